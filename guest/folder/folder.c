@@ -11,14 +11,14 @@
  * Mechanism. The kernel never resolves a path of the command. Each system call that names a file is a seccomp user
  * notification (SECCOMP_RET_USER_NOTIF); a supervisor copies and resolves the path once, to a descriptor, checks the rules
  * against that descriptor, and performs the call on it. No notification is answered with CONTINUE. Three processes:
- * - the monitor, outside of the wall: relays the terminal and signals, enforces the timeout, kills the wall (hold.c,
+ * - the monitor, outside of the wall: relays the terminal and signals, enforces the timeout, kills the wall (monitor.c,
  *   terminal.c).
  * - `init`, process 1 of the wall's PID namespace and the supervisor: builds the root by the steps of the launcher, starts the
  *   command in a child user namespace, performs the calls (init.c, requests.c).
  * - the command and its descendants.
  *
  *   requests.c  dispatch of notifications  judge.c    access rules for paths
- *   places.c    path resolution            opens.c    open, openat, openat2, creat
+ *   resolve.c   path resolution            opens.c    open, openat, openat2, creat
  *   names.c     mkdir, rename, unlink ...  sockets.c  connect and bind
  *   reports.c   reports of refusals        command.c  user namespace, filters, exec
  *
@@ -37,7 +37,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "../launcher/steps.h"
-#include "hold.h"
+#include "monitor.h"
 #include "judge.h"
 
 enum { VARIABLES_BYTES_MAX = 4 << 20, VARIABLES_MAX = 8192 };

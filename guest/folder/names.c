@@ -9,7 +9,7 @@
  * another, so no process of the wall can rename anything between check and call. Metadata is changed through the descriptor
  * that was judged.
  *
- * Relies on places.c and judge.c.
+ * Relies on resolve.c and judge.c.
  *
  * Not handled: extended attributes, which the fixed filter refuses.
  */
@@ -27,7 +27,7 @@
 #include "../sentinel/caller.h"
 #include "judge.h"
 #include "opens.h"
-#include "places.h"
+#include "resolve.h"
 #include "reports.h"
 #include "requests.h"
 

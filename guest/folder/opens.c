@@ -34,7 +34,7 @@
 #include "../sentinel/caller.h"
 #include "../sentinel/wall.h"
 #include "judge.h"
-#include "places.h"
+#include "resolve.h"
 #include "reports.h"
 #include "requests.h"
 

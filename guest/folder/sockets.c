@@ -30,7 +30,7 @@
 #include "../sentinel/caller.h"
 #include "judge.h"
 #include "opens.h"
-#include "places.h"
+#include "resolve.h"
 #include "reports.h"
 #include "requests.h"
 

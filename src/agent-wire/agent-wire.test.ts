@@ -102,7 +102,7 @@ suite('Messages to the agent of a guest', () => {
     assert.equal(inC('HELLO'), numbers.agentKinds.hello)
     const places = /PLACE_OVERLAY = 0, ([A-Z, _]+) }/.exec(header)![1]!.split(', ').slice(0, -1)
     const named = places.map((name) => name.replace('PLACE_', '').toLowerCase())
-    assert.deepEqual(['overlay', ...named], numbers.agentPlaces)
+    assert.deepEqual(['overlay', ...named], numbers.agentFolders)
     const codes = [...header.matchAll(/^ {2}[A-Z_1]+ = (\d\d),$/gm)].map(([, code]) => Number(code))
     for (const code of Object.keys(numbers.lostCodes).slice(1)) assert.ok(codes.includes(+code))
     const bounds = [

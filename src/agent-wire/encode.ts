@@ -4,8 +4,8 @@ import {
   type AgentCall,
   agentLimits,
   type AgentLimit,
-  agentPlaces,
-  type AgentPlace,
+  agentFolders,
+  type AgentFolder,
   agentWireVersion,
   chunkBytesMax,
   creditMax,
@@ -64,11 +64,11 @@ export type HostMessage =
     }
   /** Programs of the job stand still, or go on. */
   | { readonly kind: 'hold'; readonly nonce: number; readonly on: boolean }
-  | AgentLook
+  | AgentListRequest
   | {
       readonly kind: 'read'
       readonly nonce: number
-      readonly place: AgentPlace
+      readonly place: AgentFolder
       readonly path: GuestPath
       readonly offset: number
       readonly bytes: number
@@ -78,10 +78,10 @@ export type HostMessage =
 export type GuestPath = string | Uint8Array
 
 /** A list of a folder of any place. */
-export interface AgentLook {
+export interface AgentListRequest {
   readonly kind: 'look'
   readonly nonce: number
-  readonly place: AgentPlace
+  readonly place: AgentFolder
   /** Empty for the place itself. */
   readonly path: GuestPath
   readonly skip?: number
@@ -267,7 +267,7 @@ function phaseParts(command: AgentPhase): readonly Buffer[] {
   }
 }
 
-const placeOf = (place: AgentPlace) => u8(agentPlaces.indexOf(place))
+const placeOf = (place: AgentFolder) => u8(agentFolders.indexOf(place))
 const bitsOf = (closed: readonly AgentCall[]) =>
   closed.reduce((bits, name) => bits | (1 << agentCalls.indexOf(name)), 0)
 const isWord = (text: string) => word.test(text)

@@ -2,7 +2,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { AgentAnswer, AgentLink, AgentQuestion } from './agent-link.ts'
 import type { AgentStatused, OverlayEntry } from './decode.ts'
 import type { GuestPath } from './encode.ts'
-import { type AgentPlace, chunkBytesMax, entriesMax, skipMax } from './numbers.ts'
+import { type AgentFolder, chunkBytesMax, entriesMax, skipMax } from './numbers.ts'
 
 /**
  * Reads processes, folders, files and links of a guest through its agent.
@@ -49,7 +49,7 @@ export class GuestInspector {
 
   /** Entries of a folder, `countMax` at most. */
   async list(
-    place: AgentPlace,
+    place: AgentFolder,
     path: GuestPath,
     countMax: number,
   ): Promise<readonly OverlayEntry[] | undefined> {
@@ -64,14 +64,14 @@ export class GuestInspector {
   }
 
   /** Target of a link. */
-  async link(place: AgentPlace, path: GuestPath, bytesMax: number): Promise<Buffer | undefined> {
+  async link(place: AgentFolder, path: GuestPath, bytesMax: number): Promise<Buffer | undefined> {
     const { errno, isLink, bytes } = await this.#part(place, path, 0, bytesMax)
     return errno === 0 && isLink ? bytes : undefined
   }
 
   /** Content of a plain file, up to `bytesMax`. Files of /proc are read in chunks of any length. */
   async file(
-    place: AgentPlace,
+    place: AgentFolder,
     path: GuestPath,
     bytesMax: number,
   ): Promise<GuestFileRead | undefined> {
@@ -91,7 +91,7 @@ export class GuestInspector {
     }
   }
 
-  async #part(place: AgentPlace, path: GuestPath, offset: number, bytes: number) {
+  async #part(place: AgentFolder, path: GuestPath, offset: number, bytes: number) {
     const part = await this.#ask({ kind: 'read', place, path, offset, bytes })
     if (part.bytes.length <= bytes) return part
     throw new MayflyError('PROTOCOL', 'Cannot inspect a guest: an answer is longer than requested')

@@ -94,8 +94,8 @@ export const agentLimits = ['processes', 'openFiles', 'fileBytes', 'coreBytes'] 
 export type AgentLimit = (typeof agentLimits)[number]
 
 /** Places of files, by number: where programs write, and what the guest's kernel tells in files. */
-export const agentPlaces = ['overlay', 'tmp', 'shm', 'run', 'result', 'proc'] as const
-export type AgentPlace = (typeof agentPlaces)[number]
+export const agentFolders = ['overlay', 'tmp', 'shm', 'run', 'result', 'proc'] as const
+export type AgentFolder = (typeof agentFolders)[number]
 
 /** Classes of calls, by the bits of a profile: those of `src/contract/calls.ts`. */
 export const agentCalls = ['exec', 'process', 'network', 'write', 'outside'] as const

@@ -1,7 +1,7 @@
 import { tarEnd, tarEntry } from '../lib/tar.ts'
 import type { OverlayEntry } from './decode.ts'
 import { type GuestFileRead, type GuestInspector, forEachConcurrently } from './guest-inspector.ts'
-import type { AgentPlace } from './numbers.ts'
+import type { AgentFolder } from './numbers.ts'
 
 /**
  * Files that programs of a guest wrote, as reported by the guest (untrusted): a list, and an archive of the plain files.
@@ -43,7 +43,7 @@ const TARGET_BYTES_MAX = 1_024
 const BATCH = 16
 const SLASH = Buffer.from('/')
 
-const mountPoints: Readonly<Record<Exclude<AgentPlace, 'proc'>, string>> = {
+const mountPoints: Readonly<Record<Exclude<AgentFolder, 'proc'>, string>> = {
   overlay: '',
   tmp: '/tmp',
   shm: '/dev/shm',
@@ -52,7 +52,7 @@ const mountPoints: Readonly<Record<Exclude<AgentPlace, 'proc'>, string>> = {
 }
 
 interface ListedFile {
-  readonly place: AgentPlace
+  readonly place: AgentFolder
   /** Path below its place, as bytes of the guest. */
   readonly raw: Buffer
   readonly entry: ViewedFile
@@ -81,7 +81,7 @@ async function listAll(inspector: GuestInspector, listed: ListedFile[]): Promise
   let pathBytesLeft = ALL_PATH_BYTES_MAX
   const folders = Object.entries(mountPoints).map(([place, at]) => {
     const raw: Buffer = Buffer.alloc(0)
-    return { place: place as AgentPlace, at, raw, depth: 0 }
+    return { place: place as AgentFolder, at, raw, depth: 0 }
   })
   for (let next = 0; next < folders.length; next++) {
     const { place, at, raw, depth } = folders[next]!

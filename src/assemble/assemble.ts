@@ -37,7 +37,7 @@ import { ResultCache } from '../pool/result-cache.ts'
 import { createSparePools, type SparePools } from '../pool/spare-pools.ts'
 import { createCounters, type EventCounts } from '../telemetry/counters.ts'
 import { EventStream } from '../telemetry/event-stream.ts'
-import { openKeptReplies } from '../threat/kept-replies.ts'
+import { openReplyCache } from '../threat/reply-cache.ts'
 import { createAnalysisClient, type AnalysisClient } from '../threat/analysis-client.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { Guard } from '../watch/guard.ts'
@@ -183,7 +183,7 @@ export function assemble(options: AssembleOptions): Assembly {
     watching.guard.outboundCheck(run),
   )
   const proving = proveWalls(walls, base)
-  const cachedReplies = kind === 'once' ? openKeptReplies(repliesFolder(config().state)) : undefined
+  const cachedReplies = kind === 'once' ? openReplyCache(repliesFolder(config().state)) : undefined
   // The analysis process is not started ahead if the last run's analysis was cached: this run's may be, too.
   const isLikelyCached = cachedReplies !== undefined && wasLatestKnown(config().state)
   const warming = isLikelyCached ? Promise.resolve() : analysis.ready().catch(() => undefined)

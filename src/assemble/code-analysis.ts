@@ -10,7 +10,7 @@ import type { RiskAnalysis, TemporalZone, ZoneInstance } from '../contract/zones
 import { codeOfLayers } from '../packages/layer-code.ts'
 import { createAnalyst } from '../threat/analyse.ts'
 import type { AnalysisClient } from '../threat/analysis-client.ts'
-import type { KeptReplies } from '../threat/kept-replies.ts'
+import type { ReplyCache } from '../threat/reply-cache.ts'
 import { analyseSigned, refusalOf } from '../threat/signed.ts'
 import { openSigners } from '../threat/signers.ts'
 import { createVerifier } from '../threat/verify-job.ts'
@@ -42,7 +42,7 @@ export interface CodeParts {
   /** Resolves when the first analysis process is ready, or could not be started. */
   readonly warmed: Promise<unknown>
   readonly watching: Watching
-  readonly cachedReplies?: KeptReplies | undefined
+  readonly cachedReplies?: ReplyCache | undefined
   readonly layerFolder?: string | undefined
 }
 

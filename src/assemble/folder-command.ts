@@ -29,14 +29,14 @@ import { EventStream } from '../telemetry/event-stream.ts'
 import type { EgressPath } from '../walls/egress-path.ts'
 import { wayOut } from '../folder-wall/way-out.ts'
 import { egressFor } from './egress.ts'
-import { commandJob, folderProvider, planFor, type CommandAsked } from './folder-plan.ts'
+import { commandJob, folderProvider, planFor, type CommandRequest } from './folder-plan.ts'
 
 /** Traffic limits of one command: far above those of a job, because package managers and git transfer this much. */
 const mostBytes = { sentMax: 2 ** 30, receivedMax: 16 * 2 ** 30 }
 /** Maximum number of refusals in the timeline of a command. */
 const REFUSALS_MAX = 64
 
-export interface FolderRun extends CommandAsked {
+export interface FolderRun extends CommandRequest {
   readonly signer: CheckpointSigner | undefined
   /** Starts the wall; the caller fills in the rest of its specification. */
   start(spec: FolderWallStart): FolderWall

@@ -15,7 +15,7 @@ import { makePlan } from '../profile/make-profile.ts'
 /** Name of the wall in profiles and records. */
 export const folderProvider = 'folder'
 
-export interface CommandAsked {
+export interface CommandRequest {
   readonly config: Config
   readonly clock: Clock
   readonly grant: FolderGrant
@@ -38,7 +38,7 @@ export function commandJob({
   processes,
   timeoutMs,
   allow,
-}: CommandAsked): Job {
+}: CommandRequest): Job {
   const code = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')
   const asker = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
   const network = allow.length > 0 ? { allow: [...allow] } : ('none' as const)
@@ -50,7 +50,7 @@ export function commandJob({
 
 /** Plan with the folder wall as its only provider, and the folder among the controls. */
 export function planFor(
-  asked: CommandAsked,
+  asked: CommandRequest,
   job: Job,
   verdict: Parameters<typeof makePlan>[1],
 ): Plan {

@@ -1,16 +1,16 @@
 import { resolve } from 'node:path'
 import {
   findServer,
-  ownWords,
+  ownArguments,
   plainLine,
   plainServer,
   runBy,
   runLine,
-  type FoundServer,
+  type ReachableServer,
   type WantedServer,
 } from './attach-plain.ts'
 import { stayAlone } from './attachment.ts'
-import { valueOf } from './command-words.ts'
+import { valueOf } from './command-line.ts'
 import { leaveServer, whyLeaveNone } from './leave-server.ts'
 
 /** Flags with which a run uses no server, with the reason. */
@@ -45,7 +45,7 @@ function stay(reason: string): false {
 
 /** Server to look for, or the reason why this run uses none. */
 async function wantedServer(argv: readonly string[]): Promise<WantedServer | string> {
-  const own = ownWords(argv)
+  const own = ownArguments(argv)
   if (process.platform !== 'linux') return 'servers are left behind on Linux alone'
   const word = own.find((one) => Object.hasOwn(serverless, one))
   if (word !== undefined) return serverless[word]!
@@ -86,7 +86,7 @@ async function configuredServer(own: readonly string[]): Promise<WantedServer | 
   return { plain: undefined, state: loaded.config.state, loaded, config }
 }
 
-async function startServer(wanted: WantedServer): Promise<FoundServer | string> {
+async function startServer(wanted: WantedServer): Promise<ReachableServer | string> {
   const { state, loaded } = wanted
   const reason = whyLeaveNone(state, process.env)
   if (reason !== undefined) return reason

@@ -5,12 +5,12 @@ import { localFolder } from '../gateway/local/place.ts'
 import { serverName } from '../gateway/local/server-name.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { holdAttachment, OwnRunNeeded } from './attachment.ts'
-import { valueOf } from './command-words.ts'
+import { valueOf } from './command-line.ts'
 import { actAsOwner, type OwnerRights } from './owner-rights.ts'
 import { printError } from './print.ts'
-import { unwatchReaders, watchReaders } from './reader-gone.ts'
+import { unwatchReaders, watchReaders } from './broken-pipe.ts'
 import { runFile } from './run-file.ts'
-import { plainRun, type PlainRun } from './run-words.ts'
+import { plainRun, type PlainRun } from './plain-run.ts'
 
 /** Server that a command line would use. */
 export interface WantedServer {
@@ -22,7 +22,7 @@ export interface WantedServer {
   readonly config: string | null
 }
 
-export interface FoundServer {
+export interface ReachableServer {
   readonly server: AttachedServer
   readonly rights: OwnerRights
   readonly again: () => Promise<AttachedServer | undefined>
@@ -37,7 +37,7 @@ const large = new Set(['--explain', '-'])
  * needed that the small bundle lacks; the full command then runs. Never throws.
  */
 export async function runPlain(argv: readonly string[]): Promise<boolean> {
-  const own = ownWords(argv)
+  const own = ownArguments(argv)
   const plain = own.some((word) => large.has(word)) ? undefined : plainLine(argv, own)
   if (!plain || process.platform !== 'linux' || process.env['MAYFLY_ROLE']) return false
   const wanted = plainServer(plain, own)
@@ -59,7 +59,7 @@ export async function runPlain(argv: readonly string[]): Promise<boolean> {
 }
 
 /** Arguments before `--`; the ones after it belong to the program. */
-export function ownWords(argv: readonly string[]): readonly string[] {
+export function ownArguments(argv: readonly string[]): readonly string[] {
   const dashes = argv.indexOf('--')
   return dashes < 0 ? argv : argv.slice(0, dashes)
 }
@@ -89,7 +89,7 @@ export function plainServer(plain: PlainRun, own: readonly string[]): WantedServ
 export async function findServer({
   state,
   config,
-}: Pick<WantedServer, 'state' | 'config'>): Promise<FoundServer | undefined> {
+}: Pick<WantedServer, 'state' | 'config'>): Promise<ReachableServer | undefined> {
   const folder = localFolder(state)
   if (!existsSync(folder)) return undefined
   const rights = actAsOwner(state)
@@ -111,7 +111,7 @@ export function runLine({ file, args, flags }: PlainRun): Promise<void> {
  * then nothing of it ran. Throws the errors of the command.
  */
 export async function runBy(
-  { server, rights, again }: FoundServer,
+  { server, rights, again }: ReachableServer,
   { loaded }: Pick<WantedServer, 'loaded'>,
   run: () => Promise<void>,
 ): Promise<boolean> {

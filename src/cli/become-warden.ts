@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { EnclosureSpec } from '../contract/engine.ts'
-import { commandWords, isOrder, valueOf } from './command-words.ts'
+import { positionals, isOrder, valueOf } from './command-line.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
 import { smallHeap } from './small-heap.ts'
@@ -19,7 +19,7 @@ export function needsWardenParent(verb: string | undefined, argv: readonly strin
   if (process.env['MAYFLY_ROLE'] || !walled.has(verb ?? '')) return false
   if (argv.includes('--help') || argv.includes('-h')) return false
   if (verb === 'serve' && isOrder(argv)) return false
-  if (verb === 'mcp' && commandWords(argv).length > 1) return false
+  if (verb === 'mcp' && positionals(argv).length > 1) return false
   return verb === 'serve' || process.getuid?.() === 0
 }
 
@@ -55,7 +55,7 @@ export async function reexecAsStateOwner(
   if (argv.includes('--help') || argv.includes('-h')) return
   const words = changing[verb ?? '']
   if (!words || process.getuid?.() !== 0) return
-  if (words !== 'all' && !words.includes(commandWords(argv)[1] ?? '')) return
+  if (words !== 'all' && !words.includes(positionals(argv)[1] ?? '')) return
   const isTrust = verb === 'policy'
   const folder = isTrust ? trustFolder(argv) : await folderOf(argv)
   const { strangerOwning } = await import('./state-owner.ts')
@@ -77,7 +77,7 @@ export async function runAsWarden(
   ahead: readonly EnclosureSpec[],
 ): Promise<void> {
   const folder = await folderOf(argv)
-  const isOnce = commandWords(argv)[0] === 'run'
+  const isOnce = positionals(argv)[0] === 'run'
   const { startServer } = await import('../warden/start-server.ts')
   const started = startServer({ argv, bin: BIN, stateFolder: folder, isOnce })
   try {

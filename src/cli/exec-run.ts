@@ -22,7 +22,7 @@ import { openFolderProgram } from '../warden/engines/folder/program.ts'
 import { startFolderWall } from '../warden/engines/folder/start.ts'
 import { openSigner } from '../warden/sign.ts'
 import type { ExecFlags } from './exec-flags.ts'
-import { countOf, execConfig, folderHere } from './exec-place.ts'
+import { countOf, execConfig, folderHere } from './exec-config.ts'
 import { becomeFolderOwner } from './folder-owner.ts'
 import { printJson } from './print.ts'
 

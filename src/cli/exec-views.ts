@@ -4,7 +4,7 @@ import { shownChanges, type ShownChange } from '../warden/engines/folder/view-di
 import { listViews, openView, removeView, type View } from '../warden/engines/folder/view-store.ts'
 import { sanitise } from '../output/sanitise.ts'
 import type { ExecFlags } from './exec-flags.ts'
-import { countOf, execConfig, folderHere } from './exec-place.ts'
+import { countOf, execConfig, folderHere } from './exec-config.ts'
 import { becomeFolderOwner } from './folder-owner.ts'
 import { note, printJson, table } from './print.ts'
 

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MayflyError } from '../contract/error.ts'
 import { startAs } from '../warden/step-down.ts'
-import { valueOf } from './command-words.ts'
+import { valueOf } from './command-line.ts'
 
 const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 /** Environment variables that name folders of root. */

@@ -2,7 +2,7 @@ import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import { megabytes } from './format-value.ts'
-import { imagePlaces } from './image-places.ts'
+import { imageFolders } from './image-folders.ts'
 import { note, printJson, type Globals } from './print.ts'
 import { abortOnStop } from './abort-on-stop.ts'
 import { verb } from './verb.ts'
@@ -34,7 +34,7 @@ export function registerOci(images: Command): void {
 }
 
 async function importOne(flags: OciFlags, place: string): Promise<void> {
-  const { folder, keys } = await imagePlaces(flags)
+  const { folder, keys } = await imageFolders(flags)
   const { importOci } = await import('../images/import-oci.ts')
   const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
   const { imageName, ownMakers } = await import('../images/recipe.ts')
@@ -66,7 +66,7 @@ async function importOne(flags: OciFlags, place: string): Promise<void> {
 }
 
 async function exportOne(flags: OciFlags, name: string, to: string): Promise<void> {
-  const { folder, keys } = await imagePlaces(flags)
+  const { folder, keys } = await imageFolders(flags)
   const { exportOci } = await import('../images/export-oci.ts')
   const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
   const { ownMakers } = await import('../images/recipe.ts')

@@ -9,7 +9,7 @@ import type { Admission } from '../images/admit.ts'
 import type { FeedFacts, StoredFeed } from '../images/feed.ts'
 import type { ImageScan } from '../images/scan.ts'
 import type { StoredImage } from '../images/store.ts'
-import { imagePlaces } from './image-places.ts'
+import { imageFolders } from './image-folders.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { verb } from './verb.ts'
@@ -83,7 +83,7 @@ export function registerScans(images: Command): void {
 }
 
 async function scan(flags: ScanFlags, name: string): Promise<void> {
-  const { folder, keys, policy: configured } = await imagePlaces(flags)
+  const { folder, keys, policy: configured } = await imageFolders(flags)
   const policy = { ...configured, max_severity: severityGiven(flags) ?? configured.max_severity }
   const { findImage, listImages, openImageStore, readSbom } = await import('../images/store.ts')
   const { listFeeds } = await import('../images/feed.ts')
@@ -226,7 +226,7 @@ function reportOf(
 }
 
 async function importOne(flags: FeedFlags, place: string): Promise<void> {
-  const { folder } = await imagePlaces(flags)
+  const { folder } = await imageFolders(flags)
   const { importFeed } = await import('../images/feed.ts')
   using store = (await import('../images/store.ts')).openImageStore(folder)
   const facts = await importFeed({
@@ -253,7 +253,7 @@ function dateGiven({ asOf }: FeedFlags): number | undefined {
 }
 
 async function listAll(flags: FeedFlags): Promise<void> {
-  const { folder, policy } = await imagePlaces(flags)
+  const { folder, policy } = await imageFolders(flags)
   const feeds = (await import('../images/feed.ts')).listFeeds(folder)
   if (flags.json)
     return printJson({
@@ -271,7 +271,7 @@ async function listAll(flags: FeedFlags): Promise<void> {
 }
 
 async function remove(flags: FeedFlags, name: string): Promise<void> {
-  const { folder } = await imagePlaces(flags)
+  const { folder } = await imageFolders(flags)
   const { imageName } = await import('../images/recipe.ts')
   using store = (await import('../images/store.ts')).openImageStore(folder)
   if (!imageName.safeParse(name).success || !store.remove({ kind: 'feeds', name }))

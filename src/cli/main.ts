@@ -2,9 +2,9 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Command, CommanderError } from 'commander'
-import { commandWords } from './command-words.ts'
+import { positionals } from './command-line.ts'
 import { closePrestartedWarden, prestartWarden, wallsAhead } from './prestart-warden.ts'
-import { watchReaders } from './reader-gone.ts'
+import { watchReaders } from './broken-pipe.ts'
 import { enterRole } from './role.ts'
 import {
   needsWardenParent,
@@ -43,7 +43,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const dashes = argv.indexOf('--')
   // Words after `--` belong to the program being run.
   const own = dashes < 0 ? argv : argv.slice(0, dashes)
-  const [verb] = commandWords(own)
+  const [verb] = positionals(own)
   watchReaders()
   const scratch = verb === 'bench' ? scratchState(own) : undefined
   try {

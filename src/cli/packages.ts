@@ -5,8 +5,8 @@ import type { JobRequest, Language } from '../contract/job.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { layerFolder } from '../lib/cache-folder.ts'
 import { findPackages, nearestModules, type PackageSource } from '../packages/find.ts'
-import { holdPackages } from '../packages/hold.ts'
-import type { HeldLayer } from '../packages/layers.ts'
+import { acquirePackages } from '../packages/acquire.ts'
+import type { AcquiredLayer } from '../packages/layers.ts'
 import { mayMakeLayers } from './attachment.ts'
 import { importsPackage, namesIn, RELATIVE } from './package-imports.ts'
 import { roleOf } from './role.ts'
@@ -24,7 +24,7 @@ export interface PackagesOptions {
 export interface OpenPackages extends Disposable {
   /** Request with the language that supports packages, and with the package.json that sets the module type. */
   readonly request: JobRequest
-  readonly layers: readonly HeldLayer[]
+  readonly layers: readonly AcquiredLayer[]
 }
 
 const SYSTEM_PYTHON = '/usr/bin/python3'
@@ -42,7 +42,7 @@ export async function openPackages(given: PackagesOptions): Promise<OpenPackages
   const sources = sourcesOf(given)
   if (sources.length === 0) return { request, layers: [], [Symbol.dispose]: () => {} }
   mayMakeLayers()
-  const held = await holdPackages('default', sources, folderOfLayers(), (source, layer) => {
+  const held = await acquirePackages('default', sources, folderOfLayers(), (source, layer) => {
     note(`${saysWhat(source, layer)}${saysLeft(layer)}`)
     warnOfVersion(source, note)
   })
@@ -127,13 +127,13 @@ function textOf(file: string): string | undefined {
   return readFileSync(file, 'utf8')
 }
 
-function saysWhat({ folder }: PackageSource, { layer, isReused }: HeldLayer): string {
+function saysWhat({ folder }: PackageSource, { layer, isReused }: AcquiredLayer): string {
   const size = `${layer.files} files, ${(layer.bytes / 1e6).toFixed(1)} MB`
   const how = isReused ? 'kept from before' : 'copied once'
   return `Packages: ${folder} (${size}, ${how}; --no-packages leaves them out)`
 }
 
-function saysLeft({ omitted }: HeldLayer): string {
+function saysLeft({ omitted }: AcquiredLayer): string {
   if (omitted.length === 0) return ''
   const named = omitted
     .slice(0, NAMED_MAX)

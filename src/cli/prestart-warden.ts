@@ -1,8 +1,8 @@
 import { stateFolder as folderOf, wasLatestKnown } from '../lib/state-folder.ts'
 import type { EarlyWarden } from '../warden/early.ts'
-import { valueOf } from './command-words.ts'
+import { valueOf } from './command-line.ts'
 import type { EnclosureSpec } from '../contract/engine.ts'
-import { isOrder } from './command-words.ts'
+import { isOrder } from './command-line.ts'
 
 /**
  * Starts the warden and first walls before Mayfly is loaded, because a wall takes longer to start than Mayfly to

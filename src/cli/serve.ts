@@ -18,7 +18,7 @@ import { tlsOf } from './certificate.ts'
 import type { OpenAssembly } from './open-assembly.ts'
 import { note, paint, printJson, type Globals } from './print.ts'
 import { keyCustody } from './role.ts'
-import { onReaderGone } from './reader-gone.ts'
+import { onReaderGone } from './broken-pipe.ts'
 import { stopSignal } from './stop-signal.ts'
 
 const RETAIN_EVERY_MS = 60_000

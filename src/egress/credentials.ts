@@ -17,7 +17,7 @@ export interface Credential {
   readonly hosts: readonly string[]
 }
 
-export type PlacedCredentials =
+export type CredentialHeaders =
   | { readonly kind: 'placed'; readonly headers: readonly Header[]; readonly secrets: string[] }
   | { readonly kind: 'denied'; readonly because: string }
 
@@ -47,7 +47,7 @@ export function placeCredentials(
   headers: readonly Header[],
   request: EgressRequest,
   credentials: readonly Credential[],
-): PlacedCredentials {
+): CredentialHeaders {
   const placed: Header[] = []
   for (const [header, value] of headers) {
     for (const [, name] of value.matchAll(placeholder)) {

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { folderGrant, type FolderAsked, type FolderSituation } from './grant.ts'
+import { folderGrant, type FolderRequest, type FolderSituation } from './grant.ts'
 import { noRules, type FolderRules } from './settings.ts'
 
 const home = realpathSync(mkdtempSync(join(tmpdir(), 'mayfly-grant-')))
@@ -21,8 +21,8 @@ const situation: FolderSituation = {
   state: [at('state')],
   programs: [],
 }
-const none: FolderAsked = { write: [], read: [], deny: [], env: [] }
-const grantOf = (asked: Partial<FolderAsked>, of: Partial<FolderSituation> = {}) =>
+const none: FolderRequest = { write: [], read: [], deny: [], env: [] }
+const grantOf = (asked: Partial<FolderRequest>, of: Partial<FolderSituation> = {}) =>
   folderGrant({ ...none, ...asked }, { ...situation, ...of })
 const withRules = (rules: Partial<FolderRules>) => grantOf({ rules: { ...noRules, ...rules } })
 const bindsOf = ({ grant }: ReturnType<typeof grantOf>) =>
@@ -41,7 +41,7 @@ test('A command has its folder, and folders of HOME only if they are named', () 
 })
 
 test('No flag opens the state, keys, HOME, the system, or a missing path', () => {
-  const refused: readonly Partial<FolderAsked>[] = [
+  const refused: readonly Partial<FolderRequest>[] = [
     { read: ['keys'] },
     { write: ['~'] },
     { read: [at('state')] },

@@ -4,13 +4,13 @@ import type { ClosedPath, FolderBind, FolderGrant } from '../contract/folder.ts'
 import { isBelow } from '../lib/is-below.ts'
 import { variablesFor } from './environment.ts'
 import { gitSurroundings } from './git.ts'
-import { closedByHiding, notesOfHiding, withoutHidden, type HiddenPlaces } from './hidden.ts'
+import { closedByHiding, notesOfHiding, withoutHidden, type HiddenPaths } from './hidden.ts'
 import { absolutePath, canonicalPath, existingPath } from './paths.ts'
 import { noRules, type FolderRules } from './settings.ts'
 import { toolBinds } from './tools.ts'
 
 /** Requests of a command line, without settings. */
-export interface FolderAsked {
+export interface FolderRequest {
   readonly write: readonly string[]
   readonly read: readonly string[]
   readonly deny: readonly string[]
@@ -45,7 +45,7 @@ const CACHES = ['.cache/mayfly', '.local/state/mayfly', '.local/state/mayfly-war
  * Makes the grant of a command in a folder. Throws MayflyError USAGE for a request that is too wide, or names a
  * missing path.
  */
-export function folderGrant(asked: FolderAsked, at: FolderSituation): MadeGrant {
+export function folderGrant(asked: FolderRequest, at: FolderSituation): MadeGrant {
   const { rules = noRules } = asked
   assertNarrow(at)
   const git = gitSurroundings(at)
@@ -101,7 +101,7 @@ function isWritableBy(rules: FolderRules, at: FolderSituation): (path: string) =
   return (path) => places.some((place) => isBelow(path, place))
 }
 
-function hiddenPlaces({ hidden, read, write }: FolderRules, at: FolderSituation): HiddenPlaces {
+function hiddenPlaces({ hidden, read, write }: FolderRules, at: FolderSituation): HiddenPaths {
   const canonical = (written: string) => canonicalPath(absolutePath(written, at))
   return { hidden: hidden.map(canonical), shownAgain: [...read, ...write].map(canonical) }
 }
@@ -172,7 +172,7 @@ function neverShown({ home, state }: FolderSituation): readonly string[] {
 }
 
 function closedFor(
-  { deny }: FolderAsked,
+  { deny }: FolderRequest,
   rules: FolderRules,
   at: FolderSituation,
 ): readonly ClosedPath[] {

@@ -4,7 +4,7 @@ import { isBelow } from '../lib/is-below.ts'
 import { grantPolicy } from './policy.ts'
 
 /** Paths that settings hide, and paths in them that the settings show again; canonical. */
-export interface HiddenPlaces {
+export interface HiddenPaths {
   readonly hidden: readonly string[]
   readonly shownAgain: readonly string[]
 }
@@ -12,7 +12,7 @@ export interface HiddenPlaces {
 /** Drops binds of hidden paths, such as programs in HOME. */
 export function withoutHidden(
   binds: readonly FolderBind[],
-  { hidden, shownAgain }: HiddenPlaces,
+  { hidden, shownAgain }: HiddenPaths,
 ): readonly FolderBind[] {
   const deepest = (path: string, places: readonly string[]) =>
     Math.max(0, ...places.filter((place) => isBelow(path, place)).map(({ length }) => length))
@@ -25,7 +25,7 @@ export function withoutHidden(
  * be hidden.
  */
 export function closedByHiding(
-  { hidden, shownAgain }: HiddenPlaces,
+  { hidden, shownAgain }: HiddenPaths,
   folder: string,
   binds: readonly FolderBind[],
 ): readonly ClosedPath[] {
@@ -43,7 +43,7 @@ export function closedByHiding(
 
 /** Notes about paths that stay closed although settings show them again. */
 export function notesOfHiding(
-  { shownAgain }: HiddenPlaces,
+  { shownAgain }: HiddenPaths,
   closed: readonly ClosedPath[],
 ): readonly string[] {
   return shownAgain

@@ -5,7 +5,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import { newId } from '../lib/id.ts'
 import { realPath } from '../lib/real-path.ts'
-import { filesCapability, type FolderCalls, type FoldersAsked } from '../walls/folder-calls.ts'
+import { filesCapability, type FolderCalls, type FolderCallOptions } from '../walls/folder-calls.ts'
 import { below, notFile, ofHandle, openFile, openInner, openParent } from './open-beneath.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 
@@ -28,7 +28,7 @@ type Verb = Asked['verb']
 /** Never granted: these expose processes, devices and secrets in memory. */
 const closedAlways = ['/proc', '/sys', '/dev'] as const
 
-export interface FoldersParts extends FoldersAsked {
+export interface FoldersParts extends FolderCallOptions {
   readonly emitter: Emitter
   /** Mayfly's own folders, excluded from every grant. */
   readonly closed: readonly string[]

@@ -126,7 +126,7 @@ export function vsockBoot(parts: BootParts): MachineBoot {
       `vsock:${vsockAgentPort}`,
       IMAGE_DISK,
       'restart',
-      ...agentWords(parts),
+      ...agentArguments(parts),
     ],
   })
 }
@@ -200,7 +200,7 @@ export function rootBoot(parts: BootParts, modules: ReadonlyMap<string, Uint8Arr
 }
 
 /** Agent arguments for additional ports and its scratch space, to append to those of the boot. */
-export function agentWords({
+export function agentArguments({
   ports = {},
   scratchBytes,
 }: Pick<BootParts, 'ports' | 'scratchBytes'>): readonly string[] {
@@ -287,7 +287,7 @@ function argumentsOf(
     'boot',
     AGENT_PORT,
     IMAGE_DISK,
-    ...agentWords(parts),
+    ...agentArguments(parts),
   ]
 }
 

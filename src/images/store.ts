@@ -46,9 +46,9 @@ export interface ImageStore extends Disposable {
   ): void
   tag(digest: string, name: string): void
   /** Writes a file into another folder of the store, atomically. */
-  put(place: StorePlace, text: string | ((write: (text: string) => void) => void)): void
+  put(place: StoreEntry, text: string | ((write: (text: string) => void) => void)): void
   /** Returns false if the file does not exist. */
-  remove(place: StorePlace): boolean
+  remove(place: StoreEntry): boolean
   /** Returns false if the tag does not exist. */
   untag(name: string): boolean
   /** Removes untagged images. */
@@ -56,7 +56,7 @@ export interface ImageStore extends Disposable {
 }
 
 /** Additional file of the store: a feed by name, or a scan by the digest of its image. */
-export interface StorePlace {
+export interface StoreEntry {
   readonly kind: 'feeds' | 'scans'
   readonly name: string
 }
@@ -69,7 +69,7 @@ export interface StoredImage {
 }
 
 /** Path of an additional file. */
-export function storeFile(folder: string, { kind, name }: StorePlace): string {
+export function storeFile(folder: string, { kind, name }: StoreEntry): string {
   const checked = digestText.test(name) ? name : imageName.parse(name)
   return path.join(folder, kind, `${checked}.json`)
 }

@@ -25,7 +25,7 @@ import {
   Trees,
   type Step,
 } from './launch-steps.ts'
-import { systemLookMs, userNamespaceFlags, type JailFacts, type JailLayer } from './facts.ts'
+import { systemCheckMs, userNamespaceFlags, type JailFacts, type JailLayer } from './facts.ts'
 import { etcFiles } from './etc.ts'
 import { kernelSettings, settingsFolder, uuidFile } from './kernel-settings.ts'
 import {
@@ -41,7 +41,7 @@ import {
   scratchFolders,
   scratchInodesMax,
   sentinelDataFd,
-  sentinelPlace,
+  sentinelPath,
   terminalOptions,
   terminalsFolder,
   wholeFilter,
@@ -83,7 +83,7 @@ const cap = 'cap() { ulimit "$1" "$2" 2>/dev/null || ulimit "$1" "$(ulimit -H "$
  */
 const SCRATCH_OVER = ['/mnt', '/srv', '/media', '/tmp']
 
-const scratchOver = cacheBriefly(systemLookMs, () =>
+const scratchOver = cacheBriefly(systemCheckMs, () =>
   SCRATCH_OVER.filter((over) => existsSync(over)),
 )
 
@@ -288,8 +288,8 @@ const foldersOfSettings = [
  * bubblewrap whose warden died by that mark in its command line. It is the operand of an `--unsetenv` without effect,
  * because the programs that exec bubblewrap keep neither the environment nor argv[0].
  */
-export const markPlace = 'mayfly-wall'
-const MARKED = ['--unsetenv', markPlace] as const
+export const wallMark = 'mayfly-wall'
+const MARKED = ['--unsetenv', wallMark] as const
 
 const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`
 
@@ -331,7 +331,7 @@ function wholeWalls(
       `${root}/${content}`,
       at,
     ]),
-    ...(isAsking ? ['--perms', '555', '--ro-bind-data', `${sentinelDataFd}`, sentinelPlace] : []),
+    ...(isAsking ? ['--perms', '555', '--ro-bind-data', `${sentinelDataFd}`, sentinelPath] : []),
     ...(facts.proc ? procWalls(emptyOf(over), settingsAt(over, options), masks.bound) : []),
     '--remount-ro',
     '/',

@@ -31,7 +31,7 @@ export interface CProgram {
 }
 
 /** A program, or the cause of its absence, as a wall reports it. */
-export type FoundCProgram = CProgram | { readonly missing: string }
+export type CProgramLookup = CProgram | { readonly missing: string }
 
 export interface CProgramSource {
   readonly name: string
@@ -72,7 +72,7 @@ const OTHERS = 0o022
 const { O_RDONLY, O_NOFOLLOW } = constants
 
 /** Opens the cached program, or compiles it, which takes one to two seconds. Never rejects. */
-export async function openCProgram(source: CProgramSource): Promise<FoundCProgram> {
+export async function openCProgram(source: CProgramSource): Promise<CProgramLookup> {
   if (process.platform !== 'linux') return { missing: 'it needs Linux' }
   try {
     const { name, sources, folder = cacheFolder(name), hide = [] } = source
@@ -115,7 +115,7 @@ interface Making {
   readonly hide: readonly string[]
 }
 
-async function make({ name, files, flags, folder, key, hide }: Making): Promise<FoundCProgram> {
+async function make({ name, files, flags, folder, key, hide }: Making): Promise<CProgramLookup> {
   const compiler = COMPILERS.filter((one) => !hide.includes(one)).flatMap(
     (one) => findProgram(one) ?? [],
   )[0]

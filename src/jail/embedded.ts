@@ -4,10 +4,10 @@ import { callClasses, type CallClass } from '../contract/calls.ts'
 import type { PackageLink } from '../os/packages.ts'
 import { MayflyError } from '../contract/error.ts'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
-import type { FoundCProgram } from './c-program.ts'
+import type { CProgramLookup } from './c-program.ts'
 import { filtersFor } from './sentinel-policy.ts'
 import { launched } from './embedded-steps.ts'
-import { composeKept, judgesFiles, whyUnkept, type KeptJail } from './kept.ts'
+import { composeKeeper, judgesFiles, whyNoKeeper, type KeeperJail } from './keeper.ts'
 import type { JailSpec } from './jail-spec.ts'
 import type { Step } from './launch-steps.ts'
 import {
@@ -31,7 +31,7 @@ import {
   ownUidInside,
   reserved,
   scratchFolders,
-  sentinelPlace,
+  sentinelPath,
   terminalOptions,
   terminalsFolder,
   tmpFolder,
@@ -76,7 +76,7 @@ export interface JailOptions {
   /** Folder of compiled code for this uid; see compiled.ts. */
   readonly compiled?: string | undefined
   /** For a whole program with a root of its own: the sentinel's program, or the reason for its absence. */
-  readonly sentinel?: FoundCProgram | undefined
+  readonly sentinel?: CProgramLookup | undefined
   /** Call classes that its sentinel answers; all by default. */
   readonly calls?: readonly CallClass[] | undefined
   /** True if the launcher starts it; otherwise programs of the system do, and one more Node. */
@@ -139,8 +139,8 @@ export function composeEmbedded(
 ): JailCommand {
   const { spec, asking } = embeddedSpec(program, facts, options)
   const { mounts } = spec
-  const unkept = mounts ? undefined : whyUnkept(program.whole, facts, options)
-  const kept = mounts || unkept !== undefined ? undefined : composeKept(spec, facts, options)
+  const unkept = mounts ? undefined : whyNoKeeper(program.whole, facts, options)
+  const kept = mounts || unkept !== undefined ? undefined : composeKeeper(spec, facts, options)
   if (program.whole && !mounts && !judgesFiles(facts, spec.user?.uid)) throw nothingHoldsFiles()
   const has = { spec, isAsked: asking !== undefined, isKept: kept !== undefined }
   return {
@@ -168,7 +168,7 @@ interface JailParts {
   readonly isKept: boolean
 }
 
-function keptCommand({ file, args, launcherFd, filter, options, mark }: KeptJail) {
+function keptCommand({ file, args, launcherFd, filter, options, mark }: KeeperJail) {
   return { file, args, launcherFd, filter, filterFd: wholeFilterFd, keeper: { options, mark } }
 }
 
@@ -303,7 +303,7 @@ export function enteredBy(
   { path, args, env }: ReturnType<typeof wholeExec>,
   steps: readonly Step[] = [],
 ) {
-  return { path: sentinelPlace, args: ['sentinel', 'enter', ...steps.flat(), path, ...args], env }
+  return { path: sentinelPath, args: ['sentinel', 'enter', ...steps.flat(), path, ...args], env }
 }
 
 /** Contents of the wall's root, and the program that starts in it. */
@@ -422,9 +422,9 @@ function wholeExec(
   }
 }
 
-function placesFor(sentinel: FoundCProgram | undefined): readonly JailMount[] {
+function placesFor(sentinel: CProgramLookup | undefined): readonly JailMount[] {
   if (!sentinel || 'missing' in sentinel) return []
-  return [{ from: sentinel.file, at: sentinelPlace }]
+  return [{ from: sentinel.file, at: sentinelPath }]
 }
 
 /** Missing layer of a wall without a sentinel, with the reason. */

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { cacheBriefly } from '../lib/cache-briefly.ts'
-import { systemLookMs } from './facts.ts'
+import { systemCheckMs } from './facts.ts'
 
 /** Generated files of `/etc` in a wall, equal for all walls. */
 export function etcFiles(uid: number): Readonly<Record<string, string>> {
@@ -37,7 +37,7 @@ const SYSTEM_ROOTS = ['/etc', '/usr', '/nix/store', '/gnu/store', '/var/lib/ca-c
 const READABLE_BY_ALL = 0o004
 
 /** Existing files that all users can read, without symlinks to a path outside of the system's folders. */
-export const systemFiles = cacheBriefly(systemLookMs, () => {
+export const systemFiles = cacheBriefly(systemCheckMs, () => {
   const ofJava = namesIn('/etc').filter((name) => CONFIGURATION_OF_JAVA.test(name))
   const others = [...SYSTEM_FILES, ...ofJava.map((name) => `/etc/${name}`)]
   return [

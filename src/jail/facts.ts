@@ -106,10 +106,10 @@ function works(programs: readonly string[]): boolean {
  * Milliseconds for which folders and links of this system are cached: walls that start together share one lookup, and a
  * package that is installed later is found by later walls.
  */
-export const systemLookMs = 1_000
+export const systemCheckMs = 1_000
 
 /** Folders that a dynamically linked program needs: real ones to mount, symlinks (such as /lib) to repeat. */
-export const systemFolders = cacheBriefly(systemLookMs, () => {
+export const systemFolders = cacheBriefly(systemCheckMs, () => {
   const found = ['/usr', '/lib', '/lib64'].flatMap((folder) => {
     const facts = lstatSync(folder, { throwIfNoEntry: false })
     return facts ? [{ folder, link: facts.isSymbolicLink() }] : []

@@ -52,7 +52,7 @@ const OVER = '/tmp'
  * The wall of a command in a folder of the host, as arguments of `guest/folder/folder.c`: the permitted paths, and the
  * steps that build its root.
  */
-export function folderWallWords(wall: FolderWallSpec): readonly string[] {
+export function folderWallArguments(wall: FolderWallSpec): readonly string[] {
   const steps = rootSteps(wall).flat()
   const { names, calls } = folderPolicy()
   return [

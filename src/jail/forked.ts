@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { parseJson } from '../lib/parse-json.ts'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
-import { cFiles, openCProgram, type FoundCProgram } from './c-program.ts'
+import { cFiles, openCProgram, type CProgramLookup } from './c-program.ts'
 import { embeddedSpec, execInside, type JailedProgram, type JailOptions } from './embedded.ts'
 import { rootOf, wallSteps } from './embedded-steps.ts'
 import type { JailFacts } from './facts.ts'
@@ -46,7 +46,7 @@ const CAPABILITIES = [0, 6, 7, 8, 12, 21]
 const CAPABILITIES_OF_USER = [...CAPABILITIES, 31]
 
 /** The compiled library of templates. Without a compiler each program is started by an exec. */
-export async function openZygoteLibrary(hide: readonly string[] = []): Promise<FoundCProgram> {
+export async function openZygoteLibrary(hide: readonly string[] = []): Promise<CProgramLookup> {
   if (hide.includes('zygote')) return { missing: 'it is hidden' }
   const parts = [
     ...cFiles(here('zygote')),

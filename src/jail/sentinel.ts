@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { cFiles, openCProgram, type CProgramSource, type FoundCProgram } from './c-program.ts'
+import { cFiles, openCProgram, type CProgramSource, type CProgramLookup } from './c-program.ts'
 
 const SOURCES = fileURLToPath(new URL('../../guest/sentinel', import.meta.url))
 /** Steps of a jail, which a keeper performs. */
@@ -10,7 +10,7 @@ const STEPS = ['steps.c', 'steps.h'].map((name) =>
 /** The sentinel's program; `sources` and `folder` are for tests. */
 export function openSentinel(
   options: Partial<Omit<CProgramSource, 'name'>> = {},
-): Promise<FoundCProgram> {
+): Promise<CProgramLookup> {
   return openCProgram({ name: 'sentinel', sources: sentinelSources(), ...options })
 }
 

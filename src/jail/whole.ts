@@ -5,7 +5,7 @@ import { cacheBriefly } from '../lib/cache-briefly.ts'
 import { isBelow } from '../lib/is-below.ts'
 import { compileSeccomp, readSeccompPolicy, policyWith } from '../os/seccomp.ts'
 import { systemFiles } from './etc.ts'
-import { systemLookMs } from './facts.ts'
+import { systemCheckMs } from './facts.ts'
 
 /** Settings of a wall for whole programs. */
 export interface WholeProgram {
@@ -119,7 +119,7 @@ export const captureFdOfKeeper = 9
 /** Descriptor of the launcher that starts a whole program; it closes it itself. */
 export const launcherFdOfWhole = 10
 /** Path of the sentinel inside. */
-export const sentinelPlace = `${ownFolder}/sentinel`
+export const sentinelPath = `${ownFolder}/sentinel`
 /** Descriptors reserved before the interpreter opens files: 3 for the result, 7 for the egress listener. */
 export const reservedFds = [3, egressListenerFd] as const
 export const reserved = reservedFds.map((fd) => `${fd}</dev/null`).join(' ')
@@ -150,7 +150,7 @@ export const linksOfWhole: readonly { readonly at: string; readonly target: stri
 ]
 
 /** Mounts and links of the host in addition to the folders that every program needs. */
-export const wholeSystem = cacheBriefly(systemLookMs, () => {
+export const wholeSystem = cacheBriefly(systemCheckMs, () => {
   const unmerged = UNMERGED.filter((place) => existsSync(place))
   const links = unmerged.filter((place) => lstatSync(place).isSymbolicLink())
   return {

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { recordEvent } from '../assemble/record-events.ts'
 import type { Assembly } from '../assemble/assemble.ts'
-import { KeptExecutions } from './code-mode/kept-executions.ts'
+import { StoredExecutions } from './code-mode/stored-executions.ts'
 import { serversOf } from './servers/tool-catalogue.ts'
 import { McpUpstream } from './servers/upstream.ts'
 import type { ToolHost } from './tool-host.ts'
@@ -30,8 +30,8 @@ export function openAgentParts({ assembly, version, startProgram }: AgentOptions
     (one) => new McpUpstream({ config: one, version, clock, env: process.env, startProgram }),
   )
   const file = join(config.state, 'executions.db')
-  let store: KeptExecutions | undefined
-  const executions = () => (store ??= new KeptExecutions(file, clock))
+  let store: StoredExecutions | undefined
+  const executions = () => (store ??= new StoredExecutions(file, clock))
   return {
     hasServers: upstreams.length > 0,
     of: (tenant, principal) => ({

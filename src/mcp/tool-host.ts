@@ -5,7 +5,7 @@ import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { HostCalls, OutputListener } from '../contract/pipeline.ts'
 import type { RunRequest, SessionRequest } from '../contract/session.ts'
-import type { OwnExecutions } from './code-mode/kept-executions.ts'
+import type { OwnExecutions } from './code-mode/stored-executions.ts'
 import type { McpUpstream } from './servers/upstream.ts'
 
 /** Reply of a person to a question of a call. */

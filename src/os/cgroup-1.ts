@@ -29,7 +29,7 @@ import {
   WeightOfAll,
   weightAtStart,
 } from './cgroup-files.ts'
-import { KeptFiles } from './kept-files.ts'
+import { OpenFileCache } from './open-file-cache.ts'
 
 /** cgroup v1: one hierarchy for each controller, so a group has a folder in each of them. */
 const FOLDERS: Readonly<Record<Controller, string>> = {
@@ -121,7 +121,7 @@ function groupOf(
 ): Cgroup {
   const has = (one: Controller) => controllers.includes(one)
   const inner = new Set<Cgroup>()
-  const files = new KeptFiles()
+  const files = new OpenFileCache()
   const weight = weightIn(has('cpu') ? folder('cpu') : undefined, name, all)
   const thaw = () => {
     if (has('freezer')) tryPut(folder('freezer'), 'freezer.state', 'THAWED')
@@ -187,7 +187,7 @@ function quotaLiftsIn(folder: string): readonly string[] {
   ]
 }
 
-function memoryOf(folder: string, files: KeptFiles) {
+function memoryOf(folder: string, files: OpenFileCache) {
   return {
     memoryNow: () => heldBytes(files, folder, { all: 'memory.usage_in_bytes', files: 'cache' }),
     ownMemory: () => ownBytes(files, folder, { own: 'total_rss', shared: 'total_shmem' }),
@@ -210,7 +210,7 @@ interface GroupParts {
   readonly has: (controller: Controller) => boolean
   readonly folder: (controller: Controller) => string
   readonly weight: CpuWeight
-  readonly files: KeptFiles
+  readonly files: OpenFileCache
 }
 
 function limit(to: CgroupLimits, parts: GroupParts): void {

@@ -28,7 +28,7 @@ import {
   WeightOfAll,
   weightAtStart,
 } from './cgroup-files.ts'
-import { KeptFiles } from './kept-files.ts'
+import { OpenFileCache } from './open-file-cache.ts'
 
 /**
  * cgroup v2: one folder for each group. Controllers to delegate, if the root has them; counters and freezer need none.
@@ -91,7 +91,7 @@ function groupOf(
 ): Cgroup {
   const has = (one: Controller) => controllers.includes(one)
   const inner = new Set<Cgroup>()
-  const files = new KeptFiles()
+  const files = new OpenFileCache()
   const weight = weightIn(has('cpu') ? folder : undefined, name, all)
   /** Processes live in leaf groups only ("no internal processes", cgroup v2): with child groups, in a sibling of these. */
   let place = folder
@@ -174,7 +174,7 @@ function makeFolder(folder: string): string {
   return folder
 }
 
-function memoryOf(folder: string, places: () => readonly string[], files: KeptFiles) {
+function memoryOf(folder: string, places: () => readonly string[], files: OpenFileCache) {
   return {
     memoryNow: () => heldBytes(files, folder, { all: 'memory.current', files: 'file' }),
     ownMemory: () => ownBytes(files, folder, { own: 'anon', shared: 'shmem' }),
@@ -185,7 +185,7 @@ function memoryOf(folder: string, places: () => readonly string[], files: KeptFi
 }
 
 /** Counter of this group alone (`.local`, Linux 5.2), or with the groups below on an older kernel. */
-function eventsIn(files: KeptFiles, folder: string, name: string): number {
+function eventsIn(files: OpenFileCache, folder: string, name: string): number {
   const names = ['memory.events.local', 'memory.events']
   const file = names.find((one) => existsSync(path.join(folder, one)))
   return file ? countOf(files.read(folder, file), name) : 0
@@ -194,7 +194,7 @@ function eventsIn(files: KeptFiles, folder: string, name: string): number {
 interface GroupParts {
   readonly has: (controller: Controller) => boolean
   readonly weight: CpuWeight
-  readonly files: KeptFiles
+  readonly files: OpenFileCache
 }
 
 function limit(folder: string, to: CgroupLimits, { has, weight, files }: GroupParts): void {

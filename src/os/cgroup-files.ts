@@ -11,7 +11,7 @@ import {
   statSync,
 } from 'node:fs'
 import path from 'node:path'
-import type { KeptFiles } from './kept-files.ts'
+import type { OpenFileCache } from './open-file-cache.ts'
 import { readText, withReservedFd } from './read.ts'
 
 /** Control group files, as far as cgroup v1 and v2 are alike. */
@@ -46,7 +46,12 @@ export function tryPut(folder: string, file: string, value: number | string): vo
  * Writes a limit and reads it back, unless it is already in force. The kernel rounds down to pages; throws for a higher
  * value, which means that the limit is not enforced. True if it was written.
  */
-export function putBack(files: KeptFiles, folder: string, file: string, value: number): boolean {
+export function putBack(
+  files: OpenFileCache,
+  folder: string,
+  file: string,
+  value: number,
+): boolean {
   if (Number(valueIn(files, folder, file)) === value) return false
   const holds = Number(exchange(folder, file, String(value)))
   if (!(holds <= value)) throw new Error(`${file} is ${holds} after writing ${value}`)
@@ -54,12 +59,12 @@ export function putBack(files: KeptFiles, folder: string, file: string, value: n
 }
 
 /** Writes a text and reads it back, unless it is already in force. */
-export function putSame(files: KeptFiles, folder: string, file: string, value: string): void {
+export function putSame(files: OpenFileCache, folder: string, file: string, value: string): void {
   if (valueIn(files, folder, file) !== value) putText(folder, file, value, exactly(value))
 }
 
 /** Text in force, without its newline; undefined if it cannot be read. */
-function valueIn(files: KeptFiles, folder: string, file: string): string | undefined {
+function valueIn(files: OpenFileCache, folder: string, file: string): string | undefined {
   try {
     return files.read(folder, file).trimEnd() || undefined
   } catch {
@@ -293,7 +298,7 @@ function tryText(folder: string, file: string): string {
 
 /** Charged bytes without page cache that the kernel can drop. */
 export function heldBytes(
-  files: KeptFiles,
+  files: OpenFileCache,
   folder: string,
   names: { readonly all: string; readonly files: string },
 ): number {
@@ -304,7 +309,7 @@ export function heldBytes(
 }
 
 export function ownBytes(
-  files: KeptFiles,
+  files: OpenFileCache,
   folder: string,
   names: { readonly own: string; readonly shared: string },
 ): { readonly own: number; readonly shared: number } {

@@ -19,7 +19,7 @@ export interface PackageLink {
 }
 
 /** Folders of packages on this machine, and links by which imports find them. */
-export interface PlacedPackages {
+export interface PackageFolders {
   readonly folders: readonly string[]
   readonly links: readonly PackageLink[]
 }
@@ -50,7 +50,7 @@ export function chainOf(...names: readonly string[]): readonly Located[] {
   })
 }
 
-export function placed(located: readonly Located[]): PlacedPackages {
+export function placed(located: readonly Located[]): PackageFolders {
   return {
     folders: located.map(({ real }) => real),
     links: located

@@ -56,7 +56,7 @@ export interface LayersOptions {
 }
 
 /** Layer that is not evicted while held. */
-export interface HeldLayer extends Disposable {
+export interface AcquiredLayer extends Disposable {
   readonly layer: PackageLayer
   /** True if the layer existed already. */
   readonly isReused: boolean
@@ -89,7 +89,7 @@ export class Layers {
   }
 
   /** Acquires the layer of a folder, and builds it if missing. Throws MayflyError USAGE or STATE. */
-  async take(tenant: string, source: PackageSource): Promise<HeldLayer> {
+  async take(tenant: string, source: PackageSource): Promise<AcquiredLayer> {
     this.#open()
     const found = await survey(source.folder).catch((cause: unknown) => {
       if (cause instanceof MayflyError) throw cause

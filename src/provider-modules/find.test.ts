@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
-import { findModules, type FoundModule } from './find.ts'
+import { findModules, type ModuleFile } from './find.ts'
 
 const owners = new Set([0, process.getuid?.() ?? 0])
 const base = mkdtempSync(join(tmpdir(), 'mayfly-modules-'))
@@ -16,7 +16,7 @@ function folderWith(name: string, files: readonly string[]): string {
   return folder
 }
 
-const faultsOf = (found: readonly FoundModule[]) =>
+const faultsOf = (found: readonly ModuleFile[]) =>
   found.map(({ fault }) => [fault?.code, fault?.message.slice(fault.message.indexOf(':') + 2)])
 
 suite('Finding provider modules', { skip: process.platform === 'win32' }, () => {

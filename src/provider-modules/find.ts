@@ -10,7 +10,7 @@ import { realPath } from '../lib/real-path.ts'
  * the server, so it is accepted only if no user except root and the user of this process could have written it, and
  * never from a folder that a job reads or writes.
  */
-export interface ModulePlaces {
+export interface ModuleSources {
   readonly folder?: string | undefined
   readonly modules: readonly string[]
 }
@@ -22,7 +22,7 @@ export interface ModuleTrust {
 }
 
 /** A module file; one with a fault is listed but not loaded. */
-export interface FoundModule {
+export interface ModuleFile {
   /** Absolute, as configured. */
   readonly path: string
   /** Changes when the file changes. */
@@ -39,16 +39,16 @@ const notModules = /\.d\.m?ts$|\.test\.m?[jt]s$/
 
 /** Modules of both sources, explicitly configured ones first; each path once. Never throws. */
 export function findModules(
-  { folder, modules }: ModulePlaces,
+  { folder, modules }: ModuleSources,
   trust: ModuleTrust,
-): readonly FoundModule[] {
+): readonly ModuleFile[] {
   const named = [...new Set(modules)].map((path) => findOne(path, trust))
   if (folder === undefined) return named
   const known = new Set(modules)
   return [...named, ...findIn(folder, trust).filter(({ path }) => !known.has(path))]
 }
 
-function findIn(folder: string, trust: ModuleTrust): readonly FoundModule[] {
+function findIn(folder: string, trust: ModuleTrust): readonly ModuleFile[] {
   try {
     const { real, stats } = trusted(folder, 'folder', trust)
     if (!stats.isDirectory()) throw broken(folder, 'it is no folder')
@@ -64,7 +64,7 @@ function findIn(folder: string, trust: ModuleTrust): readonly FoundModule[] {
   }
 }
 
-function findOne(path: string, trust: ModuleTrust): FoundModule {
+function findOne(path: string, trust: ModuleTrust): ModuleFile {
   try {
     const { real, stats } = trusted(path, 'file', trust)
     if (!stats.isFile()) throw broken(path, 'it is no file')
@@ -113,7 +113,7 @@ function asFault(path: string, thrown: unknown): MayflyError {
   return broken(path, code === 'ENOENT' ? 'it does not exist' : messageOf(thrown))
 }
 
-function faulty(path: string, fault: MayflyError): FoundModule {
+function faulty(path: string, fault: MayflyError): ModuleFile {
   return { path, real: '', stamp: `fault: ${fault.message}`, fault }
 }
 

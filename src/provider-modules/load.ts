@@ -5,7 +5,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import type { ProviderModule } from '../contract/provider-module.ts'
 import { sha256 as hashOf } from '../lib/hash.ts'
 import { within, type ModuleBounds } from './bounded.ts'
-import { cannotUse, type FoundModule, type ModuleTrust } from './find.ts'
+import { cannotUse, type ModuleFile, type ModuleTrust } from './find.ts'
 import { checkModule } from './check.ts'
 import { moduleUrl, resolveImports } from './resolve-imports.ts'
 import type { ImportFault, ImportTrial } from './try-import.ts'
@@ -25,7 +25,7 @@ const hint = 'Correct the module; it is loaded again when its file changes'
  * module therefore runs twice. Throws MayflyError PROVIDER_BROKEN.
  */
 export async function loadModule(
-  { path, real }: FoundModule,
+  { path, real }: ModuleFile,
   trust: ModuleTrust,
   { generation, importMsMax }: Pick<ModuleBounds, 'importMsMax'> & { readonly generation: string },
 ): Promise<LoadedModule> {

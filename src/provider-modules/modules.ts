@@ -7,7 +7,7 @@ import { createMutex } from '../lib/mutex.ts'
 import { isComposed } from './check.ts'
 import { moduleBounds, type ModuleBounds } from './bounded.ts'
 import { compose, type BaseProvider } from './compose.ts'
-import { findModules, type FoundModule, type ModulePlaces, type ModuleTrust } from './find.ts'
+import { findModules, type ModuleFile, type ModuleSources, type ModuleTrust } from './find.ts'
 import { brokenModule, loadModule } from './load.ts'
 import { assertStrength, probeModule, proveTier } from './prove.ts'
 import { ServedProvider } from './served-provider.ts'
@@ -35,7 +35,7 @@ export interface ModuleHost {
 }
 
 export interface ModuleParts {
-  readonly places: ModulePlaces
+  readonly places: ModuleSources
   readonly trust: ModuleTrust
   readonly host: ModuleHost
   /** Candidate folders for the bait files of proofs; the first one that this process can write is used. */
@@ -45,7 +45,7 @@ export interface ModuleParts {
 }
 
 interface Entry {
-  readonly found: FoundModule
+  readonly found: ModuleFile
   /** Name of the provider, or of the file until that is known. */
   name: string
   isNamed: boolean
@@ -124,7 +124,7 @@ export class ProviderModules {
     this.#list()
   }
 
-  #add(found: FoundModule): void {
+  #add(found: ModuleFile): void {
     const entry: Entry = {
       found,
       name: basename(found.path, extname(found.path)),

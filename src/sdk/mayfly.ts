@@ -143,8 +143,8 @@ export class Mayfly implements AsyncDisposable {
   }
 
   async #hold(tenant: string, folders: readonly string[]) {
-    const { holdPackages } = await import('../packages/hold.ts')
-    return await holdPackages(tenant, folders, layerFolder())
+    const { acquirePackages } = await import('../packages/acquire.ts')
+    return await acquirePackages(tenant, folders, layerFolder())
   }
 
   /**

@@ -4,7 +4,7 @@ import type { Outcome } from '../contract/outcome.ts'
 import { decodeTagged } from '../lib/tagged.ts'
 import { EffectError } from './effect-error.ts'
 import type { Mayfly } from './mayfly.ts'
-import { Hold } from './hold.ts'
+import { SharedMayfly } from './shared-mayfly.ts'
 
 export interface SecureSandboxOptions {
   /** Memory limit of one execution in MB; default 128, minimum 8. */
@@ -59,7 +59,7 @@ export class SecureSandbox implements AsyncDisposable {
   readonly #limits: { readonly timeout: number; readonly memory: number }
   readonly #enableWasm: boolean
   readonly #tenant: string
-  readonly #hold: Hold
+  readonly #hold: SharedMayfly
   readonly #isolates = new Map<string, Isolate>()
   readonly #destroyed = new Set<string>()
   #isOver = false
@@ -70,7 +70,7 @@ export class SecureSandbox implements AsyncDisposable {
     this.#limits = limitsOf(options)
     this.#enableWasm = enableWasm
     this.#tenant = tenant
-    this.#hold = new Hold(options.mayfly)
+    this.#hold = new SharedMayfly(options.mayfly)
   }
 
   /** Reserves a name; implied by `registerEffect`. Throws MayflyError CONFLICT for an existing one. */

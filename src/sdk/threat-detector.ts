@@ -7,7 +7,7 @@ import { newJob } from '../job.ts'
 import { systemClock } from '../contract/clock.ts'
 import { createVerifier } from '../threat/verify-job.ts'
 import type { Mayfly } from './mayfly.ts'
-import { Hold } from './hold.ts'
+import { SharedMayfly } from './shared-mayfly.ts'
 
 export interface ThreatDetectorOptions {
   /** Minimum score that is blocked; default 80. 0 blocks everything, 101 nothing. */
@@ -76,7 +76,7 @@ export class SandboxThreatDetector {
   readonly #blockThreshold: number
   readonly #enableCodeSigning: boolean
   readonly #trusted: ReadonlySet<string>
-  readonly #hold: Hold
+  readonly #hold: SharedMayfly
   readonly #occurrences = new Map<PatternName, number>()
   #analyzed = 0
   #blocked = 0
@@ -91,7 +91,7 @@ export class SandboxThreatDetector {
     this.#blockThreshold = blockThreshold
     this.#enableCodeSigning = enableCodeSigning
     this.#trusted = new Set(options.trustedSigners)
-    this.#hold = new Hold(options.mayfly)
+    this.#hold = new SharedMayfly(options.mayfly)
   }
 
   /**

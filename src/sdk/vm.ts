@@ -2,7 +2,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Mayfly } from './mayfly.ts'
 import { limitsOf, valueOf } from './secure-sandbox.ts'
-import { Hold } from './hold.ts'
+import { SharedMayfly } from './shared-mayfly.ts'
 
 export interface VMOptions {
   /** Timeout of one run in milliseconds; default 5,000. */
@@ -26,7 +26,7 @@ export interface VMOptions {
 export class VM implements AsyncDisposable {
   readonly #limits: { readonly timeout: number; readonly memory: number }
   readonly #globals: Readonly<Record<string, unknown>>
-  readonly #hold: Hold
+  readonly #hold: SharedMayfly
   readonly #ending = new AbortController()
   readonly #runs = new Set<Promise<Outcome>>()
 
@@ -36,7 +36,7 @@ export class VM implements AsyncDisposable {
     for (const [name, value] of Object.entries(sandbox)) assertData(name, value)
     this.#limits = limitsOf(options)
     this.#globals = sandbox
-    this.#hold = new Hold(mayfly)
+    this.#hold = new SharedMayfly(mayfly)
   }
 
   /** Throws EffectError if the script throws, has a syntax error or is stopped; MayflyError if it cannot run. */

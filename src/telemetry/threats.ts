@@ -7,13 +7,13 @@ import type { Event, Sink } from '../contract/event.ts'
  * `anomaly`: unusual behaviour. `refused`: its output broke the contract. Stores the last 1000.
  */
 export class Threats {
-  readonly #keptMax: number
+  readonly #openFilesMax: number
   readonly #runs = new Map<string, About>()
   readonly #listeners = new Set<(threat: ThreatRow) => void>()
   #kept: ThreatRow[] = []
 
-  constructor(kept = keptMax) {
-    this.#keptMax = kept
+  constructor(kept = openFilesMax) {
+    this.#openFilesMax = kept
   }
 
   readonly sink: Sink = (event) => {
@@ -39,7 +39,8 @@ export class Threats {
   #keep(threat: ThreatRow): void {
     this.#kept.push(threat)
     // Trims at twice the limit, so that a push does not move the array each time.
-    if (this.#kept.length >= 2 * this.#keptMax) this.#kept = this.#kept.slice(-this.#keptMax)
+    if (this.#kept.length >= 2 * this.#openFilesMax)
+      this.#kept = this.#kept.slice(-this.#openFilesMax)
     for (const listener of this.#listeners) listener(threat)
   }
 
@@ -64,7 +65,7 @@ export class Threats {
 }
 
 /** Limits: threats stored, and runs with known tenant and verdict. */
-const keptMax = 1000
+const openFilesMax = 1000
 const runsMax = 8192
 const auditedAbove = 40
 const wordCharsMax = 128

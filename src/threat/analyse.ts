@@ -11,7 +11,7 @@ import { entryWithoutTree, languageWithoutTree } from './guess.ts'
 import { inspectionSchema, type ErasedFile, type Inspection } from './inspection.ts'
 import { mergeMatches } from './merge-matches.ts'
 import { patterns } from './patterns.ts'
-import type { KeptReplies } from './kept-replies.ts'
+import type { ReplyCache } from './reply-cache.ts'
 import { createLayerAnalyst, type LayerMatcher } from './layers.ts'
 import { analysisOf } from './verdict.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -35,7 +35,7 @@ export interface AnalystParts {
   readonly zones?: (job: Job) => boolean
   readonly clock?: Pick<Clock, 'now'>
   /** Stored replies of earlier processes; the first reply of this process is stored too. */
-  readonly kept?: KeptReplies | undefined
+  readonly kept?: ReplyCache | undefined
   /** Code of package layers; without it, no layer is analysed. */
   readonly layers?: LayerCode
 }
@@ -65,7 +65,7 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Cached
   const inLayers = createLayerAnalyst({ ask, layers: parts.layers, version: rulesVersion, emitter })
   // Only the first reply is stored: a parser that an earlier source compromised may return false replies for later
   // ones.
-  const keep: KeptReplies['keep'] = (of, reply) => void (asks === 1 && kept?.keep(of, reply))
+  const keep: ReplyCache['keep'] = (of, reply) => void (asks === 1 && kept?.keep(of, reply))
   const recalling = kept && { recall: (of: readonly string[]) => kept.recall(of), keep }
   return async (job) => {
     const began = clock.now()
@@ -157,7 +157,7 @@ async function inspectElsewhere(
 function recall(
   job: Job,
   parts: readonly string[],
-  kept: KeptReplies | undefined,
+  kept: ReplyCache | undefined,
 ): string | undefined {
   const text = kept?.recall(parts)
   if (text === undefined) return undefined

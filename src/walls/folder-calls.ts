@@ -8,7 +8,7 @@ export interface FolderCalls {
   tighten(to: Controls): void
 }
 
-export interface FoldersAsked {
+export interface FolderCallOptions {
   readonly controls: Controls
   readonly run: string
   /** Limit of bytes that the run may write, all files together. */
@@ -16,7 +16,7 @@ export interface FoldersAsked {
 }
 
 /** Loads its modules when the first job needs them. */
-export type OpenFolders = (asked: FoldersAsked) => Promise<FolderCalls>
+export type OpenFolders = (asked: FolderCallOptions) => Promise<FolderCalls>
 
 /** Capability for files of a realm; present only if a folder is granted. */
 export const filesCapability = 'mayfly.files'

@@ -15,7 +15,7 @@ import { RealmEgress, type RealmEgressOptions } from './guest-egress.ts'
 import type { Freed, GuestFrames, GuestKind, GuestOutput } from './guest-kind.ts'
 import type { GuestLife } from './guest-life.ts'
 import type { HandleEnd, WallHandle } from './handle.ts'
-import { HeldFrames } from './held-frames.ts'
+import { FrameQueue } from './frame-queue.ts'
 import { ProgramSession, type SessionOutput } from './program-session.ts'
 import { boundsOf, claimFully } from './worker-claim.ts'
 import { emitRefusedName } from './refused-name.ts'
@@ -127,7 +127,7 @@ class WorkerFrames implements GuestFrames {
   readonly #settings: Readonly<Record<string, unknown>>
   readonly #session: ProgramSession | undefined
   readonly #calls: GuestCalls
-  readonly #held: HeldFrames
+  readonly #held: FrameQueue
   readonly #dropped = Promise.withResolvers<void>()
   #refusedNames = 0
   /** True if the end was reported by a job too small to have grown the worker. */
@@ -145,7 +145,7 @@ class WorkerFrames implements GuestFrames {
     this.#life = life
     this.#settings = settings
     this.#session = session
-    this.#held = new HeldFrames(wall, (frame) => this.#read(frame))
+    this.#held = new FrameQueue(wall, (frame) => this.#read(frame))
     this.#calls = new GuestCalls({
       wall,
       emitter,

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import * as fc from 'fast-check'
 import type { ObservedFact } from '../contract/anomaly.ts'
 import { allControls, type Controls, isWithin } from '../contract/controls.ts'
-import { itemsMax, withRun, noBaseline, runsToLearn, sketchPlaces } from './baseline.ts'
+import { itemsMax, withRun, noBaseline, runsToLearn, sketchSlots } from './baseline.ts'
 import { propose } from './propose.ts'
 import { itemKinds, withObservation, noTrail } from './trail.ts'
 
@@ -71,7 +71,7 @@ test('A baseline is bounded, and equal for equal runs', () => {
       assert.deepEqual(baseline, grown(all))
       assert(baseline.runs <= runsToLearn)
       for (const kind of itemKinds) assert(Object.keys(baseline.items[kind]).length <= itemsMax)
-      for (const { sketch } of Object.values(baseline.peaks)) assert(sketch.length <= sketchPlaces)
+      for (const { sketch } of Object.values(baseline.peaks)) assert(sketch.length <= sketchSlots)
     }),
   )
 })

@@ -32,7 +32,7 @@ export interface Peak {
 export const runsToLearn = 5
 /** Limit per kind. */
 export const itemsMax = 128
-export const sketchPlaces = 54
+export const sketchSlots = 54
 
 export const noBaseline: Baseline = {
   format: 1,
@@ -103,7 +103,7 @@ function withItems(
 }
 
 function withPeak({ max, sketch }: Peak, value: number): Peak {
-  const place = Math.min(sketchPlaces - 1, value < 1 ? 0 : Math.floor(Math.log2(value)))
+  const place = Math.min(sketchSlots - 1, value < 1 ? 0 : Math.floor(Math.log2(value)))
   const length = Math.max(sketch.length, place + 1)
   const counted = Array.from({ length }, (_, at) => (sketch[at] ?? 0) + (at === place ? 1 : 0))
   return { max: Math.max(max, value), sketch: counted }

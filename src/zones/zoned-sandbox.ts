@@ -26,7 +26,7 @@ import { channelCapability, Exchange, type ChannelBudget, type ChannelNote } fro
 import { zoneGrant, zoneProfile } from './grant.ts'
 import { ZoneControls } from './zone-controls.ts'
 import { channelsToRevoke, type ChannelEnds } from './channel-reach.ts'
-import { refusalOf, unheldPolicies } from './unheld-policy.ts'
+import { refusalOf, unheldPolicies } from './unenforced-policy.ts'
 
 const calledMax = 100
 /** Limit of network attempts in one outcome, as for a single wall. */

@@ -12,8 +12,8 @@ import { wallUids } from '../../src/contract/uids.ts'
 import { openCProgram } from '../../src/jail/c-program.ts'
 import { machineFilter } from '../../src/warden/engines/qemu/filter.ts'
 import { jailCommand } from '../../src/warden/engines/qemu/jail.ts'
-import { machinePlaces } from '../../src/warden/engines/qemu/machine.ts'
-import { whyTemplateBrokenWhole, type Template } from '../../src/warden/engines/qemu/template.ts'
+import { machinePaths } from '../../src/warden/engines/qemu/machine.ts'
+import { whyTemplateBytesBroken, type Template } from '../../src/warden/engines/qemu/template.ts'
 import type { Clone } from '../../src/warden/engines/qemu/clone.ts'
 import { cloneState, CloneStand } from './clone-stand.ts'
 
@@ -65,7 +65,7 @@ suite('A QEMU that a guest has broken out into', { skip, timeout }, () => {
     const allowed = [...lines].filter(([, errno]) => errno === 0).map(([name]) => name)
     // Both show that the program ran in a clone's place.
     assert.deepEqual(allowed, ['write into its own folder', 'read the memory of its template'])
-    assert.equal(await whyTemplateBrokenWhole(template), undefined)
+    assert.equal(await whyTemplateBytesBroken(template), undefined)
   })
 })
 
@@ -85,7 +85,7 @@ async function runBrokenOut(template: Template, asked: readonly string[]) {
   if (uid !== undefined) chownSync(own, uid, uid)
   // QEMU's own folder, with another program in its place, which every uid may read.
   const place = mkdtempSync(path.join(root, 'program-'))
-  const at = path.dirname(machinePlaces.kernel)
+  const at = path.dirname(machinePaths.kernel)
   const file = path.join(place, 'qemu')
   copyFileSync(program.file, file)
   for (const one of [place, file]) chmodSync(one, 0o755)

@@ -7,10 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { AgentRun } from '../../src/agent-wire/encode.ts'
 import { askStatus } from '../../src/agent-wire/agent-questions.ts'
 import { pauseClone, resumeClone, type Clone } from '../../src/warden/engines/qemu/clone.ts'
-import { machinePlaces } from '../../src/warden/engines/qemu/machine.ts'
+import { machinePaths } from '../../src/warden/engines/qemu/machine.ts'
 import {
   whyTemplateBroken,
-  whyTemplateBrokenWhole,
+  whyTemplateBytesBroken,
   type Template,
 } from '../../src/warden/engines/qemu/template.ts'
 import { runOf } from '../fixtures/guest-agent.ts'
@@ -79,7 +79,7 @@ suite('A clone of a machine', { skip, timeout }, () => {
       'head -c 40000000 /dev/urandom > /tmp/a; head -c 40000000 /dev/zero > /dev/shm/b; echo done'
     assert.equal(await outputOf(clone, filled), 'done\n')
     assert.equal(whyTemplateBroken(template), undefined)
-    assert.equal(await whyTemplateBrokenWhole(template), undefined)
+    assert.equal(await whyTemplateBytesBroken(template), undefined)
     const sibling = await claimedClone(template)
     assert.equal(
       await outputOf(sibling, 'ls /tmp /dev/shm /work'),
@@ -196,10 +196,10 @@ async function outputOf({ agent }: Clone, script: string): Promise<string> {
 
 /** Whether the memory of a guest holds a text, by a dump of all of it. */
 async function findIn({ machine }: Clone, text: string): Promise<boolean> {
-  const uri = `file:${machinePlaces.ownDump}` as const
+  const uri = `file:${machinePaths.ownDump}` as const
   const asked = { paging: false, protocol: uri } as const
   await machine.control.ask('dump-guest-memory', asked, { msMax: WAIT_MS_MAX })
-  const dump = path.join(machine.folder, path.basename(machinePlaces.ownDump))
+  const dump = path.join(machine.folder, path.basename(machinePaths.ownDump))
   const found = readFileSync(dump).includes(text)
   rmSync(dump)
   return found

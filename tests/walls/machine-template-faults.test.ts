@@ -24,13 +24,13 @@ import { isAlive, type ProcessIdentity } from '../../src/os/proc.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { openLeases } from '../../src/warden/lease.ts'
 import { cloneSteps, type CloneStep } from '../../src/warden/engines/qemu/clone.ts'
-import { keptFile } from '../../src/warden/engines/qemu/kept-file.ts'
+import { hashFile } from '../../src/warden/engines/qemu/hashed-file.ts'
 import type { QemuProcess } from '../../src/warden/engines/qemu/process.ts'
 import { sweepDead } from '../../src/warden/engines/sweep.ts'
 import { wallFolder } from '../../src/warden/engines/wall-folder.ts'
 import {
   templateSteps,
-  whyTemplateBrokenWhole,
+  whyTemplateBytesBroken,
   type Template,
 } from '../../src/warden/engines/qemu/template.ts'
 import { drawn } from '../fixtures/drawn.ts'
@@ -74,7 +74,7 @@ suite('A template of a machine', { skip, timeout }, () => {
       const making = stand.template(image, { onStep })
       // Files are whole by then.
       if (step === 'saved' || step === 'kept') {
-        assert.equal(await whyTemplateBrokenWhole(await making), undefined)
+        assert.equal(await whyTemplateBytesBroken(await making), undefined)
         await stand.clear()
       } else await assert.rejects(making, isMayflyError)
       assertNothingLeft(machines)
@@ -182,14 +182,14 @@ suite('A clone of a template', { skip, timeout }, () => {
       const own = await copyOf(template)
       make(own)
       await assert.rejects(stand.clone(own), { code: 'UNAVAILABLE', message: cause })
-      assert.match((await whyTemplateBrokenWhole(own))!, cause)
+      assert.match((await whyTemplateBytesBroken(own))!, cause)
     })
 
   test('Attack: bytes that are changed behind the back of the file system are found by the hash', async () => {
     const own = await copyOf(template)
     const { sha256 } = own.memory
     const memory = { ...own.memory, sha256: `${sha256[0] === '0' ? '1' : '0'}${sha256.slice(1)}` }
-    assert.match((await whyTemplateBrokenWhole({ ...own, memory }))!, /has other bytes/)
+    assert.match((await whyTemplateBytesBroken({ ...own, memory }))!, /has other bytes/)
   })
 })
 
@@ -201,7 +201,7 @@ async function copyOf(template: Template): Promise<Template> {
       const to = path.join(folder, path.basename(from))
       await copyFile(from, to)
       chmodSync(to, 0o644)
-      return await keptFile(to)
+      return await hashFile(to)
     }),
   )
   chmodSync(folder, 0o755)

@@ -5,7 +5,7 @@ import path from 'node:path'
 import type { TestContext } from 'node:test'
 import { isAlive, processesOf } from '../../src/os/proc.ts'
 import { sweepDead } from '../../src/warden/engines/sweep.ts'
-import { diskId, machinePlaces } from '../../src/warden/engines/qemu/machine.ts'
+import { diskId, machinePaths } from '../../src/warden/engines/qemu/machine.ts'
 import {
   cachedAccelerators,
   probeBoot,
@@ -44,14 +44,14 @@ suite('A machine in its jail', { skip, timeout }, () => {
       ],
     })
     const completed = seen.wait('MIGRATION', ({ status }) => status === 'completed')
-    await control.ask('migrate', { uri: `file:${machinePlaces.ownState}` })
+    await control.ask('migrate', { uri: `file:${machinePaths.ownState}` })
     await completed
     assert.equal((await control.ask('query-migrate')).status, 'completed')
     // Shared memory is left out of the state.
     assert.ok(statSync(path.join(folder, 'state')).size < 4 * 2 ** 20)
     await control.ask(
       'dump-guest-memory',
-      { paging: false, protocol: `file:${machinePlaces.ownDump}` },
+      { paging: false, protocol: `file:${machinePaths.ownDump}` },
       { msMax: 60_000 },
     )
     assert.ok(statSync(path.join(folder, 'dump')).size >= 64 * 2 ** 20)
@@ -85,7 +85,7 @@ suite('A machine in its jail', { skip, timeout }, () => {
       .filter(([, , , , , how]) => !/^ro\b/.test(how!))
     assert.deepEqual(
       writable.map(([, , , , at]) => at),
-      [machinePlaces.own],
+      [machinePaths.own],
     )
   })
 

@@ -98,7 +98,7 @@ export class RequestBodies {
   }
 
   /** Counts bytes buffered elsewhere: `add` throws MayflyError OVERLOADED beyond the shared limit. */
-  hold(of: string): ByteHold {
+  hold(of: string): ByteReservation {
     const holds = isAnonymous(of)
       ? [this.#anonymousHeld.hold(of), this.#held.hold(anonymous)]
       : [this.#held.hold(of)]
@@ -113,7 +113,7 @@ export class RequestBodies {
   async #read(
     incoming: IncomingMessage,
     outgoing: ServerResponse,
-    held: ByteHold,
+    held: ByteReservation,
     bodyBytes: number,
   ): Promise<Buffer> {
     if (Number(incoming.headers['content-length'] ?? 0) > bodyBytes) throw tooLarge(bodyBytes)
@@ -158,7 +158,7 @@ function isAnonymous(of: string): boolean {
   return of.startsWith(anonymous)
 }
 
-export interface ByteHold extends Disposable {
+export interface ByteReservation extends Disposable {
   add(bytes: number): void
 }
 

@@ -27,7 +27,7 @@ export class FairShare {
   }
 
   /** Opens a hold, released on dispose. `most` lowers the limit of this holder. */
-  hold(of: string, most: number = this.#max): ShareHold {
+  hold(of: string, most: number = this.#max): ShareReservation {
     let own = 0
     return {
       add: (amount) => {
@@ -56,7 +56,7 @@ export class FairShare {
   }
 }
 
-export interface ShareHold extends Disposable {
+export interface ShareReservation extends Disposable {
   /** False if refused; nothing is taken then. */
   add(amount: number): boolean
 }

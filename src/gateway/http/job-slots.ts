@@ -1,6 +1,6 @@
 import { MayflyError } from '../../contract/error.ts'
 import type { Clock } from '../../contract/clock.ts'
-import { FairShare, type ShareHold } from './fair-share.ts'
+import { FairShare, type ShareReservation } from './fair-share.ts'
 
 /** Grace period of cancelled jobs. */
 const GRACE_MS = 1_000
@@ -113,6 +113,6 @@ export class JobSlots {
   }
 }
 
-function release(held: readonly ShareHold[]): void {
+function release(held: readonly ShareReservation[]): void {
   for (const one of held) one[Symbol.dispose]()
 }

@@ -18,7 +18,7 @@ import { declarationOf } from '../servers/declarations.ts'
 import { catalogueOf, type CatalogueTool, type CatalogueView } from '../servers/tool-catalogue.ts'
 import { Bridge, type CallNote } from './bridge.ts'
 import { CallJournal } from './journal.ts'
-import type { KeptExecution } from './kept-executions.ts'
+import type { StoredExecution } from './stored-executions.ts'
 
 const RESULTS_MAX = 40
 const RESULTS_DEFAULT = 10
@@ -150,7 +150,7 @@ async function executed(
 }
 
 /** Creates an execution, continues one after the reply of a person, or replays one. Throws MayflyError INVALID. */
-function executionOf(host: ToolHost, asked: ExecuteAsked, { reply }: ToolCaller): KeptExecution {
+function executionOf(host: ToolHost, asked: ExecuteAsked, { reply }: ToolCaller): StoredExecution {
   const { code, language, replay } = asked
   const digest = sha256(canonicalJson(asked))
   if (reply) {

@@ -23,13 +23,13 @@ export interface Packing {
   /** Number of an object that lives on the other side. */
   readonly referenceTo?: (value: object) => number | undefined
   /** Number and facts of an object that this side keeps from now on. */
-  readonly holding?: (value: object) => Holding | undefined
+  readonly holding?: (value: object) => ExportedObject | undefined
   /** True if the value at this path is written by JSON.stringify. */
   readonly isJson?: (path: string) => boolean
 }
 
 /** With a class, the other side gets an instance; otherwise a copy of the data, which refers to the object. */
-export type Holding =
+export type ExportedObject =
   | {
       readonly id: number
       readonly className: string

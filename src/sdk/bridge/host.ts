@@ -2,7 +2,7 @@ import { Socket } from 'node:net'
 import { MayflyError } from '../../contract/error.ts'
 import { encodeFrame, FrameDecoder } from '../../lib/frames.ts'
 import { internalsOf, Mayfly } from '../mayfly.ts'
-import { decodeMessage, encodeMessage, type Holding } from './codec.ts'
+import { decodeMessage, encodeMessage, type ExportedObject } from './codec.ts'
 import { kinds, messageBytesMax, Peer, type ServedCall } from './peer.ts'
 import { classes, isRow, openRow, type ClassName, rowAt, type MemberRow } from './table.ts'
 
@@ -102,7 +102,7 @@ function held(id: number): unknown {
 }
 
 /** Registers the objects of a result that stay in this process. */
-function holdingOf(row: MemberRow, result: unknown): (value: object) => Holding | undefined {
+function holdingOf(row: MemberRow, result: unknown): (value: object) => ExportedObject | undefined {
   const { returns, remembers } = row.kind === 'call' || row.kind === 'sync' ? row : {}
   const named = remembers === 'items' ? (result as readonly unknown[]) : [result]
   return (value) => {

@@ -13,7 +13,13 @@
 import type { Duplex } from 'node:stream'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
-import { decodeMessage, encodeMessage, type Callable, type Holding, type Packing } from './codec.ts'
+import {
+  decodeMessage,
+  encodeMessage,
+  type Callable,
+  type ExportedObject,
+  type Packing,
+} from './codec.ts'
 import type { ArgumentRules, FunctionRow } from './table.ts'
 
 export const kinds = { call: 1, answer: 2, fault: 3, invoke: 4, abort: 5, free: 6 } as const
@@ -47,7 +53,7 @@ export interface ServedCall {
   readonly path: string
   readonly args: readonly unknown[]
   /** Makes the response refer to objects of this side. */
-  answerWith(holding: (value: object) => Holding | undefined): void
+  answerWith(holding: (value: object) => ExportedObject | undefined): void
 }
 
 interface Pending {

@@ -24,7 +24,7 @@ interface CreateAsked {
   readonly cpu?: number
 }
 
-interface CommandAsked {
+interface CommandRequest {
   readonly cwd?: string
   readonly env?: Record<string, string>
   /** Milliseconds. */
@@ -99,7 +99,7 @@ class ComputeSandbox {
     return this.#box.id
   }
 
-  async runCommand(command: string, asked: CommandAsked = {}) {
+  async runCommand(command: string, asked: CommandRequest = {}) {
     const { cwd, env, timeout, background, onStdout, onStderr } = asked
     const began = performance.now()
     const line = background ? `nohup sh -c ${quoted(command)} >/dev/null 2>&1 &` : command

@@ -5,7 +5,7 @@ import { type Flow } from './flow.ts'
 import { bindingOf, callBy, isInside, placeOf, type NameIndex } from './names.ts'
 import { changesAt, isOwnChange, isPause } from './program.ts'
 import { isMadeOnce, type TopLevel, type TopFunction } from './top.ts'
-import { zoneGlobals } from './words.ts'
+import { zoneGlobals } from './builtin-names.ts'
 
 /** Dependencies of a function on the program around it; or the reason why it cannot be separated. */
 export type Closure =

@@ -10,7 +10,7 @@ import {
   mutatingMethods,
   primitiveGlobals,
   primitiveMethods,
-} from './words.ts'
+} from './builtin-names.ts'
 
 /**
  * Proves properties of values without execution: primitive, plain data, or created right here. Unknown means

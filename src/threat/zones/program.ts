@@ -3,7 +3,7 @@ import type { Node, Tree } from '../syntax.ts'
 import { memberKey, pathOf, textOf } from '../value.ts'
 import { nameOf, type Flow } from './flow.ts'
 import { bindingOf, callBy, functionAround, isAwaited, placeOf, type NameIndex } from './names.ts'
-import { loosening, looseningKeys, mutatingMethods } from './words.ts'
+import { loosening, looseningKeys, mutatingMethods } from './builtin-names.ts'
 
 /** Reason why a program may not be split; undefined if it may. */
 export interface ProgramTraits {

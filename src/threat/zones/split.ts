@@ -7,7 +7,7 @@ import { kindOf, usesOf } from './kind.ts'
 import { bindingOf, isAwaited, isInside, namesOf, placeOf } from './names.ts'
 import { programOf, type ProgramTraits } from './program.ts'
 import { hasStrayFunction, isMadeOnce, topOf, type TopFunction } from './top.ts'
-import { loosening, zoneGlobals } from './words.ts'
+import { loosening, zoneGlobals } from './builtin-names.ts'
 
 /** Programs with more top-level functions are left whole. */
 const functionsMax = 256

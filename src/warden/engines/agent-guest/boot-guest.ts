@@ -1,12 +1,12 @@
 import type { Socket } from 'node:net'
 import { closing } from '../../refusals.ts'
 import { AgentLink } from '../../../agent-wire/agent-link.ts'
-import type { GuestCopy, HeldGuest, LiveMachine, MachineKey } from './source.ts'
+import type { GuestCopy, VmmProcess, LiveMachine, MachineKey } from './source.ts'
 import { startRunner } from './start-runner.ts'
-import type { Takes } from './takes.ts'
+import type { StartingGuests } from './starting-guests.ts'
 
 /** A guest that was forked, and that its source owns until it is up. */
-export interface BootingGuest extends HeldGuest {
+export interface BootingGuest extends VmmProcess {
   readonly channel: Socket
   takeJobChannel(): Socket
   release(): Promise<void>
@@ -15,7 +15,7 @@ export interface BootingGuest extends HeldGuest {
 }
 
 export interface GuestBoot<Guest> {
-  readonly takes: Takes<Guest & BootingGuest>
+  readonly takes: StartingGuests<Guest & BootingGuest>
   /** Milliseconds until the agent's `hello`. */
   readonly helloMsMax: number
   /** Lets the guest run. */

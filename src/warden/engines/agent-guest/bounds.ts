@@ -20,7 +20,7 @@ export interface MachineJob {
   readonly ownTasks: number
   /** Bytes in use before any job. */
   readonly idleBytes: number
-  held: HeldBounds | undefined
+  held: AppliedBounds | undefined
   /** Whether its guest's kernel holds the memory of the job too. */
   isHeldInside: boolean
   /** Bytes in use at the claim, and the most that were seen since. */
@@ -32,7 +32,7 @@ export interface MachineJob {
   spentSeen: number
 }
 
-interface HeldBounds extends EnclosureBounds {
+interface AppliedBounds extends EnclosureBounds {
   /** Bytes above which the wall is ended. */
   readonly usedMax: number
 }

@@ -6,7 +6,7 @@ import { MemoryCopies } from '../../../walls/memory-capture.ts'
 import { GuestCaptures } from './captures.ts'
 import { JobFreezer } from './job-freezer.ts'
 import type { GuestCopy } from './source.ts'
-import { Stops } from './stops.ts'
+import { NestedPauses } from './nested-pauses.ts'
 
 const copy: GuestCopy = {
   base: { path: '/template/memory', sha256: 'f'.repeat(64) },
@@ -55,7 +55,7 @@ const nothing = async () => undefined
 /** Captures a played guest, whose agent answers as `answer` does. */
 async function captureOf(
   answer: (kind: string) => Promise<object>,
-  before: (stops: Stops) => Promise<void> = nothing,
+  before: (stops: NestedPauses) => Promise<void> = nothing,
 ) {
   const asked: string[] = []
   const states: string[] = []
@@ -70,7 +70,7 @@ async function captureOf(
   const paused = async () => void states.push('pause')
   const lend = async () => (await resumed(), paused)
   const thaw = () => resumed().then(gone.resolve)
-  const stops = new Stops({ freeze: paused, thaw, lend })
+  const stops = new NestedPauses({ freeze: paused, thaw, lend })
   await before(stops)
   const captures = new GuestCaptures(copy, {
     id: 'w1',

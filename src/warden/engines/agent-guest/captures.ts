@@ -7,7 +7,7 @@ import type { CaptureProgress } from '../../../contract/warden.ts'
 import { CopySocket } from '../copy-socket.ts'
 import type { CopyBounds, GuestCopy, GuestFile } from './source.ts'
 import type { JobFreezer } from './job-freezer.ts'
-import type { Stops } from './stops.ts'
+import type { NestedPauses } from './nested-pauses.ts'
 
 /**
  * Captures of one guest. Order: the agent freezes the job inside the guest, the host pauses the guest and copies its memory, then
@@ -20,7 +20,7 @@ import type { Stops } from './stops.ts'
 export interface CapturedGuest {
   readonly id: string
   readonly agent: AgentLink
-  readonly stops: Stops
+  readonly stops: NestedPauses
   readonly freezer: JobFreezer
 }
 

@@ -1,7 +1,7 @@
 import { closeSync, readFileSync } from 'node:fs'
 import { MayflyError } from '../../../contract/error.ts'
 import { openInit } from '../../../jail/agent.ts'
-import { reopen, type FoundCProgram } from '../../../jail/c-program.ts'
+import { reopen, type CProgramLookup } from '../../../jail/c-program.ts'
 import { openCarrier } from '../../../jail/carrier.ts'
 
 /** Bytes of the programs that every guest has, compiled where they are missing. Throws MayflyError UNAVAILABLE. */
@@ -18,7 +18,7 @@ export async function compiledAgent(hide: readonly string[]): Promise<Buffer> {
 }
 
 /** Reads the file that was checked, by its descriptor, and closes it: the bytes are all that a boot takes. */
-function bytesOf(name: string, found: FoundCProgram): Buffer {
+function bytesOf(name: string, found: CProgramLookup): Buffer {
   if ('missing' in found)
     throw new MayflyError('UNAVAILABLE', `Cannot make the ${name} of a guest: ${found.missing}`, {
       hint: 'Install a C compiler with a static libc: apt-get install gcc libc6-dev',

@@ -25,7 +25,7 @@ import { AgentCalls } from './agent-calls.ts'
 import type { PolicyCompiler } from './policy-compiler.ts'
 import { isConfined } from './runner.ts'
 import { carrierProgram, type LiveMachine, type MachineKey } from './source.ts'
-import { Stops, type Holder } from './stops.ts'
+import { NestedPauses, type PauseReason } from './nested-pauses.ts'
 
 /** Threads of Node at work: main, pool of libuv, workers of V8, the collector's, and two that start later. */
 const OWN_TASKS = { node: 16, python: 1 } as const
@@ -45,13 +45,13 @@ export interface GuestWallParts {
   readonly tookMs: number
   /** Whether a cgroup holds memory. */
   readonly isBounded: boolean
-  readonly kind: GuestWords
+  readonly kind: GuestWallKind
   readonly policies: PolicyCompiler
   readonly report: (report: EngineReport) => void
 }
 
 /** Words for a wall of an engine's guests. */
-export interface GuestWords {
+export interface GuestWallKind {
   /** Mechanism of its requests. */
   readonly mechanism: Wall['mechanism']
   /** The job's channel is a serial line. */
@@ -80,7 +80,7 @@ export class GuestEnclosure implements Enclosure {
   readonly #job: MachineJob
   readonly #machine: LiveMachine
   readonly #holder: string
-  readonly #stops: Stops
+  readonly #stops: NestedPauses
   readonly #freezer: JobFreezer
   readonly #pauses: CpuPauses
   readonly #watch: GuestWatch
@@ -100,7 +100,7 @@ export class GuestEnclosure implements Enclosure {
     this.#machine = machine
     this.#holder = parts.kind.holder
     this.#freezer = new JobFreezer(machine.agent)
-    this.#stops = new Stops({
+    this.#stops = new NestedPauses({
       freeze: (holder) => this.#stop(holder),
       thaw: (holder) => this.#goOn(holder),
       async lend() {
@@ -233,7 +233,7 @@ export class GuestEnclosure implements Enclosure {
   }
 
   /** Pauses of the CPU limit leave the job as it is: they come every few milliseconds, and nothing inspects the guest then. */
-  async #stop(holder: Holder): Promise<void> {
+  async #stop(holder: PauseReason): Promise<void> {
     if (holder !== 'cpu' && this.#job.held) await this.#freezer.freeze()
     await this.#machine.process.freeze()
   }
@@ -243,7 +243,7 @@ export class GuestEnclosure implements Enclosure {
    * guest that does not do this in time is killed. A resume by the CPU limit does not wait, since the guest would run
    * unwatched.
    */
-  async #goOn(holder: Holder): Promise<void> {
+  async #goOn(holder: PauseReason): Promise<void> {
     const { process, agent } = this.#machine
     await process.thaw()
     if (!this.#job.held) return

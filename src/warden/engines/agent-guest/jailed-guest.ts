@@ -13,7 +13,7 @@ import { releaseOnceGone } from '../release-once-gone.ts'
 import { entering, shell, startChild } from '../spawned.ts'
 import { remainsOf } from '../sweep.ts'
 import { removeWallFolder } from '../wall-folder.ts'
-import type { HeldGuestEnd } from './source.ts'
+import type { VmmEnd } from './source.ts'
 
 /**
  * The process that holds a guest, in its jail, from its fork to the release of all that it holds on this machine.
@@ -29,7 +29,7 @@ export abstract class JailedGuest {
   readonly uid: number | undefined
   readonly cgroup: Cgroup | undefined
   /** Resolves after its last instruction; never rejects. */
-  readonly ended: Promise<HeldGuestEnd>
+  readonly ended: Promise<VmmEnd>
   /** Host ends of its streams, by descriptor. One that was handed over is null. */
   protected readonly streams: (Socket | null)[]
   /** Last bytes of its standard error, which is hostile once a guest runs. */
@@ -137,7 +137,7 @@ const STREAMS_FROM = 3
 const PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
 
 /**
- * Takes a uid and a cgroup, and forks what `plan` says. Releases all before it throws, MayflyError OVERLOADED where no uid or
+ * StartingGuests a uid and a cgroup, and forks what `plan` says. Releases all before it throws, MayflyError OVERLOADED where no uid or
  * descriptor is left.
  */
 export function forkGuest(
@@ -188,7 +188,7 @@ function membersOf(cgroup: Cgroup | undefined): readonly number[] {
   }
 }
 
-async function endOf({ child, complaint }: ForkedGuest): Promise<HeldGuestEnd> {
+async function endOf({ child, complaint }: ForkedGuest): Promise<VmmEnd> {
   if (child.exitCode === null && child.signalCode === null)
     await new Promise<void>((resolve) => {
       child.once('exit', () => resolve())

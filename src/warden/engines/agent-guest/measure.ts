@@ -1,6 +1,6 @@
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import { processFacts } from '../../../os/proc.ts'
-import type { HeldGuest } from './source.ts'
+import type { VmmProcess } from './source.ts'
 
 const MS_PER_TICK = 10
 
@@ -11,7 +11,7 @@ export function memoryIn(cgroup: Cgroup): number {
 }
 
 /** Milliseconds of CPU time of a guest since its start, of its process as well. */
-export function spentMs({ cgroup, processes }: Pick<HeldGuest, 'cgroup' | 'processes'>): number {
+export function spentMs({ cgroup, processes }: Pick<VmmProcess, 'cgroup' | 'processes'>): number {
   try {
     const spent = cgroup?.cpuMs()
     if (spent !== undefined) return spent

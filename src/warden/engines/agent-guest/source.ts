@@ -16,9 +16,9 @@ import type { ProcessIdentity } from '../../../os/proc.ts'
  * (`guest/carrier/wire.h`). A template is saved while that channel is idle: a parked runner has said nothing on it and was
  * sent nothing.
  */
-export interface MachineSource<Process extends HeldGuest = HeldGuest> {
+export interface MachineSource<Process extends VmmProcess = VmmProcess> {
   /**
-   * Takes a machine of this key. Releases everything before it rejects with MayflyError (UNAVAILABLE: no machine can be had,
+   * StartingGuests a machine of this key. Releases everything before it rejects with MayflyError (UNAVAILABLE: no machine can be had,
    * with cause and hint; OVERLOADED; DRAINING after `close`).
    */
   take(key: MachineKey): Promise<LiveMachine<Process>>
@@ -44,14 +44,14 @@ export interface MachineKey {
 }
 
 /** The process that holds a guest, in its jail. */
-export interface HeldGuest {
+export interface VmmProcess {
   readonly id: string
   readonly uid: number | undefined
   /** Processes that hold it, outermost first. */
   readonly processes: readonly ProcessIdentity[]
   readonly cgroup: Cgroup | undefined
   /** Resolves after its last instruction; never rejects. */
-  readonly ended: Promise<HeldGuestEnd>
+  readonly ended: Promise<VmmEnd>
   /** SIGKILL for every process of it. Idempotent. */
   kill(): void
   /** Resolves once no instruction of the guest runs. */
@@ -63,14 +63,14 @@ export interface HeldGuest {
   memory(): number
 }
 
-export interface HeldGuestEnd {
+export interface VmmEnd {
   readonly exitCode: number | null
   readonly signal: string | null
   /** Last bytes of its standard error, unread. */
   readonly said: string
 }
 
-export interface LiveMachine<Process extends HeldGuest = HeldGuest> {
+export interface LiveMachine<Process extends VmmProcess = VmmProcess> {
   /** The jailed process whose guest runs. It has the cgroup, the lease and what controls the guest. */
   readonly process: Process
   /** Conversation with the agent: it has said hello and started the carrier as program `carrierProgram`; not claimed. */

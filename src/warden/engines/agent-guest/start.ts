@@ -9,7 +9,7 @@ import { wallUids } from '../../../contract/uids.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import { mappedUids } from '../../../os/proc.ts'
 import { closing } from '../../refusals.ts'
-import { GuestEnclosure, guestUser, type GuestWords } from './enclosure.ts'
+import { GuestEnclosure, guestUser, type GuestWallKind } from './enclosure.ts'
 import type { GuestHost } from './jailed-guest.ts'
 import { machineMiB } from './memory-size.ts'
 import { PolicyCompiler } from './policy-compiler.ts'
@@ -19,7 +19,7 @@ const DISK_BYTES = 64 * 2 ** 20
 
 /** Differences between engines whose guests have an agent. */
 export interface GuestEngineParts {
-  readonly kind: GuestWords
+  readonly kind: GuestWallKind
   openSource(parts: {
     readonly host: GuestHost
     readonly options: EngineOptions
@@ -32,7 +32,7 @@ export interface GuestEngineParts {
 /** Starts walls; loaded with the first of them. */
 export class GuestStarter {
   readonly #source: MachineSource
-  readonly #kind: GuestWords
+  readonly #kind: GuestWallKind
   readonly #hasCgroups: boolean
   readonly #policies: PolicyCompiler
   readonly #report: EngineHost['report']

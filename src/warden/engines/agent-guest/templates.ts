@@ -22,7 +22,7 @@ export interface TemplatesParts<Key, Made> {
   readonly remove: (made: Made) => Promise<void>
   /** Template that an earlier process kept; asked before `make`. Never rejects. */
   readonly recall?: (key: Key) => Promise<(TemplateUse & { readonly template: Made }) | undefined>
-  /** Takes over one at the close, in place of `remove`. Never rejects. */
+  /** StartingGuests over one at the close, in place of `remove`. Never rejects. */
   readonly keep?: (kept: TemplateUse & { readonly template: Made }) => Promise<void>
   /** Cause for which it may not be used; cheap. */
   readonly whyBroken: (made: Made) => string | undefined

@@ -5,7 +5,7 @@ import { AgentLink } from '../../../agent-wire/agent-link.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import type { MachineKey } from '../agent-guest/source.ts'
 import { startRunner } from '../agent-guest/start-runner.ts'
-import type { Takes } from '../agent-guest/takes.ts'
+import type { StartingGuests } from '../agent-guest/starting-guests.ts'
 import { failure } from './api-client.ts'
 import { failedStep, FirecrackerGuest } from './guest.ts'
 import { placeShared } from './jail-files.ts'
@@ -28,7 +28,7 @@ export interface BootedMachineParts {
   readonly programs: FirecrackerPrograms
   readonly key: MachineKey
   readonly boot: MachineBoot
-  readonly takes: Takes<{ kill(): void }>
+  readonly takes: StartingGuests<{ kill(): void }>
   /** Whether a template is made of it. */
   readonly isTemplate: boolean
 }
@@ -57,8 +57,14 @@ export async function bootMachine(
   const tracked = { kill: () => machine.signalKill() }
   takes.track(tracked)
   try {
-    const agentWords = boot.kernelArguments
-    await machine.boot({ memoryMiB, cores: 1, ...jailNames, agentWords, tracksDirtyPages: false })
+    const agentArguments = boot.kernelArguments
+    await machine.boot({
+      memoryMiB,
+      cores: 1,
+      ...jailNames,
+      agentArguments,
+      tracksDirtyPages: false,
+    })
     const channel = await connectGuest(machine, vsockAgentPort, BOOT_MS_MAX)
     const agent = new AgentLink(channel)
     await agent.take('hello', BOOT_MS_MAX)

@@ -11,7 +11,7 @@ import { BootFiles } from '../agent-guest/boot-files.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { PolicyCompiler } from '../agent-guest/policy-compiler.ts'
 import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
-import { Takes } from '../agent-guest/takes.ts'
+import { StartingGuests } from '../agent-guest/starting-guests.ts'
 import { Templates } from '../agent-guest/templates.ts'
 import { bootMachine, connectGuest, guestOf, jailNames, jobVsockPort } from './boot-machine.ts'
 import { detectFirecracker, type MissingPart } from './detect.ts'
@@ -66,7 +66,7 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
   readonly files: BootFiles<MachineBoot>
   readonly #parts: FirecrackerCloneParts
   readonly #templates: Templates<CloneKey, FirecrackerTemplate>
-  readonly #takes = new Takes<{ kill(): void }>()
+  readonly #takes = new StartingGuests<{ kill(): void }>()
   readonly #tries = new Tries()
   #programs: Promise<FirecrackerPrograms> | undefined
 

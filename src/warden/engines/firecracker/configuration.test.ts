@@ -72,25 +72,28 @@ suite('The configuration of a machine', () => {
   test('Words for the kernel cannot add others', () => {
     for (const word of ['', 'a b', 'a\tb', 'a\nb', '--', '"a', 'a;b', 'ä', '-', "a'b"])
       assert.throws(
-        () => machineRequests({ ...profile, bootWords: [word] }),
+        () => machineRequests({ ...profile, kernelParameters: [word] }),
         /no word for a kernel/,
         word,
       )
-    assert.throws(() => machineRequests({ ...profile, bootWords: ['a'.repeat(1_500)] }), /too many/)
+    assert.throws(
+      () => machineRequests({ ...profile, kernelParameters: ['a'.repeat(1_500)] }),
+      /too many/,
+    )
     const { boot_args } = bodyOf('/boot-source', {
-      bootWords: ['mayfly.port=52', 'init=/bin/agent'],
+      kernelParameters: ['mayfly.port=52', 'init=/bin/agent'],
     }) as { boot_args: string }
     assert.match(boot_args, /8250\.nr_uarts=0 .* ro mayfly\.port=52 init=\/bin\/agent$/)
     assert.doesNotMatch(boot_args, /console=/)
   })
 
   test('Words of process 1 come behind those of the kernel, and cannot add others', () => {
-    const agentWords = ['boot', 'vsock:1', '/dev/vda', 'port=job=vsock:2']
-    const { boot_args } = bodyOf('/boot-source', { agentWords }) as { boot_args: string }
+    const agentArguments = ['boot', 'vsock:1', '/dev/vda', 'port=job=vsock:2']
+    const { boot_args } = bodyOf('/boot-source', { agentArguments }) as { boot_args: string }
     assert.match(boot_args, / ro -- boot vsock:1 \/dev\/vda port=job=vsock:2$/)
     for (const word of ['', 'a b', 'a\nb', '--', '-a', '"a', 'a;b', 'ä'])
       assert.throws(
-        () => machineRequests({ ...profile, agentWords: [word] }),
+        () => machineRequests({ ...profile, agentArguments: [word] }),
         /no word for process 1/,
         word,
       )

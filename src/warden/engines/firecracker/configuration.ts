@@ -21,9 +21,9 @@ export interface MachineProfile {
   /** Bytes a second, read and written, of each disk. */
   readonly ioBytes?: number
   /** Words for the guest's kernel in addition to those that every guest has. */
-  readonly bootWords?: readonly string[]
+  readonly kernelParameters?: readonly string[]
   /** Words of process 1 of the guest. */
-  readonly agentWords?: readonly string[]
+  readonly agentArguments?: readonly string[]
   /** Whether differences of memory are saved exactly; costs time at each first write to a page. */
   readonly tracksDirtyPages: boolean
 }
@@ -149,15 +149,15 @@ export function inJail(name: string): string {
 
 /** A word may not begin a new one, nor end the kernel's words (`--` begins those of process 1). */
 function bootArguments({
-  bootWords = [],
-  agentWords = [],
-}: Pick<MachineProfile, 'bootWords' | 'agentWords'>): string {
-  for (const word of bootWords)
+  kernelParameters = [],
+  agentArguments = [],
+}: Pick<MachineProfile, 'kernelParameters' | 'agentArguments'>): string {
+  for (const word of kernelParameters)
     assert(/^[\w.-]*\w[\w.,:=/@+-]*$/.test(word), `"${word}" is no word for a kernel`)
-  for (const word of agentWords)
+  for (const word of agentArguments)
     assert(/^[\w/][\w.:=/-]*$/.test(word), `"${word}" is no word for process 1`)
-  const own = agentWords.length === 0 ? [] : ['--', ...agentWords]
-  const text = [...BOOT_WORDS, ...bootWords, ...own].join(' ')
+  const own = agentArguments.length === 0 ? [] : ['--', ...agentArguments]
+  const text = [...BOOT_WORDS, ...kernelParameters, ...own].join(' ')
   assert(text.length <= BOOT_BYTES_MAX, `${text.length} bytes of boot arguments are too many`)
   return text
 }

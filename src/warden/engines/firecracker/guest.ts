@@ -6,7 +6,7 @@ import { duplicate } from '../../../os/libc.js'
 import { anonymousBytes } from '../../../os/proc.ts'
 import { descriptorOf } from '../../../os/spawned-child.ts'
 import { memoryIn } from '../agent-guest/measure.ts'
-import type { HeldGuest, HeldGuestEnd } from '../agent-guest/source.ts'
+import type { VmmProcess, VmmEnd } from '../agent-guest/source.ts'
 import { failure, faultOf } from './api-client.ts'
 import type { FirecrackerMachine } from './machine.ts'
 
@@ -19,12 +19,12 @@ import type { FirecrackerMachine } from './machine.ts'
  * Both channels are connections of the vsock that the host opened. Nothing is read from the job's here: its carrier sends no byte
  * before the server has sent one.
  */
-export class FirecrackerGuest implements HeldGuest {
+export class FirecrackerGuest implements VmmProcess {
   readonly id: string
   readonly uid: number | undefined
   readonly cgroup: Cgroup | undefined
-  readonly processes: HeldGuest['processes']
-  readonly ended: Promise<HeldGuestEnd>
+  readonly processes: VmmProcess['processes']
+  readonly ended: Promise<VmmEnd>
   readonly #machine: FirecrackerMachine
   readonly #channel: Socket
   #job: Socket | undefined
@@ -74,7 +74,7 @@ export class FirecrackerGuest implements HeldGuest {
     await this.#machine.kill()
   }
 
-  async #untilGone(): Promise<HeldGuestEnd> {
+  async #untilGone(): Promise<VmmEnd> {
     // The first poll comes after the constructor.
     do await sleep(this.#isReleased ? POLL_MS.released : POLL_MS.running)
     while (this.#machine.isAlive())

@@ -25,13 +25,13 @@ import { jailFolder, jailRoot, pidFile, type JailerOptions } from './jailer.ts'
  * Files in the root of a jail. It is made and filled by us before the jailer runs, and belongs to the wall's uid from then on: what is
  * read from it later is opened without following links, and judged by its descriptor.
  */
-export type JailPlace = Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>
+export type JailLocation = Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>
 
 const PID_BYTES_MAX = 20
 const READ_ONLY = 0o444
 
 /** Makes the root, empty. Throws EEXIST where the id is taken. */
-export function makeJail(place: JailPlace): string {
+export function makeJail(place: JailLocation): string {
   mkdirSync(path.dirname(jailFolder(place)), { recursive: true, mode: 0o755 })
   mkdirSync(jailFolder(place), { mode: 0o755 })
   const root = jailRoot(place)
@@ -67,7 +67,7 @@ export function placeScratch(root: string, name: string, bytes: number, uid: num
 }
 
 /**
- * Takes a snapshot's file out of the jail of a machine that has ended, and makes it read-only. `to` is on the same disk. Throws
+ * StartingGuests a snapshot's file out of the jail of a machine that has ended, and makes it read-only. `to` is on the same disk. Throws
  * MayflyError PROTOCOL for anything but a plain file with a single name.
  */
 export function takeFile(root: string, name: string, to: string): void {
@@ -96,7 +96,7 @@ export function takeFile(root: string, name: string, to: string): void {
  * The jailed process, by the file that the jailer wrote; undefined while there is none. A pid in it counts only where that process
  * works in this very root: the file belongs to the wall, which could name any process of the machine in it to have it killed.
  */
-export function jailedProcess(place: JailPlace): ProcessIdentity | undefined {
+export function jailedProcess(place: JailLocation): ProcessIdentity | undefined {
   const pid = readPid(pidFile(place))
   if (pid === undefined || pid <= 1) return undefined
   try {
@@ -109,7 +109,7 @@ export function jailedProcess(place: JailPlace): ProcessIdentity | undefined {
 }
 
 /** Never follows a link. Idempotent. */
-export function removeJail(place: JailPlace): void {
+export function removeJail(place: JailLocation): void {
   rmSync(jailFolder(place), { recursive: true, force: true })
 }
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { freeSlot } from '../../slots.ts'
 import type { FirecrackerFacts } from './detect.ts'
-import type { JailPlace } from './jail-files.ts'
+import type { JailLocation } from './jail-files.ts'
 import { FirecrackerMachine } from './machine.ts'
 import { machineRemains } from './sweep-jails.ts'
 
@@ -55,7 +55,7 @@ export async function startJailed(
 export function placeOf(
   letter: 't' | 'w',
   { firecracker, jails }: Pick<FirecrackerPrograms, 'firecracker' | 'jails'>,
-): JailPlace {
+): JailLocation {
   const id = `${letter}${randomBytes(8).toString('hex')}`
   return { id, chrootBase: jails, execFile: firecracker }
 }

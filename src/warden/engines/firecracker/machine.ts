@@ -15,7 +15,7 @@ import { entering, shell, startChild } from '../spawned.ts'
 import { ApiClient, failure, faultOf } from './api-client.ts'
 import { inJail, limitDrive, machineRequests, type MachineProfile } from './configuration.ts'
 import { escaped } from './escaped.ts'
-import { jailedProcess, makeJail, removeJail, type JailPlace } from './jail-files.ts'
+import { jailedProcess, makeJail, removeJail, type JailLocation } from './jail-files.ts'
 import { apiSocket, jailerArguments, jailRoot, vsockSocket } from './jailer.ts'
 import { assertVersion, type FirecrackerVersion } from './version.ts'
 import { connectVsock } from './vsock.ts'
@@ -36,7 +36,7 @@ import { connectVsock } from './vsock.ts'
  */
 export interface MachineParts {
   /** Place of the jail; its id is the wall's. */
-  readonly place: JailPlace
+  readonly place: JailLocation
   readonly jailer: string
   /** Uid of the wall; undefined where this user has no other, and then only a played jailer can start. */
   readonly slot: Slot | undefined

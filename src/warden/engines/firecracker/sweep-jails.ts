@@ -2,7 +2,7 @@ import type { DeadEnclosure, Remains } from '../../../contract/engine.ts'
 import { isAlive, type ProcessIdentity } from '../../../os/proc.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { remainsOf, sweepDead } from '../sweep.ts'
-import { jailedProcess, removeJail, type JailPlace } from './jail-files.ts'
+import { jailedProcess, removeJail, type JailLocation } from './jail-files.ts'
 
 /**
  * Ends the machines of dead wardens: the processes and the cgroup of the lease, the process that the jailer left, should its pid
@@ -14,7 +14,7 @@ const doze = new Int32Array(new SharedArrayBuffer(4))
 
 /** Data of a machine's lease. */
 export function machineRemains(
-  { chrootBase, execFile }: JailPlace,
+  { chrootBase, execFile }: JailLocation,
   processes: readonly ProcessIdentity[],
   cgroup: string | null,
 ): Remains {
@@ -34,7 +34,10 @@ export function sweepJails(dead: readonly DeadEnclosure[]): void {
 }
 
 /** Place of a jail, from a lease: a file of this user, whose data may be of another shape. */
-function placeOf({ id, remains: { chrootBase, execFile } }: DeadEnclosure): JailPlace | undefined {
+function placeOf({
+  id,
+  remains: { chrootBase, execFile },
+}: DeadEnclosure): JailLocation | undefined {
   const isPlace = isAbsolute(chrootBase) && isAbsolute(execFile) && /^[A-Za-z0-9-]{1,64}$/.test(id)
   return isPlace ? { id, chrootBase, execFile } : undefined
 }

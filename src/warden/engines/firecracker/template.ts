@@ -6,7 +6,7 @@ import { askStatus } from '../../../agent-wire/agent-questions.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { bootMachine, type BootedMachineParts } from './boot-machine.ts'
 import { failedStep } from './guest.ts'
-import { makeJail, removeJail, takeFile, type JailPlace } from './jail-files.ts'
+import { makeJail, removeJail, takeFile, type JailLocation } from './jail-files.ts'
 import { jailRoot } from './jailer.ts'
 import { placeOf } from './jailed-machine.ts'
 import type { FirecrackerMachine } from './machine.ts'
@@ -23,7 +23,7 @@ import { machineRemains } from './sweep-jails.ts'
  * A snapshot ends the connections of the vsock. The agent, which waits in a socket that listens, takes the next host.
  */
 export interface FirecrackerTemplate {
-  readonly place: JailPlace
+  readonly place: JailLocation
   /** Conversation between host and agent until the snapshot. */
   readonly history: AgentHistory
   /** Paths of the files on this host. */

@@ -3,7 +3,7 @@ import {
   cFiles,
   openCProgram,
   type CProgramSource,
-  type FoundCProgram,
+  type CProgramLookup,
 } from '../../../jail/c-program.ts'
 
 const SOURCES = fileURLToPath(new URL('../../../../guest/folder', import.meta.url))
@@ -19,6 +19,6 @@ const SHARED = [
 /** The program of folder walls; `folder` and `hide` are for tests. */
 export function openFolderProgram(
   options: Partial<Pick<CProgramSource, 'folder' | 'hide'>> = {},
-): Promise<FoundCProgram> {
+): Promise<CProgramLookup> {
   return openCProgram({ name: 'folder', sources: [...cFiles(SOURCES), ...SHARED], ...options })
 }

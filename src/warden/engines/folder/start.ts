@@ -9,7 +9,7 @@ import type {
   FolderWall,
   FolderWallSpec,
 } from '../../../contract/folder.ts'
-import { folderWallWords } from '../../../jail/folder.ts'
+import { folderWallArguments } from '../../../jail/folder.ts'
 import type { CProgram } from '../../../jail/c-program.ts'
 import { newId } from '../../../lib/id.ts'
 import { parseJson } from '../../../lib/parse-json.ts'
@@ -54,7 +54,7 @@ export function startFolderWall(parts: FolderWallParts): FolderWall {
   const group = groupFor(parts.spec)
   const spec = { ...parts.spec, groups: group?.entryFiles() }
   const output = captures ? 'pipe' : 'inherit'
-  const child = spawn(`/proc/self/fd/${PROGRAM_FD}`, [...folderWallWords(spec)], {
+  const child = spawn(`/proc/self/fd/${PROGRAM_FD}`, [...folderWallArguments(spec)], {
     argv0: 'mayfly-folder',
     env: {},
     stdio: ['inherit', output, output, 'pipe', 'pipe', 'pipe', program.fd],

@@ -4,7 +4,7 @@ import { residentBytes } from '../../../os/proc.ts'
 import { bind, presetGroup } from './bounds.ts'
 import { spentMs } from './cpu-time.ts'
 import { watchTree, watchWorker } from './memory-watch.ts'
-import type { HeldBounds, ProcessWall } from './process-wall.ts'
+import type { AppliedBounds, ProcessWall } from './process-wall.ts'
 import type { WallResources } from './resources.ts'
 import { kernelBytesMax, pageUp } from '../group-memory.ts'
 
@@ -79,7 +79,7 @@ export function presetBounds(wall: ProcessWall, usual: UsualBounds): void {
   }
 }
 
-function watchFor(wall: ProcessWall, held: HeldBounds, enforced: BoundMechanisms) {
+function watchFor(wall: ProcessWall, held: AppliedBounds, enforced: BoundMechanisms) {
   const residentMax = wall.isWatched ? held.residentMax : Infinity
   const cores = enforced.cpu === 'watch' ? held.cpu : undefined
   const isTree = wall.resources.isWhole || cores !== undefined
@@ -101,8 +101,8 @@ function residentMaxOf(base: number, memory: number, { cgroup, isWhole }: WallRe
 export function limitsFor(
   { resources }: ProcessWall,
   memory: number,
-  before: HeldBounds,
-): Pick<HeldBounds, 'residentMax' | 'groupMax'> {
+  before: AppliedBounds,
+): Pick<AppliedBounds, 'residentMax' | 'groupMax'> {
   const less = residentMaxOf(0, before.memory, resources) - residentMaxOf(0, memory, resources)
   const { residentMax, groupMax } = before
   return { residentMax: residentMax - less, groupMax: pageUp(groupMax - less) }

@@ -18,7 +18,7 @@ import { MayflyError, messageOf } from '../../../contract/error.ts'
 import { openCompiled } from '../../../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type JailLayer } from '../../../jail/facts.ts'
-import type { CProgram, FoundCProgram } from '../../../jail/c-program.ts'
+import type { CProgram, CProgramLookup } from '../../../jail/c-program.ts'
 import { openZygoteLibrary } from '../../../jail/forked.ts'
 import { openLauncher } from '../../../jail/launcher.ts'
 import { openSentinel } from '../../../jail/sentinel.ts'
@@ -210,7 +210,7 @@ class ProcessEngine implements Engine {
   }
 
   /** Undefined for a worker, whose filter notifies of no calls. */
-  async #sentinelFor({ whole }: JailedProgram): Promise<FoundCProgram | undefined> {
+  async #sentinelFor({ whole }: JailedProgram): Promise<CProgramLookup | undefined> {
     if (!whole) return undefined
     if (!(this.#options.sentinel ?? !isLeftOut())) return { missing: 'it is switched off' }
     return await this.#sentinels.take()

@@ -2,7 +2,7 @@ import { processFacts } from '../../../os/proc.ts'
 import { executableOf } from './executable.ts'
 
 /** A process, and the file that it executed. */
-export interface FoundExec {
+export interface ExecutedFile {
   readonly pid: number
   readonly file: string
 }
@@ -19,7 +19,7 @@ export class ExecScan {
     this.since(pids)
   }
 
-  since(pids: readonly number[]): readonly FoundExec[] {
+  since(pids: readonly number[]): readonly ExecutedFile[] {
     const before = this.#runs
     this.#runs = new Map()
     return pids.flatMap((pid) => {

@@ -24,7 +24,7 @@ export interface ProcessWall extends Wall {
   /** False if a test disables the memory watch. */
   readonly isWatched: boolean
   /** Bounds of its job; undefined before the first. */
-  held: HeldBounds | undefined
+  held: AppliedBounds | undefined
   /** Cgroup limit that was set in advance, and the job memory for which it was computed. */
   preset: { readonly memory: number; readonly groupMax: number } | undefined
   /** Handles of the processes that it had when it was ready. */
@@ -43,7 +43,7 @@ export interface ProcessWall extends Wall {
 }
 
 /** Requested bounds, and the memory limits derived from them, of its processes and of its cgroup, in bytes. */
-export interface HeldBounds extends EnclosureBounds {
+export interface AppliedBounds extends EnclosureBounds {
   readonly residentMax: number
   readonly groupMax: number
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { openSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { FoundCProgram } from '../../../jail/c-program.ts'
+import type { CProgramLookup } from '../../../jail/c-program.ts'
 import type { SentinelState } from '../../../contract/warden.ts'
 import { calmMs, retryMsMax, retryMsMin, trialMsMax, SentinelSource } from './sentinel-source.ts'
 
@@ -102,7 +102,7 @@ suite('The source of sentinels', () => {
 function open(comes: readonly string[]) {
   let [made, at] = [0, 0]
   const told: SentinelState[] = []
-  const make = async (): Promise<FoundCProgram> => {
+  const make = async (): Promise<CProgramLookup> => {
     const next = comes[made++] ?? 'asked too often'
     return next === 'works'
       ? { file: process.execPath, fd: openSync(process.execPath, 'r') }

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs'
-import { isThere, type CProgram, type FoundCProgram } from '../../../jail/c-program.ts'
+import { isThere, type CProgram, type CProgramLookup } from '../../../jail/c-program.ts'
 import type { SentinelState } from '../../../contract/warden.ts'
 
 /**
@@ -8,7 +8,7 @@ import type { SentinelState } from '../../../contract/warden.ts'
  * having none. All others start without one until then, and report it.
  */
 export interface SourceParts {
-  readonly make: () => Promise<FoundCProgram>
+  readonly make: () => Promise<CProgramLookup>
   /** Called when walls begin to start without a sentinel, and when sentinels are available again. */
   readonly report: (state: SentinelState) => void
   /** Milliseconds. */
@@ -37,7 +37,7 @@ export class SentinelSource {
   readonly #now: () => number
   #state: State = { kind: 'unknown' }
   #program: CProgram | undefined
-  #making: Promise<FoundCProgram> | undefined
+  #making: Promise<CProgramLookup> | undefined
   #retryMs = retryMsMin
   #closed = false
 
@@ -47,7 +47,7 @@ export class SentinelSource {
   }
 
   /** For one wall: the program, or the cause of its absence. Waits for the compiler unless it has failed before. */
-  async take(): Promise<FoundCProgram> {
+  async take(): Promise<CProgramLookup> {
     const state = this.#state
     if (state.kind === 'off') return this.#without(state)
     if (state.kind === 'doubtful') return this.#forTrial(state)
@@ -78,7 +78,7 @@ export class SentinelSource {
     this.#program = undefined
   }
 
-  #without({ why, until }: Extract<State, { kind: 'off' }>): FoundCProgram {
+  #without({ why, until }: Extract<State, { kind: 'off' }>): CProgramLookup {
     if (this.#now() >= until && !this.#making && !this.#closed) void this.#again(why)
     return { missing: why }
   }
@@ -89,7 +89,7 @@ export class SentinelSource {
     else this.#state = { kind: 'doubtful', why, triedAt: -Infinity }
   }
 
-  #forTrial(state: Extract<State, { kind: 'doubtful' }>): FoundCProgram {
+  #forTrial(state: Extract<State, { kind: 'doubtful' }>): CProgramLookup {
     const isTried = this.#now() - state.triedAt < trialMsMax
     if (isTried || !this.#program) return { missing: state.why }
     if (!isThere(this.#program)) return this.#without({ kind: 'off', why: state.why, until: 0 })
@@ -98,13 +98,13 @@ export class SentinelSource {
   }
 
   /** The cache may have been cleared. The old descriptor stays open: a wall that is starting may still read it. */
-  async #find(): Promise<FoundCProgram> {
+  async #find(): Promise<CProgramLookup> {
     if (this.#program && isThere(this.#program)) return this.#program
     this.#making ??= this.#make()
     return await this.#making
   }
 
-  async #make(): Promise<FoundCProgram> {
+  async #make(): Promise<CProgramLookup> {
     try {
       const found = await this.#parts.make()
       if ('fd' in found) this.#program = found

@@ -60,7 +60,7 @@ export function startSentinel({
       'watch',
       `parent=${process.pid}`,
       ...(uid === undefined ? [] : [`uid=${uid}`]),
-      ...liftWords(lifts),
+      ...liftArguments(lifts),
       ...(pidsFile === undefined ? [] : [`bound=${pidsFile}`]),
       ...watchedCalls(),
       ...secretPaths().map((part) => `secret=${part}`),
@@ -77,7 +77,7 @@ export function startSentinel({
 
 export const sentinelName = 'mayfly-sentinel'
 
-export function liftWords(lifts: readonly string[]): readonly string[] {
+export function liftArguments(lifts: readonly string[]): readonly string[] {
   return lifts.map((lift) => `lift=${lift}`)
 }
 

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, openSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { EnclosureSockets } from '../../../contract/engine.ts'
-import { markPlace } from '../../../jail/bubblewrap.ts'
+import { wallMark } from '../../../jail/bubblewrap.ts'
 import type { JailCommand } from '../../../jail/embedded.ts'
 import { step } from '../../../jail/launch-steps.ts'
 import { reopen, type CProgram } from '../../../jail/c-program.ts'
@@ -21,7 +21,7 @@ import type { WallResources } from './resources.ts'
 import { makeScratch } from '../wall-folder.ts'
 import { takeSockets } from '../wall-sockets.ts'
 import { markOf } from './orphans.ts'
-import { liftWords, Sentinel, sentinelName, startSentinel } from './sentinel.ts'
+import { liftArguments, Sentinel, sentinelName, startSentinel } from './sentinel.ts'
 import type { Zygotes } from './zygotes.ts'
 
 /** File descriptors of a wall's sockets. A worker has one socket; a whole program also has both outputs. */
@@ -47,7 +47,7 @@ export function spawnWall(
   const entryFiles = to.cgroup?.entryFiles() ?? []
   const { file, args } = startOf(command, entryFiles, to)
   // A child of bubblewrap has no parent-death signal in its first moments: see orphans.ts.
-  const marked = args.map((word) => (word === markPlace ? markOf(id) : word))
+  const marked = args.map((word) => (word === wallMark ? markOf(id) : word))
   // A keeper is started in place of the launcher, and performs its steps.
   const started = command.keeper ? program : launcher
   const stdio = stdioOf(command, to.isWhole, data, started?.fd)
@@ -125,7 +125,7 @@ function startOf(
   if (!keeper) return { file, args: steps }
   return {
     file,
-    args: [...keeper.options, ...liftWords(cgroup?.quotaLifts() ?? []), '--', ...steps],
+    args: [...keeper.options, ...liftArguments(cgroup?.quotaLifts() ?? []), '--', ...steps],
   }
 }
 

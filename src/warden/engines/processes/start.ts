@@ -9,7 +9,7 @@ import { findImageRoot, programOfImage } from '../../../jail/image-root.ts'
 import { composeForked, type ForkedJail } from '../../../jail/forked.ts'
 import { joinedProgram } from '../../../jail/joined.ts'
 import type { JailFacts, JailLayer } from '../../../jail/facts.ts'
-import type { CProgram, FoundCProgram } from '../../../jail/c-program.ts'
+import type { CProgram, CProgramLookup } from '../../../jail/c-program.ts'
 import { pythonFile } from '../../../jail/whole.ts'
 import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { findLayers } from '../../../jail/layers.ts'
@@ -57,7 +57,7 @@ export interface PlannedWall {
 export function planWall(
   spec: EnclosureSpec,
   program: JailedProgram,
-  sentinel: FoundCProgram | undefined,
+  sentinel: CProgramLookup | undefined,
   parts: StartParts,
 ): PlannedWall {
   const slot = parts.facts.root ? freeSlot() : undefined
@@ -73,7 +73,7 @@ function planWith(
   slot: Slot | undefined,
   spec: EnclosureSpec,
   program: JailedProgram,
-  sentinel: FoundCProgram | undefined,
+  sentinel: CProgramLookup | undefined,
   parts: StartParts,
 ): PlannedWall {
   const id = `w${randomBytes(8).toString('hex')}`
@@ -119,7 +119,7 @@ function optionsFor(
     readonly spec: EnclosureSpec
     readonly isWhole: boolean
   },
-  sentinel: FoundCProgram | undefined,
+  sentinel: CProgramLookup | undefined,
   { facts, without, compiled, prefer, launcher, cgroups }: StartParts,
 ) {
   const { id, slot, spec, isWhole } = wall

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { CProgram, FoundCProgram } from '../../../jail/c-program.ts'
+import type { CProgram, CProgramLookup } from '../../../jail/c-program.ts'
 import type { TemplateJail } from '../../../jail/forked.ts'
 import { endStrays } from '../../../os/spawned-child.ts'
 import { templateName, Zygote, type ForkRequest, type TemplateParts } from './zygote.ts'
@@ -12,7 +12,7 @@ import { templateName, Zygote, type ForkRequest, type TemplateParts } from './zy
  */
 export interface ZygoteParts {
   readonly launcher: () => CProgram | undefined
-  readonly openLibrary: () => Promise<FoundCProgram>
+  readonly openLibrary: () => Promise<CProgramLookup>
   /** For tests: starts a template in place of a real one. */
   readonly start?: (
     parts: TemplateParts,
@@ -61,7 +61,7 @@ export class Zygotes {
   #starting: Started | undefined
   /** Resolves when the starting template can fork, or has failed. */
   #started: Promise<void> = Promise.resolve()
-  #library: FoundCProgram | undefined
+  #library: CProgramLookup | undefined
   #opening: Promise<void> | undefined
   #asked: readonly number[] = []
   #retryAt = 0

@@ -2,7 +2,7 @@ import { MayflyError } from '../../../contract/error.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { AgentLink } from '../../../agent-wire/agent-link.ts'
 import { renewAgent } from '../../../agent-wire/agent-questions.ts'
-import { machinePlaces } from './machine.ts'
+import { machinePaths } from './machine.ts'
 import { Migrations } from './migrations.ts'
 import { startMachine, type MachineStart, type QemuProcess } from './process.ts'
 import { cloneSpec, whyTemplateBroken, type Template } from './template.ts'
@@ -62,7 +62,7 @@ export async function startClone(parts: CloneParts, host: GuestHost): Promise<Cl
     const agent = AgentLink.resume(machine.channel, template.history)
     const { restoreMsMax: msMax = RESTORE_MS_MAX } = parts
     await migrations.prepare(machine.control, msMax)
-    await migrations.restore(machine.control, `file:${machinePlaces.templateState}`, msMax)
+    await migrations.restore(machine.control, `file:${machinePaths.templateState}`, msMax)
     onStep('restored', machine)
     await machine.control.ask('cont')
     onStep('running', machine)

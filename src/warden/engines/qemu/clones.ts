@@ -8,7 +8,7 @@ import { fileSha256 } from '../../../lib/file-sha256.ts'
 import { liveMachine } from '../agent-guest/boot-guest.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { startClone, type Clone } from './clone.ts'
-import { Takes } from '../agent-guest/takes.ts'
+import { StartingGuests } from '../agent-guest/starting-guests.ts'
 import { startRunner } from '../agent-guest/start-runner.ts'
 import type { ColdBoots } from './cold-boot.ts'
 import { findJailPrograms } from './jail.ts'
@@ -22,7 +22,7 @@ import {
   removeTemplate,
   templateKey,
   whyTemplateBroken,
-  whyTemplateBrokenWhole,
+  whyTemplateBytesBroken,
   type Template,
 } from './template.ts'
 import { Templates, type TemplateBounds } from '../agent-guest/templates.ts'
@@ -62,7 +62,7 @@ export class Clones implements MachineSource<QemuProcess> {
   readonly templateCounts = noStarts()
   readonly #parts: CloneSourceParts
   readonly #templates: Templates<CloneKey, Template>
-  readonly #takes = new Takes<QemuProcess>()
+  readonly #takes = new StartingGuests<QemuProcess>()
   readonly #digests = new Map<string, Promise<string>>()
 
   constructor(parts: CloneSourceParts) {
@@ -140,7 +140,7 @@ export class Clones implements MachineSource<QemuProcess> {
       return cloneOf(template, base, { machine, agent })
     } catch (error) {
       await base.file.close()
-      const why = await whyTemplateBrokenWhole(template)
+      const why = await whyTemplateBytesBroken(template)
       if (why) this.#templates.drop(cloneKey, template, why)
       throw error
     } finally {

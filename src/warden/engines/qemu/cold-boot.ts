@@ -12,7 +12,7 @@ import { cachedAccelerators, type AcceleratorFacts } from './probe.ts'
 import { startMachine, type QemuProcess } from './process.ts'
 import { findHypervisor } from './program.ts'
 import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
-import { Takes } from '../agent-guest/takes.ts'
+import { StartingGuests } from '../agent-guest/starting-guests.ts'
 import { noStarts, withTries } from './tries.ts'
 
 /**
@@ -39,7 +39,7 @@ export class ColdBoots implements MachineSource<QemuProcess> {
   readonly counts = noStarts()
   readonly files: BootFiles<MachineBoot>
   readonly #parts: ColdBootParts
-  readonly #takes = new Takes<QemuProcess>()
+  readonly #takes = new StartingGuests<QemuProcess>()
   #facts: Promise<AcceleratorFacts> | undefined
 
   constructor(parts: ColdBootParts) {

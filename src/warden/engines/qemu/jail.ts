@@ -1,6 +1,6 @@
 import { MayflyError } from '../../../contract/error.ts'
 import { findProgram } from '../../../os/find-program.ts'
-import { machinePlaces } from './machine.ts'
+import { machinePaths } from './machine.ts'
 import type { HypervisorProgram } from './program.ts'
 
 /**
@@ -87,11 +87,11 @@ export function jailCommand(
     ...bindsOf(files),
     '--bind',
     own,
-    machinePlaces.own,
+    machinePaths.own,
     '--remount-ro',
     '/',
     '--chdir',
-    machinePlaces.own,
+    machinePaths.own,
     '--seccomp',
     `${filterFd}`,
     '--',
@@ -102,10 +102,10 @@ export function jailCommand(
 
 function bindsOf({ kernel, initrd, image, template }: MachineFiles): readonly string[] {
   const binds = [
-    [kernel, machinePlaces.kernel],
-    [initrd, machinePlaces.initrd],
-    [image, machinePlaces.image],
-    [template, machinePlaces.template],
+    [kernel, machinePaths.kernel],
+    [initrd, machinePaths.initrd],
+    [image, machinePaths.image],
+    [template, machinePaths.template],
   ] as const
   return binds.flatMap(([from, at]) => (from === undefined ? [] : ['--ro-bind', from, at]))
 }

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { MappedMemory, pageBytes, type PageRun } from '../../../os/mapped-memory.ts'
 import type { MemoryBase } from '../../../contract/warden.ts'
 import type { CopyBounds, GuestCopy, GuestFile } from '../agent-guest/source.ts'
-import { machinePlaces, type MachineSpec } from './machine.ts'
+import { machinePaths, type MachineSpec } from './machine.ts'
 import { changedFrames, memoryMapping } from './memory-difference.ts'
 import type { QemuProcess } from './process.ts'
 
@@ -88,7 +88,7 @@ export class MachineCopy implements GuestCopy {
 
   async #devices(): Promise<Buffer> {
     const { process } = this.#machine
-    const filename = machinePlaces.ownDevices
+    const filename = machinePaths.ownDevices
     const place = path.join(process.folder, path.basename(filename))
     const asked = { filename, live: false } as const
     try {

@@ -42,7 +42,7 @@ export interface MachineKernel {
 }
 
 /** Files as QEMU sees them in its jail. */
-export const machinePlaces = {
+export const machinePaths = {
   kernel: '/machine/kernel',
   initrd: '/machine/initrd',
   image: '/machine/image',
@@ -142,12 +142,12 @@ function memoryObject({ memory, memoryMiB }: MachineSpec): string {
   if (memory === 'anonymous') return `memory-backend-ram,id=ram,size=${memoryMiB}M,prealloc=off`
   const ram = `memory-backend-file,id=ram,size=${memoryMiB}M,prealloc=off`
   return memory === 'shared'
-    ? `${ram},share=on,mem-path=${machinePlaces.ownMemory}`
-    : `${ram},share=off,readonly=on,rom=off,mem-path=${machinePlaces.templateMemory}`
+    ? `${ram},share=on,mem-path=${machinePaths.ownMemory}`
+    : `${ram},share=off,readonly=on,rom=off,mem-path=${machinePaths.templateMemory}`
 }
 
 function diskArguments(): readonly string[] {
-  const file = `driver=file,node-name=file,filename=${machinePlaces.image},read-only=on`
+  const file = `driver=file,node-name=file,filename=${machinePaths.image},read-only=on`
   return [
     '-blockdev',
     `${file},auto-read-only=off,locking=off`,
@@ -163,7 +163,7 @@ function kernelArguments({ words }: MachineKernel): readonly string[] {
   if (bad !== undefined) throw invalid('kernel argument', bad)
   const line = words.join(' ')
   if (line.length > KERNEL_LINE_MAX) throw invalid('kernel command line', `${line.length} bytes`)
-  const { kernel, initrd } = machinePlaces
+  const { kernel, initrd } = machinePaths
   return ['-kernel', kernel, '-initrd', initrd, '-append', line]
 }
 

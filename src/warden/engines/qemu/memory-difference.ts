@@ -8,7 +8,7 @@ import {
   type Mapping,
   type PageRun,
 } from '../../../os/mapped-memory.ts'
-import { machinePlaces } from './machine.ts'
+import { machinePaths } from './machine.ts'
 
 /**
  * Memory of a stopped machine: pages in which it differs from its template, or all that it touched where it has none.
@@ -37,7 +37,7 @@ const compress = promisify(zstdCompress)
 
 /** Throws the error of the file system, or Error where no map is the guest's memory. */
 export function memoryMapping(pid: number, memoryMiB: number, isCloned: boolean): Mapping {
-  const path = isCloned ? machinePlaces.templateMemory : ''
+  const path = isCloned ? machinePaths.templateMemory : ''
   const fit = mappingsOf(pid).filter(
     (one) =>
       one.rights === 'rw-p' &&

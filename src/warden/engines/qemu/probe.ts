@@ -5,7 +5,7 @@ import path from 'node:path'
 import * as z from 'zod'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
 import { bootId } from '../../../os/proc.ts'
-import { keepFacts, keptFacts } from '../kept-facts.ts'
+import { cacheFacts, cachedFacts } from '../cached-facts.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import type { JailPrograms } from './jail.ts'
 import type { Accelerator } from './machine.ts'
@@ -166,10 +166,10 @@ export async function cachedAccelerators(
 ): Promise<AcceleratorFacts> {
   const file = path.join(folder, 'accelerator.json')
   const key = keyOf(parts.program)
-  const kept = keptFacts(file, key, factsShape)
+  const kept = cachedFacts(file, key, factsShape)
   if (kept) return kept
   const facts = await probeAccelerators(parts)
-  keepFacts(file, key, facts)
+  cacheFacts(file, key, facts)
   return facts
 }
 

@@ -10,7 +10,7 @@ import {
   type GuestHost,
 } from '../agent-guest/jailed-guest.ts'
 import { memoryIn } from '../agent-guest/measure.ts'
-import type { HeldGuestEnd } from '../agent-guest/source.ts'
+import type { VmmEnd } from '../agent-guest/source.ts'
 import { makeWallFolder, wallFolder } from '../wall-folder.ts'
 import { machineFilter } from './filter.ts'
 import { jailCommand, type JailPrograms, type MachineFiles } from './jail.ts'
@@ -120,7 +120,7 @@ export class QemuProcess extends JailedGuest {
   }
 
   /** Asks it to quit, and kills it where it does not in time. Resolves with its end. */
-  async stop(): Promise<HeldGuestEnd> {
+  async stop(): Promise<VmmEnd> {
     this.control.ask('quit', undefined, { msMax: QUIT_MS_MAX }).catch(() => this.kill())
     const late = setTimeout(() => this.kill(), QUIT_MS_MAX)
     try {
@@ -175,7 +175,7 @@ export class QemuProcess extends JailedGuest {
   }
 }
 
-/** Takes a uid, a cgroup and a folder, and forks. Releases all of them before it throws. */
+/** StartingGuests a uid, a cgroup and a folder, and forks. Releases all of them before it throws. */
 function spawnMachine(parts: MachineStart, host: GuestHost): QemuProcess {
   const { spec, program, programs, files, words = [] } = parts
   const args = [...machineArguments(spec), ...words]

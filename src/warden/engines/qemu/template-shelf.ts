@@ -12,7 +12,7 @@ import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { remainsOf } from '../sweep.ts'
 import { folderOwners } from '../folder-owners.ts'
 import { wallFolder } from '../wall-folder.ts'
-import { whyNotKept } from './kept-file.ts'
+import { whyChanged } from './hashed-file.ts'
 import { removeTemplate, type Template } from './template.ts'
 import type { TemplateUse } from '../agent-guest/templates.ts'
 
@@ -23,7 +23,7 @@ import type { TemplateUse } from '../agent-guest/templates.ts'
  * out again, to its own folder of walls. A move has one winner, so a template is one warden's at any time, and needs no lock; while
  * a warden has it, its lease covers it as before, and one that is killed leaves it to the sweep.
  *
- * The files are those that were kept if their inodes say so (kept-file.ts), as before each clone of one warden: a move of
+ * The files are those that were kept if their inodes say so (hashed-file.ts), as before each clone of one warden: a move of
  * their folder changes no inode. A clone that does not come up has them hashed. The folder has mode 0700 and belongs to the
  * warden's user, under the rules of programs that it compiled (src/jail/c-program.ts): its writer could replace those as well.
  *
@@ -68,7 +68,7 @@ export class TemplateShelf {
   }
 
   /**
-   * Takes a template of this key, whose files are those that were kept; undefined where there is none. The rest
+   * StartingGuests a template of this key, whose files are those that were kept; undefined where there is none. The rest
    * of its description is the caller's, who knows the key. Never rejects.
    */
   async take(
@@ -123,7 +123,7 @@ export class TemplateShelf {
     const ageMs = Math.max(0, sinceBootMs() - madeAtMs)
     const memory = { path: path.join(folder, 'memory'), ...files.memory }
     const state = { path: path.join(folder, 'state'), ...files.state }
-    const isWhole = [memory, state].every((one) => whyNotKept(one) === undefined)
+    const isWhole = [memory, state].every((one) => whyChanged(one) === undefined)
     if (!isWhole || ageMs >= this.#ageMsMax) return undefined
     rmSync(path.join(folder, 'about'))
     // As root each clone has a uid of its own, which has to find the files.

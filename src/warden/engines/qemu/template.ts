@@ -11,8 +11,8 @@ import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { AgentLink, type AgentHistory } from '../../../agent-wire/agent-link.ts'
 import type { MachineFiles } from './jail.ts'
 import { askStatus } from '../../../agent-wire/agent-questions.ts'
-import { keptFile, whyNotKept, whyNotKeptWhole, type KeptFile } from './kept-file.ts'
-import { machineArguments, machinePlaces, type MachineSpec } from './machine.ts'
+import { hashFile, whyChanged, whyBytesChanged, type HashedFile } from './hashed-file.ts'
+import { machineArguments, machinePaths, type MachineSpec } from './machine.ts'
 import { Migrations } from './migrations.ts'
 import { startMachine, type QemuProcess, type MachineStart } from './process.ts'
 
@@ -44,8 +44,8 @@ export interface Template {
   readonly accelerator: MachineSpec['accelerator']
   /** Conversation between host and agent, with which that of a clone begins. */
   readonly history: AgentHistory
-  readonly memory: KeptFile
-  readonly state: KeptFile
+  readonly memory: HashedFile
+  readonly state: HashedFile
   /** Image as the clones read it; the store's own file. */
   readonly image: string
 }
@@ -99,8 +99,8 @@ export async function makeTemplate(
     if (host.isRoot) chmodSync(folder, 0o755)
     const history = await bootAndSave(parts, folder, host)
     const [memory, state] = await Promise.all([
-      keptFile(path.join(folder, 'memory')),
-      keptFile(path.join(folder, 'state')),
+      hashFile(path.join(folder, 'memory')),
+      hashFile(path.join(folder, 'state')),
     ])
     const { key, memoryMiB, accelerator, boot } = parts
     const { image } = boot
@@ -119,12 +119,12 @@ export async function removeTemplate({ id }: Pick<Template, 'id'>, host: GuestHo
 
 /** Cause for which no clone may be made of it, by a look at its files; undefined where it is whole. */
 export function whyTemplateBroken({ memory, state }: Template): string | undefined {
-  return whyNotKept(memory) ?? whyNotKept(state)
+  return whyChanged(memory) ?? whyChanged(state)
 }
 
 /** The same, by a hash of each byte. */
-export async function whyTemplateBrokenWhole({ memory, state }: Template) {
-  return (await whyNotKeptWhole(memory)) ?? (await whyNotKeptWhole(state))
+export async function whyTemplateBytesBroken({ memory, state }: Template) {
+  return (await whyBytesChanged(memory)) ?? (await whyBytesChanged(state))
 }
 
 type SpecParts = Pick<MachineSpec, 'accelerator' | 'memoryMiB'>
@@ -162,7 +162,7 @@ async function bootAndSave(
     await machine.control.ask('stop')
     onStep('stopped', machine)
     const { saveMsMax = SAVE_MS_MAX } = parts
-    await migrations.save(machine.control, `file:${machinePlaces.ownState}`, saveMsMax)
+    await migrations.save(machine.control, `file:${machinePaths.ownState}`, saveMsMax)
     onStep('saved', machine)
     await machine.stop()
     await keepFiles(machine.folder, folder)

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import type { EngineOptions } from '../../../contract/engine.ts'
-import { agentWords, rootBoot, type RootBoot } from '../../../images/machine.ts'
+import { agentArguments, rootBoot, type RootBoot } from '../../../images/machine.ts'
 import { cacheFolder } from '../../../lib/cache-folder.ts'
 import { BootFiles } from '../agent-guest/boot-files.ts'
 import { bootGuest } from '../agent-guest/boot-guest.ts'
@@ -8,7 +8,7 @@ import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { compiledAgent } from '../agent-guest/compiled-parts.ts'
 import { jobDescriptor } from '../agent-guest/runner.ts'
 import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
-import { Takes } from '../agent-guest/takes.ts'
+import { StartingGuests } from '../agent-guest/starting-guests.ts'
 import { jobLine } from './machine.ts'
 import { cachedUserKernel, type UserKernelFacts } from './probe.ts'
 import { startUserKernel, type UserKernelProcess } from './process.ts'
@@ -35,7 +35,7 @@ const BOOT_MS_MAX = 60_000
 export class UserKernelBoots implements MachineSource<UserKernelProcess> {
   readonly files: BootFiles<RootBoot>
   readonly #parts: UserKernelBootsParts
-  readonly #takes = new Takes<UserKernelProcess>()
+  readonly #takes = new StartingGuests<UserKernelProcess>()
   #facts: Promise<UserKernelFacts> | undefined
 
   constructor(parts: UserKernelBootsParts) {
@@ -86,11 +86,11 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
     this.#takes.refuseIfClosed()
     const { host, options } = this.#parts
     const { hide = [] } = options
-    const words = agentWords({
+    const words = agentArguments({
       ports: { [jobDescriptor]: jobLine },
       scratchBytes: key.scratchBytes,
     })
-    const spec = { memoryMiB: key.memoryMiB, lines: 1, hasImage: true, agentWords: words }
+    const spec = { memoryMiB: key.memoryMiB, lines: 1, hasImage: true, agentArguments: words }
     const parts = { kernel: findUserKernel(hide), programs: findKernelJailPrograms(hide) }
     const guest = startUserKernel({ ...parts, spec, initrd, image }, host)
     return await bootGuest(guest, key, {

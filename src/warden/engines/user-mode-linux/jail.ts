@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { compileSeccomp, readSeccompPolicy } from '../../../os/seccomp.ts'
-import { kernelPlaces } from './machine.ts'
+import { kernelPaths } from './machine.ts'
 import type { KernelJailPrograms, UserKernel } from './program.ts'
 
 /**
@@ -61,18 +61,18 @@ export function kernelJailCommand(
     bubblewrap,
     ...namespaces,
     ...closed,
-    ...bind(kernel.file, kernelPlaces.kernel),
+    ...bind(kernel.file, kernelPaths.kernel),
     ...bind(loader, LOADER),
     ...others.flatMap((file) => bind(file, path.join(LIBRARIES, path.basename(file)))),
-    ...bind(initrd, kernelPlaces.initrd),
-    ...(image === undefined ? [] : bind(image, kernelPlaces.image)),
+    ...bind(initrd, kernelPaths.initrd),
+    ...(image === undefined ? [] : bind(image, kernelPaths.image)),
     '--size',
     `${ownBytes}`,
     '--tmpfs',
-    kernelPlaces.own,
+    kernelPaths.own,
     '--setenv',
     'TMPDIR',
-    kernelPlaces.own,
+    kernelPaths.own,
     '--seccomp',
     `${filterFd}`,
     '--remount-ro',
@@ -80,7 +80,7 @@ export function kernelJailCommand(
     '--chdir',
     '/',
     '--',
-    kernelPlaces.kernel,
+    kernelPaths.kernel,
     ...words,
   ]
 }

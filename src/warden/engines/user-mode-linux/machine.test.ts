@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { readSeccompPolicy } from '../../../os/seccomp.ts'
 import { kernelFilter, kernelJailCommand } from './jail.ts'
-import { userKernelWords, type KernelSpec } from './machine.ts'
+import { userKernelArguments, type KernelSpec } from './machine.ts'
 
 const spec: KernelSpec = { memoryMiB: 256, lines: 1, hasImage: true }
 const programs = { setpriv: '/setpriv', setarch: '/setarch', bubblewrap: '/bwrap' }
@@ -11,17 +11,19 @@ const jail = { kernel, initrd: '/i', image: '/image', uid: 52_001, ownBytes: 1_0
 
 suite('The words of a user-mode kernel', () => {
   test('Programs are traced, and never filtered by stubs that they could take over', () => {
-    assert.ok(userKernelWords(spec).includes('seccomp=off'))
+    assert.ok(userKernelArguments(spec).includes('seccomp=off'))
   })
 
   test('Parts of the kernel that reach for files, sockets and programs of the host are not started', () => {
-    const blacklist = userKernelWords(spec).find((word) => word.startsWith('initcall_blacklist='))!
+    const blacklist = userKernelArguments(spec).find((word) =>
+      word.startsWith('initcall_blacklist='),
+    )!
     for (const part of ['hostfs', 'mconsole', 'vector', 'virtio_uml', 'harddog'])
       assert.match(blacklist, new RegExp(part))
   })
 
   test('Each line is a descriptor, and process 1 gets the words behind the last option alone', () => {
-    const words = userKernelWords(spec)
+    const words = userKernelArguments(spec)
     assert.ok(words.includes('ssl0=fd:3') && words.includes('ssl1=fd:4'))
     assert.deepEqual(words.slice(words.indexOf('--')), ['--', 'boot', '/dev/ttyS0', '/dev/ubda'])
     // Without them the kernel appends both behind the words of process 1.
@@ -30,14 +32,14 @@ suite('The words of a user-mode kernel', () => {
   })
 
   test('The disk is read-only, and absent without an image', () => {
-    assert.ok(userKernelWords(spec).includes('ubd0r=/kernel/image'))
-    const words = userKernelWords({ ...spec, hasImage: false })
+    assert.ok(userKernelArguments(spec).includes('ubd0r=/kernel/image'))
+    const words = userKernelArguments({ ...spec, hasImage: false })
     assert.ok(!words.some((word) => word.startsWith('ubd')))
   })
 
   test('Values that no kernel has are refused', () => {
     for (const bad of [{ memoryMiB: 1 }, { memoryMiB: 1.5 }, { memoryMiB: NaN }, { lines: 99 }])
-      assert.throws(() => userKernelWords({ ...spec, ...bad }), { code: 'INVALID' })
+      assert.throws(() => userKernelArguments({ ...spec, ...bad }), { code: 'INVALID' })
   })
 })
 

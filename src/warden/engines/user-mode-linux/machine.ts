@@ -24,11 +24,11 @@ export interface KernelSpec {
   readonly lines: number
   readonly hasImage: boolean
   /** Words of the agent behind those of the boot. */
-  readonly agentWords?: readonly string[]
+  readonly agentArguments?: readonly string[]
 }
 
 /** Files of the jail. */
-export const kernelPlaces = {
+export const kernelPaths = {
   kernel: '/kernel/linux',
   initrd: '/kernel/initrd',
   image: '/kernel/image',
@@ -57,19 +57,19 @@ const notStarted = [
 ]
 
 /** Throws MayflyError INVALID for a value that no such kernel has. */
-export function userKernelWords(spec: KernelSpec): readonly string[] {
-  const { memoryMiB, lines, hasImage, agentWords = [] } = spec
+export function userKernelArguments(spec: KernelSpec): readonly string[] {
+  const { memoryMiB, lines, hasImage, agentArguments = [] } = spec
   checkNumber('memory', memoryMiB, MEMORY_MIB_MIN, MEMORY_MIB_MAX)
   checkNumber('number of lines', lines, 0, LINES_MAX - 1)
   return [
     `mem=${memoryMiB}M`,
-    `initrd=${kernelPlaces.initrd}`,
-    ...(hasImage ? [`ubd0r=${kernelPlaces.image}`] : []),
+    `initrd=${kernelPaths.initrd}`,
+    ...(hasImage ? [`ubd0r=${kernelPaths.image}`] : []),
     'con=null',
     'con0=null,fd:2',
     'ssl=null',
     ...Array.from({ length: lines + 1 }, (_, index) => `ssl${index}=fd:${agentFd + index}`),
-    `uml_dir=${kernelPlaces.own}/`,
+    `uml_dir=${kernelPaths.own}/`,
     'umid=guest',
     'root=/dev/ram0',
     'console=tty0',
@@ -83,7 +83,7 @@ export function userKernelWords(spec: KernelSpec): readonly string[] {
     'boot',
     AGENT_LINE,
     DISK,
-    ...agentWords.map(checkedWord),
+    ...agentArguments.map(checkedWord),
   ]
 }
 

@@ -7,7 +7,7 @@ import { AgentReader, type AgentMessage } from '../../../agent-wire/decode.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import { initrdOf } from '../../../images/machine.ts'
 import { bootId } from '../../../os/proc.ts'
-import { keepFacts, keptFacts } from '../kept-facts.ts'
+import { cacheFacts, cachedFacts } from '../cached-facts.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { startUserKernel, type UserKernelProcess } from './process.ts'
 import { bootModules, type KernelJailPrograms, type UserKernel } from './program.ts'
@@ -66,10 +66,10 @@ export async function cachedUserKernel(
   const file = path.join(folder, 'user-kernel.json')
   const text = JSON.stringify([parts.kernel.fingerprint, release(), bootId()])
   const key = createHash('sha256').update(text).update(parts.agent).digest('hex')
-  const kept = keptFacts(file, key, factsShape)
+  const kept = cachedFacts(file, key, factsShape)
   if (kept) return kept
   const facts = await probeUserKernel(parts)
-  keepFacts(file, key, facts)
+  cacheFacts(file, key, facts)
   return facts
 }
 

@@ -7,7 +7,7 @@ import { signalAll } from '../../../os/signal.ts'
 import { forkGuest, JailedGuest, type GuestHost } from '../agent-guest/jailed-guest.ts'
 import { memoryIn } from '../agent-guest/measure.ts'
 import { kernelFilter, kernelJailCommand } from './jail.ts'
-import { agentFd, userKernelWords, type KernelSpec } from './machine.ts'
+import { agentFd, userKernelArguments, type KernelSpec } from './machine.ts'
 import type { KernelJailPrograms, UserKernel } from './program.ts'
 
 /**
@@ -42,10 +42,10 @@ const LINE_MAX = 300
 const KERNEL_AT = 2
 const FREEZE_MS_MAX = 2_000
 
-/** Takes a uid and a cgroup, and forks. Releases all before it throws MayflyError UNAVAILABLE, OVERLOADED or INVALID. */
+/** StartingGuests a uid and a cgroup, and forks. Releases all before it throws MayflyError UNAVAILABLE, OVERLOADED or INVALID. */
 export function startUserKernel(parts: KernelStart, host: GuestHost): UserKernelProcess {
   const { spec, kernel, programs, initrd, image } = parts
-  const words = userKernelWords(spec)
+  const words = userKernelArguments(spec)
   const fd = agentFd + spec.lines + 1
   const filter = { fd, bytes: kernelFilter() }
   const bounds = { memoryBytes: (spec.memoryMiB + OWN_MIB) * MIB, tasksMax: TASKS_MAX }

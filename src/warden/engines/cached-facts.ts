@@ -11,19 +11,19 @@ const KEY_MAX = 64
  * Cached facts of a slow probe, from a file of this user. `key` identifies the probed programs and kernel. Undefined
  * for another key, another shape, or an unreadable file.
  */
-export function keptFacts<T>(file: string, key: string, facts: z.ZodType<T>): T | undefined {
+export function cachedFacts<T>(file: string, key: string, facts: z.ZodType<T>): T | undefined {
   try {
     if (statSync(file).size > FILE_BYTES_MAX) return undefined
     const shape = z.strictObject({ key: z.string().max(KEY_MAX), facts })
-    const kept = shape.safeParse(tryParseJson(readFileSync(file, 'utf8'))).data
-    return kept?.key === key ? kept.facts : undefined
+    const cached = shape.safeParse(tryParseJson(readFileSync(file, 'utf8'))).data
+    return cached?.key === key ? cached.facts : undefined
   } catch {
     return undefined
   }
 }
 
 /** Writes the cache; a failure is ignored, and costs a probe at each start. */
-export function keepFacts(file: string, key: string, facts: unknown): void {
+export function cacheFacts(file: string, key: string, facts: unknown): void {
   const draft = `${file}.${process.pid}`
   try {
     makeCacheFolder(path.dirname(file), 0o700)

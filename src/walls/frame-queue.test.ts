@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import { test } from 'node:test'
-import { HeldFrames } from './held-frames.ts'
+import { FrameQueue } from './frame-queue.ts'
 
 function played() {
   const seen: (number | string)[] = []
   const wall = { pause: () => seen.push('pause'), resume: () => seen.push('resume') }
-  const frames = new HeldFrames(wall as never, ({ kind }) => seen.push(kind))
+  const frames = new FrameQueue(wall as never, ({ kind }) => seen.push(kind))
   const receive = (kind: number) => frames.receive({ kind, payload: Buffer.alloc(0) })
   return { seen, frames, receive }
 }

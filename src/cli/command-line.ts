@@ -9,7 +9,7 @@ export function valueOf(argv: readonly string[], flag: string): string | undefin
 }
 
 /** Arguments that are neither flags nor values of global flags: the verb, then its subcommand. */
-export function commandWords(argv: readonly string[]): readonly string[] {
+export function positionals(argv: readonly string[]): readonly string[] {
   return argv.filter((word, at) => !word.startsWith('-') && !valued.has(argv[at - 1] ?? ''))
 }
 

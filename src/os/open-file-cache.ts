@@ -1,23 +1,23 @@
 import { closeSync, openSync, readSync } from 'node:fs'
-import path from 'node:path'
+import { join } from 'node:path'
 import { resourceLimit } from './libc.js'
 import { withReservedFd } from './read.ts'
 
 /**
  * Files of one cgroup by descriptors that stay open: a read is one pread(2) instead of open, read, read, close. kernfs
  * generates the text at each read from offset 0, and returns ENODEV once the group is removed; an open file does not
- * prevent its removal. Read-only. Beyond `keptMax` descriptors of this process, and at EMFILE, a file is opened for
+ * prevent its removal. Read-only. Beyond `openFilesMax` descriptors of this process, and at EMFILE, a file is opened for
  * each read.
  */
-export class KeptFiles {
+export class OpenFileCache {
   readonly #fds = new Map<string, number>()
 
   /** The whole text, of at most 16 KiB. Throws the error of the file system. */
   read(folder: string, file: string): string {
-    const place = path.join(folder, file)
-    const kept = this.#fds.get(place)
-    if (kept !== undefined) return textOf(kept)
-    return withReservedFd(() => this.#open(place))
+    const path = join(folder, file)
+    const open = this.#fds.get(path)
+    if (open !== undefined) return textOf(open)
+    return withReservedFd(() => this.#open(path))
   }
 
   /** Closes all; a later read opens the file again. */
@@ -27,14 +27,14 @@ export class KeptFiles {
     this.#fds.clear()
   }
 
-  #open(place: string): string {
-    const fd = openSync(place, 'r')
+  #open(path: string): string {
+    const fd = openSync(path, 'r')
     try {
       const text = textOf(fd)
-      if (count < keptMax()) this.#fds.set(place, fd)
+      if (count < openFilesMax()) this.#fds.set(path, fd)
       return text
     } finally {
-      if (this.#fds.get(place) === fd) count++
+      if (this.#fds.get(path) === fd) count++
       else closeSync(fd)
     }
   }
@@ -42,14 +42,14 @@ export class KeptFiles {
 
 const TEXT_BYTES_MAX = 16_384
 /** Share of the descriptors of this process; the others are for sockets of walls. */
-const PART_KEPT = 0.25
+const OPEN_SHARE = 0.25
 const text = Buffer.alloc(TEXT_BYTES_MAX)
 let count = 0
 let most: number | undefined
 
-/** Limit of open descriptors of all instances together. */
-function keptMax(): number {
-  return (most ??= Math.floor(resourceLimit('nofile') * PART_KEPT))
+/** Limit of cached descriptors of all instances together. */
+function openFilesMax(): number {
+  return (most ??= Math.floor(resourceLimit('nofile') * OPEN_SHARE))
 }
 
 function textOf(fd: number): string {

@@ -32,13 +32,13 @@ import { latestKnown } from '../lib/state-folder.ts'
  * for later sources. Any defect is a cache miss: a file that was altered, truncated, swapped or is a link, another
  * owner, a missing key. Not handled: rollback to an older reply for the same source.
  */
-export interface KeptReplies {
+export interface ReplyCache {
   recall(parts: readonly string[]): string | undefined
   /** Never throws: if nothing can be written, nothing is stored. */
   keep(parts: readonly string[], reply: string): void
 }
 
-export interface KeptRepliesOptions {
+export interface ReplyCacheOptions {
   /** Version of the analyser; a change invalidates all replies. */
   readonly version?: string
   readonly entriesMax?: number
@@ -61,10 +61,10 @@ const INSTALLED = ['dist/joined/guest/analyst.js', 'package.json']
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
 
 /** Opens or creates the folder. Undefined if the folder or its key is accessible to another user. */
-export function openKeptReplies(
+export function openReplyCache(
   folder: string,
-  options: KeptRepliesOptions = {},
-): KeptReplies | undefined {
+  options: ReplyCacheOptions = {},
+): ReplyCache | undefined {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const { uid, mode } = lstatSync(folder)
@@ -77,14 +77,14 @@ export function openKeptReplies(
   }
 }
 
-class Folder implements KeptReplies {
+class Folder implements ReplyCache {
   readonly #folder: string
   readonly #key: Buffer
   readonly #version: string
   readonly #entriesMax: number
   readonly #bytesMax: number
 
-  constructor(folder: string, key: Buffer, options: KeptRepliesOptions) {
+  constructor(folder: string, key: Buffer, options: ReplyCacheOptions) {
     this.#folder = folder
     this.#key = key
     this.#version = options.version ?? analyserVersion()

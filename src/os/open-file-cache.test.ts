@@ -3,14 +3,14 @@ import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { KeptFiles } from './kept-files.ts'
+import { OpenFileCache } from './open-file-cache.ts'
 
 const skip = process.platform !== 'linux' && 'descriptors are counted in /proc'
 
 suite('Files that are kept open', { skip }, () => {
   test('Each read returns the current text, by one descriptor', () => {
     using folder = makeFolder()
-    const files = new KeptFiles()
+    const files = new OpenFileCache()
     for (const text of ['42\n', 'max\n', '']) {
       writeFileSync(join(folder.path, 'pids.max'), text)
       assert.equal(files.read(folder.path, 'pids.max'), text)
@@ -25,7 +25,7 @@ suite('Files that are kept open', { skip }, () => {
 
   test('A missing file throws at each read, and stays open once it exists', () => {
     using folder = makeFolder()
-    const files = new KeptFiles()
+    const files = new OpenFileCache()
     assert.throws(() => files.read(folder.path, 'cpu.max'), { code: 'ENOENT' })
     assert.equal(folder.descriptors(), 0)
     writeFileSync(join(folder.path, 'cpu.max'), 'max 100000\n')

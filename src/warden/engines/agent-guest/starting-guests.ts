@@ -5,7 +5,7 @@ import type { JailedGuest } from './jailed-guest.ts'
  * Guests that a source is bringing up. A close kills those that are forked, and waits until each taker got an answer; one that
  * is forked after it is killed at once.
  */
-export class Takes<Guest extends Pick<JailedGuest, 'kill'>> {
+export class StartingGuests<Guest extends Pick<JailedGuest, 'kill'>> {
   readonly #taking = new Set<Promise<unknown>>()
   readonly #starting = new Set<Guest>()
   #isClosed = false

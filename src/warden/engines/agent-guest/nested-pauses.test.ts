@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { Stops } from './stops.ts'
+import { NestedPauses } from './nested-pauses.ts'
 
-suite('Stops of a guest', () => {
+suite('NestedPauses of a guest', () => {
   test('A guest that its owner stopped is not started by its CPU limit, nor the other way round', async () => {
     const { said, stops } = stand()
     await stops.stop('cpu')
@@ -51,7 +51,7 @@ suite('Stops of a guest', () => {
 function stand() {
   const said: string[] = []
   let fails = false
-  const stops = new Stops({
+  const stops = new NestedPauses({
     async freeze() {
       said.push('freeze')
       await Promise.resolve()

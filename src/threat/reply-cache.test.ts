@@ -20,7 +20,7 @@ import { after, suite, test } from 'node:test'
 import { jobRequest, type Job, type JobRequest } from '../contract/job.ts'
 import { createAnalyst } from './analyse.ts'
 import { inspect } from './inspect.ts'
-import { openKeptReplies } from './kept-replies.ts'
+import { openReplyCache } from './reply-cache.ts'
 
 const base = mkdtempSync(join(tmpdir(), 'mayfly-replies-'))
 after(() => rmSync(base, { recursive: true, force: true }))
@@ -51,7 +51,7 @@ function newRun(folder: string, more: { rulesVersion?: () => string; version?: s
       return JSON.stringify(inspect(JSON.parse(text)))
     },
     emitter: { emit: () => undefined },
-    kept: openKeptReplies(folder, { version }),
+    kept: openReplyCache(folder, { version }),
     ...rest,
   })
   return { analyse, asked }
@@ -113,7 +113,7 @@ suite('Replies stored for later runs', () => {
     const analyse = createAnalyst({
       ask: () => Promise.reject(new Error('the parser died')),
       emitter: { emit: () => undefined },
-      kept: openKeptReplies(folder, { version: 'one' }),
+      kept: openReplyCache(folder, { version: 'one' }),
     })
     await analyse(jobOf({ code: source }))
     assert.deepEqual(entriesIn(folder), [])
@@ -121,14 +121,14 @@ suite('Replies stored for later runs', () => {
 
   test('entries and bytes are bounded, and the oldest are removed first', () => {
     const folder = newFolder('bounded')
-    const few = openKeptReplies(folder, { version: 'one', entriesMax: 3 })!
+    const few = openReplyCache(folder, { version: 'one', entriesMax: 3 })!
     for (const [at, word] of ['a', 'b', 'c', 'd'].entries()) {
       few.keep([word], word)
       for (const name of entriesIn(folder)) utimesSync(join(folder, name), at, at)
     }
     assert.equal(entriesIn(folder).length, 3)
     assert.equal(few.recall(['d']), 'd')
-    const narrow = openKeptReplies(folder, { version: 'one', bytesMax: 1000 })!
+    const narrow = openReplyCache(folder, { version: 'one', bytesMax: 1000 })!
     narrow.keep(['e'], 'x'.repeat(970))
     assert.deepEqual([narrow.recall(['d']), narrow.recall(['e'])?.length], [undefined, 970])
     narrow.keep(['f'], 'x'.repeat(2 ** 20))
@@ -137,7 +137,7 @@ suite('Replies stored for later runs', () => {
 
   test('a false reply that was stored is refused like a fresh one', async () => {
     const folder = newFolder('lies')
-    const kept = openKeptReplies(folder, { version: 'one' })!
+    const kept = openReplyCache(folder, { version: 'one' })!
     const { analyse, asked } = newRun(folder)
     const lying = { ...kept, recall: () => '{"language":"js","entry":"auto"}' }
     const believing = createAnalyst({
@@ -171,7 +171,7 @@ suite('A stored reply is ignored', () => {
     'is empty': (file) => truncateSync(file, 0),
     'is plain text': (file) => writeFileSync(file, '{"language":"js","entry":"script","found":[]}'),
     'is that of another source': (file, folder) => {
-      const kept = openKeptReplies(folder, { version: 'one' })!
+      const kept = openReplyCache(folder, { version: 'one' })!
       kept.keep(['other'], '{}')
       const other = entriesIn(folder).find((name) => !file.endsWith(name))!
       copyFileSync(join(folder, other), file)
@@ -206,15 +206,15 @@ suite('A stored reply is ignored', () => {
   test('no reply is stored in a folder that others may enter, or with a key that others may read', () => {
     const folder = newFolder('open')
     mkdirSync(folder, { mode: 0o755 })
-    assert.equal(openKeptReplies(folder), undefined)
+    assert.equal(openReplyCache(folder), undefined)
     chmodSync(folder, 0o700)
     writeFileSync(join(folder, 'key'), Buffer.alloc(32), { mode: 0o644 })
-    assert.equal(openKeptReplies(folder), undefined)
+    assert.equal(openReplyCache(folder), undefined)
     rmSync(join(folder, 'key'))
     writeFileSync(join(folder, 'key'), Buffer.alloc(16), { mode: 0o600 })
-    assert.equal(openKeptReplies(folder), undefined)
+    assert.equal(openReplyCache(folder), undefined)
     const link = newFolder('link')
     symlinkSync(folder, link)
-    assert.equal(openKeptReplies(link), undefined)
+    assert.equal(openReplyCache(link), undefined)
   })
 })

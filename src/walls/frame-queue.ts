@@ -6,7 +6,7 @@ import type { WallHandle } from './handle.ts'
  * Back-pressure on a guest whose output comes in frames: its socket is paused while the reader takes a chunk, and while
  * the guest has used up its share of the event loop. Frames of the same read are queued, which bounds the queue.
  */
-export class HeldFrames {
+export class FrameQueue {
   readonly #wall: WallHandle
   readonly #read: (frame: Frame) => void
   readonly #share = new LoopShare()

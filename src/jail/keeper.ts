@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { wallSteps } from './embedded-steps.ts'
 import type { CallClass } from '../contract/calls.ts'
-import type { FoundCProgram } from './c-program.ts'
+import type { CProgramLookup } from './c-program.ts'
 import type { JailFacts, JailLayer } from './facts.ts'
 import type { JailSpec } from './jail-spec.ts'
 import { filtersFor, secretPaths, watchedCalls, type KeeperDuties } from './sentinel-policy.ts'
@@ -14,7 +14,7 @@ import { launcherFdOfWhole, programFds, wholeFilter, type WholeProgram } from '.
  * these, a program may create neither children nor sockets, and may change modes of files only if its user has no other
  * files.
  */
-export interface KeptJail {
+export interface KeeperJail {
   /** Options of `sentinel keep`, which end before the steps. */
   readonly options: readonly string[]
   readonly args: readonly string[]
@@ -25,10 +25,10 @@ export interface KeptJail {
   readonly mark: number
 }
 
-interface KeptOptions {
+interface KeeperOptions {
   readonly uid: number | undefined
   readonly without: readonly JailLayer[]
-  readonly sentinel?: FoundCProgram | undefined
+  readonly sentinel?: CProgramLookup | undefined
   readonly calls?: readonly CallClass[] | undefined
   readonly scratch?: string | undefined
 }
@@ -45,10 +45,10 @@ const MARKS = { first: 2 ** 40, last: 2 ** 41 } as const
 const RESULT_FD = 3
 
 /** Reason why a whole program without namespaces has no keeper; undefined if it can have one. */
-export function whyUnkept(
+export function whyNoKeeper(
   whole: WholeProgram | undefined,
   facts: Pick<JailFacts, 'landlock'>,
-  { uid, without, sentinel, scratch }: KeptOptions,
+  { uid, without, sentinel, scratch }: KeeperOptions,
 ): string | undefined {
   if (!whole || !scratch) return 'it is no program with a place to write to'
   const off = (['seccomp', 'landlock'] as const).find((layer) => without.includes(layer))
@@ -65,11 +65,11 @@ export function judgesFiles({ landlock }: Pick<JailFacts, 'landlock'>, uid: numb
 }
 
 /** `spec` is that of a wall without mounts. */
-export function composeKept(
+export function composeKeeper(
   spec: JailSpec,
   facts: JailFacts,
-  { uid, scratch, calls }: KeptOptions,
-): KeptJail {
+  { uid, scratch, calls }: KeeperOptions,
+): KeeperJail {
   const duties: KeeperDuties = {
     isShared: uid === undefined,
     isUnscoped: facts.landlock < LANDLOCK_WITH_SCOPES,

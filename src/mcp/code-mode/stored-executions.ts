@@ -13,7 +13,7 @@ const KEPT_MS_MAX = 60 * 60_000
 const HANDLE_BYTES = 24
 
 /** Stored execution with its recorded calls. */
-export interface KeptExecution {
+export interface StoredExecution {
   /** Digest of the tool call: only an equal call continues the execution. */
   readonly digest: string
   readonly source: { readonly code: string; readonly language: 'js' | 'ts' }
@@ -25,13 +25,13 @@ export interface KeptExecution {
 /** Executions of one caller. All members throw MayflyError STATE if the file cannot be read or written. */
 export interface OwnExecutions {
   /** Stores a paused execution; returns a handle that resumes it once. */
-  pause(execution: KeptExecution): string
+  pause(execution: StoredExecution): string
   /** Removes and returns a paused execution; undefined if it belongs to another caller, expired, or was resumed before. */
-  resume(handle: string): KeptExecution | undefined
+  resume(handle: string): StoredExecution | undefined
   /** Stores an ended execution by the id of its run. */
-  keep(id: string, execution: KeptExecution): void
+  keep(id: string, execution: StoredExecution): void
   /** Finds an ended execution. */
-  find(id: string): KeptExecution | undefined
+  find(id: string): StoredExecution | undefined
 }
 
 export interface ExecutionBounds {
@@ -42,7 +42,7 @@ export interface ExecutionBounds {
   readonly charactersMax?: number
 }
 
-type Written = Omit<KeptExecution, 'journal'> & { readonly journal: WrittenJournal }
+type Written = Omit<StoredExecution, 'journal'> & { readonly journal: WrittenJournal }
 
 const guard = stateGuard('the executions of code mode')
 const schema = `
@@ -56,7 +56,7 @@ CREATE INDEX IF NOT EXISTS executions_of ON executions (owner)`
  * also after a restart. Expired executions are removed, and above the limit the oldest ones. A handle is bound to its caller, and the file
  * contains only the digest of the handle.
  */
-export class KeptExecutions {
+export class StoredExecutions {
   readonly #db: DatabaseSync
   readonly #prepare: (sql: string) => StatementSync
   /** Whole milliseconds since 1970. */
@@ -99,7 +99,7 @@ export class KeptExecutions {
     if (this.#db.isOpen) this.#db.close()
   }
 
-  #add(name: string, owner: string, execution: KeptExecution, msMax: number): void {
+  #add(name: string, owner: string, execution: StoredExecution, msMax: number): void {
     const body = JSON.stringify({ ...execution, journal: execution.journal.written })
     const now = this.#now()
     guard('write', () =>
@@ -132,7 +132,7 @@ const endedAs = (id: string) => `ended ${id}`
 
 function executionIn(
   row: Readonly<Record<string, unknown>> | undefined,
-): KeptExecution | undefined {
+): StoredExecution | undefined {
   if (!row) return undefined
   const { journal, ...others } = parseJson(String(row['body'])) as Written
   return { ...others, journal: new CallJournal(journal) }

@@ -5,7 +5,7 @@ import { Mayfly } from './mayfly.ts'
  * last release closes it. No floor above the isolate, and no blocking or restraint by risk, which is decided at
  * registration. Everything else is as configured.
  */
-export class Hold {
+export class SharedMayfly {
   readonly #given: Mayfly | undefined
   #shared: Promise<Mayfly> | undefined
 

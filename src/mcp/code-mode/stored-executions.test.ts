@@ -4,17 +4,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { CallJournal, callKey } from './journal.ts'
-import { KeptExecutions, type ExecutionBounds, type KeptExecution } from './kept-executions.ts'
+import {
+  StoredExecutions,
+  type ExecutionBounds,
+  type StoredExecution,
+} from './stored-executions.ts'
 
 const key = callKey('hub', 'create', { n: 1 })
 
 function stand(path = ':memory:', bounds: ExecutionBounds = {}) {
   const time = { ms: 1_000_000 }
   const clock = { now: () => time.ms + 0.5, date: () => time.ms }
-  return { time, kept: new KeptExecutions(path, clock, bounds) }
+  return { time, kept: new StoredExecutions(path, clock, bounds) }
 }
 
-function execution(digest: string, answer = '1'): KeptExecution {
+function execution(digest: string, answer = '1'): StoredExecution {
   const journal = new CallJournal()
   journal.add(key, { kind: 'value', text: answer })
   journal.add(key, { kind: 'error', message: 'no' })

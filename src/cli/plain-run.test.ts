@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { Command } from 'commander'
 import type { RunFlags } from './run-flags.ts'
 import { register } from './run.ts'
-import { plainRun } from './run-words.ts'
+import { plainRun } from './plain-run.ts'
 
 /** Words as commander reads them, with its own action in place of the run. */
 async function byCommander(argv: readonly string[]) {

@@ -1,15 +1,15 @@
 /**
- * Stops of a guest that nest: it runs again once nobody holds it, neither its owner nor its CPU limit
+ * NestedPauses of a guest that nest: it runs again once nobody holds it, neither its owner nor its CPU limit
  * nor a capture. Requests are done one
  * after the other, so that a stop and a go never pass each other.
  */
-export class Stops {
-  readonly #guest: Stoppable
-  readonly #holders = new Set<Holder>()
+export class NestedPauses {
+  readonly #guest: PausableGuest
+  readonly #holders = new Set<PauseReason>()
   #last: Promise<void> = Promise.resolve()
   #isStopping = false
 
-  constructor(guest: Stoppable) {
+  constructor(guest: PausableGuest) {
     this.#guest = guest
   }
 
@@ -19,7 +19,7 @@ export class Stops {
   }
 
   /** Resolves once it is stopped. Rejects as `freeze` does; then this holder holds nothing. */
-  stop(holder: Holder): Promise<void> {
+  stop(holder: PauseReason): Promise<void> {
     return this.#next(async () => {
       this.#isStopping = true
       try {
@@ -31,7 +31,7 @@ export class Stops {
     })
   }
 
-  go(holder: Holder): Promise<void> {
+  go(holder: PauseReason): Promise<void> {
     return this.#next(async () => {
       if (!this.#holders.has(holder)) return
       if (this.#holders.size === 1) await this.#guest.thaw(holder)
@@ -59,12 +59,12 @@ export class Stops {
   }
 }
 
-export type Holder = 'owner' | 'cpu' | 'capture'
+export type PauseReason = 'owner' | 'cpu' | 'capture'
 
-export interface Stoppable {
-  freeze(holder: Holder): Promise<unknown>
+export interface PausableGuest {
+  freeze(holder: PauseReason): Promise<unknown>
   /** `holder` was the last to hold it. */
-  thaw(holder: Holder): Promise<unknown>
+  thaw(holder: PauseReason): Promise<unknown>
   /** Resumes it; resolves with the function that pauses it again. */
   lend(): Promise<() => Promise<unknown>>
 }

@@ -17,7 +17,7 @@
  * Not handled: SIGKILL to this process leaves the terminal in raw mode, as it does for any program.
  */
 #define _GNU_SOURCE
-#include "hold.h"
+#include "monitor.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,6 +1,6 @@
 /* The monitor: the process outside of the wall that relays terminal and signals and enforces the time limit. */
-#ifndef FOLDER_HOLD_H
-#define FOLDER_HOLD_H
+#ifndef FOLDER_MONITOR_H
+#define FOLDER_MONITOR_H
 
 /* Messages between the monitor and `init`. MASTER and LISTENER carry a descriptor (SCM_RIGHTS), SIGNAL_* a signal number. */
 enum { MASTER = 'M', LISTENER = 'L', STOPPED = 'S', SIGNAL_ONE = 'K', SIGNAL_GROUP = 'G' };

@@ -15,7 +15,7 @@
  * Not handled: links below /proc/PID/ns and /proc/PID/map_files (EACCES).
  */
 #define _GNU_SOURCE
-#include "places.h"
+#include "resolve.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>

@@ -1,6 +1,6 @@
 /* Resolves paths of a caller to descriptors and canonical paths. */
-#ifndef FOLDER_PLACES_H
-#define FOLDER_PLACES_H
+#ifndef FOLDER_RESOLVE_H
+#define FOLDER_RESOLVE_H
 #include <linux/seccomp.h>
 #include "folder.h"
 

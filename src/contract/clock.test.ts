@@ -20,7 +20,7 @@ test('A clock that is set back revives nothing, and one that is set forward and 
 suite('The real clock', () => {
   test('S2-8: A timer for one hour fires after the machine was suspended for two', async () => {
     let slept = 0
-    const clock = createClock({ look: () => slept })
+    const clock = createClock({ check: () => slept })
     const began = clock.now()
     const over = new Promise<void>((resolve) => void clock.after(anHourMs, resolve))
     const never = clock.after(anHourMs, () => assert.fail('it was cancelled'))
@@ -36,7 +36,7 @@ suite('The real clock', () => {
   })
 
   test('Without suspend, it calls back once, and not before its time', async () => {
-    const clock = createClock({ look: () => 0 })
+    const clock = createClock({ check: () => 0 })
     const began = performance.now()
     let calls = 0
     clock.after(120, () => calls++)

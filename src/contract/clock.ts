@@ -45,7 +45,7 @@ export function createClock(sleep: Sleep = createSleep()): Clock {
   const now = () => performance.now() + slept
 
   function checkSuspend(): void {
-    const more = sleep.look()
+    const more = sleep.check()
     slept += more
     if (more > 0) for (const wake of waiting) wake()
     if (waiting.size > 0) return
@@ -54,7 +54,7 @@ export function createClock(sleep: Sleep = createSleep()): Clock {
   }
 
   function after(ms: number, then: () => void): Timer {
-    if (!suspendCheck) slept += sleep.look()
+    if (!suspendCheck) slept += sleep.check()
     const due = now() + ms
     let timer = setTimeout(call, ms)
     waiting.add(wake)

@@ -9,38 +9,38 @@ function stand() {
     isIdle: () => state.isIdle,
     collect: () => void state.collected++,
   })
-  const look = (times: number) => {
-    for (let n = 0; n < times; n++) quiet.look()
+  const check = (times: number) => {
+    for (let n = 0; n < times; n++) quiet.check()
     return state.collected
   }
   quiet.close()
-  return { state, look }
+  return { state, check }
 }
 
 test('A process that waits after its start collects once', () => {
-  const { look } = stand()
-  assert.equal(look(1), 1)
-  assert.equal(look(1000), 1)
+  const { check } = stand()
+  assert.equal(check(1), 1)
+  assert.equal(check(1000), 1)
 })
 
 test('Work prevents a collection, also while it is not yet counted', () => {
-  const { state, look } = stand()
+  const { state, check } = stand()
   for (let n = 0; n < 100; n++) {
     state.doings++
-    look(1)
+    check(1)
   }
   state.isIdle = false
-  assert.equal(look(100), 0)
+  assert.equal(check(100), 0)
   state.isIdle = true
-  assert.equal(look(1), 1)
+  assert.equal(check(1), 1)
 })
 
 test('After the start a collection needs a longer pause, once for each', () => {
-  const { state, look } = stand()
-  look(1)
+  const { state, check } = stand()
+  check(1)
   for (let pauses = 1; pauses <= 3; pauses++) {
     state.doings++
-    assert.equal(look(15), pauses)
-    assert.equal(look(100), pauses + 1)
+    assert.equal(check(15), pauses)
+    assert.equal(check(100), pauses + 1)
   }
 })

@@ -8,9 +8,9 @@ export interface QuietParts {
   readonly collect?: () => void
 }
 
-export const lookEveryMs = 4_000
+export const checkEveryMs = 4_000
 /** Consecutive polls without work before the first collection after the start, and before later ones. */
-const quietLooks = { first: 1, later: 15 } as const
+const quietChecks = { first: 1, later: 15 } as const
 
 /**
  * Collects garbage once in each idle period: soon after the start, whose modules and walls leave the most garbage, and
@@ -19,7 +19,7 @@ const quietLooks = { first: 1, later: 15 } as const
 export class QuietCollector {
   readonly #parts: QuietParts
   readonly #timer: NodeJS.Timeout
-  #looksWanted: number = quietLooks.first
+  #checksWanted: number = quietChecks.first
   #seen: number
   #quiet = 0
   #isDue = true
@@ -27,20 +27,20 @@ export class QuietCollector {
   constructor(parts: QuietParts) {
     this.#parts = parts
     this.#seen = parts.doings()
-    this.#timer = setInterval(() => this.look(), lookEveryMs)
+    this.#timer = setInterval(() => this.check(), checkEveryMs)
     this.#timer.unref()
   }
 
-  look(): void {
+  check(): void {
     const { doings, isIdle, collect = collectGarbage } = this.#parts
     const now = doings()
     const isQuiet = now === this.#seen && isIdle()
     this.#seen = now
     this.#quiet = isQuiet ? this.#quiet + 1 : 0
     this.#isDue ||= !isQuiet
-    if (!this.#isDue || this.#quiet < this.#looksWanted) return
+    if (!this.#isDue || this.#quiet < this.#checksWanted) return
     this.#isDue = false
-    this.#looksWanted = quietLooks.later
+    this.#checksWanted = quietChecks.later
     collect()
   }
 

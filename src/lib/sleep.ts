@@ -6,7 +6,7 @@ import os from 'node:os'
  */
 export interface Sleep {
   /** Milliseconds suspended since the last call; 0 without suspend, or without a boot clock. */
-  look(): number
+  check(): number
 }
 
 /** Readings of both clocks, in milliseconds. */
@@ -29,7 +29,7 @@ export function createSleep({ steady, boot }: Clocks = clocks): Sleep {
   const first = steady()
   let ahead = boot() - first
   return {
-    look() {
+    check() {
       const now = boot() - steady()
       const slept = now - ahead
       if (slept < NOTICED_MS_MIN) return 0

@@ -135,7 +135,7 @@ export class LiveWalls {
       if (!live) return []
       const cpuMs = live.enclosure.cpuTime().sinceStartMs
       if (cpuMs - (this.#ahead.get(wall) ?? Infinity) > AHEAD_MS) this.#fallBack(live)
-      const { isLong, isBehind, hasChanged } = this.#longRunners.look(wall, now, cpuMs)
+      const { isLong, isBehind, hasChanged } = this.#longRunners.check(wall, now, cpuMs)
       if (hasChanged) live.enclosure.rank?.(isBehind ? 'behind' : 'job')
       return [{ wall, bytes, cpuMs, ...(isLong && { isLong }) }]
     })

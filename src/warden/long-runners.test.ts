@@ -10,7 +10,7 @@ function ranksOf(cores: readonly number[]): readonly string[] {
   let cpuMs = 40
   return [0, ...cores].map((used, n) => {
     cpuMs += used * 100
-    const { isLong, isBehind } = runners.look('w', n * 100, cpuMs)
+    const { isLong, isBehind } = runners.check('w', n * 100, cpuMs)
     return (isLong ? 'long' : 'short') + (isBehind ? ' behind' : '')
   })
 }
@@ -39,7 +39,7 @@ test('A starving wall gets its weight for a quarter of a second, repeatedly, and
   for (let n = 0; n < 60; n++) {
     // Behind the others it gets nothing at all.
     cpuMs += isBehind ? 0 : 100
-    const rank = runners.look('w', n * 100, cpuMs)
+    const rank = runners.check('w', n * 100, cpuMs)
     isBehind = rank.isBehind
     ranks.push((rank.isLong ? 'long' : 'short') + (isBehind ? ' behind' : ''))
   }
@@ -63,10 +63,10 @@ test('Samples too close together change nothing, and a removed wall starts over'
     (runners: LongRunners) => runners.keep(new Set()),
   ]) {
     const runners = new LongRunners()
-    runners.look('w', 0, 0)
-    assert.equal(runners.look('w', 50, 5_000).isLong, false)
-    assert.equal(runners.look('w', 100, 5_000).hasChanged, true)
+    runners.check('w', 0, 0)
+    assert.equal(runners.check('w', 50, 5_000).isLong, false)
+    assert.equal(runners.check('w', 100, 5_000).hasChanged, true)
     forget(runners)
-    assert.equal(runners.look('w', 200, 6_000).isLong, false)
+    assert.equal(runners.check('w', 200, 6_000).isLong, false)
   }
 })

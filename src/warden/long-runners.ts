@@ -44,7 +44,7 @@ export class LongRunners {
   readonly #runners = new Map<string, Runner>()
 
   /** Takes a sample; `hasChanged` is true if its weight must change now. */
-  look(wall: string, atMs: number, cpuMs: number): Rank & { readonly hasChanged: boolean } {
+  check(wall: string, atMs: number, cpuMs: number): Rank & { readonly hasChanged: boolean } {
     const last = this.#runners.get(wall)
     if (last && atMs - last.atMs < LOOK_MS_MIN) return { ...last, hasChanged: false }
     const now = last ? nextLook(last, atMs, cpuMs) : firstLook(atMs, cpuMs)

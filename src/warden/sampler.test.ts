@@ -18,7 +18,7 @@ suite('Sampling a wall', () => {
 
   test('S2-8: A wall ends if the machine was suspended past its deadline', async () => {
     let slept = 0
-    using stand = holding({ look: () => slept })
+    using stand = holding({ check: () => slept })
     stand.sampler.add(held({ deadlineAt: performance.now() + 3_600_000 }))
     await looks()
     assert.deepEqual(stand.ends, [])
@@ -52,7 +52,7 @@ suite('Sampling a wall', () => {
 
   test('S2-8: A deadline that passed during a suspend is not extended by a request before the next sample', () => {
     let slept = 0
-    using stand = holding({ look: () => slept })
+    using stand = holding({ check: () => slept })
     stand.sampler.add(held({ deadlineAt: performance.now() + 60_000 }))
     slept = 3_600_000
     assert.equal(stand.sampler.rearm('w1', 60_000), false)
@@ -61,7 +61,7 @@ suite('Sampling a wall', () => {
 
   test('S2-8: A suspend before a deadline was set does not count towards it', async () => {
     const slept = [0]
-    using stand = holding({ look: () => slept.pop() ?? 0 })
+    using stand = holding({ check: () => slept.pop() ?? 0 })
     stand.sampler.add(held())
     await looks()
     slept.push(3_600_000)

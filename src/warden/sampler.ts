@@ -30,7 +30,7 @@ export class Sampler {
   readonly #sleep: Sleep
   readonly #pressure: Pressure | undefined
   #looks = 0
-  #sleepLookAt = 0
+  #sleepCheckAt = 0
   #timer: NodeJS.Timeout | undefined
 
   constructor(
@@ -106,14 +106,14 @@ export class Sampler {
   #activate(one: SampledWall): void {
     this.#active.add(one)
     if (this.#timer) return
-    const look = () => (this.#walls.size > 0 ? this.#look() : this.close())
+    const look = () => (this.#walls.size > 0 ? this.#check() : this.close())
     this.#timer = setInterval(look, this.#everyMs)
   }
 
-  #look(): void {
+  #check(): void {
     const now = performance.now()
     this.#looks = (this.#looks + 1) % RESTING_EVERY
-    if (now >= this.#sleepLookAt) this.#age(now)
+    if (now >= this.#sleepCheckAt) this.#age(now)
     for (const one of this.#looks === 0 ? this.#walls.values() : this.#active) {
       const how = causeOf(one, now)
       if (how) this.#finish(one, how)
@@ -123,8 +123,8 @@ export class Sampler {
 
   /** Moves all deadlines earlier by the time for which the machine was suspended. */
   #age(now: number): void {
-    this.#sleepLookAt = now + SLEEP_LOOK_MS
-    const slept = this.#sleep.look()
+    this.#sleepCheckAt = now + SLEEP_CHECK_MS
+    const slept = this.#sleep.check()
     if (slept > 0) for (const one of this.#walls.values()) one.deadlineAt -= slept
   }
 
@@ -138,7 +138,7 @@ export class Sampler {
 /** An idle wall is sampled at every eighth tick: a compromised worker may allocate while it has no job. */
 const RESTING_EVERY = 8
 /** Milliseconds between two reads of CLOCK_BOOTTIME, which includes the time of a suspend. */
-const SLEEP_LOOK_MS = 50
+const SLEEP_CHECK_MS = 50
 
 export interface SamplerParts {
   readonly sleep?: Sleep

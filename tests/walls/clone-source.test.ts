@@ -19,7 +19,7 @@ import { renewAgent } from '../../src/agent-wire/agent-questions.ts'
 import { Clones } from '../../src/warden/engines/qemu/clones.ts'
 import { ColdBoots } from '../../src/warden/engines/qemu/cold-boot.ts'
 import type { LiveMachine } from '../../src/warden/engines/agent-guest/source.ts'
-import { TemplateShelf } from '../../src/warden/engines/qemu/template-shelf.ts'
+import { TemplateStore } from '../../src/warden/engines/qemu/template-store.ts'
 import type { GuestHost } from '../../src/warden/engines/agent-guest/jailed-guest.ts'
 import { wallFolder } from '../../src/warden/engines/wall-folder.ts'
 import { suite, test } from '../fixtures/drawn.ts'
@@ -163,8 +163,8 @@ suite('Templates that outlive their warden', { skip, timeout: 600_000 }, () => {
   })
 })
 
-function shelfIn(folder: string): TemplateShelf {
-  return new TemplateShelf(600_000, folder)
+function shelfIn(folder: string): TemplateStore {
+  return new TemplateStore(600_000, folder)
 }
 
 /** Beside the folders of walls, as a move needs it. */
@@ -179,7 +179,7 @@ async function claimedAfterRenewal({ agent }: LiveMachine) {
   return await claimed({ agent })
 }
 
-function stand(onLease: (id: string) => unknown = () => undefined, shelf?: TemplateShelf) {
+function stand(onLease: (id: string) => unknown = () => undefined, shelf?: TemplateStore) {
   const played = guestHost()
   const leased = new Set<string>()
   const lease: GuestHost['lease'] = (id, remains) => {
@@ -191,7 +191,7 @@ function stand(onLease: (id: string) => unknown = () => undefined, shelf?: Templ
   const notes: string[] = []
   const cold = new ColdBoots({ host, options: {}, state })
   const note = (cause: string) => notes.push(cause)
-  const source = new Clones({ cold, host, options: {}, note, ...(shelf && { shelf }) })
+  const source = new Clones({ cold, host, options: {}, note, ...(shelf && { store: shelf }) })
   const close = async () => {
     await source.close()
     await cold.close()

@@ -29,11 +29,11 @@ test('The socket is that of the variable, of this user, or of root, and its abse
       ['podman', { CONTAINER_HOST: 'tcp://10.0.0.1:2375', XDG_RUNTIME_DIR: folder }],
       ['docker', { DOCKER_HOST: `unix://${folder}/none` }],
     ] as const)
-      assert.throws(() => findSocket(name, env, [name]), /there is no socket of/)
+      assert.throws(() => findSocket(name, env, [name]), /the API socket of .* is missing/)
     writeFileSync(join(folder, 'file'), '')
     assert.throws(
       () => findSocket('docker', { DOCKER_HOST: `unix://${folder}/file` }, ['docker']),
-      /no socket/,
+      /the API socket of Docker is missing/,
     )
   } finally {
     server.close()

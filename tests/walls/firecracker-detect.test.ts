@@ -70,11 +70,11 @@ suite('Detection of Firecracker', { skip }, () => {
       msMax?: number,
     ])[] = [
       [{ firecracker: 'echo Firecracker v1.14.3' }, /CVE-2026-5747/],
-      [{ jailer: 'echo Jailer v1.14.3' }, /"jailer": 1\.14\.3 has a known hole/],
-      [{ jailer: 'echo Jailer v1.14.4' }, /is 1\.14\.4 and the program that it starts 1\.15\.1/],
-      [{ firecracker: 'exit 1' }, /no version/],
+      [{ jailer: 'echo Jailer v1.14.3' }, /"jailer": 1\.14\.3 has a vulnerability/],
+      [{ jailer: 'echo Jailer v1.14.4' }, /is 1\.14\.4, and that of Firecracker 1\.15\.1/],
+      [{ firecracker: 'exit 1' }, /cannot be parsed/],
       [{ firecracker: 'exec sleep 600' }, /is late/, 300],
-      [{ firecracker: 'exec yes' }, /says too much/],
+      [{ firecracker: 'exec yes' }, /is too long/],
     ]
     for (const [change, why, msMax = MS_MAX] of cases) {
       const causes = await detected({ ...release, ...change }, { msMax })

@@ -244,7 +244,7 @@ suite('A Firecracker that cannot be had', { skip, timeout }, () => {
     [
       'a vsock that outlives a pause',
       { play: { version: '1.16.1' } },
-      /lose the vsock/,
+      /break the vsock/,
       /1\.15\.1/,
     ],
     [

@@ -116,7 +116,7 @@ export class PlayedGuest extends AgentHost {
       () => played.messages.some(({ kind }) => kind === 'hello' || kind === 'lost'),
       'hello',
     )
-    guest.found()
+    guest.recordProcesses()
     return played
   }
 }

@@ -6,12 +6,12 @@ suite('The CPU limit of a wall without a quota', () => {
   test('A wall that overdraws its time is paused, and resumed once its bucket is even', async () => {
     const { said, pauses, spend } = stand()
     let spentMs = 0
-    pauses.look(0.2, 0)
+    pauses.check(0.2, 0)
     for (let ms = 50; ms <= 1000; ms += 50) {
       const burntMs = said.at(-1) === 'pause' ? 0 : 50
       spend(burntMs)
       spentMs += burntMs
-      pauses.look(0.2, ms)
+      pauses.check(0.2, ms)
       await answered()
       // A look of 50 ms may overdraw, and no resume comes before the debt is paid.
       assert.ok(spentMs <= ms * 0.2 + 50, `${spentMs} ms of ${ms}`)
@@ -25,7 +25,7 @@ suite('The CPU limit of a wall without a quota', () => {
     const { said, pauses, spend } = stand()
     for (let ms = 0; ms <= 1000; ms += 50) {
       spend(40)
-      pauses.look(1, ms)
+      pauses.check(1, ms)
       await answered()
     }
     assert.deepEqual(said, [])
@@ -33,13 +33,13 @@ suite('The CPU limit of a wall without a quota', () => {
 
   test('A request that fails is made again', async () => {
     const { said, pauses, spend, fail } = stand()
-    pauses.look(0.1, 0)
+    pauses.check(0.1, 0)
     fail(true)
     spend(500)
-    pauses.look(0.1, 50)
+    pauses.check(0.1, 50)
     await answered()
     fail(false)
-    pauses.look(0.1, 100)
+    pauses.check(0.1, 100)
     await answered()
     assert.deepEqual(said, ['pause', 'pause'])
   })

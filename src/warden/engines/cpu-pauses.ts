@@ -5,7 +5,7 @@ import { createCpuThrottle, type CpuThrottle } from './cpu-throttle.ts'
  * of `freeze`: a frozen wall stays frozen. The wall's usage is the sum over all its processes and costs up to 2 ms to
  * read, so it is sampled every 50 ms.
  */
-const LOOK_MS = 50
+const CHECK_MS = 50
 
 export interface Pausable {
   pause(): Promise<unknown>
@@ -17,7 +17,7 @@ export class CpuPauses {
   readonly #spentMs: () => number
   #throttle: CpuThrottle | undefined
   #cores = Infinity
-  #lookedAt = -Infinity
+  #checkedAt = -Infinity
   #isPaused = false
   #isAsking = false
 
@@ -27,14 +27,14 @@ export class CpuPauses {
   }
 
   /** Pauses or resumes the wall, once the last request was answered. */
-  look(cores: number, nowMs: number): void {
-    if (nowMs - this.#lookedAt < LOOK_MS || this.#isAsking) return
-    this.#lookedAt = nowMs
+  check(cores: number, nowMs: number): void {
+    if (nowMs - this.#checkedAt < CHECK_MS || this.#isAsking) return
+    this.#checkedAt = nowMs
     const used = this.#spentMs()
     if (cores !== this.#cores || !this.#throttle)
       this.#throttle = createCpuThrottle(cores, nowMs, used)
     this.#cores = cores
-    const pauses = !this.#throttle.look(nowMs, used)
+    const pauses = !this.#throttle.check(nowMs, used)
     if (pauses !== this.#isPaused) void this.#ask(pauses)
   }
 

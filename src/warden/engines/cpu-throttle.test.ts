@@ -16,21 +16,21 @@ suite('A bound on processor time', () => {
 
   test('A process that waited may burst for a moment, and no longer', () => {
     const throttle = createCpuThrottle(0.5, 0, 0)
-    assert.equal(throttle.look(60_000, 0), true)
-    assert.equal(throttle.look(60_000, 190), true)
-    assert.equal(throttle.look(60_000, 260), false)
+    assert.equal(throttle.check(60_000, 0), true)
+    assert.equal(throttle.check(60_000, 190), true)
+    assert.equal(throttle.check(60_000, 260), false)
   })
 
   test('CPU time of reaped processes drops out of the sum without giving credit', () => {
     const throttle = createCpuThrottle(0.5, 0, 1000)
-    assert.equal(throttle.look(100, 1100), false)
-    assert.equal(throttle.look(110, 10), false)
-    assert.equal(throttle.look(400, 10), true)
+    assert.equal(throttle.check(100, 1100), false)
+    assert.equal(throttle.check(110, 10), false)
+    assert.equal(throttle.check(400, 10), true)
   })
 
   test("A limit above the machine's cores never stops a process", () => {
     const throttle = createCpuThrottle(4, 0, 0)
-    for (let now = 0; now < 1000; now += 10) assert.equal(throttle.look(now, now * 2), true)
+    for (let now = 0; now < 1000; now += 10) assert.equal(throttle.check(now, now * 2), true)
   })
 })
 
@@ -42,7 +42,7 @@ function shareOf(cores: number, everyMs: number, tickMs: number, busy: number): 
   const lengthMs = 10_000
   for (let now = 0; now < lengthMs; now += 1) {
     if (runs) used += busy
-    if (now % everyMs === 0) runs = throttle.look(now, Math.floor(used / tickMs) * tickMs)
+    if (now % everyMs === 0) runs = throttle.check(now, Math.floor(used / tickMs) * tickMs)
   }
   return used / lengthMs
 }

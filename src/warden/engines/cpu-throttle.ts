@@ -4,7 +4,7 @@
  */
 export interface CpuThrottle {
   /** Takes monotonic time and used CPU time, both in milliseconds. True if the wall may run. */
-  look(nowMs: number, usedMs: number): boolean
+  check(nowMs: number, usedMs: number): boolean
 }
 
 /** Burst: maximum CPU time that a sleeping wall accumulates. */
@@ -15,7 +15,7 @@ export function createCpuThrottle(cores: number, nowMs: number, usedMs: number):
   let creditMs = 0
   let runs = true
   return {
-    look(now, used) {
+    check(now, used) {
       creditMs += (now - seenMs) * cores - Math.max(0, used - countedMs)
       creditMs = Math.min(creditMs, CREDIT_MS_MAX * Math.max(cores, 1))
       seenMs = now

@@ -9,15 +9,15 @@ import type { PolicyCompiler } from './policy-compiler.ts'
 import { profiledCalls } from './policy-text.ts'
 
 /**
- * Classes of calls that the kernel of a guest closes, by its agent. Nothing that this machine sees shows it: it is the word of the
- * guest, and is told as that. Root outside of the profile, or a hole in the guest's kernel, undoes it.
+ * Closes classes of system calls in a guest's own kernel, by requests to its agent. The host cannot verify the result, so it is
+ * reported with the trust of the guest: root outside of the AppArmor profile, or a hole in the guest's kernel, can undo it.
  *
- * `write`: every mount of the guest becomes read-only, in one step. Programs that hold a file open for writing, or mapped so, are
- * killed first: the kernel refuses the step while there is one.
- * `process`: limits of processes and threads become 0, that of each process and that of their control group.
- * `exec`, `network`, `outside`: the profile of AppArmor is replaced by one without their rules, and without that of `write` where it is closed.
+ * `write`: all mounts of the guest are made read-only in one step. Programs with a file open or mapped for writing are killed
+ * first, because the kernel refuses the remount while there is one.
+ * `process`: the limits of processes and threads become 0, by RLIMIT_NPROC of each process and pids.max of their cgroup.
+ * `exec`, `network`, `outside`: the AppArmor profile is replaced by one without their rules, and without those of `write` if it is closed.
  *
- * Throws MayflyError UNAVAILABLE where the guest could not close one; the warden then ends the wall.
+ * Throws MayflyError UNAVAILABLE if the guest could not close one; the warden then ends the wall.
  */
 export class AgentCalls implements CallControl {
   readonly closable: readonly CallClass[]
@@ -53,11 +53,11 @@ export class AgentCalls implements CallControl {
     return { allowed, planned: 0, answers, trust: 'guest', ...(killed > 0 && { killed }) }
   }
 
-  /** Resolves with the number of processes that were killed. */
+  /** Resolves with the number of killed processes. */
   async #close(closing: readonly CallClass[]): Promise<number> {
     if (closing.length === 0) return 0
     const open = this.#open.filter((name) => !closing.includes(name))
-    // First: a profile that cannot be made closes nothing halfway.
+    // Compiled first, so that a failure leaves nothing closed halfway.
     const policy = this.#hasProfile ? await this.#policies.compile(open) : undefined
     if (closing.includes('process'))
       await this.#ask({ do: 'lower-limit', limit: 'processes', value: 0 })
@@ -73,5 +73,5 @@ export class AgentCalls implements CallControl {
   }
 }
 
-/** The agent waits for writers and kills holders in a third of a second of its own time; an emulator takes more. */
+/** The agent waits for writers, then kills them, within a third of a second of guest time; an emulator is slower. */
 const CLOSE_MS_MAX = 10_000

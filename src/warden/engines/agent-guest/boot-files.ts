@@ -30,17 +30,17 @@ import { jobDescriptor, runnerFiles } from './runner.ts'
 import type { MachineKey } from './source.ts'
 
 /**
- * Files that machines boot from, as copies of the warden's own.
+ * Cache of the files that machines boot from.
  *
- * Problem: the image store belongs to the server, in a folder that no uid of a wall can enter; a guest's process opens its files as the
- * uid of its wall, long after they were hashed.
+ * Problem: the image store belongs to the server, in a folder that no uid of a wall can enter; a VMM opens its files as the uid of
+ * its wall, long after they were hashed.
  *
- * Mechanism: kernel, initrd and image lie in a cache folder of the warden's user, named by their SHA-256, readable for
- * every user and writable for this one alone. An image is hashed as it is copied there. A file that is there has the bytes of its
- * name: only this user could have changed it. Files that no start used for two weeks go with the next copy.
+ * Mechanism: kernel, initrd and image are copied to a cache folder of the warden's user, named by their SHA-256, readable by
+ * every user and writable by this user alone. An image is hashed while it is copied. A cached file is not hashed again, because
+ * only this user could have changed it. Files unused for two weeks are removed at the next copy.
  *
- * Relies on the signature of each manifest, by the key of the state folder. Does not handle a warden's user who changes the
- * cache by hand.
+ * Relies on the signature of each manifest, by the key of the state folder. Not handled: changes of the cache by the warden's
+ * own user.
  */
 const FOLDER = 'machines'
 const KEPT_MS = 14 * 24 * 60 * 60_000
@@ -52,13 +52,13 @@ export interface BootFilesParts<Boot> {
   /** Programs to treat as missing. */
   readonly hide: readonly string[]
   readonly folder?: string | undefined
-  /** Tag of the kernel's image in the store; absent where the kernel is no part of it. */
+  /** Tag of the kernel image in the store; absent if the kernel is not in the store. */
   readonly kernel?: string
-  /** Port of the job, as the agent finds it. */
+  /** Name or number by which the agent opens the port of the job. */
   readonly jobPort: string
-  /** Makes the profile of AppArmor that programs begin under; absent where the guest's kernel has none. */
+  /** Compiles the initial AppArmor profile of programs; absent if the guest's kernel has no AppArmor. */
   readonly policies?: PolicyCompiler | undefined
-  /** Composes a boot of the parts found. */
+  /** Builds the boot description of the files. */
   readonly compose: (parts: BootParts) => Boot
 }
 
@@ -73,7 +73,7 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
     this.#folder = parts.folder ?? cacheFolder(FOLDER)
   }
 
-  /** Files and arguments for a boot. Throws MayflyError UNAVAILABLE with what is missing, and IMAGE_BROKEN. */
+  /** Files and arguments for a boot. Throws MayflyError UNAVAILABLE, which names the missing part, and IMAGE_BROKEN. */
   async of({
     program,
     scratchBytes,
@@ -106,7 +106,7 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
     return own
   }
 
-  /** Undefined where none can be made: the wall then says that it lacks it (`PolicyCompiler.missing`). */
+  /** Undefined if none can be compiled; the wall then reports the missing layer (`PolicyCompiler.missing`). */
   async #policy(): Promise<Buffer | undefined> {
     return await this.#parts.policies?.compile(callClasses).catch(() => undefined)
   }
@@ -142,7 +142,7 @@ function foundImages(
 
 const reasonOf = ({ message }: MayflyError) => message.replace(/^Cannot find/, 'there is no')
 
-/** Each start notes its use, by the time of the files. */
+/** True if all files are cached; updates their times, which record the last use. */
 function isThere({ kernel, initrd, image }: RootBoot & { readonly kernel?: string }): boolean {
   const files = [...(kernel === undefined ? [] : [kernel]), initrd, image]
   if (!files.every((file) => existsSync(file))) return false
@@ -151,17 +151,21 @@ function isThere({ kernel, initrd, image }: RootBoot & { readonly kernel?: strin
   return true
 }
 
-/** Throws MayflyError STATE for a folder that others may write to. */
+/** Throws MayflyError STATE if other users can write to the folder. */
 function openFolder(folder: string): void {
   makeCacheFolder(folder, 0o755)
   const { uid, mode } = lstatSync(folder)
   if (uid === process.getuid?.() && (mode & 0o022) === 0) return
-  throw new MayflyError('STATE', `Cannot keep files of machines in "${folder}": others may write`, {
-    hint: `Remove it, or make it this user's alone: chmod go-w "${folder}"`,
-  })
+  throw new MayflyError(
+    'STATE',
+    `Cannot cache boot files in "${folder}": other users can write to it`,
+    {
+      hint: `Remove it, or make it this user's alone: chmod go-w "${folder}"`,
+    },
+  )
 }
 
-/** Copies and hashes at once; the copy gets its name when its digest is right. */
+/** Copies and hashes in one pass; the copy gets its final name only if its digest matches. */
 async function copyImage(from: string, digest: string, folder: string): Promise<string> {
   const to = path.join(folder, `${digest}.image`)
   if (existsSync(to)) return to

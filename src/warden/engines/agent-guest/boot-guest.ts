@@ -5,30 +5,30 @@ import type { GuestCopy, VmmProcess, LiveMachine, MachineKey } from './source.ts
 import { startRunner } from './start-runner.ts'
 import type { StartingGuests } from './starting-guests.ts'
 
-/** A guest that was forked, and that its source owns until it is up. */
+/** A forked guest, owned by its source until it has booted. */
 export interface BootingGuest extends VmmProcess {
   readonly channel: Socket
   takeJobChannel(): Socket
   release(): Promise<void>
-  /** Error of a start that failed, with what was said. */
-  failed(cause: unknown): unknown
+  /** Error of a failed start, with the output of the process. */
+  startError(cause: unknown): unknown
 }
 
 export interface GuestBoot<Guest> {
   readonly takes: StartingGuests<Guest & BootingGuest>
   /** Milliseconds until the agent's `hello`. */
   readonly helloMsMax: number
-  /** Lets the guest run. */
+  /** Starts the processors of the guest. */
   readonly go?: () => Promise<unknown>
   /** Called once the runner is parked. */
   readonly up?: () => void
-  /** Copies the guest. */
+  /** Copies memory and devices of the guest. */
   readonly copy?: GuestCopy
-  /** Digest of the image that is its root. */
+  /** Digest of its root image. */
   readonly image: string
 }
 
-/** Waits for agent and parked runner. Releases the guest before it throws what `failed` says, or DRAINING. */
+/** Waits for the agent and for a parked runner. Releases the guest before it throws the error of `startError`, or DRAINING. */
 export async function bootGuest<Guest extends BootingGuest>(
   guest: Guest,
   key: MachineKey,
@@ -45,13 +45,13 @@ export async function bootGuest<Guest extends BootingGuest>(
     return { ...liveMachine(guest, agent, { origin: 'boot', image }), ...(copy && { copy }) }
   } catch (error) {
     await guest.release()
-    throw takes.isClosed ? closing() : guest.failed(error)
+    throw takes.isClosed ? closing() : guest.startError(error)
   } finally {
     takes.forget(guest)
   }
 }
 
-/** A guest that is up, as a source gives it out. */
+/** Machine of a booted guest, as a source returns it. */
 export function liveMachine<Guest extends BootingGuest>(
   guest: Guest,
   agent: AgentLink,

@@ -16,14 +16,14 @@ import type { LiveMachine } from './source.ts'
 export interface MachineJob {
   readonly machine: LiveMachine
   readonly disk: number
-  /** Tasks of the runner itself. */
+  /** Threads of the runner itself. */
   readonly ownTasks: number
-  /** Bytes in use before any job. */
+  /** Bytes in use while parked. */
   readonly idleBytes: number
   held: AppliedBounds | undefined
-  /** Whether its guest's kernel holds the memory of the job too. */
+  /** Whether the guest's kernel limits the memory of the job too. */
   isHeldInside: boolean
-  /** Bytes in use at the claim, and the most that were seen since. */
+  /** Bytes in use at the claim, and the peak sample since. */
   bytesAtClaim: number
   bytesSeen: number
   killsAtClaim: number
@@ -33,16 +33,16 @@ export interface MachineJob {
 }
 
 interface AppliedBounds extends EnclosureBounds {
-  /** Bytes above which the wall is ended. */
+  /** Bytes in use above which the wall is killed. */
   readonly usedMax: number
 }
 
-/** An emulator on a busy machine answers late; the caller has a limit of its own. */
+/** Limit of an answer of the agent, long for an emulator on a busy machine. The caller has a shorter deadline. */
 const AGENT_MS_MAX = 10_000
-/** Tasks of a job that asks for no bound. */
+/** Limit of threads for a job without a limit of its own. */
 const TASKS_MAX = 256
 
-/** Makes the guest unique, and holds it to a job's bounds. Throws MayflyError PROTOCOL where a step was not done. */
+/** Reseeds the guest and applies the limits of a job. Throws MayflyError PROTOCOL if a step failed. */
 export async function claim(job: MachineJob, asked: ClaimBounds): Promise<ClaimReadBack> {
   const { machine, idleBytes, disk } = job
   const bytes = machine.process.memory()
@@ -57,7 +57,7 @@ export async function claim(job: MachineJob, asked: ClaimBounds): Promise<ClaimR
   return { spent: false, enforced, bytes, idleBytes }
 }
 
-/** A name of its own too: a guest may write it into what it makes. */
+/** Claims the guest, with a host name of its own, because programs may write it into their output. */
 async function claimGuest(job: MachineJob, asked: EnclosureBounds): Promise<void> {
   const { agent, process } = job.machine
   const { id } = process
@@ -68,10 +68,10 @@ async function claimGuest(job: MachineJob, asked: EnclosureBounds): Promise<void
   job.isHeldInside = steps.memory === 0
 }
 
-/** Files of the scratch are memory for the guest's kernel. */
+/** Limit inside the guest: scratch files are memory there. */
 const memoryInside = ({ disk }: MachineJob, { memory }: EnclosureBounds) => memory + disk
 
-/** Lowers bounds while the guest runs, and reads each back. Throws where one does not hold. */
+/** Lowers limits of a running guest, and reads each back. Throws if one does not hold. */
 export async function tighten(job: MachineJob, to: EnclosureBounds): Promise<BoundMechanisms> {
   const before = job.held
   if (!before) throw new Error('it holds no job')
@@ -82,7 +82,7 @@ export async function tighten(job: MachineJob, to: EnclosureBounds): Promise<Bou
   const { agent } = job.machine
   const tasks = tasksOf(job, to)
   if (to.io !== undefined && to.io < (before.io ?? Infinity)) await bindDisk(job, to)
-  // The guest's kernel first, which reclaims its files' pages; the host's ends the whole machine.
+  // The guest's limit first: its kernel reclaims page cache, whereas the host's limit kills the whole machine.
   if (less > 0 && job.isHeldInside)
     await askPhase(agent, { do: 'lower-memory', bytes: memoryInside(job, to) }, AGENT_MS_MAX)
   if (less > 0) job.machine.process.cgroup?.limit({ memory: pageUp(usedMax) })
@@ -92,12 +92,12 @@ export async function tighten(job: MachineJob, to: EnclosureBounds): Promise<Bou
   return enforced
 }
 
-/** Longest wait for the guest's word on its end; its machine is ended after it in any case. */
+/** Longest wait for the guest's report of its end; the machine is killed afterwards in any case. */
 const WORD_MS_MAX = 2_000
 
 /**
- * Whether the guest's kernel ended the job for its memory: by the guest's word, which counts only if this host saw its machine
- * grow by half of that memory at least. Resolves to false where the guest does not answer.
+ * Whether the guest's OOM killer ended the job. The guest reports it; the report counts only if this host saw the machine grow by
+ * at least half of the limit. Resolves to false if the guest does not answer.
  */
 export async function wasEndedInside(job: MachineJob): Promise<boolean> {
   if (!job.isHeldInside || !job.held) return false
@@ -123,7 +123,7 @@ export function sampleOf(job: MachineJob): MemorySample {
   }
 }
 
-/** Sets each bound that this machine can hold and says by which mechanism. */
+/** Sets each limit that this host can enforce, and returns the mechanism of each. */
 function bind(
   { machine }: MachineJob,
   to: Pick<EnclosureBounds, 'cpu' | 'processes' | 'io'>,
@@ -135,19 +135,19 @@ function bind(
   const throttle = hasQuota ? ('cgroup' as const) : ('watch' as const)
   return {
     memory: cgroup ? 'cgroup' : 'watch',
-    // The guest's own kernel holds it: one that was broken into has this host's processes none the less.
+    // RLIMIT_NPROC and pids.max of the guest's kernel. A compromised guest kernel can still not create processes of this host.
     processes: 'rlimit',
     cpu: to.cpu === undefined ? 'none' : throttle,
     io: to.io !== undefined && machine.process.limitDisk ? 'throttle' : 'none',
   }
 }
 
-/** Bounds the one disk of a guest: its image, which it reads; files that it writes are memory. */
+/** Limits reads of the disk of a guest, its image; files that it writes are in memory. */
 async function bindDisk({ machine }: MachineJob, { io }: EnclosureBounds): Promise<void> {
   if (io !== undefined) await machine.process.limitDisk?.(io)
 }
 
-/** Cores to which a watch holds it; undefined where a quota does, or none is asked for. */
+/** Cores to which the guest is throttled by pauses; undefined if a CFS quota limits it, or there is no limit. */
 export function throttledTo({ machine, held }: MachineJob): number | undefined {
   return machine.process.cgroup?.controllers.includes('cpu') ? undefined : held?.cpu
 }

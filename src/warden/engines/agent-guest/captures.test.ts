@@ -40,7 +40,7 @@ test('A guest that ends while it reports leaves the memory in its capture, and t
 test('A guest that was paused by its CPU limit freezes its job before its memory is copied', async () => {
   const { capture, states } = await captureOf(
     (kind) => (kind === 'hold' ? Promise.resolve(frozen) : broken()),
-    (stops) => stops.stop('cpu'),
+    (pauses) => pauses.pause('cpu'),
   )
   assert.match(capture.why!, /did not report/)
   assert.deepEqual(states, ['pause', 'resume', 'pause', 'resume', 'pause'])
@@ -55,7 +55,7 @@ const nothing = async () => undefined
 /** Captures a played guest, whose agent answers as `answer` does. */
 async function captureOf(
   answer: (kind: string) => Promise<object>,
-  before: (stops: NestedPauses) => Promise<void> = nothing,
+  before: (pauses: NestedPauses) => Promise<void> = nothing,
 ) {
   const asked: string[] = []
   const states: string[] = []
@@ -68,14 +68,14 @@ async function captureOf(
   const gone = Promise.withResolvers<void>()
   const resumed = async () => void states.push('resume')
   const paused = async () => void states.push('pause')
-  const lend = async () => (await resumed(), paused)
+  const resumeDuring = async () => (await resumed(), paused)
   const thaw = () => resumed().then(gone.resolve)
-  const stops = new NestedPauses({ freeze: paused, thaw, lend })
-  await before(stops)
+  const pauses = new NestedPauses({ freeze: paused, thaw, resumeDuring })
+  await before(pauses)
   const captures = new GuestCaptures(copy, {
     id: 'w1',
     agent,
-    stops,
+    pauses,
     freezer: new JobFreezer(agent),
   })
   const copies = new MemoryCopies()

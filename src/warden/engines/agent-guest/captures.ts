@@ -20,7 +20,7 @@ import type { NestedPauses } from './nested-pauses.ts'
 export interface CapturedGuest {
   readonly id: string
   readonly agent: AgentLink
-  readonly stops: NestedPauses
+  readonly pauses: NestedPauses
   readonly freezer: JobFreezer
 }
 
@@ -68,9 +68,9 @@ export class GuestCaptures implements MemoryCapture {
 
   /** A guest that its CPU limit paused has no frozen job: it is resumed for that, and its job runs on until then. */
   async #pause(): Promise<void> {
-    const { stops, freezer } = this.#guest
-    await stops.stop('capture')
-    if (!freezer.isFrozen) await stops.lend(() => freezer.freeze())
+    const { pauses, freezer } = this.#guest
+    await pauses.pause('capture')
+    if (!freezer.isFrozen) await pauses.resumeDuring(() => freezer.freeze())
   }
 
   async #send(
@@ -94,7 +94,7 @@ export class GuestCaptures implements MemoryCapture {
 
   /** Resolves with the reasons why parts are missing or incomplete. */
   async #sendView(until: number): Promise<readonly string[]> {
-    const { agent, freezer, stops } = this.#guest
+    const { agent, freezer, pauses } = this.#guest
     if (!freezer.isFrozen) return [NOT_FROZEN]
     const send = async () => {
       const msMax = Math.min(VIEW_MS_MAX, until - performance.now())
@@ -104,12 +104,12 @@ export class GuestCaptures implements MemoryCapture {
         await this.#socket.send(next.value.name, next.value.bytes, 'guest')
       return next.value
     }
-    return await stops.lend(send).catch(() => [VIEW_LOST])
+    return await pauses.resumeDuring(send).catch(() => [VIEW_LOST])
   }
 
   /** Race: a guest that ended does not answer. */
   async #go(): Promise<void> {
-    await this.#guest.stops.go('capture').catch(() => undefined)
+    await this.#guest.pauses.resume('capture').catch(() => undefined)
   }
 
   #cannot(error: unknown): MayflyError {

@@ -4,7 +4,7 @@ import { openInit } from '../../../jail/agent.ts'
 import { reopen, type CProgramLookup } from '../../../jail/c-program.ts'
 import { openCarrier } from '../../../jail/carrier.ts'
 
-/** Bytes of the programs that every guest has, compiled where they are missing. Throws MayflyError UNAVAILABLE. */
+/** Bytes of the programs that every guest has, compiled if they are missing. Throws MayflyError UNAVAILABLE. */
 export async function compiledParts(hide: readonly string[]) {
   return {
     agent: await compiledAgent(hide),
@@ -17,7 +17,7 @@ export async function compiledAgent(hide: readonly string[]): Promise<Buffer> {
   return bytesOf('agent', await openInit(hide))
 }
 
-/** Reads the file that was checked, by its descriptor, and closes it: the bytes are all that a boot takes. */
+/** Reads the verified file by its descriptor, and closes it: a boot needs only the bytes. */
 function bytesOf(name: string, found: CProgramLookup): Buffer {
   if ('missing' in found)
     throw new MayflyError('UNAVAILABLE', `Cannot make the ${name} of a guest: ${found.missing}`, {

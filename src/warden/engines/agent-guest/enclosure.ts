@@ -27,11 +27,11 @@ import { isConfined } from './runner.ts'
 import { carrierProgram, type LiveMachine, type MachineKey } from './source.ts'
 import { NestedPauses, type PauseReason } from './nested-pauses.ts'
 
-/** Threads of Node at work: main, pool of libuv, workers of V8, the collector's, and two that start later. */
+/** Threads of a busy Node: main, libuv pool, V8 workers, garbage collector, and two that start later. */
 const OWN_TASKS = { node: 16, python: 1 } as const
 const STATUS_MS_MAX = 1_000
 const RENEW_MS_MAX = 30_000
-/** Longest wait for the carrier's exit, in milliseconds: a job has a deadline of its own. */
+/** Longest wait for the carrier's exit, in milliseconds; the job's own deadline is shorter. */
 const LIFE_MS_MAX = 2 ** 31 - 1
 
 /** Layer name: programs run as an ordinary user of the guest, not as its root. */
@@ -43,30 +43,30 @@ export interface GuestWallParts {
   /** Bytes of scratch. */
   readonly disk: number
   readonly tookMs: number
-  /** Whether a cgroup holds memory. */
+  /** Whether a cgroup limits its memory. */
   readonly isBounded: boolean
   readonly kind: GuestWallKind
   readonly policies: PolicyCompiler
   readonly report: (report: EngineReport) => void
 }
 
-/** Words for a wall of an engine's guests. */
+/** Properties of all walls of one engine. */
 export interface GuestWallKind {
   /** Mechanism of its requests. */
   readonly mechanism: Wall['mechanism']
   /** The job's channel is a serial line. */
   readonly isLine?: true
-  /** Process that holds a guest, for the log. */
-  readonly holder: string
-  /** First layers, outermost first. */
+  /** Name of the process that runs a guest, for the log. */
+  readonly processName: string
+  /** Outer layers, outermost first. */
   readonly layers: readonly string[]
-  /** Layers around the process that holds a guest; by default those of bubblewrap. */
+  /** Layers around that process; by default those of bubblewrap. */
   readonly jail?: readonly string[]
-  /** Parts that a wall lacks by what it is. */
+  /** Layers that this kind of wall lacks. */
   missing(machine: LiveMachine): readonly string[]
 }
 
-/** A machine, as the warden sees it. */
+/** Enclosure of a machine. */
 export class GuestEnclosure implements Enclosure {
   readonly id: string
   readonly wall: Wall
@@ -79,10 +79,10 @@ export class GuestEnclosure implements Enclosure {
   readonly connections = undefined
   readonly #job: MachineJob
   readonly #machine: LiveMachine
-  readonly #holder: string
-  readonly #stops: NestedPauses
+  readonly #processName: string
+  readonly #nested: NestedPauses
   readonly #freezer: JobFreezer
-  readonly #pauses: CpuPauses
+  readonly #cpuPauses: CpuPauses
   readonly #watch: GuestWatch
   readonly #lost = Promise.withResolvers<void>()
   readonly #gone = Promise.withResolvers<void>()
@@ -91,25 +91,28 @@ export class GuestEnclosure implements Enclosure {
   #processes = 0
   #released: Promise<void> | undefined
   #renewing: Promise<void> | undefined
-  /** End of the runner by the guest's own word: for display. */
+  /** End of the runner as the guest reported it: untrusted, for display. */
   #said: RunnerEnd | undefined
   #wasEndedInside = false
 
   constructor(machine: LiveMachine, parts: GuestWallParts) {
     const idleBytes = machine.process.memory()
     this.#machine = machine
-    this.#holder = parts.kind.holder
+    this.#processName = parts.kind.processName
     this.#freezer = new JobFreezer(machine.agent)
-    this.#stops = new NestedPauses({
-      freeze: (holder) => this.#stop(holder),
-      thaw: (holder) => this.#goOn(holder),
-      async lend() {
+    this.#nested = new NestedPauses({
+      freeze: (reason) => this.#pause(reason),
+      thaw: (reason) => this.#resume(reason),
+      async resumeDuring() {
         await machine.process.thaw()
         return () => machine.process.freeze()
       },
     })
-    const pausable = { pause: () => this.#stops.stop('cpu'), resume: () => this.#stops.go('cpu') }
-    this.#pauses = new CpuPauses(pausable, () => spentMs(machine.process))
+    const pausable = {
+      pause: () => this.#nested.pause('cpu'),
+      resume: () => this.#nested.resume('cpu'),
+    }
+    this.#cpuPauses = new CpuPauses(pausable, () => spentMs(machine.process))
     this.#job = {
       machine,
       disk: parts.disk,
@@ -133,7 +136,7 @@ export class GuestEnclosure implements Enclosure {
     this.id = machine.process.id
     const { copy } = machine
     const { agent } = machine
-    const guest = { id: this.id, agent, stops: this.#stops, freezer: this.#freezer }
+    const guest = { id: this.id, agent, pauses: this.#nested, freezer: this.#freezer }
     this.memory = copy && new GuestCaptures(copy, guest)
     this.wall = wallOf(machine, parts, { idleBytes, calls: this.calls.closable })
     this.lost = this.#lost.promise
@@ -151,7 +154,7 @@ export class GuestEnclosure implements Enclosure {
     return read
   }
 
-  /** Single-use: it keeps the baseline of its claim. */
+  /** No effect: a machine serves one job, so it keeps the baseline of its claim. */
   rearm(): void {}
 
   tighten(bounds: EnclosureBounds): Promise<BoundMechanisms> {
@@ -160,23 +163,23 @@ export class GuestEnclosure implements Enclosure {
 
   async freeze(): Promise<number> {
     const began = performance.now()
-    await this.#stops.stop('owner')
+    await this.#nested.pause('owner')
     return performance.now() - began
   }
 
   async thaw(): Promise<void> {
-    await this.#stops.go('owner')
+    await this.#nested.resume('owner')
   }
 
   rank(rank: WallRank): void {
     this.#machine.process.cgroup?.rank(rank)
   }
 
-  /** While the machine ends by itself the last sample stays. */
+  /** Returns the last sample again while the machine shuts down. */
   sample(nowMs: number): MemorySample {
     if (this.#sampled && (this.#isKilled || this.#said)) return this.#sampled
     const cores = throttledTo(this.#job)
-    if (cores !== undefined) this.#pauses.look(cores, nowMs)
+    if (cores !== undefined) this.#cpuPauses.check(cores, nowMs)
     this.#sampled = sampleOf(this.#job)
     return this.#sampled
   }
@@ -201,7 +204,7 @@ export class GuestEnclosure implements Enclosure {
       processes: this.#processes,
       bytes: Math.max(0, this.#machine.process.memory() - this.#job.idleBytes),
       cpuMs: Math.round(spentMs(this.#machine.process)),
-      // The guest's kernel schedules its tasks by itself.
+      // The scheduler of the guest's kernel does not report waiting times.
       waitedMs: 0,
       atMs: performance.now(),
     }
@@ -214,7 +217,7 @@ export class GuestEnclosure implements Enclosure {
     return { id, program, pid, proportionalBytes: bytes }
   }
 
-  /** Connections come on the socket of the job, where the server takes them if it granted a network. */
+  /** No listener: connections arrive on the job's channel, where the server accepts them if a network was granted. */
   openEgress(): undefined {}
 
   closeEgress(): void {}
@@ -232,9 +235,9 @@ export class GuestEnclosure implements Enclosure {
     await this.#released
   }
 
-  /** Pauses of the CPU limit leave the job as it is: they come every few milliseconds, and nothing inspects the guest then. */
-  async #stop(holder: PauseReason): Promise<void> {
-    if (holder !== 'cpu' && this.#job.held) await this.#freezer.freeze()
+  /** Pauses of the CPU limit do not freeze the job: they occur every few milliseconds, and nothing inspects the guest then. */
+  async #pause(reason: PauseReason): Promise<void> {
+    if (reason !== 'cpu' && this.#job.held) await this.#freezer.freeze()
     await this.#machine.process.freeze()
   }
 
@@ -243,12 +246,12 @@ export class GuestEnclosure implements Enclosure {
    * guest that does not do this in time is killed. A resume by the CPU limit does not wait, since the guest would run
    * unwatched.
    */
-  async #goOn(holder: PauseReason): Promise<void> {
+  async #resume(reason: PauseReason): Promise<void> {
     const { process, agent } = this.#machine
     await process.thaw()
     if (!this.#job.held) return
     this.#renewing ??= renewAgent(agent, RENEW_MS_MAX).finally(() => (this.#renewing = undefined))
-    if (holder === 'cpu' && !this.#freezer.mayBeFrozen)
+    if (reason === 'cpu' && !this.#freezer.mayBeFrozen)
       return void this.#renewing.catch(() => undefined)
     try {
       await this.#renewing
@@ -265,19 +268,19 @@ export class GuestEnclosure implements Enclosure {
     this.#machine.process.kill()
   }
 
-  /** The guest's own count, without carrier and runner. A guest that does not answer keeps its last one. */
+  /** Requests the process count from the guest, without carrier and runner. Without an answer the last count stays. */
   async #countProcesses(): Promise<void> {
     const { agent } = this.#machine
-    if (this.#stops.isStill) return
+    if (this.#nested.isPaused) return
     try {
       const { count } = await askStatus(agent, STATUS_MS_MAX)
       this.#processes = Math.max(0, count - 2)
     } catch {
-      // The guest is frozen, or about to end.
+      // The guest is paused, or about to exit.
     }
   }
 
-  /** Ends the machine once its runner has ended and everything is delivered. */
+  /** Ends the machine once its runner has exited and all output was delivered. */
   async #watchRunner(): Promise<void> {
     try {
       const exited = await this.#machine.agent.take(
@@ -297,12 +300,12 @@ export class GuestEnclosure implements Enclosure {
   async #end(): Promise<EnclosureEnd> {
     const { exitCode, signal, said } = await this.#machine.process.ended
     if (!this.#isKilled) {
-      // Ended by itself, or by another's hand: no end of the program.
+      // The machine ended or was killed before its program exited.
       this.#lost.resolve()
       await this.lost
     }
     const spent = Math.max(spentMs(this.#machine.process), this.#job.spentSeen)
-    const own = `${this.#holder} ended (${exitCode ?? signal ?? 'unknown'})`
+    const own = `${this.#processName} ended (${exitCode ?? signal ?? 'unknown'})`
     return {
       isOutOfMemory: this.isOutOfMemory(),
       detail: this.#said?.detail ?? (said.trim() === '' ? own : `${own}: ${said.trim()}`),
@@ -346,11 +349,11 @@ function wallOf(
       'memory watch',
     ],
     missing: [
-      ...(uid === undefined ? ['own uid: walls share the uid of whoever started Mayfly'] : []),
-      ...(parts.isBounded ? [] : ['memory cgroup: memory is held by a look every 10 ms alone']),
+      ...(uid === undefined ? ['own uid: walls share the uid of the user who started Mayfly'] : []),
+      ...(parts.isBounded ? [] : ['memory cgroup: memory is limited only by sampling every 10 ms']),
       ...(cgroup?.controllers.includes('cpu')
         ? []
-        : ['cpu quota: a guest that overdraws its time is stopped for a while']),
+        : ['cpu quota: a guest above its CPU limit is paused for a while']),
       ...(hasProfile ? [] : [withoutProfile(parts.policies, calls)]),
       ...parts.kind.missing(machine),
     ],
@@ -367,5 +370,5 @@ function wallOf(
 
 function withoutProfile({ missing }: PolicyCompiler, calls: Wall['calls']): string {
   const why = missing ?? "the guest's kernel has none"
-  return `apparmor: no profile is around a program, and of the classes of system calls ${calls.join(' and ')} alone are closed while it runs (${why})`
+  return `apparmor: programs have no profile, so only the classes ${calls.join(' and ')} of system calls can be closed while they run (${why})`
 }

@@ -1,14 +1,14 @@
 import os from 'node:os'
 import type { AgentExited } from '../../../agent-wire/decode.ts'
 
-/** End of a runner, by its guest's word. */
+/** End of a runner as its guest reported it: untrusted. */
 export interface RunnerEnd {
   readonly exitCode: number | null
   readonly signal: string | null
   readonly detail: string
 }
 
-/** The carrier exits as its runner did: with its code, or 128 and the number of its signal, as a shell does. */
+/** The carrier exits with the code of its runner, or with 128 plus the number of its signal, as a shell does. */
 const SIGNAL_CODES_FROM = 128
 
 export function runnerEnd({ end }: Pick<AgentExited, 'end'>): RunnerEnd {

@@ -3,17 +3,17 @@ import { LazyEngine } from '../lazy-engine.ts'
 import type { GuestEngineParts } from './start.ts'
 
 /**
- * An engine whose walls are guests with an agent: a kernel of their own, in a process that is jailed itself.
+ * An engine whose walls are guests with a kernel of their own and an agent, in a jailed host process.
  *
- * Start of a wall: take a guest of its key from the source (`source.ts`), with a runner parked in it; measure. Claim: give its
- * agent a seed, the time and limits, and bound the cgroup. End: the runner exits and the carrier has delivered everything,
- * or the warden kills the process; either way the guest ends with it.
+ * Start of a wall: take a guest of the requested key, with a parked runner, from the source (`source.ts`), and measure it. Claim:
+ * send the agent a seed, the time and limits, and limit the cgroup. End: the runner has exited and the carrier has delivered
+ * all output, or the warden kills the process; the guest ends with it in both cases.
  *
- * The word of a guest (its exit code, its processes) is used for display and for how a job is told. Memory, CPU time and the end
- * of a wall come from this machine's kernel. Bytes of the job flow to the server on a socket pair.
+ * Reports of a guest (exit code, processes) are used only for display and for the text of an outcome. Memory, CPU time and the
+ * end of a wall come from the host's kernel. Data of the job flows to the server on a socket pair.
  *
- * Relies on the images of the store. Not handled here: system calls by the phase of a life, zones inside.
- * `parts` are loaded with the first wall.
+ * Relies on the images of the store. Not handled here: classes of system calls (`agent-calls.ts`), zones.
+ * `parts` is loaded at the first wall.
  */
 export function openGuestEngine(
   name: string,
@@ -25,7 +25,7 @@ export function openGuestEngine(
   }: {
     readonly options: EngineOptions
     readonly host: EngineHost
-    /** Removes remains of dead wardens; by default processes, cgroups and folders of walls. */
+    /** Removes leftovers of dead wardens; by default processes, cgroups and folders of walls. */
     readonly sweep?: Engine['sweep']
   },
 ): Engine {

@@ -4,11 +4,11 @@ import type { SeenReport } from '../../../contract/warden.ts'
 import type { AgentLink } from '../../../agent-wire/agent-link.ts'
 
 /**
- * Observations of a guest's agent, as reports for the server. All of them are the guest's own word.
+ * Observations of a guest's agent, as reports to the server. All of them are untrusted claims of the guest.
  *
- * The agent tells as many as it has credit for: a burst at the claim, then as many a second as the server is to hear at most. What comes
- * beyond that was counted in the guest, so a flood there costs this process nothing; one without credit is a fault of the
- * connection, which ends the machine.
+ * The agent sends reports against credit (a token bucket): a burst at the claim, then a limited rate. Further observations are only
+ * counted in the guest, so a flood there costs this process nothing. A report without credit is a protocol error, which ends
+ * the machine.
  */
 export interface GuestWatchParts {
   readonly agent: Pick<AgentLink, 'send' | 'onSeen' | 'fault' | 'can'>
@@ -18,7 +18,7 @@ export interface GuestWatchParts {
 
 const CREDIT_MAX = 200
 const CREDIT_A_SECOND = 50
-/** Longest wait until credit that was used up is given anew. */
+/** Longest wait before spent credit is granted again. */
 const REFILL_MS = 1_000
 
 export class GuestWatch {
@@ -65,7 +65,7 @@ export class GuestWatch {
       this.#credit += credit
       agent.send({ kind: 'watch', credit })
     }
-    // Without credit the agent says nothing that would call this again.
+    // A timer, because an agent without credit sends nothing that would trigger the next refill.
     clearTimeout(this.#timer)
     if (this.#credit < CREDIT_MAX / 2)
       this.#timer = setTimeout(() => this.#refill(), REFILL_MS).unref()

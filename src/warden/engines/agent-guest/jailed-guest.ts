@@ -16,23 +16,23 @@ import { removeWallFolder } from '../wall-folder.ts'
 import type { VmmEnd } from './source.ts'
 
 /**
- * The process that holds a guest, in its jail, from its fork to the release of all that it holds on this machine.
+ * The jailed host process that runs a guest, from its fork to the release of all its resources.
  *
- * Start: take a uid (as root) and a cgroup, write the lease, fork, feed the filter of its system calls. `found` then names the
- * processes of the jail in the lease. Kill: each process that was found, and the members of the cgroup; the jail's pid
- * namespace ends with its process 1. Release: see `releaseOnceGone`.
+ * Start: allocate a uid (as root) and a cgroup, write the lease, fork, send the seccomp filter. `recordProcesses` then adds the processes
+ * of the jail to the lease. Kill: these processes and the members of the cgroup; the jail's pid namespace ends with its
+ * process 1. Release: see `releaseOnceGone`.
  *
- * Does not handle: what is said on its streams, how a guest is stopped, the end of a job.
+ * Not handled: protocols on its streams, pausing a guest, the end of a job.
  */
 export abstract class JailedGuest {
   readonly id: string
   readonly uid: number | undefined
   readonly cgroup: Cgroup | undefined
-  /** Resolves after its last instruction; never rejects. */
+  /** Resolves when it has exited; never rejects. */
   readonly ended: Promise<VmmEnd>
-  /** Host ends of its streams, by descriptor. One that was handed over is null. */
+  /** Host ends of its streams, by descriptor; null once handed over. */
   protected readonly streams: (Socket | null)[]
-  /** Last bytes of its standard error, which is hostile once a guest runs. */
+  /** Last bytes of its standard error; untrusted once a guest runs. */
   protected readonly complaint: () => string
   readonly #forked: ForkedGuest
   readonly #host: GuestHost
@@ -51,20 +51,20 @@ export abstract class JailedGuest {
     this.ended = endOf(forked)
   }
 
-  /** Processes that were there when it was found, outermost first: bubblewrap, its process 1, what holds the guest. */
+  /** Processes at the time of `recordProcesses`, outermost first: bubblewrap, its process 1, the VMM or kernel. */
   get processes(): readonly ProcessIdentity[] {
     return this.#processes
   }
 
-  /** Names the processes of the jail in the lease, once they run. */
-  found(): void {
+  /** Adds the processes of the jail to the lease; called once they run. */
+  recordProcesses(): void {
     const { child, cgroup } = this.#forked
     if (child.pid === undefined) return
     this.#processes = [child.pid, ...belowOf(child.pid)].map((one) => identify(one))
     this.#host.lease(this.id, remainsOf(this.#processes, cgroup?.name ?? null))
   }
 
-  /** SIGKILL for every process of it. Idempotent. */
+  /** Sends SIGKILL to each of its processes. Idempotent. */
   kill(): void {
     const { cgroup, child } = this.#forked
     for (const { pid, startTime } of this.#processes.toReversed())
@@ -75,19 +75,19 @@ export abstract class JailedGuest {
     child.kill('SIGKILL')
   }
 
-  /** Kills it and releases all that it holds; see `releaseOnceGone`. Idempotent. */
+  /** Kills it and releases all its resources; see `releaseOnceGone`. Idempotent. */
   release(): Promise<void> {
     this.#released ??= this.#release()
     return this.#released
   }
 
   /**
-   * Hands over a stream, which the caller then owns; nothing was read from it here. Callable once for each. Throws MayflyError
-   * NOT_FOUND for a guest that has ended.
+   * Hands over an unread stream, which the caller then owns. Callable once per stream. Throws MayflyError NOT_FOUND if the guest
+   * has ended.
    */
   protected takeStream(fd: number): Socket {
     const socket = this.streams[fd]
-    // At the end of a child every stream of its `stdio` is read to its end, and bytes of one that was handed over would be lost.
+    // Node drains every stream of `stdio` when a child exits, which would lose bytes of a stream that was handed over.
     this.streams[fd] = null
     if (socket && !socket.destroyed) return socket
     throw new MayflyError('NOT_FOUND', `Cannot use guest "${this.id}": its channel is gone`)
@@ -108,14 +108,14 @@ export abstract class JailedGuest {
   }
 }
 
-/** The warden and this machine, as the start of a guest needs them. */
+/** Parts of the warden and of this machine that the start of a guest needs. */
 export interface GuestHost extends Pick<EngineHost, 'lease' | 'releaseLease'> {
   readonly cgroups: CgroupRoot | undefined
-  /** Root with uids for walls. */
+  /** True if this process is root and has uids for walls. */
   readonly isRoot: boolean
 }
 
-/** A guest that was forked, with what it holds. */
+/** A forked guest with its resources. */
 export interface ForkedGuest {
   readonly id: string
   readonly slot: Slot | undefined
@@ -128,7 +128,7 @@ export interface ForkedGuest {
 export interface GuestFork {
   readonly command: readonly string[]
   readonly stdio: NonNullable<SpawnOptions['stdio']>
-  /** Compiled filter, and the descriptor from which bubblewrap reads it to its end before it starts what is inside. */
+  /** Compiled seccomp filter, and the descriptor from which bubblewrap reads all of it before it execs the program. */
   readonly filter: { readonly fd: number; readonly bytes: Buffer }
 }
 
@@ -137,8 +137,8 @@ const STREAMS_FROM = 3
 const PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
 
 /**
- * StartingGuests a uid and a cgroup, and forks what `plan` says. Releases all before it throws, MayflyError OVERLOADED where no uid or
- * descriptor is left.
+ * Allocates a uid and a cgroup, and forks the command that `plan` returns. Releases all before it throws MayflyError OVERLOADED
+ * if no uid or descriptor is left, or another error.
  */
 export function forkGuest(
   host: GuestHost,
@@ -153,7 +153,7 @@ export function forkGuest(
     cgroup = host.cgroups?.create(id)
     cgroup?.limit({ memory: bounds.memoryBytes })
     if (cgroup?.controllers.includes('pids')) cgroup.limit({ pids: bounds.tasksMax })
-    // Before the fork: from here on a sweep finds the folder and the members of the cgroup.
+    // Before the fork, so that a sweep finds the folder and the members of the cgroup at any time.
     host.lease(id, remainsOf([], cgroup?.name ?? null))
     const { command, stdio, filter } = plan({ id, uid: slot?.uid })
     const args = entering(cgroup?.entryFiles() ?? [], command)
@@ -179,7 +179,7 @@ function feed(child: SpawnedChild, { fd, bytes }: GuestFork['filter']): void {
   pipe.end(bytes)
 }
 
-/** Members of a group that may be gone. */
+/** Pids in a cgroup; none if it was removed. */
 function membersOf(cgroup: Cgroup | undefined): readonly number[] {
   try {
     return cgroup?.processes() ?? []

@@ -1,15 +1,15 @@
 /**
- * Memory of a machine, and what its job may take of this host's.
+ * Memory size of a machine, and the host memory that its job may use.
  *
- * Problem: a guest has a fixed size, and takes pages of the host as it touches them, for its kernel's file cache as well; a
- * job has a bound of its own, above what was in use while its wall waited. The process that holds it takes memory beside it.
+ * Problem: a guest has a fixed size, and allocates host pages as it touches them, also for its page cache. A job has a limit
+ * of its own, above the memory in use while its wall was parked. The VMM process needs memory too.
  *
- * Mechanism: a guest is larger than any usual job needs, since what it does not touch costs nothing. Its own kernel holds the job to
- * memory and scratch, where it can (guest/agent/group.c). The bound that no guest can lift is
- * the limit of the hypervisor's cgroup: in use at the claim, plus what the job may have, plus its scratch, plus a fixed
- * allowance for translated code and for files of the image that the guest reads for the first time.
+ * Mechanism: a guest is larger than usual jobs need, since untouched pages cost nothing. Its kernel limits the job to memory and
+ * scratch by a cgroup, if it has one (guest/agent/group.c). The limit that no guest can lift is the one of the VMM's cgroup on
+ * the host: memory in use at the claim, plus the job's memory, plus its scratch, plus a fixed allowance for translated code and
+ * for files of the image that the guest reads for the first time.
  *
- * Does not handle a job that asks for more than its guest has: the guest's own kernel ends its processes before.
+ * Not handled: a job with a higher limit than its guest has memory. The OOM killer of the guest ends its processes first.
  */
 const MIB = 2 ** 20
 const STEP_MIB = 256
@@ -17,10 +17,10 @@ const SMALLEST_MIB = 1_024
 const LARGEST_MIB = 8_192
 /** Kernel, runner, interpreter and files of the image. */
 const GUEST_MIB = 320
-/** By which a job may raise the memory of that process beside what is its own: translated code, cached files of the image. */
+/** Growth of the VMM during a job that is not charged to the job: translated code, cached files of the image. */
 export const allowanceBytes = 192 * MIB
 
-/** MiB of the guest for jobs of this bound, in bytes above idle, and this scratch. */
+/** Guest size in MiB for jobs with this memory limit, in bytes above idle, and this scratch size. */
 export function machineMiB({
   disk,
   memory = 256 * MIB,

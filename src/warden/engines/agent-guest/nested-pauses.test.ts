@@ -5,45 +5,45 @@ import { NestedPauses } from './nested-pauses.ts'
 suite('NestedPauses of a guest', () => {
   test('A guest that its owner stopped is not started by its CPU limit, nor the other way round', async () => {
     const { said, stops } = stand()
-    await stops.stop('cpu')
-    await stops.stop('owner')
-    await stops.go('cpu')
+    await stops.pause('cpu')
+    await stops.pause('owner')
+    await stops.resume('cpu')
     assert.deepEqual(said, ['freeze'])
-    await stops.go('owner')
+    await stops.resume('owner')
     assert.deepEqual(said, ['freeze', 'thaw'])
-    await stops.go('owner')
+    await stops.resume('owner')
     assert.deepEqual(said, ['freeze', 'thaw'])
   })
 
   test('A go that is asked for during a stop comes after it', async () => {
     const { said, stops } = stand()
-    await Promise.all([stops.stop('owner'), stops.go('owner')])
+    await Promise.all([stops.pause('owner'), stops.resume('owner')])
     assert.deepEqual(said, ['freeze', 'thaw'])
   })
 
   test('A guest that is lent runs for that long, and no stop or go passes it', async () => {
     const { said, stops } = stand()
-    assert.equal(await stops.lend(async () => 'it ran anyway'), 'it ran anyway')
-    await stops.stop('owner')
-    const lent = stops.lend(async () => void said.push('act'))
-    const gone = stops.go('owner')
+    assert.equal(await stops.resumeDuring(async () => 'it ran anyway'), 'it ran anyway')
+    await stops.pause('owner')
+    const lent = stops.resumeDuring(async () => void said.push('act'))
+    const gone = stops.resume('owner')
     await Promise.all([lent, gone])
     assert.deepEqual(said, ['freeze', 'lent', 'act', 'taken back', 'thaw'])
-    await stops.stop('owner')
+    await stops.pause('owner')
     await assert.rejects(
-      stops.lend(() => Promise.reject(new Error('it failed'))),
+      stops.resumeDuring(() => Promise.reject(new Error('it failed'))),
       /it failed/,
     )
-    assert.deepEqual([said.at(-1), stops.isStill], ['taken back', true])
+    assert.deepEqual([said.at(-1), stops.isPaused], ['taken back', true])
   })
 
   test('A stop that failed holds nothing, and the next one is tried', async () => {
     const { said, stops, fail } = stand()
     fail(true)
-    await assert.rejects(stops.stop('owner'))
+    await assert.rejects(stops.pause('owner'))
     fail(false)
-    await stops.stop('cpu')
-    await stops.go('cpu')
+    await stops.pause('cpu')
+    await stops.resume('cpu')
     assert.deepEqual(said, ['freeze', 'freeze', 'thaw'])
   })
 })
@@ -61,7 +61,7 @@ function stand() {
       said.push('thaw')
       await Promise.resolve()
     },
-    async lend() {
+    async resumeDuring() {
       said.push('lent')
       return async () => void said.push('taken back')
     },

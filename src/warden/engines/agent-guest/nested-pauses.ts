@@ -1,49 +1,48 @@
 /**
- * NestedPauses of a guest that nest: it runs again once nobody holds it, neither its owner nor its CPU limit
- * nor a capture. Requests are done one
- * after the other, so that a stop and a go never pass each other.
+ * Nested pauses of a guest: it resumes once no reason is left to pause it (its owner, its CPU limit, a capture). Requests are
+ * queued and executed one after another, so that a pause and a resume never overlap.
  */
 export class NestedPauses {
   readonly #guest: PausableGuest
-  readonly #holders = new Set<PauseReason>()
+  readonly #reasons = new Set<PauseReason>()
   #last: Promise<void> = Promise.resolve()
-  #isStopping = false
+  #isPausing = false
 
   constructor(guest: PausableGuest) {
     this.#guest = guest
   }
 
-  /** Whether it stands still, or is about to: it answers no question then. */
-  get isStill(): boolean {
-    return this.#isStopping || this.#holders.size > 0
+  /** True if the guest is paused or being paused: it answers no request then. */
+  get isPaused(): boolean {
+    return this.#isPausing || this.#reasons.size > 0
   }
 
-  /** Resolves once it is stopped. Rejects as `freeze` does; then this holder holds nothing. */
-  stop(holder: PauseReason): Promise<void> {
+  /** Resolves once it is paused. Rejects as `freeze` does; the reason is then removed again. */
+  pause(reason: PauseReason): Promise<void> {
     return this.#next(async () => {
-      this.#isStopping = true
+      this.#isPausing = true
       try {
-        if (this.#holders.size === 0) await this.#guest.freeze(holder)
-        this.#holders.add(holder)
+        if (this.#reasons.size === 0) await this.#guest.freeze(reason)
+        this.#reasons.add(reason)
       } finally {
-        this.#isStopping = false
+        this.#isPausing = false
       }
     })
   }
 
-  go(holder: PauseReason): Promise<void> {
+  resume(reason: PauseReason): Promise<void> {
     return this.#next(async () => {
-      if (!this.#holders.has(holder)) return
-      if (this.#holders.size === 1) await this.#guest.thaw(holder)
-      this.#holders.delete(holder)
+      if (!this.#reasons.has(reason)) return
+      if (this.#reasons.size === 1) await this.#guest.thaw(reason)
+      this.#reasons.delete(reason)
     })
   }
 
-  /** Resumes a paused guest for the duration of `act`, and keeps all holders. Rejects as `act` and `lend` do. */
-  lend<Result>(act: () => Promise<Result>): Promise<Result> {
+  /** Resumes a paused guest for the duration of `act`, and keeps all reasons. Rejects as `act` and `resumeDuring` do. */
+  resumeDuring<Result>(act: () => Promise<Result>): Promise<Result> {
     return this.#next(async () => {
-      if (this.#holders.size === 0) return await act()
-      const takeBack = await this.#guest.lend()
+      if (this.#reasons.size === 0) return await act()
+      const takeBack = await this.#guest.resumeDuring()
       try {
         return await act()
       } finally {
@@ -62,11 +61,11 @@ export class NestedPauses {
 export type PauseReason = 'owner' | 'cpu' | 'capture'
 
 export interface PausableGuest {
-  freeze(holder: PauseReason): Promise<unknown>
-  /** `holder` was the last to hold it. */
-  thaw(holder: PauseReason): Promise<unknown>
+  freeze(reason: PauseReason): Promise<unknown>
+  /** `reason` is the last reason that was removed. */
+  thaw(reason: PauseReason): Promise<unknown>
   /** Resumes it; resolves with the function that pauses it again. */
-  lend(): Promise<() => Promise<unknown>>
+  resumeDuring(): Promise<() => Promise<unknown>>
 }
 
 const nothing = () => undefined

@@ -7,16 +7,16 @@ import { findProgram } from '../../../os/find-program.ts'
 import { policyText } from './policy-text.ts'
 
 /**
- * Profiles as a guest's kernel takes them, made by Debian's `apparmor_parser`, which reads nothing but rules of this source: the
- * classes that are open choose among them. It compiles for the features of the guest's kernel, whatever this machine's has, and
- * loads nothing. The same text gives the same bytes, which are part of a template's key.
+ * Compiles AppArmor profiles to the binary form that a guest's kernel loads, by Debian's `apparmor_parser`. Its only input are
+ * rules of this source, selected by the open classes. It compiles for the features of the guest's kernel, not of the host's,
+ * and loads nothing. Equal text gives equal bytes, which are part of a template's key.
  *
- * Keeps each profile that was made: there is one for each set of open classes, 32 at most.
+ * Caches the profiles: one per set of open classes, at most 32.
  */
 export class PolicyCompiler {
   readonly #hide: readonly string[]
   readonly #made = new Map<string, Promise<Buffer>>()
-  /** Cause for which the last one could not be made. */
+  /** Reason why the last compilation failed. */
   missing: string | undefined
 
   /** `hide`: programs to treat as missing. */
@@ -24,7 +24,7 @@ export class PolicyCompiler {
     this.#hide = hide
   }
 
-  /** Rejects with MayflyError UNAVAILABLE where the compiler is missing or failed. */
+  /** Rejects with MayflyError UNAVAILABLE if the compiler is missing or failed. */
   async compile(open: readonly CallClass[]): Promise<Buffer> {
     const text = policyText(open)
     const making = this.#made.get(text) ?? this.#make(text)
@@ -46,11 +46,11 @@ export class PolicyCompiler {
 }
 
 const COMPILER = 'apparmor_parser'
-/** Recorded from a guest of the kernel that is locked, in the form of the compiler's own files. */
+/** AppArmor features of the locked guest kernel, recorded in a guest, in the file format of the compiler. */
 const FEATURES = fileURLToPath(
   new URL('../../../../policies/apparmor/linux-6.12.features', import.meta.url),
 )
-/** No load, no cache to read or to write, the profile on standard output. */
+/** Loads nothing, uses no cache, and writes the profile to standard output. */
 const FLAGS = ['--quiet', '--skip-kernel-load', '--skip-cache', '--stdout']
 const COMPILE_MS_MAX = 10_000
 const SAID_CHARS_MAX = 300

@@ -3,18 +3,18 @@ import type { CallClass } from '../../../contract/calls.ts'
 import { parseJson } from '../../../lib/parse-json.ts'
 
 /**
- * Profile of AppArmor for the programs of a job, by the classes that are open: `policies/apparmor/job.json`. Its text is made of
- * those rules alone, no word of a job is in it. guest/agent/policy.h has its name too.
+ * Name of the AppArmor profile for the programs of a job. Its text consists only of the rules in `policies/apparmor/job.json` for
+ * the classes that are open, and contains no input of a job. guest/agent/policy.h has the same name.
  */
 export const jobProfile = 'mayfly-job'
 
-/** Classes that a profile closes; the others need more of a guest. */
+/** Classes that a profile can close. */
 export const profiledCalls: readonly CallClass[] = ['exec', 'network', 'outside']
 
 interface JobPolicy {
   readonly rules: readonly {
     readonly rule: string
-    /** Left out where it is closed. */
+    /** The rule is omitted if this class is closed. */
     readonly class?: CallClass
     readonly why: string
   }[]
@@ -27,6 +27,6 @@ export function policyText(open: readonly CallClass[]): string {
   read ??= parseJson(readFileSync(file, 'utf8')) as JobPolicy
   const rules = read.rules.filter((one) => one.class === undefined || open.includes(one.class))
   const lines = rules.map(({ rule }) => `  ${rule},\n`)
-  // Without the flag a file without a name, as of memfd_create(2), is in no rule: the kernel names it "/".
+  // attach_disconnected: without it no rule matches a file without a path, as of memfd_create(2), which the kernel names "/".
   return `profile ${jobProfile} flags=(attach_disconnected) {\n${lines.join('')}}\n`
 }

@@ -18,21 +18,21 @@ import { jobProfile } from './policy-text.ts'
 import { carrierProgram, type MachineKey } from './source.ts'
 
 /**
- * The runner of a machine: files of Mayfly that lie over the image, and the command by which the agent starts it.
+ * The runner of a machine: Mayfly's files that are overlaid on the image, and the command by which the agent starts it.
  *
- * The runners are those of every wall of whole programs (`src/jail/whole-guests.ts`). They come with the initrd, so they need
- * no image of their own and are in a template's key; the interpreter is the image's. The carrier (`guest/carrier`) starts the
- * runner and gives it its descriptors.
+ * The runners are the same as in all walls of whole programs (`src/jail/whole-guests.ts`). They are in the initrd, so they are
+ * not part of an image, and are covered by a template's key; the interpreter is the image's. The carrier (`guest/carrier`)
+ * starts the runner and passes it its descriptors.
  */
 export type MachineProgram = MachineKey['program']
 
 /** Name of the job's port for the agent, and its descriptor in the carrier. */
 export const jobDescriptor = 'job'
 const JOB_FD = 3
-/** Group of the job's processes, by the name that the agent gives it (guest/agent/group.c), and its descriptor in the carrier. */
+/** Cgroup of the job's processes, by its name at the agent (guest/agent/group.c), and its descriptor in the carrier. */
 const groupDescriptor = 'group'
 const GROUP_FD = 4
-/** Mounted by the agent (guest/agent/boot.h), which leaves it open when it closes writing. */
+/** Mounted by the agent (guest/agent/boot.h), which keeps it writable when it closes `write`. */
 const resultFolder = '/run/result'
 const CARRIER = `${ownFolder}/carrier`
 /** Interpreters of the images. */
@@ -40,11 +40,11 @@ const interpreters: Readonly<Record<MachineProgram, string>> = {
   node: '/usr/bin/node',
   python: '/usr/bin/python3',
 }
-/** Bytes for the byte that says that a runner is ready, or for the cause for which it is not. */
+/** Limit of the readiness message of a runner: one byte, or the text of its error. */
 export const readyBytesMax = 4_096
 const KEPT = /\.(js|cjs|mjs|py|json|node)$/
 
-/** Files over the image, with the compiled carrier. */
+/** Files overlaid on the image, with the compiled carrier. */
 export function runnerFiles(
   program: MachineProgram,
   carrier: Uint8Array,
@@ -63,9 +63,9 @@ export function runnerCommand(
     isCloned = false,
     isConfined = false,
   }: {
-    /** A template is made of its machine. */
+    /** True if a template is made of its machine. */
     readonly isCloned?: boolean
-    /** The guest has a profile of AppArmor for it. */
+    /** True if the guest has an AppArmor profile for it. */
     readonly isConfined?: boolean
   },
 ): AgentRun {
@@ -89,7 +89,7 @@ export function runnerCommand(
     kind: 'run',
     program: carrierProgram,
     streams: ['stdout'],
-    // The carrier becomes another user once it has started the runner as one.
+    // The carrier changes its uid after it has started the runner under another uid.
     uid: 0,
     gid: 0,
     stdoutCredit: readyBytesMax,
@@ -127,7 +127,7 @@ function guestOf(program: MachineProgram, scratchBytes: number, isWarm: boolean)
     : pythonProgram({ scratchBytes, isWarm })
 }
 
-/** Plain files of Mayfly's own that a runner may load; never a link. */
+/** Adds the regular files of Mayfly that a runner may load; ignores links. */
 function addTree(files: Map<string, RunnerFile>, from: string, at: string): void {
   if (statSync(from).isFile()) {
     files.set(at, { mode: 0o444, body: readFileSync(from) })

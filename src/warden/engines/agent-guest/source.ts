@@ -5,37 +5,36 @@ import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import type { ProcessIdentity } from '../../../os/proc.ts'
 
 /**
- * Seam between the engine and the source of its machines.
+ * Interface between an engine and the source of its machines.
  *
- * A source gives machines that run, with a runner in them that is parked and waits for one job: booted cold for the purpose, or
- * cloned from a template. Nothing of a tenant is in one, and none is given out twice. Everything after that is the engine's:
- * the claim (which reseeds the guest), the bounds, the end.
+ * A source returns running machines with a parked runner that waits for one job: booted cold, or cloned from a template. A
+ * machine holds no data of a tenant, and is returned once. The engine does everything after that: the claim (which reseeds the
+ * guest), the limits, the end.
  *
- * Channels of a machine, each a socket pair of which the guest has the other end: the agent's wire
- * is the warden's; `job` goes to the server, unread, and carries every byte of the job as frames of the carrier
- * (`guest/carrier/wire.h`). A template is saved while that channel is idle: a parked runner has said nothing on it and was
- * sent nothing.
+ * A machine has two channels, each a socket pair with one end in the guest. The warden speaks the agent protocol on the first;
+ * the second, `job`, is passed to the server unread and carries all data of the job in frames of the carrier
+ * (`guest/carrier/wire.h`). A template is saved while that channel is idle: a parked runner has sent and received nothing on it.
  */
 export interface MachineSource<Process extends VmmProcess = VmmProcess> {
   /**
-   * StartingGuests a machine of this key. Releases everything before it rejects with MayflyError (UNAVAILABLE: no machine can be had,
-   * with cause and hint; OVERLOADED; DRAINING after `close`).
+   * Takes a machine of this key. Releases everything before it rejects with MayflyError (UNAVAILABLE with cause and hint,
+   * OVERLOADED, or DRAINING after `close`).
    */
   take(key: MachineKey): Promise<LiveMachine<Process>>
-  /** Ends starts in flight and waits for them; machines that were given out are their takers'. */
+  /** Ends starts in flight and waits for them; machines already taken belong to their callers. */
   close(): Promise<void>
 }
 
-/** Two machines of equal keys are interchangeable. */
+/** Machines of equal keys are interchangeable. */
 export interface MachineKey {
   readonly program: 'node' | 'python'
   /** Whether its runner runs a dummy job before it parks. */
   readonly isWarm: boolean
   /** Memory of the guest. */
   readonly memoryMiB: number
-  /** Bytes of each file system in memory that programs write to. */
+  /** Size in bytes of each tmpfs that programs write to. */
   readonly scratchBytes: number
-  /** Digest of the image that is its root; by default that which the tag of its program names. */
+  /** Digest of its root image; by default the image tagged for its program. */
   readonly image?: string
   /** Tests only: programs run as root of the guest. */
   readonly isRoot?: true
@@ -43,66 +42,66 @@ export interface MachineKey {
   readonly isUnconfined?: true
 }
 
-/** The process that holds a guest, in its jail. */
+/** The jailed host process that runs a guest: a virtual machine monitor, or a user-mode kernel. */
 export interface VmmProcess {
   readonly id: string
   readonly uid: number | undefined
-  /** Processes that hold it, outermost first. */
+  /** Host processes of the jail, outermost first. */
   readonly processes: readonly ProcessIdentity[]
   readonly cgroup: Cgroup | undefined
-  /** Resolves after its last instruction; never rejects. */
+  /** Resolves when it has exited; never rejects. */
   readonly ended: Promise<VmmEnd>
-  /** SIGKILL for every process of it. Idempotent. */
+  /** Sends SIGKILL to each of its processes. Idempotent. */
   kill(): void
-  /** Resolves once no instruction of the guest runs. */
+  /** Resolves once the guest executes no more instructions. */
   freeze(): Promise<void>
   thaw(): Promise<void>
-  /** Bounds the bytes a second that the guest reads of its disk; absent where nothing does. */
+  /** Limits the rate at which the guest reads its disk; absent if nothing can. */
   limitDisk?(bytesASecond: number): Promise<void>
-  /** Bytes that it holds of this host, its guest's together with its own. Throws where it is gone. */
+  /** Host memory in bytes, of the guest and of the process itself. Throws if it has exited. */
   memory(): number
 }
 
 export interface VmmEnd {
   readonly exitCode: number | null
   readonly signal: string | null
-  /** Last bytes of its standard error, unread. */
+  /** Last bytes of its standard error, unparsed and untrusted. */
   readonly said: string
 }
 
 export interface LiveMachine<Process extends VmmProcess = VmmProcess> {
-  /** The jailed process whose guest runs. It has the cgroup, the lease and what controls the guest. */
+  /** The jailed process, with its cgroup, its lease and the controls of the guest. */
   readonly process: Process
-  /** Conversation with the agent: it has said hello and started the carrier as program `carrierProgram`; not claimed. */
+  /** Connection to the agent, which has sent `hello` and started the carrier as program `carrierProgram`; not claimed yet. */
   readonly agent: AgentLink
-  /** Host end of the job's channel. The engine takes it out of the machine by `takeJobChannel`. */
+  /** Hands over the host end of the job's channel, which the caller then owns. */
   takeJobChannel(): Socket
   /** Digest of the image that is its root. */
   readonly image: string
-  /** How it came to be, for the operator. */
+  /** How it was started, for the operator. */
   readonly origin: 'boot' | 'clone'
-  /** Cause for which it was booted where a clone was asked for. */
+  /** Reason why it was booted although a clone was requested. */
   readonly whyBooted?: string
-  /** Copies it; absent where its holder cannot be looked into. */
+  /** Copies its memory and devices; absent if the engine cannot. */
   readonly copy?: GuestCopy
-  /** Kills it and releases all that it holds. Idempotent. */
+  /** Kills it and releases all its resources. Idempotent. */
   release(): Promise<void>
 }
 
 export interface GuestCopy {
-  /** File that the copied memory is a difference to; absent where the copy is complete without one. */
+  /** File to which the copied memory is a difference; absent if the copy is complete. */
   readonly base?: MemoryBase | undefined
   /**
-   * Files of a copy of a stopped guest, in pieces, those of one file together; `bytesMax` in all at most. Returns what was left out.
-   * Rejects with Error.
+   * Files of a copy of a paused guest, in pieces; the pieces of a file are consecutive. At most `bytesMax` bytes in all. Returns
+   * the parts that were left out. Rejects with Error.
    */
   files(bytesMax: number): AsyncGenerator<GuestFile, CopyBounds>
 }
 
 export interface CopyBounds {
-  /** False where `bytesMax` ended it. */
+  /** False if it was truncated at `bytesMax`. */
   readonly isWhole: boolean
-  /** Parts that it lacks for another reason, in words for the outcome. */
+  /** Parts missing for other reasons, as texts for the outcome. */
   readonly lacks: readonly string[]
 }
 
@@ -111,5 +110,5 @@ export interface GuestFile {
   readonly bytes: Uint8Array
 }
 
-/** Number of the carrier among the agent's programs; its end is the end of the runner. */
+/** Program number of the carrier at the agent; the carrier exits with the runner. */
 export const carrierProgram = 1

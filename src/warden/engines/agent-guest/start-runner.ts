@@ -3,12 +3,12 @@ import type { AgentLink } from '../../../agent-wire/agent-link.ts'
 import { isConfined, runnerCommand } from './runner.ts'
 import type { MachineKey } from './source.ts'
 
-/** Bounds each wait for the agent. An emulator on a machine that is busy with eight others gets a tenth of a processor. */
+/** Limit of each wait for the agent. An emulator on a busy machine may get a tenth of a processor. */
 const START_MS_MAX = 120_000
 const READY = 0x52
 const SAID_CHARS_MAX = 300
 
-/** Starts carrier and runner, and resolves once the runner is parked. Throws MayflyError UNAVAILABLE with what it said. */
+/** Starts carrier and runner, and resolves once the runner is parked. Throws MayflyError UNAVAILABLE with its output. */
 export async function startRunner(
   agent: AgentLink,
   key: MachineKey,
@@ -21,7 +21,7 @@ export async function startRunner(
     if (next.kind === 'refused')
       throw notReady(`its start was refused (${next.stage}, errno ${next.errno})`)
     if (next.kind === 'output') said.push(next.bytes)
-    // The runner closes its readiness pipe: the conversation of a parked machine is at rest.
+    // The runner has closed its readiness pipe, so the agent sends nothing more until the claim.
     else break
   }
   const text = Buffer.concat(said)

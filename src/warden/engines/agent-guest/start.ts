@@ -29,7 +29,7 @@ export interface GuestEngineParts {
   }): MachineSource
 }
 
-/** Starts walls; loaded with the first of them. */
+/** Starts walls; loaded at the first start. */
 export class GuestStarter {
   readonly #source: MachineSource
   readonly #kind: GuestWallKind
@@ -90,15 +90,21 @@ function guestHostOf({ hide = [], without = [] }: EngineOptions, host: EngineHos
   }
 }
 
-/** Throws MayflyError UNAVAILABLE for what no machine has. */
+/** Throws MayflyError UNAVAILABLE for programs and layers that no machine has. */
 function keyOf(
   { program, spares, disk = DISK_BYTES, usual, layers = [], image }: EnclosureSpec,
   without: readonly string[],
 ): MachineKey {
   if (program !== 'node' && program !== 'python')
-    throw new MayflyError('UNAVAILABLE', `Cannot start program "${program}": no machine runs it`)
+    throw new MayflyError(
+      'UNAVAILABLE',
+      `Cannot start program "${program}" in a machine: its images have no runner for it`,
+    )
   if (layers.length > 0)
-    throw new MayflyError('UNAVAILABLE', 'Cannot mount packages: a machine has those of its image')
+    throw new MayflyError(
+      'UNAVAILABLE',
+      'Cannot mount packages: a machine has only the packages of its image',
+    )
   const memoryMiB = machineMiB({ disk, memory: usual?.memory })
   const own = {
     program,

@@ -2,8 +2,8 @@ import { closing } from '../../refusals.ts'
 import type { JailedGuest } from './jailed-guest.ts'
 
 /**
- * Guests that a source is bringing up. A close kills those that are forked, and waits until each taker got an answer; one that
- * is forked after it is killed at once.
+ * Guests that a source is starting. `close` kills the forked ones and waits until each caller got a result; a guest forked after
+ * `close` is killed at once.
  */
 export class StartingGuests<Guest extends Pick<JailedGuest, 'kill'>> {
   readonly #taking = new Set<Promise<unknown>>()
@@ -29,7 +29,7 @@ export class StartingGuests<Guest extends Pick<JailedGuest, 'kill'>> {
     }
   }
 
-  /** Counts a guest that was forked, until it is up or released. */
+  /** Tracks a forked guest until it has started or was released. */
   track(guest: Guest): void {
     this.#starting.add(guest)
     if (this.#isClosed) guest.kill()

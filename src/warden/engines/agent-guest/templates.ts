@@ -1,34 +1,34 @@
 import { MayflyError, messageOf } from '../../../contract/error.ts'
 
 /**
- * Templates by their keys: each is made once, when it is first asked for, and used until it is too old, was used too often, is
- * found broken, or another key needs its place.
+ * Cache of templates by key. A template is made at its first use, and replaced when it is too old, was used too often, or is
+ * broken; the least recently used one is evicted for a new key.
  *
- * All clones of a template have the layout of its kernel and of its processes, so a layout that leaks from one is of use in
- * the others: age and number of uses are bounded. The one that is due goes on being used while its successor is
- * made. Making takes as long as a boot: those that ask meanwhile wait for the one that is under way. One that cannot be made
- * is not tried again for a while, and the cause is told to each that asks.
+ * All clones of a template share its kernel and process address layout (ASLR), so a layout leaked by one clone helps to attack
+ * the others: age and number of uses are bounded. A template that is due stays in use while its successor is made. Making one
+ * takes as long as a boot: concurrent callers wait for the same one. After a failure the key is not retried for `retryMs`, and
+ * every caller gets the error.
  *
- * A close gives those that are whole to `keep`, and one that was kept comes back by `recall` with its age and its uses.
+ * `close` passes intact templates to `keep`; `recall` returns them to a later process with their age and uses.
  *
- * Does not handle: a template that is removed while a clone of it starts. That start fails, and asks again.
+ * Not handled: a template that is removed while a clone of it starts. That start fails, and the caller retries.
  */
 export interface TemplatesParts<Key, Made> {
-  /** Two keys with one name are the same. */
+  /** Keys with equal names are equal. */
   readonly nameOf: (key: Key) => string
-  /** Rejects with MayflyError, with nothing left. */
+  /** Rejects with MayflyError, after releasing everything. */
   readonly make: (key: Key) => Promise<Made>
   /** Never rejects. */
   readonly remove: (made: Made) => Promise<void>
-  /** Template that an earlier process kept; asked before `make`. Never rejects. */
+  /** Returns a template stored by an earlier process; called before `make`. Never rejects. */
   readonly recall?: (key: Key) => Promise<(TemplateUse & { readonly template: Made }) | undefined>
-  /** StartingGuests over one at the close, in place of `remove`. Never rejects. */
+  /** Stores a template at `close`, in place of `remove`. Never rejects. */
   readonly keep?: (kept: TemplateUse & { readonly template: Made }) => Promise<void>
-  /** Cause for which it may not be used; cheap. */
+  /** Reason why it must not be used; called before each use, so cheap. */
   readonly whyBroken: (made: Made) => string | undefined
-  /** Told with each one that is replaced or given up, and with each that could not be made. */
+  /** Logs each template that is replaced, dropped or could not be made. */
   readonly note: (cause: string) => void
-  /** Milliseconds, rising. */
+  /** Monotonic milliseconds. */
   readonly now: () => number
   readonly bounds?: Partial<TemplateBounds>
 }
@@ -41,9 +41,9 @@ export interface TemplateUse {
 export interface TemplateBounds {
   readonly ageMsMax: number
   readonly usesMax: number
-  /** Templates at once; the one that was used the longest ago goes first. */
+  /** Maximum number of templates; the least recently used one is evicted. */
   readonly countMax: number
-  /** Milliseconds until one that could not be made is tried again. */
+  /** Milliseconds after a failure before the key is retried. */
   readonly retryMs: number
 }
 
@@ -54,7 +54,7 @@ export const templateBounds: TemplateBounds = {
   retryMs: 60_000,
 }
 
-interface Shelf<Made> {
+interface CacheEntry<Made> {
   current: Made | undefined
   making: Promise<Made> | undefined
   madeAt: number
@@ -66,7 +66,7 @@ interface Shelf<Made> {
 export class Templates<Key, Made> {
   readonly #parts: TemplatesParts<Key, Made>
   readonly #bounds: TemplateBounds
-  readonly #shelves = new Map<string, Shelf<Made>>()
+  readonly #entries = new Map<string, CacheEntry<Made>>()
   readonly #removing = new Set<Promise<void>>()
   #isClosed = false
 
@@ -75,44 +75,44 @@ export class Templates<Key, Made> {
     this.#bounds = { ...templateBounds, ...parts.bounds }
   }
 
-  /** A template for one clone. Rejects as `make` does, and with MayflyError DRAINING after `close`. */
+  /** Returns a template for one clone. Rejects as `make` does, and with MayflyError DRAINING after `close`. */
   async use(key: Key): Promise<Made> {
     if (this.#isClosed) throw draining()
     const name = this.#parts.nameOf(key)
-    const shelf = this.#shelfOf(name)
-    shelf.usedAt = this.#parts.now()
-    const why = shelf.current && this.#parts.whyBroken(shelf.current)
-    if (why) this.#giveUp(shelf, why)
-    const made = shelf.current ?? (await this.#make(key, shelf))
-    shelf.uses++
-    const due = this.#dueFor(shelf)
-    if (due && !shelf.making && !this.#isResting(shelf)) {
+    const entry = this.#entryOf(name)
+    entry.usedAt = this.#parts.now()
+    const why = entry.current && this.#parts.whyBroken(entry.current)
+    if (why) this.#giveUp(entry, why)
+    const made = entry.current ?? (await this.#make(key, entry))
+    entry.uses++
+    const due = this.#dueFor(entry)
+    if (due && !entry.making && !this.#isInRetryDelay(entry)) {
       this.#parts.note(`a template is replaced: ${due}`)
-      this.#make(key, shelf).catch(() => undefined)
+      this.#make(key, entry).catch(() => undefined)
     }
     return made
   }
 
-  /** Gives up one that was found broken, unless it was replaced meanwhile. */
+  /** Drops a broken template, unless it was already replaced. */
   drop(key: Key, made: Made, cause: string): void {
-    const shelf = this.#shelves.get(this.#parts.nameOf(key))
-    if (shelf?.current === made) this.#giveUp(shelf, cause)
+    const entry = this.#entries.get(this.#parts.nameOf(key))
+    if (entry?.current === made) this.#giveUp(entry, cause)
   }
 
-  /** Waits for those that are being made, and removes all. */
+  /** Waits for templates that are being made, then stores or removes all. */
   async close(): Promise<void> {
     this.#isClosed = true
-    await Promise.allSettled([...this.#shelves.values()].flatMap(({ making }) => making ?? []))
-    const kept = [...this.#shelves.values()].map((shelf) => this.#putAway(shelf))
-    this.#shelves.clear()
+    await Promise.allSettled([...this.#entries.values()].flatMap(({ making }) => making ?? []))
+    const kept = [...this.#entries.values()].map((entry) => this.#store(entry))
+    this.#entries.clear()
     await Promise.all([...kept, ...this.#removing])
   }
 
-  #shelfOf(name: string): Shelf<Made> {
-    const found = this.#shelves.get(name)
+  #entryOf(name: string): CacheEntry<Made> {
+    const found = this.#entries.get(name)
     if (found) return found
-    this.#makeRoom()
-    const shelf: Shelf<Made> = {
+    this.#evict()
+    const entry: CacheEntry<Made> = {
       current: undefined,
       making: undefined,
       madeAt: 0,
@@ -120,63 +120,63 @@ export class Templates<Key, Made> {
       usedAt: 0,
       failed: undefined,
     }
-    this.#shelves.set(name, shelf)
-    return shelf
+    this.#entries.set(name, entry)
+    return entry
   }
 
-  /** Templates that are being made have takers that wait, and stay. */
-  #makeRoom(): void {
-    if (this.#shelves.size < this.#bounds.countMax) return
-    const idle = [...this.#shelves].filter(([, { making }]) => !making)
+  /** Evicts the least recently used template. Templates that are being made stay, because callers wait for them. */
+  #evict(): void {
+    if (this.#entries.size < this.#bounds.countMax) return
+    const idle = [...this.#entries].filter(([, { making }]) => !making)
     const [oldest] = idle.toSorted(([, a], [, b]) => a.usedAt - b.usedAt)
     if (!oldest)
       throw new MayflyError('OVERLOADED', 'Cannot make a template: too many are being made')
-    this.#shelves.delete(oldest[0])
+    this.#entries.delete(oldest[0])
     this.#removeCurrent(oldest[1])
   }
 
-  async #make(key: Key, shelf: Shelf<Made>): Promise<Made> {
-    if (shelf.making) return await shelf.making
-    if (shelf.failed && this.#isResting(shelf)) throw shelf.failed.error
-    shelf.making = this.#recallOrMake(key, shelf)
+  async #make(key: Key, entry: CacheEntry<Made>): Promise<Made> {
+    if (entry.making) return await entry.making
+    if (entry.failed && this.#isInRetryDelay(entry)) throw entry.failed.error
+    entry.making = this.#recallOrMake(key, entry)
     try {
-      return await shelf.making
+      return await entry.making
     } catch (error) {
-      shelf.failed = { at: this.#parts.now(), error }
+      entry.failed = { at: this.#parts.now(), error }
       this.#parts.note(`a template could not be made: ${messageOf(error)}`)
       throw error
     } finally {
-      shelf.making = undefined
+      entry.making = undefined
     }
   }
 
-  async #recallOrMake(key: Key, shelf: Shelf<Made>): Promise<Made> {
-    // The successor of one that is due is always new.
-    const kept = shelf.current ? undefined : await this.#parts.recall?.(key)
+  async #recallOrMake(key: Key, entry: CacheEntry<Made>): Promise<Made> {
+    // A template that is due is replaced by a new one, never by a stored one.
+    const kept = entry.current ? undefined : await this.#parts.recall?.(key)
     const made = kept?.template ?? (await this.#parts.make(key))
-    this.#removeCurrent(shelf)
-    shelf.current = made
-    shelf.madeAt = this.#parts.now() - (kept?.ageMs ?? 0)
-    shelf.uses = kept?.uses ?? 0
-    shelf.failed = undefined
+    this.#removeCurrent(entry)
+    entry.current = made
+    entry.madeAt = this.#parts.now() - (kept?.ageMs ?? 0)
+    entry.uses = kept?.uses ?? 0
+    entry.failed = undefined
     return made
   }
 
-  /** Removes a template that is due or broken, and keeps another. */
-  async #putAway(shelf: Shelf<Made>): Promise<void> {
+  /** Removes a template that is due or broken, and stores any other. */
+  async #store(entry: CacheEntry<Made>): Promise<void> {
     const { keep, whyBroken, now } = this.#parts
-    const template = shelf.current
+    const template = entry.current
     if (template === undefined) return
-    if (!keep || this.#dueFor(shelf) || whyBroken(template)) return this.#removeCurrent(shelf)
-    shelf.current = undefined
-    await keep({ template, ageMs: now() - shelf.madeAt, uses: shelf.uses })
+    if (!keep || this.#dueFor(entry) || whyBroken(template)) return this.#removeCurrent(entry)
+    entry.current = undefined
+    await keep({ template, ageMs: now() - entry.madeAt, uses: entry.uses })
   }
 
-  #isResting({ failed }: Shelf<Made>): boolean {
+  #isInRetryDelay({ failed }: CacheEntry<Made>): boolean {
     return failed !== undefined && this.#parts.now() - failed.at < this.#bounds.retryMs
   }
 
-  #dueFor({ madeAt, uses }: Shelf<Made>): string | undefined {
+  #dueFor({ madeAt, uses }: CacheEntry<Made>): string | undefined {
     if (uses >= this.#bounds.usesMax) return `it was used ${uses} times`
     const age = this.#parts.now() - madeAt
     return age >= this.#bounds.ageMsMax
@@ -184,15 +184,15 @@ export class Templates<Key, Made> {
       : undefined
   }
 
-  #giveUp(shelf: Shelf<Made>, cause: string): void {
+  #giveUp(entry: CacheEntry<Made>, cause: string): void {
     this.#parts.note(`a template is given up: ${cause}`)
-    this.#removeCurrent(shelf)
+    this.#removeCurrent(entry)
   }
 
-  #removeCurrent(shelf: Shelf<Made>): void {
-    if (shelf.current === undefined) return
-    const removing = this.#parts.remove(shelf.current)
-    shelf.current = undefined
+  #removeCurrent(entry: CacheEntry<Made>): void {
+    if (entry.current === undefined) return
+    const removing = this.#parts.remove(entry.current)
+    entry.current = undefined
     this.#removing.add(removing)
     void removing.finally(() => this.#removing.delete(removing))
   }

@@ -9,11 +9,11 @@ import { connectInJail } from './guest-socket.ts'
 
 /**
  * Client of Firecracker's API: HTTP on a unix socket in the root of the jail. Each request has a connection of its own, a
- * deadline for all of it, and bounds on what is read; nothing is sent twice. The process that answers is the one into which a
- * guest breaks first, so its answers are hostile input: a status, and at most a message, which is escaped, cut, and for the
- * log alone, because it names paths of this machine.
+ * deadline, and size limits on its response; nothing is retried. The server is the process that an escaping guest compromises
+ * first, so its responses are hostile input: only a status and an error message are read. The message is escaped, truncated, and
+ * only logged, because it contains host paths.
  *
- * Every failure is a MayflyError whose `details` are an ApiFailure. Relies on `connectInJail` for whom it speaks to.
+ * Every failure is a MayflyError whose `details` are an ApiFailure. Relies on `connectInJail` to reach the right process.
  */
 export interface ApiFailure {
   readonly fault: ApiFault
@@ -23,15 +23,15 @@ export interface ApiFailure {
 }
 
 /**
- * `refused`: a 4xx; `failed`: a 5xx; `late`: the deadline passed; `gone`: no socket, or closed without an answer;
- * `malformed`: no HTTP, or an answer that the document does not have; `too-large`: more bytes than an answer has.
+ * `refused`: status 4xx; `failed`: status 5xx; `late`: the deadline passed; `gone`: no socket, or closed without a response;
+ * `malformed`: not HTTP, or not a response of the specification; `too-large`: above the size limits.
  */
 export type ApiFault = 'refused' | 'failed' | 'late' | 'gone' | 'malformed' | 'too-large'
 
 export interface ApiClientOptions {
-  /** Socket as this machine sees it. */
+  /** Host path of the socket. */
   readonly socket: string
-  /** Owner that the socket must have. */
+  /** Required owner of the socket. */
   readonly uid: number
   /** Milliseconds for a request; 10,000 by default. */
   readonly msMax?: number
@@ -39,7 +39,7 @@ export interface ApiClientOptions {
 
 export type MachineState = z.infer<typeof instance>['state']
 
-/** Enough for many starts at once; a request without memory to copy takes milliseconds. */
+/** Long enough for many concurrent starts; a request that copies no memory takes milliseconds. */
 const MS_MAX = 10_000
 const ANSWER_BYTES_MAX = 65_536
 const HEADER_BYTES_MAX = 8_192
@@ -69,7 +69,7 @@ export class ApiClient {
   }
 
   /**
-   * Sends a request that changes something; resolves at its 204. `msMax`: its own deadline, where it copies memory. Rejects with
+   * Sends a PUT or PATCH request; resolves at status 204. `msMax`: its own deadline, for requests that copy memory. Rejects with
    * MayflyError, see ApiFailure. After `late` or `gone` it is unknown whether the request took effect.
    */
   async send({ method, path, body }: ApiRequest, msMax?: number): Promise<void> {
@@ -110,7 +110,7 @@ export class ApiClient {
       ),
     )
     call.on('response', (response) => readAnswer(response, resolve, fail))
-    // Neither of them is in the API, and an unhandled one would keep its socket.
+    // Not part of the API; an unhandled 'upgrade' would leak its socket.
     call.on('upgrade', () => fail('malformed', 'it changed the protocol'))
     call.on('close', () => fail('gone', 'it closed the connection'))
     call.end(parts.body)
@@ -182,7 +182,7 @@ function answerFailure(name: string, status: number, text: string): MayflyError 
   return failure(kind, { request: name, status }, escaped(message ?? text, MESSAGE_CHARS_MAX))
 }
 
-/** A refusal has a message; without one it may come from anything. */
+/** Fault of an error status. A 4xx without the error message of Firecracker is malformed. */
 function kindOf(status: number, hasMessage: boolean): ApiFault {
   if (status >= 500 && status < 600) return 'failed'
   return status >= 400 && status < 500 && hasMessage ? 'refused' : 'malformed'
@@ -190,14 +190,14 @@ function kindOf(status: number, hasMessage: boolean): ApiFault {
 
 const meanings: Readonly<Record<ApiFault, string>> = {
   refused: 'refused it',
-  failed: 'failed at it',
+  failed: 'failed to execute it',
   late: 'did not answer in time',
   gone: 'is gone',
-  malformed: 'answered with something else',
-  'too-large': 'answered too much',
+  malformed: 'sent a malformed answer',
+  'too-large': 'sent too large an answer',
 }
 
-/** An API failure, also of the steps before the first request: `request` is then the name of the step. */
+/** Makes an API failure; for steps before the first request `request` is the name of the step. */
 export function failure(
   kind: ApiFault,
   parts: Omit<ApiFailure, 'fault'>,

@@ -1,9 +1,9 @@
 /**
- * Requests of Firecracker's API that this engine sends, with the names of its published document (Swagger 2.0). Absent on
+ * API requests that this engine sends to Firecracker, with the names of its published specification (Swagger 2.0). Omitted on
  * purpose: `/mmds` (a guest without a network card reaches no metadata service), `/network-interfaces`, `/serial`,
- * `/cpu-config`, `/pmem` and `/hotplug`: each is code of the host that a guest would reach.
+ * `/cpu-config`, `/pmem` and `/hotplug`: each adds host code that a guest can attack.
  *
- * The document has no field for a generation id: VMGenID is renewed by Firecracker itself at each load.
+ * The specification has no field for a generation id: Firecracker itself renews VMGenID at each load.
  */
 export type ApiRequest =
   | Put<'/machine-config', MachineConfiguration>
@@ -32,14 +32,14 @@ interface Patch<Path extends string, Body> {
 }
 
 export interface MachineConfiguration {
-  /** 1, or an even number of 32 at most. */
+  /** 1, or an even number up to 32. */
   readonly vcpu_count: number
   readonly mem_size_mib: number
   readonly smt: false
   readonly track_dirty_pages: boolean
 }
 
-/** Paths are those that the jailed process sees. */
+/** Paths as the jailed process sees them. */
 export interface BootSource {
   readonly kernel_image_path: string
   readonly initrd_path?: string
@@ -60,16 +60,16 @@ export interface PartialDrive {
   readonly rate_limiter: RateLimiter
 }
 
-/** Bytes and operations; a bucket that is absent does not limit. */
+/** Limits of bytes and operations; an absent bucket is no limit. */
 export interface RateLimiter {
   readonly bandwidth?: TokenBucket
   readonly ops?: TokenBucket
 }
 
-/** A size or refill time of 0 lifts the limit, so neither is ever 0 here. */
+/** A size or refill time of 0 disables the limit, so neither is ever 0 here. */
 export interface TokenBucket {
   readonly size: number
-  /** Milliseconds in which an empty bucket is full again. */
+  /** Milliseconds to refill an empty bucket. */
   readonly refill_time: number
 }
 
@@ -98,8 +98,8 @@ export interface SnapshotLoad {
     readonly iface_id: string
     readonly host_dev_name: string
   }[]
-  /** From 1.16.0. */
+  /** Since 1.16.0. */
   readonly vsock_override?: { readonly uds_path: string }
-  /** From 1.16.0, x86-64 only: kvmclock goes on by the time since the snapshot. */
+  /** Since 1.16.0, x86-64 only: advances kvmclock by the time since the snapshot. */
   readonly clock_realtime?: boolean
 }

@@ -15,8 +15,8 @@ import type { FirecrackerMachine } from './machine.ts'
 /**
  * Boots a machine until a runner is parked in its guest.
  *
- * The first boot is the proof that this host can run Firecracker: a /dev/kvm that opens proves nothing. It has a time limit, and its
- * failure is the cause for which the wall is unavailable.
+ * The first boot proves that this host can run Firecracker: being able to open /dev/kvm proves nothing. It has a deadline, and
+ * its failure is the reason why the wall is unavailable.
  */
 export interface BootedMachine {
   readonly machine: FirecrackerMachine
@@ -29,11 +29,11 @@ export interface BootedMachineParts {
   readonly key: MachineKey
   readonly boot: MachineBoot
   readonly takes: StartingGuests<{ kill(): void }>
-  /** Whether a template is made of it. */
+  /** Whether it becomes a template. */
   readonly isTemplate: boolean
 }
 
-/** Port of the job; that of the agent is 1. */
+/** Vsock port of the job; the agent has port 1. */
 export const jobVsockPort = 2
 const BOOT_MS_MAX = 60_000
 const CONNECT_POLL_MS = 10
@@ -79,7 +79,7 @@ export async function bootMachine(
   }
 }
 
-/** A machine that was booted, as a guest that waits for its job. */
+/** Guest of a booted machine, waiting for its job. */
 export async function guestOf({ machine, channel }: BootedMachine): Promise<FirecrackerGuest> {
   try {
     return new FirecrackerGuest(machine, channel, await machine.connect(jobVsockPort))
@@ -89,7 +89,7 @@ export async function guestOf({ machine, channel }: BootedMachine): Promise<Fire
   }
 }
 
-/** Connects to a port of a guest once its process listens there: until then the machine refuses. */
+/** Connects to a port of a guest; retries until a process of the guest listens there. */
 export async function connectGuest(
   machine: FirecrackerMachine,
   port: number,

@@ -31,13 +31,13 @@ import { keepsVsockOverPause } from './version.ts'
 /**
  * Source of machines that loads each one from the snapshot of a template with a parked runner.
  *
- * The first machine of a key waits for its template, whose boot is the proof that Firecracker works here; one that cannot be made is
- * not tried again for a minute, and its cause is that of each start. A clone that does not come up is tried three times.
+ * The first machine of a key waits for its template, whose boot proves that Firecracker works here. After a failure it is not
+ * retried for a minute, and each start fails with the same cause. A clone that fails to start is tried three times.
  *
- * Until its claim a clone is the twin of its template down to its kernel's generator, and nothing of a job has run in it. It is renewed
- * once as it waits (seed and clock), and claimed with a seed of its own (`claimAgent`).
+ * Until its claim a clone has the same state as its template, including the kernel's random generator, and has run no code of a
+ * job. Seed and clock are renewed once while it is parked, and again by the claim (`claimAgent`).
  *
- * Does not handle: templates between wardens, copies of memory.
+ * Not handled: templates shared between wardens, copies of memory.
  */
 export interface FirecrackerCloneParts {
   readonly host: GuestHost
@@ -57,7 +57,7 @@ interface CloneKey {
   readonly name: string
 }
 
-/** Upstream's default. */
+/** Firecracker's default. */
 const JAILS = '/srv/jailer'
 const ANSWER_MS_MAX = 30_000
 const CONNECT_MS_MAX = 10_000
@@ -109,7 +109,7 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
   async #take(asked: MachineKey): Promise<LiveMachine<FirecrackerGuest>> {
     this.#takes.refuseIfClosed()
     const key = { ...asked, isWarm: true }
-    // Without Firecracker no image would help.
+    // Checked first: without Firecracker a missing image does not matter.
     const programs = await this.#found()
     const boot = await this.files.of(key)
     if (this.#parts.options.templates === 'off')
@@ -119,7 +119,7 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
     return await this.#tries.run(() => this.#clone(template))
   }
 
-  /** Programs of this machine. Throws MayflyError UNAVAILABLE with what is missing. */
+  /** Programs of this machine. Throws MayflyError UNAVAILABLE, which lists the missing parts. */
   async #found(): Promise<FirecrackerPrograms> {
     this.#programs ??= foundPrograms(this.#parts)
     try {
@@ -179,7 +179,7 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
   }
 }
 
-/** Two keys with one name boot the same machine. */
+/** Name of a template: keys with equal names boot the same machine. */
 function nameOf(
   { program, memoryMiB, scratchBytes }: MachineKey,
   boot: MachineBoot,
@@ -202,7 +202,7 @@ async function foundPrograms({
   if (!keepsVsockOverPause(facts.version))
     throw unavailable([
       {
-        cause: 'releases 1.16.0 and 1.16.1 lose the vsock of a machine that was paused',
+        cause: 'releases 1.16.0 and 1.16.1 break the vsock of a machine that was paused',
         fix: 'Install Firecracker 1.15.1, or a release after 1.16.1',
       },
     ])

@@ -60,12 +60,13 @@ suite('The configuration of a machine', () => {
   test('Virtual processors are 1 or an even number of 32 at most', () => {
     const counts = [0.001, 1, 1.001, 2, 3, 31, 31.5, 32, 100].map((cores) => vcpusFor(cores))
     assert.deepEqual(counts, [1, 1, 2, 2, 4, 32, 32, 32, 32])
-    for (const bad of [0, -1, NaN, Infinity]) assert.throws(() => vcpusFor(bad), /no limit/)
+    for (const bad of [0, -1, NaN, Infinity])
+      assert.throws(() => vcpusFor(bad), /is not a positive/)
   })
 
   test('Memory outside its bounds is refused', () => {
     for (const memoryMiB of [0, 63, -1, 64.5, NaN, Infinity, 1_048_577])
-      assert.throws(() => machineRequests({ ...profile, memoryMiB }), /no memory of a guest/)
+      assert.throws(() => machineRequests({ ...profile, memoryMiB }), /cannot have .* of memory/)
     for (const memoryMiB of [64, 1_048_576]) machineRequests({ ...profile, memoryMiB })
   })
 
@@ -73,12 +74,12 @@ suite('The configuration of a machine', () => {
     for (const word of ['', 'a b', 'a\tb', 'a\nb', '--', '"a', 'a;b', 'ä', '-', "a'b"])
       assert.throws(
         () => machineRequests({ ...profile, kernelParameters: [word] }),
-        /no word for a kernel/,
+        /is not a valid/,
         word,
       )
     assert.throws(
       () => machineRequests({ ...profile, kernelParameters: ['a'.repeat(1_500)] }),
-      /too many/,
+      /above the limit/,
     )
     const { boot_args } = bodyOf('/boot-source', {
       kernelParameters: ['mayfly.port=52', 'init=/bin/agent'],
@@ -94,14 +95,14 @@ suite('The configuration of a machine', () => {
     for (const word of ['', 'a b', 'a\nb', '--', '-a', '"a', 'a;b', 'ä'])
       assert.throws(
         () => machineRequests({ ...profile, agentArguments: [word] }),
-        /no word for process 1/,
+        /is not a valid/,
         word,
       )
   })
 
   test('Names of files cannot leave the root of the jail', () => {
     for (const name of ['', '.', '..', '../a', 'a/b', '/a', '.a', 'a\0', 'a'.repeat(101)])
-      assert.throws(() => inJail(name), /no name of a file/, name)
+      assert.throws(() => inJail(name), /not a valid file name/, name)
   })
 
   test('A bucket lets no more through than its rate, and none has a size of 0, which would lift the limit', () => {
@@ -113,7 +114,8 @@ suite('The configuration of a machine', () => {
         assert.ok((size * 1_000) / refill_time <= rate * (1 + 1e-9))
       }),
     )
-    for (const bad of [0, 0.99, -1, NaN, Infinity]) assert.throws(() => bucketFor(bad), /no limit/)
+    for (const bad of [0, 0.99, -1, NaN, Infinity])
+      assert.throws(() => bucketFor(bad), /is not a positive/)
   })
 
   test('A lower rate of a running disk is a PATCH with its id twice', () => {

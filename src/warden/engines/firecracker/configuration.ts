@@ -3,42 +3,41 @@ import type { ApiRequest, Drive, PartialDrive, TokenBucket } from './api.ts'
 import { vsockSocket } from './jailer.ts'
 
 /**
- * Whole configuration of a machine, as the requests that make it, in their order. Few devices: a root disk that is
- * read-only, a scratch disk where one is asked for, a vsock for the agent's channel, an entropy device, a balloon. No
- * network card, no console, no metadata service.
+ * Configuration of a machine, as the ordered API requests that create it. Few devices: a read-only root disk, an optional
+ * scratch disk, a vsock for the agent's channel, an entropy device, a balloon. No network card, no console, no metadata service.
  */
 export interface MachineProfile {
   /** Memory of the guest. */
   readonly memoryMiB: number
-  /** Cores of the job; fractions are held by the cgroup, and rounded up here. */
+  /** Cores of the job, rounded up here; the cgroup enforces fractions. */
   readonly cores: number
   /** Names of files in the root of the jail. */
   readonly kernel: string
   readonly initrd?: string
   readonly rootDisk: string
-  /** Disk that the guest may write, emptied with its machine. */
+  /** Disk that the guest can write to, removed with its machine. */
   readonly scratchDisk?: string
   /** Bytes a second, read and written, of each disk. */
   readonly ioBytes?: number
-  /** Words for the guest's kernel in addition to those that every guest has. */
+  /** Kernel parameters in addition to those of every guest. */
   readonly kernelParameters?: readonly string[]
-  /** Words of process 1 of the guest. */
+  /** Arguments of process 1 of the guest. */
   readonly agentArguments?: readonly string[]
-  /** Whether differences of memory are saved exactly; costs time at each first write to a page. */
+  /** Tracks dirty pages for exact differential snapshots; costs time at the first write to each page. */
   readonly tracksDirtyPages: boolean
 }
 
 export const rootDriveId = 'root'
 export const scratchDriveId = 'scratch'
-/** Every machine has its own device, so that their equal ids never meet. */
+/** Equal in all machines: each has a vsock device of its own. */
 const GUEST_CID = 3
 const MEMORY_MIB = { least: 64, most: 1_048_576 } as const
 const VCPUS_MAX = 32
-/** COMMAND_LINE_SIZE of x86-64 and arm64, less what Firecracker adds for its devices. */
+/** COMMAND_LINE_SIZE of x86-64 and arm64, minus the parameters that Firecracker adds for its devices. */
 const BOOT_BYTES_MAX = 1_500
 /**
- * No serial port: its output would flow into a pipe of the host. Ctrl-Alt-Del stays, for an orderly end. A guest that
- * panics ends its machine.
+ * No serial port: its output would go to a pipe of the host. Ctrl-Alt-Del stays enabled, for a clean shutdown. A kernel panic
+ * ends the machine.
  */
 const BOOT_WORDS = [
   'reboot=k',
@@ -51,7 +50,7 @@ const BOOT_WORDS = [
   'ro',
 ] as const
 
-/** Requests before InstanceStart. Throws AssertionError for a profile outside the bounds of the API's document. */
+/** Requests before InstanceStart. Throws AssertionError for a profile outside the limits of the API specification. */
 export function machineRequests(profile: MachineProfile): readonly ApiRequest[] {
   const { memoryMiB, cores, kernel, initrd, rootDisk, scratchDisk, ioBytes, tracksDirtyPages } =
     profile
@@ -59,7 +58,7 @@ export function machineRequests(profile: MachineProfile): readonly ApiRequest[] 
     Number.isSafeInteger(memoryMiB) &&
       memoryMiB >= MEMORY_MIB.least &&
       memoryMiB <= MEMORY_MIB.most,
-    `${memoryMiB} MiB are no memory of a guest`,
+    `A guest cannot have ${memoryMiB} MiB of memory`,
   )
   return [
     {
@@ -95,29 +94,31 @@ export function machineRequests(profile: MachineProfile): readonly ApiRequest[] 
   ]
 }
 
-/** Least number of virtual processors that the API takes for these cores: 1, or an even number. */
+/** Smallest number of virtual processors that the API accepts for these cores: 1, or an even number. */
 export function vcpusFor(cores: number): number {
-  assert(Number.isFinite(cores) && cores > 0, `${cores} cores are no limit`)
+  assert(
+    Number.isFinite(cores) && cores > 0,
+    `The limit of ${cores} cores is not a positive number`,
+  )
   const whole = Math.ceil(cores)
   return whole === 1 ? 1 : Math.min(VCPUS_MAX, whole + (whole % 2))
 }
 
-/** Lowers the rate of a disk while its machine runs. */
+/** Request that lowers the rate limit of a disk of a running machine. */
 export function limitDrive(id: string, ioBytes: number): ApiRequest {
   const body: PartialDrive = { drive_id: id, rate_limiter: { bandwidth: bucketFor(ioBytes) } }
   return { method: 'PATCH', path: `/drives/${id}`, body }
 }
 
-/** Rate from which a tenth of a second holds several blocks, so that bursts are a tenth as large. */
+/** Rate above which a refill every 100 ms still holds several blocks, so that bursts can be a tenth as large. */
 const FINE_BYTES_MIN = 10 * 65_536
 
 /**
- * Token bucket that never lets more than this rate through. Throws AssertionError below a byte a second: a bucket of size 0
- * lifts the limit.
+ * Token bucket for a rate limit. Throws AssertionError below a byte a second, because a bucket of size 0 disables the limit.
  */
 export function bucketFor(bytesPerSecond: number): TokenBucket {
   const isRate = bytesPerSecond >= 1 && bytesPerSecond <= Number.MAX_SAFE_INTEGER
-  assert(isRate, `${bytesPerSecond} bytes a second are no limit`)
+  assert(isRate, `The limit of ${bytesPerSecond} bytes a second is not a positive number`)
   const refillMs = bytesPerSecond < FINE_BYTES_MIN ? 1_000 : 100
   return { size: Math.floor((bytesPerSecond * refillMs) / 1_000), refill_time: refillMs }
 }
@@ -141,23 +142,26 @@ interface DriveParts {
   readonly ioBytes: number | undefined
 }
 
-/** Path that the jailed process sees. Files lie in the root of the jail itself. */
+/** Path of a file as the jailed process sees it: files are in the root of the jail. */
 export function inJail(name: string): string {
-  assert(/^[\w-][\w.-]{0,99}$/.test(name), `"${name}" is no name of a file in a jail`)
+  assert(/^[\w-][\w.-]{0,99}$/.test(name), `"${name}" is not a valid file name in a jail`)
   return `/${name}`
 }
 
-/** A word may not begin a new one, nor end the kernel's words (`--` begins those of process 1). */
+/** Checks that a parameter contains no separator, and no `--`, after which the arguments of process 1 begin. */
 function bootArguments({
   kernelParameters = [],
   agentArguments = [],
 }: Pick<MachineProfile, 'kernelParameters' | 'agentArguments'>): string {
   for (const word of kernelParameters)
-    assert(/^[\w.-]*\w[\w.,:=/@+-]*$/.test(word), `"${word}" is no word for a kernel`)
+    assert(/^[\w.-]*\w[\w.,:=/@+-]*$/.test(word), `"${word}" is not a valid kernel parameter`)
   for (const word of agentArguments)
-    assert(/^[\w/][\w.:=/-]*$/.test(word), `"${word}" is no word for process 1`)
+    assert(/^[\w/][\w.:=/-]*$/.test(word), `"${word}" is not a valid argument of process 1`)
   const own = agentArguments.length === 0 ? [] : ['--', ...agentArguments]
   const text = [...BOOT_WORDS, ...kernelParameters, ...own].join(' ')
-  assert(text.length <= BOOT_BYTES_MAX, `${text.length} bytes of boot arguments are too many`)
+  assert(
+    text.length <= BOOT_BYTES_MAX,
+    `The boot arguments have ${text.length} bytes, above the limit`,
+  )
   return text
 }

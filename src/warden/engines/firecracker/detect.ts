@@ -8,8 +8,8 @@ import { startChild } from '../spawned.ts'
 import { assertSameVersion, assertVersion, type FirecrackerVersion } from './version.ts'
 
 /**
- * Whether this machine could start Firecracker. A program that is found and a device that opens are no proof of a wall: only a boot
- * is (`boot-machine.ts`). The answer `ready` means that nothing is known to be missing.
+ * Prerequisites of Firecracker on this machine. Only a boot proves that it works (`boot-machine.ts`); `ready` means that no
+ * missing part is known.
  */
 export type FirecrackerFacts =
   | {
@@ -29,7 +29,7 @@ export interface MissingPart {
 export interface DetectOptions {
   readonly platform?: string
   readonly arch?: string
-  /** Root with enough uids for walls. */
+  /** True if this process is root and has uids for walls. */
   readonly isRoot?: boolean
   readonly kvm?: string
   readonly find?: (name: string) => string | undefined
@@ -40,7 +40,7 @@ const VERSION_MS_MAX = 5_000
 const VERSION_BYTES_MAX = 4_096
 const architectures: ReadonlySet<string> = new Set(['x64', 'arm64'])
 
-/** Names all that is missing, each with its remedy; runs the two programs for their versions only when nothing else is. */
+/** Lists all missing parts, each with its remedy. Runs the two programs for their versions only if nothing else is missing. */
 export async function detectFirecracker(options: DetectOptions = {}): Promise<FirecrackerFacts> {
   const { find = findProgram, msMax = VERSION_MS_MAX } = options
   const [firecracker, jailer] = [find('firecracker'), find('jailer')]
@@ -129,7 +129,8 @@ async function versionOf(file: string, msMax: number): Promise<string> {
   child.once('error', reject)
   stdout?.on('data', (chunk: Buffer) => {
     said += chunk.toString('latin1')
-    if (said.length > VERSION_BYTES_MAX) reject(new Error(`"${file} --version" says too much`))
+    if (said.length > VERSION_BYTES_MAX)
+      reject(new Error(`the output of "${file} --version" is too long`))
   })
   stdout?.on('error', () => undefined)
   stdout?.on('end', () => resolve(said))

@@ -1,9 +1,9 @@
-/** Characters that would end a line of a log, move a terminal's cursor, or turn the direction of text round. */
+/** Line breaks, terminal controls, bidirectional controls, and other characters that are unsafe in a log. */
 const unprintable =
   // oxlint-disable-next-line no-control-regex
   /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]/g
 
-/** Text of a process that may be hostile, for a log or a message: escaped, and `charsMax` characters at most. */
+/** Escapes untrusted text for a log or a message; at most `charsMax` characters. */
 export function escaped(text: string, charsMax: number): string {
   const cut = text.slice(0, charsMax)
   const shown = cut.replace(

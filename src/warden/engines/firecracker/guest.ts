@@ -11,13 +11,13 @@ import { failure, faultOf } from './api-client.ts'
 import type { FirecrackerMachine } from './machine.ts'
 
 /**
- * A machine whose guest runs, as the engine sees it.
+ * A machine with a running guest.
  *
- * The process of the machine is a child of init, so its end is found by polling its pid and start time; there is no exit code. The guest ends by a
- * restart, at which the monitor exits.
+ * Its process was reparented to init, so its end is detected by polling pid and start time, and there is no exit code. The guest
+ * shuts down by a reboot, at which Firecracker exits.
  *
- * Both channels are connections of the vsock that the host opened. Nothing is read from the job's here: its carrier sends no byte
- * before the server has sent one.
+ * Both channels are vsock connections that the host opened. The job's channel is not read here: the carrier sends no byte before
+ * the server has sent one.
  */
 export class FirecrackerGuest implements VmmProcess {
   readonly id: string
@@ -41,7 +41,7 @@ export class FirecrackerGuest implements VmmProcess {
     this.#job = job
   }
 
-  /** Hands over the job's connection. Callable once. Throws MayflyError NOT_FOUND where the guest has ended. */
+  /** Hands over the job's connection. Callable once. Throws MayflyError NOT_FOUND if the guest has ended. */
   takeJobChannel(): Socket {
     const socket = this.#job
     this.#job = undefined
@@ -66,7 +66,7 @@ export class FirecrackerGuest implements VmmProcess {
     return this.cgroup ? memoryIn(this.cgroup) : anonymousBytes(this.#machine.process.pid)
   }
 
-  /** Kills it and releases all that it holds. Idempotent. */
+  /** Kills it and releases all its resources. Idempotent. */
   async release(): Promise<void> {
     this.#isReleased = true
     this.#channel.destroy()
@@ -75,29 +75,29 @@ export class FirecrackerGuest implements VmmProcess {
   }
 
   async #untilGone(): Promise<VmmEnd> {
-    // The first poll comes after the constructor.
+    // Sleeps first, so that the first poll runs after the constructor.
     do await sleep(this.#isReleased ? POLL_MS.released : POLL_MS.running)
     while (this.#machine.isAlive())
     return { exitCode: null, signal: null, said: '' }
   }
 }
 
-/** A poll reads one file of /proc, in some 20 µs. */
+/** Poll intervals in milliseconds. A poll reads one file of /proc, in about 20 µs. */
 const POLL_MS = { running: 10, released: 2 } as const
 
-/** Error of a step between the start of a machine and its guest's answer, for `Tries`. */
+/** Error of a failed step between the start of a machine and the first answer of its guest, as `Tries` expects it. */
 export function failedStep(request: string, error: unknown): unknown {
   const isOfGuest = error instanceof MayflyError && ['PROTOCOL', 'UNAVAILABLE'].includes(error.code)
   return isOfGuest && !faultOf(error) ? failure('failed', { request }, messageOf(error)) : error
 }
 
 /**
- * The same connection as a socket that nobody read of: it may be handed to another process. The stream of the first one is in the
- * middle of a read, behind the machine's answer to the request for the port.
+ * Duplicates the descriptor of a connection as a socket without a pending read, which can be passed to another process. The
+ * original stream has a read in flight since the handshake for the port.
  */
 function unreadCopy(socket: Socket): Socket {
   const copy = new Socket({ fd: duplicate(descriptorOf(socket)) })
-  // Closes its descriptor, and sends no end.
+  // Closes the descriptor without a shutdown(2).
   socket.destroy()
   return copy
 }

@@ -5,13 +5,13 @@ import { FirecrackerClones } from './clones.ts'
 export const firecrackerGuests: GuestEngineParts = {
   kind: {
     mechanism: 'firecracker',
-    holder: 'Firecracker',
+    processName: 'Firecracker',
     layers: ['virtual machine'],
     jail: ['seccomp', 'network namespace', 'pid namespace', 'empty root'],
     missing: ({ origin }) => [
-      'user namespace: the jailer makes the jail as root, before it becomes the uid of the wall',
-      'memory captures: a snapshot would end every connection of the guest that it is taken of',
-      ...(origin === 'boot' ? ['clones: it was booted (none were asked for)'] : []),
+      'user namespace: the jailer makes the jail as root, before it changes to the uid of the wall',
+      'memory captures: a snapshot would reset all connections of the guest',
+      ...(origin === 'boot' ? ['clones: it was booted (no clone was requested)'] : []),
     ],
   },
   openSource: (parts) => new FirecrackerClones(parts),

@@ -22,15 +22,15 @@ import { inJail } from './configuration.ts'
 import { jailFolder, jailRoot, pidFile, type JailerOptions } from './jailer.ts'
 
 /**
- * Files in the root of a jail. It is made and filled by us before the jailer runs, and belongs to the wall's uid from then on: what is
- * read from it later is opened without following links, and judged by its descriptor.
+ * Files in the root of a jail. Mayfly creates and fills it before the jailer runs; from then on it is owned by the wall's uid, so
+ * files are opened without following links, and checked by their descriptors.
  */
 export type JailLocation = Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>
 
 const PID_BYTES_MAX = 20
 const READ_ONLY = 0o444
 
-/** Makes the root, empty. Throws EEXIST where the id is taken. */
+/** Makes an empty root. Throws EEXIST if the id is in use. */
 export function makeJail(place: JailLocation): string {
   mkdirSync(path.dirname(jailFolder(place)), { recursive: true, mode: 0o755 })
   mkdirSync(jailFolder(place), { mode: 0o755 })
@@ -40,13 +40,13 @@ export function makeJail(place: JailLocation): string {
 }
 
 /**
- * Puts a file that is shared by machines into the root, under this name: as a hard link, or as a copy where the file lies on another
- * disk. The machine runs as another user than the file's owner, so a file that others may write is refused.
+ * Adds a file shared by machines to the root under this name: as a hard link, or as a copy if it is on another file system. The
+ * machine does not run as the file's owner, so a file that others can write to is refused.
  */
 export function placeShared(root: string, file: string, name: string): void {
   const to = path.join(root, inJail(name))
   const { mode } = statSync(file)
-  assert((mode & 0o022) === 0, `"${file}" may be written by others, and is shared by machines`)
+  assert((mode & 0o022) === 0, `"${file}" is shared by machines, and writable by other users`)
   try {
     linkSync(file, to)
   } catch (error) {
@@ -55,7 +55,7 @@ export function placeShared(root: string, file: string, name: string): void {
   }
 }
 
-/** Makes an empty file of this size that the machine may write. */
+/** Makes a sparse file of this size that the machine can write to. */
 export function placeScratch(root: string, name: string, bytes: number, uid: number): void {
   const fd = openSync(path.join(root, inJail(name)), 'wx', 0o600)
   try {
@@ -67,8 +67,8 @@ export function placeScratch(root: string, name: string, bytes: number, uid: num
 }
 
 /**
- * StartingGuests a snapshot's file out of the jail of a machine that has ended, and makes it read-only. `to` is on the same disk. Throws
- * MayflyError PROTOCOL for anything but a plain file with a single name.
+ * Moves a snapshot file out of the jail of a machine that has ended, and makes it read-only. `to` is on the same file system.
+ * Throws MayflyError PROTOCOL for anything but a regular file with a link count of 1.
  */
 export function takeFile(root: string, name: string, to: string): void {
   renameSync(path.join(root, inJail(name)), to)
@@ -93,8 +93,8 @@ export function takeFile(root: string, name: string, to: string): void {
 }
 
 /**
- * The jailed process, by the file that the jailer wrote; undefined while there is none. A pid in it counts only where that process
- * works in this very root: the file belongs to the wall, which could name any process of the machine in it to have it killed.
+ * The jailed process, by the pid file of the jailer; undefined while there is none. The pid counts only if the root of that process
+ * is this jail: the wall owns the file, and could write the pid of any host process to have it killed.
  */
 export function jailedProcess(place: JailLocation): ProcessIdentity | undefined {
   const pid = readPid(pidFile(place))
@@ -108,7 +108,7 @@ export function jailedProcess(place: JailLocation): ProcessIdentity | undefined 
   }
 }
 
-/** Never follows a link. Idempotent. */
+/** Follows no links. Idempotent. */
 export function removeJail(place: JailLocation): void {
   rmSync(jailFolder(place), { recursive: true, force: true })
 }
@@ -130,7 +130,7 @@ function readPid(file: string): number | undefined {
   }
 }
 
-/** O_NONBLOCK: a named pipe in place of the file would otherwise block this process. */
+/** O_NONBLOCK: a planted FIFO would otherwise block this process. */
 function openLink(file: string): number {
   return openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
 }

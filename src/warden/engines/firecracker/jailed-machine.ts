@@ -13,14 +13,14 @@ export interface FirecrackerPrograms extends Extract<FirecrackerFacts, { kind: '
 }
 
 const MIB = 2 ** 20
-/** Memory of the monitor beside that of its guest; upstream's own bound is 5 MiB for one processor. */
+/** Memory of Firecracker itself; upstream states at most 5 MiB for one processor. */
 const OWN_MIB = 64
-/** Threads: one for each processor, one of the API, one of the devices. */
+/** Limit of threads: one per processor, one of the API, one of the devices. */
 const TASKS_MAX = 128
-/** Room in the largest file, a snapshot's memory, for the state of the devices. */
+/** Allowance for device state in the largest file, the memory of a snapshot. */
 const FILE_MIB = 16
 
-/** Starts a monitor without a guest, with a uid and a cgroup of its own. Releases all before it throws MayflyError. */
+/** Starts Firecracker without a guest, with a uid and a cgroup of its own. Releases all before it throws MayflyError. */
 export async function startJailed(
   { firecracker, jailer, jails }: FirecrackerPrograms,
   host: GuestHost,
@@ -51,7 +51,7 @@ export async function startJailed(
   })
 }
 
-/** Place of a new jail. */
+/** Location of a new jail. */
 export function placeOf(
   letter: 't' | 'w',
   { firecracker, jails }: Pick<FirecrackerPrograms, 'firecracker' | 'jails'>,

@@ -77,13 +77,14 @@ suite('Arguments of the jailer', () => {
     ])
     assert.deepEqual(files(groupOf(2)), ['memory.max=300', 'memory.swap.max=0', 'pids.max=20'])
     assert.match(files(groupOf(2, 0.000001)).join(' '), /cpu\.max=1000 /)
-    for (const cpu of [0, -1, NaN, Infinity]) assert.throws(() => groupOf(2, cpu), /no limit/)
+    for (const cpu of [0, -1, NaN, Infinity])
+      assert.throws(() => groupOf(2, cpu), /is not a positive/)
   })
 
   test('Limits that are no counts, and groups outside their hierarchy, are refused', () => {
     for (const bad of [0, -1, 1.5, NaN, Infinity, 2 ** 53]) {
-      assert.throws(() => argumentsWith({ fileBytesMax: bad }), /no limit/)
-      assert.throws(() => argumentsWith({ descriptorsMax: bad }), /no limit/)
+      assert.throws(() => argumentsWith({ fileBytesMax: bad }), /is not a positive/)
+      assert.throws(() => argumentsWith({ descriptorsMax: bad }), /is not a positive/)
       for (const limits of [
         { memoryBytes: bad, tasks: 1 },
         { memoryBytes: 1, tasks: bad },
@@ -91,7 +92,7 @@ suite('Arguments of the jailer', () => {
         for (const version of [1, 2] as const)
           assert.throws(
             () => argumentsWith({ cgroup: { kind: 'own', version, parent: 'a', limits } }),
-            /no limit/,
+            /is not a positive/,
           )
     }
     const limits = { memoryBytes: 1, tasks: 1 }

@@ -3,15 +3,15 @@ import path from 'node:path'
 import { wallUids } from '../../../contract/uids.ts'
 
 /**
- * Arguments of Firecracker's jailer, and the folder that it makes. The jailer trusts all of its input, so each value is
- * checked here: an id that is a path, or a uid of 0, would be an escape that no later step repairs.
+ * Arguments of Firecracker's jailer, and the folder that it makes. The jailer trusts its arguments, so each value is checked
+ * here: an id that is a path, or a uid of 0, would be an escape.
  */
 export interface JailerOptions {
   /** Unique on this machine. */
   readonly id: string
   /** Absolute path of the program that is copied into the jail. */
   readonly execFile: string
-  /** Uid and gid of the wall's slot. */
+  /** Uid and gid of the wall. */
   readonly uid: number
   readonly gid: number
   /** Writable by root alone, on a file system without `noexec` and `nodev`. */
@@ -24,8 +24,8 @@ export interface JailerOptions {
 }
 
 /**
- * `inherited`: the jailer stays in the group in which it was started. Otherwise it makes a group of its id below `parent`,
- * with these limits.
+ * `inherited`: the jailer stays in the cgroup in which it was started. Otherwise it makes a cgroup named by its id below
+ * `parent`, with these limits.
  */
 export type JailCgroup =
   | { readonly kind: 'inherited' }
@@ -44,16 +44,16 @@ export interface JailLimits {
   readonly cpu?: number
 }
 
-/** Sockets in the root of the jail, without a folder between: such a folder could be a link that the jailed one planted. */
+/** Sockets directly in the root of the jail: a folder in between could be replaced by a symbolic link. */
 export const apiSocket = 'api.sock'
 export const vsockSocket = 'v.sock'
 
 const ID = /^[A-Za-z0-9-]{1,64}$/
 const CPU_PERIOD_US = 100_000
-/** Least quota that kernels take (kernel/sched/core.c, `min_cfs_quota_period`). */
+/** Smallest quota that kernels accept (kernel/sched/core.c, `min_cfs_quota_period`). */
 const CPU_QUOTA_US_MIN = 1_000
 
-/** Arguments of the jailer's command line. Throws AssertionError for a value outside its rules. */
+/** Arguments of the jailer. Throws AssertionError for an invalid value. */
 export function jailerArguments(options: JailerOptions, isUid = isOfWalls): readonly string[] {
   const { id, execFile, uid, gid, chrootBase, cgroup, fileBytesMax, descriptorsMax } = options
   assert(ID.test(id), `The id "${id}" is not 1 to 64 letters, digits and hyphens`)
@@ -85,7 +85,7 @@ export function jailerArguments(options: JailerOptions, isUid = isOfWalls): read
   ]
 }
 
-/** Root of a jail as this machine sees it: `<base>/<name of the program>/<id>/root`. */
+/** Host path of the root of a jail: `<base>/<name of the program>/<id>/root`. */
 export function jailRoot({
   chrootBase,
   execFile,
@@ -94,7 +94,7 @@ export function jailRoot({
   return path.join(jailFolder({ chrootBase, execFile, id }), 'root')
 }
 
-/** Folder of a jail, to be removed with all that is in it. */
+/** Folder of a jail, which is removed with all its contents. */
 export function jailFolder({
   chrootBase,
   execFile,
@@ -104,14 +104,14 @@ export function jailFolder({
   return path.join(chrootBase, path.basename(execFile), id)
 }
 
-/** File into which the jailer writes the pid of the process in the new PID namespace, as this machine counts it. */
+/** File to which the jailer writes the host pid of the process in the new PID namespace. */
 export function pidFile(parts: Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>): string {
   return path.join(jailRoot(parts), `${path.basename(parts.execFile)}.pid`)
 }
 
 /**
- * With version 2 and no limits the jailer makes no group, and moves into that of `--parent-cgroup` if there is one; its id
- * names none. Its default, the name of the program, might be there.
+ * With cgroup version 2 and no limits the jailer makes no cgroup, and joins the one of `--parent-cgroup` if it exists. The given
+ * name does not exist; the default, the name of the program, might.
  */
 function cgroupArguments(id: string, cgroup: JailCgroup): readonly string[] {
   if (cgroup.kind === 'inherited') return ['--cgroup-version', '2', '--parent-cgroup', `none-${id}`]
@@ -152,15 +152,15 @@ function limitsOf2({ memoryBytes, tasks, cpu }: JailLimits): readonly string[] {
 }
 
 function quotaOf(cpu: number): number {
-  assert(Number.isFinite(cpu) && cpu > 0, `${cpu} cores are no limit`)
+  assert(Number.isFinite(cpu) && cpu > 0, `The limit of ${cpu} cores is not a positive number`)
   return Math.max(CPU_QUOTA_US_MIN, Math.floor(cpu * CPU_PERIOD_US))
 }
 
 function assertCount(value: number): void {
-  assert(Number.isSafeInteger(value) && value > 0, `${value} is no limit`)
+  assert(Number.isSafeInteger(value) && value > 0, `The limit ${value} is not a positive integer`)
 }
 
-/** Normal and absolute: the jailer joins and copies as root. */
+/** Asserts an absolute, normalised path, because the jailer joins and copies paths as root. */
 function assertPath(file: string): void {
   const isPlain = path.isAbsolute(file) && path.normalize(file) === file && !file.includes('\0')
   assert(isPlain && !file.endsWith('/'), `The path "${file}" is not absolute and normal`)

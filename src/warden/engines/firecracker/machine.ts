@@ -21,30 +21,29 @@ import { assertVersion, type FirecrackerVersion } from './version.ts'
 import { connectVsock } from './vsock.ts'
 
 /**
- * A Firecracker process in its jail, from the start of the jailer until nothing is left of it.
+ * A Firecracker process in its jail, from the start of the jailer to the release of all resources.
  *
- *     start ─► boot ─► pause ─► snapshot ─► kill        (a template, before any foreign code runs)
+ *     start ─► boot ─► pause ─► snapshot ─► kill        (a template, before any untrusted code runs)
  *     start ─► load ─► connect ─► pause/resume ─► kill  (a clone)
  *
- * The jailer is started in the wall's cgroup and in an empty network namespace, makes the jail, writes the pid of the process in a new PID namespace and ends.
- * The machine is then a child of init: no exit code comes, and its end is seen by its pid and start time. It does not die with
- * this process either, so its lease is written before the jailer starts, and `sweepJails` finds it by that.
+ * The jailer is started in the wall's cgroup and in an empty network namespace, makes the jail, writes the pid of the process in a
+ * new PID namespace, and exits. The machine is then reparented to init: there is no exit code, and its end is detected by pid and
+ * start time. It has no parent-death signal either, so the lease is written before the jailer starts, for `sweepJails`.
  *
- * Relies on: root, for the real jailer; the root of the jail being made here. Not handled: a network card (there is none); the
- * guest's clock after a load, which its agent sets; the agent itself. Never run with a real Firecracker: tests play the program by
- * the API's official document.
+ * Relies on: root, for the real jailer; the root of the jail being made here. Not handled: the guest's clock after a load, which
+ * its agent sets; the agent itself. Never run with a real Firecracker: tests use a fake server that follows the API specification.
  */
 export interface MachineParts {
-  /** Place of the jail; its id is the wall's. */
+  /** Location of the jail; its id is the id of the wall. */
   readonly place: JailLocation
   readonly jailer: string
-  /** Uid of the wall; undefined where this user has no other, and then only a played jailer can start. */
+  /** Uid of the wall; undefined without root, and then only a fake jailer can start. */
   readonly slot: Slot | undefined
   readonly cgroup: Cgroup | undefined
   readonly fileBytesMax: number
   /** Milliseconds for the jailer, for the first answer, and for each request; 10,000 by default. */
   readonly msMax?: number
-  /** Fills the root before the jailer runs. */
+  /** Adds files to the root before the jailer runs. */
   readonly fill: (root: string, uid: number) => void
   /** Writes the lease; called before the jailer starts and again with the processes. */
   readonly lease: (processes: readonly ProcessIdentity[]) => void
@@ -58,7 +57,7 @@ export interface SavedFiles {
 }
 
 const MS_MAX = 10_000
-/** Copies of memory: a gigabyte a second is slow for a page cache, and a busy disk is slower still. */
+/** Limit of requests that copy memory to disk. */
 const SNAPSHOT_MS_MAX = 60_000
 const POLL_MS = 5
 const LAST_WORDS_MS_MAX = 500
@@ -105,7 +104,7 @@ export class FirecrackerMachine {
     }
   }
 
-  /** Configures the machine and starts its guest; resolves once the processors run. */
+  /** Configures the machine and starts its guest; resolves once its processors run. */
   async boot(profile: MachineProfile): Promise<void> {
     for (const request of machineRequests(profile)) await this.#api.send(request)
     await this.#api.send({
@@ -124,7 +123,7 @@ export class FirecrackerMachine {
     await this.#api.send({ method: 'PATCH', path: '/vm', body: { state: 'Resumed' } })
   }
 
-  /** Saves a paused machine into its jail: `Diff` holds the pages that were written since the start or the last one. */
+  /** Saves a paused machine to its jail: `Diff` contains the pages written since the start or the last snapshot. */
   async save(type: 'Full' | 'Diff', files: SavedFiles): Promise<void> {
     const body = {
       snapshot_type: type,
@@ -135,8 +134,8 @@ export class FirecrackerMachine {
   }
 
   /**
-   * Becomes a clone of a saved machine, running. The paths of disks and of the vsock are those of the saved one, in this root. After a
-   * failure the program ends by itself, so kill it.
+   * Loads a snapshot and resumes it. Paths of disks and of the vsock are those of the saved machine, in this root. After a failure
+   * Firecracker exits, so the caller must kill the machine.
    */
   async load(files: SavedFiles): Promise<void> {
     const body = {
@@ -153,12 +152,12 @@ export class FirecrackerMachine {
     await this.#api.send(limitDrive(id, ioBytes))
   }
 
-  /** Asks the guest to give this much of its memory back. A guest that does not want to, does not: no bound rests on it. */
+  /** Requests that the guest returns this much memory. The guest may ignore it, so no limit relies on it. */
   async inflate(amountMiB: number): Promise<void> {
     await this.#api.send({ method: 'PATCH', path: '/balloon', body: { amount_mib: amountMiB } })
   }
 
-  /** Asks for an orderly end; x86-64 only. */
+  /** Requests a clean shutdown; x86-64 only. */
   async powerOff(): Promise<void> {
     await this.#api.send({
       method: 'PUT',
@@ -190,14 +189,14 @@ export class FirecrackerMachine {
     return this.#process
   }
 
-  /** SIGKILL for every process of it. Idempotent. */
+  /** Sends SIGKILL to each of its processes. Idempotent. */
   signalKill(): void {
     killAll(this.#parts, [this.#process])
   }
 
   /**
-   * Kills the process and releases jail, cgroup, uid and lease. `take` reads files of the jail once nothing runs in it. Idempotent;
-   * true if nothing is left.
+   * Kills the process and releases jail, cgroup, uid and lease. `take` may read files of the jail once no process runs in it.
+   * Idempotent; true if nothing is left.
    */
   async kill(take?: (root: string) => void): Promise<boolean> {
     this.#released ??= release(this.#parts, [this.#process], take)
@@ -222,7 +221,7 @@ function uidOf({ slot }: MachineParts): number {
   return slot?.uid ?? process.getuid?.() ?? 0
 }
 
-/** Writes the lease and makes the folder. A folder that is there already is not ours to remove. */
+/** Writes the lease and makes the folder. An existing folder is not removed, because it belongs to another machine. */
 function takeFolder({ place, slot, cgroup, lease, releaseLease }: MachineParts): string {
   try {
     lease([])
@@ -254,7 +253,7 @@ function startJailer(parts: MachineParts): StartedJailer {
   return { child, processes, complaint: listenTo(child), ended }
 }
 
-/** A network namespace of its own, empty. As an ordinary user, who starts a played jailer alone, there is none. */
+/** Command prefix for an empty network namespace; none for an ordinary user, who can start only a fake jailer. */
 function withoutNetwork(): readonly string[] {
   if (process.getuid?.() !== 0) return []
   const unshare = findProgram('unshare')
@@ -262,7 +261,7 @@ function withoutNetwork(): readonly string[] {
   return [unshare, '--net', '--']
 }
 
-/** Waits for the jailer's end, and returns the process that it left. */
+/** Waits for the jailer to exit, and returns the process that it started. */
 async function jailedBy(jailer: StartedJailer, parts: MachineParts): Promise<ProcessIdentity> {
   const { child, complaint, ended } = jailer
   const msMax = parts.msMax ?? MS_MAX
@@ -275,7 +274,7 @@ async function jailedBy(jailer: StartedJailer, parts: MachineParts): Promise<Pro
     late.abort()
   }
   if (child.exitCode !== 0) await lastWords(child)
-  // The machine has the other end, and its output no reader.
+  // The machine inherited the other end; its output is not read.
   child.stderr?.destroy()
   const jailed = child.exitCode === 0 ? jailedProcess(parts.place) : undefined
   if (jailed) return jailed
@@ -290,7 +289,7 @@ async function lastWords({ stderr }: SpawnedChild): Promise<void> {
   await once(stderr, 'close', { signal: late }).catch(() => undefined)
 }
 
-/** Waits until the API answers, and judges the release that it names. */
+/** Waits until the API answers, and checks its release. */
 async function firstAnswer(
   api: ApiClient,
   jailed: ProcessIdentity,
@@ -308,14 +307,14 @@ async function firstAnswer(
   }
 }
 
-/** Kills all of a machine, also of one whose start failed half-way, and releases what it holds. */
+/** Kills all processes of a machine, also after a partial start, and releases its resources. */
 async function release(
   parts: MachineParts,
   known: readonly ProcessIdentity[],
   take?: (root: string) => void,
 ): Promise<void> {
   const { place, slot, cgroup } = parts
-  // The jailer may have written the pid since.
+  // Race: the jailer may have written the pid since.
   const jailed = jailedProcess(place)
   const processes = jailed ? [...known, jailed] : known
   const killRest = () => killAll(parts, processes)
@@ -344,7 +343,7 @@ function killAll({ cgroup }: MachineParts, processes: readonly ProcessIdentity[]
   cgroup?.liftCpuQuota()
 }
 
-/** Members of a group that may be gone. */
+/** Pids in a cgroup; none if it was removed. */
 function membersOf(cgroup: Cgroup | undefined): readonly number[] {
   try {
     return cgroup?.processes() ?? []

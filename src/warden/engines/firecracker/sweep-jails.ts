@@ -5,14 +5,14 @@ import { remainsOf, sweepDead } from '../sweep.ts'
 import { jailedProcess, removeJail, type JailLocation } from './jail-files.ts'
 
 /**
- * Ends the machines of dead wardens: the processes and the cgroup of the lease, the process that the jailer left, should its pid
- * have come into no lease any more, and the jail. Blocks, like every sweep.
+ * Ends the machines of dead wardens: processes and cgroup of the lease, the process that the jailer started (race: its pid may not
+ * have reached the lease), and the jail. Blocks, like every sweep.
  */
 const GONE_MS_MAX = 1_000
 const POLL_MS = 5
 const doze = new Int32Array(new SharedArrayBuffer(4))
 
-/** Data of a machine's lease. */
+/** Data of a machine's lease from which it is swept. */
 export function machineRemains(
   { chrootBase, execFile }: JailLocation,
   processes: readonly ProcessIdentity[],
@@ -23,7 +23,7 @@ export function machineRemains(
 
 export function sweepJails(dead: readonly DeadEnclosure[]): void {
   const places = dead.flatMap((one) => placeOf(one) ?? [])
-  // Another boot has left files only: its pids mean nothing now, and no process works in those folders.
+  // After a reboot only files are left: the pids in the leases are stale, and no process has those folders as its root.
   const jailed = places.flatMap((place) => jailedProcess(place) ?? [])
   for (const { pid } of jailed) signalAll([pid], 'SIGKILL')
   sweepDead(dead)
@@ -33,7 +33,7 @@ export function sweepJails(dead: readonly DeadEnclosure[]): void {
   for (const place of places) removeJail(place)
 }
 
-/** Place of a jail, from a lease: a file of this user, whose data may be of another shape. */
+/** Location of a jail, from a lease; undefined if the data of the file has another shape. */
 function placeOf({
   id,
   remains: { chrootBase, execFile },

@@ -13,26 +13,27 @@ import type { FirecrackerMachine } from './machine.ts'
 import { machineRemains } from './sweep-jails.ts'
 
 /**
- * The saved machine that clones are loaded from: booted from the files of an image, with a parked runner, and without a claim, so
- * that it holds nothing of a tenant.
+ * The snapshot that clones are loaded from: a machine booted from the files of an image, with a parked runner, saved before any
+ * claim, so that it holds no data of a tenant.
  *
- * The files of a template lie in a jail of their own in which no process is ever started: on the file system of the jails of its clones, which get
- * hard links, under a folder that root alone enters, and with a lease, by which a sweep removes it. They are moved there once no process of
- * the machine is left, are checked to be plain files with one name, and are root's and read-only from then on.
+ * The files of a template are in a jail of their own, in which no process is ever started: on the file system of its clones'
+ * jails, which get hard links, under a folder that only root can enter, and with a lease, by which a sweep removes it. They are
+ * moved there once no process of the machine is left, must be regular files with a link count of 1, and are owned by root and
+ * read-only from then on.
  *
- * A snapshot ends the connections of the vsock. The agent, which waits in a socket that listens, takes the next host.
+ * A snapshot resets the vsock connections. The agent's listening socket survives, and accepts the next connection of a host.
  */
 export interface FirecrackerTemplate {
   readonly place: JailLocation
-  /** Conversation between host and agent until the snapshot. */
+  /** Messages between host and agent until the snapshot. */
   readonly history: AgentHistory
   /** Paths of the files on this host. */
   readonly state: string
   readonly memory: string
-  /** Inodes of both files. */
+  /** Inodes and times of both files. */
   readonly inodes: string
   readonly memoryMiB: number
-  /** Image that is the root disk. */
+  /** Image of the root disk. */
   readonly image: string
 }
 
@@ -40,7 +41,7 @@ export interface FirecrackerTemplate {
 export const savedNames = { state: 'state', memory: 'memory' } as const
 const REST_MS_MAX = 30_000
 
-/** Boots and saves. Releases everything before it throws MayflyError. */
+/** Boots a machine and saves it. Releases everything before it throws MayflyError. */
 export async function makeTemplate(
   parts: Omit<BootedMachineParts, 'isTemplate'>,
   host: GuestHost,
@@ -60,13 +61,13 @@ export async function makeTemplate(
   }
 }
 
-/** Removes its files; clones have names of their own for them. */
+/** Removes its files; clones have hard links of their own. */
 export function removeTemplate({ place }: Pick<FirecrackerTemplate, 'place'>, host: GuestHost) {
   removeJail(place)
   host.releaseLease(place.id)
 }
 
-/** Cause for which no clone may be made of it; undefined where its files are those that were saved. */
+/** Reason why it must not be cloned; undefined if its files are unchanged. */
 export function whyTemplateBroken(template: FirecrackerTemplate): string | undefined {
   try {
     return inodesOf(template) === template.inodes ? undefined : 'its files were changed'
@@ -85,7 +86,7 @@ async function bootAndSave(
   const tracked = { kill: () => machine.signalKill() }
   takes.track(tracked)
   try {
-    // An answer behind everything else: nothing is under way when the machine stops.
+    // Messages are ordered: after this answer no message is in flight when the machine pauses.
     await askStatus(agent, REST_MS_MAX)
     const { history } = agent
     channel.destroy()
@@ -102,11 +103,11 @@ async function bootAndSave(
   }
 }
 
-/** Ends the machine, and moves both files out of its jail. */
+/** Kills the machine, and moves both files out of its jail. */
 async function takeSaved(machine: FirecrackerMachine, to: string): Promise<void> {
   let thrown: unknown = new MayflyError(
     'INTERNAL',
-    'Cannot keep a snapshot: its machine does not end',
+    'Cannot keep a snapshot: its machine does not exit',
   )
   await machine.kill((root) => {
     try {
@@ -119,7 +120,7 @@ async function takeSaved(machine: FirecrackerMachine, to: string): Promise<void>
   if (thrown !== undefined) throw thrown
 }
 
-/** Without the change time, which each hard link sets. Only root could write to the files, and set their time. */
+/** Excludes the change time, which each hard link updates. Only root can write to the files or set their times. */
 function inodesOf({ state, memory }: Pick<FirecrackerTemplate, 'state' | 'memory'>): string {
   return [state, memory]
     .map((file) => {

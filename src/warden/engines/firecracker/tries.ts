@@ -2,7 +2,7 @@ import type { ApiFailure } from './api-client.ts'
 import { faultOf } from './api-client.ts'
 import type { MayflyError } from '../../../contract/error.ts'
 
-/** Boots and loads of a microVM fail now and then for causes that a second one does not have. */
+/** Maximum attempts: boots and loads of a microVM fail sporadically. */
 const TRIES_MAX = 3
 
 export interface TryCounts {
@@ -13,8 +13,8 @@ export interface TryCounts {
 }
 
 /**
- * Repeats starts, three times at most, and counts. Each try makes a machine of its own and kills it before it rejects. A refusal
- * is not repeated, because the same request would be refused again; nor is an error that no machine caused.
+ * Retries starts, up to three attempts, and counts them. Each attempt makes a machine of its own and kills it before it rejects. A
+ * refused request is not retried, because it would be refused again; nor is an error that no machine caused.
  */
 export class Tries {
   #tries = 0

@@ -2,9 +2,9 @@ import { MayflyError } from '../../../contract/error.ts'
 import { escaped } from './escaped.ts'
 
 /**
- * Releases without CVE-2026-5747: until 1.14.3, and in 1.15.0, a guest's root could write outside the memory of its virtio
- * queues over the PCI transport. This engine uses the MMIO transport, which is not affected, and refuses the old ones all
- * the same: a later argument must not open it. The jailer's CVE-2026-1386 (symlinks) is fixed in these releases too.
+ * Oldest releases without CVE-2026-5747: up to 1.14.3, and in 1.15.0, root of a guest could write outside the memory of its
+ * virtio queues over the PCI transport. This engine uses the MMIO transport, which is not affected; older releases are refused
+ * anyway, in case a later change enables PCI. The jailer's CVE-2026-1386 (symlinks) is fixed in these releases too.
  */
 const LEAST = '1.14.4'
 const LEAST_OF_MINOR_15 = '1.15.1'
@@ -13,12 +13,12 @@ export interface FirecrackerVersion {
   readonly major: number
   readonly minor: number
   readonly patch: number
-  /** Suffix of a build that is no release, such as `dev`; empty for a release. */
+  /** Suffix of a development build, such as `dev`; empty for a release. */
   readonly suffix: string
 }
 
 /**
- * Reads `Firecracker v1.15.1` and `Jailer v1.15.1` (the first line of `--version`), and `1.15.1` (the answer to GET /version).
+ * Parses `Firecracker v1.15.1` and `Jailer v1.15.1` (the first line of `--version`), and `1.15.1` (the response to GET /version).
  * Undefined for any other text.
  */
 export function readVersion(text: string): FirecrackerVersion | undefined {
@@ -31,34 +31,40 @@ export function readVersion(text: string): FirecrackerVersion | undefined {
 
 /**
  * Parses a version and throws MayflyError UNAVAILABLE, with the cause and a remedy, for a release older than 1.14.4, for
- * 1.15.0, for a build that is no release, and for a text that is no version.
+ * 1.15.0, for a development build, and for a text that is not a version.
  */
 export function assertVersion(text: string, program: string): FirecrackerVersion {
   const version = readVersion(text)
-  if (!version) throw refused(program, `it says "${escaped(text, 80)}", which is no version`)
+  if (!version) throw refused(program, `its version "${escaped(text, 80)}" cannot be parsed`)
   const { major, minor, patch, suffix } = version
   const said = `${major}.${minor}.${patch}`
-  if (suffix) throw refused(program, `${said}-${suffix} is no release`)
+  if (suffix) throw refused(program, `${said}-${suffix} is a development build`)
   if (!isFixed(version))
-    throw refused(program, `${said} has a known hole by which a guest may escape (CVE-2026-5747)`)
+    throw refused(
+      program,
+      `${said} has a vulnerability by which a guest may escape (CVE-2026-5747)`,
+    )
   return version
 }
 
-/** The jailer may only start a program of its own release. */
+/** Throws MayflyError UNAVAILABLE if jailer and Firecracker are of different releases. */
 export function assertSameVersion(jailer: FirecrackerVersion, vmm: FirecrackerVersion): void {
   if (asText(jailer) === asText(vmm)) return
-  throw refused('jailer', `it is ${asText(jailer)} and the program that it starts ${asText(vmm)}`)
+  throw refused(
+    'jailer',
+    `its release is ${asText(jailer)}, and that of Firecracker ${asText(vmm)}`,
+  )
 }
 
 /**
- * Whether PATCH /vm freezes without loss. In 1.16.0 and 1.16.1 a resume without a snapshot leaves the vsock device deaf: every
- * connection from the host that is made after it hangs (mended after 1.16.1).
+ * Whether the vsock works after PATCH /vm paused and resumed a machine. In 1.16.0 and 1.16.1 every later connection from the host
+ * hangs (fixed after 1.16.1).
  */
 export function keepsVsockOverPause({ major, minor, patch }: FirecrackerVersion): boolean {
   return !(major === 1 && minor === 16 && patch <= 1)
 }
 
-/** Whether PUT /snapshot/load knows `vsock_override` and `clock_realtime`; older ones refuse fields that they do not know. */
+/** Whether PUT /snapshot/load accepts `vsock_override` and `clock_realtime`; older releases refuse unknown fields. */
 export function knowsLoadOverrides({ major, minor }: FirecrackerVersion): boolean {
   return major > 1 || minor >= 16
 }

@@ -5,30 +5,30 @@ import { escaped } from './escaped.ts'
 import { connectInJail } from './guest-socket.ts'
 
 /**
- * A connection from the host to a port of a guest. Firecracker listens on a unix socket in the root of the jail; the host
- * sends `CONNECT port`, Firecracker answers `OK port` once the guest accepted, or closes. From then on every byte is the
- * guest's, so not a byte more than the line is read here: bytes behind it stay in the socket for its owner.
+ * A connection from the host to a vsock port of a guest. Firecracker listens on a unix socket in the root of the jail; the host
+ * sends `CONNECT port`, and Firecracker answers `OK port` once the guest has accepted, or closes. All later bytes are data of the
+ * guest, so exactly the line is read here, and the rest stays in the socket for its owner.
  *
- * A snapshot resets the device: connections end in every clone, and listeners in the guest stay. A channel is therefore
- * opened after each load, never kept over one.
+ * A snapshot resets the device: connections end in every clone, and listeners in the guest stay. A channel is therefore opened
+ * after each load, never before.
  */
 export interface VsockOptions {
-  /** Socket as this machine sees it, and the owner that it must have. */
+  /** Host path of the socket, and its required owner. */
   readonly socket: string
   readonly uid: number
   readonly port: number
-  /** Milliseconds until the guest accepted; 5,000 by default. */
+  /** Milliseconds to wait for the guest to accept; 5,000 by default. */
   readonly msMax?: number
 }
 
 const MS_MAX = 5_000
-/** `OK 4294967295` and its end of line. */
+/** Length of `OK 4294967295` with its line feed. */
 const LINE_BYTES_MAX = 14
 const PORT_MAX = 2 ** 32 - 2
 
 /**
- * Resolves with the socket, whose next bytes are the guest's and unread, once the guest accepted. Rejects with MayflyError UNAVAILABLE (the guest does not listen, or
- * is late) or PROTOCOL (an answer of another form), and then the socket is closed.
+ * Resolves with the socket, positioned at the first byte of the guest, once the guest has accepted. Rejects with MayflyError
+ * UNAVAILABLE (the guest does not listen, or is late) or PROTOCOL (a malformed answer), and closes the socket then.
  */
 export async function connectVsock({
   socket: file,
@@ -37,7 +37,7 @@ export async function connectVsock({
   msMax = MS_MAX,
 }: VsockOptions): Promise<Socket> {
   if (!Number.isSafeInteger(port) || port < 1 || port > PORT_MAX)
-    throw new MayflyError('INTERNAL', `Cannot connect to a guest: ${port} is no port`)
+    throw new MayflyError('INTERNAL', `Cannot connect to a guest: ${port} is not a valid port`)
   const socket = open(file, uid, port)
   const late = AbortSignal.timeout(msMax)
   try {
@@ -55,7 +55,7 @@ export async function connectVsock({
 function open(file: string, uid: number, port: number): Socket {
   try {
     const socket = connectInJail(file, uid)
-    // Subscribed for good: an error between two waits would otherwise end this process.
+    // Stays subscribed: an 'error' between two waits would otherwise be unhandled and end this process.
     socket.on('error', () => undefined)
     return socket
   } catch (error) {
@@ -77,7 +77,7 @@ async function readAccepted(socket: Socket, late: AbortSignal): Promise<void> {
   if (!/^OK \d{1,10}\n$/.test(line))
     throw new MayflyError(
       'PROTOCOL',
-      'Cannot connect to a guest: the machine answered with something else',
+      'Cannot connect to a guest: the answer of the machine is malformed',
       {
         detail: escaped(line, LINE_BYTES_MAX + 1),
       },

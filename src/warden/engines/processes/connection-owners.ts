@@ -25,7 +25,7 @@ export async function ownersOf(
     const caller = await resources.sentinel.callerOf(ends)
     return caller === 0 ? [] : [caller]
   }
-  if (!mayLook()) return []
+  if (!mayReadProc()) return []
   const inode = (await resources.sentinel?.socketOf(ends)) ?? 0
   if (inode === 0) return []
   const before = threadMs()
@@ -35,7 +35,7 @@ export async function ownersOf(
   return holders
 }
 
-function mayLook(): boolean {
+function mayReadProc(): boolean {
   const now = performance.now()
   left = Math.min(BURST_MS, left + (now - leftAt) * SHARE)
   leftAt = now

@@ -15,7 +15,7 @@ const CLEAN_PASSES = 3
 /** Ten times the longest fork that a wall's memory allows. */
 const SETTLE_MS_MAX = 2_000
 /** Polls of a thread in state D on a kernel that hides its wait channel (/proc/PID/wchan is 0). */
-const LOOKS_MAX = 100
+const CHECKS_MAX = 100
 /** Wait channels of a parent in vfork(2), whose child exists already. */
 const VFORKED = /vfork|^kernel_clone$/
 /** Thread states in which no fork is in flight: asleep, stopped or dead. */
@@ -77,7 +77,7 @@ function isOutside(suspect: Suspect): boolean {
   if (state !== 'D') return OUTSIDE.has(state)
   const place = placeOf(suspect.pid, suspect.tid)
   suspect.looks++
-  return VFORKED.test(place) || (/^0?$/.test(place) && suspect.looks > LOOKS_MAX)
+  return VFORKED.test(place) || (/^0?$/.test(place) && suspect.looks > CHECKS_MAX)
 }
 
 function limitOne(pid: number, tasks: number): boolean {

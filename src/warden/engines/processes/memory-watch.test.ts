@@ -32,7 +32,7 @@ function wall(heldUpMs = 0) {
   return { resources, found }
 }
 
-/** Memory that changes with every look, so that none of them finds the wall asleep. */
+/** Memory that changes with every check, so that none of them finds the wall asleep. */
 function restless(): () => number {
   let bytes = 0
   return () => (bytes += 2 ** 20)
@@ -55,11 +55,11 @@ test('Only the CPU time of a wall in which no task ran is sampled, except at eac
   let spent = 20
   found.cpuMs = () => (asked++, spent)
   const watch = watchTree(resources, bounds, () => 0)
-  // Each look more than the longest interval after the one before, whatever other watches were given.
+  // Each check more than the longest interval after the one before, whatever other watches were given.
   const from = performance.now() + 10_000
-  for (let look = 0; look < 20; look++) watch(from + look * 2000)
+  for (let check = 0; check < 20; check++) watch(from + check * 2000)
   const [before, askedBefore] = [found.looks, asked]
-  for (let look = 20; look < 36; look++) watch(from + look * 2000)
+  for (let check = 20; check < 36; check++) watch(from + check * 2000)
   assert.equal(asked - askedBefore, 16)
   assert.equal(found.looks - before, 2)
   spent = 21
@@ -71,14 +71,14 @@ test('A hundred sleeping walls take a fortieth of a core, and each is sampled', 
   let worked = 0
   const walls = Array.from({ length: 100 }, () => wall())
   const watches = walls.map(({ resources }) => watchTree(resources, bounds, () => (worked += 0.05)))
-  const look = (from: number, to: number) => {
+  const check = (from: number, to: number) => {
     for (let now = from; now < to; now += 10) for (const watch of watches) watch(now)
   }
   const started = performance.now()
-  look(started, started + 2000)
+  check(started, started + 2000)
   const before = worked
   const seen = walls.map(({ found }) => found.looks)
-  look(started + 2000, started + 4000)
+  check(started + 2000, started + 4000)
   // Each look calls the clock twice, and takes half of what it adds.
   assert.ok((worked - before) / 2 < 2000 / 30, `${(worked - before) / 2} ms in 2 s`)
   assert.ok(walls.every(({ found }, at) => found.looks > seen[at]!))

@@ -38,7 +38,7 @@ const IDLE_COST_FACTOR = 160
  * allocated, and there was no OOM kill: a dying process runs. The kernel charges a running task at each tick, 10 ms at
  * most.
  */
-const IDLE_LOOKS_MAX = 8
+const IDLE_CHECKS_MAX = 8
 const QUIET_TURN_MS_MAX = 1000
 /** Time of the next sample of a sleeping wall; shared by all watches of this warden. */
 let quietTurnAt = 0
@@ -73,7 +73,7 @@ export function watchTree(
   let nextAt = 0
   let quietMs = 0
   let spentMs: number | undefined
-  let idleLooks = 0
+  let idleChecks = 0
   const quietMsMax = resources.cgroup ? QUIET_MS_MAX.held : QUIET_MS_MAX.watched
   const mayRest = () =>
     to.cores === undefined && to.zones === undefined && !resources.isFrozen && !disk?.isWalking
@@ -86,7 +86,7 @@ export function watchTree(
       bytes: bytesNow(pids),
       bytesMax,
       isOutOfMemory: (resources.cgroup?.memoryKills() ?? 0) > to.kills,
-      ...(disk?.look(pids(), now) && { hasTooMuchDisk: true }),
+      ...(disk?.check(pids(), now) && { hasTooMuchDisk: true }),
     }
     const isQuiet = mayRest() && Math.abs(seen.bytes - bytes) < QUIET_BYTES
     quietMs = isQuiet ? Math.min(quietMsMax, quietMs * 2 + 1) : 0
@@ -98,14 +98,14 @@ export function watchTree(
     const spentBefore = spentMs
     spentMs = quietMs === quietMsMax && mayRest() ? ofGroup(resources) : undefined
     const isIdle = spentMs !== undefined && spentMs === spentBefore
-    idleLooks = isIdle ? (idleLooks + 1) % IDLE_LOOKS_MAX : 0
-    if (idleLooks === 0) look(now)
+    idleChecks = isIdle ? (idleChecks + 1) % IDLE_CHECKS_MAX : 0
+    if (idleChecks === 0) look(now)
     const costMs = workedMs() - before
     nextAt = now + Math.max(quietMs, costMs * COST_FACTOR)
     if (resources.cgroup && quietMs === quietMsMax)
       nextAt = Math.max(
         nextAt,
-        quietTurn(now, costMs * (idleLooks > 0 ? IDLE_COST_FACTOR : QUIET_COST_FACTOR)),
+        quietTurn(now, costMs * (idleChecks > 0 ? IDLE_COST_FACTOR : QUIET_COST_FACTOR)),
       )
     return seen
   }
@@ -165,11 +165,11 @@ function throttleOf(
   return (look: () => readonly number[], now: number): void => {
     if (!throttle && !zones && !resources.isFrozen) return
     const pids = look()
-    const inZones = zones?.look(pids, now)
+    const inZones = zones?.check(pids, now)
     if (resources.isFrozen && !keepStopped(resources, guestsIn(resources, pids), now))
       throw new Error('it ran while it was frozen')
     if (resources.isFrozen || (!throttle && !inZones)) return
-    const runs = throttle?.look(now, ofProcesses(resources, pids)) ?? true
+    const runs = throttle?.check(now, ofProcesses(resources, pids)) ?? true
     const guests = guestsIn(resources, pids)
     // Stopped again at each sample: a fork in flight is found by the next one.
     const toStop = runs ? guests.filter((pid) => inZones?.has(pid)) : guests

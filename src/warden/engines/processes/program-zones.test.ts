@@ -47,7 +47,7 @@ test('A program that cannot be added to its zone is killed, and the scan continu
     throw new Error('no such process')
   })
   const ended = once(child, 'exit')
-  zones.look([child.pid!], performance.now())
+  zones.check([child.pid!], performance.now())
   const [, signal] = await ended
   assert.equal(signal, 'SIGKILL')
   assert.deepEqual(

@@ -138,7 +138,7 @@ export class ProgramZones {
   }
 
   /** Samples each zone and finds unnotified programs. Returns the processes that must stay stopped. */
-  look(pids: readonly number[], now: number): ReadonlySet<number> {
+  check(pids: readonly number[], now: number): ReadonlySet<number> {
     this.#findNew(pids)
     const stopped = new Set<number>()
     const all = this.#locateAll(pids)
@@ -178,7 +178,7 @@ export class ProgramZones {
     while (this.#zones.has(name) && !this.#parts.resources.isFrozen) {
       if (performance.now() - began > GONE_MS_MAX) throw new Error(`zone "${name}" does not end`)
       await new Promise((resolve) => void setTimeout(resolve, POLL_MS))
-      this.look(processesOfWall(this.#parts.resources), performance.now())
+      this.check(processesOfWall(this.#parts.resources), performance.now())
     }
   }
 
@@ -201,7 +201,7 @@ export class ProgramZones {
     if (now >= endsAt) return this.#end(zone, 'timeout')
     if (held.cpu !== 'watch') return
     zone.throttle ??= createCpuThrottle(bounds.cpu!, now, cpuMsOf(own))
-    if (!zone.throttle.look(now, cpuMsOf(own))) for (const pid of own) stopped.add(pid)
+    if (!zone.throttle.check(now, cpuMsOf(own))) for (const pid of own) stopped.add(pid)
   }
 
   /**

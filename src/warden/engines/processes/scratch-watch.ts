@@ -41,7 +41,7 @@ export class ScratchWatch {
   }
 
   /** Continues the walk; true once the wall exceeds its limit of files or bytes. */
-  look(pids: readonly number[], now: number): boolean {
+  check(pids: readonly number[], now: number): boolean {
     if (this.#isOver || now < this.#restsUntil) return this.#isOver
     this.#walk ??= this.#begin(pids)
     for (let step = 0; step < ENTRIES_A_LOOK; step++) {

@@ -8,21 +8,20 @@ import { startMachine, type MachineStart, type QemuProcess } from './process.ts'
 import { cloneSpec, whyTemplateBroken, type Template } from './template.ts'
 
 /**
- * Clones of a template. A clone is a new QEMU in a jail of its own that maps the template's memory privately
- * (copy-on-write), reads the state of the devices, and goes on where the template stood.
+ * Clones of a template. A clone is a new QEMU in a jail of its own that maps the template's memory privately (copy-on-write),
+ * loads the state of the devices, and resumes where the template was paused.
  *
- * Until its claim a clone is its template's twin down to the state of its kernel's generator, so nothing of a job may run
- * before. QEMU gives each one a generation id of its own, at which the kernel reseeds by itself; the claim does not rely on
- * that: 64 bytes of this host's generator are added with credit, the kernel reseeds, and only then the boot id is drawn.
- * A claim counts if its answer has the digest of its seed and each step was done; a clone of which a step was refused is
- * ended. State that a process of the template drew before (`Math.random` of a warm runtime) is out of the agent's reach: its
- * runner draws anew.
+ * Until its claim a clone has the same state as its template, including the kernel's random generator, so no code of a job may
+ * run before. QEMU gives each clone a new generation id, at which the kernel reseeds; the claim does not rely on that: it adds 64
+ * bytes of this host's generator with entropy credit, the kernel reseeds, and only then the boot id is generated. A claim succeeds
+ * if its answer has the digest of its seed and no step failed; otherwise the clone is killed. Random state in processes of the
+ * template (`Math.random` of a warm runtime) cannot be renewed by the agent: the runner reseeds it.
  *
- * A waiting clone has spoken: code that a machine runs first is translated then (TCG), and pages are copied.
+ * A parked clone has exchanged messages with its host, so that code of the first job is already translated (TCG), and pages are copied.
  *
- * A machine that stood still has a clock that is behind: `resumeClone` renews it, and the seed with it.
+ * The clock of a paused machine is behind: `resumeClone` renews it, and the seed too.
  *
- * Does not handle: the refill of a pool.
+ * Not handled: the refill of a pool.
  */
 export interface Clone {
   readonly machine: QemuProcess
@@ -31,9 +30,9 @@ export interface Clone {
 
 export interface CloneParts extends Pick<MachineStart, 'program' | 'programs'> {
   readonly template: Template
-  /** Speaks to the runner that the template left waiting. */
+  /** Exchanges messages with the runner that was parked in the template. */
   readonly warm?: (agent: AgentLink, machine: QemuProcess) => Promise<void>
-  /** Called after each step, for figures and for tests. */
+  /** Called after each step, for measurements and tests. */
   readonly onStep?: (step: CloneStep, machine: QemuProcess) => void
   readonly restoreMsMax?: number
 }
@@ -44,13 +43,13 @@ export type CloneStep = (typeof cloneSteps)[number]
 const RESTORE_MS_MAX = 60_000
 const ANSWER_MS_MAX = 30_000
 
-/** Restores a clone that waits for its claim. Throws MayflyError UNAVAILABLE, PROTOCOL and OVERLOADED; nothing is left then. */
+/** Starts a clone that waits for its claim. Releases everything before it throws MayflyError UNAVAILABLE, PROTOCOL or OVERLOADED. */
 export async function startClone(parts: CloneParts, host: GuestHost): Promise<Clone> {
   const { template, program, programs, onStep = () => undefined } = parts
   const why = whyTemplateBroken(template)
   if (why)
     throw new MayflyError('UNAVAILABLE', `Cannot clone a machine: ${why}`, {
-      hint: 'Find out what writes to the folders of walls; another template is made by itself',
+      hint: 'Find the program that writes to the folders of walls; the template is replaced automatically',
     })
   const migrations = new Migrations()
   const { onEvent } = migrations
@@ -72,16 +71,16 @@ export async function startClone(parts: CloneParts, host: GuestHost): Promise<Cl
     return { machine, agent }
   } catch (error) {
     await machine.release()
-    throw machine.failed(error)
+    throw machine.startError(error)
   }
 }
 
-/** Stands it still. */
+/** Pauses it. */
 export async function pauseClone({ machine }: Clone): Promise<void> {
   await machine.control.ask('stop')
 }
 
-/** Lets it go on, with seed and clock renewed. Throws MayflyError PROTOCOL: the caller ends it then. */
+/** Resumes it, with renewed seed and clock. Throws MayflyError PROTOCOL; the caller must kill it then. */
 export async function resumeClone({ machine, agent }: Clone, msMax = ANSWER_MS_MAX): Promise<void> {
   await machine.control.ask('cont')
   await renewAgent(agent, msMax)

@@ -26,27 +26,27 @@ import {
   type Template,
 } from './template.ts'
 import { Templates, type TemplateBounds } from '../agent-guest/templates.ts'
-import type { TemplateShelf } from './template-shelf.ts'
+import type { TemplateStore } from './template-store.ts'
 import { noStarts, withTries } from './tries.ts'
 
 /**
  * Source of machines that clones each one from a template with a parked runner. The first machine of a key waits for its
- * template, which takes as long as a cold boot; each next one takes a few hundredths of that.
+ * template, which takes as long as a cold boot; each later one takes a few hundredths of that.
  *
- * A clone that does not come up is tried three times, the template is hashed after each, and one that is not as it was saved is
- * made anew. Where no template can be had, the machine is booted, and says so with the cause (`LiveMachine.whyBooted`).
+ * A clone that fails to start is tried three times. The template is hashed after each failure, and replaced if it has changed.
+ * If no template can be made, the machine is booted, and reports the cause (`LiveMachine.whyBooted`).
  *
- * The pool of waiting clones is that of the server: it asks for machines ahead, as it does for each other wall.
+ * The server keeps the pool of parked clones: it requests machines ahead of demand, like all other walls.
  */
 export interface CloneSourceParts {
   readonly cold: ColdBoots
   readonly host: GuestHost
   readonly options: EngineOptions
-  /** Told with each template that is replaced, given up or could not be made. */
+  /** Logs each template that is replaced, dropped or could not be made. */
   readonly note?: (cause: string) => void
   readonly bounds?: Partial<TemplateBounds>
-  /** Templates of earlier wardens; without it they end with their own. */
-  readonly shelf?: TemplateShelf
+  /** Store for templates of earlier wardens; without it templates are removed at `close`. */
+  readonly store?: TemplateStore
 }
 
 interface CloneKey {
@@ -67,15 +67,15 @@ export class Clones implements MachineSource<QemuProcess> {
 
   constructor(parts: CloneSourceParts) {
     this.#parts = parts
-    const { host, note = () => undefined, bounds, shelf } = parts
+    const { host, note = () => undefined, bounds, store } = parts
     this.#templates = new Templates<CloneKey, Template>({
       nameOf: ({ name }) => name,
       make: (key) => withTries(() => this.#make(key), this.templateCounts),
       remove: (template) => removeTemplate(template, host),
-      ...(shelf && {
+      ...(store && {
         recall: ({ name, key, boot, accelerator }) =>
-          shelf.take({ key: name, memoryMiB: key.memoryMiB, accelerator, image: boot.image }, host),
-        keep: (kept) => shelf.put(kept, host),
+          store.take({ key: name, memoryMiB: key.memoryMiB, accelerator, image: boot.image }, host),
+        keep: (kept) => store.put(kept, host),
       }),
       whyBroken: whyTemplateBroken,
       note,
@@ -88,7 +88,7 @@ export class Clones implements MachineSource<QemuProcess> {
     return this.#takes.run(() => this.#take(key))
   }
 
-  /** Ends templates too; not the source of cold boots, which its opener closes. */
+  /** Stores or removes templates too. The source of cold boots is closed by its opener. */
   async close(): Promise<void> {
     await this.#takes.close()
     await this.#templates.close()
@@ -103,19 +103,19 @@ export class Clones implements MachineSource<QemuProcess> {
     } catch (error) {
       this.#takes.refuseIfClosed()
       if (!isOfMachines(error)) throw error
-      // A boot that fails as well tells its own cause.
+      // If the boot fails as well, its own error is thrown.
       return { ...(await cold.take(key)), whyBooted: messageOf(error) }
     }
   }
 
-  /** A template is warm also for a machine that a job waits for: it is made once, and a cold one would be another to make. */
+  /** Key of the template: always with a warm runner, also for urgent starts, so that one template serves all. */
   async #keyOf(asked: MachineKey): Promise<CloneKey> {
     const key = { ...asked, isWarm: true }
     const { cold, options } = this.#parts
     const { accelerator } = await cold.accelerator()
     const boot = await cold.files.of(key)
     const program = await this.#digestOf(findHypervisor(options.hide).file)
-    // The key of a boot covers the image, by whichever name it was asked for.
+    // The key of the boot files covers the image, which was requested by tag or digest.
     const { image: _, ...warmed } = key
     const warm = canonicalJson(warmed)
     const { memoryMiB } = key
@@ -179,7 +179,7 @@ export class Clones implements MachineSource<QemuProcess> {
     return { program: findHypervisor(hide), programs: findJailPrograms(hide) }
   }
 
-  /** Once for each file: a new release comes with a new warden. */
+  /** Hashes each file once per warden: an update of QEMU takes effect with the next warden. */
   async #digestOf(file: string): Promise<string> {
     const digest = this.#digests.get(file) ?? fileSha256(file)
     this.#digests.set(file, digest)
@@ -192,7 +192,7 @@ async function openBase({ memory }: Template): Promise<CopiedBase> {
   return { file: await open(file), path: file, sha256 }
 }
 
-/** A clone as it is given out; it holds the memory of its template open. */
+/** Machine of a clone; keeps the memory file of its template open. */
 function cloneOf(
   template: Template,
   base: CopiedBase,
@@ -212,7 +212,7 @@ function cloneOf(
   }
 }
 
-/** Neither a bad request nor a host without room. */
+/** True for failures of a machine; false for a bad request or an overloaded host. */
 function isOfMachines(error: unknown): boolean {
   return (
     error instanceof MayflyError && ['UNAVAILABLE', 'PROTOCOL', 'INTERNAL'].includes(error.code)

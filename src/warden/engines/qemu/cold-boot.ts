@@ -16,11 +16,11 @@ import { StartingGuests } from '../agent-guest/starting-guests.ts'
 import { noStarts, withTries } from './tries.ts'
 
 /**
- * Source of machines that boots each one: kernel, agent, carrier, runner, and its word that it is ready. Some four seconds of
- * processor time under TCG before the runner, and as many again for Node.
+ * Source of machines that boots each one: kernel, agent, carrier, runner, up to the runner's readiness message. Under TCG about
+ * four seconds of CPU time before the runner, and four more for Node.
  *
- * A boot has a time limit and three tries; a machine that did not come up is released before the next. Machines that are
- * being booted while the source closes are killed.
+ * A boot has a deadline and three attempts; a machine that failed to start is released before the next attempt. `close` kills
+ * machines that are still booting.
  */
 export interface ColdBootParts {
   readonly host: GuestHost
@@ -28,11 +28,11 @@ export interface ColdBootParts {
   /** State folder, whose images are booted. */
   readonly state: () => Promise<string>
   readonly policies?: PolicyCompiler
-  /** Folder for copies of images and for the accelerator that was proved; by default the caches of this user. */
+  /** Folder for copies of images and for the cached probe result; by default the caches of this user. */
   readonly folder?: string
 }
 
-/** Limit of one try. An emulator on a machine that is busy with eight others gets a tenth of a processor. */
+/** Limit of one attempt. An emulator on a busy machine may get a tenth of a processor. */
 const BOOT_MS_MAX = 120_000
 
 export class ColdBoots implements MachineSource<QemuProcess> {
@@ -63,10 +63,10 @@ export class ColdBoots implements MachineSource<QemuProcess> {
     return this.#takes.close()
   }
 
-  /** Accelerator that was proved by a boot, with the cause where KVM is not used. Throws MayflyError UNAVAILABLE. */
+  /** Accelerator proved by a boot, and the reason if it is not KVM. Throws MayflyError UNAVAILABLE. */
   async accelerator(): Promise<AcceleratorFacts> {
     const { host, options, folder = cacheFolder('machines') } = this.#parts
-    // Not below that folder: this one is for its user alone.
+    // Beside that folder, not in it: only this user may read it.
     const proved = `${folder}-proved`
     const { hide = [] } = options
     const parts = { program: findHypervisor(hide), programs: findJailPrograms(hide), host }
@@ -80,7 +80,7 @@ export class ColdBoots implements MachineSource<QemuProcess> {
   }
 
   async #take(key: MachineKey): Promise<LiveMachine<QemuProcess>> {
-    // Files first: a machine without images is told at once, and needs no probe.
+    // Files first: missing images are reported without a probe.
     const boot = await this.files.of(key)
     const { accelerator } = await this.accelerator()
     return await withTries(async () => {

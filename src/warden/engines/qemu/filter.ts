@@ -2,12 +2,12 @@ import { compileSeccomp, policyWith, readSeccompPolicy } from '../../../os/secco
 import type { Accelerator } from './machine.ts'
 
 /**
- * System calls of QEMU, as an allow list that bubblewrap loads before QEMU begins: that of whole programs (no namespaces, mounts,
- * io_uring, keys or looking into other processes), with sockets of AF_UNIX alone. QEMU's own filter (`-sandbox`) comes over it.
+ * Seccomp allow list of QEMU, which bubblewrap installs before QEMU starts: the list of whole programs (no namespaces, mounts,
+ * io_uring, keys or inspection of other processes), with sockets restricted to AF_UNIX. QEMU adds its own filter (`-sandbox`).
  *
- * A network namespace alone does not close the network: AF_VSOCK knows none, and leads from a virtual machine to its hypervisor.
+ * A network namespace alone does not close the network: AF_VSOCK ignores it, and connects a virtual machine to its hypervisor.
  *
- * Not handled: calls that QEMU needs for devices that no machine of ours has; they are refused with an errno.
+ * Not handled: calls for devices that Mayfly's machines do not have; they fail with an errno.
  */
 export function machineFilter(accelerator: Accelerator): Buffer {
   const policy = policyWith(readSeccompPolicy('process'), ['namespaces'])
@@ -23,12 +23,12 @@ export function machineFilter(accelerator: Accelerator): Buffer {
 const AF_UNIX = 1
 const ownSockets = {
   call: 'socket',
-  why: 'sockets that nothing can be connected to (AF_UNIX)',
+  why: 'AF_UNIX sockets: its root contains none to connect to',
   where: [{ arg: 0, mask: -1, equals: AF_UNIX }],
 } as const
 
 const PR_SET_SECCOMP = 22
-/** QEMU looks for it by prctl(2), and loads its filter by seccomp(2): a further one can only take away. */
+/** QEMU checks for filters by prctl(2), and installs its own by seccomp(2): an additional filter can only restrict. */
 const ownFilter = [
   {
     call: 'prctl',

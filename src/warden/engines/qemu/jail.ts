@@ -4,21 +4,21 @@ import { machinePaths } from './machine.ts'
 import type { HypervisorProgram } from './program.ts'
 
 /**
- * Jail of QEMU itself, by bubblewrap: a guest that breaks out of its machine is an ordinary uid without capabilities, in
- * namespaces of its own, without a network, /proc or /dev, whose root is read-only but for one folder, with an allow list of
- * system calls (filter.ts), and to which QEMU's own seccomp filter (`-sandbox`) refuses new processes and other users.
+ * Jail of QEMU, by bubblewrap: a guest that escapes its machine has an ordinary uid without capabilities, namespaces of its own, no
+ * network, /proc or /dev, a root that is read-only except for one folder, and an allow list of system calls (filter.ts); QEMU's
+ * own seccomp filter (`-sandbox`) forbids new processes and other users.
  *
  * The parent-death signal is set after the last change of the uid, because the kernel clears it then (prctl(2)); the
- * machine dies with bubblewrap's process 1, and that with the outer one. Files are bound one by one, by the uid of the
- * wall: it has to be able to read them.
+ * machine dies with bubblewrap's process 1, and that with the outer one. Files are bind-mounted one by one by the uid of the
+ * wall, which needs read access to them.
  */
 export interface MachineJail {
   readonly program: HypervisorProgram
   readonly files: MachineFiles
-  /** Folder of the machine, the only one that it can write to. */
+  /** Folder of the machine, the only writable one. */
   readonly own: string
   readonly uid: number | undefined
-  /** Largest file that it can write, in bytes. */
+  /** Limit of file size in bytes (RLIMIT_FSIZE). */
   readonly fileBytesMax: number
   /** Descriptor with `machineFilter`. */
   readonly filterFd: number
@@ -46,7 +46,7 @@ const LIMITED =
 const namespaces = ['--unshare-all', '--die-with-parent', '--uid', UID_INSIDE, '--gid', UID_INSIDE]
 const closed = ['--cap-drop', 'ALL', '--hostname', 'mayfly', '--clearenv']
 
-/** Throws MayflyError UNAVAILABLE where a program is missing. */
+/** Throws MayflyError UNAVAILABLE if a program is missing. */
 export function findJailPrograms(hide: readonly string[] = []): JailPrograms {
   const find = (name: string, hint: string) => {
     const found = hide.includes(name) ? undefined : findProgram(name)
@@ -60,7 +60,7 @@ export function findJailPrograms(hide: readonly string[] = []): JailPrograms {
   }
 }
 
-/** Command that starts QEMU in its jail; `words` are the arguments of its machine. */
+/** Command that starts QEMU in its jail; `words` are the arguments of the machine. */
 export function jailCommand(
   { program, files, own, uid, fileBytesMax, filterFd }: MachineJail,
   { setpriv, bubblewrap }: JailPrograms,

@@ -9,25 +9,25 @@ import { changedFrames, memoryMapping } from './memory-difference.ts'
 import type { QemuProcess } from './process.ts'
 
 /**
- * Copy of a stopped machine: its memory (`memory-difference.ts`), the state of its devices and of its processor, and what another machine
- * needs to go on from both.
+ * Copy of a paused machine: its memory (`memory-difference.ts`), the state of its devices and its processor, and the description
+ * that another machine needs to resume from both.
  *
- * Devices: `xen-save-devices-state`, which is there without Xen, writes the stream of a migration without memory into the machine's own folder,
- * 160 KB in 5 ms. Whatever lies there was written by a process that a guest may have broken into: it is opened without following a link, has
- * to be a plain file, and is read up to a bound.
+ * Devices: `xen-save-devices-state`, which also works without Xen, writes a migration stream without memory to the machine's own
+ * folder, 160 KB in 5 ms. A guest may have compromised the writer, so the file is opened without following links, must be a
+ * regular file, and is read up to a limit.
  *
- * Bounds: bytes of all files together, and time of the memory; what is beyond is left out, and said.
+ * Limits: bytes of all files together, and time to copy the memory; the copy lists the parts that were left out.
  */
 export interface CopiedMachine {
   readonly process: QemuProcess
   readonly spec: Pick<MachineSpec, 'accelerator' | 'memoryMiB'>
   /** SHA-256 of the image that is its disk. */
   readonly image: string
-  /** Absent where it was booted. */
+  /** Absent if it was booted. */
   readonly base?: CopiedBase
 }
 
-/** Memory of a template, open for as long as its clone lives: the template may be replaced meanwhile. */
+/** Memory file of a template, open as long as its clone lives, because the template may be replaced in the meantime. */
 export interface CopiedBase extends MemoryBase {
   readonly file: FileHandle
 }
@@ -35,8 +35,8 @@ export interface CopiedBase extends MemoryBase {
 const DEVICES_BYTES_MAX = 8 * 2 ** 20
 const DEVICES_MS_MAX = 5_000
 const MEMORY_MS_MAX = 3_000
-const LATE = `memory beyond what was read in ${MEMORY_MS_MAX} ms is not in it`
-/** For the list of pages, which comes behind the memory. */
+const LATE = `memory that could not be read within ${MEMORY_MS_MAX} ms is missing`
+/** Space reserved for the list of pages, which follows the memory. */
 const PLACES_BYTES = 4 * 2 ** 20
 
 export class MachineCopy implements GuestCopy {
@@ -106,7 +106,7 @@ async function readPlain(place: string, bytesMax: number): Promise<Buffer> {
     constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
   )
   const facts = await file.stat()
-  if (!facts.isFile()) throw new Error('the state of its devices is no plain file')
+  if (!facts.isFile()) throw new Error('the state of its devices is not a regular file')
   if (facts.size > bytesMax) throw new Error('the state of its devices is too large')
   const bytes = Buffer.alloc(facts.size)
   const { bytesRead } = await file.read(bytes, 0, bytes.length, 0)

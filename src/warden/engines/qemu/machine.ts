@@ -1,43 +1,44 @@
 import { MayflyError } from '../../../contract/error.ts'
 
 /**
- * Arguments of a virtual machine, as a pure function: the same machine gives the same words, so that a template and its
- * clones have the same devices, which a migration relies on.
+ * Arguments of a virtual machine, as a pure function: equal machines get equal arguments, so that a template and its clones have
+ * the same devices, on which a migration relies.
  *
- * Devices are the fewest that do the work, because models have been the way out of QEMU (CVE-2015-3456 a floppy drive,
- * CVE-2021-3929 NVMe, CVE-2023-3180 virtio-crypto): a disk that is read-only, two console ports, for the agent and for the
- * job, a balloon and the generation id. No network card, USB, display, sound, keyboard, SATA or System Management Mode. Files are named as
- * QEMU sees them in its jail, and sockets by descriptors, so that no text of a caller stands in an option (a comma would
- * begin another one).
+ * As few devices as possible, because escapes from QEMU have used device models (CVE-2015-3456 a floppy drive, CVE-2021-3929
+ * NVMe, CVE-2023-3180 virtio-crypto): a read-only disk, two console ports for the agent and for the job, a balloon and the
+ * generation id. No network card, USB, display, sound, keyboard, SATA or System Management Mode. Files are named as QEMU sees
+ * them in its jail, and sockets by descriptors, so that an option contains no text of a caller (a comma would begin another
+ * option).
  *
- * q35 and not the `microvm` machine: that one takes a generation id, but its guest never sees it, and all clones had one
- * boot id. The real-time clock starts years ago and runs with the machine: a template tells no time of this host, and the
- * clock that a claim sets is a jump, at which OpenSSL reseeds.
+ * q35, not the `microvm` machine: that one accepts a generation id, but its guest never sees it, so all clones had the same boot
+ * id. The real-time clock starts in 2001 and runs with the machine: a template reveals no time of this host, and the clock set by
+ * a claim is a jump, at which OpenSSL reseeds.
  *
- * Does not handle: several processors (a clone runs one), huge pages, other architectures.
+ * Not handled: several processors (a clone runs one), huge pages, other architectures.
  */
 export interface MachineSpec {
   readonly accelerator: Accelerator
   readonly memoryMiB: number
   readonly memory: MachineMemory
-  /** Without it the machine is incoming, or a firmware alone. */
+  /** Absent for an incoming migration, and for a boot of firmware only. */
   readonly kernel?: MachineKernel
-  /** Whether it has the read-only disk. */
+  /** True if it has the read-only disk. */
   readonly hasImage: boolean
-  /** Waits for `migrate-incoming`; the kernel of the template is in the state. */
+  /** Waits for `migrate-incoming`; the kernel is in the memory of the template. */
   readonly isIncoming?: boolean
 }
 
 export type Accelerator = 'tcg' | 'kvm'
 
 /**
- * `anonymous`: for a machine of which no template is made. `shared`: a file of the machine's own, of which the template is made. `private`: a copy-on-write map of the template's
- * file, which is opened for reading alone (`readonly=on,rom=off` needs QEMU 8.2; older ones open it for writing).
+ * `anonymous`: for a machine that becomes no template. `shared`: a file of the machine, which becomes the template's memory.
+ * `private`: a copy-on-write mapping of the template's file, opened read-only (`readonly=on,rom=off` needs QEMU 8.2; older
+ * releases open it for writing).
  */
 export type MachineMemory = 'anonymous' | 'shared' | 'private'
 
 export interface MachineKernel {
-  /** Words of its command line, with the rate of the time-stamp counter: half of parallel boots under TCG hung without. */
+  /** Kernel parameters, with the rate of the time-stamp counter: without it half of parallel boots under TCG hung. */
   readonly words: readonly string[]
 }
 
@@ -57,28 +58,28 @@ export const machinePaths = {
 } as const
 
 /**
- * Descriptors of QEMU: the control connection, the channels of the agent and of the job, and /dev/kvm where it is used; and that
- * from which its jail reads a filter, which QEMU does not get.
+ * Descriptors of QEMU: the control connection, the channels of the agent and of the job, and /dev/kvm if it is used. `filter` is
+ * read and closed by the jail before it starts QEMU.
  */
 export const machineFds = { control: 3, agent: 4, job: 5, kvm: 6, filter: 7 } as const
 
-/** Back end of the disk in the object tree, for `block_set_io_throttle`. */
+/** Back end of the disk in the QOM tree, for `block_set_io_throttle`. */
 export const diskId = '/machine/peripheral/disk/virtio-backend'
-/** Names of the ports, by which the guest finds them. */
+/** Names by which the guest finds the ports. */
 export const agentPort = 'mayfly.agent'
 export const jobPort = 'mayfly.job'
 
 const MEMORY_MIB_MIN = 64
 const MEMORY_MIB_MAX = 65_536
 const KERNEL_LINE_MAX = 2_000
-/** Cache of translated code, which is memory of QEMU beside that of the guest; 1 GiB by default. */
+/** Size of the TCG translation cache, in addition to the guest's memory; QEMU's default is 1 GiB. */
 const TRANSLATED_MIB = 128
 const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'
 const CLOCK = 'base=2001-01-01T00:00:00,clock=vm'
 const boardOff =
   'hpet=off,vmport=off,smm=off,smbus=off,sata=off,i8042=off,usb=off,graphics=off,dump-guest-core=off'
 
-/** Throws MayflyError INVALID for a value that no machine has. */
+/** Throws MayflyError INVALID for a value outside its bounds. */
 export function machineArguments(spec: MachineSpec): readonly string[] {
   checkNumber('memory', spec.memoryMiB, MEMORY_MIB_MIN, MEMORY_MIB_MAX)
   return [

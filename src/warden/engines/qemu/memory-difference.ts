@@ -11,21 +11,21 @@ import {
 import { machinePaths } from './machine.ts'
 
 /**
- * Memory of a stopped machine: pages in which it differs from its template, or all that it touched where it has none.
+ * Memory of a paused machine: the pages that differ from its template, or all touched pages if it has none.
  *
- * Problem: a guest has a gigabyte, of which a job changes a few hundred pages; a copy that its machine stands still for has to be
- * read and moved in less than a second.
+ * Problem: a guest has a gigabyte of memory, of which a job changes a few hundred pages, and the machine must not be paused for
+ * more than a second.
  *
- * Mechanism: a clone maps its template's file privately, so the kernel knows the pages of its own (`MappedMemory`). Those are read by the
- * warden from the process, compared with the file, and compressed in frames of 1 MiB of memory, a concatenation of which is a file
- * of zstd (RFC 8878). A page of zeros of a machine without a template is left out.
+ * Mechanism: a clone maps its template's file privately, so the kernel knows which pages were copied on write (`MappedMemory`).
+ * The warden reads these from the process, compares them with the file, and compresses them in frames of 1 MiB of memory;
+ * concatenated they are a zstd file (RFC 8878). Zero pages of a machine without a template are left out.
  *
- * Relies on one private map of exactly the memory's size: a QEMU that its guest broke into can show another, and what it shows is what is
- * copied. Does not handle the host's swap of a page that was never written (it is the file's).
+ * Relies on one private mapping of exactly the memory's size. A QEMU compromised by its guest can present another mapping, which
+ * is then copied. Not handled: a page in swap that was never written (it equals the file's).
  */
 export interface MemoryFrame {
   readonly runs: readonly PageRun[]
-  /** A frame of zstd. */
+  /** A zstd frame. */
   readonly bytes: Buffer
 }
 
@@ -35,7 +35,7 @@ const LEVEL = 3
 const ZEROS = Buffer.alloc(pageBytes)
 const compress = promisify(zstdCompress)
 
-/** Throws the error of the file system, or Error where no map is the guest's memory. */
+/** Throws the error of the file system, or Error if not exactly one mapping can be the guest's memory. */
 export function memoryMapping(pid: number, memoryMiB: number, isCloned: boolean): Mapping {
   const path = isCloned ? machinePaths.templateMemory : ''
   const fit = mappingsOf(pid).filter(
@@ -46,10 +46,10 @@ export function memoryMapping(pid: number, memoryMiB: number, isCloned: boolean)
   )
   const [mapping] = fit
   if (fit.length === 1 && mapping) return mapping
-  throw new Error(`${fit.length} maps of its process look like its memory`)
+  throw new Error(`${fit.length} mappings of its process match the size of its memory`)
 }
 
-/** Frames of pages that differ from `base`, in rising order. Rejects with the error of the file system. */
+/** Frames of the pages that differ from `base`, in ascending order. Rejects with the error of the file system. */
 export async function* changedFrames(
   memory: MappedMemory,
   base: FileHandle | undefined,
@@ -73,7 +73,7 @@ export async function* changedFrames(
   if (count > 0) yield { runs, bytes: await packed(held) }
 }
 
-/** Stretches of a run whose pages all differ. */
+/** Sub-runs in which every page differs. */
 async function changedIn(memory: MappedMemory, run: PageRun, base: FileHandle | undefined) {
   const own = await memory.read(run)
   const theirs = base && (await pagesOf(base, run))

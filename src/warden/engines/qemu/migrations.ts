@@ -3,22 +3,22 @@ import { saidByMachine, type QmpClient } from './qmp.ts'
 import type { FileUri, QmpEvent } from './qmp-commands.ts'
 
 /**
- * Save and restore of one machine. Both are answered when they begin, and are over with an event; a process that dies
- * sends none, and one that hangs neither, so each has a deadline, and the end of the connection ends it.
+ * Save and restore of one machine. QEMU responds when either begins, and emits an event when it is over. A process that died or
+ * hangs emits none, so each has a deadline, and a closed connection ends it.
  *
- * Memory that is a shared file is left out (`x-ignore-shared`): the state is that of devices alone, some 350 KB.
+ * Memory in a shared file is left out (`x-ignore-shared`): the state contains only devices, about 350 KB.
  */
 export class Migrations {
   #over = Promise.withResolvers<string>()
 
-  /** Receiver of the machine's events. */
+  /** Handler of the machine's events. */
   readonly onEvent = ({ name, data }: QmpEvent): void => {
     const { status } = data
     if (name !== 'MIGRATION' || typeof status !== 'string') return
     if (last.includes(status)) this.#over.resolve(status)
   }
 
-  /** Call before `save` and `restore`, while the machine stands. */
+  /** Must be called before `save` and `restore`, while the machine is paused. */
   async prepare(control: QmpClient, msMax: number): Promise<void> {
     const capabilities = [
       { capability: 'x-ignore-shared', state: true },
@@ -27,7 +27,7 @@ export class Migrations {
     await control.ask('migrate-set-capabilities', { capabilities }, { msMax })
   }
 
-  /** Throws MayflyError UNAVAILABLE with the cause that QEMU tells, and PROTOCOL where it is late or gone. */
+  /** Throws MayflyError UNAVAILABLE with the cause that QEMU reports, and PROTOCOL after a timeout or a closed connection. */
   async save(control: QmpClient, uri: FileUri, msMax: number): Promise<void> {
     await this.#wait('save', control, control.ask('migrate', { uri }, { msMax }), msMax)
   }

@@ -15,20 +15,19 @@ import { saidByMachine } from './qmp.ts'
 import { noStarts, withTries, type StartCounts } from './tries.ts'
 
 /**
- * Accelerator of this machine, by a boot. A /dev/kvm that opens proves nothing: nested in another hypervisor the first
- * instruction of a guest may abort QEMU, or never return; or firmware boots, and the first instruction of a kernel that KVM
- * has to emulate and cannot (one with a VEX prefix, in which its decompressor is compiled) stops the machine. So a machine
- * boots its firmware from a disk, whose first sector enters 64-bit mode, uses such an instruction if the processor has it, and
- * writes a byte to a port that ends QEMU with an exit code of its own; nothing else has that code. KVM is tried once, under
- * a time limit; TCG, which has to work, three times.
+ * Accelerator of this machine, proved by a boot. Being able to open /dev/kvm proves nothing: nested in another hypervisor the first
+ * instruction of a guest may abort QEMU, or never return; or the firmware boots, and the machine stops at an instruction of the
+ * kernel that KVM must emulate and cannot (one with a VEX prefix, for which its decompressor is compiled). So a machine boots
+ * from a disk whose first sector enters 64-bit mode, uses such an instruction if the processor has it, and writes a byte to a
+ * port that makes QEMU exit with a unique code. KVM is tried once, with a deadline; TCG, which must work, three times.
  *
- * Proves the three modes, paging, the disk and the jail; not that a whole kernel boots.
+ * Proves the three modes, paging, the disk and the jail; not that a complete kernel boots.
  */
 export interface AcceleratorFacts {
   readonly accelerator: Accelerator
   /** Release of QEMU. */
   readonly version: string
-  /** Reason why KVM is not used; absent where it is. */
+  /** Reason why KVM is not used; absent if it is. */
   readonly withoutKvm?: string | undefined
 }
 
@@ -37,7 +36,7 @@ export interface ProbeParts {
   readonly programs: JailPrograms
   readonly host: GuestHost
   readonly counts?: StartCounts
-  /** Milliseconds of one boot. */
+  /** Limit of one boot in milliseconds. */
   readonly bootMsMax?: number
 }
 
@@ -45,12 +44,12 @@ const BOOT_MS_MAX = 45_000
 const PROBE_MIB = 64
 const PORT = 0xf4
 const SAID = 0x15
-/** isa-debug-exit ends QEMU with twice the byte and one. */
+/** isa-debug-exit makes QEMU exit with `2 * byte + 1`. */
 const EXIT_CODE = SAID * 2 + 1
 const SECTOR_BYTES = 512
-/** SeaBIOS reads by cylinders, and a disk below one of them has none. */
+/** SeaBIOS addresses a disk by cylinders, and needs at least one. */
 const DISK_BYTES = 2 ** 20
-/** Machine code for address 0x7c00. Each line is one step. */
+/** Machine code at address 0x7c00, a step per line. */
 const code = Buffer.from(
   [
     'fa 31c0 8ed8 8ec0', // cli; data segments from 0
@@ -74,7 +73,7 @@ const code = Buffer.from(
 )
 const words = ['-device', `isa-debug-exit,iobase=${PORT},iosize=4`]
 
-/** Throws MayflyError UNAVAILABLE where no machine boots at all. */
+/** Throws MayflyError UNAVAILABLE if no machine boots with any accelerator. */
 export async function probeAccelerators(parts: ProbeParts): Promise<AcceleratorFacts> {
   const counts = parts.counts ?? noStarts()
   try {
@@ -85,11 +84,11 @@ export async function probeAccelerators(parts: ProbeParts): Promise<AcceleratorF
   }
 }
 
-/** Boots the disk, and resolves with the release of QEMU. Throws MayflyError UNAVAILABLE with the cause. */
+/** Boots from the disk, and resolves with the release of QEMU. Throws MayflyError UNAVAILABLE with the cause. */
 export async function probeBoot(parts: ProbeParts, accelerator: Accelerator): Promise<string> {
   const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-probe-'))
   try {
-    // Read by the uid of the machine.
+    // The uid of the machine needs read access.
     chmodSync(folder, 0o755)
     const image = path.join(folder, 'disk')
     writeFileSync(image, bootDisk(), { mode: 0o644 })
@@ -114,14 +113,14 @@ async function bootFrom(
       files: { image },
       words,
       readyMsMax: bootMsMax,
-      // KVM stops a machine that it cannot run on, and QEMU waits for somebody to look at it.
+      // After a KVM error QEMU pauses the machine and waits for a debugger.
       onEvent: ({ name }) => name === 'STOP' && stopped.resolve(),
     },
     host,
   )
   void stopped.promise.then(() => machine.kill())
   try {
-    // The answer may be lost with the end that it causes.
+    // The response may be lost, because the command leads to the exit of QEMU.
     machine.control.ask('cont').catch(() => undefined)
     await assertBoots(machine, accelerator, bootMsMax)
     const { major, minor, micro } = machine.version
@@ -138,7 +137,7 @@ async function assertBoots(machine: QemuProcess, accelerator: Accelerator, msMax
   if (exitCode === EXIT_CODE) return
   const line = saidByMachine(said.trim().split('\n')[0] ?? '')
   const ended = signal ?? `exit ${exitCode}`
-  const why = `a boot under "${accelerator}" did not end as it should (${ended}${line && `: ${line}`})`
+  const why = `a boot under "${accelerator}" did not exit with the expected code (${ended}${line && `: ${line}`})`
   throw new MayflyError('UNAVAILABLE', `Cannot use QEMU: ${why}`, { detail: said })
 }
 
@@ -159,7 +158,7 @@ const factsShape = z.strictObject({
   withoutKvm: z.string().max(1_000).optional(),
 })
 
-/** The same, kept in a file of this user for the same QEMU, kernel and boot. Throws MayflyError UNAVAILABLE. */
+/** Result of the probe, cached in a file of this user per QEMU, host kernel and boot. Throws MayflyError UNAVAILABLE. */
 export async function cachedAccelerators(
   parts: ProbeParts,
   folder: string,

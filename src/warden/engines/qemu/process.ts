@@ -22,21 +22,21 @@ import type { QmpEvent, QmpVersion } from './qmp-commands.ts'
 /**
  * QEMU in its jail (`src/warden/engines/agent-guest/jailed-guest.ts`).
  *
- * Start: fork, with a folder of its own, and wait for the greeting of QMP. Control
- * connection and channel of the agent are socket pairs that QEMU inherits: there is no path to connect to, and the end of
- * this process is an end of file in QEMU. A start that fails releases everything before it rejects.
+ * Start: fork, with a folder of its own, and wait for the QMP greeting. Control connection and agent channel are socket pairs
+ * that QEMU inherits: there is no path to connect to, and QEMU reads end of file when this process exits. A failed start releases
+ * everything before it rejects.
  *
- * Memory: the guest's RAM is a file of its folder or a private map of a template's; a cgroup bounds both together with
- * QEMU's own. Without a cgroup QEMU is bounded by the size of the machine alone, plus what a broken-out guest takes.
+ * Memory: the guest's RAM is a file in its folder, or a private mapping of a template's file; a cgroup limits it together with
+ * QEMU's own memory. Without a cgroup only the size of the machine limits QEMU, as long as no guest has compromised it.
  *
- * Does not handle: what is said on the channel, the end of a job, several machines in one jail.
+ * Not handled: the protocol of the agent channel, the end of a job, several machines in one jail.
  */
 export interface MachineStart {
   readonly program: HypervisorProgram
   readonly programs: JailPrograms
   readonly spec: MachineSpec
   readonly files: MachineFiles
-  /** Extra words, for a probe. */
+  /** Additional arguments, for a probe. */
   readonly words?: readonly string[]
   readonly onEvent?: (event: QmpEvent) => void
   /** Milliseconds until the greeting. */
@@ -45,15 +45,15 @@ export interface MachineStart {
 
 const MIB = 2 ** 20
 const READY_MS_MAX = 30_000
-/** Memory of QEMU beside that of its guest: translated code, device state, the program. */
+/** Memory of QEMU itself: translated code, device state, the program. */
 const OWN_MIB = 256
-/** State and dump are a little larger than the memory. */
+/** Allowance in the size limit of files: a dump is a little larger than the memory. */
 const FILE_MIB = 64
 const TASKS_MAX = 64
 const QUIT_MS_MAX = 5_000
 const KVM = '/dev/kvm'
 
-/** Resolves with a machine that waits for `cont`. Throws MayflyError UNAVAILABLE with what QEMU said, and OVERLOADED. */
+/** Resolves with a machine that waits for `cont`. Throws MayflyError UNAVAILABLE with the output of QEMU, and OVERLOADED. */
 export async function startMachine(parts: MachineStart, host: GuestHost): Promise<QemuProcess> {
   const machine = spawnMachine(parts, host)
   try {
@@ -61,11 +61,11 @@ export async function startMachine(parts: MachineStart, host: GuestHost): Promis
     return machine
   } catch (error) {
     await machine.release()
-    throw machine.failed(error)
+    throw machine.startError(error)
   }
 }
 
-/** A QEMU that was forked. */
+/** A forked QEMU. */
 export class QemuProcess extends JailedGuest {
   readonly folder: string
   readonly #parts: MachineStart
@@ -116,10 +116,10 @@ export class QemuProcess extends JailedGuest {
       throw new MayflyError('UNAVAILABLE', `Cannot use QEMU ${major}.${minor}: it is too old`, {
         hint: `Install QEMU ${oldestVersion.major}.${oldestVersion.minor} or newer`,
       })
-    this.found()
+    this.recordProcesses()
   }
 
-  /** Asks it to quit, and kills it where it does not in time. Resolves with its end. */
+  /** Sends `quit`, and kills it after a timeout. Resolves with its end. */
   async stop(): Promise<VmmEnd> {
     this.control.ask('quit', undefined, { msMax: QUIT_MS_MAX }).catch(() => this.kill())
     const late = setTimeout(() => this.kill(), QUIT_MS_MAX)
@@ -130,7 +130,7 @@ export class QemuProcess extends JailedGuest {
     }
   }
 
-  /** Stops the guest's processor; QEMU itself runs on, and answers. */
+  /** Pauses the guest's processor; QEMU itself keeps running and answers. */
   async freeze(): Promise<void> {
     await this.control.ask('stop')
   }
@@ -140,32 +140,31 @@ export class QemuProcess extends JailedGuest {
   }
 
   /**
-   * Bounds the bytes a second that the guest has of its disk, and reads it back. Throws MayflyError UNAVAILABLE where QEMU holds
-   * another bound.
+   * Limits the disk rate of the guest, and reads the limit back. Throws MayflyError UNAVAILABLE if QEMU reports another limit.
    */
   async limitDisk(bytesASecond: number): Promise<void> {
-    // QEMU takes 0 for no bound.
+    // At least 1: QEMU treats 0 as unlimited.
     const bps = Math.max(1, Math.floor(bytesASecond))
     const others = { bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 }
     await this.control.ask('block_set_io_throttle', { id: diskId, bps, ...others })
     const disks = await this.control.ask('query-block')
     const held = disks.find(({ qdev }) => qdev === diskId)?.inserted?.bps
     if (held === bps) return
-    throw new MayflyError('UNAVAILABLE', `Cannot bound the disk of a machine: QEMU holds ${held}`)
+    throw new MayflyError('UNAVAILABLE', `Cannot limit the disk of a machine: QEMU reports ${held}`)
   }
 
   memory(): number {
     return this.cgroup ? memoryIn(this.cgroup) : anonymousBytes(this.processes.at(-1)!.pid)
   }
 
-  /** Ends its control connection too. */
+  /** Closes its control connection too. */
   override release(): Promise<void> {
     this.#control?.close()
     return super.release()
   }
 
-  /** Error of a start that failed, with what QEMU said. */
-  failed(cause: unknown): unknown {
+  /** Error of a failed start, with the output of QEMU. */
+  startError(cause: unknown): unknown {
     const said = this.complaint().trim()
     const isOwn = cause instanceof MayflyError && cause.code !== 'PROTOCOL'
     if (isOwn || said === '') return cause
@@ -175,7 +174,7 @@ export class QemuProcess extends JailedGuest {
   }
 }
 
-/** StartingGuests a uid, a cgroup and a folder, and forks. Releases all of them before it throws. */
+/** Allocates a uid, a cgroup and a folder, and forks. Releases all of them before it throws. */
 function spawnMachine(parts: MachineStart, host: GuestHost): QemuProcess {
   const { spec, program, programs, files, words = [] } = parts
   const args = [...machineArguments(spec), ...words]
@@ -199,7 +198,7 @@ function spawnMachine(parts: MachineStart, host: GuestHost): QemuProcess {
   }
 }
 
-/** Throws EEXIST if another user made it: /tmp is world-writable. The memory of a template is sparse. */
+/** Throws EEXIST if another user made it, since /tmp is world-writable. The memory file of a template is sparse. */
 function makeMachineFolder(id: string, uid: number | undefined, spec: MachineSpec): string {
   const folder = makeWallFolder(id)
   if (spec.memory === 'shared') {

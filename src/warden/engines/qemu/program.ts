@@ -4,25 +4,25 @@ import { MayflyError } from '../../../contract/error.ts'
 import { systemFolders } from '../../../jail/facts.ts'
 import { findProgram } from '../../../os/find-program.ts'
 
-/** QEMU with the folders that its jail has to show. */
+/** QEMU with the folders that its jail must contain. */
 export interface HypervisorProgram {
-  /** File whose change means another program, for caches. */
+  /** File by which caches detect another program. */
   readonly file: string
   readonly mounts: readonly { readonly from: string; readonly at: string }[]
   readonly links: readonly { readonly at: string; readonly target: string }[]
-  /** Command inside the jail, without the arguments of a machine. */
+  /** Command inside the jail, without the arguments of the machine. */
   readonly words: readonly string[]
 }
 
-/** Oldest release that maps the memory of a template without opening it for writing (`rom=off`). */
+/** Oldest release that can map the memory of a template without opening the file for writing (`rom=off`). */
 export const oldestVersion = { major: 8, minor: 2 } as const
 
-/** Folder of an unpacked newer release with its libraries, loader and firmware; preferred to the system's own package. */
+/** Folder of an unpacked newer release with its libraries, loader and firmware; preferred to the package of the system. */
 export const unpackedFolder = '/usr/local/lib/mayfly/qemu'
 const NAME = 'qemu-system-x86_64'
 const AT = '/machine/qemu'
 
-/** Finds QEMU: the unpacked release, else that of the system. `hide`: programs to treat as missing. Throws UNAVAILABLE. */
+/** Finds QEMU: the unpacked release, or else the package of the system. `hide`: programs to treat as missing. Throws UNAVAILABLE. */
 export function findHypervisor(
   hide: readonly string[] = [],
   folder: string = unpackedFolder,

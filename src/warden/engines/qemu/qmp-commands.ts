@@ -1,8 +1,8 @@
 import * as z from 'zod'
 
 /**
- * Commands of QMP that this engine uses, with the shape of each answer (QEMU 10, `qapi/*.json`). Fields that are not read
- * here are dropped: each release adds some.
+ * QMP commands that this engine uses, with the shape of each response (QEMU 10, `qapi/*.json`). Unused fields are dropped, because
+ * each release adds some.
  */
 const text = z.string().max(256)
 const bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
@@ -37,7 +37,7 @@ export const qmpAnswers = {
 export type QmpCommand = keyof typeof qmpAnswers
 export type QmpAnswer<Name extends QmpCommand> = z.infer<(typeof qmpAnswers)[Name]>
 
-/** Arguments, by command; a command that is not here has none. */
+/** Arguments by command; other commands have none. */
 export interface QmpArguments {
   readonly migrate: { readonly uri: FileUri }
   readonly 'migrate-incoming': { readonly uri: FileUri }
@@ -51,15 +51,15 @@ export interface QmpArguments {
   readonly block_set_io_throttle: IoThrottle
   /** Bytes that the guest keeps. */
   readonly balloon: { readonly value: number }
-  /** Works without Xen: devices and processor, without memory. `live: false` lets the machine go on. */
+  /** Saves devices and processor without memory; works without Xen. `live: false`: the machine may run afterwards. */
   readonly 'xen-save-devices-state': { readonly filename: string; readonly live: false }
   readonly 'dump-guest-memory': { readonly paging: false; readonly protocol: FileUri }
 }
 
-/** A path as the process of the machine sees it. */
+/** A path inside the jail of the machine. */
 export type FileUri = `file:/${string}`
 
-/** Bytes and operations a second; 0 is unbounded. `id` is the path of the device's back end in the object tree. */
+/** Bytes and operations a second; 0 is unlimited. `id` is the path of the device's back end in the QOM tree. */
 export interface IoThrottle {
   readonly id: string
   readonly bps: number
@@ -79,7 +79,7 @@ export interface QmpAskOptions {
   readonly msMax?: number
 }
 
-/** Release of QEMU, of its greeting. */
+/** Release of QEMU, from its greeting. */
 export interface QmpVersion {
   readonly major: number
   readonly minor: number
@@ -89,7 +89,7 @@ export interface QmpVersion {
 const number = z.number().int().min(0).max(1_000)
 const id = z.number().int().min(1)
 
-/** A line of QMP: greeting, answer, refusal or event. */
+/** A QMP message: greeting, response, error or event. */
 export const qmpLine = z.union([
   z.object({
     QMP: z.object({
@@ -103,6 +103,6 @@ export const qmpLine = z.union([
 
 export interface QmpEvent {
   readonly name: string
-  /** Unchecked. */
+  /** Not validated. */
   readonly data: Readonly<Record<string, unknown>>
 }

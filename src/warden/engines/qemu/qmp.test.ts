@@ -38,7 +38,7 @@ suite('The control connection of a machine', () => {
     )
     await assert.rejects(client.ask('cont'), {
       code: 'INTERNAL',
-      message: 'Cannot ask a machine "cont": it refuses: no [2J',
+      message: 'Cannot send "cont" to a machine: it refused: no [2J',
     })
     await client.ask('stop')
   })
@@ -54,17 +54,17 @@ suite('The control connection of a machine', () => {
   const hostile: readonly (readonly [title: string, said: string, why: RegExp])[] = [
     ['A line without an end', 'x'.repeat(2 ** 16 + 1), /a line over 65536 bytes/],
     ['A long line with an end', `${'x'.repeat(2 ** 16 + 1)}\n`, /a line over 65536 bytes/],
-    ['Text', 'hello\n', /no message of QMP/],
-    ['Half a line and a whole one', '{"return": {}, {"event": "STOP"}\n', /no message of QMP/],
-    ['Bytes that are no UTF-8', '{"event": "\u00ff"}\n', /no message of QMP/],
-    ['Deep nesting', `${'['.repeat(30_000)}\n`, /no message of QMP/],
-    ['A key that comes twice', '{"event": "STOP", "event": "STOP"}\n', /no message of QMP/],
-    ['An answer to no question', '{"return": {}, "id": 2}\n', /answered no question/],
-    ['An answer without an id', '{"return": {}}\n', /no message of QMP/],
-    ['A second greeting', `${JSON.stringify(greeting)}\n`, /greeted twice/],
-    ['An event without a name', '{"event": ""}\n', /no message of QMP/],
-    ['An event of a number', '{"event": 7}\n', /no message of QMP/],
-    ['An empty line', '\n', /no message of QMP/],
+    ['Text', 'hello\n', /not a QMP message/],
+    ['Half a line and a whole one', '{"return": {}, {"event": "STOP"}\n', /not a QMP message/],
+    ['Bytes that are no UTF-8', '{"event": "\u00ff"}\n', /not a QMP message/],
+    ['Deep nesting', `${'['.repeat(30_000)}\n`, /not a QMP message/],
+    ['A key that comes twice', '{"event": "STOP", "event": "STOP"}\n', /not a QMP message/],
+    ['An answer to no question', '{"return": {}, "id": 2}\n', /a response to no command/],
+    ['An answer without an id', '{"return": {}}\n', /not a QMP message/],
+    ['A second greeting', `${JSON.stringify(greeting)}\n`, /a second greeting/],
+    ['An event without a name', '{"event": ""}\n', /not a QMP message/],
+    ['An event of a number', '{"event": 7}\n', /not a QMP message/],
+    ['An empty line', '\n', /not a QMP message/],
     ['A flood of events', '{"event": "STOP"}\n'.repeat(257), /too many events/],
   ]
   for (const [title, said, why] of hostile)

@@ -14,31 +14,30 @@ import {
 /**
  * Control connection of a virtual machine: QMP (QEMU `docs/interop/qmp-spec.rst`), lines of JSON over a socket pair.
  *
- * The other end is a process that a guest may have broken into, so everything that it says is hostile input: a line has a
- * maximum length and depth, is UTF-8 and one of four shapes; answers come in the order of their questions (QMP promises
- * that for commands that are not out of band) and have the shape of their command; events are counted by a token bucket,
- * far above what QEMU lets through (a guest can cause three kinds, each once a second). The first fault ends the connection
- * and every open question, and so does a question that is not answered in time: a machine that does not obey is killed by
- * the caller, not asked again.
+ * The peer is a process that a guest may have compromised, so its output is hostile input: a line is UTF-8 with a maximum length
+ * and depth, and has one of four shapes; responses come in the order of their commands (QMP guarantees this for in-band
+ * commands) and have the shape of their command; events are limited by a token bucket, far above the rate of a correct QEMU (a
+ * guest can cause three kinds, each once a second). The first violation closes the connection and rejects all pending commands,
+ * and so does a timeout: the caller kills an unresponsive machine and does not retry.
  *
- * Relies on an ordered byte stream. Does not handle: several connections to one machine, commands out of band,
- * descriptors (`getfd`).
+ * Relies on an ordered byte stream. Not handled: several connections to one machine, out-of-band commands, descriptors
+ * (`getfd`).
  */
 const LINE_BYTES_MAX = 2 ** 16
 const DEPTH_MAX = 16
 const OPEN_MAX = 16
 const EVENTS_BURST = 256
 const EVENTS_A_SECOND = 16
-/** Under TCG on a busy machine QEMU's main loop is late by hundreds of milliseconds. */
+/** Long, because under TCG on a busy machine QEMU's main loop is delayed by hundreds of milliseconds. */
 const ANSWER_MS_MAX = 15_000
 const SAID_CHARS_MAX = 200
 const NEWLINE = 0x0a
 
 export interface QmpOptions {
-  /** Milliseconds for the greeting, and for each answer unless a question says otherwise. */
+  /** Milliseconds for the greeting, and for each response whose command sets no other limit. */
   readonly answerMsMax?: number
   readonly onEvent?: (event: QmpEvent) => void
-  /** Milliseconds, rising. */
+  /** Monotonic milliseconds. */
   readonly now?: () => number
 }
 
@@ -49,7 +48,7 @@ interface OpenQuestion {
   readonly answers: PromiseWithResolvers<unknown>
 }
 
-/** Resolves once the machine takes commands. Throws MayflyError PROTOCOL; the socket is destroyed then. */
+/** Resolves once the machine accepts commands. Throws MayflyError PROTOCOL, and destroys the socket then. */
 export async function openQmp(socket: Duplex, options: QmpOptions = {}): Promise<QmpClient> {
   const client = new QmpClient(socket, options)
   await client.greeted
@@ -58,9 +57,9 @@ export async function openQmp(socket: Duplex, options: QmpOptions = {}): Promise
 }
 
 export class QmpClient {
-  /** Resolves with the release at the greeting. */
+  /** Resolves with the release in the greeting. */
   readonly greeted: Promise<QmpVersion>
-  /** Resolves with the cause once the connection is over; never rejects. */
+  /** Resolves with the cause once the connection has ended; never rejects. */
   readonly ended: Promise<string>
   readonly #socket: Duplex
   readonly #answerMsMax: number
@@ -92,8 +91,8 @@ export class QmpClient {
   }
 
   /**
-   * Asks, and resolves with the checked answer. Throws MayflyError INTERNAL where the machine refuses (the connection
-   * stays), PROTOCOL for a fault or a late answer (it is over), OVERLOADED above 16 open questions.
+   * Sends a command and resolves with its validated response. Rejects with MayflyError INTERNAL if the machine refuses the command
+   * (the connection stays open), PROTOCOL for a violation or a timeout (it is closed), OVERLOADED above 16 pending commands.
    */
   async ask<Name extends QmpCommand>(
     command: Name,
@@ -101,7 +100,10 @@ export class QmpClient {
   ): Promise<QmpAnswer<Name>> {
     if (this.#over !== undefined) throw broken(command, this.#over)
     if (this.#open.length >= OPEN_MAX)
-      throw new MayflyError('OVERLOADED', `Cannot ask a machine "${command}": too many are open`)
+      throw new MayflyError(
+        'OVERLOADED',
+        `Cannot send "${command}" to a machine: too many commands are pending`,
+      )
     const id = ++this.#lastId
     const answers = Promise.withResolvers<unknown>()
     const timer = setTimeout(() => this.#fail(`"${command}" is late`), msMax)
@@ -110,7 +112,7 @@ export class QmpClient {
     return (await answers.promise) as QmpAnswer<Name>
   }
 
-  /** Ends the connection; open questions are rejected. Idempotent. */
+  /** Closes the connection and rejects pending commands. Idempotent. */
   close(): void {
     this.#fail('it was closed here')
   }
@@ -122,20 +124,20 @@ export class QmpClient {
         this.#take(line)
       }
     } catch (error) {
-      this.#fail(error instanceof RangeError ? error.message : 'a line is no message of QMP')
+      this.#fail(error instanceof RangeError ? error.message : 'a line is not a QMP message')
     }
   }
 
   #take(line: Buffer): void {
     const message = qmpLine.parse(readStrictJson(line, { depthMax: DEPTH_MAX }).value)
     if ('QMP' in message) this.#greet(message.QMP.version.qemu)
-    else if (!this.#isGreeted) throw new RangeError('it spoke before its greeting')
+    else if (!this.#isGreeted) throw new RangeError('it sent a message before its greeting')
     else if ('event' in message) this.#report({ name: message.event, data: message.data ?? {} })
     else this.#settle(message)
   }
 
   #greet(version: QmpVersion): void {
-    if (this.#isGreeted) throw new RangeError('it greeted twice')
+    if (this.#isGreeted) throw new RangeError('it sent a second greeting')
     this.#isGreeted = true
     clearTimeout(this.#greetingTimer)
     this.#greeting.resolve(version)
@@ -148,11 +150,11 @@ export class QmpClient {
 
   #settle(message: QmpReply): void {
     const question = this.#open.shift()
-    if (!question) throw new RangeError('it answered no question')
+    if (!question) throw new RangeError('it sent a response to no command')
     const { command, timer, answers } = question
     clearTimeout(timer)
     if (message.id !== question.id) {
-      answers.reject(broken(command, 'another was answered'))
+      answers.reject(broken(command, 'another command was answered'))
       throw new RangeError('it answered out of order')
     }
     if ('error' in message) return answers.reject(refused(command, message.error.desc))
@@ -180,7 +182,7 @@ type QmpReply =
   | { readonly return: unknown; readonly id: number }
   | { readonly error: { readonly desc: string }; readonly id?: number | undefined }
 
-/** Splits bytes into lines; holds one incomplete line, of `bytesMax` bytes at most. */
+/** Splits bytes into lines; buffers one incomplete line of bounded length. */
 class LineSplitter {
   readonly #max: number
   #held: Buffer[] = []
@@ -223,7 +225,7 @@ class EventBucket {
     this.#at = now()
   }
 
-  /** False where none is left. */
+  /** False if the bucket is empty. */
   take(): boolean {
     const now = this.#now()
     const refill = ((now - this.#at) / 1_000) * EVENTS_A_SECOND
@@ -233,17 +235,17 @@ class EventBucket {
   }
 }
 
-/** Text of a machine, shortened and without control characters. */
+/** Untrusted text of a machine, truncated and without control characters. */
 export function saidByMachine(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- they would write into the operator's terminal
+  // oxlint-disable-next-line no-control-regex -- removed, because they would control the operator's terminal
   return text.slice(0, SAID_CHARS_MAX).replaceAll(/[\0-\x1f\x7f-\x9f]/g, ' ')
 }
 
 function refused(command: QmpCommand, said: string): MayflyError {
   const reason = saidByMachine(said)
-  return new MayflyError('INTERNAL', `Cannot ask a machine "${command}": it refuses: ${reason}`)
+  return new MayflyError('INTERNAL', `Cannot send "${command}" to a machine: it refused: ${reason}`)
 }
 
 function broken(command: QmpCommand, why: string): MayflyError {
-  return new MayflyError('PROTOCOL', `Cannot ask a machine "${command}": ${why}`)
+  return new MayflyError('PROTOCOL', `Cannot send "${command}" to a machine: ${why}`)
 }

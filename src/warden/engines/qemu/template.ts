@@ -17,24 +17,23 @@ import { Migrations } from './migrations.ts'
 import { startMachine, type QemuProcess, type MachineStart } from './process.ts'
 
 /**
- * Templates of machines. A template is a machine that booted until its agent said `hello` (and, if the caller says so, until a
- * runner waits in it), was stopped, and was saved: its memory is a file that QEMU had mapped shared, and which the save
- * leaves out, so that the state is that of devices alone. Its QEMU ends then. A clone maps that file privately, reads the
- * state, and goes on (clone.ts).
+ * Templates of machines. A template is a machine that booted until its agent sent `hello` (and, on request, until a runner is
+ * parked in it), was paused, and was saved. Its memory is a file that QEMU had mapped shared and that the save leaves out, so the
+ * saved state contains only devices. Then its QEMU ends. A clone maps the file privately, loads the state, and resumes (clone.ts).
  *
- * A template never holds anything of a tenant: it is made of files that are named by their digests, without a claim, and with a
- * clock that is years behind.
+ * A template holds no data of a tenant: it is made of files named by their digests, before any claim, and its clock is years
+ * behind.
  *
- * The folder of a template belongs to the warden. Memory and state are moved there once no process of the machine is left
- * (QEMU might have planted links, or might write on), are checked to be plain files with one name, made read-only, and
- * hashed. A clone's jail binds the folder read-only, and its uid can write to nothing in it. Its lease is written before the
- * folder is made, so that a sweep finds it at each step.
+ * The folder of a template is owned by the warden. Memory and state are moved there once no process of the machine is left (QEMU
+ * might have planted links, or might still write), must be regular files with a link count of 1, are made read-only, and hashed.
+ * A clone's jail binds the folder read-only, and its uid has no write access. The lease is written before the folder is made, so
+ * that a sweep finds it at each step.
  *
- * Memory is a file on the disk of the wall folders, not in memory (memfd, tmpfs): clones share its pages in the page cache either
- * way, and a page of a disk can be dropped where memory is short.
+ * The memory file is on the disk of the wall folders, not in memory (memfd, tmpfs): clones share its pages in the page cache in
+ * both cases, and pages of a disk file can be reclaimed under memory pressure.
  *
  * Relies on: a clone with the same devices (`machineArguments`) and the same QEMU, which `templateKey` covers.
- * A template that outlives its warden lies on a shelf (template-shelf.ts).
+ * A template that outlives its warden is stored by template-store.ts.
  */
 export interface Template {
   readonly id: string
@@ -42,11 +41,11 @@ export interface Template {
   readonly folder: string
   readonly memoryMiB: number
   readonly accelerator: MachineSpec['accelerator']
-  /** Conversation between host and agent, with which that of a clone begins. */
+  /** Messages between host and agent so far; the conversation of a clone continues them. */
   readonly history: AgentHistory
   readonly memory: HashedFile
   readonly state: HashedFile
-  /** Image as the clones read it; the store's own file. */
+  /** Path of the image that its clones read. */
   readonly image: string
 }
 
@@ -55,14 +54,14 @@ export interface MachineTemplateParts extends Pick<MachineStart, 'program' | 'pr
   readonly key: string
   readonly accelerator: MachineSpec['accelerator']
   readonly memoryMiB: number
-  /** Absolute paths of files that were hashed. */
+  /** Absolute paths of files whose hashes are in `key`. */
   readonly boot: Required<Pick<MachineFiles, 'kernel' | 'initrd' | 'image'>>
   readonly kernelArguments: readonly string[]
-  /** Starts a runner and leaves it waiting. The agent is asked nothing any more when this resolves. */
+  /** Starts a runner and parks it. No request to the agent may be pending when this resolves. */
   readonly warm?: (agent: AgentLink, machine: QemuProcess) => Promise<void>
-  /** Called after each step, for figures and for tests. A throw ends the making. */
+  /** Called after each step, for measurements and tests. An exception aborts. */
   readonly onStep?: (step: TemplateStep, machine: QemuProcess) => void
-  /** Milliseconds from the first instruction to `hello`. */
+  /** Limit from the first instruction to `hello`, in milliseconds. */
   readonly bootMsMax?: number
   readonly saveMsMax?: number
 }
@@ -75,8 +74,8 @@ const SAVE_MS_MAX = 60_000
 const REST_MS_MAX = 30_000
 
 /**
- * Name of a template: two with one name are the same machine. `parts` are digests of kernel, initrd and image with the words
- * of the kernel (`MachineBoot.key`), of QEMU's program, and of what the caller warms.
+ * Key of a template: equal keys mean equal machines. `parts` are the digests of kernel, initrd, image and kernel parameters
+ * (`MachineBoot.key`), of QEMU's program, and of the warmed runner.
  */
 export function templateKey(
   spec: Pick<MachineSpec, 'accelerator' | 'memoryMiB'>,
@@ -86,7 +85,7 @@ export function templateKey(
   return sha256(canonicalJson({ ...parts, words }))
 }
 
-/** Boots and saves. Throws MayflyError UNAVAILABLE, PROTOCOL and OVERLOADED; nothing is left then. */
+/** Boots a machine and saves it. Releases everything before it throws MayflyError UNAVAILABLE, PROTOCOL or OVERLOADED. */
 export async function makeTemplate(
   parts: MachineTemplateParts,
   host: GuestHost,
@@ -95,7 +94,7 @@ export async function makeTemplate(
   host.lease(id, remainsOf([], null))
   try {
     const folder = makeWallFolder(id)
-    // As root each clone has a uid of its own, which has to find the files.
+    // As root each clone has a uid of its own, which needs access to the files.
     if (host.isRoot) chmodSync(folder, 0o755)
     const history = await bootAndSave(parts, folder, host)
     const [memory, state] = await Promise.all([
@@ -111,18 +110,18 @@ export async function makeTemplate(
   }
 }
 
-/** Removes its files; clones that run keep their pages. */
+/** Removes its files; running clones keep their mappings. */
 export async function removeTemplate({ id }: Pick<Template, 'id'>, host: GuestHost) {
   await removeWallFolder(id)
   host.releaseLease(id)
 }
 
-/** Cause for which no clone may be made of it, by a look at its files; undefined where it is whole. */
+/** Reason why it must not be cloned, by the inodes of its files; undefined if they are unchanged. */
 export function whyTemplateBroken({ memory, state }: Template): string | undefined {
   return whyChanged(memory) ?? whyChanged(state)
 }
 
-/** The same, by a hash of each byte. */
+/** Reason why it must not be cloned, by the hashes of its files. */
 export async function whyTemplateBytesBroken({ memory, state }: Template) {
   return (await whyBytesChanged(memory)) ?? (await whyBytesChanged(state))
 }
@@ -169,20 +168,23 @@ async function bootAndSave(
     onStep('kept', machine)
     return agent.history
   } catch (error) {
-    throw machine.failed(error)
+    throw machine.startError(error)
   } finally {
     await machine.release()
   }
 }
 
-/** A name is moved, which follows no link, and is looked at afterwards, where the uid of the machine cannot reach. */
+/** Moves the files with rename(2), which follows no link, and checks them in a folder that the uid of the machine cannot enter. */
 async function keepFiles(from: string, to: string): Promise<void> {
   for (const name of ['memory', 'state']) {
     const file = path.join(to, name)
     await rename(path.join(from, name), file)
     const facts = await lstat(file)
     if (!facts.isFile() || facts.nlink !== 1)
-      throw new MayflyError('PROTOCOL', `Cannot keep the ${name} of a machine: it is no plain file`)
+      throw new MayflyError(
+        'PROTOCOL',
+        `Cannot keep the ${name} of a machine: it is not a regular file`,
+      )
     await chown(file, process.getuid?.() ?? facts.uid, process.getgid?.() ?? facts.gid)
     await chmod(file, 0o444)
   }

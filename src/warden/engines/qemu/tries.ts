@@ -1,11 +1,11 @@
 import { MayflyError } from '../../../contract/error.ts'
 
-/** Starts of machines, for the operator: boots that hang or panic are part of life under TCG (1 in 15 with QEMU 7.2). */
+/** Counts of machine starts, for the operator. Under TCG some boots hang or panic (1 in 15 with QEMU 7.2). */
 export interface StartCounts {
   started: number
-  /** Single tries that failed, of any start. */
+  /** Failed attempts of all starts. */
   failedTries: number
-  /** Starts of which each try failed. */
+  /** Starts of which all attempts failed. */
   failed: number
 }
 
@@ -14,8 +14,8 @@ const triesMax = 3
 export const noStarts = (): StartCounts => ({ started: 0, failedTries: 0, failed: 0 })
 
 /**
- * Tries a start up to three times and counts each. Only a machine that did not come up is tried again (UNAVAILABLE,
- * PROTOCOL, INTERNAL): neither a bad request nor a warden that is closing. Throws what the last try threw.
+ * Tries a start up to three times and counts the attempts. Retries only failures of the machine (UNAVAILABLE, PROTOCOL,
+ * INTERNAL), not bad requests or a closing warden. Throws the error of the last attempt.
  */
 export async function withTries<T>(start: () => Promise<T>, counts: StartCounts): Promise<T> {
   for (let tries = 1; ; tries++)

@@ -107,7 +107,7 @@ export class RunscEnclosure implements Enclosure {
 
   #look(nowMs: number): MemorySample {
     const { held } = this.#wall
-    if (held?.throttledTo !== undefined) this.#pauses.look(held.throttledTo, nowMs)
+    if (held?.throttledTo !== undefined) this.#pauses.check(held.throttledTo, nowMs)
     return sampleOf(this.#wall, { memory: this.#jobMemory, tasks: this.#tasks, nowMs })
   }
 

@@ -176,12 +176,12 @@ export class RunscStarter {
         mechanism: 'gvisor',
         layers: layersOf(resources),
         missing: [
-          ...(slot ? [] : ['own uid: walls share the uid of whoever started Mayfly']),
-          ...(cgroup ? [] : ['memory cgroup: memory is held by a look every 10 ms alone']),
+          ...(slot ? [] : ['own uid: walls share the uid of the user who started Mayfly']),
+          ...(cgroup ? [] : ['memory cgroup: memory is limited only by sampling every 10 ms']),
           ...(cgroup?.controllers.includes('cpu')
             ? []
-            : ['cpu quota: the sentry pauses a program that overdraws its time']),
-          'calls: runsc closes no system call while a program runs',
+            : ['cpu quota: the sentry pauses a program above its CPU limit']),
+          'calls: runsc cannot close classes of system calls while a program runs',
         ],
         calls: [],
         ...(spec.image !== undefined && { image: spec.image }),

@@ -15,11 +15,10 @@ import { startUserKernel, type UserKernelProcess } from './process.ts'
 import { bootModules, findKernelJailPrograms, findUserKernel } from './program.ts'
 
 /**
- * Guests of user-mode kernels, each booted for one job: kernel and agent in some 60 ms, then carrier and runner. There is
- * no template and no clone: a boot costs a tenth of a runner's start, and each guest draws its own seeds as it boots.
+ * Guests of user-mode kernels, each booted for one job: kernel and agent in about 60 ms, then carrier and runner. There are no
+ * templates and clones: a boot costs a tenth of the start of a runner, and each guest generates its own seeds at boot.
  *
- * A boot has a time limit; a guest that did not come up is released before the error is thrown. Boots in flight end when
- * the source closes.
+ * A boot has a deadline; a guest that failed to start is released before the error is thrown. `close` ends boots in flight.
  */
 export interface UserKernelBootsParts {
   readonly host: GuestHost
@@ -55,12 +54,12 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
     return this.#takes.run(() => this.#take(key))
   }
 
-  /** Ends boots in flight and waits for them; guests that were given out are their takers'. */
+  /** Ends boots in flight and waits for them; guests already taken belong to their callers. */
   close(): Promise<void> {
     return this.#takes.close()
   }
 
-  /** Facts of a kernel that was proved by a boot. Throws MayflyError UNAVAILABLE. */
+  /** Facts about the kernel, proved by a boot. Throws MayflyError UNAVAILABLE. */
   async facts(): Promise<UserKernelFacts> {
     this.#facts ??= this.#prove()
     try {
@@ -80,7 +79,7 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
   }
 
   async #take(key: MachineKey): Promise<LiveMachine<UserKernelProcess>> {
-    // Files first: a machine without images is told at once, and needs no probe.
+    // Files first: missing images are reported without a probe.
     const { initrd, image, digests } = await this.files.of(key)
     await this.facts()
     this.#takes.refuseIfClosed()
@@ -97,7 +96,7 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
       takes: this.#takes,
       helloMsMax: BOOT_MS_MAX,
       image: digests.image,
-      up: () => guest.found(),
+      up: () => guest.recordProcesses(),
     })
   }
 }

@@ -2,8 +2,8 @@ import type { Engine, EngineHost, EngineOptions } from '../../../contract/engine
 import { openGuestEngine } from '../agent-guest/engine.ts'
 
 /**
- * Walls that are user-mode kernels: each program runs on a Linux kernel of its own that is a jailed process, and needs neither
- * KVM nor an emulator (`src/warden/engines/agent-guest/engine.ts`).
+ * Walls that are user-mode kernels: each program runs on a Linux kernel of its own that is a jailed process, without KVM or an
+ * emulator (`src/warden/engines/agent-guest/engine.ts`).
  *
  * Relies on Debian's user-mode-linux 7.2, bubblewrap, ptrace, the images of the store.
  */

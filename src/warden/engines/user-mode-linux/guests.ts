@@ -5,12 +5,12 @@ import { UserKernelBoots } from './boots.ts'
 export const userKernelGuests: GuestEngineParts = {
   kind: {
     mechanism: 'user-mode-linux',
-    holder: 'the user-mode kernel',
+    processName: 'the user-mode kernel',
     isLine: true,
     layers: ['user-mode kernel'],
     missing: () => [
-      'hardware: the kernel of a guest is a process, and no processor divides it',
-      "memory group of the guest: its kernel has no such limit, and this machine's leaves room beside the job",
+      'hardware virtualization: the kernel of a guest is a process of this machine',
+      "memory cgroup of the guest: its kernel has none, and the host's limit includes an allowance above that of the job",
     ],
   },
   openSource: (parts) => new UserKernelBoots(parts),

@@ -4,18 +4,18 @@ import { kernelPaths } from './machine.ts'
 import type { KernelJailPrograms, UserKernel } from './program.ts'
 
 /**
- * Jail of a user-mode kernel, by bubblewrap. A guest that broke out of its kernel is an ordinary uid without capabilities,
- * in namespaces of its own, without a network, /proc or /dev. Its root is read-only but for one tmpfs, which holds the
- * guest's memory: a file that the kernel makes without a name (O_TMPFILE) and that cannot outgrow the tmpfs.
+ * Jail of a user-mode kernel, by bubblewrap. A guest that escapes its kernel has an ordinary uid without capabilities, namespaces
+ * of its own, and no network, /proc or /dev. Its root is read-only except for one tmpfs, which holds the guest's memory: an
+ * unnamed file (O_TMPFILE), limited by the size of the tmpfs.
  *
- * A seccomp allow list is around the kernel and the stubs of its guest's processes: no socket but a pair, no mount, no
- * namespace. Calls of guest programs never meet it: PTRACE_SYSEMU takes a call at its entry, before the filter runs.
+ * A seccomp allow list applies to the kernel and to the stubs of its guest's processes: only socketpair(2), no mounts, no
+ * namespaces. Calls of guest programs do not reach it: PTRACE_SYSEMU intercepts them at their entry, before the filter.
  *
- * setarch turns address randomisation off before bubblewrap, because the kernel, which is linked to fixed addresses, would
- * do it and start itself again by /proc/self/exe. The parent-death signal is set after the last change of the uid, since
- * the kernel clears it then (prctl(2)); all processes of the guest die with process 1 of their pid namespace.
+ * setarch disables ASLR before bubblewrap, because the kernel, which is linked to fixed addresses, would otherwise disable it
+ * itself and re-execute /proc/self/exe. The parent-death signal is set after the last change of the uid, since the kernel clears
+ * it then (prctl(2)); all processes of the guest die with process 1 of their pid namespace.
  *
- * Does not handle: address randomisation in the kernel of the guest, of which there is none.
+ * Not handled: ASLR of the guest's kernel, which has none.
  */
 export interface KernelJail {
   readonly kernel: UserKernel
@@ -28,7 +28,7 @@ export interface KernelJail {
   readonly filterFd: number
 }
 
-/** Each process of the guest takes a descriptor of its kernel. */
+/** Each process of the guest needs a descriptor of its kernel. */
 const NOFILE_MAX = 4_096
 const LIMITED = 'ulimit -c 0 && { ulimit -n "$1" || :; } 2>/dev/null && shift && exec "$@"'
 const UID_INSIDE = '65534'
@@ -37,7 +37,7 @@ const LOADER = '/lib64/ld-linux-x86-64.so.2'
 const namespaces = ['--unshare-all', '--die-with-parent', '--uid', UID_INSIDE, '--gid', UID_INSIDE]
 const closed = ['--cap-drop', 'ALL', '--hostname', 'mayfly', '--clearenv']
 
-/** Command that starts the kernel in its jail; `words` are its command line. */
+/** Command that starts the kernel in its jail; `words` are its arguments. */
 export function kernelJailCommand(
   { kernel, initrd, image, uid, ownBytes, filterFd }: KernelJail,
   { setpriv, setarch, bubblewrap }: KernelJailPrograms,

@@ -1,33 +1,33 @@
 import { MayflyError } from '../../../contract/error.ts'
 
 /**
- * Words of a user-mode kernel's command line, as a pure function. Files are named as it sees them in its jail, serial lines
- * by descriptors, so that no text of a caller stands in a word.
+ * Command line of a user-mode kernel, as a pure function. Files are named as the kernel sees them in its jail, and serial lines by
+ * descriptors, so that an argument contains no text of a caller.
  *
- * `seccomp=off`, always: in the other mode (6.17 and later) the stub in each process of the guest makes calls of its own,
- * and by the kernel's own help a program can read and write all of the guest's memory through it. With it off, programs
- * are traced: PTRACE_SYSEMU takes each call at its entry.
+ * `seccomp=off`, always: in the other mode (6.17 and later) the stub in each process of the guest makes system calls itself, and
+ * according to the kernel's help text a program can read and write all of the guest's memory through it. With it off,
+ * programs are traced: PTRACE_SYSEMU intercepts each call at its entry.
  *
- * Parts of the kernel that reach for the host are not started (`initcall_blacklist`): hostfs, which mounts folders of the
- * jail, the management console, network devices and a watchdog that is a program of the host. Nor is a benchmark of RAID 6, which took 0.85 of the 1.0 s of a boot; `lpj` leaves out 0.2 s of calibration, on which only busy
- * waits of microseconds depend.
+ * Parts of the kernel that access the host are disabled (`initcall_blacklist`): hostfs, which mounts folders of the jail, the
+ * management console, network devices, and a watchdog that runs a host program. So is a benchmark of RAID 6, which took 0.85 of
+ * the 1.0 s of a boot; `lpj` skips 0.2 s of calibration, which only affects busy waits of microseconds.
  *
- * `root` and `console` are given although nothing uses them: without them the kernel appends both behind `--`, where the
- * words of process 1 are. Its messages go to standard error.
+ * `root` and `console` are set although nothing uses them: otherwise the kernel appends both after `--`, among the arguments of
+ * process 1. Kernel messages go to standard error.
  *
- * Does not handle: several processors, a disk to write to, a management console.
+ * Not handled: several processors, a writable disk, a management console.
  */
 export interface KernelSpec {
   /** Physical memory of the guest. */
   readonly memoryMiB: number
-  /** Serial lines beside the agent's, in the order of their descriptors. */
+  /** Number of serial lines in addition to the agent's, in the order of their descriptors. */
   readonly lines: number
   readonly hasImage: boolean
-  /** Words of the agent behind those of the boot. */
+  /** Arguments of the agent, after the kernel parameters. */
   readonly agentArguments?: readonly string[]
 }
 
-/** Files of the jail. */
+/** Paths of files in the jail. */
 export const kernelPaths = {
   kernel: '/kernel/linux',
   initrd: '/kernel/initrd',
@@ -40,7 +40,7 @@ export const agentFd = 3
 const LINES_MAX = 16
 const MEMORY_MIB_MIN = 48
 const MEMORY_MIB_MAX = 16_384
-/** The disk's node of the guest, and the agent's line. */
+/** Device nodes in the guest: the disk, and the agent's line. */
 const DISK = '/dev/ubda'
 const AGENT_LINE = '/dev/ttyS0'
 /** Line of the job, as the agent opens it. */
@@ -56,7 +56,7 @@ const notStarted = [
   'raid6_init',
 ]
 
-/** Throws MayflyError INVALID for a value that no such kernel has. */
+/** Throws MayflyError INVALID for a value outside its bounds. */
 export function userKernelArguments(spec: KernelSpec): readonly string[] {
   const { memoryMiB, lines, hasImage, agentArguments = [] } = spec
   checkNumber('memory', memoryMiB, MEMORY_MIB_MIN, MEMORY_MIB_MAX)

@@ -13,13 +13,12 @@ import { startUserKernel, type UserKernelProcess } from './process.ts'
 import { bootModules, type KernelJailPrograms, type UserKernel } from './program.ts'
 
 /**
- * Whether a user-mode kernel works here, by a boot without an image: kernel, jail, tracing of programs, serial line,
- * modules and agent have to work for the agent to say `lost` with the step at which it misses the image, and to power
- * the machine off. Nothing else says that. A container without ptrace, a filter of its own or a /dev/shm that may not be
- * executed shows here.
+ * Proves that user-mode kernels work here, by a boot without an image: the agent sends `lost` with the step at which the image is
+ * missing, and powers the machine off, only if kernel, jail, tracing of programs, serial line, modules and agent work. Detects
+ * containers without ptrace, foreign seccomp filters, and a /dev/shm mounted noexec.
  */
 export interface UserKernelFacts {
-  /** Release of the kernel, as its modules name it. */
+  /** Release of the kernel, as named by its modules. */
   readonly version: string
   readonly bootMs: number
 }
@@ -30,13 +29,13 @@ export interface UserKernelProbe {
   readonly host: GuestHost
   /** The compiled, static agent. */
   readonly agent: Uint8Array
-  /** Milliseconds of the boot. */
+  /** Limit of the boot in milliseconds. */
   readonly bootMsMax?: number
 }
 
 const BOOT_MS_MAX = 30_000
 const PROBE_MIB = 64
-/** Step of a boot at which an image is missing. */
+/** Boot step that mounts the image. */
 const BOOT_IMAGE = 24
 
 const factsShape = z.strictObject({
@@ -48,7 +47,7 @@ const factsShape = z.strictObject({
 export async function probeUserKernel(parts: UserKernelProbe): Promise<UserKernelFacts> {
   const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-probe-'))
   try {
-    // Read by the uid of the jail.
+    // The uid of the jail needs read access.
     chmodSync(folder, 0o755)
     const initrd = path.join(folder, 'initrd')
     writeFileSync(initrd, initrdOf(parts.agent, bootModules(parts.kernel)), { mode: 0o644 })
@@ -58,7 +57,7 @@ export async function probeUserKernel(parts: UserKernelProbe): Promise<UserKerne
   }
 }
 
-/** The same, kept in a file of this user for the same kernel, host kernel and boot. Throws MayflyError UNAVAILABLE. */
+/** Result of the probe, cached in a file of this user per kernel, host kernel and boot. Throws MayflyError UNAVAILABLE. */
 export async function cachedUserKernel(
   parts: UserKernelProbe,
   folder: string,
@@ -87,15 +86,15 @@ async function bootMs(
     const { exitCode, signal } = await guest.ended
     const isLost = first?.kind === 'lost' && first.code === BOOT_IMAGE
     if (isLost && exitCode === 0) return Math.round(took)
-    const said = first ? `its agent said "${first.kind}"` : 'its agent said nothing'
-    throw guest.failed(new Error(`${said}, and it ended by ${signal ?? `exit ${exitCode}`}`))
+    const said = first ? `its agent sent "${first.kind}"` : 'its agent sent nothing'
+    throw guest.startError(new Error(`${said}, and it ended by ${signal ?? `exit ${exitCode}`}`))
   } finally {
     clearTimeout(late)
     await guest.release()
   }
 }
 
-/** First message on the agent's line; undefined where it ends without one, or says what is none. */
+/** First message on the agent's line; undefined if the line ends without one, or the bytes are malformed. */
 async function firstMessage({ channel, ended }: UserKernelProcess) {
   const { promise, resolve } = Promise.withResolvers<AgentMessage | undefined>()
   const reader = new AgentReader()
@@ -116,5 +115,8 @@ function versionOf({ modules }: UserKernel): string {
   const [first] = modules
   const found = first && /vermagic=([\w.+-]{1,64})/.exec(readFileSync(first, 'latin1'))?.[1]
   if (found) return found
-  throw new MayflyError('UNAVAILABLE', 'Cannot use a user-mode kernel: its modules name no release')
+  throw new MayflyError(
+    'UNAVAILABLE',
+    'Cannot use a user-mode kernel: its release cannot be read from its modules',
+  )
 }

@@ -13,13 +13,14 @@ import type { KernelJailPrograms, UserKernel } from './program.ts'
 /**
  * A user-mode kernel in its jail (`src/warden/engines/agent-guest/jailed-guest.ts`).
  *
- * Start: fork. The serial lines are socket pairs that the kernel inherits: no path leads to them, and the end of this process is an end of file in the guest. There is no folder on a disk.
- * The agent's `hello` is for the caller to await; `found` then names the processes of the jail in the lease.
+ * Start: fork. The serial lines are socket pairs that the kernel inherits: there is no path to connect to, and the guest reads end
+ * of file when this process exits. It has no folder on disk. The caller waits for the agent's `hello`; `recordProcesses` then adds the
+ * processes of the jail to the lease.
  *
- * Kill: every process of the guest is a host process in the jail's pid namespace, which dies with its process 1; those that
- * joined the cgroup are killed by it as well, and as root those of the wall's uid.
+ * Kill: every process of the guest is a host process in the jail's pid namespace, which ends with its process 1; members of the
+ * cgroup, and as root all processes of the wall's uid, are killed too.
  *
- * Does not handle: what is said on a line, the end of a job.
+ * Not handled: the protocols on the lines, the end of a job.
  */
 export interface KernelStart {
   readonly kernel: UserKernel
@@ -30,19 +31,19 @@ export interface KernelStart {
 }
 
 const MIB = 2 ** 20
-/** Memory of the kernel's process beside that of its guest, with page tables and stubs. */
+/** Memory of the kernel's process itself, with page tables and stubs. */
 const OWN_MIB = 64
-/** Room in the tmpfs beside the guest's memory, for the file with the kernel's pid. */
+/** Space in the tmpfs in addition to the guest's memory, for the pid file of the kernel. */
 const TMPFS_MIB = 1
-/** Host tasks: one for each address space in the guest, and those of the jail. */
+/** Limit of host tasks: one per address space in the guest, and those of the jail. */
 const TASKS_MAX = 2_048
-/** Longest part of a complaint that becomes a message. */
+/** Maximum characters of its error output in a message. */
 const LINE_MAX = 300
-/** Place of the kernel among the processes, behind bubblewrap and its process 1. */
+/** Index of the kernel in the list of processes, after bubblewrap and its process 1. */
 const KERNEL_AT = 2
 const FREEZE_MS_MAX = 2_000
 
-/** StartingGuests a uid and a cgroup, and forks. Releases all before it throws MayflyError UNAVAILABLE, OVERLOADED or INVALID. */
+/** Allocates a uid and a cgroup, and forks. Releases all before it throws MayflyError UNAVAILABLE, OVERLOADED or INVALID. */
 export function startUserKernel(parts: KernelStart, host: GuestHost): UserKernelProcess {
   const { spec, kernel, programs, initrd, image } = parts
   const words = userKernelArguments(spec)
@@ -61,22 +62,22 @@ export function startUserKernel(parts: KernelStart, host: GuestHost): UserKernel
   return new UserKernelProcess(forked, host)
 }
 
-/** A kernel that was forked. */
+/** A forked user-mode kernel. */
 export class UserKernelProcess extends JailedGuest {
   /** Host end of the agent's line. */
   get channel(): Socket {
     return this.streams[agentFd]!
   }
 
-  /** Host end of the first line beside the agent's; see `takeStream`. */
+  /** Host end of the line after the agent's; see `takeStream`. */
   takeJobChannel(): Socket {
     return this.takeStream(agentFd + 1)
   }
 
   /**
-   * Stops the kernel by SIGSTOP, so that it resumes no program, and then each program by a SIGALRM: the tracer has to take it,
-   * and drops it later, as it drops those by which it interrupts programs itself. A freezer of version 1 would keep
-   * killed tasks. Resolves once no task moves; throws MayflyError UNAVAILABLE after 2 s.
+   * Stops the kernel by SIGSTOP, so that it resumes no program, and then each program by SIGALRM: a traced program stops until its
+   * tracer handles the signal, and the kernel discards this one later, like those of its own timer. The cgroup v1 freezer would
+   * not let killed tasks exit. Resolves once all tasks have stopped; throws MayflyError UNAVAILABLE after 2 s.
    */
   async freeze(): Promise<void> {
     const kernel = this.#kernelPid
@@ -94,7 +95,7 @@ export class UserKernelProcess extends JailedGuest {
     signalAll([this.#kernelPid], 'SIGCONT')
   }
 
-  /** Memory of the guest is shared memory of the kernel's process. */
+  /** The guest's memory is shared memory of the kernel's process. */
   memory(): number {
     return this.cgroup ? memoryIn(this.cgroup) : residentBytes(this.#kernelPid)
   }
@@ -105,8 +106,8 @@ export class UserKernelProcess extends JailedGuest {
     throw new MayflyError('NOT_FOUND', `Cannot stop guest "${this.id}": it has ended`)
   }
 
-  /** Error of a start that failed, with what the kernel said: hostile once a guest runs, so bounded and cleaned. */
-  failed(cause: unknown): MayflyError {
+  /** Error of a failed start, with the output of the kernel: untrusted once a guest runs, so truncated and sanitised. */
+  startError(cause: unknown): MayflyError {
     const detail = this.complaint()
     const lines = detail.split('\n').map((line) => line.replaceAll(/[^\x20-\x7e]/g, '').trim())
     const said = lines.find((line) => /panic|cannot|can't|failed|error/i.test(line)) ?? ''
@@ -118,7 +119,7 @@ export class UserKernelProcess extends JailedGuest {
   }
 }
 
-/** A zombie and a process that is gone do not move either. */
+/** True if a process does not run; also for a zombie, and if it has exited. */
 function hasStopped(pid: number): boolean {
   return !'RSD'.includes(processFacts(pid)?.state ?? 'X')
 }
@@ -129,7 +130,7 @@ async function untilSo(isSo: () => boolean): Promise<void> {
     if (performance.now() > until)
       throw new MayflyError(
         'UNAVAILABLE',
-        `Cannot freeze a guest: it still moves after ${FREEZE_MS_MAX} ms`,
+        `Cannot freeze a guest: it still runs after ${FREEZE_MS_MAX} ms`,
       )
     await sleep(1)
   }

@@ -3,17 +3,17 @@ import path from 'node:path'
 import { MayflyError } from '../../../contract/error.ts'
 import { findProgram } from '../../../os/find-program.ts'
 
-/** A kernel that runs as a process, with the modules of its boot and the libraries that its jail shows. */
+/** A kernel that runs as a process, with the modules of its boot and the libraries in its jail. */
 export interface UserKernel {
   readonly file: string
   readonly modules: readonly string[]
-  /** Loader, libc and libgcc_s, without which a power-off ends in an abort (pthread_cancel). */
+  /** Loader, libc and libgcc_s; without the last, a power-off aborts in pthread_cancel. */
   readonly libraries: readonly string[]
-  /** Changes with each of these files. */
+  /** Changes if any of these files changes. */
   readonly fingerprint: string
 }
 
-/** Programs that start it in its jail. */
+/** Programs that start a kernel in its jail. */
 export interface KernelJailPrograms {
   readonly setpriv: string
   readonly setarch: string
@@ -21,8 +21,8 @@ export interface KernelJailPrograms {
 }
 
 /**
- * Folder of the unpacked package with its libraries. The package of an older system is never used: 6.1 dies at the first
- * program, because it saves 2.5 KiB of registers of a processor that has more (PTRACE_SETREGSET).
+ * Folder of the unpacked package with its libraries. The package of an older system is never used: version 6.1 crashes at the
+ * first program, because its buffer for processor registers has 2.5 KiB, too little for current processors (PTRACE_SETREGSET).
  */
 export const userKernelFolder = '/usr/local/lib/mayfly/user-mode-linux'
 
@@ -53,7 +53,7 @@ export function findUserKernel(
   }
 }
 
-/** Modules of a boot by their paths in an initrd, and the order in which the agent loads them. */
+/** Modules of a boot by their paths in an initrd, and the list of their load order for the agent. */
 export function bootModules({ modules }: UserKernel): ReadonlyMap<string, Uint8Array> {
   const names = modules.map((file) => path.basename(file))
   return new Map([
@@ -62,7 +62,7 @@ export function bootModules({ modules }: UserKernel): ReadonlyMap<string, Uint8A
   ])
 }
 
-/** Throws MayflyError UNAVAILABLE where a program is missing. */
+/** Throws MayflyError UNAVAILABLE if a program is missing. */
 export function findKernelJailPrograms(hide: readonly string[] = []): KernelJailPrograms {
   const find = (name: string, from: string) => {
     const found = hide.includes(name) ? undefined : findProgram(name)

@@ -3,8 +3,8 @@ import { MayflyError } from '../../../../contract/error.ts'
 import { tryParseJson } from '../../../../lib/parse-json.ts'
 
 /**
- * Client of the API that Docker has and Podman has taken over, on its unix socket: the few calls that a wall takes. Each has a
- * deadline and a bound on its answer, and none is sent twice. Relies on version 1.40 of the API (Docker 19.03, Podman 3).
+ * Client of the Docker Engine API, which Podman also serves, over its unix socket. Each request has a deadline and a size limit
+ * for its response, and is never retried. Relies on version 1.40 of the API (Docker 19.03, Podman 3).
  */
 const VERSION = 'v1.40'
 const ANSWER_BYTES_MAX = 2 ** 22
@@ -22,7 +22,7 @@ export class ContainerApi {
     this.#socket = socket
   }
 
-  /** Rejects with MayflyError UNAVAILABLE without an answer, and for any other status than these. */
+  /** Rejects with MayflyError UNAVAILABLE if no response comes, or one with an unexpected status. */
   async call(
     method: 'GET' | 'POST' | 'DELETE',
     path: string,
@@ -59,7 +59,7 @@ export class ContainerApi {
         answer.on('data', (chunk: Buffer) => {
           bytes += chunk.length
           if (bytes <= ANSWER_BYTES_MAX) chunks.push(chunk)
-          else asked.destroy(new Error('it answers too much'))
+          else asked.destroy(new Error('its response is too large'))
         })
         answer.on('error', reject)
         answer.on('end', () => {

@@ -6,10 +6,10 @@ import { identify, isAlive, type ProcessIdentity } from '../../../../os/proc.ts'
 import { signalAll } from '../../../../os/signal.ts'
 import type { SpawnedChild } from '../../../../os/spawned-child.ts'
 
-/** Sockets that the connector of a container connects to, by the numbers that the program has them under. */
+/** Sockets that the connector connects to, with the descriptor of each in the program. */
 const NAMES = { out: 1, err: 2, ready: 4, handle: 5 } as const
 const LIFE = 'life'
-/** Mode of a socket for any user inside: the folder is mounted nowhere else, and lies where no other user comes. */
+/** Socket mode for any user inside. The folder is mounted into this container only, and its parent is closed to other users. */
 const FOR_ALL = 0o666
 
 /** Listening sockets of a container, each for one connection. */
@@ -23,14 +23,14 @@ export class ContainerSockets {
       const [socket] = (await once(server, 'connection')) as [Socket]
       server.close()
       socket.on('error', () => undefined)
-      // Node counts sockets of a server that it hands to another process, with listeners on the channel for each server.
+      // Node tracks sockets of a server that are passed to another process, by listeners on the IPC channel for each server.
       Object.assign(socket, { server: null, _server: null })
       return [names[index]!, socket] as const
     })
     for (const one of this.#connected) one.catch(() => undefined)
   }
 
-  /** Resolves when the container has connected to each. */
+  /** Resolves when the container has connected to all sockets. */
   async accept(): Promise<Readonly<Record<string, Socket>>> {
     return Object.fromEntries(await Promise.all(this.#connected))
   }
@@ -57,15 +57,15 @@ export async function listenFor(folder: string): Promise<ContainerSockets> {
 }
 
 /**
- * Process 1 of a container, with the parts of a child that a wall of processes is made of. Nobody here is its parent: the
- * engine of containers tells its end.
+ * Process 1 of a container, with the interface of a spawned child that walls of processes use. It is no child of this process:
+ * the container engine reports its end.
  */
 export class ContainerChild extends EventEmitter {
   readonly pid: number
   readonly stdio: (Socket | null)[]
   readonly stderr: Socket | null
   readonly identity: ProcessIdentity
-  /** Ends the container when it is closed. */
+  /** Socket whose close ends the container. */
   readonly #life: Socket | undefined
   exitCode: number | null = null
   signalCode: string | null = null

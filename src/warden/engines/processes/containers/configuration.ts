@@ -16,7 +16,7 @@ import {
 import { systemFolders } from '../../../../jail/facts.ts'
 import type { ContainerEngineName } from './socket.ts'
 
-/** Container of a wall, as the API takes it: no network, no capability, a read-only root, and nothing pulled. */
+/** Inputs of the request that creates a container: no network, no capability, a read-only root, no pulled image. */
 export interface ContainerParts {
   readonly engine: ContainerEngineName
   readonly id: string
@@ -24,20 +24,20 @@ export interface ContainerParts {
   readonly labels: Readonly<Record<string, string>>
   readonly program: { readonly main: string; readonly whole: WholeProgram }
   readonly layers: readonly MountedLayer[]
-  /** Folder of the sockets, and that of files made for it. */
+  /** Folder of its sockets, and folder of files generated for it. */
   readonly sockets: string
   readonly files: string
-  /** User inside, whom no other container has. */
+  /** User inside the container; no other container has the same one. */
   readonly uid: number
 }
 
-/** Name of the connector among its files. */
+/** File name of the connector in `files`. */
 export const connectorName = 'connector'
 const SOCKETS_INSIDE = '/run/mayfly'
 const CONNECTOR_INSIDE = `${ownFolder}/connector`
-/** Beside what a program may start, which its claim bounds. */
+/** Limit of all processes; the claim sets a lower one for those of the program. */
 const PIDS_MAX = 512
-/** Written by the engine itself. */
+/** Files that the container engine itself mounts. */
 const OF_ENGINE = new Set(['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'])
 
 export function configurationOf(parts: ContainerParts) {
@@ -78,8 +78,8 @@ export function configurationOf(parts: ContainerParts) {
 }
 
 /**
- * Parts of /proc that tell of the machine, and /sys, which no program of a wall needs. Podman takes them as an option of security,
- * Docker as a field of its own; either ignores the other's.
+ * Masks /sys and the files of /proc that describe this machine. Podman reads them from a security option, Docker from a field;
+ * each ignores the setting of the other.
  */
 function maskedBy(engine: ContainerEngineName) {
   const { folders, files } = maskedProc()
@@ -104,7 +104,7 @@ function settingsOf(
   }
 }
 
-/** Links of this system's root are mounts of what they lead to: an image that is empty has none. */
+/** The image is empty, so symbolic links of this system's root become bind mounts of their targets. */
 function bindsOf({ program, layers, sockets, files }: ContainerParts): readonly string[] {
   const bind = (from: string, at: string) => `${from}:${at}:ro`
   const system = [...systemFolders().mounts, ...wholeSystem().mounts]

@@ -3,15 +3,15 @@ import { LazyEngine } from '../../lazy-engine.ts'
 import type { ContainerEngineName } from './socket.ts'
 
 /**
- * Walls that are containers of Podman or Docker, rootless or not, by the API on their socket.
+ * Walls that are containers of Podman or Docker, rootless or rootful, made through the API socket of the engine.
  *
- * Start of a wall: make a folder of sockets; create a container of an image without files, in which this system's folders and
- * the folder of sockets are mounted read-only, without network and capabilities; start it; accept what its process 1
- * connects to (guest/connector/connector.c); wait for the byte that says that the program is warm. From then on it is a wall of
- * processes, whose bounds are a watch's and RLIMIT_NPROC's, by the pids of this machine.
+ * Start of a wall: make a folder of listening sockets; create a container of an empty image, with this system's folders and the
+ * folder of sockets mounted read-only, without network and capabilities; start it; accept the connections of its process 1
+ * (guest/connector/connector.c); wait for the byte that reports a warm program. From then on it is a wall of processes:
+ * memory and CPU are limited by sampling, processes by RLIMIT_NPROC, all by host pids.
  *
- * Relies on: API 1.40; an engine on this machine whose user may mount what this user may read. Never pulls, and never uses an
- * image that it did not make.
+ * Relies on: API 1.40; an engine on this machine whose user can mount the files that this user can read. Never pulls, and uses
+ * only the image that it made.
  */
 export const openPodman = openBy('podman')
 export const openDocker = openBy('docker')

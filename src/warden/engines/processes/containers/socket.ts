@@ -2,16 +2,16 @@ import { statSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../../../../contract/error.ts'
 
-/** Engines whose API this is. */
+/** Container engines that serve this API. */
 export type ContainerEngineName = 'podman' | 'docker'
 
-/** API socket of an engine, and the user who owns it: that user's engine mounts what it can read. */
+/** API socket of an engine, and its owner: the engine can mount only files that this user can read. */
 export interface ContainerSocket {
   readonly path: string
   readonly uid: number
 }
 
-/** Variables are those of the two command lines. Throws MayflyError UNAVAILABLE. */
+/** Finds the socket by the variables that the command lines `podman` and `docker` read, or at its usual path. Throws UNAVAILABLE. */
 export function findSocket(
   name: ContainerEngineName,
   env: NodeJS.ProcessEnv = process.env,
@@ -24,7 +24,7 @@ export function findSocket(
   }
   throw new MayflyError(
     'UNAVAILABLE',
-    `Cannot start a wall: there is no socket of ${titles[name]}`,
+    `Cannot start a wall: the API socket of ${titles[name]} is missing`,
     {
       hint: hints[name],
     },
@@ -48,7 +48,7 @@ const placesOf: Readonly<
   docker: (env) => [...ofVariable(env['DOCKER_HOST']), '/var/run/docker.sock'],
 }
 
-/** Only a socket of this machine: what it starts has to be here. */
+/** Unix sockets only: the containers must run on this machine. */
 function ofVariable(value: string | undefined): readonly string[] {
   return value?.startsWith('unix://') ? [value.slice('unix://'.length)] : []
 }

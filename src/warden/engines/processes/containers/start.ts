@@ -35,17 +35,17 @@ import { configurationOf, connectorName } from './configuration.ts'
 import { findSocket, type ContainerEngineName, type ContainerSocket } from './socket.ts'
 
 const READY_MS_MAX = 30_000
-/** Time for a killed container to be gone, where its engine does not tell. */
+/** Time for a killed container to disappear, if its engine does not report the end. */
 const GONE_MS_MAX = 5_000
 const DISK_BYTES = 64 * 2 ** 20
-/** Image without a file: what a wall shows is mounted. */
+/** Image without files: everything visible in the wall is mounted. */
 const EMPTY_IMAGE = 'localhost/mayfly-empty:latest'
 const EMPTY_TAR_BYTES = 10_240
-/** Users inside a rootless container's range of 65,536, above those that images name. */
+/** Uids inside, from the 65,536 of a rootless container, above the ones that images use. */
 const INSIDE = { first: 20_000, last: 60_000 } as const
 const LABEL = { wall: 'mayfly.wall', warden: 'mayfly.warden' } as const
 
-/** Starts walls that are containers of one engine; loaded with the first of them. */
+/** Starts containers of one engine as walls; loaded at the first start. */
 export class ContainerStarter {
   readonly #name: ContainerEngineName
   readonly #options: EngineOptions
@@ -218,11 +218,11 @@ function layersOf({ slot, opened }: StartParts) {
       ...(slot ? ['own uid'] : []),
       'seccomp',
     ],
-    missing: ['calls: a container closes no system call while a program runs'],
+    missing: ['calls: a container cannot close classes of system calls while its program runs'],
   }
 }
 
-/** The folder is its engine's user's, who mounts it: no other user comes into it. */
+/** Makes the folders of a wall; only the user of the container engine, which mounts them, can enter. */
 function makeFolders(id: string, { uid }: ContainerSocket, connector: CProgram) {
   const all = makeWallFolder(id)
   const [sockets, files] = [path.join(all, 'sockets'), path.join(all, 'files')]
@@ -232,7 +232,7 @@ function makeFolders(id: string, { uid }: ContainerSocket, connector: CProgram) 
   }
   for (const [at, text] of Object.entries(etcFiles(0)))
     writeFileSync(path.join(files, path.basename(at)), text, { mode: 0o444 })
-  // The bytes that were checked; the folder of the cache is closed to the user of the engine.
+  // Copied, because the engine's user cannot enter the cache; read by the descriptor that was verified.
   const bytes = readFileSync(`/proc/self/fd/${connector.fd}`)
   writeFileSync(path.join(files, connectorName), bytes, { mode: 0o555 })
   if (process.getuid?.() === 0 && uid !== 0)
@@ -267,7 +267,7 @@ function resourcesOf(id: string, slot: Slot | undefined, container: ContainerChi
   }
 }
 
-/** By its status: the files of a process that nobody may look into are root's. */
+/** Uid from /proc/PID/status: the owner of files in /proc/PID is root for a process that is not dumpable. */
 function uidOf(pid: number): number {
   const [, uid] = /^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
   return Number(uid)
@@ -294,7 +294,7 @@ async function waitFor(api: ContainerApi, id: string, child: ContainerChild): Pr
     const { StatusCode } = value as { readonly StatusCode?: unknown }
     child.end(typeof StatusCode === 'number' ? StatusCode : null)
   } catch {
-    // The engine is gone: whether the container runs on is for its process to say.
+    // The engine does not respond: find out from the process itself whether the container still runs.
     const { pid, startTime } = child.identity
     child.kill('SIGKILL')
     const until = performance.now() + GONE_MS_MAX
@@ -304,7 +304,7 @@ async function waitFor(api: ContainerApi, id: string, child: ContainerChild): Pr
   }
 }
 
-/** A container without a file; nothing is pulled. */
+/** Imports an image without files; nothing is pulled. */
 async function makeEmptyImage(api: ContainerApi): Promise<void> {
   const [repo, tag] = EMPTY_IMAGE.split(/:(?=[^:]*$)/)
   const found = await api.call('GET', `/images/${encodeURIComponent(EMPTY_IMAGE)}/json`, {
@@ -323,7 +323,7 @@ const ownWarden = () => {
   return `${pid}:${startTime}`
 }
 
-/** Containers of wardens that are gone, by their labels: they outlive a state folder that was removed. */
+/** Removes containers of dead wardens by their labels, which are found even if the state folder was removed. */
 async function sweepLabelled(api: ContainerApi): Promise<void> {
   const filters = encodeURIComponent(JSON.stringify({ label: [LABEL.wall] }))
   const { value } = await api.call('GET', `/containers/json?all=true&filters=${filters}`, {

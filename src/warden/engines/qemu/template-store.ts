@@ -17,23 +17,24 @@ import { removeTemplate, type Template } from './template.ts'
 import type { TemplateUse } from '../agent-guest/templates.ts'
 
 /**
- * Templates between wardens, so that the first machine of a server or of a lone `mayfly run` is a clone, not a boot of seconds.
+ * Store of templates between wardens, so that the first machine of a server or of a single `mayfly run` is a clone and needs no
+ * boot of seconds.
  *
- * A warden that closes moves the folder of each whole template here, and one that wants a template of the same name moves it
- * out again, to its own folder of walls. A move has one winner, so a template is one warden's at any time, and needs no lock; while
- * a warden has it, its lease covers it as before, and one that is killed leaves it to the sweep.
+ * A closing warden moves the folder of each intact template here; a warden that needs a template of the same name moves it to its
+ * own folder of walls. rename(2) has one winner, so a template belongs to one warden at a time, without a lock. While a warden
+ * has it, its lease covers it, and the sweep removes it if that warden is killed.
  *
- * The files are those that were kept if their inodes say so (hashed-file.ts), as before each clone of one warden: a move of
- * their folder changes no inode. A clone that does not come up has them hashed. The folder has mode 0700 and belongs to the
- * warden's user, under the rules of programs that it compiled (src/jail/c-program.ts): its writer could replace those as well.
+ * Unchanged inodes show that the files are unchanged (hashed-file.ts), as before each clone of one warden: moving the folder does
+ * not change them. After a clone that failed to start they are hashed. The folder has mode 0700 and belongs to the warden's user,
+ * like the cache of compiled programs (src/jail/c-program.ts): an attacker who can write here can replace those as well.
  *
- * A name covers this boot of the host and this release of Node, beside all that `templateKey` covers. Templates of another boot,
- * and those beyond `countMax`, are removed at each move.
+ * A name covers the boot id of the host and the release of Node, in addition to `templateKey`. Each move removes templates of other
+ * boots, and those above `countMax`.
  *
- * Relies on rename(2). Does not handle: a cache on another file system than the folders of walls, where templates end
- * with their warden.
+ * Relies on rename(2). Not handled: a cache on another file system than the folders of walls; templates are then removed with
+ * their warden.
  */
-export interface ShelvedTemplate extends TemplateUse {
+export interface StoredTemplate extends TemplateUse {
   readonly template: Template
 }
 
@@ -58,7 +59,7 @@ const aboutShape = z.strictObject({
     .max(SAID_MAX),
 })
 
-export class TemplateShelf {
+export class TemplateStore {
   readonly #folder: string
   readonly #ageMsMax: number
 
@@ -68,13 +69,13 @@ export class TemplateShelf {
   }
 
   /**
-   * StartingGuests a template of this key, whose files are those that were kept; undefined where there is none. The rest
-   * of its description is the caller's, who knows the key. Never rejects.
+   * Takes a template of this key with unchanged files; undefined if there is none. `wanted` supplies the other fields, which
+   * follow from the key. Never rejects.
    */
   async take(
     wanted: Pick<Template, 'key' | 'memoryMiB' | 'accelerator' | 'image'>,
     host: GuestHost,
-  ): Promise<ShelvedTemplate | undefined> {
+  ): Promise<StoredTemplate | undefined> {
     for (const name of this.#names(nameOf(wanted.key))) {
       const id = `t${randomBytes(8).toString('hex')}`
       host.lease(id, remainsOf([], null))
@@ -82,15 +83,15 @@ export class TemplateShelf {
         const found = this.#open(name, id, host)
         if (found) return { ...found, template: { ...wanted, ...found.template } }
       } catch {
-        // Another warden has moved it, or it is not what was kept.
+        // Race: another warden moved it; or its files have changed.
       }
       await removeTemplate({ id }, host)
     }
     return undefined
   }
 
-  /** Moves a whole template here, or removes it where that cannot be. Never rejects. */
-  async put({ template, ageMs, uses }: ShelvedTemplate, host: GuestHost): Promise<void> {
+  /** Moves an intact template here, or removes it if that fails. Never rejects. */
+  async put({ template, ageMs, uses }: StoredTemplate, host: GuestHost): Promise<void> {
     const { id, key, history, memory, state } = template
     try {
       const about = {
@@ -109,7 +110,7 @@ export class TemplateShelf {
       this.#removeAllBut(countMax - 1, nameOf(key))
       await rename(from, path.join(this.#folder, `${nameOf(key)}.${id}`))
     } catch {
-      // Made again when it is wanted.
+      // Removed below, and made again when needed.
     }
     await removeTemplate({ id }, host)
   }
@@ -126,7 +127,7 @@ export class TemplateShelf {
     const isWhole = [memory, state].every((one) => whyChanged(one) === undefined)
     if (!isWhole || ageMs >= this.#ageMsMax) return undefined
     rmSync(path.join(folder, 'about'))
-    // As root each clone has a uid of its own, which has to find the files.
+    // As root each clone has a uid of its own, which needs access to the files.
     if (host.isRoot) chmodSync(folder, 0o755)
     const history: AgentHistory = { turns: turns as unknown as AgentHistory['turns'] }
     return { template: { id, folder, history, memory, state }, ageMs, uses }
@@ -140,7 +141,7 @@ export class TemplateShelf {
     }
   }
 
-  /** Keeps one of a name: servers that run at once bring one each. */
+  /** Keeps one template per name, since several servers may store one each. */
   #removeAllBut(count: number, name: string): void {
     const boot = nameOf('').slice(0, BOOT_CHARACTERS)
     const isStale = (one: string) => !one.startsWith(boot) || one.startsWith(name)
@@ -159,17 +160,17 @@ export class TemplateShelf {
 const BOOT_CHARACTERS = 16
 const KEY_CHARACTERS = 32
 
-/** Templates of two boots, two releases of Node or two keys never share a name. */
+/** Folder name of a template; different for each boot of the host, release of Node, and key. */
 function nameOf(key: string): string {
   const boot = hash('sha256', `${FORMAT} ${bootId()} ${process.version}`, 'hex')
   return `${boot.slice(0, BOOT_CHARACTERS)}-${key.slice(0, KEY_CHARACTERS)}`
 }
 
-/** Throws for a folder that another user could have filled. */
+/** Throws for a folder that another user can write to. */
 function assertOwn(folder: string): void {
   const facts = lstatSync(folder)
   if (!facts.isDirectory() || facts.uid !== process.getuid?.() || (facts.mode & 0o077) !== 0)
-    throw new Error(`the folder "${folder}" is not this user's alone`)
+    throw new Error(`the folder "${folder}" is accessible to other users`)
 }
 
 function readAbout(file: string): z.output<typeof aboutShape> {
@@ -178,7 +179,7 @@ function readAbout(file: string): z.output<typeof aboutShape> {
   return aboutShape.parse(deserialize(readFileSync(file)))
 }
 
-/** Counts while the host is suspended too, and nobody can set it. */
+/** Milliseconds since the boot, including suspension; not affected by changes of the system clock. */
 function sinceBootMs(): number {
   return uptime() * 1000
 }

@@ -4,16 +4,16 @@
  *   agent boot PORT DISK [restart] [port=NAME=PORT]... [scratch=BYTES] [descriptor=NAME=SOURCE]...
  *   agent CHANNEL [off] [overlay=FOLDER] [descriptor=NAME=SOURCE]...
  *
- * `boot` makes the root of a machine first (boot.c), with that port (ports.c) as its channel; programs may be given
- * further ports by name, and write `scratch` bytes to each file system in memory. CHANNEL and SOURCE are
- * the number of an open descriptor, or the absolute path of a device. `off` powers the machine off at the end, in place of an
- * exit, as `boot` does; with `restart` that restarts it, which ends a machine that has no other end.
+ * `boot` makes the root of a machine first (boot.c), with that port (ports.c) as its channel. Programs can get further ports by
+ * name, and `scratch` is the size in bytes of each tmpfs that they write to. CHANNEL and SOURCE are the number of an open
+ * descriptor, or the absolute path of a device. `off` powers the machine off in place of an exit, as `boot` does; `restart`
+ * reboots it instead, for machines that cannot power off.
  *
- * Problem: the host needs a hand inside that makes the clone unique, starts the job, carries its streams, closes what a phase
- * closes and leaves no process. All that runs beside it is the enemy, and what arrives may be garbled.
+ * Problem: the host needs a program in the guest that makes a clone unique, starts the job, carries its streams, closes rights at
+ * phase changes, and kills all processes. All other programs of the guest are hostile, and its input may be malformed.
  *
- * Mechanism: one thread, one loop, tables and buffers of fixed size, no allocation after the start. What it says is a claim of
- * the guest: the host takes no decision of security by it alone.
+ * Mechanism: one thread, one event loop, tables and buffers of fixed size, no allocation after the start. Its output is a claim of
+ * the guest: the host bases no security decision on it alone.
  *
  *   wire.h     every frame            programs.c   programs, streams, kill     claim.c     the claim
  *   channel.c  frames, buffers, end   processes.c  limits, writers, status     phases.c    phase commands
@@ -21,10 +21,10 @@
  *   group.c    limits, members, holds policy.c     profile of AppArmor         identity.c  names of a copy
  *   watch.c    observations           refusal.c    records of refusals     ports.c     ports of a machine
  *
- * Relies on Linux 5.12, and on being process 1 of its PID namespace; it refuses to start as any other, since a kill signals
- * every process there is.
+ * Relies on Linux 5.12, and on being process 1 of its PID namespace; it refuses to start otherwise, since a kill signals all
+ * processes.
  *
- * Not handled: egress. docs/decisions has a page.
+ * Not handled: egress, which the carrier does.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -58,7 +58,7 @@ static void take_frame(uint8_t kind, struct reader *payload) {
   takes[kind](payload);
 }
 
-/* A descriptor by its number or by the path of a device; never inherited. */
+/* Opens a descriptor by its number or by the path of a device; close-on-exec. */
 static int open_source(const char *source) {
   char *end;
   if (source[0] == '/') return open(source, O_RDWR | O_CLOEXEC | O_NOCTTY);
@@ -78,7 +78,7 @@ static int take_option(char *option) {
   return fd >= 0 && add_descriptor(name, fd);
 }
 
-/* Returns the number of arguments that were used. */
+/* Returns the number of arguments consumed. */
 static int find_channel(int argc, char **argv) {
   if (argc > 3 && !strcmp(argv[1], "boot")) {
     int used = 4;
@@ -95,7 +95,7 @@ static uint8_t abilities(void) {
                    (has_policy() ? CAN_CONFINE : 0) | (can_watch() ? CAN_WATCH : 0));
 }
 
-/* First frame for each host. */
+/* Sends the first frame of each connection. */
 static void greet(void) {
   begin(HELLO);
   put_u32(INPUT_BYTES_MAX);
@@ -114,7 +114,7 @@ static void start(int argc, char **argv) {
   sigaddset(&all, SIGCHLD);
   children = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
   signal(SIGPIPE, SIG_IGN);
-  /* Programs of other users may neither trace this process nor read its memory. */
+  /* Processes of other users can then neither trace this process nor read its memory. */
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (children < 0) end_agent(BAD_START);
   open_proc();

@@ -1,17 +1,17 @@
 /*
- * Problem: the kernel starts the agent as /init in an initrd that holds little else. Programs need the image, something to
- * write to, and devices; the host needs to see a boot that failed, and why.
+ * Problem: the kernel starts the agent as /init in an initrd with few other files. Programs need the image, writable folders and
+ * devices; the host needs the cause of a failed boot.
  *
- * Mechanism: a closed list of steps. The channel comes first, or after the modules if its driver is a module, so that the code
- * of every later step reaches the host as `lost`; the errno is in the kernel's log. The image is read-only, with an overlay in
- * memory over it. Programs get a /dev of their own with a closed list of nodes: the kernel's (devtmpfs), with disk and channel in it, stays in the initrd, which nothing can
- * reach once the new root covers it. /sys is read-only. Every share of memory has a size.
+ * Mechanism: a fixed list of steps. The channel is opened first, or after the modules if its driver is a module, so that the code of
+ * a later failed step reaches the host as `lost`; the errno is in the kernel's log. The image is read-only, below an overlay in
+ * memory. Programs get their own /dev with a fixed list of nodes: the kernel's devtmpfs, which has the disk and the channel, stays in
+ * the initrd, which is unreachable once the new root covers it. /sys is read-only. Each tmpfs has a size limit.
  *
- * Relies on: Linux 6.6 (kernel.io_uring_disabled; modules that the kernel decompresses, 5.17), a port (ports.c), modules of the same
- * kernel in /modules, `order` there, and a host that is connected within the wait.
+ * Relies on: Linux 6.6 (kernel.io_uring_disabled; decompression of modules in the kernel, 5.17), a port (ports.c), modules of the
+ * same kernel in /modules with their order in the file `order`, and a host that connects before the deadline.
  *
- * Not handled: a boot whose /proc, /sys, /dev or port is not there has no channel: the host sees the machine go off without a
- * `hello`. The initrd's files stay in memory, some 1.2 MB.
+ * Not handled: a boot without /proc, /sys, /dev or its port has no channel: the machine powers off without a `hello`. The files of
+ * the initrd stay in memory, about 1.2 MB.
  */
 #define _GNU_SOURCE
 #include "boot.h"
@@ -62,7 +62,7 @@ static void wait_a_little(void) {
 
 /* ---- channel ---- */
 
-/* Reads a short file; its length without a newline at the end, or 0. */
+/* Reads a short file; returns its length without a final newline, or 0. */
 static size_t read_line(const char *path, char *to, size_t bytes_max) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   ssize_t n = fd < 0 ? -1 : read(fd, to, bytes_max);
@@ -72,14 +72,14 @@ static size_t read_line(const char *path, char *to, size_t bytes_max) {
   return n > 0 ? (size_t)n : 0;
 }
 
-/* Ports that programs may be given, beside the channel: a name each, and the name of its port. */
+/* Additional ports for programs: a descriptor name, and the name of the port. */
 static struct {
   const char *name, *port;
 } ports[PORTS_GIVEN_MAX];
 static int port_count;
 static const char *scratch;
 
-/* Size of what may be written, as tmpfs(5) reads it. */
+/* Parses `scratch=BYTES`, a size as in tmpfs(5). */
 static int take_scratch(const char *size) {
   size_t digits = strspn(size, "0123456789");
   if (digits == 0 || digits > 12 || size[digits]) return 0;
@@ -99,7 +99,7 @@ int take_boot_option(char *option) {
   return 1;
 }
 
-/* A port whose host is not known to be there yet reads as one whose host is gone. */
+/* True once the host has opened the port; before that it polls like one that the host has closed. */
 static int has_host(int fd) {
   struct pollfd on = {.fd = fd, .events = POLLOUT};
   return poll(&on, 1, 0) >= 0 && !(on.revents & POLLHUP);
@@ -156,14 +156,14 @@ static void mount_image(const char *disk) {
   if (mount(disk, "/image", "erofs", MS_RDONLY | SAFE, NULL) < 0) fail(BOOT_IMAGE, disk);
 }
 
-/* Options of a file system in memory: its share, or the size that programs were given. */
+/* Mount options of a tmpfs: the configured scratch size, or by default a share of memory. */
 static const char *sized(const char *rest, const char *share) {
   static char options[96];
   snprintf(options, sizeof options, "%s,size=%s", rest, scratch ? scratch : share);
   return options;
 }
 
-/* Files of the host that come with the initrd lie over the image. */
+/* Options of overlayfs; files of the initrd are a layer above the image. */
 static const char *layers(void) {
   return access("/runner", F_OK) == 0 ? "lowerdir=/runner:/image,upperdir=/overlay/upper,workdir=/overlay/work"
                                       : "lowerdir=/image,upperdir=/overlay/upper,workdir=/overlay/work";
@@ -216,7 +216,7 @@ static void make_root(void) {
 
 /* ---- settings ---- */
 
-/* A kernel without the feature has no such file. */
+/* Writes a sysctl; ignored if the kernel lacks the feature. */
 static void set(const char *file, const char *digit) {
   int fd = open(file, O_WRONLY | O_CLOEXEC);
   if (fd < 0 && errno == ENOENT) return;
@@ -225,10 +225,10 @@ static void set(const char *file, const char *digit) {
 }
 
 /*
- * io_uring is a way round seccomp, and the largest new source of kernel faults. A user namespace gives each program the
- * capabilities by which most faults of a kernel are reached, and mounts of its own that no phase would close. TIOCSTI lets a program
- * push input into its controlling terminal, which the shell there executes later (CVE-2016-2568; a sysctl since Linux 6.2). TIOCSETD
- * would load drivers of line disciplines (CVE-2017-2636).
+ * io_uring bypasses seccomp, and is the largest new source of kernel vulnerabilities. A user namespace gives a program the
+ * capabilities by which most kernel vulnerabilities are reachable, and mounts of its own that no phase would close. TIOCSTI lets a
+ * program push input into its controlling terminal, which the shell there executes later (CVE-2016-2568; a sysctl since Linux 6.2).
+ * TIOCSETD would load drivers of line disciplines (CVE-2017-2636).
  */
 static void close_ways(void) {
   set("/proc/sys/dev/tty/legacy_tiocsti", "0");
@@ -245,7 +245,7 @@ static void raise_loopback(void) {
   close(fd);
 }
 
-/* Without a /dev/console in the initrd the kernel opens none of these, and the channel must be no standard stream. */
+/* Opens descriptors 0 to 2 if the kernel did not (no /dev/console in the initrd), so that the channel becomes none of them. */
 static void fill_streams(void) {
   int fd;
   do fd = open("/dev/null", O_RDWR);

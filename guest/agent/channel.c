@@ -1,10 +1,10 @@
 /*
- * Problem: the agent obeys what arrives here, and a guest may have got at the other end's bytes or the host may be broken.
- * No input may make it crash, hang or grow.
+ * Problem: the agent executes the commands that arrive here, and the host may be faulty. No input may make it crash, hang or
+ * allocate.
  *
- * Mechanism: one buffer in each direction, of fixed size, made before the first frame. A length is checked against the
- * maximum of its kind as soon as five bytes are there; a field, against what is left of its frame. The first fault ends the
- * connection with a code. While the host does not read, its frames are not read either.
+ * Mechanism: one buffer of fixed size per direction, made before the first frame. A length is checked against the maximum of its kind
+ * as soon as five bytes have arrived; a field, against the rest of its frame. The first violation ends the connection with a code.
+ * While the host does not read, its frames are not read either (back-pressure).
  *
  * A snapshot of a machine closes every connection of its vsock, and keeps listening sockets. So the channel may be a listening
  * socket: before the claim, an agent that lost its host keeps its programs running, accepts the next host and sends it `hello`.
@@ -27,7 +27,7 @@
 
 enum {
   OUT_BYTES = 2 * ANSWER_BYTES_MAX + 65536,
-  /* Output stops first, answers next; the rest is for events of programs, of which there is a bounded number. */
+  /* Thresholds: output is stopped first, then answers; the rest is reserved for events of programs, whose number is bounded. */
   OUT_OUTPUT_MAX = 65536,
   OUT_ANSWER_MAX = ANSWER_BYTES_MAX,
   OUT_EVENT_MAX = OUT_BYTES - 1024,
@@ -65,12 +65,12 @@ int open_channel(int fd) {
   return 1;
 }
 
-/* Programs of the guest can connect to a vsock too, where the kernel has a loopback for it (vsock_loopback). */
+/* Rejects programs of the guest, which can connect to the vsock too if the kernel has vsock_loopback. */
 static int is_of_host(const struct sockaddr_vm *peer) {
   return peer->svm_family != AF_VSOCK || peer->svm_cid == VMADDR_CID_HOST;
 }
 
-/* Accepts a connection of the host. Returns 0 where there is none. */
+/* Accepts a connection of the host. Returns 0 if there is none. */
 static int take_host(void) {
   struct sockaddr_vm peer = {0};
   socklen_t length = sizeof peer;
@@ -101,7 +101,7 @@ void keep_host(void) {
   listener = -1;
 }
 
-/* Drops the host's connection, with a frame that was received in part. */
+/* Closes the host's connection, and drops a partially received frame. */
 static void lose_host(int code) {
   if (listener < 0) end_agent(code);
   close(channel);
@@ -154,7 +154,7 @@ char *take_text(struct reader *from, size_t min, size_t max) {
   if (!from->bad && memchr(bytes, 0, length)) from->bad = 1;
   none[0] = 0;
   if (from->bad) return none;
-  /* The two bytes of its length make room for the NUL, whatever follows. */
+  /* Moved over its two length bytes, which makes room for the NUL. */
   memmove(field, bytes, length);
   field[length] = 0;
   return (char *)field;
@@ -168,7 +168,7 @@ static void take_frame(size_t length, void (*hand)(uint8_t, struct reader *)) {
   if (payload.bad) end_agent(BAD_PAYLOAD);
   if (version != WIRE_VERSION) end_agent(BAD_VERSION);
   hand(in[4], &payload);
-  /* A seed and its neighbours do not stay. */
+  /* Wiped, because it may contain a seed. */
   explicit_bzero(in, 4 + length);
   in_have -= 4 + length;
   memmove(in, in + 4 + length, in_have);
@@ -176,7 +176,7 @@ static void take_frame(size_t length, void (*hand)(uint8_t, struct reader *)) {
 
 static int is_end(int error) { return error == ECONNRESET || error == EPIPE; }
 
-/* Reads once, and hands on each whole frame while there is room for an answer. */
+/* Reads once, and passes on complete frames while there is room for an answer. */
 static void read_channel(int may_read, void (*hand)(uint8_t, struct reader *)) {
   if (may_read && in_have < sizeof in) {
     ssize_t n = read(channel, in + in_have, sizeof in - in_have);
@@ -280,12 +280,12 @@ void serve_channel(short events, void (*hand)(uint8_t, struct reader *), void (*
     return;
   }
   if (events & POLLOUT) flush_channel();
-  /* A host that is gone is lost, also while nothing is read for want of room. */
+  /* Detects a closed connection also while nothing is read because the buffer is full. */
   if (channel >= 0 && events & (POLLHUP | POLLERR) && !(events & POLLIN)) lose_host(CHANNEL_ENDED);
   if (channel >= 0) read_channel(events & POLLIN, hand);
 }
 
-/* Bytes are written for a tenth of a second at most: a host that does not read holds up no kill. */
+/* Writes for at most a tenth of a second, so that a host that does not read cannot delay the kill. */
 static void say_farewell(int code) {
   if (channel < 0 || code == CHANNEL_ENDED || sizeof out - out_have < 64) return;
   begin(LOST);
@@ -306,7 +306,7 @@ static void say_farewell(int code) {
 
 _Noreturn void end_agent(int code) {
   if (code != NOT_PID_1) kill_all();
-  /* A frame that was begun and not finished would garble the last one. */
+  /* Skipped after an incomplete frame, which would corrupt the last one. */
   if (code != BROKEN_AGENT) say_farewell(code);
   if (powers_off) reboot(restarts ? RB_AUTOBOOT : RB_POWER_OFF);
   _exit(code);

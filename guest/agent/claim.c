@@ -1,17 +1,16 @@
 /*
  * Problem: clones of one template have the same random numbers, clock, name and ids.
  *
- * Mechanism: the host sends a seed. The kernel's generator is given it with credit and reseeded at once; a machine id comes of
- * its hash. Each step is tried, and its errno is in the answer: no step is told as done that was not. Whether a refusal
- * matters is for the host to decide. The seed is wiped (channel.c wipes the frame).
+ * Mechanism: the host sends a seed. It is added to the kernel's random generator with entropy credit, which is then reseeded; the
+ * machine id is derived from its hash. All steps are tried, and the answer contains the errno of each; the host decides whether a
+ * failed step matters. The seed is wiped (channel.c wipes the frame).
  *
- * A copy of a guest that was claimed is claimed again, while its programs are held: then its names are put over those of the other
- * (identity.c), with a boot id of its own. Limits only fall.
+ * A copy of a claimed guest is claimed again while its programs are frozen: its identity files are mounted over those of the original
+ * (identity.c), with a new boot id. Limits are only lowered.
  *
- * Files are written where they lie in an overlay or in memory only, so that an agent that is started in the wrong place
- * writes none of the machine's.
+ * Files are written only on an overlay or a tmpfs, so that an agent started by mistake on a real machine changes none of its files.
  *
- * Not handled: state that a process drew before the claim (Math.random of a warm runtime): it is for the runner.
+ * Not handled: random state that a process created before the claim (Math.random of a warm runtime), which the runner renews.
  */
 #define _GNU_SOURCE
 #include "claim.h"
@@ -148,7 +147,7 @@ static void put_step(uint8_t step, int error) {
   put_u16((uint16_t)error);
 }
 
-/* Unread where /proc is not there: then it is empty, and so it is in the hash. */
+/* Empty if /proc is missing; the hash then covers an empty id. */
 static void read_boot_id(char to[BOOT_ID_BYTES + 1]) {
   int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
   ssize_t n = fd < 0 ? 0 : read(fd, to, BOOT_ID_BYTES);
@@ -160,7 +159,7 @@ static void carry_out(const struct claim *claim) {
   uint8_t digest[SHA256_BYTES];
   char boot_id[BOOT_ID_BYTES + 1];
   struct sha256 hash;
-  /* First: the kernel draws the boot id when it is first read, and a clone's generator is its template's until here. */
+  /* First, because the kernel generates the boot id at its first read, and until here the generator equals the template's. */
   int entropy = add_entropy(claim->seed, claim->seed_bytes), reseed = with_generator(RNDRESEEDCRNG, NULL);
   int renewed = is_copy ? renew_boot_id() : 0, written = write_machine_id(claim);
   read_boot_id(boot_id);
@@ -215,8 +214,8 @@ void take_claim(struct reader *from) {
 }
 
 /*
- * A clone that waits does the other steps of a claim once, with names that its claim replaces: what an emulated machine runs for
- * the first time it runs slowly. Their errors are those of the claim, which does all of them again.
+ * Warm-up of a parked clone: runs the other steps of a claim once, with names that the claim replaces, because an emulator executes
+ * new code slowly. Errors are ignored; the claim repeats all steps.
  */
 static void rehearse(const uint8_t *seed, size_t seed_bytes) {
   static struct claim claim = {.id = "waiting", .hostname = "waiting"};

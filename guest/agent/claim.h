@@ -1,4 +1,4 @@
-/* The claim: makes this clone unlike its siblings, once; and the same of generator and clock after each standstill. */
+/* The claim, which makes a clone unique; and the renewal of random generator and clock after each pause. */
 #ifndef AGENT_CLAIM_H
 #define AGENT_CLAIM_H
 #include "channel.h"

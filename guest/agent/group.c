@@ -1,20 +1,20 @@
 /*
- * Problem: a job may have less memory than its machine, and the host's own limit, on the machine as a whole, has to leave room for
- * translated code and for files that the guest's kernel keeps. Within that room a job would exceed its bound unseen.
+ * Problem: a job may have a lower memory limit than its machine, and the host's limit on the whole machine includes an allowance for
+ * translated code and for the guest's page cache. Within that allowance a job could exceed its limit unnoticed.
  *
- * Mechanism: one control group (cgroup v2) for the runner and all that it starts. Agent and carrier are outside of it. The limit is
- * above what was in use when the machine was claimed, is read back after each write, and never raised. Above it the kernel
- * ends all of the group at once (memory.oom.group), so that no half of a job goes on. Processes and threads have a limit there too,
- * beside RLIMIT_NPROC: it holds for each user, and one of 0 refuses the next fork.
+ * Mechanism: one cgroup (v2) for the runner and its descendants. Agent and carrier are outside of it. The limit is relative to the
+ * memory in use at the claim, is read back after each write, and never raised. Above it the OOM killer ends all processes of the
+ * cgroup at once (memory.oom.group), so that no part of a job continues. pids.max limits processes and threads in addition to
+ * RLIMIT_NPROC: it applies across users, and 0 refuses the next fork.
  *
- * The group can be held (cgroup.freeze): none of its processes runs then, whatever signal they have, while agent and carrier answer. A
- * copy of the machine that is made meanwhile can be made another guest before any program of it goes on.
+ * The cgroup can be frozen (cgroup.freeze): none of its processes runs then, even with a pending signal, while agent and carrier
+ * answer. A copy of the machine that is made in that state can be reseeded before any of its programs continues.
  *
- * Relies on: controllers that no cgroup v1 has taken. The kernel of Debian has those for memory and processes, its user-mode kernel the
- * latter alone.
+ * Relies on: controllers that are not in use by cgroup v1. Debian's kernel has those for memory and pids, its user-mode kernel only
+ * the latter.
  *
- * Not handled: root in the guest, which raises the limit or leaves the group: the host's own limit stays. Files in memory count
- * as memory, so the host adds the size of the scratch.
+ * Not handled: root in the guest, which can raise the limit or leave the cgroup; the host's limit remains. Files on tmpfs count as
+ * memory, so the host adds the size of the scratch.
  */
 #define _GNU_SOURCE
 #include "group.h"
@@ -30,9 +30,9 @@
 #include "programs.h"
 
 enum { TEXT_BYTES_MAX = 1024 };
-/* The kernel's own limit of pids.max. */
+/* Largest value of pids.max. */
 enum { TASKS_MAX = 4194304 };
-/* Half a second in all: a process in a system call is held at its end. */
+/* Half a second in total: a process in a system call freezes when the call ends. */
 enum { HOLD_WAITS = 100, HOLD_PAUSE_NS = 5000000 };
 
 int is_held;
@@ -48,7 +48,7 @@ static int write_text(int folder, const char *name, const char *text) {
   return error;
 }
 
-/* Text of a file of the group; empty where it cannot be read. */
+/* Text of a file of the cgroup; empty if it cannot be read. */
 static const char *read_text(const char *name) {
   static char text[TEXT_BYTES_MAX];
   int fd = group < 0 ? -1 : openat(group, name, O_RDONLY | O_CLOEXEC);
@@ -58,7 +58,7 @@ static const char *read_text(const char *name) {
   return text;
 }
 
-/* Makes the group of `top`, with each controller that the kernel has. */
+/* Makes the cgroup below `top`, with the controllers that the kernel has. */
 static int make_below(int top) {
   has_memory = write_text(top, "cgroup.subtree_control", "+memory") == 0;
   has_tasks = write_text(top, "cgroup.subtree_control", "+pids") == 0;
@@ -69,7 +69,7 @@ static int make_below(int top) {
   return -1;
 }
 
-/* Descriptor of the group's processes, or -1 without a group. */
+/* Descriptor of cgroup.procs, or -1 without a cgroup. */
 static int make_group(void) {
   if (mount("cgroup2", GROUPS_FOLDER, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) return -1;
   int top = open(GROUPS_FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -88,7 +88,7 @@ int open_group(void) {
 int counts_memory(void) { return group >= 0 && has_memory; }
 int counts_tasks(void) { return group >= 0 && has_tasks; }
 
-/* Writes a number and reads back what the kernel made of it; "max" reads as 0. */
+/* Writes a number and reads back the effective value; "max" reads as 0. */
 static int set_number(const char *name, uint64_t value, uint64_t *holds) {
   char text[32];
   snprintf(text, sizeof text, "%llu", (unsigned long long)value);
@@ -117,7 +117,7 @@ int limit_tasks(uint64_t count) {
   return error ? error : holds != tasks_limit ? EIO : 0;
 }
 
-/* Reads on while members come: a line is a number, and one may be cut by the end of what was read. */
+/* A line is a pid; the last one of a read may be incomplete, so it is read again. */
 int for_members(int (*holds)(pid_t pid)) {
   char text[TEXT_BYTES_MAX];
   int fd = group < 0 ? -1 : openat(group, "cgroup.procs", O_RDONLY | O_CLOEXEC), error = 0;

@@ -1,41 +1,41 @@
-/* Control group of the job's programs: its limits, its members, whether the kernel enforced its limit of memory, and a standstill. */
+/* Cgroup of the job's programs: limits, members, OOM kills, and freezing. */
 #ifndef AGENT_GROUP_H
 #define AGENT_GROUP_H
 #include <stdint.h>
 #include <sys/types.h>
 #include "channel.h"
 
-/* Folder of the initrd on which the boot mounts the tree of groups: no program can name it. */
+/* Folder of the initrd on which the boot mounts cgroup2; unreachable for programs. */
 #define GROUPS_FOLDER "/groups"
 
 /*
- * Makes the group, with those controllers that the kernel has, and names the descriptor `group` for programs: a process that
- * writes "0" to it becomes a member. Without a group it is the null device. Returns whether there is a descriptor.
+ * Makes the cgroup, with the controllers that the kernel has, and provides the descriptor `group` to programs: a process that writes
+ * "0" to it becomes a member. Without a cgroup it is /dev/null. Returns whether there is a descriptor.
  */
 int open_group(void);
-/* Whether the kernel has its controller for the group. */
+/* True if the memory controller is available. */
 int counts_memory(void);
 int counts_tasks(void);
 /*
- * Limits memory to `bytes` above what was in use when this was first called, and never raises it. Returns 0, or an errno:
- * ENOSYS where nothing counts it. Above a limit that it lowers the kernel reclaims, and then ends the group's processes.
+ * Limits memory to `bytes` above the usage at the first call, and never raises the limit. Returns 0, or an errno: ENOSYS without a
+ * memory controller. If usage is above a lowered limit the kernel reclaims memory, and then kills the processes.
  */
 int limit_memory(uint64_t bytes);
-/* Limits processes and threads, and never raises it. Returns 0, also where nothing counts them, or an errno. */
+/* Limits processes and threads, and never raises the limit. Returns 0, also without a pids controller, or an errno. */
 int limit_tasks(uint64_t count);
-/* Calls `holds` for each member, until one returns neither 0 nor ESRCH (it is gone): that errno, or 0. */
+/* Calls `holds` for each member until it returns an errno other than ESRCH (process gone). Returns that errno, or 0. */
 int for_members(int (*holds)(pid_t pid));
-/* Descriptor of the group's events of memory, for poll(2) with POLLPRI; -1 without. */
+/* Descriptor of memory.events, for poll(2) with POLLPRI; -1 without a memory controller. */
 int open_memory_events(void);
-/* The same, as a file of them says. */
+/* OOM kills, read from that descriptor. */
 uint64_t kills_in(int events);
-/* Times that the kernel ended processes of the group for its limit, and bytes in use; 0 where there is no group. */
+/* Number of OOM kills, and bytes in use; 0 without a cgroup. */
 uint64_t memory_kills(void);
 uint64_t memory_in_use(void);
 
-/* Holds the group's processes, or lets them go on, and answers once they do. */
+/* Freezes or thaws the processes of the cgroup, and answers once they are. */
 void take_hold(struct reader *payload);
-/* Whether no process of the group runs an instruction. */
+/* True while the cgroup is frozen. */
 extern int is_held;
 
 #endif

@@ -1,12 +1,12 @@
 /*
- * Problem: a guest that is a copy of a running one has its names: machine id, boot id, labels. The kernel draws a boot id once, and the
- * job may have had writing closed, so that no file of the root can be written any more.
+ * Problem: a copy of a running guest has the same identity: machine id, boot id, labels. The kernel generates a boot id only once, and
+ * writing may have been closed for the job, so that no file of the root is writable.
  *
- * Mechanism: files of a file system of this agent's own are mounted over those that have the names, as systemd-nspawn does for the
- * boot id of a container. A mount over a file needs no right to write to it. The names of an earlier copy are taken away first.
+ * Mechanism: files of a tmpfs of the agent are bind-mounted over the files with the identity, as systemd-nspawn does for the boot id
+ * of a container. Mounting over a file needs no write access. The mounts of an earlier copy are removed first.
  *
- * Relies on Linux 5.12 (open_tree, move_mount, mount_setattr). Not handled: a program that holds the earlier file open goes
- * on with that; root in the guest can take a mount away.
+ * Relies on Linux 5.12 (open_tree, move_mount, mount_setattr). Not handled: a program that has the earlier file open keeps reading
+ * it; root in the guest can unmount.
  */
 #define _GNU_SOURCE
 #include "identity.h"
@@ -21,7 +21,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* By number: <sys/mount.h> and <linux/mount.h> of some distributions clash over their names. */
+/* Numeric, because <sys/mount.h> and <linux/mount.h> of some distributions define conflicting names. */
 enum { TREE_CLONE = 1, TREE_CLOEXEC = O_CLOEXEC, EMPTY_FROM = 4, EMPTY_PATH = 0x1000, DETACHES = 2, FOLLOWS_NO_LINK = 8 };
 /* nosuid, nodev, noexec. */
 enum { CLOSED = 2 | 4 | 8, UUID_BYTES = 16 };
@@ -51,7 +51,7 @@ int put_over(const char *name, const char *text, const char *target) {
   struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
   int error = folder < 0 ? ENOENT : write_new(name, text);
   if (error) return error;
-  /* EINVAL: nothing of an earlier copy lies there. */
+  /* EINVAL: there is no mount of an earlier copy. */
   if (syscall(SYS_umount2, target, DETACHES | FOLLOWS_NO_LINK) < 0 && errno != EINVAL) return errno;
   int tree = (int)syscall(SYS_open_tree, folder, name, TREE_CLONE | TREE_CLOEXEC);
   if (tree < 0) return errno;
@@ -66,7 +66,7 @@ int renew_boot_id(void) {
   uint8_t id[UUID_BYTES];
   char text[UUID_BYTES * 2 + 6], *at = text;
   if (getrandom(id, sizeof id, 0) != (ssize_t)sizeof id) return EAGAIN;
-  /* As the kernel's own: random, of RFC 9562. */
+  /* Version 4 (random) and variant of RFC 9562, like the kernel's. */
   id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
   id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
   for (int i = 0; i < UUID_BYTES; i++)

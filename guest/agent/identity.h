@@ -1,17 +1,17 @@
-/* Files that name a guest which is a copy of one that was claimed. */
+/* Identity files of a guest that is a copy of a claimed one. */
 #ifndef AGENT_IDENTITY_H
 #define AGENT_IDENTITY_H
 
-/* Folder of the initrd on which the boot mounts memory for such files: no program can name it. */
+/* Folder of the initrd on which the boot mounts a tmpfs for these files; unreachable for programs. */
 #define IDENTITY_FOLDER "/identity"
 
-/* Returns whether there is a folder for them; called once, by the boot. */
+/* Opens that folder; called once by the boot. Returns whether it exists. */
 int open_identity(void);
-/* Whether `open_identity` was called: an agent without a boot has no such folder. */
+/* True if the folder is open; an agent that did not boot a machine has none. */
 int has_identity(void);
-/* A file with this text lies over `target` from here on, read-only. 0 or an errno. */
+/* Mounts a read-only file with this text over `target`. Returns 0 or an errno. */
 int put_over(const char *name, const char *text, const char *target);
-/* Another boot id, of the kernel's generator. 0 or an errno. */
+/* Mounts a new random boot id. Returns 0 or an errno. */
 int renew_boot_id(void);
 
 #endif

@@ -1,12 +1,12 @@
 /*
- * Problem: the guest writes these folders while they are listed and read, and names and links in them are its own.
+ * Problem: the guest changes these folders while they are listed and read, and chooses the names and links in them.
  *
- * Mechanism: paths are resolved below one descriptor, without symlinks and mounts (openat2(2)); entries are looked at
- * without following them, and without asking a file system that the guest may serve (AT_STATX_DONT_SYNC). One answer has a
- * bounded number of entries or of bytes, and the host asks on by how many it has. Only plain files are read, and of a link its
- * target, so that no pipe or device can hold the agent up.
+ * Mechanism: paths are resolved below one descriptor, without symlinks and mounts (openat2(2)); entries are examined without
+ * following them, and without a request to a file system that the guest may serve (AT_STATX_DONT_SYNC). An answer has a bounded
+ * number of entries or bytes; the host continues with an offset. Only regular files are read, and the targets of links, so that no
+ * FIFO or device can block the agent.
  *
- * Not handled: a list is no snapshot, unless the job's programs are held. What moves between two questions may come twice or not at
+ * Not handled: unless the job is frozen, a list is no snapshot: an entry renamed between two requests may be listed twice or not at
  * all.
  */
 #define _GNU_SOURCE
@@ -53,7 +53,7 @@ static void put_entry(int folder, const struct entry64 *entry) {
   put_u64(seen.stx_mtime.tv_sec < 0 ? 0 : (uint64_t)seen.stx_mtime.tv_sec * 1000000000u + seen.stx_mtime.tv_nsec);
 }
 
-/* Returns the number of entries written; *more says whether there are others. */
+/* Returns the number of entries written; *more is set if there are others. */
 static uint16_t put_entries(int folder, uint32_t skip, int *more) {
   static _Alignas(struct entry64) char bytes[8192];
   uint16_t written = 0;
@@ -75,7 +75,7 @@ static uint16_t put_entries(int folder, uint32_t skip, int *more) {
   return written;
 }
 
-/* Descriptor of a file of a place, or -1 with errno. */
+/* Descriptor of a file below one of the folders, or -1 with errno. */
 static int open_below(uint8_t place, const char *path, uint64_t flags) {
   struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = RESOLVE};
   int top = place == PLACE_OVERLAY ? overlay : open(places[place], O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -123,7 +123,7 @@ struct part {
   ssize_t bytes;
 };
 
-/* Reads a part of a plain file, or the target of a link. Returns 0 or an errno. */
+/* Reads a part of a regular file, or the target of a link. Returns 0 or an errno. */
 static int read_part(uint8_t place, const char *path, uint64_t offset, uint32_t bytes, uint8_t *to, struct part *part) {
   int at = open_below(place, path, O_PATH | O_NOFOLLOW), error = 0;
   if (at < 0) return errno;

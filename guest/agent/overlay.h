@@ -1,9 +1,9 @@
-/* Files of the guest: those that programs write, and what its kernel tells in files. */
+/* Lists and reads files of the guest: files that programs wrote, and files of procfs. */
 #ifndef AGENT_OVERLAY_H
 #define AGENT_OVERLAY_H
 #include "channel.h"
 
-/* Folder with the files that this guest wrote. Returns whether it is there. */
+/* Opens the upper folder of the overlay, with the files that this guest wrote. Returns whether it exists. */
 int open_overlay(const char *path);
 void take_list(struct reader *payload);
 void take_look(struct reader *payload);

@@ -1,16 +1,16 @@
 /*
- * Phase commands: remount read-only, lower a limit, kill those that may write below a path, close all writing, lower the memory, replace
- * the profile. No command undoes one; a profile names the classes that it closes, and has none less than the one before.
+ * Phase commands: remount read-only, lower a limit, kill writers below a path, close all writing, lower the memory limit, replace the
+ * profile. No command restores a right; a profile states the classes that it closes, which include those of the one before.
  *
- * All writing is closed by a remount of each place. It fails (EBUSY) while a file of that mount is open for writing or mapped
- * so: those that open, write and close are waited for, and those that hold on are killed. So its success is the kernel's word
- * that no descriptor and no mapping can write, one on its way in a socket included. Programs can make no other mount
- * namespace (boot.c), whose copies of the mounts would stay writable. The folder of the result stays open.
+ * All writing is closed by remounting each writable mount read-only. The remount fails (EBUSY) while a file of that mount is open or
+ * mapped for writing: the agent waits for short writes, then kills the remaining writers. Its success proves that no descriptor and
+ * no mapping can write, including descriptors in flight in a socket (SCM_RIGHTS). Programs cannot create mount namespaces (boot.c),
+ * whose copies of the mounts would stay writable. The folder of the result stays writable.
  *
  * Relies on: mount_setattr(2), Linux 5.12; openat2(2), 5.6.
  *
- * Not handled: a path below a file system that the guest serves itself (FUSE) can hold the agent up; the host's own time limit
- * for each question ends such a guest.
+ * Not handled: a path on a file system that the guest serves itself (FUSE) can block the agent; the host kills such a guest when its
+ * request times out.
  */
 #define _GNU_SOURCE
 #include "phases.h"
@@ -28,7 +28,7 @@
 #include "processes.h"
 #include "programs.h"
 
-/* By number: <fcntl.h> and <linux/mount.h> of some distributions clash over their names. */
+/* Numeric, because <fcntl.h> and <linux/mount.h> of some distributions define conflicting names. */
 enum { EMPTY_PATH = 0x1000, RECURSIVE = 0x8000 };
 
 static int remount_read_only(const char *path, unsigned flags) {
@@ -42,12 +42,12 @@ static int remount_read_only(const char *path, unsigned flags) {
 }
 
 /*
- * Pauses are doubled from try to try: 31 ms for writers to close their files, then as much again behind each kill. A program that
- * opens, writes and closes beside a holder is seldom found by five looks in a row.
+ * Pauses double from attempt to attempt: 31 ms in total for writers to close their files, and again after each kill. A program that
+ * repeatedly opens, writes and closes is seldom seen as a writer by five checks in a row, so it is seldom killed.
  */
 enum { REMOUNTS = 6, KILLS = 3, LOOKS = 4, REMOUNT_PAUSE_NS = 1000000 };
 
-/* Mounts that programs write to. The others have files of the kernel alone; what is no mount is part of the first. */
+/* Mounts that programs can write to. Other mounts contain only files of the kernel. */
 static const char *const places[] = {"/tmp", "/dev/shm", "/run", "/"};
 
 static int remount_in_time(const char *path) {
@@ -71,7 +71,7 @@ static int close_place(const char *path, uint32_t *touched) {
   return error;
 }
 
-/* Tries each place, also where one stays open. */
+/* Tries each mount, even if one fails. */
 static int close_writing(uint32_t *touched) {
   int error = 0;
   *touched = 0;
@@ -82,7 +82,7 @@ static int close_writing(uint32_t *touched) {
   return error;
 }
 
-/* Absolute, without empty parts, "." or "..", and without a newline, as /proc/PID/maps escapes those. */
+/* True for an absolute path without empty parts, "." or "..", and without newlines, which /proc/PID/maps escapes. */
 static int is_plain(const char *path) {
   if (path[0] != '/' || strchr(path, '\n')) return 0;
   if (path[1] == 0) return 1;

@@ -1,4 +1,4 @@
-/* Phase commands, a closed list: each takes something away, and none gives it back. */
+/* Phase commands, a fixed list: each removes a right, and none restores one. */
 #ifndef AGENT_PHASES_H
 #define AGENT_PHASES_H
 #include "channel.h"

@@ -1,17 +1,17 @@
 /*
- * Problem: a phase takes rights away from programs that run, and a file, a program or a socket that they ask for next has to be
- * refused, without their help and before the phase is told as closed.
+ * Problem: a phase removes rights from running programs. The next use of a file, program or socket must be refused without their
+ * cooperation, and before the phase is reported as closed.
  *
- * Mechanism: AppArmor. The host compiles a profile of the rights that are left; nothing here reads it. The first comes with the
- * initrd, and the runner is under it from its exec on (guest/carrier): all that it starts is too, and it has no rule by which to
- * leave. A later profile of the same name replaces it, which the kernel applies to every process under it at once: to sockets that
- * are open too, but not to files that are. It is read back twice: by the digest of what the kernel loaded, and by the
- * profile of each process of the job's group.
+ * Mechanism: AppArmor. The host compiles a profile of the remaining rights; the agent does not parse it. The first one is in the
+ * initrd, and confines the runner from its exec on (guest/carrier) and all its descendants; it has no rule that permits a change of
+ * profile. A later profile of the same name replaces it, and the kernel applies it at once to every confined process: to open
+ * sockets too, but not to open files. The result is verified by the digest of the loaded profile, and by the profile of each process
+ * of the job's cgroup.
  *
- * Relies on: AppArmor in the kernel, with digests of what it loads (CONFIG_SECURITY_APPARMOR_EXPORT_BINARY), as Debian's has.
- * The interface of AppArmor is mounted in the initrd, out of the sight of programs.
+ * Relies on: AppArmor in the kernel, with digests of loaded profiles (CONFIG_SECURITY_APPARMOR_EXPORT_BINARY), as in Debian's.
+ * securityfs is mounted in the initrd, where programs cannot reach it.
  *
- * Not handled: files that are open (phases.c closes those that are open for writing), and maps of them. A program that broke the kernel.
+ * Not handled: open files (phases.c closes those open for writing) and their mappings. A program that compromised the kernel.
  */
 #define _GNU_SOURCE
 #include "policy.h"
@@ -27,15 +27,15 @@
 #include "wire.h"
 
 enum { DIGEST_CHARACTERS = 2 * SHA256_BYTES, CLOSED_MOUNT = MS_NOSUID | MS_NODEV | MS_NOEXEC };
-/* The kernel numbers profiles as they are first loaded, and nothing else loads one. */
+/* The kernel numbers profiles in the order of their first load; this one is the only one, so it has number 0. */
 #define DIGEST_FILE "policy/profiles/" JOB_PROFILE ".0/raw_sha256"
 
-/* Folder of the kernel's interface; -1 without a profile. */
+/* AppArmor folder of securityfs; -1 without a profile. */
 static int interface = -1;
-/* Classes that profiles closed. A copy of this guest has them too, whatever its host knows of it. */
+/* Classes closed so far. A copy of this guest keeps them, even if its host does not know them. */
 static uint8_t closed;
 
-/* The kernel takes a profile by one write, as a whole or not at all. */
+/* A profile must be loaded by one write. */
 static int load(int folder, const uint8_t *bytes, size_t length) {
   int fd = openat(folder, ".replace", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return errno;
@@ -45,7 +45,7 @@ static int load(int folder, const uint8_t *bytes, size_t length) {
   return error;
 }
 
-/* SHA-256, in hexadecimal, of what the kernel loaded as the profile; empty where it has none. */
+/* SHA-256 of the loaded profile, in hexadecimal; empty if there is none. */
 static void read_digest(char to[DIGEST_CHARACTERS + 1]) {
   int fd = openat(interface, DIGEST_FILE, O_RDONLY | O_CLOEXEC);
   ssize_t n = fd < 0 ? 0 : read(fd, to, DIGEST_CHARACTERS);
@@ -65,7 +65,7 @@ static int is_loaded(const uint8_t *bytes, size_t length) {
   return !strcmp(wanted, has);
 }
 
-/* EACCES for a process that is not under the profile, whatever it is under. */
+/* EACCES for a process that the profile does not confine. */
 static int check_profile(pid_t pid) {
   char text[sizeof JOB_PROFILE + 16];
   if (!read_profile(pid, text, sizeof text)) return ESRCH;

@@ -1,21 +1,21 @@
-/* Profile of AppArmor that the programs of a job are under. */
+/* AppArmor profile that confines the programs of a job. */
 #ifndef AGENT_POLICY_H
 #define AGENT_POLICY_H
 #include <stddef.h>
 #include <stdint.h>
 
-/* The host names it too: src/warden/engines/agent-guest/policy-text.ts. */
+/* Same name at the host: src/warden/engines/agent-guest/policy-text.ts. */
 #define JOB_PROFILE "mayfly-job"
-/* Folder of the initrd on which the kernel's interface is mounted, and the first profile. */
+/* Folder of the initrd on which securityfs is mounted, and path of the first profile. */
 #define SECURITY_FOLDER "/security"
 #define FIRST_POLICY "/policy"
 
-/* Loads the first profile, if one came with the initrd and the kernel takes it. */
+/* Loads the first profile, if the initrd has one and the kernel accepts it. */
 void open_policy(void);
 int has_policy(void);
 /*
- * Replaces the profile for all processes under it by one that closes these classes, and reads it back. Returns an errno: EPERM
- * where an earlier one closed more.
+ * Replaces the profile of all confined processes by one that closes these classes, and verifies it. Returns 0 or an errno: EPERM if
+ * an earlier one closed a class that this one does not.
  */
 int replace_policy(uint8_t closes, const uint8_t *bytes, size_t length);
 

@@ -1,10 +1,10 @@
 /*
- * Problem: each kind of machine has another channel to its host: a virtio port under QEMU, a serial line under a user-mode kernel, a
- * vsock under Firecracker, whose connections a snapshot closes.
+ * Problem: each kind of machine has a different channel to its host: a virtio port under QEMU, a serial line under a user-mode kernel,
+ * a vsock under Firecracker, whose connections a snapshot closes.
  *
- * Mechanism: the form of the name selects the kind. Ports of a vsock are below 1024, which only root can bind.
+ * Mechanism: the form of the name selects the kind. Vsock ports are below 1024, which only root can bind.
  *
- * Relies on /sys and /dev being mounted. Not handled: a port whose host is not there yet; see channel.c and boot.c.
+ * Relies on /sys and /dev being mounted. Not handled: a port whose host is not connected yet; see channel.c and boot.c.
  */
 #define _GNU_SOURCE
 #include "ports.h"
@@ -21,7 +21,7 @@
 enum { PORTS_MAX = 32, NAME_BYTES_MAX = 63, VSOCK_LAST = 1023, BACKLOG = 4 };
 static const char vsock[] = "vsock:";
 
-/* A serial line as a plain pipe of bytes: no echo, no signals by characters, no end of a line that is waited for. */
+/* Opens a serial line in raw mode: no echo, no signal characters, no line buffering. */
 static int open_line(const char *path) {
   struct termios line;
   int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -40,7 +40,7 @@ static int has_name(const char *path, const char *name) {
   return n > 0 && (size_t)n == strlen(name) && !memcmp(text, name, (size_t)n);
 }
 
-/* Ports of the first virtio device are tried by number: their names arrive some time after it. */
+/* Tries the ports of the first virtio console by number, because their names appear some time after the device. */
 static int open_virtio_port(const char *name) {
   char path[96];
   for (int i = 0; i < PORTS_MAX; i++) {

@@ -3,11 +3,11 @@
 #define AGENT_PORTS_H
 
 /*
- * Opens a port, or returns -1 with errno where it is not there yet: a serial line by its absolute path, `vsock:NUMBER` as a
- * socket that listens for the host, any other name as that of a virtio port. Not blocking.
+ * Opens a port non-blocking: a serial line by its absolute path, `vsock:NUMBER` as a listening socket, any other name as that of a
+ * virtio port. Returns -1 with errno if it does not exist yet.
  */
 int open_port(const char *name);
-/* Whether the port is a vsock, whose driver is a module of the initrd. */
+/* True if the port is a vsock, whose driver is a module of the initrd. */
 int is_vsock(const char *name);
 
 #endif

@@ -1,13 +1,13 @@
 /*
- * Problem: limits, kills and figures are for processes that fork and exit while they are looked at.
+ * Problem: limits, kills and statistics apply to processes that fork and exit while /proc is scanned.
  *
- * Mechanism: passes over /proc until one has nothing left to do, of a bounded number; a last pass that still had is an
- * errno (EAGAIN), never a success. Everything read has a bound, and a process beyond it counts as one that writes.
+ * Mechanism: scans /proc repeatedly until a pass changed nothing, up to a maximum; if the last pass still changed something, the
+ * result is EAGAIN, never success. Everything read has a size limit, and a process above it counts as a writer.
  *
- * Relies on: procfs of the own PID namespace, readable by process 1.
+ * Relies on: procfs of its own PID namespace, readable by process 1.
  *
- * Not handled: paths of processes in another mount namespace, as this process sees none of them; descriptors on their way
- * in a socket; a process that the guest's kernel hides from process 1 (EACCES is returned).
+ * Not handled: paths of processes in another mount namespace, which this process cannot see; descriptors in flight in a socket; a
+ * process that the guest's kernel hides from process 1 (EACCES is returned).
  */
 #define _GNU_SOURCE
 #include "processes.h"
@@ -30,9 +30,9 @@
 #include "programs.h"
 
 enum { PASSES_MAX = 8, PROCESSES_MAX = 65536, TASKS_MAX = 4096, DESCRIPTORS_SEEN_MAX = 4096, MAPS_BYTES_MAX = 8 << 20, KNOWN_MAX = 64 };
-/* Doubled from pass to pass: a quarter of a second in all. */
+/* Doubled from pass to pass: a quarter of a second in total. */
 enum { PAUSE_NS = 1000000 };
-/* Flag of a task in /proc/PID/stat: PF_KTHREAD of <linux/sched.h> in the kernel's source. */
+/* PF_KTHREAD of the kernel's <linux/sched.h>, in the flags of /proc/PID/stat. */
 enum { KERNEL_THREAD = 0x00200000 };
 enum { STAT_BYTES_MAX = 1024, COMM_BYTES_MAX = 15 };
 
@@ -44,7 +44,7 @@ struct entry64 {
   char name[];
 };
 
-/* Names in a folder, a buffer at a time. */
+/* Iterates over the names in a folder, a buffer at a time. */
 struct walk {
   int fd;
   long have, at;
@@ -52,7 +52,7 @@ struct walk {
 };
 
 static int proc = -1;
-/* Device of memory that has no name: memfd_create(2), shared mappings without a file, System V. 0 where it is not known. */
+/* Device number of unnamed memory: memfd_create(2), shared anonymous mappings, System V. 0 if unknown. */
 static dev_t nameless;
 
 static void find_nameless(void) {
@@ -84,7 +84,7 @@ static int open_of(pid_t pid, const char *name, int flags) {
   return openat(proc, path, flags | O_CLOEXEC);
 }
 
-/* Bytes of a file `stat` behind the name; null where the process is gone. `text` keeps both. */
+/* Fields of a `stat` file after the command name; null if the process is gone. Points into `text`. */
 static char *read_stat(pid_t pid, const char *path, char text[STAT_BYTES_MAX]) {
   int fd = open_of(pid, path, O_RDONLY);
   if (fd < 0) return NULL;
@@ -95,7 +95,7 @@ static char *read_stat(pid_t pid, const char *path, char text[STAT_BYTES_MAX]) {
   return end && strchr(text, '(') < end ? end + 1 : NULL;
 }
 
-/* Kernel threads write for everybody: a limit on file sizes of theirs would break writes of the whole machine. */
+/* Kernel threads are exempt: a file size limit of theirs would break writes of the whole machine. */
 static int is_kernel_thread(pid_t pid) {
   char text[STAT_BYTES_MAX];
   unsigned flags = 0;
@@ -114,7 +114,7 @@ static const char *next_name(struct walk *walk) {
   return entry->name;
 }
 
-/* Next process but this one; 0 behind the last. */
+/* Next process except this one; 0 after the last. */
 static pid_t next_pid(struct walk *walk) {
   for (const char *name; (name = next_name(walk));) {
     char *end;
@@ -144,7 +144,7 @@ static int for_all(int (*act)(pid_t, const void *, uint32_t *), const void *give
     }
     close(walk.fd);
     if (*touched == before && !error) return 0;
-    /* Killed processes hold their descriptors until they are gone; one that is about to end may not be looked at. */
+    /* Killed processes keep their descriptors until they have exited; /proc of an exiting one may be unreadable. */
     const struct timespec pause = {0, PAUSE_NS << pass};
     nanosleep(&pause, NULL);
     reap_some();
@@ -152,7 +152,7 @@ static int for_all(int (*act)(pid_t, const void *, uint32_t *), const void *give
   return error ? error : EAGAIN;
 }
 
-/* Reads a line of a file, without its end; 0 where the process is gone. */
+/* Reads a line of a file, without its line feed; 0 if the process is gone. */
 static int read_line_of(pid_t pid, const char *name, char *to, size_t bytes) {
   int fd = proc < 0 ? -1 : open_of(pid, name, O_RDONLY);
   ssize_t n = fd < 0 ? 0 : read(fd, to, bytes - 1);
@@ -204,9 +204,9 @@ int lower_limit(int which, uint64_t value, uint32_t *touched) {
 
 struct writers {
   const char *path;
-  /* Folder below it that does not count, or null. */
+  /* Excluded folder below `path`, or null. */
   const char *except;
-  /* Looks that find a process as a writer before the one at which it is killed. */
+  /* Consecutive passes that must see a process as a writer before the one that kills it. */
   int looks;
 };
 
@@ -220,7 +220,7 @@ static int counts(const char *path, const struct writers *of) {
   return is_below(path, of->path) && !(of->except && is_below(path, of->except));
 }
 
-/* Whether the descriptor was opened for writing, by its flags in fdinfo; 1 where that cannot be read. */
+/* True if the descriptor is open for writing, by its flags in fdinfo, and if those cannot be read. */
 static int writes(pid_t pid, const char *task, const char *number) {
   char path[96], text[256];
   snprintf(path, sizeof path, "task/%.16s/fdinfo/%.16s", task, number);
@@ -234,8 +234,7 @@ static int writes(pid_t pid, const char *task, const char *number) {
 }
 
 /*
- * Whether a file holds its mount writable: devices and pipes do not, and nameless memory is on no mount of a program. 1 where
- * that cannot be read.
+ * True if an open file prevents a read-only remount, and if that cannot be determined. Devices, pipes and unnamed memory do not.
  */
 static int is_on_mount(int folder, const char *number) {
   struct statx seen;
@@ -275,7 +274,7 @@ static int is_shared_writer(char *line, const struct writers *of) {
   return counts(path, of);
 }
 
-/* 1, 0, or a negative errno: ESRCH where the task has no memory any more. */
+/* 1, 0, or a negative errno: ESRCH if the task is exiting and has released its memory. */
 static int has_mapping(pid_t pid, const char *task, const struct writers *of) {
   static char text[2 * PATH_BYTES_MAX + 512];
   char path[96];
@@ -302,7 +301,7 @@ static int has_mapping(pid_t pid, const char *task, const struct writers *of) {
   return all == 0 ? -ESRCH : found;
 }
 
-/* A task that has ended, and is not reaped, holds nothing; the kernel lets nobody in a user namespace look at it. */
+/* True for a zombie: it has no descriptors, and its /proc files are unreadable in a user namespace. */
 static int has_ended(pid_t pid, const char *task) {
   char path[96], text[STAT_BYTES_MAX];
   snprintf(path, sizeof path, "task/%.16s/stat", task);
@@ -311,8 +310,8 @@ static int has_ended(pid_t pid, const char *task) {
 }
 
 /*
- * 1, 0, or a negative errno. Each task by itself: a thread may have a table of descriptors of its own
- * (unshare(2) with CLONE_FILES), and the first one may have ended before the others.
+ * 1, 0, or a negative errno. Checks each thread: one may have its own descriptor table (unshare(2) with CLONE_FILES), and the main
+ * thread may have exited before the others.
  */
 static int is_writer(pid_t pid, const struct writers *of) {
   static struct walk walk;
@@ -333,13 +332,13 @@ static int is_writer(pid_t pid, const struct writers *of) {
   return found > 0 ? 1 : error;
 }
 
-/* Writers of the passes before; of too many, one more is killed at once. */
+/* Writers seen by earlier passes. If the table is full, a further writer is killed at once. */
 static struct {
   pid_t pid;
   int looks;
 } known[KNOWN_MAX];
 
-/* Looks that found it, one after the other, this one included. `found` is 0 where it let go. */
+/* Counts consecutive passes that saw a process as a writer, including this one. `found` is 0 if it no longer is. */
 static int count_looks(pid_t pid, int found, int looks_max) {
   int at = -1;
   for (int i = 0; i < KNOWN_MAX; i++)
@@ -350,7 +349,7 @@ static int count_looks(pid_t pid, int found, int looks_max) {
   return found ? ++known[at].looks : 0;
 }
 
-/* A process that was killed holds what it has until it is gone: it is not counted again. */
+/* A killed process keeps its files open until it has exited; it is not counted again. */
 static int kill_if_writer(pid_t pid, const void *given, uint32_t *touched) {
   const struct writers *of = given;
   int found = is_writer(pid, of);
@@ -372,7 +371,7 @@ int kill_writers(const char *path, const char *except, int looks, uint32_t *touc
 
 /* ---- status ---- */
 
-/* Reads and writes one entry; 0 where the process is gone. Its name is the guest's own, and may hold any byte but NUL. */
+/* Writes one status entry; 0 if the process is gone. Its name is untrusted, and may contain any byte but NUL. */
 static int put_process(pid_t pid) {
   char text[STAT_BYTES_MAX], name[COMM_BYTES_MAX + 1] = "";
   unsigned long long user, system;

@@ -1,16 +1,16 @@
 /*
- * Problem: programs that nobody trusts are started, fed and listened to by process 1. None may hold the agent up, fill it or
- * outlive a kill.
+ * Problem: process 1 starts untrusted programs, writes their input and reads their output. None may block the agent, exhaust its
+ * buffers or survive a kill.
  *
- * Mechanism: a table of fixed size. Standard output is read only while the host gave credit for it and the channel has
- * room, so that a program that writes too much waits in write(2). Standard input has a buffer as large as its credit. Every
- * orphan of the namespace becomes a child of process 1 and is reaped. A kill signals -1 again and again until wait4(2) says
- * that there is no child: all processes of a PID namespace descend from its process 1.
+ * Mechanism: a table of fixed size. Standard output is read only while the host has granted credit and the channel has room, so that
+ * a program that writes too much blocks in write(2) (back-pressure). Standard input has a buffer as large as its credit. Orphans of
+ * the namespace become children of process 1 and are reaped. A kill signals -1 repeatedly until wait4(2) returns ECHILD: all
+ * processes of a PID namespace descend from its process 1.
  *
  * Relies on: being process 1 of its PID namespace; Linux 5.11 (close_range(2) with CLOSE_RANGE_CLOEXEC).
  *
- * Not handled: a program of uid 0 is not kept from the agent itself. Bytes that a stream still holds while the host gives no
- * credit keep its end untold.
+ * Not handled: protection of the agent against programs of uid 0. The end of a stream is not reported while it has unread bytes and
+ * no credit.
  */
 #define _GNU_SOURCE
 #include "programs.h"
@@ -38,7 +38,7 @@ struct program {
   int is_used, is_failed, is_exited, tells_exit;
   uint32_t id;
   pid_t pid;
-  /* -1 once closed. `status` says how the start went: a stage and errno, or its end at execve. */
+  /* -1 once closed. `status` is the pipe that reports a failed start: a stage and errno, or end of file at execve. */
   int status, in, out[2];
   uint32_t credit[2];
   int tells_end[3];
@@ -49,7 +49,7 @@ struct program {
   uint8_t input[INPUT_BYTES_MAX];
 };
 
-/* Needs of a child, all of them in the frame that was read. */
+/* Parameters of a start, pointing into the frame. */
 struct start {
   uint8_t streams;
   uint32_t uid, gid;
@@ -107,7 +107,7 @@ static int lower_own(int number, uint64_t value) {
 }
 
 static int become(uint32_t uid, uint32_t gid) {
-  /* In a user namespace without setgroups(2) root keeps its groups; nobody else may. */
+  /* A user namespace may forbid setgroups(2); acceptable for root only, which keeps its groups then. */
   if (setgroups(0, NULL) < 0 && (uid != 0 || gid != 0)) return -1;
   if (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0) return -1;
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -159,7 +159,7 @@ static int is_number_free(const struct start *start, int number) {
   return number >= DESCRIPTOR_FIRST && number <= DESCRIPTOR_LAST;
 }
 
-/* Returns whether every name is known. */
+/* Returns whether all names are known. */
 static int take_descriptors(struct reader *from, struct start *start) {
   int count = take_u8(from), all = 1;
   if (count > DESCRIPTORS_MAX) from->bad = 1;
@@ -178,7 +178,7 @@ static int take_descriptors(struct reader *from, struct start *start) {
 
 static void unblock(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
-/* Makes the pipes: ends of the agent in `program`, ends of the child in `streams`. */
+/* Makes the pipes: the agent's ends in `program`, the child's ends in `streams`. */
 static int make_pipes(struct program *program, uint8_t wanted, int streams[3], int *status) {
   int ends[2];
   for (int i = 0; i < 3; i++) {
@@ -286,7 +286,7 @@ void take_signal(struct reader *from) {
   uint8_t number = take_u8(from), scope = take_u8(from);
   if (!is_whole(from) || number < 1 || number > 31 || scope > 1) end_agent(BAD_PAYLOAD);
   struct program *program = find(id);
-  /* Until it is reaped its pid is its own, and not before its start is over is it the leader of its group. */
+  /* Its pid cannot be reused before it is reaped; it leads its process group only once its start is complete. */
   if (!program || program->is_exited || program->status >= 0) return refuse(SIGNAL, id, STAGE_CHECK, ESRCH);
   if (kill(scope ? -program->pid : program->pid, number) < 0) refuse(SIGNAL, id, STAGE_CHECK, errno);
 }
@@ -318,7 +318,7 @@ static void note_end(pid_t pid, int status, const struct rusage *used) {
   }
 }
 
-/* Reaps one child; 1, or 0 where none has ended, or -1 where there is none at all. */
+/* Reaps one child: 1; 0 if none has exited; -1 if there is no child. */
 static int reap(void) {
   struct rusage used;
   int status;
@@ -434,7 +434,7 @@ static void tell_exit(struct program *program) {
   finish();
 }
 
-/* The exit is told at once: a process that it left behind may hold the streams open for as long as it likes. */
+/* Reports the exit at once, because an orphan of it may keep the streams open forever. */
 static void tell(struct program *program) {
   if (program->status >= 0) look_at_start(program);
   if (program->status >= 0) return;
@@ -465,7 +465,7 @@ size_t poll_programs(struct pollfd *on) {
     if (!program->is_used) continue;
     if (program->status >= 0) on[count++] = (struct pollfd){.fd = program->status, .events = POLLIN};
     if (program->in >= 0 && program->input_have > 0) on[count++] = (struct pollfd){.fd = program->in, .events = POLLOUT};
-    /* Left out without credit: POLLHUP cannot be masked, and poll(2) would return at once for ever. */
+    /* Not polled without credit: POLLHUP cannot be masked, and would make poll(2) return immediately each time. */
     for (int stream = 0; stream < 2; stream++)
       if (may_read(program, stream)) on[count++] = (struct pollfd){.fd = program->out[stream], .events = POLLIN};
   }

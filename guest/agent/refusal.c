@@ -1,11 +1,11 @@
 /*
- * Problem: names in a record are those of programs and files of the job, and the record is read by the agent as root.
+ * Problem: a record contains names of programs and files that the job chose, and the agent parses it as root.
  *
- * Mechanism: the kernel quotes a text, and writes one that has a quote, a blank or another odd byte as hexadecimal digits without
- * quotes (audit_log_untrustedstring), so that no text can hold a key. Each value is copied into a buffer of its own and cut to it; a NUL in it
+ * Mechanism: the kernel quotes a text, and encodes one that contains a quote, a blank or a control character in hexadecimal without
+ * quotes (audit_log_untrustedstring), so that no text can contain a key. Each value is copied to its own buffer and truncated; a NUL
  * becomes "?".
  *
- * Not handled: a family or a type of sockets that the kernel has no name for is told by its number.
+ * Not handled: a socket family or type without a name in the kernel is reported by its number.
  */
 #include "refusal.h"
 #include <stdio.h>
@@ -17,13 +17,13 @@ enum { KEY_BYTES_MAX = 32, PID_MAX = 4194304 };
 
 static int digit_of(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
 
-/* Bytes of a value without quotes that is all digits of bytes; 0 for another word. */
+/* Number of bytes of an unquoted hexadecimal value; 0 for any other value. */
 static size_t digits_in(const char *value) {
   size_t length = strcspn(value, " \n");
   return length % 2 == 0 && strspn(value, "0123456789ABCDEF") == length ? length : 0;
 }
 
-/* Copies the value of a key, cut to `bytes`; empty where there is none. A path may be written in digits, a word may not. */
+/* Copies the value of a key, truncated to `bytes`; empty if there is none. Only a path may be in hexadecimal. */
 static char *value_of(const char *record, const char *key, int is_path, char *to, size_t bytes) {
   char wanted[KEY_BYTES_MAX];
   int length = snprintf(wanted, sizeof wanted, " %s=", key);
@@ -52,7 +52,7 @@ static int is_one_of(const char *word, const char *const *words) {
   return 0;
 }
 
-/* By what kind of rule it was refused, and for files by what was wanted. */
+/* Class of a refusal, by the kind of rule and, for files, the requested access. */
 static uint8_t class_of(const char *operation, const char *kind, const char *detail, const char *mask) {
   static const char *const mounts[] = {"mount", "umount", "pivotroot", NULL};
   static const char *const raw[] = {"net_raw", "packet", "raw", NULL};

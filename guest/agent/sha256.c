@@ -1,6 +1,6 @@
 /*
- * SHA-256, FIPS 180-4. Written out here because the agent has no library but libc. tests/walls/agent.test.ts compares a
- * digest of it with Node's.
+ * SHA-256, FIPS 180-4. Implemented here because the agent links only libc. tests/walls/agent.test.ts compares a digest with
+ * Node's.
  */
 #define _GNU_SOURCE
 #include "sha256.h"

@@ -1,4 +1,4 @@
-/* SHA-256 (FIPS 180-4) of several pieces in a row. */
+/* SHA-256 (FIPS 180-4) of concatenated pieces. */
 #ifndef AGENT_SHA256_H
 #define AGENT_SHA256_H
 #include <stddef.h>

@@ -1,17 +1,17 @@
 /*
- * Problem: the host sees no program of a guest. What is executed, refused, ended by the kernel or over there is told by the guest's kernel
- * alone, in any number, and a program that makes a flood of it must neither fill the channel nor hold the agent up.
+ * Problem: the host sees no processes of a guest. Only the guest's kernel can report execs, refusals, exits and OOM kills there, at any
+ * rate, and a program that floods these events must neither fill the channel nor block the agent.
  *
- * Mechanism: four sources, each opened while the machine boots, so that a clone has them. Programs by fanotify(7) (FAN_OPEN_EXEC), which
- * names the file by a descriptor and not by a path that somebody could change. Refusals of the profile by the audit subsystem, as a
- * listener that no audit daemon has to be (AUDIT_NLGRP_READLOG), at a rate that the kernel bounds. Exits by the connector of processes, of
- * those alone whose exec was told. Ends for memory by the group's memory.events. All are read on and dropped while there is no credit of
- * the host; each observation says how many were.
+ * Mechanism: four sources, opened while the machine boots, so that a clone has them. Execs by fanotify(7) (FAN_OPEN_EXEC), which
+ * identifies the file by a descriptor, not by a path that can change. Refusals of the AppArmor profile by the multicast group of the
+ * audit subsystem (AUDIT_NLGRP_READLOG), which needs no audit daemon, rate-limited by the kernel. Exits by the process events connector
+ * (proc connector), only for processes whose exec was reported. OOM kills by the cgroup's memory.events. Without credit of the host,
+ * events are read and dropped; each observation contains the number of dropped ones.
  *
- * Relies on: Linux 5.0 (FAN_OPEN_EXEC), CONFIG_AUDIT, CONFIG_PROC_EVENTS; without one of them those observations are missing.
+ * Relies on: Linux 5.0 (FAN_OPEN_EXEC), CONFIG_AUDIT, CONFIG_PROC_EVENTS; without one of them its observations are missing.
  *
- * Not handled: a program in memory (memfd_create(2)), whose exec fanotify does not tell; a flood hides what comes with it. An exec
- * of the loader by its own name, right behind that of another program of the same process, looks like a part of that one.
+ * Not handled: a program in memory (memfd_create(2)), whose exec fanotify does not report; other events during a flood. An exec of the
+ * loader itself, right after that of another program of the same process, is taken for a part of that one.
  */
 #define _GNU_SOURCE
 #include "watch.h"
@@ -36,7 +36,7 @@
 #include "refusal.h"
 
 enum { READS_MAX = 16, RECORD_BYTES_MAX = 8192, EXECS_BYTES = 4096, KNOWN_MAX = 256 };
-/* Refusals in a second that the kernel tells; more are counted by nobody. */
+/* Rate limit of refusals at the kernel, which drops and does not count further ones. */
 enum { REFUSALS_A_SECOND = 100, BACKLOG = 256 };
 enum { US_PER_S = 1000000, NS_PER_US = 1000 };
 
@@ -44,7 +44,7 @@ static int execs = -1, refusals = -1, exits = -1, ends = -1;
 static uint32_t credit, left_out;
 static int is_watching;
 
-/* ---- telling ---- */
+/* ---- reports ---- */
 
 static uint64_t now_us(clockid_t clock) {
   struct timespec now;
@@ -52,7 +52,7 @@ static uint64_t now_us(clockid_t clock) {
   return (uint64_t)now.tv_sec * US_PER_S + (uint64_t)now.tv_nsec / NS_PER_US;
 }
 
-/* Begins an observation, if the host has credit left for it and the channel has room. */
+/* Begins an observation if credit is left and it fits into the buffer of the channel. */
 static int begin_seen(uint8_t what, pid_t pid, uint64_t time_us) {
   if (!is_watching || is_held) return 0;
   if (credit == 0 || !has_room_for_output()) {
@@ -77,7 +77,7 @@ static void put_cut(const char *text) {
 
 /* ---- programs ---- */
 
-/* Processes whose exec was told and whose exit was not. */
+/* Processes whose exec was reported and whose exit was not yet. */
 static pid_t known[KNOWN_MAX];
 static size_t known_at;
 
@@ -93,7 +93,7 @@ static void remember(pid_t pid) {
   known_at = (known_at + 1) % KNOWN_MAX;
 }
 
-/* The loader of a program is opened right behind it, by the same exec. */
+/* True for the dynamic loader of a program, which the same exec opens right after it. */
 static int is_its_loader(const struct stat *file, pid_t pid) {
   static struct stat loader;
   static pid_t last;
@@ -104,7 +104,7 @@ static int is_its_loader(const struct stat *file, pid_t pid) {
   return is_its;
 }
 
-/* When its content or mode last changed, on the monotonic clock; 0 where that was before its start. */
+/* Time of its last change of content or mode, on the monotonic clock; 0 if that was before the clock started. */
 static uint64_t changed_us(const struct stat *file) {
   uint64_t since = now_us(CLOCK_REALTIME) - now_us(CLOCK_MONOTONIC);
   uint64_t at = (uint64_t)file->st_ctim.tv_sec * US_PER_S + (uint64_t)file->st_ctim.tv_nsec / NS_PER_US;
@@ -150,7 +150,7 @@ static void tell_refusal(const char *record) {
   finish();
 }
 
-/* Messages of a netlink socket, each ended by a NUL for those that are text. */
+/* Reads messages of a netlink socket; `data` ends with a NUL. */
 static void serve_netlink(int fd, void (*tell)(const struct nlmsghdr *message, char *data, size_t length)) {
   static _Alignas(struct nlmsghdr) char bytes[RECORD_BYTES_MAX + 1];
   for (int i = 0; i < READS_MAX; i++) {
@@ -187,7 +187,7 @@ static void take_exit(const struct nlmsghdr *message, char *data, size_t length)
   finish();
 }
 
-/* ---- ends for memory ---- */
+/* ---- OOM kills ---- */
 
 static void serve_ends(void) {
   static uint64_t told;
@@ -209,7 +209,7 @@ static int open_netlink(int protocol, unsigned group) {
   return -1;
 }
 
-/* A task that is refused waits for nobody: what does not fit is dropped. */
+/* Sets the audit queue to drop records that do not fit, instead of blocking the refused task. */
 static void bound_refusals(void) {
   struct {
     struct nlmsghdr head;
@@ -228,7 +228,7 @@ static void bound_refusals(void) {
   if (fd >= 0) close(fd);
 }
 
-/* Exits of processes, not of threads: a program in the kernel drops those, so that they wake nobody. */
+/* Subscribes to exits of processes. A BPF filter drops those of threads, which would wake the agent. */
 static void ask_exits(void) {
   enum { PID_AT = sizeof(struct nlmsghdr) + sizeof(struct cn_msg) + offsetof(struct proc_event, event_data) };
   struct sock_filter steps[] = {
@@ -240,7 +240,7 @@ static void ask_exits(void) {
   struct {
     struct nlmsghdr head;
     struct cn_msg message;
-    /* `struct proc_input` of Linux 6.6: older kernels take the first word, and tell of every event. */
+    /* `struct proc_input` of Linux 6.6; older kernels read only the first field, and report all events. */
     uint32_t listen, events;
   } __attribute__((packed)) asked = {
       .head = {.nlmsg_len = sizeof asked, .nlmsg_type = NLMSG_DONE},

@@ -1,4 +1,4 @@
-/* Observations of the job's programs, told to the host while it gave credit for them. */
+/* Observations of the job's programs, reported to the host within its credit. */
 #ifndef AGENT_WATCH_H
 #define AGENT_WATCH_H
 #include <poll.h>
@@ -8,18 +8,18 @@
 
 enum { WATCH_POLLS_MAX = 4 };
 
-/* Opens what the kernel has of it; the second, once the root of programs is there. */
+/* Opens the sources that the kernel has; the second function runs once the root of programs is mounted. */
 void open_watch(void);
 void watch_places(void);
-/* Whether the kernel tells of programs that are executed. */
+/* True if the kernel reports execs. */
 int can_watch(void);
 
-/* Takes the credit away: a copy of this guest has another host. */
+/* Resets the credit, because a copy of this guest has another host. */
 void forget_watch(void);
 void take_watch(struct reader *payload);
-/* Adds the descriptors to wait for; returns the count. */
+/* Adds the descriptors to poll; returns their number. */
 size_t poll_watch(struct pollfd *on);
-/* Reads a bounded number of observations of each that is ready, tells those of the job, and counts those beyond the credit. */
+/* Reads a bounded number of events of each ready source, reports those of the job, and counts those without credit. */
 void serve_watch(const struct pollfd *on, size_t count);
 
 #endif

@@ -1,14 +1,14 @@
 /*
- * Wire between a host and the agent in its guest, version 1. Host's codec: src/agent-wire/.
+ * Protocol between a host and the agent in its guest, version 1. The codec of the host is src/agent-wire/.
  *
  * A frame is: u32 length of everything after it, u8 kind, payload. All numbers are little endian. Each payload starts with
  * u8 version. `str` is u16 length and as many bytes, without a NUL; `data` is the rest of the frame. A frame is exactly as
- * long as its fields: a byte too few or too many ends the connection. `hello` is the first frame of each connection; an agent whose
- * channel is a socket that listens takes another host after one that went away, until it is claimed.
+ * long as its fields: a byte too few or too many ends the connection. `hello` is the first frame of each connection. If the channel
+ * is a listening socket, the agent accepts another host after one has disconnected, until it is claimed.
  *
- * To the agent (payload behind the version)
+ * To the agent (payload after the version)
  *   1 claim   str id, u16+bytes seed (32 to 256), u64 time in ns, u64 limits [processes, open files, file bytes, core bytes]
- *             (2^64-1: leave as it is), u64 bytes of memory above those in use (as well), str hostname, u8 count, count * (str key, str value)
+ *             (2^64-1: leave as it is), u64 bytes of memory above those in use (likewise), str hostname, u8 count, count * (str key, str value)
  *   2 run     u32 program, u8 streams (1 stdin, 2 stdout, 4 stderr; others are /dev/null), u32 uid, u32 gid, u32 credit of
  *             stdout, u32 credit of stderr, str file, str folder, u16 count, count * str argument,
  *             u16 count, count * str variable, u8 count, count * (u8 number, str name of a descriptor)
@@ -20,23 +20,23 @@
  *   8 phase   u32 nonce, u8 1 (remount read-only), str path
  *             u32 nonce, u8 2 (lower a limit), u8 limit, u64 value
  *             u32 nonce, u8 3 (kill writers below a path), str path
- *             u32 nonce, u8 4 (close writing: each place read-only, those that hold on are killed)
+ *             u32 nonce, u8 4 (close writing: each mount read-only, remaining writers are killed)
  *             u32 nonce, u8 5 (lower memory), u64 bytes above those in use at the claim
  *             u32 nonce, u8 6 (replace the profile of AppArmor), u8 classes of calls that it closes (1 exec, 2 process,
- *             4 network, 8 write, 16 outside; no less than before), data as the kernel takes it
+ *             4 network, 8 write, 16 outside; no less than before), data in the binary form of the kernel
  *   9 list    u32 nonce, u32 skip, str path within the overlay ("" is the overlay itself)
  *  10 status  u32 nonce
- *  11 renew   u32 nonce, u16+bytes seed (32 to 256), u64 time in ns: after the machine stood still, any number of times;
- *             before the claim also its other steps, with names that it replaces
- *  12 hold    u32 nonce, u8 (1: the processes of the job's group stand still, 0: they go on). While they do, a second claim
- *             makes another guest of this one
- *  13 look    u32 nonce, u8 place, u32 skip, str path within it ("" is the place itself): a list of any place
- *  14 read    u32 nonce, u8 place, u64 offset, u32 bytes (1 to 65536), str path within it: a part of a file, or the target of a link
- *  15 watch   u32 observations that may be told beyond those that may already: none before the first
+ *  11 renew   u32 nonce, u16+bytes seed (32 to 256), u64 time in ns: after the machine was paused, any number of times;
+ *             before the claim also its other steps, with names that the claim replaces
+ *  12 hold    u32 nonce, u8 (1: freeze the processes of the job's cgroup, 0: thaw them). While they are frozen, a second claim
+ *             turns a copy into another guest
+ *  13 look    u32 nonce, u8 folder, u32 skip, str path below it ("" is the folder itself): a list of a folder
+ *  14 read    u32 nonce, u8 folder, u64 offset, u32 bytes (1 to 65536), str path below it: a part of a file, or the target of a link
+ *  15 watch   u32 additional credit for observations; none before the first
  *
  * From the agent
- *  65 hello    u32 bytes of standard input that each program may be sent ahead, u8 what this guest can do (1 limit the memory of its
- *              programs, 2 count them, 4 put them under a profile of AppArmor, 8 tell what they execute)
+ *  65 hello    u32 initial credit of standard input of each program, in bytes; u8 abilities of this guest (1 limit the memory of its
+ *              programs, 2 count them, 4 confine them by an AppArmor profile, 8 report their execs)
  *  66 claimed  32 bytes SHA-256 of seed and boot_id, str boot_id, u8 count, count * (u8 step, u16 errno; 0 is done)
  *  67 started  u32 program, u32 pid
  *  68 output   u32 program, u8 stream (1 stdout, 2 stderr), data
@@ -46,19 +46,19 @@
  *  72 killed   u32 nonce, u8 (1: a process may be left)
  *  73 phased   u32 nonce, u16 errno, u32 processes touched
  *  74 listed   u32 nonce, u16 errno, u8 more, u16 count, count * (str name, u8 type, u64 size, u64 mtime in ns)
- *  75 statused u32 nonce, u32 processes, u64 ends for memory, u64 bytes in use, u16 count, count * (u32 pid, u32 ppid, str name, u64 cpu in us, u64 rss in KiB)
+ *  75 statused u32 nonce, u32 processes, u64 OOM kills, u64 bytes in use, u16 count, count * (u32 pid, u32 ppid, str name, u64 cpu in us, u64 rss in KiB)
  *  76 refused  u8 kind, u32 program or nonce (0 for a claim), u8 stage, u16 errno
  *  77 lost     u8 code; last frame: the agent kills everything and exits with that code
- *  78 renewed  u32 nonce, u16 errno of the entropy, of the reseeding and of the clock
+ *  78 renewed  u32 nonce, u16 errno of the entropy, of the reseed and of the clock
  *  79 held     u32 nonce, u16 errno
  *  80 chunk    u32 nonce, u16 errno, u8 (1 file, 2 link), u32 mode, u32 uid, u64 size, data
- *  81 seen     u8 what, u32 pid (0: not known), u64 monotonic time in us, u32 observations left out so far, and
- *              1 a program was executed: u64 time in us at which its file last changed, on the same clock (0: before that), str path
+ *  81 seen     u8 kind, u32 pid (0: unknown), u64 monotonic time in us, u32 observations dropped so far, and
+ *              1 exec: u64 time in us of the last change of the file, on the same clock (0: before its start), str path
  *              2 refused: u8 class, str operation, str path, family or capability
- *              3 a process whose exec was told is over: u8 0 and exit code or 1 and signal
- *              4 the kernel ended the job for its memory: u64 times so far
+ *              3 exit of a process whose exec was reported: u8 0 and exit code or 1 and signal
+ *              4 OOM kill of the job: u64 count so far
  *
- * Places: 0 the overlay, 1 /tmp, 2 /dev/shm, 3 /run, 4 /run/result, 5 /proc.
+ * Folders: 0 the overlay, 1 /tmp, 2 /dev/shm, 3 /run, 4 /run/result, 5 /proc.
  */
 #ifndef AGENT_WIRE_H
 #define AGENT_WIRE_H
@@ -79,7 +79,7 @@ enum {
   NOT_PID_1 = 16,
   BROKEN_CHANNEL = 17,
   BROKEN_AGENT = 18,
-  /* Steps of a boot. The first two come before there is a channel. */
+  /* Steps of a boot. The first two precede the channel. */
   BOOT_MOUNTS = 20,
   BOOT_CHANNEL = 21,
   BOOT_MODULES = 22,

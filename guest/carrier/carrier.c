@@ -3,24 +3,24 @@
  *
  *   carrier CHANNEL GROUP UID FOLDER FILE_BYTES PROFILE -- PROGRAM ARGUMENT...
  *
- * CHANNEL and GROUP are numbers of open descriptors: the port, or a listening socket, and a file to which the runner writes that
- * it joins its control group.
- * PROFILE is that of AppArmor which the runner is under from its exec on, or "-" where the guest has none.
+ * CHANNEL and GROUP are numbers of open descriptors: the port, or a listening socket, and cgroup.procs of the job's cgroup, which
+ * the runner joins.
+ * PROFILE is the AppArmor profile of the runner from its exec on, or "-" if the guest has none.
  *
- * Problem: a runner has a socket to the server, two outputs and a way out, each with its own back-pressure and its own end. A
- * port of a machine has one stream of bytes, no end of it that the host would see, and no order beside that of other ports.
+ * Problem: a runner has a socket to the server, two outputs and an egress path, each with its own back-pressure and its own end of
+ * file. A port of a machine is one stream of bytes, without an end of file for the host, and without ordering between ports.
  *
- * Mechanism: one thread, one loop, tables of fixed size. The runner gets a socket pair and two pipes, as in each other wall;
- * frames with a window for each stream go through the port (wire.h). The carrier is started by the agent as root, starts
- * the runner as UID, and becomes another user that has no right but its own descriptors; no program may signal or trace it.
- * The carrier exits as the runner did, once the server has all that the runner wrote, and the agent tells the warden. If a runner
- * ends before a server connected, the carrier exits at once: no one waits for output.
+ * Mechanism: one thread, one event loop, tables of fixed size. The runner gets a socket pair and two pipes, as in all other walls;
+ * frames with a flow-control window per stream go through the port (wire.h). The agent starts the carrier as root; the carrier
+ * starts the runner as UID, and changes to another uid without rights beyond its descriptors; programs can neither signal nor trace
+ * it. The carrier exits with the status of the runner once the server has received all output, and the agent reports that to the
+ * warden. If a runner exits before a server connected, the carrier exits at once.
  *
  *   wire.h  every frame    link.c  frames and buffers    streams.c  streams, windows, connections
  *
- * Relies on: standard output is a pipe of the agent, which the runner gets as its readiness pipe, descriptor 4.
+ * Relies on: its standard output being a pipe of the agent, which the runner gets as its readiness pipe, descriptor 4.
  *
- * Not handled: more than one runner. A host that is gone ends the carrier; the end of the machine is the host's.
+ * Not handled: more than one runner. The carrier exits if the host disconnects; the host ends the machine.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -65,7 +65,7 @@ static int high(int fd) {
   return moved;
 }
 
-/* A fault ends the start: an unconfined runner would be told as a confined one. */
+/* Sets the profile for the next exec. Exits on failure, because an unconfined runner would be reported as confined. */
 static void enter_at_exec(const char *profile) {
   char line[128];
   if (!strcmp(profile, "-")) return;
@@ -77,7 +77,7 @@ static void enter_at_exec(const char *profile) {
 
 static _Noreturn void become_runner(const int ends[3], uid_t uid, char **argv) {
   sigset_t none;
-  /* Before that number is another descriptor's. */
+  /* Before the descriptor number is reused. */
   if (write(atoi(argv[2]), "0", 1) != 1) give_up();
   enter_at_exec(argv[6]);
   int nothing = high(open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -120,7 +120,7 @@ static pid_t start_runner(uid_t uid, char **argv) {
   return pid;
 }
 
-/* The readiness pipe is the runner's alone: its end is an end of the runner's start. */
+/* Closes the readiness pipe here, so that only the runner has it, and the agent reads end of file when the runner closes it. */
 static void let_go_of_pipe(void) {
   int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
   if (nothing < 0 || dup2(nothing, STDOUT_FILENO) < 0) give_up();
@@ -135,7 +135,7 @@ static int open_signals(void) {
   return signalfd(-1, &ended, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Exit code of the runner as a shell says it, or -1 while it lives. */
+/* Exit code of the runner in the convention of shells (128 + signal), or -1 while it runs. */
 static int end_of(pid_t pid) {
   int status;
   if (waitpid(pid, &status, WNOHANG) != pid) return -1;

@@ -1,6 +1,6 @@
 /*
- * Frames of the carrier's channel. Both buffers have a fixed size: what does not fit is not read. A frame that breaks the
- * protocol ends the carrier, and its guest with it.
+ * Frames of the carrier's channel. Both buffers have a fixed size: nothing is read while they are full. A protocol violation ends the
+ * carrier, and its guest with it.
  *
  * The channel may be a listening socket: a machine is saved before it has a server, and a snapshot closes every connection. A
  * connection that ends before its first byte is dropped, and the next one is accepted; the first byte closes the listening socket.
@@ -103,7 +103,7 @@ void send_data(uint32_t stream, const void *bytes, size_t length) {
   memcpy(to + 4, bytes, length);
 }
 
-/* The kernel's buffer of a line has 4,096 bytes, and a driver that it throttled may not go on. */
+/* Reports bytes read from a line: its kernel buffer has 4,096 bytes, and a throttled driver may not resume. */
 static void report_read(size_t bytes) {
   static int is_line = -1;
   if (is_line < 0) is_line = isatty(channel);

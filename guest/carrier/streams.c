@@ -1,16 +1,17 @@
 /*
- * Problem: a server wants the runner's socket and outputs as if they were local ones: bytes in their order, ends, and a writer
- * that waits while its reader does. One virtio port has no end of stream and no order among several ports.
+ * Problem: a server needs the runner's socket and outputs like local ones: ordered bytes, end of file, and back-pressure. One virtio
+ * port has no end of file, and there is no ordering among several ports.
  *
- * Mechanism: a table of fixed size, a window for each stream and direction. Order: what the runner says on its socket is sent
- * after all that lay in its outputs at that moment (FIONREAD), so that a reported end comes behind the output before it.
+ * Mechanism: a table of fixed size, with a flow-control window per stream and direction. Ordering: bytes of the runner's socket are
+ * sent after the bytes that were in its outputs at that time (FIONREAD), so that a reported end follows the output before it.
  *
- * Until the first frame of the server whatever the runner wrote is dropped: a spare has nothing to say to the job that takes it.
+ * Output of the runner before the first frame of the server is dropped: a spare has no output for its job.
  *
- * A hold ends what is under way: what a copy of the machine finds in its buffers then is whole, and its server knows each window.
+ * A hold completes the transfers in flight, so that the buffers of a copy of the machine are consistent, and its server knows each
+ * window.
  *
- * Relies on Linux's FIONREAD for pipes and sockets. Does not handle: a child of the runner that holds an output for longer
- * than the runner lives: its later output is dropped with the guest.
+ * Relies on Linux's FIONREAD for pipes and sockets. Not handled: a child of the runner that keeps an output open after the runner
+ * exited: its later output is lost with the guest.
  */
 #define _GNU_SOURCE
 #include "streams.h"
@@ -29,7 +30,7 @@ enum { BAD_STREAM = 67, BACKLOG = 64, STREAM_LAST = 1 << 30 };
 struct stream {
   int is_used, reads, writes, closes, is_socket;
   uint32_t id, credit;
-  /* Bytes of the outputs that go first. */
+  /* Bytes of the outputs that must be sent first. */
   int before;
   size_t at, end, done;
   uint8_t input[WINDOW];
@@ -92,7 +93,7 @@ static void take_data(struct stream *stream, const uint8_t *bytes, size_t length
   size_t window = stream->id < CONNECTION_FIRST ? WINDOW : WINDOW_OUT;
   if (length == 0 || stream->id == STDOUT || stream->id == STDERR || stream->closes) _exit(BAD_STREAM);
   if (length > window - (stream->end - stream->at) - stream->done) _exit(BAD_STREAM);
-  /* A runner that closed its socket takes nothing more. */
+  /* The runner has closed its socket: dropped. */
   if (stream->writes < 0) return;
   if (stream->end + length > window) {
     memmove(stream->input, stream->input + stream->at, stream->end - stream->at);
@@ -120,7 +121,7 @@ static void listen_on_loopback(void) {
 
 static void take_of_stream(uint8_t kind, const uint8_t *payload, size_t length) {
   struct stream *stream = find(number_at(payload));
-  /* A connection may end on both sides at once. */
+  /* Race: both sides may close a connection at the same time. */
   if (!stream && number_at(payload) >= CONNECTION_FIRST) return;
   if (!stream) _exit(BAD_STREAM);
   switch (kind) {
@@ -171,7 +172,7 @@ static int waiting_in(const struct stream *stream) {
   return stream->reads >= 0 && ioctl(stream->reads, FIONREAD, &bytes) == 0 ? bytes : 0;
 }
 
-/* Whether outputs hold bytes that go before the next ones of the handle. */
+/* True while outputs have bytes that must be sent before the next ones of the socket. */
 static int is_held(void) {
   for (int i = STDOUT; i <= STDERR; i++)
     if (streams[i].reads >= 0 && streams[i].before > 0) return 1;

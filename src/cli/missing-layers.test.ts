@@ -13,10 +13,13 @@ const where = (
 const fixOf = (text: string, at: FixContext) => missingOf([text], at)[0]?.fix
 
 test('A missing layer has its name, its reason, and a fix for this machine', () => {
-  const own = missingOf(['own uid: walls share the uid of whoever started Mayfly'], where(false))
+  const own = missingOf(
+    ['own uid: walls share the uid of the user who started Mayfly'],
+    where(false),
+  )
   assert.deepEqual(
     own.map(({ layer, why }) => [layer, why]),
-    [['own uid', 'walls share the uid of whoever started Mayfly']],
+    [['own uid', 'walls share the uid of the user who started Mayfly']],
   )
   assert.match(own[0]!.fix!, /as root/)
   const cgroup = 'memory cgroup: memory is held by a watch every 2 ms alone'
@@ -46,11 +49,11 @@ test('A missing sentinel has a fix for its cause', () => {
 test('Each layer that a wall of programs or gVisor may lack has a fix, for root and for others', () => {
   for (const root of [true, false])
     for (const text of [
-      'own uid: walls share the uid of whoever started Mayfly',
+      'own uid: walls share the uid of the user who started Mayfly',
       'own uid inside: without the launcher the program is uid 0 of its own user namespace',
-      'memory cgroup: memory is held by a look every 10 ms alone',
-      'cpu quota: the sentry pauses a program that overdraws its time',
-      'calls: runsc closes no system call while a program runs',
+      'memory cgroup: memory is limited only by sampling every 10 ms',
+      'cpu quota: the sentry pauses a program above its CPU limit',
+      'calls: runsc cannot close classes of system calls while a program runs',
       'landlock: files are closed by one layer less',
       'programs: a job can start none, and has no sockets, because Landlock does not hold files',
       'programs: a job can start none, and has no sockets, because there is no C compiler',

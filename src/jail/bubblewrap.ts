@@ -131,7 +131,7 @@ export function composeBubblewrap(
       ...(asks(whole, options) ? ['sentinel'] : []),
     ],
     missing: [
-      ...(uid === undefined ? ['own uid: walls share the uid of whoever started Mayfly'] : []),
+      ...(uid === undefined ? ['own uid: walls share the uid of the user who started Mayfly'] : []),
       ...(whole && !facts.proc ? ['/proc: the kernel gives none here'] : []),
       ...(whole ? withoutSentinel(options) : []),
     ],

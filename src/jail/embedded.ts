@@ -211,7 +211,7 @@ function missingOf(
             ? 'namespaces: the network, the process table and the files are closed by seccomp, Landlock and a keeper; names of files and of the host can be seen'
             : 'namespaces: the network, the process table and the files are closed by seccomp and Landlock alone',
         ]),
-    ...(user ? [] : ['own uid: walls share the uid of whoever started Mayfly']),
+    ...(user ? [] : ['own uid: walls share the uid of the user who started Mayfly']),
     ...(landlock ? [] : ['landlock: files are closed by one layer less']),
     ...(whole && !mounts && !isKept
       ? [`programs: a job can start none, and has no sockets, because ${unkept}`]

@@ -7,7 +7,7 @@ export const entriesMax = 300
 /** Maximum size of an image that is returned as an image. */
 const IMAGE_BYTES_MAX = 2 ** 20
 const PATH_CHARACTERS_MAX = 300
-/** Longest UTF-8 sequence, less its first byte. */
+/** Continuation bytes of the longest UTF-8 sequence. */
 const CONTINUATION_MAX = 3
 
 export function answerListing({ entries, truncated }: SessionListing): ToolAnswer {
@@ -20,7 +20,7 @@ export function answerListing({ entries, truncated }: SessionListing): ToolAnswe
   )
   const text =
     lines.length === 0 ? 'No files' : fenced('files', lines.join('\n'), answerCharactersMax)
-  const more = isCut ? '\n\nThere are more: name a folder as `path`' : ''
+  const more = isCut ? '\n\nThe list is truncated: set `path` to a folder' : ''
   return { text: `${text}${more}`, data: { entries: shown, truncated: isCut } }
 }
 
@@ -41,7 +41,7 @@ export function answerFile(
   const content = Buffer.from(part).toString(isText ? 'utf8' : 'base64')
   const next = offset + part.length
   const hasMore = next < bytes.length
-  const more = hasMore ? `\n\nMore follows at offset ${next} of ${bytes.length}` : ''
+  const more = hasMore ? `\n\nThe file continues at offset ${next} of ${bytes.length}` : ''
   return {
     text: `${fenced(isText ? 'content' : 'content (base64)', content, answerCharactersMax)}${more}`,
     data: {

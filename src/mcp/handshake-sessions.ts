@@ -10,7 +10,7 @@ const SESSIONS_MAX = 512
 const TENANT_SESSIONS_MAX = 64
 /** Idle timeout of a session without a request and an open stream. */
 const IDLE_MS = 15 * 60_000
-const LOOK_MS = 60_000
+const SWEEP_MS = 60_000
 /** Length of a session id: unguessable, and useless without its API key. */
 const ID_BYTES = 24
 
@@ -111,13 +111,13 @@ export class HandshakeSessions {
     if (all.length < SESSIONS_MAX && own < TENANT_SESSIONS_MAX) return
     throw new MayflyError('RATE_LIMITED', 'Cannot open another MCP session: the limit is reached', {
       hint: 'End a session by DELETE, or wait for the idle timeout of 15 minutes',
-      retryAfterMs: LOOK_MS,
+      retryAfterMs: SWEEP_MS,
     })
   }
 
   #watch(): void {
     if (this.#timer || this.#sessions.size === 0) return
-    this.#timer = this.#clock.after(LOOK_MS, () => {
+    this.#timer = this.#clock.after(SWEEP_MS, () => {
       this.#timer = undefined
       const now = this.#clock.now()
       for (const one of this.#sessions.values())

@@ -16,7 +16,7 @@ test('A cut text keeps its beginning and more of its end, and says how much is m
   const cut = safeCut(`first${'x'.repeat(5000)}last`, 1000)
   assert.match(cut, /^first/)
   assert.match(cut, /last$/)
-  assert.match(cut, /4009 characters left out/)
+  assert.match(cut, /4009 characters omitted/)
   assert.ok(cut.length < 1200)
 })
 

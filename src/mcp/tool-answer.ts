@@ -47,7 +47,7 @@ export function answerOutcome(outcome: Outcome): ToolAnswer {
   const parts = [
     head.filter((one) => one !== false).join(', '),
     of,
-    session?.state === 'lost' && 'The interpreter was started anew: variables and imports are gone',
+    session?.state === 'lost' && 'The interpreter was restarted: variables and imports are lost',
     error && fenced('error', errorText(error, stderr), shares.error),
     result !== undefined && fenced(`result (${outcome.encoding})`, result, shares.result),
     stdout !== '' && fenced('stdout', stdout, shares.stdout),
@@ -89,7 +89,7 @@ function cutMiddle(text: string, most: number): string {
   if (text.length <= most) return text
   const head = Math.floor(most * HEAD_SHARE)
   const left = text.length - most
-  const mark = `\n[… ${left} characters left out: write to a file, and read a part of it …]\n`
+  const mark = `\n[… ${left} characters omitted: write to a file, and read parts of it …]\n`
   return `${whole(text.slice(0, head))}${mark}${whole(text.slice(text.length - (most - head)))}`
 }
 

@@ -212,7 +212,7 @@ tenants = ["default"]
     ]) {
       const { isError, text } = await execute(code, other)
       assert.ok(isError, code)
-      assert.match(text, /no such tool for this caller/, code)
+      assert.match(text, /this caller may call no tool of this name/, code)
     }
     assert.deepEqual(reached(), before)
     const list = await execute('return await desk.list_issues([1])', other)
@@ -293,7 +293,7 @@ tenants = ["default"]
     const from = upstream.calls.length
     const { isError, text } = await execute('return await hub["delete_all"]({})')
     assert.ok(isError)
-    assert.match(text, /a person has to approve it, and this client cannot ask/)
+    assert.match(text, /it needs the approval of a person, and this client cannot ask/)
     assert.equal(upstream.calls.length, from)
   })
 

@@ -88,7 +88,7 @@ export class Bridge {
       throw new MayflyError('CONFLICT', recorded.message)
     }
     if (this.#parts.isReplay)
-      throw this.#refused(run, key, 'it is not in the record that is replayed')
+      throw this.#refused(run, key, 'the replayed execution has no recorded answer for it')
     this.#refuseSecrets(run, key, argsText)
     if (tool.needsApproval && !this.#parts.journal.useApproval(key))
       return await this.#ask(run, { key, argsText: JSON.stringify(args) }, signal)
@@ -108,7 +108,7 @@ export class Bridge {
     if (!tool) {
       const name = (text: unknown) => String(text).slice(0, 100)
       const key = { server: name(server), tool: name(fn), args: '' }
-      throw this.#refused(run, key, 'there is no such tool for this caller')
+      throw this.#refused(run, key, 'this caller may call no tool of this name')
     }
     if (typeof args !== 'object' || Array.isArray(args))
       throw new MayflyError('INVALID', `Cannot call "${tool.name}": expected one object`)
@@ -124,7 +124,11 @@ export class Bridge {
 
   async #ask(run: string, call: PendingCall, signal: AbortSignal): Promise<string> {
     if (!this.#parts.canAsk)
-      throw this.#refused(run, call.key, 'a person has to approve it, and this client cannot ask')
+      throw this.#refused(
+        run,
+        call.key,
+        'it needs the approval of a person, and this client cannot ask',
+      )
     this.#pending ??= call
     this.#stopWhenQuiet()
     return await never(signal)

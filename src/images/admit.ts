@@ -78,7 +78,7 @@ function admit(digest: string, gate: ImageGate): Admission {
   if (untrusted || found !== digest || manifest.digest !== digest)
     return refused(
       'IMAGE_BROKEN',
-      untrusted ?? 'its manifest is of another image',
+      untrusted ?? 'its manifest belongs to another image',
       'Build or import the image again',
     )
   if (manifest.origin && !policy.allow_imported)
@@ -89,7 +89,7 @@ function admit(digest: string, gate: ImageGate): Admission {
     )
   const stored = readScan(folder, digest, key)
   if (stored.kind === 'broken')
-    return refused('SCAN_BROKEN', `its scan does not count: ${stored.because}`, scanFix)
+    return refused('SCAN_BROKEN', `its scan is invalid: ${stored.because}`, scanFix)
   const scan = stored.kind === 'scan' ? stored.scan : undefined
   const missing = missingScan(scan, { sbom: manifest.sbom, policy, now: now() })
   if (missing && !(isDefault && policy.unscanned_defaults)) return missing
@@ -115,7 +115,7 @@ function missingScan(
 ): Refusal | undefined {
   if (!scan) return refused('NOT_SCANNED', neverScanned, scanFix)
   if (scan.sbom !== sbom)
-    return refused('SCAN_OLD', 'its scan is of another bill of materials', scanFix)
+    return refused('SCAN_OLD', 'its scan belongs to another bill of materials', scanFix)
   const { feeds, uncovered } = scan
   const old = feeds.find(({ asOf }) => !isYoung(asOf, now, policy.max_feed_age))
   if (old || feeds.length === 0 || scan.at > now + clockMsMax)
@@ -128,7 +128,7 @@ function missingScan(
   return refused(
     'UNCOVERED',
     `no feed covers ${listText(uncovered)}`,
-    'Import a feed that does, then scan the image again',
+    'Import a feed for them, then scan the image again',
   )
 }
 

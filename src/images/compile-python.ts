@@ -67,7 +67,7 @@ export async function compilePython(given: PythonCompiling): Promise<number> {
     async read(stdout: Readable) {
       for await (const chunk of stdout.setEncoding('latin1')) {
         answer += String(chunk)
-        if (answer.length > answerBytesMax) throw new RangeError('it answers too much')
+        if (answer.length > answerBytesMax) throw new RangeError('its output is too large')
       }
     },
     signal,
@@ -75,7 +75,7 @@ export async function compilePython(given: PythonCompiling): Promise<number> {
   if (code !== 0) throw broken(`its Python ended with ${code}`, stderr)
   const [suffix = '', ...sizes] = answer.trimEnd().split('\n')
   if (!/^\.[a-z]+-\d+\.pyc$/.test(suffix) || sizes.length !== found.length)
-    throw broken('its answer has another form', stderr)
+    throw broken('its output is malformed', stderr)
   return addCompiled(
     { tree, spool, into, suffix },
     found.map(([place]) => place),
@@ -130,7 +130,7 @@ function addCompiled(
     for (const [index, place] of places.entries()) {
       const size = sizes[index]!
       if (!Number.isSafeInteger(size) || size < 0 || size > answerBytesMax)
-        throw broken(`it says that "${place}" has ${size} bytes`, '')
+        throw broken(`it reports ${size} bytes for "${place}"`, '')
       if (size === 0) failed += 1
       else addOne(tree, spool, { place: compiledName(place, suffix), bytes: readNext(input, size) })
     }
@@ -161,7 +161,7 @@ function readNext(input: number, size: number): Buffer {
   const bytes = Buffer.alloc(size)
   for (let read = 0; read < size;) {
     const got = readSync(input, bytes, read, size - read, null)
-    if (got === 0) throw broken('its answer is too short', '')
+    if (got === 0) throw broken('its output is truncated', '')
     read += got
   }
   return bytes

@@ -151,13 +151,13 @@ class FeedDraft {
   }
 
   #takeTracker({ bytes }: FeedFile): void {
-    if (this.#kind !== undefined) throw new RangeError('it is no OSV record')
+    if (this.#kind !== undefined) throw new RangeError('it is not an OSV record')
     this.#kind = 'debian-tracker'
     const seen = new Set<string>()
     for (const [key, value] of jsonMembers(bytes)) {
       const source = strict(key)
       if (typeof source !== 'string' || !/^[a-z0-9][a-z0-9+.-]{0,127}$/.test(source))
-        throw new RangeError(`${JSON.stringify(source)} is no source package`)
+        throw new RangeError(`${JSON.stringify(source)} is not a source package`)
       if (seen.has(source)) throw new RangeError(`it has "${source}" twice`)
       seen.add(source)
       const entry = checked(trackerEntry, strict(value), source)

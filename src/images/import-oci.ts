@@ -116,7 +116,7 @@ async function importIn(given: OciImportIn): Promise<SignedManifest> {
   const digest = fileDigest(image)
   const known = knownImage(store.folder, digest, given.signer.publicKey)
   if (known) {
-    note(`${name}: the same as an image that is here`)
+    note(`${name}: equal to an image in the store`)
     store.tag(digest, name)
     return known
   }
@@ -124,7 +124,7 @@ async function importIn(given: OciImportIn): Promise<SignedManifest> {
   const at = given.now()
   const about = 'Imported from an OCI layout'
   const sbom = contents && sbomOf({ digest, name, about, at, contents })
-  if (!contents) note(`${name}: it lists no Debian packages, so that no scan can know it`)
+  if (!contents) note(`${name}: it lists no Debian packages, so it cannot be scanned`)
   const maker = makerLock.packages.find((one) => one.name === 'erofs-utils')
   const manifest: ImageManifest = {
     format: 1,
@@ -165,7 +165,7 @@ async function readImage(given: OciImportIn, architecture: Architecture, spool: 
     throw new MayflyError('UNAVAILABLE', `Cannot import an image of "${config.architecture}" here`)
   const ids = config.rootfs.diff_ids
   if (ids.length !== manifest.layers.length)
-    throw new RangeError('its configuration has another number of layers than its manifest')
+    throw new RangeError('its configuration and its manifest have different numbers of layers')
   const tree = new LayerTree()
   for (const [at, layer] of manifest.layers.entries()) {
     given.signal?.throwIfAborted()
@@ -249,9 +249,9 @@ async function readLayer(
     closeSync(file)
   }
   if (`sha256:${blob}` !== layer.digest)
-    throw new RangeError(`layer ${layer.digest} has another digest`)
+    throw new RangeError(`the SHA-256 of layer ${layer.digest} does not match`)
   if (`sha256:${stream}` !== diffId)
-    throw new RangeError(`layer ${layer.digest} is not what the configuration says`)
+    throw new RangeError(`layer ${layer.digest} does not match the digest in the configuration`)
   tree.endLayer()
 }
 

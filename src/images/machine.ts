@@ -112,9 +112,9 @@ export function machineBoot(parts: BootParts): MachineBoot {
 }
 
 /**
- * The same for a machine whose ports are those of a vsock: the agent listens at port 1, and the kernel is the unpacked ELF file. Its
- * words are the agent's alone; those of the kernel are for the caller to put in front. The end of the guest is a restart.
- * Throws as `machineBoot` does, and IMAGE_BROKEN for a kernel without modules for a vsock, or one that cannot be unpacked.
+ * Files and arguments for a machine with a vsock: the agent listens on port 1, and the kernel is an unpacked ELF file. Returns only
+ * the agent's arguments; the caller prepends the kernel parameters. The guest ends by a reboot. Throws as `machineBoot` does, and
+ * IMAGE_BROKEN for a kernel without vsock modules, or one that cannot be unpacked.
  */
 export function vsockBoot(parts: BootParts): MachineBoot {
   return bootOf(parts, {
@@ -131,7 +131,7 @@ export function vsockBoot(parts: BootParts): MachineBoot {
   })
 }
 
-/** Port of a vsock at which the agent listens. */
+/** Vsock port on which the agent listens. */
 export const vsockAgentPort = 1
 
 interface BootForm {
@@ -173,11 +173,11 @@ function formed<T>(stored: StoredImage, form: () => T): T {
   }
 }
 
-/** Modules of a vsock come behind those of every boot. */
+/** Adds the vsock modules after those of every boot. */
 function withVsock(files: ReadonlyMap<string, Buffer>): ReadonlyMap<string, Buffer> {
   const own = [...files].filter(([name]) => name.startsWith(VSOCK_FOLDER))
   const [order, more] = [files.get(`${MODULES}order`), files.get(`${VSOCK_FOLDER}order`)]
-  if (!order || !more) throw new Error('it has no modules for a vsock')
+  if (!order || !more) throw new Error('it has no vsock modules')
   const moved = own.map(
     ([name, body]) => [MODULES + name.slice(VSOCK_FOLDER.length), body] as const,
   )
@@ -243,7 +243,8 @@ export function initrdOf(
 function runnerEntries(runner: ReadonlyMap<string, RunnerFile>): readonly ArchiveEntry[] {
   const files = [...runner].sort(byName)
   for (const [name] of files)
-    if (!plainPath.test(name)) throw new RangeError(`"${name}" is no plain path of a runner`)
+    if (!plainPath.test(name))
+      throw new RangeError(`"${name}" is not a valid path of a runner file`)
   const folders = new Set(files.flatMap(([name]) => foldersAbove(`runner/${name}`)))
   return [
     ...[...folders].sort().map((at): ArchiveEntry => ({
@@ -301,7 +302,7 @@ function checked(
   if (image.signed.manifest.form !== form)
     throw new MayflyError(
       'INVALID',
-      `Cannot boot from "${image.signed.manifest.name}": it is ${form ? 'no kernel' : 'no file system'}`,
+      `Cannot boot from "${image.signed.manifest.name}": it is not a ${form ? 'kernel' : 'file system'}`,
       { hint: 'Build both: "mayfly images build kernel python"' },
     )
   return image
@@ -358,8 +359,8 @@ function keep(
     renameSync(draft, file)
     return { file, digest }
   } catch (cause) {
-    throw new MayflyError('STATE', `Cannot keep a file to boot from: ${messageOf(cause)}`, {
-      hint: 'The image store has to be writable for whoever starts machines',
+    throw new MayflyError('STATE', `Cannot store a boot file: ${messageOf(cause)}`, {
+      hint: 'Make the image store writable for the user who starts machines',
       cause,
     })
   }

@@ -83,7 +83,7 @@ export function whyUntrusted(
   trusted: string | undefined,
 ): string | undefined {
   if (trusted === undefined) return 'the state folder has no key'
-  if (key !== trusted) return 'another key than that of the state folder signed it'
+  if (key !== trusted) return 'it was signed by another key than that of the state folder'
   const [raw, signed] = [exactBytes(key, 32), exactBytes(signature, 64)]
   if (!raw || !signed) return 'its signature is unreadable'
   const x = raw.toString('base64url')

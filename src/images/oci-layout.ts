@@ -68,7 +68,7 @@ export async function openLayout(place: string, scratch: string): Promise<OciLay
     const file = openPlain(blob(named.slice(7)), named)
     if (fstatSync(file).size === size) return file
     closeSync(file)
-    throw new RangeError(`blob ${named} has another size than its descriptor says`)
+    throw new RangeError(`the size of blob ${named} does not match its descriptor`)
   }
   return {
     index,
@@ -82,7 +82,7 @@ export async function openLayout(place: string, scratch: string): Promise<OciLay
       try {
         const bytes = Buffer.concat([...filePiecesOf(file)])
         if (`sha256:${sha256(bytes)}` !== descriptor.digest)
-          throw new RangeError(`blob ${descriptor.digest} has another digest`)
+          throw new RangeError(`the SHA-256 of blob ${descriptor.digest} does not match`)
         return jsonOf(bytes)
       } finally {
         closeSync(file)

@@ -37,14 +37,14 @@ export function readScan(folder: string, image: string, key: string | undefined)
   const stats = lstatSync(file, { throwIfNoEntry: false })
   if (!stats) return { kind: 'missing' }
   const broken = (because: string): StoredScan => ({ kind: 'broken', because })
-  if (!stats.isFile() || stats.size > scanBytesMax) return broken('it is no plain, small file')
+  if (!stats.isFile() || stats.size > scanBytesMax) return broken('it is not a small regular file')
   const read = signedScanSchema.safeParse(tryParseJson(readFileSync(file, 'utf8')))
-  if (!read.success) return broken('it has another form')
+  if (!read.success) return broken('it is malformed')
   const { scan, signature } = read.data
   const statement = scanStatement(scan, read.data.key)
   const why = whyUntrusted({ statement, key: read.data.key, signature }, key)
   if (why) return broken(why)
-  return scan.image === image ? { kind: 'scan', scan } : broken('it is of another image')
+  return scan.image === image ? { kind: 'scan', scan } : broken('it belongs to another image')
 }
 
 /** Signed text; its prefix is unique among the signatures of this key (domain separation). */

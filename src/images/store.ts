@@ -124,7 +124,7 @@ function openLocked(folder: string, lock: DatabaseSync): ImageStore {
     add(image, signed, { sbom, tags }) {
       const { digest } = signed.manifest
       if (sbom !== undefined && Buffer.byteLength(sbom) > sbomBytesMax)
-        throw new MayflyError('TOO_LARGE', 'Cannot keep the image: it lists too many packages')
+        throw new MayflyError('TOO_LARGE', 'Cannot store the image: it lists too many packages')
       chmodSync(image, 0o444)
       sync(image)
       renameSync(image, imageFile(folder, signed))
@@ -221,14 +221,14 @@ export function whyImageBroken(image: StoredImage, key: string | undefined): str
   const { signed, digest, file } = image
   const why = whyManifestUntrusted(signed, key)
   if (why) return why
-  if (signed.manifest.digest !== digest) return 'its manifest is of another image'
+  if (signed.manifest.digest !== digest) return 'its manifest belongs to another image'
   const stats = lstatSync(file, { throwIfNoEntry: false })
   if (!stats?.isFile()) return 'its file is missing'
   if (stats.size !== signed.manifest.size)
     return `its file has ${stats.size} bytes, not ${signed.manifest.size}`
   if (fileDigest(file) !== digest) return 'its SHA-256 is wrong'
   const sbom = signed.manifest.sbom === undefined ? undefined : sbomText(image)
-  return sbom === null ? 'its bill of materials is not what was signed' : undefined
+  return sbom === null ? 'its bill of materials differs from the signed one' : undefined
 }
 
 /** Bill of materials, verified against the manifest. Throws MayflyError NOT_FOUND and IMAGE_BROKEN. */
@@ -302,14 +302,15 @@ function readManifest(folder: string, digest: string): SignedManifest {
     })
   const file = manifestFile(folder, digest)
   const stats = lstatSync(file, { throwIfNoEntry: false })
-  if (!stats?.isFile() || stats.size > manifestBytesMax) throw broken('it is no plain, small file')
+  if (!stats?.isFile() || stats.size > manifestBytesMax)
+    throw broken('it is not a small regular file')
   try {
     const read = signedManifestSchema.safeParse(parseJson(readFileSync(file, 'utf8')))
     if (read.success) return read.data
   } catch (thrown) {
     throw broken(messageOf(thrown), thrown)
   }
-  throw broken('it has another form')
+  throw broken('it is malformed')
 }
 
 function tagsOf(folder: string): ReadonlyMap<string, string> {

@@ -89,7 +89,9 @@ export function whyRootBroken({ digest, file }: StoredImage, roots: string): str
   if (!lstatSync(root, { throwIfNoEntry: false })) return undefined
   try {
     assertOwn(root)
-    return isOfImage(canonicalDigest(root), file) ? undefined : 'its unpacked files are others'
+    return isOfImage(canonicalDigest(root), file)
+      ? undefined
+      : 'its unpacked files differ from the image'
   } catch (thrown) {
     return `its unpacked files cannot be read: ${messageOf(thrown)}`
   }

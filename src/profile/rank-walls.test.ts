@@ -21,20 +21,20 @@ const because = ({ profile }: ReturnType<typeof plan>, field: string) =>
 test('Among walls of one tier the configured order decides, and the other one is explained', () => {
   const made = plan([embedded, bubblewrap])
   assert.equal(made.profile.provider, 'bubblewrap')
-  assert.match(because(made, 'providers.embedded'), /"bubblewrap" is the one of its tier to take/)
+  assert.match(because(made, 'providers.embedded'), /"bubblewrap" comes first in the order of its tier/)
 })
 
 test('A wall with more missing layers ranks lower in its tier', () => {
   const made = plan([embedded, { ...bubblewrap, missing: 1 }])
   assert.equal(made.profile.provider, 'embedded')
-  assert.match(because(made, 'providers.bubblewrap'), /"embedded" misses less \(0 against 1\)/)
+  assert.match(because(made, 'providers.bubblewrap'), /"embedded" lacks fewer layers \(0 against 1\)/)
 })
 
 test('Without a configured order the wall with more layers is taken', () => {
   const full = factsOf('process', { name: 'z', layers: 5 })
   const made = plan([factsOf('process', { name: 'a', layers: 4 }), full])
   assert.equal(made.profile.provider, 'z')
-  assert.match(because(made, 'providers.a'), /"z" is the fuller wall \(5 layers against 4\)/)
+  assert.match(because(made, 'providers.a'), /"z" has more layers \(5 against 4\)/)
 })
 
 test('The ranking is a total order', () => {

@@ -60,13 +60,13 @@ export function whyBefore(first: RankFacts, other: RankFacts): string {
   if (first.strength !== other.strength)
     return `${name} is stronger (${first.strength} against ${other.strength})`
   if (missingOf(first) !== missingOf(other))
-    return `${name} misses less (${missingOf(first)} against ${missingOf(other)})`
-  if (positionOf(first) !== positionOf(other)) return `${name} is the one of its tier to take first`
+    return `${name} lacks fewer layers (${missingOf(first)} against ${missingOf(other)})`
+  if (positionOf(first) !== positionOf(other)) return `${name} comes first in the order of its tier`
   if (layersOf(first) !== layersOf(other))
-    return `${name} is the fuller wall (${layersOf(first)} layers against ${layersOf(other)})`
+    return `${name} has more layers (${layersOf(first)} against ${layersOf(other)})`
   return priceOf(first) < priceOf(other)
     ? `${name} is cheaper (${costText(first)} against ${costText(other)})`
-    : `${name} is as good, and its name comes first`
+    : `${name} is equal, and first by name`
 }
 
 /** Cost of one spare, and its source. */

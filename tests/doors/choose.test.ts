@@ -59,7 +59,7 @@ suite('Choosing a wall', () => {
   test('With a floor it gets the cheapest tier that reaches it, and there the fuller wall', async () => {
     const outcome = await library.run({ code: 'return 1', floor: 'gvisor' })
     assert.equal(outcome.result, 'full')
-    assert.match(because(outcome, 'providers.thin'), /"full" is the fuller wall \(5 layers/)
+    assert.match(because(outcome, 'providers.thin'), /"full" has more layers \(5/)
     assert.match(because(outcome, 'providers.dear'), /"full" is cheaper \(36 MiB/)
     assert.match(because(outcome, 'providers.isolated-vm'), /strength 1 is below 4 \(asked\)/)
   })

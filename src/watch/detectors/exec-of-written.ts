@@ -14,7 +14,7 @@ interface WrittenFiles {
 
 interface Write {
   readonly observation: Observation
-  /** True if written by a tool that the guest withExecPid, such as a linker. */
+  /** True if written by a tool that the guest executed, such as a linker. */
   readonly byTool: boolean
 }
 

@@ -312,7 +312,7 @@ Table()
 
   test('A finding leads to its position in the editor, and a need adds no risk', async () => {
     await run('const a = 1\nreturn eval("a + 1")')
-    assert.match(await text('detail'), /no: its wall holds that/)
+    assert.match(await text('detail'), /no: its sandbox restricts that/)
     await page.locator('#detail button.place').first().click()
     const selected = await page
       .locator('#code')

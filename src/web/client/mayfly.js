@@ -5,7 +5,7 @@
 function getSessionToken() {
   const token = document.querySelector('meta[name="mayfly-session"]')?.content
   if (token) return token
-  throw new Error('This server gives visitors no session tokens')
+  throw new Error('This server issues no session tokens to visitors')
 }
 
 /**
@@ -41,7 +41,7 @@ async function lastOf(stream, on) {
       on(event, data)
     }
   }
-  throw new Error('The server ended before the job did')
+  throw new Error('The connection closed before the job ended')
 }
 
 /** Fetches active content and runs it; resolves like runActiveContent. */

@@ -8,13 +8,13 @@ const ROWS_MIN = 2
 const ROWS_MAX = 24
 
 const endings = {
-  timeout: 'Interrupted: its time was over.',
+  timeout: 'Interrupted at its timeout.',
   cancelled: 'Interrupted.',
-  limit: 'Ended at a limit.',
+  limit: 'Ended at a resource limit.',
   blocked: 'Refused before it ran.',
-  unavailable: 'No wall here can hold it safely enough.',
-  refused: 'What it returned broke its contract.',
-  failed: 'The wall or the server broke, not the code.',
+  unavailable: 'No sandbox of this server is strong enough for it.',
+  refused: 'Its output was rejected by the output checks.',
+  failed: 'The sandbox or the server failed, not the code.',
   terminated: 'Its session ended while it ran.',
 }
 
@@ -113,7 +113,7 @@ export class Cell {
     if (this.#chars === 0) for (const name of ['stdout', 'stderr']) this.#print(name, outcome[name])
     const { truncated } = outcome
     if (truncated?.stdout || truncated?.stderr || this.#chars > CHARS_MAX)
-      printed.append(element('span', 'cut', '\n… more was printed than is shown'))
+      printed.append(element('span', 'cut', '\n… further output is not shown'))
     between.replaceChildren(...betweenParts(outcome.session?.between))
     returned.replaceChildren(...this.#returnedBy(outcome, n))
     said.textContent = saidOf(outcome)
@@ -139,7 +139,7 @@ export class Cell {
       hasResult && block(encoding === 'text' ? String(result) : pretty(result), 'result', 'Result'),
       ...figures,
       artifacts.length > 0 && files(artifacts),
-      left.length > 0 && element('p', 'hint', `Files that were left out: ${left.join(', ')}`),
+      left.length > 0 && element('p', 'hint', `Omitted files: ${left.join(', ')}`),
     ].filter(Boolean)
   }
 
@@ -286,7 +286,7 @@ function betweenParts(between) {
   shown.setAttribute('aria-label', 'Output of background work before this run')
   for (const name of ['stdout', 'stderr'])
     if (between[name]) shown.append(element('span', name, between[name].slice(0, CHARS_MAX)))
-  return [element('p', 'hint', 'Printed in the background since the run before:'), shown]
+  return [element('p', 'hint', 'Printed in the background since the previous run:'), shown]
 }
 
 /** Line of the cell at which an error was thrown; 0 if unknown. */
@@ -306,7 +306,7 @@ function saidOf({ status, error, metrics, session }) {
     .join(' ')
   const state =
     session?.state === 'lost'
-      ? 'Its interpreter was started anew: variables are gone, files are there.'
+      ? 'Its interpreter was restarted: variables are lost, files are kept.'
       : isStopped
         ? 'Variables are kept.'
         : ''

@@ -28,13 +28,17 @@ export const inputPlaces = {
 
 /** Schedules to choose from: value, name, explanation. */
 export const lives = [
-  ['', 'plain, 5 s', 'Five seconds at most; no network, no files of this machine.'],
-  ['late-beacon', 'loses its network', 'A network for 3 s, which goes early if something is odd.'],
-  ['planted-credential', 'planted credentials', 'False credentials lie in its home folder.'],
+  ['', 'plain, 5 s', 'At most five seconds; no network, no files of this machine.'],
+  ['late-beacon', 'loses its network', 'A network for 3 s, revoked earlier after an anomaly.'],
+  [
+    'planted-credential',
+    'planted credentials',
+    'Its home folder contains false credentials (honeytokens).',
+  ],
   [
     'shrinking-life',
     'shrinks',
-    'All for 2 s; no network for 1.5 s; half a core for 1.5 s; the end.',
+    'All rights for 2 s; no network for 1.5 s; half a core for 1.5 s; then the end.',
   ],
 ]
 
@@ -44,7 +48,7 @@ export const examples = [
     name: 'JavaScript',
     group: 'First steps',
     language: 'js',
-    about: 'Data in, data out: what most jobs are. What is returned is the result.',
+    about: 'Data in, data out, like most jobs. The return value is the result.',
     input: {
       orders: [
         { customer: 'Ada', item: 'lamp', price: 40 },
@@ -66,7 +70,7 @@ return [...byCustomer].map(([customer, orders]) => ({
     name: 'TypeScript',
     group: 'First steps',
     language: 'ts',
-    about: 'Types are taken out; nothing has to be compiled first.',
+    about: 'Types are stripped; no compilation is needed.',
     input: { celsius: [-40, 0, 21.5, 100] },
     code: `interface Reading {
   readonly celsius: number
@@ -84,7 +88,7 @@ return (input.celsius as number[]).map(convert)
     name: 'Node',
     group: 'First steps',
     language: 'node',
-    about: "A program with all of Node's modules, files and processes: in a wall of its own.",
+    about: "A program with all of Node's modules, files and processes, in a sandbox of its own.",
     code: `import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -101,7 +105,7 @@ await writeFile('out/words.txt', 'lamp\\ntape\\ndesk\\n')
     name: 'Python',
     group: 'First steps',
     language: 'python',
-    about: 'A script as python3 runs it. The result is "result", if there is one.',
+    about: 'A script as python3 runs it. The variable "result", if set, is the result.',
     code: `import collections, statistics, time
 
 text = "the walls hold and the first day is the one that counts".split()
@@ -138,7 +142,7 @@ sort words.txt | uniq -c | sort -rn
     language: 'js',
     life: 'late-beacon',
     about:
-      'It behaves for a second, then calls home. No rule knows it: that it asks at a steady pace costs it the network and half of the time it had left.',
+      'Harmless for a second, then it contacts a server at fixed intervals. A detector reports the beacon, and the run loses its network and half of its remaining time.',
     code: `const wait = (ms) => new Promise((done) => setTimeout(done, ms))
 
 for (let order = 1; order <= 5; order++) {
@@ -162,7 +166,7 @@ for (let call = 1; ; call++) {
     language: 'python',
     life: 'planted-credential',
     about:
-      'It behaves, then looks where credentials lie and carries one out. The one that it finds was planted: it is ended before a byte of it leaves.',
+      'Harmless at first, then it searches for credentials and sends one out. The one it finds is a honeytoken: the run is terminated before a byte leaves.',
     code: `import base64, pathlib, time
 
 for report in range(1, 5):
@@ -181,7 +185,7 @@ print("nobody saw me")
     language: 'python',
     life: 'shrinking-life',
     about:
-      'It tells what it may still do. First the network goes, then half of its core, then all of it. Nothing that was closed opens again.',
+      'It prints the rights that it still has. It loses the network, then half of its core, then it ends. Closed rights are never restored.',
     code: `import time, urllib.error, urllib.request
 
 def network():
@@ -207,9 +211,9 @@ while True:
   },
   {
     name: 'A figure',
-    group: 'Files and figures',
+    group: 'Files and plots',
     language: 'python',
-    about: 'A plot as you have it in a notebook; it needs matplotlib on this machine.',
+    about: 'A plot as in a notebook; it needs matplotlib on this machine.',
     makesFiles: true,
     code: `import math
 import matplotlib.pyplot as plt
@@ -227,7 +231,7 @@ print("drawn")
     group: 'Limits',
     language: 'js',
     about:
-      'It never yields, so nothing inside could stop it. The wall does, from outside, when the time is over.',
+      'It never yields, so nothing inside can stop it. The sandbox is ended from outside at its timeout.',
     code: `console.log('starting')
 while (true) {}
 `,
@@ -236,8 +240,7 @@ while (true) {}
     name: 'A memory bomb',
     group: 'Limits',
     language: 'js',
-    about:
-      'It takes memory until it meets its ceiling. The server and every other job stay as they are.',
+    about: 'It allocates memory up to its limit. The server and other jobs are not affected.',
     code: `const hoard = []
 for (;;) {
   hoard.push(new Array(1_000_000).fill(hoard.length))
@@ -249,7 +252,7 @@ for (;;) {
     group: 'Limits',
     language: 'js',
     about:
-      'It looks for the process, the file system and the network by the usual tricks. The boldest gives it away: it is blocked before it runs.',
+      'It tries the usual tricks to reach the process, the file system and the network. The analysis of its source finds one of them, and it is blocked before it runs.',
     input: {},
     code: `const tricks = {
   process: () => typeof process,

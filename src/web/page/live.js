@@ -56,7 +56,7 @@ export class LiveRun {
       this.#print('stderr', stderr)
     }
     const isCut = truncated.stdout || truncated.stderr || this.#chars > CHARS_MAX
-    if (isCut) this.#parts.output.append(span('cut', '\n… more was printed than is shown'))
+    if (isCut) this.#parts.output.append(span('cut', '\n… further output is not shown'))
   }
 
   #print(name, text) {

@@ -44,7 +44,7 @@ export const sessionLives = [
   [
     'shrinking-session',
     'shrinks',
-    'No network after 3 minutes, half a core after 8, the end after 15.',
+    'No network after 3 minutes, half a core after 8, ended after 15.',
   ],
-  ['', 'plain', 'A quarter of an hour at most; no network, no files of this machine.'],
+  ['', 'plain', 'At most 15 minutes; no network, no files of this machine.'],
 ]

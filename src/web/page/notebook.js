@@ -175,10 +175,10 @@ async function asked() {
   } catch (refused) {
     if (refused.details?.field !== 'schedule') throw refused
     isLifeKnown = false
-    lifeKind.replaceChildren(new Option('as this server has it', ''))
+    lifeKind.replaceChildren(new Option('as configured on this server', ''))
     lifeKind.disabled = true
     lifeAbout.textContent =
-      'The operator of this server has set how the rights of a session shrink.'
+      'The schedule of this server determines how the rights of a session shrink.'
     return await NotebookSession.open(plain)
   }
 }
@@ -205,14 +205,13 @@ async function follow(one, itsLife) {
 /** Explains the end of a session to the visitor. */
 function endedText(outcome, { near, lost }) {
   const said =
-    ending ??
-    (outcome ? reasonOf(outcome, near) : `The server does not know it any more (${lost}).`)
+    ending ?? (outcome ? reasonOf(outcome, near) : `The server no longer has it (${lost}).`)
   return `The session has ended. ${said} Its variables and files are gone; the cells keep their text.`
 }
 
 function reasonOf({ status, error }, { ms, lastMs }) {
   if (status === 'timeout' || (status === 'ok' && lastMs < NEAR_MS))
-    return 'Its whole time was over.'
+    return 'It reached its maximum lifetime.'
   if (status === 'ok' && ms < NEAR_MS) return 'No cell ran for five minutes.'
   if (status === 'ok' || status === 'cancelled') return 'The server or its operator ended it.'
   const message = error?.message?.replace(/^anomaly \w+: /, '')
@@ -293,7 +292,7 @@ function stateNow() {
 }
 
 function messageOf({ code, message, status }) {
-  if (status === 401) return 'The token of this page no longer holds. Load the page again.'
+  if (status === 401) return 'The token of this page has expired. Reload the page.'
   if (code === 'SESSION_ENDED') return 'Not run: the session has ended.'
   return message
 }

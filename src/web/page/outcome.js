@@ -5,15 +5,15 @@ import { displayed, element, files } from './display.js'
 const LINE = 64
 
 const meanings = {
-  ok: ['good', 'It ran to its end'],
+  ok: ['good', 'It completed'],
   error: ['bad', 'The code failed'],
-  blocked: ['bad', 'It was refused before it ran'],
-  timeout: ['warn', 'Its time was over'],
-  limit: ['warn', 'It hit a limit'],
-  terminated: ['bad', 'It was ended while it ran'],
-  unavailable: ['warn', 'No wall here can hold it safely enough'],
-  refused: ['bad', 'What it returned broke its contract'],
-  failed: ['bad', 'The wall or the server broke, not the code'],
+  blocked: ['bad', 'It was blocked before it ran'],
+  timeout: ['warn', 'It reached its timeout'],
+  limit: ['warn', 'It reached a resource limit'],
+  terminated: ['bad', 'It was terminated while it ran'],
+  unavailable: ['warn', 'No sandbox of this server is strong enough for it'],
+  refused: ['bad', 'Its output was rejected by the output checks'],
+  failed: ['bad', 'The sandbox or the server failed, not the code'],
   cancelled: ['warn', 'It was cancelled'],
 }
 /** Statuses whose sentence includes the reason. */
@@ -35,7 +35,7 @@ export function headlineOf(answer) {
 
 /** Headline of a running job, with its age. */
 export function runningHeadline(age) {
-  const text = age === undefined ? 'A sandbox is being made for it' : `for ${milliseconds(age)}`
+  const text = age === undefined ? 'its sandbox is starting' : `for ${milliseconds(age)}`
   return [badge('live', 'running'), element('span', '', text)]
 }
 
@@ -58,10 +58,10 @@ export function returnedBy(answer) {
       ),
     pending && element('p', 'hint', pendingText(pending)),
     figures.length > 0 && section(figures.length > 1 ? 'Figures' : 'Figure', ...figures),
-    artifacts.length > 0 && section('Files it made', files(artifacts)),
+    artifacts.length > 0 && section('Created files', files(artifacts)),
     artifactsLeftOut.length > 0 &&
       section(
-        'Files that were left out',
+        'Omitted files',
         table(
           ['File', 'Why'],
           artifactsLeftOut.map(({ path, because }) => [path, because]),
@@ -77,8 +77,8 @@ export function detailOf(answer, jump) {
   const { security, timeline, provider, metrics } = outcome
   return [
     facts(outcome),
-    security.findings.length > 0 && section('What its source does', ...findings(security, jump)),
-    provider && section('Where the time went', ...steps(metrics)),
+    security.findings.length > 0 && section('Findings in its source', ...findings(security, jump)),
+    provider && section('Time per step', ...steps(metrics)),
     timeline.length > 0 && lifeTable(timeline),
     raw(answer),
   ].filter(Boolean)
@@ -87,14 +87,14 @@ export function detailOf(answer, jump) {
 function problemParts({ details }) {
   if (!Array.isArray(details)) return [details && section('Details', block(pretty(details)))]
   const rows = details.map(({ path, message }) => [path, message])
-  return [section('What is wrong', table(['Where', 'Why'], rows))]
+  return [section('Errors', table(['Where', 'Why'], rows))]
 }
 
 const risks = {
-  low: 'nothing speaks against it',
-  medium: 'some doubt',
-  high: 'it looks dangerous',
-  critical: 'it looks like an attack',
+  low: 'no sign of an attack',
+  medium: 'suspicious in part',
+  high: 'suspicious',
+  critical: 'probably an attack',
 }
 
 function facts({ tier, provider, security, metrics, profile, status }) {
@@ -104,13 +104,13 @@ function facts({ tier, provider, security, metrics, profile, status }) {
   const odd = security.behaviorScore
   const entries = [
     ['Wall', tier && `${tier}, by ${provider}`],
-    ['Memory, at most', memory && `${megabytes(memory.peak)}${most}`],
-    ['Processor', tier && milliseconds(metrics.cpuTime)],
+    ['Peak memory', memory && `${megabytes(memory.peak)}${most}`],
+    ['CPU time', tier && milliseconds(metrics.cpuTime)],
     ['Network', networkText(explained(profile, 'controls.network'))],
-    ['Source, before it ran', `${risks[security.severity]}: risk ${security.risk} of 100`],
+    ['Risk of its source', `${security.risk} of 100: ${risks[security.severity]}`],
     [
-      'Behaviour, while it ran',
-      tier && status !== 'blocked' && (odd === 0 ? 'nothing odd' : `odd: ${odd} of 100`),
+      'Anomalies at run time',
+      tier && status !== 'blocked' && (odd === 0 ? 'none' : `score ${odd} of 100`),
     ],
   ]
   const list = element('dl', 'facts')
@@ -152,15 +152,15 @@ function pendingText({ timers, promises }) {
     timers > 0 && `${timers} ${timers === 1 ? 'timer' : 'timers'}`,
     promises > 0 && `${promises} unanswered ${promises === 1 ? 'call' : 'calls'}`,
   ].filter(Boolean)
-  return `It returned while work was under way: ${parts.join(' and ')} dropped.`
+  return `It returned with pending work: ${parts.join(' and ')} dropped.`
 }
 
 function steps({ queueTime, startTime, executionTime, teardownTime }) {
   const parts = [
     ['queue', 'Waiting', queueTime],
-    ['start', 'Making the wall', startTime],
+    ['start', 'Starting the sandbox', startTime],
     ['run', 'Running', executionTime],
-    ['end', 'Tearing down', teardownTime],
+    ['end', 'Destroying it', teardownTime],
   ]
   const bar = element('div', 'steps')
   bar.setAttribute('aria-hidden', 'true')
@@ -187,7 +187,7 @@ function findings({ findings: list }, jump) {
     return [
       place,
       words,
-      kind === 'need' ? 'no: its wall holds that' : `yes: ${severity}`,
+      kind === 'need' ? 'no: its sandbox restricts that' : `yes: ${severity}`,
       description,
     ]
   })
@@ -204,14 +204,14 @@ function lifeTable(timeline) {
       .join(' '),
   ])
   const details = element('details')
-  details.append(element('summary', '', 'Its life as a table'))
-  details.append(table(['After', 'What happened', 'Zone', ''], rows))
+  details.append(element('summary', '', 'Timeline as a table'))
+  details.append(table(['Time', 'Event', 'Zone', ''], rows))
   return details
 }
 
 function raw(answer) {
   const details = element('details')
-  details.append(element('summary', '', 'The whole answer as JSON'), block(pretty(answer)))
+  details.append(element('summary', '', 'Complete response as JSON'), block(pretty(answer)))
   return details
 }
 

@@ -57,7 +57,7 @@ document.addEventListener('keydown', (event) => {
 choose(examples[0])
 if (!document.querySelector('meta[name="mayfly-session"]')) {
   run.disabled = true
-  tell('This server gives visitors no session tokens: code can be run with an API key alone.')
+  tell('This server issues no session tokens to visitors: running code needs an API key.')
 }
 
 function fillChoices() {
@@ -187,7 +187,7 @@ function failure(error, signal) {
     return {
       status: 499,
       code: 'stopped',
-      message: 'You stopped it, and the server ends its sandbox',
+      message: 'You stopped it, and the server destroys its sandbox',
     }
   return {
     status: 0,
@@ -213,7 +213,7 @@ async function show(answer, live) {
   returned.replaceChildren(...returnedBy(answer).filter(Boolean))
   await live.end(isOutcome ? ended : undefined)
   detail.replaceChildren(...detailOf(answer, jump))
-  if (answer.status === 401) tell('The token of this page no longer holds. Load the page again.')
+  if (answer.status === 401) tell('The token of this page has expired. Reload the page.')
 }
 
 function showSnippets() {

@@ -1,9 +1,9 @@
-// Files of a session, to save.
+// Files of a session, for download.
 import { element, save, sizeText } from './display.js'
 
 const SHOWN_MAX = 200
 
-/** List items of its files; `failed(refused)` hears of one that cannot be had. Throws Refused. */
+/** List items of its files; `failed(refused)` is called if a download fails. Throws Refused. */
 export async function fileItems(session, failed) {
   const found = await session.files()
   return found.slice(0, SHOWN_MAX).map(({ path, size }) => {

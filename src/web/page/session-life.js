@@ -1,4 +1,4 @@
-// The life of a session: its picture, the rights that it still has, and its deadline. It narrows while one works.
+// The life of a session: its picture, the rights that it still has, and its deadline. Its rights shrink while the visitor works.
 import { spanText } from '../../picture/caption.js'
 import { stepsPlanned } from '../../picture/bands.js'
 import { lifeOf } from '../../picture/life.js'
@@ -48,7 +48,7 @@ export class SessionLife {
     }
   }
 
-  /** Stops; shows the whole life where there is an outcome, and otherwise how far it came. */
+  /** Stops; shows the complete life if there is an outcome, else its state so far. */
   async end(outcome) {
     clearInterval(this.#timer)
     this.#isOver = true
@@ -58,7 +58,7 @@ export class SessionLife {
     await this.#show({ ...life, ...(outcome ? {} : { status: 'cancelled' }) })
   }
 
-  /** Tells screen readers of a new phase, once its controls have been reported as well. */
+  /** Announces a new phase to screen readers, once its controls have been reported too. */
   #announce() {
     const last = this.#timeline.findLast(({ event }) => event === 'phase')
     if (!last || last === this.#announced || this.#session.age - last.at < DRAW_MS) return
@@ -94,12 +94,12 @@ export class SessionLife {
   }
 }
 
-/** A text that is the same is not set again: it would be selected away, or read aloud. */
+/** Sets a text only if it changed: setting it would clear a selection, and make screen readers read it again. */
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text
 }
 
-/** The phase, and each right as it is now. */
+/** Text of the current phase and rights. */
 function rightsOf({ lanes: [lane] }) {
   if (!lane) return ''
   const phase = lane.bands.at(-1)?.name
@@ -110,7 +110,7 @@ function rightsOf({ lanes: [lane] }) {
   return now.length > 0 ? `Phase ${phase}: ${now.join(', ')}.` : `Phase ${phase}.`
 }
 
-/** No renewal puts its end off. */
+/** True if a renewal cannot extend its life. */
 function isLast({ ms, lastMs }) {
   return lastMs - ms < 1000
 }
@@ -122,7 +122,7 @@ function deadlineOf(left) {
   return `It ends in ${end} unless a cell runs, and in ${wholeSeconds(lastMs)} in any case.`
 }
 
-/** The next phase of the plan, and when. */
+/** Text of the next phase of the plan and its start. */
 function nextOf({ plan, timeline, age }) {
   const begun = timeline.filter(({ event }) => event === 'phase')
   const { at = 0, phase } = begun.at(-1) ?? {}

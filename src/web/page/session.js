@@ -5,7 +5,7 @@ const RETRIES_MAX = 40
 const RETRY_MS = 250
 const RECONNECTS_MAX = 5
 
-/** A refusal: `status` is the number of the answer, `code` its word, 0 and `unreachable` without any answer. */
+/** Failed request: HTTP `status` and error `code` of the response; 0 and `unreachable` without a response. */
 export class Refused extends Error {
   constructor({ status, code, message, details, outcome }) {
     super(message)
@@ -41,12 +41,12 @@ export class NotebookSession {
     }
   }
 
-  /** Runs a cell; `on(name, data)` hears its output. Resolves to its outcome; throws Refused. */
+  /** Runs a cell; `on(name, data)` receives its output. Resolves to its outcome; throws Refused. */
   async run(code, on) {
     for (let tries = 0; ; tries++) {
       const response = await call('POST', `/${this.row.id}/run`, { code }, 'text/event-stream')
       if (isStream(response)) return await lastFrame(response.body, on)
-      // An interrupted exec may be about to end.
+      // Race: an interrupted exec may not have ended yet.
       if (response.status === 409 && tries < RETRIES_MAX) {
         await response.body?.cancel()
         await new Promise((done) => setTimeout(done, RETRY_MS))
@@ -56,7 +56,7 @@ export class NotebookSession {
     }
   }
 
-  /** The exec that runs ends soon after, with an outcome of its own. */
+  /** Interrupts the running exec, which ends soon after with an outcome. */
   interrupt() {
     return this.#asked('POST', '/interrupt')
   }
@@ -82,12 +82,12 @@ export class NotebookSession {
     return await response.blob()
   }
 
-  /** Ends it; resolves to the outcome of its life. `isLeaving`: the page is about to be gone. */
+  /** Closes it; resolves to the outcome of its life. `isLeaving`: the page is being unloaded. */
   close(isLeaving = false) {
     return answered(call('DELETE', `/${this.row.id}`, undefined, '*/*', isLeaving))
   }
 
-  /** Tells its life until it ends, by `on(entry)`; resolves to its outcome. Throws Refused when nothing is known of it. */
+  /** Passes its timeline to `on(entry)` until it ends; resolves to its outcome. Throws Refused if the server does not know it. */
   async watch(on) {
     let known = 0
     for (let tries = 0; ; tries++) {
@@ -151,7 +151,7 @@ function isStream(response) {
   return response.headers.get('Content-Type')?.startsWith('text/event-stream') === true
 }
 
-/** Hands each frame to `on`; resolves to the outcome. Throws Refused for a problem, and for a stream that breaks off. */
+/** Passes each frame to `on`; resolves to the outcome. Throws Refused for a problem, and for an incomplete stream. */
 async function lastFrame(stream, on) {
   let rest = ''
   try {
@@ -170,5 +170,5 @@ async function lastFrame(stream, on) {
   } catch (thrown) {
     throw thrown instanceof Refused ? thrown : unreachable(thrown)
   }
-  throw unreachable(new Error('it ended before its answer did'))
+  throw unreachable(new Error('the response is incomplete'))
 }

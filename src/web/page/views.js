@@ -1,4 +1,4 @@
-// The two views of the page: one job, and a notebook, which is loaded when it is looked at.
+// The two views of the page: one job, and a notebook, which is loaded when it is first shown.
 
 const views = { '#job': 'job-view', '#notebook': 'notebook-view' }
 const skip = document.getElementById('skip')
@@ -8,7 +8,7 @@ show()
 
 function show() {
   const now = Object.hasOwn(views, location.hash) ? location.hash : '#job'
-  // Another place of the page, such as its editor.
+  // Another anchor of the page, such as its editor.
   if (location.hash && now !== location.hash) return
   for (const [hash, id] of Object.entries(views)) {
     document.getElementById(id).hidden = hash !== now

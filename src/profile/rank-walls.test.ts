@@ -21,13 +21,19 @@ const because = ({ profile }: ReturnType<typeof plan>, field: string) =>
 test('Among walls of one tier the configured order decides, and the other one is explained', () => {
   const made = plan([embedded, bubblewrap])
   assert.equal(made.profile.provider, 'bubblewrap')
-  assert.match(because(made, 'providers.embedded'), /"bubblewrap" comes first in the order of its tier/)
+  assert.match(
+    because(made, 'providers.embedded'),
+    /"bubblewrap" comes first in the order of its tier/,
+  )
 })
 
 test('A wall with more missing layers ranks lower in its tier', () => {
   const made = plan([embedded, { ...bubblewrap, missing: 1 }])
   assert.equal(made.profile.provider, 'embedded')
-  assert.match(because(made, 'providers.bubblewrap'), /"embedded" lacks fewer layers \(0 against 1\)/)
+  assert.match(
+    because(made, 'providers.bubblewrap'),
+    /"embedded" lacks fewer layers \(0 against 1\)/,
+  )
 })
 
 test('Without a configured order the wall with more layers is taken', () => {

@@ -189,49 +189,50 @@ export class GuestStreams {
     if (this.#isOver) return
     if (kind === kinds.over) return this.#over(payload)
     if (kind === kinds.held) return this.#isHeld(payload)
-    if (payload.length < 4) throw fault('has no stream')
+    if (payload.length < 4) throw fault('is too short')
     const at = payload.readUInt32LE(0)
     if (kind === kinds.open) return this.#accept(at, payload)
     const stream = this.#open.get(at)
-    // A connection may end on both sides at once.
+    // Race: both sides may close a connection at the same time.
     if (!stream && at >= CONNECTION_FIRST && at <= this.#lastConnection) return
-    if (!stream) throw fault('is of no stream')
+    if (!stream) throw fault('names an unknown stream')
     switch (kind) {
       case kinds.data:
         return stream.receive(payload.subarray(4))
       case kinds.end:
         return stream.receiveEnd()
       case kinds.credit:
-        if (payload.length !== 8) throw fault('has another length')
+        if (payload.length !== 8) throw fault('has a wrong length')
         return stream.receiveCredit(payload.readUInt32LE(4), windowOf(at))
       case kinds.reset:
         if (at < CONNECTION_FIRST) throw fault('resets a stream of the runner')
         this.#open.delete(at)
         return void stream.destroy()
       default:
-        throw fault('is of no kind')
+        throw fault('has an unknown kind')
     }
   }
 
   #over(payload: Buffer): void {
-    if (payload.length > 0) throw fault('has another length')
+    if (payload.length > 0) throw fault('has a wrong length')
     this.#isOver = true
     this.#send(kinds.bye)
   }
 
   #isRead(payload: Buffer): void {
-    if (!this.#line || payload.length !== 4) throw fault('reports a read of no line')
+    if (!this.#line || payload.length !== 4) throw fault('reports bytes read without a serial line')
     this.#line.receiveRead(payload.readUInt32LE(0))
   }
 
   #isHeld(payload: Buffer): void {
-    if (payload.length > 0 || this.#holds === 0) throw fault('holds what was not asked')
+    if (payload.length > 0 || this.#holds === 0) throw fault('answers no hold request')
     this.#holds--
     if (this.#holds === 0) this.#held?.resolve()
   }
 
   #accept(at: number, payload: Buffer): void {
-    if (!this.#listener || payload.length !== 4) throw fault('opens what was not granted')
+    if (!this.#listener || payload.length !== 4)
+      throw fault('opens a connection that was not granted')
     if (at <= this.#lastConnection) throw fault('opens a stream twice')
     this.#lastConnection = at
     const count = [...this.#open.keys()].filter((one) => one >= CONNECTION_FIRST).length

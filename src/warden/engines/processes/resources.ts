@@ -44,3 +44,15 @@ export interface WallResources {
   /** Resolves when no process of the wall can fork any more; undefined while it may. */
   forkClosed: Promise<void> | undefined
 }
+
+/** Fields of a wall that was just forked, before it is measured and bounded. */
+export const justForked = {
+  listenerFd: undefined,
+  idleTasks: 0,
+  idleProcesses: 1,
+  idleMemory: 0,
+  isFrozen: false,
+  isPreset: false,
+  forbidsFork: false,
+  forkClosed: undefined,
+} satisfies Partial<WallResources>

@@ -18,6 +18,7 @@ import { listenTo } from '../../readiness.ts'
 import { outOfDescriptors } from '../../refusals.ts'
 import { entering, shell, startChild } from '../spawned.ts'
 import type { WallResources } from './resources.ts'
+import { justForked } from './resources.ts'
 import { makeScratch } from '../wall-folder.ts'
 import { takeSockets } from '../wall-sockets.ts'
 import { markOf } from './orphans.ts'
@@ -99,19 +100,9 @@ function resourcesOf(
   const processes = child.pid === undefined ? [] : [identify(child.pid)]
   const complaint = listenTo(child)
   const set = setUp(child, command, to, program)
-  const later = {
-    listenerFd: undefined,
-    idleTasks: 0,
-    idleProcesses: 1,
-    idleMemory: 0,
-    isFrozen: false,
-    isPreset: false,
-    forbidsFork: false,
-    forkClosed: undefined,
-    forkedFrom: command.forkedFrom,
-    mark: command.keeper?.mark,
-  }
-  return { id, ...to, child, ...set, complaint, processes, ...later }
+  const { forkedFrom, keeper } = command
+  const jail = { forkedFrom, mark: keeper?.mark }
+  return { id, ...to, child, ...set, complaint, processes, ...jail, ...justForked }
 }
 
 function startOf(

@@ -2,6 +2,7 @@ import { MayflyError } from '../../../contract/error.ts'
 import { findProgram } from '../../../os/find-program.ts'
 import { machinePaths } from './machine.ts'
 import type { HypervisorProgram } from './program.ts'
+import { asWallUser, isolated } from '../agent-guest/jail-command.ts'
 
 /**
  * Jail of QEMU, by bubblewrap: a guest that escapes its machine has an ordinary uid without capabilities, namespaces of its own, no
@@ -40,11 +41,8 @@ export interface JailPrograms {
 
 const NOFILE_MAX = 256
 const BLOCK_BYTES = 512
-const UID_INSIDE = '65534'
 const LIMITED =
   'ulimit -c 0 && ulimit -n "$1" && { ulimit -f "$2" || :; } 2>/dev/null && shift 2 && exec "$@"'
-const namespaces = ['--unshare-all', '--die-with-parent', '--uid', UID_INSIDE, '--gid', UID_INSIDE]
-const closed = ['--cap-drop', 'ALL', '--hostname', 'mayfly', '--clearenv']
 
 /** Throws MayflyError UNAVAILABLE if a program is missing. */
 export function findJailPrograms(hide: readonly string[] = []): JailPrograms {
@@ -66,13 +64,9 @@ export function jailCommand(
   { setpriv, bubblewrap }: JailPrograms,
   words: readonly string[],
 ): readonly string[] {
-  const become = uid === undefined ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
   const blocks = Math.ceil(fileBytesMax / BLOCK_BYTES)
   return [
-    setpriv,
-    ...become,
-    '--pdeathsig=KILL',
-    '--',
+    ...asWallUser(setpriv, uid),
     '/bin/sh',
     '-c',
     LIMITED,
@@ -80,8 +74,7 @@ export function jailCommand(
     `${NOFILE_MAX}`,
     `${blocks}`,
     bubblewrap,
-    ...namespaces,
-    ...closed,
+    ...isolated,
     ...program.mounts.flatMap(({ from, at }) => ['--ro-bind', from, at]),
     ...program.links.flatMap(({ at, target }) => ['--symlink', target, at]),
     ...bindsOf(files),

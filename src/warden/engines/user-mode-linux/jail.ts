@@ -2,6 +2,7 @@ import path from 'node:path'
 import { compileSeccomp, readSeccompPolicy } from '../../../os/seccomp.ts'
 import { kernelPaths } from './machine.ts'
 import type { KernelJailPrograms, UserKernel } from './program.ts'
+import { asWallUser, isolated } from '../agent-guest/jail-command.ts'
 
 /**
  * Jail of a user-mode kernel, by bubblewrap. A guest that escapes its kernel has an ordinary uid without capabilities, namespaces
@@ -31,11 +32,8 @@ export interface KernelJail {
 /** Each process of the guest needs a descriptor of its kernel. */
 const NOFILE_MAX = 4_096
 const LIMITED = 'ulimit -c 0 && { ulimit -n "$1" || :; } 2>/dev/null && shift && exec "$@"'
-const UID_INSIDE = '65534'
 const LIBRARIES = '/lib/x86_64-linux-gnu'
 const LOADER = '/lib64/ld-linux-x86-64.so.2'
-const namespaces = ['--unshare-all', '--die-with-parent', '--uid', UID_INSIDE, '--gid', UID_INSIDE]
-const closed = ['--cap-drop', 'ALL', '--hostname', 'mayfly', '--clearenv']
 
 /** Command that starts the kernel in its jail; `words` are its arguments. */
 export function kernelJailCommand(
@@ -43,14 +41,10 @@ export function kernelJailCommand(
   { setpriv, setarch, bubblewrap }: KernelJailPrograms,
   words: readonly string[],
 ): readonly string[] {
-  const become = uid === undefined ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
   const [loader = '', ...others] = kernel.libraries
   const bind = (from: string, at: string) => ['--ro-bind', from, at]
   return [
-    setpriv,
-    ...become,
-    '--pdeathsig=KILL',
-    '--',
+    ...asWallUser(setpriv, uid),
     '/bin/sh',
     '-c',
     LIMITED,
@@ -59,8 +53,7 @@ export function kernelJailCommand(
     setarch,
     '-R',
     bubblewrap,
-    ...namespaces,
-    ...closed,
+    ...isolated,
     ...bind(kernel.file, kernelPaths.kernel),
     ...bind(loader, LOADER),
     ...others.flatMap((file) => bind(file, path.join(LIBRARIES, path.basename(file)))),

@@ -23,6 +23,7 @@ import { ProcessEnclosure } from '../enclosure.ts'
 import { presetBounds } from '../claim.ts'
 import { settleWall } from '../process-wall.ts'
 import type { WallResources } from '../resources.ts'
+import { justForked } from '../resources.ts'
 import { killWall } from '../kill.ts'
 import { closeListener } from '../egress-listener.ts'
 import { releaseOnceGone } from '../../release-once-gone.ts'
@@ -256,14 +257,7 @@ function resourcesOf(id: string, slot: Slot | undefined, container: ContainerChi
     cgroup: undefined,
     processes: [container.identity],
     ...(slot ? {} : { uidOutside: uidOf(container.pid) }),
-    listenerFd: undefined,
-    idleTasks: 0,
-    idleProcesses: 1,
-    idleMemory: 0,
-    isFrozen: false,
-    isPreset: false,
-    forbidsFork: false,
-    forkClosed: undefined,
+    ...justForked,
   }
 }
 

@@ -9,14 +9,14 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 /**
  * The host's end of the connection to a guest's agent.
  *
- * Each message in both directions passes the conversation, which refuses what is out of its place; the first fault ends
- * the connection, and the caller ends the machine. Answers wait here until they are taken: there is one for each question,
- * so their number is bounded by what was asked. Each wait has a time limit.
+ * Each message in both directions is checked by the conversation (`conversation.ts`), which refuses unexpected messages; the
+ * first violation closes the connection, and the caller kills the machine. Answers are queued until they are taken: there is one
+ * per request, so their number is bounded. Each wait has a deadline.
  *
- * Until its claim the link keeps a history. A clone of a template has an agent that has had the template's conversation:
- * `AgentLink.resume` begins behind that history, on another socket.
+ * Until its claim the link records the messages. The agent of a clone has already exchanged the messages of its template:
+ * `AgentLink.resume` continues after them, on another socket.
  *
- * Messages of an agent are untrusted: they are used for order and display alone; see `decode.ts`.
+ * Messages of an agent are untrusted, and are used only for sequencing and display; see `decode.ts`.
  */
 export interface AgentHistory {
   readonly turns: readonly AgentTurn[]
@@ -24,7 +24,7 @@ export interface AgentHistory {
 
 type AgentTurn = { readonly sent: HostMessage } | { readonly received: AgentMessage }
 
-/** A question without the number that its answer repeats. */
+/** A request without its nonce. */
 export type AgentQuestion = Unnumbered<Extract<HostMessage, { kind: keyof typeof answerOf }>>
 type Unnumbered<Question> = Question extends unknown ? Omit<Question, 'nonce'> : never
 export type AgentAnswer<Kind extends keyof typeof answerOf> = Extract<
@@ -36,9 +36,9 @@ const TURNS_MAX = 256
 const HELD_MAX = 1_024
 
 export class AgentLink {
-  /** Resolves with the cause once the connection is over; never rejects. */
+  /** Resolves with the cause once the connection has ended; never rejects. */
   readonly ended: Promise<string>
-  /** Called for each observation, of which there are as many as credit was sent for. */
+  /** Called for each observation; their number is limited by the credit that was sent. */
   onSeen: (message: AgentSeen) => void = () => undefined
   readonly #socket: Socket
   readonly #conversation = new AgentConversation()
@@ -48,7 +48,7 @@ export class AgentLink {
   readonly #end = Promise.withResolvers<string>()
   readonly #turns: AgentTurn[] = []
   #isRecorded = true
-  /** First message of an agent that greets each connection. */
+  /** Expected first message of an agent that greets each connection. */
   #greeting: AgentMessage | undefined
   #over: string | undefined
   #nonce = 0
@@ -64,7 +64,7 @@ export class AgentLink {
     socket.on('close', () => this.#fail('the channel is closed'))
   }
 
-  /** A link whose agent has had this conversation before, on another socket. */
+  /** Continues a conversation that the agent had on another socket. */
   static resume(socket: Socket, { turns }: AgentHistory): AgentLink {
     const link = new AgentLink(socket)
     for (const turn of turns) {
@@ -75,27 +75,28 @@ export class AgentLink {
     return link
   }
 
-  /** The same for an agent that greets each connection: its first message has to be the `hello` of the history. */
+  /** Like `resume`, for an agent that greets each connection: its first message must equal the `hello` of the history. */
   static reconnect(socket: Socket, history: AgentHistory): AgentLink {
     const link = AgentLink.resume(socket, history)
     const [first] = history.turns
-    if (!first || !('received' in first)) throw new RangeError('a history begins with a greeting')
+    if (!first || !('received' in first))
+      throw new RangeError('a history must begin with a greeting')
     link.#greeting = first.received
     return link
   }
 
-  /** The conversation so far, for `resume`. Throws RangeError after a claim: a claimed guest is no template. */
+  /** Messages so far, for `resume`. Throws RangeError after a claim, because a claimed guest is no template. */
   get history(): AgentHistory {
     if (!this.#isRecorded) throw new RangeError('a claimed guest has no history')
     return { turns: [...this.#turns] }
   }
 
-  /** Cause of its end; undefined while it lives. */
+  /** Cause of its end; undefined while it is open. */
   get fault(): string | undefined {
     return this.#over
   }
 
-  /** By its `hello`; the word of a guest that has run nothing of a job. */
+  /** Ability reported in `hello`, when the guest has not run code of a job. */
   can(ability: AgentAbility): boolean {
     return this.#conversation.can(ability)
   }
@@ -105,7 +106,7 @@ export class AgentLink {
     return this.#nonce
   }
 
-  /** Throws MayflyError PROTOCOL where the link is over, RangeError for a message that is out of its place. */
+  /** Throws MayflyError PROTOCOL if the link has ended, RangeError for an unexpected message. */
   send(message: HostMessage): void {
     if (this.#over !== undefined) throw broken(this.#over)
     if (message.kind === 'claim') {
@@ -118,8 +119,8 @@ export class AgentLink {
   }
 
   /**
-   * First message of these kinds that fits, now or later, which is then forgotten here. Rejects with MayflyError PROTOCOL
-   * where the link ends or the time is over.
+   * Takes the first queued or later message of these kinds. Rejects with MayflyError PROTOCOL if the link ends, or at the
+   * deadline.
    */
   async take<Kind extends AgentMessage['kind']>(
     kinds: Kind | readonly Kind[],
@@ -128,10 +129,10 @@ export class AgentLink {
   ): Promise<Extract<AgentMessage, { kind: Kind }>> {
     const { promise, resolve, reject } = Promise.withResolvers<never>()
     const wanted = new Set<string>([kinds].flat())
-    const look = () => {
+    const check = () => {
       const at = this.#held.findIndex((one) => wanted.has(one.kind) && fits(one as never))
-      // Answered: a second message of the same chunk is the next caller's.
-      if (at >= 0) this.#waiting.delete(look)
+      // Unsubscribed first: a second message of the same chunk belongs to the next caller.
+      if (at >= 0) this.#waiting.delete(check)
       if (at >= 0) return resolve(this.#held.splice(at, 1)[0] as never)
       if (this.#over !== undefined) reject(broken(this.#over))
     }
@@ -139,13 +140,13 @@ export class AgentLink {
       () => reject(broken(`no "${[kinds].flat().join('" or "')}" in ${msMax} ms`)),
       msMax,
     )
-    this.#waiting.add(look)
-    look()
+    this.#waiting.add(check)
+    check()
     try {
       return await promise
     } finally {
       clearTimeout(late)
-      this.#waiting.delete(look)
+      this.#waiting.delete(check)
     }
   }
 
@@ -190,17 +191,19 @@ export class AgentLink {
     if (message.kind === 'seen') return this.onSeen(message)
     this.#record({ received: message })
     if (this.#givenUp.delete(questionOf(message) ?? NaN)) return
-    if (this.#held.length >= HELD_MAX) throw new RangeError('it said more than was asked')
+    if (this.#held.length >= HELD_MAX)
+      throw new RangeError('it sent more messages than were requested')
     this.#held.push(message)
-    for (const look of this.#waiting) look()
-    if (message.kind === 'lost') this.#fail(`the agent gave up (${message.code})`)
+    for (const check of this.#waiting) check()
+    if (message.kind === 'lost') this.#fail(`the agent ended with an error (${message.code})`)
   }
 
   #greeted(message: AgentMessage, expected: AgentMessage): void {
-    if (!isDeepStrictEqual(message, expected)) throw new RangeError('it greets as another agent')
+    if (!isDeepStrictEqual(message, expected))
+      throw new RangeError('its greeting differs from that of the template')
     this.#greeting = undefined
     this.#held.push(message)
-    for (const look of this.#waiting) look()
+    for (const check of this.#waiting) check()
   }
 
   #record(turn: AgentTurn): void {
@@ -212,16 +215,16 @@ export class AgentLink {
     this.#over = why
     this.#socket.destroy()
     this.#end.resolve(why)
-    for (const look of this.#waiting) look()
+    for (const check of this.#waiting) check()
   }
 }
 
-/** Number of the question that a message answers. */
+/** Nonce of the request that a message answers. */
 function questionOf(message: AgentMessage): number | undefined {
   if (message.kind !== 'refused') return 'nonce' in message ? message.nonce : undefined
   return message.what in answerOf ? message.about : undefined
 }
 
 function broken(why: string): MayflyError {
-  return new MayflyError('PROTOCOL', `Cannot speak to a guest's agent: ${why}`)
+  return new MayflyError('PROTOCOL', `Cannot communicate with a guest's agent: ${why}`)
 }

@@ -6,10 +6,10 @@ import { MayflyError } from '../contract/error.ts'
 import type { AgentLink } from './agent-link.ts'
 
 /**
- * Questions to the agent of a guest whose answer decides whether the guest may be used: it is like no other after them. They
- * carry 64 bytes of this host's generator and its time. All of them throw MayflyError PROTOCOL: the caller ends the guest.
+ * Requests that make a guest unique (claim, renewal): they carry 64 random bytes and the time of this host. A guest may be used
+ * only if they succeed; otherwise they throw MayflyError PROTOCOL, and the caller kills the guest.
  *
- * A guest that took its agent over can answer as it likes. It has run nothing of a job before its claim.
+ * A compromised agent could send false answers, but a guest runs no code of a job before its claim.
  */
 export type GuestClaim = Pick<AgentClaim, 'id' | 'hostname' | 'limits' | 'memory' | 'labels'>
 
@@ -17,8 +17,8 @@ const SEED_BYTES = 64
 const NS_PER_MS = 1_000_000n
 
 /**
- * Checks that the answer is made of this seed, and that each step was done; that of the memory may have been left out by a kernel
- * without such a limit.
+ * Claims a guest. Checks that the answer has the digest of this seed, and that each step succeeded; the memory limit may be
+ * missing if the guest's kernel has none.
  */
 export async function claimAgent(
   agent: AgentLink,
@@ -29,9 +29,9 @@ export async function claimAgent(
   try {
     agent.send({ kind: 'claim', ...claim, seed, timeNs: timeNs() })
     const answer = await agent.take(['claimed', 'refused'], msMax, isOfClaim)
-    if (answer.kind === 'refused') throw unfit('it refuses its claim')
+    if (answer.kind === 'refused') throw unfit('it refused the claim')
     const digest = createHash('sha256').update(seed).update(answer.bootId).digest()
-    if (!digest.equals(answer.digest)) throw unfit('it answers for another seed')
+    if (!digest.equals(answer.digest)) throw unfit('its answer has the digest of another seed')
     const { memory, ...others } = answer.steps
     assertDone(memory === constants.errno.ENOSYS ? others : answer.steps)
     return answer
@@ -40,7 +40,7 @@ export async function claimAgent(
   }
 }
 
-/** Seed and clock after a standstill; before the claim, a rehearsal of it too. */
+/** Renews seed and clock after a pause; before the claim also warms up the other steps of a claim. */
 export async function renewAgent(agent: AgentLink, msMax: number): Promise<void> {
   const seed = randomBytes(SEED_BYTES)
   try {
@@ -51,14 +51,14 @@ export async function renewAgent(agent: AgentLink, msMax: number): Promise<void>
   }
 }
 
-/** Round trip to the agent's loop. Resolves with what it tells of its processes. */
+/** Requests the status: a round trip to the agent, which reports its processes. */
 export async function askStatus(agent: AgentLink, msMax: number): Promise<AgentStatused> {
   return await agent.ask({ kind: 'status' }, msMax)
 }
 
 /**
- * Has the programs of the job stand still, or go on. Throws MayflyError UNAVAILABLE where the guest's kernel does not; then they
- * go on.
+ * Freezes or thaws the programs of the job. Throws MayflyError UNAVAILABLE if the guest's kernel cannot freeze them; they continue
+ * to run then.
  */
 export async function holdJob(
   agent: Pick<AgentLink, 'ask'>,
@@ -67,10 +67,10 @@ export async function holdJob(
 ): Promise<void> {
   const { errno } = await agent.ask({ kind: 'hold', on }, msMax)
   if (errno === 0) return
-  throw new MayflyError('UNAVAILABLE', `Cannot hold the programs of a guest: errno ${errno}`)
+  throw new MayflyError('UNAVAILABLE', `Cannot freeze the programs of a guest: errno ${errno}`)
 }
 
-/** Throws MayflyError UNAVAILABLE where the guest's kernel refuses it; resolves with the number of processes touched. */
+/** Sends a phase command; resolves with the number of affected processes. Throws MayflyError UNAVAILABLE if the guest's kernel refuses it. */
 export async function askPhase(
   agent: AgentLink,
   command: AgentPhase,
@@ -93,7 +93,7 @@ function assertDone(steps: Readonly<Record<string, number>>): void {
   const refused = Object.entries(steps).filter(([, errno]) => errno !== 0)
   if (refused.length === 0) return
   const list = refused.map(([step, errno]) => `${step} (errno ${errno})`).join(', ')
-  throw unfit(`its kernel refuses ${list}`)
+  throw unfit(`its kernel refused ${list}`)
 }
 
 function unfit(why: string): MayflyError {

@@ -160,7 +160,7 @@ suite('Messages of the agent of a guest', () => {
   ]
   for (const [title, kind, payload] of refused)
     test(`${title} is refused`, () => {
-      assert.throws(() => decodeAgentMessage(kind, hex(payload)), /of this protocol$/)
+      assert.throws(() => decodeAgentMessage(kind, hex(payload)), /violates the protocol$/)
     })
 
   test('A length over the longest answer is refused before its bytes are awaited', () => {
@@ -197,7 +197,7 @@ suite('Observations of an agent', () => {
       `01 02 ${head} 0d 0000 0000`,
       `01 01 ${head} d007000000000000 ${long}`,
     ])
-      assert.throws(() => decodeAgentMessage(81, hex(payload)), /of this protocol$/)
+      assert.throws(() => decodeAgentMessage(81, hex(payload)), /violates the protocol$/)
   })
 })
 
@@ -208,12 +208,12 @@ suite('A conversation with the agent of a guest', () => {
       81,
       Buffer.from(`01042a${'00'.repeat(15)}${'00'.repeat(8)}`, 'hex'),
     )
-    assert.throws(() => conversation.received(seen), /Cannot take "seen"/)
+    assert.throws(() => conversation.received(seen), /Cannot accept "seen"/)
     conversation.sent({ kind: 'watch', credit: 2 })
-    assert.throws(() => conversation.sent({ kind: 'watch', credit: 4095 }), /Cannot take "watch"/)
+    assert.throws(() => conversation.sent({ kind: 'watch', credit: 4095 }), /Cannot accept "watch"/)
     conversation.received(seen)
     conversation.received(seen)
-    assert.throws(() => conversation.received(seen), /Cannot take "seen"/)
+    assert.throws(() => conversation.received(seen), /Cannot accept "seen"/)
   })
 
   const hello: AgentMessage = { kind: 'hello', inputBytes: 65_536, abilities: [] }
@@ -242,7 +242,7 @@ suite('A conversation with the agent of a guest', () => {
     const conversation = begun()
     conversation.received(started)
     conversation.received(output(6))
-    assert.throws(() => conversation.received(output(1)), /Cannot take "output"/)
+    assert.throws(() => conversation.received(output(1)), /Cannot accept "output"/)
     conversation.sent({ kind: 'credit', program: 3, stream: 'stdout', bytes: 1 })
     conversation.received(output(1))
   })
@@ -255,7 +255,7 @@ suite('A conversation with the agent of a guest', () => {
     ]) {
       const conversation = begun()
       for (const message of [started, ...order]) conversation.received(message)
-      assert.throws(() => conversation.received(exited), /Cannot take "exited"/)
+      assert.throws(() => conversation.received(exited), /Cannot accept "exited"/)
       conversation.sent(run)
     }
   })
@@ -263,48 +263,48 @@ suite('A conversation with the agent of a guest', () => {
   test('Answers without their question, a second answer and one of another kind are out of place', () => {
     const conversation = begun()
     const killed: AgentMessage = { kind: 'killed', nonce: 1, mayBeLeft: false }
-    assert.throws(() => conversation.received(killed), /Cannot take "killed"/)
+    assert.throws(() => conversation.received(killed), /Cannot accept "killed"/)
     conversation.sent({ kind: 'status', nonce: 1 })
-    assert.throws(() => conversation.received(killed), /Cannot take "killed"/)
+    assert.throws(() => conversation.received(killed), /Cannot accept "killed"/)
     conversation.sent({ kind: 'kill', nonce: 2 })
     conversation.received({ ...killed, nonce: 2 })
-    assert.throws(() => conversation.received({ ...killed, nonce: 2 }), /Cannot take "killed"/)
+    assert.throws(() => conversation.received({ ...killed, nonce: 2 }), /Cannot accept "killed"/)
   })
 
   test('A host sends no message before hello, and a claim once', () => {
     const conversation = new AgentConversation()
-    assert.throws(() => conversation.sent(claim), /Cannot take "claim" for/)
+    assert.throws(() => conversation.sent(claim), /Cannot accept "claim" for/)
     conversation.received(hello)
     conversation.sent(claim)
-    assert.throws(() => conversation.sent(claim), /Cannot take "claim" for/)
-    assert.throws(() => conversation.received(hello), /Cannot take "hello" of/)
+    assert.throws(() => conversation.sent(claim), /Cannot accept "claim" for/)
+    assert.throws(() => conversation.received(hello), /Cannot accept "hello" from/)
   })
 
   test('A conversation goes on from its state, with one claim more, and has none while an answer is awaited', () => {
     const conversation = begun()
     conversation.received(started)
     conversation.sent(claim)
-    assert.throws(() => conversation.state, /not at rest/)
+    assert.throws(() => conversation.state, /pending requests/)
     const bootId = ''
     const digest = Buffer.alloc(32)
     conversation.received({ kind: 'claimed', digest, bootId, steps: {} as never })
     conversation.sent({ kind: 'hold', nonce: 1, on: true })
-    assert.throws(() => conversation.state, /not at rest/)
+    assert.throws(() => conversation.state, /pending requests/)
     conversation.received({ kind: 'held', nonce: 1, errno: 0 })
     const copy = AgentConversation.resume(JSON.parse(JSON.stringify(conversation.state)) as never)
     assert.deepEqual(copy.state, conversation.state)
     copy.sent(claim)
     copy.received(output(6))
-    assert.throws(() => copy.received(output(1)), /Cannot take "output"/)
+    assert.throws(() => copy.received(output(1)), /Cannot accept "output"/)
     conversation.received(output(6))
-    assert.throws(() => conversation.sent(claim), /Cannot take "claim" for/)
+    assert.throws(() => conversation.sent(claim), /Cannot accept "claim" for/)
   })
 
   test('A boot that failed is lost without a hello, and nothing is taken after it', () => {
     const conversation = new AgentConversation()
     conversation.received({ kind: 'lost', code: 24 })
-    assert.throws(() => conversation.received(hello), /Cannot take "hello" of/)
-    assert.throws(() => conversation.sent(claim), /Cannot take "claim" for/)
+    assert.throws(() => conversation.received(hello), /Cannot accept "hello" from/)
+    assert.throws(() => conversation.sent(claim), /Cannot accept "claim" for/)
   })
 
   test('Input stays within the credit of its program', () => {
@@ -312,7 +312,7 @@ suite('A conversation with the agent of a guest', () => {
     const input = (length: number) =>
       conversation.sent({ kind: 'input', program: 3, bytes: Buffer.alloc(length) })
     for (let count = 0; count < 4; count++) input(16_384)
-    assert.throws(() => input(1), /Cannot take "input"/)
+    assert.throws(() => input(1), /Cannot accept "input"/)
     conversation.received(started)
     conversation.received({ kind: 'credit', program: 3, bytes: 5 })
     input(5)

@@ -2,11 +2,11 @@ import type { AgentMessage, AgentStream } from './decode.ts'
 import type { HostMessage } from './encode.ts'
 import { type AgentAbility, agentKinds, creditMax, seenCreditMax } from './numbers.ts'
 
-/** Questions that may be open at once, and programs that may live at once. */
+/** Limits of pending requests, and of concurrent programs. */
 export const openQuestionsMax = 64
 export const programsMax = 16
 
-/** Kind of the answer to each question. */
+/** Kind of the answer to each request. */
 export const answerOf = {
   kill: 'killed',
   phase: 'phased',
@@ -19,7 +19,7 @@ export const answerOf = {
 } as const
 type Question = keyof typeof answerOf
 
-/** Position of a conversation in which no question is open. */
+/** State of a conversation without pending requests. */
 export interface ConversationState {
   readonly inputBytes: number
   readonly abilities: readonly AgentAbility[]
@@ -42,25 +42,23 @@ interface ProgramState {
 }
 
 /**
- * Both directions of one connection to a guest agent: which messages are in their place. A guest that took its agent over may
- * send well-formed messages that nothing asked for: an answer without a question, output beyond its credit, an end that comes
- * twice. `received` throws RangeError for each of them, and the host ends the machine. `sent` throws for what the agent would
- * take as a fault of the host.
+ * State machine of both directions of a connection to a guest agent. A compromised agent may send well-formed but unexpected
+ * messages: an answer without a request, output beyond its credit, a second end. `received` throws RangeError for each of them,
+ * and the host kills the machine. `sent` throws for messages that the agent would treat as a protocol error of the host.
  *
- * Holds a bounded number of questions and programs. Does not handle: time. A question that is never answered is for the host's
- * own clock.
+ * The number of requests and programs is bounded. Not handled: timeouts of requests; the caller sets deadlines.
  */
 export class AgentConversation {
   #inputBytes = 0
   #abilities: readonly AgentAbility[] = []
-  /** Observations that the agent may still tell. */
+  /** Credit of observations that the agent has left. */
   #seenCredit = 0
   #isOver = false
   #claim: 'none' | 'asked' | 'answered' = 'none'
   readonly #questions = new Map<number, Question>()
   readonly #programs = new Map<number, ProgramState>()
 
-  /** Goes on with a copy of the guest that was in this state. It can be claimed once more. */
+  /** Continues with a copy of a guest that was in this state. It can be claimed again. */
   static resume({ inputBytes, abilities, programs }: ConversationState): AgentConversation {
     const made = new AgentConversation()
     made.#inputBytes = inputBytes
@@ -70,10 +68,11 @@ export class AgentConversation {
     return made
   }
 
-  /** Throws RangeError while an answer is awaited, and before `hello`. */
+  /** Throws RangeError while a request is pending, and before `hello`. */
   get state(): ConversationState {
     const isAtRest = this.#questions.size === 0 && this.#claim !== 'asked' && !this.#isOver
-    if (!isAtRest || this.#inputBytes === 0) throw new RangeError('a conversation is not at rest')
+    if (!isAtRest || this.#inputBytes === 0)
+      throw new RangeError('a conversation has pending requests')
     const programs = [...this.#programs].map(([id, { credit, open, ...rest }]) => ({
       id,
       ...rest,
@@ -83,12 +82,12 @@ export class AgentConversation {
     return { inputBytes: this.#inputBytes, abilities: this.#abilities, programs }
   }
 
-  /** By its `hello`; the word of a guest that has run nothing of a job. */
+  /** Ability reported in `hello`, when the guest has not run code of a job. */
   can(ability: AgentAbility): boolean {
     return this.#abilities.includes(ability)
   }
 
-  /** Bytes of standard input that a program may be sent now. */
+  /** Bytes of standard input that may be sent to a program now. */
   inputCredit(program: number): number {
     return this.#programs.get(program)?.inputCredit ?? 0
   }
@@ -113,7 +112,7 @@ export class AgentConversation {
   received(message: AgentMessage): void {
     must(!this.#isOver, message.kind)
     if (message.kind === 'lost') {
-      // A boot that fails says so, and never says hello.
+      // A failed boot is reported without a preceding hello.
       this.#isOver = true
       return
     }
@@ -151,7 +150,7 @@ export class AgentConversation {
       })
       return
     }
-    // A program may end while a message for it is under way: the agent refuses that one, and nothing is lost.
+    // Race: a program may end while a message to it is in flight; the agent refuses that message.
     const program = this.#programs.get(message.program)
     if (!program) return
     if (message.kind === 'input') {
@@ -178,7 +177,7 @@ export class AgentConversation {
         program.credit[message.stream] -= message.bytes.length
         return
       case 'ended':
-        // The host may have closed standard input meanwhile.
+        // Race: the host may have closed standard input already.
         must(program.isStarted, 'ended')
         must(program.open.delete(message.stream) || message.stream === 'stdin', 'ended')
         if (message.stream === 'stdin') program.inputCredit = 0
@@ -236,5 +235,5 @@ function must(isGood: boolean, kind: string): void {
 
 const outOfPlace = (kind: string) =>
   new RangeError(
-    `Cannot take "${kind}" ${kind in agentKinds ? 'of' : 'for'} a guest agent: it is out of place`,
+    `Cannot accept "${kind}" ${kind in agentKinds ? 'from' : 'for'} a guest agent: it is unexpected`,
   )

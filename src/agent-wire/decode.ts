@@ -23,13 +23,13 @@ import {
 } from './numbers.ts'
 
 /**
- * Messages of a guest's agent, read as hostile input: the guest may have taken its agent over, so every length, count,
- * number and word has a bound, a frame is exactly as long as its fields, and the first fault ends the connection.
+ * Messages of a guest's agent, read as hostile input: the guest may have compromised its agent, so every length, count, number
+ * and text is bounded, a frame is exactly as long as its fields, and the first violation ends the connection.
  *
- * Every value is the guest's own word. No decision of security rests on it: a host that has to know that a guest is gone ends
- * the machine itself. Names may hold any characters but NUL, and bytes that are no UTF-8 come as U+FFFD.
+ * Every value is a claim of the guest. No security decision relies on it: to be sure that a guest has ended, the host kills the
+ * machine. Names may contain any character but NUL, and bytes that are not UTF-8 are decoded as U+FFFD.
  *
- * Does not handle: messages that are well-formed and out of place; `AgentConversation` refuses those.
+ * Not handled: well-formed but unexpected messages, which `AgentConversation` refuses.
  */
 export type AgentMessage =
   | AgentHello
@@ -84,7 +84,7 @@ export interface AgentClaimed {
   readonly kind: 'claimed'
   /** SHA-256 of seed and boot id. */
   readonly digest: Buffer
-  /** Empty where the guest has no /proc. */
+  /** Empty if the guest has no /proc. */
   readonly bootId: string
   /** Errno of each step; 0 is done. */
   readonly steps: Readonly<Record<ClaimStep, number>>
@@ -102,7 +102,7 @@ export interface AgentStatused {
   readonly kind: 'statused'
   readonly nonce: number
   readonly count: number
-  /** Times that the guest's kernel ended processes of the job for their limit, and bytes that the job has in use. */
+  /** OOM kills of the job by the guest's kernel, and bytes that the job has in use. */
   readonly memoryKills: number
   readonly memoryBytes: number
   readonly processes: readonly GuestProcess[]
@@ -110,7 +110,7 @@ export interface AgentStatused {
 
 export interface OverlayEntry {
   readonly name: string
-  /** The name as the guest has it. */
+  /** The undecoded name. */
   readonly raw: Buffer
   readonly type: 'file' | 'folder' | 'link' | 'other'
   readonly size: number
@@ -125,10 +125,10 @@ export interface GuestProcess {
   readonly rssKiB: number
 }
 
-/** An observation of the job's programs, by the guest's kernel. Times are milliseconds of the guest's monotonic clock. */
+/** An observation of the job's programs by the guest's kernel. Times are milliseconds of the guest's monotonic clock. */
 export interface AgentSeen {
   readonly kind: 'seen'
-  /** 0 where it is not known. */
+  /** 0 if unknown. */
   readonly pid: number
   readonly timeMs: number
   /** Observations that were dropped so far. */
@@ -184,7 +184,7 @@ const hostKindOf = new Map<number, keyof typeof hostKinds>(
   Object.entries(hostKinds).map(([name, number]) => [number, name as keyof typeof hostKinds]),
 )
 
-/** Splits what an agent sends into messages. Throws RangeError at the first fault; nothing is read after that. */
+/** Splits the bytes of an agent into messages. Throws RangeError at the first violation, and must not be used afterwards. */
 export class AgentReader {
   readonly #frames: FrameDecoder
 
@@ -307,7 +307,7 @@ function readSeen(from: Fields): AgentMessage {
   return { kind: 'seen', pid, timeMs, leftOut, seen: seenKinds[what - 1]!(from) }
 }
 
-/** Readers of an observation's own fields, by its number less one. */
+/** Parsers of an observation's specific fields, by its number minus one. */
 const seenKinds: readonly ((from: Fields) => AgentSeen['seen'])[] = [
   (from) => {
     const changedMs = from.u64() / US_PER_MS
@@ -378,9 +378,9 @@ function readLost(from: Fields): AgentMessage {
 }
 
 const fault = (what: string) =>
-  new RangeError(`Cannot read a message of a guest agent: its ${what} is not of this protocol`)
+  new RangeError(`Cannot read a message of a guest agent: its ${what} violates the protocol`)
 
-/** Fields of one payload, from its first byte on. */
+/** Reads the fields of one payload in order. */
 class Fields {
   #bytes: Buffer
   #at = 0
@@ -405,7 +405,7 @@ class Fields {
     return bounded(this.#number(4), min, max)
   }
 
-  /** Figures beyond 2^53 become that: they are shown, never counted with. */
+  /** Clamped to 2^53: such numbers are only displayed. */
   u64(): number {
     const value = this.#take(8).readBigUInt64LE()
     return value > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(value)

@@ -26,7 +26,7 @@ import {
   wordsMax,
 } from './numbers.ts'
 
-/** Messages of a host to the agent of a guest, as data. */
+/** Messages of a host to the agent of a guest. */
 export type HostMessage =
   | AgentClaim
   | AgentRun
@@ -53,7 +53,7 @@ export type HostMessage =
       readonly skip?: number
     }
   | { readonly kind: 'status'; readonly nonce: number }
-  /** Observations that may be told beyond those that may already. */
+  /** Additional credit of observations. */
   | { readonly kind: 'watch'; readonly credit: number }
   | {
       readonly kind: 'renew'
@@ -62,7 +62,7 @@ export type HostMessage =
       readonly seed: Uint8Array
       readonly timeNs: bigint
     }
-  /** Programs of the job stand still, or go on. */
+  /** Freezes or thaws the programs of the job. */
   | { readonly kind: 'hold'; readonly nonce: number; readonly on: boolean }
   | AgentListRequest
   | {
@@ -74,15 +74,15 @@ export type HostMessage =
       readonly bytes: number
     }
 
-/** A name of a guest is bytes: those of a text are its UTF-8. */
+/** Path in a guest: bytes, or a text that is encoded as UTF-8. */
 export type GuestPath = string | Uint8Array
 
-/** A list of a folder of any place. */
+/** Requests a list of a folder. */
 export interface AgentListRequest {
   readonly kind: 'look'
   readonly nonce: number
   readonly place: AgentFolder
-  /** Empty for the place itself. */
+  /** Empty for the top folder itself. */
   readonly path: GuestPath
   readonly skip?: number
 }
@@ -90,12 +90,12 @@ export interface AgentListRequest {
 export interface AgentClaim {
   readonly kind: 'claim'
   readonly id: string
-  /** 32 to 256 bytes of this host's generator, for one clone alone. */
+  /** 32 to 256 bytes of this host's generator, for one clone only. */
   readonly seed: Uint8Array
   readonly timeNs: bigint
-  /** Absent: as it is. */
+  /** Absent limits stay unchanged. */
   readonly limits: Partial<Readonly<Record<AgentLimit, number>>>
-  /** Bytes that programs of the job's group may take above those in use at the claim. Absent: as it is. */
+  /** Memory limit of the job's cgroup, in bytes above the usage at the claim. Absent: unchanged. */
   readonly memory?: number
   readonly hostname: string
   readonly labels: Readonly<Record<string, string>>
@@ -104,7 +104,7 @@ export interface AgentClaim {
 export interface AgentRun {
   readonly kind: 'run'
   readonly program: number
-  /** Streams to carry; others are /dev/null. */
+  /** Streams to forward; others are /dev/null. */
   readonly streams: readonly ('stdin' | 'stdout' | 'stderr')[]
   readonly uid: number
   readonly gid: number
@@ -119,14 +119,14 @@ export interface AgentRun {
   readonly descriptors: readonly { readonly number: number; readonly name: string }[]
 }
 
-/** Commands of a phase: a closed list, of which each takes something away. */
+/** Phase commands, a fixed list; each removes a right. */
 export type AgentPhase =
   | { readonly do: 'remount-read-only'; readonly path: string }
   | { readonly do: 'lower-limit'; readonly limit: AgentLimit; readonly value: number }
   | { readonly do: 'kill-writers'; readonly path: string }
   | { readonly do: 'close-writing' }
   | { readonly do: 'lower-memory'; readonly bytes: number }
-  /** A profile of AppArmor that leaves less than the one before, compiled for the guest's kernel. */
+  /** An AppArmor profile with fewer rights than the one before, compiled for the guest's kernel. */
   | {
       readonly do: 'replace-policy'
       readonly closes: readonly AgentCall[]
@@ -136,10 +136,10 @@ export type AgentPhase =
 const UNLIMITED = 2n ** 64n - 1n
 const STREAMS = { stdin: 1, stdout: 2, stderr: 4 } as const
 const word = /^[\w.-]+$/
-// oxlint-disable-next-line no-control-regex -- lines of a file: none of these may end one or hide another
+// oxlint-disable-next-line no-control-regex -- written as lines of a file: a control character could end or hide a line
 const control = /[\0-\x1f\x7f]/
 
-/** The frame of a message. Throws RangeError for a value that its field does not hold. */
+/** Encodes a message as a frame. Throws RangeError for a value outside the bounds of its field. */
 export function encodeHostMessage(message: HostMessage): Buffer {
   const payload = Buffer.concat([u8(agentWireVersion), ...partsOf(message)])
   check(payload.length <= runBytesMax, 'a message that is too long')

@@ -7,7 +7,7 @@ import { type AgentFolder, chunkBytesMax, entriesMax, skipMax } from './numbers.
 /**
  * Reads processes, folders, files and links of a guest through its agent.
  *
- * Answers are untrusted: a compromised agent reports folders without end and files of any size, or does not answer. So an inspector has
+ * Answers are untrusted: a compromised agent can report endless folders and files of any size, or does not answer. So an inspector has
  * a deadline and a number of requests, and each answer is read up to a limit that the caller gives. No decision may depend on
  * an answer.
  *
@@ -47,7 +47,7 @@ export class GuestInspector {
     return this.#ask({ kind: 'status' })
   }
 
-  /** Entries of a folder, `countMax` at most. */
+  /** Entries of a folder, at most `countMax`. */
   async list(
     place: AgentFolder,
     path: GuestPath,
@@ -69,7 +69,7 @@ export class GuestInspector {
     return errno === 0 && isLink ? bytes : undefined
   }
 
-  /** Content of a plain file, up to `bytesMax`. Files of /proc are read in chunks of any length. */
+  /** Content of a regular file, up to `bytesMax`. Chunks of a file in /proc may be of any length. */
   async file(
     place: AgentFolder,
     path: GuestPath,
@@ -99,13 +99,13 @@ export class GuestInspector {
 
   #ask<Asked extends AgentQuestion>(question: Asked): Promise<AgentAnswer<Asked['kind']>> {
     const msLeft = this.#deadline - performance.now()
-    if (msLeft <= 0) return Promise.reject(exhausted('the deadline is over'))
+    if (msLeft <= 0) return Promise.reject(exhausted('the deadline has passed'))
     if (this.#requestsLeft-- <= 0) return Promise.reject(exhausted('too many requests'))
     return this.#agent.ask(question, msLeft)
   }
 }
 
-/** Requests in flight: an emulated guest takes milliseconds for each. */
+/** Concurrent requests, because an emulated guest takes milliseconds for each. */
 const CONCURRENCY = 8
 
 /** Calls `act` for each item, some at once. Resolves to false if a call rejected; items after that are skipped. */

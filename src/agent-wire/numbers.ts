@@ -1,4 +1,4 @@
-/** Numbers of the wire to a guest agent; guest/agent/wire.h has the same, and describes every frame. */
+/** Constants of the protocol with a guest agent; guest/agent/wire.h has the same ones, and describes every frame. */
 export const agentWireVersion = 1
 
 export const hostKinds = {
@@ -61,7 +61,7 @@ export const lostCodes = {
   27: 'boot: root',
 } as const
 
-/** Steps of a claim, by number less one. */
+/** Steps of a claim, by number minus one. */
 export const claimSteps = [
   'entropy',
   'reseed',
@@ -89,11 +89,11 @@ export const runStages = [
 ] as const
 export type RunStage = (typeof runStages)[number]
 
-/** Limits, in the order of the wire. */
+/** Limits, in the order of the protocol. */
 export const agentLimits = ['processes', 'openFiles', 'fileBytes', 'coreBytes'] as const
 export type AgentLimit = (typeof agentLimits)[number]
 
-/** Places of files, by number: where programs write, and what the guest's kernel tells in files. */
+/** Folders by number: those that programs write to, and /proc. */
 export const agentFolders = ['overlay', 'tmp', 'shm', 'run', 'result', 'proc'] as const
 export type AgentFolder = (typeof agentFolders)[number]
 
@@ -137,10 +137,10 @@ export const skipMax = 65_536
 /** Bytes of a file in one answer. */
 export const chunkBytesMax = 65_536
 export const policyBytesMax = 32_768
-/** Longest text of an observation, and observations that may be told ahead. */
+/** Longest text of an observation, and maximum credit of observations. */
 export const seenTextBytesMax = 255
 export const seenCreditMax = 4_096
-/** Payload of a `run`, which has the longest frame of the host's. */
+/** Maximum payload of `run`, the longest frame of the host. */
 export const runBytesMax = 65_536
-/** Payload of the agent's longest frame, a list. */
+/** Maximum payload of a list, the agent's longest frame. */
 export const answerBytesMax = 98_304

@@ -53,7 +53,7 @@ const mountPoints: Readonly<Record<Exclude<AgentFolder, 'proc'>, string>> = {
 
 interface ListedFile {
   readonly place: AgentFolder
-  /** Path below its place, as bytes of the guest. */
+  /** Undecoded path below its folder. */
   readonly raw: Buffer
   readonly entry: ViewedFile
 }
@@ -75,7 +75,7 @@ export async function* viewFiles(
   return { isWhole: isListed && hasTargets && isArchived, files }
 }
 
-/** Breadth first. Resolves to whether every name is in `listed`. */
+/** Lists breadth first. Resolves to true if all names are in `listed`. */
 async function listAll(inspector: GuestInspector, listed: ListedFile[]): Promise<boolean> {
   let isWhole = true
   let pathBytesLeft = ALL_PATH_BYTES_MAX
@@ -105,7 +105,7 @@ async function listAll(inspector: GuestInspector, listed: ListedFile[]): Promise
   return isWhole
 }
 
-/** Returns whether all plain files are in the archive. */
+/** Returns true if all regular files are in the archive. */
 async function* archive(
   inspector: GuestInspector,
   listed: readonly ListedFile[],

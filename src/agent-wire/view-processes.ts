@@ -20,7 +20,7 @@ export interface ViewedDescriptor {
 }
 
 export interface ViewedProcesses {
-  /** False where a limit left something out. */
+  /** False if a limit omitted an entry. */
   readonly isWhole: boolean
   /** Number of processes, including those that are not listed. */
   readonly count: number
@@ -34,7 +34,7 @@ const DESCRIPTORS_MAX = 64
 const ALL_DESCRIPTORS_MAX = 2_048
 const US_PER_MS = 1_000
 
-/** Processes with their parents, commands and open descriptors. Rejects where the guest sends no list. */
+/** Processes with their parents, commands and open descriptors. Rejects if the guest sends no list. */
 export async function viewProcesses(inspector: GuestInspector): Promise<ViewedProcesses> {
   const { count, processes: listed } = await inspector.status()
   const processes: ViewedProcess[] = listed.map(({ pid, parent, name, cpuUs, rssKiB }) => {
@@ -56,7 +56,7 @@ export async function viewProcesses(inspector: GuestInspector): Promise<ViewedPr
   return { isWhole: isWhole && hasAll, count, processes }
 }
 
-/** Race: a process that exited since the list has no command any more. */
+/** Race: a process that exited after the list has no command. */
 async function addCommand(inspector: GuestInspector, process: ViewedProcess): Promise<void> {
   const at = `${process.pid}`
   const command = await inspector.file('proc', `${at}/cmdline`, COMMAND_BYTES_MAX)

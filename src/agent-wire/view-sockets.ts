@@ -68,7 +68,7 @@ const inet = new RegExp(
   `^ *\\d{1,10}: ${address} ${address} ([0-9A-F]{2}) \\S{1,17} \\S{1,11} \\S{1,8} +(\\d{1,10}) +\\d{1,10} (\\d{1,10})( |$)`,
 )
 const local = /^[0-9a-fA-F]{16}: \S{8} \S{8} \S{8} \S{4} (\d\d) +(\d{1,10})(?: (.*))?$/
-/** States by number less one: `include/net/tcp_states.h`. */
+/** States by number minus one: `include/net/tcp_states.h`. */
 const states = [
   'ESTABLISHED',
   'SYN_SENT',

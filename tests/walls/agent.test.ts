@@ -105,7 +105,7 @@ for (const user of agentUsers)
       await using agent = new GuestAgent(file, user)
       await agent.find('hello')
       agent.send(claim)
-      assert.throws(() => agent.send(claim), /Cannot take "claim"/)
+      assert.throws(() => agent.send(claim), /Cannot accept "claim"/)
       agent.isWatched = false
       agent.send({ ...claim, hostname: 'another', id: 'job-2' })
       const { what, errno: error } = await agent.find('refused')
@@ -533,7 +533,7 @@ suite('A garbled channel', { skip }, () => {
   test('A program beyond the sixteenth is refused while those live', async () => {
     await using agent = new GuestAgent(file)
     for (let count = 0; count < 16; count++) await agent.run('sleep 60')
-    assert.throws(() => agent.send(runOf(99, 'exit')), /Cannot take "run"/)
+    assert.throws(() => agent.send(runOf(99, 'exit')), /Cannot accept "run"/)
     agent.isWatched = false
     agent.send(runOf(99, 'exit'))
     const { about, stage, errno: error } = await agent.find('refused')

@@ -376,7 +376,7 @@ suite(
         const mask = process.umask(0)
         writeFileSync(file, '', { mode: 0o666 })
         process.umask(mask)
-        assert.throws(() => placeShared(root, file, 'kernel'), /written by others/)
+        assert.throws(() => placeShared(root, file, 'kernel'), /writable by other users/)
       } finally {
         rmSync(base, { recursive: true })
       }

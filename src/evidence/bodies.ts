@@ -87,13 +87,13 @@ export interface BodiesOptions {
   readonly retentionMs?: number
   readonly retainedBytesMax?: number
   /**
-   * Called after each body with its size, by an owner that writes the WAL of `bodies.db` back beside its loop: that waits for the
-   * disk, 30 ms for some megabytes. Without it SQLite does so within a put.
+   * Called after each body with its size, for an owner that writes the WAL of `bodies.db` back on a thread, because that waits for
+   * the disk: 30 ms for some megabytes. Without it SQLite writes it back within a put.
    */
   readonly written?: (bytes: number) => void
 }
 
-/** Limit of the WAL in pages of 4 KiB where its owner writes it back, in case nobody does. */
+/** WAL limit in pages of 4 KiB if its owner writes it back, in case the owner fails to. */
 const walPagesMax = 20_000
 
 /** Opens `bodies.db` and `body-keys.db` of a state folder; makes them on first use. */

@@ -101,7 +101,7 @@ export class Sealer {
     const { store, filler, signer } = this.#options
     const head = store.head()
     const isDue = this.#appended >= writeBackAfter || this.#closed
-    // Before the first wait: appends meanwhile would ask for the next one.
+    // Before the first await: appends during it request the next checkpoint.
     if (isDue) this.#appended = 0
     await filler.fill(head.seq)
     await this.#sync()

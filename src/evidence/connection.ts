@@ -26,7 +26,7 @@ export function openConnection(path: string): DatabaseSync {
   }
 }
 
-/** SQLite waits for nobody here: where several processes make a record at once, all but one are refused at first. */
+/** Retries: SQLite returns SQLITE_BUSY at once if several processes create a record concurrently. */
 function enterWal(db: DatabaseSync): void {
   const until = performance.now() + busyMs
   for (;;) {
@@ -50,12 +50,12 @@ export function isLocked(thrown: unknown): boolean {
 
 const waiting = new Int32Array(new SharedArrayBuffer(4))
 
-/** Blocks for one to two times this long, so that two that start are not in the way of each other again. */
+/** Blocks for a random time between `ms` and twice that, so that two processes do not collide again. */
 export function pause(ms: number): void {
   Atomics.wait(waiting, 0, 0, ms * (1 + Math.random()))
 }
 
-/** Denies changes of lines from here on. */
+/** From now on, denies changes of lines. */
 export function keepLines(db: DatabaseSync): void {
   db.setAuthorizer((action, table) => {
     const changes =
@@ -78,7 +78,7 @@ export function insertLine(insert: StatementSync, l: StoredLine): void {
   insert.run(l.seq, l.at, l.kind, l.run, l.tenant, l.status, l.bodyText, l.previous, l.hash)
 }
 
-/** Converts a row to a line; the chain judges its content. */
+/** Converts a row to a line; its content is verified by the chain. */
 export function storedLine(row: Row): StoredLine {
   return {
     seq: Number(row['seq']),

@@ -19,7 +19,7 @@ export interface Custody {
 
 export interface CustodyParts {
   readonly bodies: () => Bodies
-  /** Without it a capture of a clone says that the memory of its template is missing. */
+  /** Store of template memory; without it a capture of a clone reports that memory as missing. */
   readonly bases?: MemoryBases
   /** Milliseconds since 1970. */
   readonly now: () => number

@@ -4,15 +4,15 @@ import type { AuditStore } from './store.ts'
 import { WriteBackThread } from './write-back-thread.ts'
 
 /**
- * Copies lines from the journal into the database within `fillAfterMs`, beside the road and in small pieces, and writes
- * the WAL back on a thread, because that waits for the disk.
+ * Copies lines from the journal into the database within `fillAfterMs`, asynchronously and in small pieces, and writes the WAL
+ * back on a thread, because that waits for the disk.
  */
 export class Filler {
   readonly #options: FillerOptions
   readonly #thread: WriteBackThread
   #timer: Timer | undefined
   #last: Promise<unknown> = Promise.resolve()
-  /** Last line that was appended here. */
+  /** Last line appended by this process. */
   #noted = 0
   #closed = false
 
@@ -27,15 +27,15 @@ export class Filler {
     if (this.#timer || this.#closed) return
     this.#timer = this.#options.clock.after(fillAfterMs, () => {
       this.#timer = undefined
-      // Checkpoints report what fails here: they copy the same lines.
+      // Ignored: checkpoints copy the same lines, and report the error.
       this.fill(this.#noted).catch(() => undefined)
     })
     this.#timer.unref?.()
   }
 
   /**
-   * Copies lines up to one, or all. One call waits for another, so that none may wait for lines which are appended
-   * meanwhile: it would not end as long as they come.
+   * Copies lines up to `upTo`, or all present ones. Calls are serialised; lines appended during a call are not waited for, because
+   * it might never end.
    */
   fill(upTo = Infinity): Promise<void> {
     const done = this.#last.catch(() => undefined).then(() => this.#fill(upTo))
@@ -43,19 +43,19 @@ export class Filler {
     return done
   }
 
-  /** Writes the WAL back; in the loop at close, which nothing waits behind, and where the thread fails. */
+  /** Writes the WAL back on the thread; in the event loop at close, or if the thread fails. */
   async writeBack(): Promise<void> {
     if (!this.#closed) {
       try {
         return await this.#thread.writeBack()
       } catch {
-        // Falls through: an error of the disk is one here as well.
+        // Falls through: a disk error will be thrown below as well.
       }
     }
     this.#options.store.writeBack()
   }
 
-  /** Call before the last checkpoint. */
+  /** Must be called before the last checkpoint. */
   closing(): void {
     this.#closed = true
     this.#timer?.cancel()
@@ -79,7 +79,7 @@ export interface FillerOptions {
   readonly clock: Clock
 }
 
-/** Delay of the copy: other programs that read `audit.db` are at most 200 ms behind. */
+/** Delay of the copy: `audit.db` is at most 200 ms behind for other programs. */
 export const fillAfterMs = 100
-/** Some 20 lines: half a millisecond. */
+/** About 20 lines: half a millisecond. */
 const bytesAtOnce = 24 * 1024

@@ -2,12 +2,12 @@ import { Readable } from 'node:stream'
 import { createZstdDecompress } from 'node:zlib'
 import { MayflyError, messageOf } from '../contract/error.ts'
 
-/** Place of a text in a captured part. */
+/** Match of a text in a captured part. */
 export interface TextFound {
-  /** Bytes from the start of the part, decompressed where its name ends in `.zst`. */
+  /** Offset in the part, decompressed if its name ends in `.zst`. */
   readonly offset: number
   readonly encoding: 'utf-8' | 'utf-16le'
-  /** Bytes around it, hostile: to be sanitised before a terminal sees them. */
+  /** Untrusted surrounding bytes: must be sanitised before they are printed. */
   readonly context: string
 }
 
@@ -18,14 +18,14 @@ interface Needle {
 
 export const findTextMax = 1_024
 const contextBytes = 24
-/** Bound of what a compressed part may become. */
+/** Size limit of a decompressed part. */
 const bytesMax = 8 * 2 ** 30
 
 /**
- * Places of a text in the bytes of a part, in order within a piece, as UTF-8 and as UTF-16LE: engines keep strings in both. Reads
- * piece by piece, so a part may be larger than memory; a text across two pieces is found. Throws MayflyError INVALID for a
- * text that is empty or longer than `findTextMax` characters, STATE for a compressed part that cannot be decompressed, and what
- * the reading throws.
+ * Finds a text in the bytes of a part, as UTF-8 and as UTF-16LE, because engines store strings in both; matches are in order within
+ * a piece. Reads piece by piece, so a part may be larger than memory; a match across two pieces is found. Throws MayflyError
+ * INVALID for a text that is empty or longer than `findTextMax` characters, STATE for a part that cannot be decompressed, and
+ * read errors.
  */
 export async function* findText(
   part: { readonly name: string; readonly bytes: AsyncIterable<Uint8Array> },
@@ -49,7 +49,7 @@ export async function* findText(
           encoding: needle.encoding,
           context: contextOf(window, at, needle),
         }
-      // Fewer bytes than the text are carried, so a place is found once.
+      // Fewer bytes than the text are carried over, so each match is found once.
       needle.carried = window.subarray(Math.max(0, window.length - needle.bytes.length + 1))
     }
     read += piece.length
@@ -60,7 +60,7 @@ function* placesOf(wanted: Buffer, window: Buffer): Generator<number> {
   for (let at = window.indexOf(wanted); at >= 0; at = window.indexOf(wanted, at + 1)) yield at
 }
 
-/** Whole code units of UTF-16 alone before the text. */
+/** Cuts the context before a match at a UTF-16 code unit. */
 function contextOf(window: Buffer, at: number, { bytes, encoding }: Needle): string {
   const before = Math.min(contextBytes, encoding === 'utf-8' ? at : at - (at % 2))
   return window.toString(encoding, at - before, at + bytes.length + contextBytes)
@@ -70,7 +70,7 @@ async function* plainBytes(part: Parameters<typeof findText>[0]): AsyncGenerator
   if (!part.name.endsWith('.zst')) return yield* part.bytes
   const source = Readable.from(part.bytes, { objectMode: false })
   const plain = createZstdDecompress()
-  // The cause of a source that fails is the one to tell.
+  // An error of the source takes precedence.
   source.once('error', (error) => plain.destroy(error))
   let read = 0
   try {

@@ -15,10 +15,10 @@ import { dirname } from 'node:path'
 export const journalOf = (database: string): string => `${database.replace(/\.db$/, '')}.journal`
 
 const appending = constants.O_RDWR | constants.O_APPEND
-/** Neither follows a link nor waits for the other end of a FIFO. */
+/** Follows no link, and does not block on a FIFO. */
 const asItIs = constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-/** Opens the journal for appending, created with mode 0600. Throws Error for a link, another file, or a stranger's. */
+/** Opens the journal for appending, created with mode 0600. Throws Error for a link, another file type, or another owner. */
 export function openJournalFile(path: string): number {
   try {
     return checked(path, openSync(path, appending | asItIs))
@@ -28,7 +28,7 @@ export function openJournalFile(path: string): number {
   return checked(path, openSync(path, appending | asItIs | constants.O_CREAT, 0o600))
 }
 
-/** Opens a new file in the place of a draft that a killed process left. */
+/** Opens a new file; replaces a draft left by a killed process. */
 export function openDraft(path: string): number {
   const fd = openSync(
     path,
@@ -38,7 +38,7 @@ export function openDraft(path: string): number {
   return checked(path, fd)
 }
 
-/** Opens the journal for reading; undefined if there is none. Throws Error for a link, or another file. */
+/** Opens the journal for reading; undefined if there is none. Throws Error for a link, or another file type. */
 export function readJournalFile(path: string): number | undefined {
   try {
     return plain(path, openSync(path, constants.O_RDONLY | asItIs))
@@ -48,7 +48,7 @@ export function readJournalFile(path: string): number | undefined {
   }
 }
 
-/** Stat fields of the open file while the name leads to it. */
+/** Stat fields of the open file, if the path still refers to it. */
 export function openAt(path: string, fd: number): Stats | undefined {
   const named = lstatSync(path, { throwIfNoEntry: false })
   const open = fstatSync(fd)
@@ -58,10 +58,10 @@ export function openAt(path: string, fd: number): Stats | undefined {
 function plain(path: string, fd: number): number {
   if (fstatSync(fd).isFile()) return fd
   closeSync(fd)
-  throw new Error(`"${path}" is no regular file`)
+  throw new Error(`"${path}" is not a regular file`)
 }
 
-/** The owner of the folder owns its files: root leaves none that the server could not open. */
+/** Checks owner and link count. Gives a file created by root to the owner of the folder, so that the server can open it. */
 function checked(path: string, fd: number): number {
   try {
     plain(path, fd)
@@ -69,7 +69,7 @@ function checked(path: string, fd: number): number {
     const folder = statSync(dirname(path))
     const self = process.geteuid?.() ?? uid
     if (uid !== folder.uid && uid !== self) throw new Error(`"${path}" belongs to another user`)
-    if (nlink > 1) throw new Error(`"${path}" has another name as well`)
+    if (nlink > 1) throw new Error(`"${path}" has another hard link`)
     if (self === 0 && uid !== folder.uid) fchownSync(fd, folder.uid, folder.gid)
     if (uid === self && (mode & 0o7777) !== 0o600) fchmodSync(fd, 0o600)
     return fd

@@ -10,8 +10,8 @@ import { JournalReader } from './journal-reader.ts'
 import type { JournalEntry } from './journal-row.ts'
 
 /**
- * Copies lines of a journal into its database. Takes no lock of the journal: what is read
- * is complete, and lines that the database has already are skipped, so that several processes may fill at once.
+ * Copies lines of a journal into its database. Takes no lock of the journal: only complete rows are read, and lines that the
+ * database already has are skipped, so several processes may copy at once.
  */
 export class JournalFill {
   readonly #db: DatabaseSync
@@ -36,8 +36,8 @@ export class JournalFill {
   }
 
   /**
-   * Copies some `bytesMax` bytes of lines in one transaction, or an eighth of all that are left where that is more: lines that
-   * came faster than small pieces are copied would fill the journal. True if there are more, of those up to line `upTo`.
+   * Copies about `bytesMax` bytes of lines in one transaction, or an eighth of the backlog if that is more: otherwise lines could
+   * arrive faster than they are copied, and fill the journal. True if more lines up to `upTo` are left.
    * Throws MayflyError STATE if the journal is damaged, after the lines before that.
    */
   fill(bytesMax: number, upTo: number): boolean {
@@ -56,7 +56,7 @@ export class JournalFill {
     this.#open = undefined
   }
 
-  /** Reader of the file that has the name now; undefined if there is none. */
+  /** Reader of the current journal file; undefined if there is none. */
   #reader(): JournalReader | undefined {
     if (this.#open && openAt(this.#path, this.#open.fd)) return this.#open.reader
     this.close()
@@ -66,13 +66,13 @@ export class JournalFill {
     return this.#open.reader
   }
 
-  /** In a transaction of its own, unless the caller has one. */
+  /** Runs in a transaction of its own, unless the caller has one. */
   #commit(entries: readonly JournalEntry[]): void {
     try {
       if (this.#db.isTransaction) this.#takeAll(entries)
       else transact(this.#db, () => this.#takeAll(entries))
     } catch (thrown) {
-      // Read once more by the next call.
+      // The next call reads them again.
       this.close()
       throw thrown
     }
@@ -94,12 +94,15 @@ export class JournalFill {
     return { seq: Number(row['seq']), head: String(row['hash']) }
   }
 
-  /** `opened`: admitted lines of the same transaction, most of which end in it. */
+  /** `opened`: admitted lines of the same transaction, most of which also end in it. */
   #take({ line, salts, ends }: JournalEntry, head: ChainHead, opened: Set<number>): ChainHead {
     if (line.seq < head.seq) return head
     const next = { seq: line.seq, head: line.hash }
     if (line.seq === head.seq) {
-      assert(next.head === head.head, `line ${line.seq} of the journal is another one`)
+      assert(
+        next.head === head.head,
+        `line ${line.seq} of the journal differs from that of the database`,
+      )
       return head
     }
     assert(line.seq === head.seq + 1, `line ${head.seq + 1} is missing`)
@@ -115,8 +118,8 @@ export class JournalFill {
 const PARTS_LEFT = 8
 
 /**
- * The reader has verified each line by its hash as it lies in the journal. The last one of a transaction is read back as
- * well: each costs 6 µs, and a string that SQLite would change never came so far.
+ * Reads back the last line of a transaction. The reader has verified the hash of each line in the journal; reading back all of
+ * them would cost 6 µs each, and strings that SQLite would change are refused earlier.
  */
 function assertSame(line: StoredLine, row: Row | undefined): void {
   const read = row && storedLine(row)

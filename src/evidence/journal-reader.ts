@@ -9,12 +9,12 @@ import {
   type JournalStart,
 } from './journal-row.ts'
 
-/** Bytes that one journal may have: several minutes of lines, if the database cannot be written. */
+/** Size limit of a journal: several minutes of lines, for the case that the database cannot be written. */
 export const journalBytesMax = 64 * 2 ** 20
 
-/** First part of a journal that does not read as it was written. */
+/** First damaged part of a journal. */
 export interface JournalDamage {
-  /** Number of the line expected there. */
+  /** Expected line number at that position. */
   readonly seq: number
   readonly why: string
 }
@@ -23,15 +23,15 @@ export interface JournalDamage {
  * Reads a journal from its start, and with each further call the rows appended since. Verifies each row by its
  * checksum and each line by the chain.
  *
- * A writer that is killed leaves at most a part of the last row, which has no line feed: `torn`. Anything else that
- * does not verify is damage. After another boot it is torn as well: a power failure loses pages that were never synced,
- * in any order, and what follows the first of them was never synced either.
+ * A killed writer leaves at most an incomplete last row without a line feed: `torn`. Anything else that fails verification is
+ * damage. After a reboot it counts as torn too: a power failure loses unsynced pages in any order, and everything after the
+ * first lost page was unsynced as well.
  */
 export class JournalReader {
-  /** First row; undefined as long as it is not complete. */
+  /** First row; undefined while it is incomplete. */
   start: JournalStart | undefined
   head: ChainHead | undefined
-  /** End of each row: at index n that of line `start.seq + n`. */
+  /** End offset of each row; index n is line `start.seq + n`. */
   readonly ends: number[] = []
   damage: JournalDamage | undefined
   readonly #fd: number
@@ -42,17 +42,17 @@ export class JournalReader {
     this.#boot = boot
   }
 
-  /** End of the rows that were read, or that this process wrote itself. */
+  /** End offset of the rows read, or written by this process. */
   get offset(): number {
     return this.ends.at(-1) ?? 0
   }
 
-  /** Bytes of the file after that. */
+  /** Bytes of the file after that offset. */
   get bytesLeft(): number {
     return fstatSync(this.#fd).size - this.offset
   }
 
-  /** Counts a row that this process has written. */
+  /** Accounts for a row written by this process. */
   wrote(row: { readonly bytes: number; readonly head: ChainHead }): void {
     this.ends.push(this.offset + row.bytes)
     this.head = row.head
@@ -61,7 +61,7 @@ export class JournalReader {
   /** True if the last call read to the end of the file. */
   isAtEnd = false
 
-  /** Entries of the rows after `offset`, of some `bytesMax` bytes; with damage, those before it. */
+  /** Entries of the rows after `offset`, about `bytesMax` bytes; in case of damage, those before it. */
   read(bytesMax = Infinity): readonly JournalEntry[] {
     const from = this.offset
     const { size } = fstatSync(this.#fd)
@@ -79,23 +79,24 @@ export class JournalReader {
       this.ends.push(from + at)
     }
     if (!this.isAtEnd) return at > 0 ? entries : this.read(bytesMax * 2)
-    // A torn row may lack its line feed, but has nothing in the place of it.
+    // A torn row is incomplete; a complete row without a line feed is damage.
     const rest = bytes.subarray(at, -1)
-    if (rest.length > 0 && contentOf(rest) !== undefined) this.#spoiled('its last row has no end')
+    if (rest.length > 0 && contentOf(rest) !== undefined)
+      this.#spoiled('its last row has no line feed')
     return entries
   }
 
-  /** Returns the reason why a row is none. */
+  /** Returns the reason why a row is invalid. */
   #take(row: Buffer, entries: JournalEntry[]): string | undefined {
     const content = contentOf(row)
-    if (content === undefined) return 'a row of it is not as it was written'
+    if (content === undefined) return 'the checksum of a row does not match'
     try {
       if (this.head) return this.#takeEntry(parseEntry(content, this.head), entries)
       this.start = parseStart(content)
     } catch {
-      return 'a row of it is none'
+      return 'a row is malformed'
     }
-    if (!this.start) return 'its first row is none that this version knows'
+    if (!this.start) return 'this version does not know the format of its first row'
     this.head = { seq: this.start.seq, head: this.start.head }
     return undefined
   }

@@ -4,7 +4,7 @@ import { canonicalJson } from '../lib/canonical-json.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { whyNotNext, type ChainHead, type StoredLine } from './chain.ts'
 
-/** Line in the journal, with the changes that it makes beside the chain. */
+/** Line in the journal, with its other changes of the database. */
 export interface JournalEntry {
   readonly line: StoredLine
   /** Salts of an admitted line, which is open until an entry ends it. */
@@ -13,20 +13,20 @@ export interface JournalEntry {
   readonly ends: number | undefined
 }
 
-/** First row of a journal: the line that its entries follow, and the boot in which it was made. */
+/** First row of a journal: the line before its first entry, and the boot id of its creation. */
 export interface JournalStart extends ChainHead {
   readonly boot: string
 }
 
 /**
- * Rows are `CRC32 content LF`; JSON has no raw tab or line feed, so both can separate. The checksum finds torn and
- * damaged rows, salts included; edits by somebody who can compute it are for the chain.
+ * Rows are `CRC32 content LF`; JSON contains no raw tab or line feed, so both can be separators. The checksum detects torn and
+ * damaged rows, including salts; deliberate edits are detected by the chain.
  */
 export function rowOfStart({ boot, head, seq }: JournalStart): string {
   return rowOf(canonicalJson({ boot, format: 1, head, seq }))
 }
 
-/** `previous` is left out: the row before has it. */
+/** Omits `previous`, which is in the row before. */
 export function rowOfEntry({ line, salts, ends }: JournalEntry): string {
   const { seq, at, kind, run, tenant, status, hash } = line
   const secret = salts ? Buffer.from(salts).toString('base64') : null
@@ -34,7 +34,7 @@ export function rowOfEntry({ line, salts, ends }: JournalEntry): string {
   return rowOf(`${JSON.stringify(fields)}\t${line.bodyText}`)
 }
 
-/** Content of a row without its line feed; undefined if it is not as it was written. */
+/** Content of a row without its line feed; undefined if its checksum does not match. */
 export function contentOf(row: Buffer): string | undefined {
   const content = row.subarray(sumChars + 1)
   const sum = row.toString('latin1', 0, sumChars + 1)

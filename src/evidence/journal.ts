@@ -20,17 +20,17 @@ import { rowOfEntry, rowOfStart, type JournalEntry } from './journal-row.ts'
 import { isFull } from './state-error.ts'
 
 /**
- * Lines on their way to the database, shared by all processes of a state folder.
+ * Write-ahead log of lines that the database does not have yet, shared by all processes of a state folder.
  *
- * Mechanism: an append takes the write lock of the database (a transaction without changes: 7 µs), reads what other
- * processes appended since, chains its line after that and writes it with one write(2). The page cache has it then, so the
- * end of the process loses nothing. Lines are copied into the database beside the road (journal-fill.ts), synced there, and
- * then dropped here: the file is replaced by one with the rest, or removed when there is none. A process that finds its file
- * without a name opens the next one.
+ * Mechanism: an append takes the write lock of the database (a transaction without changes: 7 µs), reads the lines that other
+ * processes appended since, chains its line after them and writes it with one write(2). It is in the page cache then, so a crash
+ * of the process loses nothing. Lines are copied into the database asynchronously (journal-fill.ts), synced there, and then
+ * dropped here: the file is replaced by one with the remaining lines, or removed if there are none. A process whose open file was
+ * unlinked opens the next one.
  *
- * The journal itself is never synced: a power failure loses what the database had not synced, as without a journal.
+ * The journal itself is never synced: a power failure loses the lines that the database had not synced, as without a journal.
  *
- * Not handled: another name of the database's file. SQLite's locks are of the file, the journal is of its folder.
+ * Not handled: hard links of the database file. SQLite locks the file, while the journal belongs to the folder.
  */
 export class Journal {
   readonly #path: string
@@ -48,7 +48,7 @@ export class Journal {
     this.#parts = parts
   }
 
-  /** Runs work while no other process appends; the journal is read to its end before. */
+  /** Runs `work` under the write lock, after reading the journal to its end. */
   locked<T>(work: () => T): T {
     return this.#parts.exclusively(() => {
       const open = this.#openAtItsPlace
@@ -59,7 +59,7 @@ export class Journal {
     })
   }
 
-  /** True if there is a file, so that the database may not be complete. */
+  /** True if there is a journal file: the database may be incomplete then. */
   get exists(): boolean {
     if (this.#openAtItsPlace) return true
     const fd = readJournalFile(this.#path)
@@ -67,7 +67,7 @@ export class Journal {
     return fd !== undefined
   }
 
-  /** Stat fields of the open file: not of one that was dropped, nor of one that was moved away, which no reader finds. */
+  /** Stat fields of the open file; undefined if it was dropped or renamed, since readers cannot find it then. */
   get #openAtItsPlace(): Stats | undefined {
     return this.#fd === undefined ? undefined : openAt(this.#path, this.#fd)
   }
@@ -87,14 +87,14 @@ export class Journal {
     return line
   }
 
-  /** Drops the lines up to one that the database has synced. */
+  /** Drops the lines up to `seq`, which the database has synced. */
   drop({ seq, head }: ChainHead): void {
     this.locked(() => {
       assert(this.#parts.stored().seq >= seq, `line ${seq} is not in the database yet`)
       const reader = this.#reader!
       const start = reader.start?.seq ?? 0
       if (seq < this.head.seq && seq <= start) return
-      // A killed process may have left it.
+      // Left by a killed process.
       rmSync(this.#draft, { force: true })
       if (seq >= this.head.seq) unlinkSync(this.#path)
       else this.#replace(rowOfStart({ boot: bootId(), seq, head }), reader.ends[seq - start]!)
@@ -102,7 +102,7 @@ export class Journal {
     })
   }
 
-  /** Closes the file, in the thread pool: freeing the blocks of one without a name may wait for the disk. */
+  /** Closes the file in the thread pool: freeing the blocks of an unlinked file may wait for the disk. */
   release(): void {
     if (this.#fd !== undefined) close(this.#fd)
     this.#fd = undefined
@@ -112,14 +112,14 @@ export class Journal {
   #catchUp(fd: number, size: number): void {
     const reader = this.#reader
     if (reader && reader.offset === size && size > 0) return
-    if (reader && size < reader.offset) throw changed('it was cut while in use')
+    if (reader && size < reader.offset) throw changed('it was truncated while in use')
     if (reader?.start) this.#takeNew(reader, reader.read())
     else this.#open(fd)
     if (fstatSync(fd).size > this.#reader!.offset) ftruncateSync(fd, this.#reader!.offset)
     if (this.#reader!.offset === 0) this.#begin()
   }
 
-  /** Reads a file that is new to this process, and compares it with what is known of the chain. */
+  /** Reads a file that is new to this process, and compares it with the known part of the chain. */
   #open(fd: number): void {
     const reader = new JournalReader(fd)
     const entries = reader.read()
@@ -127,7 +127,7 @@ export class Journal {
     const stored = this.#parts.stored()
     const { start, head } = reader
     if (start) this.#assertFollows(start, entries, stored)
-    // Left by a power failure: the database has each line of it.
+    // Left by a power failure: the database has all its lines.
     const isBehind = !start || !head || head.seq < stored.seq
     if (isBehind) reader.ends.length = 0
     const next = isBehind ? stored : head
@@ -145,16 +145,16 @@ export class Journal {
     this.#parts.onForeign(entries, false)
   }
 
-  /** A journal starts at a line of the database, and has no other lines than that. */
+  /** Asserts that a journal starts at a line of the database, and that their common lines are equal. */
   #assertFollows(start: ChainHead, entries: readonly JournalEntry[], stored: ChainHead): void {
     if (start.seq > stored.seq) throw changed(`line ${stored.seq + 1} is missing in the database`)
     const both = entries.findLast(({ line }) => line.seq <= stored.seq)?.line
     const [seq, hash] = both ? [both.seq, both.hash] : [start.seq, start.head]
     const known = seq === stored.seq ? stored.head : this.#parts.hashAt(seq)
-    if (known !== hash) throw changed(`line ${seq} is another one in the database`)
+    if (known !== hash) throw changed(`line ${seq} differs from that of the database`)
   }
 
-  /** No line that this process knows may be gone. */
+  /** Asserts that no line known to this process is missing. */
   #assertGrown(next: ChainHead, entries: readonly JournalEntry[]): void {
     const last = this.#head
     if (!last) return
@@ -169,11 +169,11 @@ export class Journal {
     const start = { ...this.head, boot: bootId() }
     this.#reader = new JournalReader(this.#fd!)
     this.#write(rowOfStart(start), this.head)
-    // Not before it is written: a reader without a start is replaced by the next call.
+    // After the write: a reader without a first row is replaced by the next call.
     this.#reader.start = start
   }
 
-  /** All of a row or nothing: the rest of a full disk would be a torn row. */
+  /** Writes a row completely or not at all: a partial write on a full disk would leave a torn row. */
   #write(row: string, head: ChainHead): void {
     const reader = this.#reader!
     const bytes = Buffer.byteLength(row)
@@ -191,7 +191,7 @@ export class Journal {
     this.#head = head
   }
 
-  /** The last page of a file has room on a full disk, and the database would have none for what is written to it. */
+  /** Checks for free space: the last page of a file has room on a full disk, but the database would have none for its lines. */
   #assertRoom(): void {
     const now = performance.now()
     if (now - this.#roomAt < roomMs) return
@@ -225,11 +225,11 @@ export interface JournalParts {
   stored(): ChainHead
   /** Hash of a line of the database. */
   hashAt(seq: number): string | undefined
-  /** Entries that another process appended; `isNewFile`: lines before them may have passed unseen. */
+  /** Entries appended by another process; `isNewFile`: earlier lines may have been missed. */
   onForeign(entries: readonly JournalEntry[], isNewFile: boolean): void
 }
 
-/** Content of a journal; undefined if there is none. Takes no lock: a row that is being written is not there yet. */
+/** Content of a journal; undefined if there is none. Takes no lock: an incomplete row is ignored. */
 export function readJournal(path: string): JournalContent | undefined {
   const fd = readJournalFile(path)
   if (fd === undefined) return undefined
@@ -247,7 +247,7 @@ export interface JournalContent extends Pick<JournalReader, 'start' | 'damage'> 
   readonly entries: readonly JournalEntry[]
 }
 
-/** Time for which a disk that had room has some. */
+/** Time for which a positive check for free space is trusted. */
 const roomMs = 10
 const hint =
   'Run "mayfly audit verify"; to go on without the lines of "audit.journal", keep a copy of it and remove it.'
@@ -265,7 +265,7 @@ function diskIsFull(): Error {
   return Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
 }
 
-/** The database has UTF-8 and whole numbers alone: another line would keep all later ones from it. */
+/** Asserts that a line can be stored as UTF-8 and integers: one that cannot would block all later ones. */
 function assertStorable({ seq, at, run, tenant, status }: AppendedLine): void {
   const names = [run, tenant, status]
   if (Number.isSafeInteger(at) && names.every((name) => name?.isWellFormed() ?? true)) return

@@ -3,8 +3,8 @@ import { timelineShare } from '../contract/timeline-share.ts'
 import { Shares } from '../lib/shares.ts'
 
 /**
- * Room in the record for what a guest can cause. Every kind of line has a capacity of its own: a guest that floods the
- * record with denials hides neither an anomaly nor the reason of its end.
+ * Limits of lines in the record that a guest can cause. Each kind of line has a limit of its own: a guest that floods the record
+ * with denials hides neither an anomaly nor the reason of its end.
  */
 const eventCapacities = {
   guest: 100,
@@ -21,7 +21,7 @@ export const guestEventsMax = eventCapacities.guest
 
 export type EventRoom = Pick<Shares<EventShare>, 'dropped'> & { has(event: Event): boolean }
 
-/** Room for the events of one run, or of one window of time. */
+/** Limits for the events of one run, or of one time window. */
 export function eventRoom(): EventRoom {
   const shares = new Shares(eventCapacities)
   return {
@@ -40,17 +40,17 @@ const shareOfPoint: Readonly<Partial<Record<Point, EventShare>>> = {
   'door/refused': 'door',
 }
 
-/** An anomaly by the word of the guest alone shares its room with the lesser ones. */
+/** An anomaly that only the guest reported shares the limit of less severe ones. */
 function eventShare({ point, fields, trust }: Event): EventShare {
   if (point === 'anomaly/found')
     return fields['severity'] === 'high' && trust !== 'guest' ? 'high-anomaly' : 'anomaly'
   return shareOfPoint[point] ?? 'guest'
 }
 
-/** Timeline entries of one line, besides the last one, which always has room. */
+/** Limit of timeline entries in one line, except the last one, which is always included. */
 const timelineCapacities = { life: 200, 'high-anomaly': 32, anomaly: 16, guest: 64 } as const
 
-/** Entries of a timeline that have room in a line, in their order. */
+/** Entries of a timeline within the limit of a line, in order. */
 export function keptTimeline(timeline: readonly TimelineEntry[]): readonly TimelineEntry[] {
   const shares = new Shares(timelineCapacities)
   return timeline.filter(

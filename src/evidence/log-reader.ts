@@ -43,7 +43,7 @@ export interface LogReader extends Disposable {
 
 /**
  * Opens a read snapshot of a log, of database and journal as one. The journal is read first: its lines leave it only
- * after they are in the database. Throws SQLite errors, Error for a link in the journal's place, and MayflyError STATE for a
+ * after they are in the database. Throws SQLite errors, Error if the journal is a link, and MayflyError STATE for a
  * file with other tables or views.
  */
 export function openLog(path: string): LogReader {
@@ -89,12 +89,12 @@ function readerOf(
 }
 
 interface JournalRest {
-  /** Lines that the database does not have yet. */
+  /** Journal lines that are not in the database yet. */
   readonly lines: readonly StoredLine[]
   readonly damage?: JournalDamage
 }
 
-/** A journal that differs from its database is damage, and so is one that starts beyond its end. */
+/** Damage of a journal that differs from its database, or starts after its end. */
 function restOf(db: DatabaseSync, journal: JournalContent | undefined): JournalRest {
   if (!journal?.start) return { lines: [] }
   const stored = Number(db.prepare('SELECT max(seq) AS seq FROM audit').get()?.['seq'] ?? 0)
@@ -105,7 +105,7 @@ function restOf(db: DatabaseSync, journal: JournalContent | undefined): JournalR
   const lines = all.filter((line) => line.seq > stored)
   if (row?.['hash'] === hash) return { lines }
   const why = row
-    ? `line ${seq} of the journal is another one`
+    ? `line ${seq} of the journal differs from that of the database`
     : `lines ${stored + 1} to ${seq} are missing`
   return { lines, damage: { seq: Math.min(seq, stored + 1), why } }
 }

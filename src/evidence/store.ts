@@ -36,10 +36,10 @@ import { assertKnownSchema } from './known-schema.ts'
 import { stateError } from './state-error.ts'
 
 /**
- * The record's lines and checkpoints, and beside them the salts, which can be forgotten, and the open jobs. Any number
- * of processes share a folder.
+ * The record's lines and checkpoints, the salts, which can be deleted, and the open jobs. Any number of processes can share a
+ * folder.
  *
- * Mechanism: a line is appended to the journal (journal.ts) and copied into `audit.db` soon after, off the road
+ * Mechanism: a line is appended to the journal (journal.ts) and copied into `audit.db` asynchronously soon after
  * (filler.ts). The database is in WAL mode without a sync on commit: a power cut can lose the tail since the last sync,
  * which comes with each checkpoint; a process crash loses nothing. Methods that need lines of the database copy them first.
  */
@@ -51,7 +51,7 @@ export class AuditStore {
   readonly #lastCheckpoint: StatementSync
   readonly #hash: StatementSync
   readonly #isOpen: StatementSync
-  /** Admitted lines of this process that nothing has ended. */
+  /** Admitted lines of this process without an end. */
   readonly #own = new Set<number>()
 
   constructor(db: DatabaseSync, path: string) {
@@ -71,7 +71,7 @@ export class AuditStore {
           return value
         } catch (thrown) {
           if (db.isTransaction) db.exec('ROLLBACK')
-          // Lines that were copied in this transaction are to be copied again.
+          // Lines copied in the rolled back transaction must be copied again.
           this.#fill.close()
           throw thrown
         }
@@ -107,7 +107,7 @@ export class AuditStore {
     )
   }
 
-  /** Heals or refuses what an earlier process left in the journal. */
+  /** Recovers the journal of an earlier process, or refuses a damaged one. */
   recovered(): this {
     if (!this.#journal.exists) return this
     this.#journal.locked(() => undefined)
@@ -115,7 +115,7 @@ export class AuditStore {
     return this
   }
 
-  /** Copies lines of the journal into the database: some bytes of them, or all; true if there are more up to `upTo`. */
+  /** Copies lines of the journal into the database, up to a byte limit or all; true if more lines up to `upTo` are left. */
   fill(bytesMax = Infinity, upTo = Infinity): boolean {
     try {
       return this.#guard('write', () => this.#fill.fill(bytesMax, upTo))
@@ -195,7 +195,7 @@ export class AuditStore {
     this.#guard('write', () => this.#db.exec('PRAGMA wal_checkpoint(PASSIVE)'))
   }
 
-  /** Leaves the database complete and no journal; on a full disk the journal stays for the next start. */
+  /** Copies all lines and removes the journal; on a full disk the journal stays for the next start. */
   close(): void {
     if (!this.#db.isOpen) return
     try {
@@ -218,7 +218,7 @@ export class AuditStore {
     })
   }
 
-  /** Asks the database, for a line that this process did not admit. */
+  /** Looks in the database, for a line that another process admitted. */
   #isStillOpen(opened: number): boolean {
     this.#fill.fill(Infinity, Infinity)
     return this.#isOpen.get(opened) !== undefined
@@ -283,7 +283,7 @@ export function openStore(path: string, at: number): AuditStore {
   }
 }
 
-/** Creates the tables on first use, and moves a log of the format before to this one. */
+/** Creates the tables on first use, and migrates a log of the previous format. */
 function openPrepared(path: string, at: number): DatabaseSync {
   const db = openConnection(path)
   try {
@@ -304,8 +304,8 @@ function openPrepared(path: string, at: number): DatabaseSync {
 }
 
 /**
- * Gives a log the format that says that lines may be in a journal. Only while nothing else has it open, which SQLite
- * requires for leaving WAL mode: a process of an older version would go on without the journal.
+ * Migrates a log to the format in which lines may be in a journal. Requires that no other process has it open, as SQLite does for
+ * leaving WAL mode: a process of an older version would ignore the journal.
  */
 function migrated(db: DatabaseSync, path: string): DatabaseSync {
   const until = performance.now() + migrateMsMax
@@ -339,7 +339,7 @@ function inUse(path: string, cause: unknown): MayflyError {
     'STATE',
     `Cannot use "${path}": another program has it open, such as an older version of Mayfly`,
     {
-      hint: 'Stop what uses this state folder, then start again; older versions of Mayfly cannot use it after that.',
+      hint: 'Stop the programs that use this state folder, then start again; older versions of Mayfly cannot use it afterwards.',
       cause,
     },
   )
@@ -351,7 +351,7 @@ function genesis(at: number): Draft {
   return draft({ at, kind: 'genesis', run: null, tenant: null, status: null, body })
 }
 
-/** Format of logs whose last lines may be in a journal; those of format 1 have none. */
+/** Format of logs with a journal; logs of format 1 have none. */
 const format = 2
 const formats: readonly unknown[] = [1, format]
 
@@ -368,7 +368,7 @@ export function knownFormat(db: DatabaseSync, path: string): number {
   )
 }
 
-/** Free if the holder is dead, its lease is over, or the clock went back behind it. */
+/** True if the lock is held by `holder` itself, by a dead process, or its lease expired or began in the future (clock set back). */
 function mayTake(row: Row, holder: string, now: number, isGone: (h: string) => boolean): boolean {
   const owner = String(row['holder'])
   const late = Number(row['until']) <= now || Number(row['since']) > now

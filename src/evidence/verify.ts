@@ -18,7 +18,7 @@ import { stateError } from './state-error.ts'
 export function verifyFile(path: string, known: TrustAnchor = {}): Audit {
   const settled = isSettled(path)
   const audit = verifyOnce(path, known)
-  // Race: a server started meanwhile and changed a file that was opened as immutable.
+  // Race: a server started and changed a file that was opened as immutable.
   return !audit.ok && settled && !isSettled(path) ? verifyOnce(path, known) : audit
 }
 
@@ -90,7 +90,7 @@ function* readRows(path: string): Generator<string> {
     }
     if (held.length > rowBytesMax) throw new Error('a row is too long')
   }
-  if (held.length > 0) throw new Error('the last row has no end')
+  if (held.length > 0) throw new Error('the last row has no line feed')
 }
 
 function* readChunks(path: string): Generator<Buffer> {

@@ -122,7 +122,7 @@ suite('The image store', () => {
       join(folder, 'manifests', `${first}.json`),
       JSON.stringify(findImage(folder, second).signed),
     )
-    assert.match(whyImageBroken(findImage(folder, 'one'), key) ?? '', /of another image/)
+    assert.match(whyImageBroken(findImage(folder, 'one'), key) ?? '', /belongs to another image/)
   })
 
   test('A bill of materials must match the signed manifest', () => {

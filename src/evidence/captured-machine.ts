@@ -29,29 +29,37 @@ export function baseNameOf({ base }: CapturedMachine['capture']): string | undef
  * NOT_FOUND if it is not kept.
  */
 export async function verifyBase(machine: CapturedMachine): Promise<void> {
-  await using _ = await openBase(machine)
+  await using _ = await openBase(machine, await describe(machine))
 }
 
 /** The memory as an ELF core file, in chunks (`memoryImage`). Throws MayflyError as `verifyBase` does. */
 export async function* readImage(machine: CapturedMachine): AsyncGenerator<Uint8Array> {
   const { capture, read } = machine
-  await using base = await openBase(machine)
+  const description = await describe(machine)
+  await using base = await openBase(machine, description)
   const pages = await bytesOf(read(`${capture.name}/memory.json`))
   const changed = read(`${capture.name}/memory.zst`)
-  yield* memoryImage({ pages, changed, base })
+  const isOneRange = description.ram === 'one range'
+  yield* memoryImage({ pages, changed, base, isOneRange })
 }
 
 const machineShape = z.object({
+  ram: z.literal('one range').optional(),
   template: z
     .string()
     .regex(/^[0-9a-f]{64}$/)
     .nullable(),
 })
 
-/** Undefined for a machine that was booted. */
-async function openBase({ capture, state, read }: CapturedMachine) {
+type Description = z.infer<typeof machineShape>
+
+async function describe({ capture, read }: CapturedMachine): Promise<Description> {
   const text = await bytesOf(read(`${capture.name}/machine.json`))
-  const { template } = machineShape.parse(parseJson(text.toString()))
+  return machineShape.parse(parseJson(text.toString()))
+}
+
+/** Undefined for a machine that was booted. */
+async function openBase({ capture, state }: CapturedMachine, { template }: Description) {
   if (template === null) return undefined
   if (capture.base === undefined || capture.base === template)
     return await openMemoryBase(state, template)

@@ -11,7 +11,7 @@ import { parseJson } from '../lib/parse-json.ts'
  *
  * Each range of RAM has one program header (PT_LOAD). The virtual address equals the physical one, since no page tables are read, and there are
  * no registers (PT_NOTE): those are in `devices.img`, in the format of the hypervisor. RAM of a q35 machine from 2.75 GiB on is split at
- * 2 GiB, with the rest above 4 GiB (hw/i386/pc_q35.c of the hypervisor).
+ * 2 GiB, with the rest above 4 GiB (hw/i386/pc_q35.c of the hypervisor); that of a user-mode kernel is one range.
  *
  * Yields chunks of 1 MiB, so that a gigabyte needs no buffer of its size. Pages beyond the limits of a capture are those of the
  * template: `isWhole` of `memory.json` says whether there are any.
@@ -23,6 +23,8 @@ export interface CapturedMemory {
   readonly changed: AsyncIterable<Uint8Array>
   /** Memory of the template, its digest checked. */
   readonly base: FileHandle | undefined
+  /** Whether all RAM has one range of addresses, of any size. */
+  readonly isOneRange?: boolean
 }
 
 const PAGE_BYTES = 4096
@@ -47,11 +49,12 @@ export async function* memoryImage({
   pages,
   changed,
   base,
+  isOneRange = false,
 }: CapturedMemory): AsyncGenerator<Uint8Array> {
   const shape = pagesShape.safeParse(parseJson(Buffer.from(pages).toString()))
   if (!shape.success) throw unfit()
   const { bytes, runs } = shape.data
-  yield elfHeader(bytes)
+  yield elfHeader(isOneRange ? [{ at: 0, address: 0, bytes }] : rangesOf(bytes))
   const changes = new ChangedPages(runs, changed)
   for (let at = 0; at < bytes; at += CHUNK_BYTES) {
     const chunk = Buffer.alloc(CHUNK_BYTES)
@@ -107,8 +110,7 @@ function* numbersOf(runs: readonly (readonly [number, number])[]): Generator<num
 }
 
 /** ELF64, little endian, ET_CORE, EM_X86_64; padded to a page, so that the memory is aligned. */
-function elfHeader(bytes: number): Buffer {
-  const ranges = rangesOf(bytes)
+function elfHeader(ranges: readonly RamRange[]): Buffer {
   const header = Buffer.alloc(PAGE_BYTES)
   header.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1])
   header.writeUInt16LE(4, 16)

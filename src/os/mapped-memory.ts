@@ -20,6 +20,8 @@ export interface Mapping {
   readonly bytes: number
   /** `rw-p` and the like. */
   readonly rights: string
+  /** Place of its first byte in the file, in bytes. */
+  readonly offset: number
   /** As the process sees it; empty for anonymous memory. */
   readonly path: string
 }
@@ -34,17 +36,18 @@ const ENTRY_BYTES = 8
 const PRESENT = 2 ** 31
 const SWAPPED = 2 ** 30
 const OF_FILE = 2 ** 29
-const line = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+ *(.*)$/
+const line = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) \S+ \S+ *(.*)$/
 
 /** Throws the error of the file system: ENOENT, EACCES without the right to trace it. */
 export function mappingsOf(pid: number): readonly Mapping[] {
   return readText(`/proc/${pid}/maps`)
     .split('\n')
     .flatMap((text) => {
-      const [, from = '', to = '', rights = '', path = ''] = line.exec(text) ?? []
+      const [, from = '', to = '', rights = '', offset = '', path = ''] = line.exec(text) ?? []
       if (from === '') return []
       const start = Number.parseInt(from, 16)
-      return [{ from: start, bytes: Number.parseInt(to, 16) - start, rights, path }]
+      const bytes = Number.parseInt(to, 16) - start
+      return [{ from: start, bytes, rights, offset: Number.parseInt(offset, 16), path }]
     })
 }
 

@@ -1,5 +1,3 @@
-import { promisify } from 'node:util'
-import { constants, zstdCompress } from 'node:zlib'
 import type { FileHandle } from 'node:fs/promises'
 import {
   MappedMemory,
@@ -8,6 +6,7 @@ import {
   type Mapping,
   type PageRun,
 } from '../../../os/mapped-memory.ts'
+import { packPages } from '../agent-guest/pack-pages.ts'
 import { machinePaths } from './machine.ts'
 
 /**
@@ -31,9 +30,7 @@ export interface MemoryFrame {
 
 const MIB = 2 ** 20
 const PAGES_A_FRAME = MIB / pageBytes
-const LEVEL = 3
 const ZEROS = Buffer.alloc(pageBytes)
-const compress = promisify(zstdCompress)
 
 /** Throws the error of the file system, or Error if not exactly one mapping can be the guest's memory. */
 export function memoryMapping(pid: number, memoryMiB: number, isCloned: boolean): Mapping {
@@ -61,7 +58,7 @@ export async function* changedFrames(
     for (const { first, bytes } of await changedIn(memory, run, base)) {
       const pages = bytes.length / pageBytes
       if (count + pages > PAGES_A_FRAME) {
-        yield { runs, bytes: await packed(held) }
+        yield { runs, bytes: await packPages(held) }
         runs = []
         held = []
         count = 0
@@ -70,7 +67,7 @@ export async function* changedFrames(
       held.push(bytes)
       count += pages
     }
-  if (count > 0) yield { runs, bytes: await packed(held) }
+  if (count > 0) yield { runs, bytes: await packPages(held) }
 }
 
 /** Sub-runs in which every page differs. */
@@ -99,10 +96,4 @@ async function pagesOf(base: FileHandle, { first, count }: PageRun): Promise<Buf
   const bytes = Buffer.alloc(count * pageBytes)
   await base.read(bytes, 0, bytes.length, first * pageBytes)
   return bytes
-}
-
-async function packed(pages: readonly Buffer[]): Promise<Buffer> {
-  return await compress(Buffer.concat(pages), {
-    params: { [constants.ZSTD_c_compressionLevel]: LEVEL },
-  })
 }

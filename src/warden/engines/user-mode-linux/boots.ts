@@ -9,6 +9,7 @@ import { compiledAgent } from '../agent-guest/compiled-parts.ts'
 import { jobDescriptor } from '../agent-guest/runner.ts'
 import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
 import { StartingGuests } from '../agent-guest/starting-guests.ts'
+import { KernelCopy } from './kernel-copy.ts'
 import { jobLine } from './machine.ts'
 import { cachedUserKernel, type UserKernelFacts } from './probe.ts'
 import { startUserKernel, type UserKernelProcess } from './process.ts'
@@ -97,6 +98,11 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
       helloMsMax: BOOT_MS_MAX,
       image: digests.image,
       up: () => guest.recordProcesses(),
+      copy: new KernelCopy({
+        pid: () => guest.kernelPid,
+        memoryMiB: key.memoryMiB,
+        image: digests.image,
+      }),
     })
   }
 }

@@ -80,7 +80,7 @@ export class UserKernelProcess extends JailedGuest {
    * not let killed tasks exit. Resolves once all tasks have stopped; throws MayflyError UNAVAILABLE after 2 s.
    */
   async freeze(): Promise<void> {
-    const kernel = this.#kernelPid
+    const kernel = this.kernelPid
     signalAll([kernel], 'SIGSTOP')
     await untilSo(() => hasStopped(kernel))
     const stubs = belowOf(kernel)
@@ -92,15 +92,16 @@ export class UserKernelProcess extends JailedGuest {
   }
 
   async thaw(): Promise<void> {
-    signalAll([this.#kernelPid], 'SIGCONT')
+    signalAll([this.kernelPid], 'SIGCONT')
   }
 
   /** The guest's memory is shared memory of the kernel's process. */
   memory(): number {
-    return this.cgroup ? memoryIn(this.cgroup) : residentBytes(this.#kernelPid)
+    return this.cgroup ? memoryIn(this.cgroup) : residentBytes(this.kernelPid)
   }
 
-  get #kernelPid(): number {
+  /** Throws MayflyError NOT_FOUND once it has ended. */
+  get kernelPid(): number {
     const found = this.processes[KERNEL_AT]
     if (found && isAlive(found.pid, found.startTime)) return found.pid
     throw new MayflyError('NOT_FOUND', `Cannot stop guest "${this.id}": it has ended`)

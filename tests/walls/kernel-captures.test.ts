@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { zstdDecompressSync } from 'node:zlib'
+import type { Capture } from '../../src/contract/provider.ts'
+import { memoryImage } from '../../src/evidence/memory-image.ts'
+import { createUserKernelProvider } from '../../src/tiers/userkernel/provider.ts'
+import { inPython } from '../conformance/guests-of-programs.ts'
+import { makeOwnKernelWalls, whyNoImages } from '../conformance/microvm.ts'
+import { Stand, until, type Made } from '../conformance/stand.ts'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { isUserKernelThere, noUserKernel } from './user-kernel-here.ts'
+
+/** Copies of user-mode kernels. Planted texts are nowhere in their sources. */
+const skip = isUserKernelThere() ? (whyNoImages() ?? false) : noUserKernel
+const timeout = 600_000
+const MIB = 2 ** 20
+const hidden = (text: string) => JSON.stringify([...Buffer.from(text)].map((byte) => byte ^ 0x55))
+const holds = (text: string) => `
+import socket, time
+def main(input):
+    held = bytes(b ^ 0x55 for b in ${hidden(text)}).decode()
+    listening = socket.create_server(('127.0.0.1', 8080))
+    with open('/tmp/dropped', 'w') as file: file.write(held[:8] + '-in-a-file-' + held[8:])
+    print('holds', flush=True)
+    while True:
+        print(time.time(), len(held), flush=True)
+        time.sleep(0.05)`
+
+suite('A capture of a user-mode kernel', { skip, timeout }, () => {
+  let made: Made
+  before(async () => void (made = await makeOwnKernelWalls(createUserKernelProvider, {}, inPython)))
+  after(async () => {
+    await made.provider.close?.()
+    await made.close()
+  })
+
+  test('S1-20: holds what a job wrote to memory and files, and nothing of another guest, and the job goes on', async (t) => {
+    const [one, other] = [
+      await start(made, 'planted-one-text'),
+      await start(made, 'planted-two-text'),
+    ]
+    await using sandbox = one.sandbox
+    await using _second = other.sandbox
+    const began = performance.now()
+    const capture = await sandbox.capture()
+    t.diagnostic(
+      `${Math.round(performance.now() - began)} ms, ${part(capture, 'memory.zst').length} bytes`,
+    )
+    assert.equal(capture.kind, 'memory+disk')
+    const { isWhole } = JSON.parse(part(capture, 'memory.json').toString()) as { isWhole: boolean }
+    // A guest of a busy computer is not read to its end in the time that it may be paused.
+    if (!isWhole) assert.match(capture.why!, /memory beyond what was read|it holds more than/)
+    else {
+      const memory = memoryOf(capture)
+      for (const text of ['Linux version ', 'planted-one-text', 'planted--in-a-file-one-text'])
+        assert.ok(memory.includes(text), text)
+      assert.ok(!memory.includes('two-text'))
+    }
+    const before = one.stdout()
+    await until(() => one.stdout() !== before, 'what it says next')
+    for (const { sandbox: each, end } of [one, other]) {
+      each.kill({ status: 'cancelled' })
+      await end
+    }
+  })
+
+  test('S1-20: lists processes, sockets and files as reported by the guest, marked so', async () => {
+    const { sandbox: own, end } = await start(made, 'planted-one-text')
+    await using sandbox = own
+    const capture = await sandbox.capture()
+    const trusted = capture.parts.filter(({ trust }) => !trust).map(({ name }) => name)
+    assert.deepEqual(trusted, ['machine.json', 'memory.zst', 'memory.json'])
+    const { sockets } = reported(capture, 'guest-sockets.json')
+    assert.ok(sockets.some((each: { local: string }) => each.local === '127.0.0.1:8080'))
+    assert.ok(part(capture, 'guest-files.tar').includes('planted--in-a-file-one-text'))
+    assert.ok(reported(capture, 'guest-processes.json').processes.length > 1)
+    sandbox.kill({ status: 'cancelled' })
+    await end
+  })
+
+  test('S1-20: is written as an ELF core file with one range of addresses', async () => {
+    const { sandbox: own, end } = await start(made, 'planted-one-text')
+    await using sandbox = own
+    const capture = await sandbox.capture()
+    const [pages, changed] = [part(capture, 'memory.json'), part(capture, 'memory.zst')]
+    const chunks = memoryImage({
+      pages,
+      changed: (async function* () {
+        yield changed
+      })(),
+      base: undefined,
+      isOneRange: true,
+    })
+    const { memoryMiB } = JSON.parse(part(capture, 'machine.json').toString()) as {
+      memoryMiB: number
+    }
+    let bytes = 0
+    for await (const chunk of chunks) bytes += chunk.length
+    assert.equal(bytes, 4096 + memoryMiB * MIB)
+    sandbox.kill({ status: 'cancelled' })
+    await end
+  })
+})
+
+async function start(made: Made, text: string) {
+  const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+  const running = await stand.start(holds(text), {
+    limits: { timeout: 120_000 },
+    controls: { memory: 256 * MIB },
+  })
+  await running.said('holds')
+  return running
+}
+
+function part({ parts }: Capture, name: string): Buffer {
+  return Buffer.concat(parts.find((one) => one.name === name)!.bytes)
+}
+
+function reported(capture: Capture, name: string) {
+  const { trust, ...rest } = JSON.parse(part(capture, name).toString())
+  assert.equal(trust, 'guest')
+  return rest
+}
+
+/** Pages of a copy, one after the other. */
+function memoryOf(capture: Capture): Buffer {
+  const { frames } = JSON.parse(part(capture, 'memory.json').toString()) as { frames: number[] }
+  const packed = part(capture, 'memory.zst')
+  let at = 0
+  return Buffer.concat(
+    frames.map((bytes) => zstdDecompressSync(packed.subarray(at, (at += bytes)))),
+  )
+}

@@ -41,6 +41,8 @@ export function nodeProgram({
         '--disable-warning=ExperimentalWarning',
         '--disable-warning=MODULE_TYPELESS_PACKAGE_JSON',
         '--max-semi-space-size=2',
+        // A batch compiled by another thread costs a wake, and each wake is a host call under a user-space kernel.
+        '--no-concurrent-sparkplug',
       ],
       scratchBytes,
       isWarm,

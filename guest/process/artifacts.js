@@ -4,6 +4,7 @@
  * job's rights only, and with intrinsics taken before the job ran.
  */
 import fs from 'node:fs'
+import { posix } from 'node:path'
 
 const FILES_MAX = 1000
 const LEFT_OUT_MAX = 200
@@ -18,7 +19,11 @@ const OF_TOOLS = /^(?:\..*|__pycache__|node_modules)$/
 /** Without namespaces the temporary folder is the working folder. */
 const OF_RUNNER = '.mayfly-'
 const NOT_PLAIN = /[\p{Cc}\\]/u
+/** Two changes within this time may have equal timestamps: a kernel tick takes up to 10 ms. */
+const SETTLED_MS = 100
 const { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync } = fs
+const { now } = Date
+const { normalize } = posix
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 const FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 const { alloc, compare, from } = Buffer
@@ -41,16 +46,50 @@ const hasProc = fs.existsSync('/proc/self/fd')
 /** @typedef {Record<string, { facts: string, content?: () => Buffer }>} Known existing files, by path */
 
 /**
- * Records the working folder before the job; rewritten inputs are compared by content.
- * @param {string} work @param {readonly Brought[]} files @returns {Known}
+ * Working folder that contained nothing but an empty `out/` before its job, with the stat fields of that folder: while
+ * they are the same, it is empty. @type {{ work: string, outFacts: string, madeMs: number } | undefined}
  */
-export function knownFiles(work, files) {
-  const known = standingFiles(work)
+let empty
+
+/**
+ * Makes `out/` ahead of the job. In a working folder without other files the job's end needs no reading of an unchanged
+ * `out/`, and its release no reading of the folder. @param {string} work
+ */
+export function makeOut(work) {
+  const isEmpty = readdirSync(work).length === 0
+  fs.mkdirSync(`${work}/${OUT}`, { recursive: true })
+  const outFacts = factsOf(lstatSync(`${work}/${OUT}`, BIG))
+  empty = isEmpty ? { work, outFacts, madeMs: now() } : undefined
+}
+
+/**
+ * Records the working folder before the job; rewritten inputs are compared by content.
+ * @param {string} work @param {readonly Brought[]} files @param {readonly string[]} laid other paths that the runner wrote
+ * @returns {Known}
+ */
+export function knownFiles(work, files, laid = []) {
+  const known = empty?.work === work ? laidFiles(empty, files, laid) : standingFiles(work)
   for (const { path, content, encoding, type } of files) {
     const one = known[path]
     // Files sent ahead are not kept in memory here, so a rewritten one counts as changed.
     if (one && type !== 'link' && type !== 'sent') one.content = () => from(content, encoding)
   }
+  return known
+}
+
+/**
+ * The same without reading the folder, which was empty.
+ * @param {NonNullable<typeof empty>} before @param {readonly Brought[]} files @param {readonly string[]} laid @returns {Known}
+ */
+function laidFiles({ work, outFacts, madeMs }, files, laid) {
+  /** @type {Known} */
+  const known = create(null)
+  if (now() - madeMs > SETTLED_MS) known[OUT] = { facts: outFacts }
+  for (const path of [...laid, ...files.map((file) => normalize(file.path))])
+    attempt(ignore, path, () => {
+      const stat = lstatSync(`${work}/${path}`, BIG)
+      if (!isDirectory(stat)) known[path] = { facts: factsOf(stat) }
+    })
   return known
 }
 
@@ -130,11 +169,24 @@ class Gathering {
   }
 
   run() {
-    this.#root(`${this.#work}/${OUT}`, `${OUT}/`)
+    if (this.#isOutEmpty()) this.#hasOut = true
+    else this.#root(`${this.#work}/${OUT}`, `${OUT}/`)
     this.#root(this.#work, '')
     const last = this.#leftOut[LEFT_OUT_MAX - 1]
     if (last && this.#unnamed > 0) last.because += `; ${this.#unnamed} more are left out`
     return this.#leftOut
+  }
+
+  /** True if `out/` is the empty folder made before the job, unchanged since. */
+  #isOutEmpty() {
+    const before = this.#known[OUT]
+    if (!before) return false
+    try {
+      const stat = lstatSync(`${this.#work}/${OUT}`, BIG)
+      return isDirectory(stat) && before.facts === factsOf(stat)
+    } catch {
+      return false
+    }
   }
 
   /** @param {string} folder @param {string} at */

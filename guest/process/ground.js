@@ -70,16 +70,22 @@ export function layOut(task, settings) {
   const main = task.session ? '' : layMain(work, task)
   const result = path.join(ownOf(settings), RESULT)
   reopen(RESULT_FD, result, 'w+')
-  const input = placeOfInput(settings)
-  if (!task.stdin?.sent)
-    fs.writeFileSync(input, task.stdin?.content ?? task.inputText ?? '', task.stdin?.encoding)
-  reopen(INPUT_FD, input, 'r')
-  fs.unlinkSync(input)
+  openInput(task, placeOfInput(settings))
   Object.assign(process.env, { HOME: work, TMPDIR: tmp })
   setEnvironment(task, { MAYFLY_OUT: out, MAYFLY_RESULT: result })
   if (task.trust) trustToo(task.trust, tmp)
   process.chdir(work)
   return main
+}
+
+/** Opens the input on its descriptor: the file that was sent ahead, or a new one, at its start. @param {Task} task @param {string} place */
+function openInput({ stdin, inputText }, place) {
+  reopen(INPUT_FD, place, stdin?.sent ? 'r' : 'w+')
+  fs.unlinkSync(place)
+  if (stdin?.sent) return
+  const bytes = Buffer.from(stdin?.content ?? inputText ?? '', stdin?.encoding)
+  for (let at = 0; at < bytes.length;)
+    at += fs.writeSync(INPUT_FD, bytes, at, bytes.length - at, at)
 }
 
 /** @param {Pick<Settings, 'own' | 'tmp'>} settings */
@@ -102,11 +108,23 @@ function ownOf({ own, tmp }) {
 function layMain(work, task) {
   const name = isShell(task.language) ? (task.name ?? 'job.sh') : nameOfProgram(task)
   const own = placeBelow(work, name)
+  if (path.dirname(own) === work && isWrittenNew(own, task.code)) return own
   if (isSame(own, task.code)) return own
   const main = freeName(work, name)
   fs.mkdirSync(path.dirname(main), { recursive: true })
   fs.writeFileSync(main, task.code, { flag: 'wx' })
   return main
+}
+
+/** Writes a file that does not exist, as one open in place of the four calls that look for it first. @param {string} file @param {string} text */
+function isWrittenNew(file, text) {
+  try {
+    fs.writeFileSync(file, text, { flag: 'wx' })
+    return true
+  } catch (error) {
+    if (/** @type {any} */ (error).code === 'EEXIST') return false
+    throw error
+  }
 }
 
 /** Node chooses the module type by suffix. @param {Task} task */

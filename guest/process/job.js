@@ -45,10 +45,19 @@ export class Job {
 
   release() {
     const { work } = this.#settings
-    if (work) this.#known = knownFiles(work, this.task.files)
+    if (work) this.#known = knownFiles(work, this.task.files, this.#laid(work))
     this.#cpuBefore = cpuUsage()
     this.#released = hrtime()
     this.#report(KIND.released, String(Number(this.#released) / 1e6))
+  }
+
+  /** Paths below the working folder that the runner wrote, apart from the job's files. @param {string} work */
+  #laid(work) {
+    const { hasRoot, packages = [] } = this.#settings
+    const main = this.main.startsWith(`${work}/`) ? [this.main.slice(work.length + 1)] : []
+    if (!hasRoot) main.push('package.json')
+    if (packages.length > 0) main.push('node_modules')
+    return main
   }
 
   /** Milliseconds until its timeout. */

@@ -36,6 +36,24 @@ def facts_of(path):
     return facts.st_ino, facts.st_size, facts.st_ctime_ns
 
 
+# Path of `out/`, made empty ahead of the job, and its stat fields: while they are the same, it is empty.
+_empty = [None, None]
+
+
+def make_out(work):
+    """Makes `out/` ahead of the job, whose end then needs no reading of an unchanged one."""
+    out = work + "/" + OUT
+    os.mkdir(out)
+    _empty[:] = [out, _facts_of_folder(_lstat(out))]
+
+
+def _settled(out):
+    """Stat fields of the empty folder; None if it was not made, or so late that a change in the same clock tick would not
+    be visible."""
+    place, facts = _empty
+    return facts if place == out and _now() - facts[2] > SETTLED_NS else None
+
+
 class Known:
     """Stat fields of the files that exist before a cell, by path; a cell's artifacts are the new and changed files.
 
@@ -126,10 +144,15 @@ class Gathering:
         self.unnamed = 0
         self.has_freed = False
         self.has_out = False
+        # Taken before the release of the job.
+        self.empty_out = _settled(work + "/" + OUT)
 
     def gather(self):
         """Yields files below `out/`, relative to it, then the others."""
         for root, at in ((self.work + "/" + OUT, OUT + "/"), (self.work, "")):
+            if at != "" and self.is_out_empty(root):
+                self.has_out = True
+                continue
             try:
                 folder = self.open(root, FOLDER)
             except OSError:
@@ -137,6 +160,12 @@ class Gathering:
             self.has_out = self.has_out or at != ""
             self.walk(folder, at, 0)
             _close(folder)
+
+    def is_out_empty(self, out):
+        try:
+            return self.empty_out is not None and _facts_of_folder(_lstat(out)) == self.empty_out
+        except OSError:
+            return False
 
     def named(self):
         """Left-out files with reasons; the last entry counts the unnamed rest."""

@@ -99,6 +99,11 @@ def warm_up(settings):
     gc.freeze()
 
 
+def make_out(settings):
+    if settings["work"]:
+        mayfly_artifacts.make_out(settings["work"])
+
+
 def _preload():
     """Preloads common modules: an idle spare has the time."""
     import dataclasses

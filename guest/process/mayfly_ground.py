@@ -21,6 +21,7 @@ LISTENER_FD = 7
 PROXY = "http://127.0.0.1:3128"
 WHEEL = ".whl"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 NAMED = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _open, _stat, _fstat = os.open, os.lstat, os.fstat
 
@@ -34,7 +35,11 @@ def lay_out(task, settings):
     if settings["listens"]:
         os.close(LISTENER_FD)
     out = os.path.join(work, "out")
-    os.makedirs(out, exist_ok=True)
+    try:
+        os.mkdir(out)
+    except OSError:
+        # Made ahead of the job, or its parent was removed.
+        os.makedirs(out, exist_ok=True)
     # Links last, so that no file is written through one.
     for file in sorted(task["files"], key=lambda file: file.get("type") == "link"):
         _lay_file(work, file)
@@ -53,11 +58,17 @@ def lay_out(task, settings):
 
 
 def _lay_main(main, code):
-    os.makedirs(os.path.dirname(main), exist_ok=True)
-    if os.path.lexists(main):
-        os.unlink(main)
-    with open(main, "xb") as file:
-        file.write(code.encode("utf8", "surrogatepass"))
+    try:
+        fd = os.open(main, NEW_FILE, 0o666)
+    except OSError:
+        os.makedirs(os.path.dirname(main), exist_ok=True)
+        if os.path.lexists(main):
+            os.unlink(main)
+        fd = os.open(main, NEW_FILE, 0o666)
+    try:
+        _write_all(fd, code.encode("utf8", "surrogatepass"))
+    finally:
+        os.close(fd)
 
 
 def renew_result(settings):
@@ -158,7 +169,9 @@ def quiet(tmp):
 
 def _main_place(task, work):
     """Writes the source under its given name, replacing a file of that name; else under a free name."""
-    named = _place_below(work, task["name"]) if task.get("name") else work
+    if not task.get("name"):
+        return _free_name(work)
+    named = _place_below(work, task["name"])
     is_folder = os.path.isdir(named) and not os.path.islink(named)
     return _free_name(work) if is_folder else named
 
@@ -266,13 +279,18 @@ def _put(fd, opened):
 
 def _new(path):
     """Replaces anything that an earlier cell put at the path, such as a FIFO or a folder, by a new file."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, 0o600)
+    except FileExistsError:
+        pass
     try:
         os.unlink(path)
     except FileNotFoundError:
         pass
     except OSError:
         os.rename(path, f"{path}-{os.urandom(8).hex()}")
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    return os.open(path, flags, 0o600)
 
 
 def _write_all(fd, data):

@@ -41,7 +41,7 @@ try {
   if (settings.warm) await (await import('./warm.js')).warmUp(settings)
   if (settings.cloned) ({ renew } = await import('./renew.js'))
   // Node aborts if it cannot create its thread pool at the first file access.
-  if (settings.threads) fs.stat('/', () => undefined)
+  if (settings.threads) await startThreads()
   sayReady()
   if (settings.warm && settings.listens && !isReadable(CONTROL_FD, IDLE_MS))
     await import('node:http')
@@ -50,6 +50,13 @@ try {
   process.exit(1)
 }
 wait()
+
+/** A warm runner waits for the answer, so that no job's first turn of the event loop receives it. */
+async function startThreads() {
+  const { promise, resolve } = Promise.withResolvers()
+  fs.stat('/', () => resolve(undefined))
+  if (settings.warm) await promise
+}
 
 /** True if the launcher has set the limit: a first call into libc takes longer than everything else here. */
 function isWithoutCore() {

@@ -28,6 +28,7 @@ export function runShell(job, main) {
   const words = [...optionsOf(code, language), isExecutable ? `./${name}` : name, ...args]
   // Loaded lazily: it loads Node's sockets and streams.
   const { spawn } = process.getBuiltinModule('node:child_process')
+  job.main = main
   job.release()
   const child = spawn(file, words, { stdio: [0, 1, 2, 3] })
   child.once('error', (error) => job.fail(error))

@@ -2,6 +2,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { createRequire } from 'node:module'
+import { makeOut } from './artifacts.js'
 import { rehearse } from './entries.js'
 import { layOut, readResult, takeUp } from './ground.js'
 import { Job } from './job.js'
@@ -48,6 +49,7 @@ export async function warmUp({ work, tmp }) {
   const job = new Job(asked(folder), settings, (kind, text, bytes) =>
     sendTo(sink, kind, text, bytes),
   )
+  makeOut(folder)
   const main = layOut(job.task, settings)
   fs.closeSync(fs.openSync(main, 'r'))
   await rehearse(job, main)
@@ -62,6 +64,7 @@ export async function warmUp({ work, tmp }) {
   takeUp(work)
   fs.closeSync(sink)
   fs.rmSync(folder, { recursive: true })
+  makeOut(work)
   // Collects the dummy job's garbage, so that no job's time includes it.
   takeGc()()
   // A turn of the event loop runs the dummy job's deferred work before the job.

@@ -300,16 +300,20 @@ export function childrenCpuMs() {
   return ms(0) + ms(16)
 }
 
+/** False once a user-space kernel was seen to count no page faults: its /proc/self/stat costs five calls, each read in vain. */
+let countsFaults = true
+
 /** False if no child's page fault was counted (cminflt in proc(5)): cheaper than the first call into libc. */
 function hasWaitedForChildren() {
+  if (!countsFaults) return true
   try {
     const stat = readFileSync('/proc/self/stat', 'latin1')
     const [own, children] = stat
       .slice(stat.lastIndexOf(')') + 2)
       .split(' ')
       .slice(7, 9)
-    // A user-space kernel may not count page faults at all.
-    return own === '0' || children !== '0'
+    countsFaults = own !== '0'
+    return !countsFaults || children !== '0'
   } catch {
     return true
   }

@@ -19,6 +19,7 @@ import { build } from 'esbuild'
 const PROGRAMS = [
   'analyst.js',
   'isolate-worker.js',
+  'process/forward.js',
   'process/kernel-interrupter.js',
   'process/kernel-node.js',
   'process/node.js',

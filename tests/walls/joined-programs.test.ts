@@ -21,7 +21,7 @@ console.log(JSON.stringify([own, fs.readFileSync(), ofOther, await import('node:
 
 function tree(name: string, files: Readonly<Record<string, string>>): string {
   const own = join(base, name)
-  const ofRunner = ['node.js', 'kernel-node.js', 'kernel-interrupter.js']
+  const ofRunner = ['forward.js', 'node.js', 'kernel-node.js', 'kernel-interrupter.js']
   const ofProcess = ofRunner.map((program) => `process/${program}`)
   const programs = ['analyst.js', 'isolate-worker.js', 'wasm-worker.js', ...ofProcess]
   const empty = Object.fromEntries(programs.map((program) => [program, '']))
@@ -60,6 +60,7 @@ suite('Joined programs', () => {
     assert.equal(node.main, join(into, 'guest/process/node.js'))
     const places = node.whole!.places.map(({ at }) => at)
     assert.ok(places.includes('/opt/mayfly/guest') && !places.includes('/opt/mayfly/src/os'))
+    assert.ok(existsSync(join(into, 'guest/process/forward.js')), 'a sentry starts the forwarder')
     assert.ok(places.some((at) => at.endsWith('oxc-transform')))
     const worker = joinedProgram(isolateWorker({ spares: 1, spareMiB: 32 }, []), into)
     assert.equal(worker.main, join(into, 'guest/isolate-worker.js'))

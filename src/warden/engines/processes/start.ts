@@ -7,12 +7,11 @@ import { sharedLayout } from '../../../contract/shared-layout.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import { findImageRoot, programOfImage } from '../../../jail/image-root.ts'
 import { composeForked, type ForkedJail } from '../../../jail/forked.ts'
-import { joinedProgram } from '../../../jail/joined.ts'
 import type { JailFacts, JailLayer } from '../../../jail/facts.ts'
 import type { CProgram, CProgramLookup } from '../../../jail/c-program.ts'
-import { pythonFile } from '../../../jail/whole.ts'
 import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { findLayers } from '../../../jail/layers.ts'
+import { preparedProgram } from '../../../jail/prepared.ts'
 import { composeJail } from './program.ts'
 import type { WallResources } from './resources.ts'
 import { wallFolder } from '../wall-folder.ts'
@@ -78,9 +77,8 @@ function planWith(
 ): PlannedWall {
   const id = `w${randomBytes(8).toString('hex')}`
   const isWhole = program.whole !== undefined
-  const ready = spec.image
-    ? programOfImage(joinedUnlessPython(program, parts.compiled), rootFor(spec.image, parts))
-    : prepared(program, parts.compiled)
+  const prepared = preparedProgram(program, parts.compiled, spec.image !== undefined)
+  const ready = spec.image ? programOfImage(prepared, rootFor(spec.image, parts)) : prepared
   const options = optionsFor({ id, slot, spec, isWhole }, sentinel, parts)
   const command = composeJail(jailKindOf(spec), ready, parts.facts, options)
   const isUsed = command.asks !== undefined || command.keeper !== undefined
@@ -162,18 +160,6 @@ function rootFor(image: string, { facts, without }: StartParts): string {
     'Cannot start a program in an image: namespaces are not available',
     { hint: 'Run "mayfly doctor" for the reason' },
   )
-}
-
-function joinedUnlessPython(program: JailedProgram, { joined }: Compiled): JailedProgram {
-  return program.whole?.interpreter === pythonFile ? program : joinedProgram(program, joined)
-}
-
-/** Drops the precompiled standard library for images: it is of the host's Python. */
-function prepared(program: JailedProgram, compiled: Compiled): JailedProgram {
-  const { whole } = program
-  const { python } = compiled
-  if (whole?.interpreter !== pythonFile) return joinedUnlessPython(program, compiled)
-  return python ? { ...program, whole: { ...whole, places: [...whole.places, python] } } : program
 }
 
 /** Jail kind of a request; this engine's row in the table has no other mechanisms. */

@@ -9,6 +9,7 @@ import type {
 } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import { wallUids } from '../../../contract/uids.ts'
+import { openCompiled } from '../../../jail/compiled.ts'
 import { findLayers } from '../../../jail/layers.ts'
 import type { MountedLayer } from '../../../jail/whole.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
@@ -53,6 +54,7 @@ export class RunscStarter {
   readonly #isRoot: boolean
   readonly #starts = new Starts<RunscResources>()
   readonly #roots: RootFolders
+  readonly #compiled = openCompiled()
   #isClosed = false
 
   constructor(options: EngineOptions, host: EngineHost) {
@@ -70,7 +72,7 @@ export class RunscStarter {
   async start(spec: EnclosureSpec): Promise<Enclosure> {
     const began = performance.now()
     const programs = this.#programs()
-    const program = await programFor(spec)
+    const program = await programFor(spec, this.#compiled)
     if (this.#isClosed) throw closing()
     const resources = this.#spawn(spec, program, programs)
     this.#host.lease(resources.id, remainsOf(resources.processes, resources.cgroup?.name ?? null))
@@ -130,7 +132,7 @@ export class RunscStarter {
   #rootFor({ spec, program, layers, folder }: RootParts): string {
     const content = () => rootContent(program, layers)
     if (layers.length === 0 && spec.image === undefined)
-      return this.#roots.take(spec.program, content)
+      return this.#roots.take(rootName(program), content)
     const root = path.join(folder.all, 'root')
     writeRoot(root, content())
     return root
@@ -214,6 +216,11 @@ export class RunscStarter {
   #release(resources: RunscResources): Promise<void> {
     return releaseResources(resources, (id) => this.#host.releaseLease(id))
   }
+}
+
+/** Walls with the same mounts share a root; those of a program change once its prepared code is ready. */
+function rootName({ main, whole }: RunscProgram): string {
+  return [main, ...whole.places.map(({ at }) => at)].join(' ')
 }
 
 interface RootParts {

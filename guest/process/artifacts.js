@@ -62,6 +62,11 @@ export function makeOut(work) {
   empty = isEmpty ? { work, outFacts, madeMs: now() } : undefined
 }
 
+/** True if the working folder had nothing but `out/` before the job. @param {string} work */
+export function isOutMade(work) {
+  return empty?.work === work
+}
+
 /**
  * Records the working folder before the job; rewritten inputs are compared by content.
  * @param {string} work @param {readonly Brought[]} files @param {readonly string[]} laid other paths that the runner wrote

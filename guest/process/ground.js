@@ -4,6 +4,7 @@
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
+import { isOutMade } from './artifacts.js'
 import { isShell } from './shell.js'
 
 const require = createRequire(import.meta.url)
@@ -59,7 +60,7 @@ export function layOut(task, settings) {
   if (!work) throw new Error('Cannot lay out the job: this wall has no writable folder')
   if (listens) closeSync(LISTENER_FD)
   const out = path.join(work, 'out')
-  fs.mkdirSync(out, { recursive: true })
+  if (!isOutMade(work)) fs.mkdirSync(out, { recursive: true })
   linkPackages(work, packages)
   // Links last, so that no file is written through one.
   for (const file of task.files) if (file.type !== 'link') layFile(work, file)

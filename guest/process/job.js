@@ -12,6 +12,8 @@ const { apply } = Reflect
 const { stringify } = JSON
 const cpuUsage = process.cpuUsage.bind(process)
 const hrtime = process.hrtime.bigint
+/** Time of children that this process had before it became a runner; a warm one starts none before its job. */
+const childrenBefore = childrenCpuMs()
 const DISK_CODES = ['ENOSPC', 'EFBIG']
 
 /** @typedef {import('./ground.js').Task} Task */
@@ -33,8 +35,8 @@ export class Job {
   #uncaught
   /** @type {import('./artifacts.js').Known | undefined} */
   #known
-  #cpuBefore = cpuUsage()
-  #childrenBefore = childrenCpuMs()
+  /** @type {NodeJS.CpuUsage | undefined} */
+  #cpuBefore
 
   /** @param {Task} task @param {Settings} settings @param {SendFrame} sendFrame */
   constructor(task, settings, sendFrame = send) {
@@ -87,7 +89,7 @@ export class Job {
     if (this.#ended) return
     this.#ended = true
     const artifactsLeftOut = this.#sendArtifacts()
-    const { user, system } = cpuUsage(this.#cpuBefore)
+    const { user, system } = this.#cpuBefore ? cpuUsage(this.#cpuBefore) : { user: 0, system: 0 }
     const head = {
       protocol: 1,
       encoding: 'json',
@@ -189,7 +191,7 @@ export class Job {
   /** Returns 0 if the job broke the intrinsics, which must not prevent its end. */
   #childrenMs() {
     try {
-      return childrenCpuMs() - this.#childrenBefore
+      return childrenCpuMs() - childrenBefore
     } catch {
       return 0
     }

@@ -36,15 +36,23 @@ def facts_of(path):
     return facts.st_ino, facts.st_size, facts.st_ctime_ns
 
 
-# Path of `out/`, made empty ahead of the job, and its stat fields: while they are the same, it is empty.
+# Path of `out/`, made empty ahead of the job in a working folder that has nothing else, and its stat fields: while they
+# are the same, it is empty.
 _empty = [None, None]
 
 
 def make_out(work):
-    """Makes `out/` ahead of the job, whose end then needs no reading of an unchanged one."""
+    """Makes `out/` ahead of the job, so that neither its layout nor its end has to read a folder that is known."""
+    if os.listdir(work):
+        return
     out = work + "/" + OUT
     os.mkdir(out)
     _empty[:] = [out, _facts_of_folder(_lstat(out))]
+
+
+def is_out_made(work):
+    """True if the working folder had nothing but `out/` before the job."""
+    return _empty[0] == work + "/" + OUT
 
 
 def _settled(out):

@@ -169,7 +169,7 @@ class Job:
         except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
             return self.unread(error)
         self.watch(mayfly_ground.brought(self.task, self.settings, main))
-        self.release(path)
+        self.release(path, mayfly_ground.names_beside(self.task, self.settings, main))
         if called:
             return self.value(shape, main, called)
         return self.program(shape, main, is_program)
@@ -184,9 +184,9 @@ class Job:
     def watch(self, brought):
         self.gathering = mayfly_artifacts.Gathering(self.work, self.task["artifactBytesMax"], self.give, brought)
 
-    def release(self, path):
-        """Releases the job: only from here on can imports find its modules."""
-        mayfly_own.give_way(self.pristine, path[0])
+    def release(self, path, names=None):
+        """Releases the job: only from here on can imports find its modules. `names`: those in `path[0]`, if known."""
+        mayfly_own.give_way(self.pristine, path[0], names)
         display = mayfly_own.own("mayfly_display")
         self.display = display.Display(self.gathering, self.work, self.show)
         display.watch_figures(self.display, lambda: self.is_ours)

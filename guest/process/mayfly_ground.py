@@ -9,7 +9,7 @@ import time
 from _functools import partial
 
 import mayfly_json
-from mayfly_artifacts import facts_of
+from mayfly_artifacts import facts_of, is_out_made
 
 INPUT_FD = 0
 RESULT_FD = 3
@@ -21,6 +21,7 @@ LISTENER_FD = 7
 PROXY = "http://127.0.0.1:3128"
 WHEEL = ".whl"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+BUFFER_BYTES = 8192
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 NAMED = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _open, _stat, _fstat = os.open, os.lstat, os.fstat
@@ -35,10 +36,7 @@ def lay_out(task, settings):
     if settings["listens"]:
         os.close(LISTENER_FD)
     out = os.path.join(work, "out")
-    try:
-        os.mkdir(out)
-    except OSError:
-        # Made ahead of the job, or its parent was removed.
+    if not is_out_made(work):
         os.makedirs(out, exist_ok=True)
     # Links last, so that no file is written through one.
     for file in sorted(task["files"], key=lambda file: file.get("type") == "link"):
@@ -116,8 +114,7 @@ def renew_input(task, settings):
         data = _data_of(task["stdin"]) if "stdin" in task else task["inputText"].encode("utf8", "surrogatepass")
         fd = _new(given)
         try:
-            _write_all(fd, data)
-            os.lseek(fd, 0, os.SEEK_SET)
+            _write_at_start(fd, data)
         except BaseException:
             os.close(fd)
             raise
@@ -128,7 +125,8 @@ def renew_input(task, settings):
         return
     else:
         _reopen(INPUT_FD, os.devnull, os.O_RDONLY)
-    sys.stdin = open(INPUT_FD, encoding="utf8", closefd=False)
+    # A given size of the buffer saves the question whether it is a terminal.
+    sys.stdin = open(INPUT_FD, encoding="utf8", closefd=False, buffering=BUFFER_BYTES)
     is_given = is_sent or "stdin" in task or "inputText" in task
     _empty[:] = [] if is_given else [sys.stdin, _device(_fstat(INPUT_FD))]
 
@@ -155,6 +153,15 @@ def brought(task, settings, main):
     # Files sent ahead are not kept in memory here, so a rewritten one counts as changed.
     content = {path: partial(_data_of, file) if "content" in file else None for path, file in files.items()}
     return {path: (facts_of(os.path.join(work, path)), content[path]) for path in files}
+
+
+def names_beside(task, settings, main):
+    """Names in the folder of the main file; None if only the folder itself has them all."""
+    work = settings["work"]
+    if not is_out_made(work) or os.path.dirname(main) != work:
+        return None
+    paths = [os.path.normpath(file["path"]) for file in task["files"]]
+    return [os.path.basename(main), *(path.partition("/")[0] for path in paths)]
 
 
 def quiet(tmp):
@@ -291,6 +298,13 @@ def _new(path):
     except OSError:
         os.rename(path, f"{path}-{os.urandom(8).hex()}")
     return os.open(path, flags, 0o600)
+
+
+def _write_at_start(fd, data):
+    """Leaves the position of the descriptor at its start."""
+    at = 0
+    while at < len(data):
+        at += os.pwrite(fd, data[at:] if at else data, at)
 
 
 def _write_all(fd, data):

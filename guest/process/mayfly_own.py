@@ -32,11 +32,11 @@ def own(name):
     return _held[name]
 
 
-def give_way(pristine, folder):
+def give_way(pristine, folder, names=None):
     """Unloads modules loaded for the runner alone whose names collide with the job's modules, or are the
-    runner's."""
+    runner's. `names`: those in the folder, if they are known."""
     try:
-        brought = {name.partition(".")[0] for name in os.listdir(folder)}
+        brought = {name.partition(".")[0] for name in (os.listdir(folder) if names is None else names)}
     except OSError:
         brought = set()
     for name in list(sys.modules):

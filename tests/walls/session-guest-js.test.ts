@@ -191,8 +191,9 @@ suite('Sessions of Node', () => {
     const killed = await session.exec("process.kill(process.pid, 'SIGKILL')")
     assert.deepEqual([killed.signal, killed.state], ['SIGKILL', 'lost'])
     ok(await session.exec('typeof a'), '"undefined"')
-    ok(await session.exec('setTimeout(() => process.exit(0), 1); 1'), '1')
-    await sleep(100)
+    const kernel = await session.exec('setTimeout(() => process.exit(0), 1); process.pid')
+    assert.match(kernel.text, /^\d+$/)
+    await session.exec({ command: `while kill -0 ${kernel.text}; do sleep 0.01; done 2>/dev/null` })
     assert.deepEqual(await session.exec('2').then(({ status, state }) => [status, state]), [
       'ok',
       'lost',

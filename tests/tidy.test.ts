@@ -403,22 +403,32 @@ suite('Untidiness is found', () => {
     assert.equal(faults.length, 2)
   })
 
-  test('A promise without its file, its test or its title is broken', () => {
+  test('A promise whose file, test file or whole title is missing there is a fault', () => {
     const table = [
       '| S0-1 | a | `gone.ts` | `a.test.ts` | Kept |',
       '| S0-2 | a | `a.ts` | `gone.test.ts` | Kept |',
       '| S0-3 | a | `a.ts` | `a.test.ts` | Renamed |',
       '| S0-4 | a | `a.ts` | `a.test.ts` | Kept |',
       '| S0-5 | a | not yet | | |',
+      '| S0-6 | a | `a.ts` | `a.test.ts` | Elsewhere |',
+      '| S0-7 | a | `a.ts` | `a.test.ts` | Kept to the end |',
+      '| S0-8 | a | `a.ts` | `a.test.ts` | Kept to the |',
+      '| S0-9 | a | `a.ts` | `a.test.ts` | Planned |',
+      "| S0-10 | a | `a.ts` | `a.test.ts` | A wall's ${name} |",
+      '| S0-11 | a | `a.ts` | `a.test.ts` | |',
     ].join('\n')
     const files = new Map([
       ['a.ts', ''],
-      ['a.test.ts', "test('Kept', () => {})"],
+      [
+        'a.test.ts',
+        "// Planned\ntest('Kept', f)\ntest('Kept to the end', f)\ntest(`A wall's ${name}`, f)",
+      ],
+      ['other.test.ts', "test('Elsewhere', () => {})"],
     ])
     const faults = promiseFaults(promisesIn(table), (path) => files.get(path))
     assert.deepEqual(
-      faults.map((fault) => fault.slice(0, 4)),
-      ['S0-1', 'S0-2', 'S0-3'],
+      faults.map((fault) => fault.split(':')[0]),
+      ['S0-1', 'S0-2', 'S0-3', 'S0-6', 'S0-8', 'S0-9', 'S0-11'],
     )
   })
 

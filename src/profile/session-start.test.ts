@@ -38,8 +38,9 @@ const cannot: Readonly<Record<string, readonly CallClass[]>> = {
   bash: ['exec', 'process', 'write'],
 }
 
-for (const [language, closed] of Object.entries(cannot))
-  test(`A session in ${language} cannot start where its first phase closes ${closed.join(', ') || 'nothing'}`, () => {
+for (const [language, closed] of Object.entries(cannot)) {
+  const classes = closed.join(', ') || 'nothing'
+  test(`A session in ${language} cannot start where its first phase closes ${classes}`, () => {
     for (const call of callClasses) {
       const plan = planOf(language as Language, [call])
       assert.equal(plan.kind, closed.includes(call) ? 'unavailable' : 'run', call)
@@ -51,6 +52,7 @@ for (const [language, closed] of Object.entries(cannot))
       assert.match(JSON.stringify(plan.error.details), /in a later phase/)
     }
   })
+}
 
 test('A session starts if only a later phase closes the class, or if its wall closes none', () => {
   assert.equal(planOf('node', [undefined, 'exec']).kind, 'run')

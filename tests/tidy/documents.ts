@@ -1,12 +1,13 @@
 import { globSync } from 'node:fs'
 import { posix } from 'node:path'
+import { titlesIn } from './titles.ts'
 import { root, type Source } from './tree.ts'
 
 const folders = 'src|tests|scripts|guest|bin|docs|policies|bench|examples|images'
 const quoted = new RegExp(`\`((?:${folders})/[\\w./*{},-]*)\``, 'g')
 const link = /\]\((?!https?:|mailto:|#)([^)#\s]+)/g
 
-/** Paths that a document names, in backticks or as a link, and that are not there. */
+/** Paths that a document names, in backticks or as a link, and that do not exist. */
 export function documentFaults(
   documents: readonly Source[],
   exists: (path: string) => boolean = isThere,
@@ -35,7 +36,7 @@ export function promisesIn(text: string): readonly Promised[] {
   })
 }
 
-/** Promises whose file or test is gone, or whose test no longer has that title. */
+/** Promises whose file or test file is missing, or whose title is no whole string of that test file. */
 export function promiseFaults(
   promised: readonly Promised[],
   textOf: (path: string) => string | undefined,
@@ -44,8 +45,9 @@ export function promiseFaults(
     if (textOf(file) === undefined) return [`${row}: "${file}" is not there`]
     const text = textOf(test)
     if (text === undefined) return [`${row}: "${test}" is not there`]
-    const isFound = title !== '' && text.replaceAll("\\'", "'").includes(title)
-    return isFound ? [] : [`${row}: "${test}" has no test "${title}"`]
+    return titlesIn({ path: test, text }).has(title)
+      ? []
+      : [`${row}: "${test}" has no test "${title}"`]
   })
 }
 

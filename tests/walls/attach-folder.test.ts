@@ -150,12 +150,14 @@ suite('Attack: the secret and the socket of the server for runs', { skip }, () =
         await nothingFrom(await make(), make, language, source)
       })
 
-  for (const without of [[], ['namespaces'], ['landlock'], ['own uid']] as const)
-    test(`An isolate gets nothing, ${without[0] ? `without the layer "${without[0]}"` : 'with every layer'}`, async () => {
+  for (const without of [[], ['namespaces'], ['landlock'], ['own uid']] as const) {
+    const layers = without[0] ? `without the layer "${without[0]}"` : 'with every layer'
+    test(`An isolate gets nothing, ${layers}`, async () => {
       const make = () => makeIsolates({ without })
       const made = await make()
       await nothingFrom(made, make, inJs, realm)
     })
+  }
 
   test('A WebAssembly module gets nothing', async () => {
     const texts = bait().files

@@ -5,15 +5,15 @@ import type { WardenClient } from './client.ts'
 import type { Wall } from '../contract/warden.ts'
 import { ProgramSpares, spareDiskBytes, usualCalls } from './program-spares.ts'
 
-suite('The parked walls of programs', () => {
-  test('started without a sentinel are dropped once walls have one again', async () => {
+suite('Parked walls of programs', () => {
+  test('get another generation when a wall has a sentinel again after one without', async () => {
     const made: (() => string)[] = []
-    const comes = ['sentinel', 'none', 'none', 'sentinel', 'sentinel', 'none', 'sentinel']
+    const layers = ['sentinel', 'none', 'none', 'sentinel', 'sentinel', 'none', 'sentinel']
     const spares = new ProgramSpares({
       mechanism: 'embedded',
       least: 0,
       most: 1,
-      warden: wardenOf(comes),
+      warden: wardenOf(layers),
       warm: ({ madeOf, start }) => {
         made.push(madeOf)
         return {
@@ -24,7 +24,7 @@ suite('The parked walls of programs', () => {
       },
     })
     const seen: string[] = []
-    while (comes.length > 0) {
+    while (layers.length > 0) {
       await spares.take({ language: 'node', disk: spareDiskBytes, calls: usualCalls })
       seen.push(made[0]!())
     }
@@ -33,11 +33,11 @@ suite('The parked walls of programs', () => {
   })
 })
 
-/** Starts one wall after the other, with a sentinel or without. */
-function wardenOf(comes: string[]): WardenClient {
+/** Starts walls in sequence, each with or without a sentinel. */
+function wardenOf(layers: string[]): WardenClient {
   let walls = 0
   const start = () => {
-    const wall = { id: `w${++walls}`, layers: [comes.shift()], idleBytes: 0 } as unknown as Wall
+    const wall = { id: `w${++walls}`, layers: [layers.shift()], idleBytes: 0 } as unknown as Wall
     const streams = { stdout: new Socket(), stderr: new Socket() }
     return Promise.resolve({ wall, socket: new Socket(), streams })
   }
@@ -51,7 +51,7 @@ interface PlayedKind {
   isClosed: boolean
 }
 
-/** Spares whose kinds are noted, on a warden whose walls have the image that is asked for, or another. */
+/** Records the kinds of spares, on a warden whose walls have the requested image or that of `imageOf`. */
 function imageStand(imageOf = (asked?: string) => asked) {
   const kinds: PlayedKind[] = []
   const killed: string[] = []
@@ -83,7 +83,7 @@ function imageStand(imageOf = (asked?: string) => asked) {
   return { spares, kinds, killed, take }
 }
 
-suite('The parked walls of images', () => {
+suite('Parked walls of images', () => {
   test('are separate kinds by digest, of which the four most recently used are kept', async () => {
     const { kinds, take, spares } = imageStand()
     const images = ['a', 'b', 'c', 'd'].map((one) => one.repeat(64))
@@ -104,7 +104,7 @@ suite('The parked walls of images', () => {
     assert.ok(kinds.every(({ isClosed }) => isClosed))
   })
 
-  test('Attack: a wall with another image than requested is killed, and runs nothing', async () => {
+  test('Attack: a wall with another image than requested is killed and not handed out', async () => {
     for (const other of ['f'.repeat(64), undefined]) {
       const { take, killed } = imageStand(() => other)
       await assert.rejects(take('a'.repeat(64)), { code: 'PROTOCOL' })

@@ -25,7 +25,7 @@ function stand(more: Partial<ChannelBudget> = {}) {
   return { exchange, notes, say, call, serve }
 }
 
-test('A call reaches the zone it names, and the answer its caller', async () => {
+test('A call reaches the zone that it names, and its answer reaches the caller', async () => {
   const { call, say, serve } = stand()
   const asked = call('main', 'a', ['a', [1, 'x']])
   const { id, args } = JSON.parse(await say('a', { next: true })) as { id: number; args: unknown }
@@ -37,7 +37,7 @@ test('A call reaches the zone it names, and the answer its caller', async () => 
   await waits
 })
 
-test('S2-17: a call outside the permitted channels is refused, and reported once with both ends', async () => {
+test('S2-17: a call outside the permitted channels is refused, and reported with caller and callee', async () => {
   const { call, notes } = stand()
   await assert.rejects(call('a', 'main'), /no such channel is permitted/)
   await assert.rejects(call('b', '__proto__'), /no such channel/)
@@ -48,7 +48,7 @@ test('S2-17: a call outside the permitted channels is refused, and reported once
   ])
 })
 
-test('S2-18: channels limit the number of calls, pending calls and data', async () => {
+test('S2-18: a channel limits its number of calls, the size of a call and of an answer, and its data', async () => {
   const few = stand({ calls: 2 })
   for (let count = 0; count < 2; count++) {
     const asked = few.call('main', 'a')
@@ -74,7 +74,7 @@ test('S2-18: channels limit the number of calls, pending calls and data', async 
   await assert.rejects(short.call('main', 'a', 'x'.repeat(40)), /no more data/)
 })
 
-test('Flooding one zone is refused, and calls to others still pass', async () => {
+test('Calls beyond the queue of a channel are refused, and another zone still reaches the same zone', async () => {
   const { call, serve, notes } = stand({ waiting: 4 })
   const waiting = Array.from({ length: 4 }, () => call('a', 'b'))
   for (let count = 0; count < 200; count++)
@@ -85,7 +85,7 @@ test('Flooding one zone is refused, and calls to others still pass', async () =>
   await Promise.all([...waiting, main])
 })
 
-test('Call cycles end at the limit of pending calls', async () => {
+test('Two zones that call each other are refused beyond the limit of pending calls', async () => {
   const { exchange, call, notes } = stand()
   const errors: string[] = []
   const caught = (promise: Promise<string>) =>
@@ -183,7 +183,7 @@ test('A second concurrent request for the next call ends the first', async () =>
   await asked
 })
 
-test('S2-18: a channel is closed, limited in calls, data and rate by itself, and others are not', async () => {
+test('S2-18: of three channels one is closed, one limited in calls and rate, and one in data', async () => {
   let now = 0
   const notes: ChannelNote[] = []
   const exchange = new Exchange({
@@ -222,7 +222,7 @@ test('S2-18: a channel is closed, limited in calls, data and rate by itself, and
   await Promise.all(rejected)
 })
 
-test('S2-18: the strictest combination of the rules of a channel applies, in any order', () => {
+test('S2-18: the strictest combination of the rules of a channel applies, in either order', () => {
   const rules = [
     { from: '*', to: '*', permit: true, calls: 10, for: 900 },
     { from: 'main', to: 'a', permit: true, calls: 20, callsPerSecond: 3, bytes: 5 },

@@ -19,18 +19,18 @@ import { drawn, test as drawnTest } from '../fixtures/drawn.ts'
 import { makeApp, npm, printed, run, withoutRegistry } from './installed.ts'
 
 /**
- * The package as people install it, from its tarball and a registry. Other Nodes, runtimes and package managers are packages,
- * too, in folders of their own.
+ * The package as users install it, from its tarball and a registry. Other Nodes, runtimes and package managers are packages
+ * as well, each installed in its own folder.
  */
 const root = join(import.meta.dirname, '../..')
 const base = mkdtempSync(join(tmpdir(), 'mayfly-install-'))
-// Walls run as users of their own.
+// Walls run under other uids, which must reach this folder.
 chmodSync(base, 0o755)
 after(() => rmSync(base, { recursive: true, force: true }))
 
 const app = join(base, 'app')
 const state = { MAYFLY_STATE: join(base, 'state'), HOME: base }
-/** CI draws one of them. */
+/** CI tests one of them, chosen at random. */
 const olderMajors = drawn([20, 22, 24], 'older Nodes')
 const [anOlderMajor = 20] = olderMajors
 const majors = [...olderMajors, 26]
@@ -60,9 +60,9 @@ suite('Installed from a registry', { skip: why }, () => {
     )
   })
 
-  test('npm installs it without a warning, and without a script', () => {
+  test('npm installs it with at most twelve packages, and prints no warning and no script', () => {
     const said = npm(app, 'install', tarball)
-    // Settings of this machine that npm does not know are nobody's fault here.
+    // Warnings about npm settings of this machine do not concern the package.
     const ofPackage = said.replaceAll(/^npm warn Unknown (?:env|user|project) config .*\n/gm, '')
     assert.doesNotMatch(ofPackage, /warn|error|script/i)
     assert.ok(existsSync(node26))
@@ -70,7 +70,7 @@ suite('Installed from a registry', { skip: why }, () => {
   })
 
   for (const major of majors)
-    test(`Node ${major}: the library part of the README prints what it promises`, async () => {
+    test(`Node ${major}: the library example of the README prints the documented output`, async () => {
       const [, code = '', promised] = libraryPart()
       writeFileSync(join(app, 'readme.mjs'), code)
       assert.equal(await printed(app, nodeOf(major), ['readme.mjs'], state), `${promised}\n`)
@@ -86,7 +86,7 @@ suite('Installed from a registry', { skip: why }, () => {
       }
     })
 
-  test('The library is the same on older Nodes: classes, streams, errors, functions that are called back', async () => {
+  test('The library prints the same on older Nodes: outcome, cancellation, error, host functions, terminal', async () => {
     const all = []
     for (const major of majors) all.push(await printed(app, nodeOf(major), ['library.mjs'], state))
     const [first, ...others] = all.map((text) => JSON.parse(text) as Record<string, unknown>)
@@ -151,23 +151,32 @@ suite('Installed from a registry', { skip: why }, () => {
         assert.deepEqual(saw(said), expected)
       })
 
-    drawnTest('Deno: the client does the same, and the library says what it needs', async () => {
-      const deno = tool('@deno/linux-x64-glibc', 'deno')
-      const flags = ['run', '--node-modules-dir=manual', '--no-lock', '-A']
-      assert.deepEqual(saw(await printed(app, deno, [...flags, 'client.mjs', url, key])), expected)
-      await refuses(deno, flags, 'Deno')
-    })
+    drawnTest(
+      'Deno: the client gives the same results, and importing the library names the Node it needs',
+      async () => {
+        const deno = tool('@deno/linux-x64-glibc', 'deno')
+        const flags = ['run', '--node-modules-dir=manual', '--no-lock', '-A']
+        assert.deepEqual(
+          saw(await printed(app, deno, [...flags, 'client.mjs', url, key])),
+          expected,
+        )
+        await refuses(deno, flags, 'Deno')
+      },
+    )
 
-    drawnTest('Bun: the client does the same, and the library says what it needs', async () => {
-      const bun = tool('@oven/bun-linux-x64', 'bin/bun')
-      assert.deepEqual(saw(await printed(app, bun, ['client.mjs', url, key])), expected)
-      await refuses(bun, [], 'Bun')
-    })
+    drawnTest(
+      'Bun: the client gives the same results, and importing the library names the Node it needs',
+      async () => {
+        const bun = tool('@oven/bun-linux-x64', 'bin/bun')
+        assert.deepEqual(saw(await printed(app, bun, ['client.mjs', url, key])), expected)
+        await refuses(bun, [], 'Bun')
+      },
+    )
   })
 
   for (const compiler of ['5.9', '7'])
     drawnTest(
-      `TypeScript ${compiler}: every entry has types, strict and with skipLibCheck off`,
+      `TypeScript ${compiler}: library, client, conformance kit and mock have types, in strict mode`,
       async () => {
         const tsc = tool(`typescript@${compiler}`, 'bin/tsc')
         npm(app, 'install', '--no-save', '@types/node@20')
@@ -190,7 +199,7 @@ suite('Installed from a registry', { skip: why }, () => {
     )
 
   drawnTest(
-    'pnpm: command line, library and walls find everything in its linked layout',
+    'pnpm: five kinds of source and the library example of the README run in its linked layout',
     async () => {
       const pnpm = tool('pnpm', '../@pnpm/exe.linux-x64/pnpm')
       const folder = makeApp(join(base, 'pnpm'))
@@ -200,7 +209,7 @@ suite('Installed from a registry', { skip: why }, () => {
   )
 
   drawnTest(
-    'yarn: command line, library and walls find everything, also under an older Node',
+    'yarn: five kinds of source and the library example run, also under an older Node',
     async () => {
       const yarn = tool('yarn', 'bin/yarn.js')
       const folder = makeApp(join(base, 'yarn'))
@@ -253,7 +262,7 @@ suite('Installed from a registry', { skip: why }, () => {
     )
   }
 
-  /** Runs a job behind each kind of wall that finds packages by itself, and the library. */
+  /** Runs a source of each kind by the command line, and the library example with two versions of Node. */
   async function works(folder: string, program: string): Promise<void> {
     const jobs = {
       'job.js': 'return 42',
@@ -278,7 +287,7 @@ suite('Installed from a registry', { skip: why }, () => {
 
 const tools = new Map<string, string>()
 
-/** A program of a package, installed in a folder of its own when it is first asked for. */
+/** Path of a program of a package, which is installed in its own folder on first use. */
 function tool(spec: string, program: string): string {
   const known = tools.get(spec)
   if (known) return known
@@ -291,7 +300,7 @@ function tool(spec: string, program: string): string {
   return found
 }
 
-/** The block of the README that imports the library, and what it prints. */
+/** The code block of the README that imports the library, and its documented output. */
 function libraryPart(): readonly string[] {
   const text = readFileSync(join(root, 'README.md'), 'utf8')
   const found = /^```js run\n(import \{ Mayfly \} from 'mayfly'\n[^]*?)^\/\/ → (.*)\n```$/m.exec(

@@ -41,13 +41,14 @@ export function promiseFaults(
   promised: readonly Promised[],
   textOf: (path: string) => string | undefined,
 ): readonly string[] {
+  const titlesOf = new Map<string, ReadonlySet<string>>()
   return promised.flatMap(({ row, file, test, title }) => {
     if (textOf(file) === undefined) return [`${row}: "${file}" is not there`]
     const text = textOf(test)
     if (text === undefined) return [`${row}: "${test}" is not there`]
-    return titlesIn({ path: test, text }).has(title)
-      ? []
-      : [`${row}: "${test}" has no test "${title}"`]
+    const titles = titlesOf.get(test) ?? titlesIn({ path: test, text })
+    titlesOf.set(test, titles)
+    return titles.has(title) ? [] : [`${row}: "${test}" has no test "${title}"`]
   })
 }
 

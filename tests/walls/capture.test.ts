@@ -10,7 +10,7 @@ import { makeProcesses } from '../conformance/process.ts'
 import { Stand, until } from '../conformance/stand.ts'
 import { suite, test } from '../fixtures/drawn.ts'
 
-/** Memory of a program, copied by the sentinel of its wall while it is stopped. */
+/** Capture: the sentinel of a wall copies the memory of its processes while they are stopped. */
 const MIB = 2 ** 20
 const skip = !findJailFacts().namespaces && 'namespaces are forbidden here'
 const withoutCompiler =
@@ -36,7 +36,7 @@ def main(input):
         time.sleep(0.01)
     return len(kept)`
 
-/** Many that hold nothing come before the one that does. */
+/** Starts more small processes than a capture may contain, and then the one with the planted text. */
 const behindMany = `
 import os, subprocess, time
 def main(input):
@@ -73,7 +73,7 @@ for (const jailKind of jailKinds)
     },
     () => {
       test(
-        'is copied while the program and its children are stopped, and they continue afterwards',
+        'is copied twice, with that of its child, and the program continues after each copy',
         {
           skip: withoutCompiler,
         },
@@ -96,7 +96,7 @@ for (const jailKind of jailKinds)
             const bytes = told.reduce((sum, one) => sum + (one.bytes ?? 0), 0)
             assert.equal(bytes, Buffer.concat(memory!.bytes).byteLength)
             const before = running.stdout()
-            await until(() => running.stdout() !== before, 'what it says next')
+            await until(() => running.stdout() !== before, 'more output')
           }
           sandbox.kill({ status: 'cancelled' })
           await running.end
@@ -104,7 +104,7 @@ for (const jailKind of jailKinds)
       )
 
       test(
-        'is copied as far as a capture may go, and no further',
+        'is copied up to the byte limit of a capture, and the reason names the limit',
         { skip: withoutCompiler },
         async () => {
           await using opened = await openStand(jailKind, {})
@@ -122,7 +122,7 @@ for (const jailKind of jailKinds)
       )
 
       test(
-        'is copied from the largest processes first, and those left out are counted',
+        'is copied from the largest processes first, and the number of those left out is reported',
         { skip: withoutCompiler },
         async () => {
           await using opened = await openStand(jailKind, {})
@@ -137,7 +137,7 @@ for (const jailKind of jailKinds)
         },
       )
 
-      test('is not copied without a sentinel, and the outcome says so', async () => {
+      test('is not copied without a sentinel, and the capture gives the reason', async () => {
         await using opened = await openStand(jailKind, { sentinel: false })
         const running = await opened.stand.start(holds(1))
         await using sandbox = running.sandbox

@@ -91,13 +91,13 @@ async function said(port: number, text: string): Promise<string> {
   return back
 }
 
-suite('A pending connection', { concurrency: true }, () => {
+suite('The pending connection', { concurrency: true }, () => {
   for (const how of ['proxy', 'fetch'] as const)
     for (const [what, doing, because] of [
       ['the network is withdrawn', withdrawn, 'this run has no network'],
       ['the run is over', ended, 'the run is over'],
     ] as const)
-      test(`S4-8: is cancelled by ${how} when ${what}, and no further address is tried`, async () => {
+      test(`S4-8: of a request by ${how} is cancelled when ${what}, and no further address is tried`, async () => {
         await using half = await openHalf()
         const { egress, over, events } = await opening(half.port, how)
         doing(egress)
@@ -117,7 +117,7 @@ for (const [what, doing] of [
   ['the network is withdrawn', withdrawn],
   ['the run is over', ended],
 ] as const)
-  test(`S4-8: a DNS query is cancelled when ${what}, and its answer is dropped`, async () => {
+  test(`S4-8: pending DNS queries are cancelled when ${what}, and their fetches are refused`, async () => {
     const events: Event[] = []
     const stopped: string[] = []
     const asked = Promise.withResolvers<void>()

@@ -14,7 +14,7 @@ import { test } from '../fixtures/drawn.ts'
 import { beginAlone, startAlone } from './sentinel-stand.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
-/** Death of the sentinel, of the warden or of both, at any moment, ends the wall. */
+/** A wall ends when its sentinel, its warden or both are killed, at random moments. */
 const skip = !findJailFacts().namespaces
   ? 'namespaces are forbidden here'
   : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
@@ -32,7 +32,7 @@ for _ in range(12):
     if os.fork() == 0: break
 while True: os.close(os.open('/dev/null', os.O_RDONLY))`
 
-/** Names that take the most room, of files and of programs that wait to begin. */
+/** Floods the sentinel with notifications of `open` and `execve`, with the longest escaped paths. */
 const floods = `
 import os, threading
 print('ready', flush=True)
@@ -65,7 +65,7 @@ function all(...pids: readonly number[]): readonly Named[] {
     .map((pid) => ({ pid, startTime: processFacts(pid)?.startTime ?? 0 }))
 }
 
-/** Milliseconds until none of them runs. */
+/** Milliseconds until none of these processes runs. */
 async function goneAfter(named: readonly Named[], msMax = goneMsMax): Promise<number> {
   const began = performance.now()
   const left = () => named.filter(({ pid, startTime }) => isAlive(pid, startTime))
@@ -88,14 +88,14 @@ function kill(pid: number): void {
   }
 }
 
-/** Empty for one that has just ended. */
+/** Command line of a process; empty if it has just ended. */
 function commandOf(pid: number): string {
   return spawnSync('ps', ['-o', 'args=', '-p', String(pid)], { encoding: 'utf8' }).stdout
 }
 
 suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
   for (const victim of ['sentinel', 'warden', 'both'] as const)
-    test(`end together when ${victim === 'both' ? 'the warden and the sentinel are' : `the ${victim} is`} killed at any moment, at ${coreMin} cores`, async (t) => {
+    test(`end together when ${victim === 'both' ? 'the warden and the sentinel are' : `the ${victim} is`} killed at a random moment, at ${coreMin} cores`, async (t) => {
       t.diagnostic(`MAYFLY_SEED=${seed}`)
       const random = seeded(seed)
       const took: number[] = []
@@ -122,14 +122,14 @@ suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
       t.diagnostic(`${took.length} times, at most ${took.at(-1)!.toFixed(0)} ms`)
     })
 
-  test('ends its sentinel too when its program exits', async () => {
+  test('end together when the program exits', async () => {
     await using alone = await startAlone(['/bin/true'])
     assert.equal(await alone.sentinel.ended, 0)
   })
 
-  const guests = { 'it burns': burns, 'it floods the sentinel with events': floods }
+  const guests = { 'its guest burns CPU': burns, 'its guest floods the sentinel': floods }
   for (const [what, code] of Object.entries(guests))
-    test(`turn their phases, and end, while their warden is stopped and ${what}`, async () => {
+    test(`end at the time of their schedule while the warden is stopped and ${what}`, async () => {
       await using whole = await openWhole({ apart: true })
       const { pid: warden } = await whole.warden.facts()
       const wall = await whole.start('python')
@@ -139,7 +139,7 @@ suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
       await until(() => wall.said.stdout.includes('ready'), 'the guest')
       // Scanning /proc takes a while, so it is done before the deadline starts.
       const [sentinel] = sentinelsOf(warden)
-      // The outermost waits for its parent to reap it; the others are gone.
+      // The outermost process stays a zombie until its stopped parent reaps it, so it is left out.
       const inside = all(processFacts(wall.started.wall.pid)!.parent, sentinel!)
       // Acknowledging the schedule of a flooding guest may take a second on a busy machine.
       await whole.warden.calls(wall.id, [{ afterMs: 2500, allow: [], kills: true }])
@@ -166,7 +166,7 @@ suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
       await alone.sentinel.ended
       assert.equal(alone.sentinel.refused, undefined)
     }
-    assert.ok(rejected.length > 0, 'it was always too late')
+    assert.ok(rejected.length > 0, 'no program was killed before its sentinel was ready')
     t.diagnostic(`${rejected.length} times before it was ready`)
   })
 

@@ -14,10 +14,10 @@ const abusers = 20
 const jobs = 60
 const pauseMs = 100
 const settleMs = 3_000
-/** Time in which each abuser has been ended often enough to be on probation: the first ends of a tenant cost it nothing. */
+/** Time after which each abuser has been terminated often enough to be on probation: the first ends of a tenant cost it nothing. */
 const probationMs = 15_000
 const timesMax = 2
-/** Other work of a shared machine is not there each time. */
+/** Retries: load of other work on a shared machine varies. */
 const triesMax = 3
 
 const abuses = [
@@ -98,7 +98,7 @@ async function p95Of(server: Server, key: string, job: object): Promise<number> 
 /** Sends the same job again and again, and at once after each end. */
 async function abuse(server: Server, key: string, code: string, stop: AbortSignal): Promise<void> {
   while (!stop.aborted) {
-    // Cut off when the server stops.
+    // The connection ends when the server stops.
     const answer = await run(server, key, { language: 'python', code }).catch(() => undefined)
     if (answer?.status !== 200) await sleep(pauseMs)
   }

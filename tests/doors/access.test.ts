@@ -36,7 +36,7 @@ const execute = (key: string) =>
 const providers = (key: string) =>
   call(new URL('/v1/providers', server.active).href, { headers: bearer(key) })
 
-test('A server that runs takes a key from when it is made to when it is revoked', async () => {
+test('A running server accepts a key from its creation until it is revoked', async () => {
   const { key, id } = await access('create', '--tenant', 'acme', '--name', 'ci')
   assert.match(key, /^mfy_[\w-]{43}$/)
   assert.equal((await execute(key)).status, 200)
@@ -52,7 +52,7 @@ test('A server that runs takes a key from when it is made to when it is revoked'
   assert.match(rows.find((row) => row.id === id)?.state ?? '', /^revoked/)
 })
 
-test('S3-28: without a key 401, with the wrong scope 403, and a key of scope read reads', async () => {
+test('S3-28: no key is 401, the wrong scope is 403, and a key of scope read may read', async () => {
   const { key } = await access('create', '--scope', 'read')
   assert.equal((await execute('')).status, 401)
   const refused = await execute(key)
@@ -73,7 +73,7 @@ test('Every change is in the record', async () => {
   assert.ok(!stdout.includes(key))
 })
 
-test('A scope, a tenant or a time that is none exits 2', async () => {
+test('An invalid scope, tenant or time exits with code 2', async () => {
   for (const wrong of [
     ['--scope', 'everything'],
     ['--tenant', '../acme'],

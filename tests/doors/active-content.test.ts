@@ -4,7 +4,7 @@ import { presetNames, presets } from '../../src/contract/presets.ts'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { call, echo, openDoor, tokenOf, type TestDoor } from './http-door.ts'
 
-/** As a page of the static endpoint sends it. */
+/** Sends a request as a page of the static endpoint does. */
 async function send(door: TestDoor, body: object, accept = 'text/event-stream') {
   const { staticUrl } = door.gateway
   return call(`${staticUrl}/active-content`, {
@@ -37,7 +37,7 @@ function eventsIn(text: string) {
   }))
 }
 
-test('Active content is streamed where the page accepts it, and its plan comes first', async () => {
+test('Active content is streamed if the page accepts events, and the plan is the first event', async () => {
   await using door = await openDoor({ road: talking })
   const answer = await send(door, { content: 'return 1' })
   assert.match(answer.headers.get('content-type') ?? '', /^text\/event-stream/)
@@ -53,13 +53,13 @@ test('Active content is streamed where the page accepts it, and its plan comes f
   assert.equal(events.at(-1)!.data['status'], 'ok')
 })
 
-test('Without that it is answered as a whole, as ever', async () => {
+test('A page that does not accept events gets the whole outcome in one response', async () => {
   await using door = await openDoor({ road: talking })
   const answer = await send(door, { content: 'return 1' }, '*/*')
   assert.equal(answer.json['status'], 'ok')
 })
 
-test('A job over the API hears no plan', async () => {
+test('The stream of a job over the API has no plan event', async () => {
   await using door = await openDoor({ road: talking })
   const answer = await call(`${door.gateway.activeUrl}/v1/executions`, {
     method: 'POST',
@@ -76,7 +76,7 @@ test('A job over the API hears no plan', async () => {
   )
 })
 
-test('A visitor may name a preset, with the network that stands there, and nothing else', async () => {
+test('A visitor may select a preset, with the network of that preset, and set nothing else', async () => {
   await using door = await openDoor()
   for (const schedule of presetNames) {
     assert.equal((await send(door, { content: '1', schedule }, '*/*')).status, 200)
@@ -98,7 +98,7 @@ test('A visitor may name a preset, with the network that stands there, and nothi
   assert.equal(door.jobs.length, before)
 })
 
-test('The bytes of its files come with the outcome where the page asks so', async () => {
+test('A page may request inline artifacts; by default its job asks for references', async () => {
   await using door = await openDoor()
   await send(door, { content: '1', artifacts: 'inline' }, '*/*')
   await send(door, { content: '1' }, '*/*')

@@ -25,7 +25,7 @@ const sleepers = {
 
 suite('Jobs that sleep', () => {
   for (const [language, code] of Object.entries(sleepers))
-    test(`${language}: jobs of one key over HTTP all end, none is refused, and more run at once than may be busy`, async () => {
+    test(`${language}: jobs of one key over HTTP all end, none is refused, and more run at once than may use a CPU`, async () => {
       await inPlace(async (place) => {
         await using server = await startServer(place)
         await whenReady(server)
@@ -42,7 +42,7 @@ suite('Jobs that sleep', () => {
       })
     })
 
-  test('by the library all end and none is refused', async () => {
+  test('jobs of the library all end, and none is refused', async () => {
     const state = mkdtempSync(join(tmpdir(), 'mayfly-admission-'))
     try {
       await using mayfly = await Mayfly.open({ state })
@@ -58,7 +58,7 @@ suite('Jobs that sleep', () => {
   })
 })
 
-test('A short job is answered while more jobs of its key compute than may be busy at once', async () => {
+test('A short job is answered while more jobs of its key compute than may use a CPU at once', async () => {
   await inPlace(async (place) => {
     await using server = await startServer(place)
     await whenReady(server)
@@ -76,7 +76,7 @@ test('A short job is answered while more jobs of its key compute than may be bus
       const { body } = await post(server, short)
       assert.equal(body['status'], 'ok', JSON.stringify(body))
     }
-    assert.deepEqual(ended, [], 'each of the busy ones goes on or waits')
+    assert.deepEqual(ended, [], 'each busy job runs or waits')
     cancel.abort()
     await Promise.all(busyOnes)
     assert.deepEqual((await server.stop()).left, [])
@@ -99,7 +99,7 @@ test('[server] jobs and queue_wait bound what runs at once and how long others w
   })
 })
 
-test('Jobs that all allocate at once after they slept end ok or with a code; none is lost', async () => {
+test('Jobs that sleep and then all allocate at once end ok or with an error code; none is lost', async () => {
   const state = mkdtempSync(join(tmpdir(), 'mayfly-admission-'))
   const { config } = loadConfig({ object: { state }, env: {}, cwd: state })
   const warden = await startWarden({ stateFolder: state, memoryBytes: 300 * MiB })
@@ -136,7 +136,7 @@ def main(together):
   assert.ok(ends.includes('failed HOST_MEMORY'), ends.join())
 })
 
-/** Looks at the gauge until it is stopped. */
+/** Samples the gauge until it is stopped. */
 function mostRunning(server: Server) {
   const stopping = new AbortController()
   const looking = look(stopping.signal)

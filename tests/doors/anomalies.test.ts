@@ -15,7 +15,7 @@ import { startWarden } from '../../src/sdk/start-warden.ts'
 import { runsToLearn } from '../../src/watch/baseline.ts'
 import { test } from '../fixtures/drawn.ts'
 
-suite('Lives behind real walls are watched', () => {
+suite('Detectors watch runs behind real walls', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-anomalies-'))
   const object = {
     state: join(folder, 'state'),
@@ -58,14 +58,14 @@ suite('Lives behind real walls are watched', () => {
   const anomalies = ({ timeline }: Outcome) =>
     timeline.flatMap(({ event, fields }) => (event === 'anomaly' ? [fields?.['name']] : []))
 
-  test('S2-16: An isolate that tries one host after the other is terminated', async () => {
+  test('S2-16: An isolate that tries many hosts in sequence is terminated', async () => {
     const code = `let refused = 0
       for (let n = 0; n < 1000; n++) {
         try { await fetch('https://h' + n + '.example.org/') } catch { refused++ }
       }
       return refused`
     const allowed = { allow: ['api.example.com'] }
-    // The default of five seconds passes on a busy machine before the burst is one.
+    // On a busy machine the default of five seconds ends before the burst is complete.
     const outcome = await run({ code, network: allowed, limits: { timeout: 60_000 } })
     assert.deepEqual([outcome.status, outcome.result], ['terminated', null])
     assert.deepEqual(anomalies(outcome), ['denied-burst', 'denied-burst'])
@@ -75,7 +75,7 @@ suite('Lives behind real walls are watched', () => {
     assert.ok(network.length >= 100 && network.every(({ verdict }) => verdict === 'denied'))
   })
 
-  test('A condition on CPU time counts the CPU time of an isolate, and not its waits', async () => {
+  test('A condition on CPU time counts the CPU time of an isolate, and not the time that it waits', async () => {
     const wait = await run({
       code: 'await new Promise((done) => setTimeout(done, 800)); return 1',
       schedule: 'worked',
@@ -88,7 +88,7 @@ suite('Lives behind real walls are watched', () => {
     assert.ok(spin.metrics.executionTime < wallMs / 2, `${spin.metrics.executionTime}`)
   })
 
-  test('A condition counts events of a process wall: a program that starts too many programs is ended', async (t) => {
+  test('A condition counts events of a process wall: a program that starts too many programs is terminated', async (t) => {
     if (await isMissing('sh', t)) return
     const code = 'for i in 1 2 3 4 5 6 7 8; do /bin/true; done; sleep 15; echo late'
     const asked = {
@@ -216,7 +216,7 @@ for n in range(200):
       )
     })
 
-  test('S2-13: to write over a planted credential is no theft of it', async (t) => {
+  test('S2-13: overwriting a planted credential raises no anomaly of theft', async (t) => {
     if (await isMissing('python', t)) return
     const code = 'import time\nopen(".aws/credentials", "w").write("mine"); time.sleep(0.2)'
     const outcome = await run({ code, language: 'python', schedule: 'watchful' })
@@ -224,7 +224,7 @@ for n in range(200):
     assert.ok(!anomalies(outcome).includes('sensitive-data'), JSON.stringify(outcome.timeline))
   })
 
-  test('S2-12: CPU use of a zone is reported for that zone, and counts for the whole', async () => {
+  test('S2-12: CPU use of a zone is reported for that zone, and counts for the run', async () => {
     const code = `function count(n) { let sum = 0; for (let at = 0; at < n * 1e8; at++) sum = (sum + at) % 97; return sum }
       return await count(input)`
     const outcome = await run({ code, input: 2, schedule: 'zoned', limits: { timeout: '20s' } })
@@ -244,7 +244,7 @@ for n in range(200):
     assert.ok(outcome.metrics.cpuTime > 100)
   })
 
-  test('S2-13: An isolate that rests and then holds a core is seen to', async () => {
+  test('S2-13: An isolate that rests and then uses a whole core raises an anomaly', async () => {
     const code = `await new Promise((done) => setTimeout(done, 900))
       for (const until = Date.now() + 1500; Date.now() < until; );
       return 1`
@@ -252,9 +252,9 @@ for n in range(200):
     assert.ok(anomalies(outcome).includes('cpu-shape'), JSON.stringify(outcome.timeline))
   })
 
-  test('S2-27: A program that behaves at first and then prints a credential in another form is stopped without a signature', async (t) => {
+  test('S2-27: A program that behaves at first and then prints an encoded credential is terminated without a signature', async (t) => {
     if (await isMissing('python', t)) return
-    // A sentinel sees the file as it is opened; of a variable only what is printed is seen.
+    // A sentinel reports the opening of a file; a planted variable is noticed only in printed output.
     const sources = [
       'open(os.path.expanduser("~/.aws/credentials"), "rb").read()',
       'os.environ["AWS_SECRET_ACCESS_KEY"].encode()',
@@ -296,10 +296,10 @@ for n in range(200):
       /^$/,
     ],
   ]
-  /** As it is, reversed, in hexadecimal, and escaped for JSON. */
+  /** Plain, reversed, in hexadecimal, and escaped for JSON. */
   const tokenForms = /ghp_\w{36}|\w{36}_phg|6768705f|\\u0067/i
   for (const [place, [language, code, printed]] of thieves.entries())
-    test(`S2-14: A false credential in the environment of ${language} is found as it leaves, and does not: ${place + 1}`, async (t) => {
+    test(`S2-14: A false credential in the environment of ${language} is found in output and withheld: ${place + 1}`, async (t) => {
       if (await isMissing(language, t)) return
       const outcome = await run({ code, language, limits: { timeout: '20s' } })
       assert.deepEqual([outcome.status, outcome.result], ['terminated', null])
@@ -314,7 +314,7 @@ for n in range(200):
         assert.deepEqual([fields['name'], fields['severity']], ['sensitive-data', 'high'])
     })
 
-  test('An honest program beside false credentials ends as it would without them', async (t) => {
+  test('An honest program with false credentials around it ends as it does without them', async (t) => {
     if (await isMissing('python', t)) return
     const code = 'import os\nprint(sorted(os.listdir()))\nresult = 42'
     const outcome = await run({ code, language: 'python' })
@@ -331,7 +331,7 @@ for n in range(200):
     assert.match(proposed.toml, /\[schedules\."double-used"\]/)
   })
 
-  /** Skips by name where no wall here runs the language, and fails where everything ought to be there. */
+  /** Skips with a reason if no wall here runs the language; fails in CI, where all walls must be available. */
   async function isMissing(language: Language, t: TestContext): Promise<boolean> {
     const all = await assembly.providers()
     const isThere = all.some(
@@ -339,7 +339,7 @@ for n in range(200):
         availability.available && provider.name !== 'mock' && provider.languages.includes(language),
     )
     if (isThere) return false
-    assert.notEqual(process.env['CI'], 'true', `no wall runs ${language}`)
+    assert.notEqual(process.env['CI'], 'true', `no wall runs ${language} in CI`)
     t.skip(`no wall here runs ${language}`)
     return true
   }

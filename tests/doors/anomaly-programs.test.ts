@@ -14,7 +14,7 @@ import {
 } from '../fixtures/programs.ts'
 
 /**
- * Real programs by the whole road: one of each detector and a tenth of the honest, the same each time, by which a change
+ * Real programs through the whole pipeline: one of each detector and a tenth of the honest, the same each time, so that a change
  * is judged; others with another `MAYFLY_SEED`, all with `MAYFLY_LONG=1`.
  */
 const folder = fileURLToPath(new URL('../../bench/programs', import.meta.url))
@@ -26,7 +26,7 @@ const chance = seeded(seed)
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 
 suite(
-  'Programs that are run for real',
+  'Anomalous and honest programs on real walls',
   { skip: process.platform !== 'linux' && 'programs need Linux' },
   () => {
     let stand: Stand
@@ -47,13 +47,13 @@ suite(
     for (const program of ofEachDetector())
       test(`S2-13: ${program.expects} finds ${program.name}, ${program.language}`, async (t) => {
         let judged = await lived(program, t)
-        // Others that use the machine make even gaps uneven, and rest what wants to burn.
+        // Load of other work makes regular gaps irregular, and interrupts programs that burn CPU.
         for (let again = 0; again < 2 && isUneven(program, judged); again++)
           judged = await lived(program, t)
         if (judged) assert.equal(judged.kind, 'found', judged.why)
       })
 
-    test('S2-14: a planted secret that a program sends to a host that it may reach arrives nowhere', async (t) => {
+    test('S2-14: a planted secret that a program sends to an allowed host does not arrive', async (t) => {
       const program = odd.find(({ name }) => name === 'sends-a-token')!
       const ran = await stand.run(program)
       if (ran.kind === 'skipped') {
@@ -77,7 +77,7 @@ function isUneven({ expects }: Program, judged: Judged | undefined): boolean {
   return (expects === 'beaconing' || expects === 'cpu-shape') && judged?.kind === 'missed'
 }
 
-test('S2-13: Twenty programs that are anomalous and fifty that are not are there, for each detector one at least', () => {
+test('S2-13: The corpus has twenty anomalous programs, at least one per detector, and fifty honest ones', () => {
   assert.ok(odd.length >= 20 && honest.length >= 50)
   assert.deepEqual(
     [...new Set(odd.map(({ expects }) => expects!))].sort(),

@@ -23,7 +23,7 @@ import {
 import { descendantsOf } from '../hostile/proc.ts'
 
 const skip = process.platform !== 'linux' && 'servers are left behind on Linux alone'
-/** Neither a test run nor CI, as far as a run can see. */
+/** Environment in which a run detects neither a test run nor CI. */
 const outsideOfCi = { CI: '' }
 const hello = 'console.log("hello"); return { sum: input.a + 1 }'
 
@@ -54,18 +54,18 @@ async function statusOf(place: Place): Promise<Status['servers']> {
   return (documentOf(await mayfly(place, ['serve', '--status', '--json'])) as Status).servers
 }
 
-/** Warden, server and walls of the server that a run left behind. */
+/** Pids of the warden, the server and the walls of the server that a run left in the background. */
 function treeOf(pid: number): readonly number[] {
   const parent = Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))![1])
   return [parent, ...descendantsOf(parent)]
 }
 
-/** Files of servers in the state folder. */
+/** Names of the files of servers in the state folder. */
 const leftIn = (place: Place) =>
   existsSync(localFolder(place.state)) ? readdirSync(localFolder(place.state)) : []
 
-suite('mayfly run by a server of this user', { skip }, () => {
-  test('A run leaves one server behind, which answers the next; nothing of it is left after "serve --stop"', async (t) => {
+suite('mayfly run attached to a background server of this user', { skip }, () => {
+  test('A run starts one background server, which serves the next run; "serve --stop" leaves nothing of it', async (t) => {
     const place = placeFor(t)
     const env = { PWD: place.cwd, OLDPWD: '/usr', SHLVL: '2' }
     const first = documentOf(await run(place, asJson, { env }))
@@ -96,9 +96,9 @@ suite('mayfly run by a server of this user', { skip }, () => {
     assert.equal((await mayfly(place, ['audit', 'verify'])).code, 0)
   })
 
-  test('$(mayfly run …) returns though a server stays, and a descriptor of the shell is not kept', async (t) => {
+  test('$(mayfly run …) returns while the background server runs, and the server inherits no fd of the shell', async (t) => {
     const place = placeFor(t)
-    // Node closes what it inherited up to the first gap above 15: flock(1) is used with 200.
+    // Node closes inherited fds up to the first gap above 15: flock(1) is used with fd 200.
     const line = `exec 9<>"$0" 200<>"$0"; echo "$("$1" "$2" run hello.js --input '{"a":1}' --quiet)"`
     const fifo = join(place.cwd, 'fifo')
     execFileSync('mkfifo', [fifo])
@@ -109,7 +109,7 @@ suite('mayfly run by a server of this user', { skip }, () => {
     })
     let text = ''
     said.stdout.on('data', (chunk) => (text += String(chunk)))
-    // Closed, and not only ended: nobody holds the pipe.
+    // 'close', not only 'end': no process holds the pipe open.
     assert.deepEqual(await once(said, 'close'), [0, null])
     assert.match(text, /hello/)
     const [server] = await statusOf(place)
@@ -118,7 +118,7 @@ suite('mayfly run by a server of this user', { skip }, () => {
         assert.notEqual(readlinkSync(`/proc/${pid}/fd/${fd}`), fifo)
   })
 
-  test('Neither --once, CI, a test run, process 1 nor a closed state folder leaves a server behind', async (t) => {
+  test('No background server is started with --once, in CI, in a test run, as process 1 or without a writable state folder', async (t) => {
     const place = placeFor(t)
     const runs = [
       await run(place, [...asJson, '--once']),
@@ -137,7 +137,7 @@ suite('mayfly run by a server of this user', { skip }, () => {
     assert.ok(whyLeaveNone('/dev/null/state', {}, none))
   })
 
-  test('Two runs that start at once leave one server behind, and both end', async (t) => {
+  test('Three runs that start at once start one background server, and all end', async (t) => {
     const place = placeFor(t)
     const both = await Promise.all([run(place, asJson), run(place, asJson), run(place, asJson)])
     for (const ran of both) assert.equal(documentOf(ran)['status'], 'ok')
@@ -158,7 +158,7 @@ suite('mayfly run by a server of this user', { skip }, () => {
     assert.equal(leftIn(place).length, 2)
   })
 
-  test('A server ends by itself when no run came for a while', async (t) => {
+  test('A background server ends after its idle time', async (t) => {
     const place = placeFor(t)
     const words = ['serve', '--for-run', '--state', place.state, '--idle', '1ms']
     const ended = await mayfly(place, words)
@@ -166,7 +166,7 @@ suite('mayfly run by a server of this user', { skip }, () => {
     assert.deepEqual([leftIn(place), leasesIn(place)], [[], []])
   })
 
-  test('Another variable or configuration has a server of its own, and the one before it ends', async (t) => {
+  test('Another variable or configuration gets a server of its own, and the previous server ends', async (t) => {
     const place = placeFor(t)
     await run(place, asJson)
     const [first] = await statusOf(place)
@@ -185,7 +185,7 @@ suite('mayfly run by a server of this user', { skip }, () => {
     assert.equal((await statusOf(place)).length, 1)
   })
 
-  test('A running "mayfly serve" answers too, and no order of a run stops it', async (t) => {
+  test('A run attaches to a running "mayfly serve" too, and cannot stop it', async (t) => {
     const place = placeFor(t)
     await using server = await startServer(place)
     assert.equal(documentOf(await run(place, asJson))['server'], 'attached')
@@ -204,7 +204,7 @@ suite('mayfly run by a server of this user', { skip }, () => {
     assert.deepEqual([left, leftIn(place)], [[], []])
   })
 
-  test('Ctrl-C and the end of the client both cancel its job', async (t) => {
+  test('Ctrl-C and the death of the client both cancel its job', async (t) => {
     const place = placeFor(t)
     writeFileSync(join(place.cwd, 'long.js'), 'console.log("on"); await new Promise(() => {})')
     const whenOn = (act: (pid: number) => void): RunOptions => ({
@@ -224,12 +224,12 @@ suite('mayfly run by a server of this user', { skip }, () => {
     )
     assert.equal(killed.signal, 'SIGKILL')
     for (let looks = 0; (await statusOf(place))[0]!.jobs.running > 0; looks += 1)
-      assert.ok(looks < 500, 'the job of a client that is gone goes on')
+      assert.ok(looks < 500, 'the job of a dead client still runs')
     const lines = (await mayfly(place, ['audit', 'list', '--json'])).stdout
     assert.equal(lines.match(/"status":\s*"cancelled"/g)?.length, 2)
   })
 
-  test('Streams, standard input, arguments, errors and exit codes are those of a run by itself', async (t) => {
+  test('Streams, standard input, arguments, errors and exit codes equal those of a run with --once', async (t) => {
     const place = placeFor(t)
     const write = (name: string, text: string) => writeFileSync(join(place.cwd, name), text)
     write('read.py', 'import sys\nprint(sys.stdin.read()[::-1], sys.argv[1:])\nsys.exit(3)')
@@ -254,7 +254,7 @@ suite('mayfly run by a server of this user', { skip }, () => {
     assert.equal((await statusOf(place)).length, 1)
   })
 
-  test('An ordinary user attaches with every flag; files and artifacts are read and written by the client', async (t) => {
+  test('An ordinary user attaches with every flag; the client reads files and writes artifacts', async (t) => {
     const missing = noOrdinaryUser()
     if (missing) return t.skip(missing)
     const place = placeFor(t, 'ordinary')
@@ -278,7 +278,7 @@ suite('mayfly run by a server of this user', { skip }, () => {
   })
 })
 
-/** The same words for a run by itself: flags come ahead of `--`. */
+/** Arguments of the same run with --once; flags come before `--`. */
 function alone(words: readonly string[]): readonly string[] {
   const at = words.indexOf('--')
   return at < 0 ? [...words, '--once'] : [...words.slice(0, at), '--once', ...words.slice(at)]

@@ -36,7 +36,7 @@ beforeEach(async () => {
   signer.close()
 })
 
-test('The list shows the last lines, those of one run, and as JSON', () => {
+test('The list shows the last lines or those of one run, as text and as JSON', () => {
   const text = audit('list')
   assert.equal(text.status, 0)
   const headings = 1
@@ -160,7 +160,7 @@ test('Listed lines that do not verify exit 1 and name the first bad line', () =>
   assert.equal(audit('list', '--run', 'exec_a').status, 0)
 })
 
-test('An export verifies anywhere by itself, and not once it was changed', () => {
+test('An export verifies without its state folder, and fails to verify once it was changed', () => {
   const file = join(root, `${count}.jsonl`)
   assert.equal(audit('export', file).status, 0)
   const text = audit('export').stdout
@@ -177,7 +177,7 @@ test('An export verifies anywhere by itself, and not once it was changed', () =>
   assert.match(audit('verify', file).stdout, /^bad: line 1: 2 checkpoints were exported/)
 })
 
-test('Without a record the list is empty, and the searched path is named', () => {
+test('Without a record the list is empty, and the path that was searched is printed', () => {
   for (const folder of [state, wardenFolder(state)]) rmSync(folder, { recursive: true })
   for (const verb of ['list', 'verify', 'export']) {
     const { status, stderr } = audit(verb)
@@ -197,7 +197,7 @@ function audit(...args: readonly string[]): {
   stdout: string
   stderr: string
 } {
-  // A warning of a variable of the tests would come before the words of the command.
+  // Node would warn about a variable of the test run before the output of the command.
   const env = { ...process.env, NO_COLOR: '1', MAYFLY_SEED: undefined }
   const all = [bin, 'audit', ...args, '--state', state]
   return spawnSync(process.execPath, all, { encoding: 'utf8', env, cwd: root, timeout: 20_000 })

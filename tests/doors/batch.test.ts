@@ -8,12 +8,12 @@ import { test } from '../fixtures/drawn.ts'
 import { bearer, openDoor, post } from './http-door.ts'
 import { documentOf, makePlace, mayfly } from './program.ts'
 
-/** The promise: a call of a batch costs a tenth of a sandbox of its own. */
+/** Promised ratio: a call of a batch takes a tenth of the time of a job in its own sandbox. */
 const cheaperMin = 10
 const roundsMax = 6
 const place = makePlace()
 let library: Mayfly
-/** Runs that a wall was launched for, once each time. */
+/** Run ids, one for each launch of a wall. */
 const launched: (string | null)[] = []
 
 before(async () => {
@@ -36,7 +36,7 @@ async function batch(request: Omit<JobRequest, 'calls'>, inputs: readonly unknow
 }
 
 suite('A batch in an isolate', () => {
-  test('S4-57: A hundred calls share one sandbox, and each has its own result', async () => {
+  test('S4-57: A hundred calls of a batch share one sandbox, and each has its own result', async () => {
     const inputs = Array.from({ length: 100 }, (_, index) => index)
     const { id, status, ends, metrics } = await batch({ code: 'return input * 2' }, inputs)
     assert.equal(status, 'ok')
@@ -57,7 +57,7 @@ suite('A batch in an isolate', () => {
       return performance.now() - began
     }
     const ratios: number[] = []
-    // The first round waits for a wall to be made, and a busy machine holds up a batch of milliseconds.
+    // The first round waits for a wall to start, and load of other work delays a batch of milliseconds.
     while (ratios.length < roundsMax && !ratios.some((one) => one >= cheaperMin)) {
       const together = await timeOf(() => batch({ code }, inputs))
       const apart = await timeOf(async () => {
@@ -88,7 +88,7 @@ suite('A batch in an isolate', () => {
       assert.deepEqual((await batch({ code, entry }, [1, 2])).ends, [2, 3])
     })
 
-  test('Results keep their type call by call', async () => {
+  test('Each call keeps the type of its result', async () => {
     const { calls } = await batch({ code: 'return input === 1 ? new Date(0) : input' }, [1, 2])
     assert.deepEqual(
       calls?.map(({ encoding }) => encoding),
@@ -96,20 +96,20 @@ suite('A batch in an isolate', () => {
     )
   })
 
-  test('A module is loaded once: what it holds is shared by the calls, and by no other job', async () => {
+  test('A module is loaded once: its state is shared by the calls of its batch, and by no other job', async () => {
     const code = 'let count = 0; export default () => ++count'
     assert.deepEqual((await batch({ code }, [0, 0, 0])).ends, [1, 2, 3])
     assert.deepEqual((await batch({ code }, [0, 0])).ends, [1, 2])
   })
 
-  test('The time of the job bounds all calls: what was answered by then stays answered', async () => {
+  test('The timeout of the job bounds all calls together; calls that were answered keep their results', async () => {
     const code = 'if (input === 2) for (;;); return input'
     const { status, ends } = await batch({ code, limits: { timeout: 1000 } }, [1, 2, 3, 4])
     assert.equal(status, 'timeout')
     assert.deepEqual(ends, [1, 'timeout TIMEOUT', 'skipped SKIPPED', 'skipped SKIPPED'])
   })
 
-  test('The memory of the job bounds all calls', async () => {
+  test('The memory limit of the job bounds all calls together', async () => {
     const code =
       'const all = []; for (; input === 2;) all.push(new Array(1e5).fill(input)); return 1'
     const { status, ends } = await batch({ code, limits: { memory: '32MB' } }, [1, 2, 3])
@@ -133,7 +133,7 @@ suite('A batch in an isolate', () => {
     assert.deepEqual((await batch({ code }, [1, 2, 3])).ends, ['fine', 'fine', 'fine'])
   })
 
-  test('A call that nails down its input ends the batch, rather than pass it off for another', async () => {
+  test('A call that makes its input unchangeable ends the batch: no other call gets that input', async () => {
     const code = `Object.defineProperty(globalThis, 'input', { value: 'mine', configurable: false })
       return 'fine'`
     const { status, ends } = await batch({ code }, [1, 2])
@@ -141,7 +141,7 @@ suite('A batch in an isolate', () => {
     assert.deepEqual(ends, ['fine', 'skipped SKIPPED'])
   })
 
-  test('Calls without an input of their own get that of the job', async () => {
+  test('Calls without an input get the input of the job', async () => {
     const { calls } = await library.run({
       code: 'return input',
       input: 'shared',
@@ -150,13 +150,13 @@ suite('A batch in an isolate', () => {
     assert.deepEqual(ends(calls), ['shared', null, 7])
   })
 
-  test('An input without a JSON form is refused before anything runs', async () => {
+  test('An input that JSON cannot represent is refused before anything runs', async () => {
     const asked = async () => library.batch({ code: 'return 1' }, [1n])
     await assert.rejects(asked, (error) => error instanceof MayflyError && error.code === 'INVALID')
   })
 })
 
-suite('A batch elsewhere', () => {
+suite('A batch in other walls', () => {
   for (const { what, code, ...asked } of [
     {
       what: 'JavaScript with a floor above isolates',
@@ -174,7 +174,7 @@ suite('A batch elsewhere', () => {
       code: 'def main(n):\n    if n == 2:\n        raise TypeError("two")\n    return n * 2',
     },
   ] as const)
-    test(`S4-57: ${what} in a process wall is called many times, and one failure is alone`, async (t) => {
+    test(`S4-57: ${what} in a process wall is called many times, and one failing call affects no other`, async (t) => {
       const { status, ends, calls, error } = await batch({ code, ...asked }, [1, 2, 3])
       if (status === 'unavailable' && !process.env['CI']) return t.skip(error?.message)
       assert.equal(status, 'ok', JSON.stringify(error))
@@ -195,7 +195,7 @@ suite('A batch elsewhere', () => {
       assert.deepEqual(ends, ['skipped SKIPPED', 'skipped SKIPPED'])
     })
 
-  test('A wall that takes one input at a time is not taken for a batch', async () => {
+  test('A wall that accepts only one input is not chosen for a batch', async () => {
     const wasm = Buffer.from([0, 97, 115, 109, 1, 0, 0, 0]).toString('base64')
     const outcome = await library.batch({ code: wasm, language: 'wasm' }, [1, 2])
     assert.equal(outcome.status, 'unavailable')
@@ -224,13 +224,13 @@ suite('A batch elsewhere', () => {
     assert.equal(documentOf(one)['calls'][0].result, 8)
   })
 
-  test('run --batch with what is no list is a usage error', async () => {
+  test('run --batch with a file that is not a JSON list is a usage error', async () => {
     const { code, stderr } = await mayfly(place, ['run', '-', '--batch', '4'])
     assert.equal(code, 2)
     assert.match(stderr, /expected a list of inputs/)
   })
 
-  test('The inputs of a batch go over HTTP as one list', async () => {
+  test('A batch over HTTP takes its inputs as one list', async () => {
     await using door = await openDoor()
     const { json } = await post(
       `${door.gateway.activeUrl}/v1/executions`,

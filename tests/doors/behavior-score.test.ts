@@ -15,7 +15,7 @@ import { startWarden } from '../../src/sdk/start-warden.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { documentOf, makePlace, mayfly, startServer, whenReady } from './program.ts'
 
-/** Knocks as often as each number of its input says, and rests after each, in milliseconds. */
+/** Makes as many refused connections as each number of its input says, and sleeps after each burst, in milliseconds. */
 const knocks = `let refused = 0
   for (const [times, rest] of input) {
     for (let n = 0; n < times; n++) {
@@ -66,7 +66,7 @@ suite('The behavior score of a run', () => {
     const outcome = await assembly.run(job, { signal, on: (entry) => void told.push(entry) })
     return { outcome, told }
   }
-  /** Skips where there is no such wall, and fails where everything ought to be there. */
+  /** Skips if there is no such wall; fails in CI, where all walls must be available. */
   const isMissing = async (tier: string, t: TestContext): Promise<boolean> => {
     const all = await assembly.providers()
     const isOf = ({ tier: own, can }: Provider) => own === tier && can.includes('network')
@@ -79,7 +79,7 @@ suite('The behavior score of a run', () => {
   const scoreOf = ({ outcome }: { readonly outcome: Outcome }) => outcome.security.behaviorScore
 
   for (const tier of ['isolate', 'process'] as const)
-    test(`S3-40: The worse one program behaves in the tier ${tier}, the higher is its score`, async (t) => {
+    test(`S3-40: More anomalies of a program in the tier ${tier} give a higher score`, async (t) => {
       if (await isMissing(tier, t)) return
       const calm = await live(tier, [calmly])
       assert.deepEqual([calm.outcome.status, scoreOf(calm)], ['ok', 0], textOf(calm))
@@ -90,7 +90,7 @@ suite('The behavior score of a run', () => {
       assert.equal(bad.outcome.status, 'terminated', textOf(bad))
       assert.ok(scoreOf(bad) >= 70, textOf(bad))
       for (const { outcome, told } of [calm, odd, bad]) {
-        // The source is the same, and so is what is thought of it.
+        // The source is the same, so its verdict is too.
         assert.equal(outcome.security.threatScore, calm.outcome.security.threatScore)
         assert.deepEqual(scoresOf(told), scoresOf(outcome.timeline))
       }
@@ -101,12 +101,12 @@ suite('The behavior score of a run', () => {
     })
 })
 
-suite('Doors tell the score of what they run', () => {
+suite('The entry points report the behavior score', () => {
   const place = makePlace()
   after(() => place.remove())
   const key = 'mfy_behavior_0123456789abcdefghijklmno'
 
-  test('The command line says it with each anomaly and in its last line, and only where there was one', async () => {
+  test('The command line prints it with each anomaly and in its last line, and prints none without an anomaly', async () => {
     writeFileSync(join(place.cwd, 'knock.js'), knocks)
     const ran = (times: readonly number[]) => {
       const input = JSON.stringify([times])
@@ -119,7 +119,7 @@ suite('Doors tell the score of what they run', () => {
     assert.doesNotMatch((await ran(calmly)).stderr, /behavior/)
   })
 
-  test('S3-40: A stream, a look into the sandbox, the threats and the record all have it, and the record verifies', async () => {
+  test('S3-40: The stream, the sandbox view, the threats and the record contain it, and the record verifies', async () => {
     const seen: number[] = []
     let ended: Outcome | undefined
     let inside: unknown

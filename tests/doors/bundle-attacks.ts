@@ -10,7 +10,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 
-/** Attacks on a bundle's file and folders, large or small: after each of them it counts for nothing. */
+/** Attacks on the file and folders of a bundle, large or small: after each of them the bundle is not used. */
 export interface BundlePlace {
   readonly root: string
   readonly base: string
@@ -20,7 +20,7 @@ export interface BundlePlace {
 
 type Attacks = Readonly<Record<string, (one: BundlePlace) => void>>
 
-/** Uid of nobody else: not of root, and not of the user of the tests. */
+/** Uid that is neither root's nor that of the user of the tests. */
 export const stranger = 54_321
 
 export const placeAttacks: Attacks = {
@@ -48,7 +48,7 @@ export const placeAttacks: Attacks = {
   },
 }
 
-/** Attacks for root, which alone gives files away. */
+/** Attacks that need root, because they change owners. */
 export const plantedAttacks: Attacks = {
   'was planted by another user': ({ file }) => chownSync(file, stranger, stranger),
   'lies in a folder of another user': ({ home }) => chownSync(home, stranger, stranger),

@@ -28,7 +28,7 @@ import { findBundle, homeIn, importBundle } from '../../bin/bundle.js'
 import { ownBase } from '../../bin/small.js'
 import { placeAttacks, plantedAttacks, stranger, type BundlePlace } from './bundle-attacks.ts'
 
-/** Mayfly in one file: who may have made it, and which sources it stands for. */
+/** The bundle, Mayfly in one file: which owners are trusted, and for which sources it is valid. */
 const own = join(import.meta.dirname, '../..')
 const run = promisify(execFile)
 const top = mkdtempSync(join(tmpdir(), 'mayfly-bundle-'))
@@ -36,7 +36,7 @@ chmodSync(top, 0o755)
 after(() => rmSync(top, { recursive: true, force: true }))
 const isRoot = process.getuid?.() === 0
 
-/** A small Mayfly of our own, made in a process of its own, as makers are. */
+/** Builds the bundle of a small stub of Mayfly in its own process, as the real build runs. */
 type Made = BundlePlace
 
 const MAIN = `import { greeting } from '../greeting.ts'
@@ -78,7 +78,7 @@ async function until(isThere: () => boolean): Promise<void> {
 }
 
 suite('Mayfly in one file', () => {
-  test('A bundle runs as if it lay in the root, modules keep their places, and a library shares its classes', async () => {
+  test('A bundle runs as if it were in the root, modules keep their paths, and a library shares its classes', async () => {
     const one = await made('runs')
     const { main } = await importBundle(found(one)!, one.root)
     const at = (place: string) => pathToFileURL(join(one.root, place)).href
@@ -86,7 +86,7 @@ suite('Mayfly in one file', () => {
     assert.equal(said, `one ${at('src/cli/main.ts')} true`)
   })
 
-  test('The bytes that were checked are run, whatever becomes of the file', async () => {
+  test('The bytes that were checked are the bytes that run, also if the file is replaced', async () => {
     const one = await made('replaced')
     const bundle = found(one)!
     writeFileSync(one.file, 'throw new Error("altered after the check")')
@@ -96,8 +96,8 @@ suite('Mayfly in one file', () => {
   })
 })
 
-suite('A bundle of the sources as they are', () => {
-  test('an edit ends it, also with the size and the time of before', async () => {
+suite('A bundle of unchanged sources', () => {
+  test('is invalid after an edit, also if size and mtime are unchanged', async () => {
     const one = await made('edited')
     assert.equal(found(one)?.isFresh, true)
     const file = join(one.root, 'src/greeting.ts')
@@ -109,13 +109,13 @@ suite('A bundle of the sources as they are', () => {
     assert.match(found(one)!.bytes.toString(), /"two"/)
   })
 
-  test('a source that is gone ends it', async () => {
+  test('is invalid after a source is removed', async () => {
     const one = await made('gone')
     rmSync(join(one.root, 'src/fault.ts'))
     assert.equal(isFound(one), false)
   })
 
-  test('the same content with another time serves on, until it is made anew', async () => {
+  test('stays valid when a source with the same content has another mtime, until it is rebuilt', async () => {
     const one = await made('touched')
     utimesSync(join(one.root, 'src/greeting.ts'), 1, 1)
     assert.equal(found(one)?.isFresh, false)
@@ -124,7 +124,7 @@ suite('A bundle of the sources as they are', () => {
     assert.equal(bundlesIn(one.home).length, 1)
   })
 
-  test('three generations are kept, each found again by its content', async () => {
+  test('is kept for three generations, each found by its content', async () => {
     const one = await made('older')
     const write = (text: string) =>
       writeFileSync(join(one.root, 'src/greeting.ts'), `export const greeting = '${text}'\n`)
@@ -140,7 +140,7 @@ suite('A bundle of the sources as they are', () => {
   })
 })
 
-suite('A bundle that counts for nothing', () => {
+suite('A bundle that is not trusted', () => {
   const attacks: Readonly<Record<string, (one: Made) => void>> = {
     ...placeAttacks,
     'is altered': ({ file }) => appendFileSync(file, '\nglobalThis.altered = true\n'),
@@ -162,7 +162,7 @@ suite('A bundle that counts for nothing', () => {
     })
 
   test(
-    'is not made where another user could have been',
+    'is not built in a folder that another user could have written',
     { skip: !isRoot && 'needs root' },
     async () => {
       const one = await made('refuses')
@@ -174,7 +174,7 @@ suite('A bundle that counts for nothing', () => {
     },
   )
 
-  test('An altered one is replaced by the next maker', async () => {
+  test('An altered bundle is replaced by the next build', async () => {
     const one = await made('mended')
     appendFileSync(one.file, '\n')
     await make(one.root, one.base)
@@ -196,7 +196,7 @@ suite('A bundle that counts for nothing', () => {
     },
   )
 
-  test('Attack: the server of a root warden runs none that lies in a HOME of its own uid', async () => {
+  test('Attack: the server of a root warden uses no bundle from a HOME of its own uid', async () => {
     const home = join(top, 'home-of-server')
     const base = join(home, '.cache/mayfly/bundle')
     const { root } = await made('of-server')
@@ -215,8 +215,8 @@ suite('A bundle that counts for nothing', () => {
   })
 })
 
-suite('Makers of bundles', () => {
-  test('two at once leave one, and a killed one leaves nothing after the next', async () => {
+suite('Builds of bundles', () => {
+  test('two at once leave one bundle, and the next build removes the files of a killed one', async () => {
     const one = await made('makers')
     rmSync(one.file)
     await Promise.all([make(one.root, one.base), make(one.root, one.base)])
@@ -233,7 +233,7 @@ suite('Makers of bundles', () => {
     assert.ok(found(one)?.isFresh)
   })
 
-  test('the folder of a root that is gone is removed by the next maker', async () => {
+  test('remove the folder of a root that no longer exists', async () => {
     const gone = await made('forgotten')
     rmSync(gone.root, { recursive: true })
     const other = join(top, 'edited')
@@ -242,7 +242,7 @@ suite('Makers of bundles', () => {
     assert.deepEqual(readdirSync(gone.base), [basename(homeIn(gone.base, other))])
   })
 
-  test('the command starts one, and the next command runs what it made', async () => {
+  test('are started by a command, and the next command runs the bundle', async () => {
     const { root } = await made('checkout')
     for (const name of ['bin', 'src/jail/generations.js', 'src/jail/join.js', 'src/os/libc.js'])
       cpSync(join(own, name), join(root, name), { recursive: true })

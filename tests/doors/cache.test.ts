@@ -20,12 +20,12 @@ after(async () => {
   place.remove()
 })
 
-/** Answers something else each time it runs. */
+/** Returns another value each time it runs. */
 const fresh = 'console.log("ran"); return crypto.randomUUID()'
 const ask = (more: Partial<JobRequest> = {}, tenant = 'default') =>
   library.run({ code: fresh, idempotent: true, ...more }, { tenant })
 
-/** The points of the events that the record has for a run. */
+/** Points of the events of a run in the record. */
 function recorded(run: string): readonly string[] {
   using log = openLog(join(state, 'audit.db'))
   return log
@@ -35,8 +35,8 @@ function recorded(run: string): readonly string[] {
     )
 }
 
-suite('The outcomes of idempotent jobs', () => {
-  test('S4-56: A hit has the same bytes, says where they are from, and has lines of its own', async () => {
+suite('Cached outcomes of idempotent jobs', () => {
+  test('S4-56: A hit returns the same bytes, names the run that made them, and has its own lines in the record', async () => {
     const first = await ask({ input: 1 })
     const heard: string[] = []
     const again = await library.run(
@@ -71,13 +71,13 @@ suite('The outcomes of idempotent jobs', () => {
     },
   )
 
-  test('S4-56: The same job asked for many times at once runs once', async () => {
+  test('S4-56: Concurrent requests for the same job run it once', async () => {
     const all = await Promise.all(Array.from({ length: 25 }, () => ask({ input: 3 })))
     assert.equal(new Set(all.map(({ result }) => result)).size, 1)
     assert.equal(all.filter(({ metrics }) => metrics.cache === 'miss').length, 1)
   })
 
-  test('A job that ended other than ok is run again', async () => {
+  test('A job that did not end ok is not cached, and runs again', async () => {
     const code = 'throw new Error("no")'
     assert.equal((await ask({ code })).status, 'error')
     assert.equal((await ask({ code })).metrics.cache, 'miss')
@@ -96,7 +96,7 @@ suite('The outcomes of idempotent jobs', () => {
     )
   })
 
-  test('A whole batch is given again', async () => {
+  test('The result of a whole batch is cached', async () => {
     const calls = [{ input: 1 }, { input: 2 }]
     const first = await ask({ calls })
     const again = await ask({ calls })

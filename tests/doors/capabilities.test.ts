@@ -24,7 +24,7 @@ import { bearer, call, openDoor, post, type TestDoor } from './http-door.ts'
 
 const place = mkdtempSync(join(tmpdir(), 'mayfly-capabilities-'))
 const http = 'ccos.network.http-fetch'
-/** The documented file, as it stands. */
+/** The documented configuration file, unchanged. */
 const seed = `
 default_provider = "mock"
 
@@ -43,9 +43,9 @@ function because({ profile }: Outcome, field: string): string | undefined {
 
 const filled =
   'const all = []; for (let i = 0; i < input[0]; i++) all.push(new Uint8Array(2 ** 20).fill(i)); return all.length'
-/** Long enough that a period of the quota, and what a throttle saves up, are small beside it. */
+/** Long enough that one period of the CFS quota, and saved-up bandwidth, are small beside it. */
 const burning = 'const until = Date.now() + 4000; while (Date.now() < until); return 1'
-/** A share is at most this part more than its limit; a machine with other work gives less of it, never more. */
+/** Tolerance above the limit of a CPU share; load of other work lowers the share, and never raises it. */
 const shareFactorMax = 1.2
 /** Retries: without a quota in a control group, a watch that gets its turn late lets more pass, once. */
 const sharesMax = 3
@@ -75,7 +75,7 @@ suite('The documented configuration, in force', () => {
   })
   after(() => registry.close())
 
-  /** Code of one's own under the documented name, in a real wall. */
+  /** Runs the given code under the documented name, in a real wall. */
   const run = (
     code: string,
     args: readonly unknown[] = [],
@@ -93,7 +93,7 @@ suite('The documented configuration, in force', () => {
     assert.equal(because(outcome, 'limits.timeout'), `capability_configs.${http}.timeout`)
   })
 
-  test('S4-37: 64 MB are all that it has', async () => {
+  test('S4-37: its memory limit is 64 MB', async () => {
     assert.deepEqual(
       [(await run(filled, [16])).result, (await run(filled, [16])).status],
       [16, 'ok'],
@@ -102,7 +102,7 @@ suite('The documented configuration, in force', () => {
     assert.deepEqual([status, error?.code], ['limit', 'MEMORY'])
   })
 
-  test('S4-37: three tenths of a core are all that it has', async (t) => {
+  test('S4-37: its CPU limit is three tenths of a core', async (t) => {
     await assertShare(t, 0.3, () => run(burning))
   })
 
@@ -121,7 +121,7 @@ suite('The documented configuration, in force', () => {
     assert.match(error?.message ?? '', /not granted/)
   })
 
-  test('S4-36: the documented example runs as it stands, and its program ends', () => {
+  test('S4-36: the documented example runs unchanged, and its program ends', () => {
     const index = new URL('../../src/index.ts', import.meta.url).href
     const program = join(place, 'example.ts')
     writeFileSync(
@@ -176,7 +176,7 @@ before(async () => {
 })
 after(() => shared.close())
 
-/** A machine that stood still does not do so each time. */
+/** Retries: a stall of the machine does not repeat each time. */
 const triesMax = 3
 
 suite('Each capability has its own limits', () => {
@@ -224,7 +224,7 @@ for pid in pids: os.waitpid(pid, 0)`
     assert.equal(because(large, 'limits.memory'), 'capability_configs.large.memory_limit_mb')
   })
 
-  test('S4-10: less than a core is held by the wall that is chosen for it', async (t) => {
+  test('S4-10: a limit below one core selects a wall that enforces it', async (t) => {
     await assertShare(t, 0.2, async () => {
       const outcome = await registry.execute('slow')
       assert.equal(outcome.tier, 'process')
@@ -232,16 +232,16 @@ for pid in pids: os.waitpid(pid, 0)`
     })
   })
 
-  test('S4-10: less than a core is all that the processes of a capability have together', async (t) => {
+  test('S4-10: the processes of a capability share its limit of less than a core', async (t) => {
     await assertShare(t, 0.3, () => registry.execute('many'))
   })
 
-  test('A capability has no more than a ceiling allows', async () => {
+  test('A capability gets no more than the ceilings allow', async () => {
     const outcome = await registry.execute('greedy', [1])
     assert.equal(because(outcome, 'limits.memory'), 'ceilings.memory')
   })
 
-  test('S4-9: files are read and written in the folder that is granted, and nowhere else', async () => {
+  test('S4-9: files are read and written in the granted folder, and nowhere else', async () => {
     const read = (path: string) => registry.execute('ccos.io.read-file', [path])
     const write = (path: string) => registry.execute('ccos.io.write-file', [path, 'written'])
     assert.equal((await read(join(folder, 'in.txt'))).result, 'here')
@@ -260,7 +260,7 @@ for pid in pids: os.waitpid(pid, 0)`
     assert.match(error?.message ?? '', /give "ccos.io.list-files" an fs_policy/)
   })
 
-  test('S4-12: a run calls two granted capabilities, each with limits of its own, and no third', async () => {
+  test('S4-12: a run calls two granted capabilities, each with its own limits, and cannot call a third', async () => {
     const [input, output] = [join(folder, 'in.txt'), join(folder, 'one-run.txt')]
     const code = `
       const said = (call) => call.catch((error) => error.message)
@@ -287,7 +287,7 @@ for pid in pids: os.waitpid(pid, 0)`
     const { called } = outcome.metrics
     assert.equal(called?.jobs, 3)
     assert.ok((called?.cpuTime ?? 0) > 0)
-    // Each call was a job of its own; the one with less than a core in a wall that holds it.
+    // Each call was a job of its own; the one with less than a core ran in a wall that enforces it.
     const walls = said.slice(from).filter(({ point }) => point === 'job/ended')
     assert.deepEqual(
       walls.map(({ fields }) => fields['tier']),
@@ -295,7 +295,7 @@ for pid in pids: os.waitpid(pid, 0)`
     )
   })
 
-  test('S4-9: a folder that no wall can hold for a program is an error with the way out', async () => {
+  test('S4-9: a folder that no wall can grant to a program is an error with a hint', async () => {
     const { status, error } = await registry.execute('program')
     assert.deepEqual([status, error?.code], ['unavailable', 'UNAVAILABLE'])
     assert.match(error?.message ?? '', /can provide folders of this machine to programs/)
@@ -303,7 +303,7 @@ for pid in pids: os.waitpid(pid, 0)`
   })
 })
 
-suite('Isolation is declared by the entry of a capability', () => {
+suite('The entry of a capability declares whether it is isolated', () => {
   test('S4-31: a capability that only computes starts no process, so it needs no valid configuration', async () => {
     await using registry = new CapabilityRegistry({ config: join(place, 'is-not-there.toml') })
     assert.equal(await registry.executeCapabilityWithMicroVM('math.add', [1, 2]), 3)
@@ -312,7 +312,7 @@ suite('Isolation is declared by the entry of a capability', () => {
     await assert.rejects(registry.execute(http, ['https://a.example']), { code: 'CONFIG' })
   })
 
-  test('S4-5, S4-30: the same call is isolated where its entry says so, and its caller says nothing', async () => {
+  test('S4-5, S4-30: the entry of a capability alone decides whether the same call is isolated', async () => {
     const registry = new CapabilityRegistry({ mayfly: shared })
     const calls = ['math.add', http].map((name) => registry.execute(name, [1, 2]))
     const [sum, fetched] = await Promise.all(calls)
@@ -335,7 +335,7 @@ suite('Isolation is declared by the entry of a capability', () => {
     assert.ok(Math.min(...took) < 50)
   })
 
-  test('S4-28: a capability declared safe that does more is caught, refused and recorded', async () => {
+  test('S4-28: a capability declared as computing only that does more is detected, refused and recorded', async () => {
     const registry = new CapabilityRegistry({ mayfly: shared })
     let runs = 0
     registry.register({
@@ -349,7 +349,7 @@ suite('Isolation is declared by the entry of a capability', () => {
     const attempt = () =>
       registry.executeCapabilityWithMicroVM('text.length', [import.meta.filename])
     await assert.rejects(attempt(), { code: 'FORBIDDEN', message: /declared safe.*Immediate/ })
-    // Counted by kernels that count what a thread reads.
+    // Only kernels with per-thread I/O accounting count reads.
     const reads = existsSync('/proc/thread-self/io') ? /declared safe.*read/ : /declared safe/
     await assert.rejects(attempt(), { code: 'FORBIDDEN', message: reads })
     assert.equal(runs, 1)
@@ -368,7 +368,7 @@ suite('Isolation is declared by the entry of a capability', () => {
   })
 })
 
-/** As the documents have it. */
+/** The provider as documented. */
 class CustomProvider implements MicroVMProvider {
   readonly steps: string[] = []
   readonly contexts: ExecutionContext[] = []
@@ -391,7 +391,7 @@ class CustomProvider implements MicroVMProvider {
   }
 }
 
-suite('A provider of one’s own', () => {
+suite('A custom provider', () => {
   const registryWith = (custom: MicroVMProvider) => {
     const registry = new CapabilityRegistry({ mayfly: shared })
     registry.registerProvider(custom)
@@ -414,7 +414,7 @@ suite('A provider of one’s own', () => {
     assert.deepEqual(custom.steps, ['initialize', 'execute', 'execute', 'cleanup'])
   })
 
-  test('A provider whose cleanup fails does not keep the rest from being closed', async () => {
+  test('A provider whose cleanup fails does not prevent the others from being closed', async () => {
     const state = join(place, 'unclean')
     const warden = await startWarden({ stateFolder: state })
     let isClosed = false
@@ -430,7 +430,7 @@ suite('A provider of one’s own', () => {
     assert.ok(isClosed)
   })
 
-  test('S4-22: its context is plain data, frozen through and through, with what its profile grants', async () => {
+  test('S4-22: its context is plain, deeply frozen data with the grants of its profile', async () => {
     const custom = new CustomProvider()
     await using registry = registryWith(custom)
     await registry.execute('configured', [{ deep: [1] }])
@@ -452,7 +452,7 @@ suite('A provider of one’s own', () => {
     assert.ok(isFrozen(context))
   })
 
-  test('A provider of the caller is timed from outside, its exception is an error, and it is never chosen unasked', async () => {
+  test('A custom provider is timed from outside, its exception becomes an error, and it is never a default choice', async () => {
     const stuck = {
       execute: (_: ExecutionContext, { signal }: { signal: AbortSignal }) => over(signal),
     }
@@ -485,7 +485,7 @@ suite('A provider of one’s own', () => {
       [(await on('auto')).provider, (await on('mock')).provider],
       ['isolated-vm', 'mock'],
     )
-    // A provider's own claim counts for the weakest wall only: a floor above that needs proof.
+    // An unproved claim of a provider counts as the weakest strength: a floor above that needs proof.
     await using strict = new CapabilityRegistry({ mayfly: shared, tenant: 'strict' })
     strict.registerProvider({ name: 'torn', ...rest, ...stuck })
     strict.setMicroVMProvider('torn')
@@ -513,7 +513,7 @@ suite('A provider of one’s own', () => {
   })
 })
 
-suite('Capabilities over HTTP, with a world outside', () => {
+suite('Capabilities over HTTP, with hosts outside', () => {
   let world: World
   let assembly: Assembly
   let door: TestDoor

@@ -13,7 +13,7 @@ import { makePlace, mayfly } from './program.ts'
 const place = makePlace()
 let library: Mayfly
 
-/** A wall that answers its own name for any code. */
+/** Provider whose result is its own name, for any code. */
 function wall(
   name: string,
   tier: TierName,
@@ -49,14 +49,14 @@ const because = ({ profile }: Outcome, field: string) =>
   profile.explain.find((row) => row.field === field)?.because ?? ''
 
 suite('Choosing a wall', () => {
-  test('A job that any wall can hold gets the cheapest, and each other one says why not', async () => {
+  test('A job that any wall may run gets the cheapest, and every other wall has a reason why not', async () => {
     const outcome = await library.run({ code: 'return 1' })
     assert.equal(outcome.provider, 'isolated-vm')
     assert.match(because(outcome, 'providers.full'), /"isolated-vm" is cheaper \(1\.2 MiB a spare/)
     assert.equal(because(outcome, 'cost'), 'usual for tier "isolate"')
   })
 
-  test('With a floor it gets the cheapest tier that reaches it, and there the fuller wall', async () => {
+  test('With a floor a job gets the cheapest tier that reaches it, and in that tier the wall with more layers', async () => {
     const outcome = await library.run({ code: 'return 1', floor: 'gvisor' })
     assert.equal(outcome.result, 'full')
     assert.match(because(outcome, 'providers.thin'), /"full" has more layers \(5/)
@@ -64,7 +64,7 @@ suite('Choosing a wall', () => {
     assert.match(because(outcome, 'providers.isolated-vm'), /strength 1 is below 4 \(asked\)/)
   })
 
-  test('A job that names a tier gets exactly that one, at any cost', async () => {
+  test('A job that names a tier gets exactly that tier, at any cost', async () => {
     assert.equal((await library.run({ code: 'return 1', tier: 'userkernel' })).result, 'dear')
   })
 
@@ -89,7 +89,7 @@ suite('Choosing a wall', () => {
     assert.match(because(wild, 'limits.cpu'), /of it \(restraint\.\d+, risk \d+\)/)
   })
 
-  test('run --explain prints what was taken, what it costs, and why not the others', async () => {
+  test('run --explain prints the chosen wall, its cost, and why the others were not chosen', async () => {
     const program = join(place.cwd, 'one.js')
     writeFileSync(program, 'return 1')
     const { code, stderr } = await mayfly(place, [
@@ -105,7 +105,7 @@ suite('Choosing a wall', () => {
     assert.match(stderr, /Shadow on microvm: not run: Cannot run the code safely enough here/)
   })
 
-  test('S0-14: a language that nothing here runs is a clear 4xx over HTTP', async () => {
+  test('S0-14: a language that no wall here runs is a 4xx with its reason over HTTP', async () => {
     const error = { code: 'LANGUAGE_UNSUPPORTED', message: 'Cannot run "sh" here' }
     await using door = await openDoor({
       road: async (job) => endOf(job, { status: 'unavailable', error }),

@@ -8,7 +8,7 @@ import { test } from '../fixtures/drawn.ts'
 import { packed } from '../fixtures/packed.ts'
 import { bin, documentOf, makePlace, mayfly, type Ran, type RunOptions } from './program.ts'
 
-/** Every end that a job can come to here, by the command line: its exit code, its outcome, its line in the record. */
+/** Every status that a job can end with on the command line: its exit code, its outcome, its line in the record. */
 const place = makePlace()
 after(() => place.remove())
 
@@ -17,7 +17,7 @@ interface Case {
   readonly status: Status
   readonly code?: string
   readonly source: string
-  /** File name, whose extension says the language. */
+  /** File name; its extension selects the language. */
   readonly name?: string
   readonly args?: readonly string[]
   readonly config?: string
@@ -58,7 +58,7 @@ const cases: readonly Case[] = [
     config: '[[tenants]]\nname = "default"\nfloor = "process"\n',
   },
   {
-    title: 'a loop without an end',
+    title: 'an endless loop',
     status: 'timeout',
     code: 'TIMEOUT',
     source: 'for (;;) {}',
@@ -80,14 +80,14 @@ const cases: readonly Case[] = [
     args: ['--tier', 'wasm'],
   },
   {
-    title: 'a tier that is not here',
+    title: 'an unavailable tier',
     status: 'unavailable',
     code: 'UNAVAILABLE',
     source: 'return 1',
     args: ['--tier', 'userkernel'],
   },
   {
-    title: 'a risk that only a stronger wall may hold, by an escalation that is set',
+    title: 'a risk whose configured escalation needs a stronger wall',
     status: 'unavailable',
     code: 'UNAVAILABLE',
     source: packed,
@@ -102,7 +102,7 @@ const cases: readonly Case[] = [
   },
 ]
 
-suite('Each end of a job has its exit code, and the outcome is whole', () => {
+suite('Each status of a job has its exit code and a complete outcome', () => {
   writeFileSync(join(place.cwd, 'schema.json'), '{"type":"string"}')
   const steps = '0 = "isolate"\n40 = "process"\n60 = "gvisor"\n'
   writeFileSync(join(place.cwd, 'escalation.toml'), `[escalation]\n${steps}`)
@@ -118,7 +118,7 @@ suite('Each end of a job has its exit code, and the outcome is whole', () => {
     })
 
   test('130 cancelled: SIGINT', async () => {
-    // The first line on stderr says that a phase has begun: the job runs, and the signal handlers are installed.
+    // The first line on stderr reports that a phase has begun: the job runs, and the signal handlers are installed.
     const args = ['--timeout', '20s', '--watch']
     const ran = await run(
       { title: '', status: 'cancelled', source: 'for (;;) {}', args },
@@ -128,7 +128,7 @@ suite('Each end of a job has its exit code, and the outcome is whole', () => {
     assert.equal(ran.code, 130)
   })
 
-  test('130 cancelled: the reader of its output has enough', async () => {
+  test('130 cancelled: the reader of its output closes the pipe', async () => {
     writeFileSync(join(place.cwd, 'prints.js'), 'for (;;) console.log("a line")')
     const ran = headOf(['run', 'prints.js', '--timeout', '20s', '--output', '500MB', '--quiet'])
     assert.deepEqual([ran.status, ran.stdout], [130, 'a line\n'], ran.stderr)
@@ -138,7 +138,7 @@ suite('Each end of a job has its exit code, and the outcome is whole', () => {
     assert.equal(lines.findLast(({ kind }) => kind === 'ended')?.['status'], 'cancelled')
   })
 
-  test('A command whose reader has enough ends without a word', () => {
+  test('A command whose reader closes the pipe ends without a message', () => {
     for (const args of [['--help'], ['audit', 'list'], ['run', '--help']]) {
       const ran = headOf(args)
       assert.deepEqual([ran.status, ran.stderr], [0, ''], args.join(' '))
@@ -186,7 +186,7 @@ suite('The profile is reproducible, and positions are reported', () => {
     assert.deepEqual(error?.details, { line: 2, column: 7 })
   })
 
-  test('A life that was cut ends with a termination, after the phase it began with', async () => {
+  test('The timeline of a terminated run ends with its termination, after its first phase', async () => {
     const job: Case = { title: '', status: 'timeout', source: 'for (;;) {}' }
     const { timeline } = outcomeOf(await run({ ...job, args: ['--timeout', '100ms'] }))
     assert.deepEqual(
@@ -220,7 +220,7 @@ async function lastLine(id: string): Promise<Record<string, any>> {
   return lines.at(-1)!
 }
 
-/** The command with a reader that takes one line, and leaves. */
+/** The command in a pipe whose reader reads one line and exits. */
 function headOf(args: readonly string[]) {
   const line = '"$0" "$@" | head -n 1; exit ${PIPESTATUS[0]}'
   const { cwd, env } = place

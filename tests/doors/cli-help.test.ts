@@ -11,8 +11,8 @@ const golden = new URL('../golden/cli-help.txt', import.meta.url)
 const helpPages = fileURLToPath(new URL('../fixtures/help-pages.ts', import.meta.url))
 const pages = JSON.parse(printedBy(helpPages)) as readonly HelpPage[]
 
-/** Run with MAYFLY_GOLDEN=write to accept what changed; the difference is then there to be read in the commit. */
-test('Help is what was last agreed on', () => {
+/** Run with MAYFLY_GOLDEN=write to update the golden; review its difference in the commit. */
+test('Help equals its golden file', () => {
   const text = pages
     .map(({ words, text }) => `$ mayfly ${[...words, '--help'].join(' ')}\n\n${text}`)
     .join('\n')
@@ -20,7 +20,7 @@ test('Help is what was last agreed on', () => {
   assert.equal(text, readFileSync(golden, 'utf8'))
 })
 
-test('Each command prints its page in a process of its own as well', () => {
+test('Each command prints the same page in a process of its own', () => {
   for (const { words, text } of drawn(pages, 'pages'))
     assert.equal(printedBy(bin, ...words, '--help'), text)
 })

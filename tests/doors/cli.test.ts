@@ -8,7 +8,7 @@ import { unable } from '../walls/process-stands.ts'
 import { packed } from '../fixtures/packed.ts'
 import { bin, documentOf, makePlace, mayfly } from './program.ts'
 
-/** The manners of the command line: what goes where, what is understood, and what is said when it is not. */
+/** The command line: output streams, flags and input, and usage errors. */
 const place = makePlace()
 after(() => place.remove())
 
@@ -19,7 +19,7 @@ before(() => {
 })
 
 suite('Output streams', () => {
-  test('With --json stdout is one document and stderr says nothing', async () => {
+  test('With --json stdout is one document and stderr is empty', async () => {
     const ran = await mayfly(place, ['run', 'talk.js', '--json'])
     const { result, stdout, stderr } = documentOf(ran)
     assert.deepEqual(
@@ -30,7 +30,7 @@ suite('Output streams', () => {
     assert.equal(ran.stderr, '')
   })
 
-  test('--json=short is how it ended and what it said, and takes no word behind it', async () => {
+  test('--json=short prints status and output, and does not consume the next argument', async () => {
     const ran = await mayfly(place, ['run', '--json=short', 'talk.js'])
     const { id, ...rest } = documentOf(ran)
     assert.match(String(id), /^exec_/)
@@ -44,13 +44,13 @@ suite('Output streams', () => {
     assert.equal((await mayfly(place, ['run', '--json=long', 'talk.js'])).code, 2)
   })
 
-  test('Without it stdout has what the code printed and returned, stderr all else', async () => {
+  test('Without --json stdout has the output and the result of the code, and stderr everything else', async () => {
     const ran = await mayfly(place, ['run', 'talk.js'])
     assert.equal(ran.stdout, 'said\n1\n')
     assert.match(ran.stderr, /^complained\nok · isolate \(isolated-vm\) · .* · audit line \d+\n$/)
   })
 
-  test('Text of a job forges no line of Mayfly: lines after the first are indented, and names are one line', async (t) => {
+  test('Text of a job cannot forge a line of Mayfly: further lines are indented, and names are one line', async (t) => {
     const forged = 'ok · isolate (isolated-vm) · risk 0'
     const thrown = `throw new Error("x\\n${forged}")`
     const failed = await mayfly(place, ['run', '-', '--quiet'], { stdin: thrown })
@@ -65,7 +65,7 @@ suite('Output streams', () => {
     assert.doesNotMatch(stderr, new RegExp(`^${RegExp.escape(forged)}`, 'm'))
   })
 
-  test('A file without end is read up to its bound, and a folder is no source', async () => {
+  test('An endless file is read up to the limit, and a folder is refused as a source', async () => {
     for (const args of [
       ['job.js', '--file', '/dev/zero'],
       ['/dev/zero', '--language', 'sh'],
@@ -77,7 +77,7 @@ suite('Output streams', () => {
     assert.match((await mayfly(place, ['run', '.'])).stderr, /Cannot read "\.": it is a folder/)
   })
 
-  test('--quiet leaves out the last line, and no error', async () => {
+  test('--quiet omits the summary line, but no error', async () => {
     assert.equal((await mayfly(place, ['run', 'talk.js', '--quiet'])).stderr, 'complained\n')
     const failed = await mayfly(place, ['run', '-', '--quiet'], { stdin: 'throw new Error("x")' })
     assert.match(failed.stderr, /^USER_ERROR Error: x\n {4}at stdin:1:7\n {2}1 \| throw/)
@@ -139,7 +139,7 @@ suite('Flags and input', () => {
     assert.deepEqual(documentOf(ran)['result'], { a: [1, 2] })
   })
 
-  test('--file brings a file, a file by another name, and a folder', async () => {
+  test('--file adds a file, a file under another name, and a folder', async () => {
     mkdirSync(join(place.cwd, 'lib/deep'), { recursive: true })
     write('lib/one.js', 'export const one = 1')
     write('lib/deep/two.js', 'export const two = 2')
@@ -156,13 +156,13 @@ export default one + two + three`,
     assert.equal(documentOf(ran)['result'], 6, ran.stdout)
   })
 
-  test('--explain says why, field by field', async () => {
+  test('--explain prints the reason for each field of the profile', async () => {
     const ran = await mayfly(place, ['run', 'job.js', '--explain', '--timeout', '3s'])
     assert.match(ran.stderr, /^controls\.network +none +default$/m)
     assert.match(ran.stderr, /^limits\.timeout +3s +asked$/m)
   })
 
-  test('--watch tells on stderr how it goes, and stdout stays as it is', async () => {
+  test('--watch prints events on stderr, and stdout is unchanged', async () => {
     const ran = await mayfly(place, ['run', 'talk.js', '--watch'])
     assert.equal(ran.stdout, 'said\n1\n')
     assert.match(ran.stderr, /^0 ms  phase  full\n(complained\n)?✓ ok after /)
@@ -170,7 +170,7 @@ export default one + two + three`,
     assert.equal(quiet.stderr, 'complained\n')
   })
 
-  test('--picture leaves the life of the job as SVG, in a file or alone on stdout', async () => {
+  test('--picture writes the timeline of the job as SVG, to a file or alone to stdout', async () => {
     const printed = await mayfly(place, ['run', 'talk.js', '--picture', '-'])
     assert.match(printed.stdout, /^<svg [^]*A life, ok after [^]*<\/svg>\n$/)
     assert.equal(printed.code, 0)
@@ -182,7 +182,7 @@ export default one + two + three`,
     assert.equal(nowhere.stdout, '')
   })
 
-  test('--capability gives a job what it asks for by name', async () => {
+  test('--capability grants a job a capability by name', async () => {
     const args = ['run', '-', '--json', '--capability']
     const stdin = 'return typeof WebAssembly'
     const given = await mayfly(place, [...args, 'webassembly'], { stdin })
@@ -192,7 +192,7 @@ export default one + two + three`,
     assert.match(unknown.stdout, /expected one of webassembly/)
   })
 
-  test('A configuration that is found is named, and one that is given is used', async () => {
+  test('A configuration file that is found is named on stderr, and a given one is used', async () => {
     write('short.toml', 'limits = { timeout = "150ms" }\n')
     write('loop.js', 'for (;;) {}')
     const ran = await mayfly(place, ['run', 'loop.js', '--config', 'short.toml'])
@@ -210,7 +210,7 @@ export default one + two + three`,
     assert.deepEqual([status, result], ['error', null], JSON.stringify(error))
   })
 
-  test('S4-47: each environment may have a provider of its own, by a file alone', async () => {
+  test('S4-47: each environment may have its own provider by the configuration file alone', async () => {
     write('own.toml', '')
     write('own.test.toml', 'default_provider = "mock"\n')
     const asked = ['run', 'job.js', '--config', 'own.toml', '--json']
@@ -220,14 +220,14 @@ export default one + two + three`,
     assert.deepEqual(providers, ['isolated-vm', 'mock'])
   })
 
-  test('--state is where the record is', async () => {
+  test('--state sets the folder of the record', async () => {
     const state = join(place.cwd, 'elsewhere')
     assert.equal((await mayfly(place, ['run', 'job.js', '--state', state])).code, 0)
     assert.ok(existsSync(join(state, 'audit.db')))
     assert.equal((await mayfly(place, ['audit', 'verify', '--state', state])).code, 0)
   })
 
-  test('The mock runs by its name, and every record of it says so (S4-24)', async () => {
+  test('The mock runs if it is named, and outcome and record mark it as the mock (S4-24)', async () => {
     const outcome = documentOf(
       await mayfly(place, ['run', 'job.js', '--provider', 'mock', '--json']),
     )
@@ -253,7 +253,7 @@ export default one + two + three`,
     assert.equal(ran.code, 3)
   })
 
-  test('policy explain says where each value comes from, in each environment (S4-14, S4-34)', async () => {
+  test('policy explain prints the source of each value, in each environment (S4-14, S4-34)', async () => {
     write('mayfly.toml', 'limits = { timeout = "1s" }\n')
     write('mayfly.test.toml', 'limits = { timeout = "2s" }\n')
     const plain = await timeoutIn({})
@@ -266,7 +266,7 @@ export default one + two + three`,
     for (const name of ['mayfly.toml', 'mayfly.test.toml']) write(name, '')
   })
 
-  test('analyze gives a verdict a file, and exits 3 from a score on', async () => {
+  test('analyze prints a verdict for each file, and exits with code 3 at or above the threshold', async () => {
     write('evil.js', 'require("child_process").exec("id")')
     const ran = await mayfly(place, ['analyze', 'job.js', 'evil.js', '--json', '--fail-on', '80'])
     const verdicts = documentOf(ran) as unknown as Record<string, any>[]
@@ -280,14 +280,14 @@ export default one + two + three`,
     assert.equal(ran.code, 3)
   })
 
-  test('providers says of each wall whether it is there, proved, and else why not', async () => {
+  test('providers lists for each wall whether it is available and proved, or the reason why not', async () => {
     const rows = documentOf(await mayfly(place, ['providers', '--json'])) as unknown as any[]
     const isolate = rows.find(({ name }) => name === 'isolated-vm')
     assert.deepEqual([isolate.tier, isolate.strength, isolate.available], ['isolate', 1, true])
     for (const { available, reason, fix } of rows) assert.ok(available || (reason && fix))
   })
 
-  test('S4-2: providers says what holds each wall up here, what is missing, why, and the way out', async () => {
+  test('S4-2: providers lists the layers of each wall here, the missing ones, the reason and the fix', async () => {
     const env = { MAYFLY_SENTINEL: 'off' }
     const said = await mayfly(place, ['providers', '--json'], { env })
     const rows = (documentOf(said) as unknown as any[]).filter(({ tier }) => tier !== 'mock')
@@ -319,7 +319,7 @@ suite('Usage errors', () => {
       ['run', 'job.js', '--timeoot', '1s'],
       /--timeoot[^]*Did you mean --timeout/,
     ],
-    ['a file that is not there', ['run', 'gone.js'], /Cannot read "gone\.js"/],
+    ['a missing file', ['run', 'gone.js'], /Cannot read "gone\.js"/],
     ['an unknown tier', ['run', 'job.js', '--tier', 'lead'], /"lead": expected one of isolate,/],
     [
       'an unknown language',
@@ -337,19 +337,19 @@ suite('Usage errors', () => {
       ['run', 'job.js', '--config', 'broken.toml'],
       /broken\.toml:2:1: limit/,
     ],
-    ['a configuration that is not there', ['run', 'job.js', '--config', 'no.toml'], /no\.toml/],
-    ['a port that is none', ['serve', '--port', 'abc'], /--port/],
-    ['a site that is not there', ['serve', 'gone'], /Cannot serve "gone"/],
+    ['a missing configuration', ['run', 'job.js', '--config', 'no.toml'], /no\.toml/],
+    ['an invalid port', ['serve', '--port', 'abc'], /--port/],
+    ['a missing site folder', ['serve', 'gone'], /Cannot serve "gone"/],
   ]
   for (const [what, args, says] of wrong)
-    test(`${what} exits 2 and says what is wrong`, async () => {
+    test(`${what} exits with code 2 and explains the error`, async () => {
       const ran = await mayfly(place, args)
       assert.equal(ran.code, 2, ran.stderr)
       assert.match(ran.stderr, says)
       assert.equal(ran.stdout, '')
     })
 
-  test('Code that is too risky for the walls here comes with what made it so and the way out', async () => {
+  test('Code that is too risky for the walls here is refused with its findings and a hint', async () => {
     write('packed.js', packed)
     write('set.toml', '[escalation]\n0 = "isolate"\n60 = "gvisor"\n')
     const ran = await mayfly(place, ['run', 'packed.js', '--config', 'set.toml'])
@@ -360,7 +360,7 @@ suite('Usage errors', () => {
   })
 })
 
-test('The strongest wall that is here stands in for one that the default escalation wants, and says so', async (t) => {
+test('The strongest available wall replaces the one that the default escalation selects, with a note', async (t) => {
   write('packed.js', packed)
   const ran = await mayfly(place, ['run', 'packed.js', '--json', '--verbose'])
   const outcome = documentOf(ran)
@@ -383,7 +383,7 @@ function write(name: string, text: string): void {
   writeFileSync(join(place.cwd, name), text)
 }
 
-/** `script` gives a program a terminal. */
+/** Reason to skip: `script`, which gives a program a terminal, is missing. */
 function noTerminal(): string | false {
   try {
     execFileSync('script', ['--version'], { stdio: 'ignore' })

@@ -19,13 +19,13 @@ const forEver: RunJob = (job, { signal, tap }) =>
     signal.addEventListener('abort', () => resolve(endOf(job, { status: 'cancelled' })))
   })
 
-test('The client runs a job and answers its outcome', async () => {
+test('The client runs a job and returns its outcome', async () => {
   await using door = await openDoor()
   const outcome = await clientOf(door).run({ code: '1', input: { a: 1 } })
   assert.deepEqual(outcome.result, { echo: { a: 1 } })
 })
 
-test('The client tells a stream event by event, the outcome last', async () => {
+test('The client yields the events of a stream, the outcome last', async () => {
   await using door = await openDoor({ road: talking })
   const all: StreamEvent[] = await Array.fromAsync(clientOf(door).stream({ code: '1', input: 7 }))
   const last = all.at(-1)!
@@ -50,7 +50,7 @@ test('Leaving the loop over a stream cancels its job', async () => {
   await told.promise
 })
 
-test('A blocked job is an outcome, whole or streamed', async () => {
+test('A blocked job returns an outcome, with and without streaming', async () => {
   const error = { code: 'THREAT_DETECTED', message: 'no' }
   await using door = await openDoor({
     road: async (job) => endOf(job, { status: 'blocked', error }),
@@ -63,7 +63,7 @@ test('A blocked job is an outcome, whole or streamed', async () => {
   )
 })
 
-test('A job handed in is looked at, listed by its labels, and ended', async () => {
+test('A submitted job is read, listed by its labels, and cancelled', async () => {
   await using door = await openDoor({ road: forEver })
   const client = clientOf(door)
   const { id, status } = await client.submit({ code: '1', labels: { env: 'prod' } })
@@ -80,7 +80,7 @@ test('A job handed in is looked at, listed by its labels, and ended', async () =
   assert.equal(now.status, 'cancelled')
 })
 
-test('The same idempotency key runs once', async () => {
+test('Two requests with the same idempotency key run one job', async () => {
   await using door = await openDoor()
   const client = clientOf(door)
   const [first, second] = [
@@ -90,7 +90,7 @@ test('The same idempotency key runs once', async () => {
   assert.equal(first.id, second.id)
 })
 
-test('Effects are kept, run, listed and removed', async () => {
+test('Effects are registered, run, listed and removed', async () => {
   await using door = await openDoor()
   const client = clientOf(door)
   const { effectId } = await client.registerEffect({ effectId: 'a', code: 'return input' })
@@ -117,7 +117,7 @@ test('Capabilities are listed and called, isolated or not', async () => {
   await assert.rejects(client.callCapability('a/b'), { code: 'NOT_FOUND' })
 })
 
-test('Walls and threats are listed; the configuration is changed where it can be', async () => {
+test('Walls and threats are listed; the configuration is changed if the server allows it', async () => {
   const patches: unknown[] = []
   const inForce = { default_provider: 'mine', limits: {} }
   await using door = await openDoor({

@@ -25,7 +25,7 @@ suite('Code mode', { skip: unable('python') }, () => {
     upstream = await openTestServer()
     file = join(place.cwd, 'servers.toml')
     const log = join(place.cwd, 'calls.jsonl')
-    // A server of root's has a user of its own, whose program writes there.
+    // A server started by root runs programs under another uid, which must write there.
     writeFileSync(log, '')
     chmodSync(log, 0o666)
     writeFileSync(
@@ -109,7 +109,7 @@ tenants = ["default"]
     'io.modelcontextprotocol/clientCapabilities': { elicitation: {} },
   }
 
-  /** The result of a call of `execute` by hand, with which a client could give back a handle of another's. */
+  /** Result of a raw call of `execute`, with which a client could send another caller's handle. */
   async function raw(args: object, more: object = {}, key = keys.run) {
     const params = { name: 'execute', arguments: args, _meta: meta, ...more }
     const response = await fetch(url, {
@@ -129,7 +129,7 @@ tenants = ["default"]
     return (JSON.parse(json) as { result: Record<string, any> }).result
   }
 
-  test('search gives declarations of the tools that the configuration allows, by words', async () => {
+  test('search returns declarations of the tools that the configuration allows, by keywords', async () => {
     const one = await agent()
     const found = await one.call('search', { query: 'issues repository' })
     const { functions, unavailable } = found.data as { functions: any[]; unavailable: any[] }
@@ -146,7 +146,10 @@ tenants = ["default"]
     )
     const all = await one.call('search', { limit: 40 })
     const names = (all.data['functions'] as any[]).map((each) => `${each.server}.${each.name}`)
-    assert.ok(names.includes('hub.delete_all'), 'a name that JavaScript lacks is spelled as one')
+    assert.ok(
+      names.includes('hub.delete_all'),
+      'a tool name that is no JavaScript identifier is converted to one',
+    )
     assert.deepEqual(
       names.filter((name) => name.startsWith('desk.')),
       ['desk.list_issues', 'desk.count', 'desk.environment'],
@@ -158,7 +161,7 @@ tenants = ["default"]
     )
   })
 
-  test('the tools over servers have schemas and annotations, and come after the others', async () => {
+  test('the tools of code mode have schemas and annotations, and are listed after the others', async () => {
     const list = await (await agent()).list()
     assert.deepEqual(list.map(({ name }) => String(name)).slice(-2), ['search', 'execute'])
     const text = `${JSON.stringify(list.slice(-2), undefined, 2)}\n`
@@ -166,7 +169,7 @@ tenants = ["default"]
     assert.equal(text, readFileSync(golden, 'utf8'))
   })
 
-  test('code calls functions of several servers, over HTTP and of a program, and credentials enter no wall', async () => {
+  test('code calls functions of HTTP servers and of a stdio server, and no credential enters a wall', async () => {
     const ran = await execute(`
       const { issues } = await hub.list_issues({ repo: 'a' })
       const [count, names] = await Promise.all([desk.count({}), desk.environment()])
@@ -182,7 +185,7 @@ tenants = ["default"]
     assert.equal(upstream.headers.at(-1)?.authorization, `Bearer ${secret}`)
   })
 
-  test('TypeScript is taken, lines are those of the code, and nothing else of the sandbox grows', async () => {
+  test('TypeScript runs, error lines are those of the code, and the sandbox gains no other rights', async () => {
     const typed = await execute('const n: number = 20\nreturn n + 1', undefined, { language: 'ts' })
     assert.equal(typed.data['result'], 21)
     const failed = await execute('const a = 1\n\nthrow new Error("mine")')
@@ -191,7 +194,7 @@ tenants = ["default"]
     assert.deepEqual(closed.data['result'], ['undefined', 'undefined', 'undefined'])
   })
 
-  test('S4-5: allowed callers are enforced at the bridge, whatever code was shown', async () => {
+  test('S4-5: the bridge enforces allowed callers, also for names that search did not list', async () => {
     const other = await agent(keys.other)
     const names = (await other.call('search', { limit: 40 })).data['functions'] as any[]
     assert.deepEqual([...new Set(names.map(({ server: name }) => name))], ['desk'])
@@ -220,10 +223,10 @@ tenants = ["default"]
     const plain = await other.call('run_code', {
       code: 'return await call("host.call", ["desk", "count", {}])',
     })
-    assert.ok(plain.isError, 'run_code has no way to servers')
+    assert.ok(plain.isError, 'run_code cannot reach servers')
   })
 
-  test('a malicious server is bounded: huge answers, answers that never come, lies and orders to the model', async () => {
+  test('a malicious server is bounded: huge answers, missing answers, results against the schema, prompt injection', async () => {
     const huge = await execute('return await hub.huge({})')
     assert.match(huge.text, /more than \d+ bytes from a server/)
     const endless = await execute('return await hub.endless({})', undefined, {
@@ -245,7 +248,7 @@ tenants = ["default"]
   })
 
   for (const generation of ['modern', 'handshake', 'earlier'] as const)
-    test(`a call waits for the approval of a person, and others are not repeated: "${generation}"`, async () => {
+    test(`a call waits for the approval of a person, and calls before it are not repeated: "${generation}"`, async () => {
       const questions: string[] = []
       const by = await agent(keys.run, generation, ({ params }) => {
         questions.push(params.message)
@@ -274,7 +277,7 @@ tenants = ["default"]
       )
     })
 
-  test('a call that a person declines is an error that code can catch; a box left empty is no approval', async () => {
+  test('a call that a person declines throws an error that code can catch; an empty checkbox is no approval', async () => {
     for (const said of [
       { action: 'decline' },
       { action: 'cancel' },
@@ -289,7 +292,7 @@ tenants = ["default"]
     }
   })
 
-  test('a client that cannot ask gets a refusal that says so', async () => {
+  test('a client that cannot ask its user gets a refusal with that reason', async () => {
     const from = upstream.calls.length
     const { isError, text } = await execute('return await hub["delete_all"]({})')
     assert.ok(isError)
@@ -297,7 +300,7 @@ tenants = ["default"]
     assert.equal(upstream.calls.length, from)
   })
 
-  test('an answer of a person counts once, for the caller that was asked and for that call alone', async () => {
+  test('an approval counts once, for the caller that was asked and for that call alone', async () => {
     const args = { code: 'return await hub.create_issue({ n: 1 })' }
     const inputResponses = { approve: { action: 'accept', content: { allow: true } } }
     const ask = async () => String((await raw(args))['requestState'])
@@ -321,7 +324,7 @@ tenants = ["default"]
     assert.equal(upstream.calls.length, from + 1)
   })
 
-  test('an execution is replayed from the record, without a call, and for its caller alone', async () => {
+  test('an execution is replayed from its recorded results without a call, and for its caller alone', async () => {
     const by = await agent()
     const first = await execute('return [await desk.count({}), await desk.count({})]', by)
     const { id } = first.data as { id: string }
@@ -334,7 +337,7 @@ tenants = ["default"]
     assert.match(stolen.text, /^NOT_FOUND/)
   })
 
-  test('a cancelled execution cancels its calls and leaves nothing', async () => {
+  test('a cancelled execution cancels its calls and leaves no process', async () => {
     const by = await agent()
     const cancel = new AbortController()
     const from = upstream.calls.length
@@ -362,7 +365,7 @@ tenants = ["default"]
     assert.match(readFileSync(join(place.cwd, 'calls.jsonl'), 'utf8'), /count/)
   })
 
-  test('a server that starts again replays an execution, and goes on where a person answers only then', async () => {
+  test('after a restart the server replays an execution, and continues it at a late approval', async () => {
     const first = await execute('return await desk.count({})')
     const args = { code: 'return await hub.create_issue({ n: 3 })' }
     const inputResponses = { approve: { action: 'accept', content: { allow: true } } }

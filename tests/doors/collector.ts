@@ -4,17 +4,17 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage } from 'no
 import type { AddressInfo } from 'node:net'
 import { json } from 'node:stream/consumers'
 
-/** A collector that takes OTLP/HTTP in JSON, reads it strictly, and keeps it. */
+/** A collector of OTLP/HTTP in JSON, which parses strictly and stores what it receives. */
 export interface Collector extends AsyncDisposable {
   readonly url: string
   readonly spans: Received[]
-  /** The last of each metric. */
+  /** Latest value of each metric. */
   readonly metrics: Map<string, ReceivedMetric>
   readonly resources: Record<string, unknown>[]
   readonly headers: IncomingHttpHeaders[]
-  /** Request bodies received, with any answer. */
+  /** Number of request bodies received, whatever was answered. */
   bodies: number
-  /** Answered in place of 200, as long as there are some. */
+  /** Queue of statuses to answer; 200 once it is empty. */
   readonly answers: number[]
   named(name: string): Received[]
 }
@@ -60,7 +60,7 @@ export async function openCollector(): Promise<Collector> {
     collector.headers.push(incoming.headers)
     if (incoming.url === '/v1/traces') takeSpans(body)
     else if (incoming.url === '/v1/metrics') takeMetrics(body)
-    else assert.fail(`nothing is sent to ${incoming.url}`)
+    else assert.fail(`unexpected request to ${incoming.url}`)
   }
   function takeSpans(body: any): void {
     for (const { resource, scopeSpans } of body.resourceSpans) {

@@ -25,7 +25,7 @@ function offered(...words: readonly string[]): readonly string[] {
 
 const bashScript = script('bash')
 
-/** Each script under the name that its shell looks for. */
+/** Writes each script under the file name that its shell expects. */
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-completion-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 writeFileSync(join(folder, '_mayfly'), script('zsh'))
@@ -55,7 +55,7 @@ function lines(program: string, args: readonly string[]): readonly string[] {
 const help = readFileSync(new URL('../golden/cli-help.txt', import.meta.url), 'utf8')
 
 suite('Completion in bash', () => {
-  test('bash takes the script', () => {
+  test('bash loads the script without an error', () => {
     const run = spawnSync('bash', ['-n'], { input: bashScript, encoding: 'utf8' })
     assert.deepEqual([run.status, run.stderr], [0, ''])
   })
@@ -97,11 +97,11 @@ suite('Completion in zsh', { skip: skipWithout('zsh') }, () => {
   const handedOver = (...words: readonly string[]): readonly string[] =>
     lines('zsh', ['-f', '-c', zshAsk, 'zsh', 'mayfly', ...words])
 
-  test('zsh takes the script, and compinit finds it by its first line', () => {
+  test('zsh loads the script, and compinit finds it by its first line', () => {
     assert.deepEqual(lines('zsh', ['-f', '-c', zshFind]), ['_mayfly'])
   })
 
-  test('zsh is handed commands, options and their values, as bash is', () => {
+  test('zsh gets the same commands, options and values as bash', () => {
     assert.deepEqual(handedOver(''), offered(''))
     assert.deepEqual(handedOver('audit', ''), offered('audit', ''))
     assert.deepEqual(handedOver('run', '-'), offered('run', '-'))
@@ -125,7 +125,7 @@ suite('Completion in fish', { skip: skipWithout('fish') }, () => {
   })
 })
 
-test('A shell that is not known is refused with those that are', () => {
+test('An unknown shell is refused with the list of the known shells', () => {
   const run = spawnSync(process.execPath, [bin, 'completion', 'tcsh'], { encoding: 'utf8' })
   assert.equal(run.status, 2)
   assert.match(run.stderr, /bash, zsh, fish/)

@@ -13,7 +13,7 @@ import {
   type Server,
 } from './program.ts'
 
-/** The configuration of a server that is serving. */
+/** Changes of the configuration of a running server. */
 suite('Changing the configuration over HTTP', () => {
   const place = makePlace()
   let server: Server
@@ -49,7 +49,7 @@ suite('Changing the configuration over HTTP', () => {
     return explain.find(({ field }) => field === 'limits.timeout')?.value
   }
 
-  test('S4-16: an admin narrows freely, and what is wider needs the scope config:widen', async () => {
+  test('S4-16: an admin may narrow any setting, and a wider one needs the scope config:widen', async () => {
     const narrowed = await patch({ limits: { timeout: '2s' } })
     assert.equal(narrowed.status, 200, narrowed.text)
     assert.equal(narrowed.json['limits'].timeout, 2000)
@@ -77,12 +77,12 @@ suite('Changing the configuration over HTTP', () => {
       assert.match(body['fields'].principal, /^key:/)
     }
     assert.equal(new Set(changes.map(({ body }) => body['fields'].principal)).size, 2)
-    // Not the hashes around them, which are any digits.
+    // Without the hashes around them, which may contain any digits.
     const bodies = JSON.stringify(changes.map(({ body }) => body))
     assert.doesNotMatch(bodies, /mfy_|\b(?:9000|2000|9s|2s)\b/)
   })
 
-  test('A key without the scope changes nothing', async () => {
+  test('A key without the scope is refused and changes nothing', async () => {
     assert.equal((await patch({ limits: { timeout: '1s' } }, reader)).status, 403)
     assert.equal((await prefer('mock', reader)).status, 403)
     assert.equal((await prefer('mock', 'mfy_nobody')).status, 401)
@@ -102,7 +102,7 @@ suite('Changing the configuration over HTTP', () => {
     }
   })
 
-  test('Settings that need a restart are named, with the hint to start again', async () => {
+  test('Settings that need a restart are named, with a hint to restart', async () => {
     const { status, json } = await patch({ state: '/tmp', server: {}, nothing: 1 }, widener)
     assert.equal(status, 422)
     assert.match(
@@ -115,7 +115,7 @@ suite('Changing the configuration over HTTP', () => {
     )
   })
 
-  test('Limits of page visitors change while they are there: for those with a token, too', async () => {
+  test('Changed limits of page visitors apply to visitors who already have a token', async () => {
     const token = async () => {
       const page = await call(server.static)
       return /<meta name="mayfly-session" content="([^"]*)">/.exec(page.text)?.[1] ?? ''
@@ -142,7 +142,7 @@ suite('Changing the configuration over HTTP', () => {
     assert.equal(await visit(first), 200)
   })
 
-  test('S4-4: the next job takes the provider that was switched to, and one under way ends on its own', async () => {
+  test('S4-4: the next job uses the new provider, and a running job ends on the old one', async () => {
     const slow = await run('for (const from = Date.now(); Date.now() - from < 4000; ); return 1', {
       prefer: 'respond-async',
     })
@@ -171,7 +171,7 @@ suite('Changing the configuration over HTTP', () => {
     assert.equal((await run('return 1')).json['provider'], 'isolated-vm')
   })
 
-  test('S4-4: a provider that is not here is refused, and the one in force stays', async () => {
+  test('S4-4: an unavailable provider is refused, and the current provider stays', async () => {
     const answer = await prefer('no-such')
     assert.equal(answer.status, 422)
     assert.match(answer.json['message'], /"no-such"/)
@@ -179,7 +179,7 @@ suite('Changing the configuration over HTTP', () => {
     assert.equal((await run('return 1')).json['provider'], 'isolated-vm')
   })
 
-  test('S4-4: a switch takes no job below its floor', async () => {
+  test('S4-4: a switch of providers runs no job below its floor', async () => {
     assert.equal((await prefer('mock')).status, 200)
     const body = { code: 'return 1', floor: 'isolate' }
     const url = new URL('/v1/executions', server.active).href
@@ -189,7 +189,7 @@ suite('Changing the configuration over HTTP', () => {
   })
 })
 
-test('A server that was given no way to change its configuration says so', async () => {
+test('A server without a changeable configuration refuses changes with that reason', async () => {
   await using door = await openDoor()
   const answer = await call(`${door.gateway.activeUrl}/v1/config`, {
     method: 'PATCH',

@@ -5,7 +5,7 @@ import { test } from '../fixtures/drawn.ts'
 import { assertInTime, untilInTime } from '../fixtures/lateness.ts'
 import { documentOf, makePlace, mayfly, type Place } from './program.ts'
 
-/** The demonstrations, as their readers run them. */
+/** The demonstrations, run by the documented commands. */
 const examples = fileURLToPath(new URL('../../examples/', import.meta.url))
 /** Allowed lateness of a phase change, on top of the scheduling delay of the machine. */
 const lateMsMax = 100
@@ -25,12 +25,12 @@ suite('The demonstrations', { concurrency: 3 }, () => {
   }
 
   test(
-    'S2-27: A program that behaves for six seconds and then carries a credential out is stopped, and the timeline says why',
+    'S2-27: A program that behaves for six seconds and then exfiltrates a credential is terminated, with the reason in the timeline',
     needsPython,
     async () => {
       const outcome = await run('late/late.py')
       assert.deepEqual([outcome['status'], outcome['tier']], ['terminated', 'process'])
-      // With a sentinel it is stopped when it opens the credential, else when it prints the planted secret.
+      // With a sentinel it is terminated when it opens the credential, otherwise when it prints the planted secret.
       assert.match(outcome['error'].message, /planted secret|\.aws\/credentials/)
       assert.match(outcome['stdout'], /^report 0: .*report 5: \d+\s*$/s)
       const anomaly = (outcome['timeline'] as any[]).find(({ event }) => event === 'anomaly')
@@ -39,7 +39,7 @@ suite('The demonstrations', { concurrency: 3 }, () => {
     },
   )
 
-  test('S2-27: The same on an isolate, for one that then tries host after host', async () => {
+  test('S2-27: An isolate that behaves at first and then tries host after host is terminated', async () => {
     const outcome = await run('late/late.js', '--allow', 'api.example.com')
     assert.deepEqual([outcome['status'], outcome['tier']], ['terminated', 'isolate'])
     assert.match(outcome['error'].message, /refusals within/)
@@ -48,7 +48,7 @@ suite('The demonstrations', { concurrency: 3 }, () => {
   })
 
   test(
-    'S2-1: A program has what it was granted for five seconds, then no network, then half a core, then it is over',
+    'S2-1: A program has its grants for five seconds, then no network, then half a core, and then ends',
     needsPython,
     async (t) => {
       const planned = [5_000, 8_000, 10_000]

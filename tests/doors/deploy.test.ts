@@ -11,7 +11,7 @@ import { makePlace, mayfly } from './program.ts'
 
 const file = (name: string) => readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8')
 
-test('The compose file, the page about Docker and doctor name the same options', () => {
+test('The compose file, the Docker how-to and doctor name the same options', () => {
   const compose = file('examples/docker/compose.yaml')
   const at = { container: 'docker', namespacesClosedBy: null }
   const [row] = missingOf(['namespaces: closed'], { root: true, surroundings: () => at })
@@ -40,7 +40,7 @@ test('The compose file is YAML with one service and its ports on loopback alone'
 })
 
 test(
-  'The unit is one that systemd takes, and the page has it as it is',
+  'systemd-analyze accepts the unit, and the how-to shows the same text',
   { skip: !findProgram('systemd-analyze') && 'no systemd-analyze' },
   () => {
     const unit = file('examples/systemd/mayfly.service')
@@ -84,7 +84,7 @@ test(
 )
 
 test(
-  'Walls stay what they are with the capabilities of the unit, and without new privileges',
+  'Walls have the same layers under the capabilities of the unit and NoNewPrivileges',
   { skip: process.getuid?.() !== 0 && 'it takes root to give capabilities up' },
   async () => {
     const [, names = ''] =
@@ -113,7 +113,7 @@ test(
 
 const parser = '/usr/local/lib/mayfly/apparmor'
 test(
-  'S4-20: the profile of AppArmor that setup writes is one that its parser reads',
+  'S4-20: apparmor_parser accepts the profile that setup writes',
   { skip: !existsSync(parser) && 'no apparmor_parser of AppArmor 4' },
   () => {
     const [program, ...before] = [

@@ -49,7 +49,7 @@ interface Block {
   readonly code: string
 }
 
-suite('The reader of blocks', () => {
+suite('Code blocks of documents', () => {
   const text =
     'a\n```sh run\necho 1\n# → 1\n```\n```sh\nrm x\n```\n```js run\n1\n```\n```sh run server\n2\n```\n'
 
@@ -75,7 +75,7 @@ suite('Configurations in the documents', () => {
   const blocks = allDocuments.flatMap(configurationsIn)
 
   for (const { at, toml } of blocks)
-    test(`The configuration at ${at} is taken, without a warning`, () => {
+    test(`The configuration at ${at} is accepted without a warning`, () => {
       writeFileSync(join(folder, 'mayfly.toml'), toml)
       const { warnings } = loadConfig({ cwd: folder, env: { HOME: folder }, file: 'mayfly.toml' })
       assert.deepEqual(warnings, [])

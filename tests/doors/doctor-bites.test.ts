@@ -22,11 +22,11 @@ import { test } from '../fixtures/drawn.ts'
 const python = findProgram('python3')
 const tries = 5
 
-test('A plain child process has no bounds, and the doctor finds that out, in Node', async () => {
+test('The doctor reports a plain child process of Node as a wall that holds nothing', async () => {
   await foundOut('node', [process.execPath, '--input-type=module', '-e', nodeMain])
 })
 
-test('A plain child process has no bounds, and the doctor finds that out, in Python', async (t) => {
+test('The doctor reports a plain child process of Python as a wall that holds nothing', async (t) => {
   if (!python) return t.skip('no Python here')
   await foundOut('python', [python, '-c', pythonMain])
 })
@@ -55,7 +55,7 @@ print(json.dumps(scope['main'](json.load(open(os.environ['MAYFLY_INPUT'])))))`
 /** Plain child process: its output is the result, and files in its folder are artifacts. */
 function plain(language: Language, command: readonly string[]): Provider {
   const run = async ({ code, inputText }: Task): Promise<TaskEnd> => {
-    // Processor time is not counted here: the figure that the program has of itself decides.
+    // CPU time is not measured from outside here: the figure of the program itself decides.
     const ended = { status: 'ok', encoding: 'json', cpuTime: Infinity } as const
     // Probes that fill memory or never end are not run without a wall.
     if (/1024|SIGHUP/.test(code)) return { ...ended, resultText: '1024', artifacts: [] }
@@ -72,7 +72,7 @@ function plain(language: Language, command: readonly string[]): Provider {
       MAYFLY_OUT: out,
     }
     const [program, ...args] = command as [string, ...string[]]
-    // A pipe would be kept open by what it leaves behind.
+    // Processes that it leaves behind would keep a pipe open.
     const said = openSync(join(folder, 'said'), 'w')
     await once(spawn(program, args, { env, stdio: ['ignore', said, 'ignore'] }), 'exit')
     closeSync(said)
@@ -91,7 +91,7 @@ function plain(language: Language, command: readonly string[]): Provider {
     name: 'plain',
     tier: 'none',
     languages: [language],
-    // A promise that it does not keep: the trial of a quota is for walls that make it.
+    // A false claim: doctor tries a CPU quota only on walls that claim to enforce one.
     enforces: ['cpu'],
     tightens: [],
     can: [],

@@ -19,21 +19,21 @@ after(() => rmSync(folder, { recursive: true, force: true }))
 
 const walls = ['network', 'files', 'memory', 'cpu', 'processes', 'time', 'secrets', 'objects']
 const isLong = process.env['MAYFLY_LONG'] !== undefined
-/** A bound for a hanging one only: beside other work it takes two minutes where gVisor is there. */
+/** Deadline of a doctor that hangs: under load it takes two minutes where gVisor is available. */
 const doctorMsMax = 600_000
 let states = 0
 
-/** gVisor takes as long as all of these, and is tried once, with everything as it is. */
+/** Without gVisor, which takes as long as all others together and is tried once, on the unchanged host. */
 const quick = ['isolated-vm', 'wasi', 'bubblewrap', 'embedded']
 const trials = ['network', 'files', 'memory', 'cpu', 'processes', 'time', 'kernel']
 trials.push('artifacts', 'secrets', 'leftovers')
 
-suite('mayfly doctor tells the truth', { skip: unable() }, () => {
+suite('mayfly doctor reports what its trials found', { skip: unable() }, () => {
   let tried: ReturnType<typeof doctor> | undefined
-  /** Tries every wall of this machine, once for all tests that look at it. */
+  /** Tries every wall of this machine once, for all tests that read the report. */
   const here = () => (tried ??= doctor())
 
-  test('here, where it is run: every wall was tried, and held', () => {
+  test('on this host every available wall was tried, and held', () => {
     const { status, report } = here()
     const isolates = isolatesIn(report)
     assert.deepEqual(
@@ -46,14 +46,14 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
     assert.deepEqual(isolates.missing.some(isAbout('namespaces')), !facts.namespaces)
   })
 
-  test('here: its walls have the layers that providers tells of, and lack what that tells of', () => {
+  test('on this host the layers it reports, present and missing, equal those of mayfly providers', () => {
     const { stdout } = run(['providers', '--json'])
     const rows = JSON.parse(stdout) as ExaminedProvider[]
     const told = ({ name, layers, missing }: ExaminedProvider) => [name, layers, missing]
     assert.deepEqual(rows.map(told), here().report.providers.map(told))
   })
 
-  test('programs were let loose on each process wall, and every one was held', (t) => {
+  test('hostile programs were run on each process wall, and each was contained', (t) => {
     const processes = here().report.providers.filter(
       ({ tier, available }) => tier === 'process' && available,
     )
@@ -75,7 +75,7 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
     }
   })
 
-  test('without unshare and bubblewrap, told to people: a line for each wall, which holds, and what is missing', () => {
+  test('without unshare and bubblewrap the text output has a line per wall with its layers and the missing ones', () => {
     const { status, stdout } = run(['doctor', ...quick], {
       env: { PATH: dirname(process.execPath) },
     })
@@ -90,7 +90,7 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
     assert.match(stdout, /^bubblewrap +false$/m)
   })
 
-  test('as an ordinary user: no uid of its own, no group, and a key that the server could read', (t) => {
+  test('as an ordinary user it reports no own uid, no control group and a key that the server can read', (t) => {
     const become = facts.root ? becoming() : []
     if (typeof become === 'string') return t.skip(become)
     if (facts.root && !isLong) return t.skip('an ordinary user runs all of this again')
@@ -141,7 +141,7 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
   })
 })
 
-test('doctor with a name that no provider has says which there are', { skip: unable() }, () => {
+test('doctor with an unknown provider lists the known ones', { skip: unable() }, () => {
   const { status, stderr } = run(['doctor', 'bubblewarp'])
   assert.equal(status, 2)
   assert.match(stderr, /Cannot find provider "bubblewarp"/)
@@ -162,7 +162,7 @@ function notHeld({ providers }: Report): readonly unknown[] {
 
 interface How {
   readonly become?: readonly string[]
-  /** Names of providers; all of them unless given. */
+  /** Runs doctor for the named providers; for all of them without names. */
   readonly of?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
 }

@@ -6,7 +6,7 @@ import { openEffectStore } from '../../src/effects/store.ts'
 import { makePlan } from '../../src/profile/make-profile.ts'
 import { configOf, leastFacts, verdictOf } from '../fixtures/profile-world.ts'
 
-/** The room of effects with an analysis that reads the threat score off a comment with which the code begins. */
+/** The effects module with a stub analysis, which takes the threat score from the first comment of the code. */
 export interface EffectsRoom {
   readonly effects: Effects
   /** Jobs that were analysed. */

@@ -213,7 +213,7 @@ suite('mayfly evidence', () => {
   })
 })
 
-/** The text is nowhere in its source. */
+/** Program whose memory has the planted text, while its source does not. */
 const planted = 'the-planted-text-of-a-program'
 const hidden = JSON.stringify([...Buffer.from(planted)].map((byte) => byte ^ 0x55))
 const holding = `const held = Buffer.from(${hidden}.map((byte) => byte ^ 0x55))
@@ -245,7 +245,7 @@ suite('Evidence of a program', () => {
     return (await response.json()) as Record<string, any>
   }
 
-  /** Starts a job and waits for the first that it says. Answers its id. */
+  /** Starts a job, waits for its first output and returns its id. */
   async function running(job: unknown): Promise<string> {
     const response = await fetch(new URL('/v1/executions', server.active), {
       method: 'POST',
@@ -271,7 +271,7 @@ suite('Evidence of a program', () => {
       available: boolean
     }[]
     if (!rows.some(({ available, can }) => available && can.includes('capture-memory')))
-      return t.skip('no wall here can be looked into')
+      return t.skip('no wall here supports captures')
     const id = await running({ code: holding, language: 'node', limits: { timeout: '30s' } })
     assert.equal((await ask('POST', `/v1/sandboxes/${id}/capture`))['kind'], 'memory')
     assert.equal((await ask('GET', `/v1/evidence/${id}`))['captures'].length, 1)
@@ -315,7 +315,7 @@ suite('A job that asks to be captured', () => {
   })
   after(() => place.remove())
 
-  /** Runs it here; undefined where no such wall can be looked into. */
+  /** Outcome of the job here; undefined if no such wall supports captures. */
   async function ran(provider: string, name: string, code: string, ...more: readonly string[]) {
     const row = rows.find(({ name: one }) => one === provider)
     if (!row?.available || !row.can.includes('capture-memory')) return undefined
@@ -335,7 +335,7 @@ suite('A job that asks to be captured', () => {
     for (const [language, code] of Object.entries(jobs))
       test(`S1-20: memory at the end of a job is captured: ${language}, ${jailKind}`, async (t) => {
         const outcome = await ran(jailKind, language, code)
-        if (!outcome) return t.skip('no wall here that can be looked into')
+        if (!outcome) return t.skip('no wall here supports captures')
         const { status, result, stdout, timeline } = outcome
         assert.deepEqual([status, result, stdout], ['ok', planted.length, 'holds\n'])
         assert.deepEqual([timeline.at(-1).event, timeline.at(-1).reason], ['captured', 'asked'])
@@ -345,7 +345,7 @@ suite('A job that asks to be captured', () => {
   test('S1-20: memory at a timeout is captured too', async (t) => {
     const code = jobs.python.replace('return len(held)', 'import time; time.sleep(60)')
     const outcome = await ran(jailKinds[0], 'python', code, '--timeout', '1s')
-    if (!outcome) return t.skip('no wall here that can be looked into')
+    if (!outcome) return t.skip('no wall here supports captures')
     assert.equal(outcome['status'], 'timeout')
     const words = outcome['timeline'].map(({ event: word }: { event: string }) => word)
     assert.deepEqual(words.slice(-2), ['captured', 'terminated'])
@@ -354,7 +354,8 @@ suite('A job that asks to be captured', () => {
 
   test('S1-21: an anomaly with the reaction capture leaves a capture, and a calm run leaves none', async (t) => {
     const row = rows.find(({ name }) => name === jailKinds[0])
-    if (!row?.available || !row.can.includes('capture-memory')) return t.skip('none to look into')
+    if (!row?.available || !row.can.includes('capture-memory'))
+      return t.skip('no wall here supports captures')
     writeFileSync(join(place.cwd, 'capturing.toml'), capturing)
     const run = async (code: string) => {
       const args = ['run', '-', '--json', '--language', 'python', '--config', 'capturing.toml']
@@ -384,7 +385,8 @@ suite('A job that asks to be captured', () => {
     const js = await mayfly(place, [...args, 'js'], { stdin: 'return 1' })
     assert.match(js.stderr, /^Nothing was captured: \w.*$/m)
     const row = rows.find(({ name }) => name === jailKinds[0])
-    if (!row?.available || !row.can.includes('capture-memory')) return t.skip('none to look into')
+    if (!row?.available || !row.can.includes('capture-memory'))
+      return t.skip('no wall here supports captures')
     const { stderr } = await mayfly(place, [...args, 'python'], { stdin: 'print(1)' })
     assert.match(stderr, /^Captured [\d.]+ MB: mayfly evidence extract exec_\w+ FOLDER$/m)
   })

@@ -6,7 +6,7 @@ import { after, before, suite, test } from 'node:test'
 import { hasProgram, noFolderWall } from '../hostile/folder/project.ts'
 import { documentOf, makePlace, mayfly, type RunOptions } from './program.ts'
 
-/** Flags and settings open and close paths, and some stay closed. */
+/** Flags and settings grant and deny paths, and some paths are never granted. */
 const timeout = 240_000
 const place = makePlace()
 after(() => place.remove())
@@ -27,7 +27,7 @@ suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, 
     symlinkSync(place.cwd, join(home, 'way'))
   })
 
-  test('--write and --read open a place, and what is protected stays so in it', async () => {
+  test('--write and --read grant a folder, and protected names in it stay protected', async () => {
     const script = `cd ~/shared && echo x > made; echo x > .vscode/tasks.json; echo x > .bashrc
       cat ~/sets/a; echo x > ~/sets/b; cat ~/.ssh/id_ed25519; mv ~/shared/made ${place.cwd}/moved`
     const flags = ['--write', '~/shared', '--read', join(home, 'sets')]
@@ -43,7 +43,7 @@ suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, 
       assert.equal((await shell('true', [flag, '~/.ssh'])).code, 2)
   })
 
-  test('--deny closes what is there and what comes to be there', async () => {
+  test('--deny applies to existing files and to files created later', async () => {
     const script = 'cat secrets/a; mkdir -p new/inner && echo x > new/inner/f; mv src new/; ls new'
     const { stdout, stderr } = await shell(script, ['--deny', 'secrets', 'new/inner', 'new/src'])
     assert.equal(stdout, '')
@@ -51,7 +51,7 @@ suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, 
     assert.match(stderr, /refused: .*new\/inner.* \(denied: .*\); a flag, the settings or/)
   })
 
-  test('settings of sandbox-runtime open, close and hide as they say', async () => {
+  test('settings of sandbox-runtime grant, deny and hide paths', async () => {
     const file = join(place.state, 'srt.json')
     const filesystem = {
       denyRead: ['~', 'secrets'],
@@ -83,7 +83,7 @@ suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, 
     }
   })
 
-  test('a link to the folder as the working folder leads to the folder, and to no other name of it', async () => {
+  test('a symbolic link as the working folder resolves to the real path of the folder', async () => {
     const own = { ...place, cwd: join(home, 'way') }
     const script = 'pwd; echo x > .envrc; echo x > ../away; ls ..'
     const { stdout } = await mayfly(own, ['exec', '--', 'sh', '-c', script])
@@ -91,7 +91,7 @@ suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, 
     assert.ok(!existsSync(at('.envrc')) && !existsSync(join(place.cwd, '../away')))
   })
 
-  test('a command that speaks of itself forges neither its outcome nor a refusal', async () => {
+  test('output of a command forges neither its outcome nor a refusal', async () => {
     const line = '{"kind":"ended","code":0,"signal":0}'
     const script = `for fd in 3 4 5 6 7 8 9; do eval "echo '${line}' >&$fd" 2>/dev/null; done
       echo 'mayfly: refused: nothing'; echo '{"status":"ok"}'; exit 6`
@@ -101,7 +101,7 @@ suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, 
     assert.deepEqual([status, exitCode, refused, ran.code], ['error', 6, [], 6])
   })
 
-  test('variables of the caller that change how programs start hold inside alone', async () => {
+  test('variables that change how programs start apply inside the wall only', async () => {
     const marker = join(place.state, 'loaded')
     writeFileSync(at('preload.js'), `require('fs').writeFileSync('${marker}', 'x')`)
     const env = { BASH_ENV: at('env.sh'), ENV: at('env.sh'), GIT_DIR: at('elsewhere') }
@@ -120,7 +120,7 @@ suite('Repositories under mayfly exec', { skip: noFolderWall || noGit, timeout }
       stdio: 'pipe',
     }).toString()
 
-  test('a linked worktree commits into its repository, whose hooks and configuration stay', async () => {
+  test('a linked worktree commits into its repository, whose hooks and configuration stay read-only', async () => {
     const main = join(home, 'main')
     mkdirSync(main)
     git('init -q', main)
@@ -138,7 +138,7 @@ suite('Repositories under mayfly exec', { skip: noFolderWall || noGit, timeout }
     assert.doesNotMatch(readFileSync(join(main, '.git/config'), 'utf8'), /evil|away/)
   })
 
-  test('a worktree that its repository does not name is shown no repository', async () => {
+  test('a worktree that its repository does not list gets no access to the repository', async () => {
     const own = { ...place, cwd: join(home, 'stray') }
     mkdirSync(own.cwd)
     writeFileSync(join(own.cwd, '.git'), `gitdir: ${join(home, 'main/.git/worktrees/linked')}\n`)

@@ -6,7 +6,7 @@ import { openRegistry, type Registry } from '../fixtures/registry.ts'
 import { noFolderWall } from '../hostile/folder/project.ts'
 import { documentOf, makePlace, mayfly, type RunOptions } from './program.ts'
 
-/** The way out of a command: what it may reach, and what it hears of the rest. */
+/** Egress of a command: the allowed hosts, and the report of refused ones. */
 const timeout = 240_000
 const place = makePlace()
 after(() => place.remove())
@@ -39,7 +39,7 @@ suite('mayfly exec --allow', { skip: noFolderWall, timeout, concurrency: 2 }, ()
   const far = ['--env', 'NO_PROXY=', 'no_proxy=']
   const urls = () => [`${at}/hello`, 'http://denied.example/', `${at}/away`]
 
-  test('reaches what is allowed alone, and tells of the rest in a line', async () => {
+  test('allows the named hosts only, and prints a line about refused ones', async () => {
     const flags = ['--allow', at, '--timeout', '60s', ...far]
     const ran = await exec(flags, ['node', 'fetch.mjs', ...urls()])
     assert.deepEqual(JSON.parse(ran.stdout), [200, 403, 403], ran.stderr)
@@ -53,7 +53,7 @@ suite('mayfly exec --allow', { skip: noFolderWall, timeout, concurrency: 2 }, ()
     )
   })
 
-  test('lists each try with --json, and leaves none without a network', async () => {
+  test('lists each attempt with --json, and no attempt without a network', async () => {
     const flags = ['--allow', at, '--json', ...far]
     const { metrics } = documentOf(await exec(flags, ['node', 'fetch.mjs', ...urls()]))
     const tried = metrics.network.map((one: any) => [one.host, one.verdict])
@@ -66,7 +66,7 @@ suite('mayfly exec --allow', { skip: noFolderWall, timeout, concurrency: 2 }, ()
     assert.match(none['stdout'], /ECONNREFUSED|ENETUNREACH/)
   })
 
-  test('shows programs the authority of a proxy that looks into TLS', async () => {
+  test('gives programs the CA of a proxy that inspects TLS', async () => {
     const file = join(place.state, 'inspect.toml')
     writeFileSync(file, '[egress]\ninspect = "all"\n')
     const script = `grep -c BEGIN "$NODE_EXTRA_CA_CERTS" "$SSL_CERT_FILE"; test -w "$SSL_CERT_FILE" && echo open
@@ -81,7 +81,7 @@ suite('mayfly exec --allow', { skip: noFolderWall, timeout, concurrency: 2 }, ()
     assert.ok(all! >= 1 && after === all, stdout)
   })
 
-  test('takes the proxy of its caller for no way out, and sets its own', async () => {
+  test('does not pass on the proxy variables of its caller, and sets its own', async () => {
     const env = { HTTP_PROXY: 'http://127.0.0.1:9', https_proxy: 'http://127.0.0.1:9' }
     const script = 'echo "[$HTTP_PROXY][$https_proxy][$NO_PROXY]"'
     assert.equal((await exec([], ['sh', '-c', script], { env })).stdout, '[][][]\n')

@@ -21,7 +21,7 @@ import { findProgram } from '../../src/os/find-program.ts'
 import { noFolderWall } from '../hostile/folder/project.ts'
 import { bin, documentOf, makePlace, mayfly } from './program.ts'
 
-/** Changes of a command that are kept, shown, made and dropped. */
+/** Dry runs: changes of a command are kept, shown, committed and discarded. */
 const skip = noFolderWall
 const timeout = 240_000
 const place = makePlace()
@@ -34,7 +34,7 @@ const exec = (folder: string, ...words: string[]) =>
 const dry = (folder: string, script: string, ...flags: string[]) =>
   exec(folder, '--dry-run', ...flags, '--', 'sh', '-c', script)
 
-/** Starts a dry run, which says that it is ready. */
+/** Starts a dry run and waits until it prints that it is ready. */
 async function begun(folder: string, script: string) {
   const words = [bin, 'exec', '--dry-run', '--', 'sh', '-c', script]
   const child = spawn(process.execPath, words, { cwd: folder, env: place.env })
@@ -43,7 +43,7 @@ async function begun(folder: string, script: string) {
 }
 
 let count = 0
-/** A folder with files of each kind, owned by whom the commands run as. */
+/** A folder with files of each kind, owned by the user of the commands. */
 function project(): string {
   const folder = join(place.cwd, `project-${count++}`)
   mkdirSync(join(folder, 'old/deep'), { recursive: true })
@@ -86,7 +86,7 @@ function treeOf(folder: string, below = ''): readonly string[] {
 const viewIn = (stderr: string) => /kept as (view_[0-9a-f]{32}):/.exec(stderr)?.[1] ?? ''
 
 suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
-  test('leaves the folder as it was, and a commit makes of it what the command would have made', async () => {
+  test('leaves the folder unchanged, and a commit makes the same changes as the command without a dry run', async () => {
     const [viewed, direct] = [project(), project()]
     const before = treeOf(viewed)
     const ran = await dry(viewed, `${everything} && ls made old && cat text.txt`)
@@ -103,7 +103,7 @@ suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
   })
 
   test(
-    'shows what changed as text for people and for git apply, and as one document',
+    'shows the changes as text, as a patch for git apply, and as one JSON document',
     { skip: findProgram('git') ? false : 'git is missing' },
     async () => {
       const folder = project()
@@ -141,7 +141,7 @@ suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     },
   )
 
-  test('is dropped without a trace, and views are listed from everywhere', async () => {
+  test('is discarded without a trace, and views are listed from any folder', async () => {
     const folder = project()
     const before = treeOf(folder)
     const ran = await dry(folder, everything, '--json')
@@ -157,7 +157,7 @@ suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.deepEqual(treeOf(folder), before)
   })
 
-  test('protects in a view what it protects in the folder, and keeps no view of a command that nothing held', async () => {
+  test('protects the same names in a view as in the folder, and keeps no view of a command that did not run', async () => {
     const folder = project()
     mkdirSync(join(folder, '.git/hooks'), { recursive: true })
     writeFileSync(join(folder, '.env'), 'SECRET=1\n')
@@ -217,7 +217,7 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal(readFileSync(join(folder, 'text.txt'), 'utf8'), 'theirs\n')
   })
 
-  test('writes through no link that a folder became, and into no other folder of that name', async () => {
+  test('does not write through a link that replaced a folder, nor into another folder of that name', async () => {
     const folder = project()
     const elsewhere = join(place.cwd, `elsewhere-${count++}`)
     mkdirSync(elsewhere)
@@ -236,7 +236,7 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.deepEqual(readdirSync(other), [])
   })
 
-  test('writes no protected name, also where somebody put one into the view', async () => {
+  test('writes no protected name, also if one was added to the view by hand', async () => {
     for (const [name, rule] of [
       ['.git/hooks/pre-commit', '.git'],
       ['sub/.BashRC', '.bashrc'],
@@ -256,14 +256,14 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     }
   })
 
-  test('goes on where one was cut off, and keeps the changes of a command that was killed', async () => {
+  test('continues an interrupted commit, and keeps the changes of a command that was killed', async () => {
     const folder = project()
     const child = await begun(folder, `${changes}; echo ready; sleep 86395`)
     child.kill('SIGKILL')
     await once(child, 'close')
     const { stdout } = await exec(folder, '--diff')
     assert.match(stdout, /^changed file text\.txt\n/m)
-    // As a commit that was cut off after two changes.
+    // State of a commit that was interrupted after two changes.
     rmSync(join(folder, 'gone.txt'))
     mkdirSync(join(folder, 'kept/sub'))
     const { code, stderr } = await exec(folder, '--commit')
@@ -279,7 +279,7 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal(readFileSync(join(folder, 'kept/sub/m'), 'utf8'), 'm\n')
   })
 
-  test('says what is wrong with a call: an unknown view, two acts, another place to write, too many views', async () => {
+  test('explains usage errors: an unknown view, two actions, another folder to write, too many views', async () => {
     const folder = project()
     const cases = [
       [['--diff', 'view_0'], 9, /Cannot find the view "view_0"/],

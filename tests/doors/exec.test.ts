@@ -6,7 +6,7 @@ import { after, before, suite, test } from 'node:test'
 import { makeProgram, noFolderWall } from '../hostile/folder/project.ts'
 import { bin, documentOf, makePlace, mayfly, noOrdinaryUser, type RunOptions } from './program.ts'
 
-/** A command in a folder as its caller meets it: streams, signals, terminal, limits, record. */
+/** Commands in a folder wall: streams, signals, terminal, limits, record. */
 const timeout = 240_000
 const skip = noFolderWall
 const place = makePlace()
@@ -29,7 +29,7 @@ suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal(ran.code, 3)
   })
 
-  test('binds the folder itself: what is made there is there at once, and its owner’s', async () => {
+  test('binds the folder itself: new files appear there at once, and belong to its owner', async () => {
     const { code } = await shell('mkdir -p a/b && echo made > a/b/c && ln -s c a/b/d && mv a/b a/e')
     assert.equal(code, 0)
     assert.equal(readFileSync(join(place.cwd, 'a/e/d'), 'utf8'), 'made\n')
@@ -68,7 +68,7 @@ suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.deepEqual([ran.stdout, ran.code], ['ready\ncaught\n', 9])
   })
 
-  test('ends what the command leaves running', async () => {
+  test('kills processes that the command leaves running', async () => {
     const mark = `left-${process.pid}`
     const { stdout } = await shell(`sleep 86399 & echo ${mark}`)
     assert.equal(stdout.trim(), mark)
@@ -77,7 +77,7 @@ suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.doesNotMatch(seen, /86399/)
   })
 
-  test('tells of a program that is not there, or cannot be run, as a shell does', async () => {
+  test('reports a missing or not executable program with the exit code of a shell', async () => {
     const missing = await exec(['--', 'no-such-program'])
     assert.equal(missing.code, 127)
     assert.match(missing.stderr, /cannot run "no-such-program": no such program in this wall/)
@@ -85,7 +85,7 @@ suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal((await exec(['--', './data'])).code, 126)
   })
 
-  test('tells what was refused, by which rule, and the way on, in one line', async () => {
+  test('prints each refusal with its rule and a hint, in one line', async () => {
     mkdirSync(join(place.cwd, '.git/hooks'), { recursive: true })
     writeFileSync(join(place.cwd, '.env'), 'SECRET=1\n')
     const { stderr } = await shell('echo x > .git/hooks/pre-commit; cat .env; exit 0')
@@ -121,12 +121,12 @@ suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal(ran.code, 5)
   })
 
-  test('has words behind -- for a command, and takes no others', async () => {
+  test('takes the arguments after -- as the command, and no others', async () => {
     for (const words of [[], ['npm', 'test'], ['--', ''], ['--timeout', 'soon', '--', 'true']])
       assert.equal((await exec(words)).code, words.includes('') ? 127 : 2, words.join(' '))
   })
 
-  test('leaves secrets out of the environment, and says so', async () => {
+  test('removes secrets from the environment, and reports it', async () => {
     const env = { DEPLOY_TOKEN: 'abc', MAYFLY_API_KEY: 'k'.repeat(32), SSH_AUTH_SOCK: '/tmp/agent' }
     const script = 'echo "[$DEPLOY_TOKEN$MAYFLY_API_KEY$SSH_AUTH_SOCK]"'
     const without = await shell(script, [], { env })
@@ -139,7 +139,7 @@ suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal(given.stdout, '[abcx]\n')
   })
 
-  test('holds variables that would be run outside of the wall inside of it', async () => {
+  test('does not run a hook of NODE_OPTIONS outside of the wall', async () => {
     const marker = join(place.state, 'marker')
     writeFileSync(
       join(place.cwd, 'hook.js'),
@@ -157,7 +157,7 @@ suite('Limits of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.match(ran.stderr, /mayfly: ended: The time to run was over/)
   })
 
-  test('ceilings of the configuration hold memory, processes, time and network', async () => {
+  test('ceilings of the configuration limit memory, processes, time and network', async () => {
     const file = join(place.state, 'ceilings.toml')
     const ceilings = 'memory = "96MB"\nprocesses = 40\ntimeout = "20s"\nnetwork = "none"\n'
     writeFileSync(file, `[ceilings]\n${ceilings}`)
@@ -178,7 +178,7 @@ suite('Limits of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal(network.code, 2)
   })
 
-  test('floors, signatures and phases that a process wall cannot hold end with 126', async () => {
+  test('floors, signatures and phases that a process wall cannot enforce end with 126', async () => {
     const demands = {
       floor: '[[tenants]]\nname = "default"\nfloor = "gvisor"\n',
       signing: '[[tenants]]\nname = "default"\nsigning = { required = true }\n',
@@ -194,7 +194,7 @@ suite('Limits of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     }
   })
 
-  test('a file of the folder loosens nothing, and is not changed from inside', async () => {
+  test('a configuration file in the folder cannot widen rights, and cannot be changed from inside', async () => {
     // A folder of its own: other tests run beside this one.
     const cwd = join(place.cwd, 'configured')
     mkdirSync(cwd)
@@ -205,7 +205,7 @@ suite('Limits of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal((await run('echo > mayfly.toml; sleep 86397')).code, 4)
   })
 
-  test('each command has an admitted and an ended line, also one that nothing holds', async () => {
+  test('each command has an admitted and an ended line, also if no wall can run it', async () => {
     const file = join(place.state, 'floor.toml')
     writeFileSync(file, '[[tenants]]\nname = "default"\nfloor = "gvisor"\n')
     const own = { ...place, env: { ...place.env, MAYFLY_STATE: join(place.state, 'own') } }
@@ -234,7 +234,7 @@ suite('mayfly exec on a terminal', { skip, timeout }, () => {
   const pty = join(place.state, 'pty')
   before(() => makeProgram('pty', pty))
 
-  /** Types each text once the one before it was answered. */
+  /** Types each text after the answer to the previous one. */
   async function typed(words: readonly string[], dialogue: readonly (readonly [RegExp, string])[]) {
     const child = spawn(pty, ['77', '33', process.execPath, bin, 'exec', ...words], {
       cwd: place.cwd,
@@ -256,7 +256,7 @@ suite('mayfly exec on a terminal', { skip, timeout }, () => {
     return { code: await promise, said, answered: next }
   }
 
-  test('has a terminal of its own, of the same size, in which keys become signals', async () => {
+  test('runs on its own pty of the same size, in which keys become signals', async () => {
     const { code, answered } = await typed(
       ['--', 'sh', '-i'],
       [
@@ -269,7 +269,7 @@ suite('mayfly exec on a terminal', { skip, timeout }, () => {
     assert.deepEqual([code, answered], [7, 4])
   })
 
-  test('puts no key into the terminal of its caller', async () => {
+  test('cannot insert input into the terminal of its caller', async () => {
     await makeProgram('attacks', join(place.cwd, 'attacks'))
     const { said } = await typed(['--', './attacks', 'terminal', 'inherited'], [])
     assert.match(said, /terminal 0\r\ninherited 0\r\n/)
@@ -277,7 +277,7 @@ suite('mayfly exec on a terminal', { skip, timeout }, () => {
 })
 
 suite('mayfly exec of root', { skip: skip || noOrdinaryUser(), timeout }, () => {
-  test('runs as the owner of the folder, whose files are the owner’s', async () => {
+  test('runs as the owner of the folder, who owns the new files', async () => {
     const other = makePlace('ordinary')
     try {
       const state = join(other.state, 'own')

@@ -12,7 +12,7 @@ import { adminKey, bearer, endOf, folder, openDoor, type TestDoor } from './http
 /** Loopback addresses: each is an address of its own to the server. */
 const [evil, good] = ['127.0.0.11', '127.0.0.12'] as const
 
-/** A connection from an address, and what came over it. */
+/** Opens a connection from an address, and collects what it receives. */
 async function dial(door: TestDoor, from: string, text = '') {
   const socket = connect({ port: door.activePort, host: '127.0.0.1', localAddress: from })
   const heard = { text: '' }
@@ -27,7 +27,7 @@ const livez = 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n'
 
 const answersIn = (text: string) => text.split('HTTP/1.1 200').length - 1
 
-/** Asks until there is an answer: a server may not know yet that the last connection is gone. */
+/** Retries until there is an answer: the server may not have noticed yet that the last connection closed. */
 async function assertServed(door: TestDoor, from: string): Promise<void> {
   for (let tries = 0; tries < 100; tries++) {
     const { socket, heard } = await dial(door, from, livez)
@@ -73,12 +73,12 @@ const forEver: RunJob = async (asked, { signal }) => {
 const closed = (socket: Socket): Promise<void> =>
   until(() => socket.destroyed, 'the connection to be closed')
 
-suite('A client that exhausts connections, turns or bytes', () => {
+suite('A client that exhausts connections, requests or bytes', () => {
   for (const [kind, bytes] of [
     ['silent', ''],
-    ['slow, with headers that never end', 'GET /livez HTTP/1.1\r\nHost: localhost\r\n'],
+    ['slow, with endless headers', 'GET /livez HTTP/1.1\r\nHost: localhost\r\n'],
   ] as const)
-    test(`S0-22: connections of an address that are ${kind} leave half of all to others`, async () => {
+    test(`S0-22: connections of one address that are ${kind} leave half of all connections to others`, async () => {
       await using door = await openDoor({ limits: { connections: 40 } })
       const all = await Promise.all(Array.from({ length: 60 }, () => dial(door, evil, bytes)))
       const open = () => all.filter(({ socket }) => !socket.destroyed)
@@ -90,7 +90,7 @@ suite('A client that exhausts connections, turns or bytes', () => {
       await assertServed(door, evil)
     })
 
-  test('S0-22: handshakes of TLS that never end are bounded by address in the same way', async () => {
+  test('S0-22: TLS handshakes that never end are limited by address in the same way', async () => {
     await using state = await folder()
     const { cert, key, authority: ca } = developmentCertificate(state.path, Date.now())
     await using door = await openDoor({
@@ -111,7 +111,7 @@ suite('A client that exhausts connections, turns or bytes', () => {
     const other = from(good)
     await once(other, 'secureConnect')
     other.destroy()
-    // A place is given back at the end of a handshake that failed, too.
+    // A failed handshake releases its slot as well.
     for (const { socket } of all) socket.destroy()
     let made = 0
     for (let tries = 0; made < 30 && tries < 500; tries++) {
@@ -136,7 +136,7 @@ suite('A client that exhausts connections, turns or bytes', () => {
     await assertServed(door, good)
   })
 
-  test('S0-22: a WebSocket that was refused is closed soon, though its client sends on and never closes', async () => {
+  test('S0-22: a refused WebSocket is closed soon, also if its client keeps sending and never closes', async () => {
     await using door = await openDoor({ limits: { anonymousBodyBytes: 100_000 } })
     const { socket, heard } = await dial(door, evil, upgrade('/v1/executions'))
     await until(() => heard.text.includes(' 101 '), 'the upgrade')
@@ -146,11 +146,11 @@ suite('A client that exhausts connections, turns or bytes', () => {
     await closed(socket)
     clearInterval(sending)
     assert.match(heard.text, /TOO_LARGE/)
-    // The client that does not close is waited for by `ws` for 30 s.
+    // `ws` waits 30 s for a client that does not close.
     assert.ok(performance.now() - began < 20_000)
   })
 
-  test('S0-22: after its job a client cannot make the server hold a second message that never ends', async () => {
+  test('S0-22: after its job the server does not buffer a second, endless message of the client', async () => {
     await using door = await openDoor({ road: forEver })
     const { socket, heard } = await dial(door, evil, upgrade('/v1/executions', bearer(adminKey)))
     await until(() => heard.text.includes(' 101 '), 'the upgrade')
@@ -160,7 +160,7 @@ suite('A client that exhausts connections, turns or bytes', () => {
     const sending = setInterval(() => socket.write(Buffer.alloc(16_384, 0x20)), 5)
     await closed(socket)
     clearInterval(sending)
-    assert.ok(socket.bytesWritten < 5_000_000, `${socket.bytesWritten} bytes were taken`)
+    assert.ok(socket.bytesWritten < 5_000_000, `${socket.bytesWritten} bytes were accepted`)
   })
 
   test('S0-12: bodies of one address that never end leave room for those of another visitor', async () => {

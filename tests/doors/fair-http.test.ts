@@ -20,7 +20,7 @@ const [acme, globex] = tenants.map(bearer) as [Record<string, string>, Record<st
 const job = (door: TestDoor, who: Record<string, string>, code = 'return 1') =>
   post(`${door.gateway.activeUrl}/v1/executions`, { code }, who)
 
-/** A request whose body lacks its last byte; `gone` when it was answered or cut. */
+/** A request whose body lacks its last byte; `gone` resolves when it was answered or the connection closed. */
 async function begun(door: TestDoor, path: string, bytes: number, more = '') {
   const socket = connect(door.activePort, '127.0.0.1')
   await once(socket, 'connect')
@@ -35,7 +35,7 @@ async function begun(door: TestDoor, path: string, bytes: number, more = '') {
 }
 
 suite('Shared resources of the server', () => {
-  test('a client without a key sends little, and takes nothing from the body budget of tenants', async () => {
+  test('a client without a key may send few bytes, and uses none of the body budget of tenants', async () => {
     await using door = await openDoor({
       keys,
       limits: {
@@ -70,7 +70,7 @@ suite('Shared resources of the server', () => {
     socket.destroy()
   })
 
-  test('a tenant holds at most half of the job slots, and another finds the rest', async () => {
+  test('a tenant uses at most half of the job slots, and another gets the rest', async () => {
     const over = Promise.withResolvers<void>()
     const road: RunJob = async (asked) => {
       await over.promise
@@ -87,7 +87,7 @@ suite('Shared resources of the server', () => {
     for (const one of await Promise.all([...under, other])) assert.equal(one.status, 200)
   })
 
-  test('bytes of jobs under way are bounded too', async () => {
+  test('the bytes of running jobs are bounded too', async () => {
     const over = Promise.withResolvers<void>()
     const road: RunJob = async (asked) => {
       await over.promise
@@ -116,7 +116,7 @@ suite('Shared resources of the server', () => {
       await once(socket, 'connect')
       socket.pause()
       socket.write(get)
-      // An answer counts in the budget from its first byte until it is read to its end.
+      // A response counts in the budget from its first byte until the client has read it.
       await until(() => socket.bytesRead > 1000, 'the beginning of an answer')
     }
     const again = () => call(`${door.gateway.activeUrl}${path}`, { headers: acme })
@@ -125,8 +125,8 @@ suite('Shared resources of the server', () => {
         if ((await again()).status === status) return true
       return false
     }
-    assert.ok(await isIn(503), 'a third to be refused')
+    assert.ok(await isIn(503), 'the refusal of a third')
     for (const socket of sockets) socket.destroy()
-    assert.ok(await isIn(200), 'it to be read when the others are gone')
+    assert.ok(await isIn(200), 'the response after the others were read')
   })
 })

@@ -13,7 +13,7 @@ import { openWorld, type World } from '../fixtures/egress.ts'
 /** Limits of a function, a host, a path and a byte count in one configuration; the guest tries to break each. */
 const sentMax = 4096
 
-/** Checks its input for ever; then asks, in turn, for what it may, another path, another host, and more than it may. */
+/** Validates its input in an endless loop; then requests an allowed path, another path, another host, and too many bytes. */
 const program = `
 function validateName(name) { for (;;) name = name + 1 }
 const said = {}
@@ -58,7 +58,7 @@ suite('Fine control', () => {
     return { state: join(folder, 'state'), network, schedules: { default: { phases, zones } } }
   }
 
-  test('S2-28: a function, a host, a path and bytes have a policy of their own in one configuration', async () => {
+  test('S2-28: one configuration limits a function, a host, a path and a number of bytes', async () => {
     const { http } = world.ports
     const input = { name: 1, base: `http://a.example:${http}`, other: `http://b.example:${http}` }
     const who = { tenant: 'default', principal: 'library', origin: 'library' } as const

@@ -47,7 +47,7 @@ suite('Frameworks', { skip: unable('python') }, () => {
       for (const pattern of shown) assert.match(stdout, pattern)
     })
 
-  test('a sandbox session of the AI SDK has files below its folder and elsewhere in its sandbox, and none of the host', async () => {
+  test('a sandbox session of the AI SDK reads files of its folder and of its sandbox, and none of the host', async () => {
     await using box = await mayfly.open({ language: 'sh' })
     const session = sandboxSession(box)
     for (const path of ['notes/a.txt', '/tmp/deep/b.txt']) {
@@ -79,7 +79,7 @@ suite('Frameworks', { skip: unable('python') }, () => {
     assert.deepEqual(named, { exitCode: 3, stdout: 'b\n/tmp\n', stderr: '' })
   })
 
-  test('a spawned process is read while it runs, and killed; calls in parallel wait for one another', async () => {
+  test('a spawned process is read while it runs, and killed; parallel calls run in sequence', async () => {
     await using box = await mayfly.open({ language: 'sh' })
     const session = sandboxSession(box)
     const spawned = await session.spawn({ command: 'echo up; sleep 50' })
@@ -100,7 +100,7 @@ suite('Frameworks', { skip: unable('python') }, () => {
     assert.equal((await session.run({ command: 'echo still' })).stdout, 'still\n')
   })
 
-  test('an executor of Code Mode calls the tools that it was given, and no other member of anything', async () => {
+  test('an executor of Code Mode calls its tools, and no other property of an object', async () => {
     const calls: unknown[] = []
     const fns = {
       add: async (...args: unknown[]) => {
@@ -152,13 +152,13 @@ suite('Frameworks', { skip: unable('python') }, () => {
     assert.deepEqual(via.result, ['list', { a: 1 }])
   })
 
-  test('an executor ends code that never ends, and answers with an error', async () => {
+  test('an executor terminates endless code, and returns an error', async () => {
     const { execute } = executor(mayfly, { timeout: '300ms' })
     const { error } = await execute('async () => { for (;;); }', {})
     assert.ok(error)
   })
 
-  test('a job calls functions of the application by name, within bounds, and without the option it has none', async () => {
+  test('a job calls functions of the application by name, within limits, and none without the option', async () => {
     const functions = { echo: (value: unknown) => value, big: () => 'a'.repeat(5 * 2 ** 20) }
     const code = (name: string, count = 1) =>
       `return await Promise.all(Array.from({ length: ${count} }, (_, n) => call('host.call', ['${name}', n])))`
@@ -177,7 +177,7 @@ suite('Frameworks', { skip: unable('python') }, () => {
     assert.match(many.error?.message ?? '', /too many calls/)
   })
 
-  test('a backend of deep agents has the whole protocol, and says which file is not there', async () => {
+  test('a backend of deep agents implements the whole protocol, and names a missing file', async () => {
     await using box = await mayfly.open({ language: 'sh' })
     const backend = sandboxBackend(BaseSandbox, box)
     assert.ok(isSandboxBackend(backend))
@@ -193,7 +193,7 @@ suite('Frameworks', { skip: unable('python') }, () => {
     assert.deepEqual([failed.exitCode, failed.output], [4, 'out\nerr\n'])
   })
 
-  test('a provider of ComputeSDK lists, finds and destroys its sandboxes, and leaves none', async () => {
+  test('a provider of ComputeSDK lists, finds and destroys its sandboxes, and leaves none running', async () => {
     const { sandbox: sandboxes } = computeProvider(mayfly)
     const one = await sandboxes.create({ envs: { A: 'b' }, timeout: 60_000 })
     assert.equal((await one.runCommand('echo $A', { cwd: '/tmp' })).stdout, 'b\n')

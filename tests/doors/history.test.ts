@@ -24,7 +24,7 @@ const get = (door: TestDoor, path: string, key = adminKey, method = 'GET') =>
 
 const whispering: RunJob = async (taken) => endOf(taken, { stdout: 'a very secret word' })
 
-/** A road on which jobs wait until they are let go, or cancelled. */
+/** A pipeline stub whose jobs wait until they are released or cancelled. */
 function waiting() {
   const go = Promise.withResolvers<void>()
   const road: RunJob = async (taken, { signal, on }) => {
@@ -46,7 +46,7 @@ async function until<T>(ask: () => Promise<T>, isDone: (value: T) => boolean): P
   }
 }
 
-test('An outcome is found again by its id, also after a restart', async () => {
+test('An outcome is returned by its id, also after a restart', async () => {
   await using state = await folder()
   let id: string
   let text: string
@@ -62,7 +62,7 @@ test('An outcome is found again by its id, also after a restart', async () => {
   assert.deepEqual([again.status, again.text], [200, text])
 })
 
-test('Outcomes lie encrypted', async () => {
+test('Outcomes are stored encrypted', async () => {
   await using state = await folder()
   {
     await using door = await openDoor({ road: whispering }, state.path)
@@ -98,14 +98,14 @@ test('The history is listed newest first, in pages, with its labels', async () =
   assert.equal(odd.json['items'][0].labels.parity, 'odd')
 })
 
-test('A query that is none is refused by name', async () => {
+test('An invalid query is refused with the name of its parameter', async () => {
   await using door = await openDoor()
   for (const query of ['?limit=0', '?limit=101', '?limit=x', '?cursor=..', '?label=x', '?nope=1']) {
     assert.equal((await get(door, query)).status, 422, query)
   }
 })
 
-test('Before its end a job is queued or running, and is listed', async () => {
+test('An unfinished job is queued or running, and is listed', async () => {
   const { road, go } = waiting()
   await using door = await openDoor({ road })
   const taken = await run(door, job(), { prefer: 'respond-async' })
@@ -126,7 +126,7 @@ test('Before its end a job is queued or running, and is listed', async () => {
   assert.equal(ended.json['id'], id)
 })
 
-test('DELETE ends a job that is under way, and tells the outcome of one that had ended', async () => {
+test('DELETE cancels a running job, and returns the outcome of an ended one', async () => {
   const { road } = waiting()
   await using door = await openDoor({ road })
   const id = String((await run(door, job(), { prefer: 'respond-async' })).json['id'])
@@ -145,7 +145,7 @@ test('A job interrupted by the death of its server is listed as failed after the
     const { road } = waiting()
     const door = await openDoor({ road }, state.path)
     id = String((await run(door, job(), { prefer: 'respond-async' })).json['id'])
-    // The door closes on a job that never hears of it, as a crash would.
+    // Closes the gateway without cancelling the job, as a crash does.
     await door[Symbol.asyncDispose]()
   }
   await using door = await openDoor({}, state.path)
@@ -153,7 +153,7 @@ test('A job interrupted by the death of its server is listed as failed after the
   assert.deepEqual([json['status'], json['error'].code], ['failed', 'INTERRUPTED'])
 })
 
-test('An id of another tenant is answered exactly like one that never was', async () => {
+test('An id of another tenant gets exactly the response of an unknown id', async () => {
   const { keys } = await openKeys({
     first: adminKey,
     tenants: [{ name: 'other', keys: [`sha256:${sha256(otherKey)}`] }],

@@ -21,7 +21,7 @@ import {
 const skip = process.getuid?.() !== 0 && 'it takes root to make another host'
 const table = readFileSync(new URL('../../docs/hosts.md', import.meta.url), 'utf8')
 
-/** Layers without which no wall of programs counts as one; of each row, one at least. */
+/** Layers that a wall of programs must have: at least one of each row. */
 const needed = [
   ['seccomp'],
   ['memory watch'],
@@ -68,7 +68,7 @@ function assertHeldOrRefused(outcome: HostOutcome, expected: string, about: stri
       )
 }
 
-/** Tiers, floors and providers that are asked for are kept or refused. */
+/** A requested tier, floor or provider is honoured or refused. */
 async function assertNoLess(door: Door, { name }: Host): Promise<void> {
   const { code } = jobs['python']!
   for (const asked of [{ tier: 'process' }, { floor: 'gvisor' }, { provider: 'bubblewrap' }]) {
@@ -83,7 +83,7 @@ async function assertNoLess(door: Door, { name }: Host): Promise<void> {
   }
 }
 
-/** Programs that are installed decide between two walls that hold: only the row's presence is compared then. */
+/** Installed programs decide between two walls that both hold, so only the presence of the row is compared. */
 function assertInTable({ name }: Host, language: string, outcome: HostOutcome): void {
   const row = table.split('\n').find((line) => line.startsWith(`| ${name} | ${language} |`))
   assert.ok(

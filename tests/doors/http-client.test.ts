@@ -54,7 +54,7 @@ async function pageOf(
   return page
 }
 
-test('S0-19: the code of the seed, pasted as it is, gets its results', async () => {
+test('S0-19: the published client-side code runs unchanged and gets its results', async () => {
   await using door = await openDoor()
   const logged = Promise.withResolvers<unknown[]>()
   const page = await pageOf(door, await tokenOf(door), (...values) => logged.resolve(values))
@@ -74,7 +74,7 @@ test("The client's own requestActiveContent resolves with the outcome, and takes
   assert.equal(door.jobs[0]?.asked.language, 'ts')
 })
 
-test('Content that cannot be fetched, and a page without a token, are errors that say so', async () => {
+test('Content that cannot be fetched and a page without a token throw an error with the reason', async () => {
   await using door = await openDoor()
   const page = await pageOf(door, await tokenOf(door))
   await assert.rejects(

@@ -12,13 +12,13 @@ import { openKeys } from '../../src/gateway/http/keys.ts'
 import { effectsRoom } from './effects-room.ts'
 import { openGateway, type Gateway, type GatewayOptions } from '../../src/gateway/server.ts'
 
-/** A gateway with a road handed in, for tests of the doors alone. */
+/** A gateway with a stub of the pipeline, for tests of HTTP alone. */
 export interface TestDoor extends AsyncDisposable {
   readonly gateway: Gateway
   readonly key: string
-  /** Jobs that came through, in order. */
+  /** Jobs that reached the pipeline, in order. */
   readonly jobs: Job[]
-  /** Codes of refusals that were spoken of. */
+  /** Error codes of the emitted refusal events. */
   readonly refusals: unknown[]
   readonly staticPort: number
   readonly activePort: number
@@ -26,7 +26,7 @@ export interface TestDoor extends AsyncDisposable {
 
 export const adminKey = 'mfy_admin_0123456789abcdefghijklmnop'
 
-/** `state` is where outcomes are kept; a folder of its own unless given. */
+/** `state` is the folder of stored outcomes; a temporary one by default. */
 export async function openDoor(
   options: Partial<GatewayOptions> = {},
   given?: string,
@@ -82,7 +82,7 @@ export async function openDoor(
 export const echo: RunJob = async (job) =>
   endOf(job, { result: { echo: JSON.parse(job.inputText) as unknown } })
 
-/** An outcome as the road would give it. */
+/** An outcome as the pipeline returns it. */
 export function endOf(job: Job, more: Partial<Outcome> = {}): Outcome {
   return {
     id: job.id,

@@ -35,14 +35,14 @@ const schemaOfBody: Readonly<Record<string, z.ZodType>> = {
 
 const golden = join(import.meta.dirname, '..', 'golden', 'openapi.json')
 
-/** Run with MAYFLY_GOLDEN=write to accept what changed; the difference is then there to be read in the commit. */
-test('The description of the API is the one that was last agreed on', async () => {
+/** Run with MAYFLY_GOLDEN=write to update the golden; review its difference in the commit. */
+test('The OpenAPI document equals its golden file', async () => {
   const text = `${JSON.stringify(openApi('0.0.0'), null, 2)}\n`
   if (process.env['MAYFLY_GOLDEN'] === 'write') await writeFile(golden, text)
   assert.equal(text, await readFile(golden, 'utf8'))
 })
 
-test('Every call is described, with its methods, and nothing else is', () => {
+test('The OpenAPI document has every route with its methods, and no other', () => {
   const { paths } = openApi('0.0.0') as { paths: Record<string, Record<string, unknown>> }
   assert.deepEqual(Object.keys(paths).sort(), Object.keys(calls).sort())
   for (const [path, methods] of Object.entries(calls)) {
@@ -57,7 +57,7 @@ test('Every call is described, with its methods, and nothing else is', () => {
   }
 })
 
-test('Every reference in the description leads somewhere', () => {
+test('Every reference in the OpenAPI document resolves', () => {
   const text = JSON.stringify(openApi('0.0.0'))
   const { components } = openApi('0.0.0') as { components: { schemas: Record<string, unknown> } }
   for (const [, name] of text.matchAll(/"#\/components\/schemas\/(\w+)"/g)) {
@@ -66,7 +66,7 @@ test('Every reference in the description leads somewhere', () => {
   assert.ok(!text.includes('#/$defs'))
 })
 
-test('Each call that takes a body has an example, which its schema takes', () => {
+test('Each call with a body has an example that is valid by its schema', () => {
   const { paths } = openApi('0.0.0') as { paths: Record<string, Record<string, Operation>> }
   const bodies = Object.values(paths)
     .flatMap((methods) => Object.values(methods))
@@ -107,7 +107,7 @@ test('On loopback a browser opens /docs and /openapi.json without a key, and no 
     assert.equal((await call(activeUrl + path)).status, 401, path)
 })
 
-test('On loopback /docs is answered to no other host name and no page of another origin', async () => {
+test('On loopback /docs is refused for another host name and for a page of another origin', async () => {
   await using door = await openDoor()
   for (const path of ['/docs', '/openapi.json']) {
     const get = (lines: string) =>
@@ -120,7 +120,7 @@ test('On loopback /docs is answered to no other host name and no page of another
   }
 })
 
-test('/docs is one page without a script or anything from elsewhere, and names every call and body', async () => {
+test('/docs is one page without scripts or external resources, and lists every call and body', async () => {
   await using door = await openDoor()
   const { text } = await call(`${door.gateway.activeUrl}/docs`)
   const page = await call(`${door.gateway.staticUrl}/docs`)
@@ -133,7 +133,7 @@ test('/docs is one page without a script or anything from elsewhere, and names e
   assert.equal(examples.length, Object.values(calls).flatMap(Object.keys).length)
 })
 
-test('A site that has a page called docs keeps it', async () => {
+test('A page of the site at /docs replaces the built-in one', async () => {
   await using files = await folder()
   await writeFile(join(files.path, 'docs'), 'ours')
   await using door = await openDoor({ site: files.path })

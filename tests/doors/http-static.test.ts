@@ -51,7 +51,7 @@ test('S0-2: a folder is served with the right types, a content policy and nosnif
   }
 })
 
-test('No file of the state folder is served, be it the site, below it, or behind a link', async () => {
+test('No file of the state folder is served, if it is the site, inside it, or behind a link', async () => {
   await using files = await site()
   const state = join(files.path, 'state')
   await mkdir(join(state, 'attach'), { recursive: true })
@@ -73,7 +73,7 @@ test('No file of the state folder is served, be it the site, below it, or behind
   assert.equal((await call(`${whole.gateway.staticUrl}/audit.key`)).status, 404)
 })
 
-test('S0-2: a file that is still the same is 304, by its ETag', async () => {
+test('S0-2: an unchanged file is 304, by its ETag', async () => {
   await using files = await site()
   await using door = await openDoor({ site: files.path })
   for (const path of ['/app.js', '/']) {
@@ -155,7 +155,7 @@ async function openFiles(): Promise<readonly string[]> {
   return Promise.all(ids.map((id) => readlink(`/proc/self/fd/${id}`).catch(() => '')))
 }
 
-test('S0-8: every load of a page has a token of its own, and no cache may keep it', async () => {
+test('S0-8: every load of a page gets a new token, and no cache may store it', async () => {
   await using door = await openDoor()
   const tokens = new Set<string>()
   for (let i = 0; i < 50; i++) tokens.add(await tokenOf(door))
@@ -182,14 +182,14 @@ test('A page of a site gets the token and the client before its own scripts, and
   assert.ok(policy.includes(`connect-src 'self' ${door.gateway.activeUrl}`))
 })
 
-test('A file of a site cannot take the place of the browser client', async () => {
+test('A file of a site cannot replace the browser client', async () => {
   await using files = await site()
   await writeFile(join(files.path, 'mayfly.js'), 'evil()')
   await using door = await openDoor({ site: files.path })
   assert.ok(!(await call(`${door.gateway.staticUrl}/mayfly.js`)).text.includes('evil'))
 })
 
-test('The built-in page names no file that is not there, and no other host', async () => {
+test('The built-in page references no missing file and no other host', async () => {
   await using door = await openDoor()
   const page = await call(door.gateway.staticUrl)
   const links = [...page.text.matchAll(/(?:src|href)="([^"#]+)"/g)].map((match) => match[1]!)

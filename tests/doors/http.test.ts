@@ -33,7 +33,7 @@ async function tenantKeys() {
   })
 }
 
-test('A job goes in and its outcome comes out', async () => {
+test('POST of a job returns its outcome', async () => {
   await using door = await openDoor()
   const answer = await post(
     `${door.gateway.activeUrl}/v1/executions`,
@@ -145,7 +145,7 @@ test('S3-28/29: no key is 401, a wrong scope 403, a bad body 422 with the paths 
   assert.equal(door.jobs.length + open.jobs.length, 0)
 })
 
-test('A body with a thousand faults gets a short answer', async () => {
+test('A body with a thousand errors gets a short response', async () => {
   await using door = await openDoor()
   const faults = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`field${i}`, i]))
   const answer = await post(
@@ -167,7 +167,7 @@ test('An effect that was never registered is 404', async () => {
   assert.equal(answer.status, 404)
 })
 
-test('S0-4: the POST of the seed, with the token of the page, returns the outcome on either endpoint', async () => {
+test('S0-4: POST of content and page token returns the outcome on either endpoint', async () => {
   await using door = await openDoor()
   const token = await tokenOf(door)
   for (const url of [door.gateway.staticUrl, door.gateway.activeUrl]) {
@@ -188,7 +188,7 @@ test('S0-4: the POST of the seed, with the token of the page, returns the outcom
   )
 })
 
-test('S0-4: bad JSON is 400 and a content too large 413, with stable codes', async () => {
+test('S0-4: invalid JSON is 400 and too large a content 413, with stable codes', async () => {
   await using door = await openDoor({ limits: { bodyBytes: 1000 } })
   const url = `${door.gateway.staticUrl}/active-content`
   for (const [body, status, code] of [
@@ -257,7 +257,7 @@ test('A page may run two jobs at once; the third is 429, and other pages are una
   assert.equal((await post(url, { content: '1', sessionToken: token })).status, 200)
 })
 
-test('A page has sixty jobs a minute', async () => {
+test('A page may run sixty jobs a minute', async () => {
   await using door = await openDoor()
   const url = `${door.gateway.staticUrl}/active-content`
   const sessionToken = await tokenOf(door)
@@ -265,14 +265,14 @@ test('A page has sixty jobs a minute', async () => {
   const statuses: number[] = []
   while (statuses.length < 200 && statuses.at(-1) !== 429)
     statuses.push((await post(url, { content: '1', sessionToken })).status)
-  // While it asks, one comes back every second.
+  // During the test the token bucket refills by one job a second.
   const most = 60 + Math.ceil((performance.now() - began) / 1000)
   const ran = statuses.length - 1
   assert.ok(ran >= 60 && ran <= most, `${ran} of ${most}`)
   assert.deepEqual([...new Set(statuses)], [200, 429])
 })
 
-test('A key has its rate, and scope admin has none', async () => {
+test('A key has a rate limit, and scope admin has none', async () => {
   const { keys } = await tenantKeys()
   await using door = await openDoor({ keys, limits: { keyPerMinute: 3 } })
   const url = `${door.gateway.activeUrl}/v1/providers`
@@ -348,7 +348,7 @@ test('/livez, /readyz and /version need no key', async () => {
   assert.deepEqual([head.status, head.text], [200, ''])
 })
 
-test('/readyz is 503 until a wall is proven', async () => {
+test('/readyz is 503 until a wall is proved', async () => {
   let proven = false
   await using door = await openDoor({
     ready: () =>
@@ -365,7 +365,7 @@ test('/readyz is 503 until a wall is proven', async () => {
   assert.equal((await call(`${door.gateway.activeUrl}/readyz`)).status, 200)
 })
 
-test('A server that drains takes no more jobs, ends those under way and says so', async () => {
+test('A draining server refuses new jobs, finishes running ones and reports it', async () => {
   const gate = Promise.withResolvers<void>()
   await using door = await openDoor({
     road: async (job) => {
@@ -390,7 +390,7 @@ test('A server that drains takes no more jobs, ends those under way and says so'
   assert.equal(await drained, 0)
 })
 
-/** Ends as cancelled when it is told to, as the road does. */
+/** Ends as cancelled at its signal, as the pipeline does. */
 const untilCancelled: RunJob = async (job, { signal }) => {
   const aborted = Promise.withResolvers<void>()
   signal.addEventListener('abort', () => aborted.resolve())
@@ -462,7 +462,7 @@ test('A target in absolute form of this host is answered', async () => {
 
 const unfinished = `POST /v1/executions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${adminKey}\r\nContent-Type: application/json\r\nContent-Length: 80001\r\n\r\n`
 
-test('Bodies that are read at once share a bound', async () => {
+test('Bodies that are read at the same time share a limit', async () => {
   await using door = await openDoor({ limits: { bodiesBytes: 200_000, bodyMs: 1000 } })
   const slow = raw(door.activePort, unfinished + ' '.repeat(80_000))
   await wait(100)
@@ -485,7 +485,7 @@ test('Bodies that are read at once share a bound', async () => {
   )
 })
 
-test('Off loopback a server refuses to start in clear unless that is said by name, and gives visitors no tokens', async () => {
+test('Off loopback a server starts without TLS only if that is configured, and gives visitors no tokens', async () => {
   await assert.rejects(openDoor({ host: '0.0.0.0' }), { code: 'CONFIG' })
   await using door = await openDoor({ host: '0.0.0.0', insecureHttp: true })
   assert.equal(await tokenOf(door), '')
@@ -555,23 +555,23 @@ test('A client that does not read its answer is cut off', async () => {
     // The server may close the connection at any moment from here on.
     const closed = happens('close')
     socket.write(text)
-    // The answer has begun; what does not fit in the buffers on the way waits for a reader.
+    // The response has begun; bytes beyond the socket buffers wait for the reader.
     await inTime(Promise.race([happens('readable'), closed]), 'the answer to begin')
     await wait(1500)
     let bytes = 0
     socket.on('data', (chunk: Buffer) => void (bytes += chunk.length))
     await inTime(closed, 'the end of the connection')
-    assert.ok(bytes < 40_000_000, 'the rest was given up')
+    assert.ok(bytes < 40_000_000, 'the rest was dropped')
   }
 })
 
-test('A thousand refusals leave nothing behind', async () => {
+test('A thousand refused requests emit fewer refusal events, and the server still answers', async () => {
   await using door = await openDoor({ limits: { addressPerMinute: 1_000_000 } })
   for (let i = 0; i < 1000; i++)
     await call(`${door.gateway.activeUrl}/v1/executions?${i}`, {
       method: 'POST',
       headers: bearer(`mfy_${i}`),
     })
-  assert.ok(door.refusals.length < 900, 'refusals are spoken of at a bounded rate')
+  assert.ok(door.refusals.length < 900, 'refusal events are rate-limited')
   assert.equal((await call(`${door.gateway.activeUrl}/livez`)).status, 200)
 })

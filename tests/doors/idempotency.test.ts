@@ -11,7 +11,7 @@ const otherKey = 'mfy_other_0123456789abcdefghijklmnop'
 const run = (door: TestDoor, key: string, body: unknown = { code: '1' }, who = adminKey) =>
   post(`${door.gateway.activeUrl}/v1/executions`, body, { ...bearer(who), 'idempotency-key': key })
 
-test('The same key and body run once, and answer with the same outcome', async () => {
+test('Requests with the same key and body run one job and get the same outcome', async () => {
   await using door = await openDoor()
   const first = await run(door, 'a')
   const second = await run(door, 'a', '{ "code": "1" }')
@@ -28,12 +28,12 @@ test('The same key with another body is refused, also where only a long number d
   assert.equal(door.jobs.length, 1)
 })
 
-test('A hundred concurrent requests run once, and the others are told to retry', async () => {
+test('A hundred concurrent requests run one job, and the others get a response to retry', async () => {
   const go = Promise.withResolvers<void>()
   const road: RunJob = async (job) => go.promise.then(() => endOf(job))
   await using door = await openDoor({ road })
   const answers = Array.from({ length: 100 }, () => run(door, 'race'))
-  // The first to be answered is one that was told to come again: the one that runs still waits.
+  // The first response is one to retry: the job that runs has not ended yet.
   assert.equal((await Promise.race(answers)).status, 409)
   go.resolve()
   const all = await Promise.all(answers)
@@ -57,7 +57,7 @@ test('A key survives a restart', async () => {
   assert.equal(door.jobs.length, 0)
 })
 
-test('The same words of another owner are another key', async () => {
+test('The same key of another owner is a different key', async () => {
   const { keys } = await openKeys({
     first: adminKey,
     tenants: [{ name: 'default', keys: [`sha256:${sha256(otherKey)}`] }],
@@ -68,7 +68,7 @@ test('The same words of another owner are another key', async () => {
   assert.equal(door.jobs.length, 2)
 })
 
-test('An idempotency key whose job could not run may be retried', async () => {
+test('A job that could not run may be retried under its key', async () => {
   let isUp = false
   const road: RunJob = async (job) => endOf(job, { status: isUp ? 'ok' : 'unavailable' })
   await using door = await openDoor({ road })
@@ -77,7 +77,7 @@ test('An idempotency key whose job could not run may be retried', async () => {
   assert.equal((await run(door, 'a')).status, 200)
 })
 
-test('A blocked job stays blocked under its key', async () => {
+test('A retry of a blocked job returns the blocked outcome', async () => {
   const error = { code: 'THREAT_DETECTED', message: 'no' }
   await using door = await openDoor({
     road: async (job) => endOf(job, { status: 'blocked', error }),
@@ -88,7 +88,7 @@ test('A blocked job stays blocked under its key', async () => {
   assert.equal(door.jobs.length, 1)
 })
 
-test('A job under a key goes on when its client goes away, and its outcome waits', async () => {
+test('A job with a key continues when its client disconnects, and a retry gets its outcome', async () => {
   const go = Promise.withResolvers<void>()
   const seen = Promise.withResolvers<AbortSignal>()
   const road: RunJob = async (job, { signal }) => {
@@ -113,7 +113,7 @@ test('A job under a key goes on when its client goes away, and its outcome waits
   assert.equal(answer.json['result'], 'kept')
 })
 
-test('A key that is none is refused', async () => {
+test('An invalid key is refused', async () => {
   await using door = await openDoor()
   for (const key of ['', 'x'.repeat(256), 'é']) {
     assert.equal((await run(door, key)).status, 422, JSON.stringify(key))

@@ -85,7 +85,7 @@ suite('OCI image layouts', () => {
     )
   })
 
-  test('An image that is an archive is not exported, and no file is made', () => {
+  test('An image that is an archive is not exported, and no file is created', () => {
     const state = join(root, 'archive')
     plantImage({
       folder: join(wardenFolder(state), 'images'),
@@ -118,7 +118,7 @@ suite('OCI image layouts', () => {
     assert.equal(new Set(digests).size, 1)
   })
 
-  test('The packages that an imported image lists are its bill of materials, which is incomplete', (t) => {
+  test('The bill of materials of an imported image is its package list, marked incomplete', (t) => {
     if (reason) return t.skip(reason)
     const name = playedFolder({ layers })
     const state = `state-${name}`
@@ -211,7 +211,7 @@ suite('OCI image layouts', () => {
     assert.deepEqual(blobsOf('hostile'), [])
   })
 
-  test('Attack: an index that names a thousand large ones is LAYOUT_BROKEN, and not read for minutes', () => {
+  test('Attack: an index that lists a thousand large indexes is LAYOUT_BROKEN', () => {
     const name = `played-${(count += 1)}`
     const inner = Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: [] }).padEnd(2 ** 22))
     const hex = createHash('sha256').update(inner).digest('hex')
@@ -235,7 +235,7 @@ suite('OCI image layouts', () => {
     if (reason) return t.skip(reason)
     const [outside, to] = [join(root, 'planted'), join(root, 'shared')]
     for (const folder of [outside, to]) mkdirSync(folder)
-    // The names that a draft could be guessed by: of this process, and those of the export.
+    // Names that an attacker could guess for a draft: those of this process and of the export.
     for (const name of ['.one', `.one.${process.pid}`]) symlinkSync(outside, join(to, name))
     const state = join(root, 'first')
     const folder = join(wardenFolder(state), 'images')
@@ -254,7 +254,7 @@ suite('OCI image layouts', () => {
     assert.ok(lstatSync(join(to, 'one')).isDirectory())
   })
 
-  test('An index with several images asks for a name', () => {
+  test('An index with several images needs the name of one', () => {
     const name = playedFolder({
       layers,
       change: { index: (index) => index.manifests.push(index.manifests[0]!) },

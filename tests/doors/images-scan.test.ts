@@ -63,7 +63,7 @@ suite('Scans by command', () => {
     assert.equal(images('scan', '--max-severity', 'high').status, 0)
   })
 
-  test('A feed that knows of no vulnerability lets the image through, and an old one does not', () => {
+  test('A feed without a vulnerability admits the image, and an outdated feed does not', () => {
     feed('debian.json', '3.5.1-1')
     images('feeds', 'import', join(folder, 'debian.json'))
     const scanned = images('scan', 'python')
@@ -77,7 +77,7 @@ suite('Scans by command', () => {
     assert.match(images('feeds', 'list').stdout, /debian +debian-tracker +\d+ days \(too old\)/)
   })
 
-  test('The threshold of a configuration holds, and a wrong one names line and column', () => {
+  test('The threshold of the configuration applies, and an invalid one is an error with line and column', () => {
     feed('debian.json', '3.5.1-2')
     images('feeds', 'import', join(folder, 'debian.json'))
     const config = join(folder, 'gate.toml')
@@ -102,7 +102,7 @@ suite('Scans by command', () => {
     const state = join(folder, 'state')
     const store = join(wardenFolder(state), 'images')
     const signer = openImageSigner(signerFolder(state))
-    // Images are scanned in the order of their digests: some of these are before that of the others, and some behind.
+    // Images are scanned in the order of their digests: some of these come before the others, and some after.
     const bare = ['bare-1', 'bare-2', 'bare-3', 'bare-4'].map((text) =>
       plantImage({ folder: store, signer, parts: [], text, hasNoSbom: true }),
     )
@@ -131,13 +131,13 @@ suite('Scans by command', () => {
       shown.stdout,
       /^bare-1 sha256:[0-9a-f]{64}\n +cannot be scanned: NOT_FOUND: .*it has none\. Build the image again/m,
     )
-    assert.equal(codeOf(images('scan', 'bare-1', '--json')), 'NOT_FOUND', 'by name: an error')
+    assert.equal(codeOf(images('scan', 'bare-1', '--json')), 'NOT_FOUND', 'an error if named')
     for (const name of ['bare-1', 'bare-2', 'bare-3', 'bare-4', 'broken'])
       assert.equal(images('untag', name).status, 0)
     assert.equal(images('gc').status, 0)
   })
 
-  test('Attack: a hostile feed is FEED_BROKEN, and the one before stays', () => {
+  test('Attack: a hostile feed is FEED_BROKEN, and the previous feed stays', () => {
     writeFileSync(join(folder, 'debian.json'), '{"openssl":{},"openssl":{}}')
     assert.equal(
       codeOf(images('feeds', 'import', join(folder, 'debian.json'), '--json')),
@@ -146,13 +146,13 @@ suite('Scans by command', () => {
     assert.equal(JSON.parse(images('feeds', 'list', '--json').stdout).feeds.length, 1)
   })
 
-  test('A feed is removed once', () => {
+  test('Removing a feed twice is an error', () => {
     assert.equal(images('feeds', 'remove', 'debian').status, 0)
     assert.equal(codeOf(images('feeds', 'remove', 'debian', '--json')), 'NOT_FOUND')
     assert.equal(codeOf(images('feeds', 'remove', '../tags/python', '--json')), 'NOT_FOUND')
   })
 
-  test('Every command of the page is one of these, or runs there', () => {
+  test('Every command of the how-to is tested here or in its own block', () => {
     const page = readFileSync(join(root, 'docs/how-to/scan-images.md'), 'utf8')
     const shown = [...page.matchAll(/^npx mayfly images (\S+(?: \S+)?)/gm)].map(
       ([, words]) => words,

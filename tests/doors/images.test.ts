@@ -26,7 +26,7 @@ import { wardenFolder } from '../../src/lib/state-folder.ts'
 const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 const cache = packageFolder()
 const isRoot = process.getuid?.() === 0
-/** Longest time until a killed build has begun, and until its children are gone. */
+/** Deadline for a build to begin, and for the children of a killed build to end. */
 const waitMsMax = 60_000
 let root: string
 let state: string
@@ -49,7 +49,7 @@ beforeEach(() => {
 })
 
 suite('Images of Debian packages', () => {
-  test('An image built again in another folder, at another time, has the same digest', async (t) => {
+  test('Building an image again in another folder at another time gives the same digest', async (t) => {
     if (reason) return t.skip(reason)
     await sleep(1100)
     const built = images('build', 'minimal', '--json')
@@ -141,7 +141,7 @@ suite('Images of Debian packages', () => {
     assert.match(images('verify').stdout, /another key/)
   })
 
-  test('A recipe that is not there is NOT_FOUND', () => {
+  test('A missing recipe is NOT_FOUND', () => {
     assert.equal(codeOf(images('build', 'gone', '--json')), 'NOT_FOUND')
   })
 
@@ -183,7 +183,7 @@ suite('Images of Debian packages', () => {
     ])
   })
 
-  test('A build that is told to stop leaves nothing', async (t) => {
+  test('A build that gets SIGTERM leaves nothing', async (t) => {
     if (reason) return t.skip(reason)
     const args = [bin, 'images', 'build', 'minimal', '--quiet', '--state', state]
     const child = spawn(process.execPath, args, { stdio: 'ignore' })

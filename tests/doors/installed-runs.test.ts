@@ -31,7 +31,7 @@ const app = join(base, 'app')
 const state = join(base, 'state')
 const temporary = join(base, 'tmp')
 const cli = join(app, 'node_modules/mayfly/bin/mayfly.js')
-/** Not in CI, as far as a run can see: a server is left behind. */
+/** Environment without CI variables, so that a run starts a background server. */
 const env = { MAYFLY_STATE: state, HOME: base, TMPDIR: temporary, CI: '' }
 const jobs = { 'job.js': 'return 6 * 7', 'job.py': 'print(6 * 7)', 'job.mjs': 'console.log(6 * 7)' }
 const files = Object.keys(jobs)
@@ -46,14 +46,14 @@ suite('Runs of the installed package in a row', { skip: why }, () => {
     for (const [file, code] of Object.entries(jobs)) writeFileSync(join(app, file), code)
   })
 
-  test(`${onceRuns} runs with --once leave nothing, each at once`, async () => {
+  test(`${onceRuns} runs with --once leave nothing behind when they end`, async () => {
     for (let at = 0; at < onceRuns; at++) {
       assert.equal(await answer(at, '--once'), '42')
       assert.deepEqual(left(), [], `run ${at}`)
     }
   })
 
-  test(`${attachedRuns} runs by a server left behind leave nothing after serve --stop`, async () => {
+  test(`${attachedRuns} runs by a background server leave nothing after serve --stop`, async () => {
     for (let at = 0; at < attachedRuns; at++) assert.equal(await answer(at), '42', `run ${at}`)
     const servers = await status()
     assert.deepEqual(

@@ -9,7 +9,7 @@ const fixtures = join(root, 'tests/fixtures/installed')
 const npmMsMax = 300_000
 const programMsMax = 120_000
 
-/** Calls npm as a user does who has nothing of a checkout on the path. Returns what it printed on both streams. */
+/** Calls npm without anything of the checkout on the path. Returns the output of both streams. */
 export function npm(folder: string, ...args: readonly string[]): string {
   const quiet = ['--no-audit', '--no-fund', '--no-update-notifier', '--prefer-offline']
   const { status, stdout, stderr } = spawnSync('npm', [...args, ...quiet], {
@@ -55,7 +55,7 @@ export function run(
   return promise
 }
 
-/** Runs it, and returns what it printed, where it ended well. */
+/** Runs a program that must succeed, and returns its output. */
 export async function printed(...given: Parameters<typeof run>): Promise<string> {
   const { code, stdout, stderr } = await run(...given)
   assert.equal(code, 0, `${given[1]} ${given[2].join(' ')}\n${stdout}${stderr}`)
@@ -71,7 +71,7 @@ function outside(): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(others), PATH: own.join(delimiter), CI: '1' }
 }
 
-/** Reason to skip without npm or a registry; an error where all tests have to run. */
+/** Reason to skip without npm or a registry; throws in CI, where all tests must run. */
 export function withoutRegistry(): string | false {
   const found = findProgram('npm')
   const args = ['view', 'zod', 'version', '--prefer-offline']

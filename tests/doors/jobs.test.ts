@@ -14,7 +14,7 @@ import { post } from './http-door.ts'
  * Common jobs with the default configuration: unmodified libraries, in the isolate, through each door, with the result
  * that the same code has outside.
  */
-/** Beside other tests a job of a second took longer than the default of five. */
+/** Under load of other tests a job of one second exceeded the default timeout of five. */
 const timeout = '60s'
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const resolve = createRequire(import.meta.url).resolve
@@ -22,7 +22,7 @@ const resolve = createRequire(import.meta.url).resolve
 interface RealJob {
   readonly title: string
   readonly source: string
-  /** The library's own file, and what the job calls it. */
+  /** File of the library, and its name in the job. */
   readonly library: readonly [from: string, as: string]
   readonly input: unknown
 }
@@ -70,7 +70,7 @@ after(async () => {
 })
 
 for (const job of jobs)
-  suite(`${job.title} gives what it gives outside`, () => {
+  suite(`${job.title} gives the same result as outside`, () => {
     let expected: unknown
     before(async () => {
       const url = pathToFileURL(outsideFile(job)).href
@@ -130,7 +130,7 @@ function example(source: string): string {
   return join(root, 'examples/jobs', source)
 }
 
-/** Node's own loader must be told what is a module; ours looks. */
+/** Node's loader needs a package.json to recognise modules; ours detects their syntax. */
 function layOutside(job: RealJob): void {
   const [from, as] = job.library
   const folder = dirname(outsideFile(job))
@@ -145,7 +145,7 @@ function outsideFile({ source }: RealJob): string {
   return join(outside, source, 'job.mjs')
 }
 
-/** Some 300 KB with most of what Markdown knows. */
+/** About 300 KB with most constructs of Markdown. */
 function longMarkdown(): string {
   return Array.from({ length: 700 }, (_, n) => chapter(n)).join('\n')
 }

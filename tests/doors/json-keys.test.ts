@@ -18,7 +18,7 @@ after(async () => {
   place.remove()
 })
 
-/** The body goes out, and the answer comes back, as text: this process may misread keys as well. */
+/** Sends and receives JSON as text: the JSON parser of this process may misread keys too. */
 async function run(body: string): Promise<string> {
   const response = await fetch(new URL('/v1/executions', server.active), {
     method: 'POST',
@@ -28,7 +28,7 @@ async function run(body: string): Promise<string> {
   return response.text()
 }
 
-/** The first keys of its input as numbers, which no reader of JSON can misread, and all of it as it came. */
+/** Returns the first keys of its input as numbers, which no JSON parser misreads, and the whole input. */
 const code = JSON.stringify(
   `const last = [input].flat().at(-1)
   return { units: Object.keys(last).map((key) => key.charCodeAt(0)), input }`,
@@ -51,7 +51,7 @@ suite('JSON keys arrive unchanged after a request that tries to poison the parse
       }
     })
 
-  test('S0-16: the history and the record keep them so', async () => {
+  test('S0-16: the history and the record contain the same keys', async () => {
     const { id } = parseJson(await run(`{"code":"return input","input":${clean}}`)) as {
       id: string
     }

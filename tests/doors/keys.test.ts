@@ -33,7 +33,7 @@ async function runSigned(file: string, ...more: readonly string[]) {
   return { status, result, code: error?.code, signatureValid: security.signatureValid }
 }
 
-test('S3-50: code signed by the command runs, code changed since does not', async () => {
+test('S3-50: code signed by the command runs, and code changed afterwards does not', async () => {
   assert.equal(statSync(at('ada.key')).mode & 0o777, 0o600)
   const ran = await runSigned('job.js')
   assert.deepEqual(ran, { status: 'ok', result: 2, code: undefined, signatureValid: true })
@@ -44,14 +44,14 @@ test('S3-50: code signed by the command runs, code changed since does not', asyn
   assert.equal((await keys('verify', at('changed.js'), '--signature', at('job.js.sig'))).code, 1)
 })
 
-test('A private key is never written over, and no key but Ed25519 is used', async () => {
+test('A private key is never overwritten, and only Ed25519 keys are accepted', async () => {
   const { code } = await keys('generate', at('ada.key'))
   assert.equal(code, 2)
   assert.equal((await keys('sign', at('job.js'), '--key', at('job.js'))).code, 2)
   assert.equal((await keys('trust', 'AAAA', '--name', 'x')).code, 2)
 })
 
-test('S3-52: a server that runs obeys a revocation with the next job, and both changes are in the record', async () => {
+test('S3-52: a running server applies a revocation to the next job, and both changes are in the record', async () => {
   await keys('trust', at('bob.key.pub'), '--name', 'bob')
   await keys('sign', at('job.js'), '--key', at('bob.key'), '--out', at('bob.sig'))
   const signature = JSON.parse(readFileSync(at('bob.sig'), 'utf8')) as unknown
@@ -84,7 +84,7 @@ test('S3-52: a server that runs obeys a revocation with the next job, and both c
   assert.equal((await mayfly(place, ['audit', 'verify'])).code, 0)
 })
 
-test('S3-24: an effect is registered with a raw signature, and stops with the trust in its key', async () => {
+test('S3-24: an effect with a raw signature is registered, and no longer runs once its key is not trusted', async () => {
   await keys('generate', at('eve.key'))
   await keys('trust', at('eve.key.pub'), '--name', 'eve')
   const code = 'return input + 1'

@@ -30,8 +30,8 @@ async function valueOf(code: string, input: unknown = null): Promise<unknown> {
   return encoding === 'tagged' ? decodeTagged(result) : result
 }
 
-suite('A program with Mayfly in it', () => {
-  test('Exits by itself, at once and with 0, when its block ends', () => {
+suite('An application that uses the library', () => {
+  test('Exits at once with code 0 when its `await using` block ends', () => {
     const { status, stdout, stderr } = script(`
       await using mayfly = await Mayfly.open()
       const outcome = await mayfly.run({ code: 'return input.a * 2', input: { a: 21 } })
@@ -40,7 +40,7 @@ suite('A program with Mayfly in it', () => {
     assert.deepEqual([status, stdout, stderr], [0, 'ok 42\n', ''])
   })
 
-  test('Exits with 0 if it opens Mayfly and does not use it', () => {
+  test('Exits with code 0 if it opens Mayfly and does not use it', () => {
     const { status, stderr } = script('await using mayfly = await Mayfly.open()')
     assert.deepEqual([status, stderr], [0, ''])
   })
@@ -78,7 +78,7 @@ suite('A program with Mayfly in it', () => {
   })
 })
 
-suite('A job by the library', () => {
+suite('A job of the library', () => {
   test('Jobs run beside each other, each with its own input and result', async () => {
     const inputs = Array.from({ length: 40 }, (_, n) => n)
     const code = 'await new Promise((done) => setTimeout(done, input % 7)); return input * 2'
@@ -90,7 +90,7 @@ suite('A job by the library', () => {
     for (const outcome of outcomes) outcomeSchema.parse(outcome)
   })
 
-  test('Aborting cancels it, before it runs and while it does', async () => {
+  test('Aborting cancels it, before and while it runs', async () => {
     const cancel = new AbortController()
     const job = { code: 'for (;;) {}', limits: { timeout: '30s' } }
     const running = library.run(job, { signal: cancel.signal })
@@ -100,7 +100,7 @@ suite('A job by the library', () => {
     assert.deepEqual([status, metrics.executionTime], ['cancelled', 0])
   })
 
-  test('Output is heard as it comes, and is in the outcome too', async () => {
+  test('Output is delivered while the job runs, and is in the outcome too', async () => {
     const heard: string[] = []
     let isOver = false
     const running = library.run(
@@ -133,7 +133,7 @@ suite('A job by the library', () => {
     assert.equal(await valueOf('return 1'), 1)
   })
 
-  test('A request that is none is an error with where it is wrong', async () => {
+  test('An invalid request throws an error with the path of the fault', async () => {
     const wrong = { code: 'return 1', limits: { timeout: 'soon' } }
     await assert.rejects(async () => library.run(wrong), /"limits\.timeout": expected a duration/)
     const unknown = { code: 'return 1', timeout: 5 } as { code: string }
@@ -142,7 +142,7 @@ suite('A job by the library', () => {
 })
 
 suite('Results keep their types (S0-16)', () => {
-  test('A Date, a Map, a Set, a BigInt, bytes and odd numbers come back as they are', async () => {
+  test('A Date, a Map, a Set, a BigInt, bytes, NaN, Infinity and -0 are returned unchanged', async () => {
     const value = await valueOf(`return {
       date: new Date(86400000), map: new Map([['a', 1n]]), set: new Set([NaN]), bytes: new Uint8Array([0, 255]),
       odd: [-0, Infinity, -Infinity, undefined], plain: { a: [1, 'b', null, true] },
@@ -183,7 +183,7 @@ suite('Results keep their types (S0-16)', () => {
     assert.equal(({} as Record<string, unknown>)['polluted'], undefined)
   })
 
-  test('A stream over its limit is cut and marked, a result over its own is an error', async () => {
+  test('A stream over its limit is truncated and marked, and a result over its limit is an error', async () => {
     const { stdout, truncated } = await library.run({
       code: 'for (let i = 0; i < 5000; i++) console.log("é".repeat(100)); return 1',
       limits: { output: '64KB' },
@@ -218,7 +218,7 @@ suite('Rights that were not granted', () => {
     })
 })
 
-suite('Overriding the configuration while it is in force (S4-16)', () => {
+suite('Overriding the configuration at run time (S4-16)', () => {
   always(
     'Narrowing is free and holds from the next job on; widening must be said by name',
     async () => {
@@ -313,7 +313,7 @@ test('Two libraries, a server and runs share a state folder; one is killed, and 
     assert.deepEqual(
       all.filter((seq) => !ended.has(seq)),
       [],
-      'every job that was told of is in the record',
+      'every reported job is in the record',
     )
     assert.equal(new Set(all).size, all.length)
     const open = new Set<string>()
@@ -334,7 +334,7 @@ const oneJob = `
   console.log((await mayfly.run({ code: 'return 42' })).result)
 `
 
-/** A program of its own, beside no package.json that would say what it is. */
+/** Path of a program in a folder without a package.json. */
 function programOf(code: string): string {
   const file = join(place.cwd, `program-${(programs += 1)}.mjs`)
   writeFileSync(file, `import { Mayfly } from ${JSON.stringify(index)}\n${code}`)
@@ -359,14 +359,14 @@ function start(code: string, env = place.env) {
   })
 }
 
-/** The numbers a program prints, as they come. */
+/** Yields the numbers that a program prints, as they arrive. */
 function numbersFrom({ stdout }: ReturnType<typeof start>): readonly number[] {
   const numbers: number[] = []
   createInterface(stdout).on('line', (line) => numbers.push(Number(line)))
   return numbers
 }
 
-/** Asks again where the server had too much to do: it took no job then. */
+/** Posts a job, and retries while the overloaded server refuses it. */
 async function postOne(active: string, apiKey: string, input: number): Promise<number> {
   for (let tries = 0; ; tries++) {
     const response = await fetch(new URL('/v1/executions', active), {

@@ -14,8 +14,8 @@ import { newJob } from '../../src/job.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
 import { inTime } from '../conformance/stand.ts'
 
-/** Events of whole lives, by the parts of a library. */
-suite('Each step of a life is an event', () => {
+/** Events of whole runs, emitted through the modules of the library. */
+suite('Each step of a run is an event', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-life-events-'))
   const { config } = loadConfig({ object: { state: join(folder, 'state') }, env: {}, cwd: folder })
   const events: Event[] = []
@@ -32,7 +32,7 @@ suite('Each step of a life is an event', () => {
         if (event.point === 'warden/lost') lost.resolve()
       },
     ]
-    // As after a warden that was killed.
+    // State after a warden that was killed.
     assembly = assemble({
       config,
       warden: { ...warden, swept: Promise.resolve(2) },
@@ -57,7 +57,7 @@ suite('Each step of a life is an event', () => {
   }
   const pointsOf = (id: string) => events.filter((one) => one.run === id).map(({ point }) => point)
 
-  test('From its profile to the destruction of its wall, whose receipt is in the record', async () => {
+  test('from its profile to the destruction of its wall, with the receipt in the record', async () => {
     const { id, status, evidence } = await run({ code: 'console.log(1); return 2' })
     assert.equal(status, 'ok')
     assert.equal(evidence.bundle, null)
@@ -91,7 +91,7 @@ suite('Each step of a life is an event', () => {
     assert.ok(destroyed.took >= 0 && destroyed.freedBytes > 0 && Array.isArray(destroyed.forced))
   })
 
-  test('Output that is refused or cut, the former on a line of its run as well', async () => {
+  test('refused and truncated output; refused output also has a line of its run in the record', async () => {
     const output = { schema: { type: 'number' } }
     const refused = await run({ code: 'return "text"', output })
     assert.equal(refused.status, 'refused')
@@ -104,7 +104,7 @@ suite('Each step of a life is an event', () => {
     assert.ok(pointsOf(cut.id).includes('output/truncated'))
   })
 
-  test('The start of the warden, what it swept, and its loss', async () => {
+  test('the start of the warden, its sweep, and its loss', async () => {
     const ofWarden = () => events.filter(({ point }) => point.startsWith('warden/'))
     assert.deepEqual(
       ofWarden().map(({ point, fields }) => [point, fields]),

@@ -51,7 +51,7 @@ for (const [who, name, skip] of everybody)
       })
     })
 
-    test('On SIGTERM it is unready at once, waits for the job under way, and answers it', async () => {
+    test('On SIGTERM it is unready at once, waits for the running job, and answers it', async () => {
       await inPlace(who, async (place) => {
         await using server = await startServer(place)
         await whenReady(server)
@@ -82,7 +82,7 @@ for (const [who, name, skip] of everybody)
       })
     })
 
-    test('Killed by SIGKILL it leaves no process, and the next start closes its lines', async () => {
+    test('After SIGKILL no process is left, and the next start closes its open lines of the record', async () => {
       await inPlace(who, async (place) => {
         await using server = await startServer(place)
         await whenReady(server)
@@ -108,7 +108,7 @@ for (const [who, name, skip] of everybody)
         const lines = documentOf(
           await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),
         ) as any
-        // The wall may die a moment before its server: then the server still wrote how the job ended.
+        // Race: if the wall dies before its server, the server still writes the end of the job.
         const ends = lines.filter((line: any) => line.kind === 'closed' || line.kind === 'ended')
         assert.deepEqual(
           ends.map((line: any) => line.status),
@@ -119,7 +119,7 @@ for (const [who, name, skip] of everybody)
     })
   })
 
-test('A server that npm started ends with npm, whose shell passes no signal on', async () => {
+test('A server started by npm ends when npm does, whose shell forwards no signal', async () => {
   await inPlace('self', async (place) => {
     const words = ['-c', '"$0" "$1" serve --port 0 --json; exit $?', process.execPath, bin]
     const shell = spawn('sh', words, {
@@ -135,12 +135,12 @@ test('A server that npm started ends with npm, whose shell passes no signal on',
   })
 })
 
-/** Root's own folder is below /var/lib: there nothing lies in what the command sees. */
+/** Root's state folder is below /var/lib, which this command sees as empty. */
 const mountEmpty = 'mount -t tmpfs -o mode=755 tmpfs /var/lib && exec "$@"'
 const emptyLibrary = ['unshare', '--mount', '--', 'sh', '-c', mountEmpty, 'sh']
 
 test(
-  'As root, where nobody names a state folder, the server has the one that its warden made',
+  'As root without a configured state folder the server uses the folder that its warden made',
   { skip: noLibraryOfItsOwn() },
   async () => {
     await inPlace('self', async (own) => {
@@ -179,7 +179,7 @@ async function post({ active, apiKey }: Server, job: unknown) {
   return { status: response.status, body: (await response.json()) as Record<string, unknown> }
 }
 
-/** A job that was just sent is behind its wall by then. */
+/** Waits until the job that was just sent runs in its wall. */
 async function underWay({ active, apiKey }: Server): Promise<void> {
   const headers = { authorization: `Bearer ${apiKey}` }
   for (let tries = 0; tries < 200; tries++) {
@@ -191,7 +191,7 @@ async function underWay({ active, apiKey }: Server): Promise<void> {
   throw new Error('No job came behind its wall')
 }
 
-/** Status of /readyz once the signal has arrived. */
+/** Status of /readyz after the signal has arrived. */
 async function statusWhile({ active }: Server): Promise<number> {
   for (let tries = 0; tries < 50; tries++) {
     const { status } = await fetch(new URL('/readyz', active))

@@ -11,16 +11,16 @@ import type { Place, Server } from './program.ts'
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 const burst = isLong ? 20_000 : 2_000
 const connections = 400
-/** Maximum growth of a server after a burst: heap and caches that were cold before. */
+/** Maximum growth of a server by a burst: heap and caches that were cold before. */
 const grownMiBMax = 192
-/** Jobs of the quiet tenant alone, and again while the other floods. */
+/** Jobs of the quiet tenant, run alone and again during the flood of the other tenant. */
 const quietJobs = isLong ? 1000 : 100
-/** The promise is twice; machines that run tests are shared, so the rest is what others may take from them. */
+/** The promised ratio is two; the rest is a margin for other load on the test machine. */
 const slower = { times: 5, plusMs: 250, msMax: 2000 }
-/** A machine that stood still does not do so each time. */
+/** Retries: a stall of the machine does not repeat each time. */
 const triesMax = 3
 
-/** How many jobs each may have at once; the rest of what one sends is refused. */
+/** Concurrent jobs per tenant; further requests are refused. */
 const tenants = [
   ['flood', 2],
   ['many', 100],
@@ -47,7 +47,7 @@ after(async () => {
   place.remove()
 })
 
-test('S0-12: A burst is held: each request is answered or told when to come back, and the server is as before', async (t) => {
+test('S0-12: In a burst each request gets an outcome or a retry time, and the server grows by less than its bound', async (t) => {
   using client = clientOf(connections)
   const run = (name: keyof typeof keys) => client.execute(keys[name]!, 'return input + 1', 1)
   for (let warm = 0; warm < 5; warm++) assert.equal((await run('many')).status, 200)
@@ -110,12 +110,12 @@ interface Answer {
 }
 
 interface Client extends Disposable {
-  /** Sends it again, once, where a connection that was used before has ended without an answer. */
+  /** Sends a request again, once, if a reused connection closed without a response. */
   execute(key: string, code: string, input: unknown): Promise<Answer>
   ask(key: string, code: string, input: unknown): Promise<Answer>
 }
 
-/** On a busy machine many of a client's connections may end before it hears of it. */
+/** Under load many connections of a client may be closed before it is notified. */
 const OLD_CONNECTIONS_MAX = 10
 
 /** Errors of requests whose connection had answered others before. */
@@ -135,7 +135,7 @@ function clientOf(maxSockets: number): Client {
         try {
           return await this.ask(key, code, input)
         } catch (error) {
-          // The server may end idle connections while the next requests are on their way.
+          // Race: the server may close idle connections while the next requests are in flight.
           if (!isOnOldConnection(error) || tries === OLD_CONNECTIONS_MAX) throw error
         }
     },
@@ -158,7 +158,7 @@ function clientOf(maxSockets: number): Client {
   }
 }
 
-/** Keeps `width` requests of the flooding tenant under way; stopping it tells how many were refused. */
+/** Keeps `width` requests of the flooding tenant in flight; stopping it returns the number of refusals. */
 function floodOf(client: Client, width: number): { stop(): Promise<number> } {
   const over = new AbortController()
   let refused = 0

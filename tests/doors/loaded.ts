@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Sees which bundles a command loads, whatever other hook of the loader hands them over. */
+/** Records which bundles a command loads, also if another loader hook supplies their source. */
 const PROBE = `
 import { appendFileSync } from 'node:fs'
 import module from 'node:module'
@@ -26,7 +26,7 @@ export interface LoadProbe extends Disposable {
   /** Flags of Node and a variable for the command. */
   readonly flags: readonly string[]
   readonly env: { readonly LOADED_FILE: string }
-  /** Bundles and sources that were loaded since the last look, in order. */
+  /** Bundles and sources loaded since the last call, in order. */
   take(): readonly string[]
 }
 

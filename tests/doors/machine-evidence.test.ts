@@ -7,7 +7,7 @@ import { copyMachineState } from '../fixtures/machine-images.ts'
 import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
 import { documentOf, makePlace, mayfly, type Place } from './program.ts'
 
-/** Evidence of a job in a virtual machine, by the command line. The planted texts are nowhere in the job's source. */
+/** Evidence of a job in a virtual machine, by the command line. The job's source does not contain the planted texts. */
 const skip = isQemuThere() ? false : noQemu
 const MIB = 2 ** 20
 const plants = `
@@ -44,7 +44,7 @@ suite('Evidence of a virtual machine', { skip, timeout: 600_000 }, () => {
   })
 })
 
-/** Guest parts are listed as untrusted, and a link of the guest is in no archive. */
+/** Parts reported by the guest are listed as untrusted, and no archive contains a link of the guest. */
 async function namesReportedParts(place: Place, id: string): Promise<void> {
   const shown = await mayfly(place, ['evidence', 'show', id])
   for (const part of ['guest-processes.json', 'guest-sockets.json', 'guest-files.json'])
@@ -57,7 +57,7 @@ async function namesReportedParts(place: Place, id: string): Promise<void> {
   assert.equal(stdout, 'planted-in-tmpfs-8217')
 }
 
-/** The image has what the job wrote and what the template had; without the template's memory there is none. */
+/** The ELF image contains texts of the job and of the template; without the template's memory no image is made. */
 async function makesAnImage(place: Place, id: string): Promise<void> {
   const shown = await mayfly(place, ['evidence', 'show', id])
   const [, base = ''] = /(memory-bases\/[0-9a-f]{64})/.exec(shown.stdout)!

@@ -15,7 +15,7 @@ const skip = isQemuThere()
     : 'apparmor_parser is missing'
   : noQemu
 
-/** Runs until its phase refuses programs, then reads a file. */
+/** Starts programs until its phase refuses them, then reads a file. */
 const program = `
 import subprocess, time
 while True:
@@ -75,10 +75,10 @@ suite('Phases of a virtual machine', { skip, timeout: 600_000 }, () => {
 })
 
 suite(
-  'A program outside of machines',
+  'A program in a process wall',
   { skip: findProgram('python3') ? false : 'no python3' },
   () => {
-    test('S1-11: what stands in for AppArmor is in the outcome and in the record', async (t) => {
+    test('S1-11: the layers that replace AppArmor are in the outcome and in the record', async (t) => {
       const place = makePlace()
       const state = join(place.state, 'library')
       const mayfly = await Mayfly.open({ state })

@@ -3,7 +3,7 @@ import { Client as EarlierClient } from '@modelcontextprotocol/sdk/client/index.
 import { StreamableHTTPClientTransport as EarlierHttp } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 
-/** A client of MCP as tests use it, of whichever generation. */
+/** An MCP client of any generation, with the calls that tests need. */
 export interface McpClient {
   readonly generation: string
   list(): Promise<readonly Record<string, any>[]>
@@ -58,7 +58,7 @@ export async function connect(
   return adapted(generation, client, () => transport.sessionId)
 }
 
-/** As `McpClient`, of a client that is connected. */
+/** Wraps a connected client of an SDK as `McpClient`. */
 export function adapted(
   generation: string,
   client: Pick<Client, 'listTools' | 'close'> | Pick<EarlierClient, 'listTools' | 'close'>,

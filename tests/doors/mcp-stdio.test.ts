@@ -22,7 +22,7 @@ const initialize = {
 
 suite('mayfly mcp', { skip: unable('python') }, () => {
   let place: Place
-  /** Place of clients by hand, so that nothing else has leases there. */
+  /** State folder of the raw clients, so that all leases in it are theirs. */
   let hand: Place
   let words: string[]
   const opened: McpClient[] = []
@@ -60,7 +60,7 @@ suite('mayfly mcp', { skip: unable('python') }, () => {
     return made
   }
 
-  /** A client by hand: sends lines, and reads answers by their ids. */
+  /** A raw client: sends lines, and reads responses by their ids. */
   function byHand() {
     const child = spawn(process.execPath, words, {
       cwd: hand.cwd,
@@ -96,7 +96,7 @@ suite('mayfly mcp', { skip: unable('python') }, () => {
   }
 
   for (const generation of ['modern', 'earlier'] as const)
-    test(`an agent of generation "${generation}" writes, runs, fails, reads the error, mends and runs`, async () => {
+    test(`an agent of generation "${generation}" writes a file, runs it, reads the error, fixes it and runs it again`, async () => {
       const agent = await client(generation)
       const { data } = await agent.call('run_session', { code: 'n = 6' })
       const { id: session } = data['session']
@@ -121,7 +121,7 @@ suite('mayfly mcp', { skip: unable('python') }, () => {
     assert.equal(ran.data['result'], 'undefined')
   })
 
-  test('the end of its input ends it, with what ran and what was open', async () => {
+  test('EOF on stdin ends it, with running jobs and open sessions', async () => {
     const { child, ask, send } = byHand()
     const { result } = await ask(initialize)
     assert.equal(result.protocolVersion, '2025-11-25')
@@ -151,7 +151,7 @@ suite('mayfly mcp', { skip: unable('python') }, () => {
     await endedWithNothingLeft(child, all)
   })
 
-  test('lines that are no messages, unknown ids and cancellations of nothing change nothing', async () => {
+  test('invalid lines, unknown ids and cancellations of unknown requests change nothing', async () => {
     const { child, ask, write, send } = byHand()
     await ask(initialize)
     write('this is no JSON')
@@ -179,7 +179,7 @@ suite('mayfly mcp', { skip: unable('python') }, () => {
     const fixture = join(import.meta.dirname, '../fixtures/mcp-server.ts')
     const command = JSON.stringify([process.execPath, fixture, log])
     writeFileSync(log, '')
-    // As root the program has a user of its own.
+    // As root the program runs under another uid.
     chmodSync(log, 0o666)
     const limits = '[ceilings]\ntimeout = "120s"\n[limits]\ntimeout = "60s"\n'
     writeFileSync(file, `${limits}[[mcp.servers]]\nname = "desk"\ncommand = ${command}\n`)
@@ -201,7 +201,7 @@ suite('mayfly mcp', { skip: unable('python') }, () => {
     assert.deepEqual(await remaining([...all, pid]), [])
   })
 
-  test('a message above the bound ends the connection, and leaves nothing', async () => {
+  test('a message above the size limit ends the connection, and leaves no sandbox', async () => {
     const { child, ask } = byHand()
     await ask(initialize)
     const all = descendantsOf(child.pid!)
@@ -210,7 +210,7 @@ suite('mayfly mcp', { skip: unable('python') }, () => {
     await endedWithNothingLeft(child, all)
   })
 
-  test('install prints the configuration of each client, which starts a server that answers', async () => {
+  test('install prints the configuration of each client, and that command starts a working server', async () => {
     const clients = [
       'claude-code',
       'claude-desktop',

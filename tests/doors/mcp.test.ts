@@ -9,7 +9,7 @@ import { connect, generations, type Generation, type McpClient } from './mcp-cli
 import { makeKey, makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
 
 const golden = join(import.meta.dirname, '..', 'golden', 'mcp-tools.json')
-/** Controls but tab and line end, and marks that reorder text. */
+/** Control characters except tab and line feed, and bidirectional marks. */
 const moving = /(?![\t\n])[\p{Cc}\p{Bidi_Control}]/u
 const modernMeta = {
   'io.modelcontextprotocol/protocolVersion': '2026-07-28',
@@ -17,7 +17,7 @@ const modernMeta = {
   'io.modelcontextprotocol/clientCapabilities': {},
 }
 
-/** Shows which sources a server loads; with this variable Node makes it run its sources, not the one file of them. */
+/** Environment that lists the modules a server loads; with NODE_V8_COVERAGE it runs its sources, not the bundle. */
 const sources = {
   NODE_OPTIONS: `--import ${new URL('../fixtures/loaded-modules.js', import.meta.url).href}`,
   NODE_V8_COVERAGE: mkdtempSync(join(tmpdir(), 'mayfly-coverage-')),
@@ -95,7 +95,7 @@ suite('MCP of a server', { skip: unable('python') }, () => {
     assert.fail(`there are still ${(await alive()).length} sandboxes, not ${count}`)
   }
 
-  test('a server loads the protocol with the first request of an agent, and not before', async () => {
+  test('a server loads the MCP modules with the first request of an agent, and not before', async () => {
     assert.match(loadedAtStart, /loaded src\/gateway\/server\.ts/)
     assert.doesNotMatch(loadedAtStart, /loaded src\/mcp\/|modelcontextprotocol/)
     await (await client()).list()
@@ -137,7 +137,7 @@ suite('MCP of a server', { skip: unable('python') }, () => {
       assert.match(gone.text, /^SESSION_ENDED/)
     })
 
-  test('explain says what would happen, and runs nothing', async () => {
+  test('explain returns the profile of a job, and runs nothing', async () => {
     const agent = await client()
     const would = await agent.call('explain', { code: 'print(1)', language: 'python' })
     assert.equal(would.data['runs'], true, would.text)
@@ -148,7 +148,7 @@ suite('MCP of a server', { skip: unable('python') }, () => {
     assert.deepEqual(await alive(), [])
   })
 
-  test('an agent writes, runs, fails, reads the error, mends and runs again', async () => {
+  test('an agent writes a file, runs it, reads the error, fixes it and runs it again', async () => {
     const agent = await client()
     const source = 'def total(rows):\n    return sum(row["price"] for row in rows)\n'
     const begun = await agent.call('run_session', { code: 'import json' })
@@ -165,7 +165,7 @@ suite('MCP of a server', { skip: unable('python') }, () => {
     assert.equal(right.data['result'], 3, right.text)
   })
 
-  test('S4-58: output comes as progress while the program runs, where the client asks for it', async () => {
+  test('S4-58: output is sent as progress while the program runs, if the client requests it', async () => {
     const agent = await client()
     const cancel = new AbortController()
     const first = Promise.withResolvers<string>()
@@ -183,7 +183,7 @@ suite('MCP of a server', { skip: unable('python') }, () => {
   })
 
   for (const generation of generations)
-    test(`S4-58: a cancelled call of generation "${generation}" leaves nothing`, async () => {
+    test(`S4-58: a cancelled call of generation "${generation}" leaves no sandbox`, async () => {
       const agent = await client(generation)
       const cancel = new AbortController()
       const call = agent.call(
@@ -245,7 +245,7 @@ suite('MCP of a server', { skip: unable('python') }, () => {
     }
     const never = await raw(list, { ...headers, 'mcp-session-id': 'a'.repeat(32) })
     answers.push([never.status, await never.text()])
-    assert.equal(new Set(answers.map(String)).size, 1, 'all three read alike')
+    assert.equal(new Set(answers.map(String)).size, 1, 'all three responses are equal')
     assert.equal(answers[0]![0], 404)
     assert.equal((await raw(list, headers)).status, 200)
     assert.equal((await raw(undefined, headers, 'DELETE')).status, 200)
@@ -288,7 +288,7 @@ suite('MCP of a server', { skip: unable('python') }, () => {
     await agent.call('run_session', { session, end: true })
   })
 
-  test('output of a program is escaped, fenced and cut, and the answer says so', async () => {
+  test('output of a program is escaped, fenced and truncated, and the result reports it', async () => {
     const agent = await client()
     const injected = await agent.call('run_code', {
       language: 'python',
@@ -331,7 +331,7 @@ suite('MCP of a server', { skip: unable('python') }, () => {
     assert.equal((await raw(undefined, {}, 'PUT')).status, 405)
   })
 
-  test('unknown methods, tools and versions have the errors of the protocol; a mismatch of headers is refused', async () => {
+  test('unknown methods, tools and versions get the errors of the protocol; mismatched headers are refused', async () => {
     const answer = async (response: Promise<Response>) => {
       const got = await response
       return { status: got.status, body: (await got.json()) as Record<string, any> }
@@ -363,7 +363,7 @@ suite('MCP of a server', { skip: unable('python') }, () => {
     assert.ok([202, 400].includes(stray.status), `${stray.status}`)
   })
 
-  test('arguments that do not fit are an answer that the model can act on', async () => {
+  test('invalid arguments return an error text that the model can act on', async () => {
     const agent = await client()
     for (const [name, args, why] of [
       ['run_code', {}, /"code"/],

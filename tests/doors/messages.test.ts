@@ -14,8 +14,8 @@ after(() => place.remove())
 
 const write = (name: string, source: string) => writeFileSync(join(place.cwd, name), source)
 
-suite('Messages name the way on', () => {
-  test('An end at a limit names its flag on the command line and its field over HTTP', async (t) => {
+suite('Messages name the fix', () => {
+  test('A job that exceeds a limit gets its flag on the command line and its field over HTTP', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('loop.js', 'for (;;) {}')
     write('hoard.py', 'x = []\nwhile True: x.append(bytearray(10**6))')
@@ -68,7 +68,7 @@ phases = [{ name = "full", for = "20s", terminate_if = 'events["seen/exec"] > 1'
     assert.match(String(stdout), /^no end\nok · process/)
   })
 
-  test('A name is that of one live key, and lists have headings', async () => {
+  test('A key name is unique among live keys, and lists have headings', async () => {
     const make = () => mayfly(place, ['access', 'create', '--name', 'ci'])
     assert.equal((await make()).code, 0)
     const again = await make()
@@ -89,7 +89,7 @@ phases = [{ name = "full", for = "20s", terminate_if = 'events["seen/exec"] > 1'
     assert.match(stdout, /limits\.timeout +5s/)
   })
 
-  test('A benchmark has as many rounds as were asked for, and a record of its own', async () => {
+  test('A benchmark runs the requested number of rounds, and writes to its own record', async () => {
     const before = (await mayfly(place, ['audit', 'list', '--limit', '100000', '--json'])).stdout
     const ran = await mayfly(place, ['bench', '--rounds', '2', '--json'])
     assert.equal(ran.code, 0, ran.stderr)

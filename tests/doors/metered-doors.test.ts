@@ -10,7 +10,7 @@ import { openQuotaStore } from '../../src/gateway/http/quota-store.ts'
 import { SimulatedClock } from '../sim/simulated-clock.ts'
 import { bearer, openDoor, post, type TestDoor } from './http-door.ts'
 
-/** Doors that make the machine work without a job: analyses, registrations, calls in the server's own process. */
+/** Requests that cost CPU time without a job: analyses, registrations, calls inside the server process. */
 suite('Work without a job is within the quotas of its tenant', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-metered-'))
   let door: TestDoor
@@ -54,7 +54,7 @@ suite('Work without a job is within the quotas of its tenant', () => {
     post(new URL(path, door.gateway.activeUrl).href, body, bearer(door.key))
 
   for (const [path, body] of doors)
-    test(`${path} is refused with 429 once the jobs of the minute are used up, and does no work then`, async () => {
+    test(`${path} is refused with 429 once the jobs of the minute are used up, before it does any work`, async () => {
       ceilings = { runs_per_minute: 2 }
       const limits: unknown[] = []
       for (let n = 0; n < 3; n++) {
@@ -71,7 +71,7 @@ suite('Work without a job is within the quotas of its tenant', () => {
       assert.equal(analysed, before)
     })
 
-  test('the time of an analysis is charged as processor time: two long ones use up what jobs have too', async () => {
+  test('the time of an analysis is charged as CPU time: two long analyses use up the quota of jobs too', async () => {
     ceilings = { cpu_seconds_per_minute: 0.3 }
     tookMs = 200
     for (let n = 0; n < 2; n++) assert.equal((await ask('/v1/zones/plan', { code })).status, 200)
@@ -81,7 +81,7 @@ suite('Work without a job is within the quotas of its tenant', () => {
     assert.equal((await ask('/v1/executions', { code })).status, 429)
   })
 
-  test('the bytes of an analysis count, also where the code is refused', async () => {
+  test('the bytes of an analysis count, also if the code is refused', async () => {
     ceilings = { bytes_per_minute: 1000 }
     const large = { code: `return 1 // ${'x'.repeat(2000)}` }
     assert.equal((await ask('/v1/zones/analysis', large)).status, 200)
@@ -89,7 +89,7 @@ suite('Work without a job is within the quotas of its tenant', () => {
     assert.equal(analysed, 1)
   })
 
-  test('analyses at once are within the jobs at once of their tenant', async () => {
+  test('concurrent analyses count as concurrent jobs of their tenant', async () => {
     ceilings = { concurrency: 1 }
     const all = await Promise.all(
       Array.from({ length: 4 }, () => ask('/api/effects/register', { effectId: 'one', code })),

@@ -7,7 +7,7 @@ import { openStand, type Program, type Ran } from '../fixtures/programs.ts'
 
 /** Events of a running program: the pid, the order, and the delay until an alert. */
 const alertMsMax = 1000
-/** A machine that stood still does not do so each time. */
+/** Retries: a stall of the machine does not repeat each time. */
 const triesMax = 4
 
 /** Prints the time of its forbidden action. */
@@ -31,7 +31,7 @@ TAKES
 time.sleep(20)
 `,
 }
-/** Two children each connect at once; a name, a refusal, and a socket that a child has inherited are its own. */
+/** Two children connect concurrently: each has its own host name and refusal, and one inherited a socket. */
 const python = '/usr/bin/python3'
 const family: Program = {
   name: 'family',
@@ -54,7 +54,7 @@ held.recv(100)
 heir.kill()
 `,
 }
-/** Reads the port of another process's connection, and asks from that port of another address of the loopback. */
+/** Reads the source port of another process's connection, and connects from that port on another loopback address. */
 const borrowed: Program = {
   name: 'borrowed',
   language: 'python',
@@ -84,7 +84,7 @@ const openly = takes('open(os.path.expanduser("~/.aws/credentials")).close()')
 const printing = takes('print(os.environ["GITHUB_TOKEN"], flush=True)')
 
 suite(
-  'A program that runs is monitored',
+  'A running program is monitored',
   { skip: process.platform !== 'linux' && 'programs need Linux' },
   () => {
     for (const wall of ['bubblewrap', 'embedded'])
@@ -99,7 +99,7 @@ suite(
         assert.ok(isInOrder(events), points)
         const calls = events.filter(({ actor }) => actor === 'sentinel')
         const connects = calls.filter(({ fields }) => fields['call'] === 'connect')
-        assert.ok(connects.length >= 1, 'a socket of its own is told once')
+        assert.ok(connects.length >= 1, 'its own socket is reported once')
         for (const { fields } of calls) assert.ok(Number(fields['pid']) > 1, JSON.stringify(fields))
         const times = calls.map(({ fields }) => Number(fields['t']))
         assert.deepEqual(
@@ -107,7 +107,7 @@ suite(
           times.toSorted((a, b) => a - b),
         )
         const ids = new Set(calls.map(({ fields }) => fields['pid']))
-        assert.ok(ids.size >= 2, 'the program that it started is another')
+        assert.ok(ids.size >= 2, 'the started program has another pid')
       })
 
     for (const wall of ['bubblewrap', 'embedded'])
@@ -132,7 +132,7 @@ suite(
         const inOrder = (pids: readonly number[]) => pids.toSorted((a, b) => a - b)
         const children = inOrder(begun.map(({ fields }) => Number(fields['pid'])))
         assert.equal(new Set(children).size, 2, JSON.stringify(children))
-        // Two at once, each with a connection of its own, after each has begun.
+        // Two concurrent children, each with its own connection, after both have begun.
         assert.deepEqual(inOrder(askedBy('http', 'egress/allowed')), children)
         assert.ok(hasEachBegun(events), JSON.stringify(events))
         const [parent, ...more] = new Set([
@@ -149,7 +149,7 @@ suite(
         assert.ok((both.fields['pids'] as unknown[]).includes(parent))
       })
 
-    test('S0-27: A request is never attributed to another process, for any source address', async (t) => {
+    test('S0-27: A request from the port of another process on another address is attributed to its own process', async (t) => {
       if (isMissing('cc', t)) return
       await using stand = await openStand()
       const { events } = await askersTold(stand, borrowed)
@@ -162,7 +162,7 @@ suite(
       assert.notEqual(denied['pid'], other['pid'])
     })
 
-    test('S0-27: Without a sentinel network use and resource use are reported, and an alert comes as soon', async () => {
+    test('S0-27: Without a sentinel network and resource use are reported, and an alert is as fast', async () => {
       await using stand = await openStand('off')
       const { events } = await alertedInTime(stand, printing)
       assert.ok(!events.some(({ actor }) => actor === 'sentinel'))
@@ -222,7 +222,7 @@ async function alertedInTime(
     if (took.at(-1)! <= alertMsMax && isGood(ran.events)) return ran
   }
   if (took.at(-1)! <= alertMsMax) return ran!
-  return assert.fail(`${took.join()} ms from the deed to the alert`)
+  return assert.fail(`${took.join()} ms from the action to the alert`)
 }
 
 /**

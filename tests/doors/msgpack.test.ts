@@ -30,7 +30,7 @@ test('A job in MessagePack is answered in MessagePack (S0-23)', async () => {
   assert.deepEqual(body['result'], { echo: job.input })
 })
 
-test('An answer is JSON unless MessagePack is accepted, whatever the job came in (S0-23)', async () => {
+test('A response is JSON unless MessagePack is accepted, for any format of the request (S0-23)', async () => {
   await using door = await openDoor()
   const job = { code: '1', input: 7 }
   for (const [type, body] of [
@@ -46,7 +46,7 @@ test('An answer is JSON unless MessagePack is accepted, whatever the job came in
     }
 })
 
-test('An invalid job is a problem in MessagePack, with its path', async () => {
+test('An invalid job gets a problem document in MessagePack, with the path of the fault', async () => {
   await using door = await openDoor()
   const cases: readonly (readonly [Uint8Array, number, string])[] = [
     [msgpackOf({ code: 1 }), 422, 'INVALID'],

@@ -9,7 +9,7 @@ import { unable } from '../walls/process-stands.ts'
 import { makePlace, startServer, whenReady, type Server } from './program.ts'
 
 const waitMsMax = 30_000
-/** A phase that is over soon, and loses half of a core; cells may run for longer than a test. */
+/** A short first phase, and then half a core less; cells may run for longer than a test. */
 const config = `
 [limits]
 timeout = "60s"
@@ -53,7 +53,7 @@ suite('The notebook in a browser', { skip: missing || unable('python') }, () => 
     const page = await context.newPage()
     page.setDefaultTimeout(waitMsMax)
     page.on('console', (message) => {
-      // A browser tells by itself of 410 and 422, which the page expects, and of markup that its policy kept from acting.
+      // The browser console reports 410 and 422, which the page expects, and markup blocked by the content policy.
       const isExpected = /status of 4(?:10|22)|The action has been blocked/.test(message.text())
       if (message.type() === 'error' && !isExpected) complaints.push(message.text())
     })
@@ -120,7 +120,7 @@ suite('The notebook in a browser', { skip: missing || unable('python') }, () => 
     assert.match(await outputOf(page, 1), /^7/)
   })
 
-  test('S2-29: the life of a session is drawn while one works, and its rights shrink', async () => {
+  test('S2-29: the timeline of a session is drawn while it runs, and its rights shrink', async () => {
     await using page = await notebook()
     await run(page, 0, '1')
     await pictured(page, 'cpu: 1 core, then 0.5 cores')
@@ -134,7 +134,7 @@ suite('The notebook in a browser', { skip: missing || unable('python') }, () => 
     assert.equal(width, room)
   })
 
-  test('An error marks its line, cells that wait do not run, and the session goes on', async () => {
+  test('An error marks its line, queued cells do not run, and the session continues', async () => {
     await using page = await notebook()
     await run(page, 0, 'def f():\n    return 1 / 0\n\nf()', 'Alt+Enter')
     await cell(page, 1).locator('textarea').fill('"never"')
@@ -177,14 +177,14 @@ open("rows.csv", "w").write("a,b\\n")`
     const [download] = await Promise.all([page.waitForEvent('download'), file.click()])
     assert.equal(download.suggestedFilename(), 'rows.csv')
     for (let n = 2; (await cell(page, 1).locator('.between pre').count()) === 0; n++) {
-      assert.ok(n < 50, 'nothing came between two runs')
+      assert.ok(n < 50, 'no output between two runs')
       await run(page, 1, 'len(open("rows.csv").read())')
       await cell(page, 1).locator('.count').getByText(`[${n}]`).waitFor()
     }
     assert.match(await cell(page, 1).locator('.between').innerText(), /from behind/)
   })
 
-  test('A session that is ended from outside says so, keeps the text, and another can be opened', async () => {
+  test('A session that is ended from outside is reported, its text is kept, and another can be opened', async () => {
     await using page = await notebook()
     await run(page, 0, 'x = 1')
     await ready(page)
@@ -206,7 +206,7 @@ open("rows.csv", "w").write("a,b\\n")`
     assert.equal(await page.locator('#nb-notice').isVisible(), false)
   })
 
-  test('Cells are moved, deleted and brought back by keyboard, and their text outlives the page', async () => {
+  test('Cells are moved, deleted and restored by keyboard, and their text survives a reload', async () => {
     await using page = await notebook()
     await cell(page, 0).locator('textarea').fill('first')
     await page.locator('#nb-add').press('Enter')
@@ -230,7 +230,7 @@ open("rows.csv", "w").write("a,b\\n")`
     assert.deepEqual(nameless, [])
   })
 
-  test('A new line of a cell is as deep as the one before it', async () => {
+  test('A new line of a cell gets the indentation of the previous line', async () => {
     await using page = await notebook()
     await cell(page, 0).locator('textarea').focus()
     for (const text of ['def f(a):', 'return a', '1']) {

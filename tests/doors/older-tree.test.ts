@@ -8,11 +8,11 @@ import { documentOf, makePlace, mayfly, startServer, whenReady } from './program
 const old = join(import.meta.dirname, '../fixtures/tree-0.1.0')
 const linesThen = 13
 const place = makePlace()
-/** Named, because it loosens: a file that is only found may not. */
+/** Given by --config, because it widens rights: a file that is only found may not. */
 const config = ['--config', join(place.cwd, 'mayfly.toml')]
 const key = 'mfy_0123456789abcdef0123456789abcdef'
 
-suite('State made by an older tree', () => {
+suite('State written by version 0.1.0', () => {
   before(() => {
     cpSync(join(old, 'state'), place.state, { recursive: true })
     cpSync(join(old, 'state-warden'), `${place.state}-warden`, { recursive: true })
@@ -49,7 +49,7 @@ suite('State made by an older tree', () => {
     assert.match(stdout, /tenants/)
   })
 
-  test('a job runs on it, and its lines extend the old chain', async () => {
+  test('a job runs with it, and its lines extend the old chain', async () => {
     const ran = await mayfly(place, ['run', 'job.js', '--input', '4', '--json', ...config])
     const outcome = documentOf(ran)
     assert.equal(outcome['status'], 'ok', ran.stderr)

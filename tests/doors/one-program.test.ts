@@ -64,17 +64,17 @@ suite('S4-2: one program on every provider', () => {
   const run = (provider: ProviderName, source: Source) =>
     mayfly.run({ ...source, input, provider, limits: { timeout: 120_000 } })
 
-  /** Reason why a provider that runs nothing is not there; fails the test if it is. */
+  /** Reason why a provider that ran nothing is unavailable; fails the test if it is available. */
   async function whyAbsent(name: ProviderName): Promise<string> {
     const all = await mayfly.providers()
     const found = all.find(({ provider }) => provider.name === name)?.availability
-    assert.ok(found && !found.available, `${name} is there, and ran nothing`)
+    assert.ok(found && !found.available, `${name} is available, and ran nothing`)
     assert.ok(found.reason.length > 10 && found.fix.length > 5, JSON.stringify(found))
     return found.reason
   }
 
   for (const [provider, sources] of Object.entries(digests) as [ProviderName, Source[]][])
-    test(`S4-2: ${provider} gives the same answer as every other, or says why it is not there`, async (t) => {
+    test(`S4-2: ${provider} gives the same result as every other, or the reason why it is unavailable`, async (t) => {
       for (const source of sources) {
         const outcome = await run(provider, source)
         if (outcome.status === 'unavailable') return t.skip(await whyAbsent(provider))
@@ -87,19 +87,19 @@ suite('S4-2: one program on every provider', () => {
       }
     })
 
-  test('S4-2: the mock answers with its input, and says that it is a mock', async () => {
+  test('S4-2: the mock returns its input, and is marked as a mock', async () => {
     const { result, provider } = await run('mock', isolate)
     assert.deepEqual([provider, result], ['mock', { mock: true, echo: input }])
   })
 
-  test('S4-2: a job that names a provider that Mayfly does not have gets the list of those that it has', async () => {
+  test('S4-2: a job that names an unknown provider gets the list of known providers', async () => {
     const { status, error } = await mayfly.run({ ...program, input, provider: 'no-such-wall' })
     assert.equal(status, 'unavailable')
     assert.ok(error)
     assert.match(error.message, /no available provider is "no-such-wall"/)
     const { providers } = error.details as { providers: { name: string; reason: string }[] }
     const named = new Set(providers.map(({ name }) => name))
-    // A wall that was never needed in this process is not loaded for an answer: WebAssembly and the mock.
+    // The error message loads no provider that this process never needed: WebAssembly and the mock.
     for (const name of providerNames)
       assert.ok(named.has(name) || name === 'wasi' || name === 'mock', name)
     assert.equal(named.size, providers.length)

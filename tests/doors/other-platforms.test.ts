@@ -33,7 +33,7 @@ suite('Installed on another system', { skip: withoutNpm() }, () => {
   after(() => rmSync(folder, { recursive: true, force: true }))
 
   for (const { os, cpu, node, parser } of installs)
-    test(`S4-20: on ${os} ${cpu} it gets its own Node, parser and transformer, and no other system’s`, () => {
+    test(`S4-20: on ${os} ${cpu} npm installs the Node, parser and transformer of that platform, and of no other`, () => {
       for (const file of ['package.json', 'package-lock.json', '.npmrc'])
         copyFileSync(join(root, file), join(folder, file))
       const args = ['ci', `--os=${os}`, `--cpu=${cpu}`, '--libc=glibc', '--dry-run', '--offline']
@@ -59,7 +59,7 @@ for (const platform of ['darwin', 'win32'])
     })
     after(() => place.remove())
 
-    test(`S4-20: ${platform}: each wall says why it is not there, and what to do`, async () => {
+    test(`S4-20: ${platform}: each wall has a reason why it is unavailable, and a hint`, async () => {
       const ran = await mayfly(place, ['providers', '--json'], { env: as(platform) })
       const walls = documentOf(ran) as unknown as readonly Record<string, unknown>[]
       const real = walls.filter(({ tier }) => tier !== 'mock')
@@ -71,13 +71,13 @@ for (const platform of ['darwin', 'win32'])
       }
     })
 
-    test(`S4-20: ${platform}: the doctor says the same, and that nothing runs here`, async () => {
+    test(`S4-20: ${platform}: the doctor prints the same reasons, and that no job can run here`, async () => {
       const { code, stdout } = await mayfly(place, ['doctor'], { env: as(platform) })
       assert.equal(code, 7)
       assert.match(stdout, /✗ isolated-vm \(isolate\): Cannot jail a process/)
     })
 
-    test(`S4-20: ${platform}: it serves its page, and answers each job that no wall is here`, async () => {
+    test(`S4-20: ${platform}: the server serves its page, and answers each job with 503 and status unavailable`, async () => {
       await using server = await startServer(place, [], as(platform))
       const page = await fetch(server.static)
       assert.deepEqual([page.status, (await page.text()).includes('<html')], [200, true])

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 
 const bench = fileURLToPath(new URL('../../bench/server.ts', import.meta.url))
 
-test('S0-21: The bench prints what a job costs over plain HTTP, at the median and at the 95th of a hundred', async () => {
+test('S0-21: The bench prints the overhead of a job over plain HTTP, at the median and at the 95th percentile', async () => {
   const args = [bench, '--seconds', '1', '--at', '2', '--json']
   const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 120_000 })
   const { concurrency } = JSON.parse(stdout) as { concurrency: Record<string, any> }

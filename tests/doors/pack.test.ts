@@ -28,12 +28,12 @@ const modules = join(base, 'node_modules')
 const installed = join(modules, 'mayfly')
 const path = `${join(root, 'node_modules/.bin')}:${process.env['PATH']}`
 const packedBytesMax = 3_000_000
-// Walls run as users of their own.
+// Walls run under other uids, which must reach this folder.
 chmodSync(base, 0o755)
 after(() => rmSync(base, { recursive: true, force: true }))
 
 suite('The npm package', { skip: withoutNpm() }, () => {
-  test('npm pack makes JavaScript and declarations with source maps, under 3 MB, and leaves the checkout as it was', () => {
+  test('npm pack builds JavaScript and declarations with source maps, under 3 MB, and leaves the checkout unchanged', () => {
     const packed = packedIn(base)
     const { size } = statSync(packed)
     assert.ok(size < packedBytesMax, `${size} bytes`)
@@ -51,7 +51,7 @@ suite('The npm package', { skip: withoutNpm() }, () => {
       [...expected, 'src/sdk/client.js'].filter((name) => !files.includes(name)),
       [],
     )
-    // V8 keeps a file with one other character at two bytes for each.
+    // V8 stores a source with one non-Latin-1 character at two bytes per character.
     for (const name of ['mayfly.js', 'small.js'])
       assert.ok(
         readFileSync(join(installed, 'dist', name)).every((byte) => byte < 0x80),
@@ -78,15 +78,15 @@ suite('The npm package', { skip: withoutNpm() }, () => {
       assert.equal(lock.packages[`node_modules/${name}`]?.hasInstallScript, undefined, name)
   })
 
-  test('Installed under node_modules it says its version', () => {
-    // Dependencies of the package as links into a store, as pnpm lays them out, and none of a checkout alone.
+  test('Installed under node_modules it prints its version', () => {
+    // Dependencies of the package are links into a store, as with pnpm, without development dependencies.
     for (const name of readdirSync(join(root, 'node_modules')))
       if (/^(@oxc-.*|oxc-.*|zod|node-linux-.*)$/.test(name))
         symlinkSync(join(root, 'node_modules', name), join(modules, name))
     assert.match(node(join(installed, 'bin/mayfly.js'), '--version'), /^\d+\.\d+\.\d+/m)
   })
 
-  test('Installed it is one copy: the library, the suite and the mock share the classes of the command line', () => {
+  test('Installed, the library, the conformance suite, the mock and the command line share one copy of the classes', () => {
     writeFileSync(
       join(base, 'one.mjs'),
       `
@@ -101,7 +101,7 @@ suite('The npm package', { skip: withoutNpm() }, () => {
     assert.equal(node(join(base, 'one.mjs')).trim(), 'function function true true')
   })
 
-  test('With --enable-source-maps an error names the line of its source', () => {
+  test('With --enable-source-maps an error has the line of its TypeScript source', () => {
     writeFileSync(
       join(base, 'stack.mjs'),
       "import { Mayfly } from 'mayfly'\nawait Mayfly.open({ unknown: 1 }).catch(({ stack }) => console.log(stack))",
@@ -113,7 +113,7 @@ suite('The npm package', { skip: withoutNpm() }, () => {
   })
 
   for (const [language, code] of Object.entries({ js: 'return 6 * 7', node: 'console.log(42)' }))
-    test(`Installed it runs ${language} in the wall that a checkout takes`, () => {
+    test(`Installed it runs ${language} in the same wall as a checkout`, () => {
       const file = join(base, `job-${language}.js`)
       writeFileSync(file, code)
       const state = join(base, 'state')
@@ -126,7 +126,7 @@ suite('The npm package', { skip: withoutNpm() }, () => {
       assert.deepEqual([made.tier, made.provider], [own?.tier, own?.provider])
     })
 
-  test('Installed it has the adapters of agent frameworks, and answers an agent with the protocol that it brings', async () => {
+  test('Installed it has the adapters of agent frameworks, and serves MCP without further packages', async () => {
     writeFileSync(
       join(base, 'agents.mjs'),
       `
@@ -161,11 +161,11 @@ suite('The npm package', { skip: withoutNpm() }, () => {
     assert.deepEqual(await ended, [0, null])
   })
 
-  test('Installed, a run by a server that is there loads the small bundle alone', () => {
+  test('Installed, a run attached to a server loads the small bundle only', () => {
     using probe = probeLoads()
     const file = join(base, 'small.js')
     writeFileSync(file, 'return 6 * 7')
-    // Short enough for a socket below it.
+    // Short enough for the path of a socket in it.
     const short = mkdtempSync('/tmp/mayfly-small-')
     const env = { PATH: path, HOME: base, MAYFLY_STATE: join(short, 'state'), ...probe.env }
     const mayfly = (...words: readonly string[]) => {
@@ -187,7 +187,7 @@ suite('The npm package', { skip: withoutNpm() }, () => {
     }
   })
 
-  test('A package made without scripts says how to make one', () => {
+  test('A package with TypeScript sources only prints how to build it', () => {
     const source = join(modules, 'as-it-is')
     for (const name of ['bin', 'src/index.ts', 'src/cli/main.ts', 'package.json'])
       cpSync(join(root, name), join(source, name), { recursive: true })

@@ -98,7 +98,7 @@ export default () => ({ done, others, text: fs.readFileSync(file, 'utf8') })`,
 
 for (const provider of jailKinds)
   suite(`Packages behind ${provider}`, () => {
-    test('a project beside its node_modules runs as it does outside, and says where they came from', async (t) => {
+    test('a project with its node_modules runs as it does outside, and the outcome names their source', async (t) => {
       const outcome = await outcomeOf('app/all.js', '--provider', provider)
       if (outcome.status === 'unavailable') return t.skip(outcome.error.message)
       assert.deepEqual(outcome.result, {
@@ -117,7 +117,7 @@ for (const provider of jailKinds)
       assert.ok(names.includes('UNREAD_DEPENDENCY'))
     })
 
-    test('no program can write, replace or remount its packages, nor find those of others', async (t) => {
+    test('no program can write, replace or remount its packages, nor find those of other jobs', async (t) => {
       const outcome = await outcomeOf('app/attack.js', '--provider', provider)
       if (outcome.status === 'unavailable') return t.skip(outcome.error.message)
       assert.equal(outcome.status, 'ok', JSON.stringify(outcome.error))
@@ -125,7 +125,7 @@ for (const provider of jailKinds)
       assert.match(outcome.result.text, /^exports\.name/)
     })
 
-    test('Python packages of an environment and of wheels are found, and nothing of them runs early', async (t) => {
+    test('Python packages of an environment and of wheels are found, and none of their code runs before the job', async (t) => {
       const site = 'py/.venv/lib/python3.11/site-packages'
       write('py/.venv/pyvenv.cfg', 'version = 3.11.2')
       write(`${site}/mine/__init__.py`, 'name = "installed"')
@@ -153,7 +153,7 @@ result = [mine.name, json5only.value, os.environ['PTH'], subprocess.check_output
     })
   })
 
-/** Python writes it: a bomb needs a member that is much larger than it weighs. */
+/** Written by Python: a zip bomb needs a member that is much larger than its compressed size. */
 function writeWheel(name: string, files: Readonly<Record<string, string | number>>): void {
   mkdirSync(dirname(join(place.cwd, name)), { recursive: true })
   const program = `import json, sys, zipfile
@@ -171,13 +171,13 @@ async function outcomeOfBomb(): Promise<any> {
 }
 
 suite('Limits of packages', () => {
-  test('a wheel that unpacks to more than there is room for ends at its disk limit', async (t) => {
+  test('a wheel that unpacks to more than the disk limit ends the job at that limit', async (t) => {
     const outcome = await outcomeOfBomb()
     if (outcome.status === 'unavailable') return t.skip(outcome.error.message)
     assert.deepEqual([outcome.status, outcome.error.code, outcome.stdout], ['limit', 'DISK', ''])
   })
 
-  test('a package whose main leaves its folder finds what the wall has there, and nothing of the host', async (t) => {
+  test('a package whose main points out of its folder finds files of the wall, and none of the host', async (t) => {
     project('main')
     write('main/secret.js', 'module.exports = "of the host"')
     write('main/node_modules/up/package.json', '{"main":"../../secret.js"}')
@@ -188,7 +188,7 @@ suite('Limits of packages', () => {
     assert.match(JSON.stringify(outcome.error), /Cannot find (?:module|package)/)
   })
 
-  test('a job without imports has no packages, and --no-packages leaves them out', async () => {
+  test('a job without imports gets no packages, and --no-packages omits them', async () => {
     const plain = await outcomeOf('app/plain.js')
     assert.deepEqual([plain.result, plain.tier], [1, 'isolate'])
     assert.doesNotMatch(plain.told, /Packages/)
@@ -197,13 +197,13 @@ suite('Limits of packages', () => {
     assert.equal(without.status, 'error')
   })
 
-  test('--packages with a file is a usage error that says what it expects', async () => {
+  test('--packages with a file is a usage error that names the expected value', async () => {
     const ran = await mayfly(place, ['run', 'app/plain.js', '--packages', 'app/all.js'])
     assert.equal(ran.code, 2)
     assert.match(ran.stderr, /Cannot use packages from "app\/all\.js": it is no folder/)
   })
 
-  test('a library names folders for its jobs, each tenant has a layer of its own, and HTTP names none', async (t) => {
+  test('the library sets package folders, each tenant has its own layer, and HTTP cannot set any', async (t) => {
     await using library = await Mayfly.open({ state: join(place.state, 'library') })
     const packages = [join(place.cwd, 'app')]
     const code = 'import old from "old"; export default () => old.name'

@@ -9,7 +9,7 @@ const path = '/active-content/sessions'
 const minuteMs = 60_000
 const config = '[limits]\ntimeout = "60s"\n'
 
-suite("Sessions of a page's visitors", { skip: unable('python') }, () => {
+suite('Sessions of page visitors', { skip: unable('python') }, () => {
   let place: Place
   let server: Server
   let keyOf: Readonly<Record<'page' | 'other', string>>
@@ -27,7 +27,7 @@ suite("Sessions of a page's visitors", { skip: unable('python') }, () => {
     place.remove()
   })
 
-  /** Token of a page that is loaded anew. */
+  /** Loads the page and returns its token. */
   async function visit(): Promise<string> {
     const html = await (await fetch(server.static)).text()
     return /mfs_[\w.-]+/.exec(html)![0]
@@ -58,7 +58,7 @@ suite("Sessions of a page's visitors", { skip: unable('python') }, () => {
   const run = (token: string, id: string, code: string) =>
     ask(token, 'POST', `/${id}/run`, { code })
 
-  test('a token opens a session, whose state stays, and which is no execution of its tenant', async () => {
+  test('a token opens a session that keeps state, and that is not listed as an execution', async () => {
     const token = await visit()
     const id = await opened(token)
     assert.equal((await run(token, id, 'x = 41')).body.status, 'ok')
@@ -87,7 +87,7 @@ suite("Sessions of a page's visitors", { skip: unable('python') }, () => {
     assert.deepEqual(listed.body.items, [])
   })
 
-  test('a session is that of its token: any other token is 404 and any key 401, before its end and after', async () => {
+  test('a session belongs to its token: any other token gets 404 and any key 401, before and after its end', async () => {
     const [own, other] = [await visit(), await visit()]
     const id = await opened(own)
     const routes = [
@@ -107,12 +107,12 @@ suite("Sessions of a page's visitors", { skip: unable('python') }, () => {
       }
     }
     await refused()
-    assert.equal((await run(own, id, '1')).body.result, 1, 'none of them ended it')
+    assert.equal((await run(own, id, '1')).body.result, 1, 'none of these requests ended it')
     assert.equal((await ask(own, 'DELETE', `/${id}`)).status, 200)
     await refused()
   })
 
-  test('a token is no key: each route of sandboxes is 401 to it, and a key of its tenant finds no session of a page', async () => {
+  test('each sandbox route is 401 for a token, and a key of its tenant finds no session of a page', async () => {
     const token = await visit()
     const id = await opened(token)
     const routes = [
@@ -139,7 +139,7 @@ suite("Sessions of a page's visitors", { skip: unable('python') }, () => {
     await ask(token, 'DELETE', `/${id}`)
   })
 
-  test('a visitor holds two at once, asks for nothing but a language and a preset, and from its own page', async () => {
+  test('a visitor may have two sessions at once, set only language and preset, and only from its own page', async () => {
     const token = await visit()
     const [first] = [await opened(token), await opened(token)]
     const third = await ask(token, 'POST', '', { language: 'python' })
@@ -172,7 +172,7 @@ suite("Sessions of a page's visitors", { skip: unable('python') }, () => {
     assert.equal((await ask(token, 'POST', '', { language: 'python' }, foreign)).status, 401)
   })
 
-  test('the life is told as events, and an interrupted exec keeps the state', async () => {
+  test('the timeline is streamed as events, and an interrupted exec keeps the state', async () => {
     const token = await visit()
     const id = await opened(token)
     const life = fetch(new URL(`${path}/${id}`, server.static), {

@@ -11,7 +11,7 @@ import { chromiumFlags, chromiumPath, withoutName } from '../fixtures/chromium.t
 import { test } from '../fixtures/drawn.ts'
 import { bin, makePlace, startServer, whenReady, type Server } from './program.ts'
 
-/** The page as a visitor meets it, in the system's Chromium. */
+/** The built-in page, in the system's Chromium. */
 const waitMsMax = 20_000
 const commandMsMax = 60_000
 
@@ -30,7 +30,7 @@ interface Area {
 }
 
 if (!chromiumPath && process.env['CI'])
-  test('The page is tried in a browser', () => assert.fail('Chromium is missing'))
+  test('The page works in a browser', () => assert.fail('Chromium is missing'))
 
 suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' }, () => {
   const place = makePlace()
@@ -38,7 +38,7 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
   let browser: Browser
   let page: Page
   const complaints: string[] = []
-  /** Addresses that the page asked for, but for its own server's. */
+  /** URLs that the page requested from other hosts. */
   const elsewhere: string[] = []
 
   before(async () => {
@@ -77,7 +77,7 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
 
   const ended = (on = page) => on.locator('#headline .badge:not(.live)')
 
-  /** Types code, runs it, and waits for the word that says how it ended. */
+  /** Types code, runs it, and waits until the status is shown. */
   async function run(code: string, { input = '', language = 'js', on = page } = {}) {
     await begin(code, { input, language, on })
     await ended(on).waitFor()
@@ -102,7 +102,7 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
   const text = (id: string, on = page) => on.locator(`#${id}`).innerText()
   const lifeOf = async (on = page) => (await on.locator('#life img.life').getAttribute('alt')) ?? ''
 
-  test('Code that is typed runs, and what it returned and printed is shown', async () => {
+  test('Typed code runs, and its result and output are shown', async () => {
     const code = 'console.log("heard"); return input.a + 1'
     assert.equal(await run(code, { input: '{"a":41}' }), 'ok')
     assert.match(await text('returned'), /Result[^]*42/)
@@ -110,7 +110,7 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
     assert.match(await text('detail'), /isolate, by isolated-vm/)
   })
 
-  test('Ctrl and Enter run it too', async () => {
+  test('Ctrl-Enter runs the code too', async () => {
     await page.locator('#code').fill('return "by keyboard"')
     await fillInput('')
     await page.locator('#code').press('Control+Enter')
@@ -137,7 +137,7 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
     assert.equal(await page.locator('#code').inputValue(), '# mine')
   })
 
-  test('Each example ends as its text says', async () => {
+  test('Each example ends as its description says', async () => {
     for (const [index, { name }] of examples.entries()) {
       const end = ends[name]
       if (end === undefined) continue
@@ -151,7 +151,7 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
     }
   })
 
-  test('Output and the life are there while it runs; the outcome before is gone', async () => {
+  test('Output and timeline are shown while a job runs, and the previous outcome is removed', async () => {
     assert.equal(await run('console.log("before"); return "the one before"'), 'ok')
     await begin('console.log("early"); for (;;) await new Promise((done) => setTimeout(done, 20))')
     await page.locator('#output').getByText('early').waitFor()
@@ -167,12 +167,13 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
     assert.equal(await page.locator('#run').isEnabled(), true)
   })
 
-  test('A run that was stopped ends on the server', async () => {
+  test('A stopped run ends on the server', async () => {
     await begin('console.log("there"); for (;;) {}')
     await page.locator('#output').getByText('there').waitFor()
     assert.equal((await alive()).length, 1)
     await page.locator('#stop').click()
-    for (let tries = 0; (await alive()).length > 0; tries++) assert.ok(tries < 200, 'it goes on')
+    for (let tries = 0; (await alive()).length > 0; tries++)
+      assert.ok(tries < 200, 'the job still runs')
   })
 
   async function alive(): Promise<readonly unknown[]> {
@@ -181,7 +182,7 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
     return ((await response.json()) as { items: unknown[] }).items
   }
 
-  test('Output of the code is text, and never markup of the page', async () => {
+  test('Output of the code is shown as text, never as markup of the page', async () => {
     const markup = '<img src=x onerror="document.title=1"><b>bold</b>'
     const code = `console.log(input); console.error(input); throw new Error(input)`
     assert.equal(await run(code, { input: JSON.stringify(markup) }), 'error')
@@ -191,7 +192,7 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
     assert.equal(await page.title(), 'Mayfly')
   })
 
-  test('The name of a file is text, and a download is no place to go to', async () => {
+  test('The name of a file is shown as text, and a download is no navigation', async () => {
     const name = '"><img src=x onerror=alert(1)>javascript:alert(2).html'
     const code = `import os\nos.makedirs("out", exist_ok=True)\nopen("out/" + ${JSON.stringify(name)}, "w").write("<script>alert(3)</script>")\n`
     assert.equal(await run(code, { language: 'python' }), 'ok', await text('outcome'))
@@ -215,7 +216,7 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
     assert.match(await text('returned'), /figure\.png/)
   })
 
-  test('HTML shows as words and tables; no script, request or link of it works', async () => {
+  test('HTML is shown as text and tables, without scripts, requests or links', async () => {
     const said: string[] = []
     const visitor = await visit(undefined, said)
     const html =
@@ -253,7 +254,7 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
     assert.equal(await image.count(), 1)
     await image.evaluate((element: Image) => element.decode())
     assert.equal(await visitor.title(), 'Mayfly')
-    // A browser tells of what its policy kept from happening in the copy that is parsed, where nothing runs anyway.
+    // The browser reports blocked scripts of the parsed copy, in which nothing runs anyway.
     assert.deepEqual(
       said.filter((one) => !one.includes('The action has been blocked')),
       [],
@@ -274,7 +275,7 @@ Table()
     assert.equal(await page.locator('#returned .files a').innerText(), 'figure.png')
   })
 
-  test('Output of a program is there although it is ended, line by line', async () => {
+  test('Output of a terminated program is shown, line by line', async () => {
     await begin('import time\nfor n in range(100):\n    print("line", n)\n    time.sleep(0.1)\n', {
       language: 'python',
     })
@@ -286,7 +287,7 @@ Table()
     assert.match(await text('output'), /^line 0\nline 1\nline 2\n/)
   })
 
-  /** The answer of the server, with more in its outcome: as a guest may make it. */
+  /** Response of the server with more fields in its outcome, as a guest may cause. */
   async function answerWith(visitor: Page, more: object): Promise<void> {
     await visitor.route('**/active-content', async (route) => {
       const response = await route.fetch()
@@ -297,7 +298,7 @@ Table()
     })
   }
 
-  test('The picture of the life is shown, as an image that nothing in it can leave', async () => {
+  test('The timeline is shown as an image from a data URL, at the width of its column', async () => {
     await run('const until = Date.now() + 30; while (Date.now() < until); return 1')
     const image = page.locator('#life img.life')
     const shown = await image.evaluate(async (element: Image) => {
@@ -364,7 +365,7 @@ Table()
     assert.deepEqual(nameless, [])
   })
 
-  test('The same by command line, curl and TypeScript runs as it is shown, and ends as here', async () => {
+  test('The snippets for command line, curl and TypeScript run unchanged, and end like the page', async () => {
     const folder = folderFor(place.cwd)
     const env = { ...process.env, ...place.env, MAYFLY_API_KEY: server.apiKey }
     const visitor = await visit()
@@ -419,7 +420,7 @@ Table()
   })
 
   always('The browser logged no error or warning, and sent no request to another origin', () => {
-    // A blocked job is 403, which a browser tells of by itself.
+    // A blocked job is 403, which the browser console reports.
     assert.deepEqual(
       complaints.filter((said) => !said.includes('status of 403')),
       [],
@@ -427,7 +428,7 @@ Table()
     assert.deepEqual(elsewhere, [])
   })
 
-  test('S0-19: the code of the seed, pasted as it is into a page of a site, gets its results', async () => {
+  test('S0-19: the published client-side code, pasted into a page of a site, gets its results', async () => {
     const site = mkdtempSync(join(tmpdir(), 'mayfly-site-'))
     chmodSync(site, 0o755)
     writeFileSync(join(site, 'index.html'), `<!doctype html><title>A site</title>${seedScript}`)
@@ -453,7 +454,7 @@ Table()
   })
 })
 
-/** The seed's own code; `getSessionToken` is what the page brings. */
+/** The published client-side code; the page defines `getSessionToken`. */
 const seedScript = `<script>
 function requestActiveContent(contentURL) {
     fetch(contentURL)
@@ -520,7 +521,7 @@ with open("out/figure.png", "wb") as file:
     file.write(b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 `
 
-/** A folder in which the command and the client of this checkout are found, as they are where it is installed. */
+/** Makes a folder in which the command and the client of this checkout resolve as if installed. */
 function folderFor(parent: string): string {
   const folder = mkdtempSync(join(parent, 'same-'))
   for (const made of [folder, join(folder, 'made')]) {
@@ -533,7 +534,7 @@ function folderFor(parent: string): string {
   return folder
 }
 
-/** Both of what it prints; `npx mayfly` is the command of this checkout, which takes npx a second to find. */
+/** Stdout and stderr of a script; `npx mayfly` is replaced by the command of this checkout, as npx takes a second. */
 function bash(
   script: string,
   { folder, env }: { readonly folder: string; readonly env: NodeJS.ProcessEnv },

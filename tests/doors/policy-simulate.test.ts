@@ -38,7 +38,7 @@ suite('mayfly policy simulate --egress', () => {
     assert.match(all[5]!.because, /loopback/)
   })
 
-  test('Without --allow it is what the configuration gives a job that asks for nothing', async () => {
+  test('Without --allow it uses the network that the configuration gives a job by default', async () => {
     const closed = await simulate('https://api.example.com/')
     assert.match(closed.stdout, /^denied .*this run has no network/)
     const file = join(place.cwd, 'open.toml')
@@ -58,7 +58,7 @@ suite('mayfly policy simulate --egress', () => {
     assert.match(stdout, /^allowed .*a\.example\.com.*\ndenied .*b\.example\.net/)
   })
 
-  test('Without an address, or with a host that is none, it is usage', async () => {
+  test('A missing address and an invalid host are usage errors', async () => {
     assert.equal((await mayfly(place, ['policy', 'simulate'])).code, 2)
     const wrong = await simulate('https://a.example/', '--allow', 'a b')
     assert.deepEqual([wrong.code, wrong.stdout], [2, ''])

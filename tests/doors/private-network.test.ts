@@ -14,7 +14,7 @@ for (const url of input) {
 }
 return said`
 
-suite('Networks as companies have them', () => {
+suite('Private networks', () => {
   let place: Place
   let registry: Registry
   let at: string
@@ -36,7 +36,7 @@ suite('Networks as companies have them', () => {
   const config = ['--config', 'private.toml']
   const fetched = (urls: readonly string[]) => ['run', 'fetch.js', '--input', JSON.stringify(urls)]
 
-  test('a private address is reached by a rule of the configuration, and what it redirects to is judged anew', async () => {
+  test('a private address is reached by a rule of the configuration, and each redirect is checked again', async () => {
     const urls = [`${at}/hello`, `${at}/away`, 'http://169.254.169.254/']
     const ran = await mayfly(place, [
       ...fetched(urls),
@@ -46,7 +46,7 @@ suite('Networks as companies have them', () => {
       'http://169.254.0.1',
       '--json',
     ])
-    assert.equal(ran.code, 2, 'link-local is not even asked for')
+    assert.equal(ran.code, 2, 'no request reaches the link-local address')
     const outcome = documentOf(
       await mayfly(place, [...fetched(urls), ...config, '--allow', at, '--json']),
     )
@@ -59,7 +59,7 @@ suite('Networks as companies have them', () => {
     assert.deepEqual(explained.value, [at])
   })
 
-  test('without a rule the command line refuses it, and names the rule that would let it out', async () => {
+  test('without a rule the command line refuses it, and names the rule that would allow it', async () => {
     for (const host of [at, 'http://10.1.2.3:8080', 'https://[fd00::5]']) {
       const ran = await mayfly(place, [...fetched([`${host}/`]), '--allow', host])
       assert.equal(ran.code, 2, ran.stderr)
@@ -69,7 +69,7 @@ suite('Networks as companies have them', () => {
     assert.match(name.stderr, /Cannot allow "localhost": it is this host/)
   })
 
-  test('a host that the ceilings leave out is refused by name, and one that they leave in is not', async () => {
+  test('a host outside the ceilings is refused by name, and a host inside them is not', async () => {
     write('ceiling.toml', '[ceilings]\nnetwork = { allow = ["api.example.com"] }\n')
     const words = [...fetched([]), '--config', 'ceiling.toml', '--allow']
     const out = await mayfly(place, [...words, 'other.example.com'])
@@ -78,7 +78,7 @@ suite('Networks as companies have them', () => {
     assert.equal((await mayfly(place, [...words, 'api.example.com'])).code, 0)
   })
 
-  test('a simulation and an explanation show it', async () => {
+  test('policy simulate and --explain show the rule', async () => {
     const words = [
       'policy',
       'simulate',
@@ -98,7 +98,7 @@ suite('Networks as companies have them', () => {
     assert.match(explained.stdout, /"private":\["http:\/\/127\.0\.0\.1:/)
   })
 
-  test('a job cannot ask for it by itself, at no door, nor can a change while the server runs', async () => {
+  test('no job request can add the rule, and no change of a running server can', async () => {
     await using server = await startServer(place)
     await whenReady(server)
     const ask = async (method: string, path: string, body: unknown) => {
@@ -134,7 +134,7 @@ suite('Networks as companies have them', () => {
     assert.ok(!registry.asked.includes('GET /hello-from-job'))
   })
 
-  test("a rule for Mayfly's own ports does not open them to a guest", async () => {
+  test("a rule for Mayfly's own ports does not let a guest connect to them", async () => {
     const own = makePlace()
     const port = 20_000 + Math.floor(Math.random() * 20_000)
     const rule = (of: number) => `{ host = "http://127.0.0.1:${of}", private = true }`
@@ -151,7 +151,7 @@ suite('Networks as companies have them', () => {
     own.remove()
   })
 
-  test('requests leave by the configured upstream proxy, and its credentials are in no output', async () => {
+  test('requests use the configured upstream proxy, and no output contains its credentials', async () => {
     const credentials = 'robot:pass-word-of-the-proxy'
     await using company = await openCompanyProxy({ credentials })
     write(

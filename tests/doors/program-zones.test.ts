@@ -26,7 +26,7 @@ const zones = {
   brief: { program: ['/usr/*/awk', 'awk'], phases: [{ name: 'work', for: '700ms', processes: 9 }] },
 } as const
 
-suite('Zones of programs, through the library', { skip: missing && `no ${missing}` }, () => {
+suite('Program zones, through the library', { skip: missing && `no ${missing}` }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-zones-'))
   const state = join(folder, 'state')
   let mayfly: Mayfly
@@ -48,7 +48,7 @@ suite('Zones of programs, through the library', { skip: missing && `no ${missing
     rmSync(folder, { recursive: true, force: true })
   })
 
-  test('S2-7, S2-11: each has its own phases and its own end, and the outcome, the timeline and the record say which', async () => {
+  test('S2-7, S2-11: each zone has its own phases and end, which the outcome, the timeline and the record name', async () => {
     const code = `/usr/bin/awk 'BEGIN { while (1) n++ }'; perl -e 'sleep 1; print "on\\n"'; sleep 0.5`
     const {
       id,
@@ -110,7 +110,7 @@ suite('Zones of programs, through the library', { skip: missing && `no ${missing
     const asked = { language: 'sh', code, network, schedule: 'closing' } as const
     const { status, stdout, stderr, timeline } = await mayfly.run(asked)
     assert.deepEqual([status, stdout], ['ok', 'on\n'], stderr)
-    // A zone that began late is held to its own phases at about that time, too.
+    // A zone that began late follows its own phases from about that time.
     const closed = timeline.filter(
       ({ event, at, controls }) => event === 'tightened' && at >= 900 && controls?.cpu === 0.3,
     )
@@ -123,7 +123,7 @@ suite('Zones of programs, through the library', { skip: missing && `no ${missing
     }
   })
 
-  test('S2-24: a program zone is tightened and ended by hand, never loosened, and the rest continues', async () => {
+  test('S2-24: a program zone is tightened and ended by the caller, never loosened, and the rest continues', async () => {
     const code = `perl -e 'sleep 60'; echo on`
     const [main] = await mayfly.initializeExecution(code, { language: 'sh' })
     const zone = { execution: main!.execution, id: 'pearl' }
@@ -155,7 +155,7 @@ const otherWalls = [
 suite('Zones of programs behind walls that make none', () => {
   for (const { provider, missing: skip } of otherWalls)
     test(
-      `S2-28: a schedule with zones of programs is refused by name behind ${provider}, and runs nothing`,
+      `S2-28: a schedule with program zones is refused with the name of the zone behind ${provider}, and runs nothing`,
       { skip },
       async () => {
         const folder = mkdtempSync(join(tmpdir(), 'mayfly-zones-'))

@@ -20,7 +20,7 @@ import type { Scope } from '../../src/gateway/http/keys.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 
-/** Mayfly as a user meets it: the program in a folder of its own, and what it leaves. */
+/** Runs the real command in temporary folders, and finds the processes that it leaves. */
 export const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 
 /** User of the command: the user of the tests, or a uid without a name and rights. */
@@ -28,7 +28,7 @@ export type Who = 'self' | 'ordinary'
 
 const ordinaryUid = 12_345
 const commandMsMax = 240_000
-/** Bound of a server that neither says that it is ready nor ends. */
+/** Deadline of a server that neither reports ready nor ends. */
 const startMsMax = 120_000
 const stopMsMax = 30_000
 /** Time for stopped processes to leave the process table. */
@@ -43,10 +43,10 @@ export interface Place {
   remove(): void
 }
 
-/** A working folder, a state folder and a home that nothing else uses. */
+/** Makes a working folder, a state folder and a home for one test. */
 export function makePlace(who: Who = 'self'): Place {
   const base = mkdtempSync(join(tmpdir(), 'mayfly-door-'))
-  // As root the server has a uid of its own, which must reach its state folder.
+  // As root the server runs under another uid, which must reach its state folder.
   chmodSync(base, 0o711)
   const [cwd, state, home] = ['cwd', 'state', 'home'].map((name) => join(base, name))
   for (const folder of [cwd!, state!, home!]) {
@@ -55,7 +55,7 @@ export function makePlace(who: Who = 'self'): Place {
   }
   const { PATH, TMPDIR, XDG_CACHE_HOME } = process.env
   const own = who === 'self' && { TMPDIR, XDG_CACHE_HOME }
-  // A run leaves no server behind then; tests of that set it to ''.
+  // With CI set a run starts no background server; tests of that set it to ''.
   const env = { PATH, HOME: home, MAYFLY_STATE: state, CI: '1', ...own }
   return {
     cwd: cwd!,
@@ -91,9 +91,9 @@ export interface Ran {
 export interface RunOptions {
   readonly stdin?: string
   readonly env?: NodeJS.ProcessEnv
-  /** Called when it has started. */
+  /** Called when the command has started. */
   readonly started?: (child: ChildProcess) => void
-  /** Program in the place of `bin`, such as a link to it. */
+  /** Program to run in place of `bin`, such as a link to it. */
   readonly program?: string
 }
 
@@ -115,7 +115,7 @@ export async function mayfly(
   return { code, signal, stdout, stderr }
 }
 
-/** The one JSON document on stdout; throws when there is none, or more than one. */
+/** Parses stdout as one JSON document; throws if it is none, or more than one. */
 export function documentOf({ stdout, stderr, code }: Ran): Record<string, any> {
   try {
     return JSON.parse(stdout) as Record<string, any>
@@ -124,7 +124,7 @@ export function documentOf({ stdout, stderr, code }: Ran): Record<string, any> {
   }
 }
 
-/** Disposing it kills what a failed test left running. */
+/** A started server; disposing it kills its remaining processes. */
 export interface Server extends AsyncDisposable {
   readonly static: string
   readonly active: string
@@ -134,11 +134,11 @@ export interface Server extends AsyncDisposable {
   /** The started process, which is the warden of the server. */
   readonly child: ChildProcess
   readonly stderr: () => string
-  /** Tells it to stop; resolves with its exit code and with the processes that are still there. */
+  /** Sends SIGTERM; resolves with its exit code and the processes that still exist. */
   stop(signal?: NodeJS.Signals): Promise<{ readonly code: number | null; readonly left: string[] }>
 }
 
-/** Starts `mayfly serve` on free ports and waits for the line that says it is ready. */
+/** Starts `mayfly serve` on free ports and waits for its ready line. */
 export async function startServer(
   place: Place,
   args: readonly string[] = [],
@@ -185,7 +185,7 @@ function readyIn(line: string): unknown {
   throw new Error(`serve said "${line}" in place of where it is`)
 }
 
-/** Waits until a server says that it can run jobs. */
+/** Waits until /readyz reports that the server can run jobs. */
 export async function whenReady({ active }: Server): Promise<void> {
   const until = performance.now() + commandMsMax
   while (performance.now() < until) {
@@ -196,7 +196,7 @@ export async function whenReady({ active }: Server): Promise<void> {
   throw new Error('The server did not become ready')
 }
 
-/** Processes of `pids` that are still there after `goneMsMax`: number, name, state, parent. */
+/** Processes of `pids` that still exist after `goneMsMax`: pid, name, state, parent. */
 export async function remaining(pids: readonly number[]): Promise<string[]> {
   const until = performance.now() + goneMsMax
   const alive = () => pids.filter(isThere)
@@ -204,7 +204,7 @@ export async function remaining(pids: readonly number[]): Promise<string[]> {
   return alive().map((pid) => `${pid} ${statOf(pid)}`)
 }
 
-/** An API key of this state folder, which never expires. */
+/** Creates an API key in this state folder, which never expires. */
 export function makeKey(
   { state }: Pick<Place, 'state'>,
   tenant: string,
@@ -214,7 +214,7 @@ export function makeKey(
   return createKey(keyFile(state), asked, () => undefined).key
 }
 
-/** Names of the walls that the state folder says are alive. */
+/** Names of the walls with a lease in the state folder. */
 export function leasesIn({ state }: Pick<Place, 'state'>): readonly string[] {
   try {
     return readdirSync(leaseFolder(state))
@@ -238,13 +238,13 @@ function start(
   })
 }
 
-/** A zombie that only process 1 has yet to reap counts as gone. */
+/** True if the process exists; an orphaned zombie that only process 1 must reap counts as gone. */
 function isThere(pid: number): boolean {
   const stat = statOf(pid)
   return stat !== '' && !stat.endsWith(') Z 1 ')
 }
 
-/** Name, state and parent of a process; empty where it is gone. */
+/** Name, state and parent of a process; empty if it is gone. */
 function statOf(pid: number): string {
   try {
     return /\(.*\) \S \d+ /s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[0] ?? ''

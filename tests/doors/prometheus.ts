@@ -7,9 +7,9 @@ export interface Metrics {
     readonly labels: Readonly<Record<string, string>>
     readonly value: number
   }[]
-  /** Value of the series with exactly this text: `name{label="value",…}`. */
+  /** Value of the series with exactly this key: `name{label="value",…}`. */
   value(series: string): number | undefined
-  /** Over all series of a name. */
+  /** Sum over all series of a name. */
   sum(name: string): number
 }
 
@@ -18,7 +18,7 @@ const type = /^# TYPE ([A-Za-z_:][\w:]*) (counter|gauge|histogram)$/
 const sample = /^([A-Za-z_:][\w:]*)(?:\{(.*)\})? (-?\d+(?:\.\d+)?(?:e[+-]\d+)?)$/
 const label = /^([A-Za-z_]\w*)="((?:[^"\\\n]|\\\\|\\"|\\n)*)"(?:,|$)/
 
-/** Reads it strictly: any line, order or total that the format does not allow is an assertion error. */
+/** Parses strictly: an invalid line, order or total is an assertion error. */
 export function metricsIn(text: string): Metrics {
   assert.ok(text.endsWith('\n') && !text.includes('\r'))
   const families = new Map<string, string>()
@@ -68,7 +68,7 @@ function labelsIn(pairs: string): Record<string, string> {
   return labels
 }
 
-/** Buckets rise, and the last is the count. */
+/** Asserts that the buckets rise and that the last one equals the count. */
 function assertHistogram(name: string, series: Metrics['series']): void {
   const last = new Map<string, number>()
   for (const one of series.filter((each) => each.name === `${name}_bucket`)) {

@@ -34,7 +34,7 @@ const isRoot = process.getuid?.() === 0
 const proofMsMax = 60_000
 
 /** Provider modules, as an operator adds them to a server that is serving. */
-suite('Walls of your own, from a folder', () => {
+suite('Provider modules from a folder', () => {
   const place = makePlace()
   const above = dirname(place.cwd)
   const folder = join(above, 'providers')
@@ -64,7 +64,7 @@ suite('Walls of your own, from a folder', () => {
     const { json } = await call(url('/v1/providers'), { headers: bearer(server.apiKey) })
     return json as unknown as readonly Row[]
   }
-  /** A proof takes longer than one answer where the machine is busy. */
+  /** Polls: under load a proof takes longer than one response. */
   const proved = async (name: string): Promise<Row | undefined> => {
     const until = performance.now() + proofMsMax
     let row: Row | undefined
@@ -96,7 +96,7 @@ suite('Walls of your own, from a folder', () => {
     },
   )
 
-  test('S4-3: a job by the command is served by it too', async () => {
+  test('S4-3: a job of the command line uses the module too', async () => {
     writeFileSync(join(place.cwd, 'sum.py'), 'result = sum([1, 2, 39])')
     const args = ['run', 'sum.py', '--provider', 'python-alone', '--config', config, '--json']
     const outcome = documentOf(await mayfly(place, args))

@@ -4,7 +4,7 @@ import { suite, test } from 'node:test'
 import type { JobRequest } from '../../src/contract/job.ts'
 import { ImageStand } from '../fixtures/image-stand.ts'
 
-/** The image with numpy, pandas and Matplotlib. It takes 50 MB of packages, so the long tests alone build it. */
+/** The image with numpy, pandas and Matplotlib. It needs 50 MB of packages, so only the long tests build it. */
 const skip = process.env['MAYFLY_LONG'] ? false : 'MAYFLY_LONG builds the image'
 const image = 'python-data'
 const source: JobRequest = {
@@ -24,7 +24,7 @@ result`,
 
 suite('The image python-data', { skip }, () => {
   for (const provider of ['bubblewrap', 'embedded', 'qemu'])
-    test(`A program on ${provider} that waited has numpy, pandas and Matplotlib, shows its figure, and has its own random numbers and back end`, async (t) => {
+    test(`A warm program on ${provider} has numpy, pandas and Matplotlib, shows its figure, and has its own random seed and back end`, async (t) => {
       let tree = ''
       try {
         await using stand = new ImageStand(source, image)

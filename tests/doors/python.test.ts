@@ -9,7 +9,7 @@ import { isMissing, unable } from '../walls/process-stands.ts'
 import { bearer, post } from './http-door.ts'
 import { documentOf, makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
 
-/** Python as people write it: what `python3 FILE` does with a program, each wall of programs does. */
+/** Python programs: each wall of programs gives the same result as `python3 FILE`. */
 const walls = ['bubblewrap', 'embedded'] as const
 const place = makePlace()
 let library: Mayfly
@@ -375,7 +375,7 @@ def frame(kind, head, data=b""):
     os.write(5, struct.pack("<IB", len(body) + 1, kind) + body)
 `
 
-suite('A program that lies about what it shows', { skip: unable('python') }, () => {
+suite('A program that forges its displays', { skip: unable('python') }, () => {
   each(
     'is refused where it names a file that is no artifact',
     {

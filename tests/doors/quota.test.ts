@@ -37,7 +37,7 @@ async function open() {
   return { server, execute }
 }
 
-/** The jobs of a tenant that have begun, once they are so many. */
+/** Waits until a tenant has this number of running jobs, and returns them. */
 async function running(client: MayflyClient, count: number) {
   for (let tries = 0; tries < triesMax; tries++) {
     const { items } = await client.list({ limit: 10 })
@@ -69,7 +69,7 @@ test('S0-12: a third job at once is 429 with Retry-After, and another tenant is 
   await server.stop()
 })
 
-test('S0-12: a budget of processor time that is used up stays so over a restart', async () => {
+test('S0-12: an exhausted budget of CPU time is still exhausted after a restart', async () => {
   const first = await open()
   const code = 'const end = performance.now() + 1500; while (performance.now() < end);'
   const spent = await first.execute('heavy', { code })

@@ -8,7 +8,7 @@ import { verifyFile } from '../../src/evidence/verify.ts'
 import { openLog } from '../../src/evidence/log-reader.ts'
 import { refusedNames } from '../../src/contract/refused-names.ts'
 
-/** The record as an outsider reads it, after jobs that reach for what an isolate has not. */
+/** The record after jobs that use names which an isolate does not define. */
 suite('A refused name is in the record', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-refused-names-'))
   let mayfly: Mayfly
@@ -67,7 +67,7 @@ suite('A refused name is in the record', () => {
     assert.match(JSON.stringify(admitted.security.findings), /IMPORT/)
   })
 
-  test('A job that looks up every name a thousand times leaves a line for each, and its end', async () => {
+  test('A job that looks up every name a thousand times leaves one line for each name, and its ended line', async () => {
     const names = JSON.stringify(refusedNames)
     const { id, status } = await run(
       `for (let i = 0; i < 1000; i++) for (const name of ${names}) globalThis[name]; return 1`,
@@ -81,7 +81,7 @@ suite('A refused name is in the record', () => {
     )
   })
 
-  test('In a session a name is told once, in the lines of the session', async () => {
+  test('In a session a name is reported once, in the lines of the session', async () => {
     const box = await mayfly.open({ language: 'js' })
     assert.equal((await box.run({ code: 'typeof process' })).result, 'undefined')
     const imported = await box.run({ code: "import fs from 'node:fs'" })
@@ -93,7 +93,7 @@ suite('A refused name is in the record', () => {
     assert.equal(events[1].fields.module, 'fs')
   })
 
-  test('An honest job leaves none', async () => {
+  test('A job that uses none of these names leaves no such line', async () => {
     const { id } = await run(
       'console.log(new URL("http://a/b"), typeof window); return [1].map(String)',
     )

@@ -4,9 +4,9 @@ import { isMissing } from '../walls/process-stands.ts'
 import { bearer, call, post } from './http-door.ts'
 import { documentOf, makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
 
-/** From one wall to a stronger one, as an operator would go: beside each other, a look at what differs, then over. */
+/** Migration to a stronger wall, as an operator does it: shadow runs, a comparison, then the switch. */
 const [older, newer] = ['isolated-vm', 'embedded']
-/** Jobs of callers, for either wall; the last never has the same result twice. */
+/** Jobs for either wall; the result of the last is different each time. */
 const jobs = [
   { code: 'return input.n * 2', input: { n: 21 } },
   { code: 'console.log("said"); return [1, { a: new Date(0) }]' },
@@ -42,7 +42,7 @@ suite('A gradual roll-out', () => {
     return lines.filter(({ body }) => body['point'] === 'shadow/compared')
   }
 
-  test('S4-49: old and new run beside each other, what differs is reported, and the switch needs no caller', async (t) => {
+  test('S4-49: old and new wall run side by side, differences are reported, and callers change nothing for the switch', async (t) => {
     if (isMissing(t, { jailKind: 'embedded' })) return
     const before = []
     for (const job of jobs) before.push(await run({ ...job, shadow: 'process' }))

@@ -31,8 +31,8 @@ writeFileSync(
   'mkdir -p out/sub && echo "$1" > out/x.txt && echo deep > out/sub/y.txt; echo said',
 )
 
-suite('Artifacts come back into a folder', () => {
-  test('The same command twice replaces what Mayfly wrote, and nothing else', async (t) => {
+suite('Artifacts are written to a folder', () => {
+  test('Running a command again replaces the files that Mayfly wrote, and no others', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     for (const word of ['first', 'second', 'second']) {
       const ran = await save('twice', '--', word)
@@ -61,7 +61,7 @@ suite('Artifacts come back into a folder', () => {
     assert.match((await save('own', '--', 'theirs')).stderr, /ok · process/)
   })
 
-  test('No link in it is followed, wherever it stands', async (t) => {
+  test('No symbolic link in the folder is followed, at any depth', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     for (const name of ['linked', 'elsewhere']) {
       mkdirSync(inside(name))
@@ -80,7 +80,7 @@ suite('Artifacts come back into a folder', () => {
     assert.equal(lstatSync(inside('linked/x.txt')).isSymbolicLink(), true)
   })
 
-  test('A planted symbolic link in place of the list is neither read nor written through', async (t) => {
+  test('A planted symbolic link in place of the list of written files is neither read nor written through', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     mkdirSync(inside('planted'))
     chmodSync(inside('planted'), 0o777)
@@ -93,7 +93,7 @@ suite('Artifacts come back into a folder', () => {
     assert.equal(lstatSync(inside('planted/.mayfly-artifacts.json')).isFile(), true)
   })
 
-  test('A folder that is not there is made, also where only root can make it', async (t) => {
+  test('A missing folder is created, also if only root can create it', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     mkdirSync(inside('private'), { mode: 0o700 })
     const ran = await save('private/new/folder', '--', 'made')
@@ -131,7 +131,7 @@ suite('Artifacts come back into a folder', () => {
     assert.equal(statSync(inside('big/big.bin')).size, 17_000_000)
   })
 
-  test('A limit above what one server may hold at once is cut to it', async (t) => {
+  test('A limit above the limit of the server is lowered to it', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const ran = await save('cut', '--artifacts-max', '1GB', '--json')
     const rows = documentOf(ran)['profile'].explain as { field: string; value: number }[]

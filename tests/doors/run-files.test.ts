@@ -39,7 +39,7 @@ names = sorted(os.path.join(at, name) for at, folders, files in os.walk('.') for
 result = [names, os.readlink('lnk'), os.access('lib/tool.sh', os.X_OK), open('lnk').read()]`
 write('list.py', python)
 
-test('A folder keeps its links, its empty folders and what may be executed, and leaves secrets out', async (t) => {
+test('A folder keeps its links, empty folders and executable bits, and secrets are omitted', async (t) => {
   const ran = await mayfly(place, ['run', 'list.sh', '--file', 'all', '--json'])
   const outcome = documentOf(ran)
   if (outcome.status === 'unavailable') return t.skip(outcome.error.message)
@@ -69,7 +69,7 @@ test('Python finds the same files', async (t) => {
   assert.ok(result[0].includes('./empty') && !result[0].includes('./.env'))
 })
 
-test('Secrets come by --file-secrets, and a file that is named itself comes by its name', async () => {
+test('Secrets are copied with --file-secrets, and a file named on its own is always copied', async () => {
   write('ask.sh', 'cat all/.env; ls -A all/.git')
   const all = documentOf(
     await mayfly(place, ['run', 'ask.sh', '--file', 'all', '--file-secrets', '--json']),
@@ -79,7 +79,7 @@ test('Secrets come by --file-secrets, and a file that is named itself comes by i
   if (one.status !== 'unavailable') assert.match(one.stdout, /^TOKEN=1/)
 })
 
-test('A folder with too many files is refused with the way on', async () => {
+test('A folder with too many files is refused with a hint', async () => {
   mkdirSync(join(place.cwd, 'many'))
   for (let n = 0; n < 2_001; n++) writeFileSync(join(place.cwd, `many/${n}`), '')
   const ran = await mayfly(place, ['run', 'list.sh', '--file', 'many'])

@@ -5,7 +5,7 @@ import { after } from 'node:test'
 import { test } from '../fixtures/drawn.ts'
 import { makePlace, mayfly } from './program.ts'
 
-/** A source in a folder of the project that comes along, as its author would run it from the project's root. */
+/** A source in a subfolder of a project that is copied, run from the project's root. */
 const place = makePlace()
 after(() => place.remove())
 
@@ -44,7 +44,7 @@ raise SystemExit(3)`,
   'src/more.sh': `of=11`,
 })
 
-test('an isolate resolves what a source in a folder imports from there, in JavaScript and TypeScript', async () => {
+test('an isolate resolves imports relative to the folder of the source, in JavaScript and TypeScript', async () => {
   const plain = await run('src/isolated.js', '--file', '.')
   assert.deepEqual([plain.code, plain.stdout], [1, '2\n'], plain.stderr)
   assert.match(plain.stderr, / at src\/isolated\.js:3:7\n.* isolate /)
@@ -55,7 +55,7 @@ test('an isolate resolves what a source in a folder imports from there, in JavaS
 for (const wall of ['bubblewrap', 'embedded']) {
   const asked = ['--file', '.', '--provider', wall]
 
-  test(`${wall}: a program in a folder lies there once, beside what it loads, and works in the root`, async () => {
+  test(`${wall}: a program in a folder is placed there once, beside its modules, and its working folder is the root`, async () => {
     const loads = await run('src/loads.js', ...asked)
     assert.equal(loads.stdout, '9 src/loads.js true\nloads.js\n', loads.stderr)
     const python = await run('src/app.py', ...asked)
@@ -66,27 +66,27 @@ for (const wall of ['bubblewrap', 'embedded']) {
     assert.equal(typed.stdout, '7 8\n', typed.stderr)
   })
 
-  test(`${wall}: a source runs in Node where a file needs it that it imports by way of another`, async () => {
+  test(`${wall}: a source runs in Node if an indirectly imported file needs Node`, async () => {
     const ran = await run('src/through.ts', ...asked)
     assert.deepEqual([ran.code, ran.stdout], [0, 'function\n'], ran.stderr)
   })
 }
 
-test('a source keeps its own name alone where nothing of its folder comes along', async () => {
+test('a source keeps only its file name if nothing of its folder is copied', async () => {
   const ran = await run('src/app.sh', '--file', 'src/more.sh=src/more.sh')
   assert.match(ran.stdout, /^src\/app\.sh 11\n/, ran.stderr)
   write({ 'lone/lone.sh': 'echo "$0"' })
   assert.equal((await run('lone/lone.sh')).stdout, 'lone.sh\n')
 })
 
-test('a script that may be executed starts itself again by its own name', async () => {
+test('an executable script can start itself by its own name', async () => {
   write({ 'again.sh': '#!/bin/sh\n[ "${1:-}" = inner ] && echo inner && exit 4\n"$0" inner' })
   chmodSync(join(place.cwd, 'project/again.sh'), 0o755)
   const ran = await run('again.sh', '--file', '.', '--pass-exit-code')
   assert.deepEqual([ran.code, ran.stdout], [4, 'inner\n'], ran.stderr)
 })
 
-test('an import that finds no file is named as it is written', async () => {
+test('an unresolved import is reported as it is written', async () => {
   write({ 'wrong.ts': `import { a } from './lib/sumary'\nimport 'node:fs'\nconsole.log(a)` })
   const { code, stderr } = await run('wrong.ts', '--file', '.')
   assert.equal(code, 1)

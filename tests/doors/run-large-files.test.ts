@@ -7,7 +7,7 @@ import { test } from '../fixtures/drawn.ts'
 import { isMissing } from '../walls/process-stands.ts'
 import { documentOf, makePlace, mayfly } from './program.ts'
 
-/** Large files of a job, through the real command: the memory that laying them out takes is not the job's. */
+/** Large files of a job, through the real command: the memory used to place them is not charged to the job. */
 const place = makePlace()
 after(() => place.remove())
 
@@ -29,7 +29,7 @@ for (const [name, source] of Object.entries(programs)) writeFileSync(join(place.
 suite('A file of 20 MB', () => {
   for (const name of Object.keys(programs))
     for (const jailKind of ['bubblewrap', 'embedded'] as const)
-      test(`is read whole by ${name} in ${jailKind}, and laying it out is not charged as memory`, async (t) => {
+      test(`is read whole by ${name} in ${jailKind}, and placing it is not charged as memory`, async (t) => {
         if (isMissing(t, { jailKind })) return
         const flags = ['--provider', jailKind, '--memory', '64MB', '--timeout', '20s', '--json']
         const ran = await mayfly(place, ['run', name, '--file', 'big.bin', ...flags])
@@ -45,7 +45,7 @@ suite('A file of 20 MB', () => {
       assert.deepEqual([status, error.code], ['limit', 'DISK'])
     })
 
-  test('is passed on as standard input, byte for byte', async (t) => {
+  test('is passed to standard input, byte for byte', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     writeFileSync(join(place.cwd, 'stdin.sh'), 'md5sum | cut -d" " -f1')
     const flags = ['--memory', '64MB', '--timeout', '20s', '--json']

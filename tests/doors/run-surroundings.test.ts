@@ -27,7 +27,7 @@ text=$(cat); printf '[["%s","%s"],"%s","%s\\\\n"]\\n' "$1" "$2" "$REGION" "$text
   'told.bash': `text=$(</dev/stdin); printf '[["%s","%s"],"%s","%s\\\\n"]\\n' "\${@:1}" "$REGION" "$text"`,
 }
 
-suite('A program is given what its caller would have given it', () => {
+suite('Arguments, environment and standard input of a program', () => {
   for (const [name, source] of Object.entries(told))
     test(`${name} has its arguments, its variables and its standard input`, async (t) => {
       if (isMissing(t, { jailKind: 'bubblewrap' })) return
@@ -37,7 +37,7 @@ suite('A program is given what its caller would have given it', () => {
       assert.deepEqual(JSON.parse(stdout), [['two words', '--json'], 'eu', 'piped\n'], error)
     })
 
-  test('A variable is passed on by its name, several stand behind one flag, and the later of two holds', async (t) => {
+  test('A variable is passed by its name, one flag takes several, and the later of two wins', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('env.sh', 'echo "$A|$B|$C|$HOME"')
     const args = [
@@ -59,7 +59,7 @@ suite('A program is given what its caller would have given it', () => {
     assert.match(ran.stderr, /Cannot pass on "NOT_THERE": it is not in the environment/)
   })
 
-  test('Without an input and without a pipe standard input is empty; an input is read there as JSON', async (t) => {
+  test('Without --input and a pipe standard input is empty; an input arrives there as JSON', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('stdin.py', 'import sys; print(repr(sys.stdin.read()))')
     assert.equal((await inJson(['stdin.py'])).stdout, "''\n")
@@ -69,7 +69,7 @@ suite('A program is given what its caller would have given it', () => {
     assert.equal((await inJson(binary, { stdin: 'é' })).stdout, "'é'\n")
   })
 
-  test('The exit code of a program is reported, and passed on if the flag asks for it', async (t) => {
+  test('The exit code of a program is reported, and returned if the flag asks for it', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const ends = {
       'three.sh': ['exit 3', 3, null],
@@ -92,7 +92,7 @@ suite('A program is given what its caller would have given it', () => {
     assert.match(ran.stderr, /The program exited with 3/)
   })
 
-  test('An end that was not the program’s own has Mayfly’s exit code, whatever is passed on', async (t) => {
+  test('A job that Mayfly ended has Mayfly’s exit code, with and without that flag', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('long.sh', 'sleep 60')
     const ran = await mayfly(place, [
@@ -109,7 +109,7 @@ suite('A program is given what its caller would have given it', () => {
     assert.deepEqual([value['exitCode'], value['signal']], [null, null])
   })
 
-  test('Flags of limits are limits of the job', async (t) => {
+  test('Limit flags set the limits of the job', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('true.sh', 'true')
     const flags = ['--disk', '8MB', '--output', '2KB', '--artifacts-max', '3MB', '--processes', '9']
@@ -123,7 +123,7 @@ suite('A program is given what its caller would have given it', () => {
   })
 })
 
-suite('Shell scripts run by the shell that they ask for', () => {
+suite('Shell scripts run with the shell of their shebang line', () => {
   const scripts: readonly (readonly [string, string, readonly string[], string])[] = [
     ['pipe.sh', '#!/bin/bash\nset -o pipefail\nfalse | true || echo "failed"', [], 'failed\n'],
     ['env.sh', '#!/usr/bin/env bash\n[[ abc == a* ]] && echo "bash"', [], 'bash\n'],
@@ -155,7 +155,7 @@ sleep 0.1 & wait $! && echo waited`,
       assert.deepEqual([stdout, status], [output, 'ok'], stderr)
     })
 
-  test('A message names the file and the line of its author', async (t) => {
+  test('An error message names the file and line of the source', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('wrong.bash', 'true\n\nno-such-command')
     const { stderr, exitCode } = await inJson(['wrong.bash'])
@@ -171,8 +171,8 @@ sleep 0.1 & wait $! && echo waited`,
   })
 })
 
-suite('Inputs that a program cannot have', () => {
-  test('Arguments and variables for an isolate are refused, and what is piped in is not used', async () => {
+suite('Refused inputs of programs', () => {
+  test('Arguments and variables for an isolate are refused, and piped input is not used', async () => {
     write('isolate.js', 'return 1')
     for (const args of [
       ['--', 'a'],
@@ -198,14 +198,14 @@ suite('Inputs that a program cannot have', () => {
     assert.equal(quiet.stderr, '')
   })
 
-  test('A second file is no argument', async () => {
+  test('A second file is a usage error, not an argument', async () => {
     write('one.sh', 'true')
     const ran = await mayfly(place, ['run', 'one.sh', 'two.sh'])
     assert.equal(ran.code, 2)
     assert.match(ran.stderr, /Cannot use "two.sh"[^]*after "--"/)
   })
 
-  test('A pipe that stays open holds nothing up', async (t) => {
+  test('A pipe that stays open delays nothing', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('open.sh', 'cat; echo done')
     const child = spawn(process.execPath, [bin, 'run', 'open.sh'], {
@@ -224,7 +224,7 @@ suite('Inputs that a program cannot have', () => {
     assert.match(stderr, /Nothing arrived on standard input/)
   })
 
-  test('Endless input is refused at its bound, and never passed on in part', async () => {
+  test('Endless input is refused at its limit, and never passed in part', async () => {
     write('all.py', 'import sys; print(len(sys.stdin.read()))')
     const child = spawn(process.execPath, [bin, 'run', 'all.py'], {
       cwd: place.cwd,
@@ -248,7 +248,7 @@ suite('Inputs that a program cannot have', () => {
   })
 })
 
-suite('Hostile surroundings', () => {
+suite('Hostile environments', () => {
   test('Variables of loaders, interpreters and shells are refused before anything runs', async () => {
     write('bait.sh', 'echo ran')
     const names = ['LD_PRELOAD', 'NODE_OPTIONS', 'BASH_ENV', 'PYTHONSTARTUP', 'MAYFLY_RESULT']
@@ -259,7 +259,7 @@ suite('Hostile surroundings', () => {
     }
   })
 
-  test('A folder in PYTHONPATH is searched when the job begins, and not by what starts it', async (t) => {
+  test('A folder in PYTHONPATH is searched by the job, and not by the runner that starts it', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write(
       'early.py',
@@ -272,7 +272,7 @@ suite('Hostile surroundings', () => {
     assert.equal(stdout, '7 False\n', stderr)
   })
 
-  test('Values of variables and of standard input are in no file of Mayfly, and in nothing it says', async (t) => {
+  test('Values of variables and of standard input are in no file and no output of Mayfly', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const canary = `canary${process.pid}${Date.now()}`
     const own = makePlace()

@@ -7,7 +7,7 @@ import { bearer, call, endOf, openDoor, post } from './http-door.ts'
 
 const otherKey = 'mfy_other_0123456789abcdefghijklmnop'
 
-/** A door with the room behind it in sight, and a second tenant. */
+/** A gateway with access to its effects module, and keys of two tenants. */
 async function openEffects(options: Parameters<typeof openDoor>[0] = {}) {
   const room = effectsRoom()
   const { keys } = await openKeys({
@@ -55,7 +55,7 @@ suite('Registering an effect', () => {
     assert.equal(all.room.analysed.length, 0)
   })
 
-  test('A body that is none is 422 with the path, and is not analysed (S3-29)', async () => {
+  test('An invalid body is 422 with the path of the fault, and is not analysed (S3-29)', async () => {
     await using all = await openEffects()
     const paths = async (body: unknown) => {
       const { status, json } = await all.send('/api/effects/register', body)
@@ -74,7 +74,7 @@ suite('Registering an effect', () => {
     assert.equal(all.room.analysed.length, 0)
   })
 
-  test('The reply is the one that is documented, field by field (S3-32)', async () => {
+  test('The response has exactly the documented fields (S3-32)', async () => {
     await using all = await openEffects()
     const { status, json } = await all.send('/api/effects/register', scoring(35))
     assert.equal(status, 200)
@@ -87,7 +87,7 @@ suite('Registering an effect', () => {
     })
   })
 
-  test('Time is asked for in milliseconds, memory in megabytes', async () => {
+  test('Time is given in milliseconds, memory in megabytes', async () => {
     await using all = await openEffects()
     const asked = { ...scoring(0), timeout: 250, memoryLimit: 64 }
     const { json } = await all.send('/api/effects/register', asked)
@@ -97,7 +97,7 @@ suite('Registering an effect', () => {
     assert.deepEqual([limits.timeout, limits.memory], [250, 64 * 2 ** 20])
   })
 
-  test('79 is kept, 80 and 81 are blocked (S3-30)', async () => {
+  test('A score of 79 is registered, 80 and 81 are blocked (S3-30)', async () => {
     await using all = await openEffects()
     const statuses = []
     for (const score of [79, 80, 81])
@@ -134,7 +134,7 @@ suite('Registering an effect', () => {
     )
   })
 
-  test('41 is written down, 40 is not, and what is blocked is too (S3-31)', async () => {
+  test('A score of 41 is recorded, 40 is not, and a blocked effect is too (S3-31)', async () => {
     await using all = await openEffects()
     for (const score of [40, 41, 95]) await all.send('/api/effects/register', scoring(score))
     assert.deepEqual(
@@ -146,7 +146,7 @@ suite('Registering an effect', () => {
     )
   })
 
-  test('Code that does not parse is 422 with its place, and keeps what was there', async () => {
+  test('Code that does not parse is 422 with its position, and the registered effect stays', async () => {
     await using all = await openEffects()
     await all.send('/api/effects/register', scoring(0))
     const broken = { effectId: 'transform-data', code: 'f(;' }
@@ -161,7 +161,7 @@ suite('Registering an effect', () => {
 })
 
 suite('Executing an effect', () => {
-  test('The reply is the outcome with the effect’s name (S3-34)', async () => {
+  test('The response is the outcome with the effect’s name (S3-34)', async () => {
     await using all = await openEffects({
       road: async (job) =>
         endOf(job, {
@@ -229,7 +229,7 @@ suite('Stored effects', () => {
     assert.equal((await all.send('/api/effects/execute', { effectId: 'a' })).status, 404)
   })
 
-  test('Another tenant’s effect is like one that never was', async () => {
+  test('Another tenant’s effect gets the response of an unknown effect', async () => {
     await using all = await openEffects()
     await all.send('/api/effects/register', { ...scoring(0), effectId: 'mine' })
     const tries = async (effectId: string) => [
@@ -247,7 +247,7 @@ suite('Stored effects', () => {
     assert.equal((await all.look('/api/effects/mine')).status, 200)
   })
 
-  test('A name that can be none is not found, and comes back in no message', async () => {
+  test('An invalid name is not found, and is repeated in no message', async () => {
     await using all = await openEffects()
     for (const name of ['%0a%0dfake', '..%2f..%2fkeys', '%00', '__proto__', 'x'.repeat(300)]) {
       const { status, json } = await all.look(`/api/effects/${name}`)
@@ -256,7 +256,7 @@ suite('Stored effects', () => {
     }
   })
 
-  test('Methods that a path has not are 405 with those it has', async () => {
+  test('An unsupported method is 405 with the list of allowed methods', async () => {
     await using all = await openEffects()
     const { status, headers } = await all.look('/api/effects/register', 'DELETE')
     assert.equal(status, 405)

@@ -8,7 +8,7 @@ import { test } from '../fixtures/drawn.ts'
 import { bearer, call, post, type Answer } from './http-door.ts'
 import { makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
 
-/** The two endpoints of effects, on a server as a user starts it. */
+/** The two endpoints of effects, on a real server. */
 suite('Effects on a running server', () => {
   const place = makePlace()
   let server: Server
@@ -85,7 +85,7 @@ suite('Effects on a running server', () => {
     },
   )
 
-  test('A line is written for each of a burst', async () => {
+  test('Each request of a burst has a line in the record', async () => {
     const before = auditedNames().length
     const burst = Array.from({ length: 150 }, (_, n) =>
       register('burst', `return fetch("http://a.example/${n}")`),
@@ -94,7 +94,7 @@ suite('Effects on a running server', () => {
     assert.equal(auditedNames().length - before, 150)
   })
 
-  test('An effect reaches nothing: what it was let in with is not there when it runs', async () => {
+  test('An effect that was admitted with risky names finds none of them defined when it runs', async () => {
     for (const [name, code] of [
       ['by-require', "return require('lodash')"],
       ['by-fetch', "return fetch('http://127.0.0.1')"],
@@ -107,7 +107,7 @@ suite('Effects on a running server', () => {
     }
   })
 
-  test('An effect has its own time and memory (S3-2, S3-3)', async () => {
+  test('An effect has its own limits of time and memory (S3-2, S3-3)', async () => {
     await register('endless', 'for (;;) {}', { timeout: 100 })
     assert.equal((await execute('endless')).json['status'], 'timeout')
     const hoard = 'const all = []; for (;;) all.push(new Array(100_000).fill(input))'
@@ -115,14 +115,14 @@ suite('Effects on a running server', () => {
     assert.equal((await execute('hoard', 1)).json['error'].code, 'MEMORY')
   })
 
-  test('The execution time is that of an outside clock, to within a twentieth (S3-35)', async () => {
+  test('The reported execution time is within 5% of an outside clock (S3-35)', async () => {
     const spin =
       'const began = Date.now(); while (Date.now() - began < input) {} return Date.now() - began'
     await register('spin', spin, { timeout: 20_000 })
     await execute('spin', 1)
     const off: number[] = []
     const isClose = (share: number) => share <= 1 / 20
-    // A machine that does other things as well stands between the two clocks, by less of a longer time: the closest counts.
+    // Load of other work adds delay between the two clocks, which matters less in a longer time: the closest ratio counts.
     for (let n = 0; n < 8 && !off.some(isClose); n++) {
       const asked = 1000 * Math.min(8, 2 ** n)
       const began = performance.now()
@@ -136,7 +136,7 @@ suite('Effects on a running server', () => {
     assert.ok(off.some(isClose), off.join(', '))
   })
 
-  test('A signed effect says so, a changed one is refused, and a revoked signer’s runs no more (S3-24)', async () => {
+  test('A signed effect is reported as signed, a changed one is refused, and that of a revoked signer does not run (S3-24)', async () => {
     writeFileSync(at('signed.js'), 'return input')
     await keys('generate', at('ada.key'))
     await keys('trust', at('ada.key.pub'), '--name', 'ada')

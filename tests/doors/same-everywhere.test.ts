@@ -59,7 +59,7 @@ const programs: readonly Program[] = [
     },
   },
   {
-    title: 'what plain JSON would lose, from JavaScript',
+    title: 'values that plain JSON would lose, from JavaScript',
     language: 'js',
     file: 'tagged.js',
     walls: everywhere,
@@ -78,7 +78,7 @@ const programs: readonly Program[] = [
     },
   },
   {
-    title: 'an error in JavaScript, and what was said before it',
+    title: 'an error in JavaScript, after some output',
     language: 'js',
     file: 'throws.js',
     walls: everywhere,
@@ -106,7 +106,7 @@ def main(input):
     },
   },
   {
-    title: 'what plain JSON would lose, from Python',
+    title: 'values that plain JSON would lose, from Python',
     language: 'python',
     file: 'tagged.py',
     walls: asProcess,
@@ -124,7 +124,7 @@ def main(input):
     },
   },
   {
-    title: 'an error in Python, and what was said before it',
+    title: 'an error in Python, after some output',
     language: 'python',
     file: 'throws.py',
     walls: asProcess,
@@ -155,7 +155,7 @@ def main(input):
     expect: { status: 'ok', result: { made: true }, stderr: 'é\n' },
   },
   {
-    title: 'a script that ends badly',
+    title: 'a script that fails',
     language: 'sh',
     file: 'bad.sh',
     walls: asProcess,
@@ -211,7 +211,7 @@ const doors: Readonly<Record<string, Door>> = {
 
 suite('The outcome is the same everywhere', () => {
   for (const program of programs)
-    test(`S0-14: ${program.title}, on every wall that speaks its language, through every door`, async (t) => {
+    test(`S0-14: ${program.title}, on every wall of its language, through every entry point`, async (t) => {
       if (isMissing(t, { jailKind: 'bubblewrap' })) return
       let first: string | undefined
       const isByCommand = makeDraw(program.title, program.walls.length)
@@ -231,7 +231,7 @@ suite('The outcome is the same everywhere', () => {
       }
     })
 
-  test('S0-14: each wall says which Node and which Python it has', async (t) => {
+  test('S0-14: each wall reports the versions of its Node and Python', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const python = spawnSync('/usr/bin/python3', ['-V'], { encoding: 'utf8' }).stdout.trim()
     for (const { provider, availability } of await library.providers()) {
@@ -242,7 +242,7 @@ suite('The outcome is the same everywhere', () => {
     }
   })
 
-  test('S0-14: without Python the error says so, and other languages still run', async (t) => {
+  test('S0-14: without Python the error names the missing program, and other languages still run', async (t) => {
     const none = noMounts()
     if (none) return t.skip(none)
     // Bind-mounts /dev/null over the interpreter in a mount namespace of this command alone.

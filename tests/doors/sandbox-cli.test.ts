@@ -30,7 +30,7 @@ suite('mayfly sandbox', () => {
       env: { MAYFLY_API_KEY: server.apiKey, MAYFLY_SERVER: server.active },
     })
 
-  /** A job of an isolate, once it has begun. */
+  /** Starts a job in an isolate, and waits until it runs. */
   async function begun(): Promise<string> {
     const response = await fetch(new URL('/v1/executions', server.active), {
       method: 'POST',
@@ -57,7 +57,7 @@ suite('mayfly sandbox', () => {
     throw new Error('The job did not begin')
   }
 
-  test('A life is listed, shown, captured and ended from the command line', async () => {
+  test('A sandbox is listed, shown, captured and ended from the command line', async () => {
     const id = await begun()
     const listed = await sandbox('list')
     assert.ok(listed.stdout.includes(id))
@@ -73,7 +73,7 @@ suite('mayfly sandbox', () => {
     assert.deepEqual([gone.code, documentOf(gone)['error'].code], [1, 'NOT_FOUND'])
   })
 
-  test('An order that would loosen, or that a wall cannot do, is refused with the reason, and exits 1', async () => {
+  test('A command that would loosen, or that a wall does not support, is refused with the reason and exit code 1', async () => {
     const id = await begun()
     const loosened = await sandbox('tighten', id, '--network', 'api.example.com', '--json')
     const { error } = documentOf(loosened)
@@ -88,7 +88,7 @@ suite('mayfly sandbox', () => {
     assert.equal((await sandbox('kill', id, '--quiet')).code, 0)
   })
 
-  test('Without a key, a server, or a way that is not in clear, it says what to do', async () => {
+  test('Without a key, without a server, or over plain HTTP off loopback, it prints a hint', async () => {
     const bare = (env: NodeJS.ProcessEnv, ...args: readonly string[]) =>
       mayfly(place, ['sandbox', 'list', ...args], { env })
     const noKey = await bare({ MAYFLY_SERVER: server.active })

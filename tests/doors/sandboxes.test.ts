@@ -23,7 +23,7 @@ import {
   type Server,
 } from './program.ts'
 
-/** A door whose lives are those of tenant `default`; what was ordered is kept. */
+/** A gateway whose sandboxes belong to tenant `default`; records the commands sent to them. */
 async function withKeys(limits = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-keys-'))
   const { created } = await openKeys({ folder })
@@ -58,7 +58,7 @@ async function withKeys(limits = {}) {
 }
 
 suite('Access to sandboxes', () => {
-  test('Scope operate and admin may order, scope read may look, and a key that runs has its own sessions', async () => {
+  test('Scopes operate and admin may act on sandboxes, scope read may view them, and a key of scope run has its own sessions', async () => {
     await using door = await withKeys()
     const statuses = async (method: string, path: string) =>
       Promise.all(
@@ -71,13 +71,13 @@ suite('Access to sandboxes', () => {
     assert.equal(door.orders.length, 2)
   })
 
-  test('A server without sessions opens none', async () => {
+  test('A server without sessions refuses to open one', async () => {
     await using door = await withKeys()
     const refused = await door.ask('POST', '/v1/sandboxes', 'run')
     assert.deepEqual([refused.status, ((await refused.json()) as any).code], [503, 'UNAVAILABLE'])
   })
 
-  test('A key has so many orders a minute, and an admin as many as it takes', async () => {
+  test('A key has a rate limit of commands, and an admin has none', async () => {
     await using door = await withKeys({ operatePerMinute: 2 })
     const order = async (key: 'operate' | 'admin') =>
       (await door.ask('POST', '/v1/sandboxes/exec_1/thaw', key)).status
@@ -91,7 +91,7 @@ suite('Access to sandboxes', () => {
   })
 })
 
-/** Beats every 20 ms for as long as it may. */
+/** Prints a line every 20 ms until it is ended. */
 const beating = `let n = 0
 setInterval(() => console.log(++n), 20)`
 
@@ -126,7 +126,7 @@ suite('Live sandboxes of a server', () => {
     return { status: response.status, body: (await response.json()) as any }
   }
 
-  /** A program under way, once it has begun. */
+  /** Starts a program, and waits until it runs. */
   async function begun(timeout = '20s'): Promise<string> {
     const job = { code: beating, language: 'node', limits: { timeout } }
     const { body } = await read('POST', '/v1/executions', job)
@@ -204,7 +204,7 @@ suite('Live sandboxes of a server', () => {
     assert.deepEqual([gone.status, gone.body], [404, never.body])
   })
 
-  test('A frozen program ends when its life is over, and as late as it would have', async (t) => {
+  test('A frozen program ends at its timeout, as if it had not been frozen', async (t) => {
     if (!canRun) return t.skip('no process wall here')
     const id = await begun('2s')
     assert.equal((await read('POST', `/v1/sandboxes/${id}/freeze`)).status, 200)
@@ -215,7 +215,7 @@ suite('Live sandboxes of a server', () => {
     assert.ok(outcome.timeline.at(-1).at >= 2000)
   })
 
-  test('Another tenant that may operate finds nothing, and can end nothing', async (t) => {
+  test('An operator of another tenant finds no sandbox, and can end none', async (t) => {
     if (!canRun) return t.skip('no process wall here')
     const id = await begun()
     const args = ['access', 'create', '--tenant', 'acme', '--scope', 'operate', '--json']
@@ -237,7 +237,7 @@ suite('Live sandboxes of a server', () => {
     await read('DELETE', `/v1/sandboxes/${id}`)
   })
 
-  test('Each order is a line of the record, with its principal', async (t) => {
+  test('Each command to a sandbox is a line of the record, with its principal', async (t) => {
     if (!canRun) return t.skip('no process wall here')
     const id = await begun()
     await read('POST', `/v1/sandboxes/${id}/tighten`, {

@@ -68,7 +68,7 @@ suite('The channel of a server over TLS', () => {
         assert.equal(closed, 1000)
         assert.equal(textOf(frames), lines)
         const names = frames.map(({ event }) => event)
-        assert.equal(names[0], 'event', 'its phase comes first')
+        assert.equal(names[0], 'event', 'the phase event comes first')
         assert.equal(names.indexOf('outcome'), names.length - 1)
         const { status, stdout } = frames.at(-1)!.data
         assert.deepEqual([status, stdout], ['ok', lines])
@@ -83,7 +83,7 @@ suite('The channel of a server over TLS', () => {
     )
   }
 
-  test('S0-17: output comes while its job runs: all of it is heard from a job that never ends by itself', async () => {
+  test('S0-17: output is streamed while its job runs: an endless job’s output arrives before its end', async () => {
     const code =
       'for (let n = 0; n < 200; n++) console.log("line " + n); await new Promise(() => {})'
     let said = ''
@@ -96,10 +96,10 @@ suite('The channel of a server over TLS', () => {
     )
     assert.equal(said, lines)
     const names = new Set(frames.map(({ event }) => event))
-    assert.deepEqual(names, new Set(['event', 'stdout']), 'its phase is heard while it runs, too')
+    assert.deepEqual(names, new Set(['event', 'stdout']), 'the phase event arrives while it runs')
   })
 
-  test('S0-17: a channel in clear is not answered on a port with TLS', async () => {
+  test('S0-17: a WebSocket without TLS gets no response on a TLS port', async () => {
     const url = new URL('/v1/executions', server.active)
     url.protocol = 'ws:'
     const socket = new WebSocket(url, { headers: bearer(server.apiKey) })

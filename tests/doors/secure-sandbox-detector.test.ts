@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { Mayfly, SandboxThreatDetector } from '../../src/index.ts'
 
-/** Every point of the list of tests that SandboxThreatDetector was promised with. */
+/** The tests promised for SandboxThreatDetector, point by point. */
 suite('SandboxThreatDetector', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-detector-'))
   let mayfly: Mayfly
@@ -38,7 +38,7 @@ suite('SandboxThreatDetector', () => {
     assert.ok(score < 40)
   })
 
-  suite('Malicious pattern detection: each is named with its score and where it is', () => {
+  suite('Malicious pattern detection: each pattern has its name, score and position', () => {
     const cases = [
       ['EVAL', 80, 'const a = 1\n  eval(a)', 2],
       ['PROCESS_ACCESS', 90, 'process.exit(1)', 1],
@@ -86,7 +86,7 @@ suite('SandboxThreatDetector', () => {
     assert.ok(score >= 95)
   })
 
-  test('Complexity analysis: every branch counts one', async () => {
+  test('Complexity analysis: every branch adds one', async () => {
     const one = await detector.analyzeCode('return input')
     const four = await detector.analyzeCode(
       'if (input.a) return 1\nif (input.b) return 2\nreturn input.c && 3',
@@ -94,7 +94,7 @@ suite('SandboxThreatDetector', () => {
     assert.equal(four.complexityScore - one.complexityScore, 3)
   })
 
-  test('Packed code scores on behaviour, and plain code does not', async () => {
+  test('Packed code gets a score for behavior, and plain code does not', async () => {
     const packed = `eval(String.fromCharCode(${Array.from({ length: 80 }, (_, n) => 60 + (n % 50)).join(',')}))`
     const [hidden, plain] = [
       await detector.analyzeCode(packed),
@@ -105,14 +105,14 @@ suite('SandboxThreatDetector', () => {
   })
 
   suite('Options (S3-26)', () => {
-    test('From the threshold on code is blocked: at 80 it is, at 81 it is not', async () => {
+    test('A score of 80 is blocked by a threshold of 80, and not by one of 81', async () => {
       assert.deepEqual(
         [await blockedAt(79), await blockedAt(80), await blockedAt(81), await blockedAt()],
         [true, true, false, true],
       )
     })
 
-    test('A threshold that is none is an error', () => {
+    test('An invalid threshold is an error', () => {
       for (const blockThreshold of [-1, 102, NaN])
         assert.throws(() => new SandboxThreatDetector({ blockThreshold }), { code: 'INVALID' })
     })
@@ -127,7 +127,7 @@ suite('SandboxThreatDetector', () => {
           trustedSigners: [trusted.publicKey],
         })
 
-      test('A trusted signer’s signature is valid, and of unsigned code none is', async () => {
+      test('A trusted signer’s signature is valid, and unsigned code has none', async () => {
         assert.equal((await signing().analyzeCode(code, trusted)).signatureValid, true)
         assert.equal((await signing().analyzeCode(code)).signatureValid, false)
       })
@@ -141,7 +141,7 @@ suite('SandboxThreatDetector', () => {
         assert.deepEqual([analyzed, count], [0, 2])
       })
 
-      test('A signature that would not be verified is an error', async () => {
+      test('A signature is refused by a detector that does not verify signatures', async () => {
         await assert.rejects(detector.analyzeCode(code, trusted), { code: 'INVALID' })
       })
     })
@@ -177,13 +177,13 @@ suite('SandboxThreatDetector', () => {
     ])
   })
 
-  test('Code that does not parse is blocked, and says where', async () => {
+  test('Code that does not parse is blocked, with its position', async () => {
     const { blocked, syntaxError } = await detector.analyzeCode('const a = 1\nconst = 2')
     assert.equal(blocked, true)
     assert.equal(syntaxError?.line, 2)
   })
 
-  test('Caching behaviour: the same code is known the second time, other code is not', async () => {
+  test('Caching: analysing the same code again is a cache hit, and other code is a miss', async () => {
     const own = new SandboxThreatDetector({ mayfly })
     const code = 'return "only here"'
     const known = []

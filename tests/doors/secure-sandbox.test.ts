@@ -9,7 +9,7 @@ import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { op, wasm } from '../fixtures/wasm.ts'
 import { begunBelow, descendantsOf } from '../hostile/proc.ts'
 
-/** Every point of the list of tests that SecureSandbox was promised with; the detector has a file of its own. */
+/** The tests promised for SecureSandbox, point by point; the detector has its own file. */
 const MB = 2 ** 20
 const state = mkdtempSync(join(tmpdir(), 'mayfly-secure-sandbox-'))
 const { MAYFLY_STATE } = process.env
@@ -41,14 +41,14 @@ suite('SecureSandbox', () => {
   }
 
   suite('Isolate creation and management (S3-13)', () => {
-    test('An isolate is made once, and the same name twice is an error', async () => {
+    test('Creating an isolate twice with the same name is an error', async () => {
       await sandbox.createIsolate('made')
       await assert.rejects(sandbox.createIsolate('made'), { code: 'CONFLICT' })
       await sandbox.registerEffect('made', 'return 1')
       assert.equal(await sandbox.executeEffect('made'), 1)
     })
 
-    test('An isolate that was destroyed cannot be used in any way; destroying it again does nothing (S3-18)', async () => {
+    test('A destroyed isolate cannot be used; destroying it again does nothing (S3-18)', async () => {
       await sandbox.registerEffect('gone', 'return 1')
       await sandbox.destroyIsolate('gone')
       await sandbox.destroyIsolate('gone')
@@ -59,7 +59,7 @@ suite('SecureSandbox', () => {
       await assert.rejects(sandbox.getMemoryUsage('gone'), gone)
     })
 
-    test('Destroying an isolate ends what runs in it', async () => {
+    test('Destroying an isolate terminates its running code', async () => {
       await sandbox.registerEffect('endless', 'for (;;) {}')
       const running = sandbox.executeEffect('endless')
       const ended = assert.rejects(running, { name: 'EffectError', code: 'CANCELLED' })
@@ -68,7 +68,7 @@ suite('SecureSandbox', () => {
       await ended
     })
 
-    test('A name that is none and limits that are none are errors', async () => {
+    test('Invalid names and invalid limits are errors', async () => {
       await assert.rejects(sandbox.createIsolate(''), { code: 'INVALID' })
       await assert.rejects(sandbox.createIsolate('x'.repeat(201)), { code: 'INVALID' })
       for (const limits of [
@@ -118,7 +118,7 @@ suite('SecureSandbox', () => {
       assert.deepEqual(result, { at: new Date(0), big: 1n, map: new Map([[1, 'x']]) })
     })
 
-    test('To execute before registering is an error', async () => {
+    test('Executing before registering is an error', async () => {
       await assert.rejects(sandbox.executeEffect('never'), {
         name: 'MayflyError',
         code: 'NOT_FOUND',
@@ -140,7 +140,7 @@ suite('SecureSandbox', () => {
       assert.match(thrown.outcome.error?.stack ?? '', /:2:7/)
     })
 
-    test('Two effects share no globals, and one keeps none between its executions', async () => {
+    test('Two effects share no globals, and an effect keeps none between its executions', async () => {
       const count = 'globalThis.n = (globalThis.n ?? 0) + 1; return n'
       await sandbox.registerEffect('count-a', count)
       await sandbox.registerEffect('count-b', count)
@@ -149,7 +149,7 @@ suite('SecureSandbox', () => {
       assert.deepEqual(seen, [1, 1, 1])
     })
 
-    test('Effects run at the same time without touching each other', async () => {
+    test('Concurrent effects do not affect each other', async () => {
       const results = await Promise.all(
         Array.from({ length: 8 }, (_, n) =>
           execute('globalThis.own = input; await null; return own', n),
@@ -159,7 +159,7 @@ suite('SecureSandbox', () => {
     })
   })
 
-  suite('Security isolation: process, file system and network are not there', () => {
+  suite('Security isolation: process, file system and network are not available', () => {
     for (const name of [
       'process',
       'require',
@@ -189,7 +189,7 @@ suite('SecureSandbox', () => {
         await assert.rejects(execute(code), { name: 'EffectError', status: 'error' })
       })
 
-    test('WebAssembly is not there unless it is enabled', async () => {
+    test('WebAssembly is undefined unless it is enabled', async () => {
       assert.equal(await execute('return typeof WebAssembly'), 'undefined')
     })
   })
@@ -208,11 +208,11 @@ suite('SecureSandbox', () => {
       'an async function': 'return (async () => {}).constructor("return process")()',
     }
     for (const [by, code] of Object.entries(escapes))
-      test(`There is no way out by ${by}`, async () => {
+      test(`No escape by ${by}`, async () => {
         await assert.rejects(execute(code, {}), { name: 'EffectError', status: 'error' })
       })
 
-    test('Changes to prototypes do not outlive the effect', async () => {
+    test('Changes to prototypes do not persist after the effect', async () => {
       await execute('Object.prototype.polluted = 1; Array.prototype.map = () => "mine"')
       assert.deepEqual(await execute('return [typeof {}.polluted, [1].map((n) => n + 1)]'), [
         'undefined',
@@ -235,7 +235,7 @@ suite('SecureSandbox', () => {
       await small.destroy()
     })
 
-    test('With the last isolate its processes go, and with the next there are some again (S3-18)', async () => {
+    test('The processes end with the last isolate, and start again with the next (S3-18)', async () => {
       const before = new Set(descendantsOf(process.pid))
       const own = () => begunBelow(process.pid, before)
       const alone = new SecureSandbox()
@@ -254,7 +254,7 @@ suite('SecureSandbox', () => {
     })
   })
 
-  test('Sandbox, detector and VM keep no program alive that lets go of none, and leave no process', () => {
+  test('Open sandbox, detector and VM do not keep an application alive, and leave no process', () => {
     const file = join(state, 'program.mjs')
     const library = new URL('../../src/index.ts', import.meta.url).href
     writeFileSync(
@@ -283,7 +283,7 @@ suite('SecureSandbox', () => {
       })
     })
 
-    test('Memory held by an effect is reported to within a fifth', async () => {
+    test('Memory held by an effect is reported to within 20%', async () => {
       await sandbox.registerEffect('light', 'return 1')
       await sandbox.executeEffect('light')
       const { used: idle } = await sandbox.getMemoryUsage('light')
@@ -306,7 +306,7 @@ suite('SecureSandbox', () => {
       'a promise that never settles': 'await new Promise(() => {})',
     }
     for (const [what, code] of Object.entries(endless))
-      test(`Time ends ${what} (S3-3, S3-11)`, async () => {
+      test(`The timeout ends ${what} (S3-3, S3-11)`, async () => {
         const short = new SecureSandbox({ timeout: 250, mayfly })
         await assert.rejects(execute(code, null, short), {
           name: 'EffectError',
@@ -323,7 +323,7 @@ suite('SecureSandbox', () => {
       await assert.rejects(sandbox.executeWasm('wasm', new Uint8Array(8)), { code: 'FORBIDDEN' })
     })
 
-    test('A module that is none is refused with the place where it goes wrong', async () => {
+    test('An invalid module is refused with the position of the fault', async () => {
       const enabled = new SecureSandbox({ enableWasm: true, mayfly })
       await enabled.createIsolate('wasm')
       const bad = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 0xff)
@@ -350,7 +350,7 @@ suite('SecureSandbox', () => {
       enableWasm: true,
     })
     const code = 'return { got: input.input }'
-    // A memory of one page, so that there is something to tell of it.
+    // A memory of one page, so that memory use can be reported.
     const wasmBytes = wasm({
       memory: { min: 1 },
       functions: [

@@ -7,7 +7,7 @@ import { packed } from '../fixtures/packed.ts'
 import { bearer, call, post } from './http-door.ts'
 import { documentOf, makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
 
-/** The server with everything behind its doors. */
+/** The real server with all its modules. */
 suite('A job over HTTP', () => {
   const place = makePlace()
   let server: Server
@@ -55,7 +55,7 @@ suite('A job over HTTP', () => {
       ['unavailable', 503, 'UNAVAILABLE', { code: packed, floor: 'gvisor' }],
     ]
   for (const [status, http, code, job] of ends)
-    test(`${status} ${code ?? ''} is ${http}, and the outcome is whole`, async () => {
+    test(`${status} ${code ?? ''} is ${http}, and the outcome is complete`, async () => {
       const answer = await send(job)
       assert.equal(answer.status, http, answer.text)
       const outcome = outcomeSchema.parse(http === 200 ? answer.json : answer.json['outcome'])
@@ -106,7 +106,7 @@ suite('A job over HTTP', () => {
 })
 
 suite('Starting a server', () => {
-  test('The API key is shown on the first start alone, and goes on to hold', async () => {
+  test('The API key is shown on the first start only, and stays valid', async () => {
     await inPlace(async (place) => {
       const first = await startServer(place)
       await first.stop()
@@ -130,7 +130,7 @@ suite('Starting a server', () => {
     })
   })
 
-  test('A port that is taken ends the start with 2, and says how to take another', async () => {
+  test('A port in use ends the start with exit code 2 and a hint to select another', async () => {
     await inPlace(async (place) => {
       await using server = await startServer(place)
       const port = new URL(server.static).port
@@ -141,7 +141,7 @@ suite('Starting a server', () => {
     })
   })
 
-  test('Off loopback it refuses to start in clear', async () => {
+  test('Off loopback it refuses to start without TLS', async () => {
     await inPlace(async (place) => {
       const ran = await mayfly(place, ['serve', '--host', '0.0.0.0', '--port', '0'])
       assert.equal(ran.code, 2)
@@ -149,7 +149,7 @@ suite('Starting a server', () => {
     })
   })
 
-  test('A state folder that cannot be made ends the start, and says which', async () => {
+  test('A state folder that cannot be created ends the start with its path', async () => {
     await inPlace(async (place) => {
       const ran = await mayfly(place, ['serve', '--state', '/proc/nowhere/mayfly'])
       assert.equal(ran.code, 9)
@@ -157,7 +157,7 @@ suite('Starting a server', () => {
     })
   })
 
-  test('A configuration that is wrong ends the start with its place', async () => {
+  test('An invalid configuration ends the start with its position', async () => {
     await inPlace(async (place) => {
       writeFileSync(join(place.cwd, 'mayfly.toml'), '[server]\nprot = 1\n')
       const ran = await mayfly(place, ['serve'])
@@ -169,7 +169,7 @@ suite('Starting a server', () => {
     })
   })
 
-  test('The development authority is named, unless told to be quiet', async () => {
+  test('The path of the development CA is printed, unless --quiet is set', async () => {
     await inPlace(async (place) => {
       for (const quiet of [[], ['--quiet']]) {
         const server = await startServer(place, ['--tls-dev', ...quiet])
@@ -179,7 +179,7 @@ suite('Starting a server', () => {
     })
   })
 
-  test('People are shown where it is, the key, and each wall with what holds it', async () => {
+  test('Text output has the addresses, the key, and each wall with its layers', async () => {
     await inPlace(async (place) => {
       const stopAtWalls = (child: { stderr: NodeJS.ReadableStream | null; kill(): void }) =>
         child.stderr?.on('data', (chunk: Buffer) => {

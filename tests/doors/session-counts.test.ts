@@ -13,16 +13,16 @@ import { isSampled, test } from '../fixtures/drawn.ts'
 import { unable } from '../walls/process-stands.ts'
 import { makeKey, makePlace, startServer, whenReady, type Server } from './program.ts'
 
-/** Places and memory that many sessions hold together, and counters that come back to zero. */
+/** Slots and memory used by many sessions, and counters that return to zero. */
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 const opensAll = isLong ? 1000 : isSampled ? 15 : 30
-/** Opens after which the server has grown to its size. */
+/** Number of opened sessions after which the server has reached its stable size. */
 const opensFirst = 300
 const growthBytesMax = 32 * 2 ** 20
 const MiB = 2 ** 20
 const skip = unable('python')
 
-/** A tenant may hold six of eight places; a wait for one would outlast the test. */
+/** A tenant may use six of eight slots; waiting for a free one would outlast the test. */
 const config = `
 [server]
 jobs = 8
@@ -42,7 +42,7 @@ const bounds = { large: 6, small: 2 } as const
 type TenantName = keyof typeof bounds
 
 test(
-  'two tenants open and close sessions: bounds hold at every moment, and refusals come at once with a retry time',
+  'two tenants open and close sessions: limits hold throughout, and refusals are immediate with a retry time',
   { skip },
   async (t) => {
     const place = makePlace()
@@ -88,7 +88,7 @@ test(
 )
 
 test(
-  'an idle session that is ended for the memory of the machine says so, and opening is refused where none is left',
+  'an idle session ended for low memory has that reason, and opening is refused when no memory is left',
   { skip },
   async () => {
     const state = mkdtempSync(join(tmpdir(), 'mayfly-session-memory-'))
@@ -135,7 +135,7 @@ test(
   },
 )
 
-/** Works on after its exec, until the machine is short of memory. */
+/** Keeps allocating after its exec, until the machine is short of memory. */
 const late = `
 import threading, time
 held = []
@@ -146,7 +146,7 @@ def grow():
         time.sleep(0.02)
 threading.Thread(target=grow).start()`
 
-/** A tenant that counts what it has open. */
+/** A tenant that counts its open sessions. */
 class Client {
   opened = 0
   refused = 0
@@ -173,7 +173,7 @@ class Client {
     return true
   }
 
-  /** Opens as many as it may, is refused one more, and closes them. */
+  /** Opens the allowed number of sessions, expects the next to be refused, and closes them. */
   async fill(bound: number): Promise<void> {
     const ids: string[] = []
     for (let n = 0; n < bound; n++) ids.push((await this.#opened(bound)) ?? assert.fail(`${n}`))
@@ -188,7 +188,7 @@ class Client {
 
   async #opened(bound: number): Promise<string | undefined> {
     let answer = await this.#ask('POST', '/v1/sandboxes', { language: 'python' })
-    // A machine on which no analysis began for ten seconds says when to come back.
+    // If no analysis began for ten seconds, the machine answers with a retry time.
     for (let tries = 0; answer.status === 503 && tries < 3; tries++) {
       await sleep(Number(answer.headers.get('retry-after')) * 1000)
       answer = await this.#ask('POST', '/v1/sandboxes', { language: 'python' })

@@ -7,7 +7,7 @@ import { Mayfly } from '../../src/index.ts'
 import type { Box } from '../../src/sdk/box.ts'
 import { unable } from '../walls/process-stands.ts'
 
-/** A session reads a planted secret in one exec, and sends it by another way out in a later one. */
+/** A session reads a planted secret in one exec, and sends it through an output in a later one. */
 const read = 'import os\nsecret = os.environ["DATABASE_PASSWORD"]'
 const html = 'class Shown:\n  def _repr_html_(self): return "<b>" + secret + "</b>"\nShown()'
 const ran = async (box: Box, code: string) => {
@@ -49,7 +49,7 @@ const waysOut: readonly (readonly [string, (box: Box) => Promise<string>])[] = [
   ],
 ]
 
-suite('A planted secret leaves a session by no way', { skip: unable('python') }, () => {
+suite('A planted secret cannot leave a session', { skip: unable('python') }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-planted-'))
   let mayfly: Mayfly
   before(async () => {
@@ -74,7 +74,7 @@ suite('A planted secret leaves a session by no way', { skip: unable('python') },
       assert.match(error!.message, /planted secret "database-password"/)
     })
 
-  test('Planted files may be got as they are, and a session that sends none goes on', async () => {
+  test('Planted files may be downloaded under their own paths, and a session that sends none continues', async () => {
     await using box = await mayfly.open({ language: 'python' })
     const planted = Buffer.from(await box.files.get('.aws/credentials')).toString()
     assert.match(planted, /aws_secret_access_key/)

@@ -86,7 +86,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     return body.id as string
   }
 
-  test('POST opens one, run keeps its state, DELETE answers the outcome of the whole life, then 410', async () => {
+  test('POST opens a session, runs keep state, DELETE returns the outcome of the whole session, then 410', async () => {
     const began = Date.now()
     const made = await ask('POST', '/v1/sandboxes', {
       language: 'python',
@@ -107,7 +107,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     assert.equal(
       (await ask('GET', `/v1/executions/${id}`)).status,
       404,
-      'an open one is no execution',
+      'an open session is not listed as an execution',
     )
     const ended = await ask('DELETE', `/v1/sandboxes/${id}`)
     assert.deepEqual([ended.status, ended.body.id, ended.body.status], [200, id, 'ok'])
@@ -118,7 +118,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     )
   })
 
-  test('js and ts keep an isolate open, without files and commands', async () => {
+  test('js and ts sessions keep an isolate, and have no files or commands', async () => {
     const id = await opened({ language: 'ts' })
     const run = (body: object) => ask('POST', `/v1/sandboxes/${id}/run`, body)
     assert.equal((await run({ code: 'const x: number = 20' })).body.status, 'ok')
@@ -137,7 +137,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     assert.equal((await ask('DELETE', `/v1/sandboxes/${id}`)).body.status, 'ok')
   })
 
-  test('a run streams its output as events, and the outcome last', async () => {
+  test('a run streams its output as events, with the outcome last', async () => {
     const id = await opened()
     const response = await fetch(new URL(`/v1/sandboxes/${id}/run`, server.active), {
       method: 'POST',
@@ -155,7 +155,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     await ask('DELETE', `/v1/sandboxes/${id}`)
   })
 
-  test('files go in and out by path, and no path leaves the working folder', async () => {
+  test('files are uploaded and downloaded by path, and no path leaves the working folder', async () => {
     const id = await opened({ files: [{ path: 'given.txt', content: 'given' }] })
     const files = `/v1/sandboxes/${id}/files`
     assert.equal(
@@ -179,7 +179,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     await ask('DELETE', `/v1/sandboxes/${id}`)
   })
 
-  test('a session is that of its key and of the admins: to any other key each route is 404, and 401 without', async () => {
+  test('a session belongs to its key and to admins: each route is 404 for any other key, and 401 without one', async () => {
     const id = await opened({ labels: { whose: 'own' } })
     const page = await (await fetch(server.static)).text()
     const token = /<meta name="mayfly-session" content="([^"]+)">/.exec(page)?.[1]
@@ -224,10 +224,10 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     )
     assert.equal((await ask('DELETE', `/v1/sandboxes/${id}`)).status, 200)
     const after = await ask('GET', `/v1/sandboxes/${id}`, undefined, keyOf.other)
-    assert.equal(after.status, 404, 'an ended one is not known to others either')
+    assert.equal(after.status, 404, 'an ended session is unknown to other keys too')
   })
 
-  test('labels list and end sessions; an operator tightens one for good, and loosens nothing', async () => {
+  test('sessions are listed and ended by label; an operator tightens one for good, and cannot loosen it', async () => {
     const labels = { team: 'blue' }
     const [first, second] = [await opened({ labels }), await opened({ labels })]
     const other = await opened({ labels: { team: 'red' } })
@@ -253,7 +253,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     await ask('DELETE', `/v1/sandboxes/${other}`)
   })
 
-  test('an opening with an Idempotency-Key opens one session: a retry finds it, and its end after that', async () => {
+  test('a retry with the same Idempotency-Key gets the same session, and its end after that', async () => {
     const open = (body: object, key = 'open-once') =>
       fetch(new URL('/v1/sandboxes', server.active), {
         method: 'POST',
@@ -277,7 +277,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     assert.deepEqual([late.status, code, details.outcome.id], [410, 'SESSION_ENDED', id])
   })
 
-  test('a session ends at its timeout, unless it is renewed, and idle ones before', async () => {
+  test('a session ends at its timeout unless it is renewed, and an idle one earlier', async () => {
     const [short, renewed, idle] = [
       await opened({ timeout: '1s' }),
       await opened({ timeout: '1s' }),
@@ -301,7 +301,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     await ask('DELETE', `/v1/sandboxes/${renewed}`)
   })
 
-  test('memory over its limit between two execs ends a session, and each later call says why', async () => {
+  test('memory over the limit between two execs ends a session, and each later call reports the reason', async () => {
     const id = await opened({ limits: { ...unhurried, memory: '64MB' } })
     const late =
       'import threading\nheld = []\ndef grow():\n  while True: held.append(b"x" * (4 * 2**20))\nthreading.Timer(0.2, grow).start()'
@@ -321,7 +321,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     }
   })
 
-  test('bad requests are refused with where they are wrong', async () => {
+  test('invalid requests are refused with the path of the fault', async () => {
     const cases = [
       [{ language: 'wasm' }, 422, 'LANGUAGE_UNSUPPORTED'],
       [{ language: 'cobol' }, 422, 'INVALID'],
@@ -332,7 +332,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
       const refused = await ask('POST', '/v1/sandboxes', body)
       assert.deepEqual([refused.status, refused.body.code], [status, code], JSON.stringify(body))
     }
-    const junk = [{ path: 'a.whl', content: 'no zip file' }]
+    const junk = [{ path: 'a.whl', content: 'not a zip file' }]
     const failed = await ask('POST', '/v1/sandboxes', { language: 'python', files: junk })
     assert.deepEqual([failed.status, failed.body.status], [200, 'error'], failed.text)
     const id = await opened()
@@ -408,7 +408,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     const own = makePlace()
     try {
       const file = join(own.cwd, 'many.toml')
-      // A tenant may hold three quarters of the places.
+      // A tenant may use three quarters of the slots.
       writeFileSync(file, `[server]\njobs = ${many * 2}\n[limits]\nmemory = "64MB"\n`)
       const start = async () => {
         const started = await startServer(own, ['--config', file])
@@ -478,10 +478,10 @@ function bodyOf(method: string, path: string): object | Uint8Array | undefined {
   return { timeout: '1m' }
 }
 
-/** Sessions that are open when their server is killed. */
+/** Number of sessions that are open when their server is killed. */
 const many = process.env['MAYFLY_LONG'] === undefined ? 5 : 50
 
-/** Leftovers of walls on this machine: processes, control groups, folders of the state and bound sockets. */
+/** Leftovers of walls on this machine: processes, cgroups, state folders and bound sockets. */
 function tracesOf(walls: readonly string[], { state }: Place): readonly string[] {
   const names = new Set(walls)
   const isNamed = (text: string) => walls.some((wall) => text.includes(wall))

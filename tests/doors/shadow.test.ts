@@ -13,7 +13,7 @@ const state = join(place.state, 'library')
 const events: Event[] = []
 let library: Mayfly
 
-/** A wall of another tier that doubles its input for any code. */
+/** Provider of another tier that doubles its input for any code. */
 const doubling: Provider = {
   ...createMockProvider({
     script: (task) => [{ stdout: 'said\n' }, { result: Number(task.inputText) * 2 }],
@@ -36,7 +36,7 @@ const run = (more: Partial<JobRequest>) =>
   library.run({ code: 'console.log("said"); return input * 2', input: 2, ...more })
 
 suite('Shadow mode', () => {
-  test('A job is run on a second tier too, and found the same', async () => {
+  test('A job is run on a second tier too, and the results are equal', async () => {
     const outcome = await run({ shadow: 'gvisor' })
     const { status, result, tier, shadow } = outcome
     assert.deepEqual([status, result, tier], ['ok', 4, 'isolate'])
@@ -44,7 +44,7 @@ suite('Shadow mode', () => {
     assert.deepEqual(outcomeSchema.parse(outcome), outcome)
   })
 
-  test('Differences are in the outcome and in an event, and the first result stays', async () => {
+  test('Differences are in the outcome and in an event, and the first result is returned', async () => {
     const { id, result, shadow } = await run({
       code: 'console.log("said"); return input + 3',
       shadow: 'gvisor',
@@ -61,7 +61,7 @@ suite('Shadow mode', () => {
     })
   })
 
-  test('The second run has lines of its own in the record, and the comparison one', async () => {
+  test('The second run has its own lines in the record, and the comparison has one', async () => {
     const { id, shadow } = await run({ shadow: 'gvisor' })
     using log = openLog(join(state, 'audit.db'))
     const kinds = (of: string | undefined) => log.last(1000, of ?? '').map(({ kind }) => kind)
@@ -69,7 +69,7 @@ suite('Shadow mode', () => {
     assert.deepEqual(kinds(shadow?.id), ['admitted', 'ended'])
   })
 
-  test('A shadow tier that is unavailable or below the floor is reported, and the first result stays', async () => {
+  test('A shadow tier that is unavailable or below the floor is reported, and the first result is returned', async () => {
     const none = await run({ shadow: 'microvm' })
     assert.deepEqual([none.status, none.shadow?.ran], ['ok', false])
     assert.match(none.shadow?.because ?? '', /no available provider is tier "microvm"/)

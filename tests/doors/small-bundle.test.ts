@@ -32,7 +32,7 @@ import { placeAttacks, plantedAttacks, stranger, type BundlePlace } from './bund
 import { probeLoads } from './loaded.ts'
 import { bin, makePlace, mayfly, type Place } from './program.ts'
 
-/** The small bundle of a plain `mayfly run` by a server: who may have made it, what it stands for, and what it leaves. */
+/** The small bundle of a plain attached `mayfly run`: trusted owners, the sources it is valid for, and its fallback. */
 const own = join(import.meta.dirname, '../..')
 const run = promisify(execFile)
 const top = mkdtempSync(join(tmpdir(), 'mayfly-small-'))
@@ -81,7 +81,7 @@ const smallIn = (home: string) => readdirSync(home).filter((name) => name.starts
 const textIn = (one: Made) => found(one)!.bytes.toString()
 
 suite('The small bundle', () => {
-  test('A small bundle runs as if it lay in the root, and leaves a run that needs another part to the large one', async () => {
+  test('A small bundle runs as if it were in the root, and falls back to the large bundle for a run that needs more', async () => {
     const one = await made('runs')
     const { runPlain } = await importSmall(found(one)!, one.root)
     const said: unknown = await runPlain([])
@@ -89,7 +89,7 @@ suite('The small bundle', () => {
     await assert.rejects(runPlain(['x']), { message: /no ".\/part.ts"/ })
   })
 
-  test('Attack: the bytes that were checked are run, whatever becomes of the file', async () => {
+  test('Attack: the bytes that were checked are the bytes that run, also if the file is replaced', async () => {
     const one = await made('replaced')
     const bundle = found(one)!
     writeFileSync(one.file, 'throw new Error("altered after the check")')
@@ -98,7 +98,7 @@ suite('The small bundle', () => {
     assert.equal(isFound(one), false)
   })
 
-  test('No package, no schema and few sources are in a small bundle: a start looks at each', async () => {
+  test('A small bundle contains no package, no schema and few sources, because a start checks each source', async () => {
     const { inputs, code } = (await smallBundle(own))!
     const paths = inputs.map(({ path }) => path)
     assert.deepEqual(
@@ -129,8 +129,8 @@ suite('The small bundle', () => {
   })
 })
 
-suite('A small bundle of its sources as they are', () => {
-  test('an edit of one of them ends it, also with the size and the time of before; an edit of others does not', async () => {
+suite('A small bundle of unchanged sources', () => {
+  test('is invalid after an edit of its sources, also if size and mtime are unchanged, and valid after other edits', async () => {
     const one = await made('edited')
     assert.equal(found(one)?.isFresh, true)
     appendFileSync(join(one.root, 'src/index.ts'), '// more\n')
@@ -146,13 +146,13 @@ suite('A small bundle of its sources as they are', () => {
     assert.equal(smallIn(one.home).length, 1)
   })
 
-  test('a source that is gone ends it', async () => {
+  test('is invalid after a source is removed', async () => {
     const one = await made('gone')
     rmSync(join(one.root, 'src/greeting.ts'))
     assert.equal(isFound(one), false)
   })
 
-  test('the same content with another time serves on, by its hash, until it is made anew', async () => {
+  test('stays valid by its hash when a source has another mtime, until it is rebuilt', async () => {
     for (const [name, touched] of [
       ['touched-source', ({ root }: Made) => join(root, 'src/greeting.ts')],
       ['touched-file', ({ file }: Made) => file],
@@ -165,7 +165,7 @@ suite('A small bundle of its sources as they are', () => {
     }
   })
 
-  test('the index of a root that is gone is removed by the next maker', async () => {
+  test('leaves no index of a root that no longer exists after the next build', async () => {
     const one = await made('forgotten')
     const other = await made('other')
     rmSync(one.root, { recursive: true })
@@ -175,7 +175,7 @@ suite('A small bundle of its sources as they are', () => {
   })
 })
 
-suite('A small bundle that counts for nothing', () => {
+suite('A small bundle that is not trusted', () => {
   const byHash = (name: string) => ({ name, stat: null })
   const changeIndex = ({ index }: Made, change: object) =>
     writeFileSync(index, JSON.stringify({ ...JSON.parse(readFileSync(index, 'utf8')), ...change }))
@@ -235,7 +235,7 @@ suite('A small bundle that counts for nothing', () => {
   for (const [title, attack] of Object.entries(planted))
     test(`Attack: ${title}`, { skip: !isRoot && 'needs root' }, () => attacked(title, attack))
 
-  test('An altered one is replaced by the next maker', async () => {
+  test('An altered small bundle is replaced by the next build', async () => {
     const one = await made('mended')
     appendFileSync(one.file, '\n')
     await make(one.root, one.base)
@@ -244,13 +244,13 @@ suite('A small bundle that counts for nothing', () => {
 })
 
 suite(
-  'A plain run by the small bundle',
+  'A plain run with the small bundle',
   { skip: process.platform !== 'linux' && 'Linux alone' },
   () => {
     const small = ['bundle/small.js']
     const both = [...small, 'bundle/mayfly.js']
 
-    test('A plain run ends as one by the sources does, and every other line is left to the large bundle', async (t) => {
+    test('A plain run ends as with the sources, and every other command line uses the large bundle', async (t) => {
       const place = await placeWithBundles(t)
       using probe = probeLoads()
       const say = async (words: readonly string[], stdin = '', program = bin) => {
@@ -276,7 +276,7 @@ suite(
       write('a b.js', 'return 1')
       write('latin1.js', Buffer.from([0x22, 0xe9, 0x22]).toString('latin1'))
       writeFileSync(join(place.cwd, 'broken.js'), Buffer.from([0x22, 0xe9, 0x22]))
-      // The first one finds no server.
+      // The first run finds no server.
       assert.equal((await say(['hello.js'])).status, 0)
       assert.deepEqual(probe.take().slice(0, 2), both)
       const lines: readonly (readonly [readonly string[], string?])[] = [
@@ -322,7 +322,7 @@ suite(
   },
 )
 
-/** A working folder whose user has both bundles of this checkout, as after the first command of any day. */
+/** A working folder whose user has both bundles of this checkout, as after a first command. */
 async function placeWithBundles(t: TestContext): Promise<Place> {
   const place = makePlace()
   t.after(async () => {
@@ -343,7 +343,7 @@ async function placeWithBundles(t: TestContext): Promise<Place> {
   return { ...place, env }
 }
 
-/** Text without names and numbers, which differ from run to run, and without a peak: a short job may end before a look. */
+/** Text without ids and numbers, which differ from run to run, and without the peak: a short job may end before a sample. */
 function settled(text: string): string {
   return text
     .replace(/\bexec_[0-9a-f]+/g, 'ID')

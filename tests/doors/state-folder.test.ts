@@ -21,11 +21,11 @@ import {
   type Server,
 } from './program.ts'
 
-/** Faults of the state folder: disk full, missing, left by a failed start, still held by the warden of a dead server. */
+/** Faults of the state folder: disk full, missing, left by a failed start, still locked by the warden of a dead server. */
 const waitMsMax = 60_000
 
-suite('On a disk that is full', { skip: cannotMount() }, () => {
-  test('a run says so with the way on, the log is not called bad, and all goes on when there is room', async () => {
+suite('On a full disk', { skip: cannotMount() }, () => {
+  test('a run fails with a hint, the log still verifies, and everything works again when there is space', async () => {
     await onSmallDisk(async (place, disk) => {
       await runOne(place)
       disk.fill()
@@ -43,7 +43,7 @@ suite('On a disk that is full', { skip: cannotMount() }, () => {
     })
   })
 
-  test('a server is not ready, says why once, refuses jobs by name, and notices that there is room', async () => {
+  test('a server is not ready, logs the reason once, refuses jobs with it, and recovers when there is space', async () => {
     await onSmallDisk(async (place, disk) => {
       await using server = await startServer(place)
       await whenReady(server)
@@ -58,7 +58,7 @@ suite('On a disk that is full', { skip: cannotMount() }, () => {
       assert.equal(unready.status, 503)
       const text = await unready.text()
       assert.match(text, /the disk of the state folder is full/)
-      assert.ok(!text.includes(place.state), 'no path for a stranger')
+      assert.ok(!text.includes(place.state), 'no path for a caller without a key')
       assert.equal(server.stderr().match(/the disk is full/g)?.length, 1, server.stderr())
       disk.empty()
       await eventually(() => server.stderr().includes('The record is writable again'))
@@ -72,7 +72,7 @@ suite('On a disk that is full', { skip: cannotMount() }, () => {
   })
 })
 
-test('A state folder below /proc fails at once, for every command that makes one', async () => {
+test('A state folder below /proc fails at once, for every command that creates one', async () => {
   await inPlace(async (place) => {
     writeFileSync(join(place.cwd, 'job.js'), 'return 1')
     for (const args of [['run', 'job.js'], ['doctor'], ['serve', '--port', '0']]) {
@@ -85,7 +85,7 @@ test('A state folder below /proc fails at once, for every command that makes one
   })
 })
 
-test('A server whose port is taken makes no key; the next start has it to show', async () => {
+test('A server whose port is in use creates no key, so the next start can show it', async () => {
   await inPlace(async (place) => {
     const taken = createServer().listen(0, '127.0.0.1')
     await once(taken, 'listening')
@@ -101,10 +101,10 @@ test('A server whose port is taken makes no key; the next start has it to show',
   })
 })
 
-test('A job that waited for its answer is found as interrupted after its server was killed', async () => {
+test('A job whose server was killed is reported as interrupted', async () => {
   await inPlace(async (place) => {
     const id = await lostJob(place)
-    // Any command that opens the record may be the first to close it.
+    // Any command that opens the record may be the first to close the open line.
     await runOne(place)
     await using server = await startServer(place, [], { MAYFLY_API_KEY: key })
     const response = await fetch(new URL(`/v1/executions/${id}`, server.active), { headers })
@@ -149,7 +149,7 @@ mayfly audit list`
 const key = 'mfy_test_0123456789abcdefghijklmnopqrstuv'
 const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
 
-/** Kills a server under a job, and tells its id. */
+/** Kills a server while it runs a job, and returns the id of the job. */
 async function lostJob(place: Place): Promise<string> {
   await using server = await startServer(place, [], { MAYFLY_API_KEY: key })
   await whenReady(server)
@@ -191,7 +191,7 @@ interface Disk {
   empty(): void
 }
 
-/** A place whose state folder lies on a disk of three megabytes. */
+/** A place whose state folder is on a disk of three megabytes. */
 async function onSmallDisk(work: (place: Place, disk: Disk) => Promise<void>): Promise<void> {
   const mount = mkdtempSync(join(tmpdir(), 'mayfly-disk-'))
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m,mode=755', 'tmpfs', mount])

@@ -26,7 +26,7 @@ import { after, before, drawn, makeDraw, suite, test } from '../fixtures/drawn.t
 import { event } from '../fixtures/record.ts'
 import { makePlace, mayfly, noOrdinaryUser, type Place } from './program.ts'
 
-/** Commands of root's on a state folder of the server's uid, which a compromised server may have prepared. */
+/** Commands of root on a state folder of the server's uid, which a compromised server may have prepared. */
 const uid = 52_000
 const run = `exec_${'a'.repeat(32)}`
 
@@ -39,7 +39,7 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
     await keepCapture(place.state)
     learn(place.state, 'thumb')
     giveAll(place.state)
-    // Closed to the server, as the home of root is.
+    // Not accessible to the server, like the home of root.
     chownSync(place.cwd, 0, 0)
     chmodSync(place.cwd, 0o700)
     await trustAKey(place)
@@ -67,7 +67,7 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
     ['keys', 'verify', 'job.js', '--signature', 'job.js.sig'],
   ]
 
-  test('every command on its stores works, and acts as the owner: what is closed to the owner is closed to it', async () => {
+  test('every command on its stores works, and acts with the rights of the owner only', async () => {
     const tried = drawn(commands, 'commands')
     for (const words of tried) {
       const ran = await mayfly(place, words)
@@ -89,7 +89,7 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
     })
   })
 
-  test('a global flag ahead of the verb, given twice, or a link to the folder changes nothing of that', async () => {
+  test('a global flag before the verb, a repeated flag, or a link to the folder does not change that', async () => {
     const link = join(place.cwd, '..', 'linked-state')
     symlinkSync(place.state, link)
     const elsewhere = join(place.cwd, 'elsewhere')
@@ -110,7 +110,7 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
     assert.deepEqual(readdirSync(elsewhere), [])
   })
 
-  test('the signer of root is asked all the same: a log cut off at its end is bad', async () => {
+  test('verification still uses the signer of root: a log truncated at its end is bad', async () => {
     const before = await mayfly(place, ['audit', 'verify'])
     assert.deepEqual([before.code, before.stderr], [0, ''], before.stdout)
     const log = join(place.state, 'audit.db')
@@ -126,7 +126,7 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
   })
 
   for (const name of ['baselines.db', 'audit.db', 'bodies.db', 'keys.json', 'signers.json'])
-    test(`a link in the place of ${name} is not followed, and its target stays as it is`, async () => {
+    test(`a link in place of ${name} is not followed, and its target is unchanged`, async () => {
       const file = join(place.state, name)
       const target = join(place.state, '..', `theirs-${name}`)
       copyFileSync(file, target)
@@ -148,7 +148,7 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
       assert.equal(statSync(target).uid, 0)
     })
 
-  test('a FIFO in the place of a store keeps no command waiting', async () => {
+  test('a FIFO in place of a store blocks no command', async () => {
     for (const name of ['baselines.db', 'audit.db', 'keys.json']) {
       const file = join(place.state, name)
       await instead(
@@ -163,7 +163,7 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
     }
   })
 
-  test('a link in the place of the WAL of a store is not followed', async () => {
+  test('a link in place of the WAL of a store is not followed', async () => {
     const target = join(place.state, '..', 'their-wal')
     writeFileSync(target, 'theirs')
     const file = join(place.state, 'baselines.db-wal')
@@ -215,7 +215,7 @@ const verbOf: Readonly<Record<string, string>> = {
   'signers.json': 'keys',
 }
 
-/** Puts something else in the place of a file for a while, as the server could. */
+/** Replaces a file for a while, as a compromised server could. */
 async function instead(file: string, plant: () => void, work: () => Promise<void>): Promise<void> {
   renameSync(file, `${file}.kept`)
   plant()

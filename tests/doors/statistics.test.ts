@@ -13,7 +13,7 @@ const runs = process.env['MAYFLY_LONG'] ? 1_000 : sampledRuns(100, import.meta.f
 const atOnce = 4
 const seed = Number(process.env['MAYFLY_SEED'] ?? 7)
 
-/** Each way a job can end that can be had at will, and requests that never become one. */
+/** Jobs for each status that a test can cause, and requests that never become a job. */
 const kinds: readonly (readonly [ends: Status | 'no job', asked: JobRequest])[] = [
   ['ok', { code: 'return input + 1', input: 1 }],
   ['ok', { code: 'console.log("a"); return new Map()' }],
@@ -28,7 +28,7 @@ const kinds: readonly (readonly [ends: Status | 'no job', asked: JobRequest])[] 
   ['no job', { code: 'return 1', limits: { timeout: 0 } }],
 ]
 
-test('Mixed runs: statistics, metrics, the record and a count of one’s own agree (S3-62)', async (t) => {
+test('Mixed runs: statistics, metrics, the record and an independent count agree (S3-62)', async (t) => {
   t.diagnostic(`${runs} runs, seed ${seed}`)
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-statistics-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
@@ -102,7 +102,7 @@ function tally(words: readonly string[]): Record<string, number> {
   return counts
 }
 
-/** The same numbers for the same seed: mulberry32. */
+/** Random numbers from a seed: mulberry32. */
 function randomOf(start: number): () => number {
   let state = start >>> 0
   return () => {

@@ -37,7 +37,7 @@ const outers: readonly (readonly [name: string, node: string | undefined])[] = [
   ['Node 26', process.execPath],
   ['an older Node', older],
 ]
-/** Says that it has begun and ends by itself within the drain. */
+/** Prints that it has begun and ends by itself within the drain time. */
 const seconds = 2
 const jobs = {
   python: `import time\nprint('begun', flush=True)\ntime.sleep(${seconds})\nprint('ended')`,
@@ -76,7 +76,7 @@ for (const [who, name, skip] of everybody)
       })
 
       for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-        test(`${signal} to the process group lets jobs under way end`, async () => {
+        test(`${signal} to the process group lets running jobs end`, async () => {
           await inPlace(who, async (place) => {
             const server = await serveInGroup(place, node!)
             try {
@@ -118,7 +118,7 @@ test('SIGTERM to every process but the programs themselves lets jobs end, as sys
   })
 })
 
-test('A second signal ends a server that drains at once', async () => {
+test('A second signal ends a draining server at once', async () => {
   await inPlace('self', async (place) => {
     const server = await serveInGroup(place, process.execPath, { MAYFLY_DRAIN: '40s' })
     const answer = server.run(['js', `console.log('begun'); await new Promise(() => {})`], '60s')
@@ -136,7 +136,7 @@ test('A second signal ends a server that drains at once', async () => {
   })
 })
 
-test('A job of the library ends by itself where its group gets a signal that the application handles', async () => {
+test('A job of the library runs to its end if the application handles a signal to the process group', async () => {
   await inPlace('self', async (place) => {
     const child = spawn(process.execPath, [embedding], {
       cwd: place.cwd,
@@ -158,7 +158,7 @@ test('A job of the library ends by itself where its group gets a signal that the
   })
 })
 
-test('Walls have a session of their own, and shells in them their job control', async () => {
+test('Walls have their own session, and shells in them have job control', async () => {
   await inPlace('self', async (place) => {
     const code = [
       `bash -c 'set -m; sleep 30 & kill -TERM %1; wait %1; echo "job $?"' 2>/dev/null`,
@@ -190,7 +190,7 @@ async function onTerminal(
   return JSON.parse(await promise) as { code: number; said: string }
 }
 
-/** The record is verified, every job has an end, and no wall is left. */
+/** Asserts that the record verifies, every job has an end, and no wall is left. */
 async function assertEnded(place: Place, statuses: readonly string[]): Promise<void> {
   const lines = documentOf(
     await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),

@@ -6,7 +6,7 @@ import { MayflyClient } from '../../src/sdk/client.js'
 import { test } from '../fixtures/drawn.ts'
 import { makePlace, startServer, whenReady, type Server } from './program.ts'
 
-/** Streams through everything there is: a real server, a real wall. */
+/** Streams through a real server and a real wall. */
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 const outputBytes = isLong ? 2 ** 30 : 2 ** 26
 const triesMax = 10
@@ -14,7 +14,7 @@ const isAtOnce = (ms: number) => ms < 100
 const linesOf = (bytes: number) =>
   `const line = 'x'.repeat(65535); for (let n = 0; n < ${bytes / 65_536}; n++) console.log(line)`
 
-suite('A server streams', () => {
+suite('Streams of a server', () => {
   const place = makePlace()
   writeFileSync(join(place.cwd, 'mayfly.toml'), '[ceilings]\noutput = "1GB"\ntimeout = "10m"\n')
   after(() => place.remove())
@@ -26,17 +26,17 @@ suite('A server streams', () => {
   }
   const key = 'mfy_served_0123456789abcdefghijklmnop'
 
-  test('The first byte of a job is there while it runs, and its cancel is answered within 100 ms (S4-58)', async () => {
+  test('The first byte of a job arrives while it runs, and its cancellation is answered within 100 ms (S4-58)', async () => {
     const { server, client } = await open()
     await using _ = server
     const took: number[] = []
-    // A machine that is busy with others is late itself, now and then.
+    // Retries: a busy machine is sometimes late.
     for (let tries = 0; tries < triesMax && !took.some(isAtOnce); tries++)
       took.push(await cancelTime(client))
     assert.ok(took.some(isAtOnce), `${took.join()} ms`)
   })
 
-  test('A long output passes through with flat memory, and the outcome repeats its first MiB (S4-58)', async () => {
+  test('A long output is streamed with flat memory, and the outcome contains its first MiB (S4-58)', async () => {
     const { server, client } = await open()
     await using _ = server
     await client.run({ code: linesOf(2 ** 20) })
@@ -55,7 +55,7 @@ suite('A server streams', () => {
     assert.ok(peak < 128 * 2 ** 20, `${peak} bytes more`)
   })
 
-  test('An outcome survives its server, and an unfinished job is reported as interrupted', async () => {
+  test('An outcome survives a restart, and an unfinished job is failed afterwards', async () => {
     const { server, client } = await open()
     const { id: done } = await client.run({ code: 'return 7' })
     const { id: cut } = await client.submit({ code: 'for (;;) {}', limits: { timeout: '60s' } })

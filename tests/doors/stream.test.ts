@@ -22,7 +22,7 @@ function ask(door: TestDoor, signal?: AbortSignal): Promise<Response> {
   })
 }
 
-/** Resolves when a job is told to end. */
+/** Resolves when the signal of a job is aborted. */
 const cancelled = (signal: AbortSignal) =>
   new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
 
@@ -38,7 +38,7 @@ const breaking: RunJob = async (_, { tap }) => {
   throw new Error('/secret/path')
 }
 
-test('A stream tells output and timeline as they happen, and always last the outcome', async () => {
+test('A stream sends output and timeline events as they happen, and the outcome last', async () => {
   await using door = await openDoor({ road: talking })
   const response = await ask(door)
   assert.equal(response.headers.get('content-type'), 'text/event-stream')
@@ -78,7 +78,7 @@ test('A job that was blocked before it began is a problem, not a stream', async 
   assert.equal(((await response.json()) as Record<string, unknown>)['code'], 'THREAT_DETECTED')
 })
 
-test('A road that breaks under a stream ends it with a problem that tells nothing', async () => {
+test('An exception of the pipeline ends a stream with a problem that discloses nothing', async () => {
   await using door = await openDoor({ road: breaking })
   const events = await allEvents(await ask(door))
   assert.equal(events.at(-1)?.event, 'problem')
@@ -86,7 +86,7 @@ test('A road that breaks under a stream ends it with a problem that tells nothin
   assert.ok(!JSON.stringify(events).includes('secret'))
 })
 
-test('A client that goes away cancels its job', async () => {
+test('A client that disconnects cancels its job', async () => {
   const told = Promise.withResolvers<void>()
   const road: RunJob = async (job, { tap, signal }) => {
     void tap?.('stdout', 'x')
@@ -124,7 +124,7 @@ test('A slow reader applies back-pressure to its own guest only (S4-58)', async 
     await sleep(100)
   }
   // Back-pressure: chunks taken are bounded by two socket buffers, not by the output of the guest.
-  assert.ok(passed > 0 && passed < 400, `${passed} chunks were taken`)
+  assert.ok(passed > 0 && passed < 400, `${passed} chunks were accepted`)
   const others = await Promise.all(
     Array.from({ length: 20 }, async () => allEvents(await ask(door))),
   )
@@ -132,7 +132,7 @@ test('A slow reader applies back-pressure to its own guest only (S4-58)', async 
   slow.destroy()
 })
 
-test('Memory stays flat while output passes through', async () => {
+test('Memory stays flat while output is streamed', async () => {
   const chunks = process.env['MAYFLY_LONG'] ? 16_384 : 1_024
   const road: RunJob = async (job, { tap }) => {
     for (let n = 0; n < chunks; n++) await tap?.('stdout', chunk)
@@ -151,5 +151,5 @@ test('Memory stays flat while output passes through', async () => {
     peak = Math.max(peak, process.memoryUsage().arrayBuffers - start)
   }
   assert.ok(bytes > chunks * chunk.length)
-  assert.ok(peak < 32 * 2 ** 20, `${peak} bytes were held`)
+  assert.ok(peak < 32 * 2 ** 20, `${peak} bytes were buffered`)
 })

@@ -22,7 +22,7 @@ phases = [
 `,
 )
 
-/** Tries each of three things, waits until one of them is refused, and tries all of them again. */
+/** Tries each of three actions, waits until one of them is refused, and tries all of them again. */
 const program = `
 import json, os, subprocess, time, urllib.error, urllib.request
 def executes():
@@ -79,7 +79,7 @@ for (const wall of ['bubblewrap', 'embedded'])
     assert.deepEqual(result, listed, JSON.stringify(error))
   })
 
-test('S2-26: --explain lists the reachable surface on the wall of the run: without a sentinel calls stay open', async (t) => {
+test('S2-26: --explain lists the reachable surface on the wall of the run: without a sentinel system calls stay open', async (t) => {
   if (isMissing('cc', t)) return
   const file = join(folder, 'explained.py')
   writeFileSync(file, 'print(1)')

@@ -21,7 +21,7 @@ test('Ended spans are sent at the latest on close, with the resource attributes'
   assert.equal(collector.resources[0]?.['service.name'], 'mayfly')
 })
 
-test('A collector that cannot just now is asked again, and nothing is sent twice', async () => {
+test('A request to an unavailable collector is retried, and nothing is sent twice', async () => {
   await using collector = await openCollector()
   collector.answers.push(503, 429)
   const { emitter, exporter } = open({
@@ -32,7 +32,7 @@ test('A collector that cannot just now is asked again, and nothing is sent twice
   assert.deepEqual([collector.bodies, collector.spans.length], [3, 1])
 })
 
-test('A collector that refuses is asked once, and what it refused is counted', async () => {
+test('A refused request is not retried, and the refused spans are counted', async () => {
   await using collector = await openCollector()
   collector.answers.push(400)
   const { emitter, exporter, dropped } = open({
@@ -64,7 +64,7 @@ test('A single signal can be exported, to its own endpoint', async () => {
   assert.equal(collector.metrics.get('mayfly.executions')?.points[0]?.value, 1)
 })
 
-test('Variables win over the configuration, and what cannot be used names its variable', () => {
+test('Variables override the configuration, and an invalid value is an error with its variable', () => {
   const telemetry = { endpoint: 'http://collector.example/base/', service_name: 'from-file' }
   const read = (env: Record<string, string>) =>
     readSettings({ telemetry, environment: 'test' }, env)

@@ -22,7 +22,7 @@ const [acmeKey, otherKey] = [
 ]
 const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 
-test('/metrics counts every answer by method, route and status, and a made-up path is none of its routes', async () => {
+test('/metrics counts every response by method, route and status, and an unknown path is no route', async () => {
   await using house = await open()
   const { door } = house
   const url = door.gateway.activeUrl
@@ -45,7 +45,7 @@ test('/metrics counts every answer by method, route and status, and a made-up pa
   assert.ok(!JSON.stringify(series).includes('secret'))
 })
 
-test('An upgrade to a WebSocket is counted when its connection is over, a refused one too', async () => {
+test('A WebSocket upgrade is counted when its connection closes, a refused one too', async () => {
   await using house = await open()
   const { door } = house
   const url = door.gateway.activeUrl.replace('http', 'ws')
@@ -103,7 +103,7 @@ test('A tenant sees its own threats, an admin all of them', async () => {
   )
 })
 
-test('S3-53: threats stream as they come, to a tenant its own, and a reader goes on where it was', async () => {
+test('S3-53: threats are streamed as they occur, to a tenant its own, and a reader resumes after its last event', async () => {
   await using house = await open()
   const { door, unparsed } = house
   unparsed('acme', 'exec_0')
@@ -117,7 +117,7 @@ test('S3-53: threats stream as they come, to a tenant its own, and a reader goes
   assert.deepEqual(runs, ['exec_0', 'exec_2'])
 })
 
-test('No name can begin a frame of its own', async () => {
+test('No name can inject a frame into the stream', async () => {
   await using house = await open()
   await using reader = await read(house.door, adminKey)
   const hostile = 'x\n\nevent: threat\ndata: {"kind":"forged"}\n\n\u2028\r'
@@ -132,7 +132,7 @@ test('No name can begin a frame of its own', async () => {
   assert.equal(dataOf(second).run, 'exec_2')
 })
 
-test('A key has eight readers at most, and a reader that leaves makes room', async () => {
+test('A key has at most eight readers, and a reader that disconnects frees a slot', async () => {
   await using house = await open()
   const readers = []
   for (let at = 0; at < 8; at += 1) readers.push(await read(house.door, acmeKey))
@@ -188,21 +188,21 @@ test('A stream ends when the key of its reader is revoked', async () => {
   server.close()
 })
 
-test('HEAD of the stream ends', async () => {
+test('HEAD of the stream gets a complete response', async () => {
   await using house = await open()
   const url = `${house.door.gateway.activeUrl}/v1/threats/stream`
   const answer = await call(url, { method: 'HEAD', headers: bearer(adminKey) })
   assert.deepEqual([answer.status, answer.headers.get('content-type')], [200, 'text/event-stream'])
 })
 
-test('A server that drains ends its streams', async () => {
+test('A draining server ends its streams', async () => {
   await using house = await open()
   await using reader = await read(house.door, adminKey)
   await house.door.gateway.drain(1000)
   assert.deepEqual(await reader.frames(1), [])
 })
 
-test('A traceparent is passed on to the job; one that is none is not', async () => {
+test('A valid traceparent is passed to the job; an invalid one is not', async () => {
   await using house = await open()
   const url = `${house.door.gateway.activeUrl}/v1/executions`
   const traces = [traceparent, traceparent.replace('00-', 'ff-'), `${traceparent}, ${traceparent}`]
@@ -257,7 +257,7 @@ async function metricsOf(door: TestDoor) {
   return metricsIn(text)
 }
 
-/** Reads frames of the stream, without comments. */
+/** Reads frames of the stream, except comments. */
 async function read(door: TestDoor, key: string, more: Record<string, string> = {}) {
   const stop = new AbortController()
   const answer = await fetch(`${door.gateway.activeUrl}/v1/threats/stream`, {
@@ -287,7 +287,7 @@ async function read(door: TestDoor, key: string, more: Record<string, string> = 
   }
 }
 
-/** By what is told, since a route may be none. */
+/** Orders by JSON text, since a route may be undefined. */
 function byText(a: unknown, b: unknown): number {
   return JSON.stringify(a) < JSON.stringify(b) ? -1 : 1
 }
@@ -301,5 +301,5 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
     if (await isSo()) return
     await sleep(10)
   }
-  assert.fail('It did not become so')
+  assert.fail('The condition did not become true')
 }

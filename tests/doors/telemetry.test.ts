@@ -30,7 +30,7 @@ const preload = {
 }
 after(() => rmSync(preload.NODE_V8_COVERAGE, { recursive: true, force: true }))
 
-suite('Telemetry of a whole server', () => {
+suite('Telemetry of a server', () => {
   test('S3-5, S3-54, S3-55, S3-56: a collector gets all three spans with their attributes, linked to the caller', async () => {
     await withServer(async ({ server, collector }) => {
       const registered = await post(server, '/api/effects/register', {
@@ -111,7 +111,7 @@ suite('Telemetry of a whole server', () => {
     assert.ok(judged.some(({ error }) => error === 'SYNTAX_ERROR'))
   })
 
-  test('A WebSocket is a span and a duration like any other request, its job below it', async () => {
+  test('A WebSocket has a span and a duration like any other request, and its job is a child span', async () => {
     await withServer(async ({ server, collector }) => {
       const address = `${server.active.replace('http', 'ws')}/v1/executions`
       const headers = { authorization: `Bearer ${server.apiKey}`, traceparent }
@@ -119,7 +119,7 @@ suite('Telemetry of a whole server', () => {
       await once(socket, 'open')
       socket.send('{"code":"return 1"}')
       await once(socket, 'close')
-      // The server hears of the end of its connection a moment after the client does.
+      // The server is notified of the end of the connection shortly after the client.
       await sleep(500)
       await server.stop()
 
@@ -148,7 +148,7 @@ suite('Telemetry of a whole server', () => {
     })
   })
 
-  test('S3-59: each stage that fails leaves an error in its span and a line in the record', async () => {
+  test('S3-59: each failing stage leaves an error in its span and a line in the record', async () => {
     await withServer(async ({ server, collector, place }) => {
       const expected = {
         'return 1 +': ['error', 'analyzeCode', 'SYNTAX_ERROR'],
@@ -196,7 +196,7 @@ suite('Telemetry of a whole server', () => {
     })
   })
 
-  test('S3-53: a registration that is blocked is seen on the stream of threats, with its patterns', async () => {
+  test('S3-53: a blocked registration is on the stream of threats, with its patterns', async () => {
     await withServer(async ({ server }) => {
       const stop = new AbortController()
       const stream = await fetch(new URL('/v1/threats/stream', server.active), {
@@ -296,7 +296,7 @@ suite('Telemetry of a whole server', () => {
     }, false)
   })
 
-  test('Telemetry that is off is not loaded: no exporter in a server, and no meters in a single run', async () => {
+  test('Disabled telemetry is not loaded: no exporter in a server, and no meters in a single run', async () => {
     await withPlace(async (place) => {
       await using off = await startServer(place, [], preload)
       await off.stop()
@@ -314,14 +314,14 @@ suite('Telemetry of a whole server', () => {
     })
   })
 
-  test('A library sends the spans of its jobs, below the span that is handed in', async () => {
+  test('A library sends the spans of its jobs as children of the given span', async () => {
     await withPlace(async (place) => {
       await using collector = await openCollector()
       process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = collector.url
       try {
         await using library = await Mayfly.open({ state: place.state })
         const outcome = await library.run({ code: 'return 1' }, { traceparent })
-        const own = await library.run({ code: 'return 1' }, { traceparent: 'none of that kind' })
+        const own = await library.run({ code: 'return 1' }, { traceparent: 'not a traceparent' })
         await library.close()
         const [first, second] = [outcome, own].map(({ id }) =>
           collector.spans.find((one) => one.attributes['mayfly.run'] === id),
@@ -334,7 +334,7 @@ suite('Telemetry of a whole server', () => {
     })
   })
 
-  test('With --verbose every event of a run is a line of JSON with its id, and no word of the guest', async () => {
+  test('With --verbose every event of a run is a line of JSON with its id, without text of the guest', async () => {
     await withPlace(async (place) => {
       const stdin = 'console.log("secret words"); throw new Error("secret words")'
       const ran = await mayfly(place, ['run', '-', '--json', '--verbose'], { stdin })

@@ -20,7 +20,7 @@ import {
 
 const WAIT_MS_MAX = 30_000
 
-/** Client of a terminal: what it was told, and how it was closed. */
+/** Client of a terminal: records its messages, and how it was closed. */
 class Client {
   readonly socket: WebSocket
   readonly told: any[] = []
@@ -53,7 +53,7 @@ class Client {
   async shows(pattern: RegExp): Promise<void> {
     const late = Date.now() + WAIT_MS_MAX
     while (!pattern.test(this.shown)) {
-      assert.ok(Date.now() < late, `${pattern} does not come, but ${JSON.stringify(this.shown)}`)
+      assert.ok(Date.now() < late, `${pattern} did not arrive, but ${JSON.stringify(this.shown)}`)
       await sleep(10)
     }
   }
@@ -92,13 +92,13 @@ suite('Terminals of a server', { skip: unable('python') }, () => {
     return new Client(url, key, headers)
   }
 
-  test('bytes, sizes and signals go both ways, and the exit is told before the close', async () => {
+  test('input, output, sizes and signals are passed on, and the exit is sent before the close', async () => {
     const client = open('?cols=90&rows=20')
     assert.deepEqual(await client.answered, [101])
     client.socket.send(Buffer.from('stty size\r'))
     await client.shows(/20 90/)
     client.socket.send(JSON.stringify({ resize: { cols: 50, rows: 10 } }))
-    // Told by the job itself, so it is in the foreground by then.
+    // Printed by the job itself, so it is in the foreground by then.
     client.socket.send(Buffer.from('stty size; sh -c "echo begun; exec sleep 1000"\r'))
     await client.shows(/10 50\r\nbegun\r\n/)
     client.socket.send(JSON.stringify({ signal: 'SIGINT' }))
@@ -111,7 +111,7 @@ suite('Terminals of a server', { skip: unable('python') }, () => {
     assert.equal(outcome.metrics.terminal.sent, client.shown.length)
   })
 
-  test('strangers find nothing there, a page of another origin is refused, and the key may come first', async () => {
+  test('other keys get 404, a page of another origin is refused, and the key may be the first message', async () => {
     assert.deepEqual(await open('', keyOf.other).answered, [404, 'NOT_FOUND'])
     assert.deepEqual(await open('', keyOf.foreign).answered, [404, 'NOT_FOUND'])
     assert.deepEqual(await open('', 'mfy_wrong').answered, [401, 'UNAUTHENTICATED'])
@@ -132,7 +132,7 @@ suite('Terminals of a server', { skip: unable('python') }, () => {
     assert.equal(wrong.told[0].problem.code, 'NOT_FOUND')
   })
 
-  test('control that is no control closes with 1008, and one that is too large with 1009', async () => {
+  test('an invalid control message closes with 1008, and too large a one with 1009', async () => {
     const cases = [
       ['{"resize": {"cols": 0, "rows": 10}}', 1008],
       ['{"signal": "SIGSTOP"}', 1008],
@@ -148,7 +148,7 @@ suite('Terminals of a server', { skip: unable('python') }, () => {
     }
   })
 
-  test('a flood that its client does not read keeps the server small, and ends with the client', async () => {
+  test('unread output of a flood does not grow the server, and the flood ends with the client', async () => {
     const client = open('?command=cat&command=/dev/urandom')
     await client.answered
     client.socket.pause()

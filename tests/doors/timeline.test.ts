@@ -26,7 +26,7 @@ const timeline = [
   { at: 5, zone: 'main', event: 'denied', reason: '</svg><script>alert(1)</script>' },
 ] as const
 
-/** A road that tells its plan and how it began, and waits. */
+/** A pipeline stub that reports its plan and its first phase, and waits. */
 function waiting() {
   const { promise: goOn, resolve: letGo } = Promise.withResolvers<void>()
   const road: RunJob = async (job, { planned, on }) => {
@@ -41,7 +41,7 @@ function waiting() {
 const ask = (door: TestDoor, path: string, key = adminKey) =>
   fetch(`${door.gateway.activeUrl}/v1/executions/${path}`, { headers: bearer(key) })
 
-test('S2-29: The life of a job is drawn while it runs and after its end, and nothing in it is markup', async () => {
+test('S2-29: The timeline of a job is drawn while it runs and after its end, and its texts are escaped', async () => {
   const { road, letGo } = waiting()
   await using door = await openDoor({ road })
   const client = new MayflyClient({ url: door.gateway.activeUrl, key: adminKey })

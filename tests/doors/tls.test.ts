@@ -54,7 +54,7 @@ async function handshake(
   }
 }
 
-test('Both endpoints speak TLS with a certificate of the development authority (S0-17)', async () => {
+test('Both endpoints use TLS with a certificate of the development CA (S0-17)', async () => {
   const { state, authority: ca, ...own } = await authority()
   await using _ = state
   await using door = await openDoor(tlsFrom(own))
@@ -85,7 +85,7 @@ test('Old protocols and weak ciphers are refused, current ones agreed on (S0-17)
   for (const version of ['TLSv1', 'TLSv1.1'] as const) {
     const old = { minVersion: version, maxVersion: version, ciphers: 'DEFAULT@SECLEVEL=0' } as const
     assert.equal(await handshake(door, old), 'refused', version)
-    // The refusal is the door's: a server that takes the version gets it from the same client.
+    // The server refuses the version: another server accepts it from the same client.
     const lax = createServer({ ...own, ...old }).listen(0, '127.0.0.1')
     await once(lax, 'listening')
     const { port } = lax.address() as AddressInfo
@@ -99,7 +99,7 @@ test('Old protocols and weak ciphers are refused, current ones agreed on (S0-17)
   assert.equal(await handshake(door, {}), 'TLSv1.3')
 })
 
-test('HTTP in clear on a TLS port, and nonsense in a handshake, are cut off', async () => {
+test('Plain HTTP on a TLS port and an invalid handshake are disconnected', async () => {
   const { state, ...own } = await authority()
   await using _ = state
   await using door = await openDoor(tlsFrom(own))
@@ -113,7 +113,7 @@ test('HTTP in clear on a TLS port, and nonsense in a handshake, are cut off', as
   assert.equal(await handshake(door, {}), 'TLSv1.3')
 })
 
-test('Off loopback a lasting certificate asks browsers to come back by TLS', async () => {
+test('Off loopback with a configured certificate the server sends Strict-Transport-Security', async () => {
   const { state, authority: ca, ...own } = await authority()
   await using _ = state
   await using door = await openDoor({ host: '0.0.0.0', ...tlsFrom(own, true) })
@@ -121,11 +121,11 @@ test('Off loopback a lasting certificate asks browsers to come back by TLS', asy
   assert.match(headers['strict-transport-security'] ?? '', /max-age=\d+/)
 })
 
-test('Off loopback without TLS nothing is opened', async () => {
+test('Off loopback without TLS no port is opened', async () => {
   await assert.rejects(openDoor({ host: '0.0.0.0' }), { code: 'CONFIG' })
 })
 
-test('A key that belongs to another certificate, or is none, is refused by name', async () => {
+test('A key of another certificate and an invalid certificate are refused', async () => {
   const { state, cert, key } = await authority()
   await using _ = state
   const other = developmentCertificate(state.path, Date.now())
@@ -133,7 +133,7 @@ test('A key that belongs to another certificate, or is none, is refused by name'
   await assert.rejects(openDoor(tlsFrom({ cert: 'no', key })), { code: 'CONFIG' })
 })
 
-test('The authority stays, its server certificates do not, and it may vouch for loopback alone', async () => {
+test('The development CA is kept, its server certificates are not, and it is constrained to loopback', async () => {
   const { state, cert, authority: ca } = await authority()
   await using _ = state
   const again = developmentCertificate(state.path, Date.now())
@@ -147,8 +147,8 @@ test('The authority stays, its server certificates do not, and it may vouch for 
   assert.equal(server.checkIP('127.0.0.1'), '127.0.0.1')
   assert.equal(server.checkHost('example.com'), undefined)
   const days = (Date.parse(server.validTo) - Date.parse(server.validFrom)) / day
-  assert.ok(days > 89 && days < 98, 'ninety, and a week for clocks that are set back')
-  assert.ok(issuer.raw.includes(Buffer.from('localhost')), 'the names it may vouch for')
+  assert.ok(days > 89 && days < 98, 'ninety days, and a week for clocks that are slow')
+  assert.ok(issuer.raw.includes(Buffer.from('localhost')), 'its name constraints')
   for (const name of await readdir(state.path)) {
     const { mode } = await stat(`${state.path}/${name}`)
     assert.equal(mode & (name.endsWith('.key') ? 0o077 : 0o022), 0, name)

@@ -16,8 +16,8 @@ const root = join(import.meta.dirname, '../..')
 const programMsMax = 60_000
 
 /**
- * SDKs that need a key are stood in for by packages with the shapes that they document: a first answer asks for the
- * tool, and the second says what it was given.
+ * SDKs that need an API key are replaced by stubs with the documented shapes: the first response requests the tool, the
+ * second repeats its result.
  */
 const packages: Readonly<Record<string, string>> = {
   '@anthropic-ai/sdk': `
@@ -81,7 +81,7 @@ suite('A tool that runs code for a language model', () => {
     place.remove()
   })
 
-  /** Standard output of a program of the folder, given what the model is to call the tool with. */
+  /** Stdout of a program of the folder; `args` are the arguments with which the model calls the tool. */
   function run(file: string, call: unknown): Promise<string> {
     const env = {
       ...process.env,
@@ -98,14 +98,14 @@ suite('A tool that runs code for a language model', () => {
   }
 
   for (const file of ['anthropic.ts', 'openai.ts', 'ai-sdk.ts'])
-    test(`${file} runs what the model wrote, and gives it what came of it`, async () => {
+    test(`${file} runs the code of the model, and returns the result to it`, async () => {
       const code = 'import os\nprint("from inside", 6 * 7, "MAYFLY_API_KEY" in os.environ)'
       const said = await run(file, { language: 'python', code })
       assert.match(said, /It said: status: ok/)
       assert.match(said, /from inside 42 False/)
     })
 
-  test('Arguments that are no job are answered with words, and nothing runs', async () => {
+  test('Invalid arguments return an error text, and nothing runs', async () => {
     for (const call of [null, 7, {}, { language: 'perl', code: '1' }, { language: 'python' }])
       assert.match(await run('openai.ts', call), /It said: Not run: expected/)
   })
@@ -117,7 +117,7 @@ suite('A tool that runs code for a language model', () => {
     assert.ok(said.length < 10_000)
   })
 
-  test('A model cannot ask for more than the tool gives', async () => {
+  test('A model cannot widen the rights that the tool sets', async () => {
     const call = { language: 'bash', code: 'echo ran', network: 'open', limits: { timeout: '1h' } }
     assert.match(await run('ai-sdk.ts', call), /stdout:\nran/)
   })

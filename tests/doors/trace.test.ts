@@ -63,7 +63,7 @@ test('S2-5: executed functions are in the outcome, in the record and on the term
   }
 })
 
-test('The terminal shows the trace as a table, and a trace of another language is refused with a hint', async () => {
+test('The terminal shows the trace as a table, and tracing of another language is refused with a hint', async () => {
   const file = join(folder, 'program.js')
   writeFileSync(file, code)
   const { stderr } = await run('run', file, '--trace', '--state', state)

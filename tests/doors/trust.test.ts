@@ -12,7 +12,7 @@ let library: Mayfly
 
 before(async () => {
   const full = { name: 'full', for: '200ms' }
-  // Longer than a machine that is busy with others is late, so that it is told of.
+  // Longer than the delays of a busy machine, so that the phase is reported.
   const shut = { name: 'shut', for: '800ms', network: 'none', capabilities: 'none' } as const
   const schedules = { default: { phases: [full, shut], begin_at: { suspect: 'shut' } } }
   library = await Mayfly.open({ state, escalation: { 0: 'isolate' }, schedules })
@@ -37,7 +37,7 @@ async function lifeOf(code: string) {
 }
 
 suite('Trust in code before it runs', () => {
-  test('S2-2: decides the first phase of its life, and both are in the record', async () => {
+  test('S2-2: decides the first phase of its run, and both are in the record', async () => {
     assert.deepEqual(await lifeOf('for (;;) await null'), {
       phases: ['full', 'shut'],
       trust: 'plain',

@@ -31,7 +31,7 @@ console.log(square.name, (square as Square).area)`,
   assert.deepEqual([ran.code, ran.stdout], [0, 'Square 4\n'], ran.stderr)
 })
 
-test('TypeScript that needs Node runs there, asked for or not, with its own name and positions', async () => {
+test('TypeScript that needs Node runs in Node, if requested or not, with its own file name and positions', async () => {
   write({
     'tool.ts': `import { readFileSync } from 'fs'
 import { sum } from '@lib/sum'
@@ -56,7 +56,7 @@ throw new TypeError('told')`,
   }
 })
 
-test('JavaScript that uses what only Node has runs there: bare built-ins, process, Buffer, CommonJS', async () => {
+test('JavaScript that uses Node features runs in Node: bare built-ins, process, Buffer, CommonJS', async () => {
   write({
     'bare.js': `import os from 'os'\nconsole.log(typeof os.cpus, Buffer.from('a').length, import.meta.main)`,
     'common.js': `function main() { console.log('main', typeof process.pid) }
@@ -79,7 +79,7 @@ module.exports = { main }`,
   }
 })
 
-test('an isolate waits for what is under way, and never calls lost work ok', async () => {
+test('an isolate waits for pending work, and never ends ok with unfinished work', async () => {
   write({
     'timer.js': 'setTimeout(() => console.log("fired"), 50)',
     'main.js': `const sleep = (ms) => new Promise((r) => setTimeout(r, ms))
@@ -109,7 +109,7 @@ main()`,
   )
 })
 
-test('a transform that grows without end is the job’s own limit, on either wall', async () => {
+test('a transform that grows without end hits the memory limit of its job, on either wall', async () => {
   const doubled = Array.from({ length: 28 }, (_, n) => `a${n + 1} = a${n} + a${n},`).join(' ')
   write({ 'bomb.ts': `enum E { a0 = 'xxxxxxxxxx', ${doubled} }\nconsole.log(1)` })
   for (const language of ['ts', 'node']) {

@@ -6,7 +6,7 @@ import { trustFile } from '../../src/config/trust.ts'
 import { test } from '../fixtures/drawn.ts'
 import { documentOf, makePlace, mayfly, startServer } from './program.ts'
 
-/** Hostile mayfly.toml of a cloned repository: grants all that it can. */
+/** Hostile mayfly.toml of a cloned repository: grants every right that it can. */
 const planted = `network = "open"
 escalation = { 0 = "isolate" }
 [[tenants]]
@@ -38,7 +38,7 @@ suite('An untrusted mayfly.toml', () => {
     ['keys', 'list'],
   ]
   for (const words of [...walled, ...others, ['policy', 'explain']])
-    test(`ends "${words.join(' ')}" with exit code 2 and every line that loosens`, async () => {
+    test(`ends "${words.join(' ')}" with exit code 2 and a list of every line that widens rights`, async () => {
       write(planted)
       const ran = await mayfly(place, words)
       assert.equal(ran.code, 2, ran.stderr)
@@ -54,7 +54,7 @@ suite('An untrusted mayfly.toml', () => {
       assert.equal(ran.stdout, '')
     })
 
-  test('says so in JSON with its code, and leaves no record of a job', async () => {
+  test('is reported as JSON with its error code, and leaves no record of a job', async () => {
     write(planted)
     const { error } = documentOf(await mayfly(place, ['run', 'job.js', '--json']))
     assert.equal(error.code, 'CONFIG_UNTRUSTED')
@@ -65,7 +65,7 @@ suite('An untrusted mayfly.toml', () => {
     )
   })
 
-  test('is checked all the same, and said not to be trusted', async () => {
+  test('is still validated by policy check, and reported as not trusted', async () => {
     write(planted)
     const plain = await mayfly(place, ['policy', 'check'])
     assert.equal(plain.code, 0)
@@ -76,14 +76,14 @@ suite('An untrusted mayfly.toml', () => {
     assert.equal((await mayfly(place, ['policy', 'check'])).code, 2)
   })
 
-  test('is taken once it is named, by flag or by variable', async () => {
+  test('is used if it is named by flag or by variable', async () => {
     write(planted)
     assert.equal((await mayfly(place, ['run', 'job.js', '--config', 'mayfly.toml'])).code, 0)
     const env = { MAYFLY_CONFIG: 'mayfly.toml' }
     assert.equal((await mayfly(place, ['run', 'job.js'], { env })).code, 0)
   })
 
-  test('is taken once it is trusted, by run and by serve, until it changes or its trust is removed', async () => {
+  test('is used by run and serve once it is trusted, until it changes or its trust is removed', async () => {
     write(planted)
     const trusted = documentOf(await mayfly(place, ['policy', 'trust', '--json']))
     assert.equal(trusted['loosens'].length, 5)
@@ -92,7 +92,7 @@ suite('An untrusted mayfly.toml', () => {
     assert.equal((await mayfly(place, ['run', 'job.js'])).code, 0)
     await using server = await startServer(place)
     assert.equal((await server.stop()).code, 0)
-    // By now the state folder is the server's, where there is root to give up.
+    // As root the state folder now belongs to the server's uid.
     assert.equal((await mayfly(place, ['run', 'job.js'])).code, 0)
 
     write(`${planted}# one byte more\n`)
@@ -112,20 +112,20 @@ suite('An untrusted mayfly.toml', () => {
     assert.equal((await mayfly(place, ['policy', 'trust', '--remove'])).code, 2)
   })
 
-  test('is not trusted by name where it cannot be used, or is not there', async () => {
+  test('cannot be trusted if it is invalid or missing', async () => {
     write('network = "opn"\n')
     assert.equal((await mayfly(place, ['policy', 'trust'])).code, 2)
     assert.equal((await mayfly(place, ['policy', 'trust', 'nowhere.toml'])).code, 2)
   })
 
-  test('is taken without trust where it only takes', async () => {
+  test('is used without trust if it only narrows rights', async () => {
     write('[limits]\ntimeout = "1s"\n[[tenants]]\nname = "default"\nfloor = "isolate"\n')
     const ran = await mayfly(place, ['run', 'job.js', '--json'])
     assert.equal(documentOf(ran)['status'], 'ok', ran.stderr)
     assert.match(ran.stderr, /Configuration: mayfly\.toml/)
   })
 
-  test('moves no cursor by the names that it has', async () => {
+  test('cannot send terminal sequences by its names', async () => {
     write(
       '[capability_configs."a\\u001b[2Jb"]\nfs_policy = { ReadOnly = ["/etc"] }\n"c\\u001b" = 1\n',
     )

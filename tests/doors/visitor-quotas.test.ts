@@ -23,7 +23,7 @@ interface Asked {
   readonly method?: string
   readonly body?: unknown
   readonly token?: string
-  /** Client's address as a proxy writes it into `X-Forwarded-For`, and into `Forwarded`. */
+  /** Header with the client's address, as a proxy writes `X-Forwarded-For` or `Forwarded`. */
   readonly forwarded?: string
   readonly standard?: string
 }
@@ -58,11 +58,11 @@ async function visit(staticUrl: string, from: string): Promise<string> {
   return /mfs_[\w.-]+/.exec((await ask(staticUrl, from)).text)![0]
 }
 
-suite('Quotas of visitors at the doors', () => {
+suite('Quotas of visitors at each entry point', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-visitors-'))
   after(() => rmSync(folder, { recursive: true }))
   let file = 0
-  /** Each job costs so much. */
+  /** Quota cost of each job. */
   const cpuTime = 5_000
   const road: RunJob = async (job) => {
     const end = endOf(job)
@@ -92,7 +92,7 @@ suite('Quotas of visitors at the doors', () => {
     throw new Error('It was never refused')
   }
 
-  test('S0-12: tokens without end give one address no more than its quota, and another visitor and a key are served', async () => {
+  test('S0-12: any number of tokens gives one address no more than its quota, and another visitor and a key are served', async () => {
     await using door = await open()
     const { staticUrl, activeUrl } = door.gateway
     const run = async (sessionToken: string, from = evil) => {
@@ -118,7 +118,7 @@ suite('Quotas of visitors at the doors', () => {
       )
   })
 
-  test('S0-12: it is the same over WebSocket, and what one door took the other does not give', async () => {
+  test('S0-12: the same quota applies over WebSocket, and HTTP and WebSocket share it', async () => {
     await using door = await open()
     const { staticUrl } = door.gateway
     const run = async (sessionToken: string) => {
@@ -140,7 +140,7 @@ suite('Quotas of visitors at the doors', () => {
     assert.equal((await ask(`${staticUrl}/active-content`, evil, { body })).status, 429)
   })
 
-  test('S0-12: an address gets so many tokens a minute, then 429 with Retry-After, and another still gets one', async () => {
+  test('S0-12: an address has a limit of tokens a minute, then 429 with Retry-After, and another still gets one', async () => {
     await using door = await openDoor({ limits: { tokensPerMinute: 20 } })
     const { staticUrl } = door.gateway
     for (let n = 0; n < 20; n++) assert.match(await visit(staticUrl, evil), /^mfs_/)
@@ -151,7 +151,7 @@ suite('Quotas of visitors at the doors', () => {
     assert.match(await visit(staticUrl, good), /^mfs_/)
   })
 
-  test('S0-12: behind a trusted proxy each client has quotas of its own, and nobody else can name one', async () => {
+  test('S0-12: behind a trusted proxy each client has its own quotas, and headers of any other peer are ignored', async () => {
     const [one, two] = ['203.0.113.1', '203.0.113.2']
     const limits = { tokensPerMinute: 3 }
     await using door = await openDoor({ limits, trustedProxies: [proxy] })
@@ -166,7 +166,7 @@ suite('Quotas of visitors at the doors', () => {
     assert.equal(await statusOf(evil, '203.0.113.9'), 429)
   })
 
-  test('S0-12: Forwarded names the client where that is the header of the proxies, and X-Forwarded-For nobody then', async () => {
+  test('S0-12: if proxy_header is Forwarded, that header names the client, and X-Forwarded-For is ignored', async () => {
     const limits = { tokensPerMinute: 2 }
     await using door = await openDoor({
       limits,
@@ -186,7 +186,7 @@ suite('Quotas of visitors at the doors', () => {
     assert.equal(await statusOf(evil, 'for=203.0.113.9'), 429)
   })
 
-  test('S0-12: over WebSocket too a client behind a trusted proxy is known by its own address', async () => {
+  test('S0-12: over WebSocket too a client behind a trusted proxy is identified by its own address', async () => {
     await using door = await openDoor({ limits: { addressPerMinute: 2 }, trustedProxies: [proxy] })
     const url = `${door.gateway.activeUrl.replace('http', 'ws')}/v1/executions`
     const answer = async (forwarded: string, from = proxy) => {
@@ -233,7 +233,7 @@ suite('Quotas of visitors of a server', () => {
     return { server, run }
   }
 
-  test('S0-12: processor time that an address used up stays so over a restart, for each new token', async () => {
+  test('S0-12: an exhausted CPU quota of an address stays exhausted after a restart, for each new token', async () => {
     const first = await start()
     const key = makeKey(place, 'default')
     assert.equal((await first.run(evil)).status, 200)
@@ -258,7 +258,7 @@ suite('Quotas of visitors of a server', () => {
 
   const skip = unable('python')
   test(
-    'S0-12: sessions of an address are jobs at once of it, whichever token opens them',
+    'S0-12: sessions count as concurrent jobs of their address, for any token that opens them',
     { skip },
     async () => {
       const { server } = await start()

@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { VM as Vm2 } from 'vm2'
 import { EffectError, Mayfly, VM } from '../../src/index.ts'
 
-/** The basics of vm2, run by both side by side; what differs is in docs/how-to/from-vm2.md and tested below. */
-suite('The VM in the manner of vm2 (S3-43)', () => {
+/** The basics of vm2, run by both side by side; differences are in docs/how-to/from-vm2.md and tested below. */
+suite('The VM compatible with vm2 (S3-43)', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-vm-'))
   let mayfly: Mayfly
   before(async () => {
@@ -75,7 +75,7 @@ suite('The VM in the manner of vm2 (S3-43)', () => {
       assert.deepEqual([thrown.outcome.error?.name, thrown.message], [name, message])
     })
 
-  test('As vm2: globals of the sandbox are there by name', async () => {
+  test('As vm2: globals of the sandbox are defined by name', async () => {
     const sandbox = { user: { name: 'Ada' }, n: 2 }
     const script = 'user.name + n'
     assert.equal(await new VM({ mayfly, sandbox }).run(script), new Vm2({ sandbox }).run(script))
@@ -87,7 +87,7 @@ suite('The VM in the manner of vm2 (S3-43)', () => {
     assert.throws(() => new Vm2({ timeout: 100 }).run('while (true) {}'), /timed out/)
   })
 
-  test('Not as vm2: a run remembers nothing of the one before, and changes nothing outside', async () => {
+  test('Not as vm2: a run keeps no state of the previous run, and changes nothing outside', async () => {
     const sandbox = { list: [1] }
     const vm = new VM({ mayfly, sandbox })
     assert.equal(await vm.run('var kept = 1; list.push(2); list.length'), 2)
@@ -98,7 +98,7 @@ suite('The VM in the manner of vm2 (S3-43)', () => {
     assert.equal(first.run(second), 'number')
   })
 
-  test('Not as vm2: functions do not cross, neither in nor out', async () => {
+  test('Not as vm2: functions do not cross the boundary in either direction', async () => {
     assert.throws(() => new VM({ mayfly, sandbox: { log: () => 1 } }), {
       code: 'INVALID',
       message: /"log"/,
@@ -106,7 +106,7 @@ suite('The VM in the manner of vm2 (S3-43)', () => {
     await assert.rejects(new VM({ mayfly }).run('(() => 1)'), { name: 'EffectError' })
   })
 
-  test('After it was destroyed nothing runs', async () => {
+  test('A destroyed VM runs nothing', async () => {
     const vm = new VM({ mayfly })
     assert.equal(await vm.run('1'), 1)
     await vm.destroy()
@@ -124,12 +124,12 @@ function plain(value: unknown): unknown {
   return value === undefined ? 'undefined' : value
 }
 
-test('S3-60: vm2 is nothing that a server or a library of ours needs or loads', () => {
+test('S3-60: neither the server nor the library depends on vm2 or loads it', () => {
   const root = fileURLToPath(new URL('../..', import.meta.url))
   const { dependencies, devDependencies, optionalDependencies } = JSON.parse(
     readFileSync(join(root, 'package.json'), 'utf8'),
   ) as Record<string, Record<string, string>>
-  assert.ok('isolated-vm' in devDependencies!, 'it is joined into the package')
+  assert.ok('isolated-vm' in devDependencies!, 'vm2 is bundled into the package')
   assert.ok(!('vm2' in { ...dependencies, ...optionalDependencies }))
   const sources = ['src', 'guest', 'bin'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })

@@ -36,7 +36,7 @@ suite('A WebAssembly module', () => {
     assert.deepEqual([code, stdout], [0, 'hello\n{\n  "greeted": true\n}\n'])
   })
 
-  test('Ends as an error with its offset and exit code 1 when it is truncated', async () => {
+  test('Is refused with the offset of the fault and exit code 1 if it is truncated', async () => {
     const file = join(place.cwd, 'broken.wasm')
     writeFileSync(file, adds.subarray(0, -3))
     const ran = await mayfly(place, ['run', file, '--json'])
@@ -72,7 +72,7 @@ suite('In the library', () => {
       .after(0)
       .filter(({ point, fields }) => point === 'tier/proved' && fields['provider'] === 'wasi')
 
-  test('No worker is started for modules before the first one comes, then one for all', async () => {
+  test('No worker for modules is started before the first module, and then one serves all', async () => {
     assert.equal((await library.run({ code: 'return 1' })).result, 1)
     assert.equal(proofs().length, 0)
     const outcomes = await Promise.all([library.run(job), library.run(job), library.run(job)])
@@ -90,7 +90,7 @@ suite('In the library', () => {
     assert.deepEqual([blocked.status, blocked.error?.code], ['blocked', 'TIER_TOO_WEAK'])
   })
 
-  test('JavaScript has WebAssembly where the job asks for it, and the profile says so', async () => {
+  test('JavaScript has WebAssembly if the job requests it, and the profile shows it', async () => {
     const code = 'return typeof WebAssembly'
     assert.equal((await library.run({ code })).result, 'undefined')
     const { result, profile } = await library.run({ code, capabilities: ['webassembly'] })
@@ -99,7 +99,7 @@ suite('In the library', () => {
     assert.deepEqual(granted?.value, ['webassembly'])
   })
 
-  test('SecureSandbox gives WebAssembly to its effects by enableWasm alone', async () => {
+  test('SecureSandbox gives WebAssembly to its effects only with enableWasm', async () => {
     for (const enableWasm of [true, false]) {
       await using sandbox = new SecureSandbox({ enableWasm, mayfly: library })
       await sandbox.registerEffect('kind', 'return typeof WebAssembly')
@@ -117,7 +117,7 @@ suite('Instructions of a module', () => {
   const open = (name: string, settings: object = {}) =>
     Mayfly.open({ state: join(place.state, name), ...settings })
 
-  test('Are told where a job limits them, and end it beyond the limit, with the way to raise it (S3-4)', async () => {
+  test('Are counted if a job limits them, and end the job beyond the limit, with a hint to raise it (S3-4)', async () => {
     await using library = await open('instructions')
     assert.equal((await library.run(counts)).metrics.instructions, undefined)
     const exact = await library.run({ ...counts, limits: { instructions: 500 } })
@@ -133,7 +133,7 @@ suite('Instructions of a module', () => {
     )
   })
 
-  test('Have a default and a ceiling in the configuration, for modules alone', async () => {
+  test('Have a default and a ceiling in the configuration, for modules only', async () => {
     const settings = { limits: { instructions: 1000 }, ceilings: { instructions: 600 } }
     await using library = await open('capped', settings)
     assert.equal((await library.run(counts)).metrics.instructions, 500)
@@ -148,7 +148,7 @@ suite('Instructions of a module', () => {
     assert.deepEqual([status, metrics.instructions], ['ok', undefined])
   })
 
-  test('Are limited in no other language: a job that asks is refused, with the reason', async () => {
+  test('Cannot be limited in another language: such a job is refused with the reason', async () => {
     await using library = await open('refused')
     for (const provider of [undefined, 'isolated-vm']) {
       const { status, error } = await library.run({

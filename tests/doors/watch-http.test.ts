@@ -8,7 +8,7 @@ import { adminKey, bearer, call, endOf, openDoor, type TestDoor } from './http-d
 
 const otherKey = 'mfy_other_0123456789abcdefghijklmnop'
 
-/** A road that says `before`, waits, and says `after`. */
+/** A pipeline stub that prints `before`, waits, and prints `after`. */
 function talking(before: readonly string[], after: readonly string[] = []) {
   const { promise: goOn, resolve: letGo } = Promise.withResolvers<void>()
   const road: RunJob = async (job, { tap }) => {
@@ -23,7 +23,7 @@ function talking(before: readonly string[], after: readonly string[] = []) {
 const clientOf = (door: TestDoor, key = adminKey) =>
   new MayflyClient({ url: door.gateway.activeUrl, key })
 
-test('A late reader gets the past and further events of a job under way, and its outcome', async () => {
+test('A late reader gets the past and the further events of a running job, and its outcome', async () => {
   const { road, letGo } = talking(['one', 'two'], ['three'])
   await using door = await openDoor({ road })
   const client = clientOf(door)
@@ -39,7 +39,7 @@ test('A late reader gets the past and further events of a job under way, and its
   assert.equal(more, undefined)
 })
 
-test('A reader goes on after the last event it knows, and one that leaves does not end the job', async () => {
+test('A reader resumes after its last event, and a reader that disconnects does not end the job', async () => {
   const { road, letGo } = talking(['one', 'two'], ['three'])
   await using door = await openDoor({ road })
   const client = clientOf(door)
@@ -54,7 +54,7 @@ test('A reader goes on after the last event it knows, and one that leaves does n
   )
 })
 
-test('A finished job has only its outcome to read', async () => {
+test('The stream of a finished job has only its outcome', async () => {
   await using door = await openDoor()
   const client = clientOf(door)
   const { id } = await client.run({ code: '1' })
@@ -65,7 +65,7 @@ test('A finished job has only its outcome to read', async () => {
   )
 })
 
-test('Only the newest is kept, and a gap in the ids says so', async () => {
+test('Only the newest events are kept, and a gap in the ids shows the loss', async () => {
   const chunk = 'x'.repeat(16_384)
   const { road, letGo } = talking(Array.from({ length: 100 }, () => chunk))
   await using door = await openDoor({ road })
@@ -79,7 +79,7 @@ test('Only the newest is kept, and a gap in the ids says so', async () => {
   assert.deepEqual(ids, [98, 99, 100, undefined])
 })
 
-test('A foreign execution is as unknown as one that never was', async () => {
+test('An execution of another tenant gets the response of an unknown one', async () => {
   const { road, letGo } = talking(['one'])
   const { keys } = await openKeys({
     first: adminKey,

@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { bearer, post } from './http-door.ts'
 import { makePlace, startServer, whenReady } from './program.ts'
 
-/** Deadline for a notification that is lost; the first is sent at once, the second after a second of back-off. */
+/** Deadline of a notification; the first is sent at once, the retry after a second of back-off. */
 const deadlineMs = 60_000
 
 interface Received {
@@ -46,7 +46,7 @@ async function openReceiver() {
   }
 }
 
-test('S4-53: a run that a server terminates is told to its webhook, signed, and again where that failed', async (t) => {
+test('S4-53: a terminated run is reported to its webhook, signed, and retried after a failure', async (t) => {
   using receiver = await openReceiver()
   const place = makePlace()
   const secret = randomBytes(32)

@@ -38,7 +38,7 @@ interface Had {
   readonly body: string
 }
 
-/** A real receiver that answers as told, with what it has had. */
+/** A real HTTP receiver with scripted responses, which records its requests. */
 async function receiver(answer: (had: readonly Had[], response: ServerResponse) => void) {
   const had: Had[] = []
   const server = createServer((request, response) => {
@@ -92,7 +92,7 @@ async function until(holds: () => boolean): Promise<void> {
   }
 }
 
-test('An anomaly reaches a receiver that fails at first, once it is well again, and is signed', async () => {
+test('An anomaly is delivered, signed, to a receiver that fails at first and recovers', async () => {
   await using server = await receiver((had, response) => {
     response.statusCode = had.length < 3 ? 500 : 204
     response.end('no word of this is read')
@@ -112,7 +112,7 @@ test('An anomaly reaches a receiver that fails at first, once it is well again, 
   queue.close()
 })
 
-test('A receiver that hangs is given up for the time being, and what it did not take is kept', async () => {
+test('Delivery to a hanging receiver times out, and its messages are kept', async () => {
   await using server = await receiver((had, response) => {
     if (had.length > 1) response.end()
   })
@@ -142,7 +142,7 @@ test('Redirects are not followed, and after the last retry the loss is reported'
   queue.close()
 })
 
-test('A receiver at an address that is not public is never dialled', async () => {
+test('Mayfly never connects to a receiver at a non-public address', async () => {
   await using server = await receiver((_, response) => response.end())
   const queue = openQueue(':memory:')
   const lost: unknown[] = []

@@ -35,7 +35,7 @@ async function hear(socket: WebSocket): Promise<Heard> {
   return { frames, code }
 }
 
-/** Sends one message and hears everything. */
+/** Sends one message and collects all frames. */
 async function say(socket: WebSocket, message: string | Buffer): Promise<Heard> {
   const heard = hear(socket)
   await once(socket, 'open')
@@ -43,7 +43,7 @@ async function say(socket: WebSocket, message: string | Buffer): Promise<Heard> 
   return heard
 }
 
-/** A frame of a client, masked with zeros. */
+/** A client frame, masked with zeros. */
 const masked = (first: number, text: string) =>
   Buffer.concat([Buffer.from([first, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)])
 
@@ -72,7 +72,7 @@ const forEver: RunJob = async (job, { signal }) => {
   return endOf(job, { status: 'cancelled' })
 }
 
-test('A connection takes one job and tells it like a stream of events (S0-17)', async () => {
+test('A connection takes one job and sends the events of a stream (S0-17)', async () => {
   await using door = await openDoor({ road: talking })
   const { frames, code } = await say(open(door), '{"code":"1","input":[1]}')
   assert.deepEqual(
@@ -85,7 +85,7 @@ test('A connection takes one job and tells it like a stream of events (S0-17)', 
   assert.equal(door.jobs[0]?.origin, 'websocket')
 })
 
-test('The key may be in the message, and is nowhere else', async () => {
+test('The key may be in the message, is not passed to the job, and is refused in the URL', async () => {
   await using door = await openDoor({ road: talking })
   const { frames } = await say(open(door, {}), JSON.stringify({ code: '1', token: adminKey }))
   assert.equal(frames.at(-1)?.event, 'outcome')
@@ -146,7 +146,7 @@ test('Errors before the upgrade are answered over HTTP', async () => {
   assert.equal(await refusal(pages), 404)
 })
 
-test('A second message ends the job: a connection has one', async () => {
+test('A second message cancels the job: a connection takes one message', async () => {
   await using door = await openDoor({ road: forEver })
   const socket = open(door)
   const heard = hear(socket)
@@ -164,7 +164,7 @@ test('A second message ends the job: a connection has one', async () => {
   assert.equal((await refused).code, 1008)
 })
 
-test('A client that goes away cancels its job', async () => {
+test('A client that disconnects cancels its job', async () => {
   const told = Promise.withResolvers<void>()
   const begun = Promise.withResolvers<void>()
   const road: RunJob = async (job, { signal }) => {
@@ -182,25 +182,25 @@ test('A client that goes away cancels its job', async () => {
   await told.promise
 })
 
-test('A connection that brings no job in time is closed', async () => {
+test('A connection that sends no job in time is closed', async () => {
   await using door = await openDoor({ limits: { bodyMs: 50 } })
   const { frames, code } = await hear(open(door))
   assert.deepEqual([frames[0]?.data['code'], code], ['REQUEST_TIMEOUT', 4408])
 })
 
-test('A message larger than a body may be is refused before it is there', async () => {
+test('A message over the body limit closes the connection with 1009', async () => {
   await using door = await openDoor({ limits: { bodyBytes: 1000 } })
   const { code } = await say(open(door), JSON.stringify({ code: 'x'.repeat(2000) }))
   assert.equal(code, 1009)
 })
 
-test('Messages on the way count against the bound for all bodies', async () => {
+test('Messages in transit count towards the limit of all bodies', async () => {
   await using door = await openDoor({ limits: { bodyBytes: 100_000, bodiesBytes: 50_000 } })
   const { code } = await say(open(door), JSON.stringify({ code: 'x'.repeat(80_000) }))
   assert.equal(code, 4503)
 })
 
-test('Raw nonsense on a connection ends it: reserved bits, no mask, a huge length, endless fragments', async () => {
+test('Invalid frames end a connection: reserved bits, no mask, a huge length, endless fragments', async () => {
   await using door = await openDoor({ limits: { bodyBytes: 100_000 } })
   const cases: Record<string, Buffer> = {
     'reserved bit': masked(0xf1, '{}'),
@@ -225,7 +225,7 @@ test('Raw nonsense on a connection ends it: reserved bits, no mask, a huge lengt
   }
 })
 
-test('A flood of pings is cut off, and unread answers do not pile up', async () => {
+test('A flood of pings is disconnected, and unread responses do not pile up', async () => {
   await using door = await openDoor({ road: forEver })
   const socket = await rawSocket(door)
   const closed = closeOf(socket)
@@ -254,7 +254,7 @@ test('A slow reader applies back-pressure to its own guest only', async () => {
     before = passed
     await sleep(100)
   }
-  assert.ok(passed > 0 && passed < 400, `${passed} chunks were taken`)
+  assert.ok(passed > 0 && passed < 400, `${passed} chunks were accepted`)
   const { code } = await say(open(door), '{"code":"1"}')
   assert.equal(code, 1000)
   slow.terminate()
@@ -274,7 +274,7 @@ function closeOf(socket: Socket): Promise<void> {
   return new Promise((resolve) => socket.once('close', () => resolve()))
 }
 
-/** A connection after its upgrade, to write bytes to as they are. */
+/** An upgraded connection for raw bytes. */
 async function rawSocket(door: TestDoor): Promise<Socket> {
   const socket = connect(door.activePort, '127.0.0.1')
   socket.write(

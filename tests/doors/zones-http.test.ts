@@ -135,7 +135,7 @@ suite('Zones over HTTP', () => {
   })
 })
 
-test('A server with zone analysis disabled says so, and a request without a key learns nothing', async () => {
+test('A server with zone analysis disabled answers 503, and a request without a key gets 401', async () => {
   await using door = await openDoor()
   const at = new URL('/v1/zones', door.gateway.activeUrl).href
   assert.equal((await post(at, { code: '1' })).status, 401)

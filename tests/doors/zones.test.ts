@@ -65,7 +65,7 @@ test('S2-20: thirty sources: functions that validate input, use the network, ope
     const { areas } = await mayfly.analyzeCode(source, info)
     const told = areas.filter(({ area, name }) => name !== undefined && risky.includes(area))
     const lines = told.map(({ area, name, line, endLine }) => `${area} ${name} ${line}-${endLine}`)
-    // Each source says in its first line what there is to find in it, and nothing else is.
+    // The first line of each source lists the functions to find, and no others may be found.
     assert.equal(lines.join(', '), source.slice(3, source.indexOf('\n')), file)
     for (const { area } of told) found.set(area, (found.get(area) ?? 0) + 1)
   }
@@ -75,7 +75,7 @@ test('S2-20: thirty sources: functions that validate input, use the network, ope
   )
 })
 
-test('S2-21, S2-22: the four steps: analyse, create, assign; the zones have lives and limits of their own', async () => {
+test('S2-21, S2-22: analyse, create, assign and run: the zones have their own schedules and limits', async () => {
   const analysis = await mayfly.analyzeCode(code)
   const zones = await mayfly.createTemporalZones(code)
   assert.deepEqual(
@@ -98,7 +98,7 @@ test('S2-21, S2-22: the four steps: analyse, create, assign; the zones have live
   assert.match(parts[0]!.code, /parseIt/)
 })
 
-test('S2-23: initializeExecution answers the zones that the record of its run names', async () => {
+test('S2-23: initializeExecution returns the zones that the record of its run names', async () => {
   const zones = await mayfly.initializeExecution(code, { input: { name: 'Ada' } })
   const heard: string[] = []
   const outcome = await mayfly.monitorZones(zones, {
@@ -163,7 +163,7 @@ function recordedZones(id: string): readonly { readonly zone: string }[] {
   return JSON.parse(String(line?.bodyText)).zones
 }
 
-test('S2-24: a zone is tightened by hand, never loosened, and its channel goes with what was taken', async () => {
+test('S2-24: a zone is tightened by the caller, never loosened, and its channel is revoked with the right', async () => {
   const zones = await mayfly.initializeExecution(slow)
   const zone = zones.find(({ id }) => id === 'count')!
   await began(zones, 'count')
@@ -179,7 +179,7 @@ test('S2-24: a zone is tightened by hand, never loosened, and its channel goes w
   assert.ok(timeline.some(({ event, zone }) => event === 'tightened' && zone === 'count'))
 })
 
-test('S2-25: a zone is ended by hand, twice with no harm, and the rest goes on', async () => {
+test('S2-25: a zone is ended by the caller, ending it twice is harmless, and the rest continues', async () => {
   const zones = await mayfly.initializeExecution(slow)
   const zone = zones.find(({ id }) => id === 'count')!
   await began(zones, 'count')
@@ -192,7 +192,7 @@ test('S2-25: a zone is ended by hand, twice with no harm, and the rest goes on',
   )
 })
 
-test('Zones of no execution cannot be acted on, and code that does not parse has no zones', async () => {
+test('Zones without an execution accept no action, and code that does not parse has no zones', async () => {
   const [zone] = await mayfly.createTemporalZones(code)
   await assert.rejects(mayfly.terminateZone(zone!), /Cannot find the execution/)
   await assert.rejects(mayfly.monitorZones([]), /Cannot find the execution/)
@@ -202,7 +202,7 @@ test('Zones of no execution cannot be acted on, and code that does not parse has
   )
 })
 
-test('S2-19: the second execution of an instance has its zones from the first, and only ever less', async () => {
+test('S2-19: the second execution of an instance gets its zones from the first, with no more rights', async () => {
   const info = { input: { name: 'Ada' }, instanceId: 'vm-7' }
   const first = await mayfly.initializeExecution(code, info)
   assert.match(first[1]!.because, /^schedule/)
@@ -218,7 +218,7 @@ test('S2-19: the second execution of an instance has its zones from the first, a
   assert.match(other[1]!.because, /^schedule/)
 })
 
-test('S2-19: first behaviour of an instance is known to the next start on the same state folder', async () => {
+test('S2-19: the learned behavior of an instance is loaded by the next start on the same state folder', async () => {
   const state = join(folder, 'kept')
   const program = `async function load(name) { return await call(name, 1) }
     let said = 'nothing'
@@ -236,7 +236,7 @@ test('S2-19: first behaviour of an instance is known to the next start on the sa
   }
 })
 
-/** Waits until a zone is under way. */
+/** Waits until a zone runs. */
 function began(zones: Awaited<ReturnType<Mayfly['createTemporalZones']>>, name: string) {
   const { promise, resolve } = Promise.withResolvers<void>()
   void mayfly.monitorZones(zones, {

@@ -19,10 +19,10 @@ const MiB = 2 ** 20
 const abusers = 20
 const processesMax = 16
 const memoryMiB = 64
-/** An interpreter with what a wall is made of, above what its job may use. */
+/** Memory of an interpreter and its wall, beyond the limit of its job. */
 const wallMiB = 120
 const wallProcesses = 8
-/** Half of them find room at least, so that those that found none prove nothing by it. */
+/** Minimum of abusers that were admitted: a refused one proves nothing. */
 const ranMin = abusers / 2
 interface Abuse {
   readonly code: string
@@ -33,7 +33,7 @@ interface Abuse {
 const hog: Abuse = {
   code: 'held = []\nwhile True: held.append(bytearray(b"x" * 2**20))',
   ends: ['limit'],
-  // Enough to come as far as its limit beside all the others.
+  // Enough time to reach its limit beside all the others.
   cpu: 1,
   timeout: '20s',
 }
@@ -50,7 +50,7 @@ const abuses: readonly Abuse[] = [
 
 suite('Twenty abusers', { skip: unable('python') }, () => {
   for (const jailKind of jailKinds)
-    test(`S0-22: ${jailKind}: each is held to what it may have, and an honest job of another tenant is served`, async (t) => {
+    test(`S0-22: ${jailKind}: each stays within its limits, and an honest job of another tenant is served`, async (t) => {
       if (isMissing(t, { jailKind })) return
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-abusers-'))
       const before = descendantsOf(process.pid).length
@@ -76,7 +76,7 @@ suite('Twenty abusers', { skip: unable('python') }, () => {
         const ended = await Promise.all(abusing)
         const { processes, bytes } = watch.stop()
         t.diagnostic(`${processes} processes, ${Math.round(bytes / MiB)} MiB at most`)
-        // A job refused for lack of room gets that status and has used no resources.
+        // A job refused for lack of capacity gets that status and has used no resources.
         const ran = ended.filter(({ status }) => status !== 'unavailable')
         const [hogs, bombs] = [hog, bomb].map((one) => ran.filter(({ abuse }) => abuse === one))
         t.diagnostic(`${ran.length} ran, ${hogs!.length} hogs, ${bombs!.length} bombs`)
@@ -87,7 +87,7 @@ suite('Twenty abusers', { skip: unable('python') }, () => {
           )
         for (const { error } of hogs!) assert.equal(error?.code, 'MEMORY')
         assert.ok(ran.length >= ranMin && hogs!.length > 0 && bombs!.length > 0)
-        // The honest job and the spares have walls of their own.
+        // The honest job and the spares have their own walls.
         const walls = ran.length + 4
         const most = usual.processes + walls * wallProcesses + bombs!.length * processesMax
         assert.ok(processes <= most, `${processes} of ${most}`)
@@ -101,10 +101,10 @@ suite('Twenty abusers', { skip: unable('python') }, () => {
     })
 
   for (const jailKind of jailKinds)
-    test(`${jailKind}: memory shared with forked children counts once under a memory cgroup; without one the job ends and says why`, async (t) => {
+    test(`${jailKind}: memory shared with forked children counts once under a memory cgroup; without one the job ends with a reason`, async (t) => {
       if (isMissing(t, { jailKind })) return
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-abusers-'))
-      // Ten times the forty MiB that all of them share: four times what the job may have.
+      // Ten times the forty MiB that all of them share: four times the limit of the job.
       const code = `
 import os, time
 held = bytearray(b'x' * 40 * 2**20)
@@ -153,7 +153,7 @@ result = 'held'`
     })
 })
 
-/** The most that is below this process at any look. */
+/** Maximum number and memory of the processes below this one, over all samples. */
 function watchTree() {
   const most = { processes: 0, bytes: 0 }
   const look = () => {

@@ -17,7 +17,7 @@ const skip = agentSkip()
 const units = globSync(join(import.meta.dirname, '../../guest/agent/*.c')).sort()
 const lives = process.env['MAYFLY_LONG'] ? 3000 : sampledRuns(60, import.meta.filename)
 const framesMax = 12
-/** Exit codes that a host can bring about: the end of the channel, and each fault of its bytes. */
+/** Exit codes that a host can cause: the end of the channel, and each fault of its bytes. */
 const own = new Set([0, 10, 11, 12, 13, 14])
 const lifeMsMax = 20_000
 
@@ -60,7 +60,7 @@ const messages: readonly HostMessage[] = [
 ]
 const samples = messages.map(encodeHostMessage)
 
-/** As an ordinary user: mutated frames start programs. */
+/** Runs as an ordinary user, because mutated frames start programs. */
 async function live(file: string, random: Seeded): Promise<void> {
   const agent = new GuestAgent(file, 'an ordinary user', ['overlay=/run'])
   agent.isWatched = false
@@ -79,7 +79,7 @@ async function live(file: string, random: Seeded): Promise<void> {
 }
 
 test(
-  'For any input the agent answers within its protocol, or ends with a code of its own',
+  'For any input the agent answers within its protocol, or exits with one of its codes',
   { skip },
   (t) => fuzzLives(t, { units, lives, live }),
 )
@@ -164,7 +164,7 @@ test('Any bytes of an agent are read as messages within their bounds, or refused
   })
 })
 
-test('In any order of messages, a conversation holds a bounded number of questions and programs, and no negative credit', (t) => {
+test('In any order of messages, a conversation has a bounded number of requests and programs, and no negative credit', (t) => {
   const read = said.map((frame) => decodeAgentMessage(frame[4]!, frame.subarray(5)))
   fuzz(t, {
     cases: 500,

@@ -13,7 +13,7 @@ import { isAlive } from '../../src/os/proc.ts'
 import { descriptorOf } from '../../src/os/spawned-child.ts'
 import { AgentHost, agentCommand, agentSkip, agentUsers, runOf } from '../fixtures/guest-agent.ts'
 
-/** An agent whose channel is a socket that listens, as in a machine whose snapshot ends every connection. */
+/** An agent whose channel is a listening socket, as in a machine whose snapshot closes every connection. */
 const program = await openAgent()
 const skip = 'missing' in program ? program.missing : agentSkip()
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-hosts-'))
@@ -55,7 +55,7 @@ class ListeningAgent implements AsyncDisposable {
 
   static async start(): Promise<ListeningAgent> {
     const at = join(folder, `agent-${++sockets}.sock`)
-    // Closing it here, where nothing may accept, removes the name under which it was made.
+    // Closing it here, before a connection is accepted, removes its path.
     const server = createServer().listen(`${at}.new`)
     await once(server, 'listening')
     chmodSync(`${at}.new`, 0o777)
@@ -65,7 +65,7 @@ class ListeningAgent implements AsyncDisposable {
     return agent
   }
 
-  /** A connection of a host. Its hello comes once no other host is connected. */
+  /** Connects a host; it gets a hello once no other host is connected. */
   host(): AgentHost {
     const host = new AgentHost(connect(this.#at))
     this.#hosts.push(host)
@@ -96,7 +96,7 @@ suite('An agent that listens for its host', { skip, timeout: 120_000 }, () => {
     assert.ok(processes.some((one) => one.pid === pid))
   })
 
-  test('A second host gets its hello once the first is gone', async () => {
+  test('A second host gets its hello once the first has disconnected', async () => {
     await using agent = await ListeningAgent.start()
     const first = agent.host()
     await first.find('hello')
@@ -124,7 +124,7 @@ suite('An agent that listens for its host', { skip, timeout: 120_000 }, () => {
     assert.equal(second.messages[0]?.kind, 'hello')
   })
 
-  test('A claimed agent accepts no other host: it ends with all of its programs when its host is gone', async () => {
+  test('A claimed agent accepts no other host: it ends with all of its programs when its host disconnects', async () => {
     await using agent = await ListeningAgent.start()
     const first = agent.host()
     await first.find('hello')
@@ -138,7 +138,7 @@ suite('An agent that listens for its host', { skip, timeout: 120_000 }, () => {
     assert.deepEqual(late.messages, [])
   })
 
-  test('Attack: bytes that are no frame end the agent', async () => {
+  test('Attack: an invalid frame ends the agent', async () => {
     await using agent = await ListeningAgent.start()
     const host = agent.host()
     host.isWatched = false

@@ -21,7 +21,7 @@ const skip =
 const lives = process.env['MAYFLY_LONG'] ? 500 : sampledRuns(10, import.meta.filename)
 const recordsInOne = 500
 
-/** As Debian's kernel wrote them, but for the name of the profile. */
+/** Audit records of Debian's kernel, with another name of the profile. */
 const head = 'audit(1795538962.292:8): apparmor="DENIED" operation='
 const rest = 'pid=137 comm="python3"'
 const records: readonly (readonly [record: string, read: string])[] = [
@@ -82,7 +82,7 @@ test(
     }),
 )
 
-test('Any record is read within its bounds', { skip }, (t) =>
+test('Any record is parsed without reading out of bounds', { skip }, (t) =>
   fuzzLives(t, {
     units,
     lives,
@@ -93,7 +93,7 @@ test('Any record is read within its bounds', { skip }, (t) =>
   }),
 )
 
-/** A NUL would end it, as the kernel's text ends. */
+/** Without NUL, which ends the kernel's text. */
 function recordOf(random: Seeded): string {
   const from = records.map(([record]) => Buffer.from(record))
   return mutated(random, from).toString('latin1').replaceAll('\0', '?') || '?'

@@ -43,7 +43,7 @@ const claim: AgentClaim = {
   labels: { tenant: 'a b', job: '1' },
 }
 
-/** Maps a file to write it, and closes its descriptor: by libc, as Python's own keeps one. */
+/** Maps a file for writing and closes its fd: by libc, because Python's mmap keeps an fd. */
 const mapping = `
 import ctypes, os, time
 libc = ctypes.CDLL(None)
@@ -56,7 +56,7 @@ print("on", flush=True)
 time.sleep(60)
 `
 
-/** Shared memory that has no name in any folder, by both of its ways. */
+/** Anonymous shared memory: by memfd_create and by mmap. */
 const nameless = `
 import mmap, os, time
 own = mmap.mmap(-1, 4096)
@@ -67,7 +67,7 @@ print("on", flush=True)
 time.sleep(60)
 `
 
-/** Opens a file in a thread that shares its descriptors with no other. */
+/** Opens a file in a thread with its own fd table. */
 const thread = `
 import ctypes, os, threading, time
 def write():
@@ -80,14 +80,14 @@ threading.Thread(target=write).start()
 
 for (const user of agentUsers)
   suite(`The agent of a guest, started by ${user}`, { skip }, () => {
-    test('A claim does what it may, says which step was refused, and answers with a digest of seed and boot id', async () => {
+    test('A claim takes the permitted steps, reports the refused ones, and returns a digest of seed and boot id', async () => {
       await using agent = new GuestAgent(file, user)
       await agent.find('hello')
       agent.send(claim)
       const { digest, bootId, steps } = await agent.find('claimed')
       assert.deepEqual(digest, createHash('sha256').update(seed).update(bootId).digest())
       assert.equal(bootId, readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim())
-      // In a user namespace the kernel's own generator and clock are out of reach: the answer has to say so.
+      // In a user namespace the kernel's random generator and clock cannot be set: the answer must report it.
       const { entropy, reseed, clock, ...others } = steps
       assert.deepEqual(
         { entropy, reseed, clock },
@@ -113,7 +113,7 @@ for (const user of agentUsers)
       assert.equal(await agent.outputOf('hostname; cat /run/mayfly/id'), 'clone-1\njob-1')
     })
 
-    test('A renewal says which step was refused, comes as often as it is asked, and changes no name of a claim', async () => {
+    test('A renewal reports refused steps, may be repeated, and changes no name set by the claim', async () => {
       await using agent = new GuestAgent(file, user)
       await agent.find('hello')
       for (const name of ['waiting', 'waiting', 'clone-1']) {
@@ -127,7 +127,7 @@ for (const user of agentUsers)
       }
     })
 
-    test('Limits of a claim hold for programs that start later and for those that run, and fall by a phase', async () => {
+    test('Limits of a claim apply to later and to running programs, and a phase lowers them', async () => {
       await using agent = new GuestAgent(file, user)
       const early = await agent.run('sleep 60')
       const { pid } = await agent.find('started', (one) => one.program === early)
@@ -157,7 +157,7 @@ for (const user of agentUsers)
       assert.match(await agent.outputOf(`grep "open files" /proc/${pid}/limits`), / 20 +20 /)
     })
 
-    test('A program gets its arguments, variables, folder, streams and named descriptors, and nothing else of the agent', async () => {
+    test('A program gets its arguments, variables, folder, streams and named fds, and nothing else of the agent', async () => {
       await using agent = new GuestAgent(file, user, ['descriptor=null=/dev/null'])
       const script =
         'echo "$0 $1 $HELLO"; pwd; cat; echo wrong >&2; ls -l /proc/self/fd | sed -n "s/.* \\([0-9]* -> .*\\)/\\1/p"; exit 7'
@@ -179,7 +179,7 @@ for (const user of agentUsers)
       assert.equal(agent.written(id, 'stderr'), 'wrong\n')
     })
 
-    test('A start that fails is refused with its stage and errno, and frees its place', async () => {
+    test('A failed start is refused with its stage and errno, and frees its slot', async () => {
       await using agent = new GuestAgent(file, user)
       const failing = [
         [{ file: '/nowhere' }, 'exec', errno.ENOENT],
@@ -198,7 +198,7 @@ for (const user of agentUsers)
       assert.equal(await agent.outputOf('echo still'), 'still\n')
     })
 
-    test('A signal reaches a program or its group, and its end says which', async () => {
+    test('A signal reaches a program or its process group, and its end reports the signal', async () => {
       await using agent = new GuestAgent(file, user)
       for (const toGroup of [false, true]) {
         const id = await agent.run('sleep 60 & echo on; wait')
@@ -209,14 +209,14 @@ for (const user of agentUsers)
       }
     })
 
-    test('Orphans are reaped, also a thousand of them', async () => {
+    test('A thousand orphans are reaped', async () => {
       await using agent = new GuestAgent(file, user)
       await agent.outputOf('i=0; while [ $i -lt 1000 ]; do (true &) ; i=$((i+1)); done')
       for (let tries = 600; tries > 0 && (await countProcesses(agent)) > 0; tries--) await sleep(50)
       assert.equal(await countProcesses(agent), 0)
     })
 
-    test('A program writes as much as its credit and waits, while another is served; more credit lets it go on', async () => {
+    test('A program blocks after writing its credit while another is served; more credit lets it continue', async () => {
       await using agent = new GuestAgent(file, user)
       const id = await agent.run('exec yes', { stdoutCredit: 300_000 })
       await agent.until(() => agent.written(id).length === 300_000, '300000 bytes')
@@ -226,7 +226,7 @@ for (const user of agentUsers)
       await agent.until(() => agent.written(id).length === 300_005, '5 bytes more')
     })
 
-    test('While its host does not read, the agent neither grows nor spins, and its programs wait', async () => {
+    test('While its host does not read, the agent neither grows nor uses CPU, and its programs block', async () => {
       await using agent = new GuestAgent(file, user)
       const id = await agent.run('exec yes', { stdoutCredit: 2 ** 30 })
       await agent.until(() => agent.written(id).length > 0, 'output')
@@ -241,7 +241,7 @@ for (const user of agentUsers)
       await agent.until(() => agent.written(id).length > 100_000, 'more output')
     })
 
-    test('Standard input has a buffer as large as its credit, and its program sets the pace', async () => {
+    test('Standard input is buffered up to its credit, and credit returns as the program reads', async () => {
       await using agent = new GuestAgent(file, user)
       const { inputBytes } = await agent.find('hello')
       const id = await agent.run('read go; cat | wc -c')
@@ -258,7 +258,7 @@ for (const user of agentUsers)
       assert.equal(agent.written(id).trim(), `${40 * bytes.length - 3}`)
     })
 
-    test('A kill leaves no process: sessions of their own, ignored signals, stopped ones and those that fork without end', async () => {
+    test('A kill leaves no process: own sessions, ignored signals, stopped processes and endless forks', async () => {
       await using agent = new GuestAgent(file, user)
       await agent.run('trap "" TERM INT HUP; setsid sh -c "trap \\"\\" TERM; sleep 61" & sleep 60')
       const stopped = await agent.run('kill -STOP $$')
@@ -284,7 +284,7 @@ for (const user of agentUsers)
       assert.ok(!commandLines().some((line) => line.includes(`sleep ${mark}`)))
     })
 
-    test('Phases kill those that hold a descriptor to write below a path, spare readers, and then remount it read-only', async () => {
+    test('A phase kills processes with a writable fd below a path, spares readers, and then remounts it read-only', async () => {
       await using agent = new GuestAgent(file, user)
       const phase = async (command: 'remount-read-only' | 'kill-writers', path: string) => {
         const nonce = agent.nonce()
@@ -313,7 +313,7 @@ for (const user of agentUsers)
       assert.deepEqual(await phase('kill-writers', '/nowhere'), [0, 0])
     })
 
-    test('Closed writing spares pipes, devices, readers and those that let go, ends holders, and nothing is written after it', async () => {
+    test('Closing writes spares pipes, devices, readers and closed fds, kills writers, and nothing is written afterwards', async () => {
       await using agent = new GuestAgent(file, user)
       const holder = await agent.run('exec 5>/run/held; echo on; sleep 60')
       const brief = await agent.run(
@@ -340,7 +340,7 @@ for (const user of agentUsers)
     })
 
     test(
-      'Closed writing spares memory without a name, and ends a mapping of a file',
+      'Closing writes spares anonymous memory, and kills a process with a mapped file',
       { skip: !findProgram('python3') && 'Python is not installed' },
       async () => {
         await using agent = new GuestAgent(file, user)
@@ -358,7 +358,7 @@ for (const user of agentUsers)
     )
 
     test(
-      'A shared mapping, and a descriptor of one thread alone, count as ways to write',
+      'A shared mapping and an fd of a single thread count as writable',
       { skip: !findProgram('python3') && 'Python is not installed' },
       async () => {
         await using agent = new GuestAgent(file, user)
@@ -410,7 +410,7 @@ for (const user of agentUsers)
       }
     })
 
-    test('Files of a place are read in parts, links by their target, and pipes, devices and ways out not at all', async () => {
+    test('Files of a folder are read in parts, links by their target; pipes, devices and links that lead out are skipped', async () => {
       await using agent = new GuestAgent(file, user)
       const script =
         'cd /run && printf 0123456789 > file && ln -s /etc/hosts link && mkfifo pipe && mkdir d && printf x > "$(printf "d/\\377")"'
@@ -435,7 +435,7 @@ for (const user of agentUsers)
       assert.equal((await read(odd, {})).bytes.toString(), 'x')
     })
 
-    test('Files of /proc tell of processes, as the kernel has them', async () => {
+    test('Files of /proc are read as the kernel reports processes', async () => {
       await using agent = new GuestAgent(file, user)
       const id = await agent.run('exec sleep 60 </dev/null')
       const { pid } = await agent.find('started', (one) => one.program === id)
@@ -455,7 +455,7 @@ for (const user of agentUsers)
       assert.match(await read('1/mountinfo'), / \/proc /)
     })
 
-    test('Without a control group nothing is held, and the answer says so', async () => {
+    test('Without a cgroup no limit is enforced, and the answer reports it', async () => {
       await using agent = new GuestAgent(file, user)
       await agent.find('hello')
       agent.send({ kind: 'hold', nonce: 1, on: true })
@@ -483,16 +483,16 @@ for (const user of agentUsers)
     })
   })
 
-suite('A garbled channel', { skip }, () => {
+suite('A corrupt channel', { skip }, () => {
   const lost: readonly (readonly [title: string, bytes: Buffer, code: number])[] = [
     ['An unknown kind', encodeFrame(99, Buffer.from([1])), 11],
-    ['A kind of the agent’s own', encodeFrame(65, Buffer.from([1, 0, 0, 0, 0])), 11],
+    ['A kind that only the agent sends', encodeFrame(65, Buffer.from([1, 0, 0, 0, 0])), 11],
     ['Another version', encodeFrame(10, Buffer.from([2, 0, 0, 0, 0])), 12],
     ['An empty frame', Buffer.from([1, 0, 0, 0, 10]), 10],
     ['A length of 4 GiB', Buffer.from([255, 255, 255, 255, 2]), 10],
     ['A length over that of its kind', Buffer.from([0, 1, 0, 0, 10]), 10],
-    ['A field too few', encodeFrame(10, Buffer.from([1, 0, 0])), 13],
-    ['A byte too many', encodeFrame(10, Buffer.from([1, 0, 0, 0, 0, 0])), 13],
+    ['A missing field', encodeFrame(10, Buffer.from([1, 0, 0])), 13],
+    ['An extra byte', encodeFrame(10, Buffer.from([1, 0, 0, 0, 0, 0])), 13],
     [
       'A text longer than its frame',
       encodeFrame(9, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0, 0, 9, 9, 65])),
@@ -522,7 +522,7 @@ suite('A garbled channel', { skip }, () => {
     assert.equal(spawnSync(file, ['0'], { stdio: 'pipe' }).status, 16)
   })
 
-  test('An agent of a machine powers it off at the end', async () => {
+  test('The agent of a machine powers it off at the end', async () => {
     await using agent = new GuestAgent(file, undefined, ['off'])
     await agent.find('hello')
     agent.socket.destroy()
@@ -530,7 +530,7 @@ suite('A garbled channel', { skip }, () => {
     assert.ok(['SIGINT', 128 + signals.SIGINT].includes((await agent.ended) as never))
   })
 
-  test('A program beyond the sixteenth is refused while those live', async () => {
+  test('A seventeenth program is refused while sixteen run', async () => {
     await using agent = new GuestAgent(file)
     for (let count = 0; count < 16; count++) await agent.run('sleep 60')
     assert.throws(() => agent.send(runOf(99, 'exit')), /Cannot accept "run"/)
@@ -553,7 +553,7 @@ async function processesOf(agent: GuestAgent) {
   return processes
 }
 
-/** The agent, as this process sees it: of all whose program it is the one that has `file` alone. */
+/** Pid of the agent on the host: the process of its program that has `file` open. */
 function pidOf(path: string): number {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
   const own = pids.find((pid) => commandLine(pid).startsWith(`${path}\0`))

@@ -11,7 +11,7 @@ import { suite, test } from '../fixtures/drawn.ts'
 
 const MiB = 2 ** 20
 const isLinux = findJailFacts().platform === 'linux'
-/** Memory of earlier sources that the warden lets a process keep. */
+/** Memory of earlier sources that a process may keep. */
 const keptBytesMax = 14 * MiB
 const small = sourceOf('return 1')
 
@@ -19,7 +19,7 @@ suite(
   'An analysis process whose sources share a deadline',
   { skip: isLinux ? false : 'only Linux has these jails' },
   () => {
-    test('is ended in time when a source keeps it, and the next source is analysed by another', async () => {
+    test('is ended at the deadline of a slow source, and another process analyses the next source', async () => {
       await using stand = await open()
       const first = await stand.ask()
       process.kill(first, 'SIGSTOP')
@@ -30,13 +30,13 @@ suite(
       assert.notEqual(await stand.ask(), first)
     })
 
-    test('serves no source with more memory of earlier ones than the warden lets it keep', async () => {
+    test('collects garbage or ends after a source that left too much memory', async () => {
       await using stand = await open()
       await stand.ask()
       const large = sourceOf(`return [${'[1, "two", { three: 3 }],'.repeat(40_000)}]`)
       await stand.client.ask('tenant', large)
       const last = await stand.ask()
-      // A moment after it either has collected, or is gone.
+      // Shortly afterwards it has either collected garbage or ended.
       await until(() => residentBytes(last) <= stand.idleBytes + keptBytesMax, 'its usual size')
       await stand.ask()
     })
@@ -49,7 +49,7 @@ suite(
       assert.notEqual(await stand.ask(), first)
     })
 
-    test('works on after it gave its memory back', async () => {
+    test('still works after it released its memory', async () => {
       await using stand = await open()
       const first = await stand.ask()
       const before = residentBytes(first)

@@ -56,7 +56,7 @@ after(async () => {
   rmSync(state, { recursive: true, force: true })
 })
 
-/** Input of the attack: the folder, its files, and processes through which it could be reached. */
+/** Input of the attack: the folder, its files, and processes through whose /proc it could be reached. */
 function bait() {
   const folder = localFolder(state)
   const { socket } = readRecord(folder, name)!
@@ -100,7 +100,7 @@ export default async (input) => {
   return got
 }`
 
-/** A realm has no files; what it can still name is tried. */
+/** Attack in a realm, which has no files: it tries every remaining global. */
 const realm = `const got = []
 const tries = {
   import: () => import('node:fs'), net: () => import('node:net'), require: () => require('node:fs'),
@@ -128,8 +128,8 @@ async function nothingFrom(
   }
 }
 
-suite('Attack: the secret and the socket of the server for runs', { skip }, () => {
-  test('The same program outside of a wall reads the one and reaches the other', (t) => {
+suite('Attack: the secret and the socket of the background server', { skip }, () => {
+  test('The same program outside of a wall reads the secret and connects to the socket', (t) => {
     if (!findProgram('python3')) return t.skip('python3 is missing')
     const code = `${python}\nimport sys, json\nprint(json.dumps(main(json.load(sys.stdin))))`
     const { stdout } = spawnSync('python3', ['-c', code], { input: JSON.stringify(bait()) })
@@ -191,7 +191,7 @@ suite('Attack: the secret and the socket of the server for runs', { skip }, () =
     await nothingFrom(await make(), make, inPython, python)
   })
 
-  test('No granted folder gives a part of it: not the folder, not the state folder, not a parent', async () => {
+  test('No granted folder gives access to it: not the folder itself, the state folder or a parent', async () => {
     const folder = localFolder(state)
     for (const granted of [folder, state, dirname(state)]) {
       const controls = { ...allControls, files: { read: [granted], write: [granted] } }
@@ -211,7 +211,7 @@ suite('Attack: the secret and the socket of the server for runs', { skip }, () =
     }
   })
 
-  test('A folder that a run brings along comes without the secret', async () => {
+  test('A folder copied with a run omits the secret', async () => {
     const notes: string[] = []
     const brought = await jobFiles(state, { note: (text) => void notes.push(text) })
     assert.deepEqual(
@@ -221,7 +221,7 @@ suite('Attack: the secret and the socket of the server for runs', { skip }, () =
     assert.match(notes.join('\n'), /where secrets may be/)
   })
 
-  test('No door is opened in a folder of which walls show a part', async () => {
+  test('No socket is opened in a folder that walls show', async () => {
     for (const one of [
       '/usr/local/state',
       '/etc/mayfly',

@@ -17,7 +17,7 @@ import { whyTemplateBytesBroken, type Template } from '../../src/warden/engines/
 import type { Clone } from '../../src/warden/engines/qemu/clone.ts'
 import { cloneState, CloneStand } from './clone-stand.ts'
 
-/** Arbitrary code in the place of a clone's QEMU, in the same jail: a program of ours (tests/fixtures/broken-out.c). */
+/** Arbitrary code in place of a clone's QEMU, in the same jail: the test program tests/fixtures/broken-out.c. */
 const timeout = 300_000
 const FILTER_FD = 3
 const RUN_MS_MAX = 60_000
@@ -34,7 +34,7 @@ const stand = new CloneStand('missing' in found ? '' : found.state)
 const root = mkdtempSync(path.join(tmpdir(), 'mayfly-broken-'))
 after(() => rmSync(root, { recursive: true, force: true }))
 
-suite('A QEMU that a guest has broken out into', { skip, timeout }, () => {
+suite('A QEMU taken over by its guest', { skip, timeout }, () => {
   let template: Template
   let other: Clone
   const servers: Server[] = []
@@ -63,7 +63,7 @@ suite('A QEMU that a guest has broken out into', { skip, timeout }, () => {
     const { lines, complaint } = await runBrokenOut(template, asked)
     assert.equal(lines.size, 40, complaint)
     const allowed = [...lines].filter(([, errno]) => errno === 0).map(([name]) => name)
-    // Both show that the program ran in a clone's place.
+    // Both show that the program ran in place of a clone.
     assert.deepEqual(allowed, ['write into its own folder', 'read the memory of its template'])
     assert.equal(await whyTemplateBytesBroken(template), undefined)
   })
@@ -83,7 +83,7 @@ async function runBrokenOut(template: Template, asked: readonly string[]) {
   const uid = stand.host.isRoot ? wallUids.last : undefined
   chmodSync(root, 0o755)
   if (uid !== undefined) chownSync(own, uid, uid)
-  // QEMU's own folder, with another program in its place, which every uid may read.
+  // A copy of QEMU's folder with another program in place of QEMU, readable by every uid.
   const place = mkdtempSync(path.join(root, 'program-'))
   const at = path.dirname(machinePaths.kernel)
   const file = path.join(place, 'qemu')

@@ -48,8 +48,8 @@ for round in range(600):
 `
 
 suite('The root of a wall of bubblewrap', { skip, concurrency: 1 }, () => {
-  // Made before the first wall, which otherwise starts by the system's programs.
-  test('built by the launcher it holds what bubblewrap puts there, and as little of it can be written', async () => {
+  // Compiled before the first wall, which otherwise uses the system's programs.
+  test('built by the launcher it has the same entries as one by bubblewrap, and no more of it is writable', async () => {
     await openLauncher()
     const [built, bound] = [await seenWith([]), await seenWith(['launcher'])]
     const { scratch, ...rest } = built
@@ -61,7 +61,7 @@ suite('The root of a wall of bubblewrap', { skip, concurrency: 1 }, () => {
     assert.deepEqual(boundScratch.slice(0, 3), [true, true, false])
   })
 
-  test('etc and opt are no scratch: they close with the files outside', async () => {
+  test('/etc and /opt are not scratch: they close with the class "outside"', async () => {
     await openLauncher()
     await using whole = await openWhole()
     const wall = await whole.start('python', 'bubblewrap')

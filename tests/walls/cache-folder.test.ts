@@ -20,7 +20,7 @@ const modes = (...folders: readonly string[]) =>
    console.log(JSON.stringify(${JSON.stringify(folders)}.map((one) => (statSync(one).mode & 0o777).toString(8))))`
 
 test(
-  "Walls' uids pass through root's cache, whoever creates it and with whatever umask",
+  "Walls' uids can traverse root's cache, for any creator and any umask",
   { skip: !isRoot && 'only root has walls with uids of their own' },
   () => {
     const script = `
@@ -33,7 +33,7 @@ test(
 )
 
 test(
-  'A cache that was made too narrow is opened, and its folders keep their modes',
+  'A cache with too strict a mode is made traversable, and its folders keep their modes',
   { skip: !isRoot && 'only root has walls with uids of their own' },
   () => {
     const script = `

@@ -22,7 +22,7 @@ const skip = whyNot()
 const MEBIBYTE = 2 ** 20
 
 suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
-  test('Frames of the runner come behind the output before it, also for a slow reader', async () => {
+  test('Frames of the runner arrive after its earlier output, also for a slow reader', async () => {
     await using carrier = start(
       `import os\nos.read(5, 1)\nos.write(2, b'e' * 1000)\nleft = ${MEBIBYTE}\nwhile left: left -= os.write(1, b'x' * left)\nos.write(5, b'done')`,
     )
@@ -55,7 +55,7 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     assert.equal(await carrier.ended, 0)
   })
 
-  test('The carrier exits as its runner did, once the server has what was written', async () => {
+  test('The carrier exits with the code of its runner, after the server has received the output', async () => {
     await using carrier = start(`import os\nos.read(5, 1)\nos.write(1, b'last')\nos._exit(7)`)
     const said = collect(carrier.streams.streams.stdout)
     carrier.streams.handle.write('1')
@@ -63,7 +63,7 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     assert.equal(await carrier.ended, 7)
   })
 
-  test('A runner that was killed is told by its signal, also where a child of it holds the outputs', async () => {
+  test('A killed runner is reported with its signal, also if a child keeps its outputs open', async () => {
     await using carrier = start(
       `import os, signal\nos.read(5, 1)\nif os.fork() == 0:\n  signal.pause()\nos.kill(os.getpid(), 9)`,
     )
@@ -75,7 +75,7 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     await using carrier = start(
       `import os\nos.write(1, b'early')\nos.read(5, 1)\nos.write(1, b'late')`,
     )
-    // Written before the runner said that it is ready, and read by the carrier since.
+    // Written before the runner was ready, and read by the carrier since.
     await carrier.ready
     await carrier.settled()
     const said = collect(carrier.streams.streams.stdout)
@@ -83,7 +83,7 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     assert.equal(String(await said), 'late')
   })
 
-  test('A runner waits while its reader takes nothing', async () => {
+  test('A runner blocks while its reader does not read', async () => {
     await using carrier = start(
       `import os\nos.read(5, 1)\nos.set_blocking(1, False)\nsent = 0\nimport select, time\nuntil = time.monotonic() + 60\nwhile time.monotonic() < until:\n  if select.select([], [1], [], 0.3)[1]: sent += os.write(1, b'x' * 65536)\n  else: break\nos.write(2, str(sent).encode())\nos.read(5, 1)`,
     )
@@ -92,14 +92,14 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     streams.stdout.pause()
     handle.write('1')
     const [said] = (await once(streams.stderr, 'data')) as [Buffer]
-    // A window, a pipe, and what is on its way.
+    // A window, a pipe buffer, and bytes in flight.
     assert.ok(Number(said) >= 262_144 && Number(said) <= 262_144 + 3 * 65_536, String(said))
     streams.stdout.resume()
     handle.write('2')
     assert.equal(await carrier.ended, 0)
   })
 
-  test('Connections to the loopback port come to the server, and half-closed ones are answered', async () => {
+  test('Connections to the loopback port reach the server, and half-closed ones are answered', async () => {
     await using carrier = start(
       `import os, socket\nos.read(5, 1)\ns = socket.create_connection(('127.0.0.1', 3128))\ns.sendall(b'ask')\ns.shutdown(socket.SHUT_WR)\nanswer = b''\nwhile chunk := s.recv(99): answer += chunk\nos.write(1, answer)`,
     )
@@ -113,7 +113,7 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     assert.equal(await carrier.ended, 0)
   })
 
-  test('A held carrier sends nothing, loses nothing, and as that of a copy lets go of every connection', async () => {
+  test('A paused carrier sends and loses nothing, and in a clone closes every connection', async () => {
     await using carrier = start(
       `import os, socket\nos.read(5, 1)\ns = socket.create_connection(('127.0.0.1', 3128))\nos.write(1, b'on')\nos.read(5, 1)\nos.write(1, b'x' * 5000)\nos.write(5, b'frame')\ntry: end = s.recv(9)\nexcept ConnectionError: end = b''\nos.write(1, b'gone' if not end else end)`,
     )
@@ -128,7 +128,7 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     streams.streams.stdout.on('data', (chunk: Buffer) => void (said += chunk.toString()))
     streams.handle.write('1')
     await until('on')
-    // Taken before the hold, so the runner may write while the carrier stands still.
+    // Credit given before the pause, so the runner may write while the carrier is paused.
     streams.handle.write('2')
     await streams.hold(60_000)
     const before = said
@@ -138,12 +138,12 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     await until('gone')
     assert.equal(said, `on${'x'.repeat(5000)}gone`)
     assert.equal(String((await frames)[0]), 'frame')
-    // The server is that of the machine that was copied, and sends nothing more.
+    // This server belongs to the machine that was cloned, and sends nothing more.
     carrier.socket.write(encodeFrame(6, ''))
     assert.equal(await carrier.ended, 0)
   })
 
-  test('Without a listener of the server nothing listens', async () => {
+  test('Without a listener on the server no port listens', async () => {
     await using carrier = start(
       `import os, socket\nos.read(5, 1)\ntry:\n  socket.create_connection(('127.0.0.1', 3128))\nexcept ConnectionRefusedError: os.write(1, b'refused')`,
     )
@@ -152,7 +152,7 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     assert.equal(String(await said), 'refused')
   })
 
-  test('The runner has seven descriptors, no right, and cannot signal or trace the carrier', async () => {
+  test('The runner has seven fds, no capability, and cannot signal or trace the carrier', async () => {
     await using carrier = start(
       `import os\nos.read(5, 1)\nfds = []\nfor n in range(64):\n  try: os.fstat(n); fds.append(n)\n  except OSError: pass\ntry: os.kill(os.getppid(), 9)\nexcept PermissionError: fds.append('eperm')\ntry: open(f'/proc/{os.getppid()}/mem')\nexcept PermissionError: fds.append('hidden')\nstatus = open('/proc/self/status').read()\nfds += [l.split()[1] for l in status.splitlines() if l.startswith(('CapEff', 'NoNewPrivs'))]\nos.write(1, repr([os.getuid(), os.getgroups(), fds]).encode())`,
     )
@@ -164,7 +164,7 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     )
   })
 
-  test('A carrier that listens takes the next server after a connection without a byte, and no other after the first byte', async () => {
+  test('A listening carrier accepts another server after a connection without a byte, and none after the first byte', async () => {
     await using listening = await listen(
       `import os\nos.write(1, b'early')\nos.read(5, 1)\nos.write(1, b'said')`,
     )
@@ -177,12 +177,12 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     const streams = new GuestStreams(second, { garbled: () => undefined })
     const said = collect(streams.streams.stdout)
     streams.handle.write('1')
-    // Output of a spare, from before a server spoke, is for nobody.
+    // Output of a spare before the first frame of a server is dropped.
     assert.match(String(await said), /^(early)?said$/)
     assert.equal(await listening.ended, 0)
   })
 
-  test('A carrier that listens ends as its runner did, if the runner ends before any server connected', async () => {
+  test('A listening carrier exits with the code of its runner if that ends before any server connects', async () => {
     await using listening = await listen(`import os\nos._exit(7)`)
     assert.equal(await listening.ended, 7)
   })
@@ -202,20 +202,23 @@ function brokenFrames(): readonly (readonly [string, Buffer])[] {
   return [
     ['a frame that is too long', Buffer.from([255, 255, 255, 127, 1])],
     ['an empty frame', Buffer.from([0, 0, 0, 0, 1])],
-    ['a kind that is not there', encodeFrame(77, number(0))],
-    ['a stream that is not there', encodeFrame(1, Buffer.concat([number(9), Buffer.from('x')]))],
+    ['an unknown kind', encodeFrame(77, number(0))],
+    ['an unknown stream', encodeFrame(1, Buffer.concat([number(9), Buffer.from('x')]))],
     ['data for an output', encodeFrame(1, Buffer.concat([number(1), Buffer.from('x')]))],
     ['too much credit', encodeFrame(3, number(1, 0xffff_ffff))],
     ['a credit without a number', encodeFrame(3, number(1))],
     [
-      'data while it is held',
+      'data while it is paused',
       Buffer.concat([
         encodeFrame(9, ''),
         encodeFrame(1, Buffer.concat([number(0), Buffer.from('x')])),
       ]),
     ],
-    ['a go of no kind', Buffer.concat([encodeFrame(9, ''), encodeFrame(11, Buffer.from([2]))])],
-    ['a go that nothing waits for', encodeFrame(11, Buffer.from([0]))],
+    [
+      'a resume of an unknown kind',
+      Buffer.concat([encodeFrame(9, ''), encodeFrame(11, Buffer.from([2]))]),
+    ],
+    ['a resume without a pause', encodeFrame(11, Buffer.from([0]))],
     ['a reset of the runner', encodeFrame(4, number(0))],
     [
       'more than a window',
@@ -230,10 +233,10 @@ function brokenFrames(): readonly (readonly [string, Buffer])[] {
 
 let sockets = 0
 
-/** A carrier whose channel is a socket that listens. */
+/** A carrier whose channel is a listening socket. */
 async function listen(script: string) {
   const at = path.join(tmpdir(), `mayfly-carrier-${process.pid}-${++sockets}.sock`)
-  // Closing it here, where nothing may accept, removes the name under which it was made.
+  // Closing it here, before a connection is accepted, removes its path.
   const server = createServer().listen(`${at}.new`)
   await once(server, 'listening')
   renameSync(`${at}.new`, at)
@@ -310,7 +313,7 @@ function start(script: string) {
   }
 }
 
-/** Resolves once the runner has been waiting for its first byte for some looks in a row. */
+/** Resolves once the runner has waited for its first byte in several samples in a row. */
 async function isAsleep({ pid }: SpawnedChild): Promise<void> {
   const { readFileSync } = await import('node:fs')
   const below = (of: number) =>

@@ -4,7 +4,7 @@ import { inCell, inCellApart, valueOf } from './in-cell.ts'
 
 const TIMEOUT_MS = 150
 const LATE_MS_MAX = 1000
-/** A machine that stood still does not do so each time. */
+/** Retries: a stall of the machine does not repeat each time. */
 const TRIES_MAX = 3
 
 async function timesOut(code: string, asked = {}) {
@@ -22,7 +22,7 @@ async function timesOut(code: string, asked = {}) {
 test('S3-3: an endless loop is stopped', () => timesOut('while (1);'))
 test('S3-3: a catastrophic regular expression is stopped', () =>
   timesOut('return /^(a+)+$/.test("a".repeat(40) + "b")'))
-test('S3-3: an endless chain of microtasks is stopped, also after the result was returned', () =>
+test('S3-3: an endless chain of microtasks is stopped, also after the result is returned', () =>
   timesOut('(function again() { Promise.resolve().then(again) })(); return 1'))
 test('S3-3: an endless async spin is stopped', () => timesOut('for (;;) await null'))
 test('S3-3: an endless async generator is stopped', () =>
@@ -31,21 +31,21 @@ test('S3-3: timers that never end are stopped', () =>
   timesOut('await new Promise(() => { setInterval(() => {}, 1) })'))
 test('S3-3: a busy loop inside a timer is stopped', () =>
   timesOut('await new Promise(() => { setTimeout(() => { for (;;); }, 1) })'))
-test('S3-3: a promise that nothing will settle waits for the deadline', () =>
+test('S3-3: a job that awaits a promise which never settles ends at the deadline', () =>
   timesOut('await new Promise(() => {})'))
 test('S3-3: a finally block does not outlive the deadline', () =>
   timesOut('try { for (;;); } finally { for (;;); }'))
 test('S3-3: catching everything does not catch the deadline', () =>
   timesOut('for (;;) { try { for (;;); } catch {} }'))
-test('S3-3: time is one budget for all turns of a job', () =>
+test('S3-3: all event-loop turns of a job share one time limit', () =>
   timesOut(
     'for (;;) { await new Promise((r) => setTimeout(r, 10)); const e = Date.now() + 20; while (Date.now() < e); }',
   ))
-test('a getter that loops while the result is written is stopped', () =>
+test('a getter that loops while the result is serialised is stopped', () =>
   timesOut('return { get a() { for (;;); } }'))
-test('a proxy that invents keys for ever is stopped', () =>
+test('a proxy with endless keys is stopped', () =>
   timesOut('return new Proxy({}, { ownKeys() { for (;;); } })'))
-test('a thenable that never settles waits for the deadline', () =>
+test('a job that awaits a thenable which never settles ends at the deadline', () =>
   timesOut('() => ({ then() {} })', { entry: 'function' }))
 test('an error whose message loops is stopped', () =>
   timesOut('throw { get message() { for (;;); } }'))
@@ -87,7 +87,7 @@ test('S3-2: a nested JSON bomb ends with a typed error', async () => {
   assert.notEqual(ran !== 'killed' && ran.status, 'ok')
 })
 
-test('a source that closes its wrapper is refused before anything of it runs', async () => {
+test('a source that closes its wrapper function is refused before any of it runs', async () => {
   const sources = [
     '}); console.log("out"); (async function () {',
     '}, console.log("out"), async function () {',
@@ -106,7 +106,7 @@ test('a source that closes its wrapper is refused before anything of it runs', a
   }
 })
 
-test('braces inside strings, templates, comments and expressions close nothing', async () => {
+test('braces inside strings, templates, comments and expressions are accepted', async () => {
   const code = 'const a = "}"; /* } */ const b = `${{ a: "}" }.a}`; // }\nreturn a + b + /}/.source'
   assert.equal(await valueOf(code), '}}}')
 })
@@ -132,7 +132,7 @@ test('poisoned prototypes reach neither the result nor the error', async () => {
   assert.deepEqual([bad.error?.name, bad.error?.message], ['TypeError', 'mine'])
 })
 
-test('setters on Array.prototype see nothing of the realm', async () => {
+test('setters on Array.prototype receive no value of the realm', async () => {
   const code = `
     const seen = []
     for (let index = 0; index < 50; index++) {
@@ -148,7 +148,7 @@ test('setters on Array.prototype see nothing of the realm', async () => {
   assert.deepEqual(await valueOf(code), { hit: 'undefined', nested: { deep: 'x' } })
 })
 
-test('a setter for the keys of the own results on Object.prototype sees nothing', async () => {
+test('setters on Object.prototype for the keys of internal results are not called', async () => {
   const code = `
     let hits = 0
     for (const key of ['code', 'message', 'name', 'stack', 'value', 'get', 'resolve', 'reject', 'callback', 'toJSON']) {
@@ -161,7 +161,7 @@ test('a setter for the keys of the own results on Object.prototype sees nothing'
   assert.equal(ran.resultText, '{"a":[1]}')
 })
 
-test('a species or a constructor on Promise.prototype is never asked', async () => {
+test('a species or a constructor on Promise.prototype is never read', async () => {
   const code = `
     let asked = 0
     Object.defineProperty(Promise.prototype, 'constructor', { get() { asked++; return class { constructor(run) { run(() => {}, () => {}) } } } })
@@ -174,13 +174,13 @@ test('a poisoned then on Promise.prototype cannot stop or change a body', async 
   assert.equal(await valueOf('Promise.prototype.then = () => { throw 1 }; return 5'), 5)
 })
 
-test('a completion called twice gives one end', async () => {
+test('a completion callback called twice ends the job once', async () => {
   const code =
     '() => ({ then(resolve, reject) { resolve(1); reject(new Error("two")); resolve(3) } })'
   assert.equal(await valueOf(code, { entry: 'function' }), 1)
 })
 
-test('Error.prepareStackTrace gets no function, receiver or frame to climb out by', async () => {
+test('Error.prepareStackTrace gets no function, receiver or frame of the host', async () => {
   const code = `
     const found = []
     Error.prepareStackTrace = (error, sites) => {
@@ -201,7 +201,7 @@ test('Error.prepareStackTrace gets no function, receiver or frame to climb out b
   assert.deepEqual(await valueOf(code), [[], ['taken', 'taken']])
 })
 
-test('functions of the realm tell no caller and no arguments', async () => {
+test('functions of the realm expose no caller and no arguments', async () => {
   const code = `
     let caller = 'none'
     function probe() { caller = String(probe.caller); return '' }
@@ -211,7 +211,7 @@ test('functions of the realm tell no caller and no arguments', async () => {
   assert.doesNotMatch(String(caller), /memory|P\./)
 })
 
-test('constructor chains end in this realm: no process, no require, nothing of the host', async () => {
+test('constructor chains stay in the realm: no process, no require, no object of the host', async () => {
   const code = `
     const reach = []
     const values = [console.log, call, setTimeout, crypto.getRandomValues, URL, structuredClone, new Error('x'), input,
@@ -225,7 +225,7 @@ test('constructor chains end in this realm: no process, no require, nothing of t
   assert.deepEqual(await valueOf(code, { input: [] }), [true, 'undefined'.repeat(4)])
 })
 
-test('an error made where the host runs out of stack shows nothing of the host', async () => {
+test('an error created at stack overflow in host code exposes nothing of the host', async () => {
   const code = `
     const seen = new Set()
     function deep() {
@@ -259,7 +259,7 @@ test('thrown proxies, nulls, symbols, functions and huge strings are described i
   }
 })
 
-test('a forged message of the isolate itself is only a message', async () => {
+test('an error with a message of isolated-vm is an ordinary error', async () => {
   const forged = [
     'Script execution timed out.',
     'Isolate was disposed during execution due to memory limit',
@@ -293,7 +293,7 @@ test('an unhandled rejection ends the job with its error, also if it returned in
   assert.equal((await inCell(handled)).resultText, '2')
 })
 
-test('ten thousand rejections end a job once, and what is thrown may be anything', async () => {
+test('ten thousand rejections of any value end a job once', async () => {
   const flood = await inCell(
     'for (let i = 0; i < 10_000; i++) Promise.reject(new Error("no " + i))',
   )
@@ -343,7 +343,7 @@ test('a flood of timers is refused at 10,000', async () => {
   assert.deepEqual(await valueOf(code), [10_000, 'RangeError'])
 })
 
-test('setting and clearing timers for ever does not grow memory', async () => {
+test('endlessly setting and clearing timers does not grow memory', async () => {
   const ran = await inCell(
     'for (let i = 0; i < 200_000; i++) clearTimeout(setTimeout(() => {}, 1e6)); return 1',
     {
@@ -386,7 +386,7 @@ test('output printed before an endless loop arrives', async () => {
   assert.deepEqual([ran.status, ran.stdout], ['timeout', 'before\n'])
 })
 
-test('output that cannot be passed on ends the job as failed', async () => {
+test('output that the sink refuses ends the job as failed', async () => {
   const { Cell } = await import('../../guest/cell.js')
   const cell = new Cell({ memoryMiB: 32, webAssembly: false })
   const hooks = {

@@ -92,7 +92,7 @@ const LANGUAGE = [
   'unescape',
 ]
 
-test('the globals are exactly those of the language and the published list', async () => {
+test('the globals are exactly those of ECMAScript and the published list', async () => {
   const names = (await valueOf('return Reflect.ownKeys(globalThis).map(String)')) as string[]
   assert.deepEqual(names.toSorted(), [...OWN, ...LANGUAGE].toSorted())
 })
@@ -108,7 +108,7 @@ test('the globals are the same in every entry', async () => {
   for (const names of same) assert.deepEqual(names, inBody)
 })
 
-test('S3-6 to S3-9: file system, network, process and loader are not there', async () => {
+test('S3-6 to S3-9: file system, network, process and module loader are undefined', async () => {
   const names = [
     'fs',
     'process',
@@ -130,7 +130,7 @@ test('S3-6 to S3-9: file system, network, process and loader are not there', asy
   }
 })
 
-test('S3-9: a dynamic import is refused, of built-ins and of anything', async () => {
+test('S3-9: a dynamic import is refused, of built-ins and of any other module', async () => {
   for (const name of [
     'fs',
     'node:child_process',
@@ -156,7 +156,7 @@ test('WebAssembly, shared memory, weak references and finalisers cannot be reach
   assert.deepEqual([...new Set(gone)], ['undefined', 'ReferenceError'])
 })
 
-test('WebAssembly is there where it is granted, without the promise integration', async () => {
+test('WebAssembly is defined if it is granted, without the promise integration', async () => {
   const code = `
     const bytes = Uint8Array.from([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 127, 3, 2, 1, 0, 7, 5, 1, 1, 102, 0, 0, 10, 6, 1, 4, 0, 65, 42, 11])
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes))
@@ -164,7 +164,7 @@ test('WebAssembly is there where it is granted, without the promise integration'
   assert.deepEqual(await valueOf(code, { webAssembly: true }), [42, 'undefined', 'undefined'])
 })
 
-test('all clocks step by whole milliseconds', async () => {
+test('all clocks have a resolution of one millisecond', async () => {
   const code = `
     const steps = new Set()
     for (const end = Date.now() + 20; Date.now() < end; ) {
@@ -178,7 +178,7 @@ test('all clocks step by whole milliseconds', async () => {
   assert.deepEqual(await valueOf(code), [0])
 })
 
-test('Temporal is the engine own, with only its clock changed', async () => {
+test('Temporal is the built-in of V8, with only its clock replaced', async () => {
   const code = `
     const day = Temporal.PlainDate.from('2024-02-28').add({ days: 2 }).toString()
     const now = Temporal.Now
@@ -188,14 +188,14 @@ test('Temporal is the engine own, with only its clock changed', async () => {
 })
 
 test('performance.now starts at the release of the job', async () => {
-  // The least of some: a pause is not there each time.
+  // The minimum of several runs, because a stall does not repeat each time.
   const read = () => valueOf('return performance.now()') as Promise<number>
   const told = [await read(), await read(), await read()]
   assert.ok(Math.min(...told) < 100, told.join())
 })
 
-test('timers run in order of time, then of being set, with microtasks between them', async () => {
-  // Tens of milliseconds apart: a pause between two calls that set them is not to change their order.
+test('timers run in order of time, then of creation, with microtasks between them', async () => {
+  // Tens of milliseconds apart, so that a stall between two calls does not change their order.
   const code = `
     const log = []
     const at = (name) => () => { log.push(name); Promise.resolve().then(() => log.push(name + ' micro')) }
@@ -218,7 +218,7 @@ test('timers run in order of time, then of being set, with microtasks between th
   ])
 })
 
-test('console writes to stdout and stderr in the manner of Node', async () => {
+test('console writes to stdout and stderr in the format of Node', async () => {
   const code = `
     console.log('%s is %d years and %i, %f, %j %o %%', 'Bob', 42, 42.9, '1.5', { a: 1 }, [1], 'rest', { b: 2 })
     console.info('i'); console.debug('d'); console.warn('w'); console.error('e')
@@ -261,7 +261,7 @@ test('console writes to stdout and stderr in the manner of Node', async () => {
   assert.equal(ran.stderr, 'w\ne\nAssertion failed: yes\n')
 })
 
-test('console shows getters without calling them, circles and huge things within bounds', async () => {
+test('console prints getters without calling them, and circular and huge values within limits', async () => {
   const code = `
     let called = 0
     const odd = { get a() { called++; return 1 }, set b(v) {} }; odd.self = odd
@@ -274,7 +274,7 @@ test('console shows getters without calling them, circles and huge things within
   assert.match(ran.stdout, /^\[unreadable\]/m)
   assert.match(ran.stdout, /\.\.\. 999900 more items/)
   const text = 'x'.repeat(1e6)
-  assert.ok(ran.stdout.includes(text), 'a text that is printed comes whole')
+  assert.ok(ran.stdout.includes(text), 'a printed text is complete')
   assert.ok(ran.stdout.length - text.length < 200_000, `${ran.stdout.length}`)
 })
 
@@ -290,7 +290,7 @@ test('console.table draws a box and console.time counts whole milliseconds', asy
   assert.match(ran.stderr, /^Trace: here\n {4}at job\.js:1:\d+/)
 })
 
-test('structuredClone copies structured data, circles and buffers, and refuses the rest', async () => {
+test('structuredClone copies structured data, circular references and buffers, and refuses other values', async () => {
   const code = `
     const source = { date: new Date(5), map: new Map([[1, new Set(['x'])]]), re: /a/gi, list: [1, , 3], nested: { u: undefined, n: -0 },
       bytes: new Uint8Array([1, 2, 3]).subarray(1), box: Object('s'), error: new RangeError('r') }
@@ -416,7 +416,7 @@ test('a URL of a mebibyte is refused, not parsed', async () => {
   assert.equal(ran.error?.name, 'RangeError')
 })
 
-test('crypto gives randomness, 64 KiB a call, to arrays of integers', async () => {
+test('crypto fills integer arrays with random values, up to 64 KiB a call', async () => {
   const code = `
     const a = crypto.getRandomValues(new Uint32Array(8)), b = crypto.getRandomValues(new Uint8Array(65_536))
     const errors = []
@@ -451,7 +451,7 @@ test('events are dispatched in order, once, until stopped', async () => {
   ])
 })
 
-test('abort signals abort once, with a reason, by time and by any of several', async () => {
+test('abort signals abort once, with a reason, by timeout and by any of several signals', async () => {
   const code = `
     const c = new AbortController(); const seen = []
     c.signal.onabort = () => seen.push('on'); c.signal.addEventListener('abort', () => seen.push('listener'))

@@ -6,7 +6,7 @@ import { runInThisContext } from 'node:vm'
 import { expression } from '../../guest/cell/parts.js'
 import { P } from '../../guest/realm/primordials.js'
 
-/** Beside Node's own: what a program prints is what it prints outside. */
+/** Compares console output with Node's: a program prints the same as outside. */
 const source = readFileSync(new URL('../../guest/realm/inspect.js', import.meta.url), 'utf8')
 const makeInspect = runInThisContext(expression(source)) as (scope: object) => {
   inspect: (value: unknown) => string
@@ -16,7 +16,7 @@ const { inspect: own, format: formatted } = makeInspect({
   P,
   ask: (_op: string, stack: string) => stack,
 })
-/** Longer texts are cut at a bound of a realm. */
+/** Longer texts are truncated by the realm. */
 const comparedUnitsMax = 10_000
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 const rounds = process.env['MAYFLY_LONG'] === undefined ? 3000 : 200_000
@@ -82,7 +82,7 @@ test('values are printed as Node prints them', (t) => {
   }
 })
 
-test('values that lie about themselves, throw or never end are printed within bounds, without running their code', () => {
+test('forged, throwing and endless values are printed within limits, without running their code', () => {
   const throws = () => {
     throw new Error('trap')
   }
@@ -114,7 +114,7 @@ function randomFrom(start: number): () => number {
   return () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32
 }
 
-test('a class that says how it is printed is asked, and cannot break what prints it', () => {
+test('the custom inspect function of a class is called, and cannot break the printer', () => {
   const custom = Symbol.for('nodejs.util.inspect.custom')
   const says = (told: () => unknown) => ({ amount: 5, [custom]: told })
   assert.equal(own(says(() => 'Money<5>')), 'Money<5>')

@@ -27,7 +27,7 @@ async function errorOf(code: string, asked: object) {
   return ran.error ?? assert.fail()
 }
 
-test('a default export that is a function is called with input and context, any other is the result', async () => {
+test('a default export that is a function is called with input and context; any other value is the result', async () => {
   assert.equal(await valueOf('export default (input) => input * 2', asModule({}, 4)), 8)
   assert.equal(
     await valueOf(
@@ -87,7 +87,7 @@ test('files are imported by relative path, with suffix, index and package rules'
   assert.deepEqual(await valueOf(code, asModule(files)), [1, 2, 'index', { n: [3] }, [3], 4, true])
 })
 
-test('a bare name is a package the job brought: exports, conditions, subpaths, module and main', async () => {
+test('a bare name resolves to a package of the job: exports, conditions, subpaths, module and main', async () => {
   const files = {
     'node_modules/one/package.json': JSON.stringify({
       exports: {
@@ -120,7 +120,7 @@ test('a bare name is a package the job brought: exports, conditions, subpaths, m
   assert.equal(error.code, 'MODULE_NOT_FOUND')
 })
 
-test('S3-9: an import of what the job did not bring is a typed refusal, built-ins and the realm included', async () => {
+test('S3-9: an import of a file that the job does not have is refused with a code, also of built-ins and the realm', async () => {
   for (const name of [
     'fs',
     'node:fs',
@@ -143,7 +143,7 @@ test('S3-9: an import of what the job did not bring is a typed refusal, built-in
   }
 })
 
-test('a file without a suffix of code runs only where an import names its very path', async () => {
+test('a file without a code extension runs only if an import has its exact path', async () => {
   const files = {
     'evil.txt': 'module.exports = "ran"',
     'types.d.ts': 'module.exports = "ran"',
@@ -171,7 +171,7 @@ test('a file without a suffix of code runs only where an import names its very p
   assert.match((await errorOf(made, asHandler(files))).message, /Cannot find "\.\/evil\.txt"/)
 })
 
-test('a syntax error in a file names that file, line and column; a missing name is one too', async () => {
+test('a syntax error in a file has its file, line and column, and so has a missing export', async () => {
   const broken = await errorOf('import "./x.mjs"', asModule({ 'x.mjs': '\nexport const x = ;' }))
   assert.equal(broken.code, 'SYNTAX_ERROR')
   assert.match(broken.message, /\(x\.mjs:2:18\)$/)
@@ -185,7 +185,7 @@ test('a syntax error in a file names that file, line and column; a missing name 
   assert.equal(own.code, 'SYNTAX_ERROR')
 })
 
-test('files named like the source or like parts of the realm are only files', async () => {
+test('files named like the source or like parts of the realm are ordinary files', async () => {
   const files = {
     'job.js': 'export default "file"',
     'mayfly:realm': 'import * as m from "main"; export const realm = m',
@@ -203,7 +203,7 @@ test('files named like the source or like parts of the realm are only files', as
   assert.equal(error.code, 'MODULE_NOT_FOUND')
 })
 
-test('ES modules in a circle, and the same file by two names, are evaluated once', async () => {
+test('circular ES modules, and the same file under two names, are evaluated once', async () => {
   const files = {
     'a.js':
       'import { b } from "./b.js"; export const a = () => b; globalThis.count = (globalThis.count ?? 0) + 1',
@@ -214,7 +214,7 @@ test('ES modules in a circle, and the same file by two names, are evaluated once
   assert.deepEqual(await valueOf(code, asModule(files)), ['b', 'b', 1])
 })
 
-test('CommonJS has module, exports, require, circles, JSON and a cache', async () => {
+test('CommonJS has module, exports, require, circular imports, JSON and a cache', async () => {
   const files = {
     'a.js': 'exports.early = 1; const b = require("./b"); exports.late = b.seen',
     'b.js': 'exports.seen = require("./a").early; exports.late = typeof require("./a").late',
@@ -247,7 +247,7 @@ test('an error in a required file has that file in its stack; a missing one has 
   assert.match(esm.message, /ES module/)
 })
 
-test('a handler answers by value, by promise or by callback', async () => {
+test('a handler returns its result by value, promise or callback', async () => {
   assert.equal(await valueOf('exports.handler = (event) => event.a', asHandler({}, { a: 1 })), 1)
   assert.equal(
     await valueOf('exports.handler = async (event) => event.a', asHandler({}, { a: 2 })),
@@ -279,7 +279,7 @@ test('a handler answers by value, by promise or by callback', async () => {
   )
 })
 
-test('lodash, as a package and as a file, computes what it computes outside', async () => {
+test('lodash, as a package and as a file, gives the same results as outside', async () => {
   const files = {
     'node_modules/lodash/package.json': installed('lodash/package.json'),
     'node_modules/lodash/lodash.js': installed('lodash/lodash.js'),
@@ -317,7 +317,7 @@ test('lodash, as a package and as a file, computes what it computes outside', as
   )
 })
 
-test('marked, an ES module package, renders what it renders outside', async () => {
+test('marked, an ES module package, gives the same output as outside', async () => {
   const files = {
     'node_modules/marked/package.json': installed('marked/package.json'),
     'node_modules/marked/lib/marked.esm.js': installed('marked/lib/marked.esm.js'),
@@ -328,7 +328,7 @@ test('marked, an ES module package, renders what it renders outside', async () =
   assert.equal(await valueOf(code, asModule(files, text)), marked.parse(text))
 })
 
-test('handlebars, a UMD bundle that compiles templates with Function, renders what it renders outside', async () => {
+test('handlebars, a UMD bundle that compiles templates with Function, gives the same output as outside', async () => {
   const files = { 'handlebars.js': installed('handlebars/dist/handlebars.js') }
   const template = '{{#each list}}<{{this}}>{{else}}none{{/each}} {{{raw}}} {{esc}}'
   const data = { list: [1, 2], raw: '<b>', esc: '<i>' }

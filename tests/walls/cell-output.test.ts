@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import { Output } from '../../guest/cell/output.js'
 
 suite('Output of a cell', () => {
-  test('is deferred to a shallower stack frame when the job used up the stack, and arrives whole and in order', () => {
+  test('is deferred to a shallower stack frame when the job used up the stack, and arrives complete and in order', () => {
     const written: string[] = []
     let hasRoom = true
     const output = new Output((text) => {

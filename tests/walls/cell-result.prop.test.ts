@@ -5,11 +5,11 @@ import { inCell, valueOf } from './in-cell.ts'
 
 const ROUNDS = { numRuns: 60 }
 
-test('any JSON input comes back as JSON.stringify would write it', async () => {
+test('any JSON input is returned as JSON.stringify writes it', async () => {
   await fc.assert(
     fc.asyncProperty(fc.jsonValue({ maxDepth: 6 }), async (value) => {
       const text = JSON.stringify(value)
-      // Only these two are written in another way, and have tests of their own.
+      // Only these two are written differently, and have their own tests.
       fc.pre(!text.includes('__proto__') && !text.includes('-0'))
       const ran = await inCell('return input', { input: value })
       assert.equal(ran.encoding, 'json')
@@ -48,7 +48,7 @@ test('text in any of the three encodings decodes as it does in Node, in one piec
   )
 })
 
-test('base64 of any text of bytes is Node own, both ways', async () => {
+test('btoa and atob of any binary string give the same results as in Node', async () => {
   await fc.assert(
     fc.asyncProperty(fc.uint8Array({ maxLength: 20 }), async (bytes) => {
       const text = String.fromCharCode(...bytes)

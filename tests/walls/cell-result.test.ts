@@ -16,7 +16,7 @@ async function tagged(code: string) {
   return JSON.parse(ran.resultText) as unknown
 }
 
-test('plain data comes back as plain JSON, the same text JSON.stringify gives', async () => {
+test('plain data is returned as JSON, with the text of JSON.stringify', async () => {
   const values = [
     'null',
     'true',
@@ -33,7 +33,7 @@ test('plain data comes back as plain JSON, the same text JSON.stringify gives', 
   }
 })
 
-test('values that plain JSON would lose come back tagged', async () => {
+test('values that plain JSON would lose are returned tagged', async () => {
   assert.deepEqual(await tagged('return new Date(0)'), {
     $type: 'Date',
     value: '1970-01-01T00:00:00.000Z',
@@ -59,7 +59,7 @@ test('values that plain JSON would lose come back tagged', async () => {
 
 const bytes = (value: string) => ({ $type: 'bytes', value })
 
-test('bytes come back as base64: buffers, views and parts of them', async () => {
+test('bytes are returned as base64: buffers, views and parts of them', async () => {
   const code = `
     const buffer = new Uint8Array([0, 1, 2, 250, 251, 252, 253]).buffer
     return [buffer, new Uint8Array(buffer, 1, 3), new DataView(buffer, 5), new Uint16Array(buffer, 2, 1), new Uint8Array(0)]`
@@ -72,7 +72,7 @@ test('bytes come back as base64: buffers, views and parts of them', async () => 
   ])
 })
 
-test('a key $type of the user stays as it is in JSON and is wrapped in tagged results', async () => {
+test('a key $type of the user is unchanged in JSON and wrapped in tagged results', async () => {
   assert.deepEqual(await valueOf('return { $type: "Date", value: 1 }'), { $type: 'Date', value: 1 })
   assert.deepEqual(await tagged('return { x: { $type: "Date", value: 1 }, big: 1n }'), {
     x: {
@@ -86,25 +86,25 @@ test('a key $type of the user stays as it is in JSON and is wrapped in tagged re
   })
 })
 
-test('an own key __proto__ is inert: it comes back as a pair', async () => {
+test('an own key __proto__ changes no prototype, and is returned as a pair', async () => {
   assert.deepEqual(await tagged('return JSON.parse(\'{"__proto__": {"admin": true}}\')'), {
     $type: 'object',
     value: [['__proto__', { admin: true }]],
   })
 })
 
-test('an instance of a class is its own enumerable string keys, toJSON or not', async () => {
+test('an instance of a class is returned as its own enumerable string keys, with or without toJSON', async () => {
   const code = `
     class Point { x = 1; #y = 2; get z() { return 3 } toJSON() { return 'no' } }
     return [new Point(), Object.create({ inherited: 1 }, { own: { value: 1, enumerable: true }, hidden: { value: 2 } }), Object.assign(Object.create(null), { bare: 1 })]`
   assert.deepEqual(await valueOf(code), [{ x: 1 }, { own: 1 }, { bare: 1 }])
 })
 
-test('boxed primitives come back as the primitives', async () => {
+test('boxed primitives are returned as primitives', async () => {
   assert.deepEqual(await valueOf('return [Object(1), Object("s"), Object(false)]'), [1, 's', false])
 })
 
-test('the same object twice is no circle', async () => {
+test('the same object twice is not circular', async () => {
   assert.deepEqual(await valueOf('const a = { n: 1 }; return [a, a, { a }]'), [
     { n: 1 },
     { n: 1 },
@@ -112,7 +112,7 @@ test('the same object twice is no circle', async () => {
   ])
 })
 
-test('a circle is refused with the path to it', async () => {
+test('a circular reference is refused with its path', async () => {
   const error = await errorOf('const a = { list: [{}] }; a.list[0]["odd key"] = a; return a')
   assert.equal(error.code, 'RESULT_CIRCULAR')
   assert.match(error.message, /result\.list\[0\]\["odd key"\]/)
@@ -139,13 +139,13 @@ test('a result deeper than 512 levels is refused', async () => {
   assert.equal((await errorOf(nested(100_000))).code, 'RESULT_TOO_DEEP')
 })
 
-test('a result is measured in bytes of UTF-8', async () => {
+test('the size of a result is measured in bytes of UTF-8', async () => {
   assert.equal((await inCell('return "é".repeat(49)', { resultBytesMax: 100 })).status, 'ok')
   const error = await errorOf('return "é".repeat(50)', { resultBytesMax: 100 })
   assert.equal(error.code, 'RESULT_TOO_LARGE')
 })
 
-test('a result bomb of shared arrays stops at the limit, long before it is written', async () => {
+test('a result bomb of shared arrays is refused at the limit, before it is serialised', async () => {
   const code = 'let a = []; for (let i = 0; i < 60; i++) a = [a, a, a, a]; return a'
   const ran = await inCell(code, { resultBytesMax: 10_000 })
   assert.equal(ran.error?.code, 'RESULT_TOO_LARGE')
@@ -153,7 +153,7 @@ test('a result bomb of shared arrays stops at the limit, long before it is writt
   assert.ok(ran.cpuTimeMs < 1000, `${ran.cpuTimeMs} ms`)
 })
 
-test('a huge string, a huge BigInt, a long sparse array and an endless map stop at the limit', async () => {
+test('a huge string, a huge BigInt, a long sparse array and an endless map are refused at the limit', async () => {
   const bombs = [
     'return "x".repeat(5e8)',
     'return 2n ** 4_000_000n',
@@ -164,7 +164,7 @@ test('a huge string, a huge BigInt, a long sparse array and an endless map stop 
   for (const code of bombs) assert.equal((await errorOf(code)).code, 'RESULT_TOO_LARGE', code)
 })
 
-test('a getter that throws ends the job with what it threw', async () => {
+test('a getter that throws ends the job with its error', async () => {
   const error = await errorOf('return { get a() { throw new RangeError("from a getter") } }')
   assert.deepEqual(
     [error.code, error.name, error.message],
@@ -172,7 +172,7 @@ test('a getter that throws ends the job with what it threw', async () => {
   )
 })
 
-test('proxies are read like any object, their traps inside the deadline', async () => {
+test('proxies are read like any object, and their traps run within the deadline', async () => {
   const code = 'return new Proxy({ a: 1 }, { get: (target, key) => target[key] + 1 })'
   assert.deepEqual(await valueOf(code), { a: 2 })
   const { proxy, code: revoked } = { proxy: 'Proxy.revocable({}, {})', code: 'USER_ERROR' }

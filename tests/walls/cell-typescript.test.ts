@@ -4,7 +4,7 @@ import { inCell, valueOf } from './in-cell.ts'
 
 const typed = { typed: true, name: 'app.ts' } as const
 
-test('an enum, a namespace, a parameter property and a decorator run as the compiler has them', async () => {
+test('an enum, a namespace, a parameter property and a decorator run as compiled by tsc', async () => {
   const code = `
     ;enum Color { Red = 1, Green }
     ;const enum Size { Small = 's' }
@@ -17,7 +17,7 @@ test('an enum, a namespace, a parameter property and a decorator run as the comp
   assert.deepEqual(await valueOf(code, typed), [2, 'Red', 's', 3, 6, 7, 'bark!'])
 })
 
-test('a namespace over several blocks shares what it exports, and an exported variable is its own', async () => {
+test('a namespace of several blocks shares its exports, and an exported variable is a property of it', async () => {
   const code = `
     ;namespace Units {
       ;export namespace Length { export const units = ['m'] }
@@ -45,13 +45,13 @@ test('a namespace over several blocks shares what it exports, and an exported va
   ])
 })
 
-test('a variable of another block of a namespace is a ReferenceError, and no stale copy of it is read', async () => {
+test('a variable of another block of a namespace is a ReferenceError, and not a stale copy', async () => {
   const code = `;namespace A { export let n = 1 }\n;namespace A { export const read = () => n }\nA.n = 2\nreturn A.read()`
   const { error } = await inCell(code, typed)
   assert.equal(error?.message, 'n is not defined')
 })
 
-test('the older decorators are called as the compiler calls them, where tsconfig.json says so', async () => {
+test('legacy decorators are called as by tsc, if tsconfig.json enables them', async () => {
   const files = {
     'tsconfig.json': '{ // older\n "compilerOptions": { "experimentalDecorators": true, } }',
   }
@@ -70,7 +70,7 @@ test('the older decorators are called as the compiler calls them, where tsconfig
   assert.match(error?.message ?? '', /^Cannot decorate the field "field": .*experimentalDecorators/)
 })
 
-test('a stack names the lines that were written, in each file, and a printed one too', async () => {
+test('a stack has the original lines of each file, also when it is printed', async () => {
   const files = {
     'lib.ts':
       'export enum A { b }\n\n\nexport function fail(why: string): never {\n  throw new TypeError(why)\n}',
@@ -88,7 +88,7 @@ export default (): void => fail('thrown ' + A.b + Own.one)`
   assert.equal(stderr, 'TypeError: printed\n    at fail (lib.ts:5:9)\n    at app.ts:4:7\n')
 })
 
-test('files are found under each extension of TypeScript', async () => {
+test('files are resolved with each extension of TypeScript', async () => {
   const files = {
     'util.ts': 'export enum U { a = 1 }',
     'lib/index.ts': 'export const lib: number = 2',
@@ -115,7 +115,7 @@ test('files are found under each extension of TypeScript', async () => {
   assert.equal(ran.resultText, '[1,1,1,1,2,3,4,5,6,6]', JSON.stringify(ran.error))
 })
 
-test('paths that lead out of the job, or round in circles, lead nowhere', async () => {
+test('tsconfig paths that lead out of the job or in a circle do not resolve', async () => {
   for (const tsconfig of [
     '{ "compilerOptions": { "paths": { "x": ["../../etc/passwd"] } } }',
     '{ "compilerOptions": { "paths": { "x": ["/etc/passwd"] }, "baseUrl": "/" } }',
@@ -148,7 +148,7 @@ test('invalid TypeScript is a syntax error with its position, in the source and 
   assert.match(file.error?.message ?? '', /\(bad\.ts:\d+:\d+\)$/)
 })
 
-test('a source map that a source names is never read', async () => {
+test('a source map referenced by a source is never read', async () => {
   const code = 'enum A { b }\nthrow new Error("no")\n//# sourceMappingURL=file:///etc/passwd'
   const { error } = await inCell(code, typed)
   assert.equal(error?.stack, 'Error: no\n    at app.ts:2:7')

@@ -30,14 +30,14 @@ const waited: readonly (readonly [string, string, Asked?])[] = [
 ]
 
 for (const [code, stdout, asked] of waited) {
-  test(`a job that returns no value is over when nothing of it is under way: ${stdout.trim()}`, async () => {
+  test(`a job that returns no value ends when it has no pending work: ${stdout.trim()}`, async () => {
     const ran = await inCell(code, asked)
     assert.deepEqual([ran.status, ran.resultText, ran.stdout], ['ok', 'null', stdout])
     assert.equal(ran.pending, undefined)
   })
 }
 
-test('a call that is not awaited is waited for, and what it throws ends the job', async () => {
+test('the job waits for a call that it did not await, and the error of the call ends the job', async () => {
   const call = (name: string) =>
     name === 'good' ? Promise.resolve('7') : Promise.reject(new Error('refused'))
   const capabilities = ['good', 'bad']
@@ -50,7 +50,7 @@ test('a call that is not awaited is waited for, and what it throws ends the job'
   assert.deepEqual([lost.status, lost.error?.message], ['error', 'refused'])
 })
 
-test('a job that returns a value ends with it, and says how many timers and calls it dropped', async () => {
+test('a job that returns a value ends then, and reports how many timers and calls were dropped', async () => {
   const never = () => new Promise<string>(() => undefined)
   const code =
     'setTimeout(() => 1, 1e5); setInterval(() => 1, 1e5); clearTimeout(setTimeout(() => 1, 1)); call("a"); return 5'
@@ -60,7 +60,7 @@ test('a job that returns a value ends with it, and says how many timers and call
   assert.equal((await inCell('return 5')).pending, undefined)
 })
 
-test('a timer that throws ends the job that waits for it with its error', async () => {
+test('an error thrown in a timer ends the job that waits for it', async () => {
   const { status, error } = await inCell(
     'setTimeout(() => { null.x }, 5); setTimeout(() => 1, 1e5)',
   )

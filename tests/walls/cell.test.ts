@@ -4,7 +4,7 @@ import { setTimeout } from 'node:timers/promises'
 import { Cell } from '../../guest/cell.js'
 import { inCell, valueOf } from './in-cell.ts'
 
-test('a body is an async function with input in scope, and what it returns is the result', async () => {
+test('a body is an async function with input in scope, and its return value is the result', async () => {
   const ran = await inCell('return input.a + 1', { input: { a: 1 } })
   assert.equal(ran.status, 'ok')
   assert.equal(ran.resultText, '2')
@@ -18,7 +18,7 @@ test('a body that returns nothing has the result null', async () => {
   assert.equal((await inCell('return undefined')).resultText, 'null')
 })
 
-test('a body may declare names of its own for what is in scope', async () => {
+test('a body may redeclare names that are in scope', async () => {
   assert.equal(await valueOf('const input = 5; let call = 1; return input + call'), 6)
 })
 
@@ -33,7 +33,7 @@ test('a source that is one function is called with the input', async () => {
   assert.equal(await valueOf('function (input) { return input + 3 }', asked), 23)
 })
 
-test('a source said to be a function that is none ends as an error', async () => {
+test('a source declared as a function that is none ends as an error', async () => {
   const ran = await inCell('5', { entry: 'function' })
   assert.equal(ran.status, 'error')
   assert.match(ran.error?.message ?? '', /not one function/)
@@ -46,7 +46,7 @@ test('input is data: a key __proto__ in it changes no prototype', async () => {
   assert.deepEqual(JSON.parse(cell.resultText), [['__proto__'], true, true])
 })
 
-test('a cell is used once', async () => {
+test('a cell can be used only once', async () => {
   const cell = new Cell({ memoryMiB: 32, webAssembly: false })
   const task = {
     language: 'js' as const,
@@ -80,14 +80,14 @@ test('an error that user code throws keeps its name, message and position', asyn
   assert.equal(ran.error?.stack, 'TypeError: wrong\n    at job.js:2:9')
 })
 
-test('positions on the first line are those of the source', async () => {
+test('positions on the first line equal those of the source', async () => {
   const ran = await inCell('throw new Error("first")')
   assert.equal(ran.error?.stack, 'Error: first\n    at job.js:1:7')
   const called = await inCell('(input) => { null.x }', { entry: 'function' })
   assert.match(called.error?.stack ?? '', /job\.js:1:19\)$/)
 })
 
-test('a stack that the job reads has its own frames, and those of built-in functions', async () => {
+test('a stack that the job reads has frames of the job and of built-in functions only', async () => {
   const seen = await valueOf(`
 const direct = new Error('direct').stack
 let inner
@@ -104,7 +104,7 @@ return [direct, inner, later, new Odd('odd').stack, Object.keys(Error)]`)
   ])
 })
 
-test('a job’s own prepareStackTrace is called, and broken intrinsics do no harm to the usual one', async () => {
+test('a job’s own prepareStackTrace is called, and broken intrinsics do not affect the default one', async () => {
   const seen = await valueOf(`
 String.prototype.concat = Array.prototype.push = () => { throw 1 }
 Object.prototype.file = 'x'
@@ -128,7 +128,7 @@ test('a stack names no frame of the realm and no file of the host', async () => 
   }
 })
 
-test('a syntax error ends before anything was released, with its line and column', async () => {
+test('a syntax error is reported before the release, with its line and column', async () => {
   const ran = await inCell('const a = 1\nconst b = )')
   assert.equal(ran.status, 'error')
   assert.equal(ran.error?.code, 'SYNTAX_ERROR')
@@ -162,7 +162,7 @@ test('capabilities are called by name, answered as data, refused as errors', asy
   )
 })
 
-test('a capability that was not granted is refused without asking anyone', async () => {
+test('a capability that was not granted is refused without a call to the host', async () => {
   let asks = 0
   const call = async () => `${++asks}`
   const code = 'return call("other").catch((e) => e.code)'
@@ -180,7 +180,7 @@ test('a job waits for timers and capabilities, and ends when its promise settles
 })
 
 test('executionMs runs from the release of user code, cpuTimeMs counts its work', async () => {
-  // So much work, and not so much time: beside others that are busy, a loop of 30 ms may have had no turn at all.
+  // A fixed amount of work, not of time: under load a loop of 30 ms may get no CPU time at all.
   const code = `
     const began = Date.now()
     let sum = 0
@@ -192,7 +192,7 @@ test('executionMs runs from the release of user code, cpuTimeMs counts its work'
   assert.ok(ran.cpuTimeMs > 5 && ran.cpuTimeMs < ran.executionMs + 20, `${ran.cpuTimeMs}`)
 })
 
-test('memory that is held is counted within 20 %, on the heap and outside of it', async () => {
+test('memory use is reported to within 20%, on the heap and outside of it', async () => {
   const heap = await inCell(
     'globalThis.kept = Array.from({ length: 200 }, () => new Array(10_000).fill(0.5)); return 1',
   )
@@ -205,13 +205,13 @@ test('memory that is held is counted within 20 %, on the heap and outside of it'
   assert.ok(outside.memory.peak >= outside.memory.used)
 })
 
-test('output is passed on in order, in chunks of at most 64 KiB', async () => {
+test('output is sent in order, in chunks of at most 64 KiB', async () => {
   const ran = await inCell('console.log("a"); console.log("é".repeat(60_000)); console.log("z")')
   assert.equal(ran.stdout, `a\n${'é'.repeat(60_000)}\nz\n`)
   assert.ok(Math.max(...ran.chunks) <= 65_536)
 })
 
-test('each stream is cut at its own limit, between characters, and says so', async () => {
+test('each stream is truncated at its own limit, between characters, and marked', async () => {
   const ran = await inCell(
     'console.log("é".repeat(10)); console.log("more"); console.error("e"); return 1',
     {

@@ -13,7 +13,7 @@ suite(
   'Control groups of this machine',
   { skip: root ? false : 'no control groups for this user' },
   () => {
-    test('A group holds a process to every bound there is, counts, and is gone with it', async () => {
+    test('A cgroup enforces every limit on a process, counts its use, and is removed after it', async () => {
       const groups = root!
       const group = groups.create(`w0${process.pid.toString(16)}`)
       const child = spawn('/bin/sh', ['-c', 'while :; do :; done'], { stdio: 'ignore' })
@@ -35,7 +35,7 @@ suite(
           await until(() => !group.isFrozen(), 'it to go on')
         }
         assert.equal(group.memoryKills(), 0)
-        assert.equal(group.remove(), false, 'a group with somebody in it was said to be gone')
+        assert.equal(group.remove(), false, 'a cgroup with a process in it was reported as removed')
       } finally {
         child.kill('SIGKILL')
         group.liftCpuQuota()
@@ -46,7 +46,7 @@ suite(
       assert.deepEqual(groups.processes(group.name), [])
     })
 
-    test('A group within a group holds its own, counts its own kills, and both are gone at once', async () => {
+    test('A nested cgroup has its own limits and its own count of kills, and both are removed at once', async () => {
       const groups = root!
       const group = groups.create(`w1${process.pid.toString(16)}`)
       group.limit({ memory: 2 ** 28 })

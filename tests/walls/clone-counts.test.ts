@@ -6,16 +6,16 @@ import { machineState } from '../fixtures/machine-images.ts'
 import { openWalls, type Walls } from '../hostile/process/walls.ts'
 import { isQemuThere, noQemu } from './qemu-here.ts'
 
-/** Jobs at once on clones of machines, by the pipeline of the library. */
+/** Concurrent jobs on clones of machines, through the library. */
 const atOnce = isSampled ? 3 : 6
 const timeout = 600_000
 const found = isQemuThere() ? await machineState() : { missing: noQemu }
 const imageState = 'state' in found ? found.state : ''
-/** Jobs until one finds a machine that waits: one starts where none does. */
+/** Jobs to run until one gets a spare machine; a miss starts a new one. */
 const triesMax = 50
 const skip = 'missing' in found ? found.missing : false
 
-/** Looks for marks of other jobs, leaves its own, and names its machine. */
+/** Searches for marks of other jobs, leaves its own, and reports the names of its machine. */
 const plants = `
 import builtins, glob, os
 places = ["/tmp/planted", "/work/planted", "/dev/shm/planted"]
@@ -75,8 +75,8 @@ suite('Jobs on clones of machines', { skip, timeout }, () => {
       assert.ok(tries < triesMax, 'no machine waits for a job')
   }
 
-  test('S0-1: jobs at once have a boot id and a host name each, and find no file and no global of another', async () => {
-    // S0-5: machines that wait are a hit, those that are started for a job a miss, and others wait afterwards.
+  test('S0-1: concurrent jobs have their own boot id and host name, and find no file or global of another', async () => {
+    // S0-5: a job with a spare is a hit, a job with a new machine is a miss, and spares are made again.
     await plantUntilHit()
     const outcomes = await Promise.all(Array.from({ length: atOnce }, plant))
     assertApart(outcomes)

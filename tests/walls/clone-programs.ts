@@ -13,7 +13,7 @@ const CREDIT = 2 ** 20
 const guest = join(import.meta.dirname, '../../guest/process')
 const source = (name: string) => readFileSync(join(guest, name), 'utf8')
 
-/** Values are drawn before the machine is saved too: a clone that goes on with them shows it. */
+/** Draws random values before the snapshot too, so that a clone which reuses them is detected. */
 const inPython = `
 import sys, os, random, uuid, json, socket, time
 exec(compile(sys.argv[1].replace("import mayfly_wire", ""), "renew", "exec"))
@@ -52,7 +52,7 @@ const commands: Readonly<Record<ParkedProgram, readonly string[]>> = {
   node: ['/usr/bin/node', '-e', inNode, source('renew.js')],
 }
 
-/** Starts one in a machine, and waits until it waits. */
+/** Starts a program in a machine, and waits until it reads standard input. */
 export async function park(agent: AgentLink, program: ParkedProgram): Promise<void> {
   const args = commands[program]
   const run: AgentRun = {
@@ -73,7 +73,7 @@ export async function park(agent: AgentLink, program: ParkedProgram): Promise<vo
   assert.equal((await nextLine(agent)).trim(), 'ready')
 }
 
-/** Sends a line, and resolves with the line that answers it. */
+/** Sends a line, and resolves with the answer. */
 export async function ask(agent: AgentLink, word: string): Promise<string> {
   agent.send({ kind: 'input', program: 1, bytes: Buffer.from(`${word}\n`) })
   return await nextLine(agent)

@@ -35,7 +35,7 @@ const atOnce = 4
 const WAIT_MS_MAX = 60_000
 
 suite('A source of clones', { skip, timeout: 600_000 }, () => {
-  test('S1-13: machines of a key come from one template, each with a parked runner, and a release and a close leave nothing', async () => {
+  test('S1-13: machines of a key are cloned from one template, each with a parked runner; release and close leave nothing', async () => {
     const { source, cold, host, close } = stand()
     const machines = await Promise.all(Array.from({ length: atOnce }, () => source.take(key)))
     assert.deepEqual(new Set(machines.map(({ origin }) => origin)), new Set(['clone']))
@@ -65,7 +65,7 @@ suite('A source of clones', { skip, timeout: 600_000 }, () => {
     )
   })
 
-  test('A template that was changed is told, and the next machine is a clone of another one', async () => {
+  test('A modified template is reported, and the next machine is a clone of a new one', async () => {
     const { source, host, notes, close } = stand()
     await (await source.take(key)).release()
     const [template = ''] = [...host.leases.keys()].filter((id) => id.startsWith('t'))
@@ -83,7 +83,7 @@ suite('A source of clones', { skip, timeout: 600_000 }, () => {
     assert.equal(host.leases.size, 0)
   })
 
-  test('A machine is booted where no template can be had, and says why', async () => {
+  test('A machine is booted if no template can be made, with the reason', async () => {
     const { source, cold, notes, close } = stand((id) => {
       if (id.startsWith('t')) throw new MayflyError('UNAVAILABLE', 'Cannot keep a template: played')
     })
@@ -97,7 +97,7 @@ suite('A source of clones', { skip, timeout: 600_000 }, () => {
     await close()
   })
 
-  test('A close ends a template that is being made, and rejects its takers', async () => {
+  test('A close ends a template that is being made, and rejects pending requests', async () => {
     const leased = Promise.withResolvers<void>()
     const { source, host, close } = stand((id) => id.startsWith('w') && leased.resolve())
     const taking = source.take(key)
@@ -114,7 +114,7 @@ suite('A source of clones', { skip, timeout: 600_000 }, () => {
 })
 
 suite('Templates that outlive their warden', { skip, timeout: 600_000 }, () => {
-  test('The next warden clones the template of the one that closed, and both leave nothing else', async (t) => {
+  test('The next warden clones the template of a closed warden, and both leave nothing else', async (t) => {
     const folder = shelfFolder(t)
     const first = stand(undefined, shelfIn(folder))
     const one = await first.source.take(key)
@@ -142,7 +142,7 @@ suite('Templates that outlive their warden', { skip, timeout: 600_000 }, () => {
     assert.equal(readdirSync(folder).length, 1)
   })
 
-  test('Attack: bytes that were changed on the shelf are never run, and another template is made', async (t) => {
+  test('Attack: modified files of a stored template are never run, and another template is made', async (t) => {
     const folder = shelfFolder(t)
     const first = stand(undefined, shelfIn(folder))
     await (await first.source.take(key)).release()
@@ -167,7 +167,7 @@ function shelfIn(folder: string): TemplateStore {
   return new TemplateStore(600_000, folder)
 }
 
-/** Beside the folders of walls, as a move needs it. */
+/** On the file system of the walls' folders, because templates are renamed. */
 function shelfFolder(t: TestContext): string {
   const folder = mkdtempSync('/tmp/mayfly-shelf-')
   t.after(() => rmSync(folder, { recursive: true, force: true }))

@@ -19,7 +19,7 @@ export async function cloneState() {
 
 /** Templates of the images of a state folder, and clones of them. */
 export class CloneStand {
-  /** Walls that were ever leased here. */
+  /** Ids of all walls leased so far. */
   readonly leased = new Set<string>()
   readonly host = this.#hostOf(guestHost())
   readonly programs = machinePrograms()
@@ -76,7 +76,7 @@ export class CloneStand {
 const CLAIM_MS_MAX = 60_000
 let claims = 0
 
-/** Claims a clone under a name of its own. */
+/** Claims a clone with its own host name. */
 export async function claimed({ agent }: Pick<Clone, 'agent'>) {
   const hostname = `clone-${++claims}`
   const claim = { id: `job-${claims}`, hostname, limits: {}, labels: {} }

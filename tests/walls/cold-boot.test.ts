@@ -15,7 +15,7 @@ const state = async () => ('missing' in found ? '' : found.state)
 const key = { program: 'python', isWarm: false, memoryMiB: 384, scratchBytes: 2 ** 24 } as const
 
 suite('A cold boot', { skip, timeout: 600_000 }, () => {
-  test('A machine comes with a parked runner of another user, in a jail, and its release leaves nothing', async () => {
+  test('A booted machine has a parked runner of another user, in a jail, and its release leaves nothing', async () => {
     const host = guestHost()
     const { leases } = host
     const source = new ColdBoots({ host, options: {}, state })
@@ -38,7 +38,7 @@ suite('A cold boot', { skip, timeout: 600_000 }, () => {
     await source.close()
   })
 
-  test('A link that resumes a history refuses what the first one would have refused', async () => {
+  test('A connection resumed from a history refuses to start a program that the history already has', async () => {
     const host = guestHost()
     const source = new ColdBoots({ host, options: {}, state })
     const machine = await source.take(key)

@@ -7,7 +7,7 @@ import { compilePython } from '../../src/images/compile-python.ts'
 import { openSpool } from '../../src/images/spool.ts'
 import { ImageTree } from '../../src/images/tree.ts'
 
-/** The program that the loader of an image starts is played by a script in the loader's place. */
+/** A script in place of the image's loader plays the interpreter. */
 const skip = process.platform !== 'linux' && 'it needs Linux'
 const library = 'usr/lib/x86_64-linux-gnu'
 const parts = ['libc.so.6', 'libm.so.6', 'libz.so.1', 'libexpat.so.1'].map(
@@ -20,7 +20,7 @@ const places = [
   ...modules.map((one) => `usr/lib/python3.13/${one}`),
 ]
 const loader = 'usr/lib64/ld-linux-x86-64.so.2'
-/** Writes `bytes` where its last argument says, and prints `lines`. */
+/** Writes `bytes` to the path of its last argument, and prints `lines`. */
 const saying = (lines: string, bytes = '') =>
   `#!/bin/sh\nfor into; do :; done\nprintf '${bytes}' > "$into"\nprintf '${lines}'\n`
 
@@ -95,7 +95,7 @@ suite('Compiling the Python of an image', { skip }, () => {
         () => undefined,
         (thrown: unknown) => thrown,
       )
-      assert.ok(error instanceof Error, 'it was taken')
+      assert.ok(error instanceof Error, 'it was accepted')
       assert.match(`${(error as { code?: string }).code} ${error.message}`, /INTERNAL|too much/)
     })
 })

@@ -33,7 +33,7 @@ suite('A plain container', { skip }, () => {
       input,
     })
 
-  test('S4-33: says which walls hold in it: programs have one of strength 3, by a keeper and uids of their own', () => {
+  test('S4-33: doctor reports its walls: programs have one of strength 3, by a keeper and own uids', () => {
     const { stdout, stderr } = run(['providers', '--json'])
     const providers = JSON.parse(stdout || stderr) as {
       name: string
@@ -49,7 +49,7 @@ suite('A plain container', { skip }, () => {
     assert.equal(of('bubblewrap')?.available, false)
   })
 
-  test('S4-33: runs JavaScript, Python with children, Node and a shell behind it, and says no where a job asks for more', () => {
+  test('S4-33: runs JavaScript, Python with children, Node and a shell in them, and refuses a job that needs more', () => {
     const jobs = [
       ['js', 'return 6 * 7', [], '42'],
       [
@@ -81,7 +81,7 @@ suite('A plain container', { skip }, () => {
     }
   })
 
-  test('S4-33: serves, answers a job over HTTP, drains at SIGTERM, and has given root up', async () => {
+  test('S4-33: serves, answers a job over HTTP, drains at SIGTERM, and has dropped root', async () => {
     const started = podman.run([
       'run',
       '-d',

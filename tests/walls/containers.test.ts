@@ -15,7 +15,7 @@ import { openWhole, type WholeWall } from './whole-wall.ts'
 const skip = withoutPodman()
 const MiB = 2 ** 20
 
-test('The socket is that of the variable, of this user, or of root, and its absence says how to serve one', async () => {
+test('The socket is that of the variable, of this user, or of root, and a missing one is an error with a hint', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-socket-'))
   const server = createServer()
   try {
@@ -63,7 +63,7 @@ suite('S4-51: A container', { skip }, () => {
     return wall
   }
 
-  test('S4-51: runs a program with children, without network, capability or a file to write to, and nothing of it is left', async () => {
+  test('S4-51: runs a program with children, without network, capabilities or writable files, and leaves nothing', async () => {
     await using stand = await openWhole()
     const wall = await startOf(stand)
     assert.deepEqual(wall.started.wall.layers.slice(0, 6), [
@@ -101,7 +101,7 @@ print('ready', flush=True)`)
     await until(() => containers().length === 0, 'the removal of its container')
   })
 
-  test('S4-51: ends with its whole family by a kill, with its warden, and by the next sweep', async () => {
+  test('S4-51: ends with all its processes by a kill, with its warden, and by the next sweep', async () => {
     const family = `
 import os, time
 if os.fork() == 0:
@@ -132,7 +132,7 @@ time.sleep(1000)`
     await wall.kill()
   })
 
-  test('S4-51: is bounded in memory and processes, and freezes', async () => {
+  test('S4-51: has limits of memory and processes, and can be frozen', async () => {
     await using stand = await openWhole()
     const bomb = await startOf(stand)
     bomb.run(`b = []\nwhile True: b.append(bytearray(1 << 20))`)
@@ -156,7 +156,7 @@ time.sleep(1000)`)
     await forks.kill()
   })
 
-  test('S4-51: reaches its egress path, and nothing is pulled for any of it', async () => {
+  test('S4-51: reaches its egress path, and no image is pulled', async () => {
     await using stand = await openWhole()
     const wall = await stand.start('python', 'podman')
     await wall.claim({ processes: 20, egress: true })

@@ -21,7 +21,7 @@ const version = tuple(
 )
 const pairs = 150
 
-test('Versions of Debian have the order that dpkg gives them', { skip }, () => {
+test('Versions of Debian packages have the order of dpkg', { skip }, () => {
   const seed = Date.now() >>> 0
   const samples = sample(tuple(version, version), { numRuns: pairs, seed })
   // A shell for all pairs: starting a process for each takes longer than comparing them.

@@ -11,7 +11,7 @@ import { isMissing } from './process-stands.ts'
 /** Workers that hold code, input and results: one that crashes leaves none of it to a disk, or to a program of the host. */
 const workers: readonly ProgramName[] = ['isolated-vm', 'wasi', 'analyst']
 
-suite('A worker that crashes', () => {
+suite('A crashed worker', () => {
   for (const jailKind of jailKinds)
     for (const worker of workers)
       test(`${worker} by ${jailKind}: leaves no core dump, in a file or through the pipe of core_pattern`, async (t) => {

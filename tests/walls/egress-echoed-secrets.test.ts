@@ -81,7 +81,7 @@ suite('An answer that echoes a credential', () => {
   const encoded = Buffer.from(secret).toString('base64')
   for (const size of [1, 5, 23])
     for (const [what, repeated] of [
-      ['as it is', secret],
+      ['as plain text', secret],
       ['in base64', encoded],
     ] as const)
       test(`S4-8: is withheld ${what}, in chunks of ${size} bytes, from its first byte`, async () => {

@@ -66,7 +66,8 @@ suite('Brokered requests', () => {
       closed.map(({ fields, trust, run }) => [fields['host'], fields['part'], trust, run]),
       ['a.example', 'a.example'].map((host) => [host, 'closed', 'host', 'exec_test']),
     )
-    for (const { fields } of closed) assert.ok(Number(fields['sent']) > 50, 'it says its bytes')
+    for (const { fields } of closed)
+      assert.ok(Number(fields['sent']) > 50, 'its byte count is reported')
     assert.deepEqual(
       ledger.attempts.map(({ verdict }) => verdict),
       ['allowed', 'allowed'],
@@ -208,7 +209,7 @@ suite('Brokered requests', () => {
     )
   })
 
-  test('S2-14: a planted secret in a name is blocked before a name server hears it', async () => {
+  test('S2-14: a planted secret in a host name is blocked before the DNS query', async () => {
     const planted = '706c616e746564'
     const makeOutboundCheck = () => (piece: Buffer) => !piece.includes(planted)
     const asked: string[] = []

@@ -12,7 +12,7 @@ import { suite, test } from '../fixtures/drawn.ts'
 import { openWorld, type World } from '../fixtures/egress.ts'
 import { unable } from './process-stands.ts'
 
-/** A program that asks a server that it may reach for its own site, and inside the same TLS for another. */
+/** A program that requests the allowed host, and another host inside the same TLS connection. */
 const fronting = `import ssl, urllib.error, urllib.request
 def main(input):
     said = []

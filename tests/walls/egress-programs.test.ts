@@ -85,7 +85,7 @@ for (const jailKind of jailKinds)
       const name = language.language
       const skip = name === 'sh' && !findProgram('curl') && 'curl is missing'
       test(
-        `A program in ${name} reaches what it was granted, by name, rule and path`,
+        `A program in ${name} reaches only granted hosts, by name, rule and path`,
         { skip },
         async () => {
           const { http, https } = world.ports
@@ -131,7 +131,11 @@ for (const jailKind of jailKinds)
       const asked = urls.map((host) => ({ url: `http://${host}:${http}/` }))
       for (const language of [inNode, inPython]) {
         const { end } = await runOn(stand(language), language.language, [], asked)
-        assert.equal((JSON.parse(end.resultText) as unknown[]).length, urls.length, 'it tried each')
+        assert.equal(
+          (JSON.parse(end.resultText) as unknown[]).length,
+          urls.length,
+          'it tried each address',
+        )
       }
       assert.equal(world.connections(), before)
     })

@@ -283,7 +283,7 @@ suite('Proxied traffic', () => {
     assert.deepEqual(
       [attempt!.sent, attempt!.received],
       [large!.bytesRead, large!.bytesWritten],
-      'not as the server counts them',
+      'differs from the count of the server',
     )
     assert.ok(attempt!.received > 300_000)
   })

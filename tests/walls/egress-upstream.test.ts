@@ -163,10 +163,10 @@ suite('An upstream proxy', () => {
   const refusals: readonly (readonly [string, string | undefined, RegExp])[] = [
     ['garbage', 'SSH-2.0-OpenSSH_9.2\r\n\r\n', /502 /],
     ['nothing', '', /502 /],
-    ['a status that is none', 'HTTP/1.1 20x OK\r\n\r\n', /502 /],
+    ['an invalid status', 'HTTP/1.1 20x OK\r\n\r\n', /502 /],
     ['a head without an end', `HTTP/1.1 200 ${'x'.repeat(80_000)}`, /502 |431 /],
     ['its own ban', 'HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n', /403 /],
-    ['a call for credentials', undefined, /502 [^]*asks for credentials/],
+    ['a request for credentials', undefined, /502 [^]*asks for credentials/],
   ]
   for (const [what, bytes, expected] of refusals)
     test(`answering with ${what} opens no tunnel, and its answer is hidden from the guest`, async () => {

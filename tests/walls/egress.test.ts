@@ -24,16 +24,20 @@ const plain = get('http://a.example:P/x', 'a.example:P')
 const cases: readonly Case[] = [
   { what: 'An allowed host', say: plain, status: 200 },
   { what: 'A host in capitals', say: get('http://A.EXAMPLE:P/', 'a.example:P'), status: 200 },
-  { what: 'A host with a last dot', say: get('http://a.example.:P/', 'a.example:P'), status: 200 },
+  {
+    what: 'A host with a trailing dot',
+    say: get('http://a.example.:P/', 'a.example:P'),
+    status: 200,
+  },
   { what: 'No network', say: plain, network: 'none', status: 403, because: /no network/ },
   { what: 'Another host', say: get('http://b.example:P/', 'b.example:P'), status: 403 },
   {
-    what: 'A host with the allowed one before it',
+    what: 'A host that begins with the allowed one',
     say: get('http://a.example.b.example:P/', 'a.example.b.example:P'),
     status: 403,
   },
   {
-    what: 'A host with the allowed one behind it',
+    what: 'A host that ends with the allowed one',
     say: get('http://xa.example:P/', 'xa.example:P'),
     status: 403,
   },
@@ -126,7 +130,7 @@ const cases: readonly Case[] = [
   { what: 'A name in Unicode', say: get('http://\u00e4.example:P/', 'a.example:P'), status: 400 },
   { what: 'A fragment', say: get('http://a.example:P/#@b.example', 'a.example:P'), status: 400 },
   {
-    what: 'A port with a nought before it',
+    what: 'A port with a leading zero',
     say: get('http://a.example:0P/', 'a.example:P'),
     status: 400,
   },
@@ -235,7 +239,7 @@ const cases: readonly Case[] = [
   },
   { what: 'A name without an address', say: plain, at: [], status: 502, because: /no address/ },
   {
-    what: 'A resolver that answers nonsense',
+    what: 'A resolver with an invalid answer',
     say: plain,
     at: ['a.example'],
     status: 403,
@@ -244,7 +248,7 @@ const cases: readonly Case[] = [
   },
   // Request smuggling.
   {
-    what: 'Two ends told',
+    what: 'Two body lengths',
     say:
       get(
         'http://a.example:P/',
@@ -317,7 +321,7 @@ const cases: readonly Case[] = [
   },
   { what: 'Another version', say: plain.replace('1.1', '2.0'), status: 400 },
   { what: 'The preface of HTTP/2', say: 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', status: 400 },
-  { what: 'A method in small letters', say: plain.replace('GET', 'get'), status: 400 },
+  { what: 'A method in lower case', say: plain.replace('GET', 'get'), status: 400 },
   {
     what: 'A head too long',
     say: get('http://a.example:P/', 'a.example:P', `X: ${'a'.repeat(40_000)}\r\n`),
@@ -374,7 +378,7 @@ const cases: readonly Case[] = [
     status: 400,
   },
   {
-    what: 'A tunnel to port nought',
+    what: 'A tunnel to port zero',
     say: 'CONNECT a.example:0 HTTP/1.1\r\nHost: a.example:0\r\n\r\n',
     status: 400,
   },

@@ -31,7 +31,7 @@ async function detected(
 const release = { firecracker: 'echo Firecracker v1.15.1', jailer: 'echo Jailer v1.15.1' }
 
 suite('Detection of Firecracker', { skip }, () => {
-  test('Each missing part is named with a remedy, all at once', async () => {
+  test('All missing parts are named together, each with a fix', async () => {
     const causes = await detected(release, {
       arch: 's390x',
       isRoot: false,
@@ -52,18 +52,18 @@ suite('Detection of Firecracker', { skip }, () => {
     assert.ok(causes.every(({ fix }) => fix.length > 10))
   })
 
-  test('Another system is told that, and not what is missing on it', async () => {
+  test('Another operating system is the only reported reason', async () => {
     const causes = await detected(release, { platform: 'darwin' })
     assert.deepEqual(causes, [
       { cause: 'Firecracker needs Linux, and this is darwin', fix: 'Use a Mayfly on Linux' },
     ])
   })
 
-  test('Two programs of one release without known escapes are ready', async () => {
+  test('Both programs of one release without known escapes are accepted', async () => {
     assert.equal(await detected(release), 'ready')
   })
 
-  test('Old, unlike, silent, hanging and endless programs are unavailable with the cause', async () => {
+  test('Old, mismatched, silent, hanging and endless programs are unavailable with the cause', async () => {
     const cases: readonly (readonly [
       change: Partial<typeof release>,
       why: RegExp,

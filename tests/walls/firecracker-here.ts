@@ -35,7 +35,7 @@ export interface PlayedWalls extends Made {
   readonly programs: PlayedPrograms
 }
 
-/** Walls of the engine, whose programs are played ones that are first in PATH. Its close asserts that nothing is left. */
+/** Walls of the engine with played programs first in PATH. Its close asserts that nothing is left. */
 export async function makePlayed(
   language: Language,
   {

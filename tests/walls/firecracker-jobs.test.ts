@@ -94,7 +94,7 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
     assert.ok(count('PUT /snapshot/load 204') >= 2, requests.join('\n'))
   })
 
-  test('The provider proves itself by a job of each language, and lists its layers', async () => {
+  test('The provider is proved by a job of each language, and lists its layers', async () => {
     const found = await made.provider.detect()
     assert.ok(found.available, JSON.stringify(found))
     assert.deepEqual(found.layers?.slice(0, 2), ['virtual machine', 'own kernel'])
@@ -102,13 +102,13 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
     assert.ok(found.missing?.some((one) => one.startsWith('memory captures: ')))
   })
 
-  test('Two clones of a template have other random numbers and other names', async () => {
+  test('Two clones of a template have different random numbers and different names', async () => {
     const ends = [await stand().run(draws, { limits }), await stand().run(draws, { limits })]
     const [first, second] = ends.map(({ end }) => JSON.parse(end.resultText) as unknown[])
     for (const [at, value] of first!.entries()) assert.notEqual(value, second![at])
   })
 
-  test('Files go in, and output comes out as it is written', async () => {
+  test('A job reads its files, and output arrives as it is written', async () => {
     const files = [{ path: 'data.txt', content: 'read me', encoding: 'utf8' as const }]
     const source = `def main(input):\n    print('first', flush=True)\n    return open('data.txt').read()`
     const { end, stdout } = await stand().run(source, { files, limits })
@@ -131,7 +131,7 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
     assert.ok(Number(end.resultText) >= 3 && Number(end.resultText) <= 4, end.resultText)
   })
 
-  test('A frozen clone is paused by the API, writes nothing, and goes on once it is thawed', async () => {
+  test('A frozen clone is paused by the API, writes nothing, and continues once it is thawed', async () => {
     const running = await stand().start(ticks, { limits })
     await using sandbox = running.sandbox
     await running.said('1')
@@ -147,7 +147,7 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
     assert.ok(made.programs.requests().filter((one) => one === 'PATCH /vm 204').length >= 3)
   })
 
-  test('Writing is closed while a job runs', async () => {
+  test('Writes are closed while a job runs', async () => {
     const wish: Wish = { limits, controls: { syscalls: ['exec', 'outside', 'process', 'write'] } }
     const running = await stand().start(writes, wish)
     await using sandbox = running.sandbox
@@ -158,7 +158,7 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
     assert.deepEqual(JSON.parse((await running.end).resultText), ['done', 'EROFS'])
   })
 
-  test('A monitor has a network namespace of its own, and a killed job leaves no process, no jail and no control group', async () => {
+  test('A monitor has its own network namespace, and a killed job leaves no process, no jail and no cgroup', async () => {
     const running = await stand().start(inPython.guests.spins!, { limits })
     await running.said('spinning')
     const id = running.sandbox.wall!
@@ -179,7 +179,7 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
     assert.ok(!groups?.list().includes(id))
   })
 
-  test('A monitor that is killed in the middle of a job is a lost wall, not an end of the program', async () => {
+  test('A monitor killed during a job is reported as a lost wall, not as the end of the program', async () => {
     const running = await stand().start(inPython.guests.spins!, { limits })
     await running.said('spinning')
     const id = running.sandbox.wall!
@@ -236,11 +236,16 @@ suite('Egress of a clone of a played Firecracker', { skip, timeout }, () => {
   })
 })
 
-suite('A Firecracker that cannot be had', { skip, timeout }, () => {
+suite('A Firecracker that is unavailable', { skip, timeout }, () => {
   const missing = [
     ['the program', { options: { hide: ['firecracker'] } }, /"firecracker" is missing/, /^Put/],
     ['root', { options: { hide: ['root'] } }, /needs root/, /root/],
-    ['a release without a hole', { play: { version: '1.13.0' } }, /CVE-2026-5747/, /^Install/],
+    [
+      'a release without a known escape',
+      { play: { version: '1.13.0' } },
+      /CVE-2026-5747/,
+      /^Install/,
+    ],
     [
       'a vsock that outlives a pause',
       { play: { version: '1.16.1' } },
@@ -269,7 +274,7 @@ suite('A Firecracker that cannot be had', { skip, timeout }, () => {
     })
 })
 
-suite('A warden of played machines that is killed', { skip, timeout }, () => {
+suite('A killed warden of played machines', { skip, timeout }, () => {
   test('The next warden ends its machines, and removes their jails and the template', async () => {
     const base = mkdtempSync(join(tmpdir(), 'mayfly-swept-'))
     const program = join(import.meta.dirname, 'fixtures/firecracker-life.ts')

@@ -82,40 +82,36 @@ async function wholeLife(machine: FirecrackerMachine): Promise<void> {
   await machine.save('Full', saved)
 }
 
-suite('A machine, played by the official document of its API', { skip }, () => {
-  test(
-    'A whole life sends only what the document has, and leaves nothing',
-    { timeout },
-    async () => {
-      using programs = new PlayedPrograms()
-      const leases: number[] = []
-      const released: string[] = []
-      const machine = await startPlayed(programs, {
-        lease: (processes) => void leases.push(processes.length),
-        releaseLease: (id) => void released.push(id),
-      })
-      await wholeLife(machine)
-      await machine.save('Diff', { state: 'state-2', memory: 'difference' })
-      await machine.resume()
-      await machine.limitDisk('scratch', 1_000)
-      await machine.inflate(64)
-      assert.equal(await echo(await machine.connect(guestPort)), 'ping')
-      assert.equal(((await failure(machine.connect(53))) as MayflyError).code, 'UNAVAILABLE')
-      assert.equal(await machine.kill(), true)
-      assert.deepEqual(programs.requests(), [
-        ...steps.map((step) => `${step} ${step.startsWith('GET') ? 200 : 204}`),
-        'PUT /snapshot/create 204',
-        'PATCH /vm 204',
-        'PATCH /drives/scratch 204',
-        'PATCH /balloon 204',
-      ])
-      assert.deepEqual(programs.violations(), [])
-      // Before the jailer, with the jailer, with the machine.
-      assert.deepEqual(leases, [0, 1, 1])
-      assert.deepEqual(released, [machine.id])
-      assertNothingLeft(programs)
-    },
-  )
+suite('A machine, played by the official OpenAPI document of Firecracker', { skip }, () => {
+  test('A whole life sends only documented requests, and leaves nothing', { timeout }, async () => {
+    using programs = new PlayedPrograms()
+    const leases: number[] = []
+    const released: string[] = []
+    const machine = await startPlayed(programs, {
+      lease: (processes) => void leases.push(processes.length),
+      releaseLease: (id) => void released.push(id),
+    })
+    await wholeLife(machine)
+    await machine.save('Diff', { state: 'state-2', memory: 'difference' })
+    await machine.resume()
+    await machine.limitDisk('scratch', 1_000)
+    await machine.inflate(64)
+    assert.equal(await echo(await machine.connect(guestPort)), 'ping')
+    assert.equal(((await failure(machine.connect(53))) as MayflyError).code, 'UNAVAILABLE')
+    assert.equal(await machine.kill(), true)
+    assert.deepEqual(programs.requests(), [
+      ...steps.map((step) => `${step} ${step.startsWith('GET') ? 200 : 204}`),
+      'PUT /snapshot/create 204',
+      'PATCH /vm 204',
+      'PATCH /drives/scratch 204',
+      'PATCH /balloon 204',
+    ])
+    assert.deepEqual(programs.violations(), [])
+    // Before the jailer, with the jailer, with the machine.
+    assert.deepEqual(leases, [0, 1, 1])
+    assert.deepEqual(released, [machine.id])
+    assertNothingLeft(programs)
+  })
 
   test(
     'Clones load the files of one template, and each has its own channel',
@@ -139,7 +135,7 @@ suite('A machine, played by the official document of its API', { skip }, () => {
   )
 
   test(
-    'Steps out of their order are refused with the message of the machine',
+    'Steps in the wrong order are refused with the message of the machine',
     { timeout },
     async () => {
       using programs = new PlayedPrograms()
@@ -165,7 +161,7 @@ suite('A machine, played by the official document of its API', { skip }, () => {
   )
 
   test(
-    'A load of files that are no snapshot ends the machine, and its kill leaves nothing',
+    'Loading files that are no snapshot ends the machine, and its kill leaves nothing',
     { timeout },
     async () => {
       using programs = new PlayedPrograms()
@@ -197,7 +193,7 @@ suite('A machine, played by the official document of its API', { skip }, () => {
             assert.equal(await machine.kill(), true)
             throw error
           })
-          // A first answer that never comes is waited for as long as a request may take.
+          // A missing first response is waited for until the timeout of a request.
           if (on === 'GET /version' && kind === 'silent') {
             await programs.until(() => programs.requests().length > 0)
             for (const pid of programs.pids()) process.kill(pid, 'SIGKILL')
@@ -209,7 +205,7 @@ suite('A machine, played by the official document of its API', { skip }, () => {
       },
     )
 
-  test('Every kind of broken answer has its code', { timeout }, async () => {
+  test('Every kind of invalid response has its error code', { timeout }, async () => {
     const kinds: readonly (readonly [kind: PlayedFault['kind'], fault: string])[] = [
       ['close', 'gone'],
       ['half', 'gone'],
@@ -230,7 +226,7 @@ suite('A machine, played by the official document of its API', { skip }, () => {
   })
 
   test(
-    'A jailer that refuses, and one that hangs, end with the cause and leave nothing',
+    'A jailer that fails and a jailer that hangs give an error with the cause and leave nothing',
     { timeout },
     async () => {
       using programs = new PlayedPrograms({ jailer: 'fails' })
@@ -284,7 +280,7 @@ suite('A machine, played by the official document of its API', { skip }, () => {
     },
   )
 
-  test('A sweep ends the machine of an owner that was killed', { timeout }, async () => {
+  test('A sweep ends the machine of a killed owner', { timeout }, async () => {
     using programs = new PlayedPrograms()
     const owner = join(import.meta.dirname, '../fixtures/firecracker/owner.ts')
     const child = spawn(
@@ -304,8 +300,8 @@ suite('A machine, played by the official document of its API', { skip }, () => {
     child.kill('SIGKILL')
     await ended
     const [pid] = programs.pids()
-    assert.ok(isAlive(pid!), 'the machine ended with its owner, and shows nothing')
-    // The oldest lease names no process: the jail alone leads to it.
+    assert.ok(isAlive(pid!), 'the machine ended with its owner, so the sweep is not tested')
+    // The oldest lease has no pid: the process is found by its jail only.
     sweepJails(leases.slice(0, 1))
     assertNothingLeft(programs)
   })
@@ -321,7 +317,7 @@ suite(
   'Files of a jail that its process may change',
   { skip: process.platform !== 'linux' && 'it needs Linux' },
   () => {
-    test('A pid of another process is not believed', () => {
+    test('A pid of another process is not accepted', () => {
       const base = mkdtempSync('/tmp/mayfly-jails-')
       try {
         const place = { id: 'w1', chrootBase: base, execFile: '/usr/bin/firecracker' }

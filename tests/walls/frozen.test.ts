@@ -11,7 +11,7 @@ import { untilInTime } from '../fixtures/lateness.ts'
 import { isMissing, unable } from './process-stands.ts'
 import { openWhole, type WholeEnd, type WholeWall } from './whole-wall.ts'
 
-/** Programs that have themselves woken while they are frozen, by timers that they set before. */
+/** Programs that set timers which wake them while they are frozen. */
 const wakes = `
 import ctypes, platform, signal
 libc = ctypes.CDLL(None, use_errno=True)
@@ -82,7 +82,7 @@ async function wakesWhileFrozen(
   return { ended, spent }
 }
 
-suite('A program that wakes itself while it is frozen', { skip: unable('python') }, () => {
+suite('A program woken by its own timers while it is frozen', { skip: unable('python') }, () => {
   for (const [what, code] of Object.entries({ alone: wakes, 'as a chain of processes': chains }))
     for (const jailKind of jailKinds)
       for (const hide of [[], ['cgroup']])
@@ -94,7 +94,7 @@ suite('A program that wakes itself while it is frozen', { skip: unable('python')
             told.push(`${lived.ended ? 'ended' : 'still'} after ${lived.spent} ms of its own`)
             return lived
           }
-          // The warden is scheduled as late as everything else on this machine, and needs more than one look.
+          // The warden is scheduled as late as every other process of this machine, and needs more than one scan.
           const isHeld = ({ spent }: Woken, late: number) => spent <= spentMsMax + late
           const { value, lateMs } = await untilInTime(t, lives, isHeld)
           t.diagnostic(told.join('; '))
@@ -107,7 +107,7 @@ suite('A program that wakes itself while it is frozen', { skip: unable('python')
 
   for (const jailKind of jailKinds)
     for (const hide of [[], ['cgroup']])
-      test(`goes on where it was thawed while it was being frozen: ${[jailKind, ...hide].join(', without a ')}`, async (t) => {
+      test(`continues if it is thawed while it is being frozen: ${[jailKind, ...hide].join(', without a ')}`, async (t) => {
         if (isMissing(t, { jailKind })) return
         await using whole = await openWhole({ hide })
         const wall = await whole.start('python', jailKind)

@@ -92,7 +92,7 @@ def main(input):
     told['still'] = [other.recv(1).decode(), open('/work/kept').read(), os.read(os.open('/dev/urandom', os.O_RDONLY), 1) != b'']
     return told`
 
-/** Attempts of root of the guest from under the profile, each with `done` or its error. */
+/** Attempts of the guest's root confined by the profile, each with `done` or its error. */
 const asRoot = `
 import ctypes, errno, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -139,7 +139,7 @@ suite('Programs of a machine under a profile of AppArmor', { skip, timeout }, ()
   const stand = () =>
     new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
 
-  test('S1-11: a profile made for the phase is around each program, and is replaced while it runs: execs, sockets, files and forks are refused by every way tried', async () => {
+  test('S1-11: each program is confined by a profile made for the phase, replaced while it runs: execs, sockets, files and forks are refused', async () => {
     const running = await stand().start(attacks, { limits })
     await using sandbox = running.sandbox
     const { controls } = stand().profile({})
@@ -164,7 +164,7 @@ suite('Programs of a machine under a profile of AppArmor', { skip, timeout }, ()
     }
   })
 
-  test('A first phase without a class is under that profile before user code is released', async () => {
+  test('A first phase without a class applies its profile before the release of user code', async () => {
     const tries = `import os\ndef main(input):\n    try: os.execv('/bin/true', ['true'])\n    except PermissionError as error: return error.errno`
     await using sandbox = await stand().launch({ limits })
     const syscalls = callClasses.filter((name) => name !== 'exec')
@@ -174,8 +174,8 @@ suite('Programs of a machine under a profile of AppArmor', { skip, timeout }, ()
   })
 })
 
-suite('A machine without the compiler of profiles', { skip, timeout }, () => {
-  test('Says so, closes what needs none, and names the rest', async () => {
+suite('A machine without apparmor_parser', { skip, timeout }, () => {
+  test('reports it, closes the classes that need no profile, and names the others', async () => {
     const other = await makeMicroVm({ hide: ['apparmor_parser'] }, 'python')
     try {
       const proved = await other.provider.detect()
@@ -200,7 +200,7 @@ suite('A machine without the compiler of profiles', { skip, timeout }, () => {
 })
 
 suite('Root of a guest', { skip, timeout }, () => {
-  test('Attack: under the profile it has no right of root; outside of it, it can remove the profile, which the next phase finds', async () => {
+  test('Attack: confined by the profile it has no rights of root; unconfined it can remove the profile, which the next phase detects', async () => {
     const policies = new PolicyCompiler()
     await using machine = await PlayedMachine.boot(
       await bootOf(await policies.compile(callClasses)),

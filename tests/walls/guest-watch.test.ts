@@ -9,7 +9,7 @@ import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { createUserKernelProvider } from '../../src/tiers/userkernel/provider.ts'
 import { isUserKernelThere, noUserKernel } from './user-kernel-here.ts'
 
-/** Observations of programs in machines, by the kernel of their guest. */
+/** Events of programs in machines, observed by the kernel of the guest. */
 const skip = noMachines ?? (findProgram('apparmor_parser') ? false : 'apparmor_parser is missing')
 const skipKernel = isUserKernelThere() ? (whyNoImages() ?? false) : noUserKernel
 const timeout = 900_000
@@ -63,7 +63,7 @@ suite('Observations of a guest', { skip, timeout }, () => {
   const stand = () =>
     new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
 
-  test('S0-27: programs, their ends and refusals come in order, with pid and trust, and a file that was written since the release is named', async () => {
+  test('S0-27: programs, exits and refusals are reported in order, with pid and trust, and so is a file written since the release', async () => {
     const running = await stand().start(starts, { limits })
     await using sandbox = running.sandbox
     await running.said('started')
@@ -123,7 +123,7 @@ suite('Observations of a guest', { skip, timeout }, () => {
     )
   })
 
-  test('Attack: a flood is bounded, counted in the guest, and ends nothing', async () => {
+  test('Attack: a flood of events is bounded, counted in the guest, and does not end the job', async () => {
     const { end, events } = await stand().run(floods, { limits })
     assert.deepEqual([end.status, end.resultText], ['ok', '"over"'], JSON.stringify(end))
     const seconds = end.cpuTime / 1000
@@ -132,7 +132,7 @@ suite('Observations of a guest', { skip, timeout }, () => {
     assert.ok(leftOut.at(-1)! > 0 || events.length < 1500, `${events.length}`)
   })
 
-  test('A job that its guest ends for memory is told as such by the guest too', async () => {
+  test('A job killed by the OOM killer of its guest is reported as such by the guest too', async () => {
     const wish = {
       controls: { memory: 64 * MEBIBYTE },
       limits: { ...limits, memory: 64 * MEBIBYTE },
@@ -149,7 +149,7 @@ function toldOf({ point, fields }: Event): string {
 }
 
 suite('Observations of a guest of a user-mode kernel', { skip: skipKernel, timeout }, () => {
-  test('Programs that it executes are told, and the class "process" is closed', async () => {
+  test('Executed programs are reported, and the class "process" is closed', async () => {
     const made = await makeOwnKernelWalls(createUserKernelProvider, {}, inPython)
     try {
       const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)

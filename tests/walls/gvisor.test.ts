@@ -51,7 +51,7 @@ suite('A wall of gvisor', { skip }, () => {
   const stand = () =>
     new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
 
-  test('Captures are checkpoints that hold memory, say what they lack, and let the program run on', async () => {
+  test('Captures are checkpoints with the memory, name their missing parts, and let the program continue', async () => {
     const running = await stand().start(holds)
     await using sandbox = running.sandbox
     await running.said('holds')
@@ -65,7 +65,7 @@ suite('A wall of gvisor', { skip }, () => {
     await running.end
   })
 
-  test('Frozen programs stand still until they are thawed', async () => {
+  test('Frozen programs make no progress until they are thawed', async () => {
     const running = await stand().start(holds)
     await using sandbox = running.sandbox
     await running.said('holds')
@@ -127,7 +127,7 @@ suite('Egress of a gVisor wall', { skip }, () => {
   })
 })
 
-suite('A warden that is killed', { skip }, () => {
+suite('A killed warden', { skip }, () => {
   test('leaves no process of a gVisor wall, and the next one removes its folder', async () => {
     const base = mkdtempSync(join(tmpdir(), 'mayfly-swept-'))
     const state = join(base, 'state')

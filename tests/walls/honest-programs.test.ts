@@ -24,7 +24,7 @@ result = {
 }
 `
 
-/** Every way to change a setting of the kernel, or to reach one that is not shown. */
+/** Attempts to change a kernel setting, or to reach a hidden one. */
 const hostile = `
 import ctypes, errno, os
 libc = ctypes.CDLL(None, use_errno=True)
@@ -99,7 +99,7 @@ const run = async (wish: Omit<ProcessWish, 'program'>, code: string) => {
 
 suite('Honest programs', { skip: unable('python') }, () => {
   for (const { title, wish } of stands) {
-    test(`${title}: services, protocols, the release and settings of the kernel are there, with a boot id of the wall's own`, async (t) => {
+    test(`${title}: services, protocols, kernel release and kernel settings can be read, with the wall's own boot id`, async (t) => {
       if (isMissing(t, wish)) return
       const [one, other] = [(await run(wish, usual)) as any, (await run(wish, usual)) as any]
       const { boot, release, pids, ...rest } = one
@@ -127,7 +127,7 @@ suite('Honest programs', { skip: unable('python') }, () => {
       assert.equal(stdout, '32 SunJCE\nDefault\n')
     })
 
-    test(`${title}: matplotlib of the distribution draws, and its types of files are known`, async (t) => {
+    test(`${title}: matplotlib of the distribution draws a figure, and MIME types are known`, async (t) => {
       if (isMissing(t, wish)) return
       if (!existsSync('/usr/lib/python3/dist-packages/matplotlib'))
         return t.skip('matplotlib is missing')
@@ -135,7 +135,7 @@ suite('Honest programs', { skip: unable('python') }, () => {
       assert.deepEqual(await run(wish, plots), ['89504e47', docx])
     })
 
-    test(`${title}: settings of the kernel can be neither changed nor left behind`, async (t) => {
+    test(`${title}: kernel settings can neither be changed nor reached by other paths`, async (t) => {
       if (isMissing(t, wish)) return
       assert.deepEqual(await run(wish, hostile), [])
     })

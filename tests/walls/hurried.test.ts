@@ -25,15 +25,15 @@ import { isMissing, unable } from './process-stands.ts'
  */
 const nextMsMax = 200
 const goneMsMax = 50
-/** Lead time in which the wall's own processes become known, before the program does what is odd. */
+/** Lead time in which the wall's processes are listed, before the program acts anomalously. */
 const leadMs = 500
 const patienceMs = 60_000
 const mark = 'is-odd-soon'
 const isMark = /^is-odd-soon$/
-/** There is something that the next phase takes away. */
+/** Rights of the first phase, which the next phase removes. */
 const network = { allow: ['api.example.com'] }
 
-/** Processes that burn, and one that does what is odd, by a clock that this process reads too. */
+/** Processes that burn CPU, and one that acts anomalously and prints the time of a clock that this process shares. */
 const program = (odd: string) => `
 import ctypes, os, time
 ctypes.CDLL(None).prctl(15, b'${mark}')
@@ -46,7 +46,7 @@ os.write(2, b'odd %d.\\n' % (time.monotonic_ns() // 1000))
 ${odd}
 while True: pass`
 
-/** Knocks at so many doors that the last one is odd. Of its clocks only that of the day is here too. */
+/** Connects to so many hosts that the last attempt is an anomaly; this process shares only its wall clock. */
 const knocks = (times: number) => `
 for (const until = Date.now() + ${leadMs}; Date.now() < until; );
 console.log('ready')
@@ -58,7 +58,7 @@ for (;;);`
 interface Act {
   readonly title: string
   readonly job: JobRequest
-  /** Milliseconds, of the clock that its guest reads. */
+  /** Milliseconds of the clock that the guest reads. */
   readonly now: () => number
   readonly isolate?: boolean
   readonly skip?: string | false
@@ -86,7 +86,7 @@ function actsIn(times: number): readonly Act[] {
   return [{ title, job, now: () => Date.now(), isolate: true }, ...ofProcesses]
 }
 
-suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
+suite('Time from an anomaly to its reaction', { concurrency: 1 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-hurried-'))
   const phases = [
     { name: 'full', for: '10s' },
@@ -96,7 +96,7 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
     state: join(folder, 'state'),
     anomalies: { honeytokens: true },
     schedules: {
-      // A file open is reported only if a reaction beyond a line in the record follows from it.
+      // A file open is reported only if it has a reaction beyond a line in the record.
       severe: { phases },
       burst: { phases, on_anomaly: { low: 'record', medium: 'record', high: 'terminate' } },
       hurried: { phases, on_anomaly: { low: 'record', medium: 'advance', high: 'advance' } },
@@ -116,7 +116,7 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
     rmSync(folder, { recursive: true, force: true })
   })
 
-  /** Milliseconds from what was odd to the next phase, as its wall has acknowledged it, and to the end of its processes. */
+  /** Milliseconds from the anomalous act to the acknowledged next phase, and to the end of all processes. */
   async function react({ job, now, isolate }: Act, schedule: 'severe' | 'burst' | 'hurried') {
     const who = { tenant: 'default', principal: 'test', origin: 'library' } as const
     const cancel = new AbortController()
@@ -134,7 +134,7 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
     })
     await until(() => said.stdout.includes('ready'), 'it to begin', patienceMs)
     const below = descendantsOf(warden)
-    // Workers look alike, and those that wait do not end: the first that does was its own.
+    // Workers cannot be told apart, and idle ones do not end: the first that ends was that of the job.
     const own = below.filter((pid) => (isolate ? /^node/ : isMark).test(nameOf(pid)))
     assert.ok(own.length >= (isolate ? 1 : 7), `${own.length} processes of it were found`)
     const named = own.map((pid) => [pid, processFacts(pid)?.startTime] as const)
@@ -154,7 +154,7 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
 
   for (const act of actsIn(100))
     test(
-      `S2-16: A severe anomaly is the end within ${goneMsMax} ms: ${act.title}`,
+      `S2-16: A severe anomaly ends the job within ${goneMsMax} ms: ${act.title}`,
       { skip: act.skip },
       async (t) => {
         if ('provider' in act.job && isMissing(t, { jailKind: act.job.provider as JailKind }))
@@ -165,18 +165,18 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
           ({ goneMs }, lateMs) => goneMs <= goneMsMax + wakesInARow * lateMs,
         )
         const { outcome, goneMs } = value
-        t.diagnostic(`gone after ${goneMs.toFixed(1)} ms`)
+        t.diagnostic(`ended after ${goneMs.toFixed(1)} ms`)
         assert.equal(outcome.status, 'terminated')
         assert.ok(
           goneMs > 0 && goneMs <= goneMsMax + wakesInARow * lateMs,
-          `it was gone after ${goneMs} ms`,
+          `it ended after ${goneMs} ms`,
         )
       },
     )
 
   for (const act of actsIn(20))
     test(
-      `S2-15: An anomaly brings the next phase within ${nextMsMax} ms: ${act.title}`,
+      `S2-15: An anomaly starts the next phase within ${nextMsMax} ms: ${act.title}`,
       { skip: act.skip },
       async (t) => {
         if ('provider' in act.job && isMissing(t, { jailKind: act.job.provider as JailKind }))
@@ -187,13 +187,13 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
           ({ nextMs }, lateMs) => nextMs <= nextMsMax + wakesInARow * lateMs,
         )
         const { outcome, nextMs } = value
-        t.diagnostic(`the next phase held after ${nextMs.toFixed(1)} ms`)
+        t.diagnostic(`the next phase was in force after ${nextMs.toFixed(1)} ms`)
         const { timeline } = outcome
         const events = timeline.map(({ event }) => event)
         assert.ok(events.indexOf('anomaly') < events.indexOf('tightened'), events.join())
         assert.ok(
           nextMs <= nextMsMax + wakesInARow * lateMs,
-          `the next phase held after ${nextMs} ms`,
+          `the next phase was in force after ${nextMs} ms`,
         )
       },
     )

@@ -10,7 +10,7 @@ import { listImages, openImageStore } from '../../src/images/store.ts'
 import { packageOf, playedSigner, playImage, tarOf, type PlayedEntry } from '../fixtures/images.ts'
 
 const hasTools = existsSync('/usr/bin/dpkg-deb') && existsSync('/usr/bin/setpriv')
-// Without them, CI fails instead of passing over the attacks.
+// Without these programs CI fails, instead of skipping the attacks.
 const skip = !hasTools && process.env['CI'] !== 'true' && 'dpkg-deb or setpriv is missing'
 let root: string
 let outside: string
@@ -53,7 +53,7 @@ suite('Hostile packages, unpacked by dpkg-deb', { skip }, () => {
     await refused({ one: packageOf(bytes.subarray(0, 2048)) })
   })
 
-  test('Attack: a package that is no archive is refused, and leaves nothing', async () => {
+  test('Attack: a package that is not an archive is refused, and leaves nothing', async () => {
     await refused({ one: Buffer.from('#!/bin/sh\nid\n') })
     await refused({ one: packageOf(Buffer.from('no tar')) })
   })

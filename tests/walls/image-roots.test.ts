@@ -33,7 +33,7 @@ const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 /** Runs of one image, whose bytes are compared before and after. */
 const runs = process.env['MAYFLY_LONG'] ? 1000 : 3
 const providers = ['bubblewrap', 'embedded', 'gvisor'] as const
-/** Four requests at once, one that is refused, its own rights, and the users of all processes. */
+/** Makes four concurrent requests and a refused one, and prints its rights and the users of all processes. */
 const asksAndLooks = `
 import concurrent.futures, glob, urllib.error, urllib.request
 def ask(url):
@@ -70,7 +70,7 @@ after(() => {
 })
 
 suite('Programs whose root is an image', () => {
-  test('A job in an image that is not unpacked is unavailable, and says how to unpack it', (t) => {
+  test('A job in an image that is not unpacked is unavailable, with a hint to unpack it', (t) => {
     if (isSkipped(t) || wasUnpacked) return
     scan()
     const { status, error } = run('print(1)')
@@ -107,7 +107,7 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
       assert.match(because.because, /^asked "python"; scanned: feed "debian", 0 hours old/)
     })
 
-  test('A program in an image behind gVisor has no capability and no root beside it, and reaches the hosts that it was granted alone', async (t) => {
+  test('A program in an image behind gVisor has no capability, shares its wall with no root process, and reaches only granted hosts', async (t) => {
     if (isSkipped(t)) return
     if (!isRunscThere()) return t.skip(noRunsc)
     unpackOnce()
@@ -144,7 +144,7 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
     }
   })
 
-  test('An image is named by its digest as well, and a name that is none is INVALID', (t) => {
+  test('An image may be named by its digest, and an invalid name is INVALID', (t) => {
     if (isSkipped(t)) return
     unpackOnce()
     assert.equal(run('print(1)', '--image', `sha256:${digest}`).status, 'ok')
@@ -199,7 +199,7 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
     assert.equal(run('print(1)').status, 'ok')
   })
 
-  test('An unpacking that is killed leaves no root, and the next one removes its draft', async (t) => {
+  test('A killed unpacking leaves no root, and the next one removes its draft', async (t) => {
     if (isSkipped(t) || wasUnpacked) return
     const tree = join(cacheFolder('image-roots'), digest)
     rmSync(tree, { recursive: true, force: true })
@@ -226,7 +226,7 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
     assert.doesNotMatch(ran.stderr, /^(?:\.draft|[0-9a-f]{64})/m)
   })
 
-  test('Attack: a changed tree does not verify, and one that others may write to, or a link, is no root', (t) => {
+  test('Attack: a changed tree does not verify, and a tree that others may write to or a link is refused as root', (t) => {
     if (isSkipped(t)) return
     unpack()
     const tree = join(cacheFolder('image-roots'), digest)
@@ -250,7 +250,7 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
   })
 })
 
-test('Attack: a server cannot have an image ignored by an engine that uses none', async () => {
+test('Attack: a server cannot start an image job on an engine that ignores images', async () => {
   const state = mkdtempSync(join(tmpdir(), 'mayfly-warden-'))
   const warden = new Warden({ stateFolder: join(state, 'state') }, () => undefined)
   try {

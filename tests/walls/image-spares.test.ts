@@ -5,7 +5,7 @@ import { suite, test } from '../fixtures/drawn.ts'
 import { ImageStand } from '../fixtures/image-stand.ts'
 import { markedImage } from '../fixtures/machine-images.ts'
 
-/** Programs of an image that wait for their job have imported what the image names, and nothing of one job is in another. */
+/** Warm programs of an image have imported the modules that the image names, and share nothing between jobs. */
 const source: JobRequest = {
   language: 'python',
   code: `
@@ -35,7 +35,7 @@ for (const [provider, templates] of [
   ['qemu'],
 ] as const)
   suite(`Spares of an image on ${provider}${templates ? ', forked' : ''}`, () => {
-    test(`S0-5: a program on ${provider} that waited${templates ? ', forked from a template,' : ''} has imported what its image names, compiled, and leaves nothing for the next`, async (t) => {
+    test(`S0-5: a program on ${provider} that was warm${templates ? ', forked from a template,' : ''} has imported the compiled modules of its image, and leaves nothing for the next`, async (t) => {
       const before = process.env['MAYFLY_TEMPLATES']
       if (templates) process.env['MAYFLY_TEMPLATES'] = templates
       let wasUnpacked = true
@@ -50,7 +50,7 @@ for (const [provider, templates] of [
         if (missing !== undefined) return t.skip(missing)
         const [ahead, later] = [new Set<unknown>(), new Set<unknown>()]
         for (let count = 1; count <= jobs; count++) {
-          if (!(await stand.isFilled(provider, count))) return t.skip(`${provider} is not here`)
+          if (!(await stand.isFilled(provider, count))) return t.skip(`${provider} is unavailable`)
           const outcome = await stand.run(provider)
           assert.deepEqual([outcome.status, outcome.error], ['ok', undefined])
           assert.equal(outcome.metrics.pool, 'hit')
@@ -59,7 +59,7 @@ for (const [provider, templates] of [
           ahead.add(first)
           later.add(next)
         }
-        // The import of a template is that of all of its forks or clones, and what they draw later is not.
+        // All forks or clones share the imports of their template, and none of the random values drawn later.
         if (templates || provider === 'qemu') assert.ok(ahead.size < jobs)
         else assert.equal(ahead.size, jobs)
         assert.equal(later.size, jobs)

@@ -2,10 +2,10 @@ import { spawn } from 'node:child_process'
 import { Cell } from '../../guest/cell.js'
 import { exitNow } from '../../src/os/libc.js'
 
-// As a worker does: an isolate's thread may be inside V8 still, and taking V8 down around it would abort the process.
+// Exits like a worker: a thread of an isolate may still be inside V8, and tearing V8 down would abort the process.
 process.on('exit', (code) => exitNow(code))
 
-/** More than any needs here on a machine that is busy with others, and less than one that lives apart has. */
+/** More time than a cell needs here under load, and less than the time limit of a cell in its own process. */
 const usualMs = 7000
 
 export interface Asked {
@@ -70,7 +70,7 @@ export async function valueOf(code: string, asked: Asked = {}): Promise<unknown>
   return JSON.parse(ran.resultText)
 }
 
-/** The same in a process of its own, for code that may take the process with it: killed after `lifeMs`. */
+/** Runs a source in a separate process, for code that may crash or block it: killed after `lifeMs`. */
 export function inCellApart(
   code: string,
   asked: Asked = {},

@@ -8,7 +8,7 @@ import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 
 const bin = join(import.meta.dirname, '../../bin/mayfly.js')
-/** Includes a high fd number: Node itself closes the contiguous low ones. */
+/** Inherited fds, one with a high number: Node itself closes the contiguous low ones. */
 const reads = `import os
 for fd in range(3, 256):
     try: print(os.pread(fd, 100, 0).decode())

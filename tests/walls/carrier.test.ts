@@ -138,7 +138,7 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     await until('gone')
     assert.equal(said, `on${'x'.repeat(5000)}gone`)
     assert.equal(String((await frames)[0]), 'frame')
-    // This server belongs to the machine that was cloned, and sends nothing more.
+    // The server belongs to the machine that was cloned, and sends nothing more.
     carrier.socket.write(encodeFrame(6, ''))
     assert.equal(await carrier.ended, 0)
   })

@@ -14,7 +14,7 @@ function ok(end: CellEnd, value: unknown): void {
 const interrupted = { code: 'INTERRUPTED', message: 'The exec was interrupted' }
 
 suite('Cells of one isolate', () => {
-  test('values, functions and classes last, and a name is declared again', async () => {
+  test('values, functions and classes persist, and a name may be declared again', async () => {
     using session = new IsolateSession()
     ok(
       await session.exec('const x = 20; let y = 1; class A { n = 3 }; function f() { return g() }'),
@@ -32,7 +32,7 @@ suite('Cells of one isolate', () => {
     assert.deepEqual([shown.encoding, shown.text], ['text', '[Function: named]'])
   })
 
-  test('types are erased, and enums, namespaces and abstract classes are declared again', async () => {
+  test('types are erased, and enums, namespaces and abstract classes may be declared again', async () => {
     using session = new IsolateSession({ language: 'ts' })
     const typed = { typed: true }
     for (const n of [1, 2]) {
@@ -77,7 +77,7 @@ suite('Cells of one isolate', () => {
       assert.match((await session.exec(cell)).error?.message ?? '', message)
   })
 
-  test('an error has the line of its cell, also of an earlier one, and is of no frame but theirs', async () => {
+  test('an error has the line of its cell, also of an earlier cell, and only frames of cells', async () => {
     using session = new IsolateSession()
     ok(await session.exec('\nfunction boom() {\n  null.f\n}'), null)
     const thrown = await session.exec('const a = 1\nawait 0;  boom()')
@@ -94,7 +94,7 @@ suite('Cells of one isolate', () => {
     ok(await session.exec('1'), 1)
   })
 
-  test('work of an earlier cell prints between two execs, and into no exec of another', async () => {
+  test('background work of an earlier cell prints between two execs, and into no other exec', async () => {
     using session = new IsolateSession()
     const later = 'setTimeout(() => { console.log("timer"); throw new Error("lost") }, 1)\n0'
     ok(await session.exec(later), 0)
@@ -114,7 +114,7 @@ suite('Cells of one isolate', () => {
     assert.equal(session.between.stdout, 'timer\ncalled\nbeside\n')
   })
 
-  test('earlier cells rest from the end of a drain to the next exec, and go on then', async () => {
+  test('background work is paused from the end of a drain until the next exec', async () => {
     using session = new IsolateSession()
     ok(await session.exec('setInterval(() => console.log("beat"), 1); 0'), 0)
     await session.hears()
@@ -129,7 +129,7 @@ suite('Cells of one isolate', () => {
     assert.ok(session.between.stdout.length > stdout.length)
   })
 
-  test('a cell that does not end is interrupted, and the state lives on', async () => {
+  test('an endless cell is interrupted, and the state persists', async () => {
     using session = new IsolateSession()
     ok(await session.exec('const x = 20'), null)
     const endless = [
@@ -153,7 +153,7 @@ suite('Cells of one isolate', () => {
     assert.deepEqual((await waits).error, interrupted)
   })
 
-  test('a callback between two execs that does not end is ended, and says so', async () => {
+  test('an endless callback between two execs is interrupted and reported', async () => {
     using session = new IsolateSession()
     ok(await session.exec('const x = 5; setTimeout(() => { for (;;); }, 1); 0'), 0)
     await session.hears()
@@ -161,7 +161,7 @@ suite('Cells of one isolate', () => {
     ok(await session.exec('x'), 5)
   })
 
-  test('scripts of cells that are over are collected, before they reach the limit', async () => {
+  test('scripts of ended cells are garbage-collected before they reach the memory limit', async () => {
     using session = new IsolateSession()
     ok(await session.exec('const kept = () => 5'), null)
     const text = 'x'.repeat(200_000)
@@ -186,7 +186,7 @@ suite('Cells of one isolate', () => {
     )
   })
 
-  test('leftovers of an earlier cell tell, print and end nothing of a later exec', async () => {
+  test('background work of an earlier cell cannot report, print or end anything of a later exec', async () => {
     for (const cell of hostile) {
       using session = new IsolateSession()
       await session.exec(cell, { timeoutMs: 300 })
@@ -200,7 +200,7 @@ suite('Cells of one isolate', () => {
     }
   })
 
-  test('a cell that lies lies about itself alone: its end is one, well-formed and bounded', async () => {
+  test('a cell can forge only its own result: it ends once, well-formed and bounded', async () => {
     for (const cell of liars) {
       using session = new IsolateSession()
       const next = session.exec(cell, { timeoutMs: 500, resultBytesMax: 1000 })
@@ -215,7 +215,7 @@ suite('Cells of one isolate', () => {
   })
 })
 
-/** Each leaves `console.log` for strings and numbers as they are, whose output the next exec is known by. */
+/** Cells that leave `console.log` working for strings and numbers, by which the next exec is checked. */
 const hostile = [
   `for (const key of ['id', 'text', 'status', 'error', 'code', 'encoding', 'owner', 'then', 'value', 'get', 'resolve'])
      Object.defineProperty(Object.prototype, key, { configurable: true, get() { return 'forged' }, set() {} })`,

@@ -9,7 +9,7 @@ import { until } from '../conformance/stand.ts'
 import type { RunRequest } from '../../src/contract/session.ts'
 import { test } from '../fixtures/drawn.ts'
 
-/** Generous where nothing is measured: a busy machine is slow. */
+/** Generous deadline, because nothing is measured and a busy machine is slow. */
 const unhurried = { timeout: '60s' }
 
 /** Sessions of `js` and `ts` through the library: one isolate in one jailed worker each. */
@@ -34,7 +34,7 @@ suite('A session in an isolate', () => {
     return outcome.result
   }
 
-  test('names last from exec to exec, each with its own output, error and outcome', async () => {
+  test('names persist between execs, and each exec has its own output, error and outcome', async () => {
     await using box = await open()
     assert.deepEqual([box.row.tier, box.row.provider], ['isolate', 'isolated-vm'])
     await value(box, 'const x = 20; function twice(n) { return n * 2 }\nclass A { n = 3 }')
@@ -63,13 +63,13 @@ suite('A session in an isolate', () => {
     assert.equal(await value(box, 'p.n + Size.Small'), 9)
   })
 
-  test('capabilities are called by their cell, and their late answers go on between two execs', async () => {
+  test('a cell calls capabilities, and continues between two execs when a late answer arrives', async () => {
     await using box = await open({ capabilities: ['math.add'] })
     assert.equal(await value(box, 'await call("math.add", [2, 3])'), 5)
     await value(box, 'const late = call("math.add", [1, 1]).then(() => console.log("late")); 0')
     const next = await box.run({ code: 'console.log("own"); await late' })
     const seen = [next.stdout, next.session?.between?.stdout]
-    // The answer comes before or during the next exec; in neither case it is of that exec.
+    // Race: the answer arrives before or during the next exec, and belongs to that exec in neither case.
     if (seen[1] === undefined) {
       const after = await box.run({ code: '1' })
       seen[1] = after.session?.between?.stdout
@@ -79,7 +79,7 @@ suite('A session in an isolate', () => {
     assert.equal(denied.error?.message.includes('not granted'), true)
   })
 
-  test('an exec over its time is interrupted, also when its caller cancels it, and its state lives on', async () => {
+  test('an exec is interrupted at its timeout or by its caller, and the state persists', async () => {
     await using box = await open()
     await value(box, 'const x = 5')
     for (const code of ['for (;;);', 'await new Promise(() => {})']) {
@@ -115,7 +115,7 @@ suite('A session in an isolate', () => {
     assert.equal((await box.close()).status, 'limit')
   })
 
-  test('files and commands are refused, and the session goes on', async () => {
+  test('files and commands are refused, and the session continues', async () => {
     await using box = await open()
     const refused = [
       () => box.files.list(),
@@ -127,7 +127,7 @@ suite('A session in an isolate', () => {
     assert.equal(await value(box, '1'), 1)
   })
 
-  test('a worker that was a session serves nobody else', async () => {
+  test('the worker of a session is not reused for another job', async () => {
     await mayfly.run({ code: 'return 1' })
     const box = await open()
     await value(box, 'globalThis.secret = 1')
@@ -140,7 +140,7 @@ suite('A session in an isolate', () => {
     assert.equal((await mayfly.run({ code: 'return typeof secret' })).result, 'undefined')
   })
 
-  test('rights that were taken away stay away', async () => {
+  test('withdrawn rights are not restored', async () => {
     await using box = await open({ capabilities: ['math.add'] })
     assert.equal(await value(box, 'await call("math.add", [1, 0])'), 1)
     await box.tighten({ capabilities: [] })

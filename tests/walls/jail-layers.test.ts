@@ -17,13 +17,12 @@ suite('Hostile jobs are contained with any one layer off', () => {
   for (const layer of layers)
     test(`The layer "${layer}" is off`, async (t) => {
       const isLast = layer === 'memory watch' && !openCgroups()
-      if (isLast)
-        t.skip('no control groups for this user: the watch is the one layer that holds memory')
+      if (isLast) t.skip('no cgroups for this user: the watch is the only layer that limits memory')
       else await contained(layer)
     })
 })
 
-suite('The probe refuses a wall without what it needs at least', () => {
+suite('The probe refuses a wall without its minimum layers', () => {
   for (const layer of ['seccomp', 'memory watch'] as const)
     test(`Without "${layer}" there is no isolate wall`, async () => {
       const made = await makeIsolates({ without: [layer] })

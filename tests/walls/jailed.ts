@@ -16,13 +16,13 @@ import { findJailFacts, type JailLayer } from '../../src/jail/facts.ts'
 import { childrenOf, isAlive } from '../../src/os/proc.ts'
 import { takeSlot } from '../../src/warden/slots.ts'
 
-/** How a jail is made for a test: parts of this machine hidden, one layer left out. */
+/** Options of a jail for a test: hidden features of this machine, one omitted layer. */
 export interface JailWish {
   readonly hide?: readonly string[]
   readonly without?: readonly JailLayer[]
-  /** Descriptor of the launcher that starts it, in place of the system's programs. */
+  /** Fd of the launcher, which replaces the system's programs. */
   readonly launcher?: number | undefined
-  /** `none`: no jail at all, to see that there is something to reach. */
+  /** `none`: no jail at all, to prove that the targets are reachable. */
   readonly jailKind?: 'embedded' | 'bubblewrap' | 'none'
 }
 
@@ -38,7 +38,7 @@ const root = join(import.meta.dirname, '../..')
 const program = join(import.meta.dirname, 'fixtures/reach.js')
 const reportMsMax = 30_000
 
-/** Lets a hostile program into a jail, as the warden would, and tells what it reached and what it left. */
+/** Starts a hostile program in a jail, as the warden would, and returns the targets that it reached and its leftovers. */
 export async function reachFrom(wish: JailWish) {
   await using bait = await layOut()
   using slot = slotFor(wish)
@@ -173,14 +173,14 @@ function lineFrom(socket: Socket, complaint: () => string): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = ''
     const fail = (why: string) => reject(new Error(`${why}: ${complaint()}`))
-    const timer = setTimeout(() => fail('It said nothing'), reportMsMax)
+    const timer = setTimeout(() => fail('the program printed nothing'), reportMsMax)
     socket.on('data', (chunk: Buffer) => {
       text += chunk.toString()
       if (!text.includes('\n')) return
       clearTimeout(timer)
       resolve(text.slice(0, text.indexOf('\n')))
     })
-    socket.on('end', () => fail('It ended'))
+    socket.on('end', () => fail('the program ended'))
   })
 }
 

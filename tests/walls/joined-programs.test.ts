@@ -53,7 +53,7 @@ suite('Joined programs', () => {
     await assert.rejects(joinPrograms(from, join(base, 'broken-joined'), true), /analyst\.js/)
   })
 
-  test('A wall gets the joined file in place of the sources, and what is native stays', async () => {
+  test('A wall gets the joined file in place of the sources, and native modules stay separate', async () => {
     const into = join(base, 'own')
     await joinPrograms(root, into, false)
     const node = joinedProgram(nodeProgram({ scratchBytes: 1 }), into)
@@ -71,7 +71,7 @@ suite('Joined programs', () => {
     assert.doesNotMatch(text, /from "isolated-vm"/)
   })
 
-  test('A program without a joined file stays as it is', () => {
+  test('A program without a joined file runs from its sources', () => {
     const [node, python] = [nodeProgram({ scratchBytes: 1 }), pythonProgram({ scratchBytes: 1 })]
     assert.equal(joinedProgram(node, undefined), node)
     assert.equal(joinedProgram(node, join(base, 'nowhere')), node)

@@ -16,7 +16,7 @@ import { facts, job, plan, verdict } from '../fixtures/record.ts'
 const program = fileURLToPath(new URL('../fixtures/journal-writer.ts', import.meta.url))
 const rounds = process.env['MAYFLY_LONG'] ? 30 : 4
 
-test('Writers that are killed lose no answered line, and every audit in between reads one chain', async () => {
+test('Killed writers lose no acknowledged line, and every audit in between reads one chain', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-killed-'))
   const path = join(folder, 'audit.db')
   const answered = new Map<number, string>()
@@ -47,7 +47,7 @@ test('Writers that are killed lose no answered line, and every audit in between 
 })
 
 test(
-  'On a full disk no job begins, no part of a line is left, and all goes on when there is room',
+  'On a full disk no job begins, no partial line is left, and jobs run again when there is space',
   {
     skip: cannotMount(),
   },
@@ -81,7 +81,7 @@ test(
 
 interface Writer {
   readonly child: ChildProcess
-  /** Resolves after so many more answered lines. */
+  /** Resolves after this many more acknowledged lines. */
   lines(count: number): Promise<void>
   readonly ended: Promise<unknown>
 }
@@ -93,7 +93,7 @@ function writer(folder: string, name: string, answered: Map<number, string>): Wr
   const waiting: (() => void)[] = []
   input.on('line', (line) => {
     const [seq, ...rest] = line.split(' ')
-    // A kill may cut the last line that is said.
+    // A kill may truncate the last printed line.
     if (rest.length === 2) answered.set(Number(seq), rest.join(' '))
     waiting.shift()?.()
   })
@@ -113,7 +113,7 @@ function assertHas(path: string, answered: ReadonlyMap<number, string>): void {
   for (const [seq, said] of answered) assert.equal(found.get(seq), said)
 }
 
-/** Each admitted line has one end. */
+/** Asserts that each admitted line has one ended line. */
 function assertEnded(path: string): void {
   using log = openLog(path)
   const lines = [...log.lines()]

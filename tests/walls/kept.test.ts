@@ -30,7 +30,7 @@ const stands: readonly (readonly [name: string, hide: readonly string[]])[] = [
   ['on a Landlock without scopes', ['namespaces', 'root', 'cgroup', 'landlock scopes']],
 ]
 
-/** Programs that try to outlive their wall. */
+/** Programs that try to survive the end of their wall. */
 const restless = {
   'a daemon': `
 if os.fork() == 0:
@@ -79,7 +79,7 @@ const ends: Readonly<Record<string, (wall: WholeWall, warden: number) => Promise
 for (const [name, hide] of stands)
   suite(`A program without namespaces, in a wall ${name}`, { skip }, () => {
     for (const [what, code] of Object.entries(restless))
-      test(`leaves nothing of ${what}, however its wall ends`, async () => {
+      test(`leaves nothing of ${what}, for each way to end the wall`, async () => {
         for (const [how, end] of Object.entries(ends)) {
           await using stand = await openWhole({ hide, apart: true })
           const wall = await startOf(stand)
@@ -95,19 +95,19 @@ for (const [name, hide] of stands)
         }
       })
 
-    test('is ended by the next warden where keeper and warden were killed at once', async () => {
+    test('is ended by the next warden if keeper and warden were killed at the same time', async () => {
       await using stand = await openWhole({ hide, apart: true })
       const wall = await startOf(stand)
       const mark = markOf(wall.started.wall.pid)!
       wall.run(parts + restless['a daemon'] + waits)
       await ready(wall)
       const { pid } = await stand.warden.facts()
-      // Stopped, so that neither sees the other die.
+      // Stopped, so that neither notices the death of the other.
       const keeper = keeperOf(wall)
       for (const one of [pid, keeper]) process.kill(one, 'SIGSTOP')
       for (const one of [pid, keeper]) process.kill(one, 'SIGKILL')
       await until(() => !isAlive(pid) && !isAlive(keeper), 'the end of both')
-      assert.ok(processesMarked(mark).length > 0, 'a daemon that nobody ended')
+      assert.ok(processesMarked(mark).length > 0, 'a daemon that still runs')
       const next = holdWarden({ stateFolder: stand.stateFolder, hide: [...hide] })
       const started = await next.start('python', settings)
       started.socket.destroy()
@@ -115,7 +115,7 @@ for (const [name, hide] of stands)
       await next.close()
     })
 
-    test('starts programs and talks to them, in Python, Node and a shell', async () => {
+    test('starts child programs and exchanges data with them, in Python, Node and a shell', async () => {
       await using stand = await openWhole({ hide })
       const python = await runIn(
         stand,
@@ -157,7 +157,7 @@ child.on('message', (told) => {
       assert.equal(node.stdout, 'out\nforkedserved1\n', node.stderr)
     })
 
-    test('reaches no process, file, name or address outside, by any call that could', async () => {
+    test('reaches no process, file, abstract socket or address outside by the system calls tried', async () => {
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-bait-'))
       chmodSync(folder, 0o755)
       const bait = join(folder, 'bait')
@@ -172,7 +172,7 @@ child.on('message', (told) => {
       chmodSync(join(folder, 'named'), 0o777)
       let reached = 0
       for (const one of [listener, named, abstract]) one.on('connection', () => void reached++)
-      // A process of the same user, where the wall has no other.
+      // A process of the same uid, if the wall has no uid of its own.
       const victim = spawn('sleep', ['1000'])
       try {
         await using stand = await openWhole({ hide })
@@ -200,14 +200,14 @@ child.on('message', (told) => {
       }
     })
 
-    test('says how its program ended, with its exit code or signal', async () => {
+    test('reports the exit code or signal of its program', async () => {
       await using stand = await openWhole({ hide })
       assert.match((await runIn(stand, 'python', 'import os; os._exit(7)')).how, /^exit: exit 7 /)
       const killed = 'import os, signal; os.kill(os.getpid(), signal.SIGTERM)'
       assert.match((await runIn(stand, 'python', killed)).how, /^exit: exit 143 /)
     })
 
-    test('carries its mark wherever it goes: no call changes the limit', async () => {
+    test('cannot remove its mark: no call changes the resource limit that carries it', async () => {
       await using stand = await openWhole({ hide })
       const { stdout } = await runIn(
         stand,
@@ -226,7 +226,7 @@ except OSError as error: print(error.errno)`,
       assert.equal(stdout.trim().split('\n').length, 4)
     })
 
-    test('has no more processes and threads than its bound, which only falls', async () => {
+    test('has no more processes and threads than its limit, which can only be lowered', async () => {
       await using stand = await openWhole({ hide })
       const wall = await startOf(stand)
       wall.run(`${parts}
@@ -252,7 +252,7 @@ time.sleep(1000)`)
       assert.ok(Number(threads) >= 15 && Number(threads) <= 24, wall.said.stdout)
     })
 
-    test('is ended where it writes more than its scratch, removed files and unreadable folders too', async () => {
+    test('is ended if it writes more than its scratch limit, including deleted files and unreadable folders', async () => {
       await using stand = await openWhole({ hide })
       for (const code of [
         `for n in range(64): open(str(n), 'wb').write(bytes(1 << 20))`,
@@ -273,7 +273,7 @@ for n in range(12): open(str(n), 'wb').write(bytes(1 << 20))`,
       assert.equal((await runIn(stand, 'python', honest)).stdout, 'ok\n')
     })
 
-    test('starts no process once that class is closed, and all of it stays closed', async () => {
+    test('starts no process once that class is closed, and the class stays closed', async () => {
       await using stand = await openWhole({ hide })
       const wall = await startOf(stand)
       wall.run(`${parts}
@@ -299,13 +299,13 @@ time.sleep(600)`)
       await stand.warden.calls(wall.id, [
         { afterMs: 0, allow: ['exec', 'network', 'write', 'outside'] },
       ])
-      // A program that ended by itself could take its keeper along before that has answered.
+      // Race: the keeper of a program that ends by itself may exit before it answers.
       await until(() => /after .*\n/.test(wall.said.stdout), 'the tries after it')
       assert.match(wall.said.stdout, /before \['made', 'made', 'made'\]/)
       assert.match(wall.said.stdout, /after \[11, 11, 'EAGAIN'\]/)
     })
 
-    test('reads and writes what its phase leaves open, and links lead nowhere else', async () => {
+    test('reads and writes only the paths that its phase permits, also through links', async () => {
       await using stand = await openWhole({ hide })
       const wall = await startOf(stand)
       wall.run(`${parts}
@@ -335,7 +335,7 @@ while True:
       await says("['open', 30, 30, 13, 13, 13, 13, 'open']")
     })
 
-    test('reaches its way out alone, and no other process of this machine can use that', async () => {
+    test('reaches only its egress path, which no other process of this machine can use', async () => {
       await using stand = await openWhole({ hide })
       const wall = await startOf(stand, { egress: true })
       const listener = wall.claimed!.listener!
@@ -379,7 +379,7 @@ print('ready', flush=True)`)
     })
   })
 
-test('The attacks of this file get through where there is no wall', { skip }, () => {
+test('The attacks of this file succeed without a wall', { skip }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-bait-'))
   const victim = spawn('sleep', ['1000'])
   try {

@@ -26,7 +26,7 @@ const program = join(import.meta.dirname, 'fixtures/library.ts')
 const goneMsMax = 2000
 const waitMsMax = 700
 
-suite('Killed at any moment, nothing is left', { skip: unable() }, () => {
+suite('Kills at random moments leave nothing', { skip: unable() }, () => {
   const random = seeded(seed)
   for (let round = 0; round < rounds; round++) {
     const victim = victims[round % victims.length]!
@@ -46,7 +46,7 @@ suite('Killed at any moment, nothing is left', { skip: unable() }, () => {
   }
 
   for (const hidden of ['setpriv', 'namespaces', 'root'])
-    test(`the warden, where "${hidden}" is missing`, async () => {
+    test(`the warden, without "${hidden}"`, async () => {
       using application = new Application([hidden])
       await until(() => application.jobs > 3, 'jobs')
       const before = application.processes()
@@ -56,7 +56,7 @@ suite('Killed at any moment, nothing is left', { skip: unable() }, () => {
     })
 })
 
-/** The application goes on with another worker, and ends like the others. */
+/** Asserts that the application continues with another worker, and then ends like the others. */
 async function killWorker(application: Application, choice: number): Promise<void> {
   const workers = descendantsOf(application.warden!).filter(
     (pid) => descendantsOf(pid).length === 0,
@@ -69,7 +69,7 @@ async function killWorker(application: Application, choice: number): Promise<voi
   kill(application.pid)
 }
 
-/** Without a warden nothing can be started or held: jobs are refused, and the application is free to end. */
+/** Asserts that without a warden jobs are refused, and that the application can exit. */
 async function lostAndEnded(application: Application): Promise<void> {
   await until(() => application.lost > 0, 'a job that is refused')
   kill(application.pid)

@@ -15,13 +15,13 @@ import { openLauncher } from '../../src/jail/launcher.ts'
  */
 const launcher = await openLauncher()
 const LAUNCHER_FD = 5
-/** Parent of what a failed step has made until then. */
+/** Parent folder of everything that a failed start made. */
 const made = mkdtempSync(join(tmpdir(), 'mayfly-launched-'))
 after(() => rmSync(made, { recursive: true }))
 
 suite('The launcher', { skip: 'missing' in launcher && launcher.missing }, () => {
   const refused: readonly (readonly [title: string, steps: readonly string[], said: RegExp])[] = [
-    ['a step that it does not know', step('dance'), /Elauncher: dance is not a known step/],
+    ['an unknown step', step('dance'), /Elauncher: dance is not a known step/],
     ['a count that is no number', ['group', 'x'], /Elauncher: group x: Invalid argument/],
     [
       'a count beyond its arguments',
@@ -30,30 +30,22 @@ suite('The launcher', { skip: 'missing' in launcher && launcher.missing }, () =>
     ],
     ['a step with too few arguments', step('become', 1), /Elauncher: become needs more arguments/],
     [
-      'an exec with something after it',
+      'an exec that is not the last step',
       [...step('exec', '/bin/true', 'true'), 'fork', '0'],
       /Elauncher: exec is not last/,
     ],
     ['no exec', step('ignore-signals'), /Elauncher: exec is missing/],
-    [
-      'a program that is not there',
-      step('exec', '/nowhere', 'x'),
-      /Elauncher: exec \/nowhere: No such file/,
-    ],
-    [
-      'a cgroup that is not there',
-      step('group', '/nowhere/cgroup.procs'),
-      /Elauncher: group \/nowhere/,
-    ],
-    ['a limit that it does not know', step('limit', 'fun', 1), /Elauncher: limit fun/],
-    ['a namespace that it does not know', step('namespaces', 'time'), /Elauncher: namespaces time/],
-    ['a tree that was not grabbed', step('attach', 3, '/mnt'), /Elauncher: attach 3/],
-    ['a filter that is no hex', step('seccomp', 'zz'.repeat(8)), /Elauncher: seccomp hex/],
+    ['a missing program', step('exec', '/nowhere', 'x'), /Elauncher: exec \/nowhere: No such file/],
+    ['a missing cgroup', step('group', '/nowhere/cgroup.procs'), /Elauncher: group \/nowhere/],
+    ['an unknown limit', step('limit', 'fun', 1), /Elauncher: limit fun/],
+    ['an unknown namespace', step('namespaces', 'time'), /Elauncher: namespaces time/],
+    ['a mount tree that was not opened', step('attach', 3, '/mnt'), /Elauncher: attach 3/],
+    ['a filter that is not hexadecimal', step('seccomp', 'zz'.repeat(8)), /Elauncher: seccomp hex/],
     ['half an instruction', step('seccomp', '00'.repeat(7)), /Elauncher: seccomp length/],
-    ['a group that is not open', step('open-group', 77), /open-group 77: Bad file descriptor/],
-    ['a copy of nothing', step('copy', 77, join(made, 'never/x')), /copy .*: Bad file desc/],
-    ['a capability that there is not', step('keep-capabilities', 64), /keep-capabilities 64: Inv/],
-    ['a descriptor that is not open', step('keep', 77), /Elauncher: keep 77: Bad file descriptor/],
+    ['a cgroup fd that is not open', step('open-group', 77), /open-group 77: Bad file descriptor/],
+    ['a copy of a closed fd', step('copy', 77, join(made, 'never/x')), /copy .*: Bad file desc/],
+    ['an unknown capability', step('keep-capabilities', 64), /keep-capabilities 64: Inv/],
+    ['an fd that is not open', step('keep', 77), /Elauncher: keep 77: Bad file descriptor/],
     [
       'a layer of another user',
       step('grab-layer', '/usr', 'bin', 4242, 'own'),
@@ -85,7 +77,7 @@ suite('The launcher', { skip: 'missing' in launcher && launcher.missing }, () =>
     assert.equal(out, '64\n64\n')
   })
 
-  test('gives the program its variables and its descriptors, and no others', async () => {
+  test('gives the program its variables and fds, and no others', async () => {
     const { out } = await launch([
       ...step('keep', 4),
       ...step('variables', 'ONE=1', 'PATH=/usr/bin:/bin'),
@@ -102,7 +94,7 @@ suite('The launcher', { skip: 'missing' in launcher && launcher.missing }, () =>
     assert.deepEqual(descriptors, ['0', '1', '2', '4'])
   })
 
-  test('ends as its child does: by the exit code, or by the signal', async () => {
+  test('ends with the exit code or signal of its child', async () => {
     const ends = async (script: string) => {
       const { code, signal } = await launch([
         ...step('fork'),
@@ -114,7 +106,7 @@ suite('The launcher', { skip: 'missing' in launcher && launcher.missing }, () =>
     assert.deepEqual(await ends('kill -KILL $$'), [null, 'SIGKILL'])
   })
 
-  test('is kept where no other user can change it', () => {
+  test('is stored where no other user can change it', () => {
     assert.ok('fd' in launcher)
     const folder = statSync(join(launcher.file, '..'))
     assert.deepEqual([folder.mode & 0o077, folder.uid], [0, process.getuid!()])

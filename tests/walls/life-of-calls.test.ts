@@ -22,14 +22,14 @@ import { Stand, until } from '../conformance/stand.ts'
 import { untilInTime } from '../fixtures/lateness.ts'
 import { taskOf } from '../sim/simulated-life.ts'
 
-/** Classes of calls that a phase closes, in a whole life of an unmodified program. */
+/** Classes of system calls that a phase closes, in a whole run of an unmodified program. */
 const namespaces = findJailFacts().namespaces
 const compiler = findProgram('cc') || process.env['CI'] === 'true'
 const skip = !namespaces
   ? 'namespaces are forbidden here'
   : !compiler && 'there is no C compiler here'
 const fullMs = 700
-/** From the start of a phase: more than the 700 ms that it is waited for, on a machine that is busy with others, too. */
+/** Time from the start of a phase: more than the 700 ms deadline of its acknowledgement, also under load. */
 const heldMs = 1500
 const freezer = '/sys/fs/cgroup/freezer'
 const code = `
@@ -53,14 +53,14 @@ for _ in range(200):
 
 for (const jailKind of jailKinds)
   suite(
-    `The calls of a life, ${jailKind}`,
+    `Classes of system calls, ${jailKind}`,
     {
       skip: skip || (jailKind === 'bubblewrap' && !findProgram('bwrap')),
     },
     () => {
-      test('close at their phase and not before, and the timeline says how long it took and what they get', async (t) => {
+      test('close at their phase and not before, and the timeline has the delay and the error number', async (t) => {
         const rowsOf = ({ said }: Lived) => said.split('\n').slice(0, -1)
-        // A program that was not scheduled during a phase has no row of that phase.
+        // A program that got no CPU time during a phase has no row of that phase.
         const hasBoth = (lived: Lived) => {
           const rows = rowsOf(lived)
           return rows[0] === 'ok | ok | ok' && !/ok/.test(rows.at(-1)!)
@@ -79,7 +79,7 @@ for (const jailKind of jailKinds)
       })
 
       test(
-        'do not stay half closed: a life whose phase does not hold is over, and says why',
+        'never stay partly closed: a run whose phase cannot be enforced ends with the reason',
         { skip: !isOurs(freezer) && 'no freezer of version 1 is here, or it is not ours' },
         async () => {
           const group = join(freezer, `mayfly-life-${process.pid}`)

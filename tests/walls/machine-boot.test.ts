@@ -78,7 +78,7 @@ suite('A machine that boots an image of the store', { skip: reason }, () => {
       assert.equal(await machine.ended, 0)
     })
 
-  test('A disk that holds no image ends the boot with the step that failed', async () => {
+  test('A disk without an image ends the boot with the step that failed', async () => {
     const boot = bootOf(someImage)
     const image = join(root, 'no-image')
     writeFileSync(image, Buffer.alloc(2 ** 20))
@@ -98,7 +98,7 @@ suite('Parts of a boot', { skip: reason }, () => {
     assert.notEqual(machineBoot({ ...partsOf(someImage), tscKhz: 1_234_567 }).key, boot.key)
   })
 
-  test('Attack: a kernel or an initrd that was changed on the disk is not booted', () => {
+  test('Attack: a kernel or an initrd modified on disk is not booted', () => {
     const { initrd, kernel } = bootOf(someImage)
     const [own, size] = [readFileSync(initrd), statSync(kernel).size]
     rmSync(initrd)
@@ -109,7 +109,7 @@ suite('Parts of a boot', { skip: reason }, () => {
     assert.deepEqual([readFileSync(initrd).equals(own), statSync(kernel).size], [true, size])
   })
 
-  test('Another key, an image in the place of a kernel, and an agent that needs a loader are refused', () => {
+  test('A wrong key, an image in place of a kernel, and a dynamically linked agent are refused', () => {
     const parts = partsOf(someImage)
     const refused = [
       [{ ...parts, key: playedSigner().publicKey }, 'IMAGE_BROKEN'],

@@ -8,7 +8,7 @@ import { makeMicroVm, noMachines } from '../conformance/microvm.ts'
 import { Stand, until, type Made } from '../conformance/stand.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 
-/** Copies of machines. Planted texts are nowhere in their sources. */
+/** Captures of machines. The sources of their programs do not contain the planted texts. */
 const skip = noMachines ?? false
 const timeout = 900_000
 const MIB = 2 ** 20
@@ -39,7 +39,7 @@ def main(input):
         n += 1
         print(n, flush=True)
         time.sleep(0.05)`
-/** Names, types and sizes by which a program would break an archive or its reader. */
+/** File names, types and sizes that could break an archive or its reader. */
 const hides = `
 import os, time
 def main(input):
@@ -57,7 +57,7 @@ def main(input):
         if os.fork() == 0: time.sleep(600)
     print('holds', flush=True)
     time.sleep(600)`
-/** Bytes that no compression makes fewer, in pieces of a file that the guest reads fast. */
+/** Incompressible bytes, in chunks that the guest can read fast. */
 const fills = `
 import os, time
 def main(input):
@@ -75,7 +75,7 @@ suite('A capture of a machine', { skip, timeout }, () => {
   })
   const started = (code: string) => start(made, code)
 
-  test('S1-20: holds what a job wrote to memory and files, nothing of another clone, and lets the job go on', async () => {
+  test('S1-20: has the memory and files that a job wrote, nothing of another clone, and lets the job continue', async () => {
     const one = await started(holds('one'))
     const other = await started(holds('other'))
     await using sandbox = one.sandbox
@@ -98,7 +98,7 @@ suite('A capture of a machine', { skip, timeout }, () => {
     }
   })
 
-  test('S1-20: has processes, sockets and files as reported by the guest, marked so, while the job is frozen', async (t) => {
+  test('S1-20: has processes, sockets and files marked as reported by the guest, while the job is frozen', async (t) => {
     const { sandbox: own, end, stdout } = await started(leaves)
     await using sandbox = own
     const began = performance.now()
@@ -128,7 +128,7 @@ suite('A capture of a machine', { skip, timeout }, () => {
     await end
   })
 
-  test('S1-20: has files with odd names, and neither pipes, links nor files beyond the bound of the archive', async () => {
+  test('S1-20: has files with unusual names, and no pipes, links or files beyond the limit of the archive', async () => {
     const { sandbox: own, end } = await started(hides)
     await using sandbox = own
     const capture = await sandbox.capture()
@@ -159,7 +159,7 @@ suite('A capture of a machine', { skip, timeout }, () => {
     await end
   })
 
-  test('S1-20: ends at its bound of bytes, and says so', async () => {
+  test('S1-20: ends at its byte limit, and reports it', async () => {
     const { sandbox: own, end } = await started(fills)
 
     await using sandbox = own
@@ -175,7 +175,7 @@ suite('A capture of a machine', { skip, timeout }, () => {
 })
 
 suite('A capture of a machine without a template', { skip, timeout }, () => {
-  test('S1-20: holds all memory that the machine touched, or says that it had no time for it', async () => {
+  test('S1-20: has all memory that the machine touched, or reports that the time limit cut it', async () => {
     const made = await makeMicroVm({ templates: 'off' }, 'python')
     try {
       const { sandbox: own, end } = await start(made, holds('cold'))
@@ -189,7 +189,7 @@ suite('A capture of a machine without a template', { skip, timeout }, () => {
       }
       assert.equal(template, null)
       assert.ok(memory.length > MIB, `${memory.length}`)
-      // A machine of a busy computer is not read to its end in the time that a guest may stand still.
+      // Under load a machine cannot be read completely in the time that a guest may be stopped.
       if (!places.isWhole) assert.match(capture.why!, /^memory beyond what was read/)
       else {
         assert.ok(memory.length > 40 * MIB, `${memory.length}`)
@@ -222,7 +222,7 @@ function reported(capture: Capture, name: string) {
   return rest
 }
 
-/** Pages of a copy, one after the other. */
+/** Yields the pages of a capture in order. */
 function memoryOf(capture: Capture): Buffer {
   const { frames } = JSON.parse(part(capture, 'memory.json').toString()) as { frames: number[] }
   const packed = part(capture, 'memory.zst')

@@ -35,7 +35,7 @@ suite('A clone of a machine', { skip, timeout }, () => {
   })
   after(() => stand.clear())
 
-  test('The wire to its agent works: frames in order, credit both ways, ends, and the answers of its own questions', async () => {
+  test('The channel to its agent has frames in order, credit in both directions, ends, and matching answers', async () => {
     const { agent } = await claimedClone(template)
     const bytes = randomBytes(100_000)
     agent.send({ ...runOf(7, 'cat; exit 3'), stdoutCredit: 1_000 })
@@ -62,7 +62,7 @@ suite('A clone of a machine', { skip, timeout }, () => {
     assert.equal((await askStatus(agent, WAIT_MS_MAX)).count, 0)
   })
 
-  test('A host whose end of the channel is gone ends the guest, and a machine that dies ends the channel', async () => {
+  test('Closing the host end of the channel ends the guest, and the death of a machine ends the channel', async () => {
     const first = await stand.clone(template)
     first.agent.close()
     assert.equal((await first.machine.ended).exitCode, 0)
@@ -73,7 +73,7 @@ suite('A clone of a machine', { skip, timeout }, () => {
     assert.throws(() => second.agent.send({ kind: 'status', nonce: 9 }), { code: 'PROTOCOL' })
   })
 
-  test('A program of one clone that fills its memory and its files leaves the template as it was', async () => {
+  test('A program that fills the memory and files of a clone leaves the template unchanged', async () => {
     const clone = await claimedClone(template)
     const filled =
       'head -c 40000000 /dev/urandom > /tmp/a; head -c 40000000 /dev/zero > /dev/shm/b; echo done'
@@ -103,14 +103,14 @@ suite('A clone of a machine', { skip, timeout }, () => {
       assert.equal(readFileSync(file).includes(canary), false)
   })
 
-  test('A clone that stood still goes on with the time of its host', async () => {
+  test('A resumed clone has the time of its host', async () => {
     const clone = await claimedClone(template)
     await pauseClone(clone)
     await sleep(PAUSE_MS)
     await resumeClone(clone)
     const began = Date.now()
     const said = Number(await outputOf(clone, 'date +%s')) * 1_000
-    // Whole seconds, cut off.
+    // Whole seconds, rounded down.
     assert.ok(said > began - 2_000 && said < Date.now() + 1_000, `${said - began} ms`)
   })
 })
@@ -158,7 +158,7 @@ async function claimedClone(template: Template): Promise<Clone> {
   return clone
 }
 
-/** Draws after a claim, and again after a pause. */
+/** Draws random values after a claim, and again after a pause. */
 async function drawTwice(clone: Clone): Promise<readonly Drawn[]> {
   const { agent } = clone
   const { hostname, bootId } = await claimed(clone)
@@ -194,7 +194,7 @@ async function outputOf({ agent }: Clone, script: string): Promise<string> {
   return Buffer.concat(said).toString()
 }
 
-/** Whether the memory of a guest holds a text, by a dump of all of it. */
+/** True if a dump of the guest's memory contains a text. */
 async function findIn({ machine }: Clone, text: string): Promise<boolean> {
   const uri = `file:${machinePaths.ownDump}` as const
   const asked = { paging: false, protocol: uri } as const

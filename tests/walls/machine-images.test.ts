@@ -4,7 +4,7 @@ import { suite, test } from '../fixtures/drawn.ts'
 import { ImageStand } from '../fixtures/image-stand.ts'
 import { markedFile, markedImage } from '../fixtures/machine-images.ts'
 
-/** Walls with a kernel of their own boot the image that a job names, or that of the wall. */
+/** Walls with their own kernel boot the image of the job, or the default image of the wall. */
 const providers = ['user-mode-linux', 'qemu'] as const
 
 const source: JobRequest = {
@@ -30,7 +30,7 @@ for (const provider of providers)
       const record = stand.mayfly('audit', 'list')
       assert.ok(record.includes(`"image":"${stand.digest('python')}"`), record.slice(0, 2000))
 
-      // A spare that the configuration keeps, of the image that a tag names.
+      // A spare of a configured image, named by tag.
       const kind = stand.kind(provider)
       await stand.until('pool/refilled', kind)
       const named = await stand.run(provider, { image: markedImage })
@@ -40,7 +40,7 @@ for (const provider of providers)
       const byDigest = await stand.run(provider, { image: digest })
       assert.deepEqual([byDigest.result, byDigest.image], [[false, python], digest])
 
-      // The tag names another image: its spares are ended, and the next job has the new one.
+      // The tag moves to another image: its spares are ended, and the next job uses the new one.
       await stand.until('pool/refilled', kind, 2)
       stand.tag(markedImage, 'python')
       const moved = await stand.run(provider, { image: markedImage })
@@ -49,7 +49,7 @@ for (const provider of providers)
       const drained = stand.events.find(({ point }) => point === 'pool/drained')
       assert.equal(drained?.fields['because'], 'changed')
 
-      // A scan finds a vulnerability: the image is used no more, whether a job named it or not.
+      // A scan finds a vulnerability: the image is no longer used, named by a job or by default.
       stand.scanAll('openssl')
       for (const image of [undefined, 'python', stand.digest('python')]) {
         const refused = await stand.run(provider, image === undefined ? {} : { image })

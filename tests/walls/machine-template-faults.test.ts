@@ -65,14 +65,14 @@ const killed = drawn(
 
 suite('A template of a machine', { skip, timeout }, () => {
   for (const step of dying)
-    test(`QEMU that dies once it is "${step}" leaves nothing of a template, or a whole one`, async () => {
+    test(`QEMU that dies after the step "${step}" leaves nothing of a template, or a complete one`, async () => {
       const machines: QemuProcess[] = []
       const onStep = (done: string, machine: QemuProcess) => {
         machines.push(machine)
         if (done === step) machine.kill()
       }
       const making = stand.template(image, { onStep })
-      // Files are whole by then.
+      // Files are complete at that step.
       if (step === 'saved' || step === 'kept') {
         assert.equal(await whyTemplateBytesBroken(await making), undefined)
         await stand.clear()
@@ -81,7 +81,7 @@ suite('A template of a machine', { skip, timeout }, () => {
       assert.equal(stand.host.leases.size, 0)
     })
 
-  test('A save that hangs is given up in time, and leaves nothing', async () => {
+  test('A hanging save times out, and leaves nothing', async () => {
     const machines: QemuProcess[] = []
     const onStep = (done: string, machine: QemuProcess) => {
       machines.push(machine)
@@ -94,7 +94,7 @@ suite('A template of a machine', { skip, timeout }, () => {
   })
 
   test(
-    'A disk that is full ends the making of a template, and leaves nothing',
+    'A full disk ends the creation of a template, and leaves nothing',
     { skip: noMounts() },
     async () => {
       // Room for 40 MB, where a boot writes more than a hundred.
@@ -109,7 +109,7 @@ suite('A template of a machine', { skip, timeout }, () => {
   )
 
   for (const step of killed)
-    test(`S0-3: an owner that is killed once "${step}" is done leaves no process, and a sweep removes the rest`, async () => {
+    test(`S0-3: an owner killed after the step "${step}" leaves no process, and a sweep removes the rest`, async () => {
       const leases = mkdtempSync(path.join(tmpdir(), 'mayfly-leases-'))
       try {
         const { signal, stderr } = await runOwner(step, leases)
@@ -146,7 +146,7 @@ suite('A clone of a template', { skip, timeout }, () => {
   after(() => stand.clear())
 
   for (const step of cloneSteps.slice(0, -1))
-    test(`QEMU that dies once the clone is "${step}" is told, and leaves nothing`, async () => {
+    test(`QEMU that dies after the clone's step "${step}" is reported, and leaves nothing`, async () => {
       const machines: QemuProcess[] = []
       const onStep = (done: CloneStep, machine: QemuProcess) => {
         machines.push(machine)
@@ -157,7 +157,7 @@ suite('A clone of a template', { skip, timeout }, () => {
       await claimed(await stand.clone(template))
     })
 
-  test('A restore that hangs is given up in time, and leaves nothing', async () => {
+  test('A hanging restore times out, and leaves nothing', async () => {
     const machines: QemuProcess[] = []
     const onStep = (done: CloneStep, machine: QemuProcess) => {
       machines.push(machine)
@@ -185,7 +185,7 @@ suite('A clone of a template', { skip, timeout }, () => {
       assert.match((await whyTemplateBytesBroken(own))!, cause)
     })
 
-  test('Attack: bytes that are changed behind the back of the file system are found by the hash', async () => {
+  test('Attack: memory that differs from the recorded hash is refused', async () => {
     const own = await copyOf(template)
     const { sha256 } = own.memory
     const memory = { ...own.memory, sha256: `${sha256[0] === '0' ? '1' : '0'}${sha256.slice(1)}` }
@@ -193,7 +193,7 @@ suite('A clone of a template', { skip, timeout }, () => {
   })
 })
 
-/** A template of the same bytes in files of its own. */
+/** Copies the files of a template. */
 async function copyOf(template: Template): Promise<Template> {
   const folder = mkdtempSync(path.join(root, 'copy-'))
   const [memory, state] = await Promise.all(
@@ -230,7 +230,7 @@ function isHere({ pid, startTime }: ProcessIdentity): boolean {
   return isAlive(pid, startTime)
 }
 
-/** Cause for which no mount can be made here, or false. */
+/** Reason why no mount can be made here, or false. */
 function noMounts(): string | false {
   if (process.execPath.startsWith('/tmp/')) return 'the programs of this checkout lie below /tmp'
   const [file = '', ...args] = namespaces

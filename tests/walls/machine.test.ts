@@ -25,7 +25,7 @@ const skip = isQemuThere() ? false : noQemu
 const timeout = 240_000
 
 suite('A machine in its jail', { skip, timeout }, () => {
-  test('Control connections take every command that the engine uses', async (t) => {
+  test('Control connections accept every command that the engine uses', async (t) => {
     const { machine, seen } = await started(t)
     const { control, folder } = machine
     assert.ok(machine.version.major >= 8)
@@ -116,7 +116,7 @@ suite('A machine in its jail', { skip, timeout }, () => {
     assert.equal(existsSync(machine.folder), false)
   })
 
-  test('A program that never greets is given up after three tries, each with its time limit', async () => {
+  test('A program without a greeting fails after three tries, each with its time limit', async () => {
     const { host, parts } = stand()
     const program = {
       ...parts.program,
@@ -134,13 +134,13 @@ suite('A machine in its jail', { skip, timeout }, () => {
     assert.equal(host.leases.size, 0)
   })
 
-  test('A start that is late is ended, and leaves nothing', async () => {
+  test('A start over its time limit is ended, and leaves no lease', async () => {
     const { host, parts } = stand()
     await assert.rejects(startMachine({ ...parts, readyMsMax: 1 }, host), { code: 'PROTOCOL' })
     assert.equal(host.leases.size, 0)
   })
 
-  test('An argument that QEMU does not know is told in its own words', async () => {
+  test('An argument that QEMU refuses is reported with QEMU’s own message', async () => {
     const { host, parts } = stand()
     const wrong = { ...parts, words: ['-device', 'no-such-device'] }
     await assert.rejects(startMachine(wrong, host), /no-such-device.*not a valid device/)
@@ -153,14 +153,14 @@ suite('The accelerator of this machine', { skip, timeout }, () => {
     assert.match(await probeBoot(probeParts(), 'tcg'), /^\d+\.\d+\.\d+$/)
   })
 
-  test('A boot that does not end in time is told', async () => {
+  test('A boot over its time limit is reported', async () => {
     const late = probeBoot({ ...probeParts(), bootMsMax: 1 }, 'tcg')
     await assert.rejects(late, (error: { code: string }) =>
       ['PROTOCOL', 'UNAVAILABLE'].includes(error.code),
     )
   })
 
-  test('KVM is used after a boot under it alone; else its cause is told, and kept for this boot', async () => {
+  test('KVM is used only after a successful boot with it; otherwise the reason is reported and cached for this host boot', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-test-'))
     try {
       const first = await cachedAccelerators(probeParts(), folder)
@@ -185,7 +185,7 @@ function probeParts(): ProbeParts {
   return { ...machinePrograms(), host: guestHost() }
 }
 
-/** A machine that is released with its test. */
+/** A machine that is released at the end of its test. */
 async function started(t: TestContext) {
   const { host, parts } = stand()
   const seen = new Events()

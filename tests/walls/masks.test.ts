@@ -34,7 +34,7 @@ const NO_CAPABILITIES = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].map(
 const BOUND_OF_PROCESS_1 = `CapBnd:\t${(2 ** 8 + 2 ** 21).toString(16).padStart(16, '0')}`
 const MNT_DETACH = 2
 
-/** Every mask as a guest sees it: type, mode, owner, mount options, content, and what it may do with it. */
+/** Prints every mask as seen by the guest: type, mode, owner, mount options, content, and permitted operations. */
 const looks = `
 import ctypes, errno, json, os
 libc = ctypes.CDLL(None, use_errno=True)
@@ -68,11 +68,11 @@ seen['capabilities'] = [line for line in open('/proc/self/status').read().splitl
 print(json.dumps(seen))
 `
 
-/** Made before the first wall, which otherwise starts by the system's programs. */
+/** Compiled before the first wall, which otherwise uses the system's programs. */
 const launcher = skip ? undefined : await openLauncher()
 
 suite('Masks over /proc', { skip, concurrency: 1 }, () => {
-  test('made by the sentinel they are what bubblewrap makes, for a guest that tries all it can', async () => {
+  test('made by the sentinel they equal those of bubblewrap, also in the operations that a guest may do', async () => {
     const [entered, bound] = [await seenWith([]), await seenWith(['launcher'])]
     assert.deepEqual(entered, bound)
     for (const at of masks) {
@@ -89,7 +89,7 @@ suite('Masks over /proc', { skip, concurrency: 1 }, () => {
     assert.deepEqual(entered.capabilities, NO_CAPABILITIES)
   })
 
-  test('capabilities are held by no process of the wall once its program runs; process 1 has two in its bounding set alone', async () => {
+  test('no process of the wall has capabilities once its program runs; process 1 has two in its bounding set only', async () => {
     await using whole = await openWhole()
     const wall = await whole.start('python', 'bubblewrap')
     const all = wall.processes().map((one) => one.split(' ')[0]!)
@@ -102,13 +102,13 @@ suite('Masks over /proc', { skip, concurrency: 1 }, () => {
         NO_CAPABILITIES.filter((row) => !row.startsWith('CapBnd')),
       )
     }
-    // Process 1 never execs, and may gain nothing from a file if it did (no_new_privs).
+    // Process 1 never execs, and would gain nothing from a file (no_new_privs).
     const first = statuses.find((status) => /^NSpid:.*\t1$/m.test(status))!
     assert.ok(first.split('\n').includes(BOUND_OF_PROCESS_1))
     assert.match(first, /^NoNewPrivs:\t1$/m)
   })
 
-  test('a guest that runs the program of the masks again changes nothing by it', async () => {
+  test('a guest that runs the mask program again is refused, and /proc is unchanged', async () => {
     await using whole = await openWhole()
     const wall = await whole.start('python', 'bubblewrap')
     await wall.claim()
@@ -125,17 +125,13 @@ print(sorted(os.listdir('/proc/sys')))`)
 
   const failures: readonly (readonly [title: string, steps: readonly string[], said: RegExp])[] = [
     [
-      'a mask that is not there',
+      'a missing mask target',
       ['mask', '3', '/proc/bus', '/proc/fs', '/proc/nowhere'],
       /mask \/proc\/nowhere: No such file/,
     ],
+    ['a missing source', ['mask', '2', '/nowhere', '/proc/fs'], /mask \/proc\/fs: No such file/],
     [
-      'a source that is not there',
-      ['mask', '2', '/nowhere', '/proc/fs'],
-      /mask \/proc\/fs: No such file/,
-    ],
-    [
-      'a source that may be written',
+      'a writable source',
       ['mask', '2', '/work', '/proc/fs'],
       /mask \/proc\/fs: Operation not permitted/,
     ],
@@ -144,7 +140,7 @@ print(sorted(os.listdir('/proc/sys')))`)
     ['no program after the masks', ['mask', '2', '/proc/bus', '/proc/fs'], /no program/],
   ]
   for (const [title, steps, said] of failures)
-    test(`${title}: the wall does not start, and says why`, async () => {
+    test(`${title}: the wall does not start, with the reason`, async () => {
       const rest = title.startsWith('no ') ? [] : ['/bin/sh', 'sh', '-c', 'echo ran']
       const started = await enterWall((args) => [
         ...args.slice(0, args.indexOf('enter') + 1),
@@ -169,7 +165,7 @@ print(sorted(os.listdir('/proc/sys')))`)
     })
 })
 
-/** A wall as the warden composes it, with other arguments, of which nobody takes the listener. */
+/** A wall as the warden composes it, with other arguments, whose seccomp listener is not received. */
 async function enterWall(change: (args: readonly string[]) => readonly string[]) {
   const sentinel = await program()
   assert.ok(launcher && 'fd' in launcher)
@@ -207,7 +203,7 @@ async function enterWall(change: (args: readonly string[]) => readonly string[])
   }
 }
 
-/** The launcher's last step says how many words follow it. */
+/** Argument count of the launcher's last step. */
 function withCounts(args: readonly string[]): readonly string[] {
   const at = args.lastIndexOf('exec')
   return [...args.slice(0, at + 1), `${args.length - at - 2}`, ...args.slice(at + 2)]

@@ -11,12 +11,12 @@ import { test } from '../fixtures/drawn.ts'
 import { withNeither } from '../fixtures/half.ts'
 import { isMissing, unable } from './process-stands.ts'
 
-/** Programs that fill their memory: each ends at its limit, and says so, whoever sees it first. */
+/** Programs that fill their memory: each ends with status limit, also if the kernel kills before the warden notices. */
 
 const MiB = 2 ** 20
 const memory = 64 * MiB
 const bombs = process.env['MAYFLY_LONG'] === undefined ? 8 : 64
-/** Bombs at once: more than this machine has cores. */
+/** Concurrent memory bombs: more than this machine has cores. */
 const atOnce = 4
 
 const stands: readonly {
@@ -28,7 +28,7 @@ const stands: readonly {
   ...(['embedded', 'bubblewrap'] as const).flatMap((jailKind) => [
     { title: jailKind, jailKind, options: {} },
     {
-      // Each of its bombs is ended by the kernel, and heard of by the program first.
+      // The kernel kills each of its bombs, and the program notices first.
       title: `${jailKind}, without a watch`,
       jailKind,
       options: { without: ['memory watch'] as JailLayer[] },
@@ -53,7 +53,7 @@ const programs: readonly {
 }[] = [
   { name: 'Python', of: inPython, code: inSteps },
   {
-    name: 'a child of Python, which ends well itself',
+    name: 'a child of Python, while Python exits with 0',
     of: inPython,
     code: `import os
 if os.fork() == 0:
@@ -68,7 +68,7 @@ os.wait()`,
   },
   { name: 'a child of a shell', of: inShell, code: `python3 -c 'a = bytearray(1 << 30)'` },
   {
-    name: 'a child of a shell that hides how it ended',
+    name: 'a child of a shell that hides its exit status',
     of: inShell,
     code: `python3 -c 'a = bytearray(1 << 30)' 2>&1 | cat; exit 0`,
   },
@@ -77,26 +77,30 @@ os.wait()`,
 suite('Programs that fill their memory', { skip: unable('python') }, () => {
   for (const { title, jailKind, options, skip = false } of stands)
     for (const { name, of, code } of programs)
-      test(`${title}: ${name} ends at the limit, each of ${bombs} times`, { skip }, async (t) => {
-        if (isMissing(t, { jailKind })) return
-        const ends = await endsOf({ jailKind, options, of, code, times: bombs })
-        const others = ends.filter(({ end }) => end.error?.code !== 'MEMORY')
-        const isWatchedOnly = !openCgroups() || options.without?.includes('memory cgroup')
-        const unseen = isWatchedOnly ? others.filter(isUnseen) : []
-        assert.ok(unseen.length <= bombs / 8, `${unseen.length} of ${bombs} were not seen`)
-        assert.deepEqual(
-          others.filter((one) => !unseen.includes(one)).map(({ end }) => messageIn(end)),
-          [],
-        )
-      })
+      test(
+        `${title}: ${name} ends at the memory limit, in each of ${bombs} runs`,
+        { skip },
+        async (t) => {
+          if (isMissing(t, { jailKind })) return
+          const ends = await endsOf({ jailKind, options, of, code, times: bombs })
+          const others = ends.filter(({ end }) => end.error?.code !== 'MEMORY')
+          const isWatchedOnly = !openCgroups() || options.without?.includes('memory cgroup')
+          const unseen = isWatchedOnly ? others.filter(isUnseen) : []
+          assert.ok(unseen.length <= bombs / 8, `${unseen.length} of ${bombs} were not detected`)
+          assert.deepEqual(
+            others.filter((one) => !unseen.includes(one)).map(({ end }) => messageIn(end)),
+            [],
+          )
+        },
+      )
 })
 
-/** A watch sees nothing while its machine does not let it run. Then the end tells of no memory, and not of too little. */
+/** A watch without CPU time sees nothing; then the end must report no peak, rather than too low a one. */
 function isUnseen({ end }: Ended): boolean {
   return end.status === 'ok' && end.memory === undefined
 }
 
-/** Memory that stands for a while, in MiB, and the shape it has. */
+/** Kinds of memory that stay allocated for a while, with their MiB. */
 const standing: readonly {
   readonly name: string
   readonly of: GuestLanguage
@@ -113,7 +117,7 @@ const standing: readonly {
     code: (mib) => `const a = Buffer.alloc(${mib} << 20, 1); setTimeout(() => a.length, 1_000)`,
   },
   {
-    name: 'shared memory of three processes, each its own',
+    name: 'separate shared memory of three processes',
     of: inPython,
     code: (mib) => `import mmap, os, time
 for _ in range(3):
@@ -131,7 +135,7 @@ suite('A limit on memory', { skip: unable('python') }, () => {
     if (options.without?.includes('memory watch')) continue
     for (const { name, of, code } of standing)
       test(
-        `${title}: is what a job may add, and no end above it is ok: ${name}`,
+        `${title}: counts the memory that a job adds, and a job above it never ends ok: ${name}`,
         { skip },
         async (t) => {
           if (isMissing(t, { jailKind })) return
@@ -139,7 +143,7 @@ suite('A limit on memory', { skip: unable('python') }, () => {
           const isCounted = !options.without?.includes('memory cgroup')
           const isSeen = (peak: number) => peak > 45 * MiB || !isCounted
           let peak = 0
-          // Two looks of a busy machine may lie around all of it.
+          // Under load the allocation may happen between two samples.
           for (let tries = 0; tries < 4 && !isSeen(peak); tries++) {
             const [within] = await endsOf({ ...wish, code: code(52), times: 1 })
             assert.equal(within!.end.status, 'ok', messageIn(within!.end))
@@ -154,7 +158,7 @@ suite('A limit on memory', { skip: unable('python') }, () => {
       )
   }
 
-  test('memory that processes share counts once, however much lies in files beside it', async (t) => {
+  test('shared memory counts once, also beside large page-cache use', async (t) => {
     if (isMissing(t, { jailKind: 'embedded' })) return
     if (!openCgroups()) return t.skip('there is no memory cgroup')
     const code = `import mmap, os, time

@@ -17,7 +17,7 @@ import { makeMicroVm, noMachines } from '../conformance/microvm.ts'
 import { Stand, until, type Made, type Wish } from '../conformance/stand.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 
-/** Tests beyond the suite of conformance: what a guest sees and may take, its way out, and what an end leaves on the host. */
+/** Tests beyond the conformance suite: view and limits of a guest, egress, and leftovers on the host. */
 const MEBIBYTE = 2 ** 20
 const skip = noMachines ?? false
 /** A boot under emulation takes seven seconds of processor time, and a busy machine gives it a twentieth. */
@@ -54,7 +54,7 @@ def main(input):
     kept = bytearray(b'x') * ${120 * MEBIBYTE}
     print('held', flush=True)
     time.sleep(600)`
-/** Looks for the group that bounds it, to raise its limit or to leave it. */
+/** Searches for its cgroup, to raise the limit or to leave it. */
 const leaves = `
 import ctypes, errno, os
 def main(input):
@@ -87,7 +87,7 @@ def main(input):
     print('asked', flush=True)
     time.sleep(2)
     return [*said, ask(input['granted'])]`
-/** Writes on, beside a child that holds a file open, until nothing can be written; then by every way that it knows. */
+/** Writes, beside a child with an open file, until writes are refused; then tries every other way to write. */
 const writes = `
 import ctypes, errno, os, subprocess, sys, time
 held = "import time; kept = open('/work/held', 'w'); print('held', flush=True); time.sleep(600)"
@@ -108,7 +108,7 @@ def main(input):
     while 'done' in map(why, tries): time.sleep(0.01)
     others = [lambda: os.mkdir('/work/made'), lambda: os.remove('/tmp/own'), lambda: os.chmod('/tmp/own', 0)]
     return [own, child.wait(), *map(why, tries), *map(why, others)]`
-/** Reads files of the image until so many parts of two seconds are over; returns the bytes a second that the disk gave in each. */
+/** Reads files of the image for a number of two-second intervals; returns the bytes a second of each interval. */
 const reads = `
 import os, time
 def sectors(): return int(open('/sys/block/vda/stat').read().split()[2])
@@ -127,7 +127,7 @@ def main(input):
     return rates or [(sectors() - before) * 512 / (time.monotonic() - began)]`
 const limits = { timeout: 120_000 }
 
-suite('A wall that is a machine', { skip, timeout }, () => {
+suite('A virtual machine as a wall', { skip, timeout }, () => {
   let made: Made
   before(async () => void (made = await makeMicroVm({}, 'python')))
   after(async () => {
@@ -137,7 +137,7 @@ suite('A wall that is a machine', { skip, timeout }, () => {
   const stand = () =>
     new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
 
-  test('A guest has a kernel, a name and a boot of its own, the right time, and nothing to write to but its scratch', async () => {
+  test('A guest has its own kernel, host name and boot id, the right time, and only its scratch is writable', async () => {
     const { end } = await stand().run(looks, { limits })
     assert.equal(end.status, 'ok', JSON.stringify(end))
     const { time, boot, ...seen } = JSON.parse(end.resultText) as Record<string, unknown>
@@ -149,19 +149,19 @@ suite('A wall that is a machine', { skip, timeout }, () => {
     assert.notEqual(boot, readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim())
   })
 
-  test('Memory above its limit ends it, and the next one runs', async () => {
+  test('Memory above its limit ends a job, and the next job runs', async () => {
     const wish: Wish = {
       controls: { memory: 64 * MEBIBYTE },
       limits: { ...limits, memory: 64 * MEBIBYTE },
     }
     const { end } = await stand().run(fills, wish)
     assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], JSON.stringify(end))
-    // The host's own bound, with what it allows beside the job, is 320 MiB: the guest's kernel was first.
+    // The limit on the host, with its allowance beside the job, is 320 MiB: the guest's kernel acted first.
     assert.ok(end.memory!.peak < 256 * MEBIBYTE, `${end.memory!.peak} bytes`)
     assert.equal((await stand().run(inPython.guests.echo!, { input: 7 })).end.resultText, '7')
   })
 
-  test('Memory that is lowered below what a program holds ends it', async () => {
+  test('A memory limit lowered below the use of a program ends it', async () => {
     const wish: Wish = { controls: { memory: 200 * MEBIBYTE }, limits }
     const running = await stand().start(holds, wish)
     await using sandbox = running.sandbox
@@ -173,18 +173,18 @@ suite('A wall that is a machine', { skip, timeout }, () => {
     await asked.catch(() => undefined)
   })
 
-  test('Attack: a program finds no file of its control group, and mounts none', async () => {
+  test('Attack: a program finds no file of its cgroup, and cannot mount one', async () => {
     const { end } = await stand().run(leaves, { limits })
     assert.equal(end.resultText, '["0::/job",[],"EACCES"]', JSON.stringify(end))
   })
 
-  test('Processes beyond its limit are refused to it', async () => {
+  test('Forks beyond its process limit fail', async () => {
     const { end } = await stand().run(forks, { controls: { processes: 5 }, limits })
     assert.equal(end.status, 'ok', JSON.stringify(end))
     assert.ok(Number(end.resultText) >= 3 && Number(end.resultText) <= 4, end.resultText)
   })
 
-  test('Writing that is closed ends those that hold a file open, and then every way to write; the guest says so', async () => {
+  test('Closing writes kills processes with a writable file and then refuses every write; the guest reports it', async () => {
     const wish: Wish = { limits, controls: { syscalls: ['exec', 'outside', 'process', 'write'] } }
     const running = await stand().start(writes, wish)
     await using sandbox = running.sandbox
@@ -199,7 +199,7 @@ suite('A wall that is a machine', { skip, timeout }, () => {
     assert.deepEqual(JSON.parse(resultText), ['ENOSPC', -9, ...Array(6).fill('EROFS')])
   })
 
-  test('S1-10: what a program reads of its image comes as slowly as its limit, which falls while it runs', async () => {
+  test('S1-10: reads of the image are as slow as the io limit, which is lowered while the program runs', async () => {
     const [first, then] = [MEBIBYTE, MEBIBYTE / 4]
     const bound: Wish = { controls: { io: first }, limits, input: { parts: 4 } }
     const running = await stand().start(reads, bound)
@@ -217,14 +217,14 @@ suite('A wall that is a machine', { skip, timeout }, () => {
     assert.ok(rate! > 2 * then, `${rate}`)
   })
 
-  test('A program that exits on its own ends with its code, and all it wrote is there', async () => {
+  test('A program that exits reports its code, and its whole output arrives', async () => {
     const source = `import os\ndef main(input):\n    os.write(1, b'x' * 100000)\n    os._exit(3)`
     const { end, stdout } = await stand().run(source, { limits })
     assert.deepEqual([end.status, end.error?.code, end.exitCode], ['error', 'EXIT', 3])
     assert.equal(stdout.length, 100_000)
   })
 
-  test('A frozen guest stands still until it is thawed', async () => {
+  test('A frozen guest makes no progress until it is thawed', async () => {
     const running = await stand().start(ticks, { limits })
     await using sandbox = running.sandbox
     await running.said('1')
@@ -239,7 +239,7 @@ suite('A wall that is a machine', { skip, timeout }, () => {
     await running.end
   })
 
-  test('A guest that was frozen has the right time again once it is thawed', async () => {
+  test('A thawed guest has the right time again', async () => {
     const running = await stand().start(tells, { limits })
     await using sandbox = running.sandbox
     await running.said('.')
@@ -270,7 +270,7 @@ suite('A wall that is a machine', { skip, timeout }, () => {
     assert.ok(!groups?.list().includes(id))
   })
 
-  test('QEMU that is killed in the middle of a job is a lost wall, not an end of the program', async () => {
+  test('QEMU killed during a job is reported as a lost wall, not as the end of the program', async () => {
     const running = await stand().start(inPython.guests.spins!, { limits })
     await running.said('spinning')
     const { wall } = running.sandbox
@@ -290,7 +290,7 @@ suite('A wall that is a machine', { skip, timeout }, () => {
 const wordsOf = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, 'utf8')
 const isBubblewrap = (pid: number) => readFileSync(`/proc/${pid}/comm`, 'utf8').includes('bwrap')
 
-suite('A machine that cannot be had', { skip, timeout }, () => {
+suite('An unavailable machine', { skip, timeout }, () => {
   const missing = [
     [
       'QEMU',
@@ -353,7 +353,7 @@ suite('Egress of a machine', { skip, timeout }, () => {
   })
 })
 
-suite('A warden of machines that is killed', { skip, timeout }, () => {
+suite('A killed warden of machines', { skip, timeout }, () => {
   for (const [whose, isKept] of [
     ['the next warden', true],
     ['a warden of another state folder, where its own is deleted too,', false],

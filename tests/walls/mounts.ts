@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 
-/** Flags for `unshare`: a private mount namespace in which this user may mount. */
+/** Flags of `unshare` for a private mount namespace in which this user may mount. */
 export function mountFlags(): readonly string[] {
   return process.getuid?.() === 0 ? ['--mount'] : ['--user', '--map-root-user', '--mount']
 }

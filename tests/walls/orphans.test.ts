@@ -36,7 +36,7 @@ const unshare = findProgram('unshare')
 const namespaces = findJailFacts().namespaces && unshare !== undefined
 
 suite('An orphaned launcher of a dead warden', { skip: process.platform !== 'linux' }, () => {
-  test('is killed, and one of a living warden is not', async () => {
+  test('is killed, and a launcher of a living warden is not', async () => {
     const { pid, startTime } = identify(process.pid)
     await using dead = await called(`mayfly-wall:${id}:${pid}:${startTime - 1}`)
     await using living = await called(markOf(id))
@@ -79,7 +79,7 @@ suite('An orphaned launcher of a dead warden', { skip: process.platform !== 'lin
     }
   })
 
-  test('carries the mark of its warden, whichever process execs bubblewrap first', async (t) => {
+  test('has the mark of its warden, for any process that execs bubblewrap first', async (t) => {
     if (!findProgram('bwrap') || !namespaces) return t.skip('bubblewrap makes no walls here')
     for (const hide of [[], ['cgroup']]) {
       await using whole = await openWhole({ hide })
@@ -92,7 +92,7 @@ suite('An orphaned launcher of a dead warden', { skip: process.platform !== 'lin
   })
 
   test(
-    'is left where it belongs to a container',
+    'is not killed if it belongs to a container',
     { skip: !namespaces && 'no namespaces here' },
     async () => {
       const { pid, startTime } = identify(process.pid)

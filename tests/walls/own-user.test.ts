@@ -4,7 +4,7 @@ import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { isMissing, unable } from './process-stands.ts'
 import { openWhole } from './whole-wall.ts'
 
-/** A program's user, as it sees it itself: an ordinary one, whoever started Mayfly. */
+/** The uid of a program, as seen by itself: unprivileged, for any user that started Mayfly. */
 
 const isRoot = process.getuid?.() === 0
 const stands = jailKinds.flatMap((jailKind) => [
@@ -98,7 +98,7 @@ suite('The user of a program', { skip: unable('python') }, () => {
       assert.deepEqual(map, isMapped ? ['1000', '0', '1'] : ['0', '0', '4294967295'])
     })
 
-    test(`${title}: another namespace, its maps or a set-user-ID program give it no uid 0`, async (t) => {
+    test(`${title}: a new user namespace, its uid map or a set-user-ID program give it no uid 0`, async (t) => {
       if (isMissing(t, { jailKind })) return
       const { gained, seen, uid, flags } = await said(climbs)
       assert.deepEqual(gained, [])

@@ -8,7 +8,7 @@ import { isRunscThere, noRunsc } from '../conformance/gvisor.ts'
 import { until } from '../conformance/stand.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
-/** Bounds that a parked program waits with, so that a claim with the same ones finds them in force. */
+/** Limits set on a parked program in advance, so that a claim with the same limits need not write them. */
 const MiB = 2 ** 20
 const usual = { memory: 96 * MiB, cpu: 1, processes: 16 }
 const goneMsMax = 5_000
@@ -20,12 +20,12 @@ const skip = !groups
 const noSentry = skip || (isRunscThere() ? false : noRunsc)
 const ways = ['embedded', ...(findProgram('bwrap') ? (['bubblewrap'] as const) : [])] as const
 
-/** A group without a bound of its own shows `max`, or in version 1 a number above any machine's memory. */
+/** A cgroup without a limit shows `max`, or in version 1 a number above any machine's memory. */
 const unlimited = 2 ** 60
 
-suite('A program that waits with the usual bounds', { skip }, () => {
+suite('A parked program with the default limits', { skip }, () => {
   for (const jailKind of ways) {
-    test(`${jailKind}: a job with the same bounds finds them set, and none of them is written again`, async () => {
+    test(`${jailKind}: a job with the same limits finds them set, and none is written again`, async () => {
       await using stand = await openWhole()
       const wall = await stand.start('python', jailKind, usual)
       const before = boundsOf(wall)
@@ -41,7 +41,7 @@ suite('A program that waits with the usual bounds', { skip }, () => {
       })
     })
 
-    test(`${jailKind}: a job with other bounds has its own, and one without has those of a wall`, async () => {
+    test(`${jailKind}: a job with other limits gets its own, and a job without limits gets those of a wall`, async () => {
       await using stand = await openWhole()
       const [less, more, none] = [
         await stand.start('python', jailKind, usual),
@@ -60,13 +60,13 @@ suite('A program that waits with the usual bounds', { skip }, () => {
         [0.5, 2, Infinity],
       )
       assert.equal(after[2]!.tasks, 256)
-      // Memory of a wall changes by some pages while its bounds are set.
+      // The memory of a wall changes by some pages while its limits are set.
       const [lower, higher] = after.map(({ memory }, at) => memory - before[at]!.memory)
       assert.ok(Math.abs(lower! + 64 * MiB) < 2 * MiB, `${lower}`)
       assert.ok(Math.abs(higher! - 160 * MiB) < 2 * MiB, `${higher}`)
     })
 
-    test(`${jailKind}: bounds that were lifted while it waited are in force again before its job`, async () => {
+    test(`${jailKind}: limits that were removed while it was parked are set again before its job`, async () => {
       await using stand = await openWhole()
       const wall = await stand.start('python', jailKind, usual)
       const before = boundsOf(wall)
@@ -77,7 +77,7 @@ suite('A program that waits with the usual bounds', { skip }, () => {
       assert.deepEqual(boundsOf(wall), before)
     })
 
-    test(`${jailKind}: a fork bomb and a hog find the bounds that it waited with`, async () => {
+    test(`${jailKind}: a fork bomb and a memory hog hit the limits that were set in advance`, async () => {
       await using stand = await openWhole()
       const bomb = await stand.start('python', jailKind, usual)
       await bomb.claim(usual)
@@ -91,25 +91,25 @@ suite('A program that waits with the usual bounds', { skip }, () => {
       assert.equal((await hog.end()).how, 'memory')
     })
 
-    test(`${jailKind}: a claim finds a program that was killed a moment ago, by its own descriptors`, async () => {
+    test(`${jailKind}: a claim detects by its own fds a program that was killed just before`, async () => {
       await using stand = await openWhole()
       const wall = await stand.start('python', jailKind, usual)
       const { pid } = wall.started.wall
       process.kill(pid, 'SIGKILL')
-      // Without a turn of the event loop, in which the warden would hear of it.
+      // Without a turn of the event loop, in which the warden would be notified.
       for (let ms = 0; ms < goneMsMax && isAlive(pid); ms++) Atomics.wait(clock, 0, 0, 1)
       await wall.claim(usual).then(
         () => assert.equal(wall.claimed!.spent, true),
-        // The warden knows of its end by now.
+        // The warden has been notified of its end.
         (error: unknown) => assert.match(String(error), /Cannot find wall/),
       )
     })
   }
 })
 
-/** Tasks of such a wall are counted by its sentry, and bounded at each claim alone. */
-suite('A program of gVisor that waits with the usual bounds', { skip: noSentry }, () => {
-  test('Jobs with the same bounds find them set, others have their own', async () => {
+/** The sentry counts the tasks of such a wall, so the task limit is set at each claim only. */
+suite('A parked program of gVisor with the default limits', { skip: noSentry }, () => {
+  test('Jobs with the same limits find them set, and others get their own', async () => {
     await using stand = await openWhole()
     const [same, less, none] = [
       await stand.start('python', 'gvisor', usual),
@@ -129,7 +129,7 @@ suite('A program of gVisor that waits with the usual bounds', { skip: noSentry }
     assert.ok(after[1]!.memory < before[1]!.memory - 32 * MiB, `${after[1]!.memory}`)
   })
 
-  test('A hog is held to the memory that its wall waited with, also where that was lifted', async () => {
+  test('A memory hog hits the limit set in advance, also if that was removed while the wall was parked', async () => {
     await using stand = await openWhole()
     const wall = await stand.start('python', 'gvisor', usual)
     const before = boundsOf(wall)

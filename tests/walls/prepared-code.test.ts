@@ -19,14 +19,14 @@ import { promisify } from 'node:util'
 import { openCompiled } from '../../src/jail/compiled.ts'
 import { after, suite, test } from '../fixtures/drawn.ts'
 
-/** The folder of prepared code, made by a process that outlives the command that started it. */
+/** The folder of prepared code, made by a background process that survives its command. */
 const here = (place: string) => fileURLToPath(new URL(`../../${place}`, import.meta.url))
 const run = promisify(execFile)
 const top = mkdtempSync(join(tmpdir(), 'mayfly-prepared-'))
 after(() => rmSync(top, { recursive: true, force: true }))
 const waitMsMax = 120_000
 
-/** Opens the folder and ends at once, as a short run does. */
+/** Opens the folder and exits at once, as a short run does. */
 const short = (base: string) =>
   run(process.execPath, [
     '--input-type=module',
@@ -41,7 +41,7 @@ async function until<T>(look: () => T | undefined): Promise<T> {
   for (;;) {
     const found = look()
     if (found !== undefined) return found
-    assert.ok(Date.now() < end, 'nothing in time')
+    assert.ok(Date.now() < end, 'no result in time')
     await wait(20)
   }
 }
@@ -52,7 +52,7 @@ function newBase(name: string): string {
   return base
 }
 
-/** The only folder of a root. */
+/** Returns the only folder of a root. */
 function homeOf(base: string): string {
   const [home, ...more] = readdirSync(base)
   assert.deepEqual(more, [])
@@ -64,7 +64,7 @@ const unfinishedIn = (home: string) =>
 const generationsIn = (home: string) =>
   readdirSync(home).filter((name) => /^[0-9a-f]{16}$/.test(name))
 
-/** Resolves when the maker has gone, too. */
+/** Resolves when the background process has ended too. */
 async function made(home: string): Promise<string> {
   const name = await until(() =>
     generationsIn(home).find((one) => existsSync(join(home, one, 'compiled'))),
@@ -88,7 +88,7 @@ const prepare = (home: string, name: string) =>
 suite('Prepared code of walls', () => {
   const kept = newBase('kept')
   let first: Promise<string> | undefined
-  /** The folder that a run left and its maker finished. */
+  /** The folder that a run started and its background process finished. */
   const finished = () =>
     (first ??= short(kept).then(async () => {
       const home = homeOf(kept)
@@ -110,7 +110,7 @@ suite('Prepared code of walls', () => {
     assert.equal(readlinkSync(join(home, 'root')), here('.'))
   })
 
-  test('the next run uses what an ended one had made', async () => {
+  test('the next run uses the folder that an ended run had started', async () => {
     const home = await finished()
     const { folder, joined } = openCompiled(kept)
     const ready = folder(12_345)
@@ -140,7 +140,7 @@ suite('Prepared code of walls', () => {
     assert.equal(generationsIn(home).length, 1)
   })
 
-  test('two makers at once make it once', async () => {
+  test('two concurrent makers build it once', async () => {
     const own = join(newBase('raced'), 'a'.repeat(16))
     mkdirSync(own)
     await Promise.all([prepare(own, 'b'.repeat(16)), prepare(own, 'b'.repeat(16))])
@@ -149,7 +149,7 @@ suite('Prepared code of walls', () => {
     assert.deepEqual(readdirSync(join(own, 'b'.repeat(16))), ['compiled'])
   })
 
-  test('three generations are kept for each root, and none of a root that is gone', async () => {
+  test('three generations are kept for each root, and none of a root that no longer exists', async () => {
     const base = newBase('rooms')
     const [own, other, gone] = ['a', 'b', 'c'].map((letter) => join(base, letter.repeat(16)))
     for (const folder of [own!, other!])

@@ -15,7 +15,7 @@ const script = async (wish: Omit<ProcessWish, 'program'>, code: string, more = {
 }
 const lines = (text: string) => text.trim().split('\n')
 
-/** System calls by number, as a program that brings its own code would make them. */
+/** System calls by number, as native code of a program makes them. */
 const probing = (calls: readonly (readonly [string, string])[]) => `
 import ctypes, errno, json, os, socket
 libc = ctypes.CDLL(None, use_errno=True)
@@ -89,7 +89,7 @@ suite('Bounds of a process wall', { skip: unable('python') }, () => {
       }
     })
 
-    test(`${title}: the scratch is one bound for all its folders, and full is full`, async (t) => {
+    test(`${title}: all scratch folders share one size limit, and writes beyond it fail`, async (t) => {
       if (isMissing(t, wish)) return
       const { stdout } = await script(
         { ...wish, scratchBytes: 8 * 2 ** 20 },
@@ -111,7 +111,7 @@ suite('Bounds of a process wall', { skip: unable('python') }, () => {
 
     test(`${title}: process 1 adopts and reaps orphans; the program is an ordinary process`, async (t) => {
       if (isMissing(t, wish)) return
-      // An orphan prints the pid of its new parent and exits; the new parent has to reap it.
+      // An orphan prints the pid of its new parent and exits; the new parent must reap it.
       const { stdout } = await script(
         wish,
         `echo $PPID
@@ -135,7 +135,7 @@ suite('Bounds of a process wall', { skip: unable('python') }, () => {
       assert.match(first ?? '', /^(sh|bwrap|init)$/)
     })
 
-    test(`${title}: there is no network but its own`, async (t) => {
+    test(`${title}: the only network is its own namespace`, async (t) => {
       if (isMissing(t, wish)) return
       const { head, value } = await inProcess(
         { program: 'python', ...wish },
@@ -160,7 +160,7 @@ result = [tried(socket.AF_INET, ("8.8.8.8", 53)), tried(socket.AF_INET, ("127.0.
   }
 
   for (const jailKind of jailKinds) {
-    test(`${jailKind}: the forbidden calls are refused by the filter itself`, async (t) => {
+    test(`${jailKind}: the seccomp filter refuses the forbidden calls`, async (t) => {
       if (isMissing(t, { jailKind })) return
       await using wall = await ProcessWall.start({ program: 'node', jailKind })
       const answers = await wall.probeFilter()
@@ -173,7 +173,7 @@ result = [tried(socket.AF_INET, ("8.8.8.8", 53)), tried(socket.AF_INET, ("127.0.
       assert.ok(through.length > 10, 'without the filter the same calls reach the kernel')
     })
 
-    test(`${jailKind}: a program that brings its own code finds them shut too`, async (t) => {
+    test(`${jailKind}: native code of a program is refused the same calls`, async (t) => {
       if (isMissing(t, { jailKind })) return
       if (process.arch !== 'x64') return t.skip('the numbers are those of x86-64')
       const code = probing([
@@ -211,7 +211,7 @@ result = [tried(socket.AF_INET, ("8.8.8.8", 53)), tried(socket.AF_INET, ("127.0.
         assert.match(answer, /^(EPERM|ENOSYS|ENOTTY|EAFNOSUPPORT)$/, `${call}: ${answer}`)
     })
 
-    test(`${jailKind}: a socket takes no filter: compiled, it would take of a room that every wall needs`, async (t) => {
+    test(`${jailKind}: a program cannot attach a BPF filter to a socket, whose compiled code uses memory shared by all walls`, async (t) => {
       if (isMissing(t, { jailKind })) return
       const { value } = await inProcess(
         { program: 'python', jailKind },
@@ -233,7 +233,7 @@ for option, value in ((26, program), (50, b'\\0' * 4), (51, program), (52, b'\\0
       assert.deepEqual(value, ['EPERM', 'EPERM', 'EPERM', 'EPERM'])
     })
 
-    test(`${jailKind}: artifacts are plain files alone, and what else lies there is left out by name`, async (t) => {
+    test(`${jailKind}: artifacts are regular files only, and other entries are reported by name`, async (t) => {
       if (isMissing(t, { jailKind })) return
       const code = `mkdir -p out/deep; echo plain > out/a.txt; echo nested > out/deep/b.txt
         ln -s /etc/passwd out/link; ln -s /etc out/folder; ln out/a.txt out/second; mkfifo out/pipe
@@ -259,7 +259,7 @@ for option, value in ((26, program), (50, b'\\0' * 4), (51, program), (52, b'\\0
     })
   }
 
-  test('without namespaces and without a place to write there is no job, and it says why', async () => {
+  test('without namespaces and without a scratch folder no job runs, and the reason is reported', async () => {
     for (const program of ['node', 'python'] as const) {
       const wish = { program, hide: ['namespaces'] }
       const { head } = await inProcess(wish, { language: program, code: 'result = 1' })
@@ -268,7 +268,7 @@ for option, value in ((26, program), (50, b'\\0' * 4), (51, program), (52, b'\\0
     }
   })
 
-  test('without namespaces there are no children and no sockets, and files only where it was given a place', async (t) => {
+  test('without namespaces a program has no children and no sockets, and files only in its scratch folder', async (t) => {
     const facts = findJailFacts()
     if (facts.platform !== 'linux') return t.skip('only Linux has these walls')
     const scratch = mkdtempSync(join(tmpdir(), 'mayfly-scratch-'))

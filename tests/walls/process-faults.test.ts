@@ -73,7 +73,7 @@ const python = (code: string, jailKind: JailKind, more: Partial<JobRequest> = {}
 })
 const answers = (jailKind: JailKind) => python('result = 42', jailKind)
 const ended = ({ status, error }: Outcome) => (error ? `${status} ${error.code}` : status)
-/** More than any of these jobs may take, and less than anybody would wait. */
+/** Deadline of each job: above its time limit. */
 const soonMs = 45_000
 let marks = 0
 
@@ -85,7 +85,7 @@ for (const jailKind of jailKinds)
     })
     after(() => library.close())
 
-    /** A program that has said that it is ready, its processes, and its end. */
+    /** Starts a program, and waits until it is ready; returns its processes and its end. */
     async function running(code: string, more: Partial<JobRequest> = {}) {
       const mark = `walled-${marks++}`
       const marked = `import ctypes; ctypes.CDLL(None).prctl(15, b"${mark}")\n${code}`
@@ -109,7 +109,7 @@ for (const jailKind of jailKinds)
       await nextOneRuns()
     })
 
-    test('a parked wall that no longer answers when its job comes has its end in its time', async (t) => {
+    test('a job claims a stopped parked wall and ends within its time limit', async (t) => {
       if (isMissing(t, { jailKind })) return
       await nextOneRuns()
       await until(() => parked().length > 0, 'a spare', soonMs)
@@ -127,7 +127,7 @@ for (const jailKind of jailKinds)
       await nextOneRuns()
     })
 
-    test('a program killed from outside says by what, and the next one runs', async (t) => {
+    test('a program killed from outside is reported with its signal, and the next one runs', async (t) => {
       if (isMissing(t, { jailKind })) return
       const { end, pids } = await running(guests.sleeps)
       for (const pid of pids) signal(pid, 'SIGKILL')
@@ -136,7 +136,7 @@ for (const jailKind of jailKinds)
       await nextOneRuns()
     })
 
-    test('out of memory, itself or by a child: it says so, and others go on', async (t) => {
+    test('out of memory in the program or a child is reported, and other jobs continue', async (t) => {
       if (isMissing(t, { jailKind })) return
       const neighbour = library.run(python('import time\ntime.sleep(1)\nresult = 1', jailKind))
       for (const code of [guests.eats, guests.childEats]) {
@@ -148,7 +148,7 @@ for (const jailKind of jailKinds)
       await nextOneRuns()
     })
 
-    test('on the stderr of a program that is ended, or ends badly, are its own words alone', async (t) => {
+    test('stderr of a terminated or failed program contains only its own output', async (t) => {
       if (isMissing(t, { jailKind })) return
       const own = 'import os, sys\nprint("own", file=sys.stderr, flush=True)\n'
       for (const [code, end] of [
@@ -164,7 +164,7 @@ for (const jailKind of jailKinds)
       }
     })
 
-    test('a disk that is full inside is the program’s own affair, and another has its own', async (t) => {
+    test('a full disk inside a wall affects only its program: another has its own disk', async (t) => {
       if (isMissing(t, { jailKind })) return
       const code = `
 import errno
@@ -180,7 +180,7 @@ except OSError as error:
       await nextOneRuns()
     })
 
-    test('a program that shuts its socket, or all it has, and goes on, is ended at once', async (t) => {
+    test('a program that closes its job socket or all fds, and continues, is ended at once', async (t) => {
       if (isMissing(t, { jailKind })) return
       for (const code of [guests.shutsItsSocket, guests.shutsEverything]) {
         const { end, pids } = await running(code, { limits: { timeout: '60s' } })
@@ -198,7 +198,7 @@ except OSError as error:
       assert.deepEqual(await remaining(pids), [])
     })
 
-    test('the clock on the wall jumps a day, there and back: lives are as long as they are', async (t) => {
+    test('the wall clock jumps a day forward and back: run times do not change', async (t) => {
       if (isMissing(t, { jailKind })) return
       const real = Date.now
       t.after(() => mock.restoreAll())
@@ -219,9 +219,9 @@ except OSError as error:
     })
   })
 
-suite('Death of a process that holds walls', { skip: unable('python') }, () => {
+suite('Death of a process that owns walls', { skip: unable('python') }, () => {
   for (const jailKind of jailKinds)
-    test(`${jailKind}: the warden ends while it is asked to claim: the job failed, and nothing is left`, async (t) => {
+    test(`${jailKind}: the warden ends during a claim: the job fails, and nothing is left`, async (t) => {
       if (isMissing(t, { jailKind })) return
       await using library = await open()
       assert.equal(ended(await library.run(answers(jailKind))), 'ok')
@@ -278,8 +278,8 @@ suite('Death of a process that holds walls', { skip: unable('python') }, () => {
     })
 })
 
-suite('A disk that is full', { skip: unable('python') || noMounts() }, () => {
-  test('under the state folder: no record, no run, in words; with room again it goes on', () => {
+suite('A full disk', { skip: unable('python') || noMounts() }, () => {
+  test('under the state folder no run starts without its record, with the reason; runs work again when there is space', () => {
     const script = fileURLToPath(new URL('fixtures/full-disk.ts', import.meta.url))
     const shell =
       'mount -t tmpfs -o size=24m full "$1" && exec "$2" --disable-warning=ExperimentalWarning "$3" "$1"'
@@ -318,7 +318,7 @@ function parked(): readonly number[] {
   return descendantsOf(process.pid).filter((pid) => /^\S*python/.test(commandOf(pid)))
 }
 
-/** Pids of one wall, from the process that the warden started to the last child of its program. */
+/** Pids of one wall, from the child of the warden to the last child of its program. */
 function wallOf(pid: number): readonly number[] {
   const warden = wardenOf()
   let first = pid

@@ -19,10 +19,10 @@ const MiB = 2 ** 20
 const withinShare = 0.1
 const sameShare = 0.05
 const tries = 8
-/** Jobs in sequence, until one of them gets a spare. */
+/** Runs jobs in sequence, until one of them gets a spare. */
 const [jobsMin, jobsMax] = [4, 12]
 const TICK_MS = 10
-/** From the answer to the end of the last process of its wall's program. */
+/** Milliseconds from the outcome to the end of the last process of its wall's program. */
 const goneMsMax = 100
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-figures-'))
@@ -56,7 +56,7 @@ async function valueOf(
   return result
 }
 
-/** Burns for so many seconds by the clock, and answers the share of a core that the kernel says it got. */
+/** Burns CPU for some seconds of wall-clock time, and returns the share of a core that the kernel accounted. */
 const burns = (seconds: number) => `
 import time
 began, before = time.monotonic(), time.process_time()
@@ -65,7 +65,7 @@ result = (time.process_time() - before) / (time.monotonic() - began)`
 
 for (const jailKind of jailKinds)
   suite(`Figures of "${jailKind}"`, { skip: unable('python') }, () => {
-    test('S1-10: a busy loop gets what is stated of a core, within a tenth', async (t) => {
+    test('S1-10: a busy loop gets its configured share of a core, within 10%', async (t) => {
       if (isMissing(t, { jailKind })) return
       const seen: { readonly share: number; readonly idle: number }[] = []
       // A busy machine gives less than the limit at times, and never more.
@@ -81,11 +81,11 @@ for (const jailKind of jailKinds)
         seen.every(({ share }) => share <= 0.2 * (1 + withinShare)),
         'it got more',
       )
-      // A small CPU weight is served last: with idle time on the machine the job must have reached its limit.
+      // A small CPU weight is scheduled last: if the machine had idle time, the job must have reached its limit.
       const left = seen.filter(({ idle }) => idle > 0.5)
       assert.ok(
         left.length === 0 || seen.some(({ share }) => isNear(share)),
-        'it never got as much',
+        'it never reached its share',
       )
     })
 
@@ -123,13 +123,13 @@ print("end", flush=True)`
         return [
           ['its time', metrics.executionTime, between, sameShare],
           // The program was started before its job: CPU time used until then is not charged to the job.
-          ['its processor time', metrics.cpuTime, seen.cpuMs, 0.15],
+          ['its CPU time', metrics.cpuTime, seen.cpuMs, 0.15],
           ['its memory', peak, 100 * MiB, sameShare],
         ]
       })
     })
 
-    test('S1-19: within 100 ms of its answer a program and its children are gone, in one of eight tries', async (t) => {
+    test('S1-19: a program and its children are gone within 100 ms of the outcome, in one of eight tries', async (t) => {
       if (isMissing(t, { jailKind })) return
       const mark = `ends-${process.pid % 100_000}`
       const code = `
@@ -156,7 +156,7 @@ result = 1`
       assert.ok(took.at(-1)! <= goneMsMax, `${took.join()} ms`)
     })
 
-    test('S4-21: the time that a program’s children used is its own', async (t) => {
+    test('S4-21: CPU time of children is charged to the program', async (t) => {
       if (isMissing(t, { jailKind })) return
       const burn = 'i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done'
       await near(async () => {
@@ -169,7 +169,7 @@ result = 1`
         const [, own = '', children = ''] = /^(\S+ \S+)\n(\S+ \S+)/.exec(shell.stderr) ?? []
         const seenMs = secondsIn(`${own} ${children}`) * 1000
         assert.ok(seenMs > 100, shell.stderr)
-        return [['its processor time', shell.metrics.cpuTime, seenMs, 0.2]]
+        return [['its CPU time', shell.metrics.cpuTime, seenMs, 0.2]]
       })
     })
 
@@ -186,7 +186,7 @@ while True:
       })
       assert.equal(status, 'timeout')
       const [first = 0, ...later] = stdout.trim().split('\n').map(Number)
-      // All but what came before the first line and after the last.
+      // Except CPU time before the first line and after the last.
       const seenMs = ((later.at(-1) ?? 0) - first) * 1000
       // A clock tick of /proc, before and after.
       assert.ok(metrics.cpuTime + 20 >= seenMs, `${metrics.cpuTime} of ${seenMs} ms`)
@@ -225,7 +225,7 @@ time.sleep(5)`,
       assert.ok(metrics.executionTime >= 280, `${metrics.executionTime} ms`)
     })
 
-    test('a program that writes artifacts itself makes the server hold no more than their limit', async (t) => {
+    test('a program that writes artifact frames itself cannot make the server buffer more than their limit', async (t) => {
       if (isMissing(t, { jailKind })) return
       const code = (each: number) => `
 import json, os, struct, time
@@ -249,7 +249,7 @@ time.sleep(60)`
       assert.deepEqual([status, artifacts.length], ['ok', 2])
     })
 
-    test('S1-12: writing is refused everywhere but in the scratch, which is no larger than stated', async (t) => {
+    test('S1-12: writes are refused outside of the scratch, which is no larger than configured', async (t) => {
       if (isMissing(t, { jailKind })) return
       const code = `
 import errno, os
@@ -284,7 +284,7 @@ result = [refused, scratch, taken, full]`
       assert.match(full, /^(ENOSPC|EFBIG)$/)
     })
 
-    test('S4-9: no path leads to a file of this machine: not by "..", links, /proc or a name that comes with the job', async (t) => {
+    test('S4-9: no path leads to a file of this machine: not by "..", links, /proc or a file name of the job', async (t) => {
       if (isMissing(t, { jailKind })) return
       const code = `
 import os
@@ -312,7 +312,7 @@ def main(secret):
         )
     })
 
-    test('S4-55: a spare is taken by the next job, used once, and replaced', async (t) => {
+    test('S4-55: a spare is used by the next job, only once, and replaced', async (t) => {
       if (isMissing(t, { jailKind })) return
       for (const [language, code] of [
         [
@@ -326,12 +326,12 @@ module.exports = () => { const seen = [fs.readdirSync('/work'), fs.readdirSync('
         ],
       ] as const) {
         const pools: string[] = []
-        // On a machine that is busy with others it takes longer to make the next one.
+        // Under load it takes longer to make the next spare.
         const isTaken = () => pools.slice(1).includes('hit')
         for (let n = 0; n < jobsMin || (n < jobsMax && !isTaken()); n++) {
           const { status, metrics, result } = await run(jailKind, { language, code })
           assert.equal(status, 'ok')
-          assert.ok(!JSON.stringify(result).includes('mark'), 'an earlier job was here')
+          assert.ok(!JSON.stringify(result).includes('mark'), 'the wall was used by an earlier job')
           pools.push(metrics.pool)
           await sleep(700)
         }
@@ -340,7 +340,7 @@ module.exports = () => { const seen = [fs.readdirSync('/work'), fs.readdirSync('
     })
   })
 
-/** Milliseconds for which any processor of this machine had nothing to do, since it was started. */
+/** Idle milliseconds of all CPUs of this machine since boot. */
 function idleMs(): number {
   const fields = readFileSync('/proc/stat', 'utf8').split('\n')[0]!.split(/\s+/)
   return (Number(fields[4]) + Number(fields[5])) * TICK_MS
@@ -377,7 +377,7 @@ function pssOf(pid: number): number {
   return Number(/^Rss:\s+(\d+)/m.exec(textOf(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0) * 1024
 }
 
-/** `0m0.120000s` and its like, together. */
+/** Sum of times such as `0m0.120000s`. */
 function secondsIn(times: string): number {
   const all = [...times.matchAll(/(\d+)m([\d.]+)s/g)]
   return all.reduce((sum, [, minutes, seconds]) => sum + Number(minutes) * 60 + Number(seconds), 0)

@@ -4,7 +4,7 @@ import type { JailLayer } from '../../src/jail/facts.ts'
 import { isMissing, unable } from './process-stands.ts'
 import { openWhole } from './whole-wall.ts'
 
-/** Programs of one wall have one user. None of them changes what another holds in memory, its parent's above all. */
+/** Programs of one wall share a uid. None can write the memory of another, in particular of its parent. */
 const stands: readonly {
   readonly jailKind: 'embedded' | 'bubblewrap'
   readonly without: JailLayer[]
@@ -37,7 +37,7 @@ print(kept.value.decode(), seen.decode(), 'over', flush=True)`
 
 suite('The memory of a program', { skip: unable('python') }, () => {
   for (const { jailKind, without } of stands)
-    test(`is written by no other one of its wall, ${[jailKind, ...without].join(', without ')}`, async (t) => {
+    test(`cannot be written by another process of its wall, ${[jailKind, ...without].join(', without ')}`, async (t) => {
       if (isMissing(t, { jailKind })) return
       await using whole = await openWhole({ without })
       const wall = await whole.start('python', jailKind)

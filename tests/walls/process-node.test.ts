@@ -52,7 +52,7 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
     )
   })
 
-  test('a program is the main one, reads its input and writes its result', async () => {
+  test('a program is the main module, reads its input and writes its result', async () => {
     const commonjs = `
       const fs = require('node:fs')
       const input = JSON.parse(fs.readFileSync(0, 'utf8'))
@@ -74,7 +74,7 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
     )
   })
 
-  test('files and packages that it brings are found', async () => {
+  test('files and packages of the job are found', async () => {
     const files = [
       { path: 'lib/half.js', content: 'module.exports = (n) => n / 2' },
       { path: 'twice.mjs', content: 'export const twice = (n) => n * 2' },
@@ -122,7 +122,7 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
     assert.deepEqual(await value({ code }), [...first, ['copy'], 'mayfly', 'object', true])
   })
 
-  test('results that plain JSON would lose are tagged, and what is no data is refused', async () => {
+  test('results that plain JSON would lose are tagged, and values that are not data are refused', async () => {
     const tagged = await node({
       code: 'export default () => ({ at: new Date(0), big: 7n, bytes: Buffer.from("hi"), set: new Set([NaN]), map: new Map([[1, -0]]), none: undefined })',
     })
@@ -153,7 +153,7 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
     )
   })
 
-  test('a job that took the intrinsics away still says how it ended', async () => {
+  test('a job that removed the intrinsics still reports its end', async () => {
     const { head, value } = await node({
       code: `export default () => {
         JSON.stringify = Array.prototype.map = Buffer.from = Map.prototype.get = () => { throw 1 }
@@ -183,7 +183,7 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
     assert.match(program.stderr, /TypeError/)
   })
 
-  test('exit codes, unhandled rejections, promises that never settle', async () => {
+  test('exit codes, unhandled rejections and promises that never settle are reported', async () => {
     const exit = await node({ code: 'console.log("out"); process.exit(3)' })
     assert.deepEqual([exit.head.exitCode, exit.head.error?.code, exit.stdout], [3, 'EXIT', 'out\n'])
     assert.equal((await node({ code: 'process.exitCode = 4' })).head.exitCode, 4)
@@ -197,7 +197,7 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
     assert.deepEqual([late.head.status, late.stdout], ['ok', 'last\n'])
   })
 
-  test('much output is whole before the end', async () => {
+  test('a large output is complete before the end frame', async () => {
     const { stdout } = await node({
       code: 'for (let n = 0; n < 20000; n++) console.log("0123456789")',
     })

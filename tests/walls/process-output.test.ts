@@ -14,11 +14,11 @@ import { isMissing, unable } from './process-stands.ts'
 /** Output of any length passes through; unread output is not buffered (back-pressure). */
 const MiB = 2 ** 20
 const outputMiB = process.env['MAYFLY_LONG'] ? 1024 : 64
-/** Maximum growth of the server while output of any length passes through. */
+/** Maximum growth of the server while output of any length is streamed. */
 const growthMiBMax = 64
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-output-'))
-/** Frames that no runner sends, as Python writes them. */
+/** Invalid frames, written by Python. */
 const unreadable = [
   ['a frame of four gigabytes', String.raw`b"\xff\xff\xff\xff\x0e"`],
   ['an empty frame', String.raw`b"\x00\x00\x00\x00\x00"`],
@@ -50,11 +50,11 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-// Both wait for most of their time: what passes has a pace.
+// Both sides wait for most of the time, because the output is paced.
 suite('Output', { skip: unable('python') }, () => {
-  suite('as much as there is', { concurrency: true }, () => {
+  suite('streamed at any length', { concurrency: true }, () => {
     for (const jailKind of jailKinds)
-      test(`S4-58: ${jailKind}: ${outputMiB} MiB of output pass through with flat memory, the first before the end`, async (t) => {
+      test(`S4-58: ${jailKind}: ${outputMiB} MiB of output are streamed with flat memory, the first bytes before the end`, async (t) => {
         if (isMissing(t, { jailKind })) return
         const code = `
 import sys
@@ -68,7 +68,7 @@ for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
           first ||= performance.now()
           bytes += text.length
           most = Math.max(most, process.memoryUsage.rss())
-          // Now and then the reader is slow: the program waits, nothing piles up.
+          // The reader is sometimes slow: the program blocks, and nothing is buffered.
           if (bytes % (4 * MiB) < text.length) await sleep(5)
         }
         const limits = { output: `${outputMiB + 1}MB`, timeout: '300s' }
@@ -81,7 +81,7 @@ for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
         assert.ok(first < performance.now() - outcome.metrics.executionTime / 2)
         assert.ok(outcome.stdout.length <= MiB && outcome.truncated.stdout)
         const grown = Math.round((most - before) / MiB)
-        t.diagnostic(`it grew by ${grown} MiB while ${outputMiB} MiB passed`)
+        t.diagnostic(`it grew by ${grown} MiB while ${outputMiB} MiB were streamed`)
         assert.ok(grown <= growthMiBMax, `it grew by ${grown} MiB`)
       })
   })
@@ -115,7 +115,7 @@ time.sleep(60)`
       })
 
   for (const jailKind of jailKinds)
-    test(`${jailKind}: a program that replaces itself ends as the other one does`, async (t) => {
+    test(`${jailKind}: a program that execs another ends with its exit status`, async (t) => {
       if (isMissing(t, { jailKind })) return
       const code = `
 import os
@@ -148,7 +148,7 @@ os.execv("/bin/sh", ["sh", "-c", "sleep 1; echo replaced; exit 3"])`
       )
       await until(() => heard > 0, 'the first output')
       await sleep(1000)
-      assert.ok(heard <= MiB, `${heard} bytes came to a reader that takes none`)
+      assert.ok(heard <= MiB, `${heard} bytes arrived although the reader does not read`)
       assert.ok(process.memoryUsage.rss() - before < growthMiBMax * MiB)
       cancel.abort()
       const { status } = await inTime(end, 'the cancelled end')
@@ -156,7 +156,7 @@ os.execv("/bin/sh", ["sh", "-c", "sleep 1; echo replaced; exit 3"])`
     })
 
   for (const jailKind of jailKinds)
-    test(`${jailKind}: an uncaught error is printed whole, though the job's end is told before`, async (t) => {
+    test(`${jailKind}: an uncaught error is printed completely, although the end frame is sent before`, async (t) => {
       if (isMissing(t, { jailKind })) return
       const sources = [
         `require('./missing-package')`,
@@ -169,7 +169,7 @@ os.execv("/bin/sh", ["sh", "-c", "sleep 1; echo replaced; exit 3"])`
       }
     })
 
-  test('A program that tells its exit and stays is waited for no longer than it may take', async () => {
+  test('A program that reports its exit and keeps running ends with that report, not at its timeout', async () => {
     const head = { protocol: 1, encoding: 'json', status: 'error', exits: true, cpuTimeMs: 0 }
     const error = { code: 'EXIT', message: 'gone' }
     const end = `${JSON.stringify({ ...head, executionMs: 0, error })}\nnull`

@@ -11,7 +11,7 @@ const value = async (job: ProcessJob) => {
   return end.value
 }
 
-/** A wheel of one pure module: a zip file with one entry that is stored as it is. */
+/** A wheel of one pure module: a zip file with one uncompressed entry. */
 const wheel =
   'UEsDBBQAAAAAAAAAIQABt/xkBwAAAAcAAAAJAAAAd2hlZWx5LnB5biA9IDEwMFBLAQIUAxQAAAAAAAAAIQABt/xkBwAAAAcAAAAJAAAAAAAAAAAAAACAAQAAAAB3aGVlbHkucHlQSwUGAAAAAAEAAQA3AAAALgAAAAAA'
 
@@ -26,7 +26,7 @@ suite('A job of language "python" in a process wall', { skip: unable('python') }
       assert.deepEqual([head.status, value, stdout, stderr], ['ok', 42, 'hi\n', ''])
     })
 
-  test('main, an asynchronous main, the variable result, a handler, a program', async () => {
+  test('main, an async main, the variable result, a handler and a program give the result', async () => {
     const main = 'import asyncio\nasync def main(n):\n  await asyncio.sleep(0)\n  return n + 1'
     assert.equal(await value({ code: main, input: 1 }), 2)
     assert.deepEqual(await value({ code: 'result = [input, 1]', input: 'a' }), ['a', 1])
@@ -46,7 +46,7 @@ if __name__ == "__main__":
     assert.equal(await value({ code: both, input: 4, entry: 'main' }), 4)
   })
 
-  test('modules, packages and wheels that it brings are found', async () => {
+  test('modules, packages and wheels of the job are found', async () => {
     const files = [
       { path: 'half.py', content: 'def half(n): return n / 2' },
       { path: 'pack/__init__.py', content: 'n = 7' },
@@ -73,7 +73,7 @@ if __name__ == "__main__":
     assert.deepEqual([late.stdout, late.head.status], ['this ran\n', 'ok'])
   })
 
-  test('threads, children, pools, sqlite, hashes, TLS, sockets of its own network', async () => {
+  test('threads, children, pools, sqlite, hashes, TLS and sockets of its own network work', async () => {
     const code = `
 import asyncio, concurrent.futures, hashlib, multiprocessing, os, socket, sqlite3, ssl, subprocess, tempfile, threading, zlib
 
@@ -113,7 +113,7 @@ def main(_):
     assert.deepEqual(await value({ code }), first.concat('z', true, 'mayfly', true))
   })
 
-  test('results that plain JSON would lose are tagged, and what is no data is refused', async () => {
+  test('results that plain JSON would lose are tagged, and values that are not data are refused', async () => {
     const code = `
 import datetime, math
 def main(_):
@@ -176,7 +176,7 @@ def main(_):
     assert.doesNotMatch(program.stderr, /mayfly/)
   })
 
-  test('exit codes, exit handlers, threads that go on', async () => {
+  test('exit codes, exit handlers and threads that keep running are handled', async () => {
     const exit = await python({ code: 'import sys\nprint("out")\nsys.exit(3)' })
     assert.deepEqual([exit.head.exitCode, exit.head.error?.code, exit.stdout], [3, 'EXIT', 'out\n'])
     const told = await python({ code: 'raise SystemExit("why")' })

@@ -28,18 +28,18 @@ import { rssOf } from '../hostile/proc.ts'
 import { emptyGroups } from './groups.ts'
 import { isMissing, unable } from './process-stands.ts'
 
-/** Many programs, one after the other and beside each other, some of them killed: in the end it is as it was. */
+/** Many programs, in sequence and in parallel, some of them killed: afterwards all resource counts are as before. */
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 const runs = isLong ? 1000 : isSampled ? 40 : 100
 const soakMs = isLong ? 600_000 : 10_000
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 const driftMax = isLong ? 0.05 : 0.4
-/** Ten minutes tell a leak from a heap that breathes. After ten seconds a leak is what grows in each further round, too. */
+/** Ten minutes distinguish a leak from a varying heap. In a run of ten seconds a leak must grow in each further round. */
 const roundsMax = isLong ? 1 : 4
 const atOnce = 4
 const settledMs = 1_500
 
-/** Each with the ends that it may have; one that is killed may have others. */
+/** Jobs with their possible statuses; a killed job may have others. */
 const jobs = [
   { language: 'python', code: 'result = input["n"] * 2', ends: ['ok'] },
   { language: 'python', code: 'raise ValueError("no")', ends: ['error'] },
@@ -60,13 +60,13 @@ const jobs = [
 ] as const
 const limits = { timeout: '700ms', memory: '64MB' }
 
-/** A lease is a file that is named after its wall, as the wall's group is. */
+/** A lease is a file with the name of its wall and its cgroup. */
 function nameOf(lease: string): string {
   return basename(lease).split('.')[0]!
 }
 
-suite('Many programs leave nothing', { skip: unable('python') }, () => {
-  test(`S1-22: after ${runs} runs descriptors, groups, namespaces, disk and uids are what they were`, async (t) => {
+suite('Many programs leave nothing behind', { skip: unable('python') }, () => {
+  test(`S1-22: after ${runs} runs fds, cgroups, namespaces, disk use and uids are as before`, async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-many-'))
     const state = join(folder, 'state')
@@ -85,7 +85,7 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
             jailKinds.map(async (provider, index) => {
               const { ends, ...job } = jobs[(n + index) % jobs.length]!
               const { status } = await library.run({ ...job, provider, limits, input: { n } })
-              // On a machine that is busy with others any of them may run out of time.
+              // Under load any of them may hit its timeout.
               const may: readonly string[] = [...ends, 'timeout']
               assert.ok(may.includes(status), `${job.code}: ${status}`)
             }),
@@ -120,17 +120,17 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
     await until(() => left().length === 0, 'groups to be gone')
     const after = outside()
     assert.equal(after.processes, before.processes)
-    // The scratch of a wall that could have no root of its own.
+    // The scratch folder of a wall without its own root.
     assert.deepEqual(
       [...own].filter((name) => existsSync(`/tmp/mayfly-${name}`)),
       [],
     )
     // Libraries loaded once stay open; sockets, pipes and pidfds must return to their former number.
     for (const kind of ['socket', 'pipe', 'anon_inode:[pidfd]'])
-      assert.ok((after.open[kind] ?? 0) <= (before.open[kind] ?? 0), `${kind} are left open`)
+      assert.ok((after.open[kind] ?? 0) <= (before.open[kind] ?? 0), `${kind} are still open`)
   })
 
-  test(`${soakMs / 1000} seconds of everything at once, with kills at random: the server lives, and nothing is left`, async (t) => {
+  test(`${soakMs / 1000} seconds of mixed jobs with random kills: the server survives, and nothing is left`, async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     t.diagnostic(`MAYFLY_SEED=${seed}`)
     const random = seeded(seed)
@@ -148,7 +148,7 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
           const provider = jailKinds[Math.floor(random() * jailKinds.length)]!
           const body = { ...job, provider, limits, input: { n } }
           const ask = () => post(url, body, bearer(server.apiKey))
-          // The server may end an idle connection while the next request is on its way.
+          // Race: the server may close an idle connection while the next request is in flight.
           const { status, json } = await ask().catch(ask)
           assert.ok([200, 403, 429, 503].includes(status), JSON.stringify(json))
           const end = (json['status'] ?? json['code']) as string
@@ -164,7 +164,7 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
           if (victim !== undefined && kill(victim)) killed++
         }
       }
-      // Each wall is proved before anything is killed: one that failed its proof is not there.
+      // Each wall is proved before the first kill: a wall that failed its proof would be unavailable.
       for (const provider of jailKinds) {
         const body = { language: 'python', code: 'result = 1', provider }
         const { json } = await post(url, body, bearer(server.apiKey))
@@ -202,17 +202,17 @@ type Held = Readonly<
   Record<'open' | 'namespaces' | 'programs' | 'workers' | 'users' | 'sockets', number>
 >
 
-/** Parked walls follow what is asked for, more of one kind and fewer of another: what each takes is known. */
+/** The number of parked walls of each kind follows the demand; the resources of each are known. */
 const taken = {
   open: { program: [3, 6], worker: [1, 3] },
   sockets: { program: [3, 3], worker: [1, 1] },
   namespaces: { program: [0, 1], worker: [0, 1] },
   users: { program: [0, 1], worker: [0, 1] },
 } as const
-/** A wall may be in the midst of its start or its end. */
+/** Retries, because a wall may be starting or ending. */
 const looseMax = 8
 
-/** Reads until nothing has changed for a while: spares are still being made at first. */
+/** Samples until nothing has changed for a while: spares are still being made at first. */
 async function settled<T>(held: () => T): Promise<T> {
   let [last, since] = [held(), performance.now()]
   await until(
@@ -261,7 +261,7 @@ function wardenOf(): number {
   return found
 }
 
-/** Without the files of control groups that are still there: a wall opens each when it first needs it. */
+/** Without files of existing cgroups, which a wall opens on first use. */
 function fdsOf(pid: number): number {
   const all = readdirSync(`/proc/${pid}/fd`).flatMap((fd) => linkOf(`/proc/${pid}/fd/${fd}`))
   return all.filter((file) => !file.startsWith('/sys/fs/cgroup/') || !existsSync(file)).length
@@ -286,7 +286,7 @@ function linkOf(file: string): readonly string[] {
   }
 }
 
-/** Programs of jobs and what they are started by; neither the server nor the warden nor what analyses. */
+/** Programs of jobs and their launchers, without the server, the warden and the analysis processes. */
 function isInWall(pid: number): boolean {
   return /process\/(python\.py|node\.js)/.test(textOf(`/proc/${pid}/cmdline`))
 }
@@ -299,8 +299,8 @@ function kill(pid: number): boolean {
   }
 }
 
-/** The least of a few looks: what is about to be collected is no leak. */
-/** Growth from one round to the next; of the last round where each before it grew too much. */
+/** The minimum of several samples, because garbage is no leak. */
+/** Growth from one round to the next; that of the last round if each round before grew too much. */
 async function driftOf(round: () => Promise<number>): Promise<number> {
   let early = await round()
   let drift = Infinity

@@ -4,7 +4,7 @@ import { findJailFacts } from '../../src/jail/facts.ts'
 import { ordinaryFollows } from '../fixtures/half.ts'
 import type { ProcessWish } from './process-wall.ts'
 
-/** Both jail kinds, started by root (where the tests are) and by an ordinary user. */
+/** Both jail kinds, started by root (if the tests run as root) and by an ordinary user. */
 export const stands: readonly {
   readonly title: string
   readonly wish: Pick<ProcessWish, 'jailKind' | 'ordinary'>
@@ -15,7 +15,7 @@ export const stands: readonly {
   { title: 'bubblewrap, by an ordinary user', wish: { jailKind: 'bubblewrap', ordinary: true } },
 ]
 
-/** Why there can be no such wall here; a machine that is known to have all of it never skips. */
+/** Reason why there is no such wall here; false in CI, where all walls must be available. */
 export function isMissing(
   t: TestContext,
   { jailKind, ordinary }: Pick<ProcessWish, 'jailKind' | 'ordinary'>,
@@ -38,7 +38,7 @@ export function isMissing(
   return true
 }
 
-/** Why no process wall at all can be made here. */
+/** Reason why no process wall can be made here. */
 export function unable(program: 'node' | 'python' = 'node'): string | false {
   const { namespaces } = findJailFacts()
   const missing = !namespaces

@@ -15,7 +15,7 @@ import { encodeFrame, FrameDecoder } from '../../src/lib/frames.ts'
 import { nodeProgram, pythonProgram } from '../../src/jail/whole-guests.ts'
 import { takeSlot } from '../../src/warden/slots.ts'
 
-/** A process wall started straight from its command, and spoken to as the server would. */
+/** A process wall started directly by its command, with the protocol of the server. */
 export interface ProcessWish {
   readonly program: 'node' | 'python'
   readonly jailKind?: 'embedded' | 'bubblewrap'
@@ -23,7 +23,7 @@ export interface ProcessWish {
   readonly without?: JailOptions['without']
   readonly scratch?: string
   readonly scratchBytes?: number
-  /** Started by an ordinary user: by this one, where it is none other than root. */
+  /** Started by an ordinary user: the current one, unless that is root. */
   readonly ordinary?: boolean
 }
 
@@ -55,7 +55,7 @@ export interface ProcessEnd {
   readonly stdout: string
   readonly stderr: string
   readonly artifacts: Readonly<Record<string, Buffer>>
-  /** From the job frame to the end frame. */
+  /** Milliseconds from the job frame to the end frame. */
   readonly took: number
 }
 
@@ -91,7 +91,7 @@ export class ProcessWall {
       stream.on('data', (chunk: Buffer) => void (this.#text[name] += chunk.toString()))
   }
 
-  /** Started, warm and waiting. */
+  /** A started wall, warm and parked. */
   static async start(wish: ProcessWish): Promise<ProcessWall> {
     const facts = findJailFacts([...(wish.hide ?? []), ...(wish.ordinary ? ['root'] : [])])
     const slot = facts.root ? takeSlot() : undefined
@@ -158,7 +158,7 @@ export class ProcessWall {
     this.child.kill('SIGKILL')
     await gone
     for (const stream of this.child.stdio) stream?.destroy()
-    // The last process of the wall's uid may still be exiting.
+    // Race: the last process of the wall's uid may still be exiting.
     setTimeout(() => this.#release(), 50)
   }
 }

@@ -10,7 +10,7 @@ import type { ZoneReport } from '../../src/contract/warden.ts'
 import { markOf } from '../../src/warden/engines/processes/zone-marks.ts'
 import { openWhole } from './whole-wall.ts'
 
-test('Programs are asked about by every name: in letters of any kind, and by the link of the kernel to what runs', async (t) => {
+test('The sentinel is asked about a program by any name: non-ASCII letters, and the link /proc/self/exe', async (t) => {
   if (!findJailFacts().namespaces) return t.skip('namespaces are forbidden here')
   await using whole = await openWhole({ sentinel: true })
   const wall = await whole.start('node')
@@ -45,7 +45,7 @@ console.log(status, again.stdout?.trim(), again.signal, again.error?.code)`)
   )
 })
 
-test('A number that is no process of the wall by the time that it is looked at is put into none of its zones', async (t) => {
+test('A pid that is no longer a process of the wall is put into none of its zones', async (t) => {
   if (!findJailFacts().namespaces) return t.skip('namespaces are forbidden here')
   await using whole = await openWhole({ sentinel: false, hide: ['cgroup'] })
   const { wall } = (await whole.start('python')).started

@@ -19,7 +19,7 @@ import { test } from '../fixtures/drawn.ts'
 import { openWhole, type WholeWall, type WholeWish } from './whole-wall.ts'
 
 const MiB = 2 ** 20
-/** Attempts at winning the race. */
+/** Number of attempts to win the race. */
 const triesMax = 3
 const hasGroups = openCgroups() !== undefined
 const found = await openSentinel()
@@ -32,7 +32,7 @@ interface Stand {
   readonly isAsked: boolean
 }
 
-/** With and without the two things that make a zone strong; what is not here is skipped by its name. */
+/** With and without cgroups and a sentinel; a missing one is skipped by name. */
 const stands: readonly Stand[] = [
   { title: 'groups and a sentinel', wish: { sentinel: true }, isGrouped: true, isAsked: true },
   { title: 'groups alone', wish: { sentinel: false }, isGrouped: true, isAsked: false },
@@ -120,7 +120,7 @@ for (const stand of stands) {
     const { isGrouped, isAsked } = stand
     const by = isGrouped ? 'cgroup' : 'watch'
 
-    test('S2-7: run at once with different limits; a zone over its limit ends alone, and the other continues', async (t) => {
+    test('S2-7: run concurrently with different limits; a zone over its limit ends alone, and the other continues', async (t) => {
       if (isMissing(t, stand)) return
       const bomb = 'import time; time.sleep(0.3); a = []\nwhile True: a.append(bytearray(1 << 20))'
       const code = `python3 -c '${bomb}' &
@@ -160,15 +160,15 @@ if os.fork() == 0:
         await until(() => of(told, 'gone').length === 2, 'its zones to be ended')
         const [outer, inner] = of(told, 'began')
         assert.deepEqual([outer?.zone, inner?.zone, inner?.parent], ['py', 'pl', 'py'])
-        // The limit of the outer one is that of all within it.
+        // The limit of the outer cgroup applies to all cgroups within it.
         assert.deepEqual(whyOf(told), { py: 'limit MEMORY', pl: 'limit MEMORY' })
         const isLeft = () => filesOf(wall).some((file) => /^(?:perl|python3.*)$/.test(file))
         await until(() => !isLeft(), 'all of it to be gone')
-        assert.ok(filesOf(wall).includes('sleep'), 'the rest goes on')
+        assert.ok(filesOf(wall).includes('sleep'), 'the rest continues')
       })
     })
 
-    test('Processor time of one is held, and that of the rest is not', async (t) => {
+    test('The CPU time of one zone is limited, and that of the rest is not', async (t) => {
       if (isMissing(t, stand)) return
       const code = `perl -e '1 while 1' & awk 'BEGIN { while (1) n++ }' & wait`
       await live(stand, [{ ...pl, cpu: 0.1 }], code, async (told, wall) => {
@@ -186,9 +186,9 @@ if os.fork() == 0:
         await sleep(1500)
         const [held, free] = ms().map((now, index) => now - before[index]!)
         const took = performance.now() - began
-        assert.ok(held! < 0.35 * took, `${held} ms of ${took} ms, held to a tenth`)
-        // Without groups a busy machine may leave the other no more than a tenth either.
-        if (isGrouped) assert.ok(free! > held!, `${free} ms beside ${held} ms of the one held`)
+        assert.ok(held! < 0.35 * took, `${held} ms of ${took} ms, limited to a tenth`)
+        // Without cgroups a busy machine may leave the other zone no more than a tenth either.
+        if (isGrouped) assert.ok(free! > held!, `${free} ms beside ${held} ms of the limited zone`)
         t.diagnostic(`in ${Math.round(took)} ms: held ${held} ms, free ${free} ms`)
       })
     })
@@ -208,23 +208,23 @@ if os.fork() == 0:
           await warden.freeze(wall.id)
           assert.ok(filesOf(wall).includes('perl'))
           await warden.thaw(wall.id)
-          // The kernel takes no quota for a group that is less than one within it.
+          // The kernel refuses a quota for a cgroup below that of a cgroup within it.
           assert.equal((await warden.tighten(wall.id, { cpu: 0.25 })).cpu, 'cgroup')
           await warden.kill(wall.id, 'pl')
         }
         await until(() => of(told, 'gone').length === 1, 'it to be ended')
         assert.deepEqual(whyOf(told), { pl: isGrouped ? 'ended' : 'limit PROCESSES' })
         await until(() => !filesOf(wall).includes('perl'), 'all of it to be gone')
-        assert.ok(filesOf(wall).includes('sleep'), 'the rest goes on')
+        assert.ok(filesOf(wall).includes('sleep'), 'the rest continues')
       })
     })
   })
 }
 
-suite('Zones of programs, each in its group before its first instruction', () => {
+suite('Program zones, each in its cgroup before its first instruction', () => {
   const [strong] = stands
 
-  test('S2-7: the first thing that a program reads is that it is in its zone', async (t) => {
+  test('S2-7: a program is in the cgroup of its zone at its first instruction', async (t) => {
     if (isMissing(t, strong!)) return
     for (const jailKind of [
       'embedded',
@@ -238,7 +238,7 @@ suite('Zones of programs, each in its group before its first instruction', () =>
         `ln -s /bin/cat link; ${code}`,
         async (told, wall) => {
           await saysEnd(wall)
-          // A wall in a namespace of groups sees its own as the root of all.
+          // A wall in a cgroup namespace sees its own cgroup as the root.
           const places = wall.said.stdout
             .split('\n')
             .flatMap((line) => /(?:^0:|:memory):.*\/(z\d+)$/.exec(line)?.[1] ?? [])
@@ -252,7 +252,7 @@ suite('Zones of programs, each in its group before its first instruction', () =>
     }
   })
 
-  test('Zones die with their warden, and the next one finds their groups', async (t) => {
+  test('Zones end with their warden, and the next warden removes their cgroups', async (t) => {
     if (isMissing(t, strong!)) return
     await using stand = await openWhole({ ...strong!.wish, apart: true })
     const { pid } = await stand.warden.facts()
@@ -276,7 +276,7 @@ suite('Zones of programs, each in its group before its first instruction', () =>
     assert.deepEqual(foldersOf(wall.id), [])
   })
 
-  test('An execve that swaps its path while the sentinel checks it (TOCTOU) is ended', async (t) => {
+  test('A process that swaps the path of an execve while the sentinel checks it (TOCTOU) is ended', async (t) => {
     if (isMissing(t, strong!)) return
     const swap = `import ctypes, os, threading, time
 libc = ctypes.CDLL(None)
@@ -308,8 +308,8 @@ for round in range(40):
           ({ why }) => why === 'its exec was notified as another program',
         )
         lied.push(ended.length)
-        t.diagnostic(`${ended.length} lied in time, ${places.length} were too late for it`)
+        t.diagnostic(`${ended.length} swaps won the race, ${places.length} were too late`)
       })
-    assert.ok(lied.at(-1)! > 0, `nobody lied in time, ${lied.length} times`)
+    assert.ok(lied.at(-1)! > 0, `no swap won the race, ${lied.length} tries`)
   })
 })

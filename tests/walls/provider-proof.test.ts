@@ -7,7 +7,7 @@ import { makeProcesses } from '../conformance/process.ts'
 import type { Made } from '../conformance/stand.ts'
 import { test } from '../fixtures/drawn.ts'
 
-/** The proof that provider modules pass, on a wall that holds. */
+/** The proof for provider modules, run on a working wall. */
 suite('The proof of a tier', () => {
   let made: Made
   before(async () => {
@@ -26,11 +26,11 @@ suite('The proof of a tier', () => {
     launch: (profile, clock) => made.provider.launch({ ...profile, tier: 'process' }, clock),
   })
 
-  test('S4-15: a process wall proves that it is one', async () => {
+  test('S4-15: a process wall passes the proof of tier "process"', async () => {
     await proveTier(claiming({}), [tmpdir()])
   })
 
-  test('S4-15: a process wall that claims a kernel of its own is found out', async () => {
+  test('S4-15: a process wall that claims its own kernel fails the proof', async () => {
     await assert.rejects(proveTier(claiming({ tier: 'microvm' }), [tmpdir()]), {
       code: 'PROVIDER_UNPROVED',
       message: 'it claims tier "microvm", and its guests run on the kernel of this machine',

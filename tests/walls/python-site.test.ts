@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { pythonFile } from '../../src/jail/whole.ts'
 
-/** The runner's Python starts without `site` (-S): guest/process/mayfly_site.py stands in for it. */
+/** The runner's Python starts without `site` (-S); guest/process/mayfly_site.py replaces it. */
 const runner = join(import.meta.dirname, '../../guest/process')
 
-test('Python: .pth files are read before the first module that is not standard, and only then', (t) => {
+test('Python: .pth files are read before the first non-standard module is imported, and not earlier', (t) => {
   if (!existsSync(pythonFile)) return t.skip('there is no Python')
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-site-'))
   try {
@@ -37,7 +37,7 @@ print(json.dumps([before, own_module.seen, sys.reads, missing, sys.path.count(${
   }
 })
 
-test('Python: modules that look for Jython as copy does read no .pth files, and a package called org does', (t) => {
+test('Python: standard modules that probe for Jython do not load .pth files, and an import of package org does', (t) => {
   if (!existsSync(pythonFile)) return t.skip('there is no Python')
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-site-'))
   const seen = () =>
@@ -58,20 +58,20 @@ print(json.dumps([before, found, hasattr(sys, 'reads')]))`,
     writeFileSync(join(folder, 'own.pth'), 'import sys; sys.reads = True\n')
     assert.deepEqual(seen(), [false, null, true])
     writeFileSync(join(folder, 'org.py'), 'name = "a package"\n')
-    assert.deepEqual(seen(), [true, 'a package', true], 'before the module that is there')
+    assert.deepEqual(seen(), [true, 'a package', true], 'before the existing module')
   } finally {
     rmSync(folder, { recursive: true })
   }
 })
 
-test('Python: folders of packages, exit, quit and help are as site leaves them', (t) => {
+test('Python: package folders, exit, quit and help are as set by site', (t) => {
   if (!existsSync(pythonFile)) return t.skip('there is no Python')
   const shown = `import json; print(json.dumps([sys.path[-3:], repr(exit), repr(quit), repr(help), callable(copyright)]))`
   const usual = spawnSync(pythonFile, ['-I', '-c', `import sys\n${shown}`], { encoding: 'utf8' })
   assert.deepEqual(JSON.parse(python(shown)), JSON.parse(usual.stdout))
 })
 
-test('Python: the runner reads and writes JSON as json does, without importing it', (t) => {
+test('Python: the runner reads and writes JSON like the json module, without importing it', (t) => {
   if (!existsSync(pythonFile)) return t.skip('there is no Python')
   const said = python(`
 sys.path.insert(0, ${JSON.stringify(runner)})

@@ -11,7 +11,7 @@ import { findHypervisor, unpackedFolder } from '../../src/warden/engines/qemu/pr
 
 export const noQemu = 'QEMU 8.2 or newer is missing'
 
-/** Unpacked beside the system. With `CI=true` a machine that may install it has it: otherwise this throws. */
+/** Path of the unpacked QEMU. With `CI=true` this throws if it is missing on a machine that may install it. */
 export function isQemuThere(): boolean {
   const isThere = existsSync(unpackedFolder) && findProgram('bwrap') !== undefined
   if (!isThere && process.env['CI'] === 'true' && mayInstallRunsc()) throw new Error(noQemu)

@@ -9,7 +9,7 @@ import { makeProcesses } from '../conformance/process.ts'
 import { Stand } from '../conformance/stand.ts'
 import { isMissing, unable } from './process-stands.ts'
 
-/** How fast a program reads from the disk below /usr: bound where a disk takes a bound, and told where none does. */
+/** Read limits of a program on the disk of /usr: enforced if the disk supports it, reported otherwise. */
 const MiB = 2 ** 20
 const read = 4 * MiB
 const bytesASecond = 2 * MiB
@@ -26,7 +26,7 @@ def main(input):
 
 for (const jailKind of jailKinds)
   suite(`Reading from a disk: ${jailKind}`, { skip: unable('python') }, () => {
-    test('S1-10: reading is as slow as its limit on walls that claim to enforce io, and no other wall claims it', async (t) => {
+    test('S1-10: reads are as slow as their limit on walls that claim to enforce io, and no other wall claims it', async (t) => {
       if (isMissing(t, { jailKind })) return
       const made = await makeProcesses(jailKind, {}, 'python')
       try {
@@ -40,12 +40,12 @@ for (const jailKind of jailKinds)
         const told = made.provider.enforces.includes('io')
         const bound = await heldBy(stand, 'def main(input): return 0', bytesASecond)
         assert.equal(told, bound.held === 'cgroup')
-        if (!told) return t.skip('the disk below /usr takes no bound')
+        if (!told) return t.skip('the disk of /usr supports no io limit')
         const file = largeFile()
         if (!file) return t.skip('no large file below /usr/lib')
         const fast = await heldBy(stand, reading(file), unlimited)
         const slow = await heldBy(stand, reading(file), bytesASecond)
-        t.diagnostic(`${file}: ${fast.value} s, and ${slow.value} s where it was bound`)
+        t.diagnostic(`${file}: ${fast.value} s, and ${slow.value} s with the limit`)
         // Pages that another process maps stay cached, so nothing was read from the disk.
         if (slow.value < 0.1) return t.skip(`${file} is in use`)
         assert.ok(slow.value >= (0.9 * read) / bytesASecond, `it took ${slow.value} s`)
@@ -63,7 +63,7 @@ async function heldBy(stand: Stand, code: string, io: number) {
   return { value: Number(resultText), held: sandbox.held?.io }
 }
 
-/** The last in order: what is first is more often in use. */
+/** Last file in sorted order: the first ones are more often in use. */
 function largeFile(): string | undefined {
   const files = readdirSync('/usr/share', { recursive: true, withFileTypes: true })
   return files

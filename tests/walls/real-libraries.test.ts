@@ -28,7 +28,7 @@ interface Library {
 
 const inPython: readonly Library[] = [
   {
-    title: 'sqlite3, in memory and in a file',
+    title: 'sqlite3 in memory and in a file',
     code: `
 import sqlite3
 def main(_):
@@ -52,7 +52,7 @@ result = [str(total), hashlib.sha256(b"abc").hexdigest()[:8], json.loads('{"a": 
     expect: ['3.30', 'ba7816bf', [1], ['a', 'b']],
   },
   {
-    title: 'ssl, as far as a context with the known authorities',
+    title: 'ssl: a context with the system CAs',
     code: `
 import ssl
 context = ssl.create_default_context()
@@ -60,7 +60,7 @@ result = [context.verify_mode == ssl.CERT_REQUIRED, ssl.OPENSSL_VERSION.split()[
     expect: [true, 'OpenSSL'],
   },
   {
-    title: 'threads, a queue and a pool of them',
+    title: 'threads: a queue and a thread pool',
     code: `
 import queue, threading
 from concurrent.futures import ThreadPoolExecutor
@@ -76,7 +76,7 @@ result = [sorted(q.queue), doubled]`,
     ],
   },
   {
-    title: 'asyncio, with a server and a client of its own',
+    title: 'asyncio: a server and its client',
     code: `
 import asyncio
 async def talk():
@@ -93,7 +93,7 @@ result = asyncio.run(talk())`,
     expect: ['HELLO\n', [0, 1, 2]],
   },
   {
-    title: 'subprocess and multiprocessing, within their bound',
+    title: 'subprocess and multiprocessing within the process limit',
     code: `
 import multiprocessing, subprocess, sys
 def square(n): return n * n
@@ -129,7 +129,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 const inNode: readonly Library[] = [
   {
-    title: 'node:fs with folders, streams and watching what is there',
+    title: 'node:fs: folders, streams and watches',
     code: `
 import fs from 'node:fs/promises'
 import { createReadStream } from 'node:fs'
@@ -173,7 +173,7 @@ export default async () => {
     expect: ['AB', 1000, 1000],
   },
   {
-    title: 'crypto: hashes, keys, random numbers, and the web’s own',
+    title: 'crypto: hashes, keys, random numbers and Web Crypto',
     code: `
 import { createHmac, generateKeyPairSync, randomBytes, sign, verify, scrypt } from 'node:crypto'
 import { promisify } from 'node:util'
@@ -188,7 +188,7 @@ export default async () => {
     expect: [true, 8, 16, '342e519c', 'ba7816bf'],
   },
   {
-    title: 'child_process: a shell, a Node of its own, a signal',
+    title: 'child_process: a shell, another Node, a signal',
     code: `
 import { execFileSync, spawn, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -273,7 +273,7 @@ for (const jailKind of jailKinds)
         assert.deepEqual(await valueOf(jailKind, one), one.expect)
       })
 
-    test('python: a wheel that the job brings', async (t) => {
+    test('python: a wheel of the job', async (t) => {
       if (isMissing(t, { jailKind }) || isWithoutPython(t)) return
       const files: JobFile[] = [
         { path: 'greet-1.0-py3-none-any.whl', content: wheel(), encoding: 'base64' },
@@ -293,7 +293,7 @@ result = [greet.hello("Ada"), greet.deep.two(), version("greet"), greet.__file__
       assert.match(file ?? '', /^(\/work\/)?greet-1\.0-py3-none-any\.whl\/greet/)
     })
 
-    test('node: a package that the job brings, by require and by import', async (t) => {
+    test('node: a package of the job, by require and by import', async (t) => {
       if (isMissing(t, { jailKind })) return
       const files: JobFile[] = Object.entries({
         'package.json': '{"type": "module", "imports": {"#own": "./own.js"}}',
@@ -320,7 +320,7 @@ export default () => [greet('Ada'), require('greet')('Ada'), two, own]`
       assert.deepEqual(said, ['Hello, Ada', 'Hi, Ada', 2, 'own'])
     })
 
-    test('node: a package as it is published', async (t) => {
+    test('node: a published package', async (t) => {
       if (isMissing(t, { jailKind })) return
       const code = `
 import { marked } from 'marked'

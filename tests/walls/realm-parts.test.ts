@@ -60,13 +60,13 @@ suite('Stored code caches of the realm', () => {
     return JSON.parse(stdout) as typeof expected & { isFound: boolean }
   }
 
-  test('are taken over, V8 accepts each, and a job runs as without them', async () => {
+  test('are reused, V8 accepts each, and a job has the same result as without them', async () => {
     const [stored, none] = [await told({ NODE_COMPILE_CACHE: folder }), await told({})]
     assert.deepEqual(stored, { ...expected, isFound: true })
     assert.deepEqual(none, { ...expected, isFound: false })
   })
 
-  test('are made anew where half a file is stored', async () => {
+  test('are rebuilt if a stored file is truncated', async () => {
     const file = join(folder, 'realm.parts')
     const whole = readFileSync(file)
     try {
@@ -78,13 +78,13 @@ suite('Stored code caches of the realm', () => {
   })
 })
 
-test('A worker that was started for one job has randomness, though it gave up its files', async () => {
+test('A worker started for one job has random numbers, although it closed its files', async () => {
   const made = await makeIsolates()
   try {
     const stand = new Stand(made.provider, makeIsolates, inJs)
     const source =
       'return [crypto.randomUUID().length, crypto.getRandomValues(new Uint8Array(4)).length]'
-    // More at once than are kept ready.
+    // More concurrent jobs than spare workers.
     const ends = await Promise.all(Array.from({ length: 4 }, () => stand.run(source)))
     for (const { end } of ends) assert.equal(end.resultText, '[36,4]')
   } finally {

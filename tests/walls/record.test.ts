@@ -23,7 +23,7 @@ before(() => {
 })
 after(() => rmSync(folder, { recursive: true, force: true }))
 
-test('Processes that share a state folder lose no line, also when one of them is killed', async () => {
+test('Processes that share a state folder lose no line of the record, also when one of them is killed', async () => {
   const all = ['a', 'b', 'killed', 'living'].map((name) =>
     start(name, name === 'killed' || name === 'living'),
   )

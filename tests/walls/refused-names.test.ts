@@ -14,7 +14,7 @@ async function reported(code: string, asked: Asked = {}) {
 
 const lookups = [...refusedNames].filter((name) => !['import', 'globalThis'].includes(name))
 
-test('S3-6 to S3-9: a lookup of each refused name is reported, and answers as if nothing watched', async () => {
+test('S3-6 to S3-9: a lookup of each refused name is reported, and has the same result as without reporting', async () => {
   for (const name of lookups) {
     const bare = await reported(`${name}.x`)
     assert.deepEqual([bare.ran.error?.name, bare.names], ['ReferenceError', [name]])
@@ -23,7 +23,7 @@ test('S3-6 to S3-9: a lookup of each refused name is reported, and answers as if
   }
 })
 
-test('A name is reported however it is reached', async () => {
+test('A name is reported for every form of access', async () => {
   for (const code of [
     'globalThis["pro" + "cess"]',
     'const g = globalThis; g.process',
@@ -41,7 +41,7 @@ test('A name is reported however it is reached', async () => {
     assert.deepEqual((await reported(code)).names, ['process'], code)
 })
 
-test('Names that a job declares, and those that it has, are not reported', async () => {
+test('Names that a job declares and names that exist are not reported', async () => {
   for (const code of [
     'const process = 1, fetch = 2; return process + fetch',
     'globalThis.fs = 1; return fs',
@@ -69,7 +69,7 @@ test('S3-9: modules of Node that a job imports or requires are reported by their
   assert.deepEqual((await reported('import("f" + "s"); await null')).names, ['import'])
 })
 
-test('A flood of lookups is told once a name, and other names not at all', async () => {
+test('A flood of lookups is reported once for each name, and other names are not reported', async () => {
   const flood = `for (let index = 0; index < 20_000; index++) {
     typeof process; globalThis['name' + index]; 'x'.repeat(99) + index in globalThis
   }`
@@ -81,7 +81,7 @@ test('A flood of lookups is told once a name, and other names not at all', async
   assert.ok(names.length > 40 && names.length <= 64, `${names.length}`)
 })
 
-test('Code that takes the watch off the global object is reported at its end, and forges no name', async () => {
+test('Code that removes the watch from the global object is reported at its end, and cannot forge a name', async () => {
   for (const [code, told] of [
     ['Object.setPrototypeOf(globalThis, null); globalThis.process', ['globalThis']],
     ['globalThis.__proto__ = {}; globalThis.process; return 1', ['globalThis']],
@@ -106,7 +106,7 @@ test('Code that takes the watch off the global object is reported at its end, an
     assert.deepEqual((await reported(code)).names, told, code)
 })
 
-test('A lookup at the end of the stack is an error of the code, and ends nothing else', async () => {
+test('A lookup at stack overflow is an error of the code only', async () => {
   const { ran } = await reported(
     'let deepest; const f = () => { try { f() } catch (e) { deepest ??= e.name; typeof process } }; f(); return deepest',
   )

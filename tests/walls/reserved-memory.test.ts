@@ -13,15 +13,15 @@ import { test } from '../fixtures/drawn.ts'
 import { withNeither } from '../fixtures/half.ts'
 import { isMissing, unable } from './process-stands.ts'
 
-/** Address space that a program reserves is free; memory that it touches is what its limit is about. */
+/** Reserved address space is not charged; touched memory is charged to the limit. */
 
 const MiB = 2 ** 20
 const GiB = 2 ** 30
 const memory = 256 * MiB
-/** Written between two looks of a watch at full speed, on a machine that has other work. */
+/** Memory that a program may write between two samples of a watch, on a busy machine. */
 const unseenBytes = 256 * MiB
 
-/** For a watch that a busy machine does not let run. */
+/** Retries, because a busy machine may give the watch no CPU time. */
 const heldUpMs = 1_000
 
 interface Wall {
@@ -64,8 +64,8 @@ const ready = Array.from({ length: 8 }, () => new Promise((resolve, reject) => {
 }))
 await Promise.all(ready)`,
   },
-  { name: '7 GiB that may be written', of: inPython, code: reserves(7 * GiB) + '\na[0] = 1' },
-  { name: '7 GiB that may not be touched', of: inPython, code: reserves(7 * GiB, '0') },
+  { name: '7 GiB of writable memory', of: inPython, code: reserves(7 * GiB) + '\na[0] = 1' },
+  { name: '7 GiB of inaccessible memory', of: inPython, code: reserves(7 * GiB, '0') },
   {
     name: 'an empty array of numpy',
     of: inPython,
@@ -99,7 +99,7 @@ suite('Address space of a program', { skip: unable('python') }, () => {
       })
     }
 
-    test(`${title}: touching all that it reserves ends it at its limit`, { skip }, async (t) => {
+    test(`${title}: touching all reserved memory ends it at its limit`, { skip }, async (t) => {
       if (isMissing(t, { jailKind })) return
       for (const code of [
         reserves(3 * GiB) + touches,
@@ -111,7 +111,7 @@ suite('Address space of a program', { skip: unable('python') }, () => {
         const { end } = await ended(wall, inPython, code)
         assert.equal(end.error?.code, 'MEMORY', messageIn(end))
         const peak = end.memory?.peak ?? 0
-        t.diagnostic(`${Math.round(peak / MiB)} MiB were there at the last look`)
+        t.diagnostic(`${Math.round(peak / MiB)} MiB at the last sample`)
         assert.ok(peak < memory + unseenBytes, `${peak}`)
       }
     })
@@ -148,7 +148,7 @@ print(subprocess.run(['node', '-e', code], capture_output=True, text=True).stdou
   ]
   for (const { of, name, code, missing = false } of learns)
     test(
-      `the limit of its job, and not the machine, is what sizes the heap of ${name}`,
+      `the memory limit of the job, not of the machine, sets the heap size of ${name}`,
       { skip: missing },
       async (t) => {
         if (isMissing(t, walls[0]!)) return
@@ -161,7 +161,7 @@ print(subprocess.run(['node', '-e', code], capture_output=True, text=True).stdou
 
   const { title, jailKind, skip = false } = watched
   test(
-    `${title}: a watch that is held up ends it at its next look, and the machine goes on`,
+    `${title}: a delayed watch ends it at its next sample, and other work continues`,
     { skip },
     async (t) => {
       if (isMissing(t, { jailKind })) return
@@ -178,7 +178,7 @@ print(subprocess.run(['node', '-e', code], capture_output=True, text=True).stdou
         const end = await running.end
         assert.equal(end.error?.code, 'MEMORY', messageIn(end))
         t.diagnostic(
-          `${Math.round((end.memory?.peak ?? 0) / MiB)} MiB after ${heldUpMs} ms without a look`,
+          `${Math.round((end.memory?.peak ?? 0) / MiB)} MiB after ${heldUpMs} ms without a sample`,
         )
       } finally {
         await provider.close?.()
@@ -187,17 +187,21 @@ print(subprocess.run(['node', '-e', code], capture_output=True, text=True).stdou
     },
   )
 
-  test(`${title}: no process reserves more than the machine has`, { skip }, async (t) => {
-    if (isMissing(t, { jailKind })) return
-    const pieces = Math.ceil(Math.max(totalmem(), 4 * GiB) / GiB) + 1
-    const code = `import mmap
+  test(
+    `${title}: no process can reserve more than the memory of the machine`,
+    { skip },
+    async (t) => {
+      if (isMissing(t, { jailKind })) return
+      const pieces = Math.ceil(Math.max(totalmem(), 4 * GiB) / GiB) + 1
+      const code = `import mmap
 held = []
 try:
     for _ in range(${pieces}): held.append(mmap.mmap(-1, ${GiB}, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 except OSError as error: print(error.errno, len(held) > 2)`
-    const { stdout } = await ended(watched, inPython, code)
-    assert.equal(stdout, '12 True\n')
-  })
+      const { stdout } = await ended(watched, inPython, code)
+      assert.equal(stdout, '12 True\n')
+    },
+  )
 })
 
 async function ended(wall: Wall, of: GuestLanguage, code: string): Promise<Ended> {

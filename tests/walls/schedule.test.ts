@@ -16,7 +16,7 @@ import { taskOf } from '../sim/simulated-life.ts'
 const fetchName = 'ccos.network.http-fetch'
 /** Allowed lateness of a timeline event, on top of the scheduling delay of the machine. */
 const lateMsMax = 100
-/** Calls for ever, and says of each whether it was let out. */
+/** Calls in an endless loop, and reports for each call whether it was permitted. */
 const code = `for (;;) {
   try { await call('${fetchName}', {}); console.log('out') } catch { console.log('refused') }
   const until = Date.now() + 5
@@ -54,7 +54,7 @@ test('S2-9: In an isolate the documented schedule lets calls out, then refuses t
     const times = [0, 100, 100, 300]
     told.push(`${story.map(({ at }) => at.toFixed(1)).join()} beside ${late} ms`)
     const isEach = story.every(({ at }, index) => at <= times[index]! + lateMsMax + late)
-    // A guest that had no turn in a phase of a tenth of a second said nothing in it.
+    // A guest without CPU time in a phase of 0.1 s reports nothing in it.
     return isEach && printed.includes('out') && printed.includes('refused')
   }
   const { value, lateMs } = await untilInTime(t, live, isInTime)
@@ -106,7 +106,7 @@ async function live() {
 }
 
 test('A right that an operator withdraws from a running isolate is refused from then on', async (t) => {
-  // An isolate not scheduled before its own phase change has made no call, and nothing is left to withdraw.
+  // An isolate without CPU time before its phase change has made no call, and there is no right left to withdraw.
   const isTaken = ({ isAsked, taken }: Took) => isAsked === true && taken
   const { value } = await untilInTime(t, takenFrom, isTaken)
   assert.ok(isTaken(value), JSON.stringify(value))

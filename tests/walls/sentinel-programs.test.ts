@@ -16,7 +16,7 @@ const skip = !findJailFacts().namespaces
   : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
 const times = process.env['MAYFLY_LONG'] ? 2000 : 200
 
-/** As many pipelines, each with files that are opened, by a shell that hears of each child's end. */
+/** The same number of pipelines, each with opened files, by a shell that gets SIGCHLD for each child. */
 const pipelines = `trap : CHLD
 i=0
 done=0
@@ -72,7 +72,7 @@ for (let n = 0; n < ${times / 2}; n++) {
 console.log('done', done)
 `
 
-/** The shell itself is what is watched: nothing of it goes through another program's file. */
+/** The shell itself makes all calls: it starts no other program. */
 const inShell = (shell: string) => `
 import subprocess
 ran = subprocess.run(['${shell}', '-c', ${JSON.stringify(pipelines)}], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -89,7 +89,7 @@ const programs = [
 suite('A program with every system call under seccomp notify', { skip, concurrency: 1 }, () => {
   for (const [name, language, code, isThere] of programs)
     test(
-      `starts ${times} others and loses none to a signal: ${name}`,
+      `completes ${times} child processes, interrupted by SIGCHLD: ${name}`,
       { skip: !isThere },
       async () => {
         await using whole = await openWhole()
@@ -104,7 +104,7 @@ suite('A program with every system call under seccomp notify', { skip, concurren
       },
     )
 
-  test('goes on when it may start no thread any more, and reads and writes as before: Node', async () => {
+  test('continues to read and write once it may start no more threads: Node', async () => {
     const code = `
 import { spawnSync } from 'node:child_process'
 import { readFile, rename, writeFile } from 'node:fs/promises'

@@ -16,7 +16,7 @@ const skip = !findJailFacts().namespaces
   ? 'namespaces are forbidden here'
   : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
 
-/** A compiler that fails the first time, in the way of a full disk. */
+/** A compiler that fails the first time, like on a full disk. */
 const failsOnce = (log: string) => `#!/bin/sh
 echo asked >> ${log}
 if [ "$(wc -l < ${log})" = 1 ]; then
@@ -51,7 +51,7 @@ suite('A sentinel whose compilation failed', { skip }, () => {
       const off = { isOn: false, why: refused, retryMs: retryMsMin }
       assert.deepEqual([asked(log), told], [1, [off]])
       await sleep(retryMsMin)
-      // A start does not wait for the compilation.
+      // The start of a wall does not wait for the compilation.
       assert.match(await start(), new RegExp(`sentinel: ${refused}`))
       await until(() => asked(log) === 2, 'it to be made again')
       await untilTold(start)

@@ -121,7 +121,7 @@ function made(): string {
   return file
 }
 
-suite('A phase that is closed while a call of it is under way', { skip, concurrency: 1 }, () => {
+suite('A class that is closed during a pending call', { skip, concurrency: 1 }, () => {
   const ends = {
     plain: /^refused\nover exit 3$/m,
     stopped: /^refused\nover exit 3$/m,
@@ -149,7 +149,7 @@ suite('A phase that is closed while a call of it is under way', { skip, concurre
     })
 
   test(
-    'ends the wall where a thread stays in it, and says why',
+    'ends the wall if a thread stays in the call, with the reason',
     { skip: !canFreeze() && noFreezer },
     async () => {
       const group = join(freezer, `mayfly-settles-${process.pid}`)
@@ -182,7 +182,7 @@ suite('A phase that is closed while a call of it is under way', { skip, concurre
   )
 
   test(
-    'and a call that comes back in time is waited for, while others are answered',
+    'waits for a call that returns in time, while other calls are answered',
     { skip: !canFreeze() && noFreezer },
     async () => {
       const group = join(freezer, `mayfly-settles-${process.pid}`)
@@ -221,7 +221,7 @@ suite('A phase that is closed while a call of it is under way', { skip, concurre
     assert.equal(sentinel.why, 'its sentinel was ended by SIGKILL')
   })
 
-  test('does not end a sentinel that is in time', async () => {
+  test('does not end a sentinel that answers in time', async () => {
     await using alone = await startAlone(['/bin/sleep', '100'])
     const { sentinel } = alone
     await sentinel.flip([{ afterMs: 0, allow: without('write') }])
@@ -231,7 +231,7 @@ suite('A phase that is closed while a call of it is under way', { skip, concurre
   })
 
   for (const jailKind of ways)
-    test(`holds, or ends the wall, where threads wait for one that hardly ever runs, ${jailKind}`, async () => {
+    test(`is enforced, or ends the wall, if threads wait for a thread that hardly ever runs, ${jailKind}`, async () => {
       await using whole = await openWhole()
       const wall = await whole.start('python', jailKind)
       await wall.claim({ memory: 2 ** 30, processes: 100 })

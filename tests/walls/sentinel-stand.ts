@@ -7,13 +7,13 @@ import { openSentinel } from '../../src/jail/sentinel.ts'
 import { filtersFor } from '../../src/jail/sentinel-policy.ts'
 import { startSentinel, type Sentinel } from '../../src/warden/engines/processes/sentinel.ts'
 
-/** A sentinel alone with one program, in namespaces of its own and without the rest of a wall. */
+/** A sentinel with one program, in their own namespaces and without the rest of a wall. */
 export interface Alone extends AsyncDisposable {
   readonly sentinel: Sentinel
   readonly guest: ChildProcess
   /** Output of the guest so far. */
   readonly said: () => string
-  /** Resolves when what it said fits; rejects when it ends before. */
+  /** Resolves when the output matches; rejects if the guest ends before. */
   says(pattern: RegExp): Promise<RegExpExecArray>
 }
 
@@ -54,7 +54,7 @@ export async function startAlone(command: readonly string[]): Promise<Alone> {
   return alone
 }
 
-/** The same, while it is on its way in. */
+/** Starts a sentinel without waiting until it is ready. */
 export async function beginAlone(command: readonly string[]): Promise<Alone> {
   const found = await program()
   const copy = reopen(found)

@@ -10,14 +10,14 @@ import { until } from '../conformance/stand.ts'
 import { test } from '../fixtures/drawn.ts'
 import { openWhole } from './whole-wall.ts'
 
-/** Programs that keep their sentinel waiting, and calls that do what a closed one does. */
+/** Programs that make their sentinel wait, and calls that have the effect of a closed one. */
 const ways = ['embedded', ...(findProgram('bwrap') ? (['bubblewrap'] as const) : [])] as const
 const skip = !findJailFacts().namespaces
   ? 'namespaces are forbidden here'
   : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
 const without = (...closed: CallClass[]) => callClasses.filter((name) => !closed.includes(name))
 
-/** A connect blocks for ever on a full backlog while its O_NONBLOCK flag is cleared again and again. */
+/** Connects to a full backlog, which blocks forever, and clears O_NONBLOCK again and again. */
 const toggles = `
 import fcntl, os, socket, time
 listener = socket.socket(socket.AF_UNIX); listener.bind('\\0full'); listener.listen(0)
@@ -83,7 +83,7 @@ attempt('taken', lambda: sockets[5].bind(sockets[4].getsockname()))
 print(os.listdir('/work'), os.stat('/work/kept').st_mtime > 1, sockets[4].getsockname()[0])
 print('over', flush=True)`
 
-/** A program of one's own that may be run and not read, in a call that the kernel lets wait. */
+/** An executable but unreadable (undumpable) program in a system call that blocks. */
 const unreadable = `
 import os, shutil, subprocess, sys, time
 shutil.copy(os.path.realpath('/usr/bin/python3'), '/work/own')
@@ -103,7 +103,7 @@ while True:
 held = os.open('/work/pipe', os.O_RDONLY | os.O_NONBLOCK)
 print('over', started.wait(10), flush=True)`
 
-/** In C, for it takes a caller that costs less than the answer. */
+/** In C, because the caller must be cheaper than the answer. */
 const asks = `
 import os, subprocess
 source = b'''
@@ -127,7 +127,7 @@ suite('An attempt to bypass a sentinel', { skip, concurrency: 1 }, () => {
         const closed = without('network', 'write')
         await whole.warden.calls(wall.id, [{ afterMs: 0, allow: closed }])
         await until(() => wall.said.stdout.includes('begun'), 'it to be in the way')
-        // Each waits for the sentinel to say so, for two seconds at most.
+        // Each waits for the report of the sentinel, for at most two seconds.
         for (let times = 0; times < 5; times++)
           await whole.warden.calls(wall.id, [{ afterMs: 0, allow: closed }])
         await whole.warden.calls(wall.id, [{ afterMs: 200, allow: [], kills: true }])
@@ -135,7 +135,7 @@ suite('An attempt to bypass a sentinel', { skip, concurrency: 1 }, () => {
       })
 
   for (const jailKind of ways)
-    test(`is refused with its class of calls: sockets that connect by writing, names of sockets, times of files, ${jailKind}`, async () => {
+    test(`is refused with its class of calls: connecting by sendto, binding socket paths, setting file times, ${jailKind}`, async () => {
       await using whole = await openWhole()
       const wall = await whole.start('python', jailKind)
       await wall.claim({ egress: true })
@@ -169,7 +169,7 @@ suite('An attempt to bypass a sentinel', { skip, concurrency: 1 }, () => {
       await wall.claim()
       wall.run(unreadable)
       await until(() => wall.said.stdout.includes('waits'), 'it to wait')
-      // From where it says so to where it waits.
+      // Time from its output to the blocking call.
       await sleep(200)
       await whole.warden.calls(wall.id, [{ afterMs: 0, allow: without('write') }])
       await until(() => wall.said.stdout.includes('over'), 'the end')
@@ -189,7 +189,7 @@ suite('An attempt to bypass a sentinel', { skip, concurrency: 1 }, () => {
     const [before, began] = [cpuMsOf(sentinel), performance.now()]
     await sleep(6000)
     const [used, took] = [cpuMsOf(sentinel) - before, performance.now() - began]
-    // Half a second at once and a quarter of a core, and some for looking at phases.
+    // A burst of half a second, a quarter of a core, and some time for phases.
     assert.ok(used < 500 + took * 0.35, `${used} of ${took} ms`)
     const again = await whole.warden.calls(wall.id, [{ afterMs: 0, allow: [] }])
     assert.deepEqual(again.allowed, [])

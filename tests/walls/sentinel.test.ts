@@ -28,7 +28,7 @@ const skip = !findJailFacts().namespaces
 
 const without = (...closed: CallClass[]) => callClasses.filter((name) => !closed.includes(name))
 
-/** Tries one call of each class again and again, and says what it got. */
+/** Tries a call of each class in a loop, and prints each result. */
 const tries = `
 import errno, os, socket, subprocess, sys, time
 held = socket.socket()
@@ -68,7 +68,7 @@ for round in range(2000):
     time.sleep(0.05)
 `
 
-/** Makes more files than the sentinel reports, then executes one of its own. */
+/** Creates more files than the sentinel reports, then executes a program of its own. */
 const floodThenExec = `
 import os, shutil, subprocess, time
 print('ready', flush=True)
@@ -85,7 +85,7 @@ const roundMsMax = 60_000
 
 async function roundAfter(wall: WholeWall): Promise<string> {
   const done = wall.said.stdout.split('\n').length
-  // The one that is under way may have begun before.
+  // A pending call may have begun before.
   const row = () => wall.said.stdout.split('\n').slice(0, -1)[done + 1]
   await until(() => row() !== undefined, 'a round of calls', roundMsMax)
   return row()!
@@ -132,7 +132,7 @@ suite('Calls of a wall', { skip, concurrency: 1 }, () => {
       assert.match(await roundAfter(wall), /exec=E.* fork=EAGAIN socket=EACCES/)
     })
 
-  test('are closed by the clock of the sentinel, in the order of their time, for any order of the schedule', async () => {
+  test('are closed by the clock of the sentinel in order of time, for any order in the schedule', async () => {
     await using whole = await openWhole()
     const wall = await whole.start('python')
     await wall.claim()
@@ -282,7 +282,7 @@ function beganAfter(line: string, open: readonly CallClass[], saidUs: number): r
 const bytesMax = 64 * 2 ** 20
 const masked = (text: string) => JSON.stringify([...Buffer.from(text)].map((byte) => byte ^ 0x55))
 
-/** All that comes of a copy of its first process. */
+/** Reads the whole copy of its first process. */
 async function copyOf({ sentinel }: Alone): Promise<Buffer> {
   const { promise: over, resolve } = Promise.withResolvers<void>()
   const pieces: Buffer[] = []
@@ -297,7 +297,7 @@ async function copyOf({ sentinel }: Alone): Promise<Buffer> {
 }
 
 suite('A sentinel', { skip, concurrency: 1 }, () => {
-  test('is compiled once, reused, and reported missing after its folder was cleared', async () => {
+  test('is compiled once, reused, and reported missing after its folder was emptied', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-sentinel-'))
     try {
       const [made, again] = [await openSentinel({ folder }), await openSentinel({ folder })]
@@ -332,7 +332,7 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
     }
   })
 
-  test(`lets no call of a withdrawn class succeed that began after it said so, in ${rounds} flips`, async (t) => {
+  test(`lets no call of a withdrawn class succeed that began after its acknowledgement, in ${rounds} flips`, async (t) => {
     t.diagnostic(`MAYFLY_SEED=${seed}`)
     const random = seeded(seed)
     let left = rounds
@@ -360,7 +360,7 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
   })
 
   for (const jailKind of ways)
-    test(`and its warden let no call of any class succeed after they said so, in ${flipsByWay} flips, ${jailKind}`, async (t) => {
+    test(`and its warden let no call of any class succeed after their acknowledgement, in ${flipsByWay} flips, ${jailKind}`, async (t) => {
       t.diagnostic(`MAYFLY_SEED=${seed}`)
       const random = seeded(seed)
       await using whole = await openWhole()
@@ -401,7 +401,7 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
 
   const attacks: readonly (readonly [what: string, closed: CallClass, code: string])[] = [
     [
-      'a path that another thread rewrites while it is judged leads nowhere else',
+      'a path that another thread rewrites during the check opens no other file',
       'outside',
       `
 path = ctypes.create_string_buffer(b'/dev/shm/work/mine', 64)
@@ -418,7 +418,7 @@ def attack():
     return found != b'mine'`,
     ],
     [
-      'a link that is turned while it is followed leads nowhere else',
+      'a symbolic link that is swapped while it is resolved opens no other file',
       'outside',
       `
 def rewrite():
@@ -436,7 +436,7 @@ def attack():
     return found != b'mine'`,
     ],
     [
-      'an address and a socket that other threads exchange while they are judged reach nothing outside',
+      'an address and a socket that other threads swap during the check reach no other host',
       'network',
       `
 near = socket.socket(socket.AF_UNIX)
@@ -467,7 +467,7 @@ def attack():
     ],
   ]
   for (const [what, closed, code] of attacks)
-    test(`judges a copy: ${what}`, async () => {
+    test(`checks a copy of the arguments: ${what}`, async () => {
       const program = `
 import ctypes, fcntl, os, socket, struct, sys, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -491,7 +491,7 @@ while time.monotonic() < until:
 print('got %d of %d' % (got, tried), flush=True)
 `
       const [open, judged] = [{ got: 0, tried: 0 }, { tried: 0 }]
-      // The scheduler decides the race, and how often it is tried in that time.
+      // The scheduler decides the race, and the number of tries in that time.
       for (let n = 0; n < attacksMax && open.got === 0; n++) {
         const { got, tried } = await attacked(program, [])
         open.got += got
@@ -519,7 +519,7 @@ sys.stdin.readline()`
     assert.equal(await alone.sentinel.capture([process.pid], bytesMax), 0)
   })
 
-  test('copies what a program hides from a copy: behind what it never wrote, wrote as nothing, or may not read', async (t) => {
+  test('copies memory that a program hides behind untouched, zero or unreadable pages', async (t) => {
     // PAGEMAP_SCAN, which tells private pages, is new in Linux 6.7.
     const [major = 0, minor = 0] = os.release().split('.').map(Number)
     if (major * 100 + minor < 607) return t.skip(`Linux ${os.release()} does not tell`)

@@ -15,7 +15,7 @@ import { suite } from 'node:test'
 import { test } from '../fixtures/drawn.ts'
 import { GuestSession, type ExecEnd } from '../fixtures/guest-session.ts'
 
-/** The guest's half of a session, without a wall: what the server is told of each exec. */
+/** The guest's part of a session, without a wall: the messages to the server for each exec. */
 
 const long = Boolean(process.env['MAYFLY_LONG'])
 
@@ -38,7 +38,7 @@ function isAlive(pid: number): boolean {
 }
 
 suite('Sessions of Node', () => {
-  test('Variables, imports, functions, files and timers last from exec to exec', async () => {
+  test('Variables, imports, functions, files and timers persist between execs', async () => {
     await using session = await GuestSession.open('node')
     ok(await session.exec('const a = 1; let b = 2; class C { n = 3 }; a + b'), '3')
     ok(await session.exec('const a = 5; let b = a; class C { n = 4 }; b + new C().n'), '9')
@@ -64,7 +64,7 @@ suite('Sessions of Node', () => {
     assert.deepEqual(made.artifacts, [])
   })
 
-  test('The last expression is the result, awaited, and as text where it has no JSON', async () => {
+  test('The last expression is the result, awaited, and as text if JSON cannot represent it', async () => {
     await using session = await GuestSession.open('node')
     ok(await session.exec('{ a: 1, b: [true, null] }'), '{"a":1,"b":[true,null]}')
     ok(await session.exec('const nothing = 1'), 'null')
@@ -90,7 +90,7 @@ suite('Sessions of Node', () => {
     ok(await session.exec('process.env.OWN === undefined'), 'true')
   })
 
-  test('Errors have their place in the cell, no frames of the runner, and are printed', async () => {
+  test('Errors have their position in the cell and no frames of the runner, and are printed', async () => {
     await using session = await GuestSession.open('node')
     const thrown = await session.exec("function f() {\n  throw new TypeError('bad')\n}\nf()")
     assert.equal(
@@ -121,7 +121,7 @@ suite('Sessions of Node', () => {
     )
   })
 
-  test('TypeScript runs where the task is typed, with its positions', async () => {
+  test('TypeScript runs if the task is typed, with its positions', async () => {
     await using session = await GuestSession.open('node', { typed: true })
     ok(await session.exec('interface A { n: number }\nconst a: A = { n: 1 }; a.n as number'), '1')
     const thrown = await session.exec('const b: number = 1\n;(null as any).x')
@@ -130,7 +130,7 @@ suite('Sessions of Node', () => {
     assert.equal((await session.exec('let x: = 1')).error?.code, 'SYNTAX_ERROR')
   })
 
-  test('An interrupt ends loops, waits and children, and state lives on', async () => {
+  test('An interrupt ends loops, waits and children, and the state persists', async () => {
     await using session = await GuestSession.open('node')
     const begin = "var spawned = require('child_process').spawn('sleep', ['60']); var n = 1"
     ok(await session.exec(begin))
@@ -146,7 +146,7 @@ suite('Sessions of Node', () => {
     ])
       for (let tries = 1; ; tries++) {
         const end = await session.interrupted(code)
-        // A kernel that had no processor within its second is replaced; three times it is not for that.
+        // A kernel without CPU time for a second is replaced, but not three times in a row for that reason.
         if (end.state !== 'lost' || tries === 3) {
           interruptedBut(end, 'kept', code)
           break
@@ -160,7 +160,7 @@ suite('Sessions of Node', () => {
     ok(await session.exec("spawned.kill('SIGKILL')"))
   })
 
-  test('A kernel that does not answer an interrupt is replaced, and can be used again', async () => {
+  test('A kernel that does not answer an interrupt is replaced, and the new one works', async () => {
     await using session = await GuestSession.open('node')
     execFileSync('mkfifo', [join(session.work, 'pipe')])
     ok(await session.exec('const a = 1'))
@@ -169,7 +169,7 @@ suite('Sessions of Node', () => {
     ok(await session.exec('typeof a'), '"undefined"')
   })
 
-  test('An interrupt of an exec that is over touches no other', async () => {
+  test('A late interrupt of an ended exec does not affect the next one', async () => {
     await using session = await GuestSession.open('node')
     ok(await session.exec('1', 'first'))
     session.interrupt('first')
@@ -201,7 +201,7 @@ suite('Sessions of Node', () => {
     ok(await session.exec('3'), '3')
   })
 
-  test('Garbage, floods and forged ends of a kernel hurt its own exec at most', async () => {
+  test('Invalid data, floods and forged ends of a kernel affect at most its own exec', async () => {
     await using session = await GuestSession.open('node')
     const forged = `const head = JSON.stringify({ nonce: 'x', status: 'ok', cpuTimeMs: -1 })
       const frame = Buffer.alloc(5 + head.length + 1)
@@ -238,7 +238,7 @@ suite('Sessions of Node', () => {
     assert.ok(!listed.text.includes(control), listed.text)
   })
 
-  test('A cell that waits for what can no longer come outlives garbage collections', async () => {
+  test('A cell that awaits a promise which can never settle survives garbage collections', async () => {
     await using session = await GuestSession.open('node')
     ok(
       await session.exec(
@@ -259,7 +259,7 @@ suite('Sessions of Node', () => {
     ok(await session.exec('1'), '1')
   })
 
-  test('Output comes before the end of its exec, and 300 execs leave the manager as it was', async () => {
+  test('Output arrives before the end of its exec, and 300 execs do not grow the manager', async () => {
     await using session = await GuestSession.open('node')
     const many = await session.exec("for (let i = 0; i < 2000; i++) console.log('line ' + i)")
     assert.equal(many.stdout.split('\n').length, 2001)
@@ -278,7 +278,7 @@ suite('Sessions of Node', () => {
 
 for (const language of ['bash', 'sh'])
   suite(`Sessions of ${language}`, () => {
-    test('Folder, variables, functions and background work last from exec to exec', async () => {
+    test('Folder, variables, functions and background work persist between execs', async () => {
       await using session = await GuestSession.open(language, { args: ['one', 'two words'] })
       ok(await session.exec('x=5; f() { echo "f $1"; }; cd out; sleep 60 & pid=$!; echo "$2"'))
       const end = await session.exec('f $x; pwd; kill -0 $pid && echo alive; echo made > made')
@@ -297,7 +297,7 @@ for (const language of ['bash', 'sh'])
       ok(await session.exec('true'), 'null')
     })
 
-    test('A status, a syntax error and an unset variable end the exec alone', async () => {
+    test('A nonzero status, a syntax error and an unset variable end only the exec', async () => {
       await using session = await GuestSession.open(language)
       ok(await session.exec('x=5'))
       const codes = [
@@ -324,7 +324,7 @@ for (const language of ['bash', 'sh'])
       assert.equal((await session.exec('echo ${x-unset}')).stdout, 'unset\n')
     })
 
-    test('An interrupt ends loops, waits and functions, and state and background work live on', async () => {
+    test('An interrupt ends loops, waits and functions, and state and background work persist', async () => {
       await using session = await GuestSession.open(language)
       ok(await session.exec('x=5; sleep 60 & pid=$!'))
       for (const code of [
@@ -346,7 +346,7 @@ for (const language of ['bash', 'sh'])
       ok(await session.exec('true'))
     })
 
-    test('Output comes before its end, and 300 execs are 300 statuses', async () => {
+    test('Output arrives before the end of its exec, and 300 execs have 300 statuses', async () => {
       await using session = await GuestSession.open(language)
       for (let n = 0; n < 300; n++) {
         const end = await session.exec(`echo ${n}; (exit ${n % 256})`)
@@ -354,7 +354,7 @@ for (const language of ['bash', 'sh'])
       }
     })
 
-    test('Execs leave no descriptor and no file of theirs in the manager', async () => {
+    test('Execs leave no open fd and no file in the manager', async () => {
       await using session = await GuestSession.open(language)
       const open = () => readdirSync(`/proc/${session.child.pid}/fd`).length
       const left = () => readdirSync(join(session.folder, 'tmp')).toSorted()
@@ -367,7 +367,7 @@ for (const language of ['bash', 'sh'])
   })
 
 suite('Commands and files of a session', () => {
-  test('A command runs beside the kernel, whose state it leaves', async () => {
+  test('A command runs beside the kernel, and does not change its state', async () => {
     await using session = await GuestSession.open('node')
     ok(await session.exec('let a = 1'))
     const said = await session.exec({
@@ -450,7 +450,7 @@ suite('Commands and files of a session', () => {
     assert.equal(await code('list', 'link'), 'INVALID')
     assert.equal(await code('list', 'etc/apt'), 'INVALID')
     assert.equal(await code('melt', 'large'), 'INVALID')
-    // A put replaces a link, and follows none.
+    // A put replaces a symbolic link, and does not follow it.
     assert.equal(await code('put', 'link'), undefined)
     assert.equal(readFileSync(join(work, 'link'), 'utf8'), 'x')
     const types = (await session.file({ op: 'list', path: '.' })).entries?.map(
@@ -467,7 +467,7 @@ suite('Commands and files of a session', () => {
     assert.ok(head.length < 256 * 1024 && head.includes('"truncated":true'), String(head.length))
   })
 
-  test('The end of the control socket ends kernels, commands and what they started', async () => {
+  test('The end of the control socket ends kernels, commands and their children', async () => {
     const session = await GuestSession.open('bash')
     const started = await session.exec('sleep 61 & echo $!; setsid sleep 61 & echo $!; echo $$')
     const pids = started.stdout.trim().split('\n').map(Number)

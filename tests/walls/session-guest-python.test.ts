@@ -9,7 +9,7 @@ const settle = 'import os, time\ntime.sleep(0.2)'
 suite('A session of Python without a wall', { skip: unable('python') }, () => {
   const open = () => GuestSession.open('python')
 
-  test('Artifacts are files that a cell made or changed, also in folders known for long', async () => {
+  test('Artifacts are files that a cell created or changed, also in old folders', async () => {
     await using session = await open()
     const artifacts = async (code: string) => (await session.exec(code)).artifacts
     const made = 'import os\nos.mkdir("deep")\nopen("old.txt", "w").write("old")'
@@ -34,9 +34,9 @@ suite('A session of Python without a wall', { skip: unable('python') }, () => {
     assert.deepEqual(await artifacts('1'), ['kept.txt'])
   })
 
-  test('Files of a cell are not missed where cells follow each other within a tick of the clock', async () => {
+  test('Files of a cell are detected even if cells follow each other within one clock tick', async () => {
     await using session = await open()
-    // A clock of 50 ms a tick: that of kernels has 1 to 10, or none.
+    // A clock with ticks of 50 ms: those of kernels have 1 to 10 ms, or none.
     const coarse = `import gc
 own = next(one for one in gc.get_objects() if type(one) is dict and "SETTLED_NS" in one)
 facts_of = own["_facts_of_folder"]
@@ -51,7 +51,7 @@ own["_facts_of_folder"] = coarse`
     }
   })
 
-  test('No cell has the result of another, or of a program that an earlier one left', async () => {
+  test('No cell gets the result of another cell, or of a program that an earlier cell left running', async () => {
     await using session = await open()
     const text = async (code: string) => {
       const end = await session.exec(code)
@@ -98,7 +98,7 @@ threading.Timer(0.05, late).start()`
     }
   })
 
-  test('A line that is one expression has the value, errors and warnings of any other cell', async () => {
+  test('A cell of one expression has the same value, errors and warnings as any other cell', async () => {
     await using session = await open()
     await session.exec('import asyncio\nx = 1\nclass Own(int): pass')
     for (const [code, text] of Object.entries({
@@ -136,7 +136,7 @@ threading.Timer(0.05, late).start()`
     assert.notEqual(long.text, `"${'a'.repeat(50)}"`)
   })
 
-  test('Orders that come in pieces, or several at once, are each taken once and in order', async () => {
+  test('Messages that arrive in parts or together are each handled once and in order', async () => {
     await using session = await open()
     const bytes = Buffer.alloc(3 * 2 ** 20, 'x')
     const [put, end, got] = await Promise.all([

@@ -27,7 +27,7 @@ const walls = [
   { provider: 'user-mode-linux', skip: () => noUserKernels ?? false },
 ]
 const hasOwnKernel = (provider: string) => provider === 'user-mode-linux'
-/** Cell that starts thirty programs, as far as it may, and ends them; its value is how many began. */
+/** Cell that tries to start thirty programs, and ends them; its value is the number that started. */
 const started = `import subprocess
 programs = []
 try:
@@ -35,7 +35,7 @@ try:
 except OSError: pass
 for program in programs: program.kill(); program.wait()
 len(programs)`
-/** Generous where nothing is measured: a busy machine is slow. */
+/** Generous deadline, because nothing is measured and a busy machine is slow. */
 const unhurried = { timeout: '60s' }
 
 let state: string
@@ -61,7 +61,7 @@ for (const { provider, skip } of walls)
       return outcome.result
     }
 
-    test('variables, imports, files and background processes last from exec to exec', async () => {
+    test('variables, imports, files and background processes persist between execs', async () => {
       await using box = await open()
       await value(box, 'import math, subprocess\nx = 20')
       assert.equal(await value(box, 'x += 1\nx'), 21)
@@ -78,7 +78,7 @@ for (const { provider, skip } of walls)
       assert.deepEqual(await value(box, read), [null, ''])
     })
 
-    test('a cell that is given no input finds an empty one, whatever an earlier cell made of it', async () => {
+    test('a cell without an input finds an empty one, also after an earlier cell changed it', async () => {
       await using box = await open()
       const read = 'import os, sys\n[sys.stdin.read(), os.read(0, 9).decode()]'
       await value(box, 'open("in.txt", "w").write("planted")')
@@ -116,7 +116,7 @@ for (const { provider, skip } of walls)
         assert.deepEqual([session?.id, session?.state], [box.id, 'kept'])
     })
 
-    test('an exec over its time is interrupted: state lives on where the kernel answers, else it is lost', async () => {
+    test('an exec is interrupted at its timeout: state persists if the kernel answers, otherwise it is lost', async () => {
       await using box = await open()
       await value(box, 'x = 5')
       const limits = { timeout: '300ms' }
@@ -130,7 +130,7 @@ for (const { provider, skip } of walls)
       assert.equal(await value(box, '"x" in globals()'), false)
     })
 
-    test('the end of an interpreter is the error of its exec, and another one is there for the next', async () => {
+    test('the death of an interpreter is the error of its exec, and the next exec gets a new one', async () => {
       await using box = await open()
       await value(box, 'x = 1\nopen("kept.txt", "w").close()')
       const raised = await box.run({ code: 'raise SystemExit(3)' })
@@ -141,7 +141,7 @@ for (const { provider, skip } of walls)
       const ended = await box.run({ code: 'import os\nos._exit(4)' })
       assert.deepEqual([ended.status, ended.exitCode, ended.session?.state], ['error', 4, 'lost'])
       const state = await value(box, 'import os\n["x" in globals(), os.path.exists("kept.txt")]')
-      assert.deepEqual(state, [false, true], 'files last, variables do not')
+      assert.deepEqual(state, [false, true], 'files persist, variables do not')
       const between =
         'import os, signal, threading\nthreading.Timer(0.1, os.kill, (os.getpid(), 9)).start()'
       await value(box, between)
@@ -150,7 +150,7 @@ for (const { provider, skip } of walls)
         if (next.session?.state === 'lost') return
         await sleep(50)
       }
-      assert.fail('an interpreter that died between two execs is told with none')
+      assert.fail('the death of an interpreter between two execs is reported with no exec')
     })
 
     test('a command runs beside the interpreter, in its folder', async () => {
@@ -166,7 +166,7 @@ for (const { provider, skip } of walls)
       assert.deepEqual([none.status, none.exitCode], ['error', 127])
     })
 
-    test('files are put, got and listed, and nothing but plain files below the working folder', async () => {
+    test('files are put, read and listed, only regular files below the working folder', async () => {
       await using box = await open()
       await box.files.put('data/rows.csv', 'a,b\n')
       assert.equal(await value(box, 'open("data/rows.csv").read()'), 'a,b\n')
@@ -183,7 +183,7 @@ for (const { provider, skip } of walls)
       assert.equal(await value(box, 'open("twin").read()'), 'a,b\n', 'a put replaces the name')
     })
 
-    test('two execs at once: the second is BUSY; after its end a session is SESSION_ENDED', async () => {
+    test('a second concurrent exec is BUSY; after its end a session is SESSION_ENDED', async () => {
       const box = await open()
       const long = box.run({ code: 'import time\nsum(range(20_000_000))\ntime.sleep(1)\n1' })
       await assert.rejects(box.run({ code: '1' }), { code: 'BUSY' })
@@ -195,7 +195,7 @@ for (const { provider, skip } of walls)
       await assert.rejects(box.files.list(), { code: 'SESSION_ENDED' })
     })
 
-    test('an exec that its caller cancels is interrupted, and one under which the session is closed says so', async () => {
+    test('a cancelled exec is interrupted, and an exec of a closed session reports that', async () => {
       const box = await open()
       await value(box, 'x = 5')
       const given = new AbortController()
@@ -220,8 +220,8 @@ for (const { provider, skip } of walls)
       assert.equal(life.status, 'ok')
     })
 
-    test('files that cannot be laid out are the end of the opening, and of nothing else', async () => {
-      const junk = [{ path: 'a.whl', content: 'no zip file' }]
+    test('files that cannot be placed fail the opening, and affect no other session', async () => {
+      const junk = [{ path: 'a.whl', content: 'not a zip file' }]
       await assert.rejects(
         mayfly.open({ language: 'python', provider, files: junk, limits: unhurried }),
         {
@@ -232,7 +232,7 @@ for (const { provider, skip } of walls)
       assert.equal(await value(box, '1'), 1)
     })
 
-    test('an input stays until the next, and a pipe in its place keeps no cell waiting', async () => {
+    test('an input stays until the next one, and a pipe in its place blocks no cell', async () => {
       await using box = await open()
       assert.equal(await value(box, 'input', { input: 5 }), 5)
       assert.equal(await value(box, 'input'), 5)
@@ -241,7 +241,7 @@ for (const { provider, skip } of walls)
       assert.equal(await value(box, 'input', { input: 6 }), 6)
     })
 
-    test('names and times that no answer can hold are left out of a listing, which says so', async () => {
+    test('a listing omits names and times that its answer cannot represent, and the session continues', async () => {
       await using box = await open()
       const deep =
         'import os\nos.makedirs("/".join("d" * 200 for _ in range(8)))\nos.utime("out", (2**40, 2**40))'
@@ -288,9 +288,9 @@ for (const { provider, skip } of walls)
       assert.equal(await value(box, count, { input: 2 }), before)
     })
 
-    test('rights that were taken away stay away in every later exec, and more is refused', async () => {
+    test('withdrawn rights stay withdrawn in every later exec, and wider rights are refused', async () => {
       await using box = await open()
-      // A program in gVisor is several tasks of the host, so that fewer fit, and how many is not told.
+      // A program in gVisor is several tasks of the host, so fewer fit, and their number is not documented.
       const isCounted = provider !== 'gvisor'
       if (isCounted) assert.equal(await value(box, started), 30)
       const { held, controls } = await box.tighten({ memory: '96MB', processes: 20 })
@@ -298,7 +298,7 @@ for (const { provider, skip } of walls)
       await assert.rejects(box.tighten({ memory: '1GB' }), { code: 'CONFLICT' })
       for (const _later of isCounted ? ['one', 'another'] : []) {
         const count = Number(await value(box, started))
-        // Four more threads are the interpreter's own.
+        // The interpreter itself has four more threads.
         assert.ok(count > 0 && count < 24, `${count} programs were started`)
       }
       assert.equal(await value(box, 'len(bytearray(16 * 2 ** 20))'), 16 * 2 ** 20)
@@ -310,7 +310,7 @@ for (const { provider, skip } of walls)
       assert.ok(['limit', 'error'].includes(status), `${status} ${error?.message}`)
     })
 
-    test('hostile cells leave nothing behind that speaks for the next', async () => {
+    test('hostile cells cannot forge the results of the next cell', async () => {
       await using box = await open()
       for (const code of hostile) await box.run({ code, limits: { timeout: '3s' } })
       const next = await box.run({ code: 'import builtins\nbuiltins.sum([20, 1])' })
@@ -363,7 +363,7 @@ for (const { provider, skip } of walls)
   suite(`Sessions in other languages behind ${provider}`, { skip: skip() }, () => {
     for (const [language, cells] of Object.entries(languages))
       test(
-        `${language}: values, folders, files and background work last, also over an error and an interrupt`,
+        `${language}: values, folders, files and background work persist, also after an error and an interrupt`,
         {
           skip: language === 'bash' && hasOwnKernel(provider) && 'its images have no bash',
         },
@@ -401,9 +401,9 @@ for (const { provider, skip } of walls)
       )
   })
 
-/** Cells that work on after their end, or prepare the ground for the next. */
+/** Cells that keep running after their end, or prepare an attack on the next cell. */
 const hostile = [
-  // A forged end of every exec, on each descriptor that the kernel has.
+  // A forged end of every exec, on each fd of the kernel.
   `import os, struct, threading, time
 forged = b'{"protocol":1,"id":"x","status":"ok","encoding":"json","cpuTimeMs":0,"executionMs":0,"state":"kept"}\\n"forged"'
 frame = struct.pack('<IB', len(forged) + 1, 20) + forged
@@ -426,7 +426,7 @@ threading.Thread(target=forge, daemon=True).start()`,
 ]
 
 test(
-  'A session in Python runs where its first phase closes exec, and one in Node says why it cannot start',
+  'A session in Python runs if its first phase closes exec, and a session in Node is refused with the reason',
   { skip: unable('python') },
   async () => {
     const own = mkdtempSync(join(tmpdir(), 'mayfly-session-start-'))

@@ -5,9 +5,9 @@ import { openCgroups } from '../../src/os/cgroup.ts'
 import { isMissing, unable } from './process-stands.ts'
 import { openWhole } from './whole-wall.ts'
 
-/** In MiB: what a wall's sockets may hold, and what the kernel lets through before it looks again. */
+/** MiB: the limit of a wall's socket buffers, and the kernel's overshoot between two checks. */
 const unreadMiBMax = 48
-/** Sends to itself what it does not read, by a hundred sockets, until none takes any more. */
+/** Sends to itself over a hundred sockets without reading, until every send blocks. */
 const unread = (kind: string) => `
 import socket
 sent, kept = 0, []
@@ -35,7 +35,7 @@ if socket.${kind} == socket.SOCK_DGRAM:
 print(sent // 2**20, flush=True)`
 
 suite(
-  'Socket buffers of a wall are bounded: data sent and not read',
+  'Socket buffers of a wall are limited: data sent and not read',
   { skip: unable('python') },
   () => {
     for (const jailKind of jailKinds)

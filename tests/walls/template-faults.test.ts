@@ -35,7 +35,7 @@ after(() => {
 })
 
 suite('A fork of a template', { skip: unable }, () => {
-  test('fails at any of its steps with a message, leaves nothing, and the next one is a wall', async () => {
+  test('fails at any of its steps with a message, leaves nothing, and the next fork is a complete wall', async () => {
     await using template = await openTemplate()
     const { steps } = template.jail
     const places = placesOfSteps(steps)
@@ -58,7 +58,7 @@ suite('A fork of a template', { skip: unable }, () => {
   })
 
   for (const layer of left()) {
-    test(`never is a program without ${layer.title}`, async () => {
+    test(`never runs a program without ${layer.title}`, async () => {
       await using template = await openTemplate()
       const child = await template.fork(layer.without(template.jail.steps))
       try {
@@ -72,14 +72,14 @@ suite('A fork of a template', { skip: unable }, () => {
     })
   }
 
-  test('ends by itself where the warden has let go of its sockets', async () => {
+  test('ends by itself if the warden has closed its sockets', async () => {
     await using template = await openTemplate()
     const child = await template.fork(template.jail.steps, { isLost: true })
     await child.ended
     assert.ok(template.zygote.isAlive)
   })
 
-  test('is refused for a request that is too large, and the template ends', async () => {
+  test('is refused if its request is too large, and the template ends', async () => {
     await using template = await openTemplate()
     const steps = [...template.jail.steps, ...step('variables', 'x'.repeat(2 ** 19))]
     await assert.rejects(template.fork(steps), /Cannot fork a wall from its template/)
@@ -88,7 +88,7 @@ suite('A fork of a template', { skip: unable }, () => {
 })
 
 suite('A template', { skip: unable }, () => {
-  test('has the capabilities that walls take, no network, no file of the host, and cannot be traced', async (t) => {
+  test('has only the capabilities that walls need, no network, no file of the host, and cannot be traced', async (t) => {
     if (!facts.root) return t.skip('in a user namespace it has a /proc')
     await using template = await openTemplate()
     const status = readFileSync(`/proc/${template.zygote.pid}/status`, 'utf8')
@@ -107,11 +107,11 @@ suite('A template', { skip: unable }, () => {
     assert.deepEqual(composed({ isWarm: true }).template, composed({ isWarm: false }).template)
   })
 
-  test('is told apart by the children that it left, which are ended with no other', async () => {
+  test('is identified by the name of its orphans, and only these are ended', async () => {
     await using template = await openTemplate()
     const { pid } = template.zygote
     const fd = openSync('/dev/null', 'r')
-    // Without a socket it ends at once, and nobody here was told of it.
+    // Without a socket the child ends at once, and the warden is not notified.
     const child = await template.zygote.fork({
       given: [[fd, 0]],
       steps: step('fork'),
@@ -127,8 +127,8 @@ suite('A template', { skip: unable }, () => {
   })
 
   for (const [title, pidOf] of [
-    ['a process of another', () => 1],
-    ['a child that the warden has already', () => other.pid!],
+    ['a process of another parent', () => 1],
+    ['a child that the warden already knows', () => other.pid!],
   ] as const)
     test(`is ended when it names ${title}`, async () => {
       const pid = pidOf()
@@ -151,7 +151,7 @@ suite('A template', { skip: unable }, () => {
     })
 })
 
-/** A template that is none: says that it is ready, and answers the first request with this pid. */
+/** A fake template: reports ready, and answers the first request with this pid. */
 function liesOf(pid: number): string {
   const answer = Buffer.alloc(8)
   answer.writeUInt32LE(1, 0)
@@ -160,7 +160,7 @@ function liesOf(pid: number): string {
   return `printf R >&4; head -c 1 <&5 >/dev/null; printf '${bytes}' >&5; sleep 60`
 }
 
-/** Layers left out of the steps, and what finds that: the program itself, or the warden from outside. */
+/** Layers omitted from the steps, and the check that detects it: in the program itself, or in the warden. */
 function left() {
   const dropped = (name: string) => (steps: readonly string[]) =>
     namedSteps(steps)
@@ -176,17 +176,15 @@ function left() {
   return [
     { title: 'its filters', without: dropped('seccomp'), found: proof },
     { title: 'an empty bounding set', without: dropped('empty-bounding-set'), found: proof },
-    { title: 'namespaces of the network', without: namespace('net'), found: /net:|loopback/ },
+    { title: 'a network namespace', without: namespace('net'), found: /net:|loopback/ },
     {
-      title: 'namespaces of pids',
+      title: 'a pid namespace',
       without: namespace('pid'),
       found: /its processes|pid|Elauncher/,
     },
-    { title: 'namespaces of IPC', without: namespace('ipc'), found: /ipc:/ },
-    { title: 'a root of its own', without: dropped('pivot'), found: /Elauncher|root device/ },
-    ...(facts.root
-      ? [{ title: 'a uid of its own', without: dropped('become'), found: proof }]
-      : []),
+    { title: 'an IPC namespace', without: namespace('ipc'), found: /ipc:/ },
+    { title: 'its own root', without: dropped('pivot'), found: /Elauncher|root device/ },
+    ...(facts.root ? [{ title: 'its own uid', without: dropped('become'), found: proof }] : []),
   ]
 }
 

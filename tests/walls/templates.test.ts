@@ -24,9 +24,9 @@ const stands: readonly (readonly [title: string, wish: WholeWish])[] = [
 ]
 const eager = { templates: 'all' } as const
 
-suite('A program that a template forked', { skip: unable }, () => {
+suite('A program forked from a template', { skip: unable }, () => {
   for (const [title, wish] of stands) {
-    test(`finds what one that was started by an exec finds${title}`, async () => {
+    test(`finds the same environment as a program started by exec${title}`, async () => {
       await using whole = await openWhole({ ...wish, ...eager })
       const forked = await whole.start('python')
       const fresh = await whole.start('python', 'embedded', undefined, true)
@@ -36,7 +36,7 @@ suite('A program that a template forked', { skip: unable }, () => {
       for (const [name, value] of Object.entries(here)) assert.deepEqual(value, there[name], name)
     })
 
-    test(`has no path to the template, its siblings or anything of theirs${title}`, async () => {
+    test(`cannot reach the template, its siblings or their files${title}`, async () => {
       await using whole = await openWhole({ ...wish, ...eager })
       const other = await whole.start('python')
       const wall = await whole.start('python')
@@ -48,13 +48,13 @@ suite('A program that a template forked', { skip: unable }, () => {
     })
   }
 
-  test('finds no byte of an earlier job in its memory or that of process 1, and the template has none', async () => {
+  test('finds no data of an earlier job in its memory or that of process 1, and the template has none', async () => {
     await using whole = await openWhole(eager)
     const first = await whole.start('python')
     const canary = `canary-${process.hrtime.bigint()}`
     await seen(first, `kept = ${JSON.stringify(canary)} * 100; print('{}')`)
     const next = await whole.start('python')
-    // An earlier job, the steps of this wall, and a text of the library, so that the search is known to find.
+    // Texts of an earlier job, of the steps of this wall, and of the library, to prove that the search works.
     const words = [canary, 'size=16777216,nr_inodes', 'Elauncher: %s']
     const halves = words.map((word) => [word.slice(0, 9), word.slice(9)])
     const found = await seen(next, findsInMemory.replace('WORDS', JSON.stringify(halves)))
@@ -67,7 +67,7 @@ suite('A program that a template forked', { skip: unable }, () => {
     assert.equal(memory.includes(canary), false)
   })
 
-  test('draws no random value that another one drew', async () => {
+  test('draws no random value that another fork drew', async () => {
     await using whole = await openWhole(eager)
     const drawn = new Map<string, number>()
     let forks = 0
@@ -86,7 +86,7 @@ suite('A program that a template forked', { skip: unable }, () => {
     assert.ok(drawn.size >= CHILDREN * 9, `${drawn.size}`)
   })
 
-  test('shares the seed of its hashes with its siblings, and says so; a fresh one does not', async () => {
+  test('shares its hash seed with its siblings, and reports it; a fresh program does not', async () => {
     await using whole = await openWhole(eager)
     const hashes: string[] = []
     for (const fresh of [false, false, true, true]) {
@@ -98,7 +98,7 @@ suite('A program that a template forked', { skip: unable }, () => {
     assert.equal(new Set(hashes).size, 3)
   })
 
-  test('runs to its end when the template is gone, and can be killed', async () => {
+  test('runs to its end after the death of the template, and can be killed', async () => {
     await using whole = await openWhole(eager)
     const [one, two] = [await whole.start('python'), await whole.start('python')]
     const template = templateOf(process.pid)
@@ -114,7 +114,7 @@ suite('A program that a template forked', { skip: unable }, () => {
     assert.deepEqual(strays(process.pid), [])
   })
 
-  test('starts by an exec where the template dies before it answers, and nothing is left of it', async () => {
+  test('is started by exec if the template dies before it answers, and nothing of the fork is left', async () => {
     await using whole = await openWhole(eager)
     await whole.start('python')
     const template = templateOf(process.pid)
@@ -141,7 +141,7 @@ suite('A program that a template forked', { skip: unable }, () => {
     await until(() => all.every(({ pid, startTime }) => !isAlive(pid, startTime)), 'their end')
   })
 
-  test('is gone with its template once the warden is closed', async () => {
+  test('ends with its template when the warden closes', async () => {
     const whole = await openWhole(eager)
     const wall = await whole.start('python')
     const all = [templateOf(process.pid), outermostOf(wall)].map(identify)
@@ -150,7 +150,7 @@ suite('A program that a template forked', { skip: unable }, () => {
     assert.deepEqual(childrenNamed(process.pid), [])
   })
 
-  test('takes no fork from others: one that multiplies leaves the template as it was', async () => {
+  test('cannot block other forks by a fork bomb', async () => {
     await using whole = await openWhole(eager)
     const wall = await whole.start('python')
     await wall.claim({ processes: 8 })
@@ -176,7 +176,7 @@ async function seen<T = unknown>(wall: WholeWall, code: string): Promise<T> {
   return JSON.parse(stdout) as T
 }
 
-/** All that a program sees, without the uid that each wall has of its own. */
+/** View of a program, without the uid, which differs between walls. */
 async function viewOf(wall: WholeWall): Promise<Readonly<Record<string, unknown>>> {
   const view = await seen<{ ids: readonly (readonly number[])[] }>(wall, looksAround)
   const uid = String(view.ids[0]![0])
@@ -198,7 +198,7 @@ function childrenNamed(warden: number): readonly number[] {
     .filter((pid) => /^mayfly-z\d+$/.test(nameOfProcess(pid)))
 }
 
-/** The one process of its name that has no child. */
+/** The only process of its name without a child. */
 function templateOf(warden: number): number {
   const found = childrenNamed(warden).filter(
     (pid) => isAlive(pid) && descendantsOf(pid).length === 0,
@@ -207,7 +207,7 @@ function templateOf(warden: number): number {
   return found[0]!
 }
 
-/** Forked processes that nobody knows: zombies, and walls without a program. */
+/** Leaked forks: zombies, and walls without a program. */
 function strays(warden: number): readonly number[] {
   return childrenNamed(warden).filter((pid) => processFacts(pid)?.state === 'Z')
 }
@@ -235,7 +235,7 @@ function partOf(file: string, line: string): Buffer {
   }
 }
 
-/** All that a program can see of itself and its wall, apart from times, pids of the host and random values. */
+/** Prints the view that a program has of itself and its wall, without times, host pids and random values. */
 const looksAround = `
 import json, os, resource, signal, sys, threading
 def text(path):

@@ -38,7 +38,7 @@ const walls = [
  * position (DSR, ESC [ 6 n).
  */
 const PROMPT = /[$#] (?:[^ -~]\[6n|[^ -~])*$/
-/** More than a window, and far less than what a flood prints in this time. */
+/** More than a window, and far less than a flood prints in this time. */
 const ON_WAY_BYTES_MAX = 2 ** 20
 
 const everyByte = Buffer.from(Array.from({ length: 1024 }, (_, at) => at % 256))
@@ -81,7 +81,7 @@ for (const { provider, language, skip } of walls)
   suite(`A terminal in a session of ${language} behind ${provider}`, { skip: skip() }, () => {
     const open = () => mayfly.open({ language, provider, limits: { timeout: '60s' } })
 
-    test('has a size, job control and Ctrl-C, shares the files of its session, and passes its exit code on', async () => {
+    test('has a size, job control and Ctrl-C, shares the files of its session, and returns the exit code', async () => {
       await using box = await open()
       await box.files.put('kept.txt', 'of the session')
       const terminal = await box.pty({ cols: 100, rows: 30, env: { OWN: 'own' } })
@@ -93,12 +93,12 @@ for (const { provider, language, skip } of walls)
       )
       await typist.shows(/of the session/)
       await typist.shows(/own-xterm-256color/)
-      // gVisor keeps what was typed ahead from a shell that changes the mode.
+      // In gVisor a shell that changes the mode loses type-ahead.
       await typist.shows(PROMPT)
       terminal.resize({ cols: 50, rows: 10 })
       await typist.type('stty size\r', /10 50/)
       await typist.shows(PROMPT)
-      // Told by the job itself, so it is in the foreground by then: a key before that would reach the shell alone.
+      // Printed by the job itself, so it is in the foreground by then: an earlier key would reach only the shell.
       await typist.type('sh -c "echo begun; exec sleep 1000"\r', /begun\r\n/)
       await typist.press('\x03', PROMPT)
       await typist.type('echo code-$?\r', /code-130/)
@@ -134,7 +134,7 @@ for (const { provider, language, skip } of walls)
       assert.deepEqual(Buffer.from(await box.files.get('copy')), Buffer.from(ringing))
     })
 
-    test('a close ends its processes, also those that ignore SIGHUP, and nothing else of the session', async () => {
+    test('a close ends its processes, also those that ignore SIGHUP, and no others of the session', async () => {
       await using box = await open()
       await box.run({ command: '(setsid sleep 3001 >/dev/null 2>&1 &)' })
       const other = new Typist(await box.pty())
@@ -154,7 +154,7 @@ for (const { provider, language, skip } of walls)
       await assert.rejects(box.pty(), { code: 'SESSION_ENDED' })
     })
 
-    test('a flood without a reader waits, and holds up neither the session nor another terminal', async () => {
+    test('a flood without a reader blocks, and delays neither the session nor another terminal', async () => {
       await using box = await open()
       const flood = await box.pty({ command: 'echo begun; exec cat /dev/urandom' })
       const other = new Typist(await box.pty())
@@ -168,10 +168,10 @@ for (const { provider, language, skip } of walls)
       const { signal, metrics } = await flood.exited
       assert.equal(signal, 'SIGINT')
       assert.deepEqual(metrics.terminal?.sent, bytes)
-      assert.ok(bytes > 0 && bytes < ON_WAY_BYTES_MAX, `${bytes} bytes came without a reader`)
+      assert.ok(bytes > 0 && bytes < ON_WAY_BYTES_MAX, `${bytes} bytes arrived without a reader`)
     })
 
-    test('there are four at most, and none after a phase took away the start of programs', async () => {
+    test('a session has at most four, and none after a phase closed exec', async () => {
       await using box = await open()
       const all = await Promise.all([1, 2, 3, 4].map(() => box.pty({ command: 'sleep 1000' })))
       await assert.rejects(box.pty(), { code: 'OVERLOADED' })
@@ -195,7 +195,7 @@ suite('Terminals of a session whose phase allows no programs', { skip: noBubblew
     })
 })
 
-suite('Terminals as a means of hostile programs', { skip: noBubblewrap() }, () => {
+suite('Hostile programs in terminals', { skip: noBubblewrap() }, () => {
   for (const provider of ['bubblewrap', 'embedded'])
     always(`a program behind ${provider} makes sixteen at most, and types into none`, async () => {
       const { stdout, stderr } = await mayfly.run({ code: tries, language: 'python', provider })

@@ -31,7 +31,7 @@ for (const jailKind of jailKinds)
         await made.close()
       })
 
-      test('A program that keeps the processor busy has less of it from the moment on', async () => {
+      test('A busy program gets less CPU time after the limit is lowered', async () => {
         const code = `import time
 def main(input):
     def share(seconds):
@@ -51,13 +51,13 @@ def main(input):
         assert.equal(held.cpu, 0.2)
         const { resultText } = await running.end
         const [, later] = JSON.parse(resultText) as [number, number]
-        assert.ok(later < 0.3, `it still has ${later} of a core`)
+        assert.ok(later < 0.3, `it still gets ${later} of a core`)
       })
 
       const isUncounted = machine === 'without control groups' && process.getuid?.() === 0
       const skip = isUncounted && 'the kernel does not count the processes of uid 0'
       test(
-        'A program may start no more processes, and those that run go on',
+        'A program cannot start more processes, and running ones continue',
         { skip },
         async () => {
           const code = `import subprocess, time
@@ -93,7 +93,7 @@ def main(input):
         },
       )
 
-      test('A program that grows past less memory than it was granted first is ended', async () => {
+      test('A program that grows beyond a lowered memory limit is ended', async () => {
         const code = `import time
 def main(input):
     held = bytearray(8 << 20)
@@ -112,7 +112,7 @@ def main(input):
         assert.deepEqual([status, error?.code], ['limit', 'MEMORY'])
       })
 
-      test('A frozen program stands still, and goes on where it was', async () => {
+      test('A frozen program makes no progress, and continues after the thaw', async () => {
         const code = `import time
 def main(input):
     for n in range(60):

@@ -28,7 +28,7 @@ async function lived(code: string, { entry = 'body', isTraced = true, ms = 20_00
 const named = (told: Awaited<ReturnType<typeof lived>>['told']) =>
   told?.map(({ name, line, calls }) => [name, line, calls])
 
-test('S2-5: every executed function is listed with its zone, also if it has none of its own', async () => {
+test('S2-5: every executed function is listed with its zone, also one in the main zone', async () => {
   const code = `function outer(n) {
   const inner = (m) => m + 1
   return n > 2 ? inner(n) : n
@@ -94,7 +94,7 @@ return said`
   assert.equal(plain.told, undefined)
 })
 
-test('A guest that breaks what everything is made of is traced all the same', async () => {
+test('A guest that overwrites intrinsics is still traced', async () => {
   const { status, told } = await lived(`function broken() { return 1 }
 Array.prototype.push = () => { throw new Error('mine') }
 Array.prototype[Symbol.iterator] = undefined

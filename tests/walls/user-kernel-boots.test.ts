@@ -40,7 +40,7 @@ suite('A guest with a parked runner', { skip, timeout }, () => {
       assert.ok(!host.cgroups?.list().includes(cgroup?.name ?? ''))
     })
 
-  test('A freeze stops a program in a loop until the thaw, and the guest lives on', async (t) => {
+  test('A freeze stops a program in a loop until the thaw, and the guest continues', async (t) => {
     const { guest } = await taken(t, key)
     const { agent, process: kernel } = guest
     const script = 'while :; do :; done'
@@ -90,7 +90,7 @@ suite('A guest with a parked runner', { skip, timeout }, () => {
     assert.equal(host.leases.size, 0)
   })
 
-  test('A state without images, and a machine without the kernel, are told with a fix', async (t) => {
+  test('Missing images and a missing kernel are reported with a fix', async (t) => {
     const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-test-'))
     t.after(() => rmSync(folder, { recursive: true, force: true }))
     mkdirSync(path.join(folder, 'state'))

@@ -39,7 +39,7 @@ export const noUserKernel = 'user-mode-linux 7.2 is missing'
 const WAIT_MS_MAX = 120_000
 const program = await openInit()
 
-/** Unpacked beside the system. With `CI=true` a machine that may install it has it: otherwise this throws. */
+/** Path of the unpacked kernel. With `CI=true` this throws if it is missing on a machine that may install it. */
 export function isUserKernelThere(): boolean {
   const isThere = existsSync(userKernelFolder) && !!findProgram('bwrap') && !('missing' in program)
   if (!isThere && process.env['CI'] === 'true' && mayInstallRunsc()) throw new Error(noUserKernel)
@@ -83,7 +83,7 @@ export async function builtImage(
   }
   try {
     await buildImage({ ...parts, name })
-    // The store is its owner's alone, and the jail has a uid of its own.
+    // The store is readable by its owner only, and the jail has another uid.
     const file = path.join(root, `${name}.erofs`)
     copyFileSync(findImage(path.join(root, 'images'), name).file, file)
     return { file }
@@ -94,7 +94,7 @@ export async function builtImage(
   }
 }
 
-/** A guest of a user-mode kernel, with the host's end of its agent's line. Released with the test. */
+/** A guest of a user-mode kernel, with the host end of the agent channel. Released at the end of the test. */
 export class PlayedGuest extends AgentHost {
   readonly guest: UserKernelProcess
 

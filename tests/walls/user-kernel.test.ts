@@ -38,7 +38,7 @@ suite(
   'A user-mode kernel of this machine',
   { skip: isThere ? false : noUserKernel, timeout },
   () => {
-    test('A boot without an image shows that it works here; the result is kept for this boot', async () => {
+    test('A boot without an image proves that it works here; the result is cached for this host boot', async () => {
       const parts = { ...kernelPrograms(), host: guestHost(), agent: agentBytes() }
       const kept = path.join(folder, 'kept')
       const first = await cachedUserKernel(parts, kept)
@@ -48,14 +48,14 @@ suite(
       assert.equal(parts.host.leases.size, 0)
     })
 
-    test('A boot that does not end in time is told, and leaves nothing', async () => {
+    test('A boot over its time limit is reported, and leaves nothing', async () => {
       const host = guestHost()
       const late = { ...kernelPrograms(), host, agent: agentBytes(), bootMsMax: 1 }
       await assert.rejects(probeUserKernel(late), { code: 'UNAVAILABLE' })
       assert.equal(host.leases.size, 0)
     })
 
-    test('A program in the place of the kernel is told in its own words', async () => {
+    test('The failure of a program in place of the kernel is reported with its own message', async () => {
       const { kernel, programs } = kernelPrograms()
       const host = guestHost()
       const wrong = { kernel: { ...kernel, file: kernel.libraries[1]! }, programs, host }
@@ -65,7 +65,7 @@ suite(
       assert.equal(host.leases.size, 0)
     })
 
-    test('A missing part is told with its fix', () => {
+    test('A missing part is reported with its fix', () => {
       assert.throws(() => findUserKernel(['user-mode-linux']), /Cannot start a user-mode kernel/)
       const half = path.join(folder, 'half')
       mkdirSync(half)
@@ -124,7 +124,7 @@ suite('A guest on a user-mode kernel', { skip, timeout }, () => {
       writable.map((line) => line.split(' ')[4]),
       ['/own'],
     )
-    // Memory of the guest is in a file without a name.
+    // Memory of the guest is in an unlinked file.
     assert.match(readFileSync(`/proc/${pid}/maps`, 'utf8'), /rw-s.*\/own\/#\d+ \(deleted\)/)
   })
 
@@ -138,10 +138,10 @@ suite('A guest on a user-mode kernel', { skip, timeout }, () => {
     )
   })
 
-  test('Attack: a bomb of memory ends inside the guest, whose memory is bounded outside', async (t) => {
+  test('Attack: a memory bomb ends inside the guest, whose memory is limited by the host', async (t) => {
     const played = await PlayedGuest.boot(t, { initrd, image })
     await claim(played, {}, 48 * 2 ** 20)
-    // As a runner: without the group the guest's kernel reads its own files again and again before it ends anything.
+    // As a runner: without the cgroup the guest's kernel rereads its own files repeatedly before it kills anything.
     const descriptors = [{ number: 4, name: 'group' }]
     const fill = 'echo 0 >&4; dd if=/dev/zero of=/dev/null bs=90M count=1'
     const bomb = await played.run(fill, { ...user, descriptors })
@@ -154,7 +154,7 @@ suite('A guest on a user-mode kernel', { skip, timeout }, () => {
     assert.ok(Number(shared) < 131 * 1024, `${shared} KiB`)
   })
 
-  test("Attack: a bomb of processes is held by the claim's limit, and dies with the guest", async (t) => {
+  test("Attack: a fork bomb is stopped by the claim's limit, and ends with the guest", async (t) => {
     const host = guestHost()
     const played = await PlayedGuest.boot(t, { initrd, image }, host)
     await claim(played, { processes: 64 })
@@ -190,7 +190,7 @@ suite('A guest on a user-mode kernel', { skip, timeout }, () => {
     assertNone(guest.processes)
   })
 
-  test("The end of the host's line ends the guest", async (t) => {
+  test('Closing the host end of the channel ends the guest', async (t) => {
     const { guest, socket } = await PlayedGuest.boot(t, { initrd, image })
     socket.destroy()
     assert.equal((await guest.ended).exitCode, 0)

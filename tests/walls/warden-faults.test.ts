@@ -32,11 +32,11 @@ import { openWhole } from './whole-wall.ts'
  * gets an error with a code, and nothing is left: no process, descriptor, lease, group or uid.
  */
 const neverReadyMs = 400
-/** Descriptors that a start has, from none to more than it needs. */
+/** Numbers of free fds for a start, from none to more than it needs. */
 const roomMax = 40
-/** More than a launcher takes to fail on a machine that is busy with others. */
+/** More time than a launcher needs to fail under load. */
 const readyMsMax = 20_000
-/** Groups of another test that was just killed are somebody's to sweep, and gone by then. */
+/** Time after which leftover cgroups of another, killed test have been swept. */
 const patienceMs = 10_000
 const faults: readonly (readonly [title: string, script: string, said: RegExp])[] = [
   ['the launcher fails', 'exit 3', /it ended \(3\)/],
@@ -49,12 +49,16 @@ const faults: readonly (readonly [title: string, script: string, said: RegExp])[
     'printf "Eseccomp: EINVAL" >&4; exit 1',
     /it ended \(1\): Eseccomp: EINVAL/,
   ],
-  ['it complains and fails', 'echo "Error: no such thing" >&2; exit 1', /Error: no such thing/],
+  [
+    'it prints an error and fails',
+    'echo "Error: no such thing" >&2; exit 1',
+    /Error: no such thing/,
+  ],
 ]
 
-suite('A start that breaks leaves nothing', { skip: unable() }, () => {
+suite('A failed start leaves nothing', { skip: unable() }, () => {
   for (const [title, script, said] of faults)
-    test(`When ${title}, it is an error with a code, and nothing is left`, async () => {
+    test(`When ${title}, the start is an error with a code, and nothing is left`, async () => {
       await nothingLeft(async (stand) => {
         stand.replace('unshare', script)
         if (said.source.includes('not ready')) stand.readyMsMax = neverReadyMs
@@ -67,7 +71,7 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
       })
     })
 
-  test('When the launcher is gone since it was found, the same', async () => {
+  test('When the launcher was removed after its discovery, the start is an error, and nothing is left', async () => {
     await nothingLeft(async (stand) => {
       stand.replace('setpriv', 'exec "$@"')
       stand.open()
@@ -76,7 +80,7 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
     })
   })
 
-  test('When the lease cannot be written, the same', async () => {
+  test('When the lease cannot be written, the start is an error, and nothing is left', async () => {
     await nothingLeft(async (stand) => {
       stand.open()
       rmSync(stand.leases, { recursive: true })
@@ -98,16 +102,16 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
       })
   })
 
-  test('When another process removes its cgroup, its end is reported all the same, and other walls run on', async (t) => {
+  test('When another process removes its cgroup, the end of a wall is still reported, and other walls continue', async (t) => {
     if (unableTo('python') || openCgroups()?.version !== 1) return t.skip('no such groups here')
     await using whole = await openWhole()
     const [wall, other] = [await whole.start('python'), await whole.start('python')]
     await wall.claim()
     const group = `/sys/fs/cgroup/memory/mayfly/${wall.id}`
     const pids = readFileSync(`${group}/cgroup.procs`, 'utf8').split('\n').filter(Boolean)
-    // The first takes others along.
+    // Removing the first removes others too.
     signalAll(pids.map(Number), 'SIGKILL')
-    // Before this loop turns, and so before its warden hears of any of it.
+    // In the same event-loop turn, so before its warden is notified.
     const isGone = () => {
       try {
         rmdirSync(group)
@@ -117,18 +121,19 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
       }
     }
     for (const late = performance.now() + patienceMs; !isGone();)
-      assert.ok(performance.now() < late, 'its group stays')
-    // Race: the warden hears first of the wall's own exit, or of a look at it that failed.
+      assert.ok(performance.now() < late, 'its cgroup stays')
+    // Race: the warden is first notified of the wall's own exit, or of a failed sample.
     assert.match((await wall.end()).how, /^(exit|killed)$/)
     await other.claim()
     other.run('print(open("/proc/self/oom_score_adj").read())', 'python')
     await other.end()
-    assert.equal(other.said.stdout.trim(), '1000', 'it goes before others when memory is out')
+    assert.equal(other.said.stdout.trim(), '1000', 'the OOM killer prefers it')
   })
 
-  test('When no descriptor is left, the start is refused, and what runs goes on (OVERLOADED)', async (t) => {
+  test('When no fd is left, the start is refused with OVERLOADED, and running walls continue', async (t) => {
     const prlimit = findProgram('prlimit')
-    if (!prlimit || unableTo('python')) return t.skip('nothing here sets the limit of another')
+    if (!prlimit || unableTo('python'))
+      return t.skip('no program here can set the limit of another process')
     await using whole = await openWhole({ apart: true })
     const running = await whole.start('python')
     await running.claim()
@@ -158,7 +163,7 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
     assert.ok(next.id)
   })
 
-  test('A state folder that cannot be made is said at once', () => {
+  test('A state folder that cannot be created is reported at once', () => {
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-faults-'))
     writeFileSync(join(folder, 'file'), '')
     assert.throws(
@@ -169,7 +174,7 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
   })
 })
 
-/** A warden that finds our programs before the machine's. */
+/** A warden whose PATH has the test programs before the system's. */
 class FaultyStand {
   readonly folder = mkdtempSync(join(tmpdir(), 'mayfly-faults-'))
   readonly leases = leaseFolder(join(this.folder, 'state'))
@@ -227,7 +232,7 @@ async function nothingLeft(run: (stand: FaultyStand) => Promise<void>): Promise<
   }
   assert.deepEqual(readdirSync(stand.leases), [])
   const groups = () => emptyGroups().filter((group) => !groupsBefore.has(group))
-  // Looked at once a time: others make and remove groups meanwhile.
+  // Read once each time: other tests create and remove cgroups concurrently.
   let seen = {}
   const look = () => (seen = { ...remains(), groups: groups() })
   const wanted = { ...before, groups: [] }

@@ -25,9 +25,9 @@ import { openWhole, type WholeWall } from './whole-wall.ts'
  * server. With cgroups where there are some, and without.
  */
 const MiB = 2 ** 20
-/** A machine that stood still does not do so each time. */
+/** Retries: a stall of the machine does not repeat each time. */
 const triesMax = 3
-/** A few milliseconds each. */
+/** Number of walls, of a few milliseconds each. */
 const sameLooks = 50
 const rounds = process.env['MAYFLY_LONG'] ? 100 : 12
 const goneMsMax = 1000
@@ -105,7 +105,7 @@ time.sleep(100)`,
 
 suite('A wall for whole programs', { skip: unable() }, () => {
   for (const apart of [false, true])
-    test(`has its outputs and what listens inside, ${apart ? 'over a channel' : 'from a warden in this process'}`, async () => {
+    test(`passes its outputs and its listening socket, ${apart ? 'over a channel' : 'from a warden in this process'}`, async () => {
       await using stand = await openWhole({ apart })
       const wall = await stand.start()
       await wall.claim({ egress: true, processes: 8 })
@@ -136,7 +136,7 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
     assert.match(wall.said.stdout, /ready ConnectionRefusedError/)
   })
 
-  test('tells how its program ended', async () => {
+  test('reports the exit status of its program', async () => {
     await using stand = await openWhole()
     const ended = async (code: string) => {
       const wall = await stand.start()
@@ -150,7 +150,7 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
     assert.deepEqual([left.exitCode, left.signal], [7, null])
   })
 
-  test('is not started by another way than the one that was asked for', async () => {
+  test('is not started with another mechanism than the requested one', async () => {
     await using stand = await openWhole({ hide: ['bwrap'] })
     await assert.rejects(stand.start('python', 'bubblewrap'), (thrown) => {
       assert.ok(thrown instanceof MayflyError)
@@ -163,7 +163,7 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
   for (const [by, hide] of holders)
     for (const jailKind of ways) {
       const wish = { hide }
-      test(`${jailKind}, held by ${by}: a fork bomb stays within its processes, and goes as a whole`, async () => {
+      test(`${jailKind}, with ${by}: a fork bomb stays within its process limit, and is killed completely`, async () => {
         await using stand = await openWhole(wish)
         const wall = await stand.start('python', jailKind)
         await wall.claim({ processes: 16 })
@@ -177,20 +177,20 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
         await leavesNothing(wall, ['killed', 'memory'])
       })
 
-      test(`${jailKind}, held by ${by}: children share the memory of the job`, async () => {
+      test(`${jailKind}, with ${by}: children share the memory of the job`, async () => {
         await using stand = await openWhole(wish)
         const wall = await stand.start('python', jailKind)
         await wall.claim({ memory: 96 * MiB, processes: 16 })
         wall.run(guests.memoryBomb)
         const { how, peakBytes } = await wall.end()
         assert.equal(how, 'memory')
-        // A watch that gets no turn for a moment finds more; sixteen of them could have had a gigabyte and a half.
+        // A delayed watch measures more; sixteen children could have had 1.5 GiB.
         const late = by === 'control groups' ? 96 * MiB : 3 * 96 * MiB
         const bound = wall.started.wall.idleBytes + 96 * 1.25 * MiB + late
-        assert.ok(peakBytes <= bound, `it had ${Math.round(peakBytes / MiB)} MiB`)
+        assert.ok(peakBytes <= bound, `it used ${Math.round(peakBytes / MiB)} MiB`)
       })
 
-      test(`${jailKind}, held by ${by}: half a core is half a core`, async (t) => {
+      test(`${jailKind}, with ${by}: a limit of half a core is enforced`, async (t) => {
         const shares: number[] = []
         const isHalf = () => shares.at(-1)! > 0.02 && shares.at(-1)! <= 0.57
         do {
@@ -202,13 +202,13 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
           wall.run(guests.burnsFor(3))
           await ready(wall)
           shares.push(Number(/ready ([\d.]+)/.exec(wall.said.stdout)?.[1]))
-          // The warden may get its own turn late, once, on a busy machine.
+          // Under load the warden itself may be scheduled late once.
         } while (!isHalf() && shares.length < triesMax)
         t.diagnostic(`it had ${shares.map((one) => one.toFixed(3)).join()} of a core`)
         assert.ok(isHalf(), `it had ${shares.join()} of a core`)
       })
 
-      test(`${jailKind}, held by ${by}: frozen it stands still, and can still be ended`, async () => {
+      test(`${jailKind}, with ${by}: a frozen program makes no progress, and can still be ended`, async () => {
         await using stand = await openWhole(wish)
         const wall = await stand.start('python', jailKind)
         await wall.claim({ processes: 16 })
@@ -217,25 +217,25 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
         await stand.warden.freeze(wall.id)
         const before = ticksOf(wall)
         await sleep(100)
-        assert.equal(ticksOf(wall), before, 'it went on while frozen')
+        assert.equal(ticksOf(wall), before, 'it ran while frozen')
         await stand.warden.thaw(wall.id)
         await until(() => ticksOf(wall) > before, 'it to go on')
         await stand.warden.freeze(wall.id)
         await leavesNothing(wall)
       })
 
-      test(`${jailKind}, held by ${by}: reparented and stopped processes are killed with it`, async () => {
+      test(`${jailKind}, with ${by}: reparented and stopped processes are killed with the wall`, async () => {
         await using stand = await openWhole(wish)
         const wall = await stand.start('python', jailKind)
         await wall.claim({ processes: 16, cpu: 0.1 })
         wall.run(guests.family)
         await ready(wall)
-        assert.ok(wall.processes().length >= 5, 'there is no family')
+        assert.ok(wall.processes().length >= 5, 'there are no child processes')
         await leavesNothing(wall)
       })
 
       for (const isFrozen of [false, true])
-        test(`${jailKind}, held by ${by}: dies with its warden${isFrozen ? ', also while it is frozen' : ''}`, async () => {
+        test(`${jailKind}, with ${by}: dies with its warden${isFrozen ? ', also while it is frozen' : ''}`, async () => {
           await using stand = await openWhole({ ...wish, apart: true })
           const { pid } = await stand.warden.facts()
           const [busy, idle] = [
@@ -253,7 +253,7 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
         })
     }
 
-  test('ends with its program, even if children of it run on', async () => {
+  test('ends with its program, even if children are still running', async () => {
     for (const jailKind of ways) {
       await using stand = await openWhole()
       const wall = await stand.start('python', jailKind)
@@ -277,7 +277,7 @@ console.log('had')`
     assert.equal(stdout, 'had\n', stderr)
   })
 
-  test('has no more than its own folder where namespaces are forbidden, and dies with its warden', async () => {
+  test('has only its own folder if namespaces are forbidden, and dies with its warden', async () => {
     await using stand = await openWhole({ hide: ['namespaces'], apart: true })
     const { pid } = await stand.warden.facts()
     const wall = await stand.start()
@@ -294,7 +294,7 @@ console.log('had')`
   })
 
   for (const victim of ['the warden', 'the application'] as const)
-    test(`${victim} is killed while walls are handed over, and nothing is left`, async (t) => {
+    test(`killing ${victim} while walls are passed on leaves nothing`, async (t) => {
       const random = seeded(seed)
       t.diagnostic(`MAYFLY_SEED=${seed}`)
       for (let round = 0; round < handOvers; round++) {
@@ -311,10 +311,10 @@ console.log('had')`
     })
 
   for (const [how, templates] of [
-    ['by execs alone', 'off'],
+    ['started by exec', 'off'],
     ['forked from a template', 'all'],
   ] as const)
-    test(`After ${rounds} walls ${how}, claimed, used and killed, nothing is left`, async () => {
+    test(`${rounds} walls ${how}, claimed, used and killed, leave nothing`, async () => {
       await using stand = await openWhole({ templates })
       const round = async (jailKind: 'embedded' | 'bubblewrap', program: 'node' | 'python') => {
         const wall = await stand.start(program, jailKind)
@@ -325,7 +325,7 @@ console.log('had')`
         wall.close()
         return wall.id
       }
-      // Modules that were loaded stay in memory.
+      // Loaded modules stay in memory.
       for (const jailKind of ways) await round(jailKind, 'python')
       const before = await restingRemains()
       const ids = []
@@ -339,8 +339,8 @@ console.log('had')`
       assert.deepEqual(readdirSync(leaseFolder(stand.stateFolder)), [])
     })
 
-  test('A uid comes back when nothing has it any more', async (t) => {
-    if (!findJailFacts().root) return t.skip('only root gives walls a uid of their own')
+  test('A uid is reused when no process has it any more', async (t) => {
+    if (!findJailFacts().root) return t.skip('only root can give walls their own uid')
     await using stand = await openWhole()
     const wall = await stand.start()
     const uid = uidOf(wall)
@@ -359,7 +359,7 @@ async function ready(wall: WholeWall): Promise<void> {
   })
 }
 
-/** Killed, its processes are gone when the warden says so. */
+/** Kills a wall, and asserts that its processes are gone when the warden reports the end. */
 async function leavesNothing(wall: WholeWall, ends = ['killed']): Promise<void> {
   const all = wall.processes()
   await wall.kill()
@@ -448,12 +448,12 @@ function uidOf(wall: WholeWall): number {
   return Number(/^Uid:\t(\d+)/m.exec(status)?.[1])
 }
 
-/** Descriptors and processes of this one. */
+/** Numbers of fds and child processes of this process. */
 function remains() {
   return { processes: descendantsOf(process.pid), open: kindsOpen() }
 }
 
-/** Count that stays the same for some looks in a row. */
+/** Waits until a count is the same in several samples in a row. */
 async function restingRemains() {
   let [seen, same] = [remains(), 0]
   const isResting = () => {

@@ -16,25 +16,25 @@ import { inTime, until } from '../conformance/stand.ts'
 import { hostileMessages } from './messages.ts'
 
 const MiB = 2 ** 20
-/** The kind of frame that gives a worker its job. */
+/** Frame kind of a job for a worker. */
 const runFrame = 1
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 const messages = process.env['MAYFLY_LONG'] ? 200_000 : 5_000
-/** A machine that stood still does not do so each time. */
+/** Retries: a stall of the machine does not repeat each time. */
 const triesMax = 3
 const settings = { spares: 1, spareMiB: 64 }
 const bomb = 'const list = []; for (;;) list.push(new Array(1000).fill(1))'
 const isLinux = findJailFacts().platform === 'linux'
 
 suite('The warden', { skip: isLinux ? false : 'only Linux has these jails' }, () => {
-  test(`is asked nonsense ${messages} times, and neither falls nor starts anything`, async (t) => {
+  test(`survives ${messages} invalid requests, and starts no wall`, async (t) => {
     t.diagnostic(`MAYFLY_SEED=${seed}`)
     using folder = temporary()
     const warden = new Warden({ stateFolder: folder.state }, () => {})
     const replies: Reply[] = []
     const hear = answerChannel(warden, {
       send: (reply, handle, done) => {
-        assert.equal(handle, undefined, 'a socket was handed out')
+        assert.equal(handle, undefined, 'a socket was passed out')
         replies.push(reply as Reply)
         done(null)
         return true
@@ -52,7 +52,7 @@ suite('The warden', { skip: isLinux ? false : 'only Linux has these jails' }, ()
     await warden.close()
   })
 
-  test('binds a wall to one tenant for good; the probe binds it to none', async () => {
+  test('binds a wall permanently to one tenant; the probe binds it to none', async () => {
     await using stand = open()
     const wall = await stand.start()
     const claim = (tenant: string) =>
@@ -64,7 +64,7 @@ suite('The warden', { skip: isLinux ? false : 'only Linux has these jails' }, ()
     await assert.rejects(claim('b'.repeat(64)), (thrown) => codeOf(thrown) === 'CONFLICT')
   })
 
-  test('ends a wall at its deadline, whatever the guest does', async () => {
+  test('ends a wall at its deadline, also if the guest never yields', async () => {
     await using stand = open()
     const end = await stand.run('for (;;) {}', { memory: 64 * MiB, deadline: 300 })
     assert.equal(end.how, 'deadline')
@@ -76,10 +76,10 @@ suite('The warden', { skip: isLinux ? false : 'only Linux has these jails' }, ()
     ['a memory cgroup alone', { without: ['memory watch'] }],
   ]
   for (const [by, options] of holders)
-    test(`ends a wall that takes too much memory, held by ${by}`, async (t) => {
+    test(`ends a wall over its memory limit, with ${by}`, async (t) => {
       if (by.includes('cgroup') && !openCgroups()) return t.skip('no control groups for this user')
       const limit = 64 * MiB
-      // A watch alone sees what was allocated since it last looked, and a busy machine makes it look late, now and then.
+      // A watch notices only at its next sample, which is sometimes late on a busy machine.
       const unseen = by === 'a watch alone' ? 32 * MiB : 0
       const bound = limit * 1.25 + 32 * MiB + unseen
       const grown: number[] = []
@@ -93,10 +93,10 @@ suite('The warden', { skip: isLinux ? false : 'only Linux has these jails' }, ()
       assert.ok(grown.at(-1)! <= bound, `it grew by ${text} MiB`)
     })
 
-  test('has nothing that it starts among those that come first', async (t) => {
+  test('keeps no started process in its own cgroup, which has priority', async (t) => {
     const cgroups = openCgroups()
     if (!cgroups?.controllers.includes('cpu'))
-      return t.skip('no group of ours bounds the processor')
+      return t.skip('no cgroup of this user limits the CPU')
     using folder = temporary()
     const warden = holdWarden({ stateFolder: folder.state })
     try {
@@ -113,7 +113,7 @@ suite('The warden', { skip: isLinux ? false : 'only Linux has these jails' }, ()
     }
   })
 
-  test('answers about a wall that is gone', async () => {
+  test('answers requests about an ended wall', async () => {
     await using stand = open()
     const { wall } = await stand.start()
     await stand.warden.kill(wall.id)
@@ -126,14 +126,14 @@ suite('The warden', { skip: isLinux ? false : 'only Linux has these jails' }, ()
     assert.deepEqual((await stand.warden.facts()).walls, [])
   })
 
-  test('starts nothing once it is closing, and closing twice is closing once', async () => {
+  test('starts nothing once it is closing, and closing twice is harmless', async () => {
     await using stand = open()
     await Promise.all([stand.warden.close(), stand.warden.close()])
     await assert.rejects(stand.start(), (thrown) => codeOf(thrown) === 'DRAINING')
   })
 })
 
-/** A warden of its own, and walls driven by hand. */
+/** A warden for one test, with walls driven by raw frames. */
 function open(options: Omit<WardenOptions, 'stateFolder'> = {}) {
   const folder = temporary()
   const warden = holdWarden({ stateFolder: folder.state, ...options })
@@ -187,7 +187,7 @@ function temporary() {
 }
 
 let answered = 0
-/** Whether nothing more came since the last look. */
+/** True if nothing arrived since the last call. */
 function settled(replies: readonly Reply[]): boolean {
   const isSame = replies.length === answered
   answered = replies.length

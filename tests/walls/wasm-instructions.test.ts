@@ -7,7 +7,7 @@ import { makeWasi } from '../conformance/wasi.ts'
 import { call, Program } from '../fixtures/wasi-program.ts'
 import { op, wasi, wasm, type Parts } from '../fixtures/wasm.ts'
 
-/** Limit that attacks run into, far before their time is over. */
+/** Instruction limit that attacks reach long before their timeout. */
 const fewInstructions = 1_000_000
 const timeout = 20_000
 const plenty = 10_000_000
@@ -43,7 +43,7 @@ const fibonacci: Parts = {
 
 const aloneIn = (...body: readonly number[]): Parts => ({ functions: [{ export: 'run', body }] })
 
-/** Programs without end, each with another instruction that takes it back. */
+/** Endless programs, each with another looping instruction. */
 const endless: Readonly<Record<string, Parts>> = {
   'a loop of one branch': aloneIn(...op.loop(op.branch(0))),
   'a loop in nested blocks': aloneIn(...op.loop(op.block(op.block(op.branch(2))))),
@@ -108,7 +108,7 @@ const endless: Readonly<Record<string, Parts>> = {
   ),
 }
 
-suite('Instructions of a module that are counted', () => {
+suite('Counted instructions of a module', () => {
   let made: Made
   let stand: Stand
   before(async () => {
@@ -132,7 +132,7 @@ suite('Instructions of a module that are counted', () => {
     assert.deepEqual(told, ['limit', 'INSTRUCTIONS', limit], `${name}: ${JSON.stringify(end)}`)
   }
 
-  test('The same module and input give the same count each time, and other input another (S3-4)', async () => {
+  test('The same module and input give the same count each time, and another input another count (S3-4)', async () => {
     for (let turn = 0; turn < 4; turn++) {
       const end = await run(fibonacci, plenty, { input: 15 })
       // 987 calls that end at once, 986 that call two more.
@@ -144,7 +144,7 @@ suite('Instructions of a module that are counted', () => {
     assert.deepEqual([unlimited.resultText, unlimited.instructions], ['610', undefined])
   })
 
-  test('A module runs with exactly the instructions that it needs, and not with one less (S3-4)', async () => {
+  test('A module runs with a limit of exactly its instructions, and ends with one less (S3-4)', async () => {
     const { instructions = 0 } = await run(fibonacci, plenty, { input: 10 })
     const exact = await run(fibonacci, instructions, { input: 10 })
     assert.deepEqual([exact.status, exact.instructions], ['ok', instructions])
@@ -152,31 +152,31 @@ suite('Instructions of a module that are counted', () => {
     assertSpent(await run(fibonacci, 1, { input: 10 }), 1)
   })
 
-  test('Programs count up to their exit, and what they said before stays', async () => {
+  test('Programs are counted up to their exit, and keep their output', async () => {
     const talks = () => new Program().say(1, 'out').does(op.i32(0), op.call(call.proc_exit))
     const { status, instructions = 0 } = await runProgram(talks().say(1, 'late'), plenty)
     assert.equal(status, 'ok')
     assert.equal(
       (await runProgram(talks(), plenty)).instructions,
       instructions,
-      'what is behind its exit',
+      'code after its exit',
     )
     assertSpent(await runProgram(talks(), instructions - 1), instructions - 1)
     const limits = { timeout, instructions: instructions - 1 }
     assert.equal((await stand.run(talks().base64, { limits })).stdout, 'out')
   })
 
-  test("A trap of the module's own is told as such, with its count", async () => {
+  test("A module's own trap is reported as such, with its count", async () => {
     const end = await run({ functions: [{ export: 'run', body: op.unreachable }] }, 1)
     assert.deepEqual([end.error?.code, end.instructions], ['WASM_TRAP', 1])
   })
 
   for (const [name, parts] of Object.entries(endless))
-    test(`Without end, it ends at its limit of instructions: ${name}`, async () => {
+    test(`An endless program ends at its instruction limit: ${name}`, async () => {
       assertSpent(await run(parts, fewInstructions), fewInstructions, name)
     })
 
-  test('Filling and copying counts by its length', async () => {
+  test('Bulk memory instructions count by their length', async () => {
     const fill = (length: number): Parts => ({
       memory: { min: 16 },
       functions: [
@@ -196,7 +196,7 @@ suite('Instructions of a module that are counted', () => {
     assertSpent(await run(table, plenty), plenty, 'a table')
   })
 
-  test('The counter has no name that the module could use', async () => {
+  test('The module cannot access the counter by index or by name', async () => {
     for (const index of [0, 1, 2]) {
       const body = [0x42, 0x7f, 0x24, index]
       const end = await run({ functions: [{ export: 'run', body }] }, plenty)
@@ -215,7 +215,7 @@ suite('Instructions of a module that are counted', () => {
     }
   })
 
-  test('A module that cannot be counted is refused by name, and runs uncounted', async () => {
+  test('A limit on a module that cannot be counted is refused with the reason, and it runs without one', async () => {
     const depth = 60_000
     const blocks = Array.from({ length: depth }, () => [0x02, 0x40]).flat()
     const body = [...blocks, ...Array.from({ length: depth }, () => 0x0b), ...op.i32(7)]
@@ -243,7 +243,7 @@ suite('Instructions of a module that are counted', () => {
     assertSpent(await run(parts, 2), 2, 'in the start function')
   })
 
-  test('Between limits a worker mixes no modules up', async () => {
+  test('A worker keeps counted and uncounted modules apart', async () => {
     const results = []
     for (const limit of [plenty, undefined, 100, undefined, plenty])
       results.push((await run(fibonacci, limit, { input: 12 })).status)

@@ -38,12 +38,12 @@ suite('The wasm wall', () => {
     assert.equal(end.resultText, '7', `after it: ${said(end)}`)
   }
 
-  /** Gives its parameter back. */
+  /** Module whose function returns its parameter. */
   const same = (type: ValueType, input: unknown) =>
     runFunction({ params: [type], results: [type], body: [...op.get(0)] }, { input })
 
-  suite('Numbers go in and come out', () => {
-    test('Each kind of number comes back as it was (S3-16)', async () => {
+  suite('Parameters and results are numbers', () => {
+    test('Each type of number is returned unchanged (S3-16)', async () => {
       for (const [type, input] of [
         ['i32', -5],
         ['f32', 0.5],
@@ -73,7 +73,7 @@ suite('The wasm wall', () => {
       }
     })
 
-    test('A list fills the parameters, several results are a list, none is null', async () => {
+    test('A list fills the parameters, several results are a list, no result is null', async () => {
       const swap = { params: ['i32', 'i32'], results: ['i32', 'i32'] } as const
       const end = await runFunction(
         { ...swap, body: [...op.get(1), ...op.get(0)] },
@@ -83,7 +83,7 @@ suite('The wasm wall', () => {
       assert.equal((await runFunction({ body: [] })).resultText, 'null')
     })
 
-    test('An input that does not fit the parameters is an error that says so', async () => {
+    test('An input that does not match the parameters is an error with that reason', async () => {
       const takesOne = { params: ['i32'], results: ['i32'], body: [...op.get(0)] } as const
       for (const input of [
         null,
@@ -99,14 +99,14 @@ suite('The wasm wall', () => {
       }
     })
 
-    test('A reference is no result', async () => {
+    test('A reference is refused as a result', async () => {
       const end = await runFunction({ results: ['externref'], body: [0xd0, 0x6f] })
       assert.equal(end.error?.code, 'RESULT_NOT_DATA')
     })
   })
 
   suite('A program', () => {
-    test('Reads its input, writes to both streams, and its result to descriptor 3 (S3-4)', async () => {
+    test('Reads its input, writes to both streams, and writes its result to fd 3 (S3-4)', async () => {
       const { end, stdout, stderr } = await runProgram(
         new Program().say(1, 'out\n').say(2, 'err\n').say(3, '{"n":').say(3, '1}'),
       )
@@ -129,7 +129,7 @@ suite('The wasm wall', () => {
       assert.equal((await runProgram(exitsWith(0).say(1, 'late'))).stdout, '')
     })
 
-    test('Has exited also when it catches its own exit', async () => {
+    test('Counts as exited also if it catches its own exit', async () => {
       const program = new Program().does(
         [0x02, 0x40, 0x1f, 0x40, 1, 2, 0],
         [...op.i32(3), ...op.call(call.proc_exit)],
@@ -139,7 +139,7 @@ suite('The wasm wall', () => {
       assert.deepEqual([end.status, end.error?.code, end.resultText], ['error', 'EXIT', 'null'])
     })
 
-    test('Writes no more than its limits leave', async () => {
+    test('Cannot write more than its limits', async () => {
       const chatty = new Program().times(64, (inner) => inner.write(1, 1024, 16_384))
       const { end, stdout } = await runProgram(chatty, { limits: { output: 100_000 } })
       assert.equal(end.status, 'ok', said(end))
@@ -151,7 +151,7 @@ suite('The wasm wall', () => {
     })
   })
 
-  suite('A module that cannot run says why', () => {
+  suite('A module that cannot run is refused with the reason', () => {
     const bad = wasm({ memory: { min: 1 }, functions: [{ export: 'run', body: [0xff] }] })
 
     test('Invalid WebAssembly is refused with its offset (S3-16)', async () => {
@@ -172,7 +172,7 @@ suite('The wasm wall', () => {
       assert.deepEqual(end.error?.details, { offset: bad.indexOf(0xff) })
     })
 
-    test('Every way to cut a module short ends as an error, and the worker lives', async () => {
+    test('Every truncation of a module ends as an error, and the worker survives', async () => {
       const whole = new Program().times(3, (inner) => inner.write(1, 0, 4)).module
       for (let length = 0; length < whole.length; length += 7) {
         const { end } = await stand.run(whole.subarray(0, length).toString('base64'))
@@ -264,7 +264,7 @@ suite('The wasm wall', () => {
   }
 
   suite('Host access of a module', () => {
-    test('No path can be opened: it is not capable', async () => {
+    test('No path can be opened: ENOTCAPABLE', async () => {
       assert.equal(await errno('path_open', zeros(...wasi.path_open.params)), 76)
     })
 
@@ -278,7 +278,7 @@ suite('The wasm wall', () => {
       assert.deepEqual([end.status, end.error?.code], ['error', 'WASM_LINK'], said(end))
     })
 
-    test('There is no environment', async () => {
+    test('The environment is empty', async () => {
       const end = await runModule({
         imports: [wasi.environ_sizes_get],
         memory: { min: 1 },
@@ -293,12 +293,12 @@ suite('The wasm wall', () => {
       assert.equal(end.resultText, '[0,0]')
     })
 
-    test('Descriptors past the result are not open, and the input cannot be written', async () => {
+    test('Fds above that of the result are closed, and the input cannot be written', async () => {
       for (const fd of [0, 4, 5, 1000, -1])
         assert.equal(await errno('fd_write', [...op.i32(fd), ...zeros('i32', 'i32', 'i32')]), 8)
     })
 
-    test('A pointer out of its memory is a fault, wherever it points', async () => {
+    test('A pointer out of its memory is EFAULT, for every WASI call tried', async () => {
       for (const at of [PAGE, -1, -8, 0x7fff_ffff, PAGE - 4]) {
         const [vectors, out] = [
           [...op.i32(1), ...op.i32(at)],
@@ -315,7 +315,7 @@ suite('The wasm wall', () => {
       )
     })
 
-    test('Clocks step by whole milliseconds', async () => {
+    test('Clocks have a resolution of one millisecond', async () => {
       const end = await runModule({
         imports: [wasi.clock_time_get],
         memory: { min: 1 },
@@ -343,7 +343,7 @@ suite('The wasm wall', () => {
       assert.ok(Math.abs(Number(BigInt(value) / 1_000_000n) - Date.now()) < 60_000)
     })
 
-    test('A stack that is used up in the middle of a write breaks no stream', async () => {
+    test('A stack overflow in the middle of a write corrupts no stream', async () => {
       const writes = [
         ...op.i32(1),
         ...op.i32(0),
@@ -365,7 +365,7 @@ suite('The wasm wall', () => {
       await nextAnswers()
     })
 
-    test('No state of a module remains for the next, in a thousand runs', async () => {
+    test('No state of a module remains for the next one, in a thousand runs', async () => {
       const counts = {
         memory: { min: 1 },
         functions: [
@@ -395,13 +395,13 @@ suite('The wasm wall', () => {
   suite('Limits of a module', () => {
     const memory = { limits: { memory: 32 * 2 ** 20 } }
     const pagesMax = (32 * 2 ** 20) / PAGE
-    /** Grows by a page until it may not, and answers with the size it has. */
+    /** Module that grows its memory until it is refused, and returns the size. */
     const growsAll = [
       ...op.loop([...op.i32(1), ...op.grow, ...op.i32(0), 0x4e, ...op.branchIf(0)]),
       ...op.memorySize,
     ]
 
-    test('Time: a loop is killed from outside, and the next job answers (S3-42)', async () => {
+    test('Time: a loop is killed from outside, and the next job works (S3-42)', async () => {
       for (const parts of [
         { functions: [{ export: 'run', body: op.loop(op.branch(0)) }] },
         { functions: [{ export: 'run', body: [] }, { body: op.loop(op.branch(0)) }], start: 1 },
@@ -413,7 +413,7 @@ suite('The wasm wall', () => {
       }
     })
 
-    test('Memory: growing ends at the limit, whatever the module declares (S3-4)', async () => {
+    test('Memory: growing ends at the limit, for any declared maximum (S3-4)', async () => {
       const func = { results: ['i32'], body: growsAll } as const
       for (const parts of [
         { memory: { min: 1 } },
@@ -429,7 +429,7 @@ suite('The wasm wall', () => {
       assert.equal(own.resultText, '9', 'a maximum below the limit stays')
     })
 
-    test('Memory: addresses of 64 bits are held like others', async () => {
+    test('Memory: 64-bit memories have the same limit', async () => {
       const large = (min: number, module?: string): Parts =>
         module === undefined
           ? { memory: { min, is64: true } }
@@ -443,10 +443,10 @@ suite('The wasm wall', () => {
       const body = [0x42, 0xff, 0x01, 0x40, 0, 0x42, 0xac, 0x02, 0x40, 0]
       const end = await runFunction({ results: ['i64', 'i64'], body }, memory, large(1))
       const grown = (JSON.parse(end.resultText) as { value: string }[]).map(({ value }) => value)
-      assert.deepEqual(grown, ['1', '-1'], 'the second is past the limit')
+      assert.deepEqual(grown, ['1', '-1'], 'the second is over the limit')
     })
 
-    test('Memory: what needs more from the start is over its limit', async () => {
+    test('Memory: a module with a larger initial memory is refused', async () => {
       for (const parts of [
         { memory: { min: pagesMax + 1 } },
         { imports: [{ module: 'env', name: 'memory', memory: { min: pagesMax + 1 } }] },
@@ -456,7 +456,7 @@ suite('The wasm wall', () => {
       }
     })
 
-    test('Memory: all of the limit can be used, again and again', async () => {
+    test('Memory: the whole limit can be used by several jobs in sequence', async () => {
       const fills = [...op.i32(0), ...op.i32(1), ...op.i32(24 * 2 ** 20), ...op.memoryFill]
       for (let n = 0; n < 10; n++) {
         const end = await runFunction({ body: fills }, memory, { memory: { min: 24 * 16 } })
@@ -464,7 +464,7 @@ suite('The wasm wall', () => {
       }
     })
 
-    test('Memory: tables count, and the next job answers', async () => {
+    test('Memory: tables count, and the next job works', async () => {
       const grows = [...op.nullFunction, ...op.i32(100_000), ...op.tableGrow, ...op.drop]
       const end = await runFunction(
         { body: op.loop([...grows, ...op.branch(0)]) },
@@ -478,7 +478,7 @@ suite('The wasm wall', () => {
     })
   })
 
-  test('A module that is hard to compile ends within its limits, and the next job answers', async () => {
+  test('A module that is hard to compile ends within its limits, and the next job works', async () => {
     const deep = [...many(100_000, [0x02, 0x40]).flat(), ...many(100_000, 0x0b)]
     const long = op.loop([...many(200_000, [...op.i32(1), ...op.drop]).flat(), ...op.branch(0)])
     const hard: readonly Parts[] = [
@@ -497,7 +497,7 @@ suite('The wasm wall', () => {
       }
   })
 
-  test('Every wall holds when the doctor tries it', async () => {
+  test('The WebAssembly wall passes the trials of doctor', async () => {
     const held = await tryWalls(made.provider)
     assert.deepEqual(
       held.map(({ wall, held }) => [wall, held]),

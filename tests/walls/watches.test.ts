@@ -70,7 +70,7 @@ for at in ['/', '/usr/bin', '/usr/bin/env', '/etc', '/etc/passwd', '/dev', '/dev
 print(watched(fd), watch(fd, b'/usr/bin'), watch(fd, b'/work/usr', 0x100 | 0x02000000) == 1)
 `
 
-/** Paths that change while they are looked at: a link that leads in and out, and the text itself. */
+/** Paths that change during the check: a swapped symbolic link, and the rewritten text. */
 const races = `${calls}
 fd = instance()
 os.mkdir('/work/inner'); watch(fd, b'/work/inner')
@@ -178,24 +178,24 @@ ENOENT ENOENT EINVAL EINVAL EBADF EFAULT
 `
       const said = await run(honest)
       assert.equal(said.slice(0, out.length), out)
-      // A root that counts as an ordinary user keeps its capabilities, and reads what the wall's user may not.
+      // Root acting as an ordinary user keeps its capabilities, and can read files that the wall's user may not.
       const denied = hide.length > 0 ? /^(EACCES|3) ENOSYS\n$/ : /^EACCES ENOSYS\n$/
       assert.match(said.slice(out.length), denied)
     })
 
-    test(`${title}: fs.watch of Node follows a folder, also with those below it`, async () => {
+    test(`${title}: fs.watch of Node watches a folder, also recursively`, async () => {
       assert.equal(await run(inNode, 'node'), 'ENOSYS\na,er/b\n')
     })
 
-    test(`${title}: a watch on anything beside the scratch is refused, by whatever name`, async () => {
+    test(`${title}: a watch outside of the scratch is refused, by every path tried`, async () => {
       assert.equal(await run(outside), '[] ENOSYS True\n')
     })
 
-    test(`${title}: a path that changes while it is looked at leads no watch out of the scratch`, async () => {
+    test(`${title}: a path that changes during the check (TOCTOU) gives no watch outside of the scratch`, async () => {
       assert.equal(await run(races), 'True True True\n')
     })
 
-    test(`${title}: the 1,025th watch is refused, with instances shared, on their way or closed`, async () => {
+    test(`${title}: the 1,025th watch is refused, with instances shared, sent by SCM_RIGHTS or closed`, async () => {
       const out = `(1000, None) (24, 'ENOSPC')
 of a child (0, 'ENOSPC')
 on its way (0, 'ENOSPC')
@@ -205,11 +205,11 @@ closed (900, None)
       assert.equal(await run(many), out)
     })
 
-    test(`${title}: sixteen instances have watches at a time, and a closed one makes room`, async () => {
+    test(`${title}: sixteen instances may have watches at a time, and closing one frees a slot`, async () => {
       assert.match(await run(instances), /^EMFILE True 16 again\n$/)
     })
 
-    test(`${title}: fsync answers as the kernel does, and fails for what is no file`, async () => {
+    test(`${title}: fsync returns the same as the kernel, and fails for an fd that is not a file`, async () => {
       const row = "[0, 0, 0, 0] EINVAL EINVAL ['EBADF', 'EBADF', 'EBADF', 'EBADF']\n"
       assert.equal(await run(syncs), row + row)
     })

@@ -33,7 +33,7 @@ suite('WebAssembly inside JavaScript', () => {
 
   const run = async (source: string, wish: Wish = {}) => (await stand.run(source, wish)).end
 
-  test('Is there where it is granted by name, and only there (S3-4)', async () => {
+  test('Is defined if it is granted by name, and only then (S3-4)', async () => {
     const there = 'return typeof WebAssembly'
     assert.equal((await run(there)).resultText, '"undefined"')
     assert.equal(
@@ -41,17 +41,17 @@ suite('WebAssembly inside JavaScript', () => {
       '"undefined"',
     )
     assert.equal((await run(there, { controls: grantedAlone })).resultText, '"object"')
-    assert.equal((await run(there)).resultText, '"undefined"', 'the next job was granted nothing')
+    assert.equal((await run(there)).resultText, '"undefined"', 'the next job has no grant')
   })
 
-  test('Computes, and still has no threads', async () => {
+  test('Runs, and has no threads', async () => {
     const end = await run(`${load}\nreturn [add(2, 40), typeof SharedArrayBuffer]`, {
       controls: grantedAlone,
     })
     assert.equal(end.resultText, '[42,"undefined"]', messageIn(end))
   })
 
-  test('Is compiled and made as most do it, and what is none is refused', async () => {
+  test('Is compiled and instantiated by the usual functions, and an invalid module is refused', async () => {
     const bytes = `const bytes = Uint8Array.of(${[...adds].join()})`
     for (const [source, result] of [
       [
@@ -84,7 +84,7 @@ suite('WebAssembly inside JavaScript', () => {
 for (;;) { const m = new WebAssembly.Memory({ initial: 200 }); new Uint8Array(m.buffer).fill(1); all.push(m) }`,
     ],
     [
-      'one that grows',
+      'a growing memory',
       `const m = new WebAssembly.Memory({ initial: 1 })
 for (;;) { try { m.grow(100) } catch { m.grow(1) } new Uint8Array(m.buffer).fill(1) }`,
     ],
@@ -94,7 +94,7 @@ for (;;) { try { m.grow(100) } catch { m.grow(1) } new Uint8Array(m.buffer).fill
 for (;;) all.push(new WebAssembly.Table({ initial: 1e6, element: 'externref' }, {}))`,
     ],
   ] as const) {
-    test(`Memory that the isolate does not count is held by the warden: ${what}`, async () => {
+    test(`Memory that the isolate does not count is limited by the warden: ${what}`, async () => {
       const wish = { controls: grantedAlone, limits: { memory: 64 * 2 ** 20 } }
       const end = await run(source, wish)
       assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], messageIn(end))
@@ -103,7 +103,7 @@ for (;;) all.push(new WebAssembly.Table({ initial: 1e6, element: 'externref' }, 
     })
   }
 
-  test('Cannot be taken back from a live isolate, which says so', async () => {
+  test('Cannot be withdrawn from a live isolate, which reports it', async () => {
     await using sandbox = await stand.launch({ controls: grantedAlone })
     const { controls } = stand.profile({ controls: grantedAlone })
     const { unenforced } = await sandbox.tighten(meet(controls, { ...controls, capabilities: [] }))

@@ -18,12 +18,12 @@ import type { WardenOptions } from '../../src/contract/warden-options.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { inTime, until } from '../conformance/stand.ts'
 
-/** A warden, and walls for whole programs that are driven by hand, as a server would. */
+/** A warden with walls for whole programs, driven by the protocol of the server. */
 
 const runFrame = 1
 const FRAME_BYTES_MAX = 33 * 2 ** 20
 const MiB = 2 ** 20
-/** For what a wall said before its end. */
+/** Deadline for the output of a wall before its end. */
 const sayMsMax = 5_000
 
 export interface WholeEnd {
@@ -62,7 +62,7 @@ export class WholeWall {
     return this.started.wall.id
   }
 
-  /** Every process of it that lives, with its start time, so that a number used again is another. */
+  /** Every live process of the wall, with its start time, because pids are reused. */
   processes(): readonly string[] {
     const first = this.#first()
     return [first, ...descendantsOf(first)].map((one) => `${one} ${processFacts(one)?.startTime}`)
@@ -92,7 +92,7 @@ export class WholeWall {
     const end = await inTime(this.ended, 'the end of the wall')
     const { stdout, stderr } = this.started.streams!
     const isAll = () => [stdout, stderr].every((one) => one.readableEnded || one.destroyed)
-    // A process outside may hold the pipes open: what arrived by then counts as all.
+    // An outside process may keep the pipes open: the output received so far counts as complete.
     await until(isAll, 'all of what it said', sayMsMax).catch(() => undefined)
     return end
   }
@@ -119,7 +119,7 @@ const task = {
 }
 
 export interface WholeWish extends Omit<WardenOptions, 'stateFolder'> {
-  /** A warden in a process of its own, as an application has. */
+  /** A warden in a separate process, as in an application. */
   readonly apart?: boolean
 }
 
@@ -140,7 +140,7 @@ export async function openWhole({ apart = false, ...options }: WholeWish = {}) {
     ) {
       const disk = 16 * MiB
       const settings = {
-        // A forked one is warm in any case.
+        // A forked wall is always warm.
         spares: fresh ? 1 : 0,
         spareMiB: 8,
         mechanism: jailKind,

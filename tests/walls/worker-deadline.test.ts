@@ -16,7 +16,7 @@ const isLinux = findJailFacts().platform === 'linux'
 const MiB = 2 ** 20
 const lifeMs = 400
 const burning = 'let sum = 0; for (let i = 0; i < 1e9; i++) sum = (sum + i) | 0; return sum'
-/** Timers, promises and a call that go on for ever. */
+/** Endless timers, promises and a call. */
 const lingering = `
   const burn = () => { for (let i = 0; i < 1e7; i++); }
   setInterval(burn, 0)
@@ -29,7 +29,7 @@ suite(
   'A worker with two jobs under one deadline',
   { skip: isLinux ? false : 'only Linux has these jails' },
   () => {
-    test('is ended by the warden alone, if its server never speaks again', async () => {
+    test('is ended by the warden, if its server never sends another message', async () => {
       await using stand = await open()
       await stand.ends('return 1')
       assert.ok(stand.worker.deadline.begin(lifeMs))
@@ -38,7 +38,7 @@ suite(
       assert.equal((await inTime(stand.ended, 'the end of the wall')).how, 'deadline')
     })
 
-    test('has no CPU time of the first job in what the warden says of the second', async () => {
+    test('reports no CPU time of the first job for the second', async () => {
       await using stand = await open(60_000)
       const first = await stand.ends(burning)
       assert.ok(stand.worker.deadline.begin(60_000))
@@ -50,12 +50,12 @@ suite(
       await stand.warden.usage(stand.worker.wall.id)
       void stand.worker.kill()
       const { exit } = await inTime(stand.ended, 'the end of the wall')
-      // The guest slept: its own time is what it had run for, at most, and what a kill takes.
+      // The guest slept: its CPU time is at most its run time plus the time of a kill.
       assert.ok(ranMs !== undefined && exit?.cpuMs !== undefined)
       assert.ok((exit.cpuMs ?? 0) < ranMs + firstMs / 2, `${exit.cpuMs} of ${firstMs}, ${ranMs}`)
     })
 
-    test('runs nothing of a guest after its end, whatever that left behind', async () => {
+    test('runs nothing of a guest after its end, also with timers and promises left behind', async () => {
       await using stand = await open(60_000)
       await stand.ends(lingering)
       const { id } = stand.worker.wall
@@ -65,7 +65,7 @@ suite(
       await sleep(300)
       const after = await stand.warden.usage(id)
       assert.ok(after.cpuMs - before.cpuMs < 100, `${before.cpuMs} to ${after.cpuMs} ms`)
-      // Shorter by what has passed, so that the deadline of the first job serves it on a busy machine too.
+      // Shortened by the elapsed time, so that the deadline of the first job covers it under load too.
       assert.ok(stand.worker.deadline.begin(60_000 - (performance.now() - stand.sentAt)))
       assert.equal(stand.worker.deadline.isOwn, false)
       const { cpuTimeMs } = await stand.ends('return 2')
@@ -88,7 +88,7 @@ suite(
   },
 )
 
-/** A warden of its own with one worker, claimed for a first job of this life. */
+/** A warden with one worker, claimed for a first job of this length. */
 async function open(firstLifeMs = lifeMs) {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-lease-'))
   const warden = holdWarden({ stateFolder: join(folder, 'state') })
@@ -136,7 +136,7 @@ async function open(firstLifeMs = lifeMs) {
   }
 }
 
-/** The worker itself would end a guest at its time; only the warden is to do so here. */
+/** Disables the worker's own timeout, so that only the warden ends the guest. */
 function taskOf(code: string) {
   return {
     protocol: 1,

@@ -117,7 +117,7 @@ test('S2-7: the send budget of a run is one sum over its zones, and attempts are
   assert.ok(attempts.reduce((sum, one) => sum + one.sent, 0) <= 50_000)
   assert.ok(memoryUsage && memoryUsage.peak > 0)
 
-  // The next run has a budget of its own.
+  // The next run has its own budget.
   const again = await run({ code: sending(`${origin}/`), network, schedule: 'apart' })
   assert.deepEqual(again.result, outcome.result)
 })

@@ -207,7 +207,7 @@ test('S2-6, S2-7: two zones have different limits at once, and exceeding one end
   assert.equal(gone?.reason, 'its zone has ended: limit MEMORY')
 })
 
-test("S2-11: an endless loop ends with its zone's life, and the rest goes on", async () => {
+test("S2-11: an endless loop ends with its zone's life, and the rest continues", async () => {
   const code = `
     function validate(n) { for (;;) n = n + 1 }
     function count(n) { return n + 1 }
@@ -381,7 +381,7 @@ test('Unawaited call floods end at the budgets, and the zone still answers', asy
     for (let i = 0; i < 500; i++) all.push(call('mayfly.zone', { to: 'count', args: ['a', [i]] }))
     for (const { status } of await Promise.allSettled(all)) if (status === 'rejected') refused++
     return [refused, await count(2)]`
-  assert.deepEqual(splitOf(flood).zones, [], 'it would not be taken apart by itself')
+  assert.deepEqual(splitOf(flood).zones, [], 'the program would not be split by default')
   const { result, timeline } = await live(flood, { zones: compute, split: splitOf(honest) })
   const [refused, last] = result as [number, number]
   assert.ok(refused >= 1 && refused <= 500 - 64, `${refused} were refused`)

@@ -45,7 +45,7 @@ async function burst(language: string) {
   const began = performance.now()
   const ends = await Promise.all(Array.from({ length: jobs }, () => run(source(seconds))))
   const overMs = Math.round(performance.now() - began)
-  // The last walls are released after their jobs were answered.
+  // The last walls are released after the responses of their jobs.
   await sleep(RELEASE_MS)
   const wardenMs = Math.round(((ticksOf(server.pid) - ticksBefore) * MS_PER_TICK) / jobs)
   const told = Object.entries(Object.groupBy(ends, (end) => end))

@@ -41,7 +41,7 @@ const { values: flags } = parseArgs({
 })
 const rounds = Math.min(1_000, Math.max(5, Number(flags.rounds) || 30))
 
-/** Files of honest projects, and what is run in them. Each prints the same wherever it runs. */
+/** Files of honest projects, and the commands run in them. Each prints the same on every machine. */
 const projects: Readonly<
   Record<string, { readonly files: Readonly<Record<string, string>>; readonly script: string }>
 > = {
@@ -173,7 +173,7 @@ async function starts() {
   return measured
 }
 
-/** For each wall the attacks that it does not hold, each in a project of its own. */
+/** For each wall, the attacks that it does not prevent, each in its own project. */
 async function holds() {
   const program = path.join(base, 'attacks')
   await makeProgram('attacks', program)
@@ -197,7 +197,7 @@ async function attacked(attack: string, program: string, wall: (typeof walls)[st
   return stdout.trim().split('\n').at(-1)
 }
 
-/** For each wall the projects whose command does not print there what it prints without one. */
+/** For each wall, the projects whose command prints other output than without a wall. */
 async function breaks() {
   const broken: Record<string, string[]> = Object.fromEntries(
     Object.keys(walls).map((name) => [name, []]),

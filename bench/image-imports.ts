@@ -28,7 +28,7 @@ const MIB = 2 ** 20
 const FILLED_MS_MAX = 180_000
 const EMPTY_ROUNDS = 3
 const WAITING = 4
-/** A clone rehearses a job once it waits; an exec of another wall is over when its pool says so. */
+/** Delay after a pool is full: a parked clone still runs a rehearsal job. */
 const REHEARSE_MS = 1_500
 const sources = {
   imports: `
@@ -119,7 +119,7 @@ function providerOf(
   return createProcessProvider({ jailKind: wall, ...parts })
 }
 
-/** Resolves when a wall waits and none is being made, which would keep a core busy. */
+/** Resolves when a wall is parked and none is being made, which would keep a core busy. */
 async function filled(stock: SparePools): Promise<void> {
   const until = performance.now() + FILLED_MS_MAX
   const isQuiet = () =>

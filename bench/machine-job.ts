@@ -11,7 +11,7 @@ const HANDLE = 0
 const PAYLOAD_BYTES_MAX = 2 ** 20
 const JOB_MS_MAX = 120_000
 
-/** Resolves with the text of the result. Rejects where none comes in time. */
+/** Resolves with the text of the result. Rejects if none arrives in time. */
 export async function runMachineJob(
   socket: Socket,
   language: 'node' | 'python',

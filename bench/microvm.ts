@@ -31,7 +31,7 @@ const MEMORY_MIB = 256
 const SCRATCH_BYTES = 64 * MIB
 const CLAIM_MS_MAX = 60_000
 const CLONES_MAX = 80
-/** A spare runs its dummy job first; a pool holds it for longer than that. */
+/** Deadline for a pool to fill: each spare runs a dummy job first. */
 const REHEARSE_MS = 1_000
 const jobs = {
   python: 'def main(input): return input["a"] + 1',
@@ -106,7 +106,7 @@ async function inTurns(rounds: number, boots: number): Promise<Samples> {
   return samples
 }
 
-/** The end of its machine is not in its time, and over before the next measurement begins. */
+/** Excludes the end of its machine from the time, and waits for it before the next measurement. */
 async function oneJob(source: MachineSource<QemuProcess>, samples: Samples): Promise<void> {
   const machine = await source.take(key)
   await claimAndRun(machine, samples)

@@ -78,7 +78,7 @@ try {
 
 async function latencies(mayfly: Mayfly, rounds: number) {
   await using box = await mayfly.open({ language, provider })
-  // A server compiles its own road in the first execs, and fills its pools.
+  // In the first execs V8 compiles the server's pipeline, and the pools fill.
   for (let n = 0; n < WARM_EXECS; n++) await box.run({ code: '20 + 1' })
   await new Promise((resolve) => setTimeout(resolve, 2000))
   const [pipe, exec, open, job]: [number[], number[], number[], number[]] = [[], [], [], []]

@@ -110,7 +110,7 @@ async function measure(warden: WardenClient) {
       }
     }
     const others = asked ? [] : await there(othersFor(language))
-    const floor = { name: 'a word to a parked node', once: () => timed(() => echoed(TASK)) }
+    const floor = { name: 'a message to a parked node', once: () => timed(() => echoed(TASK)) }
     const side = await sideBySide([...pooled, floor, ...others], rounds, PAUSE_MS)
     report[language] = { claimToResult: Object.fromEntries(side), ...apart }
     for (const provider of opened) await provider.close?.()

@@ -11,7 +11,7 @@ const rewritten = (code: string) => {
   return 'code' in made ? made.code : made
 }
 
-test('A declaration becomes a call of the loader, on as many lines', () => {
+test('An import declaration becomes a call of the loader, with the same number of lines', () => {
   const cases: readonly (readonly [string, string])[] = [
     ["import 'a'", "void await $load$('a');"],
     ["import a from 'a'", "const { default: a } = await $load$('a', undefined, ['default']);"],
@@ -35,7 +35,7 @@ test('A declaration becomes a call of the loader, on as many lines', () => {
   for (const [code, expected] of cases) assert.equal(rewritten(code), expected)
 })
 
-test('Names, strings, comments, templates and expressions that say import stay as they are', () => {
+test('Names, strings, comments, templates and expressions with the word import are unchanged', () => {
   const cases = [
     'a.import(1); a?.import(1); ({ import(x) { return x } }); class A { import() {} }',
     "'import(1)'; `import(1) ${'import(2)'}`; /import(1)/.test(a) // import(1)",
@@ -50,25 +50,25 @@ test('Names, strings, comments, templates and expressions that say import stay a
   assert.equal(rewritten('`${import("a")}`'), '`${$load$("a")}`')
 })
 
-test('An export is refused with its place', () => {
+test('An export is refused with its position', () => {
   const made = withLoader('const a = 1\n  export { a }')
   assert.ok('message' in made)
   assert.deepEqual([made.line, made.column], [2, 3])
 })
 
-test('Each import of this tree is found, and nothing else, as a parser finds them', () => {
+test('The imports found in all files of this tree equal those found by a parser', () => {
   const files = globSync('{guest,src,scripts,node_modules/{hono,zod,acorn,ws,commander}}/**/*.js', {
     cwd: root,
   })
   let found = 0
   for (const file of files) {
-    // Exports would be refused; the word alone keeps its length.
+    // Exports would be refused, so the word is replaced by one of the same length.
     const code = readFileSync(join(root, file), 'utf8').replaceAll(/\bexport\b/g, 'EXPORT')
     const { module, errors } = parseSync(file, code.replaceAll('EXPORT', 'export'))
     if (errors.length > 0) continue
     const made = withLoader(code)
     assert.ok('code' in made, file)
-    // The parser lists one twice that it reads again, as the target of an assignment.
+    // The parser lists an import twice if it re-reads it as the target of an assignment.
     const dynamic = new Set(module.dynamicImports.map(({ start }) => start))
     const imports = module.staticImports.length + dynamic.size
     assert.equal(made.code.split('$load$(').length - code.split('$load$(').length, imports, file)

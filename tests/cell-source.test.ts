@@ -4,7 +4,7 @@ import vm from 'node:vm'
 import { scriptOf } from '../guest/cell/source.js'
 import { cellShapeOf } from '../src/threat/cell-shape.ts'
 
-/** Runs cells one after another in one global scope, as a session does; gives the value of the last one. */
+/** Runs cells in sequence in one global scope, as a session does; returns the value of the last one. */
 async function valueOf(...cells: readonly string[]): Promise<unknown> {
   const evaluate = vm.runInNewContext('eval') as (code: string) => unknown
   let value: unknown
@@ -19,7 +19,7 @@ function made(code: string) {
   return scriptOf(code, { ...shape.plan, edits: shape.plan.edits.map((edit) => [...edit]) })
 }
 
-test('Names that a cell declares last, and can be declared again', async () => {
+test('Names declared by a cell persist, and may be declared again', async () => {
   const cases: readonly (readonly [readonly string[], unknown])[] = [
     [['const x = 20', 'x + 1'], 21],
     [['const x = 20', 'const x = 30', 'let x = 40; x'], 40],
@@ -40,7 +40,7 @@ test('Names that a cell declares last, and can be declared again', async () => {
     assert.equal(await valueOf(...cells), value, cells.join(' | '))
 })
 
-test('Names of a cell that awaits last as well', async () => {
+test('Names of a cell with await persist as well', async () => {
   const cases: readonly (readonly [readonly string[], unknown])[] = [
     [['const x = await 20', 'x'], 20],
     [['let { a, ...rest } = await { a: 1, b: 2 }, n', '[a, rest.b, n].join()'], '1,2,'],
@@ -59,7 +59,7 @@ test('Names of a cell that awaits last as well', async () => {
     assert.equal(await valueOf(...cells), value, cells.join(' | '))
 })
 
-test('An object alone is an object', async () => {
+test('A cell of one object literal is an object, not a block', async () => {
   assert.deepEqual({ ...((await valueOf('{ a: 1, b: 2 }')) as object) }, { a: 1, b: 2 })
   assert.deepEqual({ ...((await valueOf(' { a: 1 }\n')) as object) }, { a: 1 })
   assert.equal(await valueOf('{ 7 }'), 7)
@@ -74,7 +74,7 @@ test('Imports become calls of the loader, and exports are refused with their pos
   assert.deepEqual([shape.offset, /exports nothing/.test(shape.message)], [12, true])
 })
 
-test('Positions of a script are told as those of its cell', () => {
+test('Positions in the script are mapped to positions in the cell', () => {
   const cell = 'const a = 1; class B {}; null.f\nawait 1\nb()'
   const { code, place } = made(cell)
   for (const word of ['null.f', 'b()', 'class B']) {
@@ -90,7 +90,7 @@ test('Positions of a script are told as those of its cell', () => {
   assert.equal(made('const a = 1').place, undefined)
 })
 
-test('A plan that does not fit the code is refused', () => {
+test('A plan that does not match the code is refused', () => {
   const plans: readonly (readonly [string, number, number][])[] = [
     [['lexical', 0, 99]],
     [['lexical', 5, 4]],

@@ -6,14 +6,14 @@ import type { Stand } from './stand.ts'
 
 /** A promise of the provider contract, and the guest that tries to break it. */
 export interface Case {
-  /** A sentence for the table of a wall. */
+  /** Sentence for the public table of a wall. */
   readonly title: string
   readonly needs: readonly Need[]
-  /** May return why there was nothing to test. */
+  /** May return the reason why there was nothing to test. */
   run(stand: Stand): Promise<void | string>
 }
 
-/** The cases about one thing. */
+/** Cases about one subject. */
 export interface Chapter {
   readonly name: string
   readonly cases: readonly Case[]
@@ -25,7 +25,7 @@ export type Need =
   | { readonly language: Language }
   /** Guest available in every language. */
   | { readonly guest: GuestName }
-  /** Really runs guest code: a mock keeps the life cycle, and computes nothing. */
+  /** Runs guest code: a mock has only the life cycle. */
   | { readonly code: true }
   | { readonly enforces: Control }
   | { readonly tightens: Control }

@@ -10,7 +10,7 @@ import { chapters, conformance } from './suite.ts'
  */
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 /** Looks for processes below this one, but a monitor is a child of init: tests/walls/firecracker-jobs.test.ts kills one. */
-const notHere = 'A wall whose process is killed from outside ends as failed, and the next one runs'
+const notHere = 'A wall whose process is killed from outside ends as failed, and the next job runs'
 const titles = chapters
   .flatMap(({ cases }) => cases.map(({ title }) => title))
   .filter((title) => title !== notHere)

@@ -3,7 +3,7 @@
  * one that runs no code can script them.
  */
 export const guestsInJs = {
-  /** Gives its input back. */
+  /** Returns its input. */
   echo: 'return input',
   /** 200 numbered lines, odd ones on stderr. */
   speaks: `for (let n = 0; n < 200; n++) (n % 2 ? console.error : console.log)('line ' + n)
@@ -12,9 +12,9 @@ return 200`,
   floods: `const line = 'x'.repeat(16383)
 for (let n = 0; n < 512; n++) console.log(line)
 return 'flooded'`,
-  /** Keeps the processor busy for ever, after the word `spinning`. */
+  /** Prints `spinning`, then loops forever. */
   spins: `console.log('spinning'); for (;;) {}`,
-  /** Waits for ever, after the word `waiting`. */
+  /** Prints `waiting`, then waits forever. */
   waits: `console.log('waiting'); await new Promise(() => {})`,
   /** Ends with a TypeError `this went wrong`. */
   throws: `throw new TypeError('this went wrong')`,

@@ -12,10 +12,10 @@ conformance('mock, playing the guests', async () => ({
   close: () => Promise.resolve(),
 }))
 
-suite('A wall that never releases, or releases late', () => {
+suite('A wall that releases its guest late or never', () => {
   const causes: readonly KillCause[] = [{ status: 'cancelled' }, { status: 'timeout' }]
   for (const release of ['never', 60_000] as const)
-    test(`Released ${release === 'never' ? 'never' : 'in a minute'}, it ends when it is killed`, async () => {
+    test(`a wall that releases ${release === 'never' ? 'never' : 'in a minute'} ends when it is killed`, async () => {
       for (const cause of causes) {
         const provider = createMockProvider({ script: play, faults: { release } })
         const stand = new Stand(provider, noSecond, inJs)

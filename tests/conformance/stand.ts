@@ -76,9 +76,9 @@ export interface Ended {
   readonly events: readonly Event[]
 }
 
-/** The longest any case waits for something that must happen, in milliseconds. */
+/** Deadline of each wait of a case, in milliseconds. */
 export const patienceMs = 60_000
-/** Time a guest gets unless its case is about time. Generous: the suite may share its machine. */
+/** Timeout of a guest unless its case is about time. Generous, because the suite may share its machine. */
 const timeoutMs = 10_000
 const mebibyte = 2 ** 20
 
@@ -112,7 +112,7 @@ export class Stand {
     return this.provider.launch(this.profile(wish), systemClock)
   }
 
-  /** Starts a guest in a sandbox of its own. The caller disposes `sandbox`. */
+  /** Starts a guest in a new sandbox. The caller disposes `sandbox`. */
   async start(source: string, wish: Wish = {}): Promise<Running> {
     return this.begin(await this.launch(wish), source, wish)
   }

@@ -28,7 +28,7 @@ const atATime = 2
 const all = programs()
 const place = makePlace()
 
-suite('Programs end inside a sandbox as they end outside', { concurrency: false }, () => {
+suite('Programs end inside a sandbox as they do outside', { concurrency: false }, () => {
   before(() => installPackages())
   after(() => place.remove())
 

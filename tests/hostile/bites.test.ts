@@ -33,7 +33,7 @@ const bittenMinOfSample = 4
 const honest: Case = {
   name: 'honest',
   family: 'result',
-  because: 'a control: what is contained must be seen to be contained',
+  because: 'a control: the measure must report a contained program as contained',
   expect: ['ok'],
   code: `console.log('hello'); await new Promise((d) => queueMicrotask ? d() : d()); return input.list.map((x) => x * 2)`,
 }
@@ -97,7 +97,7 @@ test('Every escape that is no regression guard breaks at least one of them', asy
     atATime,
     async (hostile) => {
       const by = await biteAll(hostile, escapeLimitMs)
-      assert.ok(Object.keys(by).length > 0, `"${hostile.name}" bites nobody, seed ${seed}`)
+      assert.ok(Object.keys(by).length > 0, `"${hostile.name}" breaks none of them, seed ${seed}`)
     },
   )
 })

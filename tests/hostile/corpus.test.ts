@@ -20,7 +20,7 @@ test('Every case is in its own family, with a reason and its permitted ends', ()
   }
 })
 
-test('No source contains the success word in one piece, so that an echo of it proves nothing', () => {
+test('No source contains the success word in one piece, so that an echo of a source is no evidence', () => {
   for (const { name, code, second } of allCases) {
     for (const source of [code, second?.code ?? '']) {
       assert.ok(!sourceOf(source).includes(escapedWord), name)

@@ -18,7 +18,7 @@ const drawnCount = isSampled ? 2 : 6
 const atATime = 2
 /** The promise: 5 s, and a fiftieth of it to notice. */
 const endMsMax = 5_100
-/** A machine that others keep busy is late for seconds; a bomb that is not ended in time is late each time. */
+/** Retries: a busy machine may be late for seconds, while a bomb that is not ended is late each time. */
 const triesMax = 5
 
 /** Cases that a limit may end. */

@@ -14,7 +14,7 @@ const MIB = 2 ** 20
 const growthBytesMax = (memoryMiB * 1.25 + 32) * MIB
 const unseenBytes = 32 * MIB
 
-test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size, and so does the peak that its outcome tells (S3-2, S3-10)', async (t) => {
+test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size, and so does the peak in its outcome (S3-2, S3-10)', async (t) => {
   const mayfly = await openMayfly()
   if (typeof mayfly === 'string') return t.skip(mayfly)
   await using trap = await Trap.set()
@@ -35,6 +35,6 @@ test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size
     if (Math.min(...peaks) > bound) over.push(`${hostile.name} says ${peaks.map(mebi).join()}`)
     if (least > bound) over.push(`${hostile.name}: ${told.join('; ')}`)
   }
-  t.diagnostic(`the most over idle: ${mebi(most)}, the bound: ${mebi(bound)}`)
+  t.diagnostic(`maximum over idle: ${mebi(most)}, the bound: ${mebi(bound)}`)
   assert.deepEqual(over, [])
 })

@@ -10,7 +10,7 @@ const PAGE_BYTES = 4096
 const TICK_MS = 10
 /** Maximum CPU time of a child process in one second, after hostile code. */
 const burntMsMax = 300
-/** A wall that is made for the next job is at work for a moment; what was left to spin never rests. */
+/** Time to wait: a wall that is being made uses CPU for a moment, and a leftover loop uses it forever. */
 const restTriesMax = 5
 
 /** Resident bytes of a process, or undefined once it is gone. */
@@ -25,7 +25,7 @@ export function cpuMsOf(pid: number): number {
   return (Number(user ?? 0) + Number(system ?? 0)) * TICK_MS
 }
 
-/** The last word of its command line: for a Node process its program, as long as it takes no arguments. */
+/** Last argument of its command line: for a Node process without arguments, its program. */
 export function nameOf(pid: number): string {
   const words = read(`/proc/${pid}/cmdline`)?.split('\0').filter(Boolean) ?? []
   return basename(words.at(-1) ?? 'process that is gone')

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads'
 
 const tickMs = 10
 
-/** Timer of a thread that does nothing else: lateness of its ticks, in microseconds, most so far. */
+/** Maximum lateness so far of the timer ticks of an idle thread, in microseconds. */
 const clock = `
   const { workerData } = require('node:worker_threads')
   const worst = new Int32Array(workerData)

@@ -20,7 +20,7 @@ export interface Tried {
   readonly ranMs: readonly number[]
 }
 
-/** Runs a case, and judges what came of it. Without `limits` it has those of a job that asks for none. */
+/** Runs a case, and checks its outcome. Without `limits` it has the default limits of a job. */
 export async function tryOut(
   { library, trap }: Stand,
   hostile: Case,
@@ -63,7 +63,7 @@ function wrong({ gives }: Case, outcome?: Outcome): string | undefined {
   return gave === JSON.stringify(gives) ? undefined : `it gave ${gave}`
 }
 
-/** Whether a case that an unexpected limit ended is contained, retried alone. */
+/** True if a case ended by an unexpected limit is contained when it is retried alone. */
 export async function isContainedAlone(stand: Stand, hostile: Case): Promise<boolean> {
   for (let tries = 1; tries < triesMax; tries++) {
     const { why } = await tryOut(stand, hostile, smallLimits)

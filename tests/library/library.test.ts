@@ -14,7 +14,7 @@ import { differencesOf, runNode, runPython } from './runs.ts'
 /** CPython's own tests, and uses of Node's modules, beside a wall and within it: every difference is explained. */
 const walls = ['bubblewrap', 'embedded'] as const
 
-suite('The libraries of a runtime in a wall', { skip: unable('python'), concurrency: 1 }, () => {
+suite('Standard libraries in a wall', { skip: unable('python'), concurrency: 1 }, () => {
   let state: string
   let mayfly: Mayfly
   before(async () => {
@@ -28,7 +28,7 @@ suite('The libraries of a runtime in a wall', { skip: unable('python'), concurre
 
   for (const [name, code] of drawn(Object.entries(nodeExercises), 'exercises of Node'))
     for (const wall of walls)
-      test(`Node does the same behind ${wall}: ${name}`, async (t) => {
+      test(`Node gives the same output behind ${wall}: ${name}`, async (t) => {
         if (isMissing(t, { jailKind: wall })) return
         const differences = differencesOf(await runNode(mayfly, wall, code))
         const unexplained = differences.filter(() => !reasonFor(`node: ${name}`))
@@ -38,13 +38,13 @@ suite('The libraries of a runtime in a wall', { skip: unable('python'), concurre
   // Each file takes up to half a minute, so each runs behind one of the walls, and a sample has a seventh of a seventh.
   const files = pythonModules.map((name, at) => [at, name] as const)
   for (const [at, module] of drawn(drawn(files, 'files of CPython'), 'some of them'))
-    test(`CPython’s ${module} comes to the same in a wall`, async (t) => {
+    test(`CPython’s test of ${module} has the same results in a wall`, async (t) => {
       const wall = walls[at % walls.length]!
       if (isMissing(t, { jailKind: wall })) return
       if (!existsSync(join(pythonSuiteFolder, `${module}.py`)))
         return t.skip('libpython3.11-testsuite is missing')
       const run = await runPython(mayfly, wall, module)
-      if (Object.keys(run.outside).length === 0) return t.skip('outside it took too long as well')
+      if (Object.keys(run.outside).length === 0) return t.skip('it timed out outside of a wall too')
       const unexplained = differencesOf(run).filter(([name]) => !reasonFor(name))
       assert.deepEqual(unexplained, [])
     })

@@ -5,7 +5,7 @@ export interface LibraryRow {
   readonly differences: readonly (readonly [name: string, why: string])[]
 }
 
-/** Section of docs/library-tests.md about one runtime: sums, differences by their reason, and what has none. */
+/** Section of docs/library-tests.md about one runtime: totals, differences by reason, and unexplained ones. */
 export function libraryTable(runtime: string, rows: readonly LibraryRow[]): string {
   const sum = (count: (row: LibraryRow) => number) => rows.reduce((all, row) => all + count(row), 0)
   const [tests, others] = [sum((row) => row.tests), sum((row) => row.differences.length)]

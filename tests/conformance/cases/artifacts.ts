@@ -7,11 +7,10 @@ import { messageIn } from '../stand.ts'
 const fileBytes = 300_000
 
 export const artifacts: Chapter = {
-  name: 'Files in, artifacts out',
+  name: 'Files and artifacts',
   cases: [
     {
-      title:
-        'A file of the job arrives byte for byte, and a file that the program makes is returned byte for byte',
+      title: 'A file of the job and a file that the program creates are transferred byte for byte',
       needs: [{ guest: 'copies' }, { can: 'files' }, { can: 'artifacts' }],
       async run(stand) {
         const bytes = randomBytes(fileBytes)

@@ -7,7 +7,7 @@ export const batches: Chapter = {
   name: 'Batches',
   cases: [
     {
-      title: 'Each call of a batch is answered by itself, in order, before the end of the task',
+      title: 'Each call of a batch has its own answer, in order, before the end of the task',
       needs: [{ guest: 'echo' }, { can: 'batch' }],
       async run(stand) {
         const { end, answers } = await stand.run(stand.guests.echo, {
@@ -29,7 +29,7 @@ export const batches: Chapter = {
       },
     },
     {
-      title: 'A call that throws is alone in that, and keeps its error',
+      title: 'A call that throws has its own error, and affects no other call',
       needs: [{ language: 'js' }, code, { can: 'batch' }],
       async run(stand) {
         const { end, answers } = await stand.run(
@@ -53,7 +53,7 @@ export const batches: Chapter = {
     },
     {
       title:
-        'The time of a task bounds all calls of a batch, and what was answered by then is kept',
+        'The timeout of a task bounds all calls of a batch, and answered calls keep their results',
       needs: [{ language: 'js' }, code, { can: 'batch' }],
       async run(stand) {
         const { end, answers } = await stand.run('if (input === 2) for (;;); return input', {
@@ -69,7 +69,7 @@ export const batches: Chapter = {
       },
     },
     {
-      title: 'The results of a batch together take no more than one result may',
+      title: 'The results of a batch together have the size limit of one result',
       needs: [{ language: 'js' }, code, { can: 'batch' }],
       async run(stand) {
         const { answers } = await stand.run('return "x".repeat(600)', {

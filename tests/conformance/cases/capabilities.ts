@@ -6,7 +6,7 @@ export const capabilities: Chapter = {
   name: 'Capabilities',
   cases: [
     {
-      title: 'A granted capability gets the arguments as JSON and answers with JSON',
+      title: 'A granted capability gets its arguments as JSON and returns JSON',
       needs: [{ language: 'js' }, code, { enforces: 'capabilities' }],
       async run(stand) {
         const { end, calls } = await stand.run(stand.guests.asks, { capabilities: { double } })
@@ -27,7 +27,7 @@ export const capabilities: Chapter = {
       },
     },
     {
-      title: 'When the host fails, the guest catches an error and no more than its message',
+      title: 'When the host fails, the guest gets an error with only its message',
       needs: [{ language: 'js' }, code, { enforces: 'capabilities' }],
       async run(stand) {
         const { end } = await stand.run(
@@ -38,7 +38,7 @@ export const capabilities: Chapter = {
       },
     },
     {
-      title: 'A grant revoked in mid-run is refused from then on, and reported',
+      title: 'Calls are refused and reported after their grant is revoked during a run',
       needs: [{ language: 'js' }, code, { enforces: 'capabilities' }, { tightens: 'capabilities' }],
       async run(stand) {
         const wish = { capabilities: { tick: () => 'null' } }
@@ -49,7 +49,11 @@ export const capabilities: Chapter = {
         await sandbox.tighten({ ...controls, capabilities: [] })
         const reached = running.calls.length
         const end = await inTime(running.end, 'the end of a guest that is refused')
-        assert.equal(running.calls.length, reached, 'a call came through after it was revoked')
+        assert.equal(
+          running.calls.length,
+          reached,
+          'a call was permitted after its grant was revoked',
+        )
         assert.equal(end.status, 'ok', messageIn(end))
         assert.ok((JSON.parse(end.resultText) as { n: number }).n >= 1)
         assert.deepEqual(
@@ -59,7 +63,7 @@ export const capabilities: Chapter = {
       },
     },
     {
-      title: 'An answer that comes after it was revoked is not let in',
+      title: 'An answer that arrives after its grant was revoked is dropped',
       needs: [{ language: 'js' }, code, { enforces: 'capabilities' }, { tightens: 'capabilities' }],
       async run(stand) {
         const answer = Promise.withResolvers<string>()

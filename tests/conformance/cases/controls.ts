@@ -27,7 +27,7 @@ export const controls: Chapter = {
   name: 'Controls',
   cases: [
     {
-      title: 'Processes: there is no process, no require, no module of the host to reach',
+      title: 'Processes: no process object, require or module of the host is reachable',
       needs: [{ language: 'js' }, code, { enforces: 'processes' }],
       async run(stand) {
         const { end } = await stand.run(`${reach}\nreturn found`, { input: {} })
@@ -35,17 +35,17 @@ export const controls: Chapter = {
       },
     },
     {
-      title: 'Network: nothing reaches a listener on this machine',
+      title: 'Network: no connection reaches a listener on this machine',
       needs: [{ language: 'js' }, code, { enforces: 'network' }],
       run: knocks,
     },
     {
-      title: 'Files: none of this machine is read or written',
+      title: 'Files: no file of this machine is read or written',
       needs: [{ language: 'js' }, code, { enforces: 'files' }],
       run: pries,
     },
     {
-      title: 'Secrets: what stands in the environment of the host is not seen',
+      title: 'Secrets: the environment of the host is not readable',
       needs: [{ language: 'js' }, code, { enforces: 'files' }],
       async run(stand) {
         process.env['CONFORMANCE_SECRET'] = 'a canary of the host'
@@ -60,7 +60,7 @@ export const controls: Chapter = {
       },
     },
     {
-      title: 'State: nothing a guest leaves behind is there for the next one',
+      title: 'State: the next guest finds nothing that a guest left behind',
       needs: [{ language: 'js' }, code],
       async run(stand) {
         const leave = `globalThis.left = 1; Array.prototype.left = 1; Object.prototype.left = 1; return 'left'`

@@ -8,7 +8,7 @@ export const files: Chapter = {
   name: 'Files and modules of the job',
   cases: [
     {
-      title: 'A module imports the files the job brought, by relative path',
+      title: 'A module imports files of the job by relative path',
       needs: [{ language: 'js' }, code, { can: 'files' }, { can: 'modules' }],
       async run(stand) {
         const { end } = await stand.run(
@@ -36,7 +36,7 @@ export const files: Chapter = {
       },
     },
     {
-      title: 'A file the job did not bring cannot be imported',
+      title: 'A file that the job does not have cannot be imported',
       needs: [{ language: 'js' }, code, { can: 'modules' }],
       async run(stand) {
         for (const from of ['./absent.js', '../../package.json', '/etc/hostname', 'node:fs']) {

@@ -15,7 +15,7 @@ export const kill: Chapter = {
   name: 'Killing',
   cases: [
     {
-      title: 'Killed before it runs, a task ends with the cause and never runs',
+      title: 'A task killed before its start ends with the cause and never runs',
       needs: [{ guest: 'speaks' }],
       async run(stand) {
         for (const cause of causes) {
@@ -44,7 +44,7 @@ export const kill: Chapter = {
       },
     })),
     {
-      title: 'Killed after its end, it had ended as it had',
+      title: 'Killing a task after its end does not change its end',
       needs: [{ guest: 'echo' }],
       async run(stand) {
         const running = await stand.start(stand.guests.echo, { input: 1 })
@@ -67,7 +67,7 @@ export const kill: Chapter = {
       },
     },
     {
-      title: 'A guest is released once, before anything else is heard of it',
+      title: 'A guest is released once, before any of its output or calls',
       needs: [{ guest: 'speaks' }],
       async run(stand) {
         let releasedFirst: boolean | undefined

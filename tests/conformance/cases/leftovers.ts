@@ -13,11 +13,10 @@ const machineRuns = isLong ? 40 : 3
 const noProc = 'this system has no /proc to look into'
 
 export const leftovers: Chapter = {
-  name: 'What is left',
+  name: 'Leftovers',
   cases: [
     {
-      title:
-        'After many runs and a close, processes, descriptors and temporary files are as before',
+      title: 'After many runs and a close, processes, fds and temporary files are as before',
       needs: [{ guest: 'echo' }, { guest: 'spins' }],
       async run(stand) {
         if (!existsSync('/proc/self/fd')) return noProc
@@ -31,14 +30,14 @@ export const leftovers: Chapter = {
           left = grown(before, held())
           return left.length === 0
         }
-        // The last look alone counts: a spare of another provider may be taking its limits during a further one.
+        // Only the last sample counts: a spare of another provider may be starting during an earlier one.
         await until(isBack, 'everything to be given back').catch(() => undefined)
         assert.deepEqual(left, [])
         return undefined
       },
     },
     {
-      title: 'A wall whose process is killed from outside ends as failed, and the next one runs',
+      title: 'A wall whose process is killed from outside ends as failed, and the next job runs',
       needs: [{ guest: 'echo' }, { guest: 'spins' }],
       async run(stand) {
         if (!existsSync('/proc/self/fd')) return noProc
@@ -56,7 +55,7 @@ export const leftovers: Chapter = {
         // A program may be ended by its own signal; seen from outside, this looks the same.
         if (lost.error?.code !== 'EXIT') assert.equal(lost.status, 'failed')
         else assert.match(lost.error.message, /SIGKILL/)
-        // Waiting walls were among them, and take a moment to exit.
+        // Parked walls were among the killed processes, and take a moment to exit.
         const areGone = () => victims.every((pid) => !isRunning(pid))
         await until(areGone, 'the walls to be gone')
         const { end } = await own.stand.run(own.stand.guests.echo, { input: 'next' })

@@ -12,7 +12,7 @@ export const life: Chapter = {
   name: 'The life of a sandbox',
   cases: [
     {
-      title: 'Each sandbox has a name of its own, and says whose wall it is',
+      title: 'Each sandbox has its own id, and names its provider',
       needs: [],
       async run(stand) {
         await using one = await stand.launch()
@@ -23,7 +23,7 @@ export const life: Chapter = {
       },
     },
     {
-      title: 'Destroying it twice is destroying it once, and leaves a receipt',
+      title: 'Destroying a sandbox is idempotent, and returns a receipt',
       needs: [],
       async run(stand) {
         const sandbox = await stand.launch()
@@ -36,7 +36,7 @@ export const life: Chapter = {
       },
     },
     {
-      title: 'Destroyed while the guest runs, its run ends, and not well',
+      title: 'Destroying a sandbox ends its running guest, with a status other than ok',
       needs: [{ guest: 'spins' }, { guest: 'waits' }],
       async run(stand) {
         for (const guest of ['spins', 'waits'] as const) {
@@ -65,7 +65,7 @@ export const life: Chapter = {
       },
     },
     {
-      title: 'A capture holds what the wall can see, and says when that is nothing',
+      title: 'A capture has the parts that the wall can read, and a reason if there are none',
       needs: [],
       async run(stand) {
         await using sandbox = await stand.launch()
@@ -76,7 +76,7 @@ export const life: Chapter = {
       },
     },
     {
-      title: 'A wall that cannot freeze refuses clearly, and runs on',
+      title: 'A wall that cannot freeze refuses with a code, and continues',
       needs: [{ guest: 'echo' }, { cannot: 'freeze' }],
       async run(stand) {
         const running = await stand.start(stand.guests.echo, { input: 7 })
@@ -90,7 +90,7 @@ export const life: Chapter = {
       },
     },
     {
-      title: 'A frozen guest does nothing until it is thawed',
+      title: 'A frozen guest makes no progress until it is thawed',
       needs: [{ guest: 'ticks' }, { can: 'freeze' }],
       async run(stand) {
         const running = await stand.start(stand.guests.ticks, {
@@ -109,7 +109,7 @@ export const life: Chapter = {
       },
     },
     {
-      title: 'Many sandboxes live side by side, and each answers for itself',
+      title: 'Concurrent sandboxes each return their own result',
       needs: [{ guest: 'echo' }],
       async run(stand) {
         const all = await Promise.all(

@@ -15,7 +15,7 @@ const forEver: readonly (readonly [what: string, source: string])[] = [
   ['a loop', 'for (;;) {}'],
   ['a loop of microtasks', 'const again = () => Promise.resolve().then(again); await again()'],
   ['a promise that never settles', 'await new Promise(() => {})'],
-  ['timers without end', 'setInterval(() => {}, 1); await new Promise(() => {})'],
+  ['endless timers', 'setInterval(() => {}, 1); await new Promise(() => {})'],
   ['a getter that loops while the result is read', 'return { get a() { for (;;) {} } }'],
   ['a loop in a regular expression', `/^(a+)+$/.test('a'.repeat(40) + 'b')`],
 ]
@@ -51,7 +51,7 @@ export const limits: Chapter = {
       },
     })),
     {
-      title: 'Memory: after a guest died of it the next one runs',
+      title: 'Memory: after a guest exceeded its limit the next guest runs',
       needs: [{ language: 'js' }, code, { enforces: 'memory' }],
       async run(stand) {
         await stand.run(hungry[0]![1], { controls: { memory } })
@@ -60,7 +60,7 @@ export const limits: Chapter = {
       },
     },
     {
-      title: 'Output: at most a character over the limit leaves, on either stream',
+      title: 'Output: at most one character over the limit is sent, on either stream',
       needs: [{ language: 'js' }, code],
       async run(stand) {
         const { end, stdout, stderr } = await stand.run(

@@ -8,7 +8,7 @@ export const results: Chapter = {
   name: 'Results',
   cases: [
     {
-      title: 'The input comes in and the result goes out, value for value',
+      title: 'Input and result are passed unchanged',
       needs: [{ guest: 'echo' }],
       async run(stand) {
         const input = { text: 'päivää 🐝', list: [1, -0.5, true, null], deep: { empty: {} } }
@@ -47,7 +47,7 @@ export const results: Chapter = {
       },
     },
     {
-      title: 'A result that is no data is an error of the guest, with a code',
+      title: 'A result that is not data is an error of the guest, with a code',
       needs: [{ language: 'js' }, code],
       async run(stand) {
         for (const [source, expected] of notData) {
@@ -58,7 +58,7 @@ export const results: Chapter = {
       },
     },
     {
-      title: 'A result at its limit comes whole, one over it is an error',
+      title: 'A result at the size limit arrives complete, and a larger one is an error',
       needs: [{ language: 'js' }, code],
       async run(stand) {
         const limits = { result: 100_000 }
@@ -79,7 +79,7 @@ export const results: Chapter = {
       },
     },
     {
-      title: 'An error tells the line of the source it came from',
+      title: 'An error has its line in the source',
       needs: [{ language: 'js' }, code],
       async run(stand) {
         const { end } = await stand.run(`const two = 2\n\n  null.x`)
@@ -88,7 +88,7 @@ export const results: Chapter = {
       },
     },
     {
-      title: 'Whatever is thrown, even what fights being looked at, ends as an error',
+      title: 'Any thrown value ends as an error, also one that resists inspection',
       needs: [{ language: 'js' }, code],
       async run(stand) {
         for (const source of thrown) {
@@ -108,7 +108,7 @@ export const results: Chapter = {
       },
     },
     {
-      title: 'A source that closes its wrapper gets nothing by it',
+      title: 'A source that closes its wrapper function is not run',
       needs: [{ language: 'js' }, code],
       async run(stand) {
         const { end, stdout } = await stand.run(`}); console.log('out'); (function () {`)

@@ -4,7 +4,7 @@ import type { SandboxSession } from '../../../src/contract/provider.ts'
 import type { Chapter } from '../case.ts'
 import { inTime, messageIn, type Running, type Stand, until } from '../stand.ts'
 
-/** Includes the start of another interpreter, which may replace one that does not answer. */
+/** Includes the start of a new interpreter, which may replace one that does not answer. */
 const timeoutMs = 20_000
 
 export const sessions: Chapter = {

@@ -13,7 +13,7 @@ export const streams: Chapter = {
   name: 'Streams',
   cases: [
     {
-      title: 'Each stream keeps its order, and the two are never mixed',
+      title: 'Each stream keeps its order, and stdout and stderr stay separate',
       needs: [{ guest: 'speaks' }],
       async run(stand) {
         const { stdout, stderr } = await stand.run(stand.guests.speaks)
@@ -23,7 +23,7 @@ export const streams: Chapter = {
       },
     },
     {
-      title: 'A sink that takes its time holds the guest back, and nothing is lost',
+      title: 'A slow sink applies back-pressure to the guest, and no output is lost',
       needs: [{ guest: 'floods' }],
       async run(stand) {
         const gate = Promise.withResolvers<void>()
@@ -50,15 +50,15 @@ export const streams: Chapter = {
         const after = process.memoryUsage()
         assert.equal(isOver, false, 'the guest ended while its sink was waiting')
         const grown = after.arrayBuffers - before.arrayBuffers
-        assert.ok(grown < onItsWayBytesMax, `${grown} bytes were kept for a sink that waits`)
+        assert.ok(grown < onItsWayBytesMax, `${grown} bytes were buffered for a blocked sink`)
         gate.resolve()
         const end = await inTime(running.end, 'the end of a held guest')
         assert.deepEqual([end.status, taken], ['ok', floodBytes])
-        assert.equal(sinksMost, 1, 'a chunk came while another was being taken')
+        assert.equal(sinksMost, 1, 'a chunk was sent while another was pending')
       },
     },
     {
-      title: 'A chunk has at most 64 KiB, and characters survive the cuts',
+      title: 'A chunk has at most 64 KiB, and characters are not split',
       needs: [{ language: 'js' }, code],
       async run(stand) {
         const sizes: number[] = []
@@ -71,11 +71,11 @@ export const streams: Chapter = {
           },
         )
         assert.ok(Math.max(...sizes) <= chunkBytesMax, `${Math.max(...sizes)} bytes`)
-        assert.ok(stdout === `${text}\n`.repeat(5), `${stdout.length} characters came`)
+        assert.ok(stdout === `${text}\n`.repeat(5), `${stdout.length} characters arrived`)
       },
     },
     {
-      title: 'Output from before a hang is delivered during it',
+      title: 'Output printed before a hang is delivered during it',
       needs: [{ guest: 'spins' }],
       async run(stand) {
         const running = await stand.start(stand.guests.spins)
@@ -84,7 +84,7 @@ export const streams: Chapter = {
       },
     },
     {
-      title: 'A sink that fails stops nobody from ending',
+      title: 'A sink that throws does not prevent the end of the job',
       needs: [{ guest: 'speaks' }],
       async run(stand) {
         const { end } = await stand.run(stand.guests.speaks, {

@@ -37,7 +37,7 @@ export const tighten: Chapter = {
       },
     },
     {
-      title: 'Tightening works while the guest keeps the processor busy',
+      title: 'Tightening works while the guest uses all of its CPU',
       needs: [{ guest: 'spins' }],
       async run(stand) {
         const running = await stand.start(stand.guests.spins, {
@@ -50,7 +50,7 @@ export const tighten: Chapter = {
       },
     },
     {
-      title: 'Controls taken away stay away, also for a guest that starts only then',
+      title: 'Withdrawn controls stay withdrawn, also for a guest that starts afterwards',
       needs: [{ tightens: 'capabilities' }],
       async run(stand) {
         const wish = { capabilities: { double: () => '42' } }
@@ -63,7 +63,7 @@ export const tighten: Chapter = {
   ],
 }
 
-/** Grants of everything that tightening can take away. */
+/** Grants of all rights that tightening can withdraw. */
 const granted: Partial<Controls> = {
   files: { read: ['/data', '/reference'], write: ['/data'] },
   io: 10_000_000,
@@ -109,7 +109,7 @@ function assertEnforced(
   tightens: readonly Control[],
 ): void {
   const { controls, took, unenforced } = enforced
-  assert.ok(isWithin(controls, before), 'it came out looser than it was')
+  assert.ok(isWithin(controls, before), 'it is looser than before')
   assert.ok(took >= 0)
   for (const name of Object.keys(asked) as Control[]) {
     const closed = isWithin(
@@ -119,9 +119,9 @@ function assertEnforced(
     assert.equal(
       closed,
       !unenforced.includes(name),
-      `${name}: closed ${closed}, and said otherwise`,
+      `${name}: closed ${closed}, and reported otherwise`,
     )
-    if (tightens.includes(name)) assert.ok(closed, `${name} is said to be closed while running`)
+    if (tightens.includes(name)) assert.ok(closed, `${name} is reported as closed while running`)
   }
 }
 

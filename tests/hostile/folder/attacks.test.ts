@@ -45,18 +45,19 @@ suite('A command in a folder', { skip: noFolderWall, timeout: 300_000 }, () => {
     mayfly({ ...place, cwd }, ['exec', ...words])
 
   for (const [name, what] of Object.entries(attacks))
-    test(`S4-9: holds what ${what}`, () => assert.equal(results[name], '0', ran.stderr))
+    test(`S4-9: prevents an attack that ${what}`, () =>
+      assert.equal(results[name], '0', ran.stderr))
 
-  test('S4-9: leaves every protected file as it was after all of these', () => {
+  test('S4-9: leaves every protected file unchanged after all of these attacks', () => {
     assert.equal(protectedState(place.cwd), before_)
     assert.doesNotMatch(ran.stdout + ran.stderr, new RegExp(secret))
   })
 
-  test('S4-9: lets git go on in its own folder but for hooks and configuration', async () => {
+  test('S4-9: permits git to write its own folder except hooks and configuration', async () => {
     assert.match((await exec(['--', './attacks', 'git_goes_on'])).stdout, /git_goes_on 0/)
   })
 
-  test('S4-9: holds two walls in one folder that work together', async () => {
+  test('S4-9: prevents attacks of two cooperating walls in one folder', async () => {
     const before = protectedState(place.cwd)
     const both = await Promise.all([1, 2].map(() => exec(['--', './attacks', 'two_walls'])))
     assert.deepEqual(
@@ -66,7 +67,7 @@ suite('A command in a folder', { skip: noFolderWall, timeout: 300_000 }, () => {
     assert.equal(protectedState(place.cwd), before)
   })
 
-  test('S4-9: keeps a secret closed that a program outside replaces by a rename meanwhile', async () => {
+  test('S4-9: keeps a secret closed while a program outside replaces it by rename', async () => {
     const file = join(place.cwd, '.env')
     const replacing = setInterval(() => {
       writeFileSync(`${place.state}/env-new`, `${secret}\n`)
@@ -80,14 +81,14 @@ suite('A command in a folder', { skip: noFolderWall, timeout: 300_000 }, () => {
     }
   })
 
-  test('S4-9: shows a folder by its own name where a link leads to it', async () => {
+  test('S4-9: shows a folder under its real path if it was given by a symbolic link', async () => {
     const link = join(place.state, 'link')
     symlinkSync(place.cwd, link)
     const { stdout } = await exec(['--', 'sh', '-c', 'pwd; echo x > .bashrc; ls -d .bashrc'], link)
     assert.equal(stdout.trim(), place.cwd)
   })
 
-  test('S4-9: protects the programs of Mayfly that lie in the folder', async () => {
+  test('S4-9: protects Mayfly’s own programs inside the folder', async () => {
     const programs = join(place.cwd, 'node_modules/mayfly')
     mkdirSync(programs, { recursive: true })
     const linked = join(programs, 'mayfly.js')
@@ -103,7 +104,7 @@ suite('A command in a folder', { skip: noFolderWall, timeout: 300_000 }, () => {
   })
 })
 
-/** Attacks that touch nothing outside of the folder when nothing holds them. */
+/** Attacks that affect nothing outside of the folder when they succeed. */
 const harmless = Object.keys(attacks).filter(
   (name) =>
     !/^(?:home|state|first_process|links_to_first_process|namespaces|own_filter|other_doors|settings_of_the_machine)$/.test(
@@ -113,7 +114,7 @@ const harmless = Object.keys(attacks).filter(
 
 suite('The same attacks without a wall', { skip: noFolderWall, timeout: 120_000 }, () => {
   for (const name of harmless)
-    test(`S4-9: ${name} gets what it wants outside of the wall`, async () => {
+    test(`S4-9: ${name} succeeds without the wall`, async () => {
       const place = makePlace()
       try {
         makeProject(place.cwd)
@@ -121,7 +122,7 @@ suite('The same attacks without a wall', { skip: noFolderWall, timeout: 120_000 
         const bare = spawnSync('./attacks', [name], {
           cwd: place.cwd,
           encoding: 'utf8',
-          // The last is open beside the standard ones; libuv skips an 'ignore' from descriptor 3 on.
+          // The last fd is open besides the standard ones; libuv skips an 'ignore' from fd 3 on.
           stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
         })
         assert.equal(bare.stdout, `${name} 1\n`, bare.stderr)

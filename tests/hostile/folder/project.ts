@@ -18,7 +18,7 @@ import { fileURLToPath } from 'node:url'
 import { openCProgram } from '../../../src/jail/c-program.ts'
 import { findProgram } from '../../../src/os/find-program.ts'
 
-/** A folder as agents work in it, with what they must not change or read. */
+/** A typical project folder of an agent, with files that it must not change or read. */
 export const secret = 'SECRET-OF-THE-FOLDER'
 
 /** Folder walls need the kernel's namespaces and a compiler. */
@@ -88,7 +88,7 @@ export function makeHome(home: string): void {
   }
 }
 
-/** Sockets and places outside of a wall that attacks reach for: as variables for them, until `close`. */
+/** Targets of attacks outside of a wall: sockets and folders, as environment variables, until `close`. */
 export async function openTargets(folder: string, state: string) {
   const abstract = `mayfly-test-${randomUUID()}`
   const servers: Server[] = []

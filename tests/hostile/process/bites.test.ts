@@ -20,7 +20,7 @@ const bittenMin = long ? 120 : 12
 const honest: ProcessCase = {
   name: 'honest',
   family: 'result',
-  because: 'a control: what is contained must be seen to be contained',
+  because: 'a control: the measure must report a contained program as contained',
   language: 'python',
   code: `os.write(3, json.dumps({'sum': 3}).encode()); open('out/a', 'w').write('a'); print('hello')`,
   gives: { sum: 3 },

@@ -38,7 +38,7 @@ test('Every process case is in its own family under a unique name, with its targ
   }
 })
 
-test('No process program contains the success word in one piece, so that an echo of it proves nothing', () => {
+test('No process program contains the success word in one piece, so that an echo of a source is no evidence', () => {
   for (const { name, language, code, second = '', files = [] } of processCases) {
     for (const body of [code, second, ...files.map(({ content }) => content)])
       assert.ok(!programOf(language, body, bait).includes(escapedWord), name)

@@ -15,7 +15,7 @@ import { openWalls } from './walls.ts'
  */
 const perFamily = process.env['MAYFLY_LONG'] === undefined ? 1 : Infinity
 const atATime = 3
-/** Share of the families that is drawn. */
+/** Share of the families in a sample. */
 const oneOf = 14
 /** Only namespaces hide these: host name, other users, other processes. None of it is a reach. */
 const hiddenBy: ReadonlySet<string> = new Set([
@@ -23,7 +23,7 @@ const hiddenBy: ReadonlySet<string> = new Set([
   'no-user-of-the-host',
   'everybody-is-there',
 ])
-/** Judged by access(2), for which no Landlock answers, where uid 0 counts as an ordinary user: its file is not opened. */
+/** Checked by access(2), which Landlock does not restrict if uid 0 acts as an ordinary user: the file is not opened. */
 const seenByUid0: ReadonlySet<string> = new Set(['become-root', 'scheduled'])
 const hosts: Readonly<Record<string, readonly string[]>> = {
   'with all else': ['namespaces'],

@@ -17,7 +17,7 @@ import { openWalls, wallNames, type WallName } from './walls.ts'
  */
 const perFamily = process.env['MAYFLY_LONG'] === undefined ? 1 : Infinity
 const atATime = 3
-/** Share of the families of a layer that is drawn. */
+/** Share of the families of a layer in a sample. */
 const oneOf = 14
 
 /**

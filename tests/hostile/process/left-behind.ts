@@ -6,11 +6,11 @@ import { descendantsOf, isRunning, kindsOpen } from '../../conformance/remains.t
 import { until } from '../../conformance/stand.ts'
 import { wallGroups } from '../../walls/groups.ts'
 
-/** A boot takes longer, so the lease of each wall is seen. */
+/** Polling interval: a boot takes longer, so every lease is seen. */
 const POLL_MS = 50
 const GONE_MS_MAX = 15_000
 
-/** Resources on this machine of walls that are closed. */
+/** Leftover resources of closed walls on this machine. */
 export interface LeftBehind {
   readonly processes: number
   readonly leases: readonly string[]

@@ -17,9 +17,9 @@ export interface SessionCase {
   readonly language: SessionLanguage
   readonly cells: readonly HostileCell[]
   readonly spares: Spared
-  /** Prints while later execs run, so that their streams have more than their own. */
+  /** Prints while later execs run, so that their streams contain additional output. */
   readonly prints?: true
-  /** Honest cell, where the usual one would need what the program took. */
+  /** Honest cell, if the usual one would need a resource that the program removed. */
   readonly honest?: string
   readonly limits?: Readonly<Record<string, string | number>>
   readonly schedule?: string

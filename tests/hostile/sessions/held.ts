@@ -20,15 +20,15 @@ export interface SessionField {
   readonly wall: SessionWall
 }
 
-/** Generous where nothing is measured: a busy machine is slow. */
+/** Generous deadline, because nothing is measured and a busy machine is slow. */
 const HONEST = { timeout: '20s' }
 const HOSTILE_TIMEOUT = '3s'
-/** An exec is charged by ticks of the kernel's clock, and by two readings of it. */
+/** Tolerance: an exec is charged in ticks of the kernel's clock, from two readings. */
 const CPU_SLACK_MS = 60
 /** Ten seconds: a busy machine is slow to reap. */
 const GONE_TRIES_MAX = 1000
 
-/** Execs as their caller saw them. */
+/** Execs as observed by their caller. */
 interface SeenExec {
   readonly outcome: Outcome
   readonly tookMs: number
@@ -84,7 +84,7 @@ class SessionTrial {
     } else if (await this.#mayEnd()) await this.#command()
   }
 
-  /** Ends it, and looks for what it left. */
+  /** Ends the session, and returns its leftovers. */
   async close(): Promise<void> {
     const life = await this.#box.close()
     this.#recorded(life)
@@ -104,7 +104,7 @@ class SessionTrial {
     else await cell.owner(this.#box)
   }
 
-  /** An honest cell: its own output and result, or the word that the interpreter was lost. */
+  /** Runs an honest cell, which must have its own output and result, or report that the interpreter was lost. */
   async #cell(): Promise<void> {
     const { language, spares, prints } = this.#hostile
     const token = randomUUID()
@@ -131,7 +131,7 @@ class SessionTrial {
     const command = ['/bin/echo', 'own', token]
     const outcome = await this.#exec({ command, limits: HONEST })
     if (!outcome) return
-    // Told as the end of the session under it.
+    // Reported as the end of its session.
     if (this.#hostile.spares === 'session' && outcome.session?.ended) return
     if (outcome.status !== 'ok' || outcome.exitCode !== 0)
       return this.#tell('an honest command', outcome)
@@ -150,7 +150,7 @@ class SessionTrial {
     this.found.push(`${what} ended ${status}: ${JSON.stringify(error)} ${stderr.slice(0, 400)}`)
   }
 
-  /** True while it takes execs; otherwise its end has a reason. */
+  /** True while the session accepts execs; otherwise its end has a reason. */
   async #mayEnd(): Promise<boolean> {
     const last = this.#execs.at(-1)?.outcome
     if (!last?.session?.ended) {
@@ -246,7 +246,7 @@ function firstOf(pids: readonly number[]): string | undefined {
       const startTime = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ')[19]
       return `${pid} ${startTime}`
     } catch {
-      // Ended meanwhile.
+      // Race: the process has ended.
     }
   return undefined
 }

@@ -59,7 +59,7 @@ export const signatures = {
 export type WasiCall = keyof typeof signatures
 export const wasiCalls = Object.keys(signatures) as readonly WasiCall[]
 
-/** Below them modules keep vectors and results. */
+/** Modules keep vectors and results below this address. */
 export const textAt = 1024
 
 const typeOf = { i: 'i32', I: 'i64' } as const
@@ -101,7 +101,7 @@ interface Attack extends Omit<Parts, 'imports'> {
   readonly main?: Partial<Func>
 }
 
-/** Counts a call that answers 0 in local 0: an attack that worked. */
+/** Counts in local 0 each call that returns 0, which is a successful attack. */
 export function counted(call: readonly number[]): readonly number[] {
   return [...call, ...op.i32Eqz, ...op.get(0), ...op.i32Add, ...op.set(0)]
 }

@@ -75,7 +75,7 @@ test('Every module is valid, so that the wall is under test and not the compiler
   for (const { name, module } of wasiCases) assert.doesNotThrow(() => compiled(module(bait)), name)
 })
 
-test('Attacks on paths and descriptors bite a WASI that was given a folder', () => {
+test('Attacks on paths and fds succeed against a WASI with a preopened folder', () => {
   const open = mkdtempSync(join(folder, 'open-'))
   const { bait } = trap.lure(noInput)
   for (const name of ['paths by path_open', 'paths by path_filestat_get', 'prestat']) {
@@ -106,7 +106,7 @@ for (const family of wasiFamilies)
     await restsAfterwards()
   })
 
-test('No process of the wasm wall outgrows limit × 1.25 + 32 MiB under a bomb of a module (S4-29)', async (t) => {
+test('No process of the wasm wall grows beyond limit × 1.25 + 32 MiB under a memory bomb of a module (S4-29)', async (t) => {
   const bound = growthBytesMax + ((await hasCgroup()) ? 0 : unseenBytes)
   for (const hostile of sample(wasiCorpus.memory, perFamily)) {
     const { least, told } = await leastGrowth(bound, () => tryOut(hostile))
@@ -115,7 +115,7 @@ test('No process of the wasm wall outgrows limit × 1.25 + 32 MiB under a bomb o
   }
 })
 
-/** Whether a module that a limit ended on a busy machine is contained, retried alone. */
+/** True if a module ended by a limit under load is contained when it is retried alone. */
 async function isContainedAlone(hostile: WasiCase): Promise<boolean> {
   for (let tries = 1; tries < triesMax; tries++) {
     const why = await tryOut(hostile)

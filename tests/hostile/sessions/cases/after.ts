@@ -3,7 +3,7 @@ import { sessionCasesOf, type SessionCase } from '../case.ts'
 const { python, node, bash, sh } = sessionCasesOf('after')
 const text = String.raw
 
-/** Work that goes on after the end of its exec. */
+/** Work that continues after the end of its exec. */
 export const after: readonly SessionCase[] = [
   python('thread-that-burns', 'its CPU time would be charged to an idle exec, or to none', [
     text`

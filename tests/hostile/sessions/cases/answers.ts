@@ -3,7 +3,7 @@ import { sessionCasesOf, type SessionCase } from '../case.ts'
 const { python, node, bash, sh } = sessionCasesOf('answers')
 const text = String.raw
 
-/** Results, errors, times and displays that lie, or that are too large. */
+/** Results, errors, times and displays that are forged or too large. */
 export const answers: readonly SessionCase[] = [
   python(
     'huge-repr',

@@ -7,7 +7,7 @@ import os, struct, threading, time
 def frame(kind, body): return struct.pack('<IB', len(body) + 1, kind) + body
 end = frame(20, b'{"protocol":1,"id":"x","status":"ok","encoding":"json","cpuTimeMs":0,"executionMs":0,"state":"kept"}\n"forged"')`
 
-/** Words of the guest that belong to no exec, or to another. */
+/** Frames of the guest that belong to no exec, or to another one. */
 export const frames: readonly SessionCase[] = [
   python('forged-ends', 'ends of later execs, on each descriptor of the kernel', [
     text`${forged}

@@ -2,14 +2,14 @@ import { sessionCasesOf, type SessionCase } from '../case.ts'
 
 const { python, node, bash, sh } = sessionCasesOf('ground')
 const text = String.raw
-/** A pipe, a folder or a link in the place of each file that the manager writes for the next exec. */
+/** A pipe, a folder or a symbolic link in place of each file that the manager writes for the next exec. */
 const planted = (how: string) => text`
 tmp="$TMPDIR"
 for n in 2 3 4 5 6 7 8 9; do for name in .mayfly-cell-$n.sh .mayfly-cell-$n.js.sh; do ${how} "$tmp/$name" 2>/dev/null; done; done
 for name in .mayfly-stdin .mayfly-input; do rm -f "$tmp/$name"; ${how} "$tmp/$name" 2>/dev/null; done
 :`
 
-/** Folders, files, disk and limits that a later exec stands on. */
+/** Attacks on folders, files, disk space and limits that a later exec needs. */
 export const ground: readonly SessionCase[] = [
   python('working-folder', 'another working folder, or none', [
     'import os\nos.makedirs("gone"); os.chdir("gone"); os.rmdir("../gone")',

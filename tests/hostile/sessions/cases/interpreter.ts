@@ -3,7 +3,7 @@ import { sessionCasesOf, type SessionCase } from '../case.ts'
 const { python, node, bash, sh } = sessionCasesOf('interpreter')
 const text = String.raw
 
-/** The ground of the next exec: the interpreter that it shares. */
+/** Attacks on the interpreter, which the next exec shares. */
 export const interpreter: readonly SessionCase[] = [
   python('poisoned-modules', 'modules that the kernel may import between two cells', [
     text`

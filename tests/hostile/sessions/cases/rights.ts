@@ -3,7 +3,7 @@ import { sessionCasesOf, type SessionCase } from '../case.ts'
 const { python, node, bash } = sessionCasesOf('rights')
 const text = String.raw
 
-/** Rights of an earlier moment, kept for a later one. */
+/** Attempts to keep rights of an earlier phase for a later exec. */
 export const rights: readonly SessionCase[] = [
   python(
     'memory-before-tightening',

@@ -2,10 +2,10 @@ import { sessionCasesOf, type SessionCase } from '../case.ts'
 
 const { python, node, bash, sh } = sessionCasesOf('signals')
 const text = String.raw
-/** The interpreter has ended, by the number that it wrote. */
+/** True once the interpreter with the written pid has ended. */
 const untilGone = { command: 'while kill -0 $(cat pid) 2>/dev/null; do sleep 0.02; done' }
 
-/** Interrupts that are ignored, and signals to what a later exec needs. */
+/** Ignored interrupts, and signals to processes that a later exec needs. */
 export const signals: readonly SessionCase[] = [
   python('ignores-interrupts', 'a deaf interpreter, for the interrupt of a later exec', [
     text`

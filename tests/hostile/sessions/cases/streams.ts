@@ -5,7 +5,7 @@ import { sessionCasesOf, type SessionCase } from '../case.ts'
 const { python, node, bash, sh } = sessionCasesOf('streams')
 const text = String.raw
 
-/** Output that another exec would seem to have written. */
+/** Output that would be attributed to another exec. */
 export const streams: readonly SessionCase[] = [
   python('printed-between', 'output between two execs, before the next begins', [
     text`

@@ -121,7 +121,7 @@ export const descriptors: readonly WasiCase[] = [
   ),
 ]
 
-/** Calls none of which may succeed. */
+/** Calls that must all fail. */
 function counting(
   name: string,
   because: string,

@@ -38,7 +38,7 @@ export const vectors: readonly WasiCase[] = [
     gives: 0,
   },
   {
-    name: 'more vectors than there are',
+    name: 'more vectors than the table has',
     family: 'vectors',
     because: 'a count times eight that wraps to a small table',
     module: () =>
@@ -206,7 +206,7 @@ export const oddSignatures: readonly WasiCase[] = wasiCalls
               memory: { min: 2 },
               functions: [{ export: 'run', body: name === 'proc_exit' ? body : [...body, 0x1a] }],
             }),
-          // Never a limit, a lost wall or a failure: the words of the host for its own ends.
+          // Never a limit, a lost wall or a failure, which are statuses of the host.
           expect: ['ok', 'error'],
         }
       }),
@@ -223,7 +223,7 @@ export const random: readonly WasiCase[] = [
   {
     name: '4 GiB of random bytes',
     family: 'random',
-    because: 'a length of 32 bits that a runtime may allocate before it looks',
+    because: 'a 32-bit length that a runtime may allocate before it checks it',
     module: () =>
       attack(['random_get'], (invoke) => [
         ...[-1, -2, 0x7fff_ffff, sizeBytes + 1].flatMap((length) =>
@@ -235,7 +235,7 @@ export const random: readonly WasiCase[] = [
     gives: 0,
   },
   {
-    name: 'random bytes for ever',
+    name: 'random bytes forever',
     family: 'random',
     because: 'a call of the host that is native, over all of the memory',
     module: () =>

@@ -3,7 +3,7 @@ import { attack, counted, forever, put, told, type Invoke } from '../calls.ts'
 import type { WasiCase } from '../case.ts'
 
 const bombEnds = ['ok', 'error', 'limit', 'timeout'] as const
-/** Grows by so many pages until it may not. */
+/** Grows by a number of pages until it is refused. */
 const grows = (pages: number, memory = 0) =>
   op.loop([...op.i32(pages), 0x40, memory, ...op.i32(0), 0x4e, ...op.branchIf(0)])
 /** Writes a byte to all of a memory. */
@@ -34,7 +34,7 @@ export const memory: readonly WasiCase[] = [
   {
     name: 'memories side by side',
     family: 'memory',
-    because: 'each is within the limit, and all of them are not',
+    because: 'each is within the limit, and their sum is not',
     module: () => manyMemories(24),
     expect: ['error', 'limit', 'timeout'],
   },
@@ -133,7 +133,7 @@ export const waits: readonly WasiCase[] = [
     0x1a,
   ]),
   {
-    name: 'subscriptions without end',
+    name: 'endless subscriptions',
     family: 'waits',
     because: 'counts of none, too many, and some whose size wraps',
     module: () =>
@@ -149,7 +149,7 @@ export const waits: readonly WasiCase[] = [
   {
     name: 'events over their subscriptions',
     family: 'waits',
-    because: 'what is answered replaces what was asked, and the count lies in it as well',
+    because: 'the events overwrite the subscriptions, and the count is in them as well',
     module: () =>
       attack(['poll_oneoff'], (invoke) => [
         ...Array.from({ length: 64 }, (_none, index) => [...put(index * 48 + 8, index % 3)]).flat(),
@@ -180,10 +180,10 @@ const remainderIsNotZero = [0x29, 3, 0, 0x42, 0xc0, 0x84, 0x3d, 0x82, 0x50, 0x45
 export const clocks: readonly WasiCase[] = [0, 1, 2, 3].map((id) => ({
   name: `fine steps of clock ${id}`,
   family: 'clocks',
-  because: 'steps below a millisecond tell what others do on this processor',
+  because: 'clock steps below a millisecond reveal the load of others on this CPU',
   module: () =>
     attack(['clock_time_get', 'clock_res_get'], (invoke) => [
-      // A thousand looks: any time that is no whole millisecond counts.
+      // A thousand readings: any time that is not a whole millisecond counts.
       ...op.loop([
         ...invoke('clock_time_get', id, 1n, 64),
         0x1a,
@@ -212,7 +212,7 @@ export const clocks: readonly WasiCase[] = [0, 1, 2, 3].map((id) => ({
 }))
 
 const exitCodes = [1, 2, 127, 128, 255, 256, 65_536, 0x7fff_ffff, -0x8000_0000, -1]
-/** Runs instructions, and goes on after whatever they throw. */
+/** Runs instructions, and continues after any exception. */
 const caught = (body: readonly number[]) => [0x02, 0x40, 0x1f, 0x40, 1, 2, 0, ...body, 0x0b, 0x0b]
 
 export const exits: readonly WasiCase[] = [

@@ -20,7 +20,7 @@ suite('The connection to an agent', () => {
     link.close()
   })
 
-  test('The answer of a question that was given up fills nothing, and is no answer of the next one', async () => {
+  test('A late answer to a cancelled request is dropped, and does not answer the next request', async () => {
     const { socket, link } = await greeted()
     for (let n = 1; n <= 1_100; n++) {
       await assert.rejects(link.ask({ kind: 'status' }, 0), { code: 'PROTOCOL' })
@@ -43,7 +43,7 @@ suite('The connection to an agent', () => {
     link.close()
   })
 
-  test('A link to a copy of an agent accepts its greeting, and goes on behind the conversation of the original', async () => {
+  test('A link to a clone of an agent accepts its hello, and continues the conversation of the original', async () => {
     const [first, second] = [playedSocket(), playedSocket()]
     const original = new AgentLink(first as Socket)
     first.push(hello(1))

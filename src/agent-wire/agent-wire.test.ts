@@ -49,7 +49,7 @@ suite('Messages to the agent of a guest', () => {
     assert.deepEqual(frame, encodeFrame(11, payload))
   })
 
-  test('A hold, a look and a part of a file are their fields in order', () => {
+  test('The messages hold, look and read consist of their fields in order', () => {
     const look = { kind: 'look', nonce: 9, place: 'proc', path: Buffer.from([0xff, 0x61]) } as const
     const read = { kind: 'read', nonce: 9, place: 'tmp', path: 'a', offset: 2, bytes: 3 } as const
     const frames = [
@@ -68,7 +68,7 @@ suite('Messages to the agent of a guest', () => {
     assert.deepEqual(encodeHostMessage(run), encodeFrame(2, payload))
   })
 
-  test('Values that their fields do not hold are refused before anything is sent', () => {
+  test('Values out of range of their fields are refused before anything is sent', () => {
     const bad = [
       { ...claim, seed: Buffer.alloc(31) },
       { kind: 'renew', nonce: 1, seed: Buffer.alloc(257), timeNs: 1n },
@@ -202,7 +202,7 @@ suite('Observations of an agent', () => {
 })
 
 suite('A conversation with the agent of a guest', () => {
-  test('As many observations are taken as there is credit for', () => {
+  test('Observations are accepted up to their credit', () => {
     const conversation = begun()
     const seen = decodeAgentMessage(
       81,
@@ -238,7 +238,7 @@ suite('A conversation with the agent of a guest', () => {
     return conversation
   }
 
-  test('Output beyond its credit is out of place, and credit allows more', () => {
+  test('Output beyond its credit is a protocol error, and credit permits more', () => {
     const conversation = begun()
     conversation.received(started)
     conversation.received(output(6))
@@ -260,7 +260,7 @@ suite('A conversation with the agent of a guest', () => {
     }
   })
 
-  test('Answers without their question, a second answer and one of another kind are out of place', () => {
+  test('An answer without a request, a second answer and an answer of another kind are protocol errors', () => {
     const conversation = begun()
     const killed: AgentMessage = { kind: 'killed', nonce: 1, mayBeLeft: false }
     assert.throws(() => conversation.received(killed), /Cannot accept "killed"/)
@@ -280,7 +280,7 @@ suite('A conversation with the agent of a guest', () => {
     assert.throws(() => conversation.received(hello), /Cannot accept "hello" from/)
   })
 
-  test('A conversation goes on from its state, with one claim more, and has none while an answer is awaited', () => {
+  test('A conversation continues from its saved state with one more claim, and has no state while an answer is pending', () => {
     const conversation = begun()
     conversation.received(started)
     conversation.sent(claim)
@@ -300,7 +300,7 @@ suite('A conversation with the agent of a guest', () => {
     assert.throws(() => conversation.sent(claim), /Cannot accept "claim" for/)
   })
 
-  test('A boot that failed is lost without a hello, and nothing is taken after it', () => {
+  test('A failed boot is lost without a hello, and no message is accepted afterwards', () => {
     const conversation = new AgentConversation()
     conversation.received({ kind: 'lost', code: 24 })
     assert.throws(() => conversation.received(hello), /Cannot accept "hello" from/)

@@ -115,7 +115,7 @@ suite('The view of a guest', () => {
     assert.equal(listed.isWhole, false)
   })
 
-  test('A file that is longer than its listed size is cut, and says so', async () => {
+  test('A file that is longer than its listed size is truncated and marked', async () => {
     const answers = honest({
       look: at('overlay', '', [entry('grows', 'file', 4)]),
       read: ({ bytes }: { bytes: number }) => chunk(Buffer.alloc(bytes, 'g')),

@@ -7,7 +7,7 @@ import { callInProcess } from './in-process.ts'
 
 const safe = (run: SafeCapability['run']): SafeCapability => ({ name: 'own', isolated: false, run })
 
-test('S4-5: the entry says which capabilities are isolated', () => {
+test('S4-5: the entry of a capability declares whether it is isolated', () => {
   const rows = new Catalogue().list()
   const isolated = rows.filter((row) => row.isolated).map(({ name }) => name)
   assert.deepEqual(isolated, [

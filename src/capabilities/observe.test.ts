@@ -31,7 +31,7 @@ const deeds: readonly (readonly [what: string, deed: () => unknown, seen: RegExp
   ['a file, later', () => readFile(import.meta.filename).catch(() => undefined), /FSREQ|PROMISE/],
 ]
 for (const [what, deed, pattern] of deeds)
-  test(`S4-28: ${what} that a computation begins is seen`, () => {
+  test(`S4-28: ${what} started by a computation is detected`, () => {
     assert.match(observe(deed).seen.join(), pattern)
   })
 

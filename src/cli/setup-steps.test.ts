@@ -89,7 +89,7 @@ test('A sysctl that closes namespaces is set to its other value, and root needs 
   assert.equal(steps['subordinate uids'], undefined)
 })
 
-test('A system without apt has its packages named, and a container is told nothing about its host', () => {
+test('A system without apt gets a list of packages, and a container gets no steps for its host', () => {
   using machine = planted({ '.dockerenv': '' })
   const steps = stepsOf(machine.root, { hasProgram: () => false })
   assert.deepEqual(steps['packages']!.actions, [])

@@ -59,7 +59,7 @@ test('S4-32: with no configuration at all, nothing is granted and the limits are
   )
 })
 
-test('S4-11, S4-37: the seed file is read as it stands', () => {
+test('S4-11, S4-37: the published example file is read unchanged', () => {
   const options = place({
     'microvm.toml': `# microvm.toml
 default_provider = "mock"
@@ -97,7 +97,7 @@ test('S4-11: an unknown key is an error that names file, line, column and the ne
   assert.equal(issue?.message, 'server.prot: unknown key "prot"; did you mean "port"?')
 })
 
-test('a name that is none says at its position which names there are', () => {
+test('an unknown name is an error at its position, with the list of known names', () => {
   const toml = '[[schedules."no programs".phases]]\nname = "all"\nfor = "1s"\n'
   const [issue] = issuesOf(place({ 'mayfly.toml': toml }))
   assert.match(issue!.where, /^mayfly\.toml:1:/)
@@ -251,7 +251,7 @@ test('a missing file is an error if it was named, and no error for the default n
   assert.equal(loadConfig(place({}, { MAYFLY_CONFIG: '' })).files.length, 0)
 })
 
-test('a file of a folder that is no plain one is an error, and holds nothing up', () => {
+test('a file that is not a regular file is an error, and blocks nothing', () => {
   const makes: readonly ((at: string) => void)[] = [
     (at) => void execFileSync('mkfifo', [at]),
     (at) => symlinkSync('/dev/zero', at),

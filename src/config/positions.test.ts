@@ -68,7 +68,7 @@ const expected: readonly (readonly [KeyPath, string])[] = [
 ]
 
 for (const [path, position] of expected)
-  test(`${JSON.stringify(path)} stands at ${position}`, () => assert.equal(at(path), position))
+  test(`${JSON.stringify(path)} is at ${position}`, () => assert.equal(at(path), position))
 
 test('windows line ends do not move a column', () => {
   const find = positionsOf('a = 1\r\n[b]\r\nc = 2\r\n')

@@ -141,7 +141,7 @@ phases = [{ name = "a", for = "5s" }, { name = "b", for = 1 }]
   ])
 })
 
-test('A clock of processor time needs no warning: every wall tells it', () => {
+test('A clock of CPU time needs no warning, because every wall reports CPU time', () => {
   const warnings = warningsOf(`[schedules.default]
 clock = "cpu"
 phases = [{ name = "a", for = 1, advance_if = "life.cpu > 5" }]
@@ -214,7 +214,7 @@ phases = [{ name = "a", for = "2s" }]
   assert.match(faultsOf(twice).join(), /^7:1: .*expected one zone for the function "b"; "one" is/)
 })
 
-test('S2-7: what no wall holds for a zone of JavaScript is told when the configuration is checked', () => {
+test('S2-7: policy check warns of controls that no wall enforces for a zone of JavaScript', () => {
   const warnings = warningsOf(`[schedules.default]
 phases = [{ name = "full", for = "9s" }]
 [schedules.default.zones.compute]

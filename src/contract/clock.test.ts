@@ -5,7 +5,7 @@ import { createClock, expiryDate } from './clock.ts'
 
 const anHourMs = 3_600_000
 
-test('A clock that is set back revives nothing, and one that is set forward and corrected is believed', () => {
+test('A clock that is set back extends no deadline, and one that is set forward and corrected is used', () => {
   const played = { at: 0, wall: 1_000_000 }
   const date = expiryDate({ now: () => played.at, date: () => played.wall })
   assert.equal(date(), 1_000_000)

@@ -84,7 +84,7 @@ for (const [network, request, verdict, because] of table) {
   })
 }
 
-test('S1-9: a denied host is refused whatever allows it, whichever of a job and its ceiling says so', () => {
+test('S1-9: a denied host is refused although another rule allows it, if the job or its ceiling denies it', () => {
   const lists = [allow('a.example', '*.a.example', 'b.a.example'), deny('b.a.example')].map(
     (network) => ({
       ...allControls,

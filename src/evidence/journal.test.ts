@@ -41,7 +41,7 @@ const salts = new Uint8Array(80).fill(7)
 /** Bytes tried at the level of a whole record; the reader tries each. */
 const sampled = 40
 
-test('A journal cut at any byte gives each line that is whole, and is continued after it', () => {
+test('A journal truncated at any byte gives each complete line, and is continued after them', () => {
   const bytes = journalOfFour()
   const ends = rowEnds(bytes)
   for (let length = 0; length <= bytes.length; length += 1) {
@@ -158,7 +158,7 @@ test('A journal of another record, and one beyond the end of its database, are r
   assert.ok(!verifyFile(database).ok)
 })
 
-test('A journal that is cut or replaced while it is in use takes no further line', () => {
+test('A journal that is truncated or replaced while it is in use accepts no further line', () => {
   const store = openStore(database, 0)
   store.append(line('one'))
   const early = readFileSync(journal)
@@ -176,7 +176,7 @@ test('A journal that is cut or replaced while it is in use takes no further line
   store.close()
 })
 
-test('A journal that is moved away while it is in use takes no further line', () => {
+test('A journal that is renamed while it is in use accepts no further line', () => {
   const store = openStore(database, 0)
   store.append(line('one'))
   renameSync(journal, join(folder, 'away'))
@@ -188,7 +188,7 @@ test('A journal that is moved away while it is in use takes no further line', ()
   assert.equal(verifyFile(database).lines, 3)
 })
 
-test('A journal that is damaged while it is in use takes no line after the copy has found that', () => {
+test('A journal that is damaged while it is in use accepts no line after the copy has detected it', () => {
   const store = openStore(database, 0)
   const one = store.append(line('one'))
   store.append(line('two'))

@@ -53,7 +53,7 @@ test('The memory of a template is kept once, sparse and unchanged, after the tem
   assert.ok((await file.readFile()).equals(readFileSync(place)))
 })
 
-test('A base that no capture named for as long as captures are kept is removed, and the least recently used beyond the count', async () => {
+test('A base unused for the retention time of captures is removed, and so is the least recently used one beyond the count', async () => {
   const [one, two, three] = [template('one'), template('two'), template('three')]
   for (const base of [one, two, one, three]) {
     now += 1_000

@@ -44,7 +44,7 @@ test('A job leaves two lines: admitted before it runs, ended with its status', a
   assert.deepEqual(ended, { seq: 3, hash: lines[2]!.hash })
 })
 
-test('A record goes on when the clock is set back, is signed, and verifies', async () => {
+test('A record continues when the clock is set back, is signed, and verifies', async () => {
   let wall = 2_000_000
   const record = open({
     clock: { ...systemClock, date: () => wall },
@@ -353,7 +353,7 @@ function digestsAfter(record: AuditRecord, seq: number): readonly string[] {
   return Array.from(record.store.lines(seq, record.head().seq), (line) => digestOf(line, line.seq))
 }
 
-test('A line that does not read back as it was hashed is not kept', () => {
+test('A line whose stored bytes differ from the hashed ones is not accepted', () => {
   const store = openStore(join(folder, 'audit.db'), 0)
   const parts = { at: 1, kind: 'admitted', tenant: null, status: null, body: {} } as const
   const before = store.head()

@@ -112,7 +112,7 @@ suite('Granted folders', { skip }, () => {
     await assert.rejects(ask({ verb: 'list', path: join(granted, 'up') }), { code: 'FORBIDDEN' })
   })
 
-  test('S4-9: a link that replaces a folder between two calls leads nowhere (TOCTOU)', async () => {
+  test('S4-9: a link that replaces a folder between two calls is not followed (TOCTOU)', async () => {
     const { ask } = folders(readOnly)
     const inner = join(granted, 'inner')
     let secrets = 0

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { auditFile, leaseFolder, signerFolder, stateFolder } from './state-folder.ts'
 
-test('The state folder is the flag, else MAYFLY_STATE, else XDG_STATE_HOME, else a fixed place', () => {
+test('The state folder is the flag, else MAYFLY_STATE, else XDG_STATE_HOME, else a fixed path', () => {
   const env = { MAYFLY_STATE: '/m', XDG_STATE_HOME: '/x', HOME: '/home/a' }
   assert.equal(stateFolder(env, 0, '/f'), '/f')
   assert.equal(stateFolder(env, 0), '/m')

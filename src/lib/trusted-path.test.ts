@@ -68,7 +68,7 @@ suite('Trust in a path', { skip: process.platform === 'win32' }, () => {
     assert.equal(refused(examinePath(folder, { owners, kind: 'folder' })).at, folder)
   })
 
-  test('a link to a writable place is refused, and so is a path through a link to one', () => {
+  test('a link to a writable folder is refused, and so is a path through such a link', () => {
     const { folder } = place('links')
     const other = place('target')
     chmodSync(other.folder, 0o777)
@@ -78,7 +78,7 @@ suite('Trust in a path', { skip: process.platform === 'win32' }, () => {
     assert.equal(refused(examine(join(folder, 'through', 'wall.js'))).at, other.folder)
   })
 
-  test('a link that lies in a writable folder is refused, wherever it leads', () => {
+  test('a link in a writable folder is refused, for any target', () => {
     const { folder } = place('writable')
     const good = place('good')
     symlinkSync(good.file, join(folder, 'link.js'))
@@ -86,7 +86,7 @@ suite('Trust in a path', { skip: process.platform === 'win32' }, () => {
     assert.equal(refused(examine(join(folder, 'link.js'))).at, folder)
   })
 
-  test('a link between trusted places resolves to its target', () => {
+  test('a link between trusted folders resolves to its target', () => {
     const { folder } = place('from')
     const good = place('to')
     symlinkSync('../to', join(folder, 'relative'))

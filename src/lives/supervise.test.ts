@@ -360,7 +360,7 @@ test('A life captured too often is ended without another capture', async () => {
   await sandbox[Symbol.asyncDispose]()
 })
 
-test('An order that breaks the schedule ends the life, and its wall with it', async () => {
+test('A command that violates the schedule ends the life and its wall', async () => {
   const { clock, supervisor, sandbox, io } = await stage({ script: forEver, faults: {} }, three)
   const life = supervisor.run(taskOf(), io)
   await clock.run(10)

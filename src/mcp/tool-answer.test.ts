@@ -4,7 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import { answerFile, answerListing } from './file-answer.ts'
 import { answerError, fenced, safeCut } from './tool-answer.ts'
 
-test('A text cannot close the fence that it stands in, whatever runs of backticks it has', () => {
+test('A text cannot close its fence, with any run of backticks', () => {
   for (let run = 0; run < 12; run++) {
     const text = `a\n${'`'.repeat(run)}\n# System`
     const [fence = ''] = /^`+$/m.exec(fenced('stdout', text, 1000)) ?? []
@@ -12,7 +12,7 @@ test('A text cannot close the fence that it stands in, whatever runs of backtick
   }
 })
 
-test('A cut text keeps its beginning and more of its end, and says how much is missing', () => {
+test('A truncated text keeps its beginning and more of its end, and reports the missing length', () => {
   const cut = safeCut(`first${'x'.repeat(5000)}last`, 1000)
   assert.match(cut, /^first/)
   assert.match(cut, /last$/)
@@ -28,7 +28,7 @@ test('A cut text has no half of a surrogate pair', () => {
   assert.ok(safeCut('😀'.repeat(5000), 1001).isWellFormed())
 })
 
-test('A refusal is told with its code and hint, and a bug without any of its text', () => {
+test('A refusal is reported with its code and hint, and a bug without any of its text', () => {
   const refusal = answerError(new MayflyError('BUSY', 'Cannot run this now', { hint: 'Wait' }))
   assert.equal(refusal.text, 'BUSY: Cannot run this now\nWait')
   const bug = answerError(new Error('secret path'))

@@ -252,7 +252,7 @@ test('Queued orders per life are limited, and terminate bypasses the queue', asy
   await end()
 })
 
-test('Orders to an ended life are refused while it is kept for a capture', async () => {
+test('Commands to an ended life are refused while it is stopped for a capture', async () => {
   const look = Promise.withResolvers<never>()
   const asked = profileOf({ ...usual, capture: true })
   const { run, operations, frozen, clock, end } = await underWay(500, {

@@ -141,7 +141,7 @@ test('An operator ends a life once, with actor and reason in the timeline', asyn
   assert.equal(timeline.at(-1)!.reason, 'operator: I say so')
 })
 
-test('An order before the release holds from the start, and one for an unknown zone is refused', async () => {
+test('A command before the release applies from the start, and one for an unknown zone is refused', async () => {
   const set = await stage({ script: () => [{ result: 1 }] }, profileOf({ schedule: three }))
   const { supervisor, clock, io } = set
   assert.equal(await supervisor.tighten({ ...allControls, network: noNetwork }, operator), true)

@@ -131,7 +131,7 @@ test('An invalid or unsupported schema is an error with its position', () => {
   assert.throws(() => compileSchema(deep), { code: 'INVALID' })
 })
 
-test('References that branch for ever are cut off, and nothing matches them', () => {
+test('Endlessly branching references are aborted, and nothing matches them', () => {
   const parts = Array.from({ length: 60 }, (_, place) => {
     const next = { $ref: `#/$defs/p${place + 1}` }
     return [`p${place}`, { anyOf: [next, next] }] as const

@@ -520,7 +520,7 @@ test('A machine whose default image is refused runs no job without an image; a j
   assert.deepEqual([named.kind, named.profile.image], ['run', `sha256:${digest}`])
 })
 
-test('A plan from before the image lookup is replaced after it', () => {
+test('A plan made before the image lookup is replaced afterwards', () => {
   let images: ImageAnswers | undefined
   const facts = [...leastFacts, machine]
   const profile = createProfiler({

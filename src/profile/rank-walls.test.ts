@@ -36,7 +36,7 @@ test('A wall with more missing layers ranks lower in its tier', () => {
   )
 })
 
-test('Without a configured order the wall with more layers is taken', () => {
+test('Without a configured order the wall with more layers is used', () => {
   const full = factsOf('process', { name: 'z', layers: 5 })
   const made = plan([factsOf('process', { name: 'a', layers: 4 }), full])
   assert.equal(made.profile.provider, 'z')
@@ -83,7 +83,7 @@ test('The configured default provider outranks a wall with more layers', () => {
   assert.match(because(made, 'providers.bubblewrap'), /"embedded" is preferred/)
 })
 
-test('Among tiers that are strong enough the cheapest is taken, with its cost', () => {
+test('Among tiers that are strong enough the cheapest is used, with its cost', () => {
   const made = plan([factsOf('userkernel'), factsOf('gvisor'), factsOf('microvm')])
   assert.equal(made.profile.tier, 'gvisor')
   assert.match(
@@ -112,7 +112,7 @@ test('Unavailable walls do not make their tier cheaper', () => {
   assert.equal(plan([gone, dear, factsOf('microvm')]).profile.tier, 'microvm')
 })
 
-test('Walls without files or batches are not taken for jobs that need them', () => {
+test('Walls without files or batches are not used for jobs that need them', () => {
   const files = [{ path: 'a.txt', content: 'a' }]
   const made = plan([factsOf('process')], { files, calls: [{}] })
   assert.ok(made.kind === 'unavailable')

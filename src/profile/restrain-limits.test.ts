@@ -44,7 +44,7 @@ test('A configured restraint replaces the default, and an empty one reduces noth
   assert.deepEqual([none.limits.memory / MB, none.controls.io], [128, unlimited])
 })
 
-test('A step looser than one for a lower risk is refused, with its place', () => {
+test('A step looser than one for a lower risk is refused, with its position', () => {
   const read = configSchema.safeParse({ restraint: { 40: { cpu: 0.5 }, 60: { cpu: 0.6 } } })
   assert.ok(!read.success)
   assert.deepEqual(read.error.issues[0]?.path, ['restraint', '60'])

@@ -91,7 +91,7 @@ test('S2-11: bound schedules apply by capability before origin before default', 
   assert.equal(both.because('schedule.name'), 'schedules.wasm: for capability "webassembly"')
 })
 
-test('A bound schedule can be replaced only by one that is nowhere looser', () => {
+test('A bound schedule can be replaced only by one that is not looser in any phase', () => {
   const bound = { ...long, for_origins: ['page'] }
   const named = (schedules: Record<string, unknown>, schedule: string) =>
     planned(schedules, { schedule }, { origin: 'page' })

@@ -19,7 +19,7 @@ function counting() {
   return { asked, keyOf }
 }
 
-test('However many members are read, each property is looked at once', () => {
+test('For any number of member reads, each property is evaluated once', () => {
   const { asked, keyOf } = counting()
   const values = Array.from({ length: 1000 }, (_, index) => number(index))
   const literal = object(values.map((value, index) => property(`a${index}`, value)))
@@ -66,7 +66,7 @@ test('A property with an unresolved key is evaluated again until it is resolved'
   assert.equal(memberOf(literal, 'later', told), value)
 })
 
-test('An element is found by its place, but not in an array that spreads another', () => {
+test('An element is found by its index, but not in an array with a spread', () => {
   const { keyOf } = counting()
   const one = number(1)
   const elements = [null, one]

@@ -44,7 +44,7 @@ test('risk counts only findings that no grant makes harmless', () => {
   )
 })
 
-test('each finding says whether it is a need or a threat, and why', () => {
+test('each finding is marked as a need or a threat, with the reason', () => {
   for (const name of patternNames) {
     const [finding] = risk(name).findings
     assert.equal(finding?.kind, risk(name).risk > 0 ? 'threat' : 'need')

@@ -73,7 +73,7 @@ suite('The client of the warden', () => {
 suite('A wall of whole programs, handed over', () => {
   const wall = { id: 'w1', program: 'python' }
 
-  test('A started wall comes with the streams of its outputs', async () => {
+  test('A started wall has the streams of its outputs', async () => {
     const { client, asked } = standing()
     const warden = facade(client, () => Promise.resolve())
     const started = warden.start('python', {

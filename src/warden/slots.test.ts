@@ -16,7 +16,7 @@ suite('Uids for walls', { skip: process.platform !== 'linux' && 'only Linux has 
     for (const slot of slots) slot.release()
   })
 
-  test('When all are taken there is none, until one is released', () => {
+  test('If all slots are in use, none is returned until one is released', () => {
     using folder = temporary()
     // Walls of others on this machine have some of them, and may give them back meanwhile.
     const slots: Slot[] = []

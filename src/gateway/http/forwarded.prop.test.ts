@@ -15,7 +15,7 @@ const written = fc.tuple(
 )
 const quoted = (text: string) => `"${text.replaceAll(/["\\]/g, '\\$&')}"`
 
-test('Attack: whatever a client wrote before it, an element that a proxy appended is read as it is', () => {
+test('Attack: no text of the client changes how the element appended by a proxy is parsed', () => {
   fc.assert(
     fc.property(hostile, written, (client, [from, host]) => {
       const element = `host=${quoted(host)};for=${quoted(from)};proto=https`
@@ -25,7 +25,7 @@ test('Attack: whatever a client wrote before it, an element that a proxy appende
   )
 })
 
-test('Any text is read, long ones of quotes and backslashes too, and what is before its last element is left as it was', () => {
+test('Any text is parsed, also long ones of quotes and backslashes, and the text before its last element is unchanged', () => {
   for (const part of ['"', '\\', '\\"', ',', 'a=b;', 'for=', '"\\'])
     lastForwarded(part.repeat(100_000))
   fc.assert(

@@ -6,7 +6,7 @@ const sessionOf = (id: string, visitor: string) =>
   ({ visitor, held: { session: { id } } }) as unknown as PageSession
 const refusedAs = (code: string) => (thrown: unknown) => (thrown as { code: string }).code === code
 
-test('All visitors together hold no more sessions than there are places, and each is freed once', () => {
+test('All visitors together have no more sessions than slots, and each slot is released once', () => {
   const sessions = new PageSessions(4)
   const [first] = ['a', 'b', 'c', 'd'].map((address) => sessions.begin(address))
   assert.throws(() => sessions.begin('e'), refusedAs('OVERLOADED'))
@@ -16,7 +16,7 @@ test('All visitors together hold no more sessions than there are places, and eac
   assert.throws(() => sessions.begin('f'), refusedAs('OVERLOADED'))
 })
 
-test('An address holds half of the places at most, and a quarter once others hold the rest', () => {
+test('An address uses at most half of the slots, and a quarter if others use the rest', () => {
   const sessions = new PageSessions(16)
   const held = Array.from({ length: 8 }, () => sessions.begin('evil'))
   assert.throws(() => sessions.begin('evil'), refusedAs('RATE_LIMITED'))

@@ -5,7 +5,7 @@ import { VisitorSubjects } from './quota-subjects.ts'
 const busy = new Set<string>()
 const subjects = (max: number) => new VisitorSubjects(({ name }) => !busy.has(name), max)
 
-test('S0-12: visitors without end take bounded memory, and none that owes is forgotten for a new one', () => {
+test('S0-12: any number of visitors use bounded memory, and a visitor with a debt is not evicted by a new one', () => {
   const all = subjects(1_000)
   const names = new Set<string>()
   for (let n = 0; n < 50_000; n++) {
@@ -19,7 +19,7 @@ test('S0-12: visitors without end take bounded memory, and none that owes is for
   assert.deepEqual(all.sweep(0), [])
 })
 
-test('S0-12: a visitor that shares a quota goes on sharing it until it is paid, though there is room again', () => {
+test('S0-12: a visitor with a shared quota keeps sharing it until its debt is paid, also if there is space again', () => {
   const all = subjects(1)
   const first = all.of('page', 'token', 'a')
   busy.add(first.name)

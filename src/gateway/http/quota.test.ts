@@ -142,7 +142,7 @@ test('RateLimit headers describe the tightest limit, and are absent without one'
   quotas.close()
 })
 
-test('A ceiling lowered at run time holds at once', () => {
+test('A ceiling lowered at run time applies at once', () => {
   const ceilings: Record<string, QuotaCeilings> = { acme: { runs_per_minute: 100 } }
   const quotas = open(ceilings)
   assert.equal(tried(quotas, 'acme'), 0)
@@ -152,7 +152,7 @@ test('A ceiling lowered at run time holds at once', () => {
   quotas.close()
 })
 
-test('Bytes of files move within the bytes of the minute, and take no place or job', () => {
+test('Bytes of transferred files count towards the bytes of the minute, and use no slot or job', () => {
   const quotas = open({ a: { bytes_per_minute: 100, runs_per_minute: 1, concurrency: 1 } })
   quotas.transfer('a', 60)
   quotas.transfer('a', 60)
@@ -183,7 +183,7 @@ const ofVisitors = {
   address: { concurrency: 2, runs_per_minute: 30, cpu_seconds_per_minute: 20 },
 }
 
-test('S0-12: a token has a quota of its own, also where it is shared among addresses, and others are served', async () => {
+test('S0-12: a token has its own quota, also if several addresses share it, and other tokens are served', async () => {
   const quotas = open({}, ofVisitors)
   assert.equal(visited(quotas, 'shared', 'a', 6_000), 0)
   assert.equal(visited(quotas, 'shared', 'b', 6_000), 0)
@@ -195,7 +195,7 @@ test('S0-12: a token has a quota of its own, also where it is shared among addre
   quotas.close()
 })
 
-test('S0-12: an address has a quota over all its tokens, kept over a restart, and another address is served', async () => {
+test('S0-12: an address has a quota over all its tokens, which survives a restart, and another address is served', async () => {
   const before = open({}, ofVisitors)
   for (let n = 0; n < 3; n++) assert.equal(visited(before, `t${n}`, 'evil', 9_000), 0)
   assert.deepEqual(visited(before, 't9', 'evil'), ['cpu_seconds_per_minute', 'address'])
@@ -207,7 +207,7 @@ test('S0-12: an address has a quota over all its tokens, kept over a restart, an
   after.close()
 })
 
-test('S0-12: jobs at once and a minute of an address are counted over its tokens, execs in the place of their session', () => {
+test('S0-12: concurrent jobs and jobs a minute of an address are counted over its tokens, and execs use the slot of their session', () => {
   const quotas = open({}, ofVisitors)
   const begin = (token: string, isInSession = false) =>
     quotas.ofVisitor('page', { token, address: 'a' }).begin('page', 0, isInSession)
@@ -221,7 +221,7 @@ test('S0-12: jobs at once and a minute of an address are counted over its tokens
   quotas.close()
 })
 
-test('S0-12: an address uses half of what all visitors may, also by a long job or several at once', async () => {
+test('S0-12: an address uses at most half of the quota of all visitors, also by a long job or several at once', async () => {
   const generous = { token: {}, address: { cpu_seconds_per_minute: 1000 } }
   const quotas = open({ page: { cpu_seconds_per_minute: 60 } }, generous)
   const evil = Array.from({ length: 4 }, (_, n) =>
@@ -240,7 +240,7 @@ test('S0-12: an address uses half of what all visitors may, also by a long job o
   quotas.close()
 })
 
-test('S0-12: what addresses spend beyond their level is charged to all visitors as it is paid, so that many are bounded together', async () => {
+test('S0-12: use of addresses beyond their level is charged to all visitors, so that many addresses are bounded together', async () => {
   const quotas = open({ page: { cpu_seconds_per_minute: 60 } }, { token: {}, address: {} })
   let spentMs = 0
   for (let second = 0; second < 3_600; second++) {

@@ -80,7 +80,7 @@ async function* framesFrom(socket: Socket): AsyncGenerator<Frame, void> {
 const hello = () => encodeFrame(kinds.hello, Buffer.concat([Buffer.of(protocol), randomBytes(32)]))
 
 suite('A server for runs of its own user', { skip }, () => {
-  test('A job goes there with its output, timeline and profile, and its outcome comes back', async (t) => {
+  test('A job is sent to the server, and output, timeline, profile and outcome are returned', async (t) => {
     const seen: unknown[] = []
     const { folder } = await doorFor(t, {
       async run(text, { tap, planned, on }) {
@@ -149,7 +149,7 @@ suite('A server for runs of its own user', { skip }, () => {
     await cancelled[1]!.promise
   })
 
-  test('Attack: a caller without the secret is told nothing but a nonce and a proof, and runs nothing', async (t) => {
+  test('Attack: a caller without the secret gets only a nonce and a proof, and runs nothing', async (t) => {
     let runs = 0
     const { folder } = await doorFor(t, { run: async () => (runs++, outcome) })
     const { secret } = readRecord(folder, name)!
@@ -220,7 +220,7 @@ suite('A server for runs of its own user', { skip }, () => {
     assert.equal((await (await attach(folder, name))!.run(job, { signal }))!.id, 'exec_1')
   })
 
-  test('Attack: a program in place of the server learns a nonce, and is no server', async (t) => {
+  test('Attack: a program in place of the server gets only a nonce, and is not accepted as the server', async (t) => {
     const { door, folder } = await doorFor(t)
     const record = readRecord(folder, name)!
     await door.close()
@@ -248,7 +248,7 @@ suite('A server for runs of its own user', { skip }, () => {
     }
   })
 
-  test('Attack: a folder, record or socket that is open to others, or a link, is none', async (t) => {
+  test('Attack: a folder, record or socket that others may access, or that is a link, is not used', async (t) => {
     const { folder } = await doorFor(t)
     const file = recordFile(folder, name)
     assert.ok(readRecord(folder, name))
@@ -274,7 +274,7 @@ suite('A server for runs of its own user', { skip }, () => {
     )
   })
 
-  test('Two servers of one name: the second gives way, and a dead one is replaced with its socket', async (t) => {
+  test('The second of two servers with one name ends, and a dead one is replaced with its socket', async (t) => {
     const { door, folder, options } = await doorFor(t)
     assert.equal(await openLocalDoor(options), undefined)
     const record = readRecord(folder, name)!
@@ -293,7 +293,7 @@ suite('A server for runs of its own user', { skip }, () => {
     assert.ok(!existsSync(folder))
   })
 
-  test('Servers say what they do; one that was left behind takes an order to stop, another does not', async (t) => {
+  test('Servers report their status; a background server accepts a stop command, and another server refuses it', async (t) => {
     const stopped = Promise.withResolvers<void>()
     const { folder } = await doorFor(t, { onStop: () => stopped.resolve(), idleMs: 60_000 })
     await (await attach(folder, name))!.run(job, { signal })
@@ -312,7 +312,7 @@ suite('A server for runs of its own user', { skip }, () => {
     serving!.close()
   })
 
-  test('Idle time begins when the last caller is gone, and a server that changed takes nothing', async (t) => {
+  test('Idle time begins when the last caller disconnects, and an outdated server accepts no job', async (t) => {
     const idle = Promise.withResolvers<void>()
     let isItself = true
     const options = { idleMs: 1, onIdle: () => idle.resolve(), isItself: () => isItself }
@@ -324,7 +324,7 @@ suite('A server for runs of its own user', { skip }, () => {
     assert.equal(await attach(folder, name), undefined)
   })
 
-  test('Draining waits for jobs under way, cancels late ones, and closes what only listens', async (t) => {
+  test('Draining waits for running jobs, cancels late ones, and closes idle connections', async (t) => {
     const started = Promise.withResolvers<void>()
     const { door, folder } = await doorFor(t, {
       async run(_text, { signal: asked }) {
@@ -344,7 +344,7 @@ suite('A server for runs of its own user', { skip }, () => {
     assert.ok(!existsSync(folder))
   })
 
-  test('Attack: a caller that reads nothing of its answer does not keep the server', async (t) => {
+  test('Attack: a caller that does not read its response does not keep the server alive', async (t) => {
     const started = Promise.withResolvers<void>()
     const { door, folder } = await doorFor(t, {
       async run() {

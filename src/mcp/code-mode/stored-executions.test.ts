@@ -26,7 +26,7 @@ function execution(digest: string, answer = '1'): StoredExecution {
   return { digest, source: { code: 'return 1', language: 'js' }, journal, waiting: key }
 }
 
-test('An execution that waits is taken once, by its caller, within ten minutes', () => {
+test('A waiting execution is resumed once, by its caller, within ten minutes', () => {
   const { kept, time } = stand()
   const handle = kept.of('a').pause(execution('d'))
   assert.equal(kept.of('b').resume(handle), undefined)
@@ -68,7 +68,7 @@ test('The oldest make room: of one caller, of all, and beyond the characters of 
   assert.ok(['3', '4', '5', '6'].every((id) => !there(id, id) && !there('a', id)))
 })
 
-test('Another process goes on with both, and an answer counts once among them; the file tells no handle', () => {
+test('Another process can resume both, and an answer counts once for all processes; the file contains no handle', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-executions-'))
   try {
     const path = join(folder, 'executions.db')

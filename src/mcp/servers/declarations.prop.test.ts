@@ -49,7 +49,7 @@ const schema = fc.letrec((tie) => ({
   ),
 })).value
 
-test('Any schema and description becomes one bounded signature in TypeScript, whatever it holds', () => {
+test('Any schema and description becomes one bounded signature in TypeScript', () => {
   fc.assert(
     fc.property(schema, schema, fc.string({ unit: 'binary' }), (input, output, about) => {
       const text = declared(input, output, about)
@@ -76,7 +76,7 @@ test('A description ends no comment, and a reference to itself ends', () => {
   assert.ok(declared(wide, wide).length < CHARACTERS_MAX)
 })
 
-test('A pattern of tools stands for its names alone, and takes no longer with more stars', () => {
+test('A pattern of tools matches only its names, and takes no longer with more stars', () => {
   assert.ok(matches(['create_*'], 'create_issue'))
   assert.ok(matches(['*'], ''))
   assert.ok(matches(['a*b*c'], 'aXbYc'))
@@ -87,7 +87,7 @@ test('A pattern of tools stands for its names alone, and takes no longer with mo
   assert.ok(!matches([`${'*a'.repeat(90)}b`], 'a'.repeat(100_000)))
 })
 
-test('A name becomes an identifier, whatever it was', () => {
+test('Any name becomes an identifier', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), (name) => {
       assert.match(identifierOf(name), /^[A-Za-z_$][\w$]*$/)

@@ -31,7 +31,7 @@ const { anything } = fc.letrec<{ anything: unknown }>((tie) => ({
 const crossed = (value: unknown, packing: Packing = {}) =>
   decodeMessage(encodeMessage([value], packing), {}) as readonly unknown[]
 
-test('Data comes across as it was, less undefined members', () => {
+test('Data is transferred unchanged, except undefined members', () => {
   fc.assert(
     fc.property(anything, (value) => {
       assert.deepEqual(crossed(value)[0], withoutUndefined(value))
@@ -39,7 +39,7 @@ test('Data comes across as it was, less undefined members', () => {
   )
 })
 
-test('A value that becomes JSON text comes across as JSON says', () => {
+test('A value that is sent as JSON text arrives like after JSON.parse', () => {
   const isJson = (path: string) => path === '0'
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (value) => {
@@ -58,7 +58,7 @@ test('Bytes come across as bytes of their own, also where they were a view of ot
   )
 })
 
-test('Data of three thousand levels comes across', () => {
+test('Data of three thousand levels is transferred', () => {
   let deep: unknown = 1
   for (let n = 0; n < 3_000; n++) deep = [deep]
   let [inner] = crossed(deep)

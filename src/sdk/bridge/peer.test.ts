@@ -66,7 +66,7 @@ test('A call is answered by its value, and a throw by an error of the same class
   })
 })
 
-test('A function goes along where the table names it, is waited for, and is gone with its call', async () => {
+test('A function is passed if the table lists it, is awaited, and is released with its call', async () => {
   let kept: ((text: string) => Promise<string>) | undefined
   const { application } = await pair({
     async run({ tap, other }: { tap: typeof kept; other: unknown }) {
@@ -174,7 +174,7 @@ test('A broken message ends the socket with PROTOCOL, and no call waits for ever
   await ended
 })
 
-test('Messages that nobody waits for are dropped while too much waits to be sent, with one warning', async () => {
+test('Messages without a waiting caller are dropped while the send queue is full, with one warning', async () => {
   const { application, near } = await pair(
     {
       // More than the buffers of a socket hold.

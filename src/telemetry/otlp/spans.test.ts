@@ -183,7 +183,7 @@ test('Events of a guest end nothing, and none of their text becomes an attribute
   assert.ok(!JSON.stringify(spans).includes('secret words'))
 })
 
-test('Code that is only judged is a span of its own, and leaves nothing open', async () => {
+test('Code that is only analysed has its own span, and leaves no span open', async () => {
   const { made, spans } = await heard(({ emitter }) => {
     for (let at = 0; at < 5000; at += 1) {
       const about = { run: `exec_${String(at)}` }

@@ -13,7 +13,7 @@ async function launch(options: MockOptions = {}, profile = profileOf()) {
   return { clock, sandbox: await createMockProvider(options).launch(profile, clock) }
 }
 
-test('The mock says that it is one, and gives the input back', async () => {
+test('The mock is marked as a mock, and returns the input', async () => {
   const { sandbox } = await launch()
   const code = "throw new Error('it ran')"
   const end = await sandbox.run(taskOf({ code, inputText: '{"a":1}' }), silent)
@@ -39,7 +39,7 @@ test('A mock sandbox is used once', async () => {
   await assert.rejects(unused.sandbox.run(taskOf(), silent), { code: 'CONFLICT' })
 })
 
-test('A mock sandbox refuses what would loosen it', async () => {
+test('A mock sandbox refuses looser controls', async () => {
   const { sandbox } = await launch()
   const open = profileOf().controls
   const closed = { ...open, network: noNetwork }
@@ -47,7 +47,7 @@ test('A mock sandbox refuses what would loosen it', async () => {
   await assert.rejects(sandbox.tighten(open), { code: 'CONFLICT' })
 })
 
-test('Destroying a mock sandbox twice gives one receipt, and ends what ran', async () => {
+test('Destroying a mock sandbox twice gives one receipt, and ends its running task', async () => {
   const { clock, sandbox } = await launch({ script: () => [{ at: 500, result: 1 }] })
   const end = sandbox.run(taskOf(), silent)
   await clock.run(100)
@@ -73,7 +73,7 @@ test('A kill ends a mock life from any state', async () => {
   assert.equal((await end).status, 'timeout')
 })
 
-test('Output goes out in chunks of 64 KiB, each after the one before it was taken', async () => {
+test('Output is sent in chunks of 64 KiB, each after the previous one was accepted', async () => {
   const { clock, sandbox } = await launch({ script: () => [{ spam: 150_000 }, { result: null }] })
   const sizes: number[] = []
   let waiting = 0

@@ -8,7 +8,7 @@ import { tryWalls } from './try-walls.ts'
 
 const require = createRequire(import.meta.url)
 
-test('A wall that contains nothing is detected: no trial held', async () => {
+test('A wall that contains nothing is detected: it fails every trial', async () => {
   const held = await tryWalls(leaky)
   assert.deepEqual(
     held.filter((one) => one.held).map(({ wall }) => wall),
@@ -17,7 +17,7 @@ test('A wall that contains nothing is detected: no trial held', async () => {
   assert.equal(held.length, 8)
 })
 
-test('A wall that throws while tried did not hold, and reports why', async () => {
+test('A wall that throws during a trial fails it, with the reason', async () => {
   const broken: Provider = { ...leaky, launch: () => Promise.reject(new Error('no room')) }
   const held = await tryWalls(broken)
   assert.ok(held.every((one) => !one.held && one.how.endsWith(': no room')))

@@ -9,7 +9,7 @@ suite('A bound on processor time', () => {
       [10, 10],
       [37, 10],
     ] as const)
-      test(`${cores} of a core, looked at each ${everyMs} ms and counted in ticks of ${tickMs}`, () => {
+      test(`${cores} of a core, sampled each ${everyMs} ms and counted in ticks of ${tickMs}`, () => {
         const share = shareOf(cores, everyMs, tickMs, 2)
         assert.ok(share <= cores * 1.05 && share >= cores * 0.95, `it had ${share}`)
       })

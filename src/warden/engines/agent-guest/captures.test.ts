@@ -18,7 +18,7 @@ const copy: GuestCopy = {
 const broken = () => Promise.reject(new MayflyError('PROTOCOL', 'Cannot speak to an agent'))
 const frozen = { kind: 'held', nonce: 1, errno: 0 }
 
-test('A guest that does not freeze its job is not asked, and the capture says so', async () => {
+test('A guest that does not freeze its job is not asked for its view, and the capture reports that', async () => {
   const { capture, asked, states } = await captureOf(broken)
   assert.deepEqual(namesOf(capture), ['memory.zst'])
   assert.match(capture.why!, /^the guest did not freeze its job/)

@@ -40,7 +40,7 @@ suite('Observations of a guest', () => {
       assert.deepEqual(reported, [report])
     })
 
-  test('As many may be told as come in a second, after a burst', (t) => {
+  test('After a burst, events are accepted at the rate per second', (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const { see, sent, pass, reported } = watched()
     const flood = () => {
@@ -60,7 +60,7 @@ suite('Observations of a guest', () => {
     assert.equal(reported.length, 900)
   })
 
-  test('A guest that can tell nothing is given no credit, and one that has ended no more', (t) => {
+  test('A guest without event support gets no credit, and an ended guest gets no more', (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     assert.deepEqual(watched({ abilities: ['limits-memory'] }).sent, [])
     const { see, sent, pass, agent } = watched()

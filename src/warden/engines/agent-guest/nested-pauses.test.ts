@@ -15,7 +15,7 @@ suite('NestedPauses of a guest', () => {
     assert.deepEqual(said, ['freeze', 'thaw'])
   })
 
-  test('A go that is asked for during a stop comes after it', async () => {
+  test('A continue requested during a stop is sent after it', async () => {
     const { said, stops } = stand()
     await Promise.all([stops.pause('owner'), stops.resume('owner')])
     assert.deepEqual(said, ['freeze', 'thaw'])
@@ -37,7 +37,7 @@ suite('NestedPauses of a guest', () => {
     assert.deepEqual([said.at(-1), stops.isPaused], ['taken back', true])
   })
 
-  test('A stop that failed holds nothing, and the next one is tried', async () => {
+  test('A failed stop pauses nothing, and the next one is tried', async () => {
     const { said, stops, fail } = stand()
     fail(true)
     await assert.rejects(stops.pause('owner'))

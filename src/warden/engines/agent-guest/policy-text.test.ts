@@ -34,7 +34,7 @@ suite('A profile of AppArmor', () => {
     }
   })
 
-  test('Without its compiler says which package has it, and tries again the next time', async () => {
+  test('Without the compiler the error names its package, and the next call tries again', async () => {
     const compiler = new PolicyCompiler(['apparmor_parser'])
     for (const open of [callClasses, callClasses, []])
       await assert.rejects(compiler.compile(open), {

@@ -48,7 +48,7 @@ suite('Templates', () => {
     assert.deepEqual(aged.notes, ['a template is replaced: it is 10 minutes old'])
   })
 
-  test('A broken one is never used: it is removed, told, and made anew', async () => {
+  test('A broken template is never used: it is removed, reported and rebuilt', async () => {
     const { templates, made, removed, notes } = stand()
     const first = await templates.use('a')
     first.isBroken = true
@@ -64,7 +64,7 @@ suite('Templates', () => {
     ])
   })
 
-  test('A making that fails is told to each that asks, and is tried again after its rest', async () => {
+  test('A failed build is reported to each caller, and retried after its back-off', async () => {
     const { templates, made, clock, fail, notes } = stand({ retryMs: 50 })
     fail.isOn = true
     await assert.rejects(templates.use('a'), { code: 'UNAVAILABLE' })
@@ -75,7 +75,7 @@ suite('Templates', () => {
     assert.deepEqual(notes, ['a template could not be made: Cannot make it'])
   })
 
-  test('A template more than there may be takes the place of the least recently used', async () => {
+  test('A template beyond the limit replaces the least recently used one', async () => {
     const { templates, made, removed, clock } = stand({ countMax: 2 })
     for (const key of ['a', 'b', 'a', 'c']) {
       clock.now++
@@ -87,7 +87,7 @@ suite('Templates', () => {
     await assert.rejects(templates.use('a'), { code: 'DRAINING' })
   })
 
-  test('A close keeps those that are whole, with age and uses, and one that was kept is used before another is made', async () => {
+  test('A close keeps complete templates with age and uses, and a kept one is used before another is built', async () => {
     const kept: (TemplateUse & { readonly template: Played })[] = []
     const keep = { keep: async (one: (typeof kept)[number]) => void kept.push(one) }
     const first = stand({ usesMax: 3, ageMsMax: 600_000 }, keep)

@@ -36,7 +36,7 @@ suite('The version of Firecracker', () => {
       )
   })
 
-  test('Releases from 1.14.4 and from 1.15.1 on are taken', () => {
+  test('Releases from 1.14.4 and from 1.15.1 on are accepted', () => {
     for (const text of [
       '1.14.4',
       '1.14.10',

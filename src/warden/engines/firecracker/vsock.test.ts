@@ -75,7 +75,7 @@ suite('A connection to a port of a guest', { skip }, () => {
     assert.equal(text, 'hello guest\n')
   })
 
-  test('A line that comes a byte at a time is read', async () => {
+  test('A line that arrives byte by byte is read', async () => {
     const bytes = 'OK 7\nx'.split('')
     const first = await connected(
       (socket) => {

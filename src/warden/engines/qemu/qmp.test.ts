@@ -43,7 +43,7 @@ suite('The control connection of a machine', () => {
     await client.ask('stop')
   })
 
-  test('Events come between answers, and a burst of 256 is taken', async () => {
+  test('Events may arrive between answers, and a burst of 256 is accepted', async () => {
     const seen: QmpEvent[] = []
     const { client, say } = await greeted(() => done, { onEvent: (event) => seen.push(event) })
     for (let count = 0; count < 256; count++) say({ event: 'STOP' })
@@ -127,7 +127,7 @@ suite('The control connection of a machine', () => {
     assert.ok(ends.every(({ status }) => status === 'rejected'))
   })
 
-  test('A line that comes a byte at a time is read whole', async () => {
+  test('A line that arrives byte by byte is read completely', async () => {
     const { client, sayBytes } = await greeted(() => undefined)
     const open = client.ask('stop')
     for (const byte of Buffer.from('{"return": {}, "id": 2}\r\n')) sayBytes(Buffer.from([byte]))

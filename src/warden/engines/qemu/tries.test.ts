@@ -4,7 +4,7 @@ import { MayflyError, type ErrorCode } from '../../../contract/error.ts'
 import { noStarts, withTries } from './tries.ts'
 
 suite('Starts of machines', () => {
-  test('A machine that comes up at the third try has started, and two tries count as failed', async () => {
+  test('A machine that starts at the third try has started, and two tries count as failed', async () => {
     const counts = noStarts()
     let tries = 0
     const start = () => (++tries < 3 ? fail('PROTOCOL') : Promise.resolve('up'))
@@ -12,7 +12,7 @@ suite('Starts of machines', () => {
     assert.deepEqual(counts, { started: 1, failedTries: 2, failed: 0 })
   })
 
-  test('A machine that never comes up is given up after three tries', async () => {
+  test('A machine that never starts fails after three tries', async () => {
     const counts = noStarts()
     await assert.rejects(
       withTries(() => fail('UNAVAILABLE'), counts),

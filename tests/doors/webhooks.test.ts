@@ -142,7 +142,7 @@ test('Redirects are not followed, and after the last retry the loss is reported'
   queue.close()
 })
 
-test('Mayfly never connects to a receiver at a non-public address', async () => {
+test('No connection is made to a receiver at a non-public address', async () => {
   await using server = await receiver((_, response) => response.end())
   const queue = openQueue(':memory:')
   const lost: unknown[] = []

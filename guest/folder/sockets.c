@@ -6,8 +6,9 @@
  * it (TOCTOU).
  *
  * Mechanism. The address is copied once. A connect by path reaches only sockets on the wall's own file systems; a socket in a
- * bind is refused, even one that the wall created. Other address families are confined by the network namespace. A connect on
- * a blocking socket is started with O_NONBLOCK and answered when it completes, so that this process never blocks.
+ * bind is refused, even one that the wall created. Other address families are confined by the network namespace: what it refuses
+ * is only reported. A connect on a blocking socket is started with O_NONBLOCK and answered when it completes, so that this
+ * process never blocks.
  *
  * Relies on pidfd_getfd(2), which shares the open socket with the caller. AF_UNIX datagram sockets, which reach a path without
  * connect(2), are refused by the fixed filter.
@@ -16,8 +17,10 @@
  */
 #define _GNU_SOURCE
 #include "sockets.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -35,11 +38,13 @@
 #include "requests.h"
 
 /* PENDING: answered later by finish_connects; outside of the range of errnos. */
-enum { PENDING = -100000, RETRY_MS = 5 };
+enum { PENDING = -100000, RETRY_MS = 5, UNREACHABLE_MAX = 3, NAME_SERVER_PORT = 53 };
 
 union address {
   struct sockaddr any;
   struct sockaddr_un near;
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
   struct sockaddr_storage whole;
 };
 
@@ -111,6 +116,31 @@ static int start_connect(const struct seccomp_notif *request, int socket, const 
   return -failed;
 }
 
+static int is_loopback(const union address *to) {
+  if (to->any.sa_family == AF_INET) return ntohl(to->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+  return IN6_IS_ADDR_LOOPBACK(&to->v6.sin6_addr);
+}
+
+/*
+ * Reports a connect to another host, which has no route here, and one to a name server, also on loopback, where none answers.
+ * Bounded, so that a port scan leaves room for reports of other refusals.
+ */
+static void report_unreachable(const struct seccomp_notif *request, const union address *to, int failed) {
+  static const struct refusal host_refusal = {"network", "no route to other hosts", NULL};
+  static const struct refusal name_refusal = {"network", "a name server; no route to other hosts", NULL};
+  static int reported;
+  char host[INET6_ADDRSTRLEN], place[INET6_ADDRSTRLEN + sizeof "[]:65535"];
+  int is_v4 = to->any.sa_family == AF_INET;
+  if (!is_v4 && to->any.sa_family != AF_INET6) return;
+  int port = ntohs(is_v4 ? to->v4.sin_port : to->v6.sin6_port);
+  if (port != NAME_SERVER_PORT && (failed != -ENETUNREACH || is_loopback(to))) return;
+  const void *bytes = is_v4 ? (const void *)&to->v4.sin_addr : (const void *)&to->v6.sin6_addr;
+  if (reported == UNREACHABLE_MAX || !inet_ntop(to->any.sa_family, bytes, host, sizeof host)) return;
+  reported++;
+  snprintf(place, sizeof place, is_v4 ? "%s:%d" : "[%s]:%d", host, port);
+  report_refusal(request, place, 0, port == NAME_SERVER_PORT ? &name_refusal : &host_refusal);
+}
+
 static int connect_as_caller(const struct seccomp_notif *request, int socket) {
   union address to;
   socklen_t bytes;
@@ -120,7 +150,10 @@ static int connect_as_caller(const struct seccomp_notif *request, int socket) {
     /* The family is read from the duplicate that is connected. Race: another thread may have replaced the descriptor. */
     failed = family_of(socket) == AF_UNIX ? resolve_socket(request, &to, &bytes, &target) : -EINVAL;
   }
-  if (!failed) failed = start_connect(request, socket, &to, bytes);
+  if (!failed) {
+    failed = start_connect(request, socket, &to, bytes);
+    report_unreachable(request, &to, failed);
+  }
   close_target(&target);
   return failed;
 }

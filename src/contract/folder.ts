@@ -59,7 +59,7 @@ export interface FolderOverlay {
 export interface FolderRefusal {
   readonly what: 'read' | 'write' | 'name' | 'connect'
   readonly path: string
-  readonly rule: 'protected' | 'secret' | 'denied' | 'socket'
+  readonly rule: 'protected' | 'secret' | 'denied' | 'socket' | 'network'
   /** Name or path of the rule. */
   readonly name: string
 }

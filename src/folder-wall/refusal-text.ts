@@ -30,18 +30,21 @@ function howToAllow({ rule, what }: FolderRefusal, path: string): string {
       ? `"--read ${path}" permits reading it`
       : 'no flag permits writing it: ask the user'
   if (rule === 'denied') return 'a flag, the settings or the configuration close it'
+  if (rule === 'network') return '"--allow HOST" permits a host, for programs that use HTTPS_PROXY'
   return 'only sockets of the command itself can be reached below /tmp'
 }
 
 /** Text of a refused connection on one line. */
 export function networkRefusalText(host: string, port: number, because: string): string {
-  return `refused: connect to ${host}:${port} (${because}); ${howToConnect(host, port)}`
+  return `refused: connect to ${host}:${port} (${because}); ${howToConnect(host, port, because)}`
 }
 
-function howToConnect(host: string, port: number): string {
+function howToConnect(host: string, port: number, because: string): string {
   const { kind } = isIP(host) === 0 ? { kind: 'public' } : addressKind(host)
   if (kind === 'never') return 'this address is never reachable'
   if (kind === 'private') return 'a rule of the configuration with private = true permits it'
+  if (because.includes('" is not public, which'))
+    return 'for a private address a rule of the configuration with private = true permits it; reserved ones and those of this machine are never reached by name'
   return `"--allow ${patternOf(host, port)}" permits it, if the configuration does`
 }
 

@@ -66,6 +66,32 @@ suite('mayfly exec --allow', { skip: noFolderWall, timeout, concurrency: 2 }, ()
     assert.match(none['stdout'], /ECONNREFUSED|ENETUNREACH/)
   })
 
+  test('says that a command without a network tried to reach another host, and how to permit it', async () => {
+    const program = `import socket
+for address in ('192.0.2.1', '127.0.0.1'):
+  try: socket.create_connection((address, 443), 2)
+  except OSError as error: print(error.errno)
+names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+try: names.connect(('192.0.2.2', 53))
+except OSError as error: print(error.errno)`
+    const ran = await exec([], ['/usr/bin/python3', '-c', program])
+    assert.deepEqual(ran.stdout.trim().split('\n'), ['101', '111', '101'], ran.stderr)
+    const told = ran.stderr.split('\n').filter((line) => line.includes('refused: connect'))
+    const how = '"--allow HOST" permits a host, for programs that use HTTPS_PROXY'
+    assert.deepEqual(told, [
+      `mayfly: refused: connect to 192.0.2.1:443 (network: no route to other hosts); ${how}`,
+      `mayfly: refused: connect to 192.0.2.2:53 (network: a name server; no route to other hosts); ${how}`,
+    ])
+  })
+
+  test('does not advise --allow for a name whose address is not public', async () => {
+    const { networkRefusalText } = await import('../../src/folder-wall/refusal-text.ts')
+    const because = '"a.example" is not public, which takes a rule of the operator\'s configuration'
+    const text = networkRefusalText('a.example', 443, because)
+    assert.match(text, /a rule of the configuration with private = true permits it/)
+    assert.ok(!text.includes('--allow'))
+  })
+
   test('gives programs the CA of a proxy that inspects TLS', async () => {
     const file = join(place.state, 'inspect.toml')
     writeFileSync(file, '[egress]\ninspect = "all"\n')

@@ -31,7 +31,7 @@ export interface CapabilityRegistryOptions {
 }
 
 export interface CapabilityCallOptions {
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /**

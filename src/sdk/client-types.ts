@@ -14,9 +14,9 @@ export interface ClientOptions {
 }
 
 export interface AskOptions {
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** Idempotency key: the same key and job run once. */
-  readonly idempotencyKey?: string
+  readonly idempotencyKey?: string | undefined
 }
 
 /** Execution that has not ended. */
@@ -31,8 +31,8 @@ export type StreamEvent =
   | { readonly event: 'outcome'; readonly data: Outcome }
 
 export interface WatchOptions {
-  readonly signal?: AbortSignal
-  readonly after?: number
+  readonly signal?: AbortSignal | undefined
+  readonly after?: number | undefined
 }
 
 /** Configuration that can change over HTTP: as given and as in force. */
@@ -40,9 +40,9 @@ export type ConfigPatch = OverrideInput
 export type ConfigInForce = Override
 
 export interface ListOptions {
-  readonly limit?: number
-  readonly cursor?: string
-  readonly labels?: Readonly<Record<string, string>>
+  readonly limit?: number | undefined
+  readonly cursor?: string | undefined
+  readonly labels?: Readonly<Record<string, string>> | undefined
 }
 
 export type EffectAsked = z.input<typeof effectRequest>

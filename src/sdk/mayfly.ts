@@ -39,31 +39,31 @@ export interface OpenOptions {
 
 interface Asked {
   /** Tenant of the job; default `default`. Tenants never share a worker. */
-  readonly tenant?: string
-  readonly principal?: string
+  readonly tenant?: string | undefined
+  readonly principal?: string | undefined
 }
 
 export interface SessionOptions extends Asked {
   /** Ends the session when aborted. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface RunOptions extends Asked {
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** Parent W3C trace context; ignored if malformed. */
-  readonly traceparent?: string
+  readonly traceparent?: string | undefined
   /** Receives live output; its promise is back-pressure on the guest. */
-  readonly tap?: OutputListener
+  readonly tap?: OutputListener | undefined
   /**
    * Functions of this process that the code may call, in JavaScript by `await call('host.call', [name, ...args])`. Arguments
    * and results are passed as JSON; a throw becomes an error in the code. The functions run with all rights of the application.
    */
-  readonly functions?: HostFunctions
+  readonly functions?: HostFunctions | undefined
   /**
    * Package folders on this machine, read-only in the job: a project, its `node_modules`, a virtual environment, or
    * wheels. Each is copied once per tenant. Must be chosen by the application, never by the author of the code.
    */
-  readonly packages?: readonly string[]
+  readonly packages?: readonly string[] | undefined
 }
 
 /** For other classes of the library. */

@@ -9,7 +9,7 @@ export interface ExecutionInfo extends Omit<JobRequest, 'code' | 'calls'> {
   /** Name chosen by the owner: from the second execution on, zones come from the first one's profile. */
   readonly instanceId?: string
   /** Aborting cancels the execution. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface MonitorOptions {

@@ -184,6 +184,7 @@ suite('Installed from a registry', { skip: why }, () => {
           const compilerOptions = {
             strict: true,
             skipLibCheck: false,
+            exactOptionalPropertyTypes: true,
             noEmit: true,
             target: 'es2022',
             types: ['node'],

@@ -2,14 +2,11 @@ import { lstat, readdir, readlink, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { JobFile } from '../contract/job.ts'
+import { isSecretName } from './secret-name.ts'
 import { readBytes } from './source.ts'
 
 const FILES_MAX = 2000
 const BYTES_MAX = 64 * 2 ** 20
-
-/** File names that usually contain secrets, in any folder. */
-const SECRET =
-  /^(?:\.env.*|\.git|\.git-credentials|\.npmrc|\.pypirc|\.netrc|\.aws|\.ssh|\.gnupg|\.kube|\.docker|\.pgpass|credentials|id_(?:rsa|dsa|ecdsa|ed25519)|.*\.(?:pem|key|p12|pfx))$/
 
 export interface JobFilesOptions {
   /** Includes likely secrets. */
@@ -63,7 +60,7 @@ async function below(folder: string, place: string, walk: Walk): Promise<void> {
     const entry = { from: path.join(folder, name), place: path.join(place, name) }
     // A name that is not UTF-8 was decoded lossily, so lstat(2) does not find it; the entry is skipped.
     const facts = await lstat(entry.from).catch(() => undefined)
-    if (!walk.withSecrets && SECRET.test(name)) walk.secrets.push(entry.place)
+    if (!walk.withSecrets && isSecretName(name)) walk.secrets.push(entry.place)
     else if (facts?.isDirectory()) await below(entry.from, entry.place, walk)
     else if (facts?.isFile()) {
       walk.entries.push({ ...entry, kind: 'file' })

@@ -5,6 +5,7 @@ import type { OutcomeError } from '../contract/outcome-error.ts'
 import { megabytes, formatValue } from './format-value.ts'
 import { frameOf } from './code-frame.ts'
 import { note, paint, table, type Globals } from './print.ts'
+import { runHints } from './run-hints.ts'
 import { sanitise, sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
 
 /** Maximum of rich outputs named individually. */
@@ -18,6 +19,8 @@ export interface RanProgram {
   readonly file: string
   readonly code: string
   readonly language?: Language | undefined
+  /** True for `mayfly run`, whose flags bring files and permit hosts. */
+  readonly isJob?: boolean
 }
 
 /** Reports an outcome to a person: the result on stdout; errors and a status line on stderr. */
@@ -37,6 +40,7 @@ export function report(
   reportShadow(outcome, flags)
   reportCaptures(outcome, flags)
   if (flags.trace) reportFunctions(outcome, flags)
+  if (ran.isJob) for (const hint of runHints(outcome, ran.file)) note(flags, hint)
   note(flags, paint('dim', statusLine(outcome)))
 }
 

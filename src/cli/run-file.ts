@@ -60,7 +60,7 @@ export async function runFile(
   if (flags.json) printJson(flags.short ? shortOutcome(outcome) : outcome)
   else if (!isOneDocument(flags)) {
     const { code = '', language } = request
-    await printOutcome(outcome, { file, code, language }, flags)
+    await printOutcome(outcome, { file, code, language, isJob: true }, flags)
     if (flags.explain) await explainRun(runner, planned)
   }
   reportUnsaved(unsaved, outcome, flags)

@@ -39,6 +39,19 @@ names = sorted(os.path.join(at, name) for at, folders, files in os.walk('.') for
 result = [names, os.readlink('lnk'), os.access('lib/tool.sh', os.X_OK), open('lnk').read()]`
 write('list.py', python)
 
+test('A file and a host that the job lacks are named with the flag that gives them', async (t) => {
+  write('sales.csv', 'a,b')
+  write('sales.py', "print(open('sales.csv').read())")
+  const { stderr, code } = await mayfly(place, ['run', 'sales.py'])
+  if (code === 7) return t.skip('no process wall')
+  assert.match(stderr, /^The job has no files but those that it brings: --file sales\.csv$/m)
+  const brought = await mayfly(place, ['run', 'sales.py', '--file', 'sales.csv'])
+  assert.deepEqual([brought.stdout, brought.code], ['a,b\n', 0])
+  write('fetch.sh', 'echo "curl: (6) Could not resolve host: example.com" >&2; exit 6')
+  const far = await mayfly(place, ['run', 'fetch.sh'])
+  assert.match(far.stderr, /^The job has no network: --allow HOST permits a host$/m)
+})
+
 test('A folder keeps its links, empty folders and executable bits, and secrets are omitted', async (t) => {
   const ran = await mayfly(place, ['run', 'list.sh', '--file', 'all', '--json'])
   const outcome = documentOf(ran)

@@ -43,6 +43,16 @@ test('the text report has a line per file and a line per finding, with its posit
   )
 })
 
+test('the line of a language that is not searched for patterns says so', () => {
+  const code = 'import os\nos.system("rm -rf /")'
+  const analysis = analysisOf(
+    inspect({ code, language: 'python', entry: 'auto', files: [] }),
+    'sha256:0',
+  )
+  assert.match(readable([{ file: 'a.py', analysis }]), /  \(python is not searched for patterns\)$/)
+  assert.ok(!readable([good, bad]).includes('not searched'))
+})
+
 test('a syntax error is reported with its position', () => {
   assert.equal(syntaxErrorOf(good), undefined)
   assert.match(syntaxErrorOf(broken)!, /^c\.js:1:7: /)

@@ -49,8 +49,13 @@ export function readable(all: readonly AnalysedFile[]): string {
 function headline(file: string, { kind, verdict }: Analysis): string {
   if (kind === 'syntax-error') return `${file}  does not parse`
   const blocked = verdict.threatScore >= blockScore ? '  blocked' : ''
-  return `${file}  threat ${verdict.threatScore}  risk ${verdict.risk} (${verdict.severity})  complexity ${verdict.complexityScore}${blocked}`
+  const unread = hasPatterns.has(verdict.language) ? '' : unreadNote(verdict.language)
+  return `${file}  threat ${verdict.threatScore}  risk ${verdict.risk} (${verdict.severity})  complexity ${verdict.complexityScore}${blocked}${unread}`
 }
+
+/** Languages that are parsed; of others only the shape of the text is judged, so a low score means little. */
+const hasPatterns: ReadonlySet<string> = new Set(['js', 'ts', 'node'])
+const unreadNote = (language: string) => `  (${language} is not searched for patterns)`
 
 function lines(file: string, { findings }: Verdict): string[] {
   if (findings.length === 0) return []

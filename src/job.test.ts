@@ -29,6 +29,16 @@ suite('A job request', () => {
       )
   })
 
+  test('is refused for a limit outside of "limits", and for bytes, with the field that takes them', () => {
+    const refused = (asked: Record<string, unknown>, message: RegExp) =>
+      assert.throws(() => newJob({ code: 'return 1', ...asked }, who, clock), { message })
+    refused({ timeout: 5000 }, /"timeout"; a limit goes as "limits\.timeout"$/)
+    refused({ timeoutMs: 5000 }, /"timeoutMs"; a limit goes as "limits\.timeout"$/)
+    refused({ colour: 'red' }, /Unrecognized key: "colour"$/)
+    const files = [{ path: 'a.csv', content: Buffer.from('a') }]
+    refused({ files }, /"files\.0\.content": expected text; bytes go as base64 with "encoding"/)
+  })
+
   test('is refused without a valid tenant name', () => {
     for (const tenant of ['', 'x'.repeat(65), undefined as never])
       assert.throws(() => newJob({ code: 'return 1' }, { ...who, tenant }, clock), {

@@ -1,7 +1,9 @@
+import type * as z from 'zod'
 import type { Clock } from './contract/clock.ts'
 import { MayflyError } from './contract/error.ts'
 import {
   jobRequest,
+  limits,
   type Job,
   type JobAsked,
   type JobRequest,
@@ -37,7 +39,7 @@ export function newJob(asked: JobRequest, requester: Requester, clock: Clock): J
   if (!read.success) {
     const details = read.error.issues.map((issue) => ({
       path: issue.path.join('.'),
-      message: issue.message,
+      message: issueText(issue),
     }))
     const first = details[0]!
     throw invalid(`"${first.path || 'job'}": ${first.message}`, details)
@@ -62,6 +64,17 @@ export function newJob(asked: JobRequest, requester: Requester, clock: Clock): J
     inputText: batchTextOf(read.data, inputTextOf(read.data.input)),
   }
 }
+
+/** Names the field that was meant where a limit stands outside of `limits`, also as `timeoutMs`. */
+function issueText(issue: z.core.$ZodIssue): string {
+  if (issue.code !== 'unrecognized_keys' || issue.path.length > 0) return issue.message
+  const meant = issue.keys
+    .map((key) => key.replace(/(?:Ms|MB|MiB)$/, ''))
+    .find((name) => limitNames.includes(name))
+  return meant === undefined ? issue.message : `${issue.message}; a limit goes as "limits.${meant}"`
+}
+
+const limitNames = Object.keys(limits.unwrap().shape)
 
 /**
  * Inputs of a batch as one JSON list: a call without an input gets that of the job. Without `calls`, returns

@@ -65,7 +65,7 @@ export const jobFile = z
         message: 'expected a relative path that stays below the working directory',
       }),
     content: z
-      .string()
+      .string('expected text; bytes go as base64 with "encoding": "base64"')
       .default('')
       .describe('content of the file; for a link its target, relative to the folder of the link'),
     encoding: z.enum(['utf8', 'base64']).default('utf8'),

@@ -84,6 +84,19 @@ except OSError as error: print(error.errno)`
     ])
   })
 
+  test('reports three such attempts at most, so that a port scan leaves room for other refusals', async () => {
+    const program = `import socket
+for last in range(1, 40):
+  try: socket.create_connection(('192.0.2.%d' % last, 443), 2)
+  except OSError: pass
+try: open('.bashrc', 'w')
+except OSError as error: print(error.errno)`
+    const document = documentOf(await exec(['--json'], ['/usr/bin/python3', '-c', program]))
+    assert.equal(document['stdout'].trim(), '13')
+    const rules = document['refused'].map((one: { readonly rule: string }) => one.rule)
+    assert.deepEqual(rules, ['network', 'network', 'network', 'protected'])
+  })
+
   test('does not advise --allow for a name whose address is not public', async () => {
     const { networkRefusalText } = await import('../../src/folder-wall/refusal-text.ts')
     const because = '"a.example" is not public, which takes a rule of the operator\'s configuration'

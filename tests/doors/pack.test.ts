@@ -41,6 +41,11 @@ suite('The npm package', { skip: withoutNpm() }, () => {
     mkdirSync(installed, { recursive: true })
     run('tar', ['-xzf', packed, '-C', installed, '--strip-components=1'], base)
     const files = readdirSync(installed, { recursive: true }).map(String)
+    const pageFiles = ['client', 'page'].flatMap((folder) =>
+      readdirSync(join(root, 'src/web', folder))
+        .filter((name) => !name.includes('.test.'))
+        .map((name) => `src/web/${folder}/${name}`),
+    )
     const expected = [
       'mayfly.js mayfly.js.map small.js index.js warden/child.js',
       'joined/guest/process/node.js joined/guest/isolate-worker.js',
@@ -48,7 +53,7 @@ suite('The npm package', { skip: withoutNpm() }, () => {
       'native/isolated-vm-linux-x64.node native/isolated-vm-linux-arm64.node',
     ].flatMap((line) => line.split(' ').map((name) => `dist/${name}`))
     assert.deepEqual(
-      [...expected, 'src/sdk/client.js'].filter((name) => !files.includes(name)),
+      [...expected, 'src/sdk/client.js', ...pageFiles].filter((name) => !files.includes(name)),
       [],
     )
     // V8 stores a source with one non-Latin-1 character at two bytes per character.
@@ -184,6 +189,32 @@ suite('The npm package', { skip: withoutNpm() }, () => {
     } finally {
       mayfly('serve', '--stop')
       rmSync(short, { recursive: true, force: true })
+    }
+  })
+
+  test('Installed, the server serves its page and both forms of the browser client', async () => {
+    const args = [join(installed, 'bin/mayfly.js'), 'serve', '--json', '--port', '0']
+    const env = { ...process.env, PATH: path, MAYFLY_STATE: join(base, 'served-state') }
+    const server = spawn(process.execPath, args, {
+      cwd: base,
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const ended = once(server, 'exit')
+    try {
+      const [line] = (await once(createInterface(server.stdout), 'line')) as [string]
+      const { static: url } = JSON.parse(line) as { readonly static: string }
+      const paths = ['/', '/page.css', '/page.js', '/favicon.svg', '/mayfly.js', '/mayfly.mjs']
+      const statuses = await Promise.all(
+        paths.map(async (name) => [name, (await fetch(new URL(name, url))).status]),
+      )
+      assert.deepEqual(
+        statuses,
+        paths.map((name) => [name, 200]),
+      )
+    } finally {
+      server.kill('SIGTERM')
+      await ended
     }
   })
 

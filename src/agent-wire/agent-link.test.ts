@@ -6,7 +6,7 @@ import { encodeFrame } from '../lib/frames.ts'
 import { runOf } from '../../tests/fixtures/guest-agent.ts'
 import { AgentLink } from './agent-link.ts'
 
-const kinds = { run: 2, status: 10, hello: 65, statused: 75, refused: 76 }
+const kinds = { run: 2, status: 10, hello: 65, started: 67, output: 68, statused: 75, refused: 76 }
 
 suite('The connection to an agent', () => {
   test('Two answers of one chunk reach two callers, the second of which asks later', async () => {
@@ -58,6 +58,33 @@ suite('The connection to an agent', () => {
     second.push(Buffer.from(statused(2)))
     assert.equal((await copy.take('statused', 1_000)).nonce, 2)
     for (const link of [original, copy]) link.close()
+  })
+
+  test('A link to a copy of a saved guest goes on at its position, takes no greeting, and its output goes to one reader', async () => {
+    const { socket, link } = await greeted()
+    link.send({ ...runOf(1, 'true') })
+    assert.equal(link.position.programs.length, 1)
+    link.send({ kind: 'status', nonce: 1 })
+    assert.throws(() => link.position, /has pending requests/)
+    socket.push(statused(1))
+    await link.take('statused', 1_000)
+    const { position } = link
+    socket.push(Buffer.from(statused(2)).subarray(0, 9))
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.throws(() => link.position, /half a message was received/)
+    const other = playedSocket()
+    const copy = AgentLink.goOn(other as Socket, position)
+    const lines: string[] = []
+    copy.onOutput = ({ bytes }) => void lines.push(bytes.toString())
+    other.push(encodeFrame(kinds.started, Buffer.from([1, 1, 0, 0, 0, 2, 0, 0, 0])))
+    other.push(encodeFrame(kinds.output, Buffer.from([1, 1, 0, 0, 0, 1, 0x6f, 0x6b])))
+    copy.send({ kind: 'status', nonce: 1 })
+    other.push(Buffer.from(statused(1)))
+    await copy.take('statused', 1_000)
+    assert.deepEqual(lines, ['ok'])
+    other.push(hello(1))
+    assert.match(await copy.ended, /Cannot accept "hello"/)
+    link.close()
   })
 
   for (const [title, bytes] of [

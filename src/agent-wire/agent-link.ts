@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
-import { AgentConversation, answerOf } from './conversation.ts'
-import { AgentReader, type AgentMessage, type AgentSeen } from './decode.ts'
+import { AgentConversation, answerOf, type ConversationState } from './conversation.ts'
+import { AgentReader, type AgentMessage, type AgentOutput, type AgentSeen } from './decode.ts'
 import type { AgentAbility } from './numbers.ts'
 import { encodeHostMessage, type HostMessage } from './encode.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
@@ -14,7 +14,8 @@ import { MayflyError, messageOf } from '../contract/error.ts'
  * per request, so their number is bounded. Each wait has a deadline.
  *
  * Until its claim the link records the messages. The agent of a clone has already exchanged the messages of its template:
- * `AgentLink.resume` continues after them, on another socket.
+ * `AgentLink.resume` continues after them, on another socket. A guest that was saved after its claim has a position instead: `AgentLink.goOn`
+ * continues there.
  *
  * Messages of an agent are untrusted, and are used only for sequencing and display; see `decode.ts`.
  */
@@ -40,8 +41,10 @@ export class AgentLink {
   readonly ended: Promise<string>
   /** Called for each observation; their number is limited by the credit that was sent. */
   onSeen: (message: AgentSeen) => void = () => undefined
+  /** Called for each output of a program, as much as credit was sent for. Without it `take` gives them. */
+  onOutput: ((message: AgentOutput) => void) | undefined
   readonly #socket: Socket
-  readonly #conversation = new AgentConversation()
+  readonly #conversation: AgentConversation
   readonly #reader = new AgentReader()
   readonly #held: AgentMessage[] = []
   readonly #waiting = new Set<() => void>()
@@ -55,7 +58,8 @@ export class AgentLink {
   /** Numbers of requests that timed out, whose late answers are dropped. Bounded by the open requests of a conversation. */
   readonly #givenUp = new Set<number>()
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, conversation = new AgentConversation()) {
+    this.#conversation = conversation
     this.#socket = socket
     this.ended = this.#end.promise
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
@@ -75,6 +79,13 @@ export class AgentLink {
     return link
   }
 
+  /** A link to a copy of a guest whose conversation stood here. The copy can be claimed once more. */
+  static goOn(socket: Socket, position: ConversationState): AgentLink {
+    const link = new AgentLink(socket, AgentConversation.resume(position))
+    link.#isRecorded = false
+    return link
+  }
+
   /** Like `resume`, for an agent that greets each connection: its first message must equal the `hello` of the history. */
   static reconnect(socket: Socket, history: AgentHistory): AgentLink {
     const link = AgentLink.resume(socket, history)
@@ -89,6 +100,16 @@ export class AgentLink {
   get history(): AgentHistory {
     if (!this.#isRecorded) throw new RangeError('a claimed guest has no history')
     return { turns: [...this.#turns] }
+  }
+
+  /**
+   * Position of the conversation, for `goOn`. Throws RangeError while an answer is awaited, or half of a message was received: a copy of
+   * the guest would send the other half to a host that never had the first.
+   */
+  get position(): ConversationState {
+    if (this.#over !== undefined || this.#reader.isWithinFrame)
+      throw new RangeError('a conversation has ended, or half a message was received')
+    return this.#conversation.state
   }
 
   /** Cause of its end; undefined while it is open. */
@@ -189,6 +210,7 @@ export class AgentLink {
     if (this.#greeting) return this.#greeted(message, this.#greeting)
     this.#conversation.received(message)
     if (message.kind === 'seen') return this.onSeen(message)
+    if (message.kind === 'output' && this.onOutput) return this.onOutput(message)
     this.#record({ received: message })
     if (this.#givenUp.delete(questionOf(message) ?? NaN)) return
     if (this.#held.length >= HELD_MAX)

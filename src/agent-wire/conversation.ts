@@ -1,6 +1,13 @@
+import * as z from 'zod'
 import type { AgentMessage, AgentStream } from './decode.ts'
 import type { HostMessage } from './encode.ts'
-import { type AgentAbility, agentKinds, creditMax, seenCreditMax } from './numbers.ts'
+import {
+  agentAbilities,
+  type AgentAbility,
+  agentKinds,
+  creditMax,
+  seenCreditMax,
+} from './numbers.ts'
 
 /** Limits of pending requests, and of concurrent programs. */
 export const openQuestionsMax = 64
@@ -19,19 +26,27 @@ export const answerOf = {
 } as const
 type Question = keyof typeof answerOf
 
+const count = (max: number) => z.number().int().min(0).max(max)
+
 /** State of a conversation without pending requests. */
-export interface ConversationState {
-  readonly inputBytes: number
-  readonly abilities: readonly AgentAbility[]
-  readonly programs: readonly {
-    readonly id: number
-    readonly credit: Readonly<Record<'stdout' | 'stderr', number>>
-    readonly open: readonly AgentStream[]
-    readonly inputCredit: number
-    readonly isStarted: boolean
-    readonly hasExited: boolean
-  }[]
-}
+export const conversationState = z.strictObject({
+  inputBytes: count(2 ** 32 - 1).min(1),
+  abilities: z.array(z.enum(agentAbilities)).max(agentAbilities.length),
+  seenCredit: count(seenCreditMax),
+  programs: z
+    .array(
+      z.strictObject({
+        id: count(2 ** 32 - 1),
+        credit: z.strictObject({ stdout: count(creditMax), stderr: count(creditMax) }),
+        open: z.array(z.enum(['stdin', 'stdout', 'stderr'])).max(3),
+        inputCredit: count(2 ** 32 - 1),
+        isStarted: z.boolean(),
+        hasExited: z.boolean(),
+      }),
+    )
+    .max(programsMax),
+})
+export type ConversationState = z.infer<typeof conversationState>
 
 interface ProgramState {
   readonly credit: Record<'stdout' | 'stderr', number>
@@ -59,10 +74,16 @@ export class AgentConversation {
   readonly #programs = new Map<number, ProgramState>()
 
   /** Continues with a copy of a guest that was in this state. It can be claimed again. */
-  static resume({ inputBytes, abilities, programs }: ConversationState): AgentConversation {
+  static resume({
+    inputBytes,
+    abilities,
+    seenCredit,
+    programs,
+  }: ConversationState): AgentConversation {
     const made = new AgentConversation()
     made.#inputBytes = inputBytes
     made.#abilities = abilities
+    made.#seenCredit = seenCredit
     for (const { id, credit, open, ...rest } of programs)
       made.#programs.set(id, { ...rest, credit: { ...credit }, open: new Set(open) })
     return made
@@ -79,7 +100,8 @@ export class AgentConversation {
       credit: { ...credit },
       open: [...open],
     }))
-    return { inputBytes: this.#inputBytes, abilities: this.#abilities, programs }
+    const abilities = [...this.#abilities]
+    return { inputBytes: this.#inputBytes, abilities, seenCredit: this.#seenCredit, programs }
   }
 
   /** Ability reported in `hello`, when the guest has not run code of a job. */

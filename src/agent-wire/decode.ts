@@ -35,12 +35,7 @@ export type AgentMessage =
   | AgentHello
   | AgentClaimed
   | { readonly kind: 'started'; readonly program: number; readonly pid: number }
-  | {
-      readonly kind: 'output'
-      readonly program: number
-      readonly stream: 'stdout' | 'stderr'
-      readonly bytes: Buffer
-    }
+  | AgentOutput
   | { readonly kind: 'ended'; readonly program: number; readonly stream: AgentStream }
   | { readonly kind: 'credit'; readonly program: number; readonly bytes: number }
   | AgentExited
@@ -73,6 +68,13 @@ export type AgentMessage =
   | AgentChunk
 
 export type AgentStream = 'stdin' | 'stdout' | 'stderr'
+
+export interface AgentOutput {
+  readonly kind: 'output'
+  readonly program: number
+  readonly stream: 'stdout' | 'stderr'
+  readonly bytes: Buffer
+}
 
 export interface AgentHello {
   readonly kind: 'hello'
@@ -190,6 +192,11 @@ export class AgentReader {
 
   constructor() {
     this.#frames = new FrameDecoder(answerBytesMax)
+  }
+
+  /** Part of a message was received. */
+  get isWithinFrame(): boolean {
+    return this.#frames.heldBytes > 0
   }
 
   *push(chunk: Buffer): Generator<AgentMessage> {

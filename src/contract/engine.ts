@@ -1,4 +1,5 @@
 import type { Server, Socket } from 'node:net'
+import type { MachineSave } from './machine-save.ts'
 import type {
   CallPhase,
   SeenReport,
@@ -93,6 +94,11 @@ export interface Engine {
    */
   start(spec: EnclosureSpec): Promise<Enclosure>
   /**
+   * Resumes a machine from a save, with no network and for no job. Absent where the mechanism has none. Rejects with MayflyError
+   * UNAVAILABLE for a save of another release or other devices, or without its image.
+   */
+  resume?(save: MachineSave): Promise<Resumption>
+  /**
    * Kills and removes the remains of dead wardens' enclosures. Blocks for `SWEEP_MS_MAX` at most: it runs before the first
    * start. An enclosure of another boot has left files only.
    */
@@ -101,6 +107,14 @@ export interface Engine {
   sweepOrphans(): void
   /** Kills starts in flight and waits for them. The caller disposes the enclosures that it got. */
   close(): Promise<void>
+}
+
+/** A machine that is resumed once its save has arrived. */
+export interface Resumption {
+  /** Sender's end of the socket for the save. */
+  readonly socket: Socket
+  /** The machine, stopped. Rejects with MayflyError; nothing is left then. */
+  readonly resumed: Promise<Enclosure>
 }
 
 export interface EngineFacts {

@@ -105,6 +105,9 @@ export const points = [
   'mcp/refused',
   'mcp/approved',
   'evidence/missing',
+  'evidence/resumed',
+  'evidence/command',
+  'evidence/resume-ended',
   ...lifePointNames,
 ] as const
 export type Point = (typeof points)[number]

@@ -5,6 +5,7 @@
  */
 import type { CallClass } from './calls.ts'
 import type { PackageLayer } from './layer.ts'
+import type { MachineSave } from './machine-save.ts'
 import type { ImagePolicy } from './vulnerability.ts'
 import type { ZoneRule } from './zone-rules.ts'
 
@@ -156,6 +157,10 @@ export type Request = Envelope &
     | { readonly op: 'memory'; readonly wall: string }
     /** Copies at most `bytes` of memory. */
     | { readonly op: 'capture'; readonly wall: string; readonly bytes: number }
+    /** Requests the socket for a save of a machine, from which a machine is resumed once it has arrived. */
+    | { readonly op: 'resume'; readonly save: MachineSave }
+    /** Waits for that machine, which is stopped then; once for each. */
+    | { readonly op: 'resumed'; readonly resumption: string }
     /** Starts the program of an MCP server, by its name in the operator's configuration. */
     | { readonly op: 'program'; readonly name: string }
     /** Current usage of every wall that has a job. */

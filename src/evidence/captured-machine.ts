@@ -3,7 +3,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { StoredCapture } from '../contract/evidence.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { basesFolder, openMemoryBase } from './memory-bases.ts'
-import { memoryImage } from './memory-image.ts'
+import { guestMemory, memoryImage } from './memory-image.ts'
 
 /** A stored capture of a virtual machine, with a reader of its parts that checks their digests. */
 export interface CapturedMachine {
@@ -34,13 +34,22 @@ export async function verifyBase(machine: CapturedMachine): Promise<void> {
 
 /** The memory as an ELF core file, in chunks (`memoryImage`). Throws MayflyError as `verifyBase` does. */
 export async function* readImage(machine: CapturedMachine): AsyncGenerator<Uint8Array> {
+  yield* readMemory(machine, memoryImage)
+}
+
+/** All memory of the guest, in chunks of 1 MiB. Throws as `readImage` does. */
+export async function* readGuestMemory(machine: CapturedMachine): AsyncGenerator<Uint8Array> {
+  yield* readMemory(machine, guestMemory)
+}
+
+async function* readMemory(machine: CapturedMachine, compose: typeof memoryImage) {
   const { capture, read } = machine
   const description = await describe(machine)
   await using base = await openBase(machine, description)
   const pages = await bytesOf(read(`${capture.name}/memory.json`))
   const changed = read(`${capture.name}/memory.zst`)
   const isOneRange = description.ram === 'one range'
-  yield* memoryImage({ pages, changed, base, isOneRange })
+  yield* compose({ pages, changed, base, isOneRange })
 }
 
 const machineShape = z.object({
@@ -66,6 +75,7 @@ async function openBase({ capture, state }: CapturedMachine, { template }: Descr
   throw new MayflyError('STATE', 'Cannot read the memory of a template: the capture names another')
 }
 
-async function bytesOf(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+/** Bytes of a small part. */
+export async function bytesOf(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(await Array.fromAsync(chunks))
 }

@@ -45,16 +45,17 @@ const pagesShape = z.object({
 })
 
 /** Throws MayflyError STATE for parts that do not fit each other, and what reading them throws. */
-export async function* memoryImage({
-  pages,
-  changed,
-  base,
-  isOneRange = false,
-}: CapturedMemory): AsyncGenerator<Uint8Array> {
-  const shape = pagesShape.safeParse(parseJson(Buffer.from(pages).toString()))
-  if (!shape.success) throw unfit()
-  const { bytes, runs } = shape.data
+export async function* memoryImage(captured: CapturedMemory): AsyncGenerator<Uint8Array> {
+  const { bytes } = shapeOf(captured)
+  const isOneRange = captured.isOneRange === true
   yield elfHeader(isOneRange ? [{ at: 0, address: 0, bytes }] : rangesOf(bytes))
+  yield* guestMemory(captured)
+}
+
+/** The same without a header: all memory of the guest, in chunks of 1 MiB. */
+export async function* guestMemory(captured: CapturedMemory): AsyncGenerator<Uint8Array> {
+  const { bytes, runs } = shapeOf(captured)
+  const { changed, base } = captured
   const changes = new ChangedPages(runs, changed)
   for (let at = 0; at < bytes; at += CHUNK_BYTES) {
     const chunk = Buffer.alloc(CHUNK_BYTES)
@@ -63,6 +64,12 @@ export async function* memoryImage({
     yield chunk
   }
   if (!changes.isOver) throw unfit()
+}
+
+function shapeOf({ pages }: Pick<CapturedMemory, 'pages'>) {
+  const shape = pagesShape.safeParse(parseJson(Buffer.from(pages).toString()))
+  if (shape.success) return shape.data
+  throw unfit()
 }
 
 /** Pages of a capture, which come in ascending order. */

@@ -4,6 +4,7 @@ import type { CallClass } from '../contract/calls.ts'
 import type { Checkpoint } from '../contract/evidence.ts'
 import { MayflyError, type ErrorCode } from '../contract/error.ts'
 import type { AdmittedImage } from '../contract/image-reference.ts'
+import type { MachineSave } from '../contract/machine-save.ts'
 import type { ImagePolicy } from '../contract/vulnerability.ts'
 import { closeHandle } from '../lib/close-handle.ts'
 import type {
@@ -90,6 +91,10 @@ export interface WardenClient {
   memory(wall: string): Promise<Socket>
   /** Begins to copy memory into that socket; the format is documented at `Sentinel.capture`. */
   capture(wall: string, bytes: number): Promise<CaptureProgress>
+  /** Begins to resume a machine: its save goes to the socket. Rejects with MayflyError UNAVAILABLE. */
+  resume(save: MachineSave): Promise<{ readonly resumption: string; readonly socket: Socket }>
+  /** Resolves with the stopped machine once its save has arrived; the socket is that of its agent. Once for each. */
+  resumed(resumption: string): Promise<StartedWall>
   /** Starts the program of a configured MCP server. The socket is its stdin and stdout; closing it ends the program. */
   program(name: string): Promise<Socket>
   sign(digests: readonly string[], from: { seq: number; head: string }): Promise<Checkpoint>
@@ -169,7 +174,7 @@ export class Client {
     if (this.#lost) return Promise.reject(lost())
     const id = this.#nextId++
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
-    const msMax = request.op === 'start' ? START_MS_MAX : ANSWER_MS_MAX
+    const msMax = isLong(request) ? START_MS_MAX : ANSWER_MS_MAX
     const timer = setTimeout(() => {
       dropParts(this.#pending.get(id))
       this.#remove(id)
@@ -283,6 +288,9 @@ export class Client {
   }
 }
 
+/** An emulated machine boots, or is resumed. */
+const isLong = ({ op }: WardenRequest) => op === 'start' || op === 'resumed'
+
 function dropParts(pending: PendingRequest | undefined): void {
   for (const socket of Object.values(pending?.parts ?? {})) socket.destroy()
 }
@@ -341,6 +349,7 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
       throw new MayflyError('UNAVAILABLE', 'Cannot copy memory: its socket was not received')
     },
     capture: (wall, bytes) => value({ op: 'capture', wall, bytes }),
+    ...resuming(client),
     async program(name) {
       const { handle } = await client.request({ op: 'program', name })
       if (handle) return handle as Socket
@@ -353,6 +362,23 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
     onLost: (then) => client.onLost(then),
     swept: client.swept,
     close,
+  }
+}
+
+function resuming(client: Client): Pick<WardenClient, 'resume' | 'resumed'> {
+  return {
+    async resume(save) {
+      const { value: begun, handle } = await client.request({ op: 'resume', save })
+      if (handle) return { ...(begun as { resumption: string }), socket: handle as Socket }
+      throw new MayflyError('UNAVAILABLE', 'Cannot resume a machine: its socket was not received')
+    },
+    async resumed(resumption) {
+      const answer = await client.request({ op: 'resumed', resumption })
+      const started = startedWall(answer)
+      if (started) return started
+      await client.request({ op: 'kill', wall: (answer.value as Wall).id })
+      throw new MayflyError('UNAVAILABLE', 'Cannot resume a machine: its socket was not received')
+    },
   }
 }
 

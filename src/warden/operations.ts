@@ -20,7 +20,10 @@ export interface Answer {
 }
 
 type RequestOf<Op extends Request['op']> = Extract<Request, { op: Op }>
-type WallOp = Exclude<Request['op'], 'start' | 'image' | 'facts' | 'sign' | 'loads' | 'program'>
+type WallOp = Exclude<
+  Request['op'],
+  'start' | 'resume' | 'resumed' | 'image' | 'facts' | 'sign' | 'loads' | 'program'
+>
 
 export const operations: {
   readonly [Op in WallOp]: (walls: LiveWalls, asked: RequestOf<Op>) => Answer | Promise<Answer>

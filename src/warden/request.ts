@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { callClasses } from '../contract/calls.ts'
+import { machineSave } from '../contract/machine-save.ts'
 import { layerKinds, layerName, layersMax } from '../contract/layer.ts'
 import {
   phasesMax,
@@ -141,6 +142,12 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     ...ofWall,
     op: z.literal('capture'),
     bytes: whole(1, capturedBytesMax),
+  }),
+  z.strictObject({ ...everyRequest, op: z.literal('resume'), save: machineSave }),
+  z.strictObject({
+    ...everyRequest,
+    op: z.literal('resumed'),
+    resumption: z.string().regex(/^r[0-9a-f]{16}$/),
   }),
   z.strictObject({
     ...everyRequest,

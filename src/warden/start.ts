@@ -47,6 +47,11 @@ export class Starter {
     return index < 0 ? this.#begin(spec) : this.#ahead.splice(index, 1)[0]!.started
   }
 
+  /** Counts a machine that is being resumed as a start, and adds it. Rejects as `resumed` does; it is released then. */
+  resume(resumed: Promise<Enclosure>): Promise<StartedEnclosure> {
+    return this.#count(() => resumed)
+  }
+
   /** Refuses all further starts. */
   stop(): void {
     this.#isStopped = true
@@ -58,10 +63,14 @@ export class Starter {
     await Promise.allSettled(this.#starting)
   }
 
-  async #begin(spec: EnclosureSpec): Promise<StartedEnclosure> {
+  #begin(spec: EnclosureSpec): Promise<StartedEnclosure> {
+    return this.#count(() => this.#parts.engineFor(spec).start(spec))
+  }
+
+  async #count(start: () => Promise<Enclosure>): Promise<StartedEnclosure> {
     if (this.#parts.count() + this.#starting.size >= WALLS_MAX)
       throw new MayflyError('OVERLOADED', `Cannot start a wall: ${WALLS_MAX} are alive`)
-    const started = this.#enter(spec)
+    const started = this.#enter(start)
     this.#starting.add(started)
     try {
       return await started
@@ -70,8 +79,8 @@ export class Starter {
     }
   }
 
-  async #enter(spec: EnclosureSpec): Promise<StartedEnclosure> {
-    const enclosure = await this.#parts.engineFor(spec).start(spec)
+  async #enter(start: () => Promise<Enclosure>): Promise<StartedEnclosure> {
+    const enclosure = await start()
     try {
       await this.#settled()
       const { wall } = this.#parts.add(enclosure).enclosure

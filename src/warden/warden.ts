@@ -18,6 +18,7 @@ import { openLeases, type Leases } from './lease.ts'
 import { LiveWalls } from './live-walls.ts'
 import { operations, type Answer, type Handover } from './operations.ts'
 import { outOfDescriptors } from './refusals.ts'
+import type { Resumptions } from './resumptions.ts'
 import type { HeadSigner } from './sign.ts'
 import { Starter } from './start.ts'
 
@@ -43,6 +44,7 @@ export class Warden {
   readonly #pendingLeases = new Map<string, Parameters<Leases['write']>>()
   #operatorOptions: OperatorOptions | undefined
   #programs: OperatorPrograms | undefined
+  #resumptions: Resumptions | undefined
   #leases: Leases | undefined
   #signer: HeadSigner | undefined
 
@@ -116,6 +118,10 @@ export class Warden {
         const handle = await (await this.#operatorPrograms()).start(request.name)
         return { value: null, handover: { wall: '', handle } }
       }
+      case 'resume':
+        return await (await this.#resuming()).begin(request.save)
+      case 'resumed':
+        return await (await this.#resuming()).take(request.resumption)
       case 'facts':
         return { value: await this.#facts() }
       case 'image': {
@@ -176,6 +182,16 @@ export class Warden {
     return this.#programs
   }
 
+  async #resuming(): Promise<Resumptions> {
+    const { Resumptions: Opened } = await import('./resumptions.ts')
+    this.#resumptions ??= new Opened({
+      engineFor: ({ program, mechanism }) => this.#engineFor({ ...noSpares, program, mechanism }),
+      start: (resumed) => this.#starter.resume(resumed),
+      kill: (wall) => void this.#walls.kill(wall, 'killed'),
+    })
+    return this.#resumptions
+  }
+
   async #whenSettled(): Promise<void> {
     this.#settle(await this.#options.stateFolder)
   }
@@ -222,6 +238,8 @@ export class Warden {
     }
   }
 }
+
+const noSpares = { spares: 0, spareMiB: 8 }
 
 function describesMachine(facts: EngineFacts): facts is Required<EngineFacts> {
   return facts.machine !== undefined

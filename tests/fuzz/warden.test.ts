@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { answerChannel } from '../../src/warden/channel.ts'
+import type { MachineSave } from '../../src/contract/machine-save.ts'
 import type { Request } from '../../src/contract/warden.ts'
 import type { Warden } from '../../src/warden/warden.ts'
 import { fuzz, mutated, type Seeded } from './seeded.ts'
@@ -42,6 +43,20 @@ const requests = [
     processes: 64,
     egress: true,
   },
+  {
+    ...envelope,
+    op: 'resume',
+    save: {
+      mechanism: 'qemu',
+      program: 'python',
+      accelerator: 'tcg',
+      memoryMiB: 256,
+      image: hex,
+      release: '10.0.2',
+      devices: hex,
+    },
+  },
+  { ...envelope, op: 'resumed', resumption: `r${hex.slice(0, 16)}` },
   { ...envelope, op: 'freeze', wall: 'w1f' },
   { ...envelope, op: 'thaw', wall: 'w1f' },
   { ...envelope, op: 'arm', wall: 'w1f', deadline: 5000 },
@@ -122,6 +137,8 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
   thaw: ['wall'],
   image: ['name', 'policy'],
   program: ['name'],
+  resume: ['save'],
+  resumed: ['resumption'],
   loads: [],
   facts: [],
   sign: ['digests', 'head', 'seq'],
@@ -219,6 +236,8 @@ function isWithinBounds(request: Request): void {
     assert.ok(request.ran >= 0 && request.ran <= 86_400_000 * 2)
   if (request.op === 'claim') isClaimWithinBounds(request)
   if (request.op === 'start') isStartWithinBounds(request)
+  if (request.op === 'resume') isSaveWithinBounds(request.save)
+  if (request.op === 'resumed') assert.match(request.resumption, /^r[0-9a-f]{16}$(?!\n)/)
   if (request.op === 'image')
     assert.match(request.name, /^(?:[a-z0-9][a-z0-9._-]{0,62}|sha256:[0-9a-f]{64})$(?!\n)/)
   if (request.op === 'sign') assert.ok(request.digests.every((one) => /^[0-9a-f]{64}$/.test(one)))
@@ -231,6 +250,12 @@ function isClaimWithinBounds(claim: Extract<Request, { op: 'claim' }>): void {
   assert.ok(Number.isSafeInteger(io) && io >= 4096)
   assert.ok(Number.isSafeInteger(processes) && processes >= 1 && processes <= 2 ** 22)
   assert.equal(typeof egress, 'boolean')
+}
+
+function isSaveWithinBounds({ memoryMiB, ...words }: MachineSave): void {
+  assert.ok(Number.isSafeInteger(memoryMiB) && memoryMiB >= 64 && memoryMiB <= 65_536)
+  assert.equal(Object.keys(words).length, 6)
+  for (const word of Object.values(words)) assert.match(word, /^[a-z0-9.-]{1,64}$(?!\n)/)
 }
 
 function isStartWithinBounds(start: Extract<Request, { op: 'start' }>): void {

@@ -107,7 +107,13 @@ suite('A capture of a machine', { skip, timeout }, () => {
     for (const { name, bytes } of capture.parts)
       t.diagnostic(`${name} ${Buffer.concat(bytes).length}`)
     const trusted = capture.parts.filter(({ trust }) => !trust).map(({ name }) => name)
-    assert.deepEqual(trusted, ['machine.json', 'devices.img', 'memory.zst', 'memory.json'])
+    assert.deepEqual(trusted, [
+      'machine.json',
+      'devices.img',
+      'memory.zst',
+      'memory.json',
+      'agent.json',
+    ])
     assert.equal(capture.why, undefined)
     const { processes } = reported(capture, 'guest-processes.json')
     const pythons = processes.filter(({ name }: { name: string }) => name.startsWith('python'))

@@ -1,13 +1,10 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { connect, createServer, type Socket } from 'node:net'
-import os from 'node:os'
-import path from 'node:path'
+import type { Socket } from 'node:net'
+import { socketPair } from './socket-pair.ts'
 
 /**
  * Socket by which memory copies of one wall are sent to the server: heads of one line, each followed by the bytes that
- * it announces (`src/walls/memory-capture.ts`). Its two ends connect at a path in a folder that only this user may
- * enter, and that is removed afterwards.
+ * it announces (`src/walls/memory-capture.ts`).
  */
 const PIECE_BYTES = 2 ** 20
 
@@ -17,20 +14,9 @@ export class CopySocket {
   /** The server's end. Throws Error on a second call. */
   async open(): Promise<Socket> {
     if (this.#own) throw new Error('another capture is running')
-    const folder = mkdtempSync(path.join(os.tmpdir(), 'mayfly-copies-'))
-    try {
-      const place = path.join(folder, 'socket')
-      const server = createServer()
-      server.listen(place)
-      await once(server, 'listening')
-      const theirs = connect(place)
-      const [own] = (await once(server, 'connection')) as [Socket]
-      server.close()
-      this.#own = own.on('error', () => undefined)
-      return theirs
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
-    }
+    const { own, theirs } = await socketPair()
+    this.#own = own
+    return theirs
   }
 
   get isOpen(): boolean {

@@ -4,13 +4,18 @@ import type {
   EnclosureSpec,
   Engine,
   EngineFacts,
+  Resumption,
 } from '../../contract/engine.ts'
+import { MayflyError } from '../../contract/error.ts'
+import type { MachineSave } from '../../contract/machine-save.ts'
 import { closing, noJail } from '../refusals.ts'
 import { sweepDead } from './sweep.ts'
 
 /** Starts the walls of an engine. */
 export interface EngineStarter {
   start(spec: EnclosureSpec): Promise<Enclosure>
+  /** Absent where this engine resumes no saves. */
+  resume?(save: MachineSave): Promise<Resumption>
   /** Kills starts in flight and waits for them. */
   close(): Promise<void>
 }
@@ -37,11 +42,16 @@ export class LazyEngine implements Engine {
   }
 
   async start(spec: EnclosureSpec): Promise<Enclosure> {
-    if (process.platform !== 'linux') throw noJail(process.platform)
-    this.#starter ??= this.#load()
-    const starter = await this.#starter
-    if (this.#isClosed) throw closing()
-    return await starter.start(spec)
+    return await (await this.#loaded()).start(spec)
+  }
+
+  async resume(save: MachineSave): Promise<Resumption> {
+    const resumption = (await this.#loaded()).resume?.(save)
+    if (resumption) return await resumption
+    throw new MayflyError(
+      'UNAVAILABLE',
+      `Cannot resume a machine by "${this.name}": it has no saves`,
+    )
   }
 
   sweep(dead: readonly DeadEnclosure[]): void {
@@ -50,6 +60,14 @@ export class LazyEngine implements Engine {
 
   /** No effect: a lease is written before each fork, so a wall without one does not exist. */
   sweepOrphans(): void {}
+
+  async #loaded(): Promise<EngineStarter> {
+    if (process.platform !== 'linux') throw noJail(process.platform)
+    this.#starter ??= this.#load()
+    const starter = await this.#starter
+    if (this.#isClosed) throw closing()
+    return starter
+  }
 
   async close(): Promise<void> {
     this.#isClosed = true

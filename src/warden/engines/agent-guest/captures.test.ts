@@ -9,6 +9,7 @@ import type { GuestCopy } from './source.ts'
 import { NestedPauses } from './nested-pauses.ts'
 
 const copy: GuestCopy = {
+  isResumable: true,
   base: { path: '/template/memory', sha256: 'f'.repeat(64) },
   async *files() {
     yield { name: 'memory.zst', bytes: Buffer.from('pages') }
@@ -46,6 +47,41 @@ test('A guest that was paused by its CPU limit freezes its job before its memory
   assert.deepEqual(states, ['pause', 'resume', 'pause', 'resume', 'pause'])
 })
 
+const position = { inputBytes: 1, abilities: [], seenCredit: 0, programs: [] }
+const freezes = (kind: string) => (kind === 'hold' ? Promise.resolve(frozen) : broken())
+
+test('A copy that can be resumed has the position of the conversation, and one that is not at rest says so', async () => {
+  const { capture } = await captureOf(freezes, nothing, { position })
+  assert.deepEqual(namesOf(capture), ['memory.zst', 'agent.json'])
+  const bytes = Buffer.concat(capture.parts.at(-1)!.bytes)
+  assert.deepEqual(JSON.parse(bytes.toString()), position)
+  const restless = {
+    get position(): never {
+      throw new RangeError('a conversation is not at rest')
+    },
+  }
+  const other = await captureOf(freezes, nothing, restless)
+  assert.deepEqual(namesOf(other.capture), ['memory.zst'])
+  assert.match(other.capture.why!, /not at rest, so it cannot be resumed/)
+})
+
+test('A copy that is incomplete, or of a kind that cannot be resumed, has no position', async () => {
+  const parts: readonly Partial<GuestCopy>[] = [
+    { isResumable: false },
+    {
+      async *files() {
+        yield { name: 'memory.zst', bytes: Buffer.from('pages') }
+        return { isWhole: true, lacks: ['memory beyond'] }
+      },
+    },
+  ]
+  for (const part of parts) {
+    const { capture } = await captureOf(freezes, nothing, { position }, { ...copy, ...part })
+    assert.deepEqual(namesOf(capture), ['memory.zst'])
+    assert.doesNotMatch(capture.why!, /resumed/)
+  }
+})
+
 function namesOf({ parts }: { readonly parts: readonly { readonly name: string }[] }) {
   return parts.map(({ name }) => name)
 }
@@ -56,15 +92,21 @@ const nothing = async () => undefined
 async function captureOf(
   answer: (kind: string) => Promise<object>,
   before: (pauses: NestedPauses) => Promise<void> = nothing,
+  more: object = {},
+  copied = copy,
 ) {
   const asked: string[] = []
   const states: string[] = []
-  const agent = {
+  const own = {
     ask({ kind }: { readonly kind: string }) {
       asked.push(kind)
       return answer(kind)
     },
-  } as unknown as AgentLink
+  }
+  const agent = Object.defineProperties(
+    own,
+    Object.getOwnPropertyDescriptors(more),
+  ) as unknown as AgentLink
   const gone = Promise.withResolvers<void>()
   const resumed = async () => void states.push('resume')
   const paused = async () => void states.push('pause')
@@ -72,7 +114,7 @@ async function captureOf(
   const thaw = () => resumed().then(gone.resolve)
   const pauses = new NestedPauses({ freeze: paused, thaw, resumeDuring })
   await before(pauses)
-  const captures = new GuestCaptures(copy, {
+  const captures = new GuestCaptures(copied, {
     id: 'w1',
     agent,
     pauses,

@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net'
 import type { MemoryCapture } from '../../../contract/engine.ts'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { ConversationState } from '../../../agent-wire/conversation.ts'
 import type { AgentLink } from '../../../agent-wire/agent-link.ts'
 import { viewBytesMax, viewGuest } from '../../../agent-wire/guest-view.ts'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
@@ -12,6 +14,9 @@ import type { NestedPauses } from './nested-pauses.ts'
 /**
  * Captures of one guest. Order: the agent freezes the job inside the guest, the host pauses the guest and copies its memory, then
  * resumes it with the job still frozen, and the agent reports processes, sockets and files (`viewGuest`).
+ *
+ * A copy that a machine can be resumed from also has the position of the conversation with the agent (`agent.json`), at which another
+ * host goes on. Without it the copy can be read, and not resumed.
  *
  * Bytes go to the server at once, with back-pressure, so that the warden buffers no copy. The guest can do nothing new while it
  * reports: its egress paths and limits are those of before, and the memory was copied already. A guest that did not freeze its job, or
@@ -29,6 +34,7 @@ const nothing: CopyBounds = { isWhole: false, lacks: [] }
 const VIEW_MS_MAX = 3_000
 const ALL_MS_MAX = 4_400
 const NOT_FROZEN = 'the guest did not freeze its job, so its processes and files were not listed'
+const NOT_RESUMABLE = 'the conversation with the guest was not at rest, so it cannot be resumed'
 const VIEW_LOST = 'the guest ended before it reported its processes and files'
 
 export class GuestCaptures implements MemoryCapture {
@@ -54,10 +60,11 @@ export class GuestCaptures implements MemoryCapture {
     if (!this.#socket.isOpen) throw this.#cannot(new Error('its socket is not open'))
     const until = performance.now() + ALL_MS_MAX
     await this.#pause()
+    const position = await this.#position()
     const files = this.#copy.files(Math.max(0, bytesMax - viewBytesMax))
     try {
       const first = await files.next()
-      void this.#send(files, first, until)
+      void this.#send(files, first, { until, position })
       const { base } = this.#copy
       return { processes: 1, leftOut: 0, ...(base && { base }) }
     } catch (error) {
@@ -76,20 +83,49 @@ export class GuestCaptures implements MemoryCapture {
   async #send(
     files: AsyncGenerator<GuestFile, CopyBounds>,
     first: IteratorResult<GuestFile, CopyBounds>,
-    until: number,
+    {
+      until,
+      position,
+    }: { readonly until: number; readonly position: ConversationState | undefined },
   ): Promise<void> {
     try {
       let next = first
       for (; !next.done; next = await files.next())
         await this.#socket.send(next.value.name, next.value.bytes)
       const { isWhole, lacks } = next.value
-      this.#socket.end(isWhole, [...lacks, ...(await this.#sendView(until))])
+      const save = isWhole && lacks.length === 0 ? await this.#sendPosition(position) : []
+      this.#socket.end(isWhole, [...lacks, ...save, ...(await this.#sendView(until))])
     } catch {
       this.#socket.destroy()
     } finally {
       await files.return(nothing).catch(() => undefined)
       await this.#go()
     }
+  }
+
+  /**
+   * Position of the conversation, once everything that the stopped guest had sent was received. Undefined where it is not at rest, or where
+   * the job is not frozen: its programs would go on before the resumed guest has a name and a generator of its own.
+   */
+  async #position(): Promise<ConversationState | undefined> {
+    const { agent, freezer } = this.#guest
+    if (!this.#copy.isResumable || !freezer.isFrozen) return undefined
+    // Bytes that wait in the socket are read in the next poll of the event loop.
+    await turn()
+    await turn()
+    try {
+      return agent.position
+    } catch {
+      return undefined
+    }
+  }
+
+  async #sendPosition(position: ConversationState | undefined): Promise<readonly string[]> {
+    const { isFrozen } = this.#guest.freezer
+    if (!this.#copy.isResumable || !isFrozen) return []
+    if (!position) return [NOT_RESUMABLE]
+    await this.#socket.send('agent.json', Buffer.from(JSON.stringify(position)))
+    return []
   }
 
   /** Resolves with the reasons why parts are missing or incomplete. */

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { AgentLink } from '../../../agent-wire/agent-link.ts'
 import type { MemoryBase } from '../../../contract/warden.ts'
+import type { MachineSave } from '../../../contract/machine-save.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import type { ProcessIdentity } from '../../../os/proc.ts'
 
@@ -21,6 +22,8 @@ export interface MachineSource<Process extends VmmProcess = VmmProcess> {
    * OVERLOADED, or DRAINING after `close`).
    */
   take(key: MachineKey): Promise<LiveMachine<Process>>
+  /** Resumes a machine from a save. Absent where machines are not saved. Rejects as `take` does. */
+  resume?(save: MachineSave): Promise<IncomingMachine<Process>>
   /** Ends starts in flight and waits for them; machines already taken belong to their callers. */
   close(): Promise<void>
 }
@@ -88,7 +91,25 @@ export interface LiveMachine<Process extends VmmProcess = VmmProcess> {
   release(): Promise<void>
 }
 
+/** A machine whose save is awaited. */
+export interface IncomingMachine<Process extends VmmProcess = VmmProcess> {
+  /** Sender's end of the socket for the save. */
+  readonly socket: Socket
+  readonly resumed: Promise<ResumedMachine<Process>>
+}
+
+/** A machine that stands where its save was made, stopped. */
+export interface ResumedMachine<Process extends VmmProcess = VmmProcess> {
+  readonly process: Process
+  readonly save: MachineSave
+  /** Channel of its agent. The job's channel stays here, unread: the guest has no server and no network. */
+  takeAgentChannel(): Socket
+  release(): Promise<void>
+}
+
 export interface GuestCopy {
+  /** Whether a machine can be resumed from it, once it is whole. */
+  readonly isResumable: boolean
   /** File to which the copied memory is a difference; absent if the copy is complete. */
   readonly base?: MemoryBase | undefined
   /**

@@ -3,8 +3,10 @@ import type {
   EnclosureSpec,
   EngineHost,
   EngineOptions,
+  Resumption,
 } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
+import type { MachineSave } from '../../../contract/machine-save.ts'
 import { wallUids } from '../../../contract/uids.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import { mappedUids } from '../../../os/proc.ts'
@@ -13,7 +15,8 @@ import { GuestEnclosure, guestUser, type GuestWallKind } from './enclosure.ts'
 import type { GuestHost } from './jailed-guest.ts'
 import { machineMiB } from './memory-size.ts'
 import { PolicyCompiler } from './policy-compiler.ts'
-import type { MachineKey, MachineSource } from './source.ts'
+import { ResumedEnclosure } from './resumed-enclosure.ts'
+import type { IncomingMachine, MachineKey, MachineSource } from './source.ts'
 
 const DISK_BYTES = 64 * 2 ** 20
 
@@ -71,6 +74,24 @@ export class GuestStarter {
       await machine.release()
       throw error
     }
+  }
+
+  /** Throws MayflyError UNAVAILABLE where machines of this kind are not saved. */
+  async resume(save: MachineSave): Promise<Resumption> {
+    if (this.#isClosed) throw closing()
+    const { mechanism, layers } = this.#kind
+    const incoming = await this.#source.resume?.(save)
+    if (!incoming)
+      throw new MayflyError(
+        'UNAVAILABLE',
+        `Cannot resume a machine by "${mechanism}": it has no saves`,
+      )
+    return { socket: incoming.socket, resumed: this.#resumed(incoming, layers) }
+  }
+
+  async #resumed({ resumed }: IncomingMachine, layers: readonly string[]): Promise<Enclosure> {
+    const machine = await resumed
+    return new ResumedEnclosure(machine, { layers, isBounded: this.#hasCgroups })
   }
 
   /** Kills starts in flight and waits for them. */

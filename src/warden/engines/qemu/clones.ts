@@ -137,7 +137,7 @@ export class Clones implements MachineSource<QemuProcess> {
         { ...this.#programs(), template, onStep },
         this.#parts.host,
       )
-      return cloneOf(template, base, { machine, agent })
+      return cloneOf(template, base, { machine, agent, program: cloneKey.key.program })
     } catch (error) {
       await base.file.close()
       const why = await whyTemplateBytesBroken(template)
@@ -196,12 +196,12 @@ async function openBase({ memory }: Template): Promise<CopiedBase> {
 function cloneOf(
   template: Template,
   base: CopiedBase,
-  { machine, agent }: Clone,
+  { machine, agent, program }: Clone & Pick<MachineKey, 'program'>,
 ): LiveMachine<QemuProcess> {
   const image = path.basename(template.image, '.image')
   return {
     ...liveMachine(machine, agent, { origin: 'clone', image }),
-    copy: new MachineCopy({ process: machine, spec: template, image, base }),
+    copy: new MachineCopy({ process: machine, program, spec: template, image, base }),
     async release() {
       try {
         await machine.release()

@@ -110,6 +110,7 @@ export class ColdBoots implements MachineSource<QemuProcess> {
         image: boot.digests.image,
         copy: new MachineCopy({
           process: machine,
+          program: key.program,
           spec: { accelerator, memoryMiB: key.memoryMiB },
           image: boot.digests.image,
         }),

@@ -3,10 +3,11 @@ import { open, rm, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { MappedMemory, pageBytes, type PageRun } from '../../../os/mapped-memory.ts'
 import type { MemoryBase } from '../../../contract/warden.ts'
-import type { CopyBounds, GuestCopy, GuestFile } from '../agent-guest/source.ts'
+import type { CopyBounds, GuestCopy, GuestFile, MachineKey } from '../agent-guest/source.ts'
 import { machinePaths, type MachineSpec } from './machine.ts'
 import { changedFrames, memoryMapping } from './memory-difference.ts'
 import type { QemuProcess } from './process.ts'
+import { releaseOf, savedDevices, savedMechanism as mechanism } from './save-key.ts'
 
 /**
  * Copy of a paused machine: its memory (`memory-difference.ts`), the state of its devices and its processor, and the description
@@ -21,6 +22,7 @@ import type { QemuProcess } from './process.ts'
 export interface CopiedMachine {
   readonly process: QemuProcess
   readonly spec: Pick<MachineSpec, 'accelerator' | 'memoryMiB'>
+  readonly program: MachineKey['program']
   /** SHA-256 of the image that is its disk. */
   readonly image: string
   /** Absent if it was booted. */
@@ -51,6 +53,11 @@ export class MachineCopy implements GuestCopy {
     return base && { path: base.path, sha256: base.sha256 }
   }
 
+  /** Clones alone: the copy of a machine that was booted has all memory that it touched, and is rarely whole. */
+  get isResumable(): boolean {
+    return this.#machine.base !== undefined
+  }
+
   async *files(bytesMax: number): AsyncGenerator<GuestFile, CopyBounds> {
     const devices = await this.#devices()
     yield { name: 'machine.json', bytes: this.#description() }
@@ -78,12 +85,13 @@ export class MachineCopy implements GuestCopy {
   }
 
   #description(): Buffer {
-    const { process, spec, image, base } = this.#machine
+    const { process, program, spec, image, base } = this.#machine
     const { accelerator, memoryMiB } = spec
-    const { major, minor, micro } = process.version
-    const qemu = `${major}.${minor}.${micro}`
+    const qemu = releaseOf(process.version)
     const template = base?.sha256 ?? null
-    return json({ format: 1, accelerator, memoryMiB, qemu, image, template })
+    const devices = savedDevices(spec)
+    const save = { mechanism, program, accelerator, memoryMiB, image, release: qemu, devices }
+    return json({ format: 1, accelerator, memoryMiB, qemu, image, template, save })
   }
 
   async #devices(): Promise<Buffer> {

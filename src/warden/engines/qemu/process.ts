@@ -41,6 +41,8 @@ export interface MachineStart {
   readonly onEvent?: (event: QmpEvent) => void
   /** Milliseconds until the greeting. */
   readonly readyMsMax?: number
+  /** Called with the uid of its jail before the fork; undefined where walls share the warden's. */
+  readonly onUid?: (uid: number | undefined) => void
 }
 
 const MIB = 2 ** 20
@@ -93,6 +95,11 @@ export class QemuProcess extends JailedGuest {
   /** Host end of the agent's channel. */
   get channel(): Socket {
     return this.streams[machineFds.agent]!
+  }
+
+  /** The same, handed over: see `takeStream`. */
+  takeAgentChannel(): Socket {
+    return this.takeStream(machineFds.agent)
   }
 
   /** Host end of the job's channel; see `takeStream`. */
@@ -176,13 +183,14 @@ export class QemuProcess extends JailedGuest {
 
 /** Allocates a uid, a cgroup and a folder, and forks. Releases all of them before it throws. */
 function spawnMachine(parts: MachineStart, host: GuestHost): QemuProcess {
-  const { spec, program, programs, files, words = [] } = parts
+  const { spec, program, programs, files, words = [], onUid } = parts
   const args = [...machineArguments(spec), ...words]
   const kvm = spec.accelerator === 'kvm' ? openKvm() : undefined
   try {
     const bounds = { memoryBytes: (spec.memoryMiB + OWN_MIB) * MIB, tasksMax: TASKS_MAX }
     const forked = forkGuest(host, bounds, ({ id, uid }) => {
       const own = makeMachineFolder(id, uid, spec)
+      onUid?.(uid)
       const fileBytesMax = (spec.memoryMiB + FILE_MIB) * MIB
       const { filter: fd } = machineFds
       const jail = { program, files, own, uid, fileBytesMax, filterFd: fd }

@@ -45,6 +45,8 @@ const ZEROS = Buffer.alloc(pageBytes)
 const FILE_SLACK_BYTES = 256 * MIB
 
 export class KernelCopy implements GuestCopy {
+  /** Without the state of devices no kernel goes on. */
+  readonly isResumable = false
   readonly #kernel: CopiedKernel
 
   constructor(kernel: CopiedKernel) {

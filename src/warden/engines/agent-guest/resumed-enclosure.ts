@@ -1,0 +1,191 @@
+import type {
+  ClaimBounds,
+  ClaimReadBack,
+  Enclosure,
+  EnclosureBounds,
+  EnclosureEnd,
+  EnclosureSockets,
+  KillReceipt,
+  MemorySample,
+  WallRank,
+} from '../../../contract/engine.ts'
+import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
+import { proportionalBytes } from '../../../os/proc.ts'
+import { isGoneInTime } from '../wall-end.ts'
+import { spentMs } from './measure.ts'
+import type { ResumedMachine } from './source.ts'
+
+/**
+ * A machine that was resumed from a save, for an analyst. It has no job: its claim sets a deadline and a share of the processor, and the
+ * socket that is handed over leads to its agent, which makes the guest unique first.
+ *
+ * Quarantine: the channel of the job stays with the warden, which never reads it. So no server answers a stream, a call or a
+ * connection of the guest, and each waits.
+ *
+ * Bounds: memory is that of its cgroup from the start (`process.ts` of its engine); without one the sampler ends it above that size. It
+ * starts stopped, and is resumed by a thaw.
+ */
+export class ResumedEnclosure implements Enclosure {
+  readonly id: string
+  readonly wall: Wall
+  readonly isSingleUse = true
+  /** Resolved by no part: a machine that ends by itself has `ended`. */
+  readonly lost = new Promise<void>(() => undefined)
+  readonly ended: Promise<EnclosureEnd>
+  readonly calls = undefined
+  readonly memory = undefined
+  readonly zones = undefined
+  readonly connections = undefined
+  readonly #machine: ResumedMachine
+  readonly #idleBytes: number
+  readonly #bytesMax: number
+  readonly #gone = Promise.withResolvers<void>()
+  #released: Promise<void> | undefined
+
+  constructor(
+    machine: ResumedMachine,
+    { layers, isBounded }: { readonly layers: readonly string[]; readonly isBounded: boolean },
+  ) {
+    const { process, save } = machine
+    this.#machine = machine
+    this.#idleBytes = process.memory()
+    this.#bytesMax = (save.memoryMiB + OWN_MIB) * 2 ** 20
+    this.id = process.id
+    this.wall = wallOf(machine, {
+      layers: [...layers, 'own kernel', 'no egress path', ...jailLayers],
+      isBounded,
+      idleBytes: this.#idleBytes,
+    })
+    this.ended = this.#end()
+  }
+
+  handOver(): EnclosureSockets {
+    return { handle: this.#machine.takeAgentChannel() }
+  }
+
+  async claim({ cpu }: ClaimBounds): Promise<ClaimReadBack> {
+    const { cgroup } = this.#machine.process
+    const hasQuota = cgroup?.controllers.includes('cpu') === true
+    if (hasQuota) cgroup.limit({ cpu: cpu ?? Infinity })
+    const held = hasQuota && cpu !== undefined
+    const enforced: BoundMechanisms = {
+      memory: cgroup ? 'cgroup' : 'watch',
+      processes: 'none',
+      cpu: held ? 'cgroup' : 'none',
+      io: 'none',
+    }
+    return { spent: false, enforced, bytes: this.#idleBytes, idleBytes: this.#idleBytes }
+  }
+
+  rearm(): void {}
+
+  async tighten(bounds: EnclosureBounds): Promise<BoundMechanisms> {
+    return (await this.claim(bounds)).enforced
+  }
+
+  async freeze(): Promise<number> {
+    const began = performance.now()
+    await this.#machine.process.freeze()
+    return performance.now() - began
+  }
+
+  async thaw(): Promise<void> {
+    await this.#machine.process.thaw()
+  }
+
+  rank(rank: WallRank): void {
+    this.#machine.process.cgroup?.rank(rank)
+  }
+
+  sample(): MemorySample {
+    const bytes = this.#machine.process.memory()
+    return { bytes, bytesMax: this.#bytesMax, isOutOfMemory: this.isOutOfMemory() }
+  }
+
+  isOutOfMemory(): boolean {
+    try {
+      return (this.#machine.process.cgroup?.memoryKills() ?? 0) > 0
+    } catch {
+      return false
+    }
+  }
+
+  cpuTime() {
+    const sinceStartMs = spentMs(this.#machine.process)
+    return { sinceStartMs, sinceClaimMs: sinceStartMs }
+  }
+
+  async usage(): Promise<WallUsage> {
+    return {
+      processes: 0,
+      bytes: Math.max(0, this.#machine.process.memory() - this.#idleBytes),
+      cpuMs: Math.round(spentMs(this.#machine.process)),
+      waitedMs: 0,
+      atMs: performance.now(),
+    }
+  }
+
+  facts() {
+    const { id, program, pid } = this.wall
+    const all = this.#machine.process.processes
+    return { id, program, pid, proportionalBytes: all.reduce(addBytes, 0) }
+  }
+
+  openEgress(): undefined {}
+
+  closeEgress(): void {}
+
+  async kill(): Promise<KillReceipt> {
+    const began = performance.now()
+    this.#machine.process.kill()
+    const isGone = await isGoneInTime(this.#gone.promise)
+    return { tookMs: performance.now() - began, isGone }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#released ??= this.#machine.release().finally(this.#gone.resolve)
+    await this.#released
+  }
+
+  async #end(): Promise<EnclosureEnd> {
+    const { exitCode, signal, said } = await this.#machine.process.ended
+    const detail = said.trim() || `it ended (${exitCode ?? signal ?? 'unknown'})`
+    const isOutOfMemory = this.isOutOfMemory()
+    return { isOutOfMemory, detail, exit: { exitCode, signal, cpuMs: null } }
+  }
+}
+
+/** Memory of the process that holds a guest, beside that of the guest. */
+const OWN_MIB = 256
+const jailLayers = ['seccomp', 'user namespace', 'network namespace', 'pid namespace', 'empty root']
+
+const addBytes = (sum: number, { pid }: { readonly pid: number }) => sum + proportionalBytes(pid)
+
+function wallOf(
+  { process, save }: ResumedMachine,
+  {
+    layers,
+    isBounded,
+    idleBytes,
+  }: {
+    readonly layers: readonly string[]
+    readonly isBounded: boolean
+    readonly idleBytes: number
+  },
+): Wall {
+  const { id, uid, processes } = process
+  const uidLayers = uid === undefined ? [] : ['own uid']
+  return {
+    id,
+    program: save.program,
+    pid: processes[0]!.pid,
+    mechanism: save.mechanism,
+    layers: [...layers, ...uidLayers, ...(isBounded ? ['memory cgroup'] : []), 'memory watch'],
+    missing: isBounded ? [] : ['memory cgroup: memory is held by a look every 10 ms alone'],
+    calls: [],
+    image: save.image,
+    isCarried: true,
+    idleBytes,
+    took: 0,
+  }
+}

@@ -1,0 +1,182 @@
+import { chmodSync, chownSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { open } from 'node:fs/promises'
+import path from 'node:path'
+import type { EngineOptions } from '../../../contract/engine.ts'
+import { MayflyError } from '../../../contract/error.ts'
+import type { MachineSave } from '../../../contract/machine-save.ts'
+import type { GuestHost } from '../agent-guest/jailed-guest.ts'
+import type { IncomingMachine, ResumedMachine } from '../agent-guest/source.ts'
+import { StartingGuests } from '../agent-guest/starting-guests.ts'
+import { readSave } from '../read-save.ts'
+import { socketPair } from '../socket-pair.ts'
+import { remainsOf } from '../sweep.ts'
+import { makeWallFolder, removeWallFolder } from '../wall-folder.ts'
+import type { ColdBoots } from './cold-boot.ts'
+import { findJailPrograms } from './jail.ts'
+import { machinePaths, type MachineSpec } from './machine.ts'
+import { Migrations } from './migrations.ts'
+import { startMachine, type QemuProcess } from './process.ts'
+import { findHypervisor } from './program.ts'
+import { releaseOf, savedDevices } from './save-key.ts'
+import { cloneSpec } from './template.ts'
+
+/**
+ * Machines resumed from a save (`machine-copy.ts`), which its sender has put together: all of the memory, and the state of devices and
+ * processor.
+ *
+ * Mechanism: memory and state are written to a folder of their own, which a new QEMU in a jail of its own reads as a clone reads
+ * its template (clone.ts). Once the state is read, both files are removed, while QEMU still maps the memory: a save holds data of
+ * a job, and should be on the disk of walls for as short as possible. The machine is left stopped.
+ *
+ * The state is the stream of a guest that may have changed its own hypervisor: a hostile input of QEMU's parsers, behind the
+ * jail of any machine (uid, namespaces, filter of system calls, cgroup).
+ *
+ * Relies on the release and the devices of the save, which are compared first, and on the accelerator that was proved.
+ */
+export interface IncomingParts {
+  readonly cold: ColdBoots
+  readonly host: GuestHost
+  readonly options: EngineOptions
+}
+
+/** The state that `xen-save-devices-state` writes has no section of the configuration of a migration. */
+const words = ['-global', 'migration.send-configuration=off']
+const RESTORE_MS_MAX = 120_000
+/** Bytes of scratch of which the boot files are composed; only the image is used. */
+const SCRATCH_BYTES = 2 ** 26
+
+export class IncomingMachines {
+  readonly #parts: IncomingParts
+  readonly #takes = new StartingGuests<QemuProcess>()
+
+  constructor(parts: IncomingParts) {
+    this.#parts = parts
+  }
+
+  /** Throws MayflyError UNAVAILABLE for a save that cannot be resumed here. */
+  async resume(save: MachineSave): Promise<IncomingMachine<QemuProcess>> {
+    this.#takes.refuseIfClosed()
+    const spec = await this.#specOf(save)
+    const { program, image } = save
+    const boot = await this.#parts.cold.files.of({ program, scratchBytes: SCRATCH_BYTES, image })
+    const { own, theirs } = await socketPair()
+    const receive = async () => {
+      try {
+        return await this.#receive(save, { spec, image: boot.image, socket: own })
+      } finally {
+        own.destroy()
+      }
+    }
+    return { socket: theirs, resumed: this.#takes.run(receive) }
+  }
+
+  close(): Promise<void> {
+    return this.#takes.close()
+  }
+
+  async #specOf({ accelerator, memoryMiB, devices }: MachineSave): Promise<MachineSpec> {
+    const here = await this.#parts.cold.accelerator()
+    if (here.accelerator !== accelerator)
+      throw other(`it ran by "${accelerator}", and machines here by "${here.accelerator}"`)
+    const spec = cloneSpec({ accelerator: here.accelerator, memoryMiB })
+    if (savedDevices(spec) !== devices) throw other('its devices are those of another Mayfly')
+    return spec
+  }
+
+  async #receive(
+    save: MachineSave,
+    from: {
+      readonly spec: MachineSpec
+      readonly image: string
+      readonly socket: Parameters<typeof readSave>[0]
+    },
+  ): Promise<ResumedMachine<QemuProcess>> {
+    const { host } = this.#parts
+    const id = `t${randomBytes(8).toString('hex')}`
+    host.lease(id, remainsOf([], null))
+    try {
+      const folder = makeWallFolder(id)
+      await writeSave(folder, from.socket, save.memoryMiB * 2 ** 20)
+      const machine = await this.#restore(save, { ...from, folder })
+      return {
+        process: machine,
+        save,
+        takeAgentChannel: () => machine.takeAgentChannel(),
+        release: () => machine.release(),
+      }
+    } finally {
+      await removeWallFolder(id)
+      host.releaseLease(id)
+    }
+  }
+
+  async #restore(
+    { release }: MachineSave,
+    {
+      spec,
+      image,
+      folder,
+    }: { readonly spec: MachineSpec; readonly image: string; readonly folder: string },
+  ): Promise<QemuProcess> {
+    this.#takes.refuseIfClosed()
+    const { host, options } = this.#parts
+    const { hide } = options
+    const programs = { program: findHypervisor(hide), programs: findJailPrograms(hide) }
+    const migrations = new Migrations()
+    const { onEvent } = migrations
+    const files = { image, template: folder }
+    const onUid = (uid: number | undefined) => giveTo(uid, folder)
+    const machine = await startMachine({ ...programs, spec, files, words, onEvent, onUid }, host)
+    this.#takes.track(machine)
+    try {
+      const found = releaseOf(machine.version)
+      if (found !== release) throw other(`release ${release} saved it, and ${found} is here`)
+      await migrations.prepare(machine.control, RESTORE_MS_MAX)
+      await migrations.restore(
+        machine.control,
+        `file:${machinePaths.templateState}`,
+        RESTORE_MS_MAX,
+      )
+      await machine.freeze()
+      return machine
+    } catch (error) {
+      await machine.release()
+      throw machine.startError(error)
+    } finally {
+      this.#takes.forget(machine)
+    }
+  }
+}
+
+const savedFiles = ['memory', 'state'] as const
+
+async function writeSave(
+  folder: string,
+  socket: Parameters<typeof readSave>[0],
+  memoryBytes: number,
+): Promise<void> {
+  const [memory, devices] = await Promise.all(
+    savedFiles.map((name) => open(path.join(folder, name), 'wx', 0o400)),
+  )
+  try {
+    await memory!.truncate(memoryBytes)
+    await readSave(socket, { memory: memory!, devices: devices!, memoryBytes })
+  } finally {
+    await Promise.all([memory!.close(), devices!.close()])
+  }
+}
+
+/** The files are for the uid of one jail alone. */
+function giveTo(uid: number | undefined, folder: string): void {
+  if (uid === undefined) return
+  for (const name of savedFiles) chownSync(path.join(folder, name), uid, uid)
+  chownSync(folder, uid, uid)
+  chmodSync(folder, 0o500)
+}
+
+function other(why: string): MayflyError {
+  return new MayflyError('UNAVAILABLE', `Cannot resume a machine: ${why}`, {
+    hint: 'Resume it by the Mayfly, the hypervisor and the machine that saved it; its parts can be extracted and searched anywhere',
+  })
+}

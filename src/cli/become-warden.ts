@@ -16,7 +16,8 @@ const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
  * process.
  */
 export function needsWardenParent(verb: string | undefined, argv: readonly string[]): boolean {
-  if (process.env['MAYFLY_ROLE'] || !walled.has(verb ?? '')) return false
+  const isResume = verb === 'evidence' && positionals(argv)[1] === 'resume'
+  if (process.env['MAYFLY_ROLE'] || !(isResume || walled.has(verb ?? ''))) return false
   if (argv.includes('--help') || argv.includes('-h')) return false
   if (verb === 'serve' && isOrder(argv)) return false
   if (verb === 'mcp' && positionals(argv).length > 1) return false

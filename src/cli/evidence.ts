@@ -1,13 +1,9 @@
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
-import { evidenceBody, type CapturedPart, type StoredCapture } from '../contract/evidence.ts'
-import type { BodiesRead } from '../evidence/bodies.ts'
+import { evidenceBody, type CapturedPart } from '../contract/evidence.ts'
 import type { TextFound } from '../evidence/find-text.ts'
 import { parseJson } from '../lib/parse-json.ts'
-import { assertPlainStore } from '../lib/store-file.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { megabytes } from './format-value.ts'
 import { wholeNumber } from './option-values.ts'
@@ -20,7 +16,9 @@ import {
   type StateOwner,
 } from './state-owner.ts'
 import { failedExitCode, verb } from './verb.ts'
-import { isEmptyFile, writeParts, writePieces } from './write-parts.ts'
+import type { ResumeFlags } from './evidence-resume.ts'
+import { openStoredCaptures, verifyParts, type WritableCaptures } from './stored-captures.ts'
+import { isEmptyFile, writeParts } from './write-parts.ts'
 
 /** `mayfly evidence …`: reads stored captures without a server, and changes nothing. */
 export function register(program: Command): void {
@@ -50,6 +48,12 @@ export function register(program: Command): void {
     .argument('<folder>', 'output folder, created if missing; - writes one part to stdout')
     .option('--part <name>', 'one part only, as named by "show"')
     .action((...all) => verb((flags, id) => extract(flags, id, String(all[1])))(...all))
+  add('resume', 'resume a virtual machine from a capture, in quarantine: its shell, no network')
+    .option('--exec <command>', 'run a command in its shell, then end it; repeatable', repeated, [])
+    .option('--for <duration>', 'life of the machine', '10m')
+    .option('--capture <name>', 'capture to resume; default: the newest that has a save')
+    .option('--thaw', 'let the programs of the job go on')
+    .action(verb(resumed))
 }
 
 const examples = `
@@ -57,7 +61,8 @@ Examples:
   mayfly evidence list
   mayfly evidence search exec_0193… 'BEGIN PRIVATE KEY'
   mayfly evidence extract exec_0193… found
-  mayfly evidence extract exec_0193… - --part capture-1767225600000/memory.bin | strings`
+  mayfly evidence extract exec_0193… - --part capture-1767225600000/memory.bin | strings
+  mayfly evidence resume exec_0193… --exec ps --exec 'ls -l /tmp'`
 
 interface Flags extends Globals {
   readonly limit?: number
@@ -65,7 +70,6 @@ interface Flags extends Globals {
 }
 
 const limitMax = 1000
-const linesMax = 100_000
 
 /** Runs the command as the owner of the state folder, if this process is root and the folder is not. */
 function asOwner(run: (flags: Flags, id: string) => Promise<void>) {
@@ -75,6 +79,13 @@ function asOwner(run: (flags: Flags, id: string) => Promise<void>) {
     if (owner) runAsOwner(owner, { task: { state }, words: process.argv.slice(2) })
     else await run(flags, id)
   }
+}
+
+const repeated = (next: string, before: readonly string[]) => [...before, next]
+
+async function resumed(flags: ResumeFlags, id: string): Promise<void> {
+  const { resumeCapture } = await import('./evidence-resume.ts')
+  await resumeCapture(flags, id)
 }
 
 async function list(flags: Flags): Promise<void> {
@@ -96,6 +107,7 @@ async function show(flags: Flags, id: string): Promise<void> {
   const captures = await stored.of(id)
   if (flags.json) return printJson({ id, captures })
   const { baseNameOf, imageOf } = await import('../evidence/captured-machine.ts')
+  const { isResumable } = await import('../evidence/resumable-save.ts')
   const lines = captures.flatMap((capture) => {
     const { name, at, kind, why, parts } = capture
     const base = baseNameOf(capture)
@@ -105,6 +117,7 @@ async function show(flags: Flags, id: string): Promise<void> {
       ...parts.map(partLine),
       ...(base === undefined ? [] : [`  ${base}  memory of its template`]),
       ...(image === undefined ? [] : [`  ${image}  made by extract --part`]),
+      ...(isResumable(capture) ? [`  resumable  by evidence resume --capture ${name}`] : []),
     ]
   })
   process.stdout.write(`${lines.join('\n')}\n`)
@@ -115,69 +128,13 @@ function partLine({ name, size, sha256, trust }: CapturedPart): string {
   return `  ${name}  ${megabytes(size)}  sha256:${sha256}${note}`
 }
 
-interface Verified {
-  readonly name: string
-  readonly ok: boolean
-  readonly why?: string
-}
-
 async function verify(flags: Flags, id: string): Promise<void> {
   using stored = await openStoredCaptures(flags, true)
-  const recorded = await recordedDigests(flags, id)
-  const here = stored ? await stored.captures({ run: id }) : []
-  const parts = here.flatMap((one) => one.parts)
-  if (recorded.size === 0 && parts.length === 0) throw nothingOf(id)
-  const verified: Verified[] = []
-  for (const part of parts) verified.push(await verifyPart(stored!, id, part, recorded))
-  const { baseNameOf } = await import('../evidence/captured-machine.ts')
-  for (const capture of here) {
-    const name = baseNameOf(capture)
-    if (name) verified.push(await verifiedAs(name, () => stored!.verifyBase(capture)))
-  }
-  for (const name of recorded.keys())
-    if (!parts.some((part) => part.name === name))
-      verified.push({ name, ok: false, why: 'it is no longer stored' })
+  const verified = await verifyParts(stored, flags, id)
   if (verified.some(({ ok }) => !ok)) process.exitCode = failedExitCode
   if (flags.json) return printJson({ id, parts: verified })
   const lines = verified.map(({ name, ok, why }) => (ok ? `ok: ${name}` : `bad: ${name}: ${why}`))
   process.stdout.write(`${lines.join('\n')}\n`)
-}
-
-async function verifyPart(
-  stored: StoredCaptures,
-  id: string,
-  { name, sha256 }: CapturedPart,
-  recorded: ReadonlyMap<string, string>,
-): Promise<Verified> {
-  if (!recorded.has(name)) return { name, ok: false, why: 'the record has no line about it' }
-  if (recorded.get(name) !== sha256)
-    return { name, ok: false, why: 'its digest differs from the record' }
-  return await verifiedAs(name, async () => {
-    for await (const _ of stored.read(id, name)) continue
-  })
-}
-
-async function verifiedAs(name: string, check: () => Promise<void>): Promise<Verified> {
-  try {
-    await check()
-    return { name, ok: true }
-  } catch (thrown) {
-    if (thrown instanceof MayflyError) return { name, ok: false, why: thrown.message }
-    throw thrown
-  }
-}
-
-/** Digests in the audit lines of a run. The lines themselves are verified by `audit verify`. */
-async function recordedDigests(flags: Flags, id: string): Promise<ReadonlyMap<string, string>> {
-  const { auditFile } = await import('../lib/state-folder.ts')
-  const path = auditFile(stateOf(flags))
-  if (!existsSync(path)) return new Map()
-  const { openLog } = await import('../evidence/log-reader.ts')
-  const { partsRecordedIn } = await import('../evidence/captures.ts')
-  assertPlainStore(path)
-  using log = openLog(path)
-  const parts = log.last(linesMax, id).flatMap(({ bodyText }) => partsRecordedIn(bodyText))
-  return new Map(parts.map(({ name, sha256 }) => [name, sha256]))
 }
 
 async function extract(flags: Flags, id: string, folder: string): Promise<void> {
@@ -251,21 +208,6 @@ async function print(flags: Flags, id: string): Promise<void> {
     if (!process.stdout.write(piece)) await once(process.stdout, 'drain')
 }
 
-/** Captures of one run, whose bytes go to a descriptor. */
-interface WritableCaptures extends Disposable {
-  /** Throws MayflyError NOT_FOUND if nothing is stored. */
-  of(run: string): Promise<readonly Pick<StoredCapture, 'name' | 'parts'>[]>
-  write(run: string, part: string, out: number): Promise<void>
-}
-
-interface StoredCaptures extends WritableCaptures {
-  captures(of: { readonly run?: string }): Promise<readonly StoredCapture[]>
-  of(run: string): Promise<readonly StoredCapture[]>
-  read(run: string, part: string): AsyncGenerator<Uint8Array>
-  /** Rejects with MayflyError if the memory of its template is not kept, or was changed. */
-  verifyBase(capture: StoredCapture): Promise<void>
-}
-
 /** Captures read by a process of the state folder's owner; root writes the output files. */
 function ownersCaptures(owner: StateOwner, state: string): WritableCaptures {
   const runEvidence = (stdout: 'pipe' | number, ...words: readonly string[]) =>
@@ -277,50 +219,4 @@ function ownersCaptures(owner: StateOwner, state: string): WritableCaptures {
       void runEvidence(out, 'extract', '--quiet', `--part=${part}`, '--', run, '-'),
     [Symbol.dispose]: () => undefined,
   }
-}
-
-function openStoredCaptures(flags: Flags): Promise<StoredCaptures>
-function openStoredCaptures(flags: Flags, mayBeNone: true): Promise<StoredCaptures | undefined>
-async function openStoredCaptures(
-  flags: Flags,
-  mayBeNone = false,
-): Promise<StoredCaptures | undefined> {
-  const folder = stateOf(flags)
-  const { readBodies } = await import('../evidence/bodies.ts')
-  const { storedCaptures, readCaptured } = await import('../evidence/captures.ts')
-  const { imageOf, readImage, verifyBase } = await import('../evidence/captured-machine.ts')
-  if (mayBeNone && !existsSync(join(folder, 'bodies.db'))) return undefined
-  const bodies: BodiesRead = readBodies(folder)
-  const machineOf = (capture: StoredCapture) => {
-    const { run } = capture
-    return {
-      capture,
-      state: folder,
-      read: (part: string) => readCaptured(bodies, { run }, part).bytes,
-    }
-  }
-  const read = (run: string, part: string) => {
-    const capture = storedCaptures(bodies, { run }).find((one) => imageOf(one) === part)
-    return capture ? readImage(machineOf(capture)) : readCaptured(bodies, { run }, part).bytes
-  }
-  return {
-    captures: async (of) => storedCaptures(bodies, of),
-    async of(run) {
-      const found = storedCaptures(bodies, { run })
-      if (found.length > 0) return found.toReversed()
-      throw nothingOf(run)
-    },
-    read,
-    async write(run, part, out) {
-      await writePieces(out, read(run, part))
-    },
-    verifyBase: (capture) => verifyBase(machineOf(capture)),
-    [Symbol.dispose]: () => bodies.close(),
-  }
-}
-
-function nothingOf(id: string): MayflyError {
-  return new MayflyError('NOT_FOUND', `Cannot find evidence of "${id}"`, {
-    hint: 'It was not captured, or the capture was deleted: "mayfly evidence list" lists what is stored',
-  })
 }

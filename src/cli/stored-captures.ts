@@ -1,0 +1,149 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { MayflyError } from '../contract/error.ts'
+import type { CapturedPart, StoredCapture } from '../contract/evidence.ts'
+import type { BodiesRead } from '../evidence/bodies.ts'
+import type { CapturedMachine } from '../evidence/captured-machine.ts'
+import { assertPlainStore } from '../lib/store-file.ts'
+import type { Globals } from './print.ts'
+import { stateOf } from './state-owner.ts'
+import { writePieces } from './write-parts.ts'
+
+/** Captures in the state folder of this machine, read without a server. */
+const linesMax = 100_000
+
+export interface WritableCaptures extends Disposable {
+  /** Throws MayflyError NOT_FOUND if nothing is stored. */
+  of(run: string): Promise<readonly Pick<StoredCapture, 'name' | 'parts'>[]>
+  write(run: string, part: string, out: number): Promise<void>
+}
+
+export interface StoredCaptures extends WritableCaptures {
+  captures(of: { readonly run?: string }): Promise<readonly StoredCapture[]>
+  of(run: string): Promise<readonly StoredCapture[]>
+  read(run: string, part: string): AsyncGenerator<Uint8Array>
+  /** The machine of a capture, for its readers. */
+  machineOf(capture: StoredCapture): CapturedMachine
+  /** Rejects with MayflyError if the memory of its template is not kept, or was changed. */
+  verifyBase(capture: StoredCapture): Promise<void>
+}
+
+/**
+ * Compares the stored parts of a run, and the memory of templates, with the digests in its record. The lines of the record are verified by
+ * `audit verify`.
+ */
+export async function verifyParts(
+  stored: StoredCaptures | undefined,
+  flags: Globals,
+  id: string,
+): Promise<readonly VerifiedPart[]> {
+  const recorded = await recordedDigests(flags, id)
+  const here = stored ? await stored.captures({ run: id }) : []
+  const parts = here.flatMap((one) => one.parts)
+  if (recorded.size === 0 && parts.length === 0) throw nothingOf(id)
+  const verified: VerifiedPart[] = []
+  for (const part of parts) verified.push(await verifyPart(stored!, id, part, recorded))
+  const { baseNameOf } = await import('../evidence/captured-machine.ts')
+  for (const capture of here) {
+    const name = baseNameOf(capture)
+    if (name) verified.push(await verifiedAs(name, () => stored!.verifyBase(capture)))
+  }
+  for (const name of recorded.keys())
+    if (!parts.some((part) => part.name === name))
+      verified.push({ name, ok: false, why: 'it is no longer stored' })
+  return verified
+}
+
+/** Result of the check of one part. */
+export interface VerifiedPart {
+  readonly name: string
+  readonly ok: boolean
+  readonly why?: string
+}
+
+async function verifyPart(
+  stored: StoredCaptures,
+  id: string,
+  { name, sha256 }: CapturedPart,
+  recorded: ReadonlyMap<string, string>,
+): Promise<VerifiedPart> {
+  if (!recorded.has(name)) return { name, ok: false, why: 'the record has no line about it' }
+  if (recorded.get(name) !== sha256)
+    return { name, ok: false, why: 'its digest differs from the record' }
+  return await verifiedAs(name, async () => {
+    for await (const _ of stored.read(id, name)) continue
+  })
+}
+
+async function verifiedAs(name: string, check: () => Promise<void>): Promise<VerifiedPart> {
+  try {
+    await check()
+    return { name, ok: true }
+  } catch (thrown) {
+    if (thrown instanceof MayflyError) return { name, ok: false, why: thrown.message }
+    throw thrown
+  }
+}
+
+/** Digests in the audit lines of a run. The lines themselves are verified by `audit verify`. */
+async function recordedDigests(flags: Globals, id: string): Promise<ReadonlyMap<string, string>> {
+  const { auditFile } = await import('../lib/state-folder.ts')
+  const path = auditFile(stateOf(flags))
+  if (!existsSync(path)) return new Map()
+  const { openLog } = await import('../evidence/log-reader.ts')
+  const { partsRecordedIn } = await import('../evidence/captures.ts')
+  assertPlainStore(path)
+  using log = openLog(path)
+  const parts = log.last(linesMax, id).flatMap(({ bodyText }) => partsRecordedIn(bodyText))
+  return new Map(parts.map(({ name, sha256 }) => [name, sha256]))
+}
+
+export function openStoredCaptures(flags: Globals): Promise<StoredCaptures>
+export function openStoredCaptures(
+  flags: Globals,
+  mayBeNone: true,
+): Promise<StoredCaptures | undefined>
+export async function openStoredCaptures(
+  flags: Globals,
+  mayBeNone = false,
+): Promise<StoredCaptures | undefined> {
+  const folder = stateOf(flags)
+  const { readBodies } = await import('../evidence/bodies.ts')
+  const { storedCaptures, readCaptured } = await import('../evidence/captures.ts')
+  const { imageOf, readImage, verifyBase } = await import('../evidence/captured-machine.ts')
+  if (mayBeNone && !existsSync(join(folder, 'bodies.db'))) return undefined
+  const bodies: BodiesRead = readBodies(folder)
+  const machineOf = (capture: StoredCapture) => {
+    const { run } = capture
+    return {
+      capture,
+      state: folder,
+      read: (part: string) => readCaptured(bodies, { run }, part).bytes,
+    }
+  }
+  const read = (run: string, part: string) => {
+    const capture = storedCaptures(bodies, { run }).find((one) => imageOf(one) === part)
+    return capture ? readImage(machineOf(capture)) : readCaptured(bodies, { run }, part).bytes
+  }
+  return {
+    captures: async (of) => storedCaptures(bodies, of),
+    async of(run) {
+      const found = storedCaptures(bodies, { run })
+      if (found.length > 0) return found.toReversed()
+      throw nothingOf(run)
+    },
+    read,
+    async write(run, part, out) {
+      await writePieces(out, read(run, part))
+    },
+    machineOf,
+    verifyBase: (capture) => verifyBase(machineOf(capture)),
+    [Symbol.dispose]: () => bodies.close(),
+  }
+}
+
+export function nothingOf(id: string): MayflyError {
+  return new MayflyError('NOT_FOUND', `Cannot find evidence of "${id}"`, {
+    hint: 'It was not captured, or the capture was deleted: "mayfly evidence list" lists what is stored',
+  })
+}

@@ -158,7 +158,7 @@ test('Any bytes of an agent are read as messages within their bounds, or refused
         }
       } catch (thrown) {
         assert.ok(thrown instanceof RangeError, String(thrown))
-        assert.match(thrown.message, /^Cannot (read|take) /)
+        assert.match(thrown.message, /^Cannot (read|accept) /)
       }
     },
   })

@@ -171,7 +171,7 @@ suite('A capture of a machine', { skip, timeout }, () => {
     await using sandbox = own
     const capture = await sandbox.capture()
     const { length } = part(capture, 'memory.zst')
-    assert.match(capture.why!, /^it holds more than \d+ bytes$|^memory beyond what was read/)
+    assert.match(capture.why!, /^it holds more than \d+ bytes$|^memory that could not be read within/)
     assert.ok(length > MIB && length < captureBytesMax, `${length}`)
     const { isWhole } = JSON.parse(part(capture, 'memory.json').toString()) as { isWhole: boolean }
     assert.equal(isWhole, false)
@@ -196,7 +196,7 @@ suite('A capture of a machine without a template', { skip, timeout }, () => {
       assert.equal(template, null)
       assert.ok(memory.length > MIB, `${memory.length}`)
       // Under load a machine cannot be read completely in the time that a guest may be stopped.
-      if (!places.isWhole) assert.match(capture.why!, /^memory beyond what was read/)
+      if (!places.isWhole) assert.match(capture.why!, /^memory that could not be read within/)
       else {
         assert.ok(memory.length > 40 * MIB, `${memory.length}`)
         for (const text of ['Linux version 6.', planted('cold')]) assert.ok(memory.includes(text))

@@ -37,7 +37,7 @@ export interface CopiedKernel {
 
 const MIB = 2 ** 20
 const MEMORY_MS_MAX = 3_000
-const LATE = `memory beyond what was read in ${MEMORY_MS_MAX} ms is not in it`
+const LATE = `memory that could not be read within ${MEMORY_MS_MAX} ms is missing`
 /** For the list of pages, which follows the memory. */
 const PLACES_BYTES = 4 * MIB
 const ZEROS = Buffer.alloc(pageBytes)

@@ -96,6 +96,6 @@ suite('Compiling the Python of an image', { skip }, () => {
         (thrown: unknown) => thrown,
       )
       assert.ok(error instanceof Error, 'it was accepted')
-      assert.match(`${(error as { code?: string }).code} ${error.message}`, /INTERNAL|too much/)
+      assert.match(`${(error as { code?: string }).code} ${error.message}`, /INTERNAL|too large/)
     })
 })

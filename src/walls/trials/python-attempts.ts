@@ -120,7 +120,8 @@ def main(input):
   secrets: `import os
 def main(input):
     own = {'PATH', 'HOME', 'TMPDIR', 'LANG', 'TZ', 'PWD', 'HTTP_PROXY', 'HTTPS_PROXY', 'http_proxy', 'https_proxy',
-        'NO_PROXY', 'no_proxy', 'MAYFLY_OUT', 'MAYFLY_RESULT', 'LC_CTYPE', 'OPENSSL_CONF', 'SSL_CERT_FILE'}
+        'NO_PROXY', 'no_proxy', 'MAYFLY_OUT', 'MAYFLY_RESULT', 'LC_CTYPE', 'OPENSSL_CONF', 'SSL_CERT_FILE',
+        'XDG_CACHE_HOME', 'MPLBACKEND', 'MPLCONFIGDIR', 'JAVA_TOOL_OPTIONS'}
     found = [name for name in os.environ if name in input['names'] and name not in own and not name.startswith(('NODE_', 'PYTHON'))]
     ${processesWith('doctor')}
     return found`,

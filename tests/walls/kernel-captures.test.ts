@@ -48,7 +48,8 @@ suite('A capture of a user-mode kernel', { skip, timeout }, () => {
     assert.equal(capture.kind, 'memory+disk')
     const { isWhole } = JSON.parse(part(capture, 'memory.json').toString()) as { isWhole: boolean }
     // A guest of a busy computer is not read to its end in the time that it may be paused.
-    if (!isWhole) assert.match(capture.why!, /memory that could not be read within|it holds more than/)
+    if (!isWhole)
+      assert.match(capture.why!, /memory that could not be read within|it holds more than/)
     else {
       const memory = memoryOf(capture)
       for (const text of ['Linux version ', 'planted-one-text', 'planted--in-a-file-one-text'])

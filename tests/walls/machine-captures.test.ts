@@ -171,7 +171,10 @@ suite('A capture of a machine', { skip, timeout }, () => {
     await using sandbox = own
     const capture = await sandbox.capture()
     const { length } = part(capture, 'memory.zst')
-    assert.match(capture.why!, /^it holds more than \d+ bytes$|^memory that could not be read within/)
+    assert.match(
+      capture.why!,
+      /^it holds more than \d+ bytes$|^memory that could not be read within/,
+    )
     assert.ok(length > MIB && length < captureBytesMax, `${length}`)
     const { isWhole } = JSON.parse(part(capture, 'memory.json').toString()) as { isWhole: boolean }
     assert.equal(isWhole, false)

@@ -1,6 +1,7 @@
 import { isBuiltin } from 'node:module'
 import type { Entry } from '../contract/job.ts'
 import type { Facts, Reference } from './facts.ts'
+import { isWithin } from './rules/rule.ts'
 import type { Node } from './syntax.ts'
 
 /** Globals of Node and CommonJS that a realm of language `js` lacks. */
@@ -81,11 +82,9 @@ function usesGlobal({ references }: Facts, given: ReadonlySet<string>): boolean 
     const root = rootOf(reference)
     if (probed.has(root) || root !== writtenRoot(reference.node)) return false
     if (given.has(root)) return false
-    return globals.has(root) || members.some((path) => isBelow(reference.path, path))
+    return globals.has(root) || members.some((path) => isWithin(reference.path, path))
   })
 }
-
-const isBelow = (path: string, root: string) => path === root || path.startsWith(`${root}.`)
 
 function rootOf({ path }: Reference): string {
   return path.split('.', 1)[0]!

@@ -1,4 +1,4 @@
-import type { Call, Facts } from '../facts.ts'
+import type { Call } from '../facts.ts'
 import type { Node } from '../syntax.ts'
 import { memberKey, memberNode, numberOf, textOf } from '../value.ts'
 import type { Rule } from './rule.ts'
@@ -9,7 +9,7 @@ export const largeBytes = 64 * 2 ** 20
 /** Large allocations with constant sizes. */
 export const bufferOverflow: Rule = {
   name: 'BUFFER_OVERFLOW',
-  *find(facts: Facts) {
+  *find(facts) {
     for (const call of facts.calls) if (bytesOf(call) >= largeBytes) yield call.node
   },
 }

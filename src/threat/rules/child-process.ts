@@ -1,17 +1,12 @@
-import type { Facts } from '../facts.ts'
 import { textOf } from '../value.ts'
-import { isReached, isWithin, usesOfModules, type Rule } from './rule.ts'
+import { usesOfModules, usesOfPaths, type Rule } from './rule.ts'
 
 /** Use of other programs. */
 export const childProcess: Rule = {
   name: 'CHILD_PROCESS',
-  *find(facts: Facts) {
+  *find(facts) {
     yield* usesOfModules(facts, modules)
-    for (const reference of facts.references) {
-      if (isReached(reference) && starters.some((path) => isWithin(reference.path, path))) {
-        yield reference.node
-      }
-    }
+    yield* usesOfPaths(facts, starters)
     for (const { node, callee, given } of facts.calls) {
       if (bindings.has(callee ?? '') && spawners.has(textOf(given[0]) ?? '')) yield node
     }

@@ -1,4 +1,4 @@
-import type { Call, Facts, Reference } from '../facts.ts'
+import type { Call, Reference } from '../facts.ts'
 import type { Node } from '../syntax.ts'
 import { pathOf, textOf } from '../value.ts'
 import { isReached, isWithin, moduleRoot, type Rule } from './rule.ts'
@@ -6,7 +6,7 @@ import { isReached, isWithin, moduleRoot, type Rule } from './rule.ts'
 /** Text compiled into code. */
 export const evalRule: Rule = {
   name: 'EVAL',
-  *find(facts: Facts) {
+  *find(facts) {
     for (const reference of facts.references) if (evaluates(reference)) yield reference.node
     for (const call of facts.calls) if (takesCode(call)) yield call.node
     for (const { node, module, how } of facts.loads) {

@@ -1,11 +1,10 @@
-import type { Facts } from '../facts.ts'
 import { textOf } from '../value.ts'
 import { isReached, usesOfModules, type Rule } from './rule.ts'
 
 /** File access by any module. */
 export const filesystem: Rule = {
   name: 'FILESYSTEM',
-  *find(facts: Facts) {
+  *find(facts) {
     yield* usesOfModules(facts, modules)
     for (const reference of facts.references) {
       if (isReached(reference) && OTHERS.test(reference.path)) yield reference.node

@@ -1,16 +1,11 @@
-import type { Facts } from '../facts.ts'
-import { isReached, isWithin, usesOfModules, type Rule } from './rule.ts'
+import { usesOfModules, usesOfPaths, type Rule } from './rule.ts'
 
 /** Communication with other machines. */
 export const network: Rule = {
   name: 'NETWORK',
-  *find(facts: Facts) {
+  *find(facts) {
     yield* usesOfModules(facts, modules)
-    for (const reference of facts.references) {
-      if (isReached(reference) && roots.some((path) => isWithin(reference.path, path))) {
-        yield reference.node
-      }
-    }
+    yield* usesOfPaths(facts, roots)
   },
 }
 

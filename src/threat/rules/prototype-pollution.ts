@@ -1,12 +1,12 @@
-import type { Call, Facts, MemberWrite } from '../facts.ts'
+import type { Call, MemberWrite } from '../facts.ts'
 import type { Node } from '../syntax.ts'
 import { pathOf, textOf } from '../value.ts'
-import type { Rule } from './rule.ts'
+import { isWithin, type Rule } from './rule.ts'
 
 /** Writes to shared prototypes. Creating or reading one, or testing for the key, does not count. */
 export const prototypePollution: Rule = {
   name: 'PROTOTYPE_POLLUTION',
-  *find(facts: Facts) {
+  *find(facts) {
     for (const write of facts.writes) if (pollutes(write)) yield write.node
     for (const call of facts.calls) if (definesOn(call) || parses(call)) yield call.node
   },
@@ -15,10 +15,8 @@ export const prototypePollution: Rule = {
 const BUILT_IN =
   /^(?:Object|Array|Function|String|Number|Boolean|Symbol|BigInt|Date|RegExp|Promise|Map|Set|WeakMap|WeakSet|Error|TypeError|RangeError|SyntaxError|ArrayBuffer|DataView|Uint8Array|Int8Array|Uint16Array|Int16Array|Uint32Array|Int32Array|Float32Array|Float64Array|Proxy|JSON|Iterator)\.prototype(?:\.|$)/
 
-function isShared(path: string | undefined): boolean {
-  return (
-    path !== undefined && (path === '%proto' || path.startsWith('%proto.') || BUILT_IN.test(path))
-  )
+function isShared(path = ''): boolean {
+  return isWithin(path, '%proto') || BUILT_IN.test(path)
 }
 
 function pollutes({ key, object }: MemberWrite): boolean {

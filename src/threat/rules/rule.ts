@@ -18,6 +18,13 @@ export function isWithin(path: string, root: string): boolean {
   return path === root || path.startsWith(`${root}.`)
 }
 
+/** Each use of these globals, or of a member of one. */
+export function* usesOfPaths(facts: Facts, roots: readonly string[]): Generator<Node> {
+  for (const reference of facts.references)
+    if (isReached(reference) && roots.some((root) => isWithin(reference.path, root)))
+      yield reference.node
+}
+
 /**
  * Loads of these modules, and each use of a loaded one. A use in the same expression as the load
  * (`require('fs').rm`) counts once.

@@ -1,17 +1,12 @@
-import type { Facts } from '../facts.ts'
 import { pathOf } from '../value.ts'
-import { isReached, isWithin, usesOfModules, type Rule } from './rule.ts'
+import { usesOfModules, usesOfPaths, type Rule } from './rule.ts'
 
 /** High-resolution clocks, and differences of coarse ones. A date alone does not count. */
 export const timingAttack: Rule = {
   name: 'TIMING_ATTACK',
-  *find(facts: Facts) {
+  *find(facts) {
     yield* usesOfModules(facts, modules)
-    for (const reference of facts.references) {
-      if (isReached(reference) && fine.some((path) => isWithin(reference.path, path))) {
-        yield reference.node
-      }
-    }
+    yield* usesOfPaths(facts, fine)
     for (const node of facts.tree) {
       if (node.type !== 'BinaryExpression' || node['operator'] !== '-') continue
       if (isReading(pathOf(node['left'])) || isReading(pathOf(node['right']))) yield node

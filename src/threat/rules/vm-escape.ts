@@ -1,12 +1,11 @@
-import type { Call, Facts, Reference } from '../facts.ts'
+import type { Call, Reference } from '../facts.ts'
 import { textOf } from '../value.ts'
-import type { Rule } from './rule.ts'
-import { isReached, isWithin } from './rule.ts'
+import { isReached, isWithin, type Rule } from './rule.ts'
 
 /** Paths from a sandboxed object to its creator: constructors of constructors, stack hooks, host bindings. */
 export const vmEscape: Rule = {
   name: 'VM_ESCAPE',
-  *find(facts: Facts) {
+  *find(facts) {
     for (const reference of facts.references) if (escapes(reference)) yield reference.node
     for (const call of facts.calls) if (buildsReach(call)) yield call.node
     for (const { node, object, key } of facts.writes) {

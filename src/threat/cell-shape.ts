@@ -1,10 +1,9 @@
-import { visitorKeys } from 'oxc-parser'
 import type { CellEdit, CellEditKind, CellPlan } from '../contract/cell.ts'
-import { MODULE_STATEMENT, MODULE_WORD } from './guess.ts'
-import { parse, type Dialect, type ParsedSource } from './parse.ts'
-import { isFunction } from './scope.ts'
-import type { Shape } from './shape.ts'
-import type { Node } from './syntax.ts'
+import { MODULE_STATEMENT } from './guess.ts'
+import { parse, statementsOf, type Dialect, type ParsedSource } from './parse.ts'
+import { ownNodes } from './scope.ts'
+import { moduleOf, type Shape } from './shape.ts'
+import { leavesOf, type Node } from './syntax.ts'
 
 /**
  * Parse goal and rewrite positions for cells of a `js` or `ts` session, so that their top-level names persist from
@@ -48,18 +47,12 @@ function objectIn(program: Node): Node | undefined {
 }
 
 function parsedCell(source: string, dialect: Dialect): ParsedSource {
-  const module = MODULE_WORD.test(source) ? parse(source, 'module', dialect) : undefined
+  const module = moduleOf(source, dialect)
   if (module?.kind === 'parsed' && module.hasModuleSyntax) return module
   const body = parse(source, 'body', dialect)
   return body.kind === 'error' && module?.kind === 'error' && MODULE_STATEMENT.test(source)
     ? module
     : body
-}
-
-function statementsOf(program: Node): readonly Node[] {
-  const [first] = program['body'] as readonly Node[]
-  const wrapper: Node | undefined = first?.['expression']
-  return wrapper?.['wrapper'] === true ? wrapper['body'].body : program['body']
 }
 
 function planOf({ program, shift }: ParsedSource & { kind: 'parsed' }, source: string): CellPlan {
@@ -95,7 +88,7 @@ function declareVariables(statement: Node, awaits: boolean, edits: Edits): void 
   if ((kind !== 'let' && kind !== 'const') || !edits.declares(kind, start)) return
   edits.add('lexical', start, start + kind.length)
   for (const { id, init, definite, end } of statement['declarations'] as Node[]) {
-    for (const name of namesIn(id)) edits.name('name', name)
+    for (const name of leavesOf(id)) edits.name('name', name)
     if (awaits) edits.type(id)
     if (!init && !definite) edits.add('bare', end, end)
   }
@@ -109,7 +102,7 @@ function hoist(statements: readonly Node[], edits: Edits): void {
     const isLoop = parent?.type === 'ForInStatement' || parent?.type === 'ForOfStatement'
     edits.add(isLoop && parent['left'] === node ? 'loop-var' : 'var', node.start, node.start + 3)
     for (const { id } of node['declarations'] as Node[]) {
-      for (const name of namesIn(id)) edits.name('name', name)
+      for (const name of leavesOf(id)) edits.name('name', name)
       edits.type(id)
     }
   }
@@ -131,35 +124,6 @@ function awaitsIn(statements: readonly Node[]): boolean {
     )
       return true
   return false
-}
-
-/** Nodes outside of nested functions, with their parents. */
-function* ownNodes(from: readonly Node[]): Generator<{ node: Node; parent: Node | undefined }> {
-  const stack: { node: Node; parent: Node | undefined }[] = from
-    .map((node) => ({ node, parent: undefined }))
-    .toReversed()
-  for (let one = stack.pop(); one; one = stack.pop()) {
-    yield one
-    const { node } = one
-    if (isFunction(node) || node.type === 'StaticBlock') continue
-    for (const key of visitorKeys[node.type] ?? [])
-      for (const child of [node[key]].flat()) if (child) stack.push({ node: child, parent: node })
-  }
-}
-
-/** Identifiers that a pattern binds. */
-function namesIn(pattern: Node): readonly Node[] {
-  const names: Node[] = []
-  const stack: (Node | null)[] = [pattern]
-  while (stack.length > 0) {
-    const node = stack.pop()
-    if (!node) continue
-    if (node.type === 'Identifier') names.push(node)
-    else if (node.type === 'ObjectPattern') stack.push(...node['properties'])
-    else if (node.type === 'ArrayPattern') stack.push(...node['elements'])
-    else stack.push(node['value'] ?? node['left'] ?? node['argument'] ?? null)
-  }
-  return names
 }
 
 /** Characters searched for `const enum`, which allows some space in between. */

@@ -1,5 +1,5 @@
 import { isFunction } from './scope.ts'
-import type { Node, Tree } from './syntax.ts'
+import { leavesOf, targetOf, type Node, type Tree } from './syntax.ts'
 import { memberKey, pathOf, textOf } from './value.ts'
 
 /** Input of the rules: references, calls, loads and writes of a source. */
@@ -37,7 +37,6 @@ export interface ModuleLoad {
 /** Assignment, update or deletion of a member. */
 export interface MemberWrite {
   readonly node: Node
-  readonly target: Node
   readonly key: string | undefined
   readonly object: string | undefined
 }
@@ -83,14 +82,8 @@ function gather(node: Node, facts: Gathered): void {
     case 'ImportExpression':
       facts.loads.push({ node, how: 'dynamic', module: textOf(node['source']) })
       return
-    case 'AssignmentExpression':
-      return gatherWrites(node, node['left'], facts)
-    case 'UpdateExpression':
-      return gatherWrites(node, node['argument'], facts)
-    case 'UnaryExpression':
-      if (node['operator'] === 'delete') gatherWrites(node, node['argument'], facts)
-      return
     default:
+      return gatherWrites(node, facts)
   }
 }
 
@@ -121,23 +114,11 @@ function gatherCall(node: Node, facts: Gathered): void {
   }
 }
 
-/** Unfolds patterns: `[a.b, c.d] = e` writes two members. */
-function gatherWrites(node: Node, target: Node, facts: Gathered): void {
-  if (target.type === 'MemberExpression') {
-    facts.writes.push({
-      node,
-      target,
-      key: memberKey(target),
-      object: pathOf(target['object']),
-    })
-  } else if (target.type === 'ChainExpression') gatherWrites(node, target['expression'], facts)
-  else if (target.type === 'AssignmentPattern') gatherWrites(node, target['left'], facts)
-  else if (target.type === 'RestElement') gatherWrites(node, target['argument'], facts)
-  else if (target.type === 'Property') gatherWrites(node, target['value'], facts)
-  else {
-    const parts: readonly (Node | null)[] = target['elements'] ?? target['properties'] ?? []
-    for (const part of parts) if (part) gatherWrites(node, part, facts)
-  }
+function gatherWrites(node: Node, facts: Gathered): void {
+  const target = targetOf(node)
+  for (const leaf of target ? leavesOf(target) : [])
+    if (leaf.type === 'MemberExpression')
+      facts.writes.push({ node, key: memberKey(leaf), object: pathOf(leaf['object']) })
 }
 
 const comparisons = new Set(['===', '!==', '==', '!=', 'instanceof', 'in'])

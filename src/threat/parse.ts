@@ -1,4 +1,5 @@
 import { parseSync } from 'oxc-parser'
+import { isFunction } from './scope.ts'
 import type { Node } from './syntax.ts'
 import { withoutTypes } from './without-types.ts'
 
@@ -112,6 +113,17 @@ function firstFunction(node: Node | undefined): Node | undefined {
   return at
 }
 
+/** Function around the statements of a body; undefined for other programs. */
+export function wrapperOf(program: Node): Node | undefined {
+  const wrapper: Node | undefined = program['body'][0]?.['expression']
+  return wrapper?.['wrapper'] === true ? wrapper : undefined
+}
+
+/** Statements of a body, without its wrapper, or of another program. */
+export function statementsOf(program: Node): readonly Node[] {
+  return wrapperOf(program)?.['body'].body ?? program['body']
+}
+
 /** A source that is one function, with trailing semicolons as offsets in the parsed text. */
 export interface SoleFunction {
   readonly node: Node
@@ -120,8 +132,7 @@ export interface SoleFunction {
 
 /** The single function of a source, parsed as a body or as an expression; else undefined. */
 export function soleFunction(program: Node, mode: Mode): SoleFunction | undefined {
-  const body: readonly Node[] =
-    mode === 'body' ? program['body'][0].expression.body.body : program['body']
+  const body = statementsOf(program)
   const [only, ...others] = body.filter(({ type }) => type !== 'EmptyStatement')
   if (!only || others.length > 0) return undefined
   const node = mode === 'body' ? functionIn(only) : secondOf(only)
@@ -133,14 +144,10 @@ export function soleFunction(program: Node, mode: Mode): SoleFunction | undefine
 function functionIn(statement: Node): Node | undefined {
   if (statement.type === 'FunctionDeclaration') return statement
   const expression: Node | undefined = statement['expression']
-  return expression && isFunctionExpression(expression) ? expression : undefined
+  return expression && isFunction(expression) ? expression : undefined
 }
 
 function secondOf(statement: Node): Node | undefined {
   const [, second, ...more] = statement['expression']?.expressions ?? []
-  return second && more.length === 0 && isFunctionExpression(second) ? second : undefined
-}
-
-function isFunctionExpression({ type }: Node): boolean {
-  return type === 'FunctionExpression' || type === 'ArrowFunctionExpression'
+  return second && more.length === 0 && isFunction(second) ? second : undefined
 }

@@ -54,6 +54,20 @@ function scopeWithin(node: Node): LexicalScope {
   return blocks.has(node.type) ? { parent: outer, isFunction: false, bindings: new Map() } : outer
 }
 
+/** Nodes outside of nested functions and static blocks, with their parents. */
+export function* ownNodes(
+  from: readonly Node[],
+): Generator<{ readonly node: Node; readonly parent: Node | undefined }> {
+  const stack = from.map((node) => ({ node, parent: undefined as Node | undefined })).toReversed()
+  for (let one = stack.pop(); one; one = stack.pop()) {
+    yield one
+    const { node } = one
+    if (isFunction(node) || node.type === 'StaticBlock') continue
+    for (const key of visitorKeys[node.type] ?? [])
+      for (const child of [node[key]].flat()) if (child) stack.push({ node: child, parent: node })
+  }
+}
+
 export function isFunction(node: Node): boolean {
   return (
     node.type === 'FunctionExpression' ||

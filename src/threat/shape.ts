@@ -11,20 +11,17 @@ export type Shape =
       /** The source with parts that prevent evaluation blanked out; positions stay. */
       readonly runnable: string
     }
-  | {
-      readonly kind: 'error'
-      readonly message: string
-      readonly offset: number
-      readonly entry: Entry
-    }
+  | (ParsedSource & { readonly kind: 'error'; readonly entry: Entry })
 
 /** Chooses body, function or module for languages that run in an isolate. */
 export function shapeOf(source: string, asked: Entry, dialect: Dialect = 'js'): Shape {
-  if (asked === 'module') return read(source, 'module', 'module', dialect)
   if (asked === 'program') return programOf(source, dialect)
-  if (asked === 'handler') return handlerOf(source, dialect)
-  const module =
-    asked === 'auto' && MODULE_WORD.test(source) ? parse(source, 'module', dialect) : undefined
+  if (asked === 'handler') return { ...programOf(source, dialect), entry: 'handler' }
+  if (asked === 'module') {
+    const parsed = parse(source, 'module', dialect)
+    return parsed.kind === 'parsed' ? shape(source, 'module', parsed) : { ...parsed, entry: asked }
+  }
+  const module = asked === 'auto' ? moduleOf(source, dialect) : undefined
   if (module?.kind === 'parsed' && module.hasModuleSyntax) return shape(source, 'module', module)
   return bodyOf(source, asked, module, dialect)
 }
@@ -32,11 +29,15 @@ export function shapeOf(source: string, asked: Entry, dialect: Dialect = 'js'): 
 /** Chooses module or program for Node. */
 export function nodeShapeOf(source: string, asked: Entry, dialect: Dialect = 'js'): Shape {
   if (asked !== 'auto' && asked !== 'program') return shapeOf(source, asked, dialect)
-  const module = MODULE_WORD.test(source) ? parse(source, 'module', dialect) : undefined
-  if (asked === 'auto' && module?.kind === 'parsed' && module.hasDefaultExport) {
+  const module = moduleOf(source, dialect)
+  if (asked === 'auto' && module?.kind === 'parsed' && module.hasDefaultExport)
     return shape(source, 'module', module)
-  }
   return programOf(source, dialect)
+}
+
+/** Parses as a module; undefined without a word that every module has. */
+export function moduleOf(source: string, dialect: Dialect): ParsedSource | undefined {
+  return MODULE_WORD.test(source) ? parse(source, 'module', dialect) : undefined
 }
 
 function shape(
@@ -48,11 +49,6 @@ function shape(
   return { kind: 'shape', entry, parsed, runnable }
 }
 
-function read(source: string, mode: Mode, entry: Entry, dialect: Dialect): Shape {
-  const parsed = parse(source, mode, dialect)
-  return parsed.kind === 'parsed' ? shape(source, entry, parsed) : { ...parsed, entry }
-}
-
 function bodyOf(
   source: string,
   asked: Entry,
@@ -62,25 +58,19 @@ function bodyOf(
   const body = parse(source, 'body', dialect)
   const asFunction =
     functionOf(source, body, 'body') ??
-    (body.kind === 'error' ? expressionOf(source, dialect) : undefined)
+    (body.kind === 'error'
+      ? functionOf(source, parse(source, 'expression', dialect), 'expression')
+      : undefined)
   if (asFunction) return asFunction
   if (asked === 'function' && body.kind === 'parsed') {
-    return {
-      kind: 'error',
-      message: 'Expected one function and nothing else',
-      offset: 0,
-      entry: asked,
-    }
+    const message = 'Expected one function and nothing else'
+    return { kind: 'error', message, offset: 0, entry: asked }
   }
   if (body.kind === 'parsed') return shape(source, 'body', body)
   const entry = asked === 'auto' ? 'body' : asked
   if (module?.kind === 'error' && MODULE_STATEMENT.test(source))
     return { ...module, entry: 'module' }
   return { ...body, entry }
-}
-
-function expressionOf(source: string, dialect: Dialect): Shape | undefined {
-  return functionOf(source, parse(source, 'expression', dialect), 'expression')
 }
 
 function functionOf(source: string, parsed: ParsedSource, mode: Mode): Shape | undefined {
@@ -105,16 +95,11 @@ function blanked(source: string, places: readonly number[]): string {
 
 /** A program is a module by its syntax, or if only that allows its top-level `await`. */
 function programOf(source: string, dialect: Dialect): Shape {
-  const module = MODULE_WORD.test(source) ? parse(source, 'module', dialect) : undefined
+  const module = moduleOf(source, dialect)
   if (module?.kind === 'parsed' && module.hasModuleSyntax) return shape(source, 'program', module)
   const script = parse(source, 'commonjs', dialect)
   if (script.kind === 'parsed') return shape(source, 'program', script)
   const again = module ?? parse(source, 'module', dialect)
   if (again.kind === 'parsed') return shape(source, 'program', again)
   return { ...(MODULE_STATEMENT.test(source) ? again : script), entry: 'program' }
-}
-
-function handlerOf(source: string, dialect: Dialect): Shape {
-  const program = programOf(source, dialect)
-  return { ...program, entry: 'handler' }
 }

@@ -34,5 +34,30 @@ export type Source =
 /** A key on the path through a destructuring pattern; a node if computed. */
 export type PatternStep = string | Node
 
+/** Names and members that a pattern binds or assigns, without keys and default values: `[a.b, c.d] = e` has two. */
+export function leavesOf(pattern: Node): readonly Node[] {
+  const leaves: Node[] = []
+  const stack: (Node | null)[] = [pattern]
+  while (stack.length > 0) {
+    const node = stack.pop()
+    if (!node) continue
+    const parts: readonly (Node | null)[] | undefined = node['properties'] ?? node['elements']
+    if (parts) stack.push(...parts)
+    else if (node.type === 'Property') stack.push(node['value'])
+    else if (node.type === 'AssignmentPattern') stack.push(node['left'])
+    else if (node.type === 'RestElement') stack.push(node['argument'])
+    else if (node.type === 'ChainExpression') stack.push(node['expression'])
+    else leaves.push(node)
+  }
+  return leaves
+}
+
+/** Target of an assignment, an update or a deletion. */
+export function targetOf(node: Node): Node | undefined {
+  if (node.type === 'AssignmentExpression') return node['left'] as Node
+  const isChange = node.type === 'UpdateExpression' || node['operator'] === 'delete'
+  return isChange ? (node['argument'] as Node) : undefined
+}
+
 /** Nodes in source order, parents before children, the program first. */
 export type Tree = readonly Node[]

@@ -1,6 +1,6 @@
 import { memberKey, textOf } from '../value.ts'
 import type { Binding, Node } from '../syntax.ts'
-import { isFunction } from '../scope.ts'
+import { isFunction, ownNodes } from '../scope.ts'
 import { bindingOf, callBy, placeOf, type NameIndex, type NameRole } from './names.ts'
 import {
   arrayCallbacks,
@@ -144,8 +144,8 @@ export class Flow {
   #isPrimitiveCall(call: Node): boolean {
     const callee: Node = call['callee']
     if (this.#isGlobal(callee, primitiveGlobals)) return true
-    if (callee.type === 'MemberExpression' && !callee['computed'] && isPlainMember(callee))
-      return primitiveMethods.has(memberKey(callee)!) && this.#isDataOrRegex(callee['object'])
+    if (callee.type === 'MemberExpression' && !callee['computed'])
+      return primitiveMethods.has(memberKey(callee) ?? '') && this.#isDataOrRegex(callee['object'])
     const called = this.calledFunction(call)
     return called !== undefined && this.returns(called, (value) => this.isPrimitive(value))
   }
@@ -157,13 +157,12 @@ export class Flow {
   #holdsPrimitive(name: Node): boolean {
     const places = this.#placesOf(name)
     if (!places) return bindingOf(name) === undefined && nothings.has(name['name'])
-    return places.every((place) =>
-      place.kind === 'value'
-        ? this.isPrimitive(place.node)
-        : place.kind === 'parameter'
-          ? this.#isGiven(place, (value) => this.isPrimitive(value))
-          : place.kind === 'primitive',
-    )
+    return places.every((place) => this.#holds(place, (value) => this.isPrimitive(value)))
+  }
+
+  #holds(place: NameRole, is: (value: Node) => boolean): boolean {
+    if (place.kind === 'value') return is(place.node)
+    return place.kind === 'parameter' ? this.#isGiven(place, is) : place.kind === 'primitive'
   }
 
   #plain(node: Node): boolean {
@@ -232,11 +231,9 @@ export class Flow {
       const called = this.calledFunction(call)
       return called !== undefined && this.returns(called, (value) => this.isPlain(value))
     }
-    if (callee['computed'] || !isPlainMember(callee) || !this.isPlain(callee['object']))
-      return false
-    const method = memberKey(callee)!
-    if (method === 'filter' || method === 'toSorted') return true
-    if (method === 'slice' || method === 'toReversed' || method === 'split') return true
+    const method = memberKey(callee) ?? ''
+    if (callee['computed'] || !this.isPlain(callee['object'])) return false
+    if (copyingMethods.has(method)) return true
     if (method === 'concat') return call['arguments'].every((one: Node) => this.isPlain(one))
     if (method !== 'map' && method !== 'flatMap') return false
     return (
@@ -252,12 +249,8 @@ export class Flow {
     const binding = bindingOf(name)
     const places = this.#placesOf(name)
     if (!binding || !places) return false
-    const isPlainHere = (place: NameRole): boolean => {
-      if (place.kind === 'value') return this.isPlain(place.node)
-      if (place.kind === 'parameter') return this.#isGiven(place, (value) => this.isPlain(value))
-      return place.kind === 'primitive'
-    }
-    return places.every(isPlainHere) && this.#isFilledPlainly(binding)
+    const holdsPlain = places.every((place) => this.#holds(place, (value) => this.isPlain(value)))
+    return holdsPlain && this.#isFilledPlainly(binding)
   }
 
   #isFilledPlainly(binding: Binding): boolean {
@@ -337,7 +330,9 @@ export class Flow {
   returns(called: Node, is: (value: Node) => boolean): boolean {
     const body: Node = called['body']
     if (body.type !== 'BlockStatement') return is(body)
-    return returnsIn(called).every((value) => is(value))
+    return ownNodes([body]).every(
+      ({ node }) => node.type !== 'ReturnStatement' || !node['argument'] || is(node['argument']),
+    )
   }
 
   #placesOf(name: Node): readonly NameRole[] | undefined {
@@ -377,6 +372,7 @@ const arithmetic = new Set(['-', '*', '/', '%', '**', '&', '|', '^', '<<', '>>',
 const outside = new Set(['call'])
 const responding = new Set(['fetch'])
 const statusKeys = new Set(['status', 'ok', 'statusText', 'url'])
+const copyingMethods = new Set(['filter', 'slice', 'split', 'toReversed', 'toSorted'])
 const plainGlobals = new Set(['JSON.parse', 'Object.keys', 'Object.values', 'Object.entries'])
 
 /** A data property: no accessor, no method, no prototype. */
@@ -389,10 +385,6 @@ function isData(property: Node): boolean {
 
 function keyText(key: Node): string {
   return key.type === 'Identifier' ? key['name'] : String(key['value'])
-}
-
-function isPlainMember(member: Node): boolean {
-  return memberKey(member) !== undefined
 }
 
 /** Method call that gets a function as its callback. */
@@ -408,23 +400,4 @@ export function nameOf(called: Node): Node | undefined {
   const { parent } = called
   const isInit = parent?.type === 'VariableDeclarator' && parent['init'] === called
   return isInit && parent['id'].type === 'Identifier' ? parent['id'] : undefined
-}
-
-/** Values of a function's `return`s, without those of nested functions. Iterative. */
-export function returnsIn(called: Node): readonly Node[] {
-  const found: Node[] = []
-  const stack: unknown[] = [called['body']]
-  for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
-    if (Array.isArray(at)) stack.push(...at.filter(Boolean))
-    if (!isNode(at) || isFunction(at)) continue
-    if (at.type === 'ReturnStatement' && at['argument']) found.push(at['argument'])
-    for (const key of Object.keys(at))
-      if (key !== 'parent' && key !== 'scope' && at[key] && typeof at[key] === 'object')
-        stack.push(at[key])
-  }
-  return found
-}
-
-function isNode(value: unknown): value is Node {
-  return typeof value === 'object' && value !== null && 'type' in value && 'start' in value
 }

@@ -1,5 +1,5 @@
 import { isFunction } from '../scope.ts'
-import type { Node, Tree } from '../syntax.ts'
+import { leavesOf, targetOf, type Node, type Tree } from '../syntax.ts'
 import { memberKey, pathOf, textOf } from '../value.ts'
 import { nameOf, type Flow } from './flow.ts'
 import { bindingOf, callBy, functionAround, isAwaited, placeOf, type NameIndex } from './names.ts'
@@ -45,42 +45,13 @@ export function programOf(
 
 /** Objects that a node mutates: the expression before the last key. */
 export function changesAt(node: Node): readonly Node[] {
-  switch (node.type) {
-    case 'AssignmentExpression':
-      return membersIn(node['left'])
-    case 'ForInStatement':
-    case 'ForOfStatement':
-      return node['left'].type === 'VariableDeclaration' ? [] : membersIn(node['left'])
-    case 'UpdateExpression':
-      return membersIn(node['argument'])
-    case 'UnaryExpression':
-      return node['operator'] === 'delete' ? membersIn(node['argument']) : []
-    case 'CallExpression':
-      return changedByCall(node)
-    default:
-      return []
-  }
-}
-
-function membersIn(target: Node): readonly Node[] {
-  switch (target.type) {
-    case 'MemberExpression':
-      return [target['object']]
-    case 'ChainExpression':
-      return membersIn(target['expression'])
-    case 'AssignmentPattern':
-      return membersIn(target['left'])
-    case 'RestElement':
-      return membersIn(target['argument'])
-    case 'Property':
-      return membersIn(target['value'])
-    case 'ArrayPattern':
-      return target['elements'].flatMap((one: Node | null) => (one ? membersIn(one) : []))
-    case 'ObjectPattern':
-      return target['properties'].flatMap(membersIn)
-    default:
-      return []
-  }
+  if (node.type === 'CallExpression') return changedByCall(node)
+  const isLoop = node.type === 'ForInStatement' || node.type === 'ForOfStatement'
+  // A loop that declares its variable has no members there.
+  const target: Node | undefined = isLoop ? node['left'] : targetOf(node)
+  return (target ? leavesOf(target) : [])
+    .filter(({ type }) => type === 'MemberExpression')
+    .map(({ object }) => object as Node)
 }
 
 const definers =

@@ -1,4 +1,5 @@
 import type { Node, Tree } from '../syntax.ts'
+import { statementsOf, wrapperOf } from '../parse.ts'
 import { isFunction } from '../scope.ts'
 import { pathOf } from '../value.ts'
 import { bindingOf, placeOf, type NameIndex } from './names.ts'
@@ -29,10 +30,8 @@ export interface TopLevel {
 
 /** Top level of a program: of the function around a body, else of the module. */
 export function topOf(program: Node, tree: Tree): TopLevel {
-  const [first]: readonly Node[] = program['body']
-  const wrapper: Node | undefined = first?.['expression']
-  const isBody = wrapper?.['wrapper'] === true
-  const statements: readonly Node[] = isBody ? wrapper['body'].body : program['body']
+  const wrapper = wrapperOf(program)
+  const statements = statementsOf(program)
   const late = statements.findIndex((one) => !isDeclaration(one))
   const early = late < 0 ? statements : statements.slice(0, late)
   const constants = new Map(early.flatMap(constantIn))
@@ -40,7 +39,7 @@ export function topOf(program: Node, tree: Tree): TopLevel {
   const classes = statements.flatMap(classIn)
   const directives = statements.filter((one) => typeof one['directive'] === 'string')
   const entries = new Set(tree.filter(isEntry))
-  if (isBody) entries.add(wrapper)
+  if (wrapper) entries.add(wrapper)
   return { statements, functions, classes, constants, directives, entries }
 }
 
@@ -105,11 +104,16 @@ function constantIn(statement: Node): readonly (readonly [Node, Node])[] {
   return isOne && !isFunction(only['init']) ? [[only['id'], statement]] : []
 }
 
-function functionsIn(statement: Node, early: readonly Node[]): readonly TopFunction[] {
+/** Declaration in an export, or the statement itself. */
+function declarationIn(statement: Node) {
   const isExported =
     statement.type === 'ExportNamedDeclaration' || statement.type === 'ExportDefaultDeclaration'
   const inner: Node | null = isExported ? statement['declaration'] : statement
-  const common = { statement, isExported }
+  return { inner, common: { statement, isExported } }
+}
+
+function functionsIn(statement: Node, early: readonly Node[]): readonly TopFunction[] {
+  const { inner, common } = declarationIn(statement)
   if (inner?.type === 'FunctionDeclaration' && inner['id'])
     return [{ ...common, name: inner['id'].name, id: inner['id'], node: inner, isEarly: true }]
   if (inner?.type !== 'VariableDeclaration') return []
@@ -122,11 +126,9 @@ function functionsIn(statement: Node, early: readonly Node[]): readonly TopFunct
 }
 
 function classIn(statement: Node): readonly TopFunction[] {
-  const isExported =
-    statement.type === 'ExportNamedDeclaration' || statement.type === 'ExportDefaultDeclaration'
-  const node: Node | null = isExported ? statement['declaration'] : statement
+  const { inner: node, common } = declarationIn(statement)
   if (node?.type !== 'ClassDeclaration' || !node['id']) return []
-  return [{ statement, isExported, name: node['id'].name, id: node['id'], node, isEarly: false }]
+  return [{ ...common, name: node['id'].name, id: node['id'], node, isEarly: false }]
 }
 
 /** A default export, or an assignment to `exports`: it is called with JSON. */

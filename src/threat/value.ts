@@ -211,13 +211,9 @@ export function literalOf(node: Node, depth = 0): Node | undefined {
 function ofMember(node: Node, depth: number): Value | undefined {
   const key = memberKey(node, depth)
   const object: Node = node['object']
-  if (object.type === 'Super') return undefined
-  if (key === undefined) return undefined
+  if (object.type === 'Super' || key === undefined) return undefined
   const inside = memberNode(object, key, depth)
-  if (inside) return valueOf(inside, depth)
-  const value = valueOf(object, depth)
-  if (value) return ofKey(value, key)
-  return ofKey(undefined, key)
+  return inside ? valueOf(inside, depth) : ofKey(valueOf(object, depth), key)
 }
 
 const functionGlobals = new Set(
@@ -342,12 +338,8 @@ function isTopThis(node: Node): boolean {
 
 function isCalledPlainly(node: Node): boolean {
   const { parent } = node
-  if (node['wrapper']) return true
-  return (
-    node.type === 'FunctionExpression' &&
-    parent?.type === 'CallExpression' &&
-    parent['callee'] === node
-  )
+  const isCalled = parent?.type === 'CallExpression' && parent['callee'] === node
+  return Boolean(node['wrapper']) || (node.type === 'FunctionExpression' && isCalled)
 }
 
 /** A module by its name, without `node:`. */
@@ -410,18 +402,12 @@ function ofMethodCall(node: Node, depth: number): Value | undefined {
     }
     if (name === 'getTime' && subject?.kind === 'path' && subject.path === 'new Date')
       return path('Date.now()')
-    if (name === 'bind' && called === '%fn') return called ? path('%fn') : undefined
+    if (name === 'bind' && called === '%fn') return path('%fn')
     if (name === 'map' && isFromCharCode(node['arguments'][0], depth)) return codesToText(subject)
     if (name !== undefined && subject?.kind === 'constant') return foldCall(name, subject, given)
     if (name === 'apply' && called === 'String.fromCharCode.apply') {
-      const list = given[1]
-      return list?.kind === 'constant' && Array.isArray(list.value)
-        ? foldCall(
-            'String.fromCharCode',
-            undefined,
-            list.value.map((item) => constant(item as Primitive)),
-          )
-        : undefined
+      const items = itemsOf(given[1])
+      return items && foldCall('String.fromCharCode', undefined, items)
     }
   }
   if (called && called !== '%fn') return foldCall(called, undefined, given)
@@ -431,11 +417,14 @@ function ofMethodCall(node: Node, depth: number): Value | undefined {
 function spread(argument: Node, depth: number): (Value | undefined)[] {
   if (argument.type !== 'SpreadElement') return [valueOf(argument, depth)]
   const list = valueOf(argument['argument'], depth)
-  if (list?.kind !== 'constant') return [undefined]
-  if (typeof list.value === 'string') return Array.from(list.value, (item) => constant(item))
-  return Array.isArray(list.value)
-    ? list.value.map((item) => constant(item as Primitive))
-    : [undefined]
+  if (list?.kind === 'constant' && typeof list.value === 'string')
+    return Array.from(list.value, constant)
+  return itemsOf(list) ?? [undefined]
+}
+
+function itemsOf(list: Value | undefined): Constant[] | undefined {
+  const isList = list?.kind === 'constant' && Array.isArray(list.value)
+  return isList ? list.value.map(constant) : undefined
 }
 
 /** `Buffer.from(text, encoding)` as text. */

@@ -7,7 +7,7 @@ import type { Analysis, CachedAnalysis } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { inspectedFiles, isOfPackage } from './files.ts'
-import { entryWithoutTree, languageWithoutTree } from './guess.ts'
+import { unparsed } from './guess.ts'
 import { inspectionSchema, type ErasedFile, type Inspection } from './inspection.ts'
 import { mergeMatches } from './merge-matches.ts'
 import { patterns } from './patterns.ts'
@@ -147,7 +147,8 @@ async function inspectElsewhere(
       const fields = { why: reasonOf(thrown), tenant: job.tenant }
       emitter.emit('threat/unparsed', fields, { run: job.id })
       if (packages && hasPackages) return inspect(false)
-      return { value: analysisOf(unread(job), digest), isTrusted: false }
+      const unread = unparsed(job.asked, 'the analysis did not end')
+      return { value: analysisOf(unread, digest), isTrusted: false }
     }
   }
   return inspect(true)
@@ -208,17 +209,6 @@ function assertErased({ files }: Job['asked'], erased: readonly ErasedFile[]): v
     const source = sources.get(path)
     if (source?.encoding !== 'utf8' || !isStripped(source.content, javascript))
       throw new TypeError('Cannot trust a reply about a file that was not sent')
-  }
-}
-
-function unread({ asked }: Job): Inspection {
-  const language = languageWithoutTree(asked.code, asked.language, asked.name)
-  return {
-    language,
-    entry: entryWithoutTree(asked.entry, language, asked.code),
-    found: [{ name: 'UNPARSED', line: 1, column: 1, count: 1, detail: 'the analysis did not end' }],
-    complexityScore: 0,
-    behaviorScore: 0,
   }
 }
 

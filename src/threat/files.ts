@@ -1,7 +1,7 @@
 import { folderOf, isCodePath, normalPath, plainFiles } from '../contract/files.ts'
 import type { JobFile, Language } from '../contract/job.ts'
 import type { Facts } from './facts.ts'
-import type { PatternMatch } from './pattern-match.ts'
+import { unparsedMatch, type PatternMatch } from './pattern-match.ts'
 
 export interface InspectedFile {
   readonly path: string
@@ -128,7 +128,7 @@ function kindOf(path: string): Kind {
 /** Finding for unanalysed code. */
 export function unreadIn(kind: Kind): PatternMatch {
   const detail = `more code in files than ${unitsMax[kind]} characters`
-  return inKind({ name: 'UNPARSED', line: 1, column: 1, count: 1, detail }, kind)
+  return inKind(unparsedMatch(detail), kind)
 }
 
 /**

@@ -1,13 +1,25 @@
-import type { Entry, Language } from '../contract/job.ts'
+import type { Entry, Job, Language } from '../contract/job.ts'
 import { languageOfShebang } from '../contract/shebang.ts'
 import { dialectOf } from './dialect.ts'
+import type { Inspection } from './inspection.ts'
+import { unparsedMatch } from './pattern-match.ts'
+
+/** Inspection of a source that is not parsed, with the reason. */
+export function unparsed(asked: UnparsedSource, detail: string): Inspection {
+  const language = languageWithoutTree(asked.code, asked.language, asked.name)
+  return {
+    language,
+    entry: entryWithoutTree(asked.entry, language, asked.code),
+    found: [unparsedMatch(detail)],
+    complexityScore: 0,
+    behaviorScore: 0,
+  }
+}
+
+type UnparsedSource = Pick<Job['asked'], 'code' | 'language' | 'name' | 'entry'>
 
 /** Guesses the language from the text alone, when no parse is possible. */
-export function languageWithoutTree(
-  source: string,
-  asked: Language | undefined,
-  name?: string,
-): Language {
+function languageWithoutTree(source: string, asked: Language | undefined, name?: string): Language {
   if (asked !== undefined) return asked
   const told = languageOfShebang(source)
   if (told !== undefined) return told
@@ -16,7 +28,7 @@ export function languageWithoutTree(
 }
 
 /** Guesses the entry likewise; `auto` only for Python. */
-export function entryWithoutTree(asked: Entry, language: Language, source: string): Entry {
+function entryWithoutTree(asked: Entry, language: Language, source: string): Entry {
   if (asked !== 'auto' || language === 'python') return asked
   if (language !== 'js' && language !== 'ts') return 'program'
   return MODULE_STATEMENT.test(source) ? 'module' : 'body'

@@ -10,8 +10,8 @@ import { cellShapeOf } from './cell-shape.ts'
 import { factsOf, type Facts } from './facts.ts'
 import { behaviorOf, obfuscatedFrom, type ObfuscationSigns } from './obfuscation.ts'
 import { mergeMatches } from './merge-matches.ts'
-import type { PatternMatch } from './pattern-match.ts'
-import { entryWithoutTree, languageWithoutTree } from './guess.ts'
+import { unparsedMatch, type PatternMatch } from './pattern-match.ts'
+import { unparsed } from './guess.ts'
 import type { Dialect } from './parse.ts'
 import type { ErasedFile, Inspection } from './inspection.ts'
 import { positionOf } from './position.ts'
@@ -69,19 +69,7 @@ const notPython = {
   offset: 0,
 } as const
 
-/** Result for a source that may not be parsed. */
-export function unparsed(request: InspectRequest, detail: string): Inspection {
-  const language = languageWithoutTree(request.code, request.language, request.name)
-  return {
-    language,
-    entry: entryWithoutTree(request.entry, language, request.code),
-    found: [{ name: 'UNPARSED', line: 1, column: 1, count: 1, detail }],
-    complexityScore: 0,
-    behaviorScore: 0,
-  }
-}
-
-export function saysWhy(cap: Cap & { readonly kind: 'over' }): string {
+function saysWhy(cap: Cap & { readonly kind: 'over' }): string {
   const bound = `the bound is ${cap.max}`
   if (cap.what === 'length') return `${cap.is} characters of source, ${bound}`
   return cap.what === 'tokens' ? `more than ${cap.max} tokens` : `nested too deeply to parse`
@@ -221,12 +209,7 @@ function* findInCode(facts: Facts, place: Place, nested: number): Generator<Patt
     const code = codeOf(call)
     if (code === undefined || code.length > nestedUnitsMax || ++seen > nestedMax) continue
     if (capOf(code).kind === 'over') {
-      yield {
-        name: 'UNPARSED',
-        ...place(call.node.start),
-        count: 1,
-        detail: 'in code made from text',
-      }
+      yield { ...unparsedMatch('in code made from text'), ...place(call.node.start) }
       continue
     }
     const shape = shapeOf(code, 'body')
@@ -299,8 +282,7 @@ function readFile(
   erased: ErasedFile[],
 ): { found: PatternMatch[]; facts?: Facts } {
   const { over, parsed } = parsedFile(source, file, language)
-  if (over)
-    return { found: [{ name: 'UNPARSED', line: 1, column: 1, count: 1, detail: saysWhy(over) }] }
+  if (over) return { found: [unparsedMatch(saysWhy(over))] }
   if (!parsed) return { found: [] }
   const { text, isStripped, shift, facts } = parsed
   if (isStripped && file.encoding !== 'base64' && !hasDecorators(facts))

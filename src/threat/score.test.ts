@@ -50,6 +50,4 @@ test('each finding is marked as a need or a threat, with the reason', () => {
     assert.equal(finding?.kind, risk(name).risk > 0 ? 'threat' : 'need')
     assert.ok(finding.because.length > 10)
   }
-  const granted = riskOf([found('NETWORK')], plain, { granted: new Set(['network']) })
-  assert.equal(granted.findings[0]?.because, 'The profile grants "network"')
 })

@@ -1,4 +1,5 @@
 import { plainScoreMax, type Finding, type PatternName } from '../contract/verdict.ts'
+import type { Inspection } from './inspection.ts'
 import type { PatternMatch } from './pattern-match.ts'
 import { patterns } from './patterns.ts'
 
@@ -13,28 +14,17 @@ export function threatScoreOf(
   return found.reduce((score, { name }) => Math.max(score, patterns[name].score), plainScore(plain))
 }
 
-export interface PlainScores {
-  /** Cyclomatic complexity, summed. */
-  readonly complexityScore: number
-  /** Signs of obfuscation, 0 to 100. */
-  readonly behaviorScore: number
-}
-
-/** Capabilities granted by the profile; absent while unknown. */
-export interface Grants {
-  readonly granted?: ReadonlySet<string>
-}
+type PlainScores = Pick<Inspection, 'complexityScore' | 'behaviorScore'>
 
 /**
- * Risk, which selects the wall: counts only findings that no grant and no wall makes harmless. Pure, so that a
- * profile can call it again with its grants. `findings` lists each as need or threat, with the reason.
+ * Risk, which selects the wall: counts only findings that no grant and no wall makes harmless. `findings` lists each
+ * as need or threat, with the reason.
  */
 export function riskOf(
   found: readonly PatternMatch[],
   plain: PlainScores,
-  { granted = new Set() }: Grants = {},
 ): { readonly risk: number; readonly findings: readonly Finding[] } {
-  const findings = found.map((one) => findingOf(one, granted))
+  const findings = found.map(findingOf)
   const risk = findings.reduce(
     (most, { kind, score }) => (kind === 'threat' ? Math.max(most, score) : most),
     plainScore(plain),
@@ -64,9 +54,10 @@ const contained: Partial<Record<PatternName, string>> = {
   PROTOTYPE_POLLUTION: 'Each job has a realm of its own',
 }
 
-function findingOf(found: PatternMatch, granted: ReadonlySet<string>): Finding {
+function findingOf(found: PatternMatch): Finding {
   const { score, severity, description, capability } = patterns[found.name]
   const threat = counts[found.name]
+  const absent = `Not there unless the language or the profile gives "${capability}"; reaching for it is an event`
   return {
     name: found.name,
     severity,
@@ -75,13 +66,7 @@ function findingOf(found: PatternMatch, granted: ReadonlySet<string>): Finding {
     column: found.column,
     description: (found.detail ? `${description}: ${found.detail}` : description).slice(0, 500),
     kind: threat ? 'threat' : 'need',
-    because: threat ?? contained[found.name] ?? reachOf(capability, granted),
+    because: threat ?? contained[found.name] ?? absent,
     count: found.count,
   }
-}
-
-function reachOf(capability: string, granted: ReadonlySet<string>): string {
-  return granted.has(capability)
-    ? `The profile grants "${capability}"`
-    : `Not there unless the language or the profile gives "${capability}"; reaching for it is an event`
 }

@@ -6,7 +6,7 @@ import { riskOf, threatScoreOf } from './score.ts'
 
 /**
  * Builds the analysis from an inspection. Scores come from the table here, never from the parsing process,
- * which only names patterns. Assumes no grants; a profile calls `riskOf` again with its own.
+ * which only names patterns. Assumes no grants.
  */
 export function analysisOf(inspection: Inspection, digest: string): Analysis {
   const verdict = verdictOf(inspection, digest)

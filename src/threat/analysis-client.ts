@@ -6,7 +6,7 @@ import type { WallHandle } from '../walls/handle.ts'
 import { WorkerSpares } from '../walls/worker-spares.ts'
 import { hasBounds } from '../walls/worker-claim.ts'
 import { AnalystUpkeep, analystBounds, answerMsMax } from './analyst-upkeep.ts'
-import { createFairQueue } from './fair-queue.ts'
+import { FairQueue } from './fair-queue.ts'
 
 /**
  * Client of the analysis process, which is jailed, disposable and bound to one tenant. It may crash, hang or lie: the
@@ -57,7 +57,7 @@ export function createAnalysisClient({
     spareMiB: 8,
     wallsMax: atOnce + 1,
   })
-  const queue = createFairQueue(
+  const queue = new FairQueue(
     {
       places: atOnce,
       alone,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import type { MayflyError } from '../contract/error.ts'
-import { createFairQueue, type FairQueueBounds } from './fair-queue.ts'
+import { FairQueue, type FairQueueBounds } from './fair-queue.ts'
 
 const bounds: FairQueueBounds = {
   places: 2,
@@ -14,7 +14,7 @@ const bounds: FairQueueBounds = {
 /** Records grants and refusals in the order of notification. */
 function stand(changed: Partial<FairQueueBounds> = {}) {
   const clock = new SimulatedClock()
-  const turns = createFairQueue({ ...bounds, ...changed }, clock)
+  const turns = new FairQueue({ ...bounds, ...changed }, clock)
   const heard: string[] = []
   const held: (() => void)[] = []
   const enter = async (tenant: string, units = 1) => {

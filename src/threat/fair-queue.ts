@@ -1,19 +1,6 @@
 import type { Clock, Timer } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 
-/**
- * Fair scheduling of the analysis processes among tenants. With two or more, no tenant gets all: a second
- * tenant finds one at once, however slow the first one's sources are. With one, tenants alternate. Queues are
- * bounded per tenant, so that a flood is refused while others still wait.
- */
-export interface FairQueue {
-  /**
-   * Resolves with a release function, which is idempotent. Rejects with OVERLOADED at once on a full queue, of
-   * this tenant or of all, and after `waitMsMax`. `units`: length of the request, in UTF-16 units.
-   */
-  enter(tenant: string, units: number): Promise<() => void>
-}
-
 export interface FairQueueBounds {
   /** Maximum concurrent requests. */
   readonly places: number
@@ -36,19 +23,19 @@ interface Waiting {
 const PLACES_OF_ONE = 0.75
 const UNITS_OF_ONE = 0.25
 
-export function createFairQueue(bounds: FairQueueBounds, clock: Clock): FairQueue {
-  const queue = new TenantQueues(bounds, clock)
-  return { enter: (tenant, units) => queue.enter(tenant, units) }
-}
-
-/** Slots in use and requests that wait for one, by tenant. */
-class TenantQueues {
+/**
+ * Fair scheduling of the analysis processes among tenants. With two or more, no tenant gets all: a second
+ * tenant finds one at once, however slow the first one's sources are. With one, tenants alternate. Queues are
+ * bounded per tenant, so that a flood is refused while others still wait.
+ */
+export class FairQueue {
   readonly #bounds: FairQueueBounds
   readonly #clock: Clock
   readonly #placesOfOne: number
   readonly #shareUnits: number
-  /** Insertion order is the round-robin order. */
+  /** Requests that wait for a slot, by tenant; insertion order is the round-robin order. */
   readonly #queues = new Map<string, Waiting[]>()
+  /** Slots in use, by tenant. */
   readonly #placesOf = new Map<string, number>()
   #taken = 0
   #waitingUnits = 0
@@ -61,6 +48,10 @@ class TenantQueues {
     this.#shareUnits = bounds.waitingUnitsMax * UNITS_OF_ONE
   }
 
+  /**
+   * Resolves with a release function, which is idempotent. Rejects with OVERLOADED at once on a full queue, of
+   * this tenant or of all, and after `waitMsMax`. `units`: length of the request, in UTF-16 units.
+   */
   async enter(tenant: string, units: number): Promise<() => void> {
     // A tenant that queues while a slot is free is at its share.
     if (this.#taken < this.#bounds.places && this.#isBelowShare(tenant)) return this.#take(tenant)

@@ -40,6 +40,7 @@ const kept = () => readdirSync(join(state, 'memory-bases')).toSorted()
 
 test('The memory of a template is kept once, sparse and unchanged, after the template is gone', async () => {
   const base = template('one')
+  const bytes = readFileSync(base.path)
   assert.equal(await bases().keep(base), undefined)
   rmSync(base.path)
   assert.equal(await bases().keep(base), undefined)
@@ -50,7 +51,7 @@ test('The memory of a template is kept once, sparse and unchanged, after the tem
   assert.ok(blocks * 512 <= 2 * MIB, `${blocks}`)
   assert.equal(mode & 0o777, 0o400)
   await using file = await openMemoryBase(state, base.sha256)
-  assert.ok((await file.readFile()).equals(readFileSync(place)))
+  assert.ok((await file.readFile()).equals(bytes))
 })
 
 test('A base unused for the retention time of captures is removed, and so is the least recently used one beyond the count', async () => {

@@ -213,6 +213,8 @@ suite('The gate for images', () => {
     assert.equal(codeOf(gate(digest, {}, now, byDefault)), 'TOO_SEVERE')
     assert.equal(codeOf(gate(digest, {}, late)), 'FEED_OLD')
     assert.equal(codeOf(gate(digest, {}, late, byDefault)), 'TOO_SEVERE')
+    const strict = { max_severity: 'critical', unscanned_defaults: false } as const
+    assert.equal(codeOf(gate(digest, strict, late, byDefault)), 'FEED_OLD')
     const mild = gate(digest, { max_severity: 'critical' }, late, byDefault)
     assert.ok(mild.kind === 'admitted' && mild.scan, JSON.stringify(mild))
     assert.match(mild.unscanned ?? '', /feed "osv", which is 9 days old/)

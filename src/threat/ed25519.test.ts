@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { generateKeyPairSync, sign } from 'node:crypto'
+import { createHash, generateKeyPairSync, sign } from 'node:crypto'
 import { test } from 'node:test'
 import { fromBase64, isKey, verifyStrictly } from './ed25519.ts'
 
@@ -45,7 +45,10 @@ test('S3-24: no point of small order, in any encoding, is a key or part of a sig
       .filter((value) => value >> 255n === (x & 1n) || x === 0n),
   )
   assert.ok(encodings.length > points.length)
-  const { key } = pair()
+  const { key, signedByNeutral } = pair()
+  // The holder of a key of large order can sign with the neutral point as R, and no other point of small order.
+  const message = Buffer.from('return 1')
+  assert.ok(!verifyStrictly(message, signedByNeutral(message), key))
   for (const encoding of encodings) {
     const point = bytesOf(encoding)
     assert.ok(!isKey(point), point.toString('hex'))
@@ -85,7 +88,19 @@ test('Base64 has one canonical spelling', () => {
 function pair() {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519')
   const key = Buffer.from(publicKey.export({ format: 'jwk' }).x!, 'base64url')
-  return { key, signed: (message: Uint8Array) => sign(null, message, privateKey) }
+  const seed = Buffer.from(privateKey.export({ format: 'jwk' }).d!, 'base64url')
+  return {
+    key,
+    signed: (message: Uint8Array) => sign(null, message, privateKey),
+    signedByNeutral(message: Uint8Array) {
+      const secret = sha512(seed).subarray(0, 32)
+      secret[0]! &= 248
+      secret[31] = (secret[31]! & 63) | 64
+      const neutral = bytesOf(1n)
+      const challenge = numberOf(sha512(neutral, key, message))
+      return Buffer.concat([neutral, bytesOf((challenge * numberOf(secret)) % L)])
+    },
+  }
 }
 
 /** 32 bytes leave two bits of the last letter unused. */
@@ -167,4 +182,8 @@ function power(base: bigint, exponent: bigint): bigint {
     square = mod(square * square)
   }
   return result
+}
+
+function sha512(...parts: readonly Uint8Array[]): Buffer {
+  return createHash('sha512').update(Buffer.concat(parts)).digest()
 }

@@ -105,11 +105,12 @@ suite('mayfly run attached to a background server of this user', { skip }, () =>
     const said = spawn('/bin/bash', ['-c', line, fifo, process.execPath, bin], {
       cwd: place.cwd,
       env: { ...place.env, ...outsideOfCi },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     })
     let text = ''
     said.stdout.on('data', (chunk) => (text += String(chunk)))
-    // 'close', not only 'end': no process holds the pipe open.
+    said.stderr.resume()
+    // 'close', not only 'end': no process holds either pipe open.
     assert.deepEqual(await once(said, 'close'), [0, null])
     assert.match(text, /hello/)
     const [server] = await statusOf(place)

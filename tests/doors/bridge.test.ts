@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Box as RealBox } from '../../src/sdk/box.ts'
 import { BoxTerminal as RealBoxTerminal } from '../../src/sdk/box-terminal.ts'
 import { Box, BoxTerminal, Mayfly } from '../../src/sdk/bridge/classes.ts'
+import { classes, type MemberRow, type MemberRows } from '../../src/sdk/bridge/table.ts'
 import { Mayfly as RealMayfly } from '../../src/sdk/mayfly.ts'
 import { createMockProvider } from '../../src/tiers/mock/provider.ts'
 
@@ -75,14 +76,24 @@ suite('A library whose pipeline runs in another process', () => {
 
   test('when the process is killed, every call is rejected with that reason, and a new instance works', async () => {
     const mayfly = await Mayfly.open({ state })
+    const box = await mayfly.open({})
     const running = mayfly.run({ code: 'for (;;) {}', limits: { timeout: 60_000 } })
     const [road] = roadsOf(process.pid)
     process.kill(road!, 'SIGKILL')
     const lost = { code: 'WARDEN_LOST' }
     await assert.rejects(running, lost)
-    await assert.rejects(mayfly.run({ code: 'return 1' }), lost)
-    assert.throws(() => mayfly.statistics(), lost)
-    await assert.rejects(mayfly.close(), lost)
+    const owners = [
+      [mayfly, classes.Mayfly],
+      [box, classes.Box],
+      [box.files, classes.Box.files],
+    ] as const
+    for (const [owner, rows] of owners)
+      for (const [name, row] of Object.entries<MemberRow | MemberRows>(rows)) {
+        const member = async () => (owner as unknown as Record<string, () => unknown>)[name]!()
+        // Refused with another reason, whether the process is there or not.
+        if (name === 'addProvider') continue
+        if (row.kind === 'call' || row.kind === 'sync') await assert.rejects(member(), lost, name)
+      }
     await using again = await Mayfly.open({ state })
     assert.equal((await again.run({ code: 'return 1' })).result, 1)
   })

@@ -22,7 +22,7 @@ async function send(door: TestDoor, body: Uint8Array) {
   }
 }
 
-test('A job in MessagePack is answered in MessagePack (S0-23)', async () => {
+test('A job in MessagePack that accepts MessagePack is answered in it (S0-23)', async () => {
   await using door = await openDoor()
   const job = { code: '1', input: { a: [1, -2.5, 'é', null, true], b: 2 ** 40 } }
   const { status, type, body } = await send(door, msgpackOf(job))

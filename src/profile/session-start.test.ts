@@ -20,7 +20,7 @@ function planOf(
     ...(one && { syscalls: without(one) }),
   }))
   const facts = factsOf('process', {
-    languages: ['js', 'node', 'python', 'bash'],
+    languages: ['js', 'ts', 'node', 'python', 'bash', 'sh'],
     can: ['session', 'files'],
     enforces,
   })
@@ -33,9 +33,11 @@ function planOf(
 
 const cannot: Readonly<Record<string, readonly CallClass[]>> = {
   js: [],
+  ts: [],
   python: ['process', 'write'],
   node: ['exec', 'process', 'write'],
   bash: ['exec', 'process', 'write'],
+  sh: ['exec', 'process', 'write'],
 }
 
 for (const [language, closed] of Object.entries(cannot)) {

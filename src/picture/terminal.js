@@ -211,7 +211,8 @@ const toneOf = /** @type {const} */ ({ open: 'good', narrowed: 'warn', closed: '
 function happeningLine(one, n, width, paint) {
   const { mark, tone } = markOf(one)
   const lead = `${String(n + 1).padStart(2)}  ${timeText(one).padEnd(9)} `
-  const word = `${mark} ${wordText(one)}`
+  // A long span of merged events leaves little room on the narrowest terminal.
+  const word = fit(`${mark} ${wordText(one)}`, width - widthOf(lead))
   const room = width - widthOf(lead) - widthOf(word) - 2
   return `${lead}${paint(tone === 'calm' ? 'bold' : tone, word)}  ${fit(one.text, room)}`.trimEnd()
 }

@@ -16,7 +16,7 @@ import { createMockProvider } from '../src/tiers/mock/provider.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
 import { jailKinds } from '../src/contract/jail-kind.ts'
 import { createWasiProvider } from '../src/tiers/wasi/provider.ts'
-import { Client, facade } from '../src/walls/client.ts'
+import { Client } from '../src/walls/client.ts'
 import type { Guests } from '../tests/conformance/guests.ts'
 import { inNode } from '../tests/conformance/guests-of-programs.ts'
 import { inWasm } from '../tests/conformance/guests-in-wasm.ts'
@@ -115,7 +115,10 @@ const noSpares = () => ({
   close: async () => {},
 })
 /** Stub warden: only the provider's declarations are read. */
-const nobody = facade(new Client(() => {}), () => Promise.resolve())
+const nobody = new Client(
+  () => {},
+  () => Promise.resolve(),
+)
 
 /** Bounds that no wall of programs, or none with a kernel of its own, enforces: sentences of several pages. */
 const sideChannels =

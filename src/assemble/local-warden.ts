@@ -1,4 +1,4 @@
-import { Client, facade, type WardenClient } from '../walls/client.ts'
+import { Client, type WardenClient } from '../walls/client.ts'
 import { openEarly, type EarlyWarden } from '../warden/early.ts'
 import type { Request } from '../contract/warden.ts'
 import type { WardenOptions } from '../contract/warden-options.ts'
@@ -9,9 +9,12 @@ export function holdWarden(options: WardenOptions): WardenClient {
 }
 
 export function holdEarly({ warden, listen }: EarlyWarden): WardenClient {
-  const client: Client = new Client((request) => void answer(request))
+  const client = new Client(
+    (request) => void answer(request),
+    () => warden.close(),
+  )
   listen((reply) => client.receive(reply))
-  return facade(client, () => warden.close())
+  return client
 
   /** Delivers sockets and answer in the order of an IPC channel. */
   async function answer(request: Request): Promise<void> {

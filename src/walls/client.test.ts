@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createServer, Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import { MayflyError } from '../contract/error.ts'
-import { Client, facade } from './client.ts'
+import { Client } from './client.ts'
 import type { Request } from '../contract/warden.ts'
 
 suite('The client of the warden', () => {
@@ -57,13 +57,12 @@ suite('The client of the warden', () => {
 
   test('The end of a wall is reported once, also to a listener that subscribes late', () => {
     const { client } = standing()
-    const warden = facade(client, () => Promise.resolve())
     const ends: string[] = []
     const exit = { exitCode: 1, signal: null, cpuMs: null }
     const end = { how: 'memory', peakBytes: 7, detail: 'exit 1', exit } as const
     client.receive({ ended: 'w1', ...end })
-    warden.onEnded('w1', (how) => ends.push(`late ${how}`))
-    warden.onEnded('w2', (how, peak) => ends.push(`${how} ${peak}`))
+    client.onEnded('w1', (how) => ends.push(`late ${how}`))
+    client.onEnded('w2', (how, peak) => ends.push(`${how} ${peak}`))
     client.receive({ ended: 'w2', ...end })
     client.receive({ ended: 'w2', ...end })
     assert.deepEqual(ends, ['late memory', 'memory 7'])
@@ -75,8 +74,7 @@ suite('A wall of whole programs, handed over', () => {
 
   test('A started wall has the streams of its outputs', async () => {
     const { client, asked } = standing()
-    const warden = facade(client, () => Promise.resolve())
-    const started = warden.start('python', {
+    const started = client.start('python', {
       spares: 0,
       spareMiB: 8,
       mechanism: 'embedded',
@@ -92,8 +90,7 @@ suite('A wall of whole programs, handed over', () => {
 
   test('A wall with a missing output is killed, and the sockets that came are closed', async () => {
     const { client, asked } = standing()
-    const warden = facade(client, () => Promise.resolve())
-    const started = warden.start('python', { spares: 0, spareMiB: 8 })
+    const started = client.start('python', { spares: 0, spareMiB: 8 })
     const [socket, stdout] = [new Socket(), new Socket()]
     client.receive({ of: 1, part: 'stdout' }, stdout)
     client.receive({ of: 1, part: 'stderr' })
@@ -121,9 +118,8 @@ suite('A wall of whole programs, handed over', () => {
 
   test('The egress listener is returned by the claim that requested it', async () => {
     const { client } = standing()
-    const warden = facade(client, () => Promise.resolve())
     const to = { tenant: '', memory: 1, deadline: 1, cpu: 1, processes: 8, egress: true }
-    const claimed = warden.claim('w1', to)
+    const claimed = client.claim('w1', to)
     const [listener, enforced] = [createServer(), { memory: 'cgroup' }]
     client.receive({ id: 1, ok: true, value: { spent: false, enforced } }, listener)
     assert.deepEqual(await claimed, { spent: false, enforced, listener })
@@ -143,7 +139,8 @@ suite('A wall of whole programs, handed over', () => {
 
 function standing() {
   const asked: Request[] = []
-  return { client: new Client((request) => void asked.push(request)), asked }
+  const close = () => Promise.resolve()
+  return { client: new Client((request) => void asked.push(request), close), asked }
 }
 
 function isLost(thrown: unknown): boolean {

@@ -1,6 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Server, Socket } from 'node:net'
-import type { CallClass } from '../contract/calls.ts'
 import type { Checkpoint } from '../contract/evidence.ts'
 import { MayflyError, type ErrorCode } from '../contract/error.ts'
 import type { AdmittedImage } from '../contract/image-reference.ts'
@@ -21,94 +20,15 @@ import type {
   Request,
   SentinelState,
   StreamName,
-  UsualBounds,
   Wall,
   WallEnd,
   WallExit,
   WallLoads,
   WallUsage,
   WallCost,
-  MechanismName,
   WardenFacts,
   ZoneReport,
 } from '../contract/warden.ts'
-
-/** Client of the warden: requests with their answers, and pushed messages about walls. */
-export interface WardenClient {
-  start(
-    program: ProgramName,
-    settings: {
-      spares: number
-      spareMiB: number
-      isUrgent?: boolean
-      fresh?: boolean
-      mechanism?: MechanismName
-      disk?: number
-      calls?: readonly CallClass[]
-      image?: string
-      usual?: UsualBounds
-    },
-  ): Promise<StartedWall>
-  /** Digest of an image by tag or digest. Rejects with MayflyError NOT_FOUND, IMAGE_BROKEN and IMAGE_REFUSED. */
-  image(name: string, policy: ImagePolicy, isDefault?: boolean): Promise<AdmittedImage>
-  /** Resolves when memory (bytes above idle) and deadline (ms from now) are enforced, or if the wall is spent. */
-  claim(wall: string, to: WallClaim): Promise<ClaimResult & { readonly listener?: Server }>
-  /**
-   * Starts the next job of the same tenant with the memory bound of the last claim; not answered. `ranMs`: run time of
-   * that job so far.
-   */
-  arm(wall: string, deadline: number, ranMs?: number): void
-  /** Disarms the deadline of a worker that became idle; not answered. */
-  rest(wall: string): void
-  release(wall: string): Promise<WallCost>
-  usage(wall: string): Promise<WallUsage>
-  /** Usage of every wall that has a job; cached for some milliseconds where there are many. */
-  loads(): Promise<WallLoads>
-  /** Host pids of the processes that hold a connection to its egress listener; `ends` are addresses inside the wall. */
-  callers(wall: string, ends: ConnectionEnds): Promise<readonly number[]>
-  /** Kills a wall, or one zone of its programs; resolves when no process of it is left. */
-  kill(wall: string, zone?: string): Promise<{ took: number }>
-  /** Lowers bounds of a claimed wall; resolves when they are enforced, rejects if one is not. */
-  tighten(
-    wall: string,
-    to: Omit<WallClaim, 'tenant' | 'deadline' | 'egress' | 'memory' | 'zones'> & {
-      memory?: number
-      zone?: string
-    },
-  ): Promise<BoundMechanisms>
-  /**
-   * Closes classes of system calls irrevocably, by phase; resolves when those of the phases already begun are closed.
-   */
-  calls(wall: string, phases: readonly CallPhase[]): Promise<ClosedCallsState>
-  /** Subscribes to reports of its system calls, from its claim on; one listener a wall. */
-  onCall(wall: string, then: (seen: SeenReport) => void): void
-  /** Subscribes to events of its program zones; one listener a wall. */
-  onZone(wall: string, then: (state: ZoneReport) => void): void
-  /** Resolves when every process in it is stopped; its deadline keeps running. */
-  freeze(wall: string): Promise<{ took: number }>
-  thaw(wall: string): Promise<void>
-  /** Socket for copies of its memory; once a life. */
-  memory(wall: string): Promise<Socket>
-  /** Begins to copy memory into that socket; the format is documented at `Sentinel.capture`. */
-  capture(wall: string, bytes: number): Promise<CaptureProgress>
-  /** Begins to resume a machine: its save goes to the socket. Rejects with MayflyError UNAVAILABLE. */
-  resume(save: MachineSave): Promise<{ readonly resumption: string; readonly socket: Socket }>
-  /** Resolves with the stopped machine once its save has arrived; the socket is that of its agent. Once for each. */
-  resumed(resumption: string): Promise<StartedWall>
-  /** Starts the program of a configured MCP server. The socket is its stdin and stdout; closing it ends the program. */
-  program(name: string): Promise<Socket>
-  sign(digests: readonly string[], from: { seq: number; head: string }): Promise<Checkpoint>
-  facts(): Promise<WardenFacts>
-  /** Subscribes to its end; one listener a wall, called once. */
-  onEnded(wall: string, then: Ended): void
-  /** Subscribes to changes of whether whole programs start with a sentinel; one listener. */
-  onSentinel(then: (state: SentinelState) => void): void
-  /** Subscribes to the loss of the warden: no wall can be started or bounded any more. Returns the unsubscribe function. */
-  onLost(then: () => void): Unsubscribe
-  /** Resolves to the number of walls of dead wardens that it ended in the sweep at its start. */
-  readonly swept?: Promise<number>
-  close(): Promise<void>
-}
 
 /** A started wall with its sockets; `streams` only for whole programs. Their owner must listen for `'error'` too. */
 export interface StartedWall {
@@ -119,6 +39,11 @@ export interface StartedWall {
 
 /** Bounds of a job; omitted ones are not set. `egress` requests the listener inside the wall. */
 export type WallClaim = Omit<Extract<WardenRequest, { op: 'claim' }>, 'op' | 'wall'>
+
+/** Bounds of a wall to lower; with a zone, of that zone. */
+type WallBounds = Omit<Extract<WardenRequest, { op: 'tighten' }>, 'op' | 'wall'>
+/** Start of a wall. */
+export type StartSettings = Omit<Extract<WardenRequest, { op: 'start' }>, 'op' | 'program'>
 
 type Ended = (how: WallEnd, peakBytes: number, detail: string, exit: WallExit) => void
 /** Unsubscribe, or the listener leaks until the warden exits. */
@@ -145,6 +70,7 @@ const ANSWER_MS_MAX = 30_000
 /** Milliseconds for a start: an emulated machine boots, in three tries. */
 const START_MS_MAX = 400_000
 
+/** Client of the warden: requests with their answers, and pushed messages about walls. */
 export class Client {
   readonly #send: Transport
   readonly #pending = new Map<number, PendingRequest>()
@@ -158,16 +84,169 @@ export class Client {
   /** Last state reported before a listener subscribed. */
   #sentinel: SentinelState | undefined
   readonly #swept = Promise.withResolvers<number>()
-  /** Number of walls of dead wardens that the warden ended at its start. */
-  readonly swept = this.#swept.promise
   readonly #keepAlive: (pending: boolean) => void
   #nextId = 1
   #lost = false
+  /** Resolves to the number of walls of dead wardens that it ended in the sweep at its start. */
+  readonly swept = this.#swept.promise
+  readonly close: () => Promise<void>
 
   /** `keepAlive` is called when the first request becomes pending, and when the last one is answered. */
-  constructor(send: Transport, keepAlive: (pending: boolean) => void = () => {}) {
+  constructor(
+    send: Transport,
+    close: () => Promise<void>,
+    keepAlive: (pending: boolean) => void = () => {},
+  ) {
     this.#send = send
+    this.close = close
     this.#keepAlive = keepAlive
+  }
+
+  readonly start = (program: ProgramName, settings: StartSettings): Promise<StartedWall> =>
+    this.#started({ op: 'start', program, ...settings }, 'start a wall: its sockets were')
+
+  /** Digest of an image by tag or digest. Rejects with MayflyError NOT_FOUND, IMAGE_BROKEN and IMAGE_REFUSED. */
+  readonly image = (
+    name: string,
+    policy: ImagePolicy,
+    isDefault = false,
+  ): Promise<AdmittedImage> => {
+    const { max_severity, unknown_severity, max_feed_age } = policy
+    const { allow_imported, unscanned_defaults } = policy
+    const held = { max_severity, unknown_severity, max_feed_age }
+    return this.#value({
+      op: 'image',
+      name,
+      policy: { ...held, allow_imported, unscanned_defaults },
+      ...(isDefault && { isDefault }),
+    })
+  }
+
+  /** Resolves when memory (bytes above idle) and deadline (ms from now) are enforced, or if the wall is spent. */
+  readonly claim = async (
+    wall: string,
+    to: WallClaim,
+  ): Promise<ClaimResult & { readonly listener?: Server }> => {
+    const { value, handle } = await this.request({ op: 'claim', wall, ...to })
+    return { ...(value as ClaimResult), ...(handle && { listener: handle as Server }) }
+  }
+
+  /**
+   * Starts the next job of the same tenant with the memory bound of the last claim; not answered. `ranMs`: run time of
+   * that job so far.
+   */
+  readonly arm = (wall: string, deadline: number, ranMs = 0): void =>
+    this.#notify({ op: 'arm', wall, deadline, ...(ranMs > 0 && { ran: ranMs }) })
+
+  /** Disarms the deadline of a worker that became idle; not answered. */
+  readonly rest = (wall: string): void => this.#notify({ op: 'rest', wall })
+
+  readonly release = (wall: string): Promise<WallCost> => this.#value({ op: 'release', wall })
+
+  readonly usage = (wall: string): Promise<WallUsage> => this.#value({ op: 'usage', wall })
+
+  /** Usage of every wall that has a job; cached for some milliseconds where there are many. */
+  readonly loads = (): Promise<WallLoads> => this.#value({ op: 'loads' })
+
+  /** Host pids of the processes that hold a connection to its egress listener; `ends` are addresses inside the wall. */
+  readonly callers = (wall: string, ends: ConnectionEnds): Promise<readonly number[]> =>
+    this.#value({ op: 'callers', wall, ...ends })
+
+  /** Kills a wall, or one zone of its programs; resolves when no process of it is left. */
+  readonly kill = (wall: string, zone?: string): Promise<{ took: number }> =>
+    this.#value({ op: 'kill', wall, ...(zone !== undefined && { zone }) })
+
+  /** Lowers bounds of a claimed wall; resolves when they are enforced, rejects if one is not. */
+  readonly tighten = (wall: string, to: WallBounds): Promise<BoundMechanisms> =>
+    this.#value({ op: 'tighten', wall, ...to })
+
+  /**
+   * Closes classes of system calls irrevocably, by phase; resolves when those of the phases already begun are closed.
+   */
+  readonly calls = (wall: string, phases: readonly CallPhase[]): Promise<ClosedCallsState> =>
+    this.#value({ op: 'calls', wall, phases })
+
+  /** Resolves when every process in it is stopped; its deadline keeps running. */
+  readonly freeze = (wall: string): Promise<{ took: number }> => this.#value({ op: 'freeze', wall })
+
+  readonly thaw = (wall: string): Promise<void> => this.#value({ op: 'thaw', wall })
+
+  /** Socket for copies of its memory; once a life. */
+  readonly memory = async (wall: string): Promise<Socket> =>
+    socketOf(await this.request({ op: 'memory', wall }), 'copy memory')
+
+  /** Begins to copy memory into that socket; the format is documented at `Sentinel.capture`. */
+  readonly capture = (wall: string, bytes: number): Promise<CaptureProgress> =>
+    this.#value({ op: 'capture', wall, bytes })
+
+  /** Begins to resume a machine: its save goes to the socket. Rejects with MayflyError UNAVAILABLE. */
+  readonly resume = async (
+    save: MachineSave,
+  ): Promise<{ readonly resumption: string; readonly socket: Socket }> => {
+    const answer = await this.request({ op: 'resume', save })
+    const { resumption } = answer.value as { resumption: string }
+    return { resumption, socket: socketOf(answer, 'resume a machine') }
+  }
+
+  /** Resolves with the stopped machine once its save has arrived; the socket is that of its agent. Once for each. */
+  readonly resumed = (resumption: string): Promise<StartedWall> =>
+    this.#started({ op: 'resumed', resumption }, 'resume a machine: its socket was')
+
+  /** Starts the program of a configured MCP server. The socket is its stdin and stdout; closing it ends the program. */
+  readonly program = async (name: string): Promise<Socket> =>
+    socketOf(await this.request({ op: 'program', name }), 'start a program')
+
+  readonly sign = (
+    digests: readonly string[],
+    from: { seq: number; head: string },
+  ): Promise<Checkpoint> => this.#value({ op: 'sign', digests: [...digests], ...from })
+
+  readonly facts = (): Promise<WardenFacts> => this.#value({ op: 'facts' })
+
+  /** Subscribes to reports of its system calls, from its claim on; one listener a wall. */
+  readonly onCall = (wall: string, then: (seen: SeenReport) => void): void =>
+    void this.#onCall.set(wall, then)
+
+  /** Subscribes to events of its program zones; one listener a wall. */
+  readonly onZone = (wall: string, then: (state: ZoneReport) => void): void =>
+    void this.#onZone.set(wall, then)
+
+  /** Subscribes to its end; one listener a wall, called once. */
+  readonly onEnded = (wall: string, then: Ended): void => {
+    const early = this.#early.get(wall)
+    this.#early.delete(wall)
+    if (early) then(...early)
+    else this.#listeners.set(wall, then)
+  }
+
+  /** Subscribes to changes of whether whole programs start with a sentinel; one listener. */
+  readonly onSentinel = (then: (state: SentinelState) => void): void => {
+    this.#onSentinel = then
+    if (this.#sentinel) then(this.#sentinel)
+    this.#sentinel = undefined
+  }
+
+  /** Subscribes to the loss of the warden: no wall can be started or bounded any more. Returns the unsubscribe function. */
+  readonly onLost = (then: () => void): Unsubscribe => {
+    this.#onLost.add(then)
+    return () => void this.#onLost.delete(then)
+  }
+
+  /** Sends a request; its type of answer is that of the protocol. */
+  async #value<T>(request: WardenRequest): Promise<T> {
+    return (await this.request(request)).value as T
+  }
+
+  /** Kills a wall whose sockets are missing: this process may have been out of descriptors (EMFILE). */
+  async #started(request: WardenRequest, what: string): Promise<StartedWall> {
+    const answer = await this.request(request)
+    const started = startedWall(answer)
+    if (started) return started
+    for (const one of [answer.handle, ...Object.values(answer.parts)]) if (one) closeHandle(one)
+    await this.request({ op: 'kill', wall: (answer.value as Wall).id })
+    throw new MayflyError('UNAVAILABLE', `Cannot ${what} not received`, {
+      hint: 'Allow this process more open files',
+    })
   }
 
   request(request: WardenRequest): Promise<Answer> {
@@ -178,12 +257,8 @@ export class Client {
     const timer = setTimeout(() => {
       dropParts(this.#pending.get(id))
       this.#remove(id)
-      reject(
-        new MayflyError(
-          'WARDEN_LOST',
-          `Cannot ${request.op}: the warden did not answer in ${msMax} ms`,
-        ),
-      )
+      const why = `the warden did not answer in ${msMax} ms`
+      reject(new MayflyError('WARDEN_LOST', `Cannot ${request.op}: ${why}`))
     }, msMax)
     timer.unref()
     if (this.#pending.size === 0) this.#keepAlive(true)
@@ -193,7 +268,7 @@ export class Client {
   }
 
   /** Sends a request without an answer. */
-  notify(request: WardenRequest): void {
+  #notify(request: WardenRequest): void {
     if (!this.#lost) this.#send({ protocol: 1, id: this.#nextId++, ...request })
   }
 
@@ -208,15 +283,9 @@ export class Client {
     if (!pending) return handle && closeHandle(handle)
     this.#remove(reply.id)
     clearTimeout(pending.timer)
-    if (reply.ok) pending.resolve({ value: reply.value, handle, parts: pending.parts })
-    else
-      pending.reject(
-        new MayflyError(
-          reply.code as ErrorCode,
-          reply.message,
-          reply.hint ? { hint: reply.hint } : {},
-        ),
-      )
+    if (reply.ok) return pending.resolve({ value: reply.value, handle, parts: pending.parts })
+    const hint = reply.hint ? { hint: reply.hint } : {}
+    pending.reject(new MayflyError(reply.code as ErrorCode, reply.message, hint))
   }
 
   disconnected(): void {
@@ -235,32 +304,6 @@ export class Client {
   #remove(id: number): void {
     this.#pending.delete(id)
     if (this.#pending.size === 0) this.#keepAlive(false)
-  }
-
-  onLost(then: () => void): Unsubscribe {
-    this.#onLost.add(then)
-    return () => void this.#onLost.delete(then)
-  }
-
-  onEnded(wall: string, then: Ended): void {
-    const early = this.#early.get(wall)
-    this.#early.delete(wall)
-    if (early) then(...early)
-    else this.#listeners.set(wall, then)
-  }
-
-  onCall(wall: string, then: (seen: SeenReport) => void): void {
-    this.#onCall.set(wall, then)
-  }
-
-  onZone(wall: string, then: (state: ZoneReport) => void): void {
-    this.#onZone.set(wall, then)
-  }
-
-  onSentinel(then: (state: SentinelState) => void): void {
-    this.#onSentinel = then
-    if (this.#sentinel) then(this.#sentinel)
-    this.#sentinel = undefined
   }
 
   #receiveSentinelState(state: SentinelState): void {
@@ -288,6 +331,9 @@ export class Client {
   }
 }
 
+/** Client as its users see it, without the side of the channel. */
+export type WardenClient = Omit<Client, 'request' | 'receive' | 'disconnected'>
+
 /** An emulated machine boots, or is resumed. */
 const isLong = ({ op }: WardenRequest) => op === 'start' || op === 'resumed'
 
@@ -301,85 +347,10 @@ function lost(): MayflyError {
   })
 }
 
-export function facade(client: Client, close: () => Promise<void>): WardenClient {
-  const value = async <T>(request: WardenRequest) => (await client.request(request)).value as T
-  return {
-    async start(program, settings) {
-      const answer = await client.request({ op: 'start', program, ...settings })
-      const started = startedWall(answer)
-      if (started) return started
-      dropAnswer(answer)
-      await client.request({ op: 'kill', wall: (answer.value as Wall).id })
-      throw new MayflyError('UNAVAILABLE', 'Cannot start a wall: its sockets were not received', {
-        hint: 'Allow this process more open files',
-      })
-    },
-    image(name, policy, isDefault = false) {
-      const { max_severity, unknown_severity, max_feed_age } = policy
-      const { allow_imported, unscanned_defaults } = policy
-      const held = { max_severity, unknown_severity, max_feed_age }
-      return value({
-        op: 'image',
-        name,
-        policy: { ...held, allow_imported, unscanned_defaults },
-        ...(isDefault && { isDefault }),
-      })
-    },
-    async claim(wall, to) {
-      const { value, handle } = await client.request({ op: 'claim', wall, ...to })
-      return { ...(value as ClaimResult), ...(handle && { listener: handle as Server }) }
-    },
-    arm: (wall, deadline, ranMs = 0) =>
-      client.notify({ op: 'arm', wall, deadline, ...(ranMs > 0 && { ran: ranMs }) }),
-    rest: (wall) => client.notify({ op: 'rest', wall }),
-    release: (wall) => value({ op: 'release', wall }),
-    usage: (wall) => value({ op: 'usage', wall }),
-    loads: () => value({ op: 'loads' }),
-    callers: (wall, ends) => value({ op: 'callers', wall, ...ends }),
-    kill: (wall, zone) => value({ op: 'kill', wall, ...(zone !== undefined && { zone }) }),
-    tighten: (wall, to) => value({ op: 'tighten', wall, ...to }),
-    calls: (wall, phases) => value({ op: 'calls', wall, phases }),
-    onCall: (wall, then) => client.onCall(wall, then),
-    onZone: (wall, then) => client.onZone(wall, then),
-    freeze: (wall) => value({ op: 'freeze', wall }),
-    thaw: (wall) => value({ op: 'thaw', wall }),
-    async memory(wall) {
-      const { handle } = await client.request({ op: 'memory', wall })
-      if (handle) return handle as Socket
-      throw new MayflyError('UNAVAILABLE', 'Cannot copy memory: its socket was not received')
-    },
-    capture: (wall, bytes) => value({ op: 'capture', wall, bytes }),
-    ...resuming(client),
-    async program(name) {
-      const { handle } = await client.request({ op: 'program', name })
-      if (handle) return handle as Socket
-      throw new MayflyError('UNAVAILABLE', 'Cannot start a program: its socket was not received')
-    },
-    sign: (digests, from) => value({ op: 'sign', digests: [...digests], ...from }),
-    facts: () => value({ op: 'facts' }),
-    onEnded: (wall, then) => client.onEnded(wall, then),
-    onSentinel: (then) => client.onSentinel(then),
-    onLost: (then) => client.onLost(then),
-    swept: client.swept,
-    close,
-  }
-}
-
-function resuming(client: Client): Pick<WardenClient, 'resume' | 'resumed'> {
-  return {
-    async resume(save) {
-      const { value: begun, handle } = await client.request({ op: 'resume', save })
-      if (handle) return { ...(begun as { resumption: string }), socket: handle as Socket }
-      throw new MayflyError('UNAVAILABLE', 'Cannot resume a machine: its socket was not received')
-    },
-    async resumed(resumption) {
-      const answer = await client.request({ op: 'resumed', resumption })
-      const started = startedWall(answer)
-      if (started) return started
-      await client.request({ op: 'kill', wall: (answer.value as Wall).id })
-      throw new MayflyError('UNAVAILABLE', 'Cannot resume a machine: its socket was not received')
-    },
-  }
+/** Throws MayflyError UNAVAILABLE without the socket, as where this process is out of descriptors. */
+function socketOf({ handle }: Answer, what: string): Socket {
+  if (handle) return handle as Socket
+  throw new MayflyError('UNAVAILABLE', `Cannot ${what}: its socket was not received`)
 }
 
 /** Undefined if a socket is missing: this process may have been out of descriptors (EMFILE) when it was passed. */
@@ -400,26 +371,22 @@ function isWhole({ program, isCarried }: Wall): boolean {
   return program === 'node' || program === 'python'
 }
 
-function dropAnswer({ handle, parts }: Answer): void {
-  for (const one of [handle, ...Object.values(parts)]) if (one) closeHandle(one)
-}
-
 /** Client of a warden over an IPC channel: the parent process, or a child that this process started. */
 export function joinWarden(
   channel: NodeJS.Process | ChildProcess,
   close: () => Promise<void>,
   keepAlive?: (pending: boolean) => void,
 ): WardenClient {
-  const client = new Client((request) => {
-    channel.send!(request, undefined, {}, (error: Error | null) => {
+  const send = (request: Request) =>
+    void channel.send!(request, undefined, {}, (error: Error | null) => {
       if (error) client.disconnected()
     })
-  }, keepAlive)
+  const client = new Client(send, close, keepAlive)
   channel.on('message', (reply: unknown, handle: unknown) =>
     client.receive(reply as Reply, handle as Socket | Server | undefined),
   )
   channel.on('disconnect', () => client.disconnected())
   // 'disconnect' may be missing if a socket is being passed; 'exit' of a child is always emitted.
   if (channel !== process) channel.on('exit', () => client.disconnected())
-  return facade(client, close)
+  return client
 }

@@ -6,7 +6,7 @@ import type { CallClass } from '../contract/calls.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { PackageLayer } from '../contract/layer.ts'
 import type { Language } from '../contract/job.ts'
-import type { WardenClient } from './client.ts'
+import type { StartSettings, WardenClient } from './client.ts'
 import { GuestStreams } from './guest-streams.ts'
 import { WallHandle } from './handle.ts'
 import type { ProgramName, UsualBounds, Wall, MechanismName } from '../contract/warden.ts'
@@ -41,8 +41,6 @@ export interface ProgramSparesOptions {
   readonly most: number
   /** Bounds of a job without limits of its own. */
   readonly usual?: UsualBounds | undefined
-  /** Starts each program by an exec of its own, and forks none from a template. */
-  readonly fresh?: boolean
   /**
    * True if a wall can close every class of calls without its declaration at the start; then all jobs share the spares.
    */
@@ -59,6 +57,8 @@ export interface ProgramSpareSpec {
   /** Digest of the image that is its root. */
   readonly image?: string | undefined
 }
+
+type SpareSettings = Omit<StartSettings, 'spareMiB' | 'mechanism'>
 
 /** Fields that no claim can change. */
 interface SpareKind {
@@ -126,14 +126,10 @@ export class ProgramSpares {
     await Promise.all(this.#ending)
   }
 
-  async #start(program: ProgramName, settings: StartSettings): Promise<WallHandle> {
-    const { warden, mechanism, fresh = false } = this.#options
-    const { wall, socket, streams } = await warden.start(program, {
-      ...settings,
-      ...(fresh && { fresh }),
-      spareMiB,
-      mechanism,
-    })
+  async #start(program: ProgramName, settings: SpareSettings): Promise<WallHandle> {
+    const { warden, mechanism } = this.#options
+    const asked = { ...settings, spareMiB, mechanism }
+    const { wall, socket, streams } = await warden.start(program, asked)
     const handle = wall.isCarried
       ? carriedHandle(wall, socket, warden)
       : new WallHandle(wall, socket, warden, streams)
@@ -171,6 +167,7 @@ export class ProgramSpares {
       most: image === undefined ? most : Math.min(most, sparesOfImageMax),
       madeOf: () => `${madeOf()} ${this.#returns}`,
       start: async (isAwaited, isUrgent) => {
+        // 1 runs a dummy job first.
         const spares = isAwaited ? 0 : 1
         const { usual } = this.#options
         const settings = {
@@ -207,17 +204,6 @@ const diskBytesMin = 2 ** 20
 const spareMiB = 128
 /** Call classes of the sentinel if no phase closes one: execs, which are reported and rare. */
 export const usualCalls: readonly CallClass[] = ['exec']
-
-interface StartSettings {
-  readonly disk: number
-  readonly calls: readonly CallClass[]
-  /** 1 runs a dummy job first; 0 for a job that waits. */
-  readonly spares: 0 | 1
-  readonly isUrgent?: boolean
-  readonly usual?: UsualBounds
-  readonly layers?: ProgramSpareSpec['layers']
-  readonly image?: string
-}
 
 export function programOf(language: Language): ProgramName {
   if (language === 'python') return 'python'

@@ -1,5 +1,5 @@
 import { systemClock } from '../contract/clock.ts'
-import { MayflyError } from '../contract/error.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { WallHandle } from '../walls/handle.ts'
@@ -100,25 +100,13 @@ export function createAnalysisClient({
   }
 }
 
+/** Kills a process that does not answer. */
 async function exchange(wall: WallHandle, requestText: string): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>()
-  const fail = (why: string) => {
-    reject(new MayflyError('UNAVAILABLE', `Cannot analyse: the analysis process ${why}`))
-    void wall.kill()
-  }
-  const timer = setTimeout(fail, answerMsMax, 'did not answer in time')
-  wall.ref(true)
-  wall.listen({
-    frame: (frame) =>
-      frame.kind === KIND.reply ? resolve(frame.payload.toString()) : fail('sent garbage'),
-    ended: (end) => fail(`ended (${end.how}, ${end.detail})`),
-  })
   try {
-    if (wall.alive) wall.send(KIND.request, requestText)
-    return await promise
-  } finally {
-    clearTimeout(timer)
-    wall.listen(undefined)
-    wall.ref(false)
+    const request = { kind: KIND.request, payload: requestText, name: 'the analysis process' }
+    return (await wall.ask(request, KIND.reply, answerMsMax)).toString()
+  } catch (thrown) {
+    void wall.kill()
+    throw new MayflyError('UNAVAILABLE', `Cannot analyse: ${messageOf(thrown)}`)
   }
 }

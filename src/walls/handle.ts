@@ -114,6 +114,37 @@ export class WallHandle {
     this.#socket.write(encodeFrame(kind, payload))
   }
 
+  /**
+   * Sends a frame to a worker without a job, and resolves with the payload of its answer. Rejects with Error, which has
+   * the given name of the worker, if it does not answer in time, sends another frame, or ends.
+   */
+  async ask(
+    {
+      kind,
+      payload,
+      name,
+    }: { readonly kind: number; readonly payload: string; readonly name: string },
+    answerKind: number,
+    msMax: number,
+  ): Promise<Buffer> {
+    const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
+    const fail = (why: string) => reject(new Error(`${name} ${why}`))
+    const timer = setTimeout(fail, msMax, 'did not answer in time')
+    this.ref(true)
+    this.listen({
+      frame: (frame) => (frame.kind === answerKind ? resolve(frame.payload) : fail('sent garbage')),
+      ended: ({ how, detail }) => fail(`ended (${how}, ${detail})`),
+    })
+    try {
+      if (this.alive) this.send(kind, payload)
+      return await promise
+    } finally {
+      clearTimeout(timer)
+      this.listen(undefined)
+      this.ref(false)
+    }
+  }
+
   /** Bytes sent and not yet read by the guest: an honest worker reads its answers. */
   get backlogBytes(): number {
     return this.#socket.writableLength

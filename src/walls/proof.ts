@@ -1,9 +1,9 @@
 import { systemClock } from '../contract/clock.ts'
-import { allControls, noFiles, noNetwork } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Provider, Task } from '../contract/provider.ts'
 import type { WallHandle } from './handle.ts'
+import { ownProfile } from './own-profile.ts'
 import { probeTenant } from './worker-spares.ts'
 import { kind, probedSchema } from './wire.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -27,16 +27,10 @@ export async function assertJailed(worker: WallHandle): Promise<void> {
 
 /** Has the worker itself probe forbidden calls, as a guest after a V8 escape would; only the filter's errno counts. */
 async function holdsAgainstItself(worker: WallHandle): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
-  const timer = setTimeout(() => reject(new Error('it did not answer')), PROBE_MS_MAX)
-  worker.listen({
-    frame: (frame) => (frame.kind === kind.probed ? resolve(frame.payload) : undefined),
-    ended: (end) => reject(new Error(`it ended (${end.how}, ${end.detail})`)),
-  })
-  worker.ref(true)
   try {
-    worker.send(kind.probe, '')
-    const answers = probedSchema.parse(parseJson((await promise).toString()))
+    const request = { kind: kind.probe, payload: '', name: 'it' }
+    const answer = await worker.ask(request, kind.probed, PROBE_MS_MAX)
+    const answers = probedSchema.parse(parseJson(answer.toString()))
     const through = Object.entries(answers).filter(
       ([, answer]) => answer !== 'EPERM' && answer !== 'ENOSYS',
     )
@@ -47,10 +41,6 @@ async function holdsAgainstItself(worker: WallHandle): Promise<void> {
   } catch (cause) {
     const message = `Cannot jail a worker: ${messageOf(cause)}`
     throw new MayflyError('NO_JAIL', message, { hint, cause })
-  } finally {
-    clearTimeout(timer)
-    worker.listen(undefined)
-    worker.ref(false)
   }
 }
 
@@ -85,34 +75,16 @@ export async function assertAnswers(provider: Provider, probe: Probe): Promise<s
   throw new MayflyError('UNAVAILABLE', `Cannot run a guest: it answered "${answer}"`)
 }
 
-const controls = {
-  ...allControls,
-  network: noNetwork,
-  files: noFiles,
-  memory: PROBE_BYTES,
-  capabilities: [],
-}
-
 function probeProfile(
-  { name, tier }: Provider,
+  provider: Provider,
   { language, entry, lifeMsMax = PROBE_MS_MAX }: Probe,
 ): Profile {
-  return {
-    format: 1,
-    provider: name,
-    tier,
-    floor: 1,
-    image: 'builtin',
+  return ownProfile(provider, 'probe', {
     language,
     entry,
+    floor: 1,
+    image: 'builtin',
     tenant: probeTenant,
-    controls,
-    schedule: {
-      name: 'probe',
-      phases: [{ name: 'full', for: lifeMsMax, controls }],
-      onAnomaly: { low: 'record', medium: 'terminate', high: 'terminate' },
-      shorten: 1,
-    },
     limits: {
       timeout: lifeMsMax,
       memory: PROBE_BYTES,
@@ -123,9 +95,5 @@ function probeProfile(
       result: 1024,
       artifacts: 0,
     },
-    output: { gate: 'stream' },
-    capture: false,
-    digest: 'probe',
-    explain: [],
-  }
+  })
 }

@@ -1,6 +1,5 @@
 import os from 'node:os'
-import type { Entry, Language } from '../../contract/job.ts'
-import type { Provider } from '../../contract/provider.ts'
+import type { Provider, Task } from '../../contract/provider.ts'
 import { bootId } from '../../lib/owner.ts'
 import { ofPrograms, runGuest } from './try-walls.ts'
 
@@ -18,13 +17,7 @@ export async function hasOwnKernel(provider: Provider): Promise<boolean | undefi
   return seen !== '' && seen !== bootId() && seen !== os.version()
 }
 
-interface Look {
-  readonly language: Language
-  readonly entry: Entry
-  readonly code: string
-}
-
-const looks: readonly Look[] = [
+const looks: readonly Pick<Task, 'language' | 'entry' | 'code'>[] = [
   {
     language: 'node',
     entry: 'module',

@@ -3,12 +3,13 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../contract/clock.ts'
-import { allControls, noFiles, noNetwork, unlimited } from '../../contract/controls.ts'
+import { unlimited } from '../../contract/controls.ts'
 import { messageOf } from '../../contract/error.ts'
 import type { Entry, Language } from '../../contract/job.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type { Provider, Sandbox, TaskEnd } from '../../contract/provider.ts'
 import { strengthOf } from '../../contract/tier.ts'
+import { ownProfile } from '../own-profile.ts'
 import type { Bait, GuestRun, WallTrial } from './wall-trial.ts'
 import { moduleTrials } from './wasm-trials.ts'
 import { inNode } from './node-attempts.ts'
@@ -86,34 +87,12 @@ const MiB = 2 ** 20
 /** Default limits of jobs, so that the tested wall is one that jobs get. */
 export const ofPrograms = { disk: 64 * MiB, processes: 64, artifacts: MiB }
 
-const known: readonly TrialSuite[] = [
-  {
-    language: 'js',
-    entry: 'body',
-    get trials() {
-      return trials
-    },
-  },
-  { language: 'wasm', entry: 'function', trials: moduleTrials },
-  { language: 'node', entry: 'module', trials: programTrials('node', inNode), limits: ofPrograms },
-  {
-    language: 'python',
-    entry: 'function',
-    trials: programTrials('python', inPython),
-    limits: ofPrograms,
-  },
-]
-
-/** Suites by language; a provider of TypeScript is tried with JavaScript. */
-function suitesFor({ languages }: Provider): readonly TrialSuite[] {
-  return known.filter(({ language }) => languages.includes(language))
-}
-
 const TIMEOUT_MS = 250
 const LIFE_MS = 5_000
 const canaryText = 'a canary that no guest may see'
 
-const trials: readonly WallTrial[] = [
+/** Trials of a realm of JavaScript. */
+const realmTrials: readonly WallTrial[] = [
   [
     'network',
     'seven ways to connect to a listener on this machine',
@@ -174,6 +153,20 @@ const trials: readonly WallTrial[] = [
     async (run) => (await run(climbing)).resultText === '[]',
   ],
 ]
+
+const nodeTrials = programTrials('node', inNode)
+const pythonTrials = programTrials('python', inPython)
+const known: readonly TrialSuite[] = [
+  { language: 'js', entry: 'body', trials: realmTrials },
+  { language: 'wasm', entry: 'function', trials: moduleTrials },
+  { language: 'node', entry: 'module', trials: nodeTrials, limits: ofPrograms },
+  { language: 'python', entry: 'function', trials: pythonTrials, limits: ofPrograms },
+]
+
+/** Suites by language; a provider of TypeScript is tried with JavaScript. */
+function suitesFor({ languages }: Provider): readonly TrialSuite[] {
+  return known.filter(({ language }) => languages.includes(language))
+}
 
 const endless = [
   'for (;;) {}',
@@ -289,47 +282,16 @@ export async function runGuest(
   return { ...end, text: said.join('') + end.resultText, held: sandbox.held }
 }
 
-function profileFor(provider: Provider, limits: Partial<Profile['limits']>): Profile {
-  const { timeout = LIFE_MS, memory = 128 * MiB, cpu = 1 } = limits
-  const { processes = unlimited } = limits
-  const controls = {
-    ...allControls,
-    network: noNetwork,
-    files: noFiles,
-    capabilities: [],
-    cpu,
-    memory,
-    processes,
-  }
-  return {
-    format: 1,
-    provider: provider.name,
-    tier: provider.tier,
-    floor: strengthOf[provider.tier],
-    image: 'doctor',
+function profileFor(provider: Provider, asked: Partial<Profile['limits']>): Profile {
+  const { timeout = LIFE_MS, memory = 128 * MiB, cpu = 1, processes = unlimited } = asked
+  const limits = { processes: 1, disk: 0, artifacts: 0, ...asked, timeout, memory, cpu }
+  return ownProfile(provider, 'doctor', {
     language: 'js',
     entry: 'body',
+    floor: strengthOf[provider.tier],
+    image: 'doctor',
     tenant: 'doctor',
-    controls,
-    schedule: {
-      name: 'doctor',
-      phases: [{ name: 'full', for: timeout, controls }],
-      onAnomaly: { low: 'record', medium: 'terminate', high: 'terminate' },
-      shorten: 1,
-    },
-    limits: {
-      timeout,
-      memory,
-      cpu,
-      processes: limits.processes ?? 1,
-      disk: limits.disk ?? 0,
-      output: 64 * 1024,
-      result: 64 * 1024,
-      artifacts: limits.artifacts ?? 0,
-    },
-    output: { gate: 'stream' },
-    capture: false,
-    digest: 'doctor',
-    explain: [],
-  }
+    controls: { cpu, processes },
+    limits: { ...limits, output: 64 * 1024, result: 64 * 1024 },
+  })
 }

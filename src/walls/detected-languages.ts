@@ -16,25 +16,16 @@ const BASH = '/bin/bash'
 export async function detectLanguages(
   versionBy: (language: 'node' | 'python') => Promise<string>,
 ): Promise<DetectedLanguages> {
-  const node = await versionBy('node')
-  const python = await pythonBy(versionBy)
-  return {
-    features: [`node ${node}`, ...('version' in python ? [`python ${python.version}`] : [])],
-    missing: 'missing' in python ? [`python: ${python.missing}`] : [],
-    without: [
-      ...('missing' in python ? (['python'] as const) : []),
-      ...(existsSync(BASH) ? [] : (['bash'] as const)),
-    ],
-  }
-}
-
-async function pythonBy(
-  versionBy: (language: 'python') => Promise<string>,
-): Promise<{ readonly version: string } | { readonly missing: string }> {
-  if (!existsSync(PYTHON)) return { missing: `there is no ${PYTHON}` }
+  const features = [`node ${await versionBy('node')}`]
+  const missing: string[] = []
+  const without: Language[] = []
   try {
-    return { version: await versionBy('python') }
+    if (!existsSync(PYTHON)) throw new Error(`there is no ${PYTHON}`)
+    features.push(`python ${await versionBy('python')}`)
   } catch (error) {
-    return { missing: messageOf(error) }
+    missing.push(`python: ${messageOf(error)}`)
+    without.push('python')
   }
+  if (!existsSync(BASH)) without.push('bash')
+  return { features, missing, without }
 }

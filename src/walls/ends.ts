@@ -8,42 +8,34 @@ export function endOfWall(end: HandleEnd, cause: KillCause | undefined): TaskEnd
 }
 
 function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
-  const peak = end.peakBytes
+  const { how, detail } = end
+  const lost = (status: TaskEnd['status'], code: string, message: string) =>
+    lostEnd(status, code, message, end.peakBytes)
   if (cause?.status === 'limit')
-    return lostEnd('limit', cause.code, `The job was ended at its ${cause.code} limit`, peak)
-  if (cause?.status === 'terminated') return lostEnd('terminated', 'TERMINATED', cause.reason, peak)
-  if (cause)
-    return lostEnd(
-      cause.status,
-      cause.status === 'timeout' ? 'TIMEOUT' : 'CANCELLED',
-      messages[cause.status],
-      peak,
-    )
-  if (end.how === 'deadline') return lostEnd('timeout', 'TIMEOUT', messages.timeout, peak)
-  if (end.how === 'memory') return lostEnd('limit', 'MEMORY', messages.memory, peak)
+    return lost('limit', cause.code, `The job was ended at its ${cause.code} limit`)
+  if (cause?.status === 'terminated') return lost('terminated', 'TERMINATED', cause.reason)
+  if (cause?.status === 'cancelled') return lost('cancelled', 'CANCELLED', messages.cancelled)
+  if (cause || how === 'deadline') return lost('timeout', 'TIMEOUT', messages.timeout)
+  if (how === 'memory') return lost('limit', 'MEMORY', messages.memory)
   // The tail of its stderr (untrusted: user code may have written it).
-  if (/out of memory|allocation failed/i.test(end.detail))
-    return { ...lostEnd('limit', 'MEMORY', messages.memory, peak), isReported: true }
-  if (end.how === 'processes')
-    return lostEnd('limit', 'PROCESSES', 'The job had more processes than its limit', peak)
-  if (end.how === 'disk') return lostEnd('limit', 'DISK', 'The job wrote more than its limit', peak)
-  if (end.how === 'pressure') return lostEnd('failed', 'HOST_MEMORY', messages.pressure, peak)
-  if (end.detail === closedSocketDetail)
-    return lostEnd(
-      'error',
-      'EXIT',
-      'The program closed its socket to the server and continued',
-      peak,
-    )
-  if (end.how === 'garbled')
-    return lostEnd('error', 'PROTOCOL', `Cannot read a message of the wall: ${end.detail}`, peak)
-  return lostEnd('failed', 'WALL_LOST', `The wall ended while the job ran (${end.detail})`, peak)
+  if (/out of memory|allocation failed/i.test(detail))
+    return { ...lost('limit', 'MEMORY', messages.memory), isReported: true }
+  if (how === 'processes') return lost('limit', 'PROCESSES', messages.processes)
+  if (how === 'disk') return lost('limit', 'DISK', messages.disk)
+  if (how === 'pressure') return lost('failed', 'HOST_MEMORY', messages.pressure)
+  if (detail === closedSocketDetail) return lost('error', 'EXIT', messages.closedSocket)
+  if (how === 'garbled')
+    return lost('error', 'PROTOCOL', `Cannot read a message of the wall: ${detail}`)
+  return lost('failed', 'WALL_LOST', `The wall ended while the job ran (${detail})`)
 }
 
 const messages = {
   memory: 'The job used more memory than its limit',
   timeout: 'The job ran longer than its limit',
   cancelled: 'The job was cancelled',
+  processes: 'The job had more processes than its limit',
+  disk: 'The job wrote more than its limit',
+  closedSocket: 'The program closed its socket to the server and continued',
   pressure:
     'The machine ran short of memory, and this job used much of it: run it again, or lower [server] jobs',
 } as const
@@ -74,8 +66,10 @@ export function lostEnd(
 export function endOfProgram({ how, exit, peakBytes }: HandleEnd): TaskEnd | undefined {
   if (how !== 'exit' || !exit) return undefined
   const { signal, exitCode } = exit
-  if (signal !== null) return { ...broken(`was ended by ${signal}`, peakBytes), signal }
-  if (exitCode !== 0) return { ...broken(`exited with ${exitCode}`, peakBytes), ...coded(exitCode) }
+  const broken = (what: string) => lostEnd('error', 'EXIT', `The program ${what}`, peakBytes)
+  if (signal !== null) return { ...broken(`was ended by ${signal}`), signal }
+  if (exitCode === null) return broken('exited with null')
+  if (exitCode !== 0) return { ...broken(`exited with ${exitCode}`), exitCode }
   return {
     status: 'ok',
     resultText: 'null',
@@ -84,12 +78,4 @@ export function endOfProgram({ how, exit, peakBytes }: HandleEnd): TaskEnd | und
     cpuTime: exit.cpuMs ?? 0,
     artifacts: [],
   }
-}
-
-function coded(exitCode: number | null): Pick<TaskEnd, 'exitCode'> {
-  return exitCode === null ? {} : { exitCode }
-}
-
-function broken(what: string, peakBytes: number): TaskEnd {
-  return lostEnd('error', 'EXIT', `The program ${what}`, peakBytes)
 }

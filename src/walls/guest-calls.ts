@@ -1,49 +1,34 @@
-import type { Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Emitter, Event, Sink } from '../contract/event.ts'
-import type { Task, TaskIo } from '../contract/provider.ts'
-import { fetchCapability, type EgressPath } from './egress-path.ts'
-import { filesCapability, type FolderCalls } from './folder-calls.ts'
-import type { WallHandle } from './handle.ts'
+import type { Event } from '../contract/event.ts'
+import { fetchCapability } from './egress-path.ts'
+import { filesCapability } from './folder-calls.ts'
+import type { RealmEgress } from './guest-egress.ts'
+import { eventOfLife, type GuestLife } from './guest-life.ts'
 import { argsBytesMax, callSchema, headed, kind } from './wire.ts'
 
 /** Bounds on calls of one job, and on bytes of unread answers: an honest guest waits for its answers. */
 const CALLS_MAX = 100_000
 const BACKLOG_BYTES_MAX = 8 * 2 ** 20
 
-export interface GuestCallsParts {
-  readonly wall: WallHandle
-  readonly emitter: Emitter
-  /** Current state of the sandbox. */
-  readonly now: () => {
-    readonly controls: Controls
-    readonly egressPath: EgressPath | undefined
-    readonly folders: FolderCalls | undefined
-    readonly task: Task | undefined
-    readonly io: TaskIo | undefined
-    readonly sink: Sink | undefined
-    readonly isEnded: boolean
-  }
-  readonly garbled: (why: string) => void
-}
-
 /** Capability calls of a guest in a realm without sockets: granted ones are answered, all others refused. */
 export class GuestCalls {
-  readonly #parts: GuestCallsParts
+  readonly #life: GuestLife
+  readonly #egress: RealmEgress
   #calls = 0
 
-  constructor(parts: GuestCallsParts) {
-    this.#parts = parts
+  constructor(life: GuestLife, egress: RealmEgress) {
+    this.#life = life
+    this.#egress = egress
   }
 
   /** Answers a call. Its payload is read before the first await. */
   async answer(payload: Buffer): Promise<void> {
-    const { wall, now, garbled } = this.#parts
+    const life = this.#life
     const read = headed(callSchema, payload)
-    if (!read || read.rest.length > argsBytesMax) return garbled('unreadable call')
-    if (now().isEnded) return
-    if (++this.#calls > CALLS_MAX || wall.backlogBytes > BACKLOG_BYTES_MAX)
-      return garbled('too many calls')
+    if (!read || read.rest.length > argsBytesMax) return life.garbled('unreadable call')
+    if (life.isEnded) return
+    if (++this.#calls > CALLS_MAX || life.parts.wall.backlogBytes > BACKLOG_BYTES_MAX)
+      return life.garbled('too many calls')
     const { id, name } = read.head
     try {
       this.#reply({ id, text: await this.#textOf(name, read.rest.toString()) })
@@ -54,7 +39,8 @@ export class GuestCalls {
 
   /** Calls for network and folders name no granted capability: egress path and folders check the controls in force. */
   async #textOf(name: string, argsText: string): Promise<string> {
-    const { egressPath, folders, io } = this.#parts.now()
+    const { egressPath, io } = this.#life
+    const { folders } = this.#egress
     if (name === fetchCapability && egressPath) return await egressPath.fetch(argsText)
     if (name === filesCapability && folders) return await folders.answer(argsText)
     this.#assertGranted(name)
@@ -68,28 +54,29 @@ export class GuestCalls {
 
   /** Sends an answer, unless the job has ended: the worker may already have its next guest. */
   #reply(answer: { readonly id: number } & Readonly<Record<string, unknown>>): void {
-    if (!this.#parts.now().isEnded) this.#parts.wall.send(kind.reply, JSON.stringify(answer))
+    const { isEnded, parts } = this.#life
+    if (!isEnded) parts.wall.send(kind.reply, JSON.stringify(answer))
   }
 
   #assertGranted(name: string): void {
-    const { capabilities } = this.#parts.now().controls
+    const { capabilities } = this.#life.controls
     if (capabilities === 'any' || capabilities.includes(name)) return
     this.#report(name)
     throw new MayflyError('FORBIDDEN', `Cannot call "${name}": it is not granted`)
   }
 
   #report(capability: string): void {
-    const { task, sink } = this.#parts.now()
+    const { task, sink, parts } = this.#life
     const fields = { capability: capability.slice(0, 200) }
     const run = task?.run ?? null
     const about = { run, zone: task?.zone ?? 'main', trust: 'wall' } as const
-    this.#parts.emitter.emit('capability/denied', fields, about)
+    parts.emitter.emit('capability/denied', fields, about)
     sink?.(deniedCall(run, 'main', fields))
   }
 }
 
 /** Event of a call that was not granted, for the listener of one sandbox. */
 export function deniedCall(run: string | null, zone: string, fields: Event['fields']): Event {
-  const about = { run, zone, actor: 'guest', trust: 'wall' } as const
-  return { format: 1, seq: 0, at: Date.now(), point: 'capability/denied', ...about, fields }
+  const about = { run, zone, actor: 'guest', trust: 'wall', fields } as const
+  return eventOfLife('capability/denied', about)
 }

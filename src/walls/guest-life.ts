@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import type * as z from 'zod'
 import { meet, type Controls } from '../contract/controls.ts'
-import type { Emitter, Sink } from '../contract/event.ts'
+import type { Emitter, Event, Point, Sink } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
 import { isSingleProcess } from '../contract/tier.ts'
 import type { KillCause, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
@@ -137,10 +137,19 @@ export class GuestLife {
     return this.cause?.status === 'timeout' ? 'timeout' : reported
   }
 
+  /** Peak without the memory that the wall had before the job. */
+  peakOf({ how, peakBytes }: HandleEnd): number {
+    const { idleBytes } = this.parts.wall.wall
+    const seen = Math.max(0, Math.max(peakBytes, this.usedBefore.peakBytes) - idleBytes)
+    // An OOM kill means that usage reached the limit, even if the last sample was lower.
+    return how === 'memory' ? Math.max(seen, this.controls.memory) : seen
+  }
+
   /** End of a wall that was killed, or that ended under its task. */
   endOf(end: HandleEnd): TaskEnd {
     const { isOwn } = this.parts.wall.deadline
-    const ended = endOfWall(isOwn ? end : ownEnd(end), this.cause)
+    const seen = { ...end, peakBytes: this.peakOf(end) }
+    const ended = endOfWall(isOwn ? seen : ownEnd(seen), this.cause)
     const seenMs = isOwn
       ? ended.cpuTime
       : possibleCpuTime(ended.cpuTime, performance.now() - this.#startedAt)
@@ -190,6 +199,14 @@ export class GuestLife {
     wall.listen(undefined)
     wall.ref(false)
   }
+}
+
+/** Event for the listener of one life, which numbers none. */
+export function eventOfLife(
+  point: Point,
+  about: Pick<Event, 'run' | 'zone' | 'actor' | 'trust' | 'fields'>,
+): Event {
+  return { format: 1, seq: 0, at: Date.now(), point, ...about }
 }
 
 /**

@@ -4,7 +4,7 @@ import { until } from '../../tests/conformance/stand.ts'
 import { once } from 'node:events'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { paceOf, readStream, type StreamOptions } from './output-stream.ts'
+import { paceOf, ProgramStream, type StreamOptions } from './output-stream.ts'
 
 async function pair(t: TestContext) {
   const server = net.createServer().listen(0, '127.0.0.1')
@@ -22,7 +22,7 @@ async function pair(t: TestContext) {
 function collecting(socket: net.Socket, more: Partial<StreamOptions> = {}) {
   const chunks: Uint8Array[] = []
   let floods = 0
-  const stream = readStream({
+  const stream = new ProgramStream({
     socket,
     bytesMax: 10_000_000,
     take: (chunk) => void chunks.push(chunk),

@@ -158,7 +158,3 @@ export interface StreamOptions {
   /** Called once, when output exceeds the limit by `BEYOND_BYTES_MAX`. */
   flooded(): void
 }
-
-export function readStream(options: StreamOptions): ProgramStream {
-  return new ProgramStream(options)
-}

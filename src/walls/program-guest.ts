@@ -17,7 +17,7 @@ import { endOfProgram } from './ends.ts'
 import { ListenerEgress, type ListenerEgressOptions } from './guest-egress.ts'
 import { GuestFiles } from './guest-files.ts'
 import type { ClosableCalls, Freed, GuestFrames, GuestKind } from './guest-kind.ts'
-import { noUsage, type GuestLife } from './guest-life.ts'
+import { eventOfLife, noUsage, type GuestLife } from './guest-life.ts'
 import type { HandleEnd } from './handle.ts'
 import { memoryVariables } from './memory-variables.ts'
 import { MemoryCopies } from './memory-capture.ts'
@@ -33,7 +33,7 @@ import {
   programAnsweredSchema,
   programEndSchema,
   releasedSchema,
-  withoutAbsent,
+  reportedBy,
 } from './wire.ts'
 
 /** Controls that every wall of programs can close while its program runs. */
@@ -143,8 +143,8 @@ class ProgramFrames implements GuestFrames {
   }
 
   #emitToLife(run: string, point: Point, fields: Event['fields']): void {
-    const about = { run, zone: 'main', actor: 'agent', trust: 'guest' } as const
-    this.#life.sink?.({ format: 1, seq: 0, at: Date.now(), point, ...about, fields })
+    const about = { run, zone: 'main', actor: 'agent', trust: 'guest', fields } as const
+    this.#life.sink?.(eventOfLife(point, about))
   }
 
   receive(frame: Frame): void {
@@ -202,19 +202,14 @@ class ProgramFrames implements GuestFrames {
     await isRead
     if (this.#endWhileDraining) return life.finish(this.#cutBy(this.#endWhileDraining))
     if (seen.isOutOfMemory || used.isOutOfMemory) return life.finish(this.#cutBy(outOfMemory(seen)))
-    const { status, error, encoding, exitCode, signal, cpuTimeMs, artifactsLeftOut } = read.head
     life.finish({
-      status: life.statusOf(status),
+      ...reportedBy(read.head),
+      status: life.statusOf(read.head.status),
       isReported: true,
       resultText: read.rest.toString('utf8'),
-      encoding,
-      cpuTime: this.#cpuTimeOf(cpuTimeMs, seen),
+      cpuTime: this.#cpuTimeOf(read.head.cpuTimeMs, seen),
       artifacts: this.#files.artifacts,
       display: this.#files.display,
-      ...(artifactsLeftOut && { leftOut: artifactsLeftOut }),
-      ...(error && { error: withoutAbsent(error) }),
-      ...(exitCode !== undefined && { exitCode }),
-      ...(signal !== undefined && { signal }),
       ...memoryOf(seen.peakBytes, life.parts.wall.wall.idleBytes),
     })
   }
@@ -260,23 +255,14 @@ class ProgramFrames implements GuestFrames {
       return
     }
     await this.#output.drained()
-    const peakBytes = this.#peakOf(end)
+    const peakBytes = life.peakOf(end)
     const own = life.cause ? undefined : endOfProgram({ ...end, peakBytes })
     life.finish(own ? this.#withFiles(own, end) : this.#cutBy(end))
   }
 
   /** End of a wall that the warden killed, or the kernel at a limit. */
   #cutBy(end: HandleEnd): TaskEnd {
-    const ended = this.#life.endOf({ ...end, peakBytes: this.#peakOf(end) })
-    return this.#withFiles(ended, end)
-  }
-
-  /** Peak without the memory that the wall had before the job. */
-  #peakOf({ how, peakBytes }: HandleEnd): number {
-    const { usedBefore, parts, controls } = this.#life
-    const seen = Math.max(0, Math.max(peakBytes, usedBefore.peakBytes) - parts.wall.wall.idleBytes)
-    // An OOM kill means that usage reached the limit, even if the last sample was lower.
-    return how === 'memory' ? Math.max(seen, controls.memory) : seen
+    return this.#withFiles(this.#life.endOf(end), end)
   }
 
   #withFiles(ended: TaskEnd, { exit }: HandleEnd): TaskEnd {

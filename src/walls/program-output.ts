@@ -3,7 +3,7 @@ import type { TaskIo } from '../contract/provider.ts'
 import type { GuestFiles } from './guest-files.ts'
 import type { GuestOutput } from './guest-kind.ts'
 import type { GuestLife } from './guest-life.ts'
-import { readStream, type ProgramStream } from './output-stream.ts'
+import { ProgramStream } from './output-stream.ts'
 
 /** Time for a reader to take the output of a killed job; shorter than every wait for its end. */
 const READ_MS_MAX = 1000
@@ -34,9 +34,13 @@ export class ProgramOutput implements GuestOutput {
     const { wall, profile } = this.#life.parts
     const { stdout, stderr } = wall.streams!
     const options = { bytesMax: profile.limits.output, flooded: () => this.flooded() }
+    const [out, err] = [
+      (chunk: Uint8Array) => io.stdout(chunk),
+      (chunk: Uint8Array) => io.stderr(chunk),
+    ]
     this.#streams = [
-      readStream({ ...options, socket: stdout, take: this.#onceOpen((chunk) => io.stdout(chunk)) }),
-      readStream({ ...options, socket: stderr, take: this.#onceOpen((chunk) => io.stderr(chunk)) }),
+      new ProgramStream({ ...options, socket: stdout, take: this.#onceOpen(out) }),
+      new ProgramStream({ ...options, socket: stderr, take: this.#onceOpen(err) }),
     ]
   }
 

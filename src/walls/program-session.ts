@@ -19,7 +19,7 @@ import { lostEnd } from './ends.ts'
 import { GuestFiles } from './guest-files.ts'
 import { possibleCpuTime, type GuestLife } from './guest-life.ts'
 import { ProgramTerminals } from './program-terminals.ts'
-import { execEndSchema, filedSchema, headed, kind, withoutAbsent } from './wire.ts'
+import { execEndSchema, filedSchema, headed, kind, reportedBy } from './wire.ts'
 
 /** Time for an interrupted exec to end; includes a second for its kernel to answer and the start of a new kernel. */
 const INTERRUPTED_MS_MAX = 10_000
@@ -306,19 +306,15 @@ export class ProgramSession implements SandboxSession {
       this.#cpuTimeOf(exec, executionTime, read.head.cpuTimeMs),
       this.#output.drained(DRAIN_MS_MAX),
     ])
-    const { status, error, encoding, exitCode, signal, artifactsLeftOut, state } = read.head
+    const { status, state } = read.head
     if (status !== 'ok' && (await this.#isOutOfMemory())) return
     const end = {
+      ...reportedBy(read.head),
       status,
       resultText: read.rest.toString('utf8'),
-      encoding,
       cpuTime,
       artifacts: exec.files.artifacts,
       display: exec.files.display,
-      ...(artifactsLeftOut && { leftOut: artifactsLeftOut }),
-      ...(error && { error: withoutAbsent(error) }),
-      ...(exitCode !== undefined && { exitCode }),
-      ...(signal !== undefined && { signal }),
     }
     this.#settle(exec, exec.refused ? { ...exec.refused, cpuTime } : end, state, executionTime)
   }
@@ -369,16 +365,13 @@ export class ProgramSession implements SandboxSession {
 
   async #file(request: FileRequest, bytes?: Uint8Array): Promise<FileAnswer> {
     this.#assertAlive()
-    if (request.op !== 'drain') this.#assertHasPrograms(`Cannot ${request.op} "${request.path}"`)
+    const failed = `Cannot ${request.op} "${request.path}"`
+    if (request.op !== 'drain') this.#assertHasPrograms(failed)
     const { backlogBytes } = this.#life.parts.wall
     if (this.#filing.size >= FILES_MAX || backlogBytes > BACKLOG_BYTES_MAX)
-      throw new MayflyError(
-        'OVERLOADED',
-        `Cannot ${request.op} "${request.path}": too many file requests are pending`,
-        {
-          retryAfterMs: 1000,
-        },
-      )
+      throw new MayflyError('OVERLOADED', `${failed}: too many file requests are pending`, {
+        retryAfterMs: 1000,
+      })
     const id = randomUUID()
     const { promise, resolve, reject } = Promise.withResolvers<FileAnswer>()
     this.#filing.set(id, { resolve, reject })
@@ -386,12 +379,7 @@ export class ProgramSession implements SandboxSession {
     this.#life.parts.wall.send(kind.file, bytes ? Buffer.concat([head, bytes]) : head)
     const late = () => {
       this.#filing.set(id, undefined)
-      reject(
-        new MayflyError(
-          'STATE',
-          `Cannot ${request.op} "${request.path}": the sandbox does not answer`,
-        ),
-      )
+      reject(new MayflyError('STATE', `${failed}: the sandbox does not answer`))
     }
     const timer = setTimeout(late, FILE_MS_MAX)
     try {
@@ -399,7 +387,7 @@ export class ProgramSession implements SandboxSession {
       const { error } = answer.head
       if (error) throw fileError(error)
       if (request.bytesMax !== undefined && answer.rest.length > request.bytesMax)
-        throw new MayflyError('TOO_LARGE', `Cannot get "${request.path}": it is too large`)
+        throw new MayflyError('TOO_LARGE', `${failed}: it is too large`)
       return answer
     } finally {
       clearTimeout(timer)
@@ -431,13 +419,8 @@ function assertMayStart({ parts, wanted }: GuestLife): void {
   const closed = classesToClose(parts.profile.controls, wanted).filter((name) => name !== 'network')
   const { processes } = wanted
   if (processes > 1 && closed.length === 0) return
-  throw new MayflyError(
-    'CONFLICT',
-    'Cannot open a terminal: a phase closed the rights that it needs',
-    {
-      details: { processes, closed },
-    },
-  )
+  const message = 'Cannot open a terminal: a phase closed the rights that it needs'
+  throw new MayflyError('CONFLICT', message, { details: { processes, closed } })
 }
 
 const endedUnderIt = 'The session was ended while this ran'

@@ -1,5 +1,5 @@
 import type { Event } from '../contract/event.ts'
-import type { GuestLife } from './guest-life.ts'
+import { eventOfLife, type GuestLife } from './guest-life.ts'
 
 /**
  * Emits an event for the lookup of a name that the realm refuses, to the record and the life. Its trust is `guest`:
@@ -8,15 +8,6 @@ import type { GuestLife } from './guest-life.ts'
  */
 export function emitRefusedName({ parts, task, sink }: GuestLife, fields: Event['fields']): void {
   const from = { run: task?.run ?? null, actor: 'guest', trust: 'guest' } as const
-  const about = { ...from, zone: task?.zone ?? 'main' }
-  parts.emitter.emit('name/refused', fields, about)
-  sink?.({
-    format: 1,
-    seq: 0,
-    at: Date.now(),
-    point: 'name/refused',
-    zone: 'main',
-    ...from,
-    fields,
-  })
+  parts.emitter.emit('name/refused', fields, { ...from, zone: task?.zone ?? 'main' })
+  sink?.(eventOfLife('name/refused', { ...from, zone: 'main', fields }))
 }

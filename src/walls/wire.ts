@@ -166,6 +166,23 @@ export const programEndSchema = endBase.extend({
     .optional(),
 })
 
+/** Fields of a program's end, or of an exec's, as an outcome has them. */
+export function reportedBy({
+  encoding,
+  artifactsLeftOut,
+  error,
+  exitCode,
+  signal,
+}: z.infer<typeof programEndSchema> | z.infer<typeof execEndSchema>) {
+  return {
+    encoding,
+    ...(artifactsLeftOut && { leftOut: artifactsLeftOut }),
+    ...(error && { error: withoutAbsent(error) }),
+    ...(exitCode !== undefined && { exitCode }),
+    ...(signal !== undefined && { signal }),
+  }
+}
+
 /** Codes that only the host may set. A cell of an isolate has more codes than a program. */
 const hostCodes = new Set([
   'CANCELLED',

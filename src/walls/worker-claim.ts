@@ -36,7 +36,7 @@ export async function hasBounds(
   return await claimFully(worker, warden, to)
 }
 
-/** Claims a wall by a request, which also resets its usage; false for a spent one. */
+/** Claims a wall by a request, which also resets its usage; false for a spent or ended one, which the caller replaces. */
 export async function claimFully(
   worker: WallHandle,
   warden: WardenClient,
@@ -44,30 +44,20 @@ export async function claimFully(
 ): Promise<boolean> {
   const sentAt = performance.now()
   const to = { tenant: worker.tenant ?? probeTenant, memory, deadline: deadlineFor(lifeMs) }
-  const isOurs = await isClaimed(worker, warden, to)
+  const { spent } = await warden.claim(worker.wall.id, to).catch((error: unknown) => {
+    void worker.kill()
+    // NOT_FOUND: it ended as a spare. No code of the job ran in it, so another one can take its place.
+    if (error instanceof MayflyError && error.code === 'NOT_FOUND') return { spent: true }
+    throw error
+  })
   worker.memoryBound = memory
   worker.deadline.claimed(lifeMs, sentAt)
-  return isOurs
+  return !spent
 }
 
 export function boundsOf({ controls, schedule, limits }: Profile): WorkerBounds {
   const lifeMs = Math.min(lengthOf(schedule.phases), limits.timeout)
   return { memory: controls.memory, lifeMs }
-}
-
-/** Whether the warden enforces these bounds; false for a spent or ended wall, which the caller replaces. */
-async function isClaimed(
-  wall: WallHandle,
-  warden: WardenClient,
-  to: Parameters<WardenClient['claim']>[1],
-): Promise<boolean> {
-  const { spent } = await warden.claim(wall.wall.id, to).catch((error: unknown) => {
-    void wall.kill()
-    // NOT_FOUND: it ended as a spare. No code of the job ran in it, so another one can take its place.
-    if (error instanceof MayflyError && error.code === 'NOT_FOUND') return { spent: true }
-    throw error
-  })
-  return !spent
 }
 
 /** Attempts of a proof: on a busy machine a start may fail by chance. */
@@ -90,8 +80,7 @@ export async function proveWithRetry(
 /** Availability after a probe that failed. */
 export function unavailable(error: unknown): Availability {
   const code = error instanceof MayflyError ? error.code : 'UNAVAILABLE'
-  const fix =
-    (error instanceof MayflyError && error.hint) ||
-    'Run mayfly doctor to see what this machine refuses'
+  const hint = error instanceof MayflyError ? error.hint : undefined
+  const fix = hint || 'Run mayfly doctor to see what this machine refuses'
   return { available: false, code, reason: messageOf(error), fix }
 }

@@ -71,15 +71,9 @@ export function workerGuest(options: WorkerOptions): GuestKind {
   const { tightens, ownsWall = false, heldCapabilities = [], settings, give, hasSessions } = options
   return (life) => {
     const egress = new RealmEgress(life, options)
-    const session = hasSessions
-      ? new ProgramSession(life, {
-          output: orderedOutput,
-          cap: artifactCap,
-          onlyCells,
-          isReused: true,
-        })
-      : undefined
-    const frames = new WorkerFrames(life, egress, { settings, session })
+    const cells = { output: orderedOutput, cap: artifactCap, onlyCells, isReused: true }
+    const session = hasSessions ? new ProgramSession(life, cells) : undefined
+    const frames = new WorkerFrames(life, egress, settings, session)
     life.hooks = {
       beforeKill: ({ status }) => (status === 'timeout' ? GRACE_MS : 0),
       ended: () => life.egressPath?.close(),
@@ -136,22 +130,14 @@ class WorkerFrames implements GuestFrames {
   constructor(
     life: GuestLife,
     egress: RealmEgress,
-    {
-      settings,
-      session,
-    }: Pick<WorkerOptions, 'settings'> & { session: ProgramSession | undefined },
+    settings: WorkerOptions['settings'],
+    session: ProgramSession | undefined,
   ) {
-    const { wall, emitter } = life.parts
     this.#life = life
     this.#settings = settings
     this.#session = session
-    this.#held = new FrameQueue(wall, (frame) => this.#read(frame))
-    this.#calls = new GuestCalls({
-      wall,
-      emitter,
-      now: () => stateOf(life, egress),
-      garbled: (why) => life.garbled(why),
-    })
+    this.#held = new FrameQueue(life.parts.wall, (frame) => this.#read(frame))
+    this.#calls = new GuestCalls(life, egress)
   }
 
   /** Resolves when the worker has dropped its guest, or is gone itself. */
@@ -170,15 +156,8 @@ class WorkerFrames implements GuestFrames {
   }
 
   lost(end: HandleEnd): void {
-    this.#life.finish(this.#life.endOf({ ...end, peakBytes: this.#peakOf(end) }))
+    this.#life.finish(this.#life.endOf(end))
     this.#dropped.resolve()
-  }
-
-  /** Peak minus the worker's memory before the job; at least the limit after an end at the memory limit. */
-  #peakOf({ how, peakBytes }: HandleEnd): number {
-    const { parts, controls } = this.#life
-    const seen = Math.max(0, peakBytes - parts.wall.wall.idleBytes)
-    return how === 'memory' ? Math.max(seen, controls.memory) : seen
   }
 
   #read(frame: Frame): void {
@@ -283,13 +262,6 @@ class WorkerFrames implements GuestFrames {
 function countedOf(instructions: number | undefined, { limits }: Profile) {
   if (instructions === undefined || limits.instructions === undefined) return {}
   return { instructions: Math.min(instructions, limits.instructions) }
-}
-
-function stateOf(
-  { controls, egressPath, task, io, sink, isEnded }: GuestLife,
-  egress: RealmEgress,
-) {
-  return { controls, egressPath, task, io, sink, isEnded, folders: egress.folders }
 }
 
 /**

@@ -1,16 +1,8 @@
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  openSync,
-  readFileSync,
-  readSync,
-  statSync,
-} from 'node:fs'
+import { constants, existsSync, fstatSync, readFileSync, statSync } from 'node:fs'
 import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import type { Config, ConfigValues } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { openDescriptor, readAt } from '../lib/file-descriptor.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { checkConfig, finishConfig } from './check.ts'
 import { type Fault } from './fault.ts'
@@ -163,17 +155,10 @@ function readBytes(path: string, shown: string, isNamed: boolean): Buffer {
  * open(2) would block; fstat(2), because it may be a link to an endless device.
  */
 function readPlainFile(path: string): Buffer {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
-  try {
-    if (!fstatSync(fd).isFile()) throw new Error('it is no plain file')
-    const room = Buffer.alloc(TOML_BYTES_MAX + 1)
-    let length = 0
-    for (let got = 1; got > 0 && length < room.length; length += got)
-      got = readSync(fd, room, length, room.length - length, length)
-    return room.subarray(0, length)
-  } finally {
-    closeSync(fd)
-  }
+  const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants
+  using file = openDescriptor(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
+  if (!fstatSync(file.fd).isFile()) throw new Error('it is no plain file')
+  return readAt(file.fd, 0, TOML_BYTES_MAX + 1)
 }
 
 function textOf(bytes: Buffer, shown: string): string {

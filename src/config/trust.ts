@@ -1,7 +1,8 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from 'node:fs'
+import { fstatSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
+import { openToRead } from '../lib/file-descriptor.ts'
 import { sha256 } from '../lib/hash.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { replacePrivate } from '../lib/private-file.ts'
@@ -133,19 +134,14 @@ function change(
 
 /** Reads the list's text; undefined if another user than its owner could have written it. Throws if it is missing. */
 function readOwn(stateFolder: string): string | undefined {
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-  const fd = openSync(trustFile(stateFolder), flags)
-  try {
-    const [folder, list] = [statSync(stateFolder), fstatSync(fd)]
-    const me = process.geteuid?.()
-    const isOurs = me === undefined || me === 0 || folder.uid === me
-    const isOwners = list.uid === folder.uid && (folder.mode & 0o022) === 0
-    const isPlain = list.isFile() && list.nlink === 1 && (list.mode & 0o077) === 0
-    if (!isOurs || !isOwners || !isPlain || list.size > bytesMax) return undefined
-    return readFileSync(fd, 'utf8')
-  } finally {
-    closeSync(fd)
-  }
+  using file = openToRead(trustFile(stateFolder))
+  const [folder, list] = [statSync(stateFolder), fstatSync(file.fd)]
+  const me = process.geteuid?.()
+  const isOurs = me === undefined || me === 0 || folder.uid === me
+  const isOwners = list.uid === folder.uid && (folder.mode & 0o022) === 0
+  const isPlain = list.isFile() && list.nlink === 1 && (list.mode & 0o077) === 0
+  if (!isOurs || !isOwners || !isPlain || list.size > bytesMax) return undefined
+  return readFileSync(file.fd, 'utf8')
 }
 
 function isOf({ path, sha256: known }: TrustedFile, file: ConfigFile): boolean {

@@ -1,4 +1,5 @@
-import { fstatSync, readSync } from 'node:fs'
+import { fstatSync } from 'node:fs'
+import { readAt } from '../lib/file-descriptor.ts'
 import { bootId } from '../lib/owner.ts'
 import type { ChainHead } from './chain.ts'
 import {
@@ -119,12 +120,5 @@ const LF = 10
 function readFrom(fd: number, from: number, length: number): Buffer {
   if (length <= 0) return Buffer.alloc(0)
   if (length > journalBytesMax) throw new Error('the journal is too long')
-  const bytes = Buffer.allocUnsafe(length)
-  let filled = 0
-  while (filled < length) {
-    const read = readSync(fd, bytes, filled, length - filled, from + filled)
-    if (read === 0) break
-    filled += read
-  }
-  return bytes.subarray(0, filled)
+  return readAt(fd, from, length)
 }

@@ -1,8 +1,9 @@
-import { closeSync, fdatasyncSync, openSync } from 'node:fs'
+import { fdatasyncSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { MayflyError } from '../contract/error.ts'
 import type { Checkpoint } from '../contract/evidence.ts'
+import { openDescriptor } from '../lib/file-descriptor.ts'
 import { chainStart } from '../lib/hash-chain.ts'
 import { newId } from '../lib/id.ts'
 import { makeFolder } from '../lib/make-folder.ts'
@@ -376,12 +377,8 @@ function mayTake(row: Row, holder: string, now: number, isGone: (h: string) => b
 }
 
 function syncWal(path: string): void {
-  const wal = openSync(`${path}-wal`, 'r+')
-  try {
-    fdatasyncSync(wal)
-  } finally {
-    closeSync(wal)
-  }
+  using wal = openDescriptor(`${path}-wal`, 'r+')
+  fdatasyncSync(wal.fd)
 }
 
 function openLine(row: Row): OpenLine {

@@ -1,6 +1,7 @@
-import { closeSync, existsSync, openSync, readSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { messageOf } from '../contract/error.ts'
 import type { Audit } from '../contract/evidence.ts'
+import { openDescriptor, piecesOf } from '../lib/file-descriptor.ts'
 import { Auditor, type LogItem, type TrustAnchor } from './auditor.ts'
 import { parseHeader, parseRow } from './export.ts'
 import { itemsOf, openLog, type LogReader } from './log-reader.ts'
@@ -82,7 +83,8 @@ function* readExport(path: string, auditor: Auditor): Generator<LogItem> {
 function* readRows(path: string): Generator<string> {
   const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
   let held: Buffer = Buffer.alloc(0)
-  for (const chunk of readChunks(path)) {
+  using file = openDescriptor(path, 'r')
+  for (const chunk of piecesOf(file)) {
     held = held.length > 0 ? Buffer.concat([held, chunk]) : chunk
     for (let end = held.indexOf(10); end >= 0; end = held.indexOf(10)) {
       yield utf8.decode(held.subarray(0, end))
@@ -91,18 +93,4 @@ function* readRows(path: string): Generator<string> {
     if (held.length > rowBytesMax) throw new Error('a row is too long')
   }
   if (held.length > 0) throw new Error('the last row has no line feed')
-}
-
-function* readChunks(path: string): Generator<Buffer> {
-  const file = openSync(path, 'r')
-  try {
-    for (;;) {
-      const chunk = Buffer.allocUnsafe(65_536)
-      const bytes = readSync(file, chunk)
-      if (bytes === 0) return
-      yield chunk.subarray(0, bytes)
-    }
-  } finally {
-    closeSync(file)
-  }
 }

@@ -1,18 +1,11 @@
-import {
-  closeSync,
-  fstatSync,
-  mkdtempSync,
-  openSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { fstatSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { arch } from 'node:process'
 import type { Readable } from 'node:stream'
 import { MayflyError } from '../contract/error.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
+import { openDescriptor } from '../lib/file-descriptor.ts'
 import { sha256 } from '../lib/hash.ts'
 import { archiveOf, type ArchiveEntry } from './archive.ts'
 import { compilePython } from './compile-python.ts'
@@ -276,20 +269,16 @@ async function unpack(
 /** Copies a file of an installed npm package. Throws MayflyError UNAVAILABLE and PACKAGE_BROKEN. */
 function addProgram(tree: ImageTree, one: LockedProgram, to: string, spool: Spool): void {
   const at = spool.size
-  const input = openSync(installed(one), 'r')
-  try {
-    const { size, sha256: found } = copyHashed(input, spool.descriptor, one.size + 1)
-    if (!fstatSync(input).isFile() || size !== one.size || found !== one.sha256)
-      throw new MayflyError(
-        'PACKAGE_BROKEN',
-        `Cannot use "${one.file}" of npm package "${one.package}": it differs from the lock`,
-        { hint: `The lock names version ${one.version}: run "npm ci"` },
-      )
-    spool.skip(size)
-    tree.add({ kind: 'file', path: to, mode: 0o755, size, target: '' }, at)
-  } finally {
-    closeSync(input)
-  }
+  using input = openDescriptor(installed(one), 'r')
+  const { size, sha256: found } = copyHashed(input, spool.descriptor, one.size + 1)
+  if (!fstatSync(input.fd).isFile() || size !== one.size || found !== one.sha256)
+    throw new MayflyError(
+      'PACKAGE_BROKEN',
+      `Cannot use "${one.file}" of npm package "${one.package}": it differs from the lock`,
+      { hint: `The lock names version ${one.version}: run "npm ci"` },
+    )
+  spool.skip(size)
+  tree.add({ kind: 'file', path: to, mode: 0o755, size, target: '' }, at)
 }
 
 function installed(one: LockedProgram): string {

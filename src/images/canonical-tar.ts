@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { closeSync, openSync } from 'node:fs'
-import { writeAll } from './package-cache.ts'
+import { writeFileSync } from 'node:fs'
+import { openDescriptor } from '../lib/file-descriptor.ts'
 import { tarBlock, tarHeader, tarPadding } from './tar.ts'
 import { modeOf, type ImageNode } from './tree.ts'
 
@@ -21,25 +21,21 @@ export interface CanonicalTar {
 /** Writes the stream that an image is made of, and returns its SHA-256. Deterministic for equal files. */
 export function writeCanonicalTar({ entries, read, to }: CanonicalTar): string {
   const hash = createHash('sha256')
-  const output = to === undefined ? undefined : openSync(to, 'wx', 0o600)
+  using output = to === undefined ? undefined : openDescriptor(to, 'wx', 0o600)
   const write = (bytes: Uint8Array) => {
     hash.update(bytes)
-    if (output !== undefined) writeAll(output, bytes)
+    if (output) writeFileSync(output.fd, bytes)
   }
-  try {
-    // Without an entry for the root, mkfs.erofs makes the root world-writable.
-    for (const [place, node] of [['.', { kind: 'folder' }] as const, ...entries]) {
-      const size = node.kind === 'file' ? node.size : 0
-      const target = node.kind === 'link' ? node.target : ''
-      const header = { kind: node.kind, path: place, mode: modeOf(node), size, target }
-      write(tarHeader(header, imageSeconds))
-      if (node.kind !== 'file') continue
-      for (const piece of read(place, node)) write(piece)
-      write(tarPadding(size))
-    }
-    write(Buffer.alloc(2 * tarBlock))
-  } finally {
-    if (output !== undefined) closeSync(output)
+  // Without an entry for the root, mkfs.erofs makes the root world-writable.
+  for (const [place, node] of [['.', { kind: 'folder' }] as const, ...entries]) {
+    const size = node.kind === 'file' ? node.size : 0
+    const target = node.kind === 'link' ? node.target : ''
+    const header = { kind: node.kind, path: place, mode: modeOf(node), size, target }
+    write(tarHeader(header, imageSeconds))
+    if (node.kind !== 'file') continue
+    for (const piece of read(place, node)) write(piece)
+    write(tarPadding(size))
   }
+  write(Buffer.alloc(2 * tarBlock))
   return hash.digest('hex')
 }

@@ -1,8 +1,9 @@
-import { closeSync, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { MayflyError } from '../contract/error.ts'
+import { openDescriptor, readAt } from '../lib/file-descriptor.ts'
 import { libraries } from './make-file-system.ts'
 import type { Architecture } from './recipe.ts'
 import { runTool } from './run-program.ts'
@@ -124,18 +125,17 @@ function addCompiled(
   places: readonly string[],
   sizes: readonly number[],
 ): number {
-  const input = openSync(into, 'r')
-  let failed = 0
-  try {
-    for (const [index, place] of places.entries()) {
-      const size = sizes[index]!
-      if (!Number.isSafeInteger(size) || size < 0 || size > answerBytesMax)
-        throw broken(`it reports ${size} bytes for "${place}"`, '')
-      if (size === 0) failed += 1
-      else addOne(tree, spool, { place: compiledName(place, suffix), bytes: readNext(input, size) })
-    }
-  } finally {
-    closeSync(input)
+  using input = openDescriptor(into, 'r')
+  let [failed, at] = [0, 0]
+  for (const [index, place] of places.entries()) {
+    const size = sizes[index]!
+    if (!Number.isSafeInteger(size) || size < 0 || size > answerBytesMax)
+      throw broken(`it reports ${size} bytes for "${place}"`, '')
+    if (size === 0) failed += 1
+    const bytes = readAt(input.fd, at, size)
+    if (bytes.length < size) throw broken('its output is truncated', '')
+    if (size > 0) addOne(tree, spool, { place: compiledName(place, suffix), bytes })
+    at += size
   }
   return failed
 }
@@ -155,16 +155,6 @@ function addOne(
 function compiledName(place: string, suffix: string): string {
   const { dir, name } = path.posix.parse(place)
   return `${dir}/__pycache__/${name}${suffix}`
-}
-
-function readNext(input: number, size: number): Buffer {
-  const bytes = Buffer.alloc(size)
-  for (let read = 0; read < size;) {
-    const got = readSync(input, bytes, read, size - read, null)
-    if (got === 0) throw broken('its output is truncated', '')
-    read += got
-  }
-  return bytes
 }
 
 function broken(why: string, stderr: string): MayflyError {

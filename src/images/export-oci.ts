@@ -1,12 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import {
   chmodSync,
-  closeSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
-  openSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -15,10 +13,11 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
+import { openDescriptor } from '../lib/file-descriptor.ts'
 import { sha256 } from '../lib/hash.ts'
 import { imageSeconds } from './canonical-tar.ts'
 import { imageError } from './image-error.ts'
-import { writeAll, type PackageCache } from './package-cache.ts'
+import type { PackageCache } from './package-cache.ts'
 import { whyImageBroken, type ImageStore, type StoredImage } from './store.ts'
 import { tarBlock, tarHeader, tarPadding } from './tar.ts'
 import { extractImage, filePieces } from './unpack.ts'
@@ -136,37 +135,25 @@ function writeLayout(
 }
 
 function copy(from: string, to: string): void {
-  const output = openSync(to, 'wx', 0o644)
-  try {
-    for (const piece of filePieces(from)) writeAll(output, piece)
-    fsyncSync(output)
-  } finally {
-    closeSync(output)
-  }
+  using output = openDescriptor(to, 'wx', 0o644)
+  for (const piece of filePieces(from)) writeFileSync(output.fd, piece)
+  fsyncSync(output.fd)
 }
 
 function writeArchive(layout: string, to: string): void {
-  const output = openSync(to, 'wx', 0o644)
-  try {
-    const blobs = readdirSync(path.join(layout, 'blobs', 'sha256')).sort()
-    const files = ['oci-layout', 'index.json', ...blobs.map((one) => `blobs/sha256/${one}`)]
-    for (const folder of ['blobs', 'blobs/sha256'])
-      writeAll(
-        output,
-        tarHeader({ kind: 'folder', path: folder, mode: 0o755, size: 0, target: '' }, imageSeconds),
-      )
-    for (const file of files) {
-      const { size } = statSync(path.join(layout, file))
-      writeAll(
-        output,
-        tarHeader({ kind: 'file', path: file, mode: 0o644, size, target: '' }, imageSeconds),
-      )
-      for (const piece of filePieces(path.join(layout, file))) writeAll(output, piece)
-      writeAll(output, tarPadding(size))
-    }
-    writeAll(output, Buffer.alloc(2 * tarBlock))
-    fsyncSync(output)
-  } finally {
-    closeSync(output)
+  using output = openDescriptor(to, 'wx', 0o644)
+  const write = (bytes: Uint8Array) => writeFileSync(output.fd, bytes)
+  const blobs = readdirSync(path.join(layout, 'blobs', 'sha256')).sort()
+  const files = ['oci-layout', 'index.json', ...blobs.map((one) => `blobs/sha256/${one}`)]
+  const target = ''
+  for (const folder of ['blobs', 'blobs/sha256'])
+    write(tarHeader({ kind: 'folder', path: folder, mode: 0o755, size: 0, target }, imageSeconds))
+  for (const file of files) {
+    const { size } = statSync(path.join(layout, file))
+    write(tarHeader({ kind: 'file', path: file, mode: 0o644, size, target }, imageSeconds))
+    for (const piece of filePieces(path.join(layout, file))) write(piece)
+    write(tarPadding(size))
   }
+  write(Buffer.alloc(2 * tarBlock))
+  fsyncSync(output.fd)
 }

@@ -1,16 +1,9 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readSync,
-} from 'node:fs'
+import { fstatSync, lstatSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
+import { type FileDescriptor, openToRead, piecesOf, readAt } from '../lib/file-descriptor.ts'
 import { checkedPath } from './entry-path.ts'
 import { TarReader } from './tar.ts'
 import { readZip } from './zip.ts'
@@ -36,7 +29,6 @@ export interface FeedBounds {
 
 const foldersMax = 10_000
 const depthMax = 8
-const pieceBytes = 2 ** 20
 
 /** Calls `take` with each file in turn. Throws RangeError, and file system errors. */
 export async function readFeedFiles(
@@ -48,14 +40,10 @@ export async function readFeedFiles(
   const stats = lstatSync(place)
   if (stats.isDirectory()) return readFolder(place, bounds, counted)
   if (!stats.isFile()) throw new RangeError('it is neither a file nor a folder')
-  const descriptor = openSync(place, constants.O_RDONLY | constants.O_NOFOLLOW)
-  try {
-    const { size } = fstatSync(descriptor)
-    if (size > bounds.bytesMax) throw new RangeError(`it has more than ${bounds.bytesMax} bytes`)
-    await readOpen(descriptor, size, { name: path.basename(place), bounds, take: counted })
-  } finally {
-    closeSync(descriptor)
-  }
+  using file = openToRead(place)
+  const { size } = fstatSync(file.fd)
+  if (size > bounds.bytesMax) throw new RangeError(`it has more than ${bounds.bytesMax} bytes`)
+  await readOpen(file, size, { name: path.basename(place), bounds, take: counted })
 }
 
 interface OpenFeed {
@@ -64,19 +52,18 @@ interface OpenFeed {
   readonly take: (file: FeedFile) => void
 }
 
-async function readOpen(descriptor: number, size: number, feed: OpenFeed): Promise<void> {
-  const head = Buffer.alloc(Math.min(size, 512))
-  readSync(descriptor, head, 0, head.length, 0)
+async function readOpen(file: FileDescriptor, size: number, feed: OpenFeed): Promise<void> {
+  const head = readAt(file.fd, 0, Math.min(size, 512))
   if (head.subarray(0, 4).equals(Buffer.from('PK\x03\x04')))
-    return readZipFiles(descriptor, size, feed)
+    return readZipFiles(file.fd, size, feed)
   const inflate = inflaterOf(head)
   const isTar = head.toString('latin1', 257, 262) === 'ustar'
   if (inflate || isTar) {
-    const pieces = Readable.from(filePiecesOf(descriptor))
+    const pieces = Readable.from(piecesOf(file))
     const read = (source: AsyncIterable<Buffer>) => readTarFiles(source, feed)
     return inflate ? pipeline(pieces, inflate, read) : pipeline(pieces, read)
   }
-  feed.take({ name: feed.name, bytes: wholeFile(descriptor, size) })
+  feed.take({ name: feed.name, bytes: wholeFile(file.fd, size) })
 }
 
 /** Selects the decompressor by the first bytes of a file. */
@@ -84,17 +71,6 @@ export function inflaterOf(head: Uint8Array) {
   if (head[0] === 0x1f && head[1] === 0x8b) return createGunzip()
   const isZstd = head[0] === 0x28 && head[1] === 0xb5 && head[2] === 0x2f && head[3] === 0xfd
   return isZstd ? createZstdDecompress() : undefined
-}
-
-/** Bytes of an open file from its beginning; the fd stays open. */
-export function* filePiecesOf(descriptor: number): Generator<Buffer> {
-  for (let at = 0; ;) {
-    const piece = Buffer.alloc(pieceBytes)
-    const read = readSync(descriptor, piece, 0, piece.length, at)
-    if (read === 0) return
-    at += read
-    yield piece.subarray(0, read)
-  }
 }
 
 function readZipFiles(descriptor: number, size: number, { bounds, take }: OpenFeed): void {
@@ -168,27 +144,17 @@ function readFolder(root: string, bounds: FeedBounds, take: (file: FeedFile) => 
 }
 
 function fileOf(place: string, name: string, bounds: FeedBounds): Buffer {
-  // Without O_NONBLOCK, a FIFO would wait for a writer.
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-  const descriptor = openSync(place, flags)
-  try {
-    const stats = fstatSync(descriptor)
-    if (!stats.isFile()) throw new RangeError(`${JSON.stringify(name)} is no plain file`)
-    if (stats.size > bounds.recordBytesMax)
-      throw new RangeError(`${JSON.stringify(name)} is too large`)
-    return wholeFile(descriptor, stats.size)
-  } finally {
-    closeSync(descriptor)
-  }
+  using file = openToRead(place)
+  const stats = fstatSync(file.fd)
+  if (!stats.isFile()) throw new RangeError(`${JSON.stringify(name)} is no plain file`)
+  if (stats.size > bounds.recordBytesMax)
+    throw new RangeError(`${JSON.stringify(name)} is too large`)
+  return wholeFile(file.fd, stats.size)
 }
 
-function wholeFile(descriptor: number, size: number): Buffer {
-  const bytes = Buffer.alloc(size)
-  for (let read = 0; read < size;) {
-    const got = readSync(descriptor, bytes, read, Math.min(pieceBytes, size - read), read)
-    if (got === 0) throw new RangeError('it became shorter while it was read')
-    read += got
-  }
+function wholeFile(fd: number, size: number): Buffer {
+  const bytes = readAt(fd, 0, size)
+  if (bytes.length < size) throw new RangeError('it became shorter while it was read')
   return bytes
 }
 

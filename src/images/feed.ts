@@ -1,15 +1,8 @@
-import {
-  closeSync,
-  constants,
-  existsSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readSync,
-} from 'node:fs'
+import { existsSync, lstatSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import * as z from 'zod'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { openToRead, piecesOf } from '../lib/file-descriptor.ts'
 import { readStrictJson } from '../lib/strict-json.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 import type { Advisory, AdvisoryOf } from './advisory.ts'
@@ -68,7 +61,6 @@ const advisoriesMax = 3_000_000
 const jsonDepthMax = 32
 const jsonPartsMax = 4_000_000
 const lineBytesMax = 2 ** 28
-const pieceBytes = 2 ** 20
 
 /** Throws MayflyError FEED_BROKEN, NOT_FOUND, INVALID and DISK_FULL; the store is then unchanged. */
 export async function importFeed(given: FeedImport): Promise<FeedFacts> {
@@ -257,36 +249,24 @@ function firstLine(file: string): string {
 }
 
 function* linesOf(file: string): Generator<Buffer> {
-  const descriptor = openSync(
-    file,
-    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
-  )
-  try {
-    const piece = Buffer.alloc(pieceBytes)
-    let parts: Buffer[] = []
-    let held = 0
-    for (let read = readSync(descriptor, piece); read > 0; read = readSync(descriptor, piece)) {
-      let from = 0
-      for (let end = lineEnd(piece, read, 0); end >= 0; end = lineEnd(piece, read, from)) {
-        parts.push(Buffer.from(piece.subarray(from, end)))
-        yield Buffer.concat(parts)
-        parts = []
-        held = 0
-        from = end + 1
-      }
-      parts.push(Buffer.from(piece.subarray(from, read)))
-      held += read - from
-      if (held > lineBytesMax)
-        throw new MayflyError('FEED_BROKEN', `Cannot read feed "${file}": a line is too long`)
+  using descriptor = openToRead(file)
+  const broken = (why: string) =>
+    new MayflyError('FEED_BROKEN', `Cannot read feed "${file}": ${why}`)
+  let parts: Buffer[] = []
+  let held = 0
+  for (const piece of piecesOf(descriptor)) {
+    let from = 0
+    for (let end = piece.indexOf(LF); end >= 0; end = piece.indexOf(LF, from)) {
+      yield Buffer.concat([...parts, piece.subarray(from, end)])
+      parts = []
+      held = 0
+      from = end + 1
     }
-    if (held > 0)
-      throw new MayflyError('FEED_BROKEN', `Cannot read feed "${file}": it is truncated`)
-  } finally {
-    closeSync(descriptor)
+    parts.push(piece.subarray(from))
+    held += piece.length - from
+    if (held > lineBytesMax) throw broken('a line is too long')
   }
+  if (held > 0) throw broken('it is truncated')
 }
 
-function lineEnd(piece: Buffer, length: number, from: number): number {
-  const at = piece.indexOf(0x0a, from)
-  return at < length ? at : -1
-}
+const LF = 0x0a

@@ -1,13 +1,13 @@
-import { closeSync, existsSync, lstatSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
+import { piecesOf } from '../lib/file-descriptor.ts'
 import { sha256 } from '../lib/hash.ts'
 import { fetchMissing, ownArchitecture, packagesTree } from './build.ts'
-import { filePiecesOf } from './feed-files.ts'
 import { imageError } from './image-error.ts'
 import { declaredContents } from './dpkg-status.ts'
 import { LayerTree } from './layer-tree.ts'
@@ -240,14 +240,10 @@ async function readLayer(
     }
     reader.end()
   }
-  const file = layout.open(layer)
-  try {
-    const pieces = Readable.from(hashed(filePiecesOf(file), (hex) => (blob = hex)))
-    const inflate = inflaterFor(match[1])
-    await (inflate ? pipeline(pieces, inflate, parse) : pipeline(pieces, parse))
-  } finally {
-    closeSync(file)
-  }
+  using file = layout.open(layer)
+  const pieces = Readable.from(hashed(piecesOf(file), (hex) => (blob = hex)))
+  const inflate = inflaterFor(match[1])
+  await (inflate ? pipeline(pieces, inflate, parse) : pipeline(pieces, parse))
   if (`sha256:${blob}` !== layer.digest)
     throw new RangeError(`the SHA-256 of layer ${layer.digest} does not match`)
   if (`sha256:${stream}` !== diffId)

@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto'
-import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, lstatSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
+import { type FileDescriptor, openToRead, piecesOf, readAt } from '../lib/file-descriptor.ts'
 import { sha256 } from '../lib/hash.ts'
 import { readStrictJson } from '../lib/strict-json.ts'
 import { checkedPath } from './entry-path.ts'
-import { inflaterOf, filePiecesOf } from './feed-files.ts'
-import { writeAll } from './package-cache.ts'
+import { inflaterOf } from './feed-files.ts'
 import { TarReader } from './tar.ts'
 
 /**
@@ -21,7 +21,7 @@ export interface OciLayout {
   /** Parsed JSON of a descriptor's blob. Throws RangeError. */
   json(descriptor: OciDescriptor): unknown
   /** Opens a blob of the right size; the reader has to check its digest. */
-  open(descriptor: OciDescriptor): number
+  open(descriptor: OciDescriptor): FileDescriptor
   readonly index: OciIndex
 }
 
@@ -66,8 +66,8 @@ export async function openLayout(place: string, scratch: string): Promise<OciLay
   let jsonBytes = 0
   const open = ({ digest: named, size }: OciDescriptor) => {
     const file = openPlain(blob(named.slice(7)), named)
-    if (fstatSync(file).size === size) return file
-    closeSync(file)
+    if (fstatSync(file.fd).size === size) return file
+    file[Symbol.dispose]()
     throw new RangeError(`the size of blob ${named} does not match its descriptor`)
   }
   return {
@@ -78,15 +78,11 @@ export async function openLayout(place: string, scratch: string): Promise<OciLay
         throw new RangeError(`blob ${descriptor.digest} is too large`)
       jsonBytes += descriptor.size
       if (jsonBytes > jsonBytesInAllMax) throw new RangeError('its indexes are too large')
-      const file = open(descriptor)
-      try {
-        const bytes = Buffer.concat([...filePiecesOf(file)])
-        if (`sha256:${sha256(bytes)}` !== descriptor.digest)
-          throw new RangeError(`the SHA-256 of blob ${descriptor.digest} does not match`)
-        return jsonOf(bytes)
-      } finally {
-        closeSync(file)
-      }
+      using file = open(descriptor)
+      const bytes = Buffer.concat([...piecesOf(file)])
+      if (`sha256:${sha256(bytes)}` !== descriptor.digest)
+        throw new RangeError(`the SHA-256 of blob ${descriptor.digest} does not match`)
+      return jsonOf(bytes)
     },
   }
 }
@@ -104,35 +100,25 @@ function jsonOf(bytes: Buffer): unknown {
 }
 
 function smallFile(file: string): Buffer {
-  const descriptor = openPlain(file, path.basename(file))
-  try {
-    if (fstatSync(descriptor).size > jsonBytesMax)
-      throw new RangeError(`"${path.basename(file)}" is too large`)
-    return Buffer.concat([...filePiecesOf(descriptor)])
-  } finally {
-    closeSync(descriptor)
-  }
+  using descriptor = openPlain(file, path.basename(file))
+  if (fstatSync(descriptor.fd).size > jsonBytesMax)
+    throw new RangeError(`"${path.basename(file)}" is too large`)
+  return Buffer.concat([...piecesOf(descriptor)])
 }
 
-function openPlain(file: string, name: string): number {
+function openPlain(file: string, name: string): FileDescriptor {
   if (!lstatSync(file, { throwIfNoEntry: false })?.isFile())
     throw new RangeError(`"${name}" is missing, or not a regular file`)
-  return openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  return openToRead(file)
 }
 
 async function unpackLayout(file: string, scratch: string): Promise<void> {
   mkdirSync(path.join(scratch, 'blobs', 'sha256'), { recursive: true, mode: 0o700 })
-  const input = openPlain(file, path.basename(file))
-  try {
-    const head = Buffer.alloc(4)
-    readSync(input, head, 0, head.length, 0)
-    const inflate = inflaterOf(head)
-    const pieces = Readable.from(filePiecesOf(input))
-    const read = (source: AsyncIterable<Buffer>) => copyLayout(source, scratch)
-    await (inflate ? pipeline(pieces, inflate, read) : pipeline(pieces, read))
-  } finally {
-    closeSync(input)
-  }
+  using input = openPlain(file, path.basename(file))
+  const inflate = inflaterOf(readAt(input.fd, 0, 4))
+  const pieces = Readable.from(piecesOf(input))
+  const read = (source: AsyncIterable<Buffer>) => copyLayout(source, scratch)
+  await (inflate ? pipeline(pieces, inflate, read) : pipeline(pieces, read))
 }
 
 async function copyLayout(source: AsyncIterable<Buffer>, scratch: string): Promise<void> {
@@ -155,7 +141,7 @@ async function copyLayout(source: AsyncIterable<Buffer>, scratch: string): Promi
           output = openSync(path.join(scratch, place), 'wx', 0o600)
       },
       data(bytes) {
-        if (output !== undefined) writeAll(output, bytes)
+        if (output !== undefined) writeFileSync(output, bytes)
       },
     },
     { pax: true, entriesMax: archiveEntriesMax },

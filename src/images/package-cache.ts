@@ -1,19 +1,14 @@
 import { createHash } from 'node:crypto'
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  lstatSync,
-  openSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
-import { constants } from 'node:fs'
+import { existsSync, fsyncSync, lstatSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { cacheFolder, makeCacheFolder } from '../lib/cache-folder.ts'
+import {
+  type FileDescriptor,
+  openDescriptor,
+  openToRead,
+  piecesOf,
+} from '../lib/file-descriptor.ts'
 import { ownSource } from './apt-source.ts'
 import { diskFull, imageError, isFull } from './image-error.ts'
 import type { LockedPackage } from './recipe.ts'
@@ -35,7 +30,6 @@ export interface PackageCache {
 
 const HELPER = '/usr/lib/apt/apt-helper'
 const fetchMsMax = 300_000
-const pieceBytes = 2 ** 20
 
 /** Cache folder of this user. */
 export function packageFolder(): string {
@@ -106,47 +100,34 @@ function copyChecked(one: LockedPackage, from: string, to: string, kind: string)
     })
   if (!lstatSync(from, { throwIfNoEntry: false })?.isFile())
     throw broken('it is not a regular file')
-  const input = openSync(from, constants.O_RDONLY | constants.O_NOFOLLOW)
+  using input = openToRead(from)
   try {
-    const output = openSync(to, 'wx', 0o644)
-    try {
-      const { size, sha256 } = copyHashed(input, output, one.size + 1)
-      if (size < one.size) throw broken(`it has ${size} bytes, not ${one.size}`)
-      if (size > one.size) throw broken(`it has more than ${one.size} bytes`)
-      if (sha256 !== one.sha256) throw broken('its SHA-256 is not that of the lock')
-      fsyncSync(output)
-    } finally {
-      closeSync(output)
-    }
+    using output = openDescriptor(to, 'wx', 0o644)
+    const { size, sha256 } = copyHashed(input, output.fd, one.size + 1)
+    if (size < one.size) throw broken(`it has ${size} bytes, not ${one.size}`)
+    if (size > one.size) throw broken(`it has more than ${one.size} bytes`)
+    if (sha256 !== one.sha256) throw broken('its SHA-256 is not that of the lock')
+    fsyncSync(output.fd)
   } catch (thrown) {
     rmSync(to, { force: true })
     throw imageError(`copy package "${one.name}"`, thrown)
-  } finally {
-    closeSync(input)
   }
 }
 
-/** Copies up to `bytesMax` bytes between descriptors. */
+/** Copies up to `bytesMax` bytes. */
 export function copyHashed(
-  input: number,
+  input: FileDescriptor,
   output: number,
   bytesMax: number,
 ): { readonly size: number; readonly sha256: string } {
   const hash = createHash('sha256')
-  const piece = Buffer.allocUnsafe(pieceBytes)
   let size = 0
-  while (size < bytesMax) {
-    const read = readSync(input, piece, 0, Math.min(piece.length, bytesMax - size), null)
-    if (read === 0) break
-    const bytes = piece.subarray(0, read)
+  for (const piece of piecesOf(input)) {
+    const bytes = piece.subarray(0, bytesMax - size)
     hash.update(bytes)
-    writeAll(output, bytes)
-    size += read
+    writeFileSync(output, bytes)
+    size += bytes.length
+    if (size === bytesMax) break
   }
   return { size, sha256: hash.digest('hex') }
-}
-
-/** Writes every byte: write(2) may stop early on a disk that is nearly full. */
-export function writeAll(output: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length;) at += writeSync(output, bytes, at)
 }

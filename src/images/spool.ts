@@ -1,5 +1,5 @@
-import { closeSync, openSync, readSync } from 'node:fs'
-import { writeAll } from './package-cache.ts'
+import { closeSync, openSync, writeFileSync } from 'node:fs'
+import { readAt } from '../lib/file-descriptor.ts'
 
 /** Bytes of all files of an image, concatenated in one file. */
 export interface Spool extends Disposable {
@@ -22,7 +22,7 @@ export function openSpool(path: string): Spool {
       return size
     },
     write(bytes) {
-      writeAll(descriptor, bytes)
+      writeFileSync(descriptor, bytes)
       size += bytes.length
     },
     skip(bytes) {
@@ -30,12 +30,8 @@ export function openSpool(path: string): Spool {
     },
     read(at, length) {
       if (length > readBytesMax) throw new RangeError('a file of it is too large')
-      const bytes = Buffer.alloc(length)
-      for (let read = 0; read < length;) {
-        const got = readSync(descriptor, bytes, read, length - read, at + read)
-        if (got === 0) throw new Error('its spool file is too short')
-        read += got
-      }
+      const bytes = readAt(descriptor, at, length)
+      if (bytes.length < length) throw new Error('its spool file is too short')
       return bytes
     },
     [Symbol.dispose]: () => closeSync(descriptor),

@@ -1,16 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import {
   chmodSync,
-  closeSync,
-  constants,
   existsSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
-  readSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -18,6 +14,7 @@ import {
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { openDescriptor, openToRead, piecesOf } from '../lib/file-descriptor.ts'
 import { sha256 } from '../lib/hash.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -46,7 +43,7 @@ export interface ImageStore extends Disposable {
   ): void
   tag(digest: string, name: string): void
   /** Writes a file into another folder of the store, atomically. */
-  put(place: StoreEntry, text: string | ((write: (text: string) => void) => void)): void
+  put(place: StoreEntry, text: string | TextParts): void
   /** Returns false if the file does not exist. */
   remove(place: StoreEntry): boolean
   /** Returns false if the tag does not exist. */
@@ -54,6 +51,9 @@ export interface ImageStore extends Disposable {
   /** Removes untagged images. */
   collect(): Collected
 }
+
+/** Writes a text piece by piece. */
+type TextParts = (write: (part: string) => void) => void
 
 /** Additional file of the store: a feed by name, or a scan by the digest of its image. */
 export interface StoreEntry {
@@ -82,7 +82,6 @@ export interface Collected {
 const manifestBytesMax = 4 * 2 ** 20
 /** 20,000 packages, the maximum of an imported image, take 15 MiB. */
 const sbomBytesMax = 2 ** 25
-const pieceBytes = 2 ** 20
 const digestText = /^[0-9a-f]{64}$/
 const SHORT_MIN = 8
 
@@ -113,9 +112,15 @@ function openLocked(folder: string, lock: DatabaseSync): ImageStore {
   rmSync(path.join(folder, 'work'), { recursive: true, force: true })
   for (const name of subfolders) openSubfolder(folder, name)
   mkdirSync(work, { recursive: true, mode: 0o700 })
-  const place = (text: string, to: string) => {
+  const place = (text: string | TextParts, to: string) => {
     const draft = path.join(work, `draft-${randomBytes(4).toString('hex')}`)
-    writeFileSync(draft, text, { flush: true, mode: 0o644 })
+    {
+      using output = openDescriptor(draft, 'wx', 0o644)
+      const write = (part: string) => writeFileSync(output.fd, part)
+      if (typeof text === 'string') write(text)
+      else text(write)
+      fsyncSync(output.fd)
+    }
     renameSync(draft, to)
   }
   return {
@@ -134,19 +139,7 @@ function openLocked(folder: string, lock: DatabaseSync): ImageStore {
       sync(path.join(folder, 'tags'))
     },
     tag: (digest, name) => place(`${digest}\n`, tagFile(folder, imageName.parse(name))),
-    put(to, text) {
-      const draft = path.join(work, `draft-${randomBytes(4).toString('hex')}`)
-      const output = openSync(draft, 'wx', 0o644)
-      try {
-        const write = (part: string) => writeFileSync(output, part)
-        if (typeof text === 'string') write(text)
-        else text(write)
-        fsyncSync(output)
-      } finally {
-        closeSync(output)
-      }
-      renameSync(draft, storeFile(folder, to))
-    },
+    put: (to, text) => place(text, storeFile(folder, to)),
     remove: (which) => removed(storeFile(folder, which)),
     untag: (name) => removed(tagFile(folder, imageName.parse(name))),
     collect: () => collect(folder),
@@ -261,16 +254,8 @@ function sbomText({ digest, file, signed }: StoredImage): string | null {
 /** SHA-256 of a file, which may be larger than memory. */
 export function fileDigest(file: string): string {
   const hash = createHash('sha256')
-  const piece = Buffer.allocUnsafe(pieceBytes)
-  const input = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW)
-  try {
-    for (let read = -1; read !== 0;) {
-      read = readSync(input, piece, 0, piece.length, null)
-      hash.update(piece.subarray(0, read))
-    }
-  } finally {
-    closeSync(input)
-  }
+  using input = openToRead(file)
+  for (const piece of piecesOf(input)) hash.update(piece)
   return hash.digest('hex')
 }
 
@@ -374,10 +359,6 @@ function namesIn(folder: string): readonly string[] {
 
 /** fsync(2) of a file or folder. */
 function sync(place: string): void {
-  const file = openSync(place, 'r')
-  try {
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
-  }
+  using file = openDescriptor(place, 'r')
+  fsyncSync(file.fd)
 }

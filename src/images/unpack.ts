@@ -1,23 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import {
-  closeSync,
-  constants,
-  lstatSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  readSync,
-  renameSync,
-  rmSync,
-} from 'node:fs'
+import { lstatSync, mkdtempSync, readdirSync, readlinkSync, renameSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { openToRead, piecesOf, readAt } from '../lib/file-descriptor.ts'
 import { bootId, isAlive, thisOwner } from '../lib/owner.ts'
 import { makeCacheFolder } from '../lib/cache-folder.ts'
 import { fetchMissing, ownArchitecture, packagesTree } from './build.ts'
 import { writeCanonicalTar, type ImageEntry } from './canonical-tar.ts'
-import { filePiecesOf } from './feed-files.ts'
 import { diskFull, imageError, isFull } from './image-error.ts'
 import { MAKER, uuidOf, writeErofsTool } from './make-file-system.ts'
 import type { PackageCache } from './package-cache.ts'
@@ -197,21 +186,11 @@ function entriesOf(root: string): readonly ImageEntry[] {
 }
 
 export function* filePieces(file: string): Generator<Buffer> {
-  const input = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW)
-  try {
-    yield* filePiecesOf(input)
-  } finally {
-    closeSync(input)
-  }
+  using input = openToRead(file)
+  yield* piecesOf(input)
 }
 
 function uuidIn(image: string): string {
-  const input = openSync(image, constants.O_RDONLY | constants.O_NOFOLLOW)
-  try {
-    const bytes = Buffer.alloc(16)
-    readSync(input, bytes, 0, bytes.length, uuidAt)
-    return bytes.toString('hex')
-  } finally {
-    closeSync(input)
-  }
+  using input = openToRead(image)
+  return readAt(input.fd, uuidAt, 16).toString('hex')
 }

@@ -1,5 +1,5 @@
-import { readSync } from 'node:fs'
 import { crc32, inflateRawSync } from 'node:zlib'
+import { readAt } from '../lib/file-descriptor.ts'
 import { checkedPath } from './entry-path.ts'
 
 /**
@@ -58,7 +58,7 @@ export function* readZip(descriptor: number, size: number, limits: ZipLimits): G
 }
 
 function readDirectory(descriptor: number, size: number) {
-  const tail = readAt(
+  const tail = readWhole(
     descriptor,
     Math.max(0, size - endBytes - 0xffff),
     Math.min(size, endBytes + 0xffff),
@@ -92,15 +92,15 @@ function readDirectory(descriptor: number, size: number) {
     throw new RangeError('it has several disks')
   if (bytes > directoryBytesMax) throw new RangeError('its directory is too large')
   if (start + bytes !== end) throw new RangeError('its directory is not before its end')
-  return { directory: readAt(descriptor, start, bytes), start, count }
+  return { directory: readWhole(descriptor, start, bytes), start, count }
 }
 
 /** ZIP64 end record, for more than 65,534 files or 4 GiB. */
 function readBigEnd(descriptor: number, end: number) {
-  const locator = readAt(descriptor, end - 20, 20)
+  const locator = readWhole(descriptor, end - 20, 20)
   if (locator.readUInt32LE(0) !== 0x07064b50) throw new RangeError('its ZIP64 record is missing')
   const at = numberAt(locator, 8)
-  const record = readAt(descriptor, at, 56)
+  const record = readWhole(descriptor, at, 56)
   if (record.readUInt32LE(0) !== 0x06064b50 || numberAt(record, 4) !== 44 || at + 56 !== end - 20)
     throw new RangeError('its ZIP64 record is broken')
   if (record.readUInt32LE(16) !== 0 || record.readUInt32LE(20) !== 0)
@@ -185,15 +185,15 @@ function bigNumbers(
 function readEntry(descriptor: number, entry: Entry, end: number): Buffer {
   const fault = (why: string) => new RangeError(`${quoted(entry.path)} ${why}`)
   if (entry.at + 30 > end) throw fault('overlaps another file')
-  const head = readAt(descriptor, entry.at, 30)
+  const head = readWhole(descriptor, entry.at, 30)
   if (head.readUInt32LE(0) !== 0x04034b50) throw fault('has no header')
   const nameBytes = head.readUInt16LE(26)
   const start = entry.at + 30 + nameBytes + head.readUInt16LE(28)
   if (start + entry.packed > end) throw fault('overlaps another file')
-  const name = readAt(descriptor, entry.at + 30, nameBytes)
+  const name = readWhole(descriptor, entry.at + 30, nameBytes)
   if (!name.equals(entry.name) || head.readUInt16LE(8) !== entry.method)
     throw fault('has another header than the directory says')
-  const packed = readAt(descriptor, start, entry.packed)
+  const packed = readWhole(descriptor, start, entry.packed)
   const bytes = entry.method === 0 ? packed : inflated(packed, entry.size, fault)
   if (bytes.length !== entry.size) throw fault('has another size than it says')
   if (crc32(bytes) !== entry.sum) throw fault('has a wrong checksum')
@@ -227,14 +227,9 @@ function numberAt(bytes: Buffer, at: number): number {
   return Number(value)
 }
 
-function readAt(descriptor: number, at: number, length: number): Buffer {
-  if (at < 0 || length < 0) throw new RangeError('it is truncated')
-  const bytes = Buffer.alloc(length)
-  for (let read = 0; read < length;) {
-    const got = readSync(descriptor, bytes, read, length - read, at + read)
-    if (got === 0) throw new RangeError('it is truncated')
-    read += got
-  }
+function readWhole(descriptor: number, at: number, length: number): Buffer {
+  const bytes = at < 0 || length < 0 ? undefined : readAt(descriptor, at, length)
+  if (bytes?.length !== length) throw new RangeError('it is truncated')
   return bytes
 }
 

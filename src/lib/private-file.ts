@@ -1,14 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import {
-  closeSync,
-  constants,
   existsSync,
   fchmodSync,
   fstatSync,
   fsyncSync,
   lchownSync,
   lstatSync,
-  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -16,6 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
+import { type FileDescriptor, openDescriptor, openToRead } from './file-descriptor.ts'
 import { makeFolder } from './make-folder.ts'
 
 /**
@@ -33,25 +31,19 @@ const staleMs = 30_000
  * Reads the text; undefined if the file is missing. Throws Error if it is unreadable, or accessible to others.
  */
 export function readPrivate(path: string): string | undefined {
-  const fd = openPlain(path)
-  if (fd === undefined) return undefined
-  try {
-    const stats = fstatSync(fd)
-    if (!stats.isFile()) throw new Error('it is not a regular file')
-    if (process.platform !== 'win32' && (stats.mode & 0o077) !== 0)
-      throw new Error('other users can read or write it')
-    if (stats.size > bytesMax) throw new Error(`it is larger than ${bytesMax} bytes`)
-    return readFileSync(fd, 'utf8')
-  } finally {
-    closeSync(fd)
-  }
+  using file = openIfThere(path)
+  if (!file) return undefined
+  const stats = fstatSync(file.fd)
+  if (!stats.isFile()) throw new Error('it is not a regular file')
+  if (process.platform !== 'win32' && (stats.mode & 0o077) !== 0)
+    throw new Error('other users can read or write it')
+  if (stats.size > bytesMax) throw new Error(`it is larger than ${bytesMax} bytes`)
+  return readFileSync(file.fd, 'utf8')
 }
 
-/** Opens without following a symlink (O_NOFOLLOW), and without waiting for the writer of a FIFO. */
-function openPlain(path: string): number | undefined {
-  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+function openIfThere(path: string): FileDescriptor | undefined {
   try {
-    return openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    return openToRead(path)
   } catch (thrown) {
     const { code } = thrown as NodeJS.ErrnoException
     if (code === 'ENOENT') return undefined
@@ -103,14 +95,7 @@ export function giveToFolder(path: string): void {
 function replace(path: string, text: string): void {
   const draft = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`
   try {
-    const out = openSync(draft, 'wx', 0o600)
-    try {
-      fchmodSync(out, 0o600)
-      writeFileSync(out, text)
-      fsyncSync(out)
-    } finally {
-      closeSync(out)
-    }
+    writeSynced(draft, text)
     giveToFolder(draft)
     renameSync(draft, path)
   } catch (thrown) {
@@ -119,11 +104,18 @@ function replace(path: string, text: string): void {
   }
 }
 
+function writeSynced(path: string, text: string): void {
+  using file = openDescriptor(path, 'wx', 0o600)
+  fchmodSync(file.fd, 0o600)
+  writeFileSync(file.fd, text)
+  fsyncSync(file.fd)
+}
+
 function takeLock(lock: string): void {
   const until = performance.now() + waitMsMax
   for (;;) {
     try {
-      return closeSync(openSync(lock, 'wx', 0o600))
+      return writeFileSync(lock, '', { flag: 'wx', mode: 0o600 })
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown
     }

@@ -1,12 +1,10 @@
 import {
   chmodSync,
-  closeSync,
   constants,
   fchmodSync,
   fstatSync,
   futimesSync,
   mkdirSync,
-  openSync,
   readlinkSync,
   readSync,
   symlinkSync,
@@ -15,6 +13,7 @@ import {
 import path from 'node:path'
 import { setImmediate as yieldOnce } from 'node:timers/promises'
 import { MayflyError } from '../contract/error.ts'
+import { type FileDescriptor, openDescriptor } from '../lib/file-descriptor.ts'
 import type { Survey, SurveyedFile } from './survey.ts'
 
 const CHUNK_BYTES = 2 ** 20
@@ -45,29 +44,22 @@ export async function copyTree(root: string, to: string, { folders, files, links
 
 function copyFile(root: string, to: string, file: SurveyedFile, chunk: Buffer): void {
   const place = path.join(root, file.path)
-  const from = openWithin(place)
-  try {
-    if (readlinkSync(`/proc/self/fd/${from}`) !== place) throw changed(place)
-    const { size, mtimeMs } = fstatSync(from)
-    if (!fstatSync(from).isFile() || size !== file.size || mtimeMs !== file.modifiedMs)
-      throw changed(place)
-    const into = openSync(path.join(to, file.path), 'wx', 0o600)
-    try {
-      copyBytes(from, into, size, chunk, place)
-      if (fstatSync(from).size !== size) throw changed(place)
-      fchmodSync(into, file.isExecutable ? 0o755 : 0o644)
-      futimesSync(into, file.modifiedMs / 1000, file.modifiedMs / 1000)
-    } finally {
-      closeSync(into)
-    }
-  } finally {
-    closeSync(from)
-  }
+  using source = openWithin(place)
+  const from = source.fd
+  if (readlinkSync(`/proc/self/fd/${from}`) !== place) throw changed(place)
+  const facts = fstatSync(from)
+  const { size, mtimeMs } = facts
+  if (!facts.isFile() || size !== file.size || mtimeMs !== file.modifiedMs) throw changed(place)
+  using target = openDescriptor(path.join(to, file.path), 'wx', 0o600)
+  copyBytes(from, target.fd, size, chunk, place)
+  if (fstatSync(from).size !== size) throw changed(place)
+  fchmodSync(target.fd, file.isExecutable ? 0o755 : 0o644)
+  futimesSync(target.fd, file.modifiedMs / 1000, file.modifiedMs / 1000)
 }
 
-function openWithin(place: string): number {
+function openWithin(place: string): FileDescriptor {
   try {
-    return openSync(place, READ)
+    return openDescriptor(place, READ)
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ELOOP' || code === 'ENOTDIR') throw changed(place)

@@ -1,17 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import {
-  closeSync,
-  constants,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-} from 'node:fs'
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { isCodePath } from '../contract/files.ts'
 import { contentOf, layerName } from '../contract/layer.ts'
 import type { LayerCode } from '../contract/pipeline.ts'
+import { openToRead } from '../lib/file-descriptor.ts'
 import { Layers } from './layers.ts'
 
 const FOUND_BYTES_MAX = 2 ** 20
@@ -59,15 +52,10 @@ export function codeOfLayers(folder: () => string | undefined): LayerCode {
 /** Paths as a program sees them. Symlinks are skipped; the copy contains regular files only. */
 function readCode(root: string) {
   const below = path.join(root, contentOf.node)
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW
   return readdirSync(below, { recursive: true, withFileTypes: true }).flatMap((entry) => {
     const file = path.join(entry.parentPath, entry.name)
     if (!entry.isFile() || !isCodePath(entry.name)) return []
-    const fd = openSync(file, flags)
-    try {
-      return [{ path: path.relative(root, file), content: readFileSync(fd, 'utf8') }]
-    } finally {
-      closeSync(fd)
-    }
+    using code = openToRead(file)
+    return [{ path: path.relative(root, file), content: readFileSync(code.fd, 'utf8') }]
   })
 }

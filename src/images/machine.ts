@@ -1,10 +1,10 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { randomBytes } from 'node:crypto'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { makeFolder } from '../lib/make-folder.ts'
+import { replaceFile } from '../lib/replace-file.ts'
 import { archiveOf, filesOfArchive, type ArchiveEntry } from './archive.ts'
 import { hostTscKhz } from './host-tsc.ts'
 import { unpackedKernel } from './unpacked-kernel.ts'
@@ -354,9 +354,7 @@ function keep(
   if (existsSync(file) && fileDigest(file) === digest) return { file, digest }
   try {
     makeFolder(folder, 0o755)
-    const draft = path.join(folder, `.${randomBytes(6).toString('hex')}`)
-    writeFileSync(draft, bytes, { flag: 'wx', mode: 0o444, flush: true })
-    renameSync(draft, file)
+    replaceFile(file, bytes, { mode: 0o444, flush: true })
     return { file, digest }
   } catch (cause) {
     throw new MayflyError('STATE', `Cannot store a boot file: ${messageOf(cause)}`, {

@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto'
-import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { isCodePath } from '../contract/files.ts'
 import { contentOf, layerName } from '../contract/layer.ts'
 import type { LayerCode } from '../contract/pipeline.ts'
 import { openToRead } from '../lib/file-descriptor.ts'
+import { replaceFile } from '../lib/replace-file.ts'
 import { Layers } from './layers.ts'
 
 const FOUND_BYTES_MAX = 2 ** 20
@@ -39,9 +39,7 @@ export function codeOfLayers(folder: () => string | undefined): LayerCode {
       const file = placeOf(layer, '.found.json')
       if (file === undefined) return
       try {
-        const own = `${file}.${randomBytes(8).toString('hex')}`
-        writeFileSync(own, text, { flag: 'wx', mode: 0o600 })
-        renameSync(own, file)
+        replaceFile(file, text)
       } catch {
         // Cache write failed: analysed again next time.
       }

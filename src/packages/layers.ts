@@ -36,6 +36,7 @@ import { sha256 } from '../lib/hash.ts'
 import { makeCacheFolder } from '../lib/cache-folder.ts'
 import { isAlive, thisOwner, type Owner } from '../lib/owner.ts'
 import { parseJson } from '../lib/parse-json.ts'
+import { replaceFile } from '../lib/replace-file.ts'
 import type { PackageSource } from './find.ts'
 import { copyTree } from './copy-tree.ts'
 import { survey, type Survey } from './survey.ts'
@@ -198,7 +199,7 @@ export class Layers {
       writeFileSync(path.join(made, 'package.json'), '{}')
       openToAll(made, path.join(made, 'package.json'))
       rename(made, path.join(this.#folder, name))
-      writeWhole(this.#aboutFile(name), JSON.stringify(aboutOf(source.kind, found)))
+      replaceFile(this.#aboutFile(name), JSON.stringify(aboutOf(source.kind, found)))
     } finally {
       rmSync(made, { recursive: true, force: true })
     }
@@ -311,12 +312,6 @@ function rename(made: string, place: string): void {
     const { code } = error as NodeJS.ErrnoException
     if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error
   }
-}
-
-function writeWhole(file: string, text: string): void {
-  const own = `${file}.${randomBytes(8).toString('hex')}`
-  writeFileSync(own, text, { flag: 'wx', mode: 0o600 })
-  renameSync(own, file)
 }
 
 function openToAll(...places: readonly string[]): void {

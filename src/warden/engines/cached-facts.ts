@@ -1,8 +1,9 @@
-import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import * as z from 'zod'
 import { makeCacheFolder } from '../../lib/cache-folder.ts'
 import { tryParseJson } from '../../lib/parse-json.ts'
+import { replaceFile } from '../../lib/replace-file.ts'
 
 const FILE_BYTES_MAX = 4_096
 const KEY_MAX = 64
@@ -24,12 +25,10 @@ export function cachedFacts<T>(file: string, key: string, facts: z.ZodType<T>): 
 
 /** Writes the cache; a failure is ignored, and costs a probe at each start. */
 export function cacheFacts(file: string, key: string, facts: unknown): void {
-  const draft = `${file}.${process.pid}`
   try {
     makeCacheFolder(path.dirname(file), 0o700)
-    writeFileSync(draft, JSON.stringify({ key, facts }), { mode: 0o600, flag: 'wx' })
-    renameSync(draft, file)
+    replaceFile(file, JSON.stringify({ key, facts }))
   } catch {
-    rmSync(draft, { force: true })
+    // Probed again at the next start.
   }
 }

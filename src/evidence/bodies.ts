@@ -1,10 +1,11 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { MayflyError } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { preparing } from '../lib/prepared.ts'
+import { seal, unseal } from '../lib/sealed.ts'
 import { transact } from '../lib/sqlite.ts'
 import { assertPlainStore, claimStoreFile } from '../lib/store-file.ts'
 import { openReadOnly } from './open-readonly.ts'
@@ -79,8 +80,6 @@ export interface BodyFolder {
 export const retentionMs = 86_400_000
 export const retainedBytesMax = 2 ** 30
 const nothing = () => undefined
-const ivBytes = 12
-const tagBytes = 16
 const busyMs = 5000
 
 export interface BodiesOptions {
@@ -167,7 +166,7 @@ class TwoFiles implements Bodies {
   putAll(list: readonly Body[], at: number): void {
     const sealed = list.map(({ place, bytes }) => {
       const key = randomBytes(32)
-      return { place, key, body: seal(key, place, bytes) }
+      return { place, key, body: seal(key, boundTo(place), bytes) }
     })
     this.#guard('write', () => {
       const insertKey = this.#ofKeys('INSERT INTO keys (key) VALUES (?)')
@@ -197,7 +196,7 @@ class TwoFiles implements Bodies {
       const key = this.#ofKeys('SELECT key FROM keys WHERE id = ?').get(id)?.['key']
       return body && key ? { body: body as Uint8Array, key: key as Uint8Array } : undefined
     })
-    return row && unseal(row.key, place, row.body)
+    return row && opened(row.key, place, row.body)
   }
 
   names(tenant: string, run: string): readonly string[] {
@@ -329,33 +328,17 @@ function placeOf(row: Record<string, unknown>): BodyKey {
   return { tenant: String(row['tenant']), run: String(row['run']), name: String(row['name']) }
 }
 
-/** Uses the storage key as AAD, so a body moved to another run or tenant fails to decrypt. */
-function seal(key: Uint8Array, place: BodyKey, bytes: Uint8Array): Uint8Array {
-  const iv = randomBytes(ivBytes)
-  const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(boundTo(place))
-  const text = [cipher.update(bytes), cipher.final()]
-  return Buffer.concat([iv, cipher.getAuthTag(), ...text])
-}
-
-function unseal(key: Uint8Array, place: BodyKey, body: Uint8Array): Uint8Array {
+function opened(key: Uint8Array, place: BodyKey, body: Uint8Array): Uint8Array {
   try {
-    const iv = body.subarray(0, ivBytes)
-    const tag = body.subarray(ivBytes, ivBytes + tagBytes)
-    const options = { authTagLength: tagBytes }
-    const decipher = createDecipheriv('aes-256-gcm', key, iv, options)
-    decipher.setAAD(boundTo(place)).setAuthTag(tag)
-    return Buffer.concat([decipher.update(body.subarray(ivBytes + tagBytes)), decipher.final()])
-  } catch (thrown) {
-    throw new MayflyError(
-      'STATE',
-      `Cannot read "${place.name}" of run "${place.run}": it was changed`,
-      {
-        cause: thrown,
-      },
-    )
+    return unseal(key, boundTo(place), body)
+  } catch (cause) {
+    const { name, run } = place
+    const message = `Cannot read "${name}" of run "${run}": it was changed`
+    throw new MayflyError('STATE', message, { cause })
   }
 }
 
-function boundTo({ tenant, run, name }: BodyKey): Buffer {
-  return Buffer.from(JSON.stringify([tenant, run, name]))
+/** The storage key as AAD: a body moved to another run or tenant fails to decrypt. */
+function boundTo({ tenant, run, name }: BodyKey): string {
+  return JSON.stringify([tenant, run, name])
 }

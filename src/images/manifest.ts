@@ -1,6 +1,7 @@
-import { createPublicKey, verify } from 'node:crypto'
+import { verify } from 'node:crypto'
 import * as z from 'zod'
 import { canonicalJson } from '../lib/canonical-json.ts'
+import { fromBase64, keyBytes, publicKeyOf, signatureBytes } from '../lib/ed25519.ts'
 import { sha256 } from '../lib/hash.ts'
 import { imageName } from './recipe.ts'
 
@@ -84,17 +85,10 @@ export function whyUntrusted(
 ): string | undefined {
   if (trusted === undefined) return 'the state folder has no key'
   if (key !== trusted) return 'it was signed by another key than that of the state folder'
-  const [raw, signed] = [exactBytes(key, 32), exactBytes(signature, 64)]
-  if (!raw || !signed) return 'its signature is unreadable'
-  const x = raw.toString('base64url')
-  const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
+  const [raw, signed] = [fromBase64(key, keyBytes), fromBase64(signature, signatureBytes)]
+  const publicKey = raw && publicKeyOf(raw)
+  if (!publicKey || !signed) return 'its signature is unreadable'
   return verify(null, Buffer.from(statement), publicKey, signed)
     ? undefined
     : 'its signature is wrong'
-}
-
-/** Accepts canonical base64 only, so that no bit is malleable. */
-function exactBytes(text: string, length: number): Buffer | undefined {
-  const raw = Buffer.from(text, 'base64')
-  return raw.length === length && raw.toString('base64') === text ? raw : undefined
 }

@@ -1,4 +1,4 @@
-import { createPublicKey, verify } from 'node:crypto'
+import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 
 /**
  * Strict Ed25519 verification: canonical base64, canonical point encodings of large order, and `S` below the
@@ -25,12 +25,17 @@ export function verifyStrictly(
   if (!isKey(key) || signature.length !== signatureBytes) return false
   if (!isStrictPoint(signature.subarray(0, 32))) return false
   if (numberOf(signature.subarray(32)) >= ORDER) return false
+  const publicKey = publicKeyOf(key)
+  return publicKey !== undefined && verify(null, message, publicKey, signature)
+}
+
+/** Key object of a raw public key; undefined if it is no point. */
+export function publicKeyOf(key: Uint8Array): KeyObject | undefined {
   const x = Buffer.from(key).toString('base64url')
   try {
-    const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
-    return verify(null, message, publicKey, signature)
+    return createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
   } catch {
-    return false
+    return undefined
   }
 }
 
@@ -39,7 +44,7 @@ export function isKey(bytes: Uint8Array): boolean {
   return bytes.length === keyBytes && isStrictPoint(bytes)
 }
 
-/** Decodes base64 in its canonical spelling and of this byte length; else undefined. */
+/** Decodes base64 in its canonical spelling and of this byte length, so that no bit is malleable; else undefined. */
 export function fromBase64(text: string, length: number): Buffer | undefined {
   if (text.length > 4 * Math.ceil(length / 3)) return undefined
   const bytes = Buffer.from(text, 'base64')

@@ -1,16 +1,13 @@
-import { createCipheriv, createDecipheriv, createHmac, hash, randomBytes } from 'node:crypto'
+import { createHmac, hash, randomBytes } from 'node:crypto'
 import {
-  closeSync,
-  constants,
+  appendFileSync,
   existsSync,
   fstatSync,
   linkSync,
   lstatSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -18,6 +15,9 @@ import {
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { openToRead } from '../lib/file-descriptor.ts'
+import { draftOf, replaceFile } from '../lib/replace-file.ts'
+import { seal, unseal } from '../lib/sealed.ts'
 import { latestKnown } from '../lib/state-folder.ts'
 
 /**
@@ -51,14 +51,11 @@ const BYTES_MAX = 16 * 2 ** 20
 const ENTRY_BYTES_MAX = 2 ** 20
 const KEY = 'key'
 const KEY_BYTES = 32
-const NONCE_BYTES = 12
-const TAG_BYTES = 16
 const NAME = /^[0-9a-f]{64}$/
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 /** Sources of the analysis process: in a checkout, or bundled in an installed package. */
 const SOURCES = ['src/threat', 'src/contract', 'src/lib', 'guest/analyst.js', 'package.json']
 const INSTALLED = ['dist/joined/guest/analyst.js', 'package.json']
-const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
 
 /** Opens or creates the folder. Undefined if the folder or its key is accessible to another user. */
 export function openReplyCache(
@@ -102,9 +99,9 @@ class Folder implements ReplyCache {
   keep(parts: readonly string[], reply: string): void {
     try {
       const name = this.#nameOf(parts)
-      const sealed = seal(reply, name, this.#keyFor('reply'))
+      const sealed = seal(this.#keyFor('reply'), name, Buffer.from(reply))
       if (sealed.length > ENTRY_BYTES_MAX) return
-      replace(path.join(this.#folder, name), sealed)
+      replaceFile(path.join(this.#folder, name), sealed)
       this.#sweep(name)
       this.#writeHint(true)
     } catch {
@@ -125,7 +122,7 @@ class Folder implements ReplyCache {
     const file = path.join(this.#folder, name)
     try {
       const sealed = readOwn(file, ENTRY_BYTES_MAX)
-      return sealed && unseal(sealed, name, this.#keyFor('reply'))
+      return sealed && unseal(this.#keyFor('reply'), name, sealed).toString()
     } catch {
       rmSync(file, { recursive: true, force: true })
       return undefined
@@ -152,41 +149,20 @@ class Folder implements ReplyCache {
   #writeHint(isKnown: boolean): void {
     const mark = path.join(this.#folder, latestKnown)
     if (existsSync(mark) === isKnown) return
-    if (isKnown) closeSync(openSync(mark, 'a', 0o600))
+    if (isKnown) appendFileSync(mark, '', { mode: 0o600 })
     else rmSync(mark, { force: true })
   }
-}
-
-function seal(reply: string, name: string, key: Buffer): Buffer {
-  const nonce = randomBytes(NONCE_BYTES)
-  const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(name))
-  const text = Buffer.concat([cipher.update(reply, 'utf8'), cipher.final()])
-  return Buffer.concat([nonce, cipher.getAuthTag(), text])
-}
-
-/** Throws Error for anything that `seal` did not make for this name. */
-function unseal(sealed: Buffer, name: string, key: Buffer): string {
-  const begin = NONCE_BYTES + TAG_BYTES
-  if (sealed.length < begin) throw new RangeError('Cannot read a truncated reply')
-  const nonce = sealed.subarray(0, NONCE_BYTES)
-  const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
-  decipher.setAAD(Buffer.from(name)).setAuthTag(sealed.subarray(NONCE_BYTES, begin))
-  return Buffer.concat([decipher.update(sealed.subarray(begin)), decipher.final()]).toString()
 }
 
 /** Undefined if the file is missing. Throws Error for a link, and for a file that other users may read or write. */
 function readOwn(file: string, bytesMax: number): Buffer | undefined {
   if (!lstatSync(file, { throwIfNoEntry: false })) return undefined
-  const fd = openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-  try {
-    const facts = fstatSync(fd)
-    const isOwn = facts.isFile() && facts.uid === process.getuid?.() && facts.nlink === 1
-    if (!isOwn || (facts.mode & 0o077) !== 0 || facts.size > bytesMax)
-      throw new Error(`"${file}" is accessible to other users`)
-    return readFileSync(fd)
-  } finally {
-    closeSync(fd)
-  }
+  using opened = openToRead(file)
+  const facts = fstatSync(opened.fd)
+  const isOwn = facts.isFile() && facts.uid === process.getuid?.() && facts.nlink === 1
+  if (!isOwn || (facts.mode & 0o077) !== 0 || facts.size > bytesMax)
+    throw new Error(`"${file}" is accessible to other users`)
+  return readFileSync(opened.fd)
 }
 
 /** Race: of two processes the first one to link its key wins. */
@@ -200,19 +176,6 @@ function makeKey(file: string): Buffer | undefined {
   }
   return readOwn(file, KEY_BYTES)
 }
-
-function replace(file: string, bytes: Buffer): void {
-  const draft = draftOf(file)
-  try {
-    writeFileSync(draft, bytes, { mode: 0o600, flag: 'wx' })
-    renameSync(draft, file)
-  } finally {
-    rmSync(draft, { force: true })
-  }
-}
-
-const draftOf = (file: string): string =>
-  `${file}.draft-${process.pid}-${randomBytes(4).toString('hex')}`
 
 /** Hash over Node's version, the parser and all files of the analyser, by inode, size and times. */
 function analyserVersion(): string {

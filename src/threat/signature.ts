@@ -3,7 +3,7 @@ import type { JobFile } from '../contract/job.ts'
 import { type Envelope, envelopeFormat } from '../contract/signature.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
-import { fromBase64, keyBytes, signatureBytes, verifyStrictly } from './ed25519.ts'
+import { fromBase64, keyBytes, signatureBytes, verifyStrictly } from '../lib/ed25519.ts'
 
 /** Content that a signature is verified against. */
 export interface Signable {

@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import { PrivateList } from '../contract/private-list.ts'
 import { versionOf } from '../lib/private-file.ts'
-import { fromBase64, isKey, keyBytes } from './ed25519.ts'
+import { fromBase64, isKey, keyBytes } from '../lib/ed25519.ts'
 
 /**
  * Trusted signing keys: `signers.json` in the state folder, reloaded on change, so that a revocation applies

@@ -1,4 +1,4 @@
-import { fstatSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { fstatSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { arch } from 'node:process'
@@ -7,11 +7,12 @@ import { MayflyError } from '../contract/error.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { openDescriptor } from '../lib/file-descriptor.ts'
 import { sha256 } from '../lib/hash.ts'
+import { addImage } from './add-image.ts'
 import { archiveOf, type ArchiveEntry } from './archive.ts'
 import { compilePython } from './compile-python.ts'
 import { imageError } from './image-error.ts'
 import { makeFileSystem, MAKER } from './make-file-system.ts'
-import { manifestStatement, type ImageManifest, type SignedManifest } from './manifest.ts'
+import type { StatementSigner, SignedManifest } from './manifest.ts'
 import { copyHashed, type PackageCache } from './package-cache.ts'
 import {
   readLock,
@@ -37,19 +38,23 @@ import { ImageTree, modeOf, type ImageNode } from './tree.ts'
  * on the user, umask, file system or time of the build. mkfs.erofs itself comes from locked packages too
  * (`images/maker.lock.json`).
  */
-export interface ImageBuild {
+export interface ImageBuild extends ImageWork {
   readonly name: string
   /** Folder of recipes and locks. */
   readonly recipes: string
-  /** Recipe and lock of mkfs.erofs. */
-  readonly makers: string
-  readonly store: ImageStore
-  readonly cache: PackageCache
-  readonly signer: { readonly publicKey: string; sign(statement: string): string }
+  readonly signer: StatementSigner
   /** Tags in addition to the name of the recipe. */
   readonly tags: readonly string[]
   /** Milliseconds since 1970; used in the manifest only. */
   readonly now: () => number
+}
+
+/** Surroundings of a command that makes or reads images. */
+export interface ImageWork {
+  /** Recipe and lock of mkfs.erofs. */
+  readonly makers: string
+  readonly store: ImageStore
+  readonly cache: PackageCache
   readonly note: (text: string) => void
   readonly signal?: AbortSignal
 }
@@ -62,7 +67,7 @@ interface ImageBuildIn extends ImageBuild {
 }
 
 /** Inputs for fetching and unpacking packages. */
-export type PackageWork = Pick<ImageBuildIn, 'name' | 'work' | 'cache' | 'note' | 'signal'>
+type PackageWork = Pick<ImageBuildIn, 'name' | 'work' | 'cache' | 'note' | 'signal'>
 
 /** Throws MayflyError; the store then has no new name. */
 export async function buildImage(given: ImageBuild): Promise<SignedManifest> {
@@ -77,19 +82,16 @@ export async function buildImage(given: ImageBuild): Promise<SignedManifest> {
 }
 
 async function buildIn(build: ImageBuildIn): Promise<SignedManifest> {
-  const { name, store, work, note } = build
+  const { name, work, note } = build
   const architecture = ownArchitecture()
   const recipe = readRecipe(build.recipes, name)
   const lock = readLock(build.recipes, recipe, architecture)
-  const makers =
-    recipe.form === 'archive'
-      ? []
-      : readLock(build.makers, readRecipe(build.makers, MAKER), architecture).packages
+  const makers = recipe.form === 'archive' ? [] : makerPackages(build.makers, architecture)
   await fetchMissing(build, [...lock.packages, ...makers])
   const image = path.join(work, 'image')
   using spool = openSpool(path.join(work, 'spool'))
   const tree = await treeOf(build, recipe, lock, spool)
-  await compileSources(build, { recipe, tree, spool, architecture })
+  await compileSources(build, { sources: recipe.compile, tree, spool, architecture })
   const entries = tree.sorted()
   note(`${name}: ${entries.length} files, ${megabytes(spool.size)}`)
   if (recipe.form === 'archive') {
@@ -98,37 +100,25 @@ async function buildIn(build: ImageBuildIn): Promise<SignedManifest> {
     const makerTree = await packagesTree(build, makers, spool)
     await makeFileSystem({ entries, spool, makerTree, architecture, image, signal: build.signal })
   }
-  const maker = makers.find((one) => one.name === 'erofs-utils')
   const [digest, at] = [fileDigest(image), build.now()]
   const sbom = sbomOf({ digest, name, about: recipe.function, at, contents: contentsOf(lock) })
-  const manifest: ImageManifest = {
-    format: 1,
-    name,
-    ...(recipe.form && { form: recipe.form }),
-    function: recipe.function,
-    digest,
-    size: statSync(image).size,
-    suite: lock.suite,
-    architecture,
-    recipe: sha256(canonicalJson(recipe)),
-    packages: lock.packages.map(({ name, version, size, sha256 }) => ({
+  const tags = [name, ...build.tags]
+  return addImage(
+    { ...build, file: image, entries, sbom, tags },
+    {
       name,
-      version,
-      size,
-      sha256,
-    })),
-    programs: lock.programs,
-    files: entries.length,
-    unpacked: entries.reduce((sum, [, node]) => sum + (node.kind === 'file' ? node.size : 0), 0),
-    sbom: sha256(sbom),
-    maker: maker ? `erofs-utils ${maker.version}` : 'Mayfly, as a newc archive',
-    at,
-  }
-  const key = build.signer.publicKey
-  const signature = build.signer.sign(manifestStatement(manifest, key))
-  const signed = { manifest, key, signature }
-  store.add(image, signed, { sbom, tags: [name, ...build.tags] })
-  return signed
+      ...(recipe.form && { form: recipe.form }),
+      function: recipe.function,
+      digest,
+      suite: lock.suite,
+      architecture,
+      recipe: sha256(canonicalJson(recipe)),
+      packages: lock.packages.map(({ source: _source, file: _file, ...one }) => one),
+      programs: lock.programs,
+      maker: recipe.form === 'archive' ? 'Mayfly, as a newc archive' : makerName(makers),
+      at,
+    },
+  )
 }
 
 /**
@@ -138,20 +128,11 @@ const importsFile = 'usr/share/mayfly/imports'
 
 async function compileSources(
   { name, work, note, signal }: ImageBuildIn,
-  {
-    recipe,
-    ...parts
-  }: {
-    readonly recipe: Recipe
-    readonly tree: ImageTree
-    readonly spool: Spool
-    readonly architecture: Architecture
-  },
+  parts: Pick<Parameters<typeof compilePython>[0], 'tree' | 'spool' | 'architecture' | 'sources'>,
 ): Promise<void> {
-  if (recipe.compile.length === 0) return
+  if (parts.sources.length === 0) return
   const [folder, spoolFile] = [path.join(work, 'python'), path.join(work, 'spool')]
-  const { compile: sources } = recipe
-  const failed = await compilePython({ ...parts, sources, spoolFile, folder, signal })
+  const failed = await compilePython({ ...parts, spoolFile, folder, signal })
   if (failed > 0) note(`${name}: ${failed} sources do not compile`)
 }
 
@@ -176,11 +157,28 @@ export function ownArchitecture(): Architecture {
   throw new MayflyError('UNAVAILABLE', `Cannot build images on "${arch}"`)
 }
 
+/** Fetches and unpacks mkfs.erofs. Throws MayflyError PACKAGE_BROKEN, UNAVAILABLE and DISK_FULL. */
+export async function openMaker(
+  work: PackageWork & Pick<ImageWork, 'makers'>,
+  architecture: Architecture,
+  spool: Spool,
+): Promise<{ readonly makerTree: ImageTree; readonly maker: string }> {
+  const packages = makerPackages(work.makers, architecture)
+  await fetchMissing(work, packages)
+  return { makerTree: await packagesTree(work, packages, spool), maker: makerName(packages) }
+}
+
+function makerPackages(makers: string, architecture: Architecture): readonly LockedPackage[] {
+  return readLock(makers, readRecipe(makers, MAKER), architecture).packages
+}
+
+/** Program that writes file systems, with its version, as manifests name it. */
+function makerName(packages: readonly LockedPackage[]): string {
+  return `erofs-utils ${packages.find(({ name }) => name === 'erofs-utils')?.version}`
+}
+
 /** Downloads packages that the cache lacks. Throws MayflyError PACKAGE_BROKEN, UNAVAILABLE and DISK_FULL. */
-export async function fetchMissing(
-  build: PackageWork,
-  wanted: readonly LockedPackage[],
-): Promise<void> {
+async function fetchMissing(build: PackageWork, wanted: readonly LockedPackage[]): Promise<void> {
   const { cache, work, note, signal } = build
   const missing = wanted.filter((one) => !cache.has(one))
   const bytes = missing.reduce((sum, { size }) => sum + size, 0)
@@ -215,7 +213,7 @@ async function treeOf(
 }
 
 /** Merges the files of packages into one tree, and their bytes into the spool. Throws MayflyError PACKAGE_BROKEN. */
-export async function packagesTree(
+async function packagesTree(
   { cache, work, signal }: PackageWork,
   packages: readonly LockedPackage[],
   spool: Spool,
@@ -296,26 +294,19 @@ function installed(one: LockedProgram): string {
 /** Adds the links, files and folders of the recipe itself. */
 function addOwn(tree: ImageTree, recipe: Recipe, spool: Spool): void {
   const entry = { mode: 0o644, size: 0, target: '' }
+  const addFile = (place: string, bytes: Buffer) =>
+    tree.add({ ...entry, kind: 'file', path: place, size: bytes.length }, spool.write(bytes))
   for (const { from, to } of recipe.join) {
     const nodes = tree.matching(from)
     if (nodes.length === 0) throw new RangeError(`no file is at "${from}"`)
-    const at = spool.size
-    for (const node of nodes) spool.write(spool.read(node.at, node.size))
-    tree.add({ ...entry, kind: 'file', path: to, size: spool.size - at }, at)
+    addFile(to, Buffer.concat(nodes.map(({ at, size }) => spool.read(at, size))))
   }
-  for (const [place, text] of Object.entries(recipe.files)) {
-    const at = spool.size
-    spool.write(Buffer.from(text))
-    tree.add({ ...entry, kind: 'file', path: place, size: spool.size - at }, at)
-  }
+  for (const [place, text] of Object.entries(recipe.files)) addFile(place, Buffer.from(text))
   for (const { folder, to, names } of recipe.links)
     for (const name of names)
       tree.add({ ...entry, kind: 'link', path: `${folder}/${name}`, target: to }, 0)
-  if (recipe.imports.length > 0) {
-    const at = spool.size
-    spool.write(Buffer.from(recipe.imports.map((one) => `${one}\n`).join('')))
-    tree.add({ ...entry, kind: 'file', path: importsFile, size: spool.size - at }, at)
-  }
+  if (recipe.imports.length > 0)
+    addFile(importsFile, Buffer.from(recipe.imports.map((one) => `${one}\n`).join('')))
   for (const place of recipe.folders) tree.add({ ...entry, kind: 'folder', path: place }, 0)
 }
 

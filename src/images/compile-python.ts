@@ -147,9 +147,8 @@ function addOne(
   { place, bytes }: { readonly place: string; readonly bytes: Buffer },
 ): void {
   if (tree.get(place)) return
-  const at = spool.size
-  spool.write(bytes)
-  tree.add({ kind: 'file', path: place, mode: 0o644, size: bytes.length, target: '' }, at)
+  const entry = { kind: 'file', path: place, mode: 0o644, size: bytes.length, target: '' } as const
+  tree.add(entry, spool.write(bytes))
 }
 
 function compiledName(place: string, suffix: string): string {

@@ -15,10 +15,10 @@ import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { openDescriptor } from '../lib/file-descriptor.ts'
 import { sha256 } from '../lib/hash.ts'
+import type { ImageWork } from './build.ts'
 import { imageSeconds } from './canonical-tar.ts'
 import { imageError } from './image-error.ts'
-import type { PackageCache } from './package-cache.ts'
-import { whyImageBroken, type ImageStore, type StoredImage } from './store.ts'
+import { whyImageBroken, type StoredImage } from './store.ts'
 import { tarBlock, tarHeader, tarPadding } from './tar.ts'
 import { extractImage, filePieces } from './unpack.ts'
 
@@ -29,18 +29,13 @@ import { extractImage, filePieces } from './unpack.ts'
  * compressed: gzip output differs between zlib releases, while tar is deterministic, so the layout of an image has the
  * same digest everywhere.
  */
-export interface OciExport {
+export interface OciExport extends ImageWork {
   readonly image: StoredImage
   /** Public key of the state folder. */
   readonly key: string | undefined
   /** Path to create: a folder, or a tar archive if it ends in `.tar`. */
   readonly to: string
   readonly name: string
-  readonly makers: string
-  readonly store: ImageStore
-  readonly cache: PackageCache
-  readonly note: (text: string) => void
-  readonly signal?: AbortSignal
 }
 
 /** Returns the digest of the manifest. Throws MayflyError CONFLICT, INVALID, IMAGE_BROKEN, UNAVAILABLE and DISK_FULL. */

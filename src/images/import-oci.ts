@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, mkdtempSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -6,13 +6,13 @@ import { createGunzip, createZstdDecompress } from 'node:zlib'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import { piecesOf } from '../lib/file-descriptor.ts'
-import { sha256 } from '../lib/hash.ts'
-import { fetchMissing, ownArchitecture, packagesTree } from './build.ts'
+import { addImage } from './add-image.ts'
+import { openMaker, ownArchitecture, type ImageWork } from './build.ts'
 import { imageError } from './image-error.ts'
 import { declaredContents } from './dpkg-status.ts'
 import { LayerTree } from './layer-tree.ts'
-import { makeFileSystem, MAKER } from './make-file-system.ts'
-import { manifestStatement, type ImageManifest, type SignedManifest } from './manifest.ts'
+import { makeFileSystem } from './make-file-system.ts'
+import type { StatementSigner, SignedManifest } from './manifest.ts'
 import {
   descriptorSchema,
   hashed,
@@ -22,27 +22,20 @@ import {
   type OciDescriptor,
   type OciLayout,
 } from './oci-layout.ts'
-import type { PackageCache } from './package-cache.ts'
-import { readLock, readRecipe, type Architecture } from './recipe.ts'
+import type { Architecture } from './recipe.ts'
 import { sbomOf } from './sbom.ts'
 import { openSpool, type Spool } from './spool.ts'
-import { fileDigest, findImage, whyImageBroken, type ImageStore } from './store.ts'
+import { fileDigest, findImage, whyImageBroken } from './store.ts'
 import { TarReader } from './tar.ts'
 
-export interface OciImport {
+export interface OciImport extends ImageWork {
   readonly place: string
   /** Name and tag of the imported image. */
   readonly name: string
   /** Name in the index (`org.opencontainers.image.ref.name`), if the index has several images. */
   readonly ref: string | undefined
-  /** Recipe and lock of mkfs.erofs. */
-  readonly makers: string
-  readonly store: ImageStore
-  readonly cache: PackageCache
-  readonly signer: { readonly publicKey: string; sign(statement: string): string }
+  readonly signer: StatementSigner
   readonly now: () => number
-  readonly note: (text: string) => void
-  readonly signal?: AbortSignal
 }
 
 const manifestSchema = z.object({
@@ -97,7 +90,7 @@ interface OciImportIn extends OciImport {
 }
 
 async function importIn(given: OciImportIn): Promise<SignedManifest> {
-  const { name, store, work, note, signal, makers } = given
+  const { name, store, work, note, signal } = given
   const architecture = ownArchitecture()
   using spool = openSpool(path.join(work, 'spool'))
   const { tree, entries, origin } = await readImage(given, architecture, spool).catch(
@@ -108,9 +101,7 @@ async function importIn(given: OciImportIn): Promise<SignedManifest> {
   note(`${name}: ${origin.layers.length} layers, ${entries.length} files`)
   if (tree.stripped > 0)
     note(`${name}: ${tree.stripped} files without their setuid, setgid, sticky bits or attributes`)
-  const makerLock = readLock(makers, readRecipe(makers, MAKER), architecture)
-  await fetchMissing(given, makerLock.packages)
-  const makerTree = await packagesTree(given, makerLock.packages, spool)
+  const { makerTree, maker } = await openMaker(given, architecture, spool)
   const image = path.join(work, 'image')
   await makeFileSystem({ entries, spool, makerTree, architecture, image, signal })
   const digest = fileDigest(image)
@@ -125,28 +116,21 @@ async function importIn(given: OciImportIn): Promise<SignedManifest> {
   const about = 'Imported from an OCI layout'
   const sbom = contents && sbomOf({ digest, name, about, at, contents })
   if (!contents) note(`${name}: it lists no Debian packages, so it cannot be scanned`)
-  const maker = makerLock.packages.find((one) => one.name === 'erofs-utils')
-  const manifest: ImageManifest = {
-    format: 1,
-    name,
-    function: about,
-    digest,
-    size: statSync(image).size,
-    suite: contents?.suite ?? '',
-    architecture,
-    packages: [],
-    programs: [],
-    files: entries.length,
-    unpacked: entries.reduce((sum, [, node]) => sum + (node.kind === 'file' ? node.size : 0), 0),
-    ...(sbom !== undefined && { sbom: sha256(sbom) }),
-    origin,
-    maker: `erofs-utils ${maker?.version}`,
-    at,
-  }
-  const key = given.signer.publicKey
-  const signed = { manifest, key, signature: given.signer.sign(manifestStatement(manifest, key)) }
-  store.add(image, signed, { tags: [name], ...(sbom !== undefined && { sbom }) })
-  return signed
+  return addImage(
+    { ...given, file: image, entries, sbom, tags: [name] },
+    {
+      name,
+      function: about,
+      digest,
+      suite: contents?.suite ?? '',
+      architecture,
+      packages: [],
+      programs: [],
+      origin,
+      maker,
+      at,
+    },
+  )
 }
 
 /** Image with these bytes in the store: a built image keeps its manifest. */

@@ -62,6 +62,12 @@ export const signedManifestSchema = z
   .strictObject({ manifest: manifestSchema, key: z.string(), signature: z.string() })
   .readonly()
 
+/** The warden's key, which signs images and their scans. */
+export interface StatementSigner {
+  readonly publicKey: string
+  sign(statement: string): string
+}
+
 export type ImageManifest = z.infer<typeof manifestSchema>
 export type SignedManifest = z.infer<typeof signedManifestSchema>
 

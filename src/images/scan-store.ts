@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
-import { whyUntrusted } from './manifest.ts'
+import { whyUntrusted, type StatementSigner } from './manifest.ts'
 import { scanSchema, type ImageScan } from './scan.ts'
 import { storeFile, type ImageStore } from './store.ts'
 
@@ -20,11 +20,7 @@ export type StoredScan =
   | { readonly kind: 'broken'; readonly because: string }
 
 /** Signs a scan and stores it in place of the previous one. */
-export function storeScan(
-  store: ImageStore,
-  scan: ImageScan,
-  signer: { readonly publicKey: string; sign(statement: string): string },
-): void {
+export function storeScan(store: ImageStore, scan: ImageScan, signer: StatementSigner): void {
   const key = signer.publicKey
   const signature = signer.sign(scanStatement(scan, key))
   const text = `${JSON.stringify({ scan, key, signature })}\n`

@@ -5,7 +5,8 @@ import { readAt } from '../lib/file-descriptor.ts'
 export interface Spool extends Disposable {
   readonly descriptor: number
   readonly size: number
-  write(bytes: Uint8Array): void
+  /** Returns the offset of the first byte. */
+  write(bytes: Uint8Array): number
   /** Accounts for bytes that were written to the fd directly. */
   skip(bytes: number): void
   read(at: number, size: number): Buffer
@@ -24,6 +25,7 @@ export function openSpool(path: string): Spool {
     write(bytes) {
       writeFileSync(descriptor, bytes)
       size += bytes.length
+      return size - bytes.length
     },
     skip(bytes) {
       size += bytes

@@ -5,15 +5,13 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { openToRead, piecesOf, readAt } from '../lib/file-descriptor.ts'
 import { bootId, isAlive, thisOwner } from '../lib/owner.ts'
 import { makeCacheFolder } from '../lib/cache-folder.ts'
-import { fetchMissing, ownArchitecture, packagesTree } from './build.ts'
+import { openMaker, ownArchitecture, type ImageWork } from './build.ts'
 import { writeCanonicalTar, type ImageEntry } from './canonical-tar.ts'
 import { diskFull, imageError, isFull } from './image-error.ts'
-import { MAKER, uuidOf, writeErofsTool } from './make-file-system.ts'
-import type { PackageCache } from './package-cache.ts'
-import { readLock, readRecipe } from './recipe.ts'
+import { uuidOf, writeErofsTool } from './make-file-system.ts'
 import { runTool } from './run-program.ts'
 import { openSpool } from './spool.ts'
-import { whyImageBroken, type ImageStore, type StoredImage } from './store.ts'
+import { whyImageBroken, type StoredImage } from './store.ts'
 import { modeMask } from './tree.ts'
 
 /**
@@ -23,13 +21,8 @@ import { modeMask } from './tree.ts'
  * must begin with the UUID of the file system, which the build derived from the original stream: this proves that the
  * files are unchanged. Walls without a loop device use such a folder as their root, named by the digest of the image.
  */
-export interface ImageExtraction {
+interface ImageExtraction extends ImageWork {
   readonly image: StoredImage
-  readonly makers: string
-  readonly store: ImageStore
-  readonly cache: PackageCache
-  readonly note: (text: string) => void
-  readonly signal?: AbortSignal
 }
 
 const extractMsMax = 600_000
@@ -121,7 +114,7 @@ export async function extractImage(
     readonly stream?: string
   },
 ): Promise<string> {
-  const { image, makers, signal } = given
+  const { image, signal } = given
   const { work, root, stream } = parts
   if (image.signed.manifest.form === 'archive')
     throw new MayflyError(
@@ -129,11 +122,9 @@ export async function extractImage(
       `Cannot read image "${parts.name}": it is an archive and not a file system`,
     )
   const architecture = ownArchitecture()
-  const makerLock = readLock(makers, readRecipe(makers, MAKER), architecture)
-  const packages = { ...given, name: parts.name, work }
-  await fetchMissing(packages, makerLock.packages)
   using spool = openSpool(path.join(work, 'spool'))
-  const makerTree = await packagesTree(packages, makerLock.packages, spool)
+  const packages = { ...given, name: parts.name, work }
+  const { makerTree } = await openMaker(packages, architecture, spool)
   const tool = { makerTree, spool, architecture, folder: path.join(work, 'tool') }
   const options = [`--extract=${root}`, '--no-preserve-owner', '--preserve-perms']
   const { code, stderr } = await runTool({
@@ -165,23 +156,15 @@ function canonicalDigest(root: string, to?: string): string {
 
 /** Entries of a folder, sorted by path; links are not followed. */
 function entriesOf(root: string): readonly ImageEntry[] {
-  const entries: ImageEntry[] = []
-  const folders = ['']
-  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop())
-    for (const name of readdirSync(path.join(root, folder))) {
-      const place = path.posix.join(folder, name)
-      const stats = lstatSync(path.join(root, place))
-      if (stats.isDirectory()) {
-        folders.push(place)
-        entries.push([place, { kind: 'folder' }])
-      } else if (stats.isSymbolicLink())
-        entries.push([place, { kind: 'link', target: readlinkSync(path.join(root, place)) }])
-      else
-        entries.push([
-          place,
-          { kind: 'file', mode: stats.mode & modeMask, at: 0, size: stats.size },
-        ])
-    }
+  const found = readdirSync(root, { recursive: true, withFileTypes: true })
+  const entries = found.map((entry): ImageEntry => {
+    const file = path.join(entry.parentPath, entry.name)
+    const place = path.relative(root, file)
+    if (entry.isDirectory()) return [place, { kind: 'folder' }]
+    if (entry.isSymbolicLink()) return [place, { kind: 'link', target: readlinkSync(file) }]
+    const { mode, size } = lstatSync(file)
+    return [place, { kind: 'file', mode: mode & modeMask, at: 0, size }]
+  })
   return entries.sort(([a], [b]) => (a < b ? -1 : 1))
 }
 

@@ -12,6 +12,14 @@ export interface ArchiveEntry {
   readonly body: Uint8Array
 }
 
+export function fileEntry(path: string, mode: number, body: Uint8Array): ArchiveEntry {
+  return { kind: 'file', path, mode, body }
+}
+
+export function folderEntry(path: string): ArchiveEntry {
+  return { kind: 'folder', path, mode: 0o755, body: Buffer.alloc(0) }
+}
+
 const MAGIC = '070701'
 const END = 'TRAILER!!!'
 const headerBytes = 110

@@ -15,12 +15,8 @@ const changedPrivileges: Readonly<Record<string, number>> = { N: 0.85, L: 0.68, 
 /** Base score of a CVSS 3.0 or 3.1 vector, by section 7.1 of its specification; undefined for another text. */
 export function cvssScore(vector: string): number | undefined {
   if (vector.length > 200 || !/^CVSS:3\.[01]\//.test(vector)) return undefined
-  const metrics = new Map(
-    vector
-      .split('/')
-      .slice(1)
-      .map((part) => part.split(':', 2) as [string, string]),
-  )
+  const [, ...parts] = vector.split('/')
+  const metrics = new Map(parts.map((part) => part.split(':', 2) as [string, string]))
   const scope = metrics.get('S')
   if (scope !== 'U' && scope !== 'C') return undefined
   const values = Object.entries(weights).map(([name, table]) => {
@@ -28,15 +24,7 @@ export function cvssScore(vector: string): number | undefined {
     return name === 'PR' && scope === 'C' ? changedPrivileges[word] : table[word]
   })
   if (values.some((one) => one === undefined)) return undefined
-  const [av, ac, pr, ui, c, i, a] = values as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ]
+  const [av = 0, ac = 0, pr = 0, ui = 0, c = 0, i = 0, a = 0] = values
   const base = 1 - (1 - c) * (1 - i) * (1 - a)
   const impact = scope === 'U' ? 6.42 * base : 7.52 * (base - 0.029) - 3.25 * (base - 0.02) ** 15
   if (impact <= 0) return 0

@@ -48,6 +48,6 @@ export function checkedTarget(path: string, target: string): string {
 }
 
 /** Text escaped for a terminal. */
-function quoted(text: string): string {
+export function quoted(text: string): string {
   return JSON.stringify(text.slice(0, 200))
 }

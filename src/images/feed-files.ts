@@ -1,11 +1,7 @@
 import { fstatSync, lstatSync, readdirSync } from 'node:fs'
 import path from 'node:path'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { type FileDescriptor, openToRead, piecesOf, readAt } from '../lib/file-descriptor.ts'
-import { checkedPath } from './entry-path.ts'
-import { TarReader } from './tar.ts'
+import { inflaterOf, readInflated, readPlainTar } from './plain-tar.ts'
 import { readZip } from './zip.ts'
 
 /**
@@ -58,19 +54,9 @@ async function readOpen(file: FileDescriptor, size: number, feed: OpenFeed): Pro
     return readZipFiles(file.fd, size, feed)
   const inflate = inflaterOf(head)
   const isTar = head.toString('latin1', 257, 262) === 'ustar'
-  if (inflate || isTar) {
-    const pieces = Readable.from(piecesOf(file))
-    const read = (source: AsyncIterable<Buffer>) => readTarFiles(source, feed)
-    return inflate ? pipeline(pieces, inflate, read) : pipeline(pieces, read)
-  }
+  if (inflate || isTar)
+    return readInflated(piecesOf(file), inflate, (source) => readTarFiles(source, feed))
   feed.take({ name: feed.name, bytes: wholeFile(file.fd, size) })
-}
-
-/** Selects the decompressor by the first bytes of a file. */
-export function inflaterOf(head: Uint8Array) {
-  if (head[0] === 0x1f && head[1] === 0x8b) return createGunzip()
-  const isZstd = head[0] === 0x28 && head[1] === 0xb5 && head[2] === 0x2f && head[3] === 0xfd
-  return isZstd ? createZstdDecompress() : undefined
 }
 
 function readZipFiles(descriptor: number, size: number, { bounds, take }: OpenFeed): void {
@@ -87,42 +73,27 @@ async function readTarFiles(
   stream: AsyncIterable<Buffer>,
   { bounds, take }: OpenFeed,
 ): Promise<void> {
-  const seen = new Set<string>()
   let open: { readonly name: string; readonly parts: Buffer[]; missing: number } | undefined
   const finish = () => {
     if (open?.missing !== 0) return
     if (open.name.endsWith('.json')) take({ name: open.name, bytes: Buffer.concat(open.parts) })
     open = undefined
   }
-  const reader = new TarReader(
-    {
-      entry({ kind, path: given, size }) {
-        const name = checkedPath(given)
-        if (kind === 'folder') return
-        if (kind !== 'file') throw new RangeError(`${JSON.stringify(name)} is a link`)
-        if (seen.has(name)) throw new RangeError(`it has ${JSON.stringify(name)} twice`)
-        seen.add(name)
-        if (size > bounds.recordBytesMax)
-          throw new RangeError(`${JSON.stringify(name)} is too large`)
-        open = { name, parts: [], missing: size }
-        finish()
-      },
-      data(bytes) {
-        if (!open) return
-        open.parts.push(Buffer.from(bytes))
-        open.missing -= bytes.length
-        finish()
-      },
+  await readPlainTar(stream, {
+    entriesMax: bounds.recordsMax,
+    bytesMax: bounds.bytesMax,
+    file(name, size) {
+      if (size > bounds.recordBytesMax) throw new RangeError(`${JSON.stringify(name)} is too large`)
+      open = { name, parts: [], missing: size }
+      finish()
     },
-    { pax: true, entriesMax: bounds.recordsMax },
-  )
-  let total = 0
-  for await (const chunk of stream) {
-    total += chunk.length
-    if (total > bounds.bytesMax) throw new RangeError(`it has more than ${bounds.bytesMax} bytes`)
-    reader.push(chunk)
-  }
-  reader.end()
+    data(bytes) {
+      if (!open) return
+      open.parts.push(Buffer.from(bytes))
+      open.missing -= bytes.length
+      finish()
+    },
+  })
 }
 
 function readFolder(root: string, bounds: FeedBounds, take: (file: FeedFile) => void): void {

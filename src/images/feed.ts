@@ -165,22 +165,14 @@ class FeedDraft {
     if (/[\0-\x1f\x7f]/.test(name)) throw new RangeError('it has a name with a control character')
     if (++this.#advisories > advisoriesMax)
       throw new RangeError(`it has more than ${advisoriesMax} vulnerabilities`)
-    const key = `${ecosystem}\t${name}`
-    const line = this.#lines.get(key)
-    if (line) line.push(advisory)
-    else this.#lines.set(key, [advisory])
+    this.#lines.getOrInsert(`${ecosystem}\t${name}`, []).push(advisory)
   }
 }
 
 /** An OSV record has a top-level id; in the tracker's object every member is an object. */
 function isOsv({ bytes }: FeedFile): boolean {
   if (bytes.length > osvBytesMax) return false
-  const value = strict(bytes)
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    typeof (value as { id?: unknown }).id === 'string'
-  )
+  return z.object({ id: z.string() }).safeParse(strict(bytes)).success
 }
 
 function strict(bytes: Buffer): unknown {

@@ -1,7 +1,5 @@
 import { existsSync, lstatSync, mkdtempSync, rmSync } from 'node:fs'
 import path from 'node:path'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
@@ -22,6 +20,7 @@ import {
   type OciDescriptor,
   type OciLayout,
 } from './oci-layout.ts'
+import { readInflated } from './plain-tar.ts'
 import type { Architecture } from './recipe.ts'
 import { sbomOf } from './sbom.ts'
 import { openSpool, type Spool } from './spool.ts'
@@ -225,9 +224,8 @@ async function readLayer(
     reader.end()
   }
   using file = layout.open(layer)
-  const pieces = Readable.from(hashed(piecesOf(file), (hex) => (blob = hex)))
-  const inflate = inflaterFor(match[1])
-  await (inflate ? pipeline(pieces, inflate, parse) : pipeline(pieces, parse))
+  const pieces = hashed(piecesOf(file), (hex) => (blob = hex))
+  await readInflated(pieces, inflaterFor(match[1]), parse)
   if (`sha256:${blob}` !== layer.digest)
     throw new RangeError(`the SHA-256 of layer ${layer.digest} does not match`)
   if (`sha256:${stream}` !== diffId)

@@ -1,4 +1,4 @@
-import { checkedPath, checkedTarget } from './entry-path.ts'
+import { checkedPath, checkedTarget, quoted } from './entry-path.ts'
 import type { TarEntry } from './tar.ts'
 import type { ImageEntry } from './canonical-tar.ts'
 import { modeMask, type ImageNode } from './tree.ts'
@@ -124,8 +124,7 @@ export class LayerTree {
     const last = names.pop()!
     let folder = this.#root
     for (const name of names) {
-      let next = folder.children.get(name)
-      if (!next) folder.children.set(name, (next = this.#newFolder()))
+      const next = folder.children.getOrInsertComputed(name, () => this.#newFolder())
       if (next.kind !== 'folder')
         throw new RangeError(`${quoted(place)} of a layer leads through a ${next.kind}`)
       folder = next
@@ -151,8 +150,4 @@ export class LayerTree {
       node = node?.kind === 'folder' ? node.children.get(name) : undefined
     return node
   }
-}
-
-function quoted(text: string): string {
-  return JSON.stringify(text.slice(0, 200))
 }

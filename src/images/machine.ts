@@ -5,7 +5,7 @@ import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { replaceFile } from '../lib/replace-file.ts'
-import { archiveOf, filesOfArchive, type ArchiveEntry } from './archive.ts'
+import { archiveOf, fileEntry, filesOfArchive, folderEntry, type ArchiveEntry } from './archive.ts'
 import { hostTscKhz } from './host-tsc.ts'
 import { unpackedKernel } from './unpacked-kernel.ts'
 import { fileDigest, findImage, whyImageBroken, type StoredImage } from './store.ts'
@@ -219,22 +219,11 @@ export function initrdOf(
   { runner = new Map(), policy }: Pick<BootParts, 'runner' | 'policy'> = {},
 ): Buffer {
   const modules = [...files].filter(([name]) => /^modules\/[\w.-]+$/.test(name)).sort(byName)
-  const folders = mountPoints.map((name): ArchiveEntry => ({
-    kind: 'folder',
-    path: name,
-    mode: 0o755,
-    body: Buffer.alloc(0),
-  }))
   return archiveOf([
-    ...folders,
-    { kind: 'file', path: 'init', mode: 0o500, body: agent },
-    ...modules.map(([name, body]): ArchiveEntry => ({
-      kind: 'file',
-      path: name,
-      mode: 0o400,
-      body,
-    })),
-    ...(policy ? [{ kind: 'file', path: 'policy', mode: 0o400, body: policy } as const] : []),
+    ...mountPoints.map(folderEntry),
+    fileEntry('init', 0o500, agent),
+    ...modules.map(([name, body]) => fileEntry(name, 0o400, body)),
+    ...(policy ? [fileEntry('policy', 0o400, policy)] : []),
     ...runnerEntries(runner),
   ])
 }
@@ -247,18 +236,8 @@ function runnerEntries(runner: ReadonlyMap<string, RunnerFile>): readonly Archiv
       throw new RangeError(`"${name}" is not a valid path of a runner file`)
   const folders = new Set(files.flatMap(([name]) => foldersAbove(`runner/${name}`)))
   return [
-    ...[...folders].sort().map((at): ArchiveEntry => ({
-      kind: 'folder',
-      path: at,
-      mode: 0o755,
-      body: Buffer.alloc(0),
-    })),
-    ...files.map(([name, { mode, body }]): ArchiveEntry => ({
-      kind: 'file',
-      path: `runner/${name}`,
-      mode,
-      body,
-    })),
+    ...[...folders].sort().map(folderEntry),
+    ...files.map(([name, { mode, body }]) => fileEntry(`runner/${name}`, mode, body)),
   ]
 }
 
@@ -311,11 +290,7 @@ function checked(
 function archiveFiles(image: StoredImage): ReadonlyMap<string, Buffer> {
   const bytes = readFileSync(image.file)
   if (sha256(bytes) !== image.digest) throw broken(image, 'its SHA-256 is wrong')
-  try {
-    return filesOfArchive(bytes)
-  } catch (thrown) {
-    throw broken(image, messageOf(thrown))
-  }
+  return formed(image, () => filesOfArchive(bytes))
 }
 
 function broken({ digest }: StoredImage, why: string): MayflyError {

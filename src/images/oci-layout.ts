@@ -1,15 +1,17 @@
 import { createHash } from 'node:crypto'
-import { closeSync, fstatSync, lstatSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
+import { fstatSync, lstatSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
-import { type FileDescriptor, openToRead, piecesOf, readAt } from '../lib/file-descriptor.ts'
+import {
+  type FileDescriptor,
+  openDescriptor,
+  openToRead,
+  piecesOf,
+  readAt,
+} from '../lib/file-descriptor.ts'
 import { sha256 } from '../lib/hash.ts'
 import { readStrictJson } from '../lib/strict-json.ts'
-import { checkedPath } from './entry-path.ts'
-import { inflaterOf } from './feed-files.ts'
-import { TarReader } from './tar.ts'
+import { inflaterOf, readInflated, readPlainTar } from './plain-tar.ts'
 
 /**
  * Reads an OCI image layout (image-spec 1.1): a folder with `oci-layout`, `index.json` and `blobs/sha256/HEX`, or a
@@ -116,44 +118,28 @@ async function unpackLayout(file: string, scratch: string): Promise<void> {
   mkdirSync(path.join(scratch, 'blobs', 'sha256'), { recursive: true, mode: 0o700 })
   using input = openPlain(file, path.basename(file))
   const inflate = inflaterOf(readAt(input.fd, 0, 4))
-  const pieces = Readable.from(piecesOf(input))
-  const read = (source: AsyncIterable<Buffer>) => copyLayout(source, scratch)
-  await (inflate ? pipeline(pieces, inflate, read) : pipeline(pieces, read))
+  await readInflated(piecesOf(input), inflate, (source) => copyLayout(source, scratch))
 }
 
 async function copyLayout(source: AsyncIterable<Buffer>, scratch: string): Promise<void> {
-  const seen = new Set<string>()
-  let output: number | undefined
+  let output: FileDescriptor | undefined
   const close = () => {
-    if (output !== undefined) closeSync(output)
+    output?.[Symbol.dispose]()
     output = undefined
   }
-  const reader = new TarReader(
-    {
-      entry({ kind, path: given }) {
+  try {
+    await readPlainTar(source, {
+      entriesMax: archiveEntriesMax,
+      bytesMax: archiveBytesMax,
+      file(place) {
         close()
-        const place = checkedPath(given)
-        if (kind === 'folder') return
-        if (kind !== 'file') throw new RangeError(`${JSON.stringify(place)} is a link`)
-        if (seen.has(place)) throw new RangeError(`it has ${JSON.stringify(place)} twice`)
-        seen.add(place)
         if (/^(?:oci-layout|index\.json|blobs\/sha256\/[0-9a-f]{64})$/.test(place))
-          output = openSync(path.join(scratch, place), 'wx', 0o600)
+          output = openDescriptor(path.join(scratch, place), 'wx', 0o600)
       },
       data(bytes) {
-        if (output !== undefined) writeFileSync(output, bytes)
+        if (output) writeFileSync(output.fd, bytes)
       },
-    },
-    { pax: true, entriesMax: archiveEntriesMax },
-  )
-  let total = 0
-  try {
-    for await (const chunk of source) {
-      total += chunk.length
-      if (total > archiveBytesMax) throw new RangeError('it is too large')
-      reader.push(chunk)
-    }
-    reader.end()
+    })
   } finally {
     close()
   }
@@ -162,14 +148,12 @@ async function copyLayout(source: AsyncIterable<Buffer>, scratch: string): Promi
 /** Passes bytes through and hashes them. */
 export async function* hashed(
   source: AsyncIterable<Buffer> | Iterable<Buffer>,
-  take: (hex: string, size: number) => void,
+  take: (hex: string) => void,
 ): AsyncGenerator<Buffer> {
   const hash = createHash('sha256')
-  let size = 0
   for await (const chunk of source) {
     hash.update(chunk)
-    size += chunk.length
     yield chunk
   }
-  take(hash.digest('hex'), size)
+  take(hash.digest('hex'))
 }

@@ -1,4 +1,5 @@
 import { sha256 } from '../lib/hash.ts'
+import { uuidOf } from './make-file-system.ts'
 import type { ImageLock } from './recipe.ts'
 
 /** Part of an image with a known name and version. */
@@ -34,21 +35,13 @@ export interface SbomOf {
 
 /** Parts of a built image: the packages and programs of its lock. */
 export function contentsOf(lock: ImageLock): ImageContents {
-  const packages = lock.packages.map(({ name, version, source, sha256, file }) => ({
-    kind: 'deb' as const,
-    name,
-    version,
-    source,
-    sha256,
-    architecture: /_([a-z0-9]+)\.deb$/.exec(file)?.[1] ?? lock.architecture,
-  }))
-  const programs = lock.programs.map(({ package: name, version, file, sha256 }) => ({
-    kind: 'npm' as const,
-    name,
-    version,
-    file,
-    sha256,
-  }))
+  const packages = lock.packages.map(({ file, size: _size, ...one }) => {
+    const architecture = /_([a-z0-9]+)\.deb$/.exec(file)?.[1] ?? lock.architecture
+    return { kind: 'deb', ...one, architecture } as const
+  })
+  const programs = lock.programs.map(
+    ({ package: name, size: _size, ...one }) => ({ kind: 'npm', name, ...one }) as const,
+  )
   return { suite: lock.suite, parts: [...packages, ...programs], isComplete: true }
 }
 
@@ -63,7 +56,7 @@ export function sbomOf({ digest, name, about, at, contents }: SbomOf): string {
     $schema: 'http://cyclonedx.org/schema/bom-1.7.schema.json',
     bomFormat: 'CycloneDX',
     specVersion: '1.7',
-    serialNumber: `urn:uuid:${uuidOf(`${root} ${at}`)}`,
+    serialNumber: `urn:uuid:${uuidFor(`${root} ${at}`)}`,
     version: 1,
     metadata: {
       timestamp: new Date(at).toISOString(),
@@ -130,14 +123,8 @@ function encoded(text: string): string {
 }
 
 /** UUID of version 8 (RFC 9562), from a hash. */
-function uuidOf(text: string): string {
+function uuidFor(text: string): string {
   const hex = sha256(text)
   const variant = ((Number.parseInt(hex[16]!, 16) & 3) | 8).toString(16)
-  return [
-    hex.slice(0, 8),
-    hex.slice(8, 12),
-    `8${hex.slice(13, 16)}`,
-    `${variant}${hex.slice(17, 20)}`,
-    hex.slice(20, 32),
-  ].join('-')
+  return uuidOf(`${hex.slice(0, 12)}8${hex.slice(13, 16)}${variant}${hex.slice(17)}`)
 }

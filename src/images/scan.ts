@@ -87,8 +87,7 @@ export interface ScanOf {
 export function scanImage({ image, sbom, feeds, now }: ScanOf): ImageScan {
   const sources = sourcesOf(sbomSchema.parse(parseJson(sbom)).components)
   const byKey = new Map<string, ScannedSource[]>()
-  for (const one of sources)
-    for (const key of one.keys) byKey.set(key, [...(byKey.get(key) ?? []), one])
+  for (const one of sources) for (const key of one.keys) byKey.getOrInsert(key, []).push(one)
   const found = new Map<string, ImageFinding>()
   for (const feed of feeds)
     for (const advisory of readAdvisories(feed, new Set(byKey.keys())))
@@ -120,18 +119,15 @@ function sourcesOf(components: readonly Component[]): readonly ScannedSource[] {
     const [own] = pedigree?.ancestors ?? []
     const source = unsigned(own ?? { name, version })
     const keys = keysOf(purl, source.name)
-    const key = `${keys[0]} ${source.version}`
-    const known = sources.get(key)
-    known?.packages.push(name)
-    known?.purls.push(purl)
-    if (!known)
-      sources.set(key, {
-        source: source.name,
-        version: source.version,
-        packages: [name],
-        purls: [purl],
-        keys,
-      })
+    const scanned = sources.getOrInsertComputed(`${keys[0]} ${source.version}`, () => ({
+      source: source.name,
+      version: source.version,
+      packages: [],
+      purls: [],
+      keys,
+    }))
+    scanned.packages.push(name)
+    scanned.purls.push(purl)
   }
   return [...sources.values()]
 }

@@ -173,11 +173,9 @@ export function listImages(folder: string): {
   const tags = tagsOf(folder)
   const images: StoredImage[] = []
   const faults: string[] = []
-  for (const digest of digestsIn(path.join(folder, 'manifests'), '.json')) {
+  for (const digest of digestsIn(path.join(folder, 'manifests'))) {
     try {
-      const signed = readManifest(folder, digest)
-      const own = [...tags].flatMap(([name, named]) => (named === digest ? [name] : []))
-      images.push({ digest, tags: own, file: imageFile(folder, signed), signed })
+      images.push(storedImage(folder, digest, tags))
     } catch (thrown) {
       faults.push(messageOf(thrown))
     }
@@ -191,7 +189,7 @@ export function findImage(folder: string, name: string): StoredImage {
   const tags = tagsOf(folder)
   const given = name.replace(/^sha256:/, '')
   const isShort = /^[0-9a-f]{8,64}$/.test(given) && given.length >= SHORT_MIN
-  const digests = digestsIn(path.join(folder, 'manifests'), '.json')
+  const digests = digestsIn(path.join(folder, 'manifests'))
   const named = tags.get(name)
   const found = named ? [named] : digests.filter((one) => isShort && one.startsWith(given))
   if (found.length > 1)
@@ -204,7 +202,15 @@ export function findImage(folder: string, name: string): StoredImage {
     throw new MayflyError('NOT_FOUND', `Cannot find image "${name}"`, {
       hint: 'List the images of this store with "mayfly images list"',
     })
-  const own = [...tags].flatMap(([tag, one]) => (one === digest ? [tag] : []))
+  return storedImage(folder, digest, tags)
+}
+
+function storedImage(
+  folder: string,
+  digest: string,
+  tags: ReadonlyMap<string, string>,
+): StoredImage {
+  const own = [...tags].flatMap(([tag, named]) => (named === digest ? [tag] : []))
   const signed = readManifest(folder, digest)
   return { digest, tags: own, file: imageFile(folder, signed), signed }
 }
@@ -346,11 +352,8 @@ function collect(folder: string): Collected {
   return { digests: [...digests].sort(), bytes }
 }
 
-function digestsIn(folder: string, ending: string): readonly string[] {
-  return namesIn(folder).flatMap((name) => {
-    const digest = name.slice(0, -ending.length)
-    return name.endsWith(ending) && digestText.test(digest) ? [digest] : []
-  })
+function digestsIn(folder: string): readonly string[] {
+  return namesIn(folder).flatMap((name) => /^([0-9a-f]{64})\.json$/.exec(name)?.[1] ?? [])
 }
 
 function namesIn(folder: string): readonly string[] {

@@ -1,6 +1,6 @@
 import { crc32, inflateRawSync } from 'node:zlib'
 import { readAt } from '../lib/file-descriptor.ts'
-import { checkedPath } from './entry-path.ts'
+import { checkedPath, quoted } from './entry-path.ts'
 
 /**
  * Reads the files of a ZIP archive, in which advisories are published.
@@ -23,7 +23,7 @@ export interface ZipFile {
   readonly bytes: Buffer
 }
 
-interface Entry {
+interface ZipEntry {
   readonly path: string
   readonly name: Buffer
   readonly method: number
@@ -113,8 +113,8 @@ function readBigEnd(descriptor: number, end: number) {
   }
 }
 
-function entriesOf(directory: Buffer, count: number): Entry[] {
-  const entries: Entry[] = []
+function entriesOf(directory: Buffer, count: number): ZipEntry[] {
+  const entries: ZipEntry[] = []
   let at = 0
   while (at < directory.length) {
     if (directory.length - at < 46 || directory.readUInt32LE(at) !== 0x02014b50)
@@ -136,7 +136,7 @@ function entriesOf(directory: Buffer, count: number): Entry[] {
   return entries
 }
 
-function entryOf(head: Buffer, name: Buffer, extra: Buffer): Entry {
+function entryOf(head: Buffer, name: Buffer, extra: Buffer): ZipEntry {
   const flags = head.readUInt16LE(8)
   const path = pathOf(name)
   if ((flags & 0x2041) !== 0) throw new RangeError(`${quoted(path)} is encrypted`)
@@ -182,7 +182,7 @@ function bigNumbers(
   throw new RangeError('its ZIP64 field is missing')
 }
 
-function readEntry(descriptor: number, entry: Entry, end: number): Buffer {
+function readEntry(descriptor: number, entry: ZipEntry, end: number): Buffer {
   const fault = (why: string) => new RangeError(`${quoted(entry.path)} ${why}`)
   if (entry.at + 30 > end) throw fault('overlaps another file')
   const head = readWhole(descriptor, entry.at, 30)
@@ -231,8 +231,4 @@ function readWhole(descriptor: number, at: number, length: number): Buffer {
   const bytes = at < 0 || length < 0 ? undefined : readAt(descriptor, at, length)
   if (bytes?.length !== length) throw new RangeError('it is truncated')
   return bytes
-}
-
-function quoted(path: string): string {
-  return JSON.stringify(path.slice(0, 200))
 }

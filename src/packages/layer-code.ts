@@ -1,10 +1,11 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { isCodePath } from '../contract/files.ts'
 import { contentOf, layerName } from '../contract/layer.ts'
 import type { LayerCode } from '../contract/pipeline.ts'
 import { openToRead } from '../lib/file-descriptor.ts'
 import { replaceFile } from '../lib/replace-file.ts'
+import { walkFolder } from '../lib/walk-folder.ts'
 import { Layers } from './layers.ts'
 
 const FOUND_BYTES_MAX = 2 ** 20
@@ -50,10 +51,11 @@ export function codeOfLayers(folder: () => string | undefined): LayerCode {
 /** Paths as a program sees them. Symlinks are skipped; the copy contains regular files only. */
 function readCode(root: string) {
   const below = path.join(root, contentOf.node)
-  return readdirSync(below, { recursive: true, withFileTypes: true }).flatMap((entry) => {
-    const file = path.join(entry.parentPath, entry.name)
-    if (!entry.isFile() || !isCodePath(entry.name)) return []
-    using code = openToRead(file)
-    return [{ path: path.relative(root, file), content: readFileSync(code.fd, 'utf8') }]
+  const found = [...walkFolder(below)].filter(
+    ({ entry }) => entry.isFile() && isCodePath(entry.name),
+  )
+  return found.map(({ place }) => {
+    using code = openToRead(path.join(below, place))
+    return { path: path.join(contentOf.node, place), content: readFileSync(code.fd, 'utf8') }
   })
 }

@@ -19,6 +19,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { findPackages } from './find.ts'
+import { codeOfLayers } from './layer-code.ts'
 import { Layers } from './layers.ts'
 import { copyTree } from './copy-tree.ts'
 import { survey } from './survey.ts'
@@ -95,6 +96,20 @@ test('the symlinked store of pnpm stays as it is', async () => {
   const z = join(folder, held.layer.layer, 'node_modules/z')
   assert.match(realpathSync(z), /\.pnpm\/z@1\/node_modules\/z$/)
   assert.deepEqual(held.omitted, [])
+})
+
+test('Attack: links to folders around them multiply no code that the analysis of a layer reads', async () => {
+  const root = project({
+    ...simple,
+    'node_modules/a/around': '->.',
+    'node_modules/a/again': '->.',
+    'node_modules/b': '->a',
+  })
+  const folder = fresh()
+  using held = await new Layers({ folder }).take('t', findPackages(root))
+  assert.deepEqual(codeOfLayers(() => folder).read(held.layer.layer), [
+    { path: 'node_modules/a/index.js', content: '1' },
+  ])
 })
 
 test('packages are one layer for a tenant, another for each other tenant, and another for a copy with equal sizes and times', async () => {

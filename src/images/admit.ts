@@ -18,22 +18,24 @@ export type Admission =
       /** Reason why no current scan covers the image, if it is admitted nevertheless. */
       readonly unscanned?: string
     }
-  | {
-      readonly kind: 'refused'
-      readonly code:
-        | 'IMAGE_BROKEN'
-        | 'IMPORTED'
-        | 'NOT_SCANNED'
-        | 'SCAN_BROKEN'
-        | 'SCAN_OLD'
-        | 'FEED_OLD'
-        | 'UNCOVERED'
-        | 'TOO_SEVERE'
-      readonly because: string
-      readonly fix: string
-      /** The scan with the findings above the threshold. */
-      readonly scan?: ImageScan
-    }
+  | Refusal
+
+interface Refusal {
+  readonly kind: 'refused'
+  readonly code:
+    | 'IMAGE_BROKEN'
+    | 'IMPORTED'
+    | 'NOT_SCANNED'
+    | 'SCAN_BROKEN'
+    | 'SCAN_OLD'
+    | 'FEED_OLD'
+    | 'UNCOVERED'
+    | 'TOO_SEVERE'
+  readonly because: string
+  readonly fix: string
+  /** The scan with the findings above the threshold. */
+  readonly scan?: ImageScan
+}
 
 export interface ImageGate {
   /** Folder of the image store. */
@@ -71,7 +73,7 @@ export function admitImage(digest: string, gate: ImageGate): Admission {
 }
 
 function admit(digest: string, gate: ImageGate): Admission {
-  const { folder, key, policy, now, isDefault = false } = gate
+  const { folder, key, policy, isDefault = false } = gate
   const { signed, digest: found } = findImage(folder, `sha256:${digest}`)
   const { manifest } = signed
   const untrusted = whyManifestUntrusted(signed, key)
@@ -91,32 +93,24 @@ function admit(digest: string, gate: ImageGate): Admission {
   if (stored.kind === 'broken')
     return refused('SCAN_BROKEN', `its scan is invalid: ${stored.because}`, scanFix)
   const scan = stored.kind === 'scan' ? stored.scan : undefined
-  const missing = missingScan(scan, { sbom: manifest.sbom, policy, now: now() })
+  const missing = missingScan(scan, manifest.sbom, gate)
   if (missing && !(isDefault && policy.unscanned_defaults)) return missing
   return scan
     ? compareFindings(scan, policy, missing?.because)
     : { kind: 'admitted', unscanned: neverScanned }
 }
 
-type Refusal = Extract<Admission, { readonly kind: 'refused' }>
-
 /** Refusal of an image without a current scan; undefined if it has one. */
 function missingScan(
   scan: ImageScan | undefined,
-  {
-    sbom,
-    policy,
-    now,
-  }: {
-    readonly sbom: string | undefined
-    readonly policy: ImagePolicy
-    readonly now: number
-  },
+  sbom: string | undefined,
+  { policy, now: clock }: ImageGate,
 ): Refusal | undefined {
   if (!scan) return refused('NOT_SCANNED', neverScanned, scanFix)
   if (scan.sbom !== sbom)
     return refused('SCAN_OLD', 'its scan belongs to another bill of materials', scanFix)
   const { feeds, uncovered } = scan
+  const now = clock()
   const old = feeds.find(({ asOf }) => !isYoung(asOf, now, policy.max_feed_age))
   if (old || feeds.length === 0 || scan.at > now + clockMsMax)
     return refused(
@@ -168,10 +162,7 @@ function isYoung(asOf: number, now: number, ageMax: number): boolean {
   return age >= -clockMsMax && age <= ageMax
 }
 
-function ageText(
-  { name, asOf }: { readonly name: string; readonly asOf: number },
-  now: number,
-): string {
+function ageText({ name, asOf }: ImageScan['feeds'][number], now: number): string {
   const days = Math.floor((now - asOf) / 86_400_000)
   return days < 0
     ? `its scan used feed "${name}", which is from the future`
@@ -183,10 +174,6 @@ function listText(all: readonly string[]): string {
   return all.length > 3 ? `${shown} and ${all.length - 3} more` : shown
 }
 
-function refused(
-  code: Exclude<Admission, { readonly kind: 'admitted' }>['code'],
-  because: string,
-  fix: string,
-): Refusal {
+function refused(code: Refusal['code'], because: string, fix: string): Refusal {
   return { kind: 'refused', code, because, fix }
 }

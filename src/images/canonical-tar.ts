@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { openDescriptor } from '../lib/file-descriptor.ts'
-import { tarBlock, tarHeader, tarPadding } from './tar.ts'
+import { tarEnd, tarPadding } from '../lib/tar.ts'
+import { tarHeader } from './tar.ts'
 import { modeOf, type ImageNode } from './tree.ts'
 
 export type ImageEntry = readonly [place: string, node: ImageNode]
@@ -36,6 +37,6 @@ export function writeCanonicalTar({ entries, read, to }: CanonicalTar): string {
     for (const piece of read(place, node)) write(piece)
     write(tarPadding(size))
   }
-  write(Buffer.alloc(2 * tarBlock))
+  write(tarEnd)
   return hash.digest('hex')
 }

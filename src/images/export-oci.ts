@@ -15,11 +15,12 @@ import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { openDescriptor } from '../lib/file-descriptor.ts'
 import { sha256 } from '../lib/hash.ts'
+import { tarEnd, tarPadding } from '../lib/tar.ts'
 import type { ImageWork } from './build.ts'
 import { imageSeconds } from './canonical-tar.ts'
 import { imageError } from './image-error.ts'
 import { whyImageBroken, type StoredImage } from './store.ts'
-import { tarBlock, tarHeader, tarPadding } from './tar.ts'
+import { tarHeader } from './tar.ts'
 import { extractImage, filePieces } from './unpack.ts'
 
 /**
@@ -149,6 +150,6 @@ function writeArchive(layout: string, to: string): void {
     for (const piece of filePieces(path.join(layout, file))) write(piece)
     write(tarPadding(size))
   }
-  write(Buffer.alloc(2 * tarBlock))
+  write(tarEnd)
   fsyncSync(output.fd)
 }

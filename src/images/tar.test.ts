@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { TarReader, tarBlock, tarHeader, tarPadding, type TarEntry } from './tar.ts'
+import { tarBlock, tarPadding } from '../lib/tar.ts'
+import { TarReader, tarHeader, type TarEntry } from './tar.ts'
 import { tarOf } from '../../tests/fixtures/images.ts'
 
 const ignored = { entry: () => undefined, data: () => undefined }

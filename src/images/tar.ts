@@ -1,3 +1,5 @@
+import { tarBlock, tarHeaderBlock, tarPadding } from '../lib/tar.ts'
+
 /**
  * Reads the tar stream of a package, and writes that of an image.
  *
@@ -31,7 +33,6 @@ export interface TarSink {
   data(bytes: Uint8Array): void
 }
 
-export const tarBlock = 512
 const longBytesMax = 4096
 const paxBytesMax = 2 ** 20
 const entriesMaxDefault = 100_000
@@ -177,7 +178,7 @@ export class TarReader {
 
   #expect(size: number): void {
     this.#body = size
-    this.#padding = (tarBlock - (size % tarBlock)) % tarBlock
+    this.#padding = tarPadding(size).length
   }
 
   #namesOf(header: Buffer): Pick<TarEntry, 'path' | 'target'> {
@@ -198,43 +199,20 @@ export function tarHeader(
   const name = entry.kind === 'folder' ? `${entry.path}/` : entry.path
   const parts = [longBlocks('L', name), longBlocks('K', entry.target)]
   const type = { file: '0', folder: '5', link: '2' }[entry.kind]
-  return Buffer.concat([...parts, headerBlock(name, entry, type, seconds)])
+  const { mode, size, target } = entry
+  return Buffer.concat([
+    ...parts,
+    tarHeaderBlock(name, { mode, size, target, type, seconds, magic }),
+  ])
 }
 
-/** Zero bytes that pad a body to a full block. */
-export function tarPadding(size: number): Buffer {
-  return Buffer.alloc((tarBlock - (size % tarBlock)) % tarBlock)
-}
+const magic = 'ustar  \0'
 
 function longBlocks(type: 'L' | 'K', text: string): Buffer {
   const bytes = Buffer.from(`${text}\0`)
   if (bytes.length <= 100) return Buffer.alloc(0)
-  const entry = { mode: 0, size: bytes.length, target: '' }
-  return Buffer.concat([
-    headerBlock('././@LongLink', entry, type, 0),
-    bytes,
-    tarPadding(bytes.length),
-  ])
-}
-
-function headerBlock(
-  name: string,
-  { mode, size, target }: Pick<TarEntry, 'mode' | 'size' | 'target'>,
-  type: string,
-  seconds: number,
-): Buffer {
-  const header = Buffer.alloc(tarBlock)
-  header.write(name.slice(0, 100), 0, 100)
-  header.write(`${octalText(mode, 7)}\0${octalText(0, 7)}\0${octalText(0, 7)}\0`, 100, 'latin1')
-  header.write(`${octalText(size, 11)}\0${octalText(seconds, 11)}\0        ${type}`, 124, 'latin1')
-  header.write(target.slice(0, 100), 157, 100)
-  header.write('ustar  \0', 257, 'latin1')
-  header.write(`${octalText(sumOf(header), 6)}\0 `, 148, 'latin1')
-  return header
-}
-
-function octalText(value: number, digits: number): string {
-  return value.toString(8).padStart(digits, '0')
+  const fields = { mode: 0, size: bytes.length, type, seconds: 0, magic } as const
+  return Buffer.concat([tarHeaderBlock('././@LongLink', fields), bytes, tarPadding(bytes.length)])
 }
 
 function assertSum(header: Buffer): void {

@@ -5,6 +5,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { openToRead, piecesOf, readAt } from '../lib/file-descriptor.ts'
 import { bootId, isAlive, thisOwner } from '../lib/owner.ts'
 import { makeCacheFolder } from '../lib/cache-folder.ts'
+import { walkFolder } from '../lib/walk-folder.ts'
 import { openMaker, ownArchitecture, type ImageWork } from './build.ts'
 import { writeCanonicalTar, type ImageEntry } from './canonical-tar.ts'
 import { diskFull, imageError, isFull } from './image-error.ts'
@@ -156,10 +157,8 @@ function canonicalDigest(root: string, to?: string): string {
 
 /** Entries of a folder, sorted by path; links are not followed. */
 function entriesOf(root: string): readonly ImageEntry[] {
-  const found = readdirSync(root, { recursive: true, withFileTypes: true })
-  const entries = found.map((entry): ImageEntry => {
-    const file = path.join(entry.parentPath, entry.name)
-    const place = path.relative(root, file)
+  const entries = Array.from(walkFolder(root), ({ place, entry }): ImageEntry => {
+    const file = path.join(root, place)
     if (entry.isDirectory()) return [place, { kind: 'folder' }]
     if (entry.isSymbolicLink()) return [place, { kind: 'link', target: readlinkSync(file) }]
     const { mode, size } = lstatSync(file)

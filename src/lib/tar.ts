@@ -9,7 +9,7 @@ export interface TarFile {
   readonly modifiedMs: number
 }
 
-const BLOCK_BYTES = 512
+export const tarBlock = 512
 const NAME_BYTES_MAX = 100
 const MODE = 0o600
 const SECONDS_MAX = 0o7777_7777_777
@@ -19,18 +19,18 @@ export function tarEntry({ path, bytes, modifiedMs }: TarFile): readonly Uint8Ar
   const parts = path.split('/')
   if (path.includes('\0') || parts.some((part) => part === '' || part === '.' || part === '..'))
     throw new RangeError('Cannot write an archive: a path leads out of its folder')
-  const name = Buffer.from(path)
-  const isLong = name.length > NAME_BYTES_MAX
-  const head = header(name.subarray(0, NAME_BYTES_MAX), {
-    size: bytes.length,
-    modifiedMs,
-    type: '0',
-  })
-  return [...(isLong ? longName(path) : []), head, bytes, padding(bytes.length)]
+  const isLong = Buffer.byteLength(path) > NAME_BYTES_MAX
+  const head = header(path, { size: bytes.length, modifiedMs, type: '0' })
+  return [...(isLong ? longName(path) : []), head, bytes, tarPadding(bytes.length)]
 }
 
 /** End marker of an archive: two blocks of zeros. */
-export const tarEnd: Uint8Array = Buffer.alloc(2 * BLOCK_BYTES)
+export const tarEnd: Uint8Array = Buffer.alloc(2 * tarBlock)
+
+/** Zero bytes that pad a body to a full block. */
+export function tarPadding(size: number): Buffer {
+  return Buffer.alloc((tarBlock - (size % tarBlock)) % tarBlock)
+}
 
 /** Pax header with the full path of the next entry. */
 function longName(path: string): readonly Uint8Array[] {
@@ -40,8 +40,8 @@ function longName(path: string): readonly Uint8Array[] {
   let length = textBytes + `${textBytes}`.length
   length = textBytes + `${length}`.length
   const record = Buffer.from(`${length}${text}`)
-  const head = header(Buffer.from('pax'), { size: record.length, modifiedMs: 0, type: 'x' })
-  return [head, record, padding(record.length)]
+  const head = header('pax', { size: record.length, modifiedMs: 0, type: 'x' })
+  return [head, record, tarPadding(record.length)]
 }
 
 interface HeaderFields {
@@ -51,22 +51,37 @@ interface HeaderFields {
   readonly type: '0' | 'x'
 }
 
-function header(name: Uint8Array, { size, modifiedMs, type }: HeaderFields): Buffer {
-  const block = Buffer.alloc(BLOCK_BYTES)
-  const octal = (at: number, width: number, value: number) =>
-    block.write(`${value.toString(8).padStart(width - 1, '0')}\0`, at, 'latin1')
-  block.set(name, 0)
-  octal(100, 8, MODE)
-  octal(108, 8, 0)
-  octal(116, 8, 0)
-  octal(124, 12, size)
-  octal(136, 12, Math.min(SECONDS_MAX, Math.max(0, Math.floor(modifiedMs / 1000))))
-  block.write('        ', 148, 'latin1')
-  block.write(type, 156, 'latin1')
-  block.write('ustar\x0000', 257, 'latin1')
+function header(name: string, { size, modifiedMs, type }: HeaderFields): Buffer {
+  const seconds = Math.min(SECONDS_MAX, Math.max(0, Math.floor(modifiedMs / 1000)))
+  return tarHeaderBlock(name, { mode: MODE, size, seconds, type, magic: 'ustar\x0000' })
+}
+
+export interface TarHeader {
+  readonly mode: number
+  readonly size: number
+  readonly seconds: number
+  readonly type: string
+  /** Target of a link. */
+  readonly target?: string
+  /** Format of POSIX or of GNU. */
+  readonly magic: 'ustar\x0000' | 'ustar  \0'
+}
+
+/** Header of an entry with owner 0; name and target are cut at 100 bytes. */
+export function tarHeaderBlock(name: string, fields: TarHeader): Buffer {
+  const { mode, size, seconds, type, target = '', magic } = fields
+  const block = Buffer.alloc(tarBlock)
+  block.write(name, 0, NAME_BYTES_MAX)
+  block.write(`${octal(mode, 7)}\0${octal(0, 7)}\0${octal(0, 7)}\0`, 100, 'latin1')
+  // The checksum counts its own field as spaces.
+  block.write(`${octal(size, 11)}\0${octal(seconds, 11)}\0        ${type}`, 124, 'latin1')
+  block.write(target, 157, NAME_BYTES_MAX)
+  block.write(magic, 257, 'latin1')
   const sum = block.reduce((all, byte) => all + byte, 0)
-  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+  block.write(`${octal(sum, 6)}\0 `, 148, 'latin1')
   return block
 }
 
-const padding = (size: number) => Buffer.alloc((BLOCK_BYTES - (size % BLOCK_BYTES)) % BLOCK_BYTES)
+function octal(value: number, digits: number): string {
+  return value.toString(8).padStart(digits, '0')
+}

@@ -104,8 +104,10 @@ static _Noreturn void run(void) {
   environ = options.variables;
   execvpe(options.command[0], options.command, options.variables);
   int is_missing = errno == ENOENT || errno == ENOTDIR;
-  dprintf(2, "mayfly: cannot run \"%.200s\": %s\n", options.command[0],
-          is_missing ? "no such program in this wall" : strerror(errno));
+  int is_line = is_missing && options.command[1] == NULL && strchr(options.command[0], ' ') != NULL;
+  dprintf(2, "mayfly: cannot run \"%.200s\": %s%s\n", options.command[0],
+          is_missing ? "no such program in this wall" : strerror(errno),
+          is_line ? "; give its words as arguments, or run a line by a shell: mayfly exec -- sh -c 'LINE'" : "");
   _exit(is_missing ? NOT_FOUND : NOT_RUN);
 }
 

@@ -24,6 +24,7 @@ import type { Profile } from '../contract/profile.ts'
 import type { Sandbox, TaskEnd } from '../contract/provider.ts'
 import { openRecord, type AuditRecord } from '../evidence/record.ts'
 import { run } from '../life.ts'
+import { withLimit } from '../output/error.ts'
 import { analyseCommand } from '../threat/command.ts'
 import { EventStream } from '../telemetry/event-stream.ts'
 import type { EgressPath } from '../walls/egress-path.ts'
@@ -104,7 +105,7 @@ class FolderLife {
       behaviorScore: () => 0,
       takeBundle: () => undefined,
       answer: () => noCalls,
-      gate: () => ungated,
+      gate: (profile) => ungated(profile),
       recordStart: (job, verdict, plan) => this.#record.begin(job, verdict, plan),
       ended: () => undefined,
       lost: () => undefined,
@@ -240,7 +241,7 @@ function sandboxOf(job: Job, wall: FolderWall): Sandbox {
 const nothing = { resultText: 'null', encoding: 'json', cpuTime: 0, artifacts: [] } as const
 
 function taskEndOf({ code, signal, limit, notStarted }: FolderEnd): TaskEnd {
-  if (limit !== undefined) return limitEnd(limit)
+  if (limit !== undefined) return limitEnd[limit]
   if (code === 0) return { ...nothing, status: 'ok', exitCode: 0 }
   if (code !== null) return { ...nothing, status: 'error', exitCode: code, error: exitError(code) }
   if (signal !== null) {
@@ -252,15 +253,17 @@ function taskEndOf({ code, signal, limit, notStarted }: FolderEnd): TaskEnd {
   return { ...nothing, status: 'failed', error: { code: 'WALL_LOST', message } }
 }
 
-function limitEnd(limit: FolderLimit): TaskEnd {
-  if (limit === 'timeout')
-    return {
-      ...nothing,
-      status: 'timeout',
-      error: { code: 'TIMEOUT', message: 'The time to run was over' },
-    }
-  const message = 'The command and its child processes exceeded the memory limit'
-  return { ...nothing, status: 'limit', error: { code: 'MEMORY', message } }
+const limitEnd: Readonly<Record<FolderLimit, TaskEnd>> = {
+  timeout: {
+    ...nothing,
+    status: 'timeout',
+    error: { code: 'TIMEOUT', message: 'The time to run was over' },
+  },
+  memory: {
+    ...nothing,
+    status: 'limit',
+    error: { code: 'MEMORY', message: 'The command used more memory than its limit' },
+  },
 }
 
 const exitError = (code: number) => ({ code: 'EXIT', message: `The command exited with ${code}` })
@@ -279,19 +282,21 @@ const noCalls = {
 }
 
 /** Passes nothing: the command writes to the caller's own file descriptors. */
-const ungated: Gate = {
-  stdout() {},
-  stderr() {},
-  answered() {},
-  close: ({ status, error }) => ({
-    status,
-    result: null,
-    encoding: 'json',
-    ...(error && { error }),
-    stdout: '',
-    stderr: '',
-    truncated: { stdout: false, stderr: false },
-    artifacts: [],
-    display: [],
-  }),
+function ungated(profile: Profile): Gate {
+  return {
+    stdout() {},
+    stderr() {},
+    answered() {},
+    close: ({ status, error }) => ({
+      status,
+      result: null,
+      encoding: 'json',
+      ...(error && { error: withLimit(error, profile) }),
+      stdout: '',
+      stderr: '',
+      truncated: { stdout: false, stderr: false },
+      artifacts: [],
+      display: [],
+    }),
+  }
 }

@@ -242,7 +242,7 @@ async function finish(
   if (!isHeld)
     reporter.print(`cannot run the command: ${error?.message ?? end?.notStarted ?? status}`)
   else if (status !== 'ok' && status !== 'error')
-    reporter.print(`ended: ${error?.message ?? status}`)
+    reporter.print(`ended: ${limitText(error?.message ?? status)}`)
   const kept = view && keep(view, isHeld, end?.notStarted, reporter)
   if (flags.json)
     printJson({
@@ -254,6 +254,14 @@ async function finish(
     })
   if (metrics.executionTime > SEALED_AFTER_MS) await record.close()
   leave(isHeld ? codeOf(outcome) : NO_WALL, isHeld ? outcome.signal : null)
+}
+
+/** Names the flag that raises a limit of the command, or the share of the machine that bounds it. */
+function limitText(message: string): string {
+  return message
+    .replace(/^The job/, 'the command')
+    .replace('"limits.timeout" raises it', '--timeout raises it')
+    .replace('"limits.memory" raises it', `${MEMORY_SHARE * 100} % of this machine`)
 }
 
 /** Seals the view and lists its changes; a view of a command that never ran is deleted. */

@@ -75,6 +75,26 @@ test('A variable is left out by its name, and passed on or set by --env', () => 
   assert.deepEqual(given.given, ['DEPLOY_TOKEN', 'LANG', 'HUSKY'])
 })
 
+test('A temporary folder that the wall does not show is replaced by its /tmp', () => {
+  const temporary = (TMPDIR: string, env: readonly string[] = []) =>
+    grantOf({ env }, { environment: { TMPDIR } }).grant.variables['TMPDIR']
+  assert.equal(temporary(at('other')), '/tmp')
+  assert.equal(temporary('/tmp/claude/1000'), '/tmp')
+  assert.equal(temporary('/etc'), '/tmp')
+  assert.equal(temporary(''), '')
+  for (const shown of ['/var/tmp', home, at('work/project/src/later')])
+    assert.equal(temporary(shown), shown)
+  assert.equal(temporary('/x', ['TMPDIR=/y']), '/y')
+})
+
+test('npm makes no call to the registry of its own, unless the caller asks', () => {
+  const { variables } = grantOf({}).grant
+  assert.equal(variables['npm_config_update_notifier'], 'false')
+  const name = 'npm_config_update_notifier'
+  const asked = grantOf({}, { environment: { [name]: 'true' } }).grant.variables
+  assert.equal(asked[name], 'true')
+})
+
 test('Settings that do not name the folder for writing leave it read-only', () => {
   assert.deepEqual(bindsOf(withRules({})), ['r /.nvm', 'r /work/project'])
   assert.deepEqual(bindsOf(withRules({ write: ['src', 'missing'] })), [

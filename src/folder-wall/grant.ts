@@ -39,6 +39,9 @@ export interface MadeGrant {
 /** System folders: never writable, and never the folder of a command. */
 const SYSTEM = ['/usr', '/bin', '/sbin', '/lib', '/lib64', '/etc', '/boot', '/dev', '/proc', '/sys']
 const NEVER_SHOWN = ['.ssh', '.aws', '.gnupg', '.azure', '.kube', '.docker', '.config/gcloud']
+/** Folders that each wall has of its own. */
+const IN_MEMORY = ['/tmp', '/var/tmp', '/dev/shm']
+const TEMPORARY = ['TMPDIR', 'TMP', 'TEMP']
 const CACHES = ['.cache/mayfly', '.local/state/mayfly', '.local/state/mayfly-warden']
 
 /**
@@ -85,6 +88,7 @@ export function folderGrant(asked: FolderRequest, at: FolderSituation): MadeGran
       variables: {
         ...variables,
         ...git.variables,
+        ...temporaryFolders(variables, binds, at.home),
         ...namedVariables(asked.env, variables),
         PWD: at.folder,
       },
@@ -114,6 +118,23 @@ function namedVariables(
   const names = given.map(nameIn)
   return Object.fromEntries(
     names.flatMap((name) => (variables[name] === undefined ? [] : [[name, variables[name]]])),
+  )
+}
+
+/** Temporary folders outside of what the command may write do not exist in the wall: its own `/tmp` replaces them. */
+function temporaryFolders(
+  variables: Readonly<Record<string, string>>,
+  binds: readonly FolderBind[],
+  home: string | undefined,
+): Readonly<Record<string, string>> {
+  const exist = [...IN_MEMORY, ...(home === undefined ? [] : [home])]
+  const isThere = (path: string) =>
+    exist.includes(path) || binds.some((one) => one.isWritable && isBelow(path, one.path))
+  return Object.fromEntries(
+    TEMPORARY.flatMap((name) => {
+      const path = variables[name]
+      return !path || isThere(canonicalPath(path)) ? [] : [[name, '/tmp']]
+    }),
   )
 }
 

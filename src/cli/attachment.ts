@@ -60,7 +60,8 @@ export function attachedRunner(): Runner | undefined {
       const server = next ?? (await attachment.again())
       next = undefined
       const listener = { ...caller, on, taken: attachment.dropRights }
-      const outcome = await server?.run({ request, packages, watch: on !== undefined }, listener)
+      const wants = { watch: on !== undefined, live: caller.tap !== undefined }
+      const outcome = await server?.run({ request, packages, ...wants }, listener)
       if (outcome) return outcome
       // A source from stdin has no name; like stdin, it cannot be read again.
       if (request.stdin === undefined && request.name !== undefined)

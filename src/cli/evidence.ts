@@ -5,7 +5,7 @@ import { evidenceBody, type CapturedPart } from '../contract/evidence.ts'
 import type { TextFound } from '../evidence/find-text.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
-import { megabytes } from './format-value.ts'
+import { shownSize } from './format-value.ts'
 import { wholeNumber } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import {
@@ -97,7 +97,7 @@ async function list(flags: Flags): Promise<void> {
   const head = ['execution', 'tenant', 'capture', 'at', 'kind', '']
   const rows = captures.map(({ run, tenant, name, at, kind, parts }) => {
     const size = parts.reduce((sum, part) => sum + part.size, 0)
-    return [run, tenant, name, new Date(at).toISOString(), kind, megabytes(size)]
+    return [run, tenant, name, new Date(at).toISOString(), kind, shownSize(size)]
   })
   process.stdout.write(`${table([head, ...rows])}\n`)
 }
@@ -125,7 +125,7 @@ async function show(flags: Flags, id: string): Promise<void> {
 
 function partLine({ name, size, sha256, trust }: CapturedPart): string {
   const note = trust === undefined ? '' : '  (reported by the guest, untrusted)'
-  return `  ${name}  ${megabytes(size)}  sha256:${sha256}${note}`
+  return `  ${name}  ${shownSize(size)}  sha256:${sha256}${note}`
 }
 
 async function verify(flags: Flags, id: string): Promise<void> {

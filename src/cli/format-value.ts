@@ -17,9 +17,10 @@ export function formatValue(field: string, value: unknown): string {
   return typeof value === 'string' ? value : (SHORT[JSON.stringify(value)] ?? JSON.stringify(value))
 }
 
-/** Display only: `3.1 MB`. */
-export function megabytes(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(1)} MB`
+/** Display only: `3.1 MB`, `13.5 KB`. */
+export function shownSize(bytes: number): string {
+  const isSmall = bytes < 2 ** 20 / 10
+  return isSmall ? `${(bytes / 2 ** 10).toFixed(1)} KB` : `${(bytes / 2 ** 20).toFixed(1)} MB`
 }
 
 /** `0 isolate, 40 process`: minimum tier from each risk. */

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
-import { megabytes } from './format-value.ts'
+import { shownSize } from './format-value.ts'
 import { imageFolders } from './image-folders.ts'
 import { note, printJson, type Globals } from './print.ts'
 import { abortOnStop } from './abort-on-stop.ts'
@@ -61,7 +61,7 @@ async function importOne(flags: OciFlags, place: string): Promise<void> {
     note: (text) => note(flags, text),
     signal: abortOnStop(),
   })
-  note(flags, `${name}: sha256:${manifest.digest}, ${megabytes(manifest.size)}`)
+  note(flags, `${name}: sha256:${manifest.digest}, ${shownSize(manifest.size)}`)
   if (flags.json) printJson(manifest)
 }
 

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import { cacheFolder } from '../lib/cache-folder.ts'
 import type { StoredImage } from '../images/store.ts'
-import { megabytes } from './format-value.ts'
+import { shownSize } from './format-value.ts'
 import { abortOnStop } from './abort-on-stop.ts'
 import { imageFolders as placesOf } from './image-folders.ts'
 import { registerOci } from './images-oci.ts'
@@ -94,7 +94,7 @@ async function build(flags: Flags, names: readonly string[]): Promise<void> {
     const start = performance.now()
     const { manifest } = await buildImage({ ...parts, name })
     const seconds = ((performance.now() - start) / 1000).toFixed(1)
-    note(flags, `${name}: sha256:${manifest.digest}, ${megabytes(manifest.size)}, ${seconds} s`)
+    note(flags, `${name}: sha256:${manifest.digest}, ${shownSize(manifest.size)}, ${seconds} s`)
     built.push(manifest)
   }
   if (flags.json) printJson({ images: built })
@@ -111,7 +111,7 @@ async function list(flags: Flags): Promise<void> {
   const rows = images.map(({ tags, signed: { manifest } }) => [
     tags.join(', ') || '(no tag)',
     manifest.digest.slice(0, 12),
-    megabytes(manifest.size),
+    shownSize(manifest.size),
     manifest.origin ? 'imported' : `${manifest.packages.length} packages`,
     new Date(manifest.at).toISOString(),
     manifest.function,
@@ -137,7 +137,7 @@ async function show(flags: Flags, [name = '']: readonly string[]): Promise<void>
     ...(manifest.form ? [['form', 'archive (newc), which machines boot from']] : []),
     [
       'size',
-      `${megabytes(manifest.size)} of ${megabytes(manifest.unpacked)}, ${manifest.files} files`,
+      `${shownSize(manifest.size)} of ${shownSize(manifest.unpacked)}, ${manifest.files} files`,
     ],
     ['system', `${manifest.suite} ${manifest.architecture}, written by ${manifest.maker}`],
     [manifest.origin ? 'imported' : 'built', new Date(manifest.at).toISOString()],
@@ -172,7 +172,7 @@ async function unpack(flags: Flags, names: readonly string[]): Promise<void> {
     const image = findImage(folder, name)
     const target = await unpackImage({ ...parts, image })
     const { unpacked: bytes } = image.signed.manifest
-    note(flags, `${name}: ${target}, ${megabytes(bytes)}`)
+    note(flags, `${name}: ${target}, ${shownSize(bytes)}`)
     unpacked.push({ digest: image.digest, path: target, bytes })
   }
   if (flags.json) printJson({ images: unpacked })
@@ -243,7 +243,7 @@ async function collect(flags: Flags): Promise<void> {
   const { removeRoots } = await import('../images/unpack.ts')
   removeRoots(cacheFolder('image-roots'), digests)
   if (flags.json) return printJson({ removed: digests, bytes })
-  note(flags, `${digests.length} images removed, ${megabytes(bytes)}`)
+  note(flags, `${digests.length} images removed, ${shownSize(bytes)}`)
 }
 
 function assertTag(isTag: boolean, given: string): void {

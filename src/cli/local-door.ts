@@ -21,6 +21,7 @@ const sentJob = z.strictObject({
   request: z.unknown(),
   packages: z.array(packageLayer).max(layersMax),
   watch: z.boolean(),
+  live: z.boolean(),
 })
 
 export interface RunsDoorOptions extends Pick<
@@ -56,11 +57,11 @@ async function runSent(
   { signal, tap, planned, on }: LocalCaller,
   assembly: OpenAssembly['assembly'],
 ): Promise<Outcome> {
-  const { request, packages, watch } = jobIn(text)
+  const { request, packages, watch, live } = jobIn(text)
   const job = newJob(request as JobRequest, { ...localAsker, packages }, assembly.clock)
   return assembly.run(job, {
     signal,
-    tap,
+    ...(live && { tap }),
     planned: (profile) => planned({ profile, hasSentinel: hasSentinel(profile, assembly) }),
     ...(watch && { on }),
   })

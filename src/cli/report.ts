@@ -2,7 +2,7 @@ import { basename } from 'node:path'
 import type { Language } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
-import { megabytes, formatValue } from './format-value.ts'
+import { shownSize, formatValue } from './format-value.ts'
 import { frameOf } from './code-frame.ts'
 import { note, paint, table, type Globals } from './print.ts'
 import { runHints } from './run-hints.ts'
@@ -21,6 +21,8 @@ export interface RanProgram {
   readonly language?: Language | undefined
   /** True for `mayfly run`, whose flags bring files and permit hosts. */
   readonly isJob?: boolean
+  /** Bytes of each stream that were printed live. */
+  readonly printed?: Readonly<Record<'stdout' | 'stderr', number>>
 }
 
 /** Reports an outcome to a person: the result on stdout; errors and a status line on stderr. */
@@ -33,7 +35,8 @@ export function report(
   printCalls(outcome, flags)
   for (const line of errorLines(outcome, ran)) process.stderr.write(`${line}\n`)
   for (const stream of ['stdout', 'stderr'] as const)
-    if (outcome.truncated[stream]) note(flags, `Output on ${stream} was cut at its limit`)
+    if (isCut(outcome, stream, ran.printed?.[stream]))
+      note(flags, `Output on ${stream} was cut at its limit`)
   reportDisplay(outcome, flags)
   reportPending(outcome, flags)
   suggestPrivateRule(outcome, flags)
@@ -42,6 +45,16 @@ export function report(
   if (flags.trace) reportFunctions(outcome, flags)
   if (ran.isJob) for (const hint of runHints(outcome, ran.file)) note(flags, hint)
   note(flags, paint('dim', statusLine(outcome)))
+}
+
+/** Bytes of a character that a cut may drop. */
+const CHARACTER_BYTES_MAX = 4
+
+/** True if output is lost: the outcome repeats only the first MiB of what was printed live. */
+function isCut({ truncated, profile }: Outcome, stream: 'stdout' | 'stderr', printed?: number) {
+  if (printed === undefined) return truncated[stream]
+  const limit = profile.explain.find(({ field }) => field === 'limits.output')?.value
+  return truncated[stream] && printed + CHARACTER_BYTES_MAX >= Number(limit)
 }
 
 /**
@@ -129,7 +142,7 @@ function reportCaptures({ id, timeline }: Outcome, flags: Globals): void {
     const more = why === undefined ? '' : `, ${sanitise(why)}`
     if (kind === 'none')
       note(flags, `Nothing was captured: ${sanitise(why ?? 'no reason reported')}`)
-    else note(flags, `Captured ${megabytes(size)}${more}: mayfly evidence extract ${id} FOLDER`)
+    else note(flags, `Captured ${shownSize(size)}${more}: mayfly evidence extract ${id} FOLDER`)
   }
 }
 
@@ -269,7 +282,7 @@ function statusLine(outcome: Outcome): string {
     status,
     provider ? `${tier} (${provider})` : 'did not run',
     ...(provider ? [`${executionTime.toFixed(1)} ms`] : []),
-    ...(memoryUsage ? [`peak ${megabytes(memoryUsage.peak)}`] : []),
+    ...(memoryUsage ? [`peak ${shownSize(memoryUsage.peak)}`] : []),
     ...(cachedFrom ? [`given again, from ${cachedFrom.id}`] : []),
     `risk ${security.risk}`,
     ...(security.behaviorScore > 0 ? [`behavior ${security.behaviorScore}`] : []),

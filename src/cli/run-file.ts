@@ -10,7 +10,7 @@ import type { PlannedRun } from '../gateway/local/client.ts'
 import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 import type { ArtifactsFolder, UnsavedArtifact } from './artifacts-folder.ts'
 import { attachedRunner } from './attachment.ts'
-import { megabytes } from './format-value.ts'
+import { shownSize } from './format-value.ts'
 import { mayImport } from './package-imports.ts'
 import type { OpenPackages } from './packages.ts'
 import type { PictureFile } from './picture-file.ts'
@@ -60,7 +60,7 @@ export async function runFile(
   if (flags.json) printJson(flags.short ? shortOutcome(outcome) : outcome)
   else if (!isOneDocument(flags)) {
     const { code = '', language } = request
-    await printOutcome(outcome, { file, code, language, isJob: true }, flags)
+    await printOutcome(outcome, { file, code, language, isJob: true, printed }, flags)
     if (flags.explain) await explainRun(runner, planned)
   }
   reportUnsaved(unsaved, outcome, flags)
@@ -204,11 +204,15 @@ async function explainRun({ way, about }: Runner, planned: PlannedRun | undefine
 function printer(): OutputListener {
   return async (stream: 'stdout' | 'stderr', text: string) => {
     const out = process[stream]
+    printed[stream] += Buffer.byteLength(text)
     if (text !== '') last = { stream, isEnded: text.endsWith('\n') }
     if (out.destroyed || out.write(out.isTTY ? sanitise(text) : text)) return
     await (waits[stream] ??= whenWritable(out).finally(() => delete waits[stream]))
   }
 }
+
+/** Bytes of each stream that were printed live. */
+const printed = { stdout: 0, stderr: 0 }
 
 /** Pending 'drain' of each stream, shared by all chunks that wait for it (back-pressure). */
 const waits: { stdout?: Promise<void>; stderr?: Promise<void> } = {}
@@ -268,7 +272,7 @@ function reportUnsaved(
 
 function bytesIn({ profile }: Outcome): string {
   const row = profile.explain.find(({ field }) => field === 'limits.artifacts')
-  return typeof row?.value === 'number' ? megabytes(row.value) : 'no more'
+  return typeof row?.value === 'number' ? shownSize(row.value) : 'no more'
 }
 
 async function pictureAt({ picture = '', json }: RunFlags): Promise<PictureFile> {

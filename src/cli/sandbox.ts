@@ -9,7 +9,7 @@ import type {
   Terminated,
   Tightened,
 } from '../contract/live.ts'
-import { megabytes, formatValue } from './format-value.ts'
+import { shownSize, formatValue } from './format-value.ts'
 import { callServer, type ServerFlags } from './call-server.ts'
 import { note, printJson, table } from './print.ts'
 import { pairsOf, registerSessions } from './session.ts'
@@ -148,7 +148,7 @@ async function thaw(flags: Flags, id: string): Promise<void> {
 
 async function capture(flags: Flags, id: string): Promise<void> {
   const came = await callServer<Captured>(flags, 'POST', pathOf(id, '/capture'))
-  const parts = came.parts.map(({ name, size }) => `${name} (${megabytes(size)})`)
+  const parts = came.parts.map(({ name, size }) => `${name} (${shownSize(size)})`)
   const text = came.kind === 'none' ? 'its wall cannot be looked into' : parts.join(', ')
   reportOrder(flags, came, `captured ${came.kind}: ${text}`)
 }

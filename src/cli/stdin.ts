@@ -3,7 +3,7 @@ import { isatty } from 'node:tty'
 import { MayflyError } from '../contract/error.ts'
 import type { JobRequest, Language } from '../contract/job.ts'
 import { stdinBytesMax } from '../contract/stdin-bound.ts'
-import { megabytes } from './format-value.ts'
+import { shownSize } from './format-value.ts'
 
 /*
  * Standard input of `mayfly run`, read to its end before the job begins.
@@ -138,7 +138,7 @@ function read({ language, isAsked, note }: StdinOptions, isBounded: boolean): Pr
 function tooMuch(): MayflyError {
   return new MayflyError(
     'USAGE',
-    `Cannot pass on standard input: it is larger than ${megabytes(stdinBytesMax)}`,
+    `Cannot pass on standard input: it is larger than ${shownSize(stdinBytesMax)}`,
     { hint: 'Pass it as a file: --file PATH' },
   )
 }

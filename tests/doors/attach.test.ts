@@ -255,6 +255,27 @@ suite('mayfly run attached to a background server of this user', { skip }, () =>
     assert.equal((await statusOf(place)).length, 1)
   })
 
+  test('Output within its limit is whole, printed or in the document, and only output beyond it is reported as cut', async (t) => {
+    const place = placeFor(t)
+    const bytes = 3 * 2 ** 20
+    writeFileSync(join(place.cwd, 'long.py'), `print("x" * ${bytes - 1})`, { mode: 0o644 })
+    for (const once of [[], ['--once']]) {
+      const long = ['long.py', '--output', '4MB', ...once]
+      const printed = await run(place, long)
+      assert.equal(printed.stdout.length, bytes)
+      assert.doesNotMatch(printed.stderr, /cut/)
+      const { stdout, truncated } = documentOf(await run(place, [...long, '--json'])) as {
+        readonly stdout: string
+        readonly truncated: unknown
+      }
+      assert.equal(stdout.length, bytes)
+      assert.deepEqual(truncated, { stdout: false, stderr: false })
+      const cut = await run(place, ['long.py', '--output', '2MB', ...once])
+      assert.equal(cut.stdout.length, 2 * 2 ** 20)
+      assert.match(cut.stderr, /^Output on stdout was cut at its limit$/m)
+    }
+  })
+
   test('An ordinary user attaches with every flag; the client reads files and writes artifacts', async (t) => {
     const missing = noOrdinaryUser()
     if (missing) return t.skip(missing)

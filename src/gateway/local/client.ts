@@ -33,6 +33,8 @@ export interface SentJob {
   readonly packages: readonly PackageLayer[]
   /** True if the caller subscribes to timeline entries. */
   readonly watch: boolean
+  /** True if the caller takes output as it comes; otherwise the outcome has all of it. */
+  readonly live: boolean
 }
 
 /** Profile of a job, with facts about its wall for `--explain`. */

@@ -35,7 +35,7 @@ import {
 
 const skip = process.platform !== 'linux' && 'servers are left behind on Linux alone'
 const name = 'a'.repeat(32)
-const job: SentJob = { request: { code: 'return 1' }, packages: [], watch: true }
+const job: SentJob = { request: { code: 'return 1' }, packages: [], watch: true, live: true }
 const signal = new AbortController().signal
 const outcome = { id: 'exec_1', status: 'ok' } as Outcome
 

@@ -18,7 +18,7 @@ export interface ServerSurroundings {
 
 const ROOT = new URL('../../../', import.meta.url)
 const NAME_CHARACTERS = 32
-const protocol = 1
+const protocol = 2
 
 export const ownVersion: string = manifest.version
 

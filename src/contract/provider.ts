@@ -207,7 +207,9 @@ export interface ZoneListener {
 }
 
 export type KillCause =
-  | { readonly status: 'timeout' | 'cancelled' }
+  /** `lifeMs`: length of a life whose phases ended early. */
+  | { readonly status: 'timeout'; readonly lifeMs?: number }
+  | { readonly status: 'cancelled' }
   | { readonly status: 'terminated'; readonly reason: string }
   | { readonly status: 'limit'; readonly code: LimitCode }
 

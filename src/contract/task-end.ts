@@ -47,7 +47,8 @@ function errorOf(cause: KillCause): OutcomeError {
     return { code: cause.code, message: `The limit on ${cause.code.toLowerCase()} was hit` }
   }
   const message = 'reason' in cause ? cause.reason : messages[cause.status]
-  return { code: cause.status.toUpperCase(), message }
+  const details = 'lifeMs' in cause ? { details: { lifeMs: cause.lifeMs } } : {}
+  return { code: cause.status.toUpperCase(), message, ...details }
 }
 
 const messages = { timeout: 'The time to run was over', cancelled: 'The caller cancelled it' }

@@ -108,6 +108,7 @@ test('A phase the wall cannot enforce is skipped for the next one, and after the
 test('A late answer to a tighten counts as a failure', async () => {
   const { end, executionTime, story } = await live({ faults: { tighten: 'never' } })
   assert.deepEqual([end.status, executionTime], ['timeout', 2500])
+  assert.deepEqual(end.error?.details, { lifeMs: 2500 })
   assert.deepEqual(story.slice(1, -1), [
     '1000 phase phase-1',
     '2000 advanced phase-1',

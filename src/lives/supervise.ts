@@ -29,7 +29,7 @@ import { createMutex, type Mutex } from '../lib/mutex.ts'
 import { cutShort, lost, reasonOf, withLimitCode } from '../contract/task-end.ts'
 import { enforce } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
-import { mainZone } from '../contract/phase.ts'
+import { lengthOf, mainZone } from '../contract/phase.ts'
 import { releaseMsMaxOf } from '../contract/tier.ts'
 import { wallAnswer } from '../contract/wall-answer.ts'
 import { initialStateOf, nextState, nextAt, stepOf, mainOf } from './schedule.ts'
@@ -488,13 +488,21 @@ class Supervision implements Supervisor {
   #end({ zone, end }: Extract<LifeAction, { kind: 'end' }>): void {
     if (zone === mainZone) {
       if (end.status === 'terminated') this.#cut({ status: 'terminated', reason: end.reason })
-      else this.#cut({ status: 'timeout' })
+      else this.#cut({ status: 'timeout', ...this.#shortened() })
       return
     }
     const reason = end.status === 'terminated' ? end.reason : end.status
     this.#events.phaseClosed(zone, end.status === 'gone' ? undefined : reason)
     if (end.status === 'gone') this.#timeline.note({ event: 'zone', reason }, zone)
     else void this.#endZone(zone, reason)
+  }
+
+  /** Length of the life if its phases ended early; empty if they did not. */
+  #shortened(): { readonly lifeMs?: number } {
+    const { ends } = mainOf(this.#life).plan
+    const { schedule, limits } = this.#parts.profile
+    const isShortened = ends < Math.min(lengthOf(schedule.phases), limits.timeout)
+    return isShortened ? { lifeMs: ends } : {}
   }
 
   /** Called by both the end of the zone's wall and the answer to the order; the first one is noted. */

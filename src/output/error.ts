@@ -1,3 +1,4 @@
+import { lengthOf } from '../contract/phase.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
@@ -44,7 +45,12 @@ export function withLimit(error: OutcomeError, profile: Profile, peakBytes = 0):
     : []
   if (name === undefined) return error
   const { limits, schedule, explain } = profile
-  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  const lifeMs = lengthOf(schedule.phases)
+  const { lifeMs: shortened } = (error.details ?? {}) as { readonly lifeMs?: number }
+  if (name === 'timeout' && shortened !== undefined) {
+    const message = `The life of schedule "${schedule.name}" was over after ${seconds(shortened)} of ${seconds(Math.min(lifeMs, limits.timeout))}: its phases ended early`
+    return { ...error, message }
+  }
   if (name === 'timeout' && lifeMs < limits.timeout) {
     const message = `The life of schedule "${schedule.name}" was over after ${seconds(lifeMs)}: its phases are that long`
     return { ...error, message }

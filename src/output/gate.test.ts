@@ -306,6 +306,19 @@ test('A life ended by its schedule has a message that names it', () => {
   )
 })
 
+test('A life whose phases ended early has a message with both lengths, and no advice about the timeout', () => {
+  const { schedule } = profileOf()
+  const phases = [{ ...schedule.phases[0]!, for: 5000 }]
+  const { error } = close(
+    { status: 'timeout', error: { code: 'TIMEOUT', message: 'x', details: { lifeMs: 3260 } } },
+    { limits: limitsOf({ timeout: 5000 }), schedule: { ...schedule, name: 'beacon', phases } },
+  )
+  assert.equal(
+    error!.message,
+    'The life of schedule "beacon" was over after 3.3 s of 5 s: its phases ended early',
+  )
+})
+
 test('An error with the name of a limit at another end is unchanged', () => {
   const { error } = close({ status: 'error', error: { code: 'MEMORY', message: 'mine' } })
   assert.deepEqual(error, { code: 'MEMORY', message: 'mine' })

@@ -357,13 +357,26 @@ function noProvider(
   const named = { ...(tier && { tier }), ...(provider && { provider }) }
   const details = {
     needs: { ...floor, language, network: abilities.includes('network'), abilities, ...named },
-    providers: judged.map(({ fact, whyNot }) => ({ name: fact.name, reason: whyNot })),
+    providers: meantBy(need, judged).map(({ fact, whyNot }) => ({
+      name: fact.name,
+      reason: whyNot,
+    })),
     hint: hintFor(need, judged),
   }
   if (!lacksRuntime(language, judged))
     return { kind: 'unavailable', error: { code: 'UNAVAILABLE', message, details } }
   const none = `Cannot run "${language}" here: no available wall has its runtime`
   return { kind: 'unavailable', error: { code: 'LANGUAGE_UNSUPPORTED', message: none, details } }
+}
+
+/** Providers that a named provider or tier can mean; all of them if it names none, or a tier without any. */
+function meantBy<T extends { readonly fact: ProviderFacts }>(
+  { provider, tier }: TierNeed,
+  judged: readonly T[],
+): readonly T[] {
+  if (provider !== undefined) return judged.filter(({ fact }) => fact.name === provider)
+  const ofTier = judged.filter(({ fact }) => fact.tier === tier)
+  return ofTier.length > 0 ? ofTier : judged
 }
 
 /** True if no available wall has a runtime for the language: a retry will not help. */
@@ -381,6 +394,8 @@ function hintFor(
   judged: readonly { readonly fact: ProviderFacts; readonly whyNot: string | undefined }[],
 ): string {
   const { floor, tier, provider, language, abilities } = need
+  if (provider !== undefined && !judged.some(({ fact }) => fact.name === provider))
+    return `Name one of ${judged.map(({ fact }) => fact.name).join(', ')}`
   const make = 'Make such a provider available ("mayfly doctor" lists what is missing)'
   if (judged.some(({ whyNot }) => whyNot === noProgramZones))
     return 'Choose a schedule without zones of programs, or a tier whose walls make them'

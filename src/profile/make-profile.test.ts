@@ -383,6 +383,26 @@ test('only reasons that keep a job from running are reported', () => {
   assert.doesNotMatch(hint, /escalation/)
 })
 
+test('A named tier or provider has the reasons of its own providers alone, and an unknown one the names', () => {
+  const detailsOf = (asked: NonNullable<Case['asked']>, facts = ladder) => {
+    const made = plan({ asked, facts })
+    assert.ok(made.kind === 'unavailable')
+    return made.error.details as {
+      readonly hint: string
+      readonly providers: readonly { readonly name: string }[]
+    }
+  }
+  const away = ladder.map((fact) => ({ ...fact, available: false }))
+  const named = (asked: Parameters<typeof detailsOf>[0], facts = away) =>
+    detailsOf(asked, facts).providers.map(({ name }) => name)
+  assert.deepEqual(named({ tier: 'microvm' }), ['a-microvm'])
+  assert.deepEqual(named({ provider: 'a-process' }), ['a-process'])
+  assert.equal(named({ tier: 'userkernel' }).length, ladder.length)
+  const { hint, providers } = detailsOf({ provider: 'process' })
+  assert.deepEqual(providers, [])
+  assert.match(hint, /^Name one of .*a-process/)
+})
+
 /** Facts of a machine without virtual machines and userland kernels. */
 const plainMachine = [
   factsOf('isolate'),

@@ -6,7 +6,14 @@ import { sourceName, type Job, type Language } from '../contract/job.ts'
 import type { Analysis } from '../contract/verdict.ts'
 import { note, printJson, type Globals } from './print.ts'
 import { textOf } from './source.ts'
-import { entryOf, readable, sarif, syntaxErrorOf, type AnalysedFile } from './verdict-report.ts'
+import {
+  blockScore,
+  entryOf,
+  readable,
+  sarif,
+  syntaxErrorOf,
+  type AnalysedFile,
+} from './verdict-report.ts'
 
 interface AnalyzeFlags extends Globals {
   readonly sarif?: boolean
@@ -20,6 +27,12 @@ export function register(program: Command): void {
     .argument('<path...>', 'files or folders')
     .option('--sarif', 'print a SARIF 2.1.0 log on stdout')
     .option('--fail-on <score>', 'exit 3 if a threat score is at least this', score)
+    .addHelpText(
+      'after',
+      `
+Code with a threat score of ${blockScore} or more cannot be registered as an effect. A job is judged by its risk, which selects the
+sandbox and blocks only where [escalation] of the configuration says so.`,
+    )
     .action(async (given: readonly string[], _own, command: Command) => {
       const flags = command.optsWithGlobals<AnalyzeFlags>()
       if (flags.json && flags.sarif) {

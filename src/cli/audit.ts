@@ -7,7 +7,7 @@ import type { StoredLine } from '../evidence/chain.ts'
 import { auditFile, signerFolder } from '../lib/state-folder.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
 import { wholeNumber } from './option-values.ts'
-import { note, printJson, type Globals } from './print.ts'
+import { note, printJson, table, type Globals } from './print.ts'
 import { outputOfOwner, ownerTask, runAsOwner, stateOf, strangerOwning } from './state-owner.ts'
 import { failedExitCode, verb } from './verb.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -60,10 +60,7 @@ async function list(flags: Flags): Promise<void> {
   const lines = read(path, () => log.last(flags.limit ?? 50, flags.run))
   await reportBadLine(log, lines, ownerTask()?.signed?.key ?? (await signerKey(state)))
   if (flags.json) return printJson(lines.map(lineOf))
-  const { sanitiseLine } = await import('../output/sanitise.ts')
-  const [first] = lines
-  if (first) await print(`${headOf(first)}\n`)
-  for (const line of lines) await print(`${sanitiseLine(summaryOf(line))}\n`)
+  if (lines.length > 0) await print(`${table([columns, ...lines.map(cellsOf)])}\n`)
 }
 
 /** Reports a line that does not verify, with exit code 1; such lines are listed too. */
@@ -197,20 +194,12 @@ function lineOf(line: StoredLine): Record<string, unknown> {
   return { format: 1, ...rest, body: bodyOf(bodyText) }
 }
 
-/**
- * Header for rows such as `12  2026-01-01T00:00:00.000Z  ended     exec_…  default  ok  2 ms`; column widths come
- * from the first row.
- */
-function headOf({ seq, at, run, tenant, status }: StoredLine): string {
-  const widths = [String(seq), timeOf(at), 'admitted', run ?? '-', tenant ?? '-', status ?? '-']
-  const names = ['line', 'time', 'kind', 'run', 'tenant', 'status']
-  return [...names.map((name, i) => name.padEnd(widths[i]!.length)), 'what'].join('  ')
-}
+const columns = ['line', 'time', 'kind', 'run', 'tenant', 'status', 'what']
 
-function summaryOf(line: StoredLine): string {
+/** Row such as `12  2026-01-01T00:00:00.000Z  ended  exec_…  default  ok  2 ms`. */
+function cellsOf(line: StoredLine): readonly string[] {
   const ids = [line.run ?? '-', line.tenant ?? '-', line.status ?? '-']
-  const all = [String(line.seq), timeOf(line.at), line.kind.padEnd(8), ...ids, detailOf(line)]
-  return all.join('  ').trimEnd()
+  return [String(line.seq), timeOf(line.at), line.kind, ...ids, detailOf(line)]
 }
 
 function timeOf(at: number): string {
@@ -223,8 +212,15 @@ function detailOf({ kind, bodyText }: StoredLine): string {
   if (kind === 'admitted')
     return `${at(body, 'plan', 'tier')}, risk ${at(body, 'security', 'risk')}`
   if (kind === 'ended') return `${tenths(at(body, 'metrics', 'executionTime'))} ms`
-  if (kind === 'event') return `${at(body, 'point')} ${at(body, 'fields')}`
+  if (kind === 'event') return `${at(body, 'point')} ${reasonOf(body)}`
   return kind === 'closed' ? at(body, 'because') : ''
+}
+
+/** Severity and reason of an event that has a reason, such as an anomaly; else all of its fields. */
+function reasonOf(body: unknown): string {
+  const [severity, reason] = [at(body, 'fields', 'severity'), at(body, 'fields', 'reason')]
+  if (reason === '-') return at(body, 'fields')
+  return severity === '-' ? reason : `${severity}: ${reason}`
 }
 
 function tenths(text: string): string {

@@ -1,6 +1,9 @@
+import { exitCodeOf } from '../contract/exit-codes.ts'
+
 /**
  * EPIPE and EIO on stdout and stderr: the reader exited, as in `mayfly audit list | head`, or the terminal was closed. Node
- * emits 'error' on the stream, and an unhandled one ends the process with a stack trace.
+ * emits 'error' on the stream, and an unhandled one ends the process with a stack trace. Any other error, such as ENOSPC of a
+ * redirection, ends the process with a message.
  */
 let onStdoutError = (): void => process.exit(process.exitCode ?? 0)
 
@@ -17,12 +20,13 @@ export function unwatchReaders(): void {
 }
 
 function handleStdout(error: Error): void {
-  if (isGone(error)) onStdoutError()
-  else throw error
+  if (isGone(error)) return onStdoutError()
+  process.stderr.write(`mayfly: Cannot write to standard output: ${error.message}\n`)
+  process.exit(exitCodeOf.failed)
 }
 
 function handleStderr(error: Error): void {
-  if (!isGone(error)) throw error
+  if (!isGone(error)) process.exit(exitCodeOf.failed)
 }
 
 /** Replaces the exit of the process, to end a job in order or to continue. */

@@ -125,7 +125,18 @@ async function newProgram(): Promise<Command> {
     .option('--state <folder>', 'folder of record, keys and leases')
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(--help lists commands and options)')
+    .addHelpText('after', examples)
 }
+
+const examples = `
+Examples:
+  echo 'print(6 * 7)' | mayfly run - --language python
+  mayfly run report.py --file sales.csv --artifacts out
+  mayfly exec -- npm test
+  mayfly analyze suspicious.js
+  mayfly serve
+
+"mayfly help COMMAND" describes a command.`
 
 /** Commander throws for help too, which is no error. */
 async function fail(thrown: unknown, json: boolean): Promise<void> {

@@ -42,6 +42,17 @@ test('A module beside the program is named, whether its suffix is given or not',
   assert.deepEqual(files("ModuleNotFoundError: No module named 'helper'"), python)
 })
 
+test('A package that is neither a file nor of this machine is answered with the flag for packages', () => {
+  const python = hints("ModuleNotFoundError: No module named 'tabulate'")
+  assert.match(python.join(), /^Packages of Python .*--packages FOLDER/)
+  for (const said of [
+    "Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'left-pad' imported from /work/i.mjs",
+    "Error: Cannot find module '@scope/name'",
+  ])
+    assert.match(hints(said).join(), /^Packages of Node .*--packages FOLDER/)
+  assert.deepEqual(hints("Cannot find module './none'"), [])
+})
+
 test('A name with a space is quoted for a shell', () => {
   const path = join(folder, 'two words.csv')
   assert.deepEqual(files("No such file or directory: 'two words.csv'"), [

@@ -18,11 +18,22 @@ const NOT_FOUND = [
   /No module named '([\w.]{1,300})'/g,
   /: ([^:\s][^:\n]{0,300}): No such file or directory$/gm,
 ]
+/** A missing package and how to bring packages, by language. */
+const PACKAGES = [
+  [
+    /No module named '/,
+    'Packages of Python are those of this machine: --packages FOLDER brings those of a virtual environment',
+  ],
+  [
+    /Cannot find (?:package|module) '[^./\n]/,
+    'Packages of Node are those of a node_modules beside the program or above it: install it there, or --packages FOLDER',
+  ],
+] as const
 const SUFFIXES = ['', '.py', '.js', '.mjs', '.cjs', '.ts', '.json']
 
 /**
  * Hints for a job that failed because it has its own files and network only: the flags that bring a file of the current
- * folder, or permit a host. The program chose the text in which they are searched, so a hint names nothing but an existing
+ * folder or packages, or permit a host. The program chose the text in which they are searched, so a hint names nothing but an existing
  * file below the folder of the program or the current one, and never a likely secret.
  */
 export function runHints({ status, error, stderr, profile }: Outcome, file: string): string[] {
@@ -34,8 +45,12 @@ export function runHints({ status, error, stderr, profile }: Outcome, file: stri
   const isClosed = profile.explain.some(
     ({ field, value }) => field === 'controls.network' && value === 'none',
   )
+  const packages = PACKAGES.flatMap(([pattern, hint]) => (pattern.test(text) ? [hint] : []))
   const network = isClosed && NO_NETWORK.test(text)
-  return network ? [...files, 'The job has no network: --allow HOST permits a host'] : files
+  return [
+    ...(files.length > 0 ? files : packages),
+    ...(network ? ['The job has no network: --allow HOST permits a host'] : []),
+  ]
 }
 
 function missingFiles(text: string, file: string): string[] {

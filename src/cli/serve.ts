@@ -337,6 +337,11 @@ function announce(started: Started, version: string, flags: ServeFlags): void {
   note(flags, `  API      ${paint('cyan', activeUrl)}`)
   note(flags, `  State    ${state}`)
   if (apiKey) process.stderr.write(keyLine(apiKey))
+  else
+    note(
+      flags,
+      `  API key  ${paint('dim', 'made earlier, or configured; "mayfly access create" makes another')}`,
+    )
   if (keptUid) note(flags, paint('yellow', `  The server keeps its starter's uid: ${keptUid}`))
   if (keyCustody() === 'none')
     note(flags, paint('yellow', '  Nothing keeps the signing key of the record from the server'))

@@ -33,7 +33,7 @@ test('the text report has a line per file and a line per finding, with its posit
   assert.equal(
     readable([bad, good, broken]),
     [
-      'src/a b.js  threat 90  risk 0 (low)  complexity 1  blocked',
+      'src/a b.js  threat 90  risk 0 (low)  complexity 1  blocked as an effect',
       '  src/a b.js:2:3  PROCESS_ACCESS  90  critical  need  Process manipulation attempt (2 times)',
       '',
       '/tmp/b.js  threat 0  risk 0 (low)  complexity 1',

@@ -48,7 +48,7 @@ export function readable(all: readonly AnalysedFile[]): string {
 
 function headline(file: string, { kind, verdict }: Analysis): string {
   if (kind === 'syntax-error') return `${file}  does not parse`
-  const blocked = verdict.threatScore >= blockScore ? '  blocked' : ''
+  const blocked = verdict.threatScore >= blockScore ? '  blocked as an effect' : ''
   const unread = hasPatterns.has(verdict.language) ? '' : unreadNote(verdict.language)
   return `${file}  threat ${verdict.threatScore}  risk ${verdict.risk} (${verdict.severity})  complexity ${verdict.complexityScore}${blocked}${unread}`
 }

@@ -45,7 +45,11 @@ export function configError(issues: readonly [Issue, ...Issue[]], cause?: unknow
   return new MayflyError(
     'CONFIG',
     `Cannot use the configuration: ${first.where}: ${first.message}${more}`,
-    { details: { issues }, hint: 'Run "mayfly policy check" to list all errors', cause },
+    {
+      details: { issues },
+      ...(issues.length > 1 && { hint: 'Run "mayfly policy check" to list all errors' }),
+      cause,
+    },
   )
 }
 

@@ -128,6 +128,16 @@ suite('Each status of a job has its exit code and a complete outcome', () => {
     assert.equal(ran.code, 130)
   })
 
+  test('9 failed: standard output cannot be written, as on a full disk', () => {
+    writeFileSync(join(place.cwd, 'one.js'), 'console.log("a line"); return 1')
+    for (const flags of [[], ['--json'], ['--once']]) {
+      const { status, stderr } = fullOf(['run', 'one.js', ...flags])
+      assert.equal(status, 9, stderr)
+      assert.match(stderr, /^mayfly: Cannot write to standard output: ENOSPC/m)
+      assert.doesNotMatch(stderr, /node:|\bat /)
+    }
+  })
+
   test('130 cancelled: the reader of its output closes the pipe', async () => {
     writeFileSync(join(place.cwd, 'prints.js'), 'for (;;) console.log("a line")')
     const ran = headOf(['run', 'prints.js', '--timeout', '20s', '--output', '500MB', '--quiet'])
@@ -211,6 +221,13 @@ function run(
 /** Outcome of a run, checked to have all required parts, whatever the end. */
 function outcomeOf(ran: Ran) {
   return outcomeSchema.parse(documentOf(ran))
+}
+
+/** The command with its standard output on a full disk. */
+function fullOf(args: readonly string[]) {
+  const { cwd, env } = place
+  const words = ['-c', '"$0" "$@" > /dev/full', process.execPath, bin, ...args]
+  return spawnSync('sh', words, { cwd, env, encoding: 'utf8', timeout: 240_000 })
 }
 
 async function lastLine(id: string): Promise<Record<string, any>> {

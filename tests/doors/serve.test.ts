@@ -189,6 +189,8 @@ suite('Starting a server', () => {
       assert.equal(ran.code, 0, ran.stderr)
       assert.equal(ran.stdout, '')
       assert.match(ran.stderr, /Page +http:[^]*API +http:[^]*API key +mfy_/)
+      const again = await mayfly(place, ['serve', '--port', '0'], { started: stopAtWalls })
+      assert.match(again.stderr, /^ +API key +made earlier.+"mayfly access create"/m)
       assert.match(ran.stderr, /✓ +isolated-vm +isolate +strength 1 +.*seccomp/)
     })
   })

@@ -50,22 +50,6 @@ export type SeccompNeed = 'namespaces' | 'sentinel' | 'keeper' | 'own uid'
  * `done` returns 0 without making the call; `notify` notifies the listener (seccomp notify); `allow` as the default is
  * for a filter that only notifies, loaded in addition to one that decides.
  */
-export type SeccompAnswer =
-  | 'kill'
-  | 'EPERM'
-  | 'EBADF'
-  | 'ENOMEM'
-  | 'EACCES'
-  | 'EEXIST'
-  | 'EINVAL'
-  | 'ENOTTY'
-  | 'ENOSYS'
-  | 'ENOTSUP'
-  | 'EAFNOSUPPORT'
-  | 'done'
-  | 'notify'
-  | 'allow'
-
 const ANSWERS = {
   kill: 0x8000_0000,
   EPERM: 0x0005_0001,
@@ -82,7 +66,7 @@ const ANSWERS = {
   notify: 0x7fc0_0000,
   allow: 0x7fff_0000,
 } as const
-const ALLOW = ANSWERS.allow
+export type SeccompAnswer = keyof typeof ANSWERS
 const ARCHITECTURES: Partial<Record<NodeJS.Architecture, { column: 0 | 1; audit: number }>> = {
   x64: { column: 0, audit: 0xc000_003e },
   arm64: { column: 1, audit: 0xc000_00b7 },
@@ -132,7 +116,7 @@ export function compileSeccomp(
     [JUMP_AT_LEAST, 0, 1, X32_BIT],
     [RETURN, 0, 0, ANSWERS.kill],
     ...(policy.refuse ?? []).flatMap((rule) => ruling(rule, number(rule.call), ANSWERS[rule.with])),
-    ...policy.allow.flatMap((rule) => ruling(rule, number(rule.call), ALLOW)),
+    ...policy.allow.flatMap((rule) => ruling(rule, number(rule.call), ANSWERS.allow)),
     ...(policy.answer ?? []).flatMap((rule) => answering(number(rule.call), ANSWERS[rule.with])),
     ...(policy.newer ? newer(machine.column, ANSWERS[policy.newer]) : []),
     [RETURN, 0, 0, ANSWERS[policy.otherwise]],

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
+import { attempt } from '../lib/attempt.ts'
 import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup-interface.ts'
 import {
   countIn,
@@ -76,11 +77,7 @@ export function openVersion2(
 }
 
 function weightOf(folder: string): number {
-  try {
-    return numberIn(folder, 'cpu.weight')
-  } catch {
-    return USUAL_WEIGHT
-  }
+  return attempt(() => numberIn(folder, 'cpu.weight')) ?? USUAL_WEIGHT
 }
 
 function groupOf(

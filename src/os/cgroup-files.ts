@@ -12,7 +12,8 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import type { OpenFileCache } from './open-file-cache.ts'
-import { readText, withReservedFd } from './read.ts'
+import { attempt } from '../lib/attempt.ts'
+import { readText, tryReadText, withReservedFd } from './read.ts'
 
 /** Control group files, as far as cgroup v1 and v2 are alike. */
 
@@ -65,11 +66,7 @@ export function putSame(files: OpenFileCache, folder: string, file: string, valu
 
 /** Text in force, without its newline; undefined if it cannot be read. */
 function valueIn(files: OpenFileCache, folder: string, file: string): string | undefined {
-  try {
-    return files.read(folder, file).trimEnd() || undefined
-  } catch {
-    return undefined
-  }
+  return attempt(() => files.read(folder, file).trimEnd()) || undefined
 }
 
 const exactly = (value: string) => new RegExp(`^${value}\\s*$`)
@@ -288,14 +285,6 @@ export function countOf(text: string, name: string): number {
   return Number(line?.slice(name.length + 1) ?? 0)
 }
 
-function tryText(folder: string, file: string): string {
-  try {
-    return textIn(folder, file)
-  } catch {
-    return ''
-  }
-}
-
 /** Charged bytes without page cache that the kernel can drop. */
 export function heldBytes(
   files: OpenFileCache,
@@ -319,7 +308,7 @@ export function ownBytes(
 
 /** Lines of /proc/PID/cgroup, one for each hierarchy: `4:memory:/mayfly/w1`, or `0::/mayfly/w1`. */
 export function groupLinesOf(pid: number): readonly string[] {
-  return tryText(`/proc/${pid}`, 'cgroup').split('\n')
+  return (tryReadText(`/proc/${pid}/cgroup`) ?? '').split('\n')
 }
 
 /** True if a line puts the process into Mayfly's group of this name; `controller` is empty for cgroup v2. */
@@ -341,11 +330,8 @@ function placeIn(lines: readonly string[], controller: string): string | undefin
 }
 
 export function processesIn(folder: string): readonly number[] {
-  try {
-    return textIn(folder, 'cgroup.procs').split('\n').filter(Boolean).map(Number)
-  } catch {
-    return []
-  }
+  const text = tryReadText(path.join(folder, 'cgroup.procs')) ?? ''
+  return text.split('\n').filter(Boolean).map(Number)
 }
 
 /** Members of a group and of its descendants. */
@@ -359,14 +345,10 @@ export function removeBelow(folder: string): boolean {
 }
 
 function belowOf(folder: string): readonly string[] {
-  try {
-    return groupsIn(folder).flatMap((name) => {
-      const inner = path.join(folder, name)
-      return [inner, ...belowOf(inner)]
-    })
-  } catch {
-    return []
-  }
+  return (attempt(() => groupsIn(folder)) ?? []).flatMap((name) => {
+    const inner = path.join(folder, name)
+    return [inner, ...belowOf(inner)]
+  })
 }
 
 export function removeFolder(folder: string): boolean {

@@ -1,4 +1,5 @@
-import { readNames, readText } from './read.ts'
+import { allPids } from './proc.ts'
+import { tryReadText } from './read.ts'
 
 /**
  * Processes with a mark: a hard limit that their wall has set, and that its filter does not allow them to change. The
@@ -8,18 +9,11 @@ const HARD_LIMIT = /^Max file locks\s+\S+\s+(\d+)/m
 
 /** Hard RLIMIT_LOCKS of a process; undefined if it is unlimited, or the process is gone. */
 export function markOf(pid: number): number | undefined {
-  try {
-    const [, mark] = HARD_LIMIT.exec(readText(`/proc/${pid}/limits`)) ?? []
-    return mark === undefined ? undefined : Number(mark)
-  } catch {
-    return undefined
-  }
+  const [, mark] = HARD_LIMIT.exec(tryReadText(`/proc/${pid}/limits`) ?? '') ?? []
+  return mark === undefined ? undefined : Number(mark)
 }
 
 /** Reads the limits of every process of this machine. */
 export function processesMarked(mark: number): readonly number[] {
-  return readNames('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => markOf(pid) === mark)
+  return allPids().filter((pid) => markOf(pid) === mark)
 }

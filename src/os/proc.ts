@@ -1,5 +1,4 @@
-import { readlinkSync } from 'node:fs'
-import { readNames, readText } from './read.ts'
+import { readNames, tryReadLink, tryReadNames, tryReadText } from './read.ts'
 
 /** Facts about processes, read from /proc. Each function returns undefined, or nothing, for a process that is gone. */
 
@@ -20,15 +19,11 @@ const PF_EXITING = 0x4
 
 /** Boot id of the machine (`kernel.random.boot_id`); empty if it cannot be read. */
 export function bootId(): string {
-  try {
-    return readText('/proc/sys/kernel/random/boot_id').trim()
-  } catch {
-    return ''
-  }
+  return tryReadText('/proc/sys/kernel/random/boot_id')?.trim() ?? ''
 }
 
 export function processFacts(pid: number): ProcessFacts | undefined {
-  const text = read(`/proc/${pid}/stat`)
+  const text = tryReadText(`/proc/${pid}/stat`)
   if (!text) return undefined
   const fields = fieldsOf(text)
   return {
@@ -54,26 +49,27 @@ export function isAlive(pid: number, startTime?: number): boolean {
 }
 
 /** True if the process is gone, a zombie or in exit(2) (PF_EXITING): it runs no user instruction any more. */
-export function isExiting(pid: number, startTime: number): boolean {
+export function isExiting(pid: number, startTime?: number): boolean {
   const facts = processFacts(pid)
-  if (!facts || facts.startTime !== startTime) return true
+  if (!facts || (startTime ?? facts.startTime) !== facts.startTime) return true
   return facts.isExiting || facts.state === 'Z' || facts.state === 'X'
 }
 
-export function childrenOf(pid: number): readonly number[] {
-  const text = read(`/proc/${pid}/task/${pid}/children`)
+/** Children of a process that this thread forked, by default its first one. */
+export function childrenOf(pid: number, thread: number | string = pid): readonly number[] {
+  const text = tryReadText(`/proc/${pid}/task/${thread}/children`)
   return text ? text.trim().split(' ').filter(Boolean).map(Number) : []
 }
 
 /** Name of a process (`comm`), of a zombie too; empty if it is gone. */
 export function nameOfProcess(pid: number): string {
-  return read(`/proc/${pid}/comm`)?.trimEnd() ?? ''
+  return tryReadText(`/proc/${pid}/comm`)?.trimEnd() ?? ''
 }
 
 /** Run-queue wait of its threads in milliseconds (/proc/PID/schedstat); 0 if the kernel does not count it. */
 export function waitedMsOf(pid: number): number {
   const waited = threadsOf(pid).map((thread) => {
-    const text = read(`/proc/${pid}/task/${thread}/schedstat`)
+    const text = tryReadText(`/proc/${pid}/task/${thread}/schedstat`)
     return Number(text?.split(' ')[1] ?? 0)
   })
   return waited.reduce((sum, ns) => sum + ns, 0) / 1e6
@@ -81,39 +77,45 @@ export function waitedMsOf(pid: number): number {
 
 /** State letter of a thread; `X` if it is gone. */
 export function stateOf(pid: number, thread: string): string {
-  return fieldsOf(read(`/proc/${pid}/task/${thread}/stat`) ?? '')[0] || 'X'
+  return fieldsOf(tryReadText(`/proc/${pid}/task/${thread}/stat`) ?? '')[0] || 'X'
 }
 
 /** Wait channel of a thread (/proc/PID/task/TID/wchan); empty, or `0`, on a kernel that hides it. */
 export function placeOf(pid: number, thread: string): string {
-  return read(`/proc/${pid}/task/${thread}/wchan`) ?? ''
+  return tryReadText(`/proc/${pid}/task/${thread}/wchan`) ?? ''
 }
 
 /** Thread ids of a process; empty without /proc. */
 export function threadsOf(pid: number): readonly string[] {
-  try {
-    return readNames(`/proc/${pid}/task`)
-  } catch {
-    return []
-  }
+  return tryReadNames(`/proc/${pid}/task`)
+}
+
+/** File that a process executes; undefined if /proc may not be read, or if the process is gone. */
+export function executableOf(pid: number): string | undefined {
+  return tryReadLink(`/proc/${pid}/exe`)
+}
+
+/** Open descriptors of a process; none if /proc may not be read. */
+export function descriptorsOf(pid: number): readonly string[] {
+  return tryReadNames(`/proc/${pid}/fd`)
 }
 
 /** Resident bytes. */
 export function residentBytes(pid: number): number {
-  const pages = Number(read(`/proc/${pid}/statm`)?.split(' ')[1])
+  const pages = Number(tryReadText(`/proc/${pid}/statm`)?.split(' ')[1])
   return Number.isFinite(pages) ? pages * PAGE_BYTES : 0
 }
 
 /** Resident anonymous bytes (RssAnon): neither files nor shared memory. */
 export function anonymousBytes(pid: number): number {
-  const [, resident, shared] = (read(`/proc/${pid}/statm`) ?? '').split(' ').map(Number)
+  const [, resident, shared] = (tryReadText(`/proc/${pid}/statm`) ?? '').split(' ').map(Number)
   const pages = Number(resident) - Number(shared)
   return Number.isFinite(pages) ? pages * PAGE_BYTES : 0
 }
 
 /** Proportional set size in bytes: shared pages divided by their users. Costs a walk over the page tables. */
 export function proportionalBytes(pid: number): number {
-  const kb = /^Pss:\s+(\d+) kB/m.exec(read(`/proc/${pid}/smaps_rollup`) ?? '')?.[1]
+  const kb = /^Pss:\s+(\d+) kB/m.exec(tryReadText(`/proc/${pid}/smaps_rollup`) ?? '')?.[1]
   return kb ? Number(kb) * 1024 : 0
 }
 
@@ -138,28 +140,26 @@ export function processesSince(uid: number, notBefore: number): readonly number[
   return found.filter((pid) => ownersOf(pid).includes(uid) && isAlive(pid))
 }
 
+/** Every process of this machine. */
+export function allPids(): readonly number[] {
+  return readNames('/proc').map(Number).filter(Number.isInteger)
+}
+
 function scanOwners(): ReadonlyMap<number, readonly number[]> {
-  const owners = new Map<number, number[]>()
-  for (const name of readNames('/proc')) {
-    if (!/^\d+$/.test(name)) continue
-    for (const uid of new Set(ownersOf(Number(name)))) {
-      const pids = owners.get(uid)
-      if (pids) pids.push(Number(name))
-      else owners.set(uid, [Number(name)])
-    }
-  }
-  return owners
+  const owned = allPids().flatMap((pid) => [...new Set(ownersOf(pid))].map((uid) => ({ uid, pid })))
+  const byUid = Map.groupBy(owned, ({ uid }) => uid)
+  return new Map([...byUid].map(([uid, of]) => [uid, of.map(({ pid }) => pid)]))
 }
 
 /** Real, effective, saved and file system uid, from `status`: the folder of an undumpable process belongs to root. */
 function ownersOf(pid: number): readonly number[] {
-  const line = /^Uid:\t(.+)$/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1]
+  const line = /^Uid:\t(.+)$/m.exec(tryReadText(`/proc/${pid}/status`) ?? '')?.[1]
   return line ? line.split('\t').map(Number) : []
 }
 
 /** Number of uids that this process's user namespace maps from 0 on; 4,294,967,295 in the initial one. */
 export function mappedUids(): number {
-  return uidsIn(read('/proc/self/uid_map') ?? '')
+  return uidsIn(tryReadText('/proc/self/uid_map') ?? '')
 }
 
 /**
@@ -177,14 +177,6 @@ export function uidsIn(map: string): number {
     .reduce((known, { inside, count }) => (inside === known ? known + count : known), 0)
 }
 
-function read(file: string): string | undefined {
-  try {
-    return readText(file)
-  } catch {
-    return undefined
-  }
-}
-
 /**
  * Pids among `pids` that have the socket of this inode open. Reads at most `linksOfOneMax` descriptors of a process and
  * `linksMax` in total; later processes are not searched.
@@ -200,27 +192,11 @@ export function holdersOf(
     if (left <= 0) return false
     const links = descriptorsOf(pid).slice(0, Math.min(left, linksOfOneMax))
     left -= Math.max(1, links.length)
-    return links.some((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === name)
+    return links.some((fd) => tryReadLink(`/proc/${pid}/fd/${fd}`) === name)
   })
 }
 
 const linksOfOneMax = 256
-
-function descriptorsOf(pid: number): readonly string[] {
-  try {
-    return readNames(`/proc/${pid}/fd`)
-  } catch {
-    return []
-  }
-}
-
-function linkOf(path: string): string | undefined {
-  try {
-    return readlinkSync(path)
-  } catch {
-    return undefined
-  }
-}
 
 /** Identity of a process: pids are reused, a pid with its start time is not. */
 export interface ProcessIdentity {

@@ -1,5 +1,5 @@
-import { processFacts, threadsOf } from './proc.ts'
-import { readText } from './read.ts'
+import { childrenOf, processFacts, threadsOf } from './proc.ts'
+import { tryReadText } from './read.ts'
 
 /** Processes of one wall, read from /proc outside the wall. */
 
@@ -24,14 +24,7 @@ export function belowOf(pid: number): readonly number[] {
 
 /** Children are listed by the thread that forked them (`/proc/PID/task/TID/children`). */
 function childrenOfAll(pid: number): readonly number[] {
-  return threadsOf(pid).flatMap((thread) => {
-    try {
-      const text = readText(`/proc/${pid}/task/${thread}/children`)
-      return text ? text.trim().split(' ').map(Number) : []
-    } catch {
-      return []
-    }
-  })
+  return threadsOf(pid).flatMap((thread) => childrenOf(pid, thread))
 }
 
 /** Number of processes and threads: this process and all its descendants. */
@@ -75,7 +68,7 @@ export function sharedBytesOf(pids: readonly number[]): number {
 export function proportionalSharedBytesOf(pids: readonly number[]): number {
   return (
     pids.reduce((sum, pid) => {
-      const text = textOf(`/proc/${pid}/smaps_rollup`)
+      const text = tryReadText(`/proc/${pid}/smaps_rollup`) ?? ''
       // An ended process has no pages, and its file is empty.
       return sum + (text === '' ? 0 : kibIn(text, 'Pss_Shmem', Infinity))
     }, 0) * 1024
@@ -106,15 +99,7 @@ export function cpuMsOfReaped(pid: number): number {
 const MS_PER_TICK = 10
 
 function statusOf(pid: number): string {
-  return textOf(`/proc/${pid}/status`)
-}
-
-function textOf(file: string): string {
-  try {
-    return readText(file)
-  } catch {
-    return ''
-  }
+  return tryReadText(`/proc/${pid}/status`) ?? ''
 }
 
 function kibIn(text: string, name: string, missing = 0): number {

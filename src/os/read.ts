@@ -1,4 +1,5 @@
-import { closeSync, openSync, readFileSync, readdirSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, readdirSync, readlinkSync } from 'node:fs'
+import { attempt } from '../lib/attempt.ts'
 
 /**
  * Reads of /proc and /sys that work at EMFILE. Without a free descriptor every process would look as if it were gone,
@@ -25,6 +26,21 @@ export function reserveDescriptor(): () => void {
 /** Content of a file as text. Throws the error of the file system. */
 export function readText(file: string): string {
   return withReservedFd(() => readFileSync(file, 'utf8'))
+}
+
+/** Content of a file as text; undefined if it cannot be read. */
+export function tryReadText(file: string): string | undefined {
+  return attempt(() => readText(file))
+}
+
+/** Target of a symlink; undefined if it cannot be read. */
+export function tryReadLink(link: string): string | undefined {
+  return attempt(() => readlinkSync(link))
+}
+
+/** Names in a folder; none if it cannot be read. */
+export function tryReadNames(folder: string): readonly string[] {
+  return attempt(() => readNames(folder)) ?? []
 }
 
 /** Names in a folder. Throws the error of the file system. */

@@ -2,6 +2,7 @@ import { constants, fstatSync, lstatSync, openSync, readdirSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
+import { attempt } from '../lib/attempt.ts'
 import { landlockVersion, restrictFiles, setNoNewPrivileges } from '../os/libc.js'
 
 /**
@@ -68,11 +69,7 @@ function startedWith(): readonly string[] {
 
 /** Symlinks are left out: their target is reached by its own path, or must not be reached. */
 function isReachable(place: string): boolean {
-  try {
-    return !lstatSync(place).isSymbolicLink()
-  } catch {
-    return false
-  }
+  return attempt(() => lstatSync(place).isSymbolicLink()) === false
 }
 
 /** Undefined for an entry that was removed since the listing. Never follows a symlink. */

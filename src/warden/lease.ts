@@ -13,8 +13,9 @@ import {
 import path from 'node:path'
 import type { DeadEnclosure, EngineName, Remains } from '../contract/engine.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 import { makeFolder } from '../lib/make-folder.ts'
-import { parseJson } from '../lib/parse-json.ts'
+import { tryParseJson } from '../lib/parse-json.ts'
 import { bootId, identify, isAlive, type ProcessIdentity } from '../os/proc.ts'
 
 /**
@@ -129,11 +130,8 @@ function readLeases(folder: string): readonly Lease[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.json'))
     .flatMap((name) => {
-      try {
-        const lease = parseJson(readFileSync(path.join(folder, name), 'utf8')) as Lease
-        return lease.format === 1 && name === `${lease.wall}.json` ? [lease] : []
-      } catch {
-        return []
-      }
+      const text = attempt(() => readFileSync(path.join(folder, name), 'utf8'))
+      const lease = tryParseJson(text ?? '') as Lease | null | undefined
+      return lease?.format === 1 && name === `${lease.wall}.json` ? [lease] : []
     })
 }

@@ -1,4 +1,4 @@
-import { readText } from '../os/read.ts'
+import { tryReadText } from '../os/read.ts'
 
 /**
  * Ends walls before the machine is out of memory. Admission counts jobs by measured use, so memory is overcommitted: jobs
@@ -117,10 +117,6 @@ function beyondIdle({ bytes = 0, idleBytes = 0 }: MemoryUse): number {
 
 /** MemAvailable in bytes; Infinity if the kernel does not report it. */
 function available(): number {
-  try {
-    const kb = /^MemAvailable:\s+(\d+) kB/m.exec(readText('/proc/meminfo'))?.[1]
-    return kb ? Number(kb) * 1024 : Infinity
-  } catch {
-    return Infinity
-  }
+  const kb = /^MemAvailable:\s+(\d+) kB/m.exec(tryReadText('/proc/meminfo') ?? '')?.[1]
+  return kb ? Number(kb) * 1024 : Infinity
 }

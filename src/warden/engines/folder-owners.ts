@@ -9,6 +9,7 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { randomBytes } from 'node:crypto'
+import { attempt } from '../../lib/attempt.ts'
 import { tryLock } from '../../os/libc.js'
 
 /**
@@ -112,17 +113,10 @@ function isOursAlone(folder: string): boolean {
 
 /** Undefined if another process has the lock, or if there is no lock file: its creator has not made it yet. */
 function lockIn(folder: string, flags: 'r+' | 'wx'): number | undefined {
-  let fd: number
-  try {
-    fd = openSync(path.join(folder, LOCK), flags, 0o600)
-  } catch {
-    return undefined
-  }
-  try {
-    if (tryLock(fd)) return fd
-  } catch {
-    // The file system has no locks.
-  }
+  const fd = attempt(() => openSync(path.join(folder, LOCK), flags, 0o600))
+  if (fd === undefined) return undefined
+  // Fails on a file system without locks.
+  if (attempt(() => tryLock(fd))) return fd
   closeSync(fd)
   return undefined
 }

@@ -1,6 +1,7 @@
 import os from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { killMsMax, type EnclosureEnd } from '../../contract/engine.ts'
+import { attempt } from '../../lib/attempt.ts'
 import type { SpawnedChild } from '../../os/spawned-child.ts'
 import type { Cgroup } from '../../os/cgroup-interface.ts'
 
@@ -41,22 +42,14 @@ export function endOfWall(wall: EndedWall, spentMs: number): EnclosureEnd {
 
 /** True if the kernel OOM-killed a process of the job, by the count of its own cgroup; false without one. */
 export function isKilledForMemory({ resources, killsAtClaim }: CountedWall): boolean {
-  return killsIn(resources.cgroup) > killsAtClaim
+  // Fails for a cgroup that another sweep has removed.
+  return (attempt(() => resources.cgroup?.memoryKills()) ?? 0) > killsAtClaim
 }
 
 /** True if a killed wall is gone before the time limit. */
 export async function isGoneInTime(gone: Promise<void>): Promise<boolean> {
   const late = sleep(killMsMax, false, { ref: false })
   return await Promise.race([gone.then(() => true), late])
-}
-
-/** OOM kills counted by the cgroup; 0 if another sweep has removed it. */
-function killsIn(cgroup: Cgroup | undefined): number {
-  try {
-    return cgroup?.memoryKills() ?? 0
-  } catch {
-    return 0
-  }
 }
 
 function signalOf(code: number): string | null {

@@ -69,7 +69,7 @@ export abstract class JailedGuest {
     const { cgroup, child } = this.#forked
     for (const { pid, startTime } of this.#processes.toReversed())
       if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
-    signalAll(membersOf(cgroup), 'SIGKILL')
+    signalAll(cgroup?.processes() ?? [], 'SIGKILL')
     // A killed task runs no further user instruction, but a task throttled by its CFS quota takes seconds to exit.
     cgroup?.liftCpuQuota()
     child.kill('SIGKILL')
@@ -102,7 +102,7 @@ export abstract class JailedGuest {
       {
         removeFolder: () => removeWallFolder(id),
         releaseLease: (of) => this.#host.releaseLease(of),
-        killRest: () => signalAll(membersOf(cgroup), 'SIGKILL'),
+        killRest: () => signalAll(cgroup?.processes() ?? [], 'SIGKILL'),
       },
     )
   }
@@ -177,15 +177,6 @@ function feed(child: SpawnedChild, { fd, bytes }: GuestFork['filter']): void {
   const pipe = child.stdio[fd] as Socket
   pipe.on('error', () => undefined)
   pipe.end(bytes)
-}
-
-/** Pids in a cgroup; none if it was removed. */
-function membersOf(cgroup: Cgroup | undefined): readonly number[] {
-  try {
-    return cgroup?.processes() ?? []
-  } catch {
-    return []
-  }
 }
 
 async function endOf({ child, complaint }: ForkedGuest): Promise<VmmEnd> {

@@ -338,16 +338,7 @@ async function release(
 
 function killAll({ cgroup }: MachineParts, processes: readonly ProcessIdentity[]): void {
   const living = processes.filter(({ pid, startTime }) => isAlive(pid, startTime))
-  signalAll([...living.map(({ pid }) => pid), ...membersOf(cgroup)], 'SIGKILL')
+  signalAll([...living.map(({ pid }) => pid), ...(cgroup?.processes() ?? [])], 'SIGKILL')
   // A killed task runs no further user instruction, but a task throttled by its CFS quota takes seconds to exit.
   cgroup?.liftCpuQuota()
-}
-
-/** Pids in a cgroup; none if it was removed. */
-function membersOf(cgroup: Cgroup | undefined): readonly number[] {
-  try {
-    return cgroup?.processes() ?? []
-  } catch {
-    return []
-  }
 }

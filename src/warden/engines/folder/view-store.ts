@@ -14,6 +14,7 @@ import {
 import { join } from 'node:path'
 import * as z from 'zod'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
+import { attempt } from '../../../lib/attempt.ts'
 import { newId } from '../../../lib/id.ts'
 import { makeFolder } from '../../../lib/make-folder.ts'
 import { replacePrivate } from '../../../lib/private-file.ts'
@@ -205,11 +206,7 @@ function factsOf(place: string): ViewFacts | undefined {
 }
 
 function readJson(file: string): unknown {
-  try {
-    return parseJson(readFileSync(file, 'utf8'))
-  } catch {
-    return undefined
-  }
+  return attempt(() => parseJson(readFileSync(file, 'utf8')))
 }
 
 /** Descriptor of the lock, which is held until it is closed; undefined if another process has the lock. */

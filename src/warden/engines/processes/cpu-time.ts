@@ -1,3 +1,4 @@
+import { attempt } from '../../../lib/attempt.ts'
 import { processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
 import { cpuMsOf, cpuMsOfReaped } from '../../../os/process-tree.ts'
@@ -18,9 +19,5 @@ export function ofProcesses(
 
 /** CPU time by its cgroup; undefined without one, or if it was removed. */
 export function ofGroup({ cgroup }: WallResources): number | undefined {
-  try {
-    return cgroup?.cpuMs()
-  } catch {
-    return undefined
-  }
+  return attempt(() => cgroup?.cpuMs())
 }

@@ -13,7 +13,7 @@ import type {
   WallRank,
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
-import { proportionalBytes } from '../../../os/proc.ts'
+import { executableOf, proportionalBytes } from '../../../os/proc.ts'
 import { isGoneInTime, isKilledForMemory } from '../wall-end.ts'
 import { closeCalls, closeProcesses, describeCall } from './calls.ts'
 import { claim } from './claim.ts'
@@ -23,7 +23,6 @@ import { closeListener, openListener, openSharedListener } from './egress-listen
 import { killWall } from './kill.ts'
 import { wallOf, type ProcessWall } from './process-wall.ts'
 import type { ProgramZones } from './program-zones.ts'
-import { executableOf } from './executable.ts'
 import { handOver } from './spawn.ts'
 
 /** Time between the sentinel's report of the end and the exit of the wall's outermost process. */

@@ -1,5 +1,4 @@
-import { processFacts } from '../../../os/proc.ts'
-import { executableOf } from './executable.ts'
+import { executableOf, processFacts } from '../../../os/proc.ts'
 
 /** A process, and the file that it executed. */
 export interface ExecutedFile {

@@ -1,6 +1,6 @@
-import { readFileSync, readdirSync } from 'node:fs'
 import { wallUids } from '../../../contract/uids.ts'
-import { identify, isAlive } from '../../../os/proc.ts'
+import { allPids, identify, isAlive } from '../../../os/proc.ts'
+import { tryReadText } from '../../../os/read.ts'
 import { signalAll } from '../../../os/signal.ts'
 
 /**
@@ -18,23 +18,23 @@ export function markOf(wall: string): string {
 
 /** Kills orphans of dead wardens of this user; returns how many. Reads /proc of every process. */
 export function endOrphans(): number {
-  const orphans = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && isOrphan(name))
-  signalAll(orphans.map(Number), 'SIGKILL')
+  const orphans = allPids().filter(isOrphan)
+  signalAll(orphans, 'SIGKILL')
   return orphans.length
 }
 
-function isOrphan(pid: string): boolean {
-  const words = textOf(`/proc/${pid}/cmdline`).split('\0')
+function isOrphan(pid: number): boolean {
+  const words = (tryReadText(`/proc/${pid}/cmdline`) ?? '').split('\0')
   const mark = words.findIndex((word) => MARK.test(word))
   const [, warden, startTime] = MARK.exec(words[mark] ?? '') ?? []
   if (warden === undefined || isAlive(Number(warden), Number(startTime))) return false
-  const status = textOf(`/proc/${pid}/status`)
+  const status = statusOf(pid)
   // Any process may have such an argument; only bwrap is a launcher.
   if (mark > 0 && fieldsOf(status, 'Name')[0] !== 'bwrap') return false
   if (!isOurs(Number(fieldsOf(status, 'Uid')[0]))) return false
   // Pids differ in a container: an orphan whose new parent has a PID namespace of its own belongs to a warden in there.
   const [parent] = fieldsOf(status, 'PPid')
-  return fieldsOf(textOf(`/proc/${parent}/status`), 'NSpid').length === 1
+  return fieldsOf(statusOf(Number(parent)), 'NSpid').length === 1
 }
 
 /** Root's walls have uids of their own. */
@@ -43,14 +43,8 @@ function isOurs(uid: number): boolean {
   return uid === own || (own === 0 && uid >= wallUids.first && uid <= wallUids.last)
 }
 
+const statusOf = (pid: number) => tryReadText(`/proc/${pid}/status`) ?? ''
+
 function fieldsOf(status: string, name: string): readonly string[] {
   return new RegExp(`^${name}:\\t(.*)$`, 'm').exec(status)?.[1]?.split('\t') ?? []
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return ''
-  }
 }

@@ -1,6 +1,9 @@
-import { chmodSync, lstatSync, readdirSync, readlinkSync, statSync, type Stats } from 'node:fs'
+import { chmodSync, lstatSync, readdirSync, statSync, type Stats } from 'node:fs'
 import path from 'node:path'
+import { attempt } from '../../../lib/attempt.ts'
 import { asFileUser } from '../../../os/libc.js'
+import { descriptorsOf } from '../../../os/proc.ts'
+import { tryReadLink } from '../../../os/read.ts'
 import { scratchInodesMax } from '../../../jail/whole.ts'
 
 /**
@@ -113,20 +116,8 @@ function removedBytesOf(pids: readonly number[], folder: string): number {
   return bytes
 }
 
-function descriptorsOf(pid: number): readonly string[] {
-  try {
-    return readdirSync(`/proc/${pid}/fd`)
-  } catch {
-    return []
-  }
-}
-
 function removedAt(link: string, folder: string): Stats | undefined {
-  try {
-    const to = readlinkSync(link)
-    if (!to.startsWith(`${folder}/`) || !to.endsWith(REMOVED)) return undefined
-    return statSync(link)
-  } catch {
-    return undefined
-  }
+  const to = tryReadLink(link)
+  if (!to?.startsWith(`${folder}/`) || !to.endsWith(REMOVED)) return undefined
+  return attempt(() => statSync(link))
 }

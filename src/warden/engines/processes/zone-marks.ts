@@ -1,5 +1,5 @@
 import { asRealUser, limitResource, resourceLimit } from '../../../os/libc.js'
-import { readFileSync } from 'node:fs'
+import { tryReadText } from '../../../os/read.ts'
 
 /**
  * Marks the zone of a process on machines without cgroups, by two resource limits without effect: RLIMIT_RSS (since Linux
@@ -41,12 +41,10 @@ export function setMark(pid: number, { rss, locks }: Mark, uid: number | undefin
 
 /** Hard limits of a process, which mark its zone; undefined if it is gone. An unlimited one counts as no mark. */
 export function markOf(pid: number): Mark | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/limits`, 'utf8')
-    return { rss: hardIn(text, 'Max resident set'), locks: hardIn(text, 'Max file locks') }
-  } catch {
-    return undefined
-  }
+  const text = tryReadText(`/proc/${pid}/limits`)
+  return text
+    ? { rss: hardIn(text, 'Max resident set'), locks: hardIn(text, 'Max file locks') }
+    : undefined
 }
 
 /** True if a mark is equal to `mark` or nested in it; tolerates a small reduction by the process itself. */

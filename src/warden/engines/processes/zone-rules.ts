@@ -1,5 +1,6 @@
 import { realpathSync } from 'node:fs'
 import path from 'node:path'
+import { attempt } from '../../../lib/attempt.ts'
 import type { ZoneRule } from '../../../contract/zone-rules.ts'
 
 /** Names of an executed program: path as called, canonical file, and the interpreter if it is a script. */
@@ -21,7 +22,8 @@ export function ruleFinder(
     patterns: rule.programs.flatMap((program) => [program, ...filesOf(program)]),
   }))
   return ({ path: asked, real, by }) => {
-    const names = [asked, real, by].filter((name) => name !== '').map(withoutMark)
+    // The kernel adds a suffix to the path of an unlinked file.
+    const names = [asked, real, by].filter(Boolean).map((name) => name.replace(/ \(deleted\)$/, ''))
     return all.find(({ patterns }) =>
       patterns.some((pattern) => names.some((name) => isNamed(pattern, name))),
     )?.rule
@@ -47,24 +49,11 @@ export function matches(pattern: string, text: string): boolean {
   return text.length - last.length >= at && text.endsWith(last)
 }
 
-/** Drops the suffix that the kernel adds to the path of an unlinked file. */
-function withoutMark(name: string): string {
-  return name.endsWith(' (deleted)') ? name.slice(0, -' (deleted)'.length) : name
-}
-
 /** A wall's programs are files of the host, so their symlinks are resolved on the host. */
 function filesOf(program: string): readonly string[] {
   if (program.includes('*')) return []
   const places = program.startsWith('/')
     ? [program]
     : FOLDERS.map((folder) => path.join(folder, program))
-  return [...new Set(places.flatMap(realOf))]
-}
-
-function realOf(place: string): readonly string[] {
-  try {
-    return [realpathSync(place)]
-  } catch {
-    return []
-  }
+  return [...new Set(places.flatMap((place) => attempt(() => realpathSync(place)) ?? []))]
 }

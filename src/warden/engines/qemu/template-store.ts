@@ -5,6 +5,7 @@ import { uptime } from 'node:os'
 import path from 'node:path'
 import { deserialize, serialize } from 'node:v8'
 import * as z from 'zod'
+import { attempt } from '../../../lib/attempt.ts'
 import { cacheFolder, makeCacheFolder } from '../../../lib/cache-folder.ts'
 import { bootId } from '../../../os/proc.ts'
 import type { AgentHistory } from '../../../agent-wire/agent-link.ts'
@@ -134,11 +135,8 @@ export class TemplateStore {
   }
 
   #names(start: string): readonly string[] {
-    try {
-      return readdirSync(this.#folder).filter((name) => name.startsWith(start))
-    } catch {
-      return []
-    }
+    const names = attempt(() => readdirSync(this.#folder)) ?? []
+    return names.filter((name) => name.startsWith(start))
   }
 
   /** Keeps one template per name, since several servers may store one each. */

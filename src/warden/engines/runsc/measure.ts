@@ -1,5 +1,6 @@
-import { readdirSync, readlinkSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { anonymousBytes, processFacts } from '../../../os/proc.ts'
+import { tryReadLink } from '../../../os/read.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import type { RunscResources, Sentry } from './wall.ts'
 
@@ -22,18 +23,9 @@ export function memoryOf({ cgroup }: Pick<RunscResources, 'cgroup'>, sentry: Sen
 /** Finds the sentry's memfd, once per wall: the sentry has hundreds of descriptors. Throws if there is none. */
 export function sentryOf(pid: number): Sentry {
   const folder = `/proc/${pid}/fd`
-  const fd = readdirSync(folder).find((one) => linkOf(`${folder}/${one}`) === MEMORY_FILE)
+  const fd = readdirSync(folder).find((one) => tryReadLink(`${folder}/${one}`) === MEMORY_FILE)
   if (fd === undefined) throw new Error('the sentry has no memory file')
   return { pid, memoryFile: `${folder}/${fd}` }
-}
-
-/** Undefined for a descriptor that was closed since the listing. */
-function linkOf(place: string): string | undefined {
-  try {
-    return readlinkSync(place)
-  } catch {
-    return undefined
-  }
 }
 
 /** Milliseconds of CPU time of the whole wall, including the sentry. */

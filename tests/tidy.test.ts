@@ -460,7 +460,7 @@ suite('Untidiness is found', () => {
 /** Entry files: the programs, the library, and files that scripts of package.json and tests start. */
 /** The agent of a guest is built and tested ahead of the first engine that boots one. */
 const ofGuestAgent = [
-  'src/jail/agent.ts',
+  'src/jail/own-programs.ts',
   'src/agent-wire/conversation.ts',
   'src/images/machine.ts',
 ]

@@ -34,7 +34,7 @@ export interface BootParts {
   readonly image: string
   /** Tag, digest or digest prefix of the kernel; by default the tag `kernel`. */
   readonly kernel?: string
-  /** The compiled agent, statically linked: `openInit`. */
+  /** The compiled agent, statically linked: `openOwnProgram`. */
   readonly agent: Uint8Array
   /** Frequency of the host's time stamp counter; by default `hostTscKhz`. */
   readonly tscKhz?: number | undefined

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFile, type ExecFileException } from 'node:child_process'
 import { hash } from 'node:crypto'
 import {
   chmodSync,
@@ -15,6 +15,8 @@ import {
   statSync,
 } from 'node:fs'
 import path from 'node:path'
+import { promisify } from 'node:util'
+import { messageOf } from '../contract/error.ts'
 import { findProgram } from '../os/find-program.ts'
 import { cacheFolder, makeCacheFolder } from '../lib/cache-folder.ts'
 
@@ -35,12 +37,10 @@ export type CProgramLookup = CProgram | { readonly missing: string }
 
 export interface CProgramSource {
   readonly name: string
-  /** Folder of its C files and headers, or their paths. */
-  readonly sources: string | readonly string[]
-  /** True to compile a shared library. */
-  readonly isLibrary?: boolean
-  /** True to link statically; the program is missing without a static libc. */
-  readonly isStatic?: boolean
+  /** C files and headers, and folders of them. */
+  readonly sources: readonly string[]
+  /** Without a static libc a static program is missing. */
+  readonly linking?: keyof typeof FLAGS_OF | undefined
   /** Programs to treat as missing. */
   readonly hide?: readonly string[]
   /** For tests: another cache folder. */
@@ -64,36 +64,37 @@ const FLAGS_OF = {
   library: [...FLAGS, '-fPIC', '-shared', '-fvisibility=hidden'],
 } as const
 const BUILD_MS_MAX = 60_000
+const SAID_CHARACTERS_MAX = 300
 const PROGRAM_BYTES_MAX = 4 * 2 ** 20
 const GENERATIONS_MAX = 3
 const KEY_CHARACTERS = 16
 const EXECUTABLE = 0o500
 const OTHERS = 0o022
 const { O_RDONLY, O_NOFOLLOW } = constants
+const run = promisify(execFile)
 
 /** Opens the cached program, or compiles it, which takes one to two seconds. Never rejects. */
 export async function openCProgram(source: CProgramSource): Promise<CProgramLookup> {
   if (process.platform !== 'linux') return { missing: 'it needs Linux' }
   try {
-    const { name, sources, folder = cacheFolder(name), hide = [] } = source
+    const { name, sources, linking = 'program', folder = cacheFolder(name), hide = [] } = source
     claimFolder(folder)
-    const files = typeof sources === 'string' ? cFiles(sources) : sources
-    const flags = FLAGS_OF[linkingOf(source)]
+    const files = cFiles(sources)
+    const flags = FLAGS_OF[linking]
     const key = keyOf(files, flags)
     return openMade(folder, key) ?? (await make({ name, files, flags, folder, key, hide }))
   } catch (error) {
-    return { missing: error instanceof Error ? error.message : String(error) }
+    return { missing: messageOf(error) }
   }
 }
 
-function linkingOf({ isLibrary, isStatic }: CProgramSource): keyof typeof FLAGS_OF {
-  return isLibrary ? 'library' : isStatic ? 'static' : 'program'
-}
-
-/** Paths of all C files and headers of a folder. */
-export function cFiles(folder: string): readonly string[] {
-  const names = readdirSync(folder).filter((name) => SOURCE.test(name))
-  return names.sort().map((name) => path.join(folder, name))
+/** Paths of these C files and headers, and of all in these folders. */
+export function cFiles(places: readonly string[]): readonly string[] {
+  return places.flatMap((place) => {
+    if (SOURCE.test(place)) return [place]
+    const names = readdirSync(place).filter((name) => SOURCE.test(name))
+    return names.sort().map((name) => path.join(place, name))
+  })
 }
 
 /** Second open file description of the program, with an offset of its own. The caller closes it. */
@@ -106,19 +107,15 @@ export function isThere({ fd }: CProgram): boolean {
   return fstatSync(fd).nlink > 0
 }
 
-interface Making {
-  readonly name: string
+interface Making extends Required<Pick<CProgramSource, 'name' | 'folder' | 'hide'>> {
   readonly files: readonly string[]
   readonly flags: readonly string[]
-  readonly folder: string
   readonly key: string
-  readonly hide: readonly string[]
 }
 
 async function make({ name, files, flags, folder, key, hide }: Making): Promise<CProgramLookup> {
-  const compiler = COMPILERS.filter((one) => !hide.includes(one)).flatMap(
-    (one) => findProgram(one) ?? [],
-  )[0]
+  const names = COMPILERS.filter((one) => !hide.includes(one))
+  const [compiler] = names.flatMap((one) => findProgram(one) ?? [])
   if (!compiler) return { missing: 'there is no C compiler to make it with' }
   const making = mkdtempSync(path.join(folder, 'making-'))
   try {
@@ -147,20 +144,18 @@ async function compile(
   to: string,
 ): Promise<string | undefined> {
   const units = files.filter((file) => file.endsWith('.c'))
-  const child = spawn(cc, [...flags, '-o', to, ...units], {
-    env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', TMPDIR: path.dirname(to), LC_ALL: 'C' },
-    stdio: ['ignore', 'ignore', 'pipe'],
-    timeout: BUILD_MS_MAX,
-    killSignal: 'SIGKILL',
-  })
-  let said = ''
-  child.stderr.on('data', (chunk: Buffer) => void (said = (said + chunk.toString()).slice(0, 300)))
-  return new Promise((resolve) => {
-    child.once('error', (error) => resolve(error.message))
-    child.once('close', (code) =>
-      resolve(code === 0 ? undefined : said.split('\n')[0] || `it ended (${code})`),
-    )
-  })
+  try {
+    await run(cc, [...flags, '-o', to, ...units], {
+      env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', TMPDIR: path.dirname(to), LC_ALL: 'C' },
+      timeout: BUILD_MS_MAX,
+      killSignal: 'SIGKILL',
+    })
+    return undefined
+  } catch (error) {
+    const { stderr = '', code, signal } = error as ExecFileException
+    const [said = ''] = stderr.toString().split('\n')
+    return said.slice(0, SAID_CHARACTERS_MAX) || `it failed (${code ?? signal})`
+  }
 }
 
 function openMade(folder: string, key: string): CProgram | undefined {

@@ -1,7 +1,5 @@
-import { fileURLToPath } from 'node:url'
 import { parseJson } from '../lib/parse-json.ts'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
-import { cFiles, openCProgram, type CProgramLookup } from './c-program.ts'
 import { embeddedSpec, execInside, type JailedProgram, type JailOptions } from './embedded.ts'
 import { rootOf, wallSteps } from './embedded-steps.ts'
 import type { JailFacts } from './facts.ts'
@@ -31,7 +29,6 @@ export interface TemplateJail {
   readonly args: readonly string[]
 }
 
-const here = (place: string) => fileURLToPath(new URL(`../../guest/${place}`, import.meta.url))
 /** Descriptor of the library in the launcher, after its own. */
 export const libraryFd = launcherFdOfWhole + 1
 /** Folder of the library inside: a mount of its own, because the root allows no file to be executed. */
@@ -44,17 +41,6 @@ const REQUEST_FD = 5
 const CAPABILITIES = [0, 6, 7, 8, 12, 21]
 /** CAP_SETFCAP: without it no user namespace below this one maps its uid 0 (Linux 5.12). */
 const CAPABILITIES_OF_USER = [...CAPABILITIES, 31]
-
-/** The compiled library of templates. Without a compiler each program is started by an exec. */
-export async function openZygoteLibrary(hide: readonly string[] = []): Promise<CProgramLookup> {
-  if (hide.includes('zygote')) return { missing: 'it is hidden' }
-  const parts = [
-    ...cFiles(here('zygote')),
-    ...['steps.c', 'steps.h'].map((name) => here(`launcher/${name}`)),
-    ...['enter.c', 'enter.h', 'masks.c', 'masks.h'].map((name) => here(`sentinel/${name}`)),
-  ]
-  return await openCProgram({ name: 'zygote', sources: parts, isLibrary: true, hide })
-}
 
 /** Undefined for a wall without namespaces, or with packages that a template does not have. */
 export function composeForked(

@@ -1,10 +1,10 @@
+import { sourcesOf } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { findProgram } from '../../src/os/find-program.ts'
 import { callClasses } from '../../src/contract/calls.ts'
-import { sentinelSources } from '../../src/jail/sentinel.ts'
 import { watchedCalls } from '../../src/jail/sentinel-policy.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
 import {
@@ -16,7 +16,7 @@ import { fuzzLives } from './lives.ts'
 import { fuzz, mutated, type Seeded } from './seeded.ts'
 
 /** The sentinel under its compiler's sanitizers: for any input it replies or exits. */
-const units = sentinelSources().filter((file) => file.endsWith('.c'))
+const units = sourcesOf('sentinel').filter((file) => file.endsWith('.c'))
 const lives = process.env['MAYFLY_LONG'] ? 5000 : sampledRuns(60, import.meta.filename)
 const framesMax = 12
 /** Exit codes that the sentinel defines. Any other, or a signal, is a fault. */

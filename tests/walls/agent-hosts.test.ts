@@ -8,10 +8,16 @@ import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AgentClaim } from '../../src/agent-wire/encode.ts'
-import { openAgent } from '../../src/jail/agent.ts'
 import { isAlive } from '../../src/os/proc.ts'
 import { descriptorOf } from '../../src/os/spawned-child.ts'
-import { AgentHost, agentCommand, agentSkip, agentUsers, runOf } from '../fixtures/guest-agent.ts'
+import {
+  AgentHost,
+  agentCommand,
+  agentSkip,
+  agentUsers,
+  openAgent,
+  runOf,
+} from '../fixtures/guest-agent.ts'
 
 /** An agent whose channel is a listening socket, as in a machine whose snapshot closes every connection. */
 const program = await openAgent()

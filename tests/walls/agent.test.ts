@@ -18,9 +18,8 @@ import { after, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type AgentClaim, encodeHostMessage } from '../../src/agent-wire/encode.ts'
 import { findProgram } from '../../src/os/find-program.ts'
-import { openAgent } from '../../src/jail/agent.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
-import { agentSkip, agentUsers, GuestAgent, runOf } from '../fixtures/guest-agent.ts'
+import { agentSkip, agentUsers, GuestAgent, openAgent, runOf } from '../fixtures/guest-agent.ts'
 
 /** The agent of a guest, without a machine: as process 1 of namespaces, which is all of a boot that its own work needs. */
 const { errno, signals } = constants

@@ -26,7 +26,7 @@ const found = await cloneState()
 const program = await openCProgram({
   name: 'broken-out',
   sources: [fileURLToPath(new URL('../fixtures/broken-out.c', import.meta.url))],
-  isStatic: true,
+  linking: 'static',
 })
 const reason = [found, program].flatMap((one) => ('missing' in one ? [one.missing] : []))[0]
 const skip = reason ?? false

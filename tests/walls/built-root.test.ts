@@ -1,8 +1,8 @@
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import { suite } from 'node:test'
 import { callClasses } from '../../src/contract/calls.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
-import { openLauncher } from '../../src/jail/launcher.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { until } from '../conformance/stand.ts'
 import { test } from '../fixtures/drawn.ts'
@@ -50,7 +50,7 @@ for round in range(600):
 suite('The root of a wall of bubblewrap', { skip, concurrency: 1 }, () => {
   // Compiled before the first wall, which otherwise uses the system's programs.
   test('built by the launcher it has the same entries as one by bubblewrap, and no more of it is writable', async () => {
-    await openLauncher()
+    await openOwnProgram('launcher')
     const [built, bound] = [await seenWith([]), await seenWith(['launcher'])]
     const { scratch, ...rest } = built
     const { scratch: boundScratch, ...boundRest } = bound
@@ -62,7 +62,7 @@ suite('The root of a wall of bubblewrap', { skip, concurrency: 1 }, () => {
   })
 
   test('/etc and /opt are not scratch: they close with the class "outside"', async () => {
-    await openLauncher()
+    await openOwnProgram('launcher')
     await using whole = await openWhole()
     const wall = await whole.start('python', 'bubblewrap')
     await wall.claim()

@@ -1,3 +1,4 @@
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { spawn } from 'node:child_process'
@@ -7,7 +8,6 @@ import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
-import { openCarrier } from '../../src/jail/carrier.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { descriptorOf, spawnChild, type SpawnedChild } from '../../src/os/spawned-child.ts'
@@ -17,7 +17,7 @@ import { drawn, suite, test } from '../fixtures/drawn.ts'
 /**
  * The real carrier, as a process of this machine in a network namespace of its own: it changes its user, which only root may.
  */
-const found = await openCarrier()
+const found = await openOwnProgram('carrier')
 const skip = whyNot()
 const MEBIBYTE = 2 ** 20
 

@@ -1,3 +1,4 @@
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -5,7 +6,6 @@ import path from 'node:path'
 import { callClasses, type CallClass } from '../../src/contract/calls.ts'
 import { machineBoot } from '../../src/images/machine.ts'
 import { imageFolder } from '../../src/images/store.ts'
-import { openInit } from '../../src/jail/agent.ts'
 import { signerFolder } from '../../src/lib/state-folder.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { PolicyCompiler } from '../../src/warden/engines/agent-guest/policy-compiler.ts'
@@ -269,7 +269,7 @@ async function phase(
 }
 
 async function bootOf(policy?: Uint8Array) {
-  const [state, agent] = [await machineState(), await openInit()]
+  const [state, agent] = [await machineState(), await openOwnProgram('agent')]
   if ('missing' in state || 'missing' in agent) throw new Error('no machine can be booted')
   return machineBoot({
     store: imageFolder(state.state),

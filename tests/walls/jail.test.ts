@@ -1,8 +1,8 @@
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { suite, test, type TestContext } from 'node:test'
 import { findJailFacts, type JailLayer } from '../../src/jail/facts.ts'
-import { openLauncher } from '../../src/jail/launcher.ts'
 import { reachFrom, type JailWish } from './jailed.ts'
 
 /**
@@ -39,7 +39,7 @@ const reachable = [
   'a datagram',
 ]
 
-const launcher = await openLauncher()
+const launcher = await openOwnProgram('launcher')
 const starts = [
   ['', {}],
   [', by the launcher', { launcher: 'fd' in launcher ? launcher.fd : undefined }],

@@ -1,3 +1,4 @@
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
@@ -7,13 +8,12 @@ import { after, suite, test } from 'node:test'
 import { text } from 'node:stream/consumers'
 import type { Readable } from 'node:stream'
 import { launcherPath, step } from '../../src/jail/launch-steps.ts'
-import { openLauncher } from '../../src/jail/launcher.ts'
 
 /**
  * The launcher by itself: each step that fails ends the start, names the step on the readiness pipe, and
  * no later step is executed. Complete jails are tested in jail.test.ts and by every wall.
  */
-const launcher = await openLauncher()
+const launcher = await openOwnProgram('launcher')
 const LAUNCHER_FD = 5
 /** Parent folder of everything that a failed start made. */
 const made = mkdtempSync(join(tmpdir(), 'mayfly-launched-'))

@@ -1,3 +1,4 @@
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -10,13 +11,12 @@ import { machineBoot } from '../../src/images/machine.ts'
 import { openPackageCache, packageFolder } from '../../src/images/package-cache.ts'
 import { ownMakers, ownRecipes } from '../../src/images/recipe.ts'
 import { openImageStore } from '../../src/images/store.ts'
-import { openInit } from '../../src/jail/agent.ts'
 import { PlayedMachine, qemuCommand } from '../fixtures/machine.ts'
 import { drawn } from '../fixtures/drawn.ts'
 import { playedSigner } from '../fixtures/images.ts'
 
 /** Images of the store, booted by an emulator. */
-const program = await openInit()
+const program = await openOwnProgram('agent')
 const root = mkdtempSync(join(tmpdir(), 'mayfly-machine-'))
 const store = join(root, 'images')
 const signer = playedSigner()

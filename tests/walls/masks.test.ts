@@ -1,3 +1,4 @@
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { closeSync, readFileSync } from 'node:fs'
@@ -6,7 +7,6 @@ import { suite } from 'node:test'
 import type { Readable } from 'node:stream'
 import { composeBubblewrap } from '../../src/jail/bubblewrap.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
-import { openLauncher } from '../../src/jail/launcher.ts'
 import { reopen } from '../../src/jail/c-program.ts'
 import { takeSlot } from '../../src/warden/slots.ts'
 import { pythonProgram } from '../../src/jail/whole-guests.ts'
@@ -69,7 +69,7 @@ print(json.dumps(seen))
 `
 
 /** Compiled before the first wall, which otherwise uses the system's programs. */
-const launcher = skip ? undefined : await openLauncher()
+const launcher = skip ? undefined : await openOwnProgram('launcher')
 
 suite('Masks over /proc', { skip, concurrency: 1 }, () => {
   test('made by the sentinel they equal those of bubblewrap, also in the operations that a guest may do', async () => {

@@ -1,3 +1,4 @@
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
@@ -6,7 +7,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { JailKind } from '../../src/contract/jail-kind.ts'
 import { messageOf } from '../../src/contract/error.ts'
 import { findProgram } from '../../src/os/find-program.ts'
-import { openSentinel } from '../../src/jail/sentinel.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { isAlive } from '../../src/os/proc.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
@@ -22,7 +22,7 @@ const MiB = 2 ** 20
 /** Number of attempts to win the race. */
 const triesMax = 3
 const hasGroups = openCgroups() !== undefined
-const found = await openSentinel()
+const found = await openOwnProgram('sentinel')
 const noCompiler = 'missing' in found ? found.missing : undefined
 
 interface Stand {

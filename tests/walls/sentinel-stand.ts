@@ -1,9 +1,9 @@
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { callClasses } from '../../src/contract/calls.ts'
 import { reopen, type CProgram } from '../../src/jail/c-program.ts'
-import { openSentinel } from '../../src/jail/sentinel.ts'
 import { filtersFor } from '../../src/jail/sentinel-policy.ts'
 import { startSentinel, type Sentinel } from '../../src/warden/engines/processes/sentinel.ts'
 
@@ -41,7 +41,7 @@ let made: Promise<CProgram> | undefined
 
 /** Throws without a C compiler: callers skip their tests first. */
 export function program(): Promise<CProgram> {
-  made ??= openSentinel().then((found) => {
+  made ??= openOwnProgram('sentinel').then((found) => {
     if ('missing' in found) throw new Error(found.missing)
     return found
   })

@@ -1,3 +1,4 @@
+import { openOwnProgram, sourcesOf } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import { appendFileSync, closeSync, cpSync, mkdtempSync, rmSync } from 'node:fs'
 import os, { tmpdir } from 'node:os'
@@ -7,7 +8,6 @@ import { suite } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { isThere } from '../../src/jail/c-program.ts'
-import { openSentinel, sentinelSources } from '../../src/jail/sentinel.ts'
 import { callClasses, type CallClass } from '../../src/contract/calls.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import { until } from '../conformance/stand.ts'
@@ -300,7 +300,10 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
   test('is compiled once, reused, and reported missing after its folder was emptied', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-sentinel-'))
     try {
-      const [made, again] = [await openSentinel({ folder }), await openSentinel({ folder })]
+      const [made, again] = [
+        await openOwnProgram('sentinel', { folder }),
+        await openOwnProgram('sentinel', { folder }),
+      ]
       assert.ok('fd' in made && 'fd' in again)
       assert.deepEqual([made.file, isThere(made)], [again.file, true])
       rmSync(made.file)
@@ -313,7 +316,7 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
 
   test('is compiled again when any of its sources or headers changes', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-sentinel-'))
-    const parts = sentinelSources()
+    const parts = sourcesOf('sentinel')
     const root = dirname(dirname(parts[0]!))
     const sources = parts.map((file) => join(folder, relative(root, file)))
     try {
@@ -321,7 +324,7 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
       const programs = new Set<string>()
       for (const part of [undefined, sources[0]!, sources.find((file) => file.endsWith('.h'))!]) {
         if (part) appendFileSync(part, '/* Changed. */\n')
-        const made = await openSentinel({ folder: join(folder, 'made'), sources })
+        const made = await openOwnProgram('sentinel', { folder: join(folder, 'made'), sources })
         assert.ok('fd' in made, 'missing' in made ? made.missing : '')
         programs.add(basename(made.file).split('-')[0]!)
         closeSync(made.fd)

@@ -1,13 +1,13 @@
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { openSync, closeSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { after, suite, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { composeForked, openZygoteLibrary, type ForkedJail } from '../../src/jail/forked.ts'
+import { composeForked, type ForkedJail } from '../../src/jail/forked.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { step } from '../../src/jail/launch-steps.ts'
-import { openLauncher } from '../../src/jail/launcher.ts'
 import { pythonProgram } from '../../src/jail/whole-guests.ts'
 import { identify, nameOfProcess, processFacts } from '../../src/os/proc.ts'
 import { adoptChild, endStrays, spawnChild } from '../../src/os/spawned-child.ts'
@@ -22,7 +22,7 @@ import { until } from '../conformance/stand.ts'
  * of a template that is none. In no case does a program say that it is ready behind less than the whole wall.
  */
 const facts = findJailFacts()
-const [launcher, library] = [await openLauncher(), await openZygoteLibrary()]
+const [launcher, library] = [await openOwnProgram('launcher'), await openOwnProgram('zygote')]
 const unable =
   ('missing' in library && library.missing) ||
   ('missing' in launcher && launcher.missing) ||

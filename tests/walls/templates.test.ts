@@ -1,8 +1,8 @@
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { sharedLayout } from '../../src/contract/shared-layout.ts'
-import { openZygoteLibrary } from '../../src/jail/forked.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { identify, isAlive, nameOfProcess, processFacts } from '../../src/os/proc.ts'
 import { descendantsOf } from '../conformance/remains.ts'
@@ -13,7 +13,7 @@ import { openWhole, type WholeWall, type WholeWish } from './whole-wall.ts'
  * Walls of Python that a template forked: what is in them is what an exec would have put there, nothing of the template
  * or of another job is to be found, and neither outlives its warden.
  */
-const library = await openZygoteLibrary()
+const library = await openOwnProgram('zygote')
 const unable =
   'missing' in library ? library.missing : !findJailFacts().namespaces && 'no namespaces here'
 const isLong = process.env['MAYFLY_LONG'] !== undefined

@@ -1,3 +1,4 @@
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
 import {
   chmodSync,
@@ -17,7 +18,6 @@ import { initrdOf } from '../../src/images/machine.ts'
 import { openPackageCache, packageFolder } from '../../src/images/package-cache.ts'
 import { ownMakers, ownRecipes } from '../../src/images/recipe.ts'
 import { findImage, openImageStore } from '../../src/images/store.ts'
-import { openInit } from '../../src/jail/agent.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import type { GuestHost } from '../../src/warden/engines/agent-guest/jailed-guest.ts'
 import {
@@ -37,7 +37,7 @@ import { guestHost } from './qemu-here.ts'
 
 export const noUserKernel = 'user-mode-linux 7.2 is missing'
 const WAIT_MS_MAX = 120_000
-const program = await openInit()
+const program = await openOwnProgram('agent')
 
 /** Path of the unpacked kernel. With `CI=true` this throws if it is missing on a machine that may install it. */
 export function isUserKernelThere(): boolean {

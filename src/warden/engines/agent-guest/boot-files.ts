@@ -24,7 +24,7 @@ import { findImage, imageFolder } from '../../../images/store.ts'
 import { cacheFolder, makeCacheFolder } from '../../../lib/cache-folder.ts'
 import { signerFolder } from '../../../lib/state-folder.ts'
 import { imageKey } from '../../image-signer.ts'
-import { compiledParts } from './compiled-parts.ts'
+import { guestProgram } from './guest-program.ts'
 import type { PolicyCompiler } from './policy-compiler.ts'
 import { jobDescriptor, runnerFiles } from './runner.ts'
 import type { MachineKey } from './source.ts'
@@ -66,7 +66,6 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
   readonly #parts: BootFilesParts<Boot>
   readonly #folder: string
   readonly #known = new Map<string, Boot>()
-  #programs: Promise<{ readonly agent: Buffer; readonly carrier: Buffer }> | undefined
 
   constructor(parts: BootFilesParts<Boot>) {
     this.#parts = parts
@@ -79,7 +78,7 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
     scratchBytes,
     image,
   }: Pick<MachineKey, 'program' | 'scratchBytes' | 'image'>) {
-    const { compose, jobPort, kernel } = this.#parts
+    const { compose, jobPort, kernel, hide } = this.#parts
     const state = await this.#parts.state()
     const store = imageFolder(state)
     const name = image === undefined ? defaultImages[program] : `sha256:${image}`
@@ -87,7 +86,11 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
     const key = [program, scratchBytes, found.image.digest, found.kernel?.digest].join(' ')
     const known = this.#known.get(key)
     if (known && isThere(known)) return known
-    const [{ agent, carrier }, policy] = await Promise.all([this.#ownPrograms(), this.#policy()])
+    const [agent, carrier, policy] = await Promise.all([
+      guestProgram('agent', hide),
+      guestProgram('carrier', hide),
+      this.#policy(),
+    ])
     openFolder(this.#folder)
     const boot = compose({
       store,
@@ -109,16 +112,6 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
   /** Undefined if none can be compiled; the wall then reports the missing layer (`PolicyCompiler.missing`). */
   async #policy(): Promise<Buffer | undefined> {
     return await this.#parts.policies?.compile(callClasses).catch(() => undefined)
-  }
-
-  async #ownPrograms() {
-    this.#programs ??= compiledParts(this.#parts.hide)
-    try {
-      return await this.#programs
-    } catch (error) {
-      this.#programs = undefined
-      throw error
-    }
   }
 }
 

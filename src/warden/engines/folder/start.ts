@@ -10,7 +10,8 @@ import type {
   FolderWallSpec,
 } from '../../../contract/folder.ts'
 import { folderWallArguments } from '../../../jail/folder.ts'
-import type { CProgram } from '../../../jail/c-program.ts'
+import type { CProgram, CProgramLookup } from '../../../jail/c-program.ts'
+import { openOwnProgram } from '../../../jail/own-programs.ts'
 import { newId } from '../../../lib/id.ts'
 import { parseJson } from '../../../lib/parse-json.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
@@ -48,6 +49,10 @@ const OUTPUT_BYTES_MAX = 16 * 2 ** 20
 const FAILURE_CHARACTERS_MAX = 1000
 /** Processes of the wall that are not the command's: PID 1, and those that wait for pipes. */
 const OWN_PROCESSES = 33
+
+export function openFolderProgram(): Promise<CProgramLookup> {
+  return openOwnProgram('folder')
+}
 
 export function startFolderWall(parts: FolderWallParts): FolderWall {
   const { program, captures = false } = parts

@@ -19,9 +19,7 @@ import { openCompiled } from '../../../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type JailLayer } from '../../../jail/facts.ts'
 import type { CProgram, CProgramLookup } from '../../../jail/c-program.ts'
-import { openZygoteLibrary } from '../../../jail/forked.ts'
-import { openLauncher } from '../../../jail/launcher.ts'
-import { openSentinel } from '../../../jail/sentinel.ts'
+import { openOwnProgram } from '../../../jail/own-programs.ts'
 import { markOf } from '../../../os/marked.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import { type CgroupRoot } from '../../../os/cgroup-interface.ts'
@@ -94,7 +92,7 @@ class ProcessEngine implements Engine {
     this.#host = host
     const { hide = [], sentinelFolder: folder } = options
     this.#sentinels = new SentinelSource({
-      make: () => openSentinel({ hide, ...(folder !== undefined && { folder }) }),
+      make: () => openOwnProgram('sentinel', { hide, ...(folder !== undefined && { folder }) }),
       report: (sentinel) => host.report({ sentinel }),
     })
     this.#facts = findJailFacts(hide)
@@ -103,7 +101,7 @@ class ProcessEngine implements Engine {
     if (templates !== 'off')
       this.#zygotes = new ImageZygotes({
         launcher: () => this.#launcher,
-        openLibrary: () => openZygoteLibrary(hide),
+        openLibrary: () => openOwnProgram('zygote', { hide }),
         isEager: templates === 'all',
       })
     const hasNoCgroup = this.#without.includes('memory cgroup') || hide.includes('cgroup')
@@ -205,7 +203,7 @@ class ProcessEngine implements Engine {
   }
 
   async #makeLauncher(hide: readonly string[]): Promise<void> {
-    const found = await openLauncher(hide)
+    const found = await openOwnProgram('launcher', { hide })
     this.#launcher = 'fd' in found ? found : undefined
   }
 

@@ -5,7 +5,7 @@ import { cacheFolder } from '../../../lib/cache-folder.ts'
 import { BootFiles } from '../agent-guest/boot-files.ts'
 import { bootGuest } from '../agent-guest/boot-guest.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
-import { compiledAgent } from '../agent-guest/compiled-parts.ts'
+import { guestProgram } from '../agent-guest/guest-program.ts'
 import { jobDescriptor } from '../agent-guest/runner.ts'
 import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
 import { StartingGuests } from '../agent-guest/starting-guests.ts'
@@ -75,7 +75,7 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
     const { host, options, folder = cacheFolder('machines') } = this.#parts
     const { hide = [] } = options
     const programs = { kernel: findUserKernel(hide), programs: findKernelJailPrograms(hide) }
-    const agent = await compiledAgent(hide)
+    const agent = await guestProgram('agent', hide)
     return await cachedUserKernel({ ...programs, host, agent }, path.join(`${folder}-proved`))
   }
 

@@ -10,7 +10,7 @@ import type {
 } from '../../../../contract/engine.ts'
 import { MayflyError } from '../../../../contract/error.ts'
 import type { CProgram } from '../../../../jail/c-program.ts'
-import { openConnector } from '../../../../jail/connector.ts'
+import { openOwnProgram } from '../../../../jail/own-programs.ts'
 import { etcFiles } from '../../../../jail/etc.ts'
 import { findLayers } from '../../../../jail/layers.ts'
 import type { JailedProgram } from '../../../../jail/embedded.ts'
@@ -176,7 +176,7 @@ export class ContainerStarter {
   async #open(): Promise<OpenedEngine> {
     const { hide = [] } = this.#options
     const socket = findSocket(this.#name, process.env, hide)
-    const connector = await openConnector(hide)
+    const connector = await openOwnProgram('connector', { hide })
     if ('missing' in connector)
       throw new MayflyError('UNAVAILABLE', `Cannot start a wall: ${connector.missing}`, {
         hint: 'Install gcc or clang, and a static libc (libc6-dev)',

@@ -1,5 +1,6 @@
-import { spawn } from 'node:child_process'
+import { execFile, type ExecFileException } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { policyBytesMax } from '../../../agent-wire/numbers.ts'
 import type { CallClass } from '../../../contract/calls.ts'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
@@ -56,30 +57,28 @@ const COMPILE_MS_MAX = 10_000
 const SAID_CHARS_MAX = 300
 
 async function run(compiler: string, text: string): Promise<Buffer> {
-  const child = spawn(compiler, [...FLAGS, '--features-file', FEATURES], {
+  const running = promisify(execFile)(compiler, [...FLAGS, '--features-file', FEATURES], {
     cwd: '/',
     env: { LC_ALL: 'C' },
-    stdio: ['pipe', 'pipe', 'pipe'],
+    encoding: 'buffer',
+    maxBuffer: policyBytesMax,
     timeout: COMPILE_MS_MAX,
     killSignal: 'SIGKILL',
   })
-  const parts: Buffer[] = []
-  let [said, length] = ['', 0]
-  child.stdout.on('data', (chunk: Buffer) => {
-    length += chunk.length
-    if (length <= policyBytesMax) parts.push(chunk)
-    else child.kill('SIGKILL')
-  })
-  child.stderr.on('data', (chunk: Buffer) => void (said += chunk.toString('latin1')))
-  child.stdin.on('error', () => undefined)
-  child.stdin.end(text)
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', (error) => reject(unavailable(error.message)))
-    child.once('close', resolve)
-  })
-  if (code === 0 && length > 0) return Buffer.concat(parts)
-  const line = said.replaceAll(/[^\x20-\x7e]/g, ' ').trim()
-  throw unavailable(`its compiler ended (${code ?? 'killed'}): ${line.slice(0, SAID_CHARS_MAX)}`)
+  running.child.stdin?.on('error', () => undefined).end(text)
+  try {
+    const { stdout } = await running
+    if (stdout.length > 0) return stdout
+    throw new Error('it wrote no profile')
+  } catch (error) {
+    const { code, stderr = '' } = error as ExecFileException
+    const said =
+      stderr
+        .toString('latin1')
+        .replaceAll(/[^\x20-\x7e]/g, ' ')
+        .trim() || messageOf(error)
+    throw unavailable(`its compiler ended (${code ?? 'killed'}): ${said.slice(0, SAID_CHARS_MAX)}`)
+  }
 }
 
 function unavailable(why: string): MayflyError {

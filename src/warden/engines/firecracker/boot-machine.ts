@@ -57,14 +57,7 @@ export async function bootMachine(
   const tracked = { kill: () => machine.signalKill() }
   takes.track(tracked)
   try {
-    const agentArguments = boot.kernelArguments
-    await machine.boot({
-      memoryMiB,
-      cores: 1,
-      ...jailNames,
-      agentArguments,
-      tracksDirtyPages: false,
-    })
+    await machine.boot({ memoryMiB, ...jailNames, agentArguments: boot.kernelArguments })
     const channel = await connectGuest(machine, vsockAgentPort, BOOT_MS_MAX)
     const agent = new AgentLink(channel)
     await agent.take('hello', BOOT_MS_MAX)

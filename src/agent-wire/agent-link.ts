@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import { AgentConversation, answerOf, type ConversationState } from './conversation.ts'
-import { AgentReader, type AgentMessage, type AgentOutput, type AgentSeen } from './decode.ts'
+import { AgentReader, type AgentMessage, type AgentMessageOf } from './decode.ts'
 import type { AgentAbility } from './numbers.ts'
 import { encodeHostMessage, type HostMessage } from './encode.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
@@ -28,9 +28,8 @@ type AgentTurn = { readonly sent: HostMessage } | { readonly received: AgentMess
 /** A request without its nonce. */
 export type AgentQuestion = Unnumbered<Extract<HostMessage, { kind: keyof typeof answerOf }>>
 type Unnumbered<Question> = Question extends unknown ? Omit<Question, 'nonce'> : never
-export type AgentAnswer<Kind extends keyof typeof answerOf> = Extract<
-  AgentMessage,
-  { kind: (typeof answerOf)[Kind] }
+export type AgentAnswer<Kind extends keyof typeof answerOf> = AgentMessageOf<
+  (typeof answerOf)[Kind]
 >
 
 const TURNS_MAX = 256
@@ -40,9 +39,9 @@ export class AgentLink {
   /** Resolves with the cause once the connection has ended; never rejects. */
   readonly ended: Promise<string>
   /** Called for each observation; their number is limited by the credit that was sent. */
-  onSeen: (message: AgentSeen) => void = () => undefined
+  onSeen: (message: AgentMessageOf<'seen'>) => void = () => undefined
   /** Called for each output of a program, as much as credit was sent for. Without it `take` gives them. */
-  onOutput: ((message: AgentOutput) => void) | undefined
+  onOutput: ((message: AgentMessageOf<'output'>) => void) | undefined
   readonly #socket: Socket
   readonly #conversation: AgentConversation
   readonly #reader = new AgentReader()
@@ -146,8 +145,8 @@ export class AgentLink {
   async take<Kind extends AgentMessage['kind']>(
     kinds: Kind | readonly Kind[],
     msMax: number,
-    fits: (message: Extract<AgentMessage, { kind: Kind }>) => boolean = () => true,
-  ): Promise<Extract<AgentMessage, { kind: Kind }>> {
+    fits: (message: AgentMessageOf<Kind>) => boolean = () => true,
+  ): Promise<AgentMessageOf<Kind>> {
     const { promise, resolve, reject } = Promise.withResolvers<never>()
     const wanted = new Set<string>([kinds].flat())
     const check = () => {

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { constants } from 'node:os'
-import type { AgentClaimed, AgentStatused } from './decode.ts'
-import type { AgentClaim, AgentPhase } from './encode.ts'
+import type { AgentMessageOf } from './decode.ts'
+import type { HostMessageOf, AgentPhase } from './encode.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { AgentLink } from './agent-link.ts'
 
@@ -11,7 +11,8 @@ import type { AgentLink } from './agent-link.ts'
  *
  * A compromised agent could send false answers, but a guest runs no code of a job before its claim.
  */
-export type GuestClaim = Pick<AgentClaim, 'id' | 'hostname' | 'limits' | 'memory' | 'labels'>
+export type GuestClaim = Pick<HostMessageOf<'claim'>, 'id' | 'hostname' | 'limits' | 'labels'> &
+  Partial<Pick<HostMessageOf<'claim'>, 'memory'>>
 
 const SEED_BYTES = 64
 const NS_PER_MS = 1_000_000n
@@ -24,10 +25,10 @@ export async function claimAgent(
   agent: AgentLink,
   claim: GuestClaim,
   msMax: number,
-): Promise<AgentClaimed> {
+): Promise<AgentMessageOf<'claimed'>> {
   const seed = randomBytes(SEED_BYTES)
   try {
-    agent.send({ kind: 'claim', ...claim, seed, timeNs: timeNs() })
+    agent.send({ kind: 'claim', memory: undefined, ...claim, seed, timeNs: timeNs() })
     const answer = await agent.take(['claimed', 'refused'], msMax, isOfClaim)
     if (answer.kind === 'refused') throw unfit('it refused the claim')
     const digest = createHash('sha256').update(seed).update(answer.bootId).digest()
@@ -52,7 +53,10 @@ export async function renewAgent(agent: AgentLink, msMax: number): Promise<void>
 }
 
 /** Requests the status: a round trip to the agent, which reports its processes. */
-export async function askStatus(agent: AgentLink, msMax: number): Promise<AgentStatused> {
+export async function askStatus(
+  agent: AgentLink,
+  msMax: number,
+): Promise<AgentMessageOf<'statused'>> {
   return await agent.ask({ kind: 'status' }, msMax)
 }
 

@@ -5,19 +5,20 @@ import { suite, test } from 'node:test'
 import { encodeFrame } from '../lib/frames.ts'
 import { AgentConversation } from './conversation.ts'
 import { AgentReader, decodeAgentMessage, type AgentMessage } from './decode.ts'
-import { encodeHostMessage, type AgentClaim, type AgentRun } from './encode.ts'
+import { encodeHostMessage, type HostMessageOf } from './encode.ts'
 import * as numbers from './numbers.ts'
 
-const claim: AgentClaim = {
+const claim: HostMessageOf<'claim'> = {
   kind: 'claim',
   id: 'j',
   seed: Buffer.alloc(32, 7),
   timeNs: 2n,
   limits: { openFiles: 5 },
+  memory: undefined,
   hostname: 'h',
   labels: { k: 'v' },
 }
-const run: AgentRun = {
+const run: HostMessageOf<'run'> = {
   kind: 'run',
   program: 3,
   streams: ['stdin', 'stdout'],
@@ -50,7 +51,8 @@ suite('Messages to the agent of a guest', () => {
   })
 
   test('The messages hold, look and read consist of their fields in order', () => {
-    const look = { kind: 'look', nonce: 9, place: 'proc', path: Buffer.from([0xff, 0x61]) } as const
+    const at = { nonce: 9, place: 'proc', skip: 0 } as const
+    const look = { kind: 'look', ...at, path: Buffer.from([0xff, 0x61]) } as const
     const read = { kind: 'read', nonce: 9, place: 'tmp', path: 'a', offset: 2, bytes: 3 } as const
     const frames = [
       [encodeHostMessage({ kind: 'hold', nonce: 9, on: true }), 12, '01 09000000 01'],
@@ -84,9 +86,9 @@ suite('Messages to the agent of a guest', () => {
       { ...run, stdoutCredit: 2 ** 30 + 1 },
       { ...run, descriptors: [{ number: 2, name: 'd' }] },
       { kind: 'input', program: 1, bytes: Buffer.alloc(16_385) },
-      { kind: 'signal', program: 1, signal: 0 },
-      { kind: 'list', nonce: 1, path: 'a'.repeat(4096) },
-      { kind: 'look', nonce: 1, place: 'tmp', path: 'a\0b' },
+      { kind: 'signal', program: 1, signal: 0, toGroup: false },
+      { kind: 'list', nonce: 1, skip: 0, path: 'a'.repeat(4096) },
+      { kind: 'look', nonce: 1, place: 'tmp', skip: 0, path: 'a\0b' },
       { kind: 'read', nonce: 1, place: 'tmp', path: 'a', offset: 0, bytes: 65_537 },
       { kind: 'read', nonce: 1, place: 'tmp', path: '', offset: 0, bytes: 1 },
     ] as const

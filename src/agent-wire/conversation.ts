@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import type { AgentMessage, AgentStream } from './decode.ts'
+import type { AgentMessage, AgentMessageOf, AgentStream } from './decode.ts'
 import type { HostMessage } from './encode.ts'
 import {
   agentAbilities,
@@ -227,7 +227,7 @@ export class AgentConversation {
     this.#questions.delete(nonce)
   }
 
-  #refused({ what, about }: Extract<AgentMessage, { kind: 'refused' }>): void {
+  #refused({ what, about }: AgentMessageOf<'refused'>): void {
     if (what === 'claim') {
       must(this.#claim === 'asked', 'refused')
       this.#claim = 'answered'
@@ -246,10 +246,7 @@ export class AgentConversation {
   }
 }
 
-type ProgramMessage = Extract<
-  AgentMessage,
-  { kind: 'started' | 'output' | 'ended' | 'credit' | 'exited' }
->
+type ProgramMessage = AgentMessageOf<'started' | 'output' | 'ended' | 'credit' | 'exited'>
 
 function must(isGood: boolean, kind: string): void {
   if (!isGood) throw outOfPlace(kind)

@@ -2,10 +2,10 @@ import { encodeFrame } from '../lib/frames.ts'
 import {
   agentCalls,
   type AgentCall,
-  agentLimits,
-  type AgentLimit,
   agentFolders,
   type AgentFolder,
+  agentLimits,
+  type AgentLimit,
   agentWireVersion,
   chunkBytesMax,
   creditMax,
@@ -27,97 +27,13 @@ import {
 } from './numbers.ts'
 
 /** Messages of a host to the agent of a guest. */
-export type HostMessage =
-  | AgentClaim
-  | AgentRun
-  | { readonly kind: 'input'; readonly program: number; readonly bytes: Uint8Array }
-  | { readonly kind: 'close'; readonly program: number }
-  | {
-      readonly kind: 'credit'
-      readonly program: number
-      readonly stream: 'stdout' | 'stderr'
-      readonly bytes: number
-    }
-  | {
-      readonly kind: 'signal'
-      readonly program: number
-      readonly signal: number
-      readonly toGroup?: boolean
-    }
-  | { readonly kind: 'kill'; readonly nonce: number }
-  | { readonly kind: 'phase'; readonly nonce: number; readonly command: AgentPhase }
-  | {
-      readonly kind: 'list'
-      readonly nonce: number
-      readonly path: string
-      readonly skip?: number
-    }
-  | { readonly kind: 'status'; readonly nonce: number }
-  /** Additional credit of observations. */
-  | { readonly kind: 'watch'; readonly credit: number }
-  | {
-      readonly kind: 'renew'
-      readonly nonce: number
-      /** 32 to 256 bytes of this host's generator, used once. */
-      readonly seed: Uint8Array
-      readonly timeNs: bigint
-    }
-  /** Freezes or thaws the programs of the job. */
-  | { readonly kind: 'hold'; readonly nonce: number; readonly on: boolean }
-  | AgentListRequest
-  | {
-      readonly kind: 'read'
-      readonly nonce: number
-      readonly place: AgentFolder
-      readonly path: GuestPath
-      readonly offset: number
-      readonly bytes: number
-    }
+export type HostMessage = HostMessageOf<keyof typeof messages>
+export type HostMessageOf<Kind extends keyof typeof messages> = Kind extends unknown
+  ? { readonly kind: Kind } & Parameters<(typeof messages)[Kind]>[0]
+  : never
 
 /** Path in a guest: bytes, or a text that is encoded as UTF-8. */
 export type GuestPath = string | Uint8Array
-
-/** Requests a list of a folder. */
-export interface AgentListRequest {
-  readonly kind: 'look'
-  readonly nonce: number
-  readonly place: AgentFolder
-  /** Empty for the top folder itself. */
-  readonly path: GuestPath
-  readonly skip?: number
-}
-
-export interface AgentClaim {
-  readonly kind: 'claim'
-  readonly id: string
-  /** 32 to 256 bytes of this host's generator, for one clone only. */
-  readonly seed: Uint8Array
-  readonly timeNs: bigint
-  /** Absent limits stay unchanged. */
-  readonly limits: Partial<Readonly<Record<AgentLimit, number>>>
-  /** Memory limit of the job's cgroup, in bytes above the usage at the claim. Absent: unchanged. */
-  readonly memory?: number
-  readonly hostname: string
-  readonly labels: Readonly<Record<string, string>>
-}
-
-export interface AgentRun {
-  readonly kind: 'run'
-  readonly program: number
-  /** Streams to forward; others are /dev/null. */
-  readonly streams: readonly ('stdin' | 'stdout' | 'stderr')[]
-  readonly uid: number
-  readonly gid: number
-  /** Bytes that the program may write before more credit is sent. */
-  readonly stdoutCredit: number
-  readonly stderrCredit: number
-  readonly file: string
-  readonly folder: string
-  readonly args: readonly string[]
-  readonly variables: readonly string[]
-  /** Descriptors of the agent, by their names there. */
-  readonly descriptors: readonly { readonly number: number; readonly name: string }[]
-}
 
 /** Phase commands, a fixed list; each removes a right. */
 export type AgentPhase =
@@ -133,169 +49,221 @@ export type AgentPhase =
       readonly policy: Uint8Array
     }
 
+type FieldWriter<Value> = (value: Value) => Buffer
+type ValuesOf<Writers> = {
+  readonly [Name in keyof Writers]: Writers[Name] extends FieldWriter<infer Value> ? Value : never
+}
+
 const UNLIMITED = 2n ** 64n - 1n
+const WORD_BYTES_MAX = 2 ** 16 - 1
 const STREAMS = { stdin: 1, stdout: 2, stderr: 4 } as const
-const word = /^[\w.-]+$/
+const nameForm = /^[\w.-]+$/
 // oxlint-disable-next-line no-control-regex -- written as lines of a file: a control character could end or hide a line
 const control = /[\0-\x1f\x7f]/
 
+const u8 = unsigned(1)
+const u16 = unsigned(2)
+const u32 = unsigned(4)
+const flag = (isOn: boolean) => u8(isOn ? 1 : 0)
+const credit = within(0, creditMax, u32, 'a credit')
+const skip = within(0, skipMax, u32, 'a number of entries to skip')
+const place = (folder: AgentFolder) => u8(agentFolders.indexOf(folder))
+const path = (bytes: GuestPath) => text(bytes, 0, pathBytesMax)
+const filePath = (bytes: GuestPath) => text(bytes, 1, pathBytesMax)
+
+/** Fields of each kind of message, in the order of the wire. */
+const messages = {
+  claim: fields({
+    id: claimName,
+    /** 32 to 256 bytes of this host's generator, for one clone only. */
+    seed,
+    timeNs: time,
+    /** Absent limits stay unchanged. */
+    limits: (limits: Readonly<Partial<Record<AgentLimit, number>>>) =>
+      Buffer.concat(agentLimits.map((name) => u64(limits[name] ?? UNLIMITED))),
+    /** Memory limit of the job's cgroup, in bytes above the usage at the claim. Undefined: unchanged. */
+    memory: (bytes: number | undefined) => u64(bytes ?? UNLIMITED),
+    hostname: claimName,
+    labels,
+  }),
+  run: fields({
+    program: u32,
+    /** Streams to forward; others are /dev/null. */
+    streams: (names: readonly (keyof typeof STREAMS)[]) =>
+      u8(names.reduce((mask, name) => mask | STREAMS[name], 0)),
+    uid: u32,
+    gid: u32,
+    /** Bytes that the program may write before more credit is sent. */
+    stdoutCredit: credit,
+    stderrCredit: credit,
+    file: absolutePath,
+    folder: absolutePath,
+    args: words(1),
+    variables: words(0),
+    /** Descriptors of the agent, by their names there. */
+    descriptors,
+  }),
+  input: fields({
+    program: u32,
+    bytes: rest(1, streamBytesMax, 'the length of an input'),
+  }),
+  close: fields({ program: u32 }),
+  credit: fields({
+    program: u32,
+    stream: (stream: 'stdout' | 'stderr') => u8(stream === 'stdout' ? 1 : 2),
+    bytes: credit,
+  }),
+  signal: fields({ program: u32, signal: within(1, 31, u8, 'a signal'), toGroup: flag }),
+  kill: fields({ nonce: u32 }),
+  phase: fields({ nonce: u32, command: phase }),
+  list: fields({ nonce: u32, skip, path }),
+  status: fields({ nonce: u32 }),
+  renew: fields({
+    nonce: u32,
+    /** 32 to 256 bytes of this host's generator, used once. */
+    seed,
+    timeNs: time,
+  }),
+  /** Freezes or thaws the programs of the job. */
+  hold: fields({ nonce: u32, on: flag }),
+  /** Requests a list of a folder; the empty path is the top folder itself. */
+  look: fields({ nonce: u32, place, skip, path }),
+  read: fields({
+    nonce: u32,
+    place,
+    offset: (bytes: number) => u64(bytes),
+    bytes: within(1, chunkBytesMax, u32, 'a number of bytes'),
+    path: filePath,
+  }),
+  /** Additional credit of observations. */
+  watch: fields({ credit: within(1, seenCreditMax, u32, 'a credit of observations') }),
+} satisfies Readonly<Record<keyof typeof hostKinds, FieldWriter<never>>>
+
 /** Encodes a message as a frame. Throws RangeError for a value outside the bounds of its field. */
 export function encodeHostMessage(message: HostMessage): Buffer {
-  const payload = Buffer.concat([u8(agentWireVersion), ...partsOf(message)])
+  const write = messages[message.kind] as FieldWriter<HostMessage>
+  const payload = Buffer.concat([u8(agentWireVersion), write(message)])
   check(payload.length <= runBytesMax, 'a message that is too long')
   return encodeFrame(hostKinds[message.kind], payload)
 }
 
-function partsOf(message: HostMessage): readonly Buffer[] {
-  switch (message.kind) {
-    case 'claim':
-      return claimParts(message)
-    case 'run':
-      return runParts(message)
-    case 'input':
-      check(within(message.bytes.length, 1, streamBytesMax), 'the length of an input')
-      return [u32(message.program), Buffer.from(message.bytes)]
-    case 'close':
-      return [u32(message.program)]
-    case 'credit':
-      check(within(message.bytes, 0, creditMax), 'a credit')
-      return [u32(message.program), u8(message.stream === 'stdout' ? 1 : 2), u32(message.bytes)]
-    case 'signal':
-      check(within(message.signal, 1, 31), 'a signal')
-      return [u32(message.program), u8(message.signal), u8(message.toGroup ? 1 : 0)]
-    case 'phase':
-      return [u32(message.nonce), ...phaseParts(message.command)]
-    case 'list': {
-      const { nonce, path, skip = 0 } = message
-      check(within(skip, 0, skipMax), 'a number of entries to skip')
-      return [u32(nonce), u32(skip), str(path, 0, pathBytesMax)]
-    }
-    case 'renew':
-      return [u32(message.nonce), ...seedAndTime(message)]
-    case 'hold':
-      return [u32(message.nonce), u8(message.on ? 1 : 0)]
-    case 'look': {
-      const { nonce, place, path, skip = 0 } = message
-      check(within(skip, 0, skipMax), 'a number of entries to skip')
-      return [u32(nonce), placeOf(place), u32(skip), str(path, 0, pathBytesMax)]
-    }
-    case 'read': {
-      const { nonce, place, path, offset, bytes } = message
-      check(within(bytes, 1, chunkBytesMax), 'a number of bytes')
-      const part = [u64(offset), u32(bytes), str(path, 1, pathBytesMax)]
-      return [u32(nonce), placeOf(place), ...part]
-    }
-    case 'watch':
-      check(within(message.credit, 1, seenCreditMax), 'a credit of observations')
-      return [u32(message.credit)]
-    case 'kill':
-    case 'status':
-      return [u32(message.nonce)]
+function claimName(name: string): Buffer {
+  check(nameForm.test(name), 'a name of a claim')
+  return text(name, 1, idBytesMax)
+}
+
+function seed(bytes: Uint8Array): Buffer {
+  check(isWithin(bytes.length, seedBytesMin, seedBytesMax), 'the length of a seed')
+  return Buffer.concat([u16(bytes.length), bytes])
+}
+
+function time(ns: bigint): Buffer {
+  check(ns >= 0n && ns < 2n ** 63n, 'a time')
+  return u64(ns)
+}
+
+function labels(values: Readonly<Record<string, string>>): Buffer {
+  const pairs = Object.entries(values)
+  check(pairs.length <= labelsMax, 'a number of labels')
+  check(!pairs.some(([, value]) => control.test(value)), 'a label')
+  const texts = pairs.flatMap(([key, value]) => [claimName(key), text(value, 0, labelBytesMax)])
+  return Buffer.concat([u8(pairs.length), ...texts])
+}
+
+function absolutePath(file: string): Buffer {
+  check(file.startsWith('/'), 'a path that is not absolute')
+  return filePath(file)
+}
+
+function words(least: number): FieldWriter<readonly string[]> {
+  return (texts) => {
+    check(isWithin(texts.length, least, wordsMax), 'a number of words')
+    return Buffer.concat([u16(texts.length), ...texts.map((one) => text(one, 0, WORD_BYTES_MAX))])
   }
 }
 
-function claimParts({ id, seed, timeNs, limits, memory, hostname, labels }: AgentClaim) {
-  const pairs = Object.entries(labels)
-  check(pairs.length <= labelsMax, 'a number of labels')
-  check([id, hostname, ...pairs.map(([key]) => key)].every(isWord), 'a name of a claim')
-  check(!pairs.some(([, value]) => control.test(value)), 'a label')
-  return [
-    str(id, 1, idBytesMax),
-    ...seedAndTime({ seed, timeNs }),
-    ...agentLimits.map((name) => u64(limits[name] === undefined ? UNLIMITED : limits[name])),
-    u64(memory ?? UNLIMITED),
-    str(hostname, 1, idBytesMax),
-    u8(pairs.length),
-    ...pairs.flatMap(([key, value]) => [str(key, 1, idBytesMax), str(value, 0, labelBytesMax)]),
-  ]
-}
-
-function seedAndTime({ seed, timeNs }: Pick<AgentClaim, 'seed' | 'timeNs'>): readonly Buffer[] {
-  check(within(seed.length, seedBytesMin, seedBytesMax), 'the length of a seed')
-  check(timeNs >= 0n && timeNs < 2n ** 63n, 'a time')
-  return [u16(seed.length), Buffer.from(seed), u64(timeNs)]
-}
-
-function runParts(run: AgentRun): readonly Buffer[] {
-  const { streams, args, variables, descriptors } = run
-  check(run.file.startsWith('/') && run.folder.startsWith('/'), 'a path that is not absolute')
-  check(within(args.length, 1, wordsMax) && variables.length <= wordsMax, 'a number of words')
-  check(within(run.stdoutCredit, 0, creditMax), 'a credit')
-  check(within(run.stderrCredit, 0, creditMax), 'a credit')
-  const numbers = new Set(descriptors.map(({ number }) => number))
-  check(numbers.size === descriptors.length && numbers.size <= descriptorsMax, 'descriptors')
+function descriptors(list: readonly { readonly number: number; readonly name: string }[]): Buffer {
+  const numbers = new Set(list.map(({ number }) => number))
+  check(numbers.size === list.length && numbers.size <= descriptorsMax, 'descriptors')
   check(
-    [...numbers].every((number) => within(number, 3, 63)),
+    [...numbers].every((number) => isWithin(number, 3, 63)),
     'a number of a descriptor',
   )
-  return [
-    u32(run.program),
-    u8(streams.reduce((mask, name) => mask | STREAMS[name], 0)),
-    u32(run.uid),
-    u32(run.gid),
-    u32(run.stdoutCredit),
-    u32(run.stderrCredit),
-    str(run.file, 1, pathBytesMax),
-    str(run.folder, 1, pathBytesMax),
-    ...[args, variables].flatMap((words) => [
-      u16(words.length),
-      ...words.map((text) => str(text, 0, 2 ** 16 - 1)),
-    ]),
-    u8(descriptors.length),
-    ...descriptors.flatMap(({ number, name }) => [
-      u8(number),
-      str(name, 1, descriptorNameBytesMax),
-    ]),
-  ]
+  const each = list.flatMap(({ number, name }) => [
+    u8(number),
+    text(name, 1, descriptorNameBytesMax),
+  ])
+  return Buffer.concat([u8(list.length), ...each])
+}
+
+function phase(command: AgentPhase): Buffer {
+  return Buffer.concat(phaseParts(command))
 }
 
 function phaseParts(command: AgentPhase): readonly Buffer[] {
   switch (command.do) {
     case 'remount-read-only':
-      return [u8(1), str(command.path, 1, pathBytesMax)]
+      return [u8(1), text(command.path, 1, pathBytesMax)]
     case 'lower-limit':
       return [u8(2), u8(agentLimits.indexOf(command.limit)), u64(command.value)]
     case 'kill-writers':
-      return [u8(3), str(command.path, 1, pathBytesMax)]
+      return [u8(3), text(command.path, 1, pathBytesMax)]
     case 'close-writing':
       return [u8(4)]
     case 'lower-memory':
       return [u8(5), u64(command.bytes)]
     case 'replace-policy':
-      check(within(command.policy.length, 1, policyBytesMax), 'the length of a profile')
+      check(isWithin(command.policy.length, 1, policyBytesMax), 'the length of a profile')
       return [u8(6), u8(bitsOf(command.closes)), Buffer.from(command.policy)]
   }
 }
 
-const placeOf = (place: AgentFolder) => u8(agentFolders.indexOf(place))
 const bitsOf = (closed: readonly AgentCall[]) =>
   closed.reduce((bits, name) => bits | (1 << agentCalls.indexOf(name)), 0)
-const isWord = (text: string) => word.test(text)
-const within = (value: number, min: number, max: number) =>
+const isWithin = (value: number, min: number, max: number) =>
   Number.isInteger(value) && value >= min && value <= max
 
 function check(isGood: boolean, subject: string): void {
   if (!isGood) throw new RangeError(`Cannot encode ${subject} for a guest agent: out of its bounds`)
 }
 
-function str(text: GuestPath, min: number, max: number): Buffer {
-  const bytes = Buffer.from(text as string)
-  check(within(bytes.length, min, max) && !bytes.includes(0), 'a text')
+function fields<Writers extends Readonly<Record<string, FieldWriter<never>>>>(writers: Writers) {
+  const entries = Object.entries<FieldWriter<never>>(writers)
+  return (values: ValuesOf<Writers>) =>
+    Buffer.concat(entries.map(([name, write]) => write(values[name] as never)))
+}
+
+function within(min: number, max: number, write: FieldWriter<number>, subject: string) {
+  return (value: number) => {
+    check(isWithin(value, min, max), subject)
+    return write(value)
+  }
+}
+
+/** Writes bytes whose length follows from that of the frame. */
+function rest(min: number, max: number, subject: string): FieldWriter<Uint8Array> {
+  return (bytes) => {
+    check(isWithin(bytes.length, min, max), subject)
+    return Buffer.from(bytes)
+  }
+}
+
+function text(value: GuestPath, min: number, max: number): Buffer {
+  const bytes = Buffer.from(value as string)
+  check(isWithin(bytes.length, min, max) && !bytes.includes(0), 'a text')
   return Buffer.concat([u16(bytes.length), bytes])
 }
 
-function unsigned(value: number, bytes: 1 | 2 | 4): Buffer {
-  const buffer = Buffer.alloc(bytes)
-  buffer.writeUIntLE(value, 0, bytes)
-  return buffer
+function unsigned(length: 1 | 2 | 4): FieldWriter<number> {
+  return (value) => {
+    const buffer = Buffer.alloc(length)
+    buffer.writeUIntLE(value, 0, length)
+    return buffer
+  }
 }
 
-const u8 = (value: number) => unsigned(value, 1)
-const u16 = (value: number) => unsigned(value, 2)
-const u32 = (value: number) => unsigned(value, 4)
-
 function u64(value: number | bigint): Buffer {
-  check(typeof value === 'bigint' || within(value, 0, Number.MAX_SAFE_INTEGER), 'a number')
+  check(typeof value === 'bigint' || isWithin(value, 0, Number.MAX_SAFE_INTEGER), 'a number')
   const buffer = Buffer.alloc(8)
   buffer.writeBigUInt64LE(BigInt(value))
   return buffer

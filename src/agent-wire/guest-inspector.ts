@@ -1,6 +1,6 @@
 import { MayflyError } from '../contract/error.ts'
 import type { AgentAnswer, AgentLink, AgentQuestion } from './agent-link.ts'
-import type { AgentStatused, OverlayEntry } from './decode.ts'
+import type { AgentMessageOf, OverlayEntry } from './decode.ts'
 import type { GuestPath } from './encode.ts'
 import { type AgentFolder, chunkBytesMax, entriesMax, skipMax } from './numbers.ts'
 
@@ -43,7 +43,7 @@ export class GuestInspector {
     this.#requestsLeft = requestsMax
   }
 
-  status(): Promise<AgentStatused> {
+  status(): Promise<AgentMessageOf<'statused'>> {
     return this.#ask({ kind: 'status' })
   }
 

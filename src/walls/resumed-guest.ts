@@ -1,8 +1,8 @@
 import { AgentLink } from '../agent-wire/agent-link.ts'
 import { claimAgent, holdJob } from '../agent-wire/agent-questions.ts'
 import type { ConversationState } from '../agent-wire/conversation.ts'
-import type { AgentRun } from '../agent-wire/encode.ts'
-import type { AgentExited, AgentOutput } from '../agent-wire/decode.ts'
+import type { HostMessageOf } from '../agent-wire/encode.ts'
+import type { AgentMessageOf } from '../agent-wire/decode.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { MachineSave } from '../contract/machine-save.ts'
 import type { WallEnd } from '../contract/warden.ts'
@@ -188,7 +188,7 @@ export class ResumedGuest implements AsyncDisposable {
     }
   }
 
-  async #exited(program: number, msMax: number): Promise<AgentExited> {
+  async #exited(program: number, msMax: number): Promise<AgentMessageOf<'exited'>> {
     const answer = await this.#agent.take(['exited', 'refused'], msMax, (one) =>
       one.kind === 'exited' ? one.program === program : one.what === 'run' && one.about === program,
     )
@@ -221,7 +221,7 @@ export class ResumedGuest implements AsyncDisposable {
 function shellOf(
   program: number,
   { command, bytesMax }: { readonly command: string; readonly bytesMax: number },
-): AgentRun {
+): HostMessageOf<'run'> {
   return {
     kind: 'run',
     program,
@@ -244,8 +244,8 @@ class CommandOutput {
   readonly #program: number
   readonly #bytesMax: number
   readonly #over: () => void
-  readonly #parts: Record<AgentOutput['stream'], Buffer[]> = { stdout: [], stderr: [] }
-  readonly #sizes: Record<AgentOutput['stream'], number> = { stdout: 0, stderr: 0 }
+  readonly #parts: Record<AgentMessageOf<'output'>['stream'], Buffer[]> = { stdout: [], stderr: [] }
+  readonly #sizes: Record<AgentMessageOf<'output'>['stream'], number> = { stdout: 0, stderr: 0 }
 
   constructor(program: number, bytesMax: number, over: () => void) {
     this.#program = program
@@ -253,7 +253,7 @@ class CommandOutput {
     this.#over = over
   }
 
-  add({ program, stream, bytes }: AgentOutput): void {
+  add({ program, stream, bytes }: AgentMessageOf<'output'>): void {
     // Sent behind the bound, or by a process of an earlier command.
     if (program !== this.#program || this.isCut) return
     this.#parts[stream].push(bytes)
@@ -263,7 +263,7 @@ class CommandOutput {
     this.#over()
   }
 
-  bytesOf(stream: AgentOutput['stream']): Buffer {
+  bytesOf(stream: AgentMessageOf<'output'>['stream']): Buffer {
     return Buffer.concat(this.#parts[stream])
   }
 }

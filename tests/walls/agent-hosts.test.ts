@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AgentClaim } from '../../src/agent-wire/encode.ts'
+import type { HostMessageOf } from '../../src/agent-wire/encode.ts'
 import { isAlive } from '../../src/os/proc.ts'
 import { descriptorOf } from '../../src/os/spawned-child.ts'
 import {
@@ -28,12 +28,13 @@ chmodSync(folder, 0o755)
 if (!('missing' in program)) copyFileSync(program.file, file)
 after(() => rmSync(folder, { recursive: true, force: true }))
 
-const claim: AgentClaim = {
+const claim: HostMessageOf<'claim'> = {
   kind: 'claim',
   id: 'job-1',
   seed: Buffer.alloc(32, 7),
   timeNs: 1_900_000_000_000_000_000n,
   limits: {},
+  memory: undefined,
   hostname: 'clone-1',
   labels: {},
 }

@@ -16,7 +16,7 @@ import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type AgentClaim, encodeHostMessage } from '../../src/agent-wire/encode.ts'
+import { type HostMessageOf, encodeHostMessage } from '../../src/agent-wire/encode.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
 import { agentSkip, agentUsers, GuestAgent, openAgent, runOf } from '../fixtures/guest-agent.ts'
@@ -32,12 +32,13 @@ if (!('missing' in program)) copyFileSync(program.file, file)
 after(() => rmSync(folder, { recursive: true, force: true }))
 
 const seed = Buffer.from(Array.from({ length: 32 }, (_, index) => index * 7))
-const claim: AgentClaim = {
+const claim: HostMessageOf<'claim'> = {
   kind: 'claim',
   id: 'job-1',
   seed,
   timeNs: 1_900_000_000_000_000_000n,
   limits: { processes: 200, openFiles: 40, fileBytes: 8192, coreBytes: 0 },
+  memory: undefined,
   hostname: 'clone-1',
   labels: { tenant: 'a b', job: '1' },
 }
@@ -427,7 +428,7 @@ for (const user of agentUsers)
       for (const path of ['pipe', 'd', 'link/x', '../etc/hosts', '/etc/hosts', 'nowhere'])
         assert.notEqual((await read(path, {})).errno, 0, path)
       const nonce = agent.nonce()
-      agent.send({ kind: 'look', nonce, place: 'run', path: 'd' })
+      agent.send({ kind: 'look', nonce, place: 'run', skip: 0, path: 'd' })
       const { entries } = await agent.find('listed', (one) => one.nonce === nonce)
       assert.deepEqual(entries[0]!.raw, Buffer.from([0xff]))
       const odd = Buffer.concat([Buffer.from('d/'), entries[0]!.raw])

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { AgentRun } from '../../src/agent-wire/encode.ts'
+import type { HostMessageOf } from '../../src/agent-wire/encode.ts'
 import type { AgentLink } from '../../src/agent-wire/agent-link.ts'
 
 /** Programs that wait in a template for lines of standard input, and answer each with a line. */
@@ -55,7 +55,7 @@ const commands: Readonly<Record<ParkedProgram, readonly string[]>> = {
 /** Starts a program in a machine, and waits until it reads standard input. */
 export async function park(agent: AgentLink, program: ParkedProgram): Promise<void> {
   const args = commands[program]
-  const run: AgentRun = {
+  const run: HostMessageOf<'run'> = {
     kind: 'run',
     program: 1,
     streams: ['stdin', 'stdout', 'stderr'],

@@ -51,7 +51,8 @@ suite('A machine that boots an image of the store', { skip: reason }, () => {
       const seed = randomBytes(32)
       const timeNs = 1_900_000_000_000_000_000n
       const hostname = 'clone-1'
-      machine.send({ kind: 'claim', id: 'job-1', seed, timeNs, limits: {}, hostname, labels: {} })
+      const bounds = { limits: {}, memory: undefined }
+      machine.send({ kind: 'claim', id: 'job-1', seed, timeNs, ...bounds, hostname, labels: {} })
       const { digest, bootId, steps } = await machine.find('claimed')
       assert.deepEqual(digest, createHash('sha256').update(seed).update(bootId).digest())
       assert.match(bootId, /^[0-9a-f-]{36}$/)

@@ -4,7 +4,7 @@ import { readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AgentRun } from '../../src/agent-wire/encode.ts'
+import type { HostMessageOf } from '../../src/agent-wire/encode.ts'
 import { askStatus } from '../../src/agent-wire/agent-questions.ts'
 import { pauseClone, resumeClone, type Clone } from '../../src/warden/engines/qemu/clone.ts'
 import { machinePaths } from '../../src/warden/engines/qemu/machine.ts'
@@ -184,7 +184,11 @@ let programs = 100
 
 async function outputOf({ agent }: Clone, script: string): Promise<string> {
   const program = ++programs
-  const run: AgentRun = { ...runOf(program, script), streams: ['stdout'], stderrCredit: 0 }
+  const run: HostMessageOf<'run'> = {
+    ...runOf(program, script),
+    streams: ['stdout'],
+    stderrCredit: 0,
+  }
   const said: Buffer[] = []
   agent.send(run)
   for (;;) {

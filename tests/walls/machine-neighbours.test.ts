@@ -6,7 +6,7 @@ import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import type { AgentRun } from '../../src/agent-wire/encode.ts'
+import type { HostMessageOf } from '../../src/agent-wire/encode.ts'
 import type { Clone } from '../../src/warden/engines/qemu/clone.ts'
 import type { Template } from '../../src/warden/engines/qemu/template.ts'
 import { tryParseJson } from '../../src/lib/parse-json.ts'
@@ -138,13 +138,13 @@ async function probe(clone: Clone, asked: readonly string[]): Promise<Record<str
 
 let programs = 0
 
-function start({ agent }: Clone, more: Partial<AgentRun>): number {
+function start({ agent }: Clone, more: Partial<HostMessageOf<'run'>>): number {
   const program = ++programs
   agent.send({ ...runOf(program, ''), streams: ['stdout'], stderrCredit: 0, ...more })
   return program
 }
 
-async function outputOf(clone: Clone, more: Partial<AgentRun>): Promise<string> {
+async function outputOf(clone: Clone, more: Partial<HostMessageOf<'run'>>): Promise<string> {
   const own = start(clone, more)
   const said: Buffer[] = []
   for (;;) {

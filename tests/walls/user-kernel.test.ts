@@ -203,9 +203,8 @@ async function claim(
   memory?: number,
 ) {
   const timeNs = BigInt(Date.now()) * 1_000_000n
-  const own = { id: 'job-1', hostname: 'guest-1', labels: {}, limits }
-  const held = memory === undefined ? own : { ...own, memory }
-  played.send({ kind: 'claim', seed: randomBytes(32), timeNs, ...held })
+  const own = { id: 'job-1', hostname: 'guest-1', labels: {}, limits, memory }
+  played.send({ kind: 'claim', seed: randomBytes(32), timeNs, ...own })
   const claimed = await played.find('claimed')
   assert.deepEqual(
     new Set(Object.values(claimed.steps)),

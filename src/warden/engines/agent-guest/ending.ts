@@ -1,5 +1,5 @@
 import os from 'node:os'
-import type { AgentExited } from '../../../agent-wire/decode.ts'
+import type { AgentMessageOf } from '../../../agent-wire/decode.ts'
 
 /** End of a runner as its guest reported it: untrusted. */
 export interface RunnerEnd {
@@ -11,7 +11,7 @@ export interface RunnerEnd {
 /** The carrier exits with the code of its runner, or with 128 plus the number of its signal, as a shell does. */
 const SIGNAL_CODES_FROM = 128
 
-export function runnerEnd({ end }: Pick<AgentExited, 'end'>): RunnerEnd {
+export function runnerEnd({ end }: Pick<AgentMessageOf<'exited'>, 'end'>): RunnerEnd {
   const code = 'exitCode' in end ? end.exitCode : SIGNAL_CODES_FROM + end.signal
   const signal = signalOf(code)
   return { exitCode: signal === null ? code : null, signal, detail: `exit ${signal ?? code}` }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { AgentSeen } from '../../../agent-wire/decode.ts'
+import type { AgentMessageOf } from '../../../agent-wire/decode.ts'
 import type { HostMessage } from '../../../agent-wire/encode.ts'
 import type { SeenReport } from '../../../contract/warden.ts'
 import { GuestWatch, type GuestWatchParts } from './guest-watch.ts'
@@ -8,31 +8,32 @@ import { GuestWatch, type GuestWatchParts } from './guest-watch.ts'
 suite('Observations of a guest', () => {
   const about = { t: 5, pid: 7, leftOut: 2, trust: 'guest' } as const
   const call = { ...about, monotonic: 5, denied: true, writes: false }
-  const reports: readonly (readonly [title: string, AgentSeen['seen'], SeenReport])[] = [
+  const reports: readonly (readonly [title: string, AgentMessageOf<'seen'>['seen'], SeenReport])[] =
     [
-      'A program',
-      { what: 'exec', path: '/a', changedMs: 3 },
-      { ...call, call: 'execve', class: 'exec', denied: false, path: '/a', wrote: 3 },
-    ],
-    [
-      'A file that is refused',
-      { what: 'refusal', class: 'write', operation: 'mknod', subject: '/a' },
-      { ...call, call: 'mknod', class: 'write', writes: true, path: '/a' },
-    ],
-    [
-      'A socket that is refused',
-      { what: 'refusal', class: 'network', operation: 'create', subject: 'inet' },
-      { ...call, call: 'create inet', class: 'network' },
-    ],
-    ['An exit', { what: 'exit', end: { exitCode: 3 } }, { ...about, exitCode: 3 }],
-    ['A signal', { what: 'exit', end: { signal: 9 } }, { ...about, signal: 'SIGKILL' }],
-    [
-      'A signal without a name',
-      { what: 'exit', end: { signal: 50 } },
-      { ...about, signal: 'signal 50' },
-    ],
-    ['An end for memory', { what: 'oom', times: 1 }, { ...about, outOfMemory: 1 }],
-  ]
+      [
+        'A program',
+        { what: 'exec', path: '/a', changedMs: 3 },
+        { ...call, call: 'execve', class: 'exec', denied: false, path: '/a', wrote: 3 },
+      ],
+      [
+        'A file that is refused',
+        { what: 'refusal', class: 'write', operation: 'mknod', subject: '/a' },
+        { ...call, call: 'mknod', class: 'write', writes: true, path: '/a' },
+      ],
+      [
+        'A socket that is refused',
+        { what: 'refusal', class: 'network', operation: 'create', subject: 'inet' },
+        { ...call, call: 'create inet', class: 'network' },
+      ],
+      ['An exit', { what: 'exit', end: { exitCode: 3 } }, { ...about, exitCode: 3 }],
+      ['A signal', { what: 'exit', end: { signal: 9 } }, { ...about, signal: 'SIGKILL' }],
+      [
+        'A signal without a name',
+        { what: 'exit', end: { signal: 50 } },
+        { ...about, signal: 'signal 50' },
+      ],
+      ['An end for memory', { what: 'oom', times: 1 }, { ...about, outOfMemory: 1 }],
+    ]
   for (const [title, seen, report] of reports)
     test(`${title} is reported with the trust of a guest`, () => {
       const { see, reported } = watched()
@@ -93,7 +94,7 @@ function watched({ abilities = ['watches'] }: { readonly abilities?: readonly st
     now: () => now,
   })
   watch.begin()
-  const see = (seen: AgentSeen['seen']) =>
+  const see = (seen: AgentMessageOf<'seen'>['seen']) =>
     agent.onSeen({ kind: 'seen', pid: 7, timeMs: 5, leftOut: 2, seen })
   return { agent, sent, reported, see, pass: (ms: number) => void (now += ms) }
 }

@@ -1,5 +1,5 @@
 import os from 'node:os'
-import type { AgentSeen } from '../../../agent-wire/decode.ts'
+import type { AgentMessageOf } from '../../../agent-wire/decode.ts'
 import type { SeenReport } from '../../../contract/warden.ts'
 import type { AgentLink } from '../../../agent-wire/agent-link.ts'
 
@@ -46,7 +46,7 @@ export class GuestWatch {
     clearTimeout(this.#timer)
   }
 
-  #hear(message: AgentSeen): void {
+  #hear(message: AgentMessageOf<'seen'>): void {
     this.#credit--
     this.#parts.report(reportOf(message))
     if (this.#credit < CREDIT_MAX / 2) this.#refill()
@@ -72,7 +72,7 @@ export class GuestWatch {
   }
 }
 
-function reportOf({ pid, timeMs, leftOut, seen }: AgentSeen): SeenReport {
+function reportOf({ pid, timeMs, leftOut, seen }: AgentMessageOf<'seen'>): SeenReport {
   const about = { t: timeMs, pid, leftOut, trust: 'guest' } as const
   switch (seen.what) {
     case 'exit':

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
-import type { AgentRun } from '../../../agent-wire/encode.ts'
+import type { HostMessageOf } from '../../../agent-wire/encode.ts'
 import type { RunnerFile } from '../../../images/machine.ts'
 import { nodeProgram, pythonProgram } from '../../../jail/whole-guests.ts'
 import {
@@ -68,7 +68,7 @@ export function runnerCommand(
     /** True if the guest has an AppArmor profile for it. */
     readonly isConfined?: boolean
   },
-): AgentRun {
+): HostMessageOf<'run'> {
   const whole = wholeOf(program, scratchBytes, isWarm)
   const settings: WholeSettings = {
     work: workFolder,

@@ -1,5 +1,5 @@
 import { Conditions, hasConditions, type ConditionAction } from './conditions.ts'
-import { type Life, stepOf, type ZoneState } from './schedule.ts'
+import { type Life, stepOf } from './schedule.ts'
 import { LifeCounters } from './life-counters.ts'
 
 /** Polling interval for conditions and CPU clocks, and minimum delay between polls after events. */
@@ -11,8 +11,6 @@ export type ZoneConditionAction = ConditionAction & {
   readonly zone: string
   readonly phase: string
 }
-
-type CpuOf = (zone: string) => number | undefined
 
 /** Schedules the evaluation of conditions: at each tick, and soon after events, debounced by `pollMsMin`. */
 export class ConditionPoller {
@@ -35,26 +33,23 @@ export class ConditionPoller {
   }
 
   /** Yields the actions of conditions that hold now; `cpuOf` is the CPU time reported by the wall. */
-  *poll(life: Life, cpuOf: CpuOf): Generator<ZoneConditionAction> {
+  *poll(life: Life, cpuOf: (zone: string) => number | undefined): Generator<ZoneConditionAction> {
     this.#hasNews = false
     this.#polledAt = life.at
     for (const state of life.zones.values()) {
-      const judgement = state.end ? undefined : this.#judge(state, life.at, cpuOf)
+      if (state.end) continue
+      const view = () => this.counters.view(state, life.at, cpuOf(state.zone))
+      const judgement = this.#conditions.judge(stepOf(state), view)
       if (!judgement) continue
       this.#hasNews = true
       yield { ...judgement, zone: state.zone, phase: stepOf(state).phase }
     }
   }
-
-  #judge(state: ZoneState, at: number, cpuOf: CpuOf): ConditionAction | undefined {
-    const view = () => this.counters.view(state, at, cpuOf(state.zone))
-    return this.#conditions.judge(stepOf(state), view)
-  }
 }
 
 /** True if any open zone has a condition or a CPU clock. */
 function needsPolling({ zones: states }: Life): boolean {
-  for (const state of states.values())
-    if (!state.end && (state.rules.clock || hasConditions(stepOf(state)))) return true
-  return false
+  return states
+    .values()
+    .some((state) => !state.end && (state.rules.clock || hasConditions(stepOf(state))))
 }

@@ -34,19 +34,12 @@ export class Conditions {
     if (text === undefined) return undefined
     const reason = `${kind}_if ${text}`
     try {
-      return this.#conditionOf(text).holds(view) ? { kind, reason } : undefined
+      const condition = this.#parsed.getOrInsertComputed(text, readCondition)
+      return condition.holds(view) ? { kind, reason } : undefined
     } catch (thrown) {
       const failed = messageOf(thrown).split('\n', 1)[0]!
       return { kind, reason: `${reason}: ${failed}`, failed }
     }
-  }
-
-  #conditionOf(text: string): Condition {
-    const known = this.#parsed.get(text)
-    if (known) return known
-    const condition = readCondition(text)
-    this.#parsed.set(text, condition)
-    return condition
   }
 }
 

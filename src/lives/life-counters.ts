@@ -33,7 +33,7 @@ export class LifeCounters {
 
   /** `main` counts everything; a zone counts its own events, and the output of the whole. */
   view(state: ZoneState, at: number, cpu: number | undefined): LifeView {
-    const { events, last, anomalies, calls } = this.#zones.get(state.zone) ?? nothing
+    const { events, last, anomalies, calls } = this.#zones.get(state.zone) ?? noCounts()
     const { phase, opens } = stepOf(state)
     const began = state.plan.steps[0]!.opens
     return {
@@ -46,11 +46,7 @@ export class LifeCounters {
   }
 
   #of(zone: string): Counts {
-    const known = this.#zones.get(zone)
-    if (known) return known
-    const counts: Counts = { events: new Map(), last: 'none', anomalies: 0, calls: 0 }
-    this.#zones.set(zone, counts)
-    return counts
+    return this.#zones.getOrInsertComputed(zone, noCounts)
   }
 }
 
@@ -61,7 +57,7 @@ interface Counts {
   calls: number
 }
 
-const nothing: Counts = { events: new Map(), last: 'none', anomalies: 0, calls: 0 }
+const noCounts = (): Counts => ({ events: new Map(), last: 'none', anomalies: 0, calls: 0 })
 
 /** Unknown severities count as `high` (fail closed). */
 export function severityOf(reported: unknown): AnomalySeverity {

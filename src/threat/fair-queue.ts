@@ -119,9 +119,7 @@ export class FairQueue {
       reject(overloaded('waited too long', this.#bounds))
     })
     const one: Waiting = { units, go: resolve, timer }
-    const queue = this.#queues.get(tenant)
-    if (queue) queue.push(one)
-    else this.#queues.set(tenant, [one])
+    this.#queues.getOrInsert(tenant, []).push(one)
     this.#waitingUnits += units
     return promise
   }

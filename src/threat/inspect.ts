@@ -254,9 +254,7 @@ function parsedFile(source: string, file: InspectedFile, language: Language): Pa
   const dialect = dialectOfFile(file.path) ?? 'js'
   const strips = dialect === 'ts' && language !== 'node'
   const known = parsedFiles[strips ? 'stripped' : 'whole']
-  const parsed = known.get(file) ?? parseFile(source, dialect, strips)
-  known.set(file, parsed)
-  return parsed
+  return known.getOrInsertComputed(file, () => parseFile(source, dialect, strips))
 }
 
 function parseFile(source: string, dialect: Dialect, strips: boolean): ParsedFile {

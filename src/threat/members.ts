@@ -10,8 +10,7 @@ export const notYet = Symbol('not yet')
  */
 export function memberOf(literal: Node, key: string, keyOf: KeyOf): Node | undefined {
   if (literal.type === 'ArrayExpression') return elementOf(literal, key)
-  let members = known.get(literal)
-  if (!members) known.set(literal, (members = new Members(literal['properties'])))
+  const members = known.getOrInsertComputed(literal, () => new Members(literal['properties']))
   return members.get(key, keyOf)
 }
 
@@ -20,11 +19,9 @@ const spreads = new WeakMap<Node, boolean>()
 
 function elementOf(literal: Node, key: string): Node | undefined {
   const elements: readonly (Node | null)[] = literal['elements']
-  let spread = spreads.get(literal)
-  if (spread === undefined) {
-    spread = elements.some((element) => element?.type === 'SpreadElement')
-    spreads.set(literal, spread)
-  }
+  const spread = spreads.getOrInsertComputed(literal, () =>
+    elements.some((element) => element?.type === 'SpreadElement'),
+  )
   return spread ? undefined : (elements[Number(key)] ?? undefined)
 }
 

@@ -87,11 +87,7 @@ const blocks = new Set([
 ])
 
 function bind(scope: LexicalScope, name: string): Binding {
-  const there = scope.bindings.get(name)
-  if (there) return there
-  const binding: Binding = { name, sources: [], unknown: false }
-  scope.bindings.set(name, binding)
-  return binding
+  return scope.bindings.getOrInsertComputed(name, () => ({ name, sources: [], unknown: false }))
 }
 
 function functionScope(scope: LexicalScope): LexicalScope {

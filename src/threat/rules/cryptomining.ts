@@ -47,9 +47,7 @@ function reachesPool({ given }: Call, asked: Map<string, boolean>): boolean {
   return given.some((argument) => {
     const text = textOf(argument)
     if (text === undefined) return holdsPool(literalOf(argument))
-    const known = asked.get(text) ?? isPool(text)
-    asked.set(text, known)
-    return known
+    return asked.getOrInsertComputed(text, isPool)
   })
 }
 
@@ -58,14 +56,11 @@ const holders = new WeakMap<Node, boolean>()
 
 function holdsPool(literal: Node | undefined): boolean {
   if (!literal) return false
-  const known = holders.get(literal)
-  if (known !== undefined) return known
   const parts: readonly (Node | null)[] = literal['properties'] ?? literal['elements']
   // For a property its value counts.
   const value = (part: Node) => (part.type === 'Property' ? part['value'] : part)
-  const holds = parts.some((part) => part !== null && isPool(textOf(value(part)) ?? ''))
-  holders.set(literal, holds)
-  return holds
+  const holds = () => parts.some((part) => part !== null && isPool(textOf(value(part)) ?? ''))
+  return holders.getOrInsertComputed(literal, holds)
 }
 
 const LOOPS = new Set(['WhileStatement', 'DoWhileStatement', 'ForStatement'])

@@ -14,9 +14,8 @@ export function namesOf(tree: Tree): NameIndex {
   for (const node of tree) {
     if (node.type !== 'Identifier' || !isName(node)) continue
     const binding = bindingOf(node)
-    if (!binding) free.push(node)
-    else if (bound.has(binding)) bound.get(binding)!.push(node)
-    else bound.set(binding, [node])
+    if (binding) bound.getOrInsert(binding, []).push(node)
+    else free.push(node)
   }
   return { bound, free }
 }

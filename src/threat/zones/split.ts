@@ -102,9 +102,8 @@ class Splitting {
 
   #nodesOf(one: TopFunction): readonly Node[] {
     const { tree } = this.#request
-    const inside = this.#inside.get(one) ?? nodesIn(one.node, tree, tree.indexOf(one.node))
-    this.#inside.set(one, inside)
-    return inside
+    const inside = ({ node }: TopFunction) => nodesIn(node, tree, tree.indexOf(node))
+    return this.#inside.getOrInsertComputed(one, inside)
   }
 
   #consider(one: TopFunction): void {

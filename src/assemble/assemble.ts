@@ -31,7 +31,7 @@ import { openSession, type SessionCaller } from '../session.ts'
 import type { OpenedSession } from '../contract/session.ts'
 import { createLiveOperations } from '../operate/live-operations.ts'
 import type { AdmissionBudget } from '../pool/admission-counts.ts'
-import { budgetFor, createPool, type Pool } from '../pool/pool.ts'
+import { budgetFor, Pool } from '../pool/pool.ts'
 import type { ProviderModules } from '../provider-modules/modules.ts'
 import { ResultCache } from '../pool/result-cache.ts'
 import { createSparePools, type SparePools } from '../pool/spare-pools.ts'
@@ -368,7 +368,7 @@ function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
     openFolders: foldersFor(emitter, config().state),
   })
   const walls = new ProvedWalls({ loaders, others: options.providers ?? [], emitter })
-  const pool = createPool({
+  const pool = new Pool({
     clock,
     emitter,
     budget,

@@ -178,7 +178,7 @@ export class Admitter {
       },
     }
     signal.addEventListener('abort', cancel, { once: true })
-    this.#queues.set(tenant, [...(this.#queues.get(tenant) ?? []), one])
+    this.#queues.getOrInsert(tenant, []).push(one)
     this.#waiting++
     return promise
   }

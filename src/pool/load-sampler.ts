@@ -2,7 +2,7 @@ import os from 'node:os'
 import type { Clock } from '../contract/clock.ts'
 import type { Sandbox } from '../contract/provider.ts'
 import type { AdmissionBudget } from './admission-counts.ts'
-import type { AdmissionSlot, Admitter, MeasuredUse } from './admission.ts'
+import type { AdmissionSlot, Admitter } from './admission.ts'
 import type { WallLoads } from '../contract/warden.ts'
 import { demandOf, sampleGapMsMin } from './load.ts'
 
@@ -81,19 +81,15 @@ export class LoadSampler {
   #apply(now: WallLoads): void {
     this.#hasLong = now.walls.some(({ isLong }) => isLong)
     const before = this.#before
-    const demand = before ? demandOf(before, now, os.availableParallelism()) : new Map()
+    const demand = before ? demandOf(before, now, os.availableParallelism()) : []
     // Replaced even if no wall is in both samples: otherwise the last sample of one burst would stay the reference,
     // and no wall of the next burst could be measured.
     if (!before || now.atMs - before.atMs >= sampleGapMsMin) this.#before = now
     for (const [wall, { isBusy, memory }] of demand) {
       const one = this.#walls.get(wall)
-      if (one && this.#options.clock.now() - one.since >= NEW_WALL_MS)
-        updateUse(one, { isBusy, memory })
+      if (!one || this.#options.clock.now() - one.since < NEW_WALL_MS) continue
+      // The wall's samples do not include bytes that the server holds for the guest.
+      one.place.updateUse({ isBusy, memory: memory + (one.sandbox.heldBytes ?? 0) })
     }
   }
-}
-
-/** Adds bytes the server holds for the guest, which the wall's samples do not include. */
-function updateUse({ place, sandbox }: SampledWall, { isBusy, memory }: MeasuredUse): void {
-  place.updateUse({ isBusy, memory: memory + (sandbox.heldBytes ?? 0) })
 }

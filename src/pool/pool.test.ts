@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import { systemClock } from '../contract/clock.ts'
 import type { Provider, Sandbox } from '../contract/provider.ts'
-import { createPool } from './pool.ts'
+import { Pool } from './pool.ts'
 
 const MiB = 2 ** 20
 
@@ -11,7 +11,7 @@ test("A sleeping job counts with its wall's memory and the bytes the server hold
   const sandbox = { wall: 'w', heldBytes: 250 * MiB, [Symbol.asyncDispose]: async () => undefined }
   const looks = new EventTarget()
   const budget = { memory: 300 * MiB, runnable: 4, queueMax: 4, waitMsMax: 60_000 }
-  const pool = createPool({
+  const pool = new Pool({
     clock: systemClock,
     emitter: { emit: () => undefined },
     budget: { ...budget, isOneAlone: true },
@@ -48,7 +48,7 @@ test('Queue, claim, refusal, start and end of a wall are events of their job', a
     if (!destroys) throw new Error('it is stuck')
   }
   const launch = async () => ({ ...wall, [Symbol.asyncDispose]: dispose }) as never
-  const pool = createPool({
+  const pool = new Pool({
     clock: systemClock,
     emitter: emitter as never,
     budget: { memory: 100 * MiB, runnable: 4, queueMax: 1, waitMsMax: 60_000, isOneAlone: true },
@@ -93,7 +93,7 @@ test('Sleeping jobs of a second burst count as sleeping, although no wall of the
     live.add(wall)
     return { wall, [Symbol.asyncDispose]: async () => void live.delete(wall) }
   }
-  const pool = createPool({
+  const pool = new Pool({
     clock: systemClock,
     emitter: { emit: () => undefined },
     budget: {
@@ -125,7 +125,7 @@ test('A page visitor whose jobs are ended by force waits without delaying other 
   const clock = new SimulatedClock()
   const budget = { memory: 900 * MiB, runnable: 64, queueMax: 9, waitMsMax: 60_000 }
   const wall = { provider: 'played', [Symbol.asyncDispose]: async () => undefined }
-  const pool = createPool({
+  const pool = new Pool({
     clock,
     emitter: { emit: () => undefined },
     budget,

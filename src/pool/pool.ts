@@ -14,14 +14,7 @@ import { Probation, type ProbationSlot } from './probation.ts'
 import type { SparePools } from './spare-pools.ts'
 
 /** Needs of a job besides its first wall, and its forecast. */
-export interface JobNeeds {
-  readonly walls?: number
-  readonly memory?: number
-  /** True if the job is expected to use little CPU time. */
-  readonly isShort?: () => boolean
-  /** True for a session, which is refused instead of queued at the share of its tenant. */
-  readonly isSession?: boolean
-}
+export type JobNeeds = Omit<JobNeed, 'queued'> & { readonly memory?: number }
 
 /** Turns a profile into a sandbox: admission, then launch. */
 export class Pool {
@@ -96,10 +89,8 @@ export class Pool {
     const probationSlot = await entering
     if (need.isSession) probationSlot.release()
     try {
-      return withProbation(
-        await this.#admitter.admit(job.tenant, memory, signal, need),
-        probationSlot,
-      )
+      const slot = await this.#admitter.admit(job.tenant, memory, signal, need)
+      return withProbation(slot, probationSlot)
     } catch (thrown) {
       probationSlot.release()
       throw thrown
@@ -224,8 +215,4 @@ export function budgetFor(
     queueMax: QUEUE_MAX,
     waitMsMax: asked.waitMsMax ?? WAIT_MS_MAX,
   }
-}
-
-export function createPool(options: PoolOptions): Pool {
-  return new Pool(options)
 }

@@ -100,7 +100,7 @@ export class Probation {
       go: () => (leave(), resolve(this.#take(since))),
     }
     signal.addEventListener('abort', cancel, { once: true })
-    this.#queues.set(tenant, [...(this.#queues.get(tenant) ?? []), one])
+    this.#queues.getOrInsert(tenant, []).push(one)
     this.#checkSoon()
     return promise
   }

@@ -202,6 +202,8 @@ function cachedResultOf(job: Job, lived: LifeResult, at: number): CachedResult |
     ...(display && { display }),
   }
   const json = Buffer.from(JSON.stringify(told))
+  // A hit reports no resource use.
+  const { memory: _memory, ...cheap } = end
   const files = end.artifacts.reduce((sum, { bytes }) => sum + bytes.length, 0)
   return {
     id: job.id,
@@ -210,11 +212,6 @@ function cachedResultOf(job: Job, lived: LifeResult, at: number): CachedResult |
     json,
     provider: claim.sandbox.provider,
     image: claim.sandbox.image,
-    end: { ...withoutMemory(end), cpuTime: 0 },
+    end: { ...cheap, cpuTime: 0 },
   }
-}
-
-/** A hit reports no resource use. */
-function withoutMemory({ memory: _memory, ...end }: TaskEnd): TaskEnd {
-  return end
 }

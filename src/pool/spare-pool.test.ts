@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Clock } from '../contract/clock.ts'
-import { createSparePool, type Spare, type SparePoolEvent } from './spare-pool.ts'
+import { SparePool, type Spare, type SparePoolEvent } from './spare-pool.ts'
 
 /** Time after which a taken spare has been replaced. */
 const SOON_MS = 100
@@ -27,7 +27,7 @@ function stand(options: { least: number; most: number }) {
   const told: SparePoolEvent[] = []
   const [awaited, urgent]: [number[], number[]] = [[], []]
   let held: Promise<void> | undefined
-  const warm = createSparePool<Spare & { readonly id: number }>({
+  const warm = new SparePool<Spare & { readonly id: number }>({
     key: 'test',
     clock,
     ...options,
@@ -83,7 +83,7 @@ function stand(options: { least: number; most: number }) {
 /** A pool whose starts the test settles one by one, with a stopped clock. */
 function slowPool(least: number) {
   const starts: PromiseWithResolvers<Spare>[] = []
-  const warm = createSparePool<Spare>({
+  const warm = new SparePool<Spare>({
     key: 'slow',
     clock: { now: () => 0, date: () => 0, after: () => ({ cancel: () => undefined }) },
     least,

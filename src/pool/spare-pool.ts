@@ -28,6 +28,7 @@ export interface SparePoolOptions<S extends Spare> {
   /** Fingerprint of the inputs of a spare (Node, files, filter); a change makes idle spares stale. */
   readonly fingerprint?: () => string
   readonly onEvent?: (what: SparePoolEvent) => void
+  readonly onClosed?: () => void
 }
 
 export type SparePoolEvent =
@@ -46,23 +47,6 @@ export interface SparePoolFacts {
   readonly misses: number
   /** Memory of idle spares. */
   readonly bytes: number
-}
-
-/** Pool of spares of one kind, each handed out once. */
-export interface SparePool<S extends Spare> {
-  /** Takes an idle spare, or starts one. Throws the error of the start. Without hints a job counts as short. */
-  take(hints?: LaunchHints): Promise<{ readonly spare: S; readonly pool: 'hit' | 'miss' }>
-  /** Starts missing spares in the background. */
-  fill(): void
-  /**
-   * Sets the minimum kept without demand; starts missing spares, or ends surplus ones. Raises the maximum to it if
-   * that is lower.
-   */
-  keep(least: number): void
-  /** Ends idle spares, oldest first, until `bytes` are freed; all by default. */
-  evict(bytes?: number, because?: DrainCause): number
-  readonly facts: SparePoolFacts
-  close(): Promise<void>
 }
 
 /** Idle time after which the target shrinks by one, retry delay after a failed start, and check interval. */
@@ -86,7 +70,7 @@ const LONG_STARTS_MAX = 2 * os.availableParallelism()
 const STARTS_MAX = 2
 
 /**
- * Pool of spares with an adaptive target between `least` and `most`: a miss raises it by one, an idle minute lowers it
+ * Pool of spares of one kind, each handed out once, with an adaptive target between `least` and `most`: a miss raises it by one, an idle minute lowers it
  * by one. Refills start one at a time (two when far behind), and are delayed so that they do not compete with the job
  * that caused them; while jobs wait for starts of their own, only the reserve is refilled.
  *
@@ -94,11 +78,7 @@ const STARTS_MAX = 2
  * otherwise tenants that resubmit jobs which are ended by force would take all spares. Starts for other jobs are then
  * queued.
  */
-export function createSparePool<S extends Spare>(options: SparePoolOptions<S>): SparePool<S> {
-  return new AdaptiveSparePool(options)
-}
-
-class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
+export class SparePool<S extends Spare> {
   readonly #options: SparePoolOptions<S>
   #least: number
   readonly #idle: S[] = []
@@ -132,6 +112,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     this.#timer = this.#checkSoon()
   }
 
+  /** Takes an idle spare, or starts one. Throws the error of the start. Without hints a job counts as short. */
   async take({ isShort, isRare = false }: LaunchHints = { isShort: true }): Promise<{
     readonly spare: S
     readonly pool: 'hit' | 'miss'
@@ -178,6 +159,10 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     return Math.max(this.#options.most, this.#least)
   }
 
+  /**
+   * Sets the minimum kept without demand; starts missing spares, or ends surplus ones. Raises the maximum to it if
+   * that is lower.
+   */
   keep(least: number): void {
     const isLess = least < this.#least
     this.#least = least
@@ -186,6 +171,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     this.fill()
   }
 
+  /** Starts missing spares in the background. */
   fill(): void {
     const idle = this.#idle
     for (let at = idle.length - 1; at >= 0; at--) if (!idle[at]!.alive) idle.splice(at, 1)
@@ -204,6 +190,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     return Math.min(RESERVE, this.#wanted) - this.#idle.length - this.#urgent
   }
 
+  /** Ends idle spares, oldest first, until `bytes` are freed; all by default. */
   evict(bytes = Infinity, because: DrainCause = 'pressure'): number {
     let freed = 0
     const drained: S[] = []
@@ -236,6 +223,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     this.#drain(this.#idle.splice(0), 'closed')
     await Promise.all(this.#starting)
     await Promise.all(this.#ending)
+    this.#options.onClosed?.()
   }
 
   #checkSoon(): Timer {

@@ -1,34 +1,21 @@
 import { messageOf } from '../contract/error.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Emitter } from '../contract/event.ts'
-import {
-  createSparePool,
-  type Spare,
-  type SparePool,
-  type SparePoolFacts,
-  type SparePoolOptions,
-} from './spare-pool.ts'
+import { SparePool, type Spare, type SparePoolFacts, type SparePoolOptions } from './spare-pool.ts'
+
+export type SparePools = ReturnType<typeof createSparePools>
 
 /** All pools of spares: their memory, and eviction under memory pressure. */
-export interface SparePools {
-  /** Creates a pool for another kind of spare. */
-  createPool<S extends Spare>(options: Omit<SparePoolOptions<S>, 'clock' | 'told'>): SparePool<S>
-  readonly facts: readonly SparePoolFacts[]
-  /** Memory of all spares. */
-  readonly bytes: number
-  /** Ends spares until `bytes` are freed, or none is left. */
-  evict(bytes: number): void
-  /** Ends the spares of an image whose tag moved, or that is refused. */
-  dropImage(digest: string): void
-}
-
-export function createSparePools(clock: Clock, emitter: Emitter): SparePools {
+export function createSparePools(clock: Clock, emitter: Emitter) {
   const kinds = new Map<SparePool<Spare>, string | undefined>()
   const facts = () => [...kinds.keys()].map((kind) => kind.facts)
   return {
-    createPool(options) {
+    /** Creates a pool for another kind of spare. */
+    createPool<S extends Spare>(
+      options: Omit<SparePoolOptions<S>, 'clock' | 'onEvent' | 'onClosed'>,
+    ): SparePool<S> {
       const { key, image } = options
-      const kind = createSparePool({
+      const kind = new SparePool({
         ...options,
         clock,
         onEvent(event) {
@@ -38,33 +25,25 @@ export function createSparePools(clock: Clock, emitter: Emitter): SparePools {
           if (event.what === 'failed')
             emitter.emit('tier/unavailable', { key, reason: messageOf(event.reason) })
         },
+        onClosed: () => void kinds.delete(kind),
       })
       kinds.set(kind, image)
-      return {
-        take: (hints) => kind.take(hints),
-        fill: () => kind.fill(),
-        keep: (least) => kind.keep(least),
-        evict: (bytes, because) => kind.evict(bytes, because),
-        get facts() {
-          return kind.facts
-        },
-        async close() {
-          await kind.close()
-          kinds.delete(kind)
-        },
-      }
+      return kind
     },
-    get facts() {
+    get facts(): readonly SparePoolFacts[] {
       return facts()
     },
-    get bytes() {
+    /** Memory of all spares. */
+    get bytes(): number {
       return facts().reduce((sum, { bytes }) => sum + bytes, 0)
     },
-    evict(bytes) {
+    /** Ends spares until `bytes` are freed, or none is left. */
+    evict(bytes: number): void {
       let left = bytes
       for (const kind of kinds.keys()) if (left > 0) left -= kind.evict(left)
     },
-    dropImage(digest) {
+    /** Ends the spares of an image whose tag moved, or that is refused. */
+    dropImage(digest: string): void {
       for (const [kind, image] of kinds) {
         if (image !== digest) continue
         kind.keep(0)

@@ -58,8 +58,10 @@ export class TenantLru<T extends LruItem> {
   }
 
   #add(tenant: string, key: string, item: T): void {
-    const entries = this.#tenants.get(tenant) ?? { items: new Map<string, T>(), bytes: 0 }
-    this.#tenants.set(tenant, entries)
+    const entries = this.#tenants.getOrInsertComputed(tenant, () => ({
+      items: new Map(),
+      bytes: 0,
+    }))
     entries.items.set(key, item)
     entries.bytes += item.bytes
     this.#bytes += item.bytes

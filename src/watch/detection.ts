@@ -5,6 +5,7 @@ import {
   type Observation,
   type ObservedFact,
 } from '../contract/anomaly.ts'
+import { mainZone } from '../contract/phase.ts'
 import type { DetectorContext, RunningDetector } from './detectors/detector.ts'
 import { detectors } from './detectors/detectors.ts'
 import { mayTeach } from './baseline.ts'
@@ -34,7 +35,6 @@ type Level = Observation['trust']
 type Zones = ReadonlyMap<string, readonly RunningDetector[]>
 
 const levels: readonly Level[] = ['host', 'wall', 'guest']
-export const mainZone = 'main'
 /** Limit of zones with their own detectors; others count for `main` only. */
 export const watchedZonesMax = 32
 /** Limit of distinct anomalies of one life. */
@@ -136,9 +136,8 @@ function inZones(zones: Zones, observation: Observation, known: DetectorContext)
   const { zone, seen } = observation
   const hasOwn = zone !== mainZone && (zones.has(zone) || zones.size < watchedZonesMax)
   const own = hasOwn ? inZone(zones, zone, observation, known) : { zones, anomalies: [] }
-  if (hasOwn && isSample(seen)) return own
-  // Samples of a zone without detectors do not apply to `main`.
-  if (!hasOwn && zone !== mainZone && isSample(seen)) return own
+  // Samples of a zone do not apply to `main`, whether the zone has detectors or not.
+  if (zone !== mainZone && isSample(seen)) return own
   const all = inZone(own.zones, mainZone, observation, known)
   const names = new Set(own.anomalies.map(({ name, subject }) => `${name} ${subject}`))
   const added = all.anomalies.filter(({ name, subject }) => !names.has(`${name} ${subject}`))

@@ -3,6 +3,7 @@ import type { Job } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import { readPattern } from '../contract/pattern.ts'
 import type { Verdict } from '../contract/verdict.ts'
+import type { Honeytoken } from './honeytokens.ts'
 
 /** Capability names of the analysis, by kind of access. */
 const namesOf: Readonly<Record<Access, readonly string[]>> = {
@@ -20,7 +21,7 @@ export function foreseenOf(
   job: Job,
   verdict: Verdict,
   profile: Profile,
-  planted: readonly string[] = [],
+  planted: readonly Honeytoken[] = [],
 ): ExpectedBehavior {
   const { controls, limits, schedule } = profile
   const { allow } = controls.network
@@ -37,7 +38,7 @@ export function foreseenOf(
     output: limits.output,
     computes: job.asked.labels['class'] === 'compute',
     ownFiles: job.asked.files.map(({ path }) => `/work/${path}`),
-    planted: planted.map((path) => `/work/${path}`),
+    planted: planted.flatMap(({ file }) => (file ? [`/work/${file.path}`] : [])),
   }
 }
 

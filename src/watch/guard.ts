@@ -11,34 +11,11 @@ import { isLearning } from './baseline.ts'
 import { BaselineLearner } from './baseline-learner.ts'
 import type { BaselineStore, BaselineKey } from './baseline-store.ts'
 import { foreseenOf } from './foreseen.ts'
-import type { RaisedFloor } from './raised-floors.ts'
 import { createReactions, type ReactingLife, type ReactionParts } from './reactions.ts'
 import { type Honeytoken, honeytokensFor } from './honeytokens.ts'
 import { observeGuest, outboundCheck } from './observe-guest.ts'
 import { observeSession } from './observe-session.ts'
-import { createLifeWatcher, type LifeWatcher } from './life-watcher.ts'
-
-/**
- * Watches all lives of a process from their admitted line to their end: runs detectors, reacts to anomalies, learns baselines. Stores
- * are opened on first use.
- */
-export interface Guard {
-  readonly watching: LifeWatcher
-  begin(job: Job, verdict: Verdict, profile: Profile): void
-  /** Honeytokens for a running job's environment and files; its output is scanned for them afterwards. */
-  plantHoneytokens(run: string): readonly Honeytoken[]
-  observe(): LifeObserver
-  /** Wraps a session to scan its outputs for honeytokens, except its output streams. */
-  observeSession(run: string, session: SandboxSession): SandboxSession
-  /** Check of one outgoing egress stream; undefined for a run without honeytokens. */
-  outboundCheck(run: string): ((piece: Uint8Array) => boolean) | undefined
-  /** Rate limit for captures of this run's code and tenant. */
-  mayCapture(run: string): boolean
-  /** Ends watching, with the outcome if there is one. Idempotent. */
-  end(job: Job, outcome?: Outcome): void
-  /** Floor raised by earlier runs of this code, with the reason. */
-  floorFor(job: Pick<Job, 'tenant'>, verdict: Pick<Verdict, 'digest'>): RaisedFloor | undefined
-}
+import { LifeWatcher } from './life-watcher.ts'
 
 export interface GuardOptions extends ReactionParts {
   readonly baselines: () => BaselineStore
@@ -53,10 +30,16 @@ interface GuardedLife extends ReactingLife {
 /** Time after the end in which reports of a program are still accepted. */
 export const lateMs = 500
 
-export function createGuard(options: GuardOptions): Guard {
+export type Guard = ReturnType<typeof createGuard>
+
+/**
+ * Watches all lives of a process from their admitted line to their end: runs detectors, reacts to anomalies, learns baselines. Stores
+ * are opened on first use.
+ */
+export function createGuard(options: GuardOptions) {
   const { clock, emitter } = options
   const thresholds = stricterThresholds(options.config().anomalies.thresholds)
-  const watching = createLifeWatcher({ clock, emitter, thresholds })
+  const watching = new LifeWatcher({ clock, emitter, thresholds })
   const lives = new Map<string, GuardedLife>()
   const planted = new Map<string, readonly Honeytoken[]>()
   const key = randomBytes(32)
@@ -65,9 +48,7 @@ export function createGuard(options: GuardOptions): Guard {
 
   function plantHoneytokens(run: string): readonly Honeytoken[] {
     if (!lives.has(run)) return []
-    const tokens = planted.get(run) ?? honeytokensFor(key, run)
-    planted.set(run, tokens)
-    return tokens
+    return planted.getOrInsertComputed(run, () => honeytokensFor(key, run))
   }
 
   const watchedParts = {
@@ -83,27 +64,28 @@ export function createGuard(options: GuardOptions): Guard {
 
   return {
     watching,
-    begin(job, verdict, profile) {
-      const { tenant } = job
-      const code = verdict.digest
+    begin(job: Job, verdict: Verdict, profile: Profile): void {
       const { images, honeytokens } = options.config().anomalies
       const subject = subjectOf(job, verdict, profile, images)
-      lives.set(job.id, { tenant, code, profile, subject, capture: undefined, isOver: false })
+      const own = { tenant: job.tenant, code: verdict.digest, profile, subject }
+      lives.set(job.id, { ...own, capture: undefined, isOver: false })
       const baseline = subject && learner.read(subject, job.id)
       const known = baseline && !isLearning(baseline) ? baseline : undefined
       const plants = (honeytokens || profile.schedule.honeytokens) && hasHome(verdict)
-      const plantedPaths = (plants ? plantHoneytokens(job.id) : []).flatMap(
-        ({ file }) => file?.path ?? [],
-      )
-      const foreseen = foreseenOf(job, verdict, profile, plantedPaths)
+      const tokens = plants ? plantHoneytokens(job.id) : []
+      const foreseen = foreseenOf(job, verdict, profile, tokens)
       watching.begin(job.id, { foreseen, baseline: known })
     },
+    /** Honeytokens for a running job's environment and files; its output is scanned for them afterwards. */
     plantHoneytokens,
-    observe: () => observeGuest(watchedParts),
-    observeSession: (run, session) => observeSession(session, run, watchedParts),
-    mayCapture: (run) => lives.get(run)?.capture ?? true,
-    outboundCheck: (run) => outboundCheck(run, watchedParts, 'egress'),
-    end(job, outcome) {
+    observe: (): LifeObserver => observeGuest(watchedParts),
+    observeSession: (run: string, session: SandboxSession) =>
+      observeSession(session, run, watchedParts),
+    /** Rate limit for captures of this run's code and tenant. */
+    mayCapture: (run: string) => lives.get(run)?.capture ?? true,
+    outboundCheck: (run: string) => outboundCheck(run, watchedParts, 'egress'),
+    /** Ends watching, with the outcome if there is one. Idempotent. */
+    end(job: Job, outcome?: Outcome): void {
       const life = lives.get(job.id)
       if (!life || life.isOver) return
       life.isOver = true
@@ -117,7 +99,8 @@ export function createGuard(options: GuardOptions): Guard {
       if (life.profile.tier === 'process' && outcome) clock.after(lateMs, unwatch).unref?.()
       else unwatch()
     },
-    floorFor: ({ tenant }, { digest }) =>
+    /** Floor raised by earlier runs of this code, with the reason. */
+    floorFor: ({ tenant }: Pick<Job, 'tenant'>, { digest }: Pick<Verdict, 'digest'>) =>
       options.config().anomalies.stronger_from === 'never'
         ? undefined
         : options.stronger().floor({ tenant, code: digest }, clock.date()),

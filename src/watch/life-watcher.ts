@@ -1,6 +1,6 @@
 import type { Clock } from '../contract/clock.ts'
 import type { Anomaly, ExpectedBehavior, Observation } from '../contract/anomaly.ts'
-import type { Event, Sink, Emitter } from '../contract/event.ts'
+import type { Event, Emitter } from '../contract/event.ts'
 import type { Thresholds } from '../contract/thresholds.ts'
 import type { Baseline } from './baseline.ts'
 import { withAnomaly, behaviorScoreOf, noAnomalies, type AnomalyCounts } from './behavior-score.ts'
@@ -13,27 +13,6 @@ import { observe, observeExecStart, initialDetection, type DetectionState } from
 export interface LifeExpectations {
   readonly foreseen: ExpectedBehavior
   readonly baseline?: Baseline | undefined
-}
-
-/** Detection for all lives of a process, fed by the event stream. */
-export interface LifeWatcher {
-  /** Takes every event; never throws. */
-  readonly sink: Sink
-  /** Starts observing a run. */
-  begin(run: string, watched: LifeExpectations): void
-  /** Subscribes to the anomalies of a run. */
-  onAnomaly(run: string, found: AnomalyListener): void
-  /** Adds an observation without an event: samples and output chunks. */
-  observe(run: string, observation: Omit<Observation, 'at'>): void
-  /** Records that the owner of a session started an exec in it. */
-  execStarted(run: string): void
-  /** Subscribes to all observations with their expectations; returns the unsubscribe function. */
-  subscribe(listener: ObservationListener): () => void
-  /** Findings so far. */
-  findings(run: string): LifeFindings
-  /** Stops observing the run. */
-  end(run: string): void
-  readonly size: number
 }
 
 export type ObservationListener = (
@@ -52,7 +31,7 @@ export interface LifeFindings {
   readonly behaviorScore: number
 }
 
-export interface LifeWatcherOptions {
+interface LifeWatcherOptions {
   readonly clock: Clock
   readonly emitter: Emitter
   readonly thresholds: Thresholds
@@ -72,18 +51,83 @@ interface WatchedLife {
   found: AnomalyListener | undefined
 }
 
-export function createLifeWatcher({ clock, emitter, thresholds }: LifeWatcherOptions): LifeWatcher {
-  const lives = new Map<string, WatchedLife>()
-  const listeners = new Set<ObservationListener>()
+/** Detection for all lives of a process, fed by the event stream. */
+export class LifeWatcher {
+  readonly #options: LifeWatcherOptions
+  readonly #lives = new Map<string, WatchedLife>()
+  readonly #listeners = new Set<ObservationListener>()
 
-  function handle(run: string, live: WatchedLife, observation: Observation): void {
-    for (const listener of listeners) listener(run, observation, live.watched)
+  constructor(options: LifeWatcherOptions) {
+    this.#options = options
+  }
+
+  /** Takes every event; never throws. */
+  readonly sink = (event: Event): void => {
+    // The watcher's own observations were handled when they were made.
+    if (event.actor === watchActor || event.run === null) return
+    const live = this.#lives.get(event.run)
+    if (!live) return
+    if (event.point === 'phase/opened' && live.began < 0) live.began = this.#options.clock.now()
+    const observation = observationOf(event, this.#ageOf(live))
+    if (observation) this.#handle(event.run, live, observation)
+  }
+
+  /** Starts observing a run. */
+  begin(run: string, watched: LifeExpectations): void {
+    if (this.#lives.size >= watchedMax) this.#dropOldest()
+    const unseen = { watch: initialDetection, anomalies: [], behavior: noAnomalies }
+    this.#lives.set(run, { watched, began: -1, ...unseen, found: undefined })
+  }
+
+  /** Subscribes to the anomalies of a run. */
+  onAnomaly(run: string, found: AnomalyListener): void {
+    const live = this.#lives.get(run)
+    if (live) live.found = found
+  }
+
+  /** Adds an observation without an event: samples and output chunks. */
+  observe(run: string, observation: Omit<Observation, 'at'>): void {
+    const live = this.#lives.get(run)
+    if (live) this.#handle(run, live, { ...observation, at: this.#ageOf(live) })
+  }
+
+  /** Records that the owner of a session started an exec in it. */
+  execStarted(run: string): void {
+    const live = this.#lives.get(run)
+    if (live) live.watch = observeExecStart(live.watch, this.#ageOf(live))
+  }
+
+  /** Subscribes to all observations with their expectations; returns the unsubscribe function. */
+  subscribe(listener: ObservationListener): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  /** Findings so far. */
+  findings(run: string): LifeFindings {
+    const live = this.#lives.get(run)
+    return {
+      trail: (live?.watch ?? initialDetection).trail,
+      anomalies: live?.anomalies ?? [],
+      behaviorScore: behaviorScoreOf(live?.behavior ?? noAnomalies),
+    }
+  }
+
+  /** Stops observing the run. */
+  end(run: string): void {
+    this.#lives.delete(run)
+  }
+
+  get size(): number {
+    return this.#lives.size
+  }
+
+  #handle(run: string, live: WatchedLife, observation: Observation): void {
+    for (const listener of this.#listeners) listener(run, observation, live.watched)
+    const { emitter, thresholds } = this.#options
     const { foreseen, baseline } = live.watched
-    const { watch, anomalies } = observe(live.watch, observation, {
-      foreseen,
-      baseline,
-      thresholds,
-    })
+    const known = { foreseen, baseline, thresholds }
+    const { watch, anomalies } = observe(live.watch, observation, known)
     live.watch = watch
     if (anomalies.length === 0) return
     live.anomalies = [...live.anomalies, ...anomalies].slice(-anomaliesKeptMax)
@@ -95,63 +139,18 @@ export function createLifeWatcher({ clock, emitter, thresholds }: LifeWatcherOpt
     }
   }
 
-  return {
-    sink(event) {
-      // The watcher's own observations were handled when they were made.
-      if (event.actor === watchActor) return
-      const live = event.run === null ? undefined : lives.get(event.run)
-      if (!live) return
-      if (event.point === 'phase/opened' && live.began < 0) live.began = clock.now()
-      const observation = observationOf(event, ageOf(live, clock))
-      if (observation) handle(event.run!, live, observation)
-    },
-    begin(run, watched) {
-      if (lives.size >= watchedMax) dropOldest(lives, emitter)
-      const unseen = { watch: initialDetection, anomalies: [], behavior: noAnomalies }
-      lives.set(run, { watched, began: -1, ...unseen, found: undefined })
-    },
-    onAnomaly(run, found) {
-      const live = lives.get(run)
-      if (live) live.found = found
-    },
-    observe(run, observation) {
-      const live = lives.get(run)
-      if (live) handle(run, live, { ...observation, at: ageOf(live, clock) })
-    },
-    execStarted(run) {
-      const live = lives.get(run)
-      if (live) live.watch = observeExecStart(live.watch, ageOf(live, clock))
-    },
-    subscribe(listener) {
-      listeners.add(listener)
-      return () => void listeners.delete(listener)
-    },
-    findings(run) {
-      const live = lives.get(run)
-      return {
-        trail: (live?.watch ?? initialDetection).trail,
-        anomalies: live?.anomalies ?? [],
-        behaviorScore: behaviorScoreOf(live?.behavior ?? noAnomalies),
-      }
-    },
-    end: (run) => void lives.delete(run),
-    get size() {
-      return lives.size
-    },
+  /** 0 before the release of user code. */
+  #ageOf({ began }: WatchedLife): number {
+    return began < 0 ? 0 : this.#options.clock.now() - began
   }
-}
 
-/** 0 before the release of user code. */
-function ageOf({ began }: WatchedLife, clock: Clock): number {
-  return began < 0 ? 0 : clock.now() - began
-}
-
-function dropOldest(lives: Map<string, WatchedLife>, emitter: Emitter): void {
-  const [oldest] = lives.keys()
-  if (oldest === undefined) return
-  lives.delete(oldest)
-  const fields = { severity: 'low', name: 'unwatched', reason: 'too many lives are watched' }
-  emitter.emit('anomaly/found', fields, { run: oldest, actor: 'temporal' })
+  #dropOldest(): void {
+    const [oldest] = this.#lives.keys()
+    if (oldest === undefined) return
+    this.#lives.delete(oldest)
+    const fields = { severity: 'low', name: 'unwatched', reason: 'too many lives are watched' }
+    this.#options.emitter.emit('anomaly/found', fields, { run: oldest, actor: 'temporal' })
+  }
 }
 
 function emitAnomaly(emitter: Emitter, run: string, anomaly: Anomaly, behaviorScore: number): void {

@@ -20,8 +20,7 @@ export function observationOf(event: Event, at: number): Observation | undefined
 
 function wallObservation({ point, fields }: Event): ObservedFact | undefined {
   const kind = point.slice('seen/'.length)
-  const given = { received: 0, sent: 0, count: 1, denied: false, ...cut(fields), kind }
-  return seenSchema.safeParse(given).data
+  return factOf({ received: 0, sent: 0, count: 1, denied: false, ...fields }, { kind })
 }
 
 function derivedObservation({ point, fields }: Event): ObservedFact | undefined {
@@ -31,11 +30,7 @@ function derivedObservation({ point, fields }: Event): ObservedFact | undefined 
     case 'egress/denied':
       return connect(fields, { denied: true })
     case 'capability/denied':
-      return seenSchema.safeParse({
-        ...cut({ name: fields['capability'] }),
-        kind: 'capability',
-        denied: true,
-      }).data
+      return factOf({ name: fields['capability'] }, { kind: 'capability', denied: true })
     default:
       return undefined
   }
@@ -45,15 +40,13 @@ function connect(
   { host, port }: Event['fields'],
   more: { readonly denied: boolean; readonly part?: 'opened' },
 ): ObservedFact | undefined {
-  const known = { port, sent: 0, received: 0, kind: 'connect', ...more }
-  return seenSchema.safeParse({ ...cut({ host }), ...known }).data
+  return factOf({ host }, { port, sent: 0, received: 0, kind: 'connect', ...more })
 }
 
-const longest = {
-  path: pathCharactersMax,
-  host: hostCharactersMax,
-  name: nameCharactersMax,
-} as const
+/** Fact of reported fields, which are cut, and of known ones. */
+function factOf(reported: Event['fields'], known: object): ObservedFact | undefined {
+  return seenSchema.safeParse({ ...cut(reported), ...known }).data
+}
 
 /** Replaces control characters, since the text is printed. Long paths keep their end, other text its beginning. */
 function cut(fields: Event['fields']): Record<string, unknown> {
@@ -61,8 +54,8 @@ function cut(fields: Event['fields']): Record<string, unknown> {
     Object.entries(fields).map(([key, value]) => {
       if (typeof value !== 'string') return [key, value]
       const text = value.replace(/\p{Cc}/gu, '\uFFFD')
-      if (key === 'path') return [key, text.slice(-longest.path)]
-      return [key, text.slice(0, key === 'host' ? longest.host : longest.name)]
+      if (key === 'path') return [key, text.slice(-pathCharactersMax)]
+      return [key, text.slice(0, key === 'host' ? hostCharactersMax : nameCharactersMax)]
     }),
   )
 }

@@ -70,12 +70,21 @@ export function reasonToWithhold(
   parts: OutputScanParts,
 ): string | undefined {
   if (parts.tokens(run).length === 0) return undefined
-  const inResult = new StreamScanner(run, parts, 'output').findsToken(Buffer.from(guestTextOf(end)))
-  const inFiles = end.artifacts.filter(({ bytes }) =>
-    new StreamScanner(run, parts, 'file').findsToken(bytes),
-  )
+  const inResult = findsToken(run, parts, 'output', guestTextOf(end))
+  const inFiles = end.artifacts.filter(({ bytes }) => findsToken(run, parts, 'file', bytes))
   if (!inResult && inFiles.length === 0) return undefined
   return `A planted secret was seen in its ${inResult ? 'result' : 'files'}`
+}
+
+/** True if bytes that leave as a whole carry a honeytoken. */
+export function findsToken(
+  run: string,
+  parts: OutputScanParts,
+  where: LeakChannel,
+  content: string | Uint8Array,
+): boolean {
+  const bytes = typeof content === 'string' ? Buffer.from(content) : content
+  return new StreamScanner(run, parts, where).findsToken(bytes)
 }
 
 function scannedIo(
@@ -84,10 +93,8 @@ function scannedIo(
   parts: OutputScanParts,
   reports: OutputReports,
 ): TaskListener {
-  const [out, err] = [
-    new StreamScanner(run, parts, 'output', reports),
-    new StreamScanner(run, parts, 'output', reports),
-  ]
+  const scanner = () => new StreamScanner(run, parts, 'output', reports)
+  const [out, err] = [scanner(), scanner()]
   const { call, answered } = io
   return {
     ...io,
@@ -95,27 +102,17 @@ function scannedIo(
     stderr: (chunk) => (err.passesOutput(chunk) ? io.stderr(chunk) : undefined),
     ...(answered && {
       answered(answer) {
-        const hasSecret = new StreamScanner(run, parts, 'output').findsToken(
-          Buffer.from(guestTextOf(answer)),
-        )
-        if (!hasSecret) answered(answer)
+        if (!findsToken(run, parts, 'output', guestTextOf(answer))) answered(answer)
       },
     }),
     ...(call && {
       call(name, argsText, zone = 'main') {
-        const seen = {
-          kind: 'capability',
-          name: name.slice(0, nameCharactersMax),
-          denied: false,
-        } as const
-        emitObservation(run, parts, seen, zone)
-        const hasSecret = new StreamScanner(run, parts, 'call').findsToken(
-          Buffer.from(withDecodedJson(argsText)),
-        )
-        if (!hasSecret) return call(name, argsText, zone)
-        return Promise.reject(
-          new MayflyError('FORBIDDEN', `Cannot call "${name}": it carries a planted secret`),
-        )
+        const shown = name.slice(0, nameCharactersMax)
+        emitObservation(run, parts, { kind: 'capability', name: shown, denied: false }, zone)
+        if (!findsToken(run, parts, 'call', withDecodedJson(argsText)))
+          return call(name, argsText, zone)
+        const message = `Cannot call "${name}": it carries a planted secret`
+        return Promise.reject(new MayflyError('FORBIDDEN', message))
       },
     }),
   }
@@ -158,11 +155,9 @@ export class StreamScanner {
     const block = this.#short.length === 0 ? piece : Buffer.concat([this.#short, piece])
     const entropy = entropyOf(block)
     this.#short = entropy === undefined ? block : new Uint8Array()
-    this.#observe({
-      kind: 'output',
-      bytes: piece.length,
-      ...(entropy !== undefined && { entropy }),
-    })
+    const measured = entropy === undefined ? {} : { entropy }
+    const seen = { kind: 'output', bytes: piece.length, ...measured } as const
+    this.#parts.watching.observe(this.#run, { zone: 'main', trust: 'host', seen })
     this.#reports?.note(piece.length, entropy)
     return !this.findsToken(piece)
   }
@@ -173,10 +168,6 @@ export class StreamScanner {
     for (const token of found)
       emitObservation(this.#run, this.#parts, { kind: 'honeytoken', token, where: this.#where })
     return found.length > 0
-  }
-
-  #observe(seen: ObservedFact): void {
-    this.#parts.watching.observe(this.#run, { zone: 'main', trust: 'host', seen })
   }
 }
 

@@ -2,7 +2,12 @@ import { MayflyError } from '../contract/error.ts'
 import type { SessionFiles } from '../contract/exec.ts'
 import type { SandboxSession } from '../contract/provider.ts'
 import { cutShort } from '../contract/task-end.ts'
-import { type OutputScanParts, StreamScanner, reasonToWithhold } from './observe-guest.ts'
+import {
+  type OutputScanParts,
+  StreamScanner,
+  findsToken,
+  reasonToWithhold,
+} from './observe-guest.ts'
 
 /**
  * Wraps a session to scan its outputs for honeytokens: ends of execs, files read by the owner, and terminals. Output
@@ -44,7 +49,7 @@ export function observeSession(
 function scannedFiles(files: SessionFiles, run: string, parts: OutputScanParts): SessionFiles {
   const planted = parts.tokens(run).flatMap(({ file }) => (file ? [Buffer.from(file.content)] : []))
   const check = (path: string, bytes: Uint8Array) => {
-    if (!new StreamScanner(run, parts, 'file').findsToken(bytes)) return
+    if (!findsToken(run, parts, 'file', bytes)) return
     throw new MayflyError('FORBIDDEN', `Cannot read "${path}": it carries a planted secret`)
   }
   return {

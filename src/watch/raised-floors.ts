@@ -4,15 +4,9 @@ import { preparing } from '../lib/prepared.ts'
 import { openDatabase } from '../lib/sqlite.ts'
 
 /** Raised floors: code whose later runs need a stronger wall after an anomaly. Never lowers a floor. */
-export interface RaisedFloorStore {
-  /** Raises the floor until `until`; a higher or longer existing one is kept. */
-  raise(code: CodeKey, floor: RaisedFloor): void
-  /** Floor in force at `date`, if any. */
-  floor(code: CodeKey, date: number): RaisedFloor | undefined
-  close(): void
-}
+export type RaisedFloorStore = ReturnType<typeof openRaisedFloors>
 
-export interface CodeKey {
+interface CodeKey {
   readonly tenant: string
   /** Digest from the code's verdict. */
   readonly code: string
@@ -34,11 +28,12 @@ CREATE TABLE IF NOT EXISTS stronger (
   PRIMARY KEY (tenant, code)) STRICT`
 
 /** Opens `stronger.db`; `:memory:` keeps nothing on disk. Throws MayflyError STATE. */
-export function openRaisedFloors(path: string, countMax = codesMax): RaisedFloorStore {
+export function openRaisedFloors(path: string, countMax = codesMax) {
   const db = guard('open', () => openDatabase(path, { schema }))
   const prepare = preparing(db)
   return {
-    raise({ tenant, code }, { strength, until, because }) {
+    /** Raises the floor until `until`; a higher or longer existing one is kept. */
+    raise({ tenant, code }: CodeKey, { strength, until, because }: RaisedFloor): void {
       guard('write', () => {
         db.prepare(
           `INSERT INTO stronger VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
@@ -50,7 +45,8 @@ export function openRaisedFloors(path: string, countMax = codesMax): RaisedFloor
         ).run(tenant, tenant, countMax)
       })
     },
-    floor({ tenant, code }, date) {
+    /** Floor in force at `date`, if any. */
+    floor({ tenant, code }: CodeKey, date: number): RaisedFloor | undefined {
       const sql = 'SELECT * FROM stronger WHERE tenant = ? AND code = ? AND until > ?'
       const row = guard('read', () => prepare(sql).get(tenant, code, Math.floor(date)))
       if (!row) return undefined
@@ -60,7 +56,7 @@ export function openRaisedFloors(path: string, countMax = codesMax): RaisedFloor
         because: String(row['because']),
       }
     },
-    close() {
+    close(): void {
       if (db.isOpen) db.close()
     },
   }

@@ -36,12 +36,13 @@ export interface ReactionRules {
   readonly strongerForMs: number
 }
 
-export interface ReactionLimits {
-  readonly allowances: Readonly<Record<LimitedReaction, TokenBuckets>>
-}
+/** Remaining allowances. */
+export type ReactionLimits = Readonly<Record<LimitedReaction, TokenBuckets>>
 
 export const fullLimits: ReactionLimits = {
-  allowances: { capture: fullBuckets, webhook: fullBuckets, stronger: fullBuckets },
+  capture: fullBuckets,
+  webhook: fullBuckets,
+  stronger: fullBuckets,
 }
 
 const minute = 60_000
@@ -61,7 +62,7 @@ export function react(
   who: { readonly tenant: string; readonly code: string },
   at: number,
 ): { readonly reactions: ReactionLimits; readonly actions: readonly AnomalyAction[] } {
-  let { allowances } = reactions
+  let allowances = reactions
   const may = (what: LimitedReaction) => {
     const { allowance, taken } = takeToken(allowances[what], who, rates[what], at)
     allowances = { ...allowances, [what]: allowance }
@@ -84,7 +85,7 @@ export function react(
     if (may('stronger')) actions.push({ kind: 'stronger', forMs: rules.strongerForMs, because })
     else limited('stronger')
   }
-  return { reactions: { allowances }, actions }
+  return { reactions: allowances, actions }
 }
 
 /** Claims of the guest itself cannot cause a more expensive wall. */

@@ -3,9 +3,7 @@
  * codes exhausts the rate of others. Pure and bounded: codes beyond the limit share one bucket. Time is in
  * milliseconds and monotonic.
  */
-export interface TokenBuckets {
-  readonly tenants: ReadonlyMap<string, Tenant>
-}
+export type TokenBuckets = ReadonlyMap<string, Tenant>
 
 interface Tenant {
   readonly all: Bucket
@@ -32,7 +30,7 @@ const codesMax = 256
 /** Shared bucket of codes beyond the limit. */
 const others = ''
 
-export const fullBuckets: TokenBuckets = { tenants: new Map() }
+export const fullBuckets: TokenBuckets = new Map()
 
 /** Takes one token from both buckets, or from neither. */
 export function takeToken(
@@ -41,7 +39,7 @@ export function takeToken(
   rates: BucketRates,
   at: number,
 ): { readonly allowance: TokenBuckets; readonly taken: boolean } {
-  const tenant = allowance.tenants.get(who.tenant)
+  const tenant = allowance.get(who.tenant)
   const codes = fullLeftOut(tenant?.codes ?? new Map<string, Bucket>(), rates.code, at)
   const name = codes.has(who.code) || codes.size < codesMax ? who.code : others
   const all = filled(tenant?.all, rates.tenant, at)
@@ -49,7 +47,7 @@ export function takeToken(
   const taken = all.tokens >= 1 && own.tokens >= 1
   if (!taken) return { allowance, taken }
   const next: Tenant = { all: spent(all), codes: new Map([...codes, [name, spent(own)]]) }
-  return { allowance: { tenants: new Map([...allowance.tenants, [who.tenant, next]]) }, taken }
+  return { allowance: new Map([...allowance, [who.tenant, next]]), taken }
 }
 
 function filled(bucket: Bucket | undefined, { burst, everyMs }: BucketRate, at: number): Bucket {

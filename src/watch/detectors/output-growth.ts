@@ -29,10 +29,8 @@ export const outputGrowth: Detector<Growth> = {
     const noise = noiseOf(state, seen, thresholds)
     const evidence = lastOf(state.evidence, observation, evidenceMax)
     const next = { pieces, evidence, ...noise }
-    return {
-      state: next,
-      found: turned(next, thresholds) ?? burst(next, foreseen.output, thresholds),
-    }
+    const found = turned(next, thresholds) ?? burst(next, foreseen.output, thresholds)
+    return { state: next, found }
   },
 }
 

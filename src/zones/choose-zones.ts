@@ -32,19 +32,13 @@ export function chooseZones(split: ZoneSplit, schedule: Pick<Schedule, 'zones'>)
   }
   const stayed = split.zones.filter((zone) => !zones.includes(zone))
   const called = new Set([...split.calls, ...stayed.flatMap(({ calls }) => calls)])
+  const left = stayed.map(({ name, kind, line, endLine }) => {
+    return { name, kind, line, endLine, why: why.get(name)! }
+  })
   return {
     zones,
     calls: zones.map(({ name }) => name).filter((name) => called.has(name)),
-    residual: [
-      ...split.residual,
-      ...stayed.map(({ name, kind, line, endLine }) => ({
-        name,
-        kind,
-        line,
-        endLine,
-        why: why.get(name)!,
-      })),
-    ],
+    residual: [...split.residual, ...left],
   }
 }
 

@@ -143,7 +143,7 @@ export class Exchange {
 
   /** Handles a message of a zone and resolves with its answer, both as JSON text. Rejects with MayflyError. */
   async handle(zone: string, text: string): Promise<string> {
-    const said = read(text)
+    const said = request.safeParse(tryParseJson(text)).data
     const from = this.#zones.get(zone)
     if (!said || !from || from.ended !== undefined)
       throw new MayflyError('FORBIDDEN', `Cannot use a channel of "${zone}": it has none open`)
@@ -243,31 +243,28 @@ export class Exchange {
     const isOver = units > this.#budget.unitsOfOne || channel.units > channel.limits.units
     const { value = null, error } = reply
     if (isOver) {
-      this.#report(channel, 'refused', 'its answer is too large for its channel')
-      this.#settle(call, (settle) =>
-        settle.reject(refused(call, 'its answer is too large for its channel')),
-      )
-    } else
-      this.#settle(call, (settle) =>
-        settle.resolve(JSON.stringify(error === undefined ? { value } : { error })),
-      )
+      const why = 'its answer is too large for its channel'
+      this.#report(channel, 'refused', why)
+      this.#settle(call).reject(refused(call, why))
+    } else this.#settle(call).resolve(JSON.stringify(error === undefined ? { value } : { error }))
   }
 
   #close(channel: Channel, why: string): void {
     channel.closed ??= why
     for (const call of this.#waiting.values()) {
       if (call.from !== channel.from || call.to !== channel.to) continue
-      this.#settle(call, (settle) => settle.reject(refused(call, why)))
+      this.#settle(call).reject(refused(call, why))
       const { queue } = this.#zones.get(call.to)!
       const place = queue.indexOf(call)
       if (place >= 0) queue.splice(place, 1)
     }
   }
 
-  #settle(call: Call, how: (settle: Call['settle']) => void): void {
+  /** Ends the wait for an answer, which the caller resolves or rejects. */
+  #settle(call: Call): Call['settle'] {
     this.#waiting.delete(call.id)
     this.#channels.get(keyOf(call.from, call.to))!.waiting--
-    how(call.settle)
+    return call.settle
   }
 
   #report({ from, to }: ChannelEnds, what: ChannelNote['what'], why: string): void {
@@ -305,8 +302,4 @@ function callText({ id, args }: Call): string {
 
 function refused({ to }: Call, why: string): MayflyError {
   return new MayflyError('FORBIDDEN', `Cannot call "${to}": ${why}`)
-}
-
-function read(text: string): z.infer<typeof request> | undefined {
-  return request.safeParse(tryParseJson(text)).data
 }

@@ -1,4 +1,5 @@
 import { meet, type Controls } from '../contract/controls.ts'
+import { lengthOf } from '../contract/phase.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Analysis, PatternName, Verdict } from '../contract/verdict.ts'
 import type {
@@ -16,16 +17,12 @@ import { zoneGrant, zoneSchedule } from './grant.ts'
 export function riskAnalysis(analysis: Extract<Analysis, { kind: 'verdict' }>): RiskAnalysis {
   const { verdict, split = { zones: [], residual: [], calls: [] } } = analysis
   const { threatScore, risk, severity } = verdict
-  const functions = [
-    ...split.zones.map((zone) => ({ ...zone, why: 'it can be a zone' })),
-    ...split.residual,
-  ].map(({ kind, line, endLine, name, why }): RiskArea => ({
-    area: kind,
-    line,
-    endLine,
-    name,
-    because: why,
-  }))
+  const zones = split.zones.map((zone) => ({ ...zone, why: 'it can be a zone' }))
+  const functions = [...zones, ...split.residual].map(
+    ({ kind, line, endLine, name, why }): RiskArea => {
+      return { area: kind, line, endLine, name, because: why }
+    },
+  )
   const areas = [...functions, ...findings(verdict)].sort((a, b) => a.line - b.line)
   return { threatScore, risk, severity, areas, split }
 }
@@ -58,7 +55,7 @@ export function planZones(
   }: { readonly execution?: string | null; readonly past?: PastCalls | undefined } = {},
 ): readonly TemporalZone[] {
   const { zones, calls } = chooseZones(split, profile.schedule)
-  const whole = lengthOf(profile.schedule.phases, profile.limits.timeout)
+  const whole = Math.min(lengthOf(profile.schedule.phases), profile.limits.timeout)
   const main: TemporalZone = {
     id: 'main',
     execution,
@@ -79,7 +76,7 @@ export function planZones(
       kind,
       line,
       endLine,
-      lifespan: lengthOf(phases, whole),
+      lifespan: Math.min(lengthOf(phases), whole),
       phases: below(phases, controls),
       controls,
       mayCall: zone.calls,
@@ -95,11 +92,4 @@ function below(phases: Profile['schedule']['phases'], limit: Controls) {
     controls = meet(controls, phase.controls)
     return { name: phase.name, for: phase.for, controls }
   })
-}
-
-function lengthOf(phases: Profile['schedule']['phases'], most: number): number {
-  return Math.min(
-    most,
-    phases.reduce((sum, phase) => sum + phase.for, 0),
-  )
 }

@@ -38,21 +38,14 @@ export function unheldPolicies(
       zone.functions ? zone.functions.includes(one.name) : one.kind === kind,
     )
     const phase = zone.phases.find(({ controls }) => controls.cpu < cpu)
+    const unbound = phase ? (made ?? []) : []
     return [
-      ...absent.map((name) => ({ zone: name, why: absentFunction(split === undefined) })),
-      ...(phase ? (made ?? []) : []).map(({ name }) => ({
-        zone: name,
-        phase: phase!.name,
-        why: noCpu,
-      })),
+      ...absent.map((name) => ({ zone: name, why: split ? noFunction : noZones })),
+      ...unbound.map(({ name }) => ({ zone: name, phase: phase!.name, why: noCpu })),
     ]
   })
 }
 
 const noCpu = 'no wall of JavaScript holds "cpu" for a zone, only for the whole'
-
-function absentFunction(isWhole: boolean): string {
-  return isWhole
-    ? 'the code runs in one piece, without zones of functions'
-    : 'the code has no function of this name at its top'
-}
+const noZones = 'the code runs in one piece, without zones of functions'
+const noFunction = 'the code has no function of this name at its top'

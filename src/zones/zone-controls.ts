@@ -1,6 +1,7 @@
 import { canonicalControls, meet, type Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Enforced, Sandbox } from '../contract/provider.ts'
+import { within } from '../lib/within.ts'
 import { addChannelCapability, removeChannelCapability } from './grant.ts'
 import type { ZoneRights } from './channel-reach.ts'
 
@@ -70,10 +71,8 @@ export class ZoneControls {
 
   async #awaitConcurrent(): Promise<void> {
     if (this.#pending.size === 0) return
-    const late = Promise.withResolvers<void>()
-    const timer = setTimeout(late.resolve, concurrentOrdersMsMax)
-    await Promise.race([Promise.allSettled(this.#pending), late.promise])
-    clearTimeout(timer)
+    const settled = Promise.allSettled(this.#pending).then(() => undefined)
+    await within(settled, concurrentOrdersMsMax)
   }
 
   #of(zone: string): WallControls {

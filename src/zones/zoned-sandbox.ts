@@ -68,6 +68,13 @@ interface LiveZone {
  * Zones communicate only through the exchange, as JSON text.
  */
 export class ZonedSandbox implements Sandbox {
+  readonly id: string
+  readonly provider: string
+  readonly image: string
+  readonly pool: Sandbox['pool']
+  readonly wall: string | undefined
+  readonly session: SandboxSession | undefined
+  readonly held: Sandbox['held']
   readonly #parts: ZonedParts
   readonly #zones = new Map<string, LiveZone>()
   readonly #ends: Promise<void>[] = []
@@ -92,36 +99,16 @@ export class ZonedSandbox implements Sandbox {
   readonly #channelTimers: Timer[] = []
 
   constructor(parts: ZonedParts) {
+    const { id, provider, image, pool, wall, session, held } = parts.inner
+    this.id = id
+    this.provider = provider
+    this.image = image
+    this.pool = pool
+    this.wall = wall
+    this.session = session
+    this.held = held
     this.#parts = parts
     this.#controls.add(whole, parts.inner, parts.profile.controls)
-  }
-
-  get held() {
-    return this.#parts.inner.held
-  }
-
-  get id(): string {
-    return this.#parts.inner.id
-  }
-
-  get provider(): string {
-    return this.#parts.inner.provider
-  }
-
-  get image(): string {
-    return this.#parts.inner.image
-  }
-
-  get pool(): Sandbox['pool'] {
-    return this.#parts.inner.pool
-  }
-
-  get wall(): string | undefined {
-    return this.#parts.inner.wall
-  }
-
-  get session(): SandboxSession | undefined {
-    return this.#parts.inner.session
   }
 
   get receipt(): Receipt | undefined {

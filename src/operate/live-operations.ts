@@ -7,47 +7,35 @@ import { LiveOrders, type OrderParts } from './live-orders.ts'
 import { LiveRegistry } from './live-registry.ts'
 import { OperatedLife, type LifeParts } from './operated-life.ts'
 
-/** Operators' view of and orders to live sandboxes. */
-export interface LiveOperations {
-  readonly operations: Operations
-  /** Makes an observer that registers a life for the duration of its run. */
-  observe(parts: LifeParts): LifeObserver
-}
-
-export interface LiveOperationsOptions extends Omit<OrderParts, 'mutex'> {
-  readonly mutex?: Mutex
-}
+export type LiveOperations = ReturnType<typeof createLiveOperations>
 
 /**
- * Orders of operators to a life: each one takes rights away, or pauses and resumes; none grants any.
+ * Operators' view of live sandboxes, and their orders to a life: each one takes rights away, or pauses and resumes; none grants any.
  *
  * Orders to one life run one after another, in bounded queues; captures have their own queue and a deadline.
  */
 export function createLiveOperations({
   mutex = createMutex(),
   ...parts
-}: LiveOperationsOptions): LiveOperations {
+}: Omit<OrderParts, 'mutex'> & { readonly mutex?: Mutex }) {
   const lives = new LiveRegistry()
   const orders = new LiveOrders({ ...parts, mutex })
-  return { operations: operationsOf(lives, orders), observe: (life) => observerOf(life, lives) }
+  return {
+    operations: operationsOf(lives, orders),
+    /** Makes an observer that registers a life for the duration of its run. */
+    observe: (life: LifeParts) => observerOf(life, lives),
+  }
 }
 
 function operationsOf(lives: LiveRegistry, orders: LiveOrders): Operations {
   const operations: Operations = {
     list: (by) => lives.rows(by),
     find: (id, by) => lives.find(id, by).life.details,
-    async tighten(id, asked, by) {
-      return await lives.enqueue(id, by, 'orders', (life) => orders.tighten(life, asked, by))
-    },
-    async freeze(id, by) {
-      return await lives.enqueue(id, by, 'orders', (life) => orders.freeze(life, by))
-    },
-    async thaw(id, by) {
-      return await lives.enqueue(id, by, 'orders', (life) => orders.thaw(life, by))
-    },
-    async capture(id, by) {
-      return await lives.enqueue(id, by, 'captures', (life) => orders.capture(life, by))
-    },
+    tighten: (id, asked, by) =>
+      lives.enqueue(id, by, 'orders', (life) => orders.tighten(life, asked, by)),
+    freeze: (id, by) => lives.enqueue(id, by, 'orders', (life) => orders.freeze(life, by)),
+    thaw: (id, by) => lives.enqueue(id, by, 'orders', (life) => orders.thaw(life, by)),
+    capture: (id, by) => lives.enqueue(id, by, 'captures', (life) => orders.capture(life, by)),
     async endZone(id, zone, by) {
       if (zone !== mainZone) return await orders.endZone(lives.find(id, by).life, zone, by)
       const { took } = await operations.terminate(id, by)
@@ -85,13 +73,9 @@ function observerOf(parts: LifeParts, lives: LiveRegistry): LifeObserver {
     },
     close() {
       // Created only on demand: a stack trace takes about 70 µs, which a run that ended must not pay.
-      if (!hasEnded) ended.reject(brokenRun(life))
+      const message = `Cannot find "${life.run}" any more: its run broke`
+      if (!hasEnded) ended.reject(new MayflyError('NOT_FOUND', message))
       lives.remove(life.run)
     },
   }
-}
-
-/** Error for operators that wait for a run which threw. */
-function brokenRun({ run }: OperatedLife): MayflyError {
-  return new MayflyError('NOT_FOUND', `Cannot find "${run}" any more: its run broke`)
 }

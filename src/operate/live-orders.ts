@@ -46,27 +46,29 @@ export class LiveOrders {
   }
 
   async freeze(life: OperatedLife, by: Operator) {
-    life.assertBegun()
-    requireAbility(life, 'freeze')
     const { sandbox, clock } = life.parts
-    const { took } = await timed(life, () =>
-      wallAnswer(() => sandbox.freeze(), clock).catch((thrown: unknown) =>
-        freezeFailed(life, thrown),
-      ),
-    )
-    life.note({ event: 'frozen', took, reason: 'operator' })
-    this.#record('operator/frozen', { took }, life, by)
-    return { id: life.run, frozen: true, took }
+    const failed = (thrown: unknown) => freezeFailed(life, thrown)
+    const freeze = () => wallAnswer(() => sandbox.freeze(), clock).catch(failed)
+    return await this.#pause(life, by, 'frozen', freeze)
   }
 
   async thaw(life: OperatedLife, by: Operator) {
-    life.assertBegun()
-    requireAbility(life, 'freeze')
     const { sandbox, clock } = life.parts
-    const { took } = await timed(life, () => wallAnswer(() => sandbox.thaw(), clock))
-    life.note({ event: 'thawed', took, reason: 'operator' })
-    this.#record('operator/thawed', { took }, life, by)
-    return { id: life.run, frozen: false, took }
+    return await this.#pause(life, by, 'thawed', () => wallAnswer(() => sandbox.thaw(), clock))
+  }
+
+  async #pause(
+    life: OperatedLife,
+    by: Operator,
+    event: 'frozen' | 'thawed',
+    order: () => Promise<unknown>,
+  ) {
+    life.assertBegun()
+    requireFreeze(life)
+    const { took } = await timed(life, order)
+    life.note({ event, took, reason: 'operator' })
+    this.#record(event === 'frozen' ? 'operator/frozen' : 'operator/thawed', { took }, life, by)
+    return { id: life.run, frozen: event === 'frozen', took }
   }
 
   async capture(life: OperatedLife, by: Operator) {
@@ -148,14 +150,13 @@ function refused(
 ): MayflyError {
   const names = controlNames.filter((name) => Object.values(which).flat().includes(name))
   const inForce = Object.fromEntries(names.map((name) => [name, controls[name]]))
-  return new MayflyError('CONFLICT', `Cannot tighten it: ${why}`, {
-    details: { ...which, inForce },
-  })
+  const details = { ...which, inForce }
+  return new MayflyError('CONFLICT', `Cannot tighten it: ${why}`, { details })
 }
 
-function requireAbility({ run, parts }: OperatedLife, ability: 'freeze'): void {
-  if (parts.can.can.includes(ability)) return
-  const message = `Cannot ${ability} "${run}": its wall, "${parts.sandbox.provider}", is not able to`
+function requireFreeze({ run, parts }: OperatedLife): void {
+  if (parts.can.can.includes('freeze')) return
+  const message = `Cannot freeze "${run}": its wall, "${parts.sandbox.provider}", is not able to`
   throw new MayflyError('CONFLICT', message, { details: { can: parts.can.can } })
 }
 

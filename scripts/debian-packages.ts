@@ -1,8 +1,9 @@
-import { accessSync, constants, existsSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { findProgram } from '../src/os/find-program.ts'
 import { here, runProgram } from './place.ts'
 import { nothingCounted, type Counts } from './counts.ts'
-import { unpackNewer, unpackNewerTree, type NewerProgram, type NewerTree } from './newer-package.ts'
+import { unpackNewer, type NewerProgram, type NewerTree } from './newer-package.ts'
 
 /** Program on the path, or folder of a package. */
 interface Needed {
@@ -10,6 +11,16 @@ interface Needed {
   readonly program?: string
   readonly folder?: string
   readonly for: string
+}
+
+/** Program or tree of a later suite, put beside the system. */
+type Newer = (NewerProgram | NewerTree) & {
+  /** Program on the path in its place. */
+  readonly instead?: string
+  /** File without which its folder does not count. */
+  readonly main?: string
+  readonly isForAmd64?: boolean
+  readonly missing: string
 }
 
 /** Packages beyond npm for walls, browser tests and completion tests. */
@@ -42,11 +53,13 @@ const needed: readonly Needed[] = [
 ]
 
 /** Older suites have a release that cannot run without ptrace; later ones crash in one start of four. */
-const runsc: NewerProgram = {
+const runsc: Newer = {
   name: 'runsc',
   suite: 'trixie',
   file: 'usr/bin/runsc',
   to: '/usr/local/lib/mayfly/runsc',
+  instead: 'runsc',
+  missing: '"runsc" for the gvisor tier: install runsc of Debian 13 (trixie)',
 }
 
 /** Names of libraries without "lib": those of QEMU, and theirs. */
@@ -60,7 +73,7 @@ uring2 uuid1 vdeplug2t64 zstd1'
  * Beside the system, for amd64: Debian 12 has 7.2, which writes to the memory file of a template. It starts by the loader in
  * `lib`, with `--library-path` and `-L` of the folders here. 23 MB to download, 65 MB on the disk.
  */
-const qemu: NewerTree = {
+const qemu: Newer = {
   packages: [
     'qemu-system-x86',
     'qemu-system-data',
@@ -75,10 +88,14 @@ const qemu: NewerTree = {
     share: 'usr/share/{seabios/bios-256k,qemu/kvmvapic,qemu/linuxboot_dma,qemu/pvh}.bin',
   },
   to: '/usr/local/lib/mayfly/qemu',
+  instead: 'qemu-system-x86_64',
+  main: 'qemu-system-x86_64',
+  isForAmd64: true,
+  missing: '"qemu-system-x86_64" for machines: install qemu-system-x86 of Debian 13',
 }
 
 /** Beside the system, for amd64: 3.0 of Debian 12 knows no rule on user namespaces. It reads profiles, and loads none. */
-export const apparmor: NewerTree = {
+export const apparmor: Newer & NewerTree = {
   packages: ['apparmor', 'libapparmor1', 'libc6', 'libstdc++6', 'libgcc-s1'],
   suite: 'trixie',
   files: {
@@ -88,10 +105,12 @@ export const apparmor: NewerTree = {
     tunables: 'etc/apparmor.d/tunables/*',
   },
   to: '/usr/local/lib/mayfly/apparmor',
+  isForAmd64: true,
+  missing: '"apparmor_parser" for the profile of AppArmor: install apparmor of Debian 13',
 }
 
 /** Beside the system, for amd64: 6.1 of Debian 12 dies at its first program. 38 MB to download, 16 MB on the disk. */
-const userKernel: NewerTree = {
+const userKernel: Newer = {
   packages: ['user-mode-linux', 'libc6', 'libgcc-s1'],
   suite: 'forky',
   files: {
@@ -100,16 +119,19 @@ const userKernel: NewerTree = {
     modules: 'usr/lib/uml/modules/*/kernel/fs/{erofs/erofs,overlayfs/overlay}.ko',
   },
   to: '/usr/local/lib/mayfly/user-mode-linux',
+  isForAmd64: true,
+  missing: '"linux.uml" for the userkernel tier: install user-mode-linux of Debian 14',
 }
 
 /** Without what its package depends on: sixty packages of Go sources. */
-const dockerProfile: NewerTree = {
+const dockerProfile: Newer = {
   packages: ['golang-github-docker-docker-dev'],
   suite: 'trixie',
   files: {
     '.': 'usr/share/gocode/src/github.com/docker/docker/profiles/seccomp/default.json',
   },
   to: '/usr/local/lib/mayfly/docker-seccomp',
+  missing: "Docker's default seccomp profile: unpack golang-github-docker-docker-dev of Debian 13",
 }
 
 /**
@@ -119,23 +141,14 @@ const dockerProfile: NewerTree = {
 export async function installDebianPackages(): Promise<Counts> {
   const missing = needed.filter((one) => !isThere(one))
   if (missing.length > 0) await install([...new Set(missing.map((one) => one.name))])
-  const isWithoutRunsc = !isOnPath('runsc') && !existsSync(runsc.to) && !(await installRunsc())
-  const isWithoutQemu = !hasQemu() && !(await installQemu())
-  const isWithoutUserKernel = !existsSync(userKernel.to) && !(await installUserKernel())
-  const isWithoutParser = !existsSync(apparmor.to) && !(await installParser())
-  const isWithoutProfile = !existsSync(dockerProfile.to) && !(await installDockerProfile())
+  let failed = 0
+  for (const one of [runsc, qemu, userKernel, apparmor, dockerProfile])
+    if (!(await isUnpacked(one)) && mayUnpack(one)) failed += 1
   const still = needed.filter((one) => !isThere(one))
   for (const { name, program, folder, for: why } of still)
     console.log(`Missing: "${program ?? folder}" for ${why}: apt-get install ${name}`)
   if (process.env['CI'] !== 'true') return nothingCounted
-  const failed =
-    still.length +
-    (isWithoutRunsc && mayInstallRunsc() ? 1 : 0) +
-    (isWithoutQemu && mayInstallQemu() ? 1 : 0) +
-    (isWithoutUserKernel && mayInstallQemu() ? 1 : 0) +
-    (isWithoutParser && mayInstallQemu() ? 1 : 0) +
-    (isWithoutProfile && mayInstallRunsc() ? 1 : 0)
-  return { ...nothingCounted, failed }
+  return { ...nothingCounted, failed: failed + still.length }
 }
 
 async function install(names: readonly string[]): Promise<void> {
@@ -148,51 +161,21 @@ async function install(names: readonly string[]): Promise<void> {
   await runProgram(here, [...get, 'install', '-y', '--no-install-recommends', ...packages])
 }
 
-async function installRunsc(): Promise<boolean> {
-  if (mayInstallRunsc() && (await unpackNewer(runsc))) return true
-  console.log(`Missing: "runsc" for the gvisor tier: install runsc of Debian 13 (${runsc.suite})`)
+async function isUnpacked(one: Newer): Promise<boolean> {
+  const { to, main = '', instead } = one
+  if ((instead && isOnPath(instead)) || existsSync(join(to, main))) return true
+  if (mayUnpack(one) && (await unpackNewer(one))) return true
+  console.log(`Missing: ${one.missing}`)
   return false
+}
+
+function mayUnpack({ isForAmd64 = false }: Newer): boolean {
+  return mayInstallRunsc() && (!isForAmd64 || process.arch === 'x64')
 }
 
 /** True where this run may put it beside the system, as root alone. Elsewhere the tests of that tier are skipped. */
 export function mayInstallRunsc(): boolean {
   return process.getuid?.() === 0 && isOnPath('apt-get')
-}
-
-function hasQemu(): boolean {
-  return isOnPath('qemu-system-x86_64') || existsSync(join(qemu.to, 'qemu-system-x86_64'))
-}
-
-function mayInstallQemu(): boolean {
-  return mayInstallRunsc() && process.arch === 'x64'
-}
-
-async function installQemu(): Promise<boolean> {
-  if (mayInstallQemu() && (await unpackNewerTree(qemu))) return true
-  console.log(`Missing: "qemu-system-x86_64" for machines: install qemu-system-x86 of Debian 13`)
-  return false
-}
-
-async function installUserKernel(): Promise<boolean> {
-  if (mayInstallQemu() && (await unpackNewerTree(userKernel))) return true
-  console.log('Missing: "linux.uml" for the userkernel tier: install user-mode-linux of Debian 14')
-  return false
-}
-
-async function installParser(): Promise<boolean> {
-  if (mayInstallQemu() && (await unpackNewerTree(apparmor))) return true
-  console.log(
-    'Missing: "apparmor_parser" for the profile of AppArmor: install apparmor of Debian 13',
-  )
-  return false
-}
-
-async function installDockerProfile(): Promise<boolean> {
-  if (mayInstallRunsc() && (await unpackNewerTree(dockerProfile))) return true
-  console.log(
-    "Missing: Docker's default seccomp profile: unpack golang-github-docker-docker-dev of Debian 13",
-  )
-  return false
 }
 
 async function rootCommand(): Promise<readonly string[] | undefined> {
@@ -206,15 +189,5 @@ function isThere({ program, folder }: Needed): boolean {
 }
 
 function isOnPath(program: string): boolean {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
-  return folders.some((folder) => isExecutable(join(folder, program)))
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
+  return findProgram(program) !== undefined
 }

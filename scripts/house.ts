@@ -19,23 +19,8 @@ import { isTest, readTree, root, type Source } from '../tests/tidy/tree.ts'
 const counted = /^(src|guest|policies|scripts|bin)\//
 const fanOutListed = 10
 
-interface RoomFigures {
-  readonly files: number
-  readonly codeLines: number
-  readonly commentShare: number
-  readonly longFunctions: number
-  readonly openers: number
-}
-
-interface House {
-  readonly rooms: Readonly<Record<string, RoomFigures>>
-  readonly total: RoomFigures
-  /** Comments and titles of tests, bench and examples too. */
-  readonly openersEverywhere: number
-  readonly duplicateTypes: readonly string[]
-  readonly importCycles: readonly string[]
-  readonly fanOut: readonly string[]
-}
+type RoomFigures = ReturnType<typeof figuresOf>
+type House = ReturnType<typeof houseOf>
 
 const { values } = parseArgs({ options: { vs: { type: 'string' }, json: { type: 'boolean' } } })
 const now = houseOf(readTree())
@@ -43,7 +28,7 @@ const before = values.vs === undefined ? undefined : houseOf(treeAt(values.vs))
 if (values.json) console.log(JSON.stringify(before ? { before, now } : now, null, 2))
 else print(now, before)
 
-function houseOf(sources: readonly Source[]): House {
+function houseOf(sources: readonly Source[]) {
   const own = sources.filter(({ path }) => counted.test(path) && !isTest(path))
   const everywhere = shapesOf(sources)
   const ownPaths = new Set(own.map(({ path }) => path))
@@ -56,6 +41,7 @@ function houseOf(sources: readonly Source[]): House {
         .map(([name, of]) => [name, figuresOf(of)]),
     ),
     total: figuresOf(shapes),
+    /** Comments and titles of tests, bench and examples too. */
     openersEverywhere: figuresOf(everywhere).openers,
     duplicateTypes: [...duplicateTypes(shapes.filter(({ path }) => path.startsWith('src/')))].map(
       ([name, paths]) => `${name}: ${paths.join(' ')}`,
@@ -65,7 +51,7 @@ function houseOf(sources: readonly Source[]): House {
   }
 }
 
-function figuresOf(shapes: readonly Shape[]): RoomFigures {
+function figuresOf(shapes: readonly Shape[]) {
   const sum = (of: (shape: Shape) => number) =>
     shapes.reduce((total, shape) => total + of(shape), 0)
   const [codeLines, commentLines] = [sum((one) => one.codeLines), sum((one) => one.commentLines)]

@@ -5,7 +5,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import { createRequire } from 'node:module'
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { ownSource } from '../src/images/apt-source.ts'
@@ -17,7 +17,7 @@ import {
   type Recipe,
 } from '../src/images/recipe.ts'
 import { fileDigest } from '../src/images/store.ts'
-import { optionsOf, sourceFor } from './newer-package.ts'
+import { emptyLists } from './newer-package.ts'
 
 const names = process.argv.slice(2)
 const source = ownSource()
@@ -60,7 +60,7 @@ function writeAllLocks(
 }
 
 function lockOf(recipe: Recipe) {
-  const options = listsOf(recipe.suite)
+  const options = suites.getOrInsertComputed(recipe.suite, listsOf)
   const wanted = [...new Set(recipe.packages)].sort()
   const text = execFileSync('apt-cache', [...options, 'show', '--no-all-versions', ...wanted], {
     encoding: 'utf8',
@@ -91,16 +91,9 @@ function lockOf(recipe: Recipe) {
 }
 
 function listsOf(suite: string): readonly string[] {
-  const known = suites.get(suite)
-  if (known) return known
   const folder = join(root, suite)
-  for (const place of ['lists/partial', 'cache/archives/partial', 'state'])
-    mkdirSync(join(folder, place), { recursive: true })
-  writeFileSync(join(folder, 'status'), '')
-  writeFileSync(join(folder, 'newer.sources'), sourceFor(source!, suite))
-  const options = [...optionsOf(folder), '-o', 'APT::Architecture=amd64']
+  const options = [...emptyLists(folder, source!, suite), '-o', 'APT::Architecture=amd64']
   execFileSync('apt-get', ['-qq', ...options, 'update'], { stdio: 'inherit' })
-  suites.set(suite, options)
   return options
 }
 

@@ -26,36 +26,37 @@ export interface NewerTree {
 }
 
 /**
- * Fetches a package with lists, state and cache of its own, unpacks it and copies the one program: nothing of the system
+ * Fetches packages with lists, state and cache of their own, unpacks them and copies what is wanted: nothing of the system
  * is upgraded, and apt's own lists stay as they are. The address is that of the machine's own sources. False where it
  * cannot be had.
  */
-export async function unpackNewer({ name, suite, file, to }: NewerProgram): Promise<boolean> {
-  return await withUnpacked(suite, [name], async (unpacked) => {
-    mkdirSync(dirname(to), { recursive: true })
-    // Renamed into place: a wall that starts meanwhile finds the old program or the new one.
-    await cp(join(unpacked, file), `${to}.new`)
-    await rename(`${to}.new`, to)
+export async function unpackNewer(wanted: NewerProgram | NewerTree): Promise<boolean> {
+  const { suite, to } = wanted
+  const packages = 'file' in wanted ? [wanted.name] : wanted.packages
+  const draft = `${to}.new`
+  return await withUnpacked(suite, packages, async (unpacked) => {
+    rmSync(draft, { recursive: true, force: true })
+    if ('file' in wanted) {
+      mkdirSync(dirname(to), { recursive: true })
+      await cp(join(unpacked, wanted.file), draft)
+    } else {
+      await copyFiles(wanted, unpacked, draft)
+      rmSync(to, { recursive: true, force: true })
+    }
+    // A wall that starts meanwhile finds the old program or the new one.
+    await rename(draft, to)
   })
 }
 
-/** The same for a program that needs more than one file. An older folder is replaced. */
-export async function unpackNewerTree(tree: NewerTree): Promise<boolean> {
-  const { packages, suite, files, to } = tree
-  return await withUnpacked(suite, packages, async (unpacked) => {
-    const draft = `${to}.new`
-    rmSync(draft, { recursive: true, force: true })
-    for (const [folder, pattern] of Object.entries(files)) {
-      mkdirSync(join(draft, folder), { recursive: true })
-      for (const file of globSync(pattern, { cwd: unpacked }))
-        await cp(join(unpacked, file), join(draft, folder, basename(file)), {
-          recursive: true,
-          verbatimSymlinks: true,
-        })
-    }
-    rmSync(to, { recursive: true, force: true })
-    await rename(draft, to)
-  })
+async function copyFiles({ files }: NewerTree, unpacked: string, into: string): Promise<void> {
+  for (const [folder, pattern] of Object.entries(files)) {
+    mkdirSync(join(into, folder), { recursive: true })
+    for (const file of globSync(pattern, { cwd: unpacked }))
+      await cp(join(unpacked, file), join(into, folder, basename(file)), {
+        recursive: true,
+        verbatimSymlinks: true,
+      })
+  }
 }
 
 async function withUnpacked(
@@ -68,11 +69,7 @@ async function withUnpacked(
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-apt-'))
   const own = { ...here, folder }
   try {
-    for (const place of ['lists/partial', 'cache/archives/partial', 'state'])
-      mkdirSync(join(folder, place), { recursive: true })
-    writeFileSync(join(folder, 'status'), '')
-    writeFileSync(join(folder, 'newer.sources'), sourceFor(source, suite))
-    const get = ['apt-get', '-qq', ...optionsOf(folder)]
+    const get = ['apt-get', '-qq', ...emptyLists(folder, source, suite)]
     if (!(await runProgram(own, [...get, 'update']))) return false
     if (!(await runProgram(own, [...get, 'download', ...packages]))) return false
     const archives = readdirSync(folder).filter((one) => one.endsWith('.deb'))
@@ -86,14 +83,18 @@ async function withUnpacked(
   }
 }
 
-/** Text of a `.sources` file for a suite. */
-export function sourceFor({ address, key }: AptSource, suite: string): string {
+/** Makes lists, state and cache for a suite in FOLDER; returns the options of apt-get and apt-cache for them. */
+export function emptyLists(
+  folder: string,
+  { address, key }: AptSource,
+  suite: string,
+): readonly string[] {
+  for (const place of ['lists/partial', 'cache/archives/partial', 'state'])
+    mkdirSync(join(folder, place), { recursive: true })
   const signed = key ? `Signed-By: ${key}\n` : ''
-  return `Types: deb\nURIs: ${address}\nSuites: ${suite}\nComponents: main\n${signed}`
-}
-
-/** Options of apt-get and apt-cache for lists, state and cache of their own. */
-export function optionsOf(folder: string): readonly string[] {
+  const text = `Types: deb\nURIs: ${address}\nSuites: ${suite}\nComponents: main\n${signed}`
+  writeFileSync(join(folder, 'status'), '')
+  writeFileSync(join(folder, 'newer.sources'), text)
   const options = {
     'Dir::Etc::sourcelist': join(folder, 'newer.sources'),
     'Dir::Etc::sourceparts': '/dev/null',

@@ -14,7 +14,7 @@ import { builtins, NATIVE } from '../src/jail/join.js'
 import { thinMap } from './thin-map.ts'
 
 /** Entries that other packages import, beside the library itself. */
-const entries = [
+export const entries = [
   'src/index.ts',
   'src/sdk/frameworks/ai.ts',
   'src/sdk/frameworks/codemode.ts',

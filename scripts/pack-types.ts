@@ -1,18 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { entries as bundled } from './pack-bundle.ts'
 
 /** Modules that `exports` of package.json names. */
-const entries = [
-  'src/index.ts',
-  'src/sdk/client.js',
-  'src/sdk/frameworks/ai.ts',
-  'src/sdk/frameworks/codemode.ts',
-  'src/sdk/frameworks/computesdk.ts',
-  'src/sdk/frameworks/deepagents.ts',
-  'src/tiers/mock/provider.ts',
-  'tests/conformance/suite.ts',
-]
+const entries = [...bundled, 'src/sdk/client.js']
 /** A specifier of a declaration: behind `from`, `import` or in `import()`. */
 const specifiers = /(\bfrom\s+|\bimport\s*\(?\s*)(['"])(\.\.?\/[^'"]+)\2/g
 /** A policy as a module. The compiler leaves out its `with`, and then refuses what it wrote. */

@@ -49,18 +49,10 @@ function textOf(event: TestEvent): string | undefined {
   }
 }
 
-interface Placed {
-  readonly name: string
-  readonly file?: string | undefined
-  readonly line?: number | undefined
-}
+type DataOf<Type> = Extract<TestEvent, { type: Type }>['data']
 
-function skipped(test: Placed & { skip?: string | boolean | undefined }): string {
+function skipped(test: DataOf<'test:pass'>): string {
   return `skipped: ${test.name}${typeof test.skip === 'string' ? ` (${test.skip})` : ''}\n`
-}
-
-interface Failed extends Placed {
-  readonly details: { readonly error: Thrown }
 }
 
 interface Thrown extends Error {
@@ -72,15 +64,16 @@ interface Thrown extends Error {
 }
 
 /** Skips a suite that failed only through its tests. */
-function isOnlyByParts({ details }: Failed): boolean {
-  return details.error.failureType === 'subtestsFailed'
+function isOnlyByParts({ details }: DataOf<'test:fail'>): boolean {
+  return (details.error as Thrown).failureType === 'subtestsFailed'
 }
 
-function failed(test: Failed): string {
+function failed(test: DataOf<'test:fail'>): string {
   const where = test.file ? `${relative(process.cwd(), test.file)}:${test.line ?? 1}` : ''
-  const { cause, exitCode, signal } = test.details.error
+  const error: Thrown = test.details.error
+  const { cause, exitCode, signal } = error
   const ended = exitCode === undefined ? [] : [`it ended with ${exitCode ?? signal}`]
-  const why = [...reason(cause ?? test.details.error), ...ended]
+  const why = [...reason(cause ?? error), ...ended]
   return `\nFAILED${half}: ${test.name}\n  ${where}\n  ${why.join('\n  ')}\n\n`
 }
 
@@ -91,15 +84,8 @@ function reason(thrown: unknown): readonly string[] {
   return cause === undefined ? lines : [...lines, `because: ${inspect(cause).split('\n')[0]}`]
 }
 
-interface Covered {
-  readonly summary: {
-    readonly workingDirectory: string
-    readonly files: readonly { readonly path: string; readonly coveredLinePercent: number }[]
-    readonly totals: { readonly coveredLinePercent: number }
-  }
-}
-
-function coverage({ summary: { workingDirectory, files, totals } }: Covered): string {
+function coverage({ summary }: DataOf<'test:coverage'>): string {
+  const { workingDirectory, files, totals } = summary
   const rows = files.map((file) =>
     row(file.coveredLinePercent, relative(workingDirectory, file.path)),
   )

@@ -147,7 +147,7 @@ async function runLane(run: RunOptions, lane: Lane): Promise<Counted> {
 
 /** Shares the compile cache between test files, the programs they start, and the lanes of one user. */
 function envIn(folder: string, { coverage, place }: RunOptions): Record<string, string> {
-  const cache = cacheOf(place)
+  const cache = caches.getOrInsertComputed(place.folder, () => ownFolder(place))
   return {
     TMPDIR: join(folder, 'tmp'),
     XDG_CACHE_HOME: cache,
@@ -176,23 +176,17 @@ function giveBack(place: Place, folder: string): void {
   const all = readdirSync(join(folder, 'tmp')).filter((name) => !COMPILED.test(name))
   const paths = ['counts.json', ...all.map((name) => join('tmp', name))]
   for (const path of paths) rmSync(join(folder, path), removal)
-  scratches.set(place.folder, [...(scratches.get(place.folder) ?? []), folder])
+  scratches.getOrInsert(place.folder, []).push(folder)
 }
 
 /** Scratch folders that no lane uses. */
 const scratches = new Map<string, string[]>()
+/** Compile cache of each checkout, for the whole run. */
 const caches = new Map<string, string>()
 process.on('exit', () => {
   for (const folder of [...caches.values(), ...[...scratches.values()].flat()])
     rmSync(folder, removal)
 })
-
-/** Compile cache of a checkout, for the whole run. */
-function cacheOf(place: Place): string {
-  const cache = caches.get(place.folder) ?? ownFolder(place)
-  caches.set(place.folder, cache)
-  return cache
-}
 
 function ownFolder({ env, uid }: Place): string {
   const folder = mkdtempSync(join(env['TMPDIR'] ?? tmpdir(), 'mayfly-ci-'))
@@ -233,17 +227,13 @@ function optionsOf(run: RunOptions, { files, atATime }: Lane): string {
   })
 }
 
-/** An aborted run counts as another failure, in no known file. */
+/**
+ * An aborted run counts as another failure, in no known file. A run without counts is a failure, whatever its exit code.
+ */
 function countsIn(file: string, endedWell: boolean): Counted {
-  const counts = readCounts(file)
-  const isLost = !endedWell && counts.failed === 0
-  return isLost ? { ...counts, failed: 1 } : counts
-}
-
-/** A run without counts is a failure, whatever its exit code. */
-function readCounts(file: string): Counted {
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Counted
+    const counts = JSON.parse(readFileSync(file, 'utf8')) as Counted
+    return endedWell || counts.failed > 0 ? counts : { ...counts, failed: 1 }
   } catch {
     return { ...nothingCounted, failed: 1, files: {} }
   }

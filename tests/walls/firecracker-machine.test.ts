@@ -18,9 +18,8 @@ import {
 } from '../../src/warden/engines/firecracker/jail-files.ts'
 import { pidFile } from '../../src/warden/engines/firecracker/jailer.ts'
 import type { FirecrackerMachine } from '../../src/warden/engines/firecracker/machine.ts'
-import { mayPass } from '../../src/warden/engines/firecracker/clones.ts'
-import { noStarts, withTries } from '../../src/warden/engines/agent-guest/tries.ts'
 import { sweepJails } from '../../src/warden/engines/firecracker/sweep-jails.ts'
+import { Tries } from '../../src/warden/engines/firecracker/tries.ts'
 import { documentSkip } from '../fixtures/firecracker/document.ts'
 import type { PlayedFault } from '../fixtures/firecracker/play.ts'
 import { PlayedPrograms } from '../fixtures/firecracker/programs.ts'
@@ -41,6 +40,7 @@ const steps = [
   'PUT /machine-config',
   'PUT /boot-source',
   'PUT /drives/root',
+  'PUT /drives/scratch',
   'PUT /vsock',
   'PUT /entropy',
   'PUT /balloon',
@@ -68,7 +68,7 @@ async function template(programs: PlayedPrograms): Promise<Record<string, string
   const machine = await startPlayed(programs)
   await machine.boot(profile)
   await machine.pause()
-  await machine.save(saved)
+  await machine.save('Full', saved)
   await machine.kill((root) => {
     takeFile(root, 'state', files.state)
     takeFile(root, 'memory', files.memory)
@@ -79,7 +79,7 @@ async function template(programs: PlayedPrograms): Promise<Record<string, string
 async function wholeLife(machine: FirecrackerMachine): Promise<void> {
   await machine.boot(profile)
   await machine.pause()
-  await machine.save(saved)
+  await machine.save('Full', saved)
 }
 
 suite('A machine, played by the official OpenAPI document of Firecracker', { skip }, () => {
@@ -92,13 +92,19 @@ suite('A machine, played by the official OpenAPI document of Firecracker', { ski
       releaseLease: (id) => void released.push(id),
     })
     await wholeLife(machine)
+    await machine.save('Diff', { state: 'state-2', memory: 'difference' })
     await machine.resume()
+    await machine.limitDisk('scratch', 1_000)
+    await machine.inflate(64)
     assert.equal(await echo(await machine.connect(guestPort)), 'ping')
     assert.equal(((await failure(machine.connect(53))) as MayflyError).code, 'UNAVAILABLE')
     assert.equal(await machine.kill(), true)
     assert.deepEqual(programs.requests(), [
       ...steps.map((step) => `${step} ${step.startsWith('GET') ? 200 : 204}`),
+      'PUT /snapshot/create 204',
       'PATCH /vm 204',
+      'PATCH /drives/scratch 204',
+      'PATCH /balloon 204',
     ])
     assert.deepEqual(programs.violations(), [])
     // Before the jailer, with the jailer, with the machine.
@@ -137,14 +143,16 @@ suite('A machine, played by the official OpenAPI document of Firecracker', { ski
       const outOfOrder: [work: () => Promise<void>, why: RegExp][] = [
         [() => machine.pause(), /before the start/],
         [() => machine.resume(), /before the start/],
-        [() => machine.save(saved), /paused/],
+        [() => machine.limitDisk('root', 1), /before the start/],
+        [() => machine.save('Full', saved), /paused/],
       ]
       for (const [work, why] of outOfOrder) assert.match(await refusalOf(work()), why)
       await machine.boot(profile)
       const later: [work: () => Promise<void>, why: RegExp][] = [
         [() => machine.boot(profile), /after the start/],
         [() => machine.load(saved), /before anything is configured/],
-        [() => machine.save(saved), /paused/],
+        [() => machine.save('Full', saved), /paused/],
+        [() => machine.limitDisk('other', 1), /there is no/],
       ]
       for (const [work, why] of later) assert.match(await refusalOf(work()), why)
       assert.equal(await machine.kill(), true)
@@ -239,15 +247,14 @@ suite('A machine, played by the official OpenAPI document of Firecracker', { ski
     assertNothingLeft(programs)
   })
 
-  test('A start is tried three times, and its failures are counted', { timeout }, async () => {
-    using programs = new PlayedPrograms()
-    const counts = noStarts()
-    const boot =
-      (badUntil: number, attempt = 0) =>
-      async () => {
-        programs.plays(
-          ++attempt < badUntil ? { faults: [{ on: 'PUT /actions', kind: 'die' }] } : {},
-        )
+  test(
+    'A start is tried three times, and its failures are counted by step',
+    { timeout },
+    async () => {
+      using programs = new PlayedPrograms()
+      const tries = new Tries()
+      const boot = (badUntil: number) => async (attempt: number) => {
+        programs.plays(attempt < badUntil ? { faults: [{ on: 'PUT /actions', kind: 'die' }] } : {})
         const machine = await startPlayed(programs)
         try {
           await machine.boot(profile)
@@ -257,12 +264,21 @@ suite('A machine, played by the official OpenAPI document of Firecracker', { ski
           throw error
         }
       }
-    await (await withTries(boot(3), counts, mayPass)).kill()
-    assert.deepEqual(counts, { started: 1, failedTries: 2, failed: 0 })
-    assert.equal(faultOf(await failure(withTries(boot(9), counts, mayPass))), 'gone')
-    assert.deepEqual(counts, { started: 1, failedTries: 5, failed: 1 })
-    assertNothingLeft(programs)
-  })
+      await (await tries.run(boot(3))).kill()
+      assert.deepEqual(tries.counts, {
+        tries: 3,
+        successes: 1,
+        failures: { 'PUT /actions gone': 2 },
+      })
+      assert.equal(faultOf(await failure(tries.run(boot(9)))), 'gone')
+      assert.deepEqual(tries.counts, {
+        tries: 6,
+        successes: 1,
+        failures: { 'PUT /actions gone': 5 },
+      })
+      assertNothingLeft(programs)
+    },
+  )
 
   test('A sweep ends the machine of a killed owner', { timeout }, async () => {
     using programs = new PlayedPrograms()

@@ -52,9 +52,7 @@ export async function bootGuest<Guest extends BootingGuest>(
 }
 
 /** Machine of a booted guest, as a source returns it. */
-export function liveMachine<
-  Guest extends Pick<BootingGuest, 'takeJobChannel' | 'release'> & VmmProcess,
->(
+export function liveMachine<Guest extends BootingGuest>(
   guest: Guest,
   agent: AgentLink,
   { origin, image }: Pick<LiveMachine, 'origin' | 'image'>,

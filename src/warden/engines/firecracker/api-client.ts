@@ -37,6 +37,8 @@ export interface ApiClientOptions {
   readonly msMax?: number
 }
 
+export type MachineState = z.infer<typeof instance>['state']
+
 /** Long enough for many concurrent starts; a request that copies no memory takes milliseconds. */
 const MS_MAX = 10_000
 const ANSWER_BYTES_MAX = 65_536
@@ -45,6 +47,10 @@ const MESSAGE_CHARS_MAX = 500
 
 const fault = z.object({ fault_message: z.string() })
 const version = z.object({ firecracker_version: z.string().max(100) })
+const instance = z.object({
+  id: z.string().max(64),
+  state: z.enum(['Not started', 'Running', 'Paused']),
+})
 
 const codeOf: Readonly<Record<ApiFault, ErrorCode>> = {
   refused: 'UNAVAILABLE',
@@ -75,10 +81,18 @@ export class ApiClient {
 
   /** Release of the program, as text. */
   async version(): Promise<string> {
-    const { status, text } = await this.#call({ method: 'GET', path: '/version' })
-    const { data } = version.safeParse(tryParseJson(text))
-    if (status === 200 && data !== undefined) return data.firecracker_version
-    throw answerFailure('GET /version', status, text)
+    return (await this.#get('/version', version)).firecracker_version
+  }
+
+  async state(): Promise<MachineState> {
+    return (await this.#get('/', instance)).state
+  }
+
+  async #get<T>(path: string, shape: z.ZodType<T>): Promise<T> {
+    const { status, text } = await this.#call({ method: 'GET', path })
+    const { data } = shape.safeParse(tryParseJson(text))
+    if (status === 200 && data !== undefined) return data
+    throw answerFailure(`GET ${path}`, status, text)
   }
 
   async #call(parts: CallParts, msMax = this.#options.msMax ?? MS_MAX): Promise<Answer> {

@@ -8,18 +8,16 @@
 export type ApiRequest =
   | Put<'/machine-config', MachineConfiguration>
   | Put<'/boot-source', BootSource>
-  | Put<'/drives/root', Drive>
-  | Put<'/vsock', { readonly guest_cid: number; readonly uds_path: string }>
-  | Put<'/entropy', Readonly<Record<string, never>>>
-  | Put<'/balloon', { readonly amount_mib: number; readonly deflate_on_oom: boolean }>
-  | Put<'/actions', { readonly action_type: 'InstanceStart' }>
+  | Put<`/drives/${string}`, Drive>
+  | Patch<`/drives/${string}`, PartialDrive>
+  | Put<'/vsock', Vsock>
+  | Put<'/entropy', { readonly rate_limiter?: RateLimiter }>
+  | Put<'/balloon', Balloon>
+  | Patch<'/balloon', Pick<Balloon, 'amount_mib'>>
+  | Put<'/actions', { readonly action_type: 'InstanceStart' | 'SendCtrlAltDel' }>
+  | Patch<'/vm', { readonly state: 'Paused' | 'Resumed' }>
   | Put<'/snapshot/create', SnapshotFiles>
   | Put<'/snapshot/load', SnapshotLoad>
-  | {
-      readonly method: 'PATCH'
-      readonly path: '/vm'
-      readonly body: { readonly state: 'Paused' | 'Resumed' }
-    }
 
 interface Put<Path extends string, Body> {
   readonly method: 'PUT'
@@ -27,37 +25,81 @@ interface Put<Path extends string, Body> {
   readonly body: Body
 }
 
-interface MachineConfiguration {
-  readonly vcpu_count: 1
+interface Patch<Path extends string, Body> {
+  readonly method: 'PATCH'
+  readonly path: Path
+  readonly body: Body
+}
+
+export interface MachineConfiguration {
+  /** 1, or an even number up to 32. */
+  readonly vcpu_count: number
   readonly mem_size_mib: number
   readonly smt: false
-  readonly track_dirty_pages: false
+  readonly track_dirty_pages: boolean
 }
 
 /** Paths as the jailed process sees them. */
-interface BootSource {
+export interface BootSource {
   readonly kernel_image_path: string
-  readonly initrd_path: string
+  readonly initrd_path?: string
   readonly boot_args: string
 }
 
-interface Drive {
-  readonly drive_id: 'root'
-  readonly is_root_device: true
-  readonly is_read_only: true
+export interface Drive {
+  readonly drive_id: string
+  readonly is_root_device: boolean
+  readonly is_read_only: boolean
   readonly path_on_host: string
   readonly io_engine: 'Sync'
+  readonly rate_limiter?: RateLimiter
 }
 
-interface SnapshotFiles {
-  readonly snapshot_type: 'Full'
+export interface PartialDrive {
+  readonly drive_id: string
+  readonly rate_limiter: RateLimiter
+}
+
+/** Limits of bytes and operations; an absent bucket is no limit. */
+export interface RateLimiter {
+  readonly bandwidth?: TokenBucket
+  readonly ops?: TokenBucket
+}
+
+/** A size or refill time of 0 disables the limit, so neither is ever 0 here. */
+export interface TokenBucket {
+  readonly size: number
+  /** Milliseconds to refill an empty bucket. */
+  readonly refill_time: number
+}
+
+export interface Vsock {
+  readonly guest_cid: number
+  readonly uds_path: string
+}
+
+export interface Balloon {
+  readonly amount_mib: number
+  readonly deflate_on_oom: boolean
+}
+
+export interface SnapshotFiles {
+  readonly snapshot_type: 'Full' | 'Diff'
   readonly snapshot_path: string
   readonly mem_file_path: string
 }
 
-interface SnapshotLoad {
+export interface SnapshotLoad {
   readonly snapshot_path: string
   readonly mem_backend: { readonly backend_type: 'File'; readonly backend_path: string }
-  readonly track_dirty_pages: false
-  readonly resume_vm: true
+  readonly track_dirty_pages: boolean
+  readonly resume_vm: boolean
+  readonly network_overrides?: readonly {
+    readonly iface_id: string
+    readonly host_dev_name: string
+  }[]
+  /** Since 1.16.0. */
+  readonly vsock_override?: { readonly uds_path: string }
+  /** Since 1.16.0, x86-64 only: advances kvmclock by the time since the snapshot. */
+  readonly clock_realtime?: boolean
 }

@@ -57,7 +57,14 @@ export async function bootMachine(
   const tracked = { kill: () => machine.signalKill() }
   takes.track(tracked)
   try {
-    await machine.boot({ memoryMiB, ...jailNames, agentArguments: boot.kernelArguments })
+    const agentArguments = boot.kernelArguments
+    await machine.boot({
+      memoryMiB,
+      cores: 1,
+      ...jailNames,
+      agentArguments,
+      tracksDirtyPages: false,
+    })
     const channel = await connectGuest(machine, vsockAgentPort, BOOT_MS_MAX)
     const agent = new AgentLink(channel)
     await agent.take('hello', BOOT_MS_MAX)

@@ -7,15 +7,12 @@ import { canonicalJson } from '../../../lib/canonical-json.ts'
 import { sha256 } from '../../../lib/hash.ts'
 import { AgentLink } from '../../../agent-wire/agent-link.ts'
 import { renewAgent } from '../../../agent-wire/agent-questions.ts'
-import { liveMachine } from '../agent-guest/boot-guest.ts'
 import { BootFiles } from '../agent-guest/boot-files.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { PolicyCompiler } from '../agent-guest/policy-compiler.ts'
 import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
 import { StartingGuests } from '../agent-guest/starting-guests.ts'
 import { Templates } from '../agent-guest/templates.ts'
-import { noStarts, withTries } from '../agent-guest/tries.ts'
-import { faultOf } from './api-client.ts'
 import { bootMachine, connectGuest, guestOf, jailNames, jobVsockPort } from './boot-machine.ts'
 import { detectFirecracker, type MissingPart } from './detect.ts'
 import { failedStep, FirecrackerGuest } from './guest.ts'
@@ -28,6 +25,7 @@ import {
   whyTemplateBroken,
   type FirecrackerTemplate,
 } from './template.ts'
+import { Tries, type TryCounts } from './tries.ts'
 import { keepsVsockOverPause } from './version.ts'
 
 /**
@@ -66,10 +64,10 @@ const CONNECT_MS_MAX = 10_000
 
 export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
   readonly files: BootFiles<MachineBoot>
-  readonly counts = noStarts()
   readonly #parts: FirecrackerCloneParts
   readonly #templates: Templates<CloneKey, FirecrackerTemplate>
   readonly #takes = new StartingGuests<{ kill(): void }>()
+  readonly #tries = new Tries()
   #programs: Promise<FirecrackerPrograms> | undefined
 
   constructor(parts: FirecrackerCloneParts) {
@@ -86,12 +84,17 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
     })
     this.#templates = new Templates<CloneKey, FirecrackerTemplate>({
       nameOf: ({ name }) => name,
-      make: (key) => this.#try(() => this.#make(key)),
+      make: (key) => this.#tries.run(() => this.#make(key)),
       remove: async (template) => removeTemplate(template, host),
       whyBroken: whyTemplateBroken,
       note: () => undefined,
       now: () => performance.now(),
     })
+  }
+
+  /** Starts of machines, with the failures by request and kind. */
+  get counts(): TryCounts {
+    return this.#tries.counts
   }
 
   take(key: MachineKey): Promise<LiveMachine<FirecrackerGuest>> {
@@ -110,10 +113,10 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
     const programs = await this.#found()
     const boot = await this.files.of(key)
     if (this.#parts.options.templates === 'off')
-      return await this.#try(() => this.#boot(key, boot, programs))
+      return await this.#tries.run(() => this.#boot(key, boot, programs))
     const cloneKey = { key, boot, programs, name: nameOf(key, boot, programs) }
     const template = await this.#templates.use(cloneKey)
-    return await this.#try(() => this.#clone(template))
+    return await this.#tries.run(() => this.#clone(template))
   }
 
   /** Programs of this machine. Throws MayflyError UNAVAILABLE, which lists the missing parts. */
@@ -127,10 +130,6 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
     }
   }
 
-  #try<T>(start: () => Promise<T>): Promise<T> {
-    return withTries(start, this.counts, mayPass)
-  }
-
   async #make({ key, boot, programs }: CloneKey): Promise<FirecrackerTemplate> {
     this.#takes.refuseIfClosed()
     return await makeTemplate({ key, boot, programs, takes: this.#takes }, this.#parts.host)
@@ -140,10 +139,7 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
     this.#takes.refuseIfClosed()
     const parts = { key, boot, programs, takes: this.#takes, isTemplate: false }
     const booted = await bootMachine(parts, this.#parts.host)
-    return liveMachine(await guestOf(booted), booted.agent, {
-      origin: 'boot',
-      image: boot.digests.image,
-    })
+    return live(await guestOf(booted), booted.agent, { origin: 'boot', image: boot.digests.image })
   }
 
   async #clone(template: FirecrackerTemplate): Promise<LiveMachine<FirecrackerGuest>> {
@@ -169,7 +165,7 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
       await renewAgent(agent, ANSWER_MS_MAX)
       const job = await connectGuest(machine, jobVsockPort, CONNECT_MS_MAX)
       const digest = path.basename(image, '.image')
-      return liveMachine(new FirecrackerGuest(machine, channel, job), agent, {
+      return live(new FirecrackerGuest(machine, channel, job), agent, {
         origin: 'clone',
         image: digest,
       })
@@ -219,8 +215,19 @@ function unavailable(parts: readonly MissingPart[]): MayflyError {
   return new MayflyError('UNAVAILABLE', `Cannot use Firecracker: ${causes}`, { hint })
 }
 
-/** Boots and loads of a microVM fail sporadically; a refused request would be refused again. */
-export function mayPass(error: unknown): boolean {
-  const fault = faultOf(error)
-  return fault !== undefined && fault !== 'refused'
+type Origin = Pick<LiveMachine, 'origin' | 'image'>
+
+function live(
+  guest: FirecrackerGuest,
+  agent: AgentLink,
+  { origin, image }: Origin,
+): LiveMachine<FirecrackerGuest> {
+  return {
+    process: guest,
+    agent,
+    image,
+    origin,
+    takeJobChannel: () => guest.takeJobChannel(),
+    release: () => guest.release(),
+  }
 }

@@ -1,72 +1,145 @@
 import assert from 'node:assert/strict'
-import type { ApiRequest } from './api.ts'
+import type { ApiRequest, Drive, PartialDrive, TokenBucket } from './api.ts'
 import { vsockSocket } from './jailer.ts'
 
 /**
- * Configuration of a machine, as the ordered API requests that create and start it. Few devices: a read-only root disk, a
- * vsock for the agent's channel, an entropy device, a balloon. No network card, no console, no metadata service.
+ * Configuration of a machine, as the ordered API requests that create it. Few devices: a read-only root disk, an optional
+ * scratch disk, a vsock for the agent's channel, an entropy device, a balloon. No network card, no console, no metadata service.
  */
 export interface MachineProfile {
   /** Memory of the guest. */
   readonly memoryMiB: number
+  /** Cores of the job, rounded up here; the cgroup enforces fractions. */
+  readonly cores: number
   /** Names of files in the root of the jail. */
   readonly kernel: string
-  readonly initrd: string
+  readonly initrd?: string
   readonly rootDisk: string
+  /** Disk that the guest can write to, removed with its machine. */
+  readonly scratchDisk?: string
+  /** Bytes a second, read and written, of each disk. */
+  readonly ioBytes?: number
+  /** Kernel parameters in addition to those of every guest. */
+  readonly kernelParameters?: readonly string[]
   /** Arguments of process 1 of the guest. */
-  readonly agentArguments: readonly string[]
+  readonly agentArguments?: readonly string[]
+  /** Tracks dirty pages for exact differential snapshots; costs time at the first write to each page. */
+  readonly tracksDirtyPages: boolean
 }
 
+export const rootDriveId = 'root'
+export const scratchDriveId = 'scratch'
 /** Equal in all machines: each has a vsock device of its own. */
 const GUEST_CID = 3
 const MEMORY_MIB = { least: 64, most: 1_048_576 } as const
+const VCPUS_MAX = 32
 /** COMMAND_LINE_SIZE of x86-64 and arm64, minus the parameters that Firecracker adds for its devices. */
 const BOOT_BYTES_MAX = 1_500
 /**
  * No serial port: its output would go to a pipe of the host. Ctrl-Alt-Del stays enabled, for a clean shutdown. A kernel panic
  * ends the machine.
  */
-const BOOT_WORDS =
-  'reboot=k panic=1 8250.nr_uarts=0 i8042.noaux i8042.nomux quiet loglevel=1 ro'.split(' ')
+const BOOT_WORDS = [
+  'reboot=k',
+  'panic=1',
+  '8250.nr_uarts=0',
+  'i8042.noaux',
+  'i8042.nomux',
+  'quiet',
+  'loglevel=1',
+  'ro',
+] as const
 
-/** Throws AssertionError for a profile outside the limits of the API specification. */
+/** Requests before InstanceStart. Throws AssertionError for a profile outside the limits of the API specification. */
 export function machineRequests(profile: MachineProfile): readonly ApiRequest[] {
-  const { memoryMiB, kernel, initrd, rootDisk, agentArguments } = profile
+  const { memoryMiB, cores, kernel, initrd, rootDisk, scratchDisk, ioBytes, tracksDirtyPages } =
+    profile
   assert(
     Number.isSafeInteger(memoryMiB) &&
       memoryMiB >= MEMORY_MIB.least &&
       memoryMiB <= MEMORY_MIB.most,
     `A guest cannot have ${memoryMiB} MiB of memory`,
   )
-  const machine = { mem_size_mib: memoryMiB, smt: false, track_dirty_pages: false } as const
   return [
-    put('/machine-config', { vcpu_count: 1, ...machine }),
-    put('/boot-source', {
-      kernel_image_path: inJail(kernel),
-      initrd_path: inJail(initrd),
-      boot_args: bootArguments(agentArguments),
-    }),
-    put('/drives/root', {
-      drive_id: 'root',
-      is_root_device: true,
-      is_read_only: true,
-      path_on_host: inJail(rootDisk),
-      io_engine: 'Sync',
-    }),
-    put('/vsock', { guest_cid: GUEST_CID, uds_path: inJail(vsockSocket) }),
-    put('/entropy', {}),
-    put('/balloon', { amount_mib: 0, deflate_on_oom: false }),
-    put('/actions', { action_type: 'InstanceStart' }),
+    {
+      method: 'PUT',
+      path: '/machine-config',
+      body: {
+        vcpu_count: vcpusFor(cores),
+        mem_size_mib: memoryMiB,
+        smt: false,
+        track_dirty_pages: tracksDirtyPages,
+      },
+    },
+    {
+      method: 'PUT',
+      path: '/boot-source',
+      body: {
+        kernel_image_path: inJail(kernel),
+        ...(initrd === undefined ? {} : { initrd_path: inJail(initrd) }),
+        boot_args: bootArguments(profile),
+      },
+    },
+    drive({ id: rootDriveId, file: rootDisk, isRoot: true, ioBytes }),
+    ...(scratchDisk === undefined
+      ? []
+      : [drive({ id: scratchDriveId, file: scratchDisk, isRoot: false, ioBytes })]),
+    {
+      method: 'PUT',
+      path: '/vsock',
+      body: { guest_cid: GUEST_CID, uds_path: inJail(vsockSocket) },
+    },
+    { method: 'PUT', path: '/entropy', body: {} },
+    { method: 'PUT', path: '/balloon', body: { amount_mib: 0, deflate_on_oom: false } },
   ]
 }
 
-type PutRequest = Extract<ApiRequest, { method: 'PUT' }>
+/** Smallest number of virtual processors that the API accepts for these cores: 1, or an even number. */
+export function vcpusFor(cores: number): number {
+  assert(
+    Number.isFinite(cores) && cores > 0,
+    `The limit of ${cores} cores is not a positive number`,
+  )
+  const whole = Math.ceil(cores)
+  return whole === 1 ? 1 : Math.min(VCPUS_MAX, whole + (whole % 2))
+}
 
-function put<Path extends PutRequest['path']>(
-  path: Path,
-  body: Extract<PutRequest, { path: Path }>['body'],
-): ApiRequest {
-  return { method: 'PUT', path, body } as PutRequest
+/** Request that lowers the rate limit of a disk of a running machine. */
+export function limitDrive(id: string, ioBytes: number): ApiRequest {
+  const body: PartialDrive = { drive_id: id, rate_limiter: { bandwidth: bucketFor(ioBytes) } }
+  return { method: 'PATCH', path: `/drives/${id}`, body }
+}
+
+/** Rate above which a refill every 100 ms still holds several blocks, so that bursts can be a tenth as large. */
+const FINE_BYTES_MIN = 10 * 65_536
+
+/**
+ * Token bucket for a rate limit. Throws AssertionError below a byte a second, because a bucket of size 0 disables the limit.
+ */
+export function bucketFor(bytesPerSecond: number): TokenBucket {
+  const isRate = bytesPerSecond >= 1 && bytesPerSecond <= Number.MAX_SAFE_INTEGER
+  assert(isRate, `The limit of ${bytesPerSecond} bytes a second is not a positive number`)
+  const refillMs = bytesPerSecond < FINE_BYTES_MIN ? 1_000 : 100
+  return { size: Math.floor((bytesPerSecond * refillMs) / 1_000), refill_time: refillMs }
+}
+
+function drive({ id, file, isRoot, ioBytes }: DriveParts): ApiRequest {
+  const body: Drive = {
+    drive_id: id,
+    is_root_device: isRoot,
+    is_read_only: isRoot,
+    path_on_host: inJail(file),
+    io_engine: 'Sync',
+    ...(ioBytes === undefined ? {} : { rate_limiter: { bandwidth: bucketFor(ioBytes) } }),
+  }
+  return { method: 'PUT', path: `/drives/${id}`, body }
+}
+
+interface DriveParts {
+  readonly id: string
+  readonly file: string
+  readonly isRoot: boolean
+  readonly ioBytes: number | undefined
 }
 
 /** Path of a file as the jailed process sees it: files are in the root of the jail. */
@@ -75,11 +148,17 @@ export function inJail(name: string): string {
   return `/${name}`
 }
 
-/** Checks that an argument of process 1 contains no separator, and no `--`, after which these arguments begin. */
-function bootArguments(own: readonly string[]): string {
-  for (const word of own)
+/** Checks that a parameter contains no separator, and no `--`, after which the arguments of process 1 begin. */
+function bootArguments({
+  kernelParameters = [],
+  agentArguments = [],
+}: Pick<MachineProfile, 'kernelParameters' | 'agentArguments'>): string {
+  for (const word of kernelParameters)
+    assert(/^[\w.-]*\w[\w.,:=/@+-]*$/.test(word), `"${word}" is not a valid kernel parameter`)
+  for (const word of agentArguments)
     assert(/^[\w/][\w.:=/-]*$/.test(word), `"${word}" is not a valid argument of process 1`)
-  const text = [...BOOT_WORDS, '--', ...own].join(' ')
+  const own = agentArguments.length === 0 ? [] : ['--', ...agentArguments]
+  const text = [...BOOT_WORDS, ...kernelParameters, ...own].join(' ')
   assert(
     text.length <= BOOT_BYTES_MAX,
     `The boot arguments have ${text.length} bytes, above the limit`,

@@ -6,6 +6,7 @@ import {
   fchmodSync,
   fchownSync,
   fstatSync,
+  ftruncateSync,
   linkSync,
   mkdirSync,
   openSync,
@@ -16,15 +17,15 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../../../contract/error.ts'
-import { attempt } from '../../../lib/attempt.ts'
 import { identify, type ProcessIdentity } from '../../../os/proc.ts'
 import { inJail } from './configuration.ts'
-import { jailFolder, jailRoot, pidFile, type JailLocation } from './jailer.ts'
+import { jailFolder, jailRoot, pidFile, type JailerOptions } from './jailer.ts'
 
 /**
  * Files in the root of a jail. Mayfly creates and fills it before the jailer runs; from then on it is owned by the wall's uid, so
  * files are opened without following links, and checked by their descriptors.
  */
+export type JailLocation = Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>
 
 const PID_BYTES_MAX = 20
 const READ_ONLY = 0o444
@@ -54,15 +55,31 @@ export function placeShared(root: string, file: string, name: string): void {
   }
 }
 
+/** Makes a sparse file of this size that the machine can write to. */
+export function placeScratch(root: string, name: string, bytes: number, uid: number): void {
+  const fd = openSync(path.join(root, inJail(name)), 'wx', 0o600)
+  try {
+    ftruncateSync(fd, bytes)
+    fchownSync(fd, uid, uid)
+  } finally {
+    closeSync(fd)
+  }
+}
+
 /**
  * Moves a snapshot file out of the jail of a machine that has ended, and makes it read-only. `to` is on the same file system.
  * Throws MayflyError PROTOCOL for anything but a regular file with a link count of 1.
  */
 export function takeFile(root: string, name: string, to: string): void {
   renameSync(path.join(root, inJail(name)), to)
-  let fd: number | undefined
+  let fd: number
   try {
     fd = openLink(to)
+  } catch (error) {
+    rmSync(to, { recursive: true, force: true })
+    throw error
+  }
+  try {
     const facts = fstatSync(fd)
     if (!facts.isFile() || facts.nlink !== 1) throw planted(to)
     if (process.getuid?.() === 0) fchownSync(fd, 0, 0)
@@ -71,7 +88,7 @@ export function takeFile(root: string, name: string, to: string): void {
     rmSync(to, { recursive: true, force: true })
     throw error
   } finally {
-    if (fd !== undefined) closeSync(fd)
+    closeSync(fd)
   }
 }
 
@@ -82,11 +99,13 @@ export function takeFile(root: string, name: string, to: string): void {
 export function jailedProcess(place: JailLocation): ProcessIdentity | undefined {
   const pid = readPid(pidFile(place))
   if (pid === undefined || pid <= 1) return undefined
-  const own = identify(pid)
-  const [root, folder] = [jailRoot(place), `/proc/${pid}/cwd`].map((one) =>
-    attempt(() => statSync(one)),
-  )
-  return folder && root?.ino === folder.ino && root.dev === folder.dev ? own : undefined
+  try {
+    const own = identify(pid)
+    const [root, folder] = [statSync(jailRoot(place)), statSync(`/proc/${pid}/cwd`)]
+    return root.ino === folder.ino && root.dev === folder.dev ? own : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** Follows no links. Idempotent. */
@@ -95,8 +114,12 @@ export function removeJail(place: JailLocation): void {
 }
 
 function readPid(file: string): number | undefined {
-  const fd = attempt(() => openLink(file))
-  if (fd === undefined) return undefined
+  let fd: number
+  try {
+    fd = openLink(file)
+  } catch {
+    return undefined
+  }
   try {
     if (!fstatSync(fd).isFile()) return undefined
     const bytes = Buffer.alloc(PID_BYTES_MAX)

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { freeSlot } from '../../slots.ts'
 import type { FirecrackerFacts } from './detect.ts'
-import type { JailLocation } from './jailer.ts'
+import type { JailLocation } from './jail-files.ts'
 import { FirecrackerMachine } from './machine.ts'
 import { machineRemains } from './sweep-jails.ts'
 
@@ -24,7 +24,7 @@ const FILE_MIB = 16
 export async function startJailed(
   { firecracker, jailer, jails }: FirecrackerPrograms,
   host: GuestHost,
-  parts: { readonly memoryMiB: number; readonly fill: (root: string) => void },
+  parts: { readonly memoryMiB: number; readonly fill: (root: string, uid: number) => void },
 ): Promise<FirecrackerMachine> {
   const place = placeOf('w', { firecracker, jails })
   const slot = freeSlot()

@@ -13,12 +13,35 @@ export interface JailerOptions {
   readonly execFile: string
   /** Uid and gid of the wall. */
   readonly uid: number
+  readonly gid: number
   /** Writable by root alone, on a file system without `noexec` and `nodev`. */
   readonly chrootBase: string
+  readonly cgroup: JailCgroup
   /** Largest file in bytes that the process may write: its snapshots have the size of its memory. */
   readonly fileBytesMax: number
   /** RLIMIT_NOFILE: the highest descriptor plus one. */
   readonly descriptorsMax: number
+}
+
+/**
+ * `inherited`: the jailer stays in the cgroup in which it was started. Otherwise it makes a cgroup named by its id below
+ * `parent`, with these limits.
+ */
+export type JailCgroup =
+  | { readonly kind: 'inherited' }
+  | {
+      readonly kind: 'own'
+      readonly version: 1 | 2
+      /** Relative to the root of each hierarchy. */
+      readonly parent: string
+      readonly limits: JailLimits
+    }
+
+export interface JailLimits {
+  readonly memoryBytes: number
+  readonly tasks: number
+  /** Cores. */
+  readonly cpu?: number
 }
 
 /** Sockets directly in the root of the jail: a folder in between could be replaced by a symbolic link. */
@@ -26,52 +49,111 @@ export const apiSocket = 'api.sock'
 export const vsockSocket = 'v.sock'
 
 const ID = /^[A-Za-z0-9-]{1,64}$/
+const CPU_PERIOD_US = 100_000
+/** Smallest quota that kernels accept (kernel/sched/core.c, `min_cfs_quota_period`). */
+const CPU_QUOTA_US_MIN = 1_000
 
-/**
- * Arguments of the jailer, which stays in the cgroup in which it was started: with cgroup version 2 and no limits it makes none, and
- * joins the one of `--parent-cgroup` if it exists. The given name does not exist; the default, the name of the program, might.
- * Throws AssertionError for an invalid value.
- */
+/** Arguments of the jailer. Throws AssertionError for an invalid value. */
 export function jailerArguments(options: JailerOptions, isUid = isOfWalls): readonly string[] {
-  const { id, execFile, uid, chrootBase, fileBytesMax, descriptorsMax } = options
+  const { id, execFile, uid, gid, chrootBase, cgroup, fileBytesMax, descriptorsMax } = options
   assert(ID.test(id), `The id "${id}" is not 1 to 64 letters, digits and hyphens`)
   assertPath(execFile)
   assertPath(chrootBase)
-  assert(isUid(uid), `Uid ${uid} belongs to no wall`)
+  assert(isUid(uid) && isUid(gid), `Uid ${uid} and gid ${gid} belong to no wall`)
   assertCount(fileBytesMax)
   assertCount(descriptorsMax)
   return [
-    ['--id', id],
-    ['--exec-file', execFile],
-    ['--uid', `${uid}`],
-    ['--gid', `${uid}`],
-    ['--chroot-base-dir', chrootBase],
-    ['--cgroup-version', '2'],
-    ['--parent-cgroup', `none-${id}`],
-    ['--resource-limit', `fsize=${fileBytesMax}`],
-    ['--resource-limit', `no-file=${descriptorsMax}`],
-    ['--new-pid-ns', '--'],
-    ['--api-sock', `/${apiSocket}`],
-  ].flat()
+    '--id',
+    id,
+    '--exec-file',
+    execFile,
+    '--uid',
+    `${uid}`,
+    '--gid',
+    `${gid}`,
+    '--chroot-base-dir',
+    chrootBase,
+    ...cgroupArguments(id, cgroup),
+    '--resource-limit',
+    `fsize=${fileBytesMax}`,
+    '--resource-limit',
+    `no-file=${descriptorsMax}`,
+    '--new-pid-ns',
+    '--',
+    '--api-sock',
+    `/${apiSocket}`,
+  ]
 }
 
-/** Location of a jail. */
-export type JailLocation = Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>
-
 /** Host path of the root of a jail: `<base>/<name of the program>/<id>/root`. */
-export function jailRoot(place: JailLocation): string {
-  return path.join(jailFolder(place), 'root')
+export function jailRoot({
+  chrootBase,
+  execFile,
+  id,
+}: Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>): string {
+  return path.join(jailFolder({ chrootBase, execFile, id }), 'root')
 }
 
 /** Folder of a jail, which is removed with all its contents. */
-export function jailFolder({ chrootBase, execFile, id }: JailLocation): string {
+export function jailFolder({
+  chrootBase,
+  execFile,
+  id,
+}: Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>): string {
   assert(ID.test(id), `The id "${id}" is not 1 to 64 letters, digits and hyphens`)
   return path.join(chrootBase, path.basename(execFile), id)
 }
 
 /** File to which the jailer writes the host pid of the process in the new PID namespace. */
-export function pidFile(place: JailLocation): string {
-  return path.join(jailRoot(place), `${path.basename(place.execFile)}.pid`)
+export function pidFile(parts: Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>): string {
+  return path.join(jailRoot(parts), `${path.basename(parts.execFile)}.pid`)
+}
+
+/**
+ * With cgroup version 2 and no limits the jailer makes no cgroup, and joins the one of `--parent-cgroup` if it exists. The given
+ * name does not exist; the default, the name of the program, might.
+ */
+function cgroupArguments(id: string, cgroup: JailCgroup): readonly string[] {
+  if (cgroup.kind === 'inherited') return ['--cgroup-version', '2', '--parent-cgroup', `none-${id}`]
+  const { version, parent, limits } = cgroup
+  const isBelow = /^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/.test(parent)
+  assert(isBelow, `The group "${parent}" is not below the root of its hierarchy`)
+  const files = version === 1 ? limitsOf1(limits) : limitsOf2(limits)
+  return [
+    '--cgroup-version',
+    `${version}`,
+    '--parent-cgroup',
+    parent,
+    ...files.flatMap((file) => ['--cgroup', file]),
+  ]
+}
+
+function limitsOf1({ memoryBytes, tasks, cpu }: JailLimits): readonly string[] {
+  assertCount(memoryBytes)
+  assertCount(tasks)
+  return [
+    `memory.limit_in_bytes=${memoryBytes}`,
+    `pids.max=${tasks}`,
+    ...(cpu === undefined
+      ? []
+      : [`cpu.cfs_period_us=${CPU_PERIOD_US}`, `cpu.cfs_quota_us=${quotaOf(cpu)}`]),
+  ]
+}
+
+function limitsOf2({ memoryBytes, tasks, cpu }: JailLimits): readonly string[] {
+  assertCount(memoryBytes)
+  assertCount(tasks)
+  return [
+    `memory.max=${memoryBytes}`,
+    'memory.swap.max=0',
+    `pids.max=${tasks}`,
+    ...(cpu === undefined ? [] : [`cpu.max=${quotaOf(cpu)} ${CPU_PERIOD_US}`]),
+  ]
+}
+
+function quotaOf(cpu: number): number {
+  assert(Number.isFinite(cpu) && cpu > 0, `The limit of ${cpu} cores is not a positive number`)
+  return Math.max(CPU_QUOTA_US_MIN, Math.floor(cpu * CPU_PERIOD_US))
 }
 
 function assertCount(value: number): void {

@@ -13,11 +13,11 @@ import type { Slot } from '../../slots.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { entering, shell, startChild } from '../spawned.ts'
 import { ApiClient, failure, faultOf } from './api-client.ts'
-import { inJail, machineRequests, type MachineProfile } from './configuration.ts'
+import { inJail, limitDrive, machineRequests, type MachineProfile } from './configuration.ts'
 import { escaped } from './escaped.ts'
-import { jailedProcess, makeJail, removeJail } from './jail-files.ts'
-import { apiSocket, jailerArguments, jailRoot, vsockSocket, type JailLocation } from './jailer.ts'
-import { assertVersion } from './version.ts'
+import { jailedProcess, makeJail, removeJail, type JailLocation } from './jail-files.ts'
+import { apiSocket, jailerArguments, jailRoot, vsockSocket } from './jailer.ts'
+import { assertVersion, type FirecrackerVersion } from './version.ts'
 import { connectVsock } from './vsock.ts'
 
 /**
@@ -44,7 +44,7 @@ export interface MachineParts {
   /** Milliseconds for the jailer, for the first answer, and for each request; 10,000 by default. */
   readonly msMax?: number
   /** Adds files to the root before the jailer runs. */
-  readonly fill: (root: string) => void
+  readonly fill: (root: string, uid: number) => void
   /** Writes the lease; called before the jailer starts and again with the processes. */
   readonly lease: (processes: readonly ProcessIdentity[]) => void
   readonly releaseLease: (id: string) => void
@@ -65,16 +65,18 @@ const DESCRIPTORS_MAX = 256
 
 export class FirecrackerMachine {
   readonly id: string
+  readonly version: FirecrackerVersion
   readonly #parts: MachineParts
   readonly #api: ApiClient
   readonly #process: ProcessIdentity
   #released: Promise<void> | undefined
 
-  private constructor(parts: MachineParts, api: ApiClient, jailed: ProcessIdentity) {
+  private constructor(parts: MachineParts, api: ApiClient, started: Started) {
     this.id = parts.place.id
     this.#parts = parts
     this.#api = api
-    this.#process = jailed
+    this.#process = started.process
+    this.version = started.version
   }
 
   /** Starts the jailer, and waits for the first answer. Releases all of it before it rejects with MayflyError. */
@@ -87,13 +89,15 @@ export class FirecrackerMachine {
     const root = takeFolder(parts)
     let jailer: StartedJailer | undefined
     try {
-      parts.fill(root)
+      parts.fill(root, uidOf(parts))
       jailer = startJailer(parts)
       parts.lease(jailer.processes)
       const jailed = await jailedBy(jailer, parts)
       parts.lease([jailed])
-      await firstAnswer(api, jailed, parts)
-      return new FirecrackerMachine(parts, api, jailed)
+      return new FirecrackerMachine(parts, api, {
+        process: jailed,
+        version: await firstAnswer(api, jailed, parts),
+      })
     } catch (error) {
       await release(parts, jailer?.processes ?? [])
       throw error
@@ -103,6 +107,11 @@ export class FirecrackerMachine {
   /** Configures the machine and starts its guest; resolves once its processors run. */
   async boot(profile: MachineProfile): Promise<void> {
     for (const request of machineRequests(profile)) await this.#api.send(request)
+    await this.#api.send({
+      method: 'PUT',
+      path: '/actions',
+      body: { action_type: 'InstanceStart' },
+    })
   }
 
   /** Resolves when no processor of the guest runs. Idempotent. */
@@ -114,13 +123,13 @@ export class FirecrackerMachine {
     await this.#api.send({ method: 'PATCH', path: '/vm', body: { state: 'Resumed' } })
   }
 
-  /** Saves a paused machine to its jail. */
-  async save(files: SavedFiles): Promise<void> {
+  /** Saves a paused machine to its jail: `Diff` contains the pages written since the start or the last snapshot. */
+  async save(type: 'Full' | 'Diff', files: SavedFiles): Promise<void> {
     const body = {
-      snapshot_type: 'Full',
+      snapshot_type: type,
       snapshot_path: inJail(files.state),
       mem_file_path: inJail(files.memory),
-    } as const
+    }
     await this.#api.send({ method: 'PUT', path: '/snapshot/create', body }, SNAPSHOT_MS_MAX)
   }
 
@@ -136,6 +145,25 @@ export class FirecrackerMachine {
       resume_vm: true,
     } as const
     await this.#api.send({ method: 'PUT', path: '/snapshot/load', body }, SNAPSHOT_MS_MAX)
+  }
+
+  /** Lowers the rate of a disk, in bytes a second. */
+  async limitDisk(id: string, ioBytes: number): Promise<void> {
+    await this.#api.send(limitDrive(id, ioBytes))
+  }
+
+  /** Requests that the guest returns this much memory. The guest may ignore it, so no limit relies on it. */
+  async inflate(amountMiB: number): Promise<void> {
+    await this.#api.send({ method: 'PATCH', path: '/balloon', body: { amount_mib: amountMiB } })
+  }
+
+  /** Requests a clean shutdown; x86-64 only. */
+  async powerOff(): Promise<void> {
+    await this.#api.send({
+      method: 'PUT',
+      path: '/actions',
+      body: { action_type: 'SendCtrlAltDel' },
+    })
   }
 
   /** Opens a channel to a port of the guest. */
@@ -177,6 +205,11 @@ export class FirecrackerMachine {
   }
 }
 
+interface Started {
+  readonly process: ProcessIdentity
+  readonly version: FirecrackerVersion
+}
+
 interface StartedJailer {
   readonly child: SpawnedChild
   readonly processes: readonly ProcessIdentity[]
@@ -205,8 +238,8 @@ function startJailer(parts: MachineParts): StartedJailer {
   const { place, slot, cgroup, fileBytesMax } = parts
   const uid = uidOf(parts)
   const isUid = (id: number) => (slot ? id >= wallUids.first && id <= wallUids.last : id > 0)
-  const limits = { fileBytesMax, descriptorsMax: DESCRIPTORS_MAX }
-  const args = jailerArguments({ ...place, uid, ...limits }, isUid)
+  const own = { uid, gid: uid, fileBytesMax, descriptorsMax: DESCRIPTORS_MAX }
+  const args = jailerArguments({ ...place, ...own, cgroup: { kind: 'inherited' } }, isUid)
   const command = [...withoutNetwork(), parts.jailer, ...args]
   const child = startChild(shell, entering(cgroup?.entryFiles() ?? [], command), {
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
@@ -261,11 +294,11 @@ async function firstAnswer(
   api: ApiClient,
   jailed: ProcessIdentity,
   { msMax = MS_MAX }: MachineParts,
-): Promise<void> {
+): Promise<FirecrackerVersion> {
   const until = performance.now() + msMax
   for (;;) {
     try {
-      return void assertVersion(await api.version(), 'firecracker')
+      return assertVersion(await api.version(), 'firecracker')
     } catch (error) {
       const isSoon = faultOf(error) === 'gone' && performance.now() < until
       if (!isSoon || !isAlive(jailed.pid, jailed.startTime)) throw error

@@ -6,8 +6,8 @@ import { askStatus } from '../../../agent-wire/agent-questions.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { bootMachine, type BootedMachineParts } from './boot-machine.ts'
 import { failedStep } from './guest.ts'
-import { makeJail, removeJail, takeFile } from './jail-files.ts'
-import type { JailLocation } from './jailer.ts'
+import { makeJail, removeJail, takeFile, type JailLocation } from './jail-files.ts'
+import { jailRoot } from './jailer.ts'
 import { placeOf } from './jailed-machine.ts'
 import type { FirecrackerMachine } from './machine.ts'
 import { machineRemains } from './sweep-jails.ts'
@@ -91,7 +91,7 @@ async function bootAndSave(
     const { history } = agent
     channel.destroy()
     await machine.pause()
-    await machine.save(savedNames)
+    await machine.save('Full', savedNames)
     await takeSaved(machine, to)
     return history
   } catch (error) {
@@ -129,3 +129,6 @@ function inodesOf({ state, memory }: Pick<FirecrackerTemplate, 'state' | 'memory
     })
     .join(' ')
 }
+
+/** Folder of the files, for tests. */
+export const templateFolder = ({ place }: Pick<FirecrackerTemplate, 'place'>) => jailRoot(place)

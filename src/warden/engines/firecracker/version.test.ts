@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { MayflyError } from '../../../contract/error.ts'
-import { assertSameVersion, assertVersion, keepsVsockOverPause, readVersion } from './version.ts'
+import {
+  assertSameVersion,
+  assertVersion,
+  keepsVsockOverPause,
+  knowsLoadOverrides,
+  readVersion,
+} from './version.ts'
 
 suite('The version of Firecracker', () => {
   test('Releases with a known escape, builds that are no release and other texts are refused with the cause', () => {
@@ -60,6 +66,10 @@ suite('The version of Firecracker', () => {
         keepsVsockOverPause(of(text)),
       ),
       [true, true, false, false, true, true],
+    )
+    assert.deepEqual(
+      ['1.14.4', '1.15.9', '1.16.0', '2.0.0'].map((text) => knowsLoadOverrides(of(text))),
+      [false, false, true, true],
     )
   })
 })

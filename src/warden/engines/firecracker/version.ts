@@ -64,6 +64,11 @@ export function keepsVsockOverPause({ major, minor, patch }: FirecrackerVersion)
   return !(major === 1 && minor === 16 && patch <= 1)
 }
 
+/** Whether PUT /snapshot/load accepts `vsock_override` and `clock_realtime`; older releases refuse unknown fields. */
+export function knowsLoadOverrides({ major, minor }: FirecrackerVersion): boolean {
+  return major > 1 || minor >= 16
+}
+
 function isFixed({ major, minor, patch }: FirecrackerVersion): boolean {
   if (major !== 1) return major > 1
   if (minor === 14) return patch >= 4

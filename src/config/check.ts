@@ -4,7 +4,7 @@ import { deepFreeze } from '../lib/deep-freeze.ts'
 import type { KeyPath } from './positions.ts'
 import { scheduleFaults, scheduleWarnings } from './schedules.ts'
 import { nearestName } from './variables.ts'
-import type { Fault } from './fault.ts'
+import { duplicates, fault, type Fault } from './fault.ts'
 
 export type ConfigCheck =
   | { readonly ok: true; readonly values: ConfigValues; readonly warnings: readonly Fault[] }
@@ -19,23 +19,20 @@ export function checkConfig(values: unknown, environment: string): ConfigCheck {
   const [first, ...rest] = faults
   if (first) return { ok: false, faults: [first, ...rest] }
   if (!parsed.success) throw new Error('A schema refused without an issue')
-  return { ok: true, values: parsed.data, warnings: [...warningsOf(parsed.data)] }
+  return { ok: true, values: parsed.data, warnings: [...scheduleWarnings(parsed.data)] }
 }
 
 function faultsOfIssue(issue: z.core.$ZodIssue): readonly Fault[] {
   const path = issue.path.map((part) => (typeof part === 'number' ? part : String(part)))
   if (issue.code === 'invalid_key')
-    return issue.issues.map(({ message }) => ({
-      path,
-      message: `invalid name: ${shortened(message)}`,
-    }))
-  if (issue.code !== 'unrecognized_keys') return [{ path, message: shortened(issue.message) }]
+    return issue.issues.map(({ message }) => fault(path, `invalid name: ${shortened(message)}`))
+  if (issue.code !== 'unrecognized_keys') return [fault(path, shortened(issue.message))]
   const known = keysAt(path)
   return issue.keys.map((key) => {
     const near = nearestName(key, known)
     const hint = near ? `; did you mean "${near}"?` : ''
     const expected = known.length > 0 ? `; expected one of ${known.join(', ')}` : ''
-    return { path: [...path, key], message: `unknown key "${key}"${hint || expected}` }
+    return fault([...path, key], `unknown key "${key}"${hint || expected}`)
   })
 }
 
@@ -64,58 +61,46 @@ export function inputSchema(): z.core.JSONSchema.BaseSchema {
 
 function* faultsOf(values: ConfigValues, environment: string): Generator<Fault> {
   if (values.default_provider === 'mock' && isProduction({ environment }))
-    yield {
-      path: ['default_provider'],
-      message: `expected a provider that isolates: "mock" is refused when MAYFLY_ENV is "${environment}"`,
-    }
+    yield fault(
+      ['default_provider'],
+      `expected a provider that isolates: "mock" is refused when MAYFLY_ENV is "${environment}"`,
+    )
   yield* tlsFaults(values.server)
   yield* duplicateFaults(values)
   yield* egressFaults(values.egress)
   yield* scheduleFaults(values.schedules)
   for (const part of ['rules', 'intel'] as const)
-    if (values[part].length > 0) yield { path: [part], message: `[[${part}]] is not supported yet` }
+    if (values[part].length > 0) yield fault([part], `[[${part}]] is not supported yet`)
 }
 
 function* tlsFaults({ tls_cert, tls_key, tls_dev }: ConfigValues['server']): Generator<Fault> {
   const given = tls_cert === undefined ? 'tls_key' : 'tls_cert'
   const missing = tls_cert === undefined ? 'tls_cert' : 'tls_key'
   if ((tls_cert === undefined) !== (tls_key === undefined))
-    yield { path: ['server', given], message: `expected "${missing}" as well` }
+    yield fault(['server', given], `expected "${missing}" as well`)
   if (tls_dev && (tls_cert !== undefined || tls_key !== undefined))
-    yield { path: ['server', 'tls_dev'], message: 'expected a certificate or tls_dev, not both' }
+    yield fault(['server', 'tls_dev'], 'expected a certificate or tls_dev, not both')
 }
 
 function* egressFaults({ proxy, ...others }: ConfigValues['egress']): Generator<Fault> {
   const port = Number(proxy?.match(/:(\d+)\/?$/)?.[1] ?? 1)
-  if (port < 1 || port > 65_535)
-    yield { path: ['egress', 'proxy'], message: 'expected a port from 1 to 65535' }
+  if (port < 1 || port > 65_535) yield fault(['egress', 'proxy'], 'expected a port from 1 to 65535')
   if (proxy === undefined && others.proxy_credentials_env !== undefined)
-    yield { path: ['egress', 'proxy_credentials_env'], message: 'expected "proxy" as well' }
+    yield fault(['egress', 'proxy_credentials_env'], 'expected "proxy" as well')
 }
 
 function* duplicateFaults({ tenants }: ConfigValues): Generator<Fault> {
-  const seen = new Map<string, string>()
-  for (const [index, { name, keys }] of tenants.entries()) {
-    if (seen.has(name))
-      yield {
-        path: ['tenants', index, 'name'],
-        message: `expected one tenant "${name}", found two`,
-      }
-    seen.set(name, name)
-    for (const [at, key] of keys.entries()) {
-      if (seen.has(key))
-        yield {
-          path: ['tenants', index, 'keys', at],
-          message: `expected a key that no other tenant has; "${seen.get(key)}" has it too`,
-        }
-      seen.set(key, name)
-    }
-  }
-}
-
-/** Valid, but probably not intended. */
-function* warningsOf(values: ConfigValues): Generator<Fault> {
-  yield* scheduleWarnings(values)
+  const path = (index: number, ...rest: KeyPath) => ['tenants', index, ...rest]
+  yield* duplicates(
+    tenants.map(({ name }, index) => ({ value: name, owner: name, path: path(index, 'name') })),
+    (name) => `expected one tenant "${name}", found two`,
+  )
+  yield* duplicates(
+    tenants.flatMap(({ name: owner, keys }, index) =>
+      keys.map((value, at) => ({ value, owner, path: path(index, 'keys', at) })),
+    ),
+    (_, owner) => `expected a key that no other tenant has; "${owner}" has it too`,
+  )
 }
 
 /** Final configuration: the tenant `default` first, deeply frozen. */

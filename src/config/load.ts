@@ -106,11 +106,11 @@ export function trustedIn({
   cwd,
 }: Pick<LoadOptions, 'env' | 'flags' | 'cwd'>): string | undefined {
   const flag = flags['--state']
+  if (typeof flag === 'string' && flag !== '') return resolve(cwd, flag)
   try {
-    const folder = stateFolder(env, process.getuid?.())
-    return typeof flag === 'string' && flag !== '' ? resolve(cwd, flag) : folder
+    return stateFolder(env, process.getuid?.())
   } catch {
-    return typeof flag === 'string' && flag !== '' ? resolve(cwd, flag) : undefined
+    return undefined
   }
 }
 

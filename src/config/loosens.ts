@@ -10,7 +10,7 @@ import { networkAsked } from '../contract/job.ts'
 import { networkOf } from '../contract/network.ts'
 import type { Reaction } from '../contract/phase.ts'
 import { defaultRestraint, restraint } from '../contract/restraint.ts'
-import { parseDuration, parseSize } from '../contract/units.ts'
+import { parseDuration, parseFeedAge, parseSize } from '../contract/units.ts'
 import { isSeverer, type VulnerabilitySeverity } from '../contract/vulnerability.ts'
 import type { KeyPath } from './positions.ts'
 import { severityOf } from './schedules.ts'
@@ -34,6 +34,8 @@ export function loosenings(values: unknown): readonly Loosening[] {
 
 /** Reason why a written value is looser than the default; undefined if it is not. */
 type Rule = (written: unknown) => string | undefined
+/** Rules by key, such as `limits.memory`. */
+type Rules = Readonly<Record<string, Rule>>
 
 type Defaults = Omit<Config, 'state' | 'environment' | 'tenants'>
 
@@ -57,6 +59,15 @@ const number = (written: number): number => written
 const size = (most: number): Rule => atMost(most, parseSize)
 const duration = (most: number): Rule => atMost(most, parseDuration)
 const count = (most: number): Rule => atMost(most, number)
+
+/** Keys below a path whose values are looser above their defaults. */
+const noMore = (
+  at: string,
+  defaults: Readonly<Record<string, unknown>>,
+  keys: string,
+  rule: (most: number) => Rule,
+): Rules =>
+  Object.fromEntries(keys.split(' ').map((key) => [`${at}.${key}`, rule(defaults[key] as number)]))
 
 const noNetwork: Rule = (written) =>
   grantsNetwork(networkOf(networkAsked.parse(written)))
@@ -129,14 +140,12 @@ const noLongerLife = (timeout: number) => (written: unknown) => {
   return life <= timeout ? undefined : `a life longer than the default, ${timeout} ms`
 }
 
-const boundLimits = { timeout: duration, memory: size, disk: size, output: size } as const
-
 /** Keys below a path that grant nothing, whatever their value. */
-const allHarmless = (at: string, keys: string): Readonly<Record<string, Rule>> =>
+const allHarmless = (at: string, keys: string): Rules =>
   Object.fromEntries(keys.split(' ').map((key) => [`${at}.${key}`, harmless]))
 
 /** Rules shared by schedules and their zones; the controls of a phase only narrow the grants. */
-const course = (at: string, timeout: number): Readonly<Record<string, Rule>> => ({
+const course = (at: string, timeout: number): Rules => ({
   [`${at}.phases`]: noLongerLife(timeout),
   ...allHarmless(`${at}.phases.*`, 'name for network files cpu memory io processes syscalls'),
   ...allHarmless(`${at}.phases.*`, 'capabilities advance_if terminate_if'),
@@ -148,7 +157,7 @@ const course = (at: string, timeout: number): Readonly<Record<string, Rule>> => 
 })
 
 /** Ceilings without a default: any value restricts. */
-const ceiling = (at: string): Readonly<Record<string, Rule>> => ({
+const ceiling = (at: string): Rules => ({
   ...allHarmless(at, 'timeout memory cpu processes disk instructions'),
   [`${at}.network`]: noPrivateAddresses,
 })
@@ -159,7 +168,7 @@ const artifactsCeilingDefault = 64 * 2 ** 20
  * Rule of each key; `*` matches a name or a list index. Built at the first comparison, because it needs all defaults and
  * most runs have no file.
  */
-export function looseningRules(): Readonly<Record<string, Rule>> {
+export function looseningRules(): Rules {
   const defaults: Defaults = configSchema.parse({})
   return {
     ...limitRules(defaults),
@@ -169,8 +178,6 @@ export function looseningRules(): Readonly<Record<string, Rule>> {
   }
 }
 
-type Rules = Readonly<Record<string, Rule>>
-
 const limitRules = ({ limits, ceilings }: Defaults): Rules => ({
   default_provider: only('auto'),
   fresh: harmless,
@@ -179,14 +186,9 @@ const limitRules = ({ limits, ceilings }: Defaults): Rules => ({
   escalation: noWeaker,
   restraint: noMilderRestraint,
 
-  'limits.timeout': boundLimits.timeout(limits.timeout),
-  'limits.memory': boundLimits.memory(limits.memory),
-  'limits.cpu': count(limits.cpu),
-  'limits.processes': count(limits.processes),
-  'limits.disk': boundLimits.disk(limits.disk),
-  'limits.output': boundLimits.output(limits.output),
-  'limits.result': size(limits.result),
-  'limits.artifacts': size(limits.artifacts),
+  ...noMore('limits', limits, 'timeout', duration),
+  ...noMore('limits', limits, 'memory disk output result artifacts', size),
+  ...noMore('limits', limits, 'cpu processes', count),
   'limits.instructions': harmless,
 
   ...ceiling('ceilings'),
@@ -247,10 +249,9 @@ const serverRules = ({ cache, server }: Defaults): Rules => ({
 
   'server.host': only(server.host),
   'server.port': harmless,
-  'server.drain': duration(server.drain),
+  ...noMore('server', server, 'drain queue_wait', duration),
   // Default: 64 for each core, and at least one core.
   'server.jobs': count(64),
-  'server.queue_wait': duration(server.queue_wait),
   'server.body': size(server.body),
   'server.tls_cert': gives('a file that the server reads'),
   'server.tls_key': gives('a file that the server reads'),
@@ -260,34 +261,25 @@ const serverRules = ({ cache, server }: Defaults): Rules => ({
   'server.proxy_header': only(server.proxy_header),
 })
 
+const addressOf = 'sessions.address'
+
 const sessionRules = ({ sessions, sandboxes, images }: Defaults): Rules => ({
   'sessions.anonymous': only(false),
-  'sessions.concurrency': count(sessions.concurrency),
-  'sessions.per_minute': count(sessions.per_minute),
-  'sessions.cpu_seconds_per_minute': count(sessions.cpu_seconds_per_minute),
-  'sessions.bytes_per_minute': size(sessions.bytes_per_minute),
-  'sessions.cpu_share': count(sessions.cpu_share),
-  'sessions.address.concurrency': count(sessions.address.concurrency),
-  'sessions.address.per_minute': count(sessions.address.per_minute),
-  'sessions.address.cpu_seconds_per_minute': harmless,
-  'sessions.address.bytes_per_minute': size(sessions.address.bytes_per_minute),
-  'sessions.address.tokens_per_minute': count(sessions.address.tokens_per_minute),
+  ...noMore('sessions', sessions, 'concurrency per_minute cpu_seconds_per_minute', count),
+  ...noMore('sessions', sessions, 'cpu_share', count),
+  ...noMore('sessions', sessions, 'bytes_per_minute', size),
+  ...noMore(addressOf, sessions.address, 'concurrency per_minute tokens_per_minute', count),
+  ...noMore(addressOf, sessions.address, 'bytes_per_minute', size),
+  [`${addressOf}.cpu_seconds_per_minute`]: harmless,
 
-  'sandboxes.timeout': duration(sandboxes.timeout),
-  'sandboxes.lifetime': duration(sandboxes.lifetime),
-  'sandboxes.idle': duration(sandboxes.idle),
+  ...noMore('sandboxes', sandboxes, 'timeout lifetime idle', duration),
 
   'telemetry.endpoint': gives('an address that receives spans and metrics'),
   'telemetry.service_name': harmless,
 
   'images.max_severity': noSeverer(images.max_severity),
   'images.unknown_severity': noMilderSeverity(images.unknown_severity),
-  'images.max_feed_age': (written) => {
-    const [, count, unit] = /^(\d+)(h|d)$/.exec(String(written)) ?? []
-    const age =
-      typeof written === 'number' ? written : Number(count) * (unit === 'h' ? 1 : 24) * 3_600_000
-    return age <= images.max_feed_age ? undefined : moreThan(images.max_feed_age)
-  },
+  'images.max_feed_age': atMost(images.max_feed_age, parseFeedAge),
   'images.allow_imported': only(false),
   'images.unscanned_defaults': only(false),
 
@@ -304,15 +296,12 @@ interface RuleNode {
 
 let rulesTree: RuleNode | undefined
 
-function treeOf(rules: Readonly<Record<string, Rule>>): RuleNode {
+function treeOf(rules: Rules): RuleNode {
   const root: RuleNode = { below: new Map() }
   for (const [key, rule] of Object.entries(rules)) {
     let node = root
-    for (const part of key.split('.')) {
-      const next = node.below.get(part) ?? { below: new Map() }
-      node.below.set(part, next)
-      node = next
-    }
+    for (const part of key.split('.'))
+      node = node.below.getOrInsertComputed(part, () => ({ below: new Map() }))
     node.rule = rule
   }
   return root

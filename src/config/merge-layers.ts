@@ -1,5 +1,5 @@
 import type { ParsedToml } from './parse.ts'
-import { keyOf, type KeyPath, type Position } from './positions.ts'
+import { keyOf, type KeyPath, nearest, type Position } from './positions.ts'
 
 /** Origin of an effective value. `label` is its text: `default`, `mayfly.toml:12`, `--port`. */
 export interface ValueOrigin {
@@ -36,14 +36,14 @@ export function mergeLayers(layers: readonly ConfigLayer[]): MergedConfig {
   return {
     values,
     originOf: (path) => origins.get(keyOf(path)) ?? defaultOrigin,
-    originNear: (path) => nearest(origins, path),
+    originNear: (path) => nearest(path, (one) => origins.get(keyOf(one))) ?? defaultOrigin,
   }
 }
 
 export function fileLayer(parsed: ParsedToml): ConfigLayer {
   return {
     values: parsed.values,
-    origin: (path) => fileOrigin(parsed.file, locateNearest(parsed, path)),
+    origin: (path) => fileOrigin(parsed.file, nearest(path, parsed.locate)),
   }
 }
 
@@ -104,22 +104,6 @@ function setOrigins(value: unknown, path: KeyPath, { layer, origins }: MergeCont
   if (typeof value !== 'object' || value === null) return
   for (const [name, inner] of Object.entries(value))
     setOrigins(inner, [...path, Array.isArray(value) ? Number(name) : name], { layer, origins })
-}
-
-function nearest(origins: ReadonlyMap<string, ValueOrigin>, path: KeyPath): ValueOrigin {
-  for (let length = path.length; length > 0; length -= 1) {
-    const found = origins.get(keyOf(path.slice(0, length)))
-    if (found) return found
-  }
-  return defaultOrigin
-}
-
-function locateNearest(parsed: ParsedToml, path: KeyPath): Position | undefined {
-  for (let length = path.length; length > 0; length -= 1) {
-    const found = parsed.locate(path.slice(0, length))
-    if (found) return found
-  }
-  return undefined
 }
 
 function fileOrigin(file: string, position: Position | undefined): ValueOrigin {

@@ -22,7 +22,7 @@ export interface Issue {
 export interface ParsedToml {
   readonly file: string
   readonly values: Readonly<Record<string, unknown>>
-  locate(path: KeyPath): Position | undefined
+  readonly locate: (path: KeyPath) => Position | undefined
 }
 
 /** Parses TOML of at most 1 MiB. Throws CONFIG with file, line and column if it is invalid. */

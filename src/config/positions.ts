@@ -28,6 +28,15 @@ export function positionsOf(toml: string): (path: KeyPath) => Position | undefin
   return (path) => found.get(keyOf(path))
 }
 
+/** Result for a path, or else for the nearest one above it that has a result. */
+export function nearest<T>(path: KeyPath, find: (path: KeyPath) => T | undefined): T | undefined {
+  for (let length = path.length; length > 0; length -= 1) {
+    const found = find(path.slice(0, length))
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
 /** Text form of a path, usable as the key of a map. */
 export const keyOf = (path: KeyPath): string => JSON.stringify(path)
 

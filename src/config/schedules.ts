@@ -5,7 +5,7 @@ import { messageOf } from '../contract/error.ts'
 import { lengthOf, mainZone, type Reaction } from '../contract/phase.ts'
 import { kindsWithoutZone, zoneKinds } from '../contract/zones.ts'
 import { durationMsMax } from '../contract/units.ts'
-import type { Fault } from './fault.ts'
+import { duplicates, fault, type Fault } from './fault.ts'
 import type { KeyPath } from './positions.ts'
 import { nearestName } from './variables.ts'
 
@@ -57,33 +57,30 @@ const isKind = (name: string): boolean => zoneKinds.some((one) => one === name)
 /** Refuses a zone that matches no code: with a misspelt kind, the code meant would run without the zone's phases. */
 function* zoneFaults(kind: string, zone: Zone, path: KeyPath): Generator<Fault> {
   if (zone.program && zone.function)
-    yield { path: [...path, 'function'], message: 'expected one of "program" and "function"' }
+    yield fault([...path, 'function'], 'expected one of "program" and "function"')
   if (zone.function && (isKind(kind) || kind === mainZone))
-    yield {
-      path: [...path, 'function'],
-      message: `expected another name for a zone of functions: "${kind}" is a built-in zone`,
-    }
+    yield fault(
+      [...path, 'function'],
+      `expected another name for a zone of functions: "${kind}" is a built-in zone`,
+    )
   if (zone.program || zone.function || isKind(kind)) return
   const near = nearestName(kind, zoneKinds)
   const meant = near === undefined ? '' : `; did you mean "${near}"?`
-  yield {
+  yield fault(
     path,
-    message: `expected a kind (${zoneKinds.join(', ')}), or a zone with "function" or "program"${meant}`,
-  }
+    `expected a kind (${zoneKinds.join(', ')}), or a zone with "function" or "program"${meant}`,
+  )
 }
 
-function* duplicateFunctionFaults({ zones }: Schedules[string], path: KeyPath): Generator<Fault> {
-  const seen = new Map<string, string>()
-  for (const [kind, zone] of Object.entries(zones))
-    for (const name of zone.function ?? []) {
-      const other = seen.get(name)
-      if (other !== undefined)
-        yield {
-          path: [...path, 'zones', kind, 'function'],
-          message: `expected one zone for the function "${name}"; "${other}" is another`,
-        }
-      seen.set(name, kind)
-    }
+function duplicateFunctionFaults({ zones }: Schedules[string], path: KeyPath): Generator<Fault> {
+  const functions = Object.entries(zones).flatMap(([owner, zone]) => {
+    const names = zone.function ?? []
+    return names.map((value) => ({ value, owner, path: [...path, 'zones', owner, 'function'] }))
+  })
+  return duplicates(
+    functions,
+    (name, other) => `expected one zone for the function "${name}"; "${other}" is another`,
+  )
 }
 
 function* channelFaults({ zones, channels = [] }: Schedules[string], path: KeyPath) {
@@ -92,10 +89,10 @@ function* channelFaults({ zones, channels = [] }: Schedules[string], path: KeyPa
   for (const [index, rule] of channels.entries())
     for (const key of ['from', 'to'] as const)
       if (!ends.includes(rule[key]))
-        yield {
-          path: [...path, 'channels', index, key],
-          message: `expected a JavaScript zone of this schedule: ${ends.map((one) => `"${one}"`).join(', ')}`,
-        }
+        yield fault(
+          [...path, 'channels', index, key],
+          `expected a JavaScript zone of this schedule: ${ends.map((one) => `"${one}"`).join(', ')}`,
+        )
 }
 
 /** Controls that a wall for JavaScript can enforce for one zone in it. */
@@ -113,16 +110,13 @@ const enforcedInZone: ReadonlySet<string> = new Set([
 function* unenforcedWarnings(kind: string, zone: Zone, path: KeyPath): Generator<Fault> {
   if (zone.program) return
   if (kindsWithoutZone.has(kind))
-    yield {
-      path,
-      message: `no wall supports zones of the kind "${kind}": its functions stay in "main"`,
-    }
+    yield fault(path, `no wall supports zones of the kind "${kind}": its functions stay in "main"`)
   for (const [index, { controls }] of zone.phases.entries())
     for (const control of Object.keys(controls).filter((name) => !enforcedInZone.has(name)))
-      yield {
-        path: [...path, 'phases', index, control],
-        message: `"${control}" is not enforced for a JavaScript zone, only for the whole job; each run reports it`,
-      }
+      yield fault(
+        [...path, 'phases', index, control],
+        `"${control}" is not enforced for a JavaScript zone, only for the whole job; each run reports it`,
+      )
 }
 
 interface Limit {
@@ -139,25 +133,22 @@ function* courseFaults({ phases }: Course, path: KeyPath, limit: Limit): Generat
     const here = [...path, 'phases', index]
     const now = { ...before, ...phase.controls }
     for (const control of controlsBeyond(now, before))
-      yield {
-        path: [...here, control],
-        message: `expected no more than ${of} has: ${JSON.stringify(before[control])}`,
-      }
+      yield fault(
+        [...here, control],
+        `expected no more than ${of} has: ${JSON.stringify(before[control])}`,
+      )
     if (names.has(phase.name))
-      yield {
-        path: [...here, 'name'],
-        message: `expected one phase "${phase.name}", found two`,
-      }
+      yield fault([...here, 'name'], `expected one phase "${phase.name}", found two`)
     yield* conditionFaults(phase, here)
     names.add(phase.name)
     before = now
     of = 'the phase before it'
   }
   if (lengthOf(phases) > durationMsMax)
-    yield {
-      path: [...path, 'phases'],
-      message: `expected an end within ${durationMsMax} ms, found ${lengthOf(phases)} ms of phases`,
-    }
+    yield fault(
+      [...path, 'phases'],
+      `expected an end within ${durationMsMax} ms, found ${lengthOf(phases)} ms of phases`,
+    )
 }
 
 /** Controls that a cgroup can enforce for a part of a wall; the others apply to the wall as a whole. */
@@ -165,24 +156,23 @@ const ofPrograms: ReadonlySet<string> = new Set(['memory', 'cpu', 'processes'])
 
 function* programFaults(kind: string, { phases }: Course, path: KeyPath): Generator<Fault> {
   if (isKind(kind))
-    yield {
-      path: [...path, 'program'],
-      message: `expected another name for a zone of programs: "${kind}" is a kind of JavaScript code`,
-    }
+    yield fault(
+      [...path, 'program'],
+      `expected another name for a zone of programs: "${kind}" is a kind of JavaScript code`,
+    )
   for (const [index, phase] of phases.entries()) {
     const here = [...path, 'phases', index]
     for (const control of Object.keys(phase.controls).filter((name) => !ofPrograms.has(name)))
-      yield {
-        path: [...here, control],
-        message: `expected ${[...ofPrograms].join(', ')} only: "${control}" applies to the whole program`,
-      }
+      yield fault(
+        [...here, control],
+        `expected ${[...ofPrograms].join(', ')} only: "${control}" applies to the whole program`,
+      )
     for (const key of conditionKeys)
       if (readsCpu(phase[key]))
-        yield {
-          path: [...here, key],
-          message:
-            'expected no "life.cpu": the CPU time of a zone of programs is not known while it runs',
-        }
+        yield fault(
+          [...here, key],
+          'expected no "life.cpu": the CPU time of a zone of programs is not known while it runs',
+        )
   }
 }
 
@@ -204,28 +194,23 @@ function* conditionFaults(phase: PhaseConfig, path: KeyPath): Generator<Fault> {
     try {
       readCondition(text)
     } catch (thrown) {
-      yield { path: [...path, key], message: messageOf(thrown) }
+      yield fault([...path, key], messageOf(thrown))
     }
   }
 }
 
-function* duplicateBindingFaults(
+function duplicateBindingFaults(
   schedules: Schedules,
   key: 'for_origins' | 'for_capabilities',
   noun: string,
 ): Generator<Fault> {
-  const seen = new Map<string, string>()
-  for (const [name, schedule] of Object.entries(schedules)) {
-    for (const [index, bound] of schedule[key].entries()) {
-      const other = seen.get(bound)
-      if (other !== undefined)
-        yield {
-          path: ['schedules', name, key, index],
-          message: `expected one schedule for ${noun} "${bound}"; "${other}" is another`,
-        }
-      seen.set(bound, name)
-    }
-  }
+  const bindings = Object.entries(schedules).flatMap(([owner, schedule]) =>
+    schedule[key].map((value, index) => ({ value, owner, path: ['schedules', owner, key, index] })),
+  )
+  return duplicates(
+    bindings,
+    (bound, other) => `expected one schedule for ${noun} "${bound}"; "${other}" is another`,
+  )
 }
 
 /** Rank of a reaction, from recording to termination; equal ranks are not ordered. */
@@ -247,10 +232,10 @@ function* courseWarnings(course: Course, path: KeyPath): Generator<Fault> {
       .slice(0, place)
       .find((one) => severityOf[on_anomaly[one]] > severityOf[reaction])
     if (lesser)
-      yield {
-        path: [...path, 'on_anomaly', severity],
-        message: `"${reaction}" is milder than "${on_anomaly[lesser]}", the reaction to ${lesser} anomalies`,
-      }
+      yield fault(
+        [...path, 'on_anomaly', severity],
+        `"${reaction}" is milder than "${on_anomaly[lesser]}", the reaction to ${lesser} anomalies`,
+      )
   }
 }
 
@@ -265,9 +250,9 @@ function* lateWarnings(
   for (const [index, phase] of phases.entries()) {
     const begins = lengthOf(phases.slice(0, index))
     if (begins >= until)
-      yield {
-        path: [...path, 'phases', index],
-        message: `phase "${phase.name}" never begins: ${what} ends after ${until} ms`,
-      }
+      yield fault(
+        [...path, 'phases', index],
+        `phase "${phase.name}" never begins: ${what} ends after ${until} ms`,
+      )
   }
 }

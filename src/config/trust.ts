@@ -9,7 +9,7 @@ import { replacePrivate } from '../lib/private-file.ts'
 import { realPath } from '../lib/real-path.ts'
 import { loosenings } from './loosens.ts'
 import type { Issue, ParsedToml } from './parse.ts'
-import type { KeyPath } from './positions.ts'
+import { type KeyPath, nearest } from './positions.ts'
 
 /**
  * Trust in configuration files. A `mayfly.toml` found in the current folder may have come with cloned or
@@ -152,7 +152,7 @@ function isOf({ path, sha256: known }: TrustedFile, file: ConfigFile): boolean {
 
 function issueAt(parsed: ParsedToml, path: KeyPath, because: string): Issue {
   const key = path.map(plainName).join('.')
-  const at = nearest(parsed, path)
+  const at = nearest(path, parsed.locate)
   const where = at ? `${parsed.file}:${at.line}:${at.column}` : parsed.file
   return { message: `${key}: ${because}`, key, where, file: parsed.file, ...at }
 }
@@ -160,12 +160,4 @@ function issueAt(parsed: ParsedToml, path: KeyPath, because: string): Issue {
 /** A name in an untrusted file may contain terminal escape sequences. */
 function plainName(part: string | number): string {
   return /^[\w-]+$/.test(String(part)) ? String(part) : JSON.stringify(part)
-}
-
-function nearest(parsed: ParsedToml, path: KeyPath) {
-  for (let length = path.length; length > 0; length -= 1) {
-    const found = parsed.locate(path.slice(0, length))
-    if (found) return found
-  }
-  return undefined
 }

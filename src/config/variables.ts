@@ -1,3 +1,4 @@
+import { limitNames } from '../contract/config.ts'
 import { type ConfigLayer, valueLayer } from './merge-layers.ts'
 import type { KeyPath } from './positions.ts'
 
@@ -9,18 +10,6 @@ interface Setting {
   readonly flag: string
   readonly kind: 'text' | 'quantity' | 'boolean'
 }
-
-const limitNames = [
-  'timeout',
-  'memory',
-  'cpu',
-  'processes',
-  'disk',
-  'output',
-  'result',
-  'artifacts',
-  'instructions',
-]
 
 /** Settings available as variable or flag; all others need a file. */
 export const settings: readonly Setting[] = [

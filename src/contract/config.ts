@@ -19,9 +19,9 @@ import { filled, flag, whole } from './schema-parts.ts'
 import { envelopesMax } from './signature.ts'
 import { strengthOf, tierName, type TierName } from './tier.ts'
 import { whyNotStricter } from './thresholds.ts'
-import { feedAgeMsMax, vulnerabilitySeverities } from './vulnerability.ts'
+import { vulnerabilitySeverities } from './vulnerability.ts'
 import { zoneNameSchema } from './zones.ts'
-import { duration as durationAsked, size as sizeAsked } from './units.ts'
+import { duration as durationAsked, feedAge, size as sizeAsked } from './units.ts'
 import { trustLevels } from './verdict.ts'
 
 /**
@@ -43,6 +43,7 @@ const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/)
 /** The title is the name of the type in the generated reference. */
 const duration = durationAsked.meta({ title: 'duration' })
 const size = sizeAsked.meta({ title: 'size' })
+const age = feedAge.meta({ title: 'age' })
 
 const networkText =
   'expected "none", "open", { allow = ["host", …], sent = "1MB" } or { deny = ["host", …] }, each host such as ' +
@@ -200,16 +201,13 @@ const limits = z.strictObject({
   instructions: limitsShape.instructions.optional(),
 })
 
+/** Names of all limits, in the order of the reference. */
+export const limitNames = Object.keys(limits.shape)
+
 const ceilingsNetwork = network.optional().describe('Upper limit of what a job may request')
 
 const ceilingShape = {
-  timeout: limitsShape.timeout.optional(),
-  memory: limitsShape.memory.optional(),
-  cpu: limitsShape.cpu.optional(),
-  processes: limitsShape.processes.optional(),
-  disk: limitsShape.disk.optional(),
-  output: limitsShape.output.optional(),
-  instructions: limitsShape.instructions.optional(),
+  ...z.strictObject(limitsShape).partial().shape,
   artifacts: size
     .optional()
     .describe(
@@ -708,18 +706,6 @@ const cache = z.strictObject({
   age: duration.prefault('10m').describe('Time for which an outcome is served from the cache'),
 })
 
-const feedAge = z
-  .union([z.number(), z.string()], { error: 'expected an age: "12h" or "7d", up to "365d"' })
-  .transform((value, ctx) => {
-    const [, count, unit] = /^([1-9]\d{0,3})(h|d)$/.exec(String(value)) ?? []
-    const age =
-      typeof value === 'number' ? value : Number(count) * (unit === 'h' ? 1 : 24) * 3_600_000
-    if (Number.isInteger(age) && age > 0 && age <= feedAgeMsMax) return age
-    ctx.addIssue({ code: 'custom', message: 'expected an age: "12h" or "7d", up to "365d"' })
-    return z.NEVER
-  })
-  .meta({ title: 'age' })
-
 const images = z.strictObject({
   max_severity: z
     .enum(vulnerabilitySeverities)
@@ -729,7 +715,7 @@ const images = z.strictObject({
     .enum(vulnerabilitySeverities)
     .default('high')
     .describe('Severity of a vulnerability whose feeds name none'),
-  max_feed_age: feedAge
+  max_feed_age: age
     .prefault('7d')
     .describe('Age of a feed, as `12h` or `7d`, from which on its scans no longer count'),
   allow_imported: flag.describe(

@@ -1,8 +1,11 @@
 import * as z from 'zod'
+import { feedAgeMsMax } from './vulnerability.ts'
 
 /** Milliseconds as a number, or text with a unit: `250ms`, `5s`, `2m`, `1h`. */
 const DURATION = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/
-const MS_PER = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const
+/** An age has no unit below an hour. */
+const AGE = /^([1-9]\d{0,3})(h|d)$/
+const MS_PER = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 /** Bytes as a number, or text with a unit, 1 KB being 1,024 bytes: `64MB`, `1.5GB`. */
 const SIZE = /^(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|KiB|MiB|GiB)$/
 const BYTES_PER = {
@@ -13,7 +16,7 @@ const BYTES_PER = {
   KiB: 2 ** 10,
   MiB: 2 ** 20,
   GiB: 2 ** 30,
-} as const
+}
 
 /** Longest life a job may request: a day, in milliseconds. */
 export const durationMsMax = 86_400_000
@@ -22,45 +25,48 @@ export const sizeBytesMax = 2 ** 40
 
 /** Parses a duration into whole milliseconds; undefined if invalid. */
 export function parseDuration(value: number | string): number | undefined {
-  if (typeof value === 'number') return inRange(value, durationMsMax)
-  const [, amount, unit] = DURATION.exec(value) ?? []
-  return amount
-    ? inRange(Number(amount) * MS_PER[unit as keyof typeof MS_PER], durationMsMax)
-    : undefined
+  return parse(value, DURATION, MS_PER, durationMsMax)
 }
 
 /** Parses a size into whole bytes; undefined if invalid. */
 export function parseSize(value: number | string): number | undefined {
-  if (typeof value === 'number') return inRange(value, sizeBytesMax)
-  const [, amount, unit] = SIZE.exec(value) ?? []
-  return amount
-    ? inRange(Number(amount) * BYTES_PER[unit as keyof typeof BYTES_PER], sizeBytesMax)
-    : undefined
+  return parse(value, SIZE, BYTES_PER, sizeBytesMax)
 }
 
-function inRange(value: number, max: number): number | undefined {
-  return Number.isFinite(value) && value >= 0 && value <= max ? Math.round(value) : undefined
+/** Parses the age of a feed into milliseconds; undefined if invalid. */
+export function parseFeedAge(value: number | string): number | undefined {
+  const ms = typeof value === 'number' && !Number.isInteger(value) ? NaN : value
+  return parse(ms, AGE, MS_PER, feedAgeMsMax) || undefined
 }
 
-const durationText = 'a duration: milliseconds as a number, or text such as "250ms", "5s", "2m"'
-const sizeText = 'a size: bytes as a number, or text such as "512KB", "64MB", "1GB"'
+function parse(
+  value: number | string,
+  form: RegExp,
+  units: Readonly<Record<string, number>>,
+  max: number,
+): number | undefined {
+  const [, amount, unit = ''] = typeof value === 'string' ? (form.exec(value) ?? []) : []
+  const total = typeof value === 'number' ? value : Number(amount) * (units[unit] ?? NaN)
+  return total >= 0 && total <= max ? Math.round(total) : undefined
+}
 
-/** A duration in a job or a configuration; becomes whole milliseconds. */
-export const duration = z
-  .union([z.number(), z.string()], { error: `expected ${durationText}` })
-  .transform((value, ctx) => {
-    const ms = parseDuration(value)
-    if (ms !== undefined) return ms
-    ctx.addIssue({ code: 'custom', message: `expected ${durationText}` })
+/** A quantity in a job or a configuration; becomes a whole number. */
+function quantity(text: string, read: (value: number | string) => number | undefined) {
+  const error = `expected ${text}`
+  return z.union([z.number(), z.string()], { error }).transform((value, ctx) => {
+    const amount = read(value)
+    if (amount !== undefined) return amount
+    ctx.addIssue({ code: 'custom', message: error })
     return z.NEVER
   })
+}
 
-/** A size in a job or a configuration; becomes whole bytes. */
-export const size = z
-  .union([z.number(), z.string()], { error: `expected ${sizeText}` })
-  .transform((value, ctx) => {
-    const bytes = parseSize(value)
-    if (bytes !== undefined) return bytes
-    ctx.addIssue({ code: 'custom', message: `expected ${sizeText}` })
-    return z.NEVER
-  })
+export const duration = quantity(
+  'a duration: milliseconds as a number, or text such as "250ms", "5s", "2m"',
+  parseDuration,
+)
+export const size = quantity(
+  'a size: bytes as a number, or text such as "512KB", "64MB", "1GB"',
+  parseSize,
+)
+export const feedAge = quantity('an age: "12h" or "7d", up to "365d"', parseFeedAge)

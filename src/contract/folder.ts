@@ -1,5 +1,3 @@
-import type { NetworkControl } from './controls.ts'
-
 /** Access of a command to a folder of this machine and to the paths around it. Paths are canonical. */
 export interface FolderGrant {
   /** Working folder of the command. */
@@ -81,10 +79,4 @@ export interface FolderEnd {
 export interface FolderWall {
   readonly ended: Promise<FolderEnd>
   kill(): void
-}
-
-/** Network of a command, and those of its hosts that may have private addresses. */
-export interface FolderNetwork {
-  readonly network: NetworkControl
-  readonly privateHosts: readonly string[]
 }

@@ -26,7 +26,6 @@ export const refusedNames = [
   'import',
   'globalThis',
 ] as const
-export type RefusedName = (typeof refusedNames)[number]
 
 /** Node built-ins that an event names when `import` or `require` requests them; other module names are not reported. */
 export const refusedModules: readonly string[] = builtinModules.filter(

@@ -36,11 +36,9 @@ export class JournalReader {
   readonly ends: number[] = []
   damage: JournalDamage | undefined
   readonly #fd: number
-  readonly #boot: string
 
-  constructor(fd: number, boot = bootId()) {
+  constructor(fd: number) {
     this.#fd = fd
-    this.#boot = boot
   }
 
   /** End offset of the rows read, or written by this process. */
@@ -110,7 +108,7 @@ export class JournalReader {
   }
 
   #spoiled(why: string): void {
-    if (this.start && this.start.boot !== this.#boot) return
+    if (this.start && this.start.boot !== bootId()) return
     this.damage = { seq: (this.head?.seq ?? 0) + 1, why: `the journal is damaged: ${why}` }
   }
 }

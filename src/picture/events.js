@@ -15,15 +15,15 @@ const FIELDS_MAX = 4
 const CONTROLS_MAX = 8
 
 /**
- * Events of a timeline, at most `max` of them. Repeated events are merged with a count; if there are still too many,
+ * Events of a timeline, at most `happeningsMax` of them. Repeated events are merged with a count; if there are still too many,
  * events of one kind are merged, and then neighbours in time. The event that ended the life is never merged.
  * @param {readonly Entry[]} timeline
  * @returns {Happening[]}
  */
-export function happeningsOf(timeline, max = happeningsMax) {
+export function happeningsOf(timeline) {
   const all = timeline.flatMap(happening)
   const last = all.at(-1)?.kind === 'terminated' ? all.splice(-1) : []
-  const room = Math.max(1, max - last.length)
+  const room = happeningsMax - last.length
   let told = merged(all, (a, b) => a.kind === b.kind && a.zone === b.zone && a.text === b.text)
   if (told.length > room) told = merged(told, (a, b) => a.kind === b.kind && a.zone === b.zone)
   return [...(told.length > room ? crowded(told, room) : told), ...last]

@@ -12,11 +12,11 @@ export function wallFolder(wall: string): string {
 }
 
 /** Throws EEXIST if another user made it: /tmp is world-writable. */
-export function makeWallFolder(wall: string, mode = 0o700): string {
+export function makeWallFolder(wall: string): string {
   const folder = wallFolder(wall)
   folderOwners.note(wall)
   try {
-    mkdirSync(folder, { mode })
+    mkdirSync(folder, { mode: 0o700 })
   } catch (cause) {
     folderOwners.forget(wall)
     throw cause

@@ -81,7 +81,7 @@ export async function pauseClone({ machine }: Clone): Promise<void> {
 }
 
 /** Resumes it, with renewed seed and clock. Throws MayflyError PROTOCOL; the caller must kill it then. */
-export async function resumeClone({ machine, agent }: Clone, msMax = ANSWER_MS_MAX): Promise<void> {
+export async function resumeClone({ machine, agent }: Clone): Promise<void> {
   await machine.control.ask('cont')
-  await renewAgent(agent, msMax)
+  await renewAgent(agent, ANSWER_MS_MAX)
 }

@@ -23,12 +23,9 @@ const NAME = 'qemu-system-x86_64'
 const AT = '/machine/qemu'
 
 /** Finds QEMU: the unpacked release, or else the package of the system. `hide`: programs to treat as missing. Throws UNAVAILABLE. */
-export function findHypervisor(
-  hide: readonly string[] = [],
-  folder: string = unpackedFolder,
-): HypervisorProgram {
-  const own = path.join(folder, NAME)
-  if (!hide.includes('unpacked qemu') && existsSync(own)) return unpacked(folder, own)
+export function findHypervisor(hide: readonly string[] = []): HypervisorProgram {
+  const own = path.join(unpackedFolder, NAME)
+  if (!hide.includes('unpacked qemu') && existsSync(own)) return unpacked(unpackedFolder, own)
   const found = hide.includes('qemu') ? undefined : findProgram(NAME)
   if (found) return ofSystem(found)
   throw new MayflyError('UNAVAILABLE', `Cannot start a machine: the program "${NAME}" is missing`, {

@@ -1,61 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { MayflyError } from '../contract/error.ts'
-import { makeFolder } from '../lib/make-folder.ts'
 import { preparing } from '../lib/prepared.ts'
 import { seal, unseal } from '../lib/sealed.ts'
-import { transact } from '../lib/sqlite.ts'
-import { assertPlainStore, claimStoreFile } from '../lib/store-file.ts'
+import { openUnversioned, transact } from '../lib/sqlite.ts'
+import { assertPlainStore } from '../lib/store-file.ts'
+import type { Row } from './connection.ts'
 import { openReadOnly } from './open-readonly.ts'
 import { stateError } from './state-error.ts'
-
-/**
- * Store of bodies the audit log only commits to: AES-256-GCM with a key per body.
- *
- * Mechanism: keys are in a separate file, so backups of the bodies can still be forgotten: deleting and overwriting
- * the key makes every copy of the body unreadable (crypto-shredding).
- *
- * Not handled: a reader of both files reads everything, and the disk's own remapping may retain overwritten blocks.
- */
-export interface Bodies {
-  /** Stores bytes under a run and a name, replacing older ones. */
-  put(place: BodyKey, bytes: Uint8Array, at: number): void
-  /** Stores several in one transaction of each file. */
-  putAll(bodies: readonly Body[], at: number): void
-  /** Undefined if missing or forgotten. Throws MayflyError STATE if the body was altered. */
-  get(place: BodyKey): Uint8Array | undefined
-  /** Names stored for a run. */
-  names(tenant: string, run: string): readonly string[]
-  /** Runs of a tenant with a body of this name, by descending id, below `before`. */
-  runs(asked: {
-    readonly tenant: string
-    readonly name: string
-    readonly before: string | undefined
-    readonly limit: number
-  }): readonly string[]
-  /** Keys of bodies whose name matches a GLOB pattern, newest first; optionally of one tenant or run. */
-  places(asked: {
-    readonly like: string
-    readonly tenant?: string | undefined
-    readonly run?: string | undefined
-    readonly limit: number
-  }): readonly BodyKey[]
-  /**
-   * Folders of a tenant with a body `FOLDER/MARK` whose name matches a GLOB pattern, newest first, with the bytes of
-   * all bodies in the folder. Reads names and sizes only, and decrypts nothing.
-   */
-  folders(tenant: string, like: string): readonly BodyFolder[]
-  /** Crypto-shreds bodies of a run: all, or those whose name matches a GLOB pattern. */
-  forget(tenant: string, run: string, like?: string): number
-  /**
-   * Forgets bodies older than `retentionMs`, and the oldest beyond `retainedBytesMax`; returns how many. `bytesMax` bounds one
-   * call (at least one body goes), because overwriting takes time.
-   */
-  retain(now: number, bytesMax?: number): number
-  close(): void
-}
 
 export interface BodyKey {
   readonly tenant: string
@@ -80,7 +34,6 @@ export interface BodyFolder {
 export const retentionMs = 86_400_000
 export const retainedBytesMax = 2 ** 30
 const nothing = () => undefined
-const busyMs = 5000
 
 export interface BodiesOptions {
   readonly retentionMs?: number
@@ -97,11 +50,10 @@ const walPagesMax = 20_000
 
 /** Opens `bodies.db` and `body-keys.db` of a state folder; makes them on first use. */
 export function openBodies(folder: string, options: BodiesOptions = {}): Bodies {
-  makeFolder(folder, 0o700)
   const bodies = openFile(join(folder, 'bodies.db'), bodiesSchema)
   if (options.written) bodies.exec(`PRAGMA wal_autocheckpoint = ${walPagesMax}`)
   const keys = openFile(join(folder, 'body-keys.db'), keysSchema)
-  return new TwoFiles(bodies, keys, { retentionMs, retainedBytesMax, written: nothing, ...options })
+  return new Bodies(bodies, keys, { retentionMs, retainedBytesMax, written: nothing, ...options })
 }
 
 const bodiesSchema = `CREATE TABLE IF NOT EXISTS bodies (
@@ -120,7 +72,7 @@ export function readBodies(folder: string): BodiesRead {
   if (!existsSync(bodies!) || !existsSync(keys!))
     throw new MayflyError('NOT_FOUND', `Cannot find anything kept of runs in "${folder}"`)
   const limits = { retentionMs, retainedBytesMax, written: nothing }
-  return new TwoFiles(openToRead(bodies!), openToRead(keys!), limits)
+  return new Bodies(openToRead(bodies!), openToRead(keys!), limits)
 }
 
 function openToRead(path: string): DatabaseSync {
@@ -134,17 +86,21 @@ function openToRead(path: string): DatabaseSync {
 
 function openFile(path: string, schema: string): DatabaseSync {
   try {
-    claimStoreFile(path)
-    const db = new DatabaseSync(path, { timeout: busyMs })
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON')
-    db.exec(schema)
-    return db
+    return openUnversioned(path, { schema, isShredded: true })
   } catch (thrown) {
     throw stateError('open', path, thrown)
   }
 }
 
-class TwoFiles implements Bodies {
+/**
+ * Store of bodies the audit log only commits to: AES-256-GCM with a key per body.
+ *
+ * Mechanism: keys are in a separate file, so backups of the bodies can still be forgotten: deleting and overwriting
+ * the key makes every copy of the body unreadable (crypto-shredding).
+ *
+ * Not handled: a reader of both files reads everything, and the disk's own remapping may retain overwritten blocks.
+ */
+export class Bodies {
   readonly #bodies: DatabaseSync
   readonly #keys: DatabaseSync
   readonly #ofBodies: (sql: string) => StatementSync
@@ -159,10 +115,12 @@ class TwoFiles implements Bodies {
     this.#limits = limits
   }
 
+  /** Stores bytes under a run and a name, replacing older ones. */
   put(place: BodyKey, bytes: Uint8Array, at: number): void {
     this.putAll([{ place, bytes }], at)
   }
 
+  /** Stores several in one transaction of each file. */
   putAll(list: readonly Body[], at: number): void {
     const sealed = list.map(({ place, bytes }) => {
       const key = randomBytes(32)
@@ -188,6 +146,7 @@ class TwoFiles implements Bodies {
     for (const { body } of sealed) this.#limits.written(body.length)
   }
 
+  /** Undefined if missing or forgotten. Throws MayflyError STATE if the body was altered. */
   get(place: BodyKey): Uint8Array | undefined {
     const row = this.#guard('read', () => {
       const id = this.#idOf(place)
@@ -199,36 +158,49 @@ class TwoFiles implements Bodies {
     return row && opened(row.key, place, row.body)
   }
 
+  /** Names stored for a run. */
   names(tenant: string, run: string): readonly string[] {
-    const sql = 'SELECT name FROM bodies WHERE tenant = ? AND run = ? ORDER BY name'
-    return this.#guard('read', () =>
-      this.#bodies
-        .prepare(sql)
-        .all(tenant, run)
-        .map((row) => String(row['name'])),
-    )
+    const sql = 'SELECT name FROM bodies WHERE tenant = $tenant AND run = $run ORDER BY name'
+    return this.#rows(sql, { tenant, run }).map(({ name }) => String(name))
   }
 
-  runs(asked: Parameters<Bodies['runs']>[0]): readonly string[] {
-    const { tenant, name, before = '\u{10ffff}', limit } = asked
-    const sql =
-      'SELECT run FROM bodies WHERE tenant = ? AND name = ? AND run < ? ORDER BY run DESC LIMIT ?'
-    return this.#guard('read', () =>
-      this.#bodies
-        .prepare(sql)
-        .all(tenant, name, before, limit)
-        .map((row) => String(row['run'])),
-    )
+  /** Runs of a tenant with a body of this name, by descending id, below `before`. */
+  runs({
+    tenant,
+    name,
+    before = '\u{10ffff}',
+    limit,
+  }: Pick<BodyKey, 'tenant' | 'name'> & {
+    readonly before: string | undefined
+    readonly limit: number
+  }): readonly string[] {
+    const sql = `SELECT run FROM bodies WHERE tenant = $tenant AND name = $name AND run < $before
+      ORDER BY run DESC LIMIT $limit`
+    return this.#rows(sql, { tenant, name, before, limit }).map(({ run }) => String(run))
   }
 
-  places({ like, tenant, run, limit }: Parameters<Bodies['places']>[0]): readonly BodyKey[] {
+  /** Keys of bodies whose name matches a GLOB pattern, newest first; optionally of one tenant or run. */
+  places({
+    like,
+    tenant = null,
+    run = null,
+    limit,
+  }: {
+    readonly like: string
+    readonly tenant?: string | null | undefined
+    readonly run?: string | null | undefined
+    readonly limit: number
+  }): readonly BodyKey[] {
     const sql = `SELECT tenant, run, name FROM bodies WHERE name GLOB $like
       AND ($tenant IS NULL OR tenant = $tenant) AND ($run IS NULL OR run = $run)
       ORDER BY id DESC LIMIT $limit`
-    const asked = { like, tenant: tenant ?? null, run: run ?? null, limit }
-    return this.#guard('read', () => this.#bodies.prepare(sql).all(asked).map(placeOf))
+    return this.#rows(sql, { like, tenant, run, limit }).map(placeOf)
   }
 
+  /**
+   * Folders of a tenant with a body `FOLDER/MARK` whose name matches a GLOB pattern, newest first, with the bytes of
+   * all bodies in the folder. Reads names and sizes only, and decrypts nothing.
+   */
   folders(tenant: string, like: string): readonly BodyFolder[] {
     // `0` follows `/` in ASCII, so the folder is an index range.
     const sql = `WITH marked AS (
@@ -237,23 +209,24 @@ class TwoFiles implements Bodies {
       SELECT marked.run, folder, sum(size) AS total FROM marked CROSS JOIN bodies AS b
       ON b.tenant = $tenant AND b.run = marked.run AND b.name > folder || '/' AND b.name < folder || '0'
       GROUP BY marked.id ORDER BY marked.id DESC`
-    return this.#guard('read', () =>
-      this.#bodies
-        .prepare(sql)
-        .all({ tenant, like, end: like.length - like.lastIndexOf('/') })
-        .map(({ run, folder, total }) => ({
-          run: String(run),
-          name: String(folder),
-          size: Number(total),
-        })),
-    )
+    const rows = this.#rows(sql, { tenant, like, end: like.length - like.lastIndexOf('/') })
+    return rows.map(({ run, folder, total }) => ({
+      run: String(run),
+      name: String(folder),
+      size: Number(total),
+    }))
   }
 
+  /** Crypto-shreds bodies of a run: all, or those whose name matches a GLOB pattern. */
   forget(tenant: string, run: string, like = '*'): number {
     const sql = 'SELECT id FROM bodies WHERE tenant = ? AND run = ? AND name GLOB ?'
     return this.#guard('write', () => this.#drop(this.#bodies.prepare(sql).all(tenant, run, like)))
   }
 
+  /**
+   * Forgets bodies older than `retentionMs`, and the oldest beyond `retainedBytesMax`; returns how many. `bytesMax` bounds one
+   * call (at least one body goes), because overwriting takes time.
+   */
   retain(now: number, bytesMax = Infinity): number {
     const old = 'SELECT id, size FROM bodies WHERE at < ? ORDER BY at'
     // Fair eviction: each tenant keeps its newest bodies up to an equal share; beyond the shares, the oldest go
@@ -284,7 +257,7 @@ class TwoFiles implements Bodies {
   }
 
   /** Deletes keys first: a crash in between leaves an unreadable body. */
-  #drop(rows: readonly Record<string, unknown>[]): number {
+  #drop(rows: readonly Row[]): number {
     const ids = rows.map((row) => Number(row['id']))
     if (ids.length === 0) return 0
     this.#dropKeys(ids)
@@ -300,6 +273,10 @@ class TwoFiles implements Bodies {
     this.#keys.exec('PRAGMA wal_checkpoint(TRUNCATE)')
   }
 
+  #rows(sql: string, asked: Record<string, SQLInputValue>): readonly Row[] {
+    return this.#guard('read', () => this.#bodies.prepare(sql).all(asked))
+  }
+
   #guard<T>(action: string, work: () => T): T {
     try {
       return work()
@@ -310,11 +287,8 @@ class TwoFiles implements Bodies {
 }
 
 /** Takes rows up to a byte limit, at least one. */
-function upTo(
-  bytesMax: number,
-  rows: Iterable<Record<string, unknown>>,
-): readonly Record<string, unknown>[] {
-  const some: Record<string, unknown>[] = []
+function upTo(bytesMax: number, rows: Iterable<Row>): readonly Row[] {
+  const some: Row[] = []
   let bytes = 0
   for (const row of rows) {
     bytes += Number(row['size'])
@@ -324,7 +298,7 @@ function upTo(
   return some
 }
 
-function placeOf(row: Record<string, unknown>): BodyKey {
+function placeOf(row: Row): BodyKey {
   return { tenant: String(row['tenant']), run: String(row['run']), name: String(row['name']) }
 }
 

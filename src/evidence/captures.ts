@@ -37,7 +37,7 @@ type Summary = z.infer<typeof summarySchema>
  * STATE. A base that cannot be kept is named in `why`.
  */
 export function createCaptures(
-  bodies: () => Bodies,
+  bodies: () => Pick<Bodies, 'put'>,
   now: () => number,
   bases?: MemoryBases,
 ): KeepCapture {

@@ -136,9 +136,9 @@ export class AuditStore {
 
   /** Admitted lines without an end, oldest first. */
   open(): readonly OpenLine[] {
-    const sql = 'SELECT seq, run, tenant, body FROM open_lines JOIN audit USING (seq) ORDER BY seq'
+    const sql = `SELECT ${lineColumns} FROM open_lines JOIN audit USING (seq) ORDER BY seq`
     this.fill()
-    return this.#guard('read', () => this.#db.prepare(sql).all().map(openLine))
+    return this.#guard('read', () => this.#db.prepare(sql).all().map(storedLine))
   }
 
   *lines(afterSeq: number, upToSeq: number): Iterable<StoredLine> {
@@ -379,13 +379,4 @@ function mayTake(row: Row, holder: string, now: number, isGone: (h: string) => b
 function syncWal(path: string): void {
   using wal = openDescriptor(`${path}-wal`, 'r+')
   fdatasyncSync(wal.fd)
-}
-
-function openLine(row: Row): OpenLine {
-  return {
-    seq: Number(row['seq']),
-    run: row['run'] as string | null,
-    tenant: row['tenant'] as string | null,
-    bodyText: String(row['body']),
-  }
 }

@@ -22,25 +22,30 @@ export interface DatabaseOptions {
 /** The file was written in another format. */
 export class FormatError extends Error {}
 
+/** As `openUnversioned`, for a database that names its format. Throws FormatError as well. */
+export function openDatabase(path: string, options: DatabaseOptions): DatabaseSync {
+  const db = openUnversioned(path, { ...options, schema: formatSchema + options.schema })
+  const found = db.prepare('SELECT format FROM meta').get()?.['format']
+  if (found !== format) throw new FormatError(`its format is "${String(found)}", not "${format}"`)
+  return db
+}
+
 /**
  * Opens a database that several processes may share, with mode 0600 and its folder with 0700; `:memory:` keeps nothing
- * on disk. Throws SQLite errors, FormatError, and Error for a link in its place.
+ * on disk. Throws SQLite errors, and Error for a link in its place.
  */
-export function openDatabase(
+export function openUnversioned(
   path: string,
   { schema, synchronous = 'NORMAL', isShredded = false }: DatabaseOptions,
 ): DatabaseSync {
-  const inMemory = path === ':memory:'
-  if (!inMemory) {
+  if (path !== ':memory:') {
     makeFolder(dirname(path), 0o700)
     claimStoreFile(path)
   }
   const db = new DatabaseSync(path, { timeout: busyMs })
   db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}`)
   if (isShredded) db.exec('PRAGMA secure_delete = ON')
-  db.exec(formatSchema + schema)
-  const found = db.prepare('SELECT format FROM meta').get()?.['format']
-  if (found !== format) throw new FormatError(`its format is "${String(found)}", not "${format}"`)
+  db.exec(schema)
   return db
 }
 

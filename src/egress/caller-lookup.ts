@@ -1,5 +1,6 @@
 import { isIPv4, type Socket } from 'node:net'
 import type { ConnectionEnds } from '../contract/warden.ts'
+import { within } from '../lib/within.ts'
 
 /**
  * Processes holding the guest's end of a connection, as host pids: several if the socket was inherited, none if
@@ -31,31 +32,24 @@ export class CallerLookup {
   }
 
   /** Resolves with the pids known before the deadline; never rejects. */
-  async of({ remoteAddress: from = '', remotePort: local, localPort: remote }: Socket) {
-    if (!this.#find || !isIPv4(from) || local === undefined || remote === undefined) return []
-    if (!this.#mayStart()) return []
+  async of(socket: Socket): Promise<readonly number[]> {
+    const ends = endsOf(socket)
+    if (!this.#find || !ends || !this.#mayStart()) return []
     this.#inProgress++
-    const late = Promise.withResolvers<readonly number[]>()
-    const timer = setTimeout(late.resolve, waitMsMax, [])
-    const found = this.#find({ from, local, remote }).catch(() => [])
+    const found = this.#find(ends).catch(() => [])
     void found.then(() => this.#inProgress--)
-    try {
-      return await Promise.race([found, late.promise])
-    } finally {
-      clearTimeout(timer)
-    }
+    return await within(found, waitMsMax, [])
   }
 
   /** The same for a shared listener, where access depends on the result: no rate limit, and a longer deadline. */
-  async ofShared({ remoteAddress: from = '', remotePort: local, localPort: remote }: Socket) {
-    if (!this.#find || !isIPv4(from) || local === undefined || remote === undefined) return []
-    const late = Promise.withResolvers<readonly number[]>()
-    const timer = setTimeout(late.resolve, sharedMsMax, [])
-    try {
-      return await Promise.race([this.#find({ from, local, remote }).catch(() => []), late.promise])
-    } finally {
-      clearTimeout(timer)
-    }
+  async ofShared(socket: Socket): Promise<readonly number[]> {
+    const ends = endsOf(socket)
+    if (!this.#find || !ends) return []
+    return await within(
+      this.#find(ends).catch(() => []),
+      sharedMsMax,
+      [],
+    )
   }
 
   #mayStart(): boolean {
@@ -63,4 +57,14 @@ export class CallerLookup {
     if (second !== this.#second) [this.#second, this.#startedThisSecond] = [second, 0]
     return this.#inProgress < atOnceMax && ++this.#startedThisSecond <= perSecondMax
   }
+}
+
+/** Undefined for a connection that is closed, or not of IPv4. */
+function endsOf({
+  remoteAddress: from = '',
+  remotePort: local,
+  localPort: remote,
+}: Socket): ConnectionEnds | undefined {
+  if (!isIPv4(from) || local === undefined || remote === undefined) return undefined
+  return { from, local, remote }
 }

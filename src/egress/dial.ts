@@ -1,9 +1,8 @@
 import { promises as dns } from 'node:dns'
 import { connect, type Socket } from 'node:net'
-import { closedName } from '../contract/address.ts'
 import { addressOf } from './host.ts'
 import { refused, type EgressRefusal } from './http-head.ts'
-import { privateReach, whyNotDialled } from './private-addresses.ts'
+import { privateReach, whyNotDialled, whyNotNamed } from './private-addresses.ts'
 import type { EgressRequest } from './rules.ts'
 import { bypassesUpstream, openTunnel, type UpstreamForwarding, type Upstream } from './upstream.ts'
 
@@ -103,15 +102,13 @@ async function dialBy(
 
 function whyNotBy(to: EgressRequest, options: DialOptions): EgressRefusal | undefined {
   const { host, port } = to
+  const name = whyNotNamed(host)
+  if (name !== undefined) return refused(name, 403)
   const address = addressOf(host)
-  const name = address === undefined ? closedName(host) : undefined
-  if (name !== undefined) return refused(`"${host}" is ${name}`, 403)
+  if (address === undefined) return undefined
   const reach = privateReach(to, options.privateHosts ?? [])
-  const why =
-    address === undefined ? undefined : whyNotDialled(address, reach, { port, ...options })
-  return address === undefined || why === undefined
-    ? undefined
-    : refuseNotPublic(host, address, why)
+  const why = whyNotDialled(address, reach, { port, ...options })
+  return why === undefined ? undefined : refuseNotPublic(host, address, why)
 }
 
 /** Addresses of a host, if all of them may be dialled on this port. */
@@ -122,20 +119,18 @@ export async function addressesFor(
 ): Promise<readonly string[] | EgressRefusal> {
   const { host, port } = to
   const { resolver = systemResolver, exceptions = [], timeoutMs = resolveMsMax } = options
+  const name = whyNotNamed(host)
+  if (name !== undefined) return refused(name, 403)
   const literal = addressOf(host)
-  const name = literal === undefined ? closedName(host) : undefined
-  if (name !== undefined) return refused(`"${host}" is ${name}`, 403)
   const all = literal === undefined ? await resolved(host, resolver, timeoutMs, stop) : [literal]
   if (stop?.aborted) return refused(cancelled, 502)
   if (all.length === 0) return refused(`the name "${host}" has no address`, 502)
   if (all.length > addressesMax) return refused(`the name "${host}" has too many addresses`, 502)
+  const reach = privateReach(to, options.privateHosts ?? [])
   for (const address of all) {
     const written = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
     if (exceptions.includes(written)) continue
-    const why = whyNotDialled(address, privateReach(to, options.privateHosts ?? []), {
-      port,
-      ...options,
-    })
+    const why = whyNotDialled(address, reach, { port, ...options })
     if (why !== undefined) return refuseNotPublic(host, address, why)
   }
   return all

@@ -2,9 +2,8 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import * as z from 'zod'
 import { placeCredentials, SecretScan } from './credentials.ts'
-import { refused, type Header, type EgressRefusal } from './http-head.ts'
+import { headText, refused, type Header, type EgressRefusal } from './http-head.ts'
 import { readHost } from './host.ts'
-import type { LedgerEntry } from './ledger-entry.ts'
 import { isDnsLookup, resolveForGuest } from './dns-lookup.ts'
 import { cgiName, partialOrEncoded, overrideHeaderOf } from './override-headers.ts'
 import {
@@ -15,6 +14,7 @@ import {
   openTls,
   whyCut,
   cancelForbidden,
+  type EgressConnection,
 } from './open-connection.ts'
 import { nextHop, type RedirectHop } from './redirect.ts'
 import { budgetExceeded, type TrafficDirection } from './byte-budget.ts'
@@ -93,15 +93,8 @@ export function openFetch(terms: FetchTerms): Fetcher {
   }
 }
 
-/** Performs one request; redirects are followed, each decided separately. */
-export function brokeredFetch(text: string, terms: FetchTerms): Promise<string> {
-  return openFetch(terms).fetch(text)
-}
-
-interface FetchConnection {
+interface FetchConnection extends Pick<EgressConnection, 'entry' | 'socket'> {
   readonly request: EgressRequest
-  readonly entry: LedgerEntry
-  readonly socket: Socket
 }
 
 interface LiveFetch {
@@ -154,7 +147,7 @@ async function ask(
   const placed = placeCredentials(hop.headers, { scheme, host, port }, terms.credentials ?? [])
   if (placed.kind === 'denied') return deny(request, placed.because, terms)
   const written = writtenHeaders(hop, placed.headers, placed.secrets.length > 0)
-  const head = headText(hop, written)
+  const head = headText(`${hop.method} ${targetOf(hop)} HTTP/1.1`, written)
   if (!passesChecks([head, hop.body], terms)) return deny(request, plantedSecret, terms)
   const connection = await openConnection(request, terms, ({ socket, entry }) => {
     live.connection = { request, socket, entry }
@@ -230,13 +223,6 @@ function writtenHeaders(
     ['Accept-Encoding', 'identity'],
     ['Connection', 'close'],
   ]
-}
-
-/** Request head as sent. */
-function headText(hop: RedirectHop, headers: readonly Header[]): Buffer {
-  const first = `${hop.method} ${targetOf(hop)} HTTP/1.1`
-  const lines = headers.map(([name, value]) => `${name}: ${value}`)
-  return Buffer.from([first, ...lines, '', ''].join('\r\n'), 'latin1')
 }
 
 function passesChecks(

@@ -81,6 +81,12 @@ export function readLines(bytes: Buffer, bytesMax = headBytesMax): ParseResult<H
   return { kind: 'read', value: { first, headers, size: end + 4 } }
 }
 
+/** A head as sent: the start line, and a line for each header. */
+export function headText(first: string, headers: readonly Header[]): Buffer {
+  const lines = headers.map(([name, value]) => `${name}: ${value}`)
+  return Buffer.from([first, ...lines, '', ''].join('\r\n'), 'latin1')
+}
+
 export function valuesOf(headers: readonly Header[], name: string): readonly string[] {
   return headers.filter(([own]) => own.toLowerCase() === name).map(([, value]) => value)
 }

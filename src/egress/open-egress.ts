@@ -47,14 +47,14 @@ export function openEgress(parts: EgressParts): EgressPath {
   let { network } = parts.controls
   const { run, zone, accounts, emitter, credentials, authority, makeOutboundCheck, dial } = parts
   const { most = budgetMax } = parts
-  const budget = budgetOf(network, most)
   let proxy: Proxy | undefined
   let fetcher: Fetcher | undefined
   const narrowed = () => {
     proxy?.tighten()
     fetcher?.tighten()
   }
-  const ledger = new Ledger(budget, { emitter, run, zone, account: accounts?.of(run), narrowed })
+  const account = accounts?.of(run)
+  const ledger = new Ledger(budgetOf(network, most), { emitter, run, zone, account, narrowed })
   const { privateHosts = [], ownPorts, upstream, inspectsAll = false } = parts
   const reach = { privateHosts, upstream, ...(ownPorts && { ownPorts }) }
   const terms = {
@@ -71,7 +71,7 @@ export function openEgress(parts: EgressParts): EgressPath {
   return {
     trust: needsInspection ? authority.pem : undefined,
     listen(listener, callers, isShared = false) {
-      proxy ??= openProxy({ ...terms, listener, callers, isShared, budget, run, emitter })
+      proxy ??= openProxy({ ...terms, listener, callers, isShared })
     },
     fetch(text) {
       fetcher ??= openFetch(terms)

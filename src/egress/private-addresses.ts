@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os'
-import { addressKind } from '../contract/address.ts'
+import { addressKind, closedName } from '../contract/address.ts'
 import { readPattern } from '../contract/pattern.ts'
 import { addressOf } from './host.ts'
 import { decide, type EgressRequest } from './rules.ts'
@@ -23,6 +23,12 @@ export function privateReach(request: EgressRequest, hosts: readonly string[]): 
     return rule?.host === request.host && rule.port === String(request.port)
   })
   return isPermittedBy(exact) ? 'exact' : 'network'
+}
+
+/** Reason not to reach a name, whatever its address; undefined for an address, or if there is none. */
+export function whyNotNamed(host: string): string | undefined {
+  const name = addressOf(host) === undefined ? closedName(host) : undefined
+  return name && `"${host}" is ${name}`
 }
 
 export interface DialedPort {

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { EgressRefusal } from './http-head.ts'
+import { headText, type EgressRefusal } from './http-head.ts'
 
 const phrases: Readonly<Record<EgressRefusal['status'], string>> = {
   400: 'Bad Request',
@@ -29,12 +29,12 @@ export function answerRefusal(client: Duplex, { status, because }: EgressRefusal
 /** Sends an answer of the proxy itself and closes the connection. */
 export function answerJson(client: Duplex, status: string, body: string): void {
   client.resume()
-  client.end(
-    `HTTP/1.1 ${status}\r\n` +
-      'Content-Type: application/json\r\n' +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n` +
-      `Connection: close\r\n\r\n${body}`,
-  )
+  const head = headText(`HTTP/1.1 ${status}`, [
+    ['Content-Type', 'application/json'],
+    ['Content-Length', String(Buffer.byteLength(body))],
+    ['Connection', 'close'],
+  ])
+  client.end(Buffer.concat([head, Buffer.from(body)]))
   setTimeout(() => client.destroy(), lingerMs).unref()
 }
 

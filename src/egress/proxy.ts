@@ -1,42 +1,27 @@
 import type { Server, Socket } from 'node:net'
-import type { NetworkControl } from '../contract/controls.ts'
-import type { Emitter } from '../contract/event.ts'
 import { answerRefusal } from './proxy-answers.ts'
-import type { EgressAuthority } from './authority.ts'
 import { CallerLookup, type ConnectionCaller, type FindCallers } from './caller-lookup.ts'
 import { ProxyConnection, type ConnectionTimeouts } from './connection.ts'
-import { checkCredentials, type Credential } from './credentials.ts'
-import type { DialOptions } from './dial.ts'
+import { checkCredentials } from './credentials.ts'
 import { refused } from './http-head.ts'
-import type { ByteBudget } from './byte-budget.ts'
-import { Ledger, type EgressAttempt } from './ledger.ts'
+import type { EgressAttempt } from './ledger.ts'
 import { runOver, cancelForbidden } from './open-connection.ts'
 import type { EgressTerms } from './egress-terms.ts'
 
-export interface ProxyOptions
-  extends DialOptions, Pick<EgressTerms, 'makeOutboundCheck' | 'inspection' | 'trust'> {
+/** Each change of the network in force is followed by a call of `tighten`. */
+export interface ProxyOptions extends Omit<EgressTerms, 'caller' | 'stop'> {
   /** Listens inside the wall; the proxy accepts on it and closes it. */
   readonly listener: Server
-  /** Network in force; it may only get narrower, followed by a call of tighten(). */
-  readonly network: () => NetworkControl
-  readonly budget: ByteBudget
-  readonly run: string | null
-  readonly emitter: Emitter
-  /** Shared with brokered fetch of the same run; by default the proxy has its own. */
-  readonly ledger?: Ledger
   /** If absent, callers are unknown. */
   readonly callers?: FindCallers | undefined
   /** True if processes outside of the wall can connect to the listener: a connection without a caller is cut. */
   readonly isShared?: boolean
-  readonly credentials?: readonly Credential[]
-  readonly authority?: EgressAuthority
   readonly connectionsMax?: number
   readonly times?: Partial<ConnectionTimeouts>
 }
 
 export class Proxy implements AsyncDisposable {
   readonly #options: ProxyOptions
-  readonly #terms: EgressTerms
   readonly #live = new Set<ProxyConnection>()
   readonly #sockets = new Set<Socket>()
   readonly #callers: CallerLookup
@@ -44,20 +29,18 @@ export class Proxy implements AsyncDisposable {
 
   constructor(options: ProxyOptions) {
     this.#options = options
-    const { budget, emitter, run, callers } = options
-    this.#callers = new CallerLookup(callers)
-    this.#terms = { ...options, ledger: options.ledger ?? new Ledger(budget, { emitter, run }) }
+    this.#callers = new CallerLookup(options.callers)
     options.listener.on('connection', this.#accept)
   }
 
   /** Attempts so far, as in the outcome's metrics.network. */
   get attempts(): readonly EgressAttempt[] {
-    return this.#terms.ledger.attempts
+    return this.#options.ledger.attempts
   }
 
   /** Cuts and cancels connections that the network in force no longer permits; returns how many were cut. */
   tighten(): number {
-    cancelForbidden(this.#terms)
+    cancelForbidden(this.#options)
     return [...this.#live].filter((connection) => connection.tighten()).length
   }
 
@@ -82,7 +65,7 @@ export class Proxy implements AsyncDisposable {
       return answerRefusal(socket, refused(`${max} connections are open already`, 503))
     }
     const caller: ConnectionCaller = { pids: [] }
-    const terms = { ...this.#terms, caller }
+    const terms = { ...this.#options, caller }
     const connection = new ProxyConnection(socket, terms, { ...defaultTimes, ...times })
     this.#live.add(connection)
     void this.#serve(connection, socket, caller).finally(() => this.#live.delete(connection))
@@ -102,8 +85,8 @@ export class Proxy implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const { listener } = this.#options
-    this.#terms.ledger.end(runOver)
+    const { listener, ledger } = this.#options
+    ledger.end(runOver)
     const done = new Promise<void>((resolve) => listener.close(() => resolve()))
     for (const connection of this.#live) connection.cut(runOver)
     for (const socket of this.#sockets) socket.destroy()

@@ -1,7 +1,13 @@
 import type { Duplex } from 'node:stream'
 import { requestBodyReader, encodeChunk, type Framing } from './http-body.ts'
 import { placeCredentials, SecretScan } from './credentials.ts'
-import { valuesOf, type Header, type EgressRefusal, type RequestHead } from './http-head.ts'
+import {
+  headText,
+  valuesOf,
+  type Header,
+  type EgressRefusal,
+  type RequestHead,
+} from './http-head.ts'
 import { cgiName, partialOrEncoded, overrideHeaderOf } from './override-headers.ts'
 import { deny, handshakeBytesMax, openConnection, openTls } from './open-connection.ts'
 import { relayResponse } from './relay-response.ts'
@@ -116,10 +122,9 @@ function requestText(
     ['Connection', isUpgrade ? 'Upgrade' : 'close'],
     ...forwardedHeaders(forwarding),
   ]
-  const lines = [['Host', authorityText(place)] as const, ...kept, ...own]
   const origin = forwarding ? `http://${authorityText(place)}` : ''
   const first = `${head.method} ${origin}${target.path}${target.query} HTTP/1.${head.minor}`
-  return Buffer.from([first, ...lines.map(([n, v]) => `${n}: ${v}`), '', ''].join('\r\n'), 'latin1')
+  return headText(first, [['Host', authorityText(place)], ...kept, ...own])
 }
 
 async function sendBody(

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import { responseBodyReader, encodeChunk, type Framing } from './http-body.ts'
 import type { SecretScan } from './credentials.ts'
 import {
+  headText,
   readLines,
   refused,
   valuesOf,
@@ -131,7 +132,6 @@ const notPassedOn = {
 
 function answerText({ first, headers }: HeadLines, as: keyof typeof notPassedOn): Buffer {
   const kept = headers.filter(([name]) => !notPassedOn[as].test(name))
-  const lines = kept.map(([name, value]) => `${name}: ${value}`)
-  const end = as === 'upgrade' ? [] : ['Connection: close']
-  return Buffer.from([first, ...lines, ...end, '', ''].join('\r\n'), 'latin1')
+  const end = as === 'upgrade' ? [] : [['Connection', 'close'] as const]
+  return headText(first, [...kept, ...end])
 }

@@ -1,7 +1,6 @@
 import type { NetworkControl } from '../contract/controls.ts'
-import { closedName } from '../contract/address.ts'
 import { addressOf, readHost } from './host.ts'
-import { privateReach, whyNotDialled } from './private-addresses.ts'
+import { privateReach, whyNotDialled, whyNotNamed } from './private-addresses.ts'
 import { decide, type EgressRequest, type EgressDecision } from './rules.ts'
 
 export interface SimulatedDecision extends EgressDecision {
@@ -24,11 +23,11 @@ export function simulate(
   if (!request) return { url, verdict: 'denied', because: 'it is not a valid URL with a host' }
   const verdict = decide(network, request)
   if (verdict.verdict === 'denied') return { url, ...verdict }
+  const name = whyNotNamed(request.host)
+  if (name !== undefined) return { url, verdict: 'denied', because: name }
   const address = addressOf(request.host)
   const reach = privateReach(request, privateHosts)
   const why = address === undefined ? undefined : whyNotDialled(address, reach)
-  const name = address === undefined ? closedName(request.host) : undefined
-  if (name !== undefined) return { url, verdict: 'denied', because: `"${request.host}" is ${name}` }
   if (why !== undefined) return { url, verdict: 'denied', because: `"${address}" is ${why}` }
   const also = reach === 'none' ? '' : ', also where its address is private'
   return { url, ...verdict, because: `${verdict.because}${also}` }

@@ -71,11 +71,7 @@ export class TrafficAccounts {
   readonly #open = new Map<string, TrafficAccount>()
 
   of(run: string): TrafficAccount {
-    const known = this.#open.get(run)
-    if (known) return known
-    const account = new TrafficAccount()
-    this.#open.set(run, account)
-    return account
+    return this.#open.getOrInsertComputed(run, () => new TrafficAccount())
   }
 
   /** Deletes the account of a run without an open egress path. */

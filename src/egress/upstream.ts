@@ -4,7 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import { parsePattern } from '../contract/network.ts'
 import { addressKind } from '../contract/address.ts'
 import { addressOf } from './host.ts'
-import { readLines, refused, type Header, type EgressRefusal } from './http-head.ts'
+import { headText, readLines, refused, type Header, type EgressRefusal } from './http-head.ts'
 import { decide, type EgressRequest } from './rules.ts'
 import { readUntilParsed } from './streams.ts'
 
@@ -67,11 +67,8 @@ export function bypassesUpstream(request: EgressRequest, { direct }: Upstream): 
 /** Headers for the upstream only. */
 export function forwardedHeaders(forwarding: UpstreamForwarding | undefined): readonly Header[] {
   if (forwarding?.credentials === undefined) return []
-  return [['Proxy-Authorization', authorizationOf(forwarding.credentials)]]
-}
-
-export function authorizationOf(credentials: string): string {
-  return `Basic ${Buffer.from(credentials).toString('base64')}`
+  const basic = Buffer.from(forwarding.credentials).toString('base64')
+  return [['Proxy-Authorization', `Basic ${basic}`]]
 }
 
 /** Answer for status 407; credentials are the operator's concern, not the guest's. */
@@ -87,12 +84,8 @@ export async function openTunnel(
   { credentials }: Upstream,
 ): Promise<EgressRefusal | undefined> {
   const place = `${host}:${port}`
-  const lines = [
-    `CONNECT ${place} HTTP/1.1`,
-    `Host: ${place}`,
-    ...(credentials === undefined ? [] : [`Proxy-Authorization: ${authorizationOf(credentials)}`]),
-  ]
-  socket.write([...lines, '', ''].join('\r\n'))
+  const headers = [['Host', place] as const, ...forwardedHeaders({ credentials })]
+  socket.write(headText(`CONNECT ${place} HTTP/1.1`, headers))
   const taken = await readUntilParsed(socket, (bytes) => readLines(bytes, answerBytesMax))
   if (!taken || 'kind' in taken) return refused('the upstream proxy did not respond with HTTP', 502)
   const { value: answer } = taken.value

@@ -4,6 +4,7 @@ import type { Point } from '../contract/event.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
 import type { ProviderModule } from '../contract/provider-module.ts'
 import { createMutex } from '../lib/mutex.ts'
+import { isWithin } from '../lib/within.ts'
 import { isComposed } from './check.ts'
 import { moduleBounds, type ModuleBounds } from './bounded.ts'
 import { compose, type BaseProvider } from './compose.ts'
@@ -97,11 +98,8 @@ export class ProviderModules {
   /** Scans for modules now, and waits until each one is proved or refused, at most `settleMsMax`. */
   async settle(): Promise<void> {
     this.#scan()
-    const tasks = Promise.all([...this.#entries.values()].map(({ task }) => task))
-    const late = Promise.withResolvers<void>()
-    const timer = setTimeout(late.resolve, settleMsMax)
-    await Promise.race([tasks, late.promise])
-    clearTimeout(timer)
+    const tasks = [...this.#entries.values()].map(({ task }) => task)
+    await isWithin(Promise.all(tasks), settleMsMax)
   }
 
   /** Stops scanning. Serving providers are closed with all other walls. */

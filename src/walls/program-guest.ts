@@ -10,7 +10,7 @@ import {
   type WallCost,
 } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
-import { within } from '../lib/within.ts'
+import { isWithin } from '../lib/within.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
 import { carriedTask } from './carried-task.ts'
 import { endOfProgram } from './ends.ts'
@@ -196,7 +196,7 @@ class ProgramFrames implements GuestFrames {
       return life.garbled('a limit that no program can know of')
     this.#hasReportedEnd = true
     const isRead = read.head.exits ? this.#output.exited() : this.#output.drained()
-    const isPrompt = within(isRead, read.head.exits ? EXIT_UNREAD_MS_MAX : UNREAD_MS_MAX)
+    const isPrompt = isWithin(isRead, read.head.exits ? EXIT_UNREAD_MS_MAX : UNREAD_MS_MAX)
     const [used, wasPrompt] = await Promise.all([this.#used(read.head.status), isPrompt])
     const seen = wasPrompt ? used : await this.#stopped()
     await isRead

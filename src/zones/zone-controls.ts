@@ -1,7 +1,7 @@
 import { canonicalControls, meet, type Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Enforced, Sandbox } from '../contract/provider.ts'
-import { within } from '../lib/within.ts'
+import { isWithin } from '../lib/within.ts'
 import { addChannelCapability, removeChannelCapability } from './grant.ts'
 import type { ZoneRights } from './channel-reach.ts'
 
@@ -71,8 +71,7 @@ export class ZoneControls {
 
   async #awaitConcurrent(): Promise<void> {
     if (this.#pending.size === 0) return
-    const settled = Promise.allSettled(this.#pending).then(() => undefined)
-    await within(settled, concurrentOrdersMsMax)
+    await isWithin(Promise.allSettled(this.#pending), concurrentOrdersMsMax)
   }
 
   #of(zone: string): WallControls {

@@ -7,6 +7,7 @@ import { networkInterfaces } from 'node:os'
 import { suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
+import { Ledger } from '../../src/egress/ledger.ts'
 import { openProxy } from '../../src/egress/proxy.ts'
 import { listening, openWorld, emitterInto } from '../fixtures/egress.ts'
 
@@ -47,9 +48,10 @@ async function inNamespace(asked: NetworkInput, exceptions: readonly string[], t
     await using proxy = openProxy({
       listener,
       network: () => network,
-      budget: { sentMax: 2 ** 20, receivedMax: 2 ** 20 },
-      run: null,
-      emitter: emitterInto([]),
+      ledger: new Ledger(
+        { sentMax: 2 ** 20, receivedMax: 2 ** 20 },
+        { emitter: emitterInto([]), run: null },
+      ),
       resolver: () => Promise.resolve(['127.0.0.1']),
       exceptions,
     })

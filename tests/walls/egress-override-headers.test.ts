@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
-import { brokeredFetch } from '../../src/egress/fetch.ts'
 import { Ledger } from '../../src/egress/ledger.ts'
-import { openStand, openWorld, emitterInto, type World } from '../fixtures/egress.ts'
+import { brokeredFetch, openStand, openWorld, emitterInto, type World } from '../fixtures/egress.ts'
 
 let world: World
 before(async () => {

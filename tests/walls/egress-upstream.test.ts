@@ -4,12 +4,18 @@ import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { after, before, suite, test } from 'node:test'
 import { configuredNetworkOf, type NetworkInput, networkOf } from '../../src/contract/network.ts'
-import { brokeredFetch } from '../../src/egress/fetch.ts'
 import { Ledger } from '../../src/egress/ledger.ts'
 import { upstreamFrom } from '../../src/egress/upstream.ts'
 import type { Event } from '../../src/contract/event.ts'
 import { openCompanyProxy, type CompanyProxy, type ProxyParts } from '../fixtures/company-proxy.ts'
-import { openStand, openWorld, emitterInto, type Stand, type World } from '../fixtures/egress.ts'
+import {
+  brokeredFetch,
+  openStand,
+  openWorld,
+  emitterInto,
+  type Stand,
+  type World,
+} from '../fixtures/egress.ts'
 
 const secret = 'robot:pass-word-of-the-proxy'
 let world: World

@@ -65,13 +65,14 @@ export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[])
   const usable = judged.filter(({ whyNot }) => whyNot === undefined).map(({ fact }) => fact)
   const preferred = need.preferred && usable.find(({ name }) => name === need.preferred)
   const taken = need.lacking ? strongestOf(usable) : preferred || usable[0]
+  const image = taken?.images?.[need.language]
   const end =
     blockedByScore(wanted) ?? tooWeak(need, facts) ?? (taken ? undefined : noProvider(need, judged))
   return {
     provider: taken?.name ?? need.provider ?? 'none',
     tier: taken?.tier ?? need.tier ?? need.floor.tier,
     floor: need.floor.strength,
-    ...imageOf(taken, need.language),
+    ...(image !== undefined && { image }),
     explain: [
       ...explainTaken(taken, need),
       ...explainLacking(need),
@@ -94,9 +95,10 @@ export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[])
   }
 }
 
-function imageOf(taken: ProviderFacts | undefined, language: Language): Pick<TierChoice, 'image'> {
-  const image = taken?.images?.[language]
-  return image === undefined ? {} : { image }
+/** A provider, with the reason why it cannot be taken. */
+interface JudgedFact {
+  readonly fact: ProviderFacts
+  readonly whyNot: string | undefined
 }
 
 interface TierFloor {
@@ -234,8 +236,7 @@ function stepBelowBlock(
   steps: readonly EscalationStep[],
   risk: number,
 ): { readonly at: number; readonly to: TierName } | undefined {
-  for (const { at, to } of steps.toReversed()) if (at <= risk && to !== 'block') return { at, to }
-  return undefined
+  return steps.flatMap(({ at, to }) => (at <= risk && to !== 'block' ? [{ at, to }] : [])).at(-1)
 }
 
 function rejectionReason(fact: ProviderFacts, need: TierNeed): string | undefined {
@@ -253,7 +254,7 @@ function rejectionReason(fact: ProviderFacts, need: TierNeed): string | undefine
   // The mock needs no network, folders or bounds.
   if (need.mock) return undefined
   const lacked = need.abilities.find((ability) => !fact.can?.includes(ability))
-  if (lacked) return lacks[lacked] ?? `it cannot do "${lacked}"`
+  if (lacked) return abilityTexts[lacked]?.[0] ?? `it cannot do "${lacked}"`
   const open = need.holds.find((control) => !fact.enforces?.includes(control))
   return open && (unenforced[open] ?? `it does not enforce "${open}"`)
 }
@@ -264,40 +265,38 @@ const unenforced: Readonly<Partial<Record<Control, string>>> = {
 
 const noProgramZones = 'it makes no zones of programs, and the schedule has some'
 
-const lacks: Readonly<Partial<Record<Ability, string>>> = {
-  network: 'it cannot provide a network',
-  files: 'it does not support files',
-  batch: 'it accepts one input at a time',
-  image: 'it cannot run a program in an image',
-  'realm-image': 'code in a realm has no root: language "node" has',
-  packages: 'it mounts no packages',
-  'realm-packages': 'code in a realm has no packages: language "node" has',
-  calls: 'its code cannot call capabilities',
-  'program-calls': 'its programs cannot call capabilities',
-  'folder-calls': 'it cannot provide folders of this machine',
-  folders: 'it cannot provide folders of this machine to programs',
-  trace: 'it cannot trace functions',
-  'program-trace': 'it traces functions of js and ts only',
-  instructions: 'it does not count instructions: only those of WebAssembly modules are counted',
-  'program-zones': noProgramZones,
-}
-
-const has: Readonly<Partial<Record<Ability, string>>> = {
-  image: 'runs a program in an image',
-  'realm-image': 'provides a root file system for a realm',
-  network: 'can provide a network',
-  files: 'supports files',
-  batch: 'accepts a batch',
-  packages: 'mounts packages',
-  'realm-packages': 'mounts packages in a realm',
-  calls: 'lets code call capabilities',
-  'program-calls': 'lets a program call capabilities',
-  'folder-calls': 'can provide folders of this machine',
-  folders: 'can provide folders of this machine to programs',
-  trace: 'traces functions',
-  'program-trace': 'traces functions of a program',
-  instructions: 'counts instructions of WebAssembly modules',
-  'program-zones': 'makes zones of programs',
+/** For each ability the reason against a wall that lacks it, and what a wall with it does. */
+const abilityTexts: Readonly<Partial<Record<Ability, readonly [lacks: string, has: string]>>> = {
+  network: ['it cannot provide a network', 'can provide a network'],
+  files: ['it does not support files', 'supports files'],
+  batch: ['it accepts one input at a time', 'accepts a batch'],
+  image: ['it cannot run a program in an image', 'runs a program in an image'],
+  'realm-image': [
+    'code in a realm has no root: language "node" has',
+    'provides a root file system for a realm',
+  ],
+  packages: ['it mounts no packages', 'mounts packages'],
+  'realm-packages': [
+    'code in a realm has no packages: language "node" has',
+    'mounts packages in a realm',
+  ],
+  calls: ['its code cannot call capabilities', 'lets code call capabilities'],
+  'program-calls': ['its programs cannot call capabilities', 'lets a program call capabilities'],
+  'folder-calls': [
+    'it cannot provide folders of this machine',
+    'can provide folders of this machine',
+  ],
+  folders: [
+    'it cannot provide folders of this machine to programs',
+    'can provide folders of this machine to programs',
+  ],
+  trace: ['it cannot trace functions', 'traces functions'],
+  'program-trace': ['it traces functions of js and ts only', 'traces functions of a program'],
+  instructions: [
+    'it does not count instructions: only those of WebAssembly modules are counted',
+    'counts instructions of WebAssembly modules',
+  ],
+  'program-zones': [noProgramZones, 'makes zones of programs'],
 }
 
 function blockedByScore({ config, verdict }: TierRequest): TierChoice['end'] {
@@ -337,10 +336,7 @@ function providerStrength({ available, strength, tier }: ProviderFacts): Strengt
   return tier === 'none' ? undefined : strengthOf[tier]
 }
 
-function noProvider(
-  need: TierNeed,
-  judged: readonly { readonly fact: ProviderFacts; readonly whyNot: string | undefined }[],
-): TierChoice['end'] {
+function noProvider(need: TierNeed, judged: readonly JudgedFact[]): TierChoice['end'] {
   const { floor, tier, provider, language, abilities, holds } = need
   const wants = [
     ...(provider ? [`is "${provider}"`] : []),
@@ -350,7 +346,7 @@ function noProvider(
       ? [`is at least as strong as "${floor.tier}" (${floor.because})`]
       : []),
     `runs "${language}"`,
-    ...abilities.map((ability) => has[ability] ?? `can do "${ability}"`),
+    ...abilities.map((ability) => abilityTexts[ability]?.[1] ?? `can do "${ability}"`),
     ...holds.map((control) => `holds "${control}"`),
   ]
   const message = `Cannot run the code safely enough here: no available provider ${wants.join(' and ')}`
@@ -380,19 +376,13 @@ function meantBy<T extends { readonly fact: ProviderFacts }>(
 }
 
 /** True if no available wall has a runtime for the language: a retry will not help. */
-function lacksRuntime(
-  language: Language,
-  judged: readonly { readonly fact: ProviderFacts }[],
-): boolean {
+function lacksRuntime(language: Language, judged: readonly JudgedFact[]): boolean {
   const walls = judged.filter(({ fact }) => fact.available && fact.name !== 'mock')
   return walls.length > 0 && !walls.some(({ fact }) => fact.languages.includes(language))
 }
 
 /** Suggests a lower escalation only if nothing else rules out a wall that would run the code. */
-function hintFor(
-  need: TierNeed,
-  judged: readonly { readonly fact: ProviderFacts; readonly whyNot: string | undefined }[],
-): string {
+function hintFor(need: TierNeed, judged: readonly JudgedFact[]): string {
   const { floor, tier, provider, language, abilities } = need
   if (provider !== undefined && !judged.some(({ fact }) => fact.name === provider))
     return `Name one of ${judged.map(({ fact }) => fact.name).join(', ')}`

@@ -62,19 +62,14 @@ function instructionsFor(
   const isModule = language === 'wasm'
   const wished = asked.instructions !== undefined
   if (!isModule && !wished) return []
-  const start = wished
-    ? { value: asked.instructions, because: 'asked' }
-    : { value: limits.instructions, because: 'limits.instructions' }
-  const least = [
-    start,
+  const { value = Infinity, because } = lowest([
+    wished
+      ? { value: asked.instructions, because: 'asked' }
+      : { value: limits.instructions, because: 'limits.instructions' },
     { value: ceilings.instructions, because: 'ceilings.instructions' },
-    {
-      value: tenant.ceilings.instructions,
-      because: `tenants.${tenant.name}.ceilings.instructions`,
-    },
-  ].reduce((now, next) => ((next.value ?? Infinity) < (now.value ?? Infinity) ? next : now))
-  const { value, because } = least
-  return value === undefined ? [] : [{ name: 'instructions', value, because }]
+    ceilingOfTenant('instructions', tenant),
+  ])
+  return value === Infinity ? [] : [{ name: 'instructions', value, because }]
 }
 
 /** Length of the schedule, at most the lifetime of a sandbox. */
@@ -97,15 +92,30 @@ function bounded(
   const wish = asked[name]
   const called = terms && calledFor(name, terms)
   const start = wish === undefined ? (called ?? unasked) : { value: wish, because: 'asked' }
-  return [
+  const { value = start.value, because } = lowest([
+    start,
     ...(called ? [called] : []),
     { value: ceilingOf(name, config), because: `ceilings.${name}` },
-    { value: tenant.ceilings[name], because: `tenants.${tenant.name}.ceilings.${name}` },
-  ].reduce<Bounded>(
-    (now, { value, because }) =>
-      value !== undefined && value < now.value ? { value, because } : now,
-    start,
+    ceilingOfTenant(name, tenant),
+  ])
+  return { value, because }
+}
+
+/** A bound that may not be set. */
+type MaybeBounded = Pick<Bounded, 'because'> & { readonly value: number | undefined }
+
+/** The first of the lowest. */
+function lowest(bounds: readonly MaybeBounded[]): MaybeBounded {
+  return bounds.reduce((now, next) =>
+    (next.value ?? Infinity) < (now.value ?? Infinity) ? next : now,
   )
+}
+
+function ceilingOfTenant(
+  name: (typeof askable)[number] | 'instructions',
+  { name: tenant, ceilings }: Tenant,
+): MaybeBounded {
+  return { value: ceilings[name], because: `tenants.${tenant}.ceilings.${name}` }
 }
 
 function ceilingOf(

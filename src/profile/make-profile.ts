@@ -153,9 +153,7 @@ function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanC
   const controls = controlsOf({ ...limits, io }, grants)
   const trust = trustOf(verdict)
   const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout, trust })
-  const counts = limits.instructions === undefined ? [] : (['instructions'] as const)
-  const split = splitsPrograms(schedule, language) ? (['program-zones'] as const) : []
-  const abilities = [...abilitiesFor(job, verdict, controls), ...split, ...counts]
+  const abilities = abilitiesFor(job, verdict, { controls, schedule, limits })
   const holds = requiredControls(terms, limits)
   const choice = chooseTier({ config, tenant, asked, verdict, abilities, holds, raised }, facts)
   const granted = { chosen, terms, network, privateHosts, controls }
@@ -216,22 +214,23 @@ function tenantOf({ tenants }: Config, name: string): Tenant {
 function abilitiesFor(
   { asked, packages = [], session }: Job,
   { language }: Pick<Verdict, 'language'>,
-  { network, files }: Pick<Controls, 'network' | 'files'>,
+  { controls, schedule, limits }: Pick<Profile, 'controls' | 'schedule' | 'limits'>,
 ): readonly Ability[] {
   const isInRealm = language === 'js' || language === 'ts'
-  return [
-    ...(grantsNetwork(network) ? (['network'] as const) : []),
-    ...(asked.capabilities.some(isCalled)
-      ? ([isInRealm ? 'calls' : 'program-calls'] as const)
-      : []),
-    ...(grantsFiles(files) ? ([isInRealm ? 'folder-calls' : 'folders'] as const) : []),
-    ...(asked.files.length > 0 ? (['files'] as const) : []),
-    ...(packages.length > 0 ? ([isInRealm ? 'realm-packages' : 'packages'] as const) : []),
-    ...(asked.image === undefined ? [] : ([isInRealm ? 'realm-image' : 'image'] as const)),
-    ...(asked.calls ? (['batch'] as const) : []),
-    ...(session?.kind === 'open' ? (['session'] as const) : []),
-    ...(asked.trace ? ([isInRealm ? 'trace' : 'program-trace'] as const) : []),
+  const needs: readonly (readonly [isNeeded: boolean, ability: Ability])[] = [
+    [grantsNetwork(controls.network), 'network'],
+    [asked.capabilities.some(isCalled), isInRealm ? 'calls' : 'program-calls'],
+    [grantsFiles(controls.files), isInRealm ? 'folder-calls' : 'folders'],
+    [asked.files.length > 0, 'files'],
+    [packages.length > 0, isInRealm ? 'realm-packages' : 'packages'],
+    [asked.image !== undefined, isInRealm ? 'realm-image' : 'image'],
+    [asked.calls !== undefined, 'batch'],
+    [session?.kind === 'open', 'session'],
+    [asked.trace, isInRealm ? 'trace' : 'program-trace'],
+    [splitsPrograms(schedule, language), 'program-zones'],
+    [limits.instructions !== undefined, 'instructions'],
   ]
+  return needs.flatMap(([isNeeded, ability]) => (isNeeded ? [ability] : []))
 }
 
 /** True if the schedule has zones of programs, and the code may execute programs: a wall without them would drop a bound. */
@@ -250,16 +249,9 @@ function controlsOf(
   limits: ProfileLimits & Pick<Controls, 'io'>,
   { network, files, capabilities }: Pick<Controls, 'network' | 'files' | 'capabilities'>,
 ): Controls {
-  return canonicalControls({
-    network,
-    files,
-    cpu: limits.cpu,
-    memory: limits.memory,
-    io: limits.io,
-    processes: limits.processes,
-    syscalls: 'any',
-    capabilities,
-  })
+  const { cpu, memory, io, processes } = limits
+  const amounts = { cpu, memory, io, processes }
+  return canonicalControls({ network, files, ...amounts, syscalls: 'any', capabilities })
 }
 
 function explainSource(

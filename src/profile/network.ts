@@ -53,13 +53,8 @@ export function explainPrivate(hosts: readonly string[]): readonly FieldReason[]
   return [{ field: 'privateHosts', value: hosts, because: 'private = true in the configuration' }]
 }
 
-function plain({ allow, deny, sent, received }: ConfiguredNetwork): NetworkControl {
-  return {
-    allow,
-    deny,
-    ...(sent !== undefined && { sent }),
-    ...(received !== undefined && { received }),
-  }
+function plain({ private: _private, ...network }: ConfiguredNetwork): NetworkControl {
+  return network
 }
 
 /** Short form for outcomes. */

@@ -19,17 +19,13 @@ export interface ImageLookupParts {
 }
 
 export class ImageLookups {
-  readonly #warden: Pick<WardenClient, 'image'>
-  readonly #config: () => Config
-  readonly #drop: (digest: string) => void
+  readonly #parts: ImageLookupParts
   readonly #answers = new WeakMap<Job, ImageAnswers>()
   /** Digest that each name resolved to last, if it was admitted. */
   readonly #admitted = new Map<string, string>()
 
   constructor(parts: ImageLookupParts) {
-    this.#warden = parts.warden
-    this.#config = parts.config
-    this.#drop = parts.drop
+    this.#parts = parts
   }
 
   /** Looks up the image that the job names. Never rejects: a refusal is the end of the job. */
@@ -58,7 +54,7 @@ export class ImageLookups {
     const answer = await this.#ask(image, isDefault)
     const before = this.#admitted.get(image)
     const now = answer.kind === 'admitted' ? answer.digest : undefined
-    if (before !== undefined && before !== now) this.#drop(before)
+    if (before !== undefined && before !== now) this.#parts.drop(before)
     this.#admitted.delete(image)
     if (now !== undefined) this.#admitted.set(image, now)
     if (this.#admitted.size > NAMES_MAX) this.#admitted.delete(this.#admitted.keys().next().value!)
@@ -67,7 +63,8 @@ export class ImageLookups {
 
   async #ask(image: string, isDefault: boolean): Promise<ImageAnswer> {
     try {
-      const found = await this.#warden.image(image, this.#config().images, isDefault)
+      const { warden, config } = this.#parts
+      const found = await warden.image(image, config().images, isDefault)
       return { kind: 'admitted', ...found }
     } catch (thrown) {
       const known = thrown instanceof MayflyError ? thrown : undefined

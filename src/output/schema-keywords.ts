@@ -41,7 +41,10 @@ export type ArgumentKind =
   | 'list'
   | 'any'
 
-const note: Keyword = { takes: 'any' }
+const annotations = (
+  '$schema $id $comment title description default examples deprecated ' +
+  'readOnly writeOnly format contentEncoding contentMediaType'
+).split(' ')
 
 /** All supported keywords. */
 export const keywords: ReadonlyMap<string, Keyword> = new Map<string, Keyword>([
@@ -79,14 +82,8 @@ export const keywords: ReadonlyMap<string, Keyword> = new Map<string, Keyword>([
   ['contains', { takes: 'schema', check: onLists(containsEnough) }],
   ['minContains', { takes: 'count' }],
   ['maxContains', { takes: 'count' }],
-  [
-    'minItems',
-    { takes: 'count', check: onLists(({ value, arg }) => tooFew(value.length, arg, 'items')) },
-  ],
-  [
-    'maxItems',
-    { takes: 'count', check: onLists(({ value, arg }) => tooMany(value.length, arg, 'items')) },
-  ],
+  ['minItems', items(tooFew)],
+  ['maxItems', items(tooMany)],
   ['uniqueItems', { takes: 'flag', check: onLists(areUnique) }],
 
   ['properties', { takes: 'schemaMap', check: onRecords(propertiesMatch) }],
@@ -98,24 +95,8 @@ export const keywords: ReadonlyMap<string, Keyword> = new Map<string, Keyword>([
   ],
   ['dependentRequired', { takes: 'namesMap', check: onRecords(dependentsAreThere) }],
   ['dependentSchemas', { takes: 'schemaMap', check: onRecords(dependentsMatch) }],
-  [
-    'minProperties',
-    {
-      takes: 'count',
-      check: onRecords(({ value, arg, walk }) =>
-        tooFew(walk.keys(value).length, arg, 'properties'),
-      ),
-    },
-  ],
-  [
-    'maxProperties',
-    {
-      takes: 'count',
-      check: onRecords(({ value, arg, walk }) =>
-        tooMany(walk.keys(value).length, arg, 'properties'),
-      ),
-    },
-  ],
+  ['minProperties', properties(tooFew)],
+  ['maxProperties', properties(tooMany)],
 
   ['allOf', { takes: 'schemas', check: allMatch }],
   ['anyOf', { takes: 'schemas', check: anyMatches }],
@@ -125,22 +106,8 @@ export const keywords: ReadonlyMap<string, Keyword> = new Map<string, Keyword>([
   ['then', { takes: 'schema' }],
   ['else', { takes: 'schema' }],
 
-  ...[
-    '$schema',
-    '$id',
-    '$comment',
-    'title',
-    'description',
-    'default',
-    'examples',
-    'deprecated',
-  ].map(asNote),
-  ...['readOnly', 'writeOnly', 'format', 'contentEncoding', 'contentMediaType'].map(asNote),
+  ...annotations.map((name) => [name, { takes: 'any' }] as const),
 ])
-
-function asNote(name: string): [string, Keyword] {
-  return [name, note]
-}
 
 function numbers(
   takes: 'number' | 'positive',
@@ -164,6 +131,22 @@ function texts(wrong: (length: number, bound: number) => string | false): Keywor
   }
 }
 
+/** Bounds the number of items. */
+function items(wrong: typeof tooFew): Keyword {
+  return {
+    takes: 'count',
+    check: onLists(({ value, arg }) => wrong(value.length, arg, 'items')),
+  }
+}
+
+/** Bounds the number of properties. */
+function properties(wrong: typeof tooFew): Keyword {
+  return {
+    takes: 'count',
+    check: onRecords(({ value, arg, walk }) => wrong(walk.keys(value).length, arg, 'properties')),
+  }
+}
+
 function lengthOf(text: string): number {
   let length = text.length
   for (let at = 1; at < text.length; at++) {
@@ -178,16 +161,12 @@ function isHalf(text: string, at: number, half: number): boolean {
   return (text.charCodeAt(at) & 0xfc00) === half
 }
 
-function onLists(
-  check: (look: KeywordInput<readonly unknown[]>) => KeywordResult,
-): (look: KeywordInput) => KeywordResult {
+function onLists(check: (look: KeywordInput<readonly unknown[]>) => KeywordResult): KeywordCheck {
   return (look) =>
     Array.isArray(look.value) ? check(look as KeywordInput<readonly unknown[]>) : undefined
 }
 
-function onRecords(
-  check: (look: KeywordInput<JsonObject>) => KeywordResult,
-): (look: KeywordInput) => KeywordResult {
+function onRecords(check: (look: KeywordInput<JsonObject>) => KeywordResult): KeywordCheck {
   return (look) =>
     kindOf(look.value) === 'object' ? check(look as KeywordInput<JsonObject>) : undefined
 }

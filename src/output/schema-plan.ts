@@ -21,12 +21,9 @@ export class SchemaPlan {
 
   /** Checking keywords of a subschema, in source order. */
   of(rules: SchemaObject): readonly PreparedKeyword[] {
-    let parts = this.#parts.get(rules)
-    if (parts === undefined) {
-      parts = Object.entries(rules).flatMap(([name, arg]) => this.#part(name, arg))
-      this.#parts.set(rules, parts)
-    }
-    return parts
+    return this.#parts.getOrInsertComputed(rules, () =>
+      Object.entries(rules).flatMap(([name, arg]) => this.#part(name, arg)),
+    )
   }
 
   #part(name: string, arg: unknown): readonly PreparedKeyword[] {

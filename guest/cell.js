@@ -290,7 +290,22 @@ export class Cell {
 
   #usage() {
     const held = { used: this.#memoryBytes, peak: this.#memoryBytes }
-    return { cpuTimeMs: this.#cpuTimeMs(), memory: this.#heap() ?? held }
+    const cpuTimeMs = this.#cpuTimeMs()
+    return { cpuTimeMs, memory: this.#heldMemory() ?? held }
+  }
+
+  /** Above the limit garbage is collected first: the server ends a job that holds more. */
+  #heldMemory() {
+    const heap = this.#heap()
+    const limit = this.#job?.task.memoryBytes ?? this.#memoryBytes
+    if (heap === undefined || heap.used <= limit) return heap
+    try {
+      takeGcOf(this.#isolate)()
+    } catch {
+      return heap
+    }
+    const after = this.#heap()
+    return after && { used: after.used, peak: Math.max(after.peak, heap.peak) }
   }
 
   /** V8 counts wall time while it runs, including preemption; the process's CPU time is then more accurate. */

@@ -40,6 +40,7 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {string[]} [args]
  * @property {{ content?: string, encoding?: 'utf8' | 'base64', sent?: true }} [stdin] in place of the input as JSON; `sent` ahead
  * @property {number} timeoutMs
+ * @property {number} [memoryBytes] limit of the job's memory
  * @property {number} resultBytesMax
  * @property {number} artifactBytesMax
  * @property {boolean} network

@@ -17,7 +17,7 @@ import { errorOfCell, printed, syntaxError } from './cell-error.js'
 import { evaluate, forgetMessages, scriptOf } from './cell-evaluate.js'
 import { LOADER, META } from './cell-imports.js'
 import { resultOf } from './result.js'
-import { knowInterfaces, writeSynchronously } from './stand-ins.js'
+import { knowInterfaces, knowMemory, writeSynchronously } from './stand-ins.js'
 import { FRAME_BYTES_MAX, KIND, sendTo, writeFully } from './wire.js'
 import { has } from './own.js'
 
@@ -37,7 +37,7 @@ const { stringify } = JSON
 /** @typedef {{ nonce: string, sequence: number, name: string, code: string, inputText?: string, stdin?: string, env?: Record<string, string>, resultBytesMax: number }} Cell */
 /** @typedef {{ status: 'ok' | 'error', encoding?: string, error?: import('./cell-error.js').CellError }} EndMeta */
 
-/** @type {{ work: string, typed: boolean, hooks: boolean, args: string[] }} */
+/** @type {{ work: string, typed: boolean, hooks: boolean, args: string[], memoryBytes?: number }} */
 const settings = JSON.parse(process.argv[2] ?? '{}')
 const { work } = settings
 const main = path.join(work, 'cell.js')
@@ -52,6 +52,7 @@ let stdin
 
 writeSynchronously()
 knowInterfaces()
+knowMemory(settings.memoryBytes)
 await setUp()
 const shared = new Int32Array(new SharedArrayBuffer(8))
 startInterrupter()

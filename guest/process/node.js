@@ -9,7 +9,7 @@ import { refuseCalls, runNode } from './entries.js'
 import { layOut } from './ground.js'
 import { finishWith, Job } from './job.js'
 import { isShell, runShell } from './shell.js'
-import { knowInterfaces, writeSynchronously } from './stand-ins.js'
+import { knowInterfaces, knowMemory, writeSynchronously } from './stand-ins.js'
 import { CONTROL_FD, KIND, nextFrame, sayReady, sayUnready, send } from './wire.js'
 import { parseJson } from '../parse-json.js'
 
@@ -108,7 +108,10 @@ async function start(task) {
     }
     if (isShell(task.language) && task.calls !== undefined) refuseCalls(job)
     else if (isShell(task.language)) runShell(job, main)
-    else runNode(job, main)
+    else {
+      knowMemory(task.memoryBytes)
+      runNode(job, main)
+    }
   } catch (error) {
     finishWith(job, error)
   }

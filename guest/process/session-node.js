@@ -26,11 +26,11 @@ export class NodeKernel extends Kernel {
   #sequence = 0
 
   /** @param {Setting} setting */
-  constructor({ work, tmp, args, flags, typed, hooks }) {
+  constructor({ work, tmp, args, flags, typed, hooks, memoryBytes }) {
     const program = path.join(import.meta.dirname, 'kernel-node.js')
     // A terminated callback leaves an extra entry on the stack of async hooks; with the check on, Node would abort.
     const own = [...flags, '--no-force-async-hooks-checks', program]
-    const settings = JSON.stringify({ work, typed, hooks, args })
+    const settings = JSON.stringify({ work, typed, hooks, args, memoryBytes })
     super(
       spawn(process.execPath, [...own, settings], {
         cwd: work,

@@ -184,7 +184,7 @@ export class SessionManager {
 
   /** Starts a kernel; resolves with false if that fails. */
   async #start() {
-    const { language, args = [], typed = false } = this.#task
+    const { language, args = [], typed = false, memoryBytes } = this.#task
     const { tmp } = this.#settings
     const setting = {
       work: this.#work,
@@ -192,6 +192,7 @@ export class SessionManager {
       args,
       flags: this.#flags,
       typed,
+      memoryBytes,
       hooks: this.#hooks,
       language,
       settings: this.#settings,

@@ -1,4 +1,5 @@
 /** Replacements for functions of Node that do not work in a wall, for programs of a job and cells of a session. */
+import { syncBuiltinESMExports } from 'node:module'
 import os from 'node:os'
 
 /** Replaces os.networkInterfaces: the wall has no netlink to query them, and has only `lo`. */
@@ -9,6 +10,25 @@ export function knowInterfaces() {
     { address: '127.0.0.1', netmask: '255.0.0.0', family: 'IPv4', cidr: '127.0.0.1/8', ...own },
   ]
   os.networkInterfaces = () => ({ lo: structuredClone(lo) })
+}
+
+/**
+ * Reports the memory limit of the job as the machine's memory, for programs that size caches and pools by that: the kernel reports
+ * the host's. Bounds nothing; threads, children and /proc/meminfo still have the host's figures.
+ * @param {number | undefined} limit bytes above those of the idle process
+ */
+export function knowMemory(limit) {
+  if (limit === undefined || !(limit > 0)) return
+  const { freemem, totalmem } = os
+  const { rss } = process.memoryUsage
+  const most = Math.floor(limit)
+  const idle = rss()
+  const free = () => Math.max(0, Math.min(freemem(), most - Math.max(0, rss() - idle)))
+  os.totalmem = () => Math.min(totalmem(), most)
+  os.freemem = free
+  process.constrainedMemory = () => most
+  process.availableMemory = free
+  syncBuiltinESMExports()
 }
 
 /** Writes synchronously, so that a job that exits at once loses no output. */

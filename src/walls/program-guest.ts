@@ -333,6 +333,7 @@ function carried(task: Task, profile: Profile) {
     env: { ...memoryVariables(controls.memory), ...task.env },
     outputBytesMax: limits.output,
     artifactBytesMax: limits.artifacts,
+    memoryBytes: controls.memory,
     processes: controls.processes,
     network: grantsNetwork(controls.network),
     ...(capture && { stays: true }),

@@ -242,14 +242,19 @@ class WorkerFrames implements GuestFrames {
       })
     this.isSmall = isSmall(life.task!, payload, memory?.peak)
     if (!this.isSmall) life.parts.wall.memoryBound = undefined
+    const isOver = memory !== undefined && memory.used > life.controls.memory
     life.finish({
-      status: life.statusOf(status),
+      ...(isOver
+        ? heldTooMuch
+        : {
+            status: life.statusOf(status),
+            resultText: read.rest.toString(),
+            ...(error && { error: withoutAbsent(error) }),
+          }),
       isReported: true,
-      resultText: read.rest.toString(),
       encoding,
       cpuTime: life.cpuTimeOf(cpuTimeMs),
       artifacts: [],
-      ...(error && { error: withoutAbsent(error) }),
       ...(memory && { memory }),
       ...countedOf(instructions, life.parts.profile),
       ...(pending && { pending }),
@@ -257,6 +262,13 @@ class WorkerFrames implements GuestFrames {
     })
   }
 }
+
+/** V8 lets an isolate hold some mebibytes above its limit, which is the whole of a small one. */
+const heldTooMuch = {
+  status: 'limit',
+  resultText: 'null',
+  error: { code: 'MEMORY', message: 'The job used more memory than its limit' },
+} as const
 
 /** Undefined without an instruction limit; capped at the limit, which an honest worker does not exceed. */
 function countedOf(instructions: number | undefined, { limits }: Profile) {

@@ -158,6 +158,24 @@ suite('A limit on memory', { skip: unable('python') }, () => {
       )
   }
 
+  for (const jailKind of ['embedded', 'bubblewrap'] as const)
+    test(`${jailKind}: the Node of a job reports the limit as the memory of the machine, and what is free of it`, async (t) => {
+      if (isMissing(t, { jailKind })) return
+      const code = `import os, { totalmem } from 'node:os'
+const figures = () => [totalmem(), os.freemem(), process.constrainedMemory(), process.availableMemory()]
+const before = figures()
+const held = Buffer.alloc(${24 * MiB}, 1)
+console.log(JSON.stringify([before, figures(), held.length]))`
+      const [ended] = await endsOf({ jailKind, options: {}, of: inNode, code, times: 1 })
+      assert.equal(ended!.end.status, 'ok', messageIn(ended!.end))
+      const [before, after] = JSON.parse(ended!.stdout) as readonly number[][]
+      for (const [total, free, limit, available] of [before!, after!]) {
+        assert.deepEqual([total, limit], [memory, memory])
+        assert.ok(free! <= memory && available! <= memory, `${free} ${available}`)
+      }
+      assert.ok(after![1]! < memory - 20 * MiB, JSON.stringify(after))
+    })
+
   test('shared memory counts once, also beside large page-cache use', async (t) => {
     if (isMissing(t, { jailKind: 'embedded' })) return
     if (!openCgroups()) return t.skip('there is no memory cgroup')

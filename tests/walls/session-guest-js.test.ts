@@ -38,6 +38,14 @@ function isAlive(pid: number): boolean {
 }
 
 suite('Sessions of Node', () => {
+  test('Node reports the memory limit of its session as the memory of the machine', async () => {
+    await using session = await GuestSession.open('node', { memoryBytes: 100 * 2 ** 20 })
+    const read = `const os = require('node:os')
+    const figures = [os.totalmem(), process.constrainedMemory(), os.freemem() <= os.totalmem()]
+    figures`
+    ok(await session.exec(read), JSON.stringify([100 * 2 ** 20, 100 * 2 ** 20, true]))
+  })
+
   test('Variables, imports, functions, files and timers persist between execs', async () => {
     await using session = await GuestSession.open('node')
     ok(await session.exec('const a = 1; let b = 2; class C { n = 3 }; a + b'), '3')

@@ -98,15 +98,25 @@ function agentTightening(
         'nothing to close: a guest is given no folder of this machine, and a job that asks for one gets another wall',
       by: host,
     },
-    holder === 'QEMU'
-      ? {
-          control: '`io`',
-          closed:
-            'bytes a second that the guest reads of its one disk, the image, are lowered (`block_set_io_throttle`), and read back; files that it writes are its memory',
-          by: host,
-        }
-      : { control: '`io`', closed: 'not closed: files that it writes are memory', by: 'none' },
+    ioRow(holder),
   ]
+}
+
+/** Request by which the disk of a guest is limited. */
+const diskRequests: Readonly<Record<string, string>> = {
+  QEMU: '`block_set_io_throttle`',
+  Firecracker: '`PATCH /drives/root`',
+}
+
+function ioRow(holder: string) {
+  const request = diskRequests[holder]
+  if (!request)
+    return { control: '`io`', closed: 'not closed: files that it writes are memory', by: 'none' }
+  return {
+    control: '`io`',
+    closed: `bytes a second that the guest reads of its one disk, the image, are lowered (${request}), and read back; files that it writes are its memory`,
+    by: 'this machine',
+  }
 }
 
 const noSpares = () => ({

@@ -131,6 +131,22 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
     assert.ok(Number(end.resultText) >= 3 && Number(end.resultText) <= 4, end.resultText)
   })
 
+  test('Reads of the image are limited by the API, also while a job runs, and each limit is read back', async () => {
+    const wish: Wish = { limits, controls: { io: mebibyte } }
+    const running = await stand().start(ticks, wish)
+    await using sandbox = running.sandbox
+    assert.equal(sandbox.held?.['io'], 'throttle')
+    await running.said('1')
+    const before = made.programs.requests().length
+    const controls = { ...stand().profile(wish).controls, io: mebibyte / 4 }
+    assert.deepEqual((await sandbox.tighten(controls)).unenforced, [])
+    sandbox.kill({ status: 'cancelled' })
+    await running.end
+    const requests = made.programs.requests().slice(before)
+    const changed = requests.indexOf('PATCH /drives/root 204')
+    assert.equal(requests[changed + 1], 'GET /vm/config 200', requests.join('\n'))
+  })
+
   test('A frozen clone is paused by the API, writes nothing, and continues once it is thawed', async () => {
     const running = await stand().start(ticks, { limits })
     await using sandbox = running.sandbox

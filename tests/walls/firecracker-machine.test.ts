@@ -104,6 +104,7 @@ suite('A machine, played by the official OpenAPI document of Firecracker', { ski
       'PUT /snapshot/create 204',
       'PATCH /vm 204',
       'PATCH /drives/scratch 204',
+      'GET /vm/config 200',
       'PATCH /balloon 204',
     ])
     assert.deepEqual(programs.violations(), [])
@@ -131,6 +132,38 @@ suite('A machine, played by the official OpenAPI document of Firecracker', { ski
       assert.ok(requests.every((one) => /^(GET \/version|PUT \/snapshot\/load) /.test(one)))
       assert.deepEqual(programs.violations(), [])
       assertNothingLeft(programs)
+    },
+  )
+
+  test('A disk limit that the machine does not report is an error', { timeout }, async () => {
+    using programs = new PlayedPrograms()
+    const machine = await startPlayed(programs)
+    await machine.boot(profile)
+    await machine.limitDisk('root', 4_096)
+    programs.plays({ ignoresPatches: true })
+    const ignored = { message: /reports 4096 bytes in 1000 ms/ }
+    await assert.rejects(machine.limitDisk('root', 4_095), ignored)
+    assert.equal(await machine.kill(), true)
+    assert.deepEqual(programs.violations(), [])
+  })
+
+  test(
+    'The clock of the guest advances at a load, by releases that can do it',
+    { timeout, skip: process.arch !== 'x64' && 'clock_realtime is for x86-64 only' },
+    async () => {
+      for (const [version, clock] of [
+        ['1.15.1', undefined],
+        ['1.16.2', true],
+      ] as const) {
+        using programs = new PlayedPrograms()
+        programs.plays({ version })
+        const clone = await startPlayed(programs, { files: await template(programs) })
+        await clone.load(saved)
+        assert.equal(await clone.kill(), true)
+        const loads = programs.seen().flatMap(({ load }) => (load ? [load['clock_realtime']] : []))
+        assert.deepEqual(loads, [clock])
+        assert.deepEqual(programs.violations(), [])
+      }
     },
   )
 

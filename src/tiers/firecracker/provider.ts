@@ -4,5 +4,8 @@ import type { ProgramProviderOptions } from '../../walls/program-provider.ts'
 
 /** Whole programs, each on a kernel of its own in a clone of a virtual machine of Firecracker: strength 5. */
 export function createFirecrackerProvider(options: ProgramProviderOptions): Provider {
-  return createOwnKernelProvider({ name: 'firecracker', tier: 'microvm' }, options)
+  return createOwnKernelProvider(
+    { name: 'firecracker', tier: 'microvm', tightens: ['io'] },
+    options,
+  )
 }

@@ -3,14 +3,14 @@ import type { Socket } from 'node:net'
 import * as z from 'zod'
 import { MayflyError, messageOf, type ErrorCode } from '../../../contract/error.ts'
 import { tryParseJson } from '../../../lib/parse-json.ts'
-import type { ApiRequest } from './api.ts'
+import type { ApiRequest, TokenBucket } from './api.ts'
 import { escaped } from './escaped.ts'
 import { connectInJail } from './guest-socket.ts'
 
 /**
  * Client of Firecracker's API: HTTP on a unix socket in the root of the jail. Each request has a connection of its own, a
  * deadline, and size limits on its response; nothing is retried. The server is the process that an escaping guest compromises
- * first, so its responses are hostile input: only a status and an error message are read. The message is escaped, truncated, and
+ * first, so its responses are hostile input: only a status, an error message and limits of disks are read. The message is escaped, truncated, and
  * only logged, because it contains host paths.
  *
  * Every failure is a MayflyError whose `details` are an ApiFailure. Relies on `connectInJail` to reach the right process.
@@ -52,6 +52,23 @@ const instance = z.object({
   state: z.enum(['Not started', 'Running', 'Paused']),
 })
 
+/** `GET /vm/config`, as far as limits of disks go. An absent bucket may be null. */
+const configuration = z.object({
+  drives: z
+    .array(
+      z.object({
+        drive_id: z.string().max(64),
+        rate_limiter: z
+          .object({
+            bandwidth: z.object({ size: z.number(), refill_time: z.number() }).nullish(),
+          })
+          .nullish(),
+      }),
+    )
+    .max(16)
+    .default([]),
+})
+
 const codeOf: Readonly<Record<ApiFault, ErrorCode>> = {
   refused: 'UNAVAILABLE',
   failed: 'UNAVAILABLE',
@@ -86,6 +103,12 @@ export class ApiClient {
 
   async state(): Promise<MachineState> {
     return (await this.#get('/', instance)).state
+  }
+
+  /** Bandwidth limit of a disk, as the machine reports it; undefined for no limit, and for no such disk. */
+  async driveLimit(id: string): Promise<TokenBucket | undefined> {
+    const { drives } = await this.#get('/vm/config', configuration)
+    return drives.find(({ drive_id }) => drive_id === id)?.rate_limiter?.bandwidth ?? undefined
   }
 
   async #get<T>(path: string, shape: z.ZodType<T>): Promise<T> {

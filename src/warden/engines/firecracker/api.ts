@@ -94,12 +94,6 @@ export interface SnapshotLoad {
   readonly mem_backend: { readonly backend_type: 'File'; readonly backend_path: string }
   readonly track_dirty_pages: boolean
   readonly resume_vm: boolean
-  readonly network_overrides?: readonly {
-    readonly iface_id: string
-    readonly host_dev_name: string
-  }[]
-  /** Since 1.16.0. */
-  readonly vsock_override?: { readonly uds_path: string }
   /** Since 1.16.0, x86-64 only: advances kvmclock by the time since the snapshot. */
   readonly clock_realtime?: boolean
 }

@@ -119,7 +119,7 @@ suite('The configuration of a machine', () => {
   })
 
   test('A lower rate of a running disk is a PATCH with its id twice', () => {
-    assert.deepEqual(limitDrive('scratch', 1_000), {
+    assert.deepEqual(limitDrive('scratch', bucketFor(1_000)), {
       method: 'PATCH',
       path: '/drives/scratch',
       body: {

@@ -104,9 +104,9 @@ export function vcpusFor(cores: number): number {
   return whole === 1 ? 1 : Math.min(VCPUS_MAX, whole + (whole % 2))
 }
 
-/** Request that lowers the rate limit of a disk of a running machine. */
-export function limitDrive(id: string, ioBytes: number): ApiRequest {
-  const body: PartialDrive = { drive_id: id, rate_limiter: { bandwidth: bucketFor(ioBytes) } }
+/** Request that replaces the rate limit of a disk of a running machine. */
+export function limitDrive(id: string, bandwidth: TokenBucket): ApiRequest {
+  const body: PartialDrive = { drive_id: id, rate_limiter: { bandwidth } }
   return { method: 'PATCH', path: `/drives/${id}`, body }
 }
 

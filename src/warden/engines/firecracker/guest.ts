@@ -8,6 +8,7 @@ import { descriptorOf } from '../../../os/spawned-child.ts'
 import { memoryIn } from '../agent-guest/measure.ts'
 import type { VmmProcess, VmmEnd } from '../agent-guest/source.ts'
 import { failure, faultOf } from './api-client.ts'
+import { rootDriveId } from './configuration.ts'
 import type { FirecrackerMachine } from './machine.ts'
 
 /**
@@ -60,6 +61,11 @@ export class FirecrackerGuest implements VmmProcess {
 
   thaw(): Promise<void> {
     return this.#machine.resume()
+  }
+
+  /** Limits reads of its only disk, the image. */
+  limitDisk(bytesASecond: number): Promise<void> {
+    return this.#machine.limitDisk(rootDriveId, bytesASecond)
   }
 
   memory(): number {

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { MayflyError } from '../../../contract/error.ts'
 import { wallUids } from '../../../contract/uids.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import { findProgram } from '../../../os/find-program.ts'
@@ -13,11 +14,17 @@ import type { Slot } from '../../slots.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { entering, shell, startChild } from '../spawned.ts'
 import { ApiClient, failure, faultOf } from './api-client.ts'
-import { inJail, limitDrive, machineRequests, type MachineProfile } from './configuration.ts'
+import {
+  bucketFor,
+  inJail,
+  limitDrive,
+  machineRequests,
+  type MachineProfile,
+} from './configuration.ts'
 import { escaped } from './escaped.ts'
 import { jailedProcess, makeJail, removeJail, type JailLocation } from './jail-files.ts'
 import { apiSocket, jailerArguments, jailRoot, vsockSocket } from './jailer.ts'
-import { assertVersion, type FirecrackerVersion } from './version.ts'
+import { assertVersion, setsClock, type FirecrackerVersion } from './version.ts'
 import { connectVsock } from './vsock.ts'
 
 /**
@@ -135,7 +142,8 @@ export class FirecrackerMachine {
 
   /**
    * Loads a snapshot and resumes it. Paths of disks and of the vsock are those of the saved machine, in this root. After a failure
-   * Firecracker exits, so the caller must kill the machine.
+   * Firecracker exits, so the caller must kill the machine. The guest's kvmclock advances by the age of the snapshot where this release
+   * can do it; its agent sets the time of day in any case.
    */
   async load(files: SavedFiles): Promise<void> {
     const body = {
@@ -143,13 +151,25 @@ export class FirecrackerMachine {
       mem_backend: { backend_type: 'File', backend_path: inJail(files.memory) },
       track_dirty_pages: false,
       resume_vm: true,
+      ...(setsClock(this.version) && { clock_realtime: true }),
     } as const
     await this.#api.send({ method: 'PUT', path: '/snapshot/load', body }, SNAPSHOT_MS_MAX)
   }
 
-  /** Lowers the rate of a disk, in bytes a second. */
+  /**
+   * Limits the rate of a disk, in bytes a second, and reads the limit back. Throws MayflyError UNAVAILABLE if the machine reports
+   * another limit.
+   */
   async limitDisk(id: string, ioBytes: number): Promise<void> {
-    await this.#api.send(limitDrive(id, ioBytes))
+    const asked = bucketFor(ioBytes)
+    await this.#api.send(limitDrive(id, asked))
+    const held = await this.#api.driveLimit(id)
+    if (held?.size === asked.size && held.refill_time === asked.refill_time) return
+    const reported = held ? `${held.size} bytes in ${held.refill_time} ms` : 'no limit'
+    throw new MayflyError(
+      'UNAVAILABLE',
+      `Cannot limit the disk of a machine: Firecracker reports ${reported}`,
+    )
   }
 
   /** Requests that the guest returns this much memory. The guest may ignore it, so no limit relies on it. */

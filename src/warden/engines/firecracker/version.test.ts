@@ -5,8 +5,8 @@ import {
   assertSameVersion,
   assertVersion,
   keepsVsockOverPause,
-  knowsLoadOverrides,
   readVersion,
+  setsClock,
 } from './version.ts'
 
 suite('The version of Firecracker', () => {
@@ -68,8 +68,9 @@ suite('The version of Firecracker', () => {
       [true, true, false, false, true, true],
     )
     assert.deepEqual(
-      ['1.14.4', '1.15.9', '1.16.0', '2.0.0'].map((text) => knowsLoadOverrides(of(text))),
+      ['1.14.4', '1.15.9', '1.16.0', '2.0.0'].map((text) => setsClock(of(text), 'x64')),
       [false, false, true, true],
     )
+    assert.equal(setsClock(of('1.16.2'), 'arm64'), false)
   })
 })

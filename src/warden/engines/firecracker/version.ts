@@ -64,9 +64,12 @@ export function keepsVsockOverPause({ major, minor, patch }: FirecrackerVersion)
   return !(major === 1 && minor === 16 && patch <= 1)
 }
 
-/** Whether PUT /snapshot/load accepts `vsock_override` and `clock_realtime`; older releases refuse unknown fields. */
-export function knowsLoadOverrides({ major, minor }: FirecrackerVersion): boolean {
-  return major > 1 || minor >= 16
+/** Whether PUT /snapshot/load accepts `clock_realtime`: only on x86-64, and older releases refuse unknown fields. */
+export function setsClock(
+  { major, minor }: FirecrackerVersion,
+  architecture: string = process.arch,
+): boolean {
+  return architecture === 'x64' && (major > 1 || minor >= 16)
 }
 
 function isFixed({ major, minor, patch }: FirecrackerVersion): boolean {

@@ -1,11 +1,12 @@
 import { constants } from 'node:fs'
 import { open, rm, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
-import { MappedMemory, pageBytes, type PageRun } from '../../../os/mapped-memory.ts'
+import { MappedMemory } from '../../../os/mapped-memory.ts'
 import type { MemoryBase } from '../../../contract/warden.ts'
+import { jsonBytes, memoryFiles } from '../agent-guest/memory-frames.ts'
 import type { CopyBounds, GuestCopy, GuestFile, MachineKey } from '../agent-guest/source.ts'
 import { machinePaths, type MachineSpec } from './machine.ts'
-import { changedFrames, memoryMapping } from './memory-difference.ts'
+import { changedPageGroups, memoryMapping } from './memory-difference.ts'
 import type { QemuProcess } from './process.ts'
 import { releaseOf, savedDevices, savedMechanism as mechanism } from './save-key.ts'
 
@@ -36,10 +37,6 @@ export interface CopiedBase extends MemoryBase {
 
 const DEVICES_BYTES_MAX = 8 * 2 ** 20
 const DEVICES_MS_MAX = 5_000
-const MEMORY_MS_MAX = 3_000
-const LATE = `memory that could not be read within ${MEMORY_MS_MAX} ms is missing`
-/** Space reserved for the list of pages, which follows the memory. */
-const PLACES_BYTES = 4 * 2 ** 20
 
 export class MachineCopy implements GuestCopy {
   readonly #machine: CopiedMachine
@@ -65,23 +62,10 @@ export class MachineCopy implements GuestCopy {
     const { process, spec, base } = this.#machine
     const pid = process.processes.at(-1)!.pid
     await using memory = await MappedMemory.open(pid, memoryMapping(pid, spec.memoryMiB, !!base))
-    const until = performance.now() + MEMORY_MS_MAX
-    let left = bytesMax - devices.length - PLACES_BYTES
-    let isLate = false
-    const runs: PageRun[] = []
-    const frames: number[] = []
-    for await (const frame of changedFrames(memory, base?.file)) {
-      left -= frame.bytes.length
-      isLate = performance.now() > until
-      if (left < 0 || isLate) break
-      runs.push(...frame.runs)
-      frames.push(frame.bytes.length)
-      yield { name: 'memory.zst', bytes: frame.bytes }
-    }
-    const isWhole = left >= 0 && !isLate
-    const places = { bytes: spec.memoryMiB * 2 ** 20, pageBytes, isWhole, frames }
-    yield { name: 'memory.json', bytes: json({ format: 1, ...places, runs: runs.map(pairOf) }) }
-    return { isWhole: left >= 0, lacks: isLate ? [LATE] : [] }
+    return yield* memoryFiles(changedPageGroups(memory, base?.file), {
+      memoryBytes: spec.memoryMiB * 2 ** 20,
+      bytesMax: bytesMax - devices.length,
+    })
   }
 
   #description(): Buffer {
@@ -91,7 +75,7 @@ export class MachineCopy implements GuestCopy {
     const template = base?.sha256 ?? null
     const devices = savedDevices(spec)
     const save = { mechanism, program, accelerator, memoryMiB, image, release: qemu, devices }
-    return json({ format: 1, accelerator, memoryMiB, qemu, image, template, save })
+    return jsonBytes({ format: 1, accelerator, memoryMiB, qemu, image, template, save })
   }
 
   async #devices(): Promise<Buffer> {
@@ -120,6 +104,3 @@ async function readPlain(place: string, bytesMax: number): Promise<Buffer> {
   const { bytesRead } = await file.read(bytes, 0, bytes.length, 0)
   return bytes.subarray(0, bytesRead)
 }
-
-const pairOf = ({ first, count }: PageRun) => [first, count]
-const json = (value: unknown) => Buffer.from(JSON.stringify(value))

@@ -1,13 +1,12 @@
 import { open, readdir, readlink, type FileHandle } from 'node:fs/promises'
 import { constants } from 'node:fs'
+import { MappedMemory, mappingsOf, pageBytes, type Mapping } from '../../../os/mapped-memory.ts'
 import {
-  MappedMemory,
-  mappingsOf,
-  pageBytes,
-  type Mapping,
-  type PageRun,
-} from '../../../os/mapped-memory.ts'
-import { packPages } from '../agent-guest/pack-pages.ts'
+  changedPages,
+  jsonBytes,
+  memoryFiles,
+  type GuestPages,
+} from '../agent-guest/memory-frames.ts'
 import type { CopyBounds, GuestCopy, GuestFile } from '../agent-guest/source.ts'
 
 /**
@@ -36,11 +35,6 @@ export interface CopiedKernel {
 }
 
 const MIB = 2 ** 20
-const MEMORY_MS_MAX = 3_000
-const LATE = `memory that could not be read within ${MEMORY_MS_MAX} ms is missing`
-/** For the list of pages, which follows the memory. */
-const PLACES_BYTES = 4 * MIB
-const ZEROS = Buffer.alloc(pageBytes)
 /** The kernel rounds its memory up, and keeps room for devices behind it. */
 const FILE_SLACK_BYTES = 256 * MIB
 
@@ -56,37 +50,15 @@ export class KernelCopy implements GuestCopy {
   async *files(bytesMax: number): AsyncGenerator<GuestFile, CopyBounds> {
     const { memoryMiB, image } = this.#kernel
     const machine = { format: 1, memoryMiB, ram: 'one range', image, template: null }
-    yield { name: 'machine.json', bytes: json(machine) }
-    const until = performance.now() + MEMORY_MS_MAX
-    let left = bytesMax - PLACES_BYTES
-    let isLate = false
-    const runs: PageRun[] = []
-    const frames: number[] = []
-    for await (const pages of usedPages(this.#kernel.pid(), memoryMiB * MIB)) {
-      const bytes = await packPages(pages.map((one) => one.bytes))
-      left -= bytes.length
-      isLate = performance.now() > until
-      if (left < 0 || isLate) break
-      runs.push(...pages.map((one) => one.run))
-      frames.push(bytes.length)
-      yield { name: 'memory.zst', bytes }
-    }
-    const isWhole = left >= 0 && !isLate
-    const places = { bytes: memoryMiB * MIB, pageBytes, isWhole, frames }
-    const listed = runs.map(({ first, count }) => [first, count])
-    yield { name: 'memory.json', bytes: json({ format: 1, ...places, runs: listed }) }
-    return { isWhole: left >= 0, lacks: isLate ? [LATE] : [] }
+    yield { name: 'machine.json', bytes: jsonBytes(machine) }
+    const memoryBytes = memoryMiB * MIB
+    const used = usedPages(this.#kernel.pid(), memoryBytes)
+    return yield* memoryFiles(used, { memoryBytes, bytesMax })
   }
 }
 
-/** Consecutive pages, with their place in the physical memory. */
-interface Pages {
-  readonly run: PageRun
-  readonly bytes: Buffer
-}
-
 /** Pages that are not all zeros, in rising order, at most 1 MiB of memory each time. */
-async function* usedPages(pid: number, memoryBytes: number): AsyncGenerator<readonly Pages[]> {
+async function* usedPages(pid: number, memoryBytes: number): AsyncGenerator<readonly GuestPages[]> {
   await using file = await memoryFile(pid, memoryBytes)
   const { base, fileFrom } = layoutOf(pid, file.link)
   for (const mapping of mappingsOf(pid).filter((one) => isProgram(one, base, fileFrom)))
@@ -95,7 +67,7 @@ async function* usedPages(pid: number, memoryBytes: number): AsyncGenerator<read
     const length = Math.min(MIB, memoryBytes - at)
     const { bytesRead, buffer } = await file.handle.read(Buffer.alloc(length), 0, length, at)
     if (bytesRead === 0) return
-    const pages = withoutZeros(buffer.subarray(0, bytesRead), at / pageBytes)
+    const pages = changedPages(buffer.subarray(0, bytesRead), at / pageBytes)
     if (pages.length > 0) yield pages
     at += bytesRead
   }
@@ -109,7 +81,7 @@ async function* writtenPages(pid: number, mapping: Mapping, base: number) {
   await using memory = await MappedMemory.open(pid, mapping)
   const first = (mapping.from - base) / pageBytes
   for (const run of await memory.ownPages(MIB / pageBytes))
-    yield withoutZeros(await memory.read(run), first + run.first)
+    yield changedPages(await memory.read(run), first + run.first)
 }
 
 /** Address of the first byte of physical memory, and offset from which on the file has it. */
@@ -138,21 +110,3 @@ async function memoryFile(pid: number, memoryBytes: number): Promise<MemoryFile>
   }
   throw new Error('none of its files looks like its memory')
 }
-
-/** Runs of pages that have a byte other than zero. */
-function withoutZeros(bytes: Buffer, firstPage: number): readonly Pages[] {
-  const found: Pages[] = []
-  const count = Math.floor(bytes.length / pageBytes)
-  for (let page = 0, from = -1; page <= count; page++) {
-    const isUsed =
-      page < count && !bytes.subarray(page * pageBytes, (page + 1) * pageBytes).equals(ZEROS)
-    if (isUsed && from < 0) from = page
-    if (isUsed || from < 0) continue
-    const run = { first: firstPage + from, count: page - from }
-    found.push({ run, bytes: bytes.subarray(from * pageBytes, page * pageBytes) })
-    from = -1
-  }
-  return found
-}
-
-const json = (value: unknown) => Buffer.from(JSON.stringify(value))

@@ -1,11 +1,16 @@
-import type { EngineName, OpenEngine } from '../../contract/engine.ts'
+import type {
+  Engine,
+  EngineHost,
+  EngineName,
+  EngineOptions,
+  OpenEngine,
+} from '../../contract/engine.ts'
 import type { ProgramName } from '../../contract/warden.ts'
-import { openFirecracker } from './firecracker/engine.ts'
-import { openDocker, openPodman } from './processes/containers/engine.ts'
+import type { GuestEngineParts } from './agent-guest/start.ts'
+import { sweepJails } from './firecracker/sweep-jails.ts'
+import { LazyEngine, type EngineStarter } from './lazy-engine.ts'
+import type { ContainerEngineName } from './processes/containers/socket.ts'
 import { openProcesses } from './processes/engine.ts'
-import { openQemu } from './qemu/engine.ts'
-import { openRunsc } from './runsc/engine.ts'
-import { openUserKernels } from './user-mode-linux/engine.ts'
 
 /** An engine, the programs that it starts, and the mechanisms by which a request may ask for it. */
 interface EngineRow {
@@ -25,31 +30,22 @@ export const engines: Readonly<Record<EngineName, EngineRow>> = {
     usesImages: true,
   },
   runsc: {
-    open: openRunsc,
-    programs: ['node', 'python'],
+    ...lazy('runsc', async (...on) => new (await import('./runsc/start.ts')).RunscStarter(...on)),
     mechanisms: ['gvisor'],
     usesImages: true,
   },
-  podman: { open: openPodman, programs: ['node', 'python'], mechanisms: ['podman'] },
-  docker: { open: openDocker, programs: ['node', 'python'], mechanisms: ['docker'] },
-  firecracker: {
-    open: openFirecracker,
-    programs: ['node', 'python'],
-    mechanisms: ['firecracker'],
-    usesImages: true,
-  },
-  qemu: {
-    open: openQemu,
-    programs: ['node', 'python'],
-    mechanisms: ['qemu'],
-    usesImages: true,
-  },
-  'user-mode-linux': {
-    open: openUserKernels,
-    programs: ['node', 'python'],
-    mechanisms: ['user-mode-linux'],
-    usesImages: true,
-  },
+  podman: containers('podman'),
+  docker: containers('docker'),
+  firecracker: guests(
+    'firecracker',
+    async () => (await import('./firecracker/guests.ts')).firecrackerGuests,
+    sweepJails,
+  ),
+  qemu: guests('qemu', async () => (await import('./qemu/guests.ts')).machineGuests),
+  'user-mode-linux': guests(
+    'user-mode-linux',
+    async () => (await import('./user-mode-linux/guests.ts')).userKernelGuests,
+  ),
 }
 
 /** The engine that starts this program by this mechanism; undefined where there is none. */
@@ -58,4 +54,40 @@ export function engineFor(program: ProgramName, mechanism: string): EngineName |
     ([, { programs, mechanisms }]) => programs.includes(program) && mechanisms.includes(mechanism),
   )
   return found?.[0]
+}
+
+/** `load` is called at the first wall. `sweep` removes leftovers of dead wardens; by default processes, cgroups and folders. */
+function lazy(
+  name: EngineName,
+  load: (options: EngineOptions, host: EngineHost) => Promise<EngineStarter>,
+  sweep?: Engine['sweep'],
+): EngineRow {
+  return {
+    open: (options, host) => new LazyEngine(name, () => load(options, host), sweep),
+    programs: ['node', 'python'],
+    mechanisms: [name],
+  }
+}
+
+function containers(name: ContainerEngineName): EngineRow {
+  return lazy(name, async (options, host) => {
+    const { ContainerStarter } = await import('./processes/containers/start.ts')
+    return new ContainerStarter(name, options, host)
+  })
+}
+
+/** Guests with a kernel of their own and an agent (`agent-guest/start.ts`). */
+function guests(
+  name: EngineName,
+  parts: () => Promise<GuestEngineParts>,
+  sweep?: Engine['sweep'],
+): EngineRow {
+  const load = async (options: EngineOptions, host: EngineHost) => {
+    const [{ GuestStarter }, loaded] = await Promise.all([
+      import('./agent-guest/start.ts'),
+      parts(),
+    ])
+    return new GuestStarter(loaded, options, host)
+  }
+  return { ...lazy(name, load, sweep), usesImages: true }
 }

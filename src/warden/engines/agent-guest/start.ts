@@ -7,10 +7,8 @@ import type {
 } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import type { MachineSave } from '../../../contract/machine-save.ts'
-import { wallUids } from '../../../contract/uids.ts'
-import { openCgroups } from '../../../os/cgroup.ts'
-import { mappedUids } from '../../../os/proc.ts'
 import { closing } from '../../refusals.ts'
+import { groupsOfHost, hasWallUids } from '../host-powers.ts'
 import { GuestEnclosure, guestUser, type GuestWallKind } from './enclosure.ts'
 import type { GuestHost } from './jailed-guest.ts'
 import { machineMiB } from './memory-size.ts'
@@ -32,7 +30,18 @@ export interface GuestEngineParts {
   }): MachineSource
 }
 
-/** Starts walls; loaded at the first start. */
+/**
+ * Starts walls that are guests with a kernel of their own and an agent, in a jailed host process; loaded at the first start.
+ *
+ * Start of a wall: take a guest of the requested key, with a parked runner, from the source (`source.ts`), and measure it. Claim:
+ * send the agent a seed, the time and limits, and limit the cgroup. End: the runner has exited and the carrier has delivered
+ * all output, or the warden kills the process; the guest ends with it in both cases.
+ *
+ * Reports of a guest (exit code, processes) are used only for display and for the text of an outcome. Memory, CPU time and the
+ * end of a wall come from the host's kernel. Data of the job flows to the server on a socket pair.
+ *
+ * Relies on the images of the store. Not handled here: classes of system calls (`agent-calls.ts`), zones.
+ */
 export class GuestStarter {
   readonly #source: MachineSource
   readonly #kind: GuestWallKind
@@ -101,11 +110,10 @@ export class GuestStarter {
   }
 }
 
-function guestHostOf({ hide = [], without = [] }: EngineOptions, host: EngineHost): GuestHost {
-  const hasNoCgroup = without.includes('memory cgroup') || hide.includes('cgroup')
+function guestHostOf(options: EngineOptions, host: EngineHost): GuestHost {
   return {
-    cgroups: hasNoCgroup ? undefined : openCgroups(),
-    isRoot: process.getuid?.() === 0 && mappedUids() > wallUids.last && !hide.includes('root'),
+    cgroups: groupsOfHost(options),
+    isRoot: hasWallUids(options),
     lease: (id, remains) => host.lease(id, remains),
     releaseLease: (id) => host.releaseLease(id),
   }

@@ -1,9 +1,8 @@
 import { accessSync, constants } from 'node:fs'
 import { arch } from 'node:os'
 import { messageOf, MayflyError } from '../../../contract/error.ts'
-import { wallUids } from '../../../contract/uids.ts'
 import { findProgram } from '../../../os/find-program.ts'
-import { mappedUids } from '../../../os/proc.ts'
+import { hasWallUids } from '../host-powers.ts'
 import { startChild } from '../spawned.ts'
 import { assertSameVersion, assertVersion, type FirecrackerVersion } from './version.ts'
 
@@ -51,50 +50,40 @@ export async function detectFirecracker(options: DetectOptions = {}): Promise<Fi
     assertSameVersion(assertVersion(await versionOf(jailer, msMax), 'jailer'), version)
     return { kind: 'ready', version, firecracker, jailer }
   } catch (error) {
-    const fix = error instanceof MayflyError ? error.hint : undefined
-    return {
-      kind: 'unavailable',
-      causes: [
-        {
-          cause: messageOf(error),
-          fix: fix ?? 'Install a release of Firecracker for this machine',
-        },
-      ],
-    }
+    const hint = error instanceof MayflyError ? error.hint : undefined
+    const fix = hint ?? 'Install a release of Firecracker for this machine'
+    return { kind: 'unavailable', causes: [{ cause: messageOf(error), fix }] }
   }
 }
 
 function machineCauses({
   platform = process.platform,
   arch: architecture = arch(),
-  isRoot = process.getuid?.() === 0 && mappedUids() > wallUids.last,
+  isRoot = hasWallUids(),
   kvm = '/dev/kvm',
 }: DetectOptions): readonly MissingPart[] {
   if (platform !== 'linux')
     return [
       { cause: `Firecracker needs Linux, and this is ${platform}`, fix: 'Use a Mayfly on Linux' },
     ]
-  return [
-    ...(architectures.has(architecture)
-      ? []
-      : [
-          {
-            cause: `Firecracker has no release for ${architecture}`,
-            fix: 'Use a machine with x86-64 or arm64',
-          },
-        ]),
-    ...(isRoot
-      ? []
-      : [{ cause: 'The jailer needs root with a uid for each wall', fix: 'Start Mayfly as root' }]),
-    ...(opens(kvm)
-      ? []
-      : [
-          {
-            cause: `"${kvm}" cannot be opened for reading and writing`,
-            fix: 'Use a machine with hardware virtualisation, or switch nested virtualisation on, and load the module kvm_intel or kvm_amd',
-          },
-        ]),
+  const needed = [
+    {
+      isThere: architectures.has(architecture),
+      cause: `Firecracker has no release for ${architecture}`,
+      fix: 'Use a machine with x86-64 or arm64',
+    },
+    {
+      isThere: isRoot,
+      cause: 'The jailer needs root with a uid for each wall',
+      fix: 'Start Mayfly as root',
+    },
+    {
+      isThere: opens(kvm),
+      cause: `"${kvm}" cannot be opened for reading and writing`,
+      fix: 'Use a machine with hardware virtualisation, or switch nested virtualisation on, and load the module kvm_intel or kvm_amd',
+    },
   ]
+  return needed.flatMap(({ isThere, ...missing }) => (isThere ? [] : [missing]))
 }
 
 function programCauses(

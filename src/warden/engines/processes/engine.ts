@@ -12,6 +12,7 @@ import type {
 } from '../../../contract/engine.ts'
 import { closing, noJail } from '../../refusals.ts'
 import { sweepWallFolders } from '../wall-folder.ts'
+import { groupsOfHost } from '../host-powers.ts'
 import { Starts } from '../starts.ts'
 import { remainsOf, sweepDead } from '../sweep.ts'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
@@ -21,7 +22,6 @@ import { findJailFacts, type JailFacts, type JailLayer } from '../../../jail/fac
 import type { CProgram, CProgramLookup } from '../../../jail/c-program.ts'
 import { openOwnProgram } from '../../../jail/own-programs.ts'
 import { markOf } from '../../../os/marked.ts'
-import { openCgroups } from '../../../os/cgroup.ts'
 import { type CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { whyRefused } from './calls.ts'
 import { presetBounds } from './claim.ts'
@@ -104,8 +104,7 @@ class ProcessEngine implements Engine {
         openLibrary: () => openOwnProgram('zygote', { hide }),
         isEager: templates === 'all',
       })
-    const hasNoCgroup = this.#without.includes('memory cgroup') || hide.includes('cgroup')
-    this.#cgroups = hasNoCgroup ? undefined : openCgroups()
+    this.#cgroups = groupsOfHost(options)
   }
 
   detect(): EngineFacts {

@@ -1,4 +1,3 @@
-import type { MachineSave } from '../../../contract/machine-save.ts'
 import type { GuestEngineParts } from '../agent-guest/start.ts'
 import { Clones } from './clones.ts'
 import { ColdBoots } from './cold-boot.ts'
@@ -6,7 +5,12 @@ import { IncomingMachines } from './incoming.ts'
 import { TemplateStore } from './template-store.ts'
 import { templateBounds } from '../agent-guest/templates.ts'
 
-/** Guests of this engine: virtual machines. */
+/**
+ * Guests that are virtual machines: each program runs on a kernel of its own, behind a hypervisor that is jailed itself
+ * (`src/warden/engines/agent-guest/start.ts`).
+ *
+ * Relies on QEMU 8.2, bubblewrap, the images of the store.
+ */
 export const machineGuests: GuestEngineParts = {
   kind: {
     mechanism: 'qemu',
@@ -19,18 +23,11 @@ export const machineGuests: GuestEngineParts = {
     const cold = new ColdBoots(parts)
     const { host, options } = parts
     const incoming = new IncomingMachines({ cold, host, options })
-    const resume = (save: MachineSave) => incoming.resume(save)
-    if (options.templates === 'off')
-      return {
-        take: (key) => cold.take(key),
-        resume,
-        close: async () => void (await Promise.all([incoming.close(), cold.close()])),
-      }
     const store = new TemplateStore(templateBounds.ageMsMax)
-    const clones = new Clones({ cold, host, options, store })
+    const clones = options.templates === 'off' ? cold : new Clones({ cold, host, options, store })
     return {
       take: (key) => clones.take(key),
-      resume,
+      resume: (save) => incoming.resume(save),
       async close() {
         // Together: callers that wait for a clone may be waiting for a boot.
         await Promise.all([incoming.close(), clones.close(), cold.close()])

@@ -1,7 +1,6 @@
-import { MayflyError } from '../../../contract/error.ts'
-import { findProgram } from '../../../os/find-program.ts'
 import { machinePaths } from './machine.ts'
 import type { HypervisorProgram } from './program.ts'
+import { neededProgram } from '../needed-program.ts'
 import { asWallUser, isolated } from '../agent-guest/jail-command.ts'
 
 /**
@@ -46,15 +45,10 @@ const LIMITED =
 
 /** Throws MayflyError UNAVAILABLE if a program is missing. */
 export function findJailPrograms(hide: readonly string[] = []): JailPrograms {
-  const find = (name: string, hint: string) => {
-    const found = hide.includes(name) ? undefined : findProgram(name)
-    if (found) return found
-    const message = `Cannot start a machine: the program "${name}" is missing`
-    throw new MayflyError('UNAVAILABLE', message, { hint })
-  }
+  const of = { what: 'a machine', hide }
   return {
-    setpriv: find('setpriv', 'Install util-linux'),
-    bubblewrap: find('bwrap', 'Install bubblewrap'),
+    setpriv: neededProgram('setpriv', { ...of, hint: 'Install util-linux' }),
+    bubblewrap: neededProgram('bwrap', { ...of, hint: 'Install bubblewrap' }),
   }
 }
 

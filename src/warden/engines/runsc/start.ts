@@ -7,20 +7,19 @@ import type {
   EngineHost,
   EngineOptions,
 } from '../../../contract/engine.ts'
-import { MayflyError } from '../../../contract/error.ts'
-import { wallUids } from '../../../contract/uids.ts'
 import { openCompiled } from '../../../jail/compiled.ts'
 import { findLayers } from '../../../jail/layers.ts'
 import type { MountedLayer } from '../../../jail/whole.ts'
-import { openCgroups } from '../../../os/cgroup.ts'
 import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { findProgram } from '../../../os/find-program.ts'
 import { lowerPriority, preferForOomKill } from '../../../os/priority.ts'
 import { ProcessHandles } from '../../../os/process-handles.ts'
-import { identify, mappedUids } from '../../../os/proc.ts'
+import { identify } from '../../../os/proc.ts'
 import { readiness } from '../../readiness.ts'
 import { freeSlot } from '../../slots.ts'
 import { closing } from '../../refusals.ts'
+import { groupsOfHost, hasWallUids } from '../host-powers.ts'
+import { neededProgram } from '../needed-program.ts'
 import { Starts } from '../starts.ts'
 import { remainsOf } from '../sweep.ts'
 import { removeWallFolder } from '../wall-folder.ts'
@@ -45,7 +44,21 @@ const HOST_TASKS_MAX = 2_048
 /** Folder of an unpacked newer release, preferred to the distribution's package. */
 const OWN_PROGRAM = '/usr/local/lib/mayfly/runsc'
 
-/** Starts walls; loaded with the first wall. */
+/**
+ * Starts walls that are containers of runsc: gVisor's kernel in user space (the sentry) answers every system call of the
+ * program, so that only the few system calls of the sentry reach the host's kernel, through runsc's own seccomp filter.
+ * Loaded with the first wall.
+ *
+ * Start of a wall: take a uid and a cgroup; write an OCI bundle; fork `runsc run` as that uid, with the sockets of the
+ * wall donated to the program (`--pass-fd`); wait for the byte that reports that the program is warm; read the pids of
+ * the sandbox and the gofer from runsc's state file; write the lease; measure. While the wall lives the engine uses the
+ * sentry's control socket (JSON, under a millisecond), not the command line, each start of which takes 20 to 60 ms.
+ *
+ * Relies on: runsc 20240729 (Debian 13) with the systrap platform and user namespaces; `setpriv` of util-linux. With
+ * root or without, runsc is started `--rootless`: a compromised sentry has an ordinary uid in a user namespace.
+ * `--attached` sandboxes die with `runsc run` by PR_SET_PDEATHSIG, and `runsc run` dies with the warden in the same
+ * way. Not handled here: closing system calls by phase; runsc accepts no filter while it runs.
+ */
 export class RunscStarter {
   readonly #options: EngineOptions
   readonly #host: EngineHost
@@ -61,12 +74,9 @@ export class RunscStarter {
     this.#options = options
     this.#host = host
     this.#roots = new RootFolders(host)
-    const { hide = [], without = [] } = options
-    this.#hide = hide
-    const hasNoCgroup = without.includes('memory cgroup') || hide.includes('cgroup')
-    this.#cgroups = hasNoCgroup ? undefined : openCgroups()
-    this.#isRoot =
-      process.getuid?.() === 0 && mappedUids() > wallUids.last && !hide.includes('root')
+    this.#hide = options.hide ?? []
+    this.#cgroups = groupsOfHost(options)
+    this.#isRoot = hasWallUids(options)
   }
 
   async start(spec: EnclosureSpec): Promise<Enclosure> {
@@ -88,15 +98,15 @@ export class RunscStarter {
   }
 
   #programs(): Programs {
-    const find = (name: string) => (this.#hide.includes(name) ? undefined : findProgram(name))
-    const own = this.#hide.includes('runsc') || !existsSync(OWN_PROGRAM) ? undefined : OWN_PROGRAM
-    const runsc = find('runsc') ?? own
-    if (!runsc) throw missing('runsc', 'Install the package runsc of Debian 13 (trixie)')
-    const setpriv = find('setpriv')
-    if (!setpriv) throw missing('setpriv', 'Install util-linux')
-    const unshare = find('unshare')
-    if (!unshare) throw missing('unshare', 'Install util-linux')
-    return { runsc, setpriv, unshare }
+    const hide = this.#hide
+    const find = (name: string, hint: string) => neededProgram(name, { what: 'a wall', hint, hide })
+    const isHidden = hide.includes('runsc')
+    const own = !isHidden && !findProgram('runsc') && existsSync(OWN_PROGRAM)
+    return {
+      runsc: own ? OWN_PROGRAM : find('runsc', 'Install the package runsc of Debian 13 (trixie)'),
+      setpriv: find('setpriv', 'Install util-linux'),
+      unshare: find('unshare', 'Install util-linux'),
+    }
   }
 
   /** Takes a uid, a cgroup and a folder, writes the bundle and forks. Releases all of them before it throws. */
@@ -242,10 +252,4 @@ function layersOf({ slot, cgroup }: RunscResources): readonly string[] {
     ...(cgroup ? ['memory cgroup'] : []),
     'memory watch',
   ]
-}
-
-function missing(name: string, hint: string): MayflyError {
-  return new MayflyError('UNAVAILABLE', `Cannot start a wall: the program "${name}" is missing`, {
-    hint,
-  })
 }

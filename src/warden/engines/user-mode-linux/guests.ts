@@ -1,7 +1,12 @@
 import type { GuestEngineParts } from '../agent-guest/start.ts'
 import { UserKernelBoots } from './boots.ts'
 
-/** Guests of this engine: Linux kernels that are processes. */
+/**
+ * Guests that are user-mode kernels: each program runs on a Linux kernel of its own that is a jailed process, without KVM or an
+ * emulator (`src/warden/engines/agent-guest/start.ts`).
+ *
+ * Relies on Debian's user-mode-linux 7.2, bubblewrap, ptrace, the images of the store.
+ */
 export const userKernelGuests: GuestEngineParts = {
   kind: {
     mechanism: 'user-mode-linux',

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../../../contract/error.ts'
-import { findProgram } from '../../../os/find-program.ts'
+import { neededProgram } from '../needed-program.ts'
 
 /** A kernel that runs as a process, with the modules of its boot and the libraries in its jail. */
 export interface UserKernel {
@@ -64,11 +64,8 @@ export function bootModules({ modules }: UserKernel): ReadonlyMap<string, Uint8A
 
 /** Throws MayflyError UNAVAILABLE if a program is missing. */
 export function findKernelJailPrograms(hide: readonly string[] = []): KernelJailPrograms {
-  const find = (name: string, from: string) => {
-    const found = hide.includes(name) ? undefined : findProgram(name)
-    if (found) return found
-    throw unavailable(`the program "${name}" is missing`, `Install ${from}`)
-  }
+  const find = (name: string, from: string) =>
+    neededProgram(name, { what: 'a user-mode kernel', hint: `Install ${from}`, hide })
   return {
     setpriv: find('setpriv', 'util-linux'),
     setarch: find('setarch', 'util-linux'),
@@ -81,6 +78,6 @@ function factsOf(file: string): readonly (string | number)[] {
   return [file, size, mtimeMs]
 }
 
-function unavailable(why: string, fix: string = hint): MayflyError {
-  return new MayflyError('UNAVAILABLE', `Cannot start a user-mode kernel: ${why}`, { hint: fix })
+function unavailable(why: string): MayflyError {
+  return new MayflyError('UNAVAILABLE', `Cannot start a user-mode kernel: ${why}`, { hint })
 }

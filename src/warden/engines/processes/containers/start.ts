@@ -14,8 +14,7 @@ import { openOwnProgram } from '../../../../jail/own-programs.ts'
 import { etcFiles } from '../../../../jail/etc.ts'
 import { findLayers } from '../../../../jail/layers.ts'
 import type { JailedProgram } from '../../../../jail/embedded.ts'
-import { identify, isAlive, processFacts } from '../../../../os/proc.ts'
-import { childrenOf } from '../../../../os/proc.ts'
+import { childrenOf, identify, isAlive, processFacts } from '../../../../os/proc.ts'
 import { listenTo, readiness } from '../../../readiness.ts'
 import { closing } from '../../../refusals.ts'
 import { freeSlot, type Slot } from '../../../slots.ts'
@@ -46,7 +45,18 @@ const EMPTY_TAR_BYTES = 10_240
 const INSIDE = { first: 20_000, last: 60_000 } as const
 const LABEL = { wall: 'mayfly.wall', warden: 'mayfly.warden' } as const
 
-/** Starts containers of one engine as walls; loaded at the first start. */
+/**
+ * Starts walls that are containers of Podman or Docker, rootless or rootful, made through the API socket of the engine; loaded at
+ * the first start.
+ *
+ * Start of a wall: make a folder of listening sockets; create a container of an empty image, with this system's folders and the
+ * folder of sockets mounted read-only, without network and capabilities; start it; accept the connections of its process 1
+ * (guest/connector/connector.c); wait for the byte that reports a warm program. From then on it is a wall of processes:
+ * memory and CPU are limited by sampling, processes by RLIMIT_NPROC, all by host pids.
+ *
+ * Relies on: API 1.40; an engine on this machine whose user can mount the files that this user can read. Never pulls, and uses
+ * only the image that it made.
+ */
 export class ContainerStarter {
   readonly #name: ContainerEngineName
   readonly #options: EngineOptions

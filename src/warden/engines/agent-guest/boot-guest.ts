@@ -52,7 +52,7 @@ export async function bootGuest<Guest extends BootingGuest>(
 }
 
 /** Machine of a booted guest, as a source returns it. */
-export function liveMachine<Guest extends BootingGuest>(
+export function liveMachine<Guest extends Omit<BootingGuest, 'channel' | 'startError'>>(
   guest: Guest,
   agent: AgentLink,
   { origin, image }: Pick<LiveMachine, 'origin' | 'image'>,

@@ -5,9 +5,11 @@ import { MayflyError } from '../../../contract/error.ts'
 import { vsockAgentPort, vsockBoot, type MachineBoot } from '../../../images/machine.ts'
 import { canonicalJson } from '../../../lib/canonical-json.ts'
 import { sha256 } from '../../../lib/hash.ts'
+import { untilSuccess } from '../../../lib/until-success.ts'
 import { AgentLink } from '../../../agent-wire/agent-link.ts'
 import { renewAgent } from '../../../agent-wire/agent-questions.ts'
 import { BootFiles } from '../agent-guest/boot-files.ts'
+import { liveMachine } from '../agent-guest/boot-guest.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { PolicyCompiler } from '../agent-guest/policy-compiler.ts'
 import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
@@ -68,7 +70,8 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
   readonly #templates: Templates<CloneKey, FirecrackerTemplate>
   readonly #takes = new StartingGuests<{ kill(): void }>()
   readonly #tries = new Tries()
-  #programs: Promise<FirecrackerPrograms> | undefined
+  /** Programs of this machine. Throws MayflyError UNAVAILABLE, which lists the missing parts. */
+  readonly #found = untilSuccess(() => foundPrograms(this.#parts))
 
   constructor(parts: FirecrackerCloneParts) {
     this.#parts = parts
@@ -119,17 +122,6 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
     return await this.#tries.run(() => this.#clone(template))
   }
 
-  /** Programs of this machine. Throws MayflyError UNAVAILABLE, which lists the missing parts. */
-  async #found(): Promise<FirecrackerPrograms> {
-    this.#programs ??= foundPrograms(this.#parts)
-    try {
-      return await this.#programs
-    } catch (error) {
-      this.#programs = undefined
-      throw error
-    }
-  }
-
   async #make({ key, boot, programs }: CloneKey): Promise<FirecrackerTemplate> {
     this.#takes.refuseIfClosed()
     return await makeTemplate({ key, boot, programs, takes: this.#takes }, this.#parts.host)
@@ -139,7 +131,8 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
     this.#takes.refuseIfClosed()
     const parts = { key, boot, programs, takes: this.#takes, isTemplate: false }
     const booted = await bootMachine(parts, this.#parts.host)
-    return live(await guestOf(booted), booted.agent, { origin: 'boot', image: boot.digests.image })
+    const { image } = boot.digests
+    return liveMachine(await guestOf(booted), booted.agent, { origin: 'boot', image })
   }
 
   async #clone(template: FirecrackerTemplate): Promise<LiveMachine<FirecrackerGuest>> {
@@ -164,11 +157,9 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
       await agent.take('hello', ANSWER_MS_MAX)
       await renewAgent(agent, ANSWER_MS_MAX)
       const job = await connectGuest(machine, jobVsockPort, CONNECT_MS_MAX)
+      const guest = new FirecrackerGuest(machine, channel, job)
       const digest = path.basename(image, '.image')
-      return live(new FirecrackerGuest(machine, channel, job), agent, {
-        origin: 'clone',
-        image: digest,
-      })
+      return liveMachine(guest, agent, { origin: 'clone', image: digest })
     } catch (error) {
       await machine.kill()
       this.#takes.refuseIfClosed()
@@ -213,21 +204,4 @@ function unavailable(parts: readonly MissingPart[]): MayflyError {
   const causes = parts.map(({ cause }) => cause.replace(/^The /, 'the ')).join('; ')
   const hint = [...new Set(parts.map(({ fix }) => fix))].join('; ')
   return new MayflyError('UNAVAILABLE', `Cannot use Firecracker: ${causes}`, { hint })
-}
-
-type Origin = Pick<LiveMachine, 'origin' | 'image'>
-
-function live(
-  guest: FirecrackerGuest,
-  agent: AgentLink,
-  { origin, image }: Origin,
-): LiveMachine<FirecrackerGuest> {
-  return {
-    process: guest,
-    agent,
-    image,
-    origin,
-    takeJobChannel: () => guest.takeJobChannel(),
-    release: () => guest.release(),
-  }
 }

@@ -1,6 +1,7 @@
 import type { EngineOptions } from '../../../contract/engine.ts'
 import { machineBoot, type MachineBoot } from '../../../images/machine.ts'
 import { cacheFolder } from '../../../lib/cache-folder.ts'
+import { untilSuccess } from '../../../lib/until-success.ts'
 import { BootFiles } from '../agent-guest/boot-files.ts'
 import { bootGuest } from '../agent-guest/boot-guest.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
@@ -40,7 +41,8 @@ export class ColdBoots implements MachineSource<QemuProcess> {
   readonly files: BootFiles<MachineBoot>
   readonly #parts: ColdBootParts
   readonly #takes = new StartingGuests<QemuProcess>()
-  #facts: Promise<AcceleratorFacts> | undefined
+  /** Accelerator proved by a boot, and the reason if it is not KVM. Throws MayflyError UNAVAILABLE. */
+  readonly accelerator = untilSuccess(() => this.#prove())
 
   constructor(parts: ColdBootParts) {
     this.#parts = parts
@@ -63,20 +65,13 @@ export class ColdBoots implements MachineSource<QemuProcess> {
     return this.#takes.close()
   }
 
-  /** Accelerator proved by a boot, and the reason if it is not KVM. Throws MayflyError UNAVAILABLE. */
-  async accelerator(): Promise<AcceleratorFacts> {
+  async #prove(): Promise<AcceleratorFacts> {
     const { host, options, folder = cacheFolder('machines') } = this.#parts
     // Beside that folder, not in it: only this user may read it.
     const proved = `${folder}-proved`
     const { hide = [] } = options
     const parts = { program: findHypervisor(hide), programs: findJailPrograms(hide), host }
-    this.#facts ??= cachedAccelerators(parts, proved)
-    try {
-      return await this.#facts
-    } catch (error) {
-      this.#facts = undefined
-      throw error
-    }
+    return await cachedAccelerators(parts, proved)
   }
 
   async #take(key: MachineKey): Promise<LiveMachine<QemuProcess>> {

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { release, tmpdir } from 'node:os'
+import { statSync, writeFileSync } from 'node:fs'
+import { release } from 'node:os'
 import path from 'node:path'
 import * as z from 'zod'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
 import { bootId } from '../../../os/proc.ts'
-import { cacheFacts, cachedFacts } from '../cached-facts.ts'
+import { cachedFacts, withProbeFolder } from '../cached-facts.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import type { JailPrograms } from './jail.ts'
 import type { Accelerator } from './machine.ts'
@@ -86,16 +86,11 @@ export async function probeAccelerators(parts: ProbeParts): Promise<AcceleratorF
 
 /** Boots from the disk, and resolves with the release of QEMU. Throws MayflyError UNAVAILABLE with the cause. */
 export async function probeBoot(parts: ProbeParts, accelerator: Accelerator): Promise<string> {
-  const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-probe-'))
-  try {
-    // The uid of the machine needs read access.
-    chmodSync(folder, 0o755)
+  return await withProbeFolder(async (folder) => {
     const image = path.join(folder, 'disk')
     writeFileSync(image, bootDisk(), { mode: 0o644 })
     return await bootFrom(image, parts, accelerator)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
+  })
 }
 
 async function bootFrom(
@@ -163,13 +158,11 @@ export async function cachedAccelerators(
   parts: ProbeParts,
   folder: string,
 ): Promise<AcceleratorFacts> {
-  const file = path.join(folder, 'accelerator.json')
-  const key = keyOf(parts.program)
-  const kept = cachedFacts(file, key, factsShape)
-  if (kept) return kept
-  const facts = await probeAccelerators(parts)
-  cacheFacts(file, key, facts)
-  return facts
+  return await cachedFacts<AcceleratorFacts>(path.join(folder, 'accelerator.json'), {
+    key: keyOf(parts.program),
+    shape: factsShape,
+    probe: () => probeAccelerators(parts),
+  })
 }
 
 function keyOf({ file }: HypervisorProgram): string {

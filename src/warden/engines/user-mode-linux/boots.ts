@@ -2,6 +2,7 @@ import path from 'node:path'
 import type { EngineOptions } from '../../../contract/engine.ts'
 import { agentArguments, rootBoot, type RootBoot } from '../../../images/machine.ts'
 import { cacheFolder } from '../../../lib/cache-folder.ts'
+import { untilSuccess } from '../../../lib/until-success.ts'
 import { BootFiles } from '../agent-guest/boot-files.ts'
 import { bootGuest } from '../agent-guest/boot-guest.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
@@ -36,7 +37,8 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
   readonly files: BootFiles<RootBoot>
   readonly #parts: UserKernelBootsParts
   readonly #takes = new StartingGuests<UserKernelProcess>()
-  #facts: Promise<UserKernelFacts> | undefined
+  /** Facts about the kernel, proved by a boot. Throws MayflyError UNAVAILABLE. */
+  readonly facts = untilSuccess(() => this.#prove())
 
   constructor(parts: UserKernelBootsParts) {
     this.#parts = parts
@@ -58,17 +60,6 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
   /** Ends boots in flight and waits for them; guests already taken belong to their callers. */
   close(): Promise<void> {
     return this.#takes.close()
-  }
-
-  /** Facts about the kernel, proved by a boot. Throws MayflyError UNAVAILABLE. */
-  async facts(): Promise<UserKernelFacts> {
-    this.#facts ??= this.#prove()
-    try {
-      return await this.#facts
-    } catch (error) {
-      this.#facts = undefined
-      throw error
-    }
   }
 
   async #prove(): Promise<UserKernelFacts> {

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { release, tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { release } from 'node:os'
 import path from 'node:path'
 import * as z from 'zod'
 import { AgentReader, type AgentMessage } from '../../../agent-wire/decode.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import { initrdOf } from '../../../images/machine.ts'
 import { bootId } from '../../../os/proc.ts'
-import { cacheFacts, cachedFacts } from '../cached-facts.ts'
+import { cachedFacts, withProbeFolder } from '../cached-facts.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { startUserKernel, type UserKernelProcess } from './process.ts'
 import { bootModules, type KernelJailPrograms, type UserKernel } from './program.ts'
@@ -45,16 +45,11 @@ const factsShape = z.strictObject({
 
 /** Throws MayflyError UNAVAILABLE with the cause. */
 export async function probeUserKernel(parts: UserKernelProbe): Promise<UserKernelFacts> {
-  const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-probe-'))
-  try {
-    // The uid of the jail needs read access.
-    chmodSync(folder, 0o755)
+  return await withProbeFolder(async (folder) => {
     const initrd = path.join(folder, 'initrd')
     writeFileSync(initrd, initrdOf(parts.agent, bootModules(parts.kernel)), { mode: 0o644 })
     return { version: versionOf(parts.kernel), bootMs: await bootMs(initrd, parts) }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
+  })
 }
 
 /** Result of the probe, cached in a file of this user per kernel, host kernel and boot. Throws MayflyError UNAVAILABLE. */
@@ -62,14 +57,12 @@ export async function cachedUserKernel(
   parts: UserKernelProbe,
   folder: string,
 ): Promise<UserKernelFacts> {
-  const file = path.join(folder, 'user-kernel.json')
   const text = JSON.stringify([parts.kernel.fingerprint, release(), bootId()])
-  const key = createHash('sha256').update(text).update(parts.agent).digest('hex')
-  const kept = cachedFacts(file, key, factsShape)
-  if (kept) return kept
-  const facts = await probeUserKernel(parts)
-  cacheFacts(file, key, facts)
-  return facts
+  return await cachedFacts(path.join(folder, 'user-kernel.json'), {
+    key: createHash('sha256').update(text).update(parts.agent).digest('hex'),
+    shape: factsShape,
+    probe: () => probeUserKernel(parts),
+  })
 }
 
 async function bootMs(

@@ -19,14 +19,12 @@ import path from 'node:path'
 import { MayflyError } from '../../../contract/error.ts'
 import { identify, type ProcessIdentity } from '../../../os/proc.ts'
 import { inJail } from './configuration.ts'
-import { jailFolder, jailRoot, pidFile, type JailerOptions } from './jailer.ts'
+import { jailFolder, jailRoot, pidFile, type JailLocation } from './jailer.ts'
 
 /**
  * Files in the root of a jail. Mayfly creates and fills it before the jailer runs; from then on it is owned by the wall's uid, so
  * files are opened without following links, and checked by their descriptors.
  */
-export type JailLocation = Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>
-
 const PID_BYTES_MAX = 20
 const READ_ONLY = 0o444
 
@@ -72,14 +70,9 @@ export function placeScratch(root: string, name: string, bytes: number, uid: num
  */
 export function takeFile(root: string, name: string, to: string): void {
   renameSync(path.join(root, inJail(name)), to)
-  let fd: number
+  let fd: number | undefined
   try {
     fd = openLink(to)
-  } catch (error) {
-    rmSync(to, { recursive: true, force: true })
-    throw error
-  }
-  try {
     const facts = fstatSync(fd)
     if (!facts.isFile() || facts.nlink !== 1) throw planted(to)
     if (process.getuid?.() === 0) fchownSync(fd, 0, 0)
@@ -88,7 +81,7 @@ export function takeFile(root: string, name: string, to: string): void {
     rmSync(to, { recursive: true, force: true })
     throw error
   } finally {
-    closeSync(fd)
+    if (fd !== undefined) closeSync(fd)
   }
 }
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { freeSlot } from '../../slots.ts'
 import type { FirecrackerFacts } from './detect.ts'
-import type { JailLocation } from './jail-files.ts'
+import type { JailLocation } from './jailer.ts'
 import { FirecrackerMachine } from './machine.ts'
 import { machineRemains } from './sweep-jails.ts'
 

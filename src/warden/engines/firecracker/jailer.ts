@@ -23,6 +23,9 @@ export interface JailerOptions {
   readonly descriptorsMax: number
 }
 
+/** Place of a jail. */
+export type JailLocation = Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>
+
 /**
  * `inherited`: the jailer stays in the cgroup in which it was started. Otherwise it makes a cgroup named by its id below
  * `parent`, with these limits.
@@ -86,26 +89,18 @@ export function jailerArguments(options: JailerOptions, isUid = isOfWalls): read
 }
 
 /** Host path of the root of a jail: `<base>/<name of the program>/<id>/root`. */
-export function jailRoot({
-  chrootBase,
-  execFile,
-  id,
-}: Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>): string {
-  return path.join(jailFolder({ chrootBase, execFile, id }), 'root')
+export function jailRoot(place: JailLocation): string {
+  return path.join(jailFolder(place), 'root')
 }
 
 /** Folder of a jail, which is removed with all its contents. */
-export function jailFolder({
-  chrootBase,
-  execFile,
-  id,
-}: Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>): string {
+export function jailFolder({ chrootBase, execFile, id }: JailLocation): string {
   assert(ID.test(id), `The id "${id}" is not 1 to 64 letters, digits and hyphens`)
   return path.join(chrootBase, path.basename(execFile), id)
 }
 
 /** File to which the jailer writes the host pid of the process in the new PID namespace. */
-export function pidFile(parts: Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>): string {
+export function pidFile(parts: JailLocation): string {
   return path.join(jailRoot(parts), `${path.basename(parts.execFile)}.pid`)
 }
 
@@ -118,37 +113,27 @@ function cgroupArguments(id: string, cgroup: JailCgroup): readonly string[] {
   const { version, parent, limits } = cgroup
   const isBelow = /^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/.test(parent)
   assert(isBelow, `The group "${parent}" is not below the root of its hierarchy`)
-  const files = version === 1 ? limitsOf1(limits) : limitsOf2(limits)
   return [
     '--cgroup-version',
     `${version}`,
     '--parent-cgroup',
     parent,
-    ...files.flatMap((file) => ['--cgroup', file]),
+    ...limitFiles(version, limits).flatMap((file) => ['--cgroup', file]),
   ]
 }
 
-function limitsOf1({ memoryBytes, tasks, cpu }: JailLimits): readonly string[] {
+function limitFiles(version: 1 | 2, { memoryBytes, tasks, cpu }: JailLimits): readonly string[] {
   assertCount(memoryBytes)
   assertCount(tasks)
-  return [
-    `memory.limit_in_bytes=${memoryBytes}`,
-    `pids.max=${tasks}`,
-    ...(cpu === undefined
-      ? []
-      : [`cpu.cfs_period_us=${CPU_PERIOD_US}`, `cpu.cfs_quota_us=${quotaOf(cpu)}`]),
-  ]
-}
-
-function limitsOf2({ memoryBytes, tasks, cpu }: JailLimits): readonly string[] {
-  assertCount(memoryBytes)
-  assertCount(tasks)
-  return [
-    `memory.max=${memoryBytes}`,
-    'memory.swap.max=0',
-    `pids.max=${tasks}`,
-    ...(cpu === undefined ? [] : [`cpu.max=${quotaOf(cpu)} ${CPU_PERIOD_US}`]),
-  ]
+  const pids = `pids.max=${tasks}`
+  const quota = cpu === undefined ? undefined : quotaOf(cpu)
+  if (version === 2) {
+    const files = [`memory.max=${memoryBytes}`, 'memory.swap.max=0', pids]
+    return quota === undefined ? files : [...files, `cpu.max=${quota} ${CPU_PERIOD_US}`]
+  }
+  const files = [`memory.limit_in_bytes=${memoryBytes}`, pids]
+  const period = `cpu.cfs_period_us=${CPU_PERIOD_US}`
+  return quota === undefined ? files : [...files, period, `cpu.cfs_quota_us=${quota}`]
 }
 
 function quotaOf(cpu: number): number {

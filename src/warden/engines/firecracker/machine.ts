@@ -11,6 +11,7 @@ import { signalAll } from '../../../os/signal.ts'
 import type { SpawnedChild } from '../../../os/spawned-child.ts'
 import { listenTo } from '../../readiness.ts'
 import type { Slot } from '../../slots.ts'
+import { untilExit } from '../wall-end.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { entering, shell, startChild } from '../spawned.ts'
 import { ApiClient, failure, faultOf } from './api-client.ts'
@@ -22,8 +23,8 @@ import {
   type MachineProfile,
 } from './configuration.ts'
 import { escaped } from './escaped.ts'
-import { jailedProcess, makeJail, removeJail, type JailLocation } from './jail-files.ts'
-import { apiSocket, jailerArguments, jailRoot, vsockSocket } from './jailer.ts'
+import { jailedProcess, makeJail, removeJail } from './jail-files.ts'
+import { apiSocket, jailerArguments, jailRoot, vsockSocket, type JailLocation } from './jailer.ts'
 import { assertVersion, setsClock, type FirecrackerVersion } from './version.ts'
 import { connectVsock } from './vsock.ts'
 
@@ -265,12 +266,8 @@ function startJailer(parts: MachineParts): StartedJailer {
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
-  const ended = new Promise<void>((resolve) => {
-    child.once('exit', () => resolve())
-    child.once('error', () => resolve())
-  })
   const processes = child.pid === undefined ? [] : [identify(child.pid)]
-  return { child, processes, complaint: listenTo(child), ended }
+  return { child, processes, complaint: listenTo(child), ended: untilExit(child) }
 }
 
 /** Command prefix for an empty network namespace; none for an ordinary user, who can start only a fake jailer. */

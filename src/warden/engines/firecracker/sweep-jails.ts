@@ -2,7 +2,8 @@ import type { DeadEnclosure, Remains } from '../../../contract/engine.ts'
 import { isAlive, type ProcessIdentity } from '../../../os/proc.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { remainsOf, sweepDead } from '../sweep.ts'
-import { jailedProcess, removeJail, type JailLocation } from './jail-files.ts'
+import { jailedProcess, removeJail } from './jail-files.ts'
+import type { JailLocation } from './jailer.ts'
 
 /**
  * Ends the machines of dead wardens: processes and cgroup of the lease, the process that the jailer started (race: its pid may not

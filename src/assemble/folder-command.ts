@@ -2,7 +2,6 @@
  * Runs a command in a folder (`mayfly exec`) through the job pipeline, with rooms of its own: the wall shows a folder of
  * this machine and inherits the caller's streams, so there is no pool, no guest protocol and no output gate.
  */
-import { constants } from 'node:os'
 import type { Server } from 'node:net'
 import { grantsNetwork, unlimited } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
@@ -23,6 +22,7 @@ import type { Gate, Rooms, SandboxClaim, SupervisedRun, Supervisor } from '../co
 import type { Profile } from '../contract/profile.ts'
 import type { Sandbox, TaskEnd } from '../contract/provider.ts'
 import { openRecord, type AuditRecord } from '../evidence/record.ts'
+import { signalName } from '../lib/signal-name.ts'
 import { run } from '../life.ts'
 import { withLimit } from '../output/error.ts'
 import { analyseCommand } from '../threat/command.ts'
@@ -245,7 +245,7 @@ function taskEndOf({ code, signal, limit, notStarted }: FolderEnd): TaskEnd {
   if (code === 0) return { ...nothing, status: 'ok', exitCode: 0 }
   if (code !== null) return { ...nothing, status: 'error', exitCode: code, error: exitError(code) }
   if (signal !== null) {
-    const name = nameOfSignal(signal)
+    const name = signalName(signal) ?? `signal ${signal}`
     const error = { code: 'EXIT', message: `The command was ended by ${name}` }
     return { ...nothing, status: 'error', signal: name, error }
   }
@@ -267,11 +267,6 @@ const limitEnd: Readonly<Record<FolderLimit, TaskEnd>> = {
 }
 
 const exitError = (code: number) => ({ code: 'EXIT', message: `The command exited with ${code}` })
-
-export function nameOfSignal(number: number): string {
-  const found = Object.entries(constants.signals).find(([, one]) => one === number)
-  return found?.[0] ?? `signal ${number}`
-}
 
 const noTask = {} as Parameters<Sandbox['run']>[0]
 const noIo = { stdout() {}, stderr() {}, released() {} }

@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { constants } from 'node:os'
+import { signalName } from '../lib/signal-name.ts'
 import { childrenOf, nameOfProcess } from './proc.ts'
 import { duplicate, reap, socketPair, spawnProcess } from './libc.js'
 
@@ -205,7 +206,7 @@ function lookForEnds(): void {
     const end = endOf(pid)
     if (!end) continue
     living.delete(pid)
-    child.end(end.code, end.signal === null ? null : nameOf(end.signal))
+    child.end(end.code, end.signal === null ? null : (signalName(end.signal) ?? 'SIGKILL'))
   }
   if (living.size > 0) return
   process.off('SIGCHLD', lookForEnds)
@@ -219,9 +220,4 @@ function endOf(pid: number): ReturnType<typeof reap> {
   } catch {
     return { code: null, signal: constants.signals.SIGKILL }
   }
-}
-
-function nameOf(signal: number): string {
-  const found = Object.entries(constants.signals).find(([, one]) => one === signal)
-  return found?.[0] ?? 'SIGKILL'
 }

@@ -1,12 +1,10 @@
-import os from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { killMsMax, type EnclosureEnd } from '../../contract/engine.ts'
 import { attempt } from '../../lib/attempt.ts'
+import { signalOfCode } from '../../lib/signal-name.ts'
 import type { SpawnedChild } from '../../os/spawned-child.ts'
 import type { Cgroup } from '../../os/cgroup-interface.ts'
 
-/** A shell, like the launchers of walls, exits with 128 + signal number if its child was killed. */
-const SIGNAL_CODES_FROM = 128
 /** Messages of V8 before it aborts for lack of memory. */
 const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
 
@@ -34,7 +32,7 @@ export function endOfWall(wall: EndedWall, spentMs: number): EnclosureEnd {
     detail: `exit ${exitCode ?? signalCode ?? 'unknown'}`,
     exit: {
       exitCode,
-      signal: signalCode ?? signalOf(exitCode ?? 0),
+      signal: signalCode ?? signalOfCode(exitCode ?? 0),
       cpuMs: spentMs > 0 ? Math.max(0, spentMs - wall.spentBefore) : null,
     },
   }
@@ -52,7 +50,12 @@ export async function isGoneInTime(gone: Promise<void>): Promise<boolean> {
   return await Promise.race([gone.then(() => true), late])
 }
 
-function signalOf(code: number): string | null {
-  const number = code - SIGNAL_CODES_FROM
-  return Object.entries(os.constants.signals).find(([, one]) => one === number)?.[0] ?? null
+/** Resolves once a child has exited, or could not be started. */
+export async function untilExit(child: SpawnedChild): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  child.once('exit', () => resolve())
+  // Also emitted where a kill failed: such a child still runs.
+  child.once('error', () => child.pid === undefined && resolve())
+  await promise
 }

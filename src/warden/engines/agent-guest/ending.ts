@@ -1,5 +1,5 @@
-import os from 'node:os'
 import type { AgentMessageOf } from '../../../agent-wire/decode.ts'
+import { signalOfCode } from '../../../lib/signal-name.ts'
 
 /** End of a runner as its guest reported it: untrusted. */
 export interface RunnerEnd {
@@ -13,11 +13,6 @@ const SIGNAL_CODES_FROM = 128
 
 export function runnerEnd({ end }: Pick<AgentMessageOf<'exited'>, 'end'>): RunnerEnd {
   const code = 'exitCode' in end ? end.exitCode : SIGNAL_CODES_FROM + end.signal
-  const signal = signalOf(code)
+  const signal = signalOfCode(code)
   return { exitCode: signal === null ? code : null, signal, detail: `exit ${signal ?? code}` }
-}
-
-function signalOf(code: number): string | null {
-  const number = code - SIGNAL_CODES_FROM
-  return Object.entries(os.constants.signals).find(([, one]) => one === number)?.[0] ?? null
 }

@@ -1,4 +1,4 @@
-import os from 'node:os'
+import { signalName } from '../../../lib/signal-name.ts'
 import type { AgentMessageOf } from '../../../agent-wire/decode.ts'
 import type { SeenReport } from '../../../contract/warden.ts'
 import type { AgentLink } from '../../../agent-wire/agent-link.ts'
@@ -77,7 +77,7 @@ function reportOf({ pid, timeMs, leftOut, seen }: AgentMessageOf<'seen'>): SeenR
   switch (seen.what) {
     case 'exit':
       return 'signal' in seen.end
-        ? { ...about, signal: signalNamed(seen.end.signal) }
+        ? { ...about, signal: signalName(seen.end.signal) ?? `signal ${seen.end.signal}` }
         : { ...about, exitCode: seen.end.exitCode }
     case 'oom':
       return { ...about, outOfMemory: seen.times }
@@ -100,9 +100,4 @@ function reportOf({ pid, timeMs, leftOut, seen }: AgentMessageOf<'seen'>): SeenR
       return { ...about, monotonic: timeMs, call, class: seen.class, denied: true, writes, ...path }
     }
   }
-}
-
-function signalNamed(number: number): string {
-  const found = Object.entries(os.constants.signals).find(([, one]) => one === number)
-  return found?.[0] ?? `signal ${number}`
 }

@@ -12,6 +12,7 @@ import { freeSlot, type Slot } from '../../slots.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { entering, shell, startChild } from '../spawned.ts'
 import { remainsOf } from '../sweep.ts'
+import { untilExit } from '../wall-end.ts'
 import { removeWallFolder } from '../wall-folder.ts'
 import type { VmmEnd } from './source.ts'
 
@@ -180,10 +181,6 @@ function feed(child: SpawnedChild, { fd, bytes }: GuestFork['filter']): void {
 }
 
 async function endOf({ child, complaint }: ForkedGuest): Promise<VmmEnd> {
-  if (child.exitCode === null && child.signalCode === null)
-    await new Promise<void>((resolve) => {
-      child.once('exit', () => resolve())
-      child.once('error', () => resolve())
-    })
+  await untilExit(child)
   return { exitCode: child.exitCode, signal: child.signalCode, said: complaint() }
 }

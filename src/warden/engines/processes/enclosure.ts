@@ -14,7 +14,7 @@ import type {
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
 import { executableOf, proportionalBytes } from '../../../os/proc.ts'
-import { isGoneInTime, isKilledForMemory } from '../wall-end.ts'
+import { isGoneInTime, isKilledForMemory, untilExit } from '../wall-end.ts'
 import { closeCalls, closeProcesses, describeCall } from './calls.ts'
 import { claim } from './claim.ts'
 import { spentMs } from './cpu-time.ts'
@@ -187,8 +187,7 @@ export class ProcessEnclosure implements Enclosure {
 
   async #end(): Promise<EnclosureEnd> {
     const { child, sentinel } = this.#wall.resources
-    if (child.exitCode === null && child.signalCode === null)
-      await new Promise<void>((resolve) => void child.once('exit', () => resolve()))
+    await untilExit(child)
     // Waits for the sentinel's last report, which has the cause: none is accepted after the end of the wall.
     if (sentinel)
       await Promise.race([sentinel.silent, sleep(OVER_MS_MAX, undefined, { ref: false })])

@@ -1,0 +1,13 @@
+import { constants } from 'node:os'
+
+/** Name of a signal, such as "SIGKILL"; undefined for a number that no signal of this system has. */
+export function signalName(number: number): string | undefined {
+  return Object.entries(constants.signals).find(([, one]) => one === number)?.[0]
+}
+
+const SIGNAL_CODES_FROM = 128
+
+/** Signal that an exit code stands for: a shell exits with 128 plus the number of the signal that killed its child. */
+export function signalOfCode(code: number): string | null {
+  return signalName(code - SIGNAL_CODES_FROM) ?? null
+}

@@ -199,11 +199,11 @@ export interface Enclosure extends AsyncDisposable {
   /** Kills all of its processes. Resolves when its resources are released, or after `killMsMax`. Idempotent. */
   kill(): Promise<KillReceipt>
 
-  /** Abilities; undefined if the mechanism lacks one. `zones` is set by a claim with zone rules. */
-  readonly calls: CallControl | undefined
-  readonly memory: MemoryCapture | undefined
-  readonly zones: ZoneControl | undefined
-  readonly connections: ConnectionOwners | undefined
+  /** Abilities; absent if the mechanism lacks one. `zones` is set by a claim with zone rules. */
+  readonly calls?: CallControl
+  readonly memory?: MemoryCapture | undefined
+  readonly zones?: ZoneControl | undefined
+  readonly connections?: ConnectionOwners
 }
 
 /** Milliseconds after which a receipt reports remains: a task in uninterruptible sleep outlives SIGKILL. */

@@ -6,19 +6,16 @@ import type {
   EnclosureEnd,
   EnclosureSockets,
   EngineReport,
-  KillReceipt,
   MemorySample,
-  WallRank,
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, ProgramName, Wall, WallUsage } from '../../../contract/warden.ts'
-import { proportionalBytes } from '../../../os/proc.ts'
 import { CpuPauses } from '../cpu-pauses.ts'
-import { isGoneInTime } from '../wall-end.ts'
 import { claim, sampleOf, throttledTo, tighten, wasEndedInside, type MachineJob } from './bounds.ts'
 import { askStatus, renewAgent } from '../../../agent-wire/agent-questions.ts'
 import { GuestCaptures } from './captures.ts'
 import { GuestWatch } from './guest-watch.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
+import { MachineEnclosure } from './machine-enclosure.ts'
 import { JobFreezer } from './job-freezer.ts'
 import { spentMs } from './measure.ts'
 import { AgentCalls } from './agent-calls.ts'
@@ -67,16 +64,12 @@ export interface GuestWallKind {
 }
 
 /** Enclosure of a machine. */
-export class GuestEnclosure implements Enclosure {
-  readonly id: string
+export class GuestEnclosure extends MachineEnclosure implements Enclosure {
   readonly wall: Wall
-  readonly isSingleUse = true
   readonly lost: Promise<void>
   readonly ended: Promise<EnclosureEnd>
   readonly calls: AgentCalls
   readonly memory: GuestCaptures | undefined
-  readonly zones = undefined
-  readonly connections = undefined
   readonly #job: MachineJob
   readonly #machine: LiveMachine
   readonly #processName: string
@@ -85,18 +78,17 @@ export class GuestEnclosure implements Enclosure {
   readonly #cpuPauses: CpuPauses
   readonly #watch: GuestWatch
   readonly #lost = Promise.withResolvers<void>()
-  readonly #gone = Promise.withResolvers<void>()
   #isKilled = false
   #sampled: MemorySample | undefined
   #processes = 0
-  #released: Promise<void> | undefined
   #renewing: Promise<void> | undefined
   /** End of the runner as the guest reported it: untrusted, for display. */
   #said: RunnerEnd | undefined
   #wasEndedInside = false
 
   constructor(machine: LiveMachine, parts: GuestWallParts) {
-    const idleBytes = machine.process.memory()
+    super(machine)
+    const { idleBytes } = this
     this.#machine = machine
     this.#processName = parts.kind.processName
     this.#freezer = new JobFreezer(machine.agent)
@@ -133,9 +125,7 @@ export class GuestEnclosure implements Enclosure {
     const { policies, key } = parts
     const hasProfile = isConfined(machine.agent, key)
     this.calls = new AgentCalls(machine.agent, { policies, hasProfile })
-    this.id = machine.process.id
-    const { copy } = machine
-    const { agent } = machine
+    const { copy, agent } = machine
     const guest = { id: this.id, agent, pauses: this.#nested, freezer: this.#freezer }
     this.memory = copy && new GuestCaptures(copy, guest)
     this.wall = wallOf(machine, parts, { idleBytes, calls: this.calls.closable })
@@ -154,9 +144,6 @@ export class GuestEnclosure implements Enclosure {
     return read
   }
 
-  /** No effect: a machine serves one job, so it keeps the baseline of its claim. */
-  rearm(): void {}
-
   tighten(bounds: EnclosureBounds): Promise<BoundMechanisms> {
     return tighten(this.#job, bounds)
   }
@@ -171,10 +158,6 @@ export class GuestEnclosure implements Enclosure {
     await this.#nested.resume('owner')
   }
 
-  rank(rank: WallRank): void {
-    this.#machine.process.cgroup?.rank(rank)
-  }
-
   /** Returns the last sample again while the machine shuts down. */
   sample(nowMs: number): MemorySample {
     if (this.#sampled && (this.#isKilled || this.#said)) return this.#sampled
@@ -185,12 +168,7 @@ export class GuestEnclosure implements Enclosure {
   }
 
   isOutOfMemory(): boolean {
-    if (this.#wasEndedInside) return true
-    try {
-      return (this.#machine.process.cgroup?.memoryKills() ?? 0) > this.#job.killsAtClaim
-    } catch {
-      return false
-    }
+    return this.#wasEndedInside || this.memoryKills > this.#job.killsAtClaim
   }
 
   cpuTime() {
@@ -200,39 +178,12 @@ export class GuestEnclosure implements Enclosure {
 
   async usage(): Promise<WallUsage> {
     await this.#countProcesses()
-    return {
-      processes: this.#processes,
-      bytes: Math.max(0, this.#machine.process.memory() - this.#job.idleBytes),
-      cpuMs: Math.round(spentMs(this.#machine.process)),
-      // The scheduler of the guest's kernel does not report waiting times.
-      waitedMs: 0,
-      atMs: performance.now(),
-    }
+    return this.usageWith(this.#processes)
   }
 
-  facts() {
-    const { id, program, pid } = this.wall
-    const all = this.#machine.process.processes
-    const bytes = all.reduce((sum, one) => sum + proportionalBytes(one.pid), 0)
-    return { id, program, pid, proportionalBytes: bytes }
-  }
-
-  /** No listener: connections arrive on the job's channel, where the server accepts them if a network was granted. */
-  openEgress(): undefined {}
-
-  closeEgress(): void {}
-
-  async kill(): Promise<KillReceipt> {
-    const began = performance.now()
-    this.#killMachine()
-    const isGone = await isGoneInTime(this.#gone.promise)
-    return { tookMs: performance.now() - began, isGone }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
+  override async [Symbol.asyncDispose](): Promise<void> {
     this.#watch.end()
-    this.#released ??= this.#machine.release().finally(this.#gone.resolve)
-    await this.#released
+    await super[Symbol.asyncDispose]()
   }
 
   /** Pauses of the CPU limit do not freeze the job: they occur every few milliseconds, and nothing inspects the guest then. */
@@ -262,10 +213,10 @@ export class GuestEnclosure implements Enclosure {
     }
   }
 
-  #killMachine(): void {
+  protected override signalKill(): void {
     this.#isKilled = true
     this.#job.spentSeen = Math.max(this.#job.spentSeen, spentMs(this.#machine.process))
-    this.#machine.process.kill()
+    super.signalKill()
   }
 
   /** Requests the process count from the guest, without carrier and runner. Without an answer the last count stays. */
@@ -291,7 +242,7 @@ export class GuestEnclosure implements Enclosure {
       const said = runnerEnd(exited)
       if (said.signal === 'SIGKILL') this.#wasEndedInside = await wasEndedInside(this.#job)
       this.#said = said
-      this.#killMachine()
+      this.signalKill()
     } catch {
       if (!this.#isKilled) this.#lost.resolve()
     }

@@ -5,13 +5,10 @@ import type {
   EnclosureBounds,
   EnclosureEnd,
   EnclosureSockets,
-  KillReceipt,
   MemorySample,
-  WallRank,
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
-import { proportionalBytes } from '../../../os/proc.ts'
-import { isGoneInTime } from '../wall-end.ts'
+import { MachineEnclosure } from './machine-enclosure.ts'
 import { spentMs } from './measure.ts'
 import type { ResumedMachine } from './source.ts'
 
@@ -25,36 +22,25 @@ import type { ResumedMachine } from './source.ts'
  * Bounds: memory is that of its cgroup from the start (`process.ts` of its engine); without one the sampler ends it above that size. It
  * starts stopped, and is resumed by a thaw.
  */
-export class ResumedEnclosure implements Enclosure {
-  readonly id: string
+export class ResumedEnclosure extends MachineEnclosure implements Enclosure {
   readonly wall: Wall
-  readonly isSingleUse = true
   /** Resolved by no part: a machine that ends by itself has `ended`. */
   readonly lost = new Promise<void>(() => undefined)
   readonly ended: Promise<EnclosureEnd>
-  readonly calls = undefined
-  readonly memory = undefined
-  readonly zones = undefined
-  readonly connections = undefined
   readonly #machine: ResumedMachine
-  readonly #idleBytes: number
   readonly #bytesMax: number
-  readonly #gone = Promise.withResolvers<void>()
-  #released: Promise<void> | undefined
 
   constructor(
     machine: ResumedMachine,
     { layers, isBounded }: { readonly layers: readonly string[]; readonly isBounded: boolean },
   ) {
-    const { process, save } = machine
+    super(machine)
     this.#machine = machine
-    this.#idleBytes = process.memory()
-    this.#bytesMax = (save.memoryMiB + OWN_MIB) * 2 ** 20
-    this.id = process.id
+    this.#bytesMax = (machine.save.memoryMiB + OWN_MIB) * 2 ** 20
     this.wall = wallOf(machine, {
       layers: [...layers, 'own kernel', 'no egress path', ...jailLayers],
       isBounded,
-      idleBytes: this.#idleBytes,
+      idleBytes: this.idleBytes,
     })
     this.ended = this.#end()
   }
@@ -74,10 +60,8 @@ export class ResumedEnclosure implements Enclosure {
       cpu: held ? 'cgroup' : 'none',
       io: 'none',
     }
-    return { spent: false, enforced, bytes: this.#idleBytes, idleBytes: this.#idleBytes }
+    return { spent: false, enforced, bytes: this.idleBytes, idleBytes: this.idleBytes }
   }
-
-  rearm(): void {}
 
   async tighten(bounds: EnclosureBounds): Promise<BoundMechanisms> {
     return (await this.claim(bounds)).enforced
@@ -93,21 +77,13 @@ export class ResumedEnclosure implements Enclosure {
     await this.#machine.process.thaw()
   }
 
-  rank(rank: WallRank): void {
-    this.#machine.process.cgroup?.rank(rank)
-  }
-
   sample(): MemorySample {
     const bytes = this.#machine.process.memory()
     return { bytes, bytesMax: this.#bytesMax, isOutOfMemory: this.isOutOfMemory() }
   }
 
   isOutOfMemory(): boolean {
-    try {
-      return (this.#machine.process.cgroup?.memoryKills() ?? 0) > 0
-    } catch {
-      return false
-    }
+    return this.memoryKills > 0
   }
 
   cpuTime() {
@@ -116,35 +92,7 @@ export class ResumedEnclosure implements Enclosure {
   }
 
   async usage(): Promise<WallUsage> {
-    return {
-      processes: 0,
-      bytes: Math.max(0, this.#machine.process.memory() - this.#idleBytes),
-      cpuMs: Math.round(spentMs(this.#machine.process)),
-      waitedMs: 0,
-      atMs: performance.now(),
-    }
-  }
-
-  facts() {
-    const { id, program, pid } = this.wall
-    const all = this.#machine.process.processes
-    return { id, program, pid, proportionalBytes: all.reduce(addBytes, 0) }
-  }
-
-  openEgress(): undefined {}
-
-  closeEgress(): void {}
-
-  async kill(): Promise<KillReceipt> {
-    const began = performance.now()
-    this.#machine.process.kill()
-    const isGone = await isGoneInTime(this.#gone.promise)
-    return { tookMs: performance.now() - began, isGone }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#released ??= this.#machine.release().finally(this.#gone.resolve)
-    await this.#released
+    return this.usageWith(0)
   }
 
   async #end(): Promise<EnclosureEnd> {
@@ -158,8 +106,6 @@ export class ResumedEnclosure implements Enclosure {
 /** Memory of the process that holds a guest, beside that of the guest. */
 const OWN_MIB = 256
 const jailLayers = ['seccomp', 'user namespace', 'network namespace', 'pid namespace', 'empty root']
-
-const addBytes = (sum: number, { pid }: { readonly pid: number }) => sum + proportionalBytes(pid)
 
 function wallOf(
   { process, save }: ResumedMachine,

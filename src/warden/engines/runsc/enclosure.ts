@@ -14,7 +14,7 @@ import type {
 import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
-import { endOfWall, isGoneInTime, isKilledForMemory } from '../wall-end.ts'
+import { endOfWall, isGoneInTime, isKilledForMemory, untilExit } from '../wall-end.ts'
 import { takeSockets } from '../wall-sockets.ts'
 import { Checkpoints } from './capture.ts'
 import { claim, sampleOf, tighten } from './bounds.ts'
@@ -37,10 +37,7 @@ export class RunscEnclosure implements Enclosure {
   /** Never resolves: `sample` throws once the sentry is lost. */
   readonly lost = new Promise<void>(() => undefined)
   readonly ended: Promise<EnclosureEnd>
-  readonly calls = undefined
   readonly memory: MemoryCapture
-  readonly zones = undefined
-  readonly connections = undefined
   readonly #wall: RunscWall
   readonly #jobMemory: JobMemory
   readonly #tasks: TaskWatch
@@ -174,9 +171,7 @@ export class RunscEnclosure implements Enclosure {
   }
 
   async #end(): Promise<EnclosureEnd> {
-    const { child } = this.#wall.resources
-    if (child.exitCode === null && child.signalCode === null)
-      await new Promise<void>((resolve) => void child.once('exit', () => resolve()))
+    await untilExit(this.#wall.resources.child)
     return endOfWall(this.#wall, Math.max(spentMs(this.#wall.resources), this.#wall.spentSeen))
   }
 }

@@ -162,11 +162,10 @@ function groupOf(
       if (!has('cpu')) return
       all.die(name)
       weight.forget()
-      tryPut(folder('cpu'), 'cpu.cfs_quota_us', -1)
-      tryPut(folder('cpu'), 'cpu.idle', 0)
-      tryPut(folder('cpu'), 'cpu.shares', SHARES_OF_THE_DYING)
+      for (const [file, value] of quotaLifts) tryPut(folder('cpu'), file, value)
     },
-    quotaLifts: () => (has('cpu') ? quotaLiftsIn(folder('cpu')) : []),
+    quotaLifts: () =>
+      has('cpu') ? quotaLifts.map(([file, value]) => `${folder('cpu')}/${file}:${value}`) : [],
     pidsFile: () => (has('pids') ? path.join(folder('pids'), 'pids.max') : undefined),
     remove() {
       files.close()
@@ -179,13 +178,11 @@ function groupOf(
   }
 }
 
-function quotaLiftsIn(folder: string): readonly string[] {
-  return [
-    `${folder}/cpu.cfs_quota_us:-1`,
-    `${folder}/cpu.idle:0`,
-    `${folder}/cpu.shares:${SHARES_OF_THE_DYING}`,
-  ]
-}
+const quotaLifts = [
+  ['cpu.cfs_quota_us', -1],
+  ['cpu.idle', 0],
+  ['cpu.shares', SHARES_OF_THE_DYING],
+] as const
 
 function memoryOf(folder: string, files: OpenFileCache) {
   return {

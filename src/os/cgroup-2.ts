@@ -92,6 +92,10 @@ function groupOf(
   const weight = weightIn(has('cpu') ? folder : undefined, name, all)
   /** Processes live in leaf groups only ("no internal processes", cgroup v2): with child groups, in a sibling of these. */
   let place = folder
+  const lifts: readonly (readonly [file: string, value: string | number])[] = [
+    ['cgroup.freeze', 0],
+    ...(has('cpu') ? cpuLifts : []),
+  ]
   return {
     name,
     controllers,
@@ -119,24 +123,11 @@ function groupOf(
     thaw: () => tryPut(folder, 'cgroup.freeze', 0),
     liftCpuQuota() {
       for (const group of inner) group.liftCpuQuota()
-      tryPut(folder, 'cgroup.freeze', 0)
-      if (!has('cpu')) return
-      all.die(name)
+      if (has('cpu')) all.die(name)
       weight.forget()
-      tryPut(folder, 'cpu.max', `max ${cpuPeriodUs}`)
-      tryPut(folder, 'cpu.idle', 0)
-      tryPut(folder, 'cpu.weight', WEIGHT_OF_THE_DYING)
+      for (const [file, value] of lifts) tryPut(folder, file, value)
     },
-    quotaLifts: () => [
-      `${folder}/cgroup.freeze:0`,
-      ...(has('cpu')
-        ? [
-            `${folder}/cpu.max:max ${cpuPeriodUs}`,
-            `${folder}/cpu.idle:0`,
-            `${folder}/cpu.weight:${WEIGHT_OF_THE_DYING}`,
-          ]
-        : []),
-    ],
+    quotaLifts: () => lifts.map(([file, value]) => `${folder}/${file}:${value}`),
     pidsFile: () => (has('pids') ? path.join(folder, 'pids.max') : undefined),
     remove() {
       files.close()
@@ -148,6 +139,12 @@ function groupOf(
     },
   }
 }
+
+const cpuLifts = [
+  ['cpu.max', `max ${cpuPeriodUs}`],
+  ['cpu.idle', 0],
+  ['cpu.weight', WEIGHT_OF_THE_DYING],
+] as const
 
 const leaf = 'own'
 /** Bound on retries: processes may fork while they are moved. */

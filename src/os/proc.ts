@@ -152,9 +152,14 @@ function scanOwners(): ReadonlyMap<number, readonly number[]> {
 }
 
 /** Real, effective, saved and file system uid, from `status`: the folder of an undumpable process belongs to root. */
-function ownersOf(pid: number): readonly number[] {
-  const line = /^Uid:\t(.+)$/m.exec(tryReadText(`/proc/${pid}/status`) ?? '')?.[1]
-  return line ? line.split('\t').map(Number) : []
+export function ownersOf(pid: number): readonly number[] {
+  return statusField(pid, 'Uid').map(Number)
+}
+
+/** Values of a field of /proc/PID/status; none once the process has ended. */
+export function statusField(pid: number, name: string): readonly string[] {
+  const text = tryReadText(`/proc/${pid}/status`) ?? ''
+  return new RegExp(`^${name}:\\t(.*)$`, 'm').exec(text)?.[1]?.split('\t') ?? []
 }
 
 /** Number of uids that this process's user namespace maps from 0 on; 4,294,967,295 in the initial one. */

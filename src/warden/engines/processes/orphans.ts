@@ -1,5 +1,5 @@
 import { wallUids } from '../../../contract/uids.ts'
-import { allPids, identify, isAlive } from '../../../os/proc.ts'
+import { allPids, identify, isAlive, ownersOf, statusField } from '../../../os/proc.ts'
 import { tryReadText } from '../../../os/read.ts'
 import { signalAll } from '../../../os/signal.ts'
 
@@ -28,23 +28,16 @@ function isOrphan(pid: number): boolean {
   const mark = words.findIndex((word) => MARK.test(word))
   const [, warden, startTime] = MARK.exec(words[mark] ?? '') ?? []
   if (warden === undefined || isAlive(Number(warden), Number(startTime))) return false
-  const status = statusOf(pid)
   // Any process may have such an argument; only bwrap is a launcher.
-  if (mark > 0 && fieldsOf(status, 'Name')[0] !== 'bwrap') return false
-  if (!isOurs(Number(fieldsOf(status, 'Uid')[0]))) return false
+  if (mark > 0 && statusField(pid, 'Name')[0] !== 'bwrap') return false
+  if (!isOurs(ownersOf(pid)[0])) return false
   // Pids differ in a container: an orphan whose new parent has a PID namespace of its own belongs to a warden in there.
-  const [parent] = fieldsOf(status, 'PPid')
-  return fieldsOf(statusOf(Number(parent)), 'NSpid').length === 1
+  const [parent] = statusField(pid, 'PPid')
+  return statusField(Number(parent), 'NSpid').length === 1
 }
 
 /** Root's walls have uids of their own. */
-function isOurs(uid: number): boolean {
+function isOurs(uid = -1): boolean {
   const own = process.getuid?.()
   return uid === own || (own === 0 && uid >= wallUids.first && uid <= wallUids.last)
-}
-
-const statusOf = (pid: number) => tryReadText(`/proc/${pid}/status`) ?? ''
-
-function fieldsOf(status: string, name: string): readonly string[] {
-  return new RegExp(`^${name}:\\t(.*)$`, 'm').exec(status)?.[1]?.split('\t') ?? []
 }

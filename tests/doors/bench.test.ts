@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
+import { scripts } from '../../bench/programs/scripts.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { test } from '../fixtures/drawn.ts'
@@ -51,6 +52,18 @@ test('The bench of tightening measures each control of each tier', { skip }, () 
   if (findProgram('cc')) assert.ok(watched.every((name) => names.includes(`process: ${name}`)))
   for (const { n, p50, p99 } of Object.values(milliseconds.idle))
     assert.ok(n === 2 && p50 > 0 && p99 >= p50)
+})
+
+test('S3-38: the bench of scripts prints the ratio to vm2 of each, and compares every result', () => {
+  const bench = join(import.meta.dirname, '..', '..', 'bench', 'vm2.ts')
+  const { stdout, stderr } = spawnSync(process.execPath, [bench, '--rounds', '1', '--json'], {
+    encoding: 'utf8',
+    timeout: 120_000,
+  })
+  const ratios = (JSON.parse(stdout || `"${stderr}"`) as Record<string, object>)['mayfly / vm2']
+  assert.ok(ratios, stderr)
+  assert.deepEqual(Object.keys(ratios), [...Object.keys(scripts), 'mean'])
+  for (const ratio of Object.values(ratios)) assert.ok(ratio > 0)
 })
 
 test('The bench of a burst prints when the last job ended, and how many were refused', () => {

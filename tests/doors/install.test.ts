@@ -99,6 +99,12 @@ suite('Installed from a registry', { skip: why }, () => {
     assert.deepEqual(own, ['ccos.network.http-fetch', ['https://a.example'], 'None', true, false])
   })
 
+  for (const major of majors)
+    test(`S3-12, Node ${major}: the documented example of the class runs unchanged`, async () => {
+      const said = JSON.parse(await printed(app, nodeOf(major), ['secure-sandbox.mjs'], state))
+      assert.deepEqual(said, { result: { got: 'data' }, sum: 3, hasMemory: true })
+    })
+
   test('S4-1, S4-44: a third-party provider of 30 lines passes the conformance kit of the package', async () => {
     const said = await printed(app, node26, ['--test', '--test-reporter=tap', 'provider.test.mjs'])
     const [, passed = '0'] = /^# pass (\d+)$/m.exec(said) ?? []

@@ -15,6 +15,7 @@ import { isRunscThere, makeGvisor, noRunsc } from '../conformance/gvisor.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { Stand, until, type Made } from '../conformance/stand.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { assertGoneInTime, whyNoGroups } from './gone-in-time.ts'
 
 /** Tests beyond the suite of conformance: the inside of a capture, the way out, and what an end leaves on the host. */
 const planted = 'the-planted-text-of-a-program'
@@ -79,6 +80,12 @@ suite('A wall of gvisor', { skip }, () => {
     sandbox.kill({ status: 'cancelled' })
     await running.end
   })
+
+  test(
+    'S1-19: no process of a wall is left 500 ms after the result of its program, in one of eight tries',
+    { skip: whyNoGroups },
+    () => assertGoneInTime(stand(), { timeout: 30_000 }),
+  )
 
   test('Killed, it leaves no process and no folder', async () => {
     const running = await stand().start(inPython.guests.spins!)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -16,6 +17,7 @@ import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeMicroVm, noMachines } from '../conformance/microvm.ts'
 import { Stand, until, type Made, type Wish } from '../conformance/stand.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { assertGoneInTime, whyNoGroups } from './gone-in-time.ts'
 
 /** Tests beyond the conformance suite: view and limits of a guest, egress, and leftovers on the host. */
 const MEBIBYTE = 2 ** 20
@@ -44,6 +46,15 @@ def main(input):
 const ownDevices = 'fd full null ptmx pts random shm stderr stdin stdout tty urandom zero'.split(
   ' ',
 )
+/** Command lines of all processes that it sees, of which one is a child that it started itself. */
+const listsProcesses = `
+import os, subprocess, sys
+def main(input):
+    child = subprocess.Popen([sys.executable, '-c', 'input()', input['own']], stdin=subprocess.PIPE)
+    pids = [int(name) for name in os.listdir('/proc') if name.isdigit()]
+    lines = [open(f'/proc/{pid}/cmdline', 'rb').read().replace(b'\\0', b' ').decode('latin1') for pid in pids]
+    child.kill()
+    return {'pids': pids, 'lines': lines}`
 const fills = `
 def main(input):
     kept = []
@@ -149,6 +160,27 @@ suite('A virtual machine as a wall', { skip, timeout }, () => {
     assert.notEqual(boot, readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim())
   })
 
+  test('S1-17: the code of a job runs in the guest, and sees its own processes and none of this host', async () => {
+    const [own, other] = [randomUUID(), randomUUID()]
+    const neighbour = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)', other], {
+      stdio: 'ignore',
+    })
+    try {
+      await once(neighbour, 'spawn')
+      const { end } = await stand().run(listsProcesses, { input: { own }, limits })
+      assert.equal(end.status, 'ok', JSON.stringify(end))
+      const { pids, lines } = JSON.parse(end.resultText) as { pids: number[]; lines: string[] }
+      assert.ok(lines.some((line) => line.includes(own)))
+      assert.deepEqual(
+        lines.filter((line) => line.includes(other)),
+        [],
+      )
+      assert.ok(pids.length < 100, `${pids.length} processes`)
+    } finally {
+      neighbour.kill()
+    }
+  })
+
   test('Memory above its limit ends a job, and the next job runs', async () => {
     const wish: Wish = {
       controls: { memory: 64 * MEBIBYTE },
@@ -251,6 +283,12 @@ suite('A virtual machine as a wall', { skip, timeout }, () => {
     sandbox.kill({ status: 'cancelled' })
     await running.end
   })
+
+  test(
+    'S1-19: no process of a wall is left 500 ms after the result of its program, in one of eight tries',
+    { skip: whyNoGroups },
+    () => assertGoneInTime(stand(), limits),
+  )
 
   test('Killed, it leaves no process, no folder and no control group', async () => {
     const running = await stand().start(inPython.guests.spins!, { limits })

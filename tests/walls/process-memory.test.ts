@@ -36,7 +36,7 @@ os.wait()
 seen = os.pread(os.open('/proc/self/mem', os.O_RDONLY), 6, at)
 print(kept.value.decode(), seen.decode(), 'over', flush=True)`
 
-/** One program of a zone writes where another one of the next zone is to attack, and prints what it holds afterwards. */
+/** Publishes the address of a buffer to the attacker, a program of another zone, and prints the buffer after the attack. */
 const victim = `
 import ctypes, os, time
 kept = ctypes.create_string_buffer(b'before')

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import { cacheFolder } from '../lib/cache-folder.ts'
 import type { StoredImage } from '../images/store.ts'
+import type { WasmRuntime } from '../images/wasm-runtime.ts'
 import { shownSize } from './format-value.ts'
 import { abortOnStop } from './abort-on-stop.ts'
 import { imageFolders as placesOf } from './image-folders.ts'
@@ -22,7 +23,9 @@ export function register(program: Command): void {
     .option('--recipes <folder>', 'folder of recipes and locks; default: those of Mayfly')
     .option('--packages <folder>', 'folder of downloaded packages; default: the cache of this user')
     .action(withArguments(build))
-  add('list', 'list images, newest first').action(withArguments(list))
+  add('list', 'list images, newest first, and the runtime of WebAssembly').action(
+    withArguments(list),
+  )
   add('show <name>', 'show recipe, packages, sizes and digest of an image')
     .option('--sbom', 'print the bill of materials only, as CycloneDX JSON')
     .action(withArguments(show))
@@ -105,18 +108,30 @@ async function list(flags: Flags): Promise<void> {
   const { images, faults } = (await import('../images/store.ts')).listImages(folder)
   for (const fault of faults) note(flags, fault)
   if (faults.length > 0) process.exitCode = failedExitCode
+  const runtime = (await import('../images/wasm-runtime.ts')).wasmRuntime()
   if (flags.json)
-    return printJson({ images: images.map(({ tags, signed }) => ({ tags, ...signed.manifest })) })
-  if (images.length === 0) return note(flags, 'No images; "mayfly images build" builds them')
+    return printJson({
+      images: images.map(({ tags, signed }) => ({ tags, ...signed.manifest })),
+      runtimes: [runtime],
+    })
   const rows = images.map(({ tags, signed: { manifest } }) => [
     tags.join(', ') || '(no tag)',
+    'linux',
     manifest.digest.slice(0, 12),
     shownSize(manifest.size),
     manifest.origin ? 'imported' : `${manifest.packages.length} packages`,
     new Date(manifest.at).toISOString(),
     manifest.function,
   ])
-  process.stdout.write(`${table([['tags', 'digest', 'size', 'of', 'built', 'for'], ...rows])}\n`)
+  const head = ['tags', 'kind', 'digest', 'size', 'of', 'built', 'for']
+  process.stdout.write(`${table([head, ...rows, runtimeRow(runtime)])}\n`)
+  if (images.length === 0) note(flags, 'No images of Linux; "mayfly images build" builds them')
+}
+
+function runtimeRow(runtime: WasmRuntime): string[] {
+  const { name, kind, digest, size, engine } = runtime
+  const about = `modules of WebAssembly: ${runtime.interface}`
+  return [name, kind, digest.slice(0, 12), shownSize(size), engine, 'with Mayfly', about]
 }
 
 async function show(flags: Flags, [name = '']: readonly string[]): Promise<void> {

@@ -87,7 +87,10 @@ suite('Images of Debian packages', () => {
   test('An image is listed, shown, verified, tagged and collected', (t) => {
     if (reason) return t.skip(reason)
     images('build', 'minimal', '--tag', 'stable')
-    assert.match(images('list').stdout, new RegExp(`minimal, stable +${digest.slice(0, 12)} `))
+    assert.match(
+      images('list').stdout,
+      new RegExp(`minimal, stable +linux +${digest.slice(0, 12)} +\\d.*MB `),
+    )
     const shown = JSON.parse(images('show', 'stable', '--json').stdout)
     assert.equal(shown.digest, digest)
     const names = shown.packages.map(({ name }: { readonly name: string }) => name)
@@ -98,8 +101,19 @@ suite('Images of Debian packages', () => {
     assert.deepEqual(JSON.parse(images('gc', '--json').stdout).removed, [])
     images('untag', 'stable')
     assert.deepEqual(JSON.parse(images('gc', '--json').stdout).removed, [digest])
-    assert.deepEqual(JSON.parse(images('list', '--json').stdout), { images: [] })
+    assert.deepEqual(JSON.parse(images('list', '--json').stdout).images, [])
     assert.equal(codeOf(images('show', 'stable', '--json')), 'NOT_FOUND')
+  })
+
+  test('S0-6: the list has images of Linux and the runtime of WebAssembly, each with its size', (t) => {
+    if (reason) return t.skip(reason)
+    images('build', 'minimal')
+    const listed = images('list').stdout
+    assert.match(listed, /^minimal +linux +\w{12} +1\.\d MB /m)
+    assert.match(listed, /^wasi +wasm +\w{12} +\d+(?:\.\d)? KB +V8 \d.* WASI preview 1$/m)
+    const { images: built, runtimes } = JSON.parse(images('list', '--json').stdout)
+    assert.equal(built.length, 1)
+    assert.ok(runtimes[0].size > 0 && runtimes[0].size < built[0].size)
   })
 
   test('A bill of materials names each package with its source, and is signed with the image', (t) => {

@@ -7,7 +7,7 @@ import { openWalls, type Walls } from '../hostile/process/walls.ts'
 import { isQemuThere, noQemu } from './qemu-here.ts'
 
 /** Concurrent jobs on clones of machines, through the library. */
-const atOnce = isSampled ? 3 : 6
+const atOnce = isSampled ? 3 : process.env['MAYFLY_LONG'] ? 50 : 6
 const timeout = 600_000
 const found = isQemuThere() ? await machineState() : { missing: noQemu }
 const imageState = 'state' in found ? found.state : ''

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { after, before, isSampled, suite, test } from '../fixtures/drawn.ts'
+import { copyMachineState } from '../fixtures/machine-images.ts'
+import { descendantsOf } from '../hostile/proc.ts'
+import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
+import { makePlace, remaining, startServer, whenReady, type Server } from './program.ts'
+
+/**
+ * SIGKILL to server, warden and QEMU in turn, each in the middle of a job on a clone. After each no process is left, and the next job
+ * is answered by a clone again.
+ */
+const skip = isQemuThere() ? false : noQemu
+const victims = ['server', 'warden', 'qemu'] as const
+const rounds = process.env['MAYFLY_LONG'] ? 34 : isSampled ? 1 : 2
+const waits = `
+import time
+print('begin', flush=True)
+time.sleep(300)`
+const adds = 'result = input["n"] + 1'
+
+suite('Kills in the middle of jobs on clones', { skip, timeout: 3_600_000 }, () => {
+  const place = makePlace()
+  let missing: string | undefined
+  let server: Server
+  /** Printed by the first start alone. */
+  let apiKey = ''
+  before(async () => {
+    missing = await copyMachineState(place.state)
+    if (missing !== undefined) return
+    server = await ready()
+    apiKey = server.apiKey
+  })
+  after(async () => {
+    if (missing === undefined) {
+      assert.deepEqual(await server.stop(), { code: 0, left: [] })
+      await server[Symbol.asyncDispose]()
+    }
+    place.remove()
+  })
+
+  async function ready(): Promise<Server> {
+    const started = await startServer(place)
+    await whenReady(started)
+    return started
+  }
+
+  async function execute(body: object, accept = 'application/json'): Promise<Response> {
+    return await fetch(new URL('/v1/executions', server.active), {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        accept,
+        authorization: `Bearer ${apiKey}`,
+      },
+      body: JSON.stringify({ language: 'python', tier: 'microvm', ...body }),
+    })
+  }
+
+  async function answers(n: number): Promise<void> {
+    const reply = await execute({ code: adds, input: { n }, limits: { timeout: '120s' } })
+    const outcome = (await reply.json()) as Record<string, unknown>
+    const { status, result, provider } = outcome
+    assert.deepEqual([status, result, provider], ['ok', n + 1, 'qemu'], JSON.stringify(outcome))
+  }
+
+  /** Resolves once a job prints, with its further events as text. */
+  async function running(): Promise<{ readonly rest: Promise<string> }> {
+    const { body } = await execute(
+      { code: waits, limits: { timeout: '300s' } },
+      'text/event-stream',
+    )
+    const decoder = new TextDecoder()
+    const reader = body!.getReader()
+    let said = ''
+    while (!said.includes('begin')) {
+      const { done, value } = await reader.read()
+      assert.ok(!done, said)
+      said += decoder.decode(value, { stream: true })
+    }
+    const rest = async () => {
+      for (;;) {
+        const { done, value } = await reader.read()
+        if (done) return said
+        said += decoder.decode(value, { stream: true })
+      }
+    }
+    return { rest: rest().catch(() => said) }
+  }
+
+  for (const victim of victims)
+    test(`No process is left after SIGKILL to the ${victim}, and the next job is answered`, async (t) => {
+      if (missing !== undefined) return t.skip(missing)
+      for (let round = 0; round < rounds; round++) {
+        await answers(round)
+        const { rest } = await running()
+        const all = [server.child.pid!, ...descendantsOf(server.child.pid!)]
+        if (victim === 'qemu') {
+          for (const pid of all.filter(isQemu)) process.kill(pid, 'SIGKILL')
+          assert.match(await rest, /"WALL_LOST"/)
+          await answers(round)
+          continue
+        }
+        process.kill(victim === 'server' ? server.pid : server.child.pid!, 'SIGKILL')
+        await rest
+        const left = await remaining(all)
+        // A launcher (bwrap) whose parent dies during its start blocks for ever: the next start sweeps it.
+        assert.deepEqual(
+          left.filter((one) => !one.includes('(bwrap)')),
+          [],
+        )
+        await server[Symbol.asyncDispose]()
+        server = await ready()
+        assert.deepEqual(await remaining(all), [])
+        await answers(round)
+      }
+    })
+})
+
+function isQemu(pid: number): boolean {
+  try {
+    // The jail of it has the same arguments.
+    const isJail = readFileSync(`/proc/${pid}/comm`, 'utf8').includes('bwrap')
+    return !isJail && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('q35')
+  } catch {
+    return false
+  }
+}

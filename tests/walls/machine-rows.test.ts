@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import { isSampled, suite, test } from '../fixtures/drawn.ts'
+import { machineState } from '../fixtures/machine-images.ts'
+import { openWalls } from '../hostile/process/walls.ts'
+import { isQemuThere, noQemu } from './qemu-here.ts'
+
+/** Jobs on clones, one after the other, and their leftovers on this machine. */
+const jobs = process.env['MAYFLY_LONG'] ? 500 : isSampled ? 3 : 20
+const found = isQemuThere() ? await machineState() : { missing: noQemu }
+const skip = 'missing' in found ? found.missing : false
+const imageState = 'state' in found ? found.state : ''
+const none = { processes: 0, leases: [], folders: [], cgroups: [], sockets: 0 }
+
+suite('Jobs on clones in a row', { skip, timeout: 3_600_000 }, () => {
+  test('S0-3: every job on a clone has its own result, and nothing is left of any clone', async () => {
+    const walls = await openWalls({ imageState })
+    try {
+      for (let n = 0; n < jobs; n++) {
+        const outcome = await walls.run({
+          code: 'result = [input["n"], input["n"] ** 2]',
+          language: 'python',
+          input: { n },
+          provider: 'qemu',
+          limits: { timeout: 120_000, memory: '64MB' },
+        })
+        assert.deepEqual(outcome.result, [n, n ** 2], JSON.stringify(outcome.error))
+      }
+      assert.deepEqual(await walls.close(), none)
+      assert.ok(walls.count >= jobs)
+    } finally {
+      await walls[Symbol.asyncDispose]()
+    }
+  })
+})

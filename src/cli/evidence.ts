@@ -43,11 +43,11 @@ export function register(program: Command): void {
     .argument('<text>', 'text to search for')
     .option('--part <name>', 'one part only, as named by "show"')
     .option('--limit <n>', 'maximum of matches', wholeNumber(limitMax), 100)
-    .action((...all) => verb(asOwner((flags, id) => search(flags, id, String(all[1]))))(...all))
+    .action(verb(asOwner(search)))
   add('extract', 'write parts to files after their digests are verified')
     .argument('<folder>', 'output folder, created if missing; - writes one part to stdout')
     .option('--part <name>', 'one part only, as named by "show"')
-    .action((...all) => verb((flags, id) => extract(flags, id, String(all[1])))(...all))
+    .action(verb(extract))
   add('resume', 'resume a virtual machine from a capture, in quarantine: its shell, no network')
     .option('--exec <command>', 'run a command in its shell, then end it; repeatable', repeated, [])
     .option('--for <duration>', 'life of the machine', '10m')
@@ -72,12 +72,12 @@ interface Flags extends Globals {
 const limitMax = 1000
 
 /** Runs the command as the owner of the state folder, if this process is root and the folder is not. */
-function asOwner(run: (flags: Flags, id: string) => Promise<void>) {
-  return async (flags: Flags, id: string): Promise<void> => {
+function asOwner(run: (flags: Flags, id: string, text: string) => Promise<void>) {
+  return async (flags: Flags, id: string, text: string): Promise<void> => {
     const state = stateOf(flags)
     const owner = strangerOwning(state)
     if (owner) runAsOwner(owner, { task: { state }, words: process.argv.slice(2) })
-    else await run(flags, id)
+    else await run(flags, id, text)
   }
 }
 

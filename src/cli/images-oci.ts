@@ -26,11 +26,7 @@ export function registerOci(images: Command): void {
     .command('export <name> <path>')
     .description('write an image as an OCI image layout; as a tar archive if the path ends in .tar')
     .option('--packages <folder>', 'folder of downloaded packages; default: the cache of this user')
-    .action((...all: unknown[]) =>
-      verb((flags: OciFlags, name) =>
-        exportOne(flags, name, (all.at(-1) as Command).args[1] ?? ''),
-      )(...all),
-    )
+    .action(verb(exportOne))
 }
 
 async function importOne(flags: OciFlags, place: string): Promise<void> {

@@ -82,7 +82,7 @@ export function registerScans(images: Command): void {
   feeds.command('remove <name>').description('remove a feed').action(verb(remove))
 }
 
-async function scan(flags: ScanFlags, name: string): Promise<void> {
+async function scan(flags: ScanFlags, name = ''): Promise<void> {
   const { folder, keys, policy: configured } = await imageFolders(flags)
   const policy = { ...configured, max_severity: severityGiven(flags) ?? configured.max_severity }
   const { findImage, listImages, openImageStore, readSbom } = await import('../images/store.ts')

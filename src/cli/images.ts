@@ -22,26 +22,24 @@ export function register(program: Command): void {
     .option('--tag <name...>', 'additional tags; the name of the recipe is always one')
     .option('--recipes <folder>', 'folder of recipes and locks; default: those of Mayfly')
     .option('--packages <folder>', 'folder of downloaded packages; default: the cache of this user')
-    .action(withArguments(build))
-  add('list', 'list images, newest first, and the runtime of WebAssembly').action(
-    withArguments(list),
-  )
+    .action(verb(build))
+  add('list', 'list images, newest first, and the runtime of WebAssembly').action(verb(list))
   add('show <name>', 'show recipe, packages, sizes and digest of an image')
     .option('--sbom', 'print the bill of materials only, as CycloneDX JSON')
-    .action(withArguments(show))
+    .action(verb(show))
   add(
     'verify [name...]',
     'check that images, or all, are as built and signed here; exits 0 or 1',
-  ).action(withArguments(verify))
+  ).action(verb(verify))
   add(
     'unpack <name...>',
     'unpack images into the folder from which walls of this user take their root',
   )
     .option('--packages <folder>', 'folder of downloaded packages; default: the cache of this user')
-    .action(withArguments(unpack))
-  add('tag <name> <tag>', 'add a tag to an image').action(withArguments(tag))
-  add('untag <tag>', 'remove a tag; its image is deleted by "gc"').action(withArguments(untag))
-  add('gc', 'delete images without a tag').action(withArguments(collect))
+    .action(verb(unpack))
+  add('tag <name> <tag>', 'add a tag to an image').action(verb(tag))
+  add('untag <tag>', 'remove a tag; its image is deleted by "gc"').action(verb(untag))
+  add('gc', 'delete images without a tag').action(verb(collect))
   registerScans(images)
   registerOci(images)
 }
@@ -63,12 +61,7 @@ interface Flags extends Globals {
   readonly sbom?: boolean
 }
 
-function withArguments(run: (flags: Flags, words: readonly string[]) => Promise<void>) {
-  return (...all: unknown[]) =>
-    verb((flags: Flags) => run(flags, (all.at(-1) as Command).args))(...all)
-}
-
-async function build(flags: Flags, names: readonly string[]): Promise<void> {
+async function build(flags: Flags, ...names: string[]): Promise<void> {
   const { buildImage } = await import('../images/build.ts')
   const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
   const { openImageSigner } = await import('../warden/image-signer.ts')
@@ -134,7 +127,7 @@ function runtimeRow(runtime: WasmRuntime): string[] {
   return [name, kind, digest.slice(0, 12), shownSize(size), engine, 'with Mayfly', about]
 }
 
-async function show(flags: Flags, [name = '']: readonly string[]): Promise<void> {
+async function show(flags: Flags, name: string): Promise<void> {
   const { folder, keys } = await placesOf(flags)
   const { findImage, readSbom } = await import('../images/store.ts')
   const image = findImage(folder, name)
@@ -165,7 +158,7 @@ async function show(flags: Flags, [name = '']: readonly string[]): Promise<void>
 }
 
 /** Unpacks images; also those unpacked before, because their files may have been changed. */
-async function unpack(flags: Flags, names: readonly string[]): Promise<void> {
+async function unpack(flags: Flags, ...names: string[]): Promise<void> {
   const { folder, keys } = await placesOf(flags)
   const { unpackImage } = await import('../images/unpack.ts')
   const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
@@ -200,7 +193,7 @@ interface Verified {
   readonly why?: string
 }
 
-async function verify(flags: Flags, names: readonly string[]): Promise<void> {
+async function verify(flags: Flags, ...names: string[]): Promise<void> {
   const { folder, keys } = await placesOf(flags)
   const { findImage, listImages, whyImageBroken } = await import('../images/store.ts')
   const { whyRootBroken } = await import('../images/unpack.ts')
@@ -229,7 +222,7 @@ function named(
   return { images: names.map((name) => find(folder, name)), faults: [] }
 }
 
-async function tag(flags: Flags, [name = '', wanted = '']: readonly string[]): Promise<void> {
+async function tag(flags: Flags, name: string, wanted: string): Promise<void> {
   const { folder } = await placesOf(flags)
   const { findImage, openImageStore } = await import('../images/store.ts')
   const { imageName } = await import('../images/recipe.ts')
@@ -241,7 +234,7 @@ async function tag(flags: Flags, [name = '', wanted = '']: readonly string[]): P
   note(flags, `"${wanted}" names sha256:${digest}`)
 }
 
-async function untag(flags: Flags, [wanted = '']: readonly string[]): Promise<void> {
+async function untag(flags: Flags, wanted: string): Promise<void> {
   const { folder } = await placesOf(flags)
   const { imageName } = await import('../images/recipe.ts')
   assertTag(imageName.safeParse(wanted).success, wanted)

@@ -153,7 +153,7 @@ async function capture(flags: Flags, id: string): Promise<void> {
   reportOrder(flags, came, `captured ${came.kind}: ${text}`)
 }
 
-async function kill(flags: Flags, id: string): Promise<void> {
+async function kill(flags: Flags, id = ''): Promise<void> {
   if (flags.label && id === '') {
     const all = `${root}${queryOf(flags.label)}`
     const { items } = await callServer<{ readonly items: readonly Terminated[] }>(

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
-import { exitCodeOf, usageExitCode } from '../contract/exit-codes.ts'
+import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { SessionListing } from '../contract/exec.ts'
 import type { SessionRow } from '../contract/session.ts'
@@ -13,7 +13,7 @@ import { note, printError, printJson, table } from './print.ts'
 import { report } from './report.ts'
 import { readProgram } from './source.ts'
 import { attach } from './terminal.ts'
-import { failedExitCode, verb } from './verb.ts'
+import { verb } from './verb.ts'
 
 /** The server ends an exec; this bounds a server that does not. */
 const EXEC_MS_MAX = 86_400_000
@@ -48,12 +48,12 @@ export function registerSessions(sandbox: Command, reached: (command: Command) =
     .argument('<id>')
     .argument('<file>')
     .argument('[path]', 'path below the working folder; default: the file name')
-    .action(three(put))
+    .action(verb(put))
   reached(sandbox.command('get').description('copy a file out of a session, to a file or stdout'))
     .argument('<id>')
     .argument('<path>')
     .argument('[file]')
-    .action(three(get))
+    .action(verb(get))
   reached(sandbox.command('files').description('list the files of a session'))
     .argument('<id>')
     .action(verb(files))
@@ -224,19 +224,6 @@ async function renew(flags: ServerFlags & { readonly timeout: string }, id: stri
   const row = await callServer<SessionRow>(flags, 'POST', pathOf(id, '/timeout'), { timeout })
   if (flags.json) printJson(row)
   else note(flags, `${id} ends at ${row.expiresAt}`)
-}
-
-/** Action with two or three arguments; exit codes as of every verb without a job. */
-function three(run: (flags: ServerFlags, a: string, b: string, c?: string) => Promise<void>) {
-  return async (a: string, b: string, c: string | undefined, _own: unknown, command: Command) => {
-    const flags = command.optsWithGlobals<ServerFlags>()
-    try {
-      await run(flags, a, b, c)
-    } catch (thrown) {
-      printError(thrown, flags.json ?? false)
-      if (process.exitCode !== usageExitCode) process.exitCode = failedExitCode
-    }
-  }
 }
 
 /** `NAME=VALUE` of a flag. Throws MayflyError USAGE. */

@@ -1,4 +1,5 @@
 import type { LoadedConfig } from '../config/load.ts'
+import { attempt } from '../lib/attempt.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 
@@ -17,11 +18,7 @@ export function configDigest({ config, files }: LoadedConfig): string | null | u
 
 /** Undefined for a value that is not plain data, since two different values could have the same JSON. */
 function digestOf(value: unknown): string | undefined {
-  try {
-    return isPlain(value) ? sha256(canonicalJson(value)) : undefined
-  } catch {
-    return undefined
-  }
+  return attempt(() => (isPlain(value) ? sha256(canonicalJson(value)) : undefined))
 }
 
 function isPlain(value: unknown): boolean {

@@ -1,11 +1,13 @@
 import { spawn } from 'node:child_process'
-import { accessSync, constants, existsSync } from 'node:fs'
+import { constants, existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readyLine } from '../gateway/local/place.ts'
 import { serverEnvironment } from '../gateway/local/server-name.ts'
+import { mayAccess } from '../lib/may-access.ts'
 import { smallHeap } from './small-heap.ts'
+import { isSet } from './surroundings.ts'
 
 const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 
@@ -23,20 +25,10 @@ export function whyLeaveNone(
   return undefined
 }
 
-/** `CI=false` counts as unset. */
-function isSet(value: string | undefined): boolean {
-  return value !== undefined && value !== '' && value !== 'false' && value !== '0'
-}
-
 /** Checks the nearest existing parent folder. */
 function isWritable(folder: string): boolean {
   if (!existsSync(folder)) return folder !== dirname(folder) && isWritable(dirname(folder))
-  try {
-    accessSync(folder, constants.W_OK | constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
+  return mayAccess(folder, constants.W_OK | constants.X_OK)
 }
 
 /**

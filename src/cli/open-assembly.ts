@@ -1,6 +1,7 @@
 import type { AssembleOptions, Assembly } from '../assemble/assemble.ts'
 import { loadConfig, type LoadedConfig } from '../config/load.ts'
 import type { Sink } from '../contract/event.ts'
+import { attempt } from '../lib/attempt.ts'
 import { layerFolder } from '../lib/cache-folder.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import type { WardenClient } from '../walls/client.ts'
@@ -36,7 +37,8 @@ export async function openAssembly(
     const { assemble } = await import('../assemble/assemble.ts')
     const sinks = [...telemetry.sinks, ...(more.sinks ?? []), ...(await eventLog(flags))]
     const { jobFolders = [] } = more
-    const folders = { layerFolder: layerFolderHere(role), jobFolders }
+    // Without a layer folder if no cache folder is known for this user.
+    const folders = { layerFolder: role?.layers ?? attempt(layerFolder), jobFolders }
     const parts = { config: loaded.config, warden, kind, sinks, ...folders }
     const assembly = assemble(parts)
     telemetry.watch({ ...assembly, warden })
@@ -54,15 +56,6 @@ export async function openAssembly(
   } catch (error) {
     await warden.close()
     throw error
-  }
-}
-
-/** Undefined if no cache folder is known for this user. */
-function layerFolderHere(role: Role | undefined): string | undefined {
-  try {
-    return role?.layers ?? layerFolder()
-  } catch {
-    return undefined
   }
 }
 

@@ -2,6 +2,7 @@ import { lstatSync, readFileSync, readlinkSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import type { JobRequest, Language } from '../contract/job.ts'
+import { attempt } from '../lib/attempt.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { layerFolder } from '../lib/cache-folder.ts'
 import { findPackages, nearestModules, type PackageSource } from '../packages/find.ts'
@@ -150,9 +151,5 @@ function warnOfVersion({ python }: PackageSource, note: (text: string) => void):
 }
 
 function systemPython(): string | undefined {
-  try {
-    return /python(3\.\d+)$/.exec(readlinkSync(SYSTEM_PYTHON))?.[1]
-  } catch {
-    return undefined
-  }
+  return attempt(() => /python(3\.\d+)$/.exec(readlinkSync(SYSTEM_PYTHON))?.[1])
 }

@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { findSurroundings, type Surroundings } from './surroundings.ts'
+import { findSurroundings, textOf, type Surroundings } from './surroundings.ts'
 
 /**
  * Setup steps, done once, that give a machine stronger walls. Reads the machine and changes nothing: a step states whether it is done,
@@ -203,9 +203,5 @@ function subordinates(source: SetupSource): readonly SetupStep[] {
 }
 
 function readIn({ root = '/' }: SetupSource, file: string): string | undefined {
-  try {
-    return readFileSync(path.join(root, file), 'utf8')
-  } catch {
-    return undefined
-  }
+  return textOf(path.join(root, file))
 }

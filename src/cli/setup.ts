@@ -1,8 +1,9 @@
-import { accessSync, constants } from 'node:fs'
+import { constants } from 'node:fs'
 import { userInfo } from 'node:os'
 import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
+import { mayAccess } from '../lib/may-access.ts'
 import { note, paint, printJson, type Globals } from './print.ts'
 import { setupSteps, type SetupAction, type SetupStep } from './setup-steps.ts'
 
@@ -72,14 +73,7 @@ async function isConfirmed(count: number): Promise<boolean> {
 
 function isOnPath(name: string): boolean {
   const folders = [...(process.env['PATH'] ?? '').split(path.delimiter), '/usr/sbin', '/sbin']
-  return folders.some((folder) => {
-    try {
-      accessSync(path.join(folder, name), constants.X_OK)
-      return true
-    } catch {
-      return false
-    }
-  })
+  return folders.some((folder) => mayAccess(path.join(folder, name), constants.X_OK))
 }
 
 function setupText(steps: readonly SetupStep[]): string {

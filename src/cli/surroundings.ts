@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { attempt } from '../lib/attempt.ts'
 
 /** Environment of Mayfly, determined from files and variables, never by running a command. */
 export interface Surroundings {
@@ -42,7 +43,7 @@ export function findSurroundings({
   }
 }
 
-/** CI variables of common systems; `CI=false` counts as unset. */
+/** CI variables of common systems. */
 const ciVariables = [
   'CI',
   'GITHUB_ACTIONS',
@@ -90,24 +91,18 @@ function closedBy(read: Read): string | null {
   return found ? `${found[0].replace('/', '.')} = ${found[1]}` : null
 }
 
-function isSet(value: string | undefined): boolean {
+/** `CI=false` counts as unset. */
+export function isSet(value: string | undefined): boolean {
   return value !== undefined && value !== '' && value !== 'false' && value !== '0'
 }
 
 function opens(file: string): boolean {
-  try {
-    closeSync(openSync(file, 'r+'))
-    return true
-  } catch {
-    return false
-  }
+  const fd = attempt(() => openSync(file, 'r+'))
+  if (fd !== undefined) closeSync(fd)
+  return fd !== undefined
 }
 
 /** Undefined for a file that cannot be read. */
 export function textOf(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return undefined
-  }
+  return attempt(() => readFileSync(file, 'utf8'))
 }

@@ -2,6 +2,7 @@ import { constants, existsSync, fstatSync, readFileSync, statSync } from 'node:f
 import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import type { Config, ConfigValues } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 import { openDescriptor, readAt } from '../lib/file-descriptor.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { checkConfig, finishConfig } from './check.ts'
@@ -107,11 +108,7 @@ export function trustedIn({
 }: Pick<LoadOptions, 'env' | 'flags' | 'cwd'>): string | undefined {
   const flag = flags['--state']
   if (typeof flag === 'string' && flag !== '') return resolve(cwd, flag)
-  try {
-    return stateFolder(env, process.getuid?.())
-  } catch {
-    return undefined
-  }
+  return attempt(() => stateFolder(env, process.getuid?.()))
 }
 
 function environmentOf(env: Environment): string {

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import type { AST } from 'toml-eslint-parser'
+import { attempt } from '../lib/attempt.ts'
 
 /** Loaded at the first file that is parsed: most runs have none, and loading takes 10 ms of CPU time. */
 const load = (): typeof import('toml-eslint-parser') =>
@@ -44,11 +45,7 @@ export const keyOf = (path: KeyPath): string => JSON.stringify(path)
 type Note = (path: KeyPath, at: AST.TOMLNode) => KeyPath
 
 function statementsOf(toml: string): readonly (AST.TOMLKeyValue | AST.TOMLTable)[] {
-  try {
-    return load().parseTOML(toml, { tomlVersion: 'latest' }).body[0].body
-  } catch {
-    return []
-  }
+  return attempt(() => load().parseTOML(toml, { tomlVersion: 'latest' }).body[0].body) ?? []
 }
 
 /** In `resolvedKey`, an index after the name of an array of tables selects its element. */

@@ -5,6 +5,7 @@ import { messageOf } from '../contract/error.ts'
 import { lengthOf, mainZone, type Reaction } from '../contract/phase.ts'
 import { kindsWithoutZone, zoneKinds } from '../contract/zones.ts'
 import { durationMsMax } from '../contract/units.ts'
+import { attempt } from '../lib/attempt.ts'
 import { duplicates, fault, type Fault } from './fault.ts'
 import type { KeyPath } from './positions.ts'
 import { nearestName } from './variables.ts'
@@ -179,12 +180,8 @@ function* programFaults(kind: string, { phases }: Course, path: KeyPath): Genera
 const conditionKeys = ['advance_if', 'terminate_if'] as const
 
 function readsCpu(text: string | undefined): boolean {
-  try {
-    return text !== undefined && readCondition(text).readsCpu
-  } catch {
-    // Already reported for the condition itself.
-    return false
-  }
+  // Already reported for the condition itself.
+  return attempt(() => text !== undefined && readCondition(text).readsCpu) ?? false
 }
 
 function* conditionFaults(phase: PhaseConfig, path: KeyPath): Generator<Fault> {

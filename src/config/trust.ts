@@ -2,9 +2,10 @@ import { fstatSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 import { openToRead } from '../lib/file-descriptor.ts'
 import { sha256 } from '../lib/hash.ts'
-import { parseJson } from '../lib/parse-json.ts'
+import { tryParseJson } from '../lib/parse-json.ts'
 import { replacePrivate } from '../lib/private-file.ts'
 import { realPath } from '../lib/real-path.ts'
 import { loosenings } from './loosens.ts'
@@ -106,12 +107,9 @@ export function removeTrust(stateFolder: string, path: string): boolean {
 
 /** Returns the trusted files; empty if another user than the owner of the state folder could have written the list. */
 export function readTrusted(stateFolder: string): readonly TrustedFile[] {
-  try {
-    const text = readOwn(stateFolder)
-    return text === undefined ? [] : listSchema.parse(parseJson(text)).trusted
-  } catch {
-    return []
-  }
+  const text = attempt(() => readOwn(stateFolder))
+  if (text === undefined) return []
+  return listSchema.safeParse(tryParseJson(text)).data?.trusted ?? []
 }
 
 function change(

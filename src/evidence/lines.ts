@@ -9,7 +9,7 @@ import { commit } from './commitment.ts'
 import type { Owner } from '../lib/owner.ts'
 import { keptTimeline } from './line-room.ts'
 import type { OpenLine } from './store.ts'
-import { parseJson } from '../lib/parse-json.ts'
+import { parseJson, tryParseJson } from '../lib/parse-json.ts'
 
 /** Content of audit lines. Every field is bounded, and no text of a guest is included in clear. */
 export type EndFacts = Parameters<JobEntry['end']>[0]
@@ -100,13 +100,10 @@ export function eventLine(event: Event, tenant: string | null): Draft {
 
 /** Process that wrote an admitted line without an end; undefined if not stated. */
 export function ownerOf(line: OpenLine): Owner | undefined {
-  try {
-    const { owner } = parseJson(line.bodyText) as { owner?: Partial<Owner> }
-    if (typeof owner?.bootId !== 'string' || typeof owner.startTime !== 'string') return undefined
-    return typeof owner.pid === 'number' ? (owner as Owner) : undefined
-  } catch {
-    return undefined
-  }
+  const body = tryParseJson(line.bodyText) as { owner?: Partial<Owner> } | null | undefined
+  const owner = body?.owner
+  if (typeof owner?.bootId !== 'string' || typeof owner.startTime !== 'string') return undefined
+  return typeof owner.pid === 'number' ? (owner as Owner) : undefined
 }
 
 function commitmentsOf(job: Job, salts: Uint8Array): Record<string, string | undefined> {

@@ -1,6 +1,7 @@
 import { statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 
 /** Operator hints by SQLite primary result code. */
 const hints: Readonly<Record<number, string>> = {
@@ -43,12 +44,10 @@ export function stateError(action: string, path: string, thrown: unknown): Mayfl
 
 /** True if the disk of a state file has no free blocks or inodes. */
 export function isFull(path: string): boolean {
-  try {
-    const { bavail, bsize, files, ffree } = statfsSync(dirname(path))
-    return bavail * bsize < LEAST_BYTES || (files > 0 && ffree === 0)
-  } catch {
-    return false
-  }
+  const facts = attempt(() => statfsSync(dirname(path)))
+  if (!facts) return false
+  const { bavail, bsize, files, ffree } = facts
+  return bavail * bsize < LEAST_BYTES || (files > 0 && ffree === 0)
 }
 
 export const roomHint = 'Make room on that disk, or move the state folder with "--state"'

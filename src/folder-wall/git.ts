@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import type { ClosedPath, FolderBind } from '../contract/folder.ts'
+import { attempt } from '../lib/attempt.ts'
 import { isBelow } from '../lib/is-below.ts'
 import { absolutePath, canonicalPath, existingPath, isFolder, type PathOrigin } from './paths.ts'
 
@@ -136,10 +137,7 @@ function variablesOf(config: readonly ConfigLine[]): Readonly<Record<string, str
 }
 
 function readSmall(file: string): string | undefined {
-  try {
-    const facts = isAbsolute(file) ? statSync(file) : undefined
-    return facts?.isFile() && facts.size <= FILE_BYTES_MAX ? readFileSync(file, 'utf8') : undefined
-  } catch {
-    return undefined
-  }
+  const facts = isAbsolute(file) ? attempt(() => statSync(file)) : undefined
+  if (!facts?.isFile() || facts.size > FILE_BYTES_MAX) return undefined
+  return attempt(() => readFileSync(file, 'utf8'))
 }

@@ -1,6 +1,7 @@
 import { lstatSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { MayflyError } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 
 /** Folders that relative paths start from: the current one, and HOME for `~`. */
 export interface PathOrigin {
@@ -27,11 +28,7 @@ export function canonicalPath(absolute: string): string {
 
 /** Canonical path; undefined if it does not exist. */
 export function existingPath(absolute: string): string | undefined {
-  try {
-    return realpathSync(absolute)
-  } catch {
-    return undefined
-  }
+  return attempt(() => realpathSync(absolute))
 }
 
 export function isFolder(place: string): boolean {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { attempt } from '../lib/attempt.ts'
 
 /** Port of the egress proxy on the loopback inside the wall. */
 export const wayOutPort = 3128
@@ -39,9 +40,5 @@ export function wayOut(trust: string | undefined): WayOut {
  * Authorities of this system: all variables except Node's replace the program's built-in list instead of adding to it.
  */
 function knownAuthorities(): string {
-  try {
-    return readFileSync(KNOWN, 'utf8')
-  } catch {
-    return ''
-  }
+  return attempt(() => readFileSync(KNOWN, 'utf8')) ?? ''
 }

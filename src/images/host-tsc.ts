@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { attempt } from '../lib/attempt.ts'
 
 /**
  * Frequency of this machine's time stamp counter in kHz, for `tsc_early_khz`: a guest under TCG that calibrates it
@@ -25,9 +26,5 @@ const khzMin = 100_000
 const khzMax = 10_000_000
 
 function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return ''
-  }
+  return attempt(() => readFileSync(file, 'utf8')) ?? ''
 }

@@ -1,6 +1,7 @@
 import { statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 
 const full = new Set(['ENOSPC', 'EDQUOT'])
 /** Less free space than this counts as a full disk, for programs that report no reason. */
@@ -25,10 +26,6 @@ export function diskFull(action: string, cause?: unknown): MayflyError {
 /** True if a program's message indicates a full disk, or the disk of the path has no space left. */
 export function isFull(text: string, path: string): boolean {
   if (/no space left|quota exceeded|Error 28/i.test(text)) return true
-  try {
-    const { bavail, bsize } = statfsSync(dirname(path))
-    return bavail * bsize < freeBytesMin
-  } catch {
-    return false
-  }
+  const facts = attempt(() => statfsSync(dirname(path)))
+  return facts !== undefined && facts.bavail * facts.bsize < freeBytesMin
 }

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as z from 'zod'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { checkedPath } from './entry-path.ts'
 
@@ -187,9 +188,5 @@ function invalid(name: string, kind: string, why: string): MayflyError {
 }
 
 function isPlace(text: string): boolean {
-  try {
-    return checkedPath(text) === text
-  } catch {
-    return false
-  }
+  return attempt(() => checkedPath(text) === text) ?? false
 }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { attempt } from './attempt.ts'
 
 /** Identity of a process that survives pid reuse. */
 export interface Owner {
@@ -33,11 +34,7 @@ export function isAlive(owner: Owner): boolean {
 
 /** Boot id of the machine; empty where the system does not say. */
 export function bootId(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-  } catch {
-    return ''
-  }
+  return attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()) ?? ''
 }
 
 /**
@@ -45,13 +42,10 @@ export function bootId(): string {
  * ended.
  */
 function readStat(pid: number): { startTime: string; ended: boolean } | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return { startTime: fields[19] ?? '', ended: fields[0] === 'Z' || fields[0] === 'X' }
-  } catch {
-    return undefined
-  }
+  const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  if (stat === undefined) return undefined
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return { startTime: fields[19] ?? '', ended: fields[0] === 'Z' || fields[0] === 'X' }
 }
 
 /** Works even if /proc hides other users' processes (hidepid). */

@@ -1,5 +1,6 @@
-import { accessSync, constants, existsSync } from 'node:fs'
+import { constants, existsSync } from 'node:fs'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { mayAccess } from './may-access.ts'
 
 /**
  * Folder for log, keys, leases and caches: the flag, else `MAYFLY_STATE`, else below `XDG_STATE_HOME` if that
@@ -39,12 +40,7 @@ export function wardenFolder(folder: string): string {
  */
 function canMakeIn(folder: string): boolean {
   if (!existsSync(folder) && dirname(folder) !== folder) return canMakeIn(dirname(folder))
-  try {
-    accessSync(folder, constants.W_OK)
-    return true
-  } catch {
-    return false
-  }
+  return mayAccess(folder, constants.W_OK)
 }
 
 /** Key and state of the signer, inaccessible to the server. */

@@ -2,6 +2,7 @@ import { lengthOf } from '../contract/phase.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
+import { attempt } from '../lib/attempt.ts'
 
 /** Maximum length of each error text in UTF-16 units. Most come from the guest. */
 const unitsMax = { code: 64, name: 200, message: 8192, stack: 16_384, details: 4096 }
@@ -94,9 +95,5 @@ function bound(text: string, units: number): string {
 /** Omits details that are too large or cannot be serialised. */
 function isSmall(details: unknown): boolean {
   if (details === undefined) return false
-  try {
-    return JSON.stringify(details).length <= unitsMax.details
-  } catch {
-    return false
-  }
+  return attempt(() => JSON.stringify(details).length <= unitsMax.details) ?? false
 }

@@ -2,6 +2,7 @@ import { lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'no
 import path from 'node:path'
 import type { LayerKind } from '../contract/layer.ts'
 import { MayflyError } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 
 /** A folder of packages on this machine. */
 export interface PackageSource {
@@ -99,13 +100,11 @@ function lockOf(modules: string): Buffer | undefined {
  * an untrusted project could otherwise mount any folder of this user.
  */
 function realFolder(given: string, within?: string): string | undefined {
-  try {
+  return attempt(() => {
     const folder = realpathSync(given)
     if (within !== undefined && !isBelow(folder, realpathSync(within))) return undefined
     return statSync(folder).isDirectory() ? folder : undefined
-  } catch {
-    return undefined
-  }
+  })
 }
 
 function isBelow(place: string, folder: string): boolean {

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { isCodePath } from '../contract/files.ts'
 import { contentOf, layerName } from '../contract/layer.ts'
 import type { LayerCode } from '../contract/pipeline.ts'
+import { attempt } from '../lib/attempt.ts'
 import { openToRead } from '../lib/file-descriptor.ts'
 import { replaceFile } from '../lib/replace-file.ts'
 import { walkFolder } from '../lib/walk-folder.ts'
@@ -29,12 +30,8 @@ export function codeOfLayers(folder: () => string | undefined): LayerCode {
     recall(layer) {
       const file = placeOf(layer, '.found.json')
       if (file === undefined) return undefined
-      try {
-        const text = readFileSync(file, 'utf8')
-        return text.length <= FOUND_BYTES_MAX ? text : undefined
-      } catch {
-        return undefined
-      }
+      const text = attempt(() => readFileSync(file, 'utf8'))
+      return text !== undefined && text.length <= FOUND_BYTES_MAX ? text : undefined
     },
     keep(layer, text) {
       const file = placeOf(layer, '.found.json')

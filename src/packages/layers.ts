@@ -32,6 +32,7 @@ import * as z from 'zod'
 import { isCodePath } from '../contract/files.ts'
 import { contentOf, layerKinds, type LayerKind, type PackageLayer } from '../contract/layer.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 import { sha256 } from '../lib/hash.ts'
 import { makeCacheFolder } from '../lib/cache-folder.ts'
 import { isAlive, thisOwner, type Owner } from '../lib/owner.ts'
@@ -290,11 +291,7 @@ export class Layers {
 
   /** Description of a layer; undefined if there is none. */
   about(name: string): AboutLayer | undefined {
-    try {
-      return aboutSchema.parse(parseJson(readFileSync(this.#aboutFile(name), 'utf8')))
-    } catch {
-      return undefined
-    }
+    return attempt(() => aboutSchema.parse(parseJson(readFileSync(this.#aboutFile(name), 'utf8'))))
   }
 }
 

@@ -13,6 +13,7 @@ import type { OutputListener } from '../contract/pipeline.ts'
 import type { CachedAnalysis } from '../contract/verdict.ts'
 import type { RiskAnalysis, TemporalZone, ZoneCode } from '../contract/zones.ts'
 import { newJob } from '../job.ts'
+import { attempt } from '../lib/attempt.ts'
 import { layerFolder } from '../lib/cache-folder.ts'
 import { readTraceparent } from '../lib/traceparent.ts'
 import type { EventCounts } from '../telemetry/counters.ts'
@@ -105,7 +106,8 @@ export class Mayfly implements AsyncDisposable {
     const warden = await startWarden({ stateFolder: inForce.state })
     try {
       const sinks = [...telemetry.sinks, ...(options.sinks ?? [])]
-      const layers = { layerFolder: folderOfLayers() }
+      // Undefined if no cache folder is known for this user.
+      const layers = { layerFolder: attempt(layerFolder) }
       const own = { config: inForce, warden, kind: 'library', ...layers } as const
       const objects = providers.filter((one) => typeof one !== 'string')
       const assembly = assemble({ ...own, providers: objects, sinks })
@@ -302,12 +304,3 @@ function withModules(config: Config, providers: NonNullable<OpenOptions['provide
 }
 
 const never = new AbortController().signal
-
-/** Undefined if no cache folder is known for this user. */
-function folderOfLayers(): string | undefined {
-  try {
-    return layerFolder()
-  } catch {
-    return undefined
-  }
-}

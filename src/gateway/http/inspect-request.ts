@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { MayflyError } from '../../contract/error.ts'
+import { attempt } from '../../lib/attempt.ts'
 import { parseAuthority, type ServerNames } from './origin.ts'
 
 /** Headers that parsers may read differently when repeated (request smuggling). */
@@ -79,9 +80,5 @@ function originForm(target: string, host: string, method: string | undefined): s
 }
 
 function decode(segment: string): string | undefined {
-  try {
-    return decodeURIComponent(segment)
-  } catch {
-    return undefined
-  }
+  return attempt(() => decodeURIComponent(segment))
 }

@@ -1,6 +1,7 @@
 import { lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { attempt } from '../../lib/attempt.ts'
 import type { Owner } from '../../lib/owner.ts'
 import { readPrivate } from '../../lib/private-file.ts'
 import { tryParseJson } from '../../lib/parse-json.ts'
@@ -67,11 +68,7 @@ export function socketPath(folder: string, socket: string): string | undefined {
 /** Record of a server; undefined if there is none, or if its folder or file is open to others. */
 export function readRecord(folder: string, name: string): ServerRecord | undefined {
   if (!isPrivateFolder(folder)) return undefined
-  try {
-    return recordIn(readPrivate(recordFile(folder, name)))
-  } catch {
-    return undefined
-  }
+  return attempt(() => recordIn(readPrivate(recordFile(folder, name))))
 }
 
 export function recordsIn(folder: string): readonly ServerRecord[] {

@@ -1,6 +1,7 @@
 import { readFileSync, readlinkSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import manifest from '../../../package.json' with { type: 'json' }
+import { attempt } from '../../lib/attempt.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
 
@@ -56,22 +57,14 @@ function reach(): readonly (string | null)[] {
 
 /** Null where /proc is not mounted. */
 function namespaceOf(kind: string): string | null {
-  try {
-    return readlinkSync(`/proc/self/ns/${kind}`)
-  } catch {
-    return null
-  }
+  return attempt(() => readlinkSync(`/proc/self/ns/${kind}`)) ?? null
 }
 
 const LIMITS = /^Max (?:cpu time|file size|data size|processes|address space) .*$/gm
 
 /** RLIMITs (ulimit), which a server and its walls inherit: the limits of one caller would affect jobs of another. */
 function limits(): readonly string[] | null {
-  try {
-    return readFileSync('/proc/self/limits', 'utf8').match(LIMITS)
-  } catch {
-    return null
-  }
+  return attempt(() => readFileSync('/proc/self/limits', 'utf8').match(LIMITS)) ?? null
 }
 
 /** Excluded variables: the state folder and the configuration are part of the name by their effective values. */

@@ -1,4 +1,5 @@
 import { createHmac, createPrivateKey, sign, type KeyObject } from 'node:crypto'
+import { attempt } from '../../lib/attempt.ts'
 
 /**
  * Signs as in Standard Webhooks (standardwebhooks.com): the signed text is `id.timestamp.body`, so a receiver can
@@ -50,9 +51,5 @@ function keyOf(pem: string): KeyObject {
 }
 
 function privateKeyIn(pem: string): KeyObject | undefined {
-  try {
-    return createPrivateKey(pem)
-  } catch {
-    return undefined
-  }
+  return attempt(() => createPrivateKey(pem))
 }

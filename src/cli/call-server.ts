@@ -138,7 +138,7 @@ async function read(response: Response, { origin }: URL): Promise<unknown> {
 }
 
 /** Passes on the server's problem; an unknown code becomes PROTOCOL. */
-function problemOf(body: unknown, status: number): MayflyError {
+export function problemOf(body: unknown, status: number): MayflyError {
   const { code = '', message, details } = (body ?? {}) as Record<string, unknown>
   const known = Object.hasOwn(errorCodes, String(code)) ? (String(code) as ErrorCode) : 'PROTOCOL'
   const text = typeof message === 'string' ? message : `The server responded with status ${status}`

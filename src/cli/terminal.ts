@@ -1,7 +1,7 @@
 import { WebSocket, type RawData } from 'ws'
-import { errorCodes, MayflyError, type ErrorCode } from '../contract/error.ts'
+import { MayflyError } from '../contract/error.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
-import { serverKey, serverOf, type ServerFlags } from './call-server.ts'
+import { problemOf, serverKey, serverOf, type ServerFlags } from './call-server.ts'
 
 /** Bytes buffered for the server above which terminal input is paused (back-pressure). */
 const BUFFERED_BYTES_MAX = 65_536
@@ -86,7 +86,7 @@ async function connect(
     response.on('data', (chunk: Buffer) => {
       if (text.length < PROBLEM_BYTES_MAX) text += chunk.toString()
     })
-    response.once('end', () => reject(problemOf(text, response.statusCode ?? 0)))
+    response.once('end', () => reject(problemOf(tryParseJson(text), response.statusCode ?? 0)))
   })
   return await promise
 }
@@ -130,19 +130,8 @@ function handleControl(
   reject: (error: Error) => void,
 ): void {
   const { exit, problem } = (tryParseJson(text) ?? {}) as Told
-  if (problem !== undefined) return reject(problemOf(JSON.stringify(problem), 0))
+  if (problem !== undefined) return reject(problemOf(problem, 0))
   if (!exit) return
-  if (exit.error) return reject(problemOf(JSON.stringify(exit.error), 0))
+  if (exit.error) return reject(problemOf(exit.error, 0))
   resolve(exit.code ?? SIGNALLED + (NUMBERS[exit.signal ?? ''] ?? 0))
-}
-
-function problemOf(text: string, status: number): MayflyError {
-  const problem = (tryParseJson(text) ?? {}) as {
-    readonly code?: string
-    readonly message?: string
-  }
-  const known = Object.hasOwn(errorCodes, String(problem.code))
-    ? (problem.code as ErrorCode)
-    : 'PROTOCOL'
-  return new MayflyError(known, problem.message ?? `The server responded with status ${status}`)
 }

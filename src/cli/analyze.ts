@@ -14,6 +14,7 @@ import {
   syntaxErrorOf,
   type AnalysedFile,
 } from './verdict-report.ts'
+import { version } from './version.ts'
 
 interface AnalyzeFlags extends Globals {
   readonly sarif?: boolean
@@ -94,11 +95,6 @@ async function print(all: readonly AnalysedFile[], flags: AnalyzeFlags): Promise
   if (all.some(({ analysis }) => analysis.verdict.threatScore >= failOn)) {
     process.exitCode = failedExitCode
   }
-}
-
-async function version(): Promise<string> {
-  const { default: manifest } = await import('../../package.json', { with: { type: 'json' } })
-  return manifest.version
 }
 
 const languageOf: Readonly<Record<string, Language | undefined>> = {

@@ -20,14 +20,11 @@ export function register(program: Command): void {
     .action(async (_own, command: Command) => {
       const flags = command.optsWithGlobals<Globals & { rounds?: number }>()
       const { openAssembly } = await import('./open-assembly.ts')
-      const opened = await openAssembly(flags, 'library')
-      try {
-        const report = await measure(opened.assembly, flags.rounds, flags)
-        if (flags.json) printJson(report)
-        else print(report)
-      } finally {
-        await opened.close()
-      }
+
+      await using opened = await openAssembly(flags, 'library')
+      const report = await measure(opened.assembly, flags.rounds, flags)
+      if (flags.json) printJson(report)
+      else print(report)
     })
 }
 

@@ -31,24 +31,21 @@ export function register(program: Command): void {
     .action(async (names: readonly string[], _own, command: Command) => {
       const flags = command.optsWithGlobals<Globals>()
       const { openAssembly } = await import('./open-assembly.ts')
-      const opened = await openAssembly(flags, 'once')
-      try {
-        const [{ machineFacts, warningsOf }, { fixContext }, facts] = await Promise.all([
-          import('./doctor-machine.ts'),
-          import('./missing-layers.ts'),
-          opened.warden.facts(),
-        ])
-        const folders = [tmpdir(), opened.loaded.config.state]
-        const proved = named(await opened.assembly.providers(), names)
-        const providers = await examine(proved, folders, fixContext(facts))
-        const machine = machineFacts(facts)
-        const report = { providers, machine, warnings: warningsOf(machine) }
-        if (flags.json) printJson(report)
-        else process.stdout.write(`${reportText(report)}\n`)
-        process.exitCode = verdict(providers)
-      } finally {
-        await opened.close()
-      }
+
+      await using opened = await openAssembly(flags, 'once')
+      const [{ machineFacts, warningsOf }, { fixContext }, facts] = await Promise.all([
+        import('./doctor-machine.ts'),
+        import('./missing-layers.ts'),
+        opened.warden.facts(),
+      ])
+      const folders = [tmpdir(), opened.loaded.config.state]
+      const proved = named(await opened.assembly.providers(), names)
+      const providers = await examine(proved, folders, fixContext(facts))
+      const machine = machineFacts(facts)
+      const report = { providers, machine, warnings: warningsOf(machine) }
+      if (flags.json) printJson(report)
+      else process.stdout.write(`${reportText(report)}\n`)
+      process.exitCode = verdict(providers)
     })
 }
 

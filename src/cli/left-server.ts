@@ -24,27 +24,24 @@ export interface LeftFlags extends Globals {
 export async function serveRuns(flags: LeftFlags): Promise<void> {
   const idleMs = flags.idle === undefined ? IDLE_MS : parseDuration(flags.idle)
   if (idleMs === undefined) throw new MayflyError('USAGE', `Cannot read "${flags.idle}" as a time`)
-  const here = await openAssembly(flags, 'runs')
-  try {
-    const over = Promise.withResolvers<void>()
-    void stopSignal().then(() => over.resolve())
-    const door = await openRunsDoor(here, {
-      kind: 'left',
-      loaded: here.loaded,
-      idleMs,
-      onIdle: () => over.resolve(),
-      onStop: () => over.resolve(),
-    })
-    if (!door) return
-    process.stdout.write(`${readyLine}\n`)
-    const { config } = here.loaded
-    void stopOthers(config.state, nameOf(here))
-    await over.promise
-    await door.drain(config.server.drain)
-    await door.close()
-  } finally {
-    await here.close()
-  }
+
+  await using here = await openAssembly(flags, 'runs')
+  const over = Promise.withResolvers<void>()
+  void stopSignal().then(() => over.resolve())
+  const door = await openRunsDoor(here, {
+    kind: 'left',
+    loaded: here.loaded,
+    idleMs,
+    onIdle: () => over.resolve(),
+    onStop: () => over.resolve(),
+  })
+  if (!door) return
+  process.stdout.write(`${readyLine}\n`)
+  const { config } = here.loaded
+  void stopOthers(config.state, nameOf(here))
+  await over.promise
+  await door.drain(config.server.drain)
+  await door.close()
 }
 
 function nameOf({ loaded }: Awaited<ReturnType<typeof openAssembly>>): string {

@@ -3,6 +3,7 @@ import { note, type Globals } from './print.ts'
 import { stopSignal } from './stop-signal.ts'
 import { verb } from './verb.ts'
 import { mcpClients } from './mcp-clients.ts'
+import { version } from './version.ts'
 
 export function register(program: Command): void {
   const command = program
@@ -31,26 +32,23 @@ Examples:
 async function serveMcp(flags: Globals): Promise<void> {
   const stopped = stopSignal()
   const { openAssembly } = await import('./open-assembly.ts')
-  const here = await openAssembly(flags, 'library')
-  try {
-    const [{ serveOnStdio }, { default: manifest }, { messageOf }] = await Promise.all([
-      import('../mcp/stdio.ts'),
-      import('../../package.json', { with: { type: 'json' } }),
-      import('../contract/error.ts'),
-    ])
-    note(flags, `Mayfly ${manifest.version} serves MCP on standard input and output`)
-    await serveOnStdio({
-      assembly: here.assembly,
-      version: manifest.version,
-      startProgram: (name) => here.warden.program(name),
-      input: process.stdin,
-      output: process.stdout,
-      stopped,
-      report: (error) => note(flags, messageOf(error)),
-    })
-  } finally {
-    await here.close()
-  }
+
+  await using here = await openAssembly(flags, 'library')
+  const [{ serveOnStdio }, { messageOf }] = await Promise.all([
+    import('../mcp/stdio.ts'),
+    import('../contract/error.ts'),
+  ])
+  const about = await version()
+  note(flags, `Mayfly ${about} serves MCP on standard input and output`)
+  await serveOnStdio({
+    assembly: here.assembly,
+    version: about,
+    startProgram: (name) => here.warden.program(name),
+    input: process.stdin,
+    output: process.stdout,
+    stopped,
+    report: (error) => note(flags, messageOf(error)),
+  })
 }
 
 async function printInstall(flags: Globals & { readonly url?: string }, client: string) {

@@ -11,13 +11,12 @@ import { note, type Globals } from './print.ts'
 import { roleOf } from './role.ts'
 
 /** Assembled pipeline for one command. */
-export interface OpenAssembly {
+export interface OpenAssembly extends AsyncDisposable {
   readonly assembly: Assembly
   readonly warden: WardenClient
   readonly loaded: LoadedConfig
   readonly telemetry: Telemetry
   readonly role: Role | undefined
-  close(): Promise<void>
 }
 
 export async function openAssembly(
@@ -48,7 +47,7 @@ export async function openAssembly(
       loaded,
       role,
       telemetry,
-      async close() {
+      async [Symbol.asyncDispose]() {
         await telemetry.close()
         await assembly[Symbol.asyncDispose]()
       },

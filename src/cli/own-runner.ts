@@ -8,7 +8,8 @@ import type { Runner, RunnerOptions } from './runner.ts'
 
 /** Rooms of this process, for one job. */
 export async function openOwnRunner({ flags, jobFolders }: RunnerOptions): Promise<Runner> {
-  const { assembly, close } = await openAssembly(flags, 'once', { jobFolders })
+  const opened = await openAssembly(flags, 'once', { jobFolders })
+  const { assembly } = opened
   return {
     way: 'own',
     about: aloneBecause(),
@@ -21,7 +22,7 @@ export async function openOwnRunner({ flags, jobFolders }: RunnerOptions): Promi
         planned?.({ profile, hasSentinel: hasSentinel(profile, assembly) })
       return assembly.run(job, { ...caller, planned: keep })
     },
-    [Symbol.asyncDispose]: close,
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   }
 }
 

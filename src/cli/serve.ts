@@ -20,6 +20,7 @@ import { note, paint, printJson, type Globals } from './print.ts'
 import { keyCustody } from './role.ts'
 import { onReaderGone } from './broken-pipe.ts'
 import { stopSignal } from './stop-signal.ts'
+import { version } from './version.ts'
 
 const RETAIN_EVERY_MS = 60_000
 /** Bytes overwritten between two yields to the event loop. */
@@ -65,7 +66,8 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
   if (site !== undefined) await mustBeFolder(site)
   const { openAssembly } = await import('./open-assembly.ts')
   let events = 0
-  const here = await openAssembly(flags, 'server', {
+
+  await using here = await openAssembly(flags, 'server', {
     sinks: [diskReporter(flags), moduleReporter(flags), () => void events++],
     flags: {
       '--port': flags.port,
@@ -82,7 +84,6 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
     await serveUntilStopped(here, site, flags)
   } finally {
     quiet.close()
-    await here.close()
   }
 }
 
@@ -373,9 +374,4 @@ async function mustBeFolder(site: string): Promise<void> {
     const hint = `The server runs as uid ${process.getuid?.()}: make the folder readable for it`
     throw new MayflyError('USAGE', `Cannot serve "${site}": it is not readable`, { hint, cause })
   })
-}
-
-async function version(): Promise<string> {
-  const { default: manifest } = await import('../../package.json', { with: { type: 'json' } })
-  return manifest.version
 }

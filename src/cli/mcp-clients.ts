@@ -35,28 +35,17 @@ export const mcpClients: Readonly<Record<string, Write>> = {
         ? `claude mcp add --transport http mayfly ${target.url} --header "Authorization: Bearer $${KEY}"`
         : `claude mcp add mayfly -- ${[target.command, ...target.args].map(quoted).join(' ')}`,
   }),
-  'claude-desktop': (target) =>
-    target.kind === 'http'
-      ? refused('claude-desktop', 'its configuration supports programs only; omit --url')
-      : jsonIn('claude_desktop_config.json (Settings, Developer, Edit Config)', {
-          mcpServers: { mayfly: programOf(target) },
-        }),
-  cursor: (target) =>
-    jsonIn('~/.cursor/mcp.json, or .cursor/mcp.json of a project', {
-      mcpServers: {
-        mayfly:
-          target.kind === 'http' ? addressOf(target.url, `\${env:${KEY}}`) : programOf(target),
-      },
-    }),
-  vscode: (target) =>
-    jsonIn('.vscode/mcp.json of a project, or the user configuration of MCP servers', {
-      servers: {
-        mayfly:
-          target.kind === 'http'
-            ? { type: 'http', ...addressOf(target.url, `\${env:${KEY}}`) }
-            : { type: 'stdio', ...programOf(target) },
-      },
-    }),
+  'claude-desktop': inJson('claude_desktop_config.json (Settings, Developer, Edit Config)', {
+    http: () => refused('claude-desktop', 'its configuration supports programs only; omit --url'),
+  }),
+  cursor: inJson('~/.cursor/mcp.json, or .cursor/mcp.json of a project', {
+    http: (url) => ({ url, headers: bearerOf(`\${env:${KEY}}`) }),
+  }),
+  vscode: inJson('.vscode/mcp.json of a project, or the user configuration of MCP servers', {
+    root: 'servers',
+    stdio: { type: 'stdio' },
+    http: (url) => ({ type: 'http', url, headers: bearerOf(`\${env:${KEY}}`) }),
+  }),
   codex: (target) => ({
     where: 'Add this to ~/.codex/config.toml:',
     configuration:
@@ -64,30 +53,12 @@ export const mcpClients: Readonly<Record<string, Write>> = {
         ? `[mcp_servers.mayfly]\nurl = ${JSON.stringify(target.url)}\nbearer_token_env_var = "${KEY}"`
         : `[mcp_servers.mayfly]\ncommand = ${JSON.stringify(target.command)}\nargs = ${JSON.stringify(target.args)}`,
   }),
-  gemini: (target) =>
-    jsonIn('~/.gemini/settings.json, or .gemini/settings.json of a project', {
-      mcpServers: {
-        mayfly:
-          target.kind === 'http'
-            ? {
-                httpUrl: target.url,
-                headers: { Authorization: `Bearer $${KEY}` },
-              }
-            : programOf(target),
-      },
-    }),
-  windsurf: (target) =>
-    jsonIn('~/.codeium/windsurf/mcp_config.json', {
-      mcpServers: {
-        mayfly:
-          target.kind === 'http'
-            ? {
-                serverUrl: target.url,
-                headers: { Authorization: `Bearer \${env:${KEY}}` },
-              }
-            : programOf(target),
-      },
-    }),
+  gemini: inJson('~/.gemini/settings.json, or .gemini/settings.json of a project', {
+    http: (httpUrl) => ({ httpUrl, headers: bearerOf(`$${KEY}`) }),
+  }),
+  windsurf: inJson('~/.codeium/windsurf/mcp_config.json', {
+    http: (serverUrl) => ({ serverUrl, headers: bearerOf(`\${env:${KEY}}`) }),
+  }),
 }
 
 /** Configuration of one client. Throws MayflyError USAGE. */
@@ -113,16 +84,25 @@ function targetOf({ url, config, state }: InstallFlags): McpTarget {
   })
 }
 
-function programOf(target: McpTarget): object {
-  return target.kind === 'stdio' ? { command: target.command, args: target.args } : {}
+interface JsonForm {
+  /** Member of the configuration with all servers; default: mcpServers. */
+  readonly root?: string
+  /** Further members of an entry with a program. */
+  readonly stdio?: object
+  readonly http: (url: string) => object
 }
 
-function addressOf(url: string, key: string): object {
-  return { url, headers: { Authorization: `Bearer ${key}` } }
+function inJson(file: string, { root = 'mcpServers', stdio, http }: JsonForm): Write {
+  return (target) => {
+    const { kind, ...program } = target
+    const mayfly = kind === 'http' ? http(target.url) : { ...stdio, ...program }
+    const configuration = JSON.stringify({ [root]: { mayfly } }, undefined, 2)
+    return { where: `Add this to ${file}:`, configuration }
+  }
 }
 
-function jsonIn(file: string, value: object): InstallText {
-  return { where: `Add this to ${file}:`, configuration: JSON.stringify(value, undefined, 2) }
+function bearerOf(key: string): object {
+  return { Authorization: `Bearer ${key}` }
 }
 
 function refused(client: string, why: string): never {

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { existsSync, writeSync } from 'node:fs'
 import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { LogReader } from '../evidence/log-reader.ts'
@@ -10,6 +10,7 @@ import { wholeNumber } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { outputOfOwner, ownerTask, runAsOwner, stateOf, strangerOwning } from './state-owner.ts'
 import { failedExitCode, verb } from './verb.ts'
+import { writeWhole } from './write-parts.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /** `mayfly audit list|verify|export`: reads the audit log without a server, and creates nothing. */
@@ -127,35 +128,15 @@ async function exportLog(flags: Flags, file: string | undefined): Promise<void> 
   if (owner && !file) return runAsOwner(owner, { task, words: process.argv.slice(2) })
   if (owner && file) {
     const words = ['audit', 'export']
-    return writeWhole(file, (out) => void outputOfOwner(owner, { task, words, stdout: out }))
+    return writeWhole(file, async (out) => void outputOfOwner(owner, { task, words, stdout: out }))
   }
   const path = recordIn(state)
   const { exportRows } = await import('../evidence/export.ts')
   if (!file) for (const row of exportRows(path)) await print(row)
   else
-    writeWhole(file, (out) => {
+    await writeWhole(file, async (out) => {
       for (const row of exportRows(path)) writeSync(out, row)
     })
-}
-
-/** Writes all or nothing: a partial file would look like a truncated log. */
-function writeWhole(file: string, fill: (out: number) => void): void {
-  const draft = `${file}.${process.pid}.tmp`
-  try {
-    const out = openSync(draft, 'wx', 0o600)
-    try {
-      fill(out)
-      fsyncSync(out)
-    } finally {
-      closeSync(out)
-    }
-    renameSync(draft, file)
-  } catch (thrown) {
-    rmSync(draft, { force: true })
-    throw new MayflyError('STATE', `Cannot write "${file}": ${messageOf(thrown)}`, {
-      cause: thrown,
-    })
-  }
 }
 
 async function print(text: string): Promise<void> {

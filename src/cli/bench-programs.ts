@@ -106,12 +106,16 @@ async function spareOf({ stock }: Pick<Assembly, 'stock'>, key: string): Promise
   while (!isReady() && performance.now() < until) await sleep(2)
 }
 
-async function several(
+export async function several<T>(
   times: number,
-  work: () => Promise<BenchSample>,
-): Promise<readonly BenchSample[]> {
-  const all: BenchSample[] = []
-  for (let round = 0; round < times; round++) all.push(await work())
+  work: () => Promise<T>,
+  pauseMs = 0,
+): Promise<readonly T[]> {
+  const all: T[] = []
+  for (let round = 0; round < times; round++) {
+    all.push(await work())
+    await sleep(pauseMs)
+  }
   return all
 }
 

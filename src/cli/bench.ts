@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import os from 'node:os'
 import type { Command } from 'commander'
 import type { Assembly } from '../assemble/assemble.ts'
-import { MayflyError } from '../contract/error.ts'
 import { figures, rate, timed, type Figures } from '../lib/measure.ts'
-import { measurePrograms, type BenchRequest, type BenchFigures } from './bench-programs.ts'
+import { measurePrograms, several, type BenchRequest, type BenchFigures } from './bench-programs.ts'
+import { wholeNumber } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 
 export function register(program: Command): void {
@@ -15,7 +15,7 @@ export function register(program: Command): void {
     .option(
       '--rounds <n>',
       'runs of each; default: 200, and 15 for programs and plain processes',
-      count,
+      wholeNumber(ROUNDS_MAX),
     )
     .action(async (_own, command: Command) => {
       const flags = command.optsWithGlobals<Globals & { rounds?: number }>()
@@ -75,9 +75,9 @@ async function measure(
   const tookOf = async (other?: Parameters<typeof one>[0]) => (await one(other)).took
   note(flags, 'Measuring a job through the whole pipeline …')
   await one()
-  const pooled = await several(() => tookOf(), rounds, PAUSE_MS)
+  const pooled = await jobFigures(() => tookOf(), rounds)
   // Uses a memory limit that no spare has, so that the isolate starts within the job's time.
-  const empty = await several(() => tookOf({ limits: { memory: '96MB' } }), rounds, PAUSE_MS)
+  const empty = await jobFigures(() => tookOf({ limits: { memory: '96MB' } }), rounds)
   note(flags, 'Measuring saturation …')
   ends.length = 0
   const perSecond = await rate(() => one(), os.availableParallelism(), SATURATE_MS)
@@ -123,26 +123,17 @@ async function modules(
   )
   if (!isThere) return {}
   await one()
-  return { wasm: await several(one, rounds, PAUSE_MS) }
+  return { wasm: await jobFigures(one, rounds) }
 }
 
-async function several(
-  work: () => Promise<number>,
-  rounds: number,
-  pauseMs: number,
-): Promise<Figures> {
-  const samples: number[] = []
-  for (let round = 0; round < rounds; round++) {
-    samples.push(await work())
-    await new Promise((resolve) => setTimeout(resolve, pauseMs))
-  }
-  return figures(samples)
+async function jobFigures(work: () => Promise<number>, rounds: number): Promise<Figures> {
+  return figures(await several(rounds, work, PAUSE_MS))
 }
 
 /** Start and exit of a bare interpreter, as baseline. */
 async function plainly(interpreter: string, flag: string, rounds: number): Promise<Figures> {
   const start = () => once(spawn(interpreter, [flag, '1 + 1'], { stdio: 'ignore' }), 'close')
-  return await several(() => timed(start), rounds, 0)
+  return figures(await several(rounds, () => timed(start)))
 }
 
 function print(report: Report): void {
@@ -158,12 +149,4 @@ function print(report: Report): void {
   process.stdout.write(`${table([['', 'p50 ms', 'p99 ms', 'runs'], ...rows, ...base])}\n`)
   for (const [tier, count] of Object.entries(report.perSecond))
     process.stdout.write(`${tier}: ${count} a second\n`)
-}
-
-function count(text: string): number {
-  const value = Number(text)
-  if (Number.isInteger(value) && value >= 1 && value <= ROUNDS_MAX) return value
-  throw new MayflyError('USAGE', `Cannot use "${text}" as a number of rounds`, {
-    hint: `Give a whole number from 1 to ${ROUNDS_MAX}`,
-  })
 }

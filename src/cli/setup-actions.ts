@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
+import { replaceFile } from '../lib/replace-file.ts'
 import type { SetupAction } from './setup-steps.ts'
 
 /**
@@ -18,8 +19,7 @@ export function carryOut(action: SetupAction, root = '/'): string {
 function writeWhole(file: string, text: string): string {
   if (existsSync(file) && readFileSync(file, 'utf8') === text) return `left ${file} as it is`
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o755 })
-  writeFileSync(`${file}.mayfly-new`, text, { mode: 0o644 })
-  renameSync(`${file}.mayfly-new`, file)
+  replaceFile(file, text, { mode: 0o644 })
   return `wrote ${file}`
 }
 

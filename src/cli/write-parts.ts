@@ -1,12 +1,10 @@
 import {
-  closeSync,
   constants,
   existsSync,
   fstatSync,
   fsyncSync,
   ftruncateSync,
   mkdirSync,
-  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -16,6 +14,8 @@ import {
 import { dirname, join } from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { CapturedPart } from '../contract/evidence.ts'
+import { openDescriptor } from '../lib/file-descriptor.ts'
+import { draftOf } from '../lib/replace-file.ts'
 import { nonZeroRanges } from '../lib/sparse.ts'
 
 /**
@@ -68,23 +68,33 @@ function writeAt(out: number, bytes: Uint8Array, at: number): void {
 
 async function writeOne(path: string, write: (out: number) => Promise<void>): Promise<void> {
   if (existsSync(path)) throw cannot(path, 'it is there already')
-  const draft = `${path}.${process.pid}.tmp`
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-    const out = openSync(draft, 'wx', 0o600)
-    try {
-      await write(out)
-      fsyncSync(out)
-    } finally {
-      closeSync(out)
+  } catch (thrown) {
+    throw cannot(path, messageOf(thrown), thrown)
+  }
+  await writeWhole(path, write)
+}
+
+/** Writes all or nothing: a partial file would look like a truncated one. Throws MayflyError STATE, and those of `write`. */
+export async function writeWhole(
+  path: string,
+  write: (out: number) => Promise<void>,
+): Promise<void> {
+  const draft = draftOf(path)
+  try {
+    {
+      using out = openDescriptor(draft, 'wx', 0o600)
+      await write(out.fd)
+      fsyncSync(out.fd)
     }
     renameSync(draft, path)
   } catch (thrown) {
     rmSync(draft, { force: true })
-    throw thrown instanceof MayflyError ? thrown : cannot(path, messageOf(thrown))
+    throw thrown instanceof MayflyError ? thrown : cannot(path, messageOf(thrown), thrown)
   }
 }
 
-function cannot(path: string, why: string): MayflyError {
-  return new MayflyError('STATE', `Cannot write "${path}": ${why}`)
+function cannot(path: string, why: string, cause?: unknown): MayflyError {
+  return new MayflyError('STATE', `Cannot write "${path}": ${why}`, { cause })
 }

@@ -285,12 +285,12 @@ function moduleReporter(flags: ServeFlags): Sink {
 
 /** Ceilings of each tenant by the current configuration; an unknown tenant has those of `default`. */
 async function openQuotas(assembly: Assembly): Promise<Quotas> {
-  const [{ createQuotas }, { openQuotaStore }] = await Promise.all([
+  const [{ OpenQuotas }, { openQuotaStore }] = await Promise.all([
     import('../gateway/http/quota.ts'),
     import('../gateway/http/quota-store.ts'),
   ])
   const { clock, config } = assembly
-  return createQuotas({
+  return new OpenQuotas({
     ceilings: (tenant) => {
       const { tenants, sessions } = assembly.config
       const own = (tenants.find(({ name }) => name === tenant) ?? tenants[0])?.ceilings ?? {}

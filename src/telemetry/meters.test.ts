@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { metricsIn } from '../../tests/doors/prometheus.ts'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import { Counter, Histogram, seriesMax } from './instrument.ts'
-import { createMeters, gauge } from './meters.ts'
+import { Meters, gauge } from './meters.ts'
 import { processReadings } from './process.ts'
 import { prometheusText } from './prometheus.ts'
 import { EventStream } from './event-stream.ts'
@@ -105,7 +105,7 @@ test('An observer that throws does not affect the others', async () => {
 })
 
 function open() {
-  const meters = createMeters()
+  const meters = new Meters()
   return {
     meters,
     emitter: new EventStream({ clock: new SimulatedClock(), sinks: [meters.sink] }),

@@ -1,14 +1,6 @@
 import type { Event, Point, Sink } from '../contract/event.ts'
 import { Counter, Histogram, type Reading } from './instrument.ts'
 
-/** Metrics from the event stream and from observers called at read time. */
-export interface Meters {
-  readonly sink: Sink
-  /** Adds an observer called at each read; if it throws, its readings are omitted. */
-  observe(observer: Observer): void
-  read(): Promise<readonly Reading[]>
-}
-
 export type Observer = () => readonly Reading[] | Promise<readonly Reading[]>
 
 /** Seconds; the lowest buckets fit a job in an isolate. */
@@ -22,23 +14,12 @@ const runningMax = 65_536
 
 type Listener = (fields: Event['fields'], run: string | null) => void
 
-/** Counts events. Fields of events that a guest or a wall claims are ignored: only their number counts. */
-export function createMeters(): Meters {
-  const counts = new Counts()
-  const observers: Observer[] = []
-  return {
-    sink: (event) => counts.take(event),
-    observe: (observer) => void observers.push(observer),
-    async read() {
-      const observed = await Promise.all(
-        observers.map((observer) => Promise.try(observer).catch(() => [] as const)),
-      )
-      return [...counts.read(), ...observed.flat()]
-    },
-  }
-}
-
-class Counts {
+/**
+ * Metrics from the event stream and from observers called at read time. Fields of events that a guest or a wall claims are
+ * ignored: only their number counts.
+ */
+export class Meters {
+  readonly #observers: Observer[] = []
   readonly #instruments: (Counter | Histogram)[] = []
   readonly #events = this.#counter(
     'mayfly.events',
@@ -92,12 +73,20 @@ class Counts {
   readonly #running = new Set<string | null>()
   #unsigned = 0
 
-  take(event: Event): void {
+  readonly sink: Sink = (event) => {
     this.#events.add({ point: event.point, trust: event.trust })
     if (event.trust === 'host') this.#listeners[event.point]?.(event.fields, event.run)
   }
 
-  read(): readonly Reading[] {
+  /** Adds an observer called at each read; if it throws, its readings are omitted. */
+  observe(observer: Observer): void {
+    this.#observers.push(observer)
+  }
+
+  async read(): Promise<readonly Reading[]> {
+    const observed = await Promise.all(
+      this.#observers.map((observer) => Promise.try(observer).catch(() => [] as const)),
+    )
     return [
       ...this.#instruments.map((one) => one.read()),
       gauge('mayfly.executions.running', 'Jobs between admission and end', '{execution}', [
@@ -106,6 +95,7 @@ class Counts {
       gauge('mayfly.record.unsigned', 'Lines of the record that are not signed yet', '{line}', [
         [{}, this.#unsigned],
       ]),
+      ...observed.flat(),
     ]
   }
 

@@ -1,5 +1,5 @@
 import type { Sink } from '../contract/event.ts'
-import { createMeters, type Meters } from './meters.ts'
+import { Meters } from './meters.ts'
 import { Threats } from './threats.ts'
 
 /** Views of the stream that a server exposes. */
@@ -10,6 +10,6 @@ export interface Views {
 }
 
 export function createViews(): Views {
-  const [meters, threats] = [createMeters(), new Threats()]
+  const [meters, threats] = [new Meters(), new Threats()]
   return { meters, threats, sinks: [meters.sink, threats.sink] }
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, beforeEach, suite, test } from 'node:test'
 import { systemClock } from '../../src/contract/clock.ts'
 import type { QuotaCeilings } from '../../src/gateway/http/quota-bucket.ts'
-import { createQuotas } from '../../src/gateway/http/quota.ts'
+import { OpenQuotas } from '../../src/gateway/http/quota.ts'
 import { openQuotaStore } from '../../src/gateway/http/quota-store.ts'
 import { SimulatedClock } from '../sim/simulated-clock.ts'
 import { bearer, openDoor, post, type TestDoor } from './http-door.ts'
@@ -28,7 +28,7 @@ suite('Work without a job is within the quotas of its tenant', () => {
     const split = { zones: [], residual: [], calls: [] }
     const risk = { threatScore: 0, risk: 0, severity: 'low', areas: [], split }
     door = await openDoor({
-      quotas: createQuotas({ ceilings: () => ceilings, store, clock: systemClock }),
+      quotas: new OpenQuotas({ ceilings: () => ceilings, store, clock: systemClock }),
       analyseZones: async () => {
         analysed++
         const end = performance.now() + tookMs

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { openLog } from '../../src/evidence/log-reader.ts'
 import { type JobRequest, Mayfly, type Outcome, type Status } from '../../src/index.ts'
 import { auditFile } from '../../src/lib/state-folder.ts'
-import { createMeters } from '../../src/telemetry/meters.ts'
+import { Meters } from '../../src/telemetry/meters.ts'
 import { sampledRuns } from '../fixtures/drawn.ts'
 
 const runs = process.env['MAYFLY_LONG'] ? 1_000 : sampledRuns(100, import.meta.filename)
@@ -33,7 +33,7 @@ test('Mixed runs: statistics, metrics, the record and an independent count agree
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-statistics-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   const state = join(folder, 'state')
-  const meters = createMeters()
+  const meters = new Meters()
   const mayfly = await Mayfly.open({ state }, { sinks: [meters.sink] })
   const outcomes: Outcome[] = []
   let noJob = 0

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openCollector } from './collector.ts'
 import { SimulatedClock } from '../sim/simulated-clock.ts'
-import { createMeters } from '../../src/telemetry/meters.ts'
+import { Meters } from '../../src/telemetry/meters.ts'
 import { EventStream } from '../../src/telemetry/event-stream.ts'
 import { Exporter } from '../../src/telemetry/otlp/exporter.ts'
 import { readSettings } from '../../src/telemetry/otlp/settings.ts'
@@ -100,7 +100,7 @@ test('Variables override the configuration, and an invalid value is an error wit
 })
 
 function open(env: Record<string, string>) {
-  const meters = createMeters()
+  const meters = new Meters()
   const exporter = new Exporter(readSettings(config, env), meters)
   const sinks = [meters.sink, exporter.sink]
   const dropped = async (): Promise<number | undefined> =>

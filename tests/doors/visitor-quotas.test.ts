@@ -8,7 +8,7 @@ import { WebSocket } from 'ws'
 import { systemClock } from '../../src/contract/clock.ts'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { openQuotaStore } from '../../src/gateway/http/quota-store.ts'
-import { createQuotas } from '../../src/gateway/http/quota.ts'
+import { OpenQuotas } from '../../src/gateway/http/quota.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { unable } from '../walls/process-stands.ts'
 import { endOf, openDoor, type TestDoor } from './http-door.ts'
@@ -71,7 +71,7 @@ suite('Quotas of visitors at each entry point', () => {
 
   async function open(): Promise<TestDoor> {
     const store = openQuotaStore(join(folder, `${file++}.db`), Date.now())
-    const quotas = createQuotas({
+    const quotas = new OpenQuotas({
       ceilings: (tenant) => (tenant === 'page' ? { cpu_seconds_per_minute: 60 } : {}),
       visitors: () => ({
         token: { cpu_seconds_per_minute: 9 },

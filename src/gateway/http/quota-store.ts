@@ -5,18 +5,7 @@ import { claimStoreFile } from '../../lib/store-file.ts'
 import { healedMs } from './quota-bucket.ts'
 
 /** Bucket levels on disk; `at` is milliseconds since 1970. */
-export interface QuotaStore {
-  read(tenant: string, name: string): BucketLevel | undefined
-  /** Replaces the stored levels by the `next` ones, less what was spent, and returns these; in one transaction. */
-  spend<B extends BucketSpend>(
-    buckets: readonly B[],
-    at: number,
-    next: (level: number, at: number, bucket: B) => number,
-  ): readonly number[]
-  /** Deletes the rows of buckets that are full again, also according to other servers' writes. */
-  forget(buckets: readonly BucketCapacity[], at: number): void
-  close(): void
-}
+export type QuotaStore = ReturnType<typeof storeOn>
 
 export interface BucketCapacity {
   readonly tenant: string
@@ -65,7 +54,7 @@ export function openQuotaStore(path: string, now: number): QuotaStore {
   }
 }
 
-function storeOn(db: DatabaseSync): QuotaStore {
+function storeOn(db: DatabaseSync) {
   const select = db.prepare('SELECT level, at FROM buckets WHERE tenant = ? AND name = ?')
   const upsert = db.prepare('INSERT OR REPLACE INTO buckets VALUES (?, ?, ?, ?)')
   const forget = db.prepare(
@@ -77,7 +66,12 @@ function storeOn(db: DatabaseSync): QuotaStore {
   }
   return {
     read,
-    spend(buckets, at, next) {
+    /** Replaces the stored levels by the `next` ones, less what was spent, and returns these; in one transaction. */
+    spend<B extends BucketSpend>(
+      buckets: readonly B[],
+      at: number,
+      next: (level: number, at: number, bucket: B) => number,
+    ): readonly number[] {
       return transact(db, () =>
         buckets.map((bucket) => {
           const { tenant, name } = bucket
@@ -88,7 +82,8 @@ function storeOn(db: DatabaseSync): QuotaStore {
         }),
       )
     },
-    forget(buckets, at) {
+    /** Deletes the rows of buckets that are full again, also according to other servers' writes. */
+    forget(buckets: readonly BucketCapacity[], at: number): void {
       transact(db, () => {
         for (const { tenant, name, capacity } of buckets)
           forget.run(tenant, name, at, capacity, capacity)

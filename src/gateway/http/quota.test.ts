@@ -8,7 +8,7 @@ import { SimulatedClock } from '../../../tests/sim/simulated-clock.ts'
 import type { MayflyError } from '../../contract/error.ts'
 import { openQuotaStore } from './quota-store.ts'
 import type { QuotaCeilings } from './quota-bucket.ts'
-import { createQuotas, type JobQuotas, type Quotas, type VisitorCeilings } from './quota.ts'
+import { OpenQuotas, type JobQuotas, type Quotas, type VisitorCeilings } from './quota.ts'
 
 let folder: string
 let clock: SimulatedClock
@@ -27,7 +27,7 @@ function open(
 ): Quotas {
   const store = openQuotaStore(join(folder, 'quota.db'), clock.date())
   const own = visitors && { visitors: () => visitors }
-  return createQuotas({ ceilings: (tenant) => ceilings[tenant] ?? {}, store, clock, ...own })
+  return new OpenQuotas({ ceilings: (tenant) => ceilings[tenant] ?? {}, store, clock, ...own })
 }
 
 function pass(ms: number): Promise<void> {

@@ -17,29 +17,7 @@ import {
 import type { QuotaStore } from './quota-store.ts'
 import { tenantSubject, VisitorSubjects, type QuotaSubject } from './quota-subjects.ts'
 
-/**
- * Quotas (rate limits) of a tenant over HTTP: concurrent jobs, and per minute jobs, processor time and bytes.
- *
- * Mechanism: token buckets that refill evenly and hold one minute. A job may start while every bucket is above
- * zero; its real cost is subtracted when it ends, so a bucket may go into debt and the tenant waits until it is
- * paid. A debt is at most one hour of refilling, in memory and in the store, whatever cost a job reports and
- * whatever a damaged store contains.
- *
- * A visitor of pages has quotas by token and by address within those of its tenant. An address has at most half of
- * these. An amount spent beyond its own level is charged to the tenant as its own debt is paid, not at once, because
- * one long job would otherwise put all visitors into debt.
- *
- * Levels are written to the store within a second and read at start, so a restart resets nothing. Servers that share
- * a state folder share levels with that one second of lag, and may together overspend by as much.
- */
-export interface Quotas extends JobQuotas {
-  /** Quotas of one visitor, within those of the tenant of all visitors. */
-  ofVisitor(tenant: string, visitor: Visitor): JobQuotas
-  /** `RateLimit-*` headers of the tightest bucket; empty for a tenant without quotas. */
-  headers(tenant: string): Readonly<Record<string, string>>
-  /** Writes the levels. Idempotent. */
-  close(): void
-}
+export type Quotas = Pick<OpenQuotas, keyof OpenQuotas>
 
 /** Charges work to quotas. The quotas of a visitor charge the visitor, whichever tenant is passed. */
 export interface JobQuotas {
@@ -95,13 +73,24 @@ const placeRetryMs = 1000
 /** Largest share of the tenant's quotas for one address. */
 const addressShare = 1 / 2
 
-export function createQuotas(parts: QuotaParts): Quotas {
-  return new OpenQuotas(parts)
-}
-
 type Amounts = Partial<Record<BucketName, number>>
 
-class OpenQuotas implements Quotas {
+/**
+ * Quotas (rate limits) of a tenant over HTTP: concurrent jobs, and per minute jobs, processor time and bytes.
+ *
+ * Mechanism: token buckets that refill evenly and hold one minute. A job may start while every bucket is above
+ * zero; its real cost is subtracted when it ends, so a bucket may go into debt and the tenant waits until it is
+ * paid. A debt is at most one hour of refilling, in memory and in the store, whatever cost a job reports and
+ * whatever a damaged store contains.
+ *
+ * A visitor of pages has quotas by token and by address within those of its tenant. An address has at most half of
+ * these. An amount spent beyond its own level is charged to the tenant as its own debt is paid, not at once, because
+ * one long job would otherwise put all visitors into debt.
+ *
+ * Levels are written to the store within a second and read at start, so a restart resets nothing. Servers that share
+ * a state folder share levels with that one second of lag, and may together overspend by as much.
+ */
+export class OpenQuotas implements JobQuotas {
   readonly #parts: QuotaParts
   /** Bounded by the tenants with a ceiling or a key, and by `#visitors`. */
   readonly #buckets = new Map<string, Bucket>()
@@ -125,6 +114,7 @@ class OpenQuotas implements Quotas {
     this.#transfer([tenantSubject(tenant)], bytes)
   }
 
+  /** Quotas of one visitor, within those of the tenant of all visitors. */
   ofVisitor(tenant: string, { token, address }: Visitor): JobQuotas {
     const subjects = (): readonly QuotaSubject[] => {
       if (this.#visitors.isFull) this.#sweep()
@@ -140,6 +130,7 @@ class OpenQuotas implements Quotas {
     }
   }
 
+  /** `RateLimit-*` headers of the tightest bucket; empty for a tenant without quotas. */
   headers(tenant: string): Readonly<Record<string, string>> {
     const buckets = this.#bucketsOf(tenantSubject(tenant))
     const [tightest] = buckets.toSorted((a, b) => a.level / a.capacity - b.level / b.capacity)
@@ -156,6 +147,7 @@ class OpenQuotas implements Quotas {
     }
   }
 
+  /** Writes the levels. Idempotent. */
   close(): void {
     if (this.#closed) return
     this.#closed = true

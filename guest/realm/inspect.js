@@ -537,29 +537,26 @@ function dateKind(value) {
 
 function mapKind(value, className) {
   const size = P.mapSize(value)
-  const items = (entries, child) => {
-    let count = 0
-    P.mapForEach(value, (item, key) => {
-      if (count++ < ITEMS_MAX && room > 0) push(entries, child(key) + ' => ' + child(item))
-    })
-    if (count > ITEMS_MAX) push(entries, more(count - ITEMS_MAX, 'item'))
-  }
-  return {
-    __proto__: null,
-    prefix: className + '(' + size + ')',
-    name: className,
-    open: '{',
-    items,
-    count: size,
-  }
+  const each = (visit) => P.mapForEach(value, visit)
+  return collectionKind(
+    className,
+    size,
+    each,
+    (child, item, key) => child(key) + ' => ' + child(item),
+  )
 }
 
 function setKind(value, className) {
   const size = P.setSize(value)
+  const each = (visit) => P.setForEach(value, visit)
+  return collectionKind(className, size, each, (child, item) => child(item))
+}
+
+function collectionKind(className, size, each, textOf) {
   const items = (entries, child) => {
     let count = 0
-    P.setForEach(value, (item) => {
-      if (count++ < ITEMS_MAX && room > 0) push(entries, child(item))
+    each((item, key) => {
+      if (count++ < ITEMS_MAX && room > 0) push(entries, textOf(child, item, key))
     })
     if (count > ITEMS_MAX) push(entries, more(count - ITEMS_MAX, 'item'))
   }

@@ -7,6 +7,7 @@ import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { OutputListener } from '../contract/pipeline.ts'
 import type { PlannedRun } from '../gateway/local/client.ts'
+import { anyEvent } from '../lib/any-event.ts'
 import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 import type { ArtifactsFolder, UnsavedArtifact } from './artifacts-folder.ts'
 import { attachedRunner } from './attachment.ts'
@@ -207,7 +208,7 @@ function printer(): OutputListener {
     printed[stream] += Buffer.byteLength(text)
     if (text !== '') last = { stream, isEnded: text.endsWith('\n') }
     if (out.destroyed || out.write(out.isTTY ? sanitise(text) : text)) return
-    await (waits[stream] ??= whenWritable(out).finally(() => delete waits[stream]))
+    await (waits[stream] ??= anyEvent(out, ['drain', 'close']).finally(() => delete waits[stream]))
   }
 }
 
@@ -216,16 +217,6 @@ const printed = { stdout: 0, stderr: 0 }
 
 /** Pending 'drain' of each stream, shared by all chunks that wait for it (back-pressure). */
 const waits: { stdout?: Promise<void>; stderr?: Promise<void> } = {}
-
-/** Resolves at 'drain' of a stream, or when its reader is gone. */
-async function whenWritable(out: NodeJS.WriteStream): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const heard = () => resolve()
-  const events = ['drain', 'close'] as const
-  for (const event of events) out.once(event, heard)
-  await promise
-  for (const event of events) out.off(event, heard)
-}
 
 /** Stream printed last. */
 let last: { readonly stream: 'stdout' | 'stderr'; readonly isEnded: boolean } | undefined

@@ -1,4 +1,5 @@
 import type { Duplex, Readable, Writable } from 'node:stream'
+import { anyEvent } from '../lib/any-event.ts'
 import type { EgressRefusal } from './http-head.ts'
 
 /** Limit of chunks for one head: each chunk parses it again from the start. */
@@ -61,14 +62,4 @@ export async function readUntilParsed<T extends { readonly kind: string }>(
     if (!chunk) return undefined
     bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk])
   }
-}
-
-function anyEvent(stream: Readable | Writable, names: readonly string[]): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      for (const name of names) stream.off(name, done)
-      resolve()
-    }
-    for (const name of names) stream.on(name, done)
-  })
 }

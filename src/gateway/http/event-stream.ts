@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { anyEvent } from '../../lib/any-event.ts'
 import type { FrameName } from './frames.ts'
 
 /** Headers of a stream. */
@@ -59,15 +60,7 @@ export class SseStream implements Disposable {
     if (outgoing.destroyed || outgoing.writableEnded) return
     if (!outgoing.headersSent) this.#begin()
     if (outgoing.write(text) && outgoing.writableLength < outgoing.writableHighWaterMark) return
-    return new Promise((resolve) => {
-      const on = () => {
-        outgoing.off('drain', on)
-        outgoing.off('close', on)
-        resolve()
-      }
-      outgoing.on('drain', on)
-      outgoing.on('close', on)
-    })
+    return anyEvent(outgoing, ['drain', 'close'])
   }
 
   /** Idle timeout `writeMs` cuts off a client that stops reading; keep-alive comments keep a quiet stream alive. */

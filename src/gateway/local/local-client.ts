@@ -4,6 +4,7 @@ import { MayflyError, messageOf } from '../../contract/error.ts'
 import type { TimelineEntry } from '../../contract/event.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import type { OutputListener } from '../../contract/pipeline.ts'
+import { anyEvent } from '../../lib/any-event.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
 import type { PlannedRun, ServerFacts } from './client.ts'
 import type { ServerRecord } from './place.ts'
@@ -198,13 +199,7 @@ export class LocalClient {
   /** Writes with back-pressure; does not wait for a disconnected caller. */
   async #write(frame: Buffer): Promise<void> {
     const socket = this.#socket
-    if (socket.destroyed || socket.write(frame)) return
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const events = ['drain', 'close'] as const
-    const heard = () => resolve()
-    for (const event of events) socket.once(event, heard)
-    await promise
-    for (const event of events) socket.off(event, heard)
+    if (!socket.destroyed && !socket.write(frame)) await anyEvent(socket, ['drain', 'close'])
   }
 }
 

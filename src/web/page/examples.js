@@ -1,3 +1,5 @@
+import { rightsInPython } from './notebook-samples.js'
+
 /**
  * Example jobs. The first one of each language is shown by its tab; an example with a `life` runs with that schedule of
  * policies/schedules.json.
@@ -186,22 +188,7 @@ print("nobody saw me")
     life: 'shrinking-life',
     about:
       'It prints the rights that it still has. It loses the network, then half of its core, then it ends. Closed rights are never restored.',
-    code: `import time, urllib.error, urllib.request
-
-def network():
-    try:
-        urllib.request.urlopen("http://api.shop.example/", timeout=1)
-        return "granted"
-    except urllib.error.HTTPError as error:
-        return "closed" if error.code == 403 else "granted"
-    except OSError:
-        return "closed"
-
-def core(seconds):
-    wall, used = time.monotonic(), time.process_time()
-    while time.monotonic() - wall < seconds:
-        pass
-    return (time.process_time() - used) / (time.monotonic() - wall)
+    code: `${rightsInPython}
 
 began = time.monotonic()
 while True:

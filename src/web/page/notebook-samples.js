@@ -1,16 +1,5 @@
-/** Sample cells, and schedules to choose from: value, name, explanation. */
-export const samples = {
-  python: [
-    `orders = [("lamp", 40), ("tape", 3.5), ("desk", 210)]
-total = sum(price for _, price in orders)
-total`,
-    `# Variables, imports and files stay from cell to cell.
-with open("orders.csv", "w") as file:
-    for name, price in orders:
-        print(name, price, sep=",", file=file)
-print(f"{len(orders)} orders, {total:.2f} in all")`,
-    `# Run this again from time to time: rights of the session only shrink.
-import time, urllib.error, urllib.request
+/** Functions in Python that report which rights are left. */
+export const rightsInPython = `import time, urllib.error, urllib.request
 
 def network():
     try:
@@ -25,7 +14,21 @@ def core(seconds):
     wall, used = time.monotonic(), time.process_time()
     while time.monotonic() - wall < seconds:
         pass
-    return (time.process_time() - used) / (time.monotonic() - wall)
+    return (time.process_time() - used) / (time.monotonic() - wall)`
+
+/** Sample cells, and schedules to choose from: value, name, explanation. */
+export const samples = {
+  python: [
+    `orders = [("lamp", 40), ("tape", 3.5), ("desk", 210)]
+total = sum(price for _, price in orders)
+total`,
+    `# Variables, imports and files stay from cell to cell.
+with open("orders.csv", "w") as file:
+    for name, price in orders:
+        print(name, price, sep=",", file=file)
+print(f"{len(orders)} orders, {total:.2f} in all")`,
+    `# Run this again from time to time: rights of the session only shrink.
+${rightsInPython}
 
 f"network {network()}, core {core(0.3):.0%}"`,
   ],

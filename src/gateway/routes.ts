@@ -7,7 +7,7 @@ import { authorise } from './http/auth.ts'
 import { callCapability, listCapabilities } from './doors/capabilities.ts'
 import { changeConfig, preferProvider } from './doors/configuration.ts'
 import { docsPage } from './doors/docs-page.ts'
-import type { Door, Params } from './doors/door.ts'
+import type { Door, DoorCall, Params } from './doors/door.ts'
 import type { GatewayParts } from './http/parts.ts'
 import {
   executeEffect,
@@ -294,7 +294,7 @@ async function dispatch(
   const call = methods[(method === 'HEAD' ? 'GET' : method) as Method]
   if (!call) return wrongMethod(method, allowOf(methods))
   if (typeof call.needs !== 'string') authorise(identity, call.needs)
-  const answered = await attempt(parts, async () => call.answer(parts, http, identity, params))
+  const answered = await attempt(parts, async () => call.answer(parts, { http, identity, params }))
   return identity === nobody
     ? answered
     : withHeaders(answered, parts.quotas.headers(identity.tenant))
@@ -306,8 +306,8 @@ function needsKey(methods: Methods): boolean {
 
 const nobody: Identity = { id: '', tenant: '', principal: '', scopes: [] }
 
-function docs(parts: Pick<GatewayParts, 'version'>, { incoming }: HttpBindings): Response {
-  return docsOf(parts, originOf(incoming))
+function docs(parts: Pick<GatewayParts, 'version'>, { http }: DoorCall): Response {
+  return docsOf(parts, originOf(http.incoming))
 }
 
 /** `origin`: API origin shown in the examples. */

@@ -32,9 +32,7 @@ const catalogue = new Catalogue()
  */
 export const callCapability: Door<AnswerParts & JobIntake> = async (
   parts,
-  http,
-  identity,
-  { name = '' },
+  { http, identity, params: { name = '' } },
 ) => {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'args', identity.tenant)
@@ -50,7 +48,10 @@ export const callCapability: Door<AnswerParts & JobIntake> = async (
 }
 
 /** `GET /v1/capabilities`: lists built-in capabilities and the effects of the key's tenant. */
-export const listCapabilities: Door<Pick<GatewayParts, 'effects'>> = (parts, _, { tenant }) => {
+export const listCapabilities: Door<Pick<GatewayParts, 'effects'>> = (
+  parts,
+  { identity: { tenant } },
+) => {
   const rows = catalogue.list()
   const taken = new Set(rows.map(({ name }) => name))
   const effects = parts.effects

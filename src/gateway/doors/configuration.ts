@@ -17,13 +17,13 @@ export const defaultProvider = z.strictObject({
 type ConfigParts = Pick<GatewayParts, 'bodies' | 'change'>
 
 /** `PATCH /v1/config`. Scope admin may only narrow; widening needs a key that itself has `config:widen`. */
-export const changeConfig: Door<ConfigParts> = async (parts, http, identity) => {
+export const changeConfig: Door<ConfigParts> = async (parts, { http, identity }) => {
   const patch = await bodyOf(parts, http, identity, configBody, 'configuration')
   return json(await changeOf(parts)(patch.asked as ConfigBody, by(identity)))
 }
 
 /** `PUT /v1/providers/default`: changes this field only. */
-export const preferProvider: Door<ConfigParts> = async (parts, http, identity) => {
+export const preferProvider: Door<ConfigParts> = async (parts, { http, identity }) => {
   const { read } = await bodyOf(parts, http, identity, defaultProvider, 'default provider')
   return json(await changeOf(parts)({ default_provider: read.name }, by(identity)))
 }

@@ -5,13 +5,15 @@ import type { Identity } from '../http/keys.ts'
 /** Path parameters: `{id}` is `params.id`, decoded. */
 export type Params = Readonly<Record<string, string>>
 
+/** An authenticated request; `identity` is that of nobody where no key is needed. */
+export interface DoorCall {
+  readonly http: HttpBindings
+  readonly identity: Identity
+  readonly params: Params
+}
+
 /** Handler of an API call; `Parts` are the parts of the server that it depends on. */
-export type Door<Parts> = (
-  parts: Parts,
-  http: HttpBindings,
-  identity: Identity,
-  params: Params,
-) => Promise<Response> | Response
+export type Door<Parts> = (parts: Parts, call: DoorCall) => Promise<Response> | Response
 
 /** Returns an optional part of the server. Throws MayflyError UNAVAILABLE with the message `why` if it is missing. */
 export function present<T>(part: T | undefined, why: string): T {

@@ -19,8 +19,7 @@ const MB = 2 ** 20
  */
 export const registerEffect: Door<JobIntake & MeterParts & Pick<GatewayParts, 'bodies'>> = async (
   parts,
-  http,
-  identity,
+  { http, identity },
 ) => {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
@@ -43,8 +42,7 @@ export const registerEffect: Door<JobIntake & MeterParts & Pick<GatewayParts, 'b
 /** `POST /api/effects/execute`: the outcome, with the effect's name. */
 export const executeEffect: Door<JobIntake & JobStart & Pick<GatewayParts, 'bodies'>> = async (
   parts,
-  http,
-  identity,
+  { http, identity },
 ) => {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
@@ -61,23 +59,19 @@ export const executeEffect: Door<JobIntake & JobStart & Pick<GatewayParts, 'bodi
 }
 
 /** `GET /api/effects`: lists the effects of the key's tenant. */
-export const listEffects: Door<Pick<GatewayParts, 'effects'>> = (parts, _, { tenant }) =>
+export const listEffects: Door<Pick<GatewayParts, 'effects'>> = (parts, { identity: { tenant } }) =>
   json({ items: parts.effects.list(tenant) })
 
 /** `GET /api/effects/:id`: one effect with its code. */
 export const readEffect: Door<Pick<GatewayParts, 'effects'>> = (
   parts,
-  _,
-  { tenant },
-  { id = '' },
+  { identity: { tenant }, params: { id = '' } },
 ) => json(parts.effects.get(tenant, named(id)))
 
 /** `DELETE /api/effects/:id`. */
 export const removeEffect: Door<Pick<GatewayParts, 'effects'>> = (
   parts,
-  _,
-  { tenant },
-  { id = '' },
+  { identity: { tenant }, params: { id = '' } },
 ) => {
   parts.effects.remove(tenant, named(id))
   return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } })

@@ -9,12 +9,7 @@ import { json } from '../http/json-response.ts'
 import { operatorOf } from './sandboxes.ts'
 
 /** `GET /v1/evidence/{id}`: lists the captures of an execution. An admin sees those of every tenant. */
-export const readEvidence: Door<Pick<GatewayParts, 'evidence'>> = (
-  parts,
-  _http,
-  identity,
-  params,
-) => {
+export const readEvidence: Door<Pick<GatewayParts, 'evidence'>> = (parts, { identity, params }) => {
   const id = idOf(params)
   return json({ id, captures: evidenceOf(parts).of(id, operatorOf(identity)) })
 }
@@ -25,7 +20,7 @@ export const readEvidence: Door<Pick<GatewayParts, 'evidence'>> = (
  */
 export const readEvidencePart: Door<
   Pick<GatewayParts, 'evidence' | 'limits' | 'operateRate' | 'refusals'>
-> = (parts, { incoming, outgoing }, identity, params) => {
+> = (parts, { http: { incoming, outgoing }, identity, params }) => {
   if (!isAdmin(identity)) refuseOver(parts.operateRate.take(identity.id))
   const { capture = '', part = '' } = params
   const asked = [idOf(params), `${capture}/${part}`, operatorOf(identity)] as const

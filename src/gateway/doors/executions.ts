@@ -25,7 +25,7 @@ import { traceOf } from '../http/request-trace.ts'
 import type { VisitorSession } from '../http/session-token.ts'
 
 /** `POST /v1/executions`: a job in, an outcome out. */
-export const execute: Door<AnswerParts & JobIntake> = async (parts, http, identity) => {
+export const execute: Door<AnswerParts & JobIntake> = async (parts, { http, identity }) => {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
   const job = readJob(parts, body, { ...identity, origin: 'http', ...traceOf(http.incoming) })
@@ -39,7 +39,7 @@ export const execute: Door<AnswerParts & JobIntake> = async (parts, http, identi
  */
 export const executeActiveContent: Door<
   ContentParts & GivingParts & Pick<GatewayParts, 'bodies'>
-> = async (parts, http) => {
+> = async (parts, { http }) => {
   parts.running.refuseWhenDraining()
   const { of, read } = contentReader(parts, http, 'http')
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', of)

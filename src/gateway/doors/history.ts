@@ -24,7 +24,7 @@ export const listQuery = z.strictObject({
 /** `GET /v1/executions`: the tenant's jobs, stored and running, newest first. */
 export const listExecutions: Door<
   Pick<GatewayParts, 'bodies' | 'history' | 'live' | 'sessions'>
-> = async (parts, http, identity) => {
+> = async (parts, { http, identity }) => {
   const { limit, cursor, label } = readQuery(http.incoming.url ?? '')
   const labels = Object.fromEntries(
     label.map((text) => [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 1)]),
@@ -55,7 +55,7 @@ export const listExecutions: Door<
  */
 export const getExecution: Door<
   StoredOutcomes & Pick<GatewayParts, 'limits' | 'live' | 'sessions'>
-> = async (parts, http, identity, params) => {
+> = async (parts, { http, identity, params }) => {
   const id = idOf(params)
   refuseOpenSession(parts, id)
   const live = parts.live.find(identity.tenant, id)
@@ -69,7 +69,7 @@ export const getExecution: Door<
 /** `DELETE /v1/executions/{id}`: cancels a running job with 202; answers 200 with the outcome of a finished one. */
 export const cancelExecution: Door<
   StoredOutcomes & Pick<GatewayParts, 'live' | 'sessions'>
-> = async (parts, http, identity, params) => {
+> = async (parts, { http, identity, params }) => {
   const id = idOf(params)
   refuseOpenSession(parts, id)
   const live = parts.live.find(identity.tenant, id)

@@ -40,7 +40,7 @@ const candidates: Readonly<Record<'python' | 'javascript', readonly string[]>> =
 }
 
 /** `POST /active-content/sessions`: opens a session, which counts as a running job of its visitor until it ends. */
-export const openPageSession: PageDoor = async (parts, http) => {
+export const openPageSession: PageDoor = async (parts, { http }) => {
   parts.running.refuseWhenDraining()
   served(parts)
   const { tokens, visitor, owner, quotas } = visitorOf(parts, http)
@@ -71,7 +71,7 @@ export const openPageSession: PageDoor = async (parts, http) => {
 }
 
 /** `POST …/{id}/run`: one exec, in the forms of active content. Postpones the end of the session. */
-export const runInPageSession: PageDoor = async (parts, http, _who, { id = '' }) => {
+export const runInPageSession: PageDoor = async (parts, { http, params: { id = '' } }) => {
   const { tokens, visitor, owner, quotas } = visitorOf(parts, http)
   const one = parts.pageSessions.find(id, visitor.id)
   const { value } = await bodyOf(parts, http)
@@ -86,21 +86,21 @@ export const runInPageSession: PageDoor = async (parts, http, _who, { id = '' })
 }
 
 /** `POST …/{id}/interrupt`: interrupts the running exec, whose own response reports how it ended. */
-export const interruptPageSession: PageDoor = (parts, http, _who, { id = '' }) => {
+export const interruptPageSession: PageDoor = (parts, { http, params: { id = '' } }) => {
   const { interrupt } = ownSession(parts, http, id)
   interrupt?.()
   return json({ interrupted: interrupt !== undefined })
 }
 
 /** `POST …/{id}/timeout`: postpones the end, within the maximum lifetime of a visitor's session. */
-export const renewPageSession: PageDoor = (parts, http, _who, { id = '' }) => {
+export const renewPageSession: PageDoor = (parts, { http, params: { id = '' } }) => {
   const one = ownSession(parts, http, id)
   renew(parts, one)
   return json(rowOf(parts, one))
 }
 
 /** `GET …/{id}`: the row of the session, or its timeline as an event stream that ends with the outcome. */
-export const readPageSession: PageDoor = async (parts, http, _who, { id = '' }) => {
+export const readPageSession: PageDoor = async (parts, { http, params: { id = '' } }) => {
   const one = ownSession(parts, http, id)
   return wantsStream(http.incoming.headers)
     ? await watch(parts, http, one)
@@ -108,14 +108,14 @@ export const readPageSession: PageDoor = async (parts, http, _who, { id = '' }) 
 }
 
 /** `GET …/{id}/files`: lists the working folder; with `?path=`, the bytes of that file. */
-export const pageSessionFiles: PageDoor = async (parts, http, _who, { id = '' }) => {
+export const pageSessionFiles: PageDoor = async (parts, { http, params: { id = '' } }) => {
   const { visitor, quotas } = visitorOf(parts, http)
   const { files } = parts.pageSessions.find(id, visitor.id).held.session
   return await filesAnswer({ ...parts, quotas }, http, parts.pageTenant, files)
 }
 
 /** `DELETE …/{id}`: closes the session and returns its outcome. */
-export const closePageSession: PageDoor = async (parts, http, _who, { id = '' }) =>
+export const closePageSession: PageDoor = async (parts, { http, params: { id = '' } }) =>
   json(await ownSession(parts, http, id).held.close())
 
 /** Reads the body of a visitor, within the limits of anonymous bodies of its address. */

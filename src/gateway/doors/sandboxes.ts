@@ -19,7 +19,7 @@ const orders: readonly Scope[] = ['operate']
  * `GET /v1/sandboxes`: running jobs and sessions, newest first: the sessions of a key of scope `run`, a tenant's own, or
  * all for an admin. With `label=name:value`, sessions alone.
  */
-export const listSandboxes: SandboxDoor = (parts, { incoming }, identity) => {
+export const listSandboxes: SandboxDoor = (parts, { http: { incoming }, identity }) => {
   const labels = labelsOf(incoming.url)
   const own = sessionsOf(parts, identity, labels)
   const rows = mayAny(identity, sees)
@@ -30,7 +30,7 @@ export const listSandboxes: SandboxDoor = (parts, { incoming }, identity) => {
 }
 
 /** `DELETE /v1/sandboxes?label=name:value`: ends the caller's sessions with these labels. */
-export const closeSandboxes: SandboxDoor = async (parts, { incoming }, identity) => {
+export const closeSandboxes: SandboxDoor = async (parts, { http: { incoming }, identity }) => {
   const labels = labelsOf(incoming.url)
   if (!labels)
     throw new MayflyError('INVALID', 'Cannot end every session: name them by label', {
@@ -44,7 +44,7 @@ export const closeSandboxes: SandboxDoor = async (parts, { incoming }, identity)
 }
 
 /** `GET /v1/sandboxes/{id}`. */
-export const readSandbox: SandboxDoor = (parts, _http, identity, { id = '' }) => {
+export const readSandbox: SandboxDoor = (parts, { identity, params: { id = '' } }) => {
   const row = ownRow(parts, identity, id, sees)
   return json({ ...operationsOf(parts).find(id, operatorFor(identity, row)), ...row })
 }
@@ -52,9 +52,7 @@ export const readSandbox: SandboxDoor = (parts, _http, identity, { id = '' }) =>
 /** `POST /v1/sandboxes/{id}/tighten`: removes rights for good; a loosening is 409 with the controls in force. */
 export const tightenSandbox: SandboxDoor = async (
   parts,
-  { incoming, outgoing },
-  identity,
-  { id = '' },
+  { http: { incoming, outgoing }, identity, params: { id = '' } },
 ) => {
   const operations = orderFor(parts, identity, id)
   const { value } = await parts.bodies.json(incoming, outgoing, 'input', identity.tenant)
@@ -63,22 +61,22 @@ export const tightenSandbox: SandboxDoor = async (
 }
 
 /** `POST /v1/sandboxes/{id}/freeze`: stops the processes; the schedule keeps running. */
-export const freezeSandbox: SandboxDoor = async (parts, _http, identity, { id = '' }) =>
+export const freezeSandbox: SandboxDoor = async (parts, { identity, params: { id = '' } }) =>
   json(await orderFor(parts, identity, id).freeze(id, operatorOf(identity)))
 
 /** `POST /v1/sandboxes/{id}/thaw`. */
-export const thawSandbox: SandboxDoor = async (parts, _http, identity, { id = '' }) =>
+export const thawSandbox: SandboxDoor = async (parts, { identity, params: { id = '' } }) =>
   json(await orderFor(parts, identity, id).thaw(id, operatorOf(identity)))
 
 /** `POST /v1/sandboxes/{id}/capture`: captures as much as the wall supports; the answer names the kind. */
-export const captureSandbox: SandboxDoor = async (parts, _http, identity, { id = '' }) =>
+export const captureSandbox: SandboxDoor = async (parts, { identity, params: { id = '' } }) =>
   json(await orderFor(parts, identity, id).capture(id, operatorOf(identity)))
 
 /**
  * `DELETE /v1/sandboxes/{id}`: ends a session of the caller, and answers the outcome of its life; terminates a job, and
  * answers when its code has ended. Not rate-limited.
  */
-export const terminateSandbox: SandboxDoor = async (parts, _http, identity, { id = '' }) => {
+export const terminateSandbox: SandboxDoor = async (parts, { identity, params: { id = '' } }) => {
   if (ownRow(parts, identity, id, orders))
     return json(await ownSession(parts, identity, id).close())
   return json(await operationsOf(parts).terminate(id, operatorOf(identity)))

@@ -37,7 +37,7 @@ const PATH_CHARACTERS_MAX = 1024
  * `POST /v1/sandboxes`: opens a session, which stays open until its deadline without a connection of its owner. The same
  * Idempotency-Key finds the session that it opened: its row while it is open, SESSION_ENDED after its end.
  */
-export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, http, identity) => {
+export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, { http, identity }) => {
   parts.running.refuseWhenDraining()
   served(parts)
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
@@ -122,9 +122,7 @@ export async function openHeld(
 /** `POST /v1/sandboxes/{id}/run`: one exec, whose outcome comes in the forms of an execution. */
 export const runInSandbox: Door<AnswerParts & SessionParts> = async (
   parts,
-  http,
-  identity,
-  { id = '' },
+  { http, identity, params: { id = '' } },
 ) => {
   const held = ownSession(parts, identity, id)
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
@@ -145,9 +143,7 @@ export const runInSandbox: Door<AnswerParts & SessionParts> = async (
 /** `GET /v1/sandboxes/{id}/files`: lists the working folder; with `?path=`, the bytes of that file. */
 export const sandboxFiles: Door<SessionDoor & Pick<GatewayParts, 'answers' | 'quotas'>> = async (
   parts,
-  http,
-  identity,
-  { id = '' },
+  { http, identity, params: { id = '' } },
 ) => {
   const { files } = ownSession(parts, identity, id).session
   return await filesAnswer(parts, http, identity.tenant, files)
@@ -178,9 +174,7 @@ export async function filesAnswer(
 /** `PUT /v1/sandboxes/{id}/files?path=`: the body becomes the file. */
 export const putSandboxFile: Door<SessionDoor & Pick<GatewayParts, 'bodies' | 'quotas'>> = async (
   parts,
-  http,
-  identity,
-  { id = '' },
+  { http, identity, params: { id = '' } },
 ) => {
   const { files } = ownSession(parts, identity, id).session
   const path = pathOf(http, true)!
@@ -192,7 +186,7 @@ export const putSandboxFile: Door<SessionDoor & Pick<GatewayParts, 'bodies' | 'q
 }
 
 /** `GET /v1/sandboxes/{id}/pty` without an upgrade; upgrades are handled by `websocket-terminal.ts`. */
-export const sandboxTerminal: Door<SessionDoor> = (parts, _http, identity, { id = '' }) => {
+export const sandboxTerminal: Door<SessionDoor> = (parts, { identity, params: { id = '' } }) => {
   ownSession(parts, identity, id)
   throw new MayflyError('INVALID', 'Cannot open a terminal without an upgrade to WebSocket')
 }
@@ -200,9 +194,7 @@ export const sandboxTerminal: Door<SessionDoor> = (parts, _http, identity, { id 
 /** `POST /v1/sandboxes/{id}/timeout`: renews the deadline, within the longest life of a session. */
 export const renewSandbox: Door<SessionDoor & Pick<GatewayParts, 'bodies'>> = async (
   parts,
-  http,
-  identity,
-  { id = '' },
+  { http, identity, params: { id = '' } },
 ) => {
   const held = ownSession(parts, identity, id)
   const { value } = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)

@@ -8,7 +8,10 @@ import { eventStream } from '../http/event-stream.ts'
 const listedMax = 500
 
 /** `GET /v1/threats`: the last threats, oldest first: a tenant's own, or all for an admin. */
-export const listThreats: Door<Pick<GatewayParts, 'threats'>> = (parts, { incoming }, identity) => {
+export const listThreats: Door<Pick<GatewayParts, 'threats'>> = (
+  parts,
+  { http: { incoming }, identity },
+) => {
   const after = numberIn(new URLSearchParams(incoming.url?.split('?')[1]).get('after'))
   return json(parts.threats.after(after, tenantOf(identity)).slice(-listedMax))
 }
@@ -19,8 +22,7 @@ export const listThreats: Door<Pick<GatewayParts, 'threats'>> = (parts, { incomi
  */
 export const streamThreats: Door<Pick<GatewayParts, 'keys' | 'running' | 'threatReaders'>> = (
   parts,
-  http,
-  identity,
+  { http, identity },
 ) => {
   const { incoming, outgoing } = http
   if (incoming.method === 'HEAD') return new Response(null, { headers: eventStream })

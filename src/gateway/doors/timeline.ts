@@ -21,9 +21,7 @@ const drawQuery = z.strictObject({
 /** `GET /v1/executions/{id}/timeline.svg`: draws the life so far. Throws MayflyError INVALID. */
 export const drawExecution: Door<StoredOutcomes & Pick<GatewayParts, 'live'>> = async (
   parts,
-  http,
-  identity,
-  params,
+  { http, identity, params },
 ) => {
   const { searchParams } = new URL(http.incoming.url ?? '', 'http://query')
   const asked = checked(drawQuery, Object.fromEntries(searchParams), 'query')

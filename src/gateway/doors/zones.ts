@@ -71,14 +71,14 @@ type ZoneParts = JobIntake & MeterParts & Pick<GatewayParts, 'analyseZones' | 'b
 export const zoneTighten = tightenAsked.unwrap().omit({ zone: true }).readonly()
 
 /** `POST /v1/zones/analysis`: reports what each part of the code does and how it can be split; runs nothing. */
-export const analyseZones: Door<ZoneParts> = async (parts, http, identity) => {
+export const analyseZones: Door<ZoneParts> = async (parts, { http, identity }) => {
   const { zones: _, ...job } = await read(parts, http, identity)
   const { risk } = await planned(parts, { ...job, zones: {} })
   return json(risk)
 }
 
 /** `POST /v1/zones/plan`: the zones the code would get, with the code of each; runs nothing. */
-export const planZones: Door<ZoneParts> = async (parts, http, identity) => {
+export const planZones: Door<ZoneParts> = async (parts, { http, identity }) => {
   const job = await read(parts, http, identity)
   const { risk, zones } = await planned(parts, job)
   const names = new Set(zones.map(({ id }) => id))
@@ -90,7 +90,7 @@ export const planZones: Door<ZoneParts> = async (parts, http, identity) => {
 }
 
 /** `POST /v1/zones`: starts code in its zones; 202 with the zones, the outcome follows at `/v1/executions/{id}`. */
-export const beginZones: Door<ZoneParts & JobStart> = async (parts, http, identity) => {
+export const beginZones: Door<ZoneParts & JobStart> = async (parts, { http, identity }) => {
   parts.running.refuseWhenDraining()
   const job = await read(parts, http, identity)
   const { zones } = await planned(parts, job)
@@ -105,7 +105,7 @@ export const beginZones: Door<ZoneParts & JobStart> = async (parts, http, identi
 /** `GET /v1/zones/{id}`: live zones with their phase, or the report of ended ones. */
 export const monitorZones: Door<
   StoredOutcomes & Pick<GatewayParts, 'live' | 'operations'>
-> = async (parts, http, identity, params) => {
+> = async (parts, { http, identity, params }) => {
   const id = idOf(params)
   const live = parts.live.find(identity.tenant, id)
   if (live) {
@@ -126,9 +126,7 @@ export const monitorZones: Door<
 /** `POST /v1/zones/{id}/{zone}/tighten`: removes rights for good; a loosening is 409. */
 export const tightenZone: Door<Operating & Pick<GatewayParts, 'bodies'>> = async (
   parts,
-  { incoming, outgoing },
-  identity,
-  { id = '', zone = '' },
+  { http: { incoming, outgoing }, identity, params: { id = '', zone = '' } },
 ) => {
   const operations = operationsFor(parts, identity)
   const { value } = await parts.bodies.json(incoming, outgoing, 'input', identity.tenant)
@@ -139,9 +137,7 @@ export const tightenZone: Door<Operating & Pick<GatewayParts, 'bodies'>> = async
 /** `DELETE /v1/zones/{id}/{zone}`: ends one zone and leaves the rest running; `main` ends everything. */
 export const endZone: Door<Pick<GatewayParts, 'operations'>> = async (
   parts,
-  _http,
-  identity,
-  { id = '', zone = '' },
+  { identity, params: { id = '', zone = '' } },
 ) => json(await operationsOf(parts).endZone(id, zone, operatorOf(identity)))
 
 /** Plans the zones. Metered as a job of the tenant, even if a run follows. */

@@ -12,29 +12,15 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
-import type { Clock } from '../contract/clock.ts'
 import { MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
-import type { Evidence } from '../contract/evidence.ts'
-import type { Operations } from '../contract/live.ts'
-import type { Effects } from '../effects/effects.ts'
-import type { History } from '../history/history.ts'
 import type { Telemetry } from '../telemetry/open.ts'
 import { createViews } from '../telemetry/views.ts'
 import { rememberClients } from './http/client-address.ts'
 import { refusePipelined, shareConnections } from './http/connections.ts'
 import { RequestBodies, awaitingContinue } from './http/body.ts'
-import type {
-  AnalyseZones,
-  ChangeConfig,
-  GatewayParts,
-  McpEndpoint,
-  Readiness,
-  RunJob,
-  ServedSessions,
-} from './http/parts.ts'
+import type { GatewayParts, Operating, OptionalParts, ServedSessions } from './http/parts.ts'
 import { inspectRequest } from './http/inspect-request.ts'
-import type { Keys } from './http/keys.ts'
 import { defaultLimits, type GatewayLimits } from './http/limits.ts'
 import { LiveJobs } from './http/live-jobs.ts'
 import { isLoopback, serverNames } from './http/origin.ts'
@@ -48,7 +34,6 @@ import { Refusals } from './http/refusals.ts'
 import { activeRoutes, calls, pageCalls, staticRoutes } from './routes.ts'
 import { FairShare } from './http/fair-share.ts'
 import { JobSlots } from './http/job-slots.ts'
-import type { ProviderRow } from '../contract/answers.ts'
 import { answerSockets, isSocketRequest } from './http/websocket.ts'
 import { terminalRoute } from './http/websocket-terminal.ts'
 import { StaticFiles } from './http/static.ts'
@@ -57,7 +42,14 @@ import { strictTransport, tlsOptions, type Tls } from './http/tls.ts'
 import { SessionTokens } from './http/session-token.ts'
 import { CLIENT_CLOSED_REQUEST, RequestTrace } from './http/request-trace.ts'
 
-export interface GatewayOptions {
+/** Parts that the caller makes, and those that a server lacks by default. */
+type HandedParts = Pick<
+  GatewayParts,
+  'road' | 'effects' | 'history' | 'providers' | 'ready' | 'keys' | 'clock' | 'version'
+> &
+  Partial<OptionalParts & Pick<Operating, 'operations'>>
+
+export interface GatewayOptions extends HandedParts {
   readonly host: string
   /** Port of the static endpoint; the active one uses the next. 0: two free ports. */
   readonly port: number
@@ -78,25 +70,8 @@ export interface GatewayOptions {
   }
   /** Limits of page visitors that can change at run time. */
   readonly visitors?: () => VisitorLimits
-  readonly road: RunJob
-  readonly effects: Effects
-  /** Zone analysis over HTTP is disabled by default. */
-  readonly analyseZones?: AnalyseZones
-  /** Live sandboxes are not exposed by default. */
-  readonly operations?: Operations
   /** Sessions are not opened by default. */
   readonly served?: ServedSessions
-  /** Evidence is not exposed by default. */
-  readonly evidence?: Evidence
-  /** Store of outcomes. */
-  readonly history: History
-  readonly providers: () => Promise<readonly ProviderRow[]>
-  /** Configuration changes over HTTP are disabled by default. */
-  readonly change?: ChangeConfig
-  /** The door for agents is closed by default. */
-  readonly mcp?: McpEndpoint
-  readonly ready: () => Readiness
-  readonly keys: Keys
   /** Quotas of tenants; default none. Closed by the caller. */
   readonly quotas?: Quotas
   readonly limits?: Partial<GatewayLimits>
@@ -107,8 +82,6 @@ export interface GatewayOptions {
   readonly emitter: Emitter
   /** Data of `/metrics` and `/v1/threats`; both empty by default. */
   readonly telemetry?: Pick<Telemetry, 'views' | 'traces'>
-  readonly clock: Clock
-  readonly version: string
 }
 
 export interface VisitorLimits {
@@ -205,17 +178,8 @@ function makeParts(options: GatewayOptions, staticPort: () => number): GatewayPa
     return { sessionMs: limits.sessionMs, sessionRunning: running, sessionPerMinute: perMinute }
   }, clock)
   return {
-    road: options.road,
-    effects: options.effects,
-    analyseZones: options.analyseZones,
-    operations: options.operations,
+    ...handedIn(options),
     sessions: options.served,
-    evidence: options.evidence,
-    providers: options.providers,
-    change: options.change,
-    mcp: options.mcp,
-    ready: options.ready,
-    keys: options.keys,
     get tokens() {
       return (visitors().anonymous ?? isLoopback(options.host)) ? tokens : undefined
     },
@@ -228,21 +192,25 @@ function makeParts(options: GatewayOptions, staticPort: () => number): GatewayPa
     answers: new FairShare(limits.answersBytes),
     running: new JobSlots(limits.running, limits.runningBytes, clock),
     live: new LiveJobs(),
-    history: options.history,
     quotas: options.quotas ?? noQuotas,
     keyRate: new RateLimit(limits.keyPerMinute, clock),
     addressRate: new RateLimit(limits.addressPerMinute, clock),
     mintRate: new RateLimit(() => visitors().tokensPerMinute, clock),
     operateRate: new RateLimit(limits.operatePerMinute, clock),
-    clock,
     refusals: new Refusals(options.emitter, clock),
     tarpit: new Tarpit(clock),
     meters,
     threats,
     threatReaders,
     requestTrace: new RequestTrace(options.emitter, clock, options.telemetry?.traces === true),
-    version: options.version,
   }
+}
+
+function handedIn(options: GatewayOptions) {
+  const { road, effects, history, providers, ready, keys, clock, version } = options
+  const { analyseZones, operations, evidence, change, mcp } = options
+  const needed = { road, effects, history, providers, ready, keys, clock, version }
+  return { ...needed, analyseZones, operations, evidence, change, mcp }
 }
 
 function visitorsOf(limits: GatewayLimits, sessions: GatewayOptions['sessions']): VisitorLimits {

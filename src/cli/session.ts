@@ -8,7 +8,8 @@ import type { SessionListing } from '../contract/exec.ts'
 import type { SessionRow } from '../contract/session.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
-import { callServer, request, type ServerFlags } from './call-server.ts'
+import { rawEventsOf } from '../sdk/server-events.js'
+import { callServer, problemOf, request, type ServerFlags } from './call-server.ts'
 import { note, printError, printJson, table } from './print.ts'
 import { report } from './report.ts'
 import { readProgram } from './source.ts'
@@ -159,38 +160,15 @@ async function streamed(flags: ExecFlags, id: string, given: unknown): Promise<O
   })
   if (!response.headers.get('content-type')?.startsWith('text/event-stream'))
     return parseJson(await response.text()) as Outcome
-  for await (const { event, data } of eventsOf(response)) {
-    if (event === 'outcome') return data as unknown as Outcome
-    if (event === 'problem') throw new MayflyError('PROTOCOL', String(data['message']))
+  for await (const { event, data } of response.body ? rawEventsOf(response.body) : []) {
+    if (event === 'outcome') return parseJson(data) as Outcome
+    if (event === 'problem') throw problemOf(parseJson(data), response.status)
     if (!flags.json && (event === 'stdout' || event === 'stderr')) {
-      const text = typeof data['text'] === 'string' ? data['text'] : ''
+      const { text = '' } = parseJson(data) as { readonly text?: string }
       process[event].write(process[event].isTTY ? sanitiseBlock(text) : text)
     }
   }
   throw new MayflyError('PROTOCOL', 'Cannot read the outcome: the stream ended before it')
-}
-
-interface ServerEvent {
-  readonly event: string
-  readonly data: Readonly<Record<string, unknown>>
-}
-
-/** Server-sent events whose data is one line of JSON, as this server sends them. */
-async function* eventsOf(response: Response): AsyncGenerator<ServerEvent> {
-  const decoder = new TextDecoder()
-  let text = ''
-  for await (const chunk of response.body ?? []) {
-    text += decoder.decode(chunk, { stream: true })
-    for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
-      const fields = text.slice(0, end).split('\n')
-      text = text.slice(end + 2)
-      const field = (name: string) =>
-        fields.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2)
-      const data = field('data')
-      if (data !== undefined)
-        yield { event: field('event') ?? '', data: parseJson(data) as ServerEvent['data'] }
-    }
-  }
 }
 
 async function put(flags: ServerFlags, id: string, file: string, to?: string): Promise<void> {

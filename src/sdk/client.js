@@ -15,9 +15,7 @@
  * @typedef {import('../contract/outcome.ts').Outcome} Outcome
  */
 import { parseJsonOfAnybody as parseJson } from '../../guest/parse-json.js'
-
-/** Maximum of one event in characters; larger than any outcome. */
-const EVENT_CHARS_MAX = 2 ** 28
+import { rawEventsOf } from './server-events.js'
 
 /** Problem answered by the server instead of an outcome. */
 export class MayflyProblem extends Error {
@@ -323,48 +321,7 @@ async function* eventsOf(body) {
   }
 }
 
-/** @typedef {{ readonly id: string | undefined, readonly event: string, readonly data: string }} RawEvent */
-
-/** @param {ReadableStream<Uint8Array>} body @returns {AsyncGenerator<RawEvent, void, undefined>} */
-async function* rawEventsOf(body) {
-  const decoder = new TextDecoder()
-  let text = ''
-  for await (const bytes of chunksOf(body)) {
-    // Searches the new bytes only, plus one character for a delimiter split over chunks.
-    const from = Math.max(0, text.length - 1)
-    text += decoder.decode(bytes, { stream: true })
-    for (let end = text.indexOf('\n\n', from); end >= 0; end = text.indexOf('\n\n')) {
-      const event = eventIn(text.slice(0, end))
-      text = text.slice(end + 2)
-      if (event) yield event
-    }
-    if (text.length > EVENT_CHARS_MAX) throw new RangeError('Cannot read an event this long')
-  }
-}
-
-/** Not every engine iterates a stream. @param {ReadableStream<Uint8Array>} body */
-async function* chunksOf(body) {
-  const reader = body.getReader()
-  let isOver = false
-  try {
-    for (;;) {
-      const { done, value } = await reader.read()
-      isOver = done
-      if (done) return
-      yield value
-    }
-  } finally {
-    if (!isOver) await reader.cancel()
-  }
-}
-
 /** @param {string} capability */
 function pathOf(capability) {
   return `/v1/capabilities/${encodeURIComponent(capability)}`
-}
-
-/** @param {string} block @returns {RawEvent | undefined} */
-function eventIn(block) {
-  const found = /^event: (\w+)\ndata: ([^\n]*)(?:\nid: (\d+))?$/.exec(block)
-  return found ? { event: found[1] ?? '', data: found[2] ?? '', id: found[3] } : undefined
 }

@@ -78,7 +78,7 @@ function textFiles(read: SandboxReader, write: SandboxWriter) {
   return {
     async readFile(asked: PathAsked) {
       const bytes = await read(asked)
-      return bytes && streamOf(bytes)
+      return bytes && ReadableStream.from([bytes])
     },
     async writeFile({
       content,
@@ -173,15 +173,6 @@ class OutputStream {
     if (!this.#isOver) this.#controller.close()
     this.#isOver = true
   }
-}
-
-function streamOf(bytes: Uint8Array): ReadableStream<Uint8Array> {
-  return new ReadableStream({
-    start(controller) {
-      controller.enqueue(bytes)
-      controller.close()
-    },
-  })
 }
 
 /** Runs a job: `Mayfly` of this package, or `MayflyClient` of `mayfly/client`. */

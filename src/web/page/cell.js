@@ -1,5 +1,5 @@
 // A cell of a notebook: editor, count, output, result, error. Content from a job is inserted as text, never as markup.
-import { displayed, element, files } from './display.js'
+import { block, displayed, element, files } from './display.js'
 import { errorText, milliseconds, pretty } from './outcome.js'
 
 /** Maximum characters of output shown of a cell; the outcome has the rest. */
@@ -150,9 +150,11 @@ export class Cell {
     if (line > 0 && line <= this.code.split('\n').length) {
       this.#wrongLine = line
       this.#numbered()
-      const jump = element('button', 'place', `line ${line}`)
-      Object.assign(jump, { type: 'button', title: 'Show in the editor' })
-      jump.setAttribute('aria-label', `Show line ${line} of the cell that failed`)
+      const jump = element('button', 'place', `line ${line}`, {
+        type: 'button',
+        title: 'Show in the editor',
+        'aria-label': `Show line ${line} of the cell that failed`,
+      })
       jump.addEventListener('click', () => this.#jump(line))
       made.append(jump)
     }
@@ -214,36 +216,26 @@ const labels = {
 
 function build() {
   const item = element('li', 'cell')
-  const count = element('span', 'count')
-  count.setAttribute('role', 'img')
-  const gutter = element('pre', 'gutter')
-  gutter.setAttribute('aria-hidden', 'true')
-  const area = element('textarea')
-  Object.assign(area, {
-    spellcheck: false,
-    autocapitalize: 'off',
-    autocomplete: 'off',
-    wrap: 'off',
-  })
+  const count = element('span', 'count', '', { role: 'img' })
+  const gutter = element('pre', 'gutter', '', { 'aria-hidden': true })
+  const plain = { spellcheck: false, autocapitalize: 'off', autocomplete: 'off', wrap: 'off' }
+  const area = element('textarea', '', '', plain)
   const editor = element('div', 'editor')
   editor.append(gutter, area)
   const bar = element('div', 'cell-bar')
   const buttons = {}
   for (const [name, [text, title]] of Object.entries(labels)) {
-    buttons[name] = element('button', 'small', text)
-    Object.assign(buttons[name], { type: 'button', title: title.replace(/ cell$/, '') })
-    buttons[name].dataset.does = name
+    const about = { type: 'button', title: title.replace(/ cell$/, ''), 'data-does': name }
+    buttons[name] = element('button', 'small', text, about)
     bar.append(buttons[name])
   }
   const between = element('div', 'between')
-  const printed = element('pre', 'block printed')
-  Object.assign(printed, { tabIndex: 0, hidden: true })
+  const printed = block('', 'printed', 'Output')
   printed.setAttribute('role', 'log')
   printed.setAttribute('aria-live', 'off')
-  printed.setAttribute('aria-label', 'Output')
+  printed.hidden = true
   const returned = element('div', 'returned')
-  const said = element('p', 'hint said')
-  said.setAttribute('role', 'status')
+  const said = element('p', 'hint said', '', { role: 'status' })
   const output = element('div', 'cell-output')
   output.append(between, printed, returned, said)
   item.append(count, editor, bar, output)
@@ -281,9 +273,7 @@ function meaning(event, { value, selectionStart, selectionEnd }) {
 
 function betweenParts(between) {
   if (!between || (!between.stdout && !between.stderr)) return []
-  const shown = element('pre', 'block printed')
-  shown.tabIndex = 0
-  shown.setAttribute('aria-label', 'Output of background work before this run')
+  const shown = block('', 'printed', 'Output of background work before this run')
   for (const name of ['stdout', 'stderr'])
     if (between[name]) shown.append(element('span', name, between[name].slice(0, CHARS_MAX)))
   return [element('p', 'hint', 'Printed in the background since the previous run:'), shown]
@@ -311,11 +301,4 @@ function saidOf({ status, error, metrics, session }) {
         ? 'Variables are kept.'
         : ''
   return [why, session?.ended ? '' : state, took].filter(Boolean).join(' ')
-}
-
-function block(text, kind, label) {
-  const made = element('pre', `block ${kind}`, text)
-  made.tabIndex = 0
-  made.setAttribute('aria-label', label)
-  return made
 }

@@ -49,9 +49,7 @@ function shownAs(type, artifact, text) {
   if (type === 'text/html') return rebuilt(text.slice(0, TEXT_MAX))
   if (type === 'image/svg+xml')
     return image(`data:image/svg+xml,${encodeURIComponent(text)}`, 'A figure')
-  const block = element('pre', 'block', text.slice(0, TEXT_MAX))
-  block.tabIndex = 0
-  return block
+  return block(text.slice(0, TEXT_MAX))
 }
 
 function picture({ path, content }) {
@@ -66,17 +64,13 @@ function imageType(content) {
   return beginnings.find(([beginning]) => content?.startsWith(beginning))?.[1]
 }
 
-function image(source, alt) {
-  const made = element('img', 'figure')
-  made.src = source
-  made.alt = alt
-  return made
+function image(src, alt) {
+  return element('img', 'figure', '', { src, alt })
 }
 
 /** Download link with a safe type: never navigated to, never opened by the browser. */
 function saved(path, content) {
-  const link = element('a', '', path)
-  link.href = '#'
+  const link = element('a', '', path, { href: '#' })
   link.addEventListener('click', (event) => {
     event.preventDefault()
     save(path, Uint8Array.fromBase64?.(content) ?? bytesIn(content))
@@ -88,10 +82,8 @@ function saved(path, content) {
 export function save(path, bytes) {
   const blob = new Blob([bytes], { type: 'application/octet-stream' })
   const address = URL.createObjectURL(blob)
-  const link = element('a')
-  link.href = address
-  link.download = path.split('/').at(-1) || 'file'
-  link.click()
+  const download = path.split('/').at(-1) || 'file'
+  element('a', '', '', { href: address, download }).click()
   setTimeout(() => URL.revokeObjectURL(address), 10_000)
 }
 
@@ -113,8 +105,7 @@ const left = new Set(
  */
 function rebuilt(html) {
   const { body } = new DOMParser().parseFromString(html, 'text/html')
-  const whole = element('div', 'rich')
-  whole.tabIndex = 0
+  const whole = element('div', 'rich', '', { tabindex: 0 })
   let count = 0
   const copy = (from, to, depth) => {
     for (const node of from.childNodes) {
@@ -141,9 +132,16 @@ export function sizeText(size) {
   return size < 2 ** 20 ? `${(size / 1024).toFixed(1)} KB` : `${(size / 2 ** 20).toFixed(1)} MB`
 }
 
-export function element(tag, className = '', text = '') {
+export function element(tag, className = '', text = '', attributes = {}) {
   const made = document.createElement(tag)
   if (className) made.className = className
   if (text) made.textContent = text
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value)
   return made
+}
+
+/** Text that can be scrolled by keys. */
+export function block(text, kind = '', label) {
+  const named = label === undefined ? {} : { 'aria-label': label }
+  return element('pre', `block ${kind}`, text, { tabindex: 0, ...named })
 }

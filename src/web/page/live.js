@@ -1,4 +1,5 @@
 // Live view of a run: its output, and its life so far.
+import { element } from './display.js'
 import { lifeOf, noPlan } from '../../picture/life.js'
 import { lifeImage } from './life-image.js'
 
@@ -56,7 +57,7 @@ export class LiveRun {
       this.#print('stderr', stderr)
     }
     const isCut = truncated.stdout || truncated.stderr || this.#chars > CHARS_MAX
-    if (isCut) this.#parts.output.append(span('cut', '\n… further output is not shown'))
+    if (isCut) this.#parts.output.append(element('span', 'cut', '\n… further output is not shown'))
   }
 
   #print(name, text) {
@@ -69,7 +70,7 @@ export class LiveRun {
     printed.hidden = false
     const shown = text.slice(0, room)
     if (output.lastChild?.className === name) output.lastChild.append(shown)
-    else output.append(span(name, shown))
+    else output.append(element('span', name, shown))
     if (isAtEnd) output.scrollTop = output.scrollHeight
   }
 
@@ -97,11 +98,4 @@ export class LiveRun {
     if (life.status === 'running' && this.#isOver) return
     place.replaceChildren(made)
   }
-}
-
-function span(className, text) {
-  const made = document.createElement('span')
-  made.className = className
-  made.textContent = text
-  return made
 }

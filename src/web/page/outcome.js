@@ -1,5 +1,5 @@
 // An outcome, or a problem instead, as elements. Content from a job is inserted as text, never as markup.
-import { displayed, element, files } from './display.js'
+import { block, displayed, element, files } from './display.js'
 
 /** Maximum characters on one line of the outcome. */
 const LINE = 64
@@ -162,8 +162,7 @@ function steps({ queueTime, startTime, executionTime, teardownTime }) {
     ['run', 'Running', executionTime],
     ['end', 'Destroying it', teardownTime],
   ]
-  const bar = element('div', 'steps')
-  bar.setAttribute('aria-hidden', 'true')
+  const bar = element('div', 'steps', '', { 'aria-hidden': true })
   const legend = element('ul', 'legend')
   for (const [kind, name, time] of parts) {
     const share = element('i', kind)
@@ -179,9 +178,8 @@ function steps({ queueTime, startTime, executionTime, teardownTime }) {
 /** A need selected the wall; a threat counts against the code. */
 function findings({ findings: list }, jump) {
   const rows = list.map(({ name, severity, line, column, description, kind }) => {
-    const place = element('button', 'place', `${line}:${column}`)
-    place.type = 'button'
-    place.title = 'Show in the editor'
+    const about = { type: 'button', title: 'Show in the editor' }
+    const place = element('button', 'place', `${line}:${column}`, about)
     place.addEventListener('click', () => jump(line, column))
     const words = name.replaceAll('_', ' ').toLowerCase()
     return [
@@ -224,22 +222,12 @@ function section(title, ...children) {
 function table(names, rows) {
   const made = element('table', 'rows')
   const head = made.createTHead().insertRow()
-  for (const name of names) {
-    const cell = element('th', '', name)
-    cell.scope = 'col'
-    head.append(cell)
-  }
+  for (const name of names) head.append(element('th', '', name, { scope: 'col' }))
   const body = made.createTBody()
   for (const row of rows) {
     const line = body.insertRow()
     for (const value of row) line.insertCell().append(value ?? '')
   }
-  return made
-}
-
-function block(text, kind = '') {
-  const made = element('pre', `block ${kind}`, text)
-  made.tabIndex = 0
   return made
 }
 

@@ -1,3 +1,4 @@
+import { block, element } from './display.js'
 import { examples, inputPlaces, languages, lives } from './examples.js'
 import { LiveRun } from './live.js'
 import { detailOf, headlineOf, returnedBy, runningHeadline } from './outcome.js'
@@ -64,18 +65,15 @@ function fillChoices() {
   for (const [index, { name, group }] of examples.entries()) {
     let options = example.querySelector(`optgroup[label="${group}"]`)
     if (!options) {
-      options = document.createElement('optgroup')
-      options.label = group
+      options = element('optgroup', '', '', { label: group })
       example.append(options)
     }
     options.append(new Option(name, index))
   }
   for (const [value, name] of lives) lifeKind.add(new Option(name, value))
   for (const [value, name] of languages) {
-    const label = document.createElement('label')
-    const radio = document.createElement('input')
-    Object.assign(radio, { type: 'radio', name: 'language', value })
-    label.append(radio, name)
+    const label = element('label')
+    label.append(element('input', '', '', { type: 'radio', name: 'language', value }), name)
     tabs.append(label)
   }
 }
@@ -233,27 +231,22 @@ function inputOrNothing() {
 }
 
 function snippet(name, text) {
-  const head = document.createElement('div')
-  head.className = 'bar'
-  const title = document.createElement('h2')
-  title.textContent = name
-  const copy = document.createElement('button')
-  Object.assign(copy, { type: 'button', textContent: 'Copy', className: 'small' })
-  copy.setAttribute('aria-label', `Copy: ${name}`)
-  const block = document.createElement('pre')
-  Object.assign(block, { className: 'block', tabIndex: 0, textContent: text })
-  copy.addEventListener('click', () => void copied(copy, block))
-  head.append(title, copy)
-  return [head, block]
+  const head = element('div', 'bar')
+  const about = { type: 'button', 'aria-label': `Copy: ${name}` }
+  const copy = element('button', 'small', 'Copy', about)
+  const shown = block(text)
+  copy.addEventListener('click', () => void copied(copy, shown))
+  head.append(element('h2', '', name), copy)
+  return [head, shown]
 }
 
 /** Without clipboard access, selects the text for the keyboard. */
-async function copied(button, block) {
+async function copied(button, shown) {
   try {
-    await navigator.clipboard.writeText(block.textContent)
+    await navigator.clipboard.writeText(shown.textContent)
     button.textContent = 'Copied'
   } catch {
-    getSelection().selectAllChildren(block)
+    getSelection().selectAllChildren(shown)
     button.textContent = 'Selected'
   }
 }

@@ -8,9 +8,8 @@ export async function fileItems(session, failed) {
   const found = await session.files()
   return found.slice(0, SHOWN_MAX).map(({ path, size }) => {
     const item = element('li')
-    const link = element('button', 'link', path)
-    link.type = 'button'
-    link.setAttribute('aria-label', `Download ${path}`)
+    const about = { type: 'button', 'aria-label': `Download ${path}` }
+    const link = element('button', 'link', path, about)
     link.addEventListener('click', () => {
       session.bytes(path).then((bytes) => save(path, bytes), failed)
     })

@@ -2,9 +2,8 @@ import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import { shownSize } from './format-value.ts'
-import { imageFolders } from './image-folders.ts'
+import { imageFolders, imageTools, packagesOption } from './image-folders.ts'
 import { note, printJson, type Globals } from './print.ts'
-import { abortOnStop } from './abort-on-stop.ts'
 import { verb } from './verb.ts'
 
 interface OciFlags extends Globals {
@@ -20,20 +19,19 @@ export function registerOci(images: Command): void {
     .description('import an OCI image layout: a folder, or a tar archive of one')
     .option('--name <name>', 'name of the image; default: from the file name')
     .option('--ref <ref>', 'image to import, if the index names several')
-    .option('--packages <folder>', 'folder of downloaded packages; default: the cache of this user')
+    .option(...packagesOption)
     .action(verb(importOne))
   images
     .command('export <name> <path>')
     .description('write an image as an OCI image layout; as a tar archive if the path ends in .tar')
-    .option('--packages <folder>', 'folder of downloaded packages; default: the cache of this user')
+    .option(...packagesOption)
     .action(verb(exportOne))
 }
 
 async function importOne(flags: OciFlags, place: string): Promise<void> {
   const { folder, keys } = await imageFolders(flags)
   const { importOci } = await import('../images/import-oci.ts')
-  const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
-  const { imageName, ownMakers } = await import('../images/recipe.ts')
+  const { imageName } = await import('../images/recipe.ts')
   const { openImageSigner } = await import('../warden/image-signer.ts')
   const own = path
     .basename(path.resolve(place))
@@ -46,16 +44,13 @@ async function importOne(flags: OciFlags, place: string): Promise<void> {
     })
   using store = (await import('../images/store.ts')).openImageStore(folder)
   const { manifest } = await importOci({
+    ...(await imageTools(flags)),
     place,
     name,
     ref: flags.ref,
-    makers: ownMakers,
     store,
-    cache: openPackageCache(flags.packages ?? packageFolder()),
     signer: openImageSigner(keys),
     now: Date.now,
-    note: (text) => note(flags, text),
-    signal: abortOnStop(),
   })
   note(flags, `${name}: sha256:${manifest.digest}, ${shownSize(manifest.size)}`)
   if (flags.json) printJson(manifest)
@@ -64,21 +59,16 @@ async function importOne(flags: OciFlags, place: string): Promise<void> {
 async function exportOne(flags: OciFlags, name: string, to: string): Promise<void> {
   const { folder, keys } = await imageFolders(flags)
   const { exportOci } = await import('../images/export-oci.ts')
-  const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
-  const { ownMakers } = await import('../images/recipe.ts')
   const { imageKey } = await import('../warden/image-signer.ts')
   const { findImage, openImageStore } = await import('../images/store.ts')
   using store = openImageStore(folder)
   const digest = await exportOci({
+    ...(await imageTools(flags)),
     image: findImage(folder, name),
     key: imageKey(keys),
     to,
     name,
-    makers: ownMakers,
     store,
-    cache: openPackageCache(flags.packages ?? packageFolder()),
-    note: (text) => note(flags, text),
-    signal: abortOnStop(),
   })
   if (flags.json) return printJson({ path: to, manifest: digest })
   note(flags, `${to}: manifest ${digest}`)

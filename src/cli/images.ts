@@ -4,8 +4,7 @@ import { cacheFolder } from '../lib/cache-folder.ts'
 import type { StoredImage } from '../images/store.ts'
 import type { WasmRuntime } from '../images/wasm-runtime.ts'
 import { shownSize } from './format-value.ts'
-import { abortOnStop } from './abort-on-stop.ts'
-import { imageFolders as placesOf } from './image-folders.ts'
+import { imageFolders as placesOf, imageTools, packagesOption } from './image-folders.ts'
 import { registerOci } from './images-oci.ts'
 import { registerScans } from './images-scan.ts'
 import { note, printJson, table, type Globals } from './print.ts'
@@ -21,7 +20,7 @@ export function register(program: Command): void {
   add('build [name...]', 'build images from these recipes, or from all; builds are reproducible')
     .option('--tag <name...>', 'additional tags; the name of the recipe is always one')
     .option('--recipes <folder>', 'folder of recipes and locks; default: those of Mayfly')
-    .option('--packages <folder>', 'folder of downloaded packages; default: the cache of this user')
+    .option(...packagesOption)
     .action(verb(build))
   add('list', 'list images, newest first, and the runtime of WebAssembly').action(verb(list))
   add('show <name>', 'show recipe, packages, sizes and digest of an image')
@@ -35,7 +34,7 @@ export function register(program: Command): void {
     'unpack <name...>',
     'unpack images into the folder from which walls of this user take their root',
   )
-    .option('--packages <folder>', 'folder of downloaded packages; default: the cache of this user')
+    .option(...packagesOption)
     .action(verb(unpack))
   add('tag <name> <tag>', 'add a tag to an image').action(verb(tag))
   add('untag <tag>', 'remove a tag; its image is deleted by "gc"').action(verb(untag))
@@ -63,7 +62,6 @@ interface Flags extends Globals {
 
 async function build(flags: Flags, ...names: string[]): Promise<void> {
   const { buildImage } = await import('../images/build.ts')
-  const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
   const { openImageSigner } = await import('../warden/image-signer.ts')
   const recipe = await import('../images/recipe.ts')
   const recipes = flags.recipes ?? recipe.ownRecipes
@@ -75,15 +73,12 @@ async function build(flags: Flags, ...names: string[]): Promise<void> {
   const { folder, keys } = await placesOf(flags)
   using store = (await import('../images/store.ts')).openImageStore(folder)
   const parts = {
+    ...(await imageTools(flags)),
     recipes,
-    makers: recipe.ownMakers,
     store,
     tags,
-    signal: abortOnStop(),
-    cache: openPackageCache(flags.packages ?? packageFolder()),
     signer: openImageSigner(keys),
     now: Date.now,
-    note: (text: string) => note(flags, text),
   }
   const built = []
   for (const name of wanted) {
@@ -161,19 +156,14 @@ async function show(flags: Flags, name: string): Promise<void> {
 async function unpack(flags: Flags, ...names: string[]): Promise<void> {
   const { folder, keys } = await placesOf(flags)
   const { unpackImage } = await import('../images/unpack.ts')
-  const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
-  const { ownMakers } = await import('../images/recipe.ts')
   const { findImage, openImageStore } = await import('../images/store.ts')
   const { imageKey } = await import('../warden/image-signer.ts')
   using store = openImageStore(folder)
   const parts = {
+    ...(await imageTools(flags)),
     key: imageKey(keys),
     roots: cacheFolder('image-roots'),
-    makers: ownMakers,
     store,
-    cache: openPackageCache(flags.packages ?? packageFolder()),
-    note: (text: string) => note(flags, text),
-    signal: abortOnStop(),
   }
   const unpacked = []
   for (const name of names) {

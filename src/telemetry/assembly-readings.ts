@@ -1,5 +1,6 @@
 import type { Clock } from '../contract/clock.ts'
 import type { WardenFacts } from '../contract/warden.ts'
+import { within } from '../lib/within.ts'
 import type { Reading } from './instrument.ts'
 import { gauge, type Observer } from './meters.ts'
 import { sparesReadings, type SparesFacts } from './spares.ts'
@@ -32,12 +33,10 @@ export function assemblyReadings({ pool, stock, warden, clock }: ObservedAssembl
   }
 
   return async () => {
-    await Promise.race([refresh(), later(factsWaitMs)])
+    await within(refresh(), factsWaitMs, undefined)
     return [
-      gauge('mayfly.pool.running', 'Jobs with a pool slot', '{execution}', [[{}, pool.running]]),
-      gauge('mayfly.pool.waiting', 'Jobs in the admission queue', '{execution}', [
-        [{}, pool.waiting],
-      ]),
+      gauge('mayfly.pool.running', 'Jobs with a pool slot', '{execution}', pool.running),
+      gauge('mayfly.pool.waiting', 'Jobs in the admission queue', '{execution}', pool.waiting),
       ...sparesReadings(stock.facts),
       ...(facts ? wallReadings(facts) : []),
     ]
@@ -62,12 +61,6 @@ function wallReadings({ walls, proportionalBytes }: WardenFacts): readonly Readi
       'By',
       programs.map((program) => [{ program }, bytes(program)]),
     ),
-    gauge('mayfly.warden.memory', 'Proportional set size of the warden', 'By', [
-      [{}, proportionalBytes],
-    ]),
+    gauge('mayfly.warden.memory', 'Proportional set size of the warden', 'By', proportionalBytes),
   ]
-}
-
-function later(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms).unref())
 }

@@ -89,12 +89,18 @@ export class Meters {
     )
     return [
       ...this.#instruments.map((one) => one.read()),
-      gauge('mayfly.executions.running', 'Jobs between admission and end', '{execution}', [
-        [{}, this.#running.size],
-      ]),
-      gauge('mayfly.record.unsigned', 'Lines of the record that are not signed yet', '{line}', [
-        [{}, this.#unsigned],
-      ]),
+      gauge(
+        'mayfly.executions.running',
+        'Jobs between admission and end',
+        '{execution}',
+        this.#running.size,
+      ),
+      gauge(
+        'mayfly.record.unsigned',
+        'Lines of the record that are not signed yet',
+        '{line}',
+        this.#unsigned,
+      ),
       ...observed.flat(),
     ]
   }
@@ -160,14 +166,15 @@ export class Meters {
   }
 }
 
-/** Gauge with current values. */
+/** Gauge with current values, or with one that has no labels. */
 export function gauge(
   name: string,
   description: string,
   unit: string,
-  values: readonly (readonly [labels: Readonly<Record<string, string>>, value: number])[],
+  values: number | readonly (readonly [labels: Readonly<Record<string, string>>, value: number])[],
 ): Reading {
-  const series = values.map(([labels, value]) => ({ labels, value }))
+  const all = typeof values === 'number' ? [[{}, values] as const] : values
+  const series = all.map(([labels, value]) => ({ labels, value }))
   return { name, description, unit, kind: 'gauge', series }
 }
 

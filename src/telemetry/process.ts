@@ -15,9 +15,7 @@ export function processReadings(): readonly Reading[] {
         { labels: { 'cpu.mode': 'system' }, value: system / 1e6 },
       ],
     },
-    gauge('process.memory.usage', 'Resident memory of the server', 'By', [
-      [{}, process.memoryUsage.rss()],
-    ]),
-    gauge('process.uptime', 'Time since the server started', 's', [[{}, process.uptime()]]),
+    gauge('process.memory.usage', 'Resident memory of the server', 'By', process.memoryUsage.rss()),
+    gauge('process.uptime', 'Time since the server started', 's', process.uptime()),
   ]
 }

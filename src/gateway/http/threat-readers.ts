@@ -63,9 +63,12 @@ export class ThreatReaders {
 
   readings(): readonly Reading[] {
     return [
-      gauge('mayfly.threat.readers', 'Readers of the stream of threats', '{reader}', [
-        [{}, this.#live.size],
-      ]),
+      gauge(
+        'mayfly.threat.readers',
+        'Readers of the stream of threats',
+        '{reader}',
+        this.#live.size,
+      ),
       {
         name: 'mayfly.threat.readers.dropped',
         description: 'Readers of the stream of threats that were too slow',

@@ -5,7 +5,7 @@ import { metricsBody, traceBody } from './encode.ts'
 import { send } from './send.ts'
 import type { OtlpSettings } from './settings.ts'
 import type { Span } from './span.ts'
-import { createSpans } from './spans.ts'
+import { Spans } from './spans.ts'
 
 /**
  * Exports spans in batches when they end, and metrics at an interval, over OTLP/HTTP.
@@ -31,7 +31,7 @@ export class Exporter {
   constructor(settings: OtlpSettings, meters: Meters) {
     this.#settings = settings
     this.#meters = meters
-    const spans = createSpans((span) => this.#push(span))
+    const spans = new Spans((span) => this.#push(span))
     this.sink = settings.tracesUrl === undefined ? () => undefined : spans.sink
     meters.observe(() => this.#readings(spans.forgotten))
     this.#timers = [
@@ -111,9 +111,7 @@ export class Exporter {
         kind: 'counter',
         series: [{ labels: {}, value: dropped }],
       },
-      gauge('mayfly.telemetry.waiting', 'Spans in the export queue', '{span}', [
-        [{}, this.#queue.length],
-      ]),
+      gauge('mayfly.telemetry.waiting', 'Spans in the export queue', '{span}', this.#queue.length),
     ]
   }
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { SimulatedClock } from '../../../tests/sim/simulated-clock.ts'
 import { EventStream } from '../event-stream.ts'
 import type { Span } from './span.ts'
-import { createSpans } from './spans.ts'
+import { Spans } from './spans.ts'
 
 const run = 'exec_0192f3a4b5c67d8e9fa0b1c2d3e4f506'
 const runTrace = run.slice(5)
@@ -214,7 +214,7 @@ async function heard(
 ) {
   const clock = new SimulatedClock()
   const spans: Span[] = []
-  const made = createSpans((span) => spans.push(span))
+  const made = new Spans((span) => spans.push(span))
   const emitter = new EventStream({ clock, sinks: [made.sink] })
   const pass = async (ms: number): Promise<void> => {
     clock.after(ms, () => undefined)

@@ -23,6 +23,7 @@ export class Spans {
   /** Runs evicted because too many were running; their spans are lost. */
   forgotten = 0
 
+  /** `out` gets each span once its tree is complete. */
   constructor(out: (span: Span) => void) {
     this.#out = out
   }
@@ -109,11 +110,6 @@ export class Spans {
 /** Limits: unfinished runs, and stored events per run and point, so that a flood at one point hides no other. */
 const livesMax = 4096
 const eventsMax = 32
-
-/** Passes each span to `out` once its tree is complete. Never throws. */
-export function createSpans(out: (span: Span) => void): Spans {
-  return new Spans(out)
-}
 
 /** State of a run that has not ended. */
 interface Life {

@@ -16,23 +16,20 @@ const secretBytesMax = 64
 /** Parses a secret: `whsec_` and base64, or an Ed25519 private key as PEM. Throws RangeError otherwise. */
 export function readSigner(text: string): WebhookSigner {
   const secret = text.trim()
-  if (secret.startsWith('whsec_')) return hmac(secretOf(secret.slice('whsec_'.length)))
-  if (secret.startsWith('-----BEGIN ')) return ed25519(keyOf(secret))
+  const signature = signatureBy(secret)
+  return { sign: (id, seconds, body) => signature(`${id}.${seconds}.${body}`) }
+}
+
+function signatureBy(secret: string): (text: string) => string {
+  if (secret.startsWith('whsec_')) {
+    const key = secretOf(secret.slice('whsec_'.length))
+    return (text) => `v1,${createHmac('sha256', key).update(text).digest('base64')}`
+  }
+  if (secret.startsWith('-----BEGIN ')) {
+    const key = keyOf(secret)
+    return (text) => `v1a,${sign(null, Buffer.from(text), key).toString('base64')}`
+  }
   throw new RangeError('expected "whsec_" and base64, or an Ed25519 private key as PEM')
-}
-
-function hmac(secret: Buffer): WebhookSigner {
-  return {
-    sign: (id, seconds, body) =>
-      `v1,${createHmac('sha256', secret).update(`${id}.${seconds}.${body}`).digest('base64')}`,
-  }
-}
-
-function ed25519(key: KeyObject): WebhookSigner {
-  return {
-    sign: (id, seconds, body) =>
-      `v1a,${sign(null, Buffer.from(`${id}.${seconds}.${body}`), key).toString('base64')}`,
-  }
 }
 
 function secretOf(text: string): Buffer {
@@ -45,11 +42,7 @@ function secretOf(text: string): Buffer {
 }
 
 function keyOf(pem: string): KeyObject {
-  const key = privateKeyIn(pem)
+  const key = attempt(() => createPrivateKey(pem))
   if (key?.asymmetricKeyType === 'ed25519') return key
   throw new RangeError('expected an Ed25519 private key without a passphrase')
-}
-
-function privateKeyIn(pem: string): KeyObject | undefined {
-  return attempt(() => createPrivateKey(pem))
 }

@@ -35,8 +35,7 @@ export function jsonOfMsgpack(bytes: Uint8Array, options: MsgpackOptions): strin
 }
 
 class Reader {
-  readonly #view: DataView
-  readonly #bytes: Uint8Array
+  readonly #bytes: Buffer
   readonly #options: MsgpackOptions
   readonly #parts: string[] = []
   #at = 0
@@ -44,8 +43,7 @@ class Reader {
   #values = 0
 
   constructor(bytes: Uint8Array, options: MsgpackOptions) {
-    this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.#options = options
   }
 
@@ -57,7 +55,7 @@ class Reader {
   value(depth: number): void {
     if (++this.#values > VALUES_MAX) throw this.#wrong(`more than ${VALUES_MAX} values`)
     if (depth > this.#options.depthMax) throw this.#wrong('it nests too deep')
-    const first = this.#number('getUint8', 1)
+    const first = this.#unsigned(1)
     if (first < 0x80) return this.#write(String(first))
     if (first < 0x90) return this.#map(first & 0x0f, depth)
     if (first < 0xa0) return this.#array(first & 0x0f, depth)
@@ -77,35 +75,35 @@ class Reader {
       case 0xc4:
       case 0xc5:
       case 0xc6:
-        return this.#base64(this.#length(first - 0xc4))
+        return this.#write(
+          `"${this.#take(this.#unsigned(2 ** (first - 0xc4))).toString('base64')}"`,
+        )
       case 0xca:
-        return this.#float(this.#number('getFloat32', 4))
+        return this.#float(this.#bytes.readFloatBE(this.#skip(4)))
       case 0xcb:
-        return this.#float(this.#number('getFloat64', 8))
+        return this.#float(this.#bytes.readDoubleBE(this.#skip(8)))
       case 0xcc:
       case 0xcd:
       case 0xce:
-        return this.#write(String(this.#length(first - 0xcc)))
+        return this.#write(String(this.#unsigned(2 ** (first - 0xcc))))
       case 0xcf:
-        return this.#write(String(this.#long('getBigUint64')))
+        return this.#write(String(this.#bytes.readBigUInt64BE(this.#skip(8))))
       case 0xd0:
-        return this.#write(String(this.#number('getInt8', 1)))
       case 0xd1:
-        return this.#write(String(this.#number('getInt16', 2)))
       case 0xd2:
-        return this.#write(String(this.#number('getInt32', 4)))
+        return this.#write(String(this.#signed(2 ** (first - 0xd0))))
       case 0xd3:
-        return this.#write(String(this.#long('getBigInt64')))
+        return this.#write(String(this.#bytes.readBigInt64BE(this.#skip(8))))
       case 0xd9:
       case 0xda:
       case 0xdb:
-        return this.#write(JSON.stringify(this.#text(this.#length(first - 0xd9))))
+        return this.#write(JSON.stringify(this.#text(this.#unsigned(2 ** (first - 0xd9)))))
       case 0xdc:
       case 0xdd:
-        return this.#array(this.#length(first - 0xdb), depth)
+        return this.#array(this.#unsigned(2 ** (first - 0xdb)), depth)
       case 0xde:
       case 0xdf:
-        return this.#map(this.#length(first - 0xdd), depth)
+        return this.#map(this.#unsigned(2 ** (first - 0xdd)), depth)
       default:
         throw this.#wrong('an extension, or a byte that begins nothing', this.#at - 1)
     }
@@ -131,9 +129,9 @@ class Reader {
   }
 
   #key(): string {
-    const first = this.#number('getUint8', 1)
+    const first = this.#unsigned(1)
     if (first >= 0xa0 && first < 0xc0) return this.#text(first & 0x1f)
-    if (first >= 0xd9 && first <= 0xdb) return this.#text(this.#length(first - 0xd9))
+    if (first >= 0xd9 && first <= 0xdb) return this.#text(this.#unsigned(2 ** (first - 0xd9)))
     throw this.#wrong('a key that is no text', this.#at - 1)
   }
 
@@ -146,51 +144,30 @@ class Reader {
     }
   }
 
-  #base64(length: number): void {
-    const bytes = this.#take(length)
-    const { buffer, byteOffset } = bytes
-    this.#write(`"${Buffer.from(buffer, byteOffset, length).toString('base64')}"`)
-  }
-
   #float(value: number): void {
     if (!Number.isFinite(value)) throw this.#wrong('a number that JSON does not have')
     this.#write(Object.is(value, -0) ? '-0' : String(value))
   }
 
-  /** An unsigned integer of 1, 2 or 4 bytes. */
-  #length(size: number): number {
-    if (size === 0) return this.#number('getUint8', 1)
-    return size === 1 ? this.#number('getUint16', 2) : this.#number('getUint32', 4)
+  #unsigned(size: number): number {
+    return this.#bytes.readUIntBE(this.#skip(size), size)
   }
 
-  #number(
-    read:
-      | 'getUint8'
-      | 'getUint16'
-      | 'getUint32'
-      | 'getInt8'
-      | 'getInt16'
-      | 'getInt32'
-      | 'getFloat32'
-      | 'getFloat64',
-    size: number,
-  ): number {
-    const at = this.#at
-    this.#take(size)
-    return this.#view[read](at)
+  #signed(size: number): number {
+    return this.#bytes.readIntBE(this.#skip(size), size)
   }
 
-  #long(read: 'getBigUint64' | 'getBigInt64'): bigint {
-    const at = this.#at
-    this.#take(8)
-    return this.#view[read](at)
+  #take(length: number): Buffer {
+    const at = this.#skip(length)
+    return this.#bytes.subarray(at, at + length)
   }
 
-  #take(length: number): Uint8Array {
+  /** Moves on by this many bytes, and returns the offset of the first. */
+  #skip(length: number): number {
     if (length > this.#bytes.length - this.#at)
       throw this.#wrong('it was cut off', this.#bytes.length)
     this.#at += length
-    return this.#bytes.subarray(this.#at - length, this.#at)
+    return this.#at - length
   }
 
   #write(text: string): void {

@@ -1,4 +1,5 @@
 import { crc32, inflateRawSync } from 'node:zlib'
+import { attempt } from '../lib/attempt.ts'
 import { readAt } from '../lib/file-descriptor.ts'
 import { checkedPath, quoted } from './entry-path.ts'
 
@@ -209,12 +210,8 @@ function inflated(packed: Buffer, size: number, fault: (why: string) => RangeErr
 }
 
 function pathOf(name: Buffer): string {
-  let text: string
-  try {
-    text = utf8.decode(name)
-  } catch {
-    throw new RangeError('it has a name that is not UTF-8')
-  }
+  const text = attempt(() => utf8.decode(name))
+  if (text === undefined) throw new RangeError('it has a name that is not UTF-8')
   const path = checkedPath(text)
   if (path === '') throw new RangeError('it has a file without a name')
   return text.endsWith('/') ? `${path}/` : path

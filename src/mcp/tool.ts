@@ -81,6 +81,6 @@ export function refuseDeep(args: unknown): void {
   }
 }
 
-function invalidArguments(message: string): MayflyError {
+export function invalidArguments(message: string): MayflyError {
   return new MayflyError('INVALID', `Cannot use the arguments: ${message}`)
 }

@@ -140,32 +140,14 @@ export class HandshakeSessions {
   }
 }
 
-/** Returns the same response; calls `done` when it was read or cancelled. */
+/** Returns the same response; calls `done` when it was read, cancelled or broken off. */
 function followed(
-  answer: Response,
+  { status, headers }: Response,
   body: NonNullable<Response['body']>,
   done: () => void,
 ): Response {
-  const reader = body.getReader()
-  const stream = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const { done: isOver, value } = await reader.read()
-        if (!isOver) return controller.enqueue(value)
-        done()
-        controller.close()
-      } catch (thrown) {
-        done()
-        controller.error(thrown)
-      }
-    },
-    async cancel(reason) {
-      done()
-      await reader.cancel(reason).catch(() => undefined)
-    },
-  })
-  const { status, headers } = answer
-  return new Response(stream, { status, headers })
+  const followedBody = body.pipeThrough(new TransformStream({ flush: done, cancel: done }))
+  return new Response(followedBody, { status, headers })
 }
 
 /** Identical response for ended sessions, sessions of other keys and unknown ids. */

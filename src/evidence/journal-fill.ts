@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { closeSync } from 'node:fs'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { MayflyError } from '../contract/error.ts'
+import type { FileDescriptor } from '../lib/file-descriptor.ts'
 import type { ChainHead, StoredLine } from './chain.ts'
 import { headSql, insertLine, insertSql, lineSql, storedLine, type Row } from './connection.ts'
 import { transact } from '../lib/sqlite.ts'
@@ -22,7 +22,7 @@ export class JournalFill {
   readonly #keepSalts: StatementSync
   readonly #markOpen: StatementSync
   readonly #markEnded: StatementSync
-  #open: { readonly fd: number; readonly reader: JournalReader } | undefined
+  #open: { readonly file: FileDescriptor; readonly reader: JournalReader } | undefined
 
   constructor(db: DatabaseSync, database: string) {
     this.#db = db
@@ -52,17 +52,17 @@ export class JournalFill {
   }
 
   close(): void {
-    if (this.#open) closeSync(this.#open.fd)
+    this.#open?.file[Symbol.dispose]()
     this.#open = undefined
   }
 
   /** Reader of the current journal file; undefined if there is none. */
   #reader(): JournalReader | undefined {
-    if (this.#open && openAt(this.#path, this.#open.fd)) return this.#open.reader
+    if (this.#open && openAt(this.#path, this.#open.file.fd)) return this.#open.reader
     this.close()
-    const fd = readJournalFile(this.#path)
-    if (fd === undefined) return undefined
-    this.#open = { fd, reader: new JournalReader(fd) }
+    const file = readJournalFile(this.#path)
+    if (!file) return undefined
+    this.#open = { file, reader: new JournalReader(file.fd) }
     return this.#open.reader
   }
 

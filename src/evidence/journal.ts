@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import {
   close,
-  closeSync,
   fstatSync,
   ftruncateSync,
   readSync,
@@ -62,9 +61,8 @@ export class Journal {
   /** True if there is a journal file: the database may be incomplete then. */
   get exists(): boolean {
     if (this.#openAtItsPlace) return true
-    const fd = readJournalFile(this.#path)
-    if (fd !== undefined) closeSync(fd)
-    return fd !== undefined
+    using file = readJournalFile(this.#path)
+    return file !== undefined
   }
 
   /** Stat fields of the open file; undefined if it was dropped or renamed, since readers cannot find it then. */
@@ -202,16 +200,14 @@ export class Journal {
   #replace(start: string, from: number): void {
     const rest = Buffer.alloc(this.#reader!.offset - from)
     assert.equal(readSync(this.#fd!, rest, 0, rest.length, from), rest.length)
-    const fd = openDraft(this.#draft)
+    using draft = openDraft(this.#draft)
     try {
       const whole = Buffer.concat([Buffer.from(start), rest])
-      if (writeSync(fd, whole) !== whole.length) throw diskIsFull()
+      if (writeSync(draft.fd, whole) !== whole.length) throw diskIsFull()
       renameSync(this.#draft, this.#path)
     } catch (thrown) {
       rmSync(this.#draft, { force: true })
       throw thrown
-    } finally {
-      closeSync(fd)
     }
   }
 }
@@ -231,16 +227,12 @@ export interface JournalParts {
 
 /** Content of a journal; undefined if there is none. Takes no lock: an incomplete row is ignored. */
 export function readJournal(path: string): JournalContent | undefined {
-  const fd = readJournalFile(path)
-  if (fd === undefined) return undefined
-  try {
-    const reader = new JournalReader(fd)
-    const entries = reader.read()
-    const { start, damage } = reader
-    return { start, entries, damage }
-  } finally {
-    closeSync(fd)
-  }
+  using file = readJournalFile(path)
+  if (!file) return undefined
+  const reader = new JournalReader(file.fd)
+  const entries = reader.read()
+  const { start, damage } = reader
+  return { start, entries, damage }
 }
 
 export interface JournalContent extends Pick<JournalReader, 'start' | 'damage'> {

@@ -184,6 +184,7 @@ class FolderLife {
       lost: () => undefined,
       unheld: () => undefined,
       notice: () => undefined,
+      soFar: () => ({ profile, timeline: this.#entries, events: {} }),
       async [Symbol.asyncDispose]() {},
     }
   }

@@ -1,3 +1,4 @@
+import type { LifeSoFar } from './captured-life.ts'
 import type { Clock } from './clock.ts'
 import type { Controls } from './controls.ts'
 import type { Event, TimelineEntry, TimelineListener } from './event.ts'
@@ -216,6 +217,8 @@ export interface Supervisor extends AsyncDisposable {
   notice(event: Pick<Event, 'point' | 'zone' | 'fields'> & Partial<Pick<Event, 'trust'>>): void
   /** True once user code has ended or is being ended: captures are still possible, changes are not. */
   readonly isOver: boolean
+  /** State for the captures of its wall. */
+  soFar(): LifeSoFar
 }
 
 /** Methods of a supervisor that its observers may call. */

@@ -31,6 +31,11 @@ export class LifeCounters {
     this.#outputBytes += bytes
   }
 
+  /** Number of events of all zones, by name. */
+  get events(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#of(mainZone).events)
+  }
+
   /** `main` counts everything; a zone counts its own events, and the output of the whole. */
   view(state: ZoneState, at: number, cpu: number | undefined): LifeView {
     const { events, last, anomalies, calls } = this.#zones.get(state.zone) ?? noCounts()

@@ -310,7 +310,8 @@ test('A captured life is frozen, copied, stored, then ended', async () => {
     assert.deepEqual([end.status, executionTime < 300], ['terminated', true])
     const lines = timeline.filter(({ event }) => event === 'captured')
     assert.equal(lines.length, 1)
-    const parts = [{ name: 'kept/a', size: 3, sha256: 'x' }]
+    const names = ['a', 'profile.json', 'seen.json']
+    const parts = names.map((name) => ({ name: `kept/${name}`, size: 3, sha256: 'x' }))
     if (freeze) assert.deepEqual(lines[0]!.fields, { kind: 'memory', parts })
     else assert.match(String(lines[0]!.fields?.['why']), /Cannot freeze/)
     assert.deepEqual(kept, freeze ? [{ run: 'exec_1', tenant: 'default', because: 'anomaly' }] : [])

@@ -24,6 +24,7 @@ import type {
 } from '../contract/pipeline.ts'
 import type { ProgramZoneAbout } from '../contract/zones.ts'
 import { ConditionPoller, type ZoneConditionAction } from './condition-poller.ts'
+import { withLife, type LifeSoFar } from '../contract/captured-life.ts'
 import { captureMsMax, captureSummary, captureWaitMsMax } from '../contract/capture-summary.ts'
 import { createMutex, type Mutex } from '../lib/mutex.ts'
 import { cutShort, lost, reasonOf, withLimitCode } from '../contract/task-end.ts'
@@ -475,7 +476,7 @@ class Supervision implements Supervisor {
         throw new Error(capture.why ?? 'its wall does not support captures')
       return captureSummary(
         capture,
-        await keep?.({ run, tenant: profile.tenant, because }, capture),
+        await keep?.({ run, tenant: profile.tenant, because }, withLife(capture, this.soFar())),
       )
     }, this.#captureWait.signal)
   }
@@ -608,6 +609,12 @@ class Supervision implements Supervisor {
     this.#events.closeAll(reason)
     const executionTime = this.#ranMs ?? this.#timeline.age
     this.#done.resolve({ end, executionTime, timeline: this.#timeline.end(reason) })
+  }
+
+  soFar(): LifeSoFar {
+    const { entries } = this.#timeline
+    const { events } = this.#conditions.counters
+    return { profile: this.#parts.profile, timeline: [...entries], events }
   }
 
   get isOver(): boolean {

@@ -50,6 +50,11 @@ export class Timeline {
     return this.#released === undefined ? 0 : this.#clock.now() - this.#released
   }
 
+  /** Entries so far; those from before the release have no time yet. */
+  get entries(): readonly TimelineEntry[] {
+    return this.#entries
+  }
+
   /** Time 0; entries noted earlier are placed after the first phase. */
   begin(line: EntryParts): void {
     this.#released = this.#clock.now()

@@ -1,3 +1,4 @@
+import { withLife } from '../contract/captured-life.ts'
 import { captureMsMax, captureSummary, captureWaitMsMax } from '../contract/capture-summary.ts'
 import { controlsBeyond, controlNames, type Control, type Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
@@ -85,7 +86,8 @@ export class LiveOrders {
         const asked = wallAnswer(() => sandbox.capture(), clock, captureMsMax)
         const value = await asked.catch((thrown: unknown) => captureFailed(life, thrown))
         const of = { run: life.run, tenant: profile.tenant, because: 'operator' } as const
-        return captureSummary(value, await keep?.(of, value))
+        const whole = withLife(value, life.supervisor.soFar())
+        return captureSummary(value, await keep?.(of, whole))
       }, leave.signal),
     )
     const { kind, why, parts = [] } = fields

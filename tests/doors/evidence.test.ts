@@ -342,6 +342,22 @@ suite('A job that asks to be captured', () => {
         assert.ok((await heldBy(outcome)).includes(planted))
       })
 
+  test('S1-20: a capture holds the profile of its job, and the programs that this host saw it start', async (t) => {
+    const code = `import subprocess\ndef main(input):\n    subprocess.run(['/bin/true'])\n    return 1`
+    const outcome = await ran(jailKinds[0], 'python', code)
+    if (!outcome) return t.skip('no wall here supports captures')
+    const { id, profile } = outcome
+    const { stdout } = await mayfly(place, ['evidence', 'extract', id, 'whole'])
+    const of = (name: string) => {
+      const path = stdout.split('\n').find((one) => one.endsWith(name))!
+      return JSON.parse(readFileSync(join(place.cwd, path), 'utf8'))
+    }
+    assert.equal(of('profile.json').digest, profile.digest)
+    const { events, timeline } = of('seen.json')
+    assert.equal(timeline[0].event, 'phase')
+    assert.ok(events['seen/exec'] >= 1, JSON.stringify(events))
+  })
+
   test('S1-20: memory at a timeout is captured too', async (t) => {
     const code = jobs.python.replace('return len(held)', 'import time; time.sleep(60)')
     const outcome = await ran(jailKinds[0], 'python', code, '--timeout', '1s')

@@ -218,6 +218,16 @@ test('S2-19: the second execution of an instance gets its zones from the first, 
   assert.match(other[1]!.because, /^schedule/)
 })
 
+test('S2-19: a first execution that fails teaches nothing, and the next one is as a first', async () => {
+  const info = { input: { name: 'Ada' }, instanceId: 'vm-10' }
+  const failing =
+    code.replace('return { good', 'const all = { good') + `\nthrow new Error('not today')`
+  const first = await mayfly.initializeExecution(failing, info)
+  assert.equal((await mayfly.monitorZones(first)).status, 'error')
+  const second = await mayfly.initializeExecution(failing, info)
+  assert.match(second[1]!.because, /^schedule/)
+})
+
 test('S2-19: the learned behavior of an instance is loaded by the next start on the same state folder', async () => {
   const state = join(folder, 'kept')
   const program = `async function load(name) { return await call(name, 1) }

@@ -21,6 +21,8 @@ const sameShare = 0.05
 const tries = 8
 /** Runs jobs in sequence, until one of them gets a spare. */
 const [jobsMin, jobsMax] = [4, 12]
+/** Jobs at once, more than any pool of this library has spares. */
+const beyondSpares = 8
 const TICK_MS = 10
 /** Milliseconds from the outcome to the end of the last process of its wall's program. */
 const goneMsMax = 100
@@ -336,6 +338,11 @@ module.exports = () => { const seen = [fs.readdirSync('/work'), fs.readdirSync('
           await sleep(700)
         }
         assert.ok(isTaken(), `${language}: ${pools.join(' ')}`)
+        const atOnce = await Promise.all(
+          Array.from({ length: beyondSpares }, () => run(jailKind, { language, code })),
+        )
+        const later = atOnce.map(({ metrics }) => metrics.pool)
+        assert.ok(later.includes('miss'), `${language}: ${later.join(' ')}`)
       }
     })
   })

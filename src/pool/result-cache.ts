@@ -85,7 +85,10 @@ export class ResultCache {
     const now = clock.now()
     const cachedFrom = { id: found.id, age: Math.max(0, now - found.at) }
     const told = parseJson(found.json.toString()) as CachedOutcomeData
-    emitter.emit('cache/hit', { from: cachedFrom.id, age: cachedFrom.age }, { run: job.id })
+    const { id: from, age } = cachedFrom
+    // Bytes of result, output and artifacts that no wall had to produce and send.
+    const bytes = found.json.byteLength
+    emitter.emit('cache/hit', { from, age, bytes, cpuTime: found.end.cpuTime }, { run: job.id })
     if (tap)
       for (const name of ['stdout', 'stderr'] as const)
         if (told[name] !== '') Promise.try(() => tap(name, told[name])).catch(() => {})

@@ -51,6 +51,14 @@ test('Refusals are counted by code, including rate-limited ones', async () => {
   assert.equal(value('mayfly_door_refusals_total{code="unspoken"}'), 40)
 })
 
+test('S0-24: bytes that were answered from the cache are counted', async () => {
+  const { meters, emitter } = open()
+  for (const bytes of [10, 32]) emitter.emit('cache/hit', { bytes })
+  const { value } = metricsIn(prometheusText(await meters.read()))
+  assert.equal(value('mayfly_cache_saved_bytes_total'), 42)
+  assert.equal(value('mayfly_cache_lookups_total{result="hit"}'), 2)
+})
+
 test('Unsigned lines are shown until they are signed', async () => {
   const { meters, emitter } = open()
   const unsigned = async (): Promise<number | undefined> =>

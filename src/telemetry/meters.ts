@@ -50,6 +50,11 @@ export class Meters {
     'Lookups of idempotent jobs in the result cache, by hit or miss',
     '{execution}',
   )
+  readonly #saved = this.#counter(
+    'mayfly.cache.saved',
+    'Bytes of results, output and artifacts that were answered from the result cache',
+    'By',
+  )
   readonly #findings = this.#counter(
     'mayfly.findings',
     'Verdicts in which a pattern was found',
@@ -140,7 +145,10 @@ export class Meters {
       const names = Array.isArray(fields['patterns']) ? fields['patterns'] : []
       for (const pattern of new Set(names)) this.#findings.add({ pattern: wordOf(pattern) })
     },
-    'cache/hit': () => this.#recalls.add({ result: 'hit' }),
+    'cache/hit': ({ bytes }) => {
+      this.#recalls.add({ result: 'hit' })
+      if (typeof bytes === 'number') this.#saved.add({}, bytes)
+    },
     'cache/miss': () => this.#recalls.add({ result: 'miss' }),
     'effect/registered': () => this.#registrations.add({ result: 'registered' }),
     'effect/refused': () => this.#registrations.add({ result: 'refused' }),

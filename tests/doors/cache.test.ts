@@ -56,6 +56,11 @@ suite('Cached outcomes of idempotent jobs', () => {
     assert.deepEqual(outcomeSchema.parse(again), again)
     assert.deepEqual(recorded(again.id), ['admitted', 'cache/hit', 'ended'])
     assert.deepEqual(recorded(first.id), ['admitted', 'ended'])
+    using log = openLog(join(state, 'audit.db'))
+    const hit = log.last(1000, again.id).find(({ kind }) => kind === 'event')
+    const { from, bytes } = (JSON.parse(hit!.bodyText) as { fields: Record<string, number> }).fields
+    assert.equal(from, first.id)
+    assert.ok(bytes! >= Buffer.byteLength(JSON.stringify(again.result) + again.stdout), `${bytes}`)
   })
 
   always(

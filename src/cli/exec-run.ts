@@ -23,6 +23,7 @@ import { openSigner } from '../warden/sign.ts'
 import type { ExecFlags } from './exec-flags.ts'
 import { countOf, execConfig, folderHere } from './exec-config.ts'
 import { becomeFolderOwner } from './folder-owner.ts'
+import { refuseStateOfAnother } from './owner-rights.ts'
 import { printJson } from './print.ts'
 
 /** Exit code if no wall here can run the command; shells use 126 for "cannot execute". */
@@ -54,6 +55,7 @@ export async function runExec(command: readonly string[], flags: ExecFlags): Pro
   const folder = folderHere()
   const home = process.env['HOME'] ? existingPath(process.env['HOME']) : undefined
   const { state } = config
+  refuseStateOfAnother(state)
   const rules = flags.settings === undefined ? undefined : settingsOf(flags.settings)
   const made = folderGrant(askedOf(flags, rules), {
     folder,

@@ -1,5 +1,6 @@
 import { lstatSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
+import { MayflyError } from '../contract/error.ts'
 import { serverUid } from '../contract/uids.ts'
 
 /** Rights of a root process that acts as the owner of a state folder (seteuid), as the server there does. */
@@ -12,6 +13,20 @@ export interface OwnerRights {
 
 const ROOT = 0
 const none: OwnerRights = { restore: () => undefined, drop: () => undefined }
+
+/**
+ * Refuses root the state folder of another user than the server's, for a command that cannot act as that user. Throws
+ * MayflyError STATE.
+ */
+export function refuseStateOfAnother(state: string): void {
+  const facts = lstatSync(state, { throwIfNoEntry: false })
+  if (process.geteuid?.() !== ROOT || !facts || [ROOT, serverUid].includes(facts.uid)) return
+  throw new MayflyError(
+    'STATE',
+    `Cannot use the state folder "${state}" as root: it belongs to uid ${facts.uid}`,
+    { hint: 'Set "--state" or "MAYFLY_STATE" to a folder of root' },
+  )
+}
 
 /**
  * Acts as the owner of a state folder from here on, so that links planted in the folder are not followed with root's rights,

@@ -1,10 +1,19 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { chownSync, closeSync, lchownSync, lstatSync, readdirSync } from 'node:fs'
+import {
+  closeSync,
+  constants as fileConstants,
+  fchownSync,
+  fstatSync,
+  lchownSync,
+  lstatSync,
+  readdirSync,
+} from 'node:fs'
 import { constants } from 'node:os'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { serverUid } from '../contract/uids.ts'
 import { layerFolder, layerFolderFor } from '../lib/cache-folder.ts'
+import { openDescriptor, type FileDescriptor } from '../lib/file-descriptor.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
 import { findProgram } from '../os/find-program.ts'
@@ -48,6 +57,7 @@ export interface Role {
   readonly layers?: string
 }
 
+const { O_DIRECTORY, O_NOFOLLOW } = fileConstants
 const ROOT = 0
 const FIRST_INHERITED = 3
 /** Descriptor after the IPC channel. */
@@ -91,13 +101,41 @@ function dropTo(options: ServerOptions): Dropped {
     : { setpriv, uid: undefined, why: `uid ${serverUid} cannot reach the code or the state folder` }
 }
 
+/**
+ * Root gives folders of root's or of the server's own alone: the folder of another user would be taken from that user, and a
+ * link in its place could name any folder of root's. Works on a descriptor, so that the folder is the one that was checked.
+ */
 function giveState(folder: string, uid: number): void {
-  chownSync(folder, uid, uid)
-  for (const name of readdirSync(folder)) {
-    const place = path.join(folder, name)
+  using directory = openGivable(folder)
+  const { fd } = directory
+  fchownSync(fd, uid, uid)
+  const held = `/proc/self/fd/${fd}`
+  for (const name of readdirSync(held)) {
+    const place = path.join(held, name)
     // A hard link to a file of another user would give that file away.
     if (name !== 'warden' && !isNamedTwice(place)) lchownSync(place, uid, uid)
   }
+}
+
+function openGivable(folder: string): FileDescriptor {
+  const link = lstatSync(folder)
+  if (link.isSymbolicLink() && link.uid !== ROOT) throw ofAnother(folder, link.uid)
+  const follow = link.isSymbolicLink() ? 0 : O_NOFOLLOW
+  const directory = openDescriptor(folder, O_DIRECTORY | follow)
+  const { uid } = fstatSync(directory.fd)
+  if (uid === ROOT || uid === serverUid) return directory
+  directory[Symbol.dispose]()
+  throw ofAnother(folder, uid)
+}
+
+function ofAnother(folder: string, uid: number): MayflyError {
+  return new MayflyError(
+    'STATE',
+    `Cannot use the state folder "${folder}" as root: it belongs to uid ${uid}`,
+    {
+      hint: 'Run the command as that user, or set "--state" or "MAYFLY_STATE" to a folder of root',
+    },
+  )
 }
 
 /**

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { after, before, suite } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { networkOf } from '../../src/contract/network.ts'
 import { noNetwork } from '../../src/contract/controls.ts'
 import type { Language } from '../../src/contract/job.ts'
@@ -165,6 +166,34 @@ def main(input):
       const found = await Promise.all(pids.map((pid) => holds(pid, secret)))
       assert.ok(!found.includes(true))
       await running.end
+    })
+
+    test('A child that sends on after the end of its program is cut with it, and all that it sent is in the outcome', async () => {
+      const { echo } = world.ports
+      const code = `import os, socket, time
+def main(input):
+    way = socket.create_connection(('127.0.0.1', 3128))
+    way.sendall(b'CONNECT a.example:%d HTTP/1.1\\r\\nHost: a.example:%d\\r\\n\\r\\n' % (input, input))
+    way.recv(4096)
+    if os.fork() == 0:
+        os.setsid()
+        way.settimeout(0.001)
+        while True:
+            way.sendall(b'x' * 256)
+            try: way.recv(65536)
+            except OSError: pass
+    time.sleep(0.3)`
+      const network = networkOf({ allow: [`*://a.example:${echo}`] })
+      const before = world.echoed()
+      const { end } = await stand(inPython).run(code, { controls: { network }, input: echo })
+      assert.equal(end.status, 'ok', end.error?.message ?? '')
+      await sleep(50)
+      const after = world.echoed()
+      assert.ok(after > before, 'the child sent nothing')
+      await sleep(300)
+      assert.equal(world.echoed(), after, 'it sent on after the end')
+      const sent = end.network?.find(({ host }) => host === 'a.example')?.sent ?? 0
+      assert.ok(sent >= after - before, `${sent} of ${after - before} are told`)
     })
 
     test('Closing the network cuts open connections and refuses new ones', async () => {

@@ -49,7 +49,8 @@ async function runBySmall(isPacked, folder) {
 /** Whether the small bundle may answer the line; it decides by itself. */
 function mayBePlain() {
   const words = process.argv.slice(2)
-  return words.includes('run') && !words.includes('--once') && !process.env.MAYFLY_ROLE
+  const isRun = words.includes('run') && words[0] !== 'exec'
+  return isRun && !words.includes('--once') && !process.env.MAYFLY_ROLE
 }
 
 function enableCompileCache(folder) {

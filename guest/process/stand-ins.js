@@ -20,15 +20,24 @@ export function knowInterfaces() {
 export function knowMemory(limit) {
   if (limit === undefined || !(limit > 0)) return
   const { freemem, totalmem } = os
-  const { rss } = process.memoryUsage
   const most = Math.floor(limit)
-  const idle = rss()
-  const free = () => Math.max(0, Math.min(freemem(), most - Math.max(0, rss() - idle)))
+  const idle = residentBytes()
+  const used = () => Math.max(0, residentBytes() - idle)
+  const free = () => Math.max(0, Math.min(freemem(), most - used()))
   os.totalmem = () => Math.min(totalmem(), most)
   os.freemem = free
   process.constrainedMemory = () => most
   process.availableMemory = free
   syncBuiltinESMExports()
+}
+
+/** 0 where the wall shows no /proc/self, as one without namespaces does. */
+function residentBytes() {
+  try {
+    return process.memoryUsage.rss()
+  } catch {
+    return 0
+  }
 }
 
 /** Writes synchronously, so that a job that exits at once loses no output. */

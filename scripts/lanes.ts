@@ -23,6 +23,7 @@ export const measuring: readonly string[] = [
   'tests/walls/abusers.test.ts',
   'tests/doors/abusers-http.test.ts',
   'tests/walls/hurried.test.ts',
+  'tests/walls/isolate-figures.test.ts',
   'tests/walls/life-of-a-program.test.ts',
   'tests/walls/phases-under-attack.test.ts',
   'tests/walls/process-figures.test.ts',

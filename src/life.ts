@@ -1,8 +1,8 @@
 /**
  * The job pipeline, and the only one.
  *
- *     job ─► verify ─► analyse ─► profile ─► acquire ─► supervise ─► gate ─► destroy ─► record ─► outcome
- *            └──────────── open ─────────┘   └─────────────── exec ───────────────┘   └──── close ────┘
+ *     job ─► verify ─► analyse ─► profile ─► record the start ─► acquire ─► supervise ─► gate ─► destroy ─► record ─► outcome
+ *            └───────────────────── open ─────────────────────┘  └──────────────── exec ─────────────────┘  └──── close ────┘
  *
  * Every entry point (library, HTTP, page, command line) makes a Job and calls `run`; nothing else runs untrusted code.
  * Rooms take a value and return one. The end of a job is a value too: only a bug or a broken host throws, and the

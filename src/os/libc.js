@@ -523,8 +523,8 @@ const SEND_FLAGS = 0x4040
 const CONTROL_HEAD_BYTES = 16
 
 /**
- * Sends bytes with descriptors (SCM_RIGHTS) over a stream of AF_UNIX, without blocking. Returns the number of bytes
- * sent.
+ * Fd passing: sends bytes with descriptors (SCM_RIGHTS) over a stream of AF_UNIX, without blocking. Returns the number
+ * of bytes sent; throws SystemCallError EAGAIN if the socket buffer is full.
  * @param {number} socket @param {Uint8Array} bytes @param {readonly number[]} fds at least one
  */
 export function sendDescriptors(socket, bytes, fds) {

@@ -12,8 +12,9 @@ import { duplicate, reap, socketPair, spawnProcess } from './libc.js'
  * written afterwards: 0.6 ms of CPU time at 50 MiB, 2.7 at 150, twice for each wall, while the event loop is blocked.
  * posix_spawn(3) takes 0.1 ms.
  *
- * Mechanism. The streams are socket pairs. libuv reaps only children that it started, so these are reaped at SIGCHLD,
- * each by its pid. Relies on glibc or musl; without posix_spawn(3) Node starts the child.
+ * Mechanism. The streams are socket pairs. libuv reaps only children that it started, so this module has to reap these
+ * at SIGCHLD, each by its pid; otherwise they would stay zombies. Relies on glibc or musl; without posix_spawn(3) Node
+ * starts the child.
  */
 
 /** Common interface of a child by posix_spawn(3) and of one by Node. */

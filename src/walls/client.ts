@@ -272,6 +272,7 @@ export class Client {
     if (!this.#lost) this.#send({ protocol: 1, id: this.#nextId++, ...request })
   }
 
+  /** Handles a message of the warden; `handle` is the socket that came with it (fd passing). */
   receive(reply: Reply, handle?: Socket | Server): void {
     if ('ended' in reply) return this.#receiveEnd(reply)
     if ('seen' in reply) return this.#onCall.get(reply.of)?.(reply.seen)

@@ -6,8 +6,9 @@ import { signalAll } from '../../os/signal.ts'
 import { sweepWallFolder } from './wall-folder.ts'
 
 /**
- * Ends the walls of dead wardens by their leases. A lease names processes with their start times, so a reused pid is
- * never signalled, and a cgroup, whose members are killed too. Blocks the event loop: no wall is served yet.
+ * Kills orphans: the walls of dead wardens, by their leases; init reaps them. A lease names processes with their start
+ * times, so a reused pid is never signalled, and a cgroup, whose members are killed too. Blocks the event loop: no wall is
+ * served yet.
  */
 const SWEEP_MS_MAX = 1500
 const SWEEP_POLL_MS = 5

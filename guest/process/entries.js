@@ -5,8 +5,8 @@ import vm from 'node:vm'
 import { parseJson } from '../parse-json.js'
 
 const { apply } = Reflect
+const { nextTick } = process
 const { toString: toSource } = Function.prototype
-const reallyExit = process.reallyExit.bind(process)
 const DEFAULT_EXPORT =
   /\bexport\s+default\b|\bexport\s*\{[^}]*\bdefault\b|^\s*module\.exports\s*=|^\s*exports\.default\s*=/m
 
@@ -21,25 +21,16 @@ export function runNode(job, main) {
   const entry = entryOf(job)
   job.release()
   if (entry === 'program' && task.calls !== undefined) return refuseCalls(job)
-  // In a turn of its own, so that exceptions reach only the job's handlers.
-  if (entry === 'program') setImmediate(Module.runMain, main)
-  else if (entry === 'module' && task.calls === undefined) setImmediate(runModule, job, main)
+  // In a tick of its own, so that exceptions reach only the job's handlers. A turn of the event loop would poll first.
+  if (entry === 'program') nextTick(Module.runMain, main)
+  else if (entry === 'module' && task.calls === undefined) nextTick(runModule, job, main)
   else void runEntry(job, entry, main)
-}
-
-/** Rehearses a whole job but its end, with a dummy receiver. @param {Job} job @param {string} main */
-export async function rehearse(job, main) {
-  job.main = main
-  const entry = entryOf(job)
-  job.release()
-  Module.runMain(main)
-  job.succeed(await valueOf(job, entry, main))
 }
 
 /** A program cannot be called. @param {Job} job */
 export function refuseCalls(job) {
   job.fail(new TypeError('Cannot call the job: it is a program'))
-  reallyExit(0)
+  job.leave()
 }
 
 /** @param {Job} job */
@@ -77,7 +68,7 @@ async function runModule(job, main) {
   } catch (error) {
     job.fail(error)
   }
-  reallyExit(0)
+  job.leave()
 }
 
 const isClass = (/** @type {Function} */ value) => /^class\b/.test(apply(toSource, value, []))
@@ -90,15 +81,15 @@ async function runEntry(job, entry, main) {
   } catch (error) {
     job.fail(error)
   }
-  reallyExit(0)
+  job.leave()
 }
 
 /** Fails a job whose promise can no longer settle; returns a function that removes the check. @param {Job} job */
 function failIfIdle(job) {
   const waitsForever = () =>
     job.fail(new Error('The job cannot finish: its promise is not settled, and nothing is pending'))
-  process.on('beforeExit', waitsForever)
-  return () => process.off('beforeExit', waitsForever)
+  job.events.on('beforeExit', waitsForever)
+  return () => job.events.off('beforeExit', waitsForever)
 }
 
 /** @param {Job} job @param {string} entry @param {string} main */

@@ -53,11 +53,45 @@ const toText = bind.call(call, Buffer.prototype.toString)
 
 /** @typedef {{ work: string | null, tmp: string | null, own?: string, listens: boolean, hasRoot: boolean, warm: boolean, threads: boolean, cloned?: boolean, packages?: readonly { kind: string, at: string }[] }} Settings */
 
+/** Working folder of a job that `prepare` has made ready for. */
+let prepared = ''
+
+/**
+ * Does what is the same for every job, while the runner waits: opens result and input, sets variables, enters the folder.
+ * Not where a file of the job could have the name of one of these.
+ * @param {Settings} settings
+ */
+export function prepare(settings) {
+  const { work } = settings
+  if (!work || `${ownOf(settings)}/`.startsWith(`${work}/`)) return
+  surround(work, settings)
+  openNewInput(settings)
+  prepared = work
+}
+
+/** @param {string} work @param {Settings} settings */
+function surround(work, settings) {
+  reopen(RESULT_FD, placeOfResult(settings), 'w+')
+  Object.assign(process.env, { HOME: work, TMPDIR: settings.tmp })
+  process.chdir(work)
+  // Node asks the kernel once after each change.
+  process.cwd()
+}
+
+/** @param {Settings} settings */
+function openNewInput(settings) {
+  const place = placeOfInput(settings)
+  reopen(INPUT_FD, place, 'w+')
+  fs.unlinkSync(place)
+}
+
 /**
  * Lays out the job's files; returns the path of its main file, which a session lacks. @param {Task} task @param {Settings} settings
  */
 export function layOut(task, settings) {
   const { work, tmp, listens, hasRoot, packages = [] } = settings
+  const isPrepared = prepared === work
+  prepared = ''
   if (!work) throw new Error('Cannot lay out the job: this wall has no writable folder')
   if (listens) closeSync(LISTENER_FD)
   const out = path.join(work, 'out')
@@ -70,21 +104,26 @@ export function layOut(task, settings) {
   const own = path.join(work, 'package.json')
   if (!hasRoot && !fs.existsSync(own)) fs.writeFileSync(own, '{}')
   const main = task.session ? '' : layMain(work, task)
-  const result = path.join(ownOf(settings), RESULT)
-  reopen(RESULT_FD, result, 'w+')
-  openInput(task, placeOfInput(settings))
-  Object.assign(process.env, { HOME: work, TMPDIR: tmp })
-  setEnvironment(task, { MAYFLY_OUT: out, MAYFLY_RESULT: result })
+  if (!isPrepared) surround(work, settings)
+  if (task.stdin?.sent) openSentInput(settings)
+  else {
+    if (!isPrepared) openNewInput(settings)
+    writeInput(task)
+  }
+  setEnvironment(task, { MAYFLY_OUT: out, MAYFLY_RESULT: placeOfResult(settings) })
   if (task.trust) trustToo(task.trust, tmp)
-  process.chdir(work)
   return main
 }
 
-/** Opens the input on its descriptor: the file that was sent ahead, or a new one, at its start. @param {Task} task @param {string} place */
-function openInput({ stdin, inputText }, place) {
-  reopen(INPUT_FD, place, stdin?.sent ? 'r' : 'w+')
+/** Opens the file that was sent ahead. @param {Settings} settings */
+function openSentInput(settings) {
+  const place = placeOfInput(settings)
+  reopen(INPUT_FD, place, 'r')
   fs.unlinkSync(place)
-  if (stdin?.sent) return
+}
+
+/** Leaves the position of the descriptor at its start. @param {Task} task */
+function writeInput({ stdin, inputText }) {
   const bytes = Buffer.from(stdin?.content ?? inputText ?? '', stdin?.encoding)
   for (let at = 0; at < bytes.length;)
     at += fs.writeSync(INPUT_FD, bytes, at, bytes.length - at, at)
@@ -93,6 +132,11 @@ function openInput({ stdin, inputText }, place) {
 /** @param {Pick<Settings, 'own' | 'tmp'>} settings */
 export function placeOfInput(settings) {
   return path.join(ownOf(settings), '.mayfly-input')
+}
+
+/** @param {Pick<Settings, 'own' | 'tmp'>} settings */
+function placeOfResult(settings) {
+  return path.join(ownOf(settings), RESULT)
 }
 
 /**

@@ -20,6 +20,17 @@ const DISK_CODES = ['ENOSPC', 'EFBIG']
 /** @typedef {import('./ground.js').Settings} Settings */
 /** @typedef {(kind: number, text?: string, bytes?: Uint8Array) => void} SendFrame */
 
+/**
+ * Effects of a job beyond its files; a rehearsal has stand-ins for all of them.
+ * @typedef {object} Outside
+ * @property {SendFrame} send
+ * @property {Pick<NodeJS.Process, 'on' | 'off' | 'emit'>} events
+ * @property {(code: number) => void} exit
+ */
+
+/** @type {Outside} */
+const ownProcess = { send, events: process, exit: process.reallyExit.bind(process) }
+
 export class Job {
   /** @type {Task} */
   task
@@ -28,7 +39,7 @@ export class Job {
   /** Default export of a program that is not callable: its result, unless it wrote one. */
   exported = { has: false, value: /** @type {unknown} */ (undefined) }
   #settings
-  #send
+  #outside
   #released = 0n
   #ended = false
   /** @type {{ error: unknown } | undefined} */
@@ -38,11 +49,21 @@ export class Job {
   /** @type {NodeJS.CpuUsage | undefined} */
   #cpuBefore
 
-  /** @param {Task} task @param {Settings} settings @param {SendFrame} sendFrame */
-  constructor(task, settings, sendFrame = send) {
+  /** @param {Task} task @param {Settings} settings @param {Outside} outside */
+  constructor(task, settings, outside = ownProcess) {
     this.task = task
     this.#settings = settings
-    this.#send = sendFrame
+    this.#outside = outside
+  }
+
+  get events() {
+    return this.#outside.events
+  }
+
+  /** Ends the process without its `exit` listeners. */
+  leave() {
+    const { exit } = this.#outside
+    exit(0)
   }
 
   release() {
@@ -70,18 +91,19 @@ export class Job {
 
   /** Observes the exit of the process, after every listener of the job. */
   watchExit() {
-    process.on('uncaughtExceptionMonitor', (error) => {
+    const { events } = this
+    events.on('uncaughtExceptionMonitor', (error) => {
       this.#uncaught = { error }
     })
-    const { emit } = process
+    const { emit } = events
     const value = (/** @type {string} */ name, /** @type {unknown[]} */ ...args) => {
       try {
-        return apply(emit, process, [name, ...args])
+        return apply(emit, events, [name, ...args])
       } finally {
         if (name === 'exit') this.exit(Number(process.exitCode ?? args[0] ?? 0))
       }
     }
-    defineProperty(process, 'emit', { value, configurable: true, writable: true })
+    defineProperty(events, 'emit', { value, configurable: true, writable: true })
   }
 
   /** Reports the end; later ends are ignored. @param {Record<string, unknown>} meta @param {string} text */
@@ -204,7 +226,7 @@ export class Job {
 
   /** @type {SendFrame} */
   #report(kind, text, bytes) {
-    const sendFrame = this.#send
+    const { send: sendFrame } = this.#outside
     sendFrame(kind, text, bytes)
   }
 }

@@ -17,8 +17,8 @@ import { errorOfCell, printed, syntaxError } from './cell-error.js'
 import { evaluate, forgetMessages, scriptOf } from './cell-evaluate.js'
 import { LOADER, META } from './cell-imports.js'
 import { resultOf } from './result.js'
-import { knowInterfaces, knowMemory, writeSynchronously } from './stand-ins.js'
-import { FRAME_BYTES_MAX, KIND, sendTo, writeFully } from './wire.js'
+import { knowInterfaces, knowMemory, reportMemory, writeSynchronously } from './stand-ins.js'
+import { FRAME_BYTES_MAX, KIND, send, writeFully } from './wire.js'
 import { has } from './own.js'
 
 const STDIN_FD = 0
@@ -52,6 +52,7 @@ let stdin
 
 writeSynchronously()
 knowInterfaces()
+reportMemory()
 knowMemory(settings.memoryBytes)
 await setUp()
 const shared = new Int32Array(new SharedArrayBuffer(8))
@@ -63,7 +64,7 @@ readFrames(
   FRAME_BYTES_MAX,
 )
 socket.on('close', () => reallyExit.call(process, 0))
-sendTo(CELL_FD, KIND.released)
+send(KIND.released, '', undefined, CELL_FD)
 
 /** Globals of cells, and handlers that keep the process alive. */
 async function setUp() {
@@ -190,7 +191,7 @@ function finish(own, meta, text = 'null') {
   forgetMessages()
   const { user, system } = cpuUsage(before)
   const head = { encoding: 'json', ...meta, nonce: cell.nonce, cpuTimeMs: (user + system) / 1000 }
-  sendTo(CELL_FD, KIND.end, `${stringify(head)}\n${text}`)
+  send(KIND.end, `${stringify(head)}\n${text}`, undefined, CELL_FD)
 }
 
 /** @param {string} text */

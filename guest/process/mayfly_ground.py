@@ -17,6 +17,8 @@ RESULT_FD = 3
 _empty = []
 # Path and stat fields of the result file when it was created.
 _made = [None, None]
+# Working folder of a job that `prepare` has made ready for.
+_prepared = [None]
 LISTENER_FD = 7
 PROXY = "http://127.0.0.1:3128"
 WHEEL = ".whl"
@@ -25,6 +27,23 @@ BUFFER_BYTES = 8192
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 NAMED = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _open, _stat, _fstat = os.open, os.lstat, os.fstat
+
+
+def prepare(settings):
+    """Does what is the same for every job, while the runner waits: opens result and input, sets variables, enters the
+    folder. Not where a file of the job could have the name of one of these."""
+    work = settings["work"]
+    if not work or (own_of(settings) + "/").startswith(work + "/"):
+        return
+    renew_result(settings)
+    renew_input({"inputText": ""}, settings)
+    _surround(work, settings["tmp"])
+    _prepared[0] = work
+
+
+def _surround(work, tmp):
+    os.environ.update({"HOME": work, "TMPDIR": tmp, **quiet(tmp)})
+    os.chdir(work)
 
 
 def lay_out(task, settings):
@@ -44,13 +63,18 @@ def lay_out(task, settings):
     main = _main_place(task, work)
     if not task.get("session"):
         _lay_main(main, task["code"])
-    result = renew_result(settings)
-    renew_input(task, settings)
-    os.environ.update({"HOME": work, "TMPDIR": tmp, **quiet(tmp)})
-    _set_environment(task, {"MAYFLY_OUT": out, "MAYFLY_RESULT": result})
+    is_prepared = _prepared[0] == work
+    _prepared[0] = None
+    if not is_prepared:
+        renew_result(settings)
+        _surround(work, tmp)
+    if is_prepared and "stdin" not in task and "inputText" in task:
+        _write_at_start(INPUT_FD, task["inputText"].encode("utf8", "surrogatepass"))
+    else:
+        renew_input(task, settings)
+    _set_environment(task, {"MAYFLY_OUT": out, "MAYFLY_RESULT": _result_of(settings)})
     if task.get("trust"):
         _trust_too(task["trust"], tmp)
-    os.chdir(work)
     wheels = sorted(os.path.join(work, file["path"]) for file in task["files"] if file["path"].endswith(WHEEL))
     return main, _path_of(main, work, tmp, wheels, settings.get("packages", []))
 
@@ -177,7 +201,8 @@ def quiet(tmp):
 def _main_place(task, work):
     """Writes the source under its given name, replacing a file of that name; else under a free name."""
     if not task.get("name"):
-        return _free_name(work)
+        is_empty = is_out_made(work) and not task["files"]
+        return os.path.join(work, "job.py") if is_empty else _free_name(work)
     named = _place_below(work, task["name"])
     is_folder = os.path.isdir(named) and not os.path.islink(named)
     return _free_name(work) if is_folder else named
@@ -185,6 +210,7 @@ def _main_place(task, work):
 
 def take_up(settings, path):
     """Undoes a dummy job's layout: descriptors, environment, folder, path."""
+    _prepared[0] = None
     for fd in (RESULT_FD, INPUT_FD):
         _reopen(fd, os.devnull, os.O_RDONLY)
     for name in ("MAYFLY_OUT", "MAYFLY_RESULT"):

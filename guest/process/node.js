@@ -5,11 +5,10 @@
 import fs from 'node:fs'
 import { isReadable, probeFilter, capResource, listenOnLoopback } from '../../src/os/libc.js'
 import { takeAhead } from './ahead.js'
-import { refuseCalls, runNode } from './entries.js'
-import { layOut } from './ground.js'
+import { layOut, prepare } from './ground.js'
 import { finishWith, Job } from './job.js'
-import { isShell, runShell } from './shell.js'
-import { knowInterfaces, knowMemory, writeSynchronously } from './stand-ins.js'
+import { knowInterfaces, reportMemory, writeSynchronously } from './stand-ins.js'
+import { isTypeScript, startJob } from './start.js'
 import { CONTROL_FD, KIND, nextFrame, sayReady, sayUnready, send } from './wire.js'
 import { parseJson } from '../parse-json.js'
 
@@ -17,7 +16,6 @@ const PROXY_PORT = 3128
 const LISTENER_FD = 7
 /** Delay of work that only some jobs need, so that a cold start is not slowed down. */
 const IDLE_MS = 100
-const TYPED = /\.(?:[cm]?ts|[jt]sx)$/
 
 /**
  * Draws new seeds; set if the machine may be cloned while this runner waits. Called once, at the first frame after the claim.
@@ -38,7 +36,11 @@ try {
   if (settings.listens && !isSocket(LISTENER_FD)) listenOnLoopback(PROXY_PORT, LISTENER_FD)
   writeSynchronously()
   knowInterfaces()
-  if (settings.warm) await (await import('./warm.js')).warmUp(settings)
+  if (settings.warm) {
+    await (await import('./warm.js')).warmUp(settings)
+    prepare(settings)
+  }
+  reportMemory()
   if (settings.cloned) ({ renew } = await import('./renew.js'))
   // Node aborts if it cannot create its thread pool at the first file access.
   if (settings.threads) await startThreads()
@@ -89,31 +91,13 @@ function wait() {
     renew = undefined
     if (frame.kind === KIND.probe) send(KIND.probed, JSON.stringify(probeFilter('process')))
     else if (frame.kind === KIND.ahead) ahead.take(frame.payload)
-    else if (frame.kind === KIND.run) return void start(parseJson(frame.payload.toString()))
-    else return process.reallyExit(1)
-  }
-}
-
-/** @param {import('./ground.js').Task} task */
-async function start(task) {
-  if (task.session) return holdSession(task)
-  const job = new Job(task, settings)
-  try {
-    if (ahead.problem !== undefined) throw ahead.problem
-    const main = layOut(task, settings)
-    fs.closeSync(fs.openSync(main, 'r'))
-    if (isTypeScript(task, main)) {
-      const { readTypeScript } = await import('../typescript/hooks.js')
-      readTypeScript({ work: settings.work ?? '/', main, isTyped: task.typed === true })
-    }
-    if (isShell(task.language) && task.calls !== undefined) refuseCalls(job)
-    else if (isShell(task.language)) runShell(job, main)
+    else if (frame.kind !== KIND.run) return process.reallyExit(1)
     else {
-      knowMemory(task.memoryBytes)
-      runNode(job, main)
+      const task = parseJson(frame.payload.toString())
+      return void (task.session
+        ? holdSession(task)
+        : startJob(new Job(task, settings), settings, ahead))
     }
-  } catch (error) {
-    finishWith(job, error)
   }
 }
 
@@ -128,13 +112,4 @@ async function holdSession(task) {
     finishWith(new Job(task, settings), error)
     process.reallyExit(0)
   }
-}
-
-/**
- * True if any file of the job may need transpilation. @param {import('./ground.js').Task} task @param {string}
- * main
- */
-function isTypeScript({ language, typed, files }, main) {
-  if (language !== 'node') return false
-  return typed === true || TYPED.test(main) || files.some(({ path }) => TYPED.test(path))
 }

@@ -73,6 +73,8 @@ def main():
         if settings["warm"] and not is_template:
             mayfly_entries.warm_up(settings)
             mayfly_entries.make_out(settings)
+        if settings["warm"]:
+            mayfly_ground.prepare(settings)
         # A machine that may be cloned while this runner waits reseeds after the claim.
         is_cloned = settings.get("cloned", False)
         renew = mayfly_own.own("mayfly_template").renew if is_cloned else None

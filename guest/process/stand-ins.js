@@ -12,22 +12,27 @@ export function knowInterfaces() {
   os.networkInterfaces = () => ({ lo: structuredClone(lo) })
 }
 
+/** Bytes that the job may use, above those of the idle process. */
+let memoryBytesMax = Infinity
+
 /**
- * Reports the memory limit of the job as the machine's memory, for programs that size caches and pools by that: the kernel reports
- * the host's. Bounds nothing; threads, children and /proc/meminfo still have the host's figures.
- * @param {number | undefined} limit bytes above those of the idle process
+ * Lets Node report the memory limit of the job, once `knowMemory` has set it, as the machine's memory, for programs that size
+ * caches and pools by that: the kernel reports the host's. Bounds nothing; threads, children and /proc/meminfo still have
+ * the host's figures. Called last while a runner gets ready: exports of all modules are updated, and the memory in use counts as
+ * that of the idle process.
  */
-export function knowMemory(limit) {
-  if (limit === undefined || !(limit > 0)) return
+export function reportMemory() {
   const { freemem, totalmem } = os
-  const most = Math.floor(limit)
+  const constrained = process.constrainedMemory.bind(process)
+  const available = process.availableMemory.bind(process)
   const idle = residentBytes()
   const used = () => Math.max(0, residentBytes() - idle)
-  const free = () => Math.max(0, Math.min(freemem(), most - used()))
-  os.totalmem = () => Math.min(totalmem(), most)
+  const isKnown = () => memoryBytesMax !== Infinity
+  const free = () => Math.max(0, Math.min(freemem(), memoryBytesMax - used()))
+  os.totalmem = () => Math.min(totalmem(), memoryBytesMax)
   os.freemem = free
-  process.constrainedMemory = () => most
-  process.availableMemory = free
+  process.constrainedMemory = () => (isKnown() ? memoryBytesMax : constrained())
+  process.availableMemory = () => (isKnown() ? free() : available())
   syncBuiltinESMExports()
 }
 
@@ -38,6 +43,11 @@ function residentBytes() {
   } catch {
     return 0
   }
+}
+
+/** @param {number | undefined} limit bytes above those of the idle process */
+export function knowMemory(limit) {
+  if (limit !== undefined && limit > 0) memoryBytesMax = Math.floor(limit)
 }
 
 /** Writes synchronously, so that a job that exits at once loses no output. */

@@ -86,16 +86,11 @@ function readFully(fd, bytes, into) {
   return whole
 }
 
-/** Sends a frame. @param {number} kind @param {string} [text] @param {Uint8Array} [bytes] behind it */
-export function send(kind, text = '', bytes) {
-  sendTo(CONTROL_FD, kind, text, bytes)
-}
-
 /**
  * Sends a frame in one write, since each wakes the reader.
- * @param {number} fd @param {number} kind @param {string} [text] @param {Uint8Array} [bytes] behind it
+ * @param {number} kind @param {string} [text] @param {Uint8Array} [bytes] behind it @param {number} [fd]
  */
-export function sendTo(fd, kind, text = '', bytes) {
+export function send(kind, text = '', bytes, fd = CONTROL_FD) {
   const body = from(text)
   const head = alloc(HEADER_BYTES + body.length)
   writeUInt32(head, 1 + body.length + (bytes?.length ?? 0), 0)

@@ -123,6 +123,7 @@ function groupOf(
   const inner = new Set<Cgroup>()
   const files = new OpenFileCache()
   const weight = weightIn(has('cpu') ? folder('cpu') : undefined, name, all)
+  let isRemoved = false
   const thaw = () => {
     if (has('freezer')) tryPut(folder('freezer'), 'freezer.state', 'THAWED')
   }
@@ -157,6 +158,8 @@ function groupOf(
     isFrozen: () => textIn(folder('freezer'), 'freezer.state').trim() === 'FROZEN',
     thaw,
     liftCpuQuota() {
+      // A late call would count a wall that is gone among the dying ones for ever.
+      if (isRemoved) return
       for (const group of inner) group.liftCpuQuota()
       thaw()
       if (!has('cpu')) return
@@ -173,6 +176,7 @@ function groupOf(
       if (inner.size > 0) return false
       if (!controllers.map((one) => removeFolder(folder(one))).every(Boolean)) return false
       all.forget(name)
+      isRemoved = true
       return true
     },
   }

@@ -90,6 +90,7 @@ function groupOf(
   const inner = new Set<Cgroup>()
   const files = new OpenFileCache()
   const weight = weightIn(has('cpu') ? folder : undefined, name, all)
+  let isRemoved = false
   /** Processes live in leaf groups only ("no internal processes", cgroup v2): with child groups, in a sibling of these. */
   let place = folder
   const lifts: readonly (readonly [file: string, value: string | number])[] = [
@@ -122,6 +123,8 @@ function groupOf(
     isFrozen: () => countIn(folder, 'cgroup.events', 'frozen') === 1,
     thaw: () => tryPut(folder, 'cgroup.freeze', 0),
     liftCpuQuota() {
+      // A late call would count a wall that is gone among the dying ones for ever.
+      if (isRemoved) return
       for (const group of inner) group.liftCpuQuota()
       if (has('cpu')) all.die(name)
       weight.forget()
@@ -135,6 +138,7 @@ function groupOf(
       if (inner.size > 0 || (place !== folder && !removeFolder(place))) return false
       if (!removeFolder(folder)) return false
       all.forget(name)
+      isRemoved = true
       return true
     },
   }

@@ -396,6 +396,8 @@ suite('Control groups, as folders and files', () => {
     empty('w21')
     assert.ok(other.remove())
     assert.equal(mount.read('cpu/mayfly/cpu.shares'), usual)
+    other.liftCpuQuota()
+    assert.equal(mount.read('cpu/mayfly/cpu.shares'), usual, 'a wall that is gone is not dying')
   })
 
   test('Version 2: a weight that the administrator set for all walls is restored when none is dying', () => {

@@ -108,12 +108,11 @@ export class GuestLife {
 
   /**
    * Samples usage from the release of user code on. From the first sample on the warden's figures are of this job
-   * alone.
+   * alone. `begin` is called before it.
    */
-  sample(): void {
-    const { warden, emitter, wall, profile } = this.parts
+  sample(begin = () => this.parts.wall.deadline.own()): void {
+    const { warden, emitter, profile } = this.parts
     const { run = '', zone } = this.task ?? {}
-    const begin = () => wall.deadline.own()
     const isAlone = isSingleProcess(profile.tier)
     this.samples ??= sampleUsage({ warden, wall: this.wall, run, zone, emitter, begin, isAlone })
   }

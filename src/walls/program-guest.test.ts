@@ -71,3 +71,28 @@ test('Output of a runner that reported no release is forwarded at its end', asyn
   await guest.complains('cannot start', false)
   assert.deepEqual(guest.heard(), ['cannot start'])
 })
+
+test('The deadline of the warden is moved while a program runs, and not for one that has ended by then', async () => {
+  const short = await playProgram(createArtifactCap(1000))
+  await short.endsAtOnce(0, honest)
+  const long = await playProgram(createArtifactCap(1000))
+  long.releases()
+  assert.deepEqual(long.armedMs, [])
+  const deadline = performance.now() + 10_000
+  while (long.armedMs.length === 0) {
+    assert.ok(performance.now() < deadline, 'it was not moved')
+    await sleep(1)
+  }
+  assert.ok(long.armedMs[0]! > 0, 'its peak of memory would be dropped')
+  assert.deepEqual(short.armedMs, [])
+  long.wallEnds()
+  await long.end
+})
+
+test('The deadline of the warden is moved at the release of a large job, whose layout is not part of its peak', async () => {
+  const guest = await playProgram(createArtifactCap(1000), 0, 'x'.repeat(100_000))
+  guest.releases()
+  assert.deepEqual(guest.armedMs, [0])
+  guest.wallEnds()
+  await guest.end
+})

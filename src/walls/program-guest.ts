@@ -50,6 +50,9 @@ const UNREAD_MS_MAX = 20
 /** Time to read output of a program that reported its end, prints its error and exits by itself. */
 const EXIT_UNREAD_MS_MAX = 600
 
+/** Length of the message of a job from which its layout takes memory that counts. */
+const LARGE_UNITS = 64 * 1024
+
 export interface ProgramOptions extends ListenerEgressOptions {
   /** Mechanism that enforces each bound, read back from the kernel. */
   readonly held: BoundMechanisms
@@ -113,6 +116,7 @@ class ProgramFrames implements GuestFrames {
   /** Time at which the job was sent, on the monotonic clock. */
   #sentAt = -Infinity
   #isReleased = false
+  #isLarge = false
 
   constructor(life: GuestLife, files: GuestFiles, output: ProgramOutput, session: ProgramSession) {
     this.#life = life
@@ -137,9 +141,14 @@ class ProgramFrames implements GuestFrames {
         onGuestEvent: (point, fields) => this.#emitToLife(task.run, point, fields),
       })
     this.#sentAt = performance.now()
+    const text = JSON.stringify({ ...carried(task, profile), trust: egressPath?.trust })
     wall.mayOutliveSocket = !task.session
-    for (const piece of piecesOf(task)) wall.send(kind.ahead, piece)
-    wall.send(kind.run, JSON.stringify({ ...carried(task, profile), trust: egressPath?.trust }))
+    this.#isLarge = text.length > LARGE_UNITS
+    for (const piece of piecesOf(task)) {
+      this.#isLarge = true
+      wall.send(kind.ahead, piece)
+    }
+    wall.send(kind.run, text)
   }
 
   #emitToLife(run: string, point: Point, fields: Event['fields']): void {
@@ -167,19 +176,31 @@ class ProgramFrames implements GuestFrames {
     }
   }
 
-  /** Starts the life; the warden's deadline runs too, in case the supervisor does not end it. */
+  /**
+   * Starts the life. The warden's deadline, for the case that the supervisor does not end it, was set by the claim, and is
+   * moved with the first sample: most jobs have ended by then. At once for a large job, whose layout by the runner would count
+   * as its own peak of memory.
+   */
   #release(payload: Buffer): void {
     const life = this.#life
     if (this.#isReleased) return
     const at = releasedSchema.safeParse(payload.toString('latin1'))
     if (!at.success) return life.garbled('unreadable release')
     this.#isReleased = true
-    life.parts.warden.arm(life.wall, deadlineOf(life.parts.profile))
-    life.sample()
+    const releasedAt = performance.now()
+    const arm = () => this.#arm(performance.now() - releasedAt)
+    if (this.#isLarge) arm()
+    life.sample(this.#isLarge ? undefined : arm)
     this.#calls?.released(at.data)
     life.io?.released()
     this.#output.open()
     if (life.task?.session) this.#session.begin()
+  }
+
+  #arm(ranMs: number): void {
+    const { warden, profile } = this.#life.parts
+    const leftMs = Math.max(1, Math.ceil(deadlineOf(profile) - ranMs))
+    warden.arm(this.#life.wall, leftMs, Math.round(ranMs))
   }
 
   #keep(refused: TaskEnd | string | undefined): void {

@@ -103,7 +103,8 @@ export class LiveWalls {
    */
   rearm(id: string, deadline: number, ranMs = 0): void {
     const wall = this.#walls.get(id)
-    if (wall && this.#sampler.rearm(id, deadline)) {
+    const keepsPeak = wall?.enclosure.isSingleUse === true && ranMs > 0
+    if (wall && this.#sampler.rearm(id, deadline, keepsPeak)) {
       this.#beginRank(wall, this.#ahead.has(id))
       return wall.enclosure.rearm(ranMs)
     }

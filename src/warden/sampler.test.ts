@@ -43,6 +43,15 @@ suite('Sampling a wall', () => {
     assert.equal(stand.sampler.rearm('w1', 60_000), false)
   })
 
+  test('A deadline set while a job runs keeps the peak of that job', async () => {
+    using stand = holding()
+    stand.sampler.add(held({ peakBytes: 7, sample: sampled({ bytes: 0 }) }))
+    assert.equal(stand.sampler.rearm('w1', 60_000, true), true)
+    assert.equal(stand.sampler.rest('w1')?.peakBytes, 7)
+    assert.equal(stand.sampler.rearm('w1', 60_000), true)
+    assert.equal(stand.sampler.rest('w1')?.peakBytes, 0)
+  })
+
   test('A passed deadline is not extended, even before a sample notices it: the wall ends', () => {
     using stand = holding()
     stand.sampler.add(held({ deadlineAt: performance.now() }))

@@ -63,9 +63,10 @@ export class Sampler {
 
   /**
    * Arms the deadline of a wall's next job, in milliseconds; its memory bound was in force all the time. False if it is
-   * not sampled, or if its deadline has passed: such a wall ends, and no request extends its deadline.
+   * not sampled, or if its deadline has passed: such a wall ends, and no request extends its deadline. `keepsPeak`: the job
+   * has begun since its claim, and what it used by now is its own.
    */
-  rearm(wall: string, deadlineMs: number): boolean {
+  rearm(wall: string, deadlineMs: number, keepsPeak = false): boolean {
     const now = performance.now()
     this.#age(now)
     const one = this.#walls.get(wall)
@@ -75,7 +76,7 @@ export class Sampler {
       return false
     }
     one.deadlineAt = now + deadlineMs
-    one.peakBytes = 0
+    if (!keepsPeak) one.peakBytes = 0
     this.#activate(one)
     return true
   }

@@ -68,6 +68,7 @@ export const behind: readonly string[] = [
 export const longest: readonly string[] = [
   'tests/doors/docs.test.ts',
   'tests/doors/doctor.test.ts',
+  'tests/doors/root-verbs.test.ts',
   'tests/conformance/process.test.ts',
   'tests/hostile/process/mayfly.test.ts',
   'tests/hostile/memory.test.ts',

@@ -2,7 +2,7 @@ import { statSync, lstatSync, type Stats } from 'node:fs'
 import * as z from 'zod'
 import { checkpointSchema, type Checkpoint } from '../contract/evidence.ts'
 import { MayflyError } from '../contract/error.ts'
-import { parseJson } from '../lib/parse-json.ts'
+import { parseJson, tryParseJson } from '../lib/parse-json.ts'
 import { fileURLToPath } from 'node:url'
 import { runAs } from '../warden/step-down.ts'
 import { loadCliConfig } from './open-assembly.ts'
@@ -71,11 +71,19 @@ export function outputOfOwner(owner: StateOwner, { task, words, stdout }: OwnerR
   const io = { stdout, stderr: 'pipe' } as const
   const ran = runAs(owner, mayfly(words), environment(task), io)
   if (ran.status === 0) return ran.stdout
-  const errors = ran.stderr.replace(/^mayfly: /, '').trim()
+  const errors = ran.stderr.replace(/^mayfly: /, '').trim() || errorIn(ran.stdout)
   throw new MayflyError(
     'STATE',
     errors || `Cannot act as uid ${owner.uid}: the process exited with ${ran.status}`,
   )
+}
+
+const errorSchema = z.object({ error: z.object({ message: z.string() }) })
+
+/** Message of an error that was printed as JSON; empty if this is none. */
+function errorIn(stdout: string): string {
+  const read = errorSchema.safeParse(tryParseJson(stdout))
+  return read.success ? read.data.error.message : ''
 }
 
 function mayfly(words: readonly string[]): readonly string[] {

@@ -89,6 +89,13 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
     })
   })
 
+  test('a failure of the process that acts as the owner is reported with its own message', async () => {
+    const unknown = `exec_${'b'.repeat(32)}`
+    const { code, stderr } = await mayfly(place, ['evidence', 'extract', unknown, 'found'])
+    assert.equal(code, 1)
+    assert.match(stderr, /^mayfly: Cannot find .*exec_b/)
+  })
+
   test('a global flag before the verb, a repeated flag, or a link to the folder does not change that', async () => {
     const link = join(place.cwd, '..', 'linked-state')
     symlinkSync(place.state, link)

@@ -26,42 +26,6 @@ class Event {
       composed: !!options?.composed,
     }
   }
-  get type() {
-    return this.#type
-  }
-  get target() {
-    return this.#target
-  }
-  get currentTarget() {
-    return this.#current
-  }
-  get srcElement() {
-    return this.#target
-  }
-  get bubbles() {
-    return this.#options.bubbles
-  }
-  get cancelable() {
-    return this.#options.cancelable
-  }
-  get composed() {
-    return this.#options.composed
-  }
-  get defaultPrevented() {
-    return this.#prevented
-  }
-  get returnValue() {
-    return !this.#prevented
-  }
-  get eventPhase() {
-    return this.#current === null ? 0 : 2
-  }
-  get isTrusted() {
-    return false
-  }
-  get timeStamp() {
-    return this.#time
-  }
   composedPath() {
     return this.#current === null ? [] : [this.#current]
   }
@@ -73,6 +37,21 @@ class Event {
     this.#stopped = true
   }
   static {
+    P.getters(Event.prototype, {
+      __proto__: null,
+      type: (self) => self.#type,
+      target: (self) => self.#target,
+      currentTarget: (self) => self.#current,
+      srcElement: (self) => self.#target,
+      bubbles: (self) => self.#options.bubbles,
+      cancelable: (self) => self.#options.cancelable,
+      composed: (self) => self.#options.composed,
+      defaultPrevented: (self) => self.#prevented,
+      returnValue: (self) => !self.#prevented,
+      eventPhase: (self) => (self.#current === null ? 0 : 2),
+      isTrusted: () => false,
+      timeStamp: (self) => self.#time,
+    })
     begin = (event, target) => {
       if (event.#current !== null) {
         throw new DOMException('The event is already being dispatched', 'InvalidStateError')

@@ -108,30 +108,6 @@ class Response {
       type: 'default',
     }
   }
-  get status() {
-    return this.#facts.status
-  }
-  get ok() {
-    return this.#facts.status >= 200 && this.#facts.status <= 299
-  }
-  get statusText() {
-    return this.#facts.statusText
-  }
-  get headers() {
-    return this.#headers
-  }
-  get url() {
-    return this.#facts.url
-  }
-  get redirected() {
-    return this.#facts.redirected
-  }
-  get type() {
-    return this.#facts.type
-  }
-  get bodyUsed() {
-    return this.#isUsed
-  }
   bytes() {
     return this.#read((bytes) => bytes)
   }
@@ -163,6 +139,17 @@ class Response {
     })
   }
   static {
+    P.getters(Response.prototype, {
+      __proto__: null,
+      status: (self) => self.#facts.status,
+      ok: (self) => self.#facts.status >= 200 && self.#facts.status <= 299,
+      statusText: (self) => self.#facts.statusText,
+      headers: (self) => self.#headers,
+      url: (self) => self.#facts.url,
+      redirected: (self) => self.#facts.redirected,
+      type: (self) => self.#facts.type,
+      bodyUsed: (self) => self.#isUsed,
+    })
     bytesOf = (answer) => {
       const response = new Response(null)
       response.#bytes = P.fromBase64(answer.body)

@@ -458,7 +458,7 @@ function attempt(read, value, className) {
   }
 }
 
-const whole = (text) => ({ __proto__: null, prefix: '', open: '{', text })
+const whole = (text, skips) => ({ __proto__: null, prefix: '', open: '{', text, skips })
 
 /** Nearest constructor's name, read from descriptors only. */
 function classOf(value) {
@@ -591,13 +591,7 @@ function boxedKind(value, className) {
     const slot = attempt(readers[index], value)
     if (slot === undefined) continue
     const text = typeof slot === 'string' ? quote(clip(slot, STRING_CHARS_MAX)) : any(slot, 0, 0)
-    return {
-      __proto__: null,
-      prefix: '',
-      open: '{',
-      text: '[' + className + ': ' + text + ']',
-      skips: isIndex,
-    }
+    return whole('[' + className + ': ' + text + ']', isIndex)
   }
   return undefined
 }
@@ -614,15 +608,8 @@ function errorKind(value, className) {
   const stack = P.descriptorOf(value, 'stack')
   const text =
     stack === undefined ? undefined : P.hasOwn(stack, 'value') ? stack.value : value.stack
-  if (typeof text === 'string' && text !== '') {
-    return {
-      __proto__: null,
-      prefix: '',
-      open: '{',
-      text: clip(userFrames(text), STRING_CHARS_MAX),
-      skips: isStack,
-    }
-  }
+  if (typeof text === 'string' && text !== '')
+    return whole(clip(userFrames(text), STRING_CHARS_MAX), isStack)
   const message = P.descriptorOf(value, 'message')
   const what =
     message !== undefined && typeof message.value === 'string' ? ': ' + message.value : ''

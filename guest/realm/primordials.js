@@ -80,6 +80,20 @@ const P = {
   append: (list, value) => define(list, list.length, value, true),
   tag: (prototype, value) =>
     defineProperty(prototype, toStringTag, { __proto__: null, value, configurable: true }),
+  /** Read-only properties: a function of the object for each. */
+  getters: (prototype, readers) => {
+    for (const name in readers) {
+      const read = readers[name]
+      const accessor = {
+        __proto__: null,
+        get() {
+          return read(this)
+        },
+        configurable: true,
+      }
+      defineProperty(prototype, name, accessor)
+    }
+  },
   // Methods, uncurried: the receiver is the first argument
   arrayJoin: uncurry(Array.prototype.join),
   bigIntToString: uncurry(BigInt.prototype.toString),

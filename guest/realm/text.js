@@ -46,15 +46,6 @@ class TextDecoder {
     this.#fatal = !!options?.fatal
     this.#ignoreBOM = !!options?.ignoreBOM
   }
-  get encoding() {
-    return this.#encoding
-  }
-  get fatal() {
-    return this.#fatal
-  }
-  get ignoreBOM() {
-    return this.#ignoreBOM
-  }
   decode(input, options) {
     const bytes = P.toBase64(bytesOf(input))
     const isLast = !options?.stream
@@ -67,6 +58,14 @@ class TextDecoder {
       return P.slice(text, 1)
     }
     throw new P.TypeError('Cannot decode: the bytes are not valid in this encoding')
+  }
+  static {
+    P.getters(TextDecoder.prototype, {
+      __proto__: null,
+      encoding: (self) => self.#encoding,
+      fatal: (self) => self.#fatal,
+      ignoreBOM: (self) => self.#ignoreBOM,
+    })
   }
 }
 

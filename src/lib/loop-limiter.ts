@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { RateBucket } from './rate-bucket.ts'
 
 /** Burst: server time that may be taken at once, in milliseconds. */
 const burstMs = 50
@@ -28,13 +29,13 @@ const real: LoopLimiterParts = {
  */
 export class LoopLimiter {
   readonly #parts: LoopLimiterParts
-  #left = burstMs
-  #last: number
+  readonly #bucket: RateBucket
   #behind: Promise<void> = Promise.resolve()
 
   constructor(parts: Partial<LoopLimiterParts> = {}) {
     this.#parts = { ...real, ...parts }
-    this.#last = this.#parts.now()
+    const { now } = this.#parts
+    this.#bucket = new RateBucket({ burst: burstMs, eachMs: share, now })
   }
 
   /**
@@ -54,7 +55,7 @@ export class LoopLimiter {
         return work()
       } finally {
         await ticked()
-        this.#left -= this.#parts.counted(this.#parts.now() - began)
+        this.#bucket.spend(this.#parts.counted(this.#parts.now() - began))
       }
     } finally {
       resolve()
@@ -63,14 +64,7 @@ export class LoopLimiter {
 
   /** Waits until the overdraft is refilled. */
   async #share(): Promise<void> {
-    for (this.#refill(); this.#left <= 0; this.#refill())
-      await this.#parts.wait(Math.max(1, -this.#left / share))
-  }
-
-  #refill(): void {
-    const now = this.#parts.now()
-    this.#left = Math.min(burstMs, this.#left + (now - this.#last) * share)
-    this.#last = now
+    while (this.#bucket.left <= 0) await this.#parts.wait(Math.max(1, this.#bucket.overdrawnMs))
   }
 }
 

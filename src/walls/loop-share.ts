@@ -1,3 +1,5 @@
+import { RateBucket } from '../lib/rate-bucket.ts'
+
 /** Token bucket of the event loop: burst in milliseconds, and refill for each millisecond. */
 const BURST_MS = 100
 const SHARE = 0.1
@@ -9,21 +11,15 @@ const FREE_MS = 1
  * guest over its share waits until it is back at a tenth of the time. Pure, except for the injected clock.
  */
 export class LoopShare {
-  readonly #now: () => number
-  #left = BURST_MS
-  #last: number
+  readonly #bucket: RateBucket
 
-  constructor(now: () => number = () => performance.now()) {
-    this.#now = now
-    this.#last = now()
+  constructor(now?: () => number) {
+    this.#bucket = new RateBucket({ burst: BURST_MS, eachMs: SHARE, ...(now && { now }) })
   }
 
   /** Charges one request; returns the milliseconds to wait before the next one is read, 0 within the share. */
   wait(tookMs: number): number {
-    const now = this.#now()
-    this.#left = Math.min(BURST_MS, this.#left + (now - this.#last) * SHARE)
-    this.#last = now
-    this.#left -= Math.max(0, tookMs - FREE_MS)
-    return this.#left >= 0 ? 0 : -this.#left / SHARE
+    this.#bucket.spend(Math.max(0, tookMs - FREE_MS))
+    return this.#bucket.overdrawnMs
   }
 }

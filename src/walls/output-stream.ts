@@ -1,3 +1,4 @@
+import { RateBucket } from '../lib/rate-bucket.ts'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { WallSocket } from './handle.ts'
 
@@ -11,8 +12,7 @@ export class ProgramStream {
   #bytes = 0
   #holding: Promise<void> | undefined
   #takenBytes = 0
-  #room: number = paceOf.burst
-  #roomAt = performance.now()
+  readonly #room = new RateBucket(paceOf)
   #pauseTimer: NodeJS.Timeout | undefined
   /** True while the end is awaited: the remaining output is no flood. */
   #isEnding = false
@@ -104,13 +104,11 @@ export class ProgramStream {
 
   /** Pauses reading while the bucket is overdrawn. */
   #pace(written: number): void {
-    const now = performance.now()
-    const refill = (now - this.#roomAt) * paceOf.eachMs
-    this.#room = Math.min(paceOf.burst, this.#room + refill) - written
-    this.#roomAt = now
-    if (this.#room >= 0) return
+    this.#room.spend(written)
+    const { overdrawnMs } = this.#room
+    if (overdrawnMs === 0) return
     this.#options.socket.pause()
-    const waitMs = Math.max(paceOf.restMs, Math.ceil(-this.#room / paceOf.eachMs))
+    const waitMs = Math.max(paceOf.restMs, Math.ceil(overdrawnMs))
     this.#pauseTimer ??= setTimeout(() => this.#endPause(), waitMs)
   }
 

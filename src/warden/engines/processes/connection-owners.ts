@@ -2,14 +2,12 @@ import { holdersOf } from '../../../os/proc.ts'
 import type { ProcessWall } from './process-wall.ts'
 import type { ConnectionEnds } from '../../../contract/warden.ts'
 import { processesOfWall } from './members.ts'
+import { RateBucket } from '../../../lib/rate-bucket.ts'
 import { threadMs } from '../../../lib/thread-ms.ts'
 
 const LINKS_MAX = 1024
-/** Rate limit over all walls: a share of the warden's CPU time, with a burst. */
-const SHARE = 0.05
-const BURST_MS = 50
-let left = BURST_MS
-let leftAt = performance.now()
+/** Rate limit over all walls: a share of the warden's CPU time, with a burst of milliseconds. */
+const share = new RateBucket({ burst: 50, eachMs: 0.05 })
 const CALLERS_MAX = 8
 
 /**
@@ -25,19 +23,12 @@ export async function ownersOf(
     const caller = await resources.sentinel.callerOf(ends)
     return caller === 0 ? [] : [caller]
   }
-  if (!mayReadProc()) return []
+  if (share.left <= 0) return []
   const inode = (await resources.sentinel?.socketOf(ends)) ?? 0
   if (inode === 0) return []
   const before = threadMs()
   const pids = [pid, ...processesOfWall(resources).filter((one) => one !== pid)]
   const holders = holdersOf(pids, inode, LINKS_MAX).slice(0, CALLERS_MAX)
-  left -= threadMs() - before
+  share.spend(threadMs() - before)
   return holders
-}
-
-function mayReadProc(): boolean {
-  const now = performance.now()
-  left = Math.min(BURST_MS, left + (now - leftAt) * SHARE)
-  leftAt = now
-  return left > 0
 }

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { MayflyError } from '../../../contract/error.ts'
 import { readStrictJson } from '../../../lib/strict-json.ts'
+import { RateBucket } from '../../../lib/rate-bucket.ts'
 import {
   qmpAnswers,
   qmpLine,
@@ -26,8 +27,7 @@ import {
 const LINE_BYTES_MAX = 2 ** 16
 const DEPTH_MAX = 16
 const OPEN_MAX = 16
-const EVENTS_BURST = 256
-const EVENTS_A_SECOND = 16
+const EVENTS = { burst: 256, eachMs: 16 / 1_000 } as const
 /** Long, because under TCG on a busy machine QEMU's main loop is delayed by hundreds of milliseconds. */
 const ANSWER_MS_MAX = 15_000
 const SAID_CHARS_MAX = 200
@@ -64,7 +64,7 @@ export class QmpClient {
   readonly #socket: Duplex
   readonly #answerMsMax: number
   readonly #onEvent: (event: QmpEvent) => void
-  readonly #events: EventBucket
+  readonly #events: RateBucket
   readonly #open: OpenQuestion[] = []
   readonly #greeting = Promise.withResolvers<QmpVersion>()
   readonly #end = Promise.withResolvers<string>()
@@ -79,7 +79,7 @@ export class QmpClient {
     this.#socket = socket
     this.#answerMsMax = options.answerMsMax ?? ANSWER_MS_MAX
     this.#onEvent = options.onEvent ?? (() => undefined)
-    this.#events = new EventBucket(options.now ?? (() => performance.now()))
+    this.#events = new RateBucket({ ...EVENTS, ...(options.now && { now: options.now }) })
     this.greeted = this.#greeting.promise
     this.greeted.catch(() => undefined)
     this.ended = this.#end.promise
@@ -211,27 +211,6 @@ class LineSplitter {
     this.#held = []
     this.#bytes = 0
     return line
-  }
-}
-
-/** Token bucket of events. */
-class EventBucket {
-  readonly #now: () => number
-  #tokens = EVENTS_BURST
-  #at: number
-
-  constructor(now: () => number) {
-    this.#now = now
-    this.#at = now()
-  }
-
-  /** False if the bucket is empty. */
-  take(): boolean {
-    const now = this.#now()
-    const refill = ((now - this.#at) / 1_000) * EVENTS_A_SECOND
-    this.#at = now
-    this.#tokens = Math.min(EVENTS_BURST, this.#tokens + refill) - 1
-    return this.#tokens >= 0
   }
 }
 

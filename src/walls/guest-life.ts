@@ -12,7 +12,8 @@ import type { EgressPath } from './egress-path.ts'
 import type { HandleEnd, WallHandle } from './handle.ts'
 import { tightenedControls } from './tighten.ts'
 import { sampleUsage, type UsageSamples } from './usage-samples.ts'
-import { headed, withoutAbsent, type AnsweredHead } from './wire.ts'
+import { present } from '../lib/present.ts'
+import { headed, type AnsweredHead } from './wire.ts'
 
 export interface SandboxParts {
   readonly provider: string
@@ -127,7 +128,7 @@ export class GuestLife {
       resultText: read.rest.toString('utf8'),
       encoding,
       executionTime: executionMs,
-      ...(error && { error: withoutAbsent(error) }),
+      ...(error && { error: present(error) }),
     })
   }
 

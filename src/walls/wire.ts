@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { sessionEntryTypes } from '../contract/exec.ts'
 import { refusedModules, refusedNames } from '../contract/refused-names.ts'
+import { present } from '../lib/present.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 
 /**
@@ -177,9 +178,8 @@ export function reportedBy({
   return {
     encoding,
     ...(artifactsLeftOut && { leftOut: artifactsLeftOut }),
-    ...(error && { error: withoutAbsent(error) }),
-    ...(exitCode !== undefined && { exitCode }),
-    ...(signal !== undefined && { signal }),
+    ...(error && { error: present(error) }),
+    ...present({ exitCode, signal }),
   }
 }
 
@@ -296,11 +296,4 @@ export function headed<T>(
   if (cut <= 0 || cut > headBytesMax) return undefined
   const read = schema.safeParse(tryParseJson(payload.subarray(0, cut).toString()))
   return read.success ? { head: read.data, rest: payload.subarray(cut + 1) } : undefined
-}
-
-/** Drops members that are undefined, for exact optional properties. */
-export function withoutAbsent<T extends object>(
-  value: T,
-): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as never
 }

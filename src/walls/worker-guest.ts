@@ -5,6 +5,7 @@ import type { Profile } from '../contract/profile.ts'
 import type { Task } from '../contract/provider.ts'
 import type { Frame } from '../lib/frames.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
+import { present } from '../lib/present.ts'
 import { isWithin } from '../lib/within.ts'
 import { artifactCap } from './artifact-cap.ts'
 import { carriedTask } from './carried-task.ts'
@@ -24,7 +25,6 @@ import {
   kind,
   refusedMax,
   refusedSchema,
-  withoutAbsent,
   workerAnsweredSchema,
   workerEndSchema,
 } from './wire.ts'
@@ -223,7 +223,7 @@ class WorkerFrames implements GuestFrames {
     const life = this.#life
     const fields = refusedSchema.safeParse(tryParseJson(payload.toString())).data
     if (!fields || ++this.#refusedNames > refusedMax) return life.garbled('unreadable name')
-    if (!life.isEnded) emitRefusedName(life, withoutAbsent(fields))
+    if (!life.isEnded) emitRefusedName(life, present(fields))
   }
 
   #end(payload: Buffer): void {
@@ -238,7 +238,7 @@ class WorkerFrames implements GuestFrames {
         resultText: 'null',
         encoding,
         artifacts: [],
-        ...(error && { error: withoutAbsent(error) }),
+        ...(error && { error: present(error) }),
       })
     this.isSmall = isSmall(life.task!, payload, memory?.peak)
     if (!this.isSmall) life.parts.wall.memoryBound = undefined
@@ -249,7 +249,7 @@ class WorkerFrames implements GuestFrames {
         : {
             status: life.statusOf(status),
             resultText: read.rest.toString(),
-            ...(error && { error: withoutAbsent(error) }),
+            ...(error && { error: present(error) }),
           }),
       isReported: true,
       encoding,

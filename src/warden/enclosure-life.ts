@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { ClaimBounds, EnclosureBounds } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
+import { present } from '../lib/present.ts'
 import type { WallEnd } from '../contract/warden.ts'
 
 /**
@@ -55,7 +56,8 @@ export class EnclosureLife {
       throw this.#conflict('claim', 'it was claimed already')
     this.#advance('claimed')
     this.#tenant ??= tenant || undefined
-    this.#bounds = boundsOf(bounds)
+    const { memory, cpu, io, processes } = bounds
+    this.#bounds = present({ memory, cpu, io, processes })
   }
 
   /** Meet of the current and the requested bounds: a bound that is looser than before, or omitted, keeps its value. */
@@ -97,15 +99,19 @@ export class EnclosureLife {
 
 const limited = ['memory', 'cpu', 'io', 'processes'] as const
 
-export function meetBounds(
-  before: EnclosureBounds,
+/** The lower of both for each bound. */
+export function meetBounds<Bounds extends Partial<EnclosureBounds>>(
+  before: Bounds,
   asked: Partial<EnclosureBounds>,
-): EnclosureBounds {
-  const least = limited.flatMap((bound) => {
-    const values = [before[bound], asked[bound]].filter((one) => one !== undefined)
-    return values.length === 0 ? [] : [[bound, Math.min(...values)] as const]
-  })
-  return { memory: before.memory, ...Object.fromEntries(least) }
+): Bounds {
+  const least = limited.map((bound) => [bound, lowest(before[bound], asked[bound])] as const)
+  return present(Object.fromEntries(least)) as Bounds
+}
+
+/** Lowest of the values that are given; undefined if none is. */
+export function lowest(...all: readonly (number | undefined)[]): number | undefined {
+  const given = all.filter((one) => one !== undefined)
+  return given.length === 0 ? undefined : Math.min(...given)
 }
 
 /** Throws AssertionError where a bound rose or was dropped. */
@@ -115,13 +121,4 @@ export function assertFallen(before: EnclosureBounds, after: EnclosureBounds): v
       (after[bound] ?? Infinity) <= (before[bound] ?? Infinity),
       `${bound} rose from ${before[bound]} to ${after[bound]}`,
     )
-}
-
-function boundsOf({ memory, cpu, io, processes }: ClaimBounds): EnclosureBounds {
-  return {
-    memory,
-    ...(cpu !== undefined && { cpu }),
-    ...(io !== undefined && { io }),
-    ...(processes !== undefined && { processes }),
-  }
 }

@@ -1,6 +1,7 @@
 import type { Server, Socket } from 'node:net'
 import type { Enclosure } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
+import { present } from '../lib/present.ts'
 import type { ClaimResult, BoundMechanisms, Request, StreamName } from '../contract/warden.ts'
 import type { LiveWall } from './live-wall.ts'
 import type { LiveWalls } from './live-walls.ts'
@@ -95,12 +96,7 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
 
 async function tighten(wall: LiveWall, asked: RequestOf<'tighten'>): Promise<BoundMechanisms> {
   const { zone, memory, cpu, io, processes } = asked
-  const bounds = {
-    ...(memory !== undefined && { memory }),
-    ...(cpu !== undefined && { cpu }),
-    ...(io !== undefined && { io }),
-    ...(processes !== undefined && { processes }),
-  }
+  const bounds = present({ memory, cpu, io, processes })
   if (zone === undefined) return await wall.enclosure.tighten(wall.life.tighten(bounds))
   const { zones } = wall.enclosure
   if (zones) return zones.tighten(zone, bounds)

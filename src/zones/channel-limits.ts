@@ -1,4 +1,5 @@
 import type { ChannelRule } from '../contract/phase.ts'
+import { present } from '../lib/present.ts'
 
 /** Limits of one channel by its schedule. */
 export interface ChannelLimits {
@@ -22,17 +23,11 @@ export function channelLimits(
     const given = matching.flatMap((rule) => rule[key] ?? [])
     return given.length > 0 ? Math.min(...given) : undefined
   }
-  const [calls, callsPerSecond, units, closesAt] = [
-    least('calls'),
-    least('callsPerSecond'),
-    least('bytes'),
-    least('for'),
-  ]
-  return {
+  return present({
     permit: matching.every(({ permit }) => permit),
-    ...(calls !== undefined && { calls }),
-    ...(callsPerSecond !== undefined && { callsPerSecond }),
-    ...(units !== undefined && { units }),
-    ...(closesAt !== undefined && { closesAt }),
-  }
+    calls: least('calls'),
+    callsPerSecond: least('callsPerSecond'),
+    units: least('bytes'),
+    closesAt: least('for'),
+  })
 }

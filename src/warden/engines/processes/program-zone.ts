@@ -62,22 +62,6 @@ export function reportOf(
   return { zone, kind, parent, program: program.slice(-256), entered }
 }
 
-export function stricter(before: ZoneBounds, to: ZoneBounds): ZoneBounds {
-  const memory = least(before.memory, to.memory)
-  const cpu = least(before.cpu, to.cpu)
-  const processes = least(before.processes, to.processes)
-  return {
-    ...(memory !== undefined && { memory }),
-    ...(cpu !== undefined && { cpu }),
-    ...(processes !== undefined && { processes }),
-  }
-}
-
-export function least(...all: readonly (number | undefined)[]): number | undefined {
-  const given = all.filter((one) => one !== undefined)
-  return given.length === 0 ? undefined : Math.min(...given)
-}
-
 /** Pid namespace of a process. Throws if it is gone. */
 export function pidNamespaceOf(pid: number): string {
   return readlinkSync(`/proc/${pid}/ns/pid`)

@@ -1,3 +1,5 @@
+import { lowest, meetBounds } from '../../enclosure-life.ts'
+import { RateBucket } from '../../../lib/rate-bucket.ts'
 import { constants } from 'node:os'
 import { messageOf } from '../../../contract/error.ts'
 import { isAlive } from '../../../os/proc.ts'
@@ -6,16 +8,7 @@ import { createCpuThrottle } from '../cpu-throttle.ts'
 import type { ZoneReport } from '../../../contract/warden.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { processesOfWall } from './members.ts'
-import {
-  addBelow,
-  fullOf,
-  isIn,
-  least,
-  pidNamespaceOf,
-  reportOf,
-  stricter,
-  type LiveZone,
-} from './program-zone.ts'
+import { addBelow, fullOf, isIn, pidNamespaceOf, reportOf, type LiveZone } from './program-zone.ts'
 import type { WallResources } from './resources.ts'
 import { belowOf, bytesOf, cpuMsOf, tasksIn } from '../../../os/process-tree.ts'
 import {
@@ -42,8 +35,7 @@ import { ruleFinder, type Executed } from './zone-rules.ts'
 const aliveMax = 32
 const zonesMax = 250
 /** Rate limit of execs of a wall, as a token bucket; beyond it an exec gets EAGAIN. */
-const asksBurst = 1000
-const asksASecond = 500
+const asks = { burst: 1000, eachMs: 0.5 } as const
 /** Limit of reports about programs that were killed when a scan found them. */
 const refusedMax = 50
 /** Memory slack of a watched zone: mapped files, and allocations between two samples. */
@@ -94,8 +86,8 @@ export class ProgramZones {
   #made = 0
   #ofWhole = 0
   #refused = 0
-  #asks = asksBurst
-  #askedAt = performance.now()
+  /** A wall that calls exec in a loop must not starve the others of the warden. */
+  readonly #asks = new RateBucket(asks)
   readonly #pidNamespace: string
   #cpu: number | undefined
 
@@ -109,7 +101,7 @@ export class ProgramZones {
 
   /** Answers a notified exec: 0 allows it, any other value is its errno. */
   answerExec(asking: ExecRequest): number {
-    if (!this.#mayAsk(performance.now())) return constants.errno.EAGAIN
+    if (!this.#asks.take()) return constants.errno.EAGAIN
     try {
       // The pid may have been reused, by another wall or outside of any.
       if (pidNamespaceOf(asking.pid) !== this.#pidNamespace) return constants.errno.EAGAIN
@@ -125,16 +117,6 @@ export class ProgramZones {
       // Fails closed: the process is gone, or its zone cannot be found.
       return constants.errno.EAGAIN
     }
-  }
-
-  /** Token bucket: a wall that calls exec in a loop must not starve the others of the warden. */
-  #mayAsk(now: number): boolean {
-    const came = ((now - this.#askedAt) / 1000) * asksASecond
-    this.#asks = Math.min(asksBurst, this.#asks + came) - 1
-    this.#askedAt = now
-    if (this.#asks >= 0) return true
-    this.#asks += 1
-    return false
   }
 
   /** Samples each zone and finds unnotified programs. Returns the processes that must stay stopped. */
@@ -163,7 +145,7 @@ export class ProgramZones {
   /** Tightens all zones, before the whole wall: the kernel refuses a quota below that of a child group. */
   tightenAll({ cpu }: ZoneBounds): void {
     if (cpu === undefined) return
-    this.#cpu = least(this.#cpu, cpu)
+    this.#cpu = lowest(this.#cpu, cpu)
     for (const zone of [...this.#zones.values()].toReversed())
       if (zone.bounds.cpu !== undefined && zone.bounds.cpu > cpu) this.#limit(zone, { cpu })
   }
@@ -286,9 +268,9 @@ export class ProgramZones {
   }
 
   #limit(zone: LiveZone, to: ZoneBounds): void {
-    const next = stricter(zone.bounds, to)
+    const next = meetBounds(zone.bounds, to)
     const outer = zone.parent ? zone.parent.bounds.cpu : undefined
-    const cpu = least(next.cpu, outer, this.#cpu)
+    const cpu = lowest(next.cpu, outer, this.#cpu)
     zone.members.limit({ ...next, ...(next.cpu !== undefined && cpu !== undefined && { cpu }) })
     zone.bounds = next
     zone.throttle = undefined

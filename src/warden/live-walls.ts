@@ -5,7 +5,7 @@ import type { Reply, WallEnd, WallLoads, WallCost } from '../contract/warden.ts'
 import { LiveWall } from './live-wall.ts'
 import { LongRunners } from './long-runners.ts'
 import { createPressure, type PressureOptions } from './pressure.ts'
-import { createSampler, type SampledWall, type Sampler } from './sampler.ts'
+import { Sampler, type SampledWall } from './sampler.ts'
 
 /** Table of live walls by id, with the sampler that enforces the bounds of those with a job. */
 
@@ -36,7 +36,7 @@ export class LiveWalls {
 
   constructor({ push, sampleEveryMs, memoryBytes }: LiveWallsParts) {
     this.#push = push
-    this.#sampler = createSampler((one, how) => this.#over(one, how), sampleEveryMs, {
+    this.#sampler = new Sampler((one, how) => this.#over(one, how), sampleEveryMs, {
       pressure: createPressure(memoryHere(memoryBytes)),
     })
   }

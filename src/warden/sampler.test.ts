@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { Sleep } from '../lib/sleep.ts'
-import { createSampler, type SampledWall } from './sampler.ts'
+import { Sampler, type SampledWall } from './sampler.ts'
 import type { Pressure } from './pressure.ts'
 import type { MemorySample } from '../contract/engine.ts'
 import type { WallEnd } from '../contract/warden.ts'
@@ -150,7 +150,7 @@ function sampled(to: Partial<MemorySample> = {}): () => MemorySample {
 function holding(sleep?: Sleep, pressure?: Pressure) {
   const ends: (readonly [string, WallEnd])[] = []
   const { promise, resolve } = Promise.withResolvers<readonly [string, WallEnd]>()
-  const sampler = createSampler(
+  const sampler = new Sampler(
     (one, how) => {
       ends.push([one.wall, how])
       resolve([one.wall, how])

@@ -36,7 +36,7 @@ export class Sampler {
   constructor(
     end: (wall: SampledWall, how: WallEnd) => void,
     everyMs: number,
-    { sleep = createSleep(), pressure }: SamplerParts,
+    { sleep = createSleep(), pressure }: SamplerParts = {},
   ) {
     this.#end = end
     this.#everyMs = everyMs
@@ -145,15 +145,6 @@ export interface SamplerParts {
   readonly sleep?: Sleep
   /** Returns the walls to end because the machine is short of memory. */
   readonly pressure?: Pressure | undefined
-}
-
-/** Samples every `everyMs` while a wall has a job; calls back for each that is over a bound. */
-export function createSampler(
-  end: (wall: SampledWall, how: WallEnd) => void,
-  everyMs: number,
-  parts: SamplerParts = {},
-): Sampler {
-  return new Sampler(end, everyMs, parts)
 }
 
 /**

@@ -1,5 +1,6 @@
 import { constants, existsSync, fchownSync, lstatSync, mkdirSync, openSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { lastFlag } from '../lib/last-flag.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 
 const FLAG = '--artifacts'
@@ -11,7 +12,7 @@ const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY
  * the child then reports why.
  */
 export function openArtifacts(argv: readonly string[], uid: number): number | undefined {
-  const folder = folderIn(argv)
+  const folder = lastFlag(argv, FLAG)
   if (argv.find((word) => !word.startsWith('-')) !== 'run' || !folder) return undefined
   try {
     if (hasForeignLink(folder)) return undefined
@@ -33,12 +34,4 @@ function hasForeignLink(folder: string): boolean {
     if (facts?.isSymbolicLink() && facts.uid !== 0) return true
   }
   return false
-}
-
-function folderIn(argv: readonly string[]): string | undefined {
-  const dashes = argv.indexOf('--')
-  const own = dashes < 0 ? argv : argv.slice(0, dashes)
-  const at = own.findLastIndex((word) => word === FLAG || word.startsWith(`${FLAG}=`))
-  if (at < 0) return undefined
-  return own[at] === FLAG ? own[at + 1] : own[at]!.slice(FLAG.length + 1)
 }

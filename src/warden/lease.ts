@@ -12,10 +12,10 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import type { DeadEnclosure, EngineName, Remains } from '../contract/engine.ts'
-import { MayflyError, messageOf } from '../contract/error.ts'
+import { MayflyError } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
-import { makeFolder } from '../lib/make-folder.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
+import { makeStateFolder } from './make-state-folder.ts'
 import { bootId, identify, isAlive, type ProcessIdentity } from '../os/proc.ts'
 
 /**
@@ -98,14 +98,7 @@ function writeOver(file: string, text: string): void {
 
 /** The folder must belong to this user: processes that a lease names are killed. */
 function claimFolder(folder: string, state: string): void {
-  try {
-    makeFolder(folder, 0o700)
-  } catch (cause) {
-    throw new MayflyError('STATE', `Cannot make the state folder "${state}": ${messageOf(cause)}`, {
-      hint: 'Set "--state" or "MAYFLY_STATE" to a folder of your own',
-      cause,
-    })
-  }
+  makeStateFolder(folder, state)
   const facts = lstatSync(folder)
   if (facts.isDirectory() && (process.getuid?.() ?? facts.uid) === facts.uid) return
   throw new MayflyError('STATE', `Cannot use "${folder}": it belongs to another user`)

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { MayflyError } from '../contract/error.ts'
+import { lastFlag } from '../lib/last-flag.ts'
 import { findProgram } from '../os/find-program.ts'
 
 /**
@@ -72,18 +73,13 @@ export class OperatorPrograms {
     const { argv, become } = this.#options
     const setpriv = findProgram('setpriv')
     const dying = setpriv ? [setpriv, ...become, '--pdeathsig', 'KILL', '--'] : []
-    const flags = valued.flatMap((flag) => flagOf(argv, flag))
+    const flags = valued.flatMap((flag) => {
+      const value = lastFlag(argv, flag)
+      return value === undefined ? [] : [flag, value]
+    })
     const program = [process.execPath, ...FLAGS, BECOMES, name, ...flags]
     return [...dying, '/bin/sh', '-c', ONTO_STREAMS, 'sh', ...program]
   }
-}
-
-function flagOf(argv: readonly string[], flag: string): readonly string[] {
-  const dashes = argv.indexOf('--')
-  const own = dashes < 0 ? argv : argv.slice(0, dashes)
-  const at = own.findLastIndex((word) => word === flag || word.startsWith(`${flag}=`))
-  if (at < 0) return []
-  return own[at]!.includes('=') ? [own[at]!] : own.slice(at, at + 2)
 }
 
 async function end(child: ChildProcess): Promise<void> {

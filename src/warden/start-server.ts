@@ -10,11 +10,12 @@ import {
 } from 'node:fs'
 import { constants } from 'node:os'
 import path from 'node:path'
-import { MayflyError, messageOf } from '../contract/error.ts'
+import { MayflyError } from '../contract/error.ts'
 import { serverUid } from '../contract/uids.ts'
 import { layerFolder, layerFolderFor } from '../lib/cache-folder.ts'
 import { openDescriptor, type FileDescriptor } from '../lib/file-descriptor.ts'
 import { makeFolder } from '../lib/make-folder.ts'
+import { makeStateFolder } from './make-state-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
 import { findProgram } from '../os/find-program.ts'
 import { closeOnExecFrom } from '../os/libc.js'
@@ -175,7 +176,8 @@ export function startServer(options: ServerOptions): StartedServer {
   // A descriptor that a shell left open would be inherited by a process with another uid.
   if (process.platform === 'linux') closeOnExecFrom(FIRST_INHERITED)
   raisePriority(niceOf.warden)
-  makeStateFolders(options.stateFolder)
+  makeStateFolder(options.stateFolder)
+  makeStateFolder(wardenFolder(options.stateFolder), options.stateFolder)
   const dropped = dropTo(options)
   const server = spawnServer(options, dropped)
   const ended = whenEnded(server)
@@ -192,22 +194,6 @@ function whenEnded(server: ChildProcess): Promise<number> {
     )
     server.once('error', () => resolve(9))
   })
-}
-
-function makeStateFolders(folder: string): void {
-  try {
-    makeFolder(folder, 0o700)
-    makeFolder(wardenFolder(folder), 0o700)
-  } catch (cause) {
-    throw new MayflyError(
-      'STATE',
-      `Cannot make the state folder "${folder}": ${messageOf(cause)}`,
-      {
-        hint: 'Set "--state" or "MAYFLY_STATE" to a folder of your own',
-        cause,
-      },
-    )
-  }
 }
 
 /** Arguments of setpriv for a program to become the server's user. */

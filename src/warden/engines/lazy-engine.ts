@@ -22,6 +22,10 @@ export interface EngineStarter {
 
 const sampleEveryMs = 10
 
+export function withoutSaves(name: string): MayflyError {
+  return new MayflyError('UNAVAILABLE', `Cannot resume a machine by "${name}": it has no saves`)
+}
+
 /** An engine that few servers use: its starter is loaded with the first wall. */
 export class LazyEngine implements Engine {
   readonly name: string
@@ -48,10 +52,7 @@ export class LazyEngine implements Engine {
   async resume(save: MachineSave): Promise<Resumption> {
     const resumption = (await this.#loaded()).resume?.(save)
     if (resumption) return await resumption
-    throw new MayflyError(
-      'UNAVAILABLE',
-      `Cannot resume a machine by "${this.name}": it has no saves`,
-    )
+    throw withoutSaves(this.name)
   }
 
   sweep(dead: readonly DeadEnclosure[]): void {

@@ -8,6 +8,7 @@ import type {
 import { MayflyError } from '../../../contract/error.ts'
 import type { MachineSave } from '../../../contract/machine-save.ts'
 import { closing } from '../../refusals.ts'
+import { withoutSaves } from '../lazy-engine.ts'
 import { groupsOfHost, hasWallUids } from '../host-powers.ts'
 import { GuestEnclosure, guestUser, type GuestWallKind } from './enclosure.ts'
 import type { GuestHost } from './jailed-guest.ts'
@@ -90,11 +91,7 @@ export class GuestStarter {
     if (this.#isClosed) throw closing()
     const { mechanism, layers } = this.#kind
     const incoming = await this.#source.resume?.(save)
-    if (!incoming)
-      throw new MayflyError(
-        'UNAVAILABLE',
-        `Cannot resume a machine by "${mechanism}": it has no saves`,
-      )
+    if (!incoming) throw withoutSaves(mechanism)
     return { socket: incoming.socket, resumed: this.#resumed(incoming, layers) }
   }
 

@@ -93,21 +93,24 @@ export function tasksFor({ idleTasks, forbidsFork }: WallResources, processes: n
 /** RLIMIT_NPROC counts by uid and user namespace, which belongs to this wall alone; children inherit the limit. */
 function limitTasks(resources: WallResources, tasks: number): void {
   const limit = () => {
-    for (const pid of insideOf(resources)) limitOne(pid, tasks)
+    for (const pid of insideOf(resources)) {
+      const holds = limitTasksOf(pid, tasks)
+      if (holds > tasks) throw new Error(`RLIMIT_NPROC is ${holds} after setting ${tasks}`)
+    }
   }
   const uid = resources.slot?.uid ?? resources.uidOutside
   if (uid !== undefined && process.getuid?.() === 0) asRealUser(uid, limit)
   else limit()
 }
 
-function limitOne(pid: number, tasks: number): void {
+/** Sets RLIMIT_NPROC of a process. Returns the limit that holds; 0 for a process that just ended (ESRCH) and forks no more. */
+export function limitTasksOf(pid: number, tasks: number): number {
   try {
     limitResource('nproc', tasks, pid)
-    const holds = resourceLimit('nproc', pid)
-    if (holds > tasks) throw new Error(`RLIMIT_NPROC is ${holds} after setting ${tasks}`)
+    return resourceLimit('nproc', pid)
   } catch (error) {
-    // ESRCH: a process that just ended forks no more.
-    if ((error as { readonly code?: string }).code !== 'ESRCH') throw error
+    if ((error as { readonly code?: string }).code === 'ESRCH') return 0
+    throw error
   }
 }
 

@@ -1,4 +1,4 @@
-import { limitResource, resourceLimit } from '../../../os/libc.js'
+import { limitTasksOf } from './bounds.ts'
 import { placeOf, stateOf, threadsOf } from '../../../os/proc.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { processesOfWall } from './members.ts'
@@ -49,7 +49,7 @@ export async function limitTasksOfAll(
       suspects = suspects.filter((one) => !isOutside(one))
       const fresh = processesOfWall(resources).filter((pid) => !limited.has(pid))
       as(() => {
-        for (const pid of fresh) if (limitOne(pid, tasks)) limited.add(pid)
+        for (const pid of fresh) if (limitTasksOf(pid, tasks) <= tasks) limited.add(pid)
       })
       clean = fresh.length === 0 && suspects.length === 0 ? clean + 1 : 0
       if (clean === CLEAN_PASSES) return
@@ -78,14 +78,4 @@ function isOutside(suspect: Suspect): boolean {
   const place = placeOf(suspect.pid, suspect.tid)
   suspect.looks++
   return VFORKED.test(place) || (/^0?$/.test(place) && suspect.looks > CHECKS_MAX)
-}
-
-function limitOne(pid: number, tasks: number): boolean {
-  try {
-    limitResource('nproc', tasks, pid)
-    return resourceLimit('nproc', pid) <= tasks
-  } catch (error) {
-    if ((error as { readonly code?: string }).code === 'ESRCH') return true
-    throw error
-  }
 }

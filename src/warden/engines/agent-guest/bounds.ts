@@ -6,11 +6,10 @@ import type {
   MemorySample,
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms } from '../../../contract/warden.ts'
-import { pageUp } from '../group-memory.ts'
+import { bindCpu, cpuMsIn, pageUp } from '../group-bounds.ts'
 import { allowanceBytes } from './memory-size.ts'
 import { askPhase, askStatus, claimAgent } from '../../../agent-wire/agent-questions.ts'
-import { spentMs } from './measure.ts'
-import type { LiveMachine } from './source.ts'
+import type { LiveMachine, VmmProcess } from './source.ts'
 
 /** State of a machine's job. */
 export interface MachineJob {
@@ -129,15 +128,11 @@ function bind(
   to: Pick<EnclosureBounds, 'cpu' | 'processes' | 'io'>,
 ): BoundMechanisms {
   const { cgroup } = machine.process
-  const hasQuota = cgroup?.controllers.includes('cpu') === true
-  // Lifts the low weight of a spare.
-  if (hasQuota) cgroup.limit({ cpu: to.cpu ?? Infinity })
-  const throttle = hasQuota ? ('cgroup' as const) : ('watch' as const)
   return {
     memory: cgroup ? 'cgroup' : 'watch',
     // RLIMIT_NPROC and pids.max of the guest's kernel. A compromised guest kernel can still not create processes of this host.
     processes: 'rlimit',
-    cpu: to.cpu === undefined ? 'none' : throttle,
+    cpu: bindCpu(cgroup, to.cpu),
     io: to.io !== undefined && machine.process.limitDisk ? 'throttle' : 'none',
   }
 }
@@ -147,9 +142,9 @@ async function bindDisk({ machine }: MachineJob, { io }: EnclosureBounds): Promi
   if (io !== undefined) await machine.process.limitDisk?.(io)
 }
 
-/** Cores to which the guest is throttled by pauses; undefined if a CFS quota limits it, or there is no limit. */
-export function throttledTo({ machine, held }: MachineJob): number | undefined {
-  return machine.process.cgroup?.controllers.includes('cpu') ? undefined : held?.cpu
+/** Milliseconds of CPU time of a guest and its VMM process since the start. */
+export function spentMs({ cgroup, processes }: Pick<VmmProcess, 'cgroup' | 'processes'>): number {
+  return cpuMsIn(cgroup, () => processes.map(({ pid }) => pid))
 }
 
 function tasksOf({ ownTasks }: MachineJob, { processes }: Pick<EnclosureBounds, 'processes'>) {

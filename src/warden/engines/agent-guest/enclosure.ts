@@ -10,14 +10,14 @@ import type {
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, ProgramName, Wall, WallUsage } from '../../../contract/warden.ts'
 import { CpuPauses } from '../cpu-pauses.ts'
-import { claim, sampleOf, throttledTo, tighten, wasEndedInside, type MachineJob } from './bounds.ts'
+import { throttledTo } from '../group-bounds.ts'
+import { claim, sampleOf, spentMs, tighten, wasEndedInside, type MachineJob } from './bounds.ts'
 import { askStatus, renewAgent } from '../../../agent-wire/agent-questions.ts'
 import { GuestCaptures } from './captures.ts'
 import { GuestWatch } from './guest-watch.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { MachineEnclosure } from './machine-enclosure.ts'
 import { JobFreezer } from './job-freezer.ts'
-import { spentMs } from './measure.ts'
 import { AgentCalls } from './agent-calls.ts'
 import type { PolicyCompiler } from './policy-compiler.ts'
 import { isConfined } from './runner.ts'
@@ -161,7 +161,7 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
   /** Returns the last sample again while the machine shuts down. */
   sample(nowMs: number): MemorySample {
     if (this.#sampled && (this.#isKilled || this.#said)) return this.#sampled
-    const cores = throttledTo(this.#job)
+    const cores = throttledTo(this.#machine.process.cgroup, this.#job.held?.cpu)
     if (cores !== undefined) this.#cpuPauses.check(cores, nowMs)
     this.#sampled = sampleOf(this.#job)
     return this.#sampled

@@ -3,7 +3,7 @@ import type { Wall, WallUsage } from '../../../contract/warden.ts'
 import { attempt } from '../../../lib/attempt.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
 import { isGoneInTime } from '../wall-end.ts'
-import { spentMs } from './measure.ts'
+import { spentMs } from './bounds.ts'
 import type { LiveMachine } from './source.ts'
 
 /** The part of an enclosure that is the same for a machine that has a job and for one that was resumed from a save. */

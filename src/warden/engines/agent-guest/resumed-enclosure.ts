@@ -9,7 +9,7 @@ import type {
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
 import { MachineEnclosure } from './machine-enclosure.ts'
-import { spentMs } from './measure.ts'
+import { spentMs } from './bounds.ts'
 import type { ResumedMachine } from './source.ts'
 
 /**

@@ -2,6 +2,7 @@ import { asRealUser, limitResource, resourceLimit } from '../../../os/libc.js'
 import { diskOf } from '../../../os/block.ts'
 import type { EnclosureBounds } from '../../../contract/engine.ts'
 import type { BoundMechanisms } from '../../../contract/warden.ts'
+import { bindCpu } from '../group-bounds.ts'
 import { insideOf } from './members.ts'
 import type { WallResources } from './resources.ts'
 
@@ -22,7 +23,7 @@ export function bind(
   return {
     memory: resources.cgroup ? 'cgroup' : 'watch',
     processes: bindProcesses(resources, layers, to.processes),
-    cpu: bindCpu(resources, to.cpu),
+    cpu: bindCpu(resources.cgroup, to.cpu),
     io: bindIo(resources, to.io),
   }
 }
@@ -52,20 +53,11 @@ function bindProcesses(
   return isInGroup ? 'cgroup' : 'rlimit'
 }
 
-/**
- * Sets bounds of the cgroup before a job is there. RLIMIT_NPROC is left to the claim: raising it again takes
- * CAP_SYS_RESOURCE.
- */
-export function presetGroup(
-  resources: WallResources,
-  { cpu, processes }: { readonly cpu: number | undefined; readonly processes: number | undefined },
-): void {
-  const hasPids = resources.cgroup?.controllers.includes('pids') === true
-  if (processes !== undefined && hasPids) {
-    resources.isPreset = true
-    resources.cgroup!.limit({ pids: tasksFor(resources, processes) })
-  }
-  bindCpu(resources, cpu)
+/** Sets the bound on tasks before a job is there, where the cgroup has one. */
+export function presetTasks(resources: WallResources, processes: number): void {
+  if (!resources.cgroup?.controllers.includes('pids')) return
+  resources.isPreset = true
+  resources.cgroup.limit({ pids: tasksFor(resources, processes) })
 }
 
 /** Tasks of a wall whose job has no bound of its own. */
@@ -112,13 +104,6 @@ export function limitTasksOf(pid: number, tasks: number): number {
     if ((error as { readonly code?: string }).code === 'ESRCH') return 0
     throw error
   }
-}
-
-function bindCpu({ cgroup }: WallResources, cpu: number | undefined): BoundMechanisms['cpu'] {
-  if (!cgroup?.controllers.includes('cpu')) return cpu === undefined ? 'none' : 'watch'
-  // Lifts the low weight of a spare.
-  cgroup.limit({ cpu: cpu ?? Infinity })
-  return cpu === undefined ? 'none' : 'cgroup'
 }
 
 /** Many block devices support no limit; the result says so. */

@@ -1,12 +1,19 @@
 import type { ClaimBounds, ClaimReadBack } from '../../../contract/engine.ts'
 import type { BoundMechanisms, UsualBounds } from '../../../contract/warden.ts'
 import { residentBytes } from '../../../os/proc.ts'
-import { bind, presetGroup } from './bounds.ts'
+import { bind, presetTasks } from './bounds.ts'
 import { spentMs } from './cpu-time.ts'
 import { watchTree, watchWorker } from './memory-watch.ts'
 import type { AppliedBounds, ProcessWall } from './process-wall.ts'
 import type { WallResources } from './resources.ts'
-import { kernelBytesMax, pageUp } from '../group-memory.ts'
+import {
+  bindCpu,
+  groupMaxOf,
+  kernelBytesMax,
+  noBound,
+  pageUp,
+  presetGroup,
+} from '../group-bounds.ts'
 
 /**
  * Factor of overshoot by V8 and malloc before a worker is killed: its isolates enforce the limit of a job themselves,
@@ -16,7 +23,6 @@ const workerFactor = 1.25
 const workerSlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
 /** Memory that earlier jobs may have left in a worker before it counts as spent. */
 const residueBytesMax = 14 * 2 ** 20
-const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
 
 /**
  * Sets a job's bounds before the job is sent. Memory counts from the idle size of the wall, independent of residue of
@@ -32,7 +38,8 @@ export function claim(wall: ProcessWall, asked: ClaimBounds): ClaimReadBack {
   const { cgroup } = resources
   // A wall may shrink while it waits; that memory is not added to the limit of the next job.
   const residentMax = residentMaxOf(Math.min(idleBytes, resident), asked.memory, resources)
-  const groupMax = groupMaxOf(wall, asked.memory, residentMax - resident)
+  const kernelBytes = resources.isWhole ? kernelBytesMax : 0
+  const groupMax = groupMaxOf(wall, asked.memory, residentMax - resident, kernelBytes)
   cgroup?.limit({ memory: groupMax })
   const enforced = bind(resources, wall.layers, asked)
   // A single-use wall with an OOM kill before its job would have ended.
@@ -45,38 +52,14 @@ export function claim(wall: ProcessWall, asked: ClaimBounds): ClaimReadBack {
   return { spent: false, enforced, bytes: resident, idleBytes }
 }
 
-/**
- * `more`: bytes by which its processes may grow. A wall with this limit as its preset keeps it: no code ran in it
- * since.
- */
-function groupMaxOf(
-  { resources, disk, preset }: ProcessWall,
-  memory: number,
-  more: number,
-): number {
-  const { cgroup, isWhole } = resources
-  if (!cgroup) return Infinity
-  if (preset?.memory === memory) return preset.groupMax
-  // Scratch is memory too (tmpfs), and was granted as `disk`.
-  return pageUp(cgroup.memoryNow() + more + disk + (isWhole ? kernelBytesMax : 0))
-}
-
-/**
- * Sets the usual bounds in advance, while the wall waits, so that most claims find them in force. A claim sets
- * different ones again, and reads each back; a failure here is ignored, because the claim would report it.
- */
-export function presetBounds(wall: ProcessWall, usual: UsualBounds): void {
+/** RLIMIT_NPROC is left to the claim: raising it again takes CAP_SYS_RESOURCE. */
+export function presetBounds(wall: ProcessWall, { memory, cpu, processes }: UsualBounds): void {
   const { resources } = wall
-  if (!resources.isWhole || !resources.cgroup) return
-  const { memory, cpu, processes } = usual
-  const groupMax = groupMaxOf(wall, memory, memory)
-  try {
-    resources.cgroup.limit({ memory: groupMax })
-    presetGroup(resources, { cpu, processes })
-    wall.preset = { memory, groupMax }
-  } catch {
-    wall.preset = undefined
-  }
+  if (!resources.isWhole) return
+  presetGroup(wall, memory, () => {
+    if (processes !== undefined) presetTasks(resources, processes)
+    bindCpu(resources.cgroup, cpu)
+  })
 }
 
 function watchFor(wall: ProcessWall, held: AppliedBounds, enforced: BoundMechanisms) {

@@ -9,7 +9,7 @@ import {
   type ForkedGuest,
   type GuestHost,
 } from '../agent-guest/jailed-guest.ts'
-import { memoryIn } from '../agent-guest/measure.ts'
+import { memoryIn } from '../group-bounds.ts'
 import type { VmmEnd } from '../agent-guest/source.ts'
 import { makeWallFolder, wallFolder } from '../wall-folder.ts'
 import { machineFilter } from './filter.ts'

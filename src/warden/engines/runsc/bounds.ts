@@ -11,13 +11,12 @@ import { openEgress } from './egress.ts'
 import { memoryOf, spentMs } from './measure.ts'
 import type { TaskWatch } from './task-watch.ts'
 import type { RunscBounds, RunscWall } from './wall.ts'
-import { kernelBytesMax, pageUp } from '../group-memory.ts'
+import { bindCpu, groupMaxOf, noBound, pageUp, presetGroup, throttledTo } from '../group-bounds.ts'
 
 /** Threads that an interpreter starts on first use. */
 const THREADS_LATER = 4
 /** Default bound on tasks. */
 const TASKS_MAX = 256
-const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
 
 /** Sets a job's bounds before the job is sent. Memory counts from the idle size of the wall. */
 export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimReadBack> {
@@ -33,38 +32,12 @@ export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimR
   const enforced = bind(wall, asked)
   wall.killsAtClaim = cgroup?.memoryKills() ?? 0
   wall.spentBefore = spentMs(resources)
-  wall.held = { ...asked, usedMax, groupMax, throttledTo: throttledTo(wall, asked) }
+  wall.held = { ...asked, usedMax, groupMax, throttledTo: throttledTo(cgroup, asked.cpu) }
   return { spent: false, enforced, bytes, idleBytes: idleMemory }
 }
 
-/**
- * `more`: bytes by which it may grow, without scratch. A wall with this limit as its preset keeps it: no code ran
- * since.
- */
-function groupMaxOf(
-  { resources: { cgroup }, disk, preset }: RunscWall,
-  memory: number,
-  more: number,
-): number {
-  if (!cgroup) return Infinity
-  if (preset?.memory === memory) return preset.groupMax
-  return pageUp(cgroup.memoryNow() + more + disk + kernelBytesMax)
-}
-
-/** Sets the usual bounds in advance; a claim with different ones sets all again. */
-export function presetBounds(wall: RunscWall, usual: UsualBounds): void {
-  const { cgroup } = wall.resources
-  if (!cgroup) return
-  const { memory, cpu } = usual
-  const groupMax = groupMaxOf(wall, memory, memory)
-  try {
-    cgroup.limit({ memory: groupMax })
-    bind(wall, { cpu })
-    wall.preset = { memory, groupMax }
-  } catch {
-    // Ignored: the claim sets them, or reports the error.
-    wall.preset = undefined
-  }
+export function presetBounds(wall: RunscWall, { memory, cpu }: UsualBounds): void {
+  presetGroup(wall, memory, () => bindCpu(wall.resources.cgroup, cpu))
 }
 
 /** The forwarder belongs to the wall: its memory and tasks are not charged to the job. */
@@ -86,9 +59,10 @@ export function tighten(wall: RunscWall, to: EnclosureBounds): BoundMechanisms {
   const less = before.memory - to.memory
   assert(less >= 0, 'memory was raised')
   const groupMax = pageUp(before.groupMax - less)
-  if (groupMax < before.groupMax) wall.resources.cgroup?.limit({ memory: groupMax })
+  const { cgroup } = wall.resources
+  if (groupMax < before.groupMax) cgroup?.limit({ memory: groupMax })
   const usedMax = before.usedMax - less
-  wall.held = { ...to, usedMax, groupMax, throttledTo: throttledTo(wall, to) }
+  wall.held = { ...to, usedMax, groupMax, throttledTo: throttledTo(cgroup, to.cpu) }
   return bind(wall, to)
 }
 
@@ -113,20 +87,12 @@ function bind(
   { resources: { cgroup } }: RunscWall,
   to: { readonly cpu?: number | undefined },
 ): BoundMechanisms {
-  const hasQuota = cgroup?.controllers.includes('cpu') === true
-  // Lifts the low weight of a spare.
-  if (hasQuota) cgroup.limit({ cpu: to.cpu ?? Infinity })
-  const throttle = hasQuota ? ('cgroup' as const) : ('watch' as const)
   return {
     memory: cgroup ? 'cgroup' : 'watch',
     processes: 'watch',
-    cpu: to.cpu === undefined ? 'none' : throttle,
+    cpu: bindCpu(cgroup, to.cpu),
     io: 'none',
   }
-}
-
-function throttledTo({ resources: { cgroup } }: RunscWall, { cpu }: Pick<RunscBounds, 'cpu'>) {
-  return cgroup?.controllers.includes('cpu') ? undefined : cpu
 }
 
 function tasksMaxOf({ idleTasks }: RunscWall, { processes }: Pick<RunscBounds, 'processes'>) {

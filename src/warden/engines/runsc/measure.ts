@@ -1,10 +1,10 @@
 import { readdirSync, statSync } from 'node:fs'
-import { anonymousBytes, processFacts } from '../../../os/proc.ts'
+import { anonymousBytes } from '../../../os/proc.ts'
 import { tryReadLink } from '../../../os/read.ts'
 import { belowOf } from '../../../os/process-tree.ts'
+import { cpuMsIn, memoryIn } from '../group-bounds.ts'
 import type { RunscResources, Sentry } from './wall.ts'
 
-const MS_PER_TICK = 10
 const BLOCK_BYTES = 512
 /** Name that the sentry gives its memory, gvisor `runsc/boot/loader.go`. */
 const MEMORY_FILE = '/memfd:runsc-memory (deleted)'
@@ -15,9 +15,8 @@ const MEMORY_FILE = '/memfd:runsc-memory (deleted)'
  * kernel counts and the sentry cannot misreport, and the sentry's heap. Throws if the sentry is gone.
  */
 export function memoryOf({ cgroup }: Pick<RunscResources, 'cgroup'>, sentry: Sentry): number {
-  if (!cgroup) return statSync(sentry.memoryFile).blocks * BLOCK_BYTES + anonymousBytes(sentry.pid)
-  const { own, shared } = cgroup.ownMemory()
-  return own + shared
+  if (cgroup) return memoryIn(cgroup)
+  return statSync(sentry.memoryFile).blocks * BLOCK_BYTES + anonymousBytes(sentry.pid)
 }
 
 /** Finds the sentry's memfd, once per wall: the sentry has hundreds of descriptors. Throws if there is none. */
@@ -30,14 +29,5 @@ export function sentryOf(pid: number): Sentry {
 
 /** Milliseconds of CPU time of the whole wall, including the sentry. */
 export function spentMs({ cgroup, processes }: RunscResources): number {
-  try {
-    const spent = cgroup?.cpuMs()
-    if (spent !== undefined) return spent
-  } catch {
-    // The cgroup was removed.
-  }
-  const [outermost] = processes
-  if (!outermost) return 0
-  const pids = [outermost.pid, ...belowOf(outermost.pid)]
-  return pids.reduce((sum, pid) => sum + (processFacts(pid)?.cpuTicks ?? 0), 0) * MS_PER_TICK
+  return cpuMsIn(cgroup, () => processes.slice(0, 1).flatMap(({ pid }) => [pid, ...belowOf(pid)]))
 }

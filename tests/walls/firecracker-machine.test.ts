@@ -9,7 +9,7 @@ import { suite, test } from 'node:test'
 import type { DeadEnclosure } from '../../src/contract/engine.ts'
 import { MayflyError } from '../../src/contract/error.ts'
 import { isAlive } from '../../src/os/proc.ts'
-import { faultOf } from '../../src/warden/engines/firecracker/api-client.ts'
+import { faultOf, mayPass } from '../../src/warden/engines/firecracker/api-client.ts'
 import {
   jailedProcess,
   makeJail,
@@ -19,7 +19,7 @@ import {
 import { pidFile } from '../../src/warden/engines/firecracker/jailer.ts'
 import type { FirecrackerMachine } from '../../src/warden/engines/firecracker/machine.ts'
 import { sweepJails } from '../../src/warden/engines/firecracker/sweep-jails.ts'
-import { Tries } from '../../src/warden/engines/firecracker/tries.ts'
+import { noStarts, withTries } from '../../src/warden/engines/tries.ts'
 import { documentSkip } from '../fixtures/firecracker/document.ts'
 import type { PlayedFault } from '../fixtures/firecracker/play.ts'
 import { PlayedPrograms } from '../fixtures/firecracker/programs.ts'
@@ -280,38 +280,27 @@ suite('A machine, played by the official OpenAPI document of Firecracker', { ski
     assertNothingLeft(programs)
   })
 
-  test(
-    'A start is tried three times, and its failures are counted by step',
-    { timeout },
-    async () => {
-      using programs = new PlayedPrograms()
-      const tries = new Tries()
-      const boot = (badUntil: number) => async (attempt: number) => {
-        programs.plays(attempt < badUntil ? { faults: [{ on: 'PUT /actions', kind: 'die' }] } : {})
-        const machine = await startPlayed(programs)
-        try {
-          await machine.boot(profile)
-          return machine
-        } catch (error) {
-          await machine.kill()
-          throw error
-        }
+  test('A start is tried three times, and the failure names its step', { timeout }, async () => {
+    using programs = new PlayedPrograms()
+    const counts = noStarts()
+    const boot = (badUntil: number) => async (attempt: number) => {
+      programs.plays(attempt < badUntil ? { faults: [{ on: 'PUT /actions', kind: 'die' }] } : {})
+      const machine = await startPlayed(programs)
+      try {
+        await machine.boot(profile)
+        return machine
+      } catch (error) {
+        await machine.kill()
+        throw error
       }
-      await (await tries.run(boot(3))).kill()
-      assert.deepEqual(tries.counts, {
-        tries: 3,
-        successes: 1,
-        failures: { 'PUT /actions gone': 2 },
-      })
-      assert.equal(faultOf(await failure(tries.run(boot(9)))), 'gone')
-      assert.deepEqual(tries.counts, {
-        tries: 6,
-        successes: 1,
-        failures: { 'PUT /actions gone': 5 },
-      })
-      assertNothingLeft(programs)
-    },
-  )
+    }
+    await (await withTries(boot(3), counts, mayPass)).kill()
+    assert.deepEqual(counts, { started: 1, failedTries: 2, failed: 0 })
+    const { details } = (await failure(withTries(boot(9), counts, mayPass))) as MayflyError
+    assert.partialDeepStrictEqual(details, { request: 'PUT /actions', fault: 'gone' })
+    assert.deepEqual(counts, { started: 1, failedTries: 5, failed: 1 })
+    assertNothingLeft(programs)
+  })
 
   test('A sweep ends the machine of a killed owner', { timeout }, async () => {
     using programs = new PlayedPrograms()

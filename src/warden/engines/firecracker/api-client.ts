@@ -243,3 +243,9 @@ export function faultOf(error: unknown): ApiFault | undefined {
     error instanceof MayflyError ? (error.details as Partial<ApiFailure> | undefined) : undefined
   return details?.fault
 }
+
+/** True for failures that a start again may not meet: a refused request would be refused again. */
+export function mayPass(error: unknown): boolean {
+  const fault = faultOf(error)
+  return fault !== undefined && fault !== 'refused'
+}

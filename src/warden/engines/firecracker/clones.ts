@@ -17,6 +17,7 @@ import { StartingGuests } from '../agent-guest/starting-guests.ts'
 import { Templates } from '../agent-guest/templates.ts'
 import { bootMachine, connectGuest, guestOf, jailNames, jobVsockPort } from './boot-machine.ts'
 import { detectFirecracker, type MissingPart } from './detect.ts'
+import { mayPass } from './api-client.ts'
 import { failedStep, FirecrackerGuest } from './guest.ts'
 import { placeShared } from './jail-files.ts'
 import { startJailed, type FirecrackerPrograms } from './jailed-machine.ts'
@@ -27,7 +28,7 @@ import {
   whyTemplateBroken,
   type FirecrackerTemplate,
 } from './template.ts'
-import { Tries, type TryCounts } from './tries.ts'
+import { noStarts, withTries } from '../tries.ts'
 import { keepsVsockOverPause } from './version.ts'
 
 /**
@@ -65,11 +66,11 @@ const ANSWER_MS_MAX = 30_000
 const CONNECT_MS_MAX = 10_000
 
 export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
+  readonly counts = noStarts()
   readonly files: BootFiles<MachineBoot>
   readonly #parts: FirecrackerCloneParts
   readonly #templates: Templates<CloneKey, FirecrackerTemplate>
   readonly #takes = new StartingGuests<{ kill(): void }>()
-  readonly #tries = new Tries()
   /** Programs of this machine. Throws MayflyError UNAVAILABLE, which lists the missing parts. */
   readonly #found = untilSuccess(() => foundPrograms(this.#parts))
 
@@ -87,17 +88,12 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
     })
     this.#templates = new Templates<CloneKey, FirecrackerTemplate>({
       nameOf: ({ name }) => name,
-      make: (key) => this.#tries.run(() => this.#make(key)),
+      make: (key) => withTries(() => this.#make(key), this.counts, mayPass),
       remove: async (template) => removeTemplate(template, host),
       whyBroken: whyTemplateBroken,
       note: () => undefined,
       now: () => performance.now(),
     })
-  }
-
-  /** Starts of machines, with the failures by request and kind. */
-  get counts(): TryCounts {
-    return this.#tries.counts
   }
 
   take(key: MachineKey): Promise<LiveMachine<FirecrackerGuest>> {
@@ -116,10 +112,10 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
     const programs = await this.#found()
     const boot = await this.files.of(key)
     if (this.#parts.options.templates === 'off')
-      return await this.#tries.run(() => this.#boot(key, boot, programs))
+      return await withTries(() => this.#boot(key, boot, programs), this.counts, mayPass)
     const cloneKey = { key, boot, programs, name: nameOf(key, boot, programs) }
     const template = await this.#templates.use(cloneKey)
-    return await this.#tries.run(() => this.#clone(template))
+    return await withTries(() => this.#clone(template), this.counts, mayPass)
   }
 
   async #make({ key, boot, programs }: CloneKey): Promise<FirecrackerTemplate> {

@@ -91,7 +91,7 @@ export class FirecrackerGuest implements VmmProcess {
 /** Poll intervals in milliseconds. A poll reads one file of /proc, in about 20 µs. */
 const POLL_MS = { running: 10, released: 2 } as const
 
-/** Error of a failed step between the start of a machine and the first answer of its guest, as `Tries` expects it. */
+/** Error of a failed step between the start of a machine and the first answer of its guest, as `mayPass` expects it. */
 export function failedStep(request: string, error: unknown): unknown {
   const isOfGuest = error instanceof MayflyError && ['PROTOCOL', 'UNAVAILABLE'].includes(error.code)
   return isOfGuest && !faultOf(error) ? failure('failed', { request }, messageOf(error)) : error

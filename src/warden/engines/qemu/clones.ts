@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 import type { EngineOptions } from '../../../contract/engine.ts'
-import { MayflyError, messageOf } from '../../../contract/error.ts'
+import { messageOf } from '../../../contract/error.ts'
 import type { MachineBoot } from '../../../images/machine.ts'
 import { canonicalJson } from '../../../lib/canonical-json.ts'
 import { fileSha256 } from '../../../lib/file-sha256.ts'
@@ -27,7 +27,7 @@ import {
 } from './template.ts'
 import { Templates, type TemplateBounds } from '../agent-guest/templates.ts'
 import type { TemplateStore } from './template-store.ts'
-import { noStarts, withTries } from './tries.ts'
+import { isOfMachine, noStarts, withTries } from '../tries.ts'
 
 /**
  * Source of machines that clones each one from a template with a parked runner. The first machine of a key waits for its
@@ -102,7 +102,7 @@ export class Clones implements MachineSource<QemuProcess> {
       return await withTries(() => this.#clone(cloneKey), this.counts)
     } catch (error) {
       this.#takes.refuseIfClosed()
-      if (!isOfMachines(error)) throw error
+      if (!isOfMachine(error)) throw error
       // If the boot fails as well, its own error is thrown.
       return { ...(await cold.take(key)), whyBooted: messageOf(error) }
     }
@@ -210,11 +210,4 @@ function cloneOf(
       }
     },
   }
-}
-
-/** True for failures of a machine; false for a bad request or an overloaded host. */
-function isOfMachines(error: unknown): boolean {
-  return (
-    error instanceof MayflyError && ['UNAVAILABLE', 'PROTOCOL', 'INTERNAL'].includes(error.code)
-  )
 }

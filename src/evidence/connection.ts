@@ -1,6 +1,7 @@
 import { constants, DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
 import type { Checkpoint, RecordLineKind } from '../contract/evidence.ts'
 import type { StoredLine } from './chain.ts'
+import { doze } from '../lib/doze.ts'
 import { distrustSchema } from './known-schema.ts'
 
 const busyMs = 5000
@@ -48,11 +49,9 @@ export function isLocked(thrown: unknown): boolean {
   return [SQLITE_BUSY, SQLITE_LOCKED].includes(errcode & 0xff)
 }
 
-const waiting = new Int32Array(new SharedArrayBuffer(4))
-
 /** Blocks for a random time between `ms` and twice that, so that two processes do not collide again. */
 export function pause(ms: number): void {
-  Atomics.wait(waiting, 0, 0, ms * (1 + Math.random()))
+  doze(ms * (1 + Math.random()))
 }
 
 /** From now on, denies changes of lines. */

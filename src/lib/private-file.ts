@@ -13,6 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
+import { doze } from './doze.ts'
 import { type FileDescriptor, openDescriptor, openToRead } from './file-descriptor.ts'
 import { makeFolder } from './make-folder.ts'
 
@@ -123,6 +124,6 @@ function takeLock(lock: string): void {
     // A lock from the future was taken before the clock was set back.
     if (since > 0 && Math.abs(Date.now() - since) > staleMs) rmSync(lock, { force: true })
     else if (performance.now() > until) throw new Error(`"${lock}" is held by another process`)
-    else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, stepMs)
+    else doze(stepMs)
   }
 }

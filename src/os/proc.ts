@@ -48,6 +48,11 @@ export function isAlive(pid: number, startTime?: number): boolean {
   return startTime === undefined || facts.startTime === startTime
 }
 
+/** Pids of those that are alive. */
+export function livingOf(processes: readonly ProcessIdentity[]): readonly number[] {
+  return processes.flatMap(({ pid, startTime }) => (isAlive(pid, startTime) ? [pid] : []))
+}
+
 /** True if the process is gone, a zombie or in exit(2) (PF_EXITING): it runs no user instruction any more. */
 export function isExiting(pid: number, startTime?: number): boolean {
   const facts = processFacts(pid)

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
 import { areAllRunning, openProcess } from './libc.js'
-import { isAlive, type ProcessIdentity } from './proc.ts'
+import { livingOf, type ProcessIdentity } from './proc.ts'
 
 /**
  * Pidfds of processes (pidfd_open(2), Linux 5.3): one poll(2) checks whether all of them run, instead of a read of
@@ -19,7 +19,7 @@ export class ProcessHandles {
   /** True if all of them run; a zombie does not. */
   areRunning(): boolean {
     if (this.#fds) return areAllRunning(this.#fds)
-    return this.#identities.every(({ pid, startTime }) => isAlive(pid, startTime))
+    return livingOf(this.#identities).length === this.#identities.length
   }
 
   /** Closes the pidfds; later checks read /proc. Idempotent. */
@@ -34,7 +34,7 @@ function openAll(identities: readonly ProcessIdentity[]): readonly number[] | un
   try {
     for (const { pid } of identities) fds.push(openProcess(pid))
     // Race: a pid may have been reused before it was opened.
-    if (identities.every(({ pid, startTime }) => isAlive(pid, startTime))) return fds
+    if (livingOf(identities).length === identities.length) return fds
   } catch {
     // ESRCH, EMFILE, ENOSYS.
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { wallUids } from '../../contract/uids.ts'
+import { isWallUid } from '../../contract/uids.ts'
 import { userHasProcesses } from '../../os/libc.js'
-import { isAlive, processesSince, type ProcessIdentity } from '../../os/proc.ts'
+import { livingOf, processesSince, type ProcessIdentity } from '../../os/proc.ts'
 import { signalAll } from '../../os/signal.ts'
 import type { Cgroup } from '../../os/cgroup-interface.ts'
 import type { Slot } from '../slots.ts'
@@ -40,9 +40,8 @@ export async function releaseOnceGone(
 ): Promise<void> {
   const { id, slot, cgroup, processes } = wall
   // Every process of this uid gets SIGKILL below.
-  assert(!slot || isOfWalls(slot.uid), `Uid ${slot?.uid} belongs to no wall`)
-  const isLeft = () =>
-    processes.some(({ pid, startTime }) => isAlive(pid, startTime)) || parts.hasMore?.() === true
+  assert(!slot || isWallUid(slot.uid), `Uid ${slot?.uid} belongs to no wall`)
+  const isLeft = () => livingOf(processes).length > 0 || parts.hasMore?.() === true
   let isOver = false
   // Not called again after a success: removing a group takes up to six rmdir(2).
   const isHeld = () => !isOver && !(isOver = !isLeft() && cgroup?.remove() !== false)
@@ -70,8 +69,6 @@ export async function releaseOnceGone(
   if (isStuck) whenFree(isInUse, free)
   else free()
 }
-
-const isOfWalls = (uid: number) => uid >= wallUids.first && uid <= wallUids.last
 
 /** Kills other processes of the wall's uid: a uid belongs to one wall, so they are the wall's. */
 function watchOthers(slot: Slot | undefined, firstMs: number): () => boolean {

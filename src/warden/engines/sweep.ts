@@ -1,6 +1,7 @@
 import type { DeadEnclosure, Remains } from '../../contract/engine.ts'
+import { doze } from '../../lib/doze.ts'
 import { openCgroups } from '../../os/cgroup.ts'
-import { isAlive, type ProcessIdentity } from '../../os/proc.ts'
+import { livingOf, type ProcessIdentity } from '../../os/proc.ts'
 import { processesMarked } from '../../os/marked.ts'
 import { signalAll } from '../../os/signal.ts'
 import { sweepWallFolder } from './wall-folder.ts'
@@ -12,7 +13,6 @@ import { sweepWallFolder } from './wall-folder.ts'
  */
 const SWEEP_MS_MAX = 1500
 const SWEEP_POLL_MS = 5
-const doze = new Int32Array(new SharedArrayBuffer(4))
 
 interface WallRemains {
   readonly processes: readonly ProcessIdentity[]
@@ -36,7 +36,7 @@ export function sweepDead(dead: readonly DeadEnclosure[]): void {
   for (const remains of here) killRemains(remains)
   const until = performance.now() + SWEEP_MS_MAX
   for (const remains of here)
-    while (!isCleared(remains) && performance.now() < until) Atomics.wait(doze, 0, 0, SWEEP_POLL_MS)
+    while (!isCleared(remains) && performance.now() < until) doze(SWEEP_POLL_MS)
   for (const { id } of dead) sweepWallFolder(id)
 }
 
@@ -54,8 +54,7 @@ function isIdentity(one: Partial<ProcessIdentity> | null): one is ProcessIdentit
 }
 
 function killRemains({ processes, cgroup, mark }: WallRemains): void {
-  for (const { pid, startTime } of processes)
-    if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
+  signalAll(livingOf(processes), 'SIGKILL')
   // The kernel kills a PID namespace with its init; a wall without one is killed by the members of its cgroup.
   if (cgroup) signalAll(openCgroups()?.processes(cgroup) ?? [], 'SIGKILL')
   if (mark !== undefined) signalAll(processesMarked(mark), 'SIGKILL')
@@ -63,7 +62,7 @@ function killRemains({ processes, cgroup, mark }: WallRemains): void {
 
 /** Removes the cgroup once its processes are gone (EBUSY until then). */
 function isCleared({ processes, cgroup, mark }: WallRemains): boolean {
-  if (processes.some(({ pid, startTime }) => isAlive(pid, startTime))) return false
+  if (livingOf(processes).length > 0) return false
   if (mark !== undefined) {
     const left = processesMarked(mark)
     signalAll(left, 'SIGKILL')

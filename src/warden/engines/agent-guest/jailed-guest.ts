@@ -3,12 +3,13 @@ import type { Socket } from 'node:net'
 import type { EngineHost } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import type { Cgroup, CgroupRoot } from '../../../os/cgroup-interface.ts'
-import { identify, isAlive, type ProcessIdentity } from '../../../os/proc.ts'
+import { identify, type ProcessIdentity } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import { signalAll } from '../../../os/signal.ts'
 import type { SpawnedChild, SpawnOptions } from '../../../os/spawned-child.ts'
 import { listenTo } from '../../readiness.ts'
 import { freeSlot, type Slot } from '../../slots.ts'
+import { killAll } from '../kill-all.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { entering, shell, startChild } from '../spawned.ts'
 import { remainsOf } from '../sweep.ts'
@@ -68,11 +69,7 @@ export abstract class JailedGuest {
   /** Sends SIGKILL to each of its processes. Idempotent. */
   kill(): void {
     const { cgroup, child } = this.#forked
-    for (const { pid, startTime } of this.#processes.toReversed())
-      if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
-    signalAll(cgroup?.processes() ?? [], 'SIGKILL')
-    // A killed task runs no further user instruction, but a task throttled by its CFS quota takes seconds to exit.
-    cgroup?.liftCpuQuota()
+    killAll(this.#processes.toReversed(), cgroup)
     child.kill('SIGKILL')
   }
 

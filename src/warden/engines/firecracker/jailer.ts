@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import path from 'node:path'
-import { wallUids } from '../../../contract/uids.ts'
+import { isWallUid } from '../../../contract/uids.ts'
 
 /**
  * Arguments of Firecracker's jailer, and the folder that it makes. The jailer trusts its arguments, so each value is checked
@@ -57,7 +57,7 @@ const CPU_PERIOD_US = 100_000
 const CPU_QUOTA_US_MIN = 1_000
 
 /** Arguments of the jailer. Throws AssertionError for an invalid value. */
-export function jailerArguments(options: JailerOptions, isUid = isOfWalls): readonly string[] {
+export function jailerArguments(options: JailerOptions, isUid = isWallUid): readonly string[] {
   const { id, execFile, uid, gid, chrootBase, cgroup, fileBytesMax, descriptorsMax } = options
   assert(ID.test(id), `The id "${id}" is not 1 to 64 letters, digits and hyphens`)
   assertPath(execFile)
@@ -150,5 +150,3 @@ function assertPath(file: string): void {
   const isPlain = path.isAbsolute(file) && path.normalize(file) === file && !file.includes('\0')
   assert(isPlain && !file.endsWith('/'), `The path "${file}" is not absolute and normal`)
 }
-
-const isOfWalls = (id: number) => id >= wallUids.first && id <= wallUids.last

@@ -3,15 +3,15 @@ import type { Socket } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyError } from '../../../contract/error.ts'
-import { wallUids } from '../../../contract/uids.ts'
+import { isWallUid } from '../../../contract/uids.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import { findProgram } from '../../../os/find-program.ts'
-import { identify, isAlive, type ProcessIdentity } from '../../../os/proc.ts'
-import { signalAll } from '../../../os/signal.ts'
+import { identify, isAlive, livingOf, type ProcessIdentity } from '../../../os/proc.ts'
 import type { SpawnedChild } from '../../../os/spawned-child.ts'
 import { listenTo } from '../../readiness.ts'
 import type { Slot } from '../../slots.ts'
 import { untilExit } from '../wall-end.ts'
+import { killAll } from '../kill-all.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { entering, shell, startChild } from '../spawned.ts'
 import { ApiClient, failure, faultOf } from './api-client.ts'
@@ -212,7 +212,7 @@ export class FirecrackerMachine {
 
   /** Sends SIGKILL to each of its processes. Idempotent. */
   signalKill(): void {
-    killAll(this.#parts, [this.#process])
+    killAll([this.#process], this.cgroup)
   }
 
   /**
@@ -258,7 +258,7 @@ function takeFolder({ place, slot, cgroup, lease, releaseLease }: MachineParts):
 function startJailer(parts: MachineParts): StartedJailer {
   const { place, slot, cgroup, fileBytesMax } = parts
   const uid = uidOf(parts)
-  const isUid = (id: number) => (slot ? id >= wallUids.first && id <= wallUids.last : id > 0)
+  const isUid = (id: number) => (slot ? isWallUid(id) : id > 0)
   const own = { uid, gid: uid, fileBytesMax, descriptorsMax: DESCRIPTORS_MAX }
   const args = jailerArguments({ ...place, ...own, cgroup: { kind: 'inherited' } }, isUid)
   const command = [...withoutNetwork(), parts.jailer, ...args]
@@ -334,15 +334,14 @@ async function release(
   // Race: the jailer may have written the pid since.
   const jailed = jailedProcess(place)
   const processes = jailed ? [...known, jailed] : known
-  const killRest = () => killAll(parts, processes)
+  const killRest = () => killAll(processes, cgroup)
   killRest()
-  const isLeft = () => processes.some(({ pid, startTime }) => isAlive(pid, startTime))
   await releaseOnceGone(
     { id: place.id, slot, cgroup, processes },
     {
       removeFolder: async () => {
         try {
-          if (!isLeft()) take?.(jailRoot(place))
+          if (livingOf(processes).length === 0) take?.(jailRoot(place))
         } finally {
           removeJail(place)
         }
@@ -351,11 +350,4 @@ async function release(
       killRest,
     },
   )
-}
-
-function killAll({ cgroup }: MachineParts, processes: readonly ProcessIdentity[]): void {
-  const living = processes.filter(({ pid, startTime }) => isAlive(pid, startTime))
-  signalAll([...living.map(({ pid }) => pid), ...(cgroup?.processes() ?? [])], 'SIGKILL')
-  // A killed task runs no further user instruction, but a task throttled by its CFS quota takes seconds to exit.
-  cgroup?.liftCpuQuota()
 }

@@ -1,5 +1,6 @@
 import type { DeadEnclosure, Remains } from '../../../contract/engine.ts'
-import { isAlive, type ProcessIdentity } from '../../../os/proc.ts'
+import { doze } from '../../../lib/doze.ts'
+import { livingOf, type ProcessIdentity } from '../../../os/proc.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { remainsOf, sweepDead } from '../sweep.ts'
 import { jailedProcess, removeJail } from './jail-files.ts'
@@ -11,7 +12,6 @@ import type { JailLocation } from './jailer.ts'
  */
 const GONE_MS_MAX = 1_000
 const POLL_MS = 5
-const doze = new Int32Array(new SharedArrayBuffer(4))
 
 /** Data of a machine's lease from which it is swept. */
 export function machineRemains(
@@ -29,8 +29,7 @@ export function sweepJails(dead: readonly DeadEnclosure[]): void {
   for (const { pid } of jailed) signalAll([pid], 'SIGKILL')
   sweepDead(dead)
   const until = performance.now() + GONE_MS_MAX
-  for (const { pid, startTime } of jailed)
-    while (isAlive(pid, startTime) && performance.now() < until) Atomics.wait(doze, 0, 0, POLL_MS)
+  while (livingOf(jailed).length > 0 && performance.now() < until) doze(POLL_MS)
   for (const place of places) removeJail(place)
 }
 

@@ -1,5 +1,5 @@
 import { isAlive } from '../../../os/proc.ts'
-import { signalAll } from '../../../os/signal.ts'
+import { signalAll, stopAndKill } from '../../../os/signal.ts'
 import { processesOfWall } from './members.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import type { WallResources } from './resources.ts'
@@ -11,8 +11,6 @@ const REAP_MS_MAX = 200
  * their mark.
  */
 const KEEPER_MS_MAX = 3_000
-/** Passes over a tree that still forks (a race with fork): a pass that finds a new process is followed by another. */
-const TREE_PASSES_MAX = 20
 
 /** Kills the innermost process first, so that its parent reaps it and no zombie is left to PID 1. Idempotent. */
 export function killWall(resources: WallResources): void {
@@ -24,25 +22,11 @@ export function killWall(resources: WallResources): void {
   }
   const [inner, ...outer] = resources.processes
   if (inner && isAlive(inner.pid, inner.startTime)) {
-    if (outer.length === 0) killTree(inner.pid)
+    // A running launcher may have a child that blocks on a pipe to it and has no parent-death signal yet.
+    if (outer.length === 0) stopAndKill(() => [inner.pid, ...belowOf(inner.pid)])
     else signalAll([inner.pid, ...(isWhole ? processesOfWall(resources) : [])], 'SIGKILL')
   }
   // A killed task runs no further user instruction, but a task throttled by its CFS quota takes seconds to exit.
   cgroup?.liftCpuQuota()
   if (outer.length > 0) setTimeout(() => child.kill('SIGKILL'), REAP_MS_MAX).unref()
-}
-
-/**
- * A running launcher may have a child that blocks on a pipe to it and has no parent-death signal yet. So the whole tree is
- * stopped first, and killed once a pass finds no new process.
- */
-function killTree(root: number): void {
-  const known = new Set<number>()
-  for (let pass = 0; pass < TREE_PASSES_MAX; pass++) {
-    const fresh = [root, ...belowOf(root)].filter((pid) => !known.has(pid))
-    if (fresh.length === 0) break
-    signalAll(fresh, 'SIGSTOP')
-    for (const pid of fresh) known.add(pid)
-  }
-  signalAll([...known].toReversed(), 'SIGKILL')
 }

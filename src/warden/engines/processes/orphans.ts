@@ -1,4 +1,4 @@
-import { wallUids } from '../../../contract/uids.ts'
+import { isWallUid } from '../../../contract/uids.ts'
 import { allPids, identify, isAlive, ownersOf, statusField } from '../../../os/proc.ts'
 import { tryReadText } from '../../../os/read.ts'
 import { signalAll } from '../../../os/signal.ts'
@@ -39,5 +39,5 @@ function isOrphan(pid: number): boolean {
 /** Root's walls have uids of their own. */
 function isOurs(uid = -1): boolean {
   const own = process.getuid?.()
-  return uid === own || (own === 0 && uid >= wallUids.first && uid <= wallUids.last)
+  return uid === own || (own === 0 && isWallUid(uid))
 }

@@ -1,6 +1,6 @@
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import { groupLinesOf } from '../../../os/cgroup-files.ts'
-import { signalAll } from '../../../os/signal.ts'
+import { signalAll, stopAndKill } from '../../../os/signal.ts'
 import { markOf, setMark, type Mark } from './zone-marks.ts'
 import type { ZoneBounds } from '../../../contract/zone-rules.ts'
 
@@ -74,8 +74,6 @@ export function groupMembers(group: Cgroup): ZoneMembers {
   }
 }
 
-const PASSES_MAX = 20
-
 /** Members of a zone without a cgroup: processes that have its mark, or one within it. */
 export function markedMembers(
   mark: Mark,
@@ -93,16 +91,7 @@ export function markedMembers(
     among,
     memoryKills: () => 0,
     hasBeenFull: () => false,
-    kill(all) {
-      const stopped = new Set<number>()
-      for (let pass = 0; pass < PASSES_MAX; pass++) {
-        const fresh = among(all()).filter((pid) => !stopped.has(pid))
-        if (fresh.length === 0) break
-        signalAll(fresh, 'SIGSTOP')
-        for (const pid of fresh) stopped.add(pid)
-      }
-      signalAll([...stopped], 'SIGKILL')
-    },
+    kill: (all) => stopAndKill(() => among(all())),
     remove: () => true,
   }
 }

@@ -1,4 +1,4 @@
-import { isAlive } from '../../../os/proc.ts'
+import { livingOf } from '../../../os/proc.ts'
 import { signalAll } from '../../../os/signal.ts'
 import type { RunscResources } from './wall.ts'
 
@@ -11,7 +11,7 @@ const REAP_MS_MAX = 200
  */
 export function killResources({ processes, child, cgroup }: RunscResources): void {
   const [, ...inner] = processes
-  for (const { pid, startTime } of inner) if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
+  signalAll(livingOf(inner), 'SIGKILL')
   if (inner.length === 0) signalAll(cgroup?.processes() ?? [], 'SIGKILL')
   // A killed task runs no further user instruction, but a task throttled by its CFS quota takes seconds to exit.
   cgroup?.liftCpuQuota()

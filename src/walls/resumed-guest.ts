@@ -6,6 +6,7 @@ import type { AgentMessageOf } from '../agent-wire/decode.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { MachineSave } from '../contract/machine-save.ts'
 import type { WallEnd } from '../contract/warden.ts'
+import { isWithin } from '../lib/within.ts'
 import type { WardenClient } from './client.ts'
 import { sendSave, type SaveBytes } from './send-save.ts'
 
@@ -174,18 +175,10 @@ export class ResumedGuest implements AsyncDisposable {
   }
 
   async #exit(program: number, msMax: number) {
-    const { promise: late, resolve } = Promise.withResolvers<'late'>()
-    const timer = setTimeout(() => resolve('late'), msMax)
     const exit = this.#exited(program, msMax + KILLED_MS_MAX)
-    exit.catch(() => undefined)
-    try {
-      const first = await Promise.race([exit, late])
-      if (first !== 'late') return { exited: first, isLate: false }
-      this.#kill(program)
-      return { exited: await exit, isLate: true }
-    } finally {
-      clearTimeout(timer)
-    }
+    const isLate = !(await isWithin(exit, msMax))
+    if (isLate) this.#kill(program)
+    return { exited: await exit, isLate }
   }
 
   async #exited(program: number, msMax: number): Promise<AgentMessageOf<'exited'>> {

@@ -1,3 +1,4 @@
+import { isWithin } from '../lib/within.ts'
 import type { Warden } from './warden.ts'
 
 /** Milliseconds for every wall to end and be released: a kill waits 5 s for a task in uninterruptible sleep. */
@@ -11,11 +12,5 @@ export async function closeWithin(
   warden: Pick<Warden, 'close'>,
   ms: number = CLOSE_MS_MAX,
 ): Promise<void> {
-  const { promise: late, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, ms)
-  try {
-    await Promise.race([warden.close(), late])
-  } finally {
-    clearTimeout(timer)
-  }
+  await isWithin(warden.close(), ms)
 }

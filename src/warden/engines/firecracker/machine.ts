@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyError } from '../../../contract/error.ts'
 import { isWallUid } from '../../../contract/uids.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
+import { isWithin } from '../../../lib/within.ts'
 import { findProgram } from '../../../os/find-program.ts'
 import { identify, isAlive, livingOf, type ProcessIdentity } from '../../../os/proc.ts'
 import type { SpawnedChild } from '../../../os/spawned-child.ts'
@@ -282,14 +283,8 @@ function withoutNetwork(): readonly string[] {
 async function jailedBy(jailer: StartedJailer, parts: MachineParts): Promise<ProcessIdentity> {
   const { child, complaint, ended } = jailer
   const msMax = parts.msMax ?? MS_MAX
-  const late = new AbortController()
-  const isLate = sleep(msMax, true, { signal: late.signal }).catch(() => false)
-  try {
-    if (await Promise.race([ended.then(() => false), isLate]))
-      throw failure('late', { request: 'jailer' }, `it did not end in ${msMax} ms`)
-  } finally {
-    late.abort()
-  }
+  if (!(await isWithin(ended, msMax)))
+    throw failure('late', { request: 'jailer' }, `it did not end in ${msMax} ms`)
   if (child.exitCode !== 0) await lastWords(child)
   // The machine inherited the other end; its output is not read.
   child.stderr?.destroy()

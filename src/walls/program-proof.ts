@@ -1,11 +1,14 @@
+import { existsSync } from 'node:fs'
 import { release } from 'node:os'
-import { MayflyError } from '../contract/error.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Language } from '../contract/job.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
 import type { Strength } from '../contract/tier.ts'
 import type { Wall } from '../contract/warden.ts'
-import type { DetectedLanguages } from './detected-languages.ts'
+import type { WallHandle } from './handle.ts'
+import { spareDiskBytes, usualCalls, type ProgramSpares } from './program-spares.ts'
 import { assertAnswers, type Probe } from './proof.ts'
+import { probeTenant } from './worker-spares.ts'
 
 /** Result of the proof of a provider of programs. */
 export interface ProgramProof {
@@ -13,6 +16,24 @@ export interface ProgramProof {
   /** Languages that are missing on this machine. */
   readonly without: readonly Language[]
 }
+
+/** Languages of a provider of programs: versions of those that run, and causes for those that do not. */
+interface DetectedLanguages {
+  readonly features: readonly string[]
+  readonly missing: readonly string[]
+  readonly without: readonly Language[]
+}
+
+const PYTHON = '/usr/bin/python3'
+const BASH = '/bin/bash'
+
+/** Bounds of a probe wall that never gets a job: only the mechanisms that enforce them matter. */
+export const probeBounds = {
+  tenant: probeTenant,
+  memory: 2 ** 27,
+  deadline: 5_000,
+  processes: 16,
+} as const
 
 /** Both print the version of the language and of the kernel they see. */
 export const programProbes: Readonly<Record<'node' | 'python', Probe>> = {
@@ -35,6 +56,39 @@ def main(input): return json.loads(str(input * 2))`,
     inputText: '21',
     expect: '42',
   },
+}
+
+/** Starts a wall for programs, and ends it after a look. Throws if no wall starts. */
+export async function probeWall<T>(
+  spares: ProgramSpares,
+  look: (wall: WallHandle) => Promise<T>,
+): Promise<{ readonly wall: Wall; readonly seen: T }> {
+  const spec = { language: 'node', disk: spareDiskBytes, calls: usualCalls } as const
+  const { wall } = await spares.take(spec, { isShort: true, isRare: true })
+  try {
+    return { wall: wall.wall, seen: await look(wall) }
+  } finally {
+    void wall.kill()
+  }
+}
+
+/** Throws where Node does not run in the wall; Python may be missing. `versionOf` runs a guest that prints its version. */
+export async function detectLanguages(
+  provider: Provider,
+  versionOf: typeof versionBy,
+): Promise<DetectedLanguages> {
+  const features = [`node ${await versionOf(provider, programProbes.node)}`]
+  const missing: string[] = []
+  const without: Language[] = []
+  try {
+    if (!existsSync(PYTHON)) throw new Error(`there is no ${PYTHON}`)
+    features.push(`python ${await versionOf(provider, programProbes.python)}`)
+  } catch (error) {
+    missing.push(`python: ${messageOf(error)}`)
+    without.push('python')
+  }
+  if (!existsSync(BASH)) without.push('bash')
+  return { features, missing, without }
 }
 
 /** Runs a guest and returns the version it prints. */

@@ -4,16 +4,16 @@ import { sharedLayout } from '../../contract/shared-layout.ts'
 import { strengthOf } from '../../contract/tier.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import type { BoundMechanisms, Wall } from '../../contract/warden.ts'
-import { detectLanguages } from '../../walls/detected-languages.ts'
 import {
   availableBy,
-  programProbes,
+  detectLanguages,
+  probeBounds,
+  probeWall,
   versionBy,
   type ProgramProof,
 } from '../../walls/program-proof.ts'
-import { probeTenant } from '../../walls/worker-spares.ts'
 import { assertAnswers, assertJailed, type Probe } from '../../walls/proof.ts'
-import { spareDiskBytes, usualCalls, type ProgramSpares } from '../../walls/program-spares.ts'
+import type { ProgramSpares } from '../../walls/program-spares.ts'
 
 interface ProcessProof extends ProgramProof {
   readonly layers: readonly string[]
@@ -21,14 +21,7 @@ interface ProcessProof extends ProgramProof {
   readonly bindsIo: boolean
 }
 
-/** Bounds of a probe wall that never gets a job: only the mechanisms that enforce them matter. */
-const bounds = {
-  tenant: probeTenant,
-  memory: 2 ** 27,
-  deadline: 5_000,
-  io: 2 ** 24,
-  processes: 16,
-} as const
+const bounds = { ...probeBounds, io: 2 ** 24 } as const
 
 const inJs: Probe = {
   language: 'js',
@@ -50,24 +43,17 @@ export async function probe(
   warden: Pick<WardenClient, 'claim'>,
   isForked: boolean,
 ): Promise<ProcessProof> {
-  const spec = { language: 'node', disk: spareDiskBytes, calls: usualCalls } as const
-  const { wall } = await spares.take(spec, { isShort: true, isRare: true })
-  let held: BoundMechanisms
-  try {
-    assertMechanism(provider, wall.wall)
-    await assertJailed(wall)
-    held = (await warden.claim(wall.wall.id, bounds)).enforced
-  } finally {
-    void wall.kill()
-  }
+  const { wall, seen: held } = await probeWall(spares, async (one) => {
+    assertMechanism(provider, one.wall)
+    await assertJailed(one)
+    return (await warden.claim(one.wall.id, bounds)).enforced
+  })
   await assertAnswers(provider, inJs)
-  const languages = await detectLanguages((language) =>
-    versionBy(provider, programProbes[language]),
-  )
-  const { layers } = wall.wall
+  const languages = await detectLanguages(provider, versionBy)
+  const { layers } = wall
   const { without } = languages
-  const strength = isWhole(wall.wall, held) ? strengthOf.process : strengthOf.isolate
-  const availability = availableBy(wall.wall, strength, languages)
+  const strength = isWhole(wall, held) ? strengthOf.process : strengthOf.isolate
+  const availability = availableBy(wall, strength, languages)
   const forks = isForked && layers.includes('empty root') && !without.includes('python')
   const missing = [...availability.missing, ...(forks ? [sharedLayout] : [])]
   return {

@@ -44,10 +44,11 @@ export function foldCall(
   try {
     if (!subject)
       return Object.hasOwn(functions, name) ? bounded(functions[name]!(values)) : undefined
-    if (typeof subject.value === 'string') return ofText(subject.value, name, values)
+    const asked = argumentsOf(values)
+    if (typeof subject.value === 'string') return textMethods[name]?.(subject.value, asked)
     return Array.isArray(subject.value)
-      ? ofList(subject.value, name, values)
-      : ofOther(subject.value, name, values)
+      ? listMethods[name]?.(subject.value, asked)
+      : ofOther(subject.value, name, asked)
   } catch {
     return undefined // throws at run time, so it is no constant
   }
@@ -106,76 +107,67 @@ function unescapePercent(text: string): string {
   )
 }
 
-/** Folds methods of String. Replacements take plain text only, never a pattern. */
-function ofText(text: string, name: string, [first, second]: Given): Constant | undefined {
-  const a = first === undefined ? undefined : Number(first)
-  const b = second === undefined ? undefined : Number(second)
-  switch (name) {
-    case 'split':
-      return first === undefined ? undefined : bounded(text.split(String(first)))
-    case 'concat':
-      return bounded(text + String(first ?? '') + String(second ?? ''))
-    case 'slice':
-      return folded(text.slice(a, b))
-    case 'substring':
-      return folded(text.substring(a ?? 0, b))
-    case 'substr':
-      return folded(text.slice(a ?? 0, b === undefined ? undefined : (a ?? 0) + b))
-    case 'charAt':
-      return folded(text.charAt(a ?? 0))
-    case 'at':
-      return folded(text.at(a ?? 0))
-    case 'charCodeAt':
-    case 'codePointAt':
-      return folded(text.charCodeAt(a ?? 0))
-    case 'replace':
-      return folded(text.replace(String(first), () => String(second)))
-    case 'replaceAll':
-      return bounded(text.replaceAll(String(first), () => String(second)))
-    case 'toLowerCase':
-      return folded(text.toLowerCase())
-    case 'toUpperCase':
-      return folded(text.toUpperCase())
-    case 'trim':
-      return folded(text.trim())
-    case 'toString':
-    case 'valueOf':
-    case 'normalize':
-      return folded(text)
-    case 'repeat':
-      return text.length * (a ?? 0) <= textUnitsMax ? folded(text.repeat(a ?? 0)) : undefined
-    default:
-      return undefined
-  }
+interface Arguments {
+  readonly first: Given[number]
+  readonly second: Given[number]
+  /** Both as numbers, where they are given. */
+  readonly a: number | undefined
+  readonly b: number | undefined
 }
 
-function ofList(
-  list: readonly Primitive[],
-  name: string,
-  [first, second]: Given,
-): Constant | undefined {
-  switch (name) {
-    case 'join':
-      return bounded(list.join(first === undefined ? ',' : String(first)))
-    case 'reverse':
-    case 'toReversed':
-      return folded(list.toReversed())
-    case 'slice':
-      return folded(
-        list.slice(Number(first ?? 0), second === undefined ? undefined : Number(second)),
-      )
-    case 'concat':
-      return bounded(list.concat((first ?? []) as Primitive, (second ?? []) as Primitive))
-    case 'at':
-      return folded(list.at(Number(first ?? 0)))
-    case 'toString':
-      return bounded(list.join())
-    default:
-      return undefined
-  }
+type Methods<Subject> = Readonly<
+  Record<string, ((subject: Subject, given: Arguments) => Constant | undefined) | undefined>
+>
+
+const itself = (text: string) => folded(text)
+const unitAt = (text: string, { a = 0 }: Arguments) => folded(text.charCodeAt(a))
+const turned = (list: readonly Primitive[]) => folded(list.toReversed())
+const joined = (list: readonly Primitive[]) => bounded(list.join())
+
+/** Methods of String. Replacements take plain text only, never a pattern. */
+const textMethods: Methods<string> = {
+  __proto__: null as never,
+  split: (text, { first }) =>
+    first === undefined ? undefined : bounded(text.split(String(first))),
+  concat: (text, { first, second }) => bounded(text + String(first ?? '') + String(second ?? '')),
+  slice: (text, { a, b }) => folded(text.slice(a, b)),
+  substring: (text, { a = 0, b }) => folded(text.substring(a, b)),
+  substr: (text, { a = 0, b }) => folded(text.slice(a, b === undefined ? undefined : a + b)),
+  charAt: (text, { a = 0 }) => folded(text.charAt(a)),
+  at: (text, { a = 0 }) => folded(text.at(a)),
+  charCodeAt: unitAt,
+  codePointAt: unitAt,
+  replace: (text, { first, second }) => folded(text.replace(String(first), () => String(second))),
+  replaceAll: (text, { first, second }) =>
+    bounded(text.replaceAll(String(first), () => String(second))),
+  toLowerCase: (text) => folded(text.toLowerCase()),
+  toUpperCase: (text) => folded(text.toUpperCase()),
+  trim: (text) => folded(text.trim()),
+  toString: itself,
+  valueOf: itself,
+  normalize: itself,
+  repeat: (text, { a = 0 }) =>
+    text.length * a <= textUnitsMax ? folded(text.repeat(a)) : undefined,
 }
 
-function ofOther(value: Constant['value'], name: string, [radix]: Given): Constant | undefined {
+const listMethods: Methods<readonly Primitive[]> = {
+  __proto__: null as never,
+  join: (list, { first }) => bounded(list.join(first === undefined ? ',' : String(first))),
+  reverse: turned,
+  toReversed: turned,
+  slice: (list, { a = 0, b }) => folded(list.slice(a, b)),
+  concat: (list, { first, second }) =>
+    bounded(list.concat((first ?? []) as Primitive, (second ?? []) as Primitive)),
+  at: (list, { a = 0 }) => folded(list.at(a)),
+  toString: joined,
+}
+
+function ofOther(value: Constant['value'], name: string, { a }: Arguments): Constant | undefined {
   if (name !== 'toString') return undefined
-  return folded(typeof value === 'number' ? value.toString(Number(radix ?? 10)) : String(value))
+  return folded(typeof value === 'number' ? value.toString(a ?? 10) : String(value))
+}
+
+function argumentsOf([first, second]: Given): Arguments {
+  const [a, b] = [first, second].map((one) => (one === undefined ? undefined : Number(one)))
+  return { first, second, a, b }
 }

@@ -19,7 +19,7 @@ export function valueOf(node: Node | null | undefined, depth = 0): Value | undef
   if (known === OPEN || known === null) return undefined
   if (known) return known
   values.set(node, OPEN)
-  const value = evaluate(node, depth + 1)
+  const value = evaluators[node.type]?.(node, depth + 1)
   values.set(node, value ?? null)
   return value
 }
@@ -60,53 +60,37 @@ function keyFrom(property: Node, depth: number): string | undefined {
   return String(value.value)
 }
 
-function evaluate(node: Node, depth: number): Value | undefined {
-  switch (node.type) {
-    case 'Identifier':
-      return ofName(node, depth)
-    case 'MemberExpression':
-      return ofMember(node, depth)
-    case 'Literal':
-      return 'regex' in node || 'bigint' in node ? undefined : constant(node['value'])
-    case 'TemplateLiteral':
-      return ofTemplate(node, depth)
-    case 'BinaryExpression':
-      return ofBinary(node, depth)
-    case 'UnaryExpression':
-      return foldUnary(node['operator'], valueOf(node['argument'], depth))
-    case 'LogicalExpression':
-      return either(node['left'], node['right'], depth)
-    case 'ConditionalExpression':
-      return either(node['consequent'], node['alternate'], depth)
-    case 'AssignmentExpression':
-      return node['operator'] === '=' ? valueOf(node['right'], depth) : undefined
-    case 'SequenceExpression':
-      return valueOf(node['expressions'].at(-1), depth)
-    case 'ChainExpression':
-      return valueOf(node['expression'], depth)
-    case 'AwaitExpression':
-      return valueOf(node['argument'], depth)
-    case 'ArrayExpression':
-      return ofArray(node, depth)
-    case 'ThisExpression':
-      return isTopThis(node) ? path('globalThis') : undefined
-    case 'ImportExpression':
-      return ofModule(textOf(node['source'], depth))
-    case 'NewExpression':
-      return ofNew(node, depth)
-    case 'CallExpression':
-      return ofCall(node, depth)
-    case 'TaggedTemplateExpression':
-      return pathOf(node['tag'], depth) === 'String.raw' ? valueOf(node['quasi'], depth) : undefined
-    case 'FunctionExpression':
-    case 'FunctionDeclaration':
-    case 'ArrowFunctionExpression':
-    case 'ClassExpression':
-    case 'ClassDeclaration':
-      return path('%fn')
-    default:
-      return undefined
-  }
+type Evaluator = (node: Node, depth: number) => Value | undefined
+
+const aFunction: Evaluator = () => path('%fn')
+
+/** Static value by the type of a node; a node of another type has none. */
+const evaluators: Readonly<Record<string, Evaluator | undefined>> = {
+  Identifier: ofName,
+  MemberExpression: ofMember,
+  Literal: (node) => ('regex' in node || 'bigint' in node ? undefined : constant(node['value'])),
+  TemplateLiteral: ofTemplate,
+  BinaryExpression: ofBinary,
+  UnaryExpression: (node, depth) => foldUnary(node['operator'], valueOf(node['argument'], depth)),
+  LogicalExpression: (node, depth) => either(node['left'], node['right'], depth),
+  ConditionalExpression: (node, depth) => either(node['consequent'], node['alternate'], depth),
+  AssignmentExpression: (node, depth) =>
+    node['operator'] === '=' ? valueOf(node['right'], depth) : undefined,
+  SequenceExpression: (node, depth) => valueOf(node['expressions'].at(-1), depth),
+  ChainExpression: (node, depth) => valueOf(node['expression'], depth),
+  AwaitExpression: (node, depth) => valueOf(node['argument'], depth),
+  ArrayExpression: ofArray,
+  ThisExpression: (node) => (isTopThis(node) ? path('globalThis') : undefined),
+  ImportExpression: (node, depth) => ofModule(textOf(node['source'], depth)),
+  NewExpression: ofNew,
+  CallExpression: ofCall,
+  TaggedTemplateExpression: (node, depth) =>
+    pathOf(node['tag'], depth) === 'String.raw' ? valueOf(node['quasi'], depth) : undefined,
+  FunctionExpression: aFunction,
+  FunctionDeclaration: aFunction,
+  ArrowFunctionExpression: aFunction,
+  ClassExpression: aFunction,
+  ClassDeclaration: aFunction,
 }
 
 const globalNames = new Set(['globalThis', 'global', 'self', 'window', 'frames', 'top', 'GLOBAL'])

@@ -56,10 +56,11 @@ suite('Children without a fork of this process', { skip }, () => {
 
   test('Streams are bidirectional, and each end of a child is reported with its code or signal', async () => {
     const echo = start('cat <&4 >&4; exit 7', ['ignore', 'ignore', 'ignore', 'ignore', 'pipe'])
+    const echoed = endOf(echo)
     const stream = echo.stdio[4] as Socket
     stream.end('a word')
     assert.equal(await text(stream), 'a word')
-    assert.deepEqual(await endOf(echo), [7, null])
+    assert.deepEqual(await echoed, [7, null])
     assert.deepEqual([echo.exitCode, echo.signalCode, echo.kill('SIGKILL')], [7, null, false])
     const killed = start('kill -TERM $$')
     assert.deepEqual(await endOf(killed), [null, 'SIGTERM'])

@@ -11,15 +11,12 @@ import { Cell } from './cell.js'
 import { storeParts } from './cell/parts.js'
 import { takeGc } from './take-gc.js'
 import { loadTransformer } from './typescript/transform.js'
-import { KIND, leave, open, send, sendText, sendTogether, settings } from './wire.js'
+import { KIND, leave, open, send, sendText, settings } from './wire.js'
 import { parseJson } from './parse-json.js'
 
 /** Size of a job's text that triggers garbage collection after it, to keep the process small. */
 const GARBAGE_CHARS = 262_144
 const ERROR_CHARS_MAX = 16_384
-/** A job below these limits leaves little to dispose of. */
-const SMALL_CHARS = 65_536
-const SMALL_BYTES = 6 * 2 ** 20
 /** Limit of reported denials: enough to distinguish an error from probing. */
 const REPORTED_DENIED_MAX = 200
 /** Delay of the collection after a session was opened, so that its first exec comes before. */
@@ -147,40 +144,21 @@ async function runJob(task) {
     },
   })
   const { resultText, error, ...meta } = end
-  const text = headed({ ...meta, error }, resultText)
-  const isAtOnce = !end.poisoned && isSmall(task, text, meta.memory.peak)
-  // The guest has stopped. What a small one leaves is disposed of in less time than the next job takes to come.
-  if (isAtOnce)
-    sendTogether([
-      [KIND.end, text],
-      [KIND.idle, ''],
-    ])
-  else send(KIND.end, text)
+  sendHead(KIND.end, { ...meta, error }, resultText)
   calls.clear()
   cell.dispose()
   busy = false
-  if (!isAtOnce) send(KIND.idle, '')
+  send(KIND.idle, '')
   if (end.poisoned) leave()
   if (task.code.length + task.inputText.length + resultText.length > GARBAGE_CHARS) collectGarbage()
   if (spares.length < sparesMax / 2) setImmediate(refillOne)
   else setTimeout(refillOne, REFILL_AFTER_MS)
 }
 
-/** @param {any} task @param {string} end @param {number} peakBytes */
-function isSmall({ code, inputText, files }, end, peakBytes) {
-  const units = code.length + inputText.length + end.length
-  return units < SMALL_CHARS && files.length === 0 && peakBytes < SMALL_BYTES
-}
-
-/** @param {number} kind @param {any} head @param {string} text */
-function sendHead(kind, head, text) {
-  send(kind, headed(head, text))
-}
-
-/** A JSON head, with the error truncated, followed by a text. @param {any} head @param {string} text */
-function headed({ error, ...head }, text) {
+/** Sends a JSON head, with the error truncated, followed by a text. @param {number} kind @param {any} head @param {string} text */
+function sendHead(kind, { error, ...head }, text) {
   const whole = { protocol: 1, ...head, ...(error && { error: clipped(error) }) }
-  return `${JSON.stringify(whole)}\n${text}`
+  send(kind, `${JSON.stringify(whole)}\n${text}`)
 }
 
 /**

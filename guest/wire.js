@@ -66,12 +66,10 @@ export function open(onFrame) {
 
 /** @param {number} kind @param {string} text */
 export function send(kind, text) {
-  write(textFrame(kind, text))
-}
-
-/** Sends several frames in one write: each write wakes the reader. @param {readonly [kind: number, text: string][]} frames */
-export function sendTogether(frames) {
-  write(Buffer.concat(frames.map(([kind, text]) => textFrame(kind, text))))
+  const bytes = Buffer.byteLength(text)
+  const frame = framed(kind, bytes)
+  frame.write(text, HEADER_BYTES)
+  write(frame)
 }
 
 /** @param {number} kind @param {Uint8Array} bytes */
@@ -92,13 +90,6 @@ export function sendText(kind, text) {
  */
 export function leave() {
   exitNow(0)
-}
-
-/** @param {number} kind @param {string} text */
-function textFrame(kind, text) {
-  const frame = framed(kind, Buffer.byteLength(text))
-  frame.write(text, HEADER_BYTES)
-  return frame
 }
 
 /** @param {number} kind @param {number} bytes */

@@ -24,21 +24,30 @@ export interface ExportHeader {
   readonly key: string | null
 }
 
+/** The first bad line, and why. */
+export interface BadLine {
+  readonly seq: number
+  readonly why: string
+}
+
 /** Verifies each line against its predecessor, and each checkpoint against its line, key and signature. */
 export class Auditor {
-  head: ChainHead = { seq: 0, head: chainStart }
+  head: ChainHead
   readonly #known: TrustAnchor
   #key: string | undefined
   #checkpoints = 0
   /** Last line covered by a checkpoint. */
-  #signed = 0
+  #signed: number
   #meetsSigned = false
   #expected: ExportHeader | undefined
-  #firstBad: { seq: number; why: string } | undefined
+  #firstBad: BadLine | undefined
 
-  constructor(known: TrustAnchor) {
+  /** `start`: the line before the first one. */
+  constructor(known: TrustAnchor, start: ChainHead = { seq: 0, head: chainStart }) {
     this.#known = known
     this.#key = known.key
+    this.head = start
+    this.#signed = start.seq
   }
 
   /** Sets the header to be compared at the end of the export. */
@@ -51,12 +60,15 @@ export class Auditor {
   }
 
   takeAll(items: Iterable<LogItem>): void {
-    for (const item of items) {
-      if (item.kind === 'line') this.#line(item.line)
-      else this.#checkpoint(item.checkpoint)
-      if (this.#firstBad) return
-    }
+    for (const item of items) if (this.take(item)) return
     this.#end()
+  }
+
+  /** Returns the first bad line so far. */
+  take(item: LogItem): BadLine | undefined {
+    if (item.kind === 'line') this.#line(item.line)
+    else this.#checkpoint(item.checkpoint)
+    return this.#firstBad
   }
 
   result(): Audit {

@@ -28,6 +28,19 @@ export interface DescribedCall {
   readonly security?: readonly Json[]
 }
 
+/** Answer and headers of a call that runs a job. */
+const accepted = {
+  202: located('The job was accepted; Location is the URL of its outcome', 'Pending'),
+}
+const jobHeaders = [
+  header(
+    'Idempotency-Key',
+    'Repeated requests with the same key and body return the same outcome for 24 hours',
+  ),
+  header('Prefer', 'respond-async: respond with 202 and the URL of the outcome at once'),
+]
+const byLabel = query('label', { type: 'array', items: { type: 'string' } }, 'name:value')
+
 /** Every call of the active endpoint, in the order of the document. */
 export const describedCalls: Readonly<Record<string, DescribedCall>> = {
   'POST /v1/executions': {
@@ -39,17 +52,9 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     takes: 'Job',
     gives: 'Outcome',
     streams: true,
-    answers: {
-      202: located('The job was accepted; Location is the URL of its outcome', 'Pending'),
-    },
+    answers: accepted,
     fails: [409],
-    parameters: [
-      header(
-        'Idempotency-Key',
-        'Repeated requests with the same key and body return the same outcome for 24 hours',
-      ),
-      header('Prefer', 'respond-async: respond with 202 and the URL of the outcome at once'),
-    ],
+    parameters: jobHeaders,
   },
   'GET /v1/executions': {
     id: 'listExecutions',
@@ -61,7 +66,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     parameters: [
       query('limit', { type: 'integer', minimum: 1, maximum: 100, default: 20 }),
       query('cursor', { type: 'string' }, 'next of an earlier answer'),
-      query('label', { type: 'array', items: { type: 'string' } }, 'name:value'),
+      byLabel,
     ],
   },
   'GET /v1/executions/{id}': {
@@ -200,7 +205,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
       'admin. With labels, sessions only; all given labels must match',
     gives: 'LiveSandboxes',
     fails: [422, 503],
-    parameters: [query('label', { type: 'array', items: { type: 'string' } }, 'name:value')],
+    parameters: [byLabel],
   },
   'DELETE /v1/sandboxes': {
     id: 'closeSandboxes',
@@ -208,7 +213,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     about: 'Ends the sessions of this key whose labels all match',
     gives: 'SessionsEnded',
     fails: [422, 503],
-    parameters: [query('label', { type: 'array', items: { type: 'string' } }, 'name:value')],
+    parameters: [byLabel],
   },
   'GET /v1/sandboxes/{id}': {
     id: 'readSandbox',
@@ -236,17 +241,9 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     takes: 'Exec',
     gives: 'Outcome',
     streams: true,
-    answers: {
-      202: located('The job was accepted; Location is the URL of its outcome', 'Pending'),
-    },
+    answers: accepted,
     fails: [409, 410],
-    parameters: [
-      header(
-        'Idempotency-Key',
-        'Repeated requests with the same key and body return the same outcome for 24 hours',
-      ),
-      header('Prefer', 'respond-async: respond with 202 and the URL of the outcome at once'),
-    ],
+    parameters: jobHeaders,
   },
   'GET /v1/sandboxes/{id}/files': {
     id: 'sandboxFiles',

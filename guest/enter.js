@@ -146,10 +146,7 @@ function buildWhole({
   scratchBytes = 0,
 }) {
   const inside = (/** @type {string} */ place) => path.join(spec.over, place)
-  for (const [file, text] of Object.entries(etc)) {
-    fs.mkdirSync(path.dirname(inside(file)), { recursive: true })
-    fs.writeFileSync(inside(file), text, { mode: 0o444 })
-  }
+  writeFiles(etc, inside)
   fs.mkdirSync(inside('/dev'))
   for (const device of devices) bindFile(device, inside(device))
   if (terminals) {
@@ -206,14 +203,19 @@ function buildProc({ folders, files }, settings, inside) {
 function buildSettings({ at, files, shown }, inside) {
   const tree = libc.cloneTree(inside(shown))
   libc.mountTmpfs(inside(at), SETTINGS_BYTES_MAX, 'nr_inodes=64,mode=755')
-  for (const [file, text] of Object.entries(files)) {
-    fs.mkdirSync(path.dirname(inside(file)), { recursive: true })
-    fs.writeFileSync(inside(file), text, { mode: 0o444 })
-  }
+  writeFiles(files, inside)
   fs.writeFileSync(inside(shown), '')
   libc.attachTree(tree, inside(shown))
   fs.closeSync(tree)
   libc.makeReadOnly(inside(at))
+}
+
+/** @param {Readonly<Record<string, string>>} files @param {(place: string) => string} inside */
+function writeFiles(files, inside) {
+  for (const [file, text] of Object.entries(files)) {
+    fs.mkdirSync(path.dirname(inside(file)), { recursive: true })
+    fs.writeFileSync(inside(file), text, { mode: 0o444 })
+  }
 }
 
 /** @param {string} from @param {string} to */

@@ -9,6 +9,7 @@
 import { probeFilter } from '../src/os/libc.js'
 import { Cell } from './cell.js'
 import { storeParts } from './cell/parts.js'
+import { REHEARSAL } from './cell/rehearsal.js'
 import { takeGc } from './take-gc.js'
 import { loadTransformer } from './typescript/transform.js'
 import { KIND, leave, open, send, sendText, settings } from './wire.js'
@@ -37,10 +38,14 @@ let callId = 0
 let busy = false
 /** @type {import('./cell/session.js').CellSession | undefined} */
 let session
-const streams = {
+/** Sends what a job prints, calls and is refused to the server. */
+const listeners = () => ({
   stdout: (/** @type {string} */ text) => sendText(KIND.stdout, text),
   stderr: (/** @type {string} */ text) => sendText(KIND.stderr, text),
-}
+  call: callOut,
+  denied: reportDenied(),
+  refused: reportRefused,
+})
 
 loadTransformer()
 const collectGarbage = takeGc()
@@ -58,17 +63,8 @@ open(onFrame)
 /** Runs a dummy job, so that the first real job finds warm code. */
 async function warmUp() {
   const cell = new Cell({ memoryMiB: spareMiB, webAssembly: false })
-  const task = {
-    language: 'js',
-    entry: 'body',
-    code: 'console.log(input); await null; return { a: input.a + 1 }',
-    inputText: '{"a":1}',
-    files: [],
-    capabilities: [],
-    timeoutMs: 1000,
-    outputBytesMax: 1024,
-    resultBytesMax: 1024,
-  }
+  const code = 'console.log(input); await null; return { a: input.a + 1 }'
+  const task = { ...REHEARSAL, code, inputText: '{"a":1}' }
   const quiet = { released() {}, stdout() {}, stderr() {}, call: async () => 'null' }
   await cell.run(task, quiet)
   cell.dispose()
@@ -98,11 +94,8 @@ function begin(task) {
  */
 function openSession(task) {
   session = take(task).open(task, {
+    ...listeners(),
     released() {},
-    ...streams,
-    call: callOut,
-    denied: reportDenied(),
-    refused: reportRefused,
     ended: ({ text, error, ...report }) => {
       sendHead(KIND.execEnd, { ...report, error }, text)
       if (text.length > GARBAGE_CHARS) setImmediate(collectGarbage)
@@ -134,11 +127,8 @@ function drain(open, { id }) {
 async function runJob(task) {
   const cell = take(task)
   const end = await cell.run(task, {
+    ...listeners(),
     released: () => send(KIND.released, ''),
-    ...streams,
-    call: callOut,
-    denied: reportDenied(),
-    refused: reportRefused,
     answered: ({ resultText, error, ...meta }) => {
       sendHead(KIND.answered, { ...meta, error }, resultText)
     },

@@ -18,6 +18,7 @@ import type {
   JobEntry,
   Gate,
   HostCalls,
+  LifeRest,
   LifeResult,
   Plan,
   Rooms,
@@ -40,6 +41,14 @@ export interface Caller {
   readonly hostCalls?: HostCalls | undefined
   /** Holder of a session: the life lasts until it closes the sandbox. */
   readonly session?: SessionHolder | undefined
+  /** Set for a child of a fork, whose wall is made of its parent's. */
+  readonly fork?: ForkedLife | undefined
+}
+
+export interface ForkedLife {
+  /** The plan within the bounds of the parent. */
+  readonly within: (plan: Plan) => Plan
+  readonly launch: (profile: Profile) => Promise<Sandbox>
 }
 
 /** Holder of a session: receives the output of its sandbox, and starts execs in it. */
@@ -47,6 +56,8 @@ export interface SessionHolder {
   readonly gate: Gate
   /** Called once, when the sandbox accepts execs; never throws. */
   opened(sandbox: SandboxSession, provider: string): void
+  /** Called before that; `rest` is what is left of its life at any time. */
+  supervised(rest: () => LifeRest): void
 }
 
 /**
@@ -91,7 +102,8 @@ async function open(job: Job, rooms: Rooms, caller: Caller): Promise<Opened> {
   const signed = rooms.verify(job)
   const analysis = await rooms.analyse(job, signed)
   await rooms.prove(job, analysis)
-  const plan = rooms.profile(job, analysis.verdict, signed)
+  const planned = rooms.profile(job, analysis.verdict, signed)
+  const plan = caller.fork ? caller.fork.within(planned) : planned
   const entry = rooms.recordStart(job, analysis.verdict, plan)
   if (plan.kind === 'run') caller.planned?.(plan.profile)
   return { job, analysis, plan, entry }
@@ -124,10 +136,12 @@ async function behindWall(
   let endedAt = rooms.clock.now()
 
   const lived = await (async () => {
-    await using claim = await rooms.acquire(profile, job, analysis, caller.signal)
+    const { signal, fork } = caller
+    await using claim = await rooms.acquire(profile, job, analysis, signal, fork?.launch)
     await using supervisor = rooms.supervise(claim.sandbox, profile, analysis, caller)
     using callee = rooms.answer(job, caller)
     const listener = { ...gate, call: callee.call }
+    session?.supervised(() => supervisor.rest)
     if (session) handOver(claim.sandbox, session, (open) => rooms.watchSession(job, open))
     const { end, ...rest } = await supervisor.run(taskOf(job, analysis, profile), listener)
     endedAt = rooms.clock.now()

@@ -12,34 +12,36 @@ import { MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
-import type { Gate, LifeResult, Plan, Rooms } from './contract/pipeline.ts'
+import type { Gate, LifeRest, LifeResult, Plan, SessionRooms } from './contract/pipeline.ts'
 import type { Profile } from './contract/profile.ts'
 import { sessionBusy, sessionEnded, type ExecTask, type SessionFiles } from './contract/exec.ts'
-import type { SandboxSession } from './contract/provider.ts'
-import type { ExecCaller, OpenedSession, Session } from './contract/session.ts'
+import type { SandboxFork, SandboxSession } from './contract/provider.ts'
+import type {
+  ExecCaller,
+  OpenedSession,
+  Session,
+  SessionCaller,
+  SessionFork,
+} from './contract/session.ts'
 import type { OpenedTerminal, TerminalPrinter, TerminalTask } from './contract/terminal.ts'
 import { strengthOf } from './contract/tier.ts'
 import { timelineShare } from './contract/timeline-share.ts'
 import type { Analysis } from './contract/verdict.ts'
 import { Shares } from './lib/shares.ts'
-import { live } from './life.ts'
+import { notForkable } from './contract/not-forkable.ts'
+import { live, type ForkedLife } from './life.ts'
 import { recordOutcome } from './outcome.ts'
 import { openTerminal } from './terminal.ts'
 
 /** Timeline entries of one exec in its outcome; the life has all of them. */
 const ENTRIES_MAX = { life: 100, 'high-anomaly': 50, anomaly: 50, guest: 100 } as const
 
-export interface SessionCaller {
-  readonly signal: AbortSignal
-  /** Receives each timeline entry of the life; never throws. */
-  readonly on?: ((entry: TimelineEntry) => void) | undefined
-}
-
 /** Opens a session for a job whose `session` is `open`. Throws as `run` does. */
 export async function openSession(
   job: Job,
-  rooms: Rooms,
+  rooms: SessionRooms,
   caller: SessionCaller,
+  fork?: ForkedLife,
 ): Promise<OpenedSession> {
   const life = new SessionLife(job, rooms)
   const ended = live(job, rooms, {
@@ -47,6 +49,7 @@ export async function openSession(
     planned: (profile) => life.planned(profile),
     on: (entry) => life.note(entry, caller.on),
     session: life,
+    fork,
   })
   // The caller may never await `ended`; without a handler its rejection would be unhandled.
   ended.catch(() => undefined)
@@ -64,12 +67,14 @@ class SessionLife implements Session {
   readonly isOpen = Promise.withResolvers<undefined>()
   ended!: Promise<Outcome>
   readonly #job: Job
-  readonly #rooms: Rooms
+  readonly #rooms: SessionRooms
   #sandbox: SandboxSession | undefined
   #profile: Profile | undefined
   #provider = ''
   #isBusy = false
   #isOver = false
+  #isFrozen = false
+  #rest: (() => LifeRest) | undefined
   #closing: Promise<Outcome> | undefined
   /** Gate of the exec that runs. */
   #current: Gate | undefined
@@ -81,7 +86,7 @@ class SessionLife implements Session {
   /** Profiles of execs, by the profile that was planned for them. */
   readonly #profiles = new WeakMap<Profile, Profile>()
 
-  constructor(job: Job, rooms: Rooms) {
+  constructor(job: Job, rooms: SessionRooms) {
     this.id = job.id
     this.#job = job
     this.#rooms = rooms
@@ -121,12 +126,18 @@ class SessionLife implements Session {
     this.#profile = profile
   }
 
+  supervised(rest: () => LifeRest): void {
+    this.#rest = rest
+  }
+
   /** The life has ended: every later call throws. */
   over(): void {
     this.#isOver = true
   }
 
   note(entry: TimelineEntry, on: SessionCaller['on']): void {
+    if (entry.event === 'frozen' || entry.event === 'thawed')
+      this.#isFrozen = entry.event === 'frozen'
     if (this.#entries && this.#entryBudget.take(timelineShare(entry))) this.#entries.push(entry)
     this.#onEntry?.(entry)
     on?.(entry)
@@ -155,6 +166,41 @@ class SessionLife implements Session {
     const within = (plan: Plan): Plan => this.#within(plan)
     const session = { id, profile, provider, sandbox: this.#live(), within }
     return await openTerminal({ job, task, print }, this.#rooms, session)
+  }
+
+  /** An exec that begins meanwhile is BUSY: it would be in none of the children. */
+  async fork(children: number): Promise<SessionFork> {
+    const sandbox = this.#live()
+    if (this.#isBusy) throw sessionBusy()
+    if (!sandbox.fork) throw notForkable()
+    if (this.#isFrozen)
+      throw new MayflyError('CONFLICT', 'Cannot fork the session: it is frozen', {
+        hint: 'Thaw it first',
+      })
+    this.#isBusy = true
+    try {
+      const saved = await sandbox.fork(children)
+      const { pausedMs } = saved
+      this.#rooms.forked(this.#job, { children, pausedMs: Math.round(pausedMs) })
+      return {
+        pausedMs,
+        open: (job, caller) => openSession(job, this.#rooms, caller, this.#childOf(saved)),
+        close: () => saved.close(),
+      }
+    } finally {
+      this.#isBusy = false
+    }
+  }
+
+  /** Bounds are those of the parent when the child is opened, so that a tightening in between holds for it too. */
+  #childOf(saved: SandboxFork): ForkedLife {
+    const within = (plan: Plan): Plan => {
+      const rest = this.#rest?.()
+      if (!rest || rest.phases.length === 0) throw sessionEnded()
+      const parent = { id: this.id, profile: this.profile, ...rest }
+      return { ...plan, profile: this.#rooms.forkProfile(parent, plan.profile) }
+    }
+    return { within, launch: (profile) => saved.launch(profile) }
   }
 
   close(): Promise<Outcome> {

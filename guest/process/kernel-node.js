@@ -16,6 +16,7 @@ import { parseJson } from '../parse-json.js'
 import { errorOfCell, printed, syntaxError } from './cell-error.js'
 import { evaluate, forgetMessages, scriptOf } from './cell-evaluate.js'
 import { LOADER, META } from './cell-imports.js'
+import { renewUsed } from './renew.js'
 import { resultOf } from './result.js'
 import { knowInterfaces, knowMemory, reportMemory, writeSynchronously } from './stand-ins.js'
 import { FRAME_BYTES_MAX, KIND, send, writeFully } from './wire.js'
@@ -60,11 +61,23 @@ startInterrupter()
 const socket = new net.Socket({ fd: CELL_FD })
 readFrames(
   socket,
-  (_, payload) => setImmediate(run, parseJson(payload.toString())),
+  (kind, payload) =>
+    kind === KIND.forked ? renewFork() : setImmediate(run, parseJson(payload.toString())),
   FRAME_BYTES_MAX,
 )
 socket.on('close', () => reallyExit.call(process, 0))
 send(KIND.released, '', undefined, CELL_FD)
+
+/** A kernel that cannot be renewed must not go on: it would share its random values. */
+function renewFork() {
+  try {
+    renewUsed()
+    send(KIND.released, '', undefined, CELL_FD)
+  } catch (error) {
+    print(`${inspect(error)}\n`)
+    reallyExit.call(process, 1)
+  }
+}
 
 /** Globals of cells, and handlers that keep the process alive. */
 async function setUp() {

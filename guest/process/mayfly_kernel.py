@@ -21,12 +21,15 @@ import mayfly_ground
 import mayfly_json
 import mayfly_own
 import mayfly_source
+import mayfly_template
 import mayfly_wire
 
 READ_BYTES = 65_536
 # Descriptors of the runner that a kernel closes.
 NOT_OURS = (mayfly_wire.CONTROL_FD, mayfly_wire.READY_FD)
 TOP_LEVEL_AWAIT = 0x2000
+# In place of a cell: the machine of this kernel was forked.
+FORKED = "forked"
 
 
 def run(channel, task, settings, pristine, path):
@@ -42,7 +45,10 @@ def run(channel, task, settings, pristine, path):
                 continue
             if frame is None:
                 break
-            kernel.run(frame)
+            if frame == FORKED:
+                kernel.renew()
+            else:
+                kernel.run(frame)
     except BaseException as error:
         # The kernel itself is broken; the manager sees it exit.
         try:
@@ -104,7 +110,14 @@ class _Kernel:
             return None
         payload = bytes(memoryview(self.buffer)[5 : length + 4])
         del self.buffer[: length + 4]
+        if kind == mayfly_wire.FORKED:
+            return FORKED
         return None if kind != mayfly_wire.EXEC else mayfly_json.loads(payload)
+
+    def renew(self):
+        """Its machine was forked: draws the random values of loaded modules anew, and answers."""
+        mayfly_template.renew()
+        self.say(mayfly_wire.FORKED)
 
     def fill_buffer(self, size):
         """Reads until `size` bytes are buffered; False at end of stream. An interrupt within a frame loses no data."""

@@ -25,6 +25,7 @@ import mayfly_entries
 import mayfly_ground
 import mayfly_json
 import mayfly_kernel
+import mayfly_template
 import mayfly_terminal
 import mayfly_wire
 
@@ -32,6 +33,7 @@ INTERRUPT_SECONDS_MAX = 1.0
 # Time after which the kernel's process group is interrupted as well, that is programs that the cell waits for.
 GROUP_SECONDS = 0.3
 REAP_SECONDS = 0.5
+RENEW_SECONDS_MAX = 10
 CHUNK_BYTES = 262_144
 # Below malloc's threshold for mmap, which would map memory at each read.
 READ_BYTES = 65_536
@@ -77,6 +79,8 @@ class _Manager:
         self.terminals = mayfly_terminal.Terminals(self)
         # True if a kernel exited between execs or during a command; the next exec reports its state as lost.
         self.is_lost = False
+        # True from the order to draw random values anew, in a forked machine, until the kernel has done it.
+        self.is_renewing = False
         self.deadlines = []
         self.wake, wake_end = os.pipe()
         for fd in (self.wake, wake_end):
@@ -86,9 +90,29 @@ class _Manager:
 
     def serve(self):
         self.start()
-        mayfly_wire.send(mayfly_wire.RELEASED, b"%.6f" % (time.monotonic() * 1000))
+        self.released()
         while True:
             self.poll()
+
+    def released(self):
+        mayfly_wire.send(mayfly_wire.RELEASED, b"%.6f" % (time.monotonic() * 1000))
+
+    def forked(self):
+        """Its machine was forked, and this one is the copy. Kernels that this process forks later are renewed with it."""
+        mayfly_template.renew()
+        self.is_renewing = True
+        self.deadlines.append((time.monotonic() + RENEW_SECONDS_MAX, self.not_renewed))
+        self.send_to_kernel(mayfly_wire.FORKED, b"{}")
+
+    def not_renewed(self):
+        """A kernel that does not answer is replaced: it would share its random values."""
+        if self.is_renewing:
+            self.replace({"signal": "SIGKILL"})
+
+    def renewed(self):
+        self.is_renewing = False
+        self.deadlines.clear()
+        self.released()
 
     def start(self):
         ours, theirs = mayfly_kernel.pair()
@@ -181,6 +205,8 @@ class _Manager:
             return self.terminals.ordered(mayfly_json.loads(payload))
         if kind == mayfly_wire.TERMINAL_INPUT:
             return self.terminals.typed(payload)
+        if kind == mayfly_wire.FORKED:
+            return self.forked()
         # The server closed the socket, or sent an unknown frame.
         self.kill_group(self.kernel, _signal.SIGKILL)
         return os._exit(0 if kind is None else 1)
@@ -258,6 +284,9 @@ class _Manager:
         return True
 
     def handle_frame(self, kind, payload):
+        if self.is_renewing and kind == mayfly_wire.FORKED:
+            self.renewed()
+            return True
         if self.exec is None or self.command:
             # Dropped: no cell is running.
             return True
@@ -357,6 +386,8 @@ class _Manager:
             self.end({"status": "error", **ended, "error": {"code": "EXIT", "message": message}}, state="lost")
         else:
             self.is_lost = True
+        if self.is_renewing:
+            self.renewed()
 
     def start_command(self, asked):
         command = asked["command"]

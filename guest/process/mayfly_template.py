@@ -40,9 +40,10 @@ def serve():
 
 def renew():
     """Reseeds loaded modules; others seed themselves when they are loaded. os.urandom needs no reseeding."""
-    random = sys.modules.get("random")
-    if random:
-        random._inst.seed()
+    # A session may have a module of its own by this name.
+    generator = getattr(sys.modules.get("random"), "_inst", None)
+    if hasattr(generator, "seed"):
+        generator.seed()
     tempfile = sys.modules.get("tempfile")
     if tempfile:
         tempfile._name_sequence = None
@@ -53,7 +54,7 @@ def renew():
     if ssl:
         ssl.RAND_add(os.urandom(32), 32.0)
     numpy = sys.modules.get("numpy.random")
-    if numpy:
+    if hasattr(numpy, "seed"):
         numpy.seed()
     threading = sys.modules.get("threading")
     if threading:

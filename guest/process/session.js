@@ -63,7 +63,7 @@ export class SessionManager {
   async serve(hooks) {
     this.#hooks = hooks
     if (!(await this.#start())) throw new Error(NO_KERNEL.message)
-    send(KIND.released, String(Number(process.hrtime.bigint()) / 1e6))
+    sayReleased()
     const socket = new net.Socket({ fd: CONTROL_FD })
     socket.on('error', () => undefined)
     socket.on('close', () => this.#end())
@@ -77,7 +77,15 @@ export class SessionManager {
     else if (kind === KIND.file) this.#file(payload)
     else if (kind === KIND.terminal) this.#terminals.ordered(payload)
     else if (kind === KIND.terminalInput) this.#terminals.typed(payload)
+    else if (kind === KIND.forked) void this.#forked()
     else this.#end()
+  }
+
+  /** Called in the copy of a machine that was forked. A kernel that does not answer is gone, with its state. */
+  async #forked() {
+    const kernel = this.#kernel
+    if (kernel && !kernel.isGone && !(await kernel.renew())) await kernel.gone
+    sayReleased()
   }
 
   #end() {
@@ -247,6 +255,10 @@ export class SessionManager {
     forgetFile(place)
     return fd
   }
+}
+
+function sayReleased() {
+  send(KIND.released, String(Number(process.hrtime.bigint()) / 1e6))
 }
 
 /** Standard input of an exec: its bytes, else its input as JSON. @param {Exec} exec @returns {Buffer | string | undefined} */

@@ -40,6 +40,7 @@ export const KIND = {
   filed: 21,
   terminalOutput: 22,
   terminalNote: 23,
+  forked: 25,
 }
 
 /** Signals readiness to the warden, once. */

@@ -176,6 +176,7 @@ class FolderLife {
   #supervise(sandbox: Sandbox, profile: Profile): Supervisor {
     return {
       isOver: false,
+      rest: { controls: profile.controls, phases: profile.schedule.phases },
       run: () => this.#supervised(sandbox, profile),
       tighten: async () => false,
       terminate: () => undefined,

@@ -1,7 +1,7 @@
 import { answerCalls } from '../capabilities/answer-calls.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
-import type { JobEntry, KeepCapture, Plan, Rooms } from '../contract/pipeline.ts'
+import type { JobEntry, KeepCapture, Plan, Rooms, SessionRooms } from '../contract/pipeline.ts'
 import type { Job } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Sandbox } from '../contract/provider.ts'
@@ -18,8 +18,9 @@ import { compileSchema } from '../output/schema.ts'
 import type { JobNeeds, Pool } from '../pool/pool.ts'
 import type { ResultCache } from '../pool/result-cache.ts'
 import { createProfiler } from '../profile/make-profile.ts'
+import { forkProfile } from '../profile/fork-profile.ts'
 import { withinSignature } from '../profile/within-signature.ts'
-import type { TimelineListener } from '../contract/event.ts'
+import type { Event, TimelineListener } from '../contract/event.ts'
 import type { EventStream } from '../telemetry/event-stream.ts'
 import type { EventForwarder } from '../watch/event-forwarder.ts'
 import { zoneCosts } from '../zones/grant.ts'
@@ -60,14 +61,14 @@ export interface RoomParts {
   readonly captures: Mutex
 }
 
-export interface WiredRooms extends Rooms {
+export interface WiredRooms extends SessionRooms {
   /** Profile of a job without checking its signatures: for effects and plans of zones. */
   plan(job: Job, verdict: Verdict): Plan
 }
 
 /** Adapts the parts of this process to the rooms that the pipeline calls. */
 export function createRooms(parts: RoomParts): WiredRooms {
-  const { config, clock, record, walls, images, code, cache, watching } = parts
+  const { config, clock, walls, images, code, cache, watching } = parts
   const profile = createProfiler({
     config,
     providers: () => walls.facts,
@@ -101,11 +102,11 @@ export function createRooms(parts: RoomParts): WiredRooms {
     profile: (job, verdict, signed: Signed) => withinSignature(profile(job, verdict), signed),
     plan: profile,
     recall: (job, planned, asker, run) => cache.recall(job, planned, asker, run),
-    acquire(planned, job, analysis, signal) {
+    acquire(planned, job, analysis, signal, launch) {
       forecast.follow(job, analysis.verdict.digest)
       const isShort = () => forecast.isShort(job)
       const isSession = job.session?.kind === 'open'
-      const needs = { ...zoneNeeds(walls, planned, job, analysis), isShort, isSession }
+      const needs = { ...zoneNeeds(walls, planned, job, analysis), isShort, isSession, launch }
       return parts.pool.acquire(planned, job, signal, needs)
     },
     supervise: (sandbox, planned, analysis, caller) =>
@@ -121,16 +122,26 @@ export function createRooms(parts: RoomParts): WiredRooms {
         const caller = { signal: AbortSignal.any([signal, over]) }
         return live(newJob(asked, requester, clock), rooms, caller)
       }, hostCalls),
+    forkProfile,
+    forked: (job, fields) => recordOf(parts, job, 'session/forked', fields),
     gate: createGate,
     recordStart: (job, verdict, plan) => recordStart(parts, job, verdict, plan),
     ...endings(parts, forecast),
-    compared(job, fields) {
-      const event = recordEvent('shadow/compared', fields, 'shadow', clock)
-      record.append({ ...event, run: job.id }, job.tenant)
-      parts.emitter.emit('shadow/compared', fields, { run: job.id })
-    },
+    compared: (job, fields) => recordOf(parts, job, 'shadow/compared', fields),
   }
   return rooms
+}
+
+/** Appends an event of a job to the record, and emits it. Throws MayflyError STATE. */
+function recordOf(
+  { record, emitter, clock }: RoomParts,
+  { id: run, tenant, principal }: Job,
+  point: 'shadow/compared' | 'session/forked',
+  fields: Event['fields'],
+): void {
+  const actor = point === 'shadow/compared' ? 'shadow' : principal
+  record.append({ ...recordEvent(point, fields, actor, clock), run }, tenant)
+  emitter.emit(point, fields, { run })
 }
 
 /** Writes the admitted line first: a job that cannot be recorded emits no event and is not watched. */

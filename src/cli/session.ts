@@ -5,6 +5,7 @@ import { MayflyError } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { SessionListing } from '../contract/exec.ts'
+import type { ForkedRow } from '../contract/fork.ts'
 import type { SessionRow } from '../contract/session.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
@@ -19,10 +20,12 @@ import { verb } from './verb.ts'
 /** The server ends an exec; this bounds a server that does not. */
 const EXEC_MS_MAX = 86_400_000
 
+/** Children start one after another, and an emulated machine takes a second or more. */
+const FORK_MS_MAX = 180_000
 const root = '/v1/sandboxes'
 const pathOf = (id: string, order: string) => `${root}/${encodeURIComponent(id)}${order}`
 
-/** `mayfly sandbox create|exec|put|get|files`: sessions of a running server. */
+/** `mayfly sandbox create|exec|put|get|files|fork|renew`: sessions of a running server. */
 export function registerSessions(sandbox: Command, reached: (command: Command) => Command): void {
   reached(sandbox.command('create').description('open a session, and print its id'))
     .option('--language <name>', 'python, node, js, ts, sh or bash', 'python')
@@ -58,6 +61,17 @@ export function registerSessions(sandbox: Command, reached: (command: Command) =
   reached(sandbox.command('files').description('list the files of a session'))
     .argument('<id>')
     .action(verb(files))
+  reached(
+    sandbox.command('fork').description('make sessions of one that goes on, in a virtual machine'),
+  )
+    .argument('<id>')
+    .option('--children <n>', 'sessions to make of it, 1 to 8', '1')
+    .option('--timeout <time>', 'lifetime of each child, such as 30m')
+    .option('--idle <time>', 'close a child after this time without an exec')
+    .option('--label <name=value...>', 'labels of the children, in place of those of the session')
+    .option('--memory <size>', 'memory limit of each child; never more than the session has')
+    .option('--allow <host...>', 'hosts that a child may reach, of those that the session may')
+    .action(verb(fork))
   reached(sandbox.command('renew').description('extend the lifetime of a session'))
     .argument('<id>')
     .requiredOption('--timeout <time>', 'time until the end, from now on, such as 30m')
@@ -195,6 +209,38 @@ async function files(flags: ServerFlags, id: string): Promise<void> {
   if (listing.entries.length === 0) return note(flags, 'No files')
   const rows = listing.entries.map((one) => [one.type, String(one.size), sanitiseLine(one.path)])
   process.stdout.write(`${table([['type', 'bytes', 'path'], ...rows])}\n`)
+}
+
+interface ForkFlags extends ServerFlags {
+  readonly children: string
+  readonly timeout?: string
+  readonly idle?: string
+  readonly label?: readonly string[]
+  readonly memory?: string
+  readonly allow?: readonly string[]
+}
+
+/** Prints the ids of the children, a line each. */
+async function fork(flags: ForkFlags, id: string): Promise<void> {
+  const { children, timeout, idle, label, memory, allow } = flags
+  const asked = {
+    children: Number(children),
+    ...(timeout !== undefined && { timeout }),
+    ...(idle !== undefined && { idle }),
+    ...(label && { labels: pairsOf(label, '--label') }),
+    ...(memory !== undefined && { limits: { memory } }),
+    ...(allow && { network: { allow } }),
+  }
+  const response = await request(flags, 'POST', pathOf(id, '/fork'), {
+    type: 'application/json',
+    body: JSON.stringify(asked),
+    answerMs: FORK_MS_MAX,
+  })
+  const forked = parseJson(await response.text()) as ForkedRow
+  if (flags.json) return printJson(forked)
+  for (const one of forked.children) process.stdout.write(`${one.id}\n`)
+  note(flags, `Each child has ${forked.shared.join('; ')}`)
+  note(flags, `It does not have ${forked.lost.join('; ')}`)
 }
 
 async function renew(flags: ServerFlags & { readonly timeout: string }, id: string): Promise<void> {

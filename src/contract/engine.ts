@@ -204,6 +204,7 @@ export interface Enclosure extends AsyncDisposable {
   readonly memory?: MemoryCapture | undefined
   readonly zones?: ZoneControl | undefined
   readonly connections?: ConnectionOwners
+  readonly forks?: ForkControl | undefined
 }
 
 /** Milliseconds after which a receipt reports remains: a task in uninterruptible sleep outlives SIGKILL. */
@@ -277,6 +278,22 @@ export interface MemoryCapture {
   open(): Promise<Socket>
   /** Copies memory, `bytesMax` of it at most, into that socket. */
   capture(bytesMax: number): Promise<CaptureProgress>
+}
+
+/** Makes further enclosures of a claimed one, which go on where it was paused. */
+export interface ForkControl {
+  /** Saves it, and lets it go on. Rejects with MayflyError UNAVAILABLE; it goes on then too, or has ended. */
+  fork(): Promise<EnclosureFork>
+}
+
+/** Save of an enclosure that was forked. */
+export interface EnclosureFork {
+  /** Milliseconds for which it was paused. */
+  readonly pausedMs: number
+  /** Starts an enclosure of it: unclaimed, and standing still until its claim made it unique. Rejects as `Engine.start` does. */
+  start(): Promise<Enclosure>
+  /** Removes the save; enclosures of it go on. Idempotent. */
+  release(): Promise<void>
 }
 
 /** Zones of programs, each within the bounds of its parent. */

@@ -27,6 +27,7 @@ export const errorCodes = {
   TIER_TOO_WEAK: 403,
   IMAGE_REFUSED: 403,
   LANGUAGE_UNSUPPORTED: 422,
+  FORK_UNSUPPORTED: 422,
   // Not possible here, or not now
   UNAVAILABLE: 503,
   NO_WALL: 503,

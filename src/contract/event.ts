@@ -77,6 +77,7 @@ export const points = [
   'output/refused',
   'output/truncated',
   'shadow/compared',
+  'session/forked',
   'record/checkpoint',
   'record/closed',
   'record/full',

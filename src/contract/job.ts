@@ -246,9 +246,9 @@ export const origins = [
 ] as const
 export type Origin = (typeof origins)[number]
 
-/** `open`: opens a session; `exec`: a cell or a command in the session whose execution id is `of`. */
+/** `open`: opens a session, or makes it by a fork of that one; `exec`: a cell or a command in the session whose execution id is `of`. */
 export type SessionJob =
-  | { readonly kind: 'open' }
+  | { readonly kind: 'open'; readonly forkOf?: string }
   | { readonly kind: 'exec'; readonly of: string; readonly command?: string | readonly string[] }
 
 /**

@@ -4,6 +4,7 @@ import type { Controls } from './controls.ts'
 import type { Event, TimelineEntry, TimelineListener } from './event.ts'
 import type { CapturedFor, CapturedPart } from './evidence.ts'
 import type { Status } from './exit-codes.ts'
+import type { ForkParent } from './fork-parent.ts'
 import type { Job } from './job.ts'
 import type {
   Artifact,
@@ -63,13 +64,18 @@ export interface Rooms {
     asker: OutcomeWaiter,
     run: () => Promise<LifeResult>,
   ): Promise<LifeResult>
-  /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) if no wall can be started. */
+  /**
+   * Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) if no wall can be started. `launch`: in place of the provider's, for a wall
+   * that is forked.
+   */
   acquire(
     profile: Profile,
     job: Job,
     analysis: Analysis,
     signal: AbortSignal,
+    launch?: (profile: Profile) => Promise<Sandbox>,
   ): Promise<SandboxClaim>
+
   supervise(
     sandbox: Sandbox,
     profile: Profile,
@@ -97,6 +103,14 @@ export interface Rooms {
   lost(job: Job, thrown: unknown, tookMs: number): void
   /** Records how a shadow run compares. Throws MayflyError STATE. */
   compared(job: Job, fields: Event['fields']): void
+}
+
+/** Rooms of sessions. */
+export interface SessionRooms extends Rooms {
+  /** Profile of a child of a fork, from the one planned for it. Pure; never wider than the parent. */
+  forkProfile(parent: ForkParent, planned: Profile): Profile
+  /** Records that a session was forked. Throws MayflyError STATE. */
+  forked(job: Job, fields: Event['fields']): void
 }
 
 /** Profile of a job that will run, or of a job that will not, with the reason. */
@@ -215,6 +229,8 @@ export interface Supervisor extends AsyncDisposable {
    * reaction.
    */
   notice(event: Pick<Event, 'point' | 'zone' | 'fields'> & Partial<Pick<Event, 'trust'>>): void
+  /** Controls in force, and the phases that are left, the current one first. */
+  readonly rest: LifeRest
   /** True once user code has ended or is being ended: captures are still possible, changes are not. */
   readonly isOver: boolean
   /** State for the captures of its wall. */
@@ -222,7 +238,9 @@ export interface Supervisor extends AsyncDisposable {
 }
 
 /** Methods of a supervisor that its observers may call. */
-export type LifeHandle = Omit<Supervisor, 'run' | typeof Symbol.asyncDispose>
+export type LifeHandle = Omit<Supervisor, 'run' | 'rest' | typeof Symbol.asyncDispose>
+
+export type LifeRest = Pick<ForkParent, 'controls' | 'phases'>
 
 /**
  * Hooks into one life, called by its supervisor. Observers are a list: the first is the outermost, sees a task first and

@@ -55,6 +55,8 @@ export type Ability =
   | 'batch'
   /** Stays open and takes one exec after another. */
   | 'session'
+  /** Makes further sandboxes of one whose session is open. */
+  | 'fork'
   /** Reports which functions ran: for JavaScript, and for whole programs. */
   | 'trace'
   | 'program-trace'
@@ -363,12 +365,31 @@ export interface SandboxSession {
   exec(task: ExecTask, signal?: AbortSignal): Promise<ExecEnd>
   readonly files: SessionFiles
   /**
+   * Saves it between two execs, and lets it go on: up to `children` sandboxes can be launched that go on from there. Absent for a wall
+   * that cannot be copied. Throws MayflyError BUSY during an exec, a file request or a terminal, OVERLOADED, UNAVAILABLE if it cannot be
+   * saved, SESSION_ENDED after the end of the sandbox.
+   */
+  fork?(children: number): Promise<SandboxFork>
+  /**
    * Opens a terminal, concurrent with execs; absent if the wall has none. `print` receives its output; a returned promise
    * applies back-pressure. Throws MayflyError OVERLOADED above `terminalsMax`, UNAVAILABLE if the guest cannot open a pty,
    * SESSION_ENDED after the end of the sandbox.
    */
   terminal?(task: TerminalTask, print: TerminalPrinter): Promise<WallTerminal>
   /** Ends the session normally: `run` resolves with status `ok`. Idempotent. */
+  close(): Promise<void>
+}
+
+/** Save of a sandbox that was forked. */
+export interface SandboxFork {
+  /** Milliseconds for which the parent was paused. */
+  readonly pausedMs: number
+  /**
+   * Launches a sandbox that goes on with the session of its parent, within the bounds that the parent has now. Rejects as
+   * `Provider.launch` does; nothing is left then.
+   */
+  launch(profile: Profile): Promise<Sandbox>
+  /** Gives up those that were not launched. Idempotent. */
   close(): Promise<void>
 }
 

@@ -105,6 +105,12 @@ export interface Session {
   exec(job: Job, caller?: ExecCaller): Promise<Outcome>
   readonly files: SessionFiles
   /**
+   * Saves it between two execs, and lets it go on; up to `children` sessions can be opened that go on from there. Throws MayflyError
+   * FORK_UNSUPPORTED where its wall cannot be copied, BUSY during an exec, a file request or a terminal, CONFLICT while it is frozen,
+   * OVERLOADED, UNAVAILABLE if it could not be saved, SESSION_ENDED after the end.
+   */
+  fork(children: number): Promise<SessionFork>
+  /**
    * Opens a terminal, concurrent with execs. Throws MayflyError CONFLICT after a phase has revoked a right that it needs,
    * OVERLOADED above `terminalsMax`, UNAVAILABLE if its wall has none, SESSION_ENDED after the end, STATE if it cannot be
    * recorded.
@@ -114,6 +120,21 @@ export interface Session {
   readonly ended: Promise<Outcome>
   /** Ends it; resolves to the outcome of the whole life. Idempotent. */
   close(): Promise<Outcome>
+}
+
+/** A session that was forked. */
+export interface SessionFork {
+  readonly pausedMs: number
+  /** Opens a child. Throws as the opening of any session does, and SESSION_ENDED if the parent has no life left. */
+  open(job: Job, caller: SessionCaller): Promise<OpenedSession>
+  /** Gives up the children that were not opened. Idempotent. */
+  close(): Promise<void>
+}
+
+export interface SessionCaller {
+  readonly signal: AbortSignal
+  /** Receives each timeline entry of the life; never throws. */
+  readonly on?: ((entry: TimelineEntry) => void) | undefined
 }
 
 /** A session, or the outcome of a life that ended before it took an exec. */
@@ -133,6 +154,7 @@ export const sessionRow = z
     labels: z.record(z.string(), z.string()),
     execs: z.number().int().describe('execs so far'),
     busy: z.boolean(),
+    forkOf: z.string().exactOptional().describe('the session of which it was forked'),
   })
   .readonly()
 export type SessionRow = z.infer<typeof sessionRow>

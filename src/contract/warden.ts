@@ -161,6 +161,12 @@ export type Request = Envelope &
     | { readonly op: 'resume'; readonly save: MachineSave }
     /** Waits for that machine, which is stopped then; once for each. */
     | { readonly op: 'resumed'; readonly resumption: string }
+    /** Saves a claimed wall, of which `children` further ones may be started. */
+    | { readonly op: 'fork'; readonly wall: string; readonly children: number }
+    /** Starts one of them; answered as a start. */
+    | { readonly op: 'forked'; readonly fork: string }
+    /** Starts none of them any more. */
+    | { readonly op: 'forget-fork'; readonly fork: string }
     /** Starts the program of an MCP server, by its name in the operator's configuration. */
     | { readonly op: 'program'; readonly name: string }
     /** Current usage of every wall that has a job. */
@@ -284,6 +290,17 @@ export type WardenRequest = Request extends infer R
     : never
   : never
 
+/** A wall that was saved to be forked. */
+export interface ForkedWall {
+  readonly fork: string
+  /** Milliseconds for which it was paused. */
+  readonly pausedMs: number
+}
+
+/** Walls that are made of one by one fork, and forks whose walls are awaited. */
+export const forkChildrenMax = 8
+export const forksMax = 4
+
 /** A wall as created by the warden. */
 export interface Wall {
   readonly id: string
@@ -298,6 +315,8 @@ export interface Wall {
   readonly image?: string
   /** Memory can be captured without a sentinel, as one image of the whole guest. */
   readonly isImaged?: true
+  /** Further walls can be made of it while its job runs. */
+  readonly isForkable?: true
   /** Control socket, output streams and connections are multiplexed as frames on one socket: guest/carrier/wire.h. */
   readonly isCarried?: true
   /** The socket leads to a serial line of the guest: src/walls/paced-socket.ts. */

@@ -36,6 +36,7 @@ export function admittedLine(
       owner,
       origin: job.origin,
       capability: job.capability,
+      forkOf: job.session?.kind === 'open' ? job.session.forkOf : undefined,
       language: verdict.language,
       entry: verdict.entry,
       commitments: commitmentsOf(job, salts),

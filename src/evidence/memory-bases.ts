@@ -5,7 +5,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import type { MemoryBase } from '../contract/warden.ts'
 import { fileSha256 } from '../lib/file-sha256.ts'
 import { makeFolder } from '../lib/make-folder.ts'
-import { nonZeroRanges } from '../lib/sparse.ts'
+import { copySparse } from '../lib/copy-sparse.ts'
 import { retentionMs } from './bodies.ts'
 
 /**
@@ -30,7 +30,6 @@ export interface MemoryBases {
 export const basesFolder = 'memory-bases'
 
 const COUNT_MAX = 4
-const CHUNK_BYTES = 2 ** 20
 /** A draft of a process that was killed. */
 const DRAFT_MS_MAX = 600_000
 const digestForm = /^[0-9a-f]{64}$/
@@ -90,18 +89,6 @@ async function copyTo(from: string, to: string, at: Date): Promise<void> {
   } catch (error) {
     await rm(draft, { force: true })
     throw error
-  }
-}
-
-async function copySparse(source: FileHandle, target: FileHandle, size: number): Promise<void> {
-  await target.truncate(size)
-  const chunk = Buffer.alloc(CHUNK_BYTES)
-  for (let at = 0; at < size;) {
-    const { bytesRead } = await source.read(chunk, 0, CHUNK_BYTES, at)
-    if (bytesRead === 0) throw new Error('the memory of its template ends early')
-    for (const range of nonZeroRanges(chunk.subarray(0, bytesRead)))
-      await target.write(range.bytes, 0, range.bytes.length, at + range.at)
-    at += bytesRead
   }
 }
 

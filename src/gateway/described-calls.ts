@@ -285,6 +285,22 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
       query('term', { type: 'string' }, 'TERM; default xterm-256color'),
     ],
   },
+  'POST /v1/sandboxes/{id}/fork': {
+    id: 'forkSandbox',
+    summary: 'Fork a session',
+    about:
+      'Makes 1 to 8 sessions of one in a virtual machine, while it goes on; all are opened, or none. Each has the ' +
+      'stricter of the bounds of its parent and of those asked for, and random values, names and ids of its own. 409 BUSY during ' +
+      'an exec, a file request or a terminal; 422 FORK_UNSUPPORTED where its wall cannot be copied',
+    takes: 'ForkAsked',
+    answers: {
+      201: {
+        description: 'The children wait for their first exec',
+        content: asJson(ref('Forked')),
+      },
+    },
+    fails: [403, 409, 410, 429, 503],
+  },
   'POST /v1/sandboxes/{id}/timeout': {
     id: 'renewSandbox',
     summary: 'Renew the timeout of a session',

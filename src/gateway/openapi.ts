@@ -1,3 +1,4 @@
+import { forkedRow, forkRequest } from '../contract/fork.ts'
 import * as z from 'zod'
 import { providerRow, threatRow } from '../contract/answers.ts'
 import { capabilityCall, capabilityRow } from '../contract/capability.ts'
@@ -78,6 +79,8 @@ const schemas = {
   ],
   SessionAsked: [sessionRequest, 'input'],
   Session: [sessionRow, 'output'],
+  ForkAsked: [forkRequest, 'input'],
+  Forked: [forkedRow, 'output'],
   SessionTimeout: [timeoutRequest, 'input'],
   SessionsEnded: [sessionsEnded, 'output'],
   SessionListing: [sessionListing, 'output'],

@@ -52,6 +52,7 @@ import {
 import {
   openSandbox,
   putSandboxFile,
+  forkSandbox,
   renewSandbox,
   runInSandbox,
   sandboxTerminal,
@@ -132,6 +133,7 @@ export const calls: Readonly<Record<string, Methods>> = {
     PUT: { needs: ['run'], answer: putSandboxFile },
   },
   '/v1/sandboxes/{id}/pty': { GET: { needs: ['run'], answer: sandboxTerminal } },
+  '/v1/sandboxes/{id}/fork': { POST: { needs: ['run'], answer: forkSandbox } },
   '/v1/sandboxes/{id}/timeout': { POST: { needs: ['run'], answer: renewSandbox } },
   '/v1/sandboxes/{id}/tighten': { POST: { needs: ownOrOperate, answer: tightenSandbox } },
   '/v1/sandboxes/{id}/freeze': { POST: { needs: ownOrOperate, answer: freezeSandbox } },

@@ -9,6 +9,7 @@ import {
 } from '../contract/controls.ts'
 import type { Control, Controls } from '../contract/controls.ts'
 import { mainZone, type Reaction, type Schedule, type ZoneSchedule } from '../contract/phase.ts'
+import type { LifeRest } from '../contract/pipeline.ts'
 import type { Profile } from '../contract/profile.ts'
 import { type PhasePlan, endStepEarly, planPhases, stepAt, type PhaseStep } from './phase-plan.ts'
 
@@ -173,6 +174,20 @@ export function nextAt(life: Life): number | undefined {
   if (mainOf(life).end) return undefined
   const open = [...life.zones.values()].filter(({ end }) => !end)
   return Math.min(...open.map((state) => stepOf(state).closes))
+}
+
+/** Controls of `main` in force, and its phases that are left at a time, the current one first and shortened by what is over of it. */
+export function restOf(life: Life, at: number): LifeRest {
+  const { plan, controls, ceiling } = mainOf(life)
+  const left = plan.steps.filter(({ closes }) => closes - at >= 1)
+  const phases = left.map(({ phase: name, opens, closes, controls: own, ...conditions }) => ({
+    name,
+    for: Math.floor(closes - Math.max(opens, at)),
+    controls: meet(meet(own, ceiling), controls),
+    ...(conditions.advanceIf !== undefined && { advanceIf: conditions.advanceIf }),
+    ...(conditions.terminateIf !== undefined && { terminateIf: conditions.terminateIf }),
+  }))
+  return { controls, phases: phases.filter((phase) => phase.for >= 1) }
 }
 
 function newZoneState(

@@ -17,6 +17,7 @@ import type {
 import type {
   KeepCapture,
   LifeObserver,
+  LifeRest,
   OperatorOrder,
   SupervisedRun,
   Supervisor,
@@ -33,7 +34,7 @@ import { OwnedClock } from './owned-clock.ts'
 import { lengthOf, mainZone } from '../contract/phase.ts'
 import { releaseMsMaxOf } from '../contract/tier.ts'
 import { wallAnswer } from '../contract/wall-answer.ts'
-import { initialStateOf, nextState, nextAt, stepOf, mainOf } from './schedule.ts'
+import { initialStateOf, nextState, nextAt, restOf, stepOf, mainOf } from './schedule.ts'
 import type { LifeAction, LifeInput, Life, Transition } from './schedule.ts'
 import { refusedCall } from './refused-call.ts'
 import { LifeEvents } from './life-events.ts'
@@ -181,6 +182,10 @@ class Supervision implements Supervisor {
     if (signal.aborted) this.#cut({ status: 'cancelled' })
     else void this.#begin(task, io)
     return await this.#done.promise
+  }
+
+  get rest(): LifeRest {
+    return restOf(this.#life, this.#timeline.hasBegun ? this.#timeline.age : 0)
   }
 
   async tighten(to: Controls, by: OperatorOrder): Promise<boolean> {

@@ -51,6 +51,25 @@ export function mappingsOf(pid: number): readonly Mapping[] {
     })
 }
 
+/** Runs that cover the same pages in ascending order, each page once, with at most `countMax` pages a run. */
+export function mergeRuns(runs: readonly PageRun[], countMax: number): readonly PageRun[] {
+  const merged: { first: number; count: number }[] = []
+  let covered = 0
+  for (const { first, count } of runs.toSorted((a, b) => a.first - b.first)) {
+    for (let from = Math.max(first, covered); from < first + count;) {
+      const last = merged.at(-1)
+      const isNext = last && last.first + last.count === from && last.count < countMax
+      const most = isNext ? countMax - last.count : countMax
+      const added = Math.min(most, first + count - from)
+      if (isNext) last.count += added
+      else merged.push({ first: from, count: added })
+      from += added
+    }
+    covered = Math.max(covered, first + count)
+  }
+  return merged
+}
+
 /** Pages of a mapping, and the bytes in them. */
 export class MappedMemory implements AsyncDisposable {
   readonly #mapping: Mapping

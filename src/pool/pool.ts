@@ -14,7 +14,11 @@ import { Probation, type ProbationSlot } from './probation.ts'
 import type { SparePools } from './spare-pools.ts'
 
 /** Needs of a job besides its first wall, and its forecast. */
-export type JobNeeds = Omit<JobNeed, 'queued'> & { readonly memory?: number }
+export type JobNeeds = Omit<JobNeed, 'queued'> & {
+  readonly memory?: number
+  /** Launches its wall in place of the provider. */
+  readonly launch?: ((profile: Profile) => Promise<Sandbox>) | undefined
+}
 
 /** Turns a profile into a sandbox: admission, then launch. */
 export class Pool {
@@ -36,7 +40,7 @@ export class Pool {
     profile: Profile,
     job: Job,
     signal: AbortSignal,
-    { walls: others = 0, memory: theirs = 0, ...expected }: JobNeeds = {},
+    { walls: others = 0, memory: theirs = 0, launch, ...expected }: JobNeeds = {},
   ): Promise<SandboxClaim> {
     const { emitter, provider: providerOf } = this.#options
     const provider = providerOf(profile.provider)
@@ -56,7 +60,9 @@ export class Pool {
     emitter.emit('pool/claimed', { walls, memory, waited: place.waited }, about)
     this.#evictSpares()
     const isShort = expected.isShort?.() ?? false
-    return await this.#launch(provider, profile, place, { run: job.id, walls, isShort })
+    const { clock } = this.#options
+    const own = launch ?? ((asked: Profile) => provider.launch(asked, clock, { isShort }))
+    return await this.#launch(own, profile, place, { run: job.id, walls })
   }
 
   /** Counts forced ends: senders with many of them go on probation. */
@@ -98,16 +104,16 @@ export class Pool {
   }
 
   async #launch(
-    provider: Provider,
+    launch: (profile: Profile) => Promise<Sandbox>,
     profile: Profile,
     place: AdmissionSlot,
-    { run, walls, isShort }: LaunchedJob,
+    { run, walls }: LaunchedJob,
   ): Promise<SandboxClaim> {
     const { clock, emitter } = this.#options
     const { tier } = profile
     const began = clock.now()
     try {
-      const sandbox = await provider.launch(profile, clock, { isShort })
+      const sandbox = await launch(profile)
       const unfollow = this.#loads.follow(sandbox, place, walls)
       const startTime = clock.now() - began
       const { provider: name, id, pool } = sandbox
@@ -169,7 +175,6 @@ function withProbation(slot: AdmissionSlot, probationSlot: ProbationSlot): Admis
 interface LaunchedJob {
   readonly run: string
   readonly walls: number
-  readonly isShort: boolean
 }
 
 /** Facts of the receipt of a sandbox; null without one, as from a third-party provider. */

@@ -11,7 +11,9 @@ import {
 } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { ExecCaller, RunRequest, SessionRow } from '../contract/session.ts'
-import type { OpenSession } from '../sessions/open-sessions.ts'
+import type { ForkSessionRequest } from '../contract/fork.ts'
+import { forkSession, readFork, type SessionPlace } from '../sessions/fork-session.ts'
+import type { OpenSession, OpenSessions } from '../sessions/open-sessions.ts'
 import {
   execJob,
   readExec,
@@ -36,7 +38,14 @@ export interface BoxFiles {
 interface BoxRoad {
   readonly clock: Clock
   readonly operations: Operations
+  readonly sessions: { readonly held: OpenSessions }
 }
+
+/** The library has no limit of sessions beside that of its pool. */
+const freePlace = (): SessionPlace => ({
+  signal: new AbortController().signal,
+  end: () => undefined,
+})
 
 /**
  * A session: a sandbox that stays open for its owner and takes one exec after another, with the variables, imports,
@@ -96,6 +105,23 @@ export class Box implements AsyncDisposable {
     const of = { id: session.id, asked }
     const { job, task } = terminalJob(readTerminal(request), of, this.#owner, this.#road.clock)
     return await BoxTerminal.open((print) => this.#openSession.terminal(job, task, print))
+  }
+
+  /**
+   * Makes further sessions of this one while it goes on, each with its variables, files and background processes, and random values of
+   * its own; in virtual machines alone. Between two execs, without terminals. Throws MayflyError INVALID, FORK_UNSUPPORTED, BUSY,
+   * CONFLICT while it is frozen, OVERLOADED, UNAVAILABLE if it could not be saved, SESSION_ENDED after the end.
+   *
+   * @example
+   * const children = await box.fork({ children: 2 })
+   * for (const child of children) await child.run({ code: 'x += 1' })
+   */
+  async fork(request: ForkSessionRequest = {}): Promise<readonly Box[]> {
+    const { clock, sessions } = this.#road
+    const parts = { clock, held: sessions.held, place: freePlace }
+    const asked = readFork(request)
+    const { children } = await forkSession(this.#openSession, asked, this.#owner, parts)
+    return children.map((one) => new Box(this.#road, one, this.#owner))
   }
 
   /** Removes rights permanently. Throws MayflyError CONFLICT for a loosening. */

@@ -44,6 +44,10 @@ class FakeSession implements Session {
     return { kind: 'open', terminal } as const
   }
 
+  async fork(): Promise<never> {
+    throw new Error('a session without a wall is not forked')
+  }
+
   async close(): Promise<Outcome> {
     this.closedAt ??= this.#clock.now()
     this.#ended.resolve({} as Outcome)

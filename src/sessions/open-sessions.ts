@@ -7,6 +7,7 @@ import type {
   ExecCaller,
   Session,
   SessionAsked,
+  SessionFork,
   SessionLanguage,
   SessionRow,
 } from '../contract/session.ts'
@@ -133,7 +134,13 @@ export class OpenSession {
       labels: asked.labels,
       execs: this.#execs,
       busy: session.isBusy,
+      ...(this.#forkOf !== undefined && { forkOf: this.#forkOf }),
     }
+  }
+
+  get #forkOf(): string | undefined {
+    const { session } = this.#parts.job
+    return session?.kind === 'open' ? session.forkOf : undefined
   }
 
   /** CPU time of the execs, in milliseconds. The rest of the life's CPU time was used between execs. */
@@ -191,6 +198,15 @@ export class OpenSession {
         signal: (name) => terminal.signal(name),
         close: () => terminal.close(),
       },
+    }
+  }
+
+  /** Forks it, which is use of it. */
+  async fork(children: number): Promise<SessionFork> {
+    try {
+      return await this.session.fork(children)
+    } finally {
+      this.#usedAt = this.#parts.clock.now()
     }
   }
 

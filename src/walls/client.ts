@@ -9,6 +9,7 @@ import { closeHandle } from '../lib/close-handle.ts'
 import type {
   WardenRequest,
   ConnectionEnds,
+  ForkedWall,
   CallPhase,
   SeenReport,
   ClosedCallsState,
@@ -192,6 +193,21 @@ export class Client {
   readonly resumed = (resumption: string): Promise<StartedWall> =>
     this.#started({ op: 'resumed', resumption }, 'resume a machine: its socket was')
 
+  /**
+   * Saves a claimed wall, of which `children` further ones can be started. Rejects with MayflyError UNAVAILABLE, OVERLOADED and
+   * NOT_FOUND.
+   */
+  readonly fork = (wall: string, children: number): Promise<ForkedWall> =>
+    this.#value({ op: 'fork', wall, children })
+
+  /** Starts a wall of a fork, which stands still until its claim. */
+  readonly forked = (fork: string): Promise<StartedWall> =>
+    this.#started({ op: 'forked', fork }, 'start a forked wall: its socket was')
+
+  /** Gives up the walls of a fork that were not started. Idempotent. */
+  readonly forgetFork = async (fork: string): Promise<void> =>
+    void (await this.request({ op: 'forget-fork', fork }))
+
   /** Starts the program of a configured MCP server. The socket is its stdin and stdout; closing it ends the program. */
   readonly program = async (name: string): Promise<Socket> =>
     socketOf(await this.request({ op: 'program', name }), 'start a program')
@@ -335,8 +351,9 @@ export class Client {
 /** Client as its users see it, without the side of the channel. */
 export type WardenClient = Omit<Client, 'request' | 'receive' | 'disconnected'>
 
-/** An emulated machine boots, or is resumed. */
-const isLong = ({ op }: WardenRequest) => op === 'start' || op === 'resumed'
+/** An emulated machine boots, or is restored; the save of one may have to wait for the end of another. */
+const isLong = ({ op }: WardenRequest) => long.includes(op)
+const long: readonly string[] = ['start', 'resumed', 'fork', 'forked']
 
 function dropParts(pending: PendingRequest | undefined): void {
   for (const socket of Object.values(pending?.parts ?? {})) socket.destroy()

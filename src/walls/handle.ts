@@ -4,6 +4,7 @@ import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
 import type { StreamName, Wall, WallEnd, WallExit } from '../contract/warden.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
 import type { WardenClient } from './client.ts'
+import type { GuestStreams } from './guest-streams.ts'
 import { WorkerDeadline } from './worker-deadline.ts'
 
 /** Largest frame that a wall may send: a result at its limit, with its head. A job sets a bound of its own. */
@@ -69,6 +70,8 @@ export class WallHandle {
   readonly streams: Streams | undefined
   /** Opens the egress path of a guest whose connections are multiplexed on its socket. */
   openEgress: (() => Server) | undefined
+  /** Streams of a guest that are multiplexed on its socket. */
+  carried: Pick<GuestStreams, 'hold' | 'go'> | undefined
 
   constructor(
     wall: Wall,

@@ -39,17 +39,8 @@ export async function claimProgram(
   for (let tries = 1; ; tries++) {
     const { wall, pool } = await spares.take(wallFor(profile), hints)
     try {
-      assertStreams(wall, profile)
-      const claim = await warden.claim(wall.wall.id, {
-        ...wantedOf(profile),
-        ...(hints?.isShort && { isShort: true }),
-      })
-      if (!claim.spent) {
-        const { enforced: held } = claim
-        const isGranted = grantsNetwork(profile.controls.network)
-        const listener = claim.listener ?? (isGranted ? wall.openEgress?.() : undefined)
-        return { wall, pool, held, listener }
-      }
+      const claimed = await claimWall(wall, warden, profile, hints)
+      if (claimed) return { wall, pool, ...claimed }
       void wall.kill()
     } catch (error) {
       void wall.kill()
@@ -59,6 +50,24 @@ export async function claimProgram(
     if (tries === TRIES_MAX)
       throw new MayflyError('UNAVAILABLE', 'Cannot claim a wall: each was spent before it was used')
   }
+}
+
+/** Claims one wall; undefined if it is spent. Rejects with the error of its claim; the caller kills it then. */
+export async function claimWall(
+  wall: WallHandle,
+  warden: WardenClient,
+  profile: Profile,
+  hints?: LaunchHints,
+): Promise<Omit<ClaimedProgram, 'wall' | 'pool'> | undefined> {
+  assertStreams(wall, profile)
+  const claim = await warden.claim(wall.wall.id, {
+    ...wantedOf(profile),
+    ...(hints?.isShort && { isShort: true }),
+  })
+  if (claim.spent) return undefined
+  const isGranted = grantsNetwork(profile.controls.network)
+  const listener = claim.listener ?? (isGranted ? wall.openEgress?.() : undefined)
+  return { held: claim.enforced, listener }
 }
 
 /** Throws MayflyError PROTOCOL if a program came without sockets for its output; an isolate writes in frames. */

@@ -21,6 +21,7 @@ import { eventOfLife, noUsage, type GuestLife } from './guest-life.ts'
 import type { HandleEnd } from './handle.ts'
 import { memoryVariables } from './memory-variables.ts'
 import { MemoryCopies } from './memory-capture.ts'
+import type { LaunchForked } from './fork-wall.ts'
 import { deadlineOf } from './program-claim.ts'
 import { ProgramOutput } from './program-output.ts'
 import { ProgramSession } from './program-session.ts'
@@ -58,6 +59,10 @@ export interface ProgramOptions extends ListenerEgressOptions {
   readonly held: BoundMechanisms
   /** Controls that it can close while it runs, beyond those of every wall of programs. */
   readonly tightens?: readonly Control[]
+  /** Set for a wall that was forked: the session of its parent goes on in it. */
+  readonly isForked?: boolean
+  /** Makes the sandbox of a wall that is forked from this one; without it the session cannot be forked. */
+  readonly launch?: LaunchForked
   /** By default the cap of this server. */
   readonly artifactCap?: ArtifactCap
 }
@@ -73,7 +78,9 @@ export function programGuest(options: ProgramOptions): GuestKind {
     const files = new GuestFiles(profile.limits.artifacts, options.artifactCap ?? artifactCap)
     const output = new ProgramOutput(life, files)
     const cap = options.artifactCap ?? artifactCap
-    const session = new ProgramSession(life, { output, cap })
+    const { launch, isForked = false } = options
+    const isForkable = launch && wall.wall.isForkable
+    const session = new ProgramSession(life, { output, cap, ...(isForkable && { launch }) })
     life.hooks = { beforeKill: () => output.beforeKill(), cutOff: () => files.discard() }
     return {
       tightens: [...tightenedAlways, ...(options.tightens ?? []), ...closableBy(wall.wall.calls)],
@@ -81,7 +88,7 @@ export function programGuest(options: ProgramOptions): GuestKind {
       ownsWall: true,
       egress,
       output,
-      frames: new ProgramFrames(life, files, output, session),
+      frames: new ProgramFrames(life, { files, output, session, isForked }),
       session,
       calls: sentinelCalls(life),
       memory: new MemoryCopies(),
@@ -98,8 +105,16 @@ function accessOf({ layers, isCarried }: Wall): string {
   return all.filter((name) => layers.includes(name)).join(', ') || 'none'
 }
 
+interface ProgramFramesParts {
+  readonly files: GuestFiles
+  readonly output: ProgramOutput
+  readonly session: ProgramSession
+  readonly isForked: boolean
+}
+
 class ProgramFrames implements GuestFrames {
   readonly #life: GuestLife
+  readonly #isForked: boolean
   readonly #files: GuestFiles
   readonly #output: ProgramOutput
   readonly #session: ProgramSession
@@ -118,11 +133,12 @@ class ProgramFrames implements GuestFrames {
   #isReleased = false
   #isLarge = false
 
-  constructor(life: GuestLife, files: GuestFiles, output: ProgramOutput, session: ProgramSession) {
+  constructor(life: GuestLife, { files, output, session, isForked }: ProgramFramesParts) {
     this.#life = life
     this.#files = files
     this.#output = output
     this.#session = session
+    this.#isForked = isForked
   }
 
   /** Sends the job. Subscribes to the sentinel first: its reports may arrive before the frame of the release. */
@@ -143,12 +159,20 @@ class ProgramFrames implements GuestFrames {
     this.#sentAt = performance.now()
     const text = JSON.stringify({ ...carried(task, profile), trust: egressPath?.trust })
     wall.mayOutliveSocket = !task.session
+    if (this.#isForked) return this.#goOn()
     this.#isLarge = text.length > LARGE_UNITS
     for (const piece of piecesOf(task)) {
       this.#isLarge = true
       wall.send(kind.ahead, piece)
     }
     wall.send(kind.run, text)
+  }
+
+  /** Lets a forked guest go on. Its session draws its random values anew, and answers with a release. */
+  #goOn(): void {
+    const { wall } = this.#life.parts
+    wall.carried?.go()
+    wall.send(kind.forked, JSON.stringify({ protocol: 1 }))
   }
 
   #emitToLife(run: string, point: Point, fields: Event['fields']): void {

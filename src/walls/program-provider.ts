@@ -3,14 +3,15 @@ import type { Emitter } from '../contract/event.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Language } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Ability, Availability, Provider } from '../contract/provider.ts'
+import type { Ability, Availability, Provider, Sandbox } from '../contract/provider.ts'
 import type { TierName } from '../contract/tier.ts'
 import type { Wall } from '../contract/warden.ts'
 import { newId } from '../lib/id.ts'
 import type { WardenClient } from './client.ts'
 import type { OpenEgressPath } from './egress-path.ts'
 import { FramedSandbox } from './framed-sandbox.ts'
-import { claimProgram } from './program-claim.ts'
+import type { WallHandle } from './handle.ts'
+import { claimProgram, claimWall, type ClaimedProgram } from './program-claim.ts'
 import { programGuest, tightenedAlways } from './program-guest.ts'
 import type { ProgramProof } from './program-proof.ts'
 import { ProgramSpares, type ProgramSparesOptions } from './program-spares.ts'
@@ -101,14 +102,27 @@ export function createProgramProvider(
     },
     async launch(profile, _clock, hints) {
       assertDigest(profile, images)
-      const { wall, pool, held, listener } = await claimProgram(spares, warden, profile, hints)
-      lastWall = wall.wall
-      const parts = { provider: name, profile, wall, warden, emitter, pool }
-      const guest = programGuest({ held, listener, openEgressPath, tightens })
-      return new FramedSandbox(newId('sbx'), parts, guest)
+      const claimed = await claimProgram(spares, warden, profile, hints)
+      lastWall = claimed.wall.wall
+      return sandboxOf(claimed, profile)
     },
     keep: (language, image, count) => spares.keep(language, image, count),
     close: () => spares.close(),
+  }
+
+  function sandboxOf(
+    { wall, pool, held, listener }: ClaimedProgram,
+    profile: Profile,
+    isForked = false,
+  ): Sandbox {
+    const parts = { provider: name, profile, wall, warden, emitter, pool }
+    const launch = async (forked: WallHandle, own: Profile) => {
+      const claimed = await claimWall(forked, warden, own)
+      if (!claimed) throw new MayflyError('UNAVAILABLE', 'Cannot claim a forked wall: it has ended')
+      return sandboxOf({ wall: forked, pool: 'miss', ...claimed }, own, true)
+    }
+    const guest = programGuest({ held, listener, openEgressPath, tightens, isForked, launch })
+    return new FramedSandbox(newId('sbx'), parts, guest)
   }
 
   async function prove(): Promise<Availability> {

@@ -10,12 +10,13 @@ import {
   type SessionFiles,
   type SessionListing,
 } from '../contract/exec.ts'
-import type { ExecEnd, SandboxSession, TaskEnd } from '../contract/provider.ts'
+import type { ExecEnd, SandboxFork, SandboxSession, TaskEnd } from '../contract/provider.ts'
 import type { TerminalPrinter, TerminalTask, WallTerminal } from '../contract/terminal.ts'
 import { sampleEveryMs, type WallUsage } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
 import type { ArtifactCap } from './artifact-cap.ts'
 import { lostEnd } from './ends.ts'
+import { forkWall, type LaunchForked } from './fork-wall.ts'
 import { GuestFiles } from './guest-files.ts'
 import { possibleCpuTime, type GuestLife } from './guest-life.ts'
 import { ProgramTerminals } from './program-terminals.ts'
@@ -43,6 +44,8 @@ export interface GuestSessionParts {
   readonly cap: ArtifactCap
   /** Set if the guest has no files and runs no commands: the reason, for error messages. */
   readonly onlyCells?: string
+  /** Set for a wall that can be forked: makes the sandbox of a fork. */
+  readonly launch?: LaunchForked
   /** True if the wall may have run earlier jobs, whose CPU time must be subtracted. */
   readonly isReused?: boolean
 }
@@ -114,6 +117,8 @@ export class ProgramSession implements SandboxSession {
   readonly files: SessionFiles
   /** Absent in an isolate, which has no programs. */
   readonly terminal?: (task: TerminalTask, print: TerminalPrinter) => Promise<WallTerminal>
+  /** Absent for a wall that cannot be copied. */
+  readonly fork?: (children: number) => Promise<SandboxFork>
   readonly #life: GuestLife
   readonly #output: SessionOutput
   readonly #cap: ArtifactCap
@@ -130,7 +135,8 @@ export class ProgramSession implements SandboxSession {
   /** CPU time of the wall at the last exec end for which the warden was asked. */
   #cpuCounted = 0
 
-  constructor(life: GuestLife, { output, cap, onlyCells, isReused = false }: GuestSessionParts) {
+  constructor(life: GuestLife, parts: GuestSessionParts) {
+    const { output, cap, onlyCells, isReused = false, launch } = parts
     this.#life = life
     this.#output = output
     this.#cap = cap
@@ -138,6 +144,7 @@ export class ProgramSession implements SandboxSession {
     this.#isReused = isReused
     this.#terminals = new ProgramTerminals(life)
     if (onlyCells === undefined) this.terminal = (task, print) => this.#terminal(task, print)
+    if (launch) this.fork = (children) => this.#fork(children, launch)
     this.files = {
       put: async (path, bytes) => void (await this.#file({ op: 'put', path }, bytes)),
       get: async (path, bytesMax) =>
@@ -193,6 +200,19 @@ export class ProgramSession implements SandboxSession {
     this.#assertAlive()
     assertMayStart(this.#life)
     return await this.#terminals.open(task, print)
+  }
+
+  /** Refused while an exec, a file request or a terminal is under way: only the parent would see its end. */
+  async #fork(children: number, launch: LaunchForked): Promise<SandboxFork> {
+    this.#assertAlive()
+    if (this.#exec) throw sessionBusy()
+    const open = this.#terminals.isOpen ? 'a terminal is open' : undefined
+    const why = this.#filing.size > 0 ? 'a file is being read or written' : open
+    if (why !== undefined)
+      throw new MayflyError('BUSY', `Cannot fork the session: ${why}`, {
+        hint: 'Fork it between two execs, without terminals',
+      })
+    return await forkWall(this.#life.parts, children, launch)
   }
 
   async close(): Promise<void> {

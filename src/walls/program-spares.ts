@@ -1,13 +1,12 @@
 import type { LaunchHints } from '../contract/provider.ts'
 import { statSync } from 'node:fs'
-import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { CallClass } from '../contract/calls.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { PackageLayer } from '../contract/layer.ts'
 import type { Language } from '../contract/job.ts'
+import { carriedHandle } from './carried-handle.ts'
 import type { StartSettings, WardenClient } from './client.ts'
-import { GuestStreams } from './guest-streams.ts'
 import { WallHandle } from './handle.ts'
 import type { ProgramName, UsualBounds, Wall, MechanismName } from '../contract/warden.ts'
 
@@ -224,17 +223,6 @@ function otherImage({ id, image }: Wall, asked: string): MayflyError {
   const has = image === undefined ? 'no image' : `image "sha256:${image}"`
   const message = `Cannot use wall "${id}": it has ${has} in place of "sha256:${asked}"`
   return new MayflyError('PROTOCOL', message)
-}
-
-/** Handle of a wall whose streams come on one socket. */
-function carriedHandle(wall: Wall, socket: Socket, warden: WardenClient): WallHandle {
-  const carried = new GuestStreams(socket, {
-    garbled: (detail) => handle.garble(detail),
-    ...(wall.isPaced && { isPaced: true }),
-  })
-  const handle = new WallHandle(wall, carried.handle, warden, carried.streams)
-  handle.openEgress = () => carried.listen()
-  return handle
 }
 
 function parked(wall: WallHandle): Parked {

@@ -71,6 +71,11 @@ export class ProgramTerminals {
     }
   }
 
+  /** Whether one is open, or is being opened. */
+  get isOpen(): boolean {
+    return this.#open.size > 0
+  }
+
   /** True if it was a frame of terminals. */
   receive({ kind: what, payload }: Frame): boolean {
     if (what === kind.terminalOutput) this.#output(payload)

@@ -51,6 +51,8 @@ export const kind = {
   terminalNote: 23,
   /** User code looked up a name that its realm refuses. */
   refused: 24,
+  /** To a session: its machine was forked, and this one is the copy. Answered with `released`. */
+  forked: 25,
 } as const
 
 /** Name, message and stack of an error together; the guest cuts them as well. */

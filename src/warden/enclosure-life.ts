@@ -25,6 +25,8 @@ export class EnclosureLife {
   #tenant: string | undefined
   #bounds: EnclosureBounds | undefined
   #how: WallEnd | undefined
+  /** Bounds that its claim must not exceed; undefined without a limit. */
+  #ceiling: EnclosureBounds | undefined
 
   constructor(id: string, isSingleUse: boolean) {
     this.#id = id
@@ -48,12 +50,29 @@ export class EnclosureLife {
     this.#advance('parked')
   }
 
-  /** Throws MayflyError CONFLICT for a second tenant, and for a second claim of a single-use enclosure. */
+  /** Keeps a forked enclosure to the tenant and the bounds that its parent has now. */
+  keepWithin({ tenant, bounds }: Pick<EnclosureLife, 'tenant' | 'bounds'>): void {
+    assert(this.#state === 'parked' && tenant !== undefined && bounds !== undefined)
+    this.#tenant = tenant
+    this.#ceiling = bounds
+  }
+
+  /** Bounds of its job; undefined before its claim. */
+  get bounds(): EnclosureBounds | undefined {
+    return this.#bounds
+  }
+
+  /**
+   * Throws MayflyError CONFLICT for a second tenant, for a second claim of a single-use enclosure, and for bounds beyond those of the
+   * parent of a forked one.
+   */
   claim(tenant: string, bounds: ClaimBounds): void {
     if (tenant && this.#tenant !== undefined && this.#tenant !== tenant)
       throw this.#conflict('claim', 'it serves another tenant')
     if (this.#state === 'claimed' && this.#isSingleUse)
       throw this.#conflict('claim', 'it was claimed already')
+    if (this.#ceiling && (!tenant || isBeyond(bounds, this.#ceiling)))
+      throw this.#conflict('claim', 'its bounds are beyond those of the wall it was forked from')
     this.#advance('claimed')
     this.#tenant ??= tenant || undefined
     const { memory, cpu, io, processes } = bounds
@@ -112,6 +131,10 @@ export function meetBounds<Bounds extends Partial<EnclosureBounds>>(
 export function lowest(...all: readonly (number | undefined)[]): number | undefined {
   const given = all.filter((one) => one !== undefined)
   return given.length === 0 ? undefined : Math.min(...given)
+}
+
+function isBeyond(bounds: EnclosureBounds, ceiling: EnclosureBounds): boolean {
+  return limited.some((bound) => (bounds[bound] ?? Infinity) > (ceiling[bound] ?? Infinity))
 }
 
 /** Throws AssertionError where a bound rose or was dropped. */

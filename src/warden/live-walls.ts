@@ -2,6 +2,7 @@ import os from 'node:os'
 import type { Enclosure, WallRank } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Reply, WallEnd, WallLoads, WallCost } from '../contract/warden.ts'
+import type { EnclosureLife } from './enclosure-life.ts'
 import { LiveWall } from './live-wall.ts'
 import { LongRunners } from './long-runners.ts'
 import { createPressure, type PressureOptions } from './pressure.ts'
@@ -53,11 +54,13 @@ export class LiveWalls {
     return [...this.#walls.values()]
   }
 
-  add(enclosure: Enclosure): LiveWall {
+  /** `within`: life of the enclosure that it was forked from, whose tenant and bounds it keeps. */
+  add(enclosure: Enclosure, within?: EnclosureLife): LiveWall {
     const wall = new LiveWall(enclosure, this.#sampler, (reply, used) => {
       this.#remember(enclosure.id, used)
       this.#push(reply)
     })
+    if (within) wall.life.keepWithin(within)
     this.#walls.set(wall.id, wall)
     void wall.gone.then(() => this.#walls.delete(wall.id))
     return wall

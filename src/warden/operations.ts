@@ -23,7 +23,17 @@ export interface Answer {
 type RequestOf<Op extends Request['op']> = Extract<Request, { op: Op }>
 type WallOp = Exclude<
   Request['op'],
-  'start' | 'resume' | 'resumed' | 'image' | 'facts' | 'sign' | 'loads' | 'program'
+  | 'start'
+  | 'resume'
+  | 'resumed'
+  | 'fork'
+  | 'forked'
+  | 'forget-fork'
+  | 'image'
+  | 'facts'
+  | 'sign'
+  | 'loads'
+  | 'program'
 >
 
 export const operations: {

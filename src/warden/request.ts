@@ -3,6 +3,7 @@ import { callClasses } from '../contract/calls.ts'
 import { machineSave } from '../contract/machine-save.ts'
 import { layerKinds, layerName, layersMax } from '../contract/layer.ts'
 import {
+  forkChildrenMax,
   phasesMax,
   programNames,
   mechanismPattern,
@@ -148,6 +149,12 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     ...everyRequest,
     op: z.literal('resumed'),
     resumption: z.string().regex(/^r[0-9a-f]{16}$/),
+  }),
+  z.strictObject({ ...ofWall, op: z.literal('fork'), children: whole(1, forkChildrenMax) }),
+  z.strictObject({
+    ...everyRequest,
+    op: z.enum(['forked', 'forget-fork']),
+    fork: z.string().regex(/^f[0-9a-f]{16}$/),
   }),
   z.strictObject({
     ...everyRequest,

@@ -1,6 +1,7 @@
 import type { Enclosure, EnclosureSpec, Engine } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Wall } from '../contract/warden.ts'
+import type { EnclosureLife } from './enclosure-life.ts'
 import type { LiveWall } from './live-wall.ts'
 import type { Handover } from './operations.ts'
 
@@ -19,7 +20,8 @@ export interface StarterParts {
   readonly count: () => number
   /** Resolves once leases can be written; no wall is returned before. Undefined afterwards. */
   readonly settled: () => Promise<void> | undefined
-  readonly add: (enclosure: Enclosure) => LiveWall
+  /** `within`: life of the enclosure that it was forked from. */
+  readonly add: (enclosure: Enclosure, within?: EnclosureLife) => LiveWall
 }
 
 /** Starts enclosures, also ahead of the first request for them. */
@@ -52,6 +54,11 @@ export class Starter {
     return this.#count(() => resumed)
   }
 
+  /** Starts an enclosure of a fork, within the tenant and the bounds of its parent. Rejects as `start` does. */
+  fork(start: () => Promise<Enclosure>, parent: EnclosureLife): Promise<StartedEnclosure> {
+    return this.#count(start, parent)
+  }
+
   /** Refuses all further starts. */
   stop(): void {
     this.#isStopped = true
@@ -67,10 +74,10 @@ export class Starter {
     return this.#count(() => this.#parts.engineFor(spec).start(spec))
   }
 
-  async #count(start: () => Promise<Enclosure>): Promise<StartedEnclosure> {
+  async #count(start: () => Promise<Enclosure>, parent?: EnclosureLife): Promise<StartedEnclosure> {
     if (this.#parts.count() + this.#starting.size >= WALLS_MAX)
       throw new MayflyError('OVERLOADED', `Cannot start a wall: ${WALLS_MAX} are alive`)
-    const started = this.#enter(start)
+    const started = this.#enter(start, parent)
     this.#starting.add(started)
     try {
       return await started
@@ -79,11 +86,11 @@ export class Starter {
     }
   }
 
-  async #enter(start: () => Promise<Enclosure>): Promise<StartedEnclosure> {
+  async #enter(start: () => Promise<Enclosure>, parent?: EnclosureLife): Promise<StartedEnclosure> {
     const enclosure = await start()
     try {
       await this.#settled()
-      const { wall } = this.#parts.add(enclosure).enclosure
+      const { wall } = this.#parts.add(enclosure, parent).enclosure
       return { value: wall, handover: { wall: wall.id, ...enclosure.handOver() } }
     } catch (error) {
       await enclosure[Symbol.asyncDispose]()

@@ -14,6 +14,7 @@ import { proportionalBytes } from '../os/proc.ts'
 import { isOutOfDescriptors, reserveDescriptor } from '../os/read.ts'
 import { engineFor, engines } from './engines/index.ts'
 import type { OperatorOptions, OperatorPrograms } from './operator-programs.ts'
+import type { Forks } from './forks.ts'
 import { openLeases, type Leases } from './lease.ts'
 import { LiveWalls } from './live-walls.ts'
 import { operations, type Answer, type Handover } from './operations.ts'
@@ -45,6 +46,7 @@ export class Warden {
   #operatorOptions: OperatorOptions | undefined
   #programs: OperatorPrograms | undefined
   #resumptions: Resumptions | undefined
+  #forks: Forks | undefined
   #leases: Leases | undefined
   #signer: HeadSigner | undefined
 
@@ -67,7 +69,7 @@ export class Warden {
       engineFor: (spec) => this.#engineFor(spec),
       count: () => this.#walls.size,
       settled: () => (this.#leases ? undefined : this.#whenSettled()),
-      add: (enclosure) => this.#walls.add(enclosure),
+      add: (enclosure, within) => this.#walls.add(enclosure, within),
     })
     if (typeof options.stateFolder === 'string') this.#settle(options.stateFolder)
   }
@@ -102,6 +104,7 @@ export class Warden {
     this.#starter.stop()
     await Promise.all([...this.#engines.values()].map((engine) => engine.close()))
     await this.#starter.done()
+    await this.#forks?.close()
     await this.#walls.close()
     await this.#programs?.close()
     this.#signer?.close()
@@ -122,6 +125,12 @@ export class Warden {
         return await (await this.#resuming()).begin(request.save)
       case 'resumed':
         return await (await this.#resuming()).take(request.resumption)
+      case 'fork':
+        return await (await this.#forking()).begin(request)
+      case 'forked':
+        return await (await this.#forking()).start(request.fork)
+      case 'forget-fork':
+        return await (await this.#forking()).forget(request.fork)
       case 'facts':
         return { value: await this.#facts() }
       case 'image': {
@@ -190,6 +199,15 @@ export class Warden {
       kill: (wall) => void this.#walls.kill(wall, 'killed'),
     })
     return this.#resumptions
+  }
+
+  async #forking(): Promise<Forks> {
+    const { Forks: Opened } = await import('./forks.ts')
+    this.#forks ??= new Opened({
+      find: (wall) => this.#walls.find(wall),
+      start: (forked, parent) => this.#starter.fork(forked, parent),
+    })
+    return this.#forks
   }
 
   async #whenSettled(): Promise<void> {

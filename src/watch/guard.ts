@@ -70,17 +70,17 @@ export function createGuard(options: GuardOptions) {
       const own = { tenant: job.tenant, code: verdict.digest, profile, subject }
       lives.set(job.id, { ...own, capture: undefined, isOver: false })
       const baseline = subject && learner.read(subject, job.id)
-      const known = baseline && !isLearning(baseline) ? baseline : undefined
+      inheritTokens(job, planted)
       const plants = (honeytokens || profile.schedule.honeytokens) && hasHome(verdict)
-      const tokens = plants ? plantHoneytokens(job.id) : []
-      const foreseen = foreseenOf(job, verdict, profile, tokens)
-      watching.begin(job.id, { foreseen, baseline: known })
+      watching.begin(job.id, {
+        foreseen: foreseenOf(job, verdict, profile, plants ? plantHoneytokens(job.id) : []),
+        baseline: baseline && !isLearning(baseline) ? baseline : undefined,
+      })
     },
     /** Honeytokens for a running job's environment and files; its output is scanned for them afterwards. */
     plantHoneytokens,
     observe: (): LifeObserver => observeGuest(watchedParts),
-    observeSession: (run: string, session: SandboxSession) =>
-      observeSession(session, run, watchedParts),
+    observeSession: (run: string, one: SandboxSession) => observeSession(one, run, watchedParts),
     /** Rate limit for captures of this run's code and tenant. */
     mayCapture: (run: string) => lives.get(run)?.capture ?? true,
     outboundCheck: (run: string) => outboundCheck(run, watchedParts, 'egress'),
@@ -105,6 +105,12 @@ export function createGuard(options: GuardOptions) {
         ? undefined
         : options.stronger().floor({ tenant, code: digest }, clock.date()),
   }
+}
+
+/** A child of a fork has the tokens of its parent in its memory, and gets no others. */
+function inheritTokens({ id, session }: Job, planted: Map<string, readonly Honeytoken[]>): void {
+  const forkOf = session?.kind === 'open' ? session.forkOf : undefined
+  if (forkOf !== undefined) planted.set(id, planted.get(forkOf) ?? [])
 }
 
 /** Effects by name and code; if configured, all code in an image, by tier and language. */

@@ -19,7 +19,7 @@ export function observeSession(
   parts: OutputScanParts,
 ): SandboxSession {
   if (parts.tokens(run).length === 0) return session
-  const { terminal, drain } = session
+  const { terminal, drain, fork } = session
   return {
     ready: session.ready,
     get mayPrint() {
@@ -27,6 +27,7 @@ export function observeSession(
     },
     files: scannedFiles(session.files, run, parts),
     ...(drain && { drain: () => drain.call(session) }),
+    ...(fork && { fork: (children: number) => fork.call(session, children) }),
     async exec(task, signal) {
       const ended = await session.exec(task, signal)
       const reason = reasonToWithhold(ended.end, run, parts)

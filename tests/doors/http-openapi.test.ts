@@ -11,6 +11,7 @@ import { execRequest, sessionRequest, timeoutRequest } from '../../src/contract/
 import { defaultProvider } from '../../src/gateway/doors/configuration.ts'
 import { configBody } from '../../src/gateway/http/configuration-body.ts'
 import { openApi } from '../../src/gateway/openapi.ts'
+import { forkRequest } from '../../src/contract/fork.ts'
 import { calls } from '../../src/gateway/routes.ts'
 import { activeContent, mcpMessage } from '../../src/gateway/http/schema.ts'
 import { zonesAsked, zoneTighten } from '../../src/gateway/doors/zones.ts'
@@ -26,6 +27,7 @@ const schemaOfBody: Readonly<Record<string, z.ZodType>> = {
   SessionAsked: sessionRequest,
   Exec: execRequest,
   SessionTimeout: timeoutRequest,
+  ForkAsked: forkRequest,
   Tighten: tightenAsked,
   ZoneTighten: zoneTighten,
   DefaultProvider: defaultProvider,

@@ -19,6 +19,7 @@ export const bodyExamples: Readonly<Record<string, Readonly<Record<string, unkno
   SessionAsked: { language: 'python', timeout: '30m', labels: { team: 'blue' } },
   Exec: { code: 'x = input\nx + 1', input: 20 },
   SessionTimeout: { timeout: '30m' },
+  ForkAsked: { children: 2 },
   Tighten: { controls: { network: 'none', cpu: 0.5 } },
   ZoneTighten: { controls: { network: 'none' } },
   DefaultProvider: { name: 'auto' },

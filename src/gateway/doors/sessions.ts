@@ -8,6 +8,7 @@ import { timeoutRequest, type SessionRow } from '../../contract/session.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { sha256 } from '../../lib/hash.ts'
+import { forkedRow, forkSession, readFork, type SessionPlace } from '../../sessions/fork-session.ts'
 import type { OpenSession, SessionUser } from '../../sessions/open-sessions.ts'
 import {
   execJob,
@@ -117,6 +118,25 @@ export async function openHeld(
     place.end(undefined)
     throw thrown
   }
+}
+
+/** `POST /v1/sandboxes/{id}/fork`: makes sessions of this one, which goes on. All of them are opened, or none. */
+export const forkSandbox: Door<AnswerParts & SessionParts> = async (
+  parts,
+  { http, identity, params: { id = '' } },
+) => {
+  parts.running.refuseWhenDraining()
+  const { held } = served(parts)
+  const parent = ownSession(parts, identity, id)
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
+  const place = (job: Job) => takeSlots(parts, job)
+  const asked = readFork(body.value)
+  const owner = ownerOf(http, identity)
+  const forked = await forkSession(parent, asked, owner, { clock: parts.clock, held, place })
+  // The client is gone and does not know their ids.
+  if (http.outgoing.destroyed)
+    for (const child of forked.children) void child.close().catch(() => undefined)
+  return jsonText(201, JSON.stringify(forkedRow(forked)))
 }
 
 /** `POST /v1/sandboxes/{id}/run`: one exec, whose outcome comes in the forms of an execution. */
@@ -232,7 +252,7 @@ export function served({ sessions }: SessionParts): ServedSessions {
 }
 
 /** Takes the job slots of a session at server and tenant; its outcome is stored unless the session belongs to a page. */
-function takeSlots(parts: JobStart, job: Job) {
+function takeSlots(parts: JobStart, job: Job): SessionPlace {
   const isKept = job.origin !== 'page'
   const bytes = bytesOf(job)
   parts.running.refuseAtShare(job.tenant)

@@ -103,11 +103,13 @@ function held(id: number): unknown {
 
 /** Registers the objects of a result that stay in this process. */
 function holdingOf(row: MemberRow, result: unknown): (value: object) => ExportedObject | undefined {
-  const { returns, remembers } = row.kind === 'call' || row.kind === 'sync' ? row : {}
-  const named = remembers === 'items' ? (result as readonly unknown[]) : [result]
+  const { returns, returnsItems, remembers } = row.kind === 'call' || row.kind === 'sync' ? row : {}
+  const isOfItems = remembers === 'items' || returnsItems !== undefined
+  const named = isOfItems ? (result as readonly unknown[]) : [result]
+  const className = returns ?? returnsItems
   return (value) => {
-    if (returns && value === result)
-      return { id: hold(value, returns), ...described(value, returns) }
+    if (className && named.includes(value))
+      return { id: hold(value, className), ...described(value, className) }
     return remembers && named.includes(value) ? { id: hold(value, undefined) } : undefined
   }
 }

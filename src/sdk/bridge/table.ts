@@ -24,6 +24,8 @@ export interface ArgumentRules {
   readonly json?: readonly string[]
   /** Class of the result, which then stays in the host process. */
   readonly returns?: ClassName
+  /** The same for each item of the result. */
+  readonly returnsItems?: ClassName
   /** The result, or each item of it, can be an argument of later calls. */
   readonly remembers?: 'result' | 'items'
 }
@@ -132,6 +134,7 @@ export const classes = {
     row: look,
     run: { ...call, functions: { '1.tap': asked, '1.on': told }, json: ['0.input'] },
     pty: { ...call, returns: 'BoxTerminal' },
+    fork: { ...call, returnsItems: 'Box' },
     tighten: call,
     freeze: call,
     thaw: call,

@@ -24,17 +24,20 @@ export class AgentCalls implements CallControl {
   readonly #agent: AgentLink
   readonly #policies: PolicyCompiler
   readonly #hasProfile: boolean
-  #open: readonly CallClass[] = callClasses
+  #open: readonly CallClass[]
 
-  constructor(
-    agent: AgentLink,
-    { policies, hasProfile }: { readonly policies: PolicyCompiler; readonly hasProfile: boolean },
-  ) {
+  constructor(agent: AgentLink, { policies, hasProfile, open = callClasses }: AgentCallsParts) {
     this.#agent = agent
     this.#policies = policies
     this.#hasProfile = hasProfile
+    this.#open = open
     const others = this.#hasProfile ? [] : profiledCalls
     this.closable = callClasses.filter((name) => !others.includes(name))
+  }
+
+  /** Classes that are open now. */
+  get open(): readonly CallClass[] {
+    return this.#open
   }
 
   async close(phases: readonly CallPhase[]): Promise<ClosedCallsState> {
@@ -71,6 +74,13 @@ export class AgentCalls implements CallControl {
   #ask(command: Parameters<typeof askPhase>[1]): Promise<number> {
     return askPhase(this.#agent, command, CLOSE_MS_MAX)
   }
+}
+
+export interface AgentCallsParts {
+  readonly policies: PolicyCompiler
+  readonly hasProfile: boolean
+  /** Classes that are open already; all by default. */
+  readonly open?: readonly CallClass[]
 }
 
 /** The agent waits for writers, then kills them, within a third of a second of guest time; an emulator is slower. */

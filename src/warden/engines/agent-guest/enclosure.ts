@@ -8,12 +8,14 @@ import type {
   EngineReport,
   MemorySample,
 } from '../../../contract/engine.ts'
+import type { CallClass } from '../../../contract/calls.ts'
 import type { BoundMechanisms, ProgramName, Wall, WallUsage } from '../../../contract/warden.ts'
 import { CpuPauses } from '../cpu-pauses.ts'
 import { throttledTo } from '../group-bounds.ts'
 import { claim, sampleOf, spentMs, tighten, wasEndedInside, type MachineJob } from './bounds.ts'
 import { askStatus, renewAgent } from '../../../agent-wire/agent-questions.ts'
 import { GuestCaptures } from './captures.ts'
+import { GuestForks } from './forks.ts'
 import { GuestWatch } from './guest-watch.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { MachineEnclosure } from './machine-enclosure.ts'
@@ -45,6 +47,8 @@ export interface GuestWallParts {
   readonly kind: GuestWallKind
   readonly policies: PolicyCompiler
   readonly report: (report: EngineReport) => void
+  /** For a machine that was forked: classes of system calls that its parent had open. It stands still, with its job frozen. */
+  readonly forkedWith?: readonly CallClass[]
 }
 
 /** Properties of all walls of one engine. */
@@ -70,6 +74,7 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
   readonly ended: Promise<EnclosureEnd>
   readonly calls: AgentCalls
   readonly memory: GuestCaptures | undefined
+  readonly forks: GuestForks | undefined
   readonly #job: MachineJob
   readonly #machine: LiveMachine
   readonly #processName: string
@@ -79,6 +84,8 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
   readonly #watch: GuestWatch
   readonly #lost = Promise.withResolvers<void>()
   #isKilled = false
+  /** Forked, and not claimed yet. */
+  #isStopped: boolean
   #sampled: MemorySample | undefined
   #processes = 0
   #renewing: Promise<void> | undefined
@@ -91,7 +98,8 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
     const { idleBytes } = this
     this.#machine = machine
     this.#processName = parts.kind.processName
-    this.#freezer = new JobFreezer(machine.agent)
+    this.#isStopped = parts.forkedWith !== undefined
+    this.#freezer = new JobFreezer(machine.agent, this.#isStopped)
     this.#nested = new NestedPauses({
       freeze: (reason) => this.#pause(reason),
       thaw: (reason) => this.#resume(reason),
@@ -122,12 +130,15 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
       agent: machine.agent,
       report: (seen) => parts.report({ of: machine.process.id, seen }),
     })
-    const { policies, key } = parts
+    const { policies, key, forkedWith: open } = parts
     const hasProfile = isConfined(machine.agent, key)
-    this.calls = new AgentCalls(machine.agent, { policies, hasProfile })
-    const { copy, agent } = machine
+    this.calls = new AgentCalls(machine.agent, { policies, hasProfile, ...(open && { open }) })
+    const { agent, copy, forker } = machine
     const guest = { id: this.id, agent, pauses: this.#nested, freezer: this.#freezer }
     this.memory = copy && new GuestCaptures(copy, guest)
+    const enclose = (forked: LiveMachine) =>
+      new GuestEnclosure(forked, { ...parts, tookMs: 0, forkedWith: this.calls.open })
+    this.forks = forker && new GuestForks(forker, guest, enclose)
     this.wall = wallOf(machine, parts, { idleBytes, calls: this.calls.closable })
     this.lost = this.#lost.promise
     this.ended = this.#end()
@@ -138,9 +149,14 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
     return { handle: this.#machine.takeJobChannel() }
   }
 
+  /** A forked machine runs its agent alone until the claim has made it another one, and then its job. */
   async claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
+    const isForked = this.#isStopped
+    this.#isStopped = false
+    if (isForked) await this.#machine.process.thaw()
     const read = await claim(this.#job, bounds)
     this.#watch.begin()
+    if (isForked) await this.#freezer.thaw(RENEW_MS_MAX)
     return read
   }
 
@@ -311,6 +327,7 @@ function wallOf(
     calls,
     image: machine.image,
     ...(machine.copy && { isImaged: true }),
+    ...(machine.forker && { isForkable: true }),
     isCarried: true,
     ...(parts.kind.isLine && { isPaced: true }),
     countsTicks: true,

@@ -19,8 +19,10 @@ export class JobFreezer {
   /** Race: the guest may freeze after the deadline of the request. */
   #mayBeFrozen = false
 
-  constructor(agent: Pick<AgentLink, 'ask'>) {
+  /** `isFrozen`: for a guest that was copied with its job frozen. */
+  constructor(agent: Pick<AgentLink, 'ask'>, isFrozen = false) {
     this.#agent = agent
+    this.#isFrozen = this.#mayBeFrozen = isFrozen
   }
 
   /** The guest reported that its job is frozen. */

@@ -1,5 +1,5 @@
 /**
- * Nested pauses of a guest: it resumes once no reason is left to pause it (its owner, its CPU limit, a capture). Requests are
+ * Nested pauses of a guest: it resumes once no reason is left to pause it (its owner, its CPU limit, a capture, a fork). Requests are
  * queued and executed one after another, so that a pause and a resume never overlap.
  */
 export class NestedPauses {
@@ -58,7 +58,7 @@ export class NestedPauses {
   }
 }
 
-export type PauseReason = 'owner' | 'cpu' | 'capture'
+export type PauseReason = 'owner' | 'cpu' | 'capture' | 'fork'
 
 export interface PausableGuest {
   freeze(reason: PauseReason): Promise<unknown>

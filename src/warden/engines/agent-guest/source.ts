@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { AgentLink } from '../../../agent-wire/agent-link.ts'
+import type { ConversationState } from '../../../agent-wire/conversation.ts'
 import type { MemoryBase } from '../../../contract/warden.ts'
 import type { MachineSave } from '../../../contract/machine-save.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
@@ -87,6 +88,8 @@ export interface LiveMachine<Process extends VmmProcess = VmmProcess> {
   readonly whyBooted?: string
   /** Copies its memory and devices; absent if the engine cannot. */
   readonly copy?: GuestCopy
+  /** Makes further machines of it while it runs; absent if the engine cannot. */
+  readonly forker?: MachineForker
   /** Kills it and releases all its resources. Idempotent. */
   release(): Promise<void>
 }
@@ -104,6 +107,26 @@ export interface ResumedMachine<Process extends VmmProcess = VmmProcess> {
   readonly save: MachineSave
   /** Channel of its agent. The job's channel stays here, unread: the guest has no server and no network. */
   takeAgentChannel(): Socket
+  release(): Promise<void>
+}
+
+export interface MachineForker {
+  /** Does all that can be done while the machine runs. Rejects with MayflyError UNAVAILABLE; nothing is left then. */
+  prepare(): Promise<ForkDraft>
+}
+
+export interface ForkDraft {
+  /** Saves the machine, which is paused meanwhile. Rejects with MayflyError UNAVAILABLE. */
+  save(): Promise<MachineFork>
+  /** For a draft that was not saved. */
+  remove(): Promise<void>
+}
+
+/** Save of a paused machine, of which machines are started. */
+export interface MachineFork {
+  /** Starts one, stopped, whose agent stands at `position`. Rejects as `take` does; nothing is left then. */
+  start(position: ConversationState): Promise<LiveMachine>
+  /** Removes the save, once a start in flight is over; its machines go on. */
   release(): Promise<void>
 }
 

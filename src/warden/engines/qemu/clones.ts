@@ -5,14 +5,14 @@ import { messageOf } from '../../../contract/error.ts'
 import type { MachineBoot } from '../../../images/machine.ts'
 import { canonicalJson } from '../../../lib/canonical-json.ts'
 import { fileSha256 } from '../../../lib/file-sha256.ts'
-import { liveMachine } from '../agent-guest/boot-guest.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { startClone, type Clone } from './clone.ts'
 import { StartingGuests } from '../agent-guest/starting-guests.ts'
 import { startRunner } from '../agent-guest/start-runner.ts'
 import type { ColdBoots } from './cold-boot.ts'
 import { findJailPrograms } from './jail.ts'
-import { MachineCopy, type CopiedBase } from './machine-copy.ts'
+import { forkableMachine } from './fork.ts'
+import type { CopiedBase } from './machine-copy.ts'
 import type { Accelerator } from './machine.ts'
 import type { QemuProcess } from './process.ts'
 import { findHypervisor } from './program.ts'
@@ -137,7 +137,7 @@ export class Clones implements MachineSource<QemuProcess> {
         { ...this.#programs(), template, onStep },
         this.#parts.host,
       )
-      return cloneOf(template, base, { machine, agent, program: cloneKey.key.program })
+      return this.#machineOf(cloneKey, { template, base, machine, agent })
     } catch (error) {
       await base.file.close()
       const why = await whyTemplateBytesBroken(template)
@@ -146,6 +146,25 @@ export class Clones implements MachineSource<QemuProcess> {
     } finally {
       if (started) this.#takes.forget(started)
     }
+  }
+
+  /** Machine of a clone; keeps the memory file of its template open. */
+  #machineOf(
+    { key }: CloneKey,
+    {
+      template,
+      base,
+      machine,
+      agent,
+    }: Clone & { readonly template: Template; readonly base: CopiedBase },
+  ): LiveMachine<QemuProcess> {
+    const { host, options } = this.#parts
+    const { image, accelerator, memoryMiB } = template
+    const parts = { host, options, takes: this.#takes, process: machine, base }
+    const { program } = key
+    const spec = { accelerator, memoryMiB }
+    const digest = path.basename(image, '.image')
+    return forkableMachine({ ...parts, program, spec, image, digest, inherited: [] }, agent)
   }
 
   async #make({ key, boot, accelerator, name }: CloneKey): Promise<Template> {
@@ -190,24 +209,4 @@ export class Clones implements MachineSource<QemuProcess> {
 async function openBase({ memory }: Template): Promise<CopiedBase> {
   const { path: file, sha256 } = memory
   return { file: await open(file), path: file, sha256 }
-}
-
-/** Machine of a clone; keeps the memory file of its template open. */
-function cloneOf(
-  template: Template,
-  base: CopiedBase,
-  { machine, agent, program }: Clone & Pick<MachineKey, 'program'>,
-): LiveMachine<QemuProcess> {
-  const image = path.basename(template.image, '.image')
-  return {
-    ...liveMachine(machine, agent, { origin: 'clone', image }),
-    copy: new MachineCopy({ process: machine, program, spec: template, image, base }),
-    async release() {
-      try {
-        await machine.release()
-      } finally {
-        await base.file.close()
-      }
-    },
-  }
 }

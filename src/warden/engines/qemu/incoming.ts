@@ -1,4 +1,3 @@
-import { chmodSync, chownSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import path from 'node:path'
@@ -13,11 +12,9 @@ import { socketPair } from '../socket-pair.ts'
 import { remainsOf } from '../sweep.ts'
 import { makeWallFolder, removeWallFolder } from '../wall-folder.ts'
 import type { ColdBoots } from './cold-boot.ts'
-import { findJailPrograms } from './jail.ts'
-import { machinePaths, type MachineSpec } from './machine.ts'
-import { Migrations } from './migrations.ts'
-import { startMachine, type QemuProcess } from './process.ts'
-import { findHypervisor } from './program.ts'
+import type { MachineSpec } from './machine.ts'
+import type { QemuProcess } from './process.ts'
+import { restoreMachine, savedFiles } from './restore.ts'
 import { releaseOf, savedDevices } from './save-key.ts'
 import { cloneSpec } from './template.ts'
 
@@ -40,9 +37,6 @@ export interface IncomingParts {
   readonly options: EngineOptions
 }
 
-/** The state that `xen-save-devices-state` writes has no section of the configuration of a migration. */
-const words = ['-global', 'migration.send-configuration=off']
-const RESTORE_MS_MAX = 120_000
 /** Bytes of scratch of which the boot files are composed; only the image is used. */
 const SCRATCH_BYTES = 2 ** 26
 
@@ -98,7 +92,10 @@ export class IncomingMachines {
     try {
       const folder = makeWallFolder(id)
       await writeSave(folder, from.socket, save.memoryMiB * 2 ** 20)
-      const machine = await this.#restore(save, { ...from, folder })
+      const { spec, image } = from
+      const check = (machine: QemuProcess) => assertRelease(machine, save)
+      const parts = { ...this.#parts, takes: this.#takes }
+      const machine = await restoreMachine(parts, { spec, image, folder, check })
       return {
         process: machine,
         save,
@@ -110,46 +107,7 @@ export class IncomingMachines {
       host.releaseLease(id)
     }
   }
-
-  async #restore(
-    { release }: MachineSave,
-    {
-      spec,
-      image,
-      folder,
-    }: { readonly spec: MachineSpec; readonly image: string; readonly folder: string },
-  ): Promise<QemuProcess> {
-    this.#takes.refuseIfClosed()
-    const { host, options } = this.#parts
-    const { hide } = options
-    const programs = { program: findHypervisor(hide), programs: findJailPrograms(hide) }
-    const migrations = new Migrations()
-    const { onEvent } = migrations
-    const files = { image, template: folder }
-    const onUid = (uid: number | undefined) => giveTo(uid, folder)
-    const machine = await startMachine({ ...programs, spec, files, words, onEvent, onUid }, host)
-    this.#takes.track(machine)
-    try {
-      const found = releaseOf(machine.version)
-      if (found !== release) throw other(`release ${release} saved it, and ${found} is here`)
-      await migrations.prepare(machine.control, RESTORE_MS_MAX)
-      await migrations.restore(
-        machine.control,
-        `file:${machinePaths.templateState}`,
-        RESTORE_MS_MAX,
-      )
-      await machine.freeze()
-      return machine
-    } catch (error) {
-      await machine.release()
-      throw machine.startError(error)
-    } finally {
-      this.#takes.forget(machine)
-    }
-  }
 }
-
-const savedFiles = ['memory', 'state'] as const
 
 async function writeSave(
   folder: string,
@@ -167,12 +125,9 @@ async function writeSave(
   }
 }
 
-/** The files are for the uid of one jail alone. */
-function giveTo(uid: number | undefined, folder: string): void {
-  if (uid === undefined) return
-  for (const name of savedFiles) chownSync(path.join(folder, name), uid, uid)
-  chownSync(folder, uid, uid)
-  chmodSync(folder, 0o500)
+function assertRelease({ version }: QemuProcess, { release }: MachineSave): void {
+  const found = releaseOf(version)
+  if (found !== release) throw other(`release ${release} saved it, and ${found} is here`)
 }
 
 function other(why: string): MayflyError {

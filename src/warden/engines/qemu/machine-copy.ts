@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { open, rm, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
-import { MappedMemory } from '../../../os/mapped-memory.ts'
+import { MappedMemory, type PageRun } from '../../../os/mapped-memory.ts'
 import type { MemoryBase } from '../../../contract/warden.ts'
 import { jsonBytes, memoryFiles } from '../agent-guest/memory-frames.ts'
 import type { CopyBounds, GuestCopy, GuestFile, MachineKey } from '../agent-guest/source.ts'
@@ -28,6 +28,8 @@ export interface CopiedMachine {
   readonly image: string
   /** Absent if it was booted. */
   readonly base?: CopiedBase
+  /** Pages of the save it was forked from that differ from `base`; absent for a clone of the template itself. */
+  readonly inherited?: readonly PageRun[]
 }
 
 /** Memory file of a template, open as long as its clone lives, because the template may be replaced in the meantime. */
@@ -56,13 +58,13 @@ export class MachineCopy implements GuestCopy {
   }
 
   async *files(bytesMax: number): AsyncGenerator<GuestFile, CopyBounds> {
-    const devices = await this.#devices()
+    const devices = await readDevices(this.#machine.process)
     yield { name: 'machine.json', bytes: this.#description() }
     yield { name: 'devices.img', bytes: devices }
-    const { process, spec, base } = this.#machine
+    const { process, spec, base, inherited = [] } = this.#machine
     const pid = process.processes.at(-1)!.pid
     await using memory = await MappedMemory.open(pid, memoryMapping(pid, spec.memoryMiB, !!base))
-    return yield* memoryFiles(changedPageGroups(memory, base?.file), {
+    return yield* memoryFiles(changedPageGroups({ memory, base: base?.file, inherited }), {
       memoryBytes: spec.memoryMiB * 2 ** 20,
       bytesMax: bytesMax - devices.length,
     })
@@ -77,18 +79,18 @@ export class MachineCopy implements GuestCopy {
     const save = { mechanism, program, accelerator, memoryMiB, image, release: qemu, devices }
     return jsonBytes({ format: 1, accelerator, memoryMiB, qemu, image, template, save })
   }
+}
 
-  async #devices(): Promise<Buffer> {
-    const { process } = this.#machine
-    const filename = machinePaths.ownDevices
-    const place = path.join(process.folder, path.basename(filename))
-    const asked = { filename, live: false } as const
-    try {
-      await process.control.ask('xen-save-devices-state', asked, { msMax: DEVICES_MS_MAX })
-      return await readPlain(place, DEVICES_BYTES_MAX)
-    } finally {
-      await rm(place, { force: true, recursive: true })
-    }
+/** State of the devices and the processor of a paused machine. Rejects with MayflyError PROTOCOL, and Error for a file that is none. */
+export async function readDevices(process: QemuProcess): Promise<Buffer> {
+  const filename = machinePaths.ownDevices
+  const place = path.join(process.folder, path.basename(filename))
+  const asked = { filename, live: false } as const
+  try {
+    await process.control.ask('xen-save-devices-state', asked, { msMax: DEVICES_MS_MAX })
+    return await readPlain(place, DEVICES_BYTES_MAX)
+  } finally {
+    await rm(place, { force: true, recursive: true })
   }
 }
 

@@ -1,7 +1,8 @@
 import type { FileHandle } from 'node:fs/promises'
 import {
-  MappedMemory,
+  type MappedMemory,
   mappingsOf,
+  mergeRuns,
   pageBytes,
   type Mapping,
   type PageRun,
@@ -39,14 +40,24 @@ export function memoryMapping(pid: number, memoryMiB: number, isCloned: boolean)
   throw new Error(`${fit.length} mappings of its process match the size of its memory`)
 }
 
+/** Memory of a machine, and what it may differ from. */
+export interface ComparedMemory {
+  readonly memory: MappedMemory
+  readonly base: FileHandle | undefined
+  /** Pages of the mapped file that differ from `base`: those of a forked machine, which maps the save of its parent. */
+  readonly inherited?: readonly PageRun[]
+}
+
 /** Groups of pages that differ from `base`, in ascending order. Rejects with the error of the file system. */
-export async function* changedPageGroups(
-  memory: MappedMemory,
-  base: FileHandle | undefined,
-): AsyncGenerator<readonly GuestPages[]> {
+export async function* changedPageGroups({
+  memory,
+  base,
+  inherited = [],
+}: ComparedMemory): AsyncGenerator<readonly GuestPages[]> {
   let group: GuestPages[] = []
   let count = 0
-  for (const run of await memory.ownPages(PAGES_A_GROUP)) {
+  const own = await memory.ownPages(PAGES_A_GROUP)
+  for (const run of mergeRuns([...own, ...inherited], PAGES_A_GROUP)) {
     const theirs = base && (await pagesOf(base, run))
     for (const pages of changedPages(await memory.read(run), run.first, theirs)) {
       if (count + pages.run.count > PAGES_A_GROUP) {

@@ -1,0 +1,8 @@
+import { MayflyError } from './error.ts'
+
+/** Error of a wall that cannot be forked. */
+export function notForkable(): MayflyError {
+  return new MayflyError('FORK_UNSUPPORTED', 'Cannot fork the session: its wall cannot be copied', {
+    hint: 'Open it with "tier": "microvm": virtual machines that are clones of a template can be forked ("mayfly providers" shows who can)',
+  })
+}

@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict'
+import { readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { copyMachineState } from '../fixtures/machine-images.ts'
+import { descendantsOf } from '../hostile/proc.ts'
+import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
+import {
+  documentOf,
+  leasesIn,
+  makeKey,
+  makePlace,
+  mayfly,
+  remaining,
+  startServer,
+  whenReady,
+  type Server,
+} from './program.ts'
+
+/** Forks of sessions over HTTP and by the command line, of a server with a tenant of three sessions. */
+const skip = isQemuThere() ? false : noQemu
+const config = `
+[[tenants]]
+name = "default"
+
+[[tenants]]
+name = "small"
+ceilings = { concurrency = 3 }
+`
+
+suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
+  const place = makePlace()
+  const file = join(place.cwd, 'forks.toml')
+  let missing: string | undefined
+  let server: Server
+  const keyOf: Record<string, string> = {}
+  before(async () => {
+    missing = await copyMachineState(place.state)
+    if (missing !== undefined) return
+    writeFileSync(file, config)
+    server = await ready()
+    for (const [name, tenant] of [
+      ['run', 'default'],
+      ['other', 'default'],
+      ['small', 'small'],
+    ] as const)
+      keyOf[name] = makeKey(place, tenant)
+  })
+  after(async () => {
+    if (missing === undefined) {
+      assert.deepEqual(await server.stop(), { code: 0, left: [] })
+      assert.deepEqual(leasesIn(place), [])
+      await server[Symbol.asyncDispose]()
+    }
+    place.remove()
+  })
+
+  async function ready(): Promise<Server> {
+    const started = await startServer(place, ['--config', file])
+    await whenReady(started)
+    return started
+  }
+
+  async function ask(method: string, path: string, body?: unknown, key = 'run') {
+    const response = await fetch(new URL(path, server.active), {
+      method,
+      headers: { authorization: `Bearer ${keyOf[key]}`, 'content-type': 'application/json' },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    })
+    return { status: response.status, body: (await response.json()) as any }
+  }
+
+  async function opened(key = 'run', more: object = { tier: 'microvm' }): Promise<string> {
+    const asked = { language: 'python', limits: { timeout: '60s' }, ...more }
+    const { status, body } = await ask('POST', '/v1/sandboxes', asked, key)
+    assert.equal(status, 201, JSON.stringify(body))
+    return body.id as string
+  }
+
+  async function ran(id: string, code: string, key = 'run'): Promise<unknown> {
+    const { body } = await ask('POST', `/v1/sandboxes/${id}/run`, { code }, key)
+    assert.equal(body.status, 'ok', JSON.stringify(body))
+    return body.result
+  }
+
+  const end = (id: string, key = 'run') => ask('DELETE', `/v1/sandboxes/${id}`, undefined, key)
+
+  test('POST …/fork answers the children with what they share and lack; each is a session, and the record names their parent', async (t) => {
+    if (missing !== undefined) return t.skip(missing)
+    const id = await opened()
+    await ran(id, 'x = 20')
+    const asked = { children: 2, labels: { try: '1' }, timeout: '2m' }
+    const { status, body } = await ask('POST', `/v1/sandboxes/${id}/fork`, asked)
+    assert.equal(status, 201, JSON.stringify(body))
+    assert.equal(body.parent, id)
+    assert.ok(body.pausedMs > 0 && body.shared.length > 0 && body.lost.length > 0)
+    const ids: string[] = body.children.map((one: { id: string }) => one.id)
+    assert.equal(new Set([id, ...ids]).size, 3)
+    const listed = (await ask('GET', '/v1/sandboxes?label=try:1')).body.items
+    assert.deepEqual(
+      new Map(listed.map((one: any) => [one.id, one.forkOf])),
+      new Map(ids.toReversed().map((one) => [one, id])),
+    )
+    for (const one of ids) {
+      assert.equal((await ask('GET', `/v1/sandboxes/${one}`, undefined, 'other')).status, 404)
+      assert.equal(await ran(one, 'x += 1\nx'), 21)
+    }
+    assert.equal((await end(id)).body.status, 'ok')
+    for (const one of ids) assert.equal((await end(one)).body.status, 'ok')
+    const listing = await mayfly(place, ['audit', 'list', '--limit', '200', '--json'])
+    const lines = JSON.parse(listing.stdout) as any[]
+    const forked = lines.find(({ body: line }) => line.point === 'session/forked')
+    assert.equal(forked.run, id)
+    assert.equal(forked.body.fields.children, 2)
+    const admitted = lines.filter(({ kind, run }) => kind === 'admitted' && ids.includes(run))
+    assert.deepEqual(
+      admitted.map(({ body: line }) => line.forkOf),
+      [id, id],
+    )
+    assert.equal((await mayfly(place, ['audit', 'verify'])).code, 0)
+  })
+
+  test('A fork is refused for keys of others, for bodies that are none, beyond the limit of its tenant, and where a wall cannot be copied', async (t) => {
+    if (missing !== undefined) return t.skip(missing)
+    const id = await opened()
+    const path = `/v1/sandboxes/${id}/fork`
+    assert.equal((await ask('POST', path, {}, 'other')).status, 404)
+    for (const bad of [{ children: 0 }, { children: 9 }, { children: 1.5 }, { code: 'x' }, [], 1])
+      assert.equal((await ask('POST', path, bad)).body.code, 'INVALID', JSON.stringify(bad))
+    await end(id)
+    assert.equal((await ask('POST', path, {})).body.code, 'SESSION_ENDED')
+    const small = await opened('small')
+    await ran(small, 'x = 1', 'small')
+    const beyond = await ask('POST', `/v1/sandboxes/${small}/fork`, { children: 3 }, 'small')
+    assert.deepEqual([beyond.status, beyond.body.code], [429, 'RATE_LIMITED'])
+    const within = await ask('POST', `/v1/sandboxes/${small}/fork`, { children: 2 }, 'small')
+    assert.equal(within.status, 201, JSON.stringify(within.body))
+    for (const { id: child } of within.body.children) await end(child, 'small')
+    await end(small, 'small')
+    const weak = await opened('run', { provider: 'bubblewrap' })
+    const refused = await ask('POST', `/v1/sandboxes/${weak}/fork`, {})
+    assert.deepEqual([refused.status, refused.body.code], [422, 'FORK_UNSUPPORTED'])
+    await end(weak)
+  })
+
+  test('mayfly sandbox fork prints the ids of the children, and one document with --json', async (t) => {
+    if (missing !== undefined) return t.skip(missing)
+    const id = await opened()
+    await ran(id, 'x = 20')
+    const env = { MAYFLY_API_KEY: keyOf['run']!, MAYFLY_SERVER: server.active }
+    const printed = await mayfly(place, ['sandbox', 'fork', id, '--children', '2'], { env })
+    assert.equal(printed.code, 0, printed.stderr)
+    const ids = printed.stdout.trim().split('\n')
+    assert.equal(ids.length, 2)
+    assert.match(printed.stderr, /does not have open connections/)
+    const words = ['sandbox', 'fork', ids[0]!, '--memory', '64MB', '--json']
+    const forked = documentOf(await mayfly(place, words, { env }))
+    assert.equal(forked['parent'], ids[0])
+    const grandchild = forked['children'][0].id as string
+    for (const one of [...ids, grandchild]) assert.equal(await ran(one, 'x'), 20)
+    for (const one of [id, ...ids, grandchild]) await end(one)
+  })
+
+  test('No process, folder or lease is left after SIGKILL to the server in the middle of a fork', async (t) => {
+    if (missing !== undefined) return t.skip(missing)
+    for (const waitMs of [100, 500, 1_200]) {
+      const id = await opened()
+      await ran(id, 'x = 20')
+      const leases = () => leasesIn(place).map((name) => name.replace(/\.json$/, ''))
+      const forking = ask('POST', `/v1/sandboxes/${id}/fork`, { children: 2 }).catch(
+        () => undefined,
+      )
+      await sleep(waitMs)
+      const known = new Set(leases())
+      const all = [server.child.pid!, ...descendantsOf(server.child.pid!)]
+      process.kill(server.pid, 'SIGKILL')
+      await forking
+      // A launcher (bwrap) whose parent dies during its start blocks for ever: the next start sweeps it.
+      const left = (await remaining(all)).filter((one) => !one.includes('(bwrap)'))
+      assert.deepEqual(left, [])
+      await server[Symbol.asyncDispose]()
+      server = await ready()
+      for (const name of leases()) known.delete(name)
+      const folders = readdirSync('/tmp').filter((name) => known.has(name.replace('mayfly-', '')))
+      assert.deepEqual(folders, [])
+    }
+  })
+})

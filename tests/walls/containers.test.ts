@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,9 +15,17 @@ import { openWhole, type WholeWall } from './whole-wall.ts'
 const skip = withoutPodman()
 const MiB = 2 ** 20
 
+function pathOf(...asked: Parameters<typeof findSocket>): string | undefined {
+  try {
+    return findSocket(...asked).path
+  } catch {
+    return undefined
+  }
+}
+
 test('The socket is that of the variable, of this user, or of root, and a missing one is an error with a hint', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-socket-'))
-  const server = createServer()
+  const [server, ofUser] = [createServer(), createServer()]
   try {
     const place = join(folder, 'podman.sock')
     server.listen(place)
@@ -25,18 +33,26 @@ test('The socket is that of the variable, of this user, or of root, and a missin
     const found = findSocket('podman', { CONTAINER_HOST: `unix://${place}` })
     assert.deepEqual(found, { path: place, uid: process.getuid?.() })
     assert.equal(findSocket('docker', { DOCKER_HOST: `unix://${place}` }).path, place)
-    for (const [name, env] of [
-      ['podman', { CONTAINER_HOST: 'tcp://10.0.0.1:2375', XDG_RUNTIME_DIR: folder }],
-      ['docker', { DOCKER_HOST: `unix://${folder}/none` }],
-    ] as const)
-      assert.throws(() => findSocket(name, env, [name]), /the API socket of .* is missing/)
+    const usual = join(folder, 'podman', 'podman.sock')
+    mkdirSync(join(folder, 'podman'))
+    ofUser.listen(usual)
+    await once(ofUser, 'listening')
     writeFileSync(join(folder, 'file'), '')
-    assert.throws(
-      () => findSocket('docker', { DOCKER_HOST: `unix://${folder}/file` }, ['docker']),
-      /the API socket of Docker is missing/,
-    )
+    // None of the three is used: the search goes on at the usual path, at which this machine may have a socket of Docker.
+    for (const value of ['tcp://10.0.0.1:2375', `unix://${folder}/none`, `unix://${folder}/file`]) {
+      const env = { CONTAINER_HOST: value, DOCKER_HOST: value, XDG_RUNTIME_DIR: folder }
+      assert.equal(findSocket('podman', env).path, usual, value)
+      assert.equal(pathOf('docker', env), pathOf('docker', {}), value)
+    }
+    for (const name of ['podman', 'docker'] as const)
+      assert.throws(() => findSocket(name, {}, [name]), {
+        code: 'UNAVAILABLE',
+        message: /the API socket of (?:Podman|Docker) is missing/,
+        hint: /podman\.socket|DOCKER_HOST/,
+      })
   } finally {
     server.close()
+    ofUser.close()
     rmSync(folder, { recursive: true })
   }
 })

@@ -36,6 +36,8 @@ test('A tenant after three forced ends shares slots with other tenants on probat
   for (let n = 1; n < 4; n++) {
     held.at(-1)!.release()
     enter('good')
+    await settled()
+    assert.equal(entered.filter((tenant) => tenant === 'good').length, n + 1)
     await pass(2_000)
   }
   assert.deepEqual(

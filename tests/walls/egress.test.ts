@@ -433,7 +433,10 @@ suite("The proxy's decisions", () => {
   })
   after(() => world[Symbol.asyncDispose]())
 
-  test('S1-8, S4-8: more than sixty cases are covered', () => assert.ok(cases.length > 60))
+  test('S1-8, S4-8: more than sixty cases are covered', () => {
+    const refused = cases.filter(({ status }) => status !== 200)
+    assert.ok(refused.length > 60)
+  })
 
   for (const { what, say, network, status, because, detail, at } of cases)
     test(`S1-8, S4-8: ${what}: ${status}`, async () => {

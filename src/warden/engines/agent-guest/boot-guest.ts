@@ -34,7 +34,7 @@ export async function bootGuest<Guest extends BootingGuest>(
   key: MachineKey,
   { takes, helloMsMax, go, up, copy, image }: GuestBoot<Guest>,
 ): Promise<LiveMachine<Guest>> {
-  takes.track(guest)
+  using _starting = takes.track(guest)
   try {
     takes.refuseIfClosed()
     const agent = new AgentLink(guest.channel)
@@ -46,8 +46,6 @@ export async function bootGuest<Guest extends BootingGuest>(
   } catch (error) {
     await guest.release()
     throw takes.isClosed ? closing() : guest.startError(error)
-  } finally {
-    takes.forget(guest)
   }
 }
 

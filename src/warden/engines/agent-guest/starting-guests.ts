@@ -29,10 +29,11 @@ export class StartingGuests<Guest extends Pick<JailedGuest, 'kill'>> {
     }
   }
 
-  /** Tracks a forked guest until it has started or was released. */
-  track(guest: Guest): void {
+  /** Tracks a forked guest until it has started or was released; disposing forgets it. */
+  track(guest: Guest): Disposable {
     this.#starting.add(guest)
     if (this.#isClosed) guest.kill()
+    return { [Symbol.dispose]: () => this.forget(guest) }
   }
 
   forget(guest: Guest): void {

@@ -54,8 +54,7 @@ export async function bootMachine(
       placeShared(root, boot.image, jailNames.rootDisk)
     },
   })
-  const tracked = { kill: () => machine.signalKill() }
-  takes.track(tracked)
+  using _starting = takes.track({ kill: () => machine.signalKill() })
   try {
     const agentArguments = boot.kernelArguments
     await machine.boot({
@@ -74,8 +73,6 @@ export async function bootMachine(
     await machine.kill()
     takes.refuseIfClosed()
     throw failedStep('boot', error)
-  } finally {
-    takes.forget(tracked)
   }
 }
 

@@ -144,8 +144,7 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
         placeShared(root, template.memory, savedNames.memory)
       },
     })
-    const tracked = { kill: () => machine.signalKill() }
-    this.#takes.track(tracked)
+    using _starting = this.#takes.track({ kill: () => machine.signalKill() })
     try {
       await machine.load(savedNames)
       const channel = await connectGuest(machine, vsockAgentPort, CONNECT_MS_MAX)
@@ -160,8 +159,6 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
       await machine.kill()
       this.#takes.refuseIfClosed()
       throw failedStep('clone', error)
-    } finally {
-      this.#takes.forget(tracked)
     }
   }
 }

@@ -83,8 +83,7 @@ async function bootAndSave(
 ): Promise<AgentHistory> {
   const { machine, agent, channel } = await bootMachine({ ...parts, isTemplate: true }, host)
   const { takes } = parts
-  const tracked = { kill: () => machine.signalKill() }
-  takes.track(tracked)
+  using _starting = takes.track({ kill: () => machine.signalKill() })
   try {
     // Messages are ordered: after this answer no message is in flight when the machine pauses.
     await askStatus(agent, REST_MS_MAX)
@@ -99,7 +98,6 @@ async function bootAndSave(
     throw failedStep('template', error)
   } finally {
     await machine.kill()
-    takes.forget(tracked)
   }
 }
 

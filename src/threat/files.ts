@@ -1,7 +1,8 @@
 import { folderOf, isCodePath, normalPath, plainFiles } from '../contract/files.ts'
 import type { JobFile, Language } from '../contract/job.ts'
 import type { Facts } from './facts.ts'
-import { unparsedMatch, type PatternMatch } from './pattern-match.ts'
+import type { PatternMatch } from './pattern-match.ts'
+import { unparsedMatch } from './unparsed-match.ts'
 
 export interface InspectedFile {
   readonly path: string

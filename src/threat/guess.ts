@@ -2,7 +2,7 @@ import type { Entry, Job, Language } from '../contract/job.ts'
 import { languageOfShebang } from '../contract/shebang.ts'
 import { dialectOf } from './dialect.ts'
 import type { Inspection } from './inspection.ts'
-import { unparsedMatch } from './pattern-match.ts'
+import { unparsedMatch } from './unparsed-match.ts'
 
 /** Inspection of a source that is not parsed, with the reason. */
 export function unparsed(asked: UnparsedSource, detail: string): Inspection {

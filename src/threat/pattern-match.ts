@@ -15,8 +15,3 @@ export const patternMatchSchema = z
   })
   .readonly()
 export type PatternMatch = z.infer<typeof patternMatchSchema>
-
-/** Finding for code that was not analysed, with the reason. */
-export function unparsedMatch(detail: string): PatternMatch {
-  return { name: 'UNPARSED', line: 1, column: 1, count: 1, detail }
-}

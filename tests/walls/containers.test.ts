@@ -38,7 +38,7 @@ test('The socket is that of the variable, of this user, or of root, and a missin
     ofUser.listen(usual)
     await once(ofUser, 'listening')
     writeFileSync(join(folder, 'file'), '')
-    // None of the three is used: the search goes on at the usual path, at which this machine may have a socket of Docker.
+    // The search goes on at the usual path, at which this machine may have a socket of Docker.
     for (const value of ['tcp://10.0.0.1:2375', `unix://${folder}/none`, `unix://${folder}/file`]) {
       const env = { CONTAINER_HOST: value, DOCKER_HOST: value, XDG_RUNTIME_DIR: folder }
       assert.equal(findSocket('podman', env).path, usual, value)

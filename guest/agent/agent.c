@@ -20,6 +20,7 @@
  *   overlay.c  lists and files        sha256.c     the digest                  boot.c      mounts and modules
  *   group.c    limits, members, holds policy.c     profile of AppArmor         identity.c  names of a copy
  *   watch.c    observations           refusal.c    records of refusals     ports.c     ports of a machine
+ *   zones.c    zones of programs      zone-rules.c names of programs
  *
  * Relies on Linux 5.12, and on being process 1 of its PID namespace; it refuses to start otherwise, since a kill signals all
  * processes.
@@ -46,6 +47,7 @@
 #include "processes.h"
 #include "programs.h"
 #include "watch.h"
+#include "zones.h"
 
 static int children = -1;
 
@@ -54,6 +56,7 @@ static void take_frame(uint8_t kind, struct reader *payload) {
       [CLAIM] = take_claim, [RUN] = take_run,     [INPUT] = take_input, [CLOSE] = take_close, [CREDIT] = take_credit,
       [SIGNAL] = take_signal, [KILL] = take_kill, [PHASE] = take_phase, [LIST] = take_list,   [STATUS] = take_status,
       [RENEW] = take_renew, [WATCH] = take_watch,   [HOLD] = take_hold, [LOOK] = take_look,   [READ] = take_read,
+      [RULE] = take_rule,   [BOUND] = take_bound,   [FINISH] = take_finish,
   };
   takes[kind](payload);
 }
@@ -92,7 +95,8 @@ static int find_channel(int argc, char **argv) {
 
 static uint8_t abilities(void) {
   return (uint8_t)((counts_memory() ? CAN_LIMIT_MEMORY : 0) | (counts_tasks() ? CAN_COUNT_TASKS : 0) |
-                   (has_policy() ? CAN_CONFINE : 0) | (can_watch() ? CAN_WATCH : 0));
+                   (has_policy() ? CAN_CONFINE : 0) | (can_watch() ? CAN_WATCH : 0) |
+                   (can_zone() ? CAN_ZONE : 0));
 }
 
 /* Sends the first frame of each connection. */
@@ -123,17 +127,18 @@ static void start(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   struct signalfd_siginfo ended;
-  struct pollfd on[POLLS_MAX + WATCH_POLLS_MAX];
+  struct pollfd on[POLLS_MAX + WATCH_POLLS_MAX + ZONE_POLLS_MAX];
   start(argc, argv);
   for (int may_be_more = 0;;) {
     on[0] = poll_channel();
     on[1] = (struct pollfd){.fd = children, .events = POLLIN};
     size_t programs = 2 + poll_programs(on + 2), count = programs + poll_watch(on + programs);
-    if (poll(on, count, may_be_more ? 0 : -1) < 0 && errno != EINTR) end_agent(BROKEN_AGENT);
+    if (poll(on, count + poll_zones(on + count), may_be_more ? 0 : -1) < 0 && errno != EINTR) end_agent(BROKEN_AGENT);
     if (on[1].revents & POLLIN && read(children, &ended, sizeof ended) < 0 && errno != EAGAIN) end_agent(BROKEN_AGENT);
     may_be_more = reap_some();
     serve_channel(on[0].revents, take_frame, greet);
     serve_programs();
     serve_watch(on + programs, count - programs);
+    serve_zones();
   }
 }

@@ -38,6 +38,7 @@
 #include "ports.h"
 #include "programs.h"
 #include "watch.h"
+#include "zones.h"
 
 enum { PORTS_GIVEN_MAX = 4, WAIT_NS = 10000000, WAITS_MAX = 6000, HOST_MS_MAX = 60000, ORDER_BYTES_MAX = 1024 };
 enum { CLOSED = MS_NOSUID | MS_NODEV | MS_NOEXEC, SAFE = MS_NOSUID | MS_NODEV };
@@ -275,4 +276,5 @@ void boot(const char *port, const char *disk) {
   make_devices();
   make_root();
   watch_places();
+  open_zones();
 }

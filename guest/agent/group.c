@@ -7,6 +7,10 @@
  * cgroup at once (memory.oom.group), so that no part of a job continues. pids.max limits processes and threads in addition to
  * RLIMIT_NPROC: it applies across users, and 0 refuses the next fork.
  *
+ * The runner is in a leaf of the job's cgroup (`own`), because zones of programs (zones.c) are cgroups beside it. Limits, freezing and
+ * members of the job's cgroup include those of all cgroups below. OOM kills are counted in the leaf, which those of a zone do not
+ * reach.
+ *
  * The cgroup can be frozen (cgroup.freeze): none of its processes runs then, even with a pending signal, while agent and carrier
  * answer. A copy of the machine that is made in that state can be reseeded before any of its programs continues.
  *
@@ -28,16 +32,21 @@
 #include <time.h>
 #include <unistd.h>
 #include "programs.h"
+#include "zones.h"
 
 enum { TEXT_BYTES_MAX = 1024 };
+#define LEAF "own"
 /* Largest value of pids.max. */
 enum { TASKS_MAX = 4194304 };
 /* Half a second in total: a process in a system call freezes when the call ends. */
 enum { HOLD_WAITS = 100, HOLD_PAUSE_NS = 5000000 };
 
 int is_held;
-static int group = -1, has_memory, has_tasks;
+struct group job = {-1, -1};
+static int has_memory, has_tasks, has_cpu;
 static uint64_t idle, limit = UINT64_MAX, tasks_limit = UINT64_MAX;
+/* Cgroups with processes of the job: its own, and those of zones. */
+static const struct group *groups[GROUPS_MAX];
 
 static int write_text(int folder, const char *name, const char *text) {
   int fd = openat(folder, name, O_WRONLY | O_CLOEXEC);
@@ -48,53 +57,114 @@ static int write_text(int folder, const char *name, const char *text) {
   return error;
 }
 
-/* Text of a file of the cgroup; empty if it cannot be read. */
-static const char *read_text(const char *name) {
+static const char *read_text(int folder, const char *name) {
   static char text[TEXT_BYTES_MAX];
-  int fd = group < 0 ? -1 : openat(group, name, O_RDONLY | O_CLOEXEC);
+  int fd = folder < 0 ? -1 : openat(folder, name, O_RDONLY | O_CLOEXEC);
   ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
   if (fd >= 0) close(fd);
   text[n > 0 ? n : 0] = 0;
   return text;
 }
 
-/* Makes the cgroup below `top`, with the controllers that the kernel has. */
-static int make_below(int top) {
-  has_memory = write_text(top, "cgroup.subtree_control", "+memory") == 0;
-  has_tasks = write_text(top, "cgroup.subtree_control", "+pids") == 0;
-  if (mkdirat(top, "job", 0700) < 0) return -1;
-  int made = openat(top, "job", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (made < 0 || !has_memory || write_text(made, "memory.oom.group", "1") == 0) return made;
-  close(made);
-  return -1;
+int write_group(const struct group *group, const char *name, const char *text) { return write_text(group->folder, name, text); }
+const char *read_group(const struct group *group, const char *name) { return read_text(group->folder, name); }
+
+/* ---- cgroups ---- */
+
+static int make_folder(int outer, const char *name, int *made) {
+  if (mkdirat(outer, name, 0700) < 0) return errno;
+  *made = openat(outer, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return *made < 0 ? errno : 0;
 }
 
-/* Descriptor of cgroup.procs, or -1 without a cgroup. */
-static int make_group(void) {
+static void let_go(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+/* Enables the controllers of the job for the cgroups below, so that each of them can be limited. */
+static int enable_below(int folder) {
+  int error = has_memory ? write_text(folder, "cgroup.subtree_control", "+memory") : 0;
+  if (!error && has_tasks) error = write_text(folder, "cgroup.subtree_control", "+pids");
+  return !error && has_cpu ? write_text(folder, "cgroup.subtree_control", "+cpu") : error;
+}
+
+static int fill_group(struct group *made) {
+  int error = has_memory ? write_text(made->folder, "memory.oom.group", "1") : 0;
+  if (!error) error = enable_below(made->folder);
+  return error ? error : make_folder(made->folder, LEAF, &made->leaf);
+}
+
+/* Lists a cgroup as one with processes; ENOSPC beyond their number. */
+static int list_group(const struct group *made) {
+  for (int i = 0; i < GROUPS_MAX; i++)
+    if (!groups[i]) {
+      groups[i] = made;
+      return 0;
+    }
+  return ENOSPC;
+}
+
+static int make_in(int outer, const char *name, struct group *made) {
+  *made = (struct group){-1, -1};
+  int error = make_folder(outer, name, &made->folder);
+  if (!error) error = fill_group(made);
+  if (!error) error = list_group(made);
+  if (!error) return 0;
+  if (made->folder >= 0) unlinkat(made->folder, LEAF, AT_REMOVEDIR);
+  unlinkat(outer, name, AT_REMOVEDIR);
+  let_go(&made->leaf);
+  let_go(&made->folder);
+  return error;
+}
+
+int make_group(const struct group *outer, const char *name, struct group *made) { return make_in(outer->folder, name, made); }
+
+int remove_group(const struct group *outer, const char *name, struct group *made) {
+  int error = unlinkat(made->folder, LEAF, AT_REMOVEDIR) < 0 ? errno : 0;
+  if (unlinkat(outer->folder, name, AT_REMOVEDIR) < 0 && !error) error = errno;
+  let_go(&made->leaf);
+  let_go(&made->folder);
+  for (int i = 0; i < GROUPS_MAX; i++)
+    if (groups[i] == made) groups[i] = NULL;
+  return error;
+}
+
+int set_number(const struct group *group, const char *name, uint64_t value, uint64_t *holds) {
+  char text[32];
+  snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+  int error = write_group(group, name, text);
+  *holds = strtoull(read_group(group, name), NULL, 10);
+  return error;
+}
+
+/* ---- the job ---- */
+
+/* Descriptor of cgroup.procs of the leaf, or -1 without a cgroup. */
+static int make_job(void) {
   if (mount("cgroup2", GROUPS_FOLDER, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) return -1;
   int top = open(GROUPS_FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (top < 0) return -1;
-  group = make_below(top);
+  has_memory = write_text(top, "cgroup.subtree_control", "+memory") == 0;
+  has_tasks = write_text(top, "cgroup.subtree_control", "+pids") == 0;
+  has_cpu = write_text(top, "cgroup.subtree_control", "+cpu") == 0;
+  int error = make_in(top, "job", &job);
   close(top);
-  return group < 0 ? -1 : openat(group, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+  return error ? -1 : openat(job.leaf, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 }
 
 int open_group(void) {
-  int members = make_group();
+  int members = make_job();
   if (members < 0) members = open("/dev/null", O_WRONLY | O_CLOEXEC);
   return members >= 0 && add_descriptor("group", members);
 }
 
-int counts_memory(void) { return group >= 0 && has_memory; }
-int counts_tasks(void) { return group >= 0 && has_tasks; }
+int counts_memory(void) { return job.folder >= 0 && has_memory; }
+int counts_tasks(void) { return job.folder >= 0 && has_tasks; }
 
-/* Writes a number and reads back the effective value; "max" reads as 0. */
-static int set_number(const char *name, uint64_t value, uint64_t *holds) {
-  char text[32];
-  snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-  int error = write_text(group, name, text);
-  *holds = strtoull(read_text(name), NULL, 10);
-  return error;
+int divides_job(void) {
+  return counts_memory() && has_tasks && has_cpu && faccessat(job.folder, "cgroup.kill", W_OK, 0) == 0 &&
+         faccessat(job.folder, "cpu.max", W_OK, 0) == 0;
 }
 
 int limit_memory(uint64_t bytes) {
@@ -103,7 +173,7 @@ int limit_memory(uint64_t bytes) {
   if (limit == UINT64_MAX) idle = memory_in_use();
   if (bytes >= UINT64_MAX - idle) return EINVAL;
   if (idle + bytes < limit) limit = idle + bytes;
-  int error = set_number("memory.max", limit, &holds);
+  int error = set_number(&job, "memory.max", limit, &holds);
   /* The kernel rounds down to pages. */
   return error ? error : (holds == 0 && limit >= 4096) || holds > limit ? EIO : 0;
 }
@@ -113,16 +183,16 @@ int limit_tasks(uint64_t count) {
   if (!counts_tasks()) return 0;
   if (count < tasks_limit) tasks_limit = count;
   if (tasks_limit > TASKS_MAX) return 0;
-  int error = set_number("pids.max", tasks_limit, &holds);
+  int error = set_number(&job, "pids.max", tasks_limit, &holds);
   return error ? error : holds != tasks_limit ? EIO : 0;
 }
 
 /* A line is a pid; the last one of a read may be incomplete, so it is read again. */
-int for_members(int (*holds)(pid_t pid)) {
+static int for_processes(int leaf, int (*holds)(pid_t pid)) {
   char text[TEXT_BYTES_MAX];
-  int fd = group < 0 ? -1 : openat(group, "cgroup.procs", O_RDONLY | O_CLOEXEC), error = 0;
+  int fd = openat(leaf, "cgroup.procs", O_RDONLY | O_CLOEXEC), error = 0;
   pid_t pid = 0;
-  if (fd < 0) return group < 0 ? 0 : errno;
+  if (fd < 0) return errno;
   for (ssize_t n; !error && (n = read(fd, text, sizeof text)) > 0;)
     for (ssize_t i = 0; i < n && !error; i++) {
       if (text[i] != '\n') {
@@ -137,9 +207,17 @@ int for_members(int (*holds)(pid_t pid)) {
   return error;
 }
 
-uint64_t memory_in_use(void) { return strtoull(read_text("memory.current"), NULL, 10); }
+/* No process changes its cgroup meanwhile: only the agent moves them. */
+int for_members(int (*holds)(pid_t pid)) {
+  int error = 0;
+  for (int i = 0; i < GROUPS_MAX && !error; i++)
+    if (groups[i]) error = for_processes(groups[i]->leaf, holds);
+  return error;
+}
 
-int open_memory_events(void) { return group < 0 ? -1 : openat(group, "memory.events", O_RDONLY | O_CLOEXEC); }
+uint64_t memory_in_use(void) { return strtoull(read_group(&job, "memory.current"), NULL, 10); }
+
+int open_memory_events(void) { return job.leaf < 0 ? -1 : openat(job.leaf, "memory.events", O_RDONLY | O_CLOEXEC); }
 
 uint64_t kills_in(int events) {
   char text[TEXT_BYTES_MAX];
@@ -150,19 +228,21 @@ uint64_t kills_in(int events) {
 }
 
 uint64_t memory_kills(void) {
-  const char *line = strstr(read_text("memory.events"), "oom_kill ");
+  const char *line = strstr(read_text(job.leaf, "memory.events"), "oom_kill ");
   return line ? strtoull(line + strlen("oom_kill "), NULL, 10) : 0;
 }
 
 static int hold(int on) {
   const struct timespec pause = {0, HOLD_PAUSE_NS};
-  if (group < 0) return ENOSYS;
-  int error = write_text(group, "cgroup.freeze", on ? "1" : "0");
+  if (job.folder < 0) return ENOSYS;
+  int error = write_group(&job, "cgroup.freeze", on ? "1" : "0");
   for (int i = 0; i < HOLD_WAITS && !error; i++) {
-    if (strstr(read_text("cgroup.events"), on ? "frozen 1" : "frozen 0")) return 0;
+    if (strstr(read_group(&job, "cgroup.events"), on ? "frozen 1" : "frozen 0")) return 0;
+    /* A process that waits for the answer to its exec does not freeze. */
+    answer_execs();
     nanosleep(&pause, NULL);
   }
-  if (on) write_text(group, "cgroup.freeze", "0");
+  if (on) write_group(&job, "cgroup.freeze", "0");
   return error ? error : EAGAIN;
 }
 

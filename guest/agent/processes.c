@@ -162,9 +162,11 @@ static int read_line_of(pid_t pid, const char *name, char *to, size_t bytes) {
   return n > 0;
 }
 
+int read_cgroup(pid_t pid, char *to, size_t bytes) { return read_line_of(pid, "cgroup", to, bytes); }
+
 int is_outside_group(pid_t pid) {
   char line[128];
-  return read_line_of(pid, "cgroup", line, sizeof line) && strncmp(line, "0::/job", strlen("0::/job"));
+  return read_cgroup(pid, line, sizeof line) && strncmp(line, "0::/job", strlen("0::/job"));
 }
 
 int read_profile(pid_t pid, char *to, size_t bytes) { return read_line_of(pid, "attr/apparmor/current", to, bytes); }

@@ -21,6 +21,8 @@ int lower_limit(int which, uint64_t value, uint32_t *touched);
 int kill_writers(const char *path, const char *except, int looks, uint32_t *touched);
 /* True if a process is known to be in another cgroup than the job's. */
 int is_outside_group(pid_t pid);
+/* Reads the line of the cgroup of a process, without line feed; 0 if it is gone. */
+int read_cgroup(pid_t pid, char *to, size_t bytes);
 /* Reads the AppArmor profile of a process with its mode, as a line without line feed; 0 if it is gone. */
 int read_profile(pid_t pid, char *to, size_t bytes);
 

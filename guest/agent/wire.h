@@ -33,10 +33,15 @@
  *  13 look    u32 nonce, u8 folder, u32 skip, str path below it ("" is the folder itself): a list of a folder
  *  14 read    u32 nonce, u8 folder, u64 offset, u32 bytes (1 to 65536), str path below it: a part of a file, or the target of a link
  *  15 watch   u32 additional credit for observations; none before the first
+ *  16 rule    u32 nonce, limits of a zone, u8 count, count * (str name of a program, or its absolute path; * matches any text): from now
+ *             on each exec of such a program starts a zone. Rules are numbered from 0, and the first that matches applies
+ *  17 bound   u32 nonce, u32 zone, limits that are lowered; others stay
+ *  18 finish  u32 nonce, u32 zone                kills its processes
+ *  Limits of a zone: u64 bytes of memory, u32 thousandths of a core, u32 processes; all bits set: none of its own
  *
  * From the agent
  *  65 hello    u32 initial credit of standard input of each program, in bytes; u8 abilities of this guest (1 limit the memory of its
- *              programs, 2 count them, 4 confine them by an AppArmor profile, 8 report their execs)
+ *              programs, 2 count them, 4 confine them by an AppArmor profile, 8 report their execs, 16 make zones of them)
  *  66 claimed  32 bytes SHA-256 of seed and boot_id, str boot_id, u8 count, count * (u8 step, u16 errno; 0 is done)
  *  67 started  u32 program, u32 pid
  *  68 output   u32 program, u8 stream (1 stdout, 2 stderr), data
@@ -57,6 +62,10 @@
  *              2 refused: u8 class, str operation, str path, family or capability
  *              3 exit of a process whose exec was reported: u8 0 and exit code or 1 and signal
  *              4 OOM kill of the job: u64 count so far
+ *  82 zoned    u32 nonce, u16 errno
+ *  83 zone     u8 1 began: u32 zone, numbered from 1, u8 rule, u32 zone around it (0: none), str last bytes of the path of the file
+ *              u8 2 gone: u32 zone, u8 (1: by an OOM kill at its limit or at one around it), u64 peak memory in bytes
+ *              u8 3 refused exec: u32 0, u8 rule, u32 zone around it, u16 errno, str last bytes of the path of the file
  *
  * Folders: 0 the overlay, 1 /tmp, 2 /dev/shm, 3 /run, 4 /run/result, 5 /proc.
  */
@@ -64,8 +73,8 @@
 #define AGENT_WIRE_H
 
 enum { WIRE_VERSION = 1 };
-enum { CLAIM = 1, RUN, INPUT, CLOSE, CREDIT, SIGNAL, KILL, PHASE, LIST, STATUS, RENEW, HOLD, LOOK, READ, WATCH, KINDS_END };
-enum { HELLO = 65, CLAIMED, STARTED, OUTPUT, ENDED, INPUT_CREDIT, EXITED, KILLED, PHASED, LISTED, STATUSED, REFUSED, LOST, RENEWED, HELD, CHUNK, SEEN };
+enum { CLAIM = 1, RUN, INPUT, CLOSE, CREDIT, SIGNAL, KILL, PHASE, LIST, STATUS, RENEW, HOLD, LOOK, READ, WATCH, RULE, BOUND, FINISH, KINDS_END };
+enum { HELLO = 65, CLAIMED, STARTED, OUTPUT, ENDED, INPUT_CREDIT, EXITED, KILLED, PHASED, LISTED, STATUSED, REFUSED, LOST, RENEWED, HELD, CHUNK, SEEN, ZONED, ZONE };
 
 /* Codes of `lost`, and of the process. */
 enum {
@@ -95,8 +104,9 @@ enum { STEP_ENTROPY = 1, STEP_RESEED, STEP_CLOCK, STEP_HOSTNAME, STEP_MACHINE_ID
 enum { STAGE_CHECK = 0, STAGE_FORK, STAGE_DESCRIPTOR, STAGE_LIMITS, STAGE_USER, STAGE_FOLDER, STAGE_EXEC };
 enum { PLACE_OVERLAY = 0, PLACE_TMP, PLACE_SHM, PLACE_RUN, PLACE_RESULT, PLACE_PROC, PLACES };
 enum { PHASE_READ_ONLY = 1, PHASE_LIMIT, PHASE_WRITERS, PHASE_WRITING, PHASE_MEMORY, PHASE_POLICY };
-enum { CAN_LIMIT_MEMORY = 1, CAN_COUNT_TASKS = 2, CAN_CONFINE = 4, CAN_WATCH = 8 };
+enum { CAN_LIMIT_MEMORY = 1, CAN_COUNT_TASKS = 2, CAN_CONFINE = 4, CAN_WATCH = 8, CAN_ZONE = 16 };
 enum { SEEN_EXEC = 1, SEEN_REFUSAL, SEEN_EXIT, SEEN_OOM };
+enum { ZONE_BEGAN = 1, ZONE_GONE, ZONE_REFUSED };
 /* Classes of refusals: those of a profile, by number, and others. */
 enum {
   REFUSED_EXEC = 0,
@@ -137,6 +147,14 @@ enum {
   POLICY_BYTES_MAX = 32768,
   SEEN_TEXT_BYTES_MAX = 255,
   SEEN_CREDIT_MAX = 4096,
+  /* Zones at a time, zones in the life of a guest, zones within each other, and reports of refused ones. */
+  ZONES_MAX = 16,
+  ZONES_MADE_MAX = 250,
+  ZONE_DEPTH_MAX = 3,
+  ZONE_REFUSALS_MAX = 50,
+  ZONE_RULES_MAX = 32,
+  ZONE_NAMES_MAX = 16,
+  ZONE_NAME_BYTES_MAX = 1024,
   /* Payloads, by kind. */
   CLAIM_BYTES_MAX = 8192,
   RUN_BYTES_MAX = 65536,
@@ -144,6 +162,8 @@ enum {
   RENEW_BYTES_MAX = SEED_BYTES_MAX + 16,
   PATH_FRAME_BYTES_MAX = PATH_BYTES_MAX + 32,
   POLICY_FRAME_BYTES_MAX = POLICY_BYTES_MAX + 8,
+  BOUND_BYTES_MAX = 32,
+  RULE_BYTES_MAX = ZONE_NAMES_MAX * (ZONE_NAME_BYTES_MAX + 2) + 32,
   FRAME_BYTES_MAX = RUN_BYTES_MAX,
   /* Largest answer: a list of ENTRIES_MAX names of NAME_BYTES_MAX bytes. */
   ANSWER_BYTES_MAX = 98304,

@@ -40,6 +40,8 @@ export class AgentLink {
   readonly ended: Promise<string>
   /** Called for each observation; their number is limited by the credit that was sent. */
   onSeen: (message: AgentMessageOf<'seen'>) => void = () => undefined
+  /** Called for each report of a zone of programs; the conversation limits their number. */
+  onZone: (message: AgentMessageOf<'zone'>) => void = () => undefined
   /** Called for each output of a program, as much as credit was sent for. Without it `take` gives them. */
   onOutput: ((message: AgentMessageOf<'output'>) => void) | undefined
   readonly #socket: Socket
@@ -209,6 +211,7 @@ export class AgentLink {
     if (this.#greeting) return this.#greeted(message, this.#greeting)
     this.#conversation.received(message)
     if (message.kind === 'seen') return this.onSeen(message)
+    if (message.kind === 'zone') return this.onZone(message)
     if (message.kind === 'output' && this.onOutput) return this.onOutput(message)
     this.#record({ received: message })
     if (this.#givenUp.delete(questionOf(message) ?? NaN)) return

@@ -63,6 +63,26 @@ suite('Messages to the agent of a guest', () => {
       assert.deepEqual(frame, encodeFrame(kind, Buffer.from(fields.replaceAll(' ', ''), 'hex')))
   })
 
+  test('The messages about zones consist of their fields in order, with all bits set for a limit that is absent', () => {
+    const limits = { memory: 2, processes: 4 }
+    const own = '0200000000000000 ffffffff 04000000'
+    const frames = [
+      [
+        encodeHostMessage({ kind: 'rule', nonce: 9, limits, programs: ['a', '/b*'] }),
+        16,
+        `01 09000000 ${own} 02 010061 03002f622a`,
+      ],
+      [
+        encodeHostMessage({ kind: 'bound', nonce: 9, zone: 3, limits: { cpu: 500 } }),
+        17,
+        `01 09000000 03000000 ${'ff'.repeat(8)} f4010000 ffffffff`,
+      ],
+      [encodeHostMessage({ kind: 'finish', nonce: 9, zone: 3 }), 18, '01 09000000 03000000'],
+    ] as const
+    for (const [frame, kind, fields] of frames)
+      assert.deepEqual(frame, encodeFrame(kind, Buffer.from(fields.replaceAll(' ', ''), 'hex')))
+  })
+
   test('A run is its fields in order', () => {
     const ids = '03000000 03 04000000 05000000 06000000 07000000'
     const fields = `01 ${ids} 02002f61 01002f 0100 010061 0000 01 09 010064`
@@ -91,6 +111,10 @@ suite('Messages to the agent of a guest', () => {
       { kind: 'look', nonce: 1, place: 'tmp', skip: 0, path: 'a\0b' },
       { kind: 'read', nonce: 1, place: 'tmp', path: 'a', offset: 0, bytes: 65_537 },
       { kind: 'read', nonce: 1, place: 'tmp', path: '', offset: 0, bytes: 1 },
+      { kind: 'rule', nonce: 1, limits: {}, programs: [] },
+      { kind: 'rule', nonce: 1, limits: {}, programs: Array.from({ length: 17 }, () => 'a') },
+      { kind: 'rule', nonce: 1, limits: {}, programs: ['a'.repeat(1025)] },
+      { kind: 'rule', nonce: 1, limits: { memory: -1 }, programs: ['a'] },
     ] as const
     for (const message of bad) assert.throws(() => encodeHostMessage(message), RangeError)
   })
@@ -118,6 +142,12 @@ suite('Messages to the agent of a guest', () => {
       [inC('RUN_BYTES_MAX'), numbers.runBytesMax],
       [inC('POLICY_BYTES_MAX'), numbers.policyBytesMax],
       [inC('ANSWER_BYTES_MAX'), numbers.answerBytesMax],
+      [inC('ZONES_MAX'), numbers.zonesMax],
+      [inC('ZONES_MADE_MAX'), numbers.zonesMadeMax],
+      [inC('ZONE_REFUSALS_MAX'), numbers.zoneRefusalsMax],
+      [inC('ZONE_RULES_MAX'), numbers.zoneRulesMax],
+      [inC('ZONE_NAMES_MAX'), numbers.zoneNamesMax],
+      [inC('ZONE_NAME_BYTES_MAX'), numbers.zoneNameBytesMax],
     ]
     for (const [c, host] of bounds) assert.equal(c, host)
   })
@@ -158,6 +188,11 @@ suite('Messages of the agent of a guest', () => {
     ['A code that there is not', 77, '01 63'],
     ['An errno that there is not', 78, '01 00000000 0000 0010 0000'],
     ['A part of a file that is too long', 80, `01 00000000 0000 01 ${'00'.repeat(16 + 65_537)}`],
+    ['A report of a zone that there is not', 83, '01 04 01000000'],
+    ['A zone without a number', 83, '01 02 00000000 00 0000000000000000'],
+    ['A zone beyond their number', 83, '01 02 fb000000 00 0000000000000000'],
+    ['A zone of a rule that there is not', 83, '01 01 01000000 20 00000000 0000'],
+    ['A refused zone with a number', 83, '01 03 01000000 00 00000000 0b00 0000'],
     ['Bytes of a file that could not be read', 80, `01 00000000 0200 01 ${'00'.repeat(16)} 61`],
   ]
   for (const [title, kind, payload] of refused)
@@ -200,6 +235,67 @@ suite('Observations of an agent', () => {
       `01 01 ${head} d007000000000000 ${long}`,
     ])
       assert.throws(() => decodeAgentMessage(81, hex(payload)), /violates the protocol$/)
+  })
+})
+
+suite('Zones of programs, as an agent reports them', () => {
+  const began = (zone: number, outer = 0, rule = 0): AgentMessage => {
+    return { kind: 'zone', what: 'began', zone, rule, outer, path: '/a' }
+  }
+  const gone = (zone: number): AgentMessage => {
+    return { kind: 'zone', what: 'gone', zone, isOutOfMemory: false, peakBytes: 1 }
+  }
+  const refused: AgentMessage = {
+    kind: 'zone',
+    what: 'refused',
+    zone: 0,
+    rule: 0,
+    outer: 0,
+    errno: 11,
+    path: '/a',
+  }
+  const begun = () => {
+    const conversation = new AgentConversation()
+    conversation.received({ kind: 'hello', inputBytes: 1, abilities: ['zones'] })
+    conversation.sent({ kind: 'rule', nonce: 1, limits: {}, programs: ['a'] })
+    conversation.received({ kind: 'zoned', nonce: 1, errno: 0 })
+    return conversation
+  }
+  const isRefused = (conversation: AgentConversation, message: AgentMessage) =>
+    assert.throws(() => conversation.received(message), /Cannot accept "zone"/)
+
+  test('Zones begin once, within a live one, by a rule that was sent, and end once', () => {
+    const conversation = begun()
+    conversation.received(began(1))
+    conversation.received(began(2, 1))
+    for (const bad of [began(2), began(1), began(3, 7), began(3, 0, 1), gone(3)])
+      isRefused(conversation, bad)
+    conversation.received(gone(2))
+    isRefused(conversation, gone(2))
+    isRefused(conversation, began(3, 2))
+    conversation.received(began(3, 1))
+  })
+
+  test('Their number at a time, and that of refusals, is bounded', () => {
+    const conversation = begun()
+    for (let zone = 1; zone <= numbers.zonesMax; zone++) conversation.received(began(zone))
+    isRefused(conversation, began(17))
+    for (let at = 0; at < numbers.zoneRefusalsMax; at++) conversation.received(refused)
+    isRefused(conversation, refused)
+    conversation.received(gone(1))
+    conversation.received(began(17))
+  })
+
+  test('Without a rule no zone begins, and a copy of a guest goes on with those that there are', () => {
+    const conversation = new AgentConversation()
+    conversation.received({ kind: 'hello', inputBytes: 1, abilities: ['zones'] })
+    isRefused(conversation, began(1))
+    assert.ok(!('zones' in conversation.state))
+    const zoned = begun()
+    zoned.received(began(1))
+    const copy = AgentConversation.resume(JSON.parse(JSON.stringify(zoned.state)) as never)
+    isRefused(copy, began(1))
+    copy.received(gone(1))
   })
 })
 

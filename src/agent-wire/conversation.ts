@@ -7,6 +7,10 @@ import {
   agentKinds,
   creditMax,
   seenCreditMax,
+  zoneRefusalsMax,
+  zoneRulesMax,
+  zonesMadeMax,
+  zonesMax,
 } from './numbers.ts'
 
 /** Limits of pending requests, and of concurrent programs. */
@@ -23,6 +27,9 @@ export const answerOf = {
   hold: 'held',
   look: 'listed',
   read: 'chunk',
+  rule: 'zoned',
+  bound: 'zoned',
+  finish: 'zoned',
 } as const
 type Question = keyof typeof answerOf
 
@@ -33,6 +40,15 @@ export const conversationState = z.strictObject({
   inputBytes: count(2 ** 32 - 1).min(1),
   abilities: z.array(z.enum(agentAbilities)).max(agentAbilities.length),
   seenCredit: count(seenCreditMax),
+  /** Zones of programs; absent without rules for them. */
+  zones: z
+    .strictObject({
+      rules: count(zoneRulesMax),
+      made: count(zonesMadeMax),
+      refused: count(zoneRefusalsMax),
+      alive: z.array(count(zonesMadeMax)).max(zonesMax),
+    })
+    .exactOptional(),
   programs: z
     .array(
       z.strictObject({
@@ -47,6 +63,8 @@ export const conversationState = z.strictObject({
     .max(programsMax),
 })
 export type ConversationState = z.infer<typeof conversationState>
+
+type ZonesState = NonNullable<ConversationState['zones']>
 
 interface ProgramState {
   readonly credit: Record<'stdout' | 'stderr', number>
@@ -72,18 +90,21 @@ export class AgentConversation {
   #claim: 'none' | 'asked' | 'answered' = 'none'
   readonly #questions = new Map<number, Question>()
   readonly #programs = new Map<number, ProgramState>()
+  #zones: ZonesState = { rules: 0, made: 0, refused: 0, alive: [] }
 
   /** Continues with a copy of a guest that was in this state. It can be claimed again. */
   static resume({
     inputBytes,
     abilities,
     seenCredit,
+    zones,
     programs,
   }: ConversationState): AgentConversation {
     const made = new AgentConversation()
     made.#inputBytes = inputBytes
     made.#abilities = abilities
     made.#seenCredit = seenCredit
+    if (zones) made.#zones = zones
     for (const { id, credit, open, ...rest } of programs)
       made.#programs.set(id, { ...rest, credit: { ...credit }, open: new Set(open) })
     return made
@@ -101,7 +122,13 @@ export class AgentConversation {
       open: [...open],
     }))
     const abilities = [...this.#abilities]
-    return { inputBytes: this.#inputBytes, abilities, seenCredit: this.#seenCredit, programs }
+    return {
+      inputBytes: this.#inputBytes,
+      abilities,
+      seenCredit: this.#seenCredit,
+      ...(this.#zones.rules > 0 && { zones: this.#zones }),
+      programs,
+    }
   }
 
   /** Ability reported in `hello`, when the guest has not run code of a job. */
@@ -125,6 +152,7 @@ export class AgentConversation {
     } else if ('nonce' in message) {
       must(!this.#questions.has(message.nonce), message.kind)
       must(this.#questions.size < openQuestionsMax, message.kind)
+      if (message.kind === 'rule') this.#addRule()
       this.#questions.set(message.nonce, message.kind)
     } else {
       this.#sentToProgram(message)
@@ -145,6 +173,8 @@ export class AgentConversation {
     } else if (message.kind === 'seen') {
       must(this.#seenCredit > 0, 'seen')
       this.#seenCredit--
+    } else if (message.kind === 'zone') {
+      this.#zones = zonesAfter(this.#zones, message)
     } else if (message.kind === 'claimed') {
       must(this.#claim === 'asked', 'claimed')
       this.#claim = 'answered'
@@ -156,6 +186,12 @@ export class AgentConversation {
       this.#receivedOf(this.#known(message.program, message.kind), message)
       this.#forgetEnded(message.program)
     }
+  }
+
+  /** Counted when it is sent: the first zone may begin before the answer. */
+  #addRule(): void {
+    must(this.#zones.rules < zoneRulesMax, 'rule')
+    this.#zones = { ...this.#zones, rules: this.#zones.rules + 1 }
   }
 
   #sentToProgram(
@@ -244,6 +280,22 @@ export class AgentConversation {
     if (!program) throw outOfPlace(kind)
     return program
   }
+}
+
+/** Throws RangeError for a report of a zone that was not possible. */
+function zonesAfter(zones: ZonesState, report: AgentMessageOf<'zone'>): ZonesState {
+  const { rules, made, refused, alive } = zones
+  if (report.what === 'gone') {
+    must(alive.includes(report.zone), 'zone')
+    return { ...zones, alive: alive.filter((zone) => zone !== report.zone) }
+  }
+  must(report.rule < rules && (report.outer === 0 || alive.includes(report.outer)), 'zone')
+  if (report.what === 'refused') {
+    must(refused < zoneRefusalsMax, 'zone')
+    return { ...zones, refused: refused + 1 }
+  }
+  must(report.zone > made && alive.length < zonesMax, 'zone')
+  return { ...zones, made: report.zone, alive: [...alive, report.zone] }
 }
 
 type ProgramMessage = AgentMessageOf<'started' | 'output' | 'ended' | 'credit' | 'exited'>

@@ -17,6 +17,8 @@ import {
   seenTextBytesMax,
   statusMax,
   streamBytesMax,
+  zoneRulesMax,
+  zonesMadeMax,
 } from './numbers.ts'
 import {
   checked,
@@ -158,6 +160,9 @@ const messages = {
   ),
   /** An observation of the job's programs by the guest's kernel. Times are milliseconds of the guest's monotonic clock. */
   seen: readSeen,
+  zoned: fields({ nonce: u32(), errno }),
+  /** A zone of programs of the job. */
+  zone: (from) => oneOf(zoneKinds, 1)(from)(from),
 } satisfies Readonly<Record<keyof typeof agentKinds, FieldReader<object>>>
 
 const observer = fields({
@@ -183,6 +188,37 @@ const seenKinds = [
   }),
   fields({ what: () => 'exit' as const, end: readEnd }),
   fields({ what: () => 'oom' as const, times: u64 }),
+]
+
+const zoneId = u32(1, zonesMadeMax)
+const zoneStart = {
+  rule: u8(0, zoneRulesMax - 1),
+  /** Zone around it; 0 if there is none. */
+  outer: u32(0, zonesMadeMax),
+}
+
+/** Readers of a report of a zone, in the order of their numbers. */
+const zoneKinds = [
+  fields({
+    what: () => 'began' as const,
+    zone: zoneId,
+    ...zoneStart,
+    path: seenText,
+  }),
+  fields({
+    what: () => 'gone' as const,
+    zone: zoneId,
+    /** An OOM kill at its limit, or at one around it, ended it. */
+    isOutOfMemory: flag,
+    peakBytes: u64,
+  }),
+  fields({
+    what: () => 'refused' as const,
+    zone: u32(0, 0),
+    ...zoneStart,
+    errno,
+    path: seenText,
+  }),
 ]
 
 /** Splits the bytes of an agent into messages. Throws RangeError at the first violation, and must not be used afterwards. */

@@ -24,6 +24,8 @@ import {
   skipMax,
   streamBytesMax,
   wordsMax,
+  zoneNameBytesMax,
+  zoneNamesMax,
 } from './numbers.ts'
 
 /** Messages of a host to the agent of a guest. */
@@ -31,6 +33,14 @@ export type HostMessage = HostMessageOf<keyof typeof messages>
 export type HostMessageOf<Kind extends keyof typeof messages> = Kind extends unknown
   ? { readonly kind: Kind } & Parameters<(typeof messages)[Kind]>[0]
   : never
+
+/** Limits of a zone of programs; absent ones are those around it, or stay. */
+export interface AgentZoneLimits {
+  readonly memory?: number
+  /** Thousandths of a core. */
+  readonly cpu?: number
+  readonly processes?: number
+}
 
 /** Path in a guest: bytes, or a text that is encoded as UTF-8. */
 export type GuestPath = string | Uint8Array
@@ -55,6 +65,7 @@ type ValuesOf<Writers> = {
 }
 
 const UNLIMITED = 2n ** 64n - 1n
+const UNLIMITED_32 = 2 ** 32 - 1
 const WORD_BYTES_MAX = 2 ** 16 - 1
 const STREAMS = { stdin: 1, stdout: 2, stderr: 4 } as const
 const nameForm = /^[\w.-]+$/
@@ -137,6 +148,12 @@ const messages = {
   }),
   /** Additional credit of observations. */
   watch: fields({ credit: within(1, seenCreditMax, u32, 'a credit of observations') }),
+  /** From now on each exec of a program of these names, or absolute paths, starts a zone. `*` matches any text. */
+  rule: fields({ nonce: u32, limits: zoneLimits, programs: zoneNames }),
+  /** Lowers limits of a zone. */
+  bound: fields({ nonce: u32, zone: u32, limits: zoneLimits }),
+  /** Kills the processes of a zone. */
+  finish: fields({ nonce: u32, zone: u32 }),
 } satisfies Readonly<Record<keyof typeof hostKinds, FieldWriter<never>>>
 
 /** Encodes a message as a frame. Throws RangeError for a value outside the bounds of its field. */
@@ -168,6 +185,19 @@ function labels(values: Readonly<Record<string, string>>): Buffer {
   check(!pairs.some(([, value]) => control.test(value)), 'a label')
   const texts = pairs.flatMap(([key, value]) => [claimName(key), text(value, 0, labelBytesMax)])
   return Buffer.concat([u8(pairs.length), ...texts])
+}
+
+function zoneLimits({ memory, cpu, processes }: AgentZoneLimits): Buffer {
+  return Buffer.concat([
+    u64(memory ?? UNLIMITED),
+    u32(cpu ?? UNLIMITED_32),
+    u32(processes ?? UNLIMITED_32),
+  ])
+}
+
+function zoneNames(names: readonly string[]): Buffer {
+  check(isWithin(names.length, 1, zoneNamesMax), 'a number of programs')
+  return Buffer.concat([u8(names.length), ...names.map((name) => text(name, 1, zoneNameBytesMax))])
 }
 
 function absolutePath(file: string): Buffer {

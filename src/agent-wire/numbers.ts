@@ -17,6 +17,9 @@ export const hostKinds = {
   look: 13,
   read: 14,
   watch: 15,
+  rule: 16,
+  bound: 17,
+  finish: 18,
 } as const
 
 export const agentKinds = {
@@ -37,6 +40,8 @@ export const agentKinds = {
   held: 79,
   chunk: 80,
   seen: 81,
+  zoned: 82,
+  zone: 83,
 } as const
 
 /** Codes of `lost`, and exit codes of the agent. */
@@ -116,7 +121,13 @@ export const refusalClasses = [
 export type RefusalClass = (typeof refusalClasses)[number]
 
 /** Abilities of a guest over its programs, by the bits of its `hello`. */
-export const agentAbilities = ['limits-memory', 'counts-tasks', 'confines', 'watches'] as const
+export const agentAbilities = [
+  'limits-memory',
+  'counts-tasks',
+  'confines',
+  'watches',
+  'zones',
+] as const
 export type AgentAbility = (typeof agentAbilities)[number]
 
 export const pathBytesMax = 4095
@@ -140,6 +151,13 @@ export const policyBytesMax = 32_768
 /** Longest text of an observation, and maximum credit of observations. */
 export const seenTextBytesMax = 255
 export const seenCreditMax = 4_096
+/** Zones at a time, over the life of a guest, and reports of refused ones. */
+export const zonesMax = 16
+export const zonesMadeMax = 250
+export const zoneRefusalsMax = 50
+export const zoneRulesMax = 32
+export const zoneNamesMax = 16
+export const zoneNameBytesMax = 1024
 /** Maximum payload of `run`, the longest frame of the host. */
 export const runBytesMax = 65_536
 /** Maximum payload of a list, the agent's longest frame. */

@@ -57,6 +57,9 @@ const messages: readonly HostMessage[] = [
   { kind: 'hold', nonce, on: true },
   { kind: 'look', nonce, place: 'proc', path: 'self', skip: 1 },
   { kind: 'read', nonce, place: 'proc', path: 'mounts', offset: 3, bytes: 99 },
+  { kind: 'rule', nonce, limits: { memory: 2 ** 26, cpu: 500 }, programs: ['sh', '/usr/*/c*'] },
+  { kind: 'bound', nonce, zone: 1, limits: { processes: 9 } },
+  { kind: 'finish', nonce, zone: 1 },
 ]
 const samples = messages.map(encodeHostMessage)
 
@@ -138,6 +141,10 @@ const said = [
   of(81, bytes([3, 1], [42, 4], [1000, 8], [0, 4], [1, 1], [9, 1])),
   of(81, bytes([4, 1], [0, 4], [1000, 8], [7, 4], [1, 8])),
   of(79, bytes([nonce, 4], [0, 2])),
+  of(82, bytes([nonce, 4], [3, 2])),
+  of(83, bytes([1, 1], [1, 4], [0, 1], [0, 4]), text('/usr/bin/sh')),
+  of(83, bytes([2, 1], [1, 4], [1, 1], [9, 8])),
+  of(83, bytes([3, 1], [0, 4], [0, 1], [1, 4], [11, 2]), text('/usr/bin/sh')),
   of(80, bytes([nonce, 4], [0, 2], [1, 1], [33_188, 4], [0, 4], [9, 8]), Buffer.from('a part')),
 ]
 

@@ -206,7 +206,7 @@ suite('Root of a guest', { skip, timeout }, () => {
       await bootOf(await policies.compile(callClasses)),
     )
     const { abilities } = await machine.find('hello')
-    assert.deepEqual(abilities, ['limits-memory', 'counts-tasks', 'confines', 'watches'])
+    assert.deepEqual(abilities, ['limits-memory', 'counts-tasks', 'confines', 'watches', 'zones'])
     const enter = `echo 'exec mayfly-job' > /proc/self/attr/apparmor/exec; exec python3 -c "$0"`
     const said = await machine.outputOf('', { args: ['sh', '-c', enter, asRoot] })
     const [last, ...tried] = said.trim().split('\n').toReversed()

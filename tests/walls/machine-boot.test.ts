@@ -45,7 +45,7 @@ suite('A machine that boots an image of the store', { skip: reason }, () => {
   for (const { image, args, said } of programs)
     test(`"${image}" boots, takes a claim with every step done, runs its program, leaves no process after a kill, and powers off`, async () => {
       await using machine = await PlayedMachine.boot(bootOf(image))
-      const abilities = ['limits-memory', 'counts-tasks', 'watches']
+      const abilities = ['limits-memory', 'counts-tasks', 'watches', 'zones']
       const hello = { kind: 'hello', inputBytes: 65_536, abilities }
       assert.deepEqual(machine.messages[0], hello, machine.console)
       const seed = randomBytes(32)

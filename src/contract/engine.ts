@@ -299,7 +299,7 @@ export interface EnclosureFork {
 /** Zones of programs, each within the bounds of its parent. */
 export interface ZoneControl {
   /** Throws NOT_FOUND where there is no such zone. */
-  tighten(zone: string, bounds: ZoneBounds): BoundMechanisms
+  tighten(zone: string, bounds: ZoneBounds): BoundMechanisms | Promise<BoundMechanisms>
   /** Resolves when no process of it runs. Idempotent. */
   end(zone: string): Promise<void>
 }

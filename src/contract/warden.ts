@@ -226,13 +226,15 @@ export interface ZoneReport {
   /** Executed file; for `began`. */
   readonly program: string
   /**
-   * `asked`: placed in its zone before its first instruction (seccomp notify); `seen`: placed by a
+   * `asked`: placed in its zone before its first instruction (seccomp notify, or fanotify of a guest); `seen`: placed by a
    * later scan of /proc.
    */
   readonly entered: 'asked' | 'seen'
   readonly enforced?: Readonly<Record<'memory' | 'cpu' | 'processes', 'cgroup' | 'watch' | 'none'>>
   readonly why?: string
   readonly peakBytes?: number
+  /** Present if the guest's own kernel is the source of the claim, and of the limits. */
+  readonly trust?: 'guest'
 }
 
 /**

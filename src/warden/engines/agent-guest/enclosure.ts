@@ -17,6 +17,7 @@ import { askStatus, renewAgent } from '../../../agent-wire/agent-questions.ts'
 import { GuestCaptures } from './captures.ts'
 import { GuestForks } from './forks.ts'
 import { GuestWatch } from './guest-watch.ts'
+import { GuestZones } from './guest-zones.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { MachineEnclosure } from './machine-enclosure.ts'
 import { JobFreezer } from './job-freezer.ts'
@@ -74,7 +75,8 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
   readonly ended: Promise<EnclosureEnd>
   readonly calls: AgentCalls
   readonly memory: GuestCaptures | undefined
-  readonly forks: GuestForks | undefined
+  forks: GuestForks | undefined
+  zones: GuestZones | undefined
   readonly #job: MachineJob
   readonly #machine: LiveMachine
   readonly #processName: string
@@ -82,6 +84,7 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
   readonly #freezer: JobFreezer
   readonly #cpuPauses: CpuPauses
   readonly #watch: GuestWatch
+  readonly #report: GuestWallParts['report']
   readonly #lost = Promise.withResolvers<void>()
   #isKilled = false
   /** Forked, and not claimed yet. */
@@ -130,6 +133,7 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
       agent: machine.agent,
       report: (seen) => parts.report({ of: machine.process.id, seen }),
     })
+    this.#report = parts.report
     const { policies, key, forkedWith: open } = parts
     const hasProfile = isConfined(machine.agent, key)
     this.calls = new AgentCalls(machine.agent, { policies, hasProfile, ...(open && { open }) })
@@ -156,6 +160,9 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
     if (isForked) await this.#machine.process.thaw()
     const read = await claim(this.#job, bounds)
     this.#watch.begin()
+    if (bounds.zones) this.zones = await this.#openZones(bounds.zones)
+    // A copy would have zones whose deadlines nothing keeps.
+    if (this.zones) this.forks = undefined
     if (isForked) await this.#freezer.thaw(RENEW_MS_MAX)
     return read
   }
@@ -199,7 +206,19 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
 
   override async [Symbol.asyncDispose](): Promise<void> {
     this.#watch.end()
+    this.zones?.close()
     await super[Symbol.asyncDispose]()
+  }
+
+  /** Undefined if the guest can make no zones of programs; the warden refuses the claim then. */
+  async #openZones(rules: NonNullable<ClaimBounds['zones']>): Promise<GuestZones | undefined> {
+    return await GuestZones.open({
+      agent: this.#machine.agent,
+      rules,
+      report: (zone) => this.#report({ of: this.id, zone }),
+      isPaused: () => this.#nested.isPaused,
+      onStuck: this.#lost.resolve,
+    })
   }
 
   /** Pauses of the CPU limit do not freeze the job: they occur every few milliseconds, and nothing inspects the guest then. */

@@ -5,6 +5,8 @@ import { messageOf } from '../../../contract/error.ts'
 import { isAlive } from '../../../os/proc.ts'
 import { ExecScan } from './exec-scan.ts'
 import { createCpuThrottle } from '../cpu-throttle.ts'
+import { memoryHit, overByItself, zoneSlackMs } from '../zone-ends.ts'
+import { ZoneNames } from '../zone-names.ts'
 import type { ZoneReport } from '../../../contract/warden.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { processesOfWall } from './members.ts'
@@ -40,10 +42,6 @@ const asks = { burst: 1000, eachMs: 0.5 } as const
 const refusedMax = 50
 /** Memory slack of a watched zone: mapped files, and allocations between two samples. */
 const watchedSlackBytes = 16 * 2 ** 20
-/** Slack after the zone's deadline: normally the supervisor's own timer ends it first. */
-const DEADLINE_SLACK_MS = 40
-const memoryHit = 'limit MEMORY'
-const overByItself = 'its programs have ended'
 const GONE_MS_MAX = 5_000
 const POLL_MS = 2
 
@@ -79,9 +77,7 @@ export class ProgramZones {
   readonly #parts: ProgramZonesParts
   readonly #ruleOf: (executed: Executed) => ZoneRule | undefined
   readonly #zones = new Map<string, LiveZone>()
-  readonly #counts = new Map<string, number>()
-  /** Names in use: instances of two kinds may get the same name, and a kind may be called `main`. */
-  readonly #names = new Set(['main'])
+  readonly #names = new ZoneNames()
   readonly #execs: ExecScan
   #made = 0
   #ofWhole = 0
@@ -203,7 +199,7 @@ export class ProgramZones {
     if (why === undefined) return
     signalAll([pid, ...belowOf(pid)], 'SIGKILL')
     if (++this.#refused > refusedMax) return
-    const name = this.#nameFor(rule)
+    const name = this.#names.next(rule)
     const parent = zone?.name ?? 'main'
     this.#parts.report({ ...reportOf(rule, name, parent, about), what: 'refused', why })
   }
@@ -249,8 +245,8 @@ export class ProgramZones {
     const members = outer
       ? groupMembers(outer.below(`z${++this.#made}`))
       : this.#marked(markWithin(parent?.members.mark, depth, place), depth, slot?.uid)
-    const endsAt = performance.now() + rule.life + DEADLINE_SLACK_MS
-    const name = this.#nameFor(rule)
+    const endsAt = performance.now() + rule.life + zoneSlackMs
+    const name = this.#names.next(rule)
     const fresh = {
       bounds: {},
       throttle: undefined,
@@ -335,14 +331,5 @@ export class ProgramZones {
       return at.mark !== undefined && isMarked(at.mark) && !this.#zoneAt(at)
     })
     signalAll(strays, 'SIGKILL')
-  }
-
-  #nameFor({ kind }: Pick<ZoneRule, 'kind'>): string {
-    const count = (this.#counts.get(kind) ?? 0) + 1
-    this.#counts.set(kind, count)
-    const name = count === 1 ? kind : `${kind.slice(0, 56)}.${count}`
-    if (this.#names.has(name)) return this.#nameFor({ kind })
-    this.#names.add(name)
-    return name
   }
 }

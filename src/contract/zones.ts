@@ -100,6 +100,10 @@ export const programZoneAbout = z
       .object({ memory: heldBy, cpu: heldBy, processes: heldBy })
       .readonly()
       .describe('mechanism that enforces each of its own limits; `none` without limits of its own'),
+    trust: z
+      .literal('guest')
+      .optional()
+      .describe('present if the kernel of the guest enforces the limits, and reports the zone'),
   })
   .readonly()
 

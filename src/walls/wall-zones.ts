@@ -22,8 +22,9 @@ export function wallZones(life: GuestLife): GuestZones {
 /** Forwards the warden's report on a program zone to its listener. */
 function reportZone(listener: ZoneListener, report: ZoneReport): void {
   const { what, zone, kind, program, parent, entered, why = 'ended', peakBytes = 0 } = report
-  const { enforced = unheld } = report
-  if (what !== 'gone') listener.began(zone, kind, { program, parent, entered, enforced })
+  const { enforced = unheld, trust } = report
+  const about = { program, parent, entered, enforced, ...(trust && { trust }) }
+  if (what !== 'gone') listener.began(zone, kind, about)
   if (what !== 'began') listener.gone(zone, why, { peakBytes })
 }
 

@@ -8,7 +8,6 @@ import { Mayfly, MayflyError } from '../../src/index.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { isRunscThere, noRunsc } from '../conformance/gvisor.ts'
 import { copyMachineState, machineState } from '../fixtures/machine-images.ts'
-import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
 import { isUserKernelThere, noUserKernel } from '../walls/user-kernel-here.ts'
 import { makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
 
@@ -149,7 +148,6 @@ suite('Program zones, through the library', { skip: missing && `no ${missing}` }
 const otherWalls = [
   { provider: 'gvisor', missing: isRunscThere() ? false : noRunsc },
   { provider: 'user-mode-linux', missing: isUserKernelThere() ? noImages : noUserKernel },
-  { provider: 'qemu', missing: isQemuThere() ? noImages : noQemu },
 ] as const
 
 suite('Zones of programs behind walls that make none', () => {

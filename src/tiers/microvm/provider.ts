@@ -8,7 +8,7 @@ export function createQemuProvider(options: ProgramProviderOptions): Provider {
     {
       name: 'qemu',
       tier: 'microvm',
-      can: ['capture-memory', 'capture-disk', 'fork'],
+      can: ['capture-memory', 'capture-disk', 'program-zones', 'fork'],
       tightens: ['io'],
     },
     options,

@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { openLog } from '../../src/evidence/log-reader.ts'
+import { Mayfly, MayflyError } from '../../src/index.ts'
+import { findProgram } from '../../src/os/find-program.ts'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { copyMachineState } from '../fixtures/machine-images.ts'
+import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
+import { makePlace } from './program.ts'
+
+/** Zones of programs in a virtual machine, by the library. */
+const skip = isQemuThere() ? false : noQemu
+const MiB = 2 ** 20
+const limits = { timeout: 240_000, memory: 400 * MiB }
+
+/** Writes a program for each zone, and starts it: `start('fat', code)`. */
+const prelude = `
+import os, subprocess, sys, time
+def start(name, code):
+    path = '/work/' + name
+    with open(path, 'w') as file: file.write('#!/usr/bin/python3\\nimport os, sys, time\\n' + code)
+    os.chmod(path, 0o755)
+    return subprocess.Popen([path], stdout=subprocess.PIPE)
+`
+const fill = (mebibytes: number) => `kept = [bytearray(b'x') * ${MiB} for _ in range(${mebibytes})]`
+const zones = {
+  fat: { program: 'fat', phases: [{ name: 'work', for: '200s', memory: '40MB' }] },
+  lean: {
+    program: '/work/lean',
+    phases: [
+      { name: 'much', for: '1s', memory: '120MB', processes: 9 },
+      { name: 'less', for: '200s', cpu: 0.9 },
+    ],
+  },
+  brief: { program: ['br*f'], phases: [{ name: 'work', for: '4s', processes: 9 }] },
+} as const
+
+suite('Zones of programs in a virtual machine', { skip, timeout: 900_000 }, () => {
+  const place = makePlace()
+  const state = join(place.state, 'library')
+  let missing: string | undefined
+  let mayfly: Mayfly
+  before(async () => {
+    missing = await copyMachineState(state)
+    const closing = [
+      { name: 'full', for: '3s' },
+      { name: 'less', for: '230s', syscalls: ['exec', 'outside', 'process', 'write'] },
+    ]
+    const schedules = {
+      default: { phases: [{ name: 'full', for: '240s' }], zones },
+      closing: { phases: closing, zones },
+    }
+    mayfly = await Mayfly.open({ state, schedules: structuredClone(schedules) as never })
+  })
+  after(async () => {
+    await mayfly.close()
+    place.remove()
+  })
+
+  test('S2-6, S2-7: three zones run at once with limits of their own; one ends by its memory, one by its time, and the third and the job go on', async (t) => {
+    if (missing !== undefined) return t.skip(missing)
+    const code = `${prelude}
+started = [start('fat', """${fill(100)}"""), start('lean', """${fill(60)}\ntime.sleep(5)\nprint('full')"""), start('brief', 'time.sleep(500)')]
+print([child.communicate()[0].decode().strip() + ' ' + str(child.returncode) for child in started])
+print(subprocess.run(['/bin/echo', 'on'], capture_output=True, text=True).stdout.strip())`
+    const outcome = await mayfly.run({ language: 'python', code, tier: 'microvm', limits })
+    const { id, status, stdout, zones: made, timeline } = outcome
+    assert.deepEqual(
+      [status, stdout],
+      ['ok', "[' -9', 'full 0', ' -9']\non\n"],
+      JSON.stringify(outcome),
+    )
+    const programs = made!.programs!.toSorted((a, b) => a.zone.localeCompare(b.zone))
+    assert.deepEqual(
+      programs.map(({ zone, parent, program, entered, trust, phases, why, enforced }) => {
+        return { zone, parent, program, entered, trust, phases, why, enforced }
+      }),
+      [
+        { zone: 'brief', why: 'timeout', phases: ['work'], enforced: heldBy('processes') },
+        { zone: 'fat', why: 'limit MEMORY', phases: ['work'], enforced: heldBy('memory') },
+        {
+          zone: 'lean',
+          why: 'its programs have ended',
+          phases: ['much', 'less'],
+          enforced: heldBy('memory', 'processes'),
+        },
+      ].map((one) => {
+        const own = { parent: 'main', program: `/work/${one.zone}`, entered: 'asked' }
+        return { ...own, ...one, trust: 'guest' }
+      }),
+    )
+    const lean = programs[2]!
+    assert.ok(lean.peakBytes! > 60 * MiB && lean.peakBytes! <= 120 * 10 ** 6, `${lean.peakBytes}`)
+    assert.ok(programs[1]!.peakBytes! <= 40 * MiB)
+    const begins = timeline.filter(({ event, fields }) => event === 'zone' && fields?.['program'])
+    assert.deepEqual(
+      begins.map(({ fields }) => fields?.['trust']),
+      ['guest', 'guest', 'guest'],
+    )
+    using log = openLog(join(state, 'audit.db'))
+    const ended = log.last(100, id).find(({ kind }) => kind === 'ended')
+    const recorded = JSON.parse(String(ended?.bodyText)).zones as readonly { zone: string }[]
+    assert.deepEqual(recorded.map(({ zone }) => zone).toSorted(), ['brief', 'fat', 'lean'])
+  })
+
+  test('A zone in a machine is tightened and ended by the caller, never loosened, and the rest continues', async (t) => {
+    if (missing !== undefined) return t.skip(missing)
+    const code = `${prelude}
+child = start('lean', 'time.sleep(500)')
+print(child.wait(), flush=True)`
+    const asked = { language: 'python', tier: 'microvm', limits } as const
+    const [main] = await mayfly.initializeExecution(code, asked)
+    const zone = { execution: main!.execution, id: 'lean' }
+    const begun = Promise.withResolvers<void>()
+    const over = mayfly.monitorZones([main!], {
+      on: (entry) => void (entry.zone === 'lean' && begun.resolve()),
+    })
+    await Promise.race([begun.promise, over])
+    await assert.rejects(
+      mayfly.tightenPolicy(zone, { memory: 2 ** 40 }),
+      (error: unknown) => error instanceof MayflyError && error.code === 'CONFLICT',
+    )
+    const { held, controls } = await mayfly.tightenPolicy(zone, { memory: 50 * MiB })
+    assert.deepEqual([held, controls.memory], [true, 50 * MiB])
+    await mayfly.terminateZone(zone)
+    const { status, stdout, zones: made } = await over
+    assert.deepEqual([status, stdout], ['ok', '-9\n'])
+    assert.match(made!.programs![0]!.why, /ended by hand/)
+  })
+
+  const noParser = findProgram('apparmor_parser') ? false : 'apparmor_parser is missing'
+  test(
+    'Classes of calls that the job loses are lost by its zones too',
+    { skip: noParser },
+    async (t) => {
+      if (missing !== undefined) return t.skip(missing)
+      const tries = `import socket
+while True:
+    try: socket.socket().close()
+    except PermissionError: break
+    time.sleep(0.1)
+print('closed')`
+      const code = `${prelude}\nprint(start('lean', """${tries}""").communicate()[0].decode())`
+      const asked = { language: 'python', code, tier: 'microvm', limits } as const
+      const outcome = await mayfly.run({ ...asked, schedule: 'closing' })
+      const { status, stdout } = outcome
+      assert.deepEqual([status, stdout], ['ok', 'closed\n\n'], JSON.stringify(outcome))
+    },
+  )
+})
+
+/** Mechanisms of a zone with these limits of its own. */
+function heldBy(...own: readonly ('memory' | 'cpu' | 'processes')[]) {
+  const by = (name: 'memory' | 'cpu' | 'processes') => (own.includes(name) ? 'cgroup' : 'none')
+  return { memory: by('memory'), cpu: by('cpu'), processes: by('processes') }
+}

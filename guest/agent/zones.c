@@ -81,26 +81,16 @@ static int limit_number(const struct zone *zone, const char *name, uint64_t valu
   return error ? error : holds != value / unit * unit ? EIO : 0;
 }
 
-/* Applies those limits that are lower than the ones of the zone. */
+/* Applies those limits that are lower than the ones of the zone. Memory is the last: below its usage the kernel ends the zone. */
 static int lower_zone(struct zone *zone, const struct bounds *to) {
   struct bounds *has = &zone->bounds;
-  int error = 0, failed;
-  if (to->processes < has->processes) {
-    has->processes = to->processes;
-    error = limit_number(zone, "pids.max", to->processes, 1);
-  }
-  if (to->cpu < has->cpu) {
-    has->cpu = to->cpu;
-    failed = limit_cpu(zone, to->cpu);
-    if (failed) error = failed;
-  }
-  /* Last: below its usage the kernel reclaims memory, and then ends the zone. */
-  if (to->memory < has->memory) {
-    has->memory = to->memory;
-    failed = limit_number(zone, "memory.max", to->memory, PAGE_BYTES);
-    if (failed) error = failed;
-  }
-  return error;
+  int tasks = to->processes < has->processes ? limit_number(zone, "pids.max", to->processes, 1) : 0;
+  if (!tasks && to->processes < has->processes) has->processes = to->processes;
+  int cpu = to->cpu < has->cpu ? limit_cpu(zone, to->cpu) : 0;
+  if (!cpu && to->cpu < has->cpu) has->cpu = to->cpu;
+  int memory = to->memory < has->memory ? limit_number(zone, "memory.max", to->memory, PAGE_BYTES) : 0;
+  if (!memory && to->memory < has->memory) has->memory = to->memory;
+  return tasks ? tasks : cpu ? cpu : memory;
 }
 
 /* ---- zones ---- */

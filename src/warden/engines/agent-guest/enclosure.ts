@@ -217,6 +217,7 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
       rules,
       report: (zone) => this.#report({ of: this.id, zone }),
       isPaused: () => this.#nested.isPaused,
+      isFrozen: () => this.#freezer.mayBeFrozen,
       onStuck: this.#lost.resolve,
     })
   }

@@ -41,6 +41,7 @@ async function zonesOf({
     rules,
     report: (report) => void told.push(report),
     isPaused: () => state.isPaused,
+    isFrozen: () => state.isPaused,
     onStuck: () => void state.stuck++,
     endMsMax,
   })
@@ -117,7 +118,7 @@ suite('Zones of programs in a guest, at the host', () => {
     zones.close()
   })
 
-  test('An order to end a zone resolves once it is gone; to a paused guest at once, and without a zone too', async () => {
+  test('An order to end a zone resolves once it is gone; in a frozen guest at once, and without a zone too', async () => {
     const { begin, end, zones, sent, state, told } = await zonesOf()
     await zones.end('video')
     begin(1)

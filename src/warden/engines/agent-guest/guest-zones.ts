@@ -22,8 +22,10 @@ export interface GuestZonesParts {
   readonly agent: Pick<AgentLink, 'ask' | 'can' | 'fault' | 'onZone'>
   readonly rules: readonly ZoneRule[]
   readonly report: (report: ZoneReport) => void
-  /** True while the guest executes nothing: a request is answered after that. */
+  /** True while the guest executes nothing, which its CPU limit does for milliseconds too: a request is answered after that. */
   readonly isPaused: () => boolean
+  /** True while the job was frozen by an order: nothing waits for it. */
+  readonly isFrozen: () => boolean
   /** Called if a zone does not end. */
   readonly onStuck: () => void
   /** Milliseconds that the guest has to end a zone, while it is not paused; for tests. */
@@ -87,12 +89,12 @@ export class GuestZones implements ZoneControl {
     return { memory: memory === 'none' ? 'watch' : memory, cpu, processes, io: 'none' }
   }
 
-  /** A paused guest ends it before its job continues. */
+  /** The guest of a frozen job ends it before the job continues. */
   async end(name: string): Promise<void> {
     const zone = this.#find(name)
     if (!zone) return
     this.#end(zone, 'ended')
-    if (!this.#parts.isPaused()) await zone.gone.promise
+    if (!this.#parts.isFrozen()) await zone.gone.promise
   }
 
   /** Forgets the zones of a wall that has ended. */

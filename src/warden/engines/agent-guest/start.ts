@@ -41,7 +41,8 @@ export interface GuestEngineParts {
  * Reports of a guest (exit code, processes) are used only for display and for the text of an outcome. Memory, CPU time and the
  * end of a wall come from the host's kernel. Data of the job flows to the server on a socket pair.
  *
- * Relies on the images of the store. Not handled here: classes of system calls (`agent-calls.ts`), zones.
+ * Relies on the images of the store. Not handled here: classes of system calls (`agent-calls.ts`), zones of
+ * programs (`guest-zones.ts`).
  */
 export class GuestStarter {
   readonly #source: MachineSource

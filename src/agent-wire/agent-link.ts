@@ -123,6 +123,11 @@ export class AgentLink {
     return this.#conversation.can(ability)
   }
 
+  /** True once a rule for zones of programs was sent, by this host or that of the guest of which this is a copy. */
+  get hasZones(): boolean {
+    return this.#conversation.hasZones
+  }
+
   nonce(): number {
     this.#nonce = (this.#nonce + 1) % 2 ** 32
     return this.#nonce

@@ -276,7 +276,7 @@ suite('Zones of programs, as an agent reports them', () => {
     conversation.received(began(3, 1))
   })
 
-  test('Their number at a time, and that of refusals, is bounded', () => {
+  test('The number of zones at a time, and that of refusals, is bounded', () => {
     const conversation = begun()
     for (let zone = 1; zone <= numbers.zonesMax; zone++) conversation.received(began(zone))
     isRefused(conversation, began(17))
@@ -296,6 +296,7 @@ suite('Zones of programs, as an agent reports them', () => {
     const copy = AgentConversation.resume(JSON.parse(JSON.stringify(zoned.state)) as never)
     isRefused(copy, began(1))
     copy.received(gone(1))
+    assert.deepEqual([new AgentConversation().hasZones, copy.hasZones], [false, true])
   })
 })
 

@@ -136,6 +136,11 @@ export class AgentConversation {
     return this.#abilities.includes(ability)
   }
 
+  /** True once a rule for zones of programs was sent, by this host or that of the guest of which this is a copy. */
+  get hasZones(): boolean {
+    return this.#zones.rules > 0
+  }
+
   /** Bytes of standard input that may be sent to a program now. */
   inputCredit(program: number): number {
     return this.#programs.get(program)?.inputCredit ?? 0

@@ -9,6 +9,7 @@ import type {
   MemorySample,
 } from '../../../contract/engine.ts'
 import type { CallClass } from '../../../contract/calls.ts'
+import { MayflyError } from '../../../contract/error.ts'
 import type { BoundMechanisms, ProgramName, Wall, WallUsage } from '../../../contract/warden.ts'
 import { CpuPauses } from '../cpu-pauses.ts'
 import { throttledTo } from '../group-bounds.ts'
@@ -17,7 +18,7 @@ import { askStatus, renewAgent } from '../../../agent-wire/agent-questions.ts'
 import { GuestCaptures } from './captures.ts'
 import { GuestForks } from './forks.ts'
 import { GuestWatch } from './guest-watch.ts'
-import { GuestZones } from './guest-zones.ts'
+import { AgentZones } from './agent-zones.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { MachineEnclosure } from './machine-enclosure.ts'
 import { JobFreezer } from './job-freezer.ts'
@@ -76,7 +77,7 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
   readonly calls: AgentCalls
   readonly memory: GuestCaptures | undefined
   forks: GuestForks | undefined
-  zones: GuestZones | undefined
+  zones: AgentZones | undefined
   readonly #job: MachineJob
   readonly #machine: LiveMachine
   readonly #processName: string
@@ -157,12 +158,13 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
   async claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
     const isForked = this.#isStopped
     this.#isStopped = false
+    assertNoZones(this.#machine.agent)
+    // A copy would have zones whose deadlines nothing keeps.
+    if (bounds.zones) this.forks = undefined
     if (isForked) await this.#machine.process.thaw()
     const read = await claim(this.#job, bounds)
     this.#watch.begin()
     if (bounds.zones) this.zones = await this.#openZones(bounds.zones)
-    // A copy would have zones whose deadlines nothing keeps.
-    if (this.zones) this.forks = undefined
     if (isForked) await this.#freezer.thaw(RENEW_MS_MAX)
     return read
   }
@@ -211,8 +213,8 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
   }
 
   /** Undefined if the guest can make no zones of programs; the warden refuses the claim then. */
-  async #openZones(rules: NonNullable<ClaimBounds['zones']>): Promise<GuestZones | undefined> {
-    return await GuestZones.open({
+  async #openZones(rules: NonNullable<ClaimBounds['zones']>): Promise<AgentZones | undefined> {
+    return await AgentZones.open({
       agent: this.#machine.agent,
       rules,
       report: (zone) => this.#report({ of: this.id, zone }),
@@ -303,6 +305,12 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
       },
     }
   }
+}
+
+/** A copy of a guest whose programs are in zones: their names and deadlines are those of another wall. */
+function assertNoZones({ hasZones }: LiveMachine['agent']): void {
+  if (!hasZones) return
+  throw new MayflyError('UNAVAILABLE', 'Cannot claim a copy of a machine with zones of programs')
 }
 
 const bubblewrapLayers = [

@@ -42,7 +42,7 @@ export interface GuestEngineParts {
  * end of a wall come from the host's kernel. Data of the job flows to the server on a socket pair.
  *
  * Relies on the images of the store. Not handled here: classes of system calls (`agent-calls.ts`), zones of
- * programs (`guest-zones.ts`).
+ * programs (`agent-zones.ts`).
  */
 export class GuestStarter {
   readonly #source: MachineSource

@@ -18,7 +18,7 @@ import { ZoneNames } from '../zone-names.ts'
  * The host sees no process of a guest, so all of it is the guest's word, and is reported with that trust. A guest that lies gets
  * nothing beyond the bounds of the whole wall, which this host enforces. A zone that the guest does not end in time ends the wall.
  */
-export interface GuestZonesParts {
+export interface AgentZonesParts {
   readonly agent: Pick<AgentLink, 'ask' | 'can' | 'fault' | 'onZone'>
   readonly rules: readonly ZoneRule[]
   readonly report: (report: ZoneReport) => void
@@ -32,11 +32,11 @@ export interface GuestZonesParts {
   readonly endMsMax?: number
 }
 
-interface LiveGuestZone {
+interface LiveAgentZone {
   readonly id: number
   readonly name: string
   readonly rule: ZoneRule
-  readonly outer: LiveGuestZone | undefined
+  readonly outer: LiveAgentZone | undefined
   readonly gone: PromiseWithResolvers<void>
   readonly deadline: NodeJS.Timeout
   bounds: ZoneBounds
@@ -53,15 +53,15 @@ const STEP_MS = 100
 const LIFE_MS_MAX = 2 ** 31 - 1
 const CPU_UNITS = 1000
 
-export class GuestZones implements ZoneControl {
-  readonly #parts: GuestZonesParts
+export class AgentZones implements ZoneControl {
+  readonly #parts: AgentZonesParts
   readonly #names = new ZoneNames()
-  readonly #zones = new Map<number, LiveGuestZone>()
+  readonly #zones = new Map<number, LiveAgentZone>()
 
   /** Undefined for a guest that can make no zones. Throws MayflyError UNAVAILABLE or PROTOCOL if it refuses a rule. */
-  static async open(parts: GuestZonesParts): Promise<GuestZones | undefined> {
+  static async open(parts: AgentZonesParts): Promise<AgentZones | undefined> {
     if (!parts.agent.can('zones')) return undefined
-    const zones = new GuestZones(parts)
+    const zones = new AgentZones(parts)
     parts.agent.onZone = (message) => zones.#hear(message)
     const asked = parts.rules.map(({ programs, ...bounds }) =>
       parts.agent.ask({ kind: 'rule', programs, limits: limitsOf(bounds) }, ANSWER_MS_MAX),
@@ -71,7 +71,7 @@ export class GuestZones implements ZoneControl {
     return zones
   }
 
-  private constructor(parts: GuestZonesParts) {
+  private constructor(parts: AgentZonesParts) {
     this.#parts = parts
   }
 
@@ -102,7 +102,7 @@ export class GuestZones implements ZoneControl {
     for (const zone of this.#zones.values()) this.#remove(zone)
   }
 
-  #find(name: string): LiveGuestZone | undefined {
+  #find(name: string): LiveAgentZone | undefined {
     return this.#zones.values().find((zone) => zone.name === name)
   }
 
@@ -118,10 +118,10 @@ export class GuestZones implements ZoneControl {
     const bounds = definedOf({ memory, cpu, processes })
     const own = { id: message.zone, name, rule, outer, bounds, isGone: false }
     const gone = Promise.withResolvers<void>()
-    const zone: LiveGuestZone = {
+    const zone: LiveAgentZone = {
       ...own,
       gone,
-      // Of an ending zone a program may still be told: it ends with it.
+      // A zone that begins while the one around it is ending ends with it.
       why: outer?.why,
       deadline: setTimeout(() => this.#end(zone, 'timeout'), rule.life + zoneSlackMs),
     }
@@ -138,14 +138,14 @@ export class GuestZones implements ZoneControl {
     this.#parts.report({ ...about, what: 'gone', program: '', why, peakBytes })
   }
 
-  #remove(zone: LiveGuestZone): void {
+  #remove(zone: LiveAgentZone): void {
     clearTimeout(zone.deadline)
     zone.isGone = true
     this.#zones.delete(zone.id)
     zone.gone.resolve()
   }
 
-  #end(zone: LiveGuestZone, why: string): void {
+  #end(zone: LiveAgentZone, why: string): void {
     if (zone.why !== undefined) return
     for (const one of this.#zones.values()) if (isWithin(one, zone)) one.why ??= why
     const { agent } = this.#parts
@@ -155,7 +155,7 @@ export class GuestZones implements ZoneControl {
     void this.#awaitEnd(zone)
   }
 
-  async #awaitEnd(zone: LiveGuestZone): Promise<void> {
+  async #awaitEnd(zone: LiveAgentZone): Promise<void> {
     const { agent, isPaused, onStuck, endMsMax = END_MS_MAX } = this.#parts
     for (let waitedMs = 0; waitedMs < endMsMax;) {
       await Promise.race([zone.gone.promise, sleep(STEP_MS, undefined, { ref: false })])
@@ -166,12 +166,12 @@ export class GuestZones implements ZoneControl {
   }
 }
 
-function isWithin(zone: LiveGuestZone, outer: LiveGuestZone): boolean {
-  for (let at: LiveGuestZone | undefined = zone; at; at = at.outer) if (at === outer) return true
+function isWithin(zone: LiveAgentZone, outer: LiveAgentZone): boolean {
+  for (let at: LiveAgentZone | undefined = zone; at; at = at.outer) if (at === outer) return true
   return false
 }
 
-function aboutOf({ kind }: ZoneRule, zone: string, outer: LiveGuestZone | undefined) {
+function aboutOf({ kind }: ZoneRule, zone: string, outer: LiveAgentZone | undefined) {
   const parent = outer?.name ?? 'main'
   return { zone, kind, parent, entered: 'asked', trust: 'guest' } as const
 }

@@ -5,7 +5,7 @@ import type { AgentMessageOf } from '../../../agent-wire/decode.ts'
 import type { HostMessage } from '../../../agent-wire/encode.ts'
 import type { ZoneReport } from '../../../contract/warden.ts'
 import type { ZoneRule } from '../../../contract/zone-rules.ts'
-import { GuestZones, type GuestZonesParts } from './guest-zones.ts'
+import { AgentZones, type AgentZonesParts } from './agent-zones.ts'
 
 const rules: readonly ZoneRule[] = [
   { kind: 'video', programs: ['ffmpeg'], memory: 9, cpu: 0.25, life: 1_000 },
@@ -27,7 +27,7 @@ async function zonesOf({
   const sent: Omit<HostMessage, 'nonce'>[] = []
   const told: ZoneReport[] = []
   const state = { isPaused: false, stuck: 0, errno }
-  const agent: GuestZonesParts['agent'] = {
+  const agent: AgentZonesParts['agent'] = {
     can: (ability) => abilities.includes(ability),
     fault: undefined,
     onZone: () => undefined,
@@ -36,7 +36,7 @@ async function zonesOf({
       return { kind: 'zoned', nonce: 0, errno: state.errno }
     }) as never,
   }
-  const zones = await GuestZones.open({
+  const zones = await AgentZones.open({
     agent,
     rules,
     report: (report) => void told.push(report),

@@ -5,6 +5,13 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openLog } from '../../src/evidence/log-reader.ts'
 import { Mayfly, MayflyError } from '../../src/index.ts'
+import { test as pureTest } from 'node:test'
+import { createContainerProvider } from '../../src/tiers/container/provider.ts'
+import { createFirecrackerProvider } from '../../src/tiers/firecracker/provider.ts'
+import { createGvisorProvider } from '../../src/tiers/gvisor/provider.ts'
+import { createQemuProvider } from '../../src/tiers/microvm/provider.ts'
+import { createUserKernelProvider } from '../../src/tiers/userkernel/provider.ts'
+import type { Client } from '../../src/walls/client.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { isRunscThere, noRunsc } from '../conformance/gvisor.ts'
 import { copyMachineState, machineState } from '../fixtures/machine-images.ts'
@@ -149,6 +156,28 @@ const otherWalls = [
   { provider: 'gvisor', missing: isRunscThere() ? false : noRunsc },
   { provider: 'user-mode-linux', missing: isUserKernelThere() ? noImages : noUserKernel },
 ] as const
+
+pureTest(
+  'Zones of programs are declared by QEMU, and not by containers, gVisor, Firecracker or user-mode kernels',
+  () => {
+    const parts = {
+      warden: {} as Client,
+      emitter: { emit() {} },
+      warm: () => ({ take: () => undefined }) as never,
+      least: 0,
+      most: 0,
+      openEgressPath: () => Promise.reject(new Error('no egress')),
+    }
+    const others = [
+      createContainerProvider('podman', parts),
+      createGvisorProvider(parts),
+      createFirecrackerProvider(parts),
+      createUserKernelProvider(parts),
+    ]
+    for (const { can, name } of others) assert.ok(!can.includes('program-zones'), name)
+    assert.ok(createQemuProvider(parts).can.includes('program-zones'))
+  },
+)
 
 suite('Zones of programs behind walls that make none', () => {
   for (const { provider, missing: skip } of otherWalls)

@@ -39,6 +39,8 @@ def fill(mebibytes):
     for _ in range(mebibytes): kept.append(bytearray(b'x') * ${MiB})
     return kept
 def say(*words): os.write(1, (' '.join(map(str, words)) + '\\n').encode())
+def until(path):
+    while not os.path.exists(path): time.sleep(0.1)
 def group(pid='self'): return open('/proc/%s/cgroup' % pid).read().strip()
 `
 
@@ -117,9 +119,9 @@ suite('Zones of programs in a guest', { skip: noMachines, timeout }, () => {
     const said = await run(
       {
         small: `say('small', group())\nfill(60)\nsay('too much')`,
-        large: `say('large', group())\nkept = fill(60)\ntime.sleep(3)\nsay('large is done')`,
+        large: `say('large', group())\nkept = fill(60)\nuntil('/tmp/over')\nsay('large is done')`,
       },
-      `./large & ./small; echo $?; wait; echo on`,
+      `./large & ./small; echo $?; touch /tmp/over; wait; echo on`,
     )
     await allGone(since, 2)
     assert.match(said, /^large is done$/m)
@@ -218,8 +220,8 @@ libc.unshare(0x02000000)`,
     const said = await run(
       {
         large: `say(group())\nos.system('./inner')\nif os.fork() == 0: os.execv('/tmp/inner', ['inner', 'stays'])
-time.sleep(0.5)\nfill(120)`,
-        inner: `say(group())\nif len(sys.argv) > 1: time.sleep(60)\nfill(20)`,
+until('/tmp/stays')\nfill(120)`,
+        inner: `say(group())\nif len(sys.argv) > 1:\n    open('/tmp/stays', 'w').close()\n    time.sleep(600)\nfill(20)`,
       },
       `./large; echo $?`,
     )
@@ -292,11 +294,14 @@ say(os.path.basename(sys.argv[0]), int((time.process_time() - used) * 1000))`
   test('Beyond the number of zones an exec is refused, no zone is left afterwards, and the next one begins', async () => {
     const since = here()
     const scripts = Object.fromEntries(
-      Array.from({ length: 20 }, (_, index) => [`any-${index}`, `say('up')\ntime.sleep(1000)`]),
+      Array.from({ length: 20 }, (_, index) => [
+        `any-${index}`,
+        `say('up')\nopen('/tmp/up-${index}', 'w').close()\ntime.sleep(1000)`,
+      ]),
     )
     const said = await run(
       scripts,
-      `for n in $(seq 0 19); do /tmp/any-$n & sleep 1; done; sleep 3; kill -9 $(jobs -p); wait; echo over`,
+      `for n in $(seq 0 19); do /tmp/any-$n & done; until [ $(ls /tmp/up-* | wc -l) = 16 ]; do sleep 1; done; kill -9 $(jobs -p); wait; echo over`,
     )
     const zones = zonesSince(since)
     assert.equal(zones.filter(({ what }) => what === 'began').length, 16, said)

@@ -5,6 +5,7 @@ import type { AgentZoneLimits } from '../../../agent-wire/encode.ts'
 import type { AgentLink } from '../../../agent-wire/agent-link.ts'
 import type { ZoneControl } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
+import { present } from '../../../lib/present.ts'
 import type { BoundMechanisms, ZoneReport } from '../../../contract/warden.ts'
 import type { ZoneBounds, ZoneRule } from '../../../contract/zone-rules.ts'
 import { memoryHit, overByItself, zoneSlackMs } from '../zone-ends.ts'
@@ -115,7 +116,7 @@ export class AgentZones implements ZoneControl {
     if (message.what === 'refused')
       return this.#parts.report({ ...about, what: 'refused', why: whyRefused(message.errno) })
     const { memory, cpu, processes } = rule
-    const bounds = definedOf({ memory, cpu, processes })
+    const bounds = present({ memory, cpu, processes })
     const own = { id: message.zone, name, rule, outer, bounds, isGone: false }
     const gone = Promise.withResolvers<void>()
     const zone: LiveAgentZone = {
@@ -178,16 +179,11 @@ function aboutOf({ kind }: ZoneRule, zone: string, outer: LiveAgentZone | undefi
 
 /** The kernel rounds memory down to pages, and has no quota below a thousandth of a core. */
 function limitsOf({ memory, cpu, processes }: ZoneBounds): AgentZoneLimits {
-  return definedOf({
+  return present({
     memory,
     cpu: cpu === undefined ? undefined : Math.max(1, Math.floor(cpu * CPU_UNITS)),
     processes,
   })
-}
-
-function definedOf(bounds: { readonly [Name in keyof ZoneBounds]: number | undefined }) {
-  const given = Object.entries(bounds).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(given) as ZoneBounds
 }
 
 function heldBy({ memory, cpu, processes }: ZoneBounds) {

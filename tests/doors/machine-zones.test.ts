@@ -128,6 +128,16 @@ print(child.wait(), flush=True)`
     assert.match(made!.programs![0]!.why, /ended by hand/)
   })
 
+  test('A session with zones of programs runs them, and is not forked', async (t) => {
+    if (missing !== undefined) return t.skip(missing)
+    await using session = await mayfly.open({ language: 'python', tier: 'microvm', limits })
+    const code = `${prelude}\nprint(start('fat', "print('in ' + open('/proc/self/cgroup').read()[:9])").communicate()[0].decode())`
+    const { stdout } = await session.run({ code })
+    assert.match(stdout, /^in 0::\/job\/z/)
+    await assert.rejects(session.fork(), { code: 'UNAVAILABLE' })
+    assert.equal((await session.run({ code: `print('on')` })).stdout, 'on\n')
+  })
+
   const noParser = findProgram('apparmor_parser') ? false : 'apparmor_parser is missing'
   test(
     'Classes of calls that the job loses are lost by its zones too',

@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { packedIn } from '../../scripts/packed.ts'
 import { localFolder } from '../../src/gateway/local/place.ts'
+import { until } from '../conformance/stand.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 import { makeApp, npm, printed, run, withoutRegistry } from './installed.ts'
 import { leasesIn, remaining } from './program.ts'
@@ -21,6 +22,7 @@ import { leasesIn, remaining } from './program.ts'
 /** Leftovers of many runs of the installed package: processes, temporary files, leases and sockets. */
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 const attachedRuns = isLong ? 10_000 : 30
+const preparationMsMax = 120_000
 const onceRuns = isLong ? 300 : 4
 const base = mkdtempSync(join(tmpdir(), 'mayfly-runs-'))
 // Walls run as users of their own.
@@ -44,6 +46,13 @@ suite('Runs of the installed package in a row', { skip: why }, () => {
     makeApp(app)
     npm(app, 'install', packedIn(join(base, 'made')))
     for (const [file, code] of Object.entries(jobs)) writeFileSync(join(app, file), code)
+  })
+
+  test('The first run of an installation leaves the process that prepares its code, which ends by itself', async () => {
+    assert.equal(await answer(0, '--once'), '42')
+    const others = left().filter((one) => !one.includes('/mayfly/prepared/'))
+    assert.deepEqual(others, [])
+    await until(() => left().length === 0, 'the end of the preparation', preparationMsMax)
   })
 
   test(`${onceRuns} runs with --once leave nothing behind when they end`, async () => {
@@ -108,8 +117,10 @@ function processes(): readonly string[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
   return pids
     .filter((pid) => Number(pid) !== process.pid && namesThisTest(pid))
-    .map((pid) => `process ${pid}`)
+    .map((pid) => `process ${pid}: ${commandOf(pid)}`)
 }
+
+const commandOf = (pid: string) => readOr(() => readFileSync(`/proc/${pid}/cmdline`, 'latin1'))
 
 function namesThisTest(pid: string): boolean {
   const texts = ['cmdline', 'environ'].map((name) =>

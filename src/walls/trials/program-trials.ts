@@ -11,7 +11,7 @@ export interface Attempts {
   readonly network: string
   readonly files: string
   readonly memory: string
-  /** Returns the milliseconds of processor that it counts for itself, and those that passed. */
+  /** Returns the milliseconds of processor that it counts for itself. */
   readonly cpu: string
   /** Returns the number of processes started. */
   readonly processes: string
@@ -86,9 +86,10 @@ function limitTrials(attempts: Attempts): readonly WallTrial[] {
         const usedMs = Math.max(0, end.cpuTime - idle)
         // Forks of a kernel in user space take seconds at a fifth of a core.
         if (end.status === 'timeout') return usedMs > 0 && usedMs < SHARE_MS_MAX / 2
-        const [own = 0, passed = 0] = end.status === 'ok' ? numbersIn(end.resultText) : []
-        // Such a kernel counts a task that the quota holds up as running: the wall's count decides there.
-        return own > 0 && Math.min(own, usedMs) < passed / 2
+        const [own = 0] = end.status === 'ok' ? numbersIn(end.resultText) : []
+        // Such a kernel counts a task that the quota holds up as running: the wall's count decides there. The clock of a machine
+        // stands still while pauses hold it up: the host's counts.
+        return own > 0 && Math.min(own, usedMs) < end.ranMs / 2
       },
     ],
     [

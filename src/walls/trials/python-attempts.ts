@@ -78,7 +78,7 @@ def main(input):
     for child in children: os.waitpid(child, 0)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     all = time.process_time() - before + used.ru_utime + used.ru_stime
-    return [all * 1000, (time.monotonic() - began) * 1000]`,
+    return [all * 1000]`,
   processes: `import subprocess
 def main(input):
     started = []

@@ -7,10 +7,10 @@ import { unlimited } from '../../contract/controls.ts'
 import { messageOf } from '../../contract/error.ts'
 import type { Entry, Language } from '../../contract/job.ts'
 import type { Profile } from '../../contract/profile.ts'
-import type { Provider, Sandbox, TaskEnd } from '../../contract/provider.ts'
+import type { Provider, Sandbox } from '../../contract/provider.ts'
 import { strengthOf } from '../../contract/tier.ts'
 import { ownProfile } from '../own-profile.ts'
-import type { Bait, GuestRun, WallTrial } from './wall-trial.ts'
+import type { Bait, GuestEnd, GuestRun, WallTrial } from './wall-trial.ts'
 import { moduleTrials } from './wasm-trials.ts'
 import { inNode } from './node-attempts.ts'
 import { programTrials } from './program-trials.ts'
@@ -260,12 +260,14 @@ export async function runGuest(
   provider: Provider,
   guest: Pick<TrialSuite, 'language' | 'entry'> & { readonly code: string; readonly bait: object },
   limits: Partial<Profile['limits']> = {},
-): Promise<TaskEnd & { text: string; held: Sandbox['held'] }> {
+): Promise<GuestEnd & { readonly held: Sandbox['held'] }> {
   const { language, entry, code, bait } = guest
   const profile = { ...profileFor(provider, limits), language, entry }
   await using sandbox = await provider.launch(profile, systemClock)
   const said: string[] = []
   const hear = (chunk: Uint8Array) => void said.push(Buffer.from(chunk).toString())
+  let releasedAt = performance.now()
+  const released = () => void (releasedAt = performance.now())
   const end = await sandbox.run(
     {
       run: 'doctor',
@@ -277,9 +279,10 @@ export async function runGuest(
       files: [],
       capabilities: [],
     },
-    { stdout: hear, stderr: hear, released() {} },
+    { stdout: hear, stderr: hear, released },
   )
-  return { ...end, text: said.join('') + end.resultText, held: sandbox.held }
+  const ranMs = performance.now() - releasedAt
+  return { ...end, ranMs, text: said.join('') + end.resultText, held: sandbox.held }
 }
 
 function profileFor(provider: Provider, asked: Partial<Profile['limits']>): Profile {

@@ -1,11 +1,15 @@
 import type { Profile } from '../../contract/profile.ts'
 import type { TaskEnd } from '../../contract/provider.ts'
 
-/** Runs a guest behind the wall under trial; `text` is what it printed. */
-export type GuestRun = (
-  code: string,
-  limits?: Partial<Profile['limits']>,
-) => Promise<TaskEnd & { readonly text: string }>
+/** Runs a guest behind the wall under trial. */
+export type GuestRun = (code: string, limits?: Partial<Profile['limits']>) => Promise<GuestEnd>
+
+export interface GuestEnd extends TaskEnd {
+  /** Output and result of the guest. */
+  readonly text: string
+  /** Milliseconds from the release of its code to its end, by the clock of this host. */
+  readonly ranMs: number
+}
 
 /** Things on this machine that a guest is to reach for, and whether it did. */
 export interface Bait {

@@ -70,6 +70,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
   'sandbox list': [],
   'sandbox show': ['id'],
   'sandbox tighten': ['id', '--cpu', '0.5'],
+  'sandbox fork': ['id'],
   'sandbox freeze': ['id'],
   'sandbox thaw': ['id'],
   'sandbox capture': ['id'],

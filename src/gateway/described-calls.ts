@@ -293,6 +293,12 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
       'stricter of the bounds of its parent and of those asked for, and random values, names and ids of its own. 409 BUSY during ' +
       'an exec, a file request or a terminal; 422 FORK_UNSUPPORTED where its wall cannot be copied',
     takes: 'ForkAsked',
+    parameters: [
+      header(
+        'Idempotency-Key',
+        'Repeated requests with the same key and body return the same answer for 24 hours, also when a child has ended since',
+      ),
+    ],
     answers: {
       201: {
         description: 'The children wait for their first exec',

@@ -47,8 +47,10 @@ export const executionRow = z
   .readonly()
 export type ExecutionRow = z.infer<typeof executionRow>
 
-/** Job of an idempotency key, and the digest of the request's body. */
-const idempotencyRecord = z.object({ id: z.string(), digest: z.string() }).readonly()
+/** Job of an idempotency key, the digest of the request's body, and the answer, as JSON, of a request that is no job. */
+const idempotencyRecord = z
+  .object({ id: z.string(), digest: z.string(), answer: z.string().optional() })
+  .readonly()
 export type IdempotencyRecord = z.infer<typeof idempotencyRecord>
 
 export interface HistoryQuery {

@@ -38,6 +38,7 @@ export interface OpenSessionsOptions {
 export class OpenSessions {
   readonly #options: OpenSessionsOptions
   readonly #open = new Map<string, OpenSession>()
+  readonly #beingMade = new Set<string>()
 
   constructor(options: OpenSessionsOptions) {
     this.#options = options
@@ -69,6 +70,22 @@ export class OpenSessions {
   /** True if a session with this id is open, of any owner. */
   has(id: string): boolean {
     return this.#open.has(id)
+  }
+
+  /** Runs an opening or a fork, which is found by its id until it is complete. */
+  async making<T>(id: string, make: () => Promise<T>): Promise<T> {
+    this.#beingMade.add(id)
+    try {
+      return await make()
+    } finally {
+      this.#beingMade.delete(id)
+    }
+  }
+
+  /** State of an opening or a fork, of any owner; undefined for a session that has ended and an unknown id. */
+  stateOf(id: string): 'running' | 'done' | undefined {
+    if (this.has(id)) return 'done'
+    return this.#beingMade.has(id) ? 'running' : undefined
   }
 
   /** Sessions of this caller with all of these labels, newest first. */

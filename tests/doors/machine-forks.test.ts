@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { after, before, isSampled, suite, test } from '../fixtures/drawn.ts'
 import { copyMachineState } from '../fixtures/machine-images.ts'
 import { descendantsOf } from '../hostile/proc.ts'
-import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
+import { isQemuThere, machinesOf, noQemu } from '../walls/qemu-here.ts'
 import {
   documentOf,
   leasesIn,
@@ -20,6 +20,12 @@ import {
 
 /** Forks of sessions over HTTP and by the command line, of a server with a tenant of three sessions. */
 const skip = isQemuThere() ? false : noQemu
+/** Times after the request at which it is disturbed: before, in and after the save, and while children start. */
+const waitsMs = process.env['MAYFLY_LONG']
+  ? [0, 50, 100, 150, 200, 300, 400, 500, 700, 900, 1_200]
+  : isSampled
+    ? [300]
+    : [100, 500, 1_200]
 const config = `
 [[tenants]]
 name = "default"
@@ -62,13 +68,18 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
     return started
   }
 
-  async function ask(method: string, path: string, body?: unknown, key = 'run') {
+  async function ask(method: string, path: string, body?: unknown, key = 'run', more = {}) {
     const response = await fetch(new URL(path, server.active), {
       method,
-      headers: { authorization: `Bearer ${keyOf[key]}`, 'content-type': 'application/json' },
+      headers: {
+        authorization: `Bearer ${keyOf[key]}`,
+        'content-type': 'application/json',
+        ...more,
+      },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     })
-    return { status: response.status, body: (await response.json()) as any }
+    const isRepeated = response.headers.get('idempotent-replayed') === 'true'
+    return { status: response.status, body: (await response.json()) as any, isRepeated }
   }
 
   async function opened(key = 'run', more: object = { tier: 'microvm' }): Promise<string> {
@@ -144,6 +155,36 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
     await end(weak)
   })
 
+  test('A fork that is repeated with its Idempotency-Key makes no second one, also at once, and after the end of all; a fork that failed is made anew', async (t) => {
+    if (missing !== undefined) return t.skip(missing)
+    const id = await opened('small')
+    await ran(id, 'x = 20', 'small')
+    const fork = (key: string, body: object) =>
+      ask('POST', `/v1/sandboxes/${id}/fork`, body, 'small', { 'idempotency-key': key })
+    const [first, meanwhile] = await Promise.all([
+      fork('a', { children: 1 }),
+      fork('a', { children: 1 }),
+    ])
+    const codes = [first, meanwhile].map(({ status }) => status).sort((a, b) => a - b)
+    assert.deepEqual(codes, [201, 409], JSON.stringify([first, meanwhile]))
+    const made = first.status === 201 ? first : meanwhile
+    const again = await fork('a', { children: 1 })
+    assert.deepEqual(again, { status: 201, body: made.body, isRepeated: true })
+    const listed = await ask('GET', '/v1/sandboxes', undefined, 'small')
+    assert.equal(listed.body.items.length, 2, JSON.stringify(listed.body))
+    assert.equal((await fork('a', { children: 2 })).body.code, 'INVALID')
+    for (const tries of [1, 2]) {
+      const failed = await fork('b', { children: 2 })
+      assert.equal(failed.body.code, 'RATE_LIMITED', `${tries}`)
+    }
+    await end(made.body.children[0].id, 'small')
+    const now = await fork('b', { children: 2 })
+    assert.equal(now.status, 201, JSON.stringify(now.body))
+    for (const { id: child } of now.body.children) await end(child, 'small')
+    await end(id, 'small')
+    assert.deepEqual(await fork('a', { children: 1 }), again)
+  })
+
   test('mayfly sandbox fork prints the ids of the children, and one document with --json', async (t) => {
     if (missing !== undefined) return t.skip(missing)
     const id = await opened()
@@ -162,28 +203,65 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
     for (const one of [id, ...ids, grandchild]) await end(one)
   })
 
-  test('No process, folder or lease is left after SIGKILL to the server in the middle of a fork', async (t) => {
+  const leases = () => leasesIn(place).map((name) => name.replace(/\.json$/, ''))
+
+  /** A fork of two children that has been under way for `waitMs`, and the walls of that moment. */
+  async function forking(waitMs: number) {
+    const id = await opened()
+    await ran(id, 'x = 20')
+    const answer = ask('POST', `/v1/sandboxes/${id}/fork`, { children: 2 }).catch(() => undefined)
+    await sleep(waitMs)
+    const all = [server.child.pid!, ...descendantsOf(server.child.pid!)]
+    return { answer, all, known: new Set(leases()) }
+  }
+
+  /** Folders of walls that have no lease any more. */
+  function foldersLeft(known: ReadonlySet<string>): readonly string[] {
+    const gone = known.difference(new Set(leases()))
+    return readdirSync('/tmp').filter((name) => gone.has(name.replace('mayfly-', '')))
+  }
+
+  for (const victim of ['server', 'warden'] as const)
+    test(`No process, folder or lease is left after SIGKILL to the ${victim} in the middle of a fork`, async (t) => {
+      if (missing !== undefined) return t.skip(missing)
+      for (const waitMs of waitsMs) {
+        const { answer, all, known } = await forking(waitMs)
+        process.kill(victim === 'server' ? server.pid : server.child.pid!, 'SIGKILL')
+        await answer
+        // A launcher (bwrap) whose parent dies during its start blocks for ever: the next start sweeps it.
+        const left = (await remaining(all)).filter((one) => !one.includes('(bwrap)'))
+        assert.deepEqual(left, [])
+        await server[Symbol.asyncDispose]()
+        server = await ready()
+        assert.deepEqual(foldersLeft(known), [])
+      }
+    })
+
+  test('No session, process or folder is left after SIGKILL to every QEMU in the middle of a fork, and the next fork is made', async (t) => {
     if (missing !== undefined) return t.skip(missing)
-    for (const waitMs of [100, 500, 1_200]) {
+    for (const waitMs of waitsMs) {
+      const { answer, all, known } = await forking(waitMs)
+      const { qemu, jails } = machinesOf(all)
+      assert.ok(qemu.length > 0)
+      for (const pid of qemu) process.kill(pid, 'SIGKILL')
+      const forked = await answer
+      const ids: string[] = forked?.body.children?.map((one: { id: string }) => one.id) ?? []
+      // A child that was restored after the kill is whole, or it is none.
+      for (const one of ids) {
+        const { status, body } = await ask('POST', `/v1/sandboxes/${one}/run`, { code: 'x' })
+        if (status === 200 && body.status === 'ok') assert.equal(body.result, 20)
+        await end(one)
+      }
+      const listed = async () => (await ask('GET', '/v1/sandboxes')).body.items.length as number
+      for (let tries = 0; tries < 500 && (await listed()) > 0; tries++) await sleep(20)
+      assert.equal(await listed(), 0)
+      assert.deepEqual(await remaining([...qemu, ...jails]), [])
+      assert.deepEqual(foldersLeft(known), [])
       const id = await opened()
-      await ran(id, 'x = 20')
-      const leases = () => leasesIn(place).map((name) => name.replace(/\.json$/, ''))
-      const forking = ask('POST', `/v1/sandboxes/${id}/fork`, { children: 2 }).catch(
-        () => undefined,
-      )
-      await sleep(waitMs)
-      const known = new Set(leases())
-      const all = [server.child.pid!, ...descendantsOf(server.child.pid!)]
-      process.kill(server.pid, 'SIGKILL')
-      await forking
-      // A launcher (bwrap) whose parent dies during its start blocks for ever: the next start sweeps it.
-      const left = (await remaining(all)).filter((one) => !one.includes('(bwrap)'))
-      assert.deepEqual(left, [])
-      await server[Symbol.asyncDispose]()
-      server = await ready()
-      for (const name of leases()) known.delete(name)
-      const folders = readdirSync('/tmp').filter((name) => known.has(name.replace('mayfly-', '')))
-      assert.deepEqual(folders, [])
+      await ran(id, 'x = 1')
+      const next = await ask('POST', `/v1/sandboxes/${id}/fork`, {})
+      assert.equal(next.status, 201, JSON.stringify(next.body))
+      for (const one of [id, next.body.children[0].id]) await end(one)
     }
   })
 })

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { after, before, isSampled, suite, test } from '../fixtures/drawn.ts'
 import { copyMachineState } from '../fixtures/machine-images.ts'
 import { descendantsOf } from '../hostile/proc.ts'
-import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
+import { isQemuThere, machinesOf, noQemu } from '../walls/qemu-here.ts'
 import { makePlace, remaining, startServer, whenReady, type Server } from './program.ts'
 
 /**
@@ -96,8 +95,10 @@ suite('Kills in the middle of jobs on clones', { skip, timeout: 3_600_000 }, () 
         const { rest } = await running()
         const all = [server.child.pid!, ...descendantsOf(server.child.pid!)]
         if (victim === 'qemu') {
-          for (const pid of all.filter(isQemu)) process.kill(pid, 'SIGKILL')
+          const { qemu, jails } = machinesOf(all)
+          for (const pid of qemu) process.kill(pid, 'SIGKILL')
           assert.match(await rest, /"WALL_LOST"/)
+          assert.deepEqual(await remaining([...qemu, ...jails]), [])
           await answers(round)
           continue
         }
@@ -116,13 +117,3 @@ suite('Kills in the middle of jobs on clones', { skip, timeout: 3_600_000 }, () 
       }
     })
 })
-
-function isQemu(pid: number): boolean {
-  try {
-    // The jail of it has the same arguments.
-    const isJail = readFileSync(`/proc/${pid}/comm`, 'utf8').includes('bwrap')
-    return !isJail && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('q35')
-  } catch {
-    return false
-  }
-}

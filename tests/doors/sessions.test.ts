@@ -277,6 +277,31 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     assert.deepEqual([late.status, code, details.outcome.id], [410, 'SESSION_ENDED', id])
   })
 
+  test('requests at once with the same Idempotency-Key open one session, and none of them is told that it has ended', async () => {
+    const open = () =>
+      fetch(new URL('/v1/sandboxes', server.active), {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${keyOf.run}`,
+          'content-type': 'application/json',
+          'idempotency-key': 'open-at-once',
+        },
+        body: JSON.stringify({ language: 'python' }),
+      })
+    const answers = await Promise.all(
+      [open(), open(), open()].map(async (one) => {
+        const answer = await one
+        return { status: answer.status, body: (await answer.json()) as any }
+      }),
+    )
+    const ids = new Set(answers.filter(({ status }) => status === 201).map(({ body }) => body.id))
+    assert.equal(ids.size, 1)
+    for (const { status, body } of answers)
+      if (status !== 201) assert.deepEqual([status, body.code], [409, 'CONFLICT'])
+    const [id] = ids
+    assert.equal((await ask('DELETE', `/v1/sandboxes/${id}`)).status, 200)
+  })
+
   test('a session ends at its timeout unless it is renewed, and an idle one earlier', async () => {
     const [short, renewed, idle] = [
       await opened({ timeout: '1s' }),

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mayInstallRunsc } from '../../scripts/debian-packages.ts'
 import { wallUids } from '../../src/contract/uids.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
@@ -33,4 +33,27 @@ export function guestHost(): GuestHost & { readonly leases: Map<string, Remains>
 /** QEMU of this machine, and the programs of its jail. */
 export function machinePrograms() {
   return { program: findHypervisor(), programs: findJailPrograms() }
+}
+
+/** Selects the processes of virtual machines: QEMU, and its jails, which have the same arguments. */
+export function machinesOf(pids: readonly number[]): {
+  readonly qemu: readonly number[]
+  readonly jails: readonly number[]
+} {
+  const qemu: number[] = []
+  const jails: number[] = []
+  for (const pid of pids) {
+    const [name, words] = [textOf(pid, 'comm'), textOf(pid, 'cmdline')]
+    if (words.includes('q35')) (name.includes('bwrap') ? jails : qemu).push(pid)
+  }
+  return { qemu, jails }
+}
+
+/** Empty once the process has ended. */
+function textOf(pid: number, file: 'comm' | 'cmdline'): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8')
+  } catch {
+    return ''
+  }
 }

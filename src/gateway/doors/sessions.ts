@@ -8,7 +8,14 @@ import { timeoutRequest, type SessionRow } from '../../contract/session.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { sha256 } from '../../lib/hash.ts'
-import { forkedRow, forkSession, readFork, type SessionPlace } from '../../sessions/fork-session.ts'
+import { newId } from '../../lib/id.ts'
+import {
+  forkedRow,
+  forkSession,
+  readFork,
+  type ForkedSessions,
+  type SessionPlace,
+} from '../../sessions/fork-session.ts'
 import type { OpenSession, SessionUser } from '../../sessions/open-sessions.ts'
 import {
   execJob,
@@ -40,17 +47,18 @@ const PATH_CHARACTERS_MAX = 1024
  */
 export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, { http, identity }) => {
   parts.running.refuseWhenDraining()
-  served(parts)
+  const { held } = served(parts)
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
   const asked = readSession(body.value)
   const job = sessionJob(asked, ownerOf(http, identity), parts.clock)
-  const claimed = claimedOpening(parts, http, job, body.value)
+  const claimed = claimedKey(parts, http, job, `sandbox\0${canonicalJson(body.value)}`)
   if (claimed?.kind === 'done') {
     return openedResponse(ownSession(parts, identity, claimed.id).row, {
       'idempotent-replayed': 'true',
     })
   }
-  const opened = await openHeld(parts, { job, asked }).catch((thrown: unknown) => {
+  const opening = held.making(job.id, () => openHeld(parts, { job, asked }))
+  const opened = await opening.catch((thrown: unknown) => {
     claimed?.release()
     throw thrown
   })
@@ -59,10 +67,10 @@ export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, { htt
     const text = JSON.stringify(opened.outcome)
     return outcomeResponse({ outcome: opened.outcome, text })
   }
-  const { held } = opened
+  const { held: one } = opened
   // The client is gone and does not know the id. Keep the session only if a retry with its Idempotency-Key can find it.
-  if (http.outgoing.destroyed && !claimed) void held.close().catch(() => undefined)
-  return openedResponse(held.row)
+  if (http.outgoing.destroyed && !claimed) void one.close().catch(() => undefined)
+  return openedResponse(one.row)
 }
 
 function openedResponse(row: SessionRow, headers: Readonly<Record<string, string>> = {}): Response {
@@ -70,19 +78,25 @@ function openedResponse(row: SessionRow, headers: Readonly<Record<string, string
   return jsonText(201, JSON.stringify(row), { location, ...headers })
 }
 
-/** Claim of the request's Idempotency-Key; undefined without one. Throws like `claim`. */
-function claimedOpening(
+/** Claim of the request's Idempotency-Key, for an id and the text of the request; undefined without one. Throws like `claim`. */
+function claimedKey(
   parts: AnswerParts & SessionParts,
   { incoming }: HttpBindings,
-  { tenant, principal, id }: Job,
-  body: unknown,
+  { tenant, principal, id }: Pick<Job, 'tenant' | 'principal' | 'id'>,
+  text: string,
 ): KeyClaim | undefined {
   const key = incoming.headers['idempotency-key']
   if (key === undefined) return undefined
-  const digest = sha256(`sandbox\0${canonicalJson(body)}`)
-  const isOpen = (one: string) => parts.sessions?.held.has(one) ?? false
-  const asked = { tenant, principal, key: String(key), digest, id, isOpen }
-  return claim(parts.history, parts.live, asked)
+  const digest = sha256(text)
+  const stateOf = (one: string) => parts.sessions?.held.stateOf(one)
+  return claim(parts.history, parts.live, {
+    tenant,
+    principal,
+    key: String(key),
+    digest,
+    id,
+    stateOf,
+  })
 }
 
 interface SessionOpening {
@@ -120,23 +134,57 @@ export async function openHeld(
   }
 }
 
-/** `POST /v1/sandboxes/{id}/fork`: makes sessions of this one, which goes on. All of them are opened, or none. */
+/**
+ * `POST /v1/sandboxes/{id}/fork`: makes sessions of this one, which goes on. All of them are opened, or none. The same
+ * Idempotency-Key gets the same answer, also when its parent or a child has ended since.
+ */
 export const forkSandbox: Door<AnswerParts & SessionParts> = async (
   parts,
   { http, identity, params: { id = '' } },
 ) => {
   parts.running.refuseWhenDraining()
   const { held } = served(parts)
-  const parent = ownSession(parts, identity, id)
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
-  const place = (job: Job) => takeSlots(parts, job)
   const asked = readFork(body.value)
-  const owner = ownerOf(http, identity)
-  const forked = await forkSession(parent, asked, owner, { clock: parts.clock, held, place })
-  // The client is gone and does not know their ids.
-  if (http.outgoing.destroyed)
-    for (const child of forked.children) void child.close().catch(() => undefined)
-  return jsonText(201, JSON.stringify(forkedRow(forked)))
+  const request = { tenant: identity.tenant, principal: identity.principal, id: newId('fork') }
+  const text = `fork\0${id}\0${canonicalJson(body.value)}`
+  const claimed = claimedKey(parts, http, request, text)
+  if (claimed?.kind === 'done')
+    return forkedResponse(claimed.text, { 'idempotent-replayed': 'true' })
+  try {
+    const parent = ownSession(parts, identity, id)
+    const place = (job: Job) => takeSlots(parts, job)
+    const owner = ownerOf(http, identity)
+    const forked = await held.making(request.id, () =>
+      forkSession(parent, asked, owner, { clock: parts.clock, held, place }),
+    )
+    return forkedResponse(await keptAnswer(forked, claimed, http))
+  } catch (thrown) {
+    claimed?.release()
+    throw thrown
+  }
+}
+
+/** Stores the answer under the key. Closes the children if that fails, or if the client is gone and cannot retry. */
+async function keptAnswer(
+  forked: ForkedSessions,
+  claimed: Extract<KeyClaim, { kind: 'new' }> | undefined,
+  { outgoing }: HttpBindings,
+): Promise<string> {
+  const close = () => Promise.allSettled(forked.children.map((child) => child.close()))
+  const answer = JSON.stringify(forkedRow(forked))
+  try {
+    claimed?.keep(answer)
+  } catch (thrown) {
+    await close()
+    throw thrown
+  }
+  if (outgoing.destroyed && !claimed) void close()
+  return answer
+}
+
+function forkedResponse(answer: string, headers: Readonly<Record<string, string>> = {}): Response {
+  return jsonText(201, answer, headers)
 }
 
 /** `POST /v1/sandboxes/{id}/run`: one exec, whose outcome comes in the forms of an execution. */

@@ -23,19 +23,21 @@ export interface IdempotencyClaim {
   /** Digest of the body; the same key with another body is an error. */
   readonly digest: string
   readonly id: string
-  /** True for the id of an open session, whose opening is complete although it has no outcome yet. */
-  readonly isOpen?: (id: string) => boolean
+  /** State of a request that is no job: 'done' for an open session, which has no outcome yet. */
+  readonly stateOf?: (id: string) => 'running' | 'done' | undefined
 }
 
 export type KeyClaim =
   | {
       readonly kind: 'new'
       /** Releases the key: nothing ran under it. */ readonly release: () => void
+      /** Stores the answer under the key, for a request that has no outcome. */
+      readonly keep: (answer: string) => void
     }
   | {
       readonly kind: 'done'
       readonly id: string
-      /** Outcome as JSON; empty for an open session. */ readonly text: string
+      /** Outcome or stored answer, as JSON; empty for an open session. */ readonly text: string
     }
 
 /**
@@ -54,18 +56,24 @@ export function claim(history: History, live: LiveJobs, asked: IdempotencyClaim)
   const before = history.findKey(tenant, owner)
   if (!before) {
     history.claimKey(tenant, owner, { id, digest })
-    return { kind: 'new', release: () => history.releaseKey(tenant, owner) }
+    return {
+      kind: 'new',
+      release: () => history.releaseKey(tenant, owner),
+      keep: (answer) => history.claimKey(tenant, owner, { id, digest, answer }),
+    }
   }
   if (before.digest !== digest) {
     throw new MayflyError('INVALID', 'Cannot accept another body under this Idempotency-Key', {
       details: { id: before.id },
     })
   }
-  if (asked.isOpen?.(before.id)) return { kind: 'done', id: before.id, text: '' }
-  if (live.find(tenant, before.id) || history.row(tenant, before.id)?.status === 'running') {
+  if (before.answer !== undefined) return { kind: 'done', id: before.id, text: before.answer }
+  const state = asked.stateOf?.(before.id)
+  if (state === 'done') return { kind: 'done', id: before.id, text: '' }
+  if (state === 'running' || live.find(tenant, before.id)) {
     throw new MayflyError(
       'CONFLICT',
-      'Cannot answer yet: the job under this Idempotency-Key is still running',
+      'Cannot answer yet: the request under this Idempotency-Key is still running',
       {
         details: { id: before.id },
         retryAfterMs: 1000,

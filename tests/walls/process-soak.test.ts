@@ -204,13 +204,13 @@ type Held = Readonly<
 
 /** The number of parked walls of each kind follows the demand; the resources of each are known. */
 const taken = {
-  open: { program: [3, 6], worker: [1, 3] },
+  open: { program: [3, 8], worker: [1, 3] },
   sockets: { program: [3, 3], worker: [1, 1] },
   namespaces: { program: [0, 1], worker: [0, 1] },
   users: { program: [0, 1], worker: [0, 1] },
 } as const
-/** Retries, because a wall may be starting or ending. */
-const looseMax = 8
+/** Tolerance, because a wall may be starting or ending, and a template beside it. */
+const looseMax = 14
 
 /** Samples until nothing has changed for a while: spares are still being made at first. */
 async function settled<T>(held: () => T): Promise<T> {

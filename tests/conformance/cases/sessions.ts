@@ -4,8 +4,8 @@ import type { SandboxSession } from '../../../src/contract/provider.ts'
 import type { Chapter } from '../case.ts'
 import { inTime, messageIn, type Running, type Stand, until } from '../stand.ts'
 
-/** Includes the start of a new interpreter, which may replace one that does not answer. */
-const timeoutMs = 20_000
+/** Includes the start of a new interpreter, which may replace one that does not answer; a busy emulator needs half a minute. */
+const timeoutMs = 120_000
 
 export const sessions: Chapter = {
   name: 'Sessions',

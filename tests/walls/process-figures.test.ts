@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite } from 'node:test'
@@ -24,19 +25,23 @@ const [jobsMin, jobsMax] = [4, 12]
 /** Jobs at once, more than any pool of this library has spares. */
 const beyondSpares = 8
 const TICK_MS = 10
+const nobody = 65_534
 /** Milliseconds from the outcome to the end of the last process of its wall's program. */
 const goneMsMax = 100
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-figures-'))
-const secret = join(folder, 'secret')
+/** Folder that every user of this machine may read, so that only a wall closes it; below /tmp, which TMPDIR may not be. */
+const readable = mkdtempSync('/tmp/mayfly-readable-')
+const secret = join(readable, 'secret')
 let library: Mayfly
 before(async () => {
+  chmodSync(readable, 0o755)
   writeFileSync(secret, 'of this machine', { mode: 0o644 })
   library = await Mayfly.open({ state: join(folder, 'state') })
 })
 after(async () => {
   await library.close()
-  rmSync(folder, { recursive: true, force: true })
+  for (const one of [folder, readable]) rmSync(one, { recursive: true, force: true })
 })
 
 function run(
@@ -307,6 +312,8 @@ def main(secret):
     for fd in range(64): paths.append(f"/proc/self/fd/{fd}{secret}")
     return [sorted(set(map(read, paths))), hard]`
       const [seen, hard] = (await valueOf(jailKind, code, { input: secret })) as [string[], string]
+      const asAnother = process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {}
+      assert.equal(execFileSync('/bin/cat', [secret], asAnother).toString(), 'of this machine')
       for (const one of seen)
         assert.match(one, /^(FileNotFoundError|PermissionError|NotADirectoryError)$/)
       assert.equal(hard, 'refused')

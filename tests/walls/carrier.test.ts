@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { renameSync, rmSync } from 'node:fs'
+import { fstatSync, readdirSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -12,12 +12,15 @@ import { encodeFrame } from '../../src/lib/frames.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { descriptorOf, spawnChild, type SpawnedChild } from '../../src/os/spawned-child.ts'
 import { GuestStreams } from '../../src/walls/guest-streams.ts'
+import { until } from '../conformance/stand.ts'
 import { drawn, suite, test } from '../fixtures/drawn.ts'
+import { descendantsOf } from '../hostile/proc.ts'
 
 /**
  * The real carrier, as a process of this machine in a network namespace of its own: it changes its user, which only root may.
  */
 const found = await openOwnProgram('carrier')
+const program = 'missing' in found ? undefined : realpathSync(found.file)
 const skip = whyNot()
 const MEBIBYTE = 2 ** 20
 
@@ -166,7 +169,7 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
 
   test('A listening carrier accepts another server after a connection without a byte, and none after the first byte', async () => {
     await using listening = await listen(
-      `import os\nos.write(1, b'early')\nos.read(5, 1)\nos.write(1, b'said')`,
+      `import os\nos.write(1, b'early')\nos.read(5, 1)\nos.write(1, b'said')\nos.read(5, 1)`,
     )
     const first = listening.connect()
     await once(first, 'connect')
@@ -175,8 +178,16 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     const second = listening.connect()
     await once(second, 'connect')
     const streams = new GuestStreams(second, { garbled: () => undefined })
+    await until(() => listening.isAccepting(), 'the carrier to start')
     const said = collect(streams.streams.stdout)
     streams.handle.write('1')
+    await once(streams.streams.stdout, 'data')
+    assert.ok(!listening.isAccepting(), 'it still has its listening socket')
+    // The test has the socket, too, so that this one waits in its queue.
+    const third = listening.connect()
+    await once(third, 'connect')
+    third.write(encodeFrame(77, ''))
+    streams.handle.write('2')
     // Output of a spare before the first frame of a server is dropped.
     assert.match(String(await said), /^(early)?said$/)
     assert.equal(await listening.ended, 0)
@@ -245,11 +256,21 @@ async function listen(script: string) {
     env,
     stdio: ['ignore', 'ignore', 'ignore', descriptorOf(server as unknown as Socket), 'pipe'],
   })
+  const link = `socket:[${fstatSync(descriptorOf(server as unknown as Socket)).ino}]`
   server.close()
+  const carriers = () =>
+    descendantsOf(child.pid!).filter((pid) => linkOf(`/proc/${pid}/exe`) === program)
   const ended = new Promise<number | null>((resolve) => void child.once('exit', resolve))
   const open: Socket[] = []
   return {
     ended,
+    /** True while the carrier has the listening socket. */
+    isAccepting() {
+      const fds = carriers().flatMap((pid) =>
+        readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`)),
+      )
+      return fds.includes(link)
+    },
     connect() {
       const socket = connect(at)
       socket.on('error', () => undefined)
@@ -262,6 +283,14 @@ async function listen(script: string) {
       await ended
       rmSync(at, { force: true })
     },
+  }
+}
+
+function linkOf(file: string): string | undefined {
+  try {
+    return readlinkSync(file)
+  } catch {
+    return undefined
   }
 }
 

@@ -235,10 +235,13 @@ async function value(box: Box, code: string): Promise<unknown> {
   return outcome.result
 }
 
-/** Leases of walls and saves, their folders and control groups, and processes of sessions below this one. */
+/** Walls and saves that had a lease at one of the looks. */
+const names = new Set<string>()
+
+/** Leases, folders and control groups of walls and saves, also of those without a lease by now; processes below this one. */
 function remains() {
   const leases = readdirSync(leaseFolder(state)).toSorted()
-  const names = new Set(leases.map((name) => name.replace(/\.json$/, '')))
+  for (const name of leases) names.add(name.replace(/\.json$/, ''))
   const folders = readdirSync('/tmp').filter((name) => names.has(name.replace('mayfly-', '')))
   const groups = (openCgroups()?.list() ?? []).filter((name) => names.has(name))
   return { leases, folders: folders.toSorted(), groups: groups.toSorted(), processes: emulators() }

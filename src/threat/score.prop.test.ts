@@ -13,24 +13,46 @@ const somePlain = fc.record({
   behaviorScore: fc.integer({ min: 0, max: 100 }),
 })
 
-test('neither score ever falls when a finding is added or complexity or behaviour rises', () => {
-  fc.assert(
-    fc.property(
-      someFound,
-      somePlain,
-      oneFound,
-      fc.nat(1000),
-      fc.nat(100),
-      (all, base, one, c, b) => {
-        const worse = {
-          complexityScore: base.complexityScore + c,
-          behaviorScore: base.behaviorScore + b,
-        }
-        assert.ok(threatScoreOf([...all, one], worse) >= threatScoreOf(all, base))
-        assert.ok(riskOf([...all, one], worse).risk >= riskOf(all, base).risk)
-      },
-    ),
-  )
+type Change = (
+  all: readonly PatternMatch[],
+  plain: { readonly complexityScore: number; readonly behaviorScore: number },
+) => readonly [readonly PatternMatch[], typeof plain]
+const worse: readonly (readonly [string, fc.Arbitrary<Change>])[] = [
+  ['a finding is added', oneFound.map((one) => (all, plain) => [[...all, one], plain])],
+  [
+    'complexity rises',
+    fc
+      .nat(1000)
+      .map((by) => (all, plain) => [
+        all,
+        { ...plain, complexityScore: plain.complexityScore + by },
+      ]),
+  ],
+  [
+    'behaviour gets worse',
+    fc
+      .nat(100)
+      .map((by) => (all, plain) => [all, { ...plain, behaviorScore: plain.behaviorScore + by }]),
+  ],
+]
+
+for (const [title, change] of worse)
+  test(`S1-24: neither score falls when ${title}, and nothing else changes`, () => {
+    fc.assert(
+      fc.property(someFound, somePlain, change, (all, plain, changed) => {
+        const after = changed(all, plain)
+        assert.ok(threatScoreOf(...after) >= threatScoreOf(all, plain))
+        assert.ok(riskOf(...after).risk >= riskOf(all, plain).risk)
+      }),
+    )
+  })
+
+test('each finding raises both scores of code without one', () => {
+  const plain = { complexityScore: 0, behaviorScore: 0 }
+  for (const name of patternNames) {
+    assert.ok(threatScoreOf([found(name)], plain) > threatScoreOf([], plain), name)
+  }
+  assert.ok(patternNames.some((name) => riskOf([found(name)], plain).risk > riskOf([], plain).risk))
 })
 
 test('both scores are whole numbers from 0 to 100, and risk is never above threat', () => {

@@ -127,6 +127,17 @@ test('S2-19: a baseline adds anomalies and removes none', () => {
       assert(isNoLess(lived(life, baseline).anomalies, lived(life).anomalies)),
     ),
   )
+  const other: Observation = {
+    at: 0,
+    zone: 'main',
+    trust: 'host',
+    seen: { kind: 'connect', host: 'b', port: 1, sent: 1, received: 1, denied: false },
+  }
+  const added = lived([other], baseline).anomalies.map(({ name }) => name)
+  assert.deepEqual(
+    added.toSorted(),
+    [...lived([other]).anomalies.map(({ name }) => name), 'off-baseline'].toSorted(),
+  )
 })
 
 test("A guest's statements alone are at most low", () => {

@@ -500,15 +500,18 @@ test('S2-19: images have baselines if configured, for all code in them, one per 
     status: 'ok',
     metrics: { cache: 'none', executionTime: 5, cpuTime: 3, network: [] },
   } as unknown as Outcome
-  const { guard, baselines, emitter, events } = houseOf({ anomalies: { images: true } })
-  const run = (digest: string, host: string, language: 'js' | 'ts' = 'js') => {
+  const configured = houseOf({ anomalies: { images: true } })
+  const { baselines, events } = configured
+  const run = (digest: string, host: string, language: 'js' | 'ts' = 'js', house = configured) => {
     const capabilities = ['network'] as const
-    guard.begin(jobOf(), { ...verdict, digest, language, capabilities }, profile)
-    emitter.emit('seen/connect', { host, port: 443 }, { run: 'exec_1' })
-    guard.end(jobOf(), outcome)
+    house.guard.begin(jobOf(), { ...verdict, digest, language, capabilities }, profile)
+    house.emitter.emit('seen/connect', { host, port: 443 }, { run: 'exec_1' })
+    house.guard.end(jobOf(), outcome)
   }
   const calm = { ...profile, controls: allControls }
-  assert.deepEqual(houseOf().baselines.export('acme'), [])
+  const plain = houseOf()
+  for (let at = 0; at < runsToLearn; at++) run(`sha256:${at}`, 'a.example', 'js', plain)
+  assert.deepEqual(plain.baselines.export('acme'), [])
   for (let at = 0; at < runsToLearn; at++) run(`sha256:${at}`, 'a.example')
   const [kept] = baselines.export('acme')
   assert.deepEqual(

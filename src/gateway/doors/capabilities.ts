@@ -17,7 +17,7 @@ import { sha256 } from '../../lib/hash.ts'
 import type { Door } from './door.ts'
 import { answerJob, type AnswerParts } from './answer-job.ts'
 import type { GatewayParts, JobIntake } from '../http/parts.ts'
-import { makeJob } from './executions.ts'
+import { makeHttpJob } from './executions.ts'
 import type { Identity } from '../http/keys.ts'
 import { checked } from '../../contract/checked.ts'
 import { json } from '../http/json-response.ts'
@@ -42,7 +42,7 @@ export const callCapability: Door<AnswerParts & JobIntake> = async (
     return json(await inProcess(parts, called, read.args, identity))
   const asked = 'isolated' in called ? jobRequest.parse(capabilityJob(called, [])) : called
   const facts = { ...identity, origin: 'capability', ...traceOf(http.incoming) } as const
-  const made = makeJob(parts, asked, { kept: body.kept ?? '[]' }, facts)
+  const made = makeHttpJob(parts, asked, { kept: body.kept ?? '[]' }, facts)
   const digest = () => sha256(`${name}\0${canonicalJson(body.value)}\0${body.kept ?? ''}`)
   return answerJob(parts, http, { job: { ...made, capability: name }, digest })
 }

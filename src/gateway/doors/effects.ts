@@ -4,7 +4,7 @@ import { jobRequest } from '../../contract/job.ts'
 import type { Door } from './door.ts'
 import { follow, outcomeResponse } from './answer-job.ts'
 import type { GatewayParts, JobIntake, JobStart } from '../http/parts.ts'
-import { makeJob } from './executions.ts'
+import { makeHttpJob } from './executions.ts'
 import { checked } from '../../contract/checked.ts'
 import { json } from '../http/json-response.ts'
 import { metered, type MeterParts } from '../http/metered.ts'
@@ -29,7 +29,7 @@ export const registerEffect: Door<JobIntake & MeterParts & Pick<GatewayParts, 'b
     ...(timeout !== undefined && { timeout }),
     ...(memoryLimit !== undefined && { memory: memoryLimit * MB }),
   }
-  const job = makeJob(
+  const job = makeHttpJob(
     parts,
     jobRequest.parse({ ...code, language, limits }),
     { kept: undefined },
@@ -47,7 +47,7 @@ export const executeEffect: Door<JobIntake & JobStart & Pick<GatewayParts, 'bodi
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
   const { effectId } = checked(effectCall, body.value, 'call of an effect')
-  const job = makeJob(parts, jobRequest.parse({ effectId }), body, {
+  const job = makeHttpJob(parts, jobRequest.parse({ effectId }), body, {
     ...identity,
     origin: 'http',
     ...traceOf(http.incoming),

@@ -2,12 +2,12 @@ import type { IncomingMessage } from 'node:http'
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
 import { jobRequest, type Job, type JobAsked, type JobRequest } from '../../contract/job.ts'
+import { makeJob } from '../../contract/make-job.ts'
 import { presets } from '../../contract/presets.ts'
 import { effectJob } from '../../effects/effect-job.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
 import { batchTextOf } from '../../job.ts'
-import { newId } from '../../lib/id.ts'
 import type { StrictJson } from '../../lib/strict-json.ts'
 import type { Door } from './door.ts'
 import { answerContent, answerJob, type AnswerParts, type GivingParts } from './answer-job.ts'
@@ -111,7 +111,7 @@ export function quotasOf(
 
 /** The body of `POST /v1/executions` as a job. Throws MayflyError INVALID or NOT_FOUND. */
 export function readJob(parts: JobIntake, body: StrictJson, identity: JobOwner): Job {
-  return makeJob(parts, checked(jobRequest, body.value, 'job'), body, identity)
+  return makeHttpJob(parts, checked(jobRequest, body.value, 'job'), body, identity)
 }
 
 export function noTokens(): MayflyError {
@@ -152,7 +152,7 @@ function contentJob(parts: JobIntake, body: StrictJson, identity: JobOwner): Job
     ...(artifacts && { artifacts }),
     ...(schedule && { schedule, network: networkWith(schedule) }),
   }
-  return makeJob(parts, checked(jobRequest, asked, 'active content'), body, identity)
+  return makeHttpJob(parts, checked(jobRequest, asked, 'active content'), body, identity)
 }
 
 /** Network granted by a preset: active content cannot request network itself. */
@@ -161,23 +161,16 @@ export function networkWith(schedule: string): NonNullable<JobRequest['network']
   return hosts.length > 0 ? { allow: [...hosts] } : 'none'
 }
 
-/** Throws MayflyError INVALID or NOT_FOUND if there is no code to run. */
-export function makeJob(
+/** Job of a request over HTTP. Throws MayflyError INVALID or NOT_FOUND if there is no code to run. */
+export function makeHttpJob(
   parts: JobIntake,
   asked: JobAsked,
   body: Pick<StrictJson, 'kept'>,
-  identity: JobOwner,
+  { tenant, principal, origin, traceparent }: JobOwner,
 ): Job {
-  return {
-    id: newId('exec', parts.clock.date()),
-    tenant: identity.tenant,
-    principal: identity.principal,
-    origin: identity.origin,
-    ...(identity.traceparent !== undefined && { traceparent: identity.traceparent }),
-    at: parts.clock.now(),
-    asked: withCode(parts, asked, identity.tenant),
-    inputText: batchTextOf(asked, body.kept ?? 'null'),
-  }
+  const owner = { tenant, principal, origin, ...(traceparent !== undefined && { traceparent }) }
+  const made = makeJob(withCode(parts, asked, tenant), owner, parts.clock)
+  return { ...made, inputText: batchTextOf(asked, body.kept ?? 'null') }
 }
 
 function withCode(

@@ -9,7 +9,7 @@ import { temporalZoneSchema, zoneCodeSchema, zonesMadeSchema } from '../../contr
 import { zoneSources } from '../../zones/carve.ts'
 import { present, type Door } from './door.ts'
 import type { GatewayParts, JobIntake, JobStart, Operating, StoredOutcomes } from '../http/parts.ts'
-import { makeJob } from './executions.ts'
+import { makeHttpJob } from './executions.ts'
 import { idOf } from './history.ts'
 import { readOutcome } from './stored-outcome.ts'
 import type { Identity } from '../http/keys.ts'
@@ -156,7 +156,7 @@ async function read(
   const { instanceId, ...fields } = checked(zonesAsked, body.value, 'job')
   const whose = { ...identity, origin: 'http', ...traceOf(http.incoming) } as const
   const zones = instanceId === undefined ? {} : { instance: instanceId }
-  return { ...makeJob(parts, jobRequest.parse(fields), body, whose), zones }
+  return { ...makeHttpJob(parts, jobRequest.parse(fields), body, whose), zones }
 }
 
 function liveZones(parts: Pick<GatewayParts, 'operations'>, id: string, identity: Identity) {

@@ -207,7 +207,8 @@ while True:
 import os, time
 while time.process_time() < 0.6: pass
 ${last}`
-        const { status, metrics } = await run(jailKind, { code, entry: 'program' })
+        const limits = { timeout: '50s' }
+        const { status, metrics } = await run(jailKind, { code, entry: 'program', limits })
         assert.equal(status, 'error')
         assert.ok(metrics.cpuTime >= 250, `${last}: ${metrics.cpuTime} ms`)
       }

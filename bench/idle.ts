@@ -1,7 +1,10 @@
 /**
- * Memory of an idle server: proportional set size (Pss of /proc/PID/smaps_rollup) of every process that `npm start`
+ * Memory and wakes of an idle server: proportional set size (Pss of /proc/PID/smaps_rollup) of every process that `npm start`
  * leaves behind, npm and its shell left out. A server is idle when it has proved its walls, and neither emitted an event nor
  * used more than a twentieth of a core for some seconds.
+ *
+ * Wakes are voluntary context switches of all threads (/proc/PID/task/TID/status), a second, over as many seconds: a
+ * count, so that other work on the machine does not change it.
  *
  * File pages of Node are shared with every other Node of the machine, so PSS is lower on a busy one. The last row is what
  * the server would take alone: anonymous memory, and each file mapping once, at its most resident.
@@ -12,7 +15,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -43,6 +46,7 @@ interface ProcessMemory {
   readonly pssKiB: number
   readonly anonKiB: number
   readonly threads: number
+  readonly wakesPerSecond: number
 }
 
 const trees = flags.tree ? [flags.tree, OWN_TREE, flags.tree, OWN_TREE] : [OWN_TREE]
@@ -55,6 +59,7 @@ interface TreeMemory {
   readonly processes: readonly ProcessMemory[]
   readonly pssKiB: number
   readonly anonKiB: number
+  readonly wakesPerSecond: number
   /** In files mapped by any of them, each page once. */
   readonly fileKiB: number
 }
@@ -73,7 +78,8 @@ async function idleOf(tree: string): Promise<TreeMemory> {
     const events = eventsOf(server)
     await once(createInterface(server.stdout), 'line')
     await whenIdle(server.pid!, events)
-    return memoryOfTree(treeOf(server.pid!).filter(hasMemory))
+    const pids = treeOf(server.pid!).filter(hasMemory)
+    return memoryOfTree(pids, await wakesOf(pids))
   } finally {
     server.kill('SIGTERM')
     if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
@@ -134,14 +140,33 @@ function cpuMsOf(pid: number): number {
   }
 }
 
-function memoryOfTree(pids: readonly number[]): TreeMemory {
-  const processes = pids.map(memoryOf)
-  const sum = (field: 'pssKiB' | 'anonKiB') => processes.reduce((all, one) => all + one[field], 0)
+/** Wakes a second of each. */
+async function wakesOf(pids: readonly number[]): Promise<ReadonlyMap<number, number>> {
+  const before = pids.map(switchesOf)
+  const began = performance.now()
+  await sleep(quietMs)
+  const seconds = (performance.now() - began) / 1000
+  return new Map(pids.map((pid, at) => [pid, (switchesOf(pid) - before[at]!) / seconds]))
+}
+
+/** Voluntary context switches of its threads so far. */
+function switchesOf(pid: number): number {
+  return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => {
+    const status = readFileSync(`/proc/${pid}/task/${thread}/status`, 'latin1')
+    return sum + Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1] ?? 0)
+  }, 0)
+}
+
+function memoryOfTree(pids: readonly number[], wakes: ReadonlyMap<number, number>): TreeMemory {
+  const processes = pids.map((pid) => ({ ...memoryOf(pid), wakesPerSecond: wakes.get(pid) ?? 0 }))
+  const sum = (field: 'pssKiB' | 'anonKiB' | 'wakesPerSecond') =>
+    processes.reduce((all, one) => all + one[field], 0)
   const files = new Map<string, number>()
   for (const [file, kib] of pids.flatMap(fileMappings))
     files.set(file, Math.max(files.get(file) ?? 0, kib))
   const fileKiB = [...files.values()].reduce((all, kib) => all + kib, 0)
-  return { processes, pssKiB: sum('pssKiB'), anonKiB: sum('anonKiB'), fileKiB }
+  const [pssKiB, anonKiB] = [sum('pssKiB'), sum('anonKiB')]
+  return { processes, pssKiB, anonKiB, wakesPerSecond: sum('wakesPerSecond'), fileKiB }
 }
 
 /** Mappings of files by device, inode and offset, with their resident KiB that were not copied on a write. */
@@ -158,7 +183,7 @@ function kibIn(text: string, field: string): number {
   return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0)
 }
 
-function memoryOf(pid: number): ProcessMemory {
+function memoryOf(pid: number): Omit<ProcessMemory, 'wakesPerSecond'> {
   const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1')
   const status = readFileSync(`/proc/${pid}/status`, 'latin1')
   const threads = Number(/^Threads:\s+(\d+)/m.exec(status)?.[1] ?? 0)
@@ -174,13 +199,14 @@ function nameOf(pid: number): string {
   return names.slice(0, 3).join(' ').slice(0, NAME_CHARS)
 }
 
-function print({ tree, processes, pssKiB, anonKiB, fileKiB }: TreeMemory & { tree: string }) {
+function print({ tree, processes, ...all }: TreeMemory & { tree: string }) {
   const mib = (kib: number) => (kib / 1024).toFixed(1).padStart(7)
-  console.log(`${tree}: MiB of PSS, of it anonymous; threads`)
-  for (const one of processes)
-    console.log(
-      `${mib(one.pssKiB)} ${mib(one.anonKiB)} ${String(one.threads).padStart(3)}  ${one.name}`,
-    )
-  console.log(`${mib(pssKiB)} ${mib(anonKiB)}      together`)
-  console.log(`${mib(anonKiB + fileKiB)}              together, alone on a machine`)
+  const wakes = (one: { wakesPerSecond: number }) => one.wakesPerSecond.toFixed(1).padStart(6)
+  console.log(`${tree}: MiB of PSS, of it anonymous; wakes a second; threads`)
+  for (const one of processes) {
+    const threads = String(one.threads).padStart(3)
+    console.log(`${mib(one.pssKiB)} ${mib(one.anonKiB)} ${wakes(one)} ${threads}  ${one.name}`)
+  }
+  console.log(`${mib(all.pssKiB)} ${mib(all.anonKiB)} ${wakes(all)}      together`)
+  console.log(`${mib(all.anonKiB + all.fileKiB)}                     together, alone on a machine`)
 }

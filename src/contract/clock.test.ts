@@ -46,4 +46,34 @@ suite('The real clock', () => {
     assert.equal(calls, 1)
     assert.ok(performance.now() - began >= 119)
   })
+
+  test('While only upkeep is pending, it does not look for a suspend', async () => {
+    let looks = 0
+    const clock = createClock({ check: () => (looks++, 0) })
+    const upkeep = clock.after(anHourMs, () => assert.fail('it was cancelled'))
+    upkeep.asUpkeep?.()
+    const before = looks
+    await sleep(200)
+    assert.equal(looks, before)
+    clock.after(anHourMs, () => assert.fail('it was cancelled')).cancel()
+    await sleep(200)
+    assert.ok(looks > before)
+    upkeep.cancel()
+  })
+
+  test('S2-8: A suspend while only upkeep was pending counts neither towards a start after it nor towards upkeep', async () => {
+    const slept: number[] = []
+    const clock = createClock({ check: () => slept.pop() ?? 0 })
+    const upkeep = clock.after(anHourMs, () => assert.fail('upkeep came early'))
+    upkeep.asUpkeep?.()
+    await sleep(100)
+    slept.push(2 * anHourMs)
+    const began = clock.now()
+    const life = clock.after(anHourMs, () => assert.fail('the suspend was before it'))
+    await sleep(200)
+    assert.deepEqual(slept, [])
+    assert.ok(clock.now() - began < anHourMs)
+    life.cancel()
+    upkeep.cancel()
+  })
 })

@@ -18,6 +18,11 @@ export interface Timer {
   cancel(): void
   /** Lets the process exit while the timer is pending, with a real clock. */
   unref?(): void
+  /**
+   * For upkeep that nobody waits for: as `unref`, and time for which the machine was suspended does not count. So an idle
+   * process that waits for nothing else does not wake up to look for a suspend.
+   */
+  asUpkeep?(): void
 }
 
 /**
@@ -30,7 +35,7 @@ export function expiryDate(clock: Pick<Clock, 'now' | 'date'>): () => number {
   return () => Math.max(clock.date(), since.date + clock.now() - since.now)
 }
 
-/** Interval of checks for a suspend of the machine, while a timer is pending. */
+/** Interval of checks for a suspend of the machine, while a timer is pending that is no upkeep. */
 const SUSPEND_CHECK_MS = 50
 
 /**
@@ -40,21 +45,33 @@ const SUSPEND_CHECK_MS = 50
 export function createClock(sleep: Sleep = createSleep()): Clock {
   const waiting = new Set<() => void>()
   let slept = 0
+  let checkedAt = performance.now()
   let suspendCheck: NodeJS.Timeout | undefined
 
-  const now = () => performance.now() + slept
+  /** A start that was taken from a stale clock would count a suspend before it. */
+  function now(): number {
+    if (performance.now() - checkedAt >= SUSPEND_CHECK_MS) countSuspend()
+    return performance.now() + slept
+  }
 
-  function checkSuspend(): void {
+  function countSuspend(): void {
+    checkedAt = performance.now()
     const more = sleep.check()
     slept += more
     if (more > 0) for (const wake of waiting) wake()
-    if (waiting.size > 0) return
+  }
+
+  function checkSuspend(): void {
+    countSuspend()
+    if (waiting.size === 0) endChecks()
+  }
+
+  function endChecks(): void {
     clearInterval(suspendCheck)
     suspendCheck = undefined
   }
 
   function after(ms: number, then: () => void): Timer {
-    if (!suspendCheck) slept += sleep.check()
     const due = now() + ms
     let timer = setTimeout(call, ms)
     waiting.add(wake)
@@ -62,6 +79,11 @@ export function createClock(sleep: Sleep = createSleep()): Clock {
     return {
       cancel: stop,
       unref: () => void timer.unref(),
+      asUpkeep() {
+        waiting.delete(wake)
+        timer.unref()
+        if (waiting.size === 0) endChecks()
+      },
     }
 
     function call(): void {

@@ -228,7 +228,7 @@ export class SparePool<S extends Spare> {
 
   #checkSoon(): Timer {
     const next = this.#options.clock.after(CHECK_MS, () => this.#check())
-    next.unref?.()
+    next.asUpkeep?.()
     return next
   }
 

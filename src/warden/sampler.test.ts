@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
+import { mock, suite, test } from 'node:test'
 import type { Sleep } from '../lib/sleep.ts'
 import { Sampler, type SampledWall } from './sampler.ts'
 import type { Pressure } from './pressure.ts'
 import type { MemorySample } from '../contract/engine.ts'
 import type { WallEnd } from '../contract/warden.ts'
 
+const lookMs = 10
 const aFewLooksMs = 40
 
 suite('Sampling a wall', () => {
@@ -137,6 +138,36 @@ suite('Sampling a wall', () => {
     assert.equal(stand.sampler.rest('w1'), undefined)
     assert.deepEqual(stand.ends, [])
   })
+
+  test('While no wall has a job, the warden wakes up only to sample idle walls, and samples the next job at once', () => {
+    mock.timers.enable({ apis: ['setInterval'] })
+    let [looks, samples] = [0, 0]
+    using stand = holding({ check: () => 0 }, () => (looks++, []))
+    const sample = () => (samples++, { bytes: 1, bytesMax: 2, isOutOfMemory: false })
+    const during = (ms: number) => {
+      ;[looks, samples] = [0, 0]
+      for (let at = 0; at < ms; at += lookMs) mock.timers.tick(lookMs)
+      return [looks, samples]
+    }
+    try {
+      stand.sampler.add(held({ sample }))
+      assert.deepEqual(during(80), [8, 8])
+      stand.sampler.rest('w1')
+      during(80)
+      assert.deepEqual(during(800), [10, 10])
+      stand.sampler.rearm('w1', 60_000)
+      assert.deepEqual(during(80), [8, 8])
+      stand.sampler.rest('w1')
+      during(240)
+      // A job right before the next sample of the idle walls: they do not wait for eight more.
+      during(70)
+      stand.sampler.add(held({ wall: 'w2' }))
+      assert.deepEqual(during(10), [1, 1])
+      assert.deepEqual(during(80), [8, 1])
+    } finally {
+      mock.timers.reset()
+    }
+  })
 })
 
 function held(to: Partial<SampledWall> = {}): SampledWall {
@@ -155,7 +186,7 @@ function holding(sleep?: Sleep, pressure?: Pressure) {
       ends.push([one.wall, how])
       resolve([one.wall, how])
     },
-    10,
+    lookMs,
     { ...(sleep && { sleep }), ...(pressure && { pressure }) },
   )
   return { ends, sampler, ended: promise, [Symbol.dispose]: () => sampler.close() }

@@ -7,6 +7,9 @@ import type { Pressure } from './pressure.ts'
  * Enforces memory and deadline of claimed walls from outside, whether or not the kernel does too. Every wall with a job is
  * sampled each few milliseconds; allocations between two samples are the slack of its bound. CLOCK_MONOTONIC stops while
  * the machine is suspended, so deadlines are moved by that time.
+ *
+ * While no wall has a job, the timer has the interval of idle walls: an idle server would else wake up a hundred times a
+ * second for nothing. The first sample of a job comes as soon as it did, and an idle wall is sampled as often as before.
  */
 export interface SampledWall {
   readonly wall: string
@@ -32,6 +35,8 @@ export class Sampler {
   #looks = 0
   #sleepCheckAt = 0
   #timer: NodeJS.Timeout | undefined
+  /** The timer has the interval of idle walls. */
+  #isSlow = false
 
   constructor(
     end: (wall: SampledWall, how: WallEnd) => void,
@@ -106,15 +111,26 @@ export class Sampler {
 
   #activate(one: SampledWall): void {
     this.#active.add(one)
-    if (this.#timer) return
+    if (this.#timer && !this.#isSlow) return
+    // The next look is at idle walls too: the slow timer may have been about to fire.
+    if (this.#timer) this.#looks = RESTING_EVERY - 1
+    this.#lookEvery(this.#everyMs)
+  }
+
+  #lookEvery(ms: number): void {
+    clearInterval(this.#timer)
+    this.#isSlow = ms > this.#everyMs
     const look = () => (this.#walls.size > 0 ? this.#check() : this.close())
-    this.#timer = setInterval(look, this.#everyMs)
+    this.#timer = setInterval(look, ms)
   }
 
   #check(): void {
     const now = performance.now()
-    this.#looks = (this.#looks + 1) % RESTING_EVERY
-    if (now >= this.#sleepCheckAt) this.#age(now)
+    this.#looks = this.#isSlow ? 0 : (this.#looks + 1) % RESTING_EVERY
+    if (!this.#isSlow && this.#looks === 0 && this.isResting)
+      this.#lookEvery(this.#everyMs * RESTING_EVERY)
+    // An idle wall has no deadline to move, and the next one is set after a check of its own.
+    if (now >= this.#sleepCheckAt && !this.isResting) this.#age(now)
     for (const one of this.#looks === 0 ? this.#walls.values() : this.#active) {
       const how = causeOf(one, now)
       if (how) this.#finish(one, how)

@@ -96,7 +96,8 @@ async function list(flags: Flags): Promise<void> {
   const { images, faults } = (await import('../images/store.ts')).listImages(folder)
   for (const fault of faults) note(flags, fault)
   if (faults.length > 0) process.exitCode = failedExitCode
-  const runtime = (await import('../images/wasm-runtime.ts')).wasmRuntime()
+  const { installedPrograms } = await import('../jail/joined.ts')
+  const runtime = (await import('../images/wasm-runtime.ts')).wasmRuntime(installedPrograms)
   if (flags.json)
     return printJson({
       images: images.map(({ tags, signed }) => ({ tags, ...signed.manifest })),

@@ -21,9 +21,12 @@ export interface WasmRuntime {
 
 const guest = fileURLToPath(new URL('../../guest', import.meta.url))
 
-export function wasmRuntime(): WasmRuntime {
-  const names = ['wasm-worker.js', ...readdirSync(path.join(guest, 'wasm')).map(below)].sort()
-  const contents = names.map((name) => readFileSync(path.join(guest, name)))
+/** `joined` is the folder of joined programs, which an installed package has in place of the sources. */
+export function wasmRuntime(joined: string | undefined): WasmRuntime {
+  const folder = joined === undefined ? guest : path.join(joined, 'guest')
+  const parts = joined === undefined ? readdirSync(path.join(folder, 'wasm')).map(below) : []
+  const names = ['wasm-worker.js', ...parts].sort()
+  const contents = names.map((name) => readFileSync(path.join(folder, name)))
   const listed = names.map((name, at) => `${sha256(contents[at]!)} ${name}\n`)
   return {
     name: 'wasi',

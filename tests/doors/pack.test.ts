@@ -106,6 +106,19 @@ suite('The npm package', { skip: withoutNpm() }, () => {
     assert.equal(node(join(base, 'one.mjs')).trim(), 'function function true true')
   })
 
+  test('S0-6: Installed, the list of images has the runtime of WebAssembly, also before any image is built', () => {
+    const words = ['images', 'list', '--json', '--state', join(base, 'images-state')]
+    const { images, runtimes } = JSON.parse(node(join(installed, 'bin/mayfly.js'), ...words)) as {
+      images: unknown[]
+      runtimes: { kind: string; files: number }[]
+    }
+    assert.deepEqual(images, [])
+    assert.deepEqual(
+      runtimes.map(({ kind, files }) => [kind, files]),
+      [['wasm', 1]],
+    )
+  })
+
   test('With --enable-source-maps an error has the line of its TypeScript source', () => {
     writeFileSync(
       join(base, 'stack.mjs'),

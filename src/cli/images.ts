@@ -96,8 +96,7 @@ async function list(flags: Flags): Promise<void> {
   const { images, faults } = (await import('../images/store.ts')).listImages(folder)
   for (const fault of faults) note(flags, fault)
   if (faults.length > 0) process.exitCode = failedExitCode
-  const { installedPrograms } = await import('../jail/joined.ts')
-  const runtime = (await import('../images/wasm-runtime.ts')).wasmRuntime(installedPrograms)
+  const runtime = (await import('../images/wasm-runtime.ts')).wasmRuntime()
   if (flags.json)
     return printJson({
       images: images.map(({ tags, signed }) => ({ tags, ...signed.manifest })),

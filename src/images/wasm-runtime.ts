@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sha256 } from '../lib/hash.ts'
@@ -19,12 +19,13 @@ export interface WasmRuntime {
   readonly engine: string
 }
 
-const guest = fileURLToPath(new URL('../../guest', import.meta.url))
+const folderOf = (place: string) => fileURLToPath(new URL(`../../${place}`, import.meta.url))
 
-/** `joined` is the folder of joined programs, which an installed package has in place of the sources. */
-export function wasmRuntime(joined: string | undefined): WasmRuntime {
-  const folder = joined === undefined ? guest : path.join(joined, 'guest')
-  const parts = joined === undefined ? readdirSync(path.join(folder, 'wasm')).map(below) : []
+export function wasmRuntime(): WasmRuntime {
+  const isJoined = !existsSync(folderOf('guest/wasm-worker.js'))
+  // An installed package has the joined worker in place of the sources.
+  const folder = folderOf(isJoined ? 'dist/joined/guest' : 'guest')
+  const parts = isJoined ? [] : readdirSync(path.join(folder, 'wasm')).map(below)
   const names = ['wasm-worker.js', ...parts].sort()
   const contents = names.map((name) => readFileSync(path.join(folder, name)))
   const listed = names.map((name, at) => `${sha256(contents[at]!)} ${name}\n`)

@@ -138,7 +138,8 @@ function compareFindings(
   if (worst.length === 0)
     return { kind: 'admitted', scan, ...(unscanned !== undefined && { unscanned }) }
   const named = listText(worst.map(({ id, source }) => `${id} of ${source}`))
-  const because = `${worst.length} vulnerabilities are above "${policy.max_severity}": ${named}`
+  const count = worst.length === 1 ? '1 vulnerability is' : `${worst.length} vulnerabilities are`
+  const because = `${count} above "${policy.max_severity}": ${named}`
   const fix =
     'Build the image from newer packages and scan it again, or set max_severity in [images]'
   return { kind: 'refused', code: 'TOO_SEVERE', because, fix, scan }

@@ -174,7 +174,7 @@ suite('The gate for images', () => {
     const refused = gate(digest)
     assert.ok(refused.kind === 'refused')
     assert.equal(refused.code, 'TOO_SEVERE')
-    assert.match(refused.because, /1 vulnerabilities are above "medium": CVE-2026-1 of openssl/)
+    assert.match(refused.because, /1 vulnerability is above "medium": CVE-2026-1 of openssl/)
     assert.match(refused.fix, /newer packages/)
     assert.equal(gate(digest, { max_severity: 'high' }).kind, 'admitted')
   })

@@ -44,7 +44,8 @@ import type { MachineKey } from './source.ts'
  */
 const FOLDER = 'machines'
 const KEPT_MS = 14 * 24 * 60 * 60_000
-const HINT = 'Build the images: "mayfly images build kernel node python"'
+const HINT =
+  'Build the images: "mayfly images build kernel node python"; restart a server that was started before'
 
 export interface BootFilesParts<Boot> {
   /** State folder, whose images are booted. */

@@ -184,11 +184,25 @@ class SessionLife implements Session {
       this.#rooms.forked(this.#job, { children, pausedMs: Math.round(pausedMs) })
       return {
         pausedMs,
-        open: (job, caller) => openSession(job, this.#rooms, caller, this.#childOf(saved)),
+        open: (job, caller) => this.#openChild(job, caller, saved),
         close: () => saved.close(),
       }
     } finally {
       this.#isBusy = false
+    }
+  }
+
+  /** Traffic is shared before the parent's life is looked at: an account of a parent that has ended is gone. */
+  async #openChild(job: Job, caller: SessionCaller, saved: SandboxFork): Promise<OpenedSession> {
+    const leave = this.#rooms.shareTraffic(job.id, this.id)
+    try {
+      const opened = await openSession(job, this.#rooms, caller, this.#childOf(saved))
+      if (opened.kind === 'ended') leave()
+      else void opened.session.ended.then(leave, leave)
+      return opened
+    } catch (thrown) {
+      leave()
+      throw thrown
     }
   }
 

@@ -179,7 +179,7 @@ export function assemble(options: AssembleOptions): Assembly {
   const watching = openWatching(base)
   const forwarder = createEventForwarder()
   emitter.listen(forwarder.sink)
-  const { walls, pool, stock, analysis, ownPorts, modules } = openWalls(base, (run) =>
+  const { walls, pool, stock, analysis, ownPorts, modules, shareTraffic } = openWalls(base, (run) =>
     watching.guard.outboundCheck(run),
   )
   const proving = proveWalls(walls, base)
@@ -205,6 +205,7 @@ export function assemble(options: AssembleOptions): Assembly {
     keep,
     takeBundle,
     captures,
+    shareTraffic,
     warmed: warming,
     cache: new ResultCache({ clock, emitter, bounds: () => config().cache }),
   })
@@ -350,6 +351,12 @@ function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
   const analysis = createAnalysisClient({ warden, emitter, atOnce, once: isOnce })
   const isFrugal = isOnce || os.totalmem() < SMALL_MACHINE_BYTES
   const stock = createSparePools(clock, emitter)
+  const egress = egressFor(config(), {
+    emitter,
+    dial: options.dial,
+    ownPorts: () => ownPorts,
+    outboundCheckFor,
+  })
   const loaders = providerLoaders({
     config: config(),
     warden,
@@ -359,12 +366,7 @@ function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
     keepReady: !isOnce,
     warm: (program) => stock.createPool(program),
     most: isFrugal ? 0 : busyMax,
-    openEgressPath: egressFor(config(), {
-      emitter,
-      dial: options.dial,
-      ownPorts: () => ownPorts,
-      outboundCheckFor,
-    }),
+    openEgressPath: egress.open,
     openFolders: foldersFor(emitter, config().state),
   })
   const walls = new ProvedWalls({ loaders, others: options.providers ?? [], emitter })
@@ -377,7 +379,7 @@ function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
     loads: () => warden.loads(),
   })
   const modules = openModules(base, walls)
-  return { walls, pool, stock, analysis, ownPorts, modules }
+  return { walls, pool, stock, analysis, ownPorts, modules, shareTraffic: egress.share }
 }
 
 /** Resolves when the walls proved at start are; a server then proves process walls too, which most programs need. */

@@ -20,16 +20,23 @@ export interface EgressWiring {
   readonly outboundCheckFor: (run: string) => ((piece: Buffer) => boolean) | undefined
 }
 
+/** Egress paths of the jobs of this process. */
+export interface EgressPaths {
+  readonly open: OpenEgressPath
+  /** Counts the bytes of a forked run with those of its parent, until the function returned is called. */
+  readonly share: (child: string, parent: string) => () => void
+}
+
 /** Opens egress paths; the modules of `egress/` are loaded by the first job with a network. */
 export function egressFor(
   { credentials, egress }: Config,
   { emitter, dial, most, outboundCheckFor, ownPorts }: EgressWiring,
-): OpenEgressPath {
+): EgressPaths {
   const held = credentialsFrom(credentials, process.env)
   const upstream = upstreamFrom(egress, process.env)
   let authority: EgressAuthority | undefined
   let accounts: TrafficAccounts | undefined
-  return async (controls, run, { zone, privateHosts } = {}) => {
+  const open: OpenEgressPath = async (controls, run, { zone, privateHosts } = {}) => {
     const [{ openEgress }, { makeAuthority }, { TrafficAccounts }] = await Promise.all([
       import('../egress/open-egress.ts'),
       import('../egress/authority.ts'),
@@ -46,6 +53,8 @@ export function egressFor(
     const of = { run, zone, accounts, privateHosts, ownPorts, upstream }
     return openEgress({ controls, ...of, emitter, credentials: held, authority, ...own })
   }
+  // Without accounts no run had a network yet, and a child has none that its parent lacks.
+  return { open, share: (child, parent) => accounts?.join(child, parent) ?? (() => undefined) }
 }
 
 /** Opens granted folders; `folders/` is loaded by the first job that has one. */

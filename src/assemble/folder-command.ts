@@ -135,13 +135,13 @@ class FolderLife {
   async #openEgress({ controls, privateHosts }: Profile): Promise<EgressPath | undefined> {
     if (!grantsNetwork(controls.network)) return undefined
     const { config } = this.#asked
-    const open = egressFor(config, {
+    const egress = egressFor(config, {
       emitter: this.#emitter,
       ownPorts: () => new Set(),
       outboundCheckFor: () => undefined,
       most: mostBytes,
     })
-    return await open(controls, this.job.id, { privateHosts })
+    return await egress.open(controls, this.job.id, { privateHosts })
   }
 
   #start(profile: Profile, egress: EgressPath | undefined): FolderWall {

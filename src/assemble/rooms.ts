@@ -59,6 +59,7 @@ export interface RoomParts {
   readonly takeBundle: (run: string) => string | undefined
   /** Serialises captures: each needs up to 64 MiB of memory in this process. */
   readonly captures: Mutex
+  readonly shareTraffic: SessionRooms['shareTraffic']
 }
 
 export interface WiredRooms extends SessionRooms {
@@ -123,6 +124,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
         return live(newJob(asked, requester, clock), rooms, caller)
       }, hostCalls),
     forkProfile,
+    shareTraffic: parts.shareTraffic,
     forked: (job, fields) => recordOf(parts, job, 'session/forked', fields),
     gate: createGate,
     recordStart: (job, verdict, plan) => recordStart(parts, job, verdict, plan),

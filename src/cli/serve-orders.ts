@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { MayflyError } from '../contract/error.ts'
 import { attachTo, type ServerFacts } from '../gateway/local/client.ts'
 import { localFolder, recordsIn, type ServerRecord } from '../gateway/local/place.ts'
+import { isBelow } from '../lib/is-below.ts'
 import { isAlive } from '../lib/owner.ts'
 import { actAsOwner } from './owner-rights.ts'
 import { note, printJson, table, type Globals } from './print.ts'
@@ -62,7 +64,7 @@ export async function stopServers(flags: Globals): Promise<void> {
   process.exitCode = failedExitCode
 }
 
-/** Reads the folder with the rights of its owner, also as root. */
+/** Reads the folder with the rights of its owner, also as root. Throws MayflyError STATE where the owner may not open it. */
 async function asOwner<T>(
   state: string,
   work: (folder: string) => Promise<readonly T[]>,
@@ -71,9 +73,22 @@ async function asOwner<T>(
   if (!rights) return []
   try {
     return await work(localFolder(state))
+  } catch (thrown) {
+    throw closedState(state, thrown)
   } finally {
     rights.restore()
   }
+}
+
+/** A denial of a folder of the state, as the caller sees it; any other error unchanged. */
+function closedState(state: string, thrown: unknown): unknown {
+  const { code, path = '' } = (thrown ?? {}) as NodeJS.ErrnoException
+  if (code !== 'EACCES' || !isBelow(path, state)) return thrown
+  const message = `Cannot look for servers in the state folder "${state}": uid ${process.geteuid?.()}, its owner, may not open it`
+  return new MayflyError('STATE', message, {
+    hint: 'Give its owner "u+rwx" on it and "x" on each folder above it, and try again; or send SIGTERM to the process of the server',
+    cause: thrown,
+  })
 }
 
 async function factsOf(folder: string, record: ServerRecord): Promise<ServerFacts | undefined> {

@@ -109,6 +109,11 @@ export interface Rooms {
 export interface SessionRooms extends Rooms {
   /** Profile of a child of a fork, from the one planned for it. Pure; never wider than the parent. */
   forkProfile(parent: ForkParent, planned: Profile): Profile
+  /**
+   * Counts the network traffic of a forked run, by its id, with that of its parent, which has not ended. The function returned ends
+   * that, once the child has ended.
+   */
+  shareTraffic(child: string, parent: string): () => void
   /** Records that a session was forked. Throws MayflyError STATE. */
   forked(job: Job, fields: Event['fields']): void
 }

@@ -6,8 +6,8 @@ import { attemptsMax, Ledger } from './ledger.ts'
 const emitter = { emit: () => undefined }
 const budget = { sentMax: 100, receivedMax: 100 }
 
-function ledgerOf(accounts: TrafficAccounts, own = budget): Ledger {
-  return new Ledger(own, { emitter, run: 'exec_1', account: accounts.of('exec_1') })
+function ledgerOf(accounts: TrafficAccounts, own = budget, run = 'exec_1'): Ledger {
+  return new Ledger(own, { emitter, run, account: accounts.of(run) })
 }
 
 test('Bytes of all walls of a run are one sum, and a smaller wall budget holds on its own', () => {
@@ -49,6 +49,83 @@ test('Accounts of runs without an open egress path are deleted', () => {
   accounts.close('exec_1')
   accounts.close('exec_none')
   assert.equal(accounts.size, 0)
+})
+
+test('A run, its forks and a fork of one have what the run had left, also once it has ended; another run has its own', () => {
+  const accounts = new TrafficAccounts()
+  const parent = ledgerOf(accounts)
+  parent.count({ sent: 30 })
+  accounts.join('child', 'exec_1')
+  accounts.join('small', 'exec_1')
+  accounts.join('grandchild', 'child')
+  const [child, small, grandchild] = [
+    ledgerOf(accounts, budget, 'child'),
+    ledgerOf(accounts, { sentMax: 10, receivedMax: 10 }, 'small'),
+    ledgerOf(accounts, budget, 'grandchild'),
+  ]
+  const other = ledgerOf(accounts, budget, 'exec_2')
+  assert.ok(child.maySend(70) && !child.maySend(71) && small.maySend(10) && !small.maySend(11))
+  grandchild.count({ sent: 65 })
+  for (const one of [parent, child, small]) assert.ok(one.maySend(5) && !one.maySend(6))
+  for (const [run, one] of [
+    ['exec_1', parent],
+    ['child', child],
+    ['grandchild', grandchild],
+  ] as const) {
+    one.close()
+    accounts.close(run)
+  }
+  // The only wall that is open has a smaller budget than the family has spent.
+  assert.ok(small.maySend(5) && !small.maySend(6))
+  assert.equal(small.overdrawn, undefined)
+  small.count({ sent: 5, received: 1 })
+  assert.ok(!small.maySend(1) && other.maySend(100))
+})
+
+test('Received bytes of a fork cut its parent and its siblings', () => {
+  const accounts = new TrafficAccounts()
+  const parent = ledgerOf(accounts)
+  for (const run of ['one', 'two']) accounts.join(run, 'exec_1')
+  const [one, two] = ['one', 'two'].map((run) => ledgerOf(accounts, budget, run))
+  one!.count({ received: 60 })
+  assert.equal(two!.overdrawn, undefined)
+  two!.count({ received: 41 })
+  assert.deepEqual(
+    [parent, one!, two!].map(({ overdrawn }) => overdrawn),
+    Array(3).fill('receive'),
+  )
+})
+
+test('A parent that is tightened once it was forked leaves its children the budget that they have', () => {
+  const accounts = new TrafficAccounts()
+  const parent = ledgerOf(accounts)
+  accounts.join('child', 'exec_1')
+  const child = ledgerOf(accounts, { sentMax: 50, receivedMax: 50 }, 'child')
+  parent.lowerBudget({ sentMax: 10, receivedMax: 10 })
+  assert.ok(child.maySend(50) && !child.maySend(51) && !parent.maySend(11))
+  parent.close()
+  assert.ok(child.maySend(50) && !child.maySend(51))
+})
+
+test('The account of a family is deleted once all have ended, in any order, and also if a child never opened a path', () => {
+  const runs = ['exec_1', 'child', 'grandchild'] as const
+  for (const order of [runs, runs.toReversed(), ['child', 'exec_1', 'grandchild'] as const]) {
+    const accounts = new TrafficAccounts()
+    const ledgers = { exec_1: ledgerOf(accounts) } as Record<string, Ledger>
+    const leaves: Record<string, () => void> = {
+      child: accounts.join('child', 'exec_1'),
+      grandchild: accounts.join('grandchild', 'child'),
+    }
+    ledgers['child'] = ledgerOf(accounts, budget, 'child')
+    for (const run of order) {
+      assert.ok(accounts.size > 0)
+      ledgers[run]?.close()
+      if (ledgers[run]) accounts.close(run)
+      leaves[run]?.()
+      leaves[run]?.()
+    }
+    assert.equal(accounts.size, 0, order.join())
+  }
 })
 
 test('Pending attempts reserve their ledger line, and none is opened after the run ends', () => {

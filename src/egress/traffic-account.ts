@@ -22,11 +22,18 @@ export interface WallShare {
 /**
  * Bytes moved by all walls of one run together: a program in zones has one egress path per wall, but the budget is
  * the run's. The limit is the largest budget among the open walls, which is that of the whole program.
+ *
+ * A run and those forked from it have one account, so that forks do not multiply a budget. There the budgets of closed walls
+ * count on: the parent may end first, and its children go on with what it has left.
  */
 export class TrafficAccount {
   readonly sum = new ByteCounter()
   readonly limiter: LoopLimiter
   readonly #parties = new Set<WallShare>()
+  /** Forked runs that have not ended. */
+  #forked = 0
+  /** Largest budget of the closed walls, once there was a fork. */
+  #closed: ByteBudget | undefined
 
   constructor(limiter = inspectionLimiter()) {
     this.limiter = limiter
@@ -35,11 +42,30 @@ export class TrafficAccount {
   /** Adds a wall to the account; the function returned removes it. */
   open(party: WallShare): () => void {
     this.#parties.add(party)
-    return () => void this.#parties.delete(party)
+    return () => {
+      if (!this.#parties.delete(party) || !this.#closed) return
+      this.#closed = largest([this.#closed, party.budget()])
+    }
   }
 
+  /** Adds a forked run; the function returned removes it, once. */
+  join(): () => void {
+    this.#closed ??= { sentMax: 0, receivedMax: 0 }
+    this.#forked++
+    let isOver = false
+    return () => {
+      if (!isOver) this.#forked--
+      isOver = true
+    }
+  }
+
+  /** True while a wall is open, or a forked run may open one. */
   get isOpen(): boolean {
-    return this.#parties.size > 0
+    return this.#parties.size > 0 || this.#forked > 0
+  }
+
+  get isShared(): boolean {
+    return this.#closed !== undefined
   }
 
   /** True while `bytes` more may be sent. */
@@ -58,11 +84,16 @@ export class TrafficAccount {
 
   get #budget(): ByteBudget {
     const all = Array.from(this.#parties, ({ budget }) => budget())
+    if (this.#closed) return largest([...all, this.#closed])
     if (all.length === 0) return { sentMax: Infinity, receivedMax: Infinity }
-    return {
-      sentMax: Math.max(...all.map(({ sentMax }) => sentMax)),
-      receivedMax: Math.max(...all.map(({ receivedMax }) => receivedMax)),
-    }
+    return largest(all)
+  }
+}
+
+function largest(all: readonly ByteBudget[]): ByteBudget {
+  return {
+    sentMax: Math.max(...all.map(({ sentMax }) => sentMax)),
+    receivedMax: Math.max(...all.map(({ receivedMax }) => receivedMax)),
   }
 }
 
@@ -74,9 +105,31 @@ export class TrafficAccounts {
     return this.#open.getOrInsertComputed(run, () => new TrafficAccount())
   }
 
+  /**
+   * Counts the bytes of a forked run with those of its parent, which has not ended. The function returned ends that, once the
+   * child has ended.
+   */
+  join(child: string, parent: string): () => void {
+    const account = this.of(parent)
+    const leave = account.join()
+    this.#open.set(child, account)
+    return () => {
+      leave()
+      if (this.#open.get(child) === account) this.#open.delete(child)
+      this.#drop(account)
+    }
+  }
+
   /** Deletes the account of a run without an open egress path. */
   close(run: string): void {
-    if (this.#open.get(run)?.isOpen === false) this.#open.delete(run)
+    const account = this.#open.get(run)
+    if (account?.isShared) this.#drop(account)
+    else if (account?.isOpen === false) this.#open.delete(run)
+  }
+
+  #drop(account: TrafficAccount): void {
+    if (account.isOpen) return
+    for (const [run, one] of this.#open) if (one === account) this.#open.delete(run)
   }
 
   get size(): number {

@@ -1,10 +1,21 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext } from 'node:test'
 import { whyLeaveNone } from '../../src/cli/leave-server.ts'
+import { serverUid } from '../../src/contract/uids.ts'
 import { localFolder, recordsIn } from '../../src/gateway/local/place.ts'
 import { suite, test } from '../fixtures/drawn.ts'
 import {
@@ -204,6 +215,30 @@ suite('mayfly run attached to a background server of this user', { skip }, () =>
     const { left } = await server.stop()
     assert.deepEqual([left, leftIn(place)], [[], []])
   })
+
+  test(
+    'Orders to servers of a folder that its owner may not open end with STATE and a way out',
+    { skip: noOrdinaryUser() },
+    async (t) => {
+      const place = placeFor(t)
+      const closed = join(place.cwd, 'closed')
+      const state = join(closed, 'state')
+      mkdirSync(state, { recursive: true, mode: 0o700 })
+      chmodSync(closed, 0o700)
+      chownSync(state, serverUid, serverUid)
+      for (const order of ['--stop', '--status']) {
+        const words = ['serve', order, '--state', state]
+        const asked = await mayfly(place, [...words, '--json'])
+        const { code, message, hint } = documentOf(asked)['error']
+        assert.deepEqual([code, message.includes(`"${state}"`)], ['STATE', true], order)
+        assert.match(hint, /"x" on each folder above it.*SIGTERM/)
+        assert.equal(asked.code, 9)
+        assert.doesNotMatch((await mayfly(place, words)).stderr, /EACCES/)
+      }
+      chmodSync(closed, 0o755)
+      assert.equal((await mayfly(place, ['serve', '--stop', '--state', state])).code, 0)
+    },
+  )
 
   test('Ctrl-C and the death of the client both cancel its job', async (t) => {
     const place = placeFor(t)

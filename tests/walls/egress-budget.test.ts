@@ -46,7 +46,7 @@ async function openSink() {
 function egressTo(
   ports: readonly number[],
   asked: NetworkInput,
-  more: { accounts?: TrafficAccounts; zone?: string; trust?: readonly string[] } = {},
+  more: { accounts?: TrafficAccounts; run?: string; zone?: string; trust?: readonly string[] } = {},
 ) {
   const { trust, ...rest } = more
   const dial = {
@@ -188,5 +188,34 @@ suite('A byte budget under concurrent use', () => {
     main.tighten(controls)
     await until(() => ways.every((isClosed) => isClosed()))
     assert.ok(ways.every((isClosed) => isClosed()))
+  })
+
+  test('Eight forks of a run send no more together than it had left', async () => {
+    await using sink = await openSink()
+    const asked = { allow: [`*://a.example:${sink.port}`], sent: sentMax }
+    const accounts = new TrafficAccounts()
+    using parent = egressTo([sink.port], asked, { accounts })
+    const send = async (egress: Egress, bytes: number) => {
+      const [socket] = await tunnels(egress, sink.port, 1)
+      socket!.write(Buffer.alloc(bytes))
+      return socket!
+    }
+    const half = sentMax / 2
+    await send(parent, half)
+    await until(() => sink.arrived() === half)
+    const names = Array.from({ length: 8 }, (_, n) => `exec_child${n}`)
+    for (const name of names) accounts.join(name, 'exec_test')
+    const children = names.map((run) => egressTo([sink.port], asked, { accounts, run }))
+    try {
+      const sockets = await Promise.all(children.map((one) => send(one, half)))
+      let open = sockets.length
+      for (const socket of sockets) void ended(socket).then(() => open--)
+      await until(() => open <= 1)
+      await sleep(50)
+      assert.ok(sink.arrived() <= sentMax, `${sink.arrived()} bytes arrived`)
+      assert.ok(sumOf(parent) + children.reduce((all, one) => all + sumOf(one), 0) <= sentMax)
+    } finally {
+      for (const one of children) one.close()
+    }
   })
 })

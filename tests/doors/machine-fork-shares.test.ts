@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { copyMachineState } from '../fixtures/machine-images.ts'
+import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
+import { leasesIn, makeKey, makePlace, startServer, whenReady, type Server } from './program.ts'
+
+/** Forked sessions of a server: their share of the network, and requests that come while a fork is made. */
+const skip = isQemuThere() ? false : noQemu
+const KB = 1_000
+const sent = 40 * KB
+
+suite('Sessions that share a fork', { skip, timeout: 1_800_000 }, () => {
+  const place = makePlace()
+  let missing: string | undefined
+  let server: Server
+  let at: string
+  const keys: Record<string, string> = {}
+  /** Paths and bodies that arrived outside. */
+  const paths: string[] = []
+  let arrived = 0
+  const outside = createServer((request, response) => {
+    paths.push(request.url!)
+    request.on('data', (piece: Buffer) => (arrived += piece.length))
+    request.on('end', () => response.end('here'))
+    request.on('error', () => undefined)
+  })
+
+  before(async () => {
+    missing = await copyMachineState(place.state)
+    if (missing !== undefined) return
+    outside.listen(0, '127.0.0.1')
+    await once(outside, 'listening')
+    at = `http://127.0.0.1:${(outside.address() as AddressInfo).port}`
+    const file = join(place.cwd, 'forks.toml')
+    writeFileSync(
+      file,
+      `[ceilings]
+network = { allow = [{ host = "${at}", private = true }] }
+
+[[tenants]]
+name = "default"
+
+[[tenants]]
+name = "small"
+ceilings = { concurrency = 4 }
+`,
+    )
+    server = await startServer(place, ['--config', file])
+    await whenReady(server)
+    for (const name of ['default', 'small']) keys[name] = makeKey(place, name)
+  })
+  after(async () => {
+    outside.closeAllConnections()
+    outside.close()
+    if (missing === undefined) {
+      assert.deepEqual(await server.stop(), { code: 0, left: [] })
+      assert.deepEqual(leasesIn(place), [])
+      await server[Symbol.asyncDispose]()
+    }
+    place.remove()
+  })
+
+  async function ask(method: string, path: string, body?: unknown, key = 'default') {
+    const response = await fetch(new URL(path, server.active), {
+      method,
+      headers: { authorization: `Bearer ${keys[key]}`, 'content-type': 'application/json' },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    })
+    return { status: response.status, body: (await response.json()) as any }
+  }
+
+  async function opened(more: object = {}, key = 'default'): Promise<string> {
+    const asked = { language: 'python', tier: 'microvm', limits: { timeout: '60s' }, ...more }
+    const { status, body } = await ask('POST', '/v1/sandboxes', asked, key)
+    assert.equal(status, 201, JSON.stringify(body))
+    return body.id as string
+  }
+
+  async function ran(id: string, code: string, key = 'default'): Promise<unknown> {
+    const { body } = await ask('POST', `/v1/sandboxes/${id}/run`, { code }, key)
+    assert.equal(body.status, 'ok', JSON.stringify(body))
+    return body.result
+  }
+
+  const fork = (id: string, children: number, key = 'default') =>
+    ask('POST', `/v1/sandboxes/${id}/fork`, { children }, key)
+  const end = (id: string, key = 'default') => ask('DELETE', `/v1/sandboxes/${id}`, undefined, key)
+
+  async function forked(id: string, children: number): Promise<readonly string[]> {
+    const { status, body } = await fork(id, children)
+    assert.equal(status, 201, JSON.stringify(body))
+    return body.children.map((one: { id: string }) => one.id)
+  }
+
+  async function listed(key = 'default'): Promise<readonly string[]> {
+    const { body } = await ask('GET', '/v1/sandboxes', undefined, key)
+    return body.items.map((one: { id: string }) => one.id)
+  }
+
+  /** Python that posts bytes, and keeps a connection. */
+  const posts = () => `import http.client, os, urllib.parse
+proxy = urllib.parse.urlsplit(os.environ['http_proxy'])
+connection = lambda: http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=20)
+def post(count):
+    try:
+        own = connection()
+        own.request('POST', '${at}/post', body=b'x' * count)
+        return own.getresponse().status
+    except Exception as error: return type(error).__name__
+def ask(path):
+    try:
+        kept.request('GET', '${at}/' + path)
+        return kept.getresponse().read().decode()
+    except Exception as error: return type(error).__name__
+kept = connection()
+kept.connect()
+kept.auto_open = 0`
+
+  test('Children, and those of a child, send no more together than their parent had left, also after its end; another session has its own budget', async (t) => {
+    if (missing !== undefined) return t.skip(missing)
+    const network = { allow: [at], sent }
+    const parent = await opened({ network })
+    await ran(parent, posts())
+    assert.equal(await ran(parent, `post(${16 * KB})`), 200)
+    const children = await forked(parent, 3)
+    const [first, second, third] = children
+    assert.equal(await ran(first!, `post(${16 * KB})`), 200)
+    assert.notEqual(await ran(second!, `post(${16 * KB})`), 200)
+    const [grandchild] = await forked(first!, 1)
+    assert.notEqual(await ran(grandchild!, `post(${16 * KB})`), 200)
+    assert.notEqual(await ran(parent, `post(${16 * KB})`), 200)
+    await end(parent)
+    assert.notEqual(await ran(third!, `post(${16 * KB})`), 200)
+    assert.ok(arrived >= 32 * KB && arrived <= sent, `${arrived} bytes arrived`)
+    const other = await opened({ network })
+    await ran(other, posts())
+    assert.equal(await ran(other, `post(${16 * KB})`), 200)
+    for (const one of [...children, grandchild!, other]) await end(one)
+  })
+
+  test('A child sends nothing on a connection that its parent had open', async (t) => {
+    if (missing !== undefined) return t.skip(missing)
+    const parent = await opened({ network: { allow: [at] } })
+    await ran(parent, posts())
+    assert.equal(await ran(parent, 'ask("before")'), 'here')
+    const [child] = await forked(parent, 1)
+    assert.notEqual(await ran(child!, 'ask("stolen")'), 'here')
+    assert.equal(await ran(child!, 'post(10)'), 200)
+    assert.ok(paths.includes('/before') && !paths.includes('/stolen'))
+    for (const one of [parent, child!]) await end(one)
+  })
+
+  test('A session is shown while it is forked; one that is ended then, or before, leaves no child that is listed', async (t) => {
+    if (missing !== undefined) return t.skip(missing)
+    const id = await opened()
+    await ran(id, 'x = 20')
+    const making = fork(id, 2)
+    assert.equal((await ask('GET', `/v1/sandboxes/${id}`)).status, 200)
+    const made = await making
+    assert.equal(made.status, 201, JSON.stringify(made.body))
+    for (const one of made.body.children) await end(one.id)
+    const [ending, late] = await Promise.all([end(id), fork(id, 2)])
+    assert.equal(ending.body.status, 'ok')
+    const ids = (late.body.children ?? []).map((one: { id: string }) => one.id)
+    if (late.status !== 201)
+      assert.match(late.body.code, /^(?:SESSION_ENDED|UNAVAILABLE|NOT_FOUND|CONFLICT)$/)
+    for (const one of ids) await end(one)
+    assert.equal((await fork(id, 1)).body.code, 'SESSION_ENDED')
+    assert.deepEqual(await listed(), [])
+  })
+
+  test('Two forks at once for a tenant at its limit: one gets all its children, the other none', async (t) => {
+    if (missing !== undefined) return t.skip(missing)
+    const both = [await opened({}, 'small'), await opened({}, 'small')]
+    for (const one of both) await ran(one, 'x = 20', 'small')
+    const answers = await Promise.all(both.map((one) => fork(one, 2, 'small')))
+    const codes = answers.map(({ status }) => status).sort((a, b) => a - b)
+    assert.deepEqual(codes, [201, 429], JSON.stringify(answers))
+    const children = answers.flatMap(({ body }) => body.children ?? [])
+    assert.equal(children.length, 2)
+    assert.equal((await listed('small')).length, 4)
+    for (const { id } of children) assert.equal(await ran(id, 'x', 'small'), 20)
+    for (const one of await listed('small')) await end(one, 'small')
+  })
+})

@@ -139,6 +139,30 @@ suite('Sessions of page visitors', { skip: unable('python') }, () => {
     await ask(token, 'DELETE', `/${id}`)
   })
 
+  test('an administrator sees, tightens, freezes and ends a session of a page, and neither runs code in it nor reads its files', async () => {
+    const token = await visit()
+    const id = await opened(token)
+    const order = (method: string, at = '', body?: unknown) =>
+      ask(server.apiKey, method, `/v1/sandboxes/${id}${at}`, body, { base: server.active })
+    for (const [method, at, body] of [
+      ['POST', '/run', { code: '1' }],
+      ['GET', '/files'],
+      ['GET', '/files?path=a'],
+      ['PUT', '/files?path=a', {}],
+      ['POST', '/timeout', { timeout: '1m' }],
+    ] as const)
+      assert.equal((await order(method, at, body)).status, 404, `${method} ${at}`)
+    const { status, body } = await order('GET')
+    assert.deepEqual([status, body.id, body.tenant], [200, id, 'page'])
+    assert.equal((await order('POST', '/freeze')).status, 200)
+    assert.equal((await order('POST', '/thaw')).status, 200)
+    const tightened = await order('POST', '/tighten', { controls: { memory: '96MB' } })
+    assert.deepEqual([tightened.status, tightened.body.held], [200, true])
+    assert.equal((await run(token, id, '6 * 7')).body.result, 42)
+    assert.equal((await order('DELETE')).status, 200)
+    assert.equal((await run(token, id, '1')).status, 410)
+  })
+
   test('a visitor may have two sessions at once, set only language and preset, and only from its own page', async () => {
     const token = await visit()
     const [first] = [await opened(token), await opened(token)]

@@ -133,18 +133,35 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
 
   test('Reads of the image are limited by the API, also while a job runs, and each limit is read back', async () => {
     const wish: Wish = { limits, controls: { io: mebibyte } }
+    const limitsSince = (from: number) => {
+      const requests = made.programs.requests().slice(from)
+      return requests.filter((one) => /^(?:PATCH \/drives|GET \/vm\/config)/.test(one))
+    }
+    const readBack = ['PATCH /drives/root 204', 'GET /vm/config 200']
+    const atFirst = made.programs.requests().length
     const running = await stand().start(ticks, wish)
     await using sandbox = running.sandbox
     assert.equal(sandbox.held?.['io'], 'throttle')
+    assert.deepEqual(limitsSince(atFirst), readBack)
     await running.said('1')
     const before = made.programs.requests().length
     const controls = { ...stand().profile(wish).controls, io: mebibyte / 4 }
     assert.deepEqual((await sandbox.tighten(controls)).unenforced, [])
     sandbox.kill({ status: 'cancelled' })
     await running.end
-    const requests = made.programs.requests().slice(before)
-    const changed = requests.indexOf('PATCH /drives/root 204')
-    assert.equal(requests[changed + 1], 'GET /vm/config 200', requests.join('\n'))
+    assert.deepEqual(limitsSince(before), readBack)
+  })
+
+  test('A job is not started in a clone that does not report its read limit at the claim', async () => {
+    const ignoring = await makePlayed('python', { play: { ignoresPatches: true } })
+    try {
+      const own = new Stand(ignoring.provider, () => Promise.reject(new Error('no')), inPython)
+      const wish: Wish = { limits, controls: { io: mebibyte } }
+      await assert.rejects(own.start(ticks, wish), /Firecracker reports/)
+    } finally {
+      await ignoring.provider.close?.()
+      await ignoring.close()
+    }
   })
 
   test('A frozen clone is paused by the API, writes nothing, and continues once it is thawed', async () => {

@@ -21,9 +21,13 @@ import { assertGoneInTime, whyNoGroups } from './gone-in-time.ts'
 const planted = 'the-planted-text-of-a-program'
 const hidden = JSON.stringify([...Buffer.from(planted)].map((byte) => byte ^ 0x55))
 const holds = `
-import time
+import os, time
 def main(input):
     kept = bytes(b ^ 0x55 for b in ${hidden}) * 2
+    if os.fork() == 0:
+        with open('/tmp/own', 'wb') as file: file.write(kept[:11] + b'in-a-file' + kept[11:])
+        os._exit(0)
+    os.wait()
     print('holds', flush=True)
     for n in range(2000):
         print(n, flush=True)
@@ -59,7 +63,12 @@ suite('A wall of gvisor', { skip }, () => {
     const { kind, parts, why } = await sandbox.capture()
     assert.equal(kind, 'memory+disk')
     assert.match(why!, /connections/)
-    assert.ok(parts.some(({ bytes }) => Buffer.concat(bytes).includes(planted + planted)))
+    const inFile = `${planted.slice(0, 11)}in-a-file${planted.slice(11)}${planted}`
+    for (const text of [planted + planted, inFile])
+      assert.ok(
+        parts.some(({ bytes }) => Buffer.concat(bytes).includes(text)),
+        text,
+      )
     const before = running.stdout()
     await until(() => running.stdout() !== before, 'what it says next')
     sandbox.kill({ status: 'cancelled' })

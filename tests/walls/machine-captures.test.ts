@@ -165,17 +165,18 @@ suite('A capture of a machine', { skip, timeout }, () => {
     await end
   })
 
-  test('S1-20: ends at its byte limit, and reports it', async () => {
+  test('S1-20: ends at its byte limit, and reports it', async (t) => {
     const { sandbox: own, end } = await started(fills)
 
     await using sandbox = own
     const capture = await sandbox.capture()
-    const { length } = part(capture, 'memory.zst')
-    assert.match(
-      capture.why!,
-      /^it holds more than \d+ bytes$|^memory that could not be read within/,
-    )
-    assert.ok(length > MIB && length < captureBytesMax, `${length}`)
+    const lengths = capture.parts.map(({ name }) => part(capture, name).length)
+    const all = lengths.reduce((sum, length) => sum + length)
+    const isByBytes = capture.why === `it holds more than ${captureBytesMax} bytes`
+    // Under load the time that a guest may be stopped ends before the bytes do.
+    if (!isByBytes) assert.match(capture.why!, /^memory that could not be read within/)
+    t.diagnostic(capture.why!)
+    assert.ok(all > (isByBytes ? captureBytesMax / 2 : MIB) && all <= captureBytesMax, `${all}`)
     const { isWhole } = JSON.parse(part(capture, 'memory.json').toString()) as { isWhole: boolean }
     assert.equal(isWhole, false)
     sandbox.kill({ status: 'cancelled' })

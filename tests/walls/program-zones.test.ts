@@ -1,6 +1,6 @@
 import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
 import { suite, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -106,6 +106,21 @@ function fileOf(pid: number): string {
   }
 }
 
+/** Pids of a wall's processes that were started with these words. */
+function startedAs(wall: WholeWall, ...words: readonly string[]): readonly number[] {
+  const pids = wall.processes().map((one) => Number(one.split(' ')[0]))
+  return pids.filter((pid) => wordsOf(pid) === words.join('\0'))
+}
+
+/** Empty once the process has ended. */
+function wordsOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0$/, '')
+  } catch {
+    return ''
+  }
+}
+
 function isMissing(t: TestContext, { isGrouped, isAsked }: Stand): boolean {
   if (isGrouped && !hasGroups) t.skip('no control groups for this user')
   else if (isAsked && noCompiler !== undefined) t.skip(noCompiler)
@@ -150,21 +165,24 @@ time.sleep(0.3)
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        os.execvp("sleep", ["sleep", "60"])
+        os.execvp("sleep", ["sleep", "601"])
     if os.fork() == 0:
         os.execvp("perl", ["perl", "-e", '${fill}'])
     os._exit(0)`
       const code = `cat > leave.py <<'END'\n${leave}\nEND\npython3 leave.py; echo left; sleep 60`
       await live(stand, [py, { ...pl, memory: 512 * MiB }], code, async (told, wall) => {
         await until(() => wall.said.stdout.includes('left'), 'it to leave')
+        const asleep = () => startedAs(wall, 'sleep', '601')
+        await until(() => asleep().length === 1, 'the one that only sleeps')
+        const [sleeper] = asleep()
         await until(() => of(told, 'gone').length === 2, 'its zones to be ended')
         const [outer, inner] = of(told, 'began')
         assert.deepEqual([outer?.zone, inner?.zone, inner?.parent], ['py', 'pl', 'py'])
         // The limit of the outer cgroup applies to all cgroups within it.
         assert.deepEqual(whyOf(told), { py: 'limit MEMORY', pl: 'limit MEMORY' })
         const isLeft = () => filesOf(wall).some((file) => /^(?:perl|python3.*)$/.test(file))
-        await until(() => !isLeft(), 'all of it to be gone')
-        assert.ok(filesOf(wall).includes('sleep'), 'the rest continues')
+        await until(() => !isLeft() && !isAlive(sleeper!), 'all of it to be gone')
+        assert.equal(startedAs(wall, 'sleep', '60').length, 1, 'the rest continues')
       })
     })
 

@@ -189,8 +189,7 @@ export function assemble(options: AssembleOptions): Assembly {
   const warming = isLikelyCached ? Promise.resolve() : analysis.ready().catch(() => undefined)
   const analysed = { warmed: warming, client: analysis, cachedReplies }
   const code = createCodeAnalysis({ ...base, ...analysed, watching, layerFolder })
-  const { keep, takeBundle, evidence, writeRecord } = openCustody(base)
-  const captures = createMutex()
+  const { keep, takeBundle, evidence, writeRecord, captures } = openCustody(base)
   const operating = createLiveOperations({ keep, mutex: captures, writeRecord })
   const { images, configuredSpares } = openImages(base, walls, stock)
   const rooms = createRooms({
@@ -435,7 +434,8 @@ function openCustody({ options, record, emitter, clock }: Base) {
     bundles.delete(run)
     return name
   }
-  return { keep, takeBundle, evidence: custody.evidence, writeRecord }
+  const { evidence } = custody
+  return { keep, takeBundle, evidence, writeRecord, captures: createMutex() }
 }
 
 function openEffects(

@@ -247,8 +247,10 @@ for pid in pids: os.waitpid(pid, 0)`
     assert.equal((await read(join(folder, 'in.txt'))).result, 'here')
     assert.equal((await write(join(folder, 'out.txt'))).result, 7)
     assert.equal(readFileSync(join(folder, 'out.txt'), 'utf8'), 'written')
+    writeFileSync(join(place, 'beside.txt'), 'beside')
     for (const outcome of [
       await read('/etc/passwd'),
+      await read(join(place, 'beside.txt')),
       await write(join(place, 'out.txt')),
       await registry.execute('reader', [join(folder, 'in.txt')]),
     ]) {
@@ -256,6 +258,7 @@ for pid in pids: os.waitpid(pid, 0)`
       assert.match(outcome.error?.message ?? '', /no such folder is granted/)
     }
     assert.equal(readFileSync(join(folder, 'in.txt'), 'utf8'), 'here')
+    assert.equal(existsSync(join(place, 'out.txt')), false)
     const { error } = await registry.execute('ccos.io.list-files', [folder])
     assert.match(error?.message ?? '', /give "ccos.io.list-files" an fs_policy/)
   })

@@ -49,7 +49,7 @@ suite('Changing the configuration over HTTP', () => {
     return explain.find(({ field }) => field === 'limits.timeout')?.value
   }
 
-  test('S4-16: an admin may narrow any setting, and a wider one needs the scope config:widen', async () => {
+  test('S4-16: an admin may narrow a limit, and a wider one needs the scope config:widen', async () => {
     const narrowed = await patch({ limits: { timeout: '2s' } })
     assert.equal(narrowed.status, 200, narrowed.text)
     assert.equal(narrowed.json['limits'].timeout, 2000)

@@ -93,7 +93,7 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 print('ready', flush=True)
-time.sleep(0.2)`,
+time.sleep(1)`,
   burnsFor: (seconds: number) => `
 import time
 began = time.monotonic()
@@ -261,6 +261,8 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
       wall.run(guests.leavesOne)
       await ready(wall)
       const all = wall.processes()
+      // Init of the wall, the program and its orphan.
+      assert.ok(all.length >= 3, all.join())
       assert.equal((await wall.end()).how, 'exit')
       await gone(all)
     }

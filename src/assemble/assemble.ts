@@ -179,9 +179,8 @@ export function assemble(options: AssembleOptions): Assembly {
   const watching = openWatching(base)
   const forwarder = createEventForwarder()
   emitter.listen(forwarder.sink)
-  const { walls, pool, stock, analysis, ownPorts, modules, shareTraffic } = openWalls(base, (run) =>
-    watching.guard.outboundCheck(run),
-  )
+  const check: OutboundCheckFor = (run) => watching.guard.outboundCheck(run)
+  const { walls, pool, stock, analysis, ownPorts, modules, shareTraffic } = openWalls(base, check)
   const proving = proveWalls(walls, base)
   const cachedReplies = kind === 'once' ? openReplyCache(repliesFolder(config().state)) : undefined
   // The analysis process is not started ahead if the last run's analysis was cached: this run's may be, too.

@@ -207,7 +207,7 @@ suite('A virtual machine as a wall', { skip, timeout }, () => {
 
   test('Attack: a program finds no file of its cgroup, and cannot mount one', async () => {
     const { end } = await stand().run(leaves, { limits })
-    assert.equal(end.resultText, '["0::/job",[],"EACCES"]', JSON.stringify(end))
+    assert.equal(end.resultText, '["0::/job/own",[],"EACCES"]', JSON.stringify(end))
   })
 
   test('Forks beyond its process limit fail', async () => {

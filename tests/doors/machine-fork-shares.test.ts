@@ -8,6 +8,7 @@ import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { copyMachineState } from '../fixtures/machine-images.ts'
 import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
 import { leasesIn, makeKey, makePlace, startServer, whenReady, type Server } from './program.ts'
+import { sessionCalls } from './session-calls.ts'
 
 /** Forked sessions of a server: their share of the network, and requests that come while a fork is made. */
 const skip = isQemuThere() ? false : noQemu
@@ -65,31 +66,9 @@ ceilings = { concurrency = 4 }
     place.remove()
   })
 
-  async function ask(method: string, path: string, body?: unknown, key = 'default') {
-    const response = await fetch(new URL(path, server.active), {
-      method,
-      headers: { authorization: `Bearer ${keys[key]}`, 'content-type': 'application/json' },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    })
-    return { status: response.status, body: (await response.json()) as any }
-  }
-
-  async function opened(more: object = {}, key = 'default'): Promise<string> {
-    const asked = { language: 'python', tier: 'microvm', limits: { timeout: '60s' }, ...more }
-    const { status, body } = await ask('POST', '/v1/sandboxes', asked, key)
-    assert.equal(status, 201, JSON.stringify(body))
-    return body.id as string
-  }
-
-  async function ran(id: string, code: string, key = 'default'): Promise<unknown> {
-    const { body } = await ask('POST', `/v1/sandboxes/${id}/run`, { code }, key)
-    assert.equal(body.status, 'ok', JSON.stringify(body))
-    return body.result
-  }
-
+  const { ask, opened, ran, end } = sessionCalls(() => server, keys, 'default')
   const fork = (id: string, children: number, key = 'default') =>
     ask('POST', `/v1/sandboxes/${id}/fork`, { children }, key)
-  const end = (id: string, key = 'default') => ask('DELETE', `/v1/sandboxes/${id}`, undefined, key)
 
   async function forked(id: string, children: number): Promise<readonly string[]> {
     const { status, body } = await fork(id, children)

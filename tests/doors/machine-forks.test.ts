@@ -17,6 +17,7 @@ import {
   whenReady,
   type Server,
 } from './program.ts'
+import { sessionCalls } from './session-calls.ts'
 
 /** Forks of sessions over HTTP and by the command line, of a server with a tenant of three sessions. */
 const skip = isQemuThere() ? false : noQemu
@@ -68,34 +69,7 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
     return started
   }
 
-  async function ask(method: string, path: string, body?: unknown, key = 'run', more = {}) {
-    const response = await fetch(new URL(path, server.active), {
-      method,
-      headers: {
-        authorization: `Bearer ${keyOf[key]}`,
-        'content-type': 'application/json',
-        ...more,
-      },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    })
-    const isRepeated = response.headers.get('idempotent-replayed') === 'true'
-    return { status: response.status, body: (await response.json()) as any, isRepeated }
-  }
-
-  async function opened(key = 'run', more: object = { tier: 'microvm' }): Promise<string> {
-    const asked = { language: 'python', limits: { timeout: '60s' }, ...more }
-    const { status, body } = await ask('POST', '/v1/sandboxes', asked, key)
-    assert.equal(status, 201, JSON.stringify(body))
-    return body.id as string
-  }
-
-  async function ran(id: string, code: string, key = 'run'): Promise<unknown> {
-    const { body } = await ask('POST', `/v1/sandboxes/${id}/run`, { code }, key)
-    assert.equal(body.status, 'ok', JSON.stringify(body))
-    return body.result
-  }
-
-  const end = (id: string, key = 'run') => ask('DELETE', `/v1/sandboxes/${id}`, undefined, key)
+  const { ask, opened, ran, end } = sessionCalls(() => server, keyOf, 'run')
 
   test('POST …/fork answers the children with what they share and lack; each is a session, and the record names their parent', async (t) => {
     if (missing !== undefined) return t.skip(missing)
@@ -141,7 +115,7 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
       assert.equal((await ask('POST', path, bad)).body.code, 'INVALID', JSON.stringify(bad))
     await end(id)
     assert.equal((await ask('POST', path, {})).body.code, 'SESSION_ENDED')
-    const small = await opened('small')
+    const small = await opened({}, 'small')
     await ran(small, 'x = 1', 'small')
     const beyond = await ask('POST', `/v1/sandboxes/${small}/fork`, { children: 3 }, 'small')
     assert.deepEqual([beyond.status, beyond.body.code], [429, 'RATE_LIMITED'])
@@ -149,7 +123,7 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
     assert.equal(within.status, 201, JSON.stringify(within.body))
     for (const { id: child } of within.body.children) await end(child, 'small')
     await end(small, 'small')
-    const weak = await opened('run', { provider: 'bubblewrap' })
+    const weak = await opened({ tier: undefined, provider: 'bubblewrap' })
     const refused = await ask('POST', `/v1/sandboxes/${weak}/fork`, {})
     assert.deepEqual([refused.status, refused.body.code], [422, 'FORK_UNSUPPORTED'])
     await end(weak)
@@ -157,7 +131,7 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
 
   test('A fork that is repeated with its Idempotency-Key makes no second one, also at once, and after the end of all; a fork that failed is made anew', async (t) => {
     if (missing !== undefined) return t.skip(missing)
-    const id = await opened('small')
+    const id = await opened({}, 'small')
     await ran(id, 'x = 20', 'small')
     const fork = (key: string, body: object) =>
       ask('POST', `/v1/sandboxes/${id}/fork`, body, 'small', { 'idempotency-key': key })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { tryReadText } from '../../src/os/read.ts'
 import { after, before, isSampled, suite, test } from '../fixtures/drawn.ts'
 import { copyMachineState } from '../fixtures/machine-images.ts'
 import { until } from '../conformance/stand.ts'
@@ -142,10 +142,4 @@ function partsOf(machines: readonly number[], { child, pid: own }: Server): read
 }
 
 /** Empty once the process has ended. */
-function groupOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cgroup`, 'utf8')
-  } catch {
-    return ''
-  }
-}
+const groupOf = (pid: number) => tryReadText(`/proc/${pid}/cgroup`) ?? ''

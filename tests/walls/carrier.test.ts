@@ -3,13 +3,14 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fstatSync, readdirSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs'
+import { fstatSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { encodeFrame } from '../../src/lib/frames.ts'
 import { findProgram } from '../../src/os/find-program.ts'
+import { tryReadLink } from '../../src/os/read.ts'
 import { descriptorOf, spawnChild, type SpawnedChild } from '../../src/os/spawned-child.ts'
 import { GuestStreams } from '../../src/walls/guest-streams.ts'
 import { until } from '../conformance/stand.ts'
@@ -259,7 +260,7 @@ async function listen(script: string) {
   const link = `socket:[${fstatSync(descriptorOf(server as unknown as Socket)).ino}]`
   server.close()
   const carriers = () =>
-    descendantsOf(child.pid!).filter((pid) => linkOf(`/proc/${pid}/exe`) === program)
+    descendantsOf(child.pid!).filter((pid) => tryReadLink(`/proc/${pid}/exe`) === program)
   const ended = new Promise<number | null>((resolve) => void child.once('exit', resolve))
   const open: Socket[] = []
   return {
@@ -267,7 +268,7 @@ async function listen(script: string) {
     /** True while the carrier has the listening socket. */
     isAccepting() {
       const fds = carriers().flatMap((pid) =>
-        readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`)),
+        readdirSync(`/proc/${pid}/fd`).map((fd) => tryReadLink(`/proc/${pid}/fd/${fd}`)),
       )
       return fds.includes(link)
     },
@@ -283,14 +284,6 @@ async function listen(script: string) {
       await ended
       rmSync(at, { force: true })
     },
-  }
-}
-
-function linkOf(file: string): string | undefined {
-  try {
-    return readlinkSync(file)
-  } catch {
-    return undefined
   }
 }
 

@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { tryReadText } from '../../src/os/read.ts'
 
 const parents = [
   '/sys/fs/cgroup/memory/mayfly',
@@ -9,7 +10,7 @@ const parents = [
 
 /** Empty cgroups of walls: leaked, unless a wall is being created or removed right now. */
 export function emptyGroups(): readonly string[] {
-  return wallGroups().filter((folder) => textOf(join(folder, 'cgroup.procs')) === '')
+  return wallGroups().filter((folder) => tryReadText(join(folder, 'cgroup.procs'))?.trim() === '')
 }
 
 /** Cgroups of the walls of this user, in each hierarchy. */
@@ -31,13 +32,5 @@ function foldersIn(parent: string): readonly string[] {
     return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name)
   } catch {
     return []
-  }
-}
-
-function textOf(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8').trim()
-  } catch {
-    return undefined
   }
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { Mayfly, type Box } from '../../src/index.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
+import { tryReadText } from '../../src/os/read.ts'
 import { noMachines } from '../conformance/microvm.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
@@ -252,11 +253,7 @@ function emulators(): readonly number[] {
 }
 
 function isEmulator(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('qemu')
-  } catch {
-    return false
-  }
+  return tryReadText(`/proc/${pid}/cmdline`)?.includes('qemu') === true
 }
 
 /** Templates, and saves of forks; the spares of a pool come and go. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { mock } from 'node:test'
@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Mayfly, type JobRequest, type Outcome } from '../../src/index.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
-import { processFacts } from '../../src/os/proc.ts'
+import { processFacts, nameOfProcess } from '../../src/os/proc.ts'
+import { tryReadText } from '../../src/os/read.ts'
 import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { inTime, until } from '../conformance/stand.ts'
@@ -90,7 +91,7 @@ for (const jailKind of jailKinds)
       const mark = `walled-${marks++}`
       const marked = `import ctypes; ctypes.CDLL(None).prctl(15, b"${mark}")\n${code}`
       const end = library.run(python(marked, jailKind, { limits: { timeout: '3s' }, ...more }))
-      const found = () => descendantsOf(process.pid).find((pid) => nameOf(pid) === mark)
+      const found = () => descendantsOf(process.pid).find((pid) => nameOfProcess(pid) === mark)
       await until(() => found() !== undefined, 'the program', soonMs)
       await sleep(100)
       return { end, pids: wallOf(found()!) }
@@ -330,16 +331,7 @@ function wallOf(pid: number): readonly number[] {
 }
 
 const parentOf = (pid: number) => processFacts(pid)?.parent
-const nameOf = (pid: number) => textOf(`/proc/${pid}/comm`).trim()
-const commandOf = (pid: number) => textOf(`/proc/${pid}/cmdline`)
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return ''
-  }
-}
+const commandOf = (pid: number) => tryReadText(`/proc/${pid}/cmdline`) ?? ''
 
 function isMissingQuietly(jailKind: JailKind): boolean {
   let isSkipped = false

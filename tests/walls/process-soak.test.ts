@@ -1,13 +1,5 @@
 import assert from 'node:assert/strict'
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  statSync,
-} from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -18,6 +10,7 @@ import { queryObjects } from 'node:v8'
 import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { Mayfly } from '../../src/index.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
+import { tryReadLink, tryReadText } from '../../src/os/read.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import { descendantsOf, isRunning, kindsOpen } from '../conformance/remains.ts'
 import { until } from '../conformance/stand.ts'
@@ -250,12 +243,14 @@ function wallsIn(folder: string): Pick<Held, 'programs' | 'workers'> {
 }
 
 function pidsIn(file: string): readonly number[] {
-  return [...textOf(file).matchAll(/"pid":(\d+)/g)].slice(1).map((match) => Number(match[1]))
+  return [...(tryReadText(file) ?? '').matchAll(/"pid":(\d+)/g)]
+    .slice(1)
+    .map((match) => Number(match[1]))
 }
 
 function wardenOf(): number {
   const found = descendantsOf(process.pid).find((pid) =>
-    textOf(`/proc/${pid}/cmdline`).includes('warden/child.ts'),
+    tryReadText(`/proc/${pid}/cmdline`)?.includes('warden/child.ts'),
   )
   assert.ok(found)
   return found
@@ -263,13 +258,15 @@ function wardenOf(): number {
 
 /** Without files of existing cgroups, which a wall opens on first use. */
 function fdsOf(pid: number): number {
-  const all = readdirSync(`/proc/${pid}/fd`).flatMap((fd) => linkOf(`/proc/${pid}/fd/${fd}`))
+  const all = readdirSync(`/proc/${pid}/fd`).flatMap(
+    (fd) => tryReadLink(`/proc/${pid}/fd/${fd}`) ?? [],
+  )
   return all.filter((file) => !file.startsWith('/sys/fs/cgroup/') || !existsSync(file)).length
 }
 
 /** Network namespaces of everything below a process. */
 function namespacesBelow(pid: number): number {
-  return new Set(descendantsOf(pid).flatMap((one) => linkOf(`/proc/${one}/ns/net`))).size
+  return new Set(descendantsOf(pid).flatMap((one) => tryReadLink(`/proc/${one}/ns/net`) ?? [])).size
 }
 
 function usersBelow(pid: number): number {
@@ -278,17 +275,9 @@ function usersBelow(pid: number): number {
   ).size
 }
 
-function linkOf(file: string): readonly string[] {
-  try {
-    return [readlinkSync(file)]
-  } catch {
-    return []
-  }
-}
-
 /** Programs of jobs and their launchers, without the server, the warden and the analysis processes. */
 function isInWall(pid: number): boolean {
-  return /process\/(python\.py|node\.js)/.test(textOf(`/proc/${pid}/cmdline`))
+  return /process\/(python\.py|node\.js)/.test(tryReadText(`/proc/${pid}/cmdline`) ?? '')
 }
 
 function kill(pid: number): boolean {
@@ -323,12 +312,4 @@ async function quietBytes(pid: number): Promise<number> {
     await sleep(100)
   }
   return least
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return ''
-  }
 }

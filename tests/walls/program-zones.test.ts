@@ -1,6 +1,6 @@
 import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { basename } from 'node:path'
 import { suite, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,6 +9,7 @@ import { messageOf } from '../../src/contract/error.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { isAlive } from '../../src/os/proc.ts'
+import { tryReadLink, tryReadText } from '../../src/os/read.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
 import type { WardenClient } from '../../src/walls/client.ts'
 import type { ZoneReport } from '../../src/contract/warden.ts'
@@ -98,13 +99,7 @@ function filesOf(wall: WholeWall): readonly string[] {
   return wall.processes().map((one) => fileOf(Number(one.split(' ')[0])))
 }
 
-function fileOf(pid: number): string {
-  try {
-    return basename(readlinkSync(`/proc/${pid}/exe`))
-  } catch {
-    return ''
-  }
-}
+const fileOf = (pid: number) => basename(tryReadLink(`/proc/${pid}/exe`) ?? '')
 
 /** Pids of a wall's processes that were started with these words. */
 function startedAs(wall: WholeWall, ...words: readonly string[]): readonly number[] {
@@ -112,14 +107,7 @@ function startedAs(wall: WholeWall, ...words: readonly string[]): readonly numbe
   return pids.filter((pid) => wordsOf(pid) === words.join('\0'))
 }
 
-/** Empty once the process has ended. */
-function wordsOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0$/, '')
-  } catch {
-    return ''
-  }
-}
+const wordsOf = (pid: number) => tryReadText(`/proc/${pid}/cmdline`)?.replace(/\0$/, '')
 
 function isMissing(t: TestContext, { isGrouped, isAsked }: Stand): boolean {
   if (isGrouped && !hasGroups) t.skip('no control groups for this user')

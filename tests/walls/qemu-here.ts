@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { mayInstallRunsc } from '../../scripts/debian-packages.ts'
 import { wallUids } from '../../src/contract/uids.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { findProgram } from '../../src/os/find-program.ts'
-import { mappedUids } from '../../src/os/proc.ts'
+import { mappedUids, nameOfProcess } from '../../src/os/proc.ts'
+import { tryReadText } from '../../src/os/read.ts'
 import type { Remains } from '../../src/contract/engine.ts'
 import { findJailPrograms } from '../../src/warden/engines/qemu/jail.ts'
 import type { GuestHost } from '../../src/warden/engines/agent-guest/jailed-guest.ts'
@@ -43,17 +44,8 @@ export function machinesOf(pids: readonly number[]): {
   const qemu: number[] = []
   const jails: number[] = []
   for (const pid of pids) {
-    const [name, words] = [textOf(pid, 'comm'), textOf(pid, 'cmdline')]
-    if (words.includes('q35')) (name.includes('bwrap') ? jails : qemu).push(pid)
+    const isMachine = tryReadText(`/proc/${pid}/cmdline`)?.includes('q35')
+    if (isMachine) (nameOfProcess(pid).includes('bwrap') ? jails : qemu).push(pid)
   }
   return { qemu, jails }
-}
-
-/** Empty once the process has ended. */
-function textOf(pid: number, file: 'comm' | 'cmdline'): string {
-  try {
-    return readFileSync(`/proc/${pid}/${file}`, 'utf8')
-  } catch {
-    return ''
-  }
 }

@@ -64,10 +64,6 @@ export class TrafficAccount {
     return this.#parties.size > 0 || this.#forked > 0
   }
 
-  get isShared(): boolean {
-    return this.#closed !== undefined
-  }
-
   /** True while `bytes` more may be sent. */
   maySend(bytes: number): boolean {
     return this.sum.maySend(bytes, this.#budget)
@@ -123,8 +119,7 @@ export class TrafficAccounts {
   /** Deletes the account of a run without an open egress path. */
   close(run: string): void {
     const account = this.#open.get(run)
-    if (account?.isShared) this.#drop(account)
-    else if (account?.isOpen === false) this.#open.delete(run)
+    if (account) this.#drop(account)
   }
 
   #drop(account: TrafficAccount): void {

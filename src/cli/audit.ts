@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { LogReader } from '../evidence/log-reader.ts'
 import type { StoredLine } from '../evidence/chain.ts'
+import { bodyOf, recordLineOf } from '../evidence/log-page.ts'
 import { auditFile, signerFolder } from '../lib/state-folder.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
 import { wholeNumber } from './option-values.ts'
@@ -11,7 +12,6 @@ import { note, printJson, table, type Globals } from './print.ts'
 import { outputOfOwner, ownerTask, runAsOwner, stateOf, strangerOwning } from './state-owner.ts'
 import { failedExitCode, verb } from './verb.ts'
 import { writeWhole } from './write-parts.ts'
-import { parseJson } from '../lib/parse-json.ts'
 
 /** `mayfly audit list|verify|export`: reads the audit log without a server, and creates nothing. */
 export function register(program: Command): void {
@@ -60,7 +60,7 @@ async function list(flags: Flags): Promise<void> {
   using log = read(path, () => openLog(path))
   const lines = read(path, () => log.last(flags.limit ?? 50, flags.run))
   await reportBadLine(log, lines, ownerTask()?.signed?.key ?? (await signerKey(state)))
-  if (flags.json) return printJson(lines.map(lineOf))
+  if (flags.json) return printJson(lines.map(recordLineOf))
   if (lines.length > 0) await print(`${table([columns, ...lines.map(cellsOf)])}\n`)
 }
 
@@ -170,11 +170,6 @@ function read<T>(path: string, work: () => T): T {
   }
 }
 
-function lineOf(line: StoredLine): Record<string, unknown> {
-  const { bodyText, ...rest } = line
-  return { format: 1, ...rest, body: bodyOf(bodyText) }
-}
-
 const columns = ['line', 'time', 'kind', 'run', 'tenant', 'status', 'what']
 
 /** Row such as `12  2026-01-01T00:00:00.000Z  ended  exec_…  default  ok  2 ms`. */
@@ -211,12 +206,4 @@ function tenths(text: string): string {
 function at(value: unknown, ...path: readonly string[]): string {
   const found = path.reduce((one, name) => (one as Record<string, unknown> | null)?.[name], value)
   return typeof found === 'string' ? found : (JSON.stringify(found) ?? '-')
-}
-
-function bodyOf(text: string): unknown {
-  try {
-    return parseJson(text)
-  } catch {
-    return { unreadable: text }
-  }
 }

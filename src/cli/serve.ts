@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Option, type Command } from 'commander'
+import type { Config } from '../contract/config.ts'
 import { expiryDate } from '../contract/clock.ts'
 import { grantsNetwork } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
@@ -13,6 +14,7 @@ import type { LocalDoor } from '../gateway/local/door.ts'
 import type { Gateway } from '../gateway/server.ts'
 import { createHistory } from '../history/history.ts'
 import { type History } from '../history/history.ts'
+import { auditFile } from '../lib/state-folder.ts'
 import { QuietCollector } from '../lib/collect-when-quiet.ts'
 import { tlsOf } from './certificate.ts'
 import type { OpenAssembly } from './open-assembly.ts'
@@ -163,14 +165,21 @@ async function open(
   flags: Globals,
 ) {
   const { config, apiKey } = loaded
-  const [{ openGateway }, { openKeys }, { providerRows }, { readiness }, { inForce }] =
-    await Promise.all([
-      import('../gateway/server.ts'),
-      import('../gateway/http/keys.ts'),
-      import('./provider-rows.ts'),
-      import('./readiness.ts'),
-      import('../config/in-force.ts'),
-    ])
+  const [
+    { openGateway },
+    { openKeys },
+    { providerRows },
+    { readiness },
+    { inForce },
+    { readLogPage },
+  ] = await Promise.all([
+    import('../gateway/server.ts'),
+    import('../gateway/http/keys.ts'),
+    import('./provider-rows.ts'),
+    import('./readiness.ts'),
+    import('../config/in-force.ts'),
+    import('../evidence/log-reader.ts'),
+  ])
   const { keys, create } = await openKeys({
     folder: config.state,
     later: true,
@@ -193,11 +202,7 @@ async function open(
       trustedProxies: config.server.trusted_proxies,
       proxyHeader: config.server.proxy_header,
       ...(tls && { tls }),
-      visitors: () => {
-        const { anonymous, concurrency, per_minute, address } = assembly.config.sessions
-        const tokensPerMinute = address.tokens_per_minute
-        return { anonymous, running: concurrency, perMinute: per_minute, tokensPerMinute }
-      },
+      visitors: () => visitorsOf(assembly.config.sessions),
       limits: { bodyBytes: config.server.body },
       road: (job, options) => assembly.run(job, options),
       effects: assembly.effects,
@@ -205,6 +210,7 @@ async function open(
       operations: assembly.operations,
       served: assembly.sessions,
       evidence: assembly.evidence,
+      audit: (query) => readLogPage(auditFile(config.state), query),
       history: keepHistory(assembly),
       providers: rows,
       mcp: agentsDoor(assembly, warden),
@@ -222,6 +228,11 @@ async function open(
     quotas.close()
     throw error
   }
+}
+
+function visitorsOf({ anonymous, concurrency, per_minute, address }: Config['sessions']) {
+  const tokensPerMinute = address.tokens_per_minute
+  return { anonymous, running: concurrency, perMinute: per_minute, tokensPerMinute }
 }
 
 /** MCP endpoint. Its library takes some 35 MB, so it is loaded at the first request. */

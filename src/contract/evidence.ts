@@ -37,6 +37,15 @@ export const checkpointSchema = z
   })
   .readonly()
 
+/** Answer of `GET /v1/audit`, newest line first. */
+export const auditPage = z
+  .object({
+    items: z.array(lineSchema).readonly(),
+    next: z.string().nullable().describe('cursor of the next page; null once the log is read'),
+  })
+  .readonly()
+
+export type AuditPage = z.infer<typeof auditPage>
 export type RecordLineKind = z.infer<typeof lineKind>
 export type RecordLine = z.infer<typeof lineSchema>
 export type Checkpoint = z.infer<typeof checkpointSchema>

@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { MayflyError } from '../contract/error.ts'
-import type { Checkpoint } from '../contract/evidence.ts'
+import type { AuditPage, Checkpoint } from '../contract/evidence.ts'
 import type { LogItem } from './auditor.ts'
 import type { StoredLine } from './chain.ts'
 import { lineColumns, storedCheckpoint, storedLine } from './connection.ts'
@@ -8,7 +9,9 @@ import { journalOf } from './journal-file.ts'
 import type { JournalDamage } from './journal-reader.ts'
 import { readJournal, type JournalContent } from './journal.ts'
 import { assertKnownSchema } from './known-schema.ts'
+import { pageOf, type LogQuery } from './log-page.ts'
 import { openReadOnly } from './open-readonly.ts'
+import { stateError } from './state-error.ts'
 import { knownFormat, schema } from './store.ts'
 
 /** Lines of a log with their checkpoints, each after the line it signs. */
@@ -32,6 +35,8 @@ export interface LogReader extends Disposable {
   checkpoints(): Generator<Checkpoint>
   /** Last matching lines, oldest first. */
   last(limit: number, run?: string): readonly StoredLine[]
+  /** Page of matching lines, newest first. */
+  page(query: LogQuery): AuditPage
   /** Lines from one number to another, both included. */
   range(from: number, to: number): Generator<StoredLine>
   /** First checkpoint of this line or a later one. */
@@ -61,6 +66,17 @@ export function openLog(path: string): LogReader {
   }
 }
 
+/** Reads a page of the log at `path`; a log that was never written is empty. Throws MayflyError STATE. */
+export function readLogPage(path: string, query: LogQuery): AuditPage {
+  if (!existsSync(path)) return { items: [], next: null }
+  try {
+    using log = openLog(path)
+    return log.page(query)
+  } catch (thrown) {
+    throw stateError('read', path, thrown)
+  }
+}
+
 function readerOf(
   db: DatabaseSync,
   { lines }: JournalRest,
@@ -74,6 +90,7 @@ function readerOf(
     },
     checkpoints: () => checkpointsOf(db),
     last: (limit, run) => lastOf(db, lines, { limit, run }),
+    page: (query) => pageOf(db, lines, query),
     *range(from, to) {
       yield* linesOf(db, from, to)
       yield* lines.filter(({ seq }) => seq >= from && seq <= to)

@@ -444,6 +444,20 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     takes: 'ConfigPatch',
     gives: 'ConfigInForce',
   },
+  'GET /v1/audit': {
+    id: 'readAudit',
+    summary: 'Read the audit log',
+    about:
+      'Newest line first: a tenant reads the lines of its own jobs, an admin every line. A page may hold fewer lines ' +
+      'than asked for and still have a next. The log is verified with "mayfly audit verify", not by its reader',
+    gives: 'AuditPage',
+    fails: [422],
+    parameters: [
+      query('limit', { type: 'integer', minimum: 1, maximum: 100, default: 20 }),
+      query('cursor', { type: 'string' }, 'next of an earlier answer'),
+      query('run', { type: 'string' }, 'lines of one execution only'),
+    ],
+  },
   'GET /v1/threats': {
     id: 'listThreats',
     summary: 'List threats',

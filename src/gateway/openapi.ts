@@ -10,7 +10,7 @@ import {
   effectRows,
   effectSchema,
 } from '../contract/effect.ts'
-import { evidenceBody } from '../contract/evidence.ts'
+import { auditPage, evidenceBody } from '../contract/evidence.ts'
 import { jobRequest } from '../contract/job.ts'
 import {
   capturedBody,
@@ -90,6 +90,7 @@ const schemas = {
   Tightened: [tightenedBody, 'output'],
   Frozen: [frozenBody, 'output'],
   Captured: [capturedBody, 'output'],
+  AuditPage: [auditPage, 'output'],
   Evidence: [evidenceBody, 'output'],
   Terminated: [terminatedBody, 'output'],
   Provider: [providerRow, 'output'],

@@ -4,6 +4,7 @@ import { Hono, type Context } from 'hono'
 import { MayflyError } from '../contract/error.ts'
 import { authenticateRequest, refuseOver } from './http/authenticate-request.ts'
 import { authorise } from './http/auth.ts'
+import { readAudit } from './doors/audit.ts'
 import { callCapability, listCapabilities } from './doors/capabilities.ts'
 import { changeConfig, preferProvider } from './doors/configuration.ts'
 import { docsPage } from './doors/docs-page.ts'
@@ -139,6 +140,7 @@ export const calls: Readonly<Record<string, Methods>> = {
   '/v1/sandboxes/{id}/freeze': { POST: { needs: ownOrOperate, answer: freezeSandbox } },
   '/v1/sandboxes/{id}/thaw': { POST: { needs: ownOrOperate, answer: thawSandbox } },
   '/v1/sandboxes/{id}/capture': { POST: { needs: ownOrOperate, answer: captureSandbox } },
+  '/v1/audit': { GET: { needs: ['read'], answer: readAudit } },
   '/v1/evidence/{id}': { GET: { needs: seesLives, answer: readEvidence } },
   '/v1/evidence/{id}/{capture}/{part}': {
     GET: { needs: ['operate'], answer: readEvidencePart },

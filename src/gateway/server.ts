@@ -208,9 +208,9 @@ function makeParts(options: GatewayOptions, staticPort: () => number): GatewayPa
 
 function handedIn(options: GatewayOptions) {
   const { road, effects, history, providers, ready, keys, clock, version } = options
-  const { analyseZones, operations, evidence, change, mcp } = options
+  const { analyseZones, audit, operations, evidence, change, mcp } = options
   const needed = { road, effects, history, providers, ready, keys, clock, version }
-  return { ...needed, analyseZones, operations, evidence, change, mcp }
+  return { ...needed, analyseZones, audit, operations, evidence, change, mcp }
 }
 
 function visitorsOf(limits: GatewayLimits, sessions: GatewayOptions['sessions']): VisitorLimits {

@@ -210,6 +210,21 @@ export class MayflyClient {
     return read(await this.#call('GET', `/v1/threats?after=${after}`))
   }
 
+  /**
+   * Lines of the audit log, newest first; `next` is the cursor of the next page. A page may hold fewer lines than
+   * `limit` and still have a `next`.
+   *
+   * @param {{ readonly limit?: number, readonly cursor?: string, readonly run?: string }} [options]
+   * @returns {Promise<import('../contract/evidence.ts').AuditPage>}
+   */
+  async audit({ limit, cursor, run } = {}) {
+    const query = new URLSearchParams()
+    if (limit !== undefined) query.set('limit', String(limit))
+    if (cursor !== undefined) query.set('cursor', cursor)
+    if (run !== undefined) query.set('run', run)
+    return read(await this.#call('GET', `/v1/audit?${query.toString()}`))
+  }
+
   /** Outcome, or status of a running job. @param {string} id @returns {Promise<Outcome | Pending>} */
   async get(id) {
     return read(await this.#call('GET', `/v1/executions/${encodeURIComponent(id)}`))

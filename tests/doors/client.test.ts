@@ -130,6 +130,21 @@ test('Walls and threats are listed; the configuration is changed if the server a
   assert.deepEqual(patches, [{ network: 'none' }, { default_provider: 'mine' }])
 })
 
+test('The audit log is read in pages', async () => {
+  const asked: unknown[] = []
+  await using door = await openDoor({
+    audit: (query) => (asked.push(query), { items: [], next: '3' }),
+  })
+  const client = clientOf(door)
+  const run = `exec_${'0'.repeat(32)}`
+  assert.deepEqual(await client.audit(), { items: [], next: '3' })
+  await client.audit({ limit: 2, cursor: '3', run })
+  assert.deepEqual(asked, [
+    { tenant: undefined, run: undefined, before: undefined, limit: 20 },
+    { tenant: undefined, run, before: 3, limit: 2 },
+  ])
+})
+
 test('An error of the server is thrown with its code', async () => {
   await using door = await openDoor()
   const wrong = clientOf(door, `${adminKey}x`)

@@ -97,6 +97,19 @@ suite('A job over HTTP', () => {
     assert.equal(documentOf(verified)['ok'], true)
   })
 
+  test('GET /v1/audit reads the lines of "audit list", those of a job as soon as it is answered', async () => {
+    const { json } = await send({ code: 'return 1' })
+    const { id, evidence } = json as { id: string; evidence: { audit: number; hash: string } }
+    const page = await call(new URL(`/v1/audit?run=${id}`, server.active).href, {
+      headers: bearer(server.apiKey),
+    })
+    const items = page.json['items'] as { seq: number; hash: string; kind: string }[]
+    const ended = items.find(({ kind }) => kind === 'ended')
+    assert.deepEqual([ended?.seq, ended?.hash], [evidence.audit, evidence.hash])
+    const listed = await mayfly(place, ['audit', 'list', '--run', id, '--json'])
+    assert.deepEqual(items.toReversed(), JSON.parse(listed.stdout))
+  })
+
   async function admitted(): Promise<number> {
     const lines = documentOf(
       await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),

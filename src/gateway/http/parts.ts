@@ -2,7 +2,8 @@ import type { HttpBindings } from '@hono/node-server'
 import type { ErrorCode } from '../../contract/error.ts'
 import type { Clock } from '../../contract/clock.ts'
 import type { TimelineEntry } from '../../contract/event.ts'
-import type { Evidence } from '../../contract/evidence.ts'
+import type { AuditPage, Evidence } from '../../contract/evidence.ts'
+import type { LogQuery } from '../../evidence/log-page.ts'
 import type { Job } from '../../contract/job.ts'
 import type { Operations } from '../../contract/live.ts'
 import type { Outcome } from '../../contract/outcome.ts'
@@ -167,6 +168,8 @@ export interface ServerState {
 
 /** Parts that a server may lack. */
 export interface OptionalParts {
+  /** Reads a page of the audit log. Throws MayflyError STATE. Undefined: it is not exposed. */
+  readonly audit: ((query: LogQuery) => AuditPage) | undefined
   /** Undefined: zone analysis over HTTP is disabled. */
   readonly analyseZones: AnalyseZones | undefined
   /** Undefined: evidence is not exposed. */

@@ -53,12 +53,17 @@ export function findJailFacts(hide: readonly string[] = []): JailFacts {
   const program = (name: string) => (hide.includes(name) ? undefined : findProgram(name))
   const root = process.getuid?.() === 0 && mappedUids() > wallUids.last && !hide.includes('root')
   const unshare = hide.includes('namespaces') ? undefined : program('unshare')
-  const found = tryPrograms(program('setpriv'), unshare, root)
+  const found = tryPrograms({
+    setpriv: program('setpriv'),
+    unshare,
+    root,
+    mountsProc: !hide.includes('proc'),
+  })
   return {
     platform: process.platform,
     root,
     namespaces: found.namespaces,
-    proc: found.namespaces && !hide.includes('proc') && mountsProc(unshare!, root),
+    proc: found.proc,
     landlock: landlockOf(hide),
     setpriv: found.setpriv,
     unshare,
@@ -75,21 +80,32 @@ function landlockOf(hide: readonly string[]): number {
   return Math.min(landlockVersion(), most)
 }
 
-/** Tries all programs in one chain first. A `setpriv` without these options (busybox) counts as missing. */
-function tryPrograms(setpriv: string | undefined, unshare: string | undefined, root: boolean) {
-  const die = setpriv ? [setpriv, ...dieFlags, '--'] : []
-  const user = root ? [] : userNamespaceFlags
-  const make = unshare ? [unshare, ...user, ...namespaceFlags, '--'] : []
-  if (unshare && works([...die, ...make])) return { setpriv, namespaces: true }
-  return {
-    setpriv: setpriv && works(die) ? setpriv : undefined,
-    namespaces: setpriv !== undefined && unshare !== undefined && works(make),
-  }
+interface TriedPrograms {
+  readonly setpriv: string | undefined
+  readonly unshare: string | undefined
+  readonly root: boolean
+  /** False where a machine whose /proc is masked is played. */
+  readonly mountsProc: boolean
 }
 
-function mountsProc(unshare: string, root: boolean): boolean {
+/**
+ * Tries everything in one chain first, which a usual machine passes: a start waits for each chain. A `setpriv` without
+ * these options (busybox) counts as missing.
+ */
+function tryPrograms({ setpriv, unshare, root, mountsProc }: TriedPrograms) {
+  const die = setpriv ? [setpriv, ...dieFlags, '--'] : []
   const user = root ? [] : userNamespaceFlags
-  return works([unshare, ...user, ...namespaceFlags, '--mount-proc', '--'])
+  const make = unshare ? [unshare, ...user, ...namespaceFlags] : []
+  const mount = mountsProc ? [[...make, '--mount-proc', '--']] : []
+  if (unshare && mount.some((all) => works([...die, ...all])))
+    return { setpriv, namespaces: true, proc: true }
+  if (unshare && works([...die, ...make, '--'])) return { setpriv, namespaces: true, proc: false }
+  const namespaces = setpriv !== undefined && unshare !== undefined && works([...make, '--'])
+  return {
+    setpriv: setpriv && works(die) ? setpriv : undefined,
+    namespaces,
+    proc: namespaces && mount.some(works),
+  }
 }
 
 /** Whether these programs, each of which execs the next, reach a final `true`. */

@@ -89,6 +89,14 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     gives: 'Outcome',
     answers: { 202: { description: 'The job is being ended', content: asJson(ref('Pending')) } },
   },
+  'GET /v1/executions/{id}/artifacts/{path}': {
+    id: 'readArtifact',
+    summary: 'Get the bytes of one artifact',
+    about:
+      'Of an ended execution, kept as long as its outcome; path is that of the artifact, with its slashes. The content is ' +
+      'that of the job: untrusted',
+    type: 'application/octet-stream',
+  },
   'GET /v1/executions/{id}/timeline.svg': {
     id: 'drawExecution',
     summary: 'Draw the timeline of one execution',

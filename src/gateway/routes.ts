@@ -19,7 +19,7 @@ import {
 } from './doors/effects.ts'
 import { readEvidence, readEvidencePart } from './doors/evidence.ts'
 import { execute, executeActiveContent } from './doors/executions.ts'
-import { cancelExecution, getExecution, listExecutions } from './doors/history.ts'
+import { cancelExecution, getExecution, listExecutions, readArtifact } from './doors/history.ts'
 import type { Identity, Scope } from './http/keys.ts'
 import { negotiate } from './http/negotiate.ts'
 import { openApi } from './openapi.ts'
@@ -118,6 +118,7 @@ export const calls: Readonly<Record<string, Methods>> = {
     GET: { needs: anyScope, answer: getExecution },
     DELETE: { needs: ['run'], answer: cancelExecution },
   },
+  '/v1/executions/{id}/artifacts/{path}': { GET: { needs: anyScope, answer: readArtifact } },
   '/v1/executions/{id}/timeline.svg': { GET: { needs: anyScope, answer: drawExecution } },
   '/v1/sandboxes': {
     POST: { needs: ['run'], answer: openSandbox },
@@ -202,7 +203,7 @@ export function activeRoutes(parts: GatewayParts): Hono<Env> {
     ...calls,
     ...(parts.isLocal && openOnLoopback),
   })) {
-    app.all(path.replaceAll(/\{(\w+)\}/g, ':$1'), async (context) => {
+    app.all(patternOf(path), async (context) => {
       const http = context.env
       const crossing = path === '/active-content' ? crossOrigin(parts, http) : {}
       if (path !== '/active-content') refuseForeignPages(http.incoming)
@@ -229,7 +230,7 @@ export function staticRoutes(
 ): Hono<Env> {
   const app = new Hono<Env>()
   for (const [path, methods] of Object.entries(pageCalls)) {
-    app.all(path.replaceAll(/\{(\w+)\}/g, ':$1'), async ({ env, req }) => {
+    app.all(patternOf(path), async ({ env, req }) => {
       if (req.method === 'OPTIONS') return options(methods, {})
       const params = req.param() as Params
       return dispatch(parts, methods, env, { method: req.method, params })
@@ -302,6 +303,11 @@ async function dispatch(
   return identity === nobody
     ? answered
     : withHeaders(answered, parts.quotas.headers(identity.tenant))
+}
+
+/** Pattern of the router; the path of a file has slashes. */
+function patternOf(path: string): string {
+  return path.replace(/\{path\}$/, ':path{.+}').replaceAll(/\{(\w+)\}/g, ':$1')
 }
 
 function needsKey(methods: Methods): boolean {

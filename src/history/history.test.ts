@@ -72,6 +72,16 @@ test('Another tenant finds nothing, neither in the list nor by id', () => {
   assert.equal(history.outcome('acme', 'exec_00001'), '{"id":"exec_00001"}')
 })
 
+test('An artifact is stored beside its outcome, for its tenant and its execution alone', () => {
+  const history = filled(1)
+  const files = [{ path: 'out/a.txt', bytes: Buffer.from('a') }]
+  history.end('acme', rowOf('exec_1'), '{}', files)
+  assert.equal(Buffer.from(history.artifact('acme', 'exec_1', 'out/a.txt') ?? []).toString(), 'a')
+  assert.equal(history.artifact('other', 'exec_1', 'out/a.txt'), undefined)
+  assert.equal(history.artifact('acme', 'exec_00000', 'out/a.txt'), undefined)
+  assert.equal(history.artifact('acme', 'exec_1', 'out/b.txt'), undefined)
+})
+
 test('A rare label costs a bounded scan per page, and is found in the end', () => {
   const history = filled(2 * scannedMax + 10, (n) => (n === 3 ? { env: 'prod' } : { env: 'test' }))
   const asked = { tenant: 'acme', limit: 100, labels: { env: 'prod' } }

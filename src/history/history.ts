@@ -10,10 +10,12 @@ import { parseJson } from '../lib/parse-json.ts'
 export interface History {
   /** Records an accepted job, so that it can be found if this process dies before its end. */
   begin(tenant: string, row: ExecutionRow): void
-  /** Stores an outcome; `text` is JSON. */
-  end(tenant: string, row: ExecutionRow, text: string): void
+  /** Stores an outcome, as JSON, and the bytes of artifacts that it only names. */
+  end(tenant: string, row: ExecutionRow, text: string, files?: readonly StoredFile[]): void
   /** Outcome as JSON. A job begun and never ended has the outcome "interrupted". */
   outcome(tenant: string, id: string): string | undefined
+  /** Bytes of an artifact that was stored beside its outcome. */
+  artifact(tenant: string, id: string, path: string): Uint8Array | undefined
   /** Row of an accepted job. */
   row(tenant: string, id: string): ExecutionRow | undefined
   /** Newest first. `next` is the cursor; undefined on the last page. */
@@ -23,6 +25,12 @@ export interface History {
   claimKey(tenant: string, owner: string, record: IdempotencyRecord): void
   /** Deletes a key whose job did not run, so that a retry can run it. */
   releaseKey(tenant: string, owner: string): void
+}
+
+/** Artifact of a job. */
+export interface StoredFile {
+  readonly path: string
+  readonly bytes: Uint8Array
 }
 
 /** Row of the history. */
@@ -90,13 +98,18 @@ export const scannedMax = 1000
 const ROW = 'row'
 const OUTCOME = 'outcome'
 const KEY = 'key'
+const ARTIFACT = 'artifact/'
 
 /** `openStore` opens the store on first use; `date` is milliseconds since 1970. */
 export function createHistory(openStore: () => HistoryStore, date: () => number): History {
   return {
     begin: (tenant, row) => write({ tenant, run: row.id, name: ROW }, JSON.stringify(row)),
-    end(tenant, row, text) {
+    end(tenant, row, text, files = []) {
       const bodies = [
+        ...files.map(({ path, bytes }) => ({
+          place: { tenant, run: row.id, name: `${ARTIFACT}${path}` },
+          bytes,
+        })),
         { place: { tenant, run: row.id, name: OUTCOME }, bytes: Buffer.from(text) },
         { place: { tenant, run: row.id, name: ROW }, bytes: Buffer.from(JSON.stringify(row)) },
       ]
@@ -107,6 +120,8 @@ export function createHistory(openStore: () => HistoryStore, date: () => number)
       if (text !== undefined) return text
       return rowOf(tenant, id) && JSON.stringify(interruptedOutcome(id) satisfies Outcome)
     },
+    artifact: (tenant, id, path) =>
+      openStore().get({ tenant, run: id, name: `${ARTIFACT}${path}` }),
     row: rowOf,
     list,
     findKey(tenant, owner) {

@@ -153,6 +153,43 @@ test('A job interrupted by the death of its server is listed as failed after the
   assert.deepEqual([json['status'], json['error'].code], ['failed', 'INTERRUPTED'])
 })
 
+test('An artifact is returned by its path, byte for byte, also after a restart, whether the outcome carries its bytes or not', async () => {
+  await using state = await folder()
+  const bytes = Buffer.from([0, 255, 10, 13])
+  const leaving: RunJob = async (taken) => {
+    const one = { path: 'made/a b.bin', size: bytes.length, sha256: sha256(bytes) }
+    const content = taken.asked.artifacts === 'inline' && { content: bytes.toString('base64') }
+    return endOf(taken, { artifacts: [{ ...one, ...content }] })
+  }
+  const ids: string[] = []
+  {
+    await using door = await openDoor({ road: leaving }, state.path)
+    for (const artifacts of ['reference', 'inline']) {
+      const { json } = await run(door, { code: '1', artifacts })
+      const [first] = json['artifacts'] as { readonly content?: string }[]
+      assert.equal(first?.content, artifacts === 'inline' ? bytes.toString('base64') : undefined)
+      assert.equal((await get(door, `/${json['id']}`)).json['artifacts'].length, 1)
+      ids.push(String(json['id']))
+    }
+  }
+  await using door = await openDoor({}, state.path)
+  for (const id of ids) {
+    const file = `${door.gateway.activeUrl}/v1/executions/${id}/artifacts/made/a%20b.bin`
+    const answer = await fetch(file, { headers: bearer(adminKey) })
+    assert.deepEqual(Buffer.from(await answer.arrayBuffer()), bytes)
+    assert.equal(answer.headers.get('content-type'), 'application/octet-stream')
+    assert.equal(
+      answer.headers.get('content-disposition'),
+      "attachment; filename*=UTF-8''a%20b.bin",
+    )
+    assert.equal(answer.headers.get('x-content-type-options'), 'nosniff')
+    assert.equal((await fetch(file)).status, 401)
+    assert.equal((await get(door, `/${id}/artifacts/made/none.bin`)).status, 404)
+    assert.equal((await get(door, `/${id}/artifacts/made/a%20b.bin`, adminKey, 'PUT')).status, 405)
+  }
+  assert.equal((await get(door, `/exec_${'0'.repeat(32)}/artifacts/a`)).status, 404)
+})
+
 test('An id of another tenant gets exactly the response of an unknown id', async () => {
   const { keys } = await openKeys({
     first: adminKey,

@@ -57,6 +57,7 @@ export const rawBodyExamples: Readonly<Record<string, string>> = { putSandboxFil
 
 /** Path values of an example; a shell variable where only the caller knows the value. */
 export const pathExamples: Readonly<Record<string, string>> = {
+  '/v1/executions/{id}/artifacts/{path}': '/v1/executions/$ID/artifacts/report.txt',
   '/v1/capabilities/{name}': '/v1/capabilities/math.add',
   '/api/effects/{id}': '/api/effects/greet',
 }

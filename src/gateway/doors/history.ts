@@ -1,10 +1,12 @@
 import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
+import type { Outcome } from '../../contract/outcome.ts'
+import { parseJson } from '../../lib/parse-json.ts'
 import { hasLabels, type ExecutionRow } from '../../history/history.ts'
 import type { Door } from './door.ts'
 import { streamEnd, wantsStream, watch } from './answer-job.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
-import { readOutcome } from './stored-outcome.ts'
+import { holdAnswer, readOutcome, unread } from './stored-outcome.ts'
 import { checked } from '../../contract/checked.ts'
 import { jsonText } from '../http/json-response.ts'
 
@@ -80,6 +82,51 @@ export const cancelExecution: Door<
     )
   live.cancel()
   return jsonText(202, JSON.stringify({ id, status: live.row.status }))
+}
+
+/** `GET /v1/executions/{id}/artifacts/{path}`: the bytes of an artifact of an ended job. */
+export const readArtifact: Door<StoredOutcomes & Pick<GatewayParts, 'sessions'>> = async (
+  parts,
+  { http, identity: { tenant }, params },
+) => {
+  const id = idOf(params)
+  const { path = '' } = params
+  refuseOpenSession(parts, id)
+  if (parts.answers.isFull(tenant)) throw unread()
+  const bytes = await parts.bodies.turn(tenant, () => {
+    const found =
+      parts.history.artifact(tenant, id, path) ?? inlineArtifact(parts, tenant, id, path)
+    if (!found) throw new MayflyError('NOT_FOUND', `Cannot find the artifact "${path}"`)
+    holdAnswer(parts, http, tenant, found)
+    return found
+  })
+  return new Response(Uint8Array.from(bytes), { headers: fileHeaders(path, bytes.length) })
+}
+
+/** Bytes of an artifact whose outcome carries them. */
+function inlineArtifact(
+  { history }: Pick<GatewayParts, 'history'>,
+  tenant: string,
+  id: string,
+  path: string,
+): Uint8Array | undefined {
+  const text = history.outcome(tenant, id)
+  if (text === undefined) unknown()
+  const { artifacts } = parseJson(text) as Outcome
+  const content = artifacts.find((one) => one.path === path)?.content
+  return content === undefined ? undefined : Buffer.from(content, 'base64')
+}
+
+/** Content of a guest: never shown as a page of this origin. */
+function fileHeaders(path: string, size: number): Readonly<Record<string, string>> {
+  const name = encodeURIComponent(path.slice(path.lastIndexOf('/') + 1))
+  return {
+    'content-type': 'application/octet-stream',
+    'content-length': String(size),
+    'content-disposition': `attachment; filename*=UTF-8''${name}`,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  }
 }
 
 /** Hides an open session: its row has no end yet, and its id must not be disclosed to other keys of the tenant. */

@@ -82,7 +82,8 @@ function routeOf(target: string, routes: ReadonlySet<string>): string | undefine
   for (const route of routes) {
     if (route === '/*') return route
     const known = route.split('/')
-    if (known.length !== segments.length) continue
+    const isFile = known.at(-1) === '{path}' && segments.length > known.length
+    if (known.length !== segments.length && !isFile) continue
     if (known.every((part, at) => part === segments[at] || part.startsWith('{'))) return route
   }
   return undefined

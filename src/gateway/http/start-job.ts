@@ -1,7 +1,7 @@
 import type { TimelineEntry } from '../../contract/event.ts'
 import type { Job } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
-import type { ExecutionRow } from '../../history/history.ts'
+import type { ExecutionRow, StoredFile } from '../../history/history.ts'
 import type { GatewayParts, JobStart } from './parts.ts'
 import { listeners, type Send } from './frames.ts'
 import { LiveOutput } from './live-output.ts'
@@ -58,7 +58,7 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
 
   async function run(): Promise<JobEnd> {
     try {
-      const outcome = await parts.road(job, {
+      const lived = await parts.road(isKept ? withBytes(job) : job, {
         signal: slot.signal,
         planned: (profile) => {
           timeline.onPlan(profile)
@@ -67,12 +67,13 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
         on,
         tap: taps.tap,
       })
+      const { outcome, files } = isKept ? separateFiles(job, lived) : { outcome: lived, files: [] }
       const text = JSON.stringify(outcome)
       const cpuMs = cpuTimeOf(outcome)
       const { terminal } = outcome.metrics
       quota.end({ cpuMs, bytesOut: Buffer.byteLength(text) + (terminal?.sent ?? 0) })
       if (outcome.status === 'unavailable') options.onNotRun?.()
-      if (isKept) keep(parts, job.tenant, endedRow(row, outcome), text)
+      if (isKept) keep(parts, job.tenant, endedRow(row, outcome), { text, files })
       return { outcome, text }
     } catch (thrown) {
       options.onNotRun?.()
@@ -98,6 +99,24 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
     cancel: slot.cancel,
     answered: () => slot[Symbol.dispose](),
   }
+}
+
+/** The job with the bytes of its artifacts in its outcome, for the history. */
+function withBytes(job: Job): Job {
+  return { ...job, asked: { ...job.asked, artifacts: 'inline' } }
+}
+
+/** Takes the bytes of artifacts out of an outcome, unless the caller wants them there. */
+function separateFiles(
+  { asked }: Job,
+  outcome: Outcome,
+): { readonly outcome: Outcome; readonly files: readonly StoredFile[] } {
+  if (asked.artifacts === 'inline' || outcome.artifacts.length === 0) return { outcome, files: [] }
+  const files = outcome.artifacts.flatMap(({ path, content }) =>
+    content === undefined ? [] : { path, bytes: Buffer.from(content, 'base64') },
+  )
+  const artifacts = outcome.artifacts.map(({ path, size, sha256 }) => ({ path, size, sha256 }))
+  return { outcome: { ...outcome, artifacts }, files }
 }
 
 /** Processor time of the job, its shadow and its calls. */
@@ -145,10 +164,10 @@ function keep(
   parts: Pick<GatewayParts, 'history' | 'refusals'>,
   tenant: string,
   row: ExecutionRow,
-  text: string,
+  { text, files }: { readonly text: string; readonly files: readonly StoredFile[] },
 ): void {
   try {
-    parts.history.end(tenant, row, text)
+    parts.history.end(tenant, row, text, files)
   } catch (thrown) {
     parts.refusals.problem(thrown)
   }

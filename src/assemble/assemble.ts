@@ -30,6 +30,7 @@ import { type Caller, run } from '../life.ts'
 import { openSession } from '../session.ts'
 import type { OpenedSession, SessionCaller } from '../contract/session.ts'
 import { createLiveOperations } from '../operate/live-operations.ts'
+import { prefersWeaker } from '../profile/weaker-preference.ts'
 import type { AdmissionBudget } from '../pool/admission-counts.ts'
 import { budgetFor, Pool } from '../pool/pool.ts'
 import type { ProviderModules } from '../provider-modules/modules.ts'
@@ -485,7 +486,10 @@ function overrides(
   proving: Promise<void>,
 ): Pick<Assembly, 'override' | 'change'> {
   const override: Assembly['override'] = (patch, by) => {
-    const next = overrideConfig(config(), patch, { allowWidening: by.mayWiden })
+    const next = overrideConfig(config(), patch, {
+      allowWidening: by.mayWiden,
+      prefersWeaker: (now, preferred) => prefersWeaker(now, preferred, walls.facts),
+    })
     const fields = { principal: by.principal, keys: Object.keys(patch) }
     record.append(recordEvent('config/overridden', fields, by.principal, clock))
     replaceConfig(next)
@@ -496,10 +500,8 @@ function overrides(
     override,
     async change(patch, by) {
       const name = patch.default_provider
-      if (name !== undefined && name !== 'auto') {
-        await proving
-        await walls.mustServe(name)
-      }
+      if (name !== undefined) await proving
+      if (name !== undefined && name !== 'auto') await walls.mustServe(name)
       return override(patch, by)
     },
   }

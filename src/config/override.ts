@@ -13,7 +13,11 @@ import { deepFreeze } from '../lib/deep-freeze.ts'
 export interface OverrideOptions {
   /** True if the caller may widen; otherwise only narrower values are accepted. */
   readonly allowWidening?: boolean
+  /** True if the default provider of `next` is weaker than that of `now`; by default each change of it counts as that. */
+  readonly prefersWeaker?: PrefersWeaker
 }
+
+type PrefersWeaker = (now: Config, next: Config) => boolean
 
 /**
  * Returns a configuration with an override applied; the given one is not changed. Throws MayflyError INVALID for a malformed
@@ -22,11 +26,11 @@ export interface OverrideOptions {
 export function overrideConfig(
   config: Config,
   patch: unknown,
-  { allowWidening = false }: OverrideOptions = {},
+  { allowWidening = false, prefersWeaker }: OverrideOptions = {},
 ): Config {
   const override = readOverride(patch, config)
   const next = apply(config, override)
-  const widens = widenings(config, next)
+  const widens = widenings(config, next, prefersWeaker)
   if (widens.length === 0 || allowWidening) return next
   throw new MayflyError(
     'FORBIDDEN',
@@ -77,8 +81,14 @@ function apply(config: Config, override: Override): Config {
 }
 
 /** Lists the fields in which `next` grants more than `now`, in a fixed order. */
-export function widenings(now: Config, next: Config): readonly string[] {
+export function widenings(
+  now: Config,
+  next: Config,
+  prefersWeaker: PrefersWeaker = () => true,
+): readonly string[] {
+  const isOther = next.default_provider !== now.default_provider
   return [
+    ...(isOther && prefersWeaker(now, next) ? ['default_provider'] : []),
     ...(isWiderNetwork(next.network, now.network) ? ['network'] : []),
     ...(weakerRisks(next.escalation, now.escalation).length > 0 ? ['escalation'] : []),
     ...raised(now.limits, next.limits).map((name) => `limits.${name}`),

@@ -25,9 +25,9 @@ export interface ProviderFacts extends RankFacts {
 
 export interface TierRequest {
   readonly config: Config
-  readonly tenant: Tenant
+  readonly tenant: Pick<Tenant, 'name' | 'floor'>
   readonly asked: Pick<JobAsked, 'tier' | 'floor' | 'provider'>
-  readonly verdict: Verdict
+  readonly verdict: Pick<Verdict, 'language' | 'risk' | 'severity' | 'findings'>
   /** Abilities needed besides the language. */
   readonly abilities: readonly Ability[]
   /** Controls that the wall must enforce and that some walls cannot. */
@@ -228,7 +228,7 @@ function strongest(floors: readonly TierFloor[]): TierFloor {
   return floors.reduce((a, b) => (b.strength >= a.strength ? b : a), noFloor)
 }
 
-function escalationStep({ at }: { readonly at: number }, { risk }: Verdict): string {
+function escalationStep({ at }: { readonly at: number }, { risk }: TierRequest['verdict']): string {
   return `escalation.${at}, risk ${risk}`
 }
 

@@ -154,7 +154,10 @@ suite('Changing the configuration over HTTP', () => {
       await sleep(10)
       begun = await outcomeOf(id)
     }
-    assert.equal((await prefer('mock')).json['default_provider'], 'mock')
+    const refused = await prefer('mock')
+    assert.equal(refused.status, 403, refused.text)
+    assert.deepEqual(refused.json['details'], { widens: ['default_provider'] })
+    assert.equal((await prefer('mock', widener)).json['default_provider'], 'mock')
     assert.equal((await outcomeOf(id)).json['status'], 'running')
 
     assert.equal((await run('return 1')).json['provider'], 'mock')
@@ -180,7 +183,7 @@ suite('Changing the configuration over HTTP', () => {
   })
 
   test('S4-4: a switch of providers runs no job below its floor', async () => {
-    assert.equal((await prefer('mock')).status, 200)
+    assert.equal((await prefer('mock', widener)).status, 200)
     const body = { code: 'return 1', floor: 'isolate' }
     const url = new URL('/v1/executions', server.active).href
     const { json } = await post(url, body, bearer(reader))

@@ -1,7 +1,7 @@
 /**
  * Virtual machines of QEMU: a job in one that is booted for it, in a clone that is made for it, and in a clone that waits; from
- * the request to the result, in one run, in turns. Proportional memory of clones that live at once, how many fit below a bound,
- * and the time from a result until nothing is left of its machine.
+ * the request to the result, and to an agent that answers, in one run, in turns. Proportional memory of clones that live at
+ * once, how many fit below a bound, and the time from a result until nothing is left of its machine.
  *
  * Images come from the cache of the tests, and are built if they are not there (some minutes).
  *
@@ -74,30 +74,38 @@ async function measure() {
   const { accelerator, version, withoutKvm } = await cold.accelerator()
   const template = await timedOf(() => takeAndEnd(clones))
   const samples = await inTurns(count(flags.rounds, 1_000), count(flags.cold, 100))
-  const [boot, clone, claim] = [samples.boot, samples.clone, samples.claim].map(figures)
-  const ratio = (of: { readonly p50: number }) => Math.round(boot!.p50 / of.p50)
+  const { boot, clone, claim, claimAlone, bootReady, cloneReady, end } = Object.fromEntries(
+    Object.entries(samples).map(([name, times]) => [name, figures(times)]),
+  ) as Record<keyof Samples, ReturnType<typeof figures>>
+  const ratio = (slow: { readonly p50: number }, of: { readonly p50: number }) =>
+    Math.round(slow.p50 / of.p50)
   return {
     machine: { cores: os.availableParallelism(), accelerator, version, withoutKvm, language },
     firstCloneWithItsTemplateMs: Math.round(template),
-    boot,
-    clone,
-    claimOfAWaitingClone: claim,
-    claimAlone: figures(samples.claimAlone),
-    timesFaster: { clone: ratio(clone!), claim: ratio(claim!) },
-    resultUntilNothingIsLeft: figures(samples.end),
+    requestToResult: { boot, clone, claimOfAWaitingClone: claim },
+    requestToReady: { boot: bootReady, clone: cloneReady },
+    claimAlone,
+    timesFaster: {
+      cloneReady: ratio(bootReady, cloneReady),
+      cloneToResult: ratio(boot, clone),
+      waitingClaimToResult: ratio(boot, claim),
+    },
+    resultUntilNothingIsLeft: end,
     memory: await memoryOf(count(flags.clones, CLONES_MAX), count(flags.mib, 4_096)),
   }
 }
 
-type Samples = Record<'boot' | 'clone' | 'claim' | 'claimAlone' | 'end', number[]>
+const sampled = ['boot', 'bootReady', 'clone', 'cloneReady', 'claim', 'claimAlone', 'end'] as const
+type Samples = Record<(typeof sampled)[number], number[]>
 
 /** Boots are spread over the rounds, so that other load on the machine affects all alike. */
 async function inTurns(rounds: number, boots: number): Promise<Samples> {
-  const samples: Samples = { boot: [], clone: [], claim: [], claimAlone: [], end: [] }
+  const samples = Object.fromEntries(sampled.map((name) => [name, []])) as unknown as Samples
   const every = Math.ceil(rounds / boots)
   for (let round = 0; round < rounds; round++) {
-    if (round % every === 0) samples.boot.push(await timedOf(() => oneJob(cold, samples)))
-    samples.clone.push(await timedOf(() => oneJob(clones, samples)))
+    if (round % every === 0)
+      samples.boot.push(await timedOf(() => oneJob(cold, samples, 'bootReady')))
+    samples.clone.push(await timedOf(() => oneJob(clones, samples, 'cloneReady')))
     const waiting = await clones.take(key)
     await new Promise((resolve) => setTimeout(resolve, REHEARSE_MS))
     samples.claim.push(await timedOf(() => claimAndRun(waiting, samples)))
@@ -107,8 +115,14 @@ async function inTurns(rounds: number, boots: number): Promise<Samples> {
 }
 
 /** Excludes the end of its machine from the time, and waits for it before the next measurement. */
-async function oneJob(source: MachineSource<QemuProcess>, samples: Samples): Promise<void> {
+async function oneJob(
+  source: MachineSource<QemuProcess>,
+  samples: Samples,
+  ready: 'bootReady' | 'cloneReady',
+): Promise<void> {
+  const began = performance.now()
   const machine = await source.take(key)
+  samples[ready].push(performance.now() - began)
   await claimAndRun(machine, samples)
   ending = end(machine, samples)
 }

@@ -55,6 +55,7 @@ const key: MachineKey = {
   memoryMiB: MEMORY_MIB,
   scratchBytes: SCRATCH_BYTES,
 }
+const sampled = ['boot', 'bootReady', 'clone', 'cloneReady', 'claim', 'claimAlone', 'end'] as const
 /** End of the machine before. */
 let ending: Promise<void> = Promise.resolve()
 const found = await machineState()
@@ -95,7 +96,6 @@ async function measure() {
   }
 }
 
-const sampled = ['boot', 'bootReady', 'clone', 'cloneReady', 'claim', 'claimAlone', 'end'] as const
 type Samples = Record<(typeof sampled)[number], number[]>
 
 /** Boots are spread over the rounds, so that other load on the machine affects all alike. */

@@ -1,4 +1,5 @@
 import { errorCodes, MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
+import type { Status } from '../contract/exit-codes.ts'
 import { isLoopback } from '../gateway/http/origin.ts'
 import { loadCliConfig } from './open-assembly.ts'
 import type { Globals } from './print.ts'
@@ -137,10 +138,23 @@ async function read(response: Response, { origin }: URL): Promise<unknown> {
   }
 }
 
+/** Refusal of a job or a session by a server: it was blocked, or no wall can run it. */
+export class JobRefused extends MayflyError {
+  readonly jobStatus: Status
+
+  constructor(code: ErrorCode, message: string, details: unknown, jobStatus: Status) {
+    super(code, message, { details })
+    this.jobStatus = jobStatus
+  }
+}
+
 /** Passes on the server's problem; an unknown code becomes PROTOCOL. */
 export function problemOf(body: unknown, status: number): MayflyError {
-  const { code = '', message, details } = (body ?? {}) as Record<string, unknown>
+  const { code = '', message, details, outcome } = (body ?? {}) as Record<string, unknown>
   const known = Object.hasOwn(errorCodes, String(code)) ? (String(code) as ErrorCode) : 'PROTOCOL'
   const text = typeof message === 'string' ? message : `The server responded with status ${status}`
-  return new MayflyError(known, text, { details })
+  const ended = (outcome as { readonly status?: unknown } | undefined)?.status
+  return ended === 'blocked' || ended === 'unavailable'
+    ? new JobRefused(known, text, details, ended)
+    : new MayflyError(known, text, { details })
 }

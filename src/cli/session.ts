@@ -10,7 +10,7 @@ import type { SessionRow } from '../contract/session.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
 import { rawEventsOf } from '../sdk/server-events.js'
-import { callServer, problemOf, request, type ServerFlags } from './call-server.ts'
+import { callServer, JobRefused, problemOf, request, type ServerFlags } from './call-server.ts'
 import { note, printError, printJson, table } from './print.ts'
 import { report } from './report.ts'
 import { readProgram } from './source.ts'
@@ -91,7 +91,18 @@ interface CreateFlags extends ServerFlags {
   readonly env?: readonly string[]
 }
 
+/** Exits as `mayfly run` does if no session was opened. */
 async function create(flags: CreateFlags): Promise<void> {
+  try {
+    await open(flags)
+  } catch (thrown) {
+    if (!(thrown instanceof JobRefused)) throw thrown
+    printError(thrown, flags.json ?? false)
+    process.exitCode = exitCodeOf[thrown.jobStatus]
+  }
+}
+
+async function open(flags: CreateFlags): Promise<void> {
   const { language, timeout, idle, tier, floor, provider, memory, allow } = flags
   const row = await callServer<SessionRow>(flags, 'POST', root, {
     language,

@@ -386,6 +386,25 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
       await ask('DELETE', `/v1/sandboxes/${id}`, undefined, keyOf.small)
   })
 
+  test('a session is opened, and a fork requested, by a request without a body', async () => {
+    const { status, body } = await ask('POST', '/v1/sandboxes')
+    assert.deepEqual([status, body.language], [201, 'python'])
+    const id = body.id as string
+    const fork = await ask('POST', `/v1/sandboxes/${id}/fork`)
+    assert.equal(fork.body.code, 'FORK_UNSUPPORTED')
+    await ask('DELETE', `/v1/sandboxes/${id}`)
+  })
+
+  test('sandbox create exits with 7 where no wall can hold the session, and with 3 where its tier is below the floor', async () => {
+    const env = { MAYFLY_API_KEY: keyOf.run, MAYFLY_SERVER: server.active }
+    const create = (...args: string[]) => mayfly(place, ['sandbox', 'create', ...args], { env })
+    const none = await create('--provider', 'no-such-wall')
+    assert.deepEqual([none.code, none.stdout], [7, ''], none.stderr)
+    assert.match(none.stderr, /no available provider is "no-such-wall"/)
+    const weak = await create('--language', 'js', '--tier', 'isolate', '--floor', 'process')
+    assert.equal(weak.code, 3, weak.stderr)
+  })
+
   test('the command line opens a session in an isolate', async () => {
     const env = { MAYFLY_API_KEY: keyOf.run, MAYFLY_SERVER: server.active }
     const sandbox = (args: readonly string[], stdin?: string) =>

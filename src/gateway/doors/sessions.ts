@@ -48,10 +48,10 @@ const PATH_CHARACTERS_MAX = 1024
 export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, { http, identity }) => {
   parts.running.refuseWhenDraining()
   const { held } = served(parts)
-  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
-  const asked = readSession(body.value)
+  const body = await optionalBody(parts, http, identity.tenant)
+  const asked = readSession(body)
   const job = sessionJob(asked, ownerOf(http, identity), parts.clock)
-  const claimed = claimedKey(parts, http, job, `sandbox\0${canonicalJson(body.value)}`)
+  const claimed = claimedKey(parts, http, job, `sandbox\0${canonicalJson(body)}`)
   if (claimed?.kind === 'done') {
     return openedResponse(ownSession(parts, identity, claimed.id).row, {
       'idempotent-replayed': 'true',
@@ -71,6 +71,18 @@ export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, { htt
   // The client is gone and does not know the id. Keep the session only if a retry with its Idempotency-Key can find it.
   if (http.outgoing.destroyed && !claimed) void one.close().catch(() => undefined)
   return openedResponse(one.row)
+}
+
+/** Body of a request whose fields are all optional: without a body, no fields. */
+async function optionalBody(
+  { bodies }: Pick<GatewayParts, 'bodies'>,
+  { incoming, outgoing }: HttpBindings,
+  tenant: string,
+): Promise<unknown> {
+  const { headers } = incoming
+  const length = Number(headers['content-length'] ?? 0)
+  if (length === 0 && headers['transfer-encoding'] === undefined) return {}
+  return (await bodies.json(incoming, outgoing, 'input', tenant)).value
 }
 
 function openedResponse(row: SessionRow, headers: Readonly<Record<string, string>> = {}): Response {
@@ -144,10 +156,10 @@ export const forkSandbox: Door<AnswerParts & SessionParts> = async (
 ) => {
   parts.running.refuseWhenDraining()
   const { held } = served(parts)
-  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
-  const asked = readFork(body.value)
+  const body = await optionalBody(parts, http, identity.tenant)
+  const asked = readFork(body)
   const request = { tenant: identity.tenant, principal: identity.principal, id: newId('fork') }
-  const text = `fork\0${id}\0${canonicalJson(body.value)}`
+  const text = `fork\0${id}\0${canonicalJson(body)}`
   const claimed = claimedKey(parts, http, request, text)
   if (claimed?.kind === 'done')
     return forkedResponse(claimed.text, { 'idempotent-replayed': 'true' })

@@ -51,6 +51,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     await reexecAsStateOwner(verb, own)
     await enterRole()
     if (verb === 'run' && (await attached(argv))) return
+    if (verb === 'run' || verb === 'exec') await import('../lib/interpret-schemas.ts')
     const ahead = wallsAhead(verb, own)
     if (needsWardenParent(verb, own)) await runAsWarden(argv, ahead)
     else {

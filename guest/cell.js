@@ -30,6 +30,8 @@ export class Cell {
   #cpuTimeMsBefore = 0
   /** @type {NodeJS.CpuUsage | undefined} */
   #cpuBefore
+  /** Heap of a cell that was disposed because its job printed too much. */
+  #last
   /** @type {Job | undefined} */
   #job
   /** @type {Modules | undefined} */
@@ -60,6 +62,7 @@ export class Cell {
   run(task, hooks) {
     if (this.#job !== undefined) throw new Error('Cannot run a job: this cell was used before')
     const job = (this.#job = new Job(task, hooks, (text) => this.#isModule(text)))
+    job.onFlood = () => this.#stop()
     this.#cpuTimeMsBefore = Number(this.#isolate.cpuTime) / 1e6
     this.#cpuBefore = process.cpuUsage()
     this.#visit(job, () => this.#start(job))
@@ -111,7 +114,14 @@ export class Cell {
     else job.wait(() => this.#visit(job, () => this.#enter(job, 'tick')))
   }
 
+  /** Ends user code, on its return from this host call. */
+  #stop() {
+    this.#last = this.#heap()
+    this.dispose()
+  }
+
   #judge(job, error) {
+    if (job.isFlooding) return job.override(FLOODED)
     const end = endOf(error, { isLate: job.isLate, isDisposed: this.#isolate.isDisposed })
     if (end !== undefined && end.status !== 'error') job.override(end)
     else if (job.isOver) job.stray(error)
@@ -291,7 +301,7 @@ export class Cell {
   #usage() {
     const held = { used: this.#memoryBytes, peak: this.#memoryBytes }
     const cpuTimeMs = this.#cpuTimeMs()
-    return { cpuTimeMs, memory: this.#heldMemory() ?? held }
+    return { cpuTimeMs, memory: this.#heldMemory() ?? this.#last ?? held }
   }
 
   /** Above the limit garbage is collected first: the server ends a job that holds more. */
@@ -330,6 +340,11 @@ export class Cell {
       return undefined
     }
   }
+}
+
+const FLOODED = {
+  status: 'limit',
+  error: { code: 'OUTPUT', message: 'The job was ended at its OUTPUT limit' },
 }
 
 /** Source to compile; for TypeScript beyond erasable types, the transpiled text. */

@@ -89,7 +89,16 @@ export class Job {
   /** Output of the realm. @param {'stdout' | 'stderr'} stream @param {string} text */
   print(stream, text) {
     this[stream].add(text)
+    if (this[stream].isFlood && !this.isFlooding) {
+      this.isFlooding = true
+      this.onFlood?.()
+    }
   }
+
+  /** True once a stream got far more than it keeps: the job is being ended. */
+  isFlooding = false
+  /** @type {(() => void) | undefined} */
+  onFlood
 
   /** Names a dynamic import that was refused, and reports it. @param {string} source */
   withoutImport(outcome, source) {

@@ -12,6 +12,8 @@ export class Output {
   #room
   #text = ''
   #flushedAt = 0
+  /** UTF-16 units dropped beyond the limit. */
+  #dropped = 0
 
   /** @param {(text: string) => void} write may block @param {number} bytesMax */
   constructor(write, bytesMax) {
@@ -24,9 +26,17 @@ export class Output {
     return this.#lost ?? (this.#text === '' ? undefined : this.#held)
   }
 
+  /** True if far more was printed than is kept, as by a loop without end. */
+  get isFlood() {
+    return this.#dropped > FLOOD_UNITS
+  }
+
   /** @param {string} text */
   add(text) {
-    if (this.isTruncated) return
+    if (this.isTruncated) {
+      this.#dropped += text.length
+      return
+    }
     this.#text += this.#cut(text)
     if (this.#text.length >= CHUNK_UNITS || performance.now() - this.#flushedAt > GATHER_MS) {
       this.flush()
@@ -69,6 +79,7 @@ export class Output {
       return text
     }
     this.isTruncated = true
+    this.#dropped = text.length
     return head(text, this.#room)
   }
 }
@@ -76,6 +87,8 @@ export class Output {
 /** At most three bytes a unit: under 64 KiB. */
 const CHUNK_UNITS = 16_384
 const GATHER_MS = 2
+/** As for programs, whose output beyond the limit the server reads and drops (`BEYOND_BYTES_MAX`). */
+const FLOOD_UNITS = 8 * 2 ** 20
 
 /** Longest prefix of `text` within `bytesMax` bytes of UTF-8. */
 function head(text, bytesMax) {

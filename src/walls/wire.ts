@@ -121,6 +121,7 @@ const workerErrorCodes = [
   'INSTRUCTIONS',
   'MEMORY',
   'MODULE_NOT_FOUND',
+  'OUTPUT',
   'OUTPUT_LOST',
   'RESULT_NOT_DATA',
   'TIMEOUT',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { Output } from '../../guest/cell/output.js'
+import { inCell } from './in-cell.ts'
 
 suite('Output of a cell', () => {
   test('is deferred to a shallower stack frame when the job used up the stack, and arrives complete and in order', () => {
@@ -20,6 +21,29 @@ suite('Output of a cell', () => {
     output.flush()
     assert.equal(output.lost, undefined)
     assert.equal(written.join(''), `a${long}c`)
+  })
+
+  test('without end ends the job at its limit, with what was kept and the memory it used, also where it catches every error', async () => {
+    const forever = 'for (;;) try { console.log("x".repeat(1e5)) } catch {} finally { continue }'
+    const codes = [
+      `while (true) console.log('x'.repeat(1e5))`,
+      `while (true) console.error('x'.repeat(1e5))`,
+      forever,
+      `await null\n${forever}`,
+    ]
+    for (const code of codes) {
+      const { status, error, truncated, ...ran } = await inCell(code, { outputBytesMax: 1000 })
+      assert.deepEqual([status, error?.code], ['limit', 'OUTPUT'], code)
+      assert.equal(ran.stdout.length + ran.stderr.length, 1000)
+      assert.equal(truncated.stdout || truncated.stderr, true)
+      assert.ok(ran.memory.used < 32 * 2 ** 20, `${ran.memory.used} bytes`)
+    }
+  })
+
+  test('of some megabytes beyond its limit is cut, and the job returns its value', async () => {
+    const code = 'for (let n = 0; n < 60; n++) console.log("x".repeat(1e5))\nreturn 7'
+    const { status, resultText, truncated } = await inCell(code, { outputBytesMax: 1000 })
+    assert.deepEqual([status, resultText, truncated.stdout], ['ok', '7', true])
   })
 
   test('is dropped when the sink refuses it, and the cell reports why', () => {

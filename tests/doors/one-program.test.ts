@@ -97,13 +97,11 @@ suite('S4-2: one program on every provider', () => {
     assert.equal(status, 'unavailable')
     assert.ok(error)
     assert.match(error.message, /no available provider is "no-such-wall"/)
-    const { providers } = error.details as { providers: { name: string; reason: string }[] }
-    const named = new Set(providers.map(({ name }) => name))
+    const { hint } = error.details as { hint: string }
+    const named = new Set(hint.replace('Name one of ', '').split(', '))
     // The error message loads no provider that this process never needed: WebAssembly and the mock.
     for (const name of providerNames)
       assert.ok(named.has(name) || name === 'wasi' || name === 'mock', name)
-    assert.equal(named.size, providers.length)
-    for (const { reason } of providers) assert.ok(reason.length > 10, reason)
   })
 })
 

@@ -40,7 +40,7 @@ suite('Output of a cell', () => {
     }
   })
 
-  test('of some megabytes beyond its limit is cut, and the job returns its value', async () => {
+  test('is cut some megabytes beyond its limit, and the job returns its value', async () => {
     const code = 'for (let n = 0; n < 60; n++) console.log("x".repeat(1e5))\nreturn 7'
     const { status, resultText, truncated } = await inCell(code, { outputBytesMax: 1000 })
     assert.deepEqual([status, resultText, truncated.stdout], ['ok', '7', true])

@@ -164,6 +164,7 @@ suite('A byte budget under concurrent use', () => {
     const network = networkOf({ ...asked, sent: 50_000 })
     egress.tighten({ ...allControls, network })
     await until(isClosed)
+    assert.ok(isClosed(), 'the writer was not cut')
     const [attempt] = egress.attempts
     assert.equal(attempt!.because, 'the bytes that this run may send are used up')
     sink.read(true)

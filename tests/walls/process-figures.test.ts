@@ -193,6 +193,7 @@ while True:
       })
       assert.equal(status, 'timeout')
       const [first = 0, ...later] = stdout.trim().split('\n').map(Number)
+      assert.ok(later.length > 0, `it printed "${stdout}"`)
       // Except CPU time before the first line and after the last.
       const seenMs = ((later.at(-1) ?? 0) - first) * 1000
       // A clock tick of /proc, before and after.

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { adminKey, call, openDoor, raw, statusOf, type TestDoor } from './http-door.ts'
+import { adminKey, call, folder, openDoor, raw, statusOf, type TestDoor } from './http-door.ts'
 
 /** Bounds small enough that a test can pass them. */
 const limits = { bodyBytes: 200_000, bodyMs: 300, headersMs: 400, bodiesBytes: 1_000_000 }
@@ -439,10 +441,17 @@ const attacks: readonly Attack[] = [
 
 describe('Hostile HTTP', () => {
   let door: TestDoor
+  let site: Awaited<ReturnType<typeof folder>>
   before(async () => {
-    door = await openDoor({ limits })
+    // A folder two levels below the root, with a dotfile: what a path that climbs would find.
+    site = await folder()
+    await writeFile(join(site.path, '.env'), 'SECRET=1')
+    door = await openDoor({ limits, site: site.path })
   })
-  after(() => door.gateway.close())
+  after(async () => {
+    await door.gateway.close()
+    await site[Symbol.asyncDispose]()
+  })
 
   for (const { title, send, status, code, to } of attacks) {
     test(`${title} is ${status}, and nothing runs`, async () => {

@@ -40,6 +40,11 @@ suite('Effects on a running server', () => {
       .map(({ fields }) => [fields.effectId, fields.threatScore, fields.blocked])
   }
 
+  const recordedText = (): string => {
+    using log = openLog(auditFile(place.state))
+    return [...log.lines()].map(({ bodyText }) => bodyText).join('\n')
+  }
+
   always('An effect is registered and executed (S3-32, S3-34)', async () => {
     const registered = await register('transform-data', 'return { transformed: input.text }')
     assert.equal(registered.status, 200)
@@ -49,6 +54,11 @@ suite('Effects on a running server', () => {
       'registeredBy',
       'security',
       'timeout',
+    ])
+    assert.deepEqual(Object.keys(registered.json['security']).sort(), [
+      'severity',
+      'signatureValid',
+      'threatScore',
     ])
     const { status, json } = await execute('transform-data', { text: 'data' })
     assert.equal(status, 200)
@@ -67,6 +77,7 @@ suite('Effects on a running server', () => {
         'const t = performance.now(); for (const x of input) x(); return performance.now() - t'
       assert.equal((await register('timing', timing)).json['security'].threatScore, 40)
       assert.deepEqual(auditedNames(), [])
+      assert.ok(!recordedText().includes('"timing"'))
       assert.equal((await register('network', 'return fetch("http://a.example")')).status, 200)
       const { status, json } = await register('leave', 'const a = 1\n  process.exit(a)')
       assert.equal(status, 403)
@@ -81,6 +92,7 @@ suite('Effects on a running server', () => {
         ['network', 75, false],
         ['leave', 90, true],
       ])
+      assert.ok(recordedText().includes('"network"'), 'a registration in the record has its name')
       assert.equal((await execute('leave')).status, 404)
     },
   )

@@ -169,7 +169,9 @@ result = [tried(socket.AF_INET, ("8.8.8.8", 53)), tried(socket.AF_INET, ("127.0.
         assert.match(answer, /^(EPERM|ENOSYS)$/, call)
       const without = ['seccomp'] as const
       await using open = await ProcessWall.start({ program: 'node', jailKind, without })
-      const through = Object.values(await open.probeFilter()).filter((answer) => answer !== 'EPERM')
+      const through = Object.entries(await open.probeFilter()).filter(
+        ([call, answer]) => answer !== answers[call],
+      )
       assert.ok(through.length > 10, 'without the filter the same calls reach the kernel')
     })
 

@@ -124,6 +124,7 @@ test('An own key __proto__ stays a key and touches no prototype', () => {
   const back = decodeTagged(parseJson(text)) as object
   assert.deepEqual(Object.keys(back), ['__proto__', 'a'])
   assert.equal(Object.getPrototypeOf(back), Object.prototype)
+  assert.ok(!('polluted' in {}))
 })
 
 test('Non-data is refused with the reason', () => {

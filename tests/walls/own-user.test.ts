@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { isMissing, unable } from './process-stands.ts'
@@ -66,7 +67,14 @@ for program in (['newuidmap', str(os.getpid()), '0', '0', '1'], ['unshare', '--u
 with open('/work/own.sh', 'w') as script: script.write('#!/bin/sh\\nid -u')
 os.chmod('/work/own.sh', 0o6755)
 seen = {subprocess.run(['/work/own.sh'], capture_output=True, text=True).stdout.strip()}
-print(json.dumps({'gained': gained, 'seen': sorted(seen), 'uid': os.getuid(), 'flags': os.statvfs('/usr').f_flag & os.ST_NOSUID}))`
+# Outside of a wall the set-user-ID bit of a program of root makes its effective uid 0 once it is started.
+try: held = subprocess.Popen(['su', '-c', 'true'], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+except OSError: held = None
+if held:
+    seen.update(next(line for line in open('/proc/%d/status' % held.pid) if line.startswith('Uid:')).split()[1:])
+    held.kill()
+    held.wait()
+print(json.dumps({'gained': gained, 'seen': sorted(seen), 'su': held is not None, 'uid': os.getuid(), 'flags': os.statvfs('/usr').f_flag & os.ST_NOSUID}))`
 
 suite('The user of a program', { skip: unable('python') }, () => {
   for (const { title, jailKind, hide } of stands) {
@@ -100,8 +108,9 @@ suite('The user of a program', { skip: unable('python') }, () => {
 
     test(`${title}: a new user namespace, its uid map or a set-user-ID program give it no uid 0`, async (t) => {
       if (isMissing(t, { jailKind })) return
-      const { gained, seen, uid, flags } = await said(climbs)
+      const { gained, seen, su, uid, flags } = await said(climbs)
       assert.deepEqual(gained, [])
+      assert.equal(su, existsSync('/usr/bin/su'))
       assert.deepEqual(seen, [String(uid)])
       assert.equal(flags, 2)
     })

@@ -7,6 +7,7 @@ import type {
   CaptureProgress,
   ConnectionEnds,
   BoundMechanisms,
+  LimitHit,
   Request,
   SentinelState,
   StreamName,
@@ -187,6 +188,8 @@ export interface Enclosure extends AsyncDisposable {
   sample(nowMs: number): MemorySample
   /** Whether the kernel's OOM counter shows a killed process of the job; cheap. */
   isOutOfMemory(): boolean
+  /** Limit that the job of a whole program has used up, by the kernel's counts; absent if the engine has none of them. */
+  limitHit?(): LimitHit | undefined
   /** Milliseconds of CPU time; cheap. */
   cpuTime(): { readonly sinceStartMs: number; readonly sinceClaimMs: number }
   usage(): Promise<WallUsage>
@@ -257,6 +260,8 @@ export interface MemorySample {
 
 export interface EnclosureEnd {
   readonly isOutOfMemory: boolean
+  /** Limit that it had used up at its end. */
+  readonly limit?: LimitHit | undefined
   /** Cause as text, for the log. */
   readonly detail: string
   readonly exit: WallExit

@@ -382,7 +382,11 @@ export interface WallCost {
   readonly cpuMs: number
   /** True if the job hit its memory limit, also if so far only the kernel's OOM counter shows it. */
   readonly isOutOfMemory?: boolean
+  /** Limit that this kernel shows as used up. The job may have handled that: a cause of its end only if it ended with an error. */
+  readonly limit?: LimitHit
 }
+
+export type LimitHit = 'processes' | 'disk'
 
 /** Exit of a wall's outermost process, as reported by the kernel. */
 export interface WallExit {

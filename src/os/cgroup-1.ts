@@ -23,6 +23,7 @@ import {
   quotaUs,
   removeBelow,
   removeFolder,
+  taskCounts,
   textIn,
   tryPut,
   CpuWeight,
@@ -169,6 +170,7 @@ function groupOf(
     },
     quotaLifts: () =>
       has('cpu') ? quotaLifts.map(([file, value]) => `${folder('cpu')}/${file}:${value}`) : [],
+    tasks: () => (has('pids') ? taskCounts(folder('pids')) : undefined),
     pidsFile: () => (has('pids') ? path.join(folder('pids'), 'pids.max') : undefined),
     remove() {
       files.close()

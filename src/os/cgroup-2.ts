@@ -23,6 +23,7 @@ import {
   quotaUs,
   removeBelow,
   removeFolder,
+  taskCounts,
   textIn,
   tryPut,
   CpuWeight,
@@ -131,6 +132,7 @@ function groupOf(
       for (const [file, value] of lifts) tryPut(folder, file, value)
     },
     quotaLifts: () => lifts.map(([file, value]) => `${folder}/${file}:${value}`),
+    tasks: () => (has('pids') ? taskCounts(folder) : undefined),
     pidsFile: () => (has('pids') ? path.join(folder, 'pids.max') : undefined),
     remove() {
       files.close()

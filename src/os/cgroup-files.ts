@@ -1,4 +1,4 @@
-import type { GroupRank } from './cgroup-interface.ts'
+import type { GroupRank, TaskCounts } from './cgroup-interface.ts'
 import {
   closeSync,
   existsSync,
@@ -283,6 +283,15 @@ export function countIn(folder: string, file: string, name: string): number {
 export function countOf(text: string, name: string): number {
   const line = text.split('\n').find((one) => one.startsWith(`${name} `))
   return Number(line?.slice(name.length + 1) ?? 0)
+}
+
+/** `pids.peak` is of Linux 6.1. */
+export function taskCounts(folder: string): TaskCounts {
+  return {
+    now: numberIn(folder, 'pids.current'),
+    peak: attempt(() => numberIn(folder, 'pids.peak')) ?? 0,
+    refused: attempt(() => countIn(folder, 'pids.events', 'max')) ?? 0,
+  }
 }
 
 /** Charged bytes without page cache that the kernel can drop. */

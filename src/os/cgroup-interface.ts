@@ -35,6 +35,14 @@ export interface CgroupLimits {
   readonly io?: { readonly bytes: number; readonly devices: readonly string[] }
 }
 
+export interface TaskCounts {
+  readonly now: number
+  /** Most since the group was made; 0 before Linux 6.1. */
+  readonly peak: number
+  /** Forks and threads that `pids.max` refused. */
+  readonly refused: number
+}
+
 /** CPU weight class of a group; all but a parked one have a job. */
 export type GroupRank = 'ahead' | 'job' | 'behind' | 'parked'
 
@@ -78,6 +86,8 @@ export interface Cgroup {
    * full one.
    */
   hasBeenFull(): boolean
+  /** Tasks of this group, with those of its child groups; undefined without the pids controller. */
+  tasks(): TaskCounts | undefined
   /** CPU time in milliseconds; undefined without a controller that counts it. */
   cpuMs(): number | undefined
   processes(): readonly number[]

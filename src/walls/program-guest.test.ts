@@ -60,6 +60,40 @@ test('A program that reported its end and broke a limit before it was stopped en
   assert.deepEqual([status, error?.code], ['limit', 'MEMORY'])
 })
 
+test('A job ends at a limit that the warden saw used up only if its program reports an error', async () => {
+  for (const [limit, code] of [
+    ['disk', 'DISK'],
+    ['processes', 'PROCESSES'],
+  ] as const) {
+    const failed = await playProgram(createArtifactCap(1000), 0, '', limit)
+    const error = { code: 'USER_ERROR', message: 'No space left on device' }
+    const ended = await failed.endsAtOnce(0, { ...honest, status: 'error', error })
+    assert.deepEqual([ended.status, ended.error?.code], ['limit', code])
+
+    const handled = await playProgram(createArtifactCap(1000), 0, '', limit)
+    assert.equal((await handled.endsAtOnce(20, honest)).status, 'ok')
+  }
+})
+
+test('A program that says that its disk is full ends with its own error if the warden saw none', async () => {
+  const guest = await playProgram(createArtifactCap(1000))
+  const error = { code: 'USER_ERROR', message: '[Errno 28] No space left on device' }
+  const ended = await guest.endsAtOnce(0, { ...honest, status: 'error', error })
+  assert.deepEqual([ended.status, ended.error?.code], ['error', 'USER_ERROR'])
+})
+
+test('A program that exits without a report ends at a used-up limit, unless it exits with 0', async () => {
+  for (const [exitCode, status] of [
+    [3, 'limit'],
+    [0, 'ok'],
+  ] as const) {
+    const guest = await playProgram(createArtifactCap(1000), 0, '', 'disk')
+    guest.releases()
+    guest.wallEnds('exit', { exitCode, signal: null, cpuMs: 1 })
+    assert.equal((await guest.end).status, status)
+  }
+})
+
 test('Output that is read before the release is forwarded after it', async () => {
   const guest = await playProgram(createArtifactCap(1000))
   await guest.complains('first words', true)

@@ -6,6 +6,7 @@ import type { Task, TaskEnd } from '../contract/provider.ts'
 import {
   sampleEveryMs,
   type BoundMechanisms,
+  type LimitHit,
   type Wall,
   type WallCost,
 } from '../contract/warden.ts'
@@ -246,7 +247,10 @@ class ProgramFrames implements GuestFrames {
     const seen = wasPrompt ? used : await this.#stopped()
     await isRead
     if (this.#endWhileDraining) return life.finish(this.#cutBy(this.#endWhileDraining))
-    if (seen.isOutOfMemory || used.isOutOfMemory) return life.finish(this.#cutBy(outOfMemory(seen)))
+    if (seen.isOutOfMemory || used.isOutOfMemory)
+      return life.finish(this.#cutBy(atLimit('memory', seen)))
+    const limit = read.head.status === 'ok' ? undefined : (used.limit ?? seen.limit)
+    if (limit) return life.finish(this.#cutBy(atLimit(limit, seen)))
     life.finish({
       ...reportedBy(read.head),
       status: life.statusOf(read.head.status),
@@ -270,6 +274,12 @@ class ProgramFrames implements GuestFrames {
       this.#isStopped = true
       await parts.wall.kill()
     }
+    return await this.#released()
+  }
+
+  /** Usage of the wall, also of one that has just ended. */
+  async #released(): Promise<WallCost> {
+    const { wall, parts } = this.#life
     return await parts.warden.release(wall).catch(() => noUsage)
   }
 
@@ -285,10 +295,9 @@ class ProgramFrames implements GuestFrames {
    * error the warden is always asked: the cause may be an OOM kill.
    */
   async #used(status: TaskEnd['status']): Promise<WallCost> {
-    const { wall, parts } = this.#life
     const isShort = performance.now() - this.#sentAt < sampleEveryMs.limited
     if (isShort && status === 'ok') return noUsage
-    return await parts.warden.release(wall).catch(() => noUsage)
+    return await this.#released()
   }
 
   /** End without an `end` frame: by a kill, else by its exit status. */
@@ -302,7 +311,9 @@ class ProgramFrames implements GuestFrames {
     await this.#output.drained()
     const peakBytes = life.peakOf(end)
     const own = life.cause ? undefined : endOfProgram({ ...end, peakBytes })
-    life.finish(own ? this.#withFiles(own, end) : this.#cutBy(end))
+    if (!own) return life.finish(this.#cutBy(end))
+    const { limit } = own.status === 'ok' ? noUsage : await this.#released()
+    life.finish(limit ? this.#cutBy({ ...end, how: limit }) : this.#withFiles(own, end))
   }
 
   /** End of a wall that the warden killed, or the kernel at a limit. */
@@ -317,10 +328,10 @@ class ProgramFrames implements GuestFrames {
   }
 }
 
-/** End at the memory limit, known from the kernel's OOM count before the warden reports it. */
-function outOfMemory({ peakBytes, cpuMs }: WallCost): HandleEnd {
+/** End at a limit, known from the kernel's counts before the wall ends. */
+function atLimit(how: 'memory' | LimitHit, { peakBytes, cpuMs }: WallCost): HandleEnd {
   const exit = { exitCode: null, signal: null, cpuMs }
-  return { how: 'memory', peakBytes, detail: 'OOM kill', exit }
+  return { how, peakBytes, detail: `${how} used up`, exit }
 }
 
 /** Whether the warden, or the kernel at a limit, ended the wall. */

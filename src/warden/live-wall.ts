@@ -1,5 +1,5 @@
 import type { Enclosure, EnclosureEnd, KillReceipt } from '../contract/engine.ts'
-import type { Reply, WallEnd, WallCost } from '../contract/warden.ts'
+import type { LimitHit, Reply, WallEnd, WallCost } from '../contract/warden.ts'
 import { EnclosureLife } from './enclosure-life.ts'
 import type { SampledWall, Sampler } from './sampler.ts'
 
@@ -34,6 +34,11 @@ export class LiveWall {
     return this.life.how === 'memory' || this.enclosure.isOutOfMemory()
   }
 
+  /** Limit besides memory that its job has used up, by the counts of the kernel. */
+  get limitHit(): LimitHit | undefined {
+    return this.enclosure.limitHit?.()
+  }
+
   /** Ends it without waiting; an enclosure that cannot be killed keeps its lease. Idempotent. */
   end(how: WallEnd, sampled = this.#sampler.forget(this.id)): void {
     this.#kill(how, sampled).catch(() => undefined)
@@ -58,7 +63,13 @@ export class LiveWall {
     const reply = this.#reportOf(end)
     const { how, peakBytes, exit } = reply
     const isOutOfMemory = how === 'memory'
-    report(reply, { peakBytes, cpuMs: exit.cpuMs ?? 0, ...(isOutOfMemory && { isOutOfMemory }) })
+    const { limit } = end
+    report(reply, {
+      peakBytes,
+      cpuMs: exit.cpuMs ?? 0,
+      ...(isOutOfMemory && { isOutOfMemory }),
+      ...(limit && { limit }),
+    })
     try {
       await this.enclosure[Symbol.asyncDispose]()
     } catch {

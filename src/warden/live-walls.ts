@@ -127,7 +127,13 @@ export class LiveWalls {
     if (wall) this.#rankAnew(wall, 'parked')
     const cpuMs = wall?.enclosure.cpuTime().sinceClaimMs ?? 0
     const peakBytes = this.#sampler.rest(id)?.peakBytes ?? 0
-    return { peakBytes, cpuMs, ...(wall?.isOutOfMemory && { isOutOfMemory: true }) }
+    const limit = wall?.limitHit
+    return {
+      peakBytes,
+      cpuMs,
+      ...(wall?.isOutOfMemory && { isOutOfMemory: true }),
+      ...(limit && { limit }),
+    }
   }
 
   /** Loads of all walls, cached so that sampling takes a tenth of a core at most. Lowers the rank of long-running walls. */

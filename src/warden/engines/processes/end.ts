@@ -2,12 +2,13 @@ import { closedSocketDetail } from '../../../contract/warden.ts'
 import type { EnclosureEnd } from '../../../contract/engine.ts'
 import { endOfWall } from '../wall-end.ts'
 import { ofGroup } from './cpu-time.ts'
+import { limitHitBy } from './limit-hit.ts'
 import { whyRan } from './keep-stopped.ts'
 import type { ProcessWall } from './process-wall.ts'
 
 type Ended = Pick<
   ProcessWall,
-  'resources' | 'killsAtClaim' | 'spentBefore' | 'spentSeen' | 'isMute'
+  'resources' | 'held' | 'killsAtClaim' | 'tasksPeak' | 'spentBefore' | 'spentSeen' | 'isMute'
 >
 
 /**
@@ -18,5 +19,5 @@ export function endOf(wall: Ended): EnclosureEnd {
   const { resources, spentSeen } = wall
   const end = endOfWall(wall, ofGroup(resources) ?? spentSeen)
   const why = wall.isMute ? closedSocketDetail : (resources.sentinel?.why ?? whyRan(resources))
-  return { ...end, detail: why ?? end.detail }
+  return { ...end, limit: limitHitBy(wall), detail: why ?? end.detail }
 }

@@ -2,6 +2,7 @@ import { callClasses, type CallClass } from '../../../contract/calls.ts'
 import type { EnclosureBounds, EnclosureSpec } from '../../../contract/engine.ts'
 import type { Wall } from '../../../contract/warden.ts'
 import type { JailCommand } from '../../../jail/embedded.ts'
+import { attempt } from '../../../lib/attempt.ts'
 import { lowerPriority, preferForOomKill } from '../../../os/priority.ts'
 import { executableOf, identify, residentBytes, type ProcessIdentity } from '../../../os/proc.ts'
 import { wallTasksMax } from './bounds.ts'
@@ -14,6 +15,7 @@ import { bytesOf, ownBytesOf, tasksOf } from '../../../os/process-tree.ts'
 import type { ProgramZones } from './program-zones.ts'
 import { chainOf } from '../../readiness.ts'
 import type { WallResources } from './resources.ts'
+import { ScratchSpace } from './scratch-space.ts'
 
 /** A wall of processes that is ready, with its resources and the state of its job. */
 export interface ProcessWall extends Wall {
@@ -30,6 +32,8 @@ export interface ProcessWall extends Wall {
   readonly handles: ProcessHandles
   watch: MemoryWatch | undefined
   killsAtClaim: number
+  /** Most tasks of its cgroup before its job; Infinity if its peak says nothing about the bound. */
+  tasksPeak: number
   /** File that its program executes before its job; undefined if /proc may not be read. */
   executable: string | undefined
   /** True if it was ended because its program closed the socket to the server and continued. */
@@ -83,6 +87,8 @@ export function settleWall(
   cgroup?.limit({ pids: wallTasksMax })
   lowerPriority(pid, GUEST_NICE)
   if (resources.isWhole) resources.listenerFd = takeListener(pid, command.layers)
+  if (resources.isWhole && resources.scratch === undefined)
+    resources.space = ScratchSpace.open(pid, resources.slot?.uid ?? resources.uidOutside)
   if (resources.isWhole || spec.mechanism !== undefined)
     resources.idleTasks = tasksOf(countedFrom(resources).pid)
   // Start-up memory is not charged to the job.
@@ -147,6 +153,7 @@ function unheld(spec: EnclosureSpec, isWatched: boolean, resources: WallResource
     handles: new ProcessHandles(resources.processes),
     watch: undefined,
     killsAtClaim: 0,
+    tasksPeak: attempt(() => resources.cgroup?.tasks()?.peak) ?? 0,
     isMute: false,
     zones: undefined,
     spentBefore: spentMs(resources),

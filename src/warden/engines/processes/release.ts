@@ -29,6 +29,7 @@ export async function releaseResources(
   const { id, cgroup, scratch, sentinel } = resources
   const began = performance.now()
   closeListener(resources)
+  resources.space?.close()
   killWall(resources)
   sentinel?.close()
   await releaseOnceGone(resources, {

@@ -2,6 +2,7 @@ import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import type { SpawnedChild } from '../../../os/spawned-child.ts'
 import type { ProcessIdentity } from '../../../os/proc.ts'
 import type { Sentinel } from './sentinel.ts'
+import type { ScratchSpace } from './scratch-space.ts'
 import type { Slot } from '../../slots.ts'
 
 /** Resources of a wall on this machine, from its spawn until `releaseResources`. */
@@ -30,6 +31,8 @@ export interface WallResources {
   processes: readonly ProcessIdentity[]
   /** Copy of the listener inside, until it is passed or closed. */
   listenerFd: number | undefined
+  /** Scratch folders, if they are a tmpfs of its own and may be read; open until the release. */
+  space: ScratchSpace | undefined
   /** Processes and threads before any job. */
   idleTasks: number
   /** Processes before any job. */
@@ -48,6 +51,7 @@ export interface WallResources {
 /** Fields of a wall that was just forked, before it is measured and bounded. */
 export const justForked = {
   listenerFd: undefined,
+  space: undefined,
   idleTasks: 0,
   idleProcesses: 1,
   idleMemory: 0,

@@ -23,6 +23,8 @@ export async function tighten(wall: ProcessWall, to: EnclosureBounds): Promise<B
   const isByRlimit = resources.slot === undefined && !isCounted
   const { processes, ...others } = to
   const held = bind(resources, wall.layers, isByRlimit ? others : to)
+  // A peak from before is not above the new bound for want of tasks.
+  if (to.processes !== before.processes) wall.tasksPeak = Infinity
   wall.held = { ...to, residentMax, groupMax }
   // All other bounds are set before this waits for forks in flight.
   const cores = held.cpu === 'watch' ? to.cpu : undefined

@@ -172,6 +172,7 @@ export class ContainerStarter {
   async #release(resources: WallResources, api: ContainerApi): Promise<void> {
     const { id } = resources
     closeListener(resources)
+    resources.space?.close()
     killWall(resources)
     await releaseOnceGone(resources, {
       async removeFolder() {

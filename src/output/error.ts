@@ -57,15 +57,20 @@ export function withLimit(error: OutcomeError, profile: Profile, peakBytes = 0):
     return { ...error, message }
   }
   const field = `limits.${name}`
-  const value = limits[name]
+  const { tightenedTo } = (error.details ?? {}) as { readonly tightenedTo?: number }
+  const isTightened = name === 'memory' && tightenedTo !== undefined
+  const value = isTightened ? tightenedTo : limits[name]
   if (value === undefined) return error
   const because = explain.find((row) => row.field === field)?.because ?? ''
   const isAsked = because === 'asked' || because === 'default' || because === field
   const isMistaken = name === 'timeout' && because === 'asked' && value < SUSPICIOUS_MS
   const unit = isMistaken ? '; a number is milliseconds, "5s" is five seconds' : ''
-  const remedy = isAsked ? `"${field}" raises it` : `${because} holds it there`
+  const tightened = isTightened && `tightened from ${amountOf(name, limits.memory)} while it ran`
+  const remedy = tightened || (isAsked ? `"${field}" raises it` : `${because} holds it there`)
   const had =
-    name === 'memory' && peakBytes > value ? `, ${amountOf(name, peakBytes)} when it was ended` : ''
+    name === 'memory' && !isTightened && peakBytes > value
+      ? `, ${amountOf(name, peakBytes)} when it was ended`
+      : ''
   const message = `${what} ${amountOf(name, value)}${had} (${remedy}${unit})`
   const details = { ...(error.details as object), limit: { field, value, because } }
   return { ...error, message, details }

@@ -149,12 +149,20 @@ export class GuestLife {
   endOf(end: HandleEnd): TaskEnd {
     const { isOwn } = this.parts.wall.deadline
     const seen = { ...end, peakBytes: this.peakOf(end) }
-    const ended = endOfWall(isOwn ? seen : ownEnd(seen), this.cause)
+    const ended = this.#nameBound(endOfWall(isOwn ? seen : ownEnd(seen), this.cause))
     const seenMs = isOwn
       ? ended.cpuTime
       : possibleCpuTime(ended.cpuTime, performance.now() - this.#startedAt)
     // The last sample counts if no process was left to measure.
     return { ...ended, cpuTime: Math.max(seenMs, this.samples?.cpuMs ?? 0) }
+  }
+
+  /** Adds to an end by memory the bound that was in force, if it fell while the job ran. */
+  #nameBound(ended: TaskEnd): TaskEnd {
+    const { error } = ended
+    const tightenedTo = this.controls.memory
+    if (error?.code !== 'MEMORY' || tightenedTo >= this.parts.profile.controls.memory) return ended
+    return { ...ended, error: { ...error, details: { tightenedTo } } }
   }
 
   kill(cause: KillCause): void {

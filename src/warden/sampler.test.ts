@@ -94,6 +94,18 @@ suite('Sampling a wall', () => {
     assert.deepEqual(stand.ends.at(-1), ['w3', 'memory'])
   })
 
+  test('A bound that falls below an earlier peak ends no wall that has given the memory back', async () => {
+    using stand = holding()
+    let now = { bytes: 150, bytesMax: 256 }
+    stand.sampler.add(held({ sample: () => ({ ...now, isOutOfMemory: false }) }))
+    await looks()
+    now = { bytes: 20, bytesMax: 96 }
+    await looks()
+    assert.deepEqual(stand.ends, [])
+    now = { bytes: 97, bytesMax: 96 }
+    assert.deepEqual(await stand.ended, ['w1', 'memory'])
+  })
+
   test('A wall that cannot be sampled ends, and the others are still sampled', async () => {
     using stand = holding()
     const sample = () => {

@@ -172,7 +172,8 @@ function causeOf(one: SampledWall, now: number): WallEnd | undefined {
     const { bytes, bytesMax, isOutOfMemory, hasTooManyTasks, hasTooMuchDisk } = one.sample(now)
     one.bytes = bytes
     one.peakBytes = Math.max(one.peakBytes, bytes)
-    if (one.peakBytes > bytesMax || isOutOfMemory) return 'memory'
+    // Not its peak: a bound may have fallen since.
+    if (bytes > bytesMax || isOutOfMemory) return 'memory'
     if (hasTooManyTasks) return 'processes'
     if (hasTooMuchDisk) return 'disk'
     return now >= one.deadlineAt ? 'deadline' : undefined

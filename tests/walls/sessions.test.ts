@@ -315,6 +315,26 @@ for (const { provider, skip } of walls)
       assert.ok(['limit', 'error'].includes(status), `${status} ${error?.message}`)
     })
 
+    test('memory that was freed before a tightening does not end the session, and the end names the limit in force', async (t) => {
+      if (hasOwnKernel(provider)) return t.skip('its kernel keeps what was freed for files')
+      const box = await open({ memory: '256MB' })
+      assert.equal(
+        await value(box, 'kept = bytearray(b"x") * (150 * 2 ** 20)\nlen(kept) >> 20'),
+        150,
+      )
+      await sleep(300)
+      await value(box, 'del kept')
+      assert.equal((await box.tighten({ memory: '96MB' })).held, true)
+      await sleep(300)
+      assert.equal(await value(box, 'len(bytearray(16 * 2 ** 20)) >> 20'), 16)
+      const hungry =
+        'import time\nhog = bytearray(b"x") * (200 * 2 ** 20)\nwhile True: time.sleep(0.1)'
+      const { error } = await box.run({ code: hungry })
+      assert.equal(error?.code, 'MEMORY')
+      assert.match(error?.message ?? '', /than 96 MB \(tightened from 256 MB while it ran\)/)
+      await box.close()
+    })
+
     test('hostile cells cannot forge the results of the next cell', async () => {
       await using box = await open()
       for (const code of hostile) await box.run({ code, limits: { timeout: '3s' } })

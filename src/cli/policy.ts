@@ -6,7 +6,8 @@ import { MayflyError } from '../contract/error.ts'
 import { usageExitCode } from '../contract/exit-codes.ts'
 import { formatValue } from './format-value.ts'
 import { changeLearned, learnedIn, learnedOf, proposals, writeNew } from './policy-propose.ts'
-import { simulatedText, simulateEgress } from './policy-simulate.ts'
+import { wholeNumber } from './option-values.ts'
+import { simulatedText, simulateEgress, type EgressQuery } from './policy-simulate.ts'
 import { trust, type TrustOptions } from './policy-trust.ts'
 import { sanitise } from '../output/sanitise.ts'
 import { reportText, surfaceReport, surfaceWalls, type SurfaceQuery } from './policy-surface.ts'
@@ -32,7 +33,8 @@ interface Options {
 }
 
 interface SimulateOptions extends Options {
-  readonly egress: readonly string[]
+  readonly egress?: readonly string[]
+  readonly limit: number
   readonly allow?: readonly string[]
   readonly method?: string
 }
@@ -74,11 +76,18 @@ export function register(program: Command, world: CliIo = thisProcess()): void {
     )
   policy
     .command('simulate')
-    .description('print the egress verdict for addresses; sends nothing')
-    .requiredOption('--egress <url...>', 'URLs of requests')
+    .description(
+      'judge recorded runs by this configuration; with --egress, print the verdict for addresses; runs and sends nothing',
+    )
+    .option('--limit <n>', 'maximum of recorded runs', wholeNumber(1000), 100)
+    .option('--egress <url...>', 'URLs of requests')
     .option('--allow <host...>', 'hosts granted to the job; default: the configured network')
     .option('--method <word>', 'HTTP method (default: GET)')
-    .action((_: unknown, command: Command) => simulate(command.optsWithGlobals(), world))
+    .action((_: unknown, command: Command) => {
+      const options = command.optsWithGlobals<SimulateOptions>()
+      const { egress } = options
+      return egress ? simulate({ ...options, egress }, world) : simulateRecorded(options, world)
+    })
   policy
     .command('surface')
     .description(
@@ -205,7 +214,20 @@ function surface(options: Options & SurfaceQuery, world: CliIo): void {
   )
 }
 
-function simulate(options: SimulateOptions, world: CliIo): void {
+async function simulateRecorded(options: SimulateOptions, world: CliIo): Promise<void> {
+  const { simulatedRunsText, simulateRuns } = await import('./policy-runs.ts')
+  withConfig(options, world, ({ config }) =>
+    orUsage(world, () => {
+      if (options.allow || options.method !== undefined)
+        throw new MayflyError('USAGE', 'Cannot use --allow or --method without --egress')
+      const runs = simulateRuns(config, options)
+      if (options.json) return json(world, runs)
+      world.stdout(simulatedRunsText(runs))
+    }),
+  )
+}
+
+function simulate(options: SimulateOptions & Pick<EgressQuery, 'egress'>, world: CliIo): void {
   withConfig(options, world, ({ config }) =>
     orUsage(world, () => {
       const all = simulateEgress(config, options)

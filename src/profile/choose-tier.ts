@@ -101,7 +101,7 @@ interface JudgedFact {
   readonly whyNot: string | undefined
 }
 
-interface TierFloor {
+export interface TierFloor {
   readonly strength: Strength
   readonly tier: TierName
   readonly because: string
@@ -148,6 +148,30 @@ function needOf(wanted: TierRequest, facts: readonly ProviderFacts[]): TierNeed 
     holds,
     mock,
     production,
+  }
+}
+
+/** Ruling of a configuration on code of this risk, before a wall is chosen. */
+export interface RiskRuling {
+  readonly floor: TierFloor
+  /** Reason why it is blocked. */
+  readonly blocked?: string
+  /** Floor where no wall meets that of the default escalation. */
+  readonly instead?: TierFloor
+}
+
+export function ruleByRisk(wanted: TierRequest): RiskRuling {
+  const { config, verdict } = wanted
+  const reached = config.escalation.findLast(({ at }) => at <= verdict.risk)
+  const floor = strongest([...floorsSaid(wanted), ...floorsFound(wanted)])
+  const others = [...floorsSaid(wanted), ...floorsFound(wanted, { escalated: false })]
+  const because = `may stand in for "${floor.tier}" (${floor.because})`
+  return {
+    floor,
+    ...(reached?.to === 'block' && { blocked: escalationStep(reached, verdict) }),
+    ...(config.hasDefaultEscalation && {
+      instead: strongest([...others, floorAt(leastStandIn, because)]),
+    }),
   }
 }
 

@@ -206,7 +206,7 @@ const notLookedUp: ImageAnswer = {
 }
 
 /** Tenants known only by a key have the settings of the default tenant. */
-function tenantOf({ tenants }: Config, name: string): Tenant {
+export function tenantOf({ tenants }: Config, name: string): Tenant {
   return tenants.find((tenant) => tenant.name === name) ?? tenants[0]!
 }
 

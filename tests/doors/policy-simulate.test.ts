@@ -58,10 +58,68 @@ suite('mayfly policy simulate --egress', () => {
     assert.match(stdout, /^allowed .*a\.example\.com.*\ndenied .*b\.example\.net/)
   })
 
-  test('A missing address and an invalid host are usage errors', async () => {
-    assert.equal((await mayfly(place, ['policy', 'simulate'])).code, 2)
+  test('A method without an address and an invalid host are usage errors', async () => {
+    assert.equal((await mayfly(place, ['policy', 'simulate', '--method', 'POST'])).code, 2)
     const wrong = await simulate('https://a.example/', '--allow', 'a b')
     assert.deepEqual([wrong.code, wrong.stdout], [2, ''])
     assert.match(wrong.stderr, /Cannot read the network pattern "a b"/)
+  })
+})
+
+suite('mayfly policy simulate on recorded runs', () => {
+  const place = makePlace()
+  after(() => place.remove())
+
+  type Row = Record<'verdict' | 'tier' | 'because' | 'language', string> & { was: { kind: string } }
+  async function verdicts(toml: string, ...args: readonly string[]): Promise<readonly Row[]> {
+    const file = join(place.cwd, 'simulated.toml')
+    writeFileSync(file, toml)
+    const ran = await mayfly(place, ['policy', 'simulate', '--json', '--config', file, ...args])
+    assert.equal(ran.code, 0, ran.stderr)
+    return documentOf(ran) as unknown as readonly Row[]
+  }
+  const shown = (rows: readonly Row[]) => rows.map(({ verdict, tier }) => [verdict, tier])
+
+  test('Before the first run there is none', async () => {
+    const ran = await mayfly(place, ['policy', 'simulate'])
+    assert.deepEqual([ran.code, ran.stdout], [0, '0 recorded runs, 0 of them would change\n'])
+  })
+
+  test('Recorded runs are judged anew by risk, language and floor of their tenant; nothing runs', async () => {
+    writeFileSync(join(place.cwd, 'one.js'), 'return 1')
+    writeFileSync(join(place.cwd, 'two.js'), 'process.stdout.write("2")')
+    for (const file of ['one.js', 'two.js']) {
+      const { code, stderr } = await mayfly(place, ['run', '--once', file])
+      assert.equal(code, 0, stderr)
+    }
+    assert.deepEqual(shown(await verdicts('')), [
+      ['same', 'isolate'],
+      ['same', 'process'],
+    ])
+    assert.deepEqual(shown(await verdicts('[escalation]\n0 = "process"\n')), [
+      ['stronger', 'process'],
+      ['same', 'process'],
+    ])
+    const strict = '[[tenants]]\nname = "default"\nfloor = "gvisor"\n'
+    const rows = await verdicts(strict)
+    assert.deepEqual(shown(rows), [
+      ['stronger', 'gvisor'],
+      ['stronger', 'gvisor'],
+    ])
+    assert.equal(rows[0]!.because, 'tenants.default.floor')
+    const [last, ...more] = await verdicts('[escalation]\n0 = "block"\n', '--limit', '1')
+    assert.deepEqual([last!.verdict, last!.language, more], ['blocked', 'node', []])
+    const text = await mayfly(place, ['policy', 'simulate', '--config', 'simulated.toml'])
+    assert.match(text.stdout, /blocked .*escalation\.0, risk 0\n2 recorded runs, 2 of them/)
+  })
+
+  test('A run that was blocked for its risk is reported as unblocked by a configuration that blocks nothing', async () => {
+    const file = join(place.cwd, 'blocks.toml')
+    writeFileSync(file, '[escalation]\n0 = "block"\n')
+    assert.equal((await mayfly(place, ['run', '--once', '--config', file, 'one.js'])).code, 3)
+    const [last] = await verdicts('', '--limit', '1')
+    assert.deepEqual([last!.verdict, last!.was.kind], ['unblocked', 'blocked'])
+    const [same] = await verdicts('[escalation]\n0 = "block"\n', '--limit', '1')
+    assert.equal(same!.verdict, 'same')
   })
 })

@@ -56,7 +56,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
   'policy check': [],
   'policy explain': [],
   'policy trust': ['trusted.toml'],
-  'policy simulate': ['--egress', 'https://example.com'],
+  'policy simulate': [],
   'policy surface': [],
   'policy propose': ['--write', 'proposed.toml'],
   'policy learned': [],

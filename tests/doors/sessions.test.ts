@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { calls, pageCalls } from '../../src/gateway/routes.ts'
 import { openLog } from '../../src/evidence/log-reader.ts'
+import { wallFolder } from '../../src/warden/engines/wall-folder.ts'
 import { test } from '../fixtures/drawn.ts'
 import { unable } from '../walls/process-stands.ts'
 import {
@@ -525,7 +526,7 @@ function bodyOf(method: string, path: string): object | Uint8Array | undefined {
 /** Number of sessions that are open when their server is killed. */
 const many = process.env['MAYFLY_LONG'] === undefined ? 5 : 50
 
-/** Leftovers of walls on this machine: processes, cgroups, state folders and bound sockets. */
+/** Leftovers of walls on this machine: processes, cgroups, folders of the state and of walls, and bound sockets. */
 function tracesOf(walls: readonly string[], { state }: Place): readonly string[] {
   const names = new Set(walls)
   const isNamed = (text: string) => walls.some((wall) => text.includes(wall))
@@ -533,7 +534,8 @@ function tracesOf(walls: readonly string[], { state }: Place): readonly string[]
     .filter((pid) => /^\d+$/.test(pid))
     .filter((pid) => isNamed(textOf(`/proc/${pid}/cmdline`)))
   const groups = foldersIn('/sys/fs/cgroup', 4).filter((folder) => names.has(basename(folder)))
-  const folders = foldersIn(state, 3).filter((folder) => names.has(basename(folder)))
+  const ofState = foldersIn(state, 3).filter((folder) => names.has(basename(folder)))
+  const folders = [...ofState, ...walls.map(wallFolder).filter((folder) => existsSync(folder))]
   const sockets = textOf('/proc/net/unix').split('\n').filter(isNamed)
   return [...processes, ...groups, ...folders, ...sockets]
 }

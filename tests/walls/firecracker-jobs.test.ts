@@ -196,11 +196,13 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
     await running.said('spinning')
     const id = running.sandbox.wall!
     assert.ok(existsSync(join(jails, id)))
-    const [monitor] = made.programs.pidsIn(join(jails, id, 'root'))
+    const monitors = made.programs.pidsIn(join(jails, id, 'root'))
+    const [monitor] = monitors
     const namespace = (pid: number | string) => readlinkSync(`/proc/${pid}/ns/net`)
     assert.notEqual(namespace(monitor!), namespace('self'))
     const groups = openCgroups()
-    const own = groups?.processes(id) ?? []
+    const own = [...monitors, ...(groups?.processes(id) ?? [])]
+    assert.ok(!groups || own.length > monitors.length, `${own.join()} in the group and the jail`)
     running.sandbox.kill({ status: 'cancelled' })
     assert.equal((await running.end).status, 'cancelled')
     await running.sandbox[Symbol.asyncDispose]()

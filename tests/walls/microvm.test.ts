@@ -253,7 +253,7 @@ suite('A virtual machine as a wall', { skip, timeout }, () => {
     const source = `import os\ndef main(input):\n    os.write(1, b'x' * 100000)\n    os._exit(3)`
     const { end, stdout } = await stand().run(source, { limits })
     assert.deepEqual([end.status, end.error?.code, end.exitCode], ['error', 'EXIT', 3])
-    assert.equal(stdout.length, 100_000)
+    assert.ok(stdout === 'x'.repeat(100_000), `${stdout.length} bytes`)
   })
 
   test('A frozen guest makes no progress until it is thawed', async () => {

@@ -11,6 +11,7 @@ import {
   folder,
   openDoor,
   post,
+  raw,
   type TestDoor,
 } from './http-door.ts'
 
@@ -188,6 +189,28 @@ test('An artifact is returned by its path, byte for byte, also after a restart, 
     assert.equal((await get(door, `/${id}/artifacts/made/a%20b.bin`, adminKey, 'PUT')).status, 405)
   }
   assert.equal((await get(door, `/exec_${'0'.repeat(32)}/artifacts/a`)).status, 404)
+})
+
+test('An artifact may be a dotfile, and no path with dot segments is one', async () => {
+  const leaving: RunJob = async (taken) => {
+    const made = { size: 1, sha256: sha256('x'), content: 'eA==' }
+    return endOf(taken, { artifacts: [{ path: '.env', ...made }] })
+  }
+  await using door = await openDoor({ road: leaving })
+  const { id } = (await run(door)).json
+  const asked = async (path: string) => {
+    const head = [
+      `GET /v1/executions/${id}/artifacts/${path} HTTP/1.1`,
+      `host: 127.0.0.1:${door.activePort}`,
+      `authorization: ${bearer(adminKey).authorization}`,
+      'connection: close',
+    ]
+    const text = await raw(door.activePort, `${head.join('\r\n')}\r\n\r\n`)
+    return Number(text.split(' ')[1])
+  }
+  assert.equal(await asked('.env'), 200)
+  for (const path of ['../.env', '%2e%2e/.env', './.env', '..%2f.env', '.env/', '/.env', '.env%00'])
+    assert.equal(await asked(path), 404, path)
 })
 
 test('An id of another tenant gets exactly the response of an unknown id', async () => {

@@ -32,8 +32,11 @@ test('Path segments of any target stay below the folder and reach no dotfile', (
         fc.string().map((text) => `/${text}`),
       ),
       (text) => {
+        const named = segmentsOf(text, true)
+        if (named) assert.match(join('/srv/site', ...named), /^\/srv\/site(?:\/|$)/)
         const segments = segmentsOf(text)
         if (!segments) return
+        assert.deepEqual(named, segments)
         const path = join('/srv/site', ...segments)
         assert.ok(
           path === '/srv/site' || path === '/srv/site/' || path.startsWith('/srv/site/'),

@@ -34,18 +34,23 @@ export function inspectRequest(
     })
   }
   incoming.url = originForm(incoming.url ?? '', incoming.headers.host!, incoming.method)
-  if (!segmentsOf(incoming.url)) throw new MayflyError('NOT_FOUND', 'Cannot find this path')
+  if (!segmentsOf(incoming.url, artifactPath.test(incoming.url)))
+    throw new MayflyError('NOT_FOUND', 'Cannot find this path')
 }
 
+/** Names an artifact, which is no file of this server and may be a dotfile. */
+const artifactPath = /^\/v1\/executions\/[^/?]+\/artifacts\//
+
 /**
- * Decodes the path segments of a target, without its query; undefined for dot segments, dotfiles, empty segments, or
- * encoded slashes, backslashes and NULs. The last segment is empty for a folder.
+ * Decodes the path segments of a target, without its query; undefined for dot segments, dotfiles unless `hasDotfiles`, empty
+ * segments, or encoded slashes, backslashes and NULs. The last segment is empty for a folder.
  */
-export function segmentsOf(target: string): readonly string[] | undefined {
+export function segmentsOf(target: string, hasDotfiles = false): readonly string[] | undefined {
   const path = target.split('?', 1)[0]!
   const segments = path.slice(1).split('/').map(decode)
   const ok = segments.every((segment, index) => {
-    if (segment === undefined || segment.startsWith('.') || /[/\\\0]/.test(segment)) return false
+    if (segment === undefined || /[/\\\0]/.test(segment)) return false
+    if (hasDotfiles ? /^\.{1,2}$/.test(segment) : segment.startsWith('.')) return false
     return segment !== '' || index === segments.length - 1
   })
   return ok ? (segments as string[]) : undefined

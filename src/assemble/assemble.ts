@@ -53,6 +53,7 @@ import { closeDead, recordEvent } from './record-events.ts'
 import { ConfiguredSpares } from './configured-spares.ts'
 import { ImageLookups } from './image-lookups.ts'
 import { createRooms, type WiredRooms } from './rooms.ts'
+import { unavailableNames, type UnavailableName } from './unavailable-names.ts'
 import { openWatching } from './watching.ts'
 
 export interface AssembleOptions {
@@ -118,6 +119,8 @@ export interface Assembly extends AsyncDisposable {
   walls(): Promise<readonly ProvedProvider[]>
   /** Names of providers that are probed only when a job first needs them. */
   unproved(): readonly string[]
+  /** Walls that the configuration names and that are not available, proved first. */
+  unavailable(): Promise<readonly UnavailableName[]>
   /** Providers proved so far, without waiting for further probes. */
   proved(): readonly ProvedProvider[]
   /** Names of provider modules that were refused: broken, not trusted, or not proved. */
@@ -229,7 +232,7 @@ export function assemble(options: AssembleOptions): Assembly {
     operations: operating.operations,
     evidence,
     statistics: base.counts,
-    ...provedCalls(walls, proving, modules),
+    ...provedCalls(base, walls, proving, modules),
     ...overrides(base, walls, proving),
     closePorts: (ports) => ports.forEach((one) => ownPorts.add(one)),
     async [Symbol.asyncDispose]() {
@@ -368,7 +371,7 @@ function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
     openEgressPath: egress.open,
     openFolders: foldersFor(emitter, config().state),
   })
-  const walls = new ProvedWalls({ loaders, others: options.providers ?? [], emitter })
+  const walls = new ProvedWalls({ loaders, others: options.providers ?? [], emitter, clock })
   const pool = new Pool({
     clock,
     emitter,
@@ -458,10 +461,14 @@ function openEffects(
 }
 
 function provedCalls(
+  { config }: Base,
   walls: ProvedWalls,
   proving: Promise<void>,
   modules: ProviderModules | undefined,
-): Pick<Assembly, 'providers' | 'walls' | 'proved' | 'unproved' | 'refused' | 'add'> {
+): Pick<
+  Assembly,
+  'providers' | 'walls' | 'proved' | 'unproved' | 'unavailable' | 'refused' | 'add'
+> {
   return {
     async providers() {
       await proving
@@ -472,6 +479,7 @@ function provedCalls(
       await proving
       return walls.proved
     },
+    unavailable: () => unavailableNames(config(), walls),
     refused: () => walls.refused,
     proved: () => walls.proved,
     unproved: () => walls.unproved,

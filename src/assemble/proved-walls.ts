@@ -1,3 +1,4 @@
+import type { Clock } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
@@ -6,10 +7,12 @@ import type { Availability, ProvedProvider, Provider } from '../contract/provide
 import { jailKinds } from '../contract/jail-kind.ts'
 import type { ProviderFacts } from '../profile/choose-tier.ts'
 import { isOfTier, isProvedAtStart, mayServe, type ProviderLoaders } from './providers.ts'
+import { RetryTimes } from './retry-times.ts'
 
 /**
  * Providers with the results of their probes. A provider's files are loaded when it is first needed, and it is proved
- * once, also for concurrent first jobs.
+ * once, also for concurrent first jobs. One that was refused is tried again when it is needed after a while: what it lacked may
+ * have been installed. Jobs do not wait for that, and the next one finds the result.
  */
 export class ProvedWalls {
   readonly #loaders: ProviderLoaders
@@ -17,6 +20,8 @@ export class ProvedWalls {
   readonly #known: Map<string, Provider>
   readonly #proofs = new Map<string, Availability>()
   readonly #provings = new Map<string, Promise<void>>()
+  readonly #retries: RetryTimes
+  readonly #retrying = new Map<string, Promise<void>>()
   /** Loads provider modules, if any are configured. */
   discover: (() => Promise<void>) | undefined
   #discovered: Promise<void> | undefined
@@ -31,9 +36,11 @@ export class ProvedWalls {
     readonly loaders: ProviderLoaders
     readonly others: readonly Provider[]
     readonly emitter: Emitter
+    readonly clock: Pick<Clock, 'now'>
   }) {
     this.#loaders = parts.loaders
     this.#emitter = parts.emitter
+    this.#retries = new RetryTimes(parts.clock)
     this.#known = new Map(parts.others.map((one) => [one.name, one]))
   }
 
@@ -140,14 +147,19 @@ export class ProvedWalls {
     }
   }
 
+  /** Proves all of them, again those for which it is time. */
   async proveAll(): Promise<void> {
-    for (const name of [...this.#loaders.keys(), ...this.#known.keys()]) await this.proveNamed(name)
+    for (const name of [...this.#loaders.keys(), ...this.#known.keys()]) {
+      await this.proveNamed(name)
+      await this.#retrying.get(name)
+    }
   }
 
   /** Proves walls that may serve a language, cheap ones first, until `isServed(next)` returns true. */
   async proveUntil(language: Language, isServed: (next: string) => boolean): Promise<void> {
     for (const name of this.#loaders.keys()) {
-      if (this.#proofs.has(name) || !mayServe(name, language)) continue
+      if (!mayServe(name, language)) continue
+      if (this.#proofs.has(name) && !this.#isDue(name)) continue
       if (isServed(name)) return
       await this.proveNamed(name)
     }
@@ -159,8 +171,27 @@ export class ProvedWalls {
   async proveNamed(name: string): Promise<void> {
     if (!this.#knows(name)) await this.discover?.()
     if (!this.#knows(name)) return
+    if (this.#isDue(name)) void this.#proveAgain(name)
     if (!this.#provings.has(name)) this.#provings.set(name, this.#proveNow(name))
     await this.#provings.get(name)
+  }
+
+  /** True if it was refused, and it is time for another attempt. A provider module is retried by its own. */
+  #isDue(name: string): boolean {
+    return this.#retries.isDue(name) && !this.#modules.has(name)
+  }
+
+  /** Probes a refused wall again; one attempt at a time. Never rejects: a failed attempt leaves the refusal. */
+  #proveAgain(name: string): Promise<void> {
+    const provider = this.#known.get(name)
+    const trying = this.#retrying.get(name)
+    if (trying || !provider) return trying ?? Promise.resolve()
+    const attempt = this.#prove(provider)
+      .then(() => undefined)
+      .catch(() => this.#retries.refused(name))
+      .finally(() => this.#retrying.delete(name))
+    this.#retrying.set(name, attempt)
+    return attempt
   }
 
   /** Adds a provider while running: known once it is proved, and chosen from the next job on. */
@@ -171,9 +202,11 @@ export class ProvedWalls {
     return availability
   }
 
-  /** Throws MayflyError INVALID unless this provider exists and can be proved now. */
+  /** Throws MayflyError INVALID unless this provider exists and can be proved now; tries a refused one again at once. */
   async mustServe(name: string): Promise<void> {
+    const wasRefused = this.#proofs.get(name)?.available === false && !this.#modules.has(name)
     await this.proveNamed(name)
+    if (wasRefused) await this.#proveAgain(name)
     if (!this.#knows(name)) throw notServing(name, 'there is no provider of this name')
     const proof = this.#proofs.get(name)
     if (!proof?.available) throw notServing(name, proof?.reason ?? 'it was not proved')
@@ -188,6 +221,8 @@ export class ProvedWalls {
     const availability = await provider.detect()
     this.#known.set(provider.name, provider)
     this.#proofs.set(provider.name, availability)
+    if (availability.available) this.#retries.succeeded(provider.name)
+    else this.#retries.refused(provider.name)
     this.#restate()
     this.#report(provider.name, availability)
     return availability

@@ -23,6 +23,7 @@ import { keyCustody } from './role.ts'
 import { onReaderGone } from './broken-pipe.ts'
 import { stopSignal } from './stop-signal.ts'
 import { version } from './version.ts'
+import { warnOfWalls } from './warn-of-walls.ts'
 
 const RETAIN_EVERY_MS = 60_000
 /** Bytes overwritten between two yields to the event loop. */
@@ -109,6 +110,7 @@ async function serveUntilStopped(here: OpenAssembly, site: string | undefined, f
     announce({ staticUrl, activeUrl, ...facts }, await version(), flags)
     void showWalls(assembly, flags)
   }
+  void warnOfWalls(assembly, flags)
 
   const door = await openDoor(here, flags)
   const signal = await stopped

@@ -15,7 +15,7 @@ import { claimProgram, claimWall, type ClaimedProgram } from './program-claim.ts
 import { programGuest, tightenedAlways } from './program-guest.ts'
 import type { ProgramProof } from './program-proof.ts'
 import { ProgramSpares, type ProgramSparesOptions } from './program-spares.ts'
-import { proveWithRetry } from './worker-claim.ts'
+import { forgetRefusal, proveWithRetry } from './worker-claim.ts'
 
 export interface ProgramProviderOptions {
   readonly warden: WardenClient
@@ -97,7 +97,10 @@ export function createProgramProvider(
     can: [...can, ...kind.can],
     ...(images && { images }),
     detect() {
-      proved ??= proveWithRetry(prove, kind.proofAttempts)
+      proved ??= forgetRefusal(
+        proveWithRetry(prove, kind.proofAttempts),
+        () => (proved = undefined),
+      )
       return proved
     },
     async launch(profile, _clock, hints) {

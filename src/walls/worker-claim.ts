@@ -77,6 +77,16 @@ export async function proveWithRetry(
   }
 }
 
+/** The result of a probe, which its provider caches; `forget` is called for a refusal, so that a later call probes again. */
+export async function forgetRefusal(
+  probing: Promise<Availability>,
+  forget: () => void,
+): Promise<Availability> {
+  const availability = await probing
+  if (!availability.available) forget()
+  return availability
+}
+
 /** Availability after a probe that failed. */
 export function unavailable(error: unknown): Availability {
   const code = error instanceof MayflyError ? error.code : 'UNAVAILABLE'

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { outcomeSchema, type Status } from '../../src/index.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { packed } from '../fixtures/packed.ts'
@@ -189,6 +190,20 @@ suite('Starting a server', () => {
         await server.stop()
         assert.equal(server.stderr().includes('Development authority: '), quiet.length === 0)
       }
+    })
+  })
+
+  test('A wall that the configuration names and that is not available is a warning with its cause and fix', async () => {
+    await inPlace(async (place) => {
+      const config = join(place.cwd, 'own.toml')
+      writeFileSync(config, 'default_provider = "no-such"\n')
+      const server = await startServer(place, ['--config', config])
+      const deadline = performance.now() + 60_000
+      const warned =
+        /Cannot use wall "no-such", which "default_provider" names: There is no provider[^\n]*\n +"mayfly providers"/
+      while (!warned.test(server.stderr()) && performance.now() < deadline) await sleep(20)
+      await server.stop()
+      assert.match(server.stderr(), warned)
     })
   })
 

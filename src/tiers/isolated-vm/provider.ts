@@ -7,7 +7,7 @@ import type { OpenFolders } from '../../walls/folder-calls.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import { WorkerSpares } from '../../walls/worker-spares.ts'
 import type { OpenEgressPath } from '../../walls/egress-path.ts'
-import { claimWorker, unavailable } from '../../walls/worker-claim.ts'
+import { claimWorker, forgetRefusal, unavailable } from '../../walls/worker-claim.ts'
 import {
   isolateSettings,
   webAssembly,
@@ -70,7 +70,10 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       ...(openFolders ? (['folder-calls'] as const) : []),
     ],
     detect() {
-      proved ??= probe(provider, workers).catch((error: unknown) => unavailable(error))
+      proved ??= forgetRefusal(
+        probe(provider, workers).catch((error: unknown) => unavailable(error)),
+        () => (proved = undefined),
+      )
       return proved
     },
     async launch(profile) {

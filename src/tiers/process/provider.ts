@@ -6,7 +6,7 @@ import { newId } from '../../lib/id.ts'
 import type { GuestKind } from '../../walls/guest-kind.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
-import { proveWithRetry } from '../../walls/worker-claim.ts'
+import { forgetRefusal, proveWithRetry } from '../../walls/worker-claim.ts'
 import { isolateSettings, workerGuest } from '../../walls/worker-guest.ts'
 import { claimProgram, type ClaimedProgram } from '../../walls/program-claim.ts'
 import { probe } from './detect.ts'
@@ -78,7 +78,7 @@ export function createProcessProvider(options: ProcessOptions): Provider {
       ]
     },
     detect() {
-      proved ??= proveWithRetry(prove)
+      proved ??= forgetRefusal(proveWithRetry(prove), () => (proved = undefined))
       return proved
     },
     async launch(profile, _clock, hints) {

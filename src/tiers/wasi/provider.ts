@@ -4,7 +4,7 @@ import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import { WorkerSpares } from '../../walls/worker-spares.ts'
-import { claimWorker, unavailable } from '../../walls/worker-claim.ts'
+import { claimWorker, forgetRefusal, unavailable } from '../../walls/worker-claim.ts'
 import { workerGuest, type WorkerOptions } from '../../walls/worker-guest.ts'
 import { probe } from './detect.ts'
 
@@ -35,7 +35,10 @@ export function createWasiProvider(options: WasiOptions): Provider {
     tightens: ['network', 'files', 'io', 'processes', 'syscalls', 'capabilities'],
     can: ['stdin', 'instructions'],
     detect() {
-      proved ??= probe(provider, workers).catch((error: unknown) => unavailable(error))
+      proved ??= forgetRefusal(
+        probe(provider, workers).catch((error: unknown) => unavailable(error)),
+        () => (proved = undefined),
+      )
       return proved
     },
     async launch(profile) {

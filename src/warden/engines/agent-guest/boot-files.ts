@@ -45,7 +45,7 @@ import type { MachineKey } from './source.ts'
 const FOLDER = 'machines'
 const KEPT_MS = 14 * 24 * 60 * 60_000
 const HINT =
-  'Build the images: "mayfly images build kernel node python"; restart a server that was started before'
+  'Build the images: "mayfly images build kernel node python"; a server that runs finds them within ten minutes'
 
 export interface BootFilesParts<Boot> {
   /** State folder, whose images are booted. */

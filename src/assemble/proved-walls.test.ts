@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Availability, Provider } from '../contract/provider.ts'
+import { ProvedWalls } from './proved-walls.ts'
+import { retryMsMax, retryMsMin } from './retry-times.ts'
+import { unavailableNames } from './unavailable-names.ts'
+
+const minute = 60_000
+const refused: Availability = {
+  available: false,
+  code: 'UNAVAILABLE',
+  reason: 'Cannot start QEMU: the program is missing',
+  fix: 'Install it',
+}
+const there: Availability = { available: true, strength: 5, layers: [], missing: [] }
+
+test('A refused wall is tried again when it is needed, after a minute, and then after twice as long up to ten', async () => {
+  const stand = played()
+  await stand.need()
+  const waits: number[] = []
+  for (let probes = stand.probes(); waits.length < 6; probes = stand.probes()) {
+    let waited = 0
+    while (stand.probes() === probes) {
+      stand.pass(minute / 2)
+      waited += minute / 2
+      await stand.need()
+    }
+    waits.push(waited / minute)
+  }
+  assert.deepEqual(waits, [1, 2, 4, 8, 10, 10])
+  assert.deepEqual([retryMsMin, retryMsMax], [minute, 10 * minute])
+})
+
+test('A wall that became available is chosen after its next attempt, for which no job waits', async () => {
+  const stand = played()
+  await stand.need()
+  stand.becomes(there)
+  await stand.need()
+  assert.equal(stand.isThere(), false, 'it is not yet time')
+  stand.pass(minute)
+  await stand.need()
+  await stand.settled()
+  assert.equal(stand.isThere(), true)
+  stand.pass(60 * minute)
+  await stand.need()
+  assert.equal(stand.probes(), 2, 'a proved wall is not probed again')
+})
+
+test('A list of the walls waits for attempts that are due, and a change to a refused wall makes one at once', async () => {
+  const stand = played()
+  await stand.need()
+  stand.becomes(there)
+  await stand.walls.proveAll()
+  assert.equal(stand.isThere(), false)
+  stand.pass(minute)
+  await stand.walls.proveAll()
+  assert.equal(stand.isThere(), true)
+
+  const other = played()
+  await other.need()
+  await assert.rejects(other.walls.mustServe('qemu'), { code: 'INVALID' })
+  other.becomes(there)
+  await other.walls.mustServe('qemu')
+  assert.equal(other.isThere(), true)
+})
+
+test('An attempt that throws leaves the refusal, and is repeated later', async () => {
+  const stand = played()
+  await stand.need()
+  stand.becomes(new Error('broken'))
+  stand.pass(minute)
+  await stand.need()
+  await stand.settled()
+  assert.equal(stand.isThere(), false)
+  stand.becomes(there)
+  stand.pass(2 * minute)
+  await stand.need()
+  await stand.settled()
+  assert.equal(stand.isThere(), true)
+})
+
+test('Walls that the configuration names and that are not available are listed with the key, the cause and the fix', async () => {
+  const { walls } = played()
+  const row = { language: 'python', count: 1 } as const
+  const spares = [
+    { ...row, provider: 'qemu' },
+    { ...row, provider: 'qemu', language: 'node' },
+  ] as const
+  const found = await unavailableNames({ default_provider: 'no-such', spares }, walls)
+  assert.deepEqual(
+    found.map(({ name, setBy }) => [name, setBy]),
+    [
+      ['no-such', 'default_provider'],
+      ['qemu', 'spares'],
+    ],
+  )
+  assert.deepEqual([found[1]!.reason, found[1]!.fix], [refused.reason, refused.fix])
+  assert.deepEqual(await unavailableNames({ default_provider: 'auto', spares: [] }, walls), [])
+})
+
+/** One wall, refused at first, with a clock that stands still. */
+function played() {
+  let now = 0
+  let probes = 0
+  let answer: Availability | Error = refused
+  const provider = {
+    name: 'qemu',
+    tier: 'microvm',
+    languages: ['python'],
+    detect() {
+      probes++
+      return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer)
+    },
+  } as unknown as Provider
+  const walls = new ProvedWalls({
+    loaders: new Map([['qemu', () => Promise.resolve(provider)]]),
+    others: [],
+    emitter: { emit: () => undefined } as never,
+    clock: { now: () => now },
+  })
+  return {
+    walls,
+    need: () => walls.proveUntil('python', () => false),
+    settled: () => new Promise((resolve) => void setImmediate(resolve)),
+    pass: (ms: number) => void (now += ms),
+    becomes: (next: Availability | Error) => void (answer = next),
+    probes: () => probes,
+    isThere: () => walls.facts.some(({ available }) => available),
+  }
+}

@@ -9,7 +9,7 @@ const minute = 60_000
 const refused: Availability = {
   available: false,
   code: 'UNAVAILABLE',
-  reason: 'Cannot start QEMU: the program is missing',
+  reason: 'Cannot start it: the program is missing',
   fix: 'Install it',
 }
 const there: Availability = { available: true, strength: 5, layers: [], missing: [] }
@@ -58,9 +58,9 @@ test('A list of the walls waits for attempts that are due, and a change to a ref
 
   const other = played()
   await other.need()
-  await assert.rejects(other.walls.mustServe('qemu'), { code: 'INVALID' })
+  await assert.rejects(other.walls.mustServe('played'), { code: 'INVALID' })
   other.becomes(there)
-  await other.walls.mustServe('qemu')
+  await other.walls.mustServe('played')
   assert.equal(other.isThere(), true)
 })
 
@@ -83,28 +83,28 @@ test('Walls that the configuration names and that are not available are listed w
   const { walls } = played()
   const row = { language: 'python', count: 1 } as const
   const spares = [
-    { ...row, provider: 'qemu' },
-    { ...row, provider: 'qemu', language: 'node' },
+    { ...row, provider: 'played' },
+    { ...row, provider: 'played', language: 'node' },
   ] as const
   const found = await unavailableNames({ default_provider: 'no-such', spares }, walls)
   assert.deepEqual(
     found.map(({ name, setBy }) => [name, setBy]),
     [
       ['no-such', 'default_provider'],
-      ['qemu', 'spares'],
+      ['played', 'spares'],
     ],
   )
   assert.deepEqual([found[1]!.reason, found[1]!.fix], [refused.reason, refused.fix])
   assert.deepEqual(await unavailableNames({ default_provider: 'auto', spares: [] }, walls), [])
 })
 
-/** One wall, refused at first, with a clock that stands still. */
+/** Plays a wall that is refused at first, with a clock that stands still. */
 function played() {
   let now = 0
   let probes = 0
   let answer: Availability | Error = refused
   const provider = {
-    name: 'qemu',
+    name: 'played',
     tier: 'microvm',
     languages: ['python'],
     detect() {
@@ -113,9 +113,9 @@ function played() {
     },
   } as unknown as Provider
   const walls = new ProvedWalls({
-    loaders: new Map([['qemu', () => Promise.resolve(provider)]]),
+    loaders: new Map([['played', () => Promise.resolve(provider)]]),
     others: [],
-    emitter: { emit: () => undefined } as never,
+    emitter: { emit: () => undefined },
     clock: { now: () => now },
   })
   return {

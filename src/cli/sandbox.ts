@@ -41,6 +41,7 @@ export function register(program: Command): void {
     .action(verb(tighten))
   add('freeze', 'pause a sandbox; its deadlines still apply').action(verb(freeze))
   add('thaw', 'resume a paused sandbox').action(verb(thaw))
+  add('resume', 'the same as thaw').action(verb(thaw))
   add('capture', 'capture memory or state, as far as the wall supports it').action(verb(capture))
   reached(sandbox.command('kill').description('close a session, or terminate a job'))
     .argument('[id]', 'id, as listed by "list"')

@@ -347,6 +347,13 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     gives: 'Frozen',
     fails: [408, 409, 503],
   },
+  'POST /v1/sandboxes/{id}/resume': {
+    id: 'resumeSandbox',
+    summary: 'Resume one sandbox',
+    about: 'The same as thaw, by its usual name elsewhere',
+    gives: 'Frozen',
+    fails: [408, 409, 503],
+  },
   'POST /v1/sandboxes/{id}/capture': {
     id: 'captureSandbox',
     summary: 'Capture one sandbox',

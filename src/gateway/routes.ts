@@ -140,6 +140,7 @@ export const calls: Readonly<Record<string, Methods>> = {
   '/v1/sandboxes/{id}/tighten': { POST: { needs: ownOrOperate, answer: tightenSandbox } },
   '/v1/sandboxes/{id}/freeze': { POST: { needs: ownOrOperate, answer: freezeSandbox } },
   '/v1/sandboxes/{id}/thaw': { POST: { needs: ownOrOperate, answer: thawSandbox } },
+  '/v1/sandboxes/{id}/resume': { POST: { needs: ownOrOperate, answer: thawSandbox } },
   '/v1/sandboxes/{id}/capture': { POST: { needs: ownOrOperate, answer: captureSandbox } },
   '/v1/audit': { GET: { needs: ['read'], answer: readAudit } },
   '/v1/evidence/{id}': { GET: { needs: seesLives, answer: readEvidence } },

@@ -73,6 +73,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
   'sandbox fork': ['id'],
   'sandbox freeze': ['id'],
   'sandbox thaw': ['id'],
+  'sandbox resume': ['id'],
   'sandbox capture': ['id'],
   'sandbox kill': ['id'],
   'images build': ['none'],

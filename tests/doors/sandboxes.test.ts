@@ -173,6 +173,8 @@ suite('Live sandboxes of a server', () => {
     const later = await read('GET', `/v1/sandboxes/${id}`)
     assert.ok(later.body.frozen && later.body.age >= frozen.body.age + 150)
     assert.equal((await at('thaw')).body.frozen, false)
+    assert.equal((await at('freeze')).body.frozen, true)
+    assert.equal((await at('resume')).body.frozen, false)
     const { body: captured } = await at('capture')
     const { can } = later.body as { can: readonly string[] }
     assert.equal(captured.kind, can.includes('capture-memory') ? 'memory' : 'none')

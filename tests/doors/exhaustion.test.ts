@@ -10,7 +10,9 @@ import { until } from '../conformance/stand.ts'
 import { adminKey, bearer, endOf, folder, openDoor, type TestDoor } from './http-door.ts'
 
 /** Loopback addresses: each is an address of its own to the server. */
-const [evil, good] = ['127.0.0.11', '127.0.0.12'] as const
+const [evil, good, third] = ['127.0.0.11', '127.0.0.12', '127.0.0.13'] as const
+/** Addresses of half of forty connections: a second and a third address have a quarter each. */
+const otherHalf = Array.from({ length: 20 }, (_, at) => (at % 2 === 0 ? good : third))
 
 /** Opens a connection from an address, and collects what it receives. */
 async function dial(door: TestDoor, from: string, text = '') {
@@ -85,6 +87,10 @@ suite('A client that exhausts connections, requests or bytes', () => {
       for (const { socket } of all) socket.resume()
       await until(() => open().length <= 20, 'the connections beyond the half to be closed')
       assert.equal(open().length, 20)
+      const others = await Promise.all(otherHalf.map((from) => dial(door, from, livez)))
+      const isAnswered = () => others.every(({ heard }) => answersIn(heard.text) === 1)
+      await until(isAnswered, 'answers to the other half')
+      for (const { socket } of others) socket.destroy()
       await assertServed(door, good)
       for (const { socket } of all) socket.destroy()
       await assertServed(door, evil)
@@ -108,9 +114,9 @@ suite('A client that exhausts connections, requests or bytes', () => {
         localAddress,
         ca,
       } as ConnectionOptions)
-    const other = from(good)
-    await once(other, 'secureConnect')
-    other.destroy()
+    const others = otherHalf.map((one) => from(one))
+    await Promise.all(others.map((one) => once(one, 'secureConnect')))
+    for (const one of others) one.destroy()
     // A failed handshake releases its slot as well.
     for (const { socket } of all) socket.destroy()
     let made = 0

@@ -1,6 +1,8 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { basename } from 'node:path'
 import { leaseFolder } from '../../../src/lib/state-folder.ts'
+import { allPids } from '../../../src/os/proc.ts'
+import { tryReadText } from '../../../src/os/read.ts'
 import { wallFolder } from '../../../src/warden/engines/wall-folder.ts'
 import { descendantsOf, isRunning, kindsOpen } from '../../conformance/remains.ts'
 import { until } from '../../conformance/stand.ts'
@@ -57,15 +59,24 @@ export class LeftoverCounter {
 
   #count(): LeftBehind {
     const leases = this.#poll()
-    const processes = descendantsOf(process.pid).filter((pid) => !this.#before.has(pid))
     const names = [...this.#walls]
     return {
-      processes: processes.filter(isRunning).length,
+      processes: this.#processes(names).length,
       leases,
       folders: names.map(wallFolder).filter((folder) => existsSync(folder)),
       cgroups: wallGroups().filter((group) => this.#walls.has(basename(group))),
       sockets: Math.max(0, (kindsOpen()['socket'] ?? 0) - this.#socketsBefore),
     }
+  }
+
+  /** New processes below this one, and any that name a wall in their command line: an orphan is a child of init. */
+  #processes(names: readonly string[]): readonly number[] {
+    const isNamed = (pid: number) => {
+      const words = tryReadText(`/proc/${pid}/cmdline`) ?? ''
+      return names.some((name) => words.includes(name))
+    }
+    const below = descendantsOf(process.pid).filter((pid) => !this.#before.has(pid))
+    return [...new Set([...below, ...allPids().filter(isNamed)])].filter(isRunning)
   }
 }
 

@@ -1,4 +1,5 @@
 import type * as z from 'zod'
+import { plainWords } from './contract/checked.ts'
 import type { Clock } from './contract/clock.ts'
 import { MayflyError } from './contract/error.ts'
 import {
@@ -67,7 +68,7 @@ export function newJob(asked: JobRequest, requester: Requester, clock: Clock): J
 
 /** Names the field that was meant where a limit stands outside of `limits`, also as `timeoutMs`. */
 function issueText(issue: z.core.$ZodIssue): string {
-  if (issue.code !== 'unrecognized_keys' || issue.path.length > 0) return issue.message
+  if (issue.code !== 'unrecognized_keys' || issue.path.length > 0) return plainWords(issue.message)
   const meant = issue.keys
     .map((key) => key.replace(/(?:Ms|MB|MiB)$/, ''))
     .find((name) => limitNames.includes(name))

@@ -29,10 +29,20 @@ function issuesByPath(
   if (issue.code === 'invalid_key')
     return issue.issues.map(({ message }) => ({ path: pathText(issue.path), message }))
   if (issue.code !== 'unrecognized_keys')
-    return [{ path: pathText(issue.path), message: issue.message }]
+    return [{ path: pathText(issue.path), message: plainWords(issue.message) }]
   return issue.keys
     .slice(0, ISSUES_MAX)
     .map((key) => ({ path: pathText([...issue.path, key]), message: 'unknown field' }))
+}
+
+/**
+ * Words of zod without its prefix, for a person: `Invalid input: expected string, received undefined` becomes
+ * `missing: expected string`.
+ */
+export function plainWords(message: string): string {
+  const words = message.replace(/^(?:Invalid \w+|Too \w+): /, '').replace(/, received NaN$/, '')
+  const missing = /^(.*), received undefined$/s.exec(words)
+  return missing ? `missing: ${missing[1]}` : words
 }
 
 function pathText(path: readonly PropertyKey[]): string {

@@ -7,11 +7,12 @@ Mechanism: each terminal is a pty of the wall's own devpts. The manager keeps th
 POSIX session, with the slave as controlling terminal. Bytes cross the wall in frames with the id of the terminal, with flow
 control: at most `WINDOW_BYTES` unacknowledged bytes in each direction. While the window is full the master is not read, and
 the program blocks (back-pressure). When the terminal is closed or its program exits, all processes of its POSIX session get
-SIGHUP, and SIGKILL a second later.
+SIGHUP, and SIGKILL a second later: in passes over /proc until two in a row find no new process, because a program may fork while
+it is searched for.
 
 Relies on: openpty(3), TIOCSCTTY, and /proc to find the processes of a session; without /proc only their group is killed.
 
-Not handled: a program that calls setsid(2) continues, like background work."""
+Not handled: a program that calls setsid(2) continues, like background work; so does one that forks faster than all passes find it."""
 
 import _signal
 import _struct
@@ -32,6 +33,11 @@ WRITE_BYTES = 4096
 # Received bytes after which the window is acknowledged to the sender.
 ACK_BYTES = 16_384
 HANG_UP_SECONDS = 1.0
+# Passes over /proc of one attempt to kill a session, and the attempts, a second apart.
+KILL_PASSES_MAX = 50
+KILL_ATTEMPTS_MAX = 5
+# Passes in a row without a new process: a child that is being forked during one is found by the next.
+CLEAN_PASSES = 2
 # Wait for the last output of an exited program if another process keeps the slave open.
 DRAIN_SECONDS = 0.25
 FULL = f"Cannot open a terminal: the session has {TERMINALS_MAX} already"
@@ -41,7 +47,7 @@ class Terminals:
     def __init__(self, manager):
         self.manager = manager
         self.open = {}
-        # (time, leader) of POSIX sessions to kill at that time.
+        # (time, leader, attempts) of POSIX sessions to kill at that time.
         self.doomed = []
 
     def ordered(self, asked):
@@ -86,7 +92,7 @@ class Terminals:
 
     def wait(self, timeout):
         """Milliseconds to the next deadline, at most `timeout`; None without any."""
-        times = [at for at, _ in self.doomed] + [one.drained_at for one in self.open.values() if one.drained_at]
+        times = [at for at, _, _ in self.doomed] + [one.drained_at for one in self.open.values() if one.drained_at]
         if not times:
             return timeout
         own = max(0, min(times) - time.monotonic()) * 1000
@@ -104,10 +110,11 @@ class Terminals:
                 del self.open[terminal.name]
                 terminal.close()
                 note(terminal.name, ended=terminal.ended)
-        due = [leader for at, leader in self.doomed if at <= now]
+        due = [one for one in self.doomed if one[0] <= now]
         self.doomed = [one for one in self.doomed if one[0] > now]
-        for leader in due:
-            _signal_session(leader, _signal.SIGKILL)
+        for _, leader, attempts in due:
+            if not _kill_session(leader) and attempts < KILL_ATTEMPTS_MAX:
+                self.doomed.append((time.monotonic() + HANG_UP_SECONDS, leader, attempts + 1))
 
     def reaped(self, pid, ended):
         """Handles the exit of a terminal's program; False if `pid` is none."""
@@ -122,7 +129,7 @@ class Terminals:
     def hang_up(self, terminal):
         for number in (_signal.SIGHUP, _signal.SIGCONT):
             _signal_session(terminal.pid, number)
-        self.doomed.append((time.monotonic() + HANG_UP_SECONDS, terminal.pid))
+        self.doomed.append((time.monotonic() + HANG_UP_SECONDS, terminal.pid, 1))
 
     def forget(self):
         """Closes the masters in a fork of the manager."""
@@ -270,19 +277,37 @@ def _become(slave, asked, manager):
 
 
 def _signal_session(leader, number):
-    for pid in _members(leader):
-        try:
-            os.kill(pid, number)
-        except OSError:
-            pass
+    for pid, _ in _members(leader):
+        _signal_each(os.kill, pid, number)
+    _signal_each(os.killpg, leader, number)
+
+
+def _kill_session(leader):
+    """False if the last pass found another process. The kernel kills a group at once, with children that are being forked."""
+    _signal_each(os.killpg, leader, _signal.SIGKILL)
+    killed = set()
+    clean = 0
+    for _ in range(KILL_PASSES_MAX):
+        before = len(killed)
+        for pid, group in _members(leader):
+            _signal_each(os.killpg, group, _signal.SIGKILL)
+            _signal_each(os.kill, pid, _signal.SIGKILL)
+            killed.add(pid)
+        clean = clean + 1 if len(killed) == before else 0
+        if clean == CLEAN_PASSES:
+            return True
+    return False
+
+
+def _signal_each(send, target, number):
     try:
-        os.killpg(leader, number)
+        send(target, number)
     except OSError:
         pass
 
 
 def _members(leader):
-    """Processes of a POSIX session; none without /proc."""
+    """Processes of a POSIX session, each with its group; none without /proc."""
     try:
         names = os.listdir("/proc")
     except OSError:
@@ -294,6 +319,6 @@ def _members(leader):
             with open(f"/proc/{name}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
             if int(fields[3]) == leader:
-                yield int(name)
+                yield int(name), int(fields[2])
         except (OSError, ValueError, IndexError):
             pass

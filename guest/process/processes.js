@@ -4,8 +4,11 @@ import fs from 'node:fs'
 const TICKS_PER_S = 100
 /** Start times are in whole ticks, and are compared with times rounded to ticks. */
 const SLACK_MS = 20
+const KILL_PASSES_MAX = 50
+/** Passes in a row without a new process: a child that is being forked during one is found by the next. */
+const CLEAN_PASSES = 2
 
-/** @typedef {{ pid: number, parent: number, session: number, startedMs: number, cpuMs: number }} ProcessFacts */
+/** @typedef {{ pid: number, parent: number, group: number, session: number, startedMs: number, cpuMs: number }} ProcessFacts */
 
 /** @param {number | string} pid @returns {ProcessFacts | undefined} */
 export function factsOf(pid) {
@@ -15,10 +18,11 @@ export function factsOf(pid) {
       .slice(stat.lastIndexOf(')') + 2)
       .split(' ')
       .map(Number)
-    const [, parent = 0, , session = 0] = fields
+    const [, parent = 0, group = 0, session = 0] = fields
     const cpu = fields.slice(11, 15).reduce((all, one) => all + one, 0)
     const startedMs = ((fields[19] ?? 0) * 1000) / TICKS_PER_S
-    return { pid: Number(pid), parent, session, startedMs, cpuMs: (cpu * 1000) / TICKS_PER_S }
+    const cpuMs = (cpu * 1000) / TICKS_PER_S
+    return { pid: Number(pid), parent, group, session, startedMs, cpuMs }
   } catch {
     return undefined
   }
@@ -26,9 +30,12 @@ export function factsOf(pid) {
 
 /** @returns {ProcessFacts[]} */
 export function allProcesses() {
+  return pidsNow().flatMap((pid) => factsOf(pid) ?? [])
+}
+
+function pidsNow() {
   try {
-    const pids = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))
-    return pids.flatMap((pid) => factsOf(pid) ?? [])
+    return fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))
   } catch {
     return []
   }
@@ -86,6 +93,30 @@ export function signalSession(leader, name) {
   if (leader <= 0) return
   for (const { pid, session } of allProcesses()) if (session === leader) signal(pid, name)
   signal(-leader, name)
+}
+
+/**
+ * Kills all processes of a session, in passes until two in a row find no new one: a program may fork while it is searched for. False
+ * if the last pass found another. The kernel kills a group at once, with children that are being forked. @param {number} leader
+ */
+export function killSession(leader) {
+  if (leader <= 0) return true
+  signal(-leader, 'SIGKILL')
+  const killed = new Set()
+  for (let pass = 0, clean = 0; pass < KILL_PASSES_MAX; pass++) {
+    const before = killed.size
+    for (const pid of pidsNow()) {
+      const facts = factsOf(pid)
+      if (facts?.session !== leader) continue
+      // At once: a pass over all may take longer than such a process lives.
+      if (facts.group > 0) signal(-facts.group, 'SIGKILL')
+      signal(facts.pid, 'SIGKILL')
+      killed.add(facts.pid)
+    }
+    clean = killed.size === before ? clean + 1 : 0
+    if (clean === CLEAN_PASSES) return true
+  }
+  return false
 }
 
 /** @param {number} pid negative for a group @param {NodeJS.Signals} name */

@@ -8,7 +8,7 @@ import fs from 'node:fs'
 import tty from 'node:tty'
 import { duplicate, foregroundOf, resizeTerminal, unlockTerminal } from '../../src/os/libc.js'
 import { parseJson } from '../parse-json.js'
-import { signal, signalSession } from './processes.js'
+import { killSession, signal, signalSession } from './processes.js'
 import { KIND, send } from './wire.js'
 
 const TERMINALS_MAX = 4
@@ -17,6 +17,8 @@ const CHUNK_BYTES = 16_384
 /** Received bytes after which the window is acknowledged to the sender. */
 const ACK_BYTES = 16_384
 const HANG_UP_MS = 1000
+/** Attempts to kill a session that forks on, a second apart. */
+const KILL_ATTEMPTS_MAX = 5
 /** Wait for the last output of an exited program if another process keeps the slave open. */
 const DRAIN_MS = 250
 const WRITE_AGAIN_MS = 10
@@ -290,7 +292,13 @@ class Terminal {
   #hangUp() {
     const { pid } = this
     for (const name of /** @type {const} */ (['SIGHUP', 'SIGCONT'])) signalSession(pid, name)
-    setTimeout(() => signalSession(pid, 'SIGKILL'), HANG_UP_MS)
+    this.#killLater()
+  }
+
+  #killLater(attempt = 1) {
+    setTimeout(() => {
+      if (!killSession(this.pid) && attempt < KILL_ATTEMPTS_MAX) this.#killLater(attempt + 1)
+    }, HANG_UP_MS)
   }
 }
 

@@ -61,6 +61,19 @@ seen['made'] = len(made)
 print(json.dumps(seen))
 `
 
+/** Forks on, with parents that exit at once: a process that is listed is gone before it is killed. */
+const leaps = `
+import os, signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+generation = 0
+while True:
+    if os.fork(): os._exit(0)
+    os.setpgid(0, 0)
+    generation += 1
+    if generation % 10 == 0:
+        with open('beat', 'w') as beat: beat.write(str(generation))
+`
+
 const allowed = ['process', 'write', 'network', 'outside']
 const schedules = { 'no-programs': { phases: [{ name: 'all', for: '60s', syscalls: allowed }] } }
 /** Generous: emulation on a busy machine is slow. */
@@ -152,6 +165,28 @@ for (const { provider, language, skip } of walls)
       assert.equal(outcome.status, 'ok')
       assert.equal((await other.terminal.exited).error?.code, 'SESSION_ENDED')
       await assert.rejects(box.pty(), { code: 'SESSION_ENDED' })
+    })
+
+    test('a close ends a program that forks on in its session, each time into a new group', async (t) => {
+      if (provider === 'qemu' || provider === 'user-mode-linux')
+        return t.skip('its image for Node has no Python')
+      await using box = await open()
+      // Processes that are listed before it: reading these takes longer than one generation lives.
+      await box.run({ command: 'for n in $(seq 40); do setsid sleep 3006 >/dev/null 2>&1 & done' })
+      await box.files.put('leap.py', leaps)
+      const command = [
+        'sh',
+        '-c',
+        'python3 leap.py & while ! [ -e beat ]; do sleep 0.1; done; echo begun; wait; cat',
+      ]
+      const terminal = await box.pty({ command })
+      await new Typist(terminal).shows(/begun/)
+      await terminal.close()
+      await sleep(3000)
+      const beat = async () => Buffer.from(await box.files.get('beat')).toString()
+      const before = await beat()
+      await sleep(2000)
+      assert.equal(await beat(), before, 'it runs on')
     })
 
     test('a flood without a reader blocks, and delays neither the session nor another terminal', async () => {

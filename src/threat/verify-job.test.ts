@@ -65,6 +65,26 @@ suite('An envelope', () => {
       )
   })
 
+  test('A key that was revoked for a tenant is refused with that reason to this tenant alone', () => {
+    const key = rawPublicKey(mallory)
+    const revokedAt = '2030-01-01T00:00:00.000Z'
+    const verifier = createVerifier({
+      config: () => ({ signing: { required: false, signers: 1 }, tenants: [] }),
+      signers: {
+        trusts: () => false,
+        list: () => [{ key, name: 'm', tenant: 'acme', trustedAt: revokedAt, revokedAt }],
+      },
+      date: () => now,
+    })
+    const messageFor = (tenant: string) => {
+      const owner = { tenant, principal: 'p', origin: 'http' } as const
+      const signed = verifier(newJob({ code, signature: envelope(mallory) }, owner, systemClock))
+      return signed.kind === 'refused' ? signed.error.message : ''
+    }
+    assert.match(messageFor('acme'), /was revoked$/)
+    assert.match(messageFor('other'), /is not trusted$/)
+  })
+
   test('S3-24: a valid envelope by an untrusted key is SIGNER_UNKNOWN', () => {
     assert.equal(verify({ code, signature: envelope(mallory) }), 'SIGNER_UNKNOWN')
   })

@@ -7,7 +7,7 @@ import type { Signers } from './signers.ts'
 
 export interface VerifierParts {
   readonly config: () => Pick<Config, 'signing' | 'tenants'>
-  readonly signers: Pick<Signers, 'trusts'>
+  readonly signers: Pick<Signers, 'trusts'> & Partial<Pick<Signers, 'list'>>
   /** Milliseconds since 1970, compared with expiries. */
   readonly date: () => number
 }
@@ -59,6 +59,16 @@ function inAll([first, ...rest]: readonly Envelope[]): readonly string[] {
 
 function assertTrusted(key: string, job: Job, { signers }: VerifierParts): void {
   if (signers.trusts(key, job.tenant)) return
+  const known = signers.list?.().filter((one) => one.key === key) ?? []
+  const isOwn = ({ tenant }: { tenant: string | null }) => tenant === null || tenant === job.tenant
+  if (known.some((one) => one.revokedAt !== null && isOwn(one)))
+    throw new MayflyError(
+      'SIGNER_UNKNOWN',
+      'Cannot run this code: the key of its signer was revoked',
+      {
+        details: { key, hint: 'Sign it with another key, which is trusted' },
+      },
+    )
   throw new MayflyError('SIGNER_UNKNOWN', `Cannot run this code: its signer is not trusted`, {
     details: { key, hint: 'Trust the key with "mayfly keys trust"' },
   })

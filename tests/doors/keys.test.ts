@@ -70,6 +70,7 @@ test('S3-52: a running server applies a revocation to the next job, and both cha
   await keys('revoke', 'bob')
   const after = await ask({ signature })
   assert.deepEqual([after.status, after.json['code']], [403, 'SIGNER_UNKNOWN'])
+  assert.match(String(after.json['message']), /the key of its signer was revoked$/)
   const lines = JSON.parse(
     (await mayfly(place, ['audit', 'list', '--limit', '100000', '--json'])).stdout,
   ) as {

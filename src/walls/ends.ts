@@ -61,15 +61,19 @@ export function lostEnd(
 
 /**
  * End of a program whose process is gone without an `end` frame: a raw exit, an exec of another program, or a signal
- * that Mayfly did not send. Undefined where the warden, or the kernel at a limit, ended it.
+ * that Mayfly did not send. Undefined where the warden, or the kernel at a limit, ended it. A session ends at the request of its
+ * owner: a program that exits by itself, with whatever code, has failed it.
  */
-export function endOfProgram({ how, exit, peakBytes }: HandleEnd): TaskEnd | undefined {
+export function endOfProgram(
+  { how, exit, peakBytes }: HandleEnd,
+  isSession = false,
+): TaskEnd | undefined {
   if (how !== 'exit' || !exit) return undefined
   const { signal, exitCode } = exit
   const broken = (what: string) => lostEnd('error', 'EXIT', `The program ${what}`, peakBytes)
   if (signal !== null) return { ...broken(`was ended by ${signal}`), signal }
   if (exitCode === null) return broken('exited with null')
-  if (exitCode !== 0) return { ...broken(`exited with ${exitCode}`), exitCode }
+  if (exitCode !== 0 || isSession) return { ...broken(`exited with ${exitCode}`), exitCode }
   return {
     status: 'ok',
     resultText: 'null',

@@ -310,7 +310,7 @@ class ProgramFrames implements GuestFrames {
     }
     await this.#output.drained()
     const peakBytes = life.peakOf(end)
-    const own = life.cause ? undefined : endOfProgram({ ...end, peakBytes })
+    const own = life.cause ? undefined : endOfProgram({ ...end, peakBytes }, life.task?.session)
     if (!own) return life.finish(this.#cutBy(end))
     const { limit } = own.status === 'ok' ? noUsage : await this.#released()
     life.finish(limit ? this.#cutBy({ ...end, how: limit }) : this.#withFiles(own, end))

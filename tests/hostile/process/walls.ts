@@ -8,10 +8,13 @@ import { MayflyError } from '../../../src/contract/error.ts'
 import type { JobRequest } from '../../../src/contract/job.ts'
 import type { Outcome } from '../../../src/contract/outcome.ts'
 import type { Provider } from '../../../src/contract/provider.ts'
+import type { SessionRequest } from '../../../src/contract/session.ts'
 import { strengthOf } from '../../../src/contract/tier.ts'
 import { newJob } from '../../../src/job.ts'
 import { createSparePools } from '../../../src/pool/spare-pools.ts'
+import { Box } from '../../../src/sdk/box.ts'
 import { startWarden } from '../../../src/sdk/start-warden.ts'
+import { endedBeforeExec, readSession, sessionJob } from '../../../src/sessions/session-job.ts'
 import { createProcessProvider } from '../../../src/tiers/process/provider.ts'
 import type { WardenClient } from '../../../src/walls/client.ts'
 import type { End } from '../case.ts'
@@ -26,9 +29,13 @@ export type WallName = (typeof wallNames)[number] | 'gvisor' | 'qemu' | 'user-mo
 export interface Walls extends AsyncDisposable {
   /** Ends all walls and the warden. Idempotent. Resolves with the leftovers of walls on this machine. */
   close(): Promise<LeftBehind>
+  /** State folder, with the leases of walls. */
+  readonly state: string
   /** Number of walls so far. */
   readonly count: number
   run(job: JobRequest): Promise<Outcome>
+  /** Opens a session, as `Mayfly.open` does. */
+  open(asked: SessionRequest): Promise<Box>
   /** Reason why a provider is unavailable here; undefined if available. */
   absent(name: WallName): Promise<string | undefined>
 }
@@ -62,10 +69,18 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
   }
   return {
     close: () => (closed ??= close()),
+    state,
     get count() {
       return counter.walls
     },
     run: (job) => assembly.run(newJob(job, who, systemClock), caller),
+    async open(request) {
+      const asked = readSession(request)
+      const job = sessionJob(asked, who, systemClock)
+      const opened = await assembly.sessions.open(job, { signal: caller.signal })
+      if (opened.kind === 'ended') throw endedBeforeExec(opened.outcome)
+      return new Box(assembly, assembly.sessions.held.add(opened.session, job, asked), who)
+    },
     async absent(name) {
       const proved = (await assembly.providers()).find(({ provider }) => provider.name === name)
       if (!proved) return `there is no provider "${name}"`

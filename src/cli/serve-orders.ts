@@ -1,3 +1,4 @@
+import { lstatSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyError } from '../contract/error.ts'
 import { attachTo, type ServerFacts } from '../gateway/local/client.ts'
@@ -70,7 +71,7 @@ async function asOwner<T>(
   work: (folder: string) => Promise<readonly T[]>,
 ): Promise<readonly T[]> {
   const rights = actAsOwner(state)
-  if (!rights) return []
+  if (!rights) return noneWithout(state)
   try {
     return await work(localFolder(state))
   } catch (thrown) {
@@ -78,6 +79,18 @@ async function asOwner<T>(
   } finally {
     rights.restore()
   }
+}
+
+/** No servers if the folder is not there. Throws MayflyError STATE for one in which this process may not look. */
+function noneWithout(state: string): readonly [] {
+  const facts = lstatSync(state, { throwIfNoEntry: false })
+  if (!facts) return []
+  const why = facts.isDirectory() ? `it belongs to uid ${facts.uid}` : 'it is no folder'
+  throw new MayflyError('STATE', `Cannot look for servers in the state folder "${state}": ${why}`, {
+    hint: facts.isDirectory()
+      ? 'Run this command as that user, whose servers those are'
+      : 'Set "--state" or "MAYFLY_STATE" to the folder itself, not to a link',
+  })
 }
 
 /** A denial of a folder of the state, as the caller sees it; any other error unchanged. */

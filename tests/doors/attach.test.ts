@@ -10,6 +10,7 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -237,6 +238,30 @@ suite('mayfly run attached to a background server of this user', { skip }, () =>
       }
       chmodSync(closed, 0o755)
       assert.equal((await mayfly(place, ['serve', '--stop', '--state', state])).code, 0)
+    },
+  )
+
+  test(
+    'Orders to servers of a folder of another user, or of a link, end with STATE, and look for none',
+    { skip: noOrdinaryUser() },
+    async (t) => {
+      const place = placeFor(t)
+      const state = join(place.cwd, 'of-another')
+      const link = join(place.cwd, 'link')
+      mkdirSync(state)
+      chownSync(state, 12_345, 12_345)
+      symlinkSync(state, link)
+      for (const order of ['--stop', '--status'])
+        for (const [at, why] of [
+          [state, 'it belongs to uid 12345'],
+          [link, 'it is no folder'],
+        ] as const) {
+          const asked = await mayfly(place, ['serve', order, '--state', at, '--json'])
+          const { code, message } = documentOf(asked)['error']
+          assert.deepEqual([code, message.endsWith(why), asked.code], ['STATE', true, 9], message)
+        }
+      const gone = await mayfly(place, ['serve', '--stop', '--state', join(place.cwd, 'gone')])
+      assert.match(gone.stderr, /No run had left a server behind/)
     },
   )
 

@@ -115,7 +115,7 @@ suite('A fork of which one QEMU is killed', { skip, timeout }, () => {
 /** Each has the variable of its parent, and no value that another one has. */
 async function assertOwn(boxes: readonly Box[]): Promise<void> {
   const code = `import os\n[x, os.urandom(8).hex(), open('/proc/sys/kernel/random/boot_id').read()]`
-  const seen = []
+  const seen: (readonly unknown[])[] = []
   for (const box of boxes) {
     const { status, result, error } = await box.run({ code, limits })
     assert.equal(status, 'ok', JSON.stringify(error))

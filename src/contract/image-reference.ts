@@ -9,7 +9,7 @@ export const defaultImages = { node: 'node', python: 'python' } as const
 /** An image that the policy admits, as reported by the warden. */
 export interface AdmittedImage {
   readonly digest: string
-  /** Feeds of its scan with their age, as one line of text. */
+  /** Feeds of its scan with their age, as `scanned: feed …`, or that it was never scanned; one line of text. */
   readonly scanned: string
 }
 

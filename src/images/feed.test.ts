@@ -4,6 +4,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -162,6 +163,37 @@ suite('Feeds', () => {
       assert.throws(() => listFeeds(folder), ended('FEED_BROKEN'))
       rmSync(join(feeds, 'osv.json'), { recursive: true, force: true })
     }
+  })
+
+  test('A broken feed is refused with the file, and the line and byte of what is no JSON', async () => {
+    const told = (why: RegExp) => ({ code: 'FEED_BROKEN', message: why })
+    const osv = record('OSV-1').replace('{', '{\n"aliases": [1 2],\n')
+    await assert.rejects(imported('osv.json', osv), told(/: "osv\.json": line 2, byte 15: /))
+    const zip = zipOf([{ path: 'deep/a.json', text: osv }])
+    await assert.rejects(imported('osv.zip', zip), told(/: "deep\/a\.json": line 2, byte 15: /))
+    const entry = '{"CVE-2026-0001": {"releases": {}}}'
+    // Larger than an OSV record, so its entries are parsed one by one.
+    const tracker = `${' '.repeat(2 ** 23)}{\n"openssl": ${entry},\n"zlib": {"CVE-2026-0002":\n  x}}`
+    await assert.rejects(
+      imported('debian.json', tracker),
+      told(/"debian\.json": line 3, byte 9: a syntax error in the record that begins here/),
+    )
+    const apart = `{\n"openssl": ${entry}\n"zlib": ${entry}}`
+    await assert.rejects(imported('debian.json', apart), told(/"debian\.json": line 3, byte 1: /))
+  })
+
+  test('A stored feed that is broken names the line', async () => {
+    const { name } = await imported('osv.json', record('OSV-1'))
+    const file = join(folder, 'feeds', `${name}.json`)
+    const [facts = '', first = ''] = readFileSync(file, 'utf8').split('\n')
+    const key = first.split('\t').slice(0, 2).join('\t')
+    writeFileSync(file, `${facts}\n${key}\t[{\n`)
+    const read = () => [...readAdvisories(listFeeds(folder)[0]!, new Set([key]))]
+    assert.throws(read, { code: 'FEED_BROKEN', message: /: line 2 is broken/ })
+    writeFileSync(file, `${facts}\n${first}`)
+    assert.throws(read, { code: 'FEED_BROKEN', message: /truncated in line 2/ })
+    writeFileSync(file, 'x\n')
+    assert.throws(read, { code: 'FEED_BROKEN', message: /its line 1/ })
   })
 
   test('A truncated stored feed is FEED_BROKEN', async () => {

@@ -3,7 +3,7 @@ import path from 'node:path'
 import * as z from 'zod'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { openToRead, piecesOf } from '../lib/file-descriptor.ts'
-import { readStrictJson } from '../lib/strict-json.ts'
+import { readStrictJson, StrictJsonError } from '../lib/strict-json.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 import type { Advisory, AdvisoryOf } from './advisory.ts'
 import { advisoriesOfTracker, releasesOf, trackerEntry } from './debian-tracker.ts'
@@ -102,7 +102,10 @@ class FeedDraft {
       if (isOsv(file)) this.#takeOsv(file)
       else this.#takeTracker(file)
     } catch (thrown) {
-      throw new RangeError(`${JSON.stringify(file.name)}: ${messageOf(thrown)}`, { cause: thrown })
+      const at = positionOf(file.bytes, thrown)
+      throw new RangeError(`${JSON.stringify(file.name)}: ${at}${messageOf(thrown)}`, {
+        cause: thrown,
+      })
     }
   }
 
@@ -147,12 +150,12 @@ class FeedDraft {
     this.#kind = 'debian-tracker'
     const seen = new Set<string>()
     for (const [key, value] of jsonMembers(bytes)) {
-      const source = strict(key)
+      const source = strictPart(key, bytes)
       if (typeof source !== 'string' || !/^[a-z0-9][a-z0-9+.-]{0,127}$/.test(source))
         throw new RangeError(`${JSON.stringify(source)} is not a source package`)
       if (seen.has(source)) throw new RangeError(`it has "${source}" twice`)
       seen.add(source)
-      const entry = checked(trackerEntry, strict(value), source)
+      const entry = checked(trackerEntry, strictPart(value, bytes), source)
       this.#records += Object.keys(entry).length
       for (const one of releasesOf(entry)) this.#ecosystems.add(one)
       for (const one of advisoriesOfTracker(source, entry)) this.#add(one)
@@ -179,6 +182,30 @@ function strict(bytes: Buffer): unknown {
   return readStrictJson(bytes, { depthMax: jsonDepthMax, partsMax: jsonPartsMax }).value
 }
 
+/** Parses a view of `whole`; the position of an error is that in `whole`. */
+function strictPart(part: Buffer, whole: Buffer): unknown {
+  try {
+    return strict(part)
+  } catch (thrown) {
+    if (!(thrown instanceof StrictJsonError)) throw thrown
+    const { message, offset, path: at } = thrown
+    const start = part.byteOffset - whole.byteOffset
+    // V8 reports no position for some errors.
+    if (offset === undefined)
+      throw new StrictJsonError(`${message} in the record that begins here`, start, at)
+    throw new StrictJsonError(message, start + offset, at)
+  }
+}
+
+/** Line and byte of a JSON error, each from 1, for people; empty for another error. */
+function positionOf(bytes: Buffer, thrown: unknown): string {
+  if (!(thrown instanceof StrictJsonError) || thrown.offset === undefined) return ''
+  const before = bytes.subarray(0, thrown.offset)
+  let line = 1
+  for (let at = before.indexOf(LF); at >= 0; at = before.indexOf(LF, at + 1)) line += 1
+  return `line ${line}, byte ${thrown.offset - before.lastIndexOf(LF)}: `
+}
+
 function checked<T>(schema: z.ZodType<T>, value: unknown, at = ''): T {
   const read = schema.safeParse(value)
   if (read.success) return read.data
@@ -202,9 +229,13 @@ export function listFeeds(folder: string): readonly StoredFeed[] {
     const file = path.join(feeds, `${name}.json`)
     const facts = feedFactsSchema.safeParse(tryParseJson(firstLine(file)))
     if (facts.success && facts.data.name === name) return { facts: facts.data, file }
-    throw new MayflyError('FEED_BROKEN', `Cannot read feed "${name}"`, {
-      hint: `Import it again, or run "mayfly images feeds remove ${name}"`,
-    })
+    throw new MayflyError(
+      'FEED_BROKEN',
+      `Cannot read feed "${name}": its line 1 has no facts of a feed`,
+      {
+        hint: `Import it again, or run "mayfly images feeds remove ${name}"`,
+      },
+    )
   })
 }
 
@@ -215,19 +246,22 @@ export function* readAdvisories(
   { facts, file }: StoredFeed,
   wanted: ReadonlySet<string>,
 ): Generator<AdvisoryOf> {
-  let isFirst = true
+  let number = 0
   for (const line of linesOf(file)) {
-    const tab = isFirst ? -1 : line.indexOf(0x09, line.indexOf(0x09) + 1)
-    isFirst = false
+    const tab = ++number === 1 ? -1 : line.indexOf(0x09, line.indexOf(0x09) + 1)
     if (tab < 0) continue
     const key = line.toString('utf8', 0, tab)
     if (!wanted.has(key)) continue
     const [ecosystem = '', name = ''] = key.split('\t')
     const advisories = tryParseJson(line.toString('utf8', tab + 1))
     if (!Array.isArray(advisories))
-      throw new MayflyError('FEED_BROKEN', `Cannot read feed "${facts.name}": a line is broken`, {
-        hint: 'Import it again',
-      })
+      throw new MayflyError(
+        'FEED_BROKEN',
+        `Cannot read feed "${facts.name}": line ${number} is broken`,
+        {
+          hint: 'Import it again',
+        },
+      )
     for (const advisory of advisories as readonly Advisory[])
       yield { ecosystem, package: name, advisory }
   }
@@ -246,19 +280,21 @@ function* linesOf(file: string): Generator<Buffer> {
     new MayflyError('FEED_BROKEN', `Cannot read feed "${file}": ${why}`)
   let parts: Buffer[] = []
   let held = 0
+  let line = 1
   for (const piece of piecesOf(descriptor)) {
     let from = 0
     for (let end = piece.indexOf(LF); end >= 0; end = piece.indexOf(LF, from)) {
       yield Buffer.concat([...parts, piece.subarray(from, end)])
       parts = []
       held = 0
+      line += 1
       from = end + 1
     }
     parts.push(piece.subarray(from))
     held += piece.length - from
-    if (held > lineBytesMax) throw broken('a line is too long')
+    if (held > lineBytesMax) throw broken(`line ${line} is too long`)
   }
-  if (held > 0) throw broken('it is truncated')
+  if (held > 0) throw broken(`it is truncated in line ${line}`)
 }
 
 const LF = 0x0a

@@ -515,7 +515,7 @@ test('A job without an image on a machine has the digest of the default image in
   const admitted = { kind: 'admitted', digest, scanned: 'it was never scanned' } as const
   const made = machinePlan(new Map([['python', admitted]]))
   assert.deepEqual([made.kind, made.profile.image], ['run', `sha256:${digest}`])
-  assert.equal(because(made, 'image'), '"python" of tier "microvm"; scanned: it was never scanned')
+  assert.equal(because(made, 'image'), '"python" of tier "microvm"; it was never scanned')
   const unknown = machinePlan()
   assert.deepEqual([unknown.kind, unknown.profile.image], ['run', 'python'])
   assert.equal(because(unknown, 'image'), '"python" of tier "microvm"; not looked up')

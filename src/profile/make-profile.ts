@@ -194,8 +194,10 @@ function imageFor(
   const why = asked === undefined ? `"${name}" of tier "${tier}"` : `asked "${name}"`
   const image = images.get(name) ?? (asked === undefined ? undefined : notLookedUp)
   if (!image) return { value: name, because: `${why}; not looked up` }
-  if (image.kind === 'admitted')
-    return { value: `sha256:${image.digest}`, because: `${why}; scanned: ${image.scanned}` }
+  if (image.kind === 'admitted') {
+    const because = image.scanned === '' ? why : `${why}; ${image.scanned}`
+    return { value: `sha256:${image.digest}`, because }
+  }
   const { error } = image
   return { value: name, because: error.message, end: { kind: 'unavailable', error } }
 }

@@ -45,7 +45,7 @@ function admittedText(
   { scan, unscanned }: Extract<Admission, { readonly kind: 'admitted' }>,
   now: number,
 ): string {
-  const feeds = scan ? scannedText(scan, now) : ''
+  const feeds = scan ? `scanned: ${scannedText(scan, now)}` : ''
   return [feeds, unscanned ?? ''].filter((part) => part !== '').join('; ')
 }
 

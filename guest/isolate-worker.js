@@ -8,18 +8,16 @@
  */
 import { probeFilter } from '../src/os/libc.js'
 import { Cell } from './cell.js'
+import { CellFrames } from './cell/frames.js'
 import { storeParts } from './cell/parts.js'
 import { REHEARSAL } from './cell/rehearsal.js'
 import { takeGc } from './take-gc.js'
 import { loadTransformer } from './typescript/transform.js'
-import { KIND, leave, open, send, sendText, settings } from './wire.js'
+import { KIND, leave, open, send, settings } from './wire.js'
 import { parseJson } from './parse-json.js'
 
 /** Size of a job's text that triggers garbage collection after it, to keep the process small. */
 const GARBAGE_CHARS = 262_144
-const ERROR_CHARS_MAX = 16_384
-/** Limit of reported denials: enough to distinguish an error from probing. */
-const REPORTED_DENIED_MAX = 200
 /** Delay of the collection after a session was opened, so that its first exec comes before. */
 const GARBAGE_AFTER_MS = 50
 /** Delay of the refill while enough spares exist, so that the reader of the reply gets the CPU first. */
@@ -32,20 +30,10 @@ const sparesMax = settings.spares ?? 8
 
 /** @type {Cell[]} */
 const spares = []
-/** @type {Map<number, { resolve: (text: string) => void, reject: (error: Error) => void }>} */
-const calls = new Map()
-let callId = 0
 let busy = false
 /** @type {import('./cell/session.js').CellSession | undefined} */
 let session
-/** Sends what a job prints, calls and is refused to the server. */
-const listeners = () => ({
-  stdout: (/** @type {string} */ text) => sendText(KIND.stdout, text),
-  stderr: (/** @type {string} */ text) => sendText(KIND.stderr, text),
-  call: callOut,
-  denied: reportDenied(),
-  refused: reportRefused,
-})
+const frames = new CellFrames(send)
 
 loadTransformer()
 const collectGarbage = takeGc()
@@ -77,7 +65,7 @@ function onFrame(kind, payload) {
   else if (kind === KIND.interrupt && session) session.interrupt(parseJson(payload.toString()).id)
   else if (kind === KIND.probe && !busy) send(KIND.probed, JSON.stringify(probeFilter()))
   else if (kind === KIND.file && session) drain(session, parseJson(payload.toString()))
-  else if (kind === KIND.reply) onReply(parseJson(payload.toString()))
+  else if (kind === KIND.reply) frames.reply(parseJson(payload.toString()))
   else leave()
 }
 
@@ -94,15 +82,15 @@ function begin(task) {
  */
 function openSession(task) {
   session = take(task).open(task, {
-    ...listeners(),
+    ...frames.listeners(),
     released() {},
     ended: ({ text, error, ...report }) => {
-      sendHead(KIND.execEnd, { ...report, error }, text)
+      frames.headed(KIND.execEnd, { ...report, error }, text)
       if (text.length > GARBAGE_CHARS) setImmediate(collectGarbage)
     },
     over: ({ status, error }) => {
       const cost = { cpuTimeMs: 0, executionMs: 0, poisoned: true }
-      sendHead(KIND.end, { status, encoding: 'json', ...cost, error }, 'null')
+      frames.headed(KIND.end, { status, encoding: 'json', ...cost, error }, 'null')
     },
   })
   send(KIND.released, '')
@@ -127,38 +115,18 @@ function drain(open, { id }) {
 async function runJob(task) {
   const cell = take(task)
   const end = await cell.run(task, {
-    ...listeners(),
+    ...frames.listeners(),
     released: () => send(KIND.released, ''),
-    answered: ({ resultText, error, ...meta }) => {
-      sendHead(KIND.answered, { ...meta, error }, resultText)
-    },
   })
-  const { resultText, error, ...meta } = end
-  sendHead(KIND.end, { ...meta, error }, resultText)
-  calls.clear()
+  frames.end(end)
   cell.dispose()
   busy = false
   send(KIND.idle, '')
   if (end.poisoned) leave()
-  if (task.code.length + task.inputText.length + resultText.length > GARBAGE_CHARS) collectGarbage()
+  if (task.code.length + task.inputText.length + end.resultText.length > GARBAGE_CHARS)
+    collectGarbage()
   if (spares.length < sparesMax / 2) setImmediate(refillOne)
   else setTimeout(refillOne, REFILL_AFTER_MS)
-}
-
-/** Sends a JSON head, with the error truncated, followed by a text. @param {number} kind @param {any} head @param {string} text */
-function sendHead(kind, { error, ...head }, text) {
-  const whole = { protocol: 1, ...head, ...(error && { error: clipped(error) }) }
-  send(kind, `${JSON.stringify(whole)}\n${text}`)
-}
-
-/**
- * V8 quotes the source in some errors: for example a regular expression of 100 KB in full. @param
- * {Record<string, string>} error
- */
-function clipped(error) {
-  return Object.fromEntries(
-    Object.entries(error).map(([key, text]) => [key, text?.slice(0, ERROR_CHARS_MAX)]),
-  )
 }
 
 /**
@@ -180,45 +148,4 @@ function refillOne() {
   if (busy || spares.length >= sparesMax) return
   spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
   setImmediate(refillOne)
-}
-
-/** Maximum the server accepts. */
-const ARGS_BYTES_MAX = 4 * 2 ** 20
-
-/** @param {string} name @param {string} argsText @returns {Promise<string>} */
-function callOut(name, argsText) {
-  if (Buffer.byteLength(argsText) > ARGS_BYTES_MAX)
-    return Promise.reject(
-      new RangeError(`Cannot call "${name}": the arguments are larger than 4 MiB`),
-    )
-  const id = ++callId
-  const { promise, resolve, reject } = Promise.withResolvers()
-  calls.set(id, { resolve, reject })
-  send(KIND.call, `${JSON.stringify({ id, name })}\n${argsText}`)
-  return promise
-}
-
-/**
- * Reports capability calls refused here to the server, without their arguments; it refuses them too, and
- * records them.
- */
-function reportDenied() {
-  let left = REPORTED_DENIED_MAX
-  /** @param {string} name */
-  return (name) => {
-    if (left-- > 0) send(KIND.call, `${JSON.stringify({ id: ++callId, name })}\nnull`)
-  }
-}
-
-/** Reports a name that the realm lacks. @param {string} name @param {string} [module] */
-function reportRefused(name, module) {
-  send(KIND.refused, JSON.stringify({ name, module }))
-}
-
-/** @param {{ id: number, text?: string, error?: string }} reply */
-function onReply(reply) {
-  const call = calls.get(reply.id)
-  calls.delete(reply.id)
-  if (reply.error !== undefined) call?.reject(new Error(reply.error))
-  else call?.resolve(reply.text ?? 'null')
 }

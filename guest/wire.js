@@ -7,33 +7,14 @@ import { flushCompileCache } from 'node:module'
 import net from 'node:net'
 import { capResource, exitNow, loadSeccomp } from '../src/os/libc.js'
 import { readFrames } from './frames.js'
+import { KIND } from './kinds.js'
 
 const SOCKET_FD = 3
 const READY_FD = 4
 const FRAME_BYTES_MAX = 64 * 2 ** 20
-const CHUNK_CHARS_MAX = 16_384
 const HEADER_BYTES = 5
 
-/** Kinds of frames; the server's half of this table is src/walls/wire.ts. */
-export const KIND = {
-  run: 1,
-  reply: 2,
-  probe: 3,
-  exec: 5,
-  interrupt: 6,
-  file: 7,
-  released: 10,
-  stdout: 11,
-  stderr: 12,
-  call: 13,
-  end: 14,
-  idle: 15,
-  probed: 16,
-  answered: 18,
-  execEnd: 20,
-  filed: 21,
-  refused: 24,
-}
+export { KIND }
 
 /** Settings from the launcher; with `compiles` the process only fills the folder of compiled code. */
 export const settings = JSON.parse(process.env.MAYFLY_WORKER ?? '{}')
@@ -77,12 +58,6 @@ export function sendBytes(kind, bytes) {
   const frame = framed(kind, bytes.length)
   frame.set(bytes, HEADER_BYTES)
   write(frame)
-}
-
-/** In chunks. @param {number} kind @param {string} text */
-export function sendText(kind, text) {
-  for (let at = 0; at < text.length; at += CHUNK_CHARS_MAX)
-    send(kind, text.slice(at, at + CHUNK_CHARS_MAX))
 }
 
 /**

@@ -94,10 +94,21 @@ function wait() {
     else if (frame.kind !== KIND.run) return process.reallyExit(1)
     else {
       const task = parseJson(frame.payload.toString())
+      if (task.language === 'js' || task.language === 'ts') return void holdCell(task)
       return void (task.session
         ? holdSession(task)
         : startJob(new Job(task, settings), settings, ahead))
     }
+  }
+}
+
+/** @param {any} task */
+async function holdCell(task) {
+  try {
+    await (await import('./cell-host.js')).runInCell(task)
+  } catch (error) {
+    process.stderr.write(`${String(error)}\n`)
+    process.reallyExit(1)
   }
 }
 

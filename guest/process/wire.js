@@ -4,6 +4,7 @@
  * could replace them.
  */
 import fs from 'node:fs'
+import { KIND } from '../kinds.js'
 
 const { closeSync, readSync, writeSync } = fs
 export const CONTROL_FD = 5
@@ -21,27 +22,7 @@ const { bind, call } = Function.prototype
 const writeUInt32 = bind.call(call, Buffer.prototype.writeUInt32LE)
 const set = bind.call(call, Uint8Array.prototype.set)
 
-/** Kinds of frames; the server's half of this table is src/walls/wire.ts. */
-export const KIND = {
-  run: 1,
-  ahead: 4,
-  probe: 3,
-  exec: 5,
-  interrupt: 6,
-  file: 7,
-  terminal: 8,
-  terminalInput: 9,
-  released: 10,
-  end: 14,
-  probed: 16,
-  artifact: 17,
-  answered: 18,
-  execEnd: 20,
-  filed: 21,
-  terminalOutput: 22,
-  terminalNote: 23,
-  forked: 25,
-}
+export { KIND }
 
 /** Signals readiness to the warden, once. */
 export function sayReady() {

@@ -9,7 +9,8 @@
  * `process.getBuiltinModule`, and an imported name is read once, at load, as by `import`, so a job cannot replace it
  * later.
  *
- * Relies on the layout of `guest/`: the realm's sources are one folder above the joined file of the isolate worker.
+ * Relies on the layout of `guest/`: the realm's sources are one folder above the joined file of the isolate worker, and of the
+ * runner of Node.
  */
 import { cpSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -26,6 +27,8 @@ const PROGRAMS = [
   'wasm-worker.js',
 ]
 export const NATIVE = ['isolated-vm', 'oxc-parser', 'oxc-transform']
+/** Binding of isolated-vm in a wall of whole programs, as source text (src/jail/whole-guests.ts). */
+const OWN_NATIVE = `'/opt/mayfly/native/isolated-vm.node'`
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 
 /** @type {import('esbuild').Plugin} */
@@ -77,7 +80,9 @@ export async function joinPrograms(root, into, isPacked) {
     plugins: [builtins, isolatedVm(isPacked ? loadsPacked : loadsHere)],
     logLevel: 'silent',
   })
-  cpSync(path.join(guest, 'realm'), path.join(into, 'realm'), { recursive: true })
+  // Below the folder of the isolate worker, and of the runner of Node.
+  for (const place of ['realm', 'guest/realm'])
+    cpSync(path.join(guest, 'realm'), path.join(into, place), { recursive: true })
   writeFileSync(path.join(into, 'guest/package.json'), '{ "type": "module" }\n')
 }
 
@@ -86,7 +91,9 @@ function loadsHere() {
   const main = createRequire(import.meta.url).resolve('isolated-vm')
   const file = createRequire(main)('node-gyp-build').path(path.dirname(main))
   return `import { createRequire } from 'node:module'
-export default createRequire(import.meta.url)(${JSON.stringify(file)}).ivm`
+import { existsSync } from 'node:fs'
+const file = existsSync(${OWN_NATIVE}) ? ${OWN_NATIVE} : ${JSON.stringify(file)}
+export default createRequire(import.meta.url)(file).ivm`
 }
 
 /** Source of a module that loads the binding of the platform's package, or else the one of the package itself. */
@@ -96,7 +103,8 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 const require = createRequire(import.meta.url)
 const name = 'isolated-vm-' + process.platform + '-' + process.arch + '.node'
-const file = fileURLToPath(new URL('../../native/' + name, import.meta.url))
+const packed = fileURLToPath(new URL('../../native/' + name, import.meta.url))
+const file = existsSync(${OWN_NATIVE}) ? ${OWN_NATIVE} : packed
 export default (existsSync(file) ? require(file) : { ivm: require('isolated-vm') }).ivm`
 }
 

@@ -1,5 +1,9 @@
+import { createRequire } from 'node:module'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { attempt } from '../lib/attempt.ts'
 import type { JailedProgram } from './embedded.ts'
+import { installedNative } from './joined.ts'
 import { withBinding } from '../os/packages.ts'
 import { ownFolder, pythonFile, type WholeProgram } from './whole.ts'
 
@@ -76,11 +80,35 @@ let found: WholeProgram['places'] | undefined
 
 /** Packages that the runner of Node loads. Looked up once: they are dependencies of Mayfly. */
 function packages(): WholeProgram['places'] {
-  found ??= withBinding('oxc-transform', '@oxc-transform/binding').map(({ name, real }) => ({
-    from: real,
-    at: `${ownFolder}/node_modules/${name}`,
-  }))
+  const at = (name: string) => `${ownFolder}/node_modules/${name}`
+  found ??= [
+    ...withBinding('oxc-transform', '@oxc-transform/binding').map(({ name, real }) => ({
+      from: real,
+      at: at(name),
+    })),
+    ...cellPlaces(at('isolated-vm')),
+  ]
   return found
+}
+
+/**
+ * The binding by which the runner of Node runs cells, and a package of its name at `at`; nothing where this platform has
+ * no binding.
+ */
+function cellPlaces(at: string): WholeProgram['places'] {
+  const native = installedNative() ?? attempt(nativeHere)
+  if (native === undefined) return []
+  return [
+    { from: native, at: `${ownFolder}/native/isolated-vm.node` },
+    { from: here('guest/native/isolated-vm'), at },
+  ]
+}
+
+/** Path of the binding for this Node, as the package itself finds it. Throws Error if there is none. */
+function nativeHere(): string {
+  const main = createRequire(import.meta.url).resolve('isolated-vm')
+  const { path } = createRequire(main)('node-gyp-build') as { path(folder: string): string }
+  return path(dirname(main))
 }
 
 /** Both walls contain Node, because a program may start it. */

@@ -5,8 +5,10 @@ import { defaultImages } from '../contract/image-reference.ts'
 import { proveOwnKernel } from './own-kernel-probe.ts'
 import { createProgramProvider, type ProgramProviderOptions } from './program-provider.ts'
 
-/** Image of each language; the runner of Node also starts shells. */
+/** Image of each language; the runner of Node also starts shells, and runs `js` in a cell. */
 const images = {
+  js: defaultImages.node,
+  ts: defaultImages.node,
   node: defaultImages.node,
   sh: defaultImages.node,
   python: defaultImages.python,

@@ -58,6 +58,29 @@ def main(input): return json.loads(str(input * 2))`,
   },
 }
 
+/** A guest of `js`. */
+export const cellProbe: Probe = {
+  language: 'js',
+  entry: 'body',
+  code: 'return input * 2',
+  inputText: '21',
+  expect: '42',
+  isRare: true,
+}
+
+/** Limit of a probe of `js`, under emulation on a busy machine. */
+const CELL_MS_MAX = 60_000
+
+/** Reason why a guest of `js` does not run here; undefined if it does. */
+export async function whyNoCells(provider: Provider): Promise<string | undefined> {
+  try {
+    await assertAnswers(provider, { ...cellProbe, lifeMsMax: CELL_MS_MAX })
+    return undefined
+  } catch (error) {
+    return messageOf(error)
+  }
+}
+
 /** Starts a wall for programs, and ends it after a look. Throws if no wall starts. */
 export async function probeWall<T>(
   spares: ProgramSpares,

@@ -13,9 +13,10 @@ import { FramedSandbox } from './framed-sandbox.ts'
 import type { WallHandle } from './handle.ts'
 import { claimProgram, claimWall, type ClaimedProgram } from './program-claim.ts'
 import { programGuest, tightenedAlways } from './program-guest.ts'
-import type { ProgramProof } from './program-proof.ts'
+import { whyNoCells, type ProgramProof } from './program-proof.ts'
 import { ProgramSpares, type ProgramSparesOptions } from './program-spares.ts'
 import { forgetRefusal, proveWithRetry } from './worker-claim.ts'
+import { isolateSettings, workerGuest } from './worker-guest.ts'
 
 export interface ProgramProviderOptions {
   readonly warden: WardenClient
@@ -65,6 +66,8 @@ const enforces: readonly Control[] = [
   'cpu',
 ]
 const can = [
+  'calls',
+  'trace',
   'network',
   'files',
   'modules',
@@ -75,6 +78,13 @@ const can = [
   'freeze',
 ] as const satisfies readonly Ability[]
 
+/** Languages whose jobs run in a cell of the runner of Node: the same globals as on every tier. */
+const cellLanguages: readonly Language[] = ['js', 'ts']
+
+function isCell({ language }: Pick<Profile, 'language'>): boolean {
+  return cellLanguages.includes(language)
+}
+
 /** A provider of whole programs: a wall for each job, parked ahead or started for it. */
 export function createProgramProvider(
   kind: ProgramProviderKind,
@@ -82,8 +92,13 @@ export function createProgramProvider(
 ): Provider {
   const { name, tier, images, closesAny, tightens = [] } = kind
   const { warden, emitter, openEgressPath } = options
-  const spares = new ProgramSpares({ mechanism: name, ...(closesAny && { closesAny }), ...options })
-  let { languages } = kind
+  const spares = new ProgramSpares({
+    mechanism: name,
+    ...(closesAny && { closesAny }),
+    hasCells: true,
+    ...options,
+  })
+  let languages: readonly Language[] = [...cellLanguages, ...kind.languages]
   let proved: Promise<Availability> | undefined
   let lastWall: Wall | undefined
   const provider: Provider = {
@@ -124,14 +139,24 @@ export function createProgramProvider(
       if (!claimed) throw new MayflyError('UNAVAILABLE', 'Cannot claim a forked wall: it has ended')
       return sandboxOf({ wall: forked, pool: 'miss', ...claimed }, own, true)
     }
+    if (isCell(profile)) {
+      const give = (spent: WallHandle) => void spent.kill()
+      const settings = isolateSettings(profile)
+      const guest = workerGuest({ give, settings, ownsWall: true, openEgressPath, tightens })
+      return new FramedSandbox(newId('sbx'), parts, guest)
+    }
     const guest = programGuest({ held, listener, openEgressPath, tightens, isForked, launch })
     return new FramedSandbox(newId('sbx'), parts, guest)
   }
 
   async function prove(): Promise<Availability> {
     const proof = await kind.prove({ provider, spares, warden, lastWall: () => lastWall })
-    languages = languages.filter((language) => !proof.without.includes(language))
-    return proof.availability
+    const why = proof.without.includes('node') ? 'there is no Node' : await whyNoCells(provider)
+    const without = [...proof.without, ...(why === undefined ? [] : cellLanguages)]
+    languages = languages.filter((language) => !without.includes(language))
+    if (why === undefined || !proof.availability.available) return proof.availability
+    const missing = [...(proof.availability.missing ?? []), `js: ${why}`]
+    return { ...proof.availability, missing }
   }
 
   return provider

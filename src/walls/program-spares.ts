@@ -44,6 +44,8 @@ export interface ProgramSparesOptions {
    * True if a wall can close every class of calls without its declaration at the start; then all jobs share the spares.
    */
   readonly closesAny?: boolean
+  /** True if the runner of Node runs jobs of `js`, in a cell. */
+  readonly hasCells?: boolean
 }
 
 export interface ProgramSpareSpec {
@@ -94,7 +96,7 @@ export class ProgramSpares {
   }
 
   async take({ language, disk, calls, layers = [], image }: ProgramSpareSpec, hints?: LaunchHints) {
-    const program = programOf(language)
+    const program = programIn(language, this.#options.hasCells ?? false)
     // An isolate makes no system calls of its own.
     const { closesAny } = this.#options
     const asked = program === 'isolated-vm' || closesAny ? usualCalls : calls
@@ -116,7 +118,7 @@ export class ProgramSpares {
 
   /** Keeps `count` warm walls of an image, or without one, independent of demand. */
   keep(language: Language, image: string | undefined, count: number): void {
-    const program = programOf(language)
+    const program = programIn(language, this.#options.hasCells ?? false)
     this.#kindOf({ program, calls: usualCalls, image }).keep(count)
   }
 
@@ -203,6 +205,12 @@ const diskBytesMin = 2 ** 20
 const spareMiB = 128
 /** Call classes of the sentinel if no phase closes one: execs, which are reported and rare. */
 export const usualCalls: readonly CallClass[] = ['exec']
+
+/** The program of a wall for a language; `hasCells`: its runner of Node runs `js` in a cell. */
+function programIn(language: Language, hasCells: boolean): ProgramName {
+  const program = programOf(language)
+  return hasCells && program === 'isolated-vm' ? 'node' : program
+}
 
 export function programOf(language: Language): ProgramName {
   if (language === 'python') return 'python'

@@ -2,6 +2,7 @@ import { after, before, suite, test } from 'node:test'
 import { openPodman, withoutPodman, type Podman } from '../fixtures/podman.ts'
 import { makeContainers } from './containers.ts'
 import { inNode, inPython, inShell } from './guests-of-programs.ts'
+import { inJs } from './stand.ts'
 import { conformance } from './suite.ts'
 
 /**
@@ -21,7 +22,7 @@ suite('containers of rootless Podman', { skip }, () => {
   after(() => podman?.[Symbol.asyncDispose]())
 
   if (!skip)
-    for (const language of [inPython, inNode, inShell])
+    for (const language of [inJs, inPython, inNode, inShell])
       conformance(
         `podman, ${language.language}`,
         () => makeContainers({}, language.language),

@@ -9,7 +9,7 @@ import { makeAuthority } from '../../src/egress/authority.ts'
 import { openEgress, type EgressParts } from '../../src/egress/open-egress.ts'
 import { createSparePools } from '../../src/pool/spare-pools.ts'
 import { createContainerProvider } from '../../src/tiers/container/provider.ts'
-import type { Made } from './stand.ts'
+import { abilitiesIn, type Made } from './stand.ts'
 
 /** Walls of Podman's containers, for one of their languages, with a warden in this process and a state folder of its own. */
 export async function makeContainers(
@@ -31,8 +31,7 @@ export async function makeContainers(
     openEgressPath: async (controls, run) =>
       openEgress({ controls, run, emitter, authority, ...egressParts }),
   })
-  // A script is no function that could be called again.
-  const can = provider.can.filter((ability) => language !== 'sh' || ability !== 'batch')
+  const can = abilitiesIn(language, provider.can)
   const own = { languages: { value: [language] }, can: { value: can } }
   return {
     provider: Object.defineProperties(provider, own),

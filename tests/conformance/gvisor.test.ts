@@ -1,6 +1,7 @@
 import { suite, test } from 'node:test'
 import { isRunscThere, makeGvisor, noRunsc } from './gvisor.ts'
 import { inNode, inPython, inShell } from './guests-of-programs.ts'
+import { inJs } from './stand.ts'
 import { conformance } from './suite.ts'
 
 /**
@@ -11,7 +12,7 @@ const isLong = process.env['MAYFLY_LONG'] !== undefined
 const isRoot = process.getuid?.() === 0
 
 if (isRunscThere() && isLong) {
-  for (const language of [inNode, inPython, inShell])
+  for (const language of [inJs, inNode, inPython, inShell])
     conformance(`gvisor, ${language.language}`, () => makeGvisor({}, language.language), language)
   if (isRoot)
     conformance(

@@ -11,7 +11,7 @@ import { findProgram } from '../../src/os/find-program.ts'
 import { createSparePools } from '../../src/pool/spare-pools.ts'
 import { createGvisorProvider } from '../../src/tiers/gvisor/provider.ts'
 import { mayInstallRunsc } from '../../scripts/debian-packages.ts'
-import type { Made } from './stand.ts'
+import { abilitiesIn, type Made } from './stand.ts'
 
 export const noRunsc = 'runsc is missing'
 
@@ -42,8 +42,7 @@ export async function makeGvisor(
     openEgressPath: async (controls, run) =>
       openEgress({ controls, run, emitter, authority, ...egressParts }),
   })
-  // A script is no function that could be called again.
-  const can = provider.can.filter((ability) => language !== 'sh' || ability !== 'batch')
+  const can = abilitiesIn(language, provider.can)
   const own = { languages: { value: [language] }, can: { value: can } }
   return {
     provider: Object.defineProperties(provider, own),

@@ -2,6 +2,7 @@ import { suite, test } from 'node:test'
 import { drawn, isSampled } from '../fixtures/drawn.ts'
 import { inNode, inPython, inShell } from './guests-of-programs.ts'
 import { makeMicroVm, noMachines } from './microvm.ts'
+import { inJs } from './stand.ts'
 import { chapters, conformance } from './suite.ts'
 
 /**
@@ -11,11 +12,13 @@ import { chapters, conformance } from './suite.ts'
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 const isRoot = process.getuid?.() === 0
 const titles = chapters.flatMap(({ cases }) => cases.map(({ title }) => title))
-const languages = isLong ? [inNode, inPython, inShell] : [isSampled ? inPython : inNode]
+const languages = isLong ? [inJs, inNode, inPython, inShell] : [inJs, isSampled ? inPython : inNode]
 
 if (noMachines === undefined) {
   for (const language of languages) {
-    const taken = new Set(isLong ? titles : drawn(titles, language.language, 14))
+    const taken = new Set(
+      isLong ? titles : drawn(titles, language.language, language === inJs ? 5 : 14),
+    )
     const name = `microvm, ${language.language}`
     conformance(
       name,

@@ -11,7 +11,7 @@ import { createSparePools } from '../../src/pool/spare-pools.ts'
 import { createQemuProvider } from '../../src/tiers/microvm/provider.ts'
 import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
 import { machineState } from '../fixtures/machine-images.ts'
-import type { Made } from './stand.ts'
+import { abilitiesIn, type Made } from './stand.ts'
 
 const found = await machineState()
 
@@ -60,8 +60,7 @@ export async function makeOwnKernelWalls(
     openEgressPath: async (controls, run) =>
       openEgress({ controls, run, emitter, authority, ...egressParts }),
   })
-  // A script is no function that could be called again.
-  const can = provider.can.filter((ability) => language !== 'sh' || ability !== 'batch')
+  const can = abilitiesIn(language, provider.can)
   const own = { languages: { value: [language] }, can: { value: can } }
   return {
     provider: Object.defineProperties(provider, own),

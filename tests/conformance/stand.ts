@@ -5,6 +5,7 @@ import type { Event } from '../../src/contract/event.ts'
 import type { Entry, JobFile, Language } from '../../src/contract/job.ts'
 import type { Profile } from '../../src/contract/profile.ts'
 import type {
+  Ability,
   CallAnswer,
   Provider,
   Sandbox,
@@ -27,6 +28,21 @@ export interface GuestLanguage {
   readonly entry: Entry
   readonly guests: Guests
 }
+
+/** Abilities of a provider of programs for jobs of one language. */
+export function abilitiesIn(language: Language, can: readonly Ability[]): readonly Ability[] {
+  const lacks: readonly Ability[] = [
+    // A script is no function that could be called again.
+    ...(language === 'sh' ? (['batch'] as const) : []),
+    // A cell is no program: its memory is not copied, it has no packages, and it cannot be forked.
+    ...(language === 'js' ? notOfCells : []),
+    // Only a cell calls the host, and reports which functions ran.
+    ...(language === 'js' ? [] : (['calls', 'trace'] as const)),
+  ]
+  return can.filter((ability) => !lacks.includes(ability))
+}
+
+const notOfCells = ['capture-memory', 'capture-disk', 'packages', 'program-zones', 'fork'] as const
 
 export const inJs: GuestLanguage = { language: 'js', entry: 'body', guests: guestsInJs }
 

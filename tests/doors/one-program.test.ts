@@ -41,12 +41,12 @@ const digests: Readonly<Record<Exclude<ProviderName, 'mock'>, readonly Source[]>
   wasi: [{ language: 'wasm', code: digestInWasm() }],
   bubblewrap: [isolate, program, python],
   embedded: [isolate, program, python],
-  podman: [program, python],
-  docker: [program, python],
-  gvisor: [program, python],
-  'user-mode-linux': [program, python],
-  firecracker: [program, python],
-  qemu: [program, python],
+  podman: [isolate, program, python],
+  docker: [isolate, program, python],
+  gvisor: [isolate, program, python],
+  'user-mode-linux': [isolate, program, python],
+  firecracker: [isolate, program, python],
+  qemu: [isolate, program, python],
 }
 suite('S4-2: one program on every provider', () => {
   const place = makePlace()

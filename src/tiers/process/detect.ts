@@ -6,13 +6,14 @@ import type { WardenClient } from '../../walls/client.ts'
 import type { BoundMechanisms, Wall } from '../../contract/warden.ts'
 import {
   availableBy,
+  cellProbe,
   detectLanguages,
   probeBounds,
   probeWall,
   versionBy,
   type ProgramProof,
 } from '../../walls/program-proof.ts'
-import { assertAnswers, assertJailed, type Probe } from '../../walls/proof.ts'
+import { assertAnswers, assertJailed } from '../../walls/proof.ts'
 import type { ProgramSpares } from '../../walls/program-spares.ts'
 
 interface ProcessProof extends ProgramProof {
@@ -22,15 +23,6 @@ interface ProcessProof extends ProgramProof {
 }
 
 const bounds = { ...probeBounds, io: 2 ** 24 } as const
-
-const inJs: Probe = {
-  language: 'js',
-  entry: 'body',
-  code: 'return input * 2',
-  inputText: '21',
-  expect: '42',
-  isRare: true,
-}
 
 /**
  * Runs a guest of each language to its end, has a program probe the calls that the filter forbids, and checks the
@@ -48,7 +40,7 @@ export async function probe(
     await assertJailed(one)
     return (await warden.claim(one.wall.id, bounds)).enforced
   })
-  await assertAnswers(provider, inJs)
+  await assertAnswers(provider, cellProbe)
   const languages = await detectLanguages(provider, versionBy)
   const { layers } = wall
   const { without } = languages

@@ -13,7 +13,8 @@ import { storeParts } from './cell/parts.js'
 import { REHEARSAL } from './cell/rehearsal.js'
 import { takeGc } from './take-gc.js'
 import { loadTransformer } from './typescript/transform.js'
-import { KIND, leave, open, send, settings } from './wire.js'
+import { KIND } from './kinds.js'
+import { leave, open, send, settings } from './wire.js'
 import { parseJson } from './parse-json.js'
 
 /** Size of a job's text that triggers garbage collection after it, to keep the process small. */

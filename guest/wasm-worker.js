@@ -7,7 +7,8 @@
  */
 import { probeFilter } from '../src/os/libc.js'
 import { takeGc } from './take-gc.js'
-import { KIND, leave, open, send, sendBytes } from './wire.js'
+import { KIND } from './kinds.js'
+import { leave, open, send, sendBytes } from './wire.js'
 import { runModule } from './wasm/run.js'
 import { warmUpModules } from './wasm/warm.js'
 import { parseJson } from './parse-json.js'

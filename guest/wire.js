@@ -7,14 +7,11 @@ import { flushCompileCache } from 'node:module'
 import net from 'node:net'
 import { capResource, exitNow, loadSeccomp } from '../src/os/libc.js'
 import { readFrames } from './frames.js'
-import { KIND } from './kinds.js'
 
 const SOCKET_FD = 3
 const READY_FD = 4
 const FRAME_BYTES_MAX = 64 * 2 ** 20
 const HEADER_BYTES = 5
-
-export { KIND }
 
 /** Settings from the launcher; with `compiles` the process only fills the folder of compiled code. */
 export const settings = JSON.parse(process.env.MAYFLY_WORKER ?? '{}')

@@ -1,5 +1,5 @@
 import ivm from 'isolated-vm'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { deserialize, serialize } from 'node:v8'
 
@@ -36,7 +36,10 @@ const bootOrder = [
 
 /** Declares the names that `boot` hands to the other files; no code of its own. */
 const SCOPE = 'scope.js'
-const folder = new URL('../realm/', import.meta.url)
+/** Sources of the realm: beside the folder of this module, or of the file that it is joined into. */
+const folder = ['../realm/', './realm/']
+  .map((place) => new URL(place, import.meta.url))
+  .find((place) => existsSync(place))
 const STORED = 'realm.parts'
 
 /** @type {Map<string, { code: string, cachedData?: import('isolated-vm').ExternalCopy<ArrayBuffer> }>} */

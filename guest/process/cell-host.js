@@ -10,7 +10,8 @@ import { CellFrames } from '../cell/frames.js'
 import { readFrames } from '../frames.js'
 import { parseJson } from '../parse-json.js'
 import { loadTransformer } from '../typescript/transform.js'
-import { CONTROL_FD, FRAME_BYTES_MAX, KIND, send } from './wire.js'
+import { KIND } from '../kinds.js'
+import { CONTROL_FD, FRAME_BYTES_MAX, send } from './wire.js'
 
 /** @param {any} task */
 export async function runInCell(task) {

@@ -4,7 +4,8 @@ import { parseJson } from '../parse-json.js'
 import { gatherArtifacts, knownFiles } from './artifacts.js'
 import { readResult } from './ground.js'
 import { errorOf, resultOf } from './result.js'
-import { KIND, send, stay } from './wire.js'
+import { KIND } from '../kinds.js'
+import { send, stay } from './wire.js'
 import { has } from './own.js'
 
 const { defineProperty } = Object

@@ -19,7 +19,8 @@ import { LOADER, META } from './cell-imports.js'
 import { renewUsed } from './renew.js'
 import { resultOf } from './result.js'
 import { knowInterfaces, knowMemory, reportMemory, writeSynchronously } from './stand-ins.js'
-import { FRAME_BYTES_MAX, KIND, send, writeFully } from './wire.js'
+import { KIND } from '../kinds.js'
+import { FRAME_BYTES_MAX, send, writeFully } from './wire.js'
 import { has } from './own.js'
 
 const STDIN_FD = 0

@@ -9,7 +9,8 @@ import { layOut, prepare } from './ground.js'
 import { finishWith, Job } from './job.js'
 import { knowInterfaces, reportMemory, writeSynchronously } from './stand-ins.js'
 import { isTypeScript, startJob } from './start.js'
-import { CONTROL_FD, KIND, nextFrame, sayReady, sayUnready, send } from './wire.js'
+import { KIND } from '../kinds.js'
+import { CONTROL_FD, nextFrame, sayReady, sayUnready, send } from './wire.js'
 import { parseJson } from '../parse-json.js'
 
 const PROXY_PORT = 3128

@@ -5,7 +5,8 @@ import { readFrames } from '../frames.js'
 import { parseJson } from '../parse-json.js'
 import { interruptYounger } from './processes.js'
 import { fileOfExec, forgetFile, Kernel } from './session-kernel.js'
-import { FRAME_BYTES_MAX, KIND } from './wire.js'
+import { KIND } from '../kinds.js'
+import { FRAME_BYTES_MAX } from './wire.js'
 
 const HEAD_BYTES_MAX = 256 * 1024
 const TEXT_CHARS_MAX = 64 * 1024

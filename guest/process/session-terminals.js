@@ -9,7 +9,8 @@ import tty from 'node:tty'
 import { duplicate, foregroundOf, resizeTerminal, unlockTerminal } from '../../src/os/libc.js'
 import { parseJson } from '../parse-json.js'
 import { killSession, signal, signalSession } from './processes.js'
-import { KIND, send } from './wire.js'
+import { KIND } from '../kinds.js'
+import { send } from './wire.js'
 
 const TERMINALS_MAX = 4
 const WINDOW_BYTES = 262_144

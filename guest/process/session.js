@@ -18,7 +18,8 @@ import { NodeKernel } from './session-node.js'
 import { ShellKernel } from './session-shell.js'
 import { Terminals } from './session-terminals.js'
 import { isShell } from './shell.js'
-import { CONTROL_FD, FRAME_BYTES_MAX, KIND, send } from './wire.js'
+import { KIND } from '../kinds.js'
+import { CONTROL_FD, FRAME_BYTES_MAX, send } from './wire.js'
 
 /** Time limit for a kernel or command to react to an interrupt; then it is killed. */
 const ANSWER_MS = 1000

@@ -22,8 +22,6 @@ const { bind, call } = Function.prototype
 const writeUInt32 = bind.call(call, Buffer.prototype.writeUInt32LE)
 const set = bind.call(call, Uint8Array.prototype.set)
 
-export { KIND }
-
 /** Signals readiness to the warden, once. */
 export function sayReady() {
   writeSync(READY_FD, 'R')

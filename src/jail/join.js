@@ -9,8 +9,8 @@
  * `process.getBuiltinModule`, and an imported name is read once, at load, as by `import`, so a job cannot replace it
  * later.
  *
- * Relies on the layout of `guest/`: the realm's sources are one folder above the joined file of the isolate worker, and of the
- * runner of Node.
+ * Relies on the layout of `guest/`: the realm's sources are beside the joined file of the isolate worker, and one folder above that of
+ * the runner of Node.
  */
 import { cpSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -80,9 +80,7 @@ export async function joinPrograms(root, into, isPacked) {
     plugins: [builtins, isolatedVm(isPacked ? loadsPacked : loadsHere)],
     logLevel: 'silent',
   })
-  // Below the folder of the isolate worker, and of the runner of Node.
-  for (const place of ['realm', 'guest/realm'])
-    cpSync(path.join(guest, 'realm'), path.join(into, place), { recursive: true })
+  cpSync(path.join(guest, 'realm'), path.join(into, 'guest/realm'), { recursive: true })
   writeFileSync(path.join(into, 'guest/package.json'), '{ "type": "module" }\n')
 }
 

@@ -10,6 +10,7 @@ import { newId } from '../lib/id.ts'
 import type { WardenClient } from './client.ts'
 import type { OpenEgressPath } from './egress-path.ts'
 import { FramedSandbox } from './framed-sandbox.ts'
+import type { GuestKind } from './guest-kind.ts'
 import type { WallHandle } from './handle.ts'
 import { claimProgram, claimWall, type ClaimedProgram } from './program-claim.ts'
 import { programGuest, tightenedAlways } from './program-guest.ts'
@@ -85,6 +86,31 @@ function isCell({ language }: Pick<Profile, 'language'>): boolean {
   return cellLanguages.includes(language)
 }
 
+/** Guest of a job that runs in a cell: frames as those of an isolate worker, in a wall of its own. */
+function cellGuest(
+  profile: Profile,
+  openEgressPath: OpenEgressPath,
+  tightens: readonly Control[],
+): GuestKind {
+  const give = (spent: WallHandle) => void spent.kill()
+  const settings = isolateSettings(profile)
+  return workerGuest({ give, settings, ownsWall: true, openEgressPath, tightens })
+}
+
+/** The proof with that of cells, which need Node; languages that do not run are left out, with the reason. */
+async function withCells(
+  provider: Provider,
+  { availability, without }: ProgramProof,
+): Promise<ProgramProof> {
+  const why = without.includes('node') ? 'there is no Node' : await whyNoCells(provider)
+  if (why === undefined || !availability.available) return { availability, without }
+  const missing = [...availability.missing, `js: ${why}`]
+  return {
+    availability: { ...availability, missing },
+    without: [...without, ...cellLanguages],
+  }
+}
+
 /** A provider of whole programs: a wall for each job, parked ahead or started for it. */
 export function createProgramProvider(
   kind: ProgramProviderKind,
@@ -139,24 +165,17 @@ export function createProgramProvider(
       if (!claimed) throw new MayflyError('UNAVAILABLE', 'Cannot claim a forked wall: it has ended')
       return sandboxOf({ wall: forked, pool: 'miss', ...claimed }, own, true)
     }
-    if (isCell(profile)) {
-      const give = (spent: WallHandle) => void spent.kill()
-      const settings = isolateSettings(profile)
-      const guest = workerGuest({ give, settings, ownsWall: true, openEgressPath, tightens })
-      return new FramedSandbox(newId('sbx'), parts, guest)
-    }
-    const guest = programGuest({ held, listener, openEgressPath, tightens, isForked, launch })
+    const guest = isCell(profile)
+      ? cellGuest(profile, openEgressPath, provider.tightens)
+      : programGuest({ held, listener, openEgressPath, tightens, isForked, launch })
     return new FramedSandbox(newId('sbx'), parts, guest)
   }
 
   async function prove(): Promise<Availability> {
     const proof = await kind.prove({ provider, spares, warden, lastWall: () => lastWall })
-    const why = proof.without.includes('node') ? 'there is no Node' : await whyNoCells(provider)
-    const without = [...proof.without, ...(why === undefined ? [] : cellLanguages)]
+    const { availability, without } = await withCells(provider, proof)
     languages = languages.filter((language) => !without.includes(language))
-    if (why === undefined || !proof.availability.available) return proof.availability
-    const missing = [...(proof.availability.missing ?? []), `js: ${why}`]
-    return { ...proof.availability, missing }
+    return availability
   }
 
   return provider

@@ -7,7 +7,7 @@ import { tryParseJson } from '../lib/parse-json.ts'
 /**
  * Frames between the server and every wall, one table. A payload with a head is a line of JSON, then raw bytes: a result
  * is not escaped and parsed twice. All of it is read as hostile input: user code shares a process with the writer.
- * The guests' halves are guest/wire.js (workers) and guest/process/ (whole programs).
+ * The guests' halves are guest/kinds.js, guest/wire.js (workers) and guest/process/ (whole programs).
  */
 export const kind = {
   /** To the guest: the task. */

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { HostMessageOf } from '../../../agent-wire/encode.ts'
 import type { RunnerFile } from '../../../images/machine.ts'
+import { installedPrograms, joinedProgram } from '../../../jail/joined.ts'
 import { nodeProgram, pythonProgram } from '../../../jail/whole-guests.ts'
 import {
   insideOf,
@@ -121,9 +122,10 @@ function wholeOf(program: MachineProgram, scratchBytes: number, isWarm: boolean)
 
 const mainOf = (program: MachineProgram) => guestOf(program, 0, false).main
 
+/** In an installed package the runner of Node is a joined file: the package has not all of its modules. */
 function guestOf(program: MachineProgram, scratchBytes: number, isWarm: boolean) {
   return program === 'node'
-    ? nodeProgram({ scratchBytes, isWarm, hasThreads: true })
+    ? joinedProgram(nodeProgram({ scratchBytes, isWarm, hasThreads: true }), installedPrograms)
     : pythonProgram({ scratchBytes, isWarm })
 }
 

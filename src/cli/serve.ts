@@ -110,7 +110,7 @@ async function serveUntilStopped(here: OpenAssembly, site: string | undefined, f
     announce({ staticUrl, activeUrl, ...facts }, await version(), flags)
     void showWalls(assembly, flags)
   }
-  void warnOfWalls(assembly, flags)
+  void warnOfWalls(assembly, flags, stopped)
 
   const door = await openDoor(here, flags)
   const signal = await stopped

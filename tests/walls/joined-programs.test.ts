@@ -45,7 +45,7 @@ suite('Joined programs', () => {
     const told = execFileSync(process.execPath, [file], { encoding: 'utf8' })
     assert.deepEqual(JSON.parse(told), [true, 'replaced', 1, '\n'])
     assert.doesNotMatch(readFileSync(file, 'utf8'), /\.promises|\.writeFileSync/)
-    assert.ok(existsSync(join(into, 'realm/a.js')))
+    assert.ok(existsSync(join(into, 'guest/realm/a.js')))
   })
 
   test('A module that does not parse rejects', async () => {

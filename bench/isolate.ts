@@ -212,6 +212,7 @@ async function shellToShell() {
   const found = await sideBySide(
     [
       { name: 'mayfly run FILE', once: () => timed(() => program(run)) },
+      { name: 'mayfly run --once FILE', once: () => timed(() => program([...run, '--once'])) },
       { name: 'node FILE', once: () => timed(() => program([file])) },
     ],
     STARTS,

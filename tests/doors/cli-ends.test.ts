@@ -104,7 +104,7 @@ const cases: readonly Case[] = [
 
 suite('Each status of a job has its exit code and a complete outcome', () => {
   writeFileSync(join(place.cwd, 'schema.json'), '{"type":"string"}')
-  const steps = '0 = "isolate"\n40 = "process"\n60 = "gvisor"\n'
+  const steps = '0 = "isolate"\n40 = "process"\n60 = "microvm"\n'
   writeFileSync(join(place.cwd, 'escalation.toml'), `[escalation]\n${steps}`)
 
   for (const one of cases)

@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs'
 import * as z from 'zod'
 import type { Config } from '../contract/config.ts'
+import { languages } from '../contract/job.ts'
 import { strengthOf, type TierName, tierNames } from '../contract/tier.ts'
-import { bodyOf } from '../evidence/log-page.ts'
+import { severity } from '../contract/verdict.ts'
+import { recordLineOf } from '../evidence/log-page.ts'
 import { openLog } from '../evidence/log-reader.ts'
 import { stateError } from '../evidence/state-error.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -43,7 +45,7 @@ const admitted = z.object({
   at: z.number(),
   tenant: z.string(),
   body: z.object({
-    language: z.enum(['js', 'ts', 'node', 'python', 'wasm', 'sh', 'bash']),
+    language: z.enum(languages),
     plan: z.object({
       kind: z.enum(['run', 'blocked', 'unavailable']),
       tier,
@@ -51,7 +53,7 @@ const admitted = z.object({
     }),
     security: z.object({
       risk: z.number(),
-      severity: z.enum(['low', 'medium', 'high', 'critical']),
+      severity,
     }),
   }),
 })
@@ -141,7 +143,7 @@ function linesOf(state: string): readonly unknown[] {
     assertPlainStore(path)
     if (!existsSync(path)) return []
     using log = openLog(path)
-    return log.last(linesMax).map((line) => ({ ...line, body: bodyOf(line.bodyText) }))
+    return log.last(linesMax).map(recordLineOf)
   } catch (thrown) {
     throw stateError('read', path, thrown)
   }

@@ -11,7 +11,7 @@ import type { BoundMechanisms } from '../contract/warden.ts'
 import { probeTenant } from './worker-spares.ts'
 import { callsFor } from './sentinel-calls.ts'
 import type { ZoneBounds, ZoneRule } from '../contract/zone-rules.ts'
-import { programOf, type ProgramSpares } from './program-spares.ts'
+import { isCell, type ProgramSpares } from './program-spares.ts'
 
 /** Slack of the warden's deadline, so that the supervisor's fires first. */
 const DEADLINE_SLACK_MS = 40
@@ -72,7 +72,7 @@ export async function claimWall(
 
 /** Throws MayflyError PROTOCOL if a program came without sockets for its output; an isolate writes in frames. */
 function assertStreams({ wall, streams }: WallHandle, { language }: Profile): void {
-  if (streams || programOf(language) === 'isolated-vm') return
+  if (streams || isCell(language)) return
   throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.id}": its output sockets are missing`)
 }
 
@@ -106,7 +106,7 @@ function wantedOf(profile: Profile) {
 
 /** Rules of program zones, with their initial bounds; none for an isolate, which executes no program. */
 function programZones({ language, schedule, controls }: Profile): readonly ZoneRule[] {
-  if (programOf(language) === 'isolated-vm') return []
+  if (isCell(language)) return []
   return Object.entries(schedule.zones ?? {}).flatMap(([kind, { programs, phases }]) => {
     if (!programs) return []
     const life = Math.ceil(lengthOf(phases))

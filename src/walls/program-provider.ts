@@ -10,14 +10,18 @@ import { newId } from '../lib/id.ts'
 import type { WardenClient } from './client.ts'
 import type { OpenEgressPath } from './egress-path.ts'
 import { FramedSandbox } from './framed-sandbox.ts'
-import type { GuestKind } from './guest-kind.ts'
 import type { WallHandle } from './handle.ts'
 import { claimProgram, claimWall, type ClaimedProgram } from './program-claim.ts'
 import { programGuest, tightenedAlways } from './program-guest.ts'
 import { whyNoCells, type ProgramProof } from './program-proof.ts'
-import { ProgramSpares, type ProgramSparesOptions } from './program-spares.ts'
+import {
+  cellLanguages,
+  isCell,
+  ProgramSpares,
+  type ProgramSparesOptions,
+} from './program-spares.ts'
 import { forgetRefusal, proveWithRetry } from './worker-claim.ts'
-import { isolateSettings, workerGuest } from './worker-guest.ts'
+import { cellGuest } from './worker-guest.ts'
 
 export interface ProgramProviderOptions {
   readonly warden: WardenClient
@@ -78,24 +82,6 @@ const can = [
   'session',
   'freeze',
 ] as const satisfies readonly Ability[]
-
-/** Languages whose jobs run in a cell of the runner of Node: the same globals as on every tier. */
-const cellLanguages: readonly Language[] = ['js', 'ts']
-
-function isCell({ language }: Pick<Profile, 'language'>): boolean {
-  return cellLanguages.includes(language)
-}
-
-/** Guest of a job that runs in a cell: frames as those of an isolate worker, in a wall of its own. */
-function cellGuest(
-  profile: Profile,
-  openEgressPath: OpenEgressPath,
-  tightens: readonly Control[],
-): GuestKind {
-  const give = (spent: WallHandle) => void spent.kill()
-  const settings = isolateSettings(profile)
-  return workerGuest({ give, settings, ownsWall: true, openEgressPath, tightens })
-}
 
 /** The proof with that of cells, which need Node; languages that do not run are left out, with the reason. */
 async function withCells(
@@ -165,8 +151,8 @@ export function createProgramProvider(
       if (!claimed) throw new MayflyError('UNAVAILABLE', 'Cannot claim a forked wall: it has ended')
       return sandboxOf({ wall: forked, pool: 'miss', ...claimed }, own, true)
     }
-    const guest = isCell(profile)
-      ? cellGuest(profile, openEgressPath, provider.tightens)
+    const guest = isCell(profile.language)
+      ? cellGuest(profile, { openEgressPath, tightens: provider.tightens })
       : programGuest({ held, listener, openEgressPath, tightens, isForked, launch })
     return new FramedSandbox(newId('sbx'), parts, guest)
   }

@@ -208,13 +208,17 @@ export const usualCalls: readonly CallClass[] = ['exec']
 
 /** The program of a wall for a language; `hasCells`: its runner of Node runs `js` in a cell. */
 function programIn(language: Language, hasCells: boolean): ProgramName {
-  const program = programOf(language)
-  return hasCells && program === 'isolated-vm' ? 'node' : program
+  return hasCells && isCell(language) ? 'node' : programOf(language)
 }
+
+/** Languages whose jobs run in an isolate, with the same globals on every tier, and not as whole programs. */
+export const cellLanguages: readonly Language[] = ['js', 'ts']
+
+export const isCell = (language: Language): boolean => cellLanguages.includes(language)
 
 export function programOf(language: Language): ProgramName {
   if (language === 'python') return 'python'
-  return language === 'js' || language === 'ts' ? 'isolated-vm' : 'node'
+  return isCell(language) ? 'isolated-vm' : 'node'
 }
 
 function keyOf(mechanism: string, { program, calls, image }: SpareKind): string {

@@ -66,6 +66,19 @@ export function isolateSettings({ controls }: Pick<Profile, 'controls'>) {
   }
 }
 
+/** Guest that is an isolate in a wall of its own, which ends with its job. */
+export function cellGuest(
+  profile: Pick<Profile, 'controls'>,
+  options: RealmEgressOptions & { readonly tightens: readonly Control[] },
+): GuestKind {
+  return workerGuest({
+    ...options,
+    give: (worker) => void worker.kill(),
+    settings: isolateSettings(profile),
+    ownsWall: true,
+  })
+}
+
 /** Guest in a jailed worker: a fresh realm or module for one job, whose output comes in frames. */
 export function workerGuest(options: WorkerOptions): GuestKind {
   const { tightens, ownsWall = false, heldCapabilities = [], settings, give, hasSessions } = options

@@ -7,10 +7,10 @@ import type { GuestKind } from '../../walls/guest-kind.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
 import { forgetRefusal, proveWithRetry } from '../../walls/worker-claim.ts'
-import { isolateSettings, workerGuest } from '../../walls/worker-guest.ts'
+import { cellGuest } from '../../walls/worker-guest.ts'
 import { claimProgram, type ClaimedProgram } from '../../walls/program-claim.ts'
 import { probe } from './detect.ts'
-import { ProgramSpares, programOf } from '../../walls/program-spares.ts'
+import { cellLanguages, isCell, ProgramSpares } from '../../walls/program-spares.ts'
 import { programGuest, tightenedAlways } from '../../walls/program-guest.ts'
 import type { ProgramProviderOptions } from '../../walls/program-provider.ts'
 import { hasSentinel } from '../../walls/sentinel-calls.ts'
@@ -40,7 +40,6 @@ const canWith = {
   programs: ['network', 'session', 'program-zones', 'packages'],
   root: ['image'],
 } as const
-const JS: readonly Language[] = ['js', 'ts']
 
 /**
  * Programs behind a wall of the kernel's own, one process tree a job: strength 3. JavaScript without Node's modules
@@ -48,7 +47,7 @@ const JS: readonly Language[] = ['js', 'ts']
  */
 export function createProcessProvider(options: ProcessOptions): Provider {
   const spares = new ProgramSpares({ mechanism: options.jailKind, ...options })
-  let languages: readonly Language[] = [...JS, 'node', 'sh', 'bash', 'python']
+  let languages: readonly Language[] = [...cellLanguages, 'node', 'sh', 'bash', 'python']
   /** Layers of the wall; until the proof, those of a complete wall. */
   let layers: readonly string[] = ['empty root']
   let bindsIo = false
@@ -86,7 +85,7 @@ export function createProcessProvider(options: ProcessOptions): Provider {
       const claimed = await claimProgram(spares, warden, profile, hints)
       const { wall, pool } = claimed
       const guest = guestOf(profile, claimed, options)
-      if (isProgram(profile) && hasSentinel(wall.wall)) layers = wall.wall.layers
+      if (!isCell(profile.language) && hasSentinel(wall.wall)) layers = wall.wall.layers
       const parts = { provider: provider.name, profile, wall, warden, emitter, pool }
       return new FramedSandbox(newId('sbx'), parts, guest)
     },
@@ -113,18 +112,7 @@ function guestOf(
   { held, listener }: ClaimedProgram,
   { openEgressPath, openFolders }: ProcessOptions,
 ): GuestKind {
-  if (isProgram(profile)) return programGuest({ held, listener, openEgressPath })
-  return workerGuest({
-    give: (worker) => void worker.kill(),
-    settings: isolateSettings(profile),
-    ownsWall: true,
-    openEgressPath,
-    ...(openFolders && { openFolders }),
-    tightens: tightenedAlways,
-  })
-}
-
-/** True if the job runs as a whole program and not in an isolate. */
-function isProgram({ language }: Pick<Profile, 'language'>): boolean {
-  return programOf(language) !== 'isolated-vm'
+  if (!isCell(profile.language)) return programGuest({ held, listener, openEgressPath })
+  const path = { openEgressPath, ...(openFolders && { openFolders }) }
+  return cellGuest(profile, { ...path, tightens: tightenedAlways })
 }

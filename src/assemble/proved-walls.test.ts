@@ -98,6 +98,27 @@ test('Walls that the configuration names and that are not available are listed w
   assert.deepEqual(await unavailableNames({ default_provider: 'auto', spares: [] }, walls), [])
 })
 
+test('A wall whose proof would not help is passed over, and one behind it is proved', async () => {
+  const probed: string[] = []
+  const load = (name: string) => async () =>
+    ({
+      name,
+      tier: 'process',
+      languages: ['python'],
+      detect: async () => (probed.push(name), refused),
+    }) as unknown as Provider
+  const names = ['first', 'same', 'stronger', 'last']
+  const walls = new ProvedWalls({
+    loaders: new Map(names.map((name) => [name, load(name)])),
+    others: [],
+    emitter: { emit: () => undefined },
+    clock: { now: () => 0 },
+  })
+  const helps = { first: 'yes', same: 'no', stronger: 'yes', last: 'served' } as const
+  await walls.proveUntil('python', (next) => helps[next as keyof typeof helps] ?? 'served')
+  assert.deepEqual(probed, ['first', 'stronger'])
+})
+
 /** Plays a wall that is refused at first, with a clock that stands still. */
 function played() {
   let now = 0
@@ -120,7 +141,7 @@ function played() {
   })
   return {
     walls,
-    need: () => walls.proveUntil('python', () => false),
+    need: () => walls.proveUntil('python', () => 'yes'),
     settled: () => new Promise((resolve) => void setImmediate(resolve)),
     pass: (ms: number) => void (now += ms),
     becomes: (next: Availability | Error) => void (answer = next),

@@ -9,6 +9,9 @@ import type { ProviderFacts } from '../profile/choose-tier.ts'
 import { isOfTier, isProvedAtStart, mayServe, type ProviderLoaders } from './providers.ts'
 import { RetryTimes } from './retry-times.ts'
 
+/** Whether the proof of one more wall can help a job. */
+export type Helps = 'served' | 'yes' | 'no'
+
 /**
  * Providers with the results of their probes. A provider's files are loaded when it is first needed, and it is proved
  * once, also for concurrent first jobs. One that was refused is tried again when it is needed after a while: what it lacked may
@@ -155,15 +158,19 @@ export class ProvedWalls {
     }
   }
 
-  /** Proves walls that may serve a language, cheap ones first, until `isServed(next)` returns true. */
-  async proveUntil(language: Language, isServed: (next: string) => boolean): Promise<void> {
+  /**
+   * Proves walls that may serve a language, cheap ones first, until the job is `served`. A wall that would not help is passed
+   * over: one behind it may.
+   */
+  async proveUntil(language: Language, ask: (next: string) => Helps): Promise<void> {
     for (const name of this.#loaders.keys()) {
       if (!mayServe(name, language)) continue
       if (this.#proofs.has(name) && !this.#isDue(name)) continue
-      if (isServed(name)) return
-      await this.proveNamed(name)
+      const helps = ask(name)
+      if (helps === 'served') return
+      if (helps === 'yes') await this.proveNamed(name)
     }
-    if (!this.discover || isServed('')) return
+    if (!this.discover || ask('') !== 'yes') return
     await (this.#discovered ??= this.discover())
   }
 

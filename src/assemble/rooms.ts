@@ -93,8 +93,9 @@ export function createRooms(parts: RoomParts): WiredRooms {
       // Otherwise a weaker wall could be chosen merely because the right one is not proved yet.
       await walls.proveUntil(verdict.language, (next) => {
         const plan = profile(job, verdict)
-        if (plan.kind !== 'run') return plan.kind !== 'unavailable'
-        return !plan.standsIn || isNoStronger(next, plan.standsIn.taken)
+        if (plan.kind !== 'run') return plan.kind === 'unavailable' ? 'yes' : 'served'
+        if (!plan.standsIn) return 'served'
+        return isNoStronger(next, plan.standsIn.taken) ? 'no' : 'yes'
       })
       const { provider, image } = profile(job, verdict).profile
       const own = walls.find(provider)?.images?.[verdict.language]

@@ -243,7 +243,7 @@ class SessionLife implements Session {
     if (plan.kind !== 'run') return { ...plan, profile: here }
     if (strengthOf[plan.profile.tier] <= strengthOf[profile.tier])
       return { kind: 'run', profile: here }
-    const message = `Cannot run this in a wall of tier "${profile.tier}": its code asks for "${plan.profile.tier}"`
+    const message = `Cannot run this in a wall of tier "${profile.tier}": its code asks for "${plan.profile.tier}"; open a session with that floor`
     const details = { floor: plan.profile.tier, tier: profile.tier }
     return { kind: 'blocked', profile: here, error: { code: 'TIER_TOO_WEAK', message, details } }
   }

@@ -343,7 +343,9 @@ function tooWeak(need: TierNeed, facts: readonly ProviderFacts[]): TierChoice['e
   const named = what ?? who ?? (provider === 'mock' && production ? 'provider "mock"' : undefined)
   if (named === undefined) return undefined
   const why =
-    (what ?? who) ? `the floor is "${floor.tier}" (${floor.because})` : 'this is production'
+    (what ?? who)
+      ? `the floor is "${floor.tier}" (${floor.because}); name a stronger one, or none`
+      : 'this is production'
   const details = { floor: { tier: floor.tier, strength: floor.strength, because: floor.because } }
   return {
     kind: 'blocked',

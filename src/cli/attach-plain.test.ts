@@ -34,7 +34,7 @@ suite('A run by a server that was found', () => {
     assert.equal(attachedRunner(), undefined)
   })
 
-  test('Attack: a job that the server accepted is never run again, for any later failure', async () => {
+  test('Attack: a job that the server accepted is not run again, though a part is missing after it', async () => {
     const { found, calls } = foundServer(true)
     const run = async () => {
       await attachedRunner()!.run(job, [], { signal })

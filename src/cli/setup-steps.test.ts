@@ -33,7 +33,7 @@ const ubuntu = {
   'etc/subuid': 'bob:100000:65536\n',
 }
 
-test('A machine like Ubuntu 24.04 gets a profile, delegation, a range of uids, and Landlock by hand', () => {
+test('A machine like Ubuntu 24.04 has five steps to do, each with an undo, and Landlock by hand', () => {
   using machine = planted(ubuntu)
   const steps = stepsOf(machine.root, { hasProgram: (name) => name !== 'bwrap' && name !== 'cc' })
   assert.deepEqual(

@@ -57,7 +57,7 @@ const readOnly: FilesControl = { read: [granted], write: [] }
 const both: FilesControl = { read: [granted], write: [granted] }
 
 suite('Granted folders', { skip }, () => {
-  test('Files below a folder are read, listed and written, and a write is atomic', async () => {
+  test('Files below a folder are read, listed and written, and a write leaves no other file', async () => {
     const { ask } = folders(both)
     assert.equal(await ask({ verb: 'read', path: join(granted, 'a.txt') }), 'ä')
     const bytes = { verb: 'read', path: join(granted, 'inner/b.bin'), encoding: 'base64' }

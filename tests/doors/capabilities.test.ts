@@ -106,7 +106,7 @@ suite('The documented configuration, in force', () => {
     await assertShare(t, 0.3, () => run(burning))
   })
 
-  test('S4-37: the two allowed hosts are reachable, and no other', async () => {
+  test('S4-37: the two documented hosts are allowed, and a third host and another port are denied', async () => {
     const ask = 'try { await fetch(input[0]) } catch {}'
     const asked = async (url: string) => (await run(ask, [url])).metrics.network[0]
     assert.equal((await asked('https://api.github.com/'))?.verdict, 'allowed')
@@ -115,13 +115,13 @@ suite('The documented configuration, in force', () => {
     assert.equal((await asked('https://api.github.com:8443/'))?.verdict, 'denied')
   })
 
-  test('S4-37: no file of this machine is granted', async () => {
+  test('S4-37: a list of the root folder is refused, as no folder is granted', async () => {
     const { status, error } = await run(`return call('mayfly.files', { verb: 'list', path: '/' })`)
     assert.equal(status, 'error')
     assert.match(error?.message ?? '', /not granted/)
   })
 
-  test('S4-36: the documented example runs unchanged, and its program ends', () => {
+  test('S4-36: the documented example runs, and its program ends', () => {
     const index = new URL('../../src/index.ts', import.meta.url).href
     const program = join(place, 'example.ts')
     writeFileSync(
@@ -307,7 +307,7 @@ for pid in pids: os.waitpid(pid, 0)`
 })
 
 suite('The entry of a capability declares whether it is isolated', () => {
-  test('S4-31: a capability that only computes starts no process, so it needs no valid configuration', async () => {
+  test('S4-31: a capability that only computes has no sandbox, and needs no valid configuration', async () => {
     await using registry = new CapabilityRegistry({ config: join(place, 'is-not-there.toml') })
     assert.equal(await registry.executeCapabilityWithMicroVM('math.add', [1, 2]), 3)
     const { tier, provider, result, evidence } = await registry.execute('math.add', [1, 2])

@@ -169,7 +169,7 @@ tenants = ["default"]
     assert.equal(text, readFileSync(golden, 'utf8'))
   })
 
-  test('code calls functions of HTTP servers and of a stdio server, and no credential enters a wall', async () => {
+  test('code calls functions of HTTP servers and of a stdio server, and no credential is in the answer', async () => {
     const ran = await execute(`
       const { issues } = await hub.list_issues({ repo: 'a' })
       const [count, names] = await Promise.all([desk.count({}), desk.environment()])

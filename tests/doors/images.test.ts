@@ -188,7 +188,8 @@ suite('Images of Debian packages', () => {
     await until(() => existsSync(join(store(), 'work')) && filesBelow(join(store(), 'work')) > 1)
     child.kill('SIGKILL')
     await once(child, 'exit')
-    assert.deepEqual(namesIn(join(store(), 'tags')), [])
+    for (const folder of ['blobs', 'manifests', 'tags'])
+      assert.deepEqual(namesIn(join(store(), folder)), [], folder)
     await until(() => !commandLines().some((line) => line.includes(store())))
     assert.equal(images('build', 'minimal').status, 0)
     assert.deepEqual(leftovers(), [

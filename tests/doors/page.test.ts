@@ -365,7 +365,7 @@ Table()
     assert.deepEqual(nameless, [])
   })
 
-  test('The snippets for command line, curl and TypeScript run unchanged, and end like the page', async () => {
+  test('The snippets for command line, curl and TypeScript end as the example that they show', async () => {
     const folder = folderFor(place.cwd)
     const env = { ...process.env, ...place.env, MAYFLY_API_KEY: server.apiKey }
     const visitor = await visit()

@@ -85,7 +85,7 @@ suite('mayfly policy simulate on recorded runs', () => {
     assert.deepEqual([ran.code, ran.stdout], [0, '0 recorded runs, 0 of them would change\n'])
   })
 
-  test('Recorded runs are judged anew by risk, language and floor of their tenant; nothing runs', async () => {
+  test('Recorded runs are judged anew by risk, language and floor of their tenant', async () => {
     writeFileSync(join(place.cwd, 'one.js'), 'return 1')
     writeFileSync(join(place.cwd, 'two.js'), 'process.stdout.write("2")')
     for (const file of ['one.js', 'two.js']) {

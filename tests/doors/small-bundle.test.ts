@@ -250,7 +250,7 @@ suite(
     const small = ['bundle/small.js']
     const both = [...small, 'bundle/mayfly.js']
 
-    test('A plain run ends as with the sources, and every other command line uses the large bundle', async (t) => {
+    test('A plain run ends as with the sources, and other command lines use the large bundle', async (t) => {
       const place = await placeWithBundles(t)
       using probe = probeLoads()
       const say = async (words: readonly string[], stdin = '', program = bin) => {

@@ -82,7 +82,7 @@ async function live(file: string, random: Seeded): Promise<void> {
 }
 
 test(
-  'For any input the agent answers within its protocol, or exits with one of its codes',
+  'For mutated input the agent answers within its protocol, or exits with one of its codes',
   { skip },
   (t) => fuzzLives(t, { units, lives, live }),
 )
@@ -148,7 +148,7 @@ const said = [
   of(80, bytes([nonce, 4], [0, 2], [1, 1], [33_188, 4], [0, 4], [9, 8]), Buffer.from('a part')),
 ]
 
-test('Any bytes of an agent are read as messages within their bounds, or refused with a RangeError', (t) => {
+test('Mutated bytes of an agent are read as messages within their bounds, or refused with a RangeError', (t) => {
   for (const frame of said)
     assert.doesNotThrow(() => decodeAgentMessage(frame[4]!, frame.subarray(5)))
   const all = Buffer.concat(said)

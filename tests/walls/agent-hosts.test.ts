@@ -131,7 +131,7 @@ suite('An agent that listens for its host', { skip, timeout: 120_000 }, () => {
     assert.equal(second.messages[0]?.kind, 'hello')
   })
 
-  test('A claimed agent accepts no other host: it ends with all of its programs when its host disconnects', async () => {
+  test('A claimed agent accepts no other host, and ends when its host disconnects', async () => {
     await using agent = await ListeningAgent.start()
     const first = agent.host()
     await first.find('hello')

@@ -33,7 +33,7 @@ suite('A plain container', { skip }, () => {
       input,
     })
 
-  test('S4-33: doctor reports its walls: programs have one of strength 3, by a keeper and own uids', () => {
+  test('S4-33: providers lists its walls: programs have one of strength 3, by a keeper and own uids', () => {
     const { stdout, stderr } = run(['providers', '--json'])
     const providers = JSON.parse(stdout || stderr) as {
       name: string

@@ -23,7 +23,7 @@ function pathOf(...asked: Parameters<typeof findSocket>): string | undefined {
   }
 }
 
-test('The socket is that of the variable, of this user, or of root, and a missing one is an error with a hint', async () => {
+test('The socket is that of the variable or of this user, and a missing one is an error with a hint', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-socket-'))
   const [server, ofUser] = [createServer(), createServer()]
   try {

@@ -186,7 +186,7 @@ suite('Cells of one isolate', () => {
     )
   })
 
-  test('background work of an earlier cell cannot report, print or end anything of a later exec', async () => {
+  test('a hostile cell leaves the next exec its own id, result and output', async () => {
     for (const cell of hostile) {
       using session = new IsolateSession()
       await session.exec(cell, { timeoutMs: 300 })

@@ -90,7 +90,7 @@ suite('A machine that boots an image of the store', { skip: reason }, () => {
 })
 
 suite('Parts of a boot', { skip: reason }, () => {
-  test('An initrd made again has the same bytes, and its key changes with each part', () => {
+  test('An initrd made again has the same bytes, and the key of a boot changes with the rate of its clock', () => {
     const boot = bootOf(someImage)
     const again = bootOf(someImage)
     assert.deepEqual(again, boot)
@@ -99,7 +99,7 @@ suite('Parts of a boot', { skip: reason }, () => {
     assert.notEqual(machineBoot({ ...partsOf(someImage), tscKhz: 1_234_567 }).key, boot.key)
   })
 
-  test('Attack: a kernel or an initrd modified on disk is not booted', () => {
+  test('Attack: a kernel or an initrd modified on disk is written anew', () => {
     const { initrd, kernel } = bootOf(someImage)
     const [own, size] = [readFileSync(initrd), statSync(kernel).size]
     rmSync(initrd)

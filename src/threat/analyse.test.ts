@@ -74,6 +74,8 @@ test('S3-25: a change of the rules invalidates every cached verdict', async () =
   let version = '1'
   const { analyse, asked } = analystWith(honest, { rulesVersion: () => version })
   const first = await analyse(jobOf({ code: 'return 1' }))
+  await analyse(jobOf({ code: 'return 1' }))
+  assert.equal(asked.length, 1, 'it is cached before the change')
   version = '2'
   const second = await analyse(jobOf({ code: 'return 1' }))
   assert.equal(asked.length, 2)

@@ -11,7 +11,9 @@ import type { Node, Tree } from './syntax.ts'
 export function complexityOf(tree: Tree, { bodyCounts = true } = {}): Complexity {
   const owners = new Map<Node | undefined, number>()
   const add = (owner: Node | undefined) => owners.set(owner, (owners.get(owner) ?? 0) + 1)
-  for (const node of tree) {
+  // An iterator allocates for each node until this loop is optimised.
+  for (let index = 0; index < tree.length; index++) {
+    const node = tree[index]!
     if (isFunction(node) && (bodyCounts || !node['wrapper'])) add(node)
     if (node.type === 'StaticBlock') add(node)
     if (isInitializer(node)) add(node.parent)

@@ -10,6 +10,8 @@ export interface Facts {
   readonly calls: readonly Call[]
   readonly loads: readonly ModuleLoad[]
   readonly writes: readonly MemberWrite[]
+  /** Binary expressions by `-`. */
+  readonly subtractions: readonly Node[]
   readonly tree: Tree
 }
 
@@ -47,9 +49,10 @@ export function factsOf(tree: Tree): Facts {
     calls: [] as Call[],
     loads: [] as ModuleLoad[],
     writes: [] as MemberWrite[],
+    subtractions: [] as Node[],
     tree,
   }
-  for (const node of tree) gather(node, facts)
+  for (let index = 0; index < tree.length; index++) gather(tree[index]!, facts)
   return facts
 }
 
@@ -58,6 +61,7 @@ interface Gathered extends Facts {
   readonly calls: Call[]
   readonly loads: ModuleLoad[]
   readonly writes: MemberWrite[]
+  readonly subtractions: Node[]
 }
 
 function gather(node: Node, facts: Gathered): void {
@@ -70,6 +74,9 @@ function gather(node: Node, facts: Gathered): void {
     case 'CallExpression':
     case 'NewExpression':
       return gatherCall(node, facts)
+    case 'BinaryExpression':
+      if (node['operator'] === '-') facts.subtractions.push(node)
+      return
     case 'ImportDeclaration':
       facts.loads.push({ node, how: 'import', module: String(node['source'].value) })
       return

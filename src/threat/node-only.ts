@@ -1,7 +1,7 @@
 import { isBuiltin } from 'node:module'
 import type { Entry } from '../contract/job.ts'
 import type { Facts, Reference } from './facts.ts'
-import { isWithin } from './rules/rule.ts'
+import { isWithinAny } from './rules/rule.ts'
 import type { Node } from './syntax.ts'
 
 /** Globals of Node and CommonJS that a realm of language `js` lacks. */
@@ -82,7 +82,7 @@ function usesGlobal({ references }: Facts, given: ReadonlySet<string>): boolean 
     const root = rootOf(reference)
     if (probed.has(root) || root !== writtenRoot(reference.node)) return false
     if (given.has(root)) return false
-    return globals.has(root) || members.some((path) => isWithin(reference.path, path))
+    return globals.has(root) || isWithinAny(reference.path, members)
   })
 }
 

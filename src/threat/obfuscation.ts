@@ -61,11 +61,27 @@ function escapes(source: string): Sign {
 
 /** Code in brackets and operators alone, or in letters of no language. */
 function symbols(source: string): Sign {
-  const dense = source.replace(/\s+/g, '')
-  const bare = dense.length - dense.replace(/[[\]()!+{}]/g, '').length
-  const weight = dense.length >= 120 && bare / dense.length > 0.85 ? 80 : 0
+  const weight = isBare(source) ? 80 : 0
   return { says: 'code written in brackets and operators', weight, start: 0 }
 }
+
+/** Whether 120 or more units are not white space, and more than 85 % of them are brackets, `!` or `+`. */
+function isBare(source: string): boolean {
+  // Ends within the first part of usual code.
+  const othersMax = source.length * 0.15
+  let bare = 0
+  let others = 0
+  for (let at = 0; at < source.length && others < othersMax; at++) {
+    const unit = source[at]!
+    if (BARE.has(unit)) bare++
+    else if (!WHITE.test(unit)) others++
+  }
+  const dense = bare + others
+  return dense >= 120 && bare / dense > 0.85
+}
+
+const BARE = new Set('[]()!+{}')
+const WHITE = /\s/
 
 const ENCODED = /(["'`])[\w+/=%\\-]{400,}\1/g
 

@@ -7,7 +7,7 @@ import type { Binding, Node, LexicalScope, Source, PatternStep, Tree } from './s
  */
 export function bindScopes(program: Node): Tree {
   const nodes: Node[] = []
-  const root: LexicalScope = { parent: undefined, isFunction: true, bindings: new Map() }
+  const root: LexicalScope = { parent: undefined, isFunction: true, bindings: undefined }
   program.scope = root
   const stack: Node[] = [program]
   for (let node = stack.pop(); node; node = stack.pop()) {
@@ -27,7 +27,7 @@ export function bindScopes(program: Node): Tree {
 /** Binding of a name at a node; undefined for a global. */
 export function lookUp(name: string, from: LexicalScope | undefined): Binding | undefined {
   for (let scope = from; scope; scope = scope.parent) {
-    const binding = scope.bindings.get(name)
+    const binding = scope.bindings?.get(name)
     if (binding) return binding
   }
   return undefined
@@ -49,9 +49,9 @@ function pushChildren(stack: Node[], child: unknown, parent: Node, scope: Lexica
 function scopeWithin(node: Node): LexicalScope {
   const outer = node.scope!
   if (isFunction(node) || node.type === 'StaticBlock') {
-    return { parent: outer, isFunction: true, bindings: new Map() }
+    return { parent: outer, isFunction: true, bindings: undefined }
   }
-  return blocks.has(node.type) ? { parent: outer, isFunction: false, bindings: new Map() } : outer
+  return blocks.has(node.type) ? { parent: outer, isFunction: false, bindings: undefined } : outer
 }
 
 /** Nodes outside of nested functions and static blocks, with their parents. */
@@ -87,7 +87,12 @@ const blocks = new Set([
 ])
 
 function bind(scope: LexicalScope, name: string): Binding {
-  return scope.bindings.getOrInsertComputed(name, () => ({ name, sources: [], unknown: false }))
+  scope.bindings ??= new Map()
+  return scope.bindings.getOrInsertComputed(name, newBinding)
+}
+
+function newBinding(name: string): Binding {
+  return { name, sources: [], unknown: false, known: undefined }
 }
 
 function functionScope(scope: LexicalScope): LexicalScope {

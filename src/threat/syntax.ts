@@ -1,10 +1,14 @@
-/** An ESTree node, with parent and scope after `bindScopes`. */
+import type { Value } from './constant.ts'
+
+/** An ESTree node, with parent and scope after `bindScopes`. V8 adds three properties to an object by one allocation. */
 export interface Node {
   readonly type: string
   readonly start: number
   readonly end: number
   parent?: Node | undefined
   scope?: LexicalScope | undefined
+  /** Its static value once it was asked for. A `WeakMap` of values cost a table, and the collector passes over its keys. */
+  known?: Known | undefined
   // Fields depend on the node type, and come unvalidated from the parser.
   readonly [field: string]: any
 }
@@ -13,8 +17,12 @@ export interface LexicalScope {
   readonly parent: LexicalScope | undefined
   /** True if `var` and `this` belong to this scope. */
   readonly isFunction: boolean
-  readonly bindings: Map<string, Binding>
+  /** Undefined until the first name: most blocks have none. */
+  bindings: Map<string, Binding> | undefined
 }
+
+/** A static value, null for an expression without one, or the mark of one that is being evaluated. */
+export type Known = Value | null | symbol
 
 /** A name in a scope, with every value ever assigned to it: it may hold any of these. */
 export interface Binding {
@@ -22,6 +30,8 @@ export interface Binding {
   readonly sources: Source[]
   /** Also assigned values that are unknown: a loop's variable, `++`, an argument. */
   unknown: boolean
+  /** Its static value once it was asked for; null for none. */
+  known: Value | null | undefined
 }
 
 export type Source =

@@ -10,17 +10,15 @@ const stepsMax = 200
 /** Marks a value under evaluation: a cycle has no value. */
 const OPEN = Symbol('open')
 
-const values = new WeakMap<Node, Value | null | typeof OPEN>()
-
 /** Static value; undefined if unknown. Bounded and memoised. */
 export function valueOf(node: Node | null | undefined, depth = 0): Value | undefined {
   if (!node || depth > stepsMax) return undefined
-  const known = values.get(node)
-  if (known === OPEN || known === null) return undefined
+  const { known } = node
+  if (known === null || typeof known === 'symbol') return undefined
   if (known) return known
-  values.set(node, OPEN)
+  node.known = OPEN
   const value = evaluators[node.type]?.(node, depth + 1)
-  values.set(node, value ?? null)
+  node.known = value ?? null
   return value
 }
 
@@ -104,15 +102,12 @@ function ofName(node: Node, depth: number): Value | undefined {
   const name: string = node['name']
   const binding = lookUp(name, node.scope)
   if (!binding) return ofGlobal(name)
-  const known = held.get(binding)
-  if (known !== undefined) return known ?? undefined
-  held.set(binding, null)
+  if (binding.known !== undefined) return binding.known ?? undefined
+  binding.known = null
   const value = ofBinding(binding, depth)
-  if (value) held.set(binding, value)
+  if (value) binding.known = value
   return value
 }
-
-const held = new WeakMap<Binding, Value | null>()
 
 function ofBinding(binding: Binding, depth: number): Value | undefined {
   const told = binding.sources.map((source) => ofSource(source, depth))
@@ -173,7 +168,7 @@ export function memberNode(node: Node, key: string, depth = 0): Node | undefined
 
 function keyOrNotYet(property: Node, depth: number): ReturnType<KeyOf> {
   const key = propertyKey(property, depth)
-  return key === undefined && values.get(property['key']) === OPEN ? notYet : key
+  return key === undefined && property['key'].known === OPEN ? notYet : key
 }
 
 export function propertyKey({ key, computed }: Node, depth = 0): string | undefined {
@@ -374,9 +369,7 @@ function ofCall(node: Node, depth: number): Value | undefined {
 function ofMethodCall(node: Node, depth: number): Value | undefined {
   const callee: Node = node['callee']
   const called = pathOf(callee, depth)
-  const given: (Value | undefined)[] = node['arguments'].flatMap((argument: Node) =>
-    spread(argument, depth),
-  )
+  const values = () => valuesOf(node['arguments'], depth)
   if (callee.type === 'MemberExpression') {
     const name = memberKey(callee, depth)
     const subject = valueOf(callee['object'], depth)
@@ -388,14 +381,18 @@ function ofMethodCall(node: Node, depth: number): Value | undefined {
       return path('Date.now()')
     if (name === 'bind' && called === '%fn') return path('%fn')
     if (name === 'map' && isFromCharCode(node['arguments'][0], depth)) return codesToText(subject)
-    if (name !== undefined && subject?.kind === 'constant') return foldCall(name, subject, given)
+    if (name !== undefined && subject?.kind === 'constant') return foldCall(name, subject, values())
     if (name === 'apply' && called === 'String.fromCharCode.apply') {
-      const items = itemsOf(given[1])
+      const items = itemsOf(values()[1])
       return items && foldCall('String.fromCharCode', undefined, items)
     }
   }
-  if (called && called !== '%fn') return foldCall(called, undefined, given)
+  if (called && called !== '%fn') return foldCall(called, undefined, values())
   return ofCalledFunction(callee, depth)
+}
+
+function valuesOf(given: readonly Node[], depth: number): (Value | undefined)[] {
+  return given.flatMap((argument) => spread(argument, depth))
 }
 
 function spread(argument: Node, depth: number): (Value | undefined)[] {

@@ -15,14 +15,19 @@ export function isReached({ use }: Reference): boolean {
 
 /** True if a path is a root or a member of it. */
 export function isWithin(path: string, root: string): boolean {
-  return path === root || path.startsWith(`${root}.`)
+  return path.startsWith(root) && (path.length === root.length || path[root.length] === '.')
 }
 
 /** Each use of these globals, or of a member of one. */
 export function* usesOfPaths(facts: Facts, roots: readonly string[]): Generator<Node> {
   for (const reference of facts.references)
-    if (isReached(reference) && roots.some((root) => isWithin(reference.path, root)))
-      yield reference.node
+    if (isReached(reference) && isWithinAny(reference.path, roots)) yield reference.node
+}
+
+/** Asked for each reference by each rule: without a function for each, and without an iterator. */
+export function isWithinAny(path: string, roots: readonly string[]): boolean {
+  for (let index = 0; index < roots.length; index++) if (isWithin(path, roots[index]!)) return true
+  return false
 }
 
 /**

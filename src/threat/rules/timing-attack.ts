@@ -7,8 +7,7 @@ export const timingAttack: Rule = {
   *find(facts) {
     yield* usesOfModules(facts, modules)
     yield* usesOfPaths(facts, fine)
-    for (const node of facts.tree) {
-      if (node.type !== 'BinaryExpression' || node['operator'] !== '-') continue
+    for (const node of facts.subtractions) {
       if (isReading(pathOf(node['left'])) || isReading(pathOf(node['right']))) yield node
     }
   },

@@ -1,6 +1,6 @@
 import type { Call, Reference } from '../facts.ts'
 import { textOf } from '../value.ts'
-import { isReached, isWithin, type Rule } from './rule.ts'
+import { isReached, isWithinAny, type Rule } from './rule.ts'
 
 /** Paths from a sandboxed object to its creator: constructors of constructors, stack hooks, host bindings. */
 export const vmEscape: Rule = {
@@ -31,7 +31,7 @@ function escapes(reference: Reference): boolean {
   if (!isReached(reference)) return false
   if (reference.path === '%Function') return reference.use !== 'write'
   if (/^%Function\.(?:apply|bind|call)$/.test(reference.path)) return true
-  return bindings.some((path) => isWithin(reference.path, path))
+  return isWithinAny(reference.path, bindings)
 }
 
 const REACH =

@@ -34,7 +34,7 @@ function never() { return 0 }
 const good = await checkAll([2, 3])
 return good ? sum([2, 3]) : never()`
 
-test('S2-5: executed functions are in the outcome, in the record and on the terminal, on every wall that runs js', async () => {
+test('S2-5: executed functions are in the outcome and in the record, on every wall here that traces', async () => {
   const proved = await mayfly.providers()
   const tracing = proved
     .filter(

@@ -50,7 +50,7 @@ const abuses: readonly Abuse[] = [
 
 suite('Twenty abusers', { skip: unable('python') }, () => {
   for (const jailKind of jailKinds)
-    test(`S0-22: ${jailKind}: each stays within its limits, and an honest job of another tenant is served`, async (t) => {
+    test(`S0-22: ${jailKind}: all together stay within limits, and honest jobs of another tenant are served`, async (t) => {
       if (isMissing(t, { jailKind })) return
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-abusers-'))
       const before = descendantsOf(process.pid).length

@@ -188,8 +188,11 @@ export interface Enclosure extends AsyncDisposable {
   sample(nowMs: number): MemorySample
   /** Whether the kernel's OOM counter shows a killed process of the job; cheap. */
   isOutOfMemory(): boolean
-  /** Limit that the job of a whole program has used up, by the kernel's counts; absent if the engine has none of them. */
-  limitHit?(): LimitHit | undefined
+  /**
+   * Limit that the job of a whole program has used up, by the kernel's counts; absent if the engine has none of them. `countAnew`:
+   * refusals until now belong to an exec of its session, and a later call leaves them out.
+   */
+  limitHit?(countAnew?: boolean): LimitHit | undefined
   /** Milliseconds of CPU time; cheap. */
   cpuTime(): { readonly sinceStartMs: number; readonly sinceClaimMs: number }
   usage(): Promise<WallUsage>

@@ -122,7 +122,12 @@ export type Request = Envelope &
     | { readonly op: 'release'; readonly wall: string }
     /** A release without the usage in the answer; answered only on failure. */
     | { readonly op: 'rest'; readonly wall: string }
-    | { readonly op: 'usage'; readonly wall: string }
+    | {
+        readonly op: 'usage'
+        readonly wall: string
+        /** An exec of its session has ended: the answer has the limit that it used up, and refusals are counted anew. */
+        readonly execEnded?: true
+      }
     /** Finds the processes inside that hold a connection to the egress path. */
     | {
         readonly op: 'callers'
@@ -360,6 +365,8 @@ export interface WallUsage {
   readonly atMs: number
   /** True if its job has hit its memory limit: the wall is about to be ended. */
   readonly isOutOfMemory?: boolean
+  /** Limit that the exec used up of which the request says that it has ended; as in `WallCost`. */
+  readonly limit?: LimitHit
 }
 
 /** Walls with a job: total resident bytes, and CPU time in milliseconds since their start. */

@@ -12,10 +12,10 @@ import {
 } from '../contract/exec.ts'
 import type { ExecEnd, SandboxFork, SandboxSession, TaskEnd } from '../contract/provider.ts'
 import type { TerminalPrinter, TerminalTask, WallTerminal } from '../contract/terminal.ts'
-import { sampleEveryMs, type WallUsage } from '../contract/warden.ts'
+import { sampleEveryMs, type WallCost, type WallUsage } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
 import type { ArtifactCap } from './artifact-cap.ts'
-import { lostEnd } from './ends.ts'
+import { endAtLimit, lostEnd } from './ends.ts'
 import { forkWall, type LaunchForked } from './fork-wall.ts'
 import { GuestFiles } from './guest-files.ts'
 import { possibleCpuTime, type GuestLife } from './guest-life.ts'
@@ -134,6 +134,8 @@ export class ProgramSession implements SandboxSession {
   #mayPrint = false
   /** CPU time of the wall at the last exec end for which the warden was asked. */
   #cpuCounted = 0
+  /** Pending request by which the warden counts refusals anew after the last exec. */
+  #countedAnew: Promise<unknown> | undefined
 
   constructor(life: GuestLife, parts: GuestSessionParts) {
     const { output, cap, onlyCells, isReused = false, launch } = parts
@@ -187,6 +189,9 @@ export class ProgramSession implements SandboxSession {
     if (task.command !== undefined) this.#assertHasPrograms('Cannot run a command')
     const exec = this.#start(task)
     this.#exec = exec
+    // Refusals of the exec before it would otherwise be its own, or its own be left out.
+    if (this.#countedAnew) await this.#countedAnew
+    if (this.#exec !== exec || this.#life.isEnded) return await exec.ended.promise
     exec.baseline = setTimeout(() => (exec.cpuBefore = this.#cpuUsed()), BASELINE_MS)
     this.#output.renew(task.outputBytesMax)
     exec.timer = setTimeout(() => this.#interrupt(exec, 'timeout'), task.timeoutMs)
@@ -281,14 +286,29 @@ export class ProgramSession implements SandboxSession {
   }
 
   /**
-   * Whether the wall hit its memory limit under an exec whose end was reported: the warden ends it, and with it the exec.
-   * An OOM kill is known to the kernel before the program that reports an error for it, and to the sampler after.
+   * Limits that an exec hit by whose report it failed. After its memory limit the warden ends the wall, and with it the exec: an OOM
+   * kill is known to the kernel before the program that reports an error for it, and to the sampler after.
    */
-  async #isOutOfMemory(): Promise<boolean> {
+  async #limitsHit(): Promise<Pick<WallCost, 'isOutOfMemory' | 'limit'>> {
     const { parts, wall } = this.#life
+    const { warden } = parts
     // `release` also returns the usage of a wall that has just ended.
-    const seen = await this.#usage().catch(() => parts.warden.release(wall).catch(() => undefined))
-    return seen?.isOutOfMemory === true
+    return await warden
+      .usageOfExec(wall)
+      .catch(() => warden.release(wall).catch((): { isOutOfMemory?: true } => ({})))
+  }
+
+  /**
+   * Has the warden count refusals anew after an exec that ended well: it may have handled some. Not asked, like the baseline, after an
+   * exec that was shorter than that.
+   */
+  #countAnew({ cpuBefore }: RunningExec): void {
+    if (!cpuBefore || this.#onlyCells !== undefined) return
+    const { warden } = this.#life.parts
+    this.#countedAnew = warden.usageOfExec(this.#life.wall).then(
+      () => (this.#countedAnew = undefined),
+      () => (this.#countedAnew = undefined),
+    )
   }
 
   /**
@@ -327,16 +347,14 @@ export class ProgramSession implements SandboxSession {
       this.#output.drained(DRAIN_MS_MAX),
     ])
     const { status, state } = read.head
-    if (status !== 'ok' && (await this.#isOutOfMemory())) return
-    const end = {
-      ...reportedBy(read.head),
-      status,
-      resultText: read.rest.toString('utf8'),
-      cpuTime,
-      artifacts: exec.files.artifacts,
-      display: exec.files.display,
-    }
-    this.#settle(exec, exec.refused ? { ...exec.refused, cpuTime } : end, state, executionTime)
+    if (status === 'ok') this.#countAnew(exec)
+    const { isOutOfMemory, limit } = status === 'ok' ? {} : await this.#limitsHit()
+    if (isOutOfMemory) return
+    const own = { ...reportedBy(read.head), status, resultText: read.rest.toString('utf8') }
+    const ended = limit && !exec.cause ? endAtLimit(limit) : own
+    const { artifacts, display } = exec.files
+    const end = exec.refused ?? { ...ended, artifacts, display }
+    this.#settle(exec, { ...end, cpuTime }, state, executionTime)
   }
 
   /**

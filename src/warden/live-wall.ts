@@ -34,9 +34,9 @@ export class LiveWall {
     return this.life.how === 'memory' || this.enclosure.isOutOfMemory()
   }
 
-  /** Limit besides memory that its job has used up, by the counts of the kernel. */
-  get limitHit(): LimitHit | undefined {
-    return this.enclosure.limitHit?.()
+  /** Limit besides memory that its job has used up, by the counts of the kernel; or an exec of it, of which each is counted anew. */
+  limitHit(isOfExec = false): LimitHit | undefined {
+    return this.enclosure.limitHit?.(isOfExec)
   }
 
   /** Ends it without waiting; an enclosure that cannot be killed keeps its lease. Idempotent. */

@@ -127,7 +127,7 @@ export class LiveWalls {
     if (wall) this.#rankAnew(wall, 'parked')
     const cpuMs = wall?.enclosure.cpuTime().sinceClaimMs ?? 0
     const peakBytes = this.#sampler.rest(id)?.peakBytes ?? 0
-    const limit = wall?.limitHit
+    const limit = wall?.limitHit()
     return {
       peakBytes,
       cpuMs,

@@ -2,7 +2,13 @@ import type { Server, Socket } from 'node:net'
 import type { Enclosure } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
 import { present } from '../lib/present.ts'
-import type { ClaimResult, BoundMechanisms, Request, StreamName } from '../contract/warden.ts'
+import type {
+  ClaimResult,
+  BoundMechanisms,
+  Request,
+  StreamName,
+  WallUsage,
+} from '../contract/warden.ts'
 import type { LiveWall } from './live-wall.ts'
 import type { LiveWalls } from './live-walls.ts'
 
@@ -49,11 +55,9 @@ export const operations: {
     return { value: null }
   },
   release: (walls, { wall }) => ({ value: walls.release(wall) }),
-  async usage(walls, { wall }) {
-    const live = walls.find(wall)
-    const usage = await live.enclosure.usage()
-    return { value: { ...usage, ...(live.isOutOfMemory && { isOutOfMemory: true }) } }
-  },
+  usage: async (walls, { wall, execEnded }) => ({
+    value: await usage(walls.find(wall), execEnded),
+  }),
   async callers(walls, { wall, ...ends }) {
     const { connections } = walls.find(wall).enclosure
     return { value: (await connections?.find(ends)) ?? [] }
@@ -102,6 +106,12 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
   // Without this a program could connect to a socket on which no process accepts.
   if (!egress) enclosure.closeEgress()
   return { value, ...(listener && { handover: { wall: wall.id, handle: listener } }) }
+}
+
+async function usage(wall: LiveWall, hasExecEnded = false): Promise<WallUsage> {
+  const usage = await wall.enclosure.usage()
+  const limit = hasExecEnded ? wall.limitHit(true) : undefined
+  return { ...usage, ...(wall.isOutOfMemory && { isOutOfMemory: true }), ...(limit && { limit }) }
 }
 
 async function tighten(wall: LiveWall, asked: RequestOf<'tighten'>): Promise<BoundMechanisms> {

@@ -108,7 +108,12 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
   }),
   z.strictObject({ ...ofWall, op: z.literal('arm'), deadline, ran: ran.exactOptional() }),
   z.strictObject({ ...ofWall, op: z.enum(['release', 'rest']) }),
-  z.strictObject({ ...ofWall, op: z.enum(['usage', 'memory']) }),
+  z.strictObject({
+    ...ofWall,
+    op: z.literal('usage'),
+    execEnded: z.literal(true).exactOptional(),
+  }),
+  z.strictObject({ ...ofWall, op: z.literal('memory') }),
   z.strictObject({
     ...ofWall,
     op: z.literal('callers'),

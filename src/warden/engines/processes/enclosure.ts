@@ -20,7 +20,7 @@ import { claim } from './claim.ts'
 import { spentMs } from './cpu-time.ts'
 import { endOf } from './end.ts'
 import { closeListener, openListener, openSharedListener } from './egress-listener.ts'
-import { limitHitBy } from './limit-hit.ts'
+import { countTasksAnew, limitHitBy } from './limit-hit.ts'
 import { killWall } from './kill.ts'
 import { wallOf, type ProcessWall } from './process-wall.ts'
 import type { ProgramZones } from './program-zones.ts'
@@ -123,8 +123,10 @@ export class ProcessEnclosure implements Enclosure {
     return isKilledForMemory(this.#wall)
   }
 
-  limitHit() {
-    return limitHitBy(this.#wall)
+  limitHit(countAnew = false) {
+    const hit = limitHitBy(this.#wall)
+    if (countAnew) countTasksAnew(this.#wall)
+    return hit
   }
 
   cpuTime() {

@@ -8,7 +8,14 @@ import type { ProcessWall } from './process-wall.ts'
 
 type Ended = Pick<
   ProcessWall,
-  'resources' | 'held' | 'killsAtClaim' | 'tasksPeak' | 'spentBefore' | 'spentSeen' | 'isMute'
+  | 'resources'
+  | 'held'
+  | 'killsAtClaim'
+  | 'tasksPeak'
+  | 'tasksRefused'
+  | 'spentBefore'
+  | 'spentSeen'
+  | 'isMute'
 >
 
 /**

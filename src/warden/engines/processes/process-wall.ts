@@ -32,8 +32,10 @@ export interface ProcessWall extends Wall {
   readonly handles: ProcessHandles
   watch: MemoryWatch | undefined
   killsAtClaim: number
-  /** Most tasks of its cgroup before its job; Infinity if its peak says nothing about the bound. */
+  /** Most tasks of its cgroup before its job or exec; Infinity if its peak says nothing about the bound. */
   tasksPeak: number
+  /** Tasks that its bound had refused before the exec of its session. */
+  tasksRefused: number
   /** File that its program executes before its job; undefined if /proc may not be read. */
   executable: string | undefined
   /** True if it was ended because its program closed the socket to the server and continued. */
@@ -154,6 +156,7 @@ function unheld(spec: EnclosureSpec, isWatched: boolean, resources: WallResource
     watch: undefined,
     killsAtClaim: 0,
     tasksPeak: attempt(() => resources.cgroup?.tasks()?.peak) ?? 0,
+    tasksRefused: 0,
     isMute: false,
     zones: undefined,
     spentBefore: spentMs(resources),

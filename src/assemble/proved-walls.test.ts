@@ -38,7 +38,10 @@ test('A wall that became available is chosen after its next attempt, for which n
   await stand.need()
   assert.equal(stand.isThere(), false, 'it is not yet time')
   stand.pass(minute)
+  const answers = stand.holdProbes()
   await stand.need()
+  assert.deepEqual([stand.probes(), stand.isThere()], [2, false], 'no job waits for the probe')
+  answers()
   await stand.settled()
   assert.equal(stand.isThere(), true)
   stand.pass(60 * minute)
@@ -124,13 +127,16 @@ function played() {
   let now = 0
   let probes = 0
   let answer: Availability | Error = refused
+  let held = Promise.resolve()
   const provider = {
     name: 'played',
     tier: 'microvm',
     languages: ['python'],
-    detect() {
+    async detect() {
       probes++
-      return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer)
+      await held
+      if (answer instanceof Error) throw answer
+      return answer
     },
   } as unknown as Provider
   const walls = new ProvedWalls({
@@ -146,6 +152,12 @@ function played() {
     pass: (ms: number) => void (now += ms),
     becomes: (next: Availability | Error) => void (answer = next),
     probes: () => probes,
+    /** Probes stay pending until the returned function is called. */
+    holdProbes(): () => void {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      held = promise
+      return resolve
+    },
     isThere: () => walls.facts.some(({ available }) => available),
   }
 }

@@ -65,7 +65,7 @@ function symbols(source: string): Sign {
   return { says: 'code written in brackets and operators', weight, start: 0 }
 }
 
-/** Whether 120 or more units are not white space, and more than 85 % of them are brackets, `!` or `+`. */
+/** True if 120 or more units are not white space, and more than 85 % of them are brackets, `!` or `+`. */
 function isBare(source: string): boolean {
   // Ends within the first part of usual code.
   const othersMax = source.length * 0.15

@@ -7,7 +7,7 @@ export interface Node {
   readonly end: number
   parent?: Node | undefined
   scope?: LexicalScope | undefined
-  /** Its static value once it was asked for. A `WeakMap` of values cost a table, and the collector passes over its keys. */
+  /** Static value, once it was asked for. A `WeakMap` of values cost a table, and the collector passes over its keys. */
   known?: Known | undefined
   // Fields depend on the node type, and come unvalidated from the parser.
   readonly [field: string]: any
@@ -30,7 +30,7 @@ export interface Binding {
   readonly sources: Source[]
   /** Also assigned values that are unknown: a loop's variable, `++`, an argument. */
   unknown: boolean
-  /** Its static value once it was asked for; null for none. */
+  /** Static value, once it was asked for; null for none. */
   known: Value | null | undefined
 }
 

@@ -94,7 +94,7 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
     assert.ok(count('PUT /snapshot/load 204') >= 2, requests.join('\n'))
   })
 
-  test('The provider is proved by a job of each language, and lists its layers', async () => {
+  test('The provider is proved, and lists its layers', async () => {
     const found = await made.provider.detect()
     assert.ok(found.available, JSON.stringify(found))
     assert.deepEqual(found.layers?.slice(0, 2), ['virtual machine', 'own kernel'])

@@ -81,6 +81,7 @@ export class Cell {
       enter: (args, timeout) => this.#realm.applySync(undefined, args, { timeout }),
       isModule: (text) => this.#isModule(text),
       isDisposed: () => this.#isolate.isDisposed,
+      dispose: () => this.dispose(),
       compile: (code, filename) => this.#problemOf(code, filename),
       usedBytes: () => this.#heap()?.used ?? 0,
       takeGc: () => takeGcOf(this.#isolate),

@@ -36,15 +36,21 @@ function runJob(task) {
   send(KIND.released, '')
   const began = performance.now()
   const cpu = process.cpuUsage()
-  const { resultText, ...end } = runModule(task, {
+  const report = (/** @type {import('./wasm/run.js').End} */ { resultText, ...end }) => {
+    const { user, system } = process.cpuUsage(cpu)
+    const cost = { cpuTimeMs: (user + system) / 1e3, executionMs: performance.now() - began }
+    const head = { protocol: 1, ...end, ...cost, poisoned: false }
+    send(KIND.end, `${JSON.stringify(head)}\n${resultText}`)
+  }
+  const end = runModule(task, {
     stdout: (bytes) => sendBytes(KIND.stdout, bytes),
     stderr: (bytes) => sendBytes(KIND.stderr, bytes),
+    abandon: (unreturned) => {
+      report(unreturned)
+      return leave()
+    },
   })
-  const { user, system } = process.cpuUsage(cpu)
-  const cpuTimeMs = (user + system) / 1e3
-  const executionMs = performance.now() - began
-  const head = { protocol: 1, ...end, cpuTimeMs, executionMs, poisoned: false }
-  send(KIND.end, `${JSON.stringify(head)}\n${resultText}`)
+  report(end)
   tidyUp(end.memory?.peak)
 }
 

@@ -17,6 +17,15 @@ const POSITION_MAPS_MAX = 500
 const CHARACTER_BYTES_MAX = 4
 /** Owner of code that runs for no cell. */
 const NOBODY = 0
+/** Prints refused of an exec beyond its limit, by which its code is known not to stop. */
+const REFUSED_PRINTS_MAX = 1000
+const FLOODED = {
+  status: 'limit',
+  error: {
+    code: 'OUTPUT',
+    message: 'The session was ended at its OUTPUT limit: its exec did not stop',
+  },
+}
 const INTERRUPTED = { code: 'INTERRUPTED', message: 'The exec was interrupted' }
 const ENDED_TURN = `Ended a callback: it ran longer than ${TURN_MS_MAX} ms\n`
 const IMPORTS_MAX = 1000
@@ -36,7 +45,9 @@ const OF_SCRIPT = /^(\s+at (?:async )?)eval \((.*)\)$/gm
  *
  * Mechanism: each entry into the realm (a turn) has an owner: the cell whose script, timer or reply it runs. Output of a turn
  * goes to its owner's exec while that runs, otherwise to the output between execs. Results from any cell but the running one
- * are dropped. The id of an exec, its time and its end are known to the host only; each turn has a V8 timeout.
+ * are dropped. The id of an exec, its time and its end are known to the host only; each turn has a V8 timeout. An exec that
+ * prints far beyond its limit has ended, and each print throws; if its code catches that and prints on, the isolate is
+ * disposed, because V8 has no other way to stop it from within a host call.
  *
  * Relies on the realm for the owner of a timer. Not handled: if one cell settles a promise of another, the continuation runs
  * with the settling cell as owner.
@@ -72,6 +83,7 @@ export class CellSession extends Job {
   /** @type {NodeJS.Timeout | undefined} */
   #timer
   #isOver = false
+  #isFlooding = false
 
   /** @param {import('../cell.js').Task} task @param {SessionHooks} hooks @param {Inside} inside */
   constructor(task, hooks, inside) {
@@ -190,11 +202,12 @@ export class CellSession extends Job {
 
   /** @param {unknown} error @param {boolean} isOwn @param {boolean} isLate */
   #judge(error, isOwn, isLate) {
+    if (this.#isFlooding) return this.#die(FLOODED)
     const end = endOf(error, { isLate, isDisposed: this.#inside.isDisposed() })
     if (end && end.status !== 'timeout') return this.#die(end)
     if (!end) this.stray(error)
     else if (isOwn && this.#exec) this.#exec.end = { error: INTERRUPTED }
-    else this.print('stderr', ENDED_TURN)
+    else this.#add('stderr', ENDED_TURN)
   }
 
   /** Ends the session: the isolate was disposed or is out of memory. */
@@ -335,11 +348,29 @@ export class CellSession extends Job {
     return { ...error, message: mapped(error.message), stack: mapped(error.stack) }
   }
 
-  /** @param {'stdout' | 'stderr'} stream @param {string} text */
+  /** Throws for code that has to stop printing. @param {'stdout' | 'stderr'} stream @param {string} text */
   print(stream, text) {
-    const exec = this.#exec
-    if (exec && this.#owner === exec.sequence) exec[stream].add(text)
-    else this.#betweenExecs[stream].add(text)
+    const exec = this.#ownExec
+    if (!exec?.isFlooded && (!this.#add(stream, text).isFlood || !exec)) return
+    exec.isFlooded = true
+    exec.end = { error: INTERRUPTED, flooded: true }
+    if (++exec.refusedPrints > REFUSED_PRINTS_MAX) {
+      this.#isFlooding = true
+      this.#inside.dispose()
+    }
+    throw new RangeError(FLOODED.error.message)
+  }
+
+  /** The running exec, if the current turn is its own. */
+  get #ownExec() {
+    return this.#owner === this.#exec?.sequence ? this.#exec : undefined
+  }
+
+  /** @param {'stdout' | 'stderr'} stream @param {string} text */
+  #add(stream, text) {
+    const output = (this.#ownExec ?? this.#betweenExecs)[stream]
+    output.add(text)
+    return output
   }
 
   flush() {
@@ -347,11 +378,12 @@ export class CellSession extends Job {
     for (const stream of STREAMS) this.#betweenExecs[stream].flush()
   }
 
-  /** Prints an unhandled rejection; the cell continues. @param {unknown} error */
+  /** Prints an unhandled rejection, but not that of a refused print; the cell continues. @param {unknown} error */
   stray(error) {
+    if (this.#ownExec?.isFlooded) return
     const { name, message, stack } = asText(error)
     const text = stack ? this.frames(stack) : `${name}: ${message}`
-    this.print('stderr', `Uncaught (in promise) ${text}\n`)
+    this.#add('stderr', `Uncaught (in promise) ${text}\n`)
   }
 
   remaining() {
@@ -399,8 +431,11 @@ const NAMESPACE = /^let ([\w$]+);(?=\n\(function\()/gm
 
 /** State of the running exec. */
 class Exec {
-  /** @type {{ encoding?: string, text?: string, error?: object } | undefined} */
+  /** @type {{ encoding?: string, text?: string, error?: object, flooded?: true } | undefined} */
   end
+  /** True once it printed far beyond its limit: it has ended, and all it still prints is refused. */
+  isFlooded = false
+  refusedPrints = 0
   /** @type {NodeJS.Timeout | undefined} */
   timer
   script = ''
@@ -451,11 +486,11 @@ class Exec {
   }
 
   report() {
-    const { encoding = 'json', text = 'null', error } = this.end ?? {}
+    const { encoding = 'json', text = 'null', error, flooded } = this.end ?? {}
     const { user, system } = process.cpuUsage(this.#cpu)
     const head = { id: this.id, status: error ? 'error' : 'ok', encoding, state: 'kept', error }
     const cost = { cpuTimeMs: (user + system) / 1000, executionMs: performance.now() - this.#began }
-    return { ...head, ...cost, text }
+    return { ...head, ...cost, ...(flooded && { flooded }), text }
   }
 }
 
@@ -484,7 +519,7 @@ function typeError({ message, line, column }, name, place) {
  * }} SessionHooks `over`: the isolate was disposed
  *
  * @typedef {{
- *   enter(args: unknown[], timeout: number): void, isModule(text: string): boolean, isDisposed(): boolean,
+ *   enter(args: unknown[], timeout: number): void, isModule(text: string): boolean, isDisposed(): boolean, dispose(): void,
  *   compile(code: string, name: string): Error | undefined, usedBytes(): number, takeGc(): () => void,
  * }} Inside
  */

@@ -9,12 +9,16 @@ const WASI = 'wasi_snapshot_preview1'
 /**
  * @typedef {{ entry: string, code: string, inputText: string, memoryBytes: number, outputBytesMax: number,
  *   resultBytesMax: number, instructionsMax?: number }} Task `code` is base64; counted only with `instructionsMax`
- * @typedef {{ stdout(bytes: Uint8Array): void, stderr(bytes: Uint8Array): void }} Hooks they may block
+ * @typedef {{ stdout(bytes: Uint8Array): void, stderr(bytes: Uint8Array): void, abandon(end: End): never }} Hooks they may
+ *   block; `abandon` reports the end of a module that does not return
  * @typedef {{ status: string, encoding: string, resultText: string, error?: object,
  *   memory?: { used: number, peak: number }, instructions?: number }} End
  * @typedef {{ memories: any[], hasHidden: boolean, fuel?: { value: bigint } }} Used memories that can be seen from here,
  *   and the counter of instructions that are left
  */
+
+/** Calls of a module after its end, by which it is known not to return: it catches what ends it. */
+const IGNORED_MAX = 1000
 
 const modules = new Modules()
 
@@ -26,31 +30,40 @@ const modules = new Modules()
  * @returns {End}
  */
 export function runModule(task, hooks) {
-  const stdout = new Stream(hooks.stdout, task.outputBytesMax)
-  const stderr = new Stream(hooks.stderr, task.outputBytesMax)
-  const result = new Result(task.resultBytesMax)
-  const flush = () => {
-    stdout.flush()
-    stderr.flush()
+  const streams = {
+    1: new Stream(hooks.stdout, task.outputBytesMax),
+    2: new Stream(hooks.stderr, task.outputBytesMax),
+    3: new Result(task.resultBytesMax),
   }
-  const sinks = { 1: stdout, 2: stderr, 3: result }
-  const wasi = new Wasi({
-    input: Buffer.from(task.inputText),
-    write: (fd, bytes) => sinks[fd].add(bytes),
-    flush,
-  })
   /** @type {Used} */
   const used = { memories: [], hasHidden: false }
-  const ended = attempt(() => start(task, wasi, used), wasi)
-  flush()
-  const { end, ...counted } = count(ended, used, task)
-  return {
-    encoding: 'json',
-    resultText: 'null',
-    ...judged(end, result, task),
-    ...usage(used),
-    ...counted,
+  const flush = () => {
+    streams[1].flush()
+    streams[2].flush()
   }
+  let ignored = 0
+  const wasi = new Wasi({
+    input: Buffer.from(task.inputText),
+    write: (fd, bytes) => {
+      streams[fd].add(bytes)
+      if (streams[fd].isFlood) wasi.stop(fd === 3 ? tooLarge() : flooded())
+    },
+    flush,
+    ignored: () => {
+      if (++ignored > IGNORED_MAX) hooks.abandon(report(endOf(wasi.exit)))
+    },
+  })
+  const report = (/** @type {object} */ ended) => {
+    flush()
+    const { end, ...counted } = count(ended, used, task)
+    const told = { ...judged(end, streams[3], task), ...usage(used), ...counted }
+    return { encoding: 'json', resultText: 'null', ...told }
+  }
+  return report(attempt(() => start(task, wasi, used), wasi))
+}
+
+function flooded() {
+  return new Refusal('OUTPUT', 'The job was ended at its OUTPUT limit', { status: 'limit' })
 }
 
 /**
@@ -163,8 +176,12 @@ function judged(end, result, { entry, resultBytesMax }) {
   // A function that exits with 0 returned nothing.
   const resultText = (entry === 'program' ? result.text : end.resultText) || 'null'
   if (!result.isTooLarge && resultText.length <= resultBytesMax) return { ...end, resultText }
+  return tooLarge().end
+}
+
+function tooLarge() {
   const message = 'Cannot return the result: it takes more bytes than this job may return'
-  return new Refusal('RESULT_TOO_LARGE', message).end
+  return new Refusal('RESULT_TOO_LARGE', message)
 }
 
 /** Omitted if unknown: a memory that is not exported may have any size. @param {Used} used */

@@ -1,13 +1,16 @@
 const CHUNK_BYTES = 16_384
 const GATHER_MS = 2
+/** As for programs, whose output beyond the limit the server reads and drops (`BEYOND_BYTES_MAX`). */
+const FLOOD_BYTES = 8 * 2 ** 20
 
 /**
  * An output stream of a program. Rapid output is batched; output after a pause is sent at once, because the
- * next instruction may never end. Bytes past the limit are dropped.
+ * next instruction may never end. Bytes past the limit are dropped, and counted.
  */
 export class Stream {
   #write
   #room
+  #dropped = 0
   #gathered = Buffer.allocUnsafe(CHUNK_BYTES)
   #length = 0
   #flushedAt = -Infinity
@@ -18,10 +21,16 @@ export class Stream {
     this.#room = bytesMax
   }
 
+  /** True if far more was written than is kept, as by a loop without end. */
+  get isFlood() {
+    return this.#dropped > FLOOD_BYTES
+  }
+
   /** @param {Uint8Array} bytes */
   add(bytes) {
     const kept = bytes.subarray(0, this.#room)
     this.#room -= kept.length
+    this.#dropped += bytes.length - kept.length
     for (let at = 0; at < kept.length;) {
       const piece = kept.subarray(at, at + CHUNK_BYTES - this.#length)
       this.#gathered.set(piece, this.#length)
@@ -47,15 +56,22 @@ export class Result {
   /** @type {Buffer[]} */
   #pieces = []
   #room
+  #dropped = 0
 
   /** @param {number} bytesMax */
   constructor(bytesMax) {
     this.#room = bytesMax
   }
 
+  /** True if far more was written than a result may have. */
+  get isFlood() {
+    return this.#dropped > FLOOD_BYTES
+  }
+
   /** @param {Uint8Array} bytes */
   add(bytes) {
     this.isTooLarge ||= bytes.length > this.#room
+    if (this.isTooLarge) this.#dropped += bytes.length
     if (this.isTooLarge || bytes.length === 0) return
     this.#room -= bytes.length
     this.#pieces.push(Buffer.from(bytes))

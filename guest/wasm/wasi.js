@@ -42,12 +42,13 @@ export class Exit extends Error {
 class Fault extends Error {}
 
 /**
- * @typedef {{ input: Buffer, write(fd: 1 | 2 | 3, bytes: Uint8Array): void, flush(): void }} Streams
+ * @typedef {{ input: Buffer, write(fd: 1 | 2 | 3, bytes: Uint8Array): void, flush(): void, ignored(): void }} Streams
+ *   `ignored`: a guest that has exited, or was stopped, still calls
  */
 export class Wasi {
   /** Set before the first call that accesses memory. @type {{ readonly buffer: ArrayBuffer } | undefined} */
   memory
-  /** @type {Exit | undefined} */
+  /** Why it has ended: its own exit, or the reason that stopped it. @type {Error | undefined} */
   exit
   #streams
   #read = 0
@@ -99,7 +100,10 @@ export class Wasi {
    */
   #guard(call) {
     return (/** @type {any[]} */ ...args) => {
-      if (this.exit) throw this.exit
+      if (this.exit) {
+        this.#streams.ignored()
+        throw this.exit
+      }
       if (!args.every(isInteger)) throw new TypeError('A function of WASI takes integers')
       headroom(HEADROOM_CALLS)
       try {
@@ -113,8 +117,13 @@ export class Wasi {
 
   /** @param {number} code @returns {never} */
   #leave(code) {
-    this.exit = new Exit(code >>> 0)
-    throw this.exit
+    return this.stop(new Exit(code >>> 0))
+  }
+
+  /** Ends the program, from within one of its calls. @param {Error} reason @returns {never} */
+  stop(reason) {
+    this.exit = reason
+    throw reason
   }
 
   /** @param {number} at @param {number} bytes */

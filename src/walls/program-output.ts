@@ -19,6 +19,8 @@ export class ProgramOutput implements GuestOutput {
   #streams: readonly ProgramStream[] = []
   /** Called when output exceeds its limit; a session replaces it to interrupt the exec. */
   flooded = (): void => this.#life.kill({ status: 'limit', code: 'OUTPUT' })
+  /** The streams here cut the output, and count what is beyond. */
+  readonly isCut = false
 
   constructor(life: GuestLife, files: GuestFiles) {
     this.#life = life

@@ -54,6 +54,8 @@ export interface GuestSessionParts {
 export interface SessionOutput {
   /** Called when output exceeds the bound. */
   flooded: () => void
+  /** True if the guest cuts the output of an exec itself, and that of the running one has reached its bound. */
+  readonly isCut: boolean
   /** Resets the byte count. */
   renew(bytesMax: number): void
   /** Resolves when all output written before the call was consumed, or after `msMax`. */
@@ -334,9 +336,12 @@ export class ProgramSession implements SandboxSession {
   async #ended(exec: RunningExec, payload: Buffer): Promise<void> {
     const read = headed(execEndSchema, payload)
     if (!read || read.head.id !== exec.id) return this.#life.garbled('unreadable end of an exec')
+    if (read.head.flooded && !this.#output.isCut)
+      return this.#life.garbled('a flood of output within its limit')
     clearTimeout(exec.timer)
     clearTimeout(exec.baseline)
     exec.hasEnded = true
+    if (read.head.flooded) exec.cause ??= 'flood'
     this.#mayPrint = read.head.pending === true
     const executionTime = performance.now() - exec.startedAt
     // A guest with its own timer may report the timeout before the timer here fires, but not before the limit.

@@ -208,6 +208,8 @@ export const execEndSchema = programEndSchema.omit({ exits: true }).extend({
   status: z.enum(['ok', 'error']),
   error: errorOf(cellErrorCode, programDetails).optional(),
   state: z.enum(['kept', 'lost']),
+  /** Set by an isolate that stopped an exec because it printed far beyond its limit. */
+  flooded: z.literal(true).optional(),
   /** True if timers or calls of the guest are pending, which may print between two execs. */
   pending: z.boolean().optional(),
 })

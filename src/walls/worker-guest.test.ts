@@ -51,6 +51,26 @@ test('Codes of execs are enumerated as those of jobs; codes of the host are refu
   assert.equal(codeOf('WALL_LOST'), undefined)
 })
 
+test('An exec counts as ended at its OUTPUT limit only if its output reached that limit; else the claim is a breach', async () => {
+  const limits = { timeoutMs: 60_000, resultBytesMax: 100, artifactBytesMax: 0 }
+  for (const [bytes, status, code] of [
+    [1001, 'limit', 'OUTPUT'],
+    [1000, 'error', 'PROTOCOL'],
+  ] as const) {
+    const worker = await playWorker({ isSession: true })
+    const ended = worker.sandbox.session!.exec({ code: '', outputBytesMax: 1000, ...limits })
+    const { id } = JSON.parse(worker.sent)
+    worker.says(kind.stdout, 'x'.repeat(bytes))
+    worker.says(kind.stderr, 'x'.repeat(1000))
+    const head = { protocol: 1, status: 'error', encoding: 'json', cpuTimeMs: 0, executionMs: 0 }
+    const claim = { ...head, id, state: 'kept', flooded: true }
+    worker.says(kind.execEnd, `${JSON.stringify(claim)}\nnull`)
+    const { end } = await ended
+    assert.deepEqual([end.status, end.error?.code], [status, code])
+    assert.equal(worker.isKilled(), code === 'PROTOCOL')
+  }
+})
+
 test('A job under the deadline of an earlier one inherits neither its CPU time, peak nor deadline', async () => {
   const exit = { exitCode: null, signal: 'SIGKILL', cpuMs: 3_600_000 }
   const seen = { peakBytes: 2 ** 30, detail: 'exit SIGKILL', exit } as const

@@ -84,9 +84,10 @@ export function workerGuest(options: WorkerOptions): GuestKind {
   const { tightens, ownsWall = false, heldCapabilities = [], settings, give, hasSessions } = options
   return (life) => {
     const egress = new RealmEgress(life, options)
-    const cells = { output: orderedOutput, cap: artifactCap, onlyCells, isReused: true }
+    const output = new OrderedOutput()
+    const cells = { output, cap: artifactCap, onlyCells, isReused: true }
     const session = hasSessions ? new ProgramSession(life, cells) : undefined
-    const frames = new WorkerFrames(life, egress, settings, session)
+    const frames = new WorkerFrames(life, { egress, settings, session, output })
     life.hooks = {
       beforeKill: ({ status }) => (status === 'timeout' ? GRACE_MS : 0),
       ended: () => life.egressPath?.close(),
@@ -109,11 +110,28 @@ export function workerGuest(options: WorkerOptions): GuestKind {
 
 const onlyCells = 'an isolate runs cells alone; language "node" has files and commands'
 
-/** Output of an exec, which its guest truncates at the bound, as that of a job. */
-const orderedOutput: SessionOutput = {
-  flooded: () => undefined,
-  renew: () => undefined,
-  drained: () => Promise.resolve(),
+/** Output of an exec, which its guest truncates a character beyond the bound, as that of a job. */
+class OrderedOutput implements SessionOutput {
+  flooded = () => undefined
+  #bytesMax = Infinity
+  #bytes = [0, 0]
+
+  get isCut(): boolean {
+    return Math.max(...this.#bytes) > this.#bytesMax
+  }
+
+  renew(bytesMax: number): void {
+    this.#bytesMax = bytesMax
+    this.#bytes = [0, 0]
+  }
+
+  drained(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  count({ kind: which, payload }: Frame): void {
+    this.#bytes[which === kind.stdout ? 0 : 1]! += payload.length
+  }
 }
 
 /**
@@ -129,10 +147,18 @@ async function openGuest(life: GuestLife, egress: RealmEgress, task: Task): Prom
 /** Output that comes in frames, which WorkerFrames reads: nothing is buffered here. */
 const framedOutput: GuestOutput = { heldBytes: 0, begin: () => undefined }
 
+interface WorkerParts {
+  readonly egress: RealmEgress
+  readonly settings: WorkerOptions['settings']
+  readonly session: ProgramSession | undefined
+  readonly output: OrderedOutput
+}
+
 class WorkerFrames implements GuestFrames {
   readonly #life: GuestLife
   readonly #settings: Readonly<Record<string, unknown>>
   readonly #session: ProgramSession | undefined
+  readonly #output: OrderedOutput
   readonly #calls: GuestCalls
   readonly #held: FrameQueue
   readonly #dropped = Promise.withResolvers<void>()
@@ -140,13 +166,9 @@ class WorkerFrames implements GuestFrames {
   /** True if the end was reported by a job too small to have grown the worker. */
   isSmall = false
 
-  constructor(
-    life: GuestLife,
-    egress: RealmEgress,
-    settings: WorkerOptions['settings'],
-    session: ProgramSession | undefined,
-  ) {
+  constructor(life: GuestLife, { egress, settings, session, output }: WorkerParts) {
     this.#life = life
+    this.#output = output
     this.#settings = settings
     this.#session = session
     this.#held = new FrameQueue(life.parts.wall, (frame) => this.#read(frame))
@@ -217,9 +239,11 @@ class WorkerFrames implements GuestFrames {
     this.#held.queueUntil(settled.then(() => new Promise((resolve) => void setImmediate(resolve))))
   }
 
-  #stream({ kind: which, payload }: Frame): void {
+  #stream(frame: Frame): void {
     const { io, isEnded } = this.#life
     if (isEnded) return
+    this.#output.count(frame)
+    const { kind: which, payload } = frame
     const took = which === kind.stdout ? io?.stdout(payload) : io?.stderr(payload)
     if (took) this.#held.pauseUntil(took)
   }

@@ -115,6 +115,38 @@ suite('A session in an isolate', () => {
     assert.equal((await box.close()).status, 'limit')
   })
 
+  test('an exec that prints without end ends at its limit and keeps the state, or ends the session if it catches what stops it', async () => {
+    const box = await open()
+    await value(box, 'const x = 5')
+    const more = { limits: { ...unhurried, output: '4KB' } }
+    const printing = (of: string) => `console.${of}("x".repeat(1e5))`
+    for (const code of [
+      `for (;;) ${printing('log')}`,
+      `for (;;) ${printing('error')}`,
+      `for (;;) { await null; ${printing('log')} }`,
+      `await new Promise(() => setInterval(() => { for (let n = 0; n < 9; n++) ${printing('log')} }))`,
+      `try { for (;;) ${printing('log')} } catch (error) { console.log(error); 7 }`,
+    ]) {
+      const flood = await box.run({ code, ...more })
+      assert.deepEqual([flood.status, flood.error?.code], ['limit', 'OUTPUT'], code)
+      assert.deepEqual([flood.session?.state, flood.session?.ended], ['kept', false], code)
+      assert.equal(Buffer.byteLength(flood.stdout + flood.stderr), 4096)
+      assert.equal(await value(box, 'x'), 5)
+    }
+    const some = await box.run({
+      code: `for (let n = 0; n < 60; n++) ${printing('log')}; x`,
+      ...more,
+    })
+    assert.deepEqual([some.status, some.result, some.truncated.stdout], ['ok', 5, true])
+    const forever = `for (;;) try { ${printing('log')} } catch {} finally { continue }`
+    const last = await box.run({ code: forever, ...more })
+    assert.deepEqual([last.status, last.error?.code], ['limit', 'OUTPUT'])
+    assert.deepEqual([last.session?.state, last.session?.ended], ['lost', true])
+    await assert.rejects(box.run({ code: '1' }), { code: 'SESSION_ENDED' })
+    const life = await box.close()
+    assert.deepEqual([life.status, life.error?.code], ['limit', 'OUTPUT'])
+  })
+
   test('files and commands are refused, and the session continues', async () => {
     await using box = await open()
     const refused = [

@@ -149,6 +149,26 @@ suite('The wasm wall', () => {
       const { end: refused } = await runProgram(big, { limits: { result: 100_000 } })
       assert.equal(refused.error?.code, 'RESULT_TOO_LARGE')
     })
+
+    test('Ends at its limit when it writes without end, also if it catches what ends it, and the next job answers', async () => {
+      const written = (fd: number) => new Program().write(fd, 1024, 16_384).body
+      const caught = (body: number[]) => [0x02, 0x40, 0x1f, 0x40, 1, 2, 0, ...body, 0x0b, 0x0b]
+      const forever = (body: number[]) => new Program().does(op.loop([...body, ...op.branch(0)]))
+      const limits = { output: 1000, result: 1000, timeout: 60_000 }
+      for (const fd of [1, 2, 3])
+        for (const program of [forever(written(fd)), forever(caught(written(fd)))]) {
+          const { end, stdout, stderr } = await runProgram(program, { limits })
+          const expected = fd === 3 ? ['error', 'RESULT_TOO_LARGE'] : ['limit', 'OUTPUT']
+          assert.deepEqual([end.status, end.error?.code], expected, said(end))
+          const kept = stdout.length + stderr.length
+          assert.ok(fd === 3 ? kept === 0 : kept > 1000 && kept <= 1004, `${kept} bytes`)
+          await nextAnswers()
+        }
+      const { end } = await runProgram(forever(written(1)), {
+        limits: { ...limits, instructions: 10 ** 9 },
+      })
+      assert.deepEqual([end.error?.code, end.instructions! > 1000], ['OUTPUT', true], said(end))
+    })
   })
 
   suite('A module that cannot run is refused with the reason', () => {

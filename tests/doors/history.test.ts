@@ -170,6 +170,9 @@ test('An artifact is returned by its path, byte for byte, also after a restart, 
       const [first] = json['artifacts'] as { readonly content?: string }[]
       assert.equal(first?.content, artifacts === 'inline' ? bytes.toString('base64') : undefined)
       assert.equal((await get(door, `/${json['id']}`)).json['artifacts'].length, 1)
+      const file = `${door.gateway.activeUrl}/v1/executions/${json['id']}/artifacts/made/a%20b.bin`
+      const answer = await fetch(file, { headers: bearer(adminKey) })
+      assert.deepEqual(Buffer.from(await answer.arrayBuffer()), bytes)
       ids.push(String(json['id']))
     }
   }

@@ -18,5 +18,6 @@ test('A server warns of a configured wall that is unavailable, and not of one wh
   const probing = Promise.withResolvers<readonly [typeof wall]>()
   await warnOfWalls({ unavailable: () => probing.promise }, {}, Promise.resolve())
   probing.resolve([wall])
+  await new Promise((resolve) => void setImmediate(resolve))
   assert.deepEqual(written, [])
 })

@@ -87,7 +87,7 @@ test('Modifying a returned result does not change the cached one', async () => {
   assert.deepEqual((await ask(job())).result, { n: 1 })
 })
 
-test('S4-56: a different tenant or any other difference is a miss', async () => {
+test('S4-56: a different tenant, input, code, file, call or profile is a miss', async () => {
   const { ask, runs } = world()
   await ask(job())
   const base = jobOf({ idempotent: true })

@@ -51,7 +51,7 @@ test('A step looser than one for a lower risk is refused, with its position', ()
   assert.match(read.error.issues[0].message, /no more cpu than a lower risk has/)
 })
 
-test('S1-10: a higher risk never has more, for any configuration and request', () => {
+test('S1-10: a higher risk never has more, for any table of restraint', () => {
   const step = fc.record(
     {
       cpu: fc.double({ min: 0.01, max: 1, noNaN: true }),

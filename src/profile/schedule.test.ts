@@ -34,7 +34,7 @@ function planned(
   return { ...profile, because }
 }
 
-test('S2-10: the schedule "default" applies to every job that names none', () => {
+test('S2-10: the schedule "default" applies to a job that names none', () => {
   const { schedule, because } = planned({ default: long, brief })
   assert.deepEqual([schedule.name, because('schedule.name')], ['default', 'schedules.default'])
 })

@@ -70,7 +70,7 @@ test('S3-25: equal jobs are analysed once; another tenant, file, entry or langua
   assert.deepEqual(asked, ['default', 'acme', 'default', 'default', 'default', 'default'])
 })
 
-test('S3-25: a change of the rules invalidates every cached verdict', async () => {
+test('S3-25: a change of the rules invalidates a cached verdict', async () => {
   let version = '1'
   const { analyse, asked } = analystWith(honest, { rulesVersion: () => version })
   const first = await analyse(jobOf({ code: 'return 1' }))

@@ -123,7 +123,7 @@ test('A small job is answered before its worker has dropped the guest; the worke
   assert.equal(await clears, true)
 })
 
-test('A worker that never drops its guest gets no job, and an event reports it', async () => {
+test('A worker that never drops its guest is given back as not cleared, and an event reports it', async () => {
   const worker = await playWorker()
   await worker.ends({ memory: { used: 1, peak: 1 } })
   await worker.sandbox[Symbol.asyncDispose]()

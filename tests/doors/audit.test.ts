@@ -64,7 +64,7 @@ test('An untouched log verifies with exit code 0 and leaves no file behind', () 
   assert.deepEqual(readdirSync(state), before)
 })
 
-test('After any edit, removal, reorder or truncation verify exits 1 and names the first bad line, S4-35', () => {
+test('After an edit, removal, reorder or truncation, in nine changes, verify exits 1 and names the first bad line, S4-35', () => {
   const cases: readonly [sql: string, line: number][] = [
     ["UPDATE audit SET status = 'ok' WHERE seq = 5", 5],
     ["UPDATE audit SET body = replace(body, 'isolate', 'microvm') WHERE seq = 4", 4],

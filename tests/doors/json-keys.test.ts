@@ -51,7 +51,7 @@ suite('JSON keys arrive unchanged after a request that tries to poison the parse
       }
     })
 
-  test('S0-16: the history and the record contain the same keys', async () => {
+  test('S0-16: the history has the same keys, and the record verifies', async () => {
     const { id } = parseJson(await run(`{"code":"return input","input":${clean}}`)) as {
       id: string
     }

@@ -132,7 +132,7 @@ suite('SandboxThreatDetector', () => {
         assert.equal((await signing().analyzeCode(code)).signatureValid, false)
       })
 
-      test('A changed byte and an untrusted signer are refused before anything is parsed', async () => {
+      test('A changed byte and an untrusted signer are refused, and counted as refused, not as analysed', async () => {
         const detector = signing()
         const refused = { name: 'MayflyError', code: 'SIGNATURE_INVALID' }
         await assert.rejects(detector.analyzeCode('return 2', trusted), refused)

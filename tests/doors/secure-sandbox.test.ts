@@ -88,7 +88,7 @@ suite('SecureSandbox', () => {
         sandbox.registerEffect('parsed', 'const a = 1\nreturn (;'),
         (error: any) => {
           assert.equal(error.code, 'INVALID')
-          assert.equal(error.details.line, 2)
+          assert.deepEqual([error.details.line, error.details.column], [2, 9])
           return true
         },
       )

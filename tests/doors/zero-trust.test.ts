@@ -31,7 +31,7 @@ const providers = () => new URL('/v1/providers', server.active).href
 const executions = () => new URL('/v1/executions', server.active).href
 const run = (body: object) => post(executions(), body, bearer(server.apiKey))
 
-test('S0-25: a server listens on its two ports only: each other hop is a socket pair, or a socket in the private folder of its wall', async () => {
+test('S0-25: a server listens on its two ports only, and else on sockets in private folders', async () => {
   // Runs a job on each wall first, so that any socket they open exists.
   const rows = (await call(providers(), { headers: bearer(server.apiKey) }))
     .json as unknown as Row[]
@@ -53,7 +53,7 @@ test('S0-25: a server listens on its two ports only: each other hop is a socket 
   assert.deepEqual(listening.map(({ at }) => at).sort(), doors.map(String).sort())
 })
 
-test('S0-25: without a valid key the server answers health checks only', async () => {
+test('S0-25: without a valid key the server answers health checks and, on loopback, its description only', async () => {
   const at = (path: string) => new URL(path.replaceAll(/\{\w+\}/g, 'x'), server.active).href
   for (const where of ['/v1/executions', '/v1/providers', '/v1/audit', '/v1/config', '/metrics'])
     for (const key of ['', 'mfy_wrong_0123456789abcdefghijklmnopqrstuvw', 'null'])

@@ -87,10 +87,13 @@ test('a key $type of the user is unchanged in JSON and wrapped in tagged results
 })
 
 test('an own key __proto__ changes no prototype, and is returned as a pair', async () => {
-  assert.deepEqual(await tagged('return JSON.parse(\'{"__proto__": {"admin": true}}\')'), {
-    $type: 'object',
-    value: [['__proto__', { admin: true }]],
-  })
+  const code = `const own = JSON.parse('{"__proto__": {"admin": true}}')
+    return [own, typeof own.admin, typeof {}.admin]`
+  assert.deepEqual(await tagged(code), [
+    { $type: 'object', value: [['__proto__', { admin: true }]] },
+    'undefined',
+    'undefined',
+  ])
 })
 
 test('an instance of a class is returned as its own enumerable string keys, with or without toJSON', async () => {

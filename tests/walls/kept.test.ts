@@ -226,7 +226,7 @@ except OSError as error: print(error.errno)`,
       assert.equal(stdout.trim().split('\n').length, 4)
     })
 
-    test('has no more processes and threads than its limit, which can only be lowered', async () => {
+    test('has hardly more processes and threads than its limit', async () => {
       await using stand = await openWhole({ hide })
       const wall = await startOf(stand)
       wall.run(`${parts}
@@ -335,7 +335,7 @@ while True:
       await says("['open', 30, 30, 13, 13, 13, 13, 'open']")
     })
 
-    test('reaches only its egress path, which no other process of this machine can use', async () => {
+    test('reaches only its egress path, on which another process of this machine is not taken for it', async () => {
       await using stand = await openWhole({ hide })
       const wall = await startOf(stand, { egress: true })
       const listener = wall.claimed!.listener!

@@ -48,6 +48,14 @@ const LOADERS = { '.ts': 'ts', '.mts': 'ts', '.cts': 'ts', '.json': 'json' }
 export const BANNER = `import { createRequire as requireFrom } from 'node:module'
 const require = requireFrom(import.meta.url)`
 
+/** Makes of the exports of an entry a function of the URL of the file, as `kept-code.js` runs them. */
+export const SCRIPT = /** @type {const} */ ({
+  format: 'cjs',
+  define: { 'import.meta.url': 'ownUrl' },
+  banner: { js: '"use strict";((ownUrl,require)=>{const module={exports:{}};' },
+  footer: { js: 'return module.exports})' },
+})
+
 /**
  * @typedef {{ path: string, text: string, sha256: string, stat: string | null }} Input
  *
@@ -70,7 +78,7 @@ export const library = () => import('./src/index.ts')`,
     banner: { js: BANNER },
   })
   const names = await namesOf(root, 'src/index.ts')
-  return { code: asAscii(outputFiles[0]?.text ?? ''), inputs: sorted(inputs), names }
+  return { code: asAscii(outputFiles[0]?.text ?? ''), inputs: await sorted(inputs, root), names }
 }
 
 /**
@@ -114,11 +122,16 @@ async function joinSmall(root, entry) {
     ...common(root),
     entryPoints: [join(root, entry)],
     bundle: true,
+    ...SCRIPT,
     minifySyntax: true,
     minifyWhitespace: true,
     plugins: [shortHashes, builtins, apart(root), reading(root, inputs)],
   })
-  return { code: asAscii(outputFiles[0]?.text ?? ''), inputs: sorted(inputs), names: [] }
+  return {
+    code: asAscii(outputFiles[0]?.text ?? ''),
+    inputs: await sorted(inputs, root),
+    names: [],
+  }
 }
 
 /** @param {string} root */
@@ -133,9 +146,17 @@ export const common = (root) =>
     metafile: true,
   })
 
-/** @param {ReadonlyMap<string, Input>} inputs */
-function sorted(inputs) {
-  return [...inputs.values()].sort((a, b) => (a.path < b.path ? -1 : 1))
+/**
+ * Sources, and the maker where it is of the root: another one writes another format.
+ *
+ * @param {ReadonlyMap<string, Input>} inputs
+ * @param {string} root
+ */
+async function sorted(inputs, root) {
+  const maker = 'bin/make-bundle.js'
+  const file = join(root, maker)
+  const all = [...inputs.values(), ...(existsSync(file) ? [await read(file, maker)] : [])]
+  return all.sort((a, b) => (a.path < b.path ? -1 : 1))
 }
 
 /** In place of `node:crypto`: what a small bundle hashes is short. @type {import('esbuild').Plugin} */

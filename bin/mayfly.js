@@ -35,15 +35,13 @@ async function startHere() {
  * @param {string | undefined} folder for compiled code
  */
 async function runBySmall(isPacked, folder) {
-  const packed = new URL('../dist/small.js', import.meta.url)
-  const small = isPacked ? undefined : await import('./small.js')
-  const found = small?.findSmall()
-  if (small && !found) return false
-  if (folder) enableCompileCache(`${folder}/${programOf()}`)
-  const { runPlain } = await (small ? small.importSmall(found) : import(packed.href))
+  const { findSmall, openSmall, packedSmall } = await import('./small.js')
+  const found = isPacked ? packedSmall() : findSmall()
+  if (!found) return false
+  const { runPlain } = openSmall(found, { folder, place: isPacked ? 'dist' : 'bundle' })
   const isRun = await runPlain(process.argv.slice(2))
-  if (isRun && found && !found.isFresh) (await import('./bundle.js')).startMaker()
-  return isRun ? 'ran' : !found || found.isFresh
+  if (isRun && !found.isFresh) (await import('./bundle.js')).startMaker()
+  return isRun ? 'ran' : found.isFresh
 }
 
 /** Whether the small bundle may answer the line; it decides by itself. */

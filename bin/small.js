@@ -13,6 +13,7 @@
  * Built-ins come from `process.getBuiltinModule`: an import of one reads all that it exports, and some of that loads more.
  */
 import { isSafeParent, parentsOf } from './cache-folder.js'
+import { codeFile, scriptOf } from './kept-code.js'
 
 const { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, statSync } =
   process.getBuiltinModule('node:fs')
@@ -34,8 +35,8 @@ const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
 
 /**
  * @typedef {readonly (readonly [path: string, sha256: string, stat: string | null])[]} Inputs
- * @typedef {{ readonly bytes: Buffer, readonly isFresh: boolean }} SmallBundle
- *   `isFresh` is false where a stat has changed and the content has not
+ * @typedef {{ readonly bytes: Buffer, readonly key: string, readonly isFresh: boolean }} SmallBundle
+ *   `key` is of the content; `isFresh` is false where a stat has changed and the content has not
  * @typedef {{ runPlain(argv: readonly string[]): Promise<boolean> }} Small
  */
 
@@ -64,7 +65,7 @@ export function rootOf(name) {
 
 /** @param {string} base @param {string} place @param {string} root @returns {SmallBundle | undefined} */
 function readSmall(base, place, root) {
-  const index = readTrusted(join(base, place), () => true)
+  const index = readWhole(join(base, place))
   if (!index) return undefined
   const { home, name, stat, inputs } = JSON.parse(index.toString())
   if (!HOME.test(home) || !SMALL_NAME.test(name) || !isTrusted(join(base, home))) return undefined
@@ -75,35 +76,41 @@ function readSmall(base, place, root) {
     isKnown = stat === textOf(facts)
     return isKnown || name.endsWith(`-${hashOfBytes(all)}`)
   })
-  return bytes && { bytes, isFresh: isFresh && isKnown }
+  return bytes && { bytes, key: name, isFresh: isFresh && isKnown }
+}
+
+/** The small bundle of a package. @returns {SmallBundle} */
+export function packedSmall() {
+  const file = join(ownRoot, 'dist/small.js')
+  return { bytes: readFileSync(file), key: statOf(file) ?? '', isFresh: true }
 }
 
 /**
  * Runs these very bytes, under a URL of their own in the root.
  *
- * @param {SmallBundle} bundle
- * @param {string} root
- * @returns {Promise<Small>}
+ * @param {Pick<SmallBundle, 'bytes' | 'key'>} bundle
+ * @param {{ readonly root?: string, readonly folder?: string | undefined, readonly place?: string }} options folder of
+ *   compiled code
+ * @returns {Small}
  */
-export async function importSmall({ bytes }, root = ownRoot) {
-  const small = process
-    .getBuiltinModule('node:url')
-    .pathToFileURL(join(root, 'bundle/small.js')).href
+export function openSmall({ bytes, key }, { root = ownRoot, folder, place = 'bundle' } = {}) {
+  const url = process.getBuiltinModule('node:url').pathToFileURL(join(root, place, 'small.js')).href
+  const file = codeFile(folder, 'small', root)
   // esbuild writes ASCII.
-  const source = bytes.latin1Slice()
-  const hooks = process.getBuiltinModule('node:module').registerHooks({
-    resolve: (specifier, context, next) =>
-      specifier === small
-        ? { url: small, format: 'module', shortCircuit: true }
-        : next(specifier, context),
-    load: (url, context, next) =>
-      url === small ? { source, format: 'module', shortCircuit: true } : next(url, context),
-  })
-  try {
-    return await import(small)
-  } finally {
-    hooks.deregister()
+  const { script, keep } = scriptOf(bytes.latin1Slice(), { url, key, file, read: readWhole })
+  const { runPlain } = script.runInThisContext()(url)
+  return {
+    async runPlain(argv) {
+      const isRun = await runPlain(argv, keep)
+      if (isRun) keep()
+      return isRun
+    },
   }
+}
+
+/** @param {string} file */
+export function readWhole(file) {
+  return readTrusted(file, () => true)
 }
 
 /**

@@ -34,9 +34,13 @@ const large = new Set(['--explain', '-'])
 /**
  * Entry of the small bundle: `mayfly run` on this user's server, for lines that need neither parser nor configuration.
  * Resolves to false, with nothing run and no stdin read, for every other line, without a server, and if a module is
- * needed that the small bundle lacks; the full command then runs. Never throws.
+ * needed that the small bundle lacks; the full command then runs. Never throws. A root process calls
+ * `keepCode` before it drops its rights.
  */
-export async function runPlain(argv: readonly string[]): Promise<boolean> {
+export async function runPlain(
+  argv: readonly string[],
+  keepCode: () => void = () => undefined,
+): Promise<boolean> {
   const own = ownArguments(argv)
   const plain = own.some((word) => large.has(word)) ? undefined : plainLine(argv, own)
   if (!plain || process.platform !== 'linux' || process.env['MAYFLY_ROLE']) return false
@@ -46,7 +50,7 @@ export async function runPlain(argv: readonly string[]): Promise<boolean> {
     const found = await findServer(wanted)
     if (!found) return false
     watchReaders()
-    if (await runBy(found, wanted, () => runLine(plain))) return true
+    if (await runBy(found, wanted, () => runLine(plain), keepCode)) return true
     unwatchReaders()
     return false
   } catch (thrown) {
@@ -114,12 +118,13 @@ export async function runBy(
   { server, rights, again }: ReachableServer,
   { loaded }: Pick<WantedServer, 'loaded'>,
   run: () => Promise<void>,
+  keepCode?: () => void,
 ): Promise<boolean> {
   const isRoot = process.getuid?.() === 0 && process.geteuid?.() !== 0
   let isTaken = false
   const dropRights = () => {
     isTaken = true
-    rights.drop()
+    rights.drop(keepCode)
   }
   holdAttachment({ first: server, again, loaded, isRoot, dropRights })
   try {

@@ -1,5 +1,4 @@
 import { lstatSync } from 'node:fs'
-import { flushCompileCache } from 'node:module'
 import { MayflyError } from '../contract/error.ts'
 import { serverUid } from '../contract/uids.ts'
 
@@ -7,8 +6,8 @@ import { serverUid } from '../contract/uids.ts'
 export interface OwnerRights {
   /** Restores root. */
   restore(): void
-  /** Drops root permanently. */
-  drop(): void
+  /** Drops root permanently, after `last`, which is called as root alone. */
+  drop(last?: () => void): void
 }
 
 const ROOT = 0
@@ -56,10 +55,10 @@ export function actAsOwner(state: string): OwnerRights | undefined {
         process.setegid!(before.gid)
         process.setgroups!(before.groups)
       }),
-    drop: () =>
+    drop: (last) =>
       asRoot(() => {
         // The compile cache belongs to root, and could not be written later.
-        flushCompileCache()
+        last?.()
         process.setgid!(gid)
         process.setuid!(uid)
       }),

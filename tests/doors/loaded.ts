@@ -2,10 +2,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Records which bundles a command loads, also if another loader hook supplies their source. */
+/** Records which bundles a command loads, also if another loader hook supplies their source, or if they are scripts. */
 const PROBE = `
 import { appendFileSync } from 'node:fs'
 import module from 'node:module'
+import vm from 'node:vm'
 const real = module.registerHooks
 const see = (url) => {
   const [place] = /(?:bundle|dist)\\/(?:small|mayfly)\\.js$|src\\/cli\\/main\\.[jt]s$/.exec(url) ?? []
@@ -19,6 +20,12 @@ const seeing = ({ load, ...hooks }) =>
   } }) })
 real({ load(url, context, next) { see(url); return next(url, context) } })
 module.registerHooks = seeing
+vm.Script = class extends vm.Script {
+  constructor(source, options) {
+    see(options?.filename ?? '')
+    super(source, options)
+  }
+}
 module.syncBuiltinESMExports()
 `
 

@@ -27,7 +27,7 @@ import { promisify } from 'node:util'
 import { homeIn } from '../../bin/bundle.js'
 import { smallBundle } from '../../bin/make-bundle.js'
 import * as short from '../../bin/sha256.js'
-import { findSmall, importSmall, indexOf } from '../../bin/small.js'
+import { findSmall, indexOf, openSmall } from '../../bin/small.js'
 import { placeAttacks, plantedAttacks, stranger, type BundlePlace } from './bundle-attacks.ts'
 import { probeLoads } from './loaded.ts'
 import { bin, makePlace, mayfly, type Place } from './program.ts'
@@ -83,7 +83,7 @@ const textIn = (one: Made) => found(one)!.bytes.toString()
 suite('The small bundle', () => {
   test('A small bundle runs as if it were in the root, and falls back to the large bundle for a run that needs more', async () => {
     const one = await made('runs')
-    const { runPlain } = await importSmall(found(one)!, one.root)
+    const { runPlain } = openSmall(found(one)!, { root: one.root })
     const said: unknown = await runPlain([])
     assert.equal(said, `one ${pathToFileURL(join(one.root, 'src/cli/attach-plain.ts')).href}`)
     await assert.rejects(runPlain(['x']), { message: /no ".\/part.ts"/ })
@@ -93,7 +93,7 @@ suite('The small bundle', () => {
     const one = await made('replaced')
     const bundle = found(one)!
     writeFileSync(one.file, 'throw new Error("altered after the check")')
-    const { runPlain } = await importSmall(bundle, one.root)
+    const { runPlain } = openSmall(bundle, { root: one.root })
     assert.match(String(await runPlain([])), /^one /)
     assert.equal(isFound(one), false)
   })

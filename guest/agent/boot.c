@@ -275,6 +275,7 @@ void boot(const char *port, const char *disk) {
   mount_overlay();
   make_devices();
   make_root();
+  open_scratch();
   watch_places();
   open_zones();
 }

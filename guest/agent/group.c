@@ -232,6 +232,22 @@ uint64_t memory_kills(void) {
   return line ? strtoull(line + strlen("oom_kill "), NULL, 10) : 0;
 }
 
+/*
+ * Since Linux 6.11 pids.events.local of the job's cgroup has refusals by its own limit, without those of a zone. Before, pids.events of
+ * the leaf has those of its processes.
+ */
+uint64_t task_refusals(void) {
+  const char *text = read_text(job.folder, "pids.events.local");
+  if (!text[0]) text = read_text(job.leaf, "pids.events");
+  const char *line = strstr(text, "max ");
+  return line ? strtoull(line + strlen("max "), NULL, 10) : 0;
+}
+
+uint32_t tasks_in_use(void) { return (uint32_t)strtoul(read_text(job.folder, "pids.current"), NULL, 10); }
+
+/* Linux 6.1. */
+uint32_t tasks_peak(void) { return (uint32_t)strtoul(read_text(job.folder, "pids.peak"), NULL, 10); }
+
 static int hold(int on) {
   const struct timespec pause = {0, HOLD_PAUSE_NS};
   if (job.folder < 0) return ENOSYS;

@@ -59,6 +59,13 @@ int for_members(int (*holds)(pid_t pid));
 int open_memory_events(void);
 /* OOM kills, read from that descriptor. */
 uint64_t kills_in(int events);
+/*
+ * Tasks that the limit of the job refused, tasks now, and the most so far; 0 without a pids controller. RLIMIT_NPROC refuses first, and
+ * is not counted: the most is then the limit.
+ */
+uint64_t task_refusals(void);
+uint32_t tasks_in_use(void);
+uint32_t tasks_peak(void);
 /* Number of OOM kills, and bytes in use; 0 without a cgroup. */
 uint64_t memory_kills(void);
 uint64_t memory_in_use(void);

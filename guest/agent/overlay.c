@@ -13,10 +13,12 @@
 #include "overlay.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include "boot.h"
 
@@ -30,7 +32,13 @@ struct entry64 {
   char name[];
 };
 
-static int overlay = -1;
+/*
+ * Blocks, and inodes, that a full tmpfs may have left: a write of many pages is refused with one block free, and a runner removes files
+ * of its own as it ends.
+ */
+enum { SCRATCH = 2, FREE_MAX = 16 };
+
+static int overlay = -1, scratch[SCRATCH] = {-1, -1};
 
 static const char *const places[PLACES] = {
     [PLACE_TMP] = "/tmp",           [PLACE_SHM] = "/dev/shm", [PLACE_RUN] = "/run",
@@ -41,6 +49,19 @@ int open_overlay(const char *path) {
   overlay = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   return overlay >= 0;
 }
+
+void open_scratch(void) {
+  static const uint8_t of[] = {PLACE_TMP, PLACE_SHM};
+  for (size_t i = 0; i < SCRATCH; i++) scratch[i] = open(places[of[i]], O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static int is_full(int fd) {
+  struct statfs fs;
+  if (fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC || fs.f_blocks == 0) return 0;
+  return fs.f_bfree <= FREE_MAX || fs.f_ffree <= FREE_MAX;
+}
+
+int is_scratch_full(void) { return is_full(overlay) || is_full(scratch[0]) || is_full(scratch[1]); }
 
 static void put_entry(int folder, const struct entry64 *entry) {
   struct statx seen;

@@ -27,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "group.h"
+#include "overlay.h"
 #include "programs.h"
 
 enum { PASSES_MAX = 8, PROCESSES_MAX = 65536, TASKS_MAX = 4096, DESCRIPTORS_SEEN_MAX = 4096, MAPS_BYTES_MAX = 8 << 20, KNOWN_MAX = 64 };
@@ -408,6 +409,10 @@ void take_status(struct reader *from) {
   size_t all = put_hole(4);
   put_u64(memory_kills());
   put_u64(memory_in_use());
+  put_u64(task_refusals());
+  put_u32(tasks_in_use());
+  put_u32(tasks_peak());
+  put_u8(is_scratch_full());
   size_t count = put_hole(2);
   for (pid_t pid; seen < PROCESSES_MAX && (pid = next_pid(&walk)) > 0;) {
     if (is_kernel_thread(pid)) continue;

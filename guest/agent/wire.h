@@ -51,7 +51,9 @@
  *  72 killed   u32 nonce, u8 (1: a process may be left)
  *  73 phased   u32 nonce, u16 errno, u32 processes touched
  *  74 listed   u32 nonce, u16 errno, u8 more, u16 count, count * (str name, u8 type, u64 size, u64 mtime in ns)
- *  75 statused u32 nonce, u32 processes, u64 OOM kills, u64 bytes in use, u16 count, count * (u32 pid, u32 ppid, str name, u64 cpu in us, u64 rss in KiB)
+ *  75 statused u32 nonce, u32 processes, u64 OOM kills, u64 bytes in use, u64 tasks that the limit of the job refused, u32 tasks of the
+ *              job, u32 most of them so far, u8 (1: the overlay, /tmp or /dev/shm is full),
+ *              u16 count, count * (u32 pid, u32 ppid, str name, u64 cpu in us, u64 rss in KiB)
  *  76 refused  u8 kind, u32 program or nonce (0 for a claim), u8 stage, u16 errno
  *  77 lost     u8 code; last frame: the agent kills everything and exits with that code
  *  78 renewed  u32 nonce, u16 errno of the entropy, of the reseed and of the clock

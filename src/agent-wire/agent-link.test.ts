@@ -126,7 +126,7 @@ function refused(kind: number, about: number): Buffer {
 }
 
 function statused(nonce: number): Uint8Array {
-  const payload = Buffer.alloc(27)
+  const payload = Buffer.alloc(44)
   payload[0] = 1
   payload.writeUInt32LE(nonce, 1)
   return encodeFrame(kinds.statused, payload)

@@ -111,6 +111,11 @@ const messages = {
       /** OOM kills of the job by the guest's kernel, and bytes that the job has in use. */
       memoryKills: u64,
       memoryBytes: u64,
+      /** Tasks of the job: refused by its limit, now, and most so far. RLIMIT_NPROC refuses first, and is not counted. */
+      tasksRefused: u64,
+      tasks: u32(0, PID_MAX),
+      tasksPeak: u32(0, PID_MAX),
+      isDiskFull: flag,
       processes: list(
         statusMax,
         fields({

@@ -190,9 +190,11 @@ export interface Enclosure extends AsyncDisposable {
   isOutOfMemory(): boolean
   /**
    * Limit that the job of a whole program has used up, by the kernel's counts; absent if the engine has none of them. `countAnew`:
-   * refusals until now belong to an exec of its session, and a later call leaves them out.
+   * refusals until now belong to an exec of its session, and a later call leaves them out. Never rejects.
    */
-  limitHit?(countAnew?: boolean): LimitHit | undefined
+  limitHit?(countAnew?: boolean): LimitHit | undefined | Promise<LimitHit | undefined>
+  /** Present if the kernel of those counts is the guest's own. */
+  readonly limitTrust?: 'guest'
   /** Milliseconds of CPU time; cheap. */
   cpuTime(): { readonly sinceStartMs: number; readonly sinceClaimMs: number }
   usage(): Promise<WallUsage>

@@ -119,7 +119,12 @@ export type Request = Envelope &
         /** Milliseconds for which that job has already run: at most this much of the CPU time so far is charged to it. */
         readonly ran?: number
       }
-    | { readonly op: 'release'; readonly wall: string }
+    | {
+        readonly op: 'release'
+        readonly wall: string
+        /** Set if its job ended with an error: the answer then has the limit that it used up. */
+        readonly failed?: true
+      }
     /** A release without the usage in the answer; answered only on failure. */
     | { readonly op: 'rest'; readonly wall: string }
     | {
@@ -351,8 +356,17 @@ export interface ClaimResult {
   readonly enforced: BoundMechanisms
 }
 
-/** Current usage of a wall. */
-export interface WallUsage {
+export type LimitHit = 'processes' | 'disk'
+
+export interface LimitUse {
+  /** Limit that a kernel shows as used up. The job may have handled that: a cause of its end only if it ended with an error. */
+  readonly limit?: LimitHit
+  /** Present if the guest's own kernel is the source of the claim. */
+  readonly limitTrust?: 'guest'
+}
+
+/** Current usage of a wall; with a limit only if the request says that an exec has ended. */
+export interface WallUsage extends LimitUse {
   /** In addition to its own processes. */
   readonly processes: number
   /** Resident bytes above its idle size; shared file pages count once. */
@@ -365,8 +379,6 @@ export interface WallUsage {
   readonly atMs: number
   /** True if its job has hit its memory limit: the wall is about to be ended. */
   readonly isOutOfMemory?: boolean
-  /** Limit that the exec used up of which the request says that it has ended; as in `WallCost`. */
-  readonly limit?: LimitHit
 }
 
 /** Walls with a job: total resident bytes, and CPU time in milliseconds since their start. */
@@ -382,18 +394,14 @@ export interface WallLoads {
   }[]
 }
 
-/** Cost of a wall's job, measured from outside. */
-export interface WallCost {
+/** Cost of a wall's job, measured from outside; with a limit only of a job that failed, and of a wall that has ended. */
+export interface WallCost extends LimitUse {
   readonly peakBytes: number
   /** CPU time in milliseconds since its release. */
   readonly cpuMs: number
   /** True if the job hit its memory limit, also if so far only the kernel's OOM counter shows it. */
   readonly isOutOfMemory?: boolean
-  /** Limit that this kernel shows as used up. The job may have handled that: a cause of its end only if it ended with an error. */
-  readonly limit?: LimitHit
 }
-
-export type LimitHit = 'processes' | 'disk'
 
 /** Exit of a wall's outermost process, as reported by the kernel. */
 export interface WallExit {

@@ -142,7 +142,9 @@ export class Client {
   /** Disarms the deadline of a worker that became idle; not answered. */
   readonly rest = (wall: string): void => this.#notify({ op: 'rest', wall })
 
-  readonly release = (wall: string): Promise<WallCost> => this.#value({ op: 'release', wall })
+  /** `hasFailed`: its job ended with an error, and the answer has the limit that it used up. */
+  readonly release = (wall: string, hasFailed = false): Promise<WallCost> =>
+    this.#value({ op: 'release', wall, ...(hasFailed && { failed: true }) })
 
   readonly usage = (wall: string): Promise<WallUsage> => this.#value({ op: 'usage', wall })
 

@@ -1,5 +1,5 @@
 import type { KillCause, TaskEnd } from '../contract/provider.ts'
-import { closedSocketDetail, type LimitHit } from '../contract/warden.ts'
+import { closedSocketDetail, type LimitUse } from '../contract/warden.ts'
 import type { HandleEnd } from './handle.ts'
 
 /** End of a task whose wall ended first: by the cause of the kill, else as the warden reports it. */
@@ -20,7 +20,7 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
   // The tail of its stderr (untrusted: user code may have written it).
   if (/out of memory|allocation failed/i.test(detail))
     return { ...lost('limit', 'MEMORY', messages.memory), isReported: true }
-  if (how === 'processes' || how === 'disk') return endAtLimit(how, end.peakBytes)
+  if (how === 'processes' || how === 'disk') return endAtLimit({ limit: how }, end.peakBytes)
   if (how === 'pressure') return lost('failed', 'HOST_MEMORY', messages.pressure)
   if (detail === closedSocketDetail) return lost('error', 'EXIT', messages.closedSocket)
   if (how === 'garbled')
@@ -39,10 +39,11 @@ const messages = {
     'The machine ran short of memory, and this job used much of it: run it again, or lower [server] jobs',
 } as const
 
-/** End at a limit that the kernel's counts show as used up. */
-export function endAtLimit(limit: LimitHit, peakBytes = 0): TaskEnd {
+/** End at a limit that a kernel's counts show as used up; reported, if that kernel is the guest's. */
+export function endAtLimit({ limit = 'disk', limitTrust }: LimitUse, peakBytes = 0): TaskEnd {
   const code = limit === 'disk' ? 'DISK' : 'PROCESSES'
-  return lostEnd('limit', code, messages[limit], peakBytes)
+  const end = lostEnd('limit', code, messages[limit], peakBytes)
+  return limitTrust ? { ...end, isReported: true } : end
 }
 
 /** End without a result and without known usage. */

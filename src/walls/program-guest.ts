@@ -249,8 +249,7 @@ class ProgramFrames implements GuestFrames {
     if (this.#endWhileDraining) return life.finish(this.#cutBy(this.#endWhileDraining))
     if (seen.isOutOfMemory || used.isOutOfMemory)
       return life.finish(this.#cutBy(atLimit('memory', seen)))
-    const limit = read.head.status === 'ok' ? undefined : (used.limit ?? seen.limit)
-    if (limit) return life.finish(this.#cutBy(atLimit(limit, seen)))
+    if (used.limit && read.head.status !== 'ok') return life.finish(this.#atLimit(used, seen))
     life.finish({
       ...reportedBy(read.head),
       status: life.statusOf(read.head.status),
@@ -278,9 +277,9 @@ class ProgramFrames implements GuestFrames {
   }
 
   /** Usage of the wall, also of one that has just ended. */
-  async #released(): Promise<WallCost> {
+  async #released(hasFailed = false): Promise<WallCost> {
     const { wall, parts } = this.#life
-    return await parts.warden.release(wall).catch(() => noUsage)
+    return await parts.warden.release(wall, hasFailed).catch(() => noUsage)
   }
 
   /** Larger of reported and measured CPU time: a program can report less than it used. */
@@ -297,7 +296,7 @@ class ProgramFrames implements GuestFrames {
   async #used(status: TaskEnd['status']): Promise<WallCost> {
     const isShort = performance.now() - this.#sentAt < sampleEveryMs.limited
     if (isShort && status === 'ok') return noUsage
-    return await this.#released()
+    return await this.#released(status !== 'ok')
   }
 
   /** End without an `end` frame: by a kill, else by its exit status. */
@@ -312,8 +311,14 @@ class ProgramFrames implements GuestFrames {
     const peakBytes = life.peakOf(end)
     const own = life.cause ? undefined : endOfProgram({ ...end, peakBytes }, life.task?.session)
     if (!own) return life.finish(this.#cutBy(end))
-    const { limit } = own.status === 'ok' ? noUsage : await this.#released()
-    life.finish(limit ? this.#cutBy({ ...end, how: limit }) : this.#withFiles(own, end))
+    const used = own.status === 'ok' ? noUsage : await this.#released(true)
+    life.finish(used.limit ? this.#atLimit(used, end) : this.#withFiles(own, end))
+  }
+
+  /** End at a limit that a kernel shows as used up; reported, if that kernel is the guest's. */
+  #atLimit(used: WallCost, seen: WallCost | HandleEnd): TaskEnd {
+    const end = 'how' in seen ? { ...seen, how: used.limit! } : atLimit(used.limit!, seen)
+    return { ...this.#cutBy(end), ...(used.limitTrust && { isReported: true }) }
   }
 
   /** End of a wall that the warden killed, or the kernel at a limit. */

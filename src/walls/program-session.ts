@@ -12,7 +12,7 @@ import {
 } from '../contract/exec.ts'
 import type { ExecEnd, SandboxFork, SandboxSession, TaskEnd } from '../contract/provider.ts'
 import type { TerminalPrinter, TerminalTask, WallTerminal } from '../contract/terminal.ts'
-import { sampleEveryMs, type WallCost, type WallUsage } from '../contract/warden.ts'
+import { sampleEveryMs, type LimitUse, type WallCost, type WallUsage } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
 import type { ArtifactCap } from './artifact-cap.ts'
 import { endAtLimit, lostEnd } from './ends.ts'
@@ -291,13 +291,13 @@ export class ProgramSession implements SandboxSession {
    * Limits that an exec hit by whose report it failed. After its memory limit the warden ends the wall, and with it the exec: an OOM
    * kill is known to the kernel before the program that reports an error for it, and to the sampler after.
    */
-  async #limitsHit(): Promise<Pick<WallCost, 'isOutOfMemory' | 'limit'>> {
+  async #limitsHit(): Promise<LimitUse & Pick<WallCost, 'isOutOfMemory'>> {
     const { parts, wall } = this.#life
     const { warden } = parts
     // `release` also returns the usage of a wall that has just ended.
     return await warden
       .usageOfExec(wall)
-      .catch(() => warden.release(wall).catch((): { isOutOfMemory?: true } => ({})))
+      .catch(() => warden.release(wall, true).catch((): { isOutOfMemory?: true } => ({})))
   }
 
   /**
@@ -353,10 +353,10 @@ export class ProgramSession implements SandboxSession {
     ])
     const { status, state } = read.head
     if (status === 'ok') this.#countAnew(exec)
-    const { isOutOfMemory, limit } = status === 'ok' ? {} : await this.#limitsHit()
-    if (isOutOfMemory) return
+    const hit = status === 'ok' ? {} : await this.#limitsHit()
+    if (hit.isOutOfMemory) return
     const own = { ...reportedBy(read.head), status, resultText: read.rest.toString('utf8') }
-    const ended = limit && !exec.cause ? endAtLimit(limit) : own
+    const ended = hit.limit && !exec.cause ? endAtLimit(hit) : own
     const { artifacts, display } = exec.files
     const end = exec.refused ?? { ...ended, artifacts, display }
     this.#settle(exec, { ...end, cpuTime }, state, executionTime)

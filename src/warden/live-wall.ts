@@ -1,5 +1,5 @@
 import type { Enclosure, EnclosureEnd, KillReceipt } from '../contract/engine.ts'
-import type { LimitHit, Reply, WallEnd, WallCost } from '../contract/warden.ts'
+import type { LimitHit, LimitUse, Reply, WallEnd, WallCost } from '../contract/warden.ts'
 import { EnclosureLife } from './enclosure-life.ts'
 import type { SampledWall, Sampler } from './sampler.ts'
 
@@ -35,8 +35,14 @@ export class LiveWall {
   }
 
   /** Limit besides memory that its job has used up, by the counts of the kernel; or an exec of it, of which each is counted anew. */
-  limitHit(isOfExec = false): LimitHit | undefined {
-    return this.enclosure.limitHit?.(isOfExec)
+  limitUse(isOfExec = false): LimitUse | Promise<LimitUse> {
+    const hit = this.enclosure.limitHit?.(isOfExec)
+    return hit instanceof Promise ? hit.then((limit) => this.#useOf(limit)) : this.#useOf(hit)
+  }
+
+  #useOf(limit: LimitHit | undefined): LimitUse {
+    const { limitTrust } = this.enclosure
+    return limit === undefined ? {} : { limit, ...(limitTrust && { limitTrust }) }
   }
 
   /** Ends it without waiting; an enclosure that cannot be killed keeps its lease. Idempotent. */
@@ -63,12 +69,11 @@ export class LiveWall {
     const reply = this.#reportOf(end)
     const { how, peakBytes, exit } = reply
     const isOutOfMemory = how === 'memory'
-    const { limit } = end
     report(reply, {
       peakBytes,
       cpuMs: exit.cpuMs ?? 0,
       ...(isOutOfMemory && { isOutOfMemory }),
-      ...(limit && { limit }),
+      ...this.#useOf(end.limit),
     })
     try {
       await this.enclosure[Symbol.asyncDispose]()

@@ -127,13 +127,16 @@ export class LiveWalls {
     if (wall) this.#rankAnew(wall, 'parked')
     const cpuMs = wall?.enclosure.cpuTime().sinceClaimMs ?? 0
     const peakBytes = this.#sampler.rest(id)?.peakBytes ?? 0
-    const limit = wall?.limitHit()
-    return {
-      peakBytes,
-      cpuMs,
-      ...(wall?.isOutOfMemory && { isOutOfMemory: true }),
-      ...(limit && { limit }),
-    }
+    return { peakBytes, cpuMs, ...(wall?.isOutOfMemory && { isOutOfMemory: true }) }
+  }
+
+  /** The same for a job that ended with an error: adds the limit that it used up. */
+  releaseFailed(id: string): WallCost | Promise<WallCost> {
+    const cost = this.release(id)
+    const use = this.#walls.get(id)?.limitUse()
+    return use instanceof Promise
+      ? use.then((late) => ({ ...cost, ...late, ...this.#past.get(id) }))
+      : { ...cost, ...use }
   }
 
   /** Loads of all walls, cached so that sampling takes a tenth of a core at most. Lowers the rank of long-running walls. */

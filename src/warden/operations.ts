@@ -54,7 +54,9 @@ export const operations: {
     walls.release(wall)
     return { value: null }
   },
-  release: (walls, { wall }) => ({ value: walls.release(wall) }),
+  async release(walls, { wall, failed = false }) {
+    return { value: failed ? await walls.releaseFailed(wall) : walls.release(wall) }
+  },
   usage: async (walls, { wall, execEnded }) => ({
     value: await usage(walls.find(wall), execEnded),
   }),
@@ -110,8 +112,8 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
 
 async function usage(wall: LiveWall, hasExecEnded = false): Promise<WallUsage> {
   const usage = await wall.enclosure.usage()
-  const limit = hasExecEnded ? wall.limitHit(true) : undefined
-  return { ...usage, ...(wall.isOutOfMemory && { isOutOfMemory: true }), ...(limit && { limit }) }
+  const limit = hasExecEnded ? await wall.limitUse(true) : {}
+  return { ...usage, ...limit, ...(wall.isOutOfMemory && { isOutOfMemory: true }) }
 }
 
 async function tighten(wall: LiveWall, asked: RequestOf<'tighten'>): Promise<BoundMechanisms> {

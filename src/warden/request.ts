@@ -107,7 +107,8 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
       .exactOptional(),
   }),
   z.strictObject({ ...ofWall, op: z.literal('arm'), deadline, ran: ran.exactOptional() }),
-  z.strictObject({ ...ofWall, op: z.enum(['release', 'rest']) }),
+  z.strictObject({ ...ofWall, op: z.literal('release'), failed: z.literal(true).exactOptional() }),
+  z.strictObject({ ...ofWall, op: z.literal('rest') }),
   z.strictObject({
     ...ofWall,
     op: z.literal('usage'),

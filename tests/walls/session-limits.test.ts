@@ -5,9 +5,11 @@ import { join } from 'node:path'
 import { Mayfly, type Box } from '../../src/index.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { copyMachineState, machineState } from '../fixtures/machine-images.ts'
 import { unable } from './process-stands.ts'
+import { isUserKernelThere, noUserKernel } from './user-kernel-here.ts'
 
-/** Execs of a session that use up its scratch folders or its processes, by the counts of this kernel, and execs that do not. */
+/** Execs of a session that use up its scratch folders or its processes, by the counts of the kernel, and execs that do not. */
 
 type End = readonly [status: string, code: string | undefined]
 const ok: End = ['ok', undefined]
@@ -62,6 +64,7 @@ let state: string
 let mayfly: Mayfly
 before(async () => {
   state = mkdtempSync(join(tmpdir(), 'mayfly-session-limits-'))
+  if (isUserKernelThere()) await copyMachineState(state)
   mayfly = await Mayfly.open({ state })
 })
 after(async () => {
@@ -77,7 +80,13 @@ async function runEach(box: Box, cells: typeof filling): Promise<void> {
 }
 
 const noWrap = () => !existsSync('/usr/bin/bwrap') && 'bwrap is missing'
-const walls = { embedded: unable('python'), bubblewrap: unable('python') || noWrap() }
+const images = await machineState()
+const noImages = 'missing' in images ? images.missing : false
+const walls = {
+  embedded: unable('python'),
+  bubblewrap: unable('python') || noWrap(),
+  'user-mode-linux': isUserKernelThere() ? noImages : noUserKernel,
+}
 
 for (const [provider, skip] of Object.entries(walls))
   suite(`A session behind ${provider} at its limits`, { skip }, () => {
@@ -98,7 +107,8 @@ for (const [provider, skip] of Object.entries(walls))
     })
 
     test(`${provider}: execs that were refused a process end as PROCESSES if they fail, and only those`, async (t) => {
-      if (!openCgroups()?.controllers.includes('pids'))
+      const isCounted = openCgroups()?.controllers.includes('pids')
+      if (!isCounted && provider !== 'user-mode-linux')
         return t.skip('there is no cgroup that counts processes')
       await using box = await open({ processes: 16 })
       await runEach(box, crowding)

@@ -58,7 +58,7 @@ async function played({
 }
 
 function statused(nonce: number, kills: number): Uint8Array {
-  const payload = Buffer.alloc(27)
+  const payload = Buffer.alloc(44)
   payload[0] = 1
   payload.writeUInt32LE(nonce, 1)
   payload.writeUInt32LE(kills, 9)

@@ -26,6 +26,9 @@ export interface MachineJob {
   bytesAtClaim: number
   bytesSeen: number
   killsAtClaim: number
+  /** Most tasks of its cgroup, and refused ones, that do not count: those before its exec, or before a bound that was lowered. */
+  tasksPeak: number
+  tasksRefused: number
   /** Milliseconds of CPU time before its job, and as last read before its end. */
   spentBefore: number
   spentSeen: number
@@ -85,6 +88,7 @@ export async function tighten(job: MachineJob, to: EnclosureBounds): Promise<Bou
   if (less > 0 && job.isHeldInside)
     await askPhase(agent, { do: 'lower-memory', bytes: memoryInside(job, to) }, AGENT_MS_MAX)
   if (less > 0) job.machine.process.cgroup?.limit({ memory: pageUp(usedMax) })
+  if (tasks !== tasksOf(job, before)) job.tasksPeak = Infinity
   if (tasks < tasksOf(job, before))
     await askPhase(agent, { do: 'lower-limit', limit: 'processes', value: tasks }, AGENT_MS_MAX)
   job.held = { ...to, usedMax }
@@ -92,7 +96,7 @@ export async function tighten(job: MachineJob, to: EnclosureBounds): Promise<Bou
 }
 
 /** Longest wait for the guest's report of its end; the machine is killed afterwards in any case. */
-const WORD_MS_MAX = 2_000
+export const wordMsMax = 2_000
 
 /**
  * Whether the guest's OOM killer ended the job. The guest reports it; the report counts only if this host saw the machine grow by
@@ -101,7 +105,7 @@ const WORD_MS_MAX = 2_000
 export async function wasEndedInside(job: MachineJob): Promise<boolean> {
   if (!job.isHeldInside || !job.held) return false
   try {
-    const { memoryKills } = await askStatus(job.machine.agent, WORD_MS_MAX)
+    const { memoryKills } = await askStatus(job.machine.agent, wordMsMax)
     const grew = Math.max(job.bytesSeen, job.machine.process.memory()) - job.bytesAtClaim
     return memoryKills > 0 && grew >= job.held.memory / 2
   } catch {
@@ -147,6 +151,10 @@ export function spentMs({ cgroup, processes }: Pick<VmmProcess, 'cgroup' | 'proc
   return cpuMsIn(cgroup, () => processes.map(({ pid }) => pid))
 }
 
-function tasksOf({ ownTasks }: MachineJob, { processes }: Pick<EnclosureBounds, 'processes'>) {
+/** Bound on tasks of the job's cgroup. */
+export function tasksOf(
+  { ownTasks }: MachineJob,
+  { processes }: Pick<EnclosureBounds, 'processes'>,
+) {
   return ownTasks + (processes ?? TASKS_MAX) - 1
 }

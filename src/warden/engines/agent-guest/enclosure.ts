@@ -10,7 +10,13 @@ import type {
 } from '../../../contract/engine.ts'
 import type { CallClass } from '../../../contract/calls.ts'
 import { MayflyError } from '../../../contract/error.ts'
-import type { BoundMechanisms, ProgramName, Wall, WallUsage } from '../../../contract/warden.ts'
+import type {
+  BoundMechanisms,
+  LimitHit,
+  ProgramName,
+  Wall,
+  WallUsage,
+} from '../../../contract/warden.ts'
 import { CpuPauses } from '../cpu-pauses.ts'
 import { throttledTo } from '../group-bounds.ts'
 import { claim, sampleOf, spentMs, tighten, wasEndedInside, type MachineJob } from './bounds.ts'
@@ -21,6 +27,7 @@ import { GuestWatch } from './guest-watch.ts'
 import { AgentZones } from './agent-zones.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { MachineEnclosure } from './machine-enclosure.ts'
+import { limitInside } from './limit-hit.ts'
 import { JobFreezer } from './job-freezer.ts'
 import { AgentCalls } from './agent-calls.ts'
 import type { PolicyCompiler } from './policy-compiler.ts'
@@ -76,6 +83,7 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
   readonly ended: Promise<EnclosureEnd>
   readonly calls: AgentCalls
   readonly memory: GuestCaptures | undefined
+  readonly limitTrust = 'guest'
   forks: GuestForks | undefined
   zones: AgentZones | undefined
   readonly #job: MachineJob
@@ -96,6 +104,8 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
   /** End of the runner as the guest reported it: untrusted, for display. */
   #said: RunnerEnd | undefined
   #wasEndedInside = false
+  /** Limit used up when a runner exited with an error, as the guest reported it. */
+  #limitAtEnd: LimitHit | undefined
 
   constructor(machine: LiveMachine, parts: GuestWallParts) {
     super(machine)
@@ -127,6 +137,8 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
       bytesAtClaim: idleBytes,
       bytesSeen: idleBytes,
       killsAtClaim: 0,
+      tasksPeak: 0,
+      tasksRefused: 0,
       spentBefore: spentMs(machine.process),
       spentSeen: 0,
     }
@@ -164,6 +176,8 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
     if (isForked) await this.#machine.process.thaw()
     const read = await claim(this.#job, bounds)
     this.#watch.begin()
+    // Refusals in its parent are none of its own. Fails closed: without an answer it is not claimed.
+    if (isForked) await limitInside(this.#job, { countAnew: true, mayFork: false })
     if (bounds.zones) this.zones = await this.#openZones(bounds.zones)
     if (isForked) await this.#freezer.thaw(RENEW_MS_MAX)
     return read
@@ -194,6 +208,18 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
 
   isOutOfMemory(): boolean {
     return this.#wasEndedInside || this.memoryKills > this.#job.killsAtClaim
+  }
+
+  /** By the word of the guest; of a machine that is paused or about to end as last said. */
+  async limitHit(countAnew = false): Promise<LimitHit | undefined> {
+    if (this.#said || this.#isKilled || this.#nested.isPausedBeside('cpu')) return this.#limitAtEnd
+    const mayFork = this.calls.open.includes('process')
+    try {
+      return await limitInside(this.#job, { countAnew, mayFork })
+    } catch {
+      // The runner may have exited meanwhile, and the machine been killed.
+      return this.#limitAtEnd
+    }
   }
 
   cpuTime() {
@@ -279,6 +305,7 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
       )
       const said = runnerEnd(exited)
       if (said.signal === 'SIGKILL') this.#wasEndedInside = await wasEndedInside(this.#job)
+      if (said.exitCode !== 0) this.#limitAtEnd = await this.limitHit()
       this.#said = said
       this.signalKill()
     } catch {
@@ -297,6 +324,7 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
     const own = `${this.#processName} ended (${exitCode ?? signal ?? 'unknown'})`
     return {
       isOutOfMemory: this.isOutOfMemory(),
+      limit: this.#limitAtEnd,
       detail: this.#said?.detail ?? (said.trim() === '' ? own : `${own}: ${said.trim()}`),
       exit: {
         exitCode: this.#said ? this.#said.exitCode : exitCode,

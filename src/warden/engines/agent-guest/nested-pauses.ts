@@ -17,6 +17,11 @@ export class NestedPauses {
     return this.#isPausing || this.#reasons.size > 0
   }
 
+  /** True if it is paused for another reason than this one. */
+  isPausedBeside(reason: PauseReason): boolean {
+    return [...this.#reasons].some((one) => one !== reason)
+  }
+
   /** Resolves once it is paused. Rejects as `freeze` does; the reason is then removed again. */
   pause(reason: PauseReason): Promise<void> {
     return this.#next(async () => {

@@ -84,7 +84,7 @@ suite('Streams of a guest on one socket', () => {
     await using played = await play()
     const { streams, carrier } = played
     const ends = [streams.handle, ...Object.values(streams.streams)].map((one) => collect(one))
-    carrier.frame(8)
+    carrier.ends(1, 2, 0).frame(8)
     await carrier.until(({ kind }) => kind === 6)
     carrier.socket.destroy()
     assert.deepEqual(await Promise.all(ends), ['', '', ''])
@@ -201,6 +201,8 @@ suite('Streams of a guest on one socket', () => {
       (it) => void it.socket.write(Buffer.from([255, 255, 255, 127, 1])),
     ],
     ['a last frame with a payload', (it) => it.frame(8, number(0))],
+    ['a last frame while the runner has its socket', (it) => it.ends(1, 2).frame(8)],
+    ['a last frame while the runner has an output', (it) => it.ends(0, 1).frame(8)],
     ['a word that it is held, unasked', (it) => it.frame(10)],
   ]
   for (const [title, attack] of attacks)
@@ -248,6 +250,11 @@ class PlayedCarrier {
 
   frame(kind: number, payload: Buffer = Buffer.alloc(0)): void {
     this.socket.write(encodeFrame(kind, payload))
+  }
+
+  ends(...streams: readonly number[]): this {
+    for (const stream of streams) this.frame(2, number(stream))
+    return this
   }
 
   data(stream: number, text: string): void {

@@ -215,6 +215,10 @@ export class GuestStreams {
 
   #over(payload: Buffer): void {
     if (payload.length > 0) throw fault('has a wrong length')
+    // Frames after it are dropped, so that an early one would make the server deaf to a runner that lives.
+    const { stdout, stderr } = this.streams
+    if (![this.handle, stdout, stderr].every(({ hasEnded }) => hasEnded))
+      throw fault('says that the runner is gone before the end of its streams')
     this.#isOver = true
     this.#send(kinds.bye)
   }

@@ -13,7 +13,7 @@ import os from 'node:os'
 import { parseArgs } from 'node:util'
 import { figures } from '../src/lib/measure.ts'
 import { isAlive, proportionalBytes } from '../src/os/proc.ts'
-import { claimAgent } from '../src/agent-wire/agent-questions.ts'
+import { claimAgent } from '../src/agent-wire/make-unique.ts'
 import { Clones } from '../src/warden/engines/qemu/clones.ts'
 import { ColdBoots } from '../src/warden/engines/qemu/cold-boot.ts'
 import type {

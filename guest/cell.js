@@ -355,30 +355,7 @@ function textOf(job) {
 }
 
 /**
- * @typedef {{
- *   language: 'js' | 'ts', entry: 'body' | 'function' | 'module' | 'handler', code: string, inputText: string,
- *   name?: string, typed?: boolean, files: { path: string, content: string, encoding: 'utf8' | 'base64', erased?: boolean }[],
- *   capabilities: string[],
- *   timeoutMs: number, outputBytesMax: number, resultBytesMax: number, calls?: number, trace?: boolean,
- * }} Task `calls`: for a batch, the number of inputs in `inputText`
- *
- * @typedef {{
- *   status: 'ok' | 'error', resultText: string, encoding: 'json' | 'tagged', executionMs: number,
- *   error?: { code: string, name?: string, message: string, stack?: string },
- * }} Answer to one call of a batch
- *
- * @typedef {{
- *   released(): void, stdout(text: string): void, stderr(text: string): void,
- *   call(name: string, argsText: string): Promise<string>,
- *   answered?(answer: Answer): void,
- *   refused?(name: string, module?: string): void,
- * }} Hooks `stdout` and `stderr` may block: that is the back-pressure. Chunks are under 64 KiB
- *
- * @typedef {{
- *   status: 'ok' | 'error' | 'timeout' | 'limit' | 'failed', resultText: string, encoding: 'json' | 'tagged',
- *   error?: { code: string, name?: string, message: string, stack?: string },
- *   cpuTimeMs: number, memory: { used: number, peak: number }, executionMs: number,
- *   truncated: { stdout: boolean, stderr: boolean }, poisoned: boolean, pending?: { timers: number, promises: number },
- *   ran?: [start: number, end: number, calls: number][],
- * }} End `poisoned`: the process must be discarded
+ * @typedef {import('./cell/job.js').Task} Task
+ * @typedef {import('./cell/job.js').Hooks} Hooks
+ * @typedef {import('./cell/job.js').End} End
  */

@@ -29,6 +29,7 @@ import { timelineShare } from './contract/timeline-share.ts'
 import type { Analysis } from './contract/verdict.ts'
 import { Shares } from './lib/shares.ts'
 import { notForkable } from './contract/not-forkable.ts'
+import { execProfile } from './exec-profile.ts'
 import { live, type ForkedLife } from './life.ts'
 import { recordOutcome } from './outcome.ts'
 import { openTerminal } from './terminal.ts'
@@ -250,7 +251,7 @@ class SessionLife implements Session {
 
   /** Cached by identity: the planner caches plans, so most execs of a session come with the same profile object. */
   #forExec(asked: Profile): Profile {
-    const known = this.#profiles.get(asked) ?? forExec(this.profile, asked)
+    const known = this.#profiles.get(asked) ?? execProfile(this.profile, asked)
     this.#profiles.set(asked, known)
     return known
   }
@@ -320,25 +321,6 @@ class SessionLife implements Session {
   #live(): SandboxSession {
     if (this.#sandbox && !this.#isOver && !this.#closing) return this.#sandbox
     throw sessionEnded()
-  }
-}
-
-/** Limits of each exec; all others apply to the whole sandbox. */
-const ownLimits = ['timeout', 'output', 'result', 'artifacts'] as const
-
-/** The profile of the sandbox with the limits, output contract and entry of an exec. */
-function forExec(profile: Profile, asked: Profile): Profile {
-  const isOwn = (field: string) => ownLimits.some((name) => field === `limits.${name}`)
-  const { timeout, output, result, artifacts } = asked.limits
-  return {
-    ...profile,
-    entry: asked.entry,
-    output: asked.output,
-    limits: { ...profile.limits, timeout, output, result, artifacts },
-    explain: [
-      ...profile.explain.filter(({ field }) => !isOwn(field)),
-      ...asked.explain.filter(({ field }) => isOwn(field)),
-    ],
   }
 }
 

@@ -8,7 +8,7 @@ const ARGS_BYTES_MAX = 4 * 2 ** 20
 /** Limit of reported denials: enough to distinguish an error from probing. */
 const REPORTED_DENIED_MAX = 200
 
-/** @typedef {import('../cell.js').End} End */
+/** @typedef {import('./job.js').End} End */
 
 /**
  * Frames of the jobs of a process whose jobs run in cells, one at a time: output, calls with their replies, and ends. Shared by the

@@ -8,7 +8,7 @@ import { TYPED, placesOf, transform } from '../typescript/transform.js'
  * Host-side state of a cell's job: deadline, output, host calls, and end. The first end wins.
  */
 export class Job {
-  /** @type {Promise<import('../cell.js').End>} */
+  /** @type {Promise<End>} */
   end
   /** JSON text of the names the last CommonJS file exported. */
   names = ''
@@ -31,8 +31,8 @@ export class Job {
   #refused = new Set()
 
   /**
-   * @param {import('../cell.js').Task} task
-   * @param {import('../cell.js').Hooks} hooks
+   * @param {Task} task
+   * @param {Hooks} hooks
    * @param {(text: string) => boolean} isModule
    */
   constructor(task, hooks, isModule) {
@@ -275,3 +275,32 @@ const TOO_MUCH = {
 
 /** Maximum of Node timers and isolate timeouts. */
 const WAIT_MS_MAX = 2 ** 31 - 1
+
+/**
+ * @typedef {{
+ *   language: 'js' | 'ts', entry: 'body' | 'function' | 'module' | 'handler', code: string, inputText: string,
+ *   name?: string, typed?: boolean, files: { path: string, content: string, encoding: 'utf8' | 'base64', erased?: boolean }[],
+ *   capabilities: string[],
+ *   timeoutMs: number, outputBytesMax: number, resultBytesMax: number, calls?: number, trace?: boolean,
+ * }} Task `calls`: for a batch, the number of inputs in `inputText`
+ *
+ * @typedef {{
+ *   status: 'ok' | 'error', resultText: string, encoding: 'json' | 'tagged', executionMs: number,
+ *   error?: { code: string, name?: string, message: string, stack?: string },
+ * }} Answer to one call of a batch
+ *
+ * @typedef {{
+ *   released(): void, stdout(text: string): void, stderr(text: string): void,
+ *   call(name: string, argsText: string): Promise<string>,
+ *   answered?(answer: Answer): void,
+ *   refused?(name: string, module?: string): void,
+ * }} Hooks `stdout` and `stderr` may block: that is the back-pressure. Chunks are under 64 KiB
+ *
+ * @typedef {{
+ *   status: 'ok' | 'error' | 'timeout' | 'limit' | 'failed', resultText: string, encoding: 'json' | 'tagged',
+ *   error?: { code: string, name?: string, message: string, stack?: string },
+ *   cpuTimeMs: number, memory: { used: number, peak: number }, executionMs: number,
+ *   truncated: { stdout: boolean, stderr: boolean }, poisoned: boolean, pending?: { timers: number, promises: number },
+ *   ran?: [start: number, end: number, calls: number][],
+ * }} End `poisoned`: the process must be discarded
+ */

@@ -1,6 +1,6 @@
 /**
  * Typical job for a throw-away cell, to compile and cache the code it uses.
- * @type {import('../cell.js').Task}
+ * @type {import('./job.js').Task}
  */
 export const REHEARSAL = {
   language: 'js',

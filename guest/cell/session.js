@@ -85,7 +85,7 @@ export class CellSession extends Job {
   #isOver = false
   #isFlooding = false
 
-  /** @param {import('../cell.js').Task} task @param {SessionHooks} hooks @param {Inside} inside */
+  /** @param {import('./job.js').Task} task @param {SessionHooks} hooks @param {Inside} inside */
   constructor(task, hooks, inside) {
     super({ ...task, entry: 'session' }, hooks, inside.isModule)
     this.#inside = inside
@@ -513,7 +513,7 @@ function typeError({ message, line, column }, name, place) {
  *   outputBytesMax: number, resultBytesMax: number,
  * }} ExecAsked
  *
- * @typedef {import('../cell.js').Hooks & {
+ * @typedef {import('./job.js').Hooks & {
  *   ended(report: Record<string, unknown> & { text: string }): void,
  *   over(end: { status: string, error?: object }): void,
  * }} SessionHooks `over`: the isolate was disposed

@@ -1,6 +1,16 @@
 /** Runs a shell script with the job's own descriptors; its exit ends the job. */
 import path from 'node:path'
 
+/**
+ * Part of a job that a shell needs.
+ * @typedef {{
+ *   task: {
+ *     language: string, code: string, args?: string[], files: readonly { path: string, executable?: boolean }[],
+ *   },
+ *   main: string, release(): void, fail(error: unknown): void, exit(code: number, signal?: string): void,
+ * }} ShellJob
+ */
+
 const SHELLS = /** @type {Record<string, string>} */ ({ sh: '/bin/sh', bash: '/bin/bash' })
 const NAMES = /** @type {Record<string, string[]>} */ ({
   sh: ['sh', 'dash', 'ash'],
@@ -18,7 +28,7 @@ export function isShell(language) {
 /**
  * `$0` is its path relative to the working folder: `FILE` as in `bash FILE`, and `./FILE` if the job sent it as
  * executable, because such a script may re-execute itself.
- * @param {import('./job.js').Job} job @param {string} main
+ * @param {ShellJob} job @param {string} main
  */
 export function runShell(job, main) {
   const { language, code, args = [], files } = job.task

@@ -4,9 +4,10 @@ import { moment, plain, whyText } from './words.js'
  * Phases of a zone, actual and planned, and the part that was cut.
  * @typedef {import('./life.js').Entry} Entry
  * @typedef {import('./life.js').Plan} Plan
- * @typedef {import('./picture.js').Band} Band
- * @typedef {import('./picture.js').Cut} Cut
- * @typedef {import('./picture.js').Stretch} Stretch
+ * @typedef {{ from: number, to: number }} Stretch
+ * @typedef {{ lost: number, why: string, isAnomaly: boolean }} Cut
+ * @typedef {Stretch & { name: string, planned: number | undefined, cut: Cut | undefined }} Band
+ *   `planned` is how long it was to be
  */
 
 export const bandsMax = 64

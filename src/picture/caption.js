@@ -4,7 +4,7 @@ import { durationText, kinds } from './words.js'
  * The sentences of a picture, which a terminal and an SVG share.
  *
  * @typedef {import('./picture.js').Picture} Picture
- * @typedef {import('./picture.js').Band} Band
+ * @typedef {import('./bands.js').Band} Band
  */
 
 /** A phase with its length, and the planned length if that differs. @param {Band} band */
@@ -13,7 +13,7 @@ export function bandText({ from, to, planned, cut }) {
   return cut && planned !== undefined ? `${lived} of ${durationText(planned)}` : lived
 }
 
-/** @param {import('./picture.js').Cut} cut */
+/** @param {import('./bands.js').Cut} cut */
 export function cutText({ lost, why, isAnomaly }) {
   return `${durationText(lost)} cut off${isAnomaly ? ' by an anomaly' : ''}: ${why}`
 }

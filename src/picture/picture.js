@@ -9,11 +9,9 @@
  * @typedef {import('./life.js').Plan} Plan
  * @typedef {import('./controls.js').Reading} Reading
  * @typedef {import('./events.js').Happening} Happening
- * @typedef {{ from: number, to: number }} Stretch
+ * @typedef {import('./bands.js').Stretch} Stretch
+ * @typedef {import('./bands.js').Band} Band
  * @typedef {Stretch & { share: number }} Step how much is left, from 0 to 1
- * @typedef {Stretch & { name: string, planned: number | undefined, cut: Cut | undefined }} Band
- *   `planned` is how long it was to be
- * @typedef {{ lost: number, why: string, isAnomaly: boolean }} Cut
  * @typedef {Stretch & Reading & { took?: number }} Span `took` is how long it took to get there, where that is known
  * @typedef {{ name: string, spans: Span[] }} Row
  * @typedef {{

@@ -5,7 +5,8 @@ import { BOLD, escaped, fit, label, lines, MARGIN, n, stacked, widthOf } from '.
  * A lane of a picture: phase names, shape of the life, cut parts, events, and each control.
  * @typedef {import('./picture.js').Lane} Lane
  * @typedef {import('./picture.js').Step} Step
- * @typedef {import('./svg.js').Canvas} Canvas
+ * @typedef {import('./picture.js').Picture} Picture
+ * @typedef {{ width: number, left: number, right: number, x(ms: number): number, picture: Picture }} Canvas
  * @typedef {import('./svg-text.js').Block} Block
  */
 

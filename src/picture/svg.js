@@ -9,7 +9,7 @@ import { BOLD, escaped, fit, label, lines, MARGIN, n, stacked, widthOf } from '.
  * needed: open is thick, narrowed thin, closed dotted.
  *
  * @typedef {import('./picture.js').Picture} Picture
- * @typedef {{ width: number, left: number, right: number, x(ms: number): number, picture: Picture }} Canvas
+ * @typedef {import('./svg-lane.js').Canvas} Canvas
  * @typedef {import('./svg-text.js').Block} Block
  */
 

@@ -154,7 +154,7 @@ function stepIn(steps, cell, scale, chart) {
   })
 }
 
-/** @param {import('./picture.js').Cut & { to: number }} cut @param {Canvas} canvas */
+/** @param {import('./bands.js').Cut & { to: number }} cut @param {Canvas} canvas */
 function cutLine(cut, { scale, chart, label, paint }) {
   const from = Math.min(column(scale, chart, cut.to), chart - 4)
   const to = Math.min(Math.max(column(scale, chart, cut.to + cut.lost), from + 2), chart)

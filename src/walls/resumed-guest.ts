@@ -1,5 +1,6 @@
 import { AgentLink } from '../agent-wire/agent-link.ts'
-import { claimAgent, holdJob } from '../agent-wire/agent-questions.ts'
+import { holdJob } from '../agent-wire/agent-questions.ts'
+import { claimAgent } from '../agent-wire/make-unique.ts'
 import type { ConversationState } from '../agent-wire/conversation.ts'
 import type { HostMessageOf } from '../agent-wire/encode.ts'
 import type { AgentMessageOf } from '../agent-wire/decode.ts'

@@ -22,7 +22,7 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
     6,
     /^src\/(config|threat|intel|profile|folder-wall|pool|sessions|egress|lives|watch|zones|operate|effects|capabilities|folders|output|evidence|history|telemetry|packages|picture|provider-modules)\//,
   ],
-  [6, /^src\/(job|outcome|shadow)\.ts$/],
+  [6, /^src\/(job|outcome|shadow|exec-profile)\.ts$/],
   [7, /^src\/life\.ts$/],
   [7.3, /^src\/admit-exec\.ts$/],
   [7.4, /^src\/terminal\.ts$/],

@@ -1,3 +1,4 @@
+import { posix } from 'node:path'
 import { parseSync } from 'oxc-parser'
 import { importsOf } from './imports.ts'
 import { isTest, type Source } from './tree.ts'
@@ -13,6 +14,8 @@ const emptyWords = [
 ]
 const emptyOpeners = new RegExp(`^(${emptyWords.join('|')})\\b`, 'i')
 const code = /\.(ts|js|mjs)$/
+/** Type of JSDoc: `import('./a.js').A`. */
+const typeInComment = /import\('(\.[^']+)'\)\.\w/g
 const titled = /^(test|suite|it|describe)$/
 const grouping = /^(suite|describe)$/
 
@@ -105,8 +108,12 @@ export function importCycles(sources: readonly Source[]): readonly (readonly str
   return components(edges).filter((group) => group.length > 1)
 }
 
+/** Imports of a file, with those of types in comments of JavaScript. */
 function localImports(source: Source, known: ReadonlySet<string>): readonly string[] {
-  const paths = importsOf(source).map(({ path }) => path)
+  const inComments = [...source.text.matchAll(typeInComment)].map(([, to = '']) =>
+    posix.join(posix.dirname(source.path), to),
+  )
+  const paths = [...importsOf(source).map(({ path }) => path), ...inComments]
   return [...new Set(paths)].filter((path) => path !== undefined && known.has(path)) as string[]
 }
 

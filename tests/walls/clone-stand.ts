@@ -1,5 +1,5 @@
 import { ColdBoots } from '../../src/warden/engines/qemu/cold-boot.ts'
-import { claimAgent } from '../../src/agent-wire/agent-questions.ts'
+import { claimAgent } from '../../src/agent-wire/make-unique.ts'
 import { startClone, type Clone, type CloneParts } from '../../src/warden/engines/qemu/clone.ts'
 import type { MachineKey } from '../../src/warden/engines/agent-guest/source.ts'
 import {

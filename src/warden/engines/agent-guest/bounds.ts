@@ -8,7 +8,8 @@ import type {
 import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { bindCpu, cpuMsIn, pageUp } from '../group-bounds.ts'
 import { allowanceBytes } from './memory-size.ts'
-import { askPhase, askStatus, claimAgent } from '../../../agent-wire/agent-questions.ts'
+import { askPhase, askStatus } from '../../../agent-wire/agent-questions.ts'
+import { claimAgent } from '../../../agent-wire/make-unique.ts'
 import type { LiveMachine, VmmProcess } from './source.ts'
 
 /** State of a machine's job. */

@@ -1,7 +1,7 @@
 import { MayflyError } from '../../../contract/error.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { AgentLink } from '../../../agent-wire/agent-link.ts'
-import { renewAgent } from '../../../agent-wire/agent-questions.ts'
+import { renewAgent } from '../../../agent-wire/make-unique.ts'
 import { machinePaths } from './machine.ts'
 import { Migrations } from './migrations.ts'
 import { startMachine, type MachineStart, type QemuProcess } from './process.ts'

@@ -68,6 +68,7 @@ suite('Detectors watch runs behind real walls', () => {
     // On a busy machine the default of five seconds ends before the burst is complete.
     const outcome = await run({ code, network: allowed, limits: { timeout: 60_000 } })
     assert.deepEqual([outcome.status, outcome.result], ['terminated', null])
+    assert.equal(outcome.tier, 'isolate')
     assert.deepEqual(anomalies(outcome), ['denied-burst', 'denied-burst'])
     assert.equal(outcome.timeline.at(-1)?.event, 'terminated')
     // A terminated life has the network ledger in its metrics too.
@@ -210,6 +211,7 @@ for n in range(200):
       const outcome = await run({ ...asked, language: 'python' })
       const isSeen = events.some(({ run, point }) => run === outcome.id && point === 'seen/open')
       if (!isSeen && process.env['CI'] !== 'true') return t.skip('its wall has no sentinel')
+      assert.equal(outcome.tier, 'process')
       assert.ok(
         anomalies(outcome).includes(name),
         JSON.stringify([outcome.stderr, outcome.timeline]),
@@ -270,6 +272,7 @@ for n in range(200):
       ].join('\n')
       const outcome = await run({ code, language: 'python', limits: { timeout: '20s' } })
       assert.deepEqual([outcome.status, outcome.stdout], ['terminated', 'calm\n'], source)
+      assert.equal(outcome.tier, 'process')
       assert.deepEqual(anomalies(outcome), ['sensitive-data'], source)
     }
   })
@@ -303,6 +306,7 @@ for n in range(200):
       if (await isMissing(language, t)) return
       const outcome = await run({ code, language, limits: { timeout: '20s' } })
       assert.deepEqual([outcome.status, outcome.result], ['terminated', null])
+      assert.equal(outcome.tier, 'process')
       assert.match(outcome.stdout, printed)
       assert.deepEqual(outcome.artifacts, [])
       assert.doesNotMatch(JSON.stringify(outcome), tokenForms)

@@ -272,7 +272,8 @@ suite('Evidence of a program', () => {
     }[]
     if (!rows.some(({ available, can }) => available && can.includes('capture-memory')))
       return t.skip('no wall here supports captures')
-    const id = await running({ code: holding, language: 'node', limits: { timeout: '30s' } })
+    const job = { code: holding, language: 'node', tier: 'process', limits: { timeout: '30s' } }
+    const id = await running(job)
     assert.equal((await ask('POST', `/v1/sandboxes/${id}/capture`))['kind'], 'memory')
     assert.equal((await ask('GET', `/v1/evidence/${id}`))['captures'].length, 1)
     await ask('DELETE', `/v1/sandboxes/${id}`)
@@ -388,6 +389,7 @@ suite('A job that asks to be captured', () => {
       ),
     )
     assert.equal(odd['status'], 'terminated', JSON.stringify(odd['error']))
+    assert.equal(odd['tier'], 'process')
     assert.ok((await heldBy(odd)).includes(planted))
     const { captures } = documentOf(await mayfly(place, ['evidence', 'show', odd['id'], '--json']))
     assert.deepEqual(

@@ -80,11 +80,11 @@ suite('MCP of a server', { skip: unable('python') }, () => {
     )
 
   /** Jobs and sessions of the tenant that are alive. */
-  async function alive(): Promise<readonly unknown[]> {
+  async function alive(): Promise<readonly { readonly tier: string }[]> {
     const response = await fetch(new URL('/v1/sandboxes', server.active), {
       headers: { authorization: `Bearer ${keys.reader}` },
     })
-    return ((await response.json()) as { items: unknown[] }).items
+    return ((await response.json()) as { items: { tier: string }[] }).items
   }
 
   async function untilAlive(count: number): Promise<void> {
@@ -177,6 +177,10 @@ suite('MCP of a server', { skip: unable('python') }, () => {
     )
     call.catch(() => undefined)
     assert.equal(await first.promise, 'here\n')
+    assert.deepEqual(
+      (await alive()).map(({ tier }) => tier),
+      ['process'],
+    )
     cancel.abort()
     await assert.rejects(call)
     await untilAlive(0)
@@ -193,6 +197,7 @@ suite('MCP of a server', { skip: unable('python') }, () => {
       )
       call.catch(() => undefined)
       await untilAlive(1)
+      assert.equal((await alive())[0]?.tier, 'process')
       cancel.abort()
       await assert.rejects(call)
       await untilAlive(0)

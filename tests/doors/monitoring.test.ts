@@ -152,7 +152,8 @@ suite(
     test('S0-27: A request from the port of another process on another address is attributed to its own process', async (t) => {
       if (isMissing('cc', t)) return
       await using stand = await openStand()
-      const { events } = await askersTold(stand, borrowed)
+      const { events, outcome } = await askersTold(stand, borrowed)
+      assert.equal(outcome.tier, 'process')
       const of = (point: string) =>
         events.filter((event) => event.point === point).map(({ fields }) => fields)
       const other = of('seen/exec').find(({ path }) => path === python)
@@ -164,7 +165,8 @@ suite(
 
     test('S0-27: Without a sentinel network and resource use are reported, and an alert is as fast', async () => {
       await using stand = await openStand('off')
-      const { events } = await alertedInTime(stand, printing)
+      const { events, outcome } = await alertedInTime(stand, printing)
+      assert.equal(outcome.tier, 'process')
       assert.ok(!events.some(({ actor }) => actor === 'sentinel'))
       const points = new Set(events.map(({ point }) => point))
       for (const point of [

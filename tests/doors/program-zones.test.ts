@@ -61,10 +61,11 @@ suite('Program zones, through the library', { skip: missing && `no ${missing}` }
       status,
       stdout,
       stderr,
+      tier,
       zones: told,
       timeline,
     } = await mayfly.run({ language: 'sh', code })
-    assert.deepEqual([status, stdout], ['ok', 'on\n'], stderr)
+    assert.deepEqual([status, stdout, tier], ['ok', 'on\n', 'process'], stderr)
     const [brief, pearl] = told?.programs ?? []
     assert.deepEqual(
       [brief, pearl].map((one) => [one?.zone, one?.kind, one?.parent, one?.phases, one?.why]),
@@ -145,8 +146,8 @@ suite('Program zones, through the library', { skip: missing && `no ${missing}` }
     const { held, controls } = await mayfly.tightenPolicy(zone, { memory: 50 * 2 ** 20 })
     assert.deepEqual([held, controls.memory], [true, 50 * 2 ** 20])
     await mayfly.terminateZone(zone)
-    const { status, stdout, zones: told, timeline } = await over
-    assert.deepEqual([status, stdout], ['ok', 'on\n'])
+    const { status, stdout, tier, zones: told, timeline } = await over
+    assert.deepEqual([status, stdout, tier], ['ok', 'on\n', 'process'])
     assert.match(told!.programs![0]!.why, /ended by hand/)
     assert.ok(timeline.some(({ event, zone }) => event === 'terminated' && zone === 'pearl'))
   })
@@ -274,6 +275,6 @@ phases = [{ name = "work", for = "100s", memory = "100MB" }]
     const over = await until(id, (one) => one.status === 'ok')
     assert.equal(over.made.programs[0].zone, 'pearl')
     const outcome = await ask('GET', `/v1/executions/${id}`)
-    assert.equal(outcome.body.stdout, 'on\n')
+    assert.deepEqual([outcome.body.stdout, outcome.body.tier], ['on\n', 'process'])
   })
 })

@@ -182,7 +182,7 @@ suite('Live sandboxes of a server', () => {
     const ended = await read('DELETE', `/v1/sandboxes/${id}`)
     assert.deepEqual([ended.status, ended.body.status], [200, 'terminated'])
     const outcome = await outcomeOf(id)
-    assert.equal(outcome.status, 'terminated')
+    assert.deepEqual([outcome.status, outcome.tier], ['terminated', 'process'])
     assert.match(outcome.error.message, /operator/)
     const words = outcome.timeline.map(({ event }: { event: string }) => event)
     for (const word of ['tightened', 'frozen', 'thawed', 'captured'])

@@ -63,6 +63,7 @@ suite('A planted secret cannot leave a session', { skip: unable('python') }, () 
   for (const [name, leave] of waysOut)
     test(`S2-14: a planted secret that one exec read does not leave a session by ${name}, and ends it`, async () => {
       const box = await mayfly.open({ language: 'python' })
+      assert.equal(box.row.tier, 'process')
       await box.run({ code: read })
       const { result } = await box.run({ code: '" ".join(secret)' })
       const secret = String(result).replaceAll(' ', '')

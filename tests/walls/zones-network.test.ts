@@ -85,10 +85,12 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-const run = (asked: JobRequest) => {
+const run = async (asked: JobRequest) => {
   const who = { tenant: 'default', principal: 'test', origin: 'library' } as const
   const { signal } = new AbortController()
-  return assembly.run(newJob(asked, who, systemClock), { signal })
+  const outcome = await assembly.run(newJob(asked, who, systemClock), { signal })
+  assert.equal(outcome.tier, 'isolate')
+  return outcome
 }
 
 const places = [1, 2, 3, 4]

@@ -14,6 +14,8 @@ const DEPTH_MAX = 32
 const KNOWN_MAX = 100_000
 const PATH_CHARS_MAX = 1024
 const OUT = 'out'
+/** Key of the working folder itself among the known files. */
+const WHOLE = '.'
 /** Folders of tools; so are all with a leading dot. */
 const OF_TOOLS = /^(?:\..*|__pycache__|node_modules)$/
 /** Without namespaces the temporary folder is the working folder. */
@@ -47,7 +49,8 @@ const hasProc = fs.existsSync('/proc/self/fd')
 
 /**
  * Working folder that contained nothing but an empty `out/` before its job, with the stat fields of that folder: while
- * they are the same, it is empty. @type {{ work: string, outFacts: string, madeMs: number } | undefined}
+ * they are the same, it is empty. `workFacts` are those of the working folder once its main file was made as well.
+ * @type {{ work: string, outFacts: string, workFacts?: string, madeMs: number } | undefined}
  */
 let empty
 
@@ -60,6 +63,20 @@ export function makeOut(work) {
   fs.mkdirSync(`${work}/${OUT}`, { recursive: true })
   const outFacts = factsOf(lstatSync(`${work}/${OUT}`, BIG))
   empty = isEmpty ? { work, outFacts, madeMs: now() } : undefined
+}
+
+/**
+ * Records the working folder with the main file that the runner made ahead in it: while its stat fields are the same, no
+ * entry was made or removed. @param {string} work
+ */
+export function knowMade(work) {
+  if (empty?.work !== work) return
+  empty = { ...empty, workFacts: factsOf(lstatSync(work, BIG)), madeMs: now() }
+}
+
+/** Lets a rehearsal take the path of a runner that waited. */
+export function pretendToHaveWaited() {
+  if (empty) empty.madeMs = -Infinity
 }
 
 /** True if the working folder had nothing but `out/` before the job. @param {string} work */
@@ -86,10 +103,13 @@ export function knownFiles(work, files, laid = []) {
  * The same without reading the folder, which was empty.
  * @param {NonNullable<typeof empty>} before @param {readonly Brought[]} files @param {readonly string[]} laid @returns {Known}
  */
-function laidFiles({ work, outFacts, madeMs }, files, laid) {
+function laidFiles({ work, outFacts, workFacts, madeMs }, files, laid) {
   /** @type {Known} */
   const known = create(null)
-  if (now() - madeMs > SETTLED_MS) known[OUT] = { facts: outFacts }
+  if (now() - madeMs > SETTLED_MS) {
+    known[OUT] = { facts: outFacts }
+    if (workFacts !== undefined) known[WHOLE] = { facts: workFacts }
+  }
   for (const path of [...laid, ...files.map((file) => normalize(file.path))])
     attempt(ignore, path, () => {
       const stat = lstatSync(`${work}/${path}`, BIG)
@@ -176,7 +196,7 @@ class Gathering {
   run() {
     if (this.#isOutEmpty()) this.#hasOut = true
     else this.#root(`${this.#work}/${OUT}`, `${OUT}/`)
-    this.#root(this.#work, '')
+    if (!this.#isUnchanged()) this.#root(this.#work, '')
     const last = this.#leftOut[LEFT_OUT_MAX - 1]
     if (last && this.#unnamed > 0) last.because += `; ${this.#unnamed} more are left out`
     return this.#leftOut
@@ -189,6 +209,21 @@ class Gathering {
     try {
       const stat = lstatSync(`${this.#work}/${OUT}`, BIG)
       return isDirectory(stat) && before.facts === factsOf(stat)
+    } catch {
+      return false
+    }
+  }
+
+  /** True if the working folder has no entry but `out/` and files that the runner wrote, which are unchanged. */
+  #isUnchanged() {
+    const known = this.#known
+    if (!known[WHOLE]) return false
+    try {
+      for (const path in known) {
+        const place = path === WHOLE ? this.#work : `${this.#work}/${path}`
+        if (path !== OUT && known[path]?.facts !== factsOf(lstatSync(place, BIG))) return false
+      }
+      return true
     } catch {
       return false
     }

@@ -4,7 +4,7 @@
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
-import { isOutMade } from './artifacts.js'
+import { isOutMade, knowMade } from './artifacts.js'
 import { isShell } from './shell.js'
 
 const require = createRequire(import.meta.url)
@@ -14,6 +14,8 @@ const LISTENER_FD = 7
 const PROXY = 'http://127.0.0.1:3128'
 export const SCRIPT_MODE = 0o755
 const RESULT = '.mayfly-result'
+/** Main file of a job whose source has no name. */
+const MAIN = 'job.js'
 const NOTHING = '/dev/null'
 const AUTHORITIES = '/etc/ssl/certs/ca-certificates.crt'
 /** CA bundle variables, each of which replaces a program's default. */
@@ -55,6 +57,8 @@ const toText = bind.call(call, Buffer.prototype.toString)
 
 /** Working folder of a job that `prepare` has made ready for. */
 let prepared = ''
+/** Main file that `prepare` made, still empty. @type {{ fd: number, file: string } | undefined} */
+let made
 
 /**
  * Does what is the same for every job, while the runner waits: opens result and input, sets variables, enters the folder.
@@ -67,6 +71,22 @@ export function prepare(settings) {
   surround(work, settings)
   openNewInput(settings)
   prepared = work
+  if (isOutMade(work)) makeMain(work)
+}
+
+/** Written once the job is there, it leaves its folder as it was, which the job's end then need not read. @param {string} work */
+function makeMain(work) {
+  const file = path.join(work, MAIN)
+  made = { fd: openSync(file, 'wx'), file }
+  knowMade(work)
+}
+
+/** Removes the main file that was made ahead, for a job that may have a file of that name. */
+export function dropMain() {
+  if (!made) return
+  closeSync(made.fd)
+  fs.unlinkSync(made.file)
+  made = undefined
 }
 
 /** @param {string} work @param {Settings} settings */
@@ -94,6 +114,7 @@ export function layOut(task, settings) {
   prepared = ''
   if (!work) throw new Error('Cannot lay out the job: this wall has no writable folder')
   if (listens) closeSync(LISTENER_FD)
+  if (!isUsual(task)) dropMain()
   const out = path.join(work, 'out')
   if (!isOutMade(work)) fs.mkdirSync(out, { recursive: true })
   linkPackages(work, packages)
@@ -103,7 +124,7 @@ export function layOut(task, settings) {
   // Without a package.json here Node would search parent folders, fail on unreadable ones, and exit.
   const own = path.join(work, 'package.json')
   if (!hasRoot && !fs.existsSync(own)) fs.writeFileSync(own, '{}')
-  const main = task.session ? '' : layMain(work, task)
+  const main = task.session ? '' : (writeMade(task.code) ?? layMain(work, task))
   if (!isPrepared) surround(work, settings)
   if (task.stdin?.sent) openSentInput(settings)
   else {
@@ -113,6 +134,21 @@ export function layOut(task, settings) {
   setEnvironment(task, { MAYFLY_OUT: out, MAYFLY_RESULT: placeOfResult(settings) })
   if (task.trust) trustToo(task.trust, tmp)
   return main
+}
+
+/** True for a job that is one source without a name. @param {Task} task */
+function isUsual({ language, name, typed, session, files }) {
+  return language === 'node' && name === undefined && !typed && !session && files.length === 0
+}
+
+/** Writes the main file that was made ahead; undefined without one. @param {string} code */
+function writeMade(code) {
+  if (!made) return undefined
+  const { fd, file } = made
+  made = undefined
+  fs.writeFileSync(fd, code)
+  closeSync(fd)
+  return file
 }
 
 /** Opens the file that was sent ahead. @param {Settings} settings */
@@ -175,7 +211,7 @@ function isWrittenNew(file, text) {
 
 /** Node chooses the module type by suffix. @param {Task} task */
 function nameOfProgram({ name, typed }) {
-  if (name === undefined) return typed ? 'job.ts' : 'job.js'
+  if (name === undefined) return typed ? 'job.ts' : MAIN
   if (/\.(?:[cm]?[jt]s|[jt]sx)$/.test(name)) return name
   return `${name}${typed ? '.ts' : '.js'}`
 }

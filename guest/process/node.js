@@ -5,7 +5,7 @@
 import fs from 'node:fs'
 import { isReadable, probeFilter, capResource, listenOnLoopback } from '../../src/os/libc.js'
 import { takeAhead } from './ahead.js'
-import { layOut, prepare } from './ground.js'
+import { dropMain, layOut, prepare } from './ground.js'
 import { finishWith, Job } from './job.js'
 import { knowInterfaces, reportMemory, writeSynchronously } from './stand-ins.js'
 import { isTypeScript, startJob } from './start.js'
@@ -91,8 +91,10 @@ function wait() {
     renew?.()
     renew = undefined
     if (frame.kind === KIND.probe) send(KIND.probed, JSON.stringify(probeFilter('process')))
-    else if (frame.kind === KIND.ahead) ahead.take(frame.payload)
-    else if (frame.kind !== KIND.run) return process.reallyExit(1)
+    else if (frame.kind === KIND.ahead) {
+      dropMain()
+      ahead.take(frame.payload)
+    } else if (frame.kind !== KIND.run) return process.reallyExit(1)
     else {
       const task = parseJson(frame.payload.toString())
       if (task.language === 'js' || task.language === 'ts') return void holdCell(task)

@@ -4,8 +4,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { createRequire } from 'node:module'
 import { takeAhead } from './ahead.js'
-import { makeOut } from './artifacts.js'
-import { readResult, takeUp } from './ground.js'
+import { makeOut, pretendToHaveWaited } from './artifacts.js'
+import { prepare, readResult, takeUp } from './ground.js'
 import { Job } from './job.js'
 import { errorOf } from './result.js'
 import { startJob } from './start.js'
@@ -53,7 +53,7 @@ export async function warmUp({ work, tmp }) {
   makeOut(folder)
   const task = asked(folder)
   const main = await rehearse(task, settings, sink)
-  await rehearse({ ...task, entry: 'function', code: FUNCTION }, settings, sink)
+  await rehearseAlone({ ...task, files: [], entry: 'function', code: FUNCTION }, settings, sink)
   const require = createRequire(main)
   // Traces of a main module: a job that is a pure ES module has none.
   delete require.cache[main]
@@ -90,6 +90,19 @@ async function rehearse(task, settings, sink) {
   events.emit('exit', 0)
   process.argv = argv
   return job.main
+}
+
+/**
+ * The same in a folder of its own, made ready as for a usual job.
+ * @param {import('./ground.js').Task} task @param {import('./ground.js').Settings} settings @param {number} sink
+ */
+async function rehearseAlone(task, settings, sink) {
+  const work = `${settings.tmp}/alone`
+  fs.mkdirSync(work)
+  makeOut(work)
+  prepare({ ...settings, work })
+  pretendToHaveWaited()
+  await rehearse(task, { ...settings, work }, sink)
 }
 
 /**

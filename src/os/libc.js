@@ -5,7 +5,7 @@
  * it is equal on glibc and musl, and glibc's setuid family would change the credentials of every thread, which a
  * process about to `execve` does not need: the calling thread is sufficient, and `execve` ends the others.
  */
-import { closeSync, readFileSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
 /** Call numbers: [x86-64, arm64], of the calls in this file; policies have the whole table. */
@@ -307,7 +307,7 @@ let countsFaults = true
 function hasWaitedForChildren() {
   if (!countsFaults) return true
   try {
-    const stat = readFileSync('/proc/self/stat', 'latin1')
+    const stat = ownStat()
     const [own, children] = stat
       .slice(stat.lastIndexOf(')') + 2)
       .split(' ')
@@ -316,6 +316,19 @@ function hasWaitedForChildren() {
     return !countsFaults || children !== '0'
   } catch {
     return true
+  }
+}
+
+const STAT_BYTES_MAX = 1024
+
+/** Three calls: `readFileSync` asks for the size as well, and reads on to the end. */
+function ownStat() {
+  const fd = openSync('/proc/self/stat', 'r')
+  try {
+    const bytes = Buffer.alloc(STAT_BYTES_MAX)
+    return bytes.toString('latin1', 0, readSync(fd, bytes, 0, STAT_BYTES_MAX, null))
+  } finally {
+    closeSync(fd)
   }
 }
 

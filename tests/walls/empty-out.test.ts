@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { gatherArtifacts, knownFiles, makeOut } from '../../guest/process/artifacts.js'
+import { gatherArtifacts, knowMade, knownFiles, makeOut } from '../../guest/process/artifacts.js'
 import { findProgram } from '../../src/os/find-program.ts'
 
 /** Longer than the time within which two changes may have equal timestamps. */
@@ -56,6 +56,35 @@ const jobs: readonly {
     act: (work) => writeFileSync(path.join(work, 'a'), 'a'),
     gives: ['a'],
   },
+  {
+    name: 'a file in a folder beside out/',
+    act(work) {
+      mkdirSync(path.join(work, 'b'))
+      writeFileSync(path.join(work, 'b/c'), 'c')
+    },
+    gives: ['b/c'],
+  },
+  {
+    name: 'its main file, rewritten',
+    act: (work) => writeFileSync(path.join(work, 'job.js'), 'other'),
+    gives: ['job.js'],
+  },
+  {
+    name: 'another file in place of its main file',
+    act(work) {
+      writeFileSync(path.join(work, 'new'), 'new')
+      renameSync(path.join(work, 'new'), path.join(work, 'job.js'))
+    },
+    gives: ['job.js'],
+  },
+  {
+    name: 'no main file, and another',
+    act(work) {
+      rmSync(path.join(work, 'job.js'))
+      writeFileSync(path.join(work, 'a'), 'a')
+    },
+    gives: ['a'],
+  },
 ]
 
 async function inNode(work: string, settledMs: number, act: (work: string) => void) {
@@ -67,6 +96,26 @@ async function inNode(work: string, settledMs: number, act: (work: string) => vo
   const given: string[] = []
   gatherArtifacts(work, 1024, (place: string) => void given.push(place), known)
   return given
+}
+
+/** The same with the main file made ahead, and written at the release. */
+async function inNodeMadeAhead(work: string, settledMs: number, act: (work: string) => void) {
+  makeOut(work)
+  writeFileSync(path.join(work, 'job.js'), '')
+  knowMade(work)
+  await sleep(settledMs)
+  writeFileSync(path.join(work, 'job.js'), 'code')
+  const known = knownFiles(work, [], ['job.js'])
+  act(work)
+  const given: string[] = []
+  gatherArtifacts(work, 1024, (place: string) => void given.push(place), known)
+  return given
+}
+
+const gatherers = {
+  Node: inNode,
+  'Node with its main file made ahead': inNodeMadeAhead,
+  Python: inPython,
 }
 
 /** Paths of artifacts as Python's runner gathers them: argument 1 is the folder, 2 the seconds until the release. */
@@ -106,7 +155,7 @@ async function inPython(work: string, settledMs: number, act: (work: string) => 
 const hasPython = findProgram('python3') !== undefined
 
 suite('Artifacts of a wall whose out/ was made before its job', () => {
-  for (const [language, gather] of Object.entries({ Node: inNode, Python: inPython }))
+  for (const [language, gather] of Object.entries(gatherers))
     for (const settledMs of [0, SETTLED_MS])
       for (const { name, act, gives } of jobs)
         test(

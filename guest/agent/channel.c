@@ -307,7 +307,7 @@ static void say_farewell(int code) {
 
 _Noreturn void end_agent(int code) {
   if (code != NOT_PID_1) kill_all();
-  /* Skipped after an incomplete frame, which would corrupt the last one. */
+  /* No farewell after an incomplete frame: the host would read it as the rest of that frame. */
   if (code != BROKEN_AGENT) say_farewell(code);
   if (powers_off) reboot(restarts ? RB_AUTOBOOT : RB_POWER_OFF);
   _exit(code);

@@ -394,7 +394,7 @@ export interface WallLoads {
   }[]
 }
 
-/** Cost of a wall's job, measured from outside; with a limit only of a job that failed, and of a wall that has ended. */
+/** Cost of a wall's job, measured from outside. The limit that it used up is set only for a failed job, and for a wall that has ended. */
 export interface WallCost extends LimitUse {
   readonly peakBytes: number
   /** CPU time in milliseconds since its release. */

@@ -8,6 +8,23 @@ import type { EgressAttempt } from './ledger.ts'
 import { runOver, cancelForbidden } from './open-connection.ts'
 import type { EgressTerms } from './egress-terms.ts'
 
+/**
+ * Forward proxy for one wall (HTTP/1.1, RFC 9110 and 9112): absolute-form requests and CONNECT.
+ *
+ * Problem: the guest is hostile, and any byte may try to reach a host that no rule allows.
+ *
+ * Mechanism: each request is parsed once, strictly, decided by rule, name and address, and rewritten from its parsed
+ * form. Tunnels are opaque where rules permit it, with the TLS server name checked; where rules depend on method or
+ * path, TLS is terminated by the instance's CA. Connections, idle time, lifetime, bytes and attempts are bounded.
+ *
+ * Relies on the listener being the wall's only socket to the outside. Not handled: UDP, QUIC, HTTP/2 and keep-alive:
+ * each connection carries one request or one tunnel.
+ */
+export function openProxy(options: ProxyOptions): Proxy {
+  checkCredentials(options.credentials ?? [])
+  return new Proxy(options)
+}
+
 /** Each change of the network in force is followed by a call of `tighten`. */
 export interface ProxyOptions extends Omit<EgressTerms, 'caller' | 'stop'> {
   /** Listens inside the wall; the proxy accepts on it and closes it. */
@@ -100,21 +117,4 @@ const defaultTimes: ConnectionTimeouts = {
   headMsMax: 10_000,
   idleMsMax: 60_000,
   lifeMsMax: 15 * 60_000,
-}
-
-/**
- * Forward proxy for one wall (HTTP/1.1, RFC 9110 and 9112): absolute-form requests and CONNECT.
- *
- * Problem: the guest is hostile, and any byte may try to reach a host that no rule allows.
- *
- * Mechanism: each request is parsed once, strictly, decided by rule, name and address, and rewritten from its parsed
- * form. Tunnels are opaque where rules permit it, with the TLS server name checked; where rules depend on method or
- * path, TLS is terminated by the instance's CA. Connections, idle time, lifetime, bytes and attempts are bounded.
- *
- * Relies on the listener being the wall's only socket to the outside. Not handled: UDP, QUIC, HTTP/2 and keep-alive:
- * each connection carries one request or one tunnel.
- */
-export function openProxy(options: ProxyOptions): Proxy {
-  checkCredentials(options.credentials ?? [])
-  return new Proxy(options)
 }

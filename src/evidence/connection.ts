@@ -54,7 +54,7 @@ export function pause(ms: number): void {
   doze(ms * (1 + Math.random()))
 }
 
-/** From now on, denies changes of lines. */
+/** Denies statements of this connection that change or drop lines of the record (SQLite's authorizer), from now on. */
 export function keepLines(db: DatabaseSync): void {
   db.setAuthorizer((action, table) => {
     const changes =

@@ -138,7 +138,7 @@ function timelineOf(entry: EndFacts['timeline'][number]): Record<string, unknown
   return { at, zone, event, phase, took, reason: reason?.slice(0, reasonCharsMax) }
 }
 
-/** Function of the zone by its lines, and its callers with counts. */
+/** Zone as recorded: its function by the lines of the source, and its callers with counts. */
 function zoneOf({ name, kind, line, endLine, callers }: ZonesMade['made'][number]) {
   return { zone: name, kind, line, endLine, callers }
 }

@@ -7,7 +7,7 @@ export interface RateBucketParts {
   readonly now?: () => number
 }
 
-/** Token bucket. A caller that charges after its work may overdraw it. */
+/** Token bucket, for rate limits. A caller that charges after its work may overdraw it. */
 export class RateBucket {
   readonly #burst: number
   readonly #eachMs: number

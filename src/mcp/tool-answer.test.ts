@@ -20,7 +20,7 @@ test('A truncated text keeps its beginning and more of its end, and reports the 
   assert.ok(cut.length < 1200)
 })
 
-test('Escapes lengthen no answer beyond its bound', () => {
+test('A truncated text stays within its bound after control characters are escaped', () => {
   assert.ok(safeCut('\u001b'.repeat(100_000), 1000).length < 1200)
 })
 

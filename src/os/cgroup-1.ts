@@ -32,7 +32,17 @@ import {
 } from './cgroup-files.ts'
 import { OpenFileCache } from './open-file-cache.ts'
 
-/** cgroup v1: one hierarchy for each controller, so a group has a folder in each of them. */
+/**
+ * cgroup v1: one hierarchy for each controller, so a group has a folder below `mayfly` in each of them.
+ *
+ * Problem: no file applies to all hierarchies, so a process is moved, and a group removed, in one after the other; the kernel
+ * checks a CPU quota against those of parent and children at each write.
+ *
+ * Mechanism: a group is made in all its controllers before a process enters. Quota and period change with the quota lifted. A
+ * frozen task cannot be killed in v1, so a group is thawed before it is removed and as its quota is lifted.
+ *
+ * Relies on: the memory controller. Not handled: a limit whose other controller is missing; it is not set.
+ */
 const FOLDERS: Readonly<Record<Controller, string>> = {
   memory: 'memory',
   pids: 'pids',

@@ -33,8 +33,18 @@ import {
 import { OpenFileCache } from './open-file-cache.ts'
 
 /**
- * cgroup v2: one folder for each group. Controllers to delegate, if the root has them; counters and freezer need none.
+ * cgroup v2: a single hierarchy, so one folder for each group, below `mayfly`.
+ *
+ * Problem: a group that delegates controllers to children may hold no processes ("no internal processes"), and a wall gets
+ * child groups (zones) while its processes run.
+ *
+ * Mechanism: controllers are delegated to walls once, by cgroup.subtree_control of `mayfly`. At its first child group a wall
+ * moves its processes into a leaf beside the children, in passes, because processes fork meanwhile, and then delegates too.
+ *
+ * Relies on: the memory controller; all others may be missing. Not handled: processes that fork through all passes; the child
+ * group fails then (EBUSY).
  */
+/** Controllers to delegate, if the root has them; counters and freezer need none. */
 const HANDED_DOWN = ['memory', 'pids', 'cpu', 'io'] as const
 /** Kernel default of `cpu.weight`. */
 const USUAL_WEIGHT = 100

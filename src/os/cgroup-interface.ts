@@ -71,7 +71,7 @@ export interface Cgroup {
   weighStart(as: 'spare' | 'urgent'): void
   /** Sets the factor of its CPU weight: 8 (`ahead`), 1 (`job`, `parked`) or 1/50 (`behind`); limits are unchanged. */
   rank(rank: GroupRank): void
-  /** Throws if the kernel refused a limit, or if its controller is missing. */
+  /** Throws if the kernel refused a limit. A limit without its controller is not set: the caller asks `controllers`. */
   limit(to: CgroupLimits): void
   /** Charged bytes without reclaimable page cache. */
   memoryNow(): number

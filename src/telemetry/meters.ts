@@ -174,7 +174,7 @@ export class Meters {
   }
 }
 
-/** Gauge with current values, or with one that has no labels. */
+/** Gauge: one current value without labels, or a value for each set of labels. */
 export function gauge(
   name: string,
   description: string,

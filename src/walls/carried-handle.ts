@@ -4,7 +4,7 @@ import type { WardenClient } from './client.ts'
 import { GuestStreams, type StreamPositions } from './guest-streams.ts'
 import { WallHandle } from './handle.ts'
 
-/** Handle of a wall whose streams come on one socket. `from`: the streams of a forked one stood there, and stand until `go`. */
+/** Handle of a wall whose streams are multiplexed on one socket. `from`: positions of a forked wall's streams, which are held until `go`. */
 export function carriedHandle(
   wall: Wall,
   socket: Socket,

@@ -71,7 +71,18 @@ const ANSWER_MS_MAX = 30_000
 /** Milliseconds for a start: an emulated machine boots, in three tries. */
 const START_MS_MAX = 400_000
 
-/** Client of the warden: requests with their answers, and pushed messages about walls. */
+/**
+ * Client of the warden: requests with their answers, and pushed messages about walls.
+ *
+ * Problem: a message of the channel takes a single handle, pushed messages may be earlier than their listener, and either process
+ * may run out of descriptors, or end, at any time.
+ *
+ * Mechanism: each request has a number and a deadline. The outputs of a whole program arrive ahead of the answer, one a message,
+ * and are kept with the request; a wall with a missing socket is killed. Sockets of a late answer are closed. The end of a wall
+ * without a listener is kept for it. When the channel ends, all pending requests are rejected with WARDEN_LOST.
+ *
+ * Relies on the order of messages of Node's IPC channel. Not handled: retries, and a warden that is started again.
+ */
 export class Client {
   readonly #send: Transport
   readonly #pending = new Map<number, PendingRequest>()

@@ -62,7 +62,7 @@ export class GuestLife {
   usedBefore = noUsage
   /** Actions of its kind of guest. */
   hooks: LifeHooks = {}
-  /** Time of its task. */
+  /** Start of its task, on the monotonic clock. */
   #startedAt = performance.now()
   #answers = 0
 

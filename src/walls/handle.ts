@@ -38,7 +38,18 @@ export interface WallSocket extends Duplex {
 
 type Streams = Readonly<Record<StreamName, WallSocket>>
 
-/** Server's end of one wall: one process, one tenant, one job at a time. */
+/**
+ * Server's end of one wall: one process, one tenant, one job at a time.
+ *
+ * Problem: the peer is a guest, and the end of its socket and the end that the warden reports arrive in any order.
+ *
+ * Mechanism: frames are decoded within a bound for each job, and incomplete frames of all walls within a shared cap; an invalid
+ * frame kills the wall. The first end counts. A program whose socket is closed has some time left to exit by itself, so that its
+ * exit status is reported, and frames that were sent before the exit are read first.
+ *
+ * Relies on the warden's report of each end. Not handled: the meaning of frames (`guest-life.ts`), the reuse of a worker
+ * (`worker-spares.ts`).
+ */
 export class WallHandle {
   readonly wall: Wall
   readonly #warden: WardenClient

@@ -2,7 +2,17 @@ import { RateBucket } from '../lib/rate-bucket.ts'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { WallSocket } from './handle.ts'
 
-/** Output stream of a program: raw bytes on a socket of its own, with the kernel's back-pressure. */
+/**
+ * Output stream of a program: raw bytes on a socket of its own, with the kernel's back-pressure.
+ *
+ * Problem: a guest may write without end, and its reader may read nothing; one event loop serves all of them.
+ *
+ * Mechanism: the socket is paused while the reader takes a chunk, and while a token bucket of bytes is overdrawn, so that the guest
+ * blocks in write(2). Bytes beyond the limit are dropped, and reported as a flood once they are 8 MiB.
+ *
+ * Not handled: the kill of a flooding wall, which is the caller's; writers that outlive the program (`drained` has a deadline for
+ * them).
+ */
 export class ProgramStream {
   readonly #options: StreamOptions
   /** Resolves at EOF. */
@@ -153,6 +163,6 @@ export interface StreamOptions {
   readonly socket: WallSocket
   readonly bytesMax: number
   take(chunk: Uint8Array): void | Promise<void>
-  /** Called once, when output exceeds the limit by `BEYOND_BYTES_MAX`. */
+  /** Called for each chunk once output exceeds the limit by `BEYOND_BYTES_MAX`. */
   flooded(): void
 }

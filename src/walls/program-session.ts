@@ -54,7 +54,7 @@ export interface GuestSessionParts {
 export interface SessionOutput {
   /** Called when output exceeds the bound. */
   flooded: () => void
-  /** True if the guest cuts the output of an exec itself, and that of the running one has reached its bound. */
+  /** True once the running exec has reached its output bound, where the guest itself truncates the output. */
   readonly isCut: boolean
   /** Resets the byte count. */
   renew(bytesMax: number): void

@@ -24,7 +24,7 @@ test('A wall loses its weight after half a second of CPU time', () => {
   )
 })
 
-test('A sleeping wall gets its weight back after one or two seconds, and keeps it after a quarter more', () => {
+test('A sleeping wall gets its weight back after one or two seconds, and is short-running again a quarter of a second later', () => {
   const ranks = ranksOf([...all(6, 1), ...all(24, 0), ...all(3, 1)])
   const forward = ranks.indexOf('long')
   assert.ok(forward >= 15 && forward <= 26, `forward at ${forward}`)

@@ -88,7 +88,7 @@ suite('The configuration of a machine', () => {
     assert.doesNotMatch(boot_args, /console=/)
   })
 
-  test('Words of process 1 come behind those of the kernel, and cannot add others', () => {
+  test('Arguments of process 1 follow the parameters of the kernel on its command line, and cannot add others', () => {
     const agentArguments = ['boot', 'vsock:1', '/dev/vda', 'port=job=vsock:2']
     const { boot_args } = bodyOf('/boot-source', { agentArguments }) as { boot_args: string }
     assert.match(boot_args, / ro -- boot vsock:1 \/dev\/vda port=job=vsock:2$/)

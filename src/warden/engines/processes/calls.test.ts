@@ -8,7 +8,7 @@ import { identify } from '../../../os/proc.ts'
 import { closeCalls, closeProcesses } from './calls.ts'
 import type { ProcessWall } from './process-wall.ts'
 
-test('Calls are reported as closed only once fork is, also if the event of the same change came first', async () => {
+test('Calls are reported as closed only once fork is closed, also if the event of the same change arrives first', async () => {
   const child = spawn('sleep', ['60'], { stdio: 'ignore' })
   await once(child, 'spawn')
   try {

@@ -16,6 +16,18 @@ import {
   sharedBytesOf,
 } from '../../../os/process-tree.ts'
 
+/**
+ * Memory and CPU time of a wall of processes, sampled from outside.
+ *
+ * Problem: a cgroup may be missing, and one that is there counts scratch (tmpfs), which is granted as disk. A sample that reads
+ * /proc of each process costs milliseconds, and there may be hundreds of walls.
+ *
+ * Mechanism: a sample reads the counters of the cgroup, or /proc; page tables are read only for a sum above the limit. The pause
+ * after a sample grows with its cost, and with the time in which the memory stays the same, up to 80 ms with a cgroup, 16 without;
+ * all sleeping walls together have a budget. A wall without a CFS quota that overdraws its CPU time is stopped (SIGSTOP).
+ *
+ * Relies on /proc of the host. Not handled: allocations between two samples of a wall without a cgroup.
+ */
 /** Takes a sample; `nowMs` is monotonic. Throws if the wall cannot be read. */
 export type MemoryWatch = (nowMs: number) => MemorySample
 

@@ -4,7 +4,16 @@ import { callClasses, type CallClass } from '../../../contract/calls.ts'
 import { errnosOfClasses } from '../../../jail/sentinel-policy.ts'
 import { tryParseJson } from '../../../lib/parse-json.ts'
 
-/** Protocol between the warden and a sentinel: binary frames to it, lines of JSON back. */
+/**
+ * Protocol between the warden and a sentinel: binary frames to it, lines of JSON back.
+ *
+ * A table of phases has a generation, which the sentinel repeats with each state, so that the answer to an earlier table confirms no
+ * later one. A sentinel has the rights of its wall's user and reads its memory, so its lines are read as hostile input: a line is one of
+ * the shapes below, or invalid.
+ *
+ * Relies on an ordered byte stream. Not handled: the length of a line and deadlines (`sentinel.ts`); what the sentinel does with a frame
+ * (`guest/sentinel/README.md`).
+ */
 export interface TablePhase {
   /** Milliseconds from the receipt by the sentinel. */
   readonly afterMs: number

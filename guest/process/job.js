@@ -43,6 +43,7 @@ export class Job {
   #outside
   #released = 0n
   #ended = false
+  #hasFailed = false
   /** @type {{ error: unknown } | undefined} */
   #uncaught
   /** @type {import('./artifacts.js').Known | undefined} */
@@ -61,10 +62,10 @@ export class Job {
     return this.#outside.events
   }
 
-  /** Ends the process without its `exit` listeners. */
+  /** Ends the process without its `exit` listeners. Walls count limits before the exit of a program that failed. */
   leave() {
     const { exit } = this.#outside
-    exit(0)
+    exit(this.#hasFailed ? 1 : 0)
   }
 
   release() {
@@ -111,6 +112,7 @@ export class Job {
   end(meta, text = '') {
     if (this.#ended) return
     this.#ended = true
+    this.#hasFailed = meta.status !== 'ok'
     const artifactsLeftOut = this.#sendArtifacts()
     const { user, system } = this.#cpuBefore ? cpuUsage(this.#cpuBefore) : { user: 0, system: 0 }
     const head = {

@@ -45,6 +45,8 @@ export function runShell(job, main) {
   child.once('exit', (code, signal) => {
     if (signal) job.exit(SIGNALLED, signal)
     else job.exit(code ?? 0)
+    // Walls count limits before the exit of a program that failed.
+    if (code !== 0) process.exitCode = 1
   })
 }
 

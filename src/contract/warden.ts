@@ -130,8 +130,8 @@ export type Request = Envelope &
     | {
         readonly op: 'usage'
         readonly wall: string
-        /** An exec of its session has ended: the answer has the limit that it used up, and refusals are counted anew. */
-        readonly execEnded?: true
+        /** An exec of its session has ended: refusals are counted anew, and if it failed the answer has the limit that it used up. */
+        readonly execEnded?: 'ok' | 'failed'
       }
     /** Finds the processes inside that hold a connection to the egress path. */
     | {
@@ -365,7 +365,7 @@ export interface LimitUse {
   readonly limitTrust?: 'guest'
 }
 
-/** Current usage of a wall; with a limit only if the request says that an exec has ended. */
+/** Current usage of a wall; with a limit only if the request says that an exec has failed. */
 export interface WallUsage extends LimitUse {
   /** In addition to its own processes. */
   readonly processes: number

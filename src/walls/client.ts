@@ -159,9 +159,9 @@ export class Client {
 
   readonly usage = (wall: string): Promise<WallUsage> => this.#value({ op: 'usage', wall })
 
-  /** Usage at the end of an exec of its session, with the limit that the exec used up; refusals are then counted anew. */
-  readonly usageOfExec = (wall: string): Promise<WallUsage> =>
-    this.#value({ op: 'usage', wall, execEnded: true })
+  /** Usage at the end of an exec of its session, with the limit that a failed one used up; refusals are then counted anew. */
+  readonly usageOfExec = (wall: string, execEnded: 'ok' | 'failed'): Promise<WallUsage> =>
+    this.#value({ op: 'usage', wall, execEnded })
 
   /** Usage of every wall that has a job; cached for some milliseconds where there are many. */
   readonly loads = (): Promise<WallLoads> => this.#value({ op: 'loads' })

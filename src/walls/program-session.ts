@@ -296,7 +296,7 @@ export class ProgramSession implements SandboxSession {
     const { warden } = parts
     // `release` also returns the usage of a wall that has just ended.
     return await warden
-      .usageOfExec(wall)
+      .usageOfExec(wall, 'failed')
       .catch(() => warden.release(wall, true).catch((): { isOutOfMemory?: true } => ({})))
   }
 
@@ -307,7 +307,7 @@ export class ProgramSession implements SandboxSession {
   #countAnew({ cpuBefore }: RunningExec): void {
     if (!cpuBefore || this.#onlyCells !== undefined) return
     const { warden } = this.#life.parts
-    this.#countedAnew = warden.usageOfExec(this.#life.wall).then(
+    this.#countedAnew = warden.usageOfExec(this.#life.wall, 'ok').then(
       () => (this.#countedAnew = undefined),
       () => (this.#countedAnew = undefined),
     )

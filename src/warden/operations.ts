@@ -110,9 +110,13 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
   return { value, ...(listener && { handover: { wall: wall.id, handle: listener } }) }
 }
 
-async function usage(wall: LiveWall, hasExecEnded = false): Promise<WallUsage> {
+async function usage(
+  wall: LiveWall,
+  execEnded: RequestOf<'usage'>['execEnded'],
+): Promise<WallUsage> {
   const usage = await wall.enclosure.usage()
-  const limit = hasExecEnded ? await wall.limitUse(true) : {}
+  const limit = execEnded === 'failed' ? await wall.limitUse(true) : {}
+  if (execEnded === 'ok') await wall.enclosure.countAnew?.()
   return { ...usage, ...limit, ...(wall.isOutOfMemory && { isOutOfMemory: true }) }
 }
 

@@ -112,7 +112,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
   z.strictObject({
     ...ofWall,
     op: z.literal('usage'),
-    execEnded: z.literal(true).exactOptional(),
+    execEnded: z.enum(['ok', 'failed']).exactOptional(),
   }),
   z.strictObject({ ...ofWall, op: z.literal('memory') }),
   z.strictObject({

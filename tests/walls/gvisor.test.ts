@@ -12,8 +12,8 @@ import { holdWarden } from '../../src/assemble/local-warden.ts'
 import { isAlive } from '../../src/os/proc.ts'
 import { belowOf } from '../../src/os/process-tree.ts'
 import { isRunscThere, makeGvisor, noRunsc } from '../conformance/gvisor.ts'
-import { inPython } from '../conformance/guests-of-programs.ts'
-import { Stand, until, type Made } from '../conformance/stand.ts'
+import { inNode, inPython, inShell } from '../conformance/guests-of-programs.ts'
+import { messageIn, Stand, until, type Made } from '../conformance/stand.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { assertGoneInTime, whyNoGroups } from './gone-in-time.ts'
 
@@ -169,4 +169,73 @@ suite('A killed warden', { skip }, () => {
       rmSync(base, { recursive: true, force: true })
     }
   })
+})
+
+const fills = `f = open('/work/big', 'wb', 0)
+try:
+    while True: f.write(bytes(1 << 20))`
+const full = ['limit', 'DISK'] as const
+const ownError = ['error', 'USER_ERROR'] as const
+/** Programs with 64 MB of scratch folders. */
+const fillings = [
+  { name: 'Python fills it', of: inPython, code: `${fills}\nfinally: pass`, ends: full },
+  {
+    name: 'Python fills it, and exits without a report',
+    of: inPython,
+    code: `import os\n${fills}\nexcept OSError: os._exit(3)`,
+    ends: full,
+  },
+  {
+    name: 'Node fills it',
+    of: inNode,
+    code: `import { appendFileSync } from 'node:fs'\nfor (;;) appendFileSync('big', Buffer.alloc(1 << 20))`,
+    ends: full,
+  },
+  {
+    name: 'a child of a shell fills /tmp',
+    of: inShell,
+    code: 'dd if=/dev/zero of=/tmp/big bs=1M 2>/dev/null',
+    ends: full,
+  },
+  {
+    name: 'Python fills it and goes on',
+    of: inPython,
+    code: `${fills}\nexcept OSError: print('handled')`,
+    ends: ['ok', undefined],
+  },
+  {
+    name: 'Python nearly fills it, and fails for another reason',
+    of: inPython,
+    code: `open('/work/big', 'wb').write(bytes(60 << 20))\n1 / 0`,
+    ends: ownError,
+  },
+  {
+    name: 'Python only says so',
+    of: inPython,
+    code: `import errno\nraise OSError(errno.ENOSPC, 'No space left on device')`,
+    ends: ownError,
+  },
+] as const
+
+suite('The disk of a gVisor wall', { skip }, () => {
+  const made = new Map<string, Made>()
+  before(async () => {
+    for (const language of ['python', 'node', 'sh'] as const)
+      made.set(language, await makeGvisor({}, language))
+  })
+  after(async () => {
+    for (const { provider, close } of made.values()) {
+      await provider.close?.()
+      await close()
+    }
+  })
+
+  for (const { name, of, code, ends } of fillings)
+    test(`behind gVisor: ${name}: ${ends.join(' ')}`, async () => {
+      const { provider } = made.get(of.language)!
+      const stand = new Stand(provider, () => Promise.reject(new Error('no other')), of)
+      const { end } = await stand.run(code, { entry: 'program' })
+      assert.deepEqual([end.status, end.error?.code], ends, messageIn(end))
+      if (end.status === 'limit') assert.equal(end.isReported, true, 'the sentry alone counts it')
+    })
 })

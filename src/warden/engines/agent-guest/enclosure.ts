@@ -223,6 +223,10 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
     }
   }
 
+  async countAnew(): Promise<void> {
+    await this.limitHit(true)
+  }
+
   cpuTime() {
     const sinceStartMs = spentMs(this.#machine.process)
     return { sinceStartMs, sinceClaimMs: Math.max(0, sinceStartMs - this.#job.spentBefore) }

@@ -125,8 +125,12 @@ export class ProcessEnclosure implements Enclosure {
 
   limitHit(countAnew = false) {
     const hit = limitHitBy(this.#wall)
-    if (countAnew) countTasksAnew(this.#wall)
+    if (countAnew) this.countAnew()
     return hit
+  }
+
+  countAnew(): void {
+    countTasksAnew(this.#wall)
   }
 
   cpuTime() {

@@ -21,8 +21,10 @@ import { folderOf, type WallFolder } from './place.ts'
 import type { RunscProgram } from './program.ts'
 import type { RootContent } from './root-folders.ts'
 
-/** Descriptors donated, by the same numbers outside: the readiness pipe and the socket to the server. */
-export const donatedFds = [4, 5] as const
+/** Descriptor by which process 1 reports that its program has failed, and waits for the answer before it exits. */
+export const failedFd = 6
+/** Descriptors donated, by the same numbers outside: the readiness pipe, the socket to the server, and that one. */
+export const donatedFds = [4, 5, failedFd] as const
 
 /** Folder of the egress path, as the program sees it, and its socket. */
 const egressInside = '/run/mayfly'
@@ -50,9 +52,10 @@ const cgroupInside = '/sys/fs/cgroup'
 /**
  * PID 1 is root inside, with CAP_SETUID and CAP_SETGID only, so that the program cannot signal it. It waits, reaps
  * orphans and forwards the exit code. Its own messages go to the readiness pipe, which is not read after the program is
- * ready.
+ * ready. It exits with an error only once the warden has read the counts of the sentry, which end with it.
  */
-const SCRIPT = `exec 3>&2 2>&4; ("$@" 2>&3 ${reserved}); exit $?`
+const WAIT = `[ $n = 0 ] || { echo >&${failedFd}; read -r _ <&${failedFd}; }`
+const SCRIPT = `exec 3>&2 2>&4; ("$@" 2>&3 ${failedFd}>&- ${reserved}); n=$?; ${WAIT}; exit $n`
 const INIT = ['/bin/sh', '-c', SCRIPT, 'init']
 /**
  * Changes to the program's user, which drops all capabilities; no_new_privs was set before. An image may lack setpriv,

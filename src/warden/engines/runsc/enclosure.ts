@@ -11,7 +11,7 @@ import type {
   MemorySample,
   WallRank,
 } from '../../../contract/engine.ts'
-import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
+import type { BoundMechanisms, LimitHit, Wall, WallUsage } from '../../../contract/warden.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import { endOfWall, isGoneInTime, isKilledForMemory, untilExit } from '../wall-end.ts'
@@ -20,6 +20,7 @@ import { Checkpoints } from './capture.ts'
 import { claim, sampleOf, tighten } from './bounds.ts'
 import { CpuPauses } from '../cpu-pauses.ts'
 import { SentryExit } from './ending.ts'
+import { beforeFailedExit, limitInside } from './limit-hit.ts'
 import { JobMemory } from './job-memory.ts'
 import { killResources } from './kill.ts'
 import { memoryOf, spentMs } from './measure.ts'
@@ -38,12 +39,15 @@ export class RunscEnclosure implements Enclosure {
   readonly lost = new Promise<void>(() => undefined)
   readonly ended: Promise<EnclosureEnd>
   readonly memory: MemoryCapture
+  readonly limitTrust = 'guest'
   readonly #wall: RunscWall
   readonly #jobMemory: JobMemory
   readonly #tasks: TaskWatch
   readonly #pauses: CpuPauses
   readonly #ending: SentryExit
   #sampled: MemorySample | undefined
+  /** Limit used up when the program exited with an error. */
+  #limitAtExit: LimitHit | undefined
   readonly #release: () => Promise<void>
   readonly #gone = Promise.withResolvers<void>()
   #released: Promise<void> | undefined
@@ -63,6 +67,8 @@ export class RunscEnclosure implements Enclosure {
     this.id = wall.wall.id
     this.wall = wall.wall
     this.ended = this.#end()
+    const { child } = wall.resources
+    beforeFailedExit(child, async () => void (this.#limitAtExit = await limitInside(wall)))
   }
 
   handOver(): EnclosureSockets {
@@ -114,6 +120,12 @@ export class RunscEnclosure implements Enclosure {
 
   isOutOfMemory(): boolean {
     return isKilledForMemory(this.#wall)
+  }
+
+  /** By the count of the sentry, or by the one made before its process 1 exited. */
+  async limitHit(): Promise<LimitHit | undefined> {
+    const hit = await limitInside(this.#wall)
+    return this.#limitAtExit ?? hit
   }
 
   cpuTime() {
@@ -172,6 +184,7 @@ export class RunscEnclosure implements Enclosure {
 
   async #end(): Promise<EnclosureEnd> {
     await untilExit(this.#wall.resources.child)
-    return endOfWall(this.#wall, Math.max(spentMs(this.#wall.resources), this.#wall.spentSeen))
+    const spent = Math.max(spentMs(this.#wall.resources), this.#wall.spentSeen)
+    return { ...endOfWall(this.#wall, spent), limit: this.#limitAtExit }
   }
 }

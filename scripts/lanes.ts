@@ -111,11 +111,11 @@ export interface Batches {
 
 const batchLength = 6
 
-export function batchesOf(files: readonly string[]): Batches {
+export function batchesOf(files: readonly string[], length = batchLength): Batches {
   const [alone, others] = lanesOf(files).map((lane) => lane.files) as [string[], string[]]
   const short = others.filter((file) => !longest.includes(file))
-  const batches = Array.from({ length: Math.ceil(short.length / batchLength) }, (_, at) =>
-    short.slice(at * batchLength, (at + 1) * batchLength),
+  const batches = Array.from({ length: Math.ceil(short.length / length) }, (_, at) =>
+    short.slice(at * length, (at + 1) * length),
   )
   return {
     alone,

@@ -11,7 +11,9 @@ import { cpus, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { againOf, type Counted, type Counts, nothingCounted, plus, withSecond } from './counts.ts'
 import { batchesOf, type Lane, lonely } from './lanes.ts'
-import { type Place, runProgram } from './place.ts'
+import { KeptResults } from './kept-results.ts'
+import { here, type Place, runProgram } from './place.ts'
+import { treeDigest } from './tree-seed.ts'
 
 export interface TestRun extends RunOptions {
   /** Lanes run in parallel. */
@@ -61,9 +63,14 @@ export async function runTests(run: TestRun): Promise<Counts> {
 export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
   const runs = passes.map((pass) => ({ ...pass, isShared: false, coverage: false }))
   const counted = new Map(runs.map((run) => [run, [] as Counted[]]))
+  const kept = runs.every(({ place }) => isLong(place)) ? keptOfLong() : undefined
   const take = async (batches: Iterable<Batch>) => {
-    for (const { run, files } of batches)
-      counted.get(run)!.push(await runLane(run, { files, atATime: 1 }))
+    for (const { run, files } of batches) {
+      const earlier = kept?.get(run.user, files)
+      const counts = earlier ? { ...earlier, files: {} } : await runLane(run, { files, atATime: 1 })
+      kept?.put(run.user, files, counts)
+      counted.get(run)!.push(counts)
+    }
   }
   const isLonely = (run: Pass, file: string) => isLong(run.place) && lonely.includes(file)
   const first = runs.map((run) => ({ run, files: run.files.filter((one) => isLonely(run, one)) }))
@@ -74,7 +81,7 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
     files: batchesOf(run.files).alone.filter((one) => !isLonely(run, one)),
   }))
   const others = inTurns(
-    runs.map((run) => batchesOf(run.files).others.map((files) => ({ run, files }))),
+    runs.map((run) => batchesOf(run.files, kept && 1).others.map((files) => ({ run, files }))),
   ).values()
   const measured = take(alone.filter(({ files }) => files.length > 0))
   const measures = measured.then(() => {
@@ -89,7 +96,19 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
     console.log(`── as ${run.user}: ${counts.passed} passed, ${counts.failed} failed`)
     total = plus(total, counts)
   }
+  if (total.failed === 0) kept?.clear()
   return total
+}
+
+/** Results of a long run of this tree that was interrupted. */
+function keptOfLong(): KeptResults {
+  const key = `${treeDigest().toString('hex')} ${process.version}`
+  const kept = new KeptResults(join(here.folder, 'node_modules/.cache/mayfly-long.json'), key)
+  if (kept.size > 0)
+    console.log(
+      `── ${kept.size} files passed in an interrupted long run of this tree: not run again`,
+    )
+  return kept
 }
 
 /** Seconds since the call, and the share of the machine's processor time in them that anything took. */

@@ -18,10 +18,11 @@
  */
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
-import { registerHooks } from 'node:module'
-import { dirname, join } from 'node:path'
+import { createRequire, registerHooks } from 'node:module'
+import { basename, dirname, join } from 'node:path'
 import process from 'node:process'
 import { pathToFileURL } from 'node:url'
+import { codeFile, scriptOf } from './kept-code.js'
 import {
   basesHere,
   compare,
@@ -30,6 +31,7 @@ import {
   isTrusted,
   ownRoot,
   readTrusted,
+  readWhole,
 } from './small.js'
 
 /** Names of finished bundles: hash of the sources, hash of the file. */
@@ -41,8 +43,9 @@ const MARK = '//mayfly '
  *   readonly inputs: import('./small.js').Inputs,
  *   readonly names: readonly string[],
  * }} Header `names` are those that the library exports
- * @typedef {{ readonly bytes: Buffer, readonly header: Header, readonly isFresh: boolean }} Bundle
- *   `isFresh` is false where a stat has changed and the content has not
+ * @typedef {{
+ *   readonly bytes: Buffer, readonly header: Header, readonly key: string, readonly isFresh: boolean,
+ * }} Bundle `key` is of the content; `isFresh` is false where a stat has changed and the content has not
  */
 
 /**
@@ -75,7 +78,7 @@ function readBundle(file, root) {
   if (!bytes) return undefined
   const header = headerOf(bytes)
   const { isSame, isFresh } = compare(header.inputs, root)
-  return isSame ? { bytes, header, isFresh } : undefined
+  return isSame ? { bytes, header, key: basename(file), isFresh } : undefined
 }
 
 /** @param {Buffer} bytes @returns {Header} */
@@ -89,30 +92,42 @@ export function withHeader(header, code) {
 }
 
 /**
- * Runs these very bytes, under a URL of their own in the root, from which packages are found. A provider module that imports
- * the library gets that of the bundle: two copies would not know each other's errors.
+ * @typedef {{
+ *   readonly main: (argv: readonly string[], keepCode?: () => void) => Promise<void>,
+ *   readonly library: () => Promise<object>,
+ * }} Mayfly
+ *
+ * Bundles that this process runs, by URL.
+ * @type {Map<string, Mayfly>}
+ */
+const opened = new Map()
+
+/** @param {string} own @returns {Promise<object>} */
+export const openedLibrary = (own) => opened.get(own).library()
+
+/**
+ * Runs these very bytes as a script, under a URL of their own in the root, from which packages are found. A provider module
+ * that imports the library gets that of the bundle: two copies would not know each other's errors.
  *
  * @param {Bundle} bundle
- * @param {string} root
- * @returns {Promise<{ main(argv: readonly string[]): Promise<void> }>}
+ * @param {{ readonly root?: string, readonly folder?: string | undefined, readonly use?: string }} options folder of
+ *   compiled code
+ * @returns {Mayfly & { keep(): void }}
  */
-export function importBundle({ bytes, header }, root = ownRoot) {
+export function openBundle({ bytes, header, key }, { root = ownRoot, folder, use = 'other' } = {}) {
   const { own, library } = urlsIn(root)
-  const sources = new Map([
-    [own, bytes],
-    [library, libraryOf(header.names, own)],
-  ])
+  const source = libraryOf(header.names, own)
   registerHooks({
-    resolve: (specifier, context, next) =>
-      sources.has(specifier)
-        ? { url: specifier, format: 'module', shortCircuit: true }
-        : redirected(next(specifier, context), root),
-    load(url, context, next) {
-      const source = sources.get(url)
-      return source ? { source, format: 'module', shortCircuit: true } : next(url, context)
-    },
+    resolve: (specifier, context, next) => redirected(next(specifier, context), root),
+    load: (url, context, next) =>
+      url === library ? { source, format: 'module', shortCircuit: true } : next(url, context),
   })
-  return import(own)
+  const file = codeFile(folder, use, root)
+  // esbuild writes ASCII.
+  const { script, keep } = scriptOf(bytes.latin1Slice(), { url: own, key, file, read: readWhole })
+  const mayfly = script.runInThisContext()(own, createRequire(own))
+  opened.set(own, mayfly)
+  return { main: mayfly.main, library: mayfly.library, keep }
 }
 
 /** @param {import('node:module').ResolveFnOutput} found @param {string} root */
@@ -139,7 +154,8 @@ function urlsIn(root) {
  */
 function libraryOf(names, own) {
   const all = names.map((name) => `export const ${name} = all.${name}\n`).join('')
-  return `import { library } from '${own}'\nconst all = await library()\n${all}`
+  const [here, from] = [import.meta.url, own].map((url) => JSON.stringify(url))
+  return `import { openedLibrary } from ${here}\nconst all = await openedLibrary(${from})\n${all}`
 }
 
 /** Starts the maker, detached: a short command ends before it. */

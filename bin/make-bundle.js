@@ -45,14 +45,13 @@ const SETTLED_MS = 50
 const TRIES = 20
 const SOURCE = /\.(?:[cm]?[jt]s|json)$/
 const LOADERS = { '.ts': 'ts', '.mts': 'ts', '.cts': 'ts', '.json': 'json' }
-export const BANNER = `import { createRequire as requireFrom } from 'node:module'
-const require = requireFrom(import.meta.url)`
-
-/** Makes of the exports of an entry a function of the URL of the file, as `kept-code.js` runs them. */
+/** Gives the exports of an entry from a function of the file's URL and `require`, to a script and to CommonJS. */
 export const SCRIPT = /** @type {const} */ ({
   format: 'cjs',
   define: { 'import.meta.url': 'ownUrl' },
-  banner: { js: '"use strict";((ownUrl,require)=>{const module={exports:{}};' },
+  banner: {
+    js: '"use strict";(open=>typeof module=="object"?module.exports=open:open)((ownUrl,require)=>{const module={exports:{}};',
+  },
   footer: { js: 'return module.exports})' },
 })
 
@@ -67,6 +66,7 @@ export async function bundle(root) {
   const inputs = new Map()
   const { outputFiles } = await build({
     ...common(root),
+    ...SCRIPT,
     stdin: {
       contents: `export { main } from './src/cli/main.ts'
 export const library = () => import('./src/index.ts')`,
@@ -75,7 +75,6 @@ export const library = () => import('./src/index.ts')`,
     bundle: true,
     external: NATIVE,
     plugins: [builtins, english, reading(root, inputs)],
-    banner: { js: BANNER },
   })
   const names = await namesOf(root, 'src/index.ts')
   return { code: asAscii(outputFiles[0]?.text ?? ''), inputs: await sorted(inputs, root), names }

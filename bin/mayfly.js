@@ -3,6 +3,8 @@
 // parent. Imports are lazy, because each module adds to the start-up time of `mayfly run`.
 
 const nodeMajorMin = 26
+/** Time after which a process has called what it calls at its start. */
+const KEEP_MS = 2_000
 
 if (Number(process.versions.node.split('.')[0]) >= nodeMajorMin) await startHere()
 else await startOnNode26()
@@ -20,12 +22,20 @@ async function startHere() {
   if (isSmallMade === 'ran') return endSoon()
   const bundles = await import('./bundle.js')
   const found = isPacked || isMeasured ? undefined : bundles.findBundle()
-  if (folder) enableCompileCache(isPacked || found ? `${folder}/${programOf()}` : folder)
+  // For sources, and packages with a native half, which are in no bundle.
+  if (folder) enableCompileCache(folder)
   silenceExperimentalWarnings()
   const isMade = isSmallMade && found?.isFresh
   if (!isPacked && !isMeasured && !isMade && !process.env.MAYFLY_ROLE) bundles.startMaker()
-  const cli = await load(bundles, isPacked, found)
-  await cli?.main(process.argv.slice(2))
+  const cli = await load(bundles, { isPacked, found, folder })
+  if (cli?.keep) keepCode(cli.keep)
+  await cli?.main(process.argv.slice(2), cli.keep)
+}
+
+/** Keeps compiled code soon, because V8 drops that of functions that a server called at its start alone. */
+function keepCode(keep) {
+  process.once('exit', () => keep())
+  setTimeout(() => keep(), KEEP_MS).unref()
 }
 
 /**
@@ -60,20 +70,18 @@ function endSoon() {
   if (process.stdout.writableLength === 0 && process.stderr.writableLength === 0) process.exit()
 }
 
-function load(bundles, isPacked, found) {
-  if (isPacked) return import('../dist/mayfly.js')
-  if (found) return bundles.importBundle(found)
+async function load(bundles, { isPacked, found, folder }) {
+  if (isPacked) return (await import('./packed.js')).openPacked({ folder, use: useOf() })
+  if (found) return bundles.openBundle(found, { folder, use: useOf() })
   return import('../src/cli/main.ts').catch(refuseSource)
 }
 
-/**
- * Names the part of the bundle that this process uses. Node keeps the compiled functions of the first process that loads a
- * file, so each part has a cache of its own.
- */
-function programOf() {
-  const verbs = ['run', 'serve', 'exec', 'mcp']
-  const verb = process.argv.slice(2).find((word) => verbs.includes(word)) ?? 'other'
-  return `${process.env.MAYFLY_ROLE ? 'server' : 'command'}-${verb}`
+/** Names the functions of the bundle that this process calls: those of other processes are of no use to it. */
+function useOf() {
+  const words = process.argv.slice(2)
+  const verb = ['run', 'serve', 'exec', 'mcp'].find((one) => words.includes(one)) ?? 'other'
+  const once = verb === 'run' && words.includes('--once') ? '-once' : ''
+  return `${process.env.MAYFLY_ROLE ? 'server' : 'command'}-${verb}${once}`
 }
 
 /** Explains a package that was made without `prepack`, which alone compiles it; throws other errors. */

@@ -3,10 +3,10 @@ import { dirname, join, posix, relative, sep } from 'node:path'
 import { build, type BuildOptions, type Plugin } from 'esbuild'
 import {
   asAscii,
-  BANNER,
   common,
   english,
   namesOf,
+  SCRIPT,
   smallBundle,
   withOwnUrl,
 } from '../bin/make-bundle.js'
@@ -67,21 +67,25 @@ async function writeLarge(
   into: string,
   parts: readonly string[],
 ): Promise<readonly string[]> {
-  const file = join(into, 'mayfly.js')
+  const file = join(into, 'mayfly.cjs')
   const table = parts.map((part) => `${JSON.stringify(part)}: () => require('./${part}'),`)
   const { metafile } = await build({
     ...settings(root, file),
+    ...SCRIPT,
     stdin: {
-      contents: `export const main = (argv) => require('./src/cli/main.ts').main(argv)
+      contents: `export const main = (...words) => require('./src/cli/main.ts').main(...words)
 const parts = { ${table.join('\n')} }
 export const part = (name) => parts[name]()`,
       resolveDir: root,
     },
     external: NATIVE,
     plugins: [builtins, english, asImport, withoutValidator, placing(root, '../')],
-    banner: { js: BANNER },
   })
   writeFileSync(file, asAscii(readFileSync(file, 'utf8')))
+  writeFileSync(
+    join(into, 'mayfly.js'),
+    "import { openPacked } from '../bin/packed.js'\nexport const { main, part } = openPacked()\n",
+  )
   return Object.keys(metafile!.inputs)
 }
 

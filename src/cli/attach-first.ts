@@ -29,13 +29,14 @@ const serverless: Readonly<Record<string, string>> = {
 export async function runAttached(
   argv: readonly string[],
   parse: () => Promise<void>,
+  keepCode?: () => void,
 ): Promise<boolean> {
   const wanted = await wantedServer(argv)
   if (typeof wanted === 'string') return stay(wanted)
   const found = (await findServer(wanted)) ?? (await startServer(wanted))
   if (typeof found === 'string') return stay(found)
   const { plain } = wanted
-  return runBy(found, wanted, plain ? () => runLine(plain) : parse)
+  return runBy(found, wanted, plain ? () => runLine(plain) : parse, keepCode)
 }
 
 function stay(reason: string): false {

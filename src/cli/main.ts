@@ -38,8 +38,10 @@ const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   completion: () => import('./completion.ts'),
 }
 
-/** Runs one command line and sets `process.exitCode`. Never throws. */
-export async function main(argv: readonly string[]): Promise<void> {
+/**
+ * Runs one command line and sets `process.exitCode`. Never throws. A root process calls `keepCode` before it drops its rights.
+ */
+export async function main(argv: readonly string[], keepCode?: () => void): Promise<void> {
   const dashes = argv.indexOf('--')
   // Words after `--` belong to the program being run.
   const own = dashes < 0 ? argv : argv.slice(0, dashes)
@@ -50,7 +52,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     reexecWithSmallHeap(verb, own)
     await reexecAsStateOwner(verb, own)
     await enterRole()
-    if (verb === 'run' && (await attached(argv))) return
+    if (verb === 'run' && (await attached(argv, keepCode))) return
     if (verb === 'run' || verb === 'exec') await import('../lib/interpret-schemas.ts')
     const ahead = wallsAhead(verb, own)
     if (needsWardenParent(verb, own)) await runAsWarden(argv, ahead)
@@ -70,9 +72,9 @@ export async function main(argv: readonly string[]): Promise<void> {
 }
 
 /** True if a server ran the job. Called before large modules are loaded. */
-async function attached(argv: readonly string[]): Promise<boolean> {
+async function attached(argv: readonly string[], keepCode?: () => void): Promise<boolean> {
   const { runAttached } = await import('./attach-first.ts')
-  return runAttached(argv, () => parse(argv, 'run'))
+  return runAttached(argv, () => parse(argv, 'run'), keepCode)
 }
 
 /** Temporary state folder for benchmarks, which would clutter the audit log. */

@@ -20,7 +20,7 @@ export interface ImportFault {
 const { url, trust } = workerData as ImportTrial
 // Keeps the thread alive: Node would end it with a warning on stderr if the import never resolves.
 setInterval(() => undefined, 1_000)
-parentPort?.postMessage(await tryImport())
+void tryImport().then((result) => parentPort?.postMessage(result))
 
 async function tryImport(): Promise<ImportFault | 'imported'> {
   try {

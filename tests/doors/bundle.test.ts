@@ -24,7 +24,7 @@ import { after, suite, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
-import { findBundle, homeIn, importBundle } from '../../bin/bundle.js'
+import { findBundle, homeIn, openBundle } from '../../bin/bundle.js'
 import { ownBase } from '../../bin/small.js'
 import { placeAttacks, plantedAttacks, stranger, type BundlePlace } from './bundle-attacks.ts'
 
@@ -80,7 +80,7 @@ async function until(isThere: () => boolean): Promise<void> {
 suite('Mayfly in one file', () => {
   test('A bundle runs as if it were in the root, modules keep their paths, and a library shares its classes', async () => {
     const one = await made('runs')
-    const { main } = await importBundle(found(one)!, one.root)
+    const { main } = openBundle(found(one)!, { root: one.root })
     const at = (place: string) => pathToFileURL(join(one.root, place)).href
     const said: unknown = await main([at('src/index.ts')])
     assert.equal(said, `one ${at('src/cli/main.ts')} true`)
@@ -90,7 +90,7 @@ suite('Mayfly in one file', () => {
     const one = await made('replaced')
     const bundle = found(one)!
     writeFileSync(one.file, 'throw new Error("altered after the check")')
-    const { main } = await importBundle(bundle, one.root)
+    const { main } = openBundle(bundle, { root: one.root })
     assert.match(String(await main([join(one.root, 'src/index.ts')])), /^one /)
     assert.equal(isFound(one), false)
   })

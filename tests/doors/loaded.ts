@@ -9,7 +9,7 @@ import module from 'node:module'
 import vm from 'node:vm'
 const real = module.registerHooks
 const see = (url) => {
-  const [place] = /(?:bundle|dist)\\/(?:small|mayfly)\\.js$|src\\/cli\\/main\\.[jt]s$/.exec(url) ?? []
+  const [place] = /(?:bundle|dist)\\/(?:small|mayfly)\\.c?js$|src\\/cli\\/main\\.[jt]s$/.exec(url) ?? []
   if (place) appendFileSync(process.env.LOADED_FILE, place + '\\n')
 }
 const seeing = ({ load, ...hooks }) =>

@@ -47,7 +47,7 @@ suite('The npm package', { skip: withoutNpm() }, () => {
         .map((name) => `src/web/${folder}/${name}`),
     )
     const expected = [
-      'mayfly.js mayfly.js.map small.js index.js warden/child.js',
+      'mayfly.js mayfly.cjs mayfly.cjs.map small.js index.js warden/child.js',
       'joined/guest/process/node.js joined/guest/isolate-worker.js',
       'types/src/index.d.ts types/src/sdk/client.d.ts',
       'native/isolated-vm-linux-x64.node native/isolated-vm-linux-arm64.node',
@@ -57,7 +57,7 @@ suite('The npm package', { skip: withoutNpm() }, () => {
       [],
     )
     // V8 stores a source with one non-Latin-1 character at two bytes per character.
-    for (const name of ['mayfly.js', 'small.js'])
+    for (const name of ['mayfly.cjs', 'small.js'])
       assert.ok(
         readFileSync(join(installed, 'dist', name)).every((byte) => byte < 0x80),
         name,
@@ -191,7 +191,7 @@ suite('The npm package', { skip: withoutNpm() }, () => {
       return execFileSync(process.execPath, args, { cwd: base, env, encoding: 'utf8' })
     }
     try {
-      for (const loaded of [['dist/small.js', 'dist/mayfly.js'], ['dist/small.js']]) {
+      for (const loaded of [['dist/small.js', 'dist/mayfly.cjs'], ['dist/small.js']]) {
         const made = JSON.parse(mayfly('run', file, '--json')) as {
           result: unknown
           server: string

@@ -13,7 +13,7 @@ import type { TimelineEntry } from './contract/event.ts'
 import type { Job, JobFile } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
-import type { Sandbox, SandboxSession, Task } from './contract/provider.ts'
+import type { Sandbox, SandboxSession, Task, TaskEnd } from './contract/provider.ts'
 import type {
   JobEntry,
   Gate,
@@ -25,7 +25,7 @@ import type {
   OutputListener,
 } from './contract/pipeline.ts'
 import type { Analysis } from './contract/verdict.ts'
-import { recordOutcome } from './outcome.ts'
+import { filesBeside, recordOutcome } from './outcome.ts'
 import { withShadow } from './shadow.ts'
 
 export interface Caller {
@@ -37,6 +37,8 @@ export interface Caller {
   readonly planned?: ((profile: Profile) => void) | undefined
   /** Receives each timeline entry as it is written; never throws. */
   readonly on?: ((entry: TimelineEntry) => void) | undefined
+  /** Receives the bytes of the artifacts that the outcome only names, before the outcome; never throws. */
+  readonly files?: ((files: TaskEnd['artifacts']) => void) | undefined
   /** Functions that a job with the capability `host.call` may call. */
   readonly hostCalls?: HostCalls | undefined
   /** Holder of a session: the life lasts until it closes the sandbox. */
@@ -81,7 +83,7 @@ export async function live(job: Job, rooms: Rooms, caller: Caller): Promise<Outc
   await rooms.ready(job)
   try {
     const opened = await open(job, rooms, caller)
-    const outcome = close(opened, await exec(opened, rooms, caller))
+    const outcome = close(opened, await exec(opened, rooms, caller), caller)
     rooms.ended(job, outcome, rooms.clock.now() - began)
     return outcome
   } catch (thrown) {
@@ -119,8 +121,14 @@ async function exec(opened: Opened, rooms: Rooms, caller: Caller): Promise<LifeR
 }
 
 /** Writes the ended line, then makes the outcome. */
-function close({ job, analysis, plan, entry }: Opened, lived: LifeResult): Outcome {
-  return recordOutcome(job, analysis.verdict, plan.profile, lived, entry)
+function close(
+  { job, analysis, plan, entry }: Opened,
+  lived: LifeResult,
+  { files }: Caller,
+): Outcome {
+  const outcome = recordOutcome(job, analysis.verdict, plan.profile, lived, entry)
+  files?.(filesBeside(job, lived))
+  return outcome
 }
 
 /** The wall exists inside this scope only: `await using` destroys it on return and on throw. */

@@ -1,6 +1,7 @@
 import type { Job } from './contract/job.ts'
 import { noOutput, type Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
+import type { TaskEnd } from './contract/provider.ts'
 import type { JobEntry, LifeResult } from './contract/pipeline.ts'
 import type { Verdict } from './contract/verdict.ts'
 import { tracedFunctions } from './contract/traced-functions.ts'
@@ -74,6 +75,16 @@ export function recordOutcome(
     timeline,
     evidence: { audit: seq, hash, bundle },
   }
+}
+
+/** Artifacts that passed the gate and that the outcome only names, as their wall gave them. */
+export function filesBeside(
+  { asked }: Job,
+  { end, artifacts = [] }: LifeResult,
+): TaskEnd['artifacts'] {
+  if (asked.artifacts === 'inline' || artifacts.length === 0) return []
+  const named = new Set(artifacts.map(({ path }) => path))
+  return end?.artifacts.filter(({ path }) => named.has(path)) ?? []
 }
 
 /** Adds the bytes of artifacts if requested inline. */

@@ -31,7 +31,7 @@ import { Shares } from './lib/shares.ts'
 import { notForkable } from './contract/not-forkable.ts'
 import { execProfile } from './exec-profile.ts'
 import { live, type ForkedLife } from './life.ts'
-import { recordOutcome } from './outcome.ts'
+import { filesBeside, recordOutcome } from './outcome.ts'
 import { openTerminal } from './terminal.ts'
 
 /** Timeline entries of one exec in its outcome; the life has all of them. */
@@ -231,7 +231,9 @@ class SessionLife implements Session {
     const admitted = await admitExec(job, rooms, (plan) => this.#within(plan))
     const { analysis, plan, entry } = admitted
     const lived = await this.#lived(job, analysis, plan, caller).catch(notRun)
-    return recordOutcome(job, analysis.verdict, plan.profile, lived, entry)
+    const outcome = recordOutcome(job, analysis.verdict, plan.profile, lived, entry)
+    caller.files?.(filesBeside(job, lived))
+    return outcome
   }
 
   /**

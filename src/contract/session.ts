@@ -5,6 +5,7 @@ import { jobRequest, language, limits, type Job, type Language } from './job.ts'
 import type { Outcome } from './outcome.ts'
 import type { OutputListener } from './pipeline.ts'
 import type { Profile } from './profile.ts'
+import type { TaskEnd } from './provider.ts'
 import type { OpenedTerminal, TerminalPrinter, TerminalTask } from './terminal.ts'
 import { argsAsked, envAsked } from './surroundings.ts'
 import { duration } from './units.ts'
@@ -90,6 +91,8 @@ export interface ExecCaller {
   readonly signal?: AbortSignal | undefined
   readonly tap?: OutputListener | undefined
   readonly on?: ((entry: TimelineEntry) => void) | undefined
+  /** Receives the bytes of the artifacts that the outcome only names, before the outcome; never throws. */
+  readonly files?: ((files: TaskEnd['artifacts']) => void) | undefined
 }
 
 /** An open session, for its one owner. */

@@ -157,10 +157,12 @@ test('A job interrupted by the death of its server is listed as failed after the
 test('An artifact is returned by its path, byte for byte, also after a restart, whether the outcome carries its bytes or not', async () => {
   await using state = await folder()
   const bytes = Buffer.from([0, 255, 10, 13])
-  const leaving: RunJob = async (taken) => {
-    const one = { path: 'made/a b.bin', size: bytes.length, sha256: sha256(bytes) }
-    const content = taken.asked.artifacts === 'inline' && { content: bytes.toString('base64') }
-    return endOf(taken, { artifacts: [{ ...one, ...content }] })
+  const leaving: RunJob = async (taken, { files }) => {
+    const { path, ...one } = { path: 'made/a b.bin', size: bytes.length, sha256: sha256(bytes) }
+    const isInline = taken.asked.artifacts === 'inline'
+    if (!isInline) files?.([{ path, bytes }])
+    const content = isInline && { content: bytes.toString('base64') }
+    return endOf(taken, { artifacts: [{ path, ...one, ...content }] })
   }
   const ids: string[] = []
   {
@@ -168,6 +170,7 @@ test('An artifact is returned by its path, byte for byte, also after a restart, 
     for (const artifacts of ['reference', 'inline']) {
       const { json } = await run(door, { code: '1', artifacts })
       const [first] = json['artifacts'] as { readonly content?: string }[]
+      assert.equal(door.jobs.at(-1)?.asked.artifacts, artifacts)
       assert.equal(first?.content, artifacts === 'inline' ? bytes.toString('base64') : undefined)
       assert.equal((await get(door, `/${json['id']}`)).json['artifacts'].length, 1)
       const file = `${door.gateway.activeUrl}/v1/executions/${json['id']}/artifacts/made/a%20b.bin`
@@ -195,8 +198,9 @@ test('An artifact is returned by its path, byte for byte, also after a restart, 
 })
 
 test('An artifact may be a dotfile, and no path with dot segments is one', async () => {
-  const leaving: RunJob = async (taken) => {
-    const made = { size: 1, sha256: sha256('x'), content: 'eA==' }
+  const leaving: RunJob = async (taken, { files }) => {
+    const made = { size: 1, sha256: sha256('x') }
+    files?.([{ path: '.env', bytes: Buffer.from('x') }])
     return endOf(taken, { artifacts: [{ path: '.env', ...made }] })
   }
   await using door = await openDoor({ road: leaving })

@@ -474,6 +474,41 @@ threading.Thread(target=grow, daemon=True).start()`,
   )
 })
 
+suite('Artifacts over HTTP', { skip: unable('python') }, () => {
+  let server: Server
+  before(async () => {
+    server = await startServer(place, ['--state', join(place.state, 'artifacts')])
+    await whenReady(server)
+  })
+  after(() => server.stop())
+
+  test('An artifact of a job, and of an exec of a session, is returned by its path, and its outcome has no bytes of it', async () => {
+    const { href } = new URL('/v1/', server.active)
+    const key = bearer(server.apiKey)
+    const leaving =
+      'import os\nopen(os.environ["MAYFLY_OUT"] + "/a.bin", "wb").write(bytes([0, 255]))'
+    const body = { code: leaving, language: 'python', limits: { timeout: '20s' } }
+    const opened = await post(`${href}sandboxes`, { language: 'python' }, key)
+    for (const [to, asked] of [
+      ['executions', body],
+      [`sandboxes/${opened.json['id']}/run`, { code: leaving }],
+    ] as const) {
+      const outcome = (await post(href + to, asked, key)).json as unknown as Outcome
+      const [first, ...rest] = outcome.artifacts
+      const size = 2
+      assert.deepEqual(
+        [{ ...first, sha256: '' }, rest],
+        [{ path: first?.path, size, sha256: '' }, []],
+      )
+      const file = await fetch(`${href}executions/${outcome.id}/artifacts/${first?.path}`, {
+        headers: key,
+      })
+      assert.deepEqual(Buffer.from(await file.arrayBuffer()), Buffer.from([0, 255]))
+    }
+    await fetch(`${href}sandboxes/${opened.json['id']}`, { method: 'DELETE', headers: key })
+  })
+})
+
 suite('A figure, by every door', { skip: lacks('matplotlib') || unable('python') }, () => {
   const code = 'import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()'
   const isPng = (bytes: Buffer) => assert.equal(bytes.subarray(1, 4).toString(), 'PNG')

@@ -58,7 +58,8 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
 
   async function run(): Promise<JobEnd> {
     try {
-      const lived = await parts.road(isKept ? withBytes(job) : job, {
+      let files: readonly StoredFile[] = []
+      const outcome = await parts.road(job, {
         signal: slot.signal,
         planned: (profile) => {
           timeline.onPlan(profile)
@@ -66,8 +67,8 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
         },
         on,
         tap: taps.tap,
+        ...(isKept && { files: (beside) => void (files = beside) }),
       })
-      const { outcome, files } = isKept ? separateFiles(job, lived) : { outcome: lived, files: [] }
       const text = JSON.stringify(outcome)
       const cpuMs = cpuTimeOf(outcome)
       const { terminal } = outcome.metrics
@@ -99,24 +100,6 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
     cancel: slot.cancel,
     answered: () => slot[Symbol.dispose](),
   }
-}
-
-/** The job with the bytes of its artifacts in its outcome, for the history. */
-function withBytes(job: Job): Job {
-  return { ...job, asked: { ...job.asked, artifacts: 'inline' } }
-}
-
-/** Takes the bytes of artifacts out of an outcome, unless the caller wants them there. */
-function separateFiles(
-  { asked }: Job,
-  outcome: Outcome,
-): { readonly outcome: Outcome; readonly files: readonly StoredFile[] } {
-  if (asked.artifacts === 'inline' || outcome.artifacts.length === 0) return { outcome, files: [] }
-  const files = outcome.artifacts.flatMap(({ path, content }) =>
-    content === undefined ? [] : { path, bytes: Buffer.from(content, 'base64') },
-  )
-  const artifacts = outcome.artifacts.map(({ path, size, sha256 }) => ({ path, size, sha256 }))
-  return { outcome: { ...outcome, artifacts }, files }
 }
 
 /** Processor time of the job, its shadow and its calls. */

@@ -447,6 +447,17 @@ suite('Untidiness is found', () => {
     )
   })
 
+  test('Two promises of one row with the same file and test are a fault', () => {
+    const table = [
+      '| S0-1 | a | `a.ts` | `a.test.ts` | Kept |',
+      '| S0-1 | b | `a.ts` | `a.test.ts` | Kept |',
+      '| S0-1 | c | `b.ts` | `a.test.ts` | Kept |',
+      '| S0-2 | a | `a.ts` | `a.test.ts` | Kept |',
+    ].join('\n')
+    const faults = promiseFaults(promisesIn(table), () => "test('Kept', f)")
+    assert.deepEqual(faults, ['S0-1: two lines name "a.ts" and the test "Kept"'])
+  })
+
   test('A package with another licence, an install script or a named registry is found', () => {
     const found = {
       '': {},

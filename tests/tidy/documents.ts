@@ -36,13 +36,20 @@ export function promisesIn(text: string): readonly Promised[] {
   })
 }
 
-/** Promises whose file or test file is missing, or whose title is no whole string of that test file. */
+/**
+ * Promises whose file or test file is missing, whose title is no whole string of that test file, or that repeat the row, the
+ * file and the title of a line above: a merge of both sides brings an old wording back beside the new one.
+ */
 export function promiseFaults(
   promised: readonly Promised[],
   textOf: (path: string) => string | undefined,
 ): readonly string[] {
   const titlesOf = new Map<string, ReadonlySet<string>>()
+  const known = new Set<string>()
   return promised.flatMap(({ row, file, test, title }) => {
+    const id = JSON.stringify([row, file, test, title])
+    if (known.has(id)) return [`${row}: two lines name "${file}" and the test "${title}"`]
+    known.add(id)
     if (textOf(file) === undefined) return [`${row}: "${file}" is not there`]
     const text = textOf(test)
     if (text === undefined) return [`${row}: "${test}" is not there`]

@@ -233,10 +233,15 @@ suite('The gate for images', () => {
       )
   })
 
+  const withOther = (fields: object) => (text: string) => {
+    const stored = JSON.parse(text) as { readonly scan: object }
+    return JSON.stringify({ ...stored, scan: { ...stored.scan, ...fields } })
+  }
   const attacks: Readonly<Record<string, (text: string) => string>> = {
-    'a finding taken out': (text) => text.replace(/"findings":\[.*?\]/, '"findings":['),
+    'a finding taken out': withOther({ findings: [] }),
     'a younger feed': (text) => text.replace(/"asOf":\d+/, `"asOf":${now}`),
-    'another image': (text) => text.replaceAll('"severity":"high"', '"severity":"low"'),
+    'a lower severity': (text) => text.replaceAll('"severity":"high"', '"severity":"low"'),
+    'another image': withOther({ image: 'a'.repeat(64) }),
     'no JSON': () => '{',
   }
   for (const [what, attack] of Object.entries(attacks))

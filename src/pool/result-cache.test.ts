@@ -101,6 +101,7 @@ test('S4-56: a different tenant, input, code, file, call or profile is a miss', 
   ]
   for (const [other, made] of others) await ask(other, { made })
   assert.equal(runs(), 1 + others.length)
+  assert.equal((await ask(job())).cache, 'hit')
 })
 
 test('Jobs not declared idempotent, or with access to the outside, always run', async () => {

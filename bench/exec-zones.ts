@@ -24,7 +24,7 @@ const tiers = ['process', 'microvm'] as const
 const zoned = { phases: [{ name: 'brief', for: '50s', memory: '32MB' }] }
 const schedules = {
   'no zone of programs': {},
-  'a zone of another program': { text: { program: 'awk', ...zoned } },
+  'a zone of another program': { text: { program: 'ffmpeg', ...zoned } },
   'in its zone': { text: { program: 'true', ...zoned } },
 }
 type Name = keyof typeof schedules

@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isAlive, processFacts } from '../../src/os/proc.ts'
 import { findSocket } from '../../src/warden/engines/processes/containers/socket.ts'
-import { until } from '../conformance/stand.ts'
+import { makeContainers } from '../conformance/containers.ts'
+import { inPython } from '../conformance/guests-of-programs.ts'
+import { messageIn, Stand, until } from '../conformance/stand.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { openPodman, withoutPodman, type Podman } from '../fixtures/podman.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
@@ -170,6 +172,38 @@ time.sleep(1000)`)
     assert.match(processFacts(forks.started.wall.pid)?.state ?? '', /^[Tt]$/)
     await stand.warden.thaw(forks.id)
     await forks.kill()
+  })
+
+  test('S4-51: fails with a full scratch folder as DISK, and otherwise with its own end', async () => {
+    const fills = (at: string) => `f = open('${at}', 'wb', 0)
+try:
+    while True: f.write(bytes(1 << 20))`
+    const failures = [
+      [`${fills('/work/big')}\nfinally: pass`, 'limit', 'DISK'],
+      [`import os\n${fills('/tmp/big')}\nexcept OSError: os._exit(3)`, 'limit', 'DISK'],
+      [`${fills('/dev/shm/big')}\nexcept OSError: print('handled')`, 'ok', undefined],
+      [`open('/work/big', 'wb').write(bytes(60 << 20))\n1 / 0`, 'error', 'USER_ERROR'],
+      [
+        `import errno\nraise OSError(errno.ENOSPC, 'No space left on device')`,
+        'error',
+        'USER_ERROR',
+      ],
+    ] as const
+    const { provider, close } = await makeContainers({}, 'python')
+    try {
+      const stand = new Stand(provider, () => Promise.reject(new Error('no other')), inPython)
+      for (const [code, status, error] of failures) {
+        const { end } = await stand.run(code, { entry: 'program' })
+        assert.deepEqual(
+          [end.status, end.error?.code],
+          [status, error],
+          `${code}: ${messageIn(end)}`,
+        )
+      }
+    } finally {
+      await provider.close?.()
+      await close()
+    }
   })
 
   test('S4-51: reaches its egress path, and no image is pulled', async () => {

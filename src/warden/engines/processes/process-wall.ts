@@ -75,6 +75,8 @@ export function settleWall(
     readonly spec: EnclosureSpec
     readonly command: JailCommand
     readonly isWatched: boolean
+    /** Scratch folders, if each has a tmpfs of its own. */
+    readonly scratchFolders?: readonly string[]
     /** Start of the request, on the monotonic clock. */
     readonly began: number
   },
@@ -90,7 +92,11 @@ export function settleWall(
   lowerPriority(pid, GUEST_NICE)
   if (resources.isWhole) resources.listenerFd = takeListener(pid, command.layers)
   if (resources.isWhole && resources.scratch === undefined)
-    resources.space = ScratchSpace.open(pid, resources.slot?.uid ?? resources.uidOutside)
+    resources.space = ScratchSpace.open(
+      pid,
+      resources.slot?.uid ?? resources.uidOutside,
+      to.scratchFolders,
+    )
   if (resources.isWhole || spec.mechanism !== undefined)
     resources.idleTasks = tasksOf(countedFrom(resources).pid)
   // Start-up memory is not charged to the job.

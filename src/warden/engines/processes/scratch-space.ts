@@ -11,40 +11,55 @@ const FLAGS = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW
  * files of its own as it ends.
  */
 const FREE_MAX = 16
+/** TMPFS_MAGIC. */
+const TMPFS = 0x01021994
 
 /**
- * The tmpfs of a wall's scratch folders, held by a descriptor, so that its usage can be read after the last process of its mount
- * namespace has ended. Until it is closed, the kernel keeps the files.
+ * The tmpfs of a wall's scratch folders, or those of each where they share none, held by descriptors, so that their usage can be read
+ * after the last process of its mount namespace has ended. Until they are closed, the kernel keeps the files.
  *
  * Relies on /proc/PID/root, for which the kernel asks the rights of PTRACE_MODE_READ. Without them there is none.
  */
 export class ScratchSpace {
-  readonly #fd: number
+  readonly #fds: readonly number[]
   #isClosed = false
 
-  private constructor(fd: number) {
-    this.#fd = fd
+  private constructor(fds: readonly number[]) {
+    this.#fds = fds
   }
 
-  /** `pid` is a process of the wall, `uid` its own, if it has one. */
-  static open(pid: number, uid: number | undefined): ScratchSpace | undefined {
-    const open = () => openSync(`/proc/${pid}/root${workFolder}`, FLAGS)
-    const fd = attempt(open) ?? (uid === undefined ? undefined : attemptAs(uid, open))
-    return fd === undefined ? undefined : new ScratchSpace(fd)
+  /** `pid` is a process of the wall, `uid` its own, if it has one; by default its folders share one tmpfs. */
+  static open(
+    pid: number,
+    uid: number | undefined,
+    folders: readonly string[] = [workFolder],
+  ): ScratchSpace | undefined {
+    const fds: number[] = []
+    for (const folder of folders) {
+      const open = () => openSync(`/proc/${pid}/root${folder}`, FLAGS)
+      const fd = attempt(open) ?? (uid === undefined ? undefined : attemptAs(uid, open))
+      if (fd !== undefined) fds.push(fd)
+    }
+    return fds.length === 0 ? undefined : new ScratchSpace(fds)
   }
 
-  /** True if it has no room for files to speak of. */
+  /** True if one has no room for files to speak of. */
   get isFull(): boolean {
-    if (this.#isClosed) return false
-    const seen = attempt(() => statfsSync(`/proc/self/fd/${this.#fd}`))
-    return seen !== undefined && seen.blocks > 0 && Math.min(seen.bfree, seen.ffree) <= FREE_MAX
+    return !this.#isClosed && this.#fds.some(isFull)
   }
 
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    closeSync(this.#fd)
+    for (const fd of this.#fds) closeSync(fd)
   }
+}
+
+function isFull(fd: number): boolean {
+  const seen = attempt(() => statfsSync(`/proc/self/fd/${fd}`))
+  if (!seen || seen.type !== TMPFS || seen.blocks === 0) return false
+  // A tmpfs without a bound on inodes has none, and none free.
+  return seen.bfree <= FREE_MAX || (seen.files > 0 && seen.ffree <= FREE_MAX)
 }
 
 function attemptAs(uid: number, open: () => number): number | undefined {

@@ -13,6 +13,7 @@ import type { CProgram } from '../../../../jail/c-program.ts'
 import { openOwnProgram } from '../../../../jail/own-programs.ts'
 import { etcFiles } from '../../../../jail/etc.ts'
 import { findLayers } from '../../../../jail/layers.ts'
+import { scratchFolders } from '../../../../jail/whole.ts'
 import type { JailedProgram } from '../../../../jail/embedded.ts'
 import { childrenOf, identify, isAlive, processFacts } from '../../../../os/proc.ts'
 import { listenTo, readiness } from '../../../readiness.ts'
@@ -157,7 +158,8 @@ export class ContainerStarter {
         nested: false,
         ...layersOf(parts),
       }
-      const settled = settleWall(resources, program, { spec, command, isWatched: true, began })
+      const to = { spec, command, isWatched: true, scratchFolders, began }
+      const settled = settleWall(resources, program, to)
       const wall = { ...settled, mechanism: this.#name }
       if (spec.usual) presetBounds(wall, spec.usual)
       return new ProcessEnclosure(wall, {

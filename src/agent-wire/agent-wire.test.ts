@@ -277,6 +277,7 @@ suite('Zones of programs, as an agent reports them', () => {
   })
 
   test('The number of zones at a time, and that of refusals, is bounded', () => {
+    assert.equal(numbers.zonesMax, 16)
     const conversation = begun()
     for (let zone = 1; zone <= numbers.zonesMax; zone++) conversation.received(began(zone))
     isRefused(conversation, began(17))

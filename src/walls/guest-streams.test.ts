@@ -37,6 +37,7 @@ suite('Streams of a guest on one socket', () => {
   })
 
   test('A serial line gets as many bytes as it reported as read, of all streams together', async () => {
+    assert.equal(linePaceBytes, 2048)
     await using played = await play(undefined, true)
     const { streams, carrier } = played
     streams.handle.write(Buffer.alloc(3 * linePaceBytes, 'x'))

@@ -16,7 +16,7 @@ const { dirname, join } = process.getBuiltinModule('node:path')
 
 /** Files of one folder, of all roots and uses together. */
 const FILES_MAX = 32
-const NAME = /^code-([a-z-]+)(%2F.*)$/
+const NAME = /^code-([a-z0-9-]+)(%2F.*)$/
 const UNFINISHED = /^making-\d+$/
 const NAME_BYTES_MAX = 200
 const WRITE_MS_MAX = 60_000
@@ -30,11 +30,19 @@ const WRITE_MS_MAX = 60_000
  * @param {string} root
  */
 export function codeFile(folder, use, root) {
-  const name = `code-${use}${encodeURIComponent(root)}`
+  const name = `code-${use}${flagsOf(process)}${encodeURIComponent(root)}`
   const isOff = Boolean(process.env.NODE_DISABLE_COMPILE_CACHE) || !NAME.test(name)
   return folder === undefined || isOff || name.length > NAME_BYTES_MAX
     ? undefined
     : join(folder, name)
+}
+
+/** A part of the name for each set of flags, as V8 takes code with its own alone: processes with two sets would replace each other's. */
+function flagsOf({ execArgv, env }) {
+  const text = [...execArgv, env.NODE_OPTIONS ?? ''].join(' ').trim()
+  let sum = 0
+  for (let at = 0; at < text.length; at += 1) sum = (Math.imul(sum, 31) + text.charCodeAt(at)) >>> 0
+  return text === '' ? '' : `-${sum.toString(16)}`
 }
 
 /**

@@ -115,6 +115,21 @@ suite('Compiled code of a bundle', { skip: !process.getuid && 'Windows has no ui
     assert.ok(existsSync(all.at(-1)!.file))
   })
 
+  test('is of one set of flags, so that two sets in turns do not replace each other', (t) => {
+    const [before, flags] = [process.env['NODE_OPTIONS'], '--max-old-space-size=900']
+    t.after(() => void Object.assign(process.env, { NODE_OPTIONS: before ?? '' }))
+    const plain = place()
+    process.env['NODE_OPTIONS'] = flags
+    const flagged = { ...plain, file: codeFile(folder, 'run', plain.root)! }
+    assert.notEqual(flagged.file, plain.file)
+    run(flagged)
+    process.env['NODE_OPTIONS'] = ''
+    run(plain)
+    assert.ok(isTaken(run(plain)))
+    process.env['NODE_OPTIONS'] = flags
+    assert.ok(isTaken(run(flagged)))
+  })
+
   test('is neither read nor kept without a folder, or where Node is told to keep none', (t) => {
     assert.equal(codeFile(undefined, 'run', folder), undefined)
     process.env['NODE_DISABLE_COMPILE_CACHE'] = '1'

@@ -1,6 +1,6 @@
 /**
- * A source map with the lines of the sources and no columns: a fraction of the bytes, and what a stack trace needs. Fields of a
- * segment are differences to the segment before, in base 64 VLQ.
+ * A source map with the lines of our sources and no columns: a fraction of the bytes, and what a stack trace needs. What is of a
+ * package has no line: its place in the file is shown. Fields of a segment are differences to the segment before, in base 64 VLQ.
  */
 const digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
 const CONTINUED = 32
@@ -15,16 +15,25 @@ export function thinMap(text: string, placeOf: (source: string) => string): stri
   const map = JSON.parse(text) as SourceMap
   const at = { source: 0, line: 0 }
   const kept = { source: 0, line: 0 }
+  const isPackage = map.sources.map((source) => source.includes('node_modules/'))
   const lines = map.mappings.split(';').map((line) => {
     const segments: string[] = []
-    let [column, keptColumn, isFirst] = [0, 0, true]
+    let [column, keptColumn, isFirst, wasPackage] = [0, 0, true, false]
     for (const segment of line === '' ? [] : line.split(',')) {
       const [moved = 0, source, row = 0] = valuesOf(segment)
       column += moved
       if (source === undefined) continue
       at.source += source
       at.line += row
-      if (!isFirst && at.source === kept.source && at.line === kept.line) continue
+      if (isPackage[at.source]) {
+        // A segment without a source ends the one before.
+        if (!isFirst && !wasPackage) segments.push(encode(column - keptColumn))
+        if (!isFirst && !wasPackage) keptColumn = column
+        wasPackage = true
+        continue
+      }
+      if (!isFirst && !wasPackage && at.source === kept.source && at.line === kept.line) continue
+      wasPackage = false
       const moves = [column - keptColumn, at.source - kept.source, at.line - kept.line, 0]
       segments.push(moves.map(encode).join(''))
       Object.assign(kept, at)

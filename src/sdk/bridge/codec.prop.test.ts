@@ -39,6 +39,12 @@ test('Data is transferred unchanged, except undefined members', () => {
   )
 })
 
+test('An invalid date stays one, also within others', () => {
+  const invalid = new Date(NaN)
+  const values = [invalid, [invalid], new Set([invalid]), new Map([[invalid, invalid]])]
+  for (const value of values) assert.deepEqual(crossed(value)[0], value)
+})
+
 test('A value that is sent as JSON text arrives like after JSON.parse', () => {
   const isJson = (path: string) => path === '0'
   fc.assert(

@@ -184,7 +184,8 @@ class Unpacker {
       case 'i':
         return BigInt(first as string)
       case 'd':
-        return new Date(first as number)
+        // JSON has null for the time of an invalid date.
+        return new Date((first as number | null) ?? NaN)
       case 'b':
         return this.#blobs[first as number]
       case 'j':

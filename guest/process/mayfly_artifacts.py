@@ -50,16 +50,29 @@ def make_out(work):
     _empty[:] = [out, _facts_of_folder(_lstat(out))]
 
 
+# Working folder with the main file that the runner made ahead in it, and its stat fields: while they are the same, no
+# entry was made or removed.
+_made = [None, None]
+
+
+def know_made(work):
+    _made[:] = [work, _facts_of_folder(_lstat(work))]
+
+
+def forget_made():
+    _made[:] = [None, None]
+
+
 def is_out_made(work):
     """True if the working folder had nothing but `out/` before the job."""
     return _empty[0] == work + "/" + OUT
 
 
-def _settled(out):
-    """Stat fields of the empty folder; None if it was not made, or so late that a change in the same clock tick would not
+def _settled(folder, known):
+    """Stat fields of a folder that was made ahead; None if it was not made, or so late that a change in the same clock tick would not
     be visible."""
-    place, facts = _empty
-    return facts if place == out and _now() - facts[2] > SETTLED_NS else None
+    place, facts = known
+    return facts if place == folder and _now() - facts[2] > SETTLED_NS else None
 
 
 class Known:
@@ -153,13 +166,16 @@ class Gathering:
         self.has_freed = False
         self.has_out = False
         # Taken before the release of the job.
-        self.empty_out = _settled(work + "/" + OUT)
+        self.empty_out = _settled(work + "/" + OUT, _empty)
+        self.made_work = _settled(work, _made)
 
     def gather(self):
         """Yields files below `out/`, relative to it, then the others."""
         for root, at in ((self.work + "/" + OUT, OUT + "/"), (self.work, "")):
             if at != "" and self.is_out_empty(root):
                 self.has_out = True
+                continue
+            if at == "" and self.is_unchanged():
                 continue
             try:
                 folder = self.open(root, FOLDER)
@@ -172,6 +188,19 @@ class Gathering:
     def is_out_empty(self, out):
         try:
             return self.empty_out is not None and _facts_of_folder(_lstat(out)) == self.empty_out
+        except OSError:
+            return False
+
+    def is_unchanged(self):
+        """True if the working folder has no entry but `out/` and files that the runner wrote, which are unchanged."""
+        try:
+            if self.made_work is None or _facts_of_folder(_lstat(self.work)) != self.made_work:
+                return False
+            for path, (known, _) in self.brought.items():
+                facts = _lstat(self.work + "/" + path)
+                if known != (facts.st_ino, facts.st_size, facts.st_ctime_ns):
+                    return False
+            return True
         except OSError:
             return False
 

@@ -9,7 +9,7 @@ import time
 from _functools import partial
 
 import mayfly_json
-from mayfly_artifacts import facts_of, is_out_made
+from mayfly_artifacts import facts_of, forget_made, is_out_made, know_made
 
 INPUT_FD = 0
 RESULT_FD = 3
@@ -19,6 +19,8 @@ _empty = []
 _made = [None, None]
 # Working folder of a job that `prepare` has made ready for.
 _prepared = [None]
+# Main file that `prepare` made, still empty, and its descriptor.
+_main = [None, None]
 LISTENER_FD = 7
 PROXY = "http://127.0.0.1:3128"
 WHEEL = ".whl"
@@ -39,6 +41,26 @@ def prepare(settings):
     renew_input({"inputText": ""}, settings)
     _surround(work, settings["tmp"])
     _prepared[0] = work
+    if is_out_made(work):
+        _make_main(work)
+
+
+def _make_main(work):
+    """Written once the job is there, it leaves its folder as it was, which the job's end then need not read."""
+    main = work + "/job.py"
+    _main[:] = [main, os.open(main, NEW_FILE, 0o666)]
+    know_made(work)
+
+
+def _drop_main(work):
+    """Removes the main file that was made ahead, for a job that may have a file of that name."""
+    main, fd = _main
+    if main != work + "/job.py":
+        return
+    _main[:] = [None, None]
+    forget_made()
+    os.close(fd)
+    os.unlink(main)
 
 
 def _surround(work, tmp):
@@ -54,6 +76,8 @@ def lay_out(task, settings):
         raise OSError("Cannot lay out the job: this wall has no writable folder")
     if settings["listens"]:
         os.close(LISTENER_FD)
+    if task.get("name") or task.get("session") or task["files"]:
+        _drop_main(work)
     out = os.path.join(work, "out")
     if not is_out_made(work):
         os.makedirs(out, exist_ok=True)
@@ -80,17 +104,25 @@ def lay_out(task, settings):
 
 
 def _lay_main(main, code):
-    try:
-        fd = os.open(main, NEW_FILE, 0o666)
-    except OSError:
-        os.makedirs(os.path.dirname(main), exist_ok=True)
-        if os.path.lexists(main):
-            os.unlink(main)
-        fd = os.open(main, NEW_FILE, 0o666)
+    fd = _taken_main(main)
     try:
         _write_all(fd, code.encode("utf8", "surrogatepass"))
     finally:
         os.close(fd)
+
+
+def _taken_main(main):
+    if main == _main[0]:
+        fd = _main[1]
+        _main[:] = [None, None]
+        return fd
+    try:
+        return os.open(main, NEW_FILE, 0o666)
+    except OSError:
+        os.makedirs(os.path.dirname(main), exist_ok=True)
+        if os.path.lexists(main):
+            os.unlink(main)
+        return os.open(main, NEW_FILE, 0o666)
 
 
 def renew_result(settings):
@@ -248,6 +280,7 @@ def take_ahead(payload, settings):
     work = settings["work"]
     if not work:
         raise OSError("Cannot lay out the job: this wall has no writable folder")
+    _drop_main(work)
     end = payload.index(b"\n")
     head = mayfly_json.loads(payload[:end])
     data = memoryview(payload)[end + 1 :]

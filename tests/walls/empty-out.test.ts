@@ -116,6 +116,8 @@ const gatherers = {
   Node: inNode,
   'Node with its main file made ahead': inNodeMadeAhead,
   Python: inPython,
+  'Python with its main file made ahead': (...given: Parameters<typeof inNode>) =>
+    inPython(...given, 'ahead'),
 }
 
 /** Paths of artifacts as Python's runner gathers them: argument 1 is the folder, 2 the seconds until the release. */
@@ -126,8 +128,12 @@ sys.dont_write_bytecode = True
 import mayfly_artifacts
 work = sys.argv[1]
 mayfly_artifacts.make_out(work)
+if sys.argv[3] == "ahead":
+    open(work + "/job.js", "w").close()
+    mayfly_artifacts.know_made(work)
 time.sleep(float(sys.argv[2]))
-open(work + "/job.js", "w").close()
+with open(work + "/job.js", "w") as main:
+    main.write("code")
 given = []
 brought = {"job.js": (mayfly_artifacts.facts_of(work + "/job.js"), None)}
 gathering = mayfly_artifacts.Gathering(work, 1024, lambda path, data: given.append(path), brought)
@@ -136,10 +142,14 @@ sys.stdin.readline()
 gathering.gather()
 print("\\n".join(given))`
 
-async function inPython(work: string, settledMs: number, act: (work: string) => void) {
-  const child = spawn('python3', ['-I', '-S', '-c', PYTHON, work, `${settledMs / 1000}`], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
+async function inPython(
+  work: string,
+  settledMs: number,
+  act: (work: string) => void,
+  main: 'late' | 'ahead' = 'late',
+) {
+  const args = ['-I', '-S', '-c', PYTHON, work, `${settledMs / 1000}`, main]
+  const child = spawn('python3', args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const lines: string[] = []
   let isReleased = false
   for await (const chunk of child.stdout) {
@@ -160,7 +170,7 @@ suite('Artifacts of a wall whose out/ was made before its job', () => {
       for (const { name, act, gives } of jobs)
         test(
           `${language}: ${name}, released ${settledMs} ms later`,
-          { skip: language === 'Python' && !hasPython && 'python3 is missing' },
+          { skip: language.startsWith('Python') && !hasPython && 'python3 is missing' },
           async () => {
             const work = mkdtempSync(path.join(base, 'work-'))
             assert.deepEqual(await gather(work, settledMs, act), gives)

@@ -87,14 +87,19 @@ const patch = fc.record(
 )
 
 test('overrides without the right to widen never add up to a wider configuration', () => {
+  let [taken, refused] = [0, 0]
   fc.assert(
     fc.property(fc.array(patch, { maxLength: 5 }), (patches) => {
       let now = config
       for (const one of patches)
         try {
           now = overrideConfig(now, one)
-        } catch {}
+          taken++
+        } catch {
+          refused++
+        }
       assert.deepEqual(widenings(config, now), [])
     }),
   )
+  assert.ok(taken > 0 && refused > 0, `${taken} taken, ${refused} refused`)
 })

@@ -184,6 +184,7 @@ suite('Changing the configuration over HTTP', () => {
 
   test('S4-4: a switch of providers runs no job below its floor', async () => {
     assert.equal((await prefer('mock', widener)).status, 200)
+    assert.equal((await run('return 1')).json['provider'], 'mock')
     const body = { code: 'return 1', floor: 'isolate' }
     const url = new URL('/v1/executions', server.active).href
     const { json } = await post(url, body, bearer(reader))

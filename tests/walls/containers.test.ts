@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createServer } from 'node:net'
+import { createServer, type AddressInfo } from 'node:net'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
@@ -207,13 +207,16 @@ try:
   })
 
   test('S4-51: reaches its egress path, and no image is pulled', async () => {
+    await using server = createServer((socket) => void socket.destroy()).listen(0, '0.0.0.0')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
     await using stand = await openWhole()
     const wall = await stand.start('python', 'podman')
     await wall.claim({ processes: 20, egress: true })
     wall.claimed!.listener!.on('connection', (socket) => void socket.end('seen'))
     wall.run(`import socket
 print(socket.create_connection(('127.0.0.1', 3128), 5).recv(9))
-for place in (('127.0.0.1', 22), ('10.0.0.1', 80), ('10.0.2.2', 80)):
+for place in (('127.0.0.1', ${port}), ('10.0.0.1', 80), ('10.0.2.2', ${port})):
     try: print(socket.create_connection(place, 2))
     except OSError: print('refused')`)
     await wall.end()

@@ -19,13 +19,14 @@
 #include <linux/seccomp.h>
 #include <sys/syscall.h>
 #include "control.h"
+#include "lines.h"
 #include "members.h"
 #include "notify.h"
 #include "reports.h"
 #include "wall.h"
 
-/* Forks permitted before the next count. */
-static int forks_left;
+/* Forks permitted before the next count; true if one was refused since the limit was set. */
+static int forks_left, has_refused;
 
 int is_fork(int call) {
 #ifdef SYS_fork
@@ -49,15 +50,19 @@ void answer_fork(const struct seccomp_notif *request) {
     report((pid_t)request->pid, request->data.nr, PROCESS, 1, 0, NULL);
     return send_answer(request->id, 0, -wall.errors[PROCESS], 0);
   }
-  if (!is_below_limit()) return send_answer(request->id, 0, -EAGAIN, 0);
-  continue_call(request);
+  if (is_below_limit()) return continue_call(request);
+  /* Sent before the caller can report its failure. */
+  if (!has_refused) SEND_LINE("{\"kind\":\"crowded\"}\n");
+  has_refused = 1;
+  send_answer(request->id, 0, -EAGAIN, 0);
 }
 
-/* Lowers the limit, never raises it; forces a new count. */
+/* Lowers the limit, never raises it; forces a new count, and a new report of the first refusal. */
 int lower_task_limit(const uint8_t *at, size_t bytes) {
   if (bytes != 4 || !wall.is_kept) return 0;
   uint32_t most = u32_at(at);
   if (most < (uint32_t)wall.tasks_max) wall.tasks_max = (int)most;
   forks_left = 0;
+  has_refused = 0;
   return 1;
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite } from 'node:test'
+import { findJailFacts } from '../../src/jail/facts.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { inNode, inPython, inShell } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
@@ -100,4 +101,59 @@ suite('Programs that use up their disk or their processes', { skip: unable('pyth
           await close()
         }
       })
+})
+
+/** A keeper counts the processes of a wall without namespaces, also where no control group does. */
+const hide = ['namespaces', 'root', 'cgroup']
+const noKeeper = findJailFacts().landlock < 3 && 'Landlock of this kernel does not hold files'
+const kept: readonly Case[] = [
+  ...cases.filter(({ name }) => name.includes('forks on')),
+  {
+    name: 'Python forks near its bound, and fails for another reason',
+    of: inPython,
+    code: `${forks.replace('1000', '12')}\n1 / 0`,
+    ends: ['error', 'USER_ERROR'],
+  },
+]
+
+suite('Programs of a keeper that use up their processes', { skip: noKeeper }, () => {
+  for (const { name, of, code, ends } of kept)
+    test(`with a keeper: ${name}: ${ends.join(' ')}`, async () => {
+      const { provider, close } = await makeProcesses('embedded', { hide })
+      try {
+        const stand = new Stand(provider, () => Promise.reject(new Error('no other')), of)
+        const controls = { processes: 16 }
+        const { end } = await stand.run(code, { controls, entry: 'program' })
+        assert.deepEqual([end.status, end.error?.code], ends, messageIn(end))
+      } finally {
+        await provider.close?.()
+        await close()
+      }
+    })
+
+  test('with a keeper: an exec that is refused a process ends as PROCESSES, and no later one that is not', async () => {
+    const { provider, close } = await makeProcesses('embedded', { hide })
+    try {
+      const stand = new Stand(provider, () => Promise.reject(new Error('no other')), inPython)
+      const running = await stand.start('', { session: true, controls: { processes: 16 } })
+      await using sandbox = running.sandbox
+      const { session } = sandbox
+      await session!.ready
+      const bytes = { outputBytesMax: 2 ** 20, resultBytesMax: 2 ** 20, artifactBytesMax: 2 ** 20 }
+      const spawns = `import subprocess, time
+held = []
+for n in range(60): held.append(subprocess.Popen(['sleep', '100']))`
+      const over = 'for one in held: one.kill(); one.wait()'
+      const handled = `try:\n  ${spawns.replaceAll('\n', '\n  ')}\nexcept OSError: pass\n${over}`
+      const ends: unknown[] = []
+      for (const code of [spawns, over, '1 / 0', handled, '1 / 0', spawns]) {
+        const { end } = await session!.exec({ code, timeoutMs: 60_000, ...bytes })
+        ends.push(end.error?.code ?? end.status)
+      }
+      assert.deepEqual(ends, ['PROCESSES', 'ok', 'USER_ERROR', 'ok', 'USER_ERROR', 'PROCESSES'])
+    } finally {
+      await provider.close?.()
+      await close()
+    }
+  })
 })

@@ -20,7 +20,7 @@ import { claim } from './claim.ts'
 import { spentMs } from './cpu-time.ts'
 import { endOf } from './end.ts'
 import { closeListener, openListener, openSharedListener } from './egress-listener.ts'
-import { countTasksAnew, limitHitBy } from './limit-hit.ts'
+import { countTasksAnew, limitHitBy, limitReported } from './limit-hit.ts'
 import { killWall } from './kill.ts'
 import { wallOf, type ProcessWall } from './process-wall.ts'
 import type { ProgramZones } from './program-zones.ts'
@@ -124,7 +124,14 @@ export class ProcessEnclosure implements Enclosure {
   }
 
   limitHit(countAnew = false) {
+    if (this.#wall.resources.sentinel?.isKeeper) return this.#limitOfKeeper(countAnew)
     const hit = limitHitBy(this.#wall)
+    if (countAnew) this.countAnew()
+    return hit
+  }
+
+  async #limitOfKeeper(countAnew: boolean) {
+    const hit = await limitReported(this.#wall)
     if (countAnew) this.countAnew()
     return hit
   }

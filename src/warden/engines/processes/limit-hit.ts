@@ -17,9 +17,20 @@ export function limitHitBy(wall: CountedWall): LimitHit | undefined {
   return resources.space?.isFull ? 'disk' : undefined
 }
 
+/** The same for a wall that may have a keeper, whose report of a refusal may not have been read yet. */
+export async function limitReported(wall: CountedWall): Promise<LimitHit | undefined> {
+  // The keeper answers after that report, or has ended.
+  await wall.resources.sentinel?.status().catch(() => undefined)
+  return limitHitBy(wall)
+}
+
 /** Leaves refusals until now out of later answers: they belong to an exec that has ended. */
 export function countTasksAnew(wall: CountedWall): void {
-  const seen = attempt(() => wall.resources.cgroup?.tasks())
+  const { resources, held } = wall
+  const { sentinel, forbidsFork } = resources
+  if (sentinel?.isKeeper && held?.processes !== undefined && !forbidsFork)
+    sentinel.limitTasks(tasksFor(resources, held.processes))
+  const seen = attempt(() => resources.cgroup?.tasks())
   if (!seen) return
   wall.tasksRefused = seen.refused
   wall.tasksPeak = seen.peak
@@ -27,13 +38,15 @@ export function countTasksAnew(wall: CountedWall): void {
 
 /**
  * True if the bound on tasks refused one. RLIMIT_NPROC refuses before the cgroup, which then counts no refusal: its peak is at the
- * bound. Not handled: RLIMIT_NPROC without such a cgroup, for which the kernel counts neither; and a second exec of a session that
+ * bound. A keeper refuses tasks itself. Not handled: RLIMIT_NPROC without such a cgroup, for which the kernel counts neither; and a second exec of a session that
  * reaches the bound, if it has ended the tasks before its own end, since the peak is of the whole life.
  */
 function hasRefusedTask({ resources, held, tasksPeak, tasksRefused }: CountedWall): boolean {
-  const seen = attempt(() => resources.cgroup?.tasks())
   // Closed by a phase, which is no limit.
-  if (!seen || resources.forbidsFork) return false
+  if (resources.forbidsFork) return false
+  if (resources.sentinel?.hasRefusedTask) return true
+  const seen = attempt(() => resources.cgroup?.tasks())
+  if (!seen) return false
   const { processes } = held!
   const bound = processes === undefined ? wallTasksMax : tasksFor(resources, processes)
   const isReached = seen.now >= bound || (seen.peak >= bound && seen.peak > tasksPeak)

@@ -96,6 +96,8 @@ const message = z.discriminatedUnion('kind', [
     unsettled: count,
   }),
   z.strictObject({ kind: z.literal('ended'), generation: count, why: z.enum(endings) }),
+  /** A keeper refused a process at the limit, for the first time since that was set. */
+  z.strictObject({ kind: z.literal('crowded') }),
   /** Number of processes; 0 if a capture is impossible, or while another one runs. */
   z.strictObject({ kind: z.literal('capturing'), processes: count }),
   /** Inode of a socket; 0 if there is none. */

@@ -121,6 +121,8 @@ export class Sentinel {
   refused: string | undefined
   /** Reason why it ended the wall, or was killed; undefined while it lives, or if the wall ended by itself. */
   why: string | undefined
+  /** True if a keeper has refused a process since its bound was last set. */
+  hasRefusedTask = false
   /** Pid of the first process of the wall, as it reported. */
   entered: number | undefined
   /** Callback for calls that it reports. */
@@ -247,8 +249,9 @@ export class Sentinel {
     this.child.kill(this.isKeeper ? END_SIGNAL : 'SIGKILL')
   }
 
-  /** Lowers the bound on processes and threads of a keeper's wall; in force before the next fork. */
+  /** Lowers the bound on processes and threads of a keeper's wall; in force before the next fork. Refusals are told anew. */
   limitTasks(tasks: number): void {
+    this.hasRefusedTask = false
     const bytes = Buffer.alloc(4)
     bytes.writeUInt32LE(tasks, 0)
     this.#control.write(encodeFrame(FRAME.tasks, bytes))
@@ -289,6 +292,9 @@ export class Sentinel {
         return this.onFlipped(message.allow)
       case 'asks':
         return this.#answerExec(message)
+      case 'crowded':
+        this.hasRefusedTask = true
+        return
       case 'capturing':
         return this.#answer('capturing', message)
       case 'ready':

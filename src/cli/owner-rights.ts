@@ -39,8 +39,10 @@ export function actAsOwner(state: string): OwnerRights | undefined {
   if (uid === process.geteuid?.()) return none
   if (process.geteuid?.() !== ROOT || uid !== serverUid) return undefined
   const before = { gid: process.getegid!(), groups: process.getgroups!() }
+  if (process.getgid!() !== before.gid) return undefined
   process.setgroups!([gid])
-  process.setegid!(gid)
+  // Sets all three group ids, so that giving up root takes two calls: glibc makes each in every thread, one after another.
+  process.setgid!(gid)
   process.seteuid!(uid)
   let isOver = false
   const asRoot = (act: () => void) => {
@@ -52,14 +54,13 @@ export function actAsOwner(state: string): OwnerRights | undefined {
   return {
     restore: () =>
       asRoot(() => {
-        process.setegid!(before.gid)
+        process.setgid!(before.gid)
         process.setgroups!(before.groups)
       }),
     drop: (last) =>
       asRoot(() => {
         // The compile cache belongs to root, and could not be written later.
         last?.()
-        process.setgid!(gid)
         process.setuid!(uid)
       }),
   }

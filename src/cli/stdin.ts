@@ -1,5 +1,4 @@
 import { fstatSync } from 'node:fs'
-import { isatty } from 'node:tty'
 import { MayflyError } from '../contract/error.ts'
 import type { JobRequest, Language } from '../contract/job.ts'
 import { stdinBytesMax } from '../contract/stdin-bound.ts'
@@ -48,7 +47,7 @@ export async function readStdin(wish: StdinOptions): Promise<JobRequest['stdin']
   const isPipe = isOpenEnded()
   const pattern = reads[wish.language ?? 'js'] ?? javaScript
   const isRead = wish.isAsked || wish.sources.some((source) => pattern.test(source))
-  if (isatty(0)) {
+  if (!isPipe && isTerminal()) {
     if (isRead && pattern.source !== '(?:)')
       wish.note('Standard input is a terminal: the job gets an empty stdin')
     return undefined
@@ -65,7 +64,7 @@ export async function readStdin(wish: StdinOptions): Promise<JobRequest['stdin']
 /** True if a pipe contains unread bytes. */
 export async function hasUnread(): Promise<boolean> {
   const { stdin } = process
-  if (isatty(0) || !isOpenEnded() || stdin.destroyed) return false
+  if (!isOpenEnded() || stdin.destroyed) return false
   const { promise, resolve } = Promise.withResolvers<boolean>()
   // setImmediate allows one more poll(2): on a busy machine the timer may expire before the first one, though bytes were there.
   const timer = setTimeout(() => setImmediate(() => resolve(false)), UNREAD_MS_MAX)
@@ -91,6 +90,11 @@ function isOpenEnded(): boolean {
 
 /** Device 1:3 of Linux. */
 const NULL_DEVICE = 0x103
+
+/** Loads the built-in when it is asked: most runs have a pipe or /dev/null. */
+function isTerminal(): boolean {
+  return process.getBuiltinModule('node:tty').isatty(0)
+}
 
 /** Detects /dev/null by fstat(2); a stream would load modules and start threads, a tenth of a whole run. */
 function isNullDevice(): boolean {

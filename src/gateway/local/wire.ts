@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { encodeFrame } from '../../lib/frames.ts'
 
@@ -97,9 +98,10 @@ export class TextParts {
 
   /** Throws TypeError for bytes that are not UTF-8. */
   take(): string {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(this.#parts))
+    const bytes = Buffer.concat(this.#parts)
     this.#parts = []
     this.#bytes = 0
-    return text
+    if (!isUtf8(bytes)) throw new TypeError('Cannot read text that is not UTF-8')
+    return bytes.toString()
   }
 }

@@ -18,6 +18,7 @@ import {
 import { serverLoadFaults } from './tidy/server-loads.ts'
 import {
   duplicateTypes,
+  duplicateValues,
   importCycles,
   longFunctionFaults,
   openerFaults,
@@ -62,6 +63,8 @@ suite('The house is tidy', () => {
     const ownPaths = new Set(own.map(({ path }) => path))
     const ownShapes = shapes.filter(({ path }) => ownPaths.has(path))
     assert.deepEqual([...duplicateTypes(ownShapes)], [])
+    const values = ownShapes.filter(({ path }) => !path.startsWith('src/web/'))
+    assert.deepEqual([...duplicateValues(values)], [])
     const guests = tree.filter(({ path }) => path.startsWith('guest/'))
     assert.deepEqual(importCycles([...own, ...guests]), [])
   })
@@ -359,6 +362,13 @@ suite('Untidiness is found', () => {
     )
     const twice = ['src/a.ts', 'src/b.ts'].map((path) => ({ path, text: 'export interface A {}' }))
     assert.deepEqual([...duplicateTypes(shapesOf(twice))], [['A', ['src/a.ts', 'src/b.ts']]])
+    const values = ['src/pool/a.ts', 'src/watch/b.ts', 'src/tiers/a/c.ts', 'src/tiers/b/c.ts'].map(
+      (path, at) => ({ path, text: at < 2 ? 'export const a = 1' : 'export function b() {}' }),
+    )
+    assert.deepEqual(
+      [...duplicateValues(shapesOf(values))],
+      [['a', ['src/pool/a.ts', 'src/watch/b.ts']]],
+    )
     const circle = [
       { path: 'src/a.ts', text: "import type { B } from './b.ts'" },
       { path: 'src/b.ts', text: "import type { A } from './a.ts'" },

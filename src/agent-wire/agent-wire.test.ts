@@ -136,13 +136,13 @@ suite('Messages to the agent of a guest', () => {
       [inC('PATH_BYTES_MAX'), numbers.pathBytesMax],
       [inC('STREAM_BYTES_MAX'), numbers.streamBytesMax],
       [inC('WORDS_MAX'), numbers.wordsMax],
-      [inC('ENTRIES_MAX'), numbers.entriesMax],
+      [inC('ENTRIES_MAX'), numbers.listedEntriesMax],
       [inC('STATUS_MAX'), numbers.statusMax],
       [inC('CHUNK_BYTES_MAX'), numbers.chunkBytesMax],
       [inC('RUN_BYTES_MAX'), numbers.runBytesMax],
       [inC('POLICY_BYTES_MAX'), numbers.policyBytesMax],
       [inC('ANSWER_BYTES_MAX'), numbers.answerBytesMax],
-      [inC('ZONES_MAX'), numbers.zonesMax],
+      [inC('ZONES_MAX'), numbers.guestZonesMax],
       [inC('ZONES_MADE_MAX'), numbers.zonesMadeMax],
       [inC('ZONE_REFUSALS_MAX'), numbers.zoneRefusalsMax],
       [inC('ZONE_RULES_MAX'), numbers.zoneRulesMax],
@@ -277,9 +277,9 @@ suite('Zones of programs, as an agent reports them', () => {
   })
 
   test('The number of zones at a time, and that of refusals, is bounded', () => {
-    assert.equal(numbers.zonesMax, 16)
+    assert.equal(numbers.guestZonesMax, 16)
     const conversation = begun()
-    for (let zone = 1; zone <= numbers.zonesMax; zone++) conversation.received(began(zone))
+    for (let zone = 1; zone <= numbers.guestZonesMax; zone++) conversation.received(began(zone))
     isRefused(conversation, began(17))
     for (let at = 0; at < numbers.zoneRefusalsMax; at++) conversation.received(refused)
     isRefused(conversation, refused)

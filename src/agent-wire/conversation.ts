@@ -10,7 +10,7 @@ import {
   zoneRefusalsMax,
   zoneRulesMax,
   zonesMadeMax,
-  zonesMax,
+  guestZonesMax,
 } from './numbers.ts'
 
 /** Limits of pending requests, and of concurrent programs. */
@@ -46,7 +46,7 @@ export const conversationState = z.strictObject({
       rules: count(zoneRulesMax),
       made: count(zonesMadeMax),
       refused: count(zoneRefusalsMax),
-      alive: z.array(count(zonesMadeMax)).max(zonesMax),
+      alive: z.array(count(zonesMadeMax)).max(guestZonesMax),
     })
     .exactOptional(),
   programs: z
@@ -299,7 +299,7 @@ function zonesAfter(zones: ZonesState, report: AgentMessageOf<'zone'>): ZonesSta
     must(refused < zoneRefusalsMax, 'zone')
     return { ...zones, refused: refused + 1 }
   }
-  must(report.zone > made && alive.length < zonesMax, 'zone')
+  must(report.zone > made && alive.length < guestZonesMax, 'zone')
   return { ...zones, made: report.zone, alive: [...alive, report.zone] }
 }
 

@@ -8,7 +8,7 @@ import {
   claimSteps,
   type ClaimStep,
   creditMax,
-  entriesMax,
+  listedEntriesMax,
   hostKinds,
   lostCodes,
   nameBytesMax,
@@ -21,11 +21,11 @@ import {
   zonesMadeMax,
 } from './numbers.ts'
 import {
-  checked,
-  fault,
+  checkedField,
+  payloadFault,
   fields,
   type FieldReader,
-  flag,
+  flagField,
   list,
   oneOf,
   Payload,
@@ -88,7 +88,7 @@ const messages = {
     /** SHA-256 of seed and boot id. */
     digest: (from) => from.take(DIGEST_BYTES),
     /** Empty if the guest has no /proc. */
-    bootId: checked(text(0, 36), (id) => bootIdForm.test(id), 'boot id'),
+    bootId: checkedField(text(0, 36), (id) => bootIdForm.test(id), 'boot id'),
     /** Errno of each step; 0 is done. */
     steps: readClaimSteps,
   }),
@@ -101,10 +101,15 @@ const messages = {
   ended: fields({ program: u32(), stream: oneOf(['stdin', 'stdout', 'stderr']) }),
   credit: fields({ program: u32(), bytes: u32(1, creditMax) }),
   exited: fields({ program: u32(), end: readEnd, cpuUs: u64, peakKiB: u64 }),
-  killed: fields({ nonce: u32(), mayBeLeft: flag }),
+  killed: fields({ nonce: u32(), mayBeLeft: flagField }),
   phased: fields({ nonce: u32(), errno, touched: u32() }),
-  listed: fields({ nonce: u32(), errno, hasMore: flag, entries: list(entriesMax, readEntry) }),
-  statused: checked(
+  listed: fields({
+    nonce: u32(),
+    errno,
+    hasMore: flagField,
+    entries: list(listedEntriesMax, readEntry),
+  }),
+  statused: checkedField(
     fields({
       nonce: u32(),
       count: u32(0, PID_MAX),
@@ -115,7 +120,7 @@ const messages = {
       tasksRefused: u64,
       tasks: u32(0, PID_MAX),
       tasksPeak: u32(0, PID_MAX),
-      isDiskFull: flag,
+      isDiskFull: flagField,
       processes: list(
         statusMax,
         fields({
@@ -137,7 +142,7 @@ const messages = {
     errno,
   }),
   lost: fields({
-    code: checked(
+    code: checkedField(
       byte as FieldReader<keyof typeof lostCodes>,
       (code) => Object.hasOwn(lostCodes, code),
       'code',
@@ -150,7 +155,7 @@ const messages = {
   }),
   held: fields({ nonce: u32(), errno }),
   /** A part of a file, or the target of a link. */
-  chunk: checked(
+  chunk: checkedField(
     fields({
       nonce: u32(),
       errno,
@@ -214,7 +219,7 @@ const zoneKinds = [
     what: () => 'gone' as const,
     zone: zoneId,
     /** An OOM kill at its limit, or at one around it, ended it. */
-    isOutOfMemory: flag,
+    isOutOfMemory: flagField,
     peakBytes: u64,
   }),
   fields({
@@ -244,11 +249,11 @@ export class AgentReader {
 /** Throws RangeError for anything that is not exactly a message of this version. */
 export function decodeAgentMessage(number: number, payload: Buffer): AgentMessage {
   const kind = kindOf.get(number)
-  if (!kind) throw fault(`kind ${number}`)
+  if (!kind) throw payloadFault(`kind ${number}`)
   const from = new Payload(payload)
-  if (byte(from) !== agentWireVersion) throw fault('version')
+  if (byte(from) !== agentWireVersion) throw payloadFault('version')
   const message = { kind, ...messages[kind](from) } as AgentMessage
-  if (from.left > 0) throw fault('length')
+  if (from.left > 0) throw payloadFault('length')
   return message
 }
 
@@ -258,32 +263,32 @@ function readAbilities(from: Payload) {
 }
 
 function readClaimSteps(from: Payload) {
-  if (byte(from) !== claimSteps.length) throw fault('number')
+  if (byte(from) !== claimSteps.length) throw payloadFault('number')
   const steps = claimSteps.map((name, index) => {
-    if (byte(from) !== index + 1) throw fault('step')
+    if (byte(from) !== index + 1) throw payloadFault('step')
     return [name, errno(from)] as const
   })
   return Object.fromEntries(steps) as Readonly<Record<ClaimStep, number>>
 }
 
 function readEnd(from: Payload): { readonly exitCode: number } | { readonly signal: number } {
-  const isSignal = flag(from)
+  const isSignal = flagField(from)
   const value = byte(from)
-  if (isSignal && (value < 1 || value > SIGNAL_MAX)) throw fault('signal')
+  if (isSignal && (value < 1 || value > SIGNAL_MAX)) throw payloadFault('signal')
   return isSignal ? { signal: value } : { exitCode: value }
 }
 
 function readEntry(from: Payload) {
   const raw = word(1, nameBytesMax)(from)
   const name = raw.toString()
-  if (name.includes('/') || name === '.' || name === '..') throw fault('name')
+  if (name.includes('/') || name === '.' || name === '..') throw payloadFault('name')
   const type = entryTypes[byte(from)] ?? 'other'
   return { name, raw, type, size: u64(from), modifiedMs: Math.floor(u64(from) / NS_PER_MS) }
 }
 
 function readHostKind(from: Payload) {
   const kind = hostKindOf.get(byte(from))
-  if (!kind) throw fault('refused kind')
+  if (!kind) throw payloadFault('refused kind')
   return kind
 }
 

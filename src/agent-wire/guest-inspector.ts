@@ -2,7 +2,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { AgentAnswer, AgentLink, AgentQuestion } from './agent-link.ts'
 import type { AgentMessageOf, OverlayEntry } from './decode.ts'
 import type { GuestPath } from './encode.ts'
-import { type AgentFolder, chunkBytesMax, entriesMax, skipMax } from './numbers.ts'
+import { type AgentFolder, chunkBytesMax, listedEntriesMax, skipMax } from './numbers.ts'
 
 /**
  * Reads processes, folders, files and links of a guest through its agent.
@@ -58,7 +58,7 @@ export class GuestInspector {
       const part = await this.#ask({ kind: 'look', place, path, skip: entries.length })
       if (part.errno !== 0) return undefined
       entries.push(...part.entries)
-      hasMore = part.hasMore && part.entries.length === entriesMax
+      hasMore = part.hasMore && part.entries.length === listedEntriesMax
     }
     return entries.slice(0, countMax)
   }

@@ -4,7 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { AgentAnswer, AgentLink, AgentQuestion } from './agent-link.ts'
 import type { GuestProcess, OverlayEntry } from './decode.ts'
 import { viewBytesMax, viewGuest, viewParts } from './guest-view.ts'
-import { entriesMax } from './numbers.ts'
+import { listedEntriesMax } from './numbers.ts'
 
 type Answers = Partial<Record<AgentQuestion['kind'], (question: never) => object>>
 
@@ -98,12 +98,16 @@ suite('The view of a guest', () => {
   })
 
   test('Folders without end and files of any size are cut at limits of names and bytes', async () => {
-    const folders = Array.from({ length: entriesMax }, (_, at) =>
+    const folders = Array.from({ length: listedEntriesMax }, (_, at) =>
       entry(`${at}`.repeat(60), 'folder'),
     )
     const files = [entry('huge', 'file', 2 ** 50), entry('small', 'file', 5)]
     const endless = honest({
-      look: () => ({ errno: 0, hasMore: true, entries: [...folders, ...files].slice(-entriesMax) }),
+      look: () => ({
+        errno: 0,
+        hasMore: true,
+        entries: [...folders, ...files].slice(-listedEntriesMax),
+      }),
       read: ({ bytes }: { bytes: number }) => chunk(Buffer.alloc(bytes, 'f')),
     })
     const { parts, missing } = await viewOf(endless, 60_000)

@@ -142,7 +142,7 @@ export const creditMax = 2 ** 30
 export const wordsMax = 256
 export const descriptorsMax = 8
 export const descriptorNameBytesMax = 32
-export const entriesMax = 256
+export const listedEntriesMax = 256
 export const statusMax = 512
 export const skipMax = 65_536
 /** Bytes of a file in one answer. */
@@ -152,7 +152,7 @@ export const policyBytesMax = 32_768
 export const seenTextBytesMax = 255
 export const seenCreditMax = 4_096
 /** Zones at a time, over the life of a guest, and reports of refused ones. */
-export const zonesMax = 16
+export const guestZonesMax = 16
 export const zonesMadeMax = 250
 export const zoneRefusalsMax = 50
 export const zoneRulesMax = 32

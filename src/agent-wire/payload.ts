@@ -21,7 +21,7 @@ export class Payload {
   }
 
   take(length: number): Buffer {
-    if (length > this.left) throw fault('length')
+    if (length > this.left) throw payloadFault('length')
     const taken = this.#bytes.subarray(0, length)
     this.#bytes = this.#bytes.subarray(length)
     return taken
@@ -38,7 +38,7 @@ export function u64(from: Payload): number {
   return value > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(value)
 }
 
-export const flag = oneOf([false, true])
+export const flagField = oneOf([false, true])
 
 /** Reads the index of a value, counted from `first`. */
 export function oneOf<const Value>(values: readonly Value[], first = 0): FieldReader<Value> {
@@ -56,7 +56,7 @@ export function word(min: number, max: number): FieldReader<Buffer> {
   const length = u16(max)
   return (from) => {
     const bytes = from.take(bounded(length(from), min, max))
-    if (bytes.includes(0)) throw fault('text')
+    if (bytes.includes(0)) throw payloadFault('text')
     return bytes
   }
 }
@@ -81,19 +81,19 @@ export function fields<Readers extends Readonly<Record<string, FieldReader<unkno
 }
 
 /** Refuses values that are not good; `subject` is for the message. */
-export function checked<Value>(
+export function checkedField<Value>(
   read: FieldReader<Value>,
   isGood: (value: Value) => boolean,
   subject: string,
 ): FieldReader<Value> {
   return (from) => {
     const value = read(from)
-    if (!isGood(value)) throw fault(subject)
+    if (!isGood(value)) throw payloadFault(subject)
     return value
   }
 }
 
-export const fault = (subject: string) =>
+export const payloadFault = (subject: string) =>
   new RangeError(`Cannot read a message of a guest agent: its ${subject} violates the protocol`)
 
 function unsigned(length: 1 | 2 | 4, min: number, max: number): FieldReader<number> {
@@ -101,6 +101,6 @@ function unsigned(length: 1 | 2 | 4, min: number, max: number): FieldReader<numb
 }
 
 function bounded(value: number, min: number, max: number): number {
-  if (value < min || value > max) throw fault('number')
+  if (value < min || value > max) throw payloadFault('number')
   return value
 }

@@ -1,4 +1,4 @@
-import { argsMax } from '../contract/capability.ts'
+import { callArgsMax } from '../contract/capability.ts'
 import { MayflyError } from '../contract/error.ts'
 import { hostCall, type JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
@@ -86,8 +86,8 @@ function boundedHost(calls?: HostCalls): HostCalls {
 /** Accepts a single argument without a list. */
 function listOf(args: unknown): readonly unknown[] {
   if (!Array.isArray(args)) return args === null ? [] : [args]
-  if (args.length <= argsMax) return args
-  throw new MayflyError('INVALID', `Cannot accept more than ${argsMax} arguments`)
+  if (args.length <= callArgsMax) return args
+  throw new MayflyError('INVALID', `Cannot accept more than ${callArgsMax} arguments`)
 }
 
 function valueTextOf({ status, result, encoding, error }: Outcome): string {

@@ -1,7 +1,7 @@
 import type { SafeCapability } from '../contract/capability.ts'
 import { MayflyError } from '../contract/error.ts'
 import { builtin } from './builtin.ts'
-import { observe } from './observe.ts'
+import { observeCall } from './observe.ts'
 
 /** Capability declared safe that did more than compute; `seen` lists what. */
 export class Misdeclared extends MayflyError {
@@ -27,7 +27,7 @@ export function callInProcess(capability: SafeCapability, args: readonly unknown
   const { name } = capability
   const run = capability.run as (...args: readonly unknown[]) => unknown
   if (own.has(capability)) return run(...args)
-  const { value, seen } = observe(() => run(...args))
+  const { value, seen } = observeCall(() => run(...args))
   if (seen.length > 0) throw new Misdeclared(name, seen)
   if (isThenable(value)) throw new Misdeclared(name, ['a promise'])
   return value

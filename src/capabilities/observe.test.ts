@@ -3,14 +3,14 @@ import { existsSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { test } from 'node:test'
-import { observe } from './observe.ts'
+import { observeCall } from './observe.ts'
 
 const counts = existsSync('/proc/thread-self/io')
 const skip = !counts && 'this kernel does not count what a thread reads'
 
 test('A pure computation shows no effect, however often it runs', () => {
   for (let turn = 0; turn < 500; turn++) {
-    const { value, seen } = observe(() => Array.from({ length: 100 }, (_, at) => at).join())
+    const { value, seen } = observeCall(() => Array.from({ length: 100 }, (_, at) => at).join())
     assert.deepEqual([value?.length, seen], [289, []])
   }
 })
@@ -32,23 +32,23 @@ const deeds: readonly (readonly [what: string, deed: () => unknown, seen: RegExp
 ]
 for (const [what, deed, pattern] of deeds)
   test(`S4-28: ${what} started by a computation is detected`, () => {
-    assert.match(observe(deed).seen.join(), pattern)
+    assert.match(observeCall(deed).seen.join(), pattern)
   })
 
 test("S4-28: a synchronous file read is seen through the kernel's counters", { skip }, () => {
-  assert.deepEqual(observe(() => readFileSync(import.meta.filename)).seen, ['read'])
+  assert.deepEqual(observeCall(() => readFileSync(import.meta.filename)).seen, ['read'])
 })
 
 test('Errors pass through, unless an effect was seen too', () => {
   const error = new RangeError('no')
   assert.throws(
     () =>
-      observe(() => {
+      observeCall(() => {
         throw error
       }),
     error,
   )
-  const { seen } = observe(() => {
+  const { seen } = observeCall(() => {
     queueMicrotask(() => undefined)
     throw error
   })
@@ -56,10 +56,10 @@ test('Errors pass through, unless an effect was seen too', () => {
 })
 
 test('Activity between two calls is not attributed to either', async () => {
-  observe(() => 1)
+  observeCall(() => 1)
   await readFile(import.meta.filename)
   assert.deepEqual(
-    observe(() => 2),
+    observeCall(() => 2),
     { value: 2, seen: [] },
   )
 })

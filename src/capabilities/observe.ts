@@ -15,7 +15,7 @@ export interface ObservedCall<T> {
 }
 
 /** Rethrows errors of `run`, unless an effect was seen. */
-export function observe<T>(run: () => T): ObservedCall<T | undefined> {
+export function observeCall<T>(run: () => T): ObservedCall<T | undefined> {
   begun.clear()
   const before = transferred()
   hook.enable()

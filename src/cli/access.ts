@@ -3,7 +3,7 @@ import { MayflyError } from '../contract/error.ts'
 import {
   createKey,
   isLive,
-  keyFile,
+  apiKeysFile,
   readKeys,
   revokeKey,
   scopes,
@@ -61,7 +61,7 @@ async function create(flags: Flags): Promise<void> {
     at,
   }
   const { key, stored } = await recordChanges(config.state, (record) =>
-    createKey(keyFile(config.state), wanted, (made) =>
+    createKey(apiKeysFile(config.state), wanted, (made) =>
       record('access/created', shown(made), made.tenant),
     ),
   )
@@ -73,7 +73,7 @@ async function create(flags: Flags): Promise<void> {
 }
 
 async function list(flags: Flags): Promise<void> {
-  const keys = readKeys(keyFile(loadCliConfig(flags).config.state)) ?? []
+  const keys = readKeys(apiKeysFile(loadCliConfig(flags).config.state)) ?? []
   const rows = keys.map((key) => ({ ...shown(key), state: stateOf(key) }))
   if (flags.json) return printJson(rows)
   if (rows.length === 0) return note(flags, 'No keys')
@@ -91,7 +91,7 @@ async function list(flags: Flags): Promise<void> {
 async function revoke(flags: Flags, idOrName: string): Promise<void> {
   const { config } = loadCliConfig(flags)
   const revoked = await recordChanges(config.state, (record) =>
-    revokeKey(keyFile(config.state), { idOrName, at: Date.now() }, (one) =>
+    revokeKey(apiKeysFile(config.state), { idOrName, at: Date.now() }, (one) =>
       record('access/revoked', shown(one), one.tenant),
     ),
   )

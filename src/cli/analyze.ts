@@ -5,7 +5,7 @@ import { MayflyError } from '../contract/error.ts'
 import { sourceName, type Job, type Language } from '../contract/job.ts'
 import type { Analysis } from '../contract/verdict.ts'
 import { note, printJson, type Globals } from './print.ts'
-import { textOf } from './source.ts'
+import { sourceTextOf } from './source.ts'
 import {
   blockScore,
   entryOf,
@@ -152,7 +152,7 @@ async function sourceOf(file: string, language: Language | undefined): Promise<s
   const bytes = await readFile(file).catch((cause: unknown) => {
     throw unreadable(file, cause)
   })
-  return language === 'wasm' ? bytes.toString('base64') : textOf(bytes, file)
+  return language === 'wasm' ? bytes.toString('base64') : sourceTextOf(bytes, file)
 }
 
 function unreadable(file: string, cause: unknown): MayflyError {

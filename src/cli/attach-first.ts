@@ -10,7 +10,7 @@ import {
   type WantedServer,
 } from './attach-plain.ts'
 import { stayAlone } from './attachment.ts'
-import { valueOf } from './command-line.ts'
+import { flagValueOf } from './command-line.ts'
 import { leaveServer, whyLeaveNone } from './leave-server.ts'
 
 /** Flags with which a run uses no server, with the reason. */
@@ -77,9 +77,9 @@ async function configuredServer(own: readonly string[]): Promise<WantedServer | 
     import('./config-digest.ts'),
   ])
   const loaded = loadConfig({
-    file: valueOf(own, '--config'),
+    file: flagValueOf(own, '--config'),
     env: process.env,
-    flags: { '--state': valueOf(own, '--state') },
+    flags: { '--state': flagValueOf(own, '--state') },
     cwd: process.cwd(),
   })
   const config = configDigest(loaded)

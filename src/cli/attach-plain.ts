@@ -5,7 +5,7 @@ import { localFolder } from '../gateway/local/place.ts'
 import { serverName } from '../gateway/local/server-name.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { holdAttachment, OwnRunNeeded } from './attachment.ts'
-import { valueOf } from './command-line.ts'
+import { flagValueOf } from './command-line.ts'
 import { actAsOwner, type OwnerRights } from './owner-rights.ts'
 import { printError } from './print.ts'
 import { unwatchReaders, watchReaders } from './broken-pipe.ts'
@@ -82,7 +82,7 @@ export function plainServer(plain: PlainRun, own: readonly string[]): WantedServ
   const isFile = plain.file === '-' || statSync(plain.file, { throwIfNoEntry: false })?.isFile()
   if (process.getuid?.() === 0 && !isFile) return 'root attaches for regular files alone'
   try {
-    const state = stateFolder(process.env, process.getuid?.(), valueOf(own, '--state'))
+    const state = stateFolder(process.env, process.getuid?.(), flagValueOf(own, '--state'))
     return { plain, state, loaded: null, config: null }
   } catch {
     return 'the state folder is not known'

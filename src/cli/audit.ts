@@ -9,7 +9,13 @@ import { auditFile, signerFolder } from '../lib/state-folder.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
 import { wholeNumber } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
-import { outputOfOwner, ownerTask, runAsOwner, stateOf, strangerOwning } from './state-owner.ts'
+import {
+  outputOfOwner,
+  ownerTask,
+  runAsOwner,
+  stateFolderOf,
+  strangerOwning,
+} from './state-owner.ts'
 import { failedExitCode, verb } from './verb.ts'
 import { writeWhole } from './write-parts.ts'
 
@@ -48,7 +54,7 @@ const limitMax = 100_000
 const timeMax = 8.64e15
 
 async function list(flags: Flags): Promise<void> {
-  const state = stateOf(flags)
+  const state = stateFolderOf(flags)
   const owner = strangerOwning(state)
   if (owner) {
     const { lastSigned } = await import('../warden/sign.ts')
@@ -86,7 +92,7 @@ async function signerKey(state: string): Promise<string | undefined> {
 
 async function verify(flags: Flags, file: string | undefined): Promise<void> {
   if (file) return tellAudit(flags, existing(file), undefined)
-  const state = stateOf(flags)
+  const state = stateFolderOf(flags)
   const signed = await signedOf(flags, state)
   const owner = strangerOwning(state)
   if (owner) return runAsOwner(owner, { task: { state, signed }, words: process.argv.slice(2) })
@@ -122,7 +128,7 @@ async function signedOf(flags: Flags, state: string): Promise<Signed> {
 type Signed = ReturnType<(typeof import('../warden/sign.ts'))['lastSigned']>
 
 async function exportLog(flags: Flags, file: string | undefined): Promise<void> {
-  const state = stateOf(flags)
+  const state = stateFolderOf(flags)
   const owner = strangerOwning(state)
   const task = { state }
   if (owner && !file) return runAsOwner(owner, { task, words: process.argv.slice(2) })

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { EnclosureSpec } from '../contract/engine.ts'
-import { positionals, isOrder, valueOf } from './command-line.ts'
+import { positionals, isOrder, flagValueOf } from './command-line.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
 import { smallHeap } from './small-heap.ts'
@@ -94,13 +94,13 @@ export async function runAsWarden(
 
 /** Ignores the configuration file for the trust store: the file could otherwise choose it. */
 function trustFolder(argv: readonly string[]): string {
-  return stateFolder(process.env, process.getuid?.(), valueOf(argv, '--state'))
+  return stateFolder(process.env, process.getuid?.(), flagValueOf(argv, '--state'))
 }
 
 /** Reads a configuration only if neither flag nor variable names the state folder. */
 async function folderOf(argv: readonly string[]): Promise<string> {
-  const given = valueOf(argv, '--state')
-  const file = valueOf(argv, '--config') ?? process.env['MAYFLY_CONFIG']
+  const given = flagValueOf(argv, '--state')
+  const file = flagValueOf(argv, '--config') ?? process.env['MAYFLY_CONFIG']
   if (given || process.env['MAYFLY_STATE'] || (!file && !existsSync('mayfly.toml'))) {
     return stateFolder(process.env, process.getuid?.(), given)
   }

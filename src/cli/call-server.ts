@@ -26,7 +26,7 @@ export async function callServer<T>(
   body?: unknown,
 ): Promise<T> {
   const given = body === undefined ? {} : { type: 'application/json', body: JSON.stringify(body) }
-  const response = await request(flags, method, path, given)
+  const response = await requestServer(flags, method, path, given)
   return (await read(response, serverOf(flags, process.env))) as T
 }
 
@@ -40,7 +40,7 @@ export interface RequestParts {
 }
 
 /** Response of a server, with its body unread and a status of 2xx. Throws like `callServer`. */
-export async function request(
+export async function requestServer(
   flags: ServerFlags,
   method: string,
   path: string,
@@ -61,7 +61,7 @@ export async function request(
     signal: AbortSignal.timeout(answerMs),
   })
   if (response.ok) return response
-  throw problemOf(await read(response, base), response.status)
+  throw problemIn(await read(response, base), response.status)
 }
 
 /** API key of the environment. Throws MayflyError USAGE without one. */
@@ -149,7 +149,7 @@ export class JobRefused extends MayflyError {
 }
 
 /** Passes on the server's problem; an unknown code becomes PROTOCOL. */
-export function problemOf(body: unknown, status: number): MayflyError {
+export function problemIn(body: unknown, status: number): MayflyError {
   const { code = '', message, details, outcome } = (body ?? {}) as Record<string, unknown>
   const known = Object.hasOwn(errorCodes, String(code)) ? (String(code) as ErrorCode) : 'PROTOCOL'
   const text = typeof message === 'string' ? message : `The server responded with status ${status}`

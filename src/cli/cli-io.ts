@@ -10,6 +10,6 @@ export interface CliIo {
 }
 
 /** Prints the single document of `--json`. */
-export function json(world: CliIo, document: unknown): void {
+export function printDocument(world: CliIo, document: unknown): void {
   world.stdout(`${terminalJson(document, 2)}\n`)
 }

@@ -9,7 +9,7 @@ const widthMax = 100
  *
  *     frameOf('return 1 +', 1, 11)   // '1 | return 1 +\n  |           ^'
  */
-export function frameOf(source: string, line: number, column: number): string | undefined {
+export function codeFrameOf(source: string, line: number, column: number): string | undefined {
   const text = source.split(/\r\n|[\n\r\u2028\u2029]/)[line - 1]
   if (text === undefined || column < 1 || column > text.length + 1) return undefined
   const from = Math.max(0, Math.min(column - 1 - widthMax / 2, text.length - widthMax))

@@ -2,7 +2,7 @@
 const valued: ReadonlySet<string> = new Set(['--config', '--state'])
 
 /** Value of a flag; the last occurrence counts, as in commander. */
-export function valueOf(argv: readonly string[], flag: string): string | undefined {
+export function flagValueOf(argv: readonly string[], flag: string): string | undefined {
   const at = argv.findLastIndex((word) => word === flag || word.startsWith(`${flag}=`))
   if (at < 0) return undefined
   return argv[at]!.includes('=') ? argv[at]!.slice(flag.length + 1) : argv[at + 1]

@@ -2,7 +2,7 @@ import os from 'node:os'
 import known from '../../policies/node-fixes.json' with { type: 'json' }
 import type { WardenFacts } from '../contract/warden.ts'
 import { keyCustody, type KeyCustody } from './role.ts'
-import { findSurroundings, textOf, type Surroundings } from './surroundings.ts'
+import { findSurroundings, readableTextOf, type Surroundings } from './surroundings.ts'
 
 /** Facts of this machine that matter to walls. `null`: unknown. */
 export interface Machine extends Surroundings {
@@ -95,11 +95,11 @@ function isOlder(version: string, than: string): boolean {
 }
 
 function flag(file: string): boolean | null {
-  const text = textOf(file)
+  const text = readableTextOf(file)
   return text === undefined ? null : text.trim() === '1'
 }
 
 function swaps(): boolean | null {
-  const text = textOf('/proc/swaps')
+  const text = readableTextOf('/proc/swaps')
   return text === undefined ? null : text.trim().split('\n').length > 1
 }

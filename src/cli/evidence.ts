@@ -11,7 +11,7 @@ import { note, printJson, table, type Globals } from './print.ts'
 import {
   outputOfOwner,
   runAsOwner,
-  stateOf,
+  stateFolderOf,
   strangerOwning,
   type StateOwner,
 } from './state-owner.ts'
@@ -74,7 +74,7 @@ const limitMax = 1000
 /** Runs the command as the owner of the state folder, if this process is root and the folder is not. */
 function asOwner(run: (flags: Flags, id: string, text: string) => Promise<void>) {
   return async (flags: Flags, id: string, text: string): Promise<void> => {
-    const state = stateOf(flags)
+    const state = stateFolderOf(flags)
     const owner = strangerOwning(state)
     if (owner) runAsOwner(owner, { task: { state }, words: process.argv.slice(2) })
     else await run(flags, id, text)
@@ -138,7 +138,7 @@ async function verify(flags: Flags, id: string): Promise<void> {
 }
 
 async function extract(flags: Flags, id: string, folder: string): Promise<void> {
-  const state = stateOf(flags)
+  const state = stateFolderOf(flags)
   const owner = strangerOwning(state)
   if (folder === '-' && owner)
     return runAsOwner(owner, { task: { state }, words: process.argv.slice(2) })

@@ -27,4 +27,5 @@ export function folderHere(): string {
   }
 }
 
-export const countOf = (count: number): string => `${count} ${count === 1 ? 'change' : 'changes'}`
+export const changesText = (count: number): string =>
+  `${count} ${count === 1 ? 'change' : 'changes'}`

@@ -21,7 +21,7 @@ import { sanitiseLine } from '../output/sanitise.ts'
 import { openFolderProgram, startFolderWall } from '../warden/engines/folder/start.ts'
 import { openSigner } from '../warden/sign.ts'
 import type { ExecFlags } from './exec-flags.ts'
-import { countOf, execConfig, folderHere } from './exec-config.ts'
+import { changesText, execConfig, folderHere } from './exec-config.ts'
 import { becomeFolderOwner } from './folder-owner.ts'
 import { refuseStateOfAnother } from './owner-rights.ts'
 import { printJson } from './print.ts'
@@ -282,7 +282,7 @@ function keep(
   }
   const sealed = view.seal()
   reporter.print(
-    `kept as ${sealed.id}: ${countOf(sealed.changes.length)}; "mayfly exec --diff" shows them, --commit applies them, --discard deletes them`,
+    `kept as ${sealed.id}: ${changesText(sealed.changes.length)}; "mayfly exec --diff" shows them, --commit applies them, --discard deletes them`,
   )
   return sealed
 }

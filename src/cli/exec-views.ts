@@ -4,7 +4,7 @@ import { shownChanges, type ShownChange } from '../warden/engines/folder/view-di
 import { listViews, openView, removeView, type View } from '../warden/engines/folder/view-store.ts'
 import { sanitise } from '../output/sanitise.ts'
 import type { ExecFlags } from './exec-flags.ts'
-import { countOf, execConfig, folderHere } from './exec-config.ts'
+import { changesText, execConfig, folderHere } from './exec-config.ts'
 import { becomeFolderOwner } from './folder-owner.ts'
 import { note, printJson, table } from './print.ts'
 
@@ -39,8 +39,8 @@ export function actOnView(words: readonly string[], flags: ExecFlags): void {
   note(
     flags,
     act === 'commit'
-      ? `Applied ${countOf(changes.length)} in ${sanitise(folder)}`
-      : `Deleted ${id}: ${countOf(changes.length)}`,
+      ? `Applied ${changesText(changes.length)} in ${sanitise(folder)}`
+      : `Deleted ${id}: ${changesText(changes.length)}`,
   )
 }
 
@@ -69,7 +69,7 @@ function show(view: View, flags: ExecFlags): void {
   process.stdout.write(process.stdout.isTTY ? sanitise(text) : text)
   note(
     flags,
-    `${id}: ${countOf(changes.length)}; "mayfly exec --commit" makes them, "mayfly exec --discard" drops them`,
+    `${id}: ${changesText(changes.length)}; "mayfly exec --commit" makes them, "mayfly exec --discard" drops them`,
   )
 }
 

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MayflyError } from '../contract/error.ts'
 import { startAs } from '../warden/step-down.ts'
-import { valueOf } from './command-line.ts'
+import { flagValueOf } from './command-line.ts'
 
 const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 /** Environment variables that name folders of root. */
@@ -36,7 +36,7 @@ function identityOf(uid: number): Readonly<Record<string, string>> | undefined {
 function withoutHome(uid: number, argv: readonly string[]): Readonly<Record<string, string>> {
   const dashes = argv.indexOf('--')
   const own = dashes < 0 ? argv : argv.slice(0, dashes)
-  const state = valueOf(own, '--state') || process.env['MAYFLY_STATE']
+  const state = flagValueOf(own, '--state') || process.env['MAYFLY_STATE']
   if (state) {
     const cache = join(resolve(state), 'cache')
     return { HOME: '/nonexistent', USER: `${uid}`, LOGNAME: `${uid}`, XDG_CACHE_HOME: cache }

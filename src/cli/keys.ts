@@ -24,7 +24,7 @@ import { note, printJson, table, type Globals } from './print.ts'
 import { recordChanges } from './record-changes.ts'
 import { readSignatures } from './signature-file.ts'
 import { readProgram } from './source.ts'
-import { outputOfOwner, stateOf, strangerOwning } from './state-owner.ts'
+import { outputOfOwner, stateFolderOf, strangerOwning } from './state-owner.ts'
 import { failedExitCode, verb } from './verb.ts'
 
 /** `mayfly keys …`: signs code and manages trusted signers. Needs no server. */
@@ -188,7 +188,7 @@ async function revoke(flags: Flags, given: string): Promise<void> {
 }
 
 async function list(flags: Flags): Promise<void> {
-  const signers = openSigners(stateOf(flags)).list()
+  const signers = openSigners(stateFolderOf(flags)).list()
   if (flags.json) return printJson(signers)
   if (signers.length === 0) return note(flags, 'No trusted keys')
   const rows = signers.map(({ key, name, tenant, trustedAt, revokedAt }) => [

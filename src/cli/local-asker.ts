@@ -5,7 +5,7 @@ import type { Profile } from '../contract/profile.ts'
 export const localAsker = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
 
 /** True if the provider's proof names a sentinel. */
-export function hasSentinel({ provider }: Profile, assembly: Pick<Assembly, 'proved'>): boolean {
+export function provesSentinel({ provider }: Profile, assembly: Pick<Assembly, 'proved'>): boolean {
   const its = assembly.proved().find((one) => one.provider.name === provider)?.availability
   return its?.available === true && its.layers.includes('sentinel')
 }

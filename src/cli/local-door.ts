@@ -11,7 +11,7 @@ import { serverName } from '../gateway/local/server-name.ts'
 import { newJob } from '../job.ts'
 import { readStrictJson } from '../lib/strict-json.ts'
 import { configDigest } from './config-digest.ts'
-import { hasSentinel, localAsker } from './local-asker.ts'
+import { provesSentinel, localAsker } from './local-asker.ts'
 import type { OpenAssembly } from './open-assembly.ts'
 
 /** Maximum nesting of a sent job; any input that a job can use is less deep. */
@@ -62,7 +62,7 @@ async function runSent(
   return assembly.run(job, {
     signal,
     ...(live && { tap }),
-    planned: (profile) => planned({ profile, hasSentinel: hasSentinel(profile, assembly) }),
+    planned: (profile) => planned({ profile, hasSentinel: provesSentinel(profile, assembly) }),
     ...(watch && { on }),
   })
 }

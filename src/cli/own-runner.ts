@@ -2,7 +2,7 @@ import type { Assembly } from '../assemble/assemble.ts'
 import type { Profile } from '../contract/profile.ts'
 import { newJob } from '../job.ts'
 import { aloneBecause } from './attachment.ts'
-import { hasSentinel, localAsker } from './local-asker.ts'
+import { provesSentinel, localAsker } from './local-asker.ts'
 import { openAssembly } from './open-assembly.ts'
 import type { Runner, RunnerOptions } from './runner.ts'
 
@@ -19,7 +19,7 @@ export async function openOwnRunner({ flags, jobFolders }: RunnerOptions): Promi
     run(request, packages, { planned, ...caller }) {
       const job = newJob(request, { ...localAsker, packages }, assembly.clock)
       const keep = (profile: Profile) =>
-        planned?.({ profile, hasSentinel: hasSentinel(profile, assembly) })
+        planned?.({ profile, hasSentinel: provesSentinel(profile, assembly) })
       return assembly.run(job, { ...caller, planned: keep })
     },
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),

@@ -9,7 +9,7 @@ import type { ProviderFacts } from '../profile/choose-tier.ts'
 import { makePlan } from '../profile/make-profile.ts'
 import { surfaceBeyond, surfaceOf, type Surface } from '../profile/surface.ts'
 import { wallCalls } from '../profile/wall-calls.ts'
-import { unread } from '../threat/signed.ts'
+import { unparsedVerdict } from '../threat/signed.ts'
 import { surfaceText } from './surface-text.ts'
 
 /** Walls whose filters are known statically. */
@@ -40,11 +40,11 @@ export interface SurfaceReport {
  */
 export function surfaceReport(config: Config, asked: SurfaceQuery): SurfaceReport {
   const { wall = 'process', sentinel = true } = asked
-  return reportOf(profileFor(config, asked), wall, wall === 'process' && sentinel)
+  return surfaceReportOf(profileFor(config, asked), wall, wall === 'process' && sentinel)
 }
 
 /** Same report for a given profile. */
-export function reportOf(
+export function surfaceReportOf(
   { schedule, controls }: Pick<Profile, 'schedule' | 'controls'>,
   wall: (typeof surfaceWalls)[number],
   sentinel: boolean,
@@ -96,7 +96,7 @@ function profileFor(config: Config, { schedule, wall = 'process', allow }: Surfa
   const caller = { tenant: config.tenants[0]!.name, principal: 'cli', origin: 'cli' } as const
   try {
     const job = newJob(request, caller, systemClock)
-    const plan = makePlan(job, unread(job), { config, facts: [everything(wall)] })
+    const plan = makePlan(job, unparsedVerdict(job), { config, facts: [everything(wall)] })
     return plan.profile
   } catch (thrown) {
     if (!(thrown instanceof MayflyError) && !(thrown instanceof RangeError)) throw thrown

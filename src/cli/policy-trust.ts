@@ -7,7 +7,7 @@ import { MayflyError } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
-import { json, type CliIo } from './cli-io.ts'
+import { printDocument, type CliIo } from './cli-io.ts'
 
 export interface TrustOptions {
   readonly state?: string
@@ -61,7 +61,7 @@ function add(folder: string, file: string, options: TrustOptions, world: CliIo):
   const read =
     ahead === undefined ? readNow(file, world.cwd, world.env) : (parseJson(ahead) as Read)
   const entry = trustConfiguration(folder, read, new Date())
-  if (options.json) return json(world, { ...entry, loosens: read.loosens })
+  if (options.json) return printDocument(world, { ...entry, loosens: read.loosens })
   if (options.quiet) return
   world.stdout(`Trusted as it is now: ${sanitiseLine(entry.path)}\n`)
   for (const line of read.loosens) world.stdout(`  ${sanitiseLine(line)}\n`)
@@ -71,13 +71,13 @@ function remove(folder: string, file: string, options: TrustOptions, world: CliI
   const path = resolve(world.cwd, file)
   if (!removeTrust(folder, path))
     throw new MayflyError('USAGE', `Cannot remove "${file}": it is not trusted`)
-  if (options.json) return json(world, { removed: path })
+  if (options.json) return printDocument(world, { removed: path })
   if (!options.quiet) world.stdout(`No longer trusted: ${sanitiseLine(path)}\n`)
 }
 
 function list(folder: string, options: TrustOptions, world: CliIo): void {
   const rows = readTrusted(folder).map((one) => ({ ...one, now: stateOf(one) }))
-  if (options.json) return json(world, rows)
+  if (options.json) return printDocument(world, rows)
   for (const { path, now, since } of rows)
     world.stdout(`${now.padEnd(7)}  ${since}  ${sanitiseLine(path)}\n`)
 }

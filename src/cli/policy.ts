@@ -12,7 +12,7 @@ import { trust, type TrustOptions } from './policy-trust.ts'
 import { sanitise } from '../output/sanitise.ts'
 import { reportText, surfaceReport, surfaceWalls, type SurfaceQuery } from './policy-surface.ts'
 import type { StoredBaseline } from '../watch/baseline-store.ts'
-import { json, type CliIo } from './cli-io.ts'
+import { printDocument, type CliIo } from './cli-io.ts'
 import { ownerTask } from './state-owner.ts'
 
 const thisProcess = (): CliIo => ({
@@ -127,7 +127,7 @@ function offer(options: ProposeOptions, world: CliIo): void {
       if (all.length === 0 && !options.quiet) world.stderr('No baseline has been learned yet\n')
       const text = all.map(({ toml }) => toml).join('\n')
       if (options.write !== undefined) writeNew(options.write, text)
-      if (options.json) return json(world, all)
+      if (options.json) return printDocument(world, all)
       if (options.write === undefined) world.stdout(text)
     }),
   )
@@ -158,7 +158,7 @@ function tellLearned(
 ): void {
   orUsage(world, () => {
     const { tenant, effect, freeze, reset } = options
-    if (!freeze && !reset) return json(world, read())
+    if (!freeze && !reset) return printDocument(world, read())
     if (effect === undefined || (freeze && reset))
       throw new MayflyError(
         'USAGE',
@@ -166,7 +166,7 @@ function tellLearned(
       )
     const change = freeze ? 'freeze' : 'reset'
     const changed = changeLearned(state, { tenant, effect, change })
-    if (options.json) return json(world, { changed })
+    if (options.json) return printDocument(world, { changed })
     if (!options.quiet) world.stderr(`${changed} ${freeze ? 'frozen' : 'reset'}\n`)
   })
 }
@@ -185,7 +185,7 @@ function check(options: Options, world: CliIo): void {
   withConfig({ ...options, mayBeUntrusted: true }, world, ({ files, warnings, untrusted }) => {
     const trusted = untrusted.length === 0
     if (options.json)
-      return json(world, { valid: true, trusted, files, issues: [], untrusted, warnings })
+      return printDocument(world, { valid: true, trusted, files, issues: [], untrusted, warnings })
     const subject = files.length > 0 ? `"${files.join('", "')}"` : 'The default configuration'
     const but = trusted ? '' : ', and is not trusted: it is looser than the defaults'
     if (!options.quiet) world.stdout(`${subject} is valid${but}\n`)
@@ -199,7 +199,7 @@ function explain(options: Options, world: CliIo): void {
   withConfig(options, world, (loaded) => {
     const values = explainConfig(loaded)
     if (!options.json) return world.stdout(table(values))
-    json(world, { files: loaded.files, warnings: loaded.warnings, values })
+    printDocument(world, { files: loaded.files, warnings: loaded.warnings, values })
   })
 }
 
@@ -207,7 +207,7 @@ function surface(options: Options & SurfaceQuery, world: CliIo): void {
   withConfig(options, world, ({ config }) =>
     orUsage(world, () => {
       const report = surfaceReport(config, options)
-      if (options.json) json(world, report)
+      if (options.json) printDocument(world, report)
       else world.stdout(reportText(report))
       if (report.grows.length > 0) world.exit(1)
     }),
@@ -221,7 +221,7 @@ async function simulateRecorded(options: SimulateOptions, world: CliIo): Promise
       if (options.allow || options.method !== undefined)
         throw new MayflyError('USAGE', 'Cannot use --allow or --method without --egress')
       const runs = simulateRuns(config, options)
-      if (options.json) return json(world, runs)
+      if (options.json) return printDocument(world, runs)
       world.stdout(simulatedRunsText(runs))
     }),
   )
@@ -231,7 +231,7 @@ function simulate(options: SimulateOptions & Pick<EgressQuery, 'egress'>, world:
   withConfig(options, world, ({ config }) =>
     orUsage(world, () => {
       const all = simulateEgress(config, options)
-      if (options.json) return json(world, all)
+      if (options.json) return printDocument(world, all)
       world.stdout(simulatedText(all))
     }),
   )
@@ -263,7 +263,7 @@ function withConfig(
 function refuse(error: MayflyError, options: Options, world: CliIo): void {
   const { issues } = error.details as { readonly issues: readonly Issue[] }
   const { code, hint } = error
-  if (options.json) json(world, { valid: false, code, files: [], issues, warnings: [] })
+  if (options.json) printDocument(world, { valid: false, code, files: [], issues, warnings: [] })
   else for (const { where, message } of issues) world.stderr(`${where}: ${sanitise(message)}\n`)
   if (!options.json && code === 'CONFIG_UNTRUSTED') world.stderr(`${code}: ${hint}\n`)
   world.exit(usageExitCode)

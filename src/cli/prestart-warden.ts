@@ -1,6 +1,6 @@
 import { stateFolder as folderOf, wasLatestKnown } from '../lib/state-folder.ts'
 import type { EarlyWarden } from '../warden/early.ts'
-import { valueOf } from './command-line.ts'
+import { flagValueOf } from './command-line.ts'
 import type { EnclosureSpec } from '../contract/engine.ts'
 import { isOrder } from './command-line.ts'
 
@@ -39,7 +39,7 @@ export function wallsAhead(
 /** A wrong guess only costs time. */
 function isLikelyKnown(argv: readonly string[]): boolean {
   try {
-    return wasLatestKnown(folderOf(process.env, process.getuid?.(), valueOf(argv, '--state')))
+    return wasLatestKnown(folderOf(process.env, process.getuid?.(), flagValueOf(argv, '--state')))
   } catch {
     return false
   }

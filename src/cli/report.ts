@@ -3,7 +3,7 @@ import type { Language } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import { shownSize, formatValue } from './format-value.ts'
-import { frameOf } from './code-frame.ts'
+import { codeFrameOf } from './code-frame.ts'
 import { note, paint, table, type Globals } from './print.ts'
 import { runHints } from './run-hints.ts'
 import { sanitise, sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
@@ -174,7 +174,7 @@ function errorLines(outcome: Outcome, ran: RanProgram): readonly string[] {
   const short = name ? `${name}: ${message}${placeOf(error, ran)}` : message
   const text = isStackPrinted(outcome) ? short : (stackOf(error) ?? short)
   const first = firstPlace(text, ran.file)
-  const frame = first && frameOf(ran.code, first.line, first.column)
+  const frame = first && codeFrameOf(ran.code, first.line, first.column)
   return [
     `${paint('red', sanitise(code))} ${sanitiseBlock(byFlag(inFile(text.trimEnd(), named), error.details))}`,
     ...(frame ? indented(frame) : []),

@@ -189,12 +189,14 @@ async function explainRun({ way, about }: Runner, planned: PlannedRun | undefine
   if (planned) {
     const { tier, language } = planned.profile
     if (tier === 'isolate' || tier === 'process') {
-      const { reportOf, reportText } = await import('./policy-surface.ts')
+      const { surfaceReportOf, reportText } = await import('./policy-surface.ts')
       // A JavaScript realm runs in a worker on either tier, and workers have no sentinel.
       const wall = language === 'js' || language === 'ts' ? 'isolate' : tier
       note(
         {},
-        reportText(reportOf(planned.profile, wall, wall === 'process' && planned.hasSentinel)),
+        reportText(
+          surfaceReportOf(planned.profile, wall, wall === 'process' && planned.hasSentinel),
+        ),
       )
     }
   }

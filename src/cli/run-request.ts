@@ -129,8 +129,8 @@ async function sourceNameOf(
 ): Promise<Pick<JobRequest, 'name'>> {
   const name = path.basename(file)
   if (files.length === 0 && PLAIN_NAME.test(name)) return { name }
-  const { nameOf } = await import('./source-name.ts')
-  return nameOf(file, files)
+  const { nameOfSource } = await import('./source-name.ts')
+  return nameOfSource(file, files)
 }
 
 const PLAIN_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}$/

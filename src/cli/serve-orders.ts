@@ -4,7 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import { attachTo, type ServerFacts } from '../gateway/local/client.ts'
 import { localFolder, recordsIn, type ServerRecord } from '../gateway/local/place.ts'
 import { isBelow } from '../lib/is-below.ts'
-import { isAlive } from '../lib/owner.ts'
+import { isOwnerAlive } from '../lib/owner.ts'
 import { actAsOwner } from './owner-rights.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { loadCliConfig } from './open-assembly.ts'
@@ -42,7 +42,7 @@ export async function stopServers(flags: Globals): Promise<void> {
   const { state } = loadCliConfig(flags).config
   const found = await asOwner(state, async (folder) => {
     const records = recordsIn(folder)
-    const started = records.filter(({ kind, owner }) => kind === 'serve' && isAlive(owner))
+    const started = records.filter(({ kind, owner }) => kind === 'serve' && isOwnerAlive(owner))
     const left = records.filter(({ kind }) => kind === 'left')
     return [
       ...(await Promise.all(left.map((record) => stopOne(folder, record)))),
@@ -126,7 +126,7 @@ async function stopOne(folder: string, record: ServerRecord): Promise<StoppedSer
   await server?.stop()
   server?.close()
   const until = performance.now() + STOP_MS_MAX
-  const isThere = () => isAlive(owner) || isAlive(warden)
+  const isThere = () => isOwnerAlive(owner) || isOwnerAlive(warden)
   while (isThere() && performance.now() < until) await sleep(LOOK_EVERY_MS)
   return { pid: owner.pid, end: isThere() ? 'late' : 'gone' }
 }

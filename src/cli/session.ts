@@ -10,11 +10,17 @@ import type { SessionRow } from '../contract/session.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
 import { rawEventsOf } from '../sdk/server-events.js'
-import { callServer, JobRefused, problemOf, request, type ServerFlags } from './call-server.ts'
+import {
+  callServer,
+  JobRefused,
+  problemIn,
+  requestServer,
+  type ServerFlags,
+} from './call-server.ts'
 import { note, printError, printJson, table } from './print.ts'
 import { report } from './report.ts'
 import { readProgram } from './source.ts'
-import { attach } from './terminal.ts'
+import { attachTerminal } from './terminal.ts'
 import { verb } from './verb.ts'
 
 /** The server ends an exec; this bounds a server that does not. */
@@ -139,7 +145,7 @@ async function exec(
     const isCommand = wordsAfterDashes(process.argv)
     if (flags.tty) {
       if (words.length > 0 && !isCommand) throw namedFile()
-      process.exitCode = await attach(flags, id, words)
+      process.exitCode = await attachTerminal(flags, id, words)
       return
     }
     const body = isCommand ? { command: words } : await cellOf(words)
@@ -177,7 +183,7 @@ async function cellOf(words: readonly string[]): Promise<{ readonly code: string
 
 /** Prints output as it arrives, except with --json; resolves to the outcome. */
 async function streamed(flags: ExecFlags, id: string, given: unknown): Promise<Outcome> {
-  const response = await request(flags, 'POST', pathOf(id, '/run'), {
+  const response = await requestServer(flags, 'POST', pathOf(id, '/run'), {
     type: 'application/json',
     body: JSON.stringify(given),
     accept: 'text/event-stream',
@@ -187,7 +193,7 @@ async function streamed(flags: ExecFlags, id: string, given: unknown): Promise<O
     return parseJson(await response.text()) as Outcome
   for await (const { event, data } of response.body ? rawEventsOf(response.body) : []) {
     if (event === 'outcome') return parseJson(data) as Outcome
-    if (event === 'problem') throw problemOf(parseJson(data), response.status)
+    if (event === 'problem') throw problemIn(parseJson(data), response.status)
     if (!flags.json && (event === 'stdout' || event === 'stderr')) {
       const { text = '' } = parseJson(data) as { readonly text?: string }
       process[event].write(process[event].isTTY ? sanitiseBlock(text) : text)
@@ -198,17 +204,26 @@ async function streamed(flags: ExecFlags, id: string, given: unknown): Promise<O
 
 async function put(flags: ServerFlags, id: string, file: string, to?: string): Promise<void> {
   const at = to ?? path.basename(file)
-  const answer = await request(flags, 'PUT', pathOf(id, `/files?path=${encodeURIComponent(at)}`), {
-    type: 'application/octet-stream',
-    body: await readFile(file),
-  })
+  const answer = await requestServer(
+    flags,
+    'PUT',
+    pathOf(id, `/files?path=${encodeURIComponent(at)}`),
+    {
+      type: 'application/octet-stream',
+      body: await readFile(file),
+    },
+  )
   const { size } = parseJson(await answer.text()) as { readonly size: number }
   if (flags.json) printJson({ path: at, size })
   else note(flags, `${at}: ${size} bytes`)
 }
 
 async function get(flags: ServerFlags, id: string, from: string, file?: string): Promise<void> {
-  const answer = await request(flags, 'GET', pathOf(id, `/files?path=${encodeURIComponent(from)}`))
+  const answer = await requestServer(
+    flags,
+    'GET',
+    pathOf(id, `/files?path=${encodeURIComponent(from)}`),
+  )
   const bytes = Buffer.from(await answer.arrayBuffer())
   if (file === undefined) process.stdout.write(bytes)
   else await writeFile(file, bytes)
@@ -242,7 +257,7 @@ async function fork(flags: ForkFlags, id: string): Promise<void> {
     ...(memory !== undefined && { limits: { memory } }),
     ...(allow && { network: { allow } }),
   }
-  const response = await request(flags, 'POST', pathOf(id, '/fork'), {
+  const response = await requestServer(flags, 'POST', pathOf(id, '/fork'), {
     type: 'application/json',
     body: JSON.stringify(asked),
     answerMs: FORK_MS_MAX,

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { findSurroundings, textOf, type Surroundings } from './surroundings.ts'
+import { findSurroundings, readableTextOf, type Surroundings } from './surroundings.ts'
 
 /**
  * Setup steps, done once, that give a machine stronger walls. Reads the machine and changes nothing: a step states whether it is done,
@@ -203,5 +203,5 @@ function subordinates(source: SetupSource): readonly SetupStep[] {
 }
 
 function readIn({ root = '/' }: SetupSource, file: string): string | undefined {
-  return textOf(path.join(root, file))
+  return readableTextOf(path.join(root, file))
 }

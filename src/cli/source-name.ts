@@ -5,7 +5,7 @@ import { sourceName, type JobRequest } from '../contract/job.ts'
  * Name of a job's source: includes its folder if files of that folder are brought, so that relative paths work
  * inside. Omits a name that is invalid for job files; only messages use it.
  */
-export function nameOf(
+export function nameOfSource(
   file: string,
   files: readonly { readonly path: string }[],
 ): Pick<JobRequest, 'name'> {

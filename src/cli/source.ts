@@ -43,7 +43,7 @@ export async function readProgram(
     file === '-' ? await readAll(process.stdin, 'standard input') : await readBytes(file)
   const named = asked ?? languageOfExtension[path.extname(file)]
   if (named === 'wasm') return { code: bytes.toString('base64'), language: named }
-  const code = textOf(bytes, file)
+  const code = sourceTextOf(bytes, file)
   const language = asked ?? languageIn(code, file, named)
   return { code, language }
 }
@@ -64,7 +64,7 @@ function languageIn(code: string, file: string, named: Language | undefined): La
 }
 
 /** Throws MayflyError USAGE. */
-export function textOf(bytes: Uint8Array, file: string): string {
+export function sourceTextOf(bytes: Uint8Array, file: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (cause) {

@@ -41,7 +41,7 @@ export function ownerTask(): OwnerTask | undefined {
 }
 
 /** State folder of this command; the configuration may be closed to the owner, so the task names it there. */
-export function stateOf(flags: Globals): string {
+export function stateFolderOf(flags: Globals): string {
   return ownerTask()?.state ?? loadCliConfig(flags).config.state
 }
 

@@ -6,7 +6,7 @@ import type { BodiesRead } from '../evidence/bodies.ts'
 import type { CapturedMachine } from '../evidence/captured-machine.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
 import type { Globals } from './print.ts'
-import { stateOf } from './state-owner.ts'
+import { stateFolderOf } from './state-owner.ts'
 import { writePieces } from './write-parts.ts'
 
 /** Captures in the state folder of this machine, read without a server. */
@@ -88,7 +88,7 @@ async function verifiedAs(name: string, check: () => Promise<void>): Promise<Ver
 /** Digests in the audit lines of a run. The lines themselves are verified by `audit verify`. */
 async function recordedDigests(flags: Globals, id: string): Promise<ReadonlyMap<string, string>> {
   const { auditFile } = await import('../lib/state-folder.ts')
-  const path = auditFile(stateOf(flags))
+  const path = auditFile(stateFolderOf(flags))
   if (!existsSync(path)) return new Map()
   const { openLog } = await import('../evidence/log-reader.ts')
   const { partsRecordedIn } = await import('../evidence/captures.ts')
@@ -107,7 +107,7 @@ export async function openStoredCaptures(
   flags: Globals,
   mayBeNone = false,
 ): Promise<StoredCaptures | undefined> {
-  const folder = stateOf(flags)
+  const folder = stateFolderOf(flags)
   const { readBodies } = await import('../evidence/bodies.ts')
   const { storedCaptures, readCaptured } = await import('../evidence/captures.ts')
   const { imageOf, readImage, verifyBase } = await import('../evidence/captured-machine.ts')

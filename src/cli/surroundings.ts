@@ -30,7 +30,7 @@ export function findSurroundings({
   env = process.env,
   release = os.release(),
 }: SurroundingsSource = {}): Surroundings {
-  const read = (file: string) => textOf(path.join(root, file))
+  const read = (file: string) => readableTextOf(path.join(root, file))
   const exists = (file: string) => existsSync(path.join(root, file))
   const cpu = read('proc/cpuinfo')
   return {
@@ -103,6 +103,6 @@ function opens(file: string): boolean {
 }
 
 /** Undefined for a file that cannot be read. */
-export function textOf(file: string): string | undefined {
+export function readableTextOf(file: string): string | undefined {
   return attempt(() => readFileSync(file, 'utf8'))
 }

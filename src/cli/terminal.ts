@@ -1,7 +1,7 @@
 import { WebSocket, type RawData } from 'ws'
 import { MayflyError } from '../contract/error.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
-import { problemOf, serverKey, serverOf, type ServerFlags } from './call-server.ts'
+import { problemIn, serverKey, serverOf, type ServerFlags } from './call-server.ts'
 
 /** Bytes buffered for the server above which terminal input is paused (back-pressure). */
 const BUFFERED_BYTES_MAX = 65_536
@@ -20,7 +20,7 @@ const NUMBERS: Readonly<Record<string, number>> = {
  * Attaches this terminal to a program on a terminal of the session; keys, including Ctrl-C, are sent as bytes. Resolves
  * to its exit code. Throws MayflyError USAGE if stdin or stdout is not a terminal.
  */
-export async function attach(
+export async function attachTerminal(
   flags: ServerFlags,
   id: string,
   words: readonly string[],
@@ -86,7 +86,7 @@ async function connect(
     response.on('data', (chunk: Buffer) => {
       if (text.length < PROBLEM_BYTES_MAX) text += chunk.toString()
     })
-    response.once('end', () => reject(problemOf(tryParseJson(text), response.statusCode ?? 0)))
+    response.once('end', () => reject(problemIn(tryParseJson(text), response.statusCode ?? 0)))
   })
   return await promise
 }
@@ -130,8 +130,8 @@ function handleControl(
   reject: (error: Error) => void,
 ): void {
   const { exit, problem } = (tryParseJson(text) ?? {}) as Told
-  if (problem !== undefined) return reject(problemOf(problem, 0))
+  if (problem !== undefined) return reject(problemIn(problem, 0))
   if (!exit) return
-  if (exit.error) return reject(problemOf(exit.error, 0))
+  if (exit.error) return reject(problemIn(exit.error, 0))
   resolve(exit.code ?? SIGNALLED + (NUMBERS[exit.signal ?? ''] ?? 0))
 }

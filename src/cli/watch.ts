@@ -3,7 +3,7 @@ import type { TimelineEntry } from '../contract/event.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { OutputListener } from '../contract/pipeline.ts'
-import { markOf, timeText, wordText } from '../picture/caption.js'
+import { happeningMark, timeText, wordText } from '../picture/caption.js'
 import { happeningsOf } from '../picture/events.js'
 import { lifeOf, noPlan, planOf, type Life } from '../picture/life.js'
 import { pictureOf } from '../picture/picture.js'
@@ -50,7 +50,7 @@ class Lines implements LiveView {
 
   readonly on = (entry: TimelineEntry): void => {
     const texts = happeningsOf([entry]).map(
-      (one) => `${timeText(one)}  ${markOf(one).mark} ${wordText(one)}  ${one.text}`,
+      (one) => `${timeText(one)}  ${happeningMark(one).mark} ${wordText(one)}  ${one.text}`,
     )
     const phase = `${durationText(entry.at)}  phase  ${plain(entry.phase ?? '')}`
     const zone = entry.zone === 'main' ? '' : `${plain(entry.zone, 40)}: `

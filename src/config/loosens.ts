@@ -13,7 +13,7 @@ import { defaultRestraint, restraint } from '../contract/restraint.ts'
 import { parseDuration, parseFeedAge, parseSize } from '../contract/units.ts'
 import { isSeverer, type VulnerabilitySeverity } from '../contract/vulnerability.ts'
 import type { KeyPath } from './positions.ts'
-import { severityOf } from './schedules.ts'
+import { reactionRank } from './schedules.ts'
 
 /**
  * Finds keys of a file that grant more than the built-in defaults. A file found in the current folder may have come with
@@ -82,7 +82,7 @@ const noPrivateAddresses: Rule = (written) => {
 const noMilderThan =
   (least: Reaction): Rule =>
   (written) =>
-    severityOf[written as Reaction] >= severityOf[least]
+    reactionRank[written as Reaction] >= reactionRank[least]
       ? undefined
       : `milder than the default, "${least}"`
 

@@ -211,7 +211,7 @@ function duplicateBindingFaults(
 }
 
 /** Rank of a reaction, from recording to termination; equal ranks are not ordered. */
-export const severityOf: Readonly<Record<Reaction, number>> = {
+export const reactionRank: Readonly<Record<Reaction, number>> = {
   record: 0,
   advance: 1,
   tighten: 1,
@@ -227,7 +227,7 @@ function* courseWarnings(course: Course, path: KeyPath): Generator<Fault> {
     const reaction = on_anomaly[severity]
     const lesser = order
       .slice(0, place)
-      .find((one) => severityOf[on_anomaly[one]] > severityOf[reaction])
+      .find((one) => reactionRank[on_anomaly[one]] > reactionRank[reaction])
     if (lesser)
       yield fault(
         [...path, 'on_anomaly', severity],

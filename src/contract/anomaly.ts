@@ -4,11 +4,11 @@ import * as z from 'zod'
  * Observations of a guest, in the same small values on every tier. A wall reports the kinds it can
  * see and omits the others. Text is truncated to its bound before it gets here.
  */
-export const pathCharactersMax = 300
+export const seenPathCharactersMax = 300
 export const nameCharactersMax = 200
 export const hostCharactersMax = 253
 
-const path = z.string().max(pathCharactersMax)
+const path = z.string().max(seenPathCharactersMax)
 const name = z.string().min(1).max(nameCharactersMax)
 const count = z.number().finite().min(0)
 const denied = z.boolean().describe('whether the attempt was refused')

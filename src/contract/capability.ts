@@ -11,11 +11,11 @@ export const capabilityName = z
   )
 
 /** Arguments of one call. */
-export const argsMax = 100
+export const callArgsMax = 100
 
 /** The body of `POST /v1/capabilities/{name}`. */
 export const capabilityCall = z
-  .strictObject({ args: z.array(z.unknown()).max(argsMax).default([]) })
+  .strictObject({ args: z.array(z.unknown()).max(callArgsMax).default([]) })
   .readonly()
 
 /** Line of `GET /v1/capabilities`. */

@@ -33,7 +33,7 @@ export type ForkSessionRequest = z.input<typeof forkRequest>
 export type ForkAsked = z.output<typeof forkRequest>
 
 /** Answer to a fork. */
-export const forkedRow = z
+export const forkAnswer = z
   .object({
     parent: z.string(),
     pausedMs: z.number().describe('milliseconds for which the parent stood still'),
@@ -42,7 +42,7 @@ export const forkedRow = z
     lost: z.array(z.string()).readonly().describe('what a child does not have'),
   })
   .readonly()
-export type ForkedRow = z.infer<typeof forkedRow>
+export type ForkedRow = z.infer<typeof forkAnswer>
 
 /** Said with each fork. */
 export const forkKeeps: Pick<ForkedRow, 'shared' | 'lost'> = {

@@ -17,7 +17,7 @@ export interface Decision {
 }
 
 /** Decides by the threat score alone, because registered code is granted nothing. */
-export function decide(
+export function decideRegistration(
   { threatScore, findings }: Pick<Verdict, 'threatScore' | 'findings'>,
   blockThreshold: number = blockThresholdDefault,
 ): Decision {

@@ -5,7 +5,7 @@ import type { Job } from '../contract/job.ts'
 import type { Plan } from '../contract/pipeline.ts'
 import type { Analysis, Verdict } from '../contract/verdict.ts'
 import { sha256 } from '../lib/hash.ts'
-import { decide, type Decision } from './decide.ts'
+import { decideRegistration, type Decision } from './decide.ts'
 import type { EffectStore } from './store.ts'
 
 export interface EffectsParts {
@@ -50,7 +50,7 @@ export function createEffects({ store, clock, analyse, plan, audit }: EffectsPar
       if (analysis.kind === 'syntax-error') throw notParsed(analysis)
       const { verdict } = analysis
       const codeDigest = `sha256:${sha256(job.asked.code)}`
-      const decision = decide(verdict)
+      const decision = decideRegistration(verdict)
       if (decision.audited) audit(job, audited(effectId, codeDigest, decision))
       if (decision.blocked) throw blocked(decision)
 

@@ -46,7 +46,7 @@ async function* readMemory(machine: CapturedMachine, compose: typeof memoryImage
   const { capture, read } = machine
   const description = await describe(machine)
   await using base = await openBase(machine, description)
-  const pages = await bytesOf(read(`${capture.name}/memory.json`))
+  const pages = await gatherBytes(read(`${capture.name}/memory.json`))
   const changed = read(`${capture.name}/memory.zst`)
   const isOneRange = description.ram === 'one range'
   yield* compose({ pages, changed, base, isOneRange })
@@ -63,7 +63,7 @@ const machineShape = z.object({
 type Description = z.infer<typeof machineShape>
 
 async function describe({ capture, read }: CapturedMachine): Promise<Description> {
-  const text = await bytesOf(read(`${capture.name}/machine.json`))
+  const text = await gatherBytes(read(`${capture.name}/machine.json`))
   return machineShape.parse(parseJson(text.toString()))
 }
 
@@ -76,6 +76,6 @@ async function openBase({ capture, state }: CapturedMachine, { template }: Descr
 }
 
 /** Bytes of a small part. */
-export async function bytesOf(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+export async function gatherBytes(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(await Array.fromAsync(chunks))
 }

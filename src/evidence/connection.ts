@@ -13,7 +13,7 @@ const walPagesMax = 20_000
  * Opens `audit.db` for writing. An authorizer makes the connection append-only for Mayfly itself. A trigger in the file
  * would add nothing: any writer of the file could drop it. Foreign changes are detected by the chain.
  */
-export function openConnection(path: string): DatabaseSync {
+export function openAuditDatabase(path: string): DatabaseSync {
   const db = new DatabaseSync(path, { timeout: busyMs })
   try {
     distrustSchema(db)

@@ -3,7 +3,7 @@ import { readAt } from '../lib/file-descriptor.ts'
 import { bootId } from '../lib/owner.ts'
 import type { ChainHead } from './chain.ts'
 import {
-  contentOf,
+  rowContentOf,
   parseEntry,
   parseStart,
   type JournalEntry,
@@ -80,14 +80,14 @@ export class JournalReader {
     if (!this.isAtEnd) return at > 0 ? entries : this.read(bytesMax * 2)
     // A torn row is incomplete; a complete row without a line feed is damage.
     const rest = bytes.subarray(at, -1)
-    if (rest.length > 0 && contentOf(rest) !== undefined)
+    if (rest.length > 0 && rowContentOf(rest) !== undefined)
       this.#spoiled('its last row has no line feed')
     return entries
   }
 
   /** Returns the reason why a row is invalid. */
   #take(row: Buffer, entries: JournalEntry[]): string | undefined {
-    const content = contentOf(row)
+    const content = rowContentOf(row)
     if (content === undefined) return 'the checksum of a row does not match'
     try {
       if (this.head) return this.#takeEntry(parseEntry(content, this.head), entries)

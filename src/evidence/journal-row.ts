@@ -35,7 +35,7 @@ export function rowOfEntry({ line, salts, ends }: JournalEntry): string {
 }
 
 /** Content of a row without its line feed; undefined if its checksum does not match. */
-export function contentOf(row: Buffer): string | undefined {
+export function rowContentOf(row: Buffer): string | undefined {
   const content = row.subarray(sumChars + 1)
   const sum = row.toString('latin1', 0, sumChars + 1)
   return sum === `${sumOf(content)} ` ? content.toString() : undefined

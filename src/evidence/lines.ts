@@ -100,7 +100,7 @@ export function eventLine(event: Event, tenant: string | null): Draft {
 }
 
 /** Process that wrote an admitted line without an end; undefined if not stated. */
-export function ownerOf(line: OpenLine): Owner | undefined {
+export function lineOwnerOf(line: OpenLine): Owner | undefined {
   const body = tryParseJson(line.bodyText) as { owner?: Partial<Owner> } | null | undefined
   const owner = body?.owner
   if (typeof owner?.bootId !== 'string' || typeof owner.startTime !== 'string') return undefined

@@ -10,9 +10,9 @@ import { openBodies, type Bodies } from './bodies.ts'
 import { draft, type AppendedLine, type ChainHead } from './chain.ts'
 import { Sealer, type CheckpointSigner } from './checkpoint.ts'
 import { newSalts } from './commitment.ts'
-import { admittedLine, closedLine, endedLine, eventLine, ownerOf } from './lines.ts'
+import { admittedLine, closedLine, endedLine, eventLine, lineOwnerOf } from './lines.ts'
 import { eventRoom, type EventRoom } from './line-room.ts'
-import { isAlive, thisOwner, type Owner } from '../lib/owner.ts'
+import { isOwnerAlive, thisOwner, type Owner } from '../lib/owner.ts'
 import { Filler } from './filler.ts'
 import { isFull } from './state-error.ts'
 import { openStore, type OpenLine, type AuditStore } from './store.ts'
@@ -175,7 +175,7 @@ export class AuditRecord {
   }
 
   #isDead(line: OpenLine): boolean {
-    const owner = ownerOf(line)
+    const owner = lineOwnerOf(line)
     return !owner || !this.#parts.isAlive(owner)
   }
 
@@ -263,7 +263,7 @@ const fullRetryMs = 1000
 /** Opens the audit log, created on first use. Throws MayflyError STATE with a hint. */
 export function openRecord(options: RecordOptions): AuditRecord {
   const owner = options.owner ?? thisOwner()
-  const alive = options.isAlive ?? isAlive
+  const alive = options.isAlive ?? isOwnerAlive
   const path = join(options.stateFolder, 'audit.db')
   const store = openStore(path, options.clock.date())
   const filler = new Filler({ store, path, clock: options.clock })

@@ -4,7 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { StoredCapture } from '../contract/evidence.ts'
 import { machineSave, type MachineSave } from '../contract/machine-save.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
-import { bytesOf, readGuestMemory, type CapturedMachine } from './captured-machine.ts'
+import { gatherBytes, readGuestMemory, type CapturedMachine } from './captured-machine.ts'
 
 /** The parts of a capture from which a machine is resumed. */
 export interface ResumableSave {
@@ -33,7 +33,7 @@ export async function resumableSave(machine: CapturedMachine): Promise<Resumable
   const part = async (name: string) => {
     const own = capture.parts.find((one) => one.name === `${capture.name}/${name}`)
     if (!own || own.size > partBytesMax) throw unfit()
-    return tryParseJson((await bytesOf(read(own.name))).toString())
+    return tryParseJson((await gatherBytes(read(own.name))).toString())
   }
   const machineFile = savedMachine.safeParse(await part('machine.json'))
   const position = conversationState.safeParse(await part('agent.json'))

@@ -23,7 +23,7 @@ import {
   isLocked,
   keepLines,
   lineColumns,
-  openConnection,
+  openAuditDatabase,
   pause,
   storedCheckpoint,
   storedLine,
@@ -286,7 +286,7 @@ export function openStore(path: string, at: number): AuditStore {
 
 /** Creates the tables on first use, and migrates a log of the previous format. */
 function openPrepared(path: string, at: number): DatabaseSync {
-  const db = openConnection(path)
+  const db = openAuditDatabase(path)
   try {
     transact(db, () => {
       if (db.prepare('SELECT 1 FROM sqlite_schema').get()) return
@@ -310,14 +310,14 @@ function openPrepared(path: string, at: number): DatabaseSync {
  */
 function migrated(db: DatabaseSync, path: string): DatabaseSync {
   const until = performance.now() + migrateMsMax
-  for (let own = db; ; own = openConnection(path)) {
+  for (let own = db; ; own = openAuditDatabase(path)) {
     try {
       // Another process of this version may have done it.
       if (own !== db && knownFormat(own, path) === format) return own
       own.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE')
       transact(own, () => own.exec(`UPDATE meta SET format = ${format}`))
       own.close()
-      return openConnection(path)
+      return openAuditDatabase(path)
     } catch (thrown) {
       if (own.isOpen) own.close()
       if (!isLocked(thrown)) throw thrown

@@ -1,4 +1,4 @@
-import { forkedRow, forkRequest } from '../contract/fork.ts'
+import { forkAnswer, forkRequest } from '../contract/fork.ts'
 import * as z from 'zod'
 import { providerRow, threatRow } from '../contract/answers.ts'
 import { capabilityCall, capabilityRow } from '../contract/capability.ts'
@@ -43,7 +43,7 @@ import {
   executionList,
   liveBody,
   mcpMessage,
-  pending,
+  pendingExecution,
   readyBody,
   versionBody,
 } from './http/schema.ts'
@@ -56,7 +56,7 @@ const schemas = {
   ActiveContent: [activeContent, 'input'],
   Outcome: [outcomeSchema, 'output'],
   Executions: [executionList, 'output'],
-  Pending: [pending, 'output'],
+  Pending: [pendingExecution, 'output'],
   EffectRequest: [effectRequest, 'input'],
   EffectRegistered: [effectRegistered, 'output'],
   EffectCall: [effectCall, 'input'],
@@ -80,7 +80,7 @@ const schemas = {
   SessionAsked: [sessionRequest, 'input'],
   Session: [sessionRow, 'output'],
   ForkAsked: [forkRequest, 'input'],
-  Forked: [forkedRow, 'output'],
+  Forked: [forkAnswer, 'output'],
   SessionTimeout: [timeoutRequest, 'input'],
   SessionsEnded: [sessionsEnded, 'output'],
   SessionListing: [sessionListing, 'output'],

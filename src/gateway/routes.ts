@@ -66,7 +66,7 @@ import {
   beginZones,
   endZone,
   monitorZones,
-  planZones,
+  planZonesDoor,
   tightenZone,
 } from './doors/zones.ts'
 
@@ -149,7 +149,7 @@ export const calls: Readonly<Record<string, Methods>> = {
   },
   '/v1/zones': { POST: { needs: ['run'], answer: beginZones } },
   '/v1/zones/analysis': { POST: { needs: ['run'], answer: analyseZones } },
-  '/v1/zones/plan': { POST: { needs: ['run'], answer: planZones } },
+  '/v1/zones/plan': { POST: { needs: ['run'], answer: planZonesDoor } },
   '/v1/zones/{id}': { GET: { needs: anyScope, answer: monitorZones } },
   '/v1/zones/{id}/{zone}': { DELETE: { needs: ['operate'], answer: endZone } },
   '/v1/zones/{id}/{zone}/tighten': { POST: { needs: ['operate'], answer: tightenZone } },

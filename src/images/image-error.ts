@@ -24,7 +24,7 @@ export function diskFull(action: string, cause?: unknown): MayflyError {
 }
 
 /** True if a program's message indicates a full disk, or the disk of the path has no space left. */
-export function isFull(text: string, path: string): boolean {
+export function saysDiskFull(text: string, path: string): boolean {
   if (/no space left|quota exceeded|Error 28/i.test(text)) return true
   const facts = attempt(() => statfsSync(dirname(path)))
   return facts !== undefined && facts.bavail * facts.bsize < freeBytesMin

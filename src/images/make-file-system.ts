@@ -2,7 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { imageSeconds, writeCanonicalTar, type ImageEntry } from './canonical-tar.ts'
-import { diskFull, isFull } from './image-error.ts'
+import { diskFull, saysDiskFull } from './image-error.ts'
 import type { Architecture } from './recipe.ts'
 import { runTool } from './run-program.ts'
 import type { Spool } from './spool.ts'
@@ -60,7 +60,7 @@ export async function makeFileSystem(parts: FileSystemParts): Promise<void> {
   rmSync(tar)
   if (code === 0) return
   rmSync(image, { force: true })
-  if (isFull(stderr, image)) throw diskFull('write the file system of an image')
+  if (saysDiskFull(stderr, image)) throw diskFull('write the file system of an image')
   throw new MayflyError('INTERNAL', `Cannot write the file system: mkfs.erofs ended with ${code}`, {
     detail: stderr,
   })

@@ -10,7 +10,7 @@ import {
   piecesOf,
 } from '../lib/file-descriptor.ts'
 import { ownSource } from './apt-source.ts'
-import { diskFull, imageError, isFull } from './image-error.ts'
+import { diskFull, imageError, saysDiskFull } from './image-error.ts'
 import type { LockedPackage } from './recipe.ts'
 import { runTool } from './run-program.ts'
 
@@ -78,7 +78,7 @@ async function download(one: LockedPackage, to: string, signal?: AbortSignal): P
   })
   rmSync(`${to}.FAILED`, { force: true })
   if (code === 0) return
-  if (isFull(stderr, to)) throw diskFull(named)
+  if (saysDiskFull(stderr, to)) throw diskFull(named)
   if (/Hash Sum mismatch|unexpected size/i.test(stderr))
     throw new MayflyError('PACKAGE_BROKEN', `Cannot ${named}: it differs from the lock`, {
       hint: 'The mirror has other bytes under this name: do not use it',

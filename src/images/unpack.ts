@@ -3,12 +3,12 @@ import { lstatSync, mkdtempSync, readdirSync, readlinkSync, renameSync, rmSync }
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { openToRead, piecesOf, readAt } from '../lib/file-descriptor.ts'
-import { bootId, isAlive, thisOwner } from '../lib/owner.ts'
+import { bootId, isOwnerAlive, thisOwner } from '../lib/owner.ts'
 import { makeCacheFolder } from '../lib/cache-folder.ts'
 import { walkFolder } from '../lib/walk-folder.ts'
 import { openMaker, ownArchitecture, type ImageWork } from './build.ts'
 import { writeCanonicalTar, type ImageEntry } from './canonical-tar.ts'
-import { diskFull, imageError, isFull } from './image-error.ts'
+import { diskFull, imageError, saysDiskFull } from './image-error.ts'
 import { uuidOf, writeErofsTool } from './make-file-system.ts'
 import { runTool } from './run-program.ts'
 import { openSpool } from './spool.ts'
@@ -97,7 +97,7 @@ function removeDeadDrafts(roots: string): void {
   for (const name of readdirSync(roots)) {
     const [, pid, startTime] = /^\.draft-(\d+)-(\d*)-/.exec(name) ?? []
     if (pid === undefined || startTime === undefined) continue
-    if (isAlive({ bootId: bootId(), pid: Number(pid), startTime })) continue
+    if (isOwnerAlive({ bootId: bootId(), pid: Number(pid), startTime })) continue
     rmSync(path.join(roots, name), { recursive: true, force: true })
   }
 }
@@ -133,7 +133,7 @@ export async function extractImage(
     msMax: extractMsMax,
     signal,
   })
-  if (code !== 0 && isFull(stderr, root)) throw diskFull('unpack an image')
+  if (code !== 0 && saysDiskFull(stderr, root)) throw diskFull('unpack an image')
   if (code !== 0)
     throw new MayflyError('INTERNAL', `Cannot read the image: fsck.erofs ended with ${code}`, {
       detail: stderr,

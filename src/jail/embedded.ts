@@ -24,7 +24,7 @@ import {
   dataBytesMaxOf,
   deviceFiles,
   handOverFd,
-  insideOf,
+  pathInside,
   programFds,
   limitsOfWhole,
   maskedProc,
@@ -413,7 +413,7 @@ function wholeExec(
   place: Omit<WholeSettings, 'warm' | 'threads'>,
   places: readonly JailMount[],
 ) {
-  const [path, file] = [insideOf(interpreter, places), insideOf(main, places)]
+  const [path, file] = [pathInside(interpreter, places), pathInside(main, places)]
   const settings: WholeSettings = { ...place, warm: isWarm, threads: hasThreads }
   return {
     path,

@@ -45,7 +45,7 @@ export const ownFolder = '/opt/mayfly'
 export const pythonFile = '/usr/bin/python3'
 
 /** Path inside a wall of a file of the host. */
-export function insideOf(file: string, places: readonly JailMount[]): string {
+export function pathInside(file: string, places: readonly JailMount[]): string {
   const place = places.find(({ from }) => isBelow(file, from))
   return place ? place.at + file.slice(place.from.length) : file
 }

@@ -24,7 +24,7 @@ export function ownerOf(pid: number): Owner | undefined {
  * True if the process is alive. If only its pid is available, a process that reused it counts as the owner: a
  * line left open too long is better than one closed while its job runs.
  */
-export function isAlive(owner: Owner): boolean {
+export function isOwnerAlive(owner: Owner): boolean {
   const boot = bootId()
   if (boot !== '' && owner.bootId !== boot) return false
   const stat = readStat(owner.pid)

@@ -10,7 +10,7 @@ export async function within<T, L>(promise: Promise<T>, ms: number, late: L): Pr
 }
 
 /** Whether the promise resolves within `ms` milliseconds. Rejects if it rejects before. */
-export async function isWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+export async function resolvesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
   const late = Symbol('late')
   return (await within(promise, ms, late)) !== late
 }

@@ -65,6 +65,6 @@ interface Counts {
 const noCounts = (): Counts => ({ events: new Map(), last: 'none', anomalies: 0, calls: 0 })
 
 /** Unknown severities count as `high` (fail closed). */
-export function severityOf(reported: unknown): AnomalySeverity {
+export function reportedSeverityOf(reported: unknown): AnomalySeverity {
   return reported === 'low' || reported === 'medium' ? reported : 'high'
 }

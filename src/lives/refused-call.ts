@@ -1,4 +1,4 @@
-import { nameCharactersMax, pathCharactersMax } from '../contract/anomaly.ts'
+import { nameCharactersMax, seenPathCharactersMax } from '../contract/anomaly.ts'
 import type { Event, Point, TimelineEntry } from '../contract/event.ts'
 
 /** Entry for a call that the kernel of a guest refused, as reported by that guest (untrusted); texts are truncated. */
@@ -8,7 +8,7 @@ export function refusedCall(
 ): Pick<TimelineEntry, 'event' | 'reason' | 'fields'> {
   const what =
     typeof path === 'string'
-      ? `${verbOf(point, access)} "${path.slice(-pathCharactersMax)}"`
+      ? `${verbOf(point, access)} "${path.slice(-seenPathCharactersMax)}"`
       : textOf(call)
   const fields = { trust: 'guest', ...(typeof name === 'string' && { class: textOf(name) }) }
   return { event: 'denied', reason: `Its kernel refused: ${what}`, fields }

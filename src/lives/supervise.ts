@@ -38,7 +38,7 @@ import { initialStateOf, nextState, nextAt, restOf, stepOf, mainOf } from './sch
 import type { LifeAction, LifeInput, Life, Transition } from './schedule.ts'
 import { refusedCall } from './refused-call.ts'
 import { LifeEvents } from './life-events.ts'
-import { severityOf } from './life-counters.ts'
+import { reportedSeverityOf } from './life-counters.ts'
 import { Timeline } from './timeline.ts'
 
 /**
@@ -332,7 +332,7 @@ class Supervision implements Supervisor {
   }
 
   #applyAnomaly(zone: string, fields: Event['fields']): void {
-    const severity = severityOf(fields['severity'])
+    const severity = reportedSeverityOf(fields['severity'])
     const reason = `anomaly ${severity}${named(fields['reason'])}`
     this.#conditions.counters.anomaly(severity, zone)
     const { name, behaviorScore: score } = fields

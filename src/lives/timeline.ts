@@ -3,7 +3,7 @@ import type { TimelineListener, TimelineEntry } from '../contract/event.ts'
 import { mainZone } from '../contract/phase.ts'
 
 /** Capacity of a timeline, without its last entry. */
-export const entriesMax = 1000
+export const timelineEntriesMax = 1000
 /** Share for guest-caused entries and zones, so that a flood cannot hide tightenings of `main`. */
 export const guestEntriesMax = 500
 /** Share of those for denials. */
@@ -71,7 +71,7 @@ export class Timeline {
   }
 
   #hasRoom({ event, zone, fields }: TimelineEntry): boolean {
-    if (this.#entries.length >= entriesMax) return false
+    if (this.#entries.length >= timelineEntriesMax) return false
     if (event === 'anomaly') {
       const max = fields?.['severity'] === 'high' ? anomalyEntriesMax : anomalyEntriesMax / 2
       return this.#anomalies < max && ++this.#anomalies > 0

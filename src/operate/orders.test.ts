@@ -15,7 +15,7 @@ import type { Faults, Script, ScriptStep } from '../tiers/mock/script.ts'
 import { pollMsMin, pollMs } from '../lives/condition-poller.ts'
 import { zonesMax } from '../lives/schedule.ts'
 import { answerMsMax } from '../lives/supervise.ts'
-import { anomalyEntriesMax, deniedEntriesMax, entriesMax } from '../lives/timeline.ts'
+import { anomalyEntriesMax, deniedEntriesMax, timelineEntriesMax } from '../lives/timeline.ts'
 
 type Set = Awaited<ReturnType<typeof stage>>
 
@@ -493,7 +493,7 @@ test('A flood of guest entries hides no tightening in the timeline', async () =>
       },
     },
   })
-  assert(timeline.length < entriesMax)
+  assert(timeline.length < timelineEntriesMax)
   const anomalies = timeline.filter(({ event }) => event === 'anomaly')
   assert.equal(anomalies.length, anomalyEntriesMax / 2)
   for (const event of ['phase', 'tightened'] as const)
@@ -529,7 +529,7 @@ test('A flood of denials hides no anomaly in the timeline', async () => {
   const { timeline } = await live({
     deeds: {
       100: ({ supervisor }) => {
-        for (let times = 0; times < 2 * entriesMax; times++) supervisor.notice(notice)
+        for (let times = 0; times < 2 * timelineEntriesMax; times++) supervisor.notice(notice)
         supervisor.notice(found('low'))
       },
     },

@@ -3,13 +3,13 @@ import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { diskOf, nameOf } from './block.ts'
+import { diskOf, deviceNameOf } from './block.ts'
 
 suite('Disks', { skip: process.platform !== 'linux' && 'names are those of Linux' }, () => {
   test('A device is named by major and minor', () => {
-    assert.equal(nameOf(65024), '254:0')
-    assert.equal(nameOf(0x801), '8:1')
-    assert.equal(nameOf(0x1_0000_0103), '1:1048579')
+    assert.equal(deviceNameOf(65024), '254:0')
+    assert.equal(deviceNameOf(0x801), '8:1')
+    assert.equal(deviceNameOf(0x1_0000_0103), '1:1048579')
   })
 
   test('The disk of a partition is found: only whole disks take an io limit', () => {
@@ -36,6 +36,6 @@ function fake(isPartition: boolean) {
   writeFileSync(join(disk, 'dev'), '8:0\n')
   writeFileSync(join(part, 'dev'), '8:1\n')
   if (isPartition) writeFileSync(join(part, 'partition'), '1\n')
-  symlinkSync(isPartition ? part : disk, join(links, nameOf(statSync('/').dev)))
+  symlinkSync(isPartition ? part : disk, join(links, deviceNameOf(statSync('/').dev)))
   return { links, [Symbol.dispose]: () => rmSync(folder, { recursive: true }) }
 }

@@ -5,7 +5,7 @@ import path from 'node:path'
 export function diskOf(place: string, sys = '/sys/dev/block'): string | undefined {
   try {
     const { dev } = statSync(place)
-    const link = path.join(sys, nameOf(dev))
+    const link = path.join(sys, deviceNameOf(dev))
     if (!existsSync(link)) return undefined
     const folder = realpathSync(link)
     const whole = existsSync(path.join(folder, 'partition')) ? path.dirname(folder) : folder
@@ -16,7 +16,7 @@ export function diskOf(place: string, sys = '/sys/dev/block'): string | undefine
 }
 
 /** Splits a dev_t into major and minor, as `gnu_dev_major` and `gnu_dev_minor` of glibc do. */
-export function nameOf(dev: number): string {
+export function deviceNameOf(dev: number): string {
   const big = BigInt(dev)
   const major = ((big >> 8n) & 0xfffn) | ((big >> 32n) & 0xfffff000n)
   const minor = (big & 0xffn) | ((big >> 12n) & 0xffffff00n)

@@ -18,7 +18,7 @@ const PAGE_BYTES = 4096
 const PF_EXITING = 0x4
 
 /** Boot id of the machine (`kernel.random.boot_id`); empty if it cannot be read. */
-export function bootId(): string {
+export function readBootId(): string {
   return tryReadText('/proc/sys/kernel/random/boot_id')?.trim() ?? ''
 }
 
@@ -81,12 +81,12 @@ export function waitedMsOf(pid: number): number {
 }
 
 /** State letter of a thread; `X` if it is gone. */
-export function stateOf(pid: number, thread: string): string {
+export function threadStateOf(pid: number, thread: string): string {
   return fieldsOf(tryReadText(`/proc/${pid}/task/${thread}/stat`) ?? '')[0] || 'X'
 }
 
 /** Wait channel of a thread (/proc/PID/task/TID/wchan); empty, or `0`, on a kernel that hides it. */
-export function placeOf(pid: number, thread: string): string {
+export function waitChannelOf(pid: number, thread: string): string {
   return tryReadText(`/proc/${pid}/task/${thread}/wchan`) ?? ''
 }
 
@@ -142,7 +142,7 @@ export function processesSince(uid: number, notBefore: number): readonly number[
     lastScan = { at: performance.now(), owners: scanOwners() }
   // A pid of an earlier scan may have been reused.
   const found = lastScan.owners.get(uid) ?? []
-  return found.filter((pid) => ownersOf(pid).includes(uid) && isAlive(pid))
+  return found.filter((pid) => uidsOf(pid).includes(uid) && isAlive(pid))
 }
 
 /** Every process of this machine. */
@@ -151,13 +151,13 @@ export function allPids(): readonly number[] {
 }
 
 function scanOwners(): ReadonlyMap<number, readonly number[]> {
-  const owned = allPids().flatMap((pid) => [...new Set(ownersOf(pid))].map((uid) => ({ uid, pid })))
+  const owned = allPids().flatMap((pid) => [...new Set(uidsOf(pid))].map((uid) => ({ uid, pid })))
   const byUid = Map.groupBy(owned, ({ uid }) => uid)
   return new Map([...byUid].map(([uid, of]) => [uid, of.map(({ pid }) => pid)]))
 }
 
 /** Real, effective, saved and file system uid, from `status`: the folder of an undumpable process belongs to root. */
-export function ownersOf(pid: number): readonly number[] {
+export function uidsOf(pid: number): readonly number[] {
   return statusField(pid, 'Uid').map(Number)
 }
 

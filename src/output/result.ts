@@ -17,10 +17,10 @@ export const depthMax = taggedDepthMax
  */
 export function readResult(text: string, encoding: Encoding, bytesMax: number): ResultReading {
   if (isLonger(text, bytesMax)) {
-    return refused('RESULT_TOO_LARGE', `The result is larger than ${bytesMax} bytes`)
+    return refuseResult('RESULT_TOO_LARGE', `The result is larger than ${bytesMax} bytes`)
   }
   if (isDeeper(text))
-    return refused('RESULT_TOO_DEEP', `The result is nested deeper than ${depthMax}`)
+    return refuseResult('RESULT_TOO_DEEP', `The result is nested deeper than ${depthMax}`)
   try {
     const value = wellFormed(parseJson(text), text)
     if (encoding === 'tagged') decodeTagged(value)
@@ -28,13 +28,13 @@ export function readResult(text: string, encoding: Encoding, bytesMax: number): 
     return { kind: 'result', value }
   } catch (thrown) {
     if (thrown instanceof Forged || thrown instanceof TaggedError) {
-      return refused('RESULT_FORGED', `The result is forged: ${thrown.message}`)
+      return refuseResult('RESULT_FORGED', `The result is forged: ${thrown.message}`)
     }
-    return refused('RESULT_MALFORMED', 'The result is not JSON')
+    return refuseResult('RESULT_MALFORMED', 'The result is not JSON')
   }
 }
 
-export function refused(code: string, message: string, details?: unknown): ResultReading {
+export function refuseResult(code: string, message: string, details?: unknown): ResultReading {
   const error = { code, message, ...(details !== undefined && { details }) }
   return { kind: 'refused', error }
 }

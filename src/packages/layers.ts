@@ -35,7 +35,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
 import { sha256 } from '../lib/hash.ts'
 import { makeCacheFolder } from '../lib/cache-folder.ts'
-import { isAlive, thisOwner, type Owner } from '../lib/owner.ts'
+import { isOwnerAlive, thisOwner, type Owner } from '../lib/owner.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { replaceFile } from '../lib/replace-file.ts'
 import type { PackageSource } from './find.ts'
@@ -227,7 +227,7 @@ export class Layers {
   #sweep(): void {
     for (const entry of readdirSync(this.#folder)) {
       const owner = ownerIn(entry)
-      if (owner && !isAlive(owner)) this.#remove(entry)
+      if (owner && !isOwnerAlive(owner)) this.#remove(entry)
       if (entry.startsWith('.gone.')) this.#remove(entry)
     }
   }
@@ -285,7 +285,7 @@ export class Layers {
   #isUsed(name: string): boolean {
     return readdirSync(this.#folder).some((entry) => {
       const owner = entry.startsWith(`${name}.use.`) ? ownerIn(entry) : undefined
-      return owner !== undefined && isAlive(owner)
+      return owner !== undefined && isOwnerAlive(owner)
     })
   }
 

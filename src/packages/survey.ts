@@ -22,7 +22,7 @@ export interface SurveyedFile {
 }
 
 /** Limits of one package folder: entries of any kind, and bytes. */
-export const entriesMax = 500_000
+export const packageEntriesMax = 500_000
 export const layerBytesMax = 4 * 2 ** 30
 const DEPTH_MAX = 64
 const PATH_BYTES_MAX = 4096
@@ -45,7 +45,8 @@ export async function survey(root: string): Promise<Survey> {
   const waiting = ['']
   for (let folder = waiting.pop(); folder !== undefined; folder = waiting.pop()) {
     for (const name of readdirSync(path.join(root, folder)).sort()) {
-      if (++entries > entriesMax) throw tooLarge(root, `more than ${entriesMax} files`)
+      if (++entries > packageEntriesMax)
+        throw tooLarge(root, `more than ${packageEntriesMax} files`)
       if (entries % AT_ONCE === 0) await yieldOnce()
       const place = folder === '' ? name : `${folder}/${name}`
       const facts = lstatSync(path.join(root, place), { throwIfNoEntry: false })

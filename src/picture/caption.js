@@ -37,7 +37,7 @@ export function wordText({ kind, count }) {
 }
 
 /** @param {import('./events.js').Happening} happening */
-export function markOf({ kind }) {
+export function happeningMark({ kind }) {
   const [mark, tone] = kinds[kind]
   return { mark, tone }
 }

@@ -8,7 +8,7 @@ import { bytesText, listText, plain } from './words.js'
  */
 
 /** In the order in which they are drawn. */
-export const controlNames = /** @type {const} */ ([
+export const drawnControls = /** @type {const} */ ([
   'network',
   'files',
   'capabilities',

@@ -25,7 +25,7 @@
  * @typedef {Stretch & { tone: string }} Exec
  */
 import { bandsOf, isEnd, stepsPlanned } from './bands.js'
-import { controlNames, readControl } from './controls.js'
+import { drawnControls, readControl } from './controls.js'
 import { happeningsOf } from './events.js'
 import { bytesText, durationText, ends, finite, listText, moment, plain, whyText } from './words.js'
 
@@ -144,7 +144,7 @@ function isPlanned({ phases }, control) {
  */
 function rowsOf(entries, plan, { from, to }) {
   const changes = entries.filter(({ controls }) => controls !== undefined)
-  return controlNames.flatMap((name) => {
+  return drawnControls.flatMap((name) => {
     const first =
       plan.controls[name] ??
       changes.find(({ controls }) => hasOwn(controls, name))?.controls?.[name]

@@ -1,4 +1,4 @@
-import { bandText, cutText, markOf, spanText, throughoutText } from './caption.js'
+import { bandText, cutText, happeningMark, spanText, throughoutText } from './caption.js'
 import { BOLD, escaped, fit, label, lines, MARGIN, n, stacked, widthOf } from './svg-text.js'
 
 /**
@@ -155,7 +155,7 @@ function marksBlock({ zone }, { x, left, right, picture }) {
     // Overlapping marks move to the right while there is room for the rest.
     const spot = Math.min(Math.max(at, free + 11), right - 22 * (own.length - 1 - place))
     free = spot + 11
-    return marker(spot, at, number, markOf(one).tone)
+    return marker(spot, at, number, happeningMark(one).tone)
   })
   return { height: 38, parts: [label(MARGIN, 25, 'events', 'small quiet'), ...parts] }
 }

@@ -1,4 +1,12 @@
-import { markOf, sumsText, timeText, titleText, wholeText, wordText, zonesText } from './caption.js'
+import {
+  happeningMark,
+  sumsText,
+  timeText,
+  titleText,
+  wholeText,
+  wordText,
+  zonesText,
+} from './caption.js'
 import { scaleOf } from './scale.js'
 import { laneBlock } from './svg-lane.js'
 import { execStyle, style } from './svg-style.js'
@@ -124,7 +132,7 @@ function listBlock({ picture: { happenings }, width }) {
   const textAt =
     wordAt + Math.max(...happenings.map((one) => widthOf(`■ ${wordText(one)}`, BOLD * 12.5))) + 14
   const rows = happenings.flatMap((one, place) => {
-    const { mark, tone } = markOf(one)
+    const { mark, tone } = happeningMark(one)
     const y = 22 + 20 * place
     return [
       label(MARGIN + 20, y, String(place + 1), 'small quiet end'),

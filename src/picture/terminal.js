@@ -1,7 +1,7 @@
 import {
   bandText,
   cutText,
-  markOf,
+  happeningMark,
   spanText,
   sumsText,
   throughoutText,
@@ -57,9 +57,9 @@ export function linesOf(picture, { columns, paint }) {
 /** @param {Picture} picture @param {number} width @param {Paint} paint */
 function headOf({ mark, tone, status, text, wall }, width, paint) {
   const word = `${mark} ${status}`
-  const room = width - widthOf(word) - 1
-  const isRoomy = widthOf(text) + widthOf(wall) + 2 <= room
-  const gap = ' '.repeat(Math.max(0, room - widthOf(text) - widthOf(wall)))
+  const room = width - columnsOf(word) - 1
+  const isRoomy = columnsOf(text) + columnsOf(wall) + 2 <= room
+  const gap = ' '.repeat(Math.max(0, room - columnsOf(text) - columnsOf(wall)))
   const tail = isRoomy ? gap + paint('dim', wall) : ''
   return [`${paint(/** @type {Tone} */ (tone), word)} ${fit(text, room)}${tail}`]
 }
@@ -110,7 +110,7 @@ function namesOf({ bands }, { scale, chart }) {
     write(
       cells,
       from,
-      [full, band.name].find((text) => widthOf(text) <= room) ?? fit(band.name, room),
+      [full, band.name].find((text) => columnsOf(text) <= room) ?? fit(band.name, room),
     )
   }
   return cells.join('').trimEnd()
@@ -161,10 +161,10 @@ function cutLine(cut, { scale, chart, label, paint }) {
   const bracket = `└${'╌'.repeat(Math.max(0, to - from - 2))}┘`
   const text = cutText(cut)
   const [before, behind] = [label + from - 1, chart - to - 1]
-  if (widthOf(text) <= behind || behind >= before)
+  if (columnsOf(text) <= behind || behind >= before)
     return `${' '.repeat(label + from)}${paint('warn', `${bracket} ${fit(text, behind)}`.trimEnd())}`
   const said = fit(text, before)
-  return `${' '.repeat(before - widthOf(said))}${paint('warn', `${said} ${bracket}`)}`
+  return `${' '.repeat(before - columnsOf(said))}${paint('warn', `${said} ${bracket}`)}`
 }
 
 /** @param {Lane} lane @param {Canvas} canvas */
@@ -194,11 +194,11 @@ function rowLine({ name, spans }, { scale, chart, label, paint }) {
       : column(scale, chart, next.from)
     const room = isLast ? chart - from : to - from
     const said =
-      widthOf(spanText(span)) < room
+      columnsOf(spanText(span)) < room
         ? spanText(span)
         : fit(spanText({ ...span, took: undefined }), room - 1)
     const text = said === '' ? '' : `${said} `
-    const line = BARS[span.state].repeat(Math.max(0, to - from - widthOf(text)))
+    const line = BARS[span.state].repeat(Math.max(0, to - from - columnsOf(text)))
     return { tone: toneOf[span.state], text: text + line }
   })
   const lead = ' '.repeat(column(scale, chart, spans[0]?.from ?? 0))
@@ -209,17 +209,17 @@ const toneOf = /** @type {const} */ ({ open: 'good', narrowed: 'warn', closed: '
 
 /** @param {import('./events.js').Happening} one @param {number} n @param {number} width @param {Paint} paint */
 function happeningLine(one, n, width, paint) {
-  const { mark, tone } = markOf(one)
+  const { mark, tone } = happeningMark(one)
   const lead = `${String(n + 1).padStart(2)}  ${timeText(one).padEnd(9)} `
   // A long span of merged events leaves little room on the narrowest terminal.
-  const word = fit(`${mark} ${wordText(one)}`, width - widthOf(lead))
-  const room = width - widthOf(lead) - widthOf(word) - 2
+  const word = fit(`${mark} ${wordText(one)}`, width - columnsOf(lead))
+  const room = width - columnsOf(lead) - columnsOf(word) - 2
   return `${lead}${paint(tone === 'calm' ? 'bold' : tone, word)}  ${fit(one.text, room)}`.trimEnd()
 }
 
 /** @param {string} text @param {number} width @param {Paint} paint */
 function quiet(text, width, paint) {
-  return wrapped(text, LINES_MAX, (line) => widthOf(line) <= width).map((line) =>
+  return wrapped(text, LINES_MAX, (line) => columnsOf(line) <= width).map((line) =>
     paint('dim', fit(line, width)),
   )
 }
@@ -242,7 +242,7 @@ function blank(length) {
 function write(cells, from, text) {
   let at = from
   for (const { segment } of letters.segment(text)) {
-    const wide = widthOf(segment)
+    const wide = columnsOf(segment)
     if (at + wide > cells.length) return
     cells.splice(at, Math.max(1, wide), segment, ...blank(wide - 1).map(() => ''))
     at += Math.max(1, wide)
@@ -254,7 +254,7 @@ const WIDE =
   /[\p{Emoji_Presentation}\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{20000}-\u{3fffd}]/u
 
 /** Columns a text takes. @param {string} text */
-export function widthOf(text) {
+export function columnsOf(text) {
   let width = 0
   for (const { segment } of letters.segment(text)) width += WIDE.test(segment) ? 2 : 1
   return width
@@ -262,16 +262,16 @@ export function widthOf(text) {
 
 /** @param {string} text @param {number} width columns */
 function padded(text, width) {
-  return text + ' '.repeat(Math.max(0, width - widthOf(text)))
+  return text + ' '.repeat(Math.max(0, width - columnsOf(text)))
 }
 
 /** @param {string} text @param {number} room columns */
 function fit(text, room) {
-  if (widthOf(text) <= room) return text
+  if (columnsOf(text) <= room) return text
   let kept = ''
   let width = 0
   for (const { segment } of letters.segment(text)) {
-    width += widthOf(segment)
+    width += columnsOf(segment)
     if (width > room - 1) break
     kept += segment
   }

@@ -19,7 +19,7 @@ export const moduleBounds: ModuleBounds = {
 /**
  * Runs a call into a provider module with a time limit. A module is trusted not to attack; the limits keep one that
  * hangs by mistake from stopping the server. `callWithin` ends an endless loop by V8's watchdog (`timeout` of
- * `node:vm`), which terminates the JavaScript of the call; `within` stops waiting for a promise. Not handled: a loop
+ * `node:vm`), which terminates the JavaScript of the call; `boundedCall` stops waiting for a promise. Not handled: a loop
  * that begins after the first `await` of the call.
  */
 export function callWithin<T>(call: () => T, msMax: number): T {
@@ -42,7 +42,7 @@ const context = createContext({})
  * Rejects with Error if the promise is not settled in time; the work itself continues. Unless `keepsAlive`, the timer
  * is unreferenced and does not keep the process alive.
  */
-export async function within<T>(
+export async function boundedCall<T>(
   work: Promise<T>,
   msMax: number,
   what: string,

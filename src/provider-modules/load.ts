@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { ProviderModule } from '../contract/provider-module.ts'
 import { sha256 as hashOf } from '../lib/hash.ts'
-import { within, type ModuleBounds } from './bounded.ts'
+import { boundedCall, type ModuleBounds } from './bounded.ts'
 import { cannotUse, type ModuleFile, type ModuleTrust } from './find.ts'
 import { checkModule } from './check.ts'
 import { moduleUrl, resolveImports } from './resolve-imports.ts'
@@ -34,7 +34,9 @@ export async function loadModule(
     const sha256 = hashOf(await readFile(real))
     const url = moduleUrl(pathToFileURL(real).href, generation)
     await importOnTrial({ url, trust }, importMsMax)
-    const loaded = (await within(import(url), importMsMax, 'its import')) as { default?: unknown }
+    const loaded = (await boundedCall(import(url), importMsMax, 'its import')) as {
+      default?: unknown
+    }
     return { made: checkModule(loaded.default), sha256 }
   } catch (cause) {
     throw brokenModule(path, cause)
@@ -67,7 +69,7 @@ async function importOnTrial(trial: ImportTrial, msMax: number): Promise<void> {
   thread.once('error', (error) => done.reject(error))
   thread.once('exit', () => done.reject(new Error('it ended the process that imports it')))
   try {
-    await within(done.promise, msMax, 'its import')
+    await boundedCall(done.promise, msMax, 'its import')
   } finally {
     await thread.terminate()
   }

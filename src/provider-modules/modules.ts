@@ -4,7 +4,7 @@ import type { Point } from '../contract/event.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
 import type { ProviderModule } from '../contract/provider-module.ts'
 import { createMutex } from '../lib/mutex.ts'
-import { isWithin } from '../lib/within.ts'
+import { resolvesWithin } from '../lib/within.ts'
 import { isComposed } from './check.ts'
 import { moduleBounds, type ModuleBounds } from './bounded.ts'
 import { compose, type BaseProvider } from './compose.ts'
@@ -99,7 +99,7 @@ export class ProviderModules {
   async settle(): Promise<void> {
     this.#scan()
     const tasks = [...this.#entries.values()].map(({ task }) => task)
-    await isWithin(Promise.all(tasks), settleMsMax)
+    await resolvesWithin(Promise.all(tasks), settleMsMax)
   }
 
   /** Stops scanning. Serving providers are closed with all other walls. */

@@ -4,7 +4,7 @@ import type { Availability, Provider } from '../contract/provider.ts'
 import { strengthOf } from '../contract/tier.ts'
 import { hasOwnKernel } from '../walls/trials/own-kernel.ts'
 import { tryWalls, type WallTrialResult } from '../walls/trials/try-walls.ts'
-import { callWithin, within, type ModuleBounds } from './bounded.ts'
+import { callWithin, boundedCall, type ModuleBounds } from './bounded.ts'
 import { checkAvailability } from './check.ts'
 
 const trialsMsMax = 60_000
@@ -15,7 +15,7 @@ export async function probeModule(
   { loopMsMax, probeMsMax }: ModuleBounds,
 ): Promise<Availability> {
   const answer = callWithin(() => Promise.resolve(provider.detect()), loopMsMax)
-  return checkAvailability(await within(answer, probeMsMax, 'its probe'))
+  return checkAvailability(await boundedCall(answer, probeMsMax, 'its probe'))
 }
 
 /**
@@ -25,7 +25,7 @@ export async function probeModule(
  */
 export async function proveTier(provider: Provider, folders: readonly string[]): Promise<void> {
   if (strengthOf[provider.tier] === 0) return
-  await within(tryAll(provider, folders), trialsMsMax, 'the proof of its tier')
+  await boundedCall(tryAll(provider, folders), trialsMsMax, 'the proof of its tier')
 }
 
 /** Throws MayflyError PROVIDER_UNPROVED unless the probe proved exactly the strength of the claimed tier. */

@@ -2,7 +2,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Provider, Sandbox, LaunchHints } from '../contract/provider.ts'
 import type { Clock } from '../contract/clock.ts'
-import { callWithin, moduleBounds, within, type ModuleBounds } from './bounded.ts'
+import { callWithin, moduleBounds, boundedCall, type ModuleBounds } from './bounded.ts'
 
 const closeMsMax = 5_000
 
@@ -72,7 +72,7 @@ export class ServedProvider implements Provider {
   async #closeNow(): Promise<void> {
     const closing = Promise.try(() => this.#inner.close?.())
     // The module is not used again even if its close fails.
-    await within(closing, closeMsMax, 'its close', { keepsAlive: true }).catch(() => undefined)
+    await boundedCall(closing, closeMsMax, 'its close', { keepsAlive: true }).catch(() => undefined)
   }
 
   /** A sandbox that arrives after the deadline is destroyed. */
@@ -82,7 +82,7 @@ export class ServedProvider implements Provider {
     let launching: Promise<Sandbox> | undefined
     try {
       launching = callWithin(call, loopMsMax)
-      return await within(launching, launchMsMax, 'its launch')
+      return await boundedCall(launching, launchMsMax, 'its launch')
     } catch (cause) {
       void launching?.then((late) => late[Symbol.asyncDispose]()).catch(() => undefined)
       throw unavailable(this.name, cause)

@@ -19,7 +19,7 @@ import { customName } from './custom-name.ts'
 import type { MicroVMProvider } from './microvm-contract.ts'
 import type { AddedCustom, MayflyInternals } from './internals.ts'
 import { internalsOf, Mayfly } from './mayfly.ts'
-import { valueOf } from './secure-sandbox.ts'
+import { returnValueOf } from './secure-sandbox.ts'
 
 export interface CapabilityRegistryOptions {
   /** Configuration file or object; default: `MAYFLY_CONFIG`, else `./mayfly.toml` if it exists. */
@@ -110,7 +110,7 @@ export class CapabilityRegistry implements AsyncDisposable {
   ): Promise<unknown> {
     const capability = this.#find(name)
     if (!capability.isolated) return this.#here(capability, args)
-    return valueOf(await this.#isolated(capability, args, options))
+    return returnValueOf(await this.#isolated(capability, args, options))
   }
 
   /** Like `executeCapabilityWithMicroVM`, but returns the whole outcome: limits, network attempts, line in the record. */

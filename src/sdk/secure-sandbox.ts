@@ -180,7 +180,7 @@ export class SecureSandbox implements AsyncDisposable {
   #run(isolate: Isolate, request: JobRequest): Promise<unknown> {
     const run = this.#outcome(isolate, request)
     isolate.runs.add(run)
-    return run.finally(() => isolate.runs.delete(run)).then(valueOf)
+    return run.finally(() => isolate.runs.delete(run)).then(returnValueOf)
   }
 
   async #outcome(isolate: Isolate, request: JobRequest): Promise<Outcome> {
@@ -205,7 +205,7 @@ export function limitsOf({
 }
 
 /** Return value with its types, including dates, maps and big integers. */
-export function valueOf(outcome: Outcome): unknown {
+export function returnValueOf(outcome: Outcome): unknown {
   if (outcome.status !== 'ok') throw new EffectError(outcome)
   return outcome.encoding === 'tagged' ? decodeTagged(outcome.result) : outcome.result
 }

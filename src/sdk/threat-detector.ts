@@ -2,7 +2,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Language } from '../contract/job.ts'
 import type { SignatureAsked } from '../contract/signature.ts'
 import type { Finding, PatternName, Severity } from '../contract/verdict.ts'
-import { blockThresholdDefault, decide } from '../effects/decide.ts'
+import { blockThresholdDefault, decideRegistration } from '../effects/decide.ts'
 import { newJob } from '../job.ts'
 import { systemClock } from '../contract/clock.ts'
 import { createVerifier } from '../threat/verify-job.ts'
@@ -104,7 +104,7 @@ export class SandboxThreatDetector {
     const mayfly = await this.#hold.mayfly()
     const analysis = await mayfly.analyze({ code, ...(language && { language }) })
     const { verdict, cached } = analysis
-    const decision = decide(verdict, this.#blockThreshold)
+    const decision = decideRegistration(verdict, this.#blockThreshold)
     const blocked = decision.blocked || analysis.kind === 'syntax-error'
     this.#count(verdict.findings, blocked, cached)
     return {

@@ -1,7 +1,7 @@
 import { MayflyError } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Mayfly } from './mayfly.ts'
-import { limitsOf, valueOf } from './secure-sandbox.ts'
+import { limitsOf, returnValueOf } from './secure-sandbox.ts'
 import { SharedMayfly } from './shared-mayfly.ts'
 
 export interface VMOptions {
@@ -44,7 +44,7 @@ export class VM implements AsyncDisposable {
     this.#ending.signal.throwIfAborted()
     const run = this.#outcome(code)
     this.#runs.add(run)
-    const values = valueOf(await run.finally(() => this.#runs.delete(run)))
+    const values = returnValueOf(await run.finally(() => this.#runs.delete(run)))
     return Array.isArray(values) ? (values[0] as unknown) : values
   }
 

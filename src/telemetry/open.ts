@@ -40,11 +40,11 @@ export async function openTelemetry(
   const watch = (assembly: ObservedAssembly): void =>
     views.meters.observe(assemblyReadings(assembly))
   if (!isOn) return { ...nothing, sinks: views.sinks, views, watch }
-  const [{ Exporter }, { readSettings }] = await Promise.all([
+  const [{ Exporter }, { readOtlpSettings }] = await Promise.all([
     import('./otlp/exporter.ts'),
     import('./otlp/settings.ts'),
   ])
-  const settings = readSettings(config, env)
+  const settings = readOtlpSettings(config, env)
   const exporter = new Exporter(settings, views.meters)
   return {
     sinks: [...views.sinks, exporter.sink],

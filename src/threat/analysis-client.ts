@@ -5,7 +5,7 @@ import type { WardenClient } from '../walls/client.ts'
 import type { WallHandle } from '../walls/handle.ts'
 import { WorkerSpares } from '../walls/worker-spares.ts'
 import { hasBounds } from '../walls/worker-claim.ts'
-import { AnalystUpkeep, analystBounds, answerMsMax } from './analyst-upkeep.ts'
+import { AnalystUpkeep, analystBounds, analystAnswerMsMax } from './analyst-upkeep.ts'
 import { FairQueue } from './fair-queue.ts'
 
 /**
@@ -104,7 +104,7 @@ export function createAnalysisClient({
 async function exchange(wall: WallHandle, requestText: string): Promise<string> {
   try {
     const request = { kind: KIND.request, payload: requestText, name: 'the analysis process' }
-    return (await wall.ask(request, KIND.reply, answerMsMax)).toString()
+    return (await wall.ask(request, KIND.reply, analystAnswerMsMax)).toString()
   } catch (thrown) {
     void wall.kill()
     throw new MayflyError('UNAVAILABLE', `Cannot analyse: ${messageOf(thrown)}`)

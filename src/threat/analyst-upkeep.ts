@@ -16,7 +16,7 @@ import type { WorkerSpares } from '../walls/worker-spares.ts'
  * delay in which it collects garbage; a source that arrives earlier makes the claim itself. A spent process gets no
  * further source, and ends when its replacement is ready.
  */
-export const answerMsMax = 5_000
+export const analystAnswerMsMax = 5_000
 
 /**
  * Memory above the idle size, enough to parse a source at the size limit. The warden's deadline is at most half a
@@ -24,7 +24,7 @@ export const answerMsMax = 5_000
  */
 export const analystBounds: WorkerBounds = {
   memory: 512 * 2 ** 20,
-  lifeMs: answerMsMax - deadlineFor(0),
+  lifeMs: analystAnswerMsMax - deadlineFor(0),
 }
 
 /** A claim is due after one source larger than this, or after this many sources. */

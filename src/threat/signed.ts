@@ -9,7 +9,8 @@ export function analyseSigned(
   analyse: (job: Job) => Promise<CachedAnalysis>,
 ): (job: Job, signed: Signed) => Promise<CachedAnalysis> {
   return async (job, signed) => {
-    if (signed.kind === 'refused') return { kind: 'verdict', cached: false, verdict: unread(job) }
+    if (signed.kind === 'refused')
+      return { kind: 'verdict', cached: false, verdict: unparsedVerdict(job) }
     const analysis = await analyse(job)
     if (signed.kind === 'unsigned') return analysis
     return { ...analysis, verdict: { ...analysis.verdict, signatureValid: true } }
@@ -22,7 +23,7 @@ export function refusalOf({ error }: Extract<Signed, { kind: 'refused' }>): Mayf
 }
 
 /** Placeholder verdict for unparsed code: only its requested fields are known. */
-export function unread({ asked }: Pick<Job, 'asked'>): Verdict {
+export function unparsedVerdict({ asked }: Pick<Job, 'asked'>): Verdict {
   const { code, language = 'js', entry } = asked
   return {
     threatScore: 0,

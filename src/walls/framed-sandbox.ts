@@ -18,10 +18,10 @@ import type { Profile } from '../contract/profile.ts'
 import type { GuestKind, GuestParts } from './guest-kind.ts'
 import { GuestLife, type SandboxParts } from './guest-life.ts'
 import { tightenBounds } from './tighten.ts'
-import { withoutSentinel } from './memory-capture.ts'
+import { uncapturable } from './memory-capture.ts'
 import { PauseState } from './pause.ts'
 import { hasSentinel } from './sentinel-calls.ts'
-import { argsBytesMax, headBytesMax } from './wire.ts'
+import { callArgsBytesMax, frameHeadBytesMax } from './wire.ts'
 
 /**
  * The server's end of one life behind a wall that sends frames, for every kind of wall and of guest.
@@ -164,7 +164,7 @@ export class FramedSandbox implements Sandbox {
     const { memory } = this.#guest
     const { wall, warden } = this.#life.parts
     if (!memory) return { kind: 'none', parts: [] }
-    if (!hasSentinel(wall.wall) && !wall.wall.isImaged) return withoutSentinel(wall.wall)
+    if (!hasSentinel(wall.wall) && !wall.wall.isImaged) return uncapturable(wall.wall)
     return await this.#pausing.during(() =>
       memory.copy(
         () => warden.memory(this.wall),
@@ -194,7 +194,7 @@ export class FramedSandbox implements Sandbox {
 /** Largest frame of a task: its result, an artifact, the arguments of a call, or a file of its session, with their head. */
 function frameBytesMax({ session }: Task, { limits }: Profile): number {
   const file = session ? sessionFileBytesMax : 0
-  return headBytesMax + Math.max(limits.result, limits.artifacts, argsBytesMax, file)
+  return frameHeadBytesMax + Math.max(limits.result, limits.artifacts, callArgsBytesMax, file)
 }
 
 function pauseOf(life: GuestLife): PauseState {

@@ -4,7 +4,7 @@ import { fetchCapability } from './egress-path.ts'
 import { filesCapability } from './folder-calls.ts'
 import type { RealmEgress } from './guest-egress.ts'
 import { eventOfLife, type GuestLife } from './guest-life.ts'
-import { argsBytesMax, callSchema, headed, kind } from './wire.ts'
+import { callArgsBytesMax, callSchema, headed, kind } from './wire.ts'
 
 /** Bounds on calls of one job, and on bytes of unread answers: an honest guest waits for its answers. */
 const CALLS_MAX = 100_000
@@ -25,7 +25,7 @@ export class GuestCalls {
   async answer(payload: Buffer): Promise<void> {
     const life = this.#life
     const read = headed(callSchema, payload)
-    if (!read || read.rest.length > argsBytesMax) return life.garbled('unreadable call')
+    if (!read || read.rest.length > callArgsBytesMax) return life.garbled('unreadable call')
     if (life.isEnded) return
     if (++this.#calls > CALLS_MAX || life.parts.wall.backlogBytes > BACKLOG_BYTES_MAX)
       return life.garbled('too many calls')

@@ -37,7 +37,7 @@ const head = z.union([
 type Head = z.infer<typeof head>
 
 /** Capture of a wall without a sentinel: none, with the cause. */
-export function withoutSentinel({ missing }: Pick<Wall, 'missing'>): Capture {
+export function uncapturable({ missing }: Pick<Wall, 'missing'>): Capture {
   const why = missing.find((one) => one.startsWith('sentinel')) ?? 'its wall has no sentinel'
   return { kind: 'none', parts: [], why }
 }

@@ -11,7 +11,7 @@ import {
   type WallCost,
 } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
-import { isWithin } from '../lib/within.ts'
+import { resolvesWithin } from '../lib/within.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
 import { carriedTask } from './carried-task.ts'
 import { endOfProgram } from './ends.ts'
@@ -26,7 +26,7 @@ import type { LaunchForked } from './fork-wall.ts'
 import { deadlineOf } from './program-claim.ts'
 import { ProgramOutput } from './program-output.ts'
 import { ProgramSession } from './program-session.ts'
-import { isLargeInput, isSentAhead, piecesOf } from './send-ahead.ts'
+import { isLargeInput, isSentAhead, framesAheadOf } from './send-ahead.ts'
 import { closableBy, hasSentinel, heldByCalls, reportCalls } from './sentinel-calls.ts'
 import { wallZones } from './wall-zones.ts'
 import {
@@ -162,7 +162,7 @@ class ProgramFrames implements GuestFrames {
     wall.mayOutliveSocket = !task.session
     if (this.#isForked) return this.#goOn()
     this.#isLarge = text.length > LARGE_UNITS
-    for (const piece of piecesOf(task)) {
+    for (const piece of framesAheadOf(task)) {
       this.#isLarge = true
       wall.send(kind.ahead, piece)
     }
@@ -242,7 +242,7 @@ class ProgramFrames implements GuestFrames {
       return life.garbled('a limit that no program can know of')
     this.#hasReportedEnd = true
     const isRead = read.head.exits ? this.#output.exited() : this.#output.drained()
-    const isPrompt = isWithin(isRead, read.head.exits ? EXIT_UNREAD_MS_MAX : UNREAD_MS_MAX)
+    const isPrompt = resolvesWithin(isRead, read.head.exits ? EXIT_UNREAD_MS_MAX : UNREAD_MS_MAX)
     const [used, wasPrompt] = await Promise.all([this.#used(read.head.status), isPrompt])
     const seen = wasPrompt ? used : await this.#stopped()
     await isRead

@@ -208,7 +208,7 @@ export const usualCalls: readonly CallClass[] = ['exec']
 
 /** The program of a wall for a language; `hasCells`: its runner of Node runs `js` in a cell. */
 function programIn(language: Language, hasCells: boolean): ProgramName {
-  return hasCells && isCell(language) ? 'node' : programOf(language)
+  return hasCells && isCell(language) ? 'node' : runnerProgramOf(language)
 }
 
 /** Languages whose jobs run in an isolate, with the same globals on every tier, and not as whole programs. */
@@ -216,7 +216,7 @@ export const cellLanguages: readonly Language[] = ['js', 'ts']
 
 export const isCell = (language: Language): boolean => cellLanguages.includes(language)
 
-export function programOf(language: Language): ProgramName {
+export function runnerProgramOf(language: Language): ProgramName {
   if (language === 'python') return 'python'
   return isCell(language) ? 'isolated-vm' : 'node'
 }

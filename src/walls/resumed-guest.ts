@@ -7,7 +7,7 @@ import type { AgentMessageOf } from '../agent-wire/decode.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { MachineSave } from '../contract/machine-save.ts'
 import type { WallEnd } from '../contract/warden.ts'
-import { isWithin } from '../lib/within.ts'
+import { resolvesWithin } from '../lib/within.ts'
 import type { WardenClient } from './client.ts'
 import { sendSave, type SaveBytes } from './send-save.ts'
 
@@ -177,7 +177,7 @@ export class ResumedGuest implements AsyncDisposable {
 
   async #exit(program: number, msMax: number) {
     const exit = this.#exited(program, msMax + KILLED_MS_MAX)
-    const isLate = !(await isWithin(exit, msMax))
+    const isLate = !(await resolvesWithin(exit, msMax))
     if (isLate) this.#kill(program)
     return { exited: await exit, isLate }
   }

@@ -22,7 +22,7 @@ export function isSentAhead({ content, type = 'file' }: File): boolean {
 }
 
 /** Frames in order, each with a head; the first of a file truncates it. */
-export function* piecesOf({ files, stdin }: Pick<Task, 'files' | 'stdin'>): Generator<Buffer> {
+export function* framesAheadOf({ files, stdin }: Pick<Task, 'files' | 'stdin'>): Generator<Buffer> {
   for (const file of files.filter(isSentAhead))
     yield* cut(file, { path: file.path, executable: file.executable ?? false })
   if (stdin && isLargeInput(stdin)) yield* cut(stdin, { stdin: true })

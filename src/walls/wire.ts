@@ -58,11 +58,11 @@ export const kind = {
 /** Name, message and stack of an error together; the guest cuts them as well. */
 const ERROR_CHARS_MAX = 64 * 1024
 /** Head of a frame. */
-export const headBytesMax = 256 * 1024
+export const frameHeadBytesMax = 256 * 1024
 const PATH_CHARS_MAX = 1024
 const LEFT_OUT_MAX = 1000
 /** Limit of the arguments of one call: parsing a long text blocks the event loop for all other walls. */
-export const argsBytesMax = 4 * 2 ** 20
+export const callArgsBytesMax = 4 * 2 ** 20
 /** Functions reported of a traced source; the workers' half is guest/cell/trace.js. */
 export const tracedMax = 1000
 
@@ -298,7 +298,7 @@ export function headed<T>(
   payload: Buffer,
 ): { readonly head: T; readonly rest: Buffer } | undefined {
   const cut = payload.indexOf(10)
-  if (cut <= 0 || cut > headBytesMax) return undefined
+  if (cut <= 0 || cut > frameHeadBytesMax) return undefined
   const read = schema.safeParse(tryParseJson(payload.subarray(0, cut).toString()))
   return read.success ? { head: read.data, rest: payload.subarray(cut + 1) } : undefined
 }

@@ -6,7 +6,7 @@ import type { Task } from '../contract/provider.ts'
 import type { Frame } from '../lib/frames.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 import { present } from '../lib/present.ts'
-import { isWithin } from '../lib/within.ts'
+import { resolvesWithin } from '../lib/within.ts'
 import { artifactCap } from './artifact-cap.ts'
 import { carriedTask } from './carried-task.ts'
 import { fetchCapability } from './egress-path.ts'
@@ -330,7 +330,8 @@ async function giveBack(
     return { freedBytes: life.controls.memory, forced: [] }
   }
   if (life.task && (!life.isEnded || life.task.session)) void wall.kill()
-  const isClean = !life.task || (!life.task.session && (await isWithin(dropped, DISPOSE_MS_MAX)))
+  const isClean =
+    !life.task || (!life.task.session && (await resolvesWithin(dropped, DISPOSE_MS_MAX)))
   if (!isClean) await wall.kill()
   life.detach()
   give(wall)
@@ -342,7 +343,7 @@ async function giveBack(
 
 /** True if a worker whose job was answered drops its guest in time; emits an event otherwise. */
 async function isCleared(life: GuestLife, dropped: Promise<void>): Promise<boolean> {
-  const isClear = await isWithin(dropped, DISPOSE_MS_MAX)
+  const isClear = await resolvesWithin(dropped, DISPOSE_MS_MAX)
   life.detach()
   if (!isClear) {
     const { emitter, provider } = life.parts

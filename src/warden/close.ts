@@ -1,4 +1,4 @@
-import { isWithin } from '../lib/within.ts'
+import { resolvesWithin } from '../lib/within.ts'
 import type { Warden } from './warden.ts'
 
 /** Milliseconds for every wall to end and be released: a kill waits 5 s for a task in uninterruptible sleep. */
@@ -12,5 +12,5 @@ export async function closeWithin(
   warden: Pick<Warden, 'close'>,
   ms: number = CLOSE_MS_MAX,
 ): Promise<void> {
-  await isWithin(warden.close(), ms)
+  await resolvesWithin(warden.close(), ms)
 }

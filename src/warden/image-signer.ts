@@ -1,7 +1,7 @@
 import { sign } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { keyFile, openKey, rawPublicKey } from './sign.ts'
+import { keyFile, openKey, rawPublicHalf } from './sign.ts'
 
 /** Signs manifests of images with the key of the state folder, which also signs the record's checkpoints. */
 export interface ImageSigner {
@@ -17,7 +17,7 @@ const prefixes = ['mayfly image 1\n', 'mayfly image scan 1\n']
 export function openImageSigner(folder: string): ImageSigner {
   const key = openKey(folder)
   return {
-    publicKey: rawPublicKey(key),
+    publicKey: rawPublicHalf(key),
     sign(statement) {
       // Any other text could be a checkpoint.
       if (!prefixes.some((one) => statement.startsWith(one)))
@@ -29,5 +29,5 @@ export function openImageSigner(folder: string): ImageSigner {
 
 /** Public key in base64; undefined if there is none. Creates no file. */
 export function imageKey(folder: string): string | undefined {
-  return existsSync(join(folder, keyFile)) ? rawPublicKey(openKey(folder)) : undefined
+  return existsSync(join(folder, keyFile)) ? rawPublicHalf(openKey(folder)) : undefined
 }

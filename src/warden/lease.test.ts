@@ -13,7 +13,7 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { bootId, identify, isAlive } from '../os/proc.ts'
+import { readBootId, identify, isAlive } from '../os/proc.ts'
 import { openLeases, type Lease } from './lease.ts'
 import { wallFolder } from './engines/wall-folder.ts'
 import { remainsOf, sweepDead } from './engines/sweep.ts'
@@ -100,7 +100,7 @@ suite('Leases', { skip: !existsSync('/proc/self/stat') && 'no /proc' }, () => {
 })
 
 function lease(wall: string): Lease & ReturnType<typeof remainsOf> {
-  return { format: 1, wall, boot: bootId(), owner: gone, processes: [], cgroup: null }
+  return { format: 1, wall, boot: readBootId(), owner: gone, processes: [], cgroup: null }
 }
 
 function temporary() {

@@ -16,7 +16,7 @@ import { MayflyError } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 import { makeStateFolder } from './make-state-folder.ts'
-import { bootId, identify, isAlive, type ProcessIdentity } from '../os/proc.ts'
+import { readBootId, identify, isAlive, type ProcessIdentity } from '../os/proc.ts'
 
 /**
  * Leases: a file for each live enclosure. If its warden dies, the next one that starts on this state folder hands the
@@ -42,7 +42,7 @@ export interface Leases {
 export function openLeases(folder: string, state = folder): Leases {
   claimFolder(folder, state)
   const owner = identify(process.pid)
-  const boot = bootId()
+  const boot = readBootId()
   const file = (wall: string) => path.join(folder, `${wall}.json`)
   const bytes = new Map<string, number>()
   return {

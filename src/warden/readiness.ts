@@ -31,7 +31,7 @@ export function listenTo(child: StartedChild): () => string {
 }
 
 /** Resolves at the byte `R`; rejects with the reported cause otherwise. */
-export async function readiness(
+export async function awaitReadinessByte(
   { child, complaint }: { readonly child: StartedChild; readonly complaint: () => string },
   msMax: number,
 ): Promise<void> {
@@ -70,7 +70,7 @@ async function drainPipes({ stderr }: StartedChild, pipe: Readable | undefined):
  * Processes of a start: the init of the pid namespace, the program, and the outermost process. The spawned process
  * execs the init or waits for it; the init is the program or waits for it.
  */
-export function chainOf(pid: number, nested: boolean): readonly number[] {
+export function pidChainOf(pid: number, nested: boolean): readonly number[] {
   const first = nested ? childrenOf(pid)[0] : undefined
   const program = first === undefined ? undefined : childrenOf(first)[0]
   return [first, program, pid].filter((one) => one !== undefined)

@@ -51,7 +51,7 @@ const memoryFile = 'signed.db'
 /** Opens the signer of a state folder; creates folder (0700) and key (0600) on first use. */
 export function openSigner(folder: string): HeadSigner {
   const key = openKey(folder)
-  const publicKey = rawPublicKey(key)
+  const publicKey = rawPublicHalf(key)
   const memory = openMemory(folder)
   assertOwnMemory(readMemory(memory), publicKey, folder)
   return {
@@ -184,7 +184,7 @@ function createKey(folder: string, path: string): void {
 }
 
 /** Base64 of the 32 raw bytes of its public half. */
-export function rawPublicKey(key: KeyObject): string {
+export function rawPublicHalf(key: KeyObject): string {
   const { x } = createPublicKey(key).export({ format: 'jwk' })
   return Buffer.from(x ?? '', 'base64url').toString('base64')
 }

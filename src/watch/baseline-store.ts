@@ -2,7 +2,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { Anomaly } from '../contract/anomaly.ts'
 import { stateGuard } from '../contract/state-guard.ts'
-import { type Baseline, freeze, isLearning, withRun, noBaseline } from './baseline.ts'
+import { type Baseline, freezeBaseline, isLearning, withRun, noBaseline } from './baseline.ts'
 import { itemKinds, peakNames, type RunTrail } from './trail.ts'
 import type { PastCalls } from '../contract/zones.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -53,7 +53,7 @@ export class BaselineStore {
   freeze(subject: BaselineKey): boolean {
     return this.#transact(() => {
       const before = this.#read(subject)
-      if (before) this.#write(subject, freeze(before))
+      if (before) this.#write(subject, freezeBaseline(before))
       return before !== undefined
     })
   }

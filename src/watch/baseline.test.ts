@@ -9,7 +9,7 @@ import { networkOf } from '../contract/network.ts'
 import { client, Script, trace } from '../../tests/fixtures/traces/script.ts'
 import { watched } from '../../tests/fixtures/traces/watched.ts'
 import {
-  freeze,
+  freezeBaseline,
   isLearning,
   itemsMax,
   isReady,
@@ -85,10 +85,10 @@ suite('Learning from the first runs', () => {
   })
 
   test('A frozen baseline learns no more, and judges at once', () => {
-    const frozen = freeze(after(usual))
+    const frozen = freezeBaseline(after(usual))
     assert.equal(withRun(frozen, trailOf(connect('b'))), frozen)
     assert.deepEqual(
-      [isLearning(frozen), isReady(frozen), isReady(freeze(noBaseline))],
+      [isLearning(frozen), isReady(frozen), isReady(freezeBaseline(noBaseline))],
       [false, true, false],
     )
     assert.deepEqual(goesTo('drop.example.org', frozen), ['medium'])

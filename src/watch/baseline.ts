@@ -83,7 +83,7 @@ export function timesSeen(baseline: Baseline, kind: ItemKind, item: string): num
   return lost[kind] > 0 ? undefined : 0
 }
 
-export function freeze(baseline: Baseline): Baseline {
+export function freezeBaseline(baseline: Baseline): Baseline {
   return { ...baseline, frozen: true }
 }
 

@@ -7,7 +7,7 @@ const bytesMax = 4096
  * Shannon entropy of the start of a chunk in bits per byte, 0 to 8; undefined for short chunks. Small samples
  * underestimate it, which the Miller–Madow correction compensates.
  */
-export function entropyOf(piece: Uint8Array): number | undefined {
+export function bytesEntropyOf(piece: Uint8Array): number | undefined {
   const length = Math.min(piece.length, bytesMax)
   if (length < bytesMin) return undefined
   const counts = new Uint32Array(256)

@@ -5,7 +5,7 @@ import * as fc from 'fast-check'
 import { points, type Event, type Point } from '../contract/event.ts'
 import { seenKinds, seenSchema } from '../contract/anomaly.ts'
 import { defaultThresholds, stricterThresholds, thresholdNames } from '../contract/thresholds.ts'
-import { entropyOf } from './entropy.ts'
+import { bytesEntropyOf } from './entropy.ts'
 import { observationOf } from './observations.ts'
 
 const event = (point: Point, fields: Event['fields'], trust: Event['trust'] = 'host'): Event => ({
@@ -92,11 +92,11 @@ suite('Observations from events', () => {
 })
 
 test('Noise has about eight bits per byte, text and zeros far fewer, and short chunks no estimate', () => {
-  assert((entropyOf(randomBytes(4096)) ?? 0) > 7.9)
-  assert((entropyOf(randomBytes(512)) ?? 0) > 7.5)
-  assert((entropyOf(Buffer.from('The quick brown fox. '.repeat(40))) ?? 8) < 5)
-  assert.equal(entropyOf(Buffer.alloc(4096)), 0)
-  assert.equal(entropyOf(randomBytes(100)), undefined)
+  assert((bytesEntropyOf(randomBytes(4096)) ?? 0) > 7.9)
+  assert((bytesEntropyOf(randomBytes(512)) ?? 0) > 7.5)
+  assert((bytesEntropyOf(Buffer.from('The quick brown fox. '.repeat(40))) ?? 8) < 5)
+  assert.equal(bytesEntropyOf(Buffer.alloc(4096)), 0)
+  assert.equal(bytesEntropyOf(randomBytes(100)), undefined)
 })
 
 test('Thresholds can only become stricter', () => {

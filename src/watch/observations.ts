@@ -2,7 +2,7 @@ import {
   hostCharactersMax,
   nameCharactersMax,
   type Observation,
-  pathCharactersMax,
+  seenPathCharactersMax,
   type ObservedFact,
   seenSchema,
 } from '../contract/anomaly.ts'
@@ -54,7 +54,7 @@ function cut(fields: Event['fields']): Record<string, unknown> {
     Object.entries(fields).map(([key, value]) => {
       if (typeof value !== 'string') return [key, value]
       const text = value.replace(/\p{Cc}/gu, '\uFFFD')
-      if (key === 'path') return [key, text.slice(-pathCharactersMax)]
+      if (key === 'path') return [key, text.slice(-seenPathCharactersMax)]
       return [key, text.slice(0, key === 'host' ? hostCharactersMax : nameCharactersMax)]
     }),
   )

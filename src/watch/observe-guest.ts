@@ -3,7 +3,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Task, TaskEnd } from '../contract/provider.ts'
 import type { LifeHandle, LifeObserver, SupervisedRun, TaskListener } from '../contract/pipeline.ts'
 import { cutShort } from '../contract/task-end.ts'
-import { entropyOf } from './entropy.ts'
+import { bytesEntropyOf } from './entropy.ts'
 import { type Honeytoken, TokenScanner } from './honeytokens.ts'
 import { withDecodedJson, guestTextOf } from './guest-text.ts'
 import type { LifeWatcher } from './life-watcher.ts'
@@ -153,7 +153,7 @@ export class StreamScanner {
   /** Reports a chunk of output; false if it completes a honeytoken. */
   passesOutput(piece: Uint8Array): boolean {
     const block = this.#short.length === 0 ? piece : Buffer.concat([this.#short, piece])
-    const entropy = entropyOf(block)
+    const entropy = bytesEntropyOf(block)
     this.#short = entropy === undefined ? block : new Uint8Array()
     const measured = entropy === undefined ? {} : { entropy }
     const seen = { kind: 'output', bytes: piece.length, ...measured } as const

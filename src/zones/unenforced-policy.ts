@@ -9,7 +9,7 @@ const notCalled = 'nothing calls it'
 /**
  * Error text if the code must not run: otherwise a function would run without its own policy. Undefined if it may run.
  */
-export function refusalOf(
+export function policyRefusalOf(
   split: ZoneSplit,
   { zones = {} }: Pick<Schedule, 'zones'>,
 ): string | undefined {

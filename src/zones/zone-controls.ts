@@ -1,7 +1,7 @@
 import { canonicalControls, meet, type Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Enforced, Sandbox } from '../contract/provider.ts'
-import { isWithin } from '../lib/within.ts'
+import { resolvesWithin } from '../lib/within.ts'
 import { addChannelCapability, removeChannelCapability } from './grant.ts'
 import type { ZoneRights } from './channel-reach.ts'
 
@@ -71,7 +71,7 @@ export class ZoneControls {
 
   async #awaitConcurrent(): Promise<void> {
     if (this.#pending.size === 0) return
-    await isWithin(Promise.allSettled(this.#pending), concurrentOrdersMsMax)
+    await resolvesWithin(Promise.allSettled(this.#pending), concurrentOrdersMsMax)
   }
 
   #of(zone: string): WallControls {

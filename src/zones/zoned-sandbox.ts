@@ -26,7 +26,7 @@ import { channelCapability, Exchange, type ChannelBudget, type ChannelNote } fro
 import { zoneGrant, zoneProfile } from './grant.ts'
 import { ZoneControls } from './zone-controls.ts'
 import { channelsToRevoke, type ChannelEnds } from './channel-reach.ts'
-import { refusalOf, unheldPolicies } from './unenforced-policy.ts'
+import { policyRefusalOf, unheldPolicies } from './unenforced-policy.ts'
 
 const calledMax = 100
 /** Limit of network attempts in one outcome, as for a single wall. */
@@ -139,7 +139,7 @@ export class ZonedSandbox implements Sandbox {
     const split = task.split && !task.calls ? chooseZones(task.split, profile.schedule) : undefined
     this.#split = split
     this.#reportUnheld(split)
-    const refusal = split && refusalOf(split, profile.schedule)
+    const refusal = split && policyRefusalOf(split, profile.schedule)
     if (refusal !== undefined)
       return { ...cut, status: 'unavailable', error: { code: 'UNAVAILABLE', message: refusal } }
     if (!split || split.zones.length === 0) return await inner.run(task, io)

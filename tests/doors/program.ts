@@ -15,7 +15,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../src/contract/clock.ts'
-import { createKey, keyFile } from '../../src/gateway/http/key-store.ts'
+import { createKey, apiKeysFile } from '../../src/gateway/http/key-store.ts'
 import type { Scope } from '../../src/gateway/http/keys.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
 import { descendantsOf } from '../hostile/proc.ts'
@@ -211,7 +211,7 @@ export function makeKey(
   scopes: readonly Scope[] = ['run'],
 ): string {
   const asked = { tenant, scopes, expires: null, at: systemClock.date() }
-  return createKey(keyFile(state), asked, () => undefined).key
+  return createKey(apiKeysFile(state), asked, () => undefined).key
 }
 
 /** Names of the walls with a lease in the state folder. */

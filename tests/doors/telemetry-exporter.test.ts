@@ -5,7 +5,7 @@ import { SimulatedClock } from '../sim/simulated-clock.ts'
 import { Meters } from '../../src/telemetry/meters.ts'
 import { EventStream } from '../../src/telemetry/event-stream.ts'
 import { Exporter } from '../../src/telemetry/otlp/exporter.ts'
-import { readSettings } from '../../src/telemetry/otlp/settings.ts'
+import { readOtlpSettings } from '../../src/telemetry/otlp/settings.ts'
 
 const config = { telemetry: { service_name: 'mayfly' }, environment: 'test' } as const
 
@@ -67,7 +67,7 @@ test('A single signal can be exported, to its own endpoint', async () => {
 test('Variables override the configuration, and an invalid value is an error with its variable', () => {
   const telemetry = { endpoint: 'http://collector.example/base/', service_name: 'from-file' }
   const read = (env: Record<string, string>) =>
-    readSettings({ telemetry, environment: 'test' }, env)
+    readOtlpSettings({ telemetry, environment: 'test' }, env)
   const plain = read({})
   assert.deepEqual(
     [plain.tracesUrl, plain.metricsUrl, plain.resource['service.name']],
@@ -101,7 +101,7 @@ test('Variables override the configuration, and an invalid value is an error wit
 
 function open(env: Record<string, string>) {
   const meters = new Meters()
-  const exporter = new Exporter(readSettings(config, env), meters)
+  const exporter = new Exporter(readOtlpSettings(config, env), meters)
   const sinks = [meters.sink, exporter.sink]
   const dropped = async (): Promise<number | undefined> =>
     (await meters.read()).find(({ name }) => name === 'mayfly.telemetry.dropped')?.series[0]?.value

@@ -3,13 +3,13 @@ import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { allControls, controlsBeyond, meet, type Controls } from '../../src/contract/controls.ts'
 import { timelineWord } from '../../src/contract/event.ts'
-import { controlNames } from '../../src/picture/controls.js'
+import { drawnControls } from '../../src/picture/controls.js'
 import { happeningsMax } from '../../src/picture/events.js'
 import { planOf, type Entry, type Life } from '../../src/picture/life.js'
 import { lanesMax, pictureOf } from '../../src/picture/picture.js'
 import { scaleOf } from '../../src/picture/scale.js'
 import { svgOf } from '../../src/picture/svg.js'
-import { linesOf, widthOf } from '../../src/picture/terminal.js'
+import { linesOf, columnsOf } from '../../src/picture/terminal.js'
 
 const svgCharsMax = 2 ** 19
 const linesMax = 160
@@ -39,7 +39,7 @@ const value = fc.oneof(
   fc.record({ read: fc.array(text, { maxLength: 3 }), write: fc.constant([]) }),
   fc.jsonValue(),
 )
-const controls = fc.dictionary(fc.oneof(fc.constantFrom(...controlNames), text), value, {
+const controls = fc.dictionary(fc.oneof(fc.constantFrom(...drawnControls), text), value, {
   maxKeys: 6,
 })
 const entry: fc.Arbitrary<Entry> = fc.record(
@@ -143,7 +143,7 @@ test('Any life becomes terminal lines of bounded width without cursor controls',
       assert.ok(lines.length < linesMax, `${lines.length} lines`)
       for (const line of lines) {
         assert.doesNotMatch(line, /[\p{Cc}\p{Bidi_Control}]/u)
-        assert.ok(widthOf(line) < Math.max(40, columns), `${widthOf(line)}: ${line}`)
+        assert.ok(columnsOf(line) < Math.max(40, columns), `${columnsOf(line)}: ${line}`)
       }
     }),
     { numRuns: 60, examples: [[longSpan, 1]] },

@@ -35,6 +35,8 @@ export interface Shape {
   /** `line: text` of each comment and test title that opens with an empty word. */
   readonly openers: readonly string[]
   readonly exportedTypes: readonly string[]
+  /** Functions and constants. */
+  readonly exportedValues: readonly string[]
 }
 
 interface Node {
@@ -55,6 +57,7 @@ function shapeOf({ path, text }: Source): Shape {
   const functions: FunctionSize[] = []
   const openers: string[] = []
   const exportedTypes: string[] = []
+  const exportedValues: string[] = []
   for (const comment of comments) {
     if (continuesLineComment(text, comment.start)) continue
     const words = comment.value.replace(/^[\s*/]+/, '')
@@ -71,8 +74,9 @@ function shapeOf({ path, text }: Source): Shape {
       openers.push(`${lineAt(node.start)}: ${firstLine(title)}`)
     const name = exportedTypeIn(node)
     if (name) exportedTypes.push(name)
+    exportedValues.push(...exportedValuesIn(node))
   })
-  return { path, ...countLines(text, comments), functions, openers, exportedTypes }
+  return { path, ...countLines(text, comments), functions, openers, exportedTypes, exportedValues }
 }
 
 /** `path:line: text` of each comment and test title that opens with an empty word. */
@@ -95,6 +99,24 @@ export function duplicateTypes(shapes: readonly Shape[]): ReadonlyMap<string, re
   for (const { path, exportedTypes } of shapes)
     for (const name of new Set(exportedTypes)) found.set(name, [...(found.get(name) ?? []), path])
   return new Map([...found].filter(([, paths]) => paths.length > 1))
+}
+
+/** Modules of one interface, such as two engines or two verbs: the same name is the same step of it. */
+const parallel = [
+  /^src\/cli\/[^/]+$/,
+  /^src\/tiers\//,
+  /^src\/warden\/engines\/[^/]+\//,
+  /^src\/sdk\//,
+] as const
+
+/** Names of exported functions and constants that more than one file defines, with those files; except in parallel modules. */
+export function duplicateValues(shapes: readonly Shape[]): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>()
+  for (const { path, exportedValues } of shapes)
+    for (const name of new Set(exportedValues)) found.set(name, [...(found.get(name) ?? []), path])
+  const isParallel = (paths: readonly string[]) =>
+    parallel.some((folder) => paths.every((path) => folder.test(path)))
+  return new Map([...found].filter(([, paths]) => paths.length > 1 && !isParallel(paths)))
 }
 
 /** Groups of files that import each other in a circle, types included, each sorted. */
@@ -189,6 +211,14 @@ function exportedTypeIn(node: Node): string | undefined {
   if (!declared || !/^(TSInterface|TSTypeAlias|Class)Declaration$/.test(declared.type))
     return undefined
   return (declared['id'] as { readonly name: string }).name
+}
+
+function exportedValuesIn(node: Node): readonly string[] {
+  const declared =
+    node.type === 'ExportNamedDeclaration' ? (node['declaration'] as Node | null) : null
+  const of = declared?.type === 'VariableDeclaration' ? declared['declarations'] : [declared]
+  if (!/^(VariableDeclaration|FunctionDeclaration)$/.test(declared?.type ?? '')) return []
+  return (of as readonly Node[]).flatMap(({ id }) => (id as { name?: string }).name ?? [])
 }
 
 interface Comment {

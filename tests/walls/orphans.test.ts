@@ -10,7 +10,7 @@ import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { wallUids } from '../../src/contract/uids.ts'
 import { identify, isAlive } from '../../src/os/proc.ts'
-import { endOrphans, markOf } from '../../src/warden/engines/processes/orphans.ts'
+import { endOrphans, launcherMarkOf } from '../../src/warden/engines/processes/orphans.ts'
 import { openWhole } from './whole-wall.ts'
 
 const id = 'w0123456789abcdef'
@@ -39,7 +39,7 @@ suite('An orphaned launcher of a dead warden', { skip: process.platform !== 'lin
   test('is killed, and a launcher of a living warden is not', async () => {
     const { pid, startTime } = identify(process.pid)
     await using dead = await called(`mayfly-wall:${id}:${pid}:${startTime - 1}`)
-    await using living = await called(markOf(id))
+    await using living = await called(launcherMarkOf(id))
     await using other = await called(`mayfly-wall:somebody:${pid}:${startTime - 1}`)
     await until(() => firstWordOf(dead.pid)!.startsWith('mayfly-wall'), 'it to be started')
     assert.ok(endOrphans() >= 1)

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { ProgramZones } from '../../src/warden/engines/processes/program-zones.ts'
 import type { ZoneReport } from '../../src/contract/warden.ts'
-import { markOf } from '../../src/warden/engines/processes/zone-marks.ts'
+import { zoneMarkOf } from '../../src/warden/engines/processes/zone-marks.ts'
 import { openWhole } from './whole-wall.ts'
 
 test('The sentinel is asked about a program by any name: non-ASCII letters, and the link /proc/self/exe', async (t) => {
@@ -53,7 +53,7 @@ test('A pid that is no longer a process of the wall is put into none of its zone
   const stranger = spawn('sleep', ['60'])
   await once(stranger, 'spawn')
   try {
-    const before = markOf(stranger.pid!)
+    const before = zoneMarkOf(stranger.pid!)
     const told: ZoneReport[] = []
     const zones = new ProgramZones({
       resources: {
@@ -69,7 +69,7 @@ test('A pid that is no longer a process of the wall is put into none of its zone
     })
     const asks = { path: 'any', real: 'any', by: '' }
     assert.equal(zones.answerExec({ ...asks, pid: stranger.pid! }), constants.errno.EAGAIN)
-    assert.deepEqual([markOf(stranger.pid!), told], [before, []])
+    assert.deepEqual([zoneMarkOf(stranger.pid!), told], [before, []])
     assert.equal(zones.answerExec({ ...asks, pid: wall.pid }), 0)
     assert.deepEqual(
       told.map(({ what, zone }) => [what, zone]),

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import type { SentinelState } from '../../src/contract/warden.ts'
-import { retryMsMin } from '../../src/warden/engines/processes/sentinel-source.ts'
+import { compileRetryMsMin } from '../../src/warden/engines/processes/sentinel-source.ts'
 import { until } from '../conformance/stand.ts'
 import { openWhole } from './whole-wall.ts'
 
@@ -48,9 +48,9 @@ suite('A sentinel whose compilation failed', { skip }, () => {
       const refused = 'the C compiler refused it: No space left on device'
       assert.match(await start(), new RegExp(`sentinel: ${refused}`))
       assert.match(await start(), new RegExp(`sentinel: ${refused}`))
-      const off = { isOn: false, why: refused, retryMs: retryMsMin }
+      const off = { isOn: false, why: refused, retryMs: compileRetryMsMin }
       assert.deepEqual([asked(log), told], [1, [off]])
-      await sleep(retryMsMin)
+      await sleep(compileRetryMsMin)
       // The start of a wall does not wait for the compilation.
       assert.match(await start(), new RegExp(`sentinel: ${refused}`))
       await until(() => asked(log) === 2, 'it to be made again')

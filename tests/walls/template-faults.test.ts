@@ -14,7 +14,7 @@ import { adoptChild, endStrays, spawnChild } from '../../src/os/spawned-child.ts
 import { takeSlot } from '../../src/warden/slots.ts'
 import { assertForkedWall } from '../../src/warden/engines/processes/forked-proof.ts'
 import { templateName, Zygote } from '../../src/warden/engines/processes/zygote.ts'
-import { chainOf } from '../../src/warden/readiness.ts'
+import { pidChainOf } from '../../src/warden/readiness.ts'
 import { until } from '../conformance/stand.ts'
 
 /**
@@ -241,7 +241,7 @@ async function forkFrom(
     close,
     said: () => firstOf(streams[4]!),
     resources() {
-      const processes = chainOf(child.pid!, true).map(identify)
+      const processes = pidChainOf(child.pid!, true).map(identify)
       return { child, processes, slot, cgroup: undefined, forkedFrom: zygote.surroundings } as never
     },
   }

@@ -5,7 +5,7 @@ import type { Outcome } from '../../contract/outcome.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { GatewayParts, JobStart, StoredOutcomes } from '../http/parts.ts'
 import { SseStream } from '../http/event-stream.ts'
-import { claim } from '../http/idempotency.ts'
+import { claimIdempotencyKey } from '../http/idempotency.ts'
 import { holdAnswer } from './stored-outcome.ts'
 import type { LiveJob } from '../http/live-jobs.ts'
 import { problemOf, problemOfOutcome, problemResponse } from '../http/problem.ts'
@@ -27,7 +27,13 @@ export async function answerJob(
   if (key === undefined) return forms[form](parts, http, job, {})
   const { tenant, principal, id } = job
   const claimed = await parts.bodies.turn(tenant, () =>
-    claim(parts.history, parts.live, { tenant, principal, key, digest: digest(), id }),
+    claimIdempotencyKey(parts.history, parts.live, {
+      tenant,
+      principal,
+      key,
+      digest: digest(),
+      id,
+    }),
   )
   if (claimed.kind === 'done') holdAnswer(parts, http, tenant, claimed.text)
   if (claimed.kind === 'done') return repeat(parts, http, claimed.text, form)
@@ -149,7 +155,7 @@ export function outcomeResponse(
  * Streams a running job: stored frames after `Last-Event-ID`, then live ones, at last the outcome. The job continues
  * when the reader leaves. Throws MayflyError RATE_LIMITED.
  */
-export async function watch(
+export async function watchJob(
   parts: Pick<GatewayParts, 'limits'>,
   { incoming, outgoing }: HttpBindings,
   { output, ended }: Pick<LiveJob, 'output' | 'ended'>,

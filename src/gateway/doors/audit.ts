@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { checked } from '../../contract/checked.ts'
-import { present, type Door } from './door.ts'
+import { requirePart, type Door } from './door.ts'
 import { isAdmin } from '../http/auth.ts'
 import type { GatewayParts } from '../http/parts.ts'
 import { json } from '../http/json-response.ts'
@@ -23,7 +23,7 @@ export const readAudit: Door<Pick<GatewayParts, 'audit' | 'bodies'>> = async (
   parts,
   { http, identity },
 ) => {
-  const page = present(parts.audit, 'Cannot read the audit log: it is disabled on this server')
+  const page = requirePart(parts.audit, 'Cannot read the audit log: it is disabled on this server')
   const { searchParams } = new URL(http.incoming.url ?? '', 'http://query')
   const { limit, cursor, run } = checked(auditQuery, Object.fromEntries(searchParams), 'query')
   const tenant = isAdmin(identity) ? undefined : identity.tenant

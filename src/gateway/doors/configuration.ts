@@ -2,7 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
 import { configSchema } from '../../contract/config.ts'
 import { MayflyError } from '../../contract/error.ts'
-import { present, type Door } from './door.ts'
+import { requirePart, type Door } from './door.ts'
 import type { ChangeConfig, GatewayParts } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../../contract/checked.ts'
@@ -55,7 +55,7 @@ function settledAtStart({ issues }: z.ZodError): MayflyError | undefined {
 }
 
 function changeOf({ change }: Pick<GatewayParts, 'change'>): ChangeConfig {
-  return present(
+  return requirePart(
     change,
     'Cannot change the configuration: changes over HTTP are disabled on this server',
   )

@@ -16,7 +16,7 @@ export interface DoorCall {
 export type Door<Parts> = (parts: Parts, call: DoorCall) => Promise<Response> | Response
 
 /** Returns an optional part of the server. Throws MayflyError UNAVAILABLE with the message `why` if it is missing. */
-export function present<T>(part: T | undefined, why: string): T {
+export function requirePart<T>(part: T | undefined, why: string): T {
   if (part !== undefined) return part
   throw new MayflyError('UNAVAILABLE', why)
 }

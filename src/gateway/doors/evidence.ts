@@ -1,6 +1,6 @@
 import { MayflyError } from '../../contract/error.ts'
 import type { Evidence } from '../../contract/evidence.ts'
-import { present, type Door } from './door.ts'
+import { requirePart, type Door } from './door.ts'
 import { refuseOver } from '../http/authenticate-request.ts'
 import { isAdmin } from '../http/auth.ts'
 import type { GatewayParts } from '../http/parts.ts'
@@ -72,5 +72,5 @@ function answer(
 }
 
 function evidenceOf({ evidence }: Pick<GatewayParts, 'evidence'>): Evidence {
-  return present(evidence, 'Cannot read evidence: it is disabled on this server')
+  return requirePart(evidence, 'Cannot read evidence: it is disabled on this server')
 }

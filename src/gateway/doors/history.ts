@@ -4,9 +4,9 @@ import type { Outcome } from '../../contract/outcome.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { hasLabels, type ExecutionRow } from '../../history/history.ts'
 import type { Door } from './door.ts'
-import { streamEnd, wantsStream, watch } from './answer-job.ts'
+import { streamEnd, wantsStream, watchJob } from './answer-job.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
-import { holdAnswer, readOutcome, unread } from './stored-outcome.ts'
+import { holdAnswer, readOutcome, outcomeUnread } from './stored-outcome.ts'
 import { checked } from '../../contract/checked.ts'
 import { jsonText } from '../http/json-response.ts'
 
@@ -62,7 +62,7 @@ export const getExecution: Door<
   refuseOpenSession(parts, id)
   const live = parts.live.find(identity.tenant, id)
   const isStream = http.incoming.method === 'GET' && wantsStream(http.incoming.headers)
-  if (live && isStream) return watch(parts, http, live)
+  if (live && isStream) return watchJob(parts, http, live)
   if (live) return jsonText(200, JSON.stringify({ id, status: live.row.status }))
   const text = await readOutcome(parts, http, identity.tenant, { id, read: (text) => text })
   return isStream ? streamEnd(parts, http, text) : jsonText(200, text)
@@ -92,7 +92,7 @@ export const readArtifact: Door<StoredOutcomes & Pick<GatewayParts, 'sessions'>>
   const id = idOf(params)
   const { path = '' } = params
   refuseOpenSession(parts, id)
-  if (parts.answers.isFull(tenant)) throw unread()
+  if (parts.answers.isFull(tenant)) throw outcomeUnread()
   const bytes = await parts.bodies.turn(tenant, () => {
     const found =
       parts.history.artifact(tenant, id, path) ?? inlineArtifact(parts, tenant, id, path)

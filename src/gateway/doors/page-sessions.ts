@@ -5,7 +5,7 @@ import { lengthOf } from '../../contract/phase.ts'
 import { sessionLanguages } from '../../contract/session.ts'
 import type { OpenSession } from '../../sessions/open-sessions.ts'
 import { execJob, readExec, readSession, sessionJob } from '../../sessions/session-job.ts'
-import { answerContent, outcomeResponse, wantsStream, watch } from './answer-job.ts'
+import { answerContent, outcomeResponse, wantsStream, watchJob } from './answer-job.ts'
 import type { Door } from './door.ts'
 import { networkWith, noTokens, quotasOf } from './executions.ts'
 import { filesAnswer, openHeld, served } from './sessions.ts'
@@ -103,7 +103,7 @@ export const renewPageSession: PageDoor = (parts, { http, params: { id = '' } })
 export const readPageSession: PageDoor = async (parts, { http, params: { id = '' } }) => {
   const one = ownSession(parts, http, id)
   return wantsStream(http.incoming.headers)
-    ? await watch(parts, http, one)
+    ? await watchJob(parts, http, one)
     : json(rowOf(parts, one))
 }
 

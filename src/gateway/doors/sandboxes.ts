@@ -1,6 +1,6 @@
 import { MayflyError } from '../../contract/error.ts'
 import { tightenAsked, type LiveRow, type Operations, type Operator } from '../../contract/live.ts'
-import { present, type Door } from './door.ts'
+import { requirePart, type Door } from './door.ts'
 import { refuseOver } from '../http/authenticate-request.ts'
 import { isAdmin } from '../http/auth.ts'
 import type { GatewayParts, Operating, SessionParts } from '../http/parts.ts'
@@ -93,7 +93,7 @@ export function operationsFor(parts: Operating, identity: Identity): Operations 
 }
 
 export function operationsOf({ operations }: Pick<GatewayParts, 'operations'>): Operations {
-  return present(operations, 'Cannot access live sandboxes: this is disabled on this server')
+  return requirePart(operations, 'Cannot access live sandboxes: this is disabled on this server')
 }
 
 function orderFor(parts: OrderParts, identity: Identity, id: string): Operations {

@@ -24,16 +24,16 @@ import {
   sessionJob,
   type SessionOwner,
 } from '../../sessions/session-job.ts'
-import { present, type Door } from './door.ts'
+import { requirePart, type Door } from './door.ts'
 import { isAdmin } from '../http/auth.ts'
-import { claim, type KeyClaim } from '../http/idempotency.ts'
+import { claimIdempotencyKey, type KeyClaim } from '../http/idempotency.ts'
 import { json, jsonText } from '../http/json-response.ts'
 import type { Identity } from '../http/keys.ts'
 import type { GatewayParts, JobStart, ServedSessions, SessionParts } from '../http/parts.ts'
 import { checked } from '../../contract/checked.ts'
 import { traceOf } from '../http/request-trace.ts'
-import { bytesOf, endedRow, rowOf } from '../http/start-job.ts'
-import { holdAnswer, unread } from './stored-outcome.ts'
+import { requestBytesOf, endedRow, rowOf } from '../http/start-job.ts'
+import { holdAnswer, outcomeUnread } from './stored-outcome.ts'
 import { answerJob, outcomeResponse, type AnswerParts } from './answer-job.ts'
 
 type SessionDoor = SessionParts & Pick<GatewayParts, 'history'>
@@ -90,7 +90,7 @@ function openedResponse(row: SessionRow, headers: Readonly<Record<string, string
   return jsonText(201, JSON.stringify(row), { location, ...headers })
 }
 
-/** Claim of the request's Idempotency-Key, for an id and the text of the request; undefined without one. Throws like `claim`. */
+/** Claim of the request's Idempotency-Key, for an id and the text of the request; undefined without one. Throws as `claimIdempotencyKey` does. */
 function claimedKey(
   parts: AnswerParts & SessionParts,
   { incoming }: HttpBindings,
@@ -101,7 +101,7 @@ function claimedKey(
   if (key === undefined) return undefined
   const digest = sha256(text)
   const stateOf = (one: string) => parts.sessions?.held.stateOf(one)
-  return claim(parts.history, parts.live, {
+  return claimIdempotencyKey(parts.history, parts.live, {
     tenant,
     principal,
     key: String(key),
@@ -237,7 +237,7 @@ export async function filesAnswer(
 ): Promise<Response> {
   const path = pathOf(http, false)
   if (path === undefined) return json(await files.list(LIST_PATH))
-  if (parts.answers.isFull(tenant)) throw unread()
+  if (parts.answers.isFull(tenant)) throw outcomeUnread()
   parts.quotas.transfer(tenant, 0)
   const bytes = await files.get(path, sessionFileBytesMax)
   parts.quotas.transfer(tenant, bytes.length)
@@ -308,13 +308,13 @@ function ownerOf({ incoming }: HttpBindings, { tenant, principal }: Identity): S
 }
 
 export function served({ sessions }: SessionParts): ServedSessions {
-  return present(sessions, 'Cannot open a session: sessions are disabled on this server')
+  return requirePart(sessions, 'Cannot open a session: sessions are disabled on this server')
 }
 
 /** Takes the job slots of a session at server and tenant; its outcome is stored unless the session belongs to a page. */
 function takeSlots(parts: JobStart, job: Job): SessionPlace {
   const isKept = job.origin !== 'page'
-  const bytes = bytesOf(job)
+  const bytes = requestBytesOf(job)
   parts.running.refuseAtShare(job.tenant)
   const slot = parts.running.begin(job.tenant, bytes)
   const row = { ...rowOf(parts, job), session: { openedBy: job.principal } }

@@ -13,7 +13,7 @@ export async function readOutcome<T>(
   tenant: string,
   { id, read }: { readonly id: string; readonly read: (text: string) => T },
 ): Promise<T> {
-  if (parts.answers.isFull(tenant)) throw unread()
+  if (parts.answers.isFull(tenant)) throw outcomeUnread()
   return await parts.bodies.turn(tenant, () => {
     const text = parts.history.outcome(tenant, id)
     if (text === undefined) throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
@@ -30,12 +30,12 @@ export function holdAnswer(
   answer: { readonly length: number },
 ): void {
   const held = parts.answers.hold(tenant)
-  if (!held.add(answer.length)) throw unread()
+  if (!held.add(answer.length)) throw outcomeUnread()
   if (outgoing.closed) held[Symbol.dispose]()
   else outgoing.once('close', () => held[Symbol.dispose]())
 }
 
-export function unread(): MayflyError {
+export function outcomeUnread(): MayflyError {
   const message = 'Cannot send another response now: earlier ones have not been read yet'
   return new MayflyError('OVERLOADED', message, { retryAfterMs: 1000 })
 }

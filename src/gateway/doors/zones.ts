@@ -7,7 +7,7 @@ import type { Outcome } from '../../contract/outcome.ts'
 import { timelineEntry } from '../../contract/event.ts'
 import { temporalZoneSchema, zoneCodeSchema, zonesMadeSchema } from '../../contract/zones.ts'
 import { zoneSources } from '../../zones/carve.ts'
-import { present, type Door } from './door.ts'
+import { requirePart, type Door } from './door.ts'
 import type { GatewayParts, JobIntake, JobStart, Operating, StoredOutcomes } from '../http/parts.ts'
 import { makeHttpJob } from './executions.ts'
 import { idOf } from './history.ts'
@@ -78,7 +78,7 @@ export const analyseZones: Door<ZoneParts> = async (parts, { http, identity }) =
 }
 
 /** `POST /v1/zones/plan`: the zones the code would get, with the code of each; runs nothing. */
-export const planZones: Door<ZoneParts> = async (parts, { http, identity }) => {
+export const planZonesDoor: Door<ZoneParts> = async (parts, { http, identity }) => {
   const job = await read(parts, http, identity)
   const { risk, zones } = await planned(parts, job)
   const names = new Set(zones.map(({ id }) => id))
@@ -171,5 +171,5 @@ function liveZones(parts: Pick<GatewayParts, 'operations'>, id: string, identity
 }
 
 function partitionOf({ analyseZones: partition }: Pick<GatewayParts, 'analyseZones'>) {
-  return present(partition, 'Cannot analyse zones: zone analysis is disabled on this server')
+  return requirePart(partition, 'Cannot analyse zones: zone analysis is disabled on this server')
 }

@@ -44,7 +44,11 @@ export type KeyClaim =
  * Claims an idempotency key for a job, or finds the outcome of the job that holds it. Throws MayflyError INVALID for
  * another body or a malformed key, CONFLICT while the first job runs or after its outcome expired.
  */
-export function claim(history: History, live: LiveJobs, asked: IdempotencyClaim): KeyClaim {
+export function claimIdempotencyKey(
+  history: History,
+  live: LiveJobs,
+  asked: IdempotencyClaim,
+): KeyClaim {
   const { tenant, principal, key, digest, id } = asked
   if (!KEY.test(key)) {
     throw new MayflyError(

@@ -38,7 +38,7 @@ const store = new PrivateList({
 
 export type StoredKey = z.infer<typeof keySchema>
 
-export const keyFile = (stateFolder: string): string => join(stateFolder, 'keys.json')
+export const apiKeysFile = (stateFolder: string): string => join(stateFolder, 'keys.json')
 
 /** True if a key is valid at a time, in milliseconds since 1970. */
 export function isLive({ revoked, expires }: StoredKey, now: number): boolean {

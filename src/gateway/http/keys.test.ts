@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { expiryDate } from '../../contract/clock.ts'
 import { sha256 } from '../../lib/hash.ts'
-import { createKey, keyFile, revokeKey } from './key-store.ts'
+import { createKey, apiKeysFile, revokeKey } from './key-store.ts'
 import { openKeys } from './keys.ts'
 
 async function stateFolder() {
@@ -82,7 +82,7 @@ const refuse = () => assert.fail('no record')
 test('A key created while the server runs works with the next request, until it is revoked', async () => {
   await using folder = await stateFolder()
   const { keys } = await openKeys({ folder: folder.path })
-  const file = keyFile(folder.path)
+  const file = apiKeysFile(folder.path)
   const wanted = { tenant: 'acme', scopes: ['run'], name: 'ci', expires: null, at: 0 } as const
   const { key, stored } = createKey(file, wanted, quiet)
   assert.deepEqual(keys.find(key), {
@@ -102,7 +102,7 @@ test('A key ends when it expires, to the millisecond', async () => {
   let now = 1_000
   const { keys } = await openKeys({ folder: folder.path, date: () => now })
   const wanted = { tenant: 'acme', scopes: ['read'], expires: 2_000, at: now } as const
-  const { key } = createKey(keyFile(folder.path), wanted, quiet)
+  const { key } = createKey(apiKeysFile(folder.path), wanted, quiet)
   now = 1_999
   assert.ok(keys.find(key))
   now = 2_000
@@ -115,7 +115,7 @@ test('A key that has expired stays so when the clock is set back', async () => {
   const date = expiryDate({ now: () => played.at, date: () => played.wall })
   const { keys } = await openKeys({ folder: folder.path, date })
   const wanted = { tenant: 'acme', scopes: ['read'], expires: 2_000, at: 1_000 } as const
-  const { key } = createKey(keyFile(folder.path), wanted, quiet)
+  const { key } = createKey(apiKeysFile(folder.path), wanted, quiet)
   played.at = 999
   assert.ok(keys.find(key))
   played.at = 1_000
@@ -125,15 +125,15 @@ test('A key that has expired stays so when the clock is set back', async () => {
 test('A store that breaks while the server runs authenticates no caller', async () => {
   await using folder = await stateFolder()
   const { keys, created } = await openKeys({ folder: folder.path })
-  await writeFile(keyFile(folder.path), 'nothing')
+  await writeFile(apiKeysFile(folder.path), 'nothing')
   assert.throws(() => keys.find(created!), { code: 'STATE' })
-  await rm(keyFile(folder.path))
+  await rm(apiKeysFile(folder.path))
   assert.equal(keys.find(created!), undefined)
 })
 
 test('A key that cannot be recorded is not created', async () => {
   await using folder = await stateFolder()
   const wanted = { tenant: 'acme', scopes: ['run'], expires: null, at: 0 } as const
-  assert.throws(() => createKey(keyFile(folder.path), wanted, refuse), { code: 'STATE' })
+  assert.throws(() => createKey(apiKeysFile(folder.path), wanted, refuse), { code: 'STATE' })
   assert.deepEqual(await readdir(folder.path), [])
 })

@@ -7,7 +7,7 @@ import {
   createFirst,
   digestPattern,
   isLive,
-  keyFile,
+  apiKeysFile,
   newKey,
   readKeys,
   type StoredKey,
@@ -64,7 +64,7 @@ export async function openKeys(options: KeysOptions): Promise<OpenedKeys> {
   const configured = tenants.flatMap(tenantKeys)
   if (first !== undefined) configured.push(firstKey(first))
   if (folder === undefined) return inMemory(configured, date)
-  const file = keyFile(folder)
+  const file = apiKeysFile(folder)
   const isFirst = configured.length === 0 && !readKeys(file)?.length
   const create = () => (isFirst ? createFirst(file) : undefined) ?? null
   const created = later ? null : create()

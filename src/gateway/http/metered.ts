@@ -1,6 +1,6 @@
 import type { Job } from '../../contract/job.ts'
 import type { JobStart } from './parts.ts'
-import { bytesOf } from './start-job.ts'
+import { requestBytesOf } from './start-job.ts'
 
 /** Maximum time charged for one call; analyses have a deadline of their own. */
 const chargedMsMax = 60_000
@@ -16,7 +16,7 @@ export async function metered<T>(
   work: () => T | Promise<T>,
 ): Promise<T> {
   const { tenant } = of
-  const bytes = 'bytes' in of ? of.bytes : bytesOf(of)
+  const bytes = 'bytes' in of ? of.bytes : requestBytesOf(of)
   using _place = parts.running.begin(tenant, bytes)
   const quota = parts.quotas.begin(tenant, bytes)
   const began = parts.clock.now()

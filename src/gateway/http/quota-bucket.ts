@@ -50,7 +50,7 @@ export function subtract(bucket: Bucket, amount: number): void {
 }
 
 /** Level of a bucket `ms` milliseconds after it had `level`. */
-export function filled(level: number, ms: number, capacity: number): number {
+export function filledLevel(level: number, ms: number, capacity: number): number {
   return bounded(bounded(level, capacity) + gain(ms, capacity), capacity)
 }
 

@@ -3,7 +3,7 @@ import { MayflyError } from '../../contract/error.ts'
 import {
   bounded,
   bucketNames,
-  filled,
+  filledLevel,
   inWhole,
   msUntil,
   refill,
@@ -208,7 +208,7 @@ export class OpenQuotas implements JobQuotas {
       return known
     }
     const saved = subject.isStored ? store.read(subject.name, name) : undefined
-    const level = saved ? filled(saved.level, clock.date() - saved.at, capacity) : capacity
+    const level = saved ? filledLevel(saved.level, clock.date() - saved.at, capacity) : capacity
     const { isStored } = subject
     const fresh = { tenant: subject.name, name, capacity, level, at: clock.now(), isStored }
     const bucket: Bucket = { ...fresh, spent: 0, owed: 0 }
@@ -292,7 +292,7 @@ export class OpenQuotas implements JobQuotas {
       for (const bucket of spent) this.#refill(bucket)
       const date = Math.round(clock.date())
       const next = (level: number, at: number, { capacity, spent: amount }: Bucket) =>
-        bounded(filled(level, date - at, capacity) - amount, capacity)
+        bounded(filledLevel(level, date - at, capacity) - amount, capacity)
       try {
         const levels = store.spend(spent, date, next)
         for (const [index, bucket] of spent.entries()) {
@@ -331,7 +331,7 @@ export class OpenQuotas implements JobQuotas {
       if (!bucket) return true
       const { level, at, capacity, spent, owed } = bucket
       const now = this.#parts.clock.now()
-      return spent === 0 && owed === 0 && filled(level, now - at, capacity) >= capacity
+      return spent === 0 && owed === 0 && filledLevel(level, now - at, capacity) >= capacity
     })
   }
 }

@@ -40,7 +40,7 @@ export const executionList = z
   .readonly()
 
 /** Execution that has not ended. */
-export const pending = z
+export const pendingExecution = z
   .object({ id: z.string(), status: z.enum(['queued', 'running']) })
   .readonly()
 

@@ -118,8 +118,8 @@ function takeSlots(
   let quota: QuotaSlot | undefined
   try {
     const isInSession = job.session?.kind === 'exec'
-    slot = parts.running.begin(job.tenant, bytesOf(job), isInSession)
-    quota = parts.quotas.begin(job.tenant, bytesOf(job), isInSession)
+    slot = parts.running.begin(job.tenant, requestBytesOf(job), isInSession)
+    quota = parts.quotas.begin(job.tenant, requestBytesOf(job), isInSession)
     if (options.outlivesCaller) parts.history.begin(job.tenant, row)
     return { slot, quota }
   } catch (thrown) {
@@ -136,7 +136,7 @@ interface TakenSlots {
 }
 
 /** Bytes of a job's request. */
-export function bytesOf({ asked, inputText }: Job): number {
+export function requestBytesOf({ asked, inputText }: Job): number {
   const own = [...asked.args, ...Object.values(asked.env), asked.stdin?.content ?? '']
   const texts = [asked.code, inputText, ...own, ...asked.files.map(({ content }) => content)]
   return texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)

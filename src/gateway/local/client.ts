@@ -11,16 +11,16 @@ import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { readRecord, socketPath, type ServerRecord } from './place.ts'
 import {
-  answerBytesMax,
+  outcomeBytesMax,
   framesOfText,
   isProof,
-  kinds,
+  localKinds,
   nonceBytes,
   partBytesMax,
   proofBytes,
   proofOf,
   protocol,
-  requestBytesMax,
+  runRequestBytesMax,
   TextParts,
 } from './wire.ts'
 
@@ -157,16 +157,16 @@ class Frames {
 async function isGreeted(socket: Socket, frames: Frames, record: ServerRecord): Promise<boolean> {
   const { name, secret } = record
   const client = randomBytes(nonceBytes)
-  socket.write(encodeFrame(kinds.hello, Buffer.concat([Buffer.of(protocol), client])))
+  socket.write(encodeFrame(localKinds.hello, Buffer.concat([Buffer.of(protocol), client])))
   const challenge = await frames.next()
-  if (challenge?.kind !== kinds.challenge) return false
+  if (challenge?.kind !== localKinds.challenge) return false
   if (challenge.payload.length !== nonceBytes + proofBytes) return false
   const nonces = { client, server: challenge.payload.subarray(0, nonceBytes) }
   const proof = challenge.payload.subarray(nonceBytes)
   if (!isProof(proof, proofOf(secret, 'server', name, nonces))) return false
-  socket.write(encodeFrame(kinds.proof, proofOf(secret, 'client', name, nonces)))
+  socket.write(encodeFrame(localKinds.proof, proofOf(secret, 'client', name, nonces)))
   const ready = await frames.next()
-  return ready?.kind === kinds.ready
+  return ready?.kind === localKinds.ready
 }
 
 function serverOn(socket: Socket, frames: Frames, pid: number): AttachedServer {
@@ -174,9 +174,9 @@ function serverOn(socket: Socket, frames: Frames, pid: number): AttachedServer {
     pid,
     async run(job, listener) {
       const text = JSON.stringify(job)
-      if (Buffer.byteLength(text) > requestBytesMax) return undefined
-      const cancel = () => void socket.write(encodeFrame(kinds.cancel, ''))
-      for (const frame of framesOfText(text, kinds.part, kinds.run)) socket.write(frame)
+      if (Buffer.byteLength(text) > runRequestBytesMax) return undefined
+      const cancel = () => void socket.write(encodeFrame(localKinds.cancel, ''))
+      for (const frame of framesOfText(text, localKinds.part, localKinds.run)) socket.write(frame)
       if (listener.signal.aborted) cancel()
       else listener.signal.addEventListener('abort', cancel, { once: true })
       try {
@@ -187,13 +187,13 @@ function serverOn(socket: Socket, frames: Frames, pid: number): AttachedServer {
       }
     },
     async facts() {
-      socket.write(encodeFrame(kinds.status, ''))
+      socket.write(encodeFrame(localKinds.status, ''))
       const frame = await frames.next()
-      if (frame?.kind !== kinds.facts) throw lost()
+      if (frame?.kind !== localKinds.facts) throw lost()
       return parseJson(frame.payload.toString()) as ServerFacts
     },
     async stop() {
-      socket.write(encodeFrame(kinds.stop, ''))
+      socket.write(encodeFrame(localKinds.stop, ''))
       // The server closes the connection once it accepts no more jobs.
       await frames.next()
     },
@@ -202,18 +202,18 @@ function serverOn(socket: Socket, frames: Frames, pid: number): AttachedServer {
 }
 
 async function outcomeIn(frames: Frames, listener: SentJobListener): Promise<Outcome | undefined> {
-  const parts = new TextParts(answerBytesMax)
+  const parts = new TextParts(outcomeBytesMax)
   let { taken } = listener
   for (;;) {
     const frame = await frames.next()
     if (!frame) throw lost()
-    if (frame.kind === kinds.declined) return undefined
+    if (frame.kind === localKinds.declined) return undefined
     taken?.()
     taken = undefined
-    if (frame.kind === kinds.answerPart) parts.push(frame.payload)
-    else if (frame.kind === kinds.outcome) return parseJson(parts.take()) as Outcome
-    else if (frame.kind === kinds.refused) throw errorIn(parts.take())
-    else if (frame.kind === kinds.planned) {
+    if (frame.kind === localKinds.answerPart) parts.push(frame.payload)
+    else if (frame.kind === localKinds.outcome) return parseJson(parts.take()) as Outcome
+    else if (frame.kind === localKinds.refused) throw errorIn(parts.take())
+    else if (frame.kind === localKinds.planned) {
       const text = parts.take()
       listener.planned?.(parseJson(text) as PlannedRun)
     } else await dispatch(frame, listener)
@@ -221,9 +221,9 @@ async function outcomeIn(frames: Frames, listener: SentJobListener): Promise<Out
 }
 
 async function dispatch({ kind, payload }: Frame, { tap, on }: SentJobListener): Promise<void> {
-  if (kind === kinds.stdout) await tap?.('stdout', payload.toString())
-  else if (kind === kinds.stderr) await tap?.('stderr', payload.toString())
-  else if (kind === kinds.entry) on?.(parseJson(payload.toString()) as TimelineEntry)
+  if (kind === localKinds.stdout) await tap?.('stdout', payload.toString())
+  else if (kind === localKinds.stderr) await tap?.('stderr', payload.toString())
+  else if (kind === localKinds.entry) on?.(parseJson(payload.toString()) as TimelineEntry)
   else throw new MayflyError('PROTOCOL', `Cannot read a frame of kind ${kind} from the server`)
 }
 

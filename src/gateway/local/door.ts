@@ -3,7 +3,7 @@ import { chmodSync, rmdirSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { makeFolder } from '../../lib/make-folder.ts'
-import { isAlive, ownerOf, thisOwner } from '../../lib/owner.ts'
+import { isOwnerAlive, ownerOf, thisOwner } from '../../lib/owner.ts'
 import { changePrivate } from '../../lib/private-file.ts'
 import type { ServerFacts } from './client.ts'
 import { LocalClient, type LocalClientParts } from './local-client.ts'
@@ -86,7 +86,7 @@ export async function openLocalDoor(options: LocalDoorOptions): Promise<LocalDoo
 function claim(folder: string, record: ServerRecord): void {
   changePrivate(recordFile(folder, record.name), (text) => {
     const before = recordIn(text)
-    if (before && isAlive(before.owner)) throw new NameTaken()
+    if (before && isOwnerAlive(before.owner)) throw new NameTaken()
     if (before) rmSync(join(folder, before.socket), { force: true })
     return { text: JSON.stringify(record), value: undefined }
   })

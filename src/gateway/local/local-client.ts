@@ -10,14 +10,14 @@ import type { PlannedRun, ServerFacts } from './client.ts'
 import type { ServerRecord } from './place.ts'
 import {
   framesOfText,
-  helloBytesMax,
+  clientHelloBytesMax,
   isProof,
-  kinds,
+  localKinds,
   nonceBytes,
   partBytesMax,
   proofOf,
   protocol,
-  requestBytesMax,
+  runRequestBytesMax,
   TextParts,
   type Nonces,
 } from './wire.ts'
@@ -54,8 +54,8 @@ export interface LocalClientParts {
 export class LocalClient {
   readonly #socket: Socket
   readonly #parts: LocalClientParts
-  readonly #decoder = new FrameDecoder(helloBytesMax)
-  readonly #request = new TextParts(requestBytesMax)
+  readonly #decoder = new FrameDecoder(clientHelloBytesMax)
+  readonly #request = new TextParts(runRequestBytesMax)
   readonly #cancelled = new AbortController()
   readonly #gone = Promise.withResolvers<boolean>()
   #state: 'hello' | 'proof' | 'ready' | 'running' | 'over' = 'hello'
@@ -112,17 +112,18 @@ export class LocalClient {
   /** Throws RangeError for an unexpected frame. */
   #handle({ kind, payload }: Frame): void {
     const { isOpen, facts, stop } = this.#parts
-    if (this.#state === 'hello' && kind === kinds.hello) return this.#challenge(payload)
-    if (this.#state === 'proof' && kind === kinds.proof) return this.#prove(payload)
-    if (this.#state === 'ready' && kind === kinds.part) return this.#request.push(payload)
+    if (this.#state === 'hello' && kind === localKinds.hello) return this.#challenge(payload)
+    if (this.#state === 'proof' && kind === localKinds.proof) return this.#prove(payload)
+    if (this.#state === 'ready' && kind === localKinds.part) return this.#request.push(payload)
     if (payload.length > 0) throw new RangeError(`Cannot accept a payload with kind ${kind}`)
-    if (this.#state === 'ready' && kind === kinds.run && isOpen()) return void this.#run()
-    if (this.#state === 'ready' && kind === kinds.run) return this.#decline()
+    if (this.#state === 'ready' && kind === localKinds.run && isOpen()) return void this.#run()
+    if (this.#state === 'ready' && kind === localKinds.run) return this.#decline()
     // Race: a cancellation may arrive after the end of its job.
-    if ((this.isRunning || this.#state === 'over') && kind === kinds.cancel) return this.cancel()
-    if (this.#state === 'ready' && kind === kinds.status)
-      return void this.#socket.write(encodeFrame(kinds.facts, JSON.stringify(facts())))
-    if (this.#state === 'ready' && kind === kinds.stop) {
+    if ((this.isRunning || this.#state === 'over') && kind === localKinds.cancel)
+      return this.cancel()
+    if (this.#state === 'ready' && kind === localKinds.status)
+      return void this.#socket.write(encodeFrame(localKinds.facts, JSON.stringify(facts())))
+    if (this.#state === 'ready' && kind === localKinds.stop) {
       this.#state = 'over'
       return stop()
     }
@@ -130,14 +131,14 @@ export class LocalClient {
   }
 
   #challenge(hello: Buffer): void {
-    if (hello.length !== helloBytesMax || hello[0] !== protocol)
+    if (hello.length !== clientHelloBytesMax || hello[0] !== protocol)
       throw new RangeError('Cannot read the hello')
     const { name, secret } = this.#parts.record
     const nonces = { client: Buffer.from(hello.subarray(1)), server: randomBytes(nonceBytes) }
     const proof = proofOf(secret, 'server', name, nonces)
     this.#nonces = nonces
     this.#state = 'proof'
-    this.#socket.write(encodeFrame(kinds.challenge, Buffer.concat([nonces.server, proof])))
+    this.#socket.write(encodeFrame(localKinds.challenge, Buffer.concat([nonces.server, proof])))
   }
 
   #prove(proof: Buffer): void {
@@ -149,12 +150,12 @@ export class LocalClient {
     this.#state = 'ready'
     this.#socket.setTimeout(0)
     this.#decoder.bound(partBytesMax)
-    this.#socket.write(encodeFrame(kinds.ready, ''))
+    this.#socket.write(encodeFrame(localKinds.ready, ''))
   }
 
   #decline(): void {
     this.#state = 'over'
-    this.#socket.end(encodeFrame(kinds.declined, ''))
+    this.#socket.end(encodeFrame(localKinds.declined, ''))
   }
 
   async #run(): Promise<void> {
@@ -163,11 +164,11 @@ export class LocalClient {
       const text = this.#request.take()
       const outcome = await this.#parts.run(text, this.#caller())
       this.#hasRun = true
-      await this.#send(JSON.stringify(outcome), kinds.outcome)
+      await this.#send(JSON.stringify(outcome), localKinds.outcome)
     } catch (thrown) {
       const code = thrown instanceof MayflyError ? thrown.code : 'INTERNAL'
       if (declined.has(code)) this.#decline()
-      else await this.#send(refusalOf(thrown), kinds.refused)
+      else await this.#send(refusalOf(thrown), localKinds.refused)
     } finally {
       this.#state = 'over'
       this.#socket.end()
@@ -179,21 +180,26 @@ export class LocalClient {
     return {
       signal: this.#cancelled.signal,
       tap: async (stream, text) => {
-        for (const piece of piecesOf(text)) await this.#write(encodeFrame(kinds[stream], piece))
+        for (const piece of piecesOf(text))
+          await this.#write(encodeFrame(localKinds[stream], piece))
       },
       planned: (planned) => {
-        for (const frame of framesOfText(JSON.stringify(planned), kinds.answerPart, kinds.planned))
+        for (const frame of framesOfText(
+          JSON.stringify(planned),
+          localKinds.answerPart,
+          localKinds.planned,
+        ))
           this.#socket.write(frame)
       },
       on: (entry) => {
-        const frame = encodeFrame(kinds.entry, JSON.stringify(entry))
+        const frame = encodeFrame(localKinds.entry, JSON.stringify(entry))
         if (frame.length <= partBytesMax) this.#socket.write(frame)
       },
     }
   }
 
   async #send(text: string, end: number): Promise<void> {
-    for (const frame of framesOfText(text, kinds.answerPart, end)) await this.#write(frame)
+    for (const frame of framesOfText(text, localKinds.answerPart, end)) await this.#write(frame)
   }
 
   /** Writes with back-pressure; does not wait for a disconnected caller. */

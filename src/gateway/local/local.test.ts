@@ -25,8 +25,8 @@ import { localFolder, readRecord, recordFile, socketPath } from './place.ts'
 import { serverEnvironment, serverName } from './server-name.ts'
 import {
   framesOfText,
-  helloBytesMax,
-  kinds,
+  clientHelloBytesMax,
+  localKinds,
   nonceBytes,
   partBytesMax,
   proofOf,
@@ -77,7 +77,8 @@ async function* framesFrom(socket: Socket): AsyncGenerator<Frame, void> {
   for await (const chunk of socket) yield* decoder.push(chunk as Buffer)
 }
 
-const hello = () => encodeFrame(kinds.hello, Buffer.concat([Buffer.of(protocol), randomBytes(32)]))
+const hello = () =>
+  encodeFrame(localKinds.hello, Buffer.concat([Buffer.of(protocol), randomBytes(32)]))
 
 suite('A server for runs of its own user', { skip }, () => {
   test('A job is sent to the server, and output, timeline, profile and outcome are returned', async (t) => {
@@ -172,8 +173,8 @@ suite('A server for runs of its own user', { skip }, () => {
       socket.write(hello())
       const challenge = (await frames.next()).value!.payload
       assert.ok(!challenge.includes(Buffer.from(secret, 'hex')) && !challenge.includes(secret))
-      socket.write(encodeFrame(kinds.proof, proof(challenge)))
-      socket.write(encodeFrame(kinds.run, ''))
+      socket.write(encodeFrame(localKinds.proof, proof(challenge)))
+      socket.write(encodeFrame(localKinds.run, ''))
       assert.equal((await frames.next()).done, true)
       await gone
     }
@@ -184,12 +185,12 @@ suite('A server for runs of its own user', { skip }, () => {
     let runs = 0
     const { folder } = await doorFor(t, { run: async () => (runs++, outcome) })
     const first = [
-      encodeFrame(kinds.run, ''),
-      encodeFrame(kinds.stop, ''),
-      encodeFrame(kinds.status, ''),
-      encodeFrame(kinds.part, '{}'),
-      encodeFrame(kinds.hello, Buffer.alloc(helloBytesMax)),
-      encodeFrame(kinds.hello, Buffer.alloc(1)),
+      encodeFrame(localKinds.run, ''),
+      encodeFrame(localKinds.stop, ''),
+      encodeFrame(localKinds.status, ''),
+      encodeFrame(localKinds.part, '{}'),
+      encodeFrame(localKinds.hello, Buffer.alloc(clientHelloBytesMax)),
+      encodeFrame(localKinds.hello, Buffer.alloc(1)),
       Buffer.concat([Buffer.from([0xff, 0xff, 0xff, 0x7f]), randomBytes(64)]),
       Buffer.alloc(5),
       Buffer.concat([hello(), hello()]),
@@ -203,10 +204,10 @@ suite('A server for runs of its own user', { skip }, () => {
       await gone
     }
     const proved = [
-      encodeFrame(kinds.proof, randomBytes(32)),
-      encodeFrame(kinds.cancel, ''),
-      encodeFrame(kinds.run, 'x'),
-      encodeFrame(kinds.outcome, ''),
+      encodeFrame(localKinds.proof, randomBytes(32)),
+      encodeFrame(localKinds.cancel, ''),
+      encodeFrame(localKinds.run, 'x'),
+      encodeFrame(localKinds.outcome, ''),
       encodeFrame(99, ''),
       Buffer.from([0xff, 0xff, 0xff, 0x7f, 3]),
     ]
@@ -225,8 +226,8 @@ suite('A server for runs of its own user', { skip }, () => {
     const record = readRecord(folder, name)!
     await door.close()
     for (const answer of [
-      encodeFrame(kinds.challenge, randomBytes(64)),
-      encodeFrame(kinds.ready, ''),
+      encodeFrame(localKinds.challenge, randomBytes(64)),
+      encodeFrame(localKinds.ready, ''),
       randomBytes(200),
     ]) {
       const heard: Buffer[] = []
@@ -241,7 +242,7 @@ suite('A server for runs of its own user', { skip }, () => {
       writeFileSync(recordFile(folder, name), JSON.stringify(record), { mode: 0o600 })
       assert.equal(await attach(folder, name), undefined)
       const bytes = Buffer.concat(heard)
-      assert.equal(bytes.length, 4 + 1 + helloBytesMax)
+      assert.equal(bytes.length, 4 + 1 + clientHelloBytesMax)
       assert.ok(!bytes.includes(Buffer.from(record.secret, 'hex')))
       fake.close()
       rmSync(folder, { recursive: true })
@@ -353,7 +354,7 @@ suite('A server for runs of its own user', { skip }, () => {
       },
     })
     const { socket } = await provedAt(folder)
-    for (const frame of framesOfText('{}', kinds.part, kinds.run)) socket.write(frame)
+    for (const frame of framesOfText('{}', localKinds.part, localKinds.run)) socket.write(frame)
     await started.promise
     await door.drain(1)
     await door.close()
@@ -416,11 +417,11 @@ async function provedAt(folder: string) {
   const { secret } = readRecord(folder, name)!
   const stranger = await strangerAt(folder)
   const client = randomBytes(nonceBytes)
-  stranger.socket.write(encodeFrame(kinds.hello, Buffer.concat([Buffer.of(protocol), client])))
+  stranger.socket.write(encodeFrame(localKinds.hello, Buffer.concat([Buffer.of(protocol), client])))
   const server = (await stranger.frames.next()).value!.payload.subarray(0, nonceBytes)
   stranger.socket.write(
-    encodeFrame(kinds.proof, proofOf(secret, 'client', name, { client, server })),
+    encodeFrame(localKinds.proof, proofOf(secret, 'client', name, { client, server })),
   )
-  assert.equal((await stranger.frames.next()).value!.kind, kinds.ready)
+  assert.equal((await stranger.frames.next()).value!.kind, localKinds.ready)
   return stranger
 }

@@ -16,7 +16,7 @@ import { encodeFrame } from '../../lib/frames.ts'
  * Relies on the folder's mode for confidentiality. Not handled: a process of the same user outside of any wall,
  * which can read the secret and all other files of the user.
  */
-export const kinds = {
+export const localKinds = {
   hello: 1,
   proof: 2,
   part: 3,
@@ -43,11 +43,11 @@ export const proofBytes = 32
 /** Maximum payload of one frame; longer texts are sent in parts. */
 export const partBytesMax = 2 ** 20
 /** Bytes accepted from a client before its proof: one frame of this length. */
-export const helloBytesMax = 1 + nonceBytes
+export const clientHelloBytesMax = 1 + nonceBytes
 /** Maximum of all parts of a request: program, files and standard input as JSON. Larger jobs run in the command's own process. */
-export const requestBytesMax = 64 * 2 ** 20
+export const runRequestBytesMax = 64 * 2 ** 20
 /** Maximum of all parts of an outcome, below the longest string of V8. */
-export const answerBytesMax = 384 * 2 ** 20
+export const outcomeBytesMax = 384 * 2 ** 20
 
 export interface Nonces {
   readonly client: Uint8Array

@@ -41,7 +41,7 @@ export async function toolsOf(upstream: McpUpstream): Promise<readonly Catalogue
   const { name: server, tools: allowed, approve } = upstream.config
   const names = new Set<string>()
   return (await upstream.tools())
-    .filter(({ name }) => matches(allowed, name))
+    .filter(({ name }) => matchesAny(allowed, name))
     .map((tool) => {
       const fn = unused(identifierOf(tool.name), names)
       names.add(fn)
@@ -50,14 +50,14 @@ export async function toolsOf(upstream: McpUpstream): Promise<readonly Catalogue
         description: sanitise(tool.description.slice(0, DESCRIPTION_CHARACTERS_MAX)),
         server,
         fn,
-        needsApproval: matches(approve, tool.name),
+        needsApproval: matchesAny(approve, tool.name),
         upstream,
       }
     })
 }
 
 /** Matches a name against patterns, in which `*` matches any characters. */
-export function matches(patterns: readonly string[], name: string): boolean {
+export function matchesAny(patterns: readonly string[], name: string): boolean {
   return patterns.some((pattern) => {
     const [first = '', ...rest] = pattern.split('*')
     if (rest.length === 0) return name === first

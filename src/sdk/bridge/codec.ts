@@ -13,7 +13,7 @@
  */
 import { MayflyError } from '../../contract/error.ts'
 import { parseJson } from '../../lib/parse-json.ts'
-import { errorOf, factsOf, type ErrorFacts } from './errors.ts'
+import { errorOf, errorFactsOf, type ErrorFacts } from './errors.ts'
 
 /** Callbacks for the parts of a message that are not data. */
 export interface Packing {
@@ -124,7 +124,7 @@ class Packer {
     if (value instanceof Uint8Array) return tag('b', this.#blobs.push(value) - 1)
     if (value instanceof AbortSignal && this.#packing.signal)
       return tag('a', ...this.#packing.signal(value))
-    if (value instanceof Error) return tag('e', this.pack(factsOf(value), '', depth + 1))
+    if (value instanceof Error) return tag('e', this.pack(errorFactsOf(value), '', depth + 1))
     if (depth >= DEPTH_MAX || this.#packing.isJson?.(path)) return this.#json(value)
     if (value instanceof Date) return tag('d', value.getTime())
     if (value instanceof Map) return tag('m', this.#list([...value].flat(), '', depth))

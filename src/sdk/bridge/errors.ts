@@ -22,7 +22,7 @@ const classes: Readonly<Record<string, new (message: string) => Error>> = {
   ReferenceError,
 }
 
-export function factsOf(error: Error): ErrorFacts {
+export function errorFactsOf(error: Error): ErrorFacts {
   const { name, message, stack, cause } = error
   const { code } = error as { readonly code?: unknown }
   const shared = { name, message, stack, ...(cause !== undefined && { cause }) }

@@ -3,7 +3,7 @@ import { MayflyError } from '../../contract/error.ts'
 import { encodeFrame, FrameDecoder } from '../../lib/frames.ts'
 import { internalsOf, Mayfly } from '../mayfly.ts'
 import { decodeMessage, encodeMessage, type ExportedObject } from './codec.ts'
-import { kinds, messageBytesMax, Peer, type ServedCall } from './peer.ts'
+import { bridgeKinds, messageBytesMax, Peer, type ServedCall } from './peer.ts'
 import { classes, isRow, openRow, type ClassName, rowAt, type MemberRow } from './table.ts'
 
 /**
@@ -146,11 +146,11 @@ function answerWaited(payload: Buffer): Buffer {
     const { row, holder, name } = memberAt(target, path)
     const result = answer(row, holder, name, args)
     return encodeFrame(
-      kinds.answer,
+      bridgeKinds.answer,
       encodeMessage([0, result], { holding: holdingOf(row, result) }),
     )
   } catch (thrown) {
-    return encodeFrame(kinds.fault, encodeMessage([0, thrown], {}))
+    return encodeFrame(bridgeKinds.fault, encodeMessage([0, thrown], {}))
   }
 }
 

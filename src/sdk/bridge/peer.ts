@@ -22,7 +22,7 @@ import {
 } from './codec.ts'
 import type { ArgumentRules, FunctionRow } from './table.ts'
 
-export const kinds = { call: 1, answer: 2, fault: 3, invoke: 4, abort: 5, free: 6 } as const
+export const bridgeKinds = { call: 1, answer: 2, fault: 3, invoke: 4, abort: 5, free: 6 } as const
 
 /** Maximum message; the largest outcome and the largest request fit. */
 export const messageBytesMax = 400 * 2 ** 20
@@ -92,23 +92,23 @@ export class Peer {
 
   /** Calls a member of an object of the other side. */
   call(target: number, path: string, args: readonly unknown[], rules: ArgumentRules = {}) {
-    return this.#ask(kinds.call, [target, path, args], rules)
+    return this.#ask(bridgeKinds.call, [target, path, args], rules)
   }
 
   /** Encodes a call, for a separate channel. */
   encodeCall(target: number, path: string, args: readonly unknown[]): Buffer {
-    return encodeFrame(kinds.call, encodeMessage([0, target, path, args], this.#packing()))
+    return encodeFrame(bridgeKinds.call, encodeMessage([0, target, path, args], this.#packing()))
   }
 
   /** Decodes the response on such a channel; throws the error of the call. */
   decodeAnswer({ kind, payload }: Frame): unknown {
     const [, value] = decodeMessage(payload, this.#unpacking([])) as [number, unknown]
-    if (kind === kinds.fault) throw value
+    if (kind === bridgeKinds.fault) throw value
     return value
   }
 
   free(ids: readonly number[]): void {
-    if (!this.#end) this.#send(kinds.free, ids)
+    if (!this.#end) this.#send(bridgeKinds.free, ids)
   }
 
   /** Throws MayflyError WARDEN_LOST after the end of the socket. */
@@ -175,7 +175,7 @@ export class Peer {
   #lendSignal(value: AbortSignal, lent: Lent | undefined): readonly [number, boolean] {
     const id = ++this.#last
     const abort = (): void => {
-      if (!this.#end) this.#send(kinds.abort, [id, value.reason])
+      if (!this.#end) this.#send(bridgeKinds.abort, [id, value.reason])
     }
     if (lent && !value.aborted) {
       value.addEventListener('abort', abort, { once: true })
@@ -203,11 +203,11 @@ export class Peer {
   #receive({ kind, payload }: Frame): void {
     const signals: number[] = []
     const message = decodeMessage(payload, this.#unpacking(signals)) as readonly unknown[]
-    if (kind === kinds.call) void this.#serve(message, signals)
-    else if (kind === kinds.invoke) void this.#invoke(message, signals)
-    else if (kind === kinds.answer || kind === kinds.fault) this.#settle(kind, message)
-    else if (kind === kinds.abort) this.#signals.get(message[0] as number)?.abort(message[1])
-    else if (kind === kinds.free) this.#parts.free?.(message as readonly number[])
+    if (kind === bridgeKinds.call) void this.#serve(message, signals)
+    else if (kind === bridgeKinds.invoke) void this.#invoke(message, signals)
+    else if (kind === bridgeKinds.answer || kind === bridgeKinds.fault) this.#settle(kind, message)
+    else if (kind === bridgeKinds.abort) this.#signals.get(message[0] as number)?.abort(message[1])
+    else if (kind === bridgeKinds.free) this.#parts.free?.(message as readonly number[])
   }
 
   async #serve([id, target, path, args]: readonly unknown[], signals: readonly number[]) {
@@ -245,9 +245,10 @@ export class Peer {
     try {
       const value = await work()
       const held = holding()
-      if (id > 0 && !this.#end) this.#send(kinds.answer, [id, value], held ? { holding: held } : {})
+      if (id > 0 && !this.#end)
+        this.#send(bridgeKinds.answer, [id, value], held ? { holding: held } : {})
     } catch (thrown) {
-      if (id > 0 && !this.#end) this.#send(kinds.fault, [id, thrown])
+      if (id > 0 && !this.#end) this.#send(bridgeKinds.fault, [id, thrown])
     } finally {
       for (const signal of signals) this.#signals.delete(signal)
     }
@@ -259,7 +260,7 @@ export class Peer {
     this.#pending.delete(id as number)
     this.#takeBack(pending.lent)
     if (this.#pending.size === 0) this.#parts.busy?.(false)
-    if (kind === kinds.fault) pending.reject(value)
+    if (kind === bridgeKinds.fault) pending.reject(value)
     else pending.resolve(value)
   }
 
@@ -287,7 +288,7 @@ export class Peer {
     return (...args) => {
       if (this.#end) return
       if (this.#socket.writableLength <= this.#bounds.toldBytes)
-        this.#send(kinds.invoke, [0, id, args])
+        this.#send(bridgeKinds.invoke, [0, id, args])
       else if (!this.#hasLost) {
         this.#hasLost = true
         process.emitWarning('The application reads events too slowly: some are dropped')
@@ -297,7 +298,7 @@ export class Peer {
 
   #asker(id: number, msMax: number | null): Callable {
     return (...args) => {
-      const answer = this.#ask(kinds.invoke, [id, args], {})
+      const answer = this.#ask(bridgeKinds.invoke, [id, args], {})
       return msMax === null ? answer : within(answer, msMax)
     }
   }

@@ -2,7 +2,7 @@ import type { Sink } from '../../contract/event.ts'
 import type { Reading } from '../instrument.ts'
 import { gauge, type Meters } from '../meters.ts'
 import { metricsBody, traceBody } from './encode.ts'
-import { send } from './send.ts'
+import { sendToCollector } from './send.ts'
 import type { OtlpSettings } from './settings.ts'
 import type { Span } from './span.ts'
 import { Spans } from './spans.ts'
@@ -98,7 +98,12 @@ export class Exporter {
 
   #send(url: string, body: unknown): Promise<boolean> {
     const { headers, timeout } = this.#settings
-    return send(JSON.stringify(body), { url, headers, timeout, signal: this.#stop.signal })
+    return sendToCollector(JSON.stringify(body), {
+      url,
+      headers,
+      timeout,
+      signal: this.#stop.signal,
+    })
   }
 
   #readings(forgotten: number): readonly Reading[] {

@@ -20,7 +20,7 @@ const retryable = new Set([429, 502, 503, 504])
  * Posts a body; true if the collector accepted it. Retries with exponential back-off, up to `triesMax` attempts or
  * until aborted. Never throws.
  */
-export async function send(body: string, sending: OtlpRequest): Promise<boolean> {
+export async function sendToCollector(body: string, sending: OtlpRequest): Promise<boolean> {
   for (let tried = 1; ; tried += 1) {
     const { status, retryAfter } = await post(body, sending)
     if (status >= 200 && status < 300) return true

@@ -18,7 +18,7 @@ export interface OtlpSettings {
 type Environment = Readonly<Record<string, string | undefined>>
 
 /** Throws MayflyError CONFIG naming the invalid variable. */
-export function readSettings(
+export function readOtlpSettings(
   config: Pick<Config, 'telemetry' | 'environment'>,
   env: Environment,
 ): OtlpSettings {

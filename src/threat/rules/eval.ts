@@ -1,7 +1,7 @@
 import type { Call, Reference } from '../facts.ts'
 import type { Node } from '../syntax.ts'
 import { pathOf, textOf } from '../value.ts'
-import { isReached, isWithin, moduleRoot, type Rule } from './rule.ts'
+import { isReached, isPathWithin, moduleRoot, type Rule } from './rule.ts'
 
 /** Text compiled into code. */
 export const evalRule: Rule = {
@@ -31,7 +31,7 @@ const TIMERS = /^(?:setTimeout|setInterval|setImmediate)$/
 function evaluates(reference: Reference): boolean {
   if (!isReached(reference)) return false
   const { path, use } = reference
-  if (isWithin(path, 'eval') || path === 'execScript') return true
+  if (isPathWithin(path, 'eval') || path === 'execScript') return true
   if (path === 'Function') return use === 'call' || use === 'new' || isExtended(reference.node)
   if (/^Function\.(?:apply|bind|call)$/.test(path)) return true
   return /^module:vm\.(?:runIn\w+|Script|compileFunction|SourceTextModule)$/.test(path)

@@ -1,7 +1,7 @@
 import type { Call, MemberWrite } from '../facts.ts'
 import type { Node } from '../syntax.ts'
 import { pathOf, textOf } from '../value.ts'
-import { isWithin, type Rule } from './rule.ts'
+import { isPathWithin, type Rule } from './rule.ts'
 
 /** Writes to shared prototypes. Creating or reading one, or testing for the key, does not count. */
 export const prototypePollution: Rule = {
@@ -16,7 +16,7 @@ const BUILT_IN =
   /^(?:Object|Array|Function|String|Number|Boolean|Symbol|BigInt|Date|RegExp|Promise|Map|Set|WeakMap|WeakSet|Error|TypeError|RangeError|SyntaxError|ArrayBuffer|DataView|Uint8Array|Int8Array|Uint16Array|Int16Array|Uint32Array|Int32Array|Float32Array|Float64Array|Proxy|JSON|Iterator)\.prototype(?:\.|$)/
 
 function isShared(path = ''): boolean {
-  return isWithin(path, '%proto') || BUILT_IN.test(path)
+  return isPathWithin(path, '%proto') || BUILT_IN.test(path)
 }
 
 function pollutes({ key, object }: MemberWrite): boolean {

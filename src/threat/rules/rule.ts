@@ -14,7 +14,7 @@ export function isReached({ use }: Reference): boolean {
 }
 
 /** True if a path is a root or a member of it. */
-export function isWithin(path: string, root: string): boolean {
+export function isPathWithin(path: string, root: string): boolean {
   return path.startsWith(root) && (path.length === root.length || path[root.length] === '.')
 }
 
@@ -26,7 +26,8 @@ export function* usesOfPaths(facts: Facts, roots: readonly string[]): Generator<
 
 /** Asked for each reference by each rule: without a function for each, and without an iterator. */
 export function isWithinAny(path: string, roots: readonly string[]): boolean {
-  for (let index = 0; index < roots.length; index++) if (isWithin(path, roots[index]!)) return true
+  for (let index = 0; index < roots.length; index++)
+    if (isPathWithin(path, roots[index]!)) return true
   return false
 }
 

@@ -2,7 +2,7 @@ import { lookUp } from '../scope.ts'
 import type { Binding, Node } from '../syntax.ts'
 import { memberKey } from '../value.ts'
 import { type Flow } from './flow.ts'
-import { bindingOf, callBy, isInside, placeOf, type NameIndex } from './names.ts'
+import { bindingOf, callBy, isInside, nameRoleOf, type NameIndex } from './names.ts'
 import { changesAt, isOwnChange, isPause } from './program.ts'
 import { isMadeOnce, type TopLevel, type TopFunction } from './top.ts'
 import { zoneGlobals } from './builtin-names.ts'
@@ -112,7 +112,7 @@ function constantOf(binding: Binding, { top, names, flow }: ClosureContext): Nod
   const id = all.find((name) => top.constants.has(name))
   if (!id || !isMadeOnce(id, names)) return undefined
   const init: Node = id.parent!['init']
-  const reads = all.filter((name) => placeOf(name).kind === 'read')
+  const reads = all.filter((name) => nameRoleOf(name).kind === 'read')
   if (flow.isPrimitive(init)) return top.constants.get(id)
   if ('regex' in init && /[gy]/.test(init['regex'].flags)) return undefined
   const isTable = 'regex' in init || isFlat(init, flow)

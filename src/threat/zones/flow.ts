@@ -1,7 +1,7 @@
 import { memberKey, textOf } from '../value.ts'
 import type { Binding, Node } from '../syntax.ts'
 import { isFunction, ownNodes } from '../scope.ts'
-import { bindingOf, callBy, placeOf, type NameIndex, type NameRole } from './names.ts'
+import { bindingOf, callBy, nameRoleOf, type NameIndex, type NameRole } from './names.ts'
 import {
   arrayCallbacks,
   freshGlobals,
@@ -338,7 +338,9 @@ export class Flow {
   #placesOf(name: Node): readonly NameRole[] | undefined {
     const binding = bindingOf(name)
     if (!binding) return undefined
-    return (this.#names.bound.get(binding) ?? []).map(placeOf).filter(({ kind }) => kind !== 'read')
+    return (this.#names.bound.get(binding) ?? [])
+      .map(nameRoleOf)
+      .filter(({ kind }) => kind !== 'read')
   }
 
   /** True if a callee is one of these globals, by its own name or as `Math.max`. */

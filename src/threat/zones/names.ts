@@ -39,7 +39,7 @@ const unknown = { kind: 'unknown' } as const
 const primitive = { kind: 'primitive' } as const
 
 /** Classifies an occurrence: assigned values, or `read`. */
-export function placeOf(name: Node): NameRole {
+export function nameRoleOf(name: Node): NameRole {
   const parent = name.parent!
   if (isFunction(parent)) {
     if (parent['id'] === name) return { kind: 'function', node: parent }

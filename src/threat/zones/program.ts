@@ -2,7 +2,14 @@ import { isFunction } from '../scope.ts'
 import { leavesOf, targetOf, type Node, type Tree } from '../syntax.ts'
 import { memberKey, pathOf, textOf } from '../value.ts'
 import { nameOf, type Flow } from './flow.ts'
-import { bindingOf, callBy, functionAround, isAwaited, placeOf, type NameIndex } from './names.ts'
+import {
+  bindingOf,
+  callBy,
+  functionAround,
+  isAwaited,
+  nameRoleOf,
+  type NameIndex,
+} from './names.ts'
 import { loosening, looseningKeys, mutatingMethods } from './builtin-names.ts'
 
 /** Reason why a program may not be split; undefined if it may. */
@@ -84,7 +91,7 @@ function sharedReached(tree: Tree, names: NameIndex, wild: readonly Node[]): str
     return timers.test(named['name']) ? concurrent : reaching
   }
   if (names.free.some(isNamed)) return concurrent
-  if (names.free.some((name) => placeOf(name).kind !== 'read')) return reaching
+  if (names.free.some((name) => nameRoleOf(name).kind !== 'read')) return reaching
   if (tree.some(reachesByKey) || wild.some(isBuiltIn)) return reaching
   if (tree.some(({ type }) => type === 'WithStatement' || type === 'ImportExpression'))
     return reaching

@@ -4,7 +4,7 @@ import type { Binding, Node, Tree } from '../syntax.ts'
 import { closureOf, nodesIn, type Closure, type ClosureContext } from './closed.ts'
 import { Flow } from './flow.ts'
 import { kindOf, usesOf } from './kind.ts'
-import { bindingOf, isAwaited, isInside, namesOf, placeOf } from './names.ts'
+import { bindingOf, isAwaited, isInside, namesOf, nameRoleOf } from './names.ts'
 import { programOf, type ProgramTraits } from './program.ts'
 import { hasStrayFunction, isMadeOnce, topOf, type TopFunction } from './top.ts'
 import { loosening, zoneGlobals } from './builtin-names.ts'
@@ -163,7 +163,7 @@ class Splitting {
         if (!binding || seen.has(binding)) continue
         if (changed.has(binding)) return true
         seen.add(binding)
-        for (const place of (names.bound.get(binding) ?? []).map(placeOf)) {
+        for (const place of (names.bound.get(binding) ?? []).map(nameRoleOf)) {
           if (place.kind === 'value') stack.push(place.node)
           const isUnknown =
             place.kind === 'unknown' || (place.kind === 'parameter' && !top.entries.has(place.of))

@@ -2,7 +2,7 @@ import type { Node, Tree } from '../syntax.ts'
 import { statementsOf, wrapperOf } from '../parse.ts'
 import { isFunction } from '../scope.ts'
 import { pathOf } from '../value.ts'
-import { bindingOf, placeOf, type NameIndex } from './names.ts'
+import { bindingOf, nameRoleOf, type NameIndex } from './names.ts'
 
 /** A top-level function: a candidate for a zone. */
 export interface TopFunction {
@@ -144,5 +144,5 @@ function isEntry(node: Node): boolean {
 export function isMadeOnce(id: Node, names: NameIndex): boolean {
   const binding = bindingOf(id)
   const all = (binding && names.bound.get(binding)) ?? []
-  return all.filter((name) => placeOf(name).kind !== 'read').length === 1
+  return all.filter((name) => nameRoleOf(name).kind !== 'read').length === 1
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { socketPair } from './socket-pair.ts'
+import { nodeSocketPair } from './socket-pair.ts'
 
 /**
  * Socket by which memory copies of one wall are sent to the server: heads of one line, each followed by the bytes that
@@ -14,7 +14,7 @@ export class CopySocket {
   /** The server's end. Throws Error on a second call. */
   async open(): Promise<Socket> {
     if (this.#own) throw new Error('another capture is running')
-    const { own, theirs } = await socketPair()
+    const { own, theirs } = await nodeSocketPair()
     this.#own = own
     return theirs
   }

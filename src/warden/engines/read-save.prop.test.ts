@@ -10,7 +10,7 @@ import { saveBlockBytes, saveKinds } from '../../contract/machine-save.ts'
 import { encodeFrame } from '../../lib/frames.ts'
 import { sendSave } from '../../walls/send-save.ts'
 import { readSave } from './read-save.ts'
-import { socketPair } from './socket-pair.ts'
+import { nodeSocketPair } from './socket-pair.ts'
 
 const BLOCKS = 24
 const memoryBytes = BLOCKS * saveBlockBytes
@@ -89,7 +89,7 @@ async function* inChunks(bytes: Buffer): AsyncGenerator<Uint8Array> {
 
 /** Both files that are read from what `send` writes. */
 async function received(send: (socket: Socket) => Promise<void> | void, msMax?: number) {
-  const { own, theirs } = await socketPair()
+  const { own, theirs } = await nodeSocketPair()
   theirs.on('error', () => undefined)
   const places = ['memory', 'devices'].map((name) => join(folder, name))
   const [memory, devices] = await Promise.all(places.map((place) => open(place, 'w+')))

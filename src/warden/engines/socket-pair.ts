@@ -8,7 +8,7 @@ import path from 'node:path'
  * Two ends of a unix socket, one of which can be passed to the server. They connect at a path in a folder that only this user may
  * enter, and that is removed afterwards.
  */
-export async function socketPair(): Promise<{ readonly own: Socket; readonly theirs: Socket }> {
+export async function nodeSocketPair(): Promise<{ readonly own: Socket; readonly theirs: Socket }> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'mayfly-copies-'))
   try {
     const place = path.join(folder, 'socket')

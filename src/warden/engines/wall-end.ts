@@ -23,7 +23,7 @@ interface EndedWall extends CountedWall {
 }
 
 /** End of a wall whose outermost process has ended; `spentMs` is its CPU time since its start. */
-export function endOfWall(wall: EndedWall, spentMs: number): EnclosureEnd {
+export function enclosureEndOf(wall: EndedWall, spentMs: number): EnclosureEnd {
   const { child, complaint } = wall.resources
   const { exitCode, signalCode } = child
   return {

@@ -64,7 +64,7 @@ export async function claim(job: MachineJob, asked: ClaimBounds): Promise<ClaimR
 async function claimGuest(job: MachineJob, asked: EnclosureBounds): Promise<void> {
   const { agent, process } = job.machine
   const { id } = process
-  const limits = { processes: tasksOf(job, asked) }
+  const limits = { processes: tasksBoundOf(job, asked) }
   const memory = memoryInside(job, asked)
   const own = { id, limits, memory, hostname: id, labels: {} }
   const { steps } = await claimAgent(agent, own, AGENT_MS_MAX)
@@ -83,14 +83,14 @@ export async function tighten(job: MachineJob, to: EnclosureBounds): Promise<Bou
   const usedMax = before.usedMax - less
   const enforced = bind(job, to)
   const { agent } = job.machine
-  const tasks = tasksOf(job, to)
+  const tasks = tasksBoundOf(job, to)
   if (to.io !== undefined && to.io < (before.io ?? Infinity)) await bindDisk(job, to)
   // The guest's limit first: its kernel reclaims page cache, whereas the host's limit kills the whole machine.
   if (less > 0 && job.isHeldInside)
     await askPhase(agent, { do: 'lower-memory', bytes: memoryInside(job, to) }, AGENT_MS_MAX)
   if (less > 0) job.machine.process.cgroup?.limit({ memory: pageUp(usedMax) })
-  if (tasks !== tasksOf(job, before)) job.tasksPeak = Infinity
-  if (tasks < tasksOf(job, before))
+  if (tasks !== tasksBoundOf(job, before)) job.tasksPeak = Infinity
+  if (tasks < tasksBoundOf(job, before))
     await askPhase(agent, { do: 'lower-limit', limit: 'processes', value: tasks }, AGENT_MS_MAX)
   job.held = { ...to, usedMax }
   return enforced
@@ -153,7 +153,7 @@ export function spentMs({ cgroup, processes }: Pick<VmmProcess, 'cgroup' | 'proc
 }
 
 /** Bound on tasks of the job's cgroup. */
-export function tasksOf(
+export function tasksBoundOf(
   { ownTasks }: MachineJob,
   { processes }: Pick<EnclosureBounds, 'processes'>,
 ) {

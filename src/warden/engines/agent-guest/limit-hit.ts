@@ -1,6 +1,6 @@
 import type { LimitHit } from '../../../contract/warden.ts'
 import { askStatus } from '../../../agent-wire/agent-questions.ts'
-import { tasksOf, wordMsMax, type MachineJob } from './bounds.ts'
+import { tasksBoundOf, wordMsMax, type MachineJob } from './bounds.ts'
 
 /**
  * Limit that the job of a guest has used up, or an exec of its session, by counts of the guest's kernel, as its agent reports them: of
@@ -23,7 +23,7 @@ export async function limitInside(
     job.tasksPeak = seen.tasksPeak
     job.tasksRefused = seen.tasksRefused
   }
-  const bound = tasksOf(job, held)
+  const bound = tasksBoundOf(job, held)
   const isReached = seen.tasks >= bound || (seen.tasksPeak >= bound && seen.tasksPeak > tasksPeak)
   // Closed by a phase, which is no limit.
   if (mayFork && (isReached || seen.tasksRefused > tasksRefused)) return 'processes'

@@ -5,7 +5,7 @@ import type { RunnerFile } from '../../../images/machine.ts'
 import { installedPrograms, joinedProgram } from '../../../jail/joined.ts'
 import { nodeProgram, pythonProgram } from '../../../jail/whole-guests.ts'
 import {
-  insideOf,
+  pathInside,
   ownFolder,
   ownUidInside,
   tmpFolder,
@@ -82,7 +82,7 @@ export function runnerCommand(
     ...(isCloned && { cloned: true }),
     packages: [],
   }
-  const main = insideOf(mainOf(program), whole.places)
+  const main = pathInside(mainOf(program), whole.places)
   const runner = [interpreters[program], ...whole.flags, main, JSON.stringify(settings)]
   const numbers = [JOB_FD, GROUP_FD, isRoot ? 0 : ownUidInside].map(String)
   const own = [...numbers, workFolder, `${scratchBytes}`, isConfined ? jobProfile : '-', '--']

@@ -4,7 +4,7 @@ import * as z from 'zod'
 import { MayflyError, messageOf, type ErrorCode } from '../../../contract/error.ts'
 import { tryParseJson } from '../../../lib/parse-json.ts'
 import type { ApiRequest, TokenBucket } from './api.ts'
-import { escaped } from './escaped.ts'
+import { escapedText } from './escaped.ts'
 import { connectInJail } from './guest-socket.ts'
 
 /**
@@ -129,7 +129,7 @@ export class ApiClient {
     call.on('error', (error: NodeJS.ErrnoException) =>
       fail(
         error.code?.startsWith('HPE_') ? 'malformed' : 'gone',
-        escaped(error.message, MESSAGE_CHARS_MAX),
+        escapedText(error.message, MESSAGE_CHARS_MAX),
       ),
     )
     call.on('response', (response) => readAnswer(response, resolve, fail))
@@ -150,7 +150,7 @@ export class ApiClient {
       return connectInJail(this.#options.socket, this.#options.uid)
     } catch (error) {
       if (error instanceof MayflyError) throw error
-      throw failure('gone', { request: name }, escaped(messageOf(error), MESSAGE_CHARS_MAX))
+      throw failure('gone', { request: name }, escapedText(messageOf(error), MESSAGE_CHARS_MAX))
     }
   }
 }
@@ -191,7 +191,7 @@ function readAnswer(
     if (bytes > ANSWER_BYTES_MAX) return fail('too-large', `more than ${ANSWER_BYTES_MAX} bytes`)
     chunks.push(chunk)
   })
-  response.on('error', (error) => fail('gone', escaped(error.message, MESSAGE_CHARS_MAX)))
+  response.on('error', (error) => fail('gone', escapedText(error.message, MESSAGE_CHARS_MAX)))
   response.on('end', () => {
     if (response.complete)
       resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() })
@@ -202,7 +202,7 @@ function readAnswer(
 function answerFailure(name: string, status: number, text: string): MayflyError {
   const message = fault.safeParse(tryParseJson(text)).data?.fault_message
   const kind = kindOf(status, message !== undefined)
-  return failure(kind, { request: name, status }, escaped(message ?? text, MESSAGE_CHARS_MAX))
+  return failure(kind, { request: name, status }, escapedText(message ?? text, MESSAGE_CHARS_MAX))
 }
 
 /** Fault of an error status. A 4xx without the error message of Firecracker is malformed. */

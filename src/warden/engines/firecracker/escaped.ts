@@ -4,7 +4,7 @@ const unprintable =
   /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]/g
 
 /** Escapes untrusted text for a log or a message; at most `charsMax` characters. */
-export function escaped(text: string, charsMax: number): string {
+export function escapedText(text: string, charsMax: number): string {
   const cut = text.slice(0, charsMax)
   const shown = cut.replace(
     unprintable,

@@ -26,7 +26,7 @@ export async function startJailed(
   host: GuestHost,
   parts: { readonly memoryMiB: number; readonly fill: (root: string, uid: number) => void },
 ): Promise<FirecrackerMachine> {
-  const place = placeOf('w', { firecracker, jails })
+  const place = jailLocationOf('w', { firecracker, jails })
   const slot = freeSlot()
   let cgroup
   try {
@@ -52,7 +52,7 @@ export async function startJailed(
 }
 
 /** Location of a new jail. */
-export function placeOf(
+export function jailLocationOf(
   letter: 't' | 'w',
   { firecracker, jails }: Pick<FirecrackerPrograms, 'firecracker' | 'jails'>,
 ): JailLocation {

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyError } from '../../../contract/error.ts'
 import { isWallUid } from '../../../contract/uids.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
-import { isWithin } from '../../../lib/within.ts'
+import { resolvesWithin } from '../../../lib/within.ts'
 import { findProgram } from '../../../os/find-program.ts'
 import { identify, isAlive, livingOf, type ProcessIdentity } from '../../../os/proc.ts'
 import type { SpawnedChild } from '../../../os/spawned-child.ts'
@@ -23,7 +23,7 @@ import {
   machineRequests,
   type MachineProfile,
 } from './configuration.ts'
-import { escaped } from './escaped.ts'
+import { escapedText } from './escaped.ts'
 import { jailedProcess, makeJail, removeJail } from './jail-files.ts'
 import { apiSocket, jailerArguments, jailRoot, vsockSocket, type JailLocation } from './jailer.ts'
 import { assertVersion, setsClock, type FirecrackerVersion } from './version.ts'
@@ -283,14 +283,14 @@ function withoutNetwork(): readonly string[] {
 async function jailedBy(jailer: StartedJailer, parts: MachineParts): Promise<ProcessIdentity> {
   const { child, complaint, ended } = jailer
   const msMax = parts.msMax ?? MS_MAX
-  if (!(await isWithin(ended, msMax)))
+  if (!(await resolvesWithin(ended, msMax)))
     throw failure('late', { request: 'jailer' }, `it did not end in ${msMax} ms`)
   if (child.exitCode !== 0) await lastWords(child)
   // The machine inherited the other end; its output is not read.
   child.stderr?.destroy()
   const jailed = child.exitCode === 0 ? jailedProcess(parts.place) : undefined
   if (jailed) return jailed
-  const why = `exit ${child.exitCode ?? child.signalCode}: ${escaped(complaint(), 500)}`
+  const why = `exit ${child.exitCode ?? child.signalCode}: ${escapedText(complaint(), 500)}`
   throw failure(child.exitCode === 0 ? 'gone' : 'refused', { request: 'jailer' }, why)
 }
 

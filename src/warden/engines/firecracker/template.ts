@@ -8,7 +8,7 @@ import { bootMachine, type BootedMachineParts } from './boot-machine.ts'
 import { failedStep } from './guest.ts'
 import { makeJail, removeJail, takeFile } from './jail-files.ts'
 import { jailRoot, type JailLocation } from './jailer.ts'
-import { placeOf } from './jailed-machine.ts'
+import { jailLocationOf } from './jailed-machine.ts'
 import type { FirecrackerMachine } from './machine.ts'
 import { machineRemains } from './sweep-jails.ts'
 
@@ -46,7 +46,7 @@ export async function makeTemplate(
   parts: Omit<BootedMachineParts, 'isTemplate'>,
   host: GuestHost,
 ): Promise<FirecrackerTemplate> {
-  const place = placeOf('t', parts.programs)
+  const place = jailLocationOf('t', parts.programs)
   host.lease(place.id, machineRemains(place, [], null))
   try {
     const root = makeJail(place)

@@ -1,5 +1,5 @@
 import { MayflyError } from '../../../contract/error.ts'
-import { escaped } from './escaped.ts'
+import { escapedText } from './escaped.ts'
 
 /**
  * Oldest releases without CVE-2026-5747: up to 1.14.3, and in 1.15.0, root of a guest could write outside the memory of its
@@ -35,7 +35,7 @@ export function readVersion(text: string): FirecrackerVersion | undefined {
  */
 export function assertVersion(text: string, program: string): FirecrackerVersion {
   const version = readVersion(text)
-  if (!version) throw refused(program, `its version "${escaped(text, 80)}" cannot be parsed`)
+  if (!version) throw refused(program, `its version "${escapedText(text, 80)}" cannot be parsed`)
   const { major, minor, patch, suffix } = version
   const said = `${major}.${minor}.${patch}`
   if (suffix) throw refused(program, `${said}-${suffix} is a development build`)

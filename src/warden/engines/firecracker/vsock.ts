@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { MayflyError } from '../../../contract/error.ts'
-import { escaped } from './escaped.ts'
+import { escapedText } from './escaped.ts'
 import { connectInJail } from './guest-socket.ts'
 
 /**
@@ -79,7 +79,7 @@ async function readAccepted(socket: Socket, late: AbortSignal): Promise<void> {
       'PROTOCOL',
       'Cannot connect to a guest: the answer of the machine is malformed',
       {
-        detail: escaped(line, LINE_BYTES_MAX + 1),
+        detail: escapedText(line, LINE_BYTES_MAX + 1),
       },
     )
 }
@@ -109,5 +109,5 @@ function refused(port: number, why: string): MayflyError {
 
 function messageFor(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException
-  return escaped(code ?? message, 200)
+  return escapedText(code ?? message, 200)
 }

@@ -39,7 +39,7 @@ const PERMISSIONS = 0o7777
 export function changesIn(upper: string, folder: string, sinceNs: bigint): readonly ViewChange[] {
   const changes: ViewChange[] = []
   const add = (path: string, to: ViewChange['to'], below: BigIntStats | undefined) => {
-    const was = below ? stateOf(below) : null
+    const was = below ? fileStateOf(below) : null
     changes.push({ path, to, was, isTorn: below !== undefined && below.ctimeNs >= sinceNs })
   }
   const removeTree = (path: string) => {
@@ -61,10 +61,10 @@ export function changesIn(upper: string, folder: string, sinceNs: bigint): reado
     const facts = lstatSync(join(upper, path), { bigint: true })
     if (facts.isCharacterDevice() && facts.rdev === 0n) return removeTree(path)
     const below = isNew ? undefined : statOf(join(folder, path))
-    const replaces = below !== undefined && kindOf(below) !== kindOf(facts)
+    const replaces = below !== undefined && fileKindOf(below) !== fileKindOf(facts)
     if (replaces) removeTree(path)
     const found = replaces ? undefined : below
-    const to = { kind: kindOf(facts), mode: Number(facts.mode) & PERMISSIONS }
+    const to = { kind: fileKindOf(facts), mode: Number(facts.mode) & PERMISSIONS }
     if (!isSame(found, facts, join(folder, path), join(upper, path))) add(path, to, found)
     if (facts.isDirectory()) walk(path, found === undefined)
   }
@@ -72,9 +72,9 @@ export function changesIn(upper: string, folder: string, sinceNs: bigint): reado
   return changes
 }
 
-export function stateOf(facts: BigIntStats): FileState {
+export function fileStateOf(facts: BigIntStats): FileState {
   return {
-    kind: kindOf(facts),
+    kind: fileKindOf(facts),
     inode: `${facts.ino}`,
     bytes: `${facts.size}`,
     mode: Number(facts.mode) & PERMISSIONS,
@@ -83,7 +83,7 @@ export function stateOf(facts: BigIntStats): FileState {
   }
 }
 
-export function kindOf(facts: BigIntStats): z.infer<typeof kind> {
+export function fileKindOf(facts: BigIntStats): z.infer<typeof kind> {
   if (facts.isFile()) return 'file'
   if (facts.isDirectory()) return 'folder'
   return facts.isSymbolicLink() ? 'link' : 'other'
@@ -100,7 +100,7 @@ function isSame(
   lower: string,
   upper: string,
 ): boolean {
-  if (!below || kindOf(below) !== kindOf(facts)) return false
+  if (!below || fileKindOf(below) !== fileKindOf(facts)) return false
   if (facts.isDirectory()) return below.mode === facts.mode
   if (facts.isSymbolicLink()) return readlinkSync(lower) === readlinkSync(upper)
   return false

@@ -21,7 +21,7 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
 import { protectedName } from './protected-name.ts'
-import { stateOf, statOf, type FileState, type ViewChange } from './view-changes.ts'
+import { fileStateOf, statOf, type FileState, type ViewChange } from './view-changes.ts'
 import { upperOf, type View } from './view-store.ts'
 
 /**
@@ -151,7 +151,7 @@ function conflictOf(
   if (was === null && removed.has(path)) return []
   if (!was) return now ? say('was made meanwhile') : []
   if (!now) return say('was removed meanwhile')
-  if (!isAsBefore(stateOf(now), was)) return say('was changed meanwhile')
+  if (!isAsBefore(fileStateOf(now), was)) return say('was changed meanwhile')
   return to === null && was.kind === 'folder' ? addedIn(root, path, removed) : []
 }
 

@@ -81,7 +81,7 @@ function residentMaxOf(base: number, memory: number, { cgroup, isWhole }: WallRe
 }
 
 /** Memory limits of processes and cgroup after a tightening. */
-export function limitsFor(
+export function memoryLimitsFor(
   { resources }: ProcessWall,
   memory: number,
   before: AppliedBounds,

@@ -1,6 +1,6 @@
 import { closedSocketDetail } from '../../../contract/warden.ts'
 import type { EnclosureEnd } from '../../../contract/engine.ts'
-import { endOfWall } from '../wall-end.ts'
+import { enclosureEndOf } from '../wall-end.ts'
 import { ofGroup } from './cpu-time.ts'
 import { limitHitBy } from './limit-hit.ts'
 import { whyRan } from './keep-stopped.ts'
@@ -24,7 +24,7 @@ type Ended = Pick<
  */
 export function endOf(wall: Ended): EnclosureEnd {
   const { resources, spentSeen } = wall
-  const end = endOfWall(wall, ofGroup(resources) ?? spentSeen)
+  const end = enclosureEndOf(wall, ofGroup(resources) ?? spentSeen)
   const why = wall.isMute ? closedSocketDetail : (resources.sentinel?.why ?? whyRan(resources))
   return { ...end, limit: limitHitBy(wall), detail: why ?? end.detail }
 }

@@ -30,7 +30,7 @@ import { killWall } from './kill.ts'
 import { endOrphans } from './orphans.ts'
 import { identifyProcesses, settleWall } from './process-wall.ts'
 import { programFor } from './program.ts'
-import { readiness } from '../../readiness.ts'
+import { awaitReadinessByte } from '../../readiness.ts'
 import { releaseResources } from './release.ts'
 import type { WallResources } from './resources.ts'
 import { SentinelSource } from './sentinel-source.ts'
@@ -223,7 +223,7 @@ class ProcessEngine implements Engine {
     // Subscribed at once: 'error' of a failed spawn is emitted before any promise continues.
     const ready = resources.broken
       ? Promise.reject(resources.broken)
-      : readiness(resources, this.#options.readyMsMax ?? READY_MS_MAX)
+      : awaitReadinessByte(resources, this.#options.readyMsMax ?? READY_MS_MAX)
     ready.catch(() => undefined)
     const started = Promise.try(() => this.#lease(resources))
       .then(() => ready)

@@ -1,5 +1,5 @@
 import { limitTasksOf } from './bounds.ts'
-import { placeOf, stateOf, threadsOf } from '../../../os/proc.ts'
+import { waitChannelOf, threadStateOf, threadsOf } from '../../../os/proc.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
@@ -73,9 +73,9 @@ function suspectsIn(pid: number): readonly Suspect[] {
 }
 
 function isOutside(suspect: Suspect): boolean {
-  const state = stateOf(suspect.pid, suspect.tid)
+  const state = threadStateOf(suspect.pid, suspect.tid)
   if (state !== 'D') return OUTSIDE.has(state)
-  const place = placeOf(suspect.pid, suspect.tid)
+  const place = waitChannelOf(suspect.pid, suspect.tid)
   suspect.looks++
   return VFORKED.test(place) || (/^0?$/.test(place) && suspect.looks > CHECKS_MAX)
 }

@@ -1,5 +1,5 @@
 import { isWallUid } from '../../../contract/uids.ts'
-import { allPids, identify, isAlive, ownersOf, statusField } from '../../../os/proc.ts'
+import { allPids, identify, isAlive, uidsOf, statusField } from '../../../os/proc.ts'
 import { tryReadText } from '../../../os/read.ts'
 import { signalAll } from '../../../os/signal.ts'
 
@@ -11,7 +11,7 @@ import { signalAll } from '../../../os/signal.ts'
 const MARK = /^mayfly-wall:w[0-9a-f]{16}:(\d+):(\d+)$/
 
 /** Argument that marks a wall's launcher. */
-export function markOf(wall: string): string {
+export function launcherMarkOf(wall: string): string {
   const { pid, startTime } = identify(process.pid)
   return `mayfly-wall:${wall}:${pid}:${startTime}`
 }
@@ -30,7 +30,7 @@ function isOrphan(pid: number): boolean {
   if (warden === undefined || isAlive(Number(warden), Number(startTime))) return false
   // Any process may have such an argument; only bwrap is a launcher.
   if (mark > 0 && statusField(pid, 'Name')[0] !== 'bwrap') return false
-  if (!isOurs(ownersOf(pid)[0])) return false
+  if (!isOurs(uidsOf(pid)[0])) return false
   // Pids differ in a container: an orphan whose new parent has a PID namespace of its own belongs to a warden in there.
   const [parent] = statusField(pid, 'PPid')
   return statusField(Number(parent), 'NSpid').length === 1

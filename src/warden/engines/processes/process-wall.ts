@@ -13,7 +13,7 @@ import { spentMs } from './cpu-time.ts'
 import { ProcessHandles } from '../../../os/process-handles.ts'
 import { bytesOf, ownBytesOf, tasksOf } from '../../../os/process-tree.ts'
 import type { ProgramZones } from './program-zones.ts'
-import { chainOf } from '../../readiness.ts'
+import { pidChainOf } from '../../readiness.ts'
 import type { WallResources } from './resources.ts'
 import { ScratchSpace } from './scratch-space.ts'
 
@@ -59,7 +59,7 @@ const GUEST_NICE = 5
 /** Finds the processes of a wall that has just become ready; returns the pid of the program. */
 export function identifyProcesses(resources: WallResources, nested: boolean): number {
   const outermost = resources.child.pid!
-  const chain = chainOf(outermost, nested)
+  const chain = pidChainOf(outermost, nested)
   const pid = chain.at(-2) ?? outermost
   resources.processes = (resources.isWhole ? chain : [...new Set([pid, outermost])]).map(identify)
   // Children forked before the parent's oom_score_adj was set did not inherit it.

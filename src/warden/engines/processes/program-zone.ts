@@ -27,7 +27,7 @@ export interface LiveZone {
   why: string | undefined
 }
 
-export function isIn(zone: LiveZone | undefined, rule: ZoneRule): boolean {
+export function isInZone(zone: LiveZone | undefined, rule: ZoneRule): boolean {
   for (let at = zone; at; at = at.parent) if (at.rule === rule) return true
   return false
 }
@@ -53,7 +53,7 @@ export function fullOf(zone: LiveZone): LiveZone {
   return full
 }
 
-export function reportOf(
+export function zoneReportOf(
   { kind }: ZoneRule,
   zone: string,
   parent: string,

@@ -10,7 +10,14 @@ import { ZoneNames } from '../zone-names.ts'
 import type { ZoneReport } from '../../../contract/warden.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { processesOfWall } from './members.ts'
-import { addBelow, fullOf, isIn, pidNamespaceOf, reportOf, type LiveZone } from './program-zone.ts'
+import {
+  addBelow,
+  fullOf,
+  isInZone,
+  pidNamespaceOf,
+  zoneReportOf,
+  type LiveZone,
+} from './program-zone.ts'
 import type { WallResources } from './resources.ts'
 import { belowOf, bytesOf, cpuMsOf, tasksIn } from '../../../os/process-tree.ts'
 import {
@@ -23,7 +30,7 @@ import {
   type ZoneLocation,
 } from './zone-members.ts'
 import {
-  depthMax,
+  zoneDepthMax,
   isMarked,
   isWithinMark,
   markWithin,
@@ -104,7 +111,7 @@ export class ProgramZones {
       const rule = this.#ruleOf(asking)
       const zone = this.#zoneOf(asking.pid)
       if (zone?.why !== undefined) return constants.errno.EAGAIN
-      if (!rule || isIn(zone, rule)) return 0
+      if (!rule || isInZone(zone, rule)) return 0
       const program = asking.real || asking.path
       return this.#begin(rule, zone, { pid: asking.pid, program, entered: 'asked' })
         ? 0
@@ -193,7 +200,7 @@ export class ProgramZones {
   #found(pid: number, file: string): void {
     const rule = this.#ruleOf({ path: file, real: file, by: '' })
     const zone = this.#zoneOf(pid)
-    if (!rule || isIn(zone, rule) || zone?.why !== undefined) return
+    if (!rule || isInZone(zone, rule) || zone?.why !== undefined) return
     const about = { pid, program: file, entered: 'seen' } as const
     const why = this.#whyNot(rule, zone, about)
     if (why === undefined) return
@@ -201,7 +208,7 @@ export class ProgramZones {
     if (++this.#refused > refusedMax) return
     const name = this.#names.next(rule)
     const parent = zone?.name ?? 'main'
-    this.#parts.report({ ...reportOf(rule, name, parent, about), what: 'refused', why })
+    this.#parts.report({ ...zoneReportOf(rule, name, parent, about), what: 'refused', why })
   }
 
   /** Reason why a found program gets no zone and is killed. Never throws: the same turn samples other walls. */
@@ -218,7 +225,7 @@ export class ProgramZones {
   #begin(rule: ZoneRule, parent: LiveZone | undefined, about: About): boolean {
     const depth = parent ? parent.depth + 1 : 0
     // At the maximum depth it stays in the enclosing zone, which is no looser.
-    if (depth >= depthMax) return true
+    if (depth >= zoneDepthMax) return true
     const within = parent ? parent.within : this.#ofWhole
     const isFull = this.#zones.size >= aliveMax || this.#made >= zonesMax
     if (isFull || within >= zonesInOneMax) return false
@@ -233,7 +240,7 @@ export class ProgramZones {
       throw error
     }
     this.#zones.set(zone.name, zone)
-    const report = reportOf(rule, zone.name, parent?.name ?? 'main', about)
+    const report = zoneReportOf(rule, zone.name, parent?.name ?? 'main', about)
     this.#parts.report({ ...report, what: 'began', enforced: this.#heldBy(zone) })
     return true
   }
@@ -302,7 +309,10 @@ export class ProgramZones {
     if (!zone.members.remove()) return
     this.#zones.delete(zone.name)
     const { name, rule, parent, peakBytes, why = overByItself } = zone
-    const report = reportOf(rule, name, parent?.name ?? 'main', { program: '', entered: 'seen' })
+    const report = zoneReportOf(rule, name, parent?.name ?? 'main', {
+      program: '',
+      entered: 'seen',
+    })
     this.#parts.report({ ...report, what: 'gone', why, peakBytes })
   }
 

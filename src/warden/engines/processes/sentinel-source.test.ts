@@ -4,7 +4,13 @@ import { suite, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { CProgramLookup } from '../../../jail/c-program.ts'
 import type { SentinelState } from '../../../contract/warden.ts'
-import { calmMs, retryMsMax, retryMsMin, trialMsMax, SentinelSource } from './sentinel-source.ts'
+import {
+  calmMs,
+  compileRetryMsMax,
+  compileRetryMsMin,
+  trialMsMax,
+  SentinelSource,
+} from './sentinel-source.ts'
 
 suite('The source of sentinels', () => {
   test("A sentinel's program is made once, for all walls", async () => {
@@ -19,9 +25,9 @@ suite('The source of sentinels', () => {
   test('A failure is retried after a while, in the background, and by a single wall first', async () => {
     await using stand = open(['the disk is full', 'works'])
     assert.deepEqual(await stand.source.take(), { missing: 'the disk is full' })
-    const off = { isOn: false, why: 'the disk is full', retryMs: retryMsMin }
+    const off = { isOn: false, why: 'the disk is full', retryMs: compileRetryMsMin }
     assert.deepEqual(stand.told, [off])
-    stand.pass(retryMsMin - 1)
+    stand.pass(compileRetryMsMin - 1)
     assert.deepEqual([await stand.take(), stand.made()], ['the disk is full', 1])
     stand.pass(1)
     assert.equal(await stand.take(), 'the disk is full', 'nobody waits for it')
@@ -38,7 +44,11 @@ suite('The source of sentinels', () => {
   test('Repeated failures back off, and are reported once', async () => {
     await using stand = open(Array.from({ length: 40 }, () => 'there is none'))
     await stand.take()
-    for (let wait = retryMsMin; wait < 4 * retryMsMax; wait = Math.min(retryMsMax, wait * 2)) {
+    for (
+      let wait = compileRetryMsMin;
+      wait < 4 * compileRetryMsMax;
+      wait = Math.min(compileRetryMsMax, wait * 2)
+    ) {
       const made = stand.made()
       stand.pass(wait - 1)
       await stand.take()
@@ -61,7 +71,7 @@ suite('The source of sentinels', () => {
     stand.source.refuse(given, 'not allowed either')
     stand.source.confirm(given)
     assert.equal(await stand.take(), 'not allowed')
-    stand.pass(retryMsMin)
+    stand.pass(compileRetryMsMin)
     await stand.take()
     await turn()
     assert.equal(await stand.source.take(), given, 'what is there is not made again')
@@ -69,7 +79,7 @@ suite('The source of sentinels', () => {
     stand.pass(trialMsMax)
     assert.equal(await stand.source.take(), given, 'who has shown nothing lets another try')
     stand.source.refuse(given, 'still not allowed')
-    stand.pass(retryMsMin)
+    stand.pass(compileRetryMsMin)
     assert.equal(await stand.take(), 'still not allowed')
     await turn()
     assert.equal(await stand.take(), 'still not allowed', 'it waits for twice as long')
@@ -85,7 +95,7 @@ suite('The source of sentinels', () => {
       stand.pass(held)
       stand.source.refuse(given, 'now and then')
       waits.push(stand.told.at(-1)!.retryMs)
-      stand.pass(retryMsMax)
+      stand.pass(compileRetryMsMax)
       await stand.take()
       await turn()
       await stand.source.take()
@@ -93,7 +103,7 @@ suite('The source of sentinels', () => {
     }
     assert.deepEqual(
       waits,
-      [1, 2, 4, 1].map((times) => times * retryMsMin),
+      [1, 2, 4, 1].map((times) => times * compileRetryMsMin),
     )
   })
 })

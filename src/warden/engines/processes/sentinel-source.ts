@@ -15,8 +15,8 @@ export interface SourceParts {
   readonly now?: () => number
 }
 
-export const retryMsMin = 5_000
-export const retryMsMax = 600_000
+export const compileRetryMsMin = 5_000
+export const compileRetryMsMax = 600_000
 /**
  * Time after which a trial without a result is inconclusive (its wall failed to start for another reason): the next
  * wall tries.
@@ -38,7 +38,7 @@ export class SentinelSource {
   #state: State = { kind: 'unknown' }
   #program: CProgram | undefined
   #making: Promise<CProgramLookup> | undefined
-  #retryMs = retryMsMin
+  #retryMs = compileRetryMsMin
   #closed = false
 
   constructor(parts: SourceParts) {
@@ -117,10 +117,10 @@ export class SentinelSource {
   #fail(why: string): void {
     const isNews = this.#state.kind === 'unknown' || this.#state.kind === 'on'
     const isCalm = this.#state.kind === 'on' && this.#now() - this.#state.since >= calmMs
-    if (isCalm) this.#retryMs = retryMsMin
+    if (isCalm) this.#retryMs = compileRetryMsMin
     const retryMs = this.#retryMs
     this.#state = { kind: 'off', why, until: this.#now() + retryMs }
-    this.#retryMs = Math.min(retryMsMax, retryMs * 2)
+    this.#retryMs = Math.min(compileRetryMsMax, retryMs * 2)
     if (isNews) this.#parts.report({ isOn: false, why, retryMs })
   }
 }

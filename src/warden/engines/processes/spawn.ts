@@ -21,7 +21,7 @@ import type { WallResources } from './resources.ts'
 import { justForked } from './resources.ts'
 import { makeScratch } from '../wall-folder.ts'
 import { takeSockets } from '../wall-sockets.ts'
-import { markOf } from './orphans.ts'
+import { launcherMarkOf } from './orphans.ts'
 import { liftArguments, Sentinel, sentinelName, startSentinel } from './sentinel.ts'
 import type { Zygotes } from './zygotes.ts'
 
@@ -48,7 +48,7 @@ export function spawnWall(
   const entryFiles = to.cgroup?.entryFiles() ?? []
   const { file, args } = startOf(command, entryFiles, to)
   // A child of bubblewrap has no parent-death signal in its first moments: see orphans.ts.
-  const marked = args.map((word) => (word === wallMark ? markOf(id) : word))
+  const marked = args.map((word) => (word === wallMark ? launcherMarkOf(id) : word))
   // A keeper is started in place of the launcher, and performs its steps.
   const started = command.keeper ? program : launcher
   const stdio = stdioOf(command, to.isWhole, data, started?.fd)
@@ -58,7 +58,7 @@ export function spawnWall(
 }
 
 /** Starts a wall by a fork of a template, instead of an exec. Throws if the fork fails, after releasing everything. */
-export async function forkWall(
+export async function forkTemplate(
   id: string,
   { command, jail }: { readonly command: JailCommand; readonly jail: ForkedJail },
   to: Pick<WallResources, 'slot' | 'isWhole' | 'scratch' | 'cgroup'>,

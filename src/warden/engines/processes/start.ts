@@ -16,7 +16,7 @@ import { composeJail } from './program.ts'
 import type { WallResources } from './resources.ts'
 import { wallFolder } from '../wall-folder.ts'
 import { freeSlot, type Slot } from '../../slots.ts'
-import { forkWall, spawnWall } from './spawn.ts'
+import { forkTemplate, spawnWall } from './spawn.ts'
 import type { ImageZygotes } from './image-zygotes.ts'
 import type { Zygotes } from './zygotes.ts'
 
@@ -139,13 +139,13 @@ function optionsFor(
 async function forkOne(
   id: string,
   { command, jail }: { readonly command: JailCommand; readonly jail: ForkedJail },
-  to: Parameters<typeof forkWall>[2],
+  to: Parameters<typeof forkTemplate>[2],
   sentinel: CProgram | undefined,
   zygotes: Zygotes,
 ): Promise<SpawnedWall | undefined> {
   try {
     if (!(await zygotes.has(jail.template))) return undefined
-    const resources = await forkWall(id, { command, jail }, to, sentinel, zygotes)
+    const resources = await forkTemplate(id, { command, jail }, to, sentinel, zygotes)
     return { command: { ...command, missing: [...command.missing, sharedLayout] }, resources }
   } catch {
     return undefined

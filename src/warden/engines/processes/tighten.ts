@@ -3,7 +3,7 @@ import type { EnclosureBounds } from '../../../contract/engine.ts'
 import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { asRealUser } from '../../../os/libc.js'
 import { bind, tasksFor } from './bounds.ts'
-import { limitsFor, treeWatchFor } from './claim.ts'
+import { memoryLimitsFor, treeWatchFor } from './claim.ts'
 import { limitTasksOfAll } from './limit-tasks.ts'
 import type { ProcessWall } from './process-wall.ts'
 
@@ -15,7 +15,7 @@ export async function tighten(wall: ProcessWall, to: EnclosureBounds): Promise<B
   const { resources } = wall
   const before = wall.held
   if (!before) throw new Error('it has no job')
-  const { residentMax, groupMax } = limitsFor(wall, to.memory, before)
+  const { residentMax, groupMax } = memoryLimitsFor(wall, to.memory, before)
   assert(residentMax <= before.residentMax && groupMax <= before.groupMax, 'memory was raised')
   wall.zones?.tightenAll(to)
   if (groupMax < before.groupMax) resources.cgroup?.limit({ memory: groupMax })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import {
-  depthMax,
+  zoneDepthMax,
   isMarked,
   isWithinMark,
   markWithin,
@@ -11,7 +11,7 @@ import {
 } from './zone-marks.ts'
 
 const index = fc.integer({ min: 0, max: zonesInOneMax - 1 })
-const place = fc.array(index, { minLength: 1, maxLength: depthMax })
+const place = fc.array(index, { minLength: 1, maxLength: zoneDepthMax })
 
 const markAt = (indexes: readonly number[]) =>
   indexes.reduce<Mark | undefined>((outer, at, depth) => markWithin(outer, depth, at), undefined)!

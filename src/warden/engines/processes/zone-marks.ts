@@ -13,7 +13,7 @@ export interface Mark {
 }
 
 /** Maximum depth of nested zones, and of zones within one over a life. */
-export const depthMax = 3
+export const zoneDepthMax = 3
 export const zonesInOneMax = 256
 
 const TOP = 2 ** 50
@@ -23,7 +23,7 @@ const unmarked: Mark = { rss: TOP, locks: TOP }
 /** Mark of a zone: the `index`th one, from 0, within a zone at `depth`; the whole wall has depth 0. */
 export function markWithin(outer: Mark | undefined, depth: number, index: number): Mark {
   const { rss, locks } = outer ?? unmarked
-  const step = WIDTH ** (depthMax - 1 - depth)
+  const step = WIDTH ** (zoneDepthMax - 1 - depth)
   return { rss: rss - (index + 1) * step, locks: locks - (zonesInOneMax - index) * step }
 }
 
@@ -40,7 +40,7 @@ export function setMark(pid: number, { rss, locks }: Mark, uid: number | undefin
 }
 
 /** Hard limits of a process, which mark its zone; undefined if it is gone. An unlimited one counts as no mark. */
-export function markOf(pid: number): Mark | undefined {
+export function zoneMarkOf(pid: number): Mark | undefined {
   const text = tryReadText(`/proc/${pid}/limits`)
   return text
     ? { rss: hardIn(text, 'Max resident set'), locks: hardIn(text, 'Max file locks') }
@@ -49,7 +49,7 @@ export function markOf(pid: number): Mark | undefined {
 
 /** True if a mark is equal to `mark` or nested in it; tolerates a small reduction by the process itself. */
 export function isWithinMark(found: Mark, mark: Mark, depth: number): boolean {
-  const step = WIDTH ** (depthMax - 1 - depth)
+  const step = WIDTH ** (zoneDepthMax - 1 - depth)
   const isNear = (outer: number, inner: number) => outer - inner >= 0 && outer - inner < step
   return isNear(mark.rss, found.rss) && isNear(mark.locks, found.locks)
 }

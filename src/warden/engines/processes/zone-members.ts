@@ -1,7 +1,7 @@
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import { groupLinesOf } from '../../../os/cgroup-files.ts'
 import { signalAll, stopAndKill } from '../../../os/signal.ts'
-import { markOf, setMark, type Mark } from './zone-marks.ts'
+import { zoneMarkOf, setMark, type Mark } from './zone-marks.ts'
 import type { ZoneBounds } from '../../../contract/zone-rules.ts'
 
 /** Membership of a process, read once for all zones: its cgroup lines, or its mark on a machine without cgroups. */
@@ -12,7 +12,7 @@ export interface ZoneLocation {
 
 export function locate(pid: number, hasGroups: boolean): ZoneLocation {
   if (hasGroups) return { lines: groupLinesOf(pid), mark: undefined }
-  return { lines: [], mark: markOf(pid) }
+  return { lines: [], mark: zoneMarkOf(pid) }
 }
 
 export type ZoneLocations = ReadonlyMap<number, ZoneLocation>

@@ -6,7 +6,7 @@ import { launcherFdOfWhole } from '../../../jail/whole.ts'
 import { sendDescriptors } from '../../../os/libc.js'
 import { processFacts, threadsOf } from '../../../os/proc.ts'
 import { descriptorOf, isKnownChild, type SpawnedChild } from '../../../os/spawned-child.ts'
-import { listenTo, readiness } from '../../readiness.ts'
+import { listenTo, awaitReadinessByte } from '../../readiness.ts'
 import { startChild } from '../spawned.ts'
 import { surroundingsOf } from './forked-proof.ts'
 
@@ -70,7 +70,10 @@ export class Zygote {
     this.#requests.on('data', (bytes: Buffer) => this.#readAnswer(bytes))
     this.gone = new Promise((resolve) => void this.#child.once('exit', () => resolve()))
     void this.gone.then(() => this.close())
-    const ready = readiness({ child: this.#child, complaint: listenTo(this.#child) }, READY_MS_MAX)
+    const ready = awaitReadinessByte(
+      { child: this.#child, complaint: listenTo(this.#child) },
+      READY_MS_MAX,
+    )
     this.ready = ready.then(() => assertAlone(this.#child.pid!))
     this.ready.catch(() => this.close())
   }

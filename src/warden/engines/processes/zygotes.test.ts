@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { CProgram } from '../../../jail/c-program.ts'
 import type { ForkRequest } from './zygote.ts'
-import { forksMax, lifeMsMax, Zygotes, type ZygoteParts } from './zygotes.ts'
+import { templateForksMax, lifeMsMax, Zygotes, type ZygoteParts } from './zygotes.ts'
 
 const jail = { file: '/launcher', args: ['one'] }
 const request: ForkRequest = { given: [], steps: [], filter: undefined }
@@ -61,25 +61,25 @@ suite('Templates', () => {
     assert.equal(await ask(), true)
   })
 
-  test(`fork ${forksMax} times at most, and are replaced ahead of that`, async () => {
+  test(`fork ${templateForksMax} times at most, and are replaced ahead of that`, async () => {
     const { zygotes, started, ask } = open({ isEager: true })
-    for (let n = 0; n < 3 * forksMax; n++) {
+    for (let n = 0; n < 3 * templateForksMax; n++) {
       assert.equal(await ask(), true)
       await zygotes.fork(jail, request)
     }
-    assert.equal(forksMax, 200)
+    assert.equal(templateForksMax, 200)
     assert.ok(started.length >= 3)
-    assert.ok(started.every(({ forks }) => forks <= forksMax))
+    assert.ok(started.every(({ forks }) => forks <= templateForksMax))
     assert.equal(started.filter(({ isAlive }) => isAlive).length, 1)
   })
 
-  test(`fork ${forksMax} times at most for concurrent requests`, async () => {
+  test(`fork ${templateForksMax} times at most for concurrent requests`, async () => {
     const { zygotes, started, ask } = open({ isEager: true })
     assert.equal(await ask(), true)
-    const forks = Array.from({ length: 2 * forksMax }, () => zygotes.fork(jail, request))
+    const forks = Array.from({ length: 2 * templateForksMax }, () => zygotes.fork(jail, request))
     const ends = await Promise.allSettled(forks)
-    assert.equal(started[0]!.forks, forksMax)
-    assert.equal(ends.filter(({ status }) => status === 'rejected').length, forksMax)
+    assert.equal(started[0]!.forks, templateForksMax)
+    assert.equal(ends.filter(({ status }) => status === 'rejected').length, templateForksMax)
   })
 
   test('with another root fork no wall that waited for the earlier template', async () => {

@@ -26,7 +26,7 @@ export interface ZygoteParts {
 }
 
 /** Forks, and milliseconds, after which a template is not used any more. */
-export const forksMax = 200
+export const templateForksMax = 200
 export const lifeMsMax = 60_000
 /** Forks, and milliseconds, after which its successor is started. */
 const forksUsual = 150
@@ -207,7 +207,7 @@ export class Zygotes {
 }
 
 function isUsable({ zygote, key, since, forks }: Template, wanted: string, now: number): boolean {
-  return zygote.isAlive && key === wanted && forks < forksMax && now - since < lifeMsMax
+  return zygote.isAlive && key === wanted && forks < templateForksMax && now - since < lifeMsMax
 }
 
 function keyOf({ args }: TemplateJail): string {

@@ -8,7 +8,7 @@ import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import type { IncomingMachine, ResumedMachine } from '../agent-guest/source.ts'
 import { StartingGuests } from '../agent-guest/starting-guests.ts'
 import { readSave } from '../read-save.ts'
-import { socketPair } from '../socket-pair.ts'
+import { nodeSocketPair } from '../socket-pair.ts'
 import { remainsOf } from '../sweep.ts'
 import { makeWallFolder, removeWallFolder } from '../wall-folder.ts'
 import type { ColdBoots } from './cold-boot.ts'
@@ -54,7 +54,7 @@ export class IncomingMachines {
     const spec = await this.#specOf(save)
     const { program, image } = save
     const boot = await this.#parts.cold.files.of({ program, scratchBytes: SCRATCH_BYTES, image })
-    const { own, theirs } = await socketPair()
+    const { own, theirs } = await nodeSocketPair()
     const receive = async () => {
       try {
         return await this.#receive(save, { spec, image: boot.image, socket: own })

@@ -4,7 +4,7 @@ import { release } from 'node:os'
 import path from 'node:path'
 import * as z from 'zod'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
-import { bootId } from '../../../os/proc.ts'
+import { readBootId } from '../../../os/proc.ts'
 import { cachedFacts, withProbeFolder } from '../cached-facts.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import type { JailPrograms } from './jail.ts'
@@ -167,6 +167,6 @@ export async function cachedAccelerators(
 
 function keyOf({ file }: HypervisorProgram): string {
   const { size, mtimeMs } = statSync(file)
-  const text = JSON.stringify([file, size, mtimeMs, release(), bootId(), code.toString('hex')])
+  const text = JSON.stringify([file, size, mtimeMs, release(), readBootId(), code.toString('hex')])
   return createHash('sha256').update(text).digest('hex')
 }

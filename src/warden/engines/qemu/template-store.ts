@@ -7,7 +7,7 @@ import { deserialize, serialize } from 'node:v8'
 import * as z from 'zod'
 import { attempt } from '../../../lib/attempt.ts'
 import { cacheFolder, makeCacheFolder } from '../../../lib/cache-folder.ts'
-import { bootId } from '../../../os/proc.ts'
+import { readBootId } from '../../../os/proc.ts'
 import type { AgentHistory } from '../../../agent-wire/agent-link.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { remainsOf } from '../sweep.ts'
@@ -160,7 +160,7 @@ const KEY_CHARACTERS = 32
 
 /** Folder name of a template; different for each boot of the host, release of Node, and key. */
 function nameOf(key: string): string {
-  const boot = hash('sha256', `${FORMAT} ${bootId()} ${process.version}`, 'hex')
+  const boot = hash('sha256', `${FORMAT} ${readBootId()} ${process.version}`, 'hex')
   return `${boot.slice(0, BOOT_CHARACTERS)}-${key.slice(0, KEY_CHARACTERS)}`
 }
 

@@ -7,7 +7,7 @@ import type {
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, UsualBounds } from '../../../contract/warden.ts'
 import type { JobMemory } from './job-memory.ts'
-import { openEgress } from './egress.ts'
+import { listenInside } from './egress.ts'
 import { memoryOf, spentMs } from './measure.ts'
 import type { TaskWatch } from './task-watch.ts'
 import type { RunscBounds, RunscWall } from './wall.ts'
@@ -43,7 +43,7 @@ export function presetBounds(wall: RunscWall, { memory, cpu }: UsualBounds): voi
 /** The forwarder belongs to the wall: its memory and tasks are not charged to the job. */
 async function prepareEgress(wall: RunscWall): Promise<void> {
   const { resources, sentry } = wall
-  wall.egress = await openEgress(wall)
+  wall.egress = await listenInside(wall)
   wall.idleMemory = memoryOf(resources, sentry)
   wall.preset = undefined
   wall.idleTasks = await resources.control.tasks()

@@ -3,7 +3,7 @@ import { statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { systemFolders } from '../../../jail/facts.ts'
 import {
-  insideOf,
+  pathInside,
   limitsOfWhole,
   ownFolder,
   ownUidInside,
@@ -17,7 +17,7 @@ import {
   type MountedLayer,
   type WholeSettings,
 } from '../../../jail/whole.ts'
-import { folderOf, type WallFolder } from './place.ts'
+import { runscFolderOf, type WallFolder } from './place.ts'
 import type { RunscProgram } from './program.ts'
 import type { RootContent } from './root-folders.ts'
 
@@ -97,7 +97,7 @@ export function writeBundle(
 
 /** Content of a root, with a mount point for each mount. */
 export function rootContent(program: RunscProgram, layers: readonly MountedLayer[]): RootContent {
-  const mounts = mountsOf(folderOf('any'), program, layers)
+  const mounts = mountsOf(runscFolderOf('any'), program, layers)
   const isFile = ({ type, source, destination }: Mount) =>
     type === 'bind' && destination !== egressInside && !statSync(source).isDirectory()
   return {
@@ -153,7 +153,7 @@ function commandOf({ main, whole }: RunscProgram, layers: readonly MountedLayer[
     threads: hasThreads,
     packages: layers.map(({ kind, at }) => ({ kind, at })),
   }
-  const [file, runner] = [insideOf(interpreter, places), insideOf(main, places)]
+  const [file, runner] = [pathInside(interpreter, places), pathInside(main, places)]
   return [file, ...flags, runner, JSON.stringify(settings)]
 }
 

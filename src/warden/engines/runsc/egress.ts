@@ -13,7 +13,7 @@ import type { RunscWall } from './wall.ts'
 const READY_MS_MAX = 10_000
 
 /** Resolves when the forwarder listens inside, before any code of the job runs. */
-export async function openEgress({
+export async function listenInside({
   resources: { child, folder, control },
   forwarder,
 }: Pick<RunscWall, 'resources' | 'forwarder'>): Promise<Server> {

@@ -14,7 +14,7 @@ import type {
 import type { BoundMechanisms, LimitHit, Wall, WallUsage } from '../../../contract/warden.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
-import { endOfWall, isGoneInTime, isKilledForMemory, untilExit } from '../wall-end.ts'
+import { enclosureEndOf, isGoneInTime, isKilledForMemory, untilExit } from '../wall-end.ts'
 import { takeSockets } from '../wall-sockets.ts'
 import { Checkpoints } from './capture.ts'
 import { claim, sampleOf, tighten } from './bounds.ts'
@@ -185,6 +185,6 @@ export class RunscEnclosure implements Enclosure {
   async #end(): Promise<EnclosureEnd> {
     await untilExit(this.#wall.resources.child)
     const spent = Math.max(spentMs(this.#wall.resources), this.#wall.spentSeen)
-    return { ...endOfWall(this.#wall, spent), limit: this.#limitAtExit }
+    return { ...enclosureEndOf(this.#wall, spent), limit: this.#limitAtExit }
   }
 }

@@ -12,14 +12,14 @@ export interface WallFolder {
   readonly egress: string
 }
 
-export function folderOf(wall: string): WallFolder {
+export function runscFolderOf(wall: string): WallFolder {
   const all = wallFolder(wall)
   return { all, state: path.join(all, 'state'), egress: path.join(all, 'egress') }
 }
 
 /** Throws EEXIST if another user made it: /tmp is world-writable. */
-export function makeFolder(wall: string, uid: number | undefined): void {
-  const { all, state, egress } = folderOf(wall)
+export function makeRunscFolder(wall: string, uid: number | undefined): void {
+  const { all, state, egress } = runscFolderOf(wall)
   makeWallFolder(wall)
   // The program sees the mode of the egress folder on the host, and needs to traverse it.
   for (const place of [state, egress]) mkdirSync(place, { mode: 0o755 })

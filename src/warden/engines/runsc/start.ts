@@ -15,7 +15,7 @@ import { findProgram } from '../../../os/find-program.ts'
 import { lowerPriority, preferForOomKill } from '../../../os/priority.ts'
 import { ProcessHandles } from '../../../os/process-handles.ts'
 import { identify } from '../../../os/proc.ts'
-import { readiness } from '../../readiness.ts'
+import { awaitReadinessByte } from '../../readiness.ts'
 import { freeSlot } from '../../slots.ts'
 import { closing } from '../../refusals.ts'
 import { groupsOfHost, hasWallUids } from '../host-powers.ts'
@@ -29,7 +29,7 @@ import { statePids } from './control.ts'
 import { RunscEnclosure } from './enclosure.ts'
 import { killResources } from './kill.ts'
 import { memoryOf, sentryOf, spentMs } from './measure.ts'
-import { folderOf, makeFolder, type WallFolder } from './place.ts'
+import { runscFolderOf, makeRunscFolder, type WallFolder } from './place.ts'
 import { programFor, type RunscProgram } from './program.ts'
 import { releaseResources } from './release.ts'
 import { RootFolders, writeRoot } from './root-folders.ts'
@@ -113,10 +113,10 @@ export class RunscStarter {
   #spawn(spec: EnclosureSpec, program: RunscProgram, programs: Programs): RunscResources {
     const slot = this.#isRoot ? freeSlot() : undefined
     const id = `w${randomBytes(8).toString('hex')}`
-    const folder = folderOf(id)
+    const folder = runscFolderOf(id)
     let cgroup: ReturnType<CgroupRoot['create']> | undefined
     try {
-      makeFolder(id, slot?.uid)
+      makeRunscFolder(id, slot?.uid)
       const layers = spec.layers ? findLayers(spec.layers) : []
       const root = this.#rootFor({ spec, program, layers, folder })
       writeBundle(folder, program, { layers, root })
@@ -156,7 +156,7 @@ export class RunscStarter {
     began: number,
   ): Promise<Enclosure> {
     // Subscribed at once: 'error' of a failed spawn is emitted before any promise continues.
-    const ready = readiness(resources, this.#options.readyMsMax ?? READY_MS_MAX)
+    const ready = awaitReadinessByte(resources, this.#options.readyMsMax ?? READY_MS_MAX)
     ready.catch(() => undefined)
     const started = ready.then(() => this.#enter(spec, program, resources, began))
     return await this.#starts.settle(resources, started, (of) => this.#release(of))

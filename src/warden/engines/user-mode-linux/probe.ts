@@ -6,7 +6,7 @@ import * as z from 'zod'
 import { AgentReader, type AgentMessage } from '../../../agent-wire/decode.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import { initrdOf } from '../../../images/machine.ts'
-import { bootId } from '../../../os/proc.ts'
+import { readBootId } from '../../../os/proc.ts'
 import { cachedFacts, withProbeFolder } from '../cached-facts.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { startUserKernel, type UserKernelProcess } from './process.ts'
@@ -57,7 +57,7 @@ export async function cachedUserKernel(
   parts: UserKernelProbe,
   folder: string,
 ): Promise<UserKernelFacts> {
-  const text = JSON.stringify([parts.kernel.fingerprint, release(), bootId()])
+  const text = JSON.stringify([parts.kernel.fingerprint, release(), readBootId()])
   return await cachedFacts(path.join(folder, 'user-kernel.json'), {
     key: createHash('sha256').update(text).update(parts.agent).digest('hex'),
     shape: factsShape,

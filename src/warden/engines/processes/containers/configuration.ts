@@ -2,7 +2,7 @@ import { existsSync, lstatSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import type { MountedLayer, WholeProgram, WholeSettings } from '../../../../jail/whole.ts'
 import {
-  insideOf,
+  pathInside,
   limitsOfWhole,
   maskedProc,
   ownFolder,
@@ -43,8 +43,8 @@ const OF_ENGINE = new Set(['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'])
 export function configurationOf(parts: ContainerParts) {
   const { engine, image, labels, program, layers, uid } = parts
   const { scratchBytes, interpreter, flags, places } = program.whole
-  const runner = insideOf(program.main, places)
-  const file = insideOf(interpreter, places)
+  const runner = pathInside(program.main, places)
+  const file = pathInside(interpreter, places)
   const words = [file, file, ...flags, runner, JSON.stringify(settingsOf(program.whole, layers))]
   const { core, nofile, memlock } = limitsOfWhole
   const limits = [core, nofile, memlock, scratchBytes].map(String)

@@ -16,7 +16,7 @@ import { findLayers } from '../../../../jail/layers.ts'
 import { scratchFolders } from '../../../../jail/whole.ts'
 import type { JailedProgram } from '../../../../jail/embedded.ts'
 import { childrenOf, identify, isAlive, processFacts } from '../../../../os/proc.ts'
-import { listenTo, readiness } from '../../../readiness.ts'
+import { listenTo, awaitReadinessByte } from '../../../readiness.ts'
 import { closing } from '../../../refusals.ts'
 import { freeSlot, type Slot } from '../../../slots.ts'
 import { ProcessEnclosure } from '../enclosure.ts'
@@ -144,7 +144,7 @@ export class ContainerStarter {
   async #settle(parts: StartParts, resources: WallResources): Promise<Enclosure> {
     const { spec, opened, began } = parts
     const { child } = resources
-    const ready = readiness(resources, this.#options.readyMsMax ?? READY_MS_MAX)
+    const ready = awaitReadinessByte(resources, this.#options.readyMsMax ?? READY_MS_MAX)
     const started = ready.then(() => {
       if (this.#isClosed) throw closing()
       const init = child.pid!

@@ -45,6 +45,7 @@ import type { Guard } from '../watch/guard.ts'
 import { createEventForwarder } from '../watch/event-forwarder.ts'
 import { createCodeAnalysis, type CodeAnalysis, type Partition } from './code-analysis.ts'
 import { egressFor, foldersFor } from './egress.ts'
+import { HeadStart } from './head-start.ts'
 import { ProvedWalls } from './proved-walls.ts'
 import { createJudged } from './judged.ts'
 import { openProviderModules } from './provider-modules.ts'
@@ -175,22 +176,22 @@ interface Base {
   readonly unwatchWarden: () => void
 }
 
-/** Opens the record and starts proving walls; nothing here waits for them. */
+/** Opens the record and starts proving walls, a library at its first job; nothing here waits for them. */
 export function assemble(options: AssembleOptions): Assembly {
   const base = openBase(options)
   const { clock, emitter, record, config } = base
-  const { kind, layerFolder } = options
+  const { layerFolder } = options
   const watching = openWatching(base)
   const forwarder = createEventForwarder()
   emitter.listen(forwarder.sink)
   const check: OutboundCheckFor = (run) => watching.guard.outboundCheck(run)
-  const { walls, pool, stock, analysis, ownPorts, modules, shareTraffic } = openWalls(base, check)
-  const proving = proveWalls(walls, base)
-  const cachedReplies = kind === 'once' ? openReplyCache(repliesFolder(config().state)) : undefined
-  // The analysis process is not started ahead if the last run's analysis was cached: this run's may be, too.
-  const isLikelyCached = cachedReplies !== undefined && wasLatestKnown(config().state)
-  const warming = isLikelyCached ? Promise.resolve() : analysis.ready().catch(() => undefined)
-  const analysed = { warmed: warming, client: analysis, cachedReplies }
+  const { cachedReplies, isLikelyCached } = openReplies(base)
+  const { walls, pool, stock, analysis, ownPorts, modules, shareTraffic, ahead } = openWalls(
+    base,
+    check,
+    isLikelyCached,
+  )
+  const analysed = { ahead, client: analysis, cachedReplies }
   const code = createCodeAnalysis({ ...base, ...analysed, watching, layerFolder })
   const { keep, takeBundle, evidence, writeRecord, captures } = openCustody(base)
   const operating = createLiveOperations({ keep, mutex: captures, writeRecord })
@@ -208,7 +209,7 @@ export function assemble(options: AssembleOptions): Assembly {
     takeBundle,
     captures,
     shareTraffic,
-    warmed: warming,
+    ahead,
     cache: new ResultCache({ clock, emitter, bounds: () => config().cache }),
   })
   const held = new OpenSessions({ clock, bounds: () => config().sandboxes })
@@ -225,19 +226,19 @@ export function assemble(options: AssembleOptions): Assembly {
     stock,
     analysis,
     run: (job, caller) => run(job, rooms, caller),
-    ...analysisCalls(base, code, rooms, proving),
+    ...analysisCalls(base, code, rooms, ahead),
     sessions: { held, open: (job, caller) => openSession(job, rooms, caller) },
     effects: effects.calls,
     guard: watching.guard,
     operations: operating.operations,
     evidence,
     statistics: base.counts,
-    ...provedCalls(base, walls, proving, modules),
-    ...overrides(base, walls, proving),
+    ...provedCalls(base, walls, ahead, modules),
+    ...overrides(base, walls, ahead),
     closePorts: (ports) => ports.forEach((one) => ownPorts.add(one)),
     async [Symbol.asyncDispose]() {
       modules?.close()
-      await proving.catch(() => undefined)
+      await ahead.close()
       await held.closeAll()
       base.unwatchWarden()
       const parts = [configuredSpares, ...walls.loaded, analysis, record, watching]
@@ -251,7 +252,7 @@ function analysisCalls(
   base: Base,
   code: CodeAnalysis,
   rooms: Pick<WiredRooms, 'ready' | 'prove' | 'plan'>,
-  proving: Promise<void>,
+  ahead: HeadStart,
 ): Pick<Assembly, 'analyse' | 'partition' | 'explain'> {
   const judged = createJudged(base)
   return {
@@ -271,7 +272,7 @@ function analysisCalls(
       return judged(job, effectId, work, (analysis) => analysis)
     },
     async partition(job) {
-      await proving
+      await ahead.proved()
       const work = () => code.partition(job, rooms.plan)
       return await judged(job, undefined, work, () => undefined)
     },
@@ -337,7 +338,7 @@ async function reportSwept({ swept }: WardenClient, emitter: Emitter): Promise<v
 }
 
 /** Pool, providers and analysis process, within one budget. */
-function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
+function openWalls(base: Base, outboundCheckFor: OutboundCheckFor, isLikelyCached: boolean) {
   const { options, clock, emitter, config } = base
   const { warden, kind } = options
   const { port, jobs, queue_wait: waitMsMax } = config().server
@@ -350,7 +351,13 @@ function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
   }
   const atOnce = os.availableParallelism()
   const busyMax = budget.runnable + (budget.express ?? 0)
-  const analysis = createAnalysisClient({ warden, emitter, atOnce, once: isOnce })
+  const analysis = createAnalysisClient({
+    warden,
+    emitter,
+    atOnce,
+    once: isOnce,
+    keepReady: () => ahead.hasBegun,
+  })
   const isFrugal = isOnce || os.totalmem() < SMALL_MACHINE_BYTES
   const stock = createSparePools(clock, emitter)
   const egress = egressFor(config(), {
@@ -381,7 +388,21 @@ function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
     loads: () => warden.loads(),
   })
   const modules = openModules(base, walls)
-  return { walls, pool, stock, analysis, ownPorts, modules, shareTraffic: egress.share }
+  const ahead = new HeadStart({
+    clock,
+    isPatient: kind === 'library',
+    prove: () => proveWalls(walls, base),
+    warm: () => (isLikelyCached ? Promise.resolve() : analysis.ready()),
+  })
+  ahead.start()
+  return { walls, pool, stock, analysis, ownPorts, modules, ahead, shareTraffic: egress.share }
+}
+
+/** Cache of replies for a single run. If that of the last run was in it, this run's may be, too. */
+function openReplies({ options: { kind }, config }: Base) {
+  const { state } = config()
+  const cachedReplies = kind === 'once' ? openReplyCache(repliesFolder(state)) : undefined
+  return { cachedReplies, isLikelyCached: cachedReplies !== undefined && wasLatestKnown(state) }
 }
 
 /** Resolves when the walls proved at start are; a server then proves process walls too, which most programs need. */
@@ -463,7 +484,7 @@ function openEffects(
 function provedCalls(
   { config }: Base,
   walls: ProvedWalls,
-  proving: Promise<void>,
+  ahead: HeadStart,
   modules: ProviderModules | undefined,
 ): Pick<
   Assembly,
@@ -471,12 +492,12 @@ function provedCalls(
 > {
   return {
     async providers() {
-      await proving
+      await ahead.proved()
       await Promise.all([walls.proveAll(), modules?.settle()])
       return walls.listed
     },
     async walls() {
-      await proving
+      await ahead.proved()
       return walls.proved
     },
     unavailable: () => unavailableNames(config(), walls),
@@ -491,7 +512,7 @@ function provedCalls(
 function overrides(
   { config, replaceConfig, record, emitter, clock }: Base,
   walls: ProvedWalls,
-  proving: Promise<void>,
+  ahead: HeadStart,
 ): Pick<Assembly, 'override' | 'change'> {
   const override: Assembly['override'] = (patch, by) => {
     const next = overrideConfig(config(), patch, {
@@ -508,7 +529,7 @@ function overrides(
     override,
     async change(patch, by) {
       const name = patch.default_provider
-      if (name !== undefined) await proving
+      if (name !== undefined) await ahead.proved()
       if (name !== undefined && name !== 'auto') await walls.mustServe(name)
       return override(patch, by)
     },

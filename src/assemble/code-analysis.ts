@@ -16,6 +16,7 @@ import { openSigners } from '../threat/signers.ts'
 import { createVerifier } from '../threat/verify-job.ts'
 import { limitToHistory } from '../zones/instance-history.ts'
 import { riskAnalysis, planZones } from '../zones/plan-zones.ts'
+import type { HeadStart } from './head-start.ts'
 import type { Watching } from './watching.ts'
 
 /** Risk areas of a job's code, and its planned zones. */
@@ -39,8 +40,7 @@ export interface CodeParts {
   readonly clock: Clock
   readonly emitter: Emitter
   readonly client: AnalysisClient
-  /** Resolves when the first analysis process is ready, or could not be started. */
-  readonly warmed: Promise<unknown>
+  readonly ahead: Pick<HeadStart, 'warmed'>
   readonly watching: Watching
   readonly cachedReplies?: ReplyCache | undefined
   readonly layerFolder?: string | undefined
@@ -66,7 +66,7 @@ export function createCodeAnalysis(parts: CodeParts): CodeAnalysis {
   async function judge(job: Job): Promise<CachedAnalysis> {
     const signed = verify(job)
     if (signed.kind === 'refused') throw refusalOf(signed)
-    await parts.warmed
+    await parts.ahead.warmed()
     return await analyse(job, signed)
   }
   return {

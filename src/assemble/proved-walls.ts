@@ -32,7 +32,6 @@ export class ProvedWalls {
   readonly #modules = new Map<string, string>()
   #refused: readonly ProvedProvider[] = []
   #facts: readonly ProviderFacts[] = []
-  #atStart: Promise<void> = Promise.resolve()
 
   /** `others`: third-party providers of the application; their code is trusted and runs in this process. */
   constructor(parts: {
@@ -130,16 +129,10 @@ export class ProvedWalls {
   }
 
   /** Proves the walls that jobs use by default under this configuration. */
-  proveAtStart(config: Config): Promise<void> {
+  async proveAtStart(config: Config): Promise<void> {
     const names = [...this.#loaders.keys(), ...this.#known.keys()]
     const usual = names.filter((name) => isProvedAtStart(name, config))
-    this.#atStart = Promise.all(usual.map((name) => this.proveNamed(name))).then(() => undefined)
-    return this.#atStart
-  }
-
-  /** Resolves when these walls are proved. */
-  get provedAtStart(): Promise<void> {
-    return this.#atStart
+    await Promise.all(usual.map((name) => this.proveNamed(name)))
   }
 
   /** Proves process walls, strongest first, until one is available; others are proved when a job names them. */

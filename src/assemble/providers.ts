@@ -123,6 +123,12 @@ export function isProvedAtStart(name: string, config: Config): boolean {
   return !onDemand.includes(name) || config.default_provider === name
 }
 
+/** True for a job that the mock takes unless its floor forbids that; a wall that it needs then is proved after its analysis. */
+export function isForMock({ asked: { provider, tier } }: Job, config: Config): boolean {
+  if (provider === undefined && tier === undefined) return config.default_provider === 'mock'
+  return provider === undefined ? tier === 'mock' : provider === 'mock'
+}
+
 /**
  * Providers to prove first for a job: the one it names, or the configured default, or the only on-demand provider of its
  * tier or floor, or both of `microvm`; and `wasi` for WebAssembly. Saves the proofs of weaker walls that the job cannot use.

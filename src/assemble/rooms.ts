@@ -28,7 +28,8 @@ import { observeZones } from '../zones/observe-zones.ts'
 import type { CodeAnalysis } from './code-analysis.ts'
 import type { ImageLookups } from './image-lookups.ts'
 import type { ProvedWalls } from './proved-walls.ts'
-import { isNoStronger, namedBy } from './providers.ts'
+import type { HeadStart } from './head-start.ts'
+import { isForMock, isNoStronger, namedBy } from './providers.ts'
 import {
   endedFields,
   lostFields,
@@ -46,8 +47,7 @@ export interface RoomParts {
   readonly record: AuditRecord
   readonly walls: ProvedWalls
   readonly images: ImageLookups
-  /** Resolves when the first analysis process is ready, or could not be started. */
-  readonly warmed: Promise<unknown>
+  readonly ahead: HeadStart
   readonly code: CodeAnalysis
   readonly pool: Pool
   readonly cache: ResultCache
@@ -82,10 +82,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
     async ready(job) {
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
       const proved = namedBy(job, config()).map((name) => walls.proveNamed(name))
-      const { provider } = job.asked
-      // A job that names a built-in wall needs no proof of another.
-      const others = provider !== undefined && walls.isOwn(provider) ? [] : [walls.provedAtStart]
-      await Promise.all([...others, parts.warmed, ...proved, images.lookUp(job)])
+      await Promise.all([...begunFor(job, parts), ...proved, images.lookUp(job)])
     },
     verify: (job) => code.verify(job),
     analyse: (job, signed) => code.analyse(job, signed),
@@ -133,6 +130,17 @@ export function createRooms(parts: RoomParts): WiredRooms {
     compared: (job, fields) => recordOf(parts, job, 'shadow/compared', fields),
   }
   return rooms
+}
+
+/** Parts of the head start that a job waits for. One that names a built-in wall needs no proof of another. */
+function begunFor(job: Job, { ahead, config, walls }: RoomParts): readonly Promise<unknown>[] {
+  const { provider } = job.asked
+  if (isForMock(job, config())) {
+    ahead.hold()
+    return []
+  }
+  const isNamed = provider !== undefined && walls.isOwn(provider)
+  return [ahead.warmed(), ...(isNamed ? [] : [ahead.proved()])]
 }
 
 /** Appends an event of a job to the record, and emits it. Throws MayflyError STATE. */

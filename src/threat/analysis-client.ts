@@ -29,6 +29,8 @@ export interface AnalysisClientOptions {
   readonly atOnce: number
   /** True for a single source: the process is neither warmed up nor replaced. */
   readonly once: boolean
+  /** False to start no process before a source waits for it; asked each time. */
+  readonly keepReady?: () => boolean
   /** Single-tenant server: reserve no process for others. */
   readonly alone?: boolean | undefined
 }
@@ -47,13 +49,16 @@ export function createAnalysisClient({
   atOnce,
   once,
   alone,
+  keepReady = () => true,
 }: AnalysisClientOptions): AnalysisClient {
   const workers = new WorkerSpares({
     program: 'analyst',
     warden,
     emitter,
     spares: once ? 0 : WARM_SOURCES,
-    keepReady: !once,
+    get keepReady() {
+      return !once && keepReady()
+    },
     spareMiB: 8,
     wallsMax: atOnce + 1,
   })

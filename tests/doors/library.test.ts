@@ -249,6 +249,32 @@ suite('Overriding the configuration at run time (S4-16)', () => {
   })
 })
 
+test('S4-45: jobs on the mock prove no other wall and start one analysis process, and the next job gets its wall', async () => {
+  const seen: string[] = []
+  await using own = await Mayfly.open(
+    { state: join(place.state, 'mock') },
+    {
+      sinks: [
+        ({ point, fields }) => {
+          const { provider, program } = fields as { provider?: string; program?: string }
+          if (point === 'tier/proved') seen.push(provider!)
+          if (point === 'pool/refilled') seen.push(program!)
+        },
+      ],
+    },
+  )
+  for (const code of ['return 1', 'return 2']) {
+    const { status, provider } = await own.run({ code, provider: 'mock' })
+    assert.deepEqual([status, provider], ['ok', 'mock'])
+  }
+  // Longer than a library waits for its first job.
+  await sleep(100)
+  assert.deepEqual(seen.toSorted(), ['analyst', 'mock'])
+  const { result, tier } = await own.run({ code: 'return 6 * 7' })
+  assert.deepEqual([result, tier], [42, 'isolate'])
+  assert.ok(seen.includes('isolated-vm'))
+})
+
 test('An unused provider opens no file (S4-18)', { skip: noStrace() }, () => {
   const trace = join(place.cwd, 'trace')
   const args = [

@@ -14,7 +14,8 @@ import { REHEARSAL } from './cell/rehearsal.js'
 import { takeGc } from './take-gc.js'
 import { loadTransformer } from './typescript/transform.js'
 import { KIND } from './kinds.js'
-import { leave, open, send, settings } from './wire.js'
+import { settings } from './settings.js'
+import { leave, open, send } from './wire.js'
 import { parseJson } from './parse-json.js'
 
 /** Size of a job's text that triggers garbage collection after it, to keep the process small. */

@@ -7,14 +7,12 @@ import { flushCompileCache } from 'node:module'
 import net from 'node:net'
 import { capResource, exitNow, loadSeccomp } from '../src/os/libc.js'
 import { readFrames } from './frames.js'
+import { settings } from './settings.js'
 
 const SOCKET_FD = 3
 const READY_FD = 4
 const FRAME_BYTES_MAX = 64 * 2 ** 20
 const HEADER_BYTES = 5
-
-/** Settings from the launcher; with `compiles` the process only fills the folder of compiled code. */
-export const settings = JSON.parse(process.env.MAYFLY_WORKER ?? '{}')
 
 const socket = new net.Socket({ fd: SOCKET_FD, readable: true, writable: false })
 socket.pause()

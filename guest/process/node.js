@@ -12,6 +12,7 @@ import { isTypeScript, startJob } from './start.js'
 import { KIND } from '../kinds.js'
 import { CONTROL_FD, nextFrame, sayReady, sayUnready, send } from './wire.js'
 import { parseJson } from '../parse-json.js'
+import { settings as given } from '../settings.js'
 
 const PROXY_PORT = 3128
 const LISTENER_FD = 7
@@ -25,7 +26,7 @@ const IDLE_MS = 100
 let renew
 
 /** @type {import('./ground.js').Settings} */
-const settings = JSON.parse(process.argv[2] ?? '{}')
+const settings = given
 const ahead = takeAhead(settings)
 const flags = process.execArgv
 process.execArgv = []

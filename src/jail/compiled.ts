@@ -12,6 +12,7 @@ import {
 import path from 'node:path'
 import { tryLock } from '../os/libc.js'
 import { cacheFolder, makeCacheFolder } from '../lib/cache-folder.ts'
+import { cellBinding } from './cell-binding.ts'
 import { installedPrograms, ownRoot } from './joined.ts'
 import { ownFolder, pythonFile, type JailMount } from './whole.ts'
 
@@ -130,7 +131,8 @@ function filesBelow(place: string): readonly string[] {
 function prepare(home: string, name: string, joined: string): void {
   if (isPreparing(home)) return
   const python = existsSync(pythonFile) ? pythonFile : ''
-  const args = [PROGRAM, ownRoot, home, name, joined, python, `${ownFolder}/${RUNNER}`]
+  const at = `${ownFolder}/${RUNNER}`
+  const args = [PROGRAM, ownRoot, home, name, joined, python, at, cellBinding() ?? '']
   const child = spawn(process.execPath, args, {
     cwd: '/',
     detached: true,

@@ -28,6 +28,7 @@ import {
   programFds,
   limitsOfWhole,
   maskedProc,
+  ownBinding,
   ownUidInside,
   reserved,
   scratchFolders,
@@ -372,6 +373,7 @@ const SETTINGS_INSIDE: Omit<WholeSettings, 'warm' | 'threads' | 'packages'> = {
   tmp: tmpFolder,
   listens: true,
   hasRoot: true,
+  binding: ownBinding,
 }
 
 /** Without OpenSSL's configuration file: Landlock denies it, and Node would abort at start. */
@@ -381,7 +383,9 @@ function execOutside(
   { scratch, layers = [] }: JailOptions,
 ) {
   const packages = layers.map(({ kind, root, content }) => ({ kind, at: `${root}/${content}` }))
-  const exec = wholeExec(program, whole, { ...settingsWithout(scratch), packages }, [])
+  const binding = whole.places.find(({ at }) => at === ownBinding)?.from
+  const settings = { ...settingsWithout(scratch), ...(binding && { binding }), packages }
+  const exec = wholeExec(program, whole, settings, [])
   return { ...exec, env: { ...exec.env, OPENSSL_CONF: '/dev/null' } }
 }
 

@@ -13,8 +13,8 @@
  * the runner of Node.
  */
 import { cpSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 const PROGRAMS = [
@@ -27,8 +27,6 @@ const PROGRAMS = [
   'wasm-worker.js',
 ]
 export const NATIVE = ['isolated-vm', 'oxc-parser', 'oxc-transform']
-/** Binding of isolated-vm in a wall of whole programs, as source text (src/jail/whole-guests.ts). */
-const OWN_NATIVE = `'/opt/mayfly/native/isolated-vm.node'`
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 
 /** @type {import('esbuild').Plugin} */
@@ -43,20 +41,24 @@ export const builtins = {
 }
 
 /**
- * Loads the native binding of isolated-vm by its path. The package searches for it at each start, which takes twice as
- * long as the load.
- * @param {() => string} contents of the module in its place @returns {import('esbuild').Plugin}
+ * Loads the native binding of isolated-vm by the path that the host tells (src/jail/cell-binding.ts). @type {import('esbuild').Plugin}
  */
-const isolatedVm = (contents) => ({
+const isolatedVm = {
   name: 'isolated-vm',
   setup({ onResolve, onLoad }) {
-    const filter = /^isolated-vm$/
-    onResolve({ filter }, ({ path, namespace }) =>
-      namespace === 'native' ? { path, external: true } : { path, namespace: 'native' },
-    )
-    onLoad({ filter, namespace: 'native' }, () => ({ contents: contents() }))
+    onResolve({ filter: /^isolated-vm$/ }, ({ path }) => ({ path, namespace: 'native' }))
+    onLoad({ filter: /./, namespace: 'native' }, () => ({
+      contents: LOADS_BINDING,
+      resolveDir: GUEST,
+    }))
   },
-})
+}
+
+const GUEST = fileURLToPath(new URL('../../guest', import.meta.url))
+const LOADS_BINDING = `import { createRequire } from 'node:module'
+import { settings } from './settings.js'
+if (!settings.binding) throw new Error('Cannot find the binding of isolated-vm for this platform')
+export default createRequire(import.meta.url)(settings.binding).ivm`
 
 /**
  * Writes the joined programs of the tree at `root` below `into`, at the same places. Rejects if a module does not
@@ -77,33 +79,11 @@ export async function joinPrograms(root, into, isPacked) {
     target: 'esnext',
     external: NATIVE,
     ...(isPacked && { minifySyntax: true, minifyWhitespace: true }),
-    plugins: [builtins, isolatedVm(isPacked ? loadsPacked : loadsHere)],
+    plugins: [builtins, isolatedVm],
     logLevel: 'silent',
   })
   cpSync(path.join(guest, 'realm'), path.join(into, 'guest/realm'), { recursive: true })
   writeFileSync(path.join(into, 'guest/package.json'), '{ "type": "module" }\n')
-}
-
-/** Source of a module that loads the file for this machine. */
-function loadsHere() {
-  const main = createRequire(import.meta.url).resolve('isolated-vm')
-  const file = createRequire(main)('node-gyp-build').path(path.dirname(main))
-  return `import { createRequire } from 'node:module'
-import { existsSync } from 'node:fs'
-const file = existsSync(${OWN_NATIVE}) ? ${OWN_NATIVE} : ${JSON.stringify(file)}
-export default createRequire(import.meta.url)(file).ivm`
-}
-
-/** Source of a module that loads the binding of the platform's package, or else the one of the package itself. */
-function loadsPacked() {
-  return `import { createRequire } from 'node:module'
-import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-const require = createRequire(import.meta.url)
-const name = 'isolated-vm-' + process.platform + '-' + process.arch + '.node'
-const packed = fileURLToPath(new URL('../../native/' + name, import.meta.url))
-const file = existsSync(${OWN_NATIVE}) ? ${OWN_NATIVE} : packed
-export default (existsSync(file) ? require(file) : { ivm: require('isolated-vm') }).ivm`
 }
 
 /**

@@ -1,9 +1,9 @@
 /**
- * Prepares the code of jailed programs: `prepare.js ROOT HOME GENERATION JOINED PYTHON AT`.
+ * Prepares the code of jailed programs: `prepare.js ROOT HOME GENERATION JOINED PYTHON AT BINDING`.
  *
  * Joins the programs into JOINED where they are not there yet, and fills HOME/GENERATION/compiled: Node's compile cache
  * with the code caches of the realm, by a run of each worker that ends before its first byte, and the bytecode of the
- * Python runner, which lies at AT inside. It handles no untrusted code.
+ * Python runner, which lies at AT inside. BINDING is the one of isolated-vm. It handles no untrusted code.
  *
  * Each folder is published atomically by a rename, independent of the process that started this one. A lock in HOME,
  * which the kernel releases at the end of this process, excludes other makers (generations.js). It removes older
@@ -23,7 +23,7 @@ import {
 import path from 'node:path'
 import { beMaker, keepNewest, linkRoot, removeGoneRoots, unfinishedIn } from './generations.js'
 
-const [root = '', home = '', generation = '', joined = '', python = '', at = ''] =
+const [root = '', home = '', generation = '', joined = '', python = '', at = '', binding = ''] =
   process.argv.slice(2)
 const own = path.join(home, generation)
 const MS_MAX = 60_000
@@ -35,7 +35,9 @@ const KEY = /^[0-9a-f]{16}$/
 /** Programs whose compiled code is kept, and the settings by which each loads, warms up and ends. */
 const COMPILED = {
   'guest/analyst.js': { MAYFLY_ANALYST: '{"warm":1,"compiles":true}' },
-  'guest/isolate-worker.js': { MAYFLY_WORKER: '{"spares":2,"spareMiB":32,"compiles":true}' },
+  'guest/isolate-worker.js': {
+    MAYFLY_WORKER: JSON.stringify({ spares: 2, spareMiB: 32, compiles: true, binding }),
+  },
   'guest/wasm-worker.js': { MAYFLY_WORKER: '{"compiles":true}' },
 }
 

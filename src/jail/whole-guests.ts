@@ -1,11 +1,8 @@
-import { createRequire } from 'node:module'
-import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { attempt } from '../lib/attempt.ts'
+import { cellBinding } from './cell-binding.ts'
 import type { JailedProgram } from './embedded.ts'
-import { installedNative } from './joined.ts'
 import { withBinding } from '../os/packages.ts'
-import { ownFolder, pythonFile, type WholeProgram } from './whole.ts'
+import { ownBinding, ownFolder, pythonFile, type WholeProgram } from './whole.ts'
 
 /**
  * The two runners of whole programs that wait for a job, in any kind of wall: Node, which also starts shells, and
@@ -96,19 +93,12 @@ function packages(): WholeProgram['places'] {
  * no binding.
  */
 function cellPlaces(at: string): WholeProgram['places'] {
-  const native = installedNative() ?? attempt(nativeHere)
+  const native = cellBinding()
   if (native === undefined) return []
   return [
-    { from: native, at: `${ownFolder}/native/isolated-vm.node` },
+    { from: native, at: ownBinding },
     { from: here('guest/native/isolated-vm'), at },
   ]
-}
-
-/** Path of the binding for this Node, as the package itself finds it. Throws Error if there is none. */
-function nativeHere(): string {
-  const main = createRequire(import.meta.url).resolve('isolated-vm')
-  const { path } = createRequire(main)('node-gyp-build') as { path(folder: string): string }
-  return path(dirname(main))
 }
 
 /** Both walls contain Node, because a program may start it. */

@@ -40,6 +40,8 @@ export interface MountedLayer {
 
 /** Folder of Mayfly's own files inside a wall. */
 export const ownFolder = '/opt/mayfly'
+/** Native binding of isolated-vm there. */
+export const ownBinding = `${ownFolder}/native/isolated-vm.node`
 
 /** Interpreter of programs in Python: the system's. */
 export const pythonFile = '/usr/bin/python3'
@@ -66,6 +68,8 @@ export interface WholeSettings {
   readonly threads: boolean
   /** True if its machine is cloned while it waits: it then reseeds its random generators at its first frame. */
   readonly cloned?: boolean
+  /** Native binding of isolated-vm, for a job that runs in a cell. */
+  readonly binding?: string | undefined
   /** Mounted packages. */
   readonly packages: readonly { readonly kind: LayerKind; readonly at: string }[]
 }

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { joinPrograms } from '../../src/jail/join.js'
 import { joinedProgram } from '../../src/jail/joined.ts'
+import { ownBinding } from '../../src/jail/whole.ts'
 import { nodeProgram, pythonProgram } from '../../src/jail/whole-guests.ts'
 import { isolateWorker } from '../../src/tiers/isolated-vm/launch.ts'
 
@@ -67,8 +68,22 @@ suite('Joined programs', () => {
     assert.ok(worker.tree.includes(into) && !worker.tree.includes(join(root, 'guest')))
     assert.ok(worker.tree.some((place) => place.endsWith('/isolated-vm')))
     const text = readFileSync(worker.main, 'utf8')
-    assert.match(text, /\/prebuilds\/[^"]*\.node/)
     assert.doesNotMatch(text, /from "isolated-vm"/)
+  })
+
+  test('A wall is told the path of the binding of isolated-vm, and neither its worker nor its runner looks for it', async () => {
+    const into = join(base, 'told')
+    await joinPrograms(root, into, false)
+    for (const program of ['isolate-worker.js', 'process/node.js']) {
+      const text = readFileSync(join(into, 'guest', program), 'utf8')
+      assert.match(text, /\(\w+\.binding\)/)
+      assert.doesNotMatch(text, /isolated-vm\.node|prebuilds|node-gyp-build/)
+    }
+    const worker = isolateWorker({ spares: 1, spareMiB: 32 }, [])
+    const { binding } = JSON.parse(worker.env['MAYFLY_WORKER']!)
+    assert.ok(existsSync(binding) && worker.tree.some((place) => binding.startsWith(place)))
+    const { places } = nodeProgram({ scratchBytes: 1 }).whole!
+    assert.deepEqual(places.find(({ at }) => at === ownBinding)?.from, binding)
   })
 
   test('A program without a joined file runs from its sources', () => {

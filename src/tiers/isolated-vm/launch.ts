@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url'
+import { cellBinding } from '../../jail/cell-binding.ts'
 import { narrowFilter, type JailedProgram } from '../../jail/embedded.ts'
 import type { JailLayer } from '../../jail/facts.ts'
 import { installedNative } from '../../jail/joined.ts'
@@ -32,6 +33,7 @@ export function isolateWorker(
     env: {
       MAYFLY_WORKER: JSON.stringify({
         ...settings,
+        binding: cellBinding(),
         seccomp: without.includes('seccomp') ? null : narrowFilter(),
       }),
     },

@@ -6,6 +6,7 @@ import { installedPrograms, joinedProgram } from '../../../jail/joined.ts'
 import { nodeProgram, pythonProgram } from '../../../jail/whole-guests.ts'
 import {
   pathInside,
+  ownBinding,
   ownFolder,
   ownUidInside,
   tmpFolder,
@@ -77,6 +78,7 @@ export function runnerCommand(
     own: resultFolder,
     listens: false,
     hasRoot: true,
+    binding: ownBinding,
     warm: isWarm,
     threads: whole.hasThreads,
     ...(isCloned && { cloned: true }),

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { systemFolders } from '../../../jail/facts.ts'
 import {
   pathInside,
+  ownBinding,
   limitsOfWhole,
   ownFolder,
   ownUidInside,
@@ -149,6 +150,7 @@ function commandOf({ main, whole }: RunscProgram, layers: readonly MountedLayer[
     tmp: tmpFolder,
     listens: false,
     hasRoot: true,
+    binding: ownBinding,
     warm: isWarm,
     threads: hasThreads,
     packages: layers.map(({ kind, at }) => ({ kind, at })),

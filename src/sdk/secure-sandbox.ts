@@ -64,8 +64,9 @@ export class SecureSandbox implements AsyncDisposable {
   readonly #destroyed = new Set<string>()
   #isOver = false
 
-  /** Throws MayflyError INVALID for invalid limits. */
+  /** Throws MayflyError INVALID for invalid limits, and for an option that there is not. */
   constructor(options: SecureSandboxOptions = {}) {
+    assertKnown(options)
     const { enableWasm = false, tenant = 'default' } = options
     this.#limits = limitsOf(options)
     this.#enableWasm = enableWasm
@@ -192,6 +193,24 @@ export class SecureSandbox implements AsyncDisposable {
     isolate.last = outcome.metrics.memoryUsage
     return outcome
   }
+}
+
+const known: Readonly<Record<keyof SecureSandboxOptions, true>> = {
+  memoryLimit: true,
+  timeout: true,
+  enableWasm: true,
+  tenant: true,
+  mayfly: true,
+}
+
+/** A misspelt limit would be ignored otherwise, and its default hold. */
+function assertKnown(options: SecureSandboxOptions): void {
+  const unknown = Object.keys(options).find((name) => !Object.hasOwn(known, name))
+  if (unknown === undefined) return
+  throw new MayflyError('INVALID', `Cannot use the option "${unknown}": there is no such option`, {
+    hint: `Use ${Object.keys(known).join(', ')}`,
+    details: { path: unknown },
+  })
 }
 
 /** Throws MayflyError INVALID for invalid limits. */

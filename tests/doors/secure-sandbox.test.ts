@@ -79,6 +79,15 @@ suite('SecureSandbox', () => {
       ])
         assert.throws(() => new SecureSandbox(limits), { code: 'INVALID' })
     })
+
+    test('An option that there is not is an error which names it and those that there are', () => {
+      const misspelt = { memoryLimitMB: 64 } as object
+      assert.throws(() => new SecureSandbox(misspelt), {
+        code: 'INVALID',
+        message: /"memoryLimitMB"/,
+        hint: /memoryLimit, timeout, enableWasm, tenant, mayfly/,
+      })
+    })
   })
 
   suite('Effect registration (S3-14)', () => {

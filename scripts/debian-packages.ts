@@ -43,6 +43,7 @@ const needed: readonly Needed[] = [
     for: 'tests of Python programs',
   })),
   { name: 'chromium', program: 'chromium', for: 'the browser tests' },
+  { name: 'firefox-esr', program: 'firefox-esr', for: 'the browser tests' },
   { name: 'podman', program: 'podman', for: 'the container image and the container tier' },
   { name: 'runc', program: 'runc', for: 'containers on control groups of version 1' },
   { name: 'uidmap', program: 'newuidmap', for: 'rootless containers' },

@@ -47,6 +47,7 @@ export const behind: readonly string[] = [
   'tests/doors/capabilities.test.ts',
   'tests/doors/cli-ends.test.ts',
   'tests/doors/evidence.test.ts',
+  'tests/doors/firefox.test.ts',
   'tests/doors/library.test.ts',
   'tests/doors/page.test.ts',
   'tests/doors/serve.test.ts',

@@ -9,6 +9,7 @@ import { examples } from '../../src/web/page/examples.js'
 import { snippetsOf } from '../../src/web/page/snippets.js'
 import { chromiumFlags, chromiumPath, withoutName } from '../fixtures/chromium.ts'
 import { test } from '../fixtures/drawn.ts'
+import { seedScript } from '../fixtures/page-of-a-site.ts'
 import { bin, makePlace, startServer, whenReady, type Server } from './program.ts'
 
 /** The built-in page, in the system's Chromium. */
@@ -453,34 +454,6 @@ Table()
     }
   })
 })
-
-/** The published client-side code; the page defines `getSessionToken`. */
-const seedScript = `<script>
-function requestActiveContent(contentURL) {
-    fetch(contentURL)
-        .then(response => response.text())
-        .then(activeContent => {
-            // Package the active content and Session Token
-            const requestPayload = {
-                content: activeContent,
-                sessionToken: getSessionToken() // Implement this function
-            };
-
-            // Send request to Active Content Endpoint
-            fetch('/active-content', {
-                method: 'POST',
-                headers: { 'Content-Type': 'application/json' },
-                body: JSON.stringify(requestPayload)
-            })
-            .then(response => response.json())
-            .then(data => {
-                // Process the results from the Active Content Endpoint
-                console.log('Active content results:', data);
-            });
-        });
-}
-requestActiveContent('/active.js')
-</script>`
 
 /** How each example ends here; one that needs what this machine may lack is left out. */
 const ends: Readonly<Record<string, string>> = {

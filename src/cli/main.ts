@@ -98,7 +98,24 @@ async function parse(argv: readonly string[], verb: string | undefined): Promise
   }
   for (const command of allOf(program)) command.exitOverride()
   if (argv.length === 0) program.outputHelp()
-  else await program.parseAsync(spelledOut(argv), { from: 'user' })
+  else await program.parseAsync(withoutVainHelp(spelledOut(argv), program), { from: 'user' })
+}
+
+/** Without `--help` of an unknown command: Commander would show the help of its group, as if it were one, and exit with 0. */
+function withoutVainHelp(argv: readonly string[], program: Command): readonly string[] {
+  const dashes = argv.indexOf('--')
+  const own = dashes < 0 ? argv : argv.slice(0, dashes)
+  // A word behind a flag may be its value.
+  const isPlain = (word: string): boolean => !own[own.indexOf(word) - 1]?.startsWith('-')
+  const words = positionals(own)
+  if (!words.every(isPlain) || !isUnknown(words, program)) return argv
+  return argv.filter((word, at) => at >= own.length || (word !== '--help' && word !== '-h'))
+}
+
+function isUnknown([name, ...rest]: readonly string[], { commands }: Command): boolean {
+  if (name === undefined || name === 'help' || commands.length === 0) return false
+  const command = commands.find((one) => one.name() === name || one.aliases().includes(name))
+  return command ? isUnknown(rest, command) : true
 }
 
 /** `--json=short` as two flags: as an optional value of `--json`, the parser would take the file behind it. */

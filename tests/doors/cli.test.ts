@@ -316,6 +316,11 @@ suite('Usage errors', () => {
   const wrong: readonly (readonly [what: string, args: readonly string[], says: RegExp])[] = [
     ['an unknown command', ['rum', 'job.js'], /unknown command 'rum'[^]*Did you mean run/],
     [
+      'an unknown command of a group, also with --help',
+      ['sandbox', 'creat', '--help'],
+      /unknown command 'creat'[^]*Did you mean create/,
+    ],
+    [
       'an unknown flag',
       ['run', 'job.js', '--timeoot', '1s'],
       /--timeoot[^]*Did you mean --timeout/,

@@ -77,6 +77,9 @@ const ended = ({ status, error }: Outcome) => (error ? `${status} ${error.code}`
 /** Deadline of each job: above its time limit. */
 const soonMs = 45_000
 let marks = 0
+/** The same program, whose process has this name. */
+const marked = (mark: string, code: string) =>
+  `import ctypes; ctypes.CDLL(None).prctl(15, b"${mark}")\n${code}`
 
 for (const jailKind of jailKinds)
   suite(`Faults of a wall: ${jailKind}`, { skip: unable('python') }, () => {
@@ -89,8 +92,8 @@ for (const jailKind of jailKinds)
     /** Starts a program, and waits until it is ready; returns its processes and its end. */
     async function running(code: string, more: Partial<JobRequest> = {}) {
       const mark = `walled-${marks++}`
-      const marked = `import ctypes; ctypes.CDLL(None).prctl(15, b"${mark}")\n${code}`
-      const end = library.run(python(marked, jailKind, { limits: { timeout: '3s' }, ...more }))
+      const limits = { timeout: '3s' }
+      const end = library.run(python(marked(mark, code), jailKind, { limits, ...more }))
       const found = () => descendantsOf(process.pid).find((pid) => nameOfProcess(pid) === mark)
       await until(() => found() !== undefined, 'the program', soonMs)
       await sleep(100)
@@ -247,27 +250,32 @@ suite('Death of a process that owns walls', { skip: unable('python') }, () => {
         await whenReady(first)
         const url = new URL('/v1/executions', first.active).href
         const headers = { ...bearer(first.apiKey), prefer: 'respond-async' }
-        for (const provider of jailKinds.filter(
+        const kinds = jailKinds.filter(
           (jailKind) => jailKind === 'embedded' || !isMissingQuietly(jailKind),
-        ))
-          for (const code of [guests.sleeps, guests.spins]) {
+        )
+        const started: string[] = []
+        for (const provider of kinds)
+          for (const guest of [guests.sleeps, guests.spins]) {
+            const mark = `killed-${marks++}`
             const limits = { timeout: '60s' }
-            const { status } = await post(
-              url,
-              { language: 'python', code, provider, limits },
-              headers,
-            )
-            assert.equal(status, 202)
+            const job = { language: 'python', code: marked(mark, guest), provider, limits }
+            assert.equal((await post(url, job, headers)).status, 202)
+            started.push(mark)
           }
-        await until(() => leasesIn(place).length >= 4, 'walls')
-        await sleep(1000)
+        const names = () => descendantsOf(first.child.pid!).map(nameOfProcess)
+        await until(() => started.every((mark) => names().includes(mark)), 'each program', soonMs)
         const all = [first.child.pid!, ...descendantsOf(first.child.pid!)]
         const walls = leasesIn(place).map((lease) => basename(lease, '.json'))
+        const leased = () =>
+          leasesIn(place).filter((lease) => walls.includes(basename(lease, '.json')))
+        assert.ok(walls.length >= started.length)
         process.kill(victim === 'the server' ? first.pid : first.child.pid!, 'SIGKILL')
         assert.deepEqual(await remaining(all), [])
         await first[Symbol.asyncDispose]()
+        if (victim === 'the warden') assert.ok(leased().length >= started.length)
         const next = await startServer(place, [], { MAYFLY_API_KEY: '' })
         await whenReady(next)
+        await until(() => leased().length === 0, 'no lease to be left', soonMs)
         const { left, code } = await next.stop()
         assert.deepEqual([left, code], [[], 0])
         assert.deepEqual(readdirSync(leaseFolder(place.state)), [])

@@ -412,7 +412,7 @@ void take_status(struct reader *from) {
   put_u64(task_refusals());
   put_u32(tasks_in_use());
   put_u32(tasks_peak());
-  put_u8(is_scratch_full());
+  put_u8(is_scratch_full() ? 1 : 0);
   size_t count = put_hole(2);
   for (pid_t pid; seen < PROCESSES_MAX && (pid = next_pid(&walk)) > 0;) {
     if (is_kernel_thread(pid)) continue;

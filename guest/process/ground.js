@@ -71,7 +71,8 @@ export function prepare(settings) {
   surround(work, settings)
   openNewInput(settings)
   prepared = work
-  if (isOutMade(work)) makeMain(work)
+  // A machine closes writing by a remount, and its agent ends each process that holds a file open for writing.
+  if (settings.own === undefined && isOutMade(work)) makeMain(work)
 }
 
 /** Written once the job is there, it leaves its folder as it was, which the job's end then need not read. @param {string} work */

@@ -3,13 +3,13 @@ import type { Socket } from 'node:net'
 import type { EngineHost } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import type { Cgroup, CgroupRoot } from '../../../os/cgroup-interface.ts'
-import { identify, type ProcessIdentity } from '../../../os/proc.ts'
+import { identify, isAlive, type ProcessIdentity } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import { signalAll } from '../../../os/signal.ts'
 import type { SpawnedChild, SpawnOptions } from '../../../os/spawned-child.ts'
 import { listenTo } from '../../readiness.ts'
 import { freeSlot, type Slot } from '../../slots.ts'
-import { killAll } from '../kill-all.ts'
+import { killAll, killLauncher } from '../kill-all.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { entering, shell, startChild } from '../spawned.ts'
 import { remainsOf } from '../sweep.ts'
@@ -22,7 +22,7 @@ import type { VmmEnd } from './source.ts'
  *
  * Start: allocate a uid (as root) and a cgroup, write the lease, fork, send the seccomp filter. `recordProcesses` then adds the processes
  * of the jail to the lease. Kill: these processes and the members of the cgroup; the jail's pid namespace ends with its
- * process 1. Release: see `releaseOnceGone`.
+ * process 1. Before they are recorded: the launcher and all below it, since its child may have no parent-death signal yet. Release: see `releaseOnceGone`.
  *
  * Not handled: protocols on its streams, pausing a guest, the end of a job.
  */
@@ -69,6 +69,9 @@ export abstract class JailedGuest {
   /** Sends SIGKILL to each of its processes. Idempotent. */
   kill(): void {
     const { cgroup, child } = this.#forked
+    const [launcher, ...others] = this.#processes
+    if (launcher && others.length === 0 && isAlive(launcher.pid, launcher.startTime))
+      killLauncher(launcher.pid)
     killAll(this.#processes.toReversed(), cgroup)
     child.kill('SIGKILL')
   }
@@ -161,7 +164,7 @@ export function forkGuest(
     host.lease(id, remainsOf(processes, cgroup?.name ?? null))
     return { id, slot, cgroup, child, processes, complaint: listenTo(child) }
   } catch (error) {
-    child?.kill('SIGKILL')
+    if (child?.pid !== undefined) killLauncher(child.pid)
     cgroup?.remove()
     void removeWallFolder(id)
     host.releaseLease(id)

@@ -1,7 +1,7 @@
 import { isAlive } from '../../../os/proc.ts'
-import { signalAll, stopAndKill } from '../../../os/signal.ts'
+import { signalAll } from '../../../os/signal.ts'
+import { killLauncher } from '../kill-all.ts'
 import { processesOfWall } from './members.ts'
-import { belowOf } from '../../../os/process-tree.ts'
 import type { WallResources } from './resources.ts'
 
 /** Time for the outermost process to reap its child before it is killed too. */
@@ -22,8 +22,7 @@ export function killWall(resources: WallResources): void {
   }
   const [inner, ...outer] = resources.processes
   if (inner && isAlive(inner.pid, inner.startTime)) {
-    // A running launcher may have a child that blocks on a pipe to it and has no parent-death signal yet.
-    if (outer.length === 0) stopAndKill(() => [inner.pid, ...belowOf(inner.pid)])
+    if (outer.length === 0) killLauncher(inner.pid)
     else signalAll([inner.pid, ...(isWhole ? processesOfWall(resources) : [])], 'SIGKILL')
   }
   // A killed task runs no further user instruction, but a task throttled by its CFS quota takes seconds to exit.

@@ -1,6 +1,6 @@
 import type { BoundMechanisms } from '../../contract/warden.ts'
 import { attempt } from '../../lib/attempt.ts'
-import type { Cgroup } from '../../os/cgroup-interface.ts'
+import type { Cgroup, TaskCounts } from '../../os/cgroup-interface.ts'
 import { cpuMsOfEach } from '../../os/process-tree.ts'
 
 /** Limits by the cgroup of a wall, its memory and CPU time; shared by the engines. */
@@ -96,4 +96,17 @@ export function presetGroup(wall: PresetWall, memory: number, bindOthers: () => 
   } catch {
     wall.preset = undefined
   }
+}
+
+/**
+ * True if the bound on tasks of a cgroup refused one since `before`. RLIMIT_NPROC refuses before the cgroup, which then counts no
+ * refusal: its peak is at the bound.
+ */
+export function hasRefusedTasks(
+  seen: TaskCounts,
+  before: { readonly tasksPeak: number; readonly tasksRefused: number },
+  bound: number,
+): boolean {
+  const isReached = seen.now >= bound || (seen.peak >= bound && seen.peak > before.tasksPeak)
+  return isReached || seen.refused > before.tasksRefused
 }

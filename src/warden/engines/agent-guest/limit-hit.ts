@@ -1,5 +1,6 @@
 import type { LimitHit } from '../../../contract/warden.ts'
 import { askStatus } from '../../../agent-wire/agent-questions.ts'
+import { hasRefusedTasks } from '../group-bounds.ts'
 import { tasksBoundOf, wordMsMax, type MachineJob } from './bounds.ts'
 
 /**
@@ -9,14 +10,14 @@ import { tasksBoundOf, wordMsMax, type MachineJob } from './bounds.ts'
  * A claim of the guest. Its programs cannot write to the agent's channel, and change a count only as any program does, by files and
  * tasks of their own. Root there can also lie, whose job has failed in any case: it is then named after a limit.
  *
- * RLIMIT_NPROC refuses before the cgroup, which then counts no refusal: its peak is at the bound. Not handled: as in
- * `../processes/limit-hit.ts`. Rejects without an answer.
+ * Not handled: as in `../processes/limit-hit.ts`. Rejects without an answer.
  */
 export async function limitInside(
   job: MachineJob,
   { countAnew, mayFork }: { readonly countAnew: boolean; readonly mayFork: boolean },
 ): Promise<LimitHit | undefined> {
   const { held, tasksPeak, tasksRefused } = job
+  const before = { tasksPeak, tasksRefused }
   if (!held) return undefined
   const seen = await askStatus(job.machine.agent, wordMsMax)
   if (countAnew) {
@@ -24,8 +25,8 @@ export async function limitInside(
     job.tasksRefused = seen.tasksRefused
   }
   const bound = tasksBoundOf(job, held)
-  const isReached = seen.tasks >= bound || (seen.tasksPeak >= bound && seen.tasksPeak > tasksPeak)
+  const counts = { now: seen.tasks, peak: seen.tasksPeak, refused: seen.tasksRefused }
   // Closed by a phase, which is no limit.
-  if (mayFork && (isReached || seen.tasksRefused > tasksRefused)) return 'processes'
+  if (mayFork && hasRefusedTasks(counts, before, bound)) return 'processes'
   return seen.isDiskFull ? 'disk' : undefined
 }

@@ -1,5 +1,6 @@
 import type { LimitHit } from '../../../contract/warden.ts'
 import { attempt } from '../../../lib/attempt.ts'
+import { hasRefusedTasks } from '../group-bounds.ts'
 import { tasksFor, wallTasksMax } from './bounds.ts'
 import type { ProcessWall } from './process-wall.ts'
 
@@ -37,11 +38,11 @@ export function countTasksAnew(wall: CountedWall): void {
 }
 
 /**
- * True if the bound on tasks refused one. RLIMIT_NPROC refuses before the cgroup, which then counts no refusal: its peak is at the
- * bound. A keeper refuses tasks itself. Not handled: RLIMIT_NPROC without such a cgroup, for which the kernel counts neither; and a second exec of a session that
+ * True if the bound on tasks refused one. A keeper refuses tasks itself. Not handled: RLIMIT_NPROC without such a cgroup, for which the kernel counts neither; and a second exec of a session that
  * reaches the bound, if it has ended the tasks before its own end, since the peak is of the whole life.
  */
-function hasRefusedTask({ resources, held, tasksPeak, tasksRefused }: CountedWall): boolean {
+function hasRefusedTask(wall: CountedWall): boolean {
+  const { resources, held } = wall
   // Closed by a phase, which is no limit.
   if (resources.forbidsFork) return false
   if (resources.sentinel?.hasRefusedTask) return true
@@ -49,6 +50,5 @@ function hasRefusedTask({ resources, held, tasksPeak, tasksRefused }: CountedWal
   if (!seen) return false
   const { processes } = held!
   const bound = processes === undefined ? wallTasksMax : tasksFor(resources, processes)
-  const isReached = seen.now >= bound || (seen.peak >= bound && seen.peak > tasksPeak)
-  return isReached || seen.refused > tasksRefused
+  return hasRefusedTasks(seen, wall, bound)
 }

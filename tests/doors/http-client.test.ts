@@ -3,36 +3,10 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { createContext, runInContext } from 'node:vm'
+import { publishedClient } from '../fixtures/page-of-a-site.ts'
 import { openDoor, tokenOf, type TestDoor } from './http-door.ts'
 
 const client = join(import.meta.dirname, '..', '..', 'src', 'web', 'client', 'mayfly.js')
-
-/** The published client-side pseudocode, as it stands, with a way for a test to see what it logs. */
-const seed = `
-function requestActiveContent(contentURL) {
-    fetch(contentURL)
-        .then(response => response.text())
-        .then(activeContent => {
-            // Package the active content and Session Token
-            const requestPayload = {
-                content: activeContent,
-                sessionToken: getSessionToken() // Implement this function
-            };
-
-            // Send request to Active Content Endpoint
-            fetch('/active-content', {
-                method: 'POST',
-                headers: { 'Content-Type': 'application/json' },
-                body: JSON.stringify(requestPayload)
-            })
-            .then(response => response.json())
-            .then(data => {
-                // Process the results from the Active Content Endpoint
-                console.log('Active content results:', data);
-            });
-        });
-}
-`
 
 /** Environment of the client in a page: its token, and a fetch with the headers that a browser sends. */
 async function pageOf(
@@ -58,7 +32,7 @@ test('S0-19: the published client-side code runs unchanged and gets its results'
   await using door = await openDoor()
   const logged = Promise.withResolvers<unknown[]>()
   const page = await pageOf(door, await tokenOf(door), (...values) => logged.resolve(values))
-  runInContext(`${seed}; requestActiveContent('/mayfly.js')`, page)
+  runInContext(`${publishedClient}; requestActiveContent('/mayfly.js')`, page)
   const [label, data] = await logged.promise
   assert.equal(label, 'Active content results:')
   assert.equal((data as { status: string }).status, 'ok')

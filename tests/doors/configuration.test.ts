@@ -157,6 +157,7 @@ suite('Changing the configuration over HTTP', () => {
     const refused = await prefer('mock')
     assert.equal(refused.status, 403, refused.text)
     assert.deepEqual(refused.json['details'], { widens: ['default_provider'] })
+    assert.equal((await run('return 1')).json['provider'], 'isolated-vm')
     assert.equal((await prefer('mock', widener)).json['default_provider'], 'mock')
     assert.equal((await outcomeOf(id)).json['status'], 'running')
 

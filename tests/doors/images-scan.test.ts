@@ -108,6 +108,8 @@ suite('Scans by command', () => {
     )
     const broken = plantImage({ folder: store, signer, parts: [], text: 'broken' })
     writeFileSync(join(store, 'sboms', `${broken}.json`), '{}')
+    const last = plantImage({ folder: store, signer, parts: [], text: 'last-3' })
+    assert.ok(bare.some((one) => digest < one && one < last))
     const scanned = images('scan', '--max-severity', 'critical', '--json')
     assert.equal(scanned.status, 3, scanned.stderr)
     const told = JSON.parse(scanned.stdout)
@@ -116,7 +118,10 @@ suite('Scans by command', () => {
         one.image,
         one.gate.kind,
       ]),
-      [[digest, 'admitted']],
+      [
+        [digest, 'admitted'],
+        [last, 'admitted'],
+      ],
     )
     const codes = new Map<string, string>(
       told.unscannable.map((one: { image: string; code: string }) => [one.image, one.code]),
@@ -132,7 +137,7 @@ suite('Scans by command', () => {
       /^bare-1 sha256:[0-9a-f]{64}\n +cannot be scanned: NOT_FOUND: .*it has none\. Build the image again/m,
     )
     assert.equal(codeOf(images('scan', 'bare-1', '--json')), 'NOT_FOUND', 'an error if named')
-    for (const name of ['bare-1', 'bare-2', 'bare-3', 'bare-4', 'broken'])
+    for (const name of ['bare-1', 'bare-2', 'bare-3', 'bare-4', 'broken', 'last-3'])
       assert.equal(images('untag', name).status, 0)
     assert.equal(images('gc').status, 0)
   })

@@ -79,7 +79,8 @@ suite('Images of Debian packages', () => {
     const ran = spawnSync('unshare', ['-m', 'sh', '-c', script, blob(), folder], {
       encoding: 'utf8',
     })
-    if (ran.status === 77) return t.skip('this kernel mounts no erofs file')
+    const isKnown = readFileSync('/proc/filesystems', 'utf8').includes('erofs')
+    if (ran.status === 77 && !isKnown) return t.skip('this kernel has no erofs')
     const lines = ran.stdout.trim().split('\n')
     assert.deepEqual(lines.slice(0, 2), ['755:0:315532800', '755:0:315532800'], ran.stderr)
     assert.equal(lines.length, 3, `${ran.stdout}\n${ran.stderr}`)
@@ -154,7 +155,9 @@ suite('Images of Debian packages', () => {
     assert.match(changed.stdout, /^bad: minimal .*: its signature is wrong/)
     const other = join(root, 'first-warden', 'images', 'manifests', `${digest}.json`)
     cpSync(other, file)
-    assert.match(images('verify').stdout, /another key/)
+    const own = images('verify')
+    assert.equal(own.status, 1)
+    assert.match(own.stdout, /^bad: minimal .*another key/m)
   })
 
   test('A missing recipe is NOT_FOUND', () => {

@@ -169,10 +169,10 @@ suite('MCP of a server', { skip: unable('python') }, () => {
     const agent = await client()
     const cancel = new AbortController()
     const first = Promise.withResolvers<string>()
-    const code = 'import sys, time\nprint("here", flush=True)\ntime.sleep(50)'
+    const code = 'import sys, time\nprint("here", flush=True)\ntime.sleep(250)'
     const call = agent.call(
       'run_code',
-      { code, language: 'python', limits: { timeout: '60s' } },
+      { code, language: 'python', limits: { timeout: '300s' } },
       { onprogress: ({ message }) => first.resolve(message), signal: cancel.signal },
     )
     call.catch(() => undefined)
@@ -192,7 +192,7 @@ suite('MCP of a server', { skip: unable('python') }, () => {
       const cancel = new AbortController()
       const call = agent.call(
         'run_code',
-        { code: 'import time; time.sleep(50)', language: 'python', limits: { timeout: '60s' } },
+        { code: 'import time; time.sleep(250)', language: 'python', limits: { timeout: '300s' } },
         { signal: cancel.signal },
       )
       call.catch(() => undefined)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import {
   chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   readFileSync,
   renameSync,
@@ -169,11 +170,13 @@ suite('Provider modules from a folder', () => {
   always(
     'S4-15: a module that others could have written is refused, with the place and a fix',
     async () => {
-      const open = drop('open.js', composed, 0o666)
       const outside = join(above, 'outside')
       mkdirSync(outside)
       chmodSync(outside, 0o777)
-      writeFileSync(join(outside, 'evil.js'), composed)
+      const marker = join(outside, 'evaluated')
+      const mark = `import { writeFileSync } from 'node:fs'\nwriteFileSync(${JSON.stringify(marker)}, '')\n`
+      const open = drop('open.js', mark + composed, 0o666)
+      writeFileSync(join(outside, 'evil.js'), mark + composed)
       symlinkSync(join(outside, 'evil.js'), join(folder, 'link.js'))
       assert.deepEqual(refusal(await proved('open')), [
         'PROVIDER_UNTRUSTED',
@@ -185,8 +188,12 @@ suite('Provider modules from a folder', () => {
         `everybody may write to "${outside}" (mode 0777)`,
         `chmod go-w "${outside}"`,
       ])
-      unlinkSync(open)
-      unlinkSync(join(folder, 'link.js'))
+      assert.equal(existsSync(marker), false)
+      // The same text leaves its mark where nobody else may write to it.
+      const own = drop('own.js', mark + composed.replace("'python-alone'", "'marking'"))
+      assert.ok((await proved('marking'))?.available)
+      assert.ok(existsSync(marker))
+      for (const one of [open, join(folder, 'link.js'), own]) unlinkSync(one)
       chmodSync(folder, 0o775)
       const [code, reason] = refusal(await proved('providers'))
       assert.deepEqual(

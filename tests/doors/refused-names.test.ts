@@ -45,7 +45,8 @@ suite('A refused name is in the record', () => {
       ["return await import('fs')", 'import'],
       ['try { await WebAssembly.instantiateStreaming(0) } catch {} return 1', 'WebAssembly'],
     ] as const) {
-      const { id, timeline: told } = await run(code)
+      const { id, tier, status, timeline: told } = await run(code)
+      assert.deepEqual([tier, status], ['isolate', name === 'import' ? 'error' : 'ok'], code)
       const { events, ended } = recordOf(id)
       assert.deepEqual(namesOf(events), [name], code)
       assert.equal(events[0]!.trust, 'guest')
@@ -72,11 +73,11 @@ suite('A refused name is in the record', () => {
 
   test('A job that looks up every name a thousand times leaves one line for each name, and its ended line', async () => {
     const names = JSON.stringify(refusedNames)
-    const { id, status } = await run(
+    const { id, tier, status } = await run(
       `for (let i = 0; i < 1000; i++) for (const name of ${names}) globalThis[name]; return 1`,
     )
     const { events, ended } = recordOf(id)
-    assert.equal(status, 'ok')
+    assert.deepEqual([tier, status], ['isolate', 'ok'])
     assert.equal(ended.eventsDropped, undefined)
     assert.deepEqual(
       namesOf(events).toSorted(),

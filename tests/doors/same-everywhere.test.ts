@@ -234,8 +234,11 @@ suite('The outcome is the same everywhere', () => {
   test('S0-14: each wall reports the versions of its Node and Python', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const python = spawnSync('/usr/bin/python3', ['-V'], { encoding: 'utf8' }).stdout.trim()
-    for (const { provider, availability } of await library.providers()) {
-      if (provider.tier !== 'process') continue
+    const listed = await library.providers()
+    const walls = listed.filter(({ provider }) => provider.tier === 'process')
+    const names = walls.map(({ provider }) => provider.name).toSorted()
+    assert.deepEqual(names, ['bubblewrap', 'embedded'])
+    for (const { provider, availability } of walls) {
       assert.ok(availability.available)
       const versions = [`node ${process.versions.node}`, python.replace('Python', 'python')]
       assert.deepEqual(availability.features, versions, provider.name)

@@ -242,14 +242,16 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
       server.apiKey,
     )
     assert.deepEqual([tightened.status, tightened.body.held], [200, true])
-    const loosened = await ask('POST', `/v1/sandboxes/${first}/tighten`, {
-      controls: { memory: '1GB' },
-    })
-    assert.equal(loosened.status, 409)
+    for (const memory of ['97MB', '1GB']) {
+      const order = { controls: { memory } }
+      const loosened = await ask('POST', `/v1/sandboxes/${first}/tighten`, order)
+      assert.equal(loosened.status, 409, memory)
+    }
     assert.equal((await ask('POST', `/v1/sandboxes/${first}/run`, { code: '1' })).body.status, 'ok')
     assert.equal((await ask('DELETE', '/v1/sandboxes')).status, 422)
     assert.equal((await ask('DELETE', blue)).body.items.length, 2)
-    assert.equal((await ask('GET', `/v1/sandboxes/${first}`)).status, 410)
+    for (const id of [first, second])
+      assert.equal((await ask('GET', `/v1/sandboxes/${id}`)).status, 410)
     assert.equal((await ask('GET', `/v1/sandboxes/${other}`)).status, 200)
     await ask('DELETE', `/v1/sandboxes/${other}`)
   })

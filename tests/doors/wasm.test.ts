@@ -146,6 +146,9 @@ suite('Instructions of a module', () => {
     }
     const { status, metrics } = await library.run({ code: 'return 1' })
     assert.deepEqual([status, metrics.instructions], ['ok', undefined])
+    await using uncapped = await open('default', { limits: { instructions: 499 } })
+    const { error, metrics: counted } = await uncapped.run(counts)
+    assert.deepEqual([error?.code, counted.instructions], ['INSTRUCTIONS', 499])
   })
 
   test('Cannot be limited in another language: such a job is refused with the reason', async () => {

@@ -93,7 +93,9 @@ test('S1-9: a denied host is refused although another rule allows it, if the job
   )
   for (const [one, other] of [lists, lists.toReversed()]) {
     const { network } = meet(one!, other!)
-    assert.match(decide(network, to('https', 'b.a.example', 443)).because, /b\.a.* is denied$/)
+    const { verdict, because } = decide(network, to('https', 'b.a.example', 443))
+    assert.equal(verdict, 'denied')
+    assert.match(because, /b\.a.* is denied$/)
     for (const host of ['a.example', 'c.a.example'])
       assert.equal(decide(network, to('https', host, 443)).verdict, 'allowed', host)
   }

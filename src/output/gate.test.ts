@@ -117,7 +117,11 @@ test('Output after the end is ignored', () => {
 
 test('A result that is too large, too deep or no JSON is refused', () => {
   const limits = limitsOf({ result: 5000 })
-  const code = (text: string) => read(text, 'json', { limits }).error?.code
+  const code = (text: string) => {
+    const { status, result, error } = read(text, 'json', { limits })
+    if (error) assert.deepEqual([status, result], ['refused', null])
+    return error?.code
+  }
   assert.equal(code(`"${'x'.repeat(5000)}"`), 'RESULT_TOO_LARGE')
   assert.equal(code(`"${'\u20ac'.repeat(1700)}"`), 'RESULT_TOO_LARGE')
   assert.equal(code(`"${'\u20ac'.repeat(1600)}"`), undefined)

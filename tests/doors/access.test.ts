@@ -55,6 +55,8 @@ test('A running server accepts a key from its creation until it is revoked', asy
 test('S3-28: no key is 401, the wrong scope is 403, and a key of scope read may read', async () => {
   const { key } = await access('create', '--scope', 'read')
   assert.equal((await execute('')).status, 401)
+  const url = new URL('/v1/executions', server.active).href
+  assert.equal((await post(url, { code: 'return 1' }, {})).status, 401)
   const refused = await execute(key)
   assert.deepEqual([refused.status, refused.json['code']], [403, 'FORBIDDEN'])
   assert.equal((await providers(key)).status, 200)

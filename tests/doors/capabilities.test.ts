@@ -98,12 +98,16 @@ suite('The documented configuration, in force', () => {
       [(await run(filled, [16])).result, (await run(filled, [16])).status],
       [16, 'ok'],
     )
-    const { status, error } = await run(filled, [200])
-    assert.deepEqual([status, error?.code], ['limit', 'MEMORY'])
+    const { status, error, tier } = await run(filled, [200])
+    assert.deepEqual([status, error?.code, tier], ['limit', 'MEMORY', 'process'])
   })
 
   test('S4-37: its CPU limit is three tenths of a core', async (t) => {
-    await assertShare(t, 0.3, () => run(burning))
+    await assertShare(t, 0.3, async () => {
+      const outcome = await run(burning)
+      assert.equal(outcome.tier, 'process')
+      return outcome
+    })
   })
 
   test('S4-37: the two documented hosts are allowed, and a third host and another port are denied', async () => {

@@ -94,7 +94,7 @@ print(subprocess.run(['/bin/echo', 'on'], capture_output=True, text=True).stdout
     assert.ok(programs[1]!.peakBytes! <= 40 * MiB)
     const begins = timeline.filter(({ event, fields }) => event === 'zone' && fields?.['program'])
     assert.deepEqual(
-      begins.map(({ zone, fields }) => `${String(zone)} ${String(fields?.['trust'])}`).toSorted(),
+      begins.map(({ zone, fields }) => `${zone} ${String(fields?.['trust'])}`).toSorted(),
       ['brief guest', 'fat guest', 'lean guest'],
     )
     using log = openLog(join(state, 'audit.db'))

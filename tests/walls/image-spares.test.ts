@@ -50,7 +50,11 @@ for (const [provider, templates] of [
         if (missing !== undefined) return t.skip(missing)
         const [ahead, later] = [new Set<unknown>(), new Set<unknown>()]
         for (let count = 1; count <= jobs; count++) {
-          if (!(await stand.isFilled(provider, count))) return t.skip(`${provider} is unavailable`)
+          if (!(await stand.isFilled(provider, count))) {
+            // An ordinary user has a gVisor of its own only where its probe holds.
+            assert.ok(process.env['CI'] !== 'true' || mayBeMissing(provider), provider)
+            return t.skip(`${provider} is unavailable`)
+          }
           const outcome = await stand.run(provider)
           assert.deepEqual([outcome.status, outcome.error], ['ok', undefined])
           assert.equal(outcome.metrics.pool, 'hit')
@@ -73,3 +77,5 @@ for (const [provider, templates] of [
       }
     })
   })
+
+const mayBeMissing = (provider: string) => provider === 'gvisor' && process.getuid?.() !== 0

@@ -71,7 +71,8 @@ suite('A capture of a user-mode kernel', { skip, timeout }, () => {
     const trusted = capture.parts.filter(({ trust }) => !trust).map(({ name }) => name)
     assert.deepEqual(trusted, ['machine.json', 'memory.zst', 'memory.json'])
     const { sockets } = reported(capture, 'guest-sockets.json')
-    assert.ok(sockets.some((each: { local: string }) => each.local === '127.0.0.1:8080'))
+    const listening = sockets.find((each: { local: string }) => each.local === '127.0.0.1:8080')
+    assert.equal(listening.state, 'LISTEN')
     assert.ok(part(capture, 'guest-files.tar').includes('planted--in-a-file-one-text'))
     assert.ok(reported(capture, 'guest-processes.json').processes.length > 1)
     sandbox.kill({ status: 'cancelled' })
@@ -94,8 +95,12 @@ suite('A capture of a user-mode kernel', { skip, timeout }, () => {
     const { memoryMiB } = JSON.parse(part(capture, 'machine.json').toString()) as {
       memoryMiB: number
     }
-    let bytes = 0
-    for await (const chunk of chunks) bytes += chunk.length
+    let [bytes, first] = [0, '']
+    for await (const chunk of chunks) {
+      if (bytes === 0) first = Buffer.from(chunk).toString('latin1', 0, 4)
+      bytes += chunk.length
+    }
+    assert.equal(first, '\x7fELF')
     assert.equal(bytes, 4096 + memoryMiB * MIB)
     sandbox.kill({ status: 'cancelled' })
     await end

@@ -13,7 +13,6 @@ import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../src/contract/clock.ts'
 import { jailKinds } from '../../src/contract/jail-kind.ts'
-import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { supervise } from '../../src/lives/supervise.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
@@ -21,13 +20,12 @@ import { makeProcesses } from '../conformance/process.ts'
 import { Stand, until } from '../conformance/stand.ts'
 import { untilInTime } from '../fixtures/lateness.ts'
 import { taskOf } from '../sim/simulated-life.ts'
+import { unable } from './process-stands.ts'
 
 /** Classes of system calls that a phase closes, in a whole run of an unmodified program. */
-const namespaces = findJailFacts().namespaces
-const compiler = findProgram('cc') || process.env['CI'] === 'true'
-const skip = !namespaces
-  ? 'namespaces are forbidden here'
-  : !compiler && 'there is no C compiler here'
+const isInCi = process.env['CI'] === 'true'
+const skip = unable('python') || (!isInCi && !findProgram('cc') && 'there is no C compiler here')
+const noBubblewrap = !isInCi && !findProgram('bwrap') && 'bwrap is missing'
 const fullMs = 700
 /** Time from the start of a phase: more than the 700 ms deadline of its acknowledgement, also under load. */
 const heldMs = 1500
@@ -55,7 +53,7 @@ for (const jailKind of jailKinds)
   suite(
     `Classes of system calls, ${jailKind}`,
     {
-      skip: skip || (jailKind === 'bubblewrap' && !findProgram('bwrap')),
+      skip: skip || (jailKind === 'bubblewrap' && noBubblewrap),
     },
     () => {
       test('close at their phase and not before, and the timeline has the delay and the error number', async (t) => {

@@ -21,6 +21,7 @@
  *   resolve.c   path resolution            opens.c    open, openat, openat2, creat
  *   names.c     mkdir, rename, unlink ...  sockets.c  connect and bind
  *   reports.c   reports of refusals        command.c  user namespace, filters, exec
+ *   turn.c      turns of several walls
  *
  * Relies on seccomp_unotify(2) with ADDFD_FLAG_SEND (Linux 5.14), openat2(2), mount_setattr(2); the sentinel's caller.c. The
  * command cannot reach `init`: signals to process 1 from inside its namespace are ignored, it is not dumpable, and its user
@@ -39,6 +40,7 @@
 #include "../launcher/steps.h"
 #include "monitor.h"
 #include "judge.h"
+#include "turn.h"
 
 enum { VARIABLES_BYTES_MAX = 4 << 20, VARIABLES_MAX = 8192 };
 
@@ -120,6 +122,7 @@ int main(int argc, char **argv) {
   char **word = argv + 1, **end = argv + argc;
   long count;
   step_name = "options";
+  open_turns();
   close(OWN_FD);
   for (; word < end && strcmp(*word, "steps"); word++) parse_option(*word);
   options.steps = parse_list(word, end, "steps", &count);

@@ -7,13 +7,16 @@
  * Mechanism. A rule matches single names of the canonical path, never a list of existing files. Files and folders with a
  * protected name are neither renamed nor linked, in either direction, so a file under a protected name cannot get an
  * unprotected one or the reverse. A decision therefore stays valid during a concurrent rename (TOCTOU), in this wall or in
- * another wall on the same folder.
+ * another wall on the same folder. Rules about git repositories depend on other names too: calls that they are about take
+ * turns with those of other walls (turn.c).
  * - Names are folded before comparison: case, letters that fold to ASCII, characters that some file systems ignore, and the
  *   trailing dots and stream names (colon) of NTFS.
  * - In package folders (`node_modules` ...) some rules do not apply: packages ship such files, and no program reads them
- *   there. A rename of a folder or a link out of them fails with EXDEV, so that mv(1) copies and each name is judged.
- * - A folder with HEAD, objects and refs is a git repository under any name: an entry that would complete one is refused, and
- *   in an existing one the names of `.git` are protected.
+ *   there; in folders of tests the names of keys are free. A folder takes its content along: its rename into such folders, or
+ *   out of package folders, fails with EXDEV, so that mv(1) copies and each name is judged.
+ * - For the same reason no folder is renamed into, out of or within a git repository, except below refs, logs and objects.
+ * - A folder with HEAD, and with objects and refs or with commondir, is a git repository under any name: an entry that would
+ *   complete one is refused, and in an existing one the names of `.git` are protected.
  *
  * Not handled: hard links from before the wall's start, except of files in the first level (scan_hard_links).
  */
@@ -64,7 +67,7 @@ static const char *const test_folders[] = {"test", "tests", "__tests__", "testda
                                            "examples"};
 /* Files with git configuration, and files that point git to another repository. */
 static const char *const git_names[] = {"config", "config.worktree", "commondir", "gitdir", "hooks"};
-static const char *const repository_names[] = {"head", "objects", "refs"};
+static const char *const repository_names[] = {"head", "objects", "refs", "commondir"};
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
 /* Parses FLAGS:PATTERN; the pattern is a folded name with at most one star. */
@@ -250,7 +253,7 @@ static int judge_git(const struct path_names *path_names, struct refusal *why) {
   for (int i = 0; i < path_names->count; i++) {
     if (strcmp(path_names->name[i], ".git")) continue;
     if (i == path_names->count - 1) return refuse(why, "protected", ".git");
-    if (is_ref_folder(path_names->name[i + 1])) return 0;
+    if (is_ref_folder(path_names->name[i + 1])) continue;
     for (int k = i + 1; k < path_names->count; k++)
       if (is_one_of(path_names->name[k], git_names, COUNT(git_names)))
         return refuse(why, "protected", !strcmp(path_names->name[k], "hooks") ? ".git/hooks" : ".git/config");
@@ -259,16 +262,19 @@ static int judge_git(const struct path_names *path_names, struct refusal *why) {
   return 0;
 }
 
-/* True if a folder has HEAD, objects and refs, by which git recognises a repository. */
-static int is_repository(const char *folder) {
-  static const char *const names[] = {"HEAD", "objects", "refs"};
-  for (size_t i = 0; i < COUNT(names); i++) {
-    char path[PATH_BYTES + 16];
-    struct stat facts;
-    snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-    if (fstatat(AT_FDCWD, path, &facts, AT_SYMLINK_NOFOLLOW)) return 0;
-  }
-  return 1;
+/* True if a folder has an entry of this name, or gets it by the call that is judged. */
+static int has_entry(const char *folder, const char *name, const char *added) {
+  char path[PATH_BYTES + 16];
+  struct stat facts;
+  if (added && !strcmp(name, added)) return 1;
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  return fstatat(AT_FDCWD, path, &facts, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* True if git recognises a folder as a repository, or would with the entry `added`. */
+static int is_repository(const char *folder, const char *added) {
+  if (!has_entry(folder, "HEAD", added)) return 0;
+  return has_entry(folder, "commondir", added) || (has_entry(folder, "objects", added) && has_entry(folder, "refs", added));
 }
 
 /* Copies a path up to and including its first COUNT judged names. */
@@ -289,7 +295,7 @@ static int judge_repositories(const char *path, const struct bind *bind, const s
   for (int i = 0; i < path_names->count; i++) {
     if (!is_one_of(path_names->name[i], git_names, COUNT(git_names))) continue;
     copy_prefix(path, bind, i, folder);
-    if (is_repository(folder)) return refuse(why, "protected", "configuration of a git repository");
+    if (is_repository(folder, NULL)) return refuse(why, "protected", "configuration of a git repository");
   }
   return 0;
 }
@@ -325,7 +331,51 @@ static int is_package_path(const char *path) {
   return bind && split_names(path, bind, &path_names) && is_in_packages(&path_names);
 }
 
-int judge_move(const char *from, const char *to, int is_file, struct refusal *why) {
+/* ---- moves ---- */
+
+enum area { OUTSIDE, IN_REPOSITORY, IN_REF_FOLDER };
+
+/* Area of a repository named `.git`, or of one of any name, in which a path lies. */
+static enum area area_of(const char *path) {
+  static struct path_names path_names;
+  char folder[PATH_BYTES];
+  enum area area = OUTSIDE;
+  const struct bind *bind = bind_of(path);
+  if (!bind || !split_names(path, bind, &path_names)) return OUTSIDE;
+  for (int i = 0; i < path_names.count; i++) {
+    copy_prefix(path, bind, i, folder);
+    int is_git = i > 0 && !strcmp(path_names.name[i - 1], ".git");
+    if (!is_git && !is_repository(folder, NULL)) continue;
+    if (!is_ref_folder(path_names.name[i]) || i == path_names.count - 1) return IN_REPOSITORY;
+    area = IN_REF_FOLDER;
+  }
+  return area;
+}
+
+static int is_test_path(const char *path) {
+  static struct path_names path_names;
+  const struct bind *bind = bind_of(path);
+  return bind && split_names(path, bind, &path_names) && has_name_of(&path_names, test_folders, COUNT(test_folders));
+}
+
+static int contains_readable_secret(const char *path) {
+  for (int i = 0; i < readable_secret_count; i++)
+    if (is_below(readable_secrets[i], path, strlen(path))) return 1;
+  return 0;
+}
+
+/* A folder takes its content along, whose names were judged by the path before. */
+static int judge_folder_move(const char *from, const char *to, struct refusal *why) {
+  enum area before = area_of(from), after = area_of(to);
+  int is_content = before == after && (before == OUTSIDE || before == IN_REF_FOLDER);
+  if (!is_content) return refuse(why, "protected", "a folder of a git repository");
+  if (contains_readable_secret(from) || contains_readable_secret(to))
+    return refuse(why, "secret", "contains a path that may be read");
+  if (is_package_path(from) != is_package_path(to)) return EXDEV;
+  return is_test_path(to) && !is_test_path(from) ? EXDEV : 0;
+}
+
+int judge_move(const char *from, const char *to, mode_t type, struct refusal *why) {
   why->path = from;
   int failed = judge(from, READING | WRITING | NAMING, why);
   if (!failed && contains_denied(from)) failed = refuse(why, "denied", "contains a denied path");
@@ -333,7 +383,9 @@ int judge_move(const char *from, const char *to, int is_file, struct refusal *wh
   why->path = to;
   failed = judge(to, READING | WRITING | NAMING, why);
   if (!failed && contains_denied(to)) failed = refuse(why, "denied", "contains a denied path");
-  return failed ? failed : !is_file && is_package_path(from) && !is_package_path(to) ? EXDEV : 0;
+  if (failed) return failed;
+  if (S_ISDIR(type)) return judge_folder_move(from, to, why);
+  return S_ISLNK(type) && is_package_path(from) && !is_package_path(to) ? EXDEV : 0;
 }
 
 int judge_link(const char *path, const char *text, struct refusal *why) {
@@ -344,15 +396,41 @@ int judge_link(const char *path, const char *text, struct refusal *why) {
   return is_in_packages(&path_names) ? refuse(why, "protected", "a link into a package folder") : 0;
 }
 
-int is_repository_entry(const char *path) {
-  char folder[PATH_BYTES], name[NAME_BYTES];
+/* ---- creation of repositories ---- */
+
+/* Splits a path whose last name is one of a repository's into folder and name; returns 0 for any other. */
+static int split_repository_entry(const char *path, char *folder, const char **name) {
+  char folded[NAME_BYTES];
   const char *slash = strrchr(path, '/');
-  if (!slash || !bind_of(path) || strlen(slash + 1) >= sizeof name) return 0;
-  fold(slash + 1, strlen(slash + 1), name);
-  if (!is_one_of(name, repository_names, COUNT(repository_names))) return 0;
+  if (!slash || !bind_of(path) || strlen(slash + 1) >= sizeof folded) return 0;
+  fold(slash + 1, strlen(slash + 1), folded);
+  if (!is_one_of(folded, repository_names, COUNT(repository_names))) return 0;
   memcpy(folder, path, (size_t)(slash - path));
   folder[slash - path] = 0;
-  return is_repository(folder);
+  *name = slash + 1;
+  return 1;
+}
+
+int is_repository_entry(const char *path) {
+  char folder[PATH_BYTES];
+  const char *name;
+  return split_repository_entry(path, folder, &name) && is_repository(folder, NULL);
+}
+
+int judge_creation(const char *path, struct refusal *why) {
+  char folder[PATH_BYTES];
+  const char *name;
+  if (!split_repository_entry(path, folder, &name)) return 0;
+  int completes = !is_repository(folder, NULL) && is_repository(folder, name);
+  return completes ? refuse(why, "protected", "creation of a git repository") : 0;
+}
+
+int depends_on_repositories(const char *path) {
+  static struct path_names path_names;
+  const struct bind *bind = bind_of(path);
+  if (!bind || !split_names(path, bind, &path_names)) return 0;
+  return has_name_of(&path_names, git_names, COUNT(git_names)) ||
+         is_one_of(path_names.count ? path_names.name[path_names.count - 1] : "", repository_names, COUNT(repository_names));
 }
 
 /* ---- hard links of protected files ---- */

@@ -16,12 +16,17 @@ void add_readable_secret(const char *text);
 const struct bind *bind_of(const char *path);
 /* Returns 0, or a positive errno with `why` set. `path` must be canonical in the wall's root. */
 int judge(const char *path, int rights, struct refusal *why);
-/* The same for a rename. EXDEV if a folder or link leaves a package folder, so that mv(1) copies it and each name is judged. */
-int judge_move(const char *from, const char *to, int is_file, struct refusal *why);
+/* The same for a rename of a file, folder or link (S_IFMT). EXDEV if the move would change which rules apply to its content, so
+ * that mv(1) copies it and each name is judged. */
+int judge_move(const char *from, const char *to, mode_t type, struct refusal *why);
 /* The same for a symbolic link at `path` with target `text`. */
 int judge_link(const char *path, const char *text, struct refusal *why);
-/* True if the last name is HEAD, objects or refs and its folder has all three: git treats such a folder as a repository. */
+/* The same for a new entry, which must not make a git repository of its folder. */
+int judge_creation(const char *path, struct refusal *why);
+/* True if the last name is one by which git recognises a repository, and its folder is one. */
 int is_repository_entry(const char *path);
+/* True if a decision about writing this path depends on other names, of a git repository (turn.h). */
+int depends_on_repositories(const char *path);
 /* Records protected files that have more than one hard link when the wall starts. */
 void scan_hard_links(void);
 /* Returns the rights denied to such a file under each of its names; 0 for any other file. */

@@ -30,6 +30,7 @@
 #include "resolve.h"
 #include "reports.h"
 #include "requests.h"
+#include "turn.h"
 
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452
@@ -51,6 +52,7 @@ static int read_path(const struct seccomp_notif *request, int folder, uint64_t a
 /* Judges the path and the inode of a target; reports a refusal. Returns 0 or a negative errno. */
 static int check_access(const struct seccomp_notif *request, const struct target *target, int rights) {
   struct refusal why = {0};
+  if (rights & (WRITING | NAMING) && lacks_turn(target->path)) return NEEDS_TURN;
   int failed = judge(target->path, rights, &why);
   if (!failed && target->fd >= 0 && target->facts.st_nlink > 1 && S_ISREG(target->facts.st_mode) &&
       rights & rights_denied_to_hard_link(&target->facts, &why))
@@ -81,7 +83,15 @@ static int create_one(const struct seccomp_notif *request, const struct target *
   return mknodat(target->parent, target->name, (mode_t)mode, 0) ? -errno : 0;
 }
 
-/* Removes an entry whose creation turned its folder into a git repository. */
+/* Refuses a new entry that would make a git repository of its folder. */
+static int check_creation(const struct seccomp_notif *request, const struct target *target) {
+  struct refusal why = {0};
+  int failed = judge_creation(target->path, &why);
+  if (failed) report_refusal(request, target->path, NAMING, &why);
+  return -failed;
+}
+
+/* Removes an entry whose creation turned its folder into a git repository, by a name that the file system took for another. */
 static int undo_creation(const struct seccomp_notif *request, const struct target *target, int flags) {
   static const struct refusal why = {"protected", "creation of a git repository", NULL};
   unlinkat(target->parent, target->name, flags);
@@ -102,6 +112,7 @@ static int create_name(const struct seccomp_notif *request, int folder, uint64_t
   else if (what != FOLDER && caller_path.path[strlen(caller_path.path) - 1] == '/') failed = -ENOENT;
   else failed = check_access(request, &target, WRITING | NAMING);
   int was_repository = is_repository_entry(target.path);
+  if (!failed) failed = check_creation(request, &target);
   if (!failed) failed = create_one(request, &target, what, mode, text.path);
   if (!failed && !was_repository && is_repository_entry(target.path))
     failed = undo_creation(request, &target, what == FOLDER ? AT_REMOVEDIR : 0);
@@ -111,10 +122,9 @@ static int create_name(const struct seccomp_notif *request, int folder, uint64_t
 
 /* ---- rename, unlink, link ---- */
 
-static int is_folder_or_link(const struct target *target) {
+static mode_t type_of(const struct target *target) {
   struct stat facts;
-  return fstatat(target->parent, target->name, &facts, AT_SYMLINK_NOFOLLOW) == 0 &&
-         (S_ISDIR(facts.st_mode) || S_ISLNK(facts.st_mode));
+  return fstatat(target->parent, target->name, &facts, AT_SYMLINK_NOFOLLOW) == 0 ? facts.st_mode : 0;
 }
 
 static int rename_entry(const struct target *from, const struct target *to, unsigned int flags) {
@@ -124,8 +134,8 @@ static int rename_entry(const struct target *from, const struct target *to, unsi
 static int check_move(const struct seccomp_notif *request, const struct target *from, const struct target *to,
                     unsigned int flags) {
   struct refusal why = {0};
-  int failed = judge_move(from->path, to->path, !is_folder_or_link(from), &why);
-  if (!failed && flags & RENAME_EXCHANGE) failed = judge_move(to->path, from->path, !is_folder_or_link(to), &why);
+  int failed = judge_move(from->path, to->path, type_of(from), &why);
+  if (!failed && flags & RENAME_EXCHANGE) failed = judge_move(to->path, from->path, type_of(to), &why);
   if (failed) report_refusal(request, why.path ? why.path : from->path, NAMING, &why);
   return -failed;
 }
@@ -135,6 +145,7 @@ static int move_targets(const struct seccomp_notif *request, const struct target
   int failed = flags & ~(unsigned int)(RENAME_NOREPLACE | RENAME_EXCHANGE) ? -EINVAL : 0;
   if (!failed && !exists(from)) failed = -ENOENT;
   if (!failed) failed = check_move(request, from, to, flags);
+  if (!failed) failed = check_creation(request, to);
   if (failed) return failed;
   int was_repository = is_repository_entry(to->path);
   failed = rename_entry(from, to, flags);
@@ -149,6 +160,7 @@ static int move(const struct seccomp_notif *request, int from_folder, uint64_t f
                 unsigned int flags) {
   static struct caller_path caller_path;
   static struct target from, to;
+  if (!has_turn()) return NEEDS_TURN;
   int failed = read_path(request, from_folder, from_at, &caller_path);
   if (!failed) failed = resolve_parent(request, from_folder, caller_path.path, &from);
   if (failed) return failed == -EEXIST ? -EBUSY : failed;
@@ -188,6 +200,7 @@ static int resolve_link_source(const struct seccomp_notif *request, int folder, 
 static int link_target(const struct seccomp_notif *request, const struct target *from, const struct target *to) {
   int failed = exists(to) ? -EEXIST : check_access(request, from, READING | WRITING | NAMING);
   if (!failed) failed = check_access(request, to, READING | WRITING | NAMING);
+  if (!failed) failed = check_creation(request, to);
   if (failed) return failed;
   char name[64];
   fd_path(from->fd, name, sizeof name);
@@ -354,9 +367,17 @@ static int answer_legacy_call(const struct seccomp_notif *request, int64_t *valu
   return 1;
 }
 
+static int perform(const struct seccomp_notif *request, int64_t *value) {
+  return answer_at_call(request, value) || answer_legacy_call(request, value);
+}
+
 int answer_name(const struct seccomp_notif *request) {
   int64_t value = 0;
-  if (!answer_at_call(request, &value) && !answer_legacy_call(request, &value)) return 0;
+  if (!perform(request, &value)) return 0;
+  if (value == NEEDS_TURN && (value = take_turn()) == 0) {
+    perform(request, &value);
+    end_turn();
+  }
   send_answer(request->id, value < 0 ? 0 : value, value < 0 ? (int)value : 0);
   return 1;
 }

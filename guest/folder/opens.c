@@ -37,6 +37,7 @@
 #include "resolve.h"
 #include "reports.h"
 #include "requests.h"
+#include "turn.h"
 
 #ifndef SECCOMP_ADDFD_FLAG_SEND
 #define SECCOMP_ADDFD_FLAG_SEND (1UL << 1)
@@ -253,7 +254,8 @@ static int open_new(struct open_call *call, struct refusal *why) {
   for (int count = 0; count < DANGLING_MAX; count++) {
     int fd = resolve_parent(call->request, call->folder, call->path, &target);
     if (fd < 0) return fd == -EEXIST ? -EISDIR : fd;
-    fd = -judge(target.path, rights_of(call->how.flags) | WRITING | NAMING, why);
+    fd = lacks_turn(target.path) ? NEEDS_TURN : -judge(target.path, rights_of(call->how.flags) | WRITING | NAMING, why);
+    if (fd == 0) fd = -judge_creation(target.path, why);
     if (fd == 0) fd = create_file(call, &target);
     /* A dangling symbolic link: O_CREAT creates its target, unless links are not followed. */
     int is_dangling = fd == -ELOOP && !(call->how.flags & (O_NOFOLLOW | O_EXCL));
@@ -274,6 +276,7 @@ static int open_for(struct open_call *call, struct target *target, struct refusa
   if (failed == -ENOENT && flags & O_CREAT && !(flags & O_PATH) && !is_unnamed(flags)) return open_new(call, why);
   if (failed) return failed;
   int rights = rights_of(flags);
+  if (rights & WRITING && lacks_turn(target->path)) return NEEDS_TURN;
   failed = rights ? judge(target->path, rights, why) : 0;
   if (!failed) failed = judge_file(target, rights, why);
   if (failed) {
@@ -283,15 +286,24 @@ static int open_for(struct open_call *call, struct target *target, struct refusa
   return would_block(target, flags) ? open_fifo_in_helper(call->request, target->fd, flags) : open_existing(call, target);
 }
 
-void answer_open(const struct seccomp_notif *request) {
-  static struct open_call call;
+static int perform(struct open_call *call) {
   static struct target target;
   struct refusal why = {0};
-  call.request = request;
   target.fd = target.parent = -1;
-  int fd = read_call(&call);
-  if (fd == 0) fd = open_for(&call, &target, &why);
+  int fd = read_call(call);
+  if (fd == 0) fd = open_for(call, &target, &why);
   close_target(&target);
+  return fd;
+}
+
+void answer_open(const struct seccomp_notif *request) {
+  static struct open_call call;
+  call.request = request;
+  int fd = perform(&call);
+  if (fd == NEEDS_TURN && (fd = take_turn()) == 0) {
+    fd = perform(&call);
+    end_turn();
+  }
   if (fd == HELPER_ANSWERS) return;
   if (fd < 0) return send_answer(request->id, 0, fd);
   send_descriptor(request->id, fd, call.how.flags);

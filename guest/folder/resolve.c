@@ -8,7 +8,8 @@
  * meets a magic link or ends in /proc, the path is walked name by name instead: `self` is the caller, a magic link to a
  * descriptor yields a duplicate of that descriptor, and of /proc/PID of this process and its helpers only world-readable
  * files are opened. Rules are applied to the kernel's name of the descriptor (the link in /proc/self/fd). This process makes
- * all renames of the wall, one call after another, so none happens between resolution and use.
+ * all renames of the wall, one call after another, so none of its own happens between resolution and use; for those of other
+ * walls see turn.c.
  *
  * Relies on openat2(2), proc(5), pidfd_getfd(2) in the sentinel's caller.c.
  *

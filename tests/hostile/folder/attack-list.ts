@@ -21,6 +21,9 @@ export const attacks: Readonly<Record<string, string>> = {
     'redirects git to another folder or configuration, or changes a folder of core.hooksPath',
   bare_repository:
     'makes a folder that git accepts as a bare repository, or changes an existing one',
+  git_folders_by_move: 'renames a folder into, within or out of .git and what is below it',
+  nested_in_objects: 'makes or moves a repository below .git/objects, and writes it there',
+  linked_repository: 'makes a folder that git accepts as a worktree of another one',
   bare_repository_race: 'makes such a folder by two concurrent threads',
   packages: 'moves or links folders out of node_modules, where editor settings are writable',
   text_race: 'rewrites a path between check and use (TOCTOU)',
@@ -28,6 +31,8 @@ export const attacks: Readonly<Record<string, string>> = {
   move_race: 'moves a folder while another process opens below it',
   descriptor_race: 'swaps an fd while it is reopened',
   secrets: 'reads .env files and keys by any name',
+  secrets_by_move:
+    'renames the folder of a secret to a place where such names may be read (packages, tests)',
   secret_by_copy: 'reads them by a link, an O_PATH fd, a clone or a mapping',
   home: 'reads below HOME',
   state: 'reads or writes the state folder',

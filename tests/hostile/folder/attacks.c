@@ -74,6 +74,15 @@ static int is_there(const char *path) {
   return lstat(path, &facts) == 0;
 }
 
+static int is_repository(const char *folder) {
+  int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  struct stat facts;
+  int is_one = fstatat(fd, "HEAD", &facts, 0) == 0 && fstatat(fd, "refs", &facts, 0) == 0 &&
+               fstatat(fd, "HEAD", &facts, 0) == 0;
+  close(fd);
+  return is_one;
+}
+
 static int put(const char *path, const char *text) {
   int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0755);
   if (fd < 0) return -1;
@@ -320,11 +329,14 @@ static int link_race(void) {
       unlink("flip");
       symlink(".git/config", "flip");
     }
-  /* The test looks at what was written. */
   for (int i = 0; i < ROUNDS; i++) writes_at(AT_FDCWD, "flip", O_WRONLY | O_APPEND);
   kill(other, SIGKILL);
   waitpid(other, NULL, 0);
-  return 0;
+  char text[4096] = "";
+  int fd = open(".git/config", O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || read(fd, text, sizeof text - 1) <= 0) return 2;
+  close(fd);
+  return strstr(text, "evil") != NULL;
 }
 
 /* One process moves folders while another opens below them. */
@@ -379,22 +391,96 @@ static int descriptor_race(void) {
 
 /* Two walls in one folder: the test starts this in both. */
 static int two_walls(void) {
+  int broke = 0;
   mkdir("t1", 0755);
   put("t1/config", "evil");
   for (int i = 0; i < ROUNDS; i++) {
     rename("t1", "t2");
-    rename("t2", "sub/.git");
+    rename("t2", "new/.git");
     rename("t2", "t1");
     int fd = open("t1", O_PATH | O_DIRECTORY);
     if (fd >= 0) writes_at(fd, "config", O_WRONLY | O_CREAT), close(fd);
     mkdir("tb", 0755), mkdir("tb/objects", 0755);
-    if (i % 2) mkdir("tb/refs", 0755), rmdir("tb/refs");
-    else if (put("tb/HEAD", "x") == 0) unlink("tb/HEAD");
+    if (i % 2) {
+      mkdir("tb/refs", 0755);
+      broke |= is_repository("tb");
+      rmdir("tb/refs");
+    } else if (put("tb/HEAD", "x") == 0) {
+      broke |= is_repository("tb");
+      unlink("tb/HEAD");
+    }
+  }
+  return broke | is_there("new/.git");
+}
+
+/* One wall swaps a repository for an empty folder, while another writes its configuration by the same path. */
+static int two_walls_swap(void) {
+  if (mkdir("roles", 0755)) {
+    for (int i = 0; i < ROUNDS; i++) {
+      int fd = open("bare.git/config", O_WRONLY | O_APPEND);
+      if (fd < 0) continue;
+      return write(fd, "evil\n", 5) == 5;
+    }
+    return 0;
+  }
+  for (int i = 0; i < ROUNDS; i++) {
+    if (rename("bare.git", "b2")) continue;
+    mkdir("bare.git", 0755);
+    rmdir("bare.git");
+    if (rename("b2", "bare.git")) return 2;
   }
   return 0;
 }
 
+/* A moved folder takes its content along. */
+static int git_folders_by_move(void) {
+  static const char *const evil = "[core]\nfsmonitor = evil\n";
+  mkdir("fm", 0755);
+  mkdir("fm/m", 0755);
+  mkdir("fw", 0755);
+  mkdir(".git/objects/eo", 0755);
+  if (put("fm/m/config", evil) || put("fw/x", "x") || put(".git/objects/eo/config", evil)) return 2;
+  return rename(".git/modules/m", ".git/modules/old") == 0 || rename("fm/m", ".git/modules/k") == 0 ||
+         rename(".git/modules", ".git/modules2") == 0 || rename(".git/worktrees/w", ".git/worktrees/o") == 0 ||
+         rename("fw", ".git/worktrees/n") == 0 || rename(".git/objects/eo", ".git/modules/e") == 0 ||
+         rename(".git/modules/m", "m-out") == 0 || rename("fm/m", "bare.git/modules") == 0;
+}
+
+static int nested_in_objects(void) {
+  const char *own = is_there("sub/.git") ? "sub" : "sub2";
+  mkdir(".git/objects/n", 0755);
+  return mkdir(".git/objects/n/.git", 0755) == 0 || put(".git/objects/n/.git", "gitdir: evil") == 0 ||
+         (rename(own, ".git/objects/s") == 0 && writes(".git/objects/s/.git/config"));
+}
+
+/* A folder with HEAD and `commondir` takes its configuration from another one. */
+static int linked_repository(void) {
+  mkdir("lr", 0755);
+  mkdir("ls", 0755);
+  mkdir("lt", 0755);
+  if (put("lr/HEAD", "ref: refs/heads/main\n") || put("ls/commondir", "../fake\n") || put("lt/one", "../fake\n")) return 2;
+  put("lt/HEAD", "ref: refs/heads/main\n");
+  return put("lr/commondir", "../fake\n") == 0 || put("ls/HEAD", "ref: refs/heads/main\n") == 0 ||
+         rename("lt/one", "lt/commondir") == 0 || link("lt/one", "lt/commondir") == 0;
+}
+
 /* ---- secrets ---- */
+
+static int secrets_by_move(void) {
+  mkdir("node_modules", 0755);
+  mkdir("fixtures", 0755);
+  return (rename("late", "node_modules/late") == 0 && reads("node_modules/late/.env.production")) ||
+         (rename("certs", "fixtures/certs") == 0 && reads("fixtures/certs/server.pem")) ||
+         (rename("certs", "tests") == 0 && reads("tests/server.pem"));
+}
+
+/* The test permits to read `lifted/server.pem`, which is no secret; `other` has one of the same name. */
+static int lifted_by_move(void) {
+  if (syscall(SYS_renameat2, AT_FDCWD, "other", AT_FDCWD, "lifted", RENAME_EXCHANGE) == 0) return reads("lifted/server.pem");
+  if (rename("lifted", "l2") == 0 && rename("other", "lifted") == 0) return reads("lifted/server.pem");
+  /* Folders that have nothing to do with it move as before. */
+  return mkdir("up", 0755) || rename("certs", "up/certs") || rename("up/certs", "certs") ? 2 : 0;
+}
 
 static int secrets(void) {
   static const char *const paths[] = {".env", ".env.local", "sub/.env", "id_rsa", "sub/server.key", "certs/server.pem",
@@ -416,7 +502,7 @@ static int secret_by_copy(void) {
 /* The test replaces the file by a rename from outside, again and again. */
 static int secret_replaced(void) {
   struct timespec pause = {0, 1000000};
-  for (int i = 0; i < ROUNDS && !is_there("done"); i++) {
+  for (int i = 0; i < ROUNDS && (i < 200 || !is_there("done")); i++) {
     if (reads(".env") || reads("late/.env.production")) return 1;
     nanosleep(&pause, NULL);
   }
@@ -633,7 +719,9 @@ static const struct {
     A(direct), A(folders), A(spellings), A(detours), A(symbolic_links), A(hard_links), A(link_unnamed), A(moves_away),
     A(moves_in), A(exchanges), A(removes), A(by_descriptor_of_folder), A(reopens), A(metadata), A(nodes), A(other_calls),
     A(git_redirects), A(git_goes_on), A(bare_repository), A(bare_repository_race), A(packages), A(text_race), A(link_race),
-    A(move_race), A(descriptor_race), A(two_walls), A(secrets), A(secret_by_copy), A(secret_replaced), A(home), A(state),
+    A(move_race), A(descriptor_race), A(two_walls),
+    A(two_walls_swap), A(git_folders_by_move), A(nested_in_objects), A(linked_repository), A(secrets), A(secrets_by_move),
+    A(lifted_by_move), A(secret_by_copy), A(secret_replaced), A(home), A(state),
     A(first_process), A(links_to_first_process), A(namespaces), A(own_filter), A(other_doors), A(settings_of_the_machine),
     A(inherited), A(sockets), A(socket_race), A(abstract_socket), A(network), A(terminal), A(processes), A(signals_outside),
     A(own_programs), A(denied)};

@@ -64,7 +64,28 @@ suite('A command in a folder', { skip: noFolderWall, timeout: 300_000 }, () => {
       both.map(({ code }) => code),
       [0, 0],
     )
+    for (const { stdout } of both) assert.match(stdout, /two_walls 0/)
     assert.equal(protectedState(place.cwd), before)
+  })
+
+  test('S4-9: prevents a write to a repository that another wall swaps for an empty folder', async () => {
+    const before = protectedState(place.cwd)
+    const both = await Promise.all([1, 2].map(() => exec(['--', './attacks', 'two_walls_swap'])))
+    for (const { stdout } of both) assert.match(stdout, /two_walls_swap 0/)
+    assert.equal(protectedState(place.cwd), before)
+  })
+
+  test('S4-9: permits reading one secret by its path, and no other that a rename gives this path', async () => {
+    for (const [name, text] of [
+      ['lifted', 'public'],
+      ['other', secret],
+    ] as const) {
+      mkdirSync(join(place.cwd, name))
+      writeFileSync(join(place.cwd, name, 'server.pem'), `${text}\n`)
+    }
+    const flags = ['--read', 'lifted/server.pem']
+    const { stdout, stderr } = await exec([...flags, '--', './attacks', 'lifted_by_move'])
+    assert.match(stdout, /lifted_by_move 0/, stderr)
   })
 
   test('S4-9: keeps a secret closed while a program outside replaces it by rename', async () => {

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import {
   chmodSync,
   copyFileSync,
+  existsSync,
   linkSync,
   mkdirSync,
   readdirSync,
@@ -127,17 +128,21 @@ export function protectedState(folder: string): string {
       return [`${path}: ${content}`]
     })
   const own = readdirSync(folder).filter((name) => isProtected.test(name))
-  const repositories = ['.git/hooks', 'githooks', 'bare.git/hooks']
+  // Attacks move `sub`, which is permitted: its repository and its secrets stay closed.
+  const sub = existsSync(join(folder, 'sub/.git')) ? 'sub' : 'sub2'
+  const repositories = ['.git/hooks', 'githooks', 'bare.git/hooks', `${sub}/.git`]
+  const secrets = secretFiles.map((name) => name.replace(/^sub/, sub))
   const files = ['.git/config', 'included.cfg', 'bare.git/config', 'other-name', 'env-name', '.env']
-  return [
+  const lines = [
     ...own,
     ...repositories.flatMap(walk),
-    ...files.map((name) => `${name}: ${readFileSync(join(folder, name), 'utf8')}`),
+    ...[...files, ...secrets].map((name) => `${name}: ${readFileSync(join(folder, name), 'utf8')}`),
     ...['.git/commondir', '.git/config.worktree'].filter((name) =>
       names(join(folder, '.git')).includes(name),
     ),
     ...names(join(folder, 'new')),
-  ].join('\n')
+  ]
+  return lines.join('\n').replaceAll('sub2/', 'sub/')
 }
 
 const isProtected =

@@ -337,7 +337,7 @@ suite('Tunnels', () => {
       let back = ''
       socket.on('data', (bytes: Buffer) => (back += bytes.toString('latin1')))
       await once(socket, 'close')
-      // Nothing, or a fatal alert of TLS.
+      // A fatal alert of TLS at most.
       assert.match(back, /^(\x15\x03[^]\0\x02\x02[^])?$/, JSON.stringify(what))
       assert.equal(stand.proxy.attempts.at(-1)!.sent, 0, JSON.stringify(what))
     }

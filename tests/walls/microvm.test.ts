@@ -54,7 +54,7 @@ def main(input):
     pids = [int(name) for name in os.listdir('/proc') if name.isdigit()]
     lines = [open(f'/proc/{pid}/cmdline', 'rb').read().replace(b'\\0', b' ').decode('latin1') for pid in pids]
     child.kill()
-    return {'pids': pids, 'lines': lines}`
+    return {'pids': pids, 'lines': lines, 'kernel': os.uname().release}`
 const fills = `
 def main(input):
     kept = []
@@ -169,7 +169,12 @@ suite('A virtual machine as a wall', { skip, timeout }, () => {
       await once(neighbour, 'spawn')
       const { end } = await stand().run(listsProcesses, { input: { own }, limits })
       assert.equal(end.status, 'ok', JSON.stringify(end))
-      const { pids, lines } = JSON.parse(end.resultText) as { pids: number[]; lines: string[] }
+      const { pids, lines, kernel } = JSON.parse(end.resultText) as {
+        pids: number[]
+        lines: string[]
+        kernel: string
+      }
+      assert.notEqual(kernel, release())
       assert.ok(lines.some((line) => line.includes(own)))
       assert.deepEqual(
         lines.filter((line) => line.includes(other)),

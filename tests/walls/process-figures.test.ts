@@ -353,6 +353,8 @@ module.exports = () => { const seen = [fs.readdirSync('/work'), fs.readdirSync('
         const atOnce = await Promise.all(
           Array.from({ length: beyondSpares }, () => run(jailKind, { language, code })),
         )
+        for (const { status, result } of atOnce)
+          assert.ok(status === 'ok' && !JSON.stringify(result).includes('mark'), status)
         const later = atOnce.map(({ metrics }) => metrics.pool)
         assert.ok(later.includes('miss'), `${language}: ${later.join(' ')}`)
       }

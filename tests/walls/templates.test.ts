@@ -40,6 +40,7 @@ suite('A program forked from a template', { skip: unable }, () => {
       await using whole = await openWhole({ ...wish, ...eager })
       const other = await whole.start('python')
       const wall = await whole.start('python')
+      assert.ok([other, wall].every(isForked))
       const template = templateOf(process.pid)
       const pids = [template, other.started.wall.pid, process.pid]
       const found = await seen(wall, attacks.replace('PIDS', JSON.stringify(pids)))
@@ -58,7 +59,10 @@ suite('A program forked from a template', { skip: unable }, () => {
     const words = [canary, 'size=16777216,nr_inodes', 'Elauncher: %s']
     const halves = words.map((word) => [word.slice(0, 9), word.slice(9)])
     const found = await seen(next, findsInMemory.replace('WORDS', JSON.stringify(halves)))
-    assert.deepEqual(found, [false, false, true])
+    assert.ok(isForked(first) && isForked(next))
+    // In its own memory, and in that of process 1.
+    const expected = [false, false, true]
+    assert.deepEqual(found, [expected, expected])
     const memory = memoryOf(templateOf(process.pid))
     assert.ok(
       memory.length > 2 ** 20 && memory.includes('launcher'),
@@ -101,6 +105,7 @@ suite('A program forked from a template', { skip: unable }, () => {
   test('runs to its end after the death of the template, and can be killed', async () => {
     await using whole = await openWhole(eager)
     const [one, two] = [await whole.start('python'), await whole.start('python')]
+    assert.ok([one, two].every(isForked))
     const template = templateOf(process.pid)
     process.kill(template, 'SIGKILL')
     await until(() => !isAlive(template), 'the end of the template')
@@ -292,8 +297,7 @@ print(json.dumps({'processes': processes, 'reached': reached, 'sockets': sockets
 const findsInMemory = `
 import json
 words = WORDS
-found = [False for _ in words]
-def search(memory, line):
+def search(memory, line, found):
     span, rights = line.split()[:2]
     if 'r' not in rights or '[v' in line: return
     start, end = (int(one, 16) for one in span.split('-'))
@@ -306,10 +310,13 @@ def search(memory, line):
         while at >= 0:
             if part[max(0, at - len(one)):at] == one.encode(): found[index] = True
             at = part.find(two.encode(), at + 1)
+every = []
 for process in ('self', 1):
+    found = [False for _ in words]
     with open(f'/proc/{process}/mem', 'rb', 0) as memory:
-        for line in open(f'/proc/{process}/maps').read().splitlines(): search(memory, line)
-print(json.dumps(found))`
+        for line in open(f'/proc/{process}/maps').read().splitlines(): search(memory, line, found)
+    every.append(found)
+print(json.dumps(every))`
 
 const draws = `
 import json, os, random, secrets, tempfile, uuid

@@ -92,7 +92,6 @@ export const runStages = [
   'folder',
   'exec',
 ] as const
-export type RunStage = (typeof runStages)[number]
 
 /** Limits, in the order of the protocol. */
 export const agentLimits = ['processes', 'openFiles', 'fileBytes', 'coreBytes'] as const
@@ -118,7 +117,6 @@ export const refusalClasses = [
   'capability',
   'other',
 ] as const
-export type RefusalClass = (typeof refusalClasses)[number]
 
 /** Abilities of a guest over its programs, by the bits of its `hello`. */
 export const agentAbilities = [

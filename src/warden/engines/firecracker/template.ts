@@ -7,7 +7,7 @@ import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { bootMachine, type BootedMachineParts } from './boot-machine.ts'
 import { failedStep } from './guest.ts'
 import { makeJail, removeJail, takeFile } from './jail-files.ts'
-import { jailRoot, type JailLocation } from './jailer.ts'
+import type { JailLocation } from './jailer.ts'
 import { jailLocationOf } from './jailed-machine.ts'
 import type { FirecrackerMachine } from './machine.ts'
 import { machineRemains } from './sweep-jails.ts'
@@ -127,6 +127,3 @@ function inodesOf({ state, memory }: Pick<FirecrackerTemplate, 'state' | 'memory
     })
     .join(' ')
 }
-
-/** Folder of the files, for tests. */
-export const templateFolder = ({ place }: Pick<FirecrackerTemplate, 'place'>) => jailRoot(place)

@@ -96,7 +96,10 @@ test('S4-56: a different tenant, input, code, file, call or profile is a miss', 
     [job({}, { inputText: '1' }), profile],
     [job({}, { asked: { ...base.asked, code: '2' } }), profile],
     [job({ files: [{ path: 'a', content: 'b' }] }), profile],
+    [job({ files: [{ path: 'a', content: 'c' }] }), profile],
+    [job({ files: [{ path: 'c', content: 'b' }] }), profile],
     [job({ calls: [{}] }), profile],
+    [job({ calls: [{}, {}] }), profile],
     [job(), { ...profile, digest: 'sha256:1' }],
   ]
   for (const [other, made] of others) await ask(other, { made })

@@ -87,8 +87,10 @@ test('S2-11: bound schedules apply by capability before origin before default', 
   assert.equal(planned(schedules, {}, { origin: 'http' }).schedule.name, 'default')
   const onPage = planned(schedules, {}, { origin: 'page' })
   assert.equal(onPage.because('schedule.phases'), 'schedules.page: for origin "page"')
+  assert.equal(onPage.schedule.name, 'page')
   const both = planned(schedules, wasm, { origin: 'page' })
   assert.equal(both.because('schedule.name'), 'schedules.wasm: for capability "webassembly"')
+  assert.equal(both.schedule.name, 'wasm')
 })
 
 test('A bound schedule can be replaced only by one that is not looser in any phase', () => {

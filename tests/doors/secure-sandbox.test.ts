@@ -8,6 +8,7 @@ import { EffectError, Mayfly, SecureSandbox } from '../../src/index.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { op, wasm } from '../fixtures/wasm.ts'
 import { begunBelow, descendantsOf } from '../hostile/proc.ts'
+import { remaining } from './program.ts'
 
 /** The tests promised for SecureSandbox, point by point; the detector has its own file. */
 const MB = 2 ** 20
@@ -253,8 +254,10 @@ suite('SecureSandbox', () => {
       assert.ok(own().length > 0)
       await alone.destroyIsolate('a')
       assert.equal(await alone.executeEffect('b'), 2)
+      const begun = own()
       await alone.destroyIsolate('b')
       assert.deepEqual(own(), [])
+      assert.deepEqual(await remaining(begun), [])
       await alone.registerEffect('c', 'return 3')
       assert.equal(await alone.executeEffect('c'), 3)
       await alone.destroy()

@@ -50,6 +50,7 @@ suite('The VM compatible with vm2 (S3-43)', () => {
     test(`As vm2: ${script}`, async () => {
       const expected: unknown = await new Vm2().run(script)
       const actual = await new VM({ mayfly }).run(script)
+      assert.equal(typeof actual, typeof expected)
       assert.deepEqual(JSON.stringify(plain(actual)), JSON.stringify(plain(expected)))
     })
 

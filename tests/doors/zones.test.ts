@@ -100,6 +100,7 @@ test('S2-21, S2-22: analyse, create, assign and run: the zones have their own sc
 
 test('S2-23: initializeExecution returns the zones that the record of its run names', async () => {
   const zones = await mayfly.initializeExecution(code, { input: { name: 'Ada' } })
+  assert.equal(zones[0]!.id, 'main')
   const heard: string[] = []
   const outcome = await mayfly.monitorZones(zones, {
     on: ({ event, zone }) => void heard.push(`${event} ${zone}`),

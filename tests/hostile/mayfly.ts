@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -90,6 +91,8 @@ export async function runCase(
   }
   try {
     const outcome = await mayfly.run(job, second?.tenant ? { tenant: second.tenant } : {})
+    // A job that is refused has no tier.
+    assert.ok(['none', 'isolate'].includes(outcome.tier ?? 'none'), `${outcome.tier}`)
     const { result, error, stdout, stderr } = outcome
     return { end: outcome.status, outcome, text: JSON.stringify([result, error, stdout, stderr]) }
   } catch (error) {

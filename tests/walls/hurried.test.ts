@@ -191,6 +191,7 @@ suite('Time from an anomaly to its reaction', { concurrency: 1 }, () => {
         const { timeline } = outcome
         const events = timeline.map(({ event }) => event)
         assert.ok(events.indexOf('anomaly') < events.indexOf('tightened'), events.join())
+        assert.ok(nextMs >= 0, `the next phase came ${-nextMs} ms before its cause`)
         assert.ok(
           nextMs <= nextMsMax + wakesInARow * lateMs,
           `the next phase was in force after ${nextMs} ms`,

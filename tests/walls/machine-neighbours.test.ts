@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import {
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -91,7 +100,10 @@ function reachedIn(seen: Readonly<Record<string, unknown>>): readonly string[] {
   return Object.keys(seen).filter((name) => seen[name] === 'reached')
 }
 
-/** Listeners on loopback, under an abstract name and in a folder of this machine; connections are counted. */
+/**
+ * Bait of this machine: listeners on loopback, under an abstract name and in a folder, whose connections are counted; a file
+ * beside that socket, and a process with the name in its command line.
+ */
 async function listenOnHost(abstract: string) {
   let connections = 0
   const servers: Server[] = []
@@ -109,12 +121,17 @@ async function listenOnHost(abstract: string) {
   const socket = path.join(folder, 'socket')
   await listen({ path: `\0${abstract}` })
   await listen({ path: socket })
+  writeFileSync(`${socket}.txt`, abstract)
+  const holder = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)', abstract], {
+    stdio: 'ignore',
+  })
   return {
     port: (tcp.address() as AddressInfo).port,
     path: socket,
     connections: () => connections,
     async [Symbol.asyncDispose]() {
       for (const server of servers) server.close()
+      holder.kill()
     },
   }
 }

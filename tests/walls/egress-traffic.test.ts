@@ -337,8 +337,9 @@ suite('Tunnels', () => {
       let back = ''
       socket.on('data', (bytes: Buffer) => (back += bytes.toString('latin1')))
       await once(socket, 'close')
-      // A fatal alert of TLS at most.
-      assert.match(back, /^(\x15\x03[^]\0\x02\x02[^])?$/, JSON.stringify(what))
+      const [type, major, , , length, level] = Buffer.from(back, 'latin1')
+      const isAlert = back.length === 7 && [type, major, length, level].join() === '21,3,2,2'
+      assert.ok(back === '' || isAlert, JSON.stringify([what, back]))
       assert.equal(stand.proxy.attempts.at(-1)!.sent, 0, JSON.stringify(what))
     }
     assert.equal(world.echoed(), before)

@@ -41,7 +41,7 @@ export const leftovers: Chapter = {
       needs: [{ guest: 'echo' }, { guest: 'spins' }],
       async run(stand) {
         if (!existsSync('/proc/self/fd')) return noProc
-        // What of an engine runs below this process meanwhile is no guest.
+        // A helper of the engine below this process would be taken for a guest.
         if (stand.provider.tier === 'container') return 'its guests are processes of its engine'
         const before = new Set(descendantsOf(process.pid))
         await using own = await owned(stand)

@@ -144,7 +144,7 @@ void report_exec(const struct seccomp_notif *request, int is_denied) {
 /* Errno of an exec that must fail: the process stays unchanged, and tries the next folder of PATH. */
 static int exec_error(int path_fd) {
   struct stat facts;
-  /* A magic link, such as /proc/self/exe: its target is checked once it runs. */
+  /* A magic link, such as /proc/self/exe: it is read in user space, and its target checked once it runs. */
   if (path_fd == -ELOOP) return 0;
   if (path_fd < 0) return path_fd;
   if (fstat(path_fd, &facts)) return -EACCES;
@@ -160,13 +160,13 @@ void defer_exec(const struct seccomp_notif *request) {
   long group = status_of(pid, "\nTgid:", 10, 0);
   int failed = read_text(pid, args[is_at ? 1 : 0], path, sizeof path);
   if (failed || group <= 0) return send_answer(request->id, 0, failed ? failed : -EAGAIN, 0);
-  int is_descriptor = is_at && !path[0] && args[4] & AT_EMPTY_PATH;
-  int path_fd = resolve_program(pid, is_at ? (int)args[0] : AT_FDCWD, path, is_descriptor);
+  int is_descriptor = is_at && !path[0] && args[4] & AT_EMPTY_PATH, folder = is_at ? (int)args[0] : AT_FDCWD;
+  int path_fd = resolve_program(pid, folder, path, is_descriptor);
   failed = exec_error(path_fd);
-  /* A program that re-executes itself by the magic link. */
-  int is_self_exe = path_fd == -ELOOP && !strcmp(path, "/proc/self/exe");
-  snprintf(name, sizeof name, is_self_exe ? "/proc/%d/exe" : "/proc/self/fd/%d", is_self_exe ? pid : path_fd);
-  if ((path_fd < 0 && !is_self_exe) || link_to(name, real, sizeof real)) real[0] = 0;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", path_fd);
+  /* A magic link, such as /proc/PID/exe or /proc/PID/fd/N: its name says nothing of the program. */
+  if (path_fd == -ELOOP) real_path(pid, folder, path, 0, real, sizeof real);
+  else if (path_fd < 0 || link_to(name, real, sizeof real)) real[0] = 0;
   if (path_fd >= 0) interpreter_of(path_fd, by, sizeof by), close(path_fd);
   if (failed) return send_answer(request->id, 0, failed, 0);
   if (!is_request_valid(request->id)) return;

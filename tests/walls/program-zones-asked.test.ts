@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { test } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
@@ -42,6 +42,39 @@ console.log(status, again.stdout?.trim(), again.signal, again.error?.code)`)
       ['began', 'letters', 'asked'],
       ['began', 'js', 'asked'],
     ],
+  )
+})
+
+test('A program named by a descriptor or by a process, as /proc has them, begins in its zone', async (t) => {
+  if (!findJailFacts().namespaces) return t.skip('namespaces are forbidden here')
+  if (!existsSync('/usr/bin/perl')) return t.skip('perl is missing')
+  await using whole = await openWhole({ sentinel: true })
+  const wall = await whole.start('node')
+  if (!wall.started.wall.layers.includes('sentinel')) return t.skip('there is no sentinel here')
+  const told: ZoneReport[] = []
+  whole.warden.onZone(wall.id, (one) => void told.push(one))
+  const bounds = { memory: 2 ** 29, life: 20_000 }
+  const zones = [
+    { kind: 'js', programs: ['node'], ...bounds },
+    { kind: 'pl', programs: ['perl'], ...bounds },
+  ]
+  await wall.claim({ memory: 2 ** 30, processes: 64, zones })
+  wall.run(`
+import { spawnSync } from 'node:child_process'
+import { openSync, symlinkSync } from 'node:fs'
+const own = '/proc/' + process.pid
+symlinkSync(own + '/fd/' + openSync('/usr/bin/perl', 'r'), 'link')
+const node = own + '/fd/' + openSync(process.execPath, 'r')
+for (const program of [node, own + '/exe', '/proc/thread-self/exe', './link']) {
+  const { stdout, signal, error } = spawnSync(program, ['-e', program === './link' ? 'sleep 1; print 42' : 'console.log(42)'])
+  console.log(String(stdout).trim(), signal, error?.code)
+}`)
+  await wall.end()
+  assert.equal(wall.said.stdout, '42 null undefined\n'.repeat(4), wall.said.stderr)
+  const begun = told.filter(({ what }) => what === 'began' || what === 'refused')
+  assert.deepEqual(
+    begun.map(({ what, kind, entered }) => [what, kind, entered]),
+    [...Array<string>(3).fill('js'), 'pl'].map((kind) => ['began', kind, 'asked']),
   )
 })
 

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import type { Config } from '../contract/config.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { TrafficAccounts } from '../egress/traffic-account.ts'
@@ -5,6 +6,7 @@ import type { EgressAuthority } from '../egress/authority.ts'
 import { credentialsFrom } from '../egress/configured-credentials.ts'
 import { upstreamFrom } from '../egress/upstream.ts'
 import type { EgressParts } from '../egress/open-egress.ts'
+import { cacheFolders } from '../lib/cache-folder.ts'
 import type { OpenEgressPath } from '../walls/egress-path.ts'
 import type { OpenFolders } from '../walls/folder-calls.ts'
 
@@ -57,10 +59,17 @@ export function egressFor(
   return { open, share: (child, parent) => accounts?.join(child, parent) ?? (() => undefined) }
 }
 
-/** Opens granted folders; `folders/` is loaded by the first job that has one. */
+/** Folder of the sources of this Mayfly. */
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+
+/**
+ * Opens granted folders; `folders/` is loaded by the first job that has one. Code in the cache folders is run by the walls
+ * of all tenants, and that of the sources by the server.
+ */
 export function foldersFor(emitter: Emitter, state: string): OpenFolders {
   return async (asked) => {
     const { openFolders } = await import('../folders/open.ts')
-    return openFolders({ ...asked, emitter, closed: [state, `${state}-warden`] })
+    const closed = [state, `${state}-warden`, ...cacheFolders()]
+    return openFolders({ ...asked, emitter, closed, closedToWrites: [ROOT] })
   }
 }

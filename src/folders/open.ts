@@ -32,22 +32,26 @@ export interface FoldersParts extends FolderCallOptions {
   readonly emitter: Emitter
   /** Mayfly's own folders, excluded from every grant. */
   readonly closed: readonly string[]
+  /** Folders that may be granted for reading alone. */
+  readonly closedToWrites?: readonly string[]
 }
 
 /**
  * Serves granted host folders to a guest without files of its own: each call is checked against the controls in
  * force. Only path and bytes come from the guest.
  */
-export function openFolders({ emitter, run, closed, ...given }: FoldersParts): FolderCalls {
+export function openFolders(parts: FoldersParts): FolderCalls {
+  const { emitter, run, closed, closedToWrites = [], ...given } = parts
   let { files } = given.controls
   let writable = given.writtenMax
   let isOpen = 0
 
   const never = [...closedAlways, ...closed.map(realPath)]
-  const boundsFor = (verb: Verb) => ({
-    granted: verb === 'write' ? files.write : files.read,
-    closed: never,
-  })
+  const neverWritten = [...never, ...closedToWrites.map(realPath)]
+  const boundsFor = (verb: Verb) =>
+    verb === 'write'
+      ? { granted: files.write, closed: neverWritten }
+      : { granted: files.read, closed: never }
 
   async function perform(request: Asked): Promise<unknown> {
     const bounds = boundsFor(request.verb)

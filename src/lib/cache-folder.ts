@@ -1,6 +1,7 @@
 import { chmodSync, lstatSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { attempt } from './attempt.ts'
 import { makeFolder } from './make-folder.ts'
 
 const CACHE_OF_ROOT = '/var/cache/mayfly'
@@ -14,6 +15,11 @@ function cacheOfUser(): string {
 /** Cache folder of this user. Throws for a user without a home folder and a name. */
 export function cacheFolder(name: string): string {
   return path.join(cacheOfUser(), name)
+}
+
+/** Cache folders that a Mayfly of this user uses: its own, where it has one, and root's, if a warden of root serves it. */
+export function cacheFolders(): readonly string[] {
+  return [CACHE_OF_ROOT, attempt(cacheOfUser)].filter((folder) => folder !== undefined)
 }
 
 /**

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { allControls } from '../../src/contract/controls.ts'
@@ -32,6 +32,7 @@ import { attack, counted, textAt, told } from '../hostile/wasi/calls.ts'
  * that runs under the user's own uid.
  */
 const skip = process.platform !== 'linux' && 'servers are left behind on Linux alone'
+const isRoot = process.getuid?.() === 0
 const name = 'b'.repeat(32)
 let state: string
 let door: LocalDoor | undefined
@@ -208,6 +209,42 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
         { verb: 'write', path: join(folder, 'new'), content: 'x' },
       ])
         await assert.rejects(calls.answer(JSON.stringify(request)), { code: 'FORBIDDEN' })
+    }
+  })
+
+  test('No granted folder gives access to a cache folder, or writes to the sources of Mayfly', async () => {
+    const caches = mkdtempSync(join(tmpdir(), 'mayfly-attach-caches-'))
+    const before = process.env['XDG_CACHE_HOME']
+    process.env['XDG_CACHE_HOME'] = caches
+    try {
+      const own = isRoot ? '/var/cache/mayfly' : join(caches, 'mayfly')
+      mkdirSync(join(own, 'prepared'), { recursive: true })
+      const source = join(import.meta.dirname, '../../src')
+      const files = { read: ['/'], write: ['/'] }
+      const calls = await foldersFor(
+        { emit: () => undefined },
+        state,
+      )({ controls: { ...allControls, files }, run: 'exec_1', writtenMax: 2 ** 20 })
+      const ask = async (request: object) => await calls.answer(JSON.stringify(request))
+      for (const request of [
+        { verb: 'list', path: own },
+        { verb: 'list', path: join(own, 'prepared') },
+        { verb: 'write', path: join(own, 'prepared', name), content: 'x' },
+        { verb: 'write', path: join(source, name), content: 'x' },
+      ])
+        await assert.rejects(ask(request), { code: 'FORBIDDEN' }, JSON.stringify(request))
+      assert.match(await ask({ verb: 'list', path: source }), /"index.ts"/)
+      const path = join(caches, 'other')
+      assert.equal(await ask({ verb: 'write', path, content: 'x' }), '1')
+    } finally {
+      if (before === undefined) delete process.env['XDG_CACHE_HOME']
+      else process.env['XDG_CACHE_HOME'] = before
+      rmSync(caches, { recursive: true })
+      for (const place of [
+        join('/var/cache/mayfly/prepared', name),
+        join(import.meta.dirname, '../../src', name),
+      ])
+        rmSync(place, { force: true })
     }
   })
 

@@ -49,6 +49,7 @@ ENTRY_CHARS = 90
 SAFE_MS_MAX = 8_640_000_000_000_000
 DEPTH_MAX = 32
 STATUSES = ("ok", "error")
+FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def serve(task, settings, pristine):
@@ -424,10 +425,10 @@ class _Manager:
         try:
             place = _below(self.work, asked["path"])
             if asked["op"] == "put":
-                _put(place, data)
+                _put(self.work, place, data)
                 head["size"] = len(data)
             elif asked["op"] == "get":
-                answer = _get(place, asked["bytesMax"])
+                answer = _get(self.work, place, asked["bytesMax"])
                 head["size"] = len(answer)
             else:
                 head.update(_listed(self.work, place))
@@ -477,29 +478,63 @@ def _below(work, path):
     return place
 
 
-def _put(place, data):
-    """Writes a temporary file and renames it: a reader sees the old content or the new one (atomic)."""
-    folder = os.path.dirname(place)
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".mayfly-put-{os.getpid()}")
+def _open_folder(work, place, makes=False):
+    """Opens a folder of the working folder, and makes it if `makes`. A link may lead to another folder below the working
+    folder, and no further: where it led is read on the descriptor, as code may replace a folder at any time (TOCTOU)."""
+    fd = os.open(work, FOLDER)
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        root = os.readlink(f"/proc/self/fd/{fd}")
+        for step in place[len(work) + 1 :].split("/") if place != work else ():
+            if makes:
+                try:
+                    os.mkdir(step, dir_fd=fd)
+                except FileExistsError:
+                    pass
+            outer, fd = fd, os.open(step, FOLDER, dir_fd=fd)
+            os.close(outer)
+            real = os.readlink(f"/proc/self/fd/{fd}")
+            if real != root and not real.startswith(root + "/"):
+                raise ValueError(f'Cannot use "{os.path.relpath(place, work)}": a link leads out of the working folder')
+        return fd
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _put(work, place, data):
+    """Writes a temporary file and renames it: a reader sees the old content or the new one (atomic)."""
+    parent, name = os.path.split(place)
+    if place == work:
+        raise ValueError("Cannot put the working folder itself")
+    folder = _open_folder(work, parent, makes=True)
+    temporary = f".mayfly-put-{os.getpid()}"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
         try:
             while data:
                 data = data[os.write(fd, data) :]
         finally:
             os.close(fd)
-        os.rename(temporary, place)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         try:
-            os.unlink(temporary)
+            os.unlink(temporary, dir_fd=folder)
         except OSError:
             pass
         raise
+    finally:
+        os.close(folder)
 
 
-def _get(place, bytes_max):
-    fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _get(work, place, bytes_max):
+    parent, name = os.path.split(place)
+    if place == work:
+        raise ValueError("Cannot get the working folder itself")
+    folder = _open_folder(work, parent)
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    finally:
+        os.close(folder)
     try:
         facts = os.fstat(fd)
         if not stat.S_ISREG(facts.st_mode):
@@ -516,7 +551,15 @@ def _get(place, bytes_max):
 
 
 def _listed(work, place):
-    entries, folders, chars, is_cut = [], [(place, 0)], 0, False
+    folder = _open_folder(work, place)
+    try:
+        return _entries_below(f"/proc/self/fd/{folder}", os.path.relpath(place, work))
+    finally:
+        os.close(folder)
+
+
+def _entries_below(top, shown):
+    entries, folders, chars, is_cut = [], [(top, 0)], 0, False
     while folders:
         folder, depth = folders.pop(0)
         for entry in _entries_of(folder, depth):
@@ -530,7 +573,8 @@ def _listed(work, place):
                 # Race: deleted.
                 continue
             kind = _kind_of(facts.st_mode)
-            name = os.path.relpath(entry.path, work).encode("utf8", "replace").decode()
+            place = os.path.normpath(os.path.join(shown, os.path.relpath(entry.path, top)))
+            name = place.encode("utf8", "replace").decode()
             if len(name) > PATH_CHARS_MAX:
                 is_cut = True
                 continue

@@ -1,6 +1,6 @@
 /**
- * Files of a session's working folder, read and written while its code may change them (TOCTOU): the path is checked, then
- * the opened file is checked again. Opens never block on a pipe or a device.
+ * Files of a session's working folder, read and written while its code may change them (TOCTOU): folders are opened one by
+ * one, and where a link led is read on the descriptor. Opens never block on a pipe or a device.
  */
 import fs from 'node:fs'
 import { randomUUID } from 'node:crypto'
@@ -24,7 +24,8 @@ const CODES = /** @type {Record<string, string>} */ ({
   EDQUOT: 'DISK',
   EFBIG: 'DISK',
 })
-const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = fs.constants
+const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = fs.constants
+const FOLDER = O_RDONLY | O_DIRECTORY
 
 /** @typedef {{ id: string, op: string, path: string, bytesMax?: number }} FileRequest */
 /** @typedef {{ path: string, type: 'file' | 'folder' | 'link' | 'other', size: number, modifiedMs: number }} Entry */
@@ -63,13 +64,19 @@ function refusalOf(error, { op, path: place }) {
 /** @param {string} root @param {FileRequest} request @param {Uint8Array} bytes @returns {FileAnswer} */
 function put(root, { path: place }, bytes) {
   const to = below(root, place)
-  fs.mkdirSync(path.dirname(to), { recursive: true })
-  checkParent(root, to, place)
+  return inFolder(root, { to: path.dirname(to), place, makes: true }, (folder) =>
+    putIn(folder, path.basename(to), bytes, place),
+  )
+}
+
+/** @param {string} folder @param {string} name @param {Uint8Array} bytes @param {string} place @returns {FileAnswer} */
+function putIn(folder, name, bytes, place) {
+  const to = `${folder}/${name}`
   const before = fs.lstatSync(to, { throwIfNoEntry: false })
   if (before?.isDirectory()) throw new Refusal('INVALID', `Cannot put "${place}": it is a folder`)
   const isScript = bytes[0] === 35 && bytes[1] === 33
   const mode = before?.isFile() ? before.mode & 0o777 : isScript ? SCRIPT_MODE : 0o644
-  const temporary = path.join(path.dirname(to), `${OF_RUNNER}${randomUUID()}`)
+  const temporary = `${folder}/${OF_RUNNER}${randomUUID()}`
   try {
     fs.writeFileSync(temporary, bytes, { flag: 'wx', mode })
     fs.chmodSync(temporary, mode)
@@ -84,8 +91,9 @@ function put(root, { path: place }, bytes) {
 /** @param {string} root @param {FileRequest} request @returns {FileAnswer} */
 function get(root, { path: place, bytesMax = FILE_BYTES_MAX }) {
   const from = below(root, place)
-  checkParent(root, from, place)
-  const fd = fs.openSync(from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+  const fd = inFolder(root, { to: path.dirname(from), place }, (folder) =>
+    fs.openSync(`${folder}/${path.basename(from)}`, O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
+  )
   try {
     const stat = fs.fstatSync(fd)
     if (!stat.isFile()) throw new Refusal('INVALID', `Cannot get "${place}": it is no plain file`)
@@ -106,12 +114,14 @@ function get(root, { path: place, bytesMax = FILE_BYTES_MAX }) {
 function list(root, { path: place }) {
   const top = path.join(root, place)
   const from = top === root || top === `${root}/` ? root : below(root, place)
-  if (from !== root) checkParent(root, from, place)
   if (!fs.lstatSync(from).isDirectory())
     throw new Refusal('INVALID', `Cannot list "${place}": it is no folder`)
   /** @type {Entry[]} */
   const entries = []
-  const isAll = gather(root, from, entries, 0)
+  const shown = path.relative(root, from)
+  const isAll = inFolder(root, { to: from, place }, (folder) =>
+    gather({ folder, shown }, '', entries, 0),
+  )
   let bytes = 0
   const over = entries.findIndex(
     (entry) => (bytes += Buffer.byteLength(JSON.stringify(entry)) + 1) > LISTED_BYTES_MAX,
@@ -121,17 +131,19 @@ function list(root, { path: place }) {
   return truncated ? { entries, truncated } : { entries }
 }
 
-/** Returns false if the list was truncated. @param {string} root @param {string} folder @param {Entry[]} entries @param {number} depth @returns {boolean} */
-function gather(root, folder, entries, depth) {
-  const { names, isAll } = namesIn(folder, ENTRIES_MAX - entries.length)
+/** @typedef {{ folder: string, shown: string }} Top folder that is listed, as opened and as shown */
+
+/** Returns false if the list was truncated. @param {Top} top @param {string} inner @param {Entry[]} entries @param {number} depth @returns {boolean} */
+function gather(top, inner, entries, depth) {
+  const { names, isAll } = namesIn(top.folder + inner, ENTRIES_MAX - entries.length)
   for (const name of names) {
     if (entries.length >= ENTRIES_MAX) return false
-    const at = `${folder}/${name}`
-    const entry = entryOf(root, at)
+    const at = `${inner}/${name}`
+    const entry = entryOf(top, at)
     if (!entry) continue
     entries.push(entry)
     if (entry.type !== 'folder') continue
-    if (depth >= DEPTH_MAX || !gather(root, at, entries, depth + 1)) return false
+    if (depth >= DEPTH_MAX || !gather(top, at, entries, depth + 1)) return false
   }
   return isAll
 }
@@ -161,10 +173,10 @@ function namesIn(folder, max) {
   return { names: names.sort(), isAll }
 }
 
-/** @param {string} root @param {string} at @returns {Entry | undefined} */
-function entryOf(root, at) {
-  const place = at.slice(root.length + 1)
-  const stat = fs.lstatSync(at, { throwIfNoEntry: false })
+/** @param {Top} top @param {string} at @returns {Entry | undefined} */
+function entryOf({ folder, shown }, at) {
+  const place = (shown + at).replace(/^\//, '')
+  const stat = fs.lstatSync(folder + at, { throwIfNoEntry: false })
   if (!stat || place.length > PATH_CHARS_MAX) return undefined
   const { size } = stat
   // Clamped to the range of Date: a file may have any time.
@@ -188,9 +200,40 @@ function below(root, place) {
   }
 }
 
-/** Fails if a symbolic link in the path leads out of the root. @param {string} root @param {string} to @param {string} place */
-function checkParent(root, to, place) {
-  const parent = fs.realpathSync(path.dirname(to))
-  if (parent === root || parent.startsWith(`${root}/`)) return
-  throw new Refusal('INVALID', `Cannot use "${place}": a link leads out of the working folder`)
+/**
+ * Runs `act` on the path of an open folder below the root; `makes` makes the folder. A link may lead to another folder below
+ * the root, and no further. @template T @param {string} root
+ * @param {{ to: string, place: string, makes?: boolean }} asked @param {(folder: string) => T} act @returns {T}
+ */
+function inFolder(root, { to, place, makes = false }, act) {
+  let fd = fs.openSync(root, FOLDER)
+  try {
+    for (const step of path.relative(root, to).split('/').filter(Boolean)) {
+      if (makes) makeFolder(`${ofHandle(fd)}/${step}`)
+      const inner = fs.openSync(`${ofHandle(fd)}/${step}`, FOLDER)
+      fs.closeSync(fd)
+      fd = inner
+      const real = fs.readlinkSync(ofHandle(fd))
+      if (real !== root && !real.startsWith(`${root}/`))
+        throw new Refusal(
+          'INVALID',
+          `Cannot use "${place}": a link leads out of the working folder`,
+        )
+    }
+    return act(ofHandle(fd))
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+/** @param {number} fd */
+const ofHandle = (fd) => `/proc/self/fd/${fd}`
+
+/** @param {string} folder */
+function makeFolder(folder) {
+  try {
+    fs.mkdirSync(folder)
+  } catch (error) {
+    if (/** @type {any} */ (error).code !== 'EEXIST') throw error
+  }
 }

@@ -2,13 +2,16 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import {
   mkdirSync,
-  readdirSync,
+  mkdtempSync,
   readFileSync,
+  readdirSync,
   readlinkSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'node:test'
@@ -432,6 +435,8 @@ suite('Commands and files of a session', () => {
     const { work } = session
     symlinkSync('/etc/passwd', join(work, 'link'))
     symlinkSync('/etc', join(work, 'etc'))
+    const outside = mkdtempSync(join(tmpdir(), 'session-outside-'))
+    symlinkSync(outside, join(work, 'away'))
     execFileSync('mkfifo', [join(work, 'pipe')])
     writeFileSync(join(work, 'large'), 'x'.repeat(1000))
     mkdirSync(join(work, 'folder'))
@@ -450,8 +455,10 @@ suite('Commands and files of a session', () => {
       'a\0b',
     ])
       assert.ok(['INVALID', 'NOT_FOUND'].includes((await code('get', path)) ?? ''), path)
-    for (const path of ['etc/x', '../x', 'folder', '', '.', 'large/x', 'folder/'])
+    for (const path of ['etc/x', '../x', 'folder', '', '.', 'large/x', 'folder/', 'away/new/x'])
       assert.equal(await code('put', path), 'INVALID', path)
+    assert.deepEqual(readdirSync(outside), [], 'a refused put makes no folder')
+    rmSync(outside, { recursive: true })
     assert.equal(await code('get', 'absent'), 'NOT_FOUND')
     assert.equal(await code('get', 'large', 999), 'TOO_LARGE')
     assert.equal(await code('get', 'large', 1000), undefined)

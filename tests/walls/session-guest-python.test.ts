@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { GuestSession } from '../fixtures/guest-session.ts'
 import { unable } from './process-stands.ts'
@@ -8,6 +11,37 @@ const settle = 'import os, time\ntime.sleep(0.2)'
 
 suite('A session of Python without a wall', { skip: unable('python') }, () => {
   const open = () => GuestSession.open('python')
+
+  test('Files are put, read and listed by a link to an inner folder, and by none that leads out', async () => {
+    await using session = await open()
+    const { work } = session
+    const outside = mkdtempSync(join(tmpdir(), 'session-outside-'))
+    try {
+      writeFileSync(join(outside, 'secret'), 'secret')
+      mkdirSync(join(work, 'inner'))
+      symlinkSync('inner', join(work, 'way'))
+      symlinkSync(outside, join(work, 'away'))
+      symlinkSync('../away', join(work, 'inner', 'up'))
+      const code = async (op: string, path: string) =>
+        (await session.file({ op, path, bytesMax: 100 }, 'x')).error?.code
+      for (const way of ['away', 'inner/up', 'way/up']) {
+        assert.equal(await code('get', `${way}/secret`), 'INVALID', way)
+        assert.equal(await code('put', `${way}/aim`), 'INVALID', way)
+        assert.equal(await code('put', `${way}/new/aim`), 'INVALID', way)
+        assert.equal(await code('list', way), 'INVALID', way)
+      }
+      assert.deepEqual(readdirSync(outside), ['secret'])
+      assert.equal(await code('put', 'way/new/a'), undefined)
+      assert.equal((await session.file({ op: 'get', path: 'inner/new/a', bytesMax: 1 })).size, 1)
+      const { entries = [] } = await session.file({ op: 'list', path: 'way/new' })
+      assert.deepEqual(
+        entries.map(({ path }) => path),
+        ['way/new/a'],
+      )
+    } finally {
+      rmSync(outside, { recursive: true })
+    }
+  })
 
   test('Artifacts are files that a cell created or changed, also in old folders', async () => {
     await using session = await open()

@@ -124,8 +124,9 @@ function tooLong({ quick }: ProcessCase, { status, metrics }: Outcome): string |
   return quick && isLate ? `it did not end by itself: ${metrics.executionTime} ms` : undefined
 }
 
-/** Content that no outcome may hold. */
+/** Content that no outcome may hold, and its effects on this process, which is the server. */
 function unfit({ artifacts, stdout, stderr }: Outcome): string | undefined {
+  if ('polluted' in Object.prototype) return 'its result changed a prototype of the server'
   const strange = artifacts.find(({ path }) => isStrange(path))
   if (strange) return `an artifact is called ${JSON.stringify(strange.path)}`
   if (artifacts.length > artifactsMax) return `${artifacts.length} artifacts`

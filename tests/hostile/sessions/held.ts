@@ -11,6 +11,7 @@ import { openLog } from '../../../src/evidence/log-reader.ts'
 import type { Mayfly } from '../../../src/index.ts'
 import type { Box } from '../../../src/sdk/box.ts'
 import { isRunning } from '../../conformance/remains.ts'
+import { escapedWord } from '../case.ts'
 import { nameOf } from '../proc.ts'
 import { first, honest, type HostileCell, type SessionCase, type SessionWall } from './case.ts'
 
@@ -172,6 +173,7 @@ class SessionTrial {
     try {
       const outcome = await this.#box.run(asked)
       this.#execs.push({ outcome, tookMs: performance.now() - began })
+      this.#escaped(outcome)
       const { session } = outcome
       if (!session || session.id !== this.#box.id) this.found.push('it names another session')
       this.#isLost ||= session?.state === 'lost'
@@ -182,6 +184,13 @@ class SessionTrial {
       if (this.#hostile.spares !== 'session') this.found.push('its session ended')
       return undefined
     }
+  }
+
+  /** Evidence of the program itself, which sees what the host does not. */
+  #escaped({ stdout, stderr, result }: Outcome): void {
+    const text = [stdout, stderr, JSON.stringify(result)].join('\n')
+    const said = new RegExp(`${escapedWord}[^"\\\\\n]*`).exec(text)
+    if (said) this.found.push(said[0].slice(0, 80))
   }
 
   /** Two lines of the record for each exec and for the life, under ids that occur once. */

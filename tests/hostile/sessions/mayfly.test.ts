@@ -26,10 +26,24 @@ const config: ConfigInput = {
   sandboxes: { lifetime: '10m' },
   schedules: {
     default: { phases: [{ name: 'full', for: '10m' }], on_anomaly: recorded() },
+    // Tightened by its owner: a wall can close no class unless a phase of its schedule closes all.
+    writing: {
+      phases: [
+        { name: 'full', for: '9m' },
+        { name: 'still', for: '1m', syscalls: [] },
+      ],
+      on_anomaly: recorded(),
+    },
     losing: {
       phases: [
         { name: 'full', for: '600ms' },
-        { name: 'quiet', for: '10m', network: 'none' },
+        // Sockets as well: without a granted network a connect fails in every phase.
+        {
+          name: 'quiet',
+          for: '10m',
+          network: 'none',
+          syscalls: ['exec', 'process', 'write', 'outside'],
+        },
       ],
       on_anomaly: recorded(),
     },

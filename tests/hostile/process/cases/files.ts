@@ -4,18 +4,20 @@ const { node, python, sh } = casesOf('files')
 const text = String.raw
 const x = 'brought'
 const expect = ['ok', 'error', 'rejected', 'limit'] as const
+/** Looks for the file in the wall, which the host does not see. */
+const look = `[ -e /tmp/hostile-climbed ] && mark climbed; exit 0`
 
 /** Job files with dangerous names. */
 export const files: readonly ProcessCase[] = [
-  sh('climbing', 'a name with dots', `exit 0`, {
+  sh('climbing', 'a name with dots', look, {
     expect,
     files: [{ path: '../../../../tmp/hostile-climbed', content: x }],
   }),
-  sh('climbing-inside', 'dots in the middle', `exit 0`, {
+  sh('climbing-inside', 'dots in the middle', look, {
     expect,
     files: [{ path: 'a/../../../tmp/hostile-climbed', content: x }],
   }),
-  sh('absolute', 'a name from the root', `exit 0`, {
+  sh('absolute', 'a name from the root', look, {
     expect,
     files: [{ path: '/tmp/hostile-climbed', content: x }],
   }),
@@ -60,7 +62,13 @@ export const files: readonly ProcessCase[] = [
         'out/a',
         '.mayfly',
         'index.js',
-      ].map((path) => ({ path, content: 'mark shadowed' })),
+      ].map((path) => ({
+        path,
+        content:
+          path.endsWith('.sh') || path === 'job'
+            ? `printf 'ESC''APED:shadowed'`
+            : `print('ESC' + 'APED:shadowed')`,
+      })),
     },
   ),
   sh('over-the-result', 'the file of the result is brought along', `ls -la; exit 0`, {

@@ -2,6 +2,11 @@ import { casesOf, type ProcessCase } from '../case.ts'
 
 const { node, python, sh } = casesOf('leftovers')
 const text = String.raw
+/** A file that all walls of this machine share, another one for each run. */
+const shared = text`
+def shared():
+    names = sorted(name for name in os.listdir('/usr/bin') if os.access('/usr/bin/' + name, os.R_OK))
+    return '/usr/bin/' + names[bait['key'] % len(names)]`
 
 /** State that survives a job, as seen by the next one. Daemons end by themselves. */
 export const leftovers: readonly ProcessCase[] = [
@@ -174,13 +179,15 @@ if key > 0 and call('keyctl', 11, key, ctypes.addressof(b), 100) > 0: show(b.val
     'a lock on a file of the system, held on',
     text`
 import fcntl
-f = open('/etc/passwd'); fcntl.flock(f, fcntl.LOCK_EX)
+${shared}
+f = open(shared()); fcntl.flock(f, fcntl.LOCK_EX)
 if os.fork() == 0: os.closerange(0, 3); os.setsid(); time.sleep(4); os._exit(0)
 os._exit(0)`,
     {
       second: text`
 import fcntl
-def go(): fcntl.flock(open('/etc/passwd'), fcntl.LOCK_SH | fcntl.LOCK_NB)
+${shared}
+def go(): fcntl.flock(open(shared()), fcntl.LOCK_SH | fcntl.LOCK_NB)
 try: go()
 except BlockingIOError: mark('locked')`,
     },

@@ -9,9 +9,10 @@ export const privilege: readonly ProcessCase[] = [
     'become-root',
     'every call that changes who one is',
     text`
+was_root = 0 in os.getresuid()
 for name, args in (('setuid', (0,)), ('setreuid', (0, 0)), ('setresuid', (0, 0, 0)), ('setfsuid', (0,))):
     call(name, *args)
-    if name != 'setfsuid' and 0 in os.getresuid() and bait['server'] and os.access(bait['rootFile'], os.R_OK): mark(name)
+    if 0 in os.getresuid() and not was_root or call('setfsuid', -1) == 0 and not was_root: mark(name)
 tried(lambda: show(read(bait['rootFile'])))`,
   ),
   python(

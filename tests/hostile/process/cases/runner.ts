@@ -222,6 +222,7 @@ for f in environ mem maps fd/3 fd/5; do cat "/proc/$PPID/$f" 2>/dev/null | head 
     'runner-files',
     'the runner’s own program changed',
     text`
-for f in $(find / -xdev \( -name 'runner*.js' -o -name 'process-*.js' -o -name 'frames.js' -o -name '*runner*.py' \) -not -path '/proc/*' 2>/dev/null | grep -v node_modules | head -20); do [ -w "$f" ] && mark "$f"; done; exit 0`,
+own=$(tr '\0' '\n' < /proc/self/mountinfo | grep -o ' /opt/mayfly[^ ]*' | sort -u)
+for f in /opt/mayfly /opt/mayfly/* $([ "$own" ] && find $own -maxdepth 3 2>/dev/null | head -200); do [ -w "$f" ] && mark "$f"; done; exit 0`,
   ),
 ]

@@ -108,9 +108,12 @@ os.chmod('shut', 0); os.chmod('locked', 0)`,
   python('links-out', 'links in the place of files that a later put and get follow', [
     text`
 import os
-os.symlink('/etc', 'out-link'); os.symlink('/etc/passwd', 'in.txt')`,
+aim = os.path.join(os.environ['TMPDIR'], 'aim')
+os.mkdir(aim); open(aim + '/kept', 'w').close(); os.symlink(aim, 'out-link'); os.symlink(aim + '/kept', 'in.txt')`,
     { owner: (box) => box.files.put('in.txt', 'put') },
-    { owner: (box) => box.files.put('out-link/passwd', 'put').catch(() => undefined) },
+    { owner: (box) => box.files.put('out-link/kept', 'put').catch(() => undefined) },
+    { owner: (box) => box.files.put('out-link/new/kept', 'put').catch(() => undefined) },
+    text`if os.listdir(aim) != ['kept'] or os.path.getsize(aim + '/kept'): print('ESC' + 'APED:put', os.listdir(aim))`,
   ]),
   node('pipes-for-node', 'pipes in the place of files that the manager writes', [
     { command: planted('mkfifo') },
@@ -140,7 +143,9 @@ os.symlink('/etc', 'out-link'); os.symlink('/etc/passwd', 'in.txt')`,
     planted('mkdir'),
   ]),
   bash('links-for-bash', 'links in the place of the files that hold the next cells', [
-    planted('ln -s /work/aim'),
+    planted('ln -s "$HOME/aim"'),
+    ':',
+    `[ -e "$HOME/aim" ] && printf 'ESC''APED:followed\\n'; :`,
   ]),
   bash(
     'limits-of-bash',

@@ -197,6 +197,7 @@ _Noreturn void init(int socket) {
   int terminal = make_terminal();
   open_egress_listener();
   scan_hard_links();
+  open_readable_secrets();
   must(chdir(options.folder) == 0, options.folder);
   command = start_command(terminal, proc);
   close(proc);

@@ -14,6 +14,7 @@
  * - In package folders (`node_modules` ...) some rules do not apply: packages ship such files, and no program reads them
  *   there; in folders of tests the names of keys are free. A folder takes its content along: its rename into such folders, or
  *   out of package folders, fails with EXDEV, so that mv(1) copies and each name is judged.
+ * - A file that was removed while a descriptor of it is open (O_PATH) keeps its rules: the kernel adds " (deleted)" to its name.
  * - For the same reason no folder is renamed into, out of or within a git repository, except below refs, logs and objects.
  * - A folder with HEAD, and with objects and refs or with commondir, is a git repository under any name: an entry that would
  *   complete one is refused, and in an existing one the names of `.git` are protected.
@@ -52,7 +53,11 @@ static struct denied {
 } denied[RULES_MAX];
 static int denied_count;
 
-static const char *readable_secrets[RULES_MAX];
+/* `folder`: a descriptor, so that a file of another folder that a rename gives the same path stays closed. */
+static struct {
+  const char *path;
+  int folder;
+} readable_secrets[RULES_MAX];
 static int readable_secret_count;
 
 static struct {
@@ -104,7 +109,7 @@ void add_denied(const char *text) {
 void add_readable_secret(const char *text) {
   errno = E2BIG;
   must(readable_secret_count < RULES_MAX, "lift");
-  readable_secrets[readable_secret_count++] = text;
+  readable_secrets[readable_secret_count++].path = text;
 }
 
 static int is_below(const char *path, const char *folder, size_t length) {
@@ -132,7 +137,17 @@ static size_t ignorable_bytes(const unsigned char *at) {
   return at[1] == 0x81 && at[2] >= 0xa0 && at[2] <= 0xaf ? 3 : 0;
 }
 
+/* The kernel's suffix of the name of a file that was removed, or replaced by a rename, while a descriptor of it is open. */
+static const char removed[] = " (deleted)";
+
+/* Length of a name or path without that suffix. */
+static size_t length_without_removed(const char *name, size_t length) {
+  size_t tail = sizeof removed - 1;
+  return length > tail && !memcmp(name + length - tail, removed, tail) ? length - tail : length;
+}
+
 static void fold(const char *name, size_t length, char *to) {
+  length = length_without_removed(name, length);
   const unsigned char *at = (const unsigned char *)name, *end = at + length;
   size_t have = 0;
   while (at < end && have < NAME_BYTES - 1) {
@@ -215,7 +230,26 @@ static int refuse(struct refusal *why, const char *rule, const char *name) {
 
 static int is_readable_secret(const char *path) {
   for (int i = 0; i < readable_secret_count; i++)
-    if (!strcmp(path, readable_secrets[i])) return 1;
+    if (!strcmp(path, readable_secrets[i].path)) return 1;
+  return 0;
+}
+
+void open_readable_secrets(void) {
+  char folder[PATH_BYTES];
+  for (int i = 0; i < readable_secret_count; i++) {
+    const char *path = readable_secrets[i].path, *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s/", slash ? (int)(slash - path) : 0, path);
+    readable_secrets[i].folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  }
+}
+
+int is_other_secret(const char *path, const struct stat *facts) {
+  struct stat own;
+  for (int i = 0; i < readable_secret_count; i++) {
+    if (strcmp(path, readable_secrets[i].path)) continue;
+    if (fstatat(readable_secrets[i].folder, strrchr(path, '/') + 1, &own, AT_SYMLINK_NOFOLLOW)) return 1;
+    return own.st_dev != facts->st_dev || own.st_ino != facts->st_ino;
+  }
   return 0;
 }
 
@@ -262,19 +296,25 @@ static int judge_git(const struct path_names *path_names, struct refusal *why) {
   return 0;
 }
 
+/* Answer for an entry that cannot be looked up: a folder above may have lost its permissions, or the path may be longer than
+ * PATH_MAX, while the caller still has a descriptor of the folder. Each caller takes the answer that refuses. */
+enum doubt { DOUBT_IS_NO, DOUBT_IS_YES };
+
 /* True if a folder has an entry of this name, or gets it by the call that is judged. */
-static int has_entry(const char *folder, const char *name, const char *added) {
+static int has_entry(const char *folder, const char *name, const char *added, enum doubt doubt) {
   char path[PATH_BYTES + 16];
   struct stat facts;
   if (added && !strcmp(name, added)) return 1;
   snprintf(path, sizeof path, "%s/%s", folder, name);
-  return fstatat(AT_FDCWD, path, &facts, AT_SYMLINK_NOFOLLOW) == 0;
+  if (fstatat(AT_FDCWD, path, &facts, AT_SYMLINK_NOFOLLOW) == 0) return 1;
+  return errno != ENOENT && errno != ENOTDIR && doubt == DOUBT_IS_YES;
 }
 
 /* True if git recognises a folder as a repository, or would with the entry `added`. */
-static int is_repository(const char *folder, const char *added) {
-  if (!has_entry(folder, "HEAD", added)) return 0;
-  return has_entry(folder, "commondir", added) || (has_entry(folder, "objects", added) && has_entry(folder, "refs", added));
+static int is_repository(const char *folder, const char *added, enum doubt doubt) {
+  if (!has_entry(folder, "HEAD", added, doubt)) return 0;
+  return has_entry(folder, "commondir", added, doubt) ||
+         (has_entry(folder, "objects", added, doubt) && has_entry(folder, "refs", added, doubt));
 }
 
 /* Copies a path up to and including its first COUNT judged names. */
@@ -295,14 +335,19 @@ static int judge_repositories(const char *path, const struct bind *bind, const s
   for (int i = 0; i < path_names->count; i++) {
     if (!is_one_of(path_names->name[i], git_names, COUNT(git_names))) continue;
     copy_prefix(path, bind, i, folder);
-    if (is_repository(folder, NULL)) return refuse(why, "protected", "configuration of a git repository");
+    if (is_repository(folder, NULL, DOUBT_IS_YES))
+      return refuse(why, "protected", "configuration of a git repository");
   }
   return 0;
 }
 
+static int is_removed_file(const char *path, const struct denied *one) {
+  return length_without_removed(path, strlen(path)) == one->length && !strncmp(path, one->path, one->length);
+}
+
 static int judge_denied(const char *path, int rights, struct refusal *why) {
   for (int i = 0; i < denied_count; i++)
-    if (denied[i].rights & rights && is_below(path, denied[i].path, denied[i].length))
+    if (denied[i].rights & rights && (is_below(path, denied[i].path, denied[i].length) || is_removed_file(path, &denied[i])))
       return refuse(why, "denied", denied[i].path);
   return 0;
 }
@@ -345,7 +390,7 @@ static enum area area_of(const char *path) {
   for (int i = 0; i < path_names.count; i++) {
     copy_prefix(path, bind, i, folder);
     int is_git = i > 0 && !strcmp(path_names.name[i - 1], ".git");
-    if (!is_git && !is_repository(folder, NULL)) continue;
+    if (!is_git && !is_repository(folder, NULL, DOUBT_IS_YES)) continue;
     if (!is_ref_folder(path_names.name[i]) || i == path_names.count - 1) return IN_REPOSITORY;
     area = IN_REF_FOLDER;
   }
@@ -360,7 +405,7 @@ static int is_test_path(const char *path) {
 
 static int contains_readable_secret(const char *path) {
   for (int i = 0; i < readable_secret_count; i++)
-    if (is_below(readable_secrets[i], path, strlen(path))) return 1;
+    if (is_below(readable_secrets[i].path, path, strlen(path))) return 1;
   return 0;
 }
 
@@ -391,7 +436,9 @@ int judge_move(const char *from, const char *to, mode_t type, struct refusal *wh
 int judge_link(const char *path, const char *text, struct refusal *why) {
   static struct path_names path_names;
   static const struct bind all = {.path = "/", .length = 1};
-  if (!bind_of(path) || is_package_path(path)) return 0;
+  if (!bind_of(path)) return 0;
+  if (contains_denied(path)) return refuse(why, "denied", "a link on the way to a denied path");
+  if (is_package_path(path)) return 0;
   if (!split_names(text, &all, &path_names)) return refuse(why, "protected", "a link target with too many names");
   return is_in_packages(&path_names) ? refuse(why, "protected", "a link into a package folder") : 0;
 }
@@ -414,14 +461,14 @@ static int split_repository_entry(const char *path, char *folder, const char **n
 int is_repository_entry(const char *path) {
   char folder[PATH_BYTES];
   const char *name;
-  return split_repository_entry(path, folder, &name) && is_repository(folder, NULL);
+  return split_repository_entry(path, folder, &name) && is_repository(folder, NULL, DOUBT_IS_NO);
 }
 
 int judge_creation(const char *path, struct refusal *why) {
   char folder[PATH_BYTES];
   const char *name;
   if (!split_repository_entry(path, folder, &name)) return 0;
-  int completes = !is_repository(folder, NULL) && is_repository(folder, name);
+  int completes = !is_repository(folder, NULL, DOUBT_IS_NO) && is_repository(folder, name, DOUBT_IS_YES);
   return completes ? refuse(why, "protected", "creation of a git repository") : 0;
 }
 

@@ -27,6 +27,10 @@ int judge_creation(const char *path, struct refusal *why);
 int is_repository_entry(const char *path);
 /* True if a decision about writing this path depends on other names, of a git repository (turn.h). */
 int depends_on_repositories(const char *path);
+/* Opens the folders of the secrets that may be read, when the wall starts. */
+void open_readable_secrets(void);
+/* True for a file with the path of such a secret that is not in its folder: another wall has renamed folders. */
+int is_other_secret(const char *path, const struct stat *facts);
 /* Records protected files that have more than one hard link when the wall starts. */
 void scan_hard_links(void);
 /* Returns the rights denied to such a file under each of its names; 0 for any other file. */

@@ -103,6 +103,8 @@ static int create_name(const struct seccomp_notif *request, int folder, uint64_t
                 uint64_t text_at) {
   static struct caller_path caller_path, text;
   static struct target target;
+  /* A rename judges its source by the type, which must not change meanwhile. */
+  if (what != NODE && !has_turn()) return NEEDS_TURN;
   int failed = what == LINK ? read_path(request, 0, text_at, &text) : 0;
   if (!failed) failed = read_path(request, folder, path_at, &caller_path);
   if (!failed) failed = resolve_parent(request, folder, caller_path.path, &target);
@@ -197,9 +199,23 @@ static int resolve_link_source(const struct seccomp_notif *request, int folder, 
   return resolve_path(request, folder, caller_path.path, (flags & AT_SYMLINK_FOLLOW) != 0, from);
 }
 
+/* A hard link of a symbolic link is a new one, of the same text. */
+static int check_linked_link(const struct seccomp_notif *request, const struct target *from, const struct target *to) {
+  static char text[PATH_BYTES];
+  struct refusal why = {0};
+  if (!S_ISLNK(from->facts.st_mode)) return 0;
+  ssize_t n = readlinkat(from->fd, "", text, sizeof text - 1);
+  if (n <= 0) return -EACCES;
+  text[n] = 0;
+  int failed = judge_link(to->path, text, &why);
+  if (failed) report_refusal(request, to->path, NAMING, &why);
+  return -failed;
+}
+
 static int link_target(const struct seccomp_notif *request, const struct target *from, const struct target *to) {
   int failed = exists(to) ? -EEXIST : check_access(request, from, READING | WRITING | NAMING);
   if (!failed) failed = check_access(request, to, READING | WRITING | NAMING);
+  if (!failed) failed = check_linked_link(request, from, to);
   if (!failed) failed = check_creation(request, to);
   if (failed) return failed;
   char name[64];

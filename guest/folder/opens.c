@@ -144,6 +144,7 @@ static int is_dev_tty(const struct stat *facts) {
 static int judge_file(const struct target *target, int rights, struct refusal *why) {
   if (!S_ISREG(target->facts.st_mode)) return 0;
   if (target->facts.st_nlink > 1 && rights & rights_denied_to_hard_link(&target->facts, why)) return EACCES;
+  if (rights & READING && is_other_secret(target->path, &target->facts)) return EACCES;
   /* Root ignores file modes: for it, files of the host that are not world-readable stay closed. */
   if (getuid() != 0 || target->facts.st_mode & S_IROTH || bind_of(target->path)) return 0;
   return is_host_file(&target->facts) ? EACCES : 0;

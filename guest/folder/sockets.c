@@ -36,6 +36,7 @@
 #include "resolve.h"
 #include "reports.h"
 #include "requests.h"
+#include "turn.h"
 
 /* PENDING: answered later by finish_connects; outside of the range of errnos. */
 enum { PENDING = -100000, RETRY_MS = 5, UNREACHABLE_MAX = 3, NAME_SERVER_PORT = 53 };
@@ -87,8 +88,8 @@ static int resolve_socket(const struct seccomp_notif *request, union address *to
   copy_path(to, *bytes, path);
   int failed = resolve_path(request, AT_FDCWD, path, 1, target);
   if (failed) return failed;
-  if (bind_of(target->path)) {
-    static const struct refusal why = {"socket", "a Unix socket in a shared folder", NULL};
+  if (S_ISSOCK(target->facts.st_mode) && is_host_file(&target->facts)) {
+    static const struct refusal why = {"socket", "a Unix socket of this machine", NULL};
     report_refusal(request, target->path, 0, &why);
     return -EACCES;
   }
@@ -187,8 +188,9 @@ static int bind_path(const struct seccomp_notif *request, int socket, union addr
   copy_path(to, bytes, path);
   int failed = resolve_parent(request, AT_FDCWD, path, &target);
   if (failed) return failed == -EEXIST ? -EADDRINUSE : failed;
-  failed = -judge(target.path, WRITING | NAMING, &why);
-  if (failed) report_refusal(request, target.path, NAMING, &why);
+  failed = lacks_turn(target.path) ? NEEDS_TURN : -judge(target.path, WRITING | NAMING, &why);
+  if (!failed) failed = -judge_creation(target.path, &why);
+  if (failed && failed != NEEDS_TURN) report_refusal(request, target.path, NAMING, &why);
   char name[sizeof to->near.sun_path + NAME_BYTES];
   int length = snprintf(name, sizeof name, "/proc/self/fd/%d/%s", target.parent, target.name);
   if (!failed && length >= (int)sizeof to->near.sun_path) failed = -ENAMETOOLONG;
@@ -217,6 +219,10 @@ int answer_socket(const struct seccomp_notif *request) {
   int socket = copy_descriptor((pid_t)request->pid, (int)request->data.args[0]);
   int failed = socket;
   if (socket >= 0) failed = call == SYS_connect ? connect_as_caller(request, socket) : bind_as_caller(request, socket);
+  if (failed == NEEDS_TURN && (failed = take_turn()) == 0) {
+    failed = bind_as_caller(request, socket);
+    end_turn();
+  }
   if (failed == PENDING) return 1;
   if (socket >= 0) close(socket);
   send_answer(request->id, 0, failed < 0 ? failed : 0);

@@ -109,8 +109,9 @@ function closedBy(config: readonly ConfigLine[], origin: PathOrigin): readonly C
     return place.endsWith('/_') ? [place, dirname(place)] : [place]
   })
   const included = config.filter(isInclude).map((line) => includedBy(line, origin))
+  // As written too: its links, and names that are missing, could come to lead elsewhere.
   return [...hooks, ...included]
-    .map((path) => canonicalPath(path))
+    .flatMap((path) => [...new Set([path, canonicalPath(path)])])
     .filter((path) => isBelow(path, origin.folder) && path !== origin.folder)
     .map((path) => ({ path, to: 'write' }))
 }

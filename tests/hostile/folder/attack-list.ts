@@ -24,6 +24,11 @@ export const attacks: Readonly<Record<string, string>> = {
   git_folders_by_move: 'renames a folder into, within or out of .git and what is below it',
   nested_in_objects: 'makes or moves a repository below .git/objects, and writes it there',
   linked_repository: 'makes a folder that git accepts as a worktree of another one',
+  repositories_out_of_sight:
+    'makes or changes a repository by an fd, below a folder without permissions',
+  repository_of_long_path: 'makes a repository at a path near PATH_MAX, and moves it back',
+  repository_by_socket: 'completes a repository by a socket',
+  hooks_by_link: 'puts a symbolic link on the way to a folder of core.hooksPath',
   bare_repository_race: 'makes such a folder by two concurrent threads',
   packages: 'moves or links folders out of node_modules, where editor settings are writable',
   text_race: 'rewrites a path between check and use (TOCTOU)',

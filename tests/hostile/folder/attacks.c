@@ -287,9 +287,12 @@ static int packages(void) {
   mkdir("node_modules/p/.vscode", 0755);
   if (put("node_modules/p/.vscode/tasks.json", "evil") || put("node_modules/p/.mcp.json", "evil")) return 2;
   symlink("p", "node_modules/q");
+  symlink("../node_modules/p", "node_modules/l");
+  mkdir("linked", 0755);
   return rename("node_modules/p", "p") == 0 || rename("node_modules", "nm") == 0 ||
          rename("node_modules/p/.vscode", ".vscode") == 0 || rename("node_modules/p/.mcp.json", ".mcp.json") == 0 ||
          symlink("node_modules/p", "p") == 0 || rename("node_modules/q", "q") == 0 ||
+         link("node_modules/l", "linked/l") == 0 ||
          syscall(SYS_renameat2, AT_FDCWD, "node_modules/p", AT_FDCWD, "sub", RENAME_EXCHANGE) == 0 ||
          writes("node_modules/p/.git/config") || mkdir("node_modules/p/.git", 0755) == 0;
 }
@@ -464,7 +467,75 @@ static int linked_repository(void) {
          rename("lt/one", "lt/commondir") == 0 || link("lt/one", "lt/commondir") == 0;
 }
 
+/* A repository in a folder whose paths cannot be looked up: no permissions above it. */
+static int repositories_out_of_sight(void) {
+  int up, broke;
+  if (mkdir("os", 0755) || mkdir("os/f", 0755) || mkdir("os/f/objects", 0755) || mkdir("os/f/refs", 0755)) return 2;
+  if (rename("bare.git", "os/bare.git") || (up = open("os", O_RDONLY | O_DIRECTORY)) < 0) return 2;
+  int made = open("os/f", O_PATH | O_DIRECTORY), bare = open("os/bare.git", O_PATH | O_DIRECTORY);
+  if (fchmod(up, 0)) return 2;
+  broke = writes_at(made, "HEAD", O_WRONLY | O_CREAT) || writes_at(bare, "config", O_WRONLY | O_APPEND) ||
+          writes_at(bare, "hooks/pre-push", O_WRONLY | O_CREAT) || renameat(bare, "hooks", bare, "h2") == 0;
+  return fchmod(up, 0755) || rename("os/bare.git", "bare.git") ? 2 : broke;
+}
+
+/* Enters folders of long names below the current one until its path has `bytes` bytes. */
+static int enter_depth(size_t bytes) {
+  char name[256], path[8192];
+  for (;;) {
+    if (!getcwd(path, sizeof path)) return -1;
+    size_t missing = bytes - strlen(path);
+    if (!missing) return 0;
+    size_t length = missing > 201 ? (missing < 210 ? 100 : 200) : missing - 1;
+    memset(name, 'd', length);
+    name[length] = 0;
+    if ((mkdir(name, 0755) && errno != EEXIST) || chdir(name)) return -1;
+  }
+}
+
+/* The path of HEAD has less than PATH_MAX bytes, the path of objects more. */
+static int repository_of_long_path(void) {
+  int base = open(".", O_PATH | O_DIRECTORY);
+  if (base < 0 || mkdir("lp", 0755) || mkdir("lp/objects", 0755) || mkdir("lp/refs", 0755)) return 2;
+  if (mkdir("deep-path", 0755) || chdir("deep-path") || enter_depth(4086)) return 2;
+  if (renameat(base, "lp", AT_FDCWD, "lp") || chdir("lp")) return 2;
+  int broke = put("HEAD", "ref: refs/heads/main\n") == 0;
+  return chdir("..") || renameat(AT_FDCWD, "lp", base, "lp") ? 2 : broke;
+}
+
+/* Git asks whether it may search `refs`, not what it is. */
+static int repository_by_socket(void) {
+  struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = "rs/refs"};
+  if (mkdir("rs", 0755) || mkdir("rs/objects", 0755) || put("rs/HEAD", "ref: refs/heads/main\n")) return 2;
+  return bind(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&to, sizeof to) == 0;
+}
+
+/* `unmade/hooks` and `led/hooks` are folders of core.hooksPath: the first is missing, `led` is a link. */
+static int hooks_by_link(void) {
+  if (mkdir("hl", 0755) || mkdir("hl/hooks", 0755) || put("hl/hooks/pre-commit", "evil") || symlink("hl", "hl-link")) return 2;
+  return symlink("hl", "unmade") == 0 || link("hl-link", "unmade") == 0 || rename("hl-link", "unmade") == 0 ||
+         (unlink("led") == 0 && (symlink("hl", "led") == 0 || (mkdir("led", 0755) == 0 && mkdir("led/hooks", 0755) == 0)));
+}
+
 /* ---- secrets ---- */
+
+/* The test replaces the file by a rename from outside, while a descriptor of the replaced one is held. */
+static int secret_removed(void) {
+  char name[64];
+  int fd = open("certs/server.pem", O_PATH | O_CLOEXEC);
+  if (fd < 0 || put("holds", "")) return 2;
+  for (int i = 0; i < ROUNDS && !is_there("replaced"); i++) usleep(10000);
+  snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+  return is_there("replaced") ? reads(name) : 2;
+}
+
+/* Another wall renames another folder to `lifted` meanwhile. */
+static int lifted_by_other_wall(void) {
+  if (!reads("lifted/server.pem") && open("lifted/server.pem", O_RDONLY) < 0) return 2;
+  if (put("waits", "")) return 2;
+  for (int i = 0; i < ROUNDS && !is_there("swapped"); i++) usleep(10000);
+  return is_there("swapped") ? reads("lifted/server.pem") : 2;
+}
 
 static int secrets_by_move(void) {
   mkdir("node_modules", 0755);
@@ -611,13 +682,18 @@ static int connects_to(const char *path, int type) {
 
 static int sockets(void) {
   int pair[2] = {-1, -1};
-  socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
+  /* The kernel makes a datagram socket of SOCK_RAW. */
+  if (socketpair(AF_UNIX, SOCK_DGRAM, 0, pair)) socketpair(AF_UNIX, SOCK_RAW, 0, pair);
   symlink("../../../../../../../../../proc/self/cwd/agent.sock", "/tmp/agent");
   symlink("agent.sock", "as");
   return connects_to("agent.sock", SOCK_STREAM) || connects_to("as", SOCK_STREAM) || connects_to("/tmp/agent", SOCK_STREAM) ||
          connects_to("/proc/self/cwd/agent.sock", SOCK_STREAM) || connects_to("agent.sock", SOCK_SEQPACKET) ||
-         connects_to("datagram.sock", SOCK_DGRAM) || pair[0] >= 0 || connects_to("/run/docker.sock", SOCK_STREAM) ||
+         connects_to("datagram.sock", SOCK_DGRAM) || socket(AF_UNIX, SOCK_RAW, 0) >= 0 || pair[0] >= 0 || connects_to("/run/docker.sock", SOCK_STREAM) ||
          connects_to("/var/run/docker.sock", SOCK_STREAM);
+}
+
+static int system_socket(void) {
+  return connects_to(getenv("SYSTEM_SOCKET"), SOCK_STREAM);
 }
 
 static void *flip_address(void *arg) {
@@ -720,7 +796,9 @@ static const struct {
     A(moves_in), A(exchanges), A(removes), A(by_descriptor_of_folder), A(reopens), A(metadata), A(nodes), A(other_calls),
     A(git_redirects), A(git_goes_on), A(bare_repository), A(bare_repository_race), A(packages), A(text_race), A(link_race),
     A(move_race), A(descriptor_race), A(two_walls),
-    A(two_walls_swap), A(git_folders_by_move), A(nested_in_objects), A(linked_repository), A(secrets), A(secrets_by_move),
+    A(two_walls_swap), A(git_folders_by_move), A(nested_in_objects), A(linked_repository), A(repositories_out_of_sight),
+    A(repository_of_long_path), A(repository_by_socket), A(hooks_by_link), A(secret_removed), A(lifted_by_other_wall),
+    A(system_socket), A(secrets), A(secrets_by_move),
     A(lifted_by_move), A(secret_by_copy), A(secret_replaced), A(home), A(state),
     A(first_process), A(links_to_first_process), A(namespaces), A(own_filter), A(other_doors), A(settings_of_the_machine),
     A(inherited), A(sockets), A(socket_race), A(abstract_socket), A(network), A(terminal), A(processes), A(signals_outside),

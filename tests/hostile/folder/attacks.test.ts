@@ -1,7 +1,19 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as setTimeoutOf } from 'node:timers/promises'
 import { after, before, suite, test } from 'node:test'
 import { bin, mayfly, makePlace, type Ran } from '../../doors/program.ts'
 import { attacks } from './attack-list.ts'
@@ -43,6 +55,10 @@ suite('A command in a folder', { skip: noFolderWall, timeout: 300_000 }, () => {
 
   const exec = (words: readonly string[], cwd = place.cwd) =>
     mayfly({ ...place, cwd }, ['exec', ...words])
+
+  const isThere = async (name: string) => {
+    for (let i = 0; i < 300 && !existsSync(join(place.cwd, name)); i++) await setTimeoutOf(100)
+  }
 
   for (const [name, what] of Object.entries(attacks))
     test(`S4-9: prevents an attack that ${what}`, () =>
@@ -87,6 +103,54 @@ suite('A command in a folder', { skip: noFolderWall, timeout: 300_000 }, () => {
     const { stdout, stderr } = await exec([...flags, '--', './attacks', 'lifted_by_move'])
     assert.match(stdout, /lifted_by_move 0/, stderr)
   })
+
+  test('S4-9: keeps a secret closed while another wall renames another folder to the path that --read names', async () => {
+    for (const [name, text] of [
+      ['lifted', 'public'],
+      ['instead', secret],
+    ] as const) {
+      rmSync(join(place.cwd, name), { recursive: true, force: true })
+      mkdirSync(join(place.cwd, name))
+      writeFileSync(join(place.cwd, name, 'server.pem'), `${text}\n`)
+    }
+    const flags = ['--read', 'lifted/server.pem']
+    const reading = exec([...flags, '--', './attacks', 'lifted_by_other_wall'])
+    await isThere('waits')
+    const swap = 'mv lifted lifted-before && mv instead lifted && touch swapped'
+    assert.equal((await exec(['--', 'sh', '-c', swap])).code, 0)
+    assert.match((await reading).stdout, /lifted_by_other_wall 0/)
+  })
+
+  test('S4-9: keeps a secret closed under an fd after a program outside replaced it', async () => {
+    const reading = exec(['--', './attacks', 'secret_removed'])
+    await isThere('holds')
+    writeFileSync(`${place.state}/pem-new`, `${secret}\n`)
+    renameSync(`${place.state}/pem-new`, join(place.cwd, 'certs/server.pem'))
+    writeFileSync(join(place.cwd, 'replaced'), '')
+    assert.match((await reading).stdout, /secret_removed 0/)
+  })
+
+  test(
+    'S4-9: refuses a socket of this machine in a folder of the system',
+    {
+      skip: process.getuid?.() !== 0 && 'only root makes a socket there',
+    },
+    async () => {
+      const folder = mkdtempSync('/opt/mayfly-test-')
+      const server = createServer((socket) => socket.destroy())
+      try {
+        chmodSync(folder, 0o755)
+        server.listen({ path: join(folder, 'a.sock'), writableAll: true })
+        await once(server, 'listening')
+        const flags = ['--env', `SYSTEM_SOCKET=${join(folder, 'a.sock')}`]
+        const { stdout } = await exec([...flags, '--', './attacks', 'system_socket'])
+        assert.match(stdout, /system_socket 0/)
+      } finally {
+        server.close()
+        rmSync(folder, { recursive: true })
+      }
+    },
+  )
 
   test('S4-9: keeps a secret closed while a program outside replaces it by rename', async () => {
     const file = join(place.cwd, '.env')

@@ -45,16 +45,20 @@ export function makeRepository(folder: string, config = ''): void {
   writeFileSync(join(folder, 'config'), `[core]\n\trepositoryformatversion = 0\n${config}`)
 }
 
+const hooksPaths = ['githooks', 'unmade/hooks', 'led/hooks']
+  .map((path) => `\thooksPath = ${path}\n`)
+  .join('')
+
 export function makeProject(folder: string): void {
   const at = (name: string) => join(folder, name)
-  makeRepository(at('.git'), '\thooksPath = githooks\n[include]\n\tpath = ../included.cfg\n')
+  makeRepository(at('.git'), `${hooksPaths}[include]\n\tpath = ../included.cfg\n`)
   writeFileSync(at('.git/hooks/existing'), 'existing\n')
   writeFileSync(at('.git/index'), '')
   mkdirSync(at('.git/worktrees/w'), { recursive: true })
   mkdirSync(at('.git/modules/m/hooks'), { recursive: true })
   makeRepository(at('sub/.git'))
   makeRepository(at('bare.git'))
-  for (const name of ['new', 'closed', 'above/below', 'certs', 'late', 'githooks'])
+  for (const name of ['new', 'closed', 'above/below', 'certs', 'late', 'githooks', 'way/hooks'])
     mkdirSync(at(name), { recursive: true })
   writeFileSync(at('included.cfg'), '[a]\n')
   writeFileSync(at('githooks/pre-push'), 'existing\n')
@@ -62,6 +66,7 @@ export function makeProject(folder: string): void {
   for (const name of secretFiles) writeFileSync(at(name), `${secret}\n`)
   symlinkSync('.git/config', at('was-link'))
   linkSync(at('.git/config'), at('other-name'))
+  symlinkSync('way', at('led'))
   symlinkSync('.env', at('env-link'))
   linkSync(at('.env'), at('env-name'))
 }

@@ -256,6 +256,18 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     }
   })
 
+  test('writes no view that makes a git repository together with one that was committed', async () => {
+    const folder = project()
+    const first = await dry(folder, 'mkdir w; echo "ref: refs/heads/main" > w/HEAD')
+    assert.equal(first.code, 0, first.stderr)
+    await dry(folder, 'mkdir -p w/objects w/refs; echo "[alias]" > w/config')
+    assert.equal((await exec(folder, '--commit')).code, 0)
+    const { code, stderr } = await exec(folder, '--commit')
+    assert.equal(code, 9, stderr)
+    assert.match(stderr, /w\/HEAD is protected \(a git repository\)/)
+    assert.equal(existsSync(join(folder, 'w/HEAD')), false)
+  })
+
   test('continues an interrupted commit, and keeps the changes of a command that was killed', async () => {
     const folder = project()
     const child = await begun(folder, `${changes}; echo ready; sleep 86395`)

@@ -22,7 +22,8 @@ export function protectedName(path: string): string | undefined {
 /** Rules that apply everywhere: without exceptions, and without those from which test folders are exempt. */
 let rules: ReturnType<typeof folderPolicy>['names'] | undefined
 
-const GIT = new Set(['config', 'config.worktree', 'commondir', 'gitdir', 'hooks'])
+/** Names of git's configuration, and of what leads git to another repository. */
+export const GIT = new Set(['config', 'config.worktree', 'commondir', 'gitdir', 'hooks'])
 /** Folders of git in which a branch may have the same name as one of git's own files. */
 const REFERENCES = new Set(['refs', 'logs', 'objects'])
 const PACKAGES = new Set(['node_modules', 'site-packages', 'dist-packages'])

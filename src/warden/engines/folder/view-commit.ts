@@ -20,7 +20,7 @@ import {
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
-import { protectedName } from './protected-name.ts'
+import { GIT, protectedName } from './protected-name.ts'
 import { fileStateOf, statOf, type FileState, type ViewChange } from './view-changes.ts'
 import { upperOf, type View } from './view-store.ts'
 
@@ -125,7 +125,7 @@ function checked(view: View, root: number) {
   const todo: ViewChange[] = []
   const conflicts: CommitConflict[] = []
   for (const change of view.changes) {
-    const refused = refusalOf(change)
+    const refused = refusalOf(change) ?? repositoryRefusal(view, root, change)
     if (refused === undefined && isDone(view, root, change)) continue
     todo.push(change)
     conflicts.push(...(refused ? [refused] : conflictOf(root, change, removed)))
@@ -138,6 +138,41 @@ function refusalOf({ path, to }: ViewChange): CommitConflict | undefined {
   if (name !== undefined) return { path, why: `is protected (${name})` }
   return to?.kind === 'other' ? { path, why: 'is not a file, folder or link' } : undefined
 }
+
+const REPOSITORY_NAMES = ['head', 'objects', 'refs', 'commondir']
+
+/**
+ * The wall lets no command make a git repository, or change the configuration of one; but two views may do it together,
+ * and a folder may have become a repository since.
+ */
+function repositoryRefusal(
+  view: View,
+  root: number,
+  { path, to }: ViewChange,
+): CommitConflict | undefined {
+  if (to === null) return undefined
+  const names = path.split('/')
+  const isThere = (name: string) => within(root, name, statOf) !== undefined
+  const isAdded = (name: string) =>
+    view.changes.some((one) => one.to !== null && sameName(one.path, name))
+  const isRefused = names.some((written, at) => {
+    const name = written.toLowerCase()
+    const isEntry = at === names.length - 1 && REPOSITORY_NAMES.includes(name)
+    if (!GIT.has(name) && !isEntry) return false
+    const folder = names.slice(0, at).join('/')
+    const isRepository = (has: (path: string) => boolean) => {
+      const [head, common, objects, refs] = ['HEAD', 'commondir', 'objects', 'refs'].map((one) =>
+        has(join(folder, one)),
+      )
+      return head && (common || (objects && refs))
+    }
+    if (!isRepository((one) => isThere(one) || isAdded(one))) return false
+    return GIT.has(name) || !isRepository(isThere)
+  })
+  return isRefused ? { path, why: 'is protected (a git repository)' } : undefined
+}
+
+const sameName = (one: string, other: string) => one.toLowerCase() === other.toLowerCase()
 
 function conflictOf(
   root: number,

@@ -13,6 +13,7 @@ import { isUserKernelThere, noUserKernel } from './user-kernel-here.ts'
 const skip = isUserKernelThere() ? (whyNoImages() ?? false) : noUserKernel
 const timeout = 600_000
 const MIB = 2 ** 20
+const wholeTriesMax = 10
 const hidden = (text: string) => JSON.stringify([...Buffer.from(text)].map((byte) => byte ^ 0x55))
 const holds = (text: string) => `
 import socket, time
@@ -67,7 +68,7 @@ suite('A capture of a user-mode kernel', { skip, timeout }, () => {
   test('S1-20: lists processes, sockets and files as reported by the guest, marked so', async () => {
     const { sandbox: own, end } = await start(made, 'planted-one-text')
     await using sandbox = own
-    const capture = await sandbox.capture()
+    const capture = await captureWhole(sandbox)
     const trusted = capture.parts.filter(({ trust }) => !trust).map(({ name }) => name)
     assert.deepEqual(trusted, ['machine.json', 'memory.zst', 'memory.json'])
     const { sockets } = reported(capture, 'guest-sockets.json')
@@ -106,6 +107,14 @@ suite('A capture of a user-mode kernel', { skip, timeout }, () => {
     await end
   })
 })
+
+/** Captures again while the guest did not report all in the seconds that it has, on a busy machine. */
+async function captureWhole(sandbox: { capture(): Promise<Capture> }): Promise<Capture> {
+  for (let tries = 1; ; tries++) {
+    const capture = await sandbox.capture()
+    if (capture.why === undefined || tries === wholeTriesMax) return capture
+  }
+}
 
 async function start(made: Made, text: string) {
   const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)

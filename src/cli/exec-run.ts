@@ -15,7 +15,7 @@ import { networkRefusalText, refusalText } from '../folder-wall/refusal-text.ts'
 import { readSettings, type FolderRules } from '../folder-wall/settings.ts'
 import type { OpenView, View } from '../warden/engines/folder/view-store.ts'
 import { wayOutPort } from '../folder-wall/way-out.ts'
-import { cacheFolder } from '../lib/cache-folder.ts'
+import { cacheFolders, temporaryCache } from '../lib/cache-folder.ts'
 import { signerFolder, wardenFolder } from '../lib/state-folder.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { openFolderProgram, startFolderWall } from '../warden/engines/folder/start.ts'
@@ -61,8 +61,8 @@ export async function runExec(command: readonly string[], flags: ExecFlags): Pro
     folder,
     home,
     environment: process.env,
-    state: [state, wardenFolder(state), cacheFolder('')],
-    programs: [ROOT, dirname(process.execPath), process.argv[1] ?? ROOT],
+    state: [state, wardenFolder(state), ...cacheFolders()],
+    programs: [ROOT, dirname(process.execPath), process.argv[1] ?? ROOT, temporaryCache()],
   })
   await checkHosts(flags, config)
   const reporter = new RefusalReporter(folder, flags)

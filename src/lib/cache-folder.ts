@@ -17,9 +17,20 @@ export function cacheFolder(name: string): string {
   return path.join(cacheOfUser(), name)
 }
 
-/** Cache folders that a Mayfly of this user uses: its own, where it has one, and root's, if a warden of root serves it. */
+/**
+ * Cache folders that a Mayfly of this user takes code from: root's, if a warden of root serves it, and its own, where root too
+ * has compiled code (`bin/cache-folder.js`).
+ */
 export function cacheFolders(): readonly string[] {
-  return [CACHE_OF_ROOT, attempt(cacheOfUser)].filter((folder) => folder !== undefined)
+  const home = attempt(() => path.join(os.homedir(), '.cache'))
+  const bases = [process.env['XDG_CACHE_HOME'] || undefined, home]
+  const own = bases.flatMap((base) => (base === undefined ? [] : path.resolve(base, 'mayfly')))
+  return [...new Set([CACHE_OF_ROOT, ...own])]
+}
+
+/** Folder of compiled code where the cache folder cannot be used. */
+export function temporaryCache(): string {
+  return path.join(os.tmpdir(), `mayfly-compiled-${process.getuid?.() ?? 'user'}`)
 }
 
 /**

@@ -51,6 +51,21 @@ suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, 
     assert.match(stderr, /refused: .*new\/inner.* \(denied: .*\); a flag, the settings or/)
   })
 
+  test('cache folders in the folder of a command are closed, with the compiled code that Mayfly runs from there', async () => {
+    const compiled = [
+      'cache/mayfly/compiled',
+      `temporary/mayfly-compiled-${process.getuid?.()}`,
+    ] as const
+    mkdirSync(at(compiled[0]), { recursive: true, mode: 0o700 })
+    mkdirSync(at('temporary'))
+    const env = { XDG_CACHE_HOME: at('cache'), TMPDIR: at('temporary') }
+    const script = `for one in ${compiled.join(' ')}; do mkdir -p $one; echo x > $one/code; ls -d $one/code; done
+      echo x > cache/other; echo x > temporary/other; ls cache/other temporary/other`
+    const { stdout } = await shell(script, [], { env })
+    assert.equal(stdout, 'cache/other\ntemporary/other\n')
+    for (const folder of compiled) assert.ok(!existsSync(join(at(folder), 'code')), folder)
+  })
+
   test('settings of sandbox-runtime grant, deny and hide paths', async () => {
     const file = join(place.state, 'srt.json')
     const filesystem = {

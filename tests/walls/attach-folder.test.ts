@@ -218,7 +218,8 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
     process.env['XDG_CACHE_HOME'] = caches
     try {
       const own = isRoot ? '/var/cache/mayfly' : join(caches, 'mayfly')
-      mkdirSync(join(own, 'prepared'), { recursive: true })
+      const compiled = join(caches, 'mayfly/compiled')
+      for (const folder of [join(own, 'prepared'), compiled]) mkdirSync(folder, { recursive: true })
       const source = join(import.meta.dirname, '../../src')
       const files = { read: ['/'], write: ['/'] }
       const calls = await foldersFor(
@@ -230,6 +231,7 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
         { verb: 'list', path: own },
         { verb: 'list', path: join(own, 'prepared') },
         { verb: 'write', path: join(own, 'prepared', name), content: 'x' },
+        { verb: 'write', path: join(compiled, name), content: 'x' },
         { verb: 'write', path: join(source, name), content: 'x' },
       ])
         await assert.rejects(ask(request), { code: 'FORBIDDEN' }, JSON.stringify(request))

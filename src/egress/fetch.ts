@@ -42,6 +42,8 @@ export interface Fetcher {
 
 const openMax = 64
 const redirectsMax = 20
+/** Limit of the proxy, too. */
+const interimMax = 8
 const bodyBytesMax = 4 * 2 ** 20
 const timeoutMsMax = 60_000
 
@@ -168,7 +170,8 @@ async function ask(
     const bytes =
       head.length + headBytesOf(more) + origin.length + bareBodyBytesMax + (hop.body?.length ?? 0)
     if (!entry.reserve(bytes)) return overdrawn(own, 'send')
-    const answer = await exchanged(stream, hop, [...written, ...more], origin)
+    const flooded = () => cut(own, 'it sends too many interim answers')
+    const answer = await exchanged(stream, hop, [...written, ...more], { origin, flooded })
     if (forwarding && answer.statusCode === 407) return upstreamAuthRequired
     const { credentials } = forwarding ?? {}
     const secrets = [...placed.secrets, ...(credentials === undefined ? [] : [credentials])]
@@ -249,9 +252,10 @@ function exchanged(
   stream: Socket,
   hop: RedirectHop,
   headers: readonly Header[],
-  origin: string,
+  { origin, flooded }: { readonly origin: string; readonly flooded: () => void },
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
+    let interim = 0
     // Loaded lazily: most jobs make no request.
     const asking = process.getBuiltinModule('node:http').request({
       createConnection: () => stream,
@@ -262,6 +266,8 @@ function exchanged(
       maxHeaderSize: 64 * 1024,
     })
     asking.once('response', resolve)
+    // Node reads on without limit, and no byte of them is counted before the answer.
+    asking.on('information', () => ++interim >= interimMax && flooded())
     asking.once('upgrade', () => reject(new Error('the server switched to another protocol')))
     asking.on('error', reject)
     // Fallback: the connection closed without a response.

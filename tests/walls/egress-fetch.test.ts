@@ -1,7 +1,8 @@
 import { openEgress } from '../../src/egress/open-egress.ts'
 import { allControls } from '../../src/contract/controls.ts'
-import type { AddressInfo } from 'node:net'
+import { createServer as createTcp, type AddressInfo } from 'node:net'
 import { createServer } from 'node:http'
+import { createServer as createTls } from 'node:tls'
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import type { Event } from '../../src/contract/event.ts'
@@ -264,6 +265,58 @@ suite('Brokered requests', () => {
       request(a('/'), { headers: [['a', 'b\r\nc: d']] }),
     ])
       assert.equal((await ask(text, termsFor('open').terms)).error.code, 'EGRESS_FAILED', text)
+  })
+
+  test('Interim answers without end cut the request, and a few are passed over', async (t) => {
+    const early = createTcp((socket) => {
+      socket
+        .on('error', () => undefined)
+        .once('data', (head: Buffer) => {
+          const count = head.toString().startsWith('GET /few ') ? 3 : 200_000
+          socket.write(Buffer.from('HTTP/1.1 102 Processing\r\n\r\n'.repeat(count)))
+          socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+        })
+    })
+    t.after(() => early.close())
+    await new Promise<void>((resolve) => early.listen(0, '127.0.0.1', resolve))
+    const { port } = early.address() as AddressInfo
+    const exceptions = [`127.0.0.1:${port}`]
+    const { terms } = termsFor('open', { exceptions })
+    assert.equal((await ask(request(`http://a.example:${port}/few`), terms)).status, 200)
+    const receivedMax = 50_000
+    const ledger = new Ledger(
+      { sentMax: 2 ** 30, receivedMax },
+      { emitter: emitterInto([]), run: null },
+    )
+    const many = await ask(
+      request(`http://a.example:${port}/many`),
+      termsFor('open', { exceptions, ledger }).terms,
+    )
+    assert.match(many.error.message, /too many interim answers/)
+    const [attempt] = ledger.attempts
+    assert.ok(attempt!.received < 1_000_000, `${attempt!.received} bytes`)
+  })
+
+  test('Attack: a server of TLS 1.2 has no handshake renegotiated', async (t) => {
+    let renegotiated = 0
+    const secure = createTls({
+      maxVersion: 'TLSv1.2',
+      SNICallback: (name, done) => done(null, world.authority.contextFor(name)),
+    })
+    secure.on('secureConnection', (socket) => {
+      const again = (error: Error | null) => {
+        if (error || ++renegotiated === 20)
+          return void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+        socket.renegotiate({}, again)
+      }
+      socket.on('error', () => undefined).once('data', () => socket.renegotiate({}, again))
+    })
+    t.after(() => secure.close())
+    await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve))
+    const { port } = secure.address() as AddressInfo
+    const { terms } = termsFor('open', { exceptions: [`127.0.0.1:${port}`] })
+    const answer = await ask(request(`https://a.example:${port}/`), terms)
+    assert.deepEqual([renegotiated, answer.error?.code], [0, 'EGRESS_FAILED'])
   })
 
   test('Tightening cuts requests that are no longer permitted', async () => {

@@ -540,6 +540,19 @@ test('A machine whose default image is refused runs no job without an image; a j
   assert.deepEqual([named.kind, named.profile.image], ['run', `sha256:${digest}`])
 })
 
+test('A job and a session of one source, language and request have a plan each, whichever is first', () => {
+  const config = configOf({ ceilings: { timeout: '2s' }, sandboxes: { lifetime: '1h' } })
+  for (const firstIsSession of [true, false]) {
+    const profile = createProfiler({ config, providers: () => leastFacts })
+    const timeoutOf = (isSession: boolean) =>
+      profile({ ...jobOf(), ...(isSession && { session: { kind: 'open' } as const }) }, verdictOf())
+        .profile.limits.timeout
+    const [first, second] = [timeoutOf(firstIsSession), timeoutOf(!firstIsSession)]
+    const [job, session] = firstIsSession ? [second, first] : [first, second]
+    assert.deepEqual([job, session], [2_000, 3_600_000])
+  }
+})
+
 test('A plan made before the image lookup is replaced afterwards', () => {
   let images: ImageAnswers | undefined
   const facts = [...leastFacts, machine]

@@ -70,6 +70,7 @@ function keyOf({ job, verdict, images = new Map() }: PlanInputs): string {
     job.tenant,
     job.origin,
     job.capability,
+    job.session?.kind,
     job.packages,
     verdict.digest,
     verdict.risk,

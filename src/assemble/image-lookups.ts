@@ -21,7 +21,10 @@ export interface ImageLookupParts {
 export class ImageLookups {
   readonly #parts: ImageLookupParts
   readonly #answers = new WeakMap<Job, ImageAnswers>()
-  /** Digest that each name resolved to last, if it was admitted. */
+  /**
+   * Digest that each name resolved to last, if it was admitted. Separate for default images, which the policy may admit
+   * without a scan: the refusal of a job that names one would end the spares of all others.
+   */
   readonly #admitted = new Map<string, string>()
 
   constructor(parts: ImageLookupParts) {
@@ -52,11 +55,12 @@ export class ImageLookups {
   /** Resolves a name of a job or of spares to an admitted image, or its refusal. Never rejects. */
   async answer(image: string, isDefault: boolean): Promise<ImageAnswer> {
     const answer = await this.#ask(image, isDefault)
-    const before = this.#admitted.get(image)
+    const key = `${isDefault ? 'default' : 'named'} ${image}`
+    const before = this.#admitted.get(key)
     const now = answer.kind === 'admitted' ? answer.digest : undefined
     if (before !== undefined && before !== now) this.#parts.drop(before)
-    this.#admitted.delete(image)
-    if (now !== undefined) this.#admitted.set(image, now)
+    this.#admitted.delete(key)
+    if (now !== undefined) this.#admitted.set(key, now)
     if (this.#admitted.size > NAMES_MAX) this.#admitted.delete(this.#admitted.keys().next().value!)
     return answer
   }

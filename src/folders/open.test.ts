@@ -38,14 +38,14 @@ after(() => rmSync(place, { recursive: true }))
 
 const denied: unknown[] = []
 
-function folders(files: FilesControl, writtenMax = 2 ** 20) {
+function folders(files: FilesControl, writtenMax = 2 ** 20, closed = [own]) {
   const emitter = { emit: (point: string) => void denied.push(point) }
   const asked = {
     controls: { ...allControls, files },
     run: 'exec_1',
     writtenMax,
     emitter,
-    closed: [own],
+    closed,
   }
   const calls = openFolders(asked)
   const ask = async (request: object) =>
@@ -182,6 +182,34 @@ suite('Granted folders', { skip }, () => {
     opened.tighten({ ...allControls, files: noFiles })
     await assert.rejects(under, { code: 'FORBIDDEN' })
     await assert.rejects(opened.ask(request), { code: 'FORBIDDEN' })
+  })
+
+  test('A write in progress when its folder is revoked changes no file, and leaves none', async () => {
+    const before = readdirSync(granted).toSorted()
+    for (const name of ['a.txt', 'new.txt']) {
+      const opened = folders(both)
+      const under = opened.ask({ verb: 'write', path: join(granted, name), content: 'late' })
+      opened.tighten({ ...allControls, files: noFiles })
+      await assert.rejects(under, { code: 'FORBIDDEN' })
+    }
+    assert.equal(readFileSync(join(granted, 'a.txt'), 'utf8'), 'ä')
+    assert.deepEqual(readdirSync(granted).toSorted(), before)
+  })
+
+  test("A folder of Mayfly's own that is made while a run lasts, below a link, is in no grant", async () => {
+    symlinkSync(granted, join(place, 'home'))
+    const late = join(granted, 'late', 'own')
+    const opened = folders(both, 2 ** 20, [join(place, 'home', 'late', 'own')])
+    mkdirSync(late, { recursive: true })
+    writeFileSync(join(late, 'key'), 'secret')
+    for (const request of [
+      { verb: 'read', path: join(late, 'key') },
+      { verb: 'list', path: late },
+      { verb: 'write', path: join(late, 'key'), content: 'x' },
+    ])
+      await assert.rejects(opened.ask(request), { code: 'FORBIDDEN' }, request.verb)
+    assert.equal(readFileSync(join(late, 'key'), 'utf8'), 'secret')
+    rmSync(join(granted, 'late'), { recursive: true })
   })
 
   test('A run writes no more than its disk limit, and a file no more than a call may', async () => {

@@ -4,9 +4,18 @@ import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import { newId } from '../lib/id.ts'
-import { realPath } from '../lib/real-path.ts'
+import { isBelow } from '../lib/is-below.ts'
+import { expectedRealPath } from '../lib/real-path.ts'
 import { filesCapability, type FolderCalls, type FolderCallOptions } from '../walls/folder-calls.ts'
-import { below, notFile, ofHandle, openFile, openInner, openParent } from './open-beneath.ts'
+import {
+  below,
+  notFile,
+  notGranted,
+  ofHandle,
+  openFile,
+  openInner,
+  openParent,
+} from './open-beneath.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 
 const MIB = 2 ** 20
@@ -46,8 +55,9 @@ export function openFolders(parts: FoldersParts): FolderCalls {
   let writable = given.writtenMax
   let isOpen = 0
 
-  const never = [...closedAlways, ...closed.map(realPath)]
-  const neverWritten = [...never, ...closedToWrites.map(realPath)]
+  // A closed folder may be made while the run lasts.
+  const never = [...closedAlways, ...closed.map(expectedRealPath)]
+  const neverWritten = [...never, ...closedToWrites.map(expectedRealPath)]
   const boundsFor = (verb: Verb) =>
     verb === 'write'
       ? { granted: files.write, closed: neverWritten }
@@ -67,7 +77,17 @@ export function openFolders(parts: FoldersParts): FolderCalls {
         `Cannot write more than ${writable} bytes: its disk is full`,
       )
     writable -= bytes.length
-    return await replace(place.folder, place.name, bytes, request.path)
+    const draft = await draftOf(place.folder, place.name, bytes, request.path)
+    try {
+      // Race: the grant may have been revoked while the draft was written.
+      if (!files.write.some((folder) => isBelow(request.path, folder)))
+        throw notGranted(request.path)
+      await rename(draft, below(place.folder, place.name))
+    } catch (thrown) {
+      await rm(draft, { force: true })
+      throw thrown
+    }
+    return bytes.length
   }
 
   return {
@@ -111,13 +131,13 @@ async function readAll(file: FileHandle, as: 'utf8' | 'base64'): Promise<string>
   return bytes.toString(as, 0, length)
 }
 
-/** Replaces atomically: writes a temporary file and renames it. */
-async function replace(
+/** Writes a temporary file beside the file that it is to replace, and returns its path. */
+async function draftOf(
   folder: FileHandle,
   name: string,
   bytes: Buffer,
   asked: string,
-): Promise<number> {
+): Promise<string> {
   const before = await lstat(below(folder, name)).catch(() => undefined)
   if (before && !before.isFile()) throw notFile(asked)
   const draft = below(folder, `.${newId('mayfly')}`)
@@ -130,13 +150,12 @@ async function replace(
   try {
     await file.writeFile(bytes)
     await file.close()
-    await rename(draft, below(folder, name))
+    return draft
   } catch (thrown) {
     await file.close().catch(() => undefined)
     await rm(draft, { force: true })
     throw thrown
   }
-  return bytes.length
 }
 
 async function list(folder: FileHandle): Promise<readonly object[]> {

@@ -1,5 +1,5 @@
 import type { Server } from 'node:net'
-import { grantsFiles, grantsNetwork, type Controls } from '../contract/controls.ts'
+import { grantsFiles, grantsNetwork, noFiles, type Controls } from '../contract/controls.ts'
 import type { Task } from '../contract/provider.ts'
 import type { OpenEgressPath } from './egress-path.ts'
 import type { FolderCalls, OpenFolders } from './folder-calls.ts'
@@ -18,6 +18,7 @@ export class RealmEgress implements GuestEgress {
   readonly #life: GuestLife
   readonly #options: RealmEgressOptions
   folders: FolderCalls | undefined
+  #isClosed = false
 
   constructor(life: GuestLife, options: RealmEgressOptions) {
     this.#life = life
@@ -33,11 +34,17 @@ export class RealmEgress implements GuestEgress {
       life.adopt(await openEgressPath(life.controls, run, { zone, privateHosts }))
     const asked = { controls: life.controls, run, writtenMax: limits.disk }
     if (openFolders && grantsFiles(files)) this.folders = await openFolders(asked)
-    this.folders?.tighten(life.wanted)
+    this.tighten(life.wanted)
   }
 
   tighten(to: Controls): void {
-    this.folders?.tighten(to)
+    this.folders?.tighten(this.#isClosed ? { ...to, files: noFiles } : to)
+  }
+
+  /** Closes the folders, to calls in flight too. Idempotent. */
+  close(): void {
+    this.#isClosed = true
+    this.tighten(this.#life.wanted)
   }
 }
 

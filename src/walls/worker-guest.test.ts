@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { playedIdleBytes, playedMemory, playWorker } from '../../tests/fixtures/played-worker.ts'
+import { allControls, noNetwork, type Controls } from '../contract/controls.ts'
 import { execEndSchema, kind } from './wire.ts'
 
 test('Codes of a worker are enumerated: any other text, or a code of the host, is mapped to OTHER', async () => {
@@ -172,4 +173,17 @@ test('A worker that sends too many names, or other text, ends as an error PROTOC
     const told = worker.emitted.filter(([point]) => point === 'name/refused')
     assert.ok(told.length <= 64 && !JSON.stringify(told).includes(text))
   }
+})
+
+test('A job that is killed has no folder in the time that its worker has to send its output, whatever a phase grants', async () => {
+  const granted: string[][] = []
+  const openFolders = async () => ({
+    answer: () => Promise.resolve('null'),
+    tighten: ({ files }: Controls) => void granted.push([...files.read, ...files.write]),
+  })
+  const worker = await playWorker({ openFolders })
+  worker.sandbox.kill({ status: 'timeout' })
+  assert.ok(!worker.isKilled())
+  await worker.sandbox.tighten({ ...allControls, network: noNetwork, memory: playedMemory })
+  assert.deepEqual(granted, [['/', '/'], [], []])
 })

@@ -89,7 +89,11 @@ export function workerGuest(options: WorkerOptions): GuestKind {
     const session = hasSessions ? new ProgramSession(life, cells) : undefined
     const frames = new WorkerFrames(life, { egress, settings, session, output })
     life.hooks = {
-      beforeKill: ({ status }) => (status === 'timeout' ? GRACE_MS : 0),
+      beforeKill({ status }) {
+        // Calls sent between this kill and the end of the worker must not reach a file.
+        egress.close()
+        return status === 'timeout' ? GRACE_MS : 0
+      },
       ended: () => life.egressPath?.close(),
     }
     return {

@@ -116,7 +116,7 @@ export class CellSession extends Job {
       return this.#settle()
     }
     const { sequence, resultBytesMax, inputText } = exec
-    if (inputText !== undefined) this.#enter(sequence, 'give', inputText)
+    if (inputText !== undefined) this.#enter(sequence, 'give', sequence, inputText)
     if (this.#isRunning(sequence))
       this.#enter(sequence, 'cell', sequence, script, exec.isAsync, resultBytesMax)
   }

@@ -10,8 +10,17 @@ const { evaluate } = P
 /** No timer is due while the timers are not loaded. */
 bound.next = () => undefined
 
-/** Sets the global `input`; it remains until an exec sets another. */
-bound.give = (text) => P.hide(globalThis, 'input', part('parse').parse(text))
+/**
+ * Sets the global `input`; it remains until an exec sets another. An earlier cell may have made the name constant: then the
+ * exec fails, because its cell would read the value of that cell.
+ */
+bound.give = (sequence, text) => {
+  try {
+    P.hide(globalThis, 'input', part('parse').parse(text))
+  } catch (thrown) {
+    fail(sequence, thrown)
+  }
+}
 
 bound.cell = (sequence, code, isAsync, unitsMax) => {
   bound.owner = sequence

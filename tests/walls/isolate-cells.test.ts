@@ -190,13 +190,25 @@ suite('Cells of one isolate', () => {
     for (const cell of hostile) {
       using session = new IsolateSession()
       await session.exec(cell, { timeoutMs: 300 })
-      const next = session.exec('console.log("own"); 20 + 1', { timeoutMs: 5000 })
+      const given = { timeoutMs: 5000, input: 1 }
+      const next = session.exec('console.log("own"); 20 + input', given)
       const end = await next
       assert.deepEqual(
         [end.id, end.status, end.text, end.stdout],
         [next.id, 'ok', '21', 'own\n'],
         cell,
       )
+    }
+  })
+
+  test('an exec whose input an earlier cell made constant ends as an error, and none of it runs', async () => {
+    for (const cell of constantInputs) {
+      using session = new IsolateSession()
+      await session.exec(cell)
+      const end = await session.exec('console.log("ran"); input', { input: 'own' })
+      assert.deepEqual([end.status, end.error?.code, end.stdout], ['error', 'USER_ERROR', ''], cell)
+      assert.match(end.error?.message ?? '', /input/, cell)
+      ok(await session.exec('20 + 1'), 21)
     }
   })
 
@@ -231,12 +243,19 @@ const hostile = [
   'Function.prototype.call = Function.prototype.apply = Function.prototype.bind = () => "forged"',
   'Error.prepareStackTrace = () => "forged"; Error.stackTraceLimit = 0; Error.captureStackTrace = undefined',
   'Object.freeze(Object.prototype); Object.freeze(Array.prototype); Object.freeze(Promise.prototype)',
+  'Object.defineProperty(globalThis, "input", { get: () => "forged", set() {}, configurable: true })',
   'delete globalThis.Promise; delete globalThis.JSON; delete globalThis.eval; delete globalThis.Object',
   'setInterval(() => console.log("forged"), 1); (function again() { call("echo", 1).then(() => { console.log("forged"); again() }) })()',
   'for (let n = 0; n < 500; n++) setTimeout(() => { console.log("forged"); throw "forged" }, 0)',
   'const never = new Promise((done) => setTimeout(done, 1, "forged")); await new Promise(() => never.then(console.log))',
-  'Object.defineProperty(globalThis, "input", { get() { throw 1 }, configurable: false })',
   '$load$ = job = undefined; var enter = realm = host = ask = bound = P = "forged"',
+]
+
+/** Cells that keep a value of their own in the place of a later input. */
+const constantInputs = [
+  'Object.defineProperty(globalThis, "input", { get() { throw 1 }, configurable: false })',
+  'Object.defineProperty(globalThis, "input", { value: "forged", configurable: false })',
+  'globalThis.input = "forged"; Object.freeze(globalThis)',
 ]
 
 const liars = [

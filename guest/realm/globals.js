@@ -14,6 +14,33 @@ if (webAssembly) {
   delete global.WebAssembly.Suspending
   delete global.WebAssembly.SuspendError
   compileAtOnce(global.WebAssembly)
+  withoutSharedBuffers(global.WebAssembly.Memory.prototype)
+}
+
+/** A shared memory has a SharedArrayBuffer, and by its constructor the one that was removed. */
+function withoutSharedBuffers(memory) {
+  const read = P.uncurry(P.descriptorOf(memory, 'buffer').get)
+  P.getters(memory, { __proto__: null, buffer: (self) => unshared(read(self)) })
+  const methods = ['toFixedLengthBuffer', 'toResizableBuffer']
+  for (let index = 0; index < methods.length; index++) {
+    const name = methods[index]
+    if (!P.hasOwn(memory, name)) continue
+    const make = P.uncurry(memory[name])
+    P.put(memory, name, function () {
+      return unshared(make(this))
+    })
+  }
+}
+
+function unshared(buffer) {
+  try {
+    P.bufferByteLength(buffer)
+  } catch {
+    throw new P.TypeError(
+      'Cannot read the memory: it is shared, and there is no shared memory here',
+    )
+  }
+  return buffer
 }
 
 /**

@@ -51,6 +51,20 @@ suite('WebAssembly inside JavaScript', () => {
     assert.equal(end.resultText, '[42,"undefined"]', messageIn(end))
   })
 
+  test('Gives no SharedArrayBuffer by a shared memory, of its own or of a module', async () => {
+    const shared = [0, 97, 115, 109, 1, 0, 0, 0, 5, 4, 1, 3, 1, 1, 7, 5, 1, 1, 109, 2, 0]
+    const source = `const module = new WebAssembly.Module(Uint8Array.of(${shared.join()}))
+      const { m } = new WebAssembly.Instance(module).exports
+      const told = []
+      for (const memory of [m, new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })])
+        for (const read of [() => memory.buffer, () => memory.toFixedLengthBuffer(), () => memory.toResizableBuffer()])
+          try { told.push(read().constructor.name) } catch (error) { told.push(error.name) }
+      const plain = new WebAssembly.Memory({ initial: 1 })
+      return [new Set(told).size, told[0], plain.buffer.byteLength, plain.buffer === plain.buffer]`
+    const end = await run(source, { controls: grantedAlone })
+    assert.equal(end.resultText, '[1,"TypeError",65536,true]', messageIn(end))
+  })
+
   test('Is compiled and instantiated by the usual functions, and an invalid module is refused', async () => {
     const bytes = `const bytes = Uint8Array.of(${[...adds].join()})`
     for (const [source, result] of [

@@ -33,7 +33,7 @@ function format(args) {
   let next = 0
   if (typeof args[0] === 'string') {
     next = 1
-    text = args.length === 1 ? whole(args[0]) : verbs(args, (count) => (next = count))
+    text = args.length === 1 ? printed(args[0]) : verbs(args, (count) => (next = count))
   }
   const count = P.min(args.length, ARGUMENTS_MAX)
   for (; next < count && hasRoom(); next++) {

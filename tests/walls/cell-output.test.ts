@@ -23,6 +23,15 @@ suite('Output of a cell', () => {
     assert.equal(written.join(''), `a${long}c`)
   })
 
+  test('is cut at its limit, also within a line longer than any output', async () => {
+    const { status, error, stdout, truncated } = await inCell(
+      `console.log('x'.repeat(5e6)); return 1`,
+      { outputBytesMax: 1000 },
+    )
+    assert.deepEqual([status, error], ['ok', undefined])
+    assert.deepEqual([stdout, truncated.stdout], ['x'.repeat(1000), true])
+  })
+
   test('without end ends the job at its limit, with what was kept and the memory it used, also where it catches every error', async () => {
     const forever = 'for (;;) try { console.log("x".repeat(1e5)) } catch {} finally { continue }'
     const codes = [

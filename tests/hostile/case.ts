@@ -14,6 +14,7 @@ export interface Case {
   readonly language?: Language
   readonly entry?: Entry
   readonly files?: readonly { readonly path: string; readonly content: string }[]
+  readonly capabilities?: readonly 'webassembly'[]
   /** Merged into the input that every case gets: see `Bait`. */
   readonly input?: Readonly<Record<string, unknown>>
   /** Permitted ends. Containment also requires that no evidence was found. */

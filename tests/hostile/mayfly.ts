@@ -88,6 +88,7 @@ export async function runCase(
     // A second job, of another tenant, gets no files.
     ...(hostile.files && !second && { files: hostile.files.map((file) => ({ ...file })) }),
     ...(hostile.entry && { entry: hostile.entry }),
+    ...(hostile.capabilities && { capabilities: [...hostile.capabilities] }),
   }
   try {
     const outcome = await mayfly.run(job, second?.tenant ? { tenant: second.tenant } : {})

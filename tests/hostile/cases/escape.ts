@@ -322,7 +322,7 @@ export const escape: readonly Case[] = [
       Fake.resolve = (x) => x
       const bad = { [Symbol.iterator]() { const e = new Error(); e.name = Symbol('n'); e.stack; const f = () => f(); f() } }
       for (const k of ['all', 'race', 'any', 'allSettled', 'try']) try { seen.push(Promise[k].call(Fake, k === 'try' ? bad[Symbol.iterator] : bad)) } catch (e) { seen.push(e) }
-      try { Reflect.construct(Promise, [() => bad[Symbol.iterator]()], Fake) } catch (e) { seen.push(e) }
+      try { Promise.prototype.then.call(Reflect.construct(Promise, [() => bad[Symbol.iterator]()], Fake), null, (e) => seen.push(e)) } catch (e) { seen.push(e) }
       await 0; await 0
       for (const s of seen) hunt('static', s)`,
   ),
@@ -617,23 +617,29 @@ export const escape: readonly Case[] = [
       }
       for (const s of seen) hunt('stream', s)`,
   ),
-  hunted(
-    'wasm-js-tag',
-    'WebAssembly catches a JavaScript exception by its tag, past any catch clause: GHSA-ffh4-j6h5-pg66',
-    js`
-      const boom = () => { setTimeout({}); structuredClone(() => 0) }
-      const { instance } = await WebAssembly.instantiate(${bytesOf(catchesAll)}, { h: { boom, tag: WebAssembly.JSTag } })
-      hunt('tagged', instance.exports.run())`,
-  ),
-  hunted(
-    'wasm-import-from-host',
-    'a host’s function as an import of a module',
-    js`
-      const { instance } = await WebAssembly.instantiate(${bytesOf(callsImport)}, { m: { f: console.log } })
-      hunt('export', instance.exports.run); hunt('error', (() => { try { new WebAssembly.Module(new Uint8Array(3)) } catch (e) { return e } })())
-      const { instance: second } = await WebAssembly.instantiate(${bytesOf(callsImport)}, { m: { f: () => { const f = () => { console.log('.'); f() }; f() } } })
-      try { second.exports.run() } catch (e) { hunt('e', e) }`,
-  ),
+  {
+    ...hunted(
+      'wasm-js-tag',
+      'WebAssembly catches a JavaScript exception by its tag, past any catch clause: GHSA-ffh4-j6h5-pg66',
+      js`
+        const boom = () => { setTimeout({}); structuredClone(() => 0) }
+        const { instance } = await WebAssembly.instantiate(${bytesOf(catchesAll)}, { h: { boom, tag: WebAssembly.JSTag } })
+        hunt('tagged', instance.exports.run())`,
+    ),
+    capabilities: ['webassembly'],
+  },
+  {
+    ...hunted(
+      'wasm-import-from-host',
+      'a host’s function as an import of a module',
+      js`
+        const { instance } = await WebAssembly.instantiate(${bytesOf(callsImport)}, { m: { f: console.log } })
+        hunt('export', instance.exports.run); hunt('error', (() => { try { new WebAssembly.Module(new Uint8Array(3)) } catch (e) { return e } })())
+        const { instance: second } = await WebAssembly.instantiate(${bytesOf(callsImport)}, { m: { f: () => { const f = () => { console.log('.'); f() }; f() } } })
+        try { second.exports.run() } catch (e) { hunt('e', e) }`,
+    ),
+    capabilities: ['webassembly'],
+  },
   hunted(
     'structured-clone-transfer',
     'structuredClone builds in the realm it was made in',

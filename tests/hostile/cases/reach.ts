@@ -133,14 +133,17 @@ export const reach: readonly Case[] = [
       export default (input) => 'ESC' + 'APED:' + fs.readFileSync(input.canaryFile, 'utf8')`,
   },
   {
-    ...base('import-job-path-escape', 'relative imports climb out of the job’s files', true),
-    entry: 'module',
-    files: [{ path: 'a.js', content: 'export default 1' }],
-    code: js`import a from './a.js'
+    ...base('import-job-path-escape', 'computed paths climb out of the job’s files', true),
+    entry: 'handler',
+    expect: ['ok'],
+    gives: 'nothing',
+    files: [{ path: 'a.cjs', content: 'module.exports = 1' }],
+    code: js`exports.handler = () => {
       const out = []
-      for (const p of ['../a.js', '../../../../../../etc/passwd', './a.js/../../../etc/hostname', '/etc/hostname', './%2e%2e/%2e%2e/etc/hostname', 'a.js\u0000', '.\\..\\a'])
-        try { await import(p); if (!/a\.js$/.test(p)) out.push('ESC' + 'APED:' + p) } catch {}
-      export default out.join() || a`,
+      if (require('./' + 'a.cjs') !== 1) out.push('its own file is missing')
+      for (const p of ['../a.cjs', '/../a.cjs', '../../../../../../etc/passwd', './a.cjs/../../../etc/hostname', '/etc/hostname', 'file:///etc/hostname', './%2e%2e/%2e%2e/etc/hostname', 'a.cjs', 'a.cjs\u0000', '.\\..\\a', '/proc/self/environ'])
+        for (const how of [require, require.resolve]) try { how(p); out.push('ESC' + 'APED:' + p) } catch {}
+      return out.join() || 'nothing' }`,
   },
   {
     ...base(
@@ -167,11 +170,14 @@ export const reach: readonly Case[] = [
     'shared memory is a clock and a covert channel',
     js`found('SharedArrayBuffer', typeof SharedArrayBuffer !== 'undefined' && 'there')`,
   ),
-  effect(
-    'shared-memory-by-the-back-door',
-    'a shared memory of WebAssembly recovers SharedArrayBuffer',
-    js`const S = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }).buffer.constructor; found('shared', S && S.name)`,
-  ),
+  {
+    ...effect(
+      'shared-memory-by-the-back-door',
+      'a shared memory of WebAssembly recovers SharedArrayBuffer',
+      js`const S = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }).buffer.constructor; found('shared', S && S.name)`,
+    ),
+    capabilities: ['webassembly'],
+  },
   effect(
     'atomics-wait-async-absent',
     'waitAsync outlives the job',

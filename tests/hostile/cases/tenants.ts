@@ -22,18 +22,28 @@ export const tenants: readonly Case[] = [
     js`console.log.secret = setTimeout.secret = call.secret = 'tenant-secret'; return 1`,
     js`return (console.log.secret || setTimeout.secret || call.secret) && found('function')`,
   ),
-  other(
-    'secret-in-files',
-    'the files of one tenant’s job',
-    js`return 1`,
-    js`for (const p of ['./secret.txt', './secret.js', '../secret.js']) try { await import(p); return found('file') } catch {} return 'none'`,
-  ),
-  other(
-    'secret-in-module-cache',
-    'a module that another tenant’s job evaluated',
-    js`try { await import('./secret.js') } catch {} globalThis.cached = 1; return 1`,
-    js`try { const m = await import('./secret.js'); return found('module') } catch { return 'none' }`,
-  ),
+  {
+    ...other(
+      'secret-in-files',
+      'the files of one tenant’s job, by names that are computed while it runs',
+      js`exports.handler = () => require('./' + 'secret.cjs').length`,
+      js`exports.handler = () => { for (const p of ['./secret.cjs', './secret.json', '/secret.cjs', '../secret.cjs', 'secret.cjs']) try { require(p); return found('file') } catch {} return 'none' }`,
+      ['ok'],
+    ),
+    entry: 'handler',
+  },
+  {
+    ...other(
+      'secret-in-module-cache',
+      'a module that another tenant’s job evaluated',
+      js`import secret from './secret.js'
+      export default () => secret.length`,
+      js`import secret from './secret.js'
+      export default () => found('module')`,
+      ['ok'],
+    ),
+    entry: 'module',
+  },
   other(
     'spy-left-behind',
     'a spy of the first tenant reads the second one’s input',
@@ -108,7 +118,7 @@ export const tenants: readonly Case[] = [
   other(
     'starvation-by-timers',
     'the first tenant’s timers keep the second from being served',
-    js`for (let i = 0; i < 2e5; i++) setInterval(() => 0, 0); return 1`,
+    js`for (let i = 0; i < 2e5; i++) try { setInterval(() => 0, 0) } catch { break } await new Promise((d) => queueMicrotask(d)); return 1`,
     js`await new Promise((d) => setTimeout(d, 5)); return 'in time'`,
     ['ok', 'error', 'limit', 'timeout'],
   ),
@@ -143,7 +153,8 @@ function other(
     because,
     code,
     files: [
-      { path: 'secret.txt', content: 'tenant-secret' },
+      { path: 'secret.cjs', content: 'module.exports = "tenant-secret"' },
+      { path: 'secret.json', content: '"tenant-secret"' },
       { path: 'secret.js', content: 'export default "tenant-secret"' },
     ],
     expect,

@@ -13,7 +13,6 @@ import { uuidOf, writeErofsTool } from './make-file-system.ts'
 import { runTool } from './run-program.ts'
 import { openSpool } from './spool.ts'
 import { whyImageBroken, type StoredImage } from './store.ts'
-import { modeMask } from './tree.ts'
 
 /**
  * Unpacks the files of an image into a folder.
@@ -155,6 +154,8 @@ function canonicalDigest(root: string, to?: string): string {
   return writeCanonicalTar({ entries: entriesOf(root), read, ...(to !== undefined && { to }) })
 }
 
+const MODE_BITS = 0o7777
+
 /** Entries of a folder, sorted by path; links are not followed. */
 function entriesOf(root: string): readonly ImageEntry[] {
   const entries = Array.from(walkFolder(root), ({ place, entry }): ImageEntry => {
@@ -162,7 +163,8 @@ function entriesOf(root: string): readonly ImageEntry[] {
     if (entry.isDirectory()) return [place, { kind: 'folder' }]
     if (entry.isSymbolicLink()) return [place, { kind: 'link', target: readlinkSync(file) }]
     const { mode, size } = lstatSync(file)
-    return [place, { kind: 'file', mode: mode & modeMask, at: 0, size }]
+    // All bits: one that no image has, such as setuid, is a difference.
+    return [place, { kind: 'file', mode: mode & MODE_BITS, at: 0, size }]
   })
   return entries.sort(([a], [b]) => (a < b ? -1 : 1))
 }

@@ -14,10 +14,10 @@
  * - In package folders (`node_modules` ...) some rules do not apply: packages ship such files, and no program reads them
  *   there; in folders of tests the names of keys are free. A folder takes its content along: its rename into such folders, or
  *   out of package folders, fails with EXDEV, so that mv(1) copies and each name is judged.
- * - A file that was removed while a descriptor of it is open (O_PATH) keeps its rules: the kernel adds " (deleted)" to its name.
  * - For the same reason no folder is renamed into, out of or within a git repository, except below refs, logs and objects.
  * - A folder with HEAD, and with objects and refs or with commondir, is a git repository under any name: an entry that would
  *   complete one is refused, and in an existing one the names of `.git` are protected.
+ * - A file that was removed while a descriptor of it is open (O_PATH) keeps its rules: the kernel adds " (deleted)" to its name.
  *
  * Not handled: hard links from before the wall's start, except of files in the first level (scan_hard_links).
  */
@@ -370,10 +370,15 @@ static int contains_denied(const char *path) {
   return 0;
 }
 
-static int is_package_path(const char *path) {
+/* True if one of these folders is a name of a path below its bind. */
+static int is_path_in(const char *path, const char *const *folders, size_t count) {
   static struct path_names path_names;
   const struct bind *bind = bind_of(path);
-  return bind && split_names(path, bind, &path_names) && is_in_packages(&path_names);
+  return bind && split_names(path, bind, &path_names) && has_name_of(&path_names, folders, count);
+}
+
+static int is_package_path(const char *path) {
+  return is_path_in(path, package_folders, COUNT(package_folders));
 }
 
 /* ---- moves ---- */
@@ -398,9 +403,7 @@ static enum area area_of(const char *path) {
 }
 
 static int is_test_path(const char *path) {
-  static struct path_names path_names;
-  const struct bind *bind = bind_of(path);
-  return bind && split_names(path, bind, &path_names) && has_name_of(&path_names, test_folders, COUNT(test_folders));
+  return is_path_in(path, test_folders, COUNT(test_folders));
 }
 
 static int contains_readable_secret(const char *path) {

@@ -383,17 +383,9 @@ static int answer_legacy_call(const struct seccomp_notif *request, int64_t *valu
   return 1;
 }
 
-static int perform(const struct seccomp_notif *request, int64_t *value) {
-  return answer_at_call(request, value) || answer_legacy_call(request, value);
-}
-
 int answer_name(const struct seccomp_notif *request) {
   int64_t value = 0;
-  if (!perform(request, &value)) return 0;
-  if (value == NEEDS_TURN && (value = take_turn()) == 0) {
-    perform(request, &value);
-    end_turn();
-  }
+  if (!answer_at_call(request, &value) && !answer_legacy_call(request, &value)) return 0;
   send_answer(request->id, value < 0 ? 0 : value, value < 0 ? (int)value : 0);
   return 1;
 }

@@ -287,24 +287,15 @@ static int open_for(struct open_call *call, struct target *target, struct refusa
   return would_block(target, flags) ? open_fifo_in_helper(call->request, target->fd, flags) : open_existing(call, target);
 }
 
-static int perform(struct open_call *call) {
-  static struct target target;
-  struct refusal why = {0};
-  target.fd = target.parent = -1;
-  int fd = read_call(call);
-  if (fd == 0) fd = open_for(call, &target, &why);
-  close_target(&target);
-  return fd;
-}
-
 void answer_open(const struct seccomp_notif *request) {
   static struct open_call call;
+  static struct target target;
+  struct refusal why = {0};
   call.request = request;
-  int fd = perform(&call);
-  if (fd == NEEDS_TURN && (fd = take_turn()) == 0) {
-    fd = perform(&call);
-    end_turn();
-  }
+  target.fd = target.parent = -1;
+  int fd = read_call(&call);
+  if (fd == 0) fd = open_for(&call, &target, &why);
+  close_target(&target);
   if (fd == HELPER_ANSWERS) return;
   if (fd < 0) return send_answer(request->id, 0, fd);
   send_descriptor(request->id, fd, call.how.flags);

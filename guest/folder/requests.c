@@ -18,8 +18,16 @@
 #include "names.h"
 #include "opens.h"
 #include "sockets.h"
+#include "turn.h"
+
+/* The call that was received last needs the turn of this wall. */
+static int is_deferred;
 
 void send_answer(uint64_t id, int64_t value, int error) {
+  if (error == NEEDS_TURN) {
+    is_deferred = 1;
+    return;
+  }
   struct seccomp_notif_resp answer = {.id = id, .val = value, .error = error};
   /* Fails with ENOENT if the caller was killed or already answered. */
   ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
@@ -39,9 +47,19 @@ static struct seccomp_notif *receive(void) {
   return ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_RECV, request) ? NULL : request;
 }
 
+static void answer(const struct seccomp_notif *request) {
+  if (is_open(request->data.nr)) answer_open(request);
+  else if (!answer_name(request) && !answer_socket(request)) send_answer(request->id, 0, -EPERM);
+}
+
 void answer_next(void) {
   const struct seccomp_notif *request = receive();
   if (!request) return;
-  if (is_open(request->data.nr)) answer_open(request);
-  else if (!answer_name(request) && !answer_socket(request)) send_answer(request->id, 0, -EPERM);
+  answer(request);
+  if (!is_deferred) return;
+  is_deferred = 0;
+  int failed = take_turn();
+  if (failed) return send_answer(request->id, 0, failed);
+  answer(request);
+  end_turn();
 }

@@ -219,10 +219,6 @@ int answer_socket(const struct seccomp_notif *request) {
   int socket = copy_descriptor((pid_t)request->pid, (int)request->data.args[0]);
   int failed = socket;
   if (socket >= 0) failed = call == SYS_connect ? connect_as_caller(request, socket) : bind_as_caller(request, socket);
-  if (failed == NEEDS_TURN && (failed = take_turn()) == 0) {
-    failed = bind_as_caller(request, socket);
-    end_turn();
-  }
   if (failed == PENDING) return 1;
   if (socket >= 0) close(socket);
   send_answer(request->id, 0, failed < 0 ? failed : 0);

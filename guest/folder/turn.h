@@ -2,7 +2,7 @@
 #ifndef FOLDER_TURN_H
 #define FOLDER_TURN_H
 
-/* The call must be made again from its start, after take_turn(); outside of the range of errnos. */
+/* Error of a call that must be performed with the turn; outside of the range of errnos. */
 enum { NEEDS_TURN = -100001 };
 
 void open_turns(void);

@@ -17,6 +17,7 @@ import {
   type EgressConnection,
 } from './open-connection.ts'
 import { nextHop, type RedirectHop } from './redirect.ts'
+import { interimMax } from './relay-response.ts'
 import { budgetExceeded, type TrafficDirection } from './byte-budget.ts'
 import type { EgressRequest } from './rules.ts'
 import { authorityText } from './target.ts'
@@ -42,8 +43,6 @@ export interface Fetcher {
 
 const openMax = 64
 const redirectsMax = 20
-/** Limit of the proxy, too. */
-const interimMax = 8
 const bodyBytesMax = 4 * 2 ** 20
 const timeoutMsMax = 60_000
 

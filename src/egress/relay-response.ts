@@ -26,7 +26,8 @@ export interface ResponseContext {
 }
 
 const answerHeadBytesMax = 64 * 1024
-const interimMax = 8
+/** Interim responses to one request, of the proxy and of a fetch. */
+export const interimMax = 8
 
 /** Relays interim responses, the final head and its body. A refusal means that no byte was relayed. */
 export async function relayResponse(

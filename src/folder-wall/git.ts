@@ -3,7 +3,8 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import type { ClosedPath, FolderBind } from '../contract/folder.ts'
 import { attempt } from '../lib/attempt.ts'
 import { isBelow } from '../lib/is-below.ts'
-import { absolutePath, canonicalPath, existingPath, isFolder, type PathOrigin } from './paths.ts'
+import { canonicalPath } from '../lib/real-path.ts'
+import { absolutePath, existingPath, isFolder, type PathOrigin } from './paths.ts'
 
 /**
  * Paths outside the folder that git needs, and paths inside from which git would run programs.

@@ -1,5 +1,5 @@
 import { lstatSync, realpathSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
 
@@ -14,16 +14,6 @@ export function absolutePath(written: string, { folder, home }: PathOrigin): str
   if (written !== '~' && !written.startsWith('~/')) return resolve(folder, written)
   if (home !== undefined) return join(home, written.slice(1))
   throw new MayflyError('USAGE', `Cannot read "${written}": HOME is not set`)
-}
-
-/** Canonical path; for a missing one, the nearest existing parent is resolved. */
-export function canonicalPath(absolute: string): string {
-  try {
-    return realpathSync(absolute)
-  } catch {
-    const above = dirname(absolute)
-    return above === absolute ? absolute : join(canonicalPath(above), basename(absolute))
-  }
 }
 
 /** Canonical path; undefined if it does not exist. */

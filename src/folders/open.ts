@@ -5,7 +5,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import { newId } from '../lib/id.ts'
 import { isBelow } from '../lib/is-below.ts'
-import { expectedRealPath } from '../lib/real-path.ts'
+import { canonicalPath } from '../lib/real-path.ts'
 import { filesCapability, type FolderCalls, type FolderCallOptions } from '../walls/folder-calls.ts'
 import {
   below,
@@ -56,8 +56,8 @@ export function openFolders(parts: FoldersParts): FolderCalls {
   let isOpen = 0
 
   // A closed folder may be made while the run lasts.
-  const never = [...closedAlways, ...closed.map(expectedRealPath)]
-  const neverWritten = [...never, ...closedToWrites.map(expectedRealPath)]
+  const never = [...closedAlways, ...closed.map(canonicalPath)]
+  const neverWritten = [...never, ...closedToWrites.map(canonicalPath)]
   const boundsFor = (verb: Verb) =>
     verb === 'write'
       ? { granted: files.write, closed: neverWritten }

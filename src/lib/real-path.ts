@@ -10,12 +10,12 @@ export function realPath(path: string): string {
   }
 }
 
-/** As `realPath`. Of a path whose end does not exist yet, the existing part is resolved. */
-export function expectedRealPath(path: string): string {
+/** Canonical path of an absolute one; for a missing one, the nearest existing parent is resolved. */
+export function canonicalPath(absolute: string): string {
   try {
-    return realpathSync(path)
+    return realpathSync(absolute)
   } catch {
-    const parent = dirname(path)
-    return parent === path ? path : join(expectedRealPath(parent), basename(path))
+    const above = dirname(absolute)
+    return above === absolute ? absolute : join(canonicalPath(above), basename(absolute))
   }
 }

@@ -10,22 +10,28 @@ import type { ZoneReport } from '../../src/contract/warden.ts'
 import { zoneMarkOf } from '../../src/warden/engines/processes/zone-marks.ts'
 import { openWhole } from './whole-wall.ts'
 
+/** Starts a wall of Node with a zone for each program, by kind; undefined without a sentinel. */
+async function startWithZones(
+  whole: Awaited<ReturnType<typeof openWhole>>,
+  programs: Readonly<Record<string, string>>,
+) {
+  const wall = await whole.start('node')
+  if (!wall.started.wall.layers.includes('sentinel')) return undefined
+  const told: ZoneReport[] = []
+  whole.warden.onZone(wall.id, (one) => void told.push(one))
+  const zones = Object.entries(programs).map(([kind, program]) => {
+    return { kind, programs: [program], memory: 2 ** 29, life: 20_000 }
+  })
+  await wall.claim({ memory: 2 ** 30, processes: 64, zones })
+  return { wall, told }
+}
+
 test('The sentinel is asked about a program by any name: non-ASCII letters, and the link /proc/self/exe', async (t) => {
   if (!findJailFacts().namespaces) return t.skip('namespaces are forbidden here')
   await using whole = await openWhole({ sentinel: true })
-  const wall = await whole.start('node')
-  if (!wall.started.wall.layers.includes('sentinel')) return t.skip('there is no sentinel here')
-  const told: ZoneReport[] = []
-  whole.warden.onZone(wall.id, (one) => void told.push(one))
-  const bounds = { memory: 2 ** 29, life: 20_000 }
-  await wall.claim({
-    memory: 2 ** 30,
-    processes: 64,
-    zones: [
-      { kind: 'letters', programs: ['/work/größe'], ...bounds },
-      { kind: 'js', programs: ['node'], ...bounds },
-    ],
-  })
+  const started = await startWithZones(whole, { letters: '/work/größe', js: 'node' })
+  if (!started) return t.skip('there is no sentinel here')
+  const { wall, told } = started
   wall.run(`
 import { spawnSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
@@ -49,16 +55,9 @@ test('A program named by a descriptor or by a process, as /proc has them, begins
   if (!findJailFacts().namespaces) return t.skip('namespaces are forbidden here')
   if (!existsSync('/usr/bin/perl')) return t.skip('perl is missing')
   await using whole = await openWhole({ sentinel: true })
-  const wall = await whole.start('node')
-  if (!wall.started.wall.layers.includes('sentinel')) return t.skip('there is no sentinel here')
-  const told: ZoneReport[] = []
-  whole.warden.onZone(wall.id, (one) => void told.push(one))
-  const bounds = { memory: 2 ** 29, life: 20_000 }
-  const zones = [
-    { kind: 'js', programs: ['node'], ...bounds },
-    { kind: 'pl', programs: ['perl'], ...bounds },
-  ]
-  await wall.claim({ memory: 2 ** 30, processes: 64, zones })
+  const started = await startWithZones(whole, { js: 'node', pl: 'perl' })
+  if (!started) return t.skip('there is no sentinel here')
+  const { wall, told } = started
   wall.run(`
 import { spawnSync } from 'node:child_process'
 import { openSync, symlinkSync } from 'node:fs'

@@ -416,7 +416,7 @@ static int two_walls(void) {
   return broke | is_there("new/.git");
 }
 
-/* One wall swaps a repository for an empty folder, while another writes its configuration by the same path. */
+/* Swap of a repository for an empty folder by one wall, while another writes its configuration by the same path. */
 static int two_walls_swap(void) {
   if (mkdir("roles", 0755)) {
     for (int i = 0; i < ROUNDS; i++) {

@@ -23,7 +23,7 @@ export function protectedName(path: string): string | undefined {
 let rules: ReturnType<typeof folderPolicy>['names'] | undefined
 
 /** Names of git's configuration, and of what leads git to another repository. */
-export const GIT = new Set(['config', 'config.worktree', 'commondir', 'gitdir', 'hooks'])
+export const gitNames = new Set(['config', 'config.worktree', 'commondir', 'gitdir', 'hooks'])
 /** Folders of git in which a branch may have the same name as one of git's own files. */
 const REFERENCES = new Set(['refs', 'logs', 'objects'])
 const PACKAGES = new Set(['node_modules', 'site-packages', 'dist-packages'])
@@ -33,7 +33,7 @@ function nameInGit(names: readonly string[]): string | undefined {
   const [first, ...rest] = own < 0 ? [] : names.slice(own + 1)
   if (own >= 0 && first === undefined) return '.git'
   if (first === undefined || REFERENCES.has(first)) return undefined
-  const found = [first, ...rest].find((name) => GIT.has(name))
+  const found = [first, ...rest].find((name) => gitNames.has(name))
   return found === undefined ? undefined : `.git/${found}`
 }
 

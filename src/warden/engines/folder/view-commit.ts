@@ -20,7 +20,7 @@ import {
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
-import { GIT, protectedName } from './protected-name.ts'
+import { gitNames, protectedName } from './protected-name.ts'
 import { fileStateOf, statOf, type FileState, type ViewChange } from './view-changes.ts'
 import { upperOf, type View } from './view-store.ts'
 
@@ -122,10 +122,12 @@ function openFolder(path: string): number | undefined {
 /** Changes to make, and conflicts. */
 function checked(view: View, root: number) {
   const removed = new Set(view.changes.filter(({ to }) => to === null).map(({ path }) => path))
+  const kept = view.changes.filter(({ to }) => to !== null)
+  const added = new Set(kept.map(({ path }) => path.toLowerCase()))
   const todo: ViewChange[] = []
   const conflicts: CommitConflict[] = []
   for (const change of view.changes) {
-    const refused = refusalOf(change) ?? repositoryRefusal(view, root, change)
+    const refused = refusalOf(change) ?? repositoryRefusal(change, root, added)
     if (refused === undefined && isDone(view, root, change)) continue
     todo.push(change)
     conflicts.push(...(refused ? [refused] : conflictOf(root, change, removed)))
@@ -143,36 +145,33 @@ const REPOSITORY_NAMES = ['head', 'objects', 'refs', 'commondir']
 
 /**
  * The wall lets no command make a git repository, or change the configuration of one; but two views may do it together,
- * and a folder may have become a repository since.
+ * and a folder may have become a repository since. `added` has the paths of the view, in lower case.
  */
 function repositoryRefusal(
-  view: View,
-  root: number,
   { path, to }: ViewChange,
+  root: number,
+  added: ReadonlySet<string>,
 ): CommitConflict | undefined {
   if (to === null) return undefined
   const names = path.split('/')
   const isThere = (name: string) => within(root, name, statOf) !== undefined
-  const isAdded = (name: string) =>
-    view.changes.some((one) => one.to !== null && sameName(one.path, name))
+  const willBeThere = (name: string) => added.has(name.toLowerCase()) || isThere(name)
   const isRefused = names.some((written, at) => {
     const name = written.toLowerCase()
     const isEntry = at === names.length - 1 && REPOSITORY_NAMES.includes(name)
-    if (!GIT.has(name) && !isEntry) return false
+    if (!gitNames.has(name) && !isEntry) return false
     const folder = names.slice(0, at).join('/')
-    const isRepository = (has: (path: string) => boolean) => {
-      const [head, common, objects, refs] = ['HEAD', 'commondir', 'objects', 'refs'].map((one) =>
-        has(join(folder, one)),
-      )
-      return head && (common || (objects && refs))
-    }
-    if (!isRepository((one) => isThere(one) || isAdded(one))) return false
-    return GIT.has(name) || !isRepository(isThere)
+    if (!isRepository(folder, willBeThere)) return false
+    return gitNames.has(name) || !isRepository(folder, isThere)
   })
   return isRefused ? { path, why: 'is protected (a git repository)' } : undefined
 }
 
-const sameName = (one: string, other: string) => one.toLowerCase() === other.toLowerCase()
+function isRepository(folder: string, has: (path: string) => boolean): boolean {
+  const hasEntry = (name: string) => has(join(folder, name))
+  if (!hasEntry('HEAD')) return false
+  return hasEntry('commondir') || (hasEntry('objects') && hasEntry('refs'))
+}
 
 function conflictOf(
   root: number,

@@ -8,7 +8,7 @@ import { here, type Place, runProgram } from './place.ts'
 import { commitFaults, commitsIn } from './commits.ts'
 import { type Counts, nothingCounted, plus } from './counts.ts'
 import { type Pass, runSideBySide, runTests } from './run-tests.ts'
-import { filesOf, type SuiteName, suiteNames } from './suites.ts'
+import { filesOf, isQuick, type SuiteName, suiteNames } from './suites.ts'
 import { treeSeed } from './tree-seed.ts'
 
 const processors = Math.min(2, availableParallelism())
@@ -18,7 +18,7 @@ const inProcesses = ['walls', 'doors'] as const
 type Step = readonly [name: string, run: () => Promise<Counts>]
 
 const words: Record<string, (name?: string) => readonly Step[]> = {
-  smoke: () => [...checks(), commits(), suite('unit', { env: seeded() })],
+  smoke: () => [...checks(), commits(), suite('unit', { env: seeded(), takes: isQuick })],
   commits: (range) => [commits(range)],
   types: () => [tool('types', 'tsc', '--noEmit')],
   ...Object.fromEntries(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { dependsOnUser, filesOf, suiteNames } from './suites.ts'
+import { dependsOnUser, filesOf, isQuick, suiteNames } from './suites.ts'
 
 const root = join(import.meta.dirname, '..')
 const once = suiteNames.flatMap((name) => filesOf(name)).filter((file) => !dependsOnUser(file))
@@ -32,6 +32,14 @@ suite('Tests that run once, independent of the user', () => {
     for (const file of doors)
       assert.doesNotMatch(readFileSync(join(root, file), 'utf8'), /\bMayfly\b|\bassemble\(/, file)
   })
+})
+
+test('Four of five files of pure tests are in smoke, among them the rules of the source', () => {
+  const [all, quick] = [filesOf('unit'), filesOf('unit').filter(isQuick)]
+  assert.ok(quick.length > all.length * 0.75, `${quick.length} of ${all.length}`)
+  assert.ok(quick.includes('tests/tidy.test.ts'))
+  const slow = all.filter((file) => !isQuick(file) && !/\.prop\.|^tests\/fuzz\//.test(file))
+  assert.equal(slow.length, 23, 'each file of the list exists')
 })
 
 test('S3-36: a name selects the tests of both classes of S3, for the commands that S3 gives', () => {

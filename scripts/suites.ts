@@ -41,3 +41,40 @@ function isIn(suite: SuiteName): (file: string) => boolean {
   const others = Object.values(folders).flat()
   return (file) => !others.some((folder) => file.startsWith(folder))
 }
+
+/** Tests that draw many random cases. */
+const drawsMany = /\.prop\.test\.ts$|^tests\/fuzz\//
+/**
+ * Pure tests that take more than about a second, most of them because they wait for a process or a deadline. With
+ * those that draw many cases they are a fifth of the files and two thirds of the time.
+ */
+const slow: readonly string[] = [
+  'scripts/cpu-of-files.test.ts',
+  'scripts/rotation.test.ts',
+  'src/agent-wire/agent-link.test.ts',
+  'src/agent-wire/guest-view.test.ts',
+  'src/contract/clock.test.ts',
+  'src/evidence/journal.test.ts',
+  'src/gateway/local/local.test.ts',
+  'src/images/layer-tree.test.ts',
+  'src/lib/ed25519.test.ts',
+  'src/lib/parse-json.test.ts',
+  'src/output/schema.test.ts',
+  'src/pool/pool.test.ts',
+  'src/provider-modules/modules.test.ts',
+  'src/threat/analysis-client.test.ts',
+  'src/threat/cap.test.ts',
+  'src/threat/cost.test.ts',
+  'src/threat/rules/rules.test.ts',
+  'src/threat/zones/split.test.ts',
+  'src/walls/output-stream.test.ts',
+  'src/walls/worker-guest.test.ts',
+  'src/warden/engines/release-once-gone.test.ts',
+  'src/watch/detection.test.ts',
+  'src/watch/guard.test.ts',
+]
+
+/** True for the tests of `smoke`, which is over in half a minute. */
+export function isQuick(file: string): boolean {
+  return !drawsMany.test(file) && !slow.includes(file)
+}

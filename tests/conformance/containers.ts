@@ -1,43 +1,16 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { holdWarden } from '../../src/assemble/local-warden.ts'
-import { systemClock } from '../../src/contract/clock.ts'
 import type { Language } from '../../src/contract/job.ts'
 import type { WardenOptions } from '../../src/contract/warden-options.ts'
-import { makeAuthority } from '../../src/egress/authority.ts'
-import { openEgress, type EgressParts } from '../../src/egress/open-egress.ts'
-import { createSparePools } from '../../src/pool/spare-pools.ts'
 import { createContainerProvider } from '../../src/tiers/container/provider.ts'
-import { abilitiesIn, type Made } from './stand.ts'
+import { inLanguage, makeProgramWalls, type EgressOf } from './program-walls.ts'
+import type { Made } from './stand.ts'
 
 /** Walls of Podman's containers, for one of their languages, with a warden in this process and a state folder of its own. */
 export async function makeContainers(
   options: Partial<WardenOptions>,
   language: Language,
-  egressParts: Pick<EgressParts, 'credentials' | 'dial'> = { credentials: [] },
+  egressParts?: EgressOf,
 ): Promise<Made> {
-  const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
-  const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
-  const emitter = { emit() {} }
-  const authority = makeAuthority(() => Date.now())
-  const stock = createSparePools(systemClock, emitter)
-  const provider = createContainerProvider('podman', {
-    warden,
-    emitter,
-    warm: (kind) => stock.createPool(kind),
-    least: 0,
-    most: 2,
-    openEgressPath: async (controls, run) =>
-      openEgress({ controls, run, emitter, authority, ...egressParts }),
-  })
-  const can = abilitiesIn(language, provider.can)
-  const own = { languages: { value: [language] }, can: { value: can } }
-  return {
-    provider: Object.defineProperties(provider, own),
-    async close() {
-      await warden.close()
-      for (const own of [folder, `${folder}-warden`]) rmSync(own, { recursive: true, force: true })
-    },
-  }
+  const create: Parameters<typeof makeProgramWalls>[0] = (own) =>
+    createContainerProvider('podman', own)
+  return inLanguage(makeProgramWalls(create, options, egressParts), language)
 }

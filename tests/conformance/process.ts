@@ -1,16 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { systemClock } from '../../src/contract/clock.ts'
+import type { JailKind } from '../../src/contract/jail-kind.ts'
 import type { Language } from '../../src/contract/job.ts'
 import type { Provider } from '../../src/contract/provider.ts'
-import { makeAuthority } from '../../src/egress/authority.ts'
-import { openEgress, type EgressParts } from '../../src/egress/open-egress.ts'
-import { createSparePools } from '../../src/pool/spare-pools.ts'
-import { createProcessProvider } from '../../src/tiers/process/provider.ts'
-import type { JailKind } from '../../src/contract/jail-kind.ts'
-import { holdWarden } from '../../src/assemble/local-warden.ts'
 import type { WardenOptions } from '../../src/contract/warden-options.ts'
+import { createProcessProvider } from '../../src/tiers/process/provider.ts'
+import { makeProgramWalls, type EgressOf } from './program-walls.ts'
 import type { Made } from './stand.ts'
 
 /**
@@ -21,30 +14,12 @@ export async function makeProcesses(
   jailKind: JailKind,
   options: Omit<WardenOptions, 'stateFolder'> = {},
   language?: Language,
-  egressParts: Pick<EgressParts, 'credentials' | 'dial'> = { credentials: [] },
+  egressParts?: EgressOf,
 ): Promise<Made> {
-  const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
-  const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
-  const emitter = { emit() {} }
-  const authority = makeAuthority(() => Date.now())
-  const stock = createSparePools(systemClock, emitter)
-  const provider = createProcessProvider({
-    jailKind,
-    warden,
-    emitter,
-    warm: (kind) => stock.createPool(kind),
-    least: 0,
-    most: 2,
-    openEgressPath: async (controls, run) =>
-      openEgress({ controls, run, emitter, authority, ...egressParts }),
-  })
-  return {
-    provider: language ? only(provider, language) : provider,
-    async close() {
-      await warden.close()
-      for (const own of [folder, `${folder}-warden`]) rmSync(own, { recursive: true, force: true })
-    },
-  }
+  const create: Parameters<typeof makeProgramWalls>[0] = (own) =>
+    createProcessProvider({ jailKind, ...own })
+  const { provider, close } = makeProgramWalls(create, options, egressParts)
+  return { provider: language ? only(provider, language) : provider, close }
 }
 
 function only(provider: Provider, language: Language): Provider {

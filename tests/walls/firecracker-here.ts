@@ -3,10 +3,10 @@ import { accessSync, constants, existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import type { Language } from '../../src/contract/job.ts'
 import type { WardenOptions } from '../../src/contract/warden-options.ts'
-import type { EgressParts } from '../../src/egress/open-egress.ts'
 import { isAlive } from '../../src/os/proc.ts'
 import { createFirecrackerProvider } from '../../src/tiers/firecracker/provider.ts'
 import { makeOwnKernelWalls, whyNoImages } from '../conformance/microvm.ts'
+import type { EgressOf } from '../conformance/program-walls.ts'
 import { until, type Made } from '../conformance/stand.ts'
 import { documentSkip } from '../fixtures/firecracker/document.ts'
 import { whyNoGuest } from '../fixtures/firecracker/guest.ts'
@@ -45,7 +45,7 @@ export async function makePlayed(
   }: {
     readonly play?: Play
     readonly options?: Partial<WardenOptions>
-    readonly egressParts?: Pick<EgressParts, 'credentials' | 'dial'>
+    readonly egressParts?: EgressOf
   } = {},
 ): Promise<PlayedWalls> {
   const programs = new PlayedPrograms({ hasGuest: true, ...play })

@@ -1,20 +1,22 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readlinkSync, rmSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
+import { existsSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
-import { noNetwork } from '../../src/contract/controls.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { isAlive } from '../../src/os/proc.ts'
 import { inNode, inPython, inShell } from '../conformance/guests-of-programs.ts'
-import { Stand, until, type Wish } from '../conformance/stand.ts'
+import { until, type Wish } from '../conformance/stand.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { jails, makePlayed, whyNotPlayed, type PlayedWalls } from './firecracker-here.ts'
+import {
+  assertFreezes,
+  assertNetworkCloses,
+  closeWalls,
+  standOf,
+  startWardenToKill,
+} from './wall-lives.ts'
+import { countsForks, fillsMemory, ticks } from './wall-programs.ts'
 
 /**
  * Jobs through warden, provider and engine, in clones of a played Firecracker whose guest is the real agent, carrier and runner as
@@ -24,42 +26,9 @@ const skip = whyNotPlayed() ?? false
 const timeout = 900_000
 const limits = { timeout: 120_000 }
 const mebibyte = 2 ** 20
-const ticks = `
-import time
-def main(input):
-    for n in range(100000):
-        print(n, flush=True)
-        time.sleep(0.01)`
 const draws = `
 import os, random, socket
 def main(input): return [os.urandom(8).hex(), random.random(), socket.gethostname()]`
-const fills = `
-def main(input):
-    kept = []
-    while True: kept.append(bytearray(b'x') * ${mebibyte})`
-const forks = `
-import os, time
-def main(input):
-    made = 0
-    try:
-        while made < 100:
-            if os.fork() == 0:
-                time.sleep(60)
-                os._exit(0)
-            made += 1
-    except BlockingIOError: pass
-    return made`
-const asks = `
-import time, urllib.error, urllib.request
-def main(input):
-    def ask(url):
-        try: return urllib.request.urlopen(url, timeout=20).status
-        except urllib.error.HTTPError as error: return error.code
-        except OSError as error: return 'cut'
-    said = [ask(input['granted']), ask(input['other'])]
-    print('asked', flush=True)
-    time.sleep(2)
-    return [*said, ask(input['granted'])]`
 const writes = `
 import errno, time
 def why():
@@ -75,12 +44,8 @@ def main(input):
 suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
   let made: PlayedWalls
   before(async () => void (made = await makePlayed('python')))
-  after(async () => {
-    await made.provider.close?.()
-    await made.close()
-  })
-  const stand = () =>
-    new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+  after(() => closeWalls(made))
+  const stand = () => standOf(made)
 
   test('A template is booted and saved once, and each job runs in a clone that was loaded from it', async () => {
     for (const input of [7, { text: 'zwei' }]) {
@@ -117,7 +82,7 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
 
   test('Memory above its limit ends a job, and the next one runs', async () => {
     const bound = 64 * mebibyte
-    const { end } = await stand().run(fills, {
+    const { end } = await stand().run(fillsMemory, {
       controls: { memory: bound },
       limits: { ...limits, memory: bound },
     })
@@ -126,7 +91,7 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
   })
 
   test('Processes beyond its limit are refused to a job', async () => {
-    const { end } = await stand().run(forks, { controls: { processes: 5 }, limits })
+    const { end } = await stand().run(countsForks, { controls: { processes: 5 }, limits })
     assert.equal(end.status, 'ok', JSON.stringify(end))
     assert.ok(Number(end.resultText) >= 3 && Number(end.resultText) <= 4, end.resultText)
   })
@@ -155,28 +120,16 @@ suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
   test('A job is not started in a clone that does not report its read limit at the claim', async () => {
     const ignoring = await makePlayed('python', { play: { ignoresPatches: true } })
     try {
-      const own = new Stand(ignoring.provider, () => Promise.reject(new Error('no')), inPython)
+      const own = standOf(ignoring)
       const wish: Wish = { limits, controls: { io: mebibyte } }
       await assert.rejects(own.start(ticks, wish), /Firecracker reports/)
     } finally {
-      await ignoring.provider.close?.()
-      await ignoring.close()
+      await closeWalls(ignoring)
     }
   })
 
   test('A frozen clone is paused by the API, writes nothing, and continues once it is thawed', async () => {
-    const running = await stand().start(ticks, { limits })
-    await using sandbox = running.sandbox
-    await running.said('1')
-    await sandbox.freeze()
-    await sleep(200)
-    const before = running.stdout()
-    await sleep(300)
-    assert.equal(running.stdout(), before)
-    await sandbox.thaw()
-    await until(() => running.stdout() !== before, 'the next output')
-    sandbox.kill({ status: 'cancelled' })
-    await running.end
+    await assertFreezes(stand(), limits)
     assert.ok(made.programs.requests().filter((one) => one === 'PATCH /vm 204').length >= 3)
   })
 
@@ -232,43 +185,20 @@ suite('Node and shell in clones of a played Firecracker', { skip, timeout }, () 
     test(`A job in ${language.language} runs`, async () => {
       const made = await makePlayed(language.language)
       try {
-        const stand = new Stand(made.provider, () => Promise.reject(new Error('no')), language)
-        const { end } = await stand.run(language.guests.echo!, { input: 7, limits })
+        const { end } = await standOf(made, language).run(language.guests.echo!, {
+          input: 7,
+          limits,
+        })
         assert.equal(end.resultText.trim(), '7', JSON.stringify(end))
       } finally {
-        await made.provider.close?.()
-        await made.close()
+        await closeWalls(made)
       }
     })
 })
 
 suite('Egress of a clone of a played Firecracker', { skip, timeout }, () => {
-  test('Granted hosts are reached over the vsock, others are refused, and none once the network is closed', async () => {
-    const server = createServer((_request, response) => void response.end('here'))
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
-    const granted = `http://a.example:${port}`
-    const dial = {
-      resolver: (name: string) => Promise.resolve(name.endsWith('.example') ? ['127.0.0.1'] : []),
-      exceptions: [`127.0.0.1:${port}`],
-    }
-    const made = await makePlayed('python', { egressParts: { credentials: [], dial } })
-    try {
-      const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
-      const wish = { controls: { network: { allow: [granted], deny: [] } }, limits }
-      const input = { granted, other: `http://b.example:${port}` }
-      const running = await stand.start(asks, { ...wish, input })
-      await using sandbox = running.sandbox
-      await running.said('asked')
-      await sandbox.tighten({ ...stand.profile(wish).controls, network: noNetwork })
-      assert.equal((await running.end).resultText, '[200,403,403]')
-    } finally {
-      await made.provider.close?.()
-      await made.close()
-      server.close()
-    }
-  })
+  test('Granted hosts are reached over the vsock, others are refused, and none once the network is closed', () =>
+    assertNetworkCloses((egressParts) => makePlayed('python', { egressParts }), limits))
 })
 
 suite('A Firecracker that is unavailable', { skip, timeout }, () => {
@@ -303,36 +233,24 @@ suite('A Firecracker that is unavailable', { skip, timeout }, () => {
         assert.match(proved.reason, reason)
         assert.match(proved.fix, fix)
       } finally {
-        await made.provider.close?.()
-        await made.close()
+        await closeWalls(made)
       }
     })
 })
 
 suite('A killed warden of played machines', { skip, timeout }, () => {
   test('The next warden ends its machines, and removes their jails and the template', async () => {
-    const base = mkdtempSync(join(tmpdir(), 'mayfly-swept-'))
-    const program = join(import.meta.dirname, 'fixtures/firecracker-life.ts')
-    const child = spawn(process.execPath, [program, base], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, TMPDIR: base },
-    })
-    try {
-      const [said] = (await once(child.stdout, 'data')) as [Buffer]
-      const { pids, left } = JSON.parse(said.toString()) as { pids: number[]; left: string[] }
-      assert.ok(pids.length >= 1 && left.length >= 2, said.toString())
-      child.kill('SIGKILL')
-      await once(child, 'exit')
-      const next = holdWarden({ stateFolder: join(base, 'state') })
-      await until(
-        () => !left.some((one) => existsSync(join(jails, one))),
-        'the jails to be removed',
-      )
-      await until(() => !pids.some((pid) => isAlive(pid)), 'the machines to end')
-      await next.close()
-    } finally {
-      child.kill('SIGKILL')
-      rmSync(base, { recursive: true, force: true })
-    }
+    using killed = await startWardenToKill<{ pids: number[]; left: string[] }>(
+      'firecracker-life.ts',
+    )
+    const { pids, left } = killed.said
+    assert.ok(pids.length >= 1 && left.length >= 2, JSON.stringify(killed.said))
+    killed.child.kill('SIGKILL')
+    await once(killed.child, 'exit')
+    const next = holdWarden({ stateFolder: killed.state })
+    const isLeft = () => left.some((one) => existsSync(join(jails, one)))
+    await until(() => !isLeft(), 'the jails to be removed')
+    await until(() => !pids.some((pid) => isAlive(pid)), 'the machines to end')
+    await next.close()
   })
 })

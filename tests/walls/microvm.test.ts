@@ -2,34 +2,33 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { hostname, release, tmpdir } from 'node:os'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { hostname, release } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
-import { noNetwork } from '../../src/contract/controls.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { isAlive, nameOfProcess } from '../../src/os/proc.ts'
 import { belowOf } from '../../src/os/process-tree.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeMicroVm, noMachines } from '../conformance/microvm.ts'
-import { Stand, until, type Made, type Wish } from '../conformance/stand.ts'
+import { until, type Made, type Wish } from '../conformance/stand.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { assertGoneInTime, whyNoGroups } from './gone-in-time.ts'
+import {
+  assertFreezes,
+  assertNetworkCloses,
+  closeWalls,
+  standOf,
+  startWardenToKill,
+} from './wall-lives.ts'
+import { countsForks, fillsMemory, ticks } from './wall-programs.ts'
 
 /** Tests beyond the conformance suite: view and limits of a guest, egress, and leftovers on the host. */
 const MEBIBYTE = 2 ** 20
 const skip = noMachines ?? false
 /** A boot under emulation takes seven seconds of processor time, and a busy machine gives it a twentieth. */
 const timeout = 900_000
-const ticks = `
-import time
-def main(input):
-    for n in range(100000):
-        print(n, flush=True)
-        time.sleep(0.01)`
 const tells = ticks.replace('print(n,', 'print(time.time(),')
 /** Longer than output needs to arrive on a busy machine. */
 const STANDSTILL_MS = 6_000
@@ -55,10 +54,6 @@ def main(input):
     lines = [open(f'/proc/{pid}/cmdline', 'rb').read().replace(b'\\0', b' ').decode('latin1') for pid in pids]
     child.kill()
     return {'pids': pids, 'lines': lines, 'kernel': os.uname().release}`
-const fills = `
-def main(input):
-    kept = []
-    while True: kept.append(bytearray(b'x') * ${MEBIBYTE})`
 const holds = `
 import time
 def main(input):
@@ -75,29 +70,6 @@ def main(input):
     why = errno.errorcode[ctypes.get_errno()]
     seen = [at for at in ('/groups', '/sys/fs/cgroup/cgroup.procs', '/work/groups/cgroup.procs') if os.path.exists(at)]
     return [open('/proc/self/cgroup').read().strip(), seen, why]`
-const forks = `
-import os, time
-def main(input):
-    made = 0
-    try:
-        while made < 100:
-            if os.fork() == 0:
-                time.sleep(60)
-                os._exit(0)
-            made += 1
-    except BlockingIOError: pass
-    return made`
-const asks = `
-import time, urllib.error, urllib.request
-def main(input):
-    def ask(url):
-        try: return urllib.request.urlopen(url, timeout=20).status
-        except urllib.error.HTTPError as error: return error.code
-        except OSError as error: return 'cut'
-    said = [ask(input['granted']), ask(input['other'])]
-    print('asked', flush=True)
-    time.sleep(2)
-    return [*said, ask(input['granted'])]`
 /** Writes, beside a child with an open file, until writes are refused; then tries every other way to write. */
 const writes = `
 import ctypes, errno, os, subprocess, sys, time
@@ -141,12 +113,8 @@ const limits = { timeout: 120_000 }
 suite('A virtual machine as a wall', { skip, timeout }, () => {
   let made: Made
   before(async () => void (made = await makeMicroVm({}, 'python')))
-  after(async () => {
-    await made.provider.close?.()
-    await made.close()
-  })
-  const stand = () =>
-    new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+  after(() => closeWalls(made))
+  const stand = () => standOf(made)
 
   test('A guest has its own kernel, host name and boot id, the right time, and only its scratch is writable', async () => {
     const { end } = await stand().run(looks, { limits })
@@ -191,7 +159,7 @@ suite('A virtual machine as a wall', { skip, timeout }, () => {
       controls: { memory: 64 * MEBIBYTE },
       limits: { ...limits, memory: 64 * MEBIBYTE },
     }
-    const { end } = await stand().run(fills, wish)
+    const { end } = await stand().run(fillsMemory, wish)
     assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], JSON.stringify(end))
     // The limit on the host, with its allowance beside the job, is 320 MiB: the guest's kernel acted first.
     assert.ok(end.memory!.peak < 256 * MEBIBYTE, `${end.memory!.peak} bytes`)
@@ -216,7 +184,7 @@ suite('A virtual machine as a wall', { skip, timeout }, () => {
   })
 
   test('Forks beyond its process limit fail', async () => {
-    const { end } = await stand().run(forks, { controls: { processes: 5 }, limits })
+    const { end } = await stand().run(countsForks, { controls: { processes: 5 }, limits })
     assert.equal(end.status, 'ok', JSON.stringify(end))
     assert.ok(Number(end.resultText) >= 3 && Number(end.resultText) <= 4, end.resultText)
   })
@@ -261,20 +229,7 @@ suite('A virtual machine as a wall', { skip, timeout }, () => {
     assert.ok(stdout === 'x'.repeat(100_000), `${stdout.length} bytes`)
   })
 
-  test('A frozen guest makes no progress until it is thawed', async () => {
-    const running = await stand().start(ticks, { limits })
-    await using sandbox = running.sandbox
-    await running.said('1')
-    await sandbox.freeze()
-    await sleep(200)
-    const before = running.stdout()
-    await sleep(300)
-    assert.equal(running.stdout(), before)
-    await sandbox.thaw()
-    await until(() => running.stdout() !== before, 'what it says next')
-    sandbox.kill({ status: 'cancelled' })
-    await running.end
-  })
+  test('A frozen guest makes no progress until it is thawed', () => assertFreezes(stand(), limits))
 
   test('A thawed guest has the right time again', async () => {
     const running = await stand().start(tells, { limits })
@@ -358,42 +313,14 @@ suite('An unavailable machine', { skip, timeout }, () => {
         assert.match(proved.reason, reason)
         assert.match(proved.fix, fix)
       } finally {
-        await made.provider.close?.()
-        await made.close()
+        await closeWalls(made)
       }
     })
 })
 
 suite('Egress of a machine', { skip, timeout }, () => {
-  test('Granted hosts are reached, others are refused, and none once the network is closed', async () => {
-    const server = createServer((_request, response) => void response.end('here'))
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
-    const granted = `http://a.example:${port}`
-    const made = await makeMicroVm({}, 'python', {
-      credentials: [],
-      dial: {
-        resolver: (name) => Promise.resolve(name.endsWith('.example') ? ['127.0.0.1'] : []),
-        exceptions: [`127.0.0.1:${port}`],
-      },
-    })
-    try {
-      const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
-      const wish = { controls: { network: { allow: [granted], deny: [] } }, limits }
-      const input = { granted, other: `http://b.example:${port}` }
-      const running = await stand.start(asks, { ...wish, input })
-
-      await using sandbox = running.sandbox
-      await running.said('asked')
-      await sandbox.tighten({ ...stand.profile(wish).controls, network: noNetwork })
-      assert.equal((await running.end).resultText, '[200,403,403]')
-    } finally {
-      await made.provider.close?.()
-      await made.close()
-      server.close()
-    }
-  })
+  test('Granted hosts are reached, others are refused, and none once the network is closed', () =>
+    assertNetworkCloses((egress) => makeMicroVm({}, 'python', egress), limits))
 })
 
 suite('A killed warden of machines', { skip, timeout }, () => {
@@ -402,32 +329,20 @@ suite('A killed warden of machines', { skip, timeout }, () => {
     ['a warden of another state folder, where its own is deleted too,', false],
   ] as const)
     test(`No process of a machine is left, and ${whose} removes its folder`, async () => {
-      const base = mkdtempSync(join(tmpdir(), 'mayfly-swept-'))
-      const state = join(base, 'state')
-      const program = join(import.meta.dirname, 'fixtures/microvm-life.ts')
-      const child = spawn(process.execPath, [program, state], {
-        stdio: ['ignore', 'pipe', 'ignore'],
-        // Temporary files of the killed child go with this folder.
-        env: { ...process.env, TMPDIR: base },
-      })
-      try {
-        const [said] = (await once(child.stdout, 'data')) as [Buffer]
-        const { wall, pids } = JSON.parse(said.toString()) as { wall: string; pids: number[] }
-        assert.ok(pids.length >= 3)
-        child.kill('SIGKILL')
-        // A launcher (bwrap) whose parent dies during its start blocks for ever: the next warden ends it.
-        const isLeft = (pid: number) => isAlive(pid) && nameOfProcess(pid) !== 'bwrap'
-        await until(() => !pids.some(isLeft), 'its processes to end')
-        const folder = `/tmp/mayfly-${wall}`
-        assert.ok(existsSync(folder))
-        if (!isKept) rmSync(`${state}-warden`, { recursive: true })
-        const next = holdWarden({ stateFolder: isKept ? state : join(base, 'other') })
-        await until(() => !existsSync(folder), 'the folder to be removed')
-        if (isKept) await until(() => !pids.some((pid) => isAlive(pid)), 'its launchers to end')
-        await next.close()
-      } finally {
-        child.kill('SIGKILL')
-        rmSync(base, { recursive: true, force: true })
-      }
+      using killed = await startWardenToKill<{ wall: string; pids: number[] }>('microvm-life.ts')
+      const { wall, pids } = killed.said
+      assert.ok(pids.length >= 3)
+      killed.child.kill('SIGKILL')
+      // A launcher (bwrap) whose parent dies during its start blocks for ever: the next warden ends it.
+      const isLeft = (pid: number) => isAlive(pid) && nameOfProcess(pid) !== 'bwrap'
+      await until(() => !pids.some(isLeft), 'its processes to end')
+      const folder = `/tmp/mayfly-${wall}`
+      assert.ok(existsSync(folder))
+      if (!isKept) rmSync(`${killed.state}-warden`, { recursive: true })
+      const stateFolder = isKept ? killed.state : join(killed.base, 'other')
+      const next = holdWarden({ stateFolder })
+      await until(() => !existsSync(folder), 'the folder to be removed')
+      if (isKept) await until(() => !pids.some((pid) => isAlive(pid)), 'its launchers to end')
+      await next.close()
     })
 })

@@ -1,11 +1,18 @@
+import { sanitise } from '../../output/sanitise.ts'
+
 /**
  * TypeScript declarations of the tools of a server, for a model.
  *
- * Schemas and names are untrusted: every name and value is written by JSON.stringify or is an identifier, comments contain
- * no end of a comment, and depth, members and characters are bounded. They are never compiled; unsupported schemas become
- * `unknown`.
+ * Schemas and names are untrusted: every name and value is a whole text of JSON.stringify or is an identifier, comments contain
+ * no end of a comment, and depth, members, characters and the number of types are bounded, because a schema that refers to itself
+ * branches without end. They are never compiled; unsupported schemas become `unknown`.
  */
 const DEPTH_MAX = 6
+/** Maximum of types that are made for one declaration; a type of this many does not fit into `CHARACTERS_MAX`. */
+const TYPES_MAX = 2000
+/** Members of a schema that count as one type, because all of them are listed before the first are taken. */
+const MEMBERS_PER_TYPE = 100
+const LITERAL_CHARACTERS_MAX = 200
 const MEMBERS_MAX = 60
 const CHOICES_MAX = 40
 const CHARACTERS_MAX = 4000
@@ -25,11 +32,12 @@ export interface Declared {
 /** Declaration of a tool as a function of its server's object. */
 export function declarationOf(tool: Declared): string {
   const { server, fn, description, inputSchema, outputSchema, needsApproval } = tool
-  const input = typeText(inputSchema, { root: inputSchema, depth: 0 })
+  const made = { types: 0 }
+  const input = typeText(inputSchema, { root: inputSchema, depth: 0, made })
   const output =
     outputSchema === undefined
       ? 'unknown'
-      : typeText(outputSchema, { root: outputSchema, depth: 0 })
+      : typeText(outputSchema, { root: outputSchema, depth: 0, made })
   const comment = commentOf(
     `${description}${needsApproval ? ' (a person has to approve each call)' : ''}`,
   )
@@ -44,6 +52,8 @@ function commentOf(text: string): string {
 interface At {
   readonly root: unknown
   readonly depth: number
+  /** Types that were made so far, of the whole declaration. */
+  readonly made: { types: number }
 }
 
 function typeText(given: unknown, at: At): string {
@@ -52,7 +62,7 @@ function typeText(given: unknown, at: At): string {
 }
 
 function typeOf(given: unknown, at: At): string {
-  if (!isSchema(given) || at.depth > DEPTH_MAX) return 'unknown'
+  if (!isSchema(given) || at.depth > DEPTH_MAX || ++at.made.types > TYPES_MAX) return 'unknown'
   const deeper = { ...at, depth: at.depth + 1 }
   const { $ref: ref, const: only, enum: choices, anyOf, oneOf, allOf, type } = given
   if (typeof ref === 'string') return typeText(referred(ref, at.root), deeper)
@@ -90,9 +100,13 @@ const primitives: ReadonlyMap<string, string> = new Map([
 function objectText(schema: Schema, at: At): string {
   const { properties, required, additionalProperties: more } = schema
   const needed = new Set(Array.isArray(required) ? required.slice(0, MEMBERS_MAX) : [])
-  const own = isSchema(properties) ? Object.entries(properties).slice(0, MEMBERS_MAX) : []
+  const names = isSchema(properties) ? Object.keys(properties) : []
+  at.made.types += names.length / MEMBERS_PER_TYPE
+  const own = names
+    .slice(0, MEMBERS_MAX)
+    .map((name) => [name, (properties as Schema)[name]] as const)
   const members = own.map(([name, one]) => {
-    const key = /^[A-Za-z_$][\w$]{0,63}$/.test(name) ? name : JSON.stringify(name.slice(0, 100))
+    const key = /^[A-Za-z_$][\w$]{0,63}$/.test(name) ? name : quoted(name.slice(0, 100))
     return `${key}${needed.has(name) ? '' : '?'}: ${typeText(one, at)}`
   })
   if (own.length === 0) return `Record<string, ${isSchema(more) ? typeText(more, at) : 'unknown'}>`
@@ -108,10 +122,16 @@ function referred(ref: string, root: unknown): unknown {
   return found
 }
 
+/** Type of one value. A long text is shown as `string`: a part of it would have no closing quote. */
 function literal(value: unknown): string {
-  if (value === null || ['string', 'number', 'boolean'].includes(typeof value))
-    return (JSON.stringify(value) ?? 'unknown').slice(0, 200)
-  return 'unknown'
+  if (value === null || ['number', 'boolean'].includes(typeof value)) return JSON.stringify(value)
+  if (typeof value !== 'string') return 'unknown'
+  return value.length > LITERAL_CHARACTERS_MAX ? 'string' : quoted(value)
+}
+
+/** A text in quotes, with all control and bidi characters as escapes. */
+function quoted(text: string): string {
+  return sanitise(JSON.stringify(text))
 }
 
 function joined(texts: readonly string[], by: string): string {

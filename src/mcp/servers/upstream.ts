@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import type { Client, Transport } from '@modelcontextprotocol/client'
 import type { Clock } from '../../contract/clock.ts'
@@ -5,7 +6,7 @@ import type { McpServerConfig } from '../../contract/config.ts'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import { believingValidator } from '../believing-validator.ts'
 import { clientSdk } from '../protocol-sdk.ts'
-import { boundedFetch } from './bounded-fetch.ts'
+import { boundedFetch, exchanges } from './bounded-fetch.ts'
 import { LineTransport } from './line-transport.ts'
 
 /** Limits of a server's tool list. */
@@ -19,6 +20,12 @@ const READY_MS_MAX = 10_000
 const FAILED_MS = 15_000
 /** Allowance for the JSON-RPC envelope and progress notifications around a result. */
 const OVERHEAD_BYTES = 256 * 2 ** 10
+/** Time after a call in which its cancellation is sent; then its streams are closed. */
+const LINGER_MS = 1000
+/** Shortest delay before a stream that ended without an answer is opened again, whatever the server asks for. */
+const AGAIN_MS_MIN = 500
+/** Length from which a word of a credential is left out of errors. */
+const SECRET_CHARACTERS_MIN = 8
 
 /** Tool as described by its server (untrusted text). */
 export interface McpUpstreamTool {
@@ -43,7 +50,7 @@ export interface McpUpstreamParts {
  * Problem: the operator allows calls to the server, but its data is untrusted: tools, descriptions, schemas and
  * results may come from an attacker.
  *
- * Mechanism: connects at the first call, and again after a loss; every response has a byte limit and a deadline.
+ * Mechanism: connects at the first call, and again after a loss; every response has a byte limit, and its streams end with the call.
  * Schemas are displayed and never compiled: an untrusted pattern could block this process (ReDoS). Credentials are read
  * from the environment of this process when connecting, and appear in no error.
  *
@@ -120,15 +127,31 @@ export class McpUpstream {
   }
 
   async #asking<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    const ended = new AbortController()
     try {
-      this.#client ??= this.#connect()
-      return await work(await this.#client)
+      return await exchanges.run(ended.signal, async () => {
+        this.#client ??= this.#connect()
+        return await work(await this.#client)
+      })
     } catch (thrown) {
-      if (thrown instanceof MayflyError) throw thrown
+      const message = this.#withoutSecrets(messageOf(thrown))
+      if (thrown instanceof MayflyError)
+        throw message === messageOf(thrown) ? thrown : new MayflyError(thrown.code, message)
       const { name } = this.config
-      const why = messageOf(thrown).slice(0, WHY_CHARACTERS_MAX)
+      const why = message.slice(0, WHY_CHARACTERS_MAX)
       throw new MayflyError('UNAVAILABLE', `Cannot call the MCP server "${name}": ${why}`)
+    } finally {
+      this.#parts.clock.after(LINGER_MS, () => ended.abort()).unref?.()
     }
+  }
+
+  /** Error text without the credentials, which a server can return and `Headers` quotes if they are malformed. */
+  #withoutSecrets(text: string): string {
+    const values = Object.values(this.config.headers_env).map((one) => this.#parts.env[one] ?? '')
+    return values
+      .flatMap((value) => [value, ...value.split(/\s+/)])
+      .filter((word) => word.length >= SECRET_CHARACTERS_MIN)
+      .reduce((rest, word) => rest.replaceAll(word, '[credential]'), text)
   }
 
   async #connect(): Promise<Client> {
@@ -189,6 +212,13 @@ export class McpUpstream {
     return new StreamableHTTPClientTransport(new URL(url), {
       fetch: boundedFetch(bytesMax),
       requestInit: { headers },
+      reconnectionScheduler: (again, ms) => {
+        // The new stream belongs to the exchange of the ended one, whatever timers of the clock keep.
+        const bound = AsyncLocalStorage.bind(again)
+        const timer = this.#parts.clock.after(Math.max(ms, AGAIN_MS_MIN), bound)
+        timer.unref?.()
+        return () => timer.cancel()
+      },
     })
   }
 

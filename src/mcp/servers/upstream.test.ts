@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { test } from 'node:test'
+import { systemClock, type Clock } from '../../contract/clock.ts'
+import { McpUpstream } from './upstream.ts'
+
+const CALL_MS = 300
+const secret = 'ghp_the_secret_of_the_operator'
+const live = new AbortController().signal
+
+interface Asked {
+  readonly id: number
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+}
+
+/** MCP server of revision 2025-11-25 with played answers to calls and to GET, and an upstream of it. */
+async function open(parts: {
+  readonly call: (asked: Asked) => void
+  readonly get?: (asked: Omit<Asked, 'id'>) => void
+  readonly token?: string
+  readonly clock?: Clock
+  readonly timeout?: number
+}) {
+  const seen: string[] = []
+  const http = createServer(async (request, response) => {
+    const { method = '' } = request
+    if (method === 'GET') seen.push(method)
+    if (method === 'GET' && parts.get) return parts.get({ request, response })
+    if (method !== 'POST') return void response.writeHead(405).end()
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const asked = JSON.parse(String(Buffer.concat(chunks))) as { id?: number; method: string }
+    seen.push(asked.method)
+    if (asked.id === undefined) return void response.writeHead(202).end()
+    if (asked.method === 'tools/call') return parts.call({ id: asked.id, request, response })
+    response.setHeader('content-type', 'application/json')
+    response.end(JSON.stringify({ jsonrpc: '2.0', id: asked.id, ...usual(asked.method) }))
+  })
+  http.listen(0, '127.0.0.1')
+  await once(http, 'listening')
+  const upstream = new McpUpstream({
+    config: {
+      name: 'hub',
+      url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/mcp`,
+      headers_env: { authorization: 'TOKEN' },
+      env: [],
+      tools: ['*'],
+      approve: [],
+      timeout: parts.timeout ?? CALL_MS,
+      answer: 2 ** 16,
+    },
+    version: '1',
+    clock: parts.clock ?? systemClock,
+    env: { TOKEN: parts.token ?? `Bearer ${secret}` },
+    startProgram: () => Promise.reject(new Error('no program')),
+  })
+  return {
+    upstream,
+    seen,
+    async [Symbol.asyncDispose]() {
+      await upstream.close()
+      http.closeAllConnections()
+      http.close()
+      await once(http, 'close')
+    },
+  }
+}
+
+function usual(method: string): object {
+  if (method === 'initialize')
+    return {
+      result: {
+        protocolVersion: '2025-11-25',
+        capabilities: { tools: { listChanged: true } },
+        serverInfo: { name: 'tests', version: '1' },
+      },
+    }
+  if (method === 'tools/list')
+    return { result: { tools: [{ name: 't', inputSchema: { type: 'object' } }] } }
+  return { error: { code: -32_601, message: 'Method not found' } }
+}
+
+const events = { 'content-type': 'text/event-stream' }
+const answerOf = (id: number) =>
+  `data: ${JSON.stringify({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: 'ok' }] } })}\n\n`
+const again = 'retry: 0\nid: 1\ndata:\n\n'
+
+for (const [what, first] of [
+  ['answered', answerOf],
+  ['timed out', () => ': nothing yet\n\n'],
+  ['answered after its start', (id: number) => `${again}${answerOf(id)}`],
+] as const)
+  test(
+    `a stream that a server leaves open is closed after its call: ${what}`,
+    { timeout: 20_000 },
+    async () => {
+      const closed: Promise<unknown>[] = []
+      await using stand = await open({
+        call({ id, response }) {
+          closed.push(once(response, 'close'))
+          response.writeHead(200, events).write(first(id))
+        },
+      })
+      await Promise.allSettled(Array.from({ length: 5 }, () => stand.upstream.call('t', {}, live)))
+      assert.equal(closed.length, 5)
+      await Promise.all(closed)
+    },
+  )
+
+/** Clock whose timers the test runs. */
+function playedClock() {
+  const timers = new Set<() => void>()
+  const clock: Clock = {
+    ...systemClock,
+    after(_ms, then) {
+      timers.add(then)
+      return { cancel: () => void timers.delete(then) }
+    },
+  }
+  const run = () => {
+    const due = [...timers]
+    timers.clear()
+    for (const one of due) one()
+  }
+  return { clock, run, count: () => timers.size }
+}
+
+test('a server that ends each stream and asks to be asked again is not asked after the call', async () => {
+  const { clock, run, count } = playedClock()
+  let isHonest = false
+  await using stand = await open({
+    clock,
+    call: ({ id, response }) =>
+      void response.writeHead(200, events).end(isHonest ? answerOf(id) : again),
+    get: ({ response }) => void response.writeHead(200, events).end(again),
+  })
+  const gets = () => stand.seen.filter((method) => method === 'GET').length
+  await stand.upstream.tools()
+  assert.equal(gets(), 0, 'no stream is opened without a call')
+  await assert.rejects(stand.upstream.call('t', {}, live), /timed out/i)
+  assert.equal(gets(), 0, 'the time until the next request is that of the clock')
+  isHonest = true
+  const rounds = 8
+  for (let round = 0; round < rounds; round++) {
+    run()
+    for (let calls = 0; calls < 5; calls++)
+      assert.equal(await stand.upstream.call('t', {}, live), 'ok')
+  }
+  assert.ok(gets() <= 1, `${gets()} requests`)
+  run()
+  assert.equal(count(), 0, 'no timer is left')
+})
+
+test(
+  'an answer that comes in a later stream of the call is received',
+  { timeout: 20_000 },
+  async () => {
+    let id = 0
+    await using stand = await open({
+      call(asked) {
+        id = asked.id
+        asked.response.writeHead(200, events).end(again)
+      },
+      get({ request, response }) {
+        assert.equal(request.headers['last-event-id'], '1')
+        response.writeHead(200, events).end(answerOf(id))
+      },
+      timeout: 20_000,
+    })
+    assert.equal(await stand.upstream.call('t', {}, live), 'ok')
+  },
+)
+
+for (const [what, token] of [
+  ['that a server returns', `Bearer ${secret}`],
+  ['with a line end, which no header may have', `Bearer\n${secret}`],
+] as const)
+  test(`an error contains no credential ${what}`, async () => {
+    await using stand = await open({
+      token,
+      call: ({ request, response }) =>
+        void response.writeHead(500).end(`You sent ${request.headers.authorization}`),
+    })
+    await assert.rejects(stand.upstream.call('t', {}, live), (error: Error) => {
+      assert.match(error.message, /\[credential\]/)
+      assert.doesNotMatch(error.message, new RegExp(secret))
+      return true
+    })
+  })

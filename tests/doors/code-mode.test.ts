@@ -267,7 +267,7 @@ tenants = ["default"]
         ran.text,
       )
       assert.equal(questions.length, 2)
-      assert.match(questions[0]!, /create_issue.*"hub"[^]*about one/)
+      assert.match(questions[0]!, /"hub".*create_issue[^]*about one/)
       const names = upstream.calls.slice(from).map(({ name }) => name)
       assert.deepEqual(names, ['list_issues', 'create_issue', 'create_issue'])
       const calls = ran.data['calls'] as any[]

@@ -1,7 +1,7 @@
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import type { HostCalls } from '../../contract/pipeline.ts'
 import { parseJson } from '../../lib/parse-json.ts'
-import { sanitise } from '../../output/sanitise.ts'
+import { sanitise, sanitiseLine } from '../../output/sanitise.ts'
 import { refuseDeep } from '../tool.ts'
 import type { ToolHost } from '../tool-host.ts'
 import { toolsOf, type CatalogueTool } from '../servers/tool-catalogue.ts'
@@ -10,6 +10,7 @@ import { callKey, type CallKey, type CallJournal } from './journal.ts'
 
 const ARGS_CHARACTERS_MAX = 256 * 2 ** 10
 const MESSAGE_CHARACTERS_MAX = 500
+const NAME_CHARACTERS_MAX = 100
 
 /** Call that waits for the approval of a person. */
 export interface PendingCall {
@@ -90,9 +91,10 @@ export class Bridge {
     if (this.#parts.isReplay)
       throw this.#refused(run, key, 'the replayed execution has no recorded answer for it')
     this.#refuseSecrets(run, key, argsText)
+    // Before an approval is used: this run makes no call any more.
+    if (this.#pending) return await never(signal)
     if (tool.needsApproval && !this.#parts.journal.useApproval(key))
       return await this.#ask(run, { key, argsText: JSON.stringify(args) }, signal)
-    if (this.#pending) return await never(signal)
     return await this.#make(run, tool, { key, args }, signal)
   }
 
@@ -106,8 +108,7 @@ export class Bridge {
     const upstream = this.#parts.servers.find((one) => one.config.name === server)
     const tool = upstream && (await toolsOf(upstream)).find((one) => one.fn === fn)
     if (!tool) {
-      const name = (text: unknown) => String(text).slice(0, 100)
-      const key = { server: name(server), tool: name(fn), args: '' }
+      const key = { server: shownName(server), tool: shownName(fn), args: '' }
       throw this.#refused(run, key, 'this caller may call no tool of this name')
     }
     if (typeof args !== 'object' || Array.isArray(args))
@@ -129,7 +130,7 @@ export class Bridge {
         call.key,
         'it needs the approval of a person, and this client cannot ask',
       )
-    this.#pending ??= call
+    this.#pending = call
     this.#stopWhenQuiet()
     return await never(signal)
   }
@@ -173,6 +174,11 @@ export class Bridge {
   #note({ server, tool }: CallKey, status: CallNote['status'], replayed = false): void {
     this.#notes.push({ server, tool, status, replayed })
   }
+}
+
+/** Name of no tool, as code called it. */
+function shownName(name: unknown): string {
+  return typeof name === 'string' ? sanitiseLine(name.slice(0, NAME_CHARACTERS_MAX)) : typeof name
 }
 
 /** Waits for the end of the run. */

@@ -24,6 +24,7 @@ const RESULTS_MAX = 40
 const RESULTS_DEFAULT = 10
 const NOTES_MAX = 100
 const ARGS_SHOWN_CHARACTERS = 1500
+const UNAVAILABLE_CHARACTERS_MAX = 4000
 
 const search = makeTool({
   name: 'search',
@@ -193,7 +194,7 @@ function programOf(code: string, host: ToolHost): string {
 
 function questionOf(server: string, tool: string, argsText: string): string {
   const shown = safeCut(argsText, ARGS_SHOWN_CHARACTERS)
-  return `Code of the agent asks to call "${tool}" of the MCP server "${server}" with these arguments:\n${shown}`
+  return `Code of the agent asks the MCP server "${server}" to run ${JSON.stringify(tool)} with these arguments:\n${shown}`
 }
 
 function withCalls(answer: ToolAnswer, notes: readonly CallNote[]): ToolAnswer {
@@ -206,7 +207,7 @@ function withCalls(answer: ToolAnswer, notes: readonly CallNote[]): ToolAnswer {
 }
 
 function lineOf({ server, tool, status, replayed }: CallNote): string {
-  return `${server}.${safeCut(tool, 100)} (${status}${replayed ? ', from the record' : ''})`
+  return `${server}.${tool} (${status}${replayed ? ', from the record' : ''})`
 }
 
 function answerSearch(
@@ -250,9 +251,12 @@ function answerSearch(
           answerCharactersMax / 2,
         ),
     more > 0 && `${more} more match: add "server", or search for other words`,
-    ...unavailable.map(
-      ({ server: name, because }) => `Server "${name}" is unavailable: ${because}`,
-    ),
+    unavailable.length > 0 &&
+      fenced(
+        'unavailable servers',
+        unavailable.map(({ server: name, because }) => `${name}: ${because}`).join('\n'),
+        UNAVAILABLE_CHARACTERS_MAX,
+      ),
   ]
   return {
     text: parts.filter((one) => typeof one === 'string').join('\n\n'),

@@ -36,13 +36,23 @@ export async function catalogueOf(servers: readonly McpUpstream[]): Promise<Cata
   }
 }
 
+/** Catalogues by the list that they were made of: a list stays the same for minutes, and each call of code looks into it. */
+const catalogues = new WeakMap<readonly McpUpstreamTool[], readonly CatalogueTool[]>()
+
 /** Tools of one server that its configuration allows. Throws MayflyError UNAVAILABLE. */
 export async function toolsOf(upstream: McpUpstream): Promise<readonly CatalogueTool[]> {
+  const listed = await upstream.tools()
+  const tools = catalogues.get(listed) ?? catalogueTools(upstream, listed)
+  catalogues.set(listed, tools)
+  return tools
+}
+
+function catalogueTools(upstream: McpUpstream, listed: readonly McpUpstreamTool[]) {
   const { name: server, tools: allowed, approve } = upstream.config
   const names = new Set<string>()
-  return (await upstream.tools())
+  return listed
     .filter(({ name }) => matchesAny(allowed, name))
-    .map((tool) => {
+    .map((tool): CatalogueTool => {
       const fn = unused(identifierOf(tool.name), names)
       names.add(fn)
       return {

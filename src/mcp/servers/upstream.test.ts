@@ -22,6 +22,7 @@ async function open(parts: {
   readonly get?: (asked: Omit<Asked, 'id'>) => void
   readonly token?: string
   readonly clock?: Clock
+  readonly tools?: readonly object[]
   readonly timeout?: number
 }) {
   const seen: string[] = []
@@ -37,7 +38,9 @@ async function open(parts: {
     if (asked.id === undefined) return void response.writeHead(202).end()
     if (asked.method === 'tools/call') return parts.call({ id: asked.id, request, response })
     response.setHeader('content-type', 'application/json')
-    response.end(JSON.stringify({ jsonrpc: '2.0', id: asked.id, ...usual(asked.method) }))
+    response.end(
+      JSON.stringify({ jsonrpc: '2.0', id: asked.id, ...usual(asked.method, parts.tools) }),
+    )
   })
   http.listen(0, '127.0.0.1')
   await once(http, 'listening')
@@ -69,7 +72,9 @@ async function open(parts: {
   }
 }
 
-function usual(method: string): object {
+const oneTool = [{ name: 't', inputSchema: { type: 'object' } }]
+
+function usual(method: string, tools: readonly object[] = oneTool): object {
   if (method === 'initialize')
     return {
       result: {
@@ -78,8 +83,7 @@ function usual(method: string): object {
         serverInfo: { name: 'tests', version: '1' },
       },
     }
-  if (method === 'tools/list')
-    return { result: { tools: [{ name: 't', inputSchema: { type: 'object' } }] } }
+  if (method === 'tools/list') return { result: { tools } }
   return { error: { code: -32_601, message: 'Method not found' } }
 }
 
@@ -173,6 +177,20 @@ test(
     assert.equal(await stand.upstream.call('t', {}, live), 'ok')
   },
 )
+
+test('tools whose names are empty, above 128 characters or no printable line are left out of the list', async () => {
+  const good = ['list_issues', 'Liste öffnen: 日本', 'a/b.c-d']
+  const bad = ['', 'a'.repeat(129), 'a\nb', 'a\u001b[2J', 'a\u202eb', 'a\u2028b', 'a\ud800']
+  await using stand = await open({
+    call: () => undefined,
+    tools: [...bad, ...good].map((name) => ({ name, inputSchema: { type: 'object' } })),
+  })
+  const listed = await stand.upstream.tools()
+  assert.deepEqual(
+    listed.map(({ name }) => name),
+    good,
+  )
+})
 
 for (const [what, token] of [
   ['that a server returns', `Bearer ${secret}`],

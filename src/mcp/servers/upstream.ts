@@ -12,6 +12,8 @@ import { LineTransport } from './line-transport.ts'
 /** Limits of a server's tool list. */
 const TOOLS_MAX = 500
 const PAGES_MAX = 20
+/** A printable line, as long as the protocol advises: names stand in answers to models, in questions to persons and in the record. */
+const TOOL_NAME = /^[^\p{C}\p{Zl}\p{Zp}]{1,128}$/u
 const LIST_BYTES_MAX = 4 * 2 ** 20
 const LISTED_MS_MAX = 5 * 60_000
 /** Timeout of a handshake and of a tool list. */
@@ -69,7 +71,7 @@ export class McpUpstream {
     this.#parts = parts
   }
 
-  /** Lists the tools of the server, cached for some minutes. Throws MayflyError UNAVAILABLE. */
+  /** Lists the tools of the server whose names are printable lines, cached for some minutes. Throws MayflyError UNAVAILABLE. */
   async tools(): Promise<readonly McpUpstreamTool[]> {
     const now = this.#parts.clock.now()
     if (this.#listed && now - this.#listed.at < LISTED_MS_MAX) return this.#listed.tools
@@ -94,7 +96,7 @@ export class McpUpstream {
           timeout: READY_MS_MAX,
           maxTotalTimeout: READY_MS_MAX,
         })
-        for (const one of listed.tools)
+        for (const one of listed.tools.filter(({ name }) => TOOL_NAME.test(name)))
           all.push({
             name: one.name,
             description: one.description ?? '',

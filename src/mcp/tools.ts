@@ -156,7 +156,9 @@ const runSession = makeTool({
     if (opened.kind === 'ended') return answerOutcome(opened.outcome)
     try {
       const outcome = await host.exec(opened.id, exec, caller)
-      if (end) await endQuietly(host, opened.id)
+      // A client that cancelled the call gets no answer, and so no id of a session that it opened.
+      const isUnknown = session === undefined && caller.signal.aborted
+      if (end || isUnknown) await endQuietly(host, opened.id)
       return answerOutcome(end ? asEnded(outcome) : outcome)
     } catch (thrown) {
       // The client does not know the id of a session that this call has just opened.

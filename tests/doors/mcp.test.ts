@@ -203,6 +203,32 @@ suite('MCP of a server', { skip: unable('python') }, () => {
       await untilAlive(0)
     })
 
+  for (const generation of generations)
+    test(`a cancelled call of generation "${generation}" leaves no session that it opened, and keeps one that it was given`, async () => {
+      const agent = await client(generation)
+      const cancelled = async (args: object): Promise<void> => {
+        const cancel = new AbortController()
+        const running = Promise.withResolvers<void>()
+        const call = agent.call(
+          'run_session',
+          { code: 'import time; print("here", flush=True); time.sleep(250)', ...args },
+          { signal: cancel.signal, onprogress: () => running.resolve() },
+        )
+        call.catch(() => undefined)
+        await running.promise
+        cancel.abort()
+        await assert.rejects(call)
+      }
+      await cancelled({ limits: { timeout: '300s' } })
+      await untilAlive(0)
+      const { data } = await agent.call('run_session', { code: 'n = 1' })
+      const { id: session } = data['session']
+      await cancelled({ session, limits: { timeout: '300s' } })
+      const files = await agent.call('list_files', { session })
+      assert.ok(!files.isError, files.text)
+      assert.ok(!(await agent.call('run_session', { session, end: true })).isError)
+    })
+
   test('a caller without a key, without the scope, or with a page token is refused', async () => {
     const body = { jsonrpc: '2.0', id: 1, method: 'tools/list', params: { _meta: modernMeta } }
     const none = await fetch(url, { method: 'POST', body: JSON.stringify(body) })

@@ -68,6 +68,16 @@ test('The oldest make room: of one caller, of all, and beyond the characters of 
   assert.ok(['3', '4', '5', '6'].every((id) => !there(id, id) && !there('a', id)))
 })
 
+test('A caller with large executions loses its own oldest, and none of another caller', () => {
+  const { kept } = stand(':memory:', { charactersMax: 8_000 })
+  const handle = kept.of('quiet').pause(execution('waits'))
+  for (const id of ['1', '2', '3', '4', '5', '6', '7', '8'])
+    kept.of('loud').keep(id, execution(id, 'x'.repeat(1_200)))
+  assert.equal(kept.of('loud').find('1'), undefined)
+  assert.ok(kept.of('loud').find('8'))
+  assert.equal(kept.of('quiet').resume(handle)?.digest, 'waits')
+})
+
 test('Another process can resume both, and an answer counts once for all processes; the file contains no handle', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-executions-'))
   try {

@@ -11,6 +11,8 @@ import { CallJournal, type CallKey, type WrittenJournal } from './journal.ts'
 const PAUSED_MS_MAX = 10 * 60_000
 const KEPT_MS_MAX = 60 * 60_000
 const HANDLE_BYTES = 24
+/** Callers that have room at the same time, however large the executions of each are. */
+const OWNERS_MIN = 4
 
 /** Stored execution with its recorded calls. */
 export interface StoredExecution {
@@ -53,7 +55,8 @@ CREATE INDEX IF NOT EXISTS executions_of ON executions (owner)`
 
 /**
  * Executions that wait for a person, or are stored for replay: in a database shared by processes, so that a reply counts exactly once,
- * also after a restart. Expired executions are removed, and above the limit the oldest ones. A handle is bound to its caller, and the file
+ * also after a restart. Expired executions are removed, and above a limit the oldest ones, first those of
+ * the caller itself, so that none makes others lose theirs. A handle is bound to its caller, and the file
  * contains only the digest of the handle.
  */
 export class StoredExecutions {
@@ -115,15 +118,14 @@ export class StoredExecutions {
   /** Evicts the oldest executions above the limits. The newest stays, whatever its size. */
   #removeBeyond(owner: string): void {
     const { entriesMax, ownEntriesMax, charactersMax } = this.#bounds
-    const own = `DELETE FROM executions WHERE rowid IN (
-      SELECT rowid FROM executions WHERE owner = ? ORDER BY rowid DESC LIMIT -1 OFFSET ?)`
-    this.#prepare(own).run(owner, ownEntriesMax)
-    const all = `DELETE FROM executions WHERE rowid IN (
+    const beyond = (which: string) => `DELETE FROM executions WHERE rowid IN (
       SELECT rowid FROM (
         SELECT rowid, row_number() OVER newest AS place, sum(characters) OVER newest AS sum
-        FROM executions WINDOW newest AS (ORDER BY rowid DESC))
+        FROM executions ${which} WINDOW newest AS (ORDER BY rowid DESC))
       WHERE place > 1 AND (place > ? OR sum > ?))`
-    this.#prepare(all).run(entriesMax, charactersMax)
+    const ownCharactersMax = charactersMax / OWNERS_MIN
+    this.#prepare(beyond('WHERE owner = ?')).run(owner, ownEntriesMax, ownCharactersMax)
+    this.#prepare(beyond('')).run(entriesMax, charactersMax)
   }
 }
 

@@ -79,6 +79,34 @@ suite('Frameworks', { skip: unable('python') }, () => {
     assert.deepEqual(named, { exitCode: 3, stdout: 'b\n/tmp\n', stderr: '' })
   })
 
+  test('a folder is listed by any name and through a link, and nothing else is done by its name', async () => {
+    await using box = await mayfly.open({ language: 'sh' })
+    const session = sandboxSession(box)
+    await session.run({ command: 'mkdir -- -delete "(" real; touch keep real/x; ln -s real link' })
+    const namesOf = async (path: string) =>
+      (await session.listDirectory({ path }))?.map(({ name }) => name).toSorted()
+    for (const path of ['-delete', '(']) assert.deepEqual(await namesOf(path), [], path)
+    for (const path of ['link', '/work/link', 'real/']) assert.deepEqual(await namesOf(path), ['x'])
+    assert.ok((await namesOf('.'))?.includes('keep'))
+  })
+
+  test('a command that a signal ends has the exit code of a shell for that signal', async () => {
+    await using box = await mayfly.open({ language: 'sh' })
+    const session = sandboxSession(box)
+    for (const [name, exitCode] of [
+      ['TERM', 143],
+      ['ABRT', 134],
+      ['KILL', 137],
+    ] as const)
+      assert.equal((await session.run({ command: `kill -${name} $$` })).exitCode, exitCode, name)
+  })
+
+  test('an executor of Code Mode keeps warnings and errors of the console in the logs, in their order', async () => {
+    const { execute } = executor(mayfly)
+    const code = 'async () => { console.warn("a", 1); console.log("b"); console.error("c") }'
+    assert.deepEqual((await execute(code, {})).logs, ['[warn] a 1', 'b', '[error] c'])
+  })
+
   test('a spawned process is read while it runs, and killed; parallel calls run in sequence', async () => {
     await using box = await mayfly.open({ language: 'sh' })
     const session = sandboxSession(box)

@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import { posix } from 'node:path'
 import { MayflyError } from '../../contract/error.ts'
 import type { SessionEntry } from '../../contract/exec.ts'
@@ -42,10 +43,11 @@ export interface ShellEnd {
   readonly isTruncated: boolean
 }
 
-/** Exit codes of a shell, `timeout` and `env` for these ends. */
+/** Exit codes of a shell, `timeout` and `env` for these ends; `SIGNALLED` plus the number of a signal. */
 const TIMED_OUT = 124
 const CANNOT_RUN = 126
-const KILLED = 137
+const SIGNALLED = 128
+const { signals } = constants
 /** Output of a command that carries a file; base64 takes a third more than the bytes. */
 const FILE_OUTPUT = '45MB'
 
@@ -76,7 +78,14 @@ export class BoxShell {
 
   /** Path of the working folder inside the sandbox. */
   folder(): Promise<string> {
-    this.#folder ??= this.#exec(['pwd'], {}).then(({ stdout }) => stdout.trim())
+    this.#folder ??= this.#words(['pwd'], {}).then(
+      ({ stdout }) => stdout.trim(),
+      (thrown: unknown) => {
+        // The next call asks again: a timeout, for instance, passes.
+        this.#folder = undefined
+        throw thrown
+      },
+    )
     return this.#folder
   }
 
@@ -120,7 +129,9 @@ export class BoxShell {
     if (!facts) return undefined
     if (facts.type !== 'directory')
       throw new MayflyError('INVALID', `Cannot list "${path}": it is not a folder`)
-    const words = ['find', path, '-mindepth', '1', '-maxdepth', '1']
+    // A name such as `-delete` would be an expression of find.
+    const folder = posix.isAbsolute(path) ? path : `./${path}`
+    const words = ['find', '-H', folder, '-mindepth', '1', '-maxdepth', '1']
     const { stdout } = await this.#words([...words, '-printf', '%y\t%s\t%T@\t%f\\0'], { signal })
     return stdout
       .split('\0')
@@ -213,6 +224,7 @@ function endOf({ status, exitCode, signal, stdout, stderr, truncated, error }: O
   if (exitCode !== null) return { exitCode, stdout, stderr, isTruncated }
   if (status === 'timeout') return failed(TIMED_OUT)
   if (status === 'blocked') return failed(CANNOT_RUN)
-  if (signal !== null || status === 'limit' || status === 'error') return failed(KILLED)
+  if (signal !== null || status === 'limit' || status === 'error')
+    return failed(SIGNALLED + (signals[signal as NodeJS.Signals] ?? signals.SIGKILL))
   throw new MayflyError('CONFLICT', error?.message ?? `The command ended as "${status}"`)
 }

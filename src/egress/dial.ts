@@ -3,7 +3,8 @@ import { connect, type Socket } from 'node:net'
 import { addressOf } from './host.ts'
 import { refused, type EgressRefusal } from './http-head.ts'
 import { privateReach, whyNotDialled, whyNotNamed } from './private-addresses.ts'
-import type { EgressRequest } from './rules.ts'
+import type { NetworkControl } from '../contract/controls.ts'
+import { addressDenied, type EgressRequest } from './rules.ts'
 import { bypassesUpstream, openTunnel, type UpstreamForwarding, type Upstream } from './upstream.ts'
 
 /**
@@ -21,6 +22,8 @@ export interface DialOptions {
   readonly exceptions?: readonly string[]
   /** Host patterns that may resolve to private addresses: rules of the operator, never of a job. */
   readonly privateHosts?: readonly string[]
+  /** Network in force: its deny rules for addresses count for names that resolve to them. */
+  readonly network?: () => NetworkControl
   /** Listening ports of this Mayfly, never dialled. */
   readonly ownPorts?: () => ReadonlySet<number>
   readonly timeoutMs?: number
@@ -129,6 +132,8 @@ export async function addressesFor(
   const reach = privateReach(to, options.privateHosts ?? [])
   for (const address of all) {
     const written = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+    const denied = options.network && addressDenied(options.network(), to, address)
+    if (denied !== undefined) return refuseDenied(host, address, denied)
     if (exceptions.includes(written)) continue
     const why = whyNotDialled(address, reach, { port, ...options })
     if (why !== undefined) return refuseNotPublic(host, address, why)
@@ -140,6 +145,11 @@ export async function addressesFor(
 const namedOn = ", which takes a rule of the operator's configuration"
 
 /** Internal addresses of names are reported to the operator only; a literal address is already known to the guest. */
+function refuseDenied(host: string, address: string, why: string): EgressRefusal {
+  const detail = `"${host}" is at "${address}", which is ${why}`
+  return { ...refused(`"${host}" resolves to a denied address`, 403), detail }
+}
+
 function refuseNotPublic(host: string, address: string, why: string): EgressRefusal {
   if (addressOf(host) !== undefined) return refused(`"${host}" is ${why}`, 403)
   const detail = `"${host}" is at "${address}", which is ${why}`

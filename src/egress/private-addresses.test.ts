@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { networkInterfaces } from 'node:os'
 import { test } from 'node:test'
 import { addressKind } from '../contract/address.ts'
-import { configuredNetworkOf } from '../contract/network.ts'
+import { configuredNetworkOf, networkOf } from '../contract/network.ts'
 import { addressesFor } from './dial.ts'
 import { privateReach } from './private-addresses.ts'
 import type { EgressRequest } from './rules.ts'
@@ -51,6 +51,21 @@ test('A private address is reached only by a rule for its name or address', asyn
       /not public, which takes a rule .* private = true/,
     )
   assert.match(String(await found(https('10.0.0.5'), own)), /a private network, and no rule/)
+})
+
+test('A deny rule for an address counts for names that resolve to it', async () => {
+  const network = networkOf({ deny: ['*://93.184.216.34:*', '[2001:4860:0::8]', 'GET *://*/x'] })
+  const dial = async (host: string, address: string, port = 443) =>
+    await addressesFor(https(host, port), {
+      resolver: () => Promise.resolve([address]),
+      network: () => network,
+      exceptions: ['93.184.216.34:443'],
+    })
+  for (const address of ['93.184.216.34', '2001:4860::8']) {
+    const said = await dial('a.example', address)
+    assert.ok('kind' in said && said.because.includes('denied address'), address)
+  }
+  assert.deepEqual(await dial('a.example', '93.184.216.35'), ['93.184.216.35'])
 })
 
 test('The guest learns that a name is not public, and only the operator learns its address', async () => {

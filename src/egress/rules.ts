@@ -53,6 +53,21 @@ function decidePattern(network: NetworkControl, asked: Pattern): EgressDecision 
   return { verdict: 'denied', because: missing(allowed, asked) }
 }
 
+/**
+ * Reason not to connect to an address that a permitted name resolved to: a deny rule for this address counts for every
+ * name of it.
+ */
+export function addressDenied(
+  network: NetworkControl,
+  request: EgressRequest,
+  address: string,
+): string | undefined {
+  const host = address.includes(':') ? `[${address}]` : address
+  const asked = patternOf({ scheme: request.scheme, host, port: request.port })
+  const denied = deniedBy(network).find((deny) => deny.host === host && meetPattern(deny, asked))
+  return denied && `denied by "${patternTextOf(denied)}"`
+}
+
 /** True if any rule depends on method or path, so that TLS inspection may be needed. */
 export function mayNeedInspection(network: NetworkControl): boolean {
   const rules = [...allowedBy(network), ...deniedBy(network)]

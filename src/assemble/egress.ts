@@ -64,12 +64,13 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 /**
  * Opens granted folders; `folders/` is loaded by the first job that has one. Code in the cache folders is run by the walls
- * of all tenants, and that of the sources by the server.
+ * of all tenants, and that of the sources and of the packages that they load by the server.
  */
 export function foldersFor(emitter: Emitter, state: string): OpenFolders {
   return async (asked) => {
     const { openFolders } = await import('../folders/open.ts')
+    const { ownPackages } = await import('../os/packages.ts')
     const closed = [state, `${state}-warden`, ...cacheFolders(), temporaryCache()]
-    return openFolders({ ...asked, emitter, closed, closedToWrites: [ROOT] })
+    return openFolders({ ...asked, emitter, closed, closedToWrites: [ROOT, ...ownPackages()] })
   }
 }

@@ -1,19 +1,18 @@
 import { realpathSync } from 'node:fs'
-import { loadConfig } from '../config/load.ts'
-import type { Config } from '../contract/config.ts'
+import { loadConfig, type LoadedConfig } from '../config/load.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { note, type Globals } from './print.ts'
 
 /** Loads the configuration without reporting its files, because stderr belongs to the command. Throws MayflyError CONFIG. */
-export function execConfig(flags: Globals): Config {
-  const { config, warnings } = loadConfig({
+export function execConfig(flags: Globals): Pick<LoadedConfig, 'config' | 'files'> {
+  const { config, files, warnings } = loadConfig({
     file: flags.config,
     env: process.env,
     flags: { '--state': flags.state },
     cwd: process.cwd(),
   })
   for (const warning of warnings) note(flags, `Warning: ${warning}`)
-  return config
+  return { config, files }
 }
 
 /** Real path of the current folder. Throws MayflyError USAGE if it was removed. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { constants, totalmem } from 'node:os'
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
 import { runInFolder, type FolderRan, type FolderRun } from '../assemble/folder-command.ts'
@@ -17,6 +17,7 @@ import type { OpenView, View } from '../warden/engines/folder/view-store.ts'
 import { wayOutPort } from '../folder-wall/way-out.ts'
 import { cacheFolders, temporaryCache } from '../lib/cache-folder.ts'
 import { signerFolder, wardenFolder } from '../lib/state-folder.ts'
+import { ownPackages } from '../os/packages.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { openFolderProgram, startFolderWall } from '../warden/engines/folder/start.ts'
 import { openSigner } from '../warden/sign.ts'
@@ -51,7 +52,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 /** Runs a command in this folder, and exits with its exit code or signal. */
 export async function runExec(command: readonly string[], flags: ExecFlags): Promise<void> {
   becomeFolderOwner(process.argv.slice(2))
-  const config = execConfig(flags)
+  const { config, files } = execConfig(flags)
   const folder = folderHere()
   const home = process.env['HOME'] ? existingPath(process.env['HOME']) : undefined
   const { state } = config
@@ -62,7 +63,7 @@ export async function runExec(command: readonly string[], flags: ExecFlags): Pro
     home,
     environment: process.env,
     state: [state, wardenFolder(state), ...cacheFolders()],
-    programs: [ROOT, dirname(process.execPath), process.argv[1] ?? ROOT, temporaryCache()],
+    programs: [...ownPrograms(config), ...obeyed(files, flags)],
   })
   await checkHosts(flags, config)
   const reporter = new RefusalReporter(folder, flags)
@@ -76,6 +77,18 @@ export async function runExec(command: readonly string[], flags: ExecFlags): Pro
   const viewed = { ...made, grant: onlyFolderWritable(made.grant) }
   const ran = await runWall({ command, flags, made: viewed, rules, reporter, config, view })
   await finish(ran, reporter, flags, view)
+}
+
+/** Code that later runs of Mayfly execute, and folders where it would find more. */
+function ownPrograms({ providers }: FolderRun['config']): readonly string[] {
+  const { folder, modules } = providers
+  const own = [ROOT, dirname(process.execPath), process.argv[1] ?? ROOT, temporaryCache()]
+  return [...own, ...ownPackages(), ...modules, ...(folder === undefined ? [] : [folder])]
+}
+
+/** Files of configuration and settings by any name, which later runs obey. */
+function obeyed(files: readonly string[], { settings }: ExecFlags): readonly string[] {
+  return [...files, ...(settings === undefined ? [] : [settings])].map((file) => resolve(file))
 }
 
 const noOtherPlaces = () =>

@@ -20,7 +20,7 @@ export function actOnView(words: readonly string[], flags: ExecFlags): void {
       },
     )
   becomeFolderOwner(process.argv.slice(2))
-  const config = execConfig(flags)
+  const { config } = execConfig(flags)
   const [act] = acts as [(typeof acts)[number]]
   if (act === 'views') return list(config.state, flags)
   const given = flags[act]

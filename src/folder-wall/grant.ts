@@ -198,15 +198,22 @@ function closedFor(
   rules: FolderRules,
   at: FolderSituation,
 ): readonly ClosedPath[] {
-  const path = (written: string) => canonicalPath(absolutePath(written, at))
-  const denied = deny.map(path)
+  const paths = (written: string) => pathAndTarget(absolutePath(written, at))
+  const denied = deny.flatMap(paths)
   if (denied.some((place) => isBelow(at.folder, place)))
     throw new MayflyError('USAGE', `Cannot deny "${at.folder}": the command runs in it`)
   return [
     ...neverShown(at).map((place) => ({ path: place, to: 'all' as const })),
     ...denied.map((place) => ({ path: place, to: 'all' as const })),
-    ...rules.closed.map(({ path: written, to }) => ({ path: path(written), to })),
+    ...rules.closed.flatMap(({ path: written, to }) =>
+      paths(written).map((path) => ({ path, to })),
+    ),
   ]
+}
+
+/** The path as written too: links on the way can be replaced, and the name could come to lead elsewhere. */
+function pathAndTarget(absolute: string): readonly string[] {
+  return [...new Set([absolute, canonicalPath(absolute)])]
 }
 
 /**
@@ -217,7 +224,7 @@ function writablePrograms(
   binds: readonly FolderBind[],
   { programs }: FolderSituation,
 ): readonly ClosedPath[] {
-  const places = new Set(programs.flatMap((place) => [place, canonicalPath(place)]))
+  const places = new Set(programs.flatMap(pathAndTarget))
   const isChangeable = (place: string) =>
     binds.some(({ path, isWritable }) => isWritable && isBelow(place, path) && place !== path)
   return [...places].filter(isChangeable).map((path) => ({ path, to: 'write' }))

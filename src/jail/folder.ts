@@ -1,6 +1,7 @@
 import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs'
 import { parseJson } from '../lib/parse-json.ts'
 import { isBelow } from '../lib/is-below.ts'
+import { canonicalPath } from '../lib/real-path.ts'
 import {
   compileSeccomp,
   policyWith,
@@ -200,7 +201,8 @@ function addClosed(trees: Trees, { closed }: FolderWallSpec): void {
   const all = closed.filter(({ to }) => to === 'all').map(({ path: place }) => place)
   const places = [...folderPolicy().system.closed.map(({ path: place }) => place), ...all]
   const isFolder = (place: string) => lstatSync(place, { throwIfNoEntry: false })?.isDirectory()
-  const there = places.filter((place) => existsSync(place))
+  // A mount on a symbolic link would cover its target, which is among the paths itself.
+  const there = places.filter((place) => existsSync(place) && canonicalPath(place) === place)
   trees.add(
     step('cover-folders', ...there.filter((place) => isFolder(place)).map((at) => OVER + at)),
     step('cover-files', ...there.filter((place) => !isFolder(place)).map((at) => OVER + at)),

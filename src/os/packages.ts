@@ -12,6 +12,8 @@ import { existsSync, realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { attempt } from '../lib/attempt.ts'
+import { nodePackage } from '../lib/own-node.js'
 
 export interface PackageLink {
   readonly at: string
@@ -48,6 +50,20 @@ export function chainOf(...names: readonly string[]): readonly Located[] {
     from = located.real
     return located
   })
+}
+
+/**
+ * Folders of the packages that Mayfly loads, as Node looks them up and without links. npm installs them beside Mayfly, not
+ * in its folder. Packages that are not installed are left out.
+ */
+export function ownPackages(): readonly string[] {
+  const located = [
+    attempt(() => withBinding('oxc-parser', '@oxc-parser/binding')),
+    attempt(() => withBinding('oxc-transform', '@oxc-transform/binding')),
+    attempt(() => chainOf('isolated-vm', 'node-gyp-build')),
+    ...['zod', nodePackage].map((name) => (name ? attempt(() => chainOf(name)) : undefined)),
+  ]
+  return [...new Set(located.flatMap((some = []) => some.flatMap(({ at, real }) => [at, real])))]
 }
 
 export function placed(located: readonly Located[]): PackageFolders {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { hasProgram, noFolderWall } from '../hostile/folder/project.ts'
-import { documentOf, makePlace, mayfly, type RunOptions } from './program.ts'
+import { bin, documentOf, makePlace, mayfly, type RunOptions } from './program.ts'
 
 /** Flags and settings grant and deny paths, and some paths are never granted. */
 const timeout = 240_000
@@ -49,6 +49,53 @@ suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, 
     assert.equal(stdout, '')
     assert.ok(existsSync(at('src')) && !existsSync(at('new/inner')))
     assert.match(stderr, /refused: .*new\/inner.* \(denied: .*\); a flag, the settings or/)
+  })
+
+  test('--deny by a symbolic link closes its target, and nothing else takes the path that was given', async () => {
+    for (const name of ['led/to', 'elsewhere']) mkdirSync(at(name), { recursive: true })
+    writeFileSync(at('led/to/a'), 'kept\n')
+    symlinkSync('led', at('lead'))
+    const script = `rm lead; mv lead lead2; cat lead/to/a; echo x > led/to/a; mkdir -p lead/to
+      mv elsewhere lead; ln -sfn elsewhere lead; mkdir -p lead/to; echo x > lead/to/a`
+    const { stdout, stderr } = await shell(script, ['--deny', 'lead/to/a', 'lead/to/later'])
+    assert.equal(stdout, '', stderr)
+    assert.equal(readFileSync(at('led/to/a'), 'utf8'), 'kept\n')
+    assert.ok(!existsSync(at('lead/to/a')))
+  })
+
+  test('files that later runs of Mayfly obey or execute cannot be changed, by whichever name they were given', async () => {
+    mkdirSync(at('obeyed'))
+    const toml = '[providers]\nfolder = "walls"\nmodules = ["one.js"]\n'
+    const settings = { network: { allowedDomains: [], deniedDomains: [] } }
+    const filesystem = { denyRead: [], allowWrite: ['.'], denyWrite: [] }
+    const files = {
+      'obeyed/own.toml': toml,
+      'obeyed/srt.json': JSON.stringify({ ...settings, filesystem }),
+    }
+    for (const [name, text] of Object.entries(files)) writeFileSync(at(name), text)
+    const flags = ['--config', 'obeyed/own.toml', '--settings', 'obeyed/srt.json']
+    const script = `cd obeyed; for one in own.toml srt.json one.js; do echo x >> $one; rm -f $one; done
+      mkdir walls; echo x > walls/two.js; mv ../obeyed ../away; echo x > other; ls`
+    const { stdout, stderr } = await shell(script, flags)
+    assert.equal(stdout, 'other\nown.toml\nsrt.json\n', stderr)
+    for (const [name, text] of Object.entries(files))
+      assert.equal(readFileSync(at(name), 'utf8'), text)
+  })
+
+  test('packages that Mayfly loads cannot be changed where they lie in the folder', async () => {
+    const root = join(dirname(bin), '..')
+    const packages = ['oxc-parser', 'oxc-transform', 'zod']
+    const script = `for one in ${packages.join(' ')} @oxc-parser/*; do echo x > node_modules/$one/planted; done
+      mv node_modules/zod node_modules/zod2; mkdir made-by-test && echo made`
+    // A dry run: the folder is a checkout of Mayfly itself.
+    const own = { ...place, cwd: root }
+    const words = ['exec', '--dry-run', '--json', '--', 'sh', '-c', script]
+    const { stdout, stderr } = await mayfly(own, words)
+    const { stdout: said, view, refused } = JSON.parse(stdout)
+    assert.equal(said, 'made\n', stderr)
+    assert.equal(view.changes, 1)
+    assert.ok(refused.length >= packages.length)
+    await mayfly(own, ['exec', '--discard'])
   })
 
   test('cache folders in the folder of a command are closed, with the compiled code that Mayfly runs from there', async () => {

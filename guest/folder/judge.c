@@ -34,8 +34,8 @@
 enum { NAMES_MAX = 256, HARD_LINKS_MAX = 64 };
 
 /* UNWRITABLE: neither content nor name may change; UNREADABLE implies it. NOT_IN_*: the rule does not apply in such folders.
- * EXCEPTION: names that match are exempt from UNREADABLE rules. */
-enum { UNWRITABLE = 1, UNREADABLE = 2, NOT_IN_PACKAGES = 4, NOT_IN_TESTS = 8, EXCEPTION = 16 };
+ * EXCEPTION: names that match are exempt from UNREADABLE rules without ALWAYS. */
+enum { UNWRITABLE = 1, UNREADABLE = 2, NOT_IN_PACKAGES = 4, NOT_IN_TESTS = 8, EXCEPTION = 16, ALWAYS = 32 };
 
 static struct rule {
   int flags;
@@ -75,8 +75,11 @@ static const char *const git_names[] = {"config", "config.worktree", "commondir"
 static const char *const repository_names[] = {"head", "objects", "refs", "commondir"};
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
-/* Parses FLAGS:PATTERN; the pattern is a folded name with at most one star. */
+static void fold(const char *name, size_t length, char *to);
+
+/* Parses FLAGS:PATTERN; the pattern is a name with at most one star, and is folded as names are. */
 void add_rule(const char *text) {
+  char folded[NAME_BYTES];
   errno = E2BIG;
   must(rule_count < RULES_MAX, "rule");
   struct rule *one = &rules[rule_count++];
@@ -86,10 +89,12 @@ void add_rule(const char *text) {
     else if (*text == 'p') one->flags |= NOT_IN_PACKAGES;
     else if (*text == 't') one->flags |= NOT_IN_TESTS;
     else if (*text == 'x') one->flags |= EXCEPTION;
+    else if (*text == 'a') one->flags |= ALWAYS;
   }
   errno = EINVAL;
   must(*text == ':' && text[1], "rule");
-  one->pattern = text + 1;
+  fold(text + 1, strlen(text + 1), folded);
+  must((one->pattern = strdup(folded)) != NULL, "rule");
   one->length = strlen(one->pattern);
   const char *star = strchr(one->pattern, '*');
   one->star = star ? (int)(star - one->pattern) : -1;
@@ -268,7 +273,7 @@ static int judge_names(const char *path, const struct path_names *path_names, in
       /* Fast path: the first byte rules out most names. */
       if (rule->star != 0 && *rule->pattern != path_names->name[i][0]) continue;
       if (rule->flags & EXCEPTION || !matches(rule, path_names->name[i])) continue;
-      if (rule->flags & UNREADABLE && is_exception(path_names->name[i])) continue;
+      if (rule->flags & UNREADABLE && !(rule->flags & ALWAYS) && is_exception(path_names->name[i])) continue;
       if ((rule->flags & NOT_IN_PACKAGES && in_packages) || (rule->flags & NOT_IN_TESTS && in_tests)) continue;
       int failed = judge_rule(rule, path, rights, why);
       if (failed) return failed;

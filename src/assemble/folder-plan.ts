@@ -23,6 +23,8 @@ export interface CommandRequest {
   /** Host patterns that the command may reach, and host patterns that are denied even if `allow` has them. */
   readonly allow: readonly string[]
   readonly deny: readonly string[]
+  /** No private address may be reached, also where the configuration permits it. */
+  readonly withoutPrivateHosts?: boolean
   readonly timeoutMs: number | undefined
   readonly memoryBytes: number
   readonly processes: number
@@ -67,7 +69,9 @@ export function planFor(
     position: 0,
   } as const
   const plan = makePlan(job, verdict, { config, facts: [fact] })
-  const profile = withFolder(plan.profile, grant, deny)
+  const { privateHosts, ...closed } = plan.profile
+  const isPrivateClosed = asked.withoutPrivateHosts === true || privateHosts === undefined
+  const profile = withFolder(isPrivateClosed ? closed : plan.profile, grant, deny)
   const why = whyNot(profile, tenantOf(config, job.tenant))
   if (missing !== undefined) return { kind: 'unavailable', profile, error: noWall(missing) }
   if (plan.kind !== 'run') return { ...plan, profile }

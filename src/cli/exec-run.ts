@@ -151,7 +151,7 @@ async function runWall({
   const { grant, notes } = made
   const program = await openFolderProgram()
   const missing = 'missing' in program ? `it needs its program: ${program.missing}` : undefined
-  for (const note of notes) reporter.print(note)
+  for (const text of notes) reporter.note(text)
   return await runInFolder({
     config,
     clock: systemClock,
@@ -160,6 +160,7 @@ async function runWall({
     command,
     allow: [...(flags.allow ?? []), ...(rules?.allow ?? [])],
     deny: rules?.deny ?? [],
+    withoutPrivateHosts: rules?.withoutPrivateHosts ?? false,
     timeoutMs: timeoutOf(flags),
     memoryBytes: Math.floor(
       Math.min(totalmem(), process.constrainedMemory() || Infinity) * MEMORY_SHARE,
@@ -212,6 +213,7 @@ function timeoutOf({ timeout }: ExecFlags): number | undefined {
 /** Reports refusals on stderr: at the end, so that no line of the command is split, or at once with --verbose. */
 class RefusalReporter {
   readonly refusals: FolderRefusal[] = []
+  readonly notes: string[] = []
   readonly #folder: string
   readonly #isQuiet: boolean
   readonly #isEager: boolean
@@ -226,6 +228,11 @@ class RefusalReporter {
   refused(refusal: FolderRefusal): void {
     this.refusals.push(refusal)
     if (this.#isEager) this.flush()
+  }
+
+  note(text: string): void {
+    this.notes.push(text)
+    this.print(text)
   }
 
   /** Prints the refusals not reported yet. */
@@ -265,6 +272,7 @@ async function finish(
       stdout: textOf(end?.stdout),
       stderr: textOf(end?.stderr),
       refused: reporter.refusals,
+      ...(reporter.notes.length > 0 && { notes: reporter.notes }),
     })
   if (metrics.executionTime > SEALED_AFTER_MS) await record.close()
   leave(isHeld ? codeOf(outcome) : NO_WALL, isHeld ? outcome.signal : null)

@@ -111,6 +111,19 @@ export function closedAddress(address: string): string | undefined {
   return isIn(bits, globalUnicast) ? undefined : 'reserved'
 }
 
+/** True for an address or a range (`10.0.0.0/8`) of which every address is in one closed block. */
+export function isClosedRange(range: string): boolean {
+  const [, address = '', length] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(range) ?? []
+  const bits = isIPv4(address) ? 32 : 128
+  if ((bits === 128 && !isIPv6(address)) || address.includes('%') || Number(length ?? 0) > bits)
+    return false
+  const asked = blockOf(`${address}/${length ?? bits}`)
+  return [...blocks4, ...blocks6].some(
+    (block) =>
+      block.isFour === asked.isFour && asked.hostBits <= block.hostBits && isIn(asked.bits, block),
+  )
+}
+
 /** Names refused before resolution: this machine and cloud metadata hosts. */
 export function closedName(host: string): string | undefined {
   if (/(^|\.)localhost(\.localdomain)?$/.test(host)) return 'this host'

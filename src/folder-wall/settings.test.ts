@@ -27,7 +27,7 @@ const read = (changes: Record<string, unknown>) =>
 test('Settings of sandbox-runtime are read unchanged', () => {
   const rules = read({
     credentials: {
-      files: [{ path: '~/.netrc', mode: 'deny' }],
+      files: ['~/.netrc', 'tokens/**'].map((path) => ({ path, mode: 'deny' })),
       envVars: [{ name: 'NPM_TOKEN', mode: 'mask' }],
     },
   })
@@ -37,6 +37,7 @@ test('Settings of sandbox-runtime are read unchanged', () => {
     hidden: ['~/.ssh', 'build'],
     closed: [
       { path: '~/.netrc', to: 'all' },
+      { path: 'tokens', to: 'all' },
       { path: 'config/production.json', to: 'write' },
     ],
     secretNames: ['*.secret'],
@@ -48,6 +49,7 @@ test('Settings of sandbox-runtime are read unchanged', () => {
     ],
     deny: ['*://malicious.com:*', '*://*:22'],
     withoutVariables: ['NPM_TOKEN'],
+    withoutPrivateHosts: true,
     notes: ['Credentials with mode "mask" are closed as with "deny"'],
   })
 })
@@ -56,6 +58,7 @@ test('A setting that would widen access is ignored, and an unknown one is report
   const { notes } = read({
     network: { ...whole.network, allowAllUnixSockets: true, narrowNext: 1 },
     filesystem: { ...whole.filesystem, disabled: true, allowGitConfig: true },
+    credentials: { closeAll: true },
     closeMore: true,
   })
   const fields = notes.map((note) => /^Setting "([\w.]+)" is (ignored|unknown)/.exec(note))
@@ -67,6 +70,7 @@ test('A setting that would widen access is ignored, and an unknown one is report
       'network.allowAllUnixSockets',
       'closeMore',
       'network.narrowNext',
+      'credentials.closeAll',
     ],
   )
 })
@@ -79,6 +83,17 @@ test('A restricting setting that cannot be enforced is refused by name', () => {
     [
       /deniedResolvedAddresses.*"8\.8\.8\.0\/24" is not a private range/,
       { network: { ...network, deniedResolvedAddresses: ['8.8.8.0/24'] } },
+    ],
+    ...['0.0.0.0/0', '10.0.0.0/4', 'fc00::/6', '10.0.0.0/x', 'intranet'].map(
+      (range) =>
+        [
+          /deniedResolvedAddresses.* is not a private range/,
+          { network: { ...network, deniedResolvedAddresses: [range] } },
+        ] as const,
+    ),
+    [
+      /"credentials\.files".*"\*\*\/\*\.token" is not a path/,
+      { credentials: { files: [{ path: '**/*.token', mode: 'deny' }] } },
     ],
     [/"\*\*\/gen\/\*" is not a path/, { filesystem: { ...filesystem, denyWrite: ['**/gen/*'] } }],
     [/Cannot enforce "src\/\*\/x"/, { filesystem: { ...filesystem, denyRead: ['src/*/x'] } }],

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { addressKind } from '../contract/address.ts'
+import { isClosedRange } from '../contract/address.ts'
 import { MayflyError } from '../contract/error.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
@@ -25,6 +25,8 @@ export interface FolderRules {
   readonly allow: readonly string[]
   readonly deny: readonly string[]
   readonly withoutVariables: readonly string[]
+  /** No name may resolve to a private address, also where the configuration permits it. */
+  readonly withoutPrivateHosts: boolean
   /** Notes about ignored fields, one sentence each. */
   readonly notes: readonly string[]
 }
@@ -38,6 +40,7 @@ export const noRules: FolderRules = {
   allow: [],
   deny: [],
   withoutVariables: [],
+  withoutPrivateHosts: false,
   notes: [],
 }
 
@@ -47,11 +50,13 @@ const paths = z.array(z.string().min(1).max(4096)).max(LIST_MAX)
 const domains = z.array(z.string().min(1).max(300)).max(LIST_MAX)
 const credential = z.object({ mode: z.enum(['deny', 'mask']) })
 
+type Section = '' | 'network' | 'filesystem' | 'credentials'
+
 /**
  * Fields ignored without a note: they would only widen access, or are for other systems or for sandbox-runtime's own
  * programs.
  */
-const IGNORED: Readonly<Record<'' | 'network' | 'filesystem', readonly string[]>> = {
+const IGNORED: Readonly<Record<Section, readonly string[]>> = {
   '': [
     'ignoreViolations',
     'enableWeakerNestedSandbox',
@@ -76,6 +81,7 @@ const IGNORED: Readonly<Record<'' | 'network' | 'filesystem', readonly string[]>
     'allowMachLookup',
   ],
   filesystem: [],
+  credentials: [],
 }
 
 const settingsSchema = z.looseObject({
@@ -99,11 +105,13 @@ const settingsSchema = z.looseObject({
     allowGitConfig: z.boolean().optional(),
   }),
   credentials: z
-    .object({
+    .looseObject({
       files: z.array(credential.extend({ path: z.string().min(1).max(4096) })).optional(),
       envVars: z
         .array(credential.extend({ name: z.string().regex(/^[A-Za-z_]\w{0,255}$/) }))
         .optional(),
+      awsPairs: z.unknown().optional(),
+      allowPlaintextInject: z.unknown().optional(),
     })
     .optional(),
 })
@@ -116,19 +124,26 @@ export function readSettings(text: string, name: string): FolderRules {
   const { network, filesystem, credentials } = settings
   const hidden = filesystem.denyRead.map(patternOf)
   const files = credentials?.files ?? []
-  assertEnforceable(network, filesystem, name)
+  assertEnforceable(network, name)
+  assertPaths(filesystem.denyWrite, 'filesystem.denyWrite', name)
+  assertPaths(
+    files.map(({ path }) => path),
+    'credentials.files',
+    name,
+  )
   return {
     read: filesystem.allowRead ?? [],
     write: filesystem.allowWrite.map(withoutStars),
     hidden: hidden.flatMap((one) => ('path' in one ? [one.path] : [])),
     closed: [
-      ...files.map(({ path }) => ({ path, to: 'all' as const })),
+      ...files.map(({ path }) => ({ path: withoutStars(path), to: 'all' as const })),
       ...filesystem.denyWrite.map((path) => ({ path: withoutStars(path), to: 'write' as const })),
     ],
     secretNames: hidden.flatMap((one) => ('name' in one ? [one.name] : [])),
     allow: network.allowedDomains.map((domain) => hostPattern(domain, name)),
     deny: network.deniedDomains.map((domain) => hostPattern(domain, name)),
     withoutVariables: (credentials?.envVars ?? []).map((one) => one.name),
+    withoutPrivateHosts: (network.deniedResolvedAddresses ?? []).length > 0,
     notes: [
       ...notesOf(network, filesystem, [...files, ...(credentials?.envVars ?? [])]),
       ...unknownFields(settings),
@@ -147,28 +162,20 @@ function parsed(text: string, name: string): Settings {
 }
 
 /** Refuses restricting fields that cannot be enforced here. */
-function assertEnforceable(
-  network: Settings['network'],
-  filesystem: Settings['filesystem'],
-  name: string,
-): void {
+function assertEnforceable(network: Settings['network'], name: string): void {
   const proxies = ['httpProxyPort', 'socksProxyPort', 'mitmProxy', 'tlsTerminate'] as const
   const proxy = proxies.find((one) => network[one] !== undefined)
   if (proxy) throw unenforceable(name, `network.${proxy}`, 'Mayfly’s own proxy cannot be replaced')
-  const open = (network.deniedResolvedAddresses ?? []).find((range) => !isClosedAnyway(range))
+  const open = (network.deniedResolvedAddresses ?? []).find((range) => !isClosedRange(range))
   if (open !== undefined)
     throw unenforceable(name, 'network.deniedResolvedAddresses', `"${open}" is not a private range`)
-  const wide = [...filesystem.denyWrite].find((one) => hasStars(withoutStars(one)))
-  if (wide !== undefined)
-    throw unenforceable(
-      name,
-      'filesystem.denyWrite',
-      `"${wide}" is not a path: name files or folders`,
-    )
 }
 
-function isClosedAnyway(range: string): boolean {
-  return addressKind(range.split('/')[0] ?? '').kind !== 'public'
+/** Refuses patterns where only paths can be closed. */
+function assertPaths(written: readonly string[], field: string, name: string): void {
+  const wide = written.find((one) => hasStars(withoutStars(one)))
+  if (wide !== undefined)
+    throw unenforceable(name, field, `"${wide}" is not a path: name files or folders`)
 }
 
 function notesOf(
@@ -196,11 +203,16 @@ function notesOf(
 
 /** Notes about unknown fields: a field of a later version may be a restriction, and is not enforced. */
 function unknownFields(settings: Settings): readonly string[] {
-  const { network, filesystem } = settingsSchema.shape
+  const { network, filesystem, credentials } = settingsSchema.shape
   const all = [
     { prefix: '', has: settings, known: settingsSchema.shape },
     { prefix: 'network', has: settings.network, known: network.shape },
     { prefix: 'filesystem', has: settings.filesystem, known: filesystem.shape },
+    {
+      prefix: 'credentials',
+      has: settings.credentials ?? {},
+      known: credentials.unwrap().shape,
+    },
   ] as const
   return all.flatMap(({ prefix, has, known }) =>
     Object.keys(has)
@@ -224,8 +236,7 @@ function patternOf(written: string): { readonly path: string } | { readonly name
   const plain = withoutStars(written)
   if (!hasStars(plain)) return { path: plain }
   const name = /^(?:\.\/)?(?:\*\*\/)?([^/]+)$/.exec(plain)?.[1]
-  if (name !== undefined && /^[^*?[\]]*\*?[^*?[\]]*$/.test(name) && name !== '*')
-    return { name: name.toLowerCase() }
+  if (name !== undefined && /^[^*?[\]]*\*?[^*?[\]]*$/.test(name) && name !== '*') return { name }
   throw new MayflyError('USAGE', `Cannot enforce "${written}" of "filesystem.denyRead"`, {
     hint: 'Name a path, or a file name at any depth with at most one star, such as "**/*.secret"',
   })

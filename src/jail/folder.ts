@@ -62,7 +62,7 @@ export function folderWallArguments(wall: FolderWallSpec): readonly string[] {
     `folder=${wall.folder}`,
     ...wall.binds.map(({ path: place, isWritable }) => `bind=${isWritable ? 'w' : 'r'}:${place}`),
     ...names.map(({ name, rule }) => `rule=${rule}:${name}`),
-    ...wall.secretNames.map((name) => `rule=r:${name}`),
+    ...wall.secretNames.map((name) => `rule=ra:${name}`),
     ...wall.closed.map(({ path: place, to }) => `deny=${to === 'all' ? 'a' : 'w'}:${place}`),
     ...wall.lifted.map((place) => `lift=${place}`),
     `terminals=${wall.terminals.reduce((bits, fd) => bits | (1 << fd), 0)}`,

@@ -116,14 +116,16 @@ suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, 
   test('settings of sandbox-runtime grant, deny and hide paths', async () => {
     const file = join(place.state, 'srt.json')
     const filesystem = {
-      denyRead: ['~', 'secrets'],
+      denyRead: ['~', 'secrets', '**/*.pub', '**/Über*', 'trailing*.'],
       allowRead: ['.', '~/sets'],
       allowWrite: ['src'],
       denyWrite: ['src/kept'],
     }
     const network = { allowedDomains: ['example.com'], deniedDomains: ['example.com:443'] }
     writeFileSync(file, JSON.stringify({ network, filesystem, extra: 1 }))
+    for (const name of ['id.pub', 'Überall', 'trailing.']) writeFileSync(at(name), 'hidden\n')
     const script = `echo x > src/made; echo x > out; echo x > src/kept; cat secrets/a ~/sets/a
+      cat id.pub Überall trailing. src/../id.PUB
       echo $HTTPS_PROXY`
     const { stdout, stderr } = await shell(script, ['--settings', file])
     assert.equal(stdout, 'data\nhttp://127.0.0.1:3128\n')

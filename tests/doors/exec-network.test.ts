@@ -105,6 +105,19 @@ except OSError as error: print(error.errno)`
     assert.ok(!text.includes('--allow'))
   })
 
+  test('settings that close private ranges close them also where the configuration permits them', async () => {
+    const file = join(place.state, 'srt.json')
+    const network = { allowedDomains: [at.replace('http://', '')], deniedDomains: [] }
+    const filesystem = { denyRead: [], allowWrite: ['.'], denyWrite: [] }
+    const statuses = async (more: object) => {
+      writeFileSync(file, JSON.stringify({ network: { ...network, ...more }, filesystem }))
+      const flags = ['--settings', file, ...far]
+      return (await exec(flags, ['node', 'fetch.mjs', `${at}/hello`])).stdout
+    }
+    assert.equal(await statuses({}), '[200]\n')
+    assert.equal(await statuses({ deniedResolvedAddresses: ['127.0.0.0/8'] }), '[403]\n')
+  })
+
   test('gives programs the CA of a proxy that inspects TLS', async () => {
     const file = join(place.state, 'inspect.toml')
     writeFileSync(file, '[egress]\ninspect = "all"\n')

@@ -11,8 +11,9 @@ import { absolutePath, existingPath, isFolder, type PathOrigin } from './paths.t
  *
  * - The `.git` of a linked worktree is a file that names a folder of the repository. That folder is mounted only if it
  *   names this worktree in turn: the file alone is untrusted, since it comes with the folder.
- * - Hooks may be in any folder (`core.hooksPath`), and configuration in any file (`include.path`): both are protected
- *   like `.git/hooks` and `.git/config`.
+ * - Hooks may be in any folder (`core.hooksPath`), configuration in any file (`include.path`), and programs that git
+ *   starts by itself in any place (`core.fsmonitor`, filters, merge drivers): all are protected like `.git/hooks` and
+ *   `.git/config`, whichever configuration names them, of the repository, a worktree, the user or the system.
  * - The user's own configuration is hidden with HOME; its name, e-mail address and line-ending settings are passed as
  *   variables.
  *
@@ -30,29 +31,45 @@ const INCLUDES_MAX = 16
 const PASSED = ['user.name', 'user.email', 'core.autocrlf', 'core.eol', 'init.defaultbranch']
 /** Signing needs a key, which is not inside the wall. */
 const SET = { 'commit.gpgsign': 'false', 'tag.gpgsign': 'false' }
+const SYSTEM_CONFIG = '/etc/gitconfig'
+/** Settings whose values are commands that git runs. */
+const COMMANDS =
+  /^(?:core\.(?:fsmonitor|sshcommand|editor|pager|askpass|gitproxy)|sequence\.editor|pager\..+|alias\..+|filter\..+\.(?:clean|smudge|process)|interactive\.difffilter|diff\.external|(?:diff|merge)\..+\.(?:command|textconv|driver)|(?:diff|merge)tool\..+\.cmd|credential\.(?:.+\.)?helper|gpg\.(?:.+\.)?program|hook\..+\.command|trailer\..+\.(?:command|cmd))$/
+const WORDS_MAX = 64
 
-export function gitSurroundings(origin: PathOrigin): GitSurroundings {
+/** Where git's configuration is looked for. */
+export interface GitOrigin extends PathOrigin {
+  readonly environment?: Readonly<Record<string, string | undefined>>
+}
+
+export function gitSurroundings(origin: GitOrigin): GitSurroundings {
   const { folder } = origin
   const dotGit = join(folder, '.git')
-  const common = isFolder(dotGit) ? dotGit : commonFolderOf(folder)
-  const config = common === undefined ? [] : readConfig(join(common, 'config'), origin)
+  const own = isFolder(dotGit) ? dotGit : worktreeFolderOf(folder)
+  const common = own === undefined || own === dotGit ? own : dirname(dirname(own))
+  const files =
+    own === undefined ? [] : [join(common!, 'config'), ...[common!, own].map(worktreeConfig)]
+  const user = userConfig(origin)
+  const all = [SYSTEM_CONFIG, ...new Set(files)].flatMap((file) => readConfig(file, origin))
   const worktree = common !== undefined && common !== dotGit ? [common] : []
   return {
     binds: worktree.map((path) => ({ path, isWritable: true })),
-    closed: closedBy(config, origin),
-    variables: variablesOf(userConfig(origin)),
+    closed: closedBy([...all, ...user], origin),
+    variables: variablesOf(user),
   }
 }
 
-/** Folder of the repository of a linked worktree, if both refer to each other. */
-function commonFolderOf(folder: string): string | undefined {
+const worktreeConfig = (folder: string) => join(folder, 'config.worktree')
+
+/** Folder of a linked worktree in its repository, if both refer to each other. */
+function worktreeFolderOf(folder: string): string | undefined {
   const text = readSmall(join(folder, '.git'))
   const named = /^gitdir: (.+)$/m.exec(text ?? '')?.[1]
   const own = named === undefined ? undefined : existingPath(resolve(folder, named))
   if (own === undefined || !/\/\.git\/worktrees\/[^/]+$/.test(own)) return undefined
   const back = readSmall(join(own, 'gitdir'))?.trim()
   const isOurs = back !== undefined && existingPath(resolve(own, back)) === join(folder, '.git')
-  return isOurs ? dirname(dirname(own)) : undefined
+  return isOurs ? own : undefined
 }
 
 interface ConfigLine {
@@ -111,16 +128,33 @@ function closedBy(config: readonly ConfigLine[], origin: PathOrigin): readonly C
   })
   const included = config.filter(isInclude).map((line) => includedBy(line, origin))
   // As written too: its links, and names that are missing, could come to lead elsewhere.
-  return [...hooks, ...included]
+  return [...hooks, ...included, ...programsOf(config, origin)]
     .flatMap((path) => [...new Set([path, canonicalPath(path)])])
     .filter((path) => isBelow(path, origin.folder) && path !== origin.folder)
     .map((path) => ({ path, to: 'write' }))
 }
 
-function userConfig(origin: PathOrigin): readonly ConfigLine[] {
-  const { home } = origin
+/** Words of commands that are paths of files, or of names with a folder that are not there. */
+function programsOf(config: readonly ConfigLine[], origin: PathOrigin): readonly string[] {
+  const commands = config.filter(({ key }) => COMMANDS.test(key))
+  const words = commands.flatMap(({ value }) => value.split(/[\s"'|&;<>()=!$`]+/))
+  const paths = words
+    .filter((word) => word !== '' && (origin.home !== undefined || !word.startsWith('~')))
+    .map((word) => ({ path: absolutePath(word, origin), hasFolder: /[^/]\/[^/]/.test(word) }))
+  const isProgram = (path: string, hasFolder: boolean) =>
+    attempt(() => statSync(path))?.isFile() ?? hasFolder
+  return paths
+    .filter(({ path, hasFolder }) => isBelow(path, origin.folder) && isProgram(path, hasFolder))
+    .map(({ path }) => path)
+    .slice(0, WORDS_MAX)
+}
+
+function userConfig(origin: GitOrigin): readonly ConfigLine[] {
+  const { home, environment = {} } = origin
   if (home === undefined) return []
-  const files = [join(home, '.config/git/config'), join(home, '.gitconfig')]
+  const global = environment['GIT_CONFIG_GLOBAL']
+  const shared = environment['XDG_CONFIG_HOME'] || join(home, '.config')
+  const files = global ? [global] : [join(shared, 'git/config'), join(home, '.gitconfig')]
   return files.flatMap((file) => readConfig(file, origin))
 }
 

@@ -202,6 +202,36 @@ suite('Repositories under mayfly exec', { skip: noFolderWall || noGit, timeout }
     assert.doesNotMatch(readFileSync(join(main, '.git/config'), 'utf8'), /evil|away/)
   })
 
+  test('hooks and programs that any configuration of git names are closed to changes', async () => {
+    const own = join(home, 'configured')
+    const files = ['tools/clean', 'tools/watch', 'merge.py', 'made/kept', 'user/pre-push']
+    for (const name of ['tools', 'made', 'user', 'wide'])
+      mkdirSync(join(own, name), { recursive: true })
+    for (const name of files) writeFileSync(join(own, name), 'own\n')
+    git('init -q', own)
+    git('config extensions.worktreeConfig true', own)
+    git('config --worktree core.hooksPath made', own)
+    git('config core.fsmonitor tools/watch', own)
+    for (const [key, value] of [
+      ['filter.a.clean', '"tools/clean" %f --root ./wide'],
+      ['merge.b.driver', 'python3 merge.py %A'],
+      ['alias.c', '!missing/d'],
+    ] as const)
+      execFileSync('git', ['config', key, value], { cwd: own })
+    const global = join(place.state, 'gitconfig')
+    writeFileSync(global, '[core]\n\thooksPath = user\n')
+    const script = `for one in ${files.join(' ')} made/new user/new missing/d wide/e; do
+      mkdir -p missing; echo x > $one; rm -f $one; done; mv tools tools2; echo x > plain; git add plain`
+    const options = { env: { GIT_CONFIG_GLOBAL: global } }
+    const words = ['exec', '--', 'sh', '-c', script]
+    const { stderr } = await mayfly({ ...place, cwd: own }, words, options)
+    for (const name of files) assert.equal(readFileSync(join(own, name), 'utf8'), 'own\n', stderr)
+    for (const name of ['made/new', 'user/new', 'missing/d'])
+      assert.ok(!existsSync(join(own, name)), name)
+    assert.equal(git('ls-files', own), 'plain\n', stderr)
+    assert.doesNotMatch(stderr, /wide/)
+  })
+
   test('a worktree that its repository does not list gets no access to the repository', async () => {
     const own = { ...place, cwd: join(home, 'stray') }
     mkdirSync(own.cwd)

@@ -72,6 +72,15 @@ static const char *const test_folders[] = {"test", "tests", "__tests__", "testda
                                            "examples"};
 /* Files with git configuration, and files that point git to another repository. */
 static const char *const git_names[] = {"config", "config.worktree", "commondir", "gitdir", "hooks"};
+/* Folders of other version control systems, with the files in them that name programs or lead to another repository. */
+static const struct {
+  const char *folder;
+  const char *names[3];
+} other_repositories[] = {
+    {".hg", {"hgrc", "hgrc-not-shared", "sharedpath"}},
+    {".jj", {"config.toml", "workspace-config.toml", "repo"}},
+    {".sl", {"config", "sharedpath", "requires"}},
+};
 static const char *const repository_names[] = {"head", "objects", "refs", "commondir"};
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
@@ -288,6 +297,26 @@ static int is_ref_folder(const char *name) {
   return is_one_of(name, folders, COUNT(folders));
 }
 
+/* Index of the version control system that has a folder of this name; -1 if it is none, or git's. */
+static int other_repository(const char *name) {
+  for (int i = 0; i < (int)COUNT(other_repositories); i++)
+    if (!strcmp(name, other_repositories[i].folder)) return i;
+  return -1;
+}
+
+/* Other systems than git: their folder itself, and the last name of a path below it. */
+static int judge_other_repositories(const struct path_names *path_names, struct refusal *why) {
+  const char *last = path_names->count ? path_names->name[path_names->count - 1] : "";
+  for (int i = 0; i < path_names->count; i++) {
+    int found = other_repository(path_names->name[i]);
+    if (found < 0) continue;
+    const char *const *names = other_repositories[found].names;
+    if (i == path_names->count - 1 || is_one_of(last, names, COUNT(other_repositories[found].names)))
+      return refuse(why, "protected", other_repositories[found].folder);
+  }
+  return 0;
+}
+
 static int judge_git(const struct path_names *path_names, struct refusal *why) {
   for (int i = 0; i < path_names->count; i++) {
     if (strcmp(path_names->name[i], ".git")) continue;
@@ -366,6 +395,7 @@ int judge(const char *path, int rights, struct refusal *why) {
   failed = judge_names(path, &path_names, rights, why);
   if (failed || !(rights & (WRITING | NAMING)) || !bind->is_writable) return failed;
   failed = judge_git(&path_names, why);
+  if (!failed) failed = judge_other_repositories(&path_names, why);
   return failed ? failed : judge_repositories(path, bind, &path_names, why);
 }
 
@@ -390,7 +420,7 @@ static int is_package_path(const char *path) {
 
 enum area { OUTSIDE, IN_REPOSITORY, IN_REF_FOLDER };
 
-/* Area of a repository named `.git`, or of one of any name, in which a path lies. */
+/* Area of a repository named `.git`, `.hg` ..., or of one of git's of any name, in which a path lies. */
 static enum area area_of(const char *path) {
   static struct path_names path_names;
   char folder[PATH_BYTES];
@@ -399,8 +429,8 @@ static enum area area_of(const char *path) {
   if (!bind || !split_names(path, bind, &path_names)) return OUTSIDE;
   for (int i = 0; i < path_names.count; i++) {
     copy_prefix(path, bind, i, folder);
-    int is_git = i > 0 && !strcmp(path_names.name[i - 1], ".git");
-    if (!is_git && !is_repository(folder, NULL, DOUBT_IS_YES)) continue;
+    int is_named = i > 0 && (!strcmp(path_names.name[i - 1], ".git") || other_repository(path_names.name[i - 1]) >= 0);
+    if (!is_named && !is_repository(folder, NULL, DOUBT_IS_YES)) continue;
     if (!is_ref_folder(path_names.name[i]) || i == path_names.count - 1) return IN_REPOSITORY;
     area = IN_REF_FOLDER;
   }

@@ -242,6 +242,9 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       ['sub/.BashRC', '.bashrc'],
       ['.claude/settings.json', '.claude'],
       ['.env.local', '.env*'],
+      ['sub/.hg/hgrc', '.hg'],
+      ['.jj/repo/config.toml', '.jj'],
+      ['.mise/config.toml', '.mise*'],
     ] as const) {
       const folder = project()
       const id = viewIn((await dry(folder, 'echo mine > new')).stderr)

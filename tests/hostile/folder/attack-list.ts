@@ -9,6 +9,8 @@ export const attacks: Readonly<Record<string, string>> = {
   hard_links: 'makes a hard link to or from a protected name, or writes through an existing one',
   link_unnamed: 'links an unnamed file to a protected name',
   moves_away: 'renames a protected file and changes it, or renames the folder above',
+  other_repositories:
+    'writes settings of Mercurial, Jujutsu or Sapling, or makes or moves such a repository',
   moves_in: 'renames a folder or a file to a protected name',
   exchanges: 'swaps two names by renameat2(RENAME_EXCHANGE)',
   removes: 'removes a protected file',

@@ -104,6 +104,8 @@ static int direct(void) {
       ".git/hooks/pre-commit", ".git/config", ".git/config.worktree", ".git/commondir", ".bashrc", ".zshrc", ".profile",
       ".gitconfig", ".gitmodules", ".vscode/tasks.json", ".vscode", ".idea/x.xml", ".envrc", ".mcp.json",
       ".claude/settings.json", ".codex/config.toml", ".cursor/mcp.json", ".gemini/settings.json", "mayfly.toml",
+      "mise.toml", ".mise/config.toml", ".npmrc", ".pre-commit-config.yaml", "lefthook.yml", ".devcontainer.json",
+      ".dir-locals-2.el", ".helix/languages.toml", "a.code-workspace", ".git/lazygit.yml", "crush.json", ".windsurfrules",
       "mayfly.prod.toml", "sub/.git/config", "sub/.bashrc", "deep/er/.envrc", NULL};
   mkdir("deep", 0755);
   mkdir("deep/er", 0755);
@@ -157,6 +159,17 @@ static int link_unnamed(void) {
 static int moves_away(void) {
   return rename(".git", "g") == 0 || rename(".git/hooks", "hooks") == 0 || rename(".git/config", "c") == 0 ||
          rename(".env", "e") == 0 || (rename("sub", "sub2") == 0 && writes("sub2/.git/config"));
+}
+
+static int other_repositories(void) {
+  static const char *const paths[] = {".hg/hgrc", ".hg/sharedpath", ".HG/hgrc-not-shared", ".jj/repo/config.toml",
+                                      "sub/.sl/config", NULL};
+  mkdir("fake-hg", 0755);
+  mkdir("fake-hg/repo", 0755);
+  if (put("fake-hg/repo/config.toml", "") || put("fake-hg/hgrc", "[hooks]\n") || put("fake-hg/settings", "")) return 2;
+  return any(paths, writes) || unlink(".hg/hgrc") == 0 || rename("fake-hg/settings", ".hg/hgrc") == 0 ||
+         rename("fake-hg/repo", ".jj/other") == 0 || rename("fake-hg", "sub/.hg") == 0 || rename(".hg", "hg") == 0 ||
+         mkdir("sub/.jj", 0755) == 0;
 }
 
 static int moves_in(void) {
@@ -774,6 +787,13 @@ static int signals_outside(void) {
   return kill(atoi(getenv("HOST_PID")), SIGUSR1) == 0;
 }
 
+/* Mercurial and Jujutsu themselves work: locks, journals, stores. */
+static int others_go_on(void) {
+  return put(".hg/store/data.i", "x") || put(".hg/dirstate.new", "x") || rename(".hg/dirstate.new", ".hg/dirstate") ||
+         symlink("host:1", ".hg/wlock") || unlink(".hg/wlock") || mkdir(".jj/repo/store", 0755) ||
+         put(".jj/repo/store/config", "x") || put("config.toml", "x") || put("repo", "x");
+}
+
 static int own_programs(void) {
   const char *programs = getenv("PROGRAM_PATH");
   char moved[512];
@@ -802,7 +822,7 @@ static const struct {
     A(lifted_by_move), A(secret_by_copy), A(secret_replaced), A(home), A(state),
     A(first_process), A(links_to_first_process), A(namespaces), A(own_filter), A(other_doors), A(settings_of_the_machine),
     A(inherited), A(sockets), A(socket_race), A(abstract_socket), A(network), A(terminal), A(processes), A(signals_outside),
-    A(own_programs), A(denied)};
+    A(own_programs), A(denied), A(other_repositories), A(others_go_on)};
 
 int main(int argc, char **argv) {
   for (int i = 1; i < argc; i++) {

@@ -73,6 +73,10 @@ suite('A command in a folder', { skip: noFolderWall, timeout: 300_000 }, () => {
     assert.match((await exec(['--', './attacks', 'git_goes_on'])).stdout, /git_goes_on 0/)
   })
 
+  test('S4-9: permits Mercurial and Jujutsu to write their own folders except settings', async () => {
+    assert.match((await exec(['--', './attacks', 'others_go_on'])).stdout, /others_go_on 0/)
+  })
+
   test('S4-9: prevents attacks of two cooperating walls in one folder', async () => {
     const before = protectedState(place.cwd)
     const both = await Promise.all([1, 2].map(() => exec(['--', './attacks', 'two_walls'])))

@@ -58,6 +58,8 @@ export function makeProject(folder: string): void {
   mkdirSync(at('.git/modules/m/hooks'), { recursive: true })
   makeRepository(at('sub/.git'))
   makeRepository(at('bare.git'))
+  for (const name of ['.hg/store', '.jj/repo', 'sub/.sl']) mkdirSync(at(name), { recursive: true })
+  for (const name of ['.hg/hgrc', '.jj/repo/config.toml']) writeFileSync(at(name), 'existing\n')
   for (const name of ['new', 'closed', 'above/below', 'certs', 'late', 'githooks', 'way/hooks'])
     mkdirSync(at(name), { recursive: true })
   writeFileSync(at('included.cfg'), '[a]\n')
@@ -135,7 +137,7 @@ export function protectedState(folder: string): string {
   const own = readdirSync(folder).filter((name) => isProtected.test(name))
   // Attacks move `sub`, which is permitted: its repository and its secrets stay closed.
   const sub = existsSync(join(folder, 'sub/.git')) ? 'sub' : 'sub2'
-  const repositories = ['.git/hooks', 'githooks', 'bare.git/hooks', `${sub}/.git`]
+  const repositories = ['.git/hooks', '.hg', '.jj', 'githooks', 'bare.git/hooks', `${sub}/.git`]
   const secrets = secretFiles.map((name) => name.replace(/^sub/, sub))
   const files = ['.git/config', 'included.cfg', 'bare.git/config', 'other-name', 'env-name', '.env']
   const lines = [

@@ -7,8 +7,8 @@ import { folderPolicy } from '../../../jail/folder.ts'
  */
 export function protectedName(path: string): string | undefined {
   const names = path.toLowerCase().split('/')
-  const git = nameInGit(names)
-  if (git !== undefined) return git
+  const repository = nameInGit(names) ?? nameInOther(names)
+  if (repository !== undefined) return repository
   const packages = names.findIndex((name) => PACKAGES.has(name))
   rules ??= folderPolicy().names.filter(({ rule }) => !/[xt]/.test(rule))
   for (const [at, name] of names.entries())
@@ -26,6 +26,12 @@ let rules: ReturnType<typeof folderPolicy>['names'] | undefined
 export const gitNames = new Set(['config', 'config.worktree', 'commondir', 'gitdir', 'hooks'])
 /** Folders of git in which a branch may have the same name as one of git's own files. */
 const REFERENCES = new Set(['refs', 'logs', 'objects'])
+/** Folders of other version control systems, with the files in them that name programs or lead to another repository. */
+const OTHERS: Readonly<Record<string, ReadonlySet<string>>> = {
+  '.hg': new Set(['hgrc', 'hgrc-not-shared', 'sharedpath']),
+  '.jj': new Set(['config.toml', 'workspace-config.toml', 'repo']),
+  '.sl': new Set(['config', 'sharedpath', 'requires']),
+}
 const PACKAGES = new Set(['node_modules', 'site-packages', 'dist-packages'])
 
 function nameInGit(names: readonly string[]): string | undefined {
@@ -35,6 +41,14 @@ function nameInGit(names: readonly string[]): string | undefined {
   if (first === undefined || REFERENCES.has(first)) return undefined
   const found = [first, ...rest].find((name) => gitNames.has(name))
   return found === undefined ? undefined : `.git/${found}`
+}
+
+/** As in `guest/folder/judge.c`: the folder itself, and the last name of a path below it. */
+function nameInOther(names: readonly string[]): string | undefined {
+  return Object.keys(OTHERS).find((folder) => {
+    const at = names.indexOf(folder)
+    return at >= 0 && (at === names.length - 1 || OTHERS[folder]!.has(names.at(-1)!))
+  })
 }
 
 /** A star matches any characters. */

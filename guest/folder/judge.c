@@ -179,12 +179,19 @@ static void fold(const char *name, size_t length, char *to) {
   if (!strcmp(to, "git~1")) strcpy(to, ".git");
 }
 
-/* Offset of the first judged name: after the bind's path, but including ".git" if the bind is itself a .git folder. */
+/*
+ * Offset of the first judged name: after the path of the bind; of the command's own folder, if the bind lies below it (settings
+ * can leave a folder read-only but for some below it). A last name such as ".git" is judged too.
+ */
 static size_t judged_offset(const struct bind *bind) {
-  static const char git[] = "/.git";
-  size_t length = bind->length, tail = sizeof git - 1;
-  if (length > tail && !strcmp(bind->path + length - tail, git)) return length - tail;
-  return length == 1 ? 0 : length;
+  static const char *const repositories[] = {"/.git", "/.hg", "/.jj", "/.sl"};
+  const struct bind *own = bind_of(options.folder);
+  if (own && is_below(bind->path, own->path, own->length)) bind = own;
+  for (size_t i = 0; i < COUNT(repositories); i++) {
+    size_t length = bind->length, tail = strlen(repositories[i]);
+    if (length > tail && !strcmp(bind->path + length - tail, repositories[i])) return length - tail;
+  }
+  return bind->length == 1 ? 0 : bind->length;
 }
 
 struct path_names {

@@ -52,7 +52,11 @@ function patternOf(name: string): RegExp {
 
 /** True for a likely credential, which the command may miss; dropped sockets and displays are not reported. */
 function isReported(name: string): boolean {
-  return /^(?!MAYFLY_).*_(?:TOKEN|SECRET|PASSWORD|PASSWD|KEY|KEY_ID|CREDENTIALS)$/i.test(name)
+  return (
+    /^(?!MAYFLY_).*(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|_KEY|_KEY_ID|CREDENTIALS|PASS|_PWD|_PAT)$/i.test(
+      name,
+    ) || /^npm_config_.*auth/i.test(name)
+  )
 }
 
 function assertSmall(variables: Readonly<Record<string, string>>): void {

@@ -75,6 +75,45 @@ test('A variable is left out by its name, and passed on or set by --env', () => 
   assert.deepEqual(given.given, ['DEPLOY_TOKEN', 'LANG', 'HUSKY'])
 })
 
+test('A variable is left out if its whole name is that of a secret, or names one without an underscore', () => {
+  const secrets = [
+    'TOKEN',
+    'PASSWORD',
+    'PGPASSWORD',
+    'SECRET_KEY',
+    'API_KEY',
+    'SSHPASS',
+    'MYSQL_PWD',
+  ]
+  const more = [
+    'GITHUB_PAT',
+    'GPG_PASSPHRASE',
+    'SMTP_PASS',
+    'npm_config__auth',
+    'NPM_CONFIG__AUTHTOKEN',
+  ]
+  const others = [
+    'PATH',
+    'COMPASS',
+    'TOKENS',
+    'KEYMAP',
+    'SECRETARY',
+    'npm_config_cache',
+    'PWD',
+    'OLDPWD',
+  ]
+  const names = [...secrets, ...more, ...others]
+  const { grant, notes } = grantOf(
+    {},
+    { environment: Object.fromEntries(names.map((name) => [name, '/x'])) },
+  )
+  for (const name of [...secrets, ...more]) {
+    assert.equal(grant.variables[name], undefined, name)
+    assert.match(notes[0] ?? '', new RegExp(`\\b${name}\\b`))
+  }
+  for (const name of others) assert.ok(grant.variables[name], name)
+})
+
 test('A temporary folder that the wall does not show is replaced by its /tmp', () => {
   const temporary = (TMPDIR: string, env: readonly string[] = []) =>
     grantOf({ env }, { environment: { TMPDIR } }).grant.variables['TMPDIR']

@@ -90,11 +90,6 @@ export function cpuMsOf(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => sum + (processFacts(pid)?.treeTicks ?? 0), 0) * MS_PER_TICK
 }
 
-/** CPU time in milliseconds of these processes alone. */
-export function cpuMsOfEach(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => sum + (processFacts(pid)?.cpuTicks ?? 0), 0) * MS_PER_TICK
-}
-
 /** CPU time in milliseconds of the reaped children of a process. */
 export function cpuMsOfReaped(pid: number): number {
   const facts = processFacts(pid)

@@ -5,7 +5,8 @@ import { release } from 'node:os'
 import path from 'node:path'
 import { after, suite, test } from 'node:test'
 import { isAlive, processesOf } from '../../src/os/proc.ts'
-import { belowOf } from '../../src/os/process-tree.ts'
+import { belowOf, cpuMsOf } from '../../src/os/process-tree.ts'
+import { spentMs } from '../../src/warden/engines/agent-guest/bounds.ts'
 import {
   cachedUserKernel,
   probeUserKernel,
@@ -165,6 +166,23 @@ suite('A guest on a user-mode kernel', { skip, timeout }, () => {
     const count = belowOf(first).length
     assert.ok(count > 50 && count < 80, `${count}`)
     await assertGone(played, host)
+  })
+
+  test('Without cgroups the CPU time of a guest has that of its programs, also once they have exited', async (t) => {
+    const host = { ...guestHost(), cgroups: undefined }
+    const played = await PlayedGuest.boot(t, { initrd, image }, host)
+    const known = played.guest.processes.map(({ pid }) => pid)
+    const before = spentMs(played.guest)
+    const loop = await played.run('i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done', user)
+    let most = 0
+    await until(() => {
+      const programs = belowOf(known[0]!).filter((pid) => !known.includes(pid))
+      most = Math.max(most, ...programs.map((pid) => cpuMsOf([pid])))
+      return played.messages.some((one) => one.kind === 'exited' && one.program === loop)
+    }, 'the end of the loop')
+    assert.ok(most >= 50, `${most} ms`)
+    const spent = spentMs(played.guest) - before
+    assert.ok(spent >= most, `${spent} ms counted, ${most} ms of one process`)
   })
 
   test('A kill ends every process of the guest on the host, and releases cgroup, uid and lease', async (t) => {

@@ -1,7 +1,7 @@
 import type { BoundMechanisms } from '../../contract/warden.ts'
 import { attempt } from '../../lib/attempt.ts'
 import type { Cgroup, TaskCounts } from '../../os/cgroup-interface.ts'
-import { cpuMsOfEach } from '../../os/process-tree.ts'
+import { belowOf, cpuMsOf } from '../../os/process-tree.ts'
 
 /** Limits by the cgroup of a wall, its memory and CPU time; shared by the engines. */
 
@@ -33,10 +33,13 @@ export function memoryIn(cgroup: Cgroup): number {
 }
 
 /**
- * Milliseconds of CPU time of all processes ever in a cgroup; without one, or if it was removed, of those that `pids` finds.
+ * Milliseconds of CPU time of all processes ever in a cgroup; without one, or if it was removed, of the process `first`, those below
+ * it and those that they reaped.
  */
-export function cpuMsIn(cgroup: Cgroup | undefined, pids: () => readonly number[]): number {
-  return attempt(() => cgroup?.cpuMs()) ?? cpuMsOfEach(pids())
+export function cpuMsIn(cgroup: Cgroup | undefined, first: number | undefined): number {
+  const inGroup = attempt(() => cgroup?.cpuMs())
+  if (inGroup !== undefined || first === undefined) return inGroup ?? 0
+  return cpuMsOf([first, ...belowOf(first)])
 }
 
 /** Sets the CPU limit by a quota where the cgroup has one; without a limit that lifts the low weight of a spare. */

@@ -147,9 +147,12 @@ async function bindDisk({ machine }: MachineJob, { io }: EnclosureBounds): Promi
   if (io !== undefined) await machine.process.limitDisk?.(io)
 }
 
-/** Milliseconds of CPU time of a guest and its VMM process since the start. */
+/**
+ * Milliseconds of CPU time of a guest and its VMM process since the start. Without a cgroup that of the process tree and what it
+ * reaped: programs of a user-mode kernel are processes of this host, below that of the kernel.
+ */
 export function spentMs({ cgroup, processes }: Pick<VmmProcess, 'cgroup' | 'processes'>): number {
-  return cpuMsIn(cgroup, () => processes.map(({ pid }) => pid))
+  return cpuMsIn(cgroup, processes[0]?.pid)
 }
 
 /** Bound on tasks of the job's cgroup. */

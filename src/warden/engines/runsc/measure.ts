@@ -1,7 +1,6 @@
 import { readdirSync, statSync } from 'node:fs'
 import { anonymousBytes } from '../../../os/proc.ts'
 import { tryReadLink } from '../../../os/read.ts'
-import { belowOf } from '../../../os/process-tree.ts'
 import { cpuMsIn, memoryIn } from '../group-bounds.ts'
 import type { RunscResources, Sentry } from './wall.ts'
 
@@ -29,5 +28,5 @@ export function sentryOf(pid: number): Sentry {
 
 /** Milliseconds of CPU time of the whole wall, including the sentry. */
 export function spentMs({ cgroup, processes }: RunscResources): number {
-  return cpuMsIn(cgroup, () => processes.slice(0, 1).flatMap(({ pid }) => [pid, ...belowOf(pid)]))
+  return cpuMsIn(cgroup, processes[0]?.pid)
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -47,7 +47,7 @@ suite('A QEMU taken over by its guest', { skip, timeout }, () => {
     await stand.clear()
   })
 
-  test('S0-1: it cannot write the template, see another clone or its files, or reach a network', async () => {
+  test('S0-1: it cannot write the template, see another clone or its files, fill the disk, or reach a network', async () => {
     const abstract = `mayfly-${randomBytes(8).toString('hex')}`
     const socket = path.join(root, 'socket')
     const port = await listenOn(servers, 0)
@@ -61,10 +61,10 @@ suite('A QEMU taken over by its guest', { skip, timeout }, () => {
       socket,
     ]
     const { lines, complaint } = await runBrokenOut(template, asked)
-    assert.equal(lines.size, 40, complaint)
+    assert.equal(lines.size, 46, complaint)
     const allowed = [...lines].filter(([, errno]) => errno === 0).map(([name]) => name)
     // Both show that the program ran in place of a clone.
-    assert.deepEqual(allowed, ['write into its own folder', 'read the memory of its template'])
+    assert.deepEqual(allowed, ['write the state of its devices', 'read the memory of its template'])
     assert.equal(await whyTemplateBytesBroken(template), undefined)
   })
 })
@@ -82,7 +82,9 @@ async function runBrokenOut(template: Template, asked: readonly string[]) {
   const own = mkdtempSync(path.join(root, 'own-'))
   const uid = stand.host.isRoot ? wallUids.last : undefined
   chmodSync(root, 0o755)
-  if (uid !== undefined) chownSync(own, uid, uid)
+  const devices = path.join(own, path.basename(machinePaths.ownDevices))
+  writeFileSync(devices, '')
+  if (uid !== undefined) for (const one of [own, devices]) chownSync(one, uid, uid)
   // A copy of QEMU's folder with another program in place of QEMU, readable by every uid.
   const place = mkdtempSync(path.join(root, 'program-'))
   const at = path.dirname(machinePaths.kernel)
@@ -100,6 +102,7 @@ async function runBrokenOut(template: Template, asked: readonly string[]) {
       program: inPlace,
       files: { image: template.image, template: template.folder },
       own,
+      isOwnWritable: false,
       uid,
       fileBytesMax: FILE_BYTES_MAX,
       filterFd: FILTER_FD,

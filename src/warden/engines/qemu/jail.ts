@@ -1,3 +1,4 @@
+import path from 'node:path'
 import { machinePaths } from './machine.ts'
 import type { HypervisorProgram } from './program.ts'
 import { neededProgram } from '../needed-program.ts'
@@ -5,8 +6,11 @@ import { asWallUser, isolated } from '../agent-guest/jail-command.ts'
 
 /**
  * Jail of QEMU, by bubblewrap: a guest that escapes its machine has an ordinary uid without capabilities, namespaces of its own, no
- * network, /proc or /dev, a root that is read-only except for one folder, and an allow list of system calls (filter.ts); QEMU's
- * own seccomp filter (`-sandbox`) forbids new processes and other users.
+ * network, /proc or /dev, a root that is read-only except for one file, and an allow list of system calls (filter.ts); QEMU's own
+ * seccomp filter (`-sandbox`) forbids new processes and other users.
+ *
+ * That file is for the state of the devices. In a folder a compromised QEMU could make files until the disk of this machine is full, because
+ * RLIMIT_FSIZE limits each of them alone. A machine that becomes a template writes to its folder: it runs no code of a job.
  *
  * The parent-death signal is set after the last change of the uid, because the kernel clears it then (prctl(2)); the
  * machine dies with bubblewrap's process 1, and that with the outer one. Files are bind-mounted one by one by the uid of the
@@ -15,8 +19,10 @@ import { asWallUser, isolated } from '../agent-guest/jail-command.ts'
 export interface MachineJail {
   readonly program: HypervisorProgram
   readonly files: MachineFiles
-  /** Folder of the machine, the only writable one. */
+  /** Folder of the machine. */
   readonly own: string
+  /** False: only the file for the state of the devices is writable in it. */
+  readonly isOwnWritable: boolean
   readonly uid: number | undefined
   /** Limit of file size in bytes (RLIMIT_FSIZE). */
   readonly fileBytesMax: number
@@ -54,7 +60,7 @@ export function findJailPrograms(hide: readonly string[] = []): JailPrograms {
 
 /** Command that starts QEMU in its jail; `words` are the arguments of the machine. */
 export function jailCommand(
-  { program, files, own, uid, fileBytesMax, filterFd }: MachineJail,
+  { program, files, own, isOwnWritable, uid, fileBytesMax, filterFd }: MachineJail,
   { setpriv, bubblewrap }: JailPrograms,
   words: readonly string[],
 ): readonly string[] {
@@ -72,9 +78,7 @@ export function jailCommand(
     ...program.mounts.flatMap(({ from, at }) => ['--ro-bind', from, at]),
     ...program.links.flatMap(({ at, target }) => ['--symlink', target, at]),
     ...bindsOf(files),
-    '--bind',
-    own,
-    machinePaths.own,
+    ...(isOwnWritable ? ['--bind', own, machinePaths.own] : devicesOnly(own)),
     '--remount-ro',
     '/',
     '--chdir',
@@ -85,6 +89,11 @@ export function jailCommand(
     ...program.words,
     ...words,
   ]
+}
+
+function devicesOnly(own: string): readonly string[] {
+  const { own: at, ownDevices } = machinePaths
+  return ['--ro-bind', own, at, '--bind', path.join(own, path.basename(ownDevices)), ownDevices]
 }
 
 function bindsOf({ kernel, initrd, image, template }: MachineFiles): readonly string[] {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { open, rm, type FileHandle } from 'node:fs/promises'
+import { open, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { MappedMemory, type PageRun } from '../../../os/mapped-memory.ts'
 import type { MemoryBase } from '../../../contract/warden.ts'
@@ -14,9 +14,9 @@ import { releaseOf, savedDevices, savedMechanism as mechanism } from './save-key
  * Copy of a paused machine: its memory (`memory-difference.ts`), the state of its devices and its processor, and the description
  * that another machine needs to resume from both.
  *
- * Devices: `xen-save-devices-state`, which also works without Xen, writes a migration stream without memory to the machine's own
- * folder, 160 KB in 5 ms. A guest may have compromised the writer, so the file is opened without following links, must be a
- * regular file, and is read up to a limit.
+ * Devices: `xen-save-devices-state`, which also works without Xen, writes a migration stream without memory to the only file that the
+ * machine may write, 160 KB in 5 ms. A guest may have compromised the writer, so the file is opened without following links, must
+ * be a regular file, and is read up to a limit.
  *
  * Limits: bytes of all files together, and time to copy the memory; the copy lists the parts that were left out.
  */
@@ -90,15 +90,16 @@ export async function readDevices(process: QemuProcess): Promise<Buffer> {
     await process.control.ask('xen-save-devices-state', asked, { msMax: DEVICES_MS_MAX })
     return await readPlain(place, DEVICES_BYTES_MAX)
   } finally {
-    await rm(place, { force: true, recursive: true })
+    await using file = await openPlain(place, constants.O_WRONLY)
+    await file.truncate()
   }
 }
 
+const openPlain = (place: string, flags: number) =>
+  open(place, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+
 async function readPlain(place: string, bytesMax: number): Promise<Buffer> {
-  await using file = await open(
-    place,
-    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
-  )
+  await using file = await openPlain(place, constants.O_RDONLY)
   const facts = await file.stat()
   if (!facts.isFile()) throw new Error('the state of its devices is not a regular file')
   if (facts.size > bytesMax) throw new Error('the state of its devices is too large')

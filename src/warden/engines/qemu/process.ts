@@ -14,7 +14,7 @@ import type { VmmEnd } from '../agent-guest/source.ts'
 import { makeWallFolder, wallFolder } from '../wall-folder.ts'
 import { machineFilter } from './filter.ts'
 import { jailCommand, type JailPrograms, type MachineFiles } from './jail.ts'
-import { diskId, machineArguments, machineFds, type MachineSpec } from './machine.ts'
+import { diskId, machineArguments, machineFds, machinePaths, type MachineSpec } from './machine.ts'
 import { oldestVersion, type HypervisorProgram } from './program.ts'
 import { openQmp, saidByMachine, type QmpClient } from './qmp.ts'
 import type { QmpEvent, QmpVersion } from './qmp-commands.ts'
@@ -49,8 +49,9 @@ const MIB = 2 ** 20
 const READY_MS_MAX = 30_000
 /** Memory of QEMU itself: translated code, device state, the program. */
 const OWN_MIB = 256
-/** Allowance in the size limit of files: a dump is a little larger than the memory. */
+/** Limit of file size of a machine that becomes a template: its memory, or a dump, which is a little larger. Of others: device state. */
 const FILE_MIB = 64
+const DEVICES_MIB = 16
 const TASKS_MAX = 64
 const QUIT_MS_MAX = 5_000
 const KVM = '/dev/kvm'
@@ -191,9 +192,10 @@ function spawnMachine(parts: MachineStart, host: GuestHost): QemuProcess {
     const forked = forkGuest(host, bounds, ({ id, uid }) => {
       const own = makeMachineFolder(id, uid, spec)
       onUid?.(uid)
-      const fileBytesMax = (spec.memoryMiB + FILE_MIB) * MIB
+      const isOwnWritable = spec.memory === 'shared'
+      const fileBytesMax = (isOwnWritable ? spec.memoryMiB + FILE_MIB : DEVICES_MIB) * MIB
       const { filter: fd } = machineFds
-      const jail = { program, files, own, uid, fileBytesMax, filterFd: fd }
+      const jail = { program, files, own, isOwnWritable, uid, fileBytesMax, filterFd: fd }
       return {
         command: jailCommand(jail, programs, args),
         stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', kvm ?? 'ignore', 'pipe'],
@@ -209,13 +211,15 @@ function spawnMachine(parts: MachineStart, host: GuestHost): QemuProcess {
 /** Throws EEXIST if another user made it, since /tmp is world-writable. The memory file of a template is sparse. */
 function makeMachineFolder(id: string, uid: number | undefined, spec: MachineSpec): string {
   const folder = makeWallFolder(id)
-  if (spec.memory === 'shared') {
-    const file = path.join(folder, 'memory')
-    const fd = openSync(file, 'wx', 0o600)
-    ftruncateSync(fd, spec.memoryMiB * MIB)
-    closeSync(fd)
-    if (uid !== undefined) chownSync(file, uid, uid)
-  }
+  const isTemplate = spec.memory === 'shared'
+  const file = path.join(
+    folder,
+    path.basename(machinePaths[isTemplate ? 'ownMemory' : 'ownDevices']),
+  )
+  const fd = openSync(file, 'wx', 0o600)
+  if (isTemplate) ftruncateSync(fd, spec.memoryMiB * MIB)
+  closeSync(fd)
+  if (uid !== undefined) chownSync(file, uid, uid)
   if (uid !== undefined) chownSync(folder, uid, uid)
   return folder
 }

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { openCollector } from './collector.ts'
 import { SimulatedClock } from '../sim/simulated-clock.ts'
@@ -51,6 +53,26 @@ test('Without a collector the queue is bounded, dropped spans are counted, and c
   await exporter.close()
   assert.equal(await dropped(), 10_000)
 })
+
+test(
+  'Close ends, and the spans count as dropped, if the collector answers by a change of the protocol',
+  { timeout: 60_000 },
+  async () => {
+    const head = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n'
+    const collector = createServer((socket) => {
+      socket.on('error', () => undefined).once('data', () => socket.write(head))
+    }).unref()
+    await once(collector.listen(0, '127.0.0.1'), 'listening')
+    const { port } = collector.address() as AddressInfo
+    const { emitter, exporter, dropped } = open({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+    })
+    emitter.emit('job/ended', { status: 'ok' }, { run: 'exec_1' })
+    await exporter.close()
+    assert.equal(await dropped(), 1)
+    collector.close()
+  },
+)
 
 test('A single signal can be exported, to its own endpoint', async () => {
   await using collector = await openCollector()

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHmac, randomBytes } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
 import { test } from 'node:test'
 import type { Anomaly } from '../../src/contract/anomaly.ts'
 import type { Clock } from '../../src/contract/clock.ts'
@@ -56,6 +56,21 @@ async function receiver(answer: (had: readonly Had[], response: ServerResponse) 
     url: `http://127.0.0.1:${port}/hook`,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+/** A TCP server that answers the first bytes of each connection. */
+async function rawReceiver(answer: (socket: Socket) => void) {
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => undefined).once('data', () => answer(socket))
+  })
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}/hook`,
+    async [Symbol.asyncDispose]() {
       await new Promise((resolve) => server.close(resolve))
     },
   }
@@ -120,6 +135,23 @@ test('Delivery to a hanging receiver times out, and its messages are kept', asyn
   const webhooks = hooks(server.url, queue)
   webhooks.enqueue(told)
   await until(() => server.had.length === 2 && queue.size === 0)
+  await webhooks.close()
+  queue.close()
+})
+
+test('A receiver that answers by a change of the protocol delays a message by its retry alone', async () => {
+  let connections = 0
+  await using server = await rawReceiver((socket) => {
+    connections += 1
+    const isFirst = connections === 1
+    socket.write(`HTTP/1.1 ${isFirst ? '101 Switching Protocols' : '204 No Content'}\r\n`)
+    socket.write('Upgrade: other\r\nConnection: Upgrade\r\n\r\n')
+  })
+  const queue = openQueue(':memory:')
+  const webhooks = hooks(server.url, queue)
+  webhooks.enqueue(told)
+  await until(() => queue.size === 0)
+  assert.equal(connections, 2)
   await webhooks.close()
   queue.close()
 })

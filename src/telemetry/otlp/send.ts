@@ -59,6 +59,8 @@ function post(body: string, { url, headers, timeout, signal }: OtlpRequest): Pro
       resolve({ status: answer.statusCode ?? 0, retryAfter: seconds > 0 ? seconds : 0 })
     })
     outgoing.on('error', none)
+    // No response and no error follow an answer that changes the protocol (101): Node only closes the connection.
+    outgoing.on('close', none)
     outgoing.end(body)
   } catch {
     none()

@@ -71,6 +71,8 @@ function exchange(body: string, { url, headers, address, signal }: Exchange): Pr
     answer.destroy()
   })
   outgoing.on('error', reject)
+  // No response and no error follow an answer that changes the protocol (101): Node only closes the connection.
+  outgoing.on('close', () => reject(new Error('it closed the connection without a response')))
   outgoing.end(body)
   return promise
 }

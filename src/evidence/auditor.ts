@@ -10,7 +10,7 @@ export type LogItem =
 
 /** Facts known from outside the log; each makes the audit stricter. */
 export interface TrustAnchor {
-  /** Base64 of the raw public key that must have signed the checkpoints. */
+  /** Base64 of the raw public key that must have signed the checkpoints; a log without one fails then. */
   readonly key?: string | undefined
   /** Last head the signer signed: the log must reach it. */
   readonly signed?: ChainHead | undefined
@@ -120,6 +120,8 @@ export class Auditor {
     const { signed } = this.#known
     if (signed && signed.seq > 0 && !this.#meetsSigned)
       return this.fail(next, `lines up to ${signed.seq} were signed`)
+    if (this.#known.key !== undefined && this.#checkpoints === 0 && !this.#meetsSigned)
+      return this.fail(1, 'no line is signed with the key that must have signed them')
     const expected = this.#expected
     if (!expected) return
     if (expected.lines !== this.head.seq)

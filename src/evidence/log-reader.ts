@@ -127,13 +127,14 @@ function restOf(db: DatabaseSync, journal: JournalContent | undefined): JournalR
   return { lines, damage: { seq: Math.min(seq, stored + 1), why } }
 }
 
+/** Lines of a range; by default all, also those whose number no JavaScript number can hold, which throw. */
 function* linesOf(
   db: DatabaseSync,
-  from = Number.MIN_SAFE_INTEGER,
-  to = Number.MAX_SAFE_INTEGER,
+  ...range: readonly [] | readonly [from: number, to: number]
 ): Generator<StoredLine> {
-  const sql = `SELECT ${lineColumns} FROM audit WHERE seq BETWEEN ? AND ? ORDER BY seq`
-  for (const row of db.prepare(sql).iterate(from, to)) yield storedLine(row)
+  const where = range.length > 0 ? 'WHERE seq BETWEEN ? AND ?' : ''
+  const sql = `SELECT ${lineColumns} FROM audit ${where} ORDER BY seq`
+  for (const row of db.prepare(sql).iterate(...range)) yield storedLine(row)
 }
 
 function checkpointFrom(db: DatabaseSync, seq: number): Checkpoint | undefined {

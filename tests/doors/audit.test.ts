@@ -177,6 +177,37 @@ test('An export verifies without its state folder, and fails to verify once it w
   assert.match(audit('verify', file).stdout, /^bad: line 1: 2 checkpoints were exported/)
 })
 
+test('Attack: an export of a forged log that nobody signed fails where a key must have signed it', async () => {
+  const { key } = JSON.parse(audit('export').stdout.split('\n')[0]!)
+  state = join(root, `${count}-forged`)
+  const forged = openRecord({ stateFolder: state, clock: systemClock })
+  forged.begin(job('exec_a'), verdict, plan).end({ ...facts, status: 'error' })
+  await forged.close()
+  const file = join(root, `${count}-forged.jsonl`)
+  assert.equal(audit('export', file).status, 0)
+  assert.equal(audit('verify', file).status, 0)
+  const { status, stdout } = audit('verify', file, '--key', key)
+  assert.equal(status, 1)
+  assert.match(stdout, /^bad: line 1: no line is signed with the key/)
+})
+
+test('A line with a number below or above all numbers of JavaScript is found by verify', () => {
+  const db = join(state, 'audit.db')
+  const whole = readFileSync(db)
+  for (const [seq, line] of [
+    ['9007199254740993', 7],
+    ['-9007199254740993', 1],
+  ] as const) {
+    writeFileSync(db, whole)
+    change(`UPDATE audit SET seq = ${seq} WHERE seq = 6; DELETE FROM checkpoints WHERE seq = 6`)
+    change(`INSERT INTO audit SELECT 6, at, kind, run, tenant, status, body, previous, hash FROM audit
+      WHERE seq = ${seq}`)
+    const { status, stdout } = audit('verify', '--json')
+    assert.equal(status, 1, seq)
+    assert.equal(JSON.parse(stdout).firstBad.seq, line, seq)
+  }
+})
+
 test('Without a record the list is empty, and the path that was searched is printed', () => {
   for (const folder of [state, wardenFolder(state)]) rmSync(folder, { recursive: true })
   for (const verb of ['list', 'verify', 'export']) {

@@ -4,6 +4,7 @@ import type { Clock } from '../../contract/clock.ts'
 import type { Config } from '../../contract/config.ts'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import type { Emitter } from '../../contract/event.ts'
+import { attempt } from '../../lib/attempt.ts'
 import type { ResolveAddresses } from './post.ts'
 import { openQueue } from './queue.ts'
 import { readSigner, type WebhookSigner } from './sign.ts'
@@ -30,6 +31,10 @@ export function openWebhooks(options: OpenWebhooksOptions): Webhooks | undefined
     addresses: one.private ? anyAddress : publicAddresses,
   }))
   const queue = openQueue(options.path)
+  const urls = receivers.map(({ url }) => url)
+  // On a full disk the next start tries again.
+  for (const url of attempt(() => queue.forgetBut(urls, clock.date())) ?? [])
+    emitter.emit('webhook/lost', { host: hostOf(url), because: 'it is no longer configured' })
   const webhooks = createWebhooks({ receivers, queue, clock, emitter })
   return {
     enqueue: (notice) => webhooks.enqueue(notice),
@@ -38,6 +43,11 @@ export function openWebhooks(options: OpenWebhooksOptions): Webhooks | undefined
       queue.close()
     },
   }
+}
+
+/** Host of a stored URL; the rest of it may be a secret. */
+function hostOf(url: string): string {
+  return URL.parse(url)?.host ?? 'unknown'
 }
 
 /** Resolver for receivers that the configuration marks `private`. */

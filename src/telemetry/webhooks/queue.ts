@@ -9,7 +9,7 @@ import { openDatabase } from '../../lib/sqlite.ts'
  * processes never hold the same delivery; if the holder dies, the delivery is due again after the lease. A receiver
  * may get a delivery twice (crash between its answer and `remove`): it deduplicates by `webhook-id`.
  *
- * Bounds: per tenant and in total; a full queue refuses.
+ * Bounds for each receiver, per tenant and in total; a full queue refuses.
  */
 export class DeliveryQueue {
   readonly #db: DatabaseSync
@@ -22,12 +22,14 @@ export class DeliveryQueue {
     this.#totalMax = totalMax
   }
 
-  /** False at a limit; each tenant has its own, so that none can fill the queue. */
+  /** False at a limit; each receiver has its own, and each tenant of it, so that none can fill the queue of others. */
   put({ id, url, tenant, body, due }: Delivery): boolean {
     const sql = `INSERT INTO letters SELECT ?, ?, ?, ?, ?, 0
-      WHERE (SELECT count(*) FROM letters) < ? AND (SELECT count(*) FROM letters WHERE tenant = ?) < ?`
-    const values = [id, url, tenant, body, Math.ceil(due), this.#totalMax, tenant, this.#tenantMax]
-    return guard('write', () => this.#db.prepare(sql).run(...values).changes === 1)
+      WHERE (SELECT count(*) FROM letters WHERE url = ?) < ?
+      AND (SELECT count(*) FROM letters WHERE url = ? AND tenant = ?) < ?`
+    const values = [id, url, tenant, body, Math.ceil(due)]
+    const bounds = [url, this.#totalMax, url, tenant, this.#tenantMax]
+    return guard('write', () => this.#db.prepare(sql).run(...values, ...bounds).changes === 1)
   }
 
   /**
@@ -72,6 +74,17 @@ export class DeliveryQueue {
     guard('write', () => this.#db.prepare('DELETE FROM letters WHERE id = ?').run(id))
   }
 
+  /**
+   * Deletes deliveries to other receivers that were due `abandonedMs` before `date`: only a process that is configured for
+   * a receiver sends to it. Returns the URLs.
+   */
+  forgetBut(urls: readonly string[], date: number): readonly string[] {
+    const sql = `DELETE FROM letters WHERE due < ? AND url NOT IN (SELECT value FROM json_each(?)) RETURNING url`
+    const before = Math.floor(date - abandonedMs)
+    const rows = guard('write', () => this.#db.prepare(sql).all(before, JSON.stringify(urls)))
+    return [...new Set(rows.map(({ url }) => String(url)))]
+  }
+
   get size(): number {
     return Number(this.#db.prepare('SELECT count(*) AS n FROM letters').get()?.['n'])
   }
@@ -104,6 +117,8 @@ export interface QueueBounds {
 export const leaseMs = 60_000
 /** Longest time until the next attempt. */
 export const waitMsMax = 15 * 60_000
+/** Age after which a delivery that no process sends is given up: a day. */
+export const abandonedMs = 86_400_000
 const dueMsMax = Math.max(leaseMs, waitMsMax)
 const guard = stateGuard('the webhooks')
 const schema = `

@@ -3,7 +3,7 @@ import { createHmac, generateKeyPairSync, verify } from 'node:crypto'
 import { suite, test } from 'node:test'
 import type { Anomaly } from '../../contract/anomaly.ts'
 import { bodyBytesMax, cloudEventOf } from './cloud-event.ts'
-import { leaseMs, openQueue, waitMsMax } from './queue.ts'
+import { abandonedMs, leaseMs, openQueue, waitMsMax } from './queue.ts'
 import { readSigner } from './sign.ts'
 import { backoffMs } from './webhooks.ts'
 
@@ -115,6 +115,30 @@ suite('Webhook queue', () => {
     const put = (id: string, tenant: string) => queue.put({ ...letter, id, tenant })
     assert.deepEqual([put('a', 'x'), put('b', 'x'), put('c', 'x')], [true, true, false])
     assert.deepEqual([put('d', 'y'), put('e', 'y')], [true, false])
+    queue.close()
+  })
+
+  test('A receiver that takes nothing uses up the limit of no other receiver', () => {
+    const queue = openQueue(':memory:', { tenantMax: 1, totalMax: 2 })
+    const put = (id: string, tenant: string, url: string) =>
+      queue.put({ ...letter, id, tenant, url })
+    assert.deepEqual([put('a', 'x', 'http://a/'), put('b', 'y', 'http://a/')], [true, true])
+    assert.deepEqual([put('c', 'x', 'http://b/'), put('d', 'y', 'http://b/')], [true, true])
+    assert.deepEqual([put('e', 'x', 'http://b/'), put('f', 'z', 'http://b/')], [false, false])
+    queue.close()
+  })
+
+  test('Deliveries to a receiver that is no longer configured are forgotten a day after they were due', () => {
+    const queue = openQueue(':memory:')
+    for (const [id, url, due] of [
+      ['a', 'http://old/', 0],
+      ['b', 'http://old/', 1],
+      ['c', 'http://kept/', 0],
+    ] as const)
+      assert(queue.put({ ...letter, id, url, due }))
+    assert.deepEqual(queue.forgetBut(['http://kept/'], abandonedMs + 1), ['http://old/'])
+    assert.equal(queue.size, 2)
+    assert.deepEqual(queue.forgetBut(['http://kept/'], abandonedMs + 1), [])
     queue.close()
   })
 })

@@ -85,7 +85,10 @@ async function verifiedAs(name: string, check: () => Promise<void>): Promise<Ver
   }
 }
 
-/** Digests in the audit lines of a run. The lines themselves are verified by `audit verify`. */
+/**
+ * Digests in the audit lines of a run, of each part that of the first line: an intruder in the server can append lines, but not change
+ * signed ones. The lines themselves are verified by `audit verify`.
+ */
 async function recordedDigests(flags: Globals, id: string): Promise<ReadonlyMap<string, string>> {
   const { auditFile } = await import('../lib/state-folder.ts')
   const path = auditFile(stateFolderOf(flags))
@@ -94,8 +97,13 @@ async function recordedDigests(flags: Globals, id: string): Promise<ReadonlyMap<
   const { partsRecordedIn } = await import('../evidence/captures.ts')
   assertPlainStore(path)
   using log = openLog(path)
-  const parts = log.last(linesMax, id).flatMap(({ bodyText }) => partsRecordedIn(bodyText))
-  return new Map(parts.map(({ name, sha256 }) => [name, sha256]))
+  const lines = log.last(linesMax, id)
+  if (lines.length === linesMax)
+    throw new MayflyError('STATE', `Cannot verify "${id}": it has ${linesMax} lines or more`, {
+      hint: 'No run of Mayfly has as many. Keep a copy of the state folder',
+    })
+  const parts = lines.flatMap(({ bodyText }) => partsRecordedIn(bodyText))
+  return new Map(parts.toReversed().map(({ name, sha256 }) => [name, sha256]))
 }
 
 export function openStoredCaptures(flags: Globals): Promise<StoredCaptures>

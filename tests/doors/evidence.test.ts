@@ -30,13 +30,9 @@ import { readEvents } from './read-events.ts'
 
 const run = `exec_${'a'.repeat(32)}`
 const held = Buffer.concat([Buffer.alloc(pieceBytes, 'm'), Buffer.from('a planted text')])
-const parts = [
-  { name: 'memory.bin', bytes: [held] },
-  { name: 'memory.json', bytes: [Buffer.from('[]')] },
-]
 
 /** A record with one capture in it, of tenant `acme`; the caller closes it. */
-async function recordAt(state: string) {
+async function recordAt(state: string, planted = 'a planted text') {
   const record = openRecord({ stateFolder: state, clock: systemClock })
   const { keep, evidence } = createCustody({
     bodies: () => record.bodies,
@@ -44,6 +40,11 @@ async function recordAt(state: string) {
     tell: (point, fields, { run: of, tenant, actor }) =>
       void record.append(event({ point, fields, actor, run: of }), tenant),
   })
+  const bytes = Buffer.concat([Buffer.alloc(pieceBytes, 'm'), Buffer.from(planted)])
+  const parts = [
+    { name: 'memory.bin', bytes: [bytes] },
+    { name: 'memory.json', bytes: [Buffer.from('[]')] },
+  ]
   await keep({ run, tenant: 'acme', because: 'operator' }, { kind: 'memory', parts })
   return { record, evidence }
 }
@@ -183,6 +184,22 @@ suite('mayfly evidence', () => {
     assert.deepEqual([piped.code, piped.stdout], [0, '[]'])
     assert.equal((await evidence('extract', run, '-')).code, 2)
     assert.equal((await evidence('show', 'exec_0')).code, 1)
+  })
+
+  test('Attack: a capture that was replaced, with a later line of the record about it, is named', async () => {
+    const forged = makePlace()
+    try {
+      for (const text of ['a planted text', 'a text of the intruder'])
+        await (await recordAt(forged.state, text)).record.close()
+      const verified = await mayfly(forged, ['evidence', 'verify', run])
+      assert.equal(verified.code, 1)
+      assert.match(
+        verified.stdout,
+        /^bad: .*memory\.bin: .* differs from the record\nok: .*memory\.json$/m,
+      )
+    } finally {
+      forged.remove()
+    }
   })
 
   test('A changed capture is named, and no byte of it is extracted', async () => {

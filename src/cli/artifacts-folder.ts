@@ -15,11 +15,15 @@ import { roleOf } from './role.ts'
  *   through it. Without /proc the same is done by path, where a symlink race (TOCTOU) is possible.
  * - An existing file is replaced only if Mayfly wrote it and it is unchanged: `.mayfly-artifacts.json` in the folder
  *   lists size and sha256 of what was written. Anything else stays, and is reported.
+ * - No repository is written: git and Mercurial run programs that its configuration names, also when only a prompt of a
+ *   shell asks for its status. git takes a folder for a bare repository by the files in it, of which `HEAD` must be one.
  */
 
 const LIST = '.mayfly-artifacts.json'
 const LIST_BYTES_MAX = 4 * 2 ** 20
 const LISTED_MAX = 20_000
+/** In any case, for file systems that ignore it. */
+const REPOSITORY = /^\.(?:git|hg)$/i
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 const FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
@@ -117,6 +121,8 @@ async function saveOne(
   if (steps.some((step) => step === '' || step === '.' || step === '..' || step.includes('\0')))
     return 'its path is not plain'
   if (path === LIST) return 'the name is reserved for the list of written artifacts'
+  if (steps.some((step) => REPOSITORY.test(step)) || /^head$/i.test(steps.at(-1)!))
+    return 'it would be part of a repository of git or Mercurial, which can name programs to run'
   let folder = root
   try {
     for (const step of steps.slice(0, -1)) {

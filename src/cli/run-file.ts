@@ -250,7 +250,7 @@ function reportUnsaved(
   flags: RunFlags,
 ): void {
   for (const { path: place, because } of unsaved)
-    process.stderr.write(`Not saved: ${sanitise(place)} (${sanitise(because)})\n`)
+    process.stderr.write(`Not saved: ${sanitiseLine(place)} (${sanitise(because)})\n`)
   const { artifactsLeftOut } = outcome
   for (const { path: place, because } of artifactsLeftOut.slice(0, namedMax))
     note(flags, sanitiseLine(`Left out: ${place}: ${because}`))

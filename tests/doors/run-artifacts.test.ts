@@ -61,6 +61,24 @@ suite('Artifacts are written to a folder', () => {
     assert.match((await save('own', '--', 'theirs')).stderr, /ok · process/)
   })
 
+  test('Attack: no repository of git or Mercurial is written, whose configuration names programs to run', async (t) => {
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
+    const refused = ['.git/HEAD', '.git/config', 'sub/.GIT', 'bare/HEAD', '.hg/hgrc']
+    const saved = ['.github/a.yml', '.gitignore', 'bare/config', 'bare/objects/x', 'bare/refs/x']
+    const files = [...refused, ...saved, 'HEAD.txt'].map((path) => `out/${path}`)
+    writeFileSync(
+      inside('repository.sh'),
+      `for at in ${files.join(' ')}; do mkdir -p "$(dirname $at)"; echo x > $at; done`,
+    )
+    const ran = await mayfly(place, ['run', 'repository.sh', '--artifacts', 'repository'])
+    assert.equal(ran.code, 9, ran.stderr)
+    for (const path of refused) {
+      assert.ok(ran.stderr.includes(`Not saved: ${path} (`), `${path}: ${ran.stderr}`)
+      assert.ok(!existsSync(inside('repository', path)), path)
+    }
+    for (const path of [...saved, 'HEAD.txt']) assert.equal(read('repository', path), 'x\n', path)
+  })
+
   test('No symbolic link in the folder is followed, at any depth', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     for (const name of ['linked', 'elsewhere']) {

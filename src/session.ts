@@ -230,7 +230,9 @@ class SessionLife implements Session {
     const rooms = this.#rooms
     const admitted = await admitExec(job, rooms, (plan) => this.#within(plan))
     const { analysis, plan, entry } = admitted
-    const lived = await this.#lived(job, analysis, plan, caller).catch(notRun)
+    const lived = await this.#lived(job, analysis, plan, caller).catch((thrown) =>
+      this.#notRun(thrown),
+    )
     const outcome = recordOutcome(job, analysis.verdict, plan.profile, lived, entry)
     caller.files?.(filesBeside(job, lived))
     return outcome
@@ -299,6 +301,16 @@ class SessionLife implements Session {
     }
   }
 
+  /** Ends an exec whose sandbox ended after it was admitted, or refused it: it did not start. */
+  #notRun(thrown: unknown): LifeResult {
+    if (!(thrown instanceof MayflyError) || thrown.code === 'INTERNAL') throw thrown
+    const { code, message } = thrown
+    const ended = code === 'SESSION_ENDED'
+    if (ended) this.#isOver = true
+    const session = { id: this.id, state: ended ? 'lost' : 'kept', ended } as const
+    return { status: ended ? 'terminated' : 'failed', error: { code, message }, session }
+  }
+
   #out(stream: 'stdout' | 'stderr', chunk: Uint8Array): void | Promise<void> {
     if (this.#current) return this.#current[stream](chunk)
     this.#between ??= this.#rooms.gate(this.profile)
@@ -342,11 +354,4 @@ function taskOf(job: Job, analysis: Analysis, { limits }: Profile): ExecTask {
     resultBytesMax: limits.result,
     artifactBytesMax: limits.artifacts,
   }
-}
-
-/** Ends an exec whose sandbox broke or ended before the exec started. */
-function notRun(thrown: unknown): LifeResult {
-  if (thrown instanceof MayflyError && thrown.code !== 'INTERNAL')
-    return { status: 'failed', error: { code: thrown.code, message: thrown.message } }
-  throw thrown
 }

@@ -220,6 +220,20 @@ for (const { provider, skip } of walls)
       assert.equal(life.status, 'ok')
     })
 
+    test('an exec whose session ends before it starts is terminated, and names that session', async () => {
+      const box = await open()
+      await value(box, '1')
+      const late = box.run({ code: 'print("ran")' })
+      const life = box.close()
+      const { status, error, session, stdout } = await late
+      assert.deepEqual(
+        [status, error?.code, session, stdout],
+        ['terminated', 'SESSION_ENDED', { id: box.id, state: 'lost', ended: true }, ''],
+      )
+      await assert.rejects(box.run({ code: '1' }), { code: 'SESSION_ENDED' })
+      assert.equal((await life).status, 'ok')
+    })
+
     test('files that cannot be placed fail the opening, and affect no other session', async () => {
       const junk = [{ path: 'a.whl', content: 'not a zip file' }]
       await assert.rejects(

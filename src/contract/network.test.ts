@@ -30,6 +30,10 @@ const readings: readonly (readonly [string, BareHost, string])[] = [
   ['api.example.com/%7euser/%c3%a9', 'https', 'https://api.example.com:443/~user/%C3%A9'],
   ['example.com/admin/*', 'every', '*://example.com:*/admin/*'],
   ['example.com/v1/', 'https', 'https://example.com:443/v1/'],
+  ['example.com:443', 'every', '*://example.com:443'],
+  ['http://example.com/admin/*', 'every', '*://example.com:80/admin/*'],
+  ['wss://example.com', 'every', 'wss://example.com:443'],
+  ['https://10.0.0.1/8', 'https', 'https://10.0.0.1:443/8'],
 ]
 for (const [text, bare, patterns] of readings)
   test(`"${text}" (${bare}) is ${patterns}`, () =>
@@ -59,6 +63,10 @@ const refused = [
   '*.10.0.0.1',
   'exa%6dple.com',
   'a..b',
+  '.example.com',
+  '*..example.com',
+  '10.0.0.0/8',
+  '[2001:db8::]/32',
   '[::1',
   '://example.com',
   'https://',

@@ -98,7 +98,8 @@ function bytesOf(
 
 /**
  * Meaning of a bare host: `https` is 443 alone, `web` adds http on 80, `every` is any scheme and
- * port.
+ * port. With `every` a port alone, `http` and `https` mean every scheme on that port: a request that asks for an upgrade
+ * to a WebSocket has another scheme, and a server may answer it as any other.
  */
 export type BareHost = 'https' | 'web' | 'every'
 
@@ -131,6 +132,7 @@ export function parsePattern(text: string, bare: BareHost): readonly string[] | 
   const [, method, scheme, host = '', port, path = '/'] = WRITTEN.exec(text) ?? []
   const name = hostOf(host)
   const tail = path === '/' ? '' : plainPath(path)
+  if (scheme === undefined && isAddressRange(name, path)) return undefined
   if (name === undefined || tail === undefined || !isPathPattern(tail || '/')) return undefined
   if (Number(port ?? 1) < 1 || Number(port ?? 1) > 65_535) return undefined
   const head = method === undefined ? '' : `${method} `
@@ -138,6 +140,12 @@ export function parsePattern(text: string, bare: BareHost): readonly string[] | 
   return endpointsOf(scheme, port, bare)?.map(
     ([word, number]) => `${head}${word}://${name}:${number}${rest}`,
   )
+}
+
+/** True for `10.0.0.0/8`, which would otherwise be the path `/8` of one address, and deny no other. */
+function isAddressRange(host: string | undefined, path: string): boolean {
+  const isAddress = host !== undefined && (host.startsWith('[') || isIP(host) !== 0)
+  return isAddress && /^\/\d{1,3}$/.test(path)
 }
 
 type Endpoints = readonly (readonly [scheme: string, port: string])[]
@@ -150,7 +158,8 @@ function endpointsOf(
   if (scheme === undefined && port === undefined) return bareForms[bare]
   const word = scheme?.toLowerCase() ?? schemeOf(numberOf(port))
   const number = numberOf(port) ?? (bare === 'every' && scheme === '*' ? '*' : PORT_OF[word])
-  return number === undefined ? undefined : [[word, number]]
+  const isWeb = word === 'http' || word === 'https'
+  return number === undefined ? undefined : [[bare === 'every' && isWeb ? '*' : word, number]]
 }
 
 /**
@@ -203,7 +212,7 @@ function hostOf(written: string): string | undefined {
   if (written === '*') return '*'
   const wild = written.startsWith('*.')
   const bare = (wild ? written.slice(2) : written).replace(/\.$/, '')
-  if (bare === '' || bare.includes('*')) return undefined
+  if (bare === '' || bare.startsWith('.') || bare.includes('*')) return undefined
   const host = asciiHost(bare)
   if (host === undefined || (wild && isIP(host) !== 0)) return undefined
   return wild ? `*.${host}` : host

@@ -467,3 +467,14 @@ suite("The proxy's decisions", () => {
       if (status !== 200) assert.deepEqual([attempt?.sent, attempt?.received], [0, 0])
     })
 })
+
+test('S1-8: a denied scheme, port or path of a host is denied to a request that asks for a WebSocket, too', async () => {
+  await using world = await openWorld()
+  const at = `a.example:${world.ports.http}`
+  const upgrade = get(`http://${at}/admin/x`, at, 'Connection: Upgrade\r\nUpgrade: websocket\r\n')
+  for (const deny of [`http://${at}`, `http://${at}/admin/*`]) {
+    await using stand = await openStand(world, { deny: [deny] })
+    assert.match(await stand.say(upgrade), /^HTTP\/1.1 403 .*is denied/)
+  }
+  assert.equal(world.heard.length, 0)
+})

@@ -1,4 +1,5 @@
 import {
+  artifactBytesMax,
   type Config,
   configSchema,
   defaultEscalation,
@@ -162,8 +163,6 @@ const ceiling = (at: string): Rules => ({
   [`${at}.network`]: noPrivateAddresses,
 })
 
-const artifactsCeilingDefault = 64 * 2 ** 20
-
 /**
  * Rule of each key; `*` matches a name or a list index. Built at the first comparison, because it needs all defaults and
  * most runs have no file.
@@ -193,7 +192,7 @@ const limitRules = ({ limits, ceilings }: Defaults): Rules => ({
 
   ...ceiling('ceilings'),
   'ceilings.output': size(ceilings.output),
-  'ceilings.artifacts': size(artifactsCeilingDefault),
+  'ceilings.artifacts': size(artifactBytesMax),
 
   'tenants.*.name': harmless,
   'tenants.*.keys': gives('API keys that are accepted'),

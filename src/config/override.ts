@@ -1,4 +1,5 @@
 import {
+  artifactsCeiling,
   type Config,
   isProduction,
   type Override,
@@ -92,7 +93,7 @@ export function widenings(
     ...(isWiderNetwork(next.network, now.network) ? ['network'] : []),
     ...(weakerRisks(next.escalation, now.escalation).length > 0 ? ['escalation'] : []),
     ...raised(now.limits, next.limits).map((name) => `limits.${name}`),
-    ...raised(now.ceilings, next.ceilings).map((name) => `ceilings.${name}`),
+    ...raised(ceilingsOf(now), ceilingsOf(next)).map((name) => `ceilings.${name}`),
     ...(anonymousRank(next) > anonymousRank(now) ? ['sessions.anonymous'] : []),
     ...raised(now.sessions, next.sessions).map((name) => `sessions.${name}`),
     ...raised(now.sessions.address, next.sessions.address).map(
@@ -100,6 +101,11 @@ export function widenings(
     ),
     ...now.tenants.flatMap((before, index) => tenantWidenings(before, next.tenants[index]!)),
   ]
+}
+
+/** Ceilings in force: that of artifacts has a default. */
+function ceilingsOf(config: Config): Bounds {
+  return { ...config.ceilings, artifacts: artifactsCeiling(config) }
 }
 
 function tenantWidenings(

@@ -989,7 +989,18 @@ export type ProxyHeader = Config['server']['proxy_header']
 export type ScheduleConfig = Config['schedules'][string]
 export type CourseConfig = Omit<ScheduleConfig, 'zones' | 'channels' | keyof typeof boundShape>
 
-/** True if the mock is refused and other development conveniences are off. */
+/** The server buffers all artifacts of a job in memory, so a larger value needs a configured ceiling. */
+export const artifactBytesMax = 64 * 2 ** 20
+
+/** Bytes that the artifacts of any job may have, of a configured ceiling or the built-in one. */
+export function artifactsCeiling({
+  ceilings,
+  limits,
+}: Pick<Config, 'ceilings' | 'limits'>): number {
+  return ceilings.artifacts ?? Math.max(artifactBytesMax, limits.artifacts)
+}
+
+/** True if the mock is refused and other development conveniences are off, in whichever case the name is written. */
 export function isProduction(config: Pick<Config, 'environment'>): boolean {
-  return config.environment === 'production' || config.environment === 'prod'
+  return /^prod(?:uction)?$/i.test(config.environment)
 }

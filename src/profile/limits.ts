@@ -1,4 +1,4 @@
-import { type Config, configSchema, type Tenant } from '../contract/config.ts'
+import { artifactsCeiling, type Config, configSchema, type Tenant } from '../contract/config.ts'
 import type { Language, Limits } from '../contract/job.ts'
 import type { FieldReason, Profile } from '../contract/profile.ts'
 import { configKeyOf, type CapabilityTerms } from './capability.ts'
@@ -8,8 +8,6 @@ export type ProfileLimits = Profile['limits']
 
 const askable = ['timeout', 'memory', 'cpu', 'processes', 'disk', 'output', 'artifacts'] as const
 const configured = ['result'] as const
-/** The server buffers all artifacts in memory, so a larger value needs a configured ceiling. */
-const artifactBytesMax = 64 * 2 ** 20
 const builtIn: Config['limits'] = configSchema.shape.limits.parse({})
 
 /**
@@ -118,12 +116,8 @@ function ceilingOfTenant(
   return { value: ceilings[name], because: `tenants.${tenant}.ceilings.${name}` }
 }
 
-function ceilingOf(
-  name: (typeof askable)[number],
-  { ceilings, limits }: Config,
-): number | undefined {
-  if (name !== 'artifacts') return ceilings[name]
-  return ceilings.artifacts ?? Math.max(artifactBytesMax, limits.artifacts)
+function ceilingOf(name: (typeof askable)[number], config: Config): number | undefined {
+  return name === 'artifacts' ? artifactsCeiling(config) : config.ceilings[name]
 }
 
 interface Wishes {

@@ -3,6 +3,7 @@ import type { LoadedConfig } from '../config/load.ts'
 import { attach, type AttachedServer } from '../gateway/local/client.ts'
 import { localFolder } from '../gateway/local/place.ts'
 import { serverName } from '../gateway/local/server-name.ts'
+import { hasEntry } from '../lib/has-entry.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { holdAttachment, OwnRunNeeded } from './attachment.ts'
 import { flagValueOf } from './command-line.ts'
@@ -72,7 +73,7 @@ export function ownArguments(argv: readonly string[]): readonly string[] {
 export function plainLine(argv: readonly string[], own: readonly string[]): PlainRun | undefined {
   const isSet = (name: string) => name.startsWith('MAYFLY_') && name !== 'MAYFLY_STATE'
   const isNamed = own.some((word) => word === '--config' || word.startsWith('--config='))
-  const isPlain = !isNamed && !Object.keys(process.env).some(isSet) && !existsSync('mayfly.toml')
+  const isPlain = !isNamed && !Object.keys(process.env).some(isSet) && !hasEntry('mayfly.toml')
   return isPlain ? plainRun(argv) : undefined
 }
 

@@ -1,7 +1,7 @@
-import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { EnclosureSpec } from '../contract/engine.ts'
 import { positionals, isOrder, flagValueOf } from './command-line.ts'
+import { hasEntry } from '../lib/has-entry.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
 import { smallHeap } from './small-heap.ts'
@@ -101,7 +101,7 @@ function trustFolder(argv: readonly string[]): string {
 async function folderOf(argv: readonly string[]): Promise<string> {
   const given = flagValueOf(argv, '--state')
   const file = flagValueOf(argv, '--config') ?? process.env['MAYFLY_CONFIG']
-  if (given || process.env['MAYFLY_STATE'] || (!file && !existsSync('mayfly.toml'))) {
+  if (given || process.env['MAYFLY_STATE'] || (!file && !hasEntry('mayfly.toml'))) {
     return stateFolder(process.env, process.getuid?.(), given)
   }
   const { loadConfig } = await import('../config/load.ts')

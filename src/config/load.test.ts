@@ -204,6 +204,8 @@ test('S4-14: the same code in three environments, each value with its origin', (
 test('S4-14: production refuses the mock as default provider', () => {
   const files = { 'mayfly.toml': 'default_provider = "mock"\n' }
   assert.deepEqual(where(place(files, { MAYFLY_ENV: 'production' })), ['mayfly.toml:1:1'])
+  assert.deepEqual(where(place(files, { MAYFLY_ENV: 'Production' })), ['mayfly.toml:1:1'])
+  assert.deepEqual(where(place(files, { MAYFLY_ENV: 'PROD' })), ['mayfly.toml:1:1'])
   assert.deepEqual(where(place({}, { MAYFLY_ENV: 'prod', MAYFLY_DEFAULT_PROVIDER: 'mock' })), [
     'MAYFLY_DEFAULT_PROVIDER',
   ])
@@ -249,6 +251,21 @@ test('a missing file is an error if it was named, and no error for the default n
   assert.throws(() => loadConfig({ ...place({}), file: 'other.toml' }), { code: 'CONFIG' })
   assert.throws(() => loadConfig(place({}, { MAYFLY_CONFIG: 'other.toml' })), { code: 'CONFIG' })
   assert.equal(loadConfig(place({}, { MAYFLY_CONFIG: '' })).files.length, 0)
+})
+
+test('a file that is there and cannot be followed is an error, not a missing file', () => {
+  for (const [name, env] of [
+    ['mayfly.toml', {}],
+    ['mayfly.staging.toml', { MAYFLY_ENV: 'staging' }],
+  ] as const)
+    for (const target of ['nowhere.toml', name, 'mayfly.toml/x']) {
+      const options = place({}, env)
+      symlinkSync(target, join(options.cwd, name))
+      assert.deepEqual(
+        issuesOf(options).map(({ file }) => file?.endsWith(name)),
+        [true],
+      )
+    }
 })
 
 test('a file that is not a regular file is an error, and blocks nothing', () => {

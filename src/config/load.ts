@@ -1,9 +1,10 @@
-import { constants, existsSync, fstatSync, readFileSync, statSync } from 'node:fs'
+import { constants, fstatSync, readFileSync, statSync } from 'node:fs'
 import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import type { Config, ConfigValues } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
 import { openDescriptor, readAt } from '../lib/file-descriptor.ts'
+import { hasEntry } from '../lib/has-entry.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { checkConfig, finishConfig } from './check.ts'
 import { type Fault } from './fault.ts'
@@ -122,7 +123,7 @@ function filesOf({ file, env, cwd }: LoadOptions): readonly string[] {
   const named = file ?? (env['MAYFLY_CONFIG'] || undefined)
   const main = named ?? 'mayfly.toml'
   const over = env['MAYFLY_ENV'] && main.replace(/(\.toml)?$/, `.${env['MAYFLY_ENV']}.toml`)
-  const exists = (path: string) => existsSync(resolve(cwd, path))
+  const exists = (path: string) => hasEntry(resolve(cwd, path))
   return [
     ...(named !== undefined || exists(main) ? [main] : []),
     ...(over && exists(over) ? [over] : []),

@@ -29,6 +29,13 @@ test('The mock is always there, except in production (S4-24)', async () => {
   await assert.rejects(refused.launch(profileOf(), new SimulatedClock()), { code: 'UNAVAILABLE' })
 })
 
+test('The mock is refused in production, however its name is written', async () => {
+  for (const environment of ['prod', 'Production', 'PRODUCTION']) {
+    const found = await createMockProvider({ environment }).detect()
+    assert.equal(found.available, false)
+  }
+})
+
 test('A mock sandbox is used once', async () => {
   const { sandbox } = await launch()
   await sandbox.run(taskOf(), silent)

@@ -1,4 +1,5 @@
 import type { Clock } from '../../contract/clock.ts'
+import { isProduction } from '../../contract/config.ts'
 import { controlNames } from '../../contract/controls.ts'
 import { MayflyError } from '../../contract/error.ts'
 import { languages } from '../../contract/job.ts'
@@ -12,7 +13,7 @@ export interface MockOptions {
   readonly faults?: Faults
   /** Seed of the default script's random waits. */
   readonly seed?: number
-  /** Like MAYFLY_ENV: if either is `production` there is no mock. */
+  /** Like MAYFLY_ENV: if either names production there is no mock. */
   readonly environment?: string
 }
 
@@ -39,7 +40,8 @@ export function createMockProvider(options: MockOptions = {}): Provider {
 }
 
 function availability(environment?: string): Availability {
-  if (![environment, process.env['MAYFLY_ENV']].includes('production')) {
+  const names = [environment, process.env['MAYFLY_ENV']]
+  if (!names.some((name = '') => isProduction({ environment: name }))) {
     return { available: true, strength: 0, layers: [], missing: ['a wall: it runs no code at all'] }
   }
   return {

@@ -102,7 +102,7 @@ function mustBeBounded(node: ASTNode): void {
     }
   }
   if (node.op === '[]' && isEvents(node.args[0])) mustBePoint(node.args[1])
-  if (node.op === '==' || node.op === '!=') mustBeSeverity(node.args)
+  mustCompareSeverity(node)
   if ((node.op === '.' || node.op === '.?' || node.op === '[?]') && isEvents(node.args[0]))
     throw new RangeError('expected events["…"] with the name of a point: no name of one fits a dot')
   for (const inner of innerOf(node.args)) mustBeBounded(inner)
@@ -125,10 +125,22 @@ function mustBePoint(node: ASTNode): void {
 
 const severities: readonly unknown[] = ['none', ...anomalySeverities]
 
-/** Rejects a comparison of `anomaly.last` with a text that is no severity: it would never be true. */
-function mustBeSeverity([a, b]: readonly [ASTNode, ASTNode]): void {
-  const text = isLastAnomaly(a) ? b : isLastAnomaly(b) ? a : undefined
-  if (text?.op !== 'value' || severities.includes(text.args)) return
+/**
+ * Rejects a comparison of `anomaly.last` with a text that is no severity, which would never be true, and any use but a
+ * comparison for equality: texts have another order than severities.
+ */
+function mustCompareSeverity({ op, args }: ASTNode): void {
+  const inner = innerOf(args)
+  if (!inner.some(isLastAnomaly)) return
+  const others = inner.filter((one) => !isLastAnomaly(one))
+  if (op === '==' || op === '!=') others.forEach(mustBeSeverity)
+  else if (op === 'in') others.flatMap((list) => innerOf(list.args)).forEach(mustBeSeverity)
+  else if (!isLastAnomaly({ op, args } as ASTNode))
+    throw new RangeError('expected anomaly.last compared by ==, != or in, as in ["medium", "high"]')
+}
+
+function mustBeSeverity(text: ASTNode): void {
+  if (text.op !== 'value' || severities.includes(text.args)) return
   const known = severities.join(', ')
   throw new RangeError(`expected anomaly.last as one of ${known}, not "${String(text.args)}"`)
 }

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { type ExpectedBehavior, isAtLeast, type ObservedFact } from '../contract/anomaly.ts'
+import {
+  anomalySeverities,
+  type ExpectedBehavior,
+  isAtLeast,
+  type ObservedFact,
+} from '../contract/anomaly.ts'
 import { anomalous } from '../../tests/fixtures/traces/anomalous.ts'
 import { benign } from '../../tests/fixtures/traces/benign.ts'
 import {
@@ -13,7 +18,12 @@ import {
 } from '../../tests/fixtures/traces/script.ts'
 import { watched } from '../../tests/fixtures/traces/watched.ts'
 import { observe, observeExecStart, initialDetection } from './detection.ts'
-import { defaultThresholds } from '../contract/thresholds.ts'
+import {
+  defaultThresholds,
+  stricterThresholds,
+  thresholdNames,
+  whyNotStricter,
+} from '../contract/thresholds.ts'
 
 suite('S2-13: anomalous programs', () => {
   for (const one of anomalous)
@@ -38,6 +48,26 @@ suite('S2-14: honest programs stay at low', () => {
     })
 
   test('S2-14: at least fifty programs are covered', () => assert(benign.length >= 50))
+})
+
+test('S2-13: no stricter threshold hides an anomaly of these programs, or makes it milder', () => {
+  const worstOf = (one: (typeof anomalous)[number], thresholds = defaultThresholds) =>
+    watched(one, thresholds)
+      .anomalies.filter(({ name }) => name === one.expects)
+      .reduce((worst, { severity }) => Math.max(worst, anomalySeverities.indexOf(severity)), -1)
+  const usual = anomalous.map((one) => worstOf(one))
+  const hidden = thresholdNames.flatMap((name) => {
+    const values = [1e-3, 0.02, 0.1, 0.5, 0.9, 1.5, 2, 10, 20, 1e9].map(
+      (factor) => defaultThresholds[name] * factor,
+    )
+    const strict = values.filter((value) => whyNotStricter(name, value) === undefined)
+    return strict.flatMap((value) =>
+      anomalous
+        .filter((one, at) => worstOf(one, stricterThresholds({ [name]: value })) < usual[at]!)
+        .map((one) => `${name} = ${value}: ${one.name}`),
+    )
+  })
+  assert.deepEqual(hidden, [])
 })
 
 type Step = (script: Script) => unknown

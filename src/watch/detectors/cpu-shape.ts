@@ -1,4 +1,5 @@
 import type { Observation } from '../../contract/anomaly.ts'
+import { defaultThresholds } from '../../contract/thresholds.ts'
 import { type Detector, lastOf } from './detector.ts'
 
 interface Shape {
@@ -25,6 +26,8 @@ const gapMsMin = 180
 const graceMs = 600
 /** A wait in progress is not counted yet: tolerance for it, and the longest time without any count. */
 const uncountedMs = 150
+/** Share of a core that is never idle time, whatever the threshold: else a whole core could be idle, and no load would begin. */
+const idleShareMax = defaultThresholds['cpu-shape.pinnedShare']
 const stillMsMax = 500
 
 /**
@@ -90,7 +93,8 @@ function after(
 ): Shape {
   const { since } = state
   const gap = gapOf(last, now)
-  const isIdle = usedOf(last, now, false) <= thresholds['cpu-shape.idleShare'] * gap * most
+  const idleShare = Math.min(thresholds['cpu-shape.idleShare'], idleShareMax)
+  const isIdle = usedOf(last, now, false) <= idleShare * gap * most
   const stillMs = isIdle && usedOf(last, now, true) === 0 ? state.stillMs + gap : 0
   const next = { ...state, last: now, stillMs }
   if (since && stillMs < stillMsMax) {

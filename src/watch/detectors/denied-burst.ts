@@ -16,7 +16,8 @@ export const deniedBurst: Detector<Burst> = {
     const { seen, at } = observation
     if (!('denied' in seen) || !seen.denied) return { state }
     const count = Math.ceil(thresholds['denied-burst.count'])
-    const high = Math.ceil(count * thresholds['denied-burst.highFactor'])
+    // A factor below 1 would keep fewer times than the count that is asked for, and so find nothing.
+    const high = Math.max(count, Math.ceil(count * thresholds['denied-burst.highFactor']))
     const since = at - thresholds['denied-burst.windowMs']
     const times = kept(state.times, seen.kind === 'syscall' ? seen.count : 1, at, high).filter(
       (time) => time > since,

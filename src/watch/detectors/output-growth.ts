@@ -52,10 +52,11 @@ function noiseOf(
   if (entropy === undefined) return { calm, denseBytes, noisyBytes }
   const isRaised = calm !== undefined && entropy - calm >= thresholds['output-growth.entropyRise']
   const counted = (least: number) => (isRaised && entropy >= least ? bytes : 0)
+  const raw = thresholds['output-growth.entropy']
   return {
     calm: Math.min(calm ?? 8, entropy),
-    denseBytes: denseBytes + counted(thresholds['output-growth.dense']),
-    noisyBytes: noisyBytes + counted(thresholds['output-growth.entropy']),
+    denseBytes: denseBytes + counted(Math.min(raw, thresholds['output-growth.dense'])),
+    noisyBytes: noisyBytes + counted(raw),
   }
 }
 

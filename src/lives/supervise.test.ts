@@ -372,3 +372,25 @@ test('A command that violates the schedule ends the life and its wall', async ()
   assert.deepEqual([end.status, end.error?.code], ['failed', 'WALL_LOST'])
   await sandbox[Symbol.asyncDispose]()
 })
+
+test('A condition sees the severity of each anomaly, also of one that another follows at once', async () => {
+  const condition = { terminateIf: 'anomaly.last == "high"' }
+  const [open, shut] = phasesOf(1000, 1000)
+  const onAnomaly = { low: 'record', medium: 'record', high: 'record' } as const
+  const schedule = {
+    ...scheduleOf([
+      { ...open!, ...condition },
+      { ...shut!, ...condition },
+    ]),
+    onAnomaly,
+  }
+  const { clock, supervisor, io } = await stage({ script: forEver }, profileOf({ schedule }))
+  clock.after(200, () => {
+    for (const severity of ['high', 'low'])
+      supervisor.notice({ point: 'anomaly/found', zone: 'main', fields: { severity } })
+  })
+  const life = supervisor.run(taskOf(), io)
+  await clock.run()
+  const { end, executionTime } = await life
+  assert.deepEqual([end.status, executionTime], ['terminated', 200])
+})

@@ -321,9 +321,12 @@ class Supervision implements Supervisor {
   #onTimer(): void {
     const cpu = this.#cpu()
     this.#apply(cpu === undefined ? { kind: 'time' } : { kind: 'cpu', zone: mainZone, cpu })
-    const cpuOf = (zone: string) => (zone === mainZone ? cpu : this.#cpu(zone))
-    for (const judged of this.#conditions.poll(this.#life, cpuOf)) this.#applyCondition(judged)
+    this.#pollConditions((zone) => (zone === mainZone ? cpu : this.#cpu(zone)))
     this.#waitForNext()
+  }
+
+  #pollConditions(cpuOf: (zone: string) => number | undefined): void {
+    for (const judged of this.#conditions.poll(this.#life, cpuOf)) this.#applyCondition(judged)
   }
 
   #applyCondition({ kind, zone, phase, reason, failed }: ZoneConditionAction): void {
@@ -345,6 +348,9 @@ class Supervision implements Supervisor {
     }
     this.#timeline.note({ event: 'anomaly', reason, fields: about }, zone)
     this.#apply({ kind: 'anomaly', zone, severity, reason })
+    // At once: the guest can cause another anomaly, which replaces `anomaly.last`, before the next poll.
+    if (this.#timeline.hasBegun && this.#isOpen)
+      this.#pollConditions((of) => this.#cpu(of === mainZone ? undefined : of))
   }
 
   #schedulePoll(): void {

@@ -16,6 +16,7 @@ import type { Outcome } from '../contract/outcome.ts'
 import { namedTiers, type TierName } from '../contract/tier.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
 import { customName } from './custom-name.ts'
+import { assertKnownOptions } from './known-options.ts'
 import type { MicroVMProvider } from './microvm-contract.ts'
 import type { AddedCustom, MayflyInternals } from './internals.ts'
 import { internalsOf, Mayfly } from './mayfly.ts'
@@ -54,7 +55,9 @@ export class CapabilityRegistry implements AsyncDisposable {
   #opened: Promise<Mayfly> | undefined
   #isOver = false
 
+  /** Throws MayflyError INVALID for an option that there is not. */
   constructor(options: CapabilityRegistryOptions = {}) {
+    assertKnownOptions(options, { config: true, mayfly: true, tenant: true })
     this.#options = options
   }
 

@@ -24,6 +24,7 @@ import { Box } from './box.ts'
 import { createInternals } from './create-internals.ts'
 import { answerFunctions, withHostCall, type HostFunctions } from './host-functions.ts'
 import type { MayflyInternals } from './internals.ts'
+import { assertKnownOptions } from './known-options.ts'
 import { startWarden } from './start-warden.ts'
 import type { CodeAssignment, ExecutionInfo, MonitorOptions, ZoneName } from './zone-calls.ts'
 import { ZoneCalls } from './zones.ts'
@@ -67,6 +68,16 @@ export interface RunOptions extends Asked {
   readonly packages?: readonly string[] | undefined
 }
 
+const knownOfOwner = { tenant: true, principal: true } as const
+const knownOfRun = {
+  ...knownOfOwner,
+  signal: true,
+  traceparent: true,
+  tap: true,
+  functions: true,
+  packages: true,
+} as const
+
 /** For other classes of the library. */
 export let internalsOf: (mayfly: Mayfly) => MayflyInternals
 
@@ -99,6 +110,7 @@ export class Mayfly implements AsyncDisposable {
   static async open(config?: string | ConfigInput, options: OpenOptions = {}): Promise<Mayfly> {
     const given =
       typeof config === 'string' ? { file: config } : config === undefined ? {} : { object: config }
+    assertKnownOptions(options, { sinks: true, providers: true })
     const { providers = [] } = options
     const loaded = loadConfig({ ...given, env: process.env, cwd: process.cwd() })
     const inForce = withModules(loaded.config, providers)
@@ -124,6 +136,7 @@ export class Mayfly implements AsyncDisposable {
    * STATE if it cannot be recorded.
    */
   async run(request: JobRequest, options: RunOptions = {}): Promise<Outcome> {
+    assertKnownOptions(options, knownOfRun)
     const { tenant = 'default', principal = 'library', signal = never, tap } = options
     const { traceparent, packages: folders = [], functions } = options
     if (functions) request = withHostCall(request)
@@ -160,6 +173,7 @@ export class Mayfly implements AsyncDisposable {
    * console.log(result) // 21
    */
   async open(request: SessionRequest = {}, options: SessionOptions = {}): Promise<Box> {
+    assertKnownOptions(options, { ...knownOfOwner, signal: true })
     const { tenant = 'default', principal = 'library', signal = never } = options
     const owner = { tenant, principal, origin: 'library' } as const
     const asked = readSession(request)
@@ -190,16 +204,17 @@ export class Mayfly implements AsyncDisposable {
   }
 
   /** Analyses code without running or recording it. Throws MayflyError INVALID for an invalid request. */
-  analyze(
+  async analyze(
     request: JobRequest,
     options: Asked & {
       /** Name under which the caller stores the code; marks the analysis as a registration, also in traces. */
       readonly effectId?: string
     } = {},
   ): Promise<CachedAnalysis> {
+    assertKnownOptions(options, { ...knownOfOwner, effectId: true })
     const { tenant = 'default', principal = 'library', effectId } = options
     const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
-    return this.#assembly.analyse(job, { effectId })
+    return await this.#assembly.analyse(job, { effectId })
   }
 
   /**

@@ -3,6 +3,7 @@ import type { JobRequest, Language } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import { decodeTagged } from '../lib/tagged.ts'
 import { EffectError } from './effect-error.ts'
+import { assertKnownOptions } from './known-options.ts'
 import type { Mayfly } from './mayfly.ts'
 import { SharedMayfly } from './shared-mayfly.ts'
 
@@ -66,7 +67,7 @@ export class SecureSandbox implements AsyncDisposable {
 
   /** Throws MayflyError INVALID for invalid limits, and for an option that there is not. */
   constructor(options: SecureSandboxOptions = {}) {
-    assertKnown(options)
+    assertKnownOptions(options, known)
     const { enableWasm = false, tenant = 'default' } = options
     this.#limits = limitsOf(options)
     this.#enableWasm = enableWasm
@@ -201,16 +202,6 @@ const known: Readonly<Record<keyof SecureSandboxOptions, true>> = {
   enableWasm: true,
   tenant: true,
   mayfly: true,
-}
-
-/** A misspelt limit would be ignored otherwise, and its default hold. */
-function assertKnown(options: SecureSandboxOptions): void {
-  const unknown = Object.keys(options).find((name) => !Object.hasOwn(known, name))
-  if (unknown === undefined) return
-  throw new MayflyError('INVALID', `Cannot use the option "${unknown}": there is no such option`, {
-    hint: `Use ${Object.keys(known).join(', ')}`,
-    details: { path: unknown },
-  })
 }
 
 /** Throws MayflyError INVALID for invalid limits. */

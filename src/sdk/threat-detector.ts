@@ -6,6 +6,7 @@ import { blockThresholdDefault, decideRegistration } from '../effects/decide.ts'
 import { newJob } from '../job.ts'
 import { systemClock } from '../contract/clock.ts'
 import { createVerifier } from '../threat/verify-job.ts'
+import { assertKnownOptions } from './known-options.ts'
 import type { Mayfly } from './mayfly.ts'
 import { SharedMayfly } from './shared-mayfly.ts'
 
@@ -83,8 +84,9 @@ export class SandboxThreatDetector {
   #refused = 0
   #cacheHits = 0
 
-  /** Throws MayflyError INVALID for an invalid threshold. */
+  /** Throws MayflyError INVALID for an invalid threshold, and for an option that there is not. */
   constructor(options: ThreatDetectorOptions = {}) {
+    assertKnownOptions(options, known)
     const { blockThreshold = blockThresholdDefault, enableCodeSigning = false } = options
     if (!(blockThreshold >= 0 && blockThreshold <= 101))
       throw new MayflyError('INVALID', 'Cannot use "blockThreshold": expected 0 to 101')
@@ -99,6 +101,7 @@ export class SandboxThreatDetector {
    * signature that would be ignored.
    */
   async analyzeCode(code: string, options: CodeOptions = {}): Promise<ThreatAnalysis> {
+    assertKnownOptions(options, knownOfCode)
     const { language } = options
     const signatureValid = this.#verify(code, options)
     const mayfly = await this.#hold.mayfly()
@@ -177,6 +180,14 @@ export class SandboxThreatDetector {
       this.#occurrences.set(name, (this.#occurrences.get(name) ?? 0) + count)
   }
 }
+
+const known = {
+  blockThreshold: true,
+  enableCodeSigning: true,
+  trustedSigners: true,
+  mayfly: true,
+} as const
+const knownOfCode = { signature: true, publicKey: true, language: true } as const
 
 function patternOf(finding: Finding): DetectedPattern {
   const { name, score, severity, description, line, column, count } = finding

@@ -238,6 +238,19 @@ suite('Overriding the configuration at run time (S4-16)', () => {
     },
   )
 
+  always(
+    'A misspelt option of a run, a session or an analysis is an error that names it',
+    async () => {
+      await using own = await Mayfly.open({ state: join(place.state, 'options') })
+      const options = { tennant: 'acme' } as object
+      const refused = { code: 'INVALID', details: { path: 'tennant' } }
+      await assert.rejects(own.run({ code: 'return 1' }, options), refused)
+      await assert.rejects(own.batch({ code: 'return 1' }, [1], options), refused)
+      await assert.rejects(own.open({ language: 'python' }, options), refused)
+      await assert.rejects(own.analyze({ code: 'return 1' }, options), refused)
+    },
+  )
+
   always('An override is in the record, with its principal', async () => {
     const state = join(place.state, 'override')
     const lines = documentOf(

@@ -5,10 +5,20 @@ import { join } from 'node:path'
 import { after, beforeEach, suite, test } from 'node:test'
 import { systemClock } from '../../src/contract/clock.ts'
 import type { QuotaCeilings } from '../../src/gateway/http/quota-bucket.ts'
+import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { OpenQuotas } from '../../src/gateway/http/quota.ts'
 import { openQuotaStore } from '../../src/gateway/http/quota-store.ts'
+import { sha256 } from '../../src/lib/hash.ts'
 import { SimulatedClock } from '../sim/simulated-clock.ts'
-import { bearer, openDoor, post, type TestDoor } from './http-door.ts'
+import { bearer, endOf, openDoor, post, type TestDoor } from './http-door.ts'
+
+/** A pipeline stub whose jobs leave one artifact. */
+const leaving: RunJob = async (taken, { files }) => {
+  const bytes = Buffer.alloc(200_000)
+  const one = { path: 'made.bin', size: bytes.length, sha256: sha256(bytes) }
+  files?.([{ path: one.path, bytes }])
+  return endOf(taken, { artifacts: [one] })
+}
 
 /** Requests that cost CPU time without a job: analyses, registrations, calls inside the server process. */
 suite('Work without a job is within the quotas of its tenant', () => {
@@ -28,6 +38,7 @@ suite('Work without a job is within the quotas of its tenant', () => {
     const split = { zones: [], residual: [], calls: [] }
     const risk = { threatScore: 0, risk: 0, severity: 'low', areas: [], split }
     door = await openDoor({
+      road: leaving,
       quotas: new OpenQuotas({ ceilings: () => ceilings, store, clock: systemClock }),
       analyseZones: async () => {
         analysed++
@@ -87,6 +98,20 @@ suite('Work without a job is within the quotas of its tenant', () => {
     assert.equal((await ask('/v1/zones/analysis', large)).status, 200)
     assert.equal((await ask('/v1/zones/analysis', { code })).status, 429)
     assert.equal(analysed, 1)
+  })
+
+  test('the bytes of an artifact count where it is read, beside those of the outcome', async () => {
+    ceilings = { bytes_per_minute: 100_000 }
+    const { json } = await ask('/v1/executions', { code, artifacts: 'reference' })
+    const file = `${door.gateway.activeUrl}/v1/executions/${json['id']}/artifacts/made.bin`
+    const read = () => fetch(file, { headers: bearer(door.key) })
+    const first = await read()
+    assert.equal((await first.arrayBuffer()).byteLength, 200_000)
+    const refused = await read()
+    assert.equal(refused.status, 429)
+    const { details } = (await refused.json()) as { readonly details: unknown }
+    assert.deepEqual(details, { limit: 'bytes_per_minute' })
+    assert.equal((await ask('/v1/zones/analysis', { code })).status, 429)
   })
 
   test('concurrent analyses count as concurrent jobs of their tenant', async () => {

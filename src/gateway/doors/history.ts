@@ -84,15 +84,18 @@ export const cancelExecution: Door<
   return jsonText(202, JSON.stringify({ id, status: live.row.status }))
 }
 
-/** `GET /v1/executions/{id}/artifacts/{path}`: the bytes of an artifact of an ended job. */
-export const readArtifact: Door<StoredOutcomes & Pick<GatewayParts, 'sessions'>> = async (
-  parts,
-  { http, identity: { tenant }, params },
-) => {
+/**
+ * `GET /v1/executions/{id}/artifacts/{path}`: the bytes of an artifact of an ended job. Charged here: its job was charged
+ * for the outcome alone.
+ */
+export const readArtifact: Door<
+  StoredOutcomes & Pick<GatewayParts, 'quotas' | 'sessions'>
+> = async (parts, { http, identity: { tenant }, params }) => {
   const id = idOf(params)
   const { path = '' } = params
   refuseOpenSession(parts, id)
   if (parts.answers.isFull(tenant)) throw outcomeUnread()
+  parts.quotas.transfer(tenant, 0)
   const bytes = await parts.bodies.turn(tenant, () => {
     const found =
       parts.history.artifact(tenant, id, path) ?? inlineArtifact(parts, tenant, id, path)
@@ -100,6 +103,7 @@ export const readArtifact: Door<StoredOutcomes & Pick<GatewayParts, 'sessions'>>
     holdAnswer(parts, http, tenant, found)
     return found
   })
+  parts.quotas.transfer(tenant, bytes.length)
   return new Response(Uint8Array.from(bytes), { headers: fileHeaders(path, bytes.length) })
 }
 

@@ -11,9 +11,11 @@ const PATH_CHARACTERS_MAX = 300
 const CONTINUATION_MAX = 3
 
 export function answerListing({ entries, truncated }: SessionListing): ToolAnswer {
+  let characters = 0
   const shown = entries
     .slice(0, entriesMax)
     .map((entry) => ({ ...entry, path: sanitiseLine(entry.path.slice(0, PATH_CHARACTERS_MAX)) }))
+    .filter((entry) => (characters += JSON.stringify(entry).length + 1) <= answerCharactersMax)
   const isCut = truncated || shown.length < entries.length
   const lines = shown.map(({ path, type, size }) =>
     type === 'file' ? `${path} (${size} bytes)` : `${path} (${type})`,

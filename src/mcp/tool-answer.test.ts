@@ -64,3 +64,16 @@ test('A file name forges no line of a listing', () => {
   const { text } = answerListing({ entries: [entry], truncated: false })
   assert.match(text, /a\\nb \(file\) \(1 bytes\)/)
 })
+
+test('A listing of long names stays within its bound, as text and as data, and reports that it is truncated', () => {
+  const entry = { type: 'file', size: 1, modifiedMs: 1_700_000_000_000 } as const
+  const entries = Array.from({ length: 200 }, (_, n) => ({
+    ...entry,
+    path: `${'\u202e'.repeat(250)}${n}`,
+  }))
+  const { text, data } = answerListing({ entries, truncated: false })
+  assert.ok(JSON.stringify(data).length < 21_000, `${JSON.stringify(data).length}`)
+  assert.ok(text.length < 21_000, `${text.length}`)
+  assert.match(text, /\(1 bytes\)[^]*The list is truncated/)
+  assert.equal(data['truncated'], true)
+})

@@ -20,6 +20,8 @@ interface Asked {
 async function open(parts: {
   readonly call: (asked: Asked) => void
   readonly get?: (asked: Omit<Asked, 'id'>) => void
+  /** Gets the answers of the client to requests. */
+  readonly answered?: (response: ServerResponse) => void
   readonly token?: string
   readonly clock?: Clock
   readonly tools?: readonly object[]
@@ -35,6 +37,7 @@ async function open(parts: {
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const asked = JSON.parse(String(Buffer.concat(chunks))) as { id?: number; method: string }
     seen.push(asked.method)
+    if (!asked.method && parts.answered) return parts.answered(response)
     if (asked.id === undefined) return void response.writeHead(202).end()
     if (asked.method === 'tools/call') return parts.call({ id: asked.id, request, response })
     response.setHeader('content-type', 'application/json')
@@ -177,6 +180,29 @@ test(
     assert.equal(await stand.upstream.call('t', {}, live), 'ok')
   },
 )
+
+test('a server that asks the client 500 times gets four answers at a time, and calls of it go on', async () => {
+  let asks = 500
+  const held: ServerResponse[] = []
+  const answered = Promise.withResolvers<void>()
+  await using stand = await open({
+    call({ id, response }) {
+      const asked = (n: number) => ({ jsonrpc: '2.0', id: `p${n}`, method: 'roots/list' })
+      response.writeHead(200, events)
+      for (; asks > 0; asks--) response.write(`data: ${JSON.stringify(asked(asks))}\n\n`)
+      response.end(answerOf(id))
+    },
+    answered(response) {
+      held.push(response)
+      answered.resolve()
+    },
+    timeout: 20_000,
+  })
+  assert.equal(await stand.upstream.call('t', {}, live), 'ok')
+  await answered.promise
+  for (let round = 0; round < 20; round++) await stand.upstream.call('u', {}, live)
+  assert.ok(held.length <= 4, `${held.length} answers`)
+})
 
 test('tools whose names are empty, above 128 characters or no printable line are left out of the list', async () => {
   const good = ['list_issues', 'Liste öffnen: 日本', 'a/b.c-d']

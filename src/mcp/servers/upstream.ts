@@ -7,6 +7,7 @@ import { MayflyError, messageOf } from '../../contract/error.ts'
 import { believingValidator } from '../believing-validator.ts'
 import { clientSdk } from '../protocol-sdk.ts'
 import { boundedFetch, exchanges } from './bounded-fetch.ts'
+import { fewAnswers } from './few-answers.ts'
 import { LineTransport } from './line-transport.ts'
 
 /** Limits of a server's tool list. */
@@ -189,7 +190,10 @@ export class McpUpstream {
       { capabilities: {}, versionNegotiation: { mode }, jsonSchemaValidator: believingValidator },
     )
     try {
-      await client.connect(transport, { timeout: READY_MS_MAX, maxTotalTimeout: READY_MS_MAX })
+      await client.connect(fewAnswers(transport), {
+        timeout: READY_MS_MAX,
+        maxTotalTimeout: READY_MS_MAX,
+      })
       return client
     } catch (thrown) {
       await transport.close().catch(() => undefined)

@@ -1,11 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { MayflyError } from '../../contract/error.ts'
+import { JsonDepth } from './json-depth.ts'
 
 /** Signal of the exchange (a call, a list) to which a request of this async context belongs; aborts after its end. */
 export const exchanges = new AsyncLocalStorage<AbortSignal>()
 
 /**
- * A fetch for the transport of an MCP client. It fails after `bytesMax` bytes of a response body, whatever content-length it has, and with
+ * A fetch for the transport of an MCP client. It fails after `bytesMax` bytes of a response body, whatever content-length it has, at JSON nested too deep, and with
  * the end of its exchange: a server may leave a stream open, or end each stream and ask the client to ask again, without end.
  * Streams that belong to no call are not opened.
  */
@@ -23,13 +24,14 @@ export function boundedFetch(bytesMax: number): typeof fetch {
     })
     if (!response.body) return response
     let left = bytesMax
+    const depth = new JsonDepth()
     const counted = new TransformStream<Uint8Array, Uint8Array>({
       transform(chunk, controller) {
         left -= chunk.length
-        if (left >= 0) return controller.enqueue(chunk)
-        controller.error(
-          new MayflyError('TOO_LARGE', `Cannot read more than ${bytesMax} bytes from a server`),
-        )
+        const isDeep = left >= 0 && !depth.passes(chunk)
+        if (left >= 0 && !isDeep) return controller.enqueue(chunk)
+        const what = isDeep ? 'JSON this deep' : `more than ${bytesMax} bytes`
+        controller.error(new MayflyError('TOO_LARGE', `Cannot read ${what} from a server`))
       },
     })
     const { status, statusText, headers } = response

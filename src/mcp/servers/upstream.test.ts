@@ -218,6 +218,17 @@ test('tools whose names are empty, above 128 characters or no printable line are
   )
 })
 
+test('an answer that is nested too deep is not parsed', async () => {
+  await using stand = await open({
+    call({ id, response }) {
+      const deep = `${'['.repeat(5000)}${']'.repeat(5000)}`
+      response.setHeader('content-type', 'application/json')
+      response.end(`{"jsonrpc":"2.0","id":${id},"result":{"content":[],"_meta":{"a":${deep}}}}`)
+    },
+  })
+  await assert.rejects(stand.upstream.call('t', {}, live), /JSON this deep/)
+})
+
 for (const [what, token] of [
   ['that a server returns', `Bearer ${secret}`],
   ['with a line end, which no header may have', `Bearer\n${secret}`],

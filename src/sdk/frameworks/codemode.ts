@@ -99,7 +99,7 @@ function programOf(
   const make =
     'const $space = (space) => new Proxy({}, { get: (own, name) => typeof name === "symbol" || name === "then" ? undefined : ' +
     'Object.hasOwn(own, name) ? own[name] : (...args) => call("host.call", ["tool", space, name, ...args]) });'
-  // One stream keeps the order; the marks are those of Cloudflare's own executors.
+  // Written to one stream to keep the order, with the marks of Cloudflare's own executors.
   const logs =
     'for (const level of ["warn", "error"]) console[level] = (...args) => console.log(`[${level}]`, ...args);'
   const spaces = names.map((name) => `const ${name} = $space(${JSON.stringify(name)});`)

@@ -7,6 +7,7 @@ import { credentialsFrom } from '../egress/configured-credentials.ts'
 import { upstreamFrom } from '../egress/upstream.ts'
 import type { EgressParts } from '../egress/open-egress.ts'
 import { cacheFolders, temporaryCache } from '../lib/cache-folder.ts'
+import { ownPackages } from '../lib/find-package.ts'
 import type { OpenEgressPath } from '../walls/egress-path.ts'
 import type { OpenFolders } from '../walls/folder-calls.ts'
 
@@ -69,7 +70,6 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 export function foldersFor(emitter: Emitter, state: string): OpenFolders {
   return async (asked) => {
     const { openFolders } = await import('../folders/open.ts')
-    const { ownPackages } = await import('../os/packages.ts')
     const closed = [state, `${state}-warden`, ...cacheFolders(), temporaryCache()]
     return openFolders({ ...asked, emitter, closed, closedToWrites: [ROOT, ...ownPackages()] })
   }

@@ -37,7 +37,7 @@ const COMMANDS =
   /^(?:core\.(?:fsmonitor|sshcommand|editor|pager|askpass|gitproxy)|sequence\.editor|pager\..+|alias\..+|filter\..+\.(?:clean|smudge|process)|interactive\.difffilter|diff\.external|(?:diff|merge)\..+\.(?:command|textconv|driver)|(?:diff|merge)tool\..+\.cmd|credential\.(?:.+\.)?helper|gpg\.(?:.+\.)?program|hook\..+\.command|trailer\..+\.(?:command|cmd))$/
 const WORDS_MAX = 64
 
-/** Where git's configuration is looked for. */
+/** Folders and variables by which git's configuration is found. */
 export interface GitOrigin extends PathOrigin {
   readonly environment?: Readonly<Record<string, string | undefined>>
 }

@@ -141,14 +141,48 @@ const struct bind *bind_of(const char *path) {
 
 /* ---- folded names ---- */
 
-/* Length in bytes of a character that HFS+ ignores in comparisons (the list of git's utf8.c); 0 for any other. */
-static size_t ignorable_bytes(const unsigned char *at) {
-  if (at[0] == 0xc2 && at[1] == 0xad) return 2;
-  if (at[0] == 0xef && at[1] == 0xbb && at[2] == 0xbf) return 3;
-  if (at[0] == 0xef && at[1] == 0xb8 && at[2] >= 0x80 && at[2] <= 0x8f) return 3;
-  if (at[0] != 0xe2) return 0;
-  if (at[1] == 0x80 && ((at[2] >= 0x8b && at[2] <= 0x8f) || (at[2] >= 0xaa && at[2] <= 0xae))) return 3;
-  return at[1] == 0x81 && at[2] >= 0xa0 && at[2] <= 0xaf ? 3 : 0;
+/* Characters that HFS+, or ext4 and other file systems of Linux with case folding, ignore in comparisons: the list of git's
+ * utf8.c, and Default_Ignorable_Code_Point of Unicode. `first` to `last` is the byte after `before`. */
+static const struct {
+  const char *before;
+  unsigned char first, last;
+  size_t bytes;
+} ignorable[] = {
+    {"\xc2", 0xad, 0xad, 2},         {"\xcd", 0x8f, 0x8f, 2},         {"\xd8", 0x9c, 0x9c, 2},
+    {"\xe1\x85", 0x9f, 0xa0, 3},     {"\xe1\x9e", 0xb4, 0xb5, 3},     {"\xe1\xa0", 0x8b, 0x8f, 3},
+    {"\xe2\x80", 0x8b, 0x8f, 3},     {"\xe2\x80", 0xaa, 0xae, 3},     {"\xe2\x81", 0xa0, 0xaf, 3},
+    {"\xe3\x85", 0xa4, 0xa4, 3},     {"\xef\xb8", 0x80, 0x8f, 3},     {"\xef\xbb", 0xbf, 0xbf, 3},
+    {"\xef\xbe", 0xa0, 0xa0, 3},     {"\xef\xbf", 0xb0, 0xb8, 3},     {"\xf0\x9b\xb2", 0xa0, 0xa3, 4},
+    {"\xf0\x9d\x85", 0xb3, 0xba, 4}, {"\xf3\xa0", 0x80, 0xbf, 4},
+};
+
+/* Letters that fold to ASCII (CaseFolding.txt of Unicode). */
+static const struct {
+  const char *letter, *folded;
+} letters[] = {
+    {"\xc5\xbf", "s"},      {"\xe2\x84\xaa", "k"},  {"\xc3\x9f", "ss"},      {"\xe1\xba\x9e", "ss"},
+    {"\xef\xac\x80", "ff"}, {"\xef\xac\x81", "fi"}, {"\xef\xac\x82", "fl"},  {"\xef\xac\x83", "ffi"},
+    {"\xef\xac\x84", "ffl"}, {"\xef\xac\x85", "st"}, {"\xef\xac\x86", "st"},
+};
+
+/* Length in bytes of a character that is ignored; 0 for any other. */
+static size_t ignorable_bytes(const char *at) {
+  for (size_t i = 0; i < COUNT(ignorable); i++) {
+    size_t length = strlen(ignorable[i].before);
+    unsigned char next = strncmp(at, ignorable[i].before, length) ? 0 : (unsigned char)at[length];
+    if (next >= ignorable[i].first && next <= ignorable[i].last) return ignorable[i].bytes;
+  }
+  return 0;
+}
+
+/* Length in bytes of a letter that folds to ASCII; 0 for any other. */
+static size_t letter_bytes(const char *at, const char **folded) {
+  for (size_t i = 0; i < COUNT(letters); i++) {
+    size_t length = strlen(letters[i].letter);
+    *folded = letters[i].folded;
+    if (!strncmp(at, letters[i].letter, length)) return length;
+  }
+  return 0;
 }
 
 /* The kernel's suffix of the name of a file that was removed, or replaced by a rename, while a descriptor of it is open. */
@@ -162,14 +196,15 @@ static size_t length_without_removed(const char *name, size_t length) {
 
 static void fold(const char *name, size_t length, char *to) {
   length = length_without_removed(name, length);
-  const unsigned char *at = (const unsigned char *)name, *end = at + length;
-  size_t have = 0;
+  const char *at = name, *end = name + length, *folded;
+  size_t have = 0, bytes;
   while (at < end && have < NAME_BYTES - 1) {
-    size_t skipped = ignorable_bytes(at);
-    if (skipped) at += skipped;
-    /* U+017F folds to s, U+212A to k. */
-    else if (at[0] == 0xc5 && at[1] == 0xbf) to[have++] = 's', at += 2;
-    else if (at[0] == 0xe2 && at[1] == 0x84 && at[2] == 0xaa) to[have++] = 'k', at += 3;
+    int is_ascii = (unsigned char)*at < 0x80;
+    if (!is_ascii && (bytes = ignorable_bytes(at))) at += bytes;
+    else if (!is_ascii && (bytes = letter_bytes(at, &folded))) {
+      for (; *folded && have < NAME_BYTES - 1; folded++) to[have++] = *folded;
+      at += bytes;
+    }
     /* NTFS: "name:stream" opens a stream of the file "name". */
     else if (*at == ':' && have > 0) break;
     else to[have++] = (char)(*at >= 'A' && *at <= 'Z' ? *at + 32 : *at), at++;

@@ -120,7 +120,9 @@ static int folders(void) {
 static int spellings(void) {
   static const char *const paths[] = {".GIT/config", ".Git/hooks/x", ".git/HOOKS/x", ".BASHRC", ".Bashrc",
                                       ".gi\xe2\x80\x8ct/config", ".ba\xc5\xbfhrc", ".git./config", ".bashrc ",
-                                      "git~1/config", ".bashrc::$DATA", ".VSCODE/x", ".\xef\xbb\xbf" "zshrc", NULL};
+                                      "git~1/config", ".bashrc::$DATA", ".VSCODE/x", ".\xef\xbb\xbf" "zshrc", ".git/con\xef\xac\x81g", ".pro\xef\xac\x81le",
+                                      "may\xef\xac\x82y.toml", ".bash\xcd\x8f" "rc", ".bashr\xe3\x85\xa4" "c",
+                                      ".zsh\xf3\xa0\x81\x81rc", NULL};
   mkdir(".GIT", 0755);
   mkdir(".VSCODE", 0755);
   mkdir("git~1", 0755);

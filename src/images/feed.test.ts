@@ -263,6 +263,17 @@ suite('Hostile feeds', () => {
       await refused('feed.json', bytes())
     })
 
+  test('Attack: a record of less than 2 MB that would be stored as 10 GB is refused', async () => {
+    const aliases = Array.from({ length: 1000 }, (_, at) => `${at}`.padEnd(1000, 'a'))
+    const affected = Array.from({ length: 10_000 }, (_, at) => ({
+      package: { ecosystem: 'npm', name: `p${at}` },
+      versions: ['1'],
+    }))
+    const text = record('OSV-1', { aliases, affected })
+    assert.ok(text.length < 2_000_000)
+    await refused('feed.json', text)
+  })
+
   test('Attack: an archive whose only file declares 8 GiB is refused at its header', async () => {
     const zeros = gzipSync(Buffer.alloc(2 ** 20))
     const head = tarOf([{ path: 'a', text: '' }])

@@ -58,6 +58,8 @@ const boundsOfFeed: FeedBounds = {
 }
 const osvBytesMax = 2 ** 23
 const advisoriesMax = 3_000_000
+/** Characters of ids and aliases: a record has ten thousand packages at most, and a million characters of aliases. */
+const repeatedMax = 2 ** 28
 const jsonDepthMax = 32
 const jsonPartsMax = 4_000_000
 const lineBytesMax = 2 ** 28
@@ -96,6 +98,7 @@ class FeedDraft {
   #newest = 0
   #records = 0
   #advisories = 0
+  #repeated = 0
 
   take(file: FeedFile): void {
     try {
@@ -142,7 +145,12 @@ class FeedDraft {
     this.#newest = Math.max(this.#newest, modified)
     for (const { package: named } of record.affected ?? [])
       if (named && osvEcosystem.test(named.ecosystem)) this.#ecosystems.add(named.ecosystem)
-    for (const one of advisoriesOfOsv(record)) this.#add(one)
+    const all = advisoriesOfOsv(record)
+    // Stored with each package that the record affects.
+    const ids = [record.id, ...(record.aliases ?? []), ...(record.upstream ?? [])]
+    this.#repeated += all.length * ids.join('').length
+    if (this.#repeated > repeatedMax) throw new RangeError('it has too many aliases')
+    for (const one of all) this.#add(one)
   }
 
   #takeTracker({ bytes }: FeedFile): void {

@@ -2,21 +2,26 @@ import type { LayerTree } from './layer-tree.ts'
 import type { ImageContents, ImagePart } from './sbom.ts'
 import type { Spool } from './spool.ts'
 
-const fileBytesMax = 2 ** 25
+/** Limit of the files together. Debian's own has 1 KiB for each package; a hundred links to one file are as many files. */
+const bytesMax = 2 ** 25
 const partsMax = 20_000
+/** Limit of stanzas, including those of removed packages. */
+const stanzasMax = 2 * partsMax
 const name = /^[a-z0-9][a-z0-9+.-]{1,127}$/
 const version = /^[\w.+:~-]{1,128}$/
 
 /**
  * Debian packages that an imported image declares: `var/lib/dpkg/status`, or `status.d` in images without dpkg.
  * Untrusted: the image may declare anything and contain more, so the list counts as incomplete. Undefined if the image
- * is not a Debian image, or lists no package.
+ * is not a Debian image, or lists no package, or beyond a limit.
  */
 export function declaredContents(tree: LayerTree, spool: Spool): ImageContents | undefined {
+  let bytesLeft = bytesMax
   const textOf = (place: string) => {
     const node = tree.get(place)
-    if (node?.kind !== 'file' || node.size > fileBytesMax) return ''
-    return spool.read(node.at, node.size).toString('utf8')
+    if (node?.kind !== 'file') return ''
+    bytesLeft -= node.size
+    return bytesLeft < 0 ? '' : spool.read(node.at, node.size).toString('utf8')
   }
   const release = textOf('usr/lib/os-release') || textOf('etc/os-release')
   const suite = /^VERSION_CODENAME="?([a-z]{1,32})"?$/m.exec(release)?.[1]
@@ -29,7 +34,9 @@ export function declaredContents(tree: LayerTree, spool: Spool): ImageContents |
         : [],
     )
   const texts = ['var/lib/dpkg/status', ...more].map(textOf)
-  const parts = texts.flatMap((text) => text.split(/\n\n+/).flatMap(partOf))
+  const stanzas = texts.flatMap((text) => text.split(/\n\n+/, stanzasMax + 1))
+  if (bytesLeft < 0 || stanzas.length > stanzasMax) return undefined
+  const parts = stanzas.flatMap(partOf)
   if (parts.length === 0 || parts.length > partsMax) return undefined
   return { suite, parts, isComplete: false }
 }

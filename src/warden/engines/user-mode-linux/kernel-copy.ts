@@ -60,7 +60,7 @@ export class KernelCopy implements GuestCopy {
 /** Pages that are not all zeros, in rising order, at most 1 MiB of memory each time. */
 async function* usedPages(pid: number, memoryBytes: number): AsyncGenerator<readonly GuestPages[]> {
   await using file = await memoryFile(pid, memoryBytes)
-  const { base, fileFrom } = layoutOf(pid, file.link)
+  const { base, fileFrom } = layoutOf(pid, file.link, memoryBytes)
   for (const mapping of mappingsOf(pid).filter((one) => isProgram(one, base, fileFrom)))
     for await (const pages of writtenPages(pid, mapping, base)) if (pages.length > 0) yield pages
   for (let at = fileFrom; at < memoryBytes;) {
@@ -84,10 +84,17 @@ async function* writtenPages(pid: number, mapping: Mapping, base: number) {
     yield changedPages(await memory.read(run), first + run.first)
 }
 
-/** Address of the first byte of physical memory, and offset from which on the file has it. */
-function layoutOf(pid: number, link: string): { readonly base: number; readonly fileFrom: number } {
+/**
+ * Address of the first byte of physical memory, and offset from which on the file has it. That is within the memory: a hostile process
+ * could map the file far behind its end, and a terabyte would count as its program.
+ */
+function layoutOf(
+  pid: number,
+  link: string,
+  memoryBytes: number,
+): { readonly base: number; readonly fileFrom: number } {
   const [first] = mappingsOf(pid).filter(({ path }) => path === link)
-  if (!first) throw new Error('its process maps no memory')
+  if (!first || first.offset > memoryBytes) throw new Error('its process maps no memory')
   return { base: first.from - first.offset, fileFrom: first.offset }
 }
 

@@ -119,6 +119,22 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     )
   })
 
+  test('an open session is no execution: its outcome, timeline, zones and artifacts are 404 for every key of its tenant', async () => {
+    const id = await opened({ language: 'js' })
+    const execution = `/v1/executions/${id}`
+    for (const key of [keyOf.run, keyOf.other])
+      for (const path of [
+        execution,
+        `${execution}/timeline.svg`,
+        `${execution}/artifacts/x`,
+        `/v1/zones/${id}`,
+      ])
+        assert.equal((await ask('GET', path, undefined, key)).status, 404, path)
+    assert.equal((await ask('DELETE', `/v1/sandboxes/${id}`)).body.status, 'ok')
+    for (const path of [execution, `${execution}/timeline.svg`, `/v1/zones/${id}`])
+      assert.equal((await ask('GET', path)).status, 200, path)
+  })
+
   test('js and ts sessions keep an isolate, and have no files or commands', async () => {
     const id = await opened({ language: 'ts' })
     const run = (body: object) => ask('POST', `/v1/sandboxes/${id}/run`, body)

@@ -6,7 +6,7 @@ import { hasLabels, type ExecutionRow } from '../../history/history.ts'
 import type { Door } from './door.ts'
 import { streamEnd, wantsStream, watchJob } from './answer-job.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
-import { holdAnswer, readOutcome, outcomeUnread } from './stored-outcome.ts'
+import { holdAnswer, readOutcome, outcomeUnread, refuseOpenSession } from './stored-outcome.ts'
 import { checked } from '../../contract/checked.ts'
 import { jsonText } from '../http/json-response.ts'
 
@@ -55,11 +55,11 @@ export const listExecutions: Door<
  * `GET /v1/executions/{id}`: the outcome, or `{id, status}` of a running job; with `Accept: text/event-stream`, the
  * rest of its stream.
  */
-export const getExecution: Door<
-  StoredOutcomes & Pick<GatewayParts, 'limits' | 'live' | 'sessions'>
-> = async (parts, { http, identity, params }) => {
+export const getExecution: Door<StoredOutcomes & Pick<GatewayParts, 'limits' | 'live'>> = async (
+  parts,
+  { http, identity, params },
+) => {
   const id = idOf(params)
-  refuseOpenSession(parts, id)
   const live = parts.live.find(identity.tenant, id)
   const isStream = http.incoming.method === 'GET' && wantsStream(http.incoming.headers)
   if (live && isStream) return watchJob(parts, http, live)
@@ -69,11 +69,11 @@ export const getExecution: Door<
 }
 
 /** `DELETE /v1/executions/{id}`: cancels a running job with 202; answers 200 with the outcome of a finished one. */
-export const cancelExecution: Door<
-  StoredOutcomes & Pick<GatewayParts, 'live' | 'sessions'>
-> = async (parts, { http, identity, params }) => {
+export const cancelExecution: Door<StoredOutcomes & Pick<GatewayParts, 'live'>> = async (
+  parts,
+  { http, identity, params },
+) => {
   const id = idOf(params)
-  refuseOpenSession(parts, id)
   const live = parts.live.find(identity.tenant, id)
   if (!live)
     return jsonText(
@@ -88,9 +88,10 @@ export const cancelExecution: Door<
  * `GET /v1/executions/{id}/artifacts/{path}`: the bytes of an artifact of an ended job. Charged here: its job was charged
  * for the outcome alone.
  */
-export const readArtifact: Door<
-  StoredOutcomes & Pick<GatewayParts, 'quotas' | 'sessions'>
-> = async (parts, { http, identity: { tenant }, params }) => {
+export const readArtifact: Door<StoredOutcomes & Pick<GatewayParts, 'quotas'>> = async (
+  parts,
+  { http, identity: { tenant }, params },
+) => {
   const id = idOf(params)
   const { path = '' } = params
   refuseOpenSession(parts, id)
@@ -131,11 +132,6 @@ function fileHeaders(path: string, size: number): Readonly<Record<string, string
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
   }
-}
-
-/** Hides an open session: its row has no end yet, and its id must not be disclosed to other keys of the tenant. */
-function refuseOpenSession({ sessions }: Pick<GatewayParts, 'sessions'>, id: string): void {
-  if (sessions?.held.has(id)) throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
 }
 
 /** Throws MayflyError INVALID. */

@@ -13,6 +13,7 @@ export async function readOutcome<T>(
   tenant: string,
   { id, read }: { readonly id: string; readonly read: (text: string) => T },
 ): Promise<T> {
+  refuseOpenSession(parts, id)
   if (parts.answers.isFull(tenant)) throw outcomeUnread()
   return await parts.bodies.turn(tenant, () => {
     const text = parts.history.outcome(tenant, id)
@@ -20,6 +21,17 @@ export async function readOutcome<T>(
     holdAnswer(parts, http, tenant, text)
     return read(text)
   })
+}
+
+/**
+ * Hides an open session: its row has no end yet, so it would look like an interrupted job, and its id must not be
+ * disclosed to other keys of the tenant.
+ */
+export function refuseOpenSession(
+  { sessions }: Pick<StoredOutcomes, 'sessions'>,
+  id: string,
+): void {
+  if (sessions?.held.has(id)) throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
 }
 
 /** Throws MayflyError OVERLOADED if too many bytes of this tenant are unread. */

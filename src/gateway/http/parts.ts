@@ -119,7 +119,7 @@ export interface JobStart {
 }
 
 /** Dependencies for reading a stored outcome in the fair queue of its tenant. */
-export interface StoredOutcomes {
+export interface StoredOutcomes extends SessionParts {
   readonly history: History
   readonly bodies: RequestBodies
   /** Bytes of stored outcomes in unread responses. */

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { createHmac, randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Anomaly } from '../../src/contract/anomaly.ts'
 import type { Clock } from '../../src/contract/clock.ts'
@@ -187,14 +190,44 @@ test('No connection is made to a receiver at a non-public address', async () => 
   queue.close()
 })
 
-test('Undelivered messages are delivered after the next start', async () => {
+test('The connection goes to the address that was checked, and its name is not looked up again', async () => {
   await using server = await receiver((_, response) => response.end())
   const queue = openQueue(':memory:')
-  const before = hooks('http://127.0.0.1:1/hook', queue)
-  await before.close()
-  queue.put({ id: 'msg_1', url: server.url, tenant: 'acme', body: '{}', due: 0 })
-  const after = hooks(server.url, queue)
-  await until(() => server.had.length === 1 && queue.size === 0)
-  await after.close()
+  const lost: unknown[] = []
+  const webhooks = hooks(server.url.replace('127.0.0.1', 'receiver.invalid'), queue, lost)
+  webhooks.enqueue(told)
+  await until(() => queue.size === 0)
+  assert.deepEqual(lost, [])
+  assert.match(server.had[0]!.headers.host!, /^receiver\.invalid:/)
+  await webhooks.close()
   queue.close()
+})
+
+test('Undelivered messages are delivered after the next start', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-webhooks-'))
+  const path = join(folder, 'webhooks.db')
+  try {
+    let isUp = false
+    await using server = await receiver((_, response) => {
+      response.statusCode = isUp ? 204 : 500
+      response.end()
+    })
+    const queue = openQueue(path)
+    const before = hooks(server.url, queue)
+    before.enqueue(told)
+    await until(() => server.had.length > 0)
+    await before.close()
+    assert.equal(queue.size, 1)
+    queue.close()
+    isUp = true
+    const attempts = server.had.length
+    const later = openQueue(path)
+    const after = hooks(server.url, later)
+    await until(() => server.had.length > attempts && later.size === 0)
+    assert.equal(new Set(server.had.map(({ headers }) => headers['webhook-id'])).size, 1)
+    await after.close()
+    later.close()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })

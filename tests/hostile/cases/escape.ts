@@ -79,21 +79,23 @@ export const escape: readonly Case[] = [
       const name = { toString() { new Error().stack; return 'x' }, [Symbol.toPrimitive]() { new Error().stack; return 'x' } }
       try { const p = call(name, []); hunt('p', p); await p } catch (e) { hunt('e', e) }`,
   ),
-  {
-    ...hunted(
-      'call-proxy-arguments',
-      'a proxy among the arguments watches what the host does with it',
-      js`
-      const seen = []
-      const trap = new Proxy({}, { get: (t, k) => (...a) => { seen.push(...a); return a[1] } })
-      const spy = new Proxy(function () {}, trap)
-      try { const p = call('missing', spy); seen.push(p); await p } catch (e) { seen.push(e) }
-      try { await call('missing', [spy]) } catch (e) { seen.push(e) }
-      for (const s of seen) hunt('trap', s)`,
-    ),
-    // Serialising such a proxy may not terminate.
-    expect: ['ok', 'error', 'timeout'],
-  },
+  hunted(
+    'call-proxy-arguments',
+    'a proxy among the arguments watches what the host does with it, and who asks it',
+    js`
+      const seen = [], handler = {}
+      Error.prepareStackTrace = (e, sites) => { for (const s of sites) try { seen.push(s.getFunction(), s.getThis()) } catch {} return '' }
+      for (const k of Reflect.ownKeys(Reflect)) if (typeof Reflect[k] === 'function')
+        handler[k] = (...a) => { new Error().stack; if (seen.length < 300) seen.push(...a.slice(1)); return Reflect[k](...a) }
+      for (const made of [[1, {}], { a: 1, length: 1 }, function () {}]) {
+        const spy = new Proxy(made, handler)
+        for (const args of [spy, [spy], [{ deep: [spy] }]]) try { const p = call('missing', args); seen.push(p); await p } catch (e) { seen.push(e) }
+        try { console.log('%d %s', spy, spy) } catch (e) { seen.push(e) }
+      }
+      // Hunting a proxy that answers everything has no end.
+      Object.keys(handler).forEach((k) => delete handler[k])
+      for (const s of [...new Set(seen)].slice(0, 60)) hunt('trap', s)`,
+  ),
   hunted(
     'call-accessor-arguments',
     'getters among the arguments throw into the host and get its frames',
@@ -587,21 +589,37 @@ export const escape: readonly Case[] = [
       for (const code of ['this', 'globalThis', '(function () { return this })()', 'with (globalThis) { constructor }', 'new Function("return this")()']) try { hunt(code, (0, eval)(code)) } catch {}
       for (const C of [Function, Object.getPrototypeOf(console.log).constructor]) try { hunt('with', C('o', 'with (o) { return constructor.constructor }')(console)) } catch {}`,
   ),
-  hunted(
-    'wasm-jspi-promise',
-    'a promise of WebAssembly.promising has the host’s prototype: CVE-2026-47210, GHSA-6j2x-vhqr-qr7q',
-    js`
-      const seen = [], W = WebAssembly
-      const { instance } = await W.instantiate(${bytesOf(callsImport)}, { m: { f: new W.Suspending(() => call('missing', [])) } })
-      const p = W.promising(instance.exports.run)()
-      class F { constructor(run) { run((v) => seen.push(v), (e) => seen.push(e)) } then(a, b) { try { seen.push(a, b, a && a()) } catch (e) { seen.push(e) } } }
-      Object.defineProperty(F, Symbol.species, { get: () => F })
-      hunt('jspi', p); hunt('then', p.then)
-      Object.defineProperty(p, 'constructor', { get: () => F })
-      try { p.finally(() => 0) } catch (e) { seen.push(e) }
-      await new Promise((d) => setTimeout(d, 20))
-      for (const s of seen) hunt('species', s)`,
-  ),
+  {
+    ...hunted(
+      'wasm-jspi-promise',
+      'a promise of WebAssembly.promising has the host’s prototype: CVE-2026-47210, GHSA-6j2x-vhqr-qr7q',
+      js`
+        const seen = [], W = WebAssembly
+        if (!W.promising) return noSuspension()
+        const { instance } = await W.instantiate(${bytesOf(callsImport)}, { m: { f: new W.Suspending(() => call('missing', [])) } })
+        const p = W.promising(instance.exports.run)()
+        class F { constructor(run) { run((v) => seen.push(v), (e) => seen.push(e)) } then(a, b) { try { seen.push(a, b, a && a()) } catch (e) { seen.push(e) } } }
+        Object.defineProperty(F, Symbol.species, { get: () => F })
+        hunt('jspi', p); hunt('then', p.then)
+        Object.defineProperty(p, 'constructor', { get: () => F })
+        try { p.finally(() => 0) } catch (e) { seen.push(e) }
+        await new Promise((d) => setTimeout(d, 20))
+        for (const s of seen) hunt('species', s)
+        // Where it is taken away it is looked for in all that is left: no function may suspend a stack, nor wrap one that does.
+        function noSuspension() {
+          const { exports } = new W.Instance(new W.Module(${bytesOf(callsImport)}), { m: { f: () => 0 } })
+          const left = [W, ...Reflect.ownKeys(W).map((k) => W[k]), exports.run]
+          for (const o of left) for (let x = o; x; x = Object.getPrototypeOf(x)) for (const k of Reflect.ownKeys(x))
+            if (/^(?:promising|suspending|suspender)$/i.test(String(k))) mark('jspi', String(k))
+          for (const options of [{ promising: 'first' }, { suspending: 'first' }])
+            for (const make of [() => new W.Function({ parameters: [], results: ['externref'] }, exports.run, options), () => exports.run.constructor({ parameters: [] }, exports.run, options)])
+              try { const made = make(); if (made() instanceof Promise) mark('jspi', 'made') } catch {}
+          return hits.join(' ') || 'nothing'
+        }`,
+    ),
+    capabilities: ['webassembly'],
+    gives: 'nothing',
+  },
   hunted(
     'wasm-streaming-promise',
     'compileStreaming gives a host’s promise that rejects with a host’s error: CVE-2026-92956, GHSA-wjwh-qqvp-g4p4',

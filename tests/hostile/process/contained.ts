@@ -28,6 +28,7 @@ const triesMax = 3
 const artifactsMax = 1_000
 const artifactBytesMax = 16 * 2 ** 20
 const streamCharsMax = 2 ** 20
+const resultCharsMax = 4 * 2 ** 20
 const goneTriesMax = 100
 const textShown = 200
 
@@ -125,13 +126,18 @@ function tooLong({ quick }: ProcessCase, { status, metrics }: Outcome): string |
 }
 
 /** Content that no outcome may hold, and its effects on this process, which is the server. */
-function unfit({ artifacts, stdout, stderr }: Outcome): string | undefined {
+function unfit({ artifacts, stdout, stderr, result, metrics }: Outcome): string | undefined {
   if ('polluted' in Object.prototype) return 'its result changed a prototype of the server'
   const strange = artifacts.find(({ path }) => isStrange(path))
   if (strange) return `an artifact is called ${JSON.stringify(strange.path)}`
   if (artifacts.length > artifactsMax) return `${artifacts.length} artifacts`
   const bytes = artifacts.reduce((sum, { size }) => sum + size, 0)
   if (bytes > artifactBytesMax) return `${bytes} bytes of artifacts`
+  const { cpuTime, executionTime, startTime, queueTime } = metrics
+  if ([cpuTime, executionTime, startTime, queueTime].some((ms) => !(ms >= 0 && ms < 600_000)))
+    return `it forged its times: ${JSON.stringify(metrics)}`
+  const resultChars = JSON.stringify(result)?.length ?? 0
+  if (resultChars > resultCharsMax) return `a result of ${resultChars} characters`
   const chars = Math.max(stdout.length, stderr.length)
   return chars > streamCharsMax ? `${chars} characters of output` : undefined
 }

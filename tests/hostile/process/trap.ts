@@ -24,6 +24,9 @@ import { commandsWith, lookOf } from './look.ts'
 export const nobody = 65_534
 /** Longer than a case takes on a machine that is busy with others. */
 const VICTIM_SECONDS = '600'
+/** Where hostile programs leave files: all that this machine's users share, and what root alone may write. */
+const shared = [tmpdir(), '/dev/shm', '/var/tmp', '/dev/mqueue', '/run', '/home', '/']
+const strewn = [...shared, ...'/usr /etc /bin /lib /var /opt /root /mnt /srv /boot'.split(' ')]
 /** Names that path traversal of a job's files would create. */
 const climbed: ReadonlySet<string> = new Set(['hostile-climbed'])
 
@@ -109,8 +112,7 @@ export class ProcessTrap implements AsyncDisposable {
 
   #left({ name, markFile, key }: ProcessBait): string | undefined {
     if (existsSync(markFile)) return 'it wrote a file'
-    const folders = [tmpdir(), '/dev/shm', '/var/tmp', '/dev/mqueue']
-    const found = folders
+    const found = strewn
       .flatMap((folder) => namesIn(folder))
       .find((file) => file.includes(name) || climbed.has(file))
     if (found) return 'it left a file of its own on the host'
@@ -156,7 +158,7 @@ export function sweep({ name, key }: ProcessBait): void {
       process.kill(pid, 'SIGKILL')
     } catch {}
   }
-  for (const folder of [tmpdir(), '/dev/shm', '/var/tmp', '/dev/mqueue'])
+  for (const folder of strewn)
     for (const file of namesIn(folder).filter((file) => file.includes(name)))
       rmSync(path.join(folder, file), { recursive: true, force: true })
   const flag = { shm: '-M', sem: '-S', msg: '-Q' }

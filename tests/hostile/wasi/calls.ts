@@ -106,6 +106,12 @@ export function counted(call: readonly number[]): readonly number[] {
   return [...call, ...op.i32Eqz, ...op.get(0), ...op.i32Add, ...op.set(0)]
 }
 
+/** Counts in local 0 a word of memory that is not `value`: it was written to, or holds what no honest answer has. */
+export function differs(at: number, value: number): readonly number[] {
+  const isOther = [...op.i32(at), ...op.load(), ...op.i32(value), 0x47]
+  return [...isOther, ...op.get(0), ...op.i32Add, ...op.set(0)]
+}
+
 /** The count, as the result. */
 export const told = op.get(0)
 

@@ -54,7 +54,8 @@ while f.f_back:
     for name, value in list(f.f_locals.items()):
         if isinstance(value, socket.socket): mark_ = value.fileno(); print('socket', name, mark_)
         try:
-            for fd in range(3, 20): socket.recv_fds(socket.socket(fileno=os.dup(fd)), 1, 4, socket.MSG_DONTWAIT)
+            for fd in range(3, 20):
+                for got in socket.recv_fds(socket.socket(fileno=os.dup(fd)), 1, 4, socket.MSG_DONTWAIT)[1]: mark('handed', got)
         except (OSError, ValueError): pass`,
     { expect },
   ),

@@ -25,7 +25,16 @@ export const rights: readonly SessionCase[] = [
 import subprocess
 kept = [subprocess.Popen(['sleep', '600']) for _ in range(8)]`,
       { owner: (box) => box.tighten({ processes: 24 }) },
+      text`
+later = []
+try:
+    for _ in range(30): later.append(subprocess.Popen(['sleep', '600']))
+except OSError: pass
+running = sum(one.poll() is None for one in kept + later)
+for one in later: one.kill(); one.wait()
+if running >= 28: print('ESC' + 'APED:processes', running)`,
     ],
+    { without: ['gvisor'] },
   ),
   python(
     'descriptor-before-tightening',
@@ -47,18 +56,24 @@ for act in (late, below, again, cut, link):
   ),
   python(
     'socket-before-tightening',
-    'a socket of its own, kept from before the network was closed',
+    'sockets of its own, kept from before the network was closed',
     [
       text`
 import socket
-kept = socket.socket(); kept.setblocking(False)
-try: kept.connect(('10.0.0.1', 80))
-except OSError: pass`,
-      { owner: (box) => box.tighten({ network: 'none' }).catch(() => undefined) },
+server = socket.socket(); server.bind(('127.0.0.1', 0)); server.listen()
+kept = [socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)]
+socket.create_connection(server.getsockname()).close()`,
+      { owner: (box) => box.tighten({ syscalls: ['exec', 'process', 'write', 'outside'] }) },
       text`
-try: kept.connect(('10.0.0.1', 80)); kept.send(b'after')
-except OSError: pass`,
+if 'kept' not in globals(): print('ESC' + 'APED:without a socket')
+for one in kept:
+    try: one.connect(server.getsockname()); print('ESC' + 'APED:connected', one.type)
+    except OSError: pass
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+    try: socket.socket(socket.AF_INET, kind); print('ESC' + 'APED:made', kind)
+    except OSError: pass`,
     ],
+    { schedule: 'writing', without: ['gvisor'] },
   ),
   python(
     'timer-after-a-phase',
@@ -102,11 +117,28 @@ threading.Thread(target=beat, daemon=True).start()`,
 goes_on = False
 if gap < 0.4: print('ESC' + 'APED:beats', gap)`,
   ]),
-  node('tightened-under-a-timer', 'a timer of Node that fires when its right is gone', [
-    text`setTimeout(() => { try { require('node:child_process').spawn('sleep', ['600']).on('error', () => undefined) } catch {} }, 100); undefined`,
-    { owner: (box) => box.tighten({ processes: 30 }) },
-    'await new Promise((done) => setTimeout(done, 200))',
-  ]),
+  node(
+    'tightened-under-a-timer',
+    'a timer of Node that fires when its right is gone',
+    [
+      text`
+let isClosed = false
+const fs = require('node:fs')
+const fired = new Promise((done) => {
+  const timer = setInterval(() => {
+    if (!isClosed) return fs.writeFileSync('early.txt', '')
+    clearInterval(timer)
+    try { fs.writeFileSync('late.txt', ''); done('ESC' + 'APED:late') } catch ({ code }) { done(code) }
+  }, 20)
+})
+await new Promise((done) => setTimeout(done, 100))`,
+      { owner: (box) => box.tighten({ syscalls: ['exec', 'process', 'network', 'outside'] }) },
+      text`
+isClosed = true
+console.log(fs.existsSync('early.txt') ? await fired : 'ESC' + 'APED:without a timer')`,
+    ],
+    { spares: 'session', schedule: 'writing', without: ['gvisor'] },
+  ),
   bash('captured-between', 'a capture between two execs, which must let them go on', [
     'secret=before',
     { owner: (box) => box.capture().catch(() => undefined) },

@@ -1,4 +1,4 @@
-import { attack, counted, put, told, type WasiCall } from '../calls.ts'
+import { attack, counted, differs, put, told, type WasiCall } from '../calls.ts'
 import type { WasiCase } from '../case.ts'
 
 const some = [0, 1, 2, 3, 4, 5, 6, 7, 8, 20, 64, 1023, -1, 0x7fff_ffff]
@@ -118,6 +118,74 @@ export const descriptors: readonly WasiCase[] = [
         ...counted(invoke('proc_raise', fd)),
       ]),
     ],
+  ),
+  counting(
+    'forged preopens',
+    'a libc asks each descriptor for its folder until one answers; the answer is written before the error',
+    ['fd_prestat_get', 'fd_prestat_dir_name', 'path_open'],
+    (invoke) => [
+      ...put(64, 0x5eed),
+      ...put(256, 0x5eed),
+      ...[...some, -2, -0x8000_0000, 0x1_0003 | 0, 1 << 31].flatMap((fd) => [
+        ...counted(invoke('fd_prestat_get', fd, 64)),
+        ...counted(invoke('fd_prestat_dir_name', fd, 256, 4)),
+        ...counted(invoke('path_open', fd, 1, 256, 1, 9, -1n, -1n, 4, 64)),
+      ]),
+      ...differs(64, 0x5eed),
+      ...differs(256, 0x5eed),
+    ],
+  ),
+  counting(
+    'what a stream is',
+    'numbers of the host in the answer: rights to open, a device, an inode, times',
+    ['fd_fdstat_get', 'fd_filestat_get'],
+    (invoke) =>
+      [0, 1, 2, 3].flatMap((fd) => [
+        ...Array.from({ length: 16 }, (_none, word) => put(64 + word * 4, 0)).flat(),
+        ...invoke('fd_fdstat_get', fd, 64),
+        0x1a,
+        // Rights: to read, or to write; none of them to be inherited.
+        ...differs(72, fd === 0 ? 2 : 64),
+        ...[76, 80, 84].flatMap((at) => differs(at, 0)),
+        ...invoke('fd_filestat_get', fd, 64),
+        0x1a,
+        ...Array.from({ length: 16 }, (_none, word) => differs(64 + word * 4, 0)).flat(),
+      ]),
+  ),
+  counting(
+    'environment of the worker',
+    'variables and arguments of the process that runs it',
+    ['environ_sizes_get', 'environ_get', 'args_sizes_get', 'args_get'],
+    (invoke) => [
+      ...[64, 68, 4096, 8192].flatMap((at) => put(at, 0)),
+      ...(['environ', 'args'] as const).flatMap((of) => [
+        ...invoke(`${of}_sizes_get`, 64, 68),
+        0x1a,
+        ...differs(64, 0),
+        ...differs(68, 0),
+        ...invoke(`${of}_get`, 4096, 8192),
+        0x1a,
+        ...differs(4096, 0),
+        ...differs(8192, 0),
+      ]),
+    ],
+  ),
+  counting(
+    'polled descriptors',
+    'an event tells what a descriptor of the host is, or how much can be read of it',
+    ['poll_oneoff'],
+    (invoke) =>
+      beyond.flatMap((fd) =>
+        [1, 2, 3, 255].flatMap((type) => [
+          ...put(0, 7),
+          ...put(8, type),
+          ...put(16, fd),
+          ...invoke('poll_oneoff', 0, 4096, 1, 64),
+          0x1a,
+          // Bytes that can be read, and flags.
+          ...[4112, 4116, 4120].flatMap((at) => differs(at, 0)),
+        ]),
+      ),
   ),
 ]
 

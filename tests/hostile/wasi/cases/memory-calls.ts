@@ -2,6 +2,7 @@ import { op, wasm, type ValueType } from '../../../fixtures/wasm.ts'
 import {
   attack,
   counted,
+  differs,
   forever,
   i64,
   imported,
@@ -15,6 +16,11 @@ import type { WasiCase } from '../case.ts'
 
 const pageBytes = 65_536
 const sizeBytes = 2 * pageBytes
+
+/** Words around what a call may write, which it must leave as they are. */
+const guards = [64, 128, 2048, 4096] as const
+const guard = guards.flatMap((at) => put(at, 0x5eed_0000 + at))
+const guarded = guards.flatMap((at) => differs(at, 0x5eed_0000 + at))
 
 /** Vectors that overlap each other, their own table and the answer. */
 export const vectors: readonly WasiCase[] = [
@@ -93,10 +99,18 @@ export const vectors: readonly WasiCase[] = [
           ...put(index * 8, 0),
           ...put(index * 8 + 4, 64),
         ]).flat(),
+        ...guard,
         ...invoke('fd_read', 0, 0, 8, 4),
         0x1a,
-        ...invoke('fd_read', 0, 0, 1024, 0),
+        // The input is `null`: its four bytes at 0, where the first vector was, and their count.
+        ...differs(0, 0x6c6c_756e),
+        ...differs(4, 4),
+        ...put(0, 0),
+        ...put(4, 4096),
+        ...invoke('fd_read', 0, 0, 1, 8),
         0x1a,
+        ...differs(8, 0),
+        ...guarded,
         ...told,
       ]),
     expect: ['ok'],

@@ -1,5 +1,14 @@
 import type { Bait } from '../../case.ts'
-import { attack, counted, put, textAt, told, type Invoke, type WasiCall } from '../calls.ts'
+import {
+  attack,
+  counted,
+  differs,
+  put,
+  textAt,
+  told,
+  type Invoke,
+  type WasiCall,
+} from '../calls.ts'
 import type { WasiCase } from '../case.ts'
 
 /** Descriptors that a runtime may have given folders to, and absurd ones. */
@@ -27,20 +36,49 @@ export const paths: readonly WasiCase[] = [
     name: `paths by ${call}`,
     family: 'paths',
     because: 'absolute paths, `..`, links below /proc and names with NUL, from each descriptor',
-    module: (bait) => {
-      const texts = pathsOf(bait)
-      const starts = texts.map((_text, index) => textAt + texts.slice(0, index).join('').length)
-      const body = (invoke: Invoke) =>
-        folders.flatMap((fd) =>
-          texts.flatMap((text, index) =>
-            counted(invoke(call, ...pathCalls[call](fd, starts[index]!, text.length))),
-          ),
-        )
-      return attack([call], (invoke) => [...body(invoke), ...told], { text: texts.join('') })
-    },
+    module: (bait) =>
+      onPaths([call], pathsOf(bait), (invoke, fd, at, length) =>
+        counted(invoke(call, ...pathCalls[call](fd, at, length))),
+      ),
     expect: ['ok'],
     gives: 0,
   })),
+  {
+    name: 'paths that are made',
+    family: 'paths',
+    because: 'opening makes and cuts files, by each set of flags, where looking does nothing',
+    module: (bait) =>
+      onPaths(['path_open', 'path_create_directory'], made(bait), (invoke, fd, at, length) => [
+        ...[1, 4, 5, 8, 9, 13].flatMap((flags) =>
+          counted(invoke('path_open', fd, 0, at, length, flags, -1n, -1n, 5, outAt)),
+        ),
+        ...counted(invoke('path_create_directory', fd, at, length)),
+      ]),
+    expect: ['ok'],
+    gives: 0,
+  },
+  {
+    name: 'links and moves between folders',
+    family: 'paths',
+    because: 'one name of two is judged: from a folder to a path outside, and back',
+    module: (bait) => {
+      const texts = ['own', bait.canaryFile, ...made(bait)]
+      const calls = ['path_open', 'path_link', 'path_rename', 'path_symlink'] as const
+      return onPaths(calls, texts, (invoke, fd, at, length) =>
+        [0, 3, 4].flatMap((other) => [
+          ...invoke('path_open', fd, 0, textAt, 3, 1, -1n, -1n, 0, outAt),
+          0x1a,
+          ...counted(invoke('path_link', fd, 1, textAt, 3, other, at, length)),
+          ...counted(invoke('path_link', fd, 0, at, length, other, textAt, 3)),
+          ...counted(invoke('path_rename', fd, textAt, 3, other, at, length)),
+          ...counted(invoke('path_rename', other, at, length, fd, textAt, 3)),
+          ...counted(invoke('path_symlink', at, length, fd, textAt, 3)),
+        ]),
+      )
+    },
+    expect: ['ok'],
+    gives: 0,
+  },
   {
     name: 'a path that is opened and read',
     family: 'paths',
@@ -69,6 +107,41 @@ export const paths: readonly WasiCase[] = [
     gives: 0,
   },
 ]
+
+/** Names to make: plain, with slashes at the end, twice, and climbing. */
+function made({ markFile }: Bait): readonly string[] {
+  const name = markFile.slice(markFile.lastIndexOf('/') + 1)
+  const up = '../'.repeat(16)
+  return [
+    name,
+    `${name}/`,
+    `./${name}//`,
+    markFile,
+    `${markFile}/`,
+    `/${markFile}`,
+    `${up}${markFile}`,
+  ]
+}
+
+/** A module that does the same for each text from each descriptor. */
+function onPaths(
+  calls: readonly WasiCall[],
+  texts: readonly string[],
+  each: (invoke: Invoke, fd: number, at: number, length: number) => readonly number[],
+): Buffer {
+  const starts = texts.map((_text, index) => textAt + texts.slice(0, index).join('').length)
+  const all = (invoke: Invoke) =>
+    folders.flatMap((fd) =>
+      texts.flatMap((text, index) => each(invoke, fd, starts[index]!, text.length)),
+    )
+  return attack(
+    calls,
+    (invoke) => [...put(outAt, 0x5eed), ...all(invoke), ...differs(outAt, 0x5eed), ...told],
+    {
+      text: texts.join(''),
+    },
+  )
+}
 
 /** A vector at 0: 400 bytes from 4096 on. */
 const vector = [...put(0, 4096), ...put(4, 400)]

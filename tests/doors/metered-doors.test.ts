@@ -114,6 +114,26 @@ suite('Work without a job is within the quotas of its tenant', () => {
     assert.equal((await ask('/v1/zones/analysis', { code })).status, 429)
   })
 
+  test('the bytes typed into a terminal count, as those that it prints do', async () => {
+    for (const terminal of [
+      { sent: 0, received: 200_000 },
+      { sent: 200_000, received: 0 },
+    ]) {
+      const quotas = new OpenQuotas({
+        ceilings: () => ({ bytes_per_minute: 100_000 }),
+        store: openQuotaStore(join(folder, `${file++}.db`), clock.date()),
+        clock: systemClock,
+      })
+      const road: RunJob = async (taken) => {
+        const end = endOf(taken)
+        return { ...end, metrics: { ...end.metrics, terminal } }
+      }
+      await using own = await openDoor({ quotas, road })
+      const run = () => post(`${own.gateway.activeUrl}/v1/executions`, { code }, bearer(own.key))
+      assert.deepEqual([(await run()).status, (await run()).status], [200, 429])
+    }
+  })
+
   test('concurrent analyses count as concurrent jobs of their tenant', async () => {
     ceilings = { concurrency: 1 }
     const all = await Promise.all(

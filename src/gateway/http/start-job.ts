@@ -70,9 +70,11 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
         ...(isKept && { files: (beside) => void (files = beside) }),
       })
       const text = JSON.stringify(outcome)
-      const cpuMs = cpuTimeOf(outcome)
-      const { terminal } = outcome.metrics
-      quota.end({ cpuMs, bytesOut: Buffer.byteLength(text) + (terminal?.sent ?? 0) })
+      const { sent = 0, received = 0 } = outcome.metrics.terminal ?? {}
+      quota.end({
+        cpuMs: cpuTimeOf(outcome),
+        bytesOut: Buffer.byteLength(text) + sent + received,
+      })
       if (outcome.status === 'unavailable') options.onNotRun?.()
       if (isKept) keep(parts, job.tenant, endedRow(row, outcome), { text, files })
       return { outcome, text }

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { type Config, configSchema, type ConfigValues, isProduction } from '../contract/config.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
+import { capabilityFaults, capabilityWarnings } from './capability-names.ts'
 import type { KeyPath } from './positions.ts'
 import { scheduleFaults, scheduleWarnings } from './schedules.ts'
 import { nearestName } from './variables.ts'
@@ -19,7 +20,9 @@ export function checkConfig(values: unknown, environment: string): ConfigCheck {
   const [first, ...rest] = faults
   if (first) return { ok: false, faults: [first, ...rest] }
   if (!parsed.success) throw new Error('A schema refused without an issue')
-  return { ok: true, values: parsed.data, warnings: [...scheduleWarnings(parsed.data)] }
+  const { data } = parsed
+  const warnings = [...scheduleWarnings(data), ...capabilityWarnings(data)]
+  return { ok: true, values: data, warnings }
 }
 
 function faultsOfIssue(issue: z.core.$ZodIssue): readonly Fault[] {
@@ -69,6 +72,7 @@ function* faultsOf(values: ConfigValues, environment: string): Generator<Fault> 
   yield* duplicateFaults(values)
   yield* egressFaults(values.egress)
   yield* scheduleFaults(values.schedules)
+  yield* capabilityFaults(values)
   for (const part of ['rules', 'intel'] as const)
     if (values[part].length > 0) yield fault([part], `[[${part}]] is not supported yet`)
 }

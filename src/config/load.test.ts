@@ -149,6 +149,22 @@ phases = [
   ])
 })
 
+test('a misspelt name of a built-in capability is a warning, and one that no capability can have an error', () => {
+  const text = (name: string) =>
+    `[capability_configs."${name}"]\ntimeout = "1s"\n[schedules.bound]\nfor_capabilities = ["${name}"]\nphases = [{ name = "a", for = "1s" }]\n`
+  const loaded = (name: string) => loadConfig(place({ 'mayfly.toml': text(name) }))
+  assert.deepEqual(loaded('ccos.network.http-fetch').warnings, [])
+  assert.deepEqual(loaded('acme.invoices').warnings, [])
+  const message =
+    'no built-in capability has the name "ccos.network.http-fecth"; did you mean "ccos.network.http-fetch"?'
+  assert.deepEqual(
+    loaded('ccos.network.http-fecth').warnings.map((warning) => warning.includes(message)),
+    [true, true],
+  )
+  const lines = where(place({ 'mayfly.toml': text('ccos.network.http-fetch ') }))
+  assert.deepEqual(lines, ['mayfly.toml:1:21', 'mayfly.toml:4:21'])
+})
+
 test('unsupported settings are refused, never ignored', () => {
   const toml = '[[rules]]\nname = "r"\nwhen = "true"\nset = { image = "x" }\n'
   const [issue] = issuesOf(place({ 'mayfly.toml': toml }))

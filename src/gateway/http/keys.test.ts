@@ -37,6 +37,23 @@ test('Ten concurrent first starts agree on one key', async () => {
   for (const { keys } of opened) assert.ok(keys.find(created[0]!))
 })
 
+test('A key given by the operator that has an entry of its own keeps the tenant and the scopes of that', async () => {
+  await using folder = await stateFolder()
+  const file = apiKeysFile(folder.path)
+  const wanted = { tenant: 'acme', scopes: ['run'], expires: null, at: 0 } as const
+  const { key, stored } = createKey(file, wanted, () => undefined)
+  const opened = await openKeys({ folder: folder.path, first: key })
+  assert.deepEqual(opened.keys.find(key)?.scopes, ['run'])
+  revokeKey(file, { idOrName: stored.id, at: 1 }, () => undefined)
+  assert.equal(opened.keys.find(key), undefined)
+
+  const first = 'k'.repeat(32)
+  const tenants = [{ name: 'acme', keys: [`sha256:${sha256(first)}`] }]
+  const { keys } = await openKeys({ first, tenants })
+  const { tenant, scopes } = keys.find(first)!
+  assert.deepEqual([tenant, scopes], ['acme', ['run', 'read']])
+})
+
 test('A key given by the operator is the first, and no other is created', async () => {
   await using folder = await stateFolder()
   const first = 'k'.repeat(32)

@@ -34,7 +34,7 @@ export interface Keys {
 export interface KeysOptions {
   /** State folder with `keys.json`. Without one, keys live as long as the process. */
   readonly folder?: string
-  /** Admin key to use instead of creating one. */
+  /** Admin key to use instead of creating one; one that the store or a tenant has too keeps what it may there. */
   readonly first?: string
   /** Tenants of the configuration; `keys` are `sha256:` and the hex digest of the whole key. */
   readonly tenants?: readonly { readonly name: string; readonly keys: readonly string[] }[]
@@ -107,9 +107,11 @@ function finder(entries: () => readonly KeyDigest[], date: () => number): Keys {
       if (key.length < keyLengthMin || key.length > KEY_LENGTH_MAX) return undefined
       const digest = Buffer.from(sha256(key), 'hex')
       const now = date()
-      let found: StoredKey | undefined
-      for (const { stored, bytes } of entries())
-        if (timingSafeEqual(bytes, digest) && isLive(stored, now)) found = stored
+      const same = entries().flatMap(({ stored, bytes }) =>
+        timingSafeEqual(bytes, digest) ? [stored] : [],
+      )
+      const own = same.filter(({ id }) => id !== environmentId)
+      const found = (own.length > 0 ? own : same).findLast((stored) => isLive(stored, now))
       if (!found) return undefined
       const { id, tenant, principal, scopes } = found
       return { id, tenant, principal, scopes }
@@ -132,9 +134,15 @@ function tenantKeys(tenant: {
   })
 }
 
+const environmentId = 'environment'
+
+/**
+ * The admin key of MAYFLY_API_KEY. Clients read their key from that variable too, so it may hold one that has an entry of its
+ * own, with fewer scopes or revoked: that entry then decides.
+ */
 function firstKey(key: string): StoredKey {
   if (key.length >= keyLengthMin && key.length <= KEY_LENGTH_MAX && /^[\x21-\x7e]+$/.test(key)) {
-    return adminKey('environment', `sha256:${sha256(key)}`)
+    return adminKey(environmentId, `sha256:${sha256(key)}`)
   }
   throw new MayflyError('CONFIG', 'Cannot use the given API key', {
     hint: `A key has ${keyLengthMin} to ${KEY_LENGTH_MAX} visible ASCII characters`,

@@ -218,6 +218,24 @@ test('tools whose names are empty, above 128 characters or no printable line are
   )
 })
 
+test('a result contains no credential that a server returns, and a short word of a header stays', async () => {
+  await using stand = await open({
+    token: `Bearer ${secret}"2 2022-11-28`,
+    call({ id, request, response }) {
+      const { authorization = '' } = request.headers
+      const words = authorization.split(' ')
+      const result = { content: [], structuredContent: { authorization, words, [words[1]!]: 1 } }
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify({ jsonrpc: '2.0', id, result }))
+    },
+  })
+  assert.deepEqual(await stand.upstream.call('t', {}, live), {
+    authorization: '[credential]',
+    words: ['Bearer', '[credential]', '2022-11-28'],
+    '[credential]': 1,
+  })
+})
+
 test('an answer that is nested too deep is not parsed', async () => {
   await using stand = await open({
     call({ id, response }) {

@@ -4,6 +4,7 @@ import type { Client, Transport } from '@modelcontextprotocol/client'
 import type { Clock } from '../../contract/clock.ts'
 import type { McpServerConfig } from '../../contract/config.ts'
 import { MayflyError, messageOf } from '../../contract/error.ts'
+import { parseJson } from '../../lib/parse-json.ts'
 import { believingValidator } from '../believing-validator.ts'
 import { clientSdk } from '../protocol-sdk.ts'
 import { boundedFetch, exchanges } from './bounded-fetch.ts'
@@ -27,8 +28,9 @@ const OVERHEAD_BYTES = 256 * 2 ** 10
 const LINGER_MS = 1000
 /** Shortest delay before a stream that ended without an answer is opened again, whatever the server asks for. */
 const AGAIN_MS_MIN = 500
-/** Length from which a word of a credential is left out of errors. */
-const SECRET_CHARACTERS_MIN = 8
+/** Length from which a word of a credential is left out of errors, and of results, where a version or a date is data. */
+const ERROR_SECRET_CHARACTERS_MIN = 8
+const RESULT_SECRET_CHARACTERS_MIN = 20
 
 /** Tool as described by its server (untrusted text). */
 export interface McpUpstreamTool {
@@ -119,7 +121,7 @@ export class McpUpstream {
         { name: tool, arguments: args },
         { signal, timeout, maxTotalTimeout: timeout },
       )
-      return valueOf(result, answer)
+      return this.#resultWithoutSecrets(valueOf(result, answer))
     })
   }
 
@@ -137,7 +139,7 @@ export class McpUpstream {
         return await work(await this.#client)
       })
     } catch (thrown) {
-      const message = this.#withoutSecrets(messageOf(thrown))
+      const message = this.#withoutSecrets(messageOf(thrown), ERROR_SECRET_CHARACTERS_MIN)
       if (thrown instanceof MayflyError)
         throw message === messageOf(thrown) ? thrown : new MayflyError(thrown.code, message)
       const { name } = this.config
@@ -148,13 +150,20 @@ export class McpUpstream {
     }
   }
 
-  /** Error text without the credentials, which a server can return and `Headers` quotes if they are malformed. */
-  #withoutSecrets(text: string): string {
+  /** Text without the credentials, which a server can return and `Headers` quotes if they are malformed. */
+  #withoutSecrets(text: string, charactersMin: number): string {
     const values = Object.values(this.config.headers_env).map((one) => this.#parts.env[one] ?? '')
     return values
       .flatMap((value) => [value, ...value.split(/\s+/)])
-      .filter((word) => word.length >= SECRET_CHARACTERS_MIN)
+      .filter((word) => word.length >= charactersMin)
+      .flatMap((word) => [word, JSON.stringify(word).slice(1, -1)])
       .reduce((rest, word) => rest.replaceAll(word, '[credential]'), text)
+  }
+
+  #resultWithoutSecrets(value: unknown): unknown {
+    const text = JSON.stringify(value) ?? 'null'
+    const clean = this.#withoutSecrets(text, RESULT_SECRET_CHARACTERS_MIN)
+    return clean === text ? value : parseJson(clean)
   }
 
   async #connect(): Promise<Client> {

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { after, test } from 'node:test'
+import { findProgram } from './find-program.ts'
+
+const root = realpathSync(mkdtempSync(join(tmpdir(), 'mayfly-find-')))
+const before = { cwd: process.cwd(), PATH: process.env['PATH'], HOME: process.env['HOME'] }
+after(() => {
+  process.chdir(before.cwd)
+  for (const name of ['PATH', 'HOME'] as const)
+    if (before[name] === undefined) delete process.env[name]
+    else process.env[name] = before[name]
+  rmSync(root, { recursive: true })
+})
+const folders = ['home/bin', 'home/project/.venv/bin', 'other/node_modules/.bin'] as const
+for (const folder of folders) {
+  mkdirSync(join(root, folder), { recursive: true })
+  writeFileSync(join(root, folder, 'mayfly-test-tool'), '', { mode: 0o755 })
+}
+symlinkSync(join(root, folders[1]), join(root, 'linked'))
+
+function found(cwd: string, ...entries: readonly string[]): string | undefined {
+  process.chdir(join(root, cwd))
+  process.env['HOME'] = join(root, 'home')
+  process.env['PATH'] = entries.map((entry) => join(root, entry)).join(delimiter)
+  return findProgram('mayfly-test-tool')?.slice(root.length + 1)
+}
+
+test('Programs of a project are not found: in node_modules/.bin, and below the current folder', () => {
+  const [own, environment, packages] = folders
+  const tool = `${own}/mayfly-test-tool`
+  assert.equal(found('home/project', environment, 'linked', packages, own), tool)
+  assert.equal(found('home/project', environment, packages), undefined)
+  assert.equal(found('home', `${packages}/`), undefined)
+})
+
+test('Programs below HOME are found from HOME, and those of other folders from anywhere', () => {
+  const [own, environment] = folders
+  assert.equal(found('home', own), `${own}/mayfly-test-tool`)
+  assert.equal(found('', own), `${own}/mayfly-test-tool`)
+  assert.equal(found('other', environment), `${environment}/mayfly-test-tool`)
+})

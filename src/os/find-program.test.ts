@@ -6,14 +6,7 @@ import { after, test } from 'node:test'
 import { findProgram } from './find-program.ts'
 
 const root = realpathSync(mkdtempSync(join(tmpdir(), 'mayfly-find-')))
-const before = { cwd: process.cwd(), PATH: process.env['PATH'], HOME: process.env['HOME'] }
-after(() => {
-  process.chdir(before.cwd)
-  for (const name of ['PATH', 'HOME'] as const)
-    if (before[name] === undefined) delete process.env[name]
-    else process.env[name] = before[name]
-  rmSync(root, { recursive: true })
-})
+after(() => rmSync(root, { recursive: true }))
 const folders = ['home/bin', 'home/project/.venv/bin', 'other/node_modules/.bin'] as const
 for (const folder of folders) {
   mkdirSync(join(root, folder), { recursive: true })
@@ -22,10 +15,9 @@ for (const folder of folders) {
 symlinkSync(join(root, folders[1]), join(root, 'linked'))
 
 function found(cwd: string, ...entries: readonly string[]): string | undefined {
-  process.chdir(join(root, cwd))
-  process.env['HOME'] = join(root, 'home')
-  process.env['PATH'] = entries.map((entry) => join(root, entry)).join(delimiter)
-  return findProgram('mayfly-test-tool')?.slice(root.length + 1)
+  const PATH = entries.map((entry) => join(root, entry)).join(delimiter)
+  const search = { PATH, HOME: join(root, 'home'), folder: join(root, cwd) }
+  return findProgram('mayfly-test-tool', search)?.slice(root.length + 1)
 }
 
 test('Programs of a project are not found: in node_modules/.bin, and below the current folder', () => {

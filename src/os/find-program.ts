@@ -4,28 +4,39 @@ import { attempt } from '../lib/attempt.ts'
 import { isBelow } from '../lib/is-below.ts'
 import { realPath } from '../lib/real-path.ts'
 
+/** Where programs are looked for; by default that of this process. */
+export interface ProgramSearch {
+  readonly PATH: string | undefined
+  readonly HOME: string | undefined
+  /** Current folder; undefined if it was removed. */
+  readonly folder: string | undefined
+}
+
 /**
  * Path of a program in PATH or in the system's own folders. Skipped are relative entries of PATH, and those of a project:
  * `node_modules/.bin`, which npm and npx put first, and folders below the current one, such as `.venv/bin`. Code of the
  * project may write there, and Mayfly runs what it finds outside of all walls.
  */
-export function findProgram(name: string): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(path.delimiter).filter(path.isAbsolute)
-  return [...folders.filter((folder) => !isOfProject(folder)), '/usr/sbin', '/sbin']
+export function findProgram(name: string, search = ownSearch()): string | undefined {
+  const folders = (search.PATH ?? '').split(path.delimiter).filter(path.isAbsolute)
+  return [...folders.filter((folder) => !isOfProject(folder, search)), '/usr/sbin', '/sbin']
     .map((folder) => path.join(folder, name))
     .find(isExecutable)
 }
 
-function isOfProject(folder: string): boolean {
+function ownSearch(): ProgramSearch {
+  const { PATH, HOME } = process.env
+  return { PATH, HOME, folder: attempt(() => process.cwd()) }
+}
+
+function isOfProject(folder: string, { HOME, folder: here }: ProgramSearch): boolean {
   const real = realPath(folder)
   if ([folder, real].some((one) => /\/node_modules\/\.bin\/*$/.test(one))) return true
-  const here = attempt(() => process.cwd())
-  return here !== undefined && !isAboveHome(here) && isBelow(real, here)
+  return here !== undefined && !isAbove(here, HOME) && isBelow(real, here)
 }
 
 /** True for HOME and folders above it: programs below it are the user's own. */
-function isAboveHome(folder: string): boolean {
-  const home = process.env['HOME']
+function isAbove(folder: string, home: string | undefined): boolean {
   return folder === '/' || (home !== undefined && isBelow(realPath(home), folder))
 }
 

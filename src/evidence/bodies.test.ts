@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, test } from 'node:test'
-import { retentionMs, openBodies, readBodies } from './bodies.ts'
+import { placesSql, retentionMs, openBodies, readBodies } from './bodies.ts'
 
 const place = { tenant: 'acme', run: 'exec_1', name: 'result' }
 const secret = Buffer.from('SECRET result '.repeat(20))
@@ -32,6 +32,44 @@ test('A body put again replaces the old one', () => {
   bodies.put(place, Buffer.from('new'), 2)
   assert.equal(Buffer.from(bodies.get(place)!).toString(), 'new')
   bodies.close()
+})
+
+test('Bodies of a run are found by name, of one tenant or of all, newest first', () => {
+  const bodies = openBodies(folder)
+  const all = ['acme', 'other', 'zeta'].flatMap((tenant) =>
+    ['exec_1', 'exec_2'].flatMap((run) =>
+      ['a/x', 'b/x', 'b/y'].map((name) => ({ tenant, run, name })),
+    ),
+  )
+  for (const one of all) bodies.put(one, secret, 1)
+  const found = (of: { tenant?: string; run?: string }, limit = 100) =>
+    bodies.places({ like: '*/x', ...of, limit })
+  const expected = ({ tenant, run }: { tenant?: string; run?: string }) =>
+    all
+      .filter((one) => one.name.endsWith('/x') && (tenant ?? one.tenant) === one.tenant)
+      .filter((one) => (run ?? one.run) === one.run)
+      .toReversed()
+  for (const tenant of ['other', 'none', undefined])
+    for (const run of ['exec_2', 'exec_0', undefined]) {
+      const asked = { ...(tenant && { tenant }), ...(run && { run }) }
+      assert.deepEqual(found(asked), expected(asked), JSON.stringify(asked))
+    }
+  assert.deepEqual(found({ run: 'exec_1' }, 1), expected({ run: 'exec_1' }).slice(0, 1))
+  bodies.close()
+})
+
+test('A search of a run by name scans the store neither for a tenant nor for an admin', () => {
+  openBodies(folder).close()
+  using db = new DatabaseSync(join(folder, 'bodies.db'), { readOnly: true })
+  for (const tenant of ['acme', undefined]) {
+    const plan = db.prepare(`EXPLAIN QUERY PLAN ${placesSql({ tenant, run: 'exec_1' })}`)
+    const steps = plan.all().map(({ detail }) => String(detail))
+    assert.ok(
+      steps.some((step) => /^SEARCH b USING .*\(tenant=\? AND run=\?/.test(step)),
+      steps.join('; '),
+    )
+    assert.ok(!steps.some((step) => /^SCAN (b|bodies)/.test(step)), steps.join('; '))
+  }
 })
 
 test('Several bodies are stored together, or none of them', () => {

@@ -180,21 +180,9 @@ export class Bodies {
   }
 
   /** Keys of bodies whose name matches a GLOB pattern, newest first; optionally of one tenant or run. */
-  places({
-    like,
-    tenant = null,
-    run = null,
-    limit,
-  }: {
-    readonly like: string
-    readonly tenant?: string | null | undefined
-    readonly run?: string | null | undefined
-    readonly limit: number
-  }): readonly BodyKey[] {
-    const sql = `SELECT tenant, run, name FROM bodies WHERE name GLOB $like
-      AND ($tenant IS NULL OR tenant = $tenant) AND ($run IS NULL OR run = $run)
-      ORDER BY id DESC LIMIT $limit`
-    return this.#rows(sql, { like, tenant, run, limit }).map(placeOf)
+  places({ like, tenant, run, limit }: BodiesOf): readonly BodyKey[] {
+    const given = { like, limit, ...(tenant != null && { tenant }), ...(run != null && { run }) }
+    return this.#rows(placesSql({ tenant, run }), given).map(placeOf)
   }
 
   /**
@@ -284,6 +272,29 @@ export class Bodies {
       throw stateError(action, 'bodies.db', thrown)
     }
   }
+}
+
+interface BodiesOf {
+  readonly like: string
+  readonly tenant?: string | null | undefined
+  readonly run?: string | null | undefined
+  readonly limit: number
+}
+
+/**
+ * With a run, reads the index of its bodies alone, for each tenant if none is given: the store has a million rows, and a
+ * scan of them for one request would block the event loop. Without a run it scans.
+ */
+export function placesSql({ tenant, run }: Pick<BodiesOf, 'tenant' | 'run'>): string {
+  const found = 'SELECT b.tenant AS tenant, b.run AS run, b.name AS name FROM'
+  const end = 'b.name GLOB $like ORDER BY b.id DESC LIMIT $limit'
+  if (run == null)
+    return `${found} bodies AS b WHERE ${tenant == null ? '' : 'b.tenant = $tenant AND'} ${end}`
+  const own = 'bodies AS b ON b.tenant = t.tenant AND b.run = $run'
+  if (tenant != null) return `${found} (SELECT $tenant AS tenant) AS t CROSS JOIN ${own} AND ${end}`
+  return `WITH RECURSIVE t(tenant) AS (SELECT min(tenant) FROM bodies UNION ALL
+      SELECT (SELECT min(tenant) FROM bodies WHERE tenant > t.tenant) FROM t WHERE t.tenant IS NOT NULL)
+    ${found} t CROSS JOIN ${own} AND ${end}`
 }
 
 /** Takes rows up to a byte limit, at least one. */

@@ -24,7 +24,7 @@ import { commandsWith, lookOf } from './look.ts'
 export const nobody = 65_534
 /** Longer than a case takes on a machine that is busy with others. */
 const VICTIM_SECONDS = '600'
-/** Where hostile programs leave files: all that this machine's users share, and what root alone may write. */
+/** Folders in which hostile programs leave files: those that this machine's users share, and what root alone may write. */
 const shared = [tmpdir(), '/dev/shm', '/var/tmp', '/dev/mqueue', '/run', '/home', '/']
 const strewn = [...shared, ...'/usr /etc /bin /lib /var /opt /root /mnt /srv /boot'.split(' ')]
 /** Names that path traversal of a job's files would create. */

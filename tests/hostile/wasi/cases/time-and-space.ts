@@ -155,7 +155,7 @@ export const waits: readonly WasiCase[] = [
         ...Array.from({ length: 64 }, (_none, index) => [...put(index * 48 + 8, index % 3)]).flat(),
         ...put(64 * 48, 0x5eed),
         ...counted(invoke('poll_oneoff', 0, 0, 64, 16)),
-        // Whatever the events replaced: 64 at most, and no byte behind the subscriptions.
+        // A count of 64 at most after the events replaced it, and no byte behind the subscriptions.
         ...isAbove(16, 64),
         ...counted(invoke('poll_oneoff', 0, 24, 64, 0)),
         ...isAbove(0, 64),

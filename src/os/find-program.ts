@@ -4,7 +4,7 @@ import { attempt } from '../lib/attempt.ts'
 import { isBelow } from '../lib/is-below.ts'
 import { realPath } from '../lib/real-path.ts'
 
-/** Where programs are looked for; by default that of this process. */
+/** Search path of programs and current folder; by default those of this process. */
 export interface ProgramSearch {
   readonly PATH: string | undefined
   readonly HOME: string | undefined

@@ -147,9 +147,9 @@ export class GuestLife {
 
   /** End of a wall that was killed, or that ended under its task. */
   endOf(end: HandleEnd): TaskEnd {
-    const { isOwn } = this.parts.wall.deadline
+    const { isOwn, isOver } = this.parts.wall.deadline
     const seen = { ...end, peakBytes: this.peakOf(end) }
-    const ended = this.#nameBound(endOfWall(isOwn ? seen : ownEnd(seen), this.cause))
+    const ended = this.#nameBound(endOfWall(isOwn ? seen : ownEnd(seen, isOver), this.cause))
     const seenMs = isOwn
       ? ended.cpuTime
       : possibleCpuTime(ended.cpuTime, performance.now() - this.#startedAt)
@@ -219,11 +219,12 @@ export function eventOfLife(
 
 /**
  * End of a worker that ran under the deadline and the peak of an earlier job. By the warden's clock that deadline is
- * never before the job's own. After a suspend of the machine it may be, and is then no timeout of this job.
+ * never before the job's own. After a suspend of the machine it may be, and is a timeout of this job only if its own
+ * time is over.
  */
-function ownEnd(end: HandleEnd): HandleEnd {
+function ownEnd(end: HandleEnd, isOver: boolean): HandleEnd {
   if (end.how === 'memory') return end
-  if (end.how !== 'deadline') return { ...end, peakBytes: 0 }
+  if (end.how !== 'deadline' || isOver) return { ...end, peakBytes: 0 }
   return { ...end, how: 'killed', peakBytes: 0, detail: 'at the deadline of an earlier job' }
 }
 

@@ -33,6 +33,11 @@ export class WorkerDeadline {
     return this.#isOwn
   }
 
+  /** True once the life of this job is over, also while the server stands still. */
+  get isOver(): boolean {
+    return this.#now() - this.#beganAt >= this.#lifeMs
+  }
+
   get isArmed(): boolean {
     return this.#endsAt !== undefined
   }

@@ -4,6 +4,7 @@ import { Hono, type Context } from 'hono'
 import { MayflyError } from '../contract/error.ts'
 import { authenticateRequest, refuseOver } from './http/authenticate-request.ts'
 import { authorise } from './http/auth.ts'
+import { anonymousAt } from './http/body.ts'
 import { readAudit } from './doors/audit.ts'
 import { callCapability, listCapabilities } from './doors/capabilities.ts'
 import { changeConfig, preferProvider } from './doors/configuration.ts'
@@ -209,10 +210,14 @@ export function activeRoutes(parts: GatewayParts): Hono<Env> {
       const crossing = path === '/active-content' ? crossOrigin(parts, http) : {}
       if (path !== '/active-content') refuseForeignPages(http.incoming)
       if (context.req.method === 'OPTIONS' && !needsKey(methods)) return options(methods, crossing)
-      const asked = { method: context.req.method, params: context.req.param() as Params }
+      let sender = anonymousAt(http.incoming)
+      const identified = (tenant: string) => void (sender = tenant)
+      const { method } = context.req
+      const asked = { method, params: context.req.param() as Params, identified }
       const answered = await attempt(parts, () => dispatch(parts, methods, http, asked))
       if (answered.status === TOO_MANY) await pause(parts.tarpit.delayMs(askerOf(http)))
-      return withHeaders(await negotiate(http.incoming, answered), crossing)
+      const turn = <T>(work: () => T) => parts.bodies.turn(sender, work)
+      return withHeaders(await negotiate(http.incoming, answered, turn), crossing)
     })
   }
   app.all('*', ({ env }) => {
@@ -289,13 +294,21 @@ function tokenFor(
   return tokens?.issue(originOf(incoming), path)
 }
 
+interface Asked {
+  readonly method: string
+  readonly params: Params
+  /** Receives the tenant of the key. */
+  readonly identified?: (tenant: string) => void
+}
+
 async function dispatch(
   parts: GatewayParts,
   methods: Methods,
   http: HttpBindings,
-  { method, params }: { readonly method: string; readonly params: Params },
+  { method, params, identified }: Asked,
 ): Promise<Response> {
   const identity = needsKey(methods) ? authenticateRequest(parts, http) : nobody
+  if (identity !== nobody) identified?.(identity.tenant)
   if (method === 'OPTIONS') return options(methods, {})
   const call = methods[(method === 'HEAD' ? 'GET' : method) as Method]
   if (!call) return wrongMethod(method, allowOf(methods))

@@ -32,7 +32,7 @@ import { pageTenant } from './http/visitor-ceilings.ts'
 import { Tarpit } from './http/tarpit.ts'
 import { Refusals } from './http/refusals.ts'
 import { activeRoutes, calls, pageCalls, staticRoutes } from './routes.ts'
-import { FairShare } from './http/fair-share.ts'
+import { SenderShares } from './http/sender-shares.ts'
 import { JobSlots } from './http/job-slots.ts'
 import { answerSockets, isSocketRequest } from './http/websocket.ts'
 import { terminalRoute } from './http/websocket-terminal.ts'
@@ -189,7 +189,7 @@ function makeParts(options: GatewayOptions, staticPort: () => number): GatewayPa
     isLocal: isLoopback(options.host),
     limits,
     bodies: new RequestBodies(limits),
-    answers: new FairShare(limits.answersBytes),
+    answers: new SenderShares(limits.answersBytes, limits.answersBytes / 2),
     running: new JobSlots(limits.running, limits.runningBytes, clock),
     live: new LiveJobs(),
     quotas: options.quotas ?? noQuotas,

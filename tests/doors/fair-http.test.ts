@@ -6,7 +6,7 @@ import type { RunJob } from '../../src/gateway/http/parts.ts'
 import type { Keys } from '../../src/gateway/http/keys.ts'
 import { until } from '../conformance/stand.ts'
 import { suite, test } from '../fixtures/drawn.ts'
-import { bearer, call, endOf, openDoor, post, type TestDoor } from './http-door.ts'
+import { bearer, call, endOf, openDoor, post, tokenOf, type TestDoor } from './http-door.ts'
 
 /** Fair shares: one tenant cannot use up a resource that all tenants share. */
 const tenants = ['acme', 'globex'] as const
@@ -128,5 +128,92 @@ suite('Shared resources of the server', () => {
     assert.ok(await isIn(503), 'the refusal of a third')
     for (const socket of sockets) socket.destroy()
     assert.ok(await isIn(200), 'the response after the others were read')
+  })
+
+  for (const [form, accept] of [
+    ['JSON', 'application/json'],
+    ['an event stream', 'text/event-stream'],
+  ] as const)
+    test(`new outcomes that a tenant does not read do not pile up, as ${form}, and another gets its own`, async () => {
+      const road: RunJob = async (asked) => endOf(asked, { stdout: 'x'.repeat(12_000_000) })
+      await using door = await openDoor({ keys, road, limits: { answersBytes: 60_000_000 } })
+      const asked = '{"code":"return 1"}'
+      const begin = async (path: string, who: string) => {
+        const socket = connect(door.activePort, '127.0.0.1')
+        await once(socket, 'connect')
+        const head = `Host: localhost\r\nAuthorization: Bearer ${who}\r\nAccept: ${accept}`
+        const body = `Content-Type: application/json\r\nContent-Length: ${asked.length}\r\n\r\n${asked}`
+        socket.write(`POST ${path} HTTP/1.1\r\n${head}\r\n${body}`)
+        return socket
+      }
+      const sockets: Socket[] = []
+      const beginnings: string[] = []
+      for (let n = 0; n < 6; n++) {
+        const socket = await begin('/v1/executions', 'acme')
+        sockets.push(socket)
+        const [first] = (await once(socket, 'data')) as [Buffer]
+        socket.pause()
+        beginnings.push(first.toString().slice(9, 12))
+      }
+      assert.deepEqual(beginnings, ['200', '200', '503', '503', '503', '503'])
+      assert.equal((await job(door, globex)).status, 200)
+      for (const socket of sockets) socket.destroy()
+      const stored = `${door.gateway.activeUrl}/v1/executions/${door.jobs[2]!.id}`
+      const read = async () => (await call(stored, { headers: acme })).status
+      let status = await read()
+      for (let tries = 0; status === 503 && tries < 500; tries++) {
+        await sleep(20)
+        status = await read()
+      }
+      assert.equal(status, 200, 'the outcome of a job whose answer was refused')
+    })
+
+  test('outcomes that a visitor of a page does not read leave room for those of another address', async () => {
+    const road: RunJob = async (asked) => endOf(asked, { stdout: 'x'.repeat(12_000_000) })
+    const limits = { answersBytes: 120_000_000, sessionRunning: 8 }
+    const proxies = { trustedProxies: ['127.0.0.1'] }
+    await using door = await openDoor({ keys, road, limits, ...proxies })
+    const asked = JSON.stringify({ content: '1', sessionToken: await tokenOf(door) })
+    const sockets: Socket[] = []
+    const ask = async (address: string) => {
+      const socket = connect(door.staticPort, '127.0.0.1')
+      sockets.push(socket)
+      await once(socket, 'connect')
+      const head = `Host: localhost\r\nX-Forwarded-For: ${address}\r\nContent-Type: application/json`
+      socket.write(
+        `POST /active-content HTTP/1.1\r\n${head}\r\nContent-Length: ${asked.length}\r\n\r\n${asked}`,
+      )
+      const [first] = (await once(socket, 'data')) as [Buffer]
+      socket.pause()
+      return first.toString().slice(9, 12)
+    }
+    const first = []
+    for (let n = 0; n < 4; n++) first.push(await ask('192.0.2.1'))
+    assert.deepEqual(first, ['200', '200', '503', '503'])
+    assert.equal(await ask('192.0.2.2'), '200')
+    assert.equal((await job(door, acme)).status, 200)
+    for (const socket of sockets) socket.destroy()
+  })
+
+  test('answers in MessagePack of one tenant let a request of another through between them', async () => {
+    const result = Array.from({ length: 400_000 }, (_, n) => n % 10)
+    const road: RunJob = async (asked) => endOf(asked, { result })
+    await using door = await openDoor({ keys, road })
+    const { json } = await job(door, acme)
+    const large = new AbortController()
+    const url = `${door.gateway.activeUrl}/v1/executions/${String(json['id'])}`
+    const headers = { ...acme, accept: 'application/msgpack' }
+    let answered = 0
+    const asked = Array.from({ length: 8 }, async () => {
+      const response = await fetch(url, { headers, signal: large.signal })
+      await response.arrayBuffer()
+      answered++
+    })
+    await Promise.race(asked)
+    const other = await call(`${door.gateway.activeUrl}/v1/executions`, { headers: globex })
+    assert.equal(other.status, 200)
+    assert.ok(answered < 8, 'the others wait for their turn')
+    large.abort()
+    await Promise.allSettled(asked)
   })
 })

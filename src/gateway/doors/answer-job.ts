@@ -6,7 +6,7 @@ import { MayflyError } from '../../contract/error.ts'
 import type { GatewayParts, JobStart, StoredOutcomes } from '../http/parts.ts'
 import { SseStream } from '../http/event-stream.ts'
 import { claimIdempotencyKey } from '../http/idempotency.ts'
-import { holdAnswer } from './stored-outcome.ts'
+import { holdAnswer, readerOf, refuseUnread } from './stored-outcome.ts'
 import type { LiveJob } from '../http/live-jobs.ts'
 import { problemOf, problemOfOutcome, problemResponse } from '../http/problem.ts'
 import { jsonText } from '../http/json-response.ts'
@@ -24,24 +24,27 @@ export async function answerJob(
   { job, digest }: { readonly job: Job; readonly digest: () => string },
 ): Promise<Response> {
   const { form, key } = wishOf(http.incoming.headers)
+  if (form !== 'later') refuseUnread(parts, job.tenant)
   if (key === undefined) return forms[form](parts, http, job, {})
   const { tenant, principal, id } = job
-  const claimed = await parts.bodies.turn(tenant, () =>
-    claimIdempotencyKey(parts.history, parts.live, {
+  const claimed = await parts.bodies.turn(tenant, () => {
+    const claim = claimIdempotencyKey(parts.history, parts.live, {
       tenant,
       principal,
       key,
       digest: digest(),
       id,
-    }),
-  )
-  if (claimed.kind === 'done') holdAnswer(parts, http, tenant, claimed.text)
-  if (claimed.kind === 'done') return repeat(parts, http, claimed.text, form)
+    })
+    if (claim.kind === 'new') return claim
+    holdAnswer(parts, http, tenant, claim.text)
+    return { ...claim, outcome: parseJson(claim.text) as Outcome }
+  })
+  if (claimed.kind === 'done') return repeat(parts, http, claimed, form)
   return forms[form](parts, http, job, { outlivesCaller: true, onNotRun: claimed.release })
 }
 
 /** Dependencies of the three forms of a response. */
-export type GivingParts = JobStart & Pick<GatewayParts, 'limits'>
+export type GivingParts = JobStart & Pick<GatewayParts, 'answers' | 'limits'>
 /** Dependencies of a response that may be replayed by its idempotency key. */
 export type AnswerParts = GivingParts & StoredOutcomes
 
@@ -64,10 +67,12 @@ function wishOf(headers: IncomingHttpHeaders): { form: Form; key: string | undef
   }
 }
 
-const whole: Give = async (parts, { outgoing }, job, options) => {
+const whole: Give = async (parts, http, job, options) => {
   const started = startJob(parts, job, options)
-  follow(outgoing, started, options.outlivesCaller === true)
-  return outcomeResponse(await started.ended)
+  follow(http.outgoing, started, options.outlivesCaller === true)
+  const ended = await started.ended
+  holdAnswer(parts, http, readerOf(http, job), ended.text, job.id)
+  return outcomeResponse(ended)
 }
 
 /** Answers active content with its outcome, or as a stream that begins with its plan. */
@@ -76,18 +81,21 @@ export async function answerContent(
   http: HttpBindings,
   job: Job,
 ): Promise<Response> {
+  refuseUnread(parts, readerOf(http, job))
   return wantsStream(http.incoming.headers)
     ? stream(parts, http, job, { sendsPlan: true })
     : whole(parts, http, job, {})
 }
 
-const stream: Give = async (parts, { outgoing }, job, options) => {
+const stream: Give = async (parts, http, job, options) => {
+  const { outgoing } = http
   using events = new SseStream(outgoing, parts.limits.writeMs)
   const send = events.send.bind(events)
   const started = startJob(parts, job, { ...options, send })
   follow(outgoing, started, options.outlivesCaller === true)
   try {
     const ended = await started.ended
+    holdAnswer(parts, http, readerOf(http, job), ended.text, job.id)
     if (!events.hasBegun && isProblem(ended.outcome)) return outcomeResponse(ended)
     void events.send('outcome', ended.text)
   } catch (thrown) {
@@ -115,14 +123,13 @@ const forms: Readonly<Record<Form, Give>> = { whole, stream, later }
 async function repeat(
   parts: Pick<GatewayParts, 'limits'>,
   http: HttpBindings,
-  text: string,
+  ended: JobEnd,
   form: Form,
 ): Promise<Response> {
-  const ended = { text, outcome: parseJson(text) as Outcome }
   if (form !== 'stream' || isProblem(ended.outcome)) {
     return outcomeResponse(ended, { 'idempotent-replayed': 'true' })
   }
-  return streamEnd(parts, http, text)
+  return streamEnd(parts, http, ended.text)
 }
 
 /** Cancels a job when its client disconnects, unless the job outlives its caller. */
@@ -153,12 +160,13 @@ export function outcomeResponse(
 
 /**
  * Streams a running job: stored frames after `Last-Event-ID`, then live ones, at last the outcome. The job continues
- * when the reader leaves. Throws MayflyError RATE_LIMITED.
+ * when the reader leaves, which is `of` a tenant or an address. Throws MayflyError RATE_LIMITED.
  */
 export async function watchJob(
-  parts: Pick<GatewayParts, 'limits'>,
+  parts: Pick<GatewayParts, 'answers' | 'limits'>,
   { incoming, outgoing }: HttpBindings,
   { output, ended }: Pick<LiveJob, 'output' | 'ended'>,
+  of: string,
 ): Promise<Response> {
   if (output.isFull)
     throw new MayflyError('RATE_LIMITED', 'Cannot stream this execution: it has too many readers', {
@@ -172,7 +180,9 @@ export async function watchJob(
   await output.watch(lastIdOf(incoming.headers), left.signal, events.send.bind(events))
   if (left.signal.aborted) return alreadySent()
   try {
-    void events.send('outcome', await ended)
+    const text = await ended
+    holdAnswer(parts, { outgoing }, of, text)
+    void events.send('outcome', text)
   } catch (thrown) {
     void events.send('problem', JSON.stringify(problemOf(thrown)))
   }

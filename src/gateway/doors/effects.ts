@@ -5,6 +5,7 @@ import type { Door } from './door.ts'
 import { follow, outcomeResponse } from './answer-job.ts'
 import type { GatewayParts, JobIntake, JobStart } from '../http/parts.ts'
 import { makeHttpJob } from './executions.ts'
+import { holdAnswer, refuseUnread } from './stored-outcome.ts'
 import { checked } from '../../contract/checked.ts'
 import { json } from '../http/json-response.ts'
 import { metered, type MeterParts } from '../http/metered.ts'
@@ -40,10 +41,9 @@ export const registerEffect: Door<JobIntake & MeterParts & Pick<GatewayParts, 'b
 }
 
 /** `POST /api/effects/execute`: the outcome, with the effect's name. */
-export const executeEffect: Door<JobIntake & JobStart & Pick<GatewayParts, 'bodies'>> = async (
-  parts,
-  { http, identity },
-) => {
+export const executeEffect: Door<
+  JobIntake & JobStart & Pick<GatewayParts, 'answers' | 'bodies'>
+> = async (parts, { http, identity }) => {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
   const { effectId } = checked(effectCall, body.value, 'call of an effect')
@@ -52,9 +52,11 @@ export const executeEffect: Door<JobIntake & JobStart & Pick<GatewayParts, 'bodi
     origin: 'http',
     ...traceOf(http.incoming),
   })
+  refuseUnread(parts, identity.tenant)
   const started = startJob(parts, job)
   follow(http.outgoing, started, false)
-  const { outcome } = await started.ended
+  const { outcome, text } = await started.ended
+  holdAnswer(parts, http, identity.tenant, text, job.id)
   return outcomeResponse({ outcome, text: JSON.stringify({ effectId, ...outcome }) })
 }
 

@@ -6,7 +6,7 @@ import { hasLabels, type ExecutionRow } from '../../history/history.ts'
 import type { Door } from './door.ts'
 import { streamEnd, wantsStream, watchJob } from './answer-job.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
-import { holdAnswer, readOutcome, outcomeUnread, refuseOpenSession } from './stored-outcome.ts'
+import { holdAnswer, readOutcome, refuseOpenSession, refuseUnread } from './stored-outcome.ts'
 import { checked } from '../../contract/checked.ts'
 import { jsonText } from '../http/json-response.ts'
 
@@ -62,7 +62,7 @@ export const getExecution: Door<StoredOutcomes & Pick<GatewayParts, 'limits' | '
   const id = idOf(params)
   const live = parts.live.find(identity.tenant, id)
   const isStream = http.incoming.method === 'GET' && wantsStream(http.incoming.headers)
-  if (live && isStream) return watchJob(parts, http, live)
+  if (live && isStream) return watchJob(parts, http, live, identity.tenant)
   if (live) return jsonText(200, JSON.stringify({ id, status: live.row.status }))
   const text = await readOutcome(parts, http, identity.tenant, { id, read: (text) => text })
   return isStream ? streamEnd(parts, http, text) : jsonText(200, text)
@@ -95,7 +95,7 @@ export const readArtifact: Door<StoredOutcomes & Pick<GatewayParts, 'quotas'>> =
   const id = idOf(params)
   const { path = '' } = params
   refuseOpenSession(parts, id)
-  if (parts.answers.isFull(tenant)) throw outcomeUnread()
+  refuseUnread(parts, tenant)
   parts.quotas.transfer(tenant, 0)
   const bytes = await parts.bodies.turn(tenant, () => {
     const found =

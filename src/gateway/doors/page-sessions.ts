@@ -103,7 +103,7 @@ export const renewPageSession: PageDoor = (parts, { http, params: { id = '' } })
 export const readPageSession: PageDoor = async (parts, { http, params: { id = '' } }) => {
   const one = ownSession(parts, http, id)
   return wantsStream(http.incoming.headers)
-    ? await watchJob(parts, http, one)
+    ? await watchJob(parts, http, one, anonymousAt(http.incoming))
     : json(rowOf(parts, one))
 }
 
@@ -111,7 +111,8 @@ export const readPageSession: PageDoor = async (parts, { http, params: { id = ''
 export const pageSessionFiles: PageDoor = async (parts, { http, params: { id = '' } }) => {
   const { visitor, quotas } = visitorOf(parts, http)
   const { files } = parts.pageSessions.find(id, visitor.id).held.session
-  return await filesAnswer({ ...parts, quotas }, http, parts.pageTenant, files)
+  const of = anonymousAt(http.incoming)
+  return await filesAnswer({ ...parts, quotas }, http, { tenant: parts.pageTenant, of }, files)
 }
 
 /** `DELETE …/{id}`: closes the session and returns its outcome. */

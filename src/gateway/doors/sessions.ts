@@ -33,7 +33,7 @@ import type { GatewayParts, JobStart, ServedSessions, SessionParts } from '../ht
 import { checked } from '../../contract/checked.ts'
 import { traceOf } from '../http/request-trace.ts'
 import { requestBytesOf, endedRow, rowOf } from '../http/start-job.ts'
-import { holdAnswer, outcomeUnread } from './stored-outcome.ts'
+import { holdAnswer, refuseUnread } from './stored-outcome.ts'
 import { answerJob, outcomeResponse, type AnswerParts } from './answer-job.ts'
 
 type SessionDoor = SessionParts & Pick<GatewayParts, 'history'>
@@ -226,22 +226,23 @@ export const sandboxFiles: Door<SessionDoor & Pick<GatewayParts, 'answers' | 'qu
   { http, identity, params: { id = '' } },
 ) => {
   const { files } = ownSession(parts, identity, id).session
-  return await filesAnswer(parts, http, identity.tenant, files)
+  return await filesAnswer(parts, http, identity, files)
 }
 
+/** `of`: the tenant, or the address of a page's visitor. */
 export async function filesAnswer(
   parts: Pick<GatewayParts, 'answers'> & Pick<JobStart, 'quotas'>,
   http: HttpBindings,
-  tenant: string,
+  { tenant, of = tenant }: { readonly tenant: string; readonly of?: string },
   files: SessionFiles,
 ): Promise<Response> {
   const path = pathOf(http, false)
   if (path === undefined) return json(await files.list(LIST_PATH))
-  if (parts.answers.isFull(tenant)) throw outcomeUnread()
+  refuseUnread(parts, of)
   parts.quotas.transfer(tenant, 0)
   const bytes = await files.get(path, sessionFileBytesMax)
   parts.quotas.transfer(tenant, bytes.length)
-  holdAnswer(parts, http, tenant, bytes)
+  holdAnswer(parts, http, of, bytes)
   return new Response(Buffer.from(bytes), {
     headers: {
       'content-type': 'application/octet-stream',

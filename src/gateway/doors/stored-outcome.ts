@@ -1,5 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
+import type { Job } from '../../contract/job.ts'
+import { anonymousAt } from '../http/body.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 
 /**
@@ -14,7 +16,7 @@ export async function readOutcome<T>(
   { id, read }: { readonly id: string; readonly read: (text: string) => T },
 ): Promise<T> {
   refuseOpenSession(parts, id)
-  if (parts.answers.isFull(tenant)) throw outcomeUnread()
+  refuseUnread(parts, tenant)
   return await parts.bodies.turn(tenant, () => {
     const text = parts.history.outcome(tenant, id)
     if (text === undefined) throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
@@ -34,20 +36,46 @@ export function refuseOpenSession(
   if (sessions?.held.has(id)) throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
 }
 
-/** Throws MayflyError OVERLOADED if too many bytes of this tenant are unread. */
+/** Reader of the answer of a job: its tenant, or the address of a page's visitor. */
+export function readerOf(
+  { incoming }: Pick<HttpBindings, 'incoming'>,
+  { origin, tenant }: Pick<Job, 'origin' | 'tenant'>,
+): string {
+  return origin === 'page' ? anonymousAt(incoming) : tenant
+}
+
+/** Throws MayflyError OVERLOADED if too many bytes of this reader are unread. */
+export function refuseUnread({ answers }: Pick<GatewayParts, 'answers'>, of: string): void {
+  if (answers.isFull(of)) throw outcomeUnread()
+}
+
+/** Response, or socket of one. */
+interface Closing {
+  readonly closed: boolean
+  once(event: 'close', then: () => void): unknown
+}
+
+/**
+ * Charges an answer to its reader, a tenant or `anonymousAt` an address, until the response is closed. Throws MayflyError
+ * OVERLOADED if too many bytes of this reader are unread; `id` is the job whose stored outcome can be read later.
+ */
 export function holdAnswer(
   parts: Pick<GatewayParts, 'answers'>,
-  { outgoing }: Pick<HttpBindings, 'outgoing'>,
-  tenant: string,
+  { outgoing }: { readonly outgoing: Closing },
+  of: string,
   answer: { readonly length: number },
+  id?: string,
 ): void {
-  const held = parts.answers.hold(tenant)
-  if (!held.add(answer.length)) throw outcomeUnread()
+  const held = parts.answers.hold(of)
+  if (!held.add(answer.length)) throw outcomeUnread(id)
   if (outgoing.closed) held[Symbol.dispose]()
   else outgoing.once('close', () => held[Symbol.dispose]())
 }
 
-export function outcomeUnread(): MayflyError {
+function outcomeUnread(id?: string): MayflyError {
   const message = 'Cannot send another response now: earlier ones have not been read yet'
-  return new MayflyError('OVERLOADED', message, { retryAfterMs: 1000 })
+  return new MayflyError('OVERLOADED', message, {
+    retryAfterMs: 1000,
+    ...(id !== undefined && { details: { id } }),
+  })
 }

@@ -3,7 +3,7 @@ import { MayflyError } from '../../contract/error.ts'
 import { jsonOfMsgpack, MsgpackError } from '../../lib/msgpack.ts'
 import { readStrictJson, StrictJsonError, type StrictJson } from '../../lib/strict-json.ts'
 import { LoopLimiter } from '../../lib/loop-limiter.ts'
-import { FairShare } from './fair-share.ts'
+import { SenderShares, anonymousName, isAnonymous } from './sender-shares.ts'
 import type { GatewayLimits } from './limits.ts'
 import { clientGroup } from './client-address.ts'
 
@@ -17,8 +17,8 @@ type BodyLimits = Pick<
   'bodyBytes' | 'bodiesBytes' | 'anonymousBodyBytes' | 'anonymousBodiesBytes' | 'bodyMs'
 >
 
-/** Prefix of the names of unauthenticated senders; no tenant's name contains a space. */
-const anonymous = ' '
+/** All unauthenticated senders share the time of one tenant. */
+const anonymous = anonymousName('')
 const SENDERS_MAX = 10_000
 
 /**
@@ -27,15 +27,12 @@ const SENDERS_MAX = 10_000
  */
 export class RequestBodies {
   readonly #limits: BodyLimits
-  readonly #held: FairShare
-  /** Bodies without a key, split between addresses. */
-  readonly #anonymousHeld: FairShare
+  readonly #held: SenderShares
   readonly #turns = new Map<string, LoopLimiter>()
 
   constructor(limits: BodyLimits) {
     this.#limits = limits
-    this.#held = new FairShare(limits.bodiesBytes)
-    this.#anonymousHeld = new FairShare(limits.anonymousBodiesBytes)
+    this.#held = new SenderShares(limits.bodiesBytes, limits.anonymousBodiesBytes)
   }
 
   /** Bytes buffered for bodies still being read. */
@@ -99,14 +96,12 @@ export class RequestBodies {
 
   /** Counts bytes buffered elsewhere: `add` throws MayflyError OVERLOADED beyond the shared limit. */
   hold(of: string): ByteReservation {
-    const holds = isAnonymous(of)
-      ? [this.#anonymousHeld.hold(of), this.#held.hold(anonymous)]
-      : [this.#held.hold(of)]
+    const hold = this.#held.hold(of)
     return {
       add(bytes) {
-        if (!holds.every((hold) => hold.add(bytes))) throw busy()
+        if (!hold.add(bytes)) throw busy()
       },
-      [Symbol.dispose]: () => holds.forEach((hold) => hold[Symbol.dispose]()),
+      [Symbol.dispose]: () => hold[Symbol.dispose](),
     }
   }
 
@@ -151,11 +146,7 @@ export class RequestBodies {
 
 /** Sender name before authentication: that of its address. */
 export function anonymousAt(incoming: Pick<IncomingMessage, 'socket'>): string {
-  return `${anonymous}${clientGroup(incoming)}`
-}
-
-function isAnonymous(of: string): boolean {
-  return of.startsWith(anonymous)
+  return anonymousName(clientGroup(incoming))
 }
 
 export interface ByteReservation extends Disposable {

@@ -26,7 +26,7 @@ import type { JobQuotas, Quotas } from './quota.ts'
 import type { RateLimit } from './rate-limit.ts'
 import type { Tarpit } from './tarpit.ts'
 import type { Refusals } from './refusals.ts'
-import type { FairShare } from './fair-share.ts'
+import type { SenderShares } from './sender-shares.ts'
 import type { JobSlots } from './job-slots.ts'
 import type { ProviderRow } from '../../contract/answers.ts'
 import type { ThreatReaders } from './threat-readers.ts'
@@ -122,8 +122,8 @@ export interface JobStart {
 export interface StoredOutcomes extends SessionParts {
   readonly history: History
   readonly bodies: RequestBodies
-  /** Bytes of stored outcomes in unread responses. */
-  readonly answers: FairShare
+  /** Bytes of outcomes and files in unread responses. */
+  readonly answers: SenderShares
 }
 
 /** Sessions of this server. */

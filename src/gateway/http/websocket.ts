@@ -26,6 +26,7 @@ import {
   type ContentParts,
   type ContentReader,
 } from '../doors/executions.ts'
+import { holdAnswer, refuseUnread } from '../doors/stored-outcome.ts'
 import { inspectRequest } from './inspect-request.ts'
 import { refuseForeignPages } from './origin.ts'
 import { clientGroup } from './client-address.ts'
@@ -63,7 +64,7 @@ const calls: Readonly<
   '/active-content': (parts, incoming) => contentReader(parts, { incoming }, 'websocket'),
 }
 
-type ConversationParts = JobStart & Pick<GatewayParts, 'bodies' | 'limits'>
+type ConversationParts = JobStart & Pick<GatewayParts, 'answers' | 'bodies' | 'limits'>
 /** Dependencies of both handlers that accept WebSockets. */
 export type SocketParts = ContentParts &
   ConversationParts &
@@ -174,7 +175,7 @@ async function converse(
     const bytes = await firstMessage(parts, socket, raw, of)
     boundLater(socket, raw)
     const body = await parts.bodies.turn(of, () => parseBody(bytes, 'input'))
-    await runOne(parts, socket, stream, { ...read(body), sendsPlan })
+    await runOne(parts, { socket, raw, of }, stream, { ...read(body), sendsPlan })
     socket.close(DONE)
   } catch (thrown) {
     if (socket.readyState === socket.OPEN) {
@@ -187,13 +188,22 @@ async function converse(
   await gone
 }
 
+interface SocketReader {
+  readonly socket: WebSocket
+  readonly raw: Socket
+  /** Sender as known before its message. */
+  readonly of: string
+}
+
 async function runOne(
-  parts: JobStart,
-  socket: WebSocket,
+  parts: JobStart & Pick<GatewayParts, 'answers'>,
+  { socket, raw, of }: SocketReader,
   stream: WebSocketStream,
   { job, quotas, begin, sendsPlan }: ActiveContentJob & { readonly sendsPlan: boolean },
 ): Promise<void> {
   if (socket.readyState !== socket.OPEN) return
+  const reader = job.origin === 'page' ? of : job.tenant
+  refuseUnread(parts, reader)
 
   using _place = begin()
   const started = startJob({ ...parts, quotas }, job, { send: stream.send.bind(stream), sendsPlan })
@@ -201,7 +211,9 @@ async function runOne(
   socket.once('message', started.cancel)
   try {
     const { text } = await started.ended
-    if (socket.readyState === socket.OPEN) await stream.last('outcome', text)
+    if (socket.readyState !== socket.OPEN) return
+    holdAnswer(parts, { outgoing: raw }, reader, text, job.id)
+    await stream.last('outcome', text)
   } finally {
     started.answered()
   }

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MayflyError } from '../contract/error.ts'
 import { answerFile, answerListing } from './file-answer.ts'
-import { answerError, fenced, safeCut } from './tool-answer.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import { answerCharactersMax, answerError, answerOutcome, fenced, safeCut } from './tool-answer.ts'
 
 test('A text cannot close its fence, with any run of backticks', () => {
   for (let run = 0; run < 12; run++) {
@@ -76,4 +77,36 @@ test('A listing of long names stays within its bound, as text and as data, and r
   assert.ok(text.length < 21_000, `${text.length}`)
   assert.match(text, /\(1 bytes\)[^]*The list is truncated/)
   assert.equal(data['truncated'], true)
+})
+
+test('The answer of a program with long output and 50 files of long names stays within its bound, as text and as data', () => {
+  const long = '\u202e'.repeat(100_000)
+  const artifacts = Array.from({ length: 50 }, (_, n) => ({
+    path: `${'\u202e'.repeat(190)}${n}`,
+    size: 1,
+    sha256: '0'.repeat(64),
+  }))
+  for (const more of [{ result: long }, { error: { code: 'USER_ERROR', message: long } }]) {
+    const { text, data } = answerOutcome({
+      id: 'x',
+      status: 'ok',
+      result: null,
+      encoding: 'text',
+      stdout: long,
+      stderr: long,
+      truncated: {},
+      exitCode: 0,
+      signal: null,
+      metrics: { executionTime: 1 },
+      artifacts,
+      artifactsLeftOut: [],
+      ...more,
+    } as unknown as Outcome)
+    assert.ok(text.length <= answerCharactersMax, `${text.length}`)
+    assert.match(text, /files: .* \(1 bytes\), \d+ more$/)
+    const lengths = JSON.stringify(data, (_, one) =>
+      typeof one === 'string' ? one.replaceAll('\\', '/') : one,
+    ).length
+    assert.ok(lengths <= answerCharactersMax, `${lengths}`)
+  }
 })

@@ -4,12 +4,14 @@ import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 
 /** Maximum characters of one result, text and data each; stated in the descriptions of the tools. */
 export const answerCharactersMax = 20_000
-const shares = { result: 8000, stdout: 7000, stderr: 3500, error: 1500 } as const
+const shares = { result: 7000, stdout: 6000, stderr: 3000, error: 1000 } as const
 /** Share of the beginning in a truncated text; most of the rest is the end, which usually has the error. */
 const HEAD_SHARE = 0.3
 const MARK_CHARACTERS_MAX = 150
 const ARTIFACTS_MAX = 50
 const PATH_CHARACTERS_MAX = 200
+/** Maximum characters of all paths of artifacts, escaped. */
+const PATHS_CHARACTERS_MAX = 1500
 
 /** Answer of a tool: text for the model, and data of its output schema. */
 export interface ToolAnswer {
@@ -114,17 +116,29 @@ function errorText(
   return stack === '' || stderr.includes(stack.trim()) ? head : `${head}\n${stack}`
 }
 
-function filesLine({ artifacts, artifactsLeftOut }: Outcome): string {
-  const shown = artifacts
-    .slice(0, ARTIFACTS_MAX)
-    .map(({ path, size }) => `${sanitiseLine(path.slice(0, PATH_CHARACTERS_MAX))} (${size} bytes)`)
+function filesLine(outcome: Outcome): string {
+  const { artifacts, artifactsLeftOut } = outcome
+  const shown = artifactsShown(outcome).map(({ path, size }) => `${path} (${size} bytes)`)
   const more = artifacts.length + artifactsLeftOut.length - shown.length
   if (shown.length === 0 && more === 0) return ''
   return `files: ${[...shown, ...(more > 0 ? [`${more} more`] : [])].join(', ')}`
 }
 
+/** First artifacts, with escaped paths, which are longer. */
+function artifactsShown({ artifacts }: Outcome) {
+  let characters = 0
+  return artifacts
+    .slice(0, ARTIFACTS_MAX)
+    .map(({ path, size, sha256 }) => ({
+      path: sanitiseLine(path.slice(0, PATH_CHARACTERS_MAX)),
+      size,
+      sha256,
+    }))
+    .filter(({ path }) => (characters += path.length) <= PATHS_CHARACTERS_MAX)
+}
+
 function dataOf(outcome: Outcome, result: string | undefined): ToolAnswer['data'] {
-  const { error, stdout, stderr, artifacts } = outcome
+  const { error, stdout, stderr } = outcome
   const isLarge = (result?.length ?? 0) > shares.result
   const left = (text: string, most: number): number => Math.max(0, text.length - most)
   return {
@@ -144,11 +158,7 @@ function dataOf(outcome: Outcome, result: string | undefined): ToolAnswer['data'
     truncated: outcome.truncated,
     exitCode: outcome.exitCode,
     signal: outcome.signal,
-    artifacts: artifacts.slice(0, ARTIFACTS_MAX).map(({ path, size, sha256 }) => ({
-      path: path.slice(0, PATH_CHARACTERS_MAX),
-      size,
-      sha256,
-    })),
+    artifacts: artifactsShown(outcome),
     ...(outcome.tier !== undefined && { tier: outcome.tier }),
     ...(outcome.provider !== undefined && { provider: outcome.provider }),
     ...(outcome.session && { session: sessionOf(outcome.session) }),

@@ -57,7 +57,7 @@ export const outcomeShown = outcomeSchema
     provider: true,
   })
   .extend({
-    result: z.unknown().optional().describe('omitted above 8000 characters'),
+    result: z.unknown().optional().describe('omitted above 7000 characters'),
     error: z
       .object({ code: z.string(), name: z.string().optional(), message: z.string() })
       .optional(),

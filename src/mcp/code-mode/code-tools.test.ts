@@ -85,6 +85,18 @@ test('names that code calls stand on the line of the calls, without control char
   assert.equal((data['calls'] as readonly CallNote[]).length, 2)
 })
 
+test('a thousand calls with long names stand in an answer within a bound, which tells how many more there were', async () => {
+  const host = hostOf([server('hub', ['t'])], (call) =>
+    Promise.allSettled(Array.from({ length: 1000 }, () => call('hub', '\u202e'.repeat(100), {}))),
+  )
+  const { text, data } = await execute!.call(host, { code: '1' }, caller)
+  assert.ok(text.length < 2500, `${text.length}`)
+  assert.ok(JSON.stringify(data['calls']).length < 2500)
+  const shown = (data['calls'] as readonly CallNote[]).length
+  assert.ok(shown > 0)
+  assert.match(text, new RegExp(`^called: .*\\(refused\\), ${1000 - shown} more$`, 'm'))
+})
+
 test('the reason of an unavailable server stands in a fence that it cannot close', async () => {
   const host = hostOf([server('hub', new Error(`\`\`\`${planted}`))], () => Promise.resolve())
   const { text } = await search!.call(host, {}, caller)

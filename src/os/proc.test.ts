@@ -7,7 +7,7 @@ import {
   mappedUids,
   processesOf,
   processFacts,
-  residentBytes,
+  processBytes,
   uidsIn,
 } from './proc.ts'
 
@@ -18,7 +18,7 @@ suite('Facts about processes', { skip: !existsSync('/proc/self/stat') && 'no /pr
     const facts = processFacts(process.pid)
     assert.equal(facts?.parent, process.ppid)
     assert.ok(facts.startTime > 0)
-    assert.ok(residentBytes(process.pid) > 2 ** 20)
+    assert.ok(processBytes(process.pid) > 2 ** 20)
     assert.match(readBootId(), /^[0-9a-f-]{36}$/)
   })
 
@@ -30,7 +30,7 @@ suite('Facts about processes', { skip: !existsSync('/proc/self/stat') && 'no /pr
 
   test('An ended process has no facts, and is not alive', () => {
     assert.equal(processFacts(gone), undefined)
-    assert.deepEqual([isAlive(gone), residentBytes(gone)], [false, 0])
+    assert.deepEqual([isAlive(gone), processBytes(gone)], [false, 0])
   })
 
   test('A user has its processes, and an unused uid has none', () => {

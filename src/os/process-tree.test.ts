@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { suite, test } from 'node:test'
-import { residentBytes } from './proc.ts'
+import { processBytes } from './proc.ts'
 import { belowOf, bytesOf, cpuMsOf, tasksOf } from './process-tree.ts'
 
 const gone = 2 ** 22 + 1
@@ -32,7 +32,7 @@ suite(
 
     test('Memory is the sum of private memory, and the largest file mapping once', () => {
       const alone = bytesOf([process.pid])
-      assert.ok(Math.abs(alone - residentBytes(process.pid)) < 2 ** 23)
+      assert.ok(Math.abs(alone - processBytes(process.pid)) < 2 ** 23)
       const twice = bytesOf([process.pid, process.pid])
       assert.ok(twice > alone && twice < 2 * alone)
     })

@@ -1,4 +1,4 @@
-import { childrenOf, processFacts, threadsOf } from './proc.ts'
+import { besideKib, childrenOf, kibIn, processFacts, statusOf, threadsOf } from './proc.ts'
 import { tryReadText } from './read.ts'
 
 /** Processes of one wall, read from /proc outside the wall. */
@@ -37,14 +37,15 @@ export function tasksIn(pids: readonly number[]): number {
 }
 
 /**
- * Memory of processes in bytes: the sum of anonymous and shared memory, a shared page once for each process, and the
- * largest file mapping of one process, because forked children share the pages of their program.
+ * Memory of processes in bytes: the sum of anonymous and shared memory, a shared page once for each process, of page
+ * tables and swapped pages, and the largest file mapping of one process, because forked children share the pages of their
+ * program.
  */
 export function bytesOf(pids: readonly number[]): number {
   let [own, files] = [0, 0]
   for (const pid of pids) {
     const text = statusOf(pid)
-    own += kibIn(text, 'RssAnon') + kibIn(text, 'RssShmem')
+    own += ownKib(text)
     files = Math.max(files, kibIn(text, 'RssFile'))
   }
   return (own + files) * 1024
@@ -75,14 +76,16 @@ export function proportionalSharedBytesOf(pids: readonly number[]): number {
   )
 }
 
-/** Anonymous and shared memory of processes in bytes, a shared page once for each process; no files. */
+/**
+ * Anonymous and shared memory of processes in bytes, a shared page once for each process, with page tables and swapped
+ * pages; no files.
+ */
 export function ownBytesOf(pids: readonly number[]): number {
-  return (
-    pids.reduce((sum, pid) => {
-      const text = statusOf(pid)
-      return sum + kibIn(text, 'RssAnon') + kibIn(text, 'RssShmem')
-    }, 0) * 1024
-  )
+  return pids.reduce((sum, pid) => sum + ownKib(statusOf(pid)), 0) * 1024
+}
+
+function ownKib(status: string): number {
+  return kibIn(status, 'RssAnon') + kibIn(status, 'RssShmem') + besideKib(status)
 }
 
 /** CPU time in milliseconds of these processes and of their reaped children. */
@@ -97,12 +100,3 @@ export function cpuMsOfReaped(pid: number): number {
 }
 
 const MS_PER_TICK = 10
-
-function statusOf(pid: number): string {
-  return tryReadText(`/proc/${pid}/status`) ?? ''
-}
-
-function kibIn(text: string, name: string, missing = 0): number {
-  const at = text.indexOf(`\n${name}:`)
-  return at < 0 ? missing : Number.parseInt(text.slice(at + name.length + 2), 10)
-}

@@ -53,6 +53,14 @@ const programs: readonly {
 }[] = [
   { name: 'Python', of: inPython, code: inSteps },
   {
+    // 4 KiB of page tables for each byte that is read, and none of it resident.
+    name: 'Python, by page tables of zeros that it reads',
+    of: inPython,
+    code: `import mmap
+a = mmap.mmap(-1, 1 << 39, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
+for at in range(0, len(a), 2 << 20): a[at]`,
+  },
+  {
     name: 'a child of Python, while Python exits with 0',
     of: inPython,
     code: `import os

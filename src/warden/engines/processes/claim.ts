@@ -1,6 +1,6 @@
 import type { ClaimBounds, ClaimReadBack } from '../../../contract/engine.ts'
 import type { BoundMechanisms, UsualBounds } from '../../../contract/warden.ts'
-import { residentBytes } from '../../../os/proc.ts'
+import { processBytes } from '../../../os/proc.ts'
 import { bind, presetTasks } from './bounds.ts'
 import { spentMs } from './cpu-time.ts'
 import { watchTree, watchWorker } from './memory-watch.ts'
@@ -31,7 +31,7 @@ const residueBytesMax = 14 * 2 ** 20
 export function claim(wall: ProcessWall, asked: ClaimBounds): ClaimReadBack {
   const { resources, idleBytes } = wall
   // A single-use wall has run no code since it was ready.
-  const resident = resources.isWhole ? idleBytes : residentBytes(wall.pid)
+  const resident = resources.isWhole ? idleBytes : processBytes(wall.pid)
   // A wall that has just ended is spent, also if its end is not reported yet.
   if (!wall.handles.areRunning() || resident > idleBytes + residueBytesMax)
     return { spent: true, enforced: noBound, bytes: resident, idleBytes }

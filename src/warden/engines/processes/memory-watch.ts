@@ -1,5 +1,5 @@
 import type { MemorySample } from '../../../contract/engine.ts'
-import { residentBytes } from '../../../os/proc.ts'
+import { processBytes } from '../../../os/proc.ts'
 import { createCpuThrottle } from '../cpu-throttle.ts'
 import type { ProgramZones } from './program-zones.ts'
 import { keepStopped } from './keep-stopped.ts'
@@ -131,7 +131,7 @@ function quietTurn(now: number, turnMs: number): number {
 
 /** Samples a worker: a single process, by its resident memory. */
 export function watchWorker(pid: number, bytesMax: number): MemoryWatch {
-  return () => ({ bytes: residentBytes(pid), bytesMax, isOutOfMemory: false })
+  return () => ({ bytes: processBytes(pid), bytesMax, isOutOfMemory: false })
 }
 
 /**
@@ -155,7 +155,7 @@ function memoryOf(
       return base + (isOver ? Math.min(mapped, proportionalSharedBytesOf(pids())) : mapped)
     }
   return (pids) => {
-    const bytes = pids().reduce((sum, pid) => sum + residentBytes(pid), 0)
+    const bytes = pids().reduce((sum, pid) => sum + processBytes(pid), 0)
     if (bytes <= residentMax) return bytes
     return isWhole ? idleBytes + Math.max(0, ownBytesOf(pids()) - idleMemory) : bytesOf(pids())
   }

@@ -4,7 +4,7 @@ import type { Wall } from '../../../contract/warden.ts'
 import type { JailCommand } from '../../../jail/embedded.ts'
 import { attempt } from '../../../lib/attempt.ts'
 import { lowerPriority, preferForOomKill } from '../../../os/priority.ts'
-import { executableOf, identify, residentBytes, type ProcessIdentity } from '../../../os/proc.ts'
+import { executableOf, identify, processBytes, type ProcessIdentity } from '../../../os/proc.ts'
 import { wallTasksMax } from './bounds.ts'
 import { takeListener } from './egress-listener.ts'
 import { processesOfWall } from './members.ts'
@@ -104,7 +104,7 @@ export function settleWall(
   const idle = processesOfWall(resources)
   if (resources.isWhole) resources.idleProcesses = idle.length
   if (resources.isWhole) resources.idleMemory = cgroup?.ownMemory().own ?? ownBytesOf(idle)
-  const idleBytes = resources.isWhole ? bytesOf(idle) : residentBytes(pid)
+  const idleBytes = resources.isWhole ? bytesOf(idle) : processBytes(pid)
   return {
     ...describe(resources, pid, to),
     idleBytes,

@@ -1,4 +1,4 @@
-import { residentBytes, waitedMsOf } from '../../../os/proc.ts'
+import { processBytes, waitedMsOf } from '../../../os/proc.ts'
 import type { ProcessWall } from './process-wall.ts'
 import type { WallUsage } from '../../../contract/warden.ts'
 import { processesOfWall } from './members.ts'
@@ -27,7 +27,7 @@ export function usageOf(wall: ProcessWall): WallUsage {
 
 function readUsage({ resources, idleBytes }: ProcessWall): WallUsage {
   const pids = processesOfWall(resources)
-  const bytes = resources.isWhole ? bytesOf(pids) : residentBytes(resources.processes[0]?.pid ?? 0)
+  const bytes = resources.isWhole ? bytesOf(pids) : processBytes(resources.processes[0]?.pid ?? 0)
   return {
     processes: Math.max(0, pids.length - resources.idleProcesses),
     bytes: Math.max(0, bytes - idleBytes),

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
-import { isAlive, processFacts, residentBytes } from '../../../os/proc.ts'
+import { isAlive, processFacts, processBytes } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { forkGuest, JailedGuest, type GuestHost } from '../agent-guest/jailed-guest.ts'
@@ -97,7 +97,7 @@ export class UserKernelProcess extends JailedGuest {
 
   /** The guest's memory is shared memory of the kernel's process. */
   memory(): number {
-    return this.cgroup ? memoryIn(this.cgroup) : residentBytes(this.kernelPid)
+    return this.cgroup ? memoryIn(this.cgroup) : processBytes(this.kernelPid)
   }
 
   /** Throws MayflyError NOT_FOUND once it has ended. */

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { setImmediate as turn } from 'node:timers/promises'
 import { Option, type Command } from 'commander'
 import type { Config } from '../contract/config.ts'
 import { expiryDate } from '../contract/clock.ts'
@@ -12,6 +11,7 @@ import type { Quotas } from '../gateway/http/quota.ts'
 import { ceilingsOfAll, ceilingsOfEach, pageTenant } from '../gateway/http/visitor-ceilings.ts'
 import type { LocalDoor } from '../gateway/local/door.ts'
 import type { Gateway } from '../gateway/server.ts'
+import { forgetExpired } from '../evidence/bodies.ts'
 import { createHistory } from '../history/history.ts'
 import { type History } from '../history/history.ts'
 import { auditFile } from '../lib/state-folder.ts'
@@ -26,8 +26,6 @@ import { version } from './version.ts'
 import { warnOfWalls } from './warn-of-walls.ts'
 
 const RETAIN_EVERY_MS = 60_000
-/** Bytes overwritten between two yields to the event loop. */
-const RETAIN_BYTES_AT_ONCE = 2 ** 20
 
 interface ServeFlags extends Globals {
   readonly port?: string
@@ -319,7 +317,7 @@ async function openQuotas(assembly: Assembly): Promise<Quotas> {
 function keepHistory({ record, clock }: Assembly): History {
   const retain = async (): Promise<void> => {
     try {
-      while (record.bodies.retain(clock.date(), RETAIN_BYTES_AT_ONCE) > 0) await turn()
+      await forgetExpired(record.bodies, clock.date())
     } catch {
       // A failed sweep is retried a minute later; a broken state folder fails the next job.
     }

@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
+import { setImmediate as turn } from 'node:timers/promises'
 import { MayflyError } from '../contract/error.ts'
 import { preparing } from '../lib/prepared.ts'
 import { seal, unseal } from '../lib/sealed.ts'
 import { openUnversioned, transact } from '../lib/sqlite.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
 import type { Row } from './connection.ts'
+import { bodiesBeyondShares, evictionIndex } from './fair-eviction.ts'
 import { openReadOnly } from './open-readonly.ts'
 import { stateError } from './state-error.ts'
 
@@ -33,6 +35,8 @@ export interface BodyFolder {
 /** 24 hours. */
 export const retentionMs = 86_400_000
 export const retainedBytesMax = 2 ** 30
+/** Bodies to be deleted that one query lists. */
+const rowsMax = 10_000
 const nothing = () => undefined
 
 export interface BodiesOptions {
@@ -48,6 +52,32 @@ export interface BodiesOptions {
 /** WAL limit in pages of 4 KiB if its owner writes it back, in case the owner fails to. */
 const walPagesMax = 20_000
 
+/** Bytes overwritten between two yields to the event loop. */
+const bytesAtOnce = 2 ** 20
+
+/** Applies retention and the byte limit, with yields to the event loop. Rejects with MayflyError STATE. */
+export async function forgetExpired(bodies: Bodies, now: number): Promise<void> {
+  for (const _ of bodies.retain(now, bytesAtOnce)) await turn()
+}
+
+/**
+ * Applies retention to a folder without a server, which sweeps each minute, if nothing was written there for as long as
+ * bodies are retained: then all have expired. Creates nothing. Rejects with MayflyError STATE.
+ */
+export async function forgetUnattended(folder: string, now: number): Promise<void> {
+  const file = join(folder, 'bodies.db')
+  const found = statSync(file, { throwIfNoEntry: false })
+  if (!found || found.mtimeMs > now - retentionMs) return
+  const bodies = openBodies(folder)
+  try {
+    await forgetExpired(bodies, now)
+  } finally {
+    bodies.close()
+  }
+  // Later runs need not look again today.
+  utimesSync(file, new Date(now), new Date(now))
+}
+
 /** Opens `bodies.db` and `body-keys.db` of a state folder; makes them on first use. */
 export function openBodies(folder: string, options: BodiesOptions = {}): Bodies {
   const bodies = openFile(join(folder, 'bodies.db'), bodiesSchema)
@@ -59,7 +89,8 @@ export function openBodies(folder: string, options: BodiesOptions = {}): Bodies 
 const bodiesSchema = `CREATE TABLE IF NOT EXISTS bodies (
   id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, run TEXT NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL,
   size INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (tenant, run, name)) STRICT;
-  CREATE INDEX IF NOT EXISTS bodies_by_age ON bodies (at, size)`
+  CREATE INDEX IF NOT EXISTS bodies_by_age ON bodies (at, size);
+  ${evictionIndex}`
 const keysSchema =
   'CREATE TABLE IF NOT EXISTS keys (id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL) STRICT'
 
@@ -212,30 +243,24 @@ export class Bodies {
   }
 
   /**
-   * Forgets bodies older than `retentionMs`, and the oldest beyond `retainedBytesMax`; returns how many. `bytesMax` bounds one
-   * call (at least one body goes), because overwriting takes time.
+   * Forgets bodies older than `retentionMs`, and the oldest beyond `retainedBytesMax`; yields how many after each `bytesMax`
+   * (at least one body), because overwriting takes time: the caller lets other work run in between.
    */
-  retain(now: number, bytesMax = Infinity): number {
-    const old = 'SELECT id, size FROM bodies WHERE at < ? ORDER BY at'
-    // Fair eviction: each tenant keeps its newest bodies up to an equal share; beyond the shares, the oldest go
-    // until the total fits. One tenant's data never evicts another's share.
-    const beyond = `WITH sums AS (
-        SELECT id, size, at, sum(size) OVER (PARTITION BY tenant ORDER BY at DESC, id DESC) AS own FROM bodies),
-      share AS (SELECT ?1 / max(1, count(DISTINCT tenant)) AS size FROM bodies),
-      kept AS (SELECT coalesce(sum(size), 0) AS size FROM sums WHERE own <= (SELECT size FROM share))
-      SELECT id, size FROM (
-        SELECT id, size, (SELECT size FROM kept) + sum(size) OVER (ORDER BY at DESC, id DESC) AS total
-        FROM sums WHERE own > (SELECT size FROM share))
-      WHERE total > ?1 ORDER BY total DESC`
-    return this.#guard('write', () => {
-      const { retentionMs: ms, retainedBytesMax: bytes } = this.#limits
-      const some = (sql: string, bound: number) =>
-        this.#drop(upTo(bytesMax, this.#bodies.prepare(sql).iterate(bound)))
-      const expired = some(old, now - ms)
-      const total = this.#ofBodies('SELECT sum(size) AS size FROM bodies').get()?.['size'] ?? 0
-      // The query of the shares takes some 2 µs for each body, in the event loop.
-      return Number(total) <= bytes ? expired : expired + some(beyond, bytes)
-    })
+  *retain(now: number, bytesMax = Infinity): Generator<number> {
+    for (;;) {
+      const rows = this.#guard('read', () => this.#excess(now))
+      if (rows.length === 0) return
+      for (const part of inParts(bytesMax, rows)) yield this.#guard('write', () => this.#drop(part))
+    }
+  }
+
+  /** The query of the shares takes time for all bodies, so its answer serves many deletions. */
+  #excess(now: number): readonly Row[] {
+    const { retentionMs: ms, retainedBytesMax: most } = this.#limits
+    const old = 'SELECT id, size FROM bodies WHERE at < ? ORDER BY at LIMIT ?'
+    const expired = this.#ofBodies(old).all(now - ms, rowsMax)
+    if (expired.length > 0) return expired
+    return bodiesBeyondShares(this.#bodies, { bytesMax: most, rowsMax })
   }
 
   close(): void {
@@ -300,16 +325,21 @@ export function placesSql({ tenant, run }: Pick<BodiesOf, 'tenant' | 'run'>): st
     ${found} t CROSS JOIN ${own} AND ${end}`
 }
 
-/** Takes rows up to a byte limit, at least one. */
-function upTo(bytesMax: number, rows: Iterable<Row>): readonly Row[] {
-  const some: Row[] = []
+/** Parts of rows up to a byte limit each, of at least one row. */
+function* inParts(bytesMax: number, rows: readonly Row[]): Generator<readonly Row[]> {
+  let part: Row[] = []
   let bytes = 0
   for (const row of rows) {
-    bytes += Number(row['size'])
-    if (some.length > 0 && bytes > bytesMax) break
-    some.push(row)
+    const size = Number(row['size'])
+    if (part.length > 0 && bytes + size > bytesMax) {
+      yield part
+      part = []
+      bytes = 0
+    }
+    part.push(row)
+    bytes += size
   }
-  return some
+  if (part.length > 0) yield part
 }
 
 function placeOf(row: Row): BodyKey {

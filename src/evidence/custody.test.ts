@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Evidence } from '../contract/evidence.ts'
-import { openBodies } from './bodies.ts'
+import { openBodies, retentionMs } from './bodies.ts'
 import { createCustody, type CustodyParts } from './custody.ts'
 
 const capture = {
@@ -117,3 +117,17 @@ function isKept(evidence: Evidence, run: string): boolean {
     return false
   }
 }
+
+test('Storing a capture forgets bodies of other runs that have expired', async () => {
+  using custody = open()
+  custody.bodies.put(
+    { tenant: 'acme', run: 'exec_0', name: 'capture-1/a' },
+    Buffer.alloc(9),
+    -retentionMs,
+  )
+  custody.bodies.put({ tenant: 'acme', run: 'exec_9', name: 'capture-1/a' }, Buffer.alloc(9), 1)
+  await custody.keep({ run: 'exec_1', tenant: 'acme', because: 'anomaly' }, capture)
+  assert.deepEqual(custody.bodies.names('acme', 'exec_0'), [])
+  assert.equal(custody.bodies.names('acme', 'exec_9').length, 1)
+  assert.equal(custody.evidence.of('exec_1', everybody).length, 1)
+})

@@ -2,7 +2,7 @@ import type { Point } from '../contract/event.ts'
 import type { Evidence } from '../contract/evidence.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { KeepCapture } from '../contract/pipeline.ts'
-import type { Bodies } from './bodies.ts'
+import { type Bodies, forgetExpired } from './bodies.ts'
 import type { MemoryBases } from './memory-bases.ts'
 import {
   requestedCaptures,
@@ -64,6 +64,7 @@ export function createCustody({
           { run, tenant, actor: 'evidence' },
         )
       if (because === 'asked') await forgetBeyond(bodies(), tenant, askedBytesMax, askedMax)
+      await forgetExpired(bodies(), now())
       return parts
     },
     evidence: {

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, test } from 'node:test'
 import { systemClock } from '../contract/clock.ts'
 import { event, facts, job, plan, verdict } from '../../tests/fixtures/record.ts'
 import { lastSigned, openSigner, type HeadSigner } from '../warden/sign.ts'
+import { openBodies, readBodies, retentionMs } from './bodies.ts'
 import { digestOf, draft, type StoredLine } from './chain.ts'
 import { commit, opens } from './commitment.ts'
 import type { CheckpointSigner } from './checkpoint.ts'
@@ -363,4 +364,33 @@ test('A line whose stored bytes differ from the hashed ones is not accepted', ()
   assert.deepEqual(store.head(), before)
   assert.equal(store.append(draft({ ...parts, run: '\ud800' })).seq, before.seq + 1)
   store.close()
+})
+
+test('A record closed in a folder without a server forgets bodies that no process swept for a day', async () => {
+  const date = Date.now()
+  const place = { tenant: 'acme', run: 'exec_1', name: 'capture-1/memory.bin/0' }
+  const store = openBodies(folder)
+  store.put(place, Buffer.from('secret'), date)
+  store.close()
+  const names = () => {
+    const reader = readBodies(folder)
+    try {
+      return reader.names(place.tenant, place.run)
+    } finally {
+      reader.close()
+    }
+  }
+  for (const [later, left] of [
+    [retentionMs - 60_000, 1],
+    [retentionMs + 60_000, 0],
+  ] as const) {
+    const record = open({ clock: { ...systemClock, date: () => date + later } })
+    await record.close()
+    assert.equal(names().length, left)
+  }
+})
+
+test('A record closed in a folder without bodies makes no file for them', async () => {
+  await open().close()
+  assert.ok(!readdirSync(folder).includes('bodies.db'))
 })

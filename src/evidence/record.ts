@@ -6,7 +6,7 @@ import type { Event, Point, Sink, Emitter } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { JobEntry, Plan } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
-import { openBodies, type Bodies } from './bodies.ts'
+import { forgetUnattended, openBodies, type Bodies } from './bodies.ts'
 import { draft, type AppendedLine, type ChainHead } from './chain.ts'
 import { Sealer, type CheckpointSigner } from './checkpoint.ts'
 import { newSalts } from './commitment.ts'
@@ -106,13 +106,16 @@ export class AuditRecord {
     return this.#bodies
   }
 
-  /** Signs the rest and closes the file. Idempotent. */
+  /** Signs the rest and closes the files. Idempotent. */
   async close(): Promise<void> {
     this.#retry?.cancel()
     await this.#parts.sealer.close()
     this.store.close()
     await this.#bodiesThread?.close()
     this.#bodies?.close()
+    const { stateFolder, clock } = this.#parts
+    // A failed sweep is retried by the next process.
+    if (!this.#bodies) await forgetUnattended(stateFolder, clock.date()).catch(() => undefined)
   }
 
   /** Writes bodies back on a thread, some megabytes at a time. */

@@ -181,6 +181,16 @@ test('a key hash belongs to one tenant, and a tenant is named once', () => {
   ])
 })
 
+test('two receivers of webhooks with one URL are refused, two paths of one host are not', () => {
+  const receiver = (path: string) =>
+    `[[webhooks]]\nurl = "https://alerts.example/${path}"\nsecret_file = "${path}.secret"\n`
+  assert.deepEqual(where(place({ 'mayfly.toml': receiver('a') + receiver('a') })), [
+    'mayfly.toml:1:3',
+  ])
+  const { config } = loadConfig(place({ 'mayfly.toml': receiver('a') + receiver('b') }))
+  assert.equal(config.webhooks.length, 2)
+})
+
 test('S4-14: the same code in three environments, each value with its origin', () => {
   const files = {
     'mayfly.toml': 'default_provider = "mock"\n[server]\nport = 1000\nhost = "::1"\n',

@@ -875,7 +875,15 @@ export const configSchema = z.strictObject({
     .describe('Schedules by name; `default` applies to jobs that name none'),
   signing: signing.prefault({}).describe('Signature requirements of every tenant'),
   anomalies: anomalies.prefault({}).describe('Detection of anomalies, and reactions to them'),
-  webhooks: z.array(webhook).max(16).default([]).describe('Receivers of anomalies'),
+  webhooks: z
+    .array(webhook)
+    .max(16)
+    .default([])
+    .refine((all) => new Set(all.map(({ url }) => url)).size === all.length, {
+      // The queue is by URL: each entry would send what the other queued, signed with its own secret.
+      message: 'expected receivers of different URLs',
+    })
+    .describe('Receivers of anomalies'),
   credentials: z
     .array(credential)
     .max(100)

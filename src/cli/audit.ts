@@ -33,6 +33,7 @@ export function register(program: Command): void {
     .description('check that no line was edited, removed, moved or cut off; exits 0 or 1')
     .argument('[file]', 'an exported log; default: the log of the state folder')
     .option('--key <base64>', 'public key that must have signed the log')
+    .option('--signed', 'fail if lines follow the last one that is signed')
     .action(verb(verify))
   audit
     .command('export')
@@ -47,6 +48,7 @@ interface Flags extends Globals {
   readonly limit?: number
   readonly run?: string
   readonly key?: string
+  readonly signed?: boolean
 }
 
 const limitMax = 100_000
@@ -101,7 +103,11 @@ async function verify(flags: Flags, file: string | undefined): Promise<void> {
 
 async function tellAudit(flags: Flags, path: string, signed: Signed): Promise<void> {
   const { verifyFile } = await import('../evidence/verify.ts')
-  const audit = verifyFile(path, { key: flags.key ?? signed?.key, signed })
+  const audit = verifyFile(path, {
+    key: flags.key ?? signed?.key,
+    signed,
+    endsSigned: flags.signed,
+  })
   if (!audit.ok) process.exitCode = failedExitCode
   if (flags.json) return printJson(audit)
   const { lines, checkpoints, unsigned, firstBad } = audit
@@ -109,6 +115,7 @@ async function tellAudit(flags: Flags, path: string, signed: Signed): Promise<vo
   const { sanitiseLine } = await import('../output/sanitise.ts')
   const text = firstBad ? `bad: line ${firstBad.seq}: ${firstBad.why}` : `ok: ${counts}`
   await print(`${sanitiseLine(text)}\n`)
+  if (audit.ok && unsigned > 0) await print(`unsigned: lines ${lines - unsigned + 1} to ${lines}\n`)
 }
 
 /** Reads the signer's state first, because the log only grows. */

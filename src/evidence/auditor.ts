@@ -14,6 +14,8 @@ export interface TrustAnchor {
   readonly key?: string | undefined
   /** Last head the signer signed: the log must reach it. */
   readonly signed?: ChainHead | undefined
+  /** True if no line may follow the last signed one. */
+  readonly endsSigned?: boolean | undefined
 }
 
 /** Header of an exported file. */
@@ -122,6 +124,9 @@ export class Auditor {
       return this.fail(next, `lines up to ${signed.seq} were signed`)
     if (this.#known.key !== undefined && this.#checkpoints === 0 && !this.#meetsSigned)
       return this.fail(1, 'no line is signed with the key that must have signed them')
+    const signedTo = Math.max(this.#signed, this.#meetsSigned && signed ? signed.seq : 0)
+    if (this.#known.endsSigned && signedTo < this.head.seq)
+      return this.fail(signedTo + 1, 'no checkpoint covers the lines from here on')
     const expected = this.#expected
     if (!expected) return
     if (expected.lines !== this.head.seq)

@@ -97,6 +97,25 @@ test('After an edit, removal, reorder or truncation, in nine changes, verify exi
   assert.match(gone.stdout, /^bad: line 1: /)
 })
 
+test('Attack: lines chained on after the last checkpoint of an export are named, and fail with --signed', async () => {
+  const before = JSON.parse(audit('verify', '--signed', '--json').stdout)
+  assert.deepEqual(before, { ok: true, lines: 6, checkpoints: 2, unsigned: 0 })
+  const file = join(state, 'log.jsonl')
+  const record = openRecord({ stateFolder: state, clock: systemClock })
+  record.begin(job('exec_forged'), verdict, plan).end(facts)
+  await record.close()
+  assert.equal(audit('export', file).status, 0)
+  const { key } = JSON.parse(readFileSync(file, 'utf8').split('\n')[0]!)
+  for (const words of [[file, '--key', key], []]) {
+    const text = audit('verify', ...words)
+    assert.equal(text.status, 0, text.stdout)
+    assert.equal(text.stdout.split('\n')[1], 'unsigned: lines 7 to 8')
+    const strict = audit('verify', ...words, '--signed', '--json')
+    assert.equal(strict.status, 1)
+    assert.equal(JSON.parse(strict.stdout).firstBad.seq, 7)
+  }
+})
+
 test('A log with views, triggers, virtual tables, indexes or other tables is neither listed, verified nor written', () => {
   const hidden = 'ALTER TABLE audit RENAME TO hidden; '
   const columns = 'seq, at, kind, run, tenant, status, body, previous, hash'

@@ -48,6 +48,16 @@ suite('The image store', () => {
     assert.equal(whyImageBroken(findImage(folder, 'one'), key), undefined)
   })
 
+  test('A tag that is the beginning of the digest of another image names neither without "sha256:"', () => {
+    const first = inStore((store) => add(store, 'first', ['one']))
+    const short = first.slice(0, 12)
+    inStore((store) => store.tag(first, short))
+    assert.equal(findImage(folder, short).digest, first)
+    inStore((store) => add(store, 'second', [short]))
+    assert.throws(() => findImage(folder, short), ended('INVALID'))
+    assert.equal(findImage(folder, `sha256:${short}`).digest, first)
+  })
+
   test('Collection removes untagged images only', () => {
     const [first, second] = inStore((store) => [
       add(store, 'first', ['one']),

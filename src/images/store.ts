@@ -184,18 +184,20 @@ export function listImages(folder: string): {
   return { images, faults }
 }
 
-/** Finds an image by tag, digest or digest prefix. Throws MayflyError NOT_FOUND, INVALID and IMAGE_BROKEN. */
+/** Finds an image by tag, digest or digest prefix, which is never guessed from a name that is both. Throws MayflyError NOT_FOUND, INVALID and IMAGE_BROKEN. */
 export function findImage(folder: string, name: string): StoredImage {
   const tags = tagsOf(folder)
   const given = name.replace(/^sha256:/, '')
   const isShort = /^[0-9a-f]{8,64}$/.test(given) && given.length >= SHORT_MIN
   const digests = digestsIn(path.join(folder, 'manifests'))
   const named = tags.get(name)
-  const found = named ? [named] : digests.filter((one) => isShort && one.startsWith(given))
+  const short = digests.filter((one) => isShort && one.startsWith(given))
+  const found = named ? [...new Set([named, ...short])] : short
   if (found.length > 1)
     throw new MayflyError(
       'INVALID',
-      `Cannot choose an image for "${name}": ${found.length} digests begin with it`,
+      `Cannot choose an image for "${name}": ${named ? 'it is a tag, and ' : ''}${short.length} digests begin with it`,
+      { hint: 'Give all 64 digits: "mayfly images list --json" shows them' },
     )
   const [digest] = found
   if (digest === undefined)

@@ -500,6 +500,17 @@ test('an unread package requires a stronger wall, and restrains limits no more t
   assert.deepEqual([unread.limits.cpu, suspect.limits.cpu], [0.75, 0.25])
 })
 
+test('Attack: code that ran beside an unread package is restrained once its files contain a threat of the same risk', () => {
+  const unread = { name: 'UNREAD_DEPENDENCY', score: 60, kind: 'threat' } as const
+  const threat = { name: 'OBFUSCATION', score: 60, kind: 'threat' } as const
+  const profiler = createProfiler({ config: configOf(), providers: () => plainMachine })
+  const cpu = [unread, threat, unread].map((finding) => {
+    const findings = [finding] as unknown as Verdict['findings']
+    return profiler(jobOf({}), verdictOf(60, { findings })).profile.limits.cpu
+  })
+  assert.deepEqual(cpu, [0.75, 0.25, 0.75])
+})
+
 const digest = 'a'.repeat(64)
 const machine = factsOf('microvm', { images: { python: 'python', node: 'node', sh: 'node' } })
 const inPython = { asked: { tier: 'microvm' }, verdict: { language: 'python' } } as const

@@ -12,7 +12,7 @@ import type { FieldReason, Profile } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
 import type { Plan } from '../contract/pipeline.ts'
 import type { TierName } from '../contract/tier.ts'
-import { plainScoreMax, trustOf, type Verdict } from '../contract/verdict.ts'
+import { trustOf, type Verdict } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
 import { sha256 } from '../lib/hash.ts'
@@ -25,7 +25,7 @@ import type { ImageAnswer, ImageAnswers } from '../contract/image-reference.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import { PlanMemo } from './plan-memo.ts'
 import { explainProgramInputs } from './program-inputs.ts'
-import { restrainLimits } from './restrain-limits.ts'
+import { restrainLimits, restraintRisk } from './restrain-limits.ts'
 import { explainSchedule, scheduleFor } from './schedule.ts'
 import { sessionStartError } from './session-start.ts'
 
@@ -158,17 +158,6 @@ function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanC
   const choice = chooseTier({ config, tenant, asked, verdict, abilities, holds, raised }, facts)
   const granted = { chosen, terms, network, privateHosts, controls }
   return { choice, ...granted, schedule, trust, limits, limitsExplained }
-}
-
-/**
- * Risk without that of unread packages: those require a stronger wall, but restrain resources no more than plain code.
- */
-function restraintRisk({ risk, findings }: Verdict): number {
-  if (!findings.some(({ name }) => name === 'UNREAD_DEPENDENCY')) return risk
-  const others = findings.filter(
-    ({ name, kind }) => kind === 'threat' && name !== 'UNREAD_DEPENDENCY',
-  )
-  return Math.max(Math.min(risk, plainScoreMax), ...others.map(({ score }) => score))
 }
 
 /** Programs use the host's /usr; all other walls use files that ship with Mayfly. */

@@ -5,6 +5,7 @@ import type { Plan } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import type { ProviderFacts } from './choose-tier.ts'
 import { sizesOf } from './program-inputs.ts'
+import { restraintRisk } from './restrain-limits.ts'
 
 const PLANS_MAX = 1000
 const KEY_LENGTH_MAX = 4096
@@ -74,6 +75,7 @@ function keyOf({ job, verdict, images = new Map() }: PlanInputs): string {
     job.packages,
     verdict.digest,
     verdict.risk,
+    restraintRisk(verdict),
     verdict.signatureValid,
     verdict.language,
     verdict.entry,

@@ -1,6 +1,7 @@
 import type { Config } from '../contract/config.ts'
 import { unlimited } from '../contract/controls.ts'
 import type { FieldReason, Profile } from '../contract/profile.ts'
+import { plainScoreMax, type Verdict } from '../contract/verdict.ts'
 
 type ProfileLimits = Profile['limits']
 
@@ -33,6 +34,17 @@ export function restrainLimits(
     io: step.io ?? unlimited,
     explain: [...explain.map((row) => lessened(row, less, step, why)), explainIo(step.io, why)],
   }
+}
+
+/**
+ * Risk without that of unread packages: those require a stronger wall, but restrain resources no more than plain code.
+ */
+export function restraintRisk({ risk, findings }: Verdict): number {
+  if (!findings.some(({ name }) => name === 'UNREAD_DEPENDENCY')) return risk
+  const others = findings.filter(
+    ({ name, kind }) => kind === 'threat' && name !== 'UNREAD_DEPENDENCY',
+  )
+  return Math.max(Math.min(risk, plainScoreMax), ...others.map(({ score }) => score))
 }
 
 type Share = 'cpu' | 'memory' | 'processes'

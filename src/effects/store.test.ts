@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import type { Effect } from '../contract/effect.ts'
+import { envelopeFormat } from '../contract/signature.ts'
 import { openEffectStore } from './store.ts'
 
 const effect = (effectId: string, code = 'return 1'): Effect => ({
@@ -49,6 +50,19 @@ test('A tenant has limits on count and code bytes; replacing needs no more room'
   assert.throws(() => store.put('a', effect('z', '')), { code: 'CONFLICT' })
   assert.throws(() => store.put('a', effect('y', '123456')), { code: 'CONFLICT' })
   store.put('b', effect('z'))
+})
+
+test('Attack: signatures of effects, which may be megabytes, count for the limit of bytes of a tenant', () => {
+  const store = openEffectStore(':memory:', { bytesMax: 8000 })
+  const files = Object.fromEntries(
+    Array.from({ length: 50 }, (_, n) => [`file-${n}`, `sha256:${'0'.repeat(64)}`]),
+  )
+  const envelope = { format: envelopeFormat, code: '', files, capabilities: [], expires: null }
+  const signature = { ...envelope, key: '', signature: '' }
+  store.put('a', { ...effect('x'), signature })
+  assert.throws(() => store.put('a', { ...effect('y'), signature }), { code: 'CONFLICT' })
+  store.put('a', { ...effect('x'), signature })
+  store.put('a', effect('y'))
 })
 
 test('Effects survive the process, in a file with mode 0600', (t) => {

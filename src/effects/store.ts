@@ -22,7 +22,9 @@ export class EffectStore {
 
   /** Adds or replaces an effect. Throws MayflyError CONFLICT at a limit. */
   put(tenant: string, { code, ...about }: Effect): void {
-    const bytes = Buffer.byteLength(code)
+    const signatureText = about.signature === undefined ? '' : JSON.stringify(about.signature)
+    // A valid envelope may list files that no job brings: megabytes, which a list of effects reads.
+    const bytes = Buffer.byteLength(code + signatureText)
     const sql = 'INSERT OR REPLACE INTO effects VALUES (?, ?, ?, ?, ?)'
     const add = () => {
       this.#refuseBeyond(tenant, about.effectId, bytes)
@@ -75,7 +77,7 @@ export class EffectStore {
 export interface EffectBounds {
   /** Maximum of effects per tenant. */
   readonly countMax?: number
-  /** Maximum of UTF-8 code bytes per tenant. */
+  /** Maximum of bytes of code and signatures per tenant. */
   readonly bytesMax?: number
 }
 

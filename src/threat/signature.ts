@@ -41,6 +41,8 @@ export function whyInvalid(envelope: Envelope, job: Signable, now: number): stri
   if (!job.code.isWellFormed() || digestOf(job.code) !== envelope.code) return 'it is of other code'
   const path = uncovered(envelope, job.files)
   if (path !== undefined) return `it does not cover the file "${path}"`
+  const missing = leftOut(envelope, job.files)
+  if (missing !== undefined) return `the job lacks the file "${missing}", which it covers`
   return whyExpired(envelope.expires, now)
 }
 
@@ -79,6 +81,12 @@ function uncovered({ files = {} }: Envelope, brought: readonly JobFile[]): strin
   return brought.find(
     (file) => !Object.hasOwn(files, file.path) || files[file.path] !== fileDigest(file),
   )?.path
+}
+
+/** Code may do other things without one of its files: it finds a module of that name elsewhere, or catches the error. */
+function leftOut({ files = {} }: Envelope, brought: readonly JobFile[]): string | undefined {
+  const paths = new Set(brought.map(({ path }) => path))
+  return Object.keys(files).find((path) => !paths.has(path))
 }
 
 /** Requires the canonical date spelling, so that no two parsers read different times. */

@@ -99,7 +99,10 @@ suite('An envelope', () => {
     const files = [{ path: 'a.js', content: 'export default 1', encoding: 'utf8' as const }]
     const signature = envelope(ada, { files })
     assert.equal(verify({ code, files, signature }), 'valid')
-    assert.equal(verify({ code, files: [], signature }), 'valid')
+    const none = envelope(ada)
+    assert.equal(verify({ code, files: [], signature }), 'SIGNATURE_INVALID')
+    assert.equal(verify({ code, files: [], signature: [none, signature] }), 'SIGNATURE_INVALID')
+    assert.equal(verify({ code, files: [], signature: none }), 'valid')
     const swapped = [{ ...files[0]!, content: 'export default 2' }]
     assert.equal(verify({ code, files: swapped, signature }), 'SIGNATURE_INVALID')
     const more = [...files, { path: '__proto__', content: '', encoding: 'utf8' as const }]

@@ -31,3 +31,25 @@ test('A false start of a secret is passed on once it cannot become one', () => {
   const scan = new SecretScan([secret])
   assert.equal(String(scan.filter(Buffer.from('data: sk-live\n\n'))), 'data: sk-live\n\n')
 })
+
+test('Attack: guesses at the start of a secret that a host echoes are passed on alike, so that none is confirmed', () => {
+  const lengths = (ends: string) => {
+    const scan = new SecretScan([secret])
+    const first = scan.filter(Buffer.from(`${'#'.repeat(100)}${ends}`))
+    return [first!.length, scan.filter(Buffer.from('#'.repeat(100)))!.length]
+  }
+  for (const guess of ['s', 'sk-', 'sk-live-0', 'sk-live-0123456789abcde'])
+    assert.deepEqual(lengths(guess), lengths('?'.repeat(guess.length)))
+})
+
+test('Bytes held back are released when the stream is quiet, unless half a secret may be in them', () => {
+  for (const [text, released] of [
+    ['no line end', 'no line end'],
+    ['starts: sk-live', 'starts: sk-live'],
+    ['starts: sk-live-0123', 'starts: '],
+  ] as const) {
+    const scan = new SecretScan([secret])
+    const passedOn = String(scan.filter(Buffer.from(text)))
+    assert.equal(passedOn + String(scan.release()), released)
+  }
+})

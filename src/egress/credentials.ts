@@ -131,17 +131,35 @@ export class SecretScan {
   }
 
   /**
-   * Returns the bytes safe to forward, including those held back earlier; undefined if a secret ends in them. A
-   * suffix that may be the start of a secret is held back: all but the last byte of a secret would be as good as the
-   * secret.
+   * Returns the bytes safe to forward, including those held back earlier; undefined if a secret ends in them. The last
+   * bytes are held back as long as they are printable, as a secret is, and shorter than one. That does not depend on
+   * the secret: were only its prefixes held back, a guest could recover it byte by byte from guesses that a host
+   * echoes, by where its answer is split.
    */
   filter(chunk: Buffer): Buffer | undefined {
     if (!this.isNeeded) return chunk
     if (this.finds(chunk)) return undefined
     const bytes = Buffer.concat([this.#heldBack, chunk])
-    const begun = Math.max(...this.#wanted.map((secret) => prefixAtEnd(bytes, secret)))
-    this.#heldBack = bytes.subarray(bytes.length - begun)
-    return bytes.subarray(0, bytes.length - begun)
+    const stop = Math.max(0, bytes.length - this.#tailBytes)
+    let from = bytes.length
+    while (from > stop && bytes[from - 1]! >= 0x20 && bytes[from - 1]! <= 0x7e) from--
+    this.#heldBack = bytes.subarray(from)
+    return bytes.subarray(0, from)
+  }
+
+  /**
+   * Releases bytes held back while the stream is quiet, except for half a secret or more, which no guest can guess at
+   * once.
+   */
+  release(): Buffer {
+    const bytes = this.#heldBack
+    const begun = this.#wanted.map((secret) => {
+      const length = prefixAtEnd(bytes, secret)
+      return length * 2 < secret.length ? 0 : length
+    })
+    const from = bytes.length - Math.max(0, ...begun)
+    this.#heldBack = bytes.subarray(from)
+    return bytes.subarray(0, from)
   }
 
   /** Releases the bytes held back, once no more input can complete a secret. */

@@ -29,6 +29,9 @@ const answerHeadBytesMax = 64 * 1024
 /** Interim responses to one request, of the proxy and of a fetch. */
 export const interimMax = 8
 
+/** Time without input after which bytes held back from the guest are released: longer than any round trip. */
+const quietMsMax = 1_000
+
 /** Relays interim responses, the final head and its body. A refusal means that no byte was relayed. */
 export async function relayResponse(
   server: Duplex,
@@ -90,7 +93,11 @@ async function passBody(
   const reader = responseBodyReader(framing)
   const write = (own: Buffer, isLast: boolean) =>
     send(client, isChunked ? encodeChunk(own, framing, isLast) : own)
-  for (let chunk: Buffer | undefined = rest; chunk; chunk = await nextChunk(server)) {
+  const next = async () => {
+    const quiet = setTimeout(() => void write(scan.release(), false), quietMsMax)
+    return await nextChunk(server).finally(() => clearTimeout(quiet))
+  }
+  for (let chunk: Buffer | undefined = rest; chunk; chunk = await next()) {
     if (!watch.received()) return
     const may = scan.filter(reader.push(chunk))
     if (!may) return watch.cut('its answer repeats a secret')

@@ -97,12 +97,12 @@ suite('An answer that echoes a credential', () => {
 
   test('S4-8: is withheld if the credential arrives in separate pieces', async () => {
     await using server = await openServer(async (socket) => {
-      socket.write(`${ok}Content-Length: 100\r\n\r\nauth=${secret.slice(0, -1)}`)
+      socket.write(`${ok}Content-Length: 100\r\n\r\nauth\n${secret.slice(0, -1)}`)
       await sleep(50)
       socket.write(`${secret.slice(-1)} and more`)
     })
     const said = await server.stand.say(server.head(header))
-    assert.ok(said.endsWith('\r\n\r\nauth='), said)
+    assert.ok(said.endsWith('\r\n\r\nauth\n'), said)
   })
 
   test('S4-8: is withheld behind a content coding that hides it', async () => {
@@ -115,7 +115,7 @@ suite('An answer that echoes a credential', () => {
   test('S4-8: is withheld on a WebSocket, however frames split it', async () => {
     await using server = await openServer(async (socket) => {
       socket.write(switched)
-      socket.write(frameOf(1, false, Buffer.from(`auth=${secret.slice(0, 10)}`)))
+      socket.write(frameOf(1, false, Buffer.from(`auth\n${secret.slice(0, 10)}`)))
       socket.write(frameOf(9, true, Buffer.from('ping')))
       await sleep(20)
       socket.write(frameOf(0, true, Buffer.from(secret.slice(10))))
@@ -128,7 +128,7 @@ suite('An answer that echoes a credential', () => {
     assert.deepEqual(
       parts.map(({ opcode, payload }) => [opcode, String(payload)]),
       [
-        [1, 'auth='],
+        [1, 'auth\n'],
         [9, 'ping'],
       ],
     )
@@ -147,7 +147,49 @@ suite('An answer that echoes a credential', () => {
   })
 })
 
+/** Bytes of a body that pass while its server pauses after `text`. */
+async function passedBeforePause(text: string): Promise<number> {
+  const next = Promise.withResolvers<void>()
+  await using server = await openServer(async (socket) => {
+    socket.write(`${ok}Content-Length: 1000\r\n\r\n${text}`)
+    await next.promise
+    socket.end('#'.repeat(1000 - text.length))
+  })
+  const socket = connect(server.stand.port, '127.0.0.1')
+  socket.write(server.head(header))
+  let said = ''
+  while (!/\r\n\r\n./.test(said)) said += String(await nextChunk(socket))
+  next.resolve()
+  const passed = said.length - said.indexOf('\r\n\r\n') - 4
+  while (await nextChunk(socket));
+  return passed
+}
+
 suite('A scanned answer', () => {
+  test('Attack: where an answer is split confirms no guess at a credential that its host echoes', async () => {
+    const filler = '#'.repeat(100)
+    for (const guess of ['s', 'sk-l'])
+      assert.equal(
+        await passedBeforePause(filler + guess),
+        await passedBeforePause(filler + '?'.repeat(guess.length)),
+      )
+  })
+
+  test('An answer that pauses within a line arrives up to the pause', async () => {
+    const next = Promise.withResolvers<void>()
+    await using server = await openServer(async (socket) => {
+      socket.write(`${chunked}9\r\nPassword:\r\n`)
+      await next.promise
+      socket.end('0\r\n\r\n')
+    })
+    const socket = connect(server.stand.port, '127.0.0.1')
+    socket.write(server.head(header))
+    let said = ''
+    while (!said.includes('Password:')) said += String(await nextChunk(socket))
+    next.resolve()
+    while (await nextChunk(socket));
+  })
+
   for (const isBare of [true, false]) {
     const where = isBare ? 'of any host' : 'of a host with a credential'
     test(`Chunks with extensions and trailers ${where} arrive as one body`, async () => {

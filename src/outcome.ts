@@ -109,7 +109,7 @@ function measured(profile: Profile, lived: LifeResult): Outcome['metrics'] {
     queueTime: claim?.queueTime ?? 0,
     startTime: claim?.startTime ?? 0,
     teardownTime: lived.teardownTime ?? 0,
-    cpuTime: end?.cpuTime ?? 0,
+    cpuTime: Math.max(end?.cpuTime ?? 0, claim?.sandbox.receipt?.cpuTime ?? 0),
     ...(end?.memory && {
       memoryUsage: { ...end.memory, percentage: share(end.memory.used, profile.controls.memory) },
     }),

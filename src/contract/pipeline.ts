@@ -156,7 +156,8 @@ export interface TierSubstitute {
 /** Result of a life. A job that never reached a wall has only a status and an error. */
 export type LifeResult = { readonly status: Status } & Partial<Omit<GatedOutput, 'status'>> & {
     readonly claim?: Pick<SandboxClaim, 'queueTime' | 'startTime' | 'destroyed'> & {
-      readonly sandbox: Pick<Sandbox, 'provider' | 'image' | 'pool' | 'held'>
+      readonly sandbox: Pick<Sandbox, 'provider' | 'image' | 'pool' | 'held'> &
+        Partial<Pick<Sandbox, 'receipt'>>
     }
     readonly end?: TaskEnd
     readonly executionTime?: number

@@ -430,4 +430,6 @@ export interface Receipt {
   readonly freedBytes: number
   /** Mechanisms of a forced end: `SIGKILL`, `cgroup.kill` …; empty if it exited by itself. */
   readonly forced: readonly string[]
+  /** CPU time of its task in milliseconds, as counted until its wall was gone; absent where nothing counts it. */
+  readonly cpuTime?: number
 }

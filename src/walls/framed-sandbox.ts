@@ -187,7 +187,8 @@ export class FramedSandbox implements Sandbox {
     const began = performance.now()
     const freed = await this.#guest.destroy()
     this.#guest.memory?.close()
-    this.receipt = { id: this.id, took: performance.now() - began, ...freed }
+    const cpuTime = this.#life.cpuTimeAtLast
+    this.receipt = { id: this.id, took: performance.now() - began, ...freed, cpuTime }
   }
 }
 

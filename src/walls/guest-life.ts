@@ -65,6 +65,8 @@ export class GuestLife {
   /** Start of its task, on the monotonic clock. */
   #startedAt = performance.now()
   #answers = 0
+  /** CPU time of its reported end, in milliseconds. */
+  #chargedMs = 0
 
   constructor(parts: SandboxParts) {
     this.parts = parts
@@ -150,11 +152,26 @@ export class GuestLife {
     const { isOwn, isOver } = this.parts.wall.deadline
     const seen = { ...end, peakBytes: this.peakOf(end) }
     const ended = this.#nameBound(endOfWall(isOwn ? seen : ownEnd(seen, isOver), this.cause))
-    const seenMs = isOwn
-      ? ended.cpuTime
-      : possibleCpuTime(ended.cpuTime, performance.now() - this.#startedAt)
     // The last sample counts if no process was left to measure.
-    return { ...ended, cpuTime: Math.max(seenMs, this.samples?.cpuMs ?? 0) }
+    const cpuTime = Math.max(this.#measuredMs(ended.cpuTime), this.samples?.cpuMs ?? 0)
+    return { ...ended, cpuTime }
+  }
+
+  /**
+   * CPU time of its task in milliseconds, once its wall is gone or was given back. The warden counts until a wall is gone: a
+   * job that is too short to be sampled may report less than it used, or end without a report.
+   */
+  get cpuTimeAtLast(): number {
+    if (!this.task) return 0
+    const { exit } = this.parts.wall
+    const measuredMs = this.#measuredMs(exit?.cpuMs ?? 0)
+    return Math.max(measuredMs, this.#chargedMs, this.samples?.cpuMs ?? 0)
+  }
+
+  /** Count of the warden, which includes earlier jobs of a worker until it was reset for this one. */
+  #measuredMs(countedMs: number): number {
+    if (this.parts.wall.deadline.isOwn) return countedMs
+    return possibleCpuTime(countedMs, performance.now() - this.#startedAt)
   }
 
   /** Adds to an end by memory the bound that was in force, if it fell while the job ran. */
@@ -196,6 +213,7 @@ export class GuestLife {
     if (this.isEnded) return
     this.hooks.ended?.()
     this.isEnded = true
+    this.#chargedMs = end.cpuTime
     this.samples?.[Symbol.dispose]()
     const network = this.egressPath?.attempts
     this.end.resolve(network ? { ...end, network } : end)

@@ -77,6 +77,8 @@ export class WallHandle {
   /** Time at which it became idle, on the monotonic clock. */
   idleSince = performance.now()
   end: HandleEnd | undefined
+  /** Exit by the warden, which may be reported after this side ended it. */
+  exit: WallExit | undefined
   /** Outputs of a whole program. */
   readonly streams: Streams | undefined
   /** Opens the egress path of a guest whose connections are multiplexed on its socket. */
@@ -198,6 +200,7 @@ export class WallHandle {
 
   /** The warden may report the end before the last frames of the program are read. */
   #ended(end: HandleEnd): void {
+    this.exit = end.exit
     if (!this.streams || end.how !== 'exit' || this.#socket.closed) return this.#over(end)
     const timer = setTimeout(() => this.#over(end), EXIT_MS_MAX)
     this.#socket.once('close', () => {

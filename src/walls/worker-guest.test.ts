@@ -111,6 +111,20 @@ test('A job with figures of its own at the warden is charged by these', async ()
   assert.deepEqual([end.status, end.cpuTime, end.memory?.peak], ['timeout', exit.cpuMs, peak])
 })
 
+test('A job whose worker is killed for a garbled frame is charged the count of the warden', async () => {
+  for (const [isShared, cpuMs, mostMs] of [
+    [false, 81, 81],
+    [true, 3_600_000, 360_000],
+  ] as const) {
+    const worker = await playWorker({ isShared, cpuMs })
+    worker.says(kind.end, 'garbled')
+    assert.deepEqual([(await worker.end).error?.code, (await worker.end).cpuTime], ['PROTOCOL', 0])
+    await worker.sandbox[Symbol.asyncDispose]()
+    const { cpuTime = 0 } = worker.sandbox.receipt!
+    assert.ok(isShared ? cpuTime > 0 && cpuTime < mostMs : cpuTime === cpuMs, `${cpuTime} ms`)
+  }
+})
+
 test('Memory of a job whose worker was killed is reported without that of the idle worker', async () => {
   const exit = { exitCode: null, signal: 'SIGKILL', cpuMs: 1 } as const
   for (const [how, grownBytes, told] of [

@@ -43,9 +43,10 @@ interface WallTimes {
   readonly dies: number
 }
 
-/** Wall that made one network attempt and used this much CPU time. */
+/** Wall that made one network attempt, reports this much CPU time, and has used twice as much when it is disposed. */
 function wallOf(clock: Clock, id: string, cpuTime: number, { ends, dies }: WallTimes) {
   const kills: KillCause[] = []
+  let isDisposed = false
   const attempt: NetworkAttempt = {
     host: `${id}.example`,
     port: 443,
@@ -67,7 +68,10 @@ function wallOf(clock: Clock, id: string, cpuTime: number, { ends, dies }: WallT
     provider: 'stub',
     image: 'stub',
     pool: 'none',
-    receipt: undefined,
+    get receipt() {
+      const counted = { cpuTime: cpuTime * 2 }
+      return isDisposed ? { id, took: 0, freedBytes: 0, forced: [], ...counted } : undefined
+    },
     run(_task, io) {
       io.released()
       if (ends < Infinity) clock.after(ends, () => resolve(end))
@@ -83,7 +87,7 @@ function wallOf(clock: Clock, id: string, cpuTime: number, { ends, dies }: WallT
       kills.push(cause)
       if (dies < Infinity) clock.after(dies, () => resolve({ ...end, status: 'terminated' }))
     },
-    [Symbol.asyncDispose]: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => Promise.resolve(void (isDisposed = true)),
   }
   return { sandbox, kills }
 }
@@ -115,6 +119,7 @@ async function live(zoneTimes: WallTimes, mainTimes: WallTimes = { ends: 10, die
   await clock.run()
   assert(lived, 'the life did not end')
   await life
+  await sandbox[Symbol.asyncDispose]()
   const { end, executionTime, timeline } = lived
   const notes = timeline.filter(({ event, zone: of }) => event === 'zone' && of === 'parse')
   return {
@@ -125,6 +130,7 @@ async function live(zoneTimes: WallTimes, mainTimes: WallTimes = { ends: 10, die
     reasons: notes.flatMap(({ reason }) => reason ?? []),
     kills: zone.kills,
     lostZones,
+    receipt: sandbox.receipt,
   }
 }
 
@@ -133,6 +139,10 @@ test('A zone that ends within the grace period is not killed, and its cost is in
   assert.deepEqual([end.status, end.cpuTime, kills], ['ok', 110, []])
   assert.deepEqual(hosts, ['main.example', 'zone.example'])
   assert.equal(took, 20)
+})
+
+test('The receipt has the CPU time of all walls, as counted until they were gone', async () => {
+  assert.equal((await live({ ends: 20, dies: 1 })).receipt?.cpuTime, 220)
 })
 
 test('A zone that ends after the grace period is killed, and its cost is in the outcome', async () => {

@@ -111,8 +111,12 @@ export class ZonedSandbox implements Sandbox {
     this.#controls.add(whole, parts.inner, parts.profile.controls)
   }
 
+  /** Receipt of `main`, with the CPU time of all walls. */
   get receipt(): Receipt | undefined {
-    return this.#parts.inner.receipt
+    const { receipt } = this.#parts.inner
+    if (receipt?.cpuTime === undefined) return receipt
+    const all = [...this.#all()].map((one) => one.receipt?.cpuTime ?? 0)
+    return { ...receipt, cpuTime: all.reduce((sum, ms) => sum + ms, 0) }
   }
 
   /** Zones made, and the reasons for those not made; undefined before the run. */

@@ -237,6 +237,34 @@ ${last}`,
       }
     })
 
+    test('S4-21: a program too short to be sampled is charged what it used, whether it claims none or ends by a garbled frame', async (t) => {
+      if (isMissing(t, { jailKind })) return
+      const claim =
+        '{"protocol": 1, "status": "ok", "encoding": "json", "cpuTimeMs": 0, "executionMs": 0, "artifactsLeftOut": []}'
+      const last = {
+        ok: `os.write(5, struct.pack("<IB", ${claim.length + 6}, ${kind.end}) + b'${claim}\\nnull')`,
+        error: 'os.write(5, b"\\x05\\0\\0\\0\\xffabcd")',
+      }
+      const isBusy = 'while time.process_time() - before < 0.06: pass'
+      for (const [expected, frame] of Object.entries(last))
+        for (const body of [isBusy, 'time.sleep(0.06)']) {
+          const { status, metrics, error } = await run(jailKind, {
+            code: `
+import os, struct, time
+before = time.process_time()
+${body}
+${frame}
+time.sleep(60)`,
+            limits: { timeout: '50s' },
+          })
+          assert.equal(status, expected, JSON.stringify(error))
+          // Without a cgroup /proc counts in ticks of 10 ms.
+          const [least, most] = body === isBusy ? [40, Infinity] : [0, 40]
+          const { cpuTime } = metrics
+          assert.ok(cpuTime >= least && cpuTime <= most, `${expected}, ${body}: ${cpuTime} ms`)
+        }
+    })
+
     test('a program that writes artifact frames itself cannot make the server buffer more than their limit', async (t) => {
       if (isMissing(t, { jailKind })) return
       const code = (each: number) => `

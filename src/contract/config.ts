@@ -21,7 +21,14 @@ import { strengthOf, tierName, type TierName } from './tier.ts'
 import { whyNotStricter } from './thresholds.ts'
 import { vulnerabilitySeverities } from './vulnerability.ts'
 import { zoneNameSchema } from './zones.ts'
-import { duration as durationAsked, feedAge, size as sizeAsked } from './units.ts'
+import {
+  cores,
+  diskSize as diskAsked,
+  duration as durationAsked,
+  feedAge,
+  ioRate as ioAsked,
+  size as sizeAsked,
+} from './units.ts'
 import { trustLevels } from './verdict.ts'
 
 /**
@@ -43,6 +50,8 @@ const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/)
 /** The title is the name of the type in the generated reference. */
 const duration = durationAsked.meta({ title: 'duration' })
 const size = sizeAsked.meta({ title: 'size' })
+const diskSize = diskAsked.meta({ title: 'size' })
+const ioRate = ioAsked.meta({ title: 'size' })
 const age = feedAge.meta({ title: 'age' })
 
 const networkText =
@@ -173,7 +182,6 @@ const nameList = z
   })
   .meta({ title: 'names' })
 
-const cores = z.number().positive().max(1024)
 const threads = whole(1, 100_000)
 const life = duration.refine((ms) => ms >= 1, 'expected at least 1 ms')
 
@@ -194,7 +202,7 @@ const limits = z.strictObject({
   memory: limitsShape.memory.prefault('128MB'),
   cpu: limitsShape.cpu.default(1),
   processes: limitsShape.processes.default(64),
-  disk: limitsShape.disk.prefault('64MB'),
+  disk: diskSize.prefault('64MB').describe('Bytes on disk, 64 GB at most'),
   output: limitsShape.output.prefault('1MB'),
   result: size.prefault('4MB').describe('Bytes of the result as JSON'),
   artifacts: size.prefault('16MB').describe('Bytes of all artifacts together'),
@@ -319,7 +327,7 @@ const controlShape = {
   files: files.optional().describe('Folders'),
   cpu: cores.optional().describe('Cores'),
   memory: size.optional().describe('Memory above the idle size of the wall'),
-  io: size.optional().describe('Bytes a second'),
+  io: ioRate.optional().describe('Bytes a second, 4 KB at least'),
   processes: threads.optional().describe('Processes and threads'),
   syscalls: nameList
     .optional()

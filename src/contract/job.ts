@@ -4,7 +4,7 @@ import type { PackageLayer } from './layer.ts'
 import { parsePattern, patternText } from './network.ts'
 import { publicKeyAsked, signatureAsked } from './signature.ts'
 import { argsAsked, envAsked, stdinAsked } from './surroundings.ts'
-import { duration, size } from './units.ts'
+import { cores, diskSize, duration, size } from './units.ts'
 import { tierName } from './tier.ts'
 import { filled, flag, whole } from './schema-parts.ts'
 
@@ -103,9 +103,9 @@ export const limits = z
   .strictObject({
     timeout: duration.refine((ms) => ms >= 1, 'expected at least 1 ms').optional(),
     memory: size.optional(),
-    cpu: z.number().positive().max(1024).optional(),
+    cpu: cores.optional(),
     processes: whole(1, 100_000).optional(),
-    disk: size.optional(),
+    disk: diskSize.optional(),
     output: size.optional(),
     artifacts: size.optional(),
     instructions: instructions.optional(),

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { size as sizeAsked } from './units.ts'
+import { ioRate } from './units.ts'
 
 /**
  * Reduction of a job's limits by risk: from each risk on, the share of CPU, memory and processes it
@@ -18,13 +18,12 @@ export interface RestraintStep {
 
 const shares = ['cpu', 'memory', 'processes'] as const
 const share = z.number().gt(0).max(1)
-const size = sizeAsked.refine((bytes) => bytes >= 1, 'expected at least 1 byte a second')
 
 const written = z.strictObject({
   cpu: share.optional(),
   memory: share.optional(),
   processes: share.optional(),
-  io: size.optional(),
+  io: ioRate.optional(),
 })
 
 /** The restraint when none is configured. */

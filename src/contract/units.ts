@@ -23,6 +23,14 @@ export const durationMsMax = 86_400_000
 /** Largest size a job may request: 1 TiB, in bytes. */
 export const sizeBytesMax = 2 ** 40
 
+/** Least CPU limit in cores: with less, a program would not reach its first instruction in time. */
+export const coresMin = 0.01
+export const coresMax = 1024
+/** Least I/O limit, in bytes a second. */
+export const ioBytesMin = 4096
+/** Largest scratch space of a wall, in bytes. */
+export const diskBytesMax = 64 * 2 ** 30
+
 /** Parses a duration into whole milliseconds; undefined if invalid. */
 export function parseDuration(value: number | string): number | undefined {
   return parse(value, DURATION, MS_PER, durationMsMax)
@@ -69,4 +77,9 @@ export const size = quantity(
   'a size: bytes as a number, or text such as "512KB", "64MB", "1GB"',
   parseSize,
 )
+/** Scratch space of one job in bytes. */
+export const diskSize = size.refine((bytes) => bytes <= diskBytesMax, 'expected at most 64 GB')
+/** I/O in bytes a second. */
+export const ioRate = size.refine((bytes) => bytes >= ioBytesMin, 'expected at least 4 KB a second')
+export const cores = z.number().min(coresMin).max(coresMax)
 export const feedAge = quantity('an age: "12h" or "7d", up to "365d"', parseFeedAge)

@@ -14,6 +14,7 @@ import {
 import { feedAgeMsMax, vulnerabilitySeverities } from '../contract/vulnerability.ts'
 import { imageReferencePattern } from '../contract/image-reference.ts'
 import { filled, whole } from '../contract/schema-parts.ts'
+import { cores, diskBytesMax, ioBytesMin } from '../contract/units.ts'
 
 /** Schema of requests: the server may be compromised, so each is read as hostile input. */
 const id = z.number().int().min(1)
@@ -24,10 +25,6 @@ const ran = whole(0, 86_400_000 * 2)
 const capturedBytesMax = 2 ** 30
 /** Minimum scratch space, for a job's own files. */
 const diskBytesMin = 2 ** 20
-const diskBytesMax = 64 * 2 ** 30
-/** Minimum CPU limit: with less, a program would not reach its first instruction in time. */
-const coresMin = 0.01
-const ioBytesMin = 4096
 /** PID_MAX_LIMIT of 64-bit kernels. */
 const processesMax = 2 ** 22
 const zone = filled(64)
@@ -36,7 +33,7 @@ const digest = z.string().regex(/^[0-9a-f]{64}$/)
 
 const memoryBytes = whole(0, 2 ** 40)
 const bounds = {
-  cpu: z.number().min(coresMin).max(1024).exactOptional(),
+  cpu: cores.exactOptional(),
   io: whole(ioBytesMin, Number.MAX_SAFE_INTEGER).exactOptional(),
   processes: whole(1, processesMax).exactOptional(),
 }

@@ -265,6 +265,15 @@ time.sleep(60)`,
         }
     })
 
+    test('a limit of processes above the hard limit of this machine holds no job up', async (t) => {
+      if (isMissing(t, { jailKind })) return
+      const { status, error } = await run(jailKind, {
+        code: 'result = 1',
+        limits: { processes: 100_000 },
+      })
+      assert.equal(status, 'ok', error?.message)
+    })
+
     test('a program that writes artifact frames itself cannot make the server buffer more than their limit', async (t) => {
       if (isMissing(t, { jailKind })) return
       const code = (each: number) => `

@@ -95,13 +95,16 @@ function limitTasks(resources: WallResources, tasks: number): void {
   else limit()
 }
 
-/** Sets RLIMIT_NPROC of a process. Returns the limit that holds; 0 for a process that just ended (ESRCH) and forks no more. */
+/** Sets RLIMIT_NPROC of a process, whose hard limit may be lower. Returns the limit that holds; 0 for a process that just ended (ESRCH) and forks no more. */
 export function limitTasksOf(pid: number, tasks: number): number {
   try {
     limitResource('nproc', tasks, pid)
     return resourceLimit('nproc', pid)
   } catch (error) {
-    if ((error as { readonly code?: string }).code === 'ESRCH') return 0
+    const { code } = error as { readonly code?: string }
+    if (code === 'ESRCH') return 0
+    // The hard limit is lower, and holds.
+    if (code === 'EPERM') return resourceLimit('nproc', pid)
     throw error
   }
 }

@@ -414,7 +414,9 @@ const boundShape = {
     .array(filled(200))
     .max(1000)
     .default([])
-    .describe('Applies to jobs that request one of these'),
+    .describe(
+      'Applies to jobs that request one of these, with the schedules bound to their origin',
+    ),
   begin_at: z
     .strictObject({
       suspect: phaseName.describe('First phase of code with a risk of 40 or more, signed or not'),

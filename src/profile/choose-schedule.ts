@@ -1,9 +1,10 @@
 import type { Config, ScheduleConfig } from '../contract/config.ts'
-import { allControls, isWithin } from '../contract/controls.ts'
+import { isWithin } from '../contract/controls.ts'
 import { presetNames, presets } from '../contract/presets.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
-import { lengthOf, type Reaction } from '../contract/phase.ts'
+import { lengthOf } from '../contract/phase.ts'
+import { cumulativeControls, isNoMilder, meetSchedules } from './meet-schedules.ts'
 
 export interface ChosenSchedule {
   readonly name: string
@@ -15,10 +16,11 @@ export interface ChosenSchedule {
 }
 
 /**
- * Chooses the schedule of a job. Precedence: bound to a capability called or requested, bound to the origin, named by
- * the job, `default`. Among several bound ones the shortest life wins. A job may replace a bound schedule only by one
- * that is nowhere looser. Presets can be named only if no schedule is configured, since they could otherwise bypass
- * one. Throws MayflyError INVALID for unknown names.
+ * Chooses the schedule of a job. Precedence: bound to its origin or to a capability called or requested, named by the
+ * job, `default`. All bound ones apply, because a job chooses its capabilities and must not choose a looser schedule by
+ * them. A job may replace a bound schedule only by one that is nowhere looser. Presets can be named only if no
+ * schedule is configured, since they could otherwise bypass one. Throws MayflyError INVALID for unknown names, and for
+ * bound schedules that cannot both apply.
  */
 export function chooseSchedule(
   { asked, origin, capability }: Pick<Job, 'asked' | 'origin' | 'capability'>,
@@ -84,8 +86,32 @@ function boundTo(
   const byOrigin = all
     .filter(([, { for_origins }]) => for_origins.includes(origin))
     .map(([name]) => known(name, schedules, `: for origin "${origin}"`)!)
-  const closest = byCapability.length > 0 ? byCapability : byOrigin
-  return closest.toSorted((a, b) => a.lifeMs! - b.lifeMs! || (a.name < b.name ? -1 : 1))[0]
+  const bound = [...byCapability, ...byOrigin].toSorted(
+    (a, b) => a.lifeMs! - b.lifeMs! || (a.name < b.name ? -1 : 1),
+  )
+  const distinct = bound.filter(({ name }, n) => bound.findIndex((one) => one.name === name) === n)
+  return distinct.length > 0 ? distinct.reduce(both) : undefined
+}
+
+/** The stricter of two bound schedules; their meet, if neither is. */
+function both(one: ChosenSchedule, other: ChosenSchedule): ChosenSchedule {
+  const [first, second] = [one.course!, other.course!]
+  if (isNoLooser(first, second)) return one
+  if (isNoLooser(second, first)) return other
+  const names = [one.name, other.name] as const
+  const course = meetSchedules(first, second)
+  if (course)
+    return {
+      name: names.join(' + '),
+      because: `${one.because}; ${other.because}`,
+      course,
+      lifeMs: lengthOf(course.phases),
+    }
+  const quoted = names.map((name) => `"${name}"`).join(' and ')
+  throw new MayflyError('INVALID', `Cannot apply both of the schedules ${quoted}`, {
+    details: { field: 'capabilities', schedules: names },
+    hint: 'Both have conditions, zones, channels or "begin_at": request fewer capabilities, or bind a single schedule to this origin and these capabilities',
+  })
 }
 
 /**
@@ -101,9 +127,13 @@ function isNoLooser(inner: ScheduleConfig, outer: ScheduleConfig): boolean {
   if (inner.shorten > outer.shorten || beginsLater(outer)) return false
   if (outer.honeytokens && !inner.honeytokens) return false
   const severities = ['low', 'medium', 'high'] as const
-  if (!severities.every((one) => isNoMilder(inner.on_anomaly[one], outer.on_anomaly[one])))
-    return false
-  const [controls, most] = [controlsOf(inner), controlsOf(outer)]
+  const isMilder = severities.some((one) => {
+    const [reaction, least] = [inner.on_anomaly[one], outer.on_anomaly[one]]
+    // `tighten` withdraws the rights of the next phase, which differ.
+    return !isNoMilder(reaction, least) || (reaction === 'tighten' && least === 'tighten')
+  })
+  if (isMilder) return false
+  const [controls, most] = [cumulativeControls(inner), cumulativeControls(outer)]
   return inner.phases.every((phase, place) => {
     const limit = outer.phases[place]
     return limit && phase.for <= limit.for && isWithin(controls[place]!, most[place]!)
@@ -113,16 +143,4 @@ function isNoLooser(inner: ScheduleConfig, outer: ScheduleConfig): boolean {
 /** `begin_at` makes the first phase depend on trust in the code, which is not known here. */
 function beginsLater({ begin_at }: ScheduleConfig): boolean {
   return Object.values(begin_at).some((name) => name !== undefined)
-}
-
-/** Reactions that close different things are not comparable, and neither is `tighten` from different phases. */
-function isNoMilder(inner: Reaction, outer: Reaction): boolean {
-  if (outer === 'record' || inner === 'terminate' || inner === 'capture') return true
-  return inner === outer && outer !== 'tighten'
-}
-
-/** Cumulative controls of each phase; omitted keys are inherited. */
-function controlsOf({ phases }: ScheduleConfig) {
-  let before = allControls
-  return phases.map((phase) => (before = { ...before, ...phase.controls }))
 }

@@ -20,6 +20,7 @@ const shorter = {
     { name: 'shut', for: '3s', network: 'none', capabilities: 'none' },
   ],
 }
+const wasmBound = { for_capabilities: ['webassembly'] }
 const facts = [factsOf('isolate')]
 
 function planned(
@@ -77,7 +78,7 @@ test('Honeytokens follow the schedule, and a bound job cannot drop them', () => 
   assert.equal(left.schedule.name, 'planting')
 })
 
-test('S2-11: bound schedules apply by capability before origin before default', () => {
+test('S2-11: schedules bound to a capability and to an origin apply together, before the default', () => {
   const schedules = {
     default: long,
     page: { ...brief, for_origins: ['page', 'event'] },
@@ -89,8 +90,70 @@ test('S2-11: bound schedules apply by capability before origin before default', 
   assert.equal(onPage.because('schedule.phases'), 'schedules.page: for origin "page"')
   assert.equal(onPage.schedule.name, 'page')
   const both = planned(schedules, wasm, { origin: 'page' })
-  assert.equal(both.because('schedule.name'), 'schedules.wasm: for capability "webassembly"')
-  assert.equal(both.schedule.name, 'wasm')
+  assert.equal(
+    both.because('schedule.name'),
+    'schedules.page: for origin "page"; schedules.wasm: for capability "webassembly"',
+  )
+  const [phase, ...others] = both.schedule.phases
+  assert.deepEqual([both.schedule.name, others], ['page + wasm', []])
+  assert.deepEqual([phase!.for, phase!.controls.cpu], [1000, 0.5])
+  const wasmAlone = planned(schedules, wasm, { origin: 'http' })
+  assert.equal(wasmAlone.schedule.name, 'wasm')
+})
+
+test('A job cannot get a looser schedule by a capability that it requests', () => {
+  const strict = { ...shorter, for_origins: ['page'] }
+  const loose = { ...long, for_capabilities: ['webassembly'] }
+  const wasm: JobRequest = { capabilities: ['webassembly'] }
+  const on = (schedules: Record<string, unknown>, asked: JobRequest = wasm) =>
+    planned(schedules, asked, { origin: 'page' })
+  assert.equal(on({ strict, loose }).schedule.name, 'strict')
+  // A short life with more rights is no stricter than a long one with fewer.
+  const quick = {
+    phases: [{ name: 'quick', for: '1s' }],
+    on_anomaly: { medium: 'record', high: 'record' },
+    shorten: 1,
+    for_capabilities: ['math.add'],
+  }
+  const asked: JobRequest = { capabilities: ['webassembly', 'math.add'] }
+  for (const bound of [
+    { strict, quick },
+    { tight: { ...shorter, ...wasmBound }, quick },
+  ]) {
+    const { schedule } = on(bound, asked)
+    const [phase, ...others] = schedule.phases
+    assert.deepEqual([phase!.for, phase!.controls.cpu, others], [1000, 0.5, []])
+    assert.deepEqual([schedule.onAnomaly.high, schedule.shorten], ['terminate', 0.5])
+  }
+})
+
+test('At most one of two bound schedules has conditions, zones or a first phase by trust; with two such the job is refused', () => {
+  const phases = [
+    { ...shorter.phases[0], advance_if: 'calls > 3' },
+    { ...shorter.phases[1], terminate_if: 'output.bytes > 10' },
+    { name: 'later', for: '1s', network: 'none', capabilities: 'none' },
+  ]
+  const begin_at = { suspect: 'later', plain: 'shut' } as const
+  const special = { phases, begin_at, clock: 'cpu', zones: { small: brief } }
+  const asked: JobRequest = { capabilities: ['webassembly'] }
+  const on = (first: object, second: object) =>
+    planned(
+      { first: { ...first, for_origins: ['page'] }, second: { ...second, ...wasmBound } },
+      asked,
+      { origin: 'page' },
+    ).schedule
+  for (const [first, second] of [
+    [special, long],
+    [long, special],
+  ] as const) {
+    const { phases: left, clock, zones } = on(first, second)
+    assert.deepEqual(
+      left.map(({ name, terminateIf }) => [name, terminateIf]),
+      [['shut', 'output.bytes > 10']],
+    )
+    assert.deepEqual([clock, Object.keys(zones!)], ['cpu', ['small']])
+  }
+  assert.throws(() => on(special, { ...special, begin_at: {} }), /Cannot apply both of the sched/)
 })
 
 test('A bound schedule can be replaced only by one that is not looser in any phase', () => {

@@ -271,7 +271,7 @@ time.sleep(60)`,
         code: 'result = 1',
         limits: { processes: 100_000 },
       })
-      assert.equal(status, 'ok', error?.message)
+      assert.equal(status, 'ok', JSON.stringify(error))
     })
 
     test('a program that writes artifact frames itself cannot make the server buffer more than their limit', async (t) => {

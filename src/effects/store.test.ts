@@ -57,7 +57,13 @@ test('Attack: signatures of effects, which may be megabytes, count for the limit
   const files = Object.fromEntries(
     Array.from({ length: 50 }, (_, n) => [`file-${n}`, `sha256:${'0'.repeat(64)}`]),
   )
-  const envelope = { format: envelopeFormat, code: '', files, capabilities: [], expires: null }
+  const envelope = {
+    format: envelopeFormat,
+    code: '',
+    files,
+    capabilities: [],
+    expires: null,
+  } as const
   const signature = { ...envelope, key: '', signature: '' }
   store.put('a', { ...effect('x'), signature })
   assert.throws(() => store.put('a', { ...effect('y'), signature }), { code: 'CONFLICT' })

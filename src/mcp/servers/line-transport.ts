@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/client'
 import { MayflyError } from '../../contract/error.ts'
+import type { LoopLimiter } from '../../lib/loop-limiter.ts'
 import { StrictJsonError, readStrictJson } from '../../lib/strict-json.ts'
 import { clientSdk } from '../protocol-sdk.ts'
 
@@ -9,19 +10,25 @@ const DEPTH_MAX = 64
 /** Unread bytes above which a program counts as hung. */
 const UNREAD_BYTES_MAX = 16 * 2 ** 20
 
-/** Transport of MCP messages as lines on a socket; a line above the limit closes the connection. */
+/**
+ * Transport of MCP messages as lines on a socket; a line above the limit closes the connection. Lines are parsed in turns of the
+ * limiter; while some wait, no more bytes are read.
+ */
 export class LineTransport implements Transport {
   onclose?: () => void
   onerror?: (error: Error) => void
   onmessage?: Transport['onmessage']
   readonly #socket: Socket
   readonly #lineBytesMax: number
+  readonly #limiter: Pick<LoopLimiter, 'run'>
+  #waiting = 0
   #chunks: Buffer[] = []
   #length = 0
 
-  constructor(socket: Socket, lineBytesMax: number) {
+  constructor(socket: Socket, lineBytesMax: number, limiter: Pick<LoopLimiter, 'run'>) {
     this.#socket = socket
     this.#lineBytesMax = lineBytesMax
+    this.#limiter = limiter
   }
 
   async start(): Promise<void> {
@@ -50,7 +57,7 @@ export class LineTransport implements Transport {
       this.#chunks = []
       this.#length = 0
       unread = unread.subarray(end + 1)
-      if (line.length > 0) this.#receive(line)
+      if (line.length > 0) void this.#inTurn(line)
     }
     this.#append(unread)
   }
@@ -65,6 +72,13 @@ export class LineTransport implements Transport {
     }
     if (part.length > 0) this.#chunks.push(part)
     return true
+  }
+
+  async #inTurn(line: Buffer): Promise<void> {
+    if (this.#waiting++ === 0) this.#socket.pause()
+    const isWanted = () => !this.#socket.destroyed
+    await this.#limiter.run(() => this.#receive(line), isWanted)
+    if (--this.#waiting === 0) this.#socket.resume()
   }
 
   /** Emits a message; drops other lines, such as log output of the program. */

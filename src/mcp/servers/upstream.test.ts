@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { systemClock, type Clock } from '../../contract/clock.ts'
+import { LoopLimiter } from '../../lib/loop-limiter.ts'
 import { McpUpstream } from './upstream.ts'
 
 const CALL_MS = 300
@@ -26,6 +27,9 @@ async function open(parts: {
   readonly clock?: Clock
   readonly tools?: readonly object[]
   readonly timeout?: number
+  readonly limiter?: LoopLimiter
+  /** Answers a request for a page of the list of tools. */
+  readonly page?: (cursor: string | undefined) => object
 }) {
   const seen: string[] = []
   const http = createServer(async (request, response) => {
@@ -35,15 +39,21 @@ async function open(parts: {
     if (method !== 'POST') return void response.writeHead(405).end()
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
-    const asked = JSON.parse(String(Buffer.concat(chunks))) as { id?: number; method: string }
+    const asked = JSON.parse(String(Buffer.concat(chunks))) as {
+      id?: number
+      method: string
+      params?: { cursor?: string }
+    }
     seen.push(asked.method)
     if (!asked.method && parts.answered) return parts.answered(response)
     if (asked.id === undefined) return void response.writeHead(202).end()
     if (asked.method === 'tools/call') return parts.call({ id: asked.id, request, response })
     response.setHeader('content-type', 'application/json')
-    response.end(
-      JSON.stringify({ jsonrpc: '2.0', id: asked.id, ...usual(asked.method, parts.tools) }),
-    )
+    const isPage = asked.method === 'tools/list' && parts.page
+    const answer = isPage
+      ? { result: isPage(asked.params?.cursor) }
+      : usual(asked.method, parts.tools)
+    response.end(JSON.stringify({ jsonrpc: '2.0', id: asked.id, ...answer }))
   })
   http.listen(0, '127.0.0.1')
   await once(http, 'listening')
@@ -62,6 +72,7 @@ async function open(parts: {
     clock: parts.clock ?? systemClock,
     env: { TOKEN: parts.token ?? `Bearer ${secret}` },
     startProgram: () => Promise.reject(new Error('no program')),
+    ...(parts.limiter && { limiter: parts.limiter }),
   })
   return {
     upstream,
@@ -263,3 +274,43 @@ for (const [what, token] of [
       return true
     })
   })
+
+test('a list of tools on many pages has the bound of one', async () => {
+  const description = 'x'.repeat(2 ** 20)
+  let pages = 0
+  await using stand = await open({
+    call: () => undefined,
+    page: () => ({
+      tools: [{ ...oneTool[0], name: `t${++pages}`, description }],
+      nextCursor: String(pages),
+    }),
+  })
+  await assert.rejects(stand.upstream.tools(), /more than \d+ bytes/)
+  assert.ok(pages <= 5, `${pages} pages`)
+})
+
+test('answers of many small values wait for the share of the event loop that their server has', async () => {
+  let waits = 0
+  let skippedMs = 0
+  const limiter = new LoopLimiter({
+    now: () => performance.now() + skippedMs,
+    async wait(ms) {
+      waits++
+      skippedMs += ms
+    },
+  })
+  const value = `{"a":[${'{},'.repeat(1_300_000)}{}]}`
+  await using stand = await open({
+    limiter,
+    timeout: 20_000,
+    call({ id, response }) {
+      response.setHeader('content-type', 'application/json')
+      response.end(
+        `{"jsonrpc":"2.0","id":${id},"result":{"content":[],"structuredContent":${value}}}`,
+      )
+    },
+  })
+  for (let n = 0; n < 3; n++)
+    await assert.rejects(stand.upstream.call('t', {}, live), /more than 65536 bytes/)
+  assert.ok(waits > 0)
+})

@@ -4,6 +4,7 @@ import type { Client, Transport } from '@modelcontextprotocol/client'
 import type { Clock } from '../../contract/clock.ts'
 import type { McpServerConfig } from '../../contract/config.ts'
 import { MayflyError, messageOf } from '../../contract/error.ts'
+import { LoopLimiter } from '../../lib/loop-limiter.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { believingValidator } from '../believing-validator.ts'
 import { clientSdk } from '../protocol-sdk.ts'
@@ -13,7 +14,6 @@ import { LineTransport } from './line-transport.ts'
 
 /** Limits of a server's tool list. */
 const TOOLS_MAX = 500
-const PAGES_MAX = 20
 /** A printable line, as long as the protocol advises: names stand in answers to models, in questions to persons and in the record. */
 const TOOL_NAME = /^[^\p{C}\p{Zl}\p{Zp}]{1,128}$/u
 const LIST_BYTES_MAX = 4 * 2 ** 20
@@ -47,6 +47,8 @@ export interface McpUpstreamParts {
   readonly env: NodeJS.ProcessEnv
   /** Starts the program of a server; resolves to a socket of its streams. The program ends with the socket. */
   readonly startProgram: (name: string) => Promise<Socket>
+  /** Share of the event loop for parsing what the server sends; default {@link LoopLimiter}'s. */
+  readonly limiter?: Pick<LoopLimiter, 'run'>
 }
 
 /**
@@ -56,6 +58,7 @@ export interface McpUpstreamParts {
  * results may come from an attacker.
  *
  * Mechanism: connects at the first call, and again after a loss; every response has a byte limit, and its streams end with the call.
+ * All responses of the server together have a share of the event loop: 4 MB of small values take it for 0.4 s.
  * Schemas are displayed and never compiled: an untrusted pattern could block this process (ReDoS). Credentials are read
  * from the environment of this process when connecting, and appear in no error.
  *
@@ -64,6 +67,7 @@ export interface McpUpstreamParts {
 export class McpUpstream {
   readonly config: McpServerConfig
   readonly #parts: McpUpstreamParts
+  readonly #limiter: Pick<LoopLimiter, 'run'>
   #client: Promise<Client> | undefined
   #listed: { readonly at: number; readonly tools: readonly McpUpstreamTool[] } | undefined
   #failed: { readonly at: number; readonly error: unknown } | undefined
@@ -72,6 +76,7 @@ export class McpUpstream {
   constructor(parts: McpUpstreamParts) {
     this.config = parts.config
     this.#parts = parts
+    this.#limiter = parts.limiter ?? new LoopLimiter()
   }
 
   /** Lists the tools of the server whose names are printable lines, cached for some minutes. Throws MayflyError UNAVAILABLE. */
@@ -92,24 +97,20 @@ export class McpUpstream {
 
   async #list(): Promise<readonly McpUpstreamTool[]> {
     return await this.#asking(async (client) => {
-      const all: McpUpstreamTool[] = []
-      let cursor: string | undefined
-      for (let page = 0; page < PAGES_MAX && all.length < TOOLS_MAX; page++) {
-        const listed = await client.listTools(cursor === undefined ? {} : { cursor }, {
-          timeout: READY_MS_MAX,
-          maxTotalTimeout: READY_MS_MAX,
-        })
-        for (const one of listed.tools.filter(({ name }) => TOOL_NAME.test(name)))
-          all.push({
-            name: one.name,
-            description: one.description ?? '',
-            inputSchema: one.inputSchema,
-            outputSchema: one.outputSchema,
-          })
-        cursor = listed.nextCursor
-        if (cursor === undefined) break
-      }
-      return all.slice(0, TOOLS_MAX)
+      // The SDK joins the pages, of which the bytes are bounded like one response.
+      const { tools } = await client.listTools(
+        {},
+        { timeout: READY_MS_MAX, maxTotalTimeout: READY_MS_MAX },
+      )
+      return tools
+        .filter(({ name }) => TOOL_NAME.test(name))
+        .slice(0, TOOLS_MAX)
+        .map(({ name, description = '', inputSchema, outputSchema }) => ({
+          name,
+          description,
+          inputSchema,
+          outputSchema,
+        }))
     })
   }
 
@@ -134,7 +135,7 @@ export class McpUpstream {
   async #asking<T>(work: (client: Client) => Promise<T>): Promise<T> {
     const ended = new AbortController()
     try {
-      return await exchanges.run(ended.signal, async () => {
+      return await exchanges.run({ signal: ended.signal, bytes: 0 }, async () => {
         this.#client ??= this.#connect()
         return await work(await this.#client)
       })
@@ -225,7 +226,7 @@ export class McpUpstream {
     }
     const bytesMax = Math.max(LIST_BYTES_MAX, this.config.answer) + OVERHEAD_BYTES
     return new StreamableHTTPClientTransport(new URL(url), {
-      fetch: boundedFetch(bytesMax),
+      fetch: boundedFetch(bytesMax, this.#limiter),
       requestInit: { headers },
       reconnectionScheduler: (again, ms) => {
         // The new stream belongs to the exchange of the ended one, whatever timers of the clock keep.
@@ -239,7 +240,8 @@ export class McpUpstream {
 
   async #overSocket(): Promise<Transport> {
     const socket = await this.#parts.startProgram(this.config.name)
-    return new LineTransport(socket, Math.max(LIST_BYTES_MAX, this.config.answer) + OVERHEAD_BYTES)
+    const bytesMax = Math.max(LIST_BYTES_MAX, this.config.answer) + OVERHEAD_BYTES
+    return new LineTransport(socket, bytesMax, this.#limiter)
   }
 }
 

@@ -85,6 +85,11 @@ export class Box implements AsyncDisposable {
     return this.#openSession.row
   }
 
+  /** Resolves to the outcome of its whole life when the session has ended, also by its timeout. */
+  get ended(): Promise<Outcome> {
+    return this.#openSession.session.ended
+  }
+
   /**
    * Runs a cell or a command; resolves to its outcome, whatever its status. Throws MayflyError INVALID for an invalid
    * request, BUSY during another exec, SESSION_ENDED after the end.

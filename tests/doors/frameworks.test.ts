@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { after, before, suite, test } from 'node:test'
 import { promisify } from 'node:util'
 import { BaseSandbox, isSandboxBackend } from 'deepagents'
@@ -242,5 +243,32 @@ suite('Frameworks', { skip: unable('python') }, () => {
     await sandboxes.destroy(one.sandboxId)
     assert.deepEqual(await sandboxes.list(), [])
     await assert.rejects(one.runCommand('true'))
+  })
+
+  test('a provider of ComputeSDK lists a sandbox until its end, also one that ends by itself', async () => {
+    const { sandbox: sandboxes } = computeProvider(mayfly)
+    const one = await sandboxes.create({ timeout: 500 })
+    assert.deepEqual(await sandboxes.list(), [one])
+    for (let tries = 0; (await sandboxes.list()).length > 0; tries++) {
+      assert.ok(tries < 1000, 'it is listed after its timeout')
+      await sleep(20)
+    }
+    assert.equal(await sandboxes.getById(one.sandboxId), null)
+  })
+
+  test('a provider of ComputeSDK lists a sandbox that it could not destroy', async () => {
+    const box = await mayfly.open({ language: 'python' })
+    let isBroken = true
+    const close = () => (isBroken ? Promise.reject(new Error('no answer')) : box.close())
+    const { id, row, files, ended } = box
+    const run: typeof box.run = (...asked) => box.run(...asked)
+    const open = () => Promise.resolve({ id, row, files, ended, run, close })
+    const { sandbox: sandboxes } = computeProvider({ open })
+    await sandboxes.create()
+    await assert.rejects(sandboxes.destroy(id))
+    assert.equal((await sandboxes.list()).length, 1)
+    isBroken = false
+    await sandboxes.destroy(id)
+    assert.deepEqual(await sandboxes.list(), [])
   })
 })

@@ -132,6 +132,7 @@ export const classes = {
     id: fact,
     files: { put: call, get: call, list: call },
     row: look,
+    ended: { kind: 'later' },
     run: { ...call, functions: { '1.tap': asked, '1.on': told }, json: ['0.input'] },
     pty: { ...call, returns: 'BoxTerminal' },
     fork: { ...call, returnsItems: 'Box' },

@@ -4,9 +4,10 @@ import { MayflyError } from '../../contract/error.ts'
 import type { SessionRequest, SessionRow } from '../../contract/session.ts'
 import { BoxShell, type ShellBox } from './box-shell.ts'
 
-/** Box with its row and `close`, as returned by `mayfly.open`. */
+/** Box with its row and its end, as returned by `mayfly.open`. */
 export interface ComputeBox extends ShellBox {
   readonly row: SessionRow
+  readonly ended: Promise<unknown>
   close(): Promise<unknown>
 }
 
@@ -43,7 +44,6 @@ interface CommandRequest {
  */
 export function computeProvider(mayfly: BoxOpener, request: SessionRequest = {}) {
   const live = new Map<string, ComputeSandbox>()
-  const forget = (id: string): void => void live.delete(id)
   return {
     name: 'mayfly',
     sandbox: {
@@ -63,8 +63,10 @@ export function computeProvider(mayfly: BoxOpener, request: SessionRequest = {})
           },
           signal ? { signal } : {},
         )
+        const forget = (): void => void live.delete(box.id)
         const sandbox = new ComputeSandbox(box, forget)
         live.set(box.id, sandbox)
+        box.ended.then(forget, forget)
         return sandbox
       },
       async getById(id: string) {
@@ -86,9 +88,9 @@ class ComputeSandbox {
   readonly filesystem: ReturnType<typeof fileSystemOf>
   readonly #box: ComputeBox
   readonly #shell: BoxShell
-  readonly #forget: (id: string) => void
+  readonly #forget: () => void
 
-  constructor(box: ComputeBox, forget: (id: string) => void) {
+  constructor(box: ComputeBox, forget: () => void) {
     this.#box = box
     this.#shell = new BoxShell(box)
     this.#forget = forget
@@ -130,8 +132,8 @@ class ComputeSandbox {
   }
 
   async destroy(): Promise<void> {
-    this.#forget(this.sandboxId)
     await this.#box.close()
+    this.#forget()
   }
 }
 

@@ -8,11 +8,13 @@
  * browser cannot send that header: the first message is then `{"token": "…"}`, and an error is `{"problem": …}` before a
  * close with 4000 and its status. A key is never in the address, which ends up in logs; so variables are not either.
  *
- * Limits: 64 KiB for a message (1009), 4 KiB for a control message. Back-pressure in both directions: the socket is paused
- * while the guest does not read its input, and the guest blocks while the client does not read the output.
+ * Limits: 64 KiB for a message (1009), 4 KiB for a control message, of which ten a second after a burst of 300 are read.
+ * Back-pressure in both directions: the socket is paused while the guest does not read its input, and the guest blocks while the
+ * client does not read the output. Control messages have no acknowledgement of the guest, so a frozen one would let them pile up here.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { RawData, WebSocket, WebSocketServer } from 'ws'
 import { MayflyError } from '../../contract/error.ts'
 import type { Job } from '../../contract/job.ts'
@@ -23,6 +25,7 @@ import {
   type Terminal,
   type TerminalTask,
 } from '../../contract/terminal.ts'
+import { RateBucket } from '../../lib/rate-bucket.ts'
 import { tryParseJson } from '../../lib/parse-json.ts'
 import type { OpenSession } from '../../sessions/open-sessions.ts'
 import { endedBeforeExec, readTerminal, terminalJob } from '../../sessions/session-job.ts'
@@ -38,6 +41,9 @@ import { startJob, type StartedJob } from './start-job.ts'
 import { makeUpgrader, WebSocketStream } from './websocket-stream.ts'
 
 const CONTROL_BYTES_MAX = 4096
+/** Control messages read at once, as of a window that is dragged, and later in each millisecond. */
+const CONTROLS_BURST = 300
+const CONTROLS_EACH_MS = 0.01
 /** Bytes in the send buffer above which the guest blocks. */
 const BUFFERED_BYTES_MAX = 65_536
 /** Maximum of idle periods of a client with unread output, which may have stopped its own terminal (Ctrl-S). */
@@ -261,7 +267,7 @@ async function converse(
   using _stream = new WebSocketStream(client)
   client.on('error', () => undefined)
   client.once('close', cancel)
-  listen(client, terminal)
+  passMessages(client, terminal)
   endStalled(client, raw, limits.writeMs)
   outlet.attach(client)
   try {
@@ -285,23 +291,45 @@ function exitOf({ exitCode, signal, error }: Outcome) {
   }
 }
 
-function listen(client: WebSocket, terminal: Terminal): void {
+interface TerminalClient {
+  on(event: 'message', then: (data: RawData, isBinary: boolean) => void): unknown
+  pause(): void
+  resume(): void
+  close(code: number, reason: string): void
+}
+
+/** Passes the messages of a client to its terminal, and reads no more of them while the terminal takes none. */
+export function passMessages(
+  client: TerminalClient,
+  terminal: Pick<Terminal, 'write' | 'resize' | 'signal'>,
+): void {
   let waiting = 0
   let typed: Promise<void> = Promise.resolve()
-  client.on('message', (data: RawData, isBinary: boolean) => {
-    const bytes = data as Buffer
-    if (!isBinary) return control(client, terminal, bytes)
+  const controls = new RateBucket({ burst: CONTROLS_BURST, eachMs: CONTROLS_EACH_MS })
+  const hold = (work: Promise<unknown>): void => {
     waiting++
     client.pause()
-    typed = typed
-      .then(() => terminal.write(bytes))
-      .catch(() => undefined)
-      .finally(() => --waiting === 0 && client.resume())
+    void work.finally(() => --waiting === 0 && client.resume())
+  }
+  client.on('message', (data: RawData, isBinary: boolean) => {
+    const bytes = data as Buffer
+    if (isBinary) {
+      typed = typed.then(() => terminal.write(bytes)).catch(() => undefined)
+      return hold(typed)
+    }
+    control(client, terminal, bytes)
+    controls.spend(1)
+    if (controls.left <= 0)
+      hold(sleep(Math.max(1, controls.overdrawnMs), undefined, { ref: false }))
   })
   client.resume()
 }
 
-function control(client: WebSocket, terminal: Terminal, bytes: Buffer): void {
+function control(
+  client: Pick<TerminalClient, 'close'>,
+  terminal: Pick<Terminal, 'resize' | 'signal'>,
+  bytes: Buffer,
+): void {
   if (bytes.length > CONTROL_BYTES_MAX) return client.close(TOO_LARGE, 'control is too large')
   const read = terminalControl.safeParse(tryParseJson(bytes.toString('utf8')))
   if (!read.success) return client.close(UNREADABLE, 'control is unreadable')

@@ -31,10 +31,13 @@ const NOTHING = '/dev/null'
 const ANSWERED = 0
 const RUNNING = 1
 const TEXT_CHARS_MAX = 64 * 1024
+/** Longest JSON of a character, `\u0000`. */
+const ESCAPED_BYTES = 6
 const INTERRUPTED = { code: 'INTERRUPTED', message: 'The exec was interrupted' }
 const { cpuUsage, env, reallyExit } = process
 const { notify, store } = Atomics
 const { stringify } = JSON
+const { byteLength } = Buffer
 
 /** @typedef {{ nonce: string, sequence: number, name: string, code: string, inputText?: string, stdin?: string, env?: Record<string, string>, resultBytesMax: number }} Cell */
 /** @typedef {{ status: 'ok' | 'error', encoding?: string, error?: import('./cell-error.js').CellError }} EndMeta */
@@ -182,8 +185,14 @@ function succeed(own, value) {
     // A getter that throws: the value is shown as text.
   }
   const text = typeof value === 'string' ? value : inspect(value)
-  const shown = text.slice(0, Math.min(TEXT_CHARS_MAX, own.cell.resultBytesMax))
-  finish(own, { status: 'ok', encoding: 'text' }, shown)
+  finish(own, { status: 'ok', encoding: 'text' }, quoted(text, own.cell.resultBytesMax))
+}
+
+/** JSON of a text, cut if it would be longer than a result may be. @param {string} text @param {number} bytesMax */
+function quoted(text, bytesMax) {
+  const json = stringify(text.slice(0, TEXT_CHARS_MAX))
+  if (byteLength(json) <= bytesMax) return json
+  return stringify(text.slice(0, Math.max(0, Math.trunc((bytesMax - 2) / ESCAPED_BYTES))))
 }
 
 /** @param {NonNullable<typeof running>} own @param {unknown} thrown @param {string} [place] */

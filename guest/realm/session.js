@@ -4,6 +4,12 @@
 import { P } from './primordials.js'
 import { ask, bound, part } from './scope.js'
 
+/** Maximum length of a value shown as text, as in Node's kernel. */
+const TEXT_UNITS_MAX = 65_536
+/** Longest JSON of a character, `\u0000`. */
+const ESCAPED_UNITS = 6
+const UNIT_BYTES_MAX = 3
+
 const { describe, serialise } = bound
 const { evaluate } = P
 
@@ -48,10 +54,17 @@ function succeed(sequence, value, unitsMax) {
     // A getter that throws: the value is shown as text.
   }
   try {
-    ask('done', sequence, 'text', P.slice(shown(value), 0, unitsMax))
+    ask('done', sequence, 'text', quoted(shown(value), unitsMax))
   } catch (thrown) {
     fail(sequence, thrown)
   }
+}
+
+/** JSON of a text, cut if it might be longer than a result may be. */
+function quoted(text, unitsMax) {
+  const json = P.stringify(P.slice(text, 0, TEXT_UNITS_MAX))
+  if (json.length * UNIT_BYTES_MAX <= unitsMax) return json
+  return P.stringify(P.slice(text, 0, P.max(0, P.trunc((unitsMax - 2) / ESCAPED_UNITS))))
 }
 
 const shown = (value) => (typeof value === 'string' ? value : part('inspect').inspect(value))

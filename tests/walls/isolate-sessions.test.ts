@@ -52,6 +52,23 @@ suite('A session in an isolate', () => {
     assert.deepEqual(await value(box, 'new Set([1])'), { $type: 'Set', value: [1] })
   })
 
+  for (const language of ['js', 'node'] as const)
+    test(`a result of ${language} that is no data is its text`, async () => {
+      await using box = await open({ language })
+      const cells = [
+        ['(function named() {})', /^\[Function: named\]$/],
+        ['const ring = { say: \'a "quote"\' }; ring.ring = ring; ring', /say: 'a "quote"'/],
+        ['Symbol("mark")', /^Symbol\(mark\)$/],
+        ['({ get looked() { throw new Error("no") } })', /looked: \[Getter\]/],
+        ['"\\0".repeat(3e6)', /^\0{65536}$/],
+      ] as const
+      for (const [code, text] of cells) {
+        const { status, encoding, result, error } = await box.run({ code })
+        assert.deepEqual([status, encoding], ['ok', 'text'], `${code}: ${JSON.stringify(error)}`)
+        assert.match(String(result), text, code)
+      }
+    })
+
   test('ts has its types erased, and imports the files of its session', async () => {
     const files = [{ path: 'lib.ts', content: 'export const half = (n: number): number => n / 2' }]
     await using box = await open({ language: 'ts', files })

@@ -19,15 +19,34 @@ export function endOf(error, { isLate, isDisposed }) {
 
 export const TIMED_OUT = 'Script execution timed out.'
 
-/** Bounded strings of an error that isolated-vm copied out. */
+/** Bounded strings of an error that isolated-vm copied out, without frames of this process. */
 export function asText(error) {
   if (typeof error !== 'object' || error === null) return { message: clip(String(error), 8192) }
   const { name, message, stack } = error
+  if (String(message).startsWith(NO_ERROR)) {
+    return { name: 'Error', message: 'A value that is no Error was thrown' }
+  }
   return {
     name: clip(String(name), 256),
     message: clip(String(message), 8192),
-    stack: typeof stack === 'string' ? clip(stack, 16_384) : undefined,
+    stack: typeof stack === 'string' ? clip(insideOf(stack), 16_384) : undefined,
   }
+}
+
+/** Message of the error that isolated-vm makes for a thrown object that is no Error. */
+const NO_ERROR = 'An object was thrown from supplied code within isolated-vm'
+const BOUNDARY = '\n    at (<isolated-vm boundary>)'
+
+/**
+ * Part of a stack from before the boundary. For an error without a stack of its own, isolated-vm puts the frames of this
+ * process there too: they begin with the frame that follows the boundary.
+ */
+function insideOf(stack) {
+  const at = stack.lastIndexOf(BOUNDARY)
+  if (at < 0) return ''
+  const [inside = ''] = stack.split(BOUNDARY, 1)
+  const [, host = ''] = stack.slice(at + BOUNDARY.length).split('\n', 2)
+  return host === '' ? inside : (inside.split(`\n${host}`, 1)[0] ?? '')
 }
 
 const clip = (text, unitsMax) => (text.length > unitsMax ? `${text.slice(0, unitsMax)}…` : text)
@@ -119,7 +138,7 @@ function wayOn(message, { language }) {
 
 /** Removes frames of the realm, of the wrapper (negative columns) and all beyond the boundary. */
 export function userFrames(stack, job) {
-  const [inside = ''] = stack.split('\n    at (<isolated-vm boundary>)', 1)
+  const [inside = ''] = stack.split(BOUNDARY, 1)
   return inside
     .split('\n')
     .filter((line) => !/^\s+at /.test(line) || !isOurs(line))

@@ -382,7 +382,7 @@ export class CellSession extends Job {
   stray(error) {
     if (this.#ownExec?.isFlooded) return
     const { name, message, stack } = asText(error)
-    const text = stack ? this.frames(stack) : `${name}: ${message}`
+    const text = stack ? this.frames(stack) : name ? `${name}: ${message}` : message
     this.#add('stderr', `Uncaught (in promise) ${text}\n`)
   }
 

@@ -293,6 +293,37 @@ test('an unhandled rejection ends the job with its error, also if it returned in
   assert.equal((await inCell(handled)).resultText, '2')
 })
 
+/** Rejected values without a stack of their own: isolated-vm would show frames of this process in its place. */
+const stackless = [
+  '{ code: 1 }',
+  'Symbol("x")',
+  '() => 1',
+  'new Proxy(new Error("p"), {})',
+  'Object.assign(new Error("x"), { stack: undefined })',
+  '(() => { const e = new Error("x"); delete e.stack; return e })()',
+  'Object.defineProperty(new Error("x"), "stack", { get() { throw 1 } })',
+  '(() => { const e = new Error("a\\n    at (<isolated-vm boundary>)\\nb"); delete e.stack; return e })()',
+  '(() => { const e = new Error("a".repeat(16_000)); delete e.stack; return e })()',
+]
+
+test('Attack: an unhandled rejection of a value without a stack tells no frame of the process', async () => {
+  for (const value of stackless)
+    for (const code of [
+      `Promise.reject(${value})`,
+      `setTimeout(() => Promise.reject(${value}), 1)`,
+    ])
+      for (const entry of ['body', 'module'] as const) {
+        const { status, error } = await inCell(code, { entry })
+        assert.equal(status, 'error', code)
+        const text = JSON.stringify(error)
+        assert.doesNotMatch(
+          text,
+          /file:|node:|from supplied code|cell\.js|in-cell/,
+          `${code}: ${text}`,
+        )
+      }
+})
+
 test('ten thousand rejections of any value end a job once', async () => {
   const flood = await inCell(
     'for (let i = 0; i < 10_000; i++) Promise.reject(new Error("no " + i))',

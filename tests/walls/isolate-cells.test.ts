@@ -91,6 +91,12 @@ suite('Cells of one isolate', () => {
     const stray = await session.exec('Promise.reject(new Error("alone")); 5')
     ok(stray, 5)
     assert.match(stray.stderr, /^Uncaught \(in promise\) Error: alone\n    at cell-4\.js:1:16\n$/)
+    const bare = await session.exec('Promise.reject({ code: 1 }); 6')
+    assert.match(
+      bare.stderr,
+      /^Uncaught \(in promise\) Error: A value that is no Error was thrown\n$/,
+    )
+    assert.equal((await session.exec('Promise.reject(7); 6')).stderr, 'Uncaught (in promise) 7\n')
     ok(await session.exec('1'), 1)
   })
 

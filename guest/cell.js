@@ -138,7 +138,8 @@ export class Cell {
       job.stray(error)
     } catch (again) {
       const end = endOf(again, { isLate: job.isLate, isDisposed: this.#isolate.isDisposed })
-      job.refuse(end ?? thrown({ code: 'USER_ERROR', ...asText(again) }, job))
+      const own = () => thrown({ code: 'USER_ERROR', ...asText(again) }, job)
+      job.refuse(end ?? job.withoutImport(own()))
     }
   }
 

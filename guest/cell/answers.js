@@ -34,10 +34,10 @@ const answers = {
   begin: (job) => job.begin(),
   answer: (job, encoding, text) => job.answer({ status: 'ok', encoding, resultText: text }),
   fault: (job, text) => {
-    const { error } = job.withoutImport(thrown(parseJson(text), job), job.task.code)
+    const { error } = job.withoutImport(thrown(parseJson(text), job))
     job.answer({ status: 'error', encoding: 'json', resultText: 'null', error })
   },
-  error: (job, text) => job.refuse(job.withoutImport(thrown(parseJson(text), job), job.task.code)),
+  error: (job, text) => job.refuse(job.withoutImport(thrown(parseJson(text), job))),
   owner: (job, sequence) => job.owned(sequence),
   import: (job, id, specifier) => job.import(id, String(specifier)),
   done: (job, sequence, encoding, text) => job.done(sequence, encoding, text),

@@ -87,13 +87,18 @@ export function importRefused(specifier, from) {
   return { code: 'MODULE_NOT_FOUND', name: 'Error', message }
 }
 
-/** Replaces V8's "Not supported" for `import()` without a handler by a message that names it. */
-export function withoutImport(outcome, source) {
-  const isImport = outcome.error.message === 'Not supported' && /\bimport\s*\(/.test(source)
+/**
+ * Replaces V8's "Not supported" for `import()` without a handler by a message that names it, if one of the sources has such
+ * an import. @param {readonly string[]} sources
+ */
+export function withoutImport(outcome, sources) {
+  const isImport = outcome.error.message === 'Not supported' && sources.some(hasImportCall)
   if (!isImport) return outcome
   const message = 'Cannot import at run time: a job has static imports of its own files only'
   return { ...outcome, error: { ...outcome.error, code: 'IMPORT_REFUSED', message } }
 }
+
+const hasImportCall = (source) => /\bimport\s*\(/.test(source)
 
 /**
  * @param {Error} error V8's error from compiling a source

@@ -100,9 +100,10 @@ export class Job {
   /** @type {(() => void) | undefined} */
   onFlood
 
-  /** Names a dynamic import that was refused, and reports it. @param {string} source */
-  withoutImport(outcome, source) {
-    const told = withoutImport(outcome, source)
+  /** Names a dynamic import that was refused, and reports it. @param {string} source of what ran, beside the files */
+  withoutImport(outcome, source = this.task.code) {
+    const texts = this.task.files.filter(({ encoding }) => encoding === 'utf8')
+    const told = withoutImport(outcome, [source, ...texts.map(({ content }) => content)])
     if (told.error.code === 'IMPORT_REFUSED') this.reportRefused('import')
     return told
   }
@@ -188,7 +189,7 @@ export class Job {
   stray(error) {
     if (this.#outcome !== undefined && this.#outcome.status !== 'ok') return
     const end = thrown({ code: 'USER_ERROR', ...asText(error) }, this)
-    this.override(this.withoutImport(end, this.task.code))
+    this.override(this.withoutImport(end))
   }
 
   #settle(outcome) {

@@ -145,6 +145,30 @@ test('S3-9: a dynamic import is refused, of built-ins and of any other module', 
   }
 })
 
+test('S3-9: a dynamic import at the top of a module, and one of a file, is refused by name and reported', async () => {
+  const importing = "await import('node:fs')"
+  const jobs = [
+    { code: importing, entry: 'module', files: {} },
+    { code: "import './own.js'", entry: 'module', files: { 'own.js': importing } },
+    {
+      code: "import own from './own.js'; export default () => own()",
+      entry: 'module',
+      files: { 'own.js': `export default async () => { ${importing} }` },
+    },
+    {
+      code: "exports.handler = () => require('./own.cjs')()",
+      entry: 'handler',
+      files: { 'own.cjs': `module.exports = async () => { ${importing} }` },
+    },
+  ] as const
+  for (const { code, ...asked } of jobs) {
+    const names: string[] = []
+    const { error } = await inCell(code, { ...asked, refused: (name) => names.push(name) })
+    assert.equal(error?.code, 'IMPORT_REFUSED', `${code}: ${JSON.stringify(error)}`)
+    assert.deepEqual(names, ['import'], code)
+  }
+})
+
 test('WebAssembly, shared memory, weak references and finalisers cannot be reached', async () => {
   const code = `
     const gone = [typeof WebAssembly, typeof SharedArrayBuffer, typeof WeakRef, typeof FinalizationRegistry, typeof Atomics.waitAsync]

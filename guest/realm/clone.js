@@ -89,6 +89,8 @@ function view(value, memory, depth) {
 }
 
 function error(value, memory, depth) {
+  const { DOMException, isDOMException } = part('dom-exception')
+  if (isDOMException(value)) return keep(memory, value, new DOMException(value.message, value.name))
   const name = typeof value.name === 'string' ? value.name : 'Error'
   const copy = keep(memory, value, new (errorClasses[name] ?? P.Error)())
   const message = P.descriptorOf(value, 'message')

@@ -46,7 +46,7 @@ const console = {
     if (condition) return
     print('stderr', 'Assertion failed' + (args.length > 0 ? ': ' + format(args) : ''))
   },
-  dir: (value) => print('stdout', part('inspect').inspect(value)),
+  dir: (value, options) => print('stdout', part('inspect').inspect(value, options?.depth)),
   dirxml: (...args) => print('stdout', format(args)),
   table: (value, columns) => print('stdout', part('table').table(value, columns)),
   group: (...args) => {

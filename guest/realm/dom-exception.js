@@ -26,8 +26,13 @@ const CODES = {
   DataCloneError: 25,
 }
 
+let isDOMException
+
 class DOMException extends P.Error {
   #name
+  static {
+    isDOMException = (value) => #name in value
+  }
   constructor(message = '', options = 'Error') {
     const isObject = typeof options === 'object' && options !== null
     super(P.String(message), isObject && 'cause' in options ? { cause: options.cause } : undefined)
@@ -42,4 +47,4 @@ class DOMException extends P.Error {
 }
 P.tag(DOMException.prototype, 'DOMException')
 
-export { DOMException }
+export { DOMException, isDOMException }

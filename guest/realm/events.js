@@ -172,8 +172,7 @@ class AbortSignal extends EventTarget {
   }
   static any(signals) {
     const signal = new AbortSignal(KEY)
-    for (let index = 0; index < signals.length && !signal.#aborted; index++) {
-      const source = signals[index]
+    for (const source of signals) {
       if (source.#aborted) abort(signal, source.#reason, true)
       else onAbort(source, () => abort(signal, source.#reason, true))
     }

@@ -4,6 +4,7 @@ import { P } from './primordials.js'
 import { ask } from './scope.js'
 
 const DEPTH_MAX = 2
+const NESTING_MAX = 100
 const ITEMS_MAX = 100
 const STRING_CHARS_MAX = 10_000
 const TOTAL_CHARS_MAX = 65_536
@@ -122,11 +123,12 @@ function json(value) {
   }
 }
 
-/** Formats a single value. */
-function inspect(value) {
+/** Formats a single value, nested objects to a depth of 100 at most. */
+function inspect(value, depthMax = DEPTH_MAX) {
   room = TOTAL_CHARS_MAX
   looks = HOLES_MAX
-  return show(value)
+  const deep = depthMax === null ? NESTING_MAX : P.min(P.Number(depthMax), NESTING_MAX)
+  return show(value, deep >= 0 ? DEPTH_MAX - deep : 0)
 }
 
 const show = (value, level = 0) => {
@@ -262,8 +264,10 @@ function object(value, level, indent, seen) {
   const child = (item) => any(item, level + 1, indent + 2, seen)
   if (kind.items !== undefined) kind.items(entries, child)
   properties(value, kind, entries, child)
-  if (kind.text !== undefined && entries.length === 0) return kind.text
-  const before = kind.text ?? kind.prefix
+  const text = kind.isStack ? indented(kind.text, indent) : kind.text
+  if (kind.isStack) causes(value, entries, child)
+  if (text !== undefined && entries.length === 0) return text
+  const before = text ?? kind.prefix
   const head = before === '' ? '' : before + ' '
   const [open, close] = kind.open === '[' ? ['[', ']'] : ['{', '}']
   if (entries.length === 0) return head + open + close
@@ -277,6 +281,19 @@ function object(value, level, indent, seen) {
     isFlat,
     value: isList ? value : undefined,
   })
+}
+
+const indented = (text, indent) =>
+  indent === 0 ? text : P.arrayJoin(P.split(text, '\n'), '\n' + P.repeat(' ', indent))
+
+/** Hidden properties that tell why an error was thrown. */
+function causes(error, entries, child) {
+  const names = ['errors', 'cause']
+  for (let index = 0; index < names.length; index++) {
+    const property = P.descriptorOf(error, names[index])
+    if (property !== undefined && !property.enumerable)
+      push(entries, '[' + names[index] + ']: ' + described(property, child))
+  }
 }
 
 /** Method of a value or of its prototypes; getters are not called. */
@@ -609,11 +626,17 @@ function errorKind(value, className) {
   const text =
     stack === undefined ? undefined : P.hasOwn(stack, 'value') ? stack.value : value.stack
   if (typeof text === 'string' && text !== '')
-    return whole(clip(userFrames(text), STRING_CHARS_MAX), isStack)
+    return asStack(clip(userFrames(text), STRING_CHARS_MAX))
   const message = P.descriptorOf(value, 'message')
   const what =
     message !== undefined && typeof message.value === 'string' ? ': ' + message.value : ''
-  return whole('[' + clip(className + what, STRING_CHARS_MAX) + ']')
+  return asStack('[' + clip(className + what, STRING_CHARS_MAX) + ']')
+}
+
+function asStack(text) {
+  const kind = whole(text, isStack)
+  kind.isStack = true
+  return kind
 }
 
 const isStack = (key) => key === 'stack' || key === 'message'

@@ -6,9 +6,10 @@ const ROWS_MAX = 200
 const COLUMNS_MAX = 30
 const CELL_CHARS_MAX = 200
 
-function table(data, only) {
+function table(given, only) {
   const { inspect } = part('inspect')
-  if (typeof data !== 'object' || data === null) return inspect(data)
+  if (typeof given !== 'object' || given === null) return inspect(given)
+  const data = listed(given)
   const cell = (value) =>
     P.slice(P.arrayJoin(P.split(inspect(value), '\n'), ' '), 0, CELL_CHARS_MAX)
   const names = columns(data, only)
@@ -18,6 +19,23 @@ function table(data, only) {
     rows[index] = row(keys[index], data[keys[index]], names, cell)
   }
   return draw(heading(names, hasPlain(data, keys)), rows)
+}
+
+/** Entries of a map, or items of a set, as a list; anything else as it is. */
+function listed(data) {
+  const list = []
+  try {
+    P.mapForEach(data, (Values, Key) => P.append(list, { __proto__: null, Key, Values }))
+    return list
+  } catch {
+    // Not a map.
+  }
+  try {
+    P.setForEach(data, (item) => P.append(list, item))
+    return list
+  } catch {
+    return data
+  }
 }
 
 const isObject = (value) => typeof value === 'object' && value !== null

@@ -1,6 +1,6 @@
 // URLs are parsed by the host's parser, as bounded text both ways.
 import { P } from './primordials.js'
-import { ask } from './scope.js'
+import { ask, part } from './scope.js'
 
 const URL_UNITS_MAX = 65_536
 const QUERY_UNITS_MAX = 2 ** 20
@@ -177,6 +177,21 @@ function parse(input, base) {
 }
 
 const KEEP = {}
+/** Parts that the console shows. */
+const SHOWN = [
+  'href',
+  'origin',
+  'protocol',
+  'username',
+  'password',
+  'host',
+  'hostname',
+  'port',
+  'pathname',
+  'search',
+  'searchParams',
+  'hash',
+]
 
 class URL {
   #parts
@@ -252,6 +267,22 @@ class URL {
   }
 }
 
+/** Prototype by which the console names the class, without its own way of showing. */
+const shownAsURL = P.hide({ __proto__: null }, 'constructor', URL)
+
+P.hide(URL.prototype, P.symbolInspect, function () {
+  const shown = { __proto__: shownAsURL }
+  for (let index = 0; index < SHOWN.length; index++) P.put(shown, SHOWN[index], this[SHOWN[index]])
+  return shown
+})
+P.hide(URLSearchParams.prototype, P.symbolInspect, function () {
+  const { inspect } = part('inspect')
+  let text = ''
+  this.forEach((value, name) => {
+    text += (text === '' ? ' ' : ', ') + inspect(name) + ' => ' + inspect(value)
+  })
+  return 'URLSearchParams {' + text + (text === '' ? '}' : ' }')
+})
 P.tag(URL.prototype, 'URL')
 P.tag(URLSearchParams.prototype, 'URLSearchParams')
 P.hide(URLSearchParams.prototype, P.symbolIterator, URLSearchParams.prototype.entries)

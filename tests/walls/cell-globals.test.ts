@@ -502,3 +502,17 @@ test('eval and the Function constructor work, inside the same realm', async () =
     [2, true],
   )
 })
+
+test('AbortSignal.any follows the signals of any iterable, and structuredClone keeps a DOMException', async () => {
+  const code = `
+    const c = new AbortController()
+    const any = AbortSignal.any(new Set([new AbortController().signal, c.signal]))
+    const before = any.aborted
+    c.abort('why')
+    let refused
+    try { AbortSignal.any(7) } catch (e) { refused = e.name }
+    const copy = structuredClone(new DOMException('text', 'AbortError'))
+    return [before, any.aborted, any.reason, refused, copy instanceof DOMException, copy.name, copy.message, copy.code]`
+  const expected = [false, true, 'why', 'TypeError', true, 'AbortError', 'text', 20]
+  assert.deepEqual(await valueOf(code), expected)
+})

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
+import { Console } from 'node:console'
 import { readFileSync } from 'node:fs'
+import { Writable } from 'node:stream'
 import { test } from 'node:test'
 import { format, inspect } from 'node:util'
 import { runInThisContext } from 'node:vm'
 import { expression } from '../../guest/cell/parts.js'
 import { P } from '../../guest/realm/primordials.js'
+import { inCell } from './in-cell.ts'
 
 /** Compares console output with Node's: a program prints the same as outside. */
 const source = readFileSync(new URL('../../guest/realm/inspect.js', import.meta.url), 'utf8')
@@ -173,4 +176,45 @@ test('%s prints one level of an object, a toString of its own, and the source of
       format(template, value, 'text', value),
     )
   }
+})
+
+/** Programs of which a cell prints the same as Node. */
+const printing = [
+  `const e = new Error('outer', { cause: new TypeError('inner') })
+   e.stack = 'Error: outer\\n    at x'; e.cause.stack = 'TypeError: inner\\n    at y'
+   console.log(e); console.log({ e }, [e])`,
+  `const e = new AggregateError([new Error('a'), 'b'], 'many')
+   e.stack = 'AggregateError: many\\n    at x'; e.errors[0].stack = 'Error: a\\n    at y'; e.code = 4
+   console.log({ e })`,
+  "const e = new Error('x', { cause: { a: 1 } }); delete e.stack; console.log([e])",
+  "console.log(new URL('http://u:p@a.b:8/c?d=1#e'), [new URLSearchParams('f=1&g=h'), new URLSearchParams()])",
+  'const deep = { a: { b: { c: { d: { e: { f: 1 } } } } } }; for (const depth of [0, 1, 4, null, Infinity]) console.dir(deep, { depth })',
+]
+
+test('causes of errors, URLs and console.dir with a depth are printed as Node prints them', async () => {
+  for (const code of printing) {
+    let outside = ''
+    const stream = new Writable({
+      write(chunk, _encoding, done) {
+        outside += String(chunk)
+        done()
+      },
+    })
+    const program = runInThisContext(`(console) => {${code}}`) as (console: Console) => void
+    program(new Console(stream))
+    const ran = await inCell(code)
+    assert.equal(ran.stdout, outside, code)
+    assert.equal(ran.status, 'ok', code)
+  }
+})
+
+test('console.table has a row for each entry of a map, and for each item of a set', async () => {
+  const { stdout } = await inCell(
+    "console.table(new Map([['key', 'value']])); console.table(new Set(['item']))",
+  )
+  const rows = stdout.split('\n').filter((line) => line.includes("'"))
+  assert.deepEqual(
+    rows.map((line) => line.replaceAll(' ', '')),
+    ["│0│'key'│'value'│", "│0│'item'│"],
+  )
 })

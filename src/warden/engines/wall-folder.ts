@@ -1,7 +1,8 @@
-import { chownSync, mkdirSync, rmSync } from 'node:fs'
+import { chownSync, lstatSync, mkdirSync, rmSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { folderOwners } from './folder-owners.ts'
+import { makeRemovable } from './hostile-folder.ts'
 
 /** Independent of TMPDIR, so that the next warden finds folders of the last one. */
 const BASE = '/tmp'
@@ -32,19 +33,36 @@ export function makeScratch(wall: string, uid: number | undefined): void {
 
 /** Never follows a symlink. A folder that cannot be removed now is found by its lease later. */
 export async function removeWallFolder(wall: string): Promise<void> {
-  await rm(wallFolder(wall), { recursive: true, force: true }).then(
-    () => folderOwners.forget(wall),
-    () => undefined,
-  )
+  try {
+    await rm(wallFolder(wall), { recursive: true, force: true })
+    folderOwners.forget(wall)
+  } catch {
+    sweepWallFolder(wall)
+  }
 }
 
 /** Removes the folder of a wall whose warden died. */
 export function sweepWallFolder(wall: string): void {
   try {
-    rmSync(wallFolder(wall), { recursive: true, force: true })
+    removeTree(wallFolder(wall))
     folderOwners.forget(wall)
   } catch {
     // /tmp is world-writable: another user may have made a folder of this name since.
+  }
+}
+
+/**
+ * Removes a tree also if it is deeper than a path can name, which only the synchronous rm can, or has folders that their
+ * owner may not read. Root needs no rights, and changes nothing in a folder of another user.
+ */
+function removeTree(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true })
+  } catch (error) {
+    const uid = process.getuid?.()
+    if (uid === 0 || lstatSync(folder).uid !== uid) throw error
+    makeRemovable(folder)
+    rmSync(folder, { recursive: true, force: true })
   }
 }
 

@@ -1,10 +1,11 @@
-import { chmodSync, lstatSync, readdirSync, statSync, type Stats } from 'node:fs'
+import { lstatSync, realpathSync, statSync, type Stats } from 'node:fs'
 import path from 'node:path'
 import { attempt } from '../../../lib/attempt.ts'
 import { asFileUser } from '../../../os/libc.js'
 import { descriptorsOf } from '../../../os/proc.ts'
 import { tryReadLink } from '../../../os/read.ts'
 import { scratchInodesMax } from '../../../jail/whole.ts'
+import { folderPathMax, inFolder, namesInFolder } from '../hostile-folder.ts'
 
 /**
  * Disk usage of a wall whose scratch folder is on the host's file system, where no size limit of a mount applies. The
@@ -49,14 +50,16 @@ export class ScratchWatch {
     this.#walk ??= this.#begin(pids)
     for (let step = 0; step < ENTRIES_A_LOOK; step++) {
       const next = this.#walk.next()
+      if (!next.done) {
+        this.#bytes += next.value
+        this.#entries++
+      }
+      this.#isOver = this.#bytes > this.#bytesMax || this.#entries > scratchInodesMax
       if (next.done) {
         this.#walk = undefined
         this.#restsUntil = now + REST_MS
         break
       }
-      this.#bytes += next.value
-      this.#entries++
-      this.#isOver = this.#bytes > this.#bytesMax || this.#entries > scratchInodesMax
       if (this.#isOver) break
     }
     return this.#isOver
@@ -70,37 +73,33 @@ export class ScratchWatch {
   }
 }
 
-/** Bytes of each entry below a folder; hard links count once. */
+/** Bytes of each entry below a folder; hard links count once. Infinity for a folder that no path can name. */
 function* sizesIn(folder: string): Generator<number> {
+  const root = realpathSync(folder)
   const folders = [folder]
   const linked = new Set<number>()
   for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
-    for (const entry of namesIn(at)) {
-      const place = path.join(at, entry)
-      const facts = lstatSync(place, { throwIfNoEntry: false })
-      if (!facts) continue
-      if (facts.isDirectory()) folders.push(place)
-      yield facts.nlink > 1 && !facts.isDirectory() && linked.has(facts.ino) ? 0 : bytesIn(facts)
-      if (facts.nlink > 1) linked.add(facts.ino)
+    const names = inFolder(at, root, namesInFolder) ?? []
+    for (let from = 0; from < names.length; from += ENTRIES_A_LOOK) {
+      const some = names.slice(from, from + ENTRIES_A_LOOK)
+      for (const [name, facts] of inFolder(at, root, (own) => factsIn(own, some)) ?? []) {
+        const place = path.join(at, name)
+        if (facts.isDirectory() && place.length > folderPathMax) yield Infinity
+        if (facts.isDirectory()) folders.push(place)
+        yield facts.nlink > 1 && !facts.isDirectory() && linked.has(facts.ino) ? 0 : bytesIn(facts)
+        if (facts.nlink > 1) linked.add(facts.ino)
+      }
     }
   }
 }
 
 const bytesIn = ({ blocks }: Stats) => blocks * BLOCK_BYTES
 
-/** Restores permissions of a folder that the program made unreadable; it belongs to this user. */
-function namesIn(folder: string): readonly string[] {
-  try {
-    return readdirSync(folder)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EACCES') return []
-  }
-  try {
-    chmodSync(folder, 0o700)
-    return readdirSync(folder)
-  } catch {
-    return []
-  }
+function factsIn(folder: string, names: readonly string[]): readonly (readonly [string, Stats])[] {
+  return names.flatMap((name) => {
+    const facts = attempt(() => lstatSync(path.join(folder, name)))
+    return facts ? [[name, facts] as const] : []
+  })
 }
 
 function removedBytesOf(pids: readonly number[], folder: string): number {
@@ -116,8 +115,10 @@ function removedBytesOf(pids: readonly number[], folder: string): number {
   return bytes
 }
 
+/** A removed file. The kernel names none that was deeper than a path can be: such a one counts wherever it was. */
 function removedAt(link: string, folder: string): Stats | undefined {
   const to = tryReadLink(link)
-  if (!to?.startsWith(`${folder}/`) || !to.endsWith(REMOVED)) return undefined
-  return attempt(() => statSync(link))
+  if (to !== undefined && !(to.startsWith(`${folder}/`) && to.endsWith(REMOVED))) return undefined
+  const facts = attempt(() => statSync(link))
+  return to === undefined && facts?.nlink !== 0 ? undefined : facts
 }

@@ -7,7 +7,7 @@ import type { Job } from '../contract/job.ts'
 import type { JobEntry, Plan } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { forgetUnattended, openBodies, type Bodies } from './bodies.ts'
-import { draft, type AppendedLine, type ChainHead } from './chain.ts'
+import { draft, type AppendedLine, type ChainHead, type Draft } from './chain.ts'
 import { Sealer, type CheckpointSigner } from './checkpoint.ts'
 import { newSalts } from './commitment.ts'
 import { admittedLine, closedLine, endedLine, eventLine, lineOwnerOf } from './lines.ts'
@@ -31,6 +31,8 @@ export class AuditRecord {
   readonly #parts: Parts
   /** Jobs between their admitted and ended lines. */
   readonly #live = new Map<string, Live>()
+  /** Ended lines that a full disk refused, by admitted line: no job begins meanwhile, so there are no more than ran then. */
+  readonly #unwritten = new Map<number, Draft>()
   #bodies: Bodies | undefined
   #bodiesThread: WriteBackThread | undefined
   /** Bytes of bodies since the WAL was last written back. */
@@ -70,8 +72,8 @@ export class AuditRecord {
         const provider = plan.kind === 'run' ? plan.profile.provider : undefined
         const all = { ...facts, admitted: seq, provider, eventsDropped: live.room.dropped }
         const line = endedLine(clock.date(), salts, job, all)
-        const ended = this.#write(() => this.store.end(line, seq))
         this.#live.delete(job.id)
+        const ended = this.#write(() => this.store.end(line, seq), [seq, line])
         if (!ended) throw new Error(`Run "${job.id}" has ended already`)
         return placeOf(this.#noted(ended))
       },
@@ -131,14 +133,16 @@ export class AuditRecord {
     void done.finally(() => (this.#isWritingBack = false))
   }
 
-  /** Reports a full disk once, and its recovery once. */
-  #write<T>(work: () => T): T {
+  /** Reports a full disk once, and its recovery once. `end`: the end of a run that is to be written as soon as there is room. */
+  #write<T>(work: () => T, end?: readonly [seq: number, line: Draft]): T {
     try {
       const done = work()
       if (this.#fullSince !== undefined) this.#recovered()
       return done
     } catch (thrown) {
-      if (thrown instanceof MayflyError && thrown.code === 'DISK_FULL') this.#full(thrown)
+      if (!(thrown instanceof MayflyError) || thrown.code !== 'DISK_FULL') throw thrown
+      if (end) this.#unwritten.set(...end)
+      this.#full(thrown)
       throw thrown
     }
   }
@@ -167,6 +171,11 @@ export class AuditRecord {
     const body = { point: 'record/recovered', actor: 'mayfly', trust: 'host', zone: 'main', fields }
     const line = { at: clock.date(), kind: 'event', run: null, tenant: null, status: null } as const
     try {
+      for (const [seq, end] of this.#unwritten) {
+        const ended = this.store.end(end, seq)
+        this.#unwritten.delete(seq)
+        if (ended) this.#noted(ended)
+      }
       this.#noted(this.store.append(draft({ ...line, body })))
     } catch {
       this.#tryLater()

@@ -47,7 +47,7 @@ test('Killed writers lose no acknowledged line, and every audit in between reads
 })
 
 test(
-  'On a full disk no job begins, no partial line is left, and jobs run again when there is space',
+  'On a full disk no job begins, no partial line is left, and with space again jobs run, and one that ended meanwhile has its end',
   {
     skip: cannotMount(),
   },
@@ -57,12 +57,14 @@ test(
     try {
       const record = openRecord({ stateFolder: folder, clock: systemClock })
       record.begin(job('before'), verdict, plan).end(facts)
+      const during = record.begin(job('during'), verdict, plan)
       const filler = join(folder, 'filler')
       spawnSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=1k'], { stdio: 'ignore' })
       const journal = statSync(join(folder, 'audit.journal')).size
       await new Promise((wake) => setTimeout(wake, 20))
       for (let n = 0; n < 5; n += 1)
         assert.throws(() => record.begin(job(`full-${n}`), verdict, plan), { code: 'DISK_FULL' })
+      assert.throws(() => during.end(facts), { code: 'DISK_FULL' })
       assert.equal(statSync(join(folder, 'audit.journal')).size, journal)
       assert.ok(verifyFile(join(folder, 'audit.db')).ok)
       rmSync(filler)
@@ -70,8 +72,15 @@ test(
       await record.close()
       assert.ok(verifyFile(join(folder, 'audit.db')).ok)
       using log = openLog(join(folder, 'audit.db'))
-      const runs = [...log.lines()].flatMap(({ run }) => run ?? [])
-      assert.deepEqual([...new Set(runs)], ['before', 'after'])
+      const lines = [...log.lines()].filter(({ run }) => run !== null)
+      assert.deepEqual([...new Set(lines.map(({ run }) => run))], ['before', 'during', 'after'])
+      assert.deepEqual(
+        lines.filter(({ run }) => run === 'during').map(({ kind, status }) => [kind, status]),
+        [
+          ['admitted', null],
+          ['ended', 'ok'],
+        ],
+      )
     } finally {
       execFileSync('umount', ['-l', folder])
       rmSync(folder, { recursive: true, force: true })

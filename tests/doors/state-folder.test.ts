@@ -53,6 +53,8 @@ suite('On a full disk', { skip: cannotMount() }, () => {
         const { status, body, retryAfter } = await post(server)
         assert.deepEqual([status, body['code']], [503, 'DISK_FULL'])
         assert.ok(Number(retryAfter) >= 1)
+        assert.match(String(body['message']), /the disk is full/)
+        assert.ok(!JSON.stringify(body).includes(place.state), 'no path for a client')
       }
       const unready = await fetch(new URL('/readyz', server.active))
       assert.equal(unready.status, 503)

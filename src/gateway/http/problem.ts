@@ -35,7 +35,14 @@ export function problemOf(thrown: unknown): Problem {
       : new MayflyError('INTERNAL', 'Cannot answer: an internal error occurred')
   const retryAfter =
     error.retryAfterMs === undefined ? {} : { retryAfter: seconds(error.retryAfterMs) }
-  return { ...problem(error.status, error.code, error.message, error.details), ...retryAfter }
+  const message = withoutFolders(error)
+  return { ...problem(error.status, error.code, message, error.details), ...retryAfter }
+}
+
+/** Message of an error of the state folder with names of files alone: its path may name the operator. */
+function withoutFolders({ code, message }: MayflyError): string {
+  if (code !== 'STATE' && code !== 'DISK_FULL') return message
+  return message.replace(/"\/(?:[^"]*\/)?([^"/]*)"/g, '"$1"')
 }
 
 /** Maps a blocked or unavailable outcome to a problem. */

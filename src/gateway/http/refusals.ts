@@ -21,7 +21,7 @@ export class Refusals {
   problem(thrown: unknown): Problem {
     const problem = problemOf(thrown)
     if (this.#rate.take('all') > 0) this.#suppressed += 1
-    else this.#emit(problem, thrown instanceof MayflyError ? thrown.detail : String(thrown))
+    else this.#emit(problem, detailOf(thrown, problem))
     return problem
   }
 
@@ -35,4 +35,11 @@ export class Refusals {
       ...(unspoken === 0 ? {} : { unspoken }),
     })
   }
+}
+
+/** Text for the log: what the answer leaves out. */
+function detailOf(thrown: unknown, { message }: Problem): string | undefined {
+  if (!(thrown instanceof MayflyError)) return String(thrown)
+  if (thrown.message === message) return thrown.detail
+  return thrown.detail === undefined ? thrown.message : `${thrown.message}: ${thrown.detail}`
 }

@@ -34,6 +34,8 @@ const MEMORY_SHARE = 0.6
 /** Runs longer than this wait for fsync of the record at their end. */
 const SEALED_AFTER_MS = 1000
 const REFUSALS_SHOWN = 20
+/** Characters of an error of the file system, which names a path. */
+const whyMax = 200
 /** Signals that are not raised again in this process, because it would dump core. */
 const DUMPING = [
   'SIGQUIT',
@@ -301,11 +303,25 @@ function keep(
       )
     return undefined
   }
-  const sealed = view.seal()
+  const sealed = sealedOf(view, reporter)
+  if (!sealed) return undefined
   reporter.print(
     `kept as ${sealed.id}: ${changesText(sealed.changes.length)}; "mayfly exec --diff" shows them, --commit applies them, --discard deletes them`,
   )
   return sealed
+}
+
+/** Undefined, with a message, if the changes cannot be listed: the command made names that no path here can have. */
+function sealedOf(view: OpenView, reporter: RefusalReporter): View | undefined {
+  try {
+    return view.seal()
+  } catch (thrown) {
+    const why = sanitiseLine(messageOf(thrown)).slice(0, whyMax)
+    reporter.print(
+      `kept as ${view.id}, but its changes cannot be listed: ${why}; "mayfly exec --discard" deletes them`,
+    )
+    return undefined
+  }
 }
 
 function deniedHosts({ metrics }: FolderRan['outcome']): readonly string[] {

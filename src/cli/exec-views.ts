@@ -1,7 +1,13 @@
 import { MayflyError } from '../contract/error.ts'
 import { commitView } from '../warden/engines/folder/view-commit.ts'
 import { shownChanges, type ShownChange } from '../warden/engines/folder/view-diff.ts'
-import { listViews, openView, removeView, type View } from '../warden/engines/folder/view-store.ts'
+import {
+  discardView,
+  listViews,
+  openView,
+  removeView,
+  type View,
+} from '../warden/engines/folder/view-store.ts'
 import { sanitise } from '../output/sanitise.ts'
 import type { ExecFlags } from './exec-flags.ts'
 import { changesText, execConfig, folderHere } from './exec-config.ts'
@@ -24,24 +30,22 @@ export function actOnView(words: readonly string[], flags: ExecFlags): void {
   const [act] = acts as [(typeof acts)[number]]
   if (act === 'views') return list(config.state, flags)
   const given = flags[act]
-  const view = openView(config.state, folderHere(), typeof given === 'string' ? given : undefined)
+  const which = [config.state, folderHere(), typeof given === 'string' ? given : undefined] as const
+  if (act === 'discard') return discard(discardView(...which), flags)
+  const view = openView(...which)
   if (act === 'diff') return show(view, flags)
-  if (act === 'commit') commitView(view)
+  commitView(view)
   removeView(view)
   const { id, folder, changes } = view
-  if (flags.json)
-    return printJson({
-      view: id,
-      folder,
-      [act === 'commit' ? 'committed' : 'discarded']: true,
-      changes: changes.length,
-    })
-  note(
-    flags,
-    act === 'commit'
-      ? `Applied ${changesText(changes.length)} in ${sanitise(folder)}`
-      : `Deleted ${id}: ${changesText(changes.length)}`,
-  )
+  if (flags.json) return printJson({ view: id, folder, committed: true, changes: changes.length })
+  note(flags, `Applied ${changesText(changes.length)} in ${sanitise(folder)}`)
+}
+
+function discard({ id, folder, changes }: ReturnType<typeof discardView>, flags: ExecFlags): void {
+  const count = changes?.length
+  if (flags.json) return printJson({ view: id, folder, discarded: true, changes: count ?? null })
+  const what = count === undefined ? 'changes that cannot be listed' : changesText(count)
+  note(flags, `Deleted ${id}: ${what}`)
 }
 
 function list(state: string, flags: ExecFlags): void {

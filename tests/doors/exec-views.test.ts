@@ -12,6 +12,7 @@ import {
   readlinkSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -292,6 +293,42 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       'text.txt',
     ])
     assert.equal(readFileSync(join(folder, 'kept/sub/m'), 'utf8'), 'm\n')
+  })
+
+  for (const [what, script] of [
+    [
+      'a path longer than the kernel accepts',
+      "n=$(printf '%0200d' 0); for i in $(seq 30); do mkdir $n && cd $n || exit 0; done",
+    ],
+    [
+      'a name that is no UTF-8, in a folder closed to its owner',
+      'mkdir "$(printf \'x\\377\')" && cd x* && mkdir in && chmod 0 in . ',
+    ],
+  ] as const)
+    test(`is discarded if its command made ${what}`, { skip }, async () => {
+      const folder = project()
+      const ran = await dry(folder, script)
+      assert.match(ran.stderr, /kept as view_\w+, but its changes cannot be listed/)
+      const [, id = ''] = /kept as (view_\w+)/.exec(ran.stderr) ?? []
+      assert.ok(existsSync(join(views, id)))
+      const gone = await exec(folder, '--discard', id)
+      assert.equal(gone.code, 0, gone.stderr)
+      assert.match(gone.stderr, /changes that cannot be listed/)
+      assert.deepEqual(
+        readdirSync(views).filter((name) => name.startsWith(id)),
+        [],
+      )
+    })
+
+  test('is removed by the next dry run where its removal was killed', { skip }, async () => {
+    const folder = project()
+    assert.equal((await dry(folder, 'true')).code, 0)
+    const gone = join(views, `view_${'3'.repeat(32)}.gone`)
+    mkdirSync(join(gone, 'upper/a'), { recursive: true })
+    const { uid, gid } = statSync(views)
+    spawnSync('chown', ['-R', `${uid}:${gid}`, gone])
+    assert.equal((await dry(folder, 'true')).code, 0)
+    assert.ok(!existsSync(gone))
   })
 
   test('explains usage errors: an unknown view, two actions, another folder to write, too many views', async () => {

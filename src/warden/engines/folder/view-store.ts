@@ -39,6 +39,8 @@ import { changesIn, viewChange, type ViewChange } from './view-changes.ts'
  */
 const viewsMax = 64
 const idPattern = /^view_[0-9a-f]{32}$/
+/** Suffix of a view that is being removed. */
+const GONE = '.gone'
 
 const viewFile = z.strictObject({
   format: z.literal(1),
@@ -80,6 +82,7 @@ export function makeView(state: string, folder: string, command: readonly string
   const all = viewsFolder(state)
   try {
     makeFolder(all, 0o700)
+    removeLeftovers(all)
     if (idsIn(all).length >= viewsMax)
       throw new MayflyError('CONFLICT', `Cannot keep more than ${viewsMax} views`, {
         hint: 'Remove some with "mayfly exec --discard ID"; "mayfly exec --views" lists them',
@@ -133,9 +136,39 @@ export function listViews(state: string, folder?: string): readonly ViewFacts[] 
 
 /**
  * The named view, or the newest one of this folder. Throws MayflyError NOT_FOUND without one, CONFLICT while its command runs, STATE for
- * one that cannot be read.
+ * one whose changes cannot be listed.
  */
 export function openView(state: string, folder: string, id: string | undefined): View {
+  const { lock, place, facts } = lockedView(state, folder, id)
+  try {
+    return withChanges(place, facts)
+  } catch (thrown) {
+    throw thrown instanceof MayflyError ? thrown : cannot(`read the view "${facts.id}"`, thrown)
+  } finally {
+    closeSync(lock)
+  }
+}
+
+/**
+ * Removes the view that `openView` opens, also if its changes cannot be listed: a path of its command is too long, or a name no
+ * UTF-8. Returns its changes, if they can. Throws as `openView` does, but for STATE.
+ */
+export function discardView(
+  state: string,
+  folder: string,
+  id: string | undefined,
+): ViewFacts & { readonly changes: readonly ViewChange[] | undefined } {
+  const { lock, place, facts } = lockedView(state, folder, id)
+  try {
+    const changes = attempt(() => withChanges(place, facts).changes)
+    removeView({ place })
+    return { ...facts, changes }
+  } finally {
+    closeSync(lock)
+  }
+}
+
+function lockedView(state: string, folder: string, id: string | undefined) {
   const wanted = id ?? listViews(state, folder)[0]?.id
   if (wanted === undefined)
     throw new MayflyError('NOT_FOUND', `Cannot find a view of "${folder}"`, {
@@ -148,28 +181,35 @@ export function openView(state: string, folder: string, id: string | undefined):
       hint: '"mayfly exec --views" lists them',
     })
   const lock = lockOf(place)
-  if (lock === undefined)
-    throw new MayflyError('CONFLICT', `Cannot open the view "${wanted}": its command runs`, {
-      hint: 'Wait for its end, or end the command',
-    })
-  try {
-    const known = readJson(join(place, 'changes.json'))
-    if (known === undefined) return sealed(place, facts)
-    return { ...facts, place, changes: changesFile.parse(known).changes }
-  } catch (thrown) {
-    throw thrown instanceof MayflyError ? thrown : cannot(`read the view "${wanted}"`, thrown)
-  } finally {
-    closeSync(lock)
-  }
+  if (lock !== undefined) return { lock, place, facts }
+  throw new MayflyError('CONFLICT', `Cannot open the view "${wanted}": its command runs`, {
+    hint: 'Wait for its end, or end the command',
+  })
+}
+
+function withChanges(place: string, facts: ViewFacts): View {
+  const known = readJson(join(place, 'changes.json'))
+  if (known === undefined) return sealed(place, facts)
+  return { ...facts, place, changes: changesFile.parse(known).changes }
 }
 
 /** Removes a view with all that is in it. */
 export function removeView({ place }: Pick<View, 'place'>): void {
   removeWork(place)
-  const gone = `${place}.gone`
+  const gone = `${place}${GONE}`
   renameSync(place, gone)
+  removeGone(gone)
+}
+
+function removeGone(gone: string): void {
   openFolders(gone)
   rmSync(gone, { recursive: true, force: true })
+}
+
+/** Completes removals whose process was killed. */
+function removeLeftovers(all: string): void {
+  for (const name of readdirSync(all))
+    if (name.endsWith(GONE)) attempt(() => removeGone(join(all, name)))
 }
 
 /** Removes the work folder of overlayfs, in which the kernel leaves a folder of mode 0. */
@@ -179,11 +219,20 @@ function removeWork(place: string): void {
   rmSync(join(place, 'work'), { recursive: true, force: true })
 }
 
-/** Restores this user's permissions on folders from which a command removed them. */
-function openFolders(folder: string): void {
+/**
+ * Restores this user's permissions on folders from which a command removed them. By descriptors and bytes, because a path may be
+ * longer than the kernel accepts, and a name no UTF-8.
+ */
+function openFolders(folder: string | Buffer): void {
   chmodSync(folder, 0o700)
-  for (const one of readdirSync(folder, { withFileTypes: true }))
-    if (one.isDirectory()) openFolders(join(folder, one.name))
+  const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  try {
+    const own = Buffer.from(`/proc/self/fd/${fd}/`)
+    for (const one of readdirSync(own, { withFileTypes: true, encoding: 'buffer' }))
+      if (one.isDirectory()) openFolders(Buffer.concat([own, one.name]))
+  } finally {
+    closeSync(fd)
+  }
 }
 
 function sealed(place: string, facts: ViewFacts): View {

@@ -13,6 +13,11 @@ export interface ConnectionMonitor {
   /** Checks readable outgoing data; false if blocked. */
   passes(piece: Buffer): boolean
   received(): boolean
+  /**
+   * Parses received bytes within the run's share of event-loop time; undefined if the connection ends before. Rejects
+   * as `work` throws.
+   */
+  parse<T>(work: () => T): Promise<T | undefined>
   cut(because: string): void
 }
 

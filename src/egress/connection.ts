@@ -134,6 +134,10 @@ export class ProxyConnection implements ConnectionMonitor {
     return false
   }
 
+  parse<T>(work: () => T): Promise<T | undefined> {
+    return this.#terms.ledger.parsing.run(work, () => !this.#isCut && !this.#raw.destroyed)
+  }
+
   #idleTimer: NodeJS.Timeout | undefined
 
   #touch(): void {

@@ -97,14 +97,12 @@ function isFor({ hosts }: Credential, { scheme, host, port }: EgressRequest): bo
 
 /** Searches a stream for secrets, in clear and in base64, across chunk boundaries. */
 export class SecretScan {
-  readonly #secrets: readonly string[]
   readonly #wanted: readonly Buffer[]
   #tail = Buffer.alloc(0)
   readonly #tailBytes: number
   #heldBack = Buffer.alloc(0)
 
   constructor(secrets: readonly string[]) {
-    this.#secrets = secrets
     this.#wanted = secrets.flatMap((secret) => [
       Buffer.from(secret),
       Buffer.from(Buffer.from(secret).toString('base64').replace(/=+$/, '')),
@@ -117,17 +115,17 @@ export class SecretScan {
     return this.#wanted.length > 0
   }
 
-  /** Fresh scan for the same secrets. */
-  fresh(): SecretScan {
-    return new SecretScan(this.#secrets)
+  /** True if one of the secrets is in these bytes alone. */
+  isIn(bytes: Buffer): boolean {
+    return this.#wanted.some((secret) => bytes.includes(secret))
   }
 
   /** True if a secret ends within this chunk. */
   finds(chunk: Buffer): boolean {
-    if (!this.isNeeded) return false
+    if (chunk.length === 0) return false
     const bytes = Buffer.concat([this.#tail, chunk])
     this.#tail = Buffer.from(bytes.subarray(Math.max(0, bytes.length - this.#tailBytes)))
-    return this.#wanted.some((secret) => bytes.includes(secret))
+    return this.isIn(bytes)
   }
 
   /**
@@ -137,7 +135,7 @@ export class SecretScan {
    * echoes, by where its answer is split.
    */
   filter(chunk: Buffer): Buffer | undefined {
-    if (!this.isNeeded) return chunk
+    if (!this.isNeeded || chunk.length === 0) return chunk
     if (this.finds(chunk)) return undefined
     const bytes = Buffer.concat([this.#heldBack, chunk])
     const stop = Math.max(0, bytes.length - this.#tailBytes)

@@ -73,6 +73,11 @@ export class Ledger {
     return this.#account.limiter
   }
 
+  /** Rate limit for the parsers of the run's streams. */
+  get parsing(): LoopLimiter {
+    return this.#account.parsing
+  }
+
   /**
    * Begins a TLS inspection, which costs work before any request is read. False if the ledger is full or the run is
    * over. The caller calls `endInspection` once the outcome is known.

@@ -136,8 +136,9 @@ async function sendBody(
   const reader = requestBodyReader(framing)
   let chunk: Buffer | undefined = rest
   for (; chunk; chunk = reader.isDone ? undefined : await nextChunk(client)) {
-    const read = reader.push(chunk)
-    if (!watch.passes(read)) return
+    const bytes = chunk
+    const read = await watch.parse(() => reader.push(bytes))
+    if (!read || !watch.passes(read)) return
     const own = encodeChunk(read, framing, reader.isDone)
     if (own.length === 0) continue
     if (!watch.sending(own.length) || !(await send(server, own))) return

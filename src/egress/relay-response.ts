@@ -99,7 +99,10 @@ async function passBody(
   }
   for (let chunk: Buffer | undefined = rest; chunk; chunk = await next()) {
     if (!watch.received()) return
-    const may = scan.filter(reader.push(chunk))
+    const bytes = chunk
+    const read = await watch.parse(() => reader.push(bytes))
+    if (!read) return
+    const may = scan.filter(read)
     if (!may) return watch.cut('its answer repeats a secret')
     const { isDone } = reader
     const own = isDone ? Buffer.concat([may, scan.flush()]) : may

@@ -26,12 +26,12 @@ export async function send(stream: Writable, bytes: Buffer): Promise<boolean> {
 export async function copyStream(
   from: Duplex,
   to: Duplex,
-  may: (chunk: Buffer) => Buffer | undefined,
+  may: (chunk: Buffer) => Buffer | undefined | Promise<Buffer | undefined>,
 ): Promise<void> {
   for (;;) {
     const chunk = await nextChunk(from)
     if (!chunk) return void to.end()
-    const own = may(chunk)
+    const own = await may(chunk)
     if (!own || (own.length > 0 && !(await send(to, own)))) return
   }
 }

@@ -29,14 +29,17 @@ export interface WallShare {
 export class TrafficAccount {
   readonly sum = new ByteCounter()
   readonly limiter: LoopLimiter
+  /** Rate limit on event-loop time for the frames and chunks of all connections, which may be of a byte each. */
+  readonly parsing: LoopLimiter
   readonly #parties = new Set<WallShare>()
   /** Forked runs that have not ended. */
   #forked = 0
   /** Largest budget of the closed walls, once there was a fork. */
   #closed: ByteBudget | undefined
 
-  constructor(limiter = inspectionLimiter()) {
+  constructor(limiter = inspectionLimiter(), parsing = new LoopLimiter()) {
     this.limiter = limiter
+    this.parsing = parsing
   }
 
   /** Adds a wall to the account; the function returned removes it. */

@@ -48,10 +48,11 @@ export class FrameReader {
 
   #begin(bytes: Buffer): { part?: FramePart; left: Buffer } {
     const known = this.#head.length
-    const head = Buffer.concat([this.#head, bytes.subarray(0, headBytesMax - known)])
+    const more = bytes.subarray(0, headBytesMax - known)
+    const head = known === 0 ? more : Buffer.concat([this.#head, more])
     const size = headSize(head)
     if (size === undefined || head.length < size) {
-      this.#head = head
+      this.#head = Buffer.from(head)
       return { left: bytes.subarray(head.length - known) }
     }
     this.#head = Buffer.alloc(0)
@@ -104,6 +105,7 @@ function lengthIn(head: Buffer): number {
 
 /** `at`: payload offset of the first byte. */
 function unmasked(bytes: Buffer, mask: Buffer, at: number): Buffer {
+  if (bytes.length === 0) return bytes
   const plain = Buffer.allocUnsafe(bytes.length)
   for (let i = 0; i < bytes.length; i++) plain[i] = bytes[i]! ^ mask[(at + i) & 3]!
   return plain

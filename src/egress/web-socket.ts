@@ -19,12 +19,15 @@ export async function relayWebSocket(
   watch: ConnectionMonitor,
 ): Promise<void> {
   const said = new FrameReader('client')
-  const out = (chunk: Buffer) => {
-    const may = said.push(chunk).every(({ payload }) => watch.passes(payload))
+  const out = async (chunk: Buffer) => {
+    const may = await watch.parse(() =>
+      said.push(chunk).every(({ payload }) => watch.passes(payload)),
+    )
     return may && watch.sending(chunk.length) ? chunk : undefined
   }
   const back = new ServerFrameFilter(scan, watch)
-  const into = (chunk: Buffer) => (watch.received() ? back.push(chunk) : undefined)
+  const into = async (chunk: Buffer) =>
+    watch.received() ? await watch.parse(() => back.push(chunk)) : undefined
   await Promise.all([
     cutOnParseError(watch, 'its WebSocket', () => copyStream(client, server, out)),
     cutOnParseError(watch, 'its WebSocket', () => copyStream(server, client, into)),
@@ -76,6 +79,6 @@ class ServerFrameFilter {
     if (!isLast) return Buffer.alloc(0)
     const whole = this.#control
     this.#control = Buffer.alloc(0)
-    return this.#scan.fresh().finds(whole) ? undefined : frameOf(opcode, true, whole)
+    return this.#scan.isIn(whole) ? undefined : frameOf(opcode, true, whole)
   }
 }

@@ -24,6 +24,19 @@ for (const size of [1, 2, 7, 23, 24, 25, 1_000])
     }
   })
 
+test('Attack: a secret in base64 is blocked at every position of a longer text, in both alphabets', () => {
+  for (const [own, after] of [
+    [secret, ''],
+    ['sk-live-0123456789abcde>?~', 'and more'],
+  ] as const)
+    for (const before of ['', 'a', 'ab', 'me:'])
+      for (const form of ['base64', 'base64url'] as const) {
+        const text = Buffer.from(`${before}${own}${after}`).toString(form)
+        assert.ok(new SecretScan([own]).finds(Buffer.from(text)), `${before} ${own} ${form}`)
+      }
+  assert.ok(!new SecretScan(['a', 'ab', 'abc']).finds(Buffer.from('0123456789')))
+})
+
 test('A false start of a secret is passed on once it cannot become one', () => {
   for (const text of ['sk-live-no', 'sk-sk-live-', 'ssssk-live-0123456789abcde', 'plain', ''])
     for (const size of [1, 3, 100])

@@ -103,10 +103,8 @@ export class SecretScan {
   #heldBack = Buffer.alloc(0)
 
   constructor(secrets: readonly string[]) {
-    this.#wanted = secrets.flatMap((secret) => [
-      Buffer.from(secret),
-      Buffer.from(Buffer.from(secret).toString('base64').replace(/=+$/, '')),
-    ])
+    const forms = secrets.flatMap((secret) => [secret, ...base64Forms(secret)])
+    this.#wanted = [...new Set(forms)].map((form) => Buffer.from(form))
     this.#tailBytes = Math.max(0, ...this.#wanted.map(({ length }) => length - 1))
   }
 
@@ -166,6 +164,21 @@ export class SecretScan {
     this.#heldBack = Buffer.alloc(0)
     return bytes
   }
+}
+
+/** Shorter forms are in other texts by chance. */
+const formCharactersMin = 8
+
+/** Base64 in both alphabets: alone, and the characters that are the secret's at each of three positions in a group. */
+function base64Forms(secret: string): readonly string[] {
+  const within = [0, 1, 2].map((at) => {
+    const bytes = Buffer.from(`${'.'.repeat(at)}${secret}`)
+    const end = Math.floor((bytes.length * 8) / 6)
+    return bytes.toString('base64').slice(Math.ceil((at * 8) / 6), end)
+  })
+  const alone = Buffer.from(secret).toString('base64').replace(/=+$/, '')
+  const all = [alone, ...within.filter((form) => form.length >= formCharactersMin)]
+  return [...all, ...all.map((form) => form.replaceAll('+', '-').replaceAll('/', '_'))]
 }
 
 /** Length of the longest proper prefix of `secret` that ends `bytes`. */

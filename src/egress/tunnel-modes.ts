@@ -42,7 +42,9 @@ export function tunnelModesFor(
   const isTls = [https, wss].some((one) => isAllowed(one) || one.isInspected)
   const inspectTls = isTls && !passTls && terms.authority !== undefined
   const inspectHttp = [http, ws].some((one) => isAllowed(one) || one.isInspected)
-  const passAny = !mustInspect && isAllowed(tcp)
+  // A credential for plain HTTP is neither placed nor searched for in an opaque tunnel.
+  const isForHttp = isForCredentials(terms.credentials ?? [], { scheme: 'http', ...to })
+  const passAny = !mustInspect && !isForHttp && isAllowed(tcp)
   if (passAny || passTls || inspectTls || inspectHttp)
     return { kind: 'modes', passAny, passTls, inspectTls, inspectHttp }
   const { because } = to.port === 80 ? http : https

@@ -319,6 +319,34 @@ suite("A partial answer from a credential's host", () => {
   })
 })
 
+test('Attack: a tunnel for any content does not bypass the credential of a host for plain HTTP', async () => {
+  await using world = await openWorld((request, response) => {
+    if (request.url === '/own')
+      return !!response.end(String(request.headers.authorization === secret))
+    return !!response.end(`kept earlier: ${secret}`)
+  })
+  const at = `a.example:${world.ports.http}`
+  const credential = {
+    name: 'api',
+    value: secret,
+    header: 'authorization',
+    hosts: [`http://${at}`],
+  }
+  const more = { credentials: [credential] }
+  await using stand = await openStand(world, { allow: [`*://${at}`] }, more)
+  const saidTo = async (path: string) => {
+    const socket = connect(stand.port, '127.0.0.1').on('error', () => undefined)
+    socket.write(`CONNECT ${at} HTTP/1.1\r\nHost: ${at}\r\n\r\n`)
+    assert.match(String(await nextChunk(socket)), /^HTTP\/1.1 200 /)
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: ${at}\r\n${header}Connection: close\r\n\r\n`)
+    let said = ''
+    for (let chunk; (chunk = await nextChunk(socket));) said += String(chunk)
+    return said
+  }
+  assert.match(await saidTo('/own'), /true/)
+  assert.ok(!(await saidTo('/kept')).includes(secret))
+})
+
 test('S2-14: a planted secret is blocked behind WebSocket masks', async () => {
   const planted = 'planted-secret'
   let heard = 0

@@ -16,6 +16,8 @@ const NAME_CHARACTERS_MAX = 100
 export interface PendingCall {
   readonly key: CallKey
   readonly argsText: string
+  /** Reason for which each call of its server waits. */
+  readonly because?: string | undefined
 }
 
 /** Call of an execution, as listed in its answer. */
@@ -94,7 +96,11 @@ export class Bridge {
     // Before an approval is used: this run makes no call any more.
     if (this.#pending) return await never(signal)
     if (tool.needsApproval && !this.#parts.journal.useApproval(key))
-      return await this.#ask(run, { key, argsText: JSON.stringify(args) }, signal)
+      return await this.#ask(
+        run,
+        { key, argsText: JSON.stringify(args), because: tool.approvalBecause },
+        signal,
+      )
     return await this.#make(run, tool, { key, args }, signal)
   }
 
@@ -128,7 +134,7 @@ export class Bridge {
       throw this.#refused(
         run,
         call.key,
-        'it needs the approval of a person, and this client cannot ask',
+        `it needs the approval of a person, and this client cannot ask${call.because ? ` (${call.because})` : ''}`,
       )
     this.#pending = call
     this.#stopWhenQuiet()

@@ -116,6 +116,31 @@ test('a question to a person names the server before the tool, whose name stays 
   )
 })
 
+test('a pattern of approve that matches no tool makes each call of its server wait, and the question and search name it', async () => {
+  const hub = server('hub', ['create_issue', 'list'], ['creat_*'])
+  const host = hostOf([hub], (call) => call('hub', 'create_issue', {}))
+  const { question } = await execute!.call(host, { code: '1' }, caller)
+  assert.match(question!, /because the pattern "creat_\*" of "approve" matches no tool/)
+  assert.deepEqual(hub.calls, [])
+  const { data } = await execute!.call(host, { code: '1' }, { ...caller, canAsk: false })
+  assert.deepEqual((data['calls'] as readonly CallNote[])[0]?.status, 'refused')
+  const found = await search!.call(host, {}, caller)
+  assert.match(found.text, /hub: each call needs an approval, because the pattern "creat_\*"/)
+})
+
+test('a pattern of tools that matches no tool is named by search, and holds no call up', async () => {
+  const hub = server('hub', ['list_issues', 'create_issue'], ['create_*'])
+  Object.assign(hub.config, { tools: ['list_*', 'raed_*'] })
+  const host = hostOf([hub, server('gone', new Error('gone'), ['x'])], (call) =>
+    call('hub', 'list_issues', {}),
+  )
+  assert.equal((await execute!.call(host, { code: '1' }, caller)).question, undefined)
+  assert.equal(hub.calls.length, 1)
+  const { text } = await search!.call(host, {}, caller)
+  assert.match(text, /hub: the pattern "raed_\*" of "tools" matches no tool of this server/)
+  assert.doesNotMatch(text, /"create_\*"|gone: each/)
+})
+
 test('an approval is not used up by a run that waits for another one', async () => {
   const hub = server('hub', ['pay'], ['*'])
   let isLater = false

@@ -16,7 +16,7 @@ import type { ToolCaller, ToolHost } from '../tool-host.ts'
 import { outcomeShown } from '../tools.ts'
 import { declarationOf } from '../servers/declarations.ts'
 import { catalogueOf, type CatalogueTool, type CatalogueView } from '../servers/tool-catalogue.ts'
-import { Bridge, type CallNote } from './bridge.ts'
+import { Bridge, type CallNote, type PendingCall } from './bridge.ts'
 import { CallJournal } from './journal.ts'
 import type { StoredExecution } from './stored-executions.ts'
 
@@ -144,9 +144,8 @@ async function executed(
     },
   )
   if (bridge.pending && !caller.signal.aborted) {
-    const { key, argsText } = bridge.pending
-    const state = host.executions().pause({ ...execution, waiting: key })
-    return { question: questionOf(key.server, key.tool, argsText), state, text: '', data: {} }
+    const state = host.executions().pause({ ...execution, waiting: bridge.pending.key })
+    return { question: questionOf(bridge.pending), state, text: '', data: {} }
   }
   if (!isReplay) host.executions().keep(outcome.id, execution)
   return withCalls(answerOutcome(outcome), bridge.notes)
@@ -193,9 +192,10 @@ function programOf(code: string, host: ToolHost): string {
   return `${[make, ...servers].join(' ')} ${code}`
 }
 
-function questionOf(server: string, tool: string, argsText: string): string {
+function questionOf({ key: { server, tool }, argsText, because }: PendingCall): string {
   const shown = safeCut(argsText, ARGS_SHOWN_CHARACTERS)
-  return `Code of the agent asks the MCP server "${server}" to run ${JSON.stringify(tool)} with these arguments:\n${shown}`
+  const why = because === undefined ? '' : ` (${because})`
+  return `Code of the agent asks the MCP server "${server}"${why} to run ${JSON.stringify(tool)} with these arguments:\n${shown}`
 }
 
 function withCalls(answer: ToolAnswer, notes: readonly CallNote[]): ToolAnswer {
@@ -214,7 +214,7 @@ function lineOf({ server, tool, status, replayed }: CallNote): string {
 }
 
 function answerSearch(
-  { tools, unavailable }: CatalogueView,
+  { tools, unavailable, unmatched }: CatalogueView,
   {
     query = '',
     server,
@@ -260,6 +260,8 @@ function answerSearch(
         unavailable.map(({ server: name, because }) => `${name}: ${because}`).join('\n'),
         UNAVAILABLE_CHARACTERS_MAX,
       ),
+    unmatched.length > 0 &&
+      fenced('to be mended by the operator', unmatched.join('\n'), UNAVAILABLE_CHARACTERS_MAX),
   ]
   return {
     text: parts.filter((one) => typeof one === 'string').join('\n\n'),

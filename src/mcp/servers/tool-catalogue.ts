@@ -9,6 +9,8 @@ export interface CatalogueTool extends McpUpstreamTool {
   /** Name of the function: the tool's name, converted to an identifier. */
   readonly fn: string
   readonly needsApproval: boolean
+  /** Reason for which each call of its server needs an approval. */
+  readonly approvalBecause?: string
   readonly upstream: McpUpstream
 }
 
@@ -16,6 +18,8 @@ export interface CatalogueView {
   readonly tools: readonly CatalogueTool[]
   /** Unavailable servers with reasons. */
   readonly unavailable: readonly { readonly server: string; readonly because: string }[]
+  /** Patterns of the configuration that match no tool. */
+  readonly unmatched: readonly string[]
 }
 
 /** Servers that a tenant may call. */
@@ -33,8 +37,30 @@ export async function catalogueOf(servers: readonly McpUpstream[]): Promise<Cata
         ? [{ server: servers[at]!.config.name, because: sanitise(reasonOf(one.reason)) }]
         : [],
     ),
+    unmatched: (await Promise.all(servers.map(unmatchedOf))).flat(),
   }
 }
+
+/** Patterns that match no tool of their server, none for an unavailable one. */
+async function unmatchedOf(upstream: McpUpstream): Promise<readonly string[]> {
+  const listed = await upstream.tools().catch(() => undefined)
+  if (!listed) return []
+  const { name, tools, approve } = upstream.config
+  return [
+    ...withoutTool(tools, listed).map((one) => `${name}: ${unmatchedText(one, 'tools')}`),
+    ...withoutTool(approve, listed).map((one) => `${name}: ${everyCall(one)}`),
+  ]
+}
+
+function withoutTool(patterns: readonly string[], listed: readonly McpUpstreamTool[]) {
+  return patterns.filter((pattern) => !listed.some(({ name }) => matchesAny([pattern], name)))
+}
+
+const unmatchedText = (pattern: string, key: string) =>
+  `the pattern ${JSON.stringify(pattern)} of "${key}" matches no tool of this server`
+
+const everyCall = (pattern: string) =>
+  `each call needs an approval, because ${unmatchedText(pattern, 'approve')}`
 
 /** Catalogues by the list that they were made of: a list stays the same for minutes, and each call of code looks into it. */
 const catalogues = new WeakMap<readonly McpUpstreamTool[], readonly CatalogueTool[]>()
@@ -47,9 +73,14 @@ export async function toolsOf(upstream: McpUpstream): Promise<readonly Catalogue
   return tools
 }
 
+/**
+ * A pattern of `approve` that matches no tool is misspelt, or the server renamed its tool: which one is unknown, so that
+ * each needs an approval then.
+ */
 function catalogueTools(upstream: McpUpstream, listed: readonly McpUpstreamTool[]) {
   const { name: server, tools: allowed, approve } = upstream.config
   const names = new Set<string>()
+  const [unmatched] = withoutTool(approve, listed)
   return listed
     .filter(({ name }) => matchesAny(allowed, name))
     .map((tool): CatalogueTool => {
@@ -60,7 +91,8 @@ function catalogueTools(upstream: McpUpstream, listed: readonly McpUpstreamTool[
         description: sanitise(tool.description.slice(0, DESCRIPTION_CHARACTERS_MAX)),
         server,
         fn,
-        needsApproval: matchesAny(approve, tool.name),
+        needsApproval: unmatched !== undefined || matchesAny(approve, tool.name),
+        ...(unmatched !== undefined && { approvalBecause: everyCall(unmatched) }),
         upstream,
       }
     })

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { anomalySeverities } from './anomaly.ts'
 import type { Controls } from './controls.ts'
 import { imageReferencePattern } from './image-reference.ts'
+import { unknownMethodIn } from './http-method.ts'
 import { bytesAsked, hostPattern, instructions, networkAsked, origins } from './job.ts'
 import {
   type ConfiguredNetworkInput,
@@ -60,7 +61,9 @@ const networkText =
 
 /** A network in user notation; becomes the canonical form. */
 const network = z
-  .custom<NetworkInput>((value) => networkAsked.safeParse(value).success, networkText)
+  .custom<NetworkInput>((value) => networkAsked.safeParse(value).success, {
+    error: ({ input }) => unknownMethodIn(input) ?? networkText,
+  })
   .transform((asked) => networkOf(asked))
   .meta({ title: 'network' })
 
@@ -72,10 +75,9 @@ const configuredAsked = z.union([
 ])
 const configuredText = `${networkText}; a host to allow may also be { host = "https://registry.corp.example", private = true }`
 const configuredNetwork = z
-  .custom<ConfiguredNetworkInput>(
-    (value) => configuredAsked.safeParse(value).success,
-    configuredText,
-  )
+  .custom<ConfiguredNetworkInput>((value) => configuredAsked.safeParse(value).success, {
+    error: ({ input }) => unknownMethodIn(input) ?? configuredText,
+  })
   .transform((asked, ctx): ConfiguredNetwork => {
     try {
       return configuredNetworkOf(asked)
@@ -126,7 +128,9 @@ const networkPolicy = networkPolicyWritten
       const isPrivate = message.startsWith('Cannot let')
       ctx.addIssue({
         code: 'custom',
-        message: isPrivate ? message : `expected each entry to be ${patternText}`,
+        message: isPrivate
+          ? message
+          : (unknownMethodIn(policy) ?? `expected each entry to be ${patternText}`),
       })
       return z.NEVER
     }

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { imageReferencePattern } from './image-reference.ts'
 import type { PackageLayer } from './layer.ts'
+import { unknownMethodIn } from './http-method.ts'
 import { parsePattern, patternText } from './network.ts'
 import { publicKeyAsked, signatureAsked } from './signature.ts'
 import { argsAsked, envAsked, stdinAsked } from './surroundings.ts'
@@ -115,7 +116,9 @@ export const limits = z
 export const hostPattern = z
   .string()
   .max(300)
-  .refine((text) => parsePattern(text, 'https') !== undefined, `expected ${patternText}`)
+  .refine((text) => parsePattern(text, 'https') !== undefined, {
+    error: ({ input }) => unknownMethodIn(input) ?? `expected ${patternText}`,
+  })
 const hostPatterns = z.array(hostPattern).max(1000)
 
 /** Byte budgets in user notation; `config` and `profile` normalise them into Controls. */

@@ -1,6 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { configSchema } from './config.ts'
 import { allControls, isWithin, meet, noNetwork } from './controls.ts'
+import { networkAsked } from './job.ts'
 import { type BareHost, networkOf, parsePattern } from './network.ts'
 
 const readings: readonly (readonly [string, BareHost, string])[] = [
@@ -105,4 +107,21 @@ test('S2-28: byte budgets are part of a network: the smallest given one holds, a
   assert.equal(isWithin({ ...allControls, network: own }, wider), true)
   assert.deepEqual(networkOf({ allow: [], sent: 5 }), noNetwork)
   assert.throws(() => networkOf({ allow: ['a.example'], sent: 'much' }), /Cannot read the size/)
+})
+
+test('A pattern whose first word is no method of HTTP is an error that names it, to allow as to deny', () => {
+  for (const word of ['ALL', 'ANY', 'GTE', 'get', 'Delete']) {
+    const host = `${word} bad.example`
+    const named = new RegExp(`"${host}" begins with "${word}", which is no method of HTTP`)
+    for (const asked of [{ allow: [host] }, { deny: ['DELETE a.example', host] }]) {
+      assert.throws(() => networkOf(asked), named)
+      assert.match(String(networkAsked.safeParse(asked).error), /is no method of HTTP/)
+      assert.match(String(configSchema.safeParse({ network: asked }).error), /is no method/)
+    }
+    const capability_configs = { x: { network_policy: { DenyList: [host] } } }
+    assert.match(String(configSchema.safeParse({ capability_configs }).error), /is no method/)
+  }
+  const methods = ['GET', 'QUERY', 'PROPFIND', 'LIST', 'PURGE', 'CONNECT']
+  const deny = methods.map((word) => `${word} bad.example`)
+  assert.equal(networkOf({ deny }).deny.length, methods.length)
 })

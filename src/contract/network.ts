@@ -1,6 +1,7 @@
 import { domainToASCII } from 'node:url'
 import { isIP } from 'node:net'
 import { addressKind, closedName } from './address.ts'
+import { isHttpMethod, unknownMethodIn } from './http-method.ts'
 import { allControls, canonicalControls, noNetwork, type NetworkControl } from './controls.ts'
 import { isPathPattern, readPattern } from './pattern.ts'
 import { parseSize } from './units.ts'
@@ -130,6 +131,7 @@ const WRITTEN =
  */
 export function parsePattern(text: string, bare: BareHost): readonly string[] | undefined {
   const [, method, scheme, host = '', port, path = '/'] = WRITTEN.exec(text) ?? []
+  if (method !== undefined && !isHttpMethod(method)) return undefined
   const name = hostOf(host)
   const tail = path === '/' ? '' : plainPath(path)
   if (scheme === undefined && isAddressRange(name, path)) return undefined
@@ -192,7 +194,9 @@ export function canonical(network: NetworkControl): NetworkControl {
 function read(text: string, bare: BareHost): readonly string[] {
   const patterns = parsePattern(text, bare)
   if (patterns) return patterns
-  throw new RangeError(`Cannot read the network pattern "${text}": expected ${patternText}`)
+  throw new RangeError(
+    `Cannot read the network pattern "${text}": ${unknownMethodIn(text) ?? `expected ${patternText}`}`,
+  )
 }
 
 export const patternText =

@@ -78,3 +78,38 @@ test('Learned baselines can be read, frozen and reset', () => {
   })
   assert.deepEqual(JSON.parse(run('learned', '--effect', 'hash').stdout), [])
 })
+
+test('A change of an effect without a baseline is an error of usage, and one of a frozen baseline is none', () => {
+  learn('kept', 'b.example')
+  for (const change of ['--freeze', '--reset']) {
+    const { code, stderr } = run('learned', '--effect', 'kpet', change)
+    assert.deepEqual([code, stderr.split('\n').length], [2, 2], change)
+    assert.match(stderr, /tenant "default" has none of effect "kpet"/)
+  }
+  assert.equal(run('learned', '--effect', 'kept', '--freeze').stderr, '1 frozen\n')
+  assert.equal(run('learned', '--effect', 'kept', '--freeze').code, 0)
+  const ofStranger = run('propose', '--effect', 'kept', '--tenant', 'defualt')
+  assert.equal(ofStranger.code, 2)
+  assert.match(ofStranger.stderr, /no tenant "defualt"/)
+})
+
+test('A proposal is within the ceilings of the tenant and of the configuration, and names what stays denied', () => {
+  for (const host of ['a.example', 'b.example', 'c.example', 'd.example']) learn('many', host)
+  const file = join(folder, 'ceilings.toml')
+  writeFileSync(
+    file,
+    `[ceilings]
+network = { allow = ["https://a.example", "https://b.example", "https://c.example"] }
+[[tenants]]
+name = "default"
+ceilings = { network = { deny = ["b.example", "DELETE c.example"] } }
+`,
+  )
+  const { stdout } = run('--config', file, 'propose', '--effect', 'many')
+  assert.match(
+    stdout,
+    /network = \{ allow = \["https:\/\/a.example:443", "https:\/\/c.example:443"\] \}/,
+  )
+  assert.match(stdout, /^# Denied by the configuration.*"DELETE https:\/\/c.example:443"/m)
+  rmSync(file)
+})

@@ -5,6 +5,7 @@ import type { Config } from '../contract/config.ts'
 import { allControls, type Controls, unlimited } from '../contract/controls.ts'
 import { messageOf, MayflyError } from '../contract/error.ts'
 import { parseJson } from '../lib/parse-json.ts'
+import { networkFor } from '../profile/network.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import {
   openBaselineStore,
@@ -105,10 +106,13 @@ export function writeNew(path: string, text: string): void {
 
 /** Maximum controls of this tenant's jobs. */
 function inForceFor(config: Config, name: string): Controls {
-  const { ceilings } = config.tenants.find((tenant) => tenant.name === name) ?? config.tenants[0]!
+  const tenant = config.tenants.find((one) => one.name === name)
+  if (!tenant)
+    throw new MayflyError('USAGE', `Cannot propose: the configuration has no tenant "${name}"`)
+  const { ceilings } = tenant
   const least = (key: 'memory' | 'cpu' | 'processes') =>
     Math.min(config.limits[key], config.ceilings[key] ?? unlimited, ceilings[key] ?? unlimited)
-  const network = ceilings.network ?? config.ceilings.network ?? allControls.network
+  const network = networkFor('open', config, tenant).value
   return {
     ...allControls,
     network,
@@ -156,11 +160,18 @@ function tomlOf(subject: string, { controls, notes }: Proposal, timeoutMs: numbe
   ].filter(([, text]) => text !== 'any' && text !== String(unlimited))
   return [
     `# ${sanitiseLine(subject.slice(0, 200))}: ${notes.join('; ')}.`,
+    ...deniedBeside(network),
     '# No looser than the current configuration. Review it, add it to the configuration, and run with this schedule.',
     `[schedules."${name}-used"]`,
     `phases = [{ ${given.map(([key, text]) => `${key} = ${text}`).join(', ')} }]`,
     '',
   ].join('\n')
+}
+
+/** The notation of a phase has either `allow` or `deny`; what the configuration denies stays denied in each phase. */
+function deniedBeside({ allow, deny }: Controls['network']): readonly string[] {
+  if (allow === 'any' || allow.length === 0 || deny.length === 0) return []
+  return [`# Denied by the configuration, whatever the schedule allows: ${list(deny)}.`]
 }
 
 function networkText({ allow, deny, sent, received }: Controls['network']): string {

@@ -166,6 +166,11 @@ function tellLearned(
       )
     const change = freeze ? 'freeze' : 'reset'
     const changed = changeLearned(state, { tenant, effect, change })
+    if (changed === 0 && !ownerTask() && read().length === 0)
+      throw new MayflyError(
+        'USAGE',
+        `Cannot ${change} a baseline: tenant "${tenant}" has none of effect "${effect}"`,
+      )
     if (options.json) return printDocument(world, { changed })
     if (!options.quiet) world.stderr(`${changed} ${freeze ? 'frozen' : 'reset'}\n`)
   })

@@ -2,7 +2,7 @@ import { messageOf } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import { isSingleProcess } from '../contract/tier.ts'
-import type { Baseline } from './baseline.ts'
+import { isLearning, type Baseline } from './baseline.ts'
 import type { BaselineKey, BaselineStore } from './baseline-store.ts'
 import type { LifeFindings } from './life-watcher.ts'
 import { withObservation } from './trail.ts'
@@ -24,10 +24,15 @@ export class BaselineLearner {
     this.#emitter = emitter
   }
 
-  /** Undefined if there is none or it is unreadable; the run is watched all the same. */
+  /**
+   * Undefined if there is none or it is unreadable; the run is watched all the same. Learning goes on if another process has
+   * reset the baseline.
+   */
   read(subject: BaselineKey, run: string): Baseline | undefined {
     try {
-      return this.#store().get(subject)
+      const baseline = this.#store().get(subject)
+      if (!baseline || isLearning(baseline)) this.#learned.delete(JSON.stringify(subject))
+      return baseline
     } catch (thrown) {
       this.#reportFailure(subject, run, messageOf(thrown))
       return undefined

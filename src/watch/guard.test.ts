@@ -492,6 +492,22 @@ suite('After a run', () => {
   })
 })
 
+test('An effect whose baseline was reset is learned anew from its next run, also by a server that had learned it', () => {
+  const outcome = {
+    status: 'ok',
+    metrics: { cache: 'none', executionTime: 5, cpuTime: 3, network: [] },
+  } as unknown as Outcome
+  const { guard, baselines } = houseOf()
+  const run = () => {
+    guard.begin(jobOf({ effectId: 'thumb' }), verdict, profile)
+    guard.end(jobOf({ effectId: 'thumb' }), outcome)
+  }
+  for (let at = 0; at <= runsToLearn; at++) run()
+  baselines.reset({ tenant: 'acme', name: 'effect:thumb' })
+  run()
+  assert.equal(baselines.export('acme')[0]?.baseline.runs, 1)
+})
+
 test('Expected system calls are those open in the first phase', () => {
   const narrow = { ...controls, syscalls: ['exec'] } as const
   const schedule = scheduleOf([{ name: 'full', for: 5000, controls: narrow }])

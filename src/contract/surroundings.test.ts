@@ -47,6 +47,9 @@ test('Variables that make a loader, an interpreter or a shell run code ahead of 
     'ENV',
     'SHELLOPTS',
     'PS4',
+    'PERL5OPT',
+    'PERL5DB',
+    'BROWSER',
     'MAYFLY_RESULT',
     'HTTPS_PROXY',
     'no_proxy',
@@ -55,6 +58,23 @@ test('Variables that make a loader, an interpreter or a shell run code ahead of 
     const { error } = envAsked.safeParse({ [name]: 'x' })
     assert.match(error!.issues[0]!.message, new RegExp(`"${name}" cannot be set: `))
   }
+})
+
+test('Attack: PYTHONPATH with the standard input, which may be an archive of modules, is refused however it is spelt', () => {
+  const isAccepted = (value: string) => envAsked.safeParse({ PYTHONPATH: value }).success
+  for (const place of [
+    '/dev/stdin',
+    '//dev/stdin',
+    '/dev/fd/0',
+    '/proc/self/fd/0',
+    '/proc/1/root/dev/stdin',
+    '../dev/stdin',
+    '../../../dev/./stdin',
+    '/usr/../dev/stdin/sub',
+  ])
+    for (const value of [place, `lib:${place}`, `${place}:`]) assert.ok(!isAccepted(value), value)
+  for (const value of ['', 'lib', 'lib:vendor/more:/work/lib', '/usr/lib/device', 'dev', 'proc/fd'])
+    assert.ok(isAccepted(value), value)
 })
 
 test('The error about a variable omits its value', () => {

@@ -1,3 +1,4 @@
+import { posix } from 'node:path'
 import * as z from 'zod'
 import { stdinBytesMax } from './stdin-bound.ts'
 
@@ -83,6 +84,9 @@ const refused: readonly (readonly [RegExp, string])[] = [
     'Python would load more than the job',
   ],
   [/^(BASH_ENV|ENV|SHELLOPTS|BASHOPTS|PS4|BASH_FUNC_.*)$/, 'a shell would run it ahead of the job'],
+  [/^(PERL5OPT|PERL5DB|RUBYOPT|LUA_INIT.*)$/, 'an interpreter would run it ahead of its program'],
+  // Named by PYTHONWARNINGS, the module antigravity opens a page at its import.
+  [/^BROWSER$/, 'Python would run it to open a page'],
   [/^MAYFLY_/, 'Mayfly sets it'],
   [/^(https?|all|no)_proxy$/i, 'the wall sets the proxy'],
 ]
@@ -93,8 +97,15 @@ export function whyNotVariable(name: string, value: string): string | undefined 
     return `expected a name of letters, digits and "_", ${ENV_NAME_MAX} at most`
   const rule = refused.find(([pattern]) => pattern.test(name))
   if (rule) return `"${name}" cannot be set: ${rule[1]}`
+  if (name === 'PYTHONPATH' && value.split(':').some(isDescriptor))
+    return '"PYTHONPATH" cannot be set to a path below /dev or /proc: Python would load code from standard input'
   if (isPassable(value) && bytesOf(name, value) <= stringBytesMax) return undefined
   return `expected a value without NUL, ${stringBytesMax} bytes at most with its name`
+}
+
+/** True for a place below `/dev` or `/proc`, seen from the working folder: Python imports from an archive on a descriptor. */
+function isDescriptor(place: string): boolean {
+  return /^\/(?:dev|proc)(?:\/|$)/.test(posix.resolve('/work', place))
 }
 
 function bytesOf(name: string, value: string): number {

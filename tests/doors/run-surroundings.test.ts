@@ -259,6 +259,21 @@ suite('Hostile environments', () => {
     }
   })
 
+  test('Code on standard input and in variables of Perl and Python is refused before anything runs', async () => {
+    write('bait.py', 'import colorsys; print("ran")')
+    for (const env of [
+      ['PYTHONPATH=/dev/stdin'],
+      ['PYTHONPATH=lib:../proc/self/fd/0'],
+      ['PERL5OPT=-d', 'PERL5DB=BEGIN{print 1}'],
+      ['PYTHONWARNINGS=all:0:antigravity.x:0:0', 'BROWSER=/bin/sh -c "echo 1" #%s'],
+    ]) {
+      const words = env.flatMap((one) => ['--env', one])
+      const ran = await mayfly(place, ['run', 'bait.py', ...words], { stdin: 'an archive' })
+      assert.deepEqual([ran.code, ran.stdout], [2, ''], env.join(' '))
+      assert.match(ran.stderr, /cannot be set/)
+    }
+  })
+
   test('A folder in PYTHONPATH is searched by the job, and not by the runner that starts it', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write(

@@ -17,6 +17,9 @@
 import { parseJsonOfAnybody as parseJson } from '../../guest/parse-json.js'
 import { rawEventsOf } from './server-events.js'
 
+/** Status of a stream that has no outcome at its end, as of a broken server behind a proxy. */
+const BROKEN_STREAM = 502
+
 /** Problem answered by the server instead of an outcome. */
 export class MayflyProblem extends Error {
   /** @override @readonly */
@@ -326,14 +329,19 @@ function jsonOf(body) {
  * @returns {AsyncGenerator<any, void, undefined>}
  */
 async function* eventsOf(body) {
+  let hasEnded = false
   for await (const { event, data, id } of rawEventsOf(body)) {
     if (event === 'problem') {
       const problem = parsed(data)
       throw new MayflyProblem(problem.status ?? 500, problem)
     }
+    hasEnded = event === 'outcome'
     const told = { event, data: parseJson(data) }
     yield id === undefined ? told : { ...told, id: Number(id) }
   }
+  if (hasEnded) return
+  const message = 'The stream ended before the outcome'
+  throw new MayflyProblem(BROKEN_STREAM, { code: 'UNREADABLE', message })
 }
 
 /** @param {string} capability */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { MayflyClient, MayflyProblem, type StreamEvent } from '../../src/sdk/client.js'
 import { adminKey, endOf, openDoor, type TestDoor } from './http-door.ts'
@@ -33,6 +34,49 @@ test('The client yields the events of a stream, the outcome last', async () => {
   const texts = all.flatMap((one) => (one.event === 'stdout' ? [one.data.text] : []))
   assert.equal(texts.join(''), Array.from({ length: 100 }, (_, n) => `${n} é\n\n`).join(''))
   assert.equal(all[0]?.event, 'event')
+})
+
+test(
+  'The client reads an outcome of 48 MB in small chunks, and delimiters that are split over chunks',
+  { timeout: 20_000 },
+  async () => {
+    const large = 'x'.repeat(2 ** 13)
+    async function* chunks() {
+      yield ': watching\n\nevent: stdout\ndata: {"text":"é"}\n'
+      yield '\nevent: outcome\ndata: {"stdout":"'
+      for (let n = 0; n < 6144; n++) {
+        // Lets the timeout of this test end it.
+        if (n % 64 === 0) await nextTurn()
+        yield large
+      }
+      yield '"}\n'
+      yield '\n'
+    }
+    const body = ReadableStream.from(chunks()).pipeThrough(new TextEncoderStream())
+    const headers = { 'content-type': 'text/event-stream' }
+    const send = () => Promise.resolve(new Response(body, { headers }))
+    const client = new MayflyClient({ url: 'http://localhost', key: '', fetch: send })
+    const all: StreamEvent[] = await Array.fromAsync(client.stream({ code: '1' }))
+    assert.deepEqual(
+      all.map(({ event }) => event),
+      ['stdout', 'outcome'],
+    )
+    assert.deepEqual(all[0]?.data, { text: 'é' })
+    assert.equal((all[1]!.data as { stdout: string }).stdout.length, 48 * 2 ** 20)
+  },
+)
+
+test('A stream that ends without an outcome is a problem', async () => {
+  const headers = { 'content-type': 'text/event-stream' }
+  const send = () =>
+    Promise.resolve(new Response('event: stdout\ndata: {"text":"a"}\n\n', { headers }))
+  const client = new MayflyClient({ url: 'http://localhost', key: '', fetch: send })
+  const seen: string[] = []
+  for (const stream of [client.stream({ code: '1' }), client.watch('exec_1')])
+    await assert.rejects(async () => {
+      for await (const { event } of stream) seen.push(event)
+    }, MayflyProblem)
+  assert.deepEqual(seen, ['stdout', 'stdout'])
 })
 
 test('Leaving the loop over a stream cancels its job', async () => {

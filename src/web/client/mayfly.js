@@ -29,19 +29,31 @@ async function runActiveContent(content, options = {}) {
 
 /** Passes each event except the last one to `on`; returns the last one, the outcome or problem. */
 async function lastOf(stream, on) {
-  let rest = ''
-  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
-    const events = (rest + text).split('\n\n')
-    rest = events.pop()
-    for (const lines of events) {
-      const [, event, json] = /^event: (\w+)\ndata: (.*)$/m.exec(lines) ?? []
-      if (event === undefined) continue
-      const data = JSON.parse(json)
-      if (event === 'outcome' || event === 'problem') return data
-      on(event, data)
-    }
+  for await (const lines of blocksOf(stream)) {
+    const [, event, json] = /^event: (\w+)\ndata: (.*)$/m.exec(lines) ?? []
+    if (event === undefined) continue
+    const data = JSON.parse(json)
+    if (event === 'outcome' || event === 'problem') return data
+    on(event, data)
   }
   throw new Error('The connection closed before the job ended')
+}
+
+/** Texts between two empty lines. The parts of one are joined at its end, because a large outcome has thousands. */
+async function* blocksOf(stream) {
+  let parts = []
+  let held = ''
+  for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
+    const text = held + chunk
+    // First half of a delimiter that is split over chunks.
+    held = text.endsWith('\n') && !text.endsWith('\n\n') ? '\n' : ''
+    const [first, ...others] = text.slice(0, text.length - held.length).split('\n\n')
+    parts.push(first)
+    for (const next of others) {
+      yield parts.join('')
+      parts = [next]
+    }
+  }
 }
 
 /** Fetches active content and runs it; resolves like runActiveContent. */

@@ -2,6 +2,7 @@ import type { Encoding } from '../contract/outcome.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { Mismatch } from './schema-walk.ts'
 import { decodeTagged, TaggedError, taggedDepthMax } from '../lib/tagged.ts'
+import { isJsonDeeper } from '../lib/json-depth.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 export type ResultReading =
@@ -19,7 +20,7 @@ export function readResult(text: string, encoding: Encoding, bytesMax: number): 
   if (isLonger(text, bytesMax)) {
     return refuseResult('RESULT_TOO_LARGE', `The result is larger than ${bytesMax} bytes`)
   }
-  if (isDeeper(text))
+  if (isJsonDeeper(text, depthMax))
     return refuseResult('RESULT_TOO_DEEP', `The result is nested deeper than ${depthMax}`)
   try {
     const value = wellFormed(parseJson(text), text)
@@ -52,31 +53,6 @@ class Forged extends Error {}
 function isLonger(text: string, bytesMax: number): boolean {
   if (text.length > bytesMax) return true
   return text.length * 3 > bytesMax && Buffer.byteLength(text) > bytesMax
-}
-
-const QUOTE = 0x22
-const BACKSLASH = 0x5c
-
-/** Scans once before parsing. May misjudge text that is not JSON, which JSON.parse then rejects. */
-function isDeeper(text: string): boolean {
-  if (text.length < 2 * depthMax) return false
-  let depth = 0
-  for (let at = 0; at < text.length; at++) {
-    const unit = text.charCodeAt(at)
-    if (unit === QUOTE) at = endOfString(text, at)
-    else if (unit === 0x5b || unit === 0x7b) depth += 1
-    else if (unit === 0x5d || unit === 0x7d) depth -= 1
-    if (depth > depthMax) return true
-  }
-  return false
-}
-
-function endOfString(text: string, start: number): number {
-  let at = start + 1
-  while (at < text.length && text.charCodeAt(at) !== QUOTE) {
-    at += text.charCodeAt(at) === BACKSLASH ? 2 : 1
-  }
-  return at
 }
 
 /** Fast path: most results contain neither lone surrogates nor suspicious keys. */

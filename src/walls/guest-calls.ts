@@ -1,5 +1,7 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Event } from '../contract/event.ts'
+import { isJsonDeeper } from '../lib/json-depth.ts'
+import { taggedDepthMax } from '../lib/tagged.ts'
 import { fetchCapability } from './egress-path.ts'
 import { filesCapability } from './folder-calls.ts'
 import type { RealmEgress } from './guest-egress.ts'
@@ -41,6 +43,7 @@ export class GuestCalls {
   async #textOf(name: string, argsText: string): Promise<string> {
     const { egressPath, io } = this.#life
     const { folders } = this.#egress
+    if (isJsonDeeper(argsText, taggedDepthMax)) throw tooDeep(name)
     if (name === fetchCapability && egressPath) return await egressPath.fetch(argsText)
     if (name === filesCapability && folders) return await folders.answer(argsText)
     this.#assertGranted(name)
@@ -73,6 +76,12 @@ export class GuestCalls {
     parts.emitter.emit('capability/denied', fields, about)
     sink?.(deniedCall(run, 'main', fields))
   }
+}
+
+/** Arguments are parsed in the server's only thread, which a deep text would hold for seconds. */
+function tooDeep(name: string): MayflyError {
+  const what = `its arguments are nested deeper than ${taggedDepthMax} levels`
+  return new MayflyError('INVALID', `Cannot call "${name.slice(0, 200)}": ${what}`)
 }
 
 /** Event of a call that was not granted, for the listener of one sandbox. */

@@ -29,6 +29,12 @@ const overriding = [
   'X-Host: b.example',
   'X-Envoy-Original-Path: /admin',
   'Forwarded: host=b.example',
+  'Destination: /theirs/x',
+  'X-Amz-Copy-Source: theirs/x',
+  'x-goog-copy-source: theirs/x',
+  'x-ms-copy-source: https://a.example/theirs/x',
+  'x-ms-rename-source: /theirs/x',
+  'x_oss_copy_source: /theirs/x',
 ]
 
 /** Head of a proxied answer, and the result of the brokered request. */

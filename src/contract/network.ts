@@ -166,7 +166,7 @@ function endpointsOf(
 
 /**
  * Unambiguous spelling of a path, which every server parses alike; undefined for ambiguous ones:
- * dot or empty segments, backslashes, and percent-encoded delimiters.
+ * dot or empty segments, backslashes, percent-encoded delimiters, and bytes that are not UTF-8.
  */
 export function plainPath(path: string): string | undefined {
   const decoded = path.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => {
@@ -178,7 +178,23 @@ export function plainPath(path: string): string | undefined {
     /%(?![0-9A-F]{2})|%(0|1|7F|2F|5C|25|3B)|;|\/\.{0,2}(\/|$)/.test(withoutTrailingSlash(decoded))
   )
     return undefined
-  return decoded
+  return isMappedPath(decoded) ? undefined : decoded
+}
+
+/**
+ * True for a path that lenient servers change further: overlong UTF-8 (CVE-2008-2938), characters that compatibility
+ * mappings turn into dots and slashes, and segments of dots and spaces, which Windows shortens.
+ */
+function isMappedPath(decoded: string): boolean {
+  if (!/%|\.{3}/.test(decoded)) return false
+  try {
+    const text = decodeURIComponent(decoded).normalize('NFKC')
+    const segments = text.split('/')
+    const isSplit = segments.length !== decoded.split('/').length
+    return isSplit || text.includes('\\') || segments.some((segment) => /^[.\s]+$/.test(segment))
+  } catch {
+    return true
+  }
 }
 
 /** Removes one trailing slash, which a path may have, before the check for empty segments. */

@@ -67,6 +67,38 @@ const table: readonly (readonly [NetworkInput, EgressRequest, 'allowed' | 'denie
     'denied',
     /hidden or ambiguous/,
   ],
+  ...[
+    // Overlong UTF-8, characters that compatibility mappings turn into dots and slashes, and segments of dots and spaces.
+    '/v1/%c0%ae%c0%ae/x',
+    '/v1/..%c0%afx',
+    '/v1/..%ff/x',
+    '/v1/%ef%bc%8e%ef%bc%8e/x',
+    '/v1/%e2%80%a5/x',
+    '/v1/..%ef%bc%8fx',
+    '/v1/..%ef%bc%bcx',
+    '/v1/..%20/x',
+    '/v1/.%20./x',
+    '/v1/..%c2%a0/x',
+    '/v1/.../x',
+  ].map(
+    (path) =>
+      [
+        allow('a.example/v1/*'),
+        to('https', 'a.example', 443, get(path)),
+        'denied',
+        /hidden or ambiguous/,
+      ] as const,
+  ),
+  ...[
+    '/v1/Apple_Inc.',
+    '/v1/a%20b',
+    '/v1/%e6%97%a5%e6%9c%ac',
+    '/v1/.well-known/x',
+    '/v1/a...b',
+  ].map(
+    (path) =>
+      [allow('a.example/v1/*'), to('https', 'a.example', 443, get(path)), 'allowed', /v1/] as const,
+  ),
   [allow('a.example/v1/*'), to('https', 'a.example', 443, get('/%761/x')), 'allowed', /v1/],
   [allow('GET a.example'), to('https', 'a.example', 443, get('/')), 'allowed', /GET/],
   [

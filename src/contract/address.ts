@@ -107,8 +107,15 @@ export function closedAddress(address: string): string | undefined {
   const block = blocks6.find((one) => isIn(bits, one))
   if (block) return block.what
   // NAT64 (RFC 6052): the only route to IPv4 hosts in an IPv6-only network.
-  if (isIn(bits, translated)) return closedAddress(text4(bits & 0xffff_ffffn))
+  const four = translatedAddress(address)
+  if (four !== undefined) return closedAddress(four)
   return isIn(bits, globalUnicast) ? undefined : 'reserved'
+}
+
+/** IPv4 address to which NAT64 translates this one; undefined if it is not of that prefix. */
+export function translatedAddress(address: string): string | undefined {
+  if (!isInAny(address, [translated])) return undefined
+  return text4(bits6(address) & 0xffff_ffffn)
 }
 
 /** True for an address or a range (`10.0.0.0/8`) of which every address is in one closed block. */

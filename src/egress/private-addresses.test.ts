@@ -61,11 +61,13 @@ test('A deny rule for an address counts for names that resolve to it', async () 
       network: () => network,
       exceptions: ['93.184.216.34:443'],
     })
-  for (const address of ['93.184.216.34', '2001:4860::8']) {
+  for (const address of ['93.184.216.34', '2001:4860::8', '64:ff9b::5db8:d822']) {
     const said = await dial('a.example', address)
     assert.ok('kind' in said && said.because.includes('denied address'), address)
   }
-  assert.deepEqual(await dial('a.example', '93.184.216.35'), ['93.184.216.35'])
+  assert.ok('kind' in (await dial('[64:ff9b::5db8:d822]', '')))
+  for (const address of ['93.184.216.35', '64:ff9b::5db8:d823'])
+    assert.deepEqual(await dial('a.example', address), [address])
 })
 
 test('The guest learns that a name is not public, and only the operator learns its address', async () => {

@@ -1,4 +1,5 @@
 import { allowedBy, deniedBy, type NetworkControl } from '../contract/controls.ts'
+import { translatedAddress } from '../contract/address.ts'
 import { plainPath } from '../contract/network.ts'
 import { covers, meetPattern, patternTextOf, type Pattern } from '../contract/pattern.ts'
 
@@ -55,7 +56,7 @@ function decidePattern(network: NetworkControl, asked: Pattern): EgressDecision 
 
 /**
  * Reason not to connect to an address that a permitted name resolved to: a deny rule for this address counts for every
- * name of it.
+ * name of it, and one for an IPv4 address for its form of NAT64.
  */
 export function addressDenied(
   network: NetworkControl,
@@ -63,8 +64,12 @@ export function addressDenied(
   address: string,
 ): string | undefined {
   const host = address.includes(':') ? `[${address}]` : address
-  const asked = patternOf({ scheme: request.scheme, host, port: request.port })
-  const denied = deniedBy(network).find((deny) => deny.host === host && meetPattern(deny, asked))
+  const hosts = [host, translatedAddress(address) ?? host]
+  const asked = (own: string) =>
+    patternOf({ scheme: request.scheme, host: own, port: request.port })
+  const denied = deniedBy(network).find(
+    (deny) => hosts.includes(deny.host) && meetPattern(deny, asked(deny.host)),
+  )
   return denied && `denied by "${patternTextOf(denied)}"`
 }
 

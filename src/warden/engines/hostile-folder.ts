@@ -9,26 +9,43 @@ import { isBelow } from '../../lib/is-below.ts'
  * is in them.
  *
  * Problem: any part of a name may be replaced by a link that leads out of the wall (TOCTOU); a folder may be unreadable
- * for its owner; and a tree may be deeper than a path can name (PATH_MAX).
+ * for its owner; a tree may be deeper than a path can name (PATH_MAX); and a name may be any bytes, also no UTF-8.
  *
- * Mechanism: a folder is opened (O_PATH, no link), judged by where the descriptor leads, and used through that.
+ * Mechanism: a folder is opened (O_PATH, no link), judged by where the descriptor leads, and used through that. Paths and
+ * names have a character for each byte (`latin1`), so that each name leads to its file, and lengths are those of the kernel.
  */
 const O_PATH = 0o10000000
 const FLAGS = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW
+const { R_OK, W_OK, X_OK } = constants
 /** A child of a folder with a shorter path has a path below PATH_MAX. */
 export const folderPathMax = 3_800
 
+/** Canonical path of a folder that its wall cannot replace, with a character for each byte. Throws the error of realpath(3). */
+export function hostileRoot(folder: string): string {
+  return realpathSync(folder, 'latin1')
+}
+
+/** Bytes of a path that has a character for each, as functions of `node:fs` take them. */
+export function pathBytes(place: string): Buffer {
+  return Buffer.from(place, 'latin1')
+}
+
 /**
- * Calls `act` with a path that leads to this folder by its descriptor, readable by its owner. Undefined if it is no
- * folder below `root`, which is canonical, any more.
+ * Calls `act` with a path that leads to this folder by its descriptor. Its owner has the `rights` there, by default to read
+ * and enter it. Undefined if it is no folder below `root`, which is of `hostileRoot`, any more.
  */
-export function inFolder<T>(folder: string, root: string, act: (own: string) => T): T | undefined {
-  const fd = attempt(() => openSync(folder, FLAGS))
+export function inFolder<T>(
+  folder: string,
+  root: string,
+  act: (own: string) => T,
+  rights = R_OK | X_OK,
+): T | undefined {
+  const fd = attempt(() => openSync(pathBytes(folder), FLAGS))
   if (fd === undefined) return undefined
   try {
     const own = `/proc/self/fd/${fd}`
-    if (!isBelow(attempt(() => readlinkSync(own)) ?? '', root)) return undefined
-    restoreRights(own)
+    if (!isBelow(attempt(() => readlinkSync(own, 'latin1')) ?? '', root)) return undefined
+    restoreRights(own, rights)
     return act(own)
   } finally {
     closeSync(fd)
@@ -36,11 +53,11 @@ export function inFolder<T>(folder: string, root: string, act: (own: string) => 
 }
 
 /** Names in a folder; none if it cannot be read. */
-export const namesInFolder = (folder: string) => attempt(() => readdirSync(folder)) ?? []
+export const namesInFolder = (folder: string) => attempt(() => readdirSync(folder, 'latin1')) ?? []
 
-function restoreRights(folder: string): void {
+function restoreRights(folder: string, rights: number): void {
   try {
-    accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK)
+    accessSync(folder, rights)
   } catch {
     attempt(() => chmodSync(folder, 0o700))
   }
@@ -48,21 +65,22 @@ function restoreRights(folder: string): void {
 
 /** Makes every folder below removable for this user, its owner. Called when no process of the wall is left. */
 export function makeRemovable(tree: string): void {
-  const root = realpathSync(tree)
+  const root = hostileRoot(tree)
   const folders = [root]
   let moved = 0
   const visit = (own: string, at: string, name: string) => {
-    const child = path.join(own, name)
+    const child = pathBytes(path.join(own, name))
     if (!attempt(() => lstatSync(child))?.isDirectory()) return
     const place = path.join(at, name)
     if (place.length < folderPathMax) return folders.push(place)
     chmodSync(child, 0o700)
     const up = path.join(root, `.mayfly-deep-${moved++}`)
-    renameSync(child, up)
+    renameSync(child, pathBytes(up))
     return folders.push(up)
   }
   for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
     const folder = at
-    inFolder(folder, root, (own) => namesInFolder(own).forEach((name) => visit(own, folder, name)))
+    const visitAll = (own: string) => namesInFolder(own).forEach((name) => visit(own, folder, name))
+    inFolder(folder, root, visitAll, R_OK | W_OK | X_OK)
   }
 }

@@ -18,7 +18,13 @@ const leftovers: Readonly<Record<string, (folder: string) => void>> = {
   'a tree deeper than a path can name': (folder) => {
     inDeepFolder(folder, () => writeFileSync('file', 'x'))
   },
-  'such a tree that its owner may not read at its lowest': (folder) => {
+  'a folder whose name is no UTF-8, and that its owner may not read': (folder) => {
+    const closed = Buffer.from(join(folder, 'closed\xff'), 'latin1')
+    mkdirSync(closed)
+    writeFileSync(Buffer.from(join(folder, 'closed\xff/file'), 'latin1'), 'x')
+    chmodSync(closed, 0o000)
+  },
+  'a tree deeper than a path can name that its owner may not read at its lowest': (folder) => {
     inDeepFolder(folder, () => {
       mkdirSync('closed')
       writeFileSync('closed/file', 'x')

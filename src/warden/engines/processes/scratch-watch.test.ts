@@ -59,6 +59,30 @@ suite('The disk of a wall in a folder of this machine', () => {
     assert.equal(walk(new ScratchWatch(stand.scratch, bytesMax, undefined)), true)
   })
 
+  test('Files whose names are no UTF-8 are counted, and those below a folder of such a name', () => {
+    for (const folder of ['', 'folder\xff/']) {
+      using stand = place()
+      const name = (below: string) => Buffer.from(join(stand.scratch, below), 'latin1')
+      mkdirSync(name(folder), { recursive: true })
+      writeFileSync(name(`${folder}large\xff`), large)
+      assert.equal(walk(new ScratchWatch(stand.scratch, bytesMax, undefined)), true, folder)
+    }
+  })
+
+  test('A path that is too long for the kernel in bytes, and not in characters, exceeds the limit', () => {
+    using stand = place()
+    inDeepFolder(stand.scratch, () => undefined, '\u4e00'.repeat(83))
+    assert.equal(walk(new ScratchWatch(stand.scratch, bytesMax, undefined)), true)
+  })
+
+  test('A folder that its owner may read and enter, and not change, keeps its mode', () => {
+    using stand = place()
+    const folder = join(stand.scratch, 'read-only')
+    mkdirSync(folder, { mode: 0o500 })
+    assert.equal(walk(new ScratchWatch(stand.scratch, bytesMax, undefined)), false)
+    assert.equal(lstatSync(folder).mode & 0o777, 0o500)
+  })
+
   test('A removed file that is open is counted, also if its folder was deeper than a path can name', () => {
     using stand = place()
     const fd = inDeepFolder(stand.scratch, () => openSync('removed', 'w'))

@@ -1,11 +1,17 @@
-import { lstatSync, realpathSync, statSync, type Stats } from 'node:fs'
+import { lstatSync, statSync, type Stats } from 'node:fs'
 import path from 'node:path'
 import { attempt } from '../../../lib/attempt.ts'
 import { asFileUser } from '../../../os/libc.js'
 import { descriptorsOf } from '../../../os/proc.ts'
 import { tryReadLink } from '../../../os/read.ts'
 import { scratchInodesMax } from '../../../jail/whole.ts'
-import { folderPathMax, inFolder, namesInFolder } from '../hostile-folder.ts'
+import {
+  folderPathMax,
+  hostileRoot,
+  inFolder,
+  namesInFolder,
+  pathBytes,
+} from '../hostile-folder.ts'
 
 /**
  * Disk usage of a wall whose scratch folder is on the host's file system, where no size limit of a mount applies. The
@@ -75,8 +81,8 @@ export class ScratchWatch {
 
 /** Bytes of each entry below a folder; hard links count once. Infinity for a folder that no path can name. */
 function* sizesIn(folder: string): Generator<number> {
-  const root = realpathSync(folder)
-  const folders = [folder]
+  const root = hostileRoot(folder)
+  const folders = [root]
   const linked = new Set<number>()
   for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
     const names = inFolder(at, root, namesInFolder) ?? []
@@ -97,7 +103,7 @@ const bytesIn = ({ blocks }: Stats) => blocks * BLOCK_BYTES
 
 function factsIn(folder: string, names: readonly string[]): readonly (readonly [string, Stats])[] {
   return names.flatMap((name) => {
-    const facts = attempt(() => lstatSync(path.join(folder, name)))
+    const facts = attempt(() => lstatSync(pathBytes(path.join(folder, name))))
     return facts ? [[name, facts] as const] : []
   })
 }

@@ -20,6 +20,7 @@ import { makeFolder } from '../../../lib/make-folder.ts'
 import { replacePrivate } from '../../../lib/private-file.ts'
 import { parseJson } from '../../../lib/parse-json.ts'
 import { tryLock } from '../../../os/libc.js'
+import { makeRemovable } from '../hostile-folder.ts'
 import { changesIn, viewChange, type ViewChange } from './view-changes.ts'
 
 /**
@@ -202,7 +203,7 @@ export function removeView({ place }: Pick<View, 'place'>): void {
 }
 
 function removeGone(gone: string): void {
-  openFolders(gone)
+  makeRemovable(gone)
   rmSync(gone, { recursive: true, force: true })
 }
 
@@ -217,22 +218,6 @@ function removeWork(place: string): void {
   const inner = join(place, 'work/work')
   if (existsSync(inner)) chmodSync(inner, 0o700)
   rmSync(join(place, 'work'), { recursive: true, force: true })
-}
-
-/**
- * Restores this user's permissions on folders from which a command removed them. By descriptors and bytes, because a path may be
- * longer than the kernel accepts, and a name no UTF-8.
- */
-function openFolders(folder: string | Buffer): void {
-  chmodSync(folder, 0o700)
-  const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
-  try {
-    const own = Buffer.from(`/proc/self/fd/${fd}/`)
-    for (const one of readdirSync(own, { withFileTypes: true, encoding: 'buffer' }))
-      if (one.isDirectory()) openFolders(Buffer.concat([own, one.name]))
-  } finally {
-    closeSync(fd)
-  }
 }
 
 function sealed(place: string, facts: ViewFacts): View {

@@ -22,33 +22,39 @@ export function findPackage(name: string, from: string): LocatedPackage | undefi
   return at === undefined ? undefined : { name, at, real: realpathSync(at) }
 }
 
-/** Packages that Mayfly loads, by the package that loads them; a name that ends with a dash has the system's names behind it. */
-const LOADED = {
-  'oxc-parser': ['@oxc-parser/binding-'],
-  'oxc-transform': ['@oxc-transform/binding-'],
+const C_LIBRARIES = ['-gnu', '-musl', '-msvc', '']
+
+/** Names that a native binding may have on this system, one for each C library. */
+export function bindingNames(prefix: string): readonly string[] {
+  return C_LIBRARIES.map((library) => `${prefix}-${process.platform}-${process.arch}${library}`)
+}
+
+/** Packages that Mayfly loads, each with those that it loads in turn. */
+const LOADED: Readonly<Record<string, readonly string[]>> = {
+  'oxc-parser': bindingNames('@oxc-parser/binding'),
+  'oxc-transform': bindingNames('@oxc-transform/binding'),
   'isolated-vm': ['node-gyp-build'],
   zod: [],
   [nodePackage ?? 'node']: [],
 }
-const SYSTEMS = ['-gnu', '-musl', '-msvc', ''].map(
-  (library) => `${process.platform}-${process.arch}${library}`,
-)
+
+let folders: readonly string[] | undefined
 
 /**
  * Folders of the packages that Mayfly loads, as Node looks them up and without links. npm installs them beside Mayfly, not
- * in its folder. Packages that are not installed are left out.
+ * in its folder. Packages that are not installed are left out. Searched once for each process.
  */
 export function ownPackages(): readonly string[] {
-  const located = Object.entries(LOADED).flatMap(([name, parts]) => {
-    const own = findPackage(name, OWN)
-    if (own === undefined) return []
-    const names = parts.flatMap((part) =>
-      part.endsWith('-') ? SYSTEMS.map((system) => part + system) : [part],
-    )
-    return [
-      own,
-      ...names.flatMap((one) => findPackage(one, own.real) ?? findPackage(one, OWN) ?? []),
-    ]
-  })
-  return [...new Set(located.flatMap(({ at, real }) => [at, real]))]
+  folders ??= foldersOf(Object.entries(LOADED).flatMap(([name, parts]) => located(name, parts)))
+  return folders
+}
+
+function located(name: string, parts: readonly string[]): readonly LocatedPackage[] {
+  const own = findPackage(name, OWN)
+  if (own === undefined) return []
+  return [own, ...parts.flatMap((one) => findPackage(one, own.real) ?? findPackage(one, OWN) ?? [])]
+}
+
+function foldersOf(packages: readonly LocatedPackage[]): readonly string[] {
+  return [...new Set(packages.flatMap(({ at, real }) => [at, real]))]
 }

@@ -9,7 +9,7 @@
  * symlink at the path where Node looks, if that differs.
  */
 import { fileURLToPath } from 'node:url'
-import { findPackage, type LocatedPackage } from '../lib/find-package.ts'
+import { bindingNames, findPackage, type LocatedPackage } from '../lib/find-package.ts'
 
 export interface PackageLink {
   readonly at: string
@@ -23,7 +23,6 @@ export interface PackageFolders {
 }
 
 const OWN = fileURLToPath(new URL('../../', import.meta.url))
-const C_LIBRARIES = ['-gnu', '-musl', '-msvc', '']
 
 /** Package of Mayfly's own with its native binding for this machine. Throws Error if one of them is missing. */
 export function withBinding(name: string, prefix: string): readonly LocatedPackage[] {
@@ -51,9 +50,8 @@ export function placed(located: readonly LocatedPackage[]): PackageFolders {
 }
 
 function locateBinding(prefix: string, from: string): LocatedPackage {
-  const plain = `${prefix}-${process.platform}-${process.arch}`
-  for (const suffix of C_LIBRARIES) {
-    const found = findPackage(plain + suffix, from) ?? findPackage(plain + suffix, OWN)
+  for (const name of bindingNames(prefix)) {
+    const found = findPackage(name, from) ?? findPackage(name, OWN)
     if (found) return found
   }
   throw new Error(`Cannot find "${prefix}" for ${process.platform} ${process.arch}`)

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { constants, totalmem } from 'node:os'
+import { totalmem } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
@@ -17,6 +17,7 @@ import type { OpenView, View } from '../warden/engines/folder/view-store.ts'
 import { wayOutPort } from '../folder-wall/way-out.ts'
 import { cacheFolders, temporaryCache } from '../lib/cache-folder.ts'
 import { ownPackages } from '../lib/find-package.ts'
+import { codeOfSignal } from '../lib/signal-name.ts'
 import { signerFolder, wardenFolder } from '../lib/state-folder.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { openFolderProgram, startFolderWall } from '../warden/engines/folder/start.ts'
@@ -352,5 +353,5 @@ function leave(code: number, signal: string | null): never {
     process.removeAllListeners(name)
     process.kill(process.pid, name)
   }
-  process.exit(128 + (constants.signals[name] ?? 0))
+  process.exit(codeOfSignal(name))
 }

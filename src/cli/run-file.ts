@@ -1,5 +1,4 @@
 import { fstatSync } from 'node:fs'
-import { constants } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
@@ -8,6 +7,7 @@ import type { Outcome } from '../contract/outcome.ts'
 import type { OutputListener } from '../contract/pipeline.ts'
 import type { PlannedRun } from '../gateway/local/client.ts'
 import { anyEvent } from '../lib/any-event.ts'
+import { codeOfSignal } from '../lib/signal-name.ts'
 import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 import type { ArtifactsFolder, UnsavedArtifact } from './artifacts-folder.ts'
 import { attachedRunner } from './attachment.ts'
@@ -146,7 +146,7 @@ async function tellUnread({ stdin }: JobRequest, flags: RunFlags): Promise<void>
 /** 128 + signal number, as in shells, for a killed program; Mayfly's own exit code for any other end. */
 function exitCodeFor({ status, exitCode, signal }: Outcome, { passExitCode }: RunFlags): number {
   if (!passExitCode || (status !== 'ok' && status !== 'error')) return exitCodeOf[status]
-  if (signal !== null) return 128 + (constants.signals[signal as NodeJS.Signals] ?? 0)
+  if (signal !== null) return codeOfSignal(signal)
   return exitCode ?? exitCodeOf[status]
 }
 

@@ -1,4 +1,3 @@
-import { constants } from 'node:os'
 import { posix } from 'node:path'
 import { MayflyError } from '../../contract/error.ts'
 import type { SessionEntry } from '../../contract/exec.ts'
@@ -6,6 +5,7 @@ import type { Outcome } from '../../contract/outcome.ts'
 import type { OutputListener } from '../../contract/pipeline.ts'
 import type { RunRequest } from '../../contract/session.ts'
 import { createMutex, type Mutex } from '../../lib/mutex.ts'
+import { codeOfSignal } from '../../lib/signal-name.ts'
 
 /** Session that runs commands, as returned by `mayfly.open`. */
 export interface ShellBox {
@@ -43,11 +43,9 @@ export interface ShellEnd {
   readonly isTruncated: boolean
 }
 
-/** Exit codes of a shell, `timeout` and `env` for these ends; `SIGNALLED` plus the number of a signal. */
+/** Exit codes of `timeout` and `env` for these ends. */
 const TIMED_OUT = 124
 const CANNOT_RUN = 126
-const SIGNALLED = 128
-const { signals } = constants
 /** Output of a command that carries a file; base64 takes a third more than the bytes. */
 const FILE_OUTPUT = '45MB'
 
@@ -225,6 +223,6 @@ function endOf({ status, exitCode, signal, stdout, stderr, truncated, error }: O
   if (status === 'timeout') return failed(TIMED_OUT)
   if (status === 'blocked') return failed(CANNOT_RUN)
   if (signal !== null || status === 'limit' || status === 'error')
-    return failed(SIGNALLED + (signals[signal as NodeJS.Signals] ?? signals.SIGKILL))
+    return failed(codeOfSignal(signal ?? 'SIGKILL'))
   throw new MayflyError('CONFLICT', error?.message ?? `The command ended as "${status}"`)
 }

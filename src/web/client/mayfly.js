@@ -39,7 +39,10 @@ async function lastOf(stream, on) {
   throw new Error('The connection closed before the job ended')
 }
 
-/** Texts between two empty lines. The parts of one are joined at its end, because a large outcome has thousands. */
+/**
+ * Texts between two empty lines. The parts of one are joined at its end, because a large outcome has thousands. Also for
+ * `page/session.js`.
+ */
 async function* blocksOf(stream) {
   let parts = []
   let held = ''

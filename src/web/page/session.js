@@ -154,7 +154,7 @@ function isStream(response) {
 /** Passes each frame to `on`; resolves to the outcome. Throws Refused for a problem, and for an incomplete stream. */
 async function lastFrame(stream, on) {
   try {
-    for await (const frame of blocksOf(stream)) {
+    for await (const frame of globalThis.blocksOf(stream)) {
       const [, name, json] = /^event: (\w+)\ndata: (.*)$/m.exec(frame) ?? []
       if (name === undefined) continue
       const data = JSON.parse(json)
@@ -166,21 +166,4 @@ async function lastFrame(stream, on) {
     throw thrown instanceof Refused ? thrown : unreachable(thrown)
   }
   throw unreachable(new Error('the response is incomplete'))
-}
-
-/** Texts between two empty lines. The parts of one are joined at its end, because a large outcome has thousands. */
-async function* blocksOf(stream) {
-  let parts = []
-  let held = ''
-  for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
-    const text = held + chunk
-    // First half of a delimiter that is split over chunks.
-    held = text.endsWith('\n') && !text.endsWith('\n\n') ? '\n' : ''
-    const [first, ...others] = text.slice(0, text.length - held.length).split('\n\n')
-    parts.push(first)
-    for (const next of others) {
-      yield parts.join('')
-      parts = [next]
-    }
-  }
 }

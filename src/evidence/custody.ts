@@ -64,7 +64,8 @@ export function createCustody({
           { run, tenant, actor: 'evidence' },
         )
       if (because === 'asked') await forgetBeyond(bodies(), tenant, askedBytesMax, askedMax)
-      await forgetExpired(bodies(), now())
+      // The capture is stored; a failed sweep is retried at the next one.
+      await forgetExpired(bodies(), now()).catch(() => undefined)
       return parts
     },
     evidence: {

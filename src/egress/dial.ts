@@ -144,12 +144,13 @@ export async function addressesFor(
 /** Same text for every refused name: the guest must not learn which kind of address it has. */
 const namedOn = ", which takes a rule of the operator's configuration"
 
-/** Internal addresses of names are reported to the operator only; a literal address is already known to the guest. */
+/** The address of a name is reported to the operator only. */
 function refuseDenied(host: string, address: string, why: string): EgressRefusal {
   const detail = `"${host}" is at "${address}", which is ${why}`
   return { ...refused(`"${host}" resolves to a denied address`, 403), detail }
 }
 
+/** Internal addresses of names are reported to the operator only; a literal address is already known to the guest. */
 function refuseNotPublic(host: string, address: string, why: string): EgressRefusal {
   if (addressOf(host) !== undefined) return refused(`"${host}" is ${why}`, 403)
   const detail = `"${host}" is at "${address}", which is ${why}`

@@ -94,6 +94,7 @@ async function passBody(
   const write = (own: Buffer, isLast: boolean) =>
     send(client, isChunked ? encodeChunk(own, framing, isLast) : own)
   const next = async () => {
+    if (!scan.isNeeded) return await nextChunk(server)
     const quiet = setTimeout(() => void write(scan.release(), false), quietMsMax)
     return await nextChunk(server).finally(() => clearTimeout(quiet))
   }

@@ -14,7 +14,10 @@ import { LineTransport } from './line-transport.ts'
 
 /** Limits of a server's tool list. */
 const TOOLS_MAX = 500
-/** A printable line, as long as the protocol advises: names stand in answers to models, in questions to persons and in the record. */
+/**
+ * A printable line, as long as the protocol advises: names stand in answers to models, in questions to persons and in the
+ * record.
+ */
 const TOOL_NAME = /^[^\p{C}\p{Zl}\p{Zp}]{1,128}$/u
 const LIST_BYTES_MAX = 4 * 2 ** 20
 const LISTED_MS_MAX = 5 * 60_000
@@ -57,10 +60,10 @@ export interface McpUpstreamParts {
  * Problem: the operator allows calls to the server, but its data is untrusted: tools, descriptions, schemas and
  * results may come from an attacker.
  *
- * Mechanism: connects at the first call, and again after a loss; every response has a byte limit, and its streams end with the call.
- * All responses of the server together have a share of the event loop: 4 MB of small values take it for 0.4 s.
- * Schemas are displayed and never compiled: an untrusted pattern could block this process (ReDoS). Credentials are read
- * from the environment of this process when connecting, and appear in no error.
+ * Mechanism: connects at the first call, and again after a loss; every response has a byte limit, and its streams end with the
+ * call. All responses of the server together have a share of the event loop: 4 MB of small values take it for 0.4 s. Schemas
+ * are displayed and never compiled: an untrusted pattern could block this process (ReDoS). Credentials are read from the
+ * environment of this process when connecting, and appear in no error.
  *
  * Not handled: sampling, elicitation and roots; such requests of a server are refused.
  */
@@ -153,15 +156,23 @@ export class McpUpstream {
 
   /** Text without the credentials, which a server can return and `Headers` quotes if they are malformed. */
   #withoutSecrets(text: string, charactersMin: number): string {
+    return this.#secretsOf(charactersMin).reduce(
+      (rest, word) => rest.replaceAll(word, '[credential]'),
+      text,
+    )
+  }
+
+  #secretsOf(charactersMin: number): readonly string[] {
     const values = Object.values(this.config.headers_env).map((one) => this.#parts.env[one] ?? '')
     return values
       .flatMap((value) => [value, ...value.split(/\s+/)])
       .filter((word) => word.length >= charactersMin)
       .flatMap((word) => [word, JSON.stringify(word).slice(1, -1)])
-      .reduce((rest, word) => rest.replaceAll(word, '[credential]'), text)
   }
 
   #resultWithoutSecrets(value: unknown): unknown {
+    // Most servers have no credential: a large result is not written for them.
+    if (this.#secretsOf(RESULT_SECRET_CHARACTERS_MIN).length === 0) return value
     const text = JSON.stringify(value) ?? 'null'
     const clean = this.#withoutSecrets(text, RESULT_SECRET_CHARACTERS_MIN)
     return clean === text ? value : parseJson(clean)

@@ -210,13 +210,14 @@ export function activeRoutes(parts: GatewayParts): Hono<Env> {
       const crossing = path === '/active-content' ? crossOrigin(parts, http) : {}
       if (path !== '/active-content') refuseForeignPages(http.incoming)
       if (context.req.method === 'OPTIONS' && !needsKey(methods)) return options(methods, crossing)
-      let sender = anonymousAt(http.incoming)
-      const identified = (tenant: string) => void (sender = tenant)
+      let tenant: string | undefined
+      const identified = (own: string) => void (tenant = own)
       const { method } = context.req
       const asked = { method, params: context.req.param() as Params, identified }
       const answered = await attempt(parts, () => dispatch(parts, methods, http, asked))
       if (answered.status === TOO_MANY) await pause(parts.tarpit.delayMs(askerOf(http)))
-      const turn = <T>(work: () => T) => parts.bodies.turn(sender, work)
+      const turn = <T>(work: () => T) =>
+        parts.bodies.turn(tenant ?? anonymousAt(http.incoming), work)
       return withHeaders(await negotiate(http.incoming, answered, turn), crossing)
     })
   }

@@ -107,11 +107,10 @@ function finder(entries: () => readonly KeyDigest[], date: () => number): Keys {
       if (key.length < keyLengthMin || key.length > KEY_LENGTH_MAX) return undefined
       const digest = Buffer.from(sha256(key), 'hex')
       const now = date()
-      const same = entries().flatMap(({ stored, bytes }) =>
-        timingSafeEqual(bytes, digest) ? [stored] : [],
-      )
-      const own = same.filter(({ id }) => id !== environmentId)
-      const found = (own.length > 0 ? own : same).findLast((stored) => isLive(stored, now))
+      const same = entries().filter(({ bytes }) => timingSafeEqual(bytes, digest))
+      const own = same.filter(({ stored }) => stored.id !== environmentId)
+      const deciding = own.length > 0 ? own : same
+      const found = deciding.findLast(({ stored }) => isLive(stored, now))?.stored
       if (!found) return undefined
       const { id, tenant, principal, scopes } = found
       return { id, tenant, principal, scopes }

@@ -86,8 +86,8 @@ async function verifiedAs(name: string, check: () => Promise<void>): Promise<Ver
 }
 
 /**
- * Digests in the audit lines of a run, of each part that of the first line: an intruder in the server can append lines, but not change
- * signed ones. The lines themselves are verified by `audit verify`.
+ * Digests in the audit lines of a run, of each part that of the first line: an intruder in the server can append lines, but not
+ * change signed ones. The lines themselves are verified by `audit verify`.
  */
 async function recordedDigests(flags: Globals, id: string): Promise<ReadonlyMap<string, string>> {
   const { auditFile } = await import('../lib/state-folder.ts')

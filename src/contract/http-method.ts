@@ -11,6 +11,7 @@ const methods = new Set(
 )
 const USUAL = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, or another registered one'
 
+/** True for a method that a rule may name, in capital letters as in requests. */
 export const isHttpMethod = (word: string): boolean => methods.has(word)
 
 /** Levels of a network in user notation: its table, a list, a rule and its host. */

@@ -184,7 +184,10 @@ export function listImages(folder: string): {
   return { images, faults }
 }
 
-/** Finds an image by tag, digest or digest prefix, which is never guessed from a name that is both. Throws MayflyError NOT_FOUND, INVALID and IMAGE_BROKEN. */
+/**
+ * Finds an image by tag, digest or digest prefix, which is never guessed from a name that is both. Throws MayflyError
+ * NOT_FOUND, INVALID and IMAGE_BROKEN.
+ */
 export function findImage(folder: string, name: string): StoredImage {
   const tags = tagsOf(folder)
   const given = name.replace(/^sha256:/, '')

@@ -8,6 +8,7 @@ export function anonymousName(address: string): string {
   return `${anonymous}${address}`
 }
 
+/** True for a name of `anonymousName`. */
 export function isAnonymous(of: string): boolean {
   return of.startsWith(anonymous)
 }

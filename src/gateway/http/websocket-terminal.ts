@@ -9,8 +9,9 @@
  * close with 4000 and its status. A key is never in the address, which ends up in logs; so variables are not either.
  *
  * Limits: 64 KiB for a message (1009), 4 KiB for a control message, of which ten a second after a burst of 300 are read.
- * Back-pressure in both directions: the socket is paused while the guest does not read its input, and the guest blocks while the
- * client does not read the output. Control messages have no acknowledgement of the guest, so a frozen one would let them pile up here.
+ * Back-pressure in both directions: the socket is paused while the guest does not read its input, and the guest blocks while
+ * the client does not read the output. Control messages have no acknowledgement of the guest, so a frozen one would let them
+ * pile up here.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'

@@ -15,10 +15,10 @@ interface Exchange {
 export const exchanges = new AsyncLocalStorage<Exchange>()
 
 /**
- * A fetch for the transport of an MCP client. It fails after `bytesMax` bytes of all response bodies of an exchange, whatever content-length they have, at JSON nested too deep, and with
- * the end of its exchange: a server may leave a stream open, or end each stream and ask the client to ask again, without end.
- * Streams that belong to no call are not opened. Each part of a body is passed on in a turn of the limiter, which so counts the time
- * that the client takes to parse it.
+ * A fetch for the transport of an MCP client. It fails after `bytesMax` bytes of all response bodies of an exchange, whatever
+ * content-length they have, at JSON nested too deep, and with the end of its exchange: a server may leave a stream open, or end
+ * each stream and ask the client to ask again, without end. Streams that belong to no call are not opened. Each part of a body
+ * is passed on in a turn of the limiter, which so counts the time that the client takes to parse it.
  */
 export function boundedFetch(bytesMax: number, limiter: Pick<LoopLimiter, 'run'>): typeof fetch {
   return async (input, init = {}) => {

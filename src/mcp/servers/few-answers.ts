@@ -4,8 +4,9 @@ import type { Transport } from '@modelcontextprotocol/client'
 const ANSWERS_MAX = 4
 
 /**
- * The same transport, which drops answers to requests of the server (ping, and refusals of others) while four are being sent. Each
- * answer over HTTP is a connection until the server accepts it, and a server can ask some ten thousand times within one response.
+ * The same transport, which drops answers to requests of the server (ping, and refusals of others) while four are being sent.
+ * Each answer over HTTP is a connection until the server accepts it, and a server can ask some ten thousand times within one
+ * response.
  */
 export function fewAnswers<T extends Transport>(transport: T): T {
   const send = transport.send.bind(transport)

@@ -5,8 +5,9 @@ const opening = new Set([0x5b, 0x7b])
 const closing = new Set([0x5d, 0x7d])
 
 /**
- * Scanner of the nesting of JSON in a stream of bytes, as a body or as events, before it is parsed: JSON.parse takes ten times as long for
- * brackets as for other values. A line end ends a text, because JSON has none within one and events of a stream are lines.
+ * Scanner of the nesting of JSON in a stream of bytes, as a body or as events, before it is parsed: JSON.parse takes ten times
+ * as long for brackets as for other values. A line end ends a text, because JSON has none within one and events of a stream are
+ * lines.
  */
 export class JsonDepth {
   #depth = 0

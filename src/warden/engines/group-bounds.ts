@@ -33,8 +33,8 @@ export function memoryIn(cgroup: Cgroup): number {
 }
 
 /**
- * Milliseconds of CPU time of all processes ever in a cgroup; without one, or if it was removed, of the process `first`, those below
- * it and those that they reaped.
+ * Milliseconds of CPU time of all processes ever in a cgroup; without one, or if it was removed, of the process `first`, those
+ * below it and those that they reaped.
  */
 export function cpuMsIn(cgroup: Cgroup | undefined, first: number | undefined): number {
   const inGroup = attempt(() => cgroup?.cpuMs())

@@ -95,7 +95,10 @@ function limitTasks(resources: WallResources, tasks: number): void {
   else limit()
 }
 
-/** Sets RLIMIT_NPROC of a process, whose hard limit may be lower. Returns the limit that holds; 0 for a process that just ended (ESRCH) and forks no more. */
+/**
+ * Sets RLIMIT_NPROC of a process, whose hard limit may be lower. Returns the limit that holds; 0 for a process that just ended
+ * (ESRCH) and forks no more.
+ */
 export function limitTasksOf(pid: number, tasks: number): number {
   try {
     limitResource('nproc', tasks, pid)

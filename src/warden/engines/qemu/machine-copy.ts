@@ -14,9 +14,9 @@ import { releaseOf, savedDevices, savedMechanism as mechanism } from './save-key
  * Copy of a paused machine: its memory (`memory-difference.ts`), the state of its devices and its processor, and the description
  * that another machine needs to resume from both.
  *
- * Devices: `xen-save-devices-state`, which also works without Xen, writes a migration stream without memory to the only file that the
- * machine may write, 160 KB in 5 ms. A guest may have compromised the writer, so the file is opened without following links, must
- * be a regular file, and is read up to a limit.
+ * Devices: `xen-save-devices-state`, which also works without Xen, writes a migration stream without memory to the only file
+ * that the machine may write, 160 KB in 5 ms. A guest may have compromised the writer, so the file is opened without following
+ * links, must be a regular file, and is read up to a limit.
  *
  * Limits: bytes of all files together, and time to copy the memory; the copy lists the parts that were left out.
  */

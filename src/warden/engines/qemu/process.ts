@@ -49,7 +49,10 @@ const MIB = 2 ** 20
 const READY_MS_MAX = 30_000
 /** Memory of QEMU itself: translated code, device state, the program. */
 const OWN_MIB = 256
-/** Limit of file size of a machine that becomes a template: its memory, or a dump, which is a little larger. Of others: device state. */
+/**
+ * Limit of file size of a machine that becomes a template: its memory, or a dump, which is a little larger. Of others: device
+ * state.
+ */
 const FILE_MIB = 64
 const DEVICES_MIB = 16
 const TASKS_MAX = 64

@@ -85,8 +85,8 @@ async function* writtenPages(pid: number, mapping: Mapping, base: number) {
 }
 
 /**
- * Address of the first byte of physical memory, and offset from which on the file has it. That is within the memory: a hostile process
- * could map the file far behind its end, and a terabyte would count as its program.
+ * Address of the first byte of physical memory, and offset from which on the file has it. That is within the memory: a hostile
+ * process could map the file far behind its end, and a terabyte would count as its program.
  */
 function layoutOf(
   pid: number,

@@ -19,6 +19,8 @@ const FLAGS = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW
 const { R_OK, W_OK, X_OK } = constants
 /** A child of a folder with a shorter path has a path below PATH_MAX. */
 export const folderPathMax = 3_800
+/** rm holds a descriptor for each level of a tree. */
+export const levelsMax = 200
 
 /** Canonical path of a folder that its wall cannot replace, with a character for each byte. Throws the error of realpath(3). */
 export function hostileRoot(folder: string): string {
@@ -63,24 +65,27 @@ function restoreRights(folder: string, rights: number): void {
   }
 }
 
-/** Makes every folder below removable for this user, its owner. Called when no process of the wall is left. */
+/**
+ * Makes every folder below removable for this user, its owner, and the tree no deeper than rm can remove. Called when no
+ * process of the wall is left.
+ */
 export function makeRemovable(tree: string): void {
   const root = hostileRoot(tree)
-  const folders = [root]
+  const folders = [{ place: root, level: 0 }]
   let moved = 0
-  const visit = (own: string, at: string, name: string) => {
+  const visit = (own: string, at: { place: string; level: number }, name: string) => {
     const child = pathBytes(path.join(own, name))
     if (!attempt(() => lstatSync(child))?.isDirectory()) return
-    const place = path.join(at, name)
-    if (place.length < folderPathMax) return folders.push(place)
+    const [place, level] = [path.join(at.place, name), at.level + 1]
+    if (place.length < folderPathMax && level < levelsMax) return folders.push({ place, level })
     chmodSync(child, 0o700)
     const up = path.join(root, `.mayfly-deep-${moved++}`)
     renameSync(child, pathBytes(up))
-    return folders.push(up)
+    return folders.push({ place: up, level: 1 })
   }
-  for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
-    const folder = at
-    const visitAll = (own: string) => namesInFolder(own).forEach((name) => visit(own, folder, name))
-    inFolder(folder, root, visitAll, R_OK | W_OK | X_OK)
+  for (let next = folders.pop(); next !== undefined; next = folders.pop()) {
+    const at = next
+    const visitAll = (own: string) => namesInFolder(own).forEach((name) => visit(own, at, name))
+    inFolder(at.place, root, visitAll, R_OK | W_OK | X_OK)
   }
 }

@@ -177,10 +177,8 @@ function parse(input, base) {
 }
 
 const KEEP = {}
-/** Parts that the console shows. */
-const SHOWN = [
-  'href',
-  'origin',
+/** Parts that can be set, in the order in which the console shows them. */
+const PARTS = [
   'protocol',
   'username',
   'password',
@@ -189,7 +187,6 @@ const SHOWN = [
   'port',
   'pathname',
   'search',
-  'searchParams',
   'hash',
 ]
 
@@ -238,19 +235,8 @@ class URL {
     replaceQuery = (url, query) => {
       url.#parts = P.parse(ask('url-set', url.#parts.href, 'search', query))
     }
-    const names = [
-      'protocol',
-      'username',
-      'password',
-      'host',
-      'hostname',
-      'port',
-      'pathname',
-      'search',
-      'hash',
-    ]
-    for (let index = 0; index < names.length; index++) {
-      const name = names[index]
+    for (let index = 0; index < PARTS.length; index++) {
+      const name = PARTS[index]
       P.defineProperty(URL.prototype, name, {
         __proto__: null,
         get() {
@@ -272,7 +258,13 @@ const shownAsURL = P.hide({ __proto__: null }, 'constructor', URL)
 
 P.hide(URL.prototype, P.symbolInspect, function () {
   const shown = { __proto__: shownAsURL }
-  for (let index = 0; index < SHOWN.length; index++) P.put(shown, SHOWN[index], this[SHOWN[index]])
+  P.put(shown, 'href', this.href)
+  P.put(shown, 'origin', this.origin)
+  for (let index = 0; index < PARTS.length; index++) {
+    const name = PARTS[index]
+    if (name === 'hash') P.put(shown, 'searchParams', this.searchParams)
+    P.put(shown, name, this[name])
+  }
   return shown
 })
 P.hide(URLSearchParams.prototype, P.symbolInspect, function () {

@@ -605,7 +605,7 @@ export const escape: readonly Case[] = [
         try { p.finally(() => 0) } catch (e) { seen.push(e) }
         await new Promise((d) => setTimeout(d, 20))
         for (const s of seen) hunt('species', s)
-        // Where it is taken away it is looked for in all that is left: no function may suspend a stack, nor wrap one that does.
+        // Without the two functions of JSPI, all that is left is searched: none may suspend a stack, nor wrap a function that does.
         function noSuspension() {
           const { exports } = new W.Instance(new W.Module(${bytesOf(callsImport)}), { m: { f: () => 0 } })
           const left = [W, ...Reflect.ownKeys(W).map((k) => W[k]), exports.run]

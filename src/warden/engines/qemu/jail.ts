@@ -9,9 +9,9 @@ import { asWallUser, isolated } from '../agent-guest/jail-command.ts'
  * network, /proc or /dev, a root that is read-only except for one file, and an allow list of system calls (filter.ts); QEMU's own
  * seccomp filter (`-sandbox`) forbids new processes and other users.
  *
- * That file is for the state of the devices. In a folder a compromised QEMU could make files until the disk of this machine is
- * full, because RLIMIT_FSIZE limits each of them alone. A machine that becomes a template writes to its folder: it runs no code
- * of a job.
+ * The writable file is for the state of the devices. In a folder a compromised QEMU could make files until the disk of this
+ * machine is full, because RLIMIT_FSIZE limits each of them alone. A machine that becomes a template writes to its folder: it
+ * runs no code of a job.
  *
  * The parent-death signal is set after the last change of the uid, because the kernel clears it then (prctl(2)); the
  * machine dies with bubblewrap's process 1, and that with the outer one. Files are bind-mounted one by one by the uid of the

@@ -44,6 +44,8 @@ suite('Provider modules from a folder', () => {
 
   before(async () => {
     mkdirSync(folder, { mode: 0o755 })
+    // Landlock closes to the server of an ordinary user what appears beside its state folder after its start.
+    mkdirSync(join(above, 'outside'))
     writeFileSync(config, '[providers]\nfolder = "providers"\n', { mode: 0o644 })
     server = await startServer(place, ['--config', config])
     await whenReady(server)
@@ -171,7 +173,6 @@ suite('Provider modules from a folder', () => {
     'S4-15: a module that others could have written is refused, with the place and a fix',
     async () => {
       const outside = join(above, 'outside')
-      mkdirSync(outside)
       chmodSync(outside, 0o777)
       const marker = join(outside, 'evaluated')
       const mark = `import { writeFileSync } from 'node:fs'\nwriteFileSync(${JSON.stringify(marker)}, '')\n`

@@ -90,3 +90,13 @@ test('Invalid keys are not listed', () => {
     assert.equal(isKeyText(text), false)
   }
 })
+
+test('A signer whose name or tenant the list could not be read with is refused, and the list stays', () => {
+  const key = newKey()
+  trust(key, 'ada')
+  assert.throws(() => trust(newKey(), ''), { code: 'INVALID' })
+  assert.throws(() => trust(newKey(), 'x'.repeat(101)), { code: 'INVALID' })
+  assert.throws(() => trust(newKey(), 'eve', ''), { code: 'INVALID' })
+  assert.equal(openSigners(folder).trusts(key, 'acme'), true)
+  assert.deepEqual(recorded, ['ada'])
+})

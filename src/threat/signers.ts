@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import * as z from 'zod'
+import { checked } from '../contract/checked.ts'
 import { MayflyError } from '../contract/error.ts'
 import { PrivateList } from '../contract/private-list.ts'
 import { versionOf } from '../lib/private-file.ts'
@@ -82,7 +83,8 @@ export interface SignerChange {
 
 /**
  * Trusts a key from now on. `record` is called before the file changes; if it throws, nothing changes. Throws
- * MayflyError CONFLICT for a revoked key, or one trusted under another name or for another tenant.
+ * MayflyError CONFLICT for a revoked key, or one trusted under another name or for another tenant, and INVALID for a name
+ * with which the file could not be read.
  */
 export function trustSigner(
   stateFolder: string,
@@ -97,7 +99,8 @@ export function trustSigner(
     if (known) throw taken(known)
     if (signers.length >= signersMax) throw new Error(`it lists ${signersMax} keys already`)
     const trustedAt = new Date(at).toISOString()
-    const signer: TrustedSigner = { key, name, tenant, trustedAt, revokedAt: null }
+    const wantedSigner = { key, name, tenant, trustedAt, revokedAt: null }
+    const signer = checked(signerSchema, wantedSigner, 'signer')
     record(signer)
     return { items: [...signers, signer], value: { signer, changed: true } }
   })

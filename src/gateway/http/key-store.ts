@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import * as z from 'zod'
+import { checked } from '../../contract/checked.ts'
 import { MayflyError } from '../../contract/error.ts'
 import { PrivateList } from '../../contract/private-list.ts'
 import { sha256 } from '../../lib/hash.ts'
@@ -73,16 +74,20 @@ export function createKey(
     if (wanted.name !== undefined && namesake) throw nameInUse(wanted.name, namesake.id)
     const { key, digest } = newKey()
     const id = newId('key', wanted.at)
-    const stored: StoredKey = {
-      id,
-      digest,
-      tenant: wanted.tenant,
-      principal: `key:${id}`,
-      scopes: [...new Set(wanted.scopes)],
-      ...(wanted.name !== undefined && { name: wanted.name }),
-      created: new Date(wanted.at).toISOString(),
-      expires: wanted.expires === null ? null : new Date(wanted.expires).toISOString(),
-    }
+    const stored = checked(
+      keySchema,
+      {
+        id,
+        digest,
+        tenant: wanted.tenant,
+        principal: `key:${id}`,
+        scopes: [...new Set(wanted.scopes)],
+        ...(wanted.name !== undefined && { name: wanted.name }),
+        created: new Date(wanted.at).toISOString(),
+        expires: wanted.expires === null ? null : new Date(wanted.expires).toISOString(),
+      },
+      'key',
+    )
     const kept = withRoom(keys, wanted.at)
     record(stored)
     return { items: [...kept, stored], value: { key, stored } }

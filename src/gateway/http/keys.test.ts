@@ -154,3 +154,17 @@ test('A key that cannot be recorded is not created', async () => {
   assert.throws(() => createKey(apiKeysFile(folder.path), wanted, refuse), { code: 'STATE' })
   assert.deepEqual(await readdir(folder.path), [])
 })
+
+test('A key whose name the store could not be read with is refused, and the store and its keys stay', async () => {
+  await using folder = await stateFolder()
+  const { keys, created } = await openKeys({ folder: folder.path })
+  const wanted = { tenant: 'acme', scopes: ['run'], expires: null, at: 0 } as const
+  for (const wrong of [{ name: '' }, { name: 'x'.repeat(101) }, { tenant: 't'.repeat(65) }]) {
+    const create = () => createKey(apiKeysFile(folder.path), { ...wanted, ...wrong }, refuse)
+    assert.throws(create, { code: 'INVALID' })
+  }
+  assert.ok(keys.find(created!))
+  const longest = { ...wanted, name: 'x'.repeat(100) }
+  const { key } = createKey(apiKeysFile(folder.path), longest, quiet)
+  assert.ok(keys.find(key))
+})

@@ -231,6 +231,7 @@ export class CellSession extends Job {
     this.#hooks.ended({ ...exec.report(), ...(pending && { pending }) })
     for (const [stream, text] of this.#heldOutput.splice(0)) this.#hooks[stream](text)
     this.#betweenExecs = this.#newStreams()
+    if (exec.isInterrupted) this.#enter(NOBODY, 'drop', exec.sequence)
     if (exec.sequence % HEAP_CHECK_EVERY === 0) setImmediate(() => this.#tidy())
   }
 
@@ -464,6 +465,10 @@ class Exec {
   remaining() {
     const left = this.timeoutMs + LATE_MS - (performance.now() - this.#began)
     return Math.min(2 ** 31 - 1, Math.max(1, Math.ceil(left)))
+  }
+
+  get isInterrupted() {
+    return this.end?.error?.code === INTERRUPTED.code
   }
 
   /** @param {string} encoding @param {string} text */

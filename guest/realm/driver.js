@@ -224,7 +224,7 @@ function callCapability(name, args) {
       throw new P.RangeError('Cannot call "' + name + '": the arguments are larger than 4 MiB')
     }
     const id = ++lastCall
-    P.mapSet(calls, id, { __proto__: null, resolve, reject })
+    P.mapSet(calls, id, { __proto__: null, resolve, reject, owner: bound.owner })
     ask('call', id, name, text)
   })
 }
@@ -241,6 +241,10 @@ bound.reply = (id, isOk, text, owner) => {
   } catch (thrown) {
     waiting.reject(thrown)
   }
+}
+
+bound.dropCalls = (owner) => {
+  P.mapForEach(calls, (waiting, id) => waiting.owner === owner && P.mapDelete(calls, id))
 }
 
 function refusal(value) {

@@ -92,10 +92,20 @@ P.hide(
         names,
         resolve,
         reject,
+        owner: bound.owner,
       })
       ask('import', id, P.String(specifier))
     }),
 )
+
+/** Ends what an interrupted cell waits for: nothing resumes it. */
+bound.drop = (owner) => {
+  bound.clearTimers?.(owner)
+  bound.dropCalls(owner)
+  P.mapForEach(loads, (load) => {
+    if (load.owner === owner) load.resolve = load.reject = () => undefined
+  })
+}
 
 bound.loaded = (id, namespace) => {
   const { specifier, names, resolve, reject } = taken(id)

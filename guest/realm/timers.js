@@ -51,6 +51,12 @@ function guarded(callback, args) {
 /** Count of live timers that hold the job open. */
 bound.timers = () => P.mapSize(live) - quiet
 
+/** Clears the timers that a cell set. */
+bound.clearTimers = (owner) => {
+  P.mapForEach(live, (timer, id) => timer.owner === owner && forget(id))
+  ask('arm', wait())
+}
+
 /** Creates a timer that does not hold the job open (unref). */
 function quietly(callback, delay) {
   P.mapGet(live, setTimeout(callback, delay)).isQuiet = true

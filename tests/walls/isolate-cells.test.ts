@@ -159,6 +159,27 @@ suite('Cells of one isolate', () => {
     assert.deepEqual((await waits).error, interrupted)
   })
 
+  test('an interrupted cell goes on neither by its timers, calls nor imports, and an earlier cell does', async () => {
+    const files = { 'own.js': 'export const own = 1' }
+    const call = (_name: string, argsText: string) =>
+      new Promise<string>((done) => setTimeout(done, 5, argsText))
+    using session = new IsolateSession({ call, files })
+    ok(await session.exec('var beats = 0, n = 0; setInterval(() => beats++, 1); 0'), 0)
+    const sleeps = 'await new Promise((done) => setTimeout(done, 1))'
+    for (const step of [sleeps, 'await call("echo", 1)']) {
+      const end = await session.exec(`for (;;) { ${step}; n++ }`, { timeoutMs: 50 })
+      assert.deepEqual(end.error, interrupted, step)
+      const { text } = await session.exec(
+        `var was = [n, beats]; for (let i = 0; i < 20; i++) ${sleeps};[n - was[0], beats > was[1]]`,
+      )
+      assert.equal(text, '[0,true]', step)
+    }
+    const busy =
+      'Promise.resolve().then(() => { for (;;); }); import { own } from "./own.js"; n = own + "imported"'
+    assert.deepEqual((await session.exec(busy, { timeoutMs: 50 })).error, interrupted)
+    assert.notEqual((await session.exec(`${sleeps}; n`)).text, '"1imported"')
+  })
+
   test('an endless callback between two execs is interrupted and reported', async () => {
     using session = new IsolateSession()
     ok(await session.exec('const x = 5; setTimeout(() => { for (;;); }, 1); 0'), 0)

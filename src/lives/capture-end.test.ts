@@ -207,14 +207,48 @@ test('Captures are serialised, and a failing one blocks no other', async () => {
   )
 })
 
+test('Tenants take turns: a capture waits for one of each other tenant, and for those before it of its own', async () => {
+  const mutex = createMutex()
+  const order: string[] = []
+  const gate = Promise.withResolvers<void>()
+  const names = ['a1', 'a2', 'a3', 'b1', 'b2', 'c1', 'a4']
+  const all = names.map((name) =>
+    mutex(
+      async () => {
+        order.push(name)
+        if (name === 'a1') await gate.promise
+      },
+      { tenant: name[0]! },
+    ),
+  )
+  gate.resolve()
+  await Promise.all(all)
+  assert.deepEqual(order, ['a1', 'b1', 'c1', 'a2', 'b2', 'a3', 'a4'])
+})
+
+test('A life is captured while captures of another tenant wait that came before', async () => {
+  const mutex = createMutex()
+  const other = { tenant: 'other' }
+  const first = Promise.withResolvers<void>()
+  void mutex(() => first.promise, other)
+  for (let more = 0; more < 3; more++) void mutex(never, other)
+  const { captured } = await live({
+    mutex,
+    midway: ({ clock }) => void clock.after(1500, () => first.resolve()),
+  })
+  assert.deepEqual(captured[0]!.fields, { kind: 'memory', parts })
+})
+
 test('A mutex waiter that is aborted rejects at once and never starts; a running one completes', async () => {
   const mutex = createMutex()
   const gate = Promise.withResolvers<string>()
   const [begun, waits, gone] = [1, 2, 3].map(() => new AbortController())
   gone!.abort(new Error('gone'))
   let isBegun = false
-  const first = mutex(() => gate.promise, begun!.signal)
-  const left = [waits!, gone!].map(({ signal }) => mutex(async () => (isBegun = true), signal))
+  const first = mutex(() => gate.promise, { leave: begun!.signal })
+  const left = [waits!, gone!].map(({ signal: leave }) =>
+    mutex(async () => (isBegun = true), { leave }),
+  )
   const last = mutex(async () => 'last')
   await Promise.resolve()
   begun!.abort(new Error('too late'))
@@ -225,10 +259,12 @@ test('A mutex waiter that is aborted rejects at once and never starts; a running
   assert.deepEqual([await first, await last, isBegun], ['first', 'last', false])
 })
 
+const never = () => Promise.withResolvers<void>().promise
+
 /** Mutex whose first holder captures for the whole test. */
 function blockedLine(): Mutex {
   const mutex = createMutex()
-  void mutex(() => Promise.withResolvers<void>().promise)
+  void mutex(never)
   return mutex
 }
 

@@ -471,6 +471,7 @@ class Supervision implements Supervisor {
 
   async #captured(because: CaptureRequest['because']) {
     const { sandbox, profile, keep, mayCapture, mutex = createMutex() } = this.#parts
+    const { tenant } = profile
     const run = this.#task?.run ?? ''
     await wallAnswer(() => sandbox.hold?.() ?? sandbox.freeze(), this.#clock)
     if (because === 'anomaly' && !profile.capture && mayCapture?.(run) === false)
@@ -480,16 +481,16 @@ class Supervision implements Supervisor {
         `It waited ${captureWaitMsMax / 1000} s while others were captured, and was ended`,
       ),
     )
-    return await mutex(async () => {
+    const capture = async () => {
       wait.cancel()
-      const capture = await wallAnswer(() => sandbox.capture(), this.#clock, captureMsMax)
-      if (capture.kind === 'none')
-        throw new Error(capture.why ?? 'its wall does not support captures')
+      const value = await wallAnswer(() => sandbox.capture(), this.#clock, captureMsMax)
+      if (value.kind === 'none') throw new Error(value.why ?? 'its wall does not support captures')
       return captureSummary(
-        capture,
-        await keep?.({ run, tenant: profile.tenant, because }, withLife(capture, this.soFar())),
+        value,
+        await keep?.({ run, tenant, because }, withLife(value, this.soFar())),
       )
-    }, this.#captureWait.signal)
+    }
+    return await mutex(capture, { leave: this.#captureWait.signal, tenant })
   }
 
   /** Cancels a queued capture; a running one is completed. */

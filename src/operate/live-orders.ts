@@ -78,17 +78,21 @@ export class LiveOrders {
     const { keep, mutex } = this.#parts
     const leave = new AbortController()
     const wait = clock.after(captureWaitMsMax, () => leave.abort(captureTimeout(life)))
+    const { tenant } = profile
+    const captureNow = async () => {
+      wait.cancel()
+      life.assertNotOver()
+      // Deadline for the wall's answer, so that queued captures are not blocked.
+      const asked = wallAnswer(() => sandbox.capture(), clock, captureMsMax)
+      const value = await asked.catch((thrown: unknown) => captureFailed(life, thrown))
+      const whole = withLife(value, life.supervisor.soFar())
+      return captureSummary(
+        value,
+        await keep?.({ run: life.run, tenant, because: 'operator' }, whole),
+      )
+    }
     const { took, value: fields } = await timed(life, () =>
-      mutex(async () => {
-        wait.cancel()
-        life.assertNotOver()
-        // Deadline for the wall's answer, so that queued captures are not blocked.
-        const asked = wallAnswer(() => sandbox.capture(), clock, captureMsMax)
-        const value = await asked.catch((thrown: unknown) => captureFailed(life, thrown))
-        const of = { run: life.run, tenant: profile.tenant, because: 'operator' } as const
-        const whole = withLife(value, life.supervisor.soFar())
-        return captureSummary(value, await keep?.(of, whole))
-      }, leave.signal),
+      mutex(captureNow, { leave: leave.signal, tenant }),
     )
     const { kind, why, parts = [] } = fields
     life.note({ event: 'captured', took, reason: 'operator', fields })

@@ -167,7 +167,7 @@ export class BoxShell {
       limits: { timeout, ...(output !== undefined && { output }) },
     }
     const caller = { ...(signal && { signal }), ...(tap && { tap }) }
-    const outcome = await this.#inTurn(() => this.#box.run(request, caller), signal)
+    const outcome = await this.#inTurn(() => this.#box.run(request, caller), { leave: signal })
     signal?.throwIfAborted()
     return endOf(outcome)
   }

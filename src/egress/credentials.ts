@@ -102,8 +102,15 @@ export class SecretScan {
   readonly #tailBytes: number
   #heldBack = Buffer.alloc(0)
 
-  constructor(secrets: readonly string[]) {
-    const forms = secrets.flatMap((secret) => [secret, ...base64Forms(secret)])
+  /**
+   * True if an encoded body must be refused. False for credentials of the upstream proxy alone, which it does not pass on:
+   * all plain HTTP is searched for those, and some servers send archives with a coding.
+   */
+  readonly needsPlainText: boolean
+
+  constructor(secrets: readonly string[], ofUpstream: readonly string[] = []) {
+    this.needsPlainText = secrets.length > 0
+    const forms = [...secrets, ...ofUpstream].flatMap((secret) => [secret, ...base64Forms(secret)])
     this.#wanted = [...new Set(forms)].map((form) => Buffer.from(form))
     this.#tailBytes = Math.max(0, ...this.#wanted.map(({ length }) => length - 1))
   }

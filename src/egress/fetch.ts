@@ -17,7 +17,7 @@ import {
   type EgressConnection,
 } from './open-connection.ts'
 import { nextHop, type RedirectHop } from './redirect.ts'
-import { interimMax } from './relay-response.ts'
+import { encodedAnswer, interimMax, isEncoded } from './relay-response.ts'
 import { budgetExceeded, type TrafficDirection } from './byte-budget.ts'
 import type { EgressRequest } from './rules.ts'
 import { authorityText } from './target.ts'
@@ -173,8 +173,8 @@ async function ask(
     const answer = await exchanged(stream, hop, [...written, ...more], { origin, flooded })
     if (forwarding && answer.statusCode === 407) return upstreamAuthRequired
     const { credentials } = forwarding ?? {}
-    const secrets = [...placed.secrets, ...(credentials === undefined ? [] : [credentials])]
-    return await collected(answer, own, terms, new SecretScan(secrets))
+    const scan = new SecretScan(placed.secrets, credentials === undefined ? [] : [credentials])
+    return await collected(answer, own, terms, scan)
   } catch {
     return refused(entry.isCut ? entry.because : `"${host}" broke off`, 502)
   } finally {
@@ -286,8 +286,10 @@ async function collected(
   let length = 0
   const lines = [answer.statusMessage ?? '', ...headers.map((header) => header.join(': '))]
   if (scan.finds(Buffer.from(lines.join('\r\n'), 'latin1'))) return repeated(connection)
+  const isHidden = scan.needsPlainText && isEncoded(headers)
   for await (const chunk of answer as AsyncIterable<Buffer>) {
     connection.entry.count()
+    if (isHidden) return (cut(connection, encodedAnswer.because), encodedAnswer)
     if (ledger.overdrawn) return overdrawn(connection, ledger.overdrawn)
     if (scan.finds(chunk)) return repeated(connection)
     length += chunk.length

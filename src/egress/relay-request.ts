@@ -52,13 +52,12 @@ export async function relayRequest(
   const server = isTls ? await openTls(connection, host, terms) : connection.socket
   if ('kind' in server) return server
   server.on('error', () => server.destroy())
-  const secrets = [...placed.secrets, ...secretsOf(forwarding)]
-  const written = { place, plain: secrets.length > 0, forwarding }
+  const scan = new SecretScan(placed.secrets, secretsOf(forwarding))
+  const written = { place, plain: scan.isNeeded, forwarding }
   const head = requestText(proxied, placed.headers, written)
   if (!watch.passes(head) || !watch.sending(head.length)) return undefined
   if (!(await send(server, head))) return undefined
   const body = cutOnParseError(watch, 'the body', () => sendBody(client, server, proxied, watch))
-  const scan = new SecretScan(secrets)
   const answered = await relayResponse(
     server,
     client,

@@ -7,6 +7,7 @@ import {
   refused,
   valuesOf,
   wordsOf,
+  type Header,
   type HeadLines,
   type EgressRefusal,
   type RequestHead,
@@ -55,8 +56,9 @@ export async function relayResponse(
     if (isForwarded && status === 407) return upstreamAuthRequired
     const isUpgrade = status === 101 && target.scheme.startsWith('ws')
     const framing = framingOf(lines, status, head.method)
-    if (!framing && scan.isNeeded)
-      return refused('its answer is encoded and cannot be scanned', 502)
+    const isHidden = scan.needsPlainText && isEncoded(lines.headers)
+    const isEmpty = framing?.kind === 'length' && framing.length === 0
+    if ((scan.isNeeded && !framing) || (isHidden && !isEmpty)) return encodedAnswer
     const as = isUpgrade ? 'upgrade' : framing?.kind !== 'chunked' ? 'same' : head.minor
     const text = answerText(lines, as)
     if (scan.finds(text)) return refused('its answer repeats a secret', 502)
@@ -120,6 +122,15 @@ const untilItCloses: Framing = { kind: 'length', length: Infinity }
 function statusOf({ first }: HeadLines): number | undefined {
   const [, digits] = /^HTTP\/1\.[01] ([1-5]\d\d)( .*)?$/.exec(first) ?? []
   return digits === undefined ? undefined : Number(digits)
+}
+
+export const encodedAnswer = refused('its answer is encoded and cannot be scanned', 502)
+
+/** True for a body in which no secret can be found: a server may compress although `identity` was requested. */
+export function isEncoded(headers: readonly Header[]): boolean {
+  const isOther = (name: string, plain: string) =>
+    wordsOf(headers, name).some((coding) => coding !== plain)
+  return isOther('content-encoding', 'identity') || isOther('transfer-encoding', 'chunked')
 }
 
 /** Undefined for codings other than plain `chunked`: the body then ends with its connection. */

@@ -112,6 +112,27 @@ suite('An answer that echoes a credential', () => {
     assert.match(await server.stand.say(server.head(header)), /^HTTP\/1.1 502 .*coded/)
   })
 
+  for (const coding of ['gzip', 'identity, BR'])
+    test(`S4-8: is withheld by the content coding "${coding}", for which nothing asked`, async () => {
+      await using server = await openServer((socket) => {
+        socket.write(`${ok}Content-Encoding: ${coding}\r\nContent-Length: 4\r\n\r\nbody`)
+      })
+      const said = await server.stand.say(server.head(`${header}Accept-Encoding: ${coding}\r\n`))
+      assert.ok(/^HTTP\/1.1 502 .*encoded/.test(said) && !said.endsWith('body'), said)
+    })
+
+  for (const [what, line, body] of [
+    ['in the coding "identity"', '200 OK\r\nContent-Encoding: Identity', 'body'],
+    ['without a body', '304 Not Modified\r\nContent-Encoding: gzip', ''],
+  ] as const)
+    test(`An answer ${what} of a host with a credential is relayed`, async () => {
+      await using server = await openServer((socket) => {
+        socket.write(`HTTP/1.1 ${line}\r\nContent-Length: 4\r\n\r\n${body}`)
+      })
+      const said = await server.stand.say(server.head(header))
+      assert.ok(said.startsWith(`HTTP/1.1 ${line}`) && said.endsWith(`\r\n\r\n${body}`), said)
+    })
+
   test('S4-8: is withheld on a WebSocket, however frames split it', async () => {
     await using server = await openServer(async (socket) => {
       socket.write(switched)

@@ -25,6 +25,8 @@ before(async () => {
     const key = String(request.headers['x-key'])
     if (request.url === '/repeat-header') return !!response.setHeader('X-Own', key).end()
     if (request.url === '/repeat-status') return !!response.writeHead(200, key).end()
+    const coding = /^\/in-([a-z-]+)\/(.*)/.exec(request.url ?? '')
+    if (coding) return !!response.setHeader(coding[1]!, coding[2]!).end('body')
     return request.url === '/never'
   })
 })
@@ -186,6 +188,20 @@ suite('Brokered requests', () => {
     assert.match(echoed, /repeats a secret/)
     assert.equal((await ask(request(b('/x'), { headers }), terms)).error.code, 'EGRESS_DENIED')
     assert.ok(![echoed, JSON.stringify([ledger.attempts, events])].join().includes(secret))
+  })
+
+  test('S4-8: an encoded answer of a host with a credential is refused, and of another host passed on', async () => {
+    const credentials = [{ name: 'KEY', value: secret, header: 'X-Key', hosts: [a('')] }]
+    for (const coding of ['content-encoding/gzip', 'transfer-encoding/gzip,chunked']) {
+      const { terms } = termsFor('open', { credentials })
+      assert.match((await ask(request(a(`/in-${coding}`)), terms)).error?.message, /encoded/)
+      assert.equal((await ask(request(b(`/in-${coding}`)), terms)).status, 200)
+    }
+    const { terms } = termsFor('open', { credentials })
+    for (const plain of ['content-encoding/identity', 'transfer-encoding/chunked'])
+      assert.equal((await ask(request(a(`/in-${plain}`)), terms)).status, 200)
+    const head = request(a('/in-content-encoding/gzip'), { method: 'HEAD' })
+    assert.equal((await ask(head, terms)).status, 200)
   })
 
   test('S2-14: a planted secret in URL, header or body blocks the request', async () => {

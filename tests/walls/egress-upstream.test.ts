@@ -186,6 +186,16 @@ suite('An upstream proxy', () => {
       assert.ok(!/corp|realm|Proxy-Authenticate/i.test(said), said)
     })
 
+  test('with credentials of its own, passes an archive with a content coding', async () => {
+    const archive = 'HTTP/1.1 200 OK\r\nContent-Encoding: x-gzip\r\n\r\npacked'
+    const parts: ProxyParts = {
+      credentials: secret,
+      answer: (_, socket) => (socket.end(archive), true),
+    }
+    await using all = await open({ allow: ['http://a.example'] }, parts)
+    assert.ok((await all.stand.say(get('http://a.example/a.tgz'))).endsWith('packed'))
+  })
+
   test('asking for credentials is hidden from the guest', async () => {
     await using all = await open({ allow: ['http://a.example'] }, { answer: challenge })
     const said = await all.stand.say(get('http://a.example/'))

@@ -147,6 +147,29 @@ test('A key has at most eight readers, and a reader that disconnects frees a slo
   assert.equal((await other.frames(1)).length, 1)
 })
 
+test('A tenant has a fair share of the streams of threats, by however many keys', async () => {
+  const names = [...'abcde'].map((at) => `mfy_many_${at}`.padEnd(40, at))
+  await using house = await open({ many: names })
+  await using readers = new AsyncDisposableStack()
+  const url = `${house.door.gateway.activeUrl}/v1/threats/stream`
+  for (const key of names.slice(0, 4))
+    for (let at = 0; at < 8; at += 1) readers.use(await read(house.door, key))
+  const refused = await fetch(url, { headers: bearer(names[4]!) })
+  readers.defer(() => refused.body?.cancel().catch(() => undefined))
+  assert.equal(refused.status, 429)
+  readers.use(await read(house.door, otherKey))
+  readers.use(await read(house.door, adminKey))
+})
+
+test('A reader that resumes gets all stored threats, more than the buffer of a reader has room for', async () => {
+  await using house = await open()
+  for (let at = 0; at < 900; at += 1) house.unparsed('acme', `exec_${'x'.repeat(400)}${at}`)
+  await using reader = await read(house.door, acmeKey, { 'last-event-id': '0' })
+  assert.equal((await reader.frames(900)).length, 900)
+  house.unparsed('acme', 'exec_last')
+  assert.equal(dataOf((await reader.frames(901))[900]).run, 'exec_last')
+})
+
 test('A slow reader is disconnected and counted, and does not delay others', async () => {
   await using house = await open()
   const socket = connect(house.door.activePort, '127.0.0.1')
@@ -175,6 +198,7 @@ test('A stream ends when the key of its reader is revoked', async () => {
   const server = createServer((_, outgoing) =>
     readers.add(outgoing, {
       key: 'k',
+      of: 'acme',
       isStillAllowed: () => may,
       tenant: undefined,
       after: undefined,
@@ -215,7 +239,7 @@ test('A valid traceparent is passed to the job; an invalid one is not', async ()
 })
 
 test('With traces exported, the span of a job is a child of its request, and the request a child of the caller', async () => {
-  await using house = await open(true)
+  await using house = await open({ traces: true })
   const url = `${house.door.gateway.activeUrl}/v1/executions`
   await post(url, { code: '1' }, { ...bearer(adminKey), traceparent })
   await post(url, { code: '1' }, bearer(adminKey))
@@ -228,10 +252,14 @@ test('With traces exported, the span of a job is a child of its request, and the
   assert.deepEqual([second?.['traceparent'], second?.['parent']], [own, undefined])
 })
 
-async function open(traces = false) {
+async function open({
+  traces = false,
+  many = [],
+}: { readonly traces?: boolean; readonly many?: readonly string[] } = {}) {
   const { keys } = await openKeys({
     first: adminKey,
     tenants: [
+      { name: 'many', keys: many.map((key) => `sha256:${sha256(key)}`) },
       { name: 'acme', keys: [`sha256:${sha256(acmeKey)}`] },
       { name: 'other', keys: [`sha256:${sha256(otherKey)}`] },
     ],

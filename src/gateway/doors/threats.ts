@@ -31,17 +31,24 @@ export const streamThreats: Door<Pick<GatewayParts, 'keys' | 'running' | 'threat
   const { authorization } = incoming.headers
   parts.threatReaders.add(outgoing, {
     key: identity.id,
-    isStillAllowed: () => mayRead(authorization, parts.keys),
+    of: identity.tenant,
+    isStillAllowed: () => maySee(authorization, parts.keys, tenantOf(identity)),
     tenant: tenantOf(identity),
     after: after === undefined ? undefined : numberIn(String(after)),
   })
   return new Response(null, { headers: { 'x-hono-already-sent': 'true' } })
 }
 
-function mayRead(authorization: string | undefined, keys: Keys): boolean {
+/** False also for a key that now belongs to another tenant, or is no longer an admin's. */
+function maySee(
+  authorization: string | undefined,
+  keys: Keys,
+  tenant: string | undefined,
+): boolean {
   try {
-    authorise(authenticate(authorization, keys), ['read'])
-    return true
+    const identity = authenticate(authorization, keys)
+    authorise(identity, ['read'])
+    return tenantOf(identity) === tenant
   } catch {
     return false
   }

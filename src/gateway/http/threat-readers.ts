@@ -5,15 +5,18 @@ import { gauge } from '../../telemetry/meters.ts'
 import type { ThreatRow } from '../../contract/answers.ts'
 import type { Threats } from '../../telemetry/threats.ts'
 import { eventStream } from './event-stream.ts'
+import { FairShare } from './fair-share.ts'
 
 const readersMax = 64
 const readersOfKeyMax = 8
-/** Output buffer of one reader; a slower reader is disconnected. */
+/** Output buffer of one reader, beside the stored threats that it resumes with; a slower reader is disconnected. */
 const waitingBytesMax = 256 * 2 ** 10
 const keepAliveMsUsual = 15_000
 
 export interface ThreatSubscription {
   readonly key: string
+  /** Tenant of the key, which has a fair share of all streams. */
+  readonly of: string
   /** Checked at every keep-alive, so that a revoked key stops receiving threats. */
   readonly isStillAllowed: () => boolean
   /** Undefined: every tenant. */
@@ -27,6 +30,7 @@ export class ThreatReaders {
   readonly #threats: Threats
   readonly #keepAliveMs: number
   readonly #live = new Map<ServerResponse, string>()
+  readonly #places = new FairShare(readersMax)
   #dropped = 0
 
   constructor(threats: Threats, keepAliveMs = keepAliveMsUsual) {
@@ -35,24 +39,29 @@ export class ThreatReaders {
   }
 
   /** Throws MayflyError OVERLOADED or RATE_LIMITED. */
-  add(outgoing: ServerResponse, { key, isStillAllowed, tenant, after }: ThreatSubscription): void {
-    this.#refuseTooMany(key)
+  add(outgoing: ServerResponse, subscription: ThreatSubscription): void {
+    const { key, of, isStillAllowed, tenant, after } = subscription
+    const place = this.#place(key, of)
     this.#live.set(outgoing, key)
     outgoing.writeHead(200, eventStream)
-    outgoing.write(': threats\n\n')
+    const stored = after === undefined ? [] : this.#threats.after(after, tenant)
+    // Not bounded as the rest: a ring of stored threats is larger than the buffer of a reader.
+    outgoing.write(`: threats\n\n${stored.map(frameOf).join('')}`)
+    const bytesMax = outgoing.writableLength + waitingBytesMax
     const send = (threat: ThreatRow): void => {
-      if (tenant === undefined || threat.tenant === tenant) this.#send(outgoing, frameOf(threat))
+      if (tenant === undefined || threat.tenant === tenant)
+        this.#send(outgoing, frameOf(threat), bytesMax)
     }
-    if (after !== undefined) for (const one of this.#threats.after(after)) send(one)
     const leave = this.#threats.listen(send)
     const timer = setInterval(() => {
-      if (isStillAllowed()) this.#send(outgoing, ': quiet\n\n')
+      if (isStillAllowed()) this.#send(outgoing, ': quiet\n\n', bytesMax)
       else outgoing.end()
     }, this.#keepAliveMs)
     outgoing.once('close', () => {
       clearInterval(timer)
       leave()
       this.#live.delete(outgoing)
+      place[Symbol.dispose]()
     })
   }
 
@@ -79,25 +88,23 @@ export class ThreatReaders {
     ]
   }
 
-  #refuseTooMany(key: string): void {
+  #place(key: string, of: string): Disposable {
     const own = [...this.#live.values()].filter((one) => one === key).length
-    if (own >= readersOfKeyMax)
-      throw new MayflyError(
-        'RATE_LIMITED',
-        'Cannot open another threat stream: this key has too many',
-        {
-          retryAfterMs: 5000,
-        },
-      )
-    if (this.#live.size >= readersMax)
-      throw new MayflyError('OVERLOADED', 'Cannot open another threat stream now: all are in use', {
-        retryAfterMs: 5000,
-      })
+    const place = this.#places.hold(of)
+    if (own < readersOfKeyMax && place.add(1)) return place
+    const [code, why] =
+      own >= readersOfKeyMax
+        ? (['RATE_LIMITED', 'this key has too many'] as const)
+        : this.#places.isHeldBy(of)
+          ? (['RATE_LIMITED', 'this tenant uses its share'] as const)
+          : (['OVERLOADED', 'all are in use'] as const)
+    const message = `Cannot open another threat stream: ${why}`
+    throw new MayflyError(code, message, { retryAfterMs: 5000 })
   }
 
-  #send(outgoing: ServerResponse, text: string): void {
+  #send(outgoing: ServerResponse, text: string, bytesMax: number): void {
     if (outgoing.destroyed || outgoing.writableEnded) return
-    if (outgoing.writableLength + text.length > waitingBytesMax) {
+    if (outgoing.writableLength + text.length > bytesMax) {
       this.#dropped += 1
       outgoing.destroy()
       return

@@ -150,7 +150,7 @@ export function userFrames(stack, job) {
     .map((line) => line.replace(/\(([^():]+):\d+:-\d+\)$/, '($1)'))
     .flatMap((line) => asWritten(line, job))
     .join('\n')
-    .replace(/(?:\n {4}at (?:async )?new Promise \(<anonymous>\))+$/, '')
+    .replace(/(?:\n +at (?:async )?new Promise \(<anonymous>\))+(?=\n +\[|$)/g, '')
 }
 
 /** Maps a frame of a transformed file to its source; none for generated code. */

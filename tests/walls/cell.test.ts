@@ -223,3 +223,49 @@ test('each stream is truncated at its own limit, between characters, and marked'
   assert.deepEqual(ran.truncated, { stdout: true, stderr: false })
   assert.equal(ran.status, 'ok')
 })
+
+/** Errors by their source, and what their stack tells beyond the frames of the first. */
+const CAUSED = [
+  [
+    `new Error('outer', { cause: new TypeError('inner', { cause: 'root' }) })`,
+    /^Error: outer\n {4}at job\.js:1:7\n {2}\[cause\]: TypeError: inner\n {6}at job\.js:1:35\n {4}\[cause\]: "root"$/,
+  ],
+  [
+    `new AggregateError([new RangeError('a'), 7n, { b: 1 }], 'many')`,
+    /^AggregateError: many\n {4}at job\.js:1:7\n {2}\[errors 0\]: RangeError: a\n {6}at job\.js:1:27\n {2}\[errors 1\]: 7\n {2}\[errors 2\]: \{"b":1\}$/,
+  ],
+  [
+    `new SuppressedError(new Error('a'), null, 'both')`,
+    /^SuppressedError: both\n.*\n {2}\[error\]: Error: a\n.*\n {2}\[suppressed\]: null$/,
+  ],
+  [
+    `(() => { const e = new Error('self'); e.cause = e; return e })()`,
+    /\n {2}\[cause\]: \[Circular\]$/,
+  ],
+  [
+    `new Error('x', { cause: { get a() { throw 1 } } })`,
+    /\n {2}\[cause\]: a value that is no data$/,
+  ],
+  [
+    `Object.defineProperty(new Error('x'), 'cause', { get() { throw 1 } })`,
+    /^Error: x\n {4}at job\.js:1:29$/,
+  ],
+  [`new AggregateError(new Array(1e6).fill(0))`, /\n {2}\[errors 19\]: 0$/],
+  [
+    `Object.defineProperty(new Error('x'), 'errors', { value: new Proxy([1], { get() { throw 1 } }) })`,
+    /^Error: x\n {4}at job\.js:1:29$/,
+  ],
+] as const
+
+test('an error that user code throws has its causes and collected errors in its stack', async () => {
+  for (const [source, stack] of CAUSED) {
+    const asked = [
+      [`throw ${source}`, 'body'],
+      [`() => { throw ${source} }`, 'function'],
+    ] as const
+    const [body, called] = await Promise.all(asked.map(([code, entry]) => inCell(code, { entry })))
+    assert.match(body?.error?.stack ?? '', stack, source)
+    assert.doesNotMatch(called?.error?.stack ?? '', /new Promise/, source)
+    assert.equal(called?.error?.message, body?.error?.message)
+  }
+})

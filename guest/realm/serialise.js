@@ -1,11 +1,13 @@
 // Serialises a result inside the isolate, under its deadline: getters and proxies are user code. Plain JSON if
-// that is lossless, else `tagged`. `toJSON` is ignored: an object is its own enumerable string keys.
+// that is lossless, else `tagged`. An object is its own enumerable string keys, or what its `toJSON` returns; one on
+// `Object.prototype`, which any code can put there, is ignored, and so is that of data with a form of its own, as a Date.
 import { P } from './primordials.js'
 
 const DEPTH_MAX = 512
 const BIGINT_BITS_MAX = 2 ** 20
 const PATH_CHARS_MAX = 300
 const KEY_CHARS_MAX = 40
+const PROTOTYPES_MAX = 100
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 
 const STOP = P.freeze({ __proto__: null })
@@ -94,12 +96,16 @@ function object(value) {
   if (depth === DEPTH_MAX) stop('RESULT_TOO_DEEP', 'is nested deeper than ' + DEPTH_MAX + ' levels')
   P.setAdd(ancestors, value)
   keys[depth++] = undefined
-  const prototype = P.prototypeOf(value)
-  if (P.isArray(value)) list(value)
-  else if (prototype === P.ObjectPrototype || prototype === null) record(value)
-  else special(value, prototype)
+  members(value)
   depth--
   P.setDelete(ancestors, value)
+}
+
+function members(value, isMade = false) {
+  const prototype = P.prototypeOf(value)
+  if (P.isArray(value)) list(value)
+  else if (prototype === P.ObjectPrototype || prototype === null) record(value, isMade)
+  else special(value, prototype, isMade)
 }
 
 function list(value) {
@@ -112,18 +118,47 @@ function list(value) {
   put(']')
 }
 
-function record(value) {
+/** `isMade`: returned by a `toJSON`, so that its own is not called, as in `JSON.stringify`. */
+function record(value, isMade) {
+  const method = isMade ? undefined : methodOf(value)
+  if (method !== undefined) return made(value, P.apply(method, value, [keyOf()]))
   const names = P.keys(value)
   if (isWrapped(value, names)) return pairs(value, names)
   put('{')
+  let separator = ''
   for (let index = 0; index < names.length; index++) {
-    if (index > 0) put(',')
     const name = (keys[depth - 1] = names[index])
+    if (isMade && name === 'toJSON' && typeof value.toJSON === 'function') continue
+    put(separator)
+    separator = ','
     quote(name)
     put(':')
     write(value[name])
   }
   put('}')
+}
+
+function methodOf(value) {
+  let at = value
+  for (let hops = 0; at !== null && at !== P.ObjectPrototype && hops < PROTOTYPES_MAX; hops++) {
+    if (P.hasOwn(at, 'toJSON')) {
+      const method = value.toJSON
+      return typeof method === 'function' ? method : undefined
+    }
+    at = P.prototypeOf(at)
+  }
+  return undefined
+}
+
+const keyOf = () => (depth > 1 ? '' + keys[depth - 2] : '')
+
+function made(from, value) {
+  if (typeof value !== 'object' || value === null) return write(value)
+  if (value === from) return record(value, true)
+  if (P.setHas(ancestors, value)) stop('RESULT_CIRCULAR', 'contains itself')
+  P.setAdd(ancestors, value)
+  members(value, true)
+  P.setDelete(ancestors, value)
 }
 
 function isWrapped(value, names) {
@@ -147,14 +182,14 @@ function pairs(value, names) {
   put(']}')
 }
 
-function special(value, prototype) {
-  for (let hops = 0; prototype !== null && hops < 100; hops++) {
+function special(value, prototype, isMade) {
+  for (let hops = 0; prototype !== null && hops < PROTOTYPES_MAX; hops++) {
     const writer = P.mapGet(writers, prototype)
     if (writer !== undefined && writer(value)) return
     if (P.isView(value)) return view(value)
     prototype = P.prototypeOf(prototype)
   }
-  record(value)
+  record(value, isMade)
 }
 
 // Each returns false for an object that merely inherits: the slot decides, not the prototype.

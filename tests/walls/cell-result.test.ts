@@ -96,11 +96,73 @@ test('an own key __proto__ changes no prototype, and is returned as a pair', asy
   ])
 })
 
-test('an instance of a class is returned as its own enumerable string keys, with or without toJSON', async () => {
+test('an instance of a class is returned as its own enumerable string keys', async () => {
   const code = `
-    class Point { x = 1; #y = 2; get z() { return 3 } toJSON() { return 'no' } }
+    class Point { x = 1; #y = 2; get z() { return 3 } }
     return [new Point(), Object.create({ inherited: 1 }, { own: { value: 1, enumerable: true }, hidden: { value: 2 } }), Object.assign(Object.create(null), { bare: 1 })]`
   assert.deepEqual(await valueOf(code), [{ x: 1 }, { own: 1 }, { bare: 1 }])
+})
+
+test('an object with a toJSON is returned as JSON.stringify writes it', async () => {
+  const code = `
+    class Money { constructor(n) { this.n = n } toJSON() { return this.n + ' EUR' } }
+    class Rich extends Money { toJSON(key) { return { key, own: super.toJSON(), inner: new Money(2) } } }
+    class Self { a = 1; toJSON() { return this } }
+    class Again { toJSON() { return new Money(3) } }
+    return {
+      money: new Money(1), list: [new Rich(1), { toJSON: (key) => key }], self: new Self(), again: new Again(),
+      url: new URL('https://a.example/b'), data: { toJSON: 'text' }, none: { toJSON: () => null },
+      day: Temporal.PlainDate.from('2026-01-02'), bare: Object.assign(Object.create(null), { toJSON: () => 7 }),
+      spread: { b: 2, toJSON() { return { ...this } } },
+    }`
+  const ran = await inCell(
+    `const make = () => { ${code} }; console.log(JSON.stringify(make())); return make()`,
+  )
+  assert.equal(ran.resultText, ran.stdout.trimEnd(), JSON.stringify(ran.error))
+  assert.equal(ran.encoding, 'json')
+})
+
+test('data with a form of its own keeps it beside a toJSON, and one on Object.prototype is not called', async () => {
+  const code = `
+    Object.prototype.toJSON = Array.prototype.toJSON = Date.prototype.toJSON = Map.prototype.toJSON = () => 'spoiled'
+    return [new Date(0), new Map([[1, { a: 1 }]]), Object.assign([2], { toJSON: () => 'no' }), { toJSON: undefined }, { toJSON: () => new Date(1) }, { toJSON() {} }]`
+  assert.deepEqual(await tagged(code), [
+    { $type: 'Date', value: '1970-01-01T00:00:00.000Z' },
+    { $type: 'Map', value: [[1, { a: 1 }]] },
+    [2],
+    { toJSON: { $type: 'undefined' } },
+    { $type: 'Date', value: '1970-01-01T00:00:00.001Z' },
+    { $type: 'undefined' },
+  ])
+})
+
+/** Results whose toJSON is hostile, and the code of their end. */
+const HOSTILE = [
+  ['return { a: { toJSON() { throw new RangeError("no") } } }', 'USER_ERROR'],
+  ['return { get toJSON() { throw new RangeError("no") } }', 'USER_ERROR'],
+  ['const o = { toJSON: () => ({ o }) }; return o', 'RESULT_CIRCULAR'],
+  ['const list = [{ toJSON: () => list }]; return list', 'RESULT_CIRCULAR'],
+  ['const next = () => ({ toJSON: () => [next()] }); return next()', 'RESULT_TOO_DEEP'],
+  [
+    'const more = () => ({ toJSON: () => ["x".repeat(1e5), more(), more()] }); return more()',
+    'RESULT_TOO_LARGE',
+  ],
+  ['return { toJSON: () => () => 1 }', 'RESULT_NOT_SERIALISABLE'],
+  [
+    'return new Proxy({}, { getPrototypeOf() { return this.p ??= new Proxy({}, this) } })',
+    undefined,
+  ],
+] as const
+
+test('a hostile toJSON ends as an error, and its own names are in the path', async () => {
+  for (const [code, expected] of HOSTILE) {
+    const ran = await inCell(code)
+    assert.equal(ran.error?.code, expected, code)
+  }
+  const { message } = await errorOf('return { a: { toJSON: () => [1, { b: Symbol() }] } }')
+  assert.match(message, /"result\.a\[1\]\.b" holds a symbol/)
+  const looping = await inCell('return { toJSON() { for (;;); } }', { timeoutMs: 100 })
+  assert.equal(looping.status, 'timeout')
 })
 
 test('boxed primitives are returned as primitives', async () => {

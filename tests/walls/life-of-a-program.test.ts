@@ -261,7 +261,7 @@ for (const jailKind of jailKinds)
       if (isMissing(t, { jailKind })) return
       const place = makePlace()
       try {
-        await using server = await startServer(place)
+        await using server = await startServer(place, ['--verbose'])
         await whenReady(server)
         const url = new URL('/v1/executions', server.active)
         const headers = { ...bearer(server.apiKey), prefer: 'respond-async' }
@@ -271,6 +271,7 @@ for (const jailKind of jailKinds)
           const { status, json } = await post(url.href, job, headers)
           assert.equal(status, 202)
           await seen(mark, server.child.pid!)
+          await sampled(String(json['id']), server.stderr)
           process.kill(server.pid, 'SIGSTOP')
           await gone(mark, server.child.pid!)
           process.kill(server.pid, 'SIGCONT')
@@ -429,6 +430,16 @@ async function gone(mark: string, above: number): Promise<number> {
     await sleep(2)
   }
   return performance.now()
+}
+
+/** Resolves once the warden has answered the first sample of a run, before which the server moved its deadline. */
+async function sampled(run: string, stderr: () => string): Promise<void> {
+  const until = performance.now() + patienceMs
+  const isSample = (line: string) => line.includes('"seen/cpu"') && line.includes(`"${run}"`)
+  while (!stderr().split('\n').some(isSample)) {
+    assert.ok(performance.now() < until, `${run} was never sampled`)
+    await sleep(2)
+  }
 }
 
 function isThere(mark: string, above: number): boolean {

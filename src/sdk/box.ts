@@ -1,4 +1,5 @@
 import type { Clock } from '../contract/clock.ts'
+import { checked } from '../contract/checked.ts'
 import { sessionFileBytesMax, type SessionEntry } from '../contract/exec.ts'
 import { MayflyError } from '../contract/error.ts'
 import {
@@ -10,7 +11,12 @@ import {
   type Tightened,
 } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
-import type { ExecCaller, RunRequest, SessionRow } from '../contract/session.ts'
+import {
+  timeoutRequest,
+  type ExecCaller,
+  type RunRequest,
+  type SessionRow,
+} from '../contract/session.ts'
 import type { ForkSessionRequest } from '../contract/fork.ts'
 import { forkSession, readFork, type SessionPlace } from '../sessions/fork-session.ts'
 import type { OpenSession, OpenSessions } from '../sessions/open-sessions.ts'
@@ -149,9 +155,12 @@ export class Box implements AsyncDisposable {
     return this.#road.operations.capture(this.id, this.#operator)
   }
 
-  /** Sets the end to `timeoutMs` from now, within the maximum lifetime of a session. */
-  renew(timeoutMs: number): SessionRow {
-    return this.#openSession.renew(timeoutMs)
+  /**
+   * Sets the end to this long from now, within the maximum lifetime of a session: milliseconds, or text such as "30m". Throws
+   * MayflyError INVALID.
+   */
+  renew(timeout: z.input<typeof timeoutRequest>['timeout']): SessionRow {
+    return this.#openSession.renew(checked(timeoutRequest, { timeout }, 'timeout').timeout)
   }
 
   /** Closes the session; resolves to the outcome of its whole life. Idempotent. */

@@ -52,6 +52,24 @@ suite('A session in an isolate', () => {
     assert.deepEqual(await value(box, 'new Set([1])'), { $type: 'Set', value: [1] })
   })
 
+  test('its end is renewed by a number of milliseconds or by text, and by nothing else', async () => {
+    await using box = await open({ timeout: '60s' })
+    for (const [time, ms] of [
+      ['2m', 120_000],
+      ['0.5h', 1_800_000],
+      [90_000, 90_000],
+      ['1500000ms', 1_500_000],
+    ] as const) {
+      const asked = Date.now()
+      const end = Date.parse(box.renew(time).expiresAt) - ms
+      assert.ok(end > asked - 5000 && end < Date.now() + 5000, `${time}: ${end - asked}`)
+    }
+    const { expiresAt } = box.row
+    for (const time of ['120000', '2x', -5, 0, NaN] as (string | number)[])
+      assert.throws(() => box.renew(time), { code: 'INVALID' }, String(time))
+    assert.equal(box.row.expiresAt, expiresAt)
+  })
+
   for (const language of ['js', 'node'] as const)
     test(`a result of ${language} that is no data is its text`, async () => {
       await using box = await open({ language })

@@ -15,3 +15,9 @@ test('A misspelt option of a detector, its analysis, a registry or an instance i
   const unsigned = { signatur: 'AAAA' } as object
   await assert.rejects(detector.analyzeCode('return 1', unsigned), unknown('signatur'))
 })
+
+test('A sink that is no function is an error of the open', async () => {
+  const wrong = [{ emit: () => undefined }, () => undefined, 'sink', [{}], [undefined], null]
+  for (const sinks of wrong)
+    await assert.rejects(Mayfly.open({}, { sinks } as object), unknown('sinks'))
+})

@@ -5,6 +5,7 @@ import { systemClock } from '../contract/clock.ts'
 import type { Config, ConfigInput, OverrideInput } from '../contract/config.ts'
 import type { Controls } from '../contract/controls.ts'
 import type { Sink } from '../contract/event.ts'
+import { MayflyError } from '../contract/error.ts'
 import type { JobRequest } from '../contract/job.ts'
 import type { Tightened, ZoneEnded } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
@@ -111,18 +112,22 @@ export class Mayfly implements AsyncDisposable {
     const given =
       typeof config === 'string' ? { file: config } : config === undefined ? {} : { object: config }
     assertKnownOptions(options, { sinks: true, providers: true })
-    const { providers = [] } = options
+    const { providers = [], sinks = [] } = options
+    assertSinks(sinks)
     const loaded = loadConfig({ ...given, env: process.env, cwd: process.cwd() })
     const inForce = withModules(loaded.config, providers)
     const telemetry = await openTelemetry(inForce, process.env, false)
     const warden = await startWarden({ stateFolder: inForce.state })
     try {
-      const sinks = [...telemetry.sinks, ...(options.sinks ?? [])]
       // Undefined if no cache folder is known for this user.
       const layers = { layerFolder: attempt(layerFolder) }
       const own = { config: inForce, warden, kind: 'library', ...layers } as const
       const objects = providers.filter((one) => typeof one !== 'string')
-      const assembly = assemble({ ...own, providers: objects, sinks })
+      const assembly = assemble({
+        ...own,
+        providers: objects,
+        sinks: [...telemetry.sinks, ...sinks],
+      })
       telemetry.watch({ ...assembly, warden })
       return new Mayfly(assembly, telemetry)
     } catch (error) {
@@ -308,6 +313,14 @@ export class Mayfly implements AsyncDisposable {
   close(): Promise<void> {
     return this[Symbol.asyncDispose]()
   }
+}
+
+/** A sink that is no function would throw at each event, unheard, and be retired. */
+function assertSinks(sinks: unknown): void {
+  if (Array.isArray(sinks) && sinks.every((one) => typeof one === 'function')) return
+  throw new MayflyError('INVALID', 'Cannot use "sinks": expected a list of functions', {
+    details: { path: 'sinks' },
+  })
 }
 
 /** Adds the provider modules passed to `open` to the configuration. */

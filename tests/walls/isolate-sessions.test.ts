@@ -52,7 +52,7 @@ suite('A session in an isolate', () => {
     assert.deepEqual(await value(box, 'new Set([1])'), { $type: 'Set', value: [1] })
   })
 
-  test('its end is renewed by a number of milliseconds or by text, and by nothing else', async () => {
+  test('an end is renewed by a number of milliseconds or by text, and by nothing else', async () => {
     await using box = await open({ timeout: '60s' })
     for (const [time, ms] of [
       ['2m', 120_000],

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { before, test } from 'node:test'
 import { connect } from 'node:tls'
-import { readClientHello } from './client-hello.ts'
+import { isHelloRetry, readClientHello, readSecondHello } from './client-hello.ts'
 
 /** ClientHello as Node's own client sends it. */
 async function helloOf(servername?: string): Promise<Buffer> {
@@ -48,8 +48,17 @@ const because = (bytes: Buffer): string => {
 }
 
 test('The server name of a TLS ClientHello is parsed', () => {
-  assert.deepEqual(readClientHello(named), { kind: 'hello', serverName: 'a.example' })
-  assert.deepEqual(readClientHello(unnamed), { kind: 'hello', serverName: undefined })
+  const sizes = { named: named.length, unnamed: unnamed.length }
+  assert.deepEqual(readClientHello(named), {
+    kind: 'hello',
+    serverName: 'a.example',
+    size: sizes.named,
+  })
+  assert.deepEqual(readClientHello(unnamed), {
+    kind: 'hello',
+    serverName: undefined,
+    size: sizes.unnamed,
+  })
 })
 
 test('A truncated ClientHello asks for more input, wherever it was cut', () => {
@@ -65,11 +74,52 @@ test('A ClientHello split over records is reassembled, and later records are ign
   assert.deepEqual(readClientHello(Buffer.concat(pieces)), {
     kind: 'hello',
     serverName: 'a.example',
+    size: body.length * 6,
   })
-  assert.equal(
-    readClientHello(Buffer.concat([named, Buffer.from([20, 3, 3, 0, 1, 1])])).kind,
-    'hello',
-  )
+  assert.deepEqual(readClientHello(Buffer.concat([named, changeCipherSpec])), {
+    kind: 'hello',
+    serverName: 'a.example',
+    size: named.length,
+  })
+})
+
+const changeCipherSpec = Buffer.from([20, 3, 3, 0, 1, 1])
+
+test('A second handshake message right behind a ClientHello is refused', () => {
+  const longer = Buffer.from(named)
+  longer.writeUInt16BE(longer.readUInt16BE(3) + 1, 3)
+  for (const bytes of [
+    Buffer.concat([named, named]),
+    longer,
+    Buffer.concat([longer, Buffer.from([1])]),
+  ])
+    assert.match(because(bytes), /another message follows/)
+})
+
+test('A second ClientHello is parsed behind early data, wherever its input is cut', () => {
+  const early = Buffer.from([23, 3, 3, 0, 2, 7, 7])
+  const bytes = Buffer.concat([changeCipherSpec, early, named])
+  for (let end = 1; end < bytes.length; end++)
+    assert.equal(readSecondHello(bytes.subarray(0, end)).kind, 'more', `${end}`)
+  assert.deepEqual(readSecondHello(bytes), {
+    kind: 'hello',
+    serverName: 'a.example',
+    size: bytes.length,
+  })
+  const far = Buffer.alloc(70_000)
+  for (let at = 0; at + 5 < far.length; at += 5 + 0x3000) far.set([23, 3, 3, 0x30, 0], at)
+  assert.equal(readSecondHello(far).kind, 'refused')
+})
+
+test('A HelloRetryRequest is told from other first bytes of a server', () => {
+  const random = 'cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c'
+  const retry = Buffer.from(`160303002c02000028 0303${random}00 1301 00`.replaceAll(' ', ''), 'hex')
+  const hello = Buffer.from(retry)
+  hello[20]! ^= 1
+  assert.deepEqual([isHelloRetry(retry), isHelloRetry(hello)], [true, false])
+  for (let end = 0; end < 43; end++) assert.equal(isHelloRetry(retry.subarray(0, end)), undefined)
+  for (const other of [Buffer.from([21, 3, 3, 0, 2, 2, 40]), Buffer.from('SSH-2.0')])
+    assert.equal(isHelloRetry(other), false)
 })
 
 test('Encrypted ClientHello and encrypted SNI hide the server name and are refused', () => {

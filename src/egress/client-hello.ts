@@ -7,16 +7,31 @@
  * the caller compares its server name with the host of the tunnel. Encrypted ClientHello and its draft predecessor
  * (ESNI) are refused, because they hide the name.
  *
- * Not handled: anything after the hello, certificates, and the Host header inside TLS, which takes TLS inspection.
+ * A server that takes no key share of the first hello asks for a second one (HelloRetryRequest, section 4.1.4), and
+ * OpenSSL selects the certificate by the name in that: it is checked like the first.
+ *
+ * Not handled: anything after the hellos, certificates, and the Host header inside TLS, which takes TLS inspection.
  */
 export type ClientHelloResult =
   | { readonly kind: 'more' }
   | { readonly kind: 'refused'; readonly because: string }
-  | { readonly kind: 'hello'; readonly serverName: string | undefined }
+  | ClientHello
+
+export interface ClientHello {
+  readonly kind: 'hello'
+  readonly serverName: string | undefined
+  /** Size of its records in bytes, with the records before it. */
+  readonly size: number
+}
 
 /** Post-quantum key shares alone take some 1.5 KB. */
 export const helloBytesMax = 16 * 1024
+/** Early data before a second hello, which its server skips. */
+const earlyBytesMax = 64 * 1024
+const CHANGE_CIPHER_SPEC = 20
 const HANDSHAKE = 22
+const APPLICATION_DATA = 23
+const recordHeadBytes = 5
 const CLIENT_HELLO = 1
 const SERVER_NAME = 0
 /** Extensions encrypted_client_hello and encrypted_server_name (draft): both hide the server name. */
@@ -25,7 +40,7 @@ const hidden = new Set([0xfe0d, 0xffce])
 const no = (because: string): ClientHelloResult => ({ kind: 'refused', because })
 
 export function readClientHello(bytes: Buffer): ClientHelloResult {
-  const message = handshakeOf(bytes)
+  const { message, size } = handshakeOf(bytes)
   if (message === undefined) return no('it carries no TLS record')
   if (message.length >= 4 && message[0] !== CLIENT_HELLO)
     return no('its TLS does not start with a ClientHello')
@@ -34,35 +49,72 @@ export function readClientHello(bytes: Buffer): ClientHelloResult {
     return bytes.length < helloBytesMax && !(length > helloBytesMax && length !== Infinity)
       ? { kind: 'more' }
       : no('its ClientHello is too long')
+  if (message.length > 4 + length || size > bytes.length)
+    return no('another message follows its ClientHello at once')
   try {
-    return readHello(new Reader(message.subarray(4, 4 + length)))
+    return readHello(new Reader(message.subarray(4)), size)
   } catch (thrown) {
     if (!(thrown instanceof RangeError)) throw thrown
     return no('its ClientHello cannot be read')
   }
 }
 
-/** Payload of the handshake records received so far; undefined if the input is not TLS. */
-function handshakeOf(bytes: Buffer): Buffer | undefined {
-  const parts: Buffer[] = []
-  for (let at = 0; at < bytes.length;) {
-    if (bytes[at] !== HANDSHAKE || (at + 1 < bytes.length && bytes[at + 1] !== 3))
-      return parts.length > 0 ? Buffer.concat(parts) : undefined
-    if (bytes.length < at + 5) break
-    const length = bytes.readUInt16BE(at + 3)
-    if (length === 0) return undefined
-    parts.push(bytes.subarray(at + 5, at + 5 + length))
-    at += 5 + length
+/** Reads the hello after a HelloRetryRequest, behind what a client may have sent before it: early data, a ChangeCipherSpec. */
+export function readSecondHello(bytes: Buffer): ClientHelloResult {
+  let at = 0
+  while (bytes[at] === CHANGE_CIPHER_SPEC || bytes[at] === APPLICATION_DATA) {
+    if (bytes.length < at + recordHeadBytes) return { kind: 'more' }
+    at += recordHeadBytes + bytes.readUInt16BE(at + 3)
   }
-  return Buffer.concat(parts)
+  if (at > earlyBytesMax) return no('its early data is too long')
+  if (at >= bytes.length) return { kind: 'more' }
+  const hello = readClientHello(bytes.subarray(at))
+  return hello.kind === 'hello' ? { ...hello, size: at + hello.size } : hello
 }
 
-function readHello(hello: Reader): ClientHelloResult {
+const SERVER_HELLO = 2
+/** SHA-256 of "HelloRetryRequest", in place of the server's random. */
+const retryRandom = Buffer.from(
+  'cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c',
+  'hex',
+)
+
+/** True if a server's first bytes are a HelloRetryRequest; undefined if it takes more of them to know. */
+export function isHelloRetry(bytes: Buffer): boolean | undefined {
+  const { message } = handshakeOf(bytes)
+  if (message === undefined || (message.length > 0 && message[0] !== SERVER_HELLO)) return false
+  return message.length < 38 ? undefined : message.subarray(6, 38).equals(retryRandom)
+}
+
+interface HandshakeData {
+  /** Payload of the handshake records received so far; undefined if the input is not TLS. */
+  readonly message: Buffer | undefined
+  readonly size: number
+}
+
+function handshakeOf(bytes: Buffer): HandshakeData {
+  const parts: Buffer[] = []
+  let at = 0
+  while (at < bytes.length) {
+    if (bytes[at] !== HANDSHAKE || (at + 1 < bytes.length && bytes[at + 1] !== 3)) {
+      if (parts.length === 0) return { message: undefined, size: 0 }
+      break
+    }
+    if (bytes.length < at + recordHeadBytes) break
+    const length = bytes.readUInt16BE(at + 3)
+    if (length === 0) return { message: undefined, size: 0 }
+    parts.push(bytes.subarray(at + recordHeadBytes, at + recordHeadBytes + length))
+    at += recordHeadBytes + length
+  }
+  return { message: Buffer.concat(parts), size: at }
+}
+
+function readHello(hello: Reader, size: number): ClientHelloResult {
   hello.skip(2 + 32)
   hello.vector(1)
   hello.vector(2)
   hello.vector(1)
-  if (hello.isAtEnd) return { kind: 'hello', serverName: undefined }
+  if (hello.isAtEnd) return { kind: 'hello', serverName: undefined, size }
   const extensions = new Reader(hello.vector(2))
   if (!hello.isAtEnd) return no('its ClientHello cannot be read')
   let serverName: string | undefined
@@ -75,7 +127,7 @@ function readHello(hello: Reader): ClientHelloResult {
     if (hidden.has(type)) return no('its ClientHello is encrypted and hides the server name')
     if (type === SERVER_NAME) serverName = readServerName(content)
   }
-  return { kind: 'hello', serverName }
+  return { kind: 'hello', serverName, size }
 }
 
 function readServerName(content: Buffer): string {

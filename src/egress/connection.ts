@@ -2,12 +2,10 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { answerJson, answerRefusal, unrecognizedName } from './proxy-answers.ts'
-import { readClientHello } from './client-hello.ts'
 import { budgetExceeded } from './byte-budget.ts'
 import { relayRequest } from './relay-request.ts'
 import { framingOf } from './http-body.ts'
 import { readRequestHead, refused, type EgressRefusal } from './http-head.ts'
-import { addressOf, readHost } from './host.ts'
 import type { LedgerEntry } from './ledger-entry.ts'
 import { isDnsLookup, resolveForGuest } from './dns-lookup.ts'
 import {
@@ -22,6 +20,7 @@ import { nextChunk, copyStream, send, readUntilParsed } from './streams.ts'
 import { readTarget, type HttpOrigin } from './target.ts'
 import { plantedSecret, type OutboundCheck, type EgressTerms } from './egress-terms.ts'
 import type { ConnectionMonitor } from './connection-monitor.ts'
+import { checkedHello, relayHellos, ServerReply } from './tunnel-hello.ts'
 import { tunnelModesFor, type TunnelModes } from './tunnel-modes.ts'
 
 export interface ConnectionTimeouts {
@@ -237,12 +236,20 @@ export class ProxyConnection implements ConnectionMonitor {
   }
 
   async #relayTunnel(request: EgressRequest, server: Socket, modes: TunnelModes): Promise<void> {
-    const back = copyStream(server, this.#raw, (chunk) => (this.received() ? chunk : undefined))
-    const out = (chunk: Buffer) => this.passes(chunk) && this.sending(chunk.length)
-    const why = await this.#checkFirst(request, modes)
+    const reply = new ServerReply()
+    const back = copyStream(server, this.#raw, (chunk) => {
+      reply.push(chunk)
+      return this.received() ? chunk : undefined
+    }).finally(() => reply.end())
+    const may = (chunk: Buffer) => this.passes(chunk) && this.sending(chunk.length)
+    const first = await nextChunk(this.#raw)
+    if (first) this.#raw.unshift(first)
+    const isOpen = !first || (modes.passAny && first[0] !== TLS_HANDSHAKE)
+    const forward = async (bytes: Buffer) => may(bytes) && (await send(server, bytes))
+    const why = isOpen ? undefined : await relayHellos(this.#raw, request.host, reply, forward)
     if (why === undefined) {
       await Promise.all([
-        copyStream(this.#raw, server, (chunk) => (out(chunk) ? chunk : undefined)),
+        copyStream(this.#raw, server, (chunk) => (may(chunk) ? chunk : undefined)),
         back,
       ])
       this.#open?.entry.end()
@@ -252,39 +259,15 @@ export class ProxyConnection implements ConnectionMonitor {
     this.cut(why)
   }
 
-  /** Checks the first bytes of a guest before any of them is forwarded; returns the reason for a refusal. */
-  async #checkFirst(request: EgressRequest, { passAny }: TunnelModes): Promise<string | undefined> {
-    const first = await nextChunk(this.#raw)
-    if (!first) return undefined
-    this.#raw.unshift(first)
-    if (passAny && first[0] !== TLS_HANDSHAKE) return undefined
-    return this.#checkHello(request.host)
-  }
-
-  async #checkHello(host: string): Promise<string | undefined> {
-    const parsed = await readUntilParsed(this.#raw, (bytes) => {
-      const hello = readClientHello(bytes)
-      return hello.kind === 'refused' ? refused(hello.because) : hello
-    })
-    if (!parsed) return 'its ClientHello is incomplete'
-    if ('kind' in parsed) return parsed.because
-    this.#raw.unshift(parsed.bytes)
-    const { serverName } = parsed.value
-    if (serverName === undefined)
-      return addressOf(host) === undefined ? 'its ClientHello names no server' : undefined
-    return readHost(serverName) === host
-      ? undefined
-      : `its ClientHello names "${serverName}", its tunnel "${host}"`
-  }
-
   /**
    * Records the inspection as an attempt before any request is read: a handshake costs the server more than most
    * refused requests.
    */
   async #inspect(to: To): Promise<undefined> {
-    const why = await this.#checkHello(to.host)
-    if (why !== undefined) deny({ scheme: 'https', ...to }, why, this.#terms)
-    if (why !== undefined || !this.#terms.ledger.beginInspection()) {
+    const hello = await checkedHello(this.#raw, to.host)
+    const isRefused = typeof hello === 'string'
+    if (isRefused) deny({ scheme: 'https', ...to }, hello, this.#terms)
+    if (isRefused || !this.#terms.ledger.beginInspection()) {
       this.#raw.end(unrecognizedName)
       return undefined
     }

@@ -152,7 +152,7 @@ enum {
   /* Zones at a time, zones in the life of a guest, zones within each other, and reports of refused ones. */
   ZONES_MAX = 16,
   ZONES_MADE_MAX = 250,
-  ZONE_DEPTH_MAX = 3,
+  ZONE_DEPTH_MAX = 6,
   ZONE_REFUSALS_MAX = 50,
   ZONE_RULES_MAX = 32,
   ZONE_NAMES_MAX = 16,

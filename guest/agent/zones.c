@@ -10,7 +10,7 @@
  * A zone ends when it has no process left (cgroup.events), which includes an OOM kill: memory.oom.group ends all of it, and none
  * of the rest. The host ends it by cgroup.kill. Limits are only lowered, and read back.
  *
- * Fails closed: an exec whose file or zone cannot be determined is refused (EPERM), and so are those beyond the number of zones. The
+ * Fails closed: an exec whose file or zone cannot be determined is refused (EPERM), and so are those beyond number and depth of zones. The
  * queue of execs has no limit of its own, because the kernel permits those that do not fit; each entry is a waiting process, whose
  * number pids.max limits. While the channel has no room for a report, execs wait.
  *
@@ -234,7 +234,8 @@ static struct zone *free_zone(void) {
 /* Starts a zone with the process in it. Returns 0 or an errno. */
 static int start_zone(int rule, struct zone *outer, pid_t pid, const char *path) {
   struct zone *zone = free_zone();
-  int error = zone ? make_zone(zone, rule, outer) : EAGAIN;
+  int is_too_deep = outer && outer->depth + 1 == ZONE_DEPTH_MAX;
+  int error = is_too_deep ? ELOOP : zone ? make_zone(zone, rule, outer) : EAGAIN;
   if (!error) {
     report_begin(zone, path);
     error = move_to(zone, pid);
@@ -260,8 +261,7 @@ static int may_execute(int fd, pid_t pid) {
   if (is_outside_group(pid)) return 1;
   if (!path_of(fd, path) || zone_of(pid, &zone) != 0 || (zone && zone->is_ending)) return 0;
   int rule = rule_of(path);
-  /* At the greatest depth it stays in its zone, whose limits are no looser. */
-  if (rule < 0 || is_within(zone, rule) || (zone && zone->depth + 1 == ZONE_DEPTH_MAX)) return 1;
+  if (rule < 0 || is_within(zone, rule)) return 1;
   return start_zone(rule, zone, pid, path) == 0;
 }
 

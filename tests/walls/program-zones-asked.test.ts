@@ -77,6 +77,41 @@ for (const program of [node, own + '/exe', '/proc/thread-self/exe', './link']) {
   )
 })
 
+for (const [how, hide] of [
+  ['with', []],
+  ['without', ['cgroup']],
+] as const)
+  test(`Programs in six nested zones run in their own, and one that would be in a seventh does not start, ${how} control groups`, async (t) => {
+    if (!findJailFacts().namespaces) return t.skip('namespaces are forbidden here')
+    await using whole = await openWhole({ sentinel: true, hide })
+    const names = Array.from({ length: 7 }, (_, index) => `z${index + 1}`)
+    const programs = Object.fromEntries(names.map((name) => [name, `/work/${name}`]))
+    const started = await startWithZones(whole, programs)
+    if (!started) return t.skip('there is no sentinel here')
+    const { wall, told } = started
+    wall.run(`
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, writeFileSync } from 'node:fs'
+for (let n = 1; n <= 7; n++) {
+  copyFileSync('/bin/sh', '/work/z' + n)
+  const next = '/work/z' + (n + 1)
+  writeFileSync('/work/s' + n, next + ' /work/s' + (n + 1) + ' 2> /dev/null; echo ' + n + ' $?')
+}
+process.stdout.write(spawnSync('/work/z1', ['/work/s1']).stdout)`)
+    await wall.end()
+    assert.equal(wall.said.stdout, '6 126\n5 0\n4 0\n3 0\n2 0\n1 0\n', wall.said.stderr)
+    assert.deepEqual(
+      told.flatMap(({ what, zone, parent, why }) =>
+        what === 'gone' ? [] : [[what, zone, parent, why]],
+      ),
+      names.map((name, index) => {
+        const isTooDeep = index === 6
+        const why = isTooDeep ? 'its zone would be nested too deep' : undefined
+        return [isTooDeep ? 'refused' : 'began', name, names[index - 1] ?? 'main', why]
+      }),
+    )
+  })
+
 test('A pid that is no longer a process of the wall is put into none of its zones', async (t) => {
   if (!findJailFacts().namespaces) return t.skip('namespaces are forbidden here')
   await using whole = await openWhole({ sentinel: false, hide: ['cgroup'] })

@@ -11,7 +11,7 @@ const rules: readonly ZoneRule[] = [
   { kind: 'video', programs: ['ffmpeg'], memory: 9, cpu: 0.25, life: 1_000 },
   { kind: 'main', programs: ['/bin/a*'], processes: 3, life: 60_000 },
 ]
-const { EAGAIN, EINVAL, ESRCH } = constants.errno
+const { EAGAIN, ELOOP, EINVAL, ESRCH } = constants.errno
 type Report = AgentMessageOf<'zone'>
 
 /** Zones of a played agent, which answers each request with `errno`. */
@@ -72,24 +72,20 @@ suite('Zones of programs in a guest, at the host', () => {
     const { told, begin, end, say } = await zonesOf()
     begin(1)
     begin(2, 1, 1)
-    say({ what: 'refused', zone: 0, rule: 0, outer: 1, errno: EAGAIN, path: '/f' } as never)
+    for (const errno of [EAGAIN, ELOOP])
+      say({ what: 'refused', zone: 0, rule: 0, outer: 1, errno, path: '/f' } as never)
     end(2, true)
     end(1)
     const enforced = { memory: 'cgroup', cpu: 'cgroup', processes: 'none' } as const
     const inner = { ...about, zone: 'main.2', kind: 'main', parent: 'video' }
     const held = { memory: 'none', cpu: 'none', processes: 'cgroup' }
     const full = { what: 'gone', program: '', why: 'limit MEMORY', peakBytes: 5 }
+    const none = { ...about, parent: 'video', what: 'refused', program: '/f' }
     assert.deepEqual(told, [
       { ...about, zone: 'video', what: 'began', program: '/usr/bin/ffmpeg', enforced },
       { ...inner, what: 'began', program: '/usr/bin/ffmpeg', enforced: held },
-      {
-        ...about,
-        zone: 'video.2',
-        parent: 'video',
-        what: 'refused',
-        program: '/f',
-        why: 'there are too many zones',
-      },
+      { ...none, zone: 'video.2', why: 'there are too many zones' },
+      { ...none, zone: 'video.3', why: 'its zone would be nested too deep' },
       { ...inner, ...full },
       { ...about, zone: 'video', ...full, why: 'its programs have ended' },
     ])

@@ -8,7 +8,7 @@ import { MayflyError } from '../../../contract/error.ts'
 import { present } from '../../../lib/present.ts'
 import type { BoundMechanisms, ZoneReport } from '../../../contract/warden.ts'
 import type { ZoneBounds, ZoneRule } from '../../../contract/zone-rules.ts'
-import { memoryHit, overByItself, zoneSlackMs } from '../zone-ends.ts'
+import { memoryHit, nestedTooDeep, overByItself, zoneSlackMs } from '../zone-ends.ts'
 import { ZoneNames } from '../zone-names.ts'
 
 /**
@@ -193,6 +193,7 @@ function heldBy({ memory, cpu, processes }: ZoneBounds) {
 
 function whyRefused(errno: number): string {
   if (errno === constants.errno.EAGAIN) return 'there are too many zones'
+  if (errno === constants.errno.ELOOP) return nestedTooDeep
   return `it could not be added to a zone: errno ${errno}`
 }
 

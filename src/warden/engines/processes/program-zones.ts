@@ -5,7 +5,7 @@ import { messageOf } from '../../../contract/error.ts'
 import { isAlive } from '../../../os/proc.ts'
 import { ExecScan } from './exec-scan.ts'
 import { createCpuThrottle } from '../cpu-throttle.ts'
-import { memoryHit, overByItself, zoneSlackMs } from '../zone-ends.ts'
+import { memoryHit, nestedTooDeep, overByItself, zoneSlackMs } from '../zone-ends.ts'
 import { ZoneNames } from '../zone-names.ts'
 import type { ZoneReport } from '../../../contract/warden.ts'
 import { signalAll } from '../../../os/signal.ts'
@@ -45,7 +45,7 @@ const aliveMax = 32
 const zonesMax = 250
 /** Rate limit of execs of a wall, as a token bucket; beyond it an exec gets EAGAIN. */
 const asks = { burst: 1000, eachMs: 0.5 } as const
-/** Limit of reports about programs that were killed when a scan found them. */
+/** Limit of reports about programs that were refused, or killed when a scan found them. */
 const refusedMax = 50
 /** Memory slack of a watched zone: mapped files, and allocations between two samples. */
 const watchedSlackBytes = 16 * 2 ** 20
@@ -58,6 +58,11 @@ export interface ExecRequest extends Executed {
 }
 
 type About = Pick<ZoneReport, 'program' | 'entered'> & { readonly pid: number }
+
+/** True if a zone within this one would be nested too deep: its program must not run in looser limits than its own. */
+function isTooDeep(outer: LiveZone | undefined): boolean {
+  return outer !== undefined && outer.depth + 1 >= zoneDepthMax
+}
 
 export interface ProgramZonesParts {
   readonly resources: WallResources
@@ -113,9 +118,10 @@ export class ProgramZones {
       if (zone?.why !== undefined) return constants.errno.EAGAIN
       if (!rule || isInZone(zone, rule)) return 0
       const program = asking.real || asking.path
-      return this.#begin(rule, zone, { pid: asking.pid, program, entered: 'asked' })
-        ? 0
-        : constants.errno.EAGAIN
+      const about = { pid: asking.pid, program, entered: 'asked' } as const
+      if (!isTooDeep(zone)) return this.#begin(rule, zone, about) ? 0 : constants.errno.EAGAIN
+      this.#reportRefused(rule, zone, about, nestedTooDeep)
+      return constants.errno.EPERM
     } catch {
       // Fails closed: the process is gone, or its zone cannot be found.
       return constants.errno.EAGAIN
@@ -205,6 +211,10 @@ export class ProgramZones {
     const why = this.#whyNot(rule, zone, about)
     if (why === undefined) return
     signalAll([pid, ...belowOf(pid)], 'SIGKILL')
+    this.#reportRefused(rule, zone, about, why)
+  }
+
+  #reportRefused(rule: ZoneRule, zone: LiveZone | undefined, about: About, why: string): void {
     if (++this.#refused > refusedMax) return
     const name = this.#names.next(rule)
     const parent = zone?.name ?? 'main'
@@ -215,6 +225,7 @@ export class ProgramZones {
   #whyNot(rule: ZoneRule, zone: LiveZone | undefined, about: About): string | undefined {
     // The exec was notified, and allowed, as another program.
     if (this.#parts.isAsked) return 'its exec was notified as another program'
+    if (isTooDeep(zone)) return nestedTooDeep
     try {
       return this.#begin(rule, zone, about) ? undefined : 'there are too many zones'
     } catch (error) {
@@ -224,8 +235,6 @@ export class ProgramZones {
 
   #begin(rule: ZoneRule, parent: LiveZone | undefined, about: About): boolean {
     const depth = parent ? parent.depth + 1 : 0
-    // At the maximum depth it stays in the enclosing zone, which is no looser.
-    if (depth >= zoneDepthMax) return true
     const within = parent ? parent.within : this.#ofWhole
     const isFull = this.#zones.size >= aliveMax || this.#made >= zonesMax
     if (isFull || within >= zonesInOneMax) return false

@@ -12,8 +12,8 @@ export interface Mark {
   readonly locks: number
 }
 
-/** Maximum depth of nested zones, and of zones within one over a life. */
-export const zoneDepthMax = 3
+/** Maximum depth of nested zones, which is what fits below `TOP`, and of zones within one over a life. */
+export const zoneDepthMax = 6
 export const zonesInOneMax = 256
 
 const TOP = 2 ** 50

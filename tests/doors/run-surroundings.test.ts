@@ -262,15 +262,16 @@ suite('Hostile environments', () => {
   test('Code on standard input and in variables of Perl and Python is refused before anything runs', async () => {
     write('bait.py', 'import colorsys; print("ran")')
     for (const env of [
-      ['PYTHONPATH=/dev/stdin'],
-      ['PYTHONPATH=lib:../proc/self/fd/0'],
-      ['PERL5OPT=-d', 'PERL5DB=BEGIN{print 1}'],
-      ['PYTHONWARNINGS=all:0:antigravity.x:0:0', 'BROWSER=/bin/sh -c "echo 1" #%s'],
+      'PYTHONPATH=/dev/stdin',
+      'PYTHONPATH=lib:../proc/self/fd/0',
+      'PERL5OPT=-d',
+      'PERL5DB=BEGIN{print 1}',
+      'BROWSER=/bin/sh -c "echo 1" #%s',
     ]) {
-      const words = env.flatMap((one) => ['--env', one])
-      const ran = await mayfly(place, ['run', 'bait.py', ...words], { stdin: 'an archive' })
-      assert.deepEqual([ran.code, ran.stdout], [2, ''], env.join(' '))
-      assert.match(ran.stderr, /cannot be set/)
+      const asked = ['run', 'bait.py', '--env', env]
+      const ran = await mayfly(place, asked, { stdin: 'an archive' })
+      assert.deepEqual([ran.code, ran.stdout], [2, ''], env)
+      assert.match(ran.stderr, new RegExp(`"${env.split('=')[0]}" cannot be set`))
     }
   })
 

@@ -38,6 +38,7 @@ suite('Telemetry of a server', () => {
         code: 'if (input.length > 9) fetch("https://a.example")\nreturn input.map((n) => n * 2)',
       })
       const { threatScore } = registered.body.security
+      assert.equal(threatScore, 75)
       const executed = await post(
         server,
         '/api/effects/execute',
@@ -54,6 +55,7 @@ suite('Telemetry of a server', () => {
       assert.equal(register.attributes['mayfly.effect.id'], 'double')
       assert.equal(register.error, undefined)
       const { executionTime } = executed.body.metrics
+      assert.ok(executionTime > 0)
       assert.equal(execute.attributes['mayfly.execution.time_ms'], executionTime)
       assert.equal(execute.attributes['mayfly.run'], executed.body.id)
       assert.equal(execute.attributes['mayfly.effect.id'], 'double')

@@ -104,7 +104,10 @@ suite('The VM compatible with vm2 (S3-43)', () => {
       code: 'INVALID',
       message: /"log"/,
     })
-    await assert.rejects(new VM({ mayfly }).run('(() => 1)'), { name: 'EffectError' })
+    await assert.rejects(new VM({ mayfly }).run('(() => 1)'), {
+      name: 'EffectError',
+      code: 'RESULT_NOT_SERIALISABLE',
+    })
   })
 
   test('A destroyed VM runs nothing', async () => {

@@ -137,7 +137,7 @@ test('S3-60: neither the server nor the library depends on vm2 or loads it', () 
   assert.ok(!('vm2' in { ...dependencies, ...optionalDependencies }))
   const sources = ['src', 'guest', 'bin'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-      .filter((file) => /\.(ts|js)$/.test(file))
+      .filter((file) => /\.[cm]?[jt]s$/.test(file))
       .map((file) => join(root, folder, file)),
   )
   assert.ok(sources.length > 100)

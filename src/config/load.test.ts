@@ -284,7 +284,7 @@ test('a file that is there and cannot be followed is an error, not a missing fil
     ['mayfly.toml', {}],
     ['mayfly.staging.toml', { MAYFLY_ENV: 'staging' }],
   ] as const)
-    for (const target of ['nowhere.toml', name, 'mayfly.toml/x']) {
+    for (const target of ['nowhere.toml', name, 'nowhere.toml/x', `${name}/x`]) {
       const options = place({}, env)
       symlinkSync(target, join(options.cwd, name))
       assert.deepEqual(

@@ -79,6 +79,7 @@ suite('Cached outcomes of idempotent jobs', () => {
   test('S4-56: Concurrent requests for the same job run it once', async () => {
     const all = await Promise.all(Array.from({ length: 25 }, () => ask({ input: 3 })))
     assert.equal(new Set(all.map(({ result }) => result)).size, 1)
+    assert.equal(typeof all[0]!.result, 'string')
     assert.equal(all.filter(({ metrics }) => metrics.cache === 'miss').length, 1)
   })
 

@@ -266,9 +266,10 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal(first.code, 0, first.stderr)
     await dry(folder, 'mkdir -p w/objects w/refs; echo "[alias]" > w/config')
     assert.equal((await exec(folder, '--commit')).code, 0)
-    const { code, stderr } = await exec(folder, '--commit')
-    assert.equal(code, 9, stderr)
-    assert.match(stderr, /w\/HEAD is protected \(a git repository\)/)
+    const ran = await exec(folder, '--commit', '--json')
+    const { error } = documentOf(ran) as unknown as { error: { code: string; message: string } }
+    assert.deepEqual([ran.code, error.code], [9, 'CONFLICT'])
+    assert.match(error.message, /w\/HEAD is protected \(a git repository\)/)
     assert.equal(existsSync(join(folder, 'w/HEAD')), false)
   })
 

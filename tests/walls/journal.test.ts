@@ -40,6 +40,7 @@ test('Killed writers lose no acknowledged line, and every audit in between reads
       assert.ok(verifyFile(path).ok)
       assertHas(path, answered)
     }
+    assert.ok(answered.size >= 2 * 5 * rounds)
     assertEnded(path)
   } finally {
     rmSync(folder, { recursive: true, force: true })

@@ -20,7 +20,7 @@ const { R_OK, W_OK, X_OK } = constants
 /** A child of a folder with a shorter path has a path below PATH_MAX. */
 export const folderPathMax = 3_800
 /** rm holds a descriptor for each level of a tree. */
-export const levelsMax = 200
+const levelsMax = 200
 
 /** Canonical path of a folder that its wall cannot replace, with a character for each byte. Throws the error of realpath(3). */
 export function hostileRoot(folder: string): string {

@@ -407,9 +407,17 @@ static int descriptor_race(void) {
   return broke;
 }
 
+/* Waits for the same attack in another wall: 1 for the wall that came first, 2 for the other one, 0 if there is none. */
+static int met_as(const char *first, const char *second) {
+  if (mkdir(first, 0755)) return mkdir(second, 0755) ? 0 : 2;
+  for (int i = 0; i < ROUNDS && !is_there(second); i++) usleep(10000);
+  return is_there(second);
+}
+
 /* Two walls in one folder: the test starts this in both. */
 static int two_walls(void) {
   int broke = 0;
+  if (!met_as("together1", "together2")) return 2;
   mkdir("t1", 0755);
   put("t1/config", "evil");
   for (int i = 0; i < ROUNDS; i++) {
@@ -433,21 +441,21 @@ static int two_walls(void) {
 
 /* Swap of a repository for an empty folder by one wall, while another writes its configuration by the same path. */
 static int two_walls_swap(void) {
-  if (mkdir("roles", 0755)) {
-    for (int i = 0; i < ROUNDS; i++) {
+  int role = met_as("swaps", "writes"), broke = 0, swaps = 0;
+  if (role == 2) {
+    for (int i = 0; !broke && (i < ROUNDS || (i < 10 * ROUNDS && !is_there("twice"))); i++) {
       int fd = open("bare.git/config", O_WRONLY | O_APPEND);
-      if (fd < 0) continue;
-      return write(fd, "evil\n", 5) == 5;
+      if (fd >= 0) broke = write(fd, "evil\n", 5) == 5, close(fd);
     }
-    return 0;
+    return put("wrote", "") ? 2 : broke;
   }
-  for (int i = 0; i < ROUNDS; i++) {
+  for (int i = 0; role && i < 100 * ROUNDS && !is_there("wrote"); i++) {
     if (rename("bare.git", "b2")) continue;
-    mkdir("bare.git", 0755);
+    if (mkdir("bare.git", 0755) == 0 && ++swaps == 2) put("twice", "");
     rmdir("bare.git");
     if (rename("b2", "bare.git")) return 2;
   }
-  return 0;
+  return swaps > 1 ? 0 : 2;
 }
 
 /* A moved folder takes its content along. */
@@ -708,7 +716,7 @@ static int sockets(void) {
 }
 
 static int system_socket(void) {
-  return connects_to(getenv("SYSTEM_SOCKET"), SOCK_STREAM);
+  return is_there(getenv("SYSTEM_SOCKET")) ? connects_to(getenv("SYSTEM_SOCKET"), SOCK_STREAM) : 2;
 }
 
 static void *flip_address(void *arg) {

@@ -6,6 +6,7 @@ import { authenticateRequest, refuseOver } from './http/authenticate-request.ts'
 import { authorise } from './http/auth.ts'
 import { anonymousAt } from './http/body.ts'
 import { readAudit } from './doors/audit.ts'
+import { countAnswer } from './doors/stored-outcome.ts'
 import { callCapability, listCapabilities } from './doors/capabilities.ts'
 import { changeConfig, preferProvider } from './doors/configuration.ts'
 import { docsPage } from './doors/docs-page.ts'
@@ -216,9 +217,11 @@ export function activeRoutes(parts: GatewayParts): Hono<Env> {
       const asked = { method, params: context.req.param() as Params, identified }
       const answered = await attempt(parts, () => dispatch(parts, methods, http, asked))
       if (answered.status === TOO_MANY) await pause(parts.tarpit.delayMs(askerOf(http)))
-      const turn = <T>(work: () => T) =>
-        parts.bodies.turn(tenant ?? anonymousAt(http.incoming), work)
-      return withHeaders(await negotiate(http.incoming, answered, turn), crossing)
+      const of = tenant ?? anonymousAt(http.incoming)
+      const turn = <T>(work: () => T) => parts.bodies.turn(of, work)
+      const whole = await negotiate(http.incoming, answered, turn)
+      const counted = await attempt(parts, () => countAnswer(parts, http, of, whole))
+      return withHeaders(counted, crossing)
     })
   }
   app.all('*', ({ env }) => {
@@ -240,7 +243,8 @@ export function staticRoutes(
     app.all(patternOf(path), async ({ env, req }) => {
       if (req.method === 'OPTIONS') return options(methods, {})
       const params = req.param() as Params
-      return dispatch(parts, methods, env, { method: req.method, params })
+      const answered = await dispatch(parts, methods, env, { method: req.method, params })
+      return await countAnswer(parts, env, anonymousAt(env.incoming), answered)
     })
   }
   // A site's own page of this name wins. No key needed, since browsers send none.
@@ -253,7 +257,13 @@ export function staticRoutes(
       throw thrown
     }
   })
-  app.all('*', async (context) => serve(parts, files, activeOrigin, context))
+  app.all('*', async (context) => {
+    const { env } = context
+    const answered = await serve(parts, files, activeOrigin, context)
+    // Other files are read piece by piece.
+    if (!answered.headers.get('content-type')?.startsWith('text/html')) return answered
+    return await countAnswer(parts, env, anonymousAt(env.incoming), answered)
+  })
   return app.onError((thrown) => refusal(parts, thrown))
 }
 

@@ -4,6 +4,7 @@ import type { ExecutionExplanation } from '../assemble/assemble.ts'
 import type { Clock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
+import { refuseUnread } from '../gateway/doors/stored-outcome.ts'
 import type { Identity } from '../gateway/http/keys.ts'
 import type { McpEndpoint, McpParts } from '../gateway/http/parts.ts'
 import { traceOf } from '../gateway/http/request-trace.ts'
@@ -102,6 +103,7 @@ async function bodyOf(
 ): Promise<unknown> {
   if (incoming.method !== 'POST') return undefined
   parts.running.refuseWhenDraining()
+  refuseUnread(parts, who.tenant)
   const { value } = await parts.bodies.json(incoming, outgoing, '', who.tenant)
   if (Array.isArray(value) && value.length > MESSAGES_MAX)
     throw new MayflyError('INVALID', `Cannot accept more than ${MESSAGES_MAX} messages at once`)

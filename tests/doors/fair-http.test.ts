@@ -195,6 +195,40 @@ suite('Shared resources of the server', () => {
     for (const socket of sockets) socket.destroy()
   })
 
+  for (const [what, path, accept] of [
+    ['a list', '/v1/providers', 'application/json'],
+    ['a list in MessagePack', '/v1/providers', 'application/msgpack'],
+    ['an MCP stream', '/mcp', 'text/event-stream'],
+  ] as const)
+    test(`answers that a tenant does not read count whatever they are, such as ${what}`, async () => {
+      const large = 'x'.repeat(6_000_000)
+      const providers = async () => [{ large }] as never
+      const stream = () => new Response(large, { headers: { 'content-type': 'text/event-stream' } })
+      const mcp = { answer: async () => stream(), close: async () => undefined }
+      const limits = { answersBytes: 30_000_000 }
+      await using door = await openDoor({ keys, providers, mcp, limits })
+      using sockets = new DisposableStack()
+      const bytesOf = async (path: string, who: string) => {
+        const socket = connect(door.activePort, '127.0.0.1')
+        sockets.defer(() => socket.destroy())
+        socket.on('error', () => undefined)
+        socket.write(
+          `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${who}\r\nAccept: ${accept}\r\n\r\n`,
+        )
+        const [first] = (await Promise.race([once(socket, 'data'), once(socket, 'close')])) as [
+          Buffer | boolean,
+        ]
+        socket.pause()
+        return String(first).slice(9, 12)
+      }
+      const began = []
+      for (let n = 0; n < 4; n++) began.push(await bytesOf(path, 'acme'))
+      assert.deepEqual(began.slice(0, 2), ['200', '200'])
+      for (const status of began.slice(2)) assert.notEqual(status, '200')
+      assert.equal(await bytesOf('/v1/capabilities', 'acme'), '200', 'a small answer')
+      assert.equal(await bytesOf(path, 'globex'), '200', 'another tenant')
+    })
+
   test('answers in MessagePack of one tenant let a request of another through between them', async () => {
     const result = Array.from({ length: 400_000 }, (_, n) => n % 10)
     const road: RunJob = async (asked) => endOf(asked, { result })

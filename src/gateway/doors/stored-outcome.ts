@@ -1,6 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
 import type { Job } from '../../contract/job.ts'
+import { attempt } from '../../lib/attempt.ts'
 import { anonymousAt } from '../http/body.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 
@@ -68,8 +69,44 @@ export function holdAnswer(
 ): void {
   const held = parts.answers.hold(of)
   if (!held.add(answer.length)) throw outcomeUnread(id)
+  counted.add(outgoing)
   if (outgoing.closed) held[Symbol.dispose]()
   else outgoing.once('close', () => held[Symbol.dispose]())
+}
+
+/** Responses that `holdAnswer` charged. */
+const counted = new WeakSet<Closing>()
+
+/** Answer that is not charged by `countAnswer`: as much as a socket takes, so that a full share still leaves room for orders. */
+const smallBytesMax = 65_536
+/** Types of answers that are made whole. Others are charged by their door, or read piece by piece. */
+const wholeTypes = /^(?:application\/(?:(?:problem\+)?json|msgpack)|image\/svg\+xml|text\/)/
+
+/** Charges an answer that its door has not charged, such as a list. Throws as `holdAnswer` does. */
+export async function countAnswer(
+  parts: Pick<GatewayParts, 'answers'>,
+  { outgoing }: Pick<HttpBindings, 'outgoing'>,
+  of: string,
+  answer: Response,
+): Promise<Response> {
+  const type = answer.headers.get('content-type') ?? ''
+  if (!answer.body || counted.has(outgoing) || !wholeTypes.test(type)) return answer
+  const charge = (length: number) => {
+    if (length > smallBytesMax) holdAnswer(parts, { outgoing }, of, { length })
+  }
+  if (type.startsWith('text/event-stream')) {
+    const charging = new TransformStream<Uint8Array, Uint8Array>({
+      transform(chunk, controller) {
+        if (attempt(() => (charge(chunk.length), true))) return controller.enqueue(chunk)
+        outgoing.destroy()
+        controller.terminate()
+      },
+    })
+    return new Response(answer.body.pipeThrough(charging), answer)
+  }
+  const bytes = await answer.arrayBuffer()
+  charge(bytes.byteLength)
+  return new Response(bytes, answer)
 }
 
 function outcomeUnread(id?: string): MayflyError {

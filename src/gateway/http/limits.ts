@@ -17,7 +17,7 @@ export interface GatewayLimits {
   readonly connections: number
   /** Jobs between request and outcome; the pipeline has its own queue behind it. */
   readonly running: number
-  /** Bytes of those jobs' bodies, and of outcomes and files that clients have not read; pages have half of the latter. */
+  /** Bytes of those jobs' bodies, and of answers that clients have not read; pages have half of the latter. */
   readonly runningBytes: number
   readonly answersBytes: number
   /** Requests a minute: of one key without scope admin, one address without a key, one page session. */

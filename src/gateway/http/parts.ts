@@ -141,7 +141,7 @@ export interface ServedSessions {
 }
 
 /** Dependencies of the MCP endpoint. */
-export type McpParts = JobStart & SessionParts & Pick<StoredOutcomes, 'bodies'>
+export type McpParts = JobStart & SessionParts & Pick<StoredOutcomes, 'answers' | 'bodies'>
 
 /** MCP endpoint, loaded at its first request. */
 export interface McpEndpoint {

@@ -107,6 +107,14 @@ const schemas = {
 
 /** OpenAPI 3.1 description of the active endpoint, generated from the schemas that validate it. */
 export function openApi(version: string): Json {
+  if (made?.version !== version) made = { version, document: documentOf(version) }
+  return made.document
+}
+
+/** Made once: it takes 30 ms of the server's only thread, and on loopback no key. */
+let made: { readonly version: string; readonly document: Json } | undefined
+
+function documentOf(version: string): Json {
   return {
     openapi: '3.1.0',
     info: {

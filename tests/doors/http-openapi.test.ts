@@ -10,6 +10,7 @@ import { tightenAsked } from '../../src/contract/live.ts'
 import { execRequest, sessionRequest, timeoutRequest } from '../../src/contract/session.ts'
 import { defaultProvider } from '../../src/gateway/doors/configuration.ts'
 import { configBody } from '../../src/gateway/http/configuration-body.ts'
+import { docsPage } from '../../src/gateway/doors/docs-page.ts'
 import { openApi } from '../../src/gateway/openapi.ts'
 import { forkRequest } from '../../src/contract/fork.ts'
 import { calls } from '../../src/gateway/routes.ts'
@@ -42,6 +43,14 @@ test('The OpenAPI document equals its golden file', async () => {
   const text = `${JSON.stringify(openApi('0.0.0'), null, 2)}\n`
   if (process.env['MAYFLY_GOLDEN'] === 'write') await writeFile(golden, text)
   assert.equal(text, await readFile(golden, 'utf8'))
+})
+
+test('The OpenAPI document is made once for each version, and the page of it has the origin of each request', () => {
+  assert.equal(openApi('0.0.0'), openApi('0.0.0'))
+  const pages = ['http://a.example:1', 'http://b.example:2'].map((one) => docsPage('0.0.0', one))
+  assert.ok(pages[0]!.includes('http://a.example:1/v1/executions'))
+  assert.equal(pages[0]!.replaceAll('http://a.example:1', 'http://b.example:2'), pages[1])
+  assert.ok(!pages[1]!.includes('%ORIGIN%'))
 })
 
 test('The OpenAPI document has every route with its methods, and no other', () => {

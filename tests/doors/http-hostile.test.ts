@@ -288,6 +288,14 @@ const attacks: readonly Attack[] = [
       ) + '{}',
     status: 415,
   },
+  {
+    title: 'A body in a transfer coding before chunked',
+    send:
+      lines('POST /v1/executions HTTP/1.1', host, auth, json, 'Transfer-Encoding: gzip, chunked') +
+      '2\r\n{}\r\n0\r\n\r\n',
+    status: 400,
+    code: 'SYNTAX',
+  },
   { title: 'A compressed body', send: withBody('{}', 'Content-Encoding: gzip'), status: 415 },
   // Methods and targets
   {

@@ -198,6 +198,18 @@ suite('Sessions of page visitors', { skip: unable('python') }, () => {
     assert.equal((await ask(token, 'POST', '', { language: 'python' }, foreign)).status, 401)
   })
 
+  test('HEAD of a session is answered at once, also of its stream', async () => {
+    const token = await visit()
+    const id = await opened(token)
+    const { status, headers } = await fetch(new URL(`${path}/${id}`, server.static), {
+      method: 'HEAD',
+      headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream' },
+      signal: AbortSignal.timeout(20_000),
+    })
+    assert.deepEqual([status, headers.get('content-type')], [200, 'application/json'])
+    await ask(token, 'DELETE', `/${id}`)
+  })
+
   test('the timeline is streamed as events, and an interrupted exec keeps the state', async () => {
     const token = await visit()
     const id = await opened(token)

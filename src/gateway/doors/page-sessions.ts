@@ -102,7 +102,8 @@ export const renewPageSession: PageDoor = (parts, { http, params: { id = '' } })
 /** `GET …/{id}`: the row of the session, or its timeline as an event stream that ends with the outcome. */
 export const readPageSession: PageDoor = async (parts, { http, params: { id = '' } }) => {
   const one = ownSession(parts, http, id)
-  return wantsStream(http.incoming.headers)
+  const { method, headers } = http.incoming
+  return method === 'GET' && wantsStream(headers)
     ? await watchJob(parts, http, one, anonymousAt(http.incoming))
     : json(rowOf(parts, one))
 }

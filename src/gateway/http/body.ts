@@ -111,6 +111,7 @@ export class RequestBodies {
     held: ByteReservation,
     bodyBytes: number,
   ): Promise<Buffer> {
+    refuseEncoded(incoming)
     if (Number(incoming.headers['content-length'] ?? 0) > bodyBytes) throw tooLarge(bodyBytes)
     if (awaitingContinue.delete(incoming)) outgoing.writeContinue()
     const chunks: Buffer[] = []
@@ -164,14 +165,20 @@ export function parseBody(bytes: Uint8Array, keep: string): StrictJson {
 
 function typeOf(incoming: IncomingMessage): 'json' | 'msgpack' {
   const type = incoming.headers['content-type'] ?? ''
-  const encoding = incoming.headers['content-encoding'] ?? 'identity'
-  if (encoding === 'identity') {
-    if (/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) return 'json'
-    if (/^application\/msgpack\s*$/i.test(type)) return 'msgpack'
-  }
+  if (/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) return 'json'
+  if (/^application\/msgpack\s*$/i.test(type)) return 'msgpack'
   throw new MayflyError(
     'UNSUPPORTED_MEDIA_TYPE',
     'Cannot read the body: expected application/json in UTF-8, or application/msgpack',
+  )
+}
+
+function refuseEncoded({ headers }: IncomingMessage): void {
+  const encoding = (headers['content-encoding'] ?? '').slice(0, 40)
+  if (/^(?:identity)?$/i.test(encoding)) return
+  throw new MayflyError(
+    'UNSUPPORTED_MEDIA_TYPE',
+    `Cannot read a body with "Content-Encoding: ${encoding}": send it uncompressed`,
   )
 }
 

@@ -26,6 +26,9 @@ export function inspectRequest(
   headerLinesMax: number,
 ): void {
   inspectHeaders(incoming.rawHeaders, headerLinesMax)
+  // Node reads `gzip, chunked` as chunked, and leaves the rest to the caller.
+  if (!/^(?:chunked)?$/i.test(incoming.headers['transfer-encoding'] ?? ''))
+    throw new MayflyError('SYNTAX', 'Cannot read a Transfer-Encoding other than chunked')
   const host = parseAuthority(incoming.headers.host ?? '')
   if (!host) throw new MayflyError('SYNTAX', 'Cannot read the Host header')
   if (!names.knows(host, incoming.socket.localAddress)) {

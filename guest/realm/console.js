@@ -44,7 +44,9 @@ const console = {
   },
   assert: (condition, ...args) => {
     if (condition) return
-    print('stderr', 'Assertion failed' + (args.length > 0 ? ': ' + format(args) : ''))
+    const isText = args.length > 0 && typeof args[0] === 'string'
+    const rest = args.length > 0 ? (isText ? ': ' : ' ') + format(args) : ''
+    print('stderr', 'Assertion failed' + rest)
   },
   dir: (value, options) => print('stdout', part('inspect').inspect(value, options?.depth)),
   dirxml: (...args) => print('stdout', format(args)),

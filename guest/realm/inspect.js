@@ -1,5 +1,5 @@
 // Values as text for the console, close to Node's format. Reads descriptors, so that getters are shown and not
-// called; a proxy cannot be told from its target, so its traps may run, inside the job's deadline.
+// called, but for `Symbol.toStringTag`; a proxy cannot be told from its target, so its traps may run, inside the job's deadline.
 import { P } from './primordials.js'
 import { ask } from './scope.js'
 
@@ -17,8 +17,11 @@ const COLUMNS_MAX = 12
 const HOLES_MAX = 1_000_000
 const PROTOTYPES_MAX = 32
 const PLAIN = /^[ !#-&(-[\]-_a-~]*$/
+const DIGITS = '0123456789abcdef'
 const SHORT = { __proto__: null, 8: '\\b', 9: '\\t', 10: '\\n', 12: '\\f', 13: '\\r' }
-const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
+const IDENTIFIER = /^[A-Za-z_]\w*$/
+const FRAMES = '\n    at'
+const ErrorPrototype = P.descriptorOf(P.Error, 'prototype').value
 
 let room
 /** Nesting of the last object shown: three levels force separate lines. */
@@ -132,7 +135,7 @@ function inspect(value, depthMax = DEPTH_MAX) {
 }
 
 const show = (value, level = 0) => {
-  const text = any(value, level, 0, new P.Set())
+  const text = any(value, level, 0, { __proto__: null, path: new P.Set(), circles: new P.Map() })
   room -= text.length
   return text
 }
@@ -213,7 +216,7 @@ function escaped(text, at) {
 function hex(code, digits) {
   let text = ''
   for (let left = digits; left > 0; left--) {
-    text = (digits === 4 ? '0123456789abcdef' : '0123456789ABCDEF')[code & 15] + text
+    text = (digits === 4 ? DIGITS : '0123456789ABCDEF')[code & 15] + text
     code >>>= 4
   }
   return text
@@ -235,16 +238,22 @@ function quoteWithin(text, indent) {
 }
 
 function careful(value, level, indent, seen) {
-  if (P.setHas(seen, value)) return '[Circular *1]'
+  if (P.setHas(seen.path, value)) return '[Circular *' + circleOf(value, seen.circles) + ']'
   if (room <= 0) return '…'
-  P.setAdd(seen, value)
+  P.setAdd(seen.path, value)
   try {
     return object(value, level, indent, seen)
   } catch {
     return '[unreadable]'
   } finally {
-    P.setDelete(seen, value)
+    P.setDelete(seen.path, value)
   }
+}
+
+/** Number of an object that contains itself. */
+function circleOf(value, circles) {
+  if (!P.mapHas(circles, value)) P.mapSet(circles, value, P.mapSize(circles) + 1)
+  return P.mapGet(circles, value)
 }
 
 function object(value, level, indent, seen) {
@@ -258,7 +267,7 @@ function object(value, level, indent, seen) {
   const isList = kind.items !== undefined && kind.open === '['
   const hasEntries = !isEmpty(value, kind)
   if (level > DEPTH_MAX && kind.text === undefined && hasEntries)
-    return '[' + (kind.name || 'Object') + ']'
+    return kind.isBare ? kind.name : '[' + (kind.name || 'Object') + ']'
   if (hasEntries) depth = level
   const entries = []
   const child = (item) => any(item, level + 1, indent + 2, seen)
@@ -268,13 +277,15 @@ function object(value, level, indent, seen) {
   if (kind.isStack) causes(value, entries, child)
   if (text !== undefined && entries.length === 0) return text
   const before = text ?? kind.prefix
-  const head = before === '' ? '' : before + ' '
+  const circle = P.mapGet(seen.circles, value)
+  const reference = circle === undefined ? '' : '<ref *' + circle + '> '
+  const head = reference + (before === '' ? '' : before + ' ')
   const [open, close] = kind.open === '[' ? ['[', ']'] : ['{', '}']
   if (entries.length === 0) return head + open + close
   const isFlat = level > depth - COMPACT
   return layOut(entries, {
     head,
-    base: kind.text ?? '',
+    base: text ?? reference,
     open,
     close,
     indent,
@@ -331,7 +342,7 @@ function layOut(entries, { head, base, open, close, indent, isFlat, value }) {
   if (
     isFlat &&
     rows.length === entries.length &&
-    isShort(entries, head.length + indent + 11, base)
+    isShort(entries, head.length + indent + (base === '' ? 11 : 10), base)
   ) {
     const line = P.arrayJoin(entries, ', ')
     if (P.indexOf(line, '\n') < 0) return head + open + ' ' + line + ' ' + close
@@ -434,7 +445,7 @@ function described(property, child) {
 }
 
 function name(key) {
-  if (typeof key === 'symbol') return '[' + clip(P.symbolToString(key), 200) + ']'
+  if (typeof key === 'symbol') return clip(P.symbolToString(key), 200)
   const short = clip(key, 200)
   return P.regExpExec(IDENTIFIER, short) === null ? quote(short) : short
 }
@@ -442,34 +453,71 @@ function name(key) {
 /** Classifies a value by its internal slots: prefix, brackets, items, or its whole text. */
 function kindOf(value) {
   const className = classOf(value)
+  const tag = tagOf(value)
   if (typeof value === 'function') return whole(functionText(value, className))
-  if (P.isArray(value)) return listKind(value, className)
+  if (P.isArray(value)) return listKind(value, className, tag)
   const typed = P.typedTag(value)
-  if (typed !== undefined) return numbers(value, typed)
+  if (typed !== undefined) return numbers(value, className, tag, typed)
   const slots = [
     dateKind,
     mapKind,
     setKind,
     regExpKind,
     bufferKind,
+    viewKind,
+    weakKind,
     boxedKind,
     promiseKind,
     errorKind,
   ]
   for (let index = 0; index < slots.length; index++) {
-    const kind = attempt(slots[index], value, className)
+    const kind = attempt(slots[index], value, className, tag)
     if (kind !== undefined) return kind
   }
-  const prefix =
-    className === 'Object' ? '' : className === undefined ? '[Object: null prototype]' : className
-  const name =
-    prefix === '' ? 'Object' : className === undefined ? 'Object: null prototype' : prefix
-  return { __proto__: null, prefix, name, open: '{' }
+  const prefix = className === 'Object' && tag === '' ? '' : prefixOf(className, tag, 'Object')
+  return named(prefix, className, prefix || 'Object', '{')
 }
 
-function attempt(read, value, className) {
+/** `name` stands for the value beyond the depth, in brackets unless it has some (`isBare`). */
+const named = (prefix, className, name, open, items, count) => ({
+  __proto__: null,
+  prefix,
+  name,
+  isBare: className === undefined,
+  open,
+  items,
+  count,
+  skips: open === '[' ? isIndex : undefined,
+})
+
+/** Class and `toStringTag` of a value, as Node names it. */
+function prefixOf(className, tag, fallback, size = '') {
+  const isSame = tag === (className ?? fallback)
+  if (className === undefined)
+    return (
+      '[' + fallback + size + ': null prototype]' + (tag === '' || isSame ? '' : ' [' + tag + ']')
+    )
+  if (tag === '' || isSame) return className + size
+  const isQualified =
+    tag.length > className.length && P.slice(tag, -className.length - 1) === '.' + className
+  return isQualified ? tag + size : className + size + ' [' + tag + ']'
+}
+
+/** `toStringTag`, unless it is shown as a property. */
+function tagOf(value) {
   try {
-    return read(value, className)
+    const tag = value[P.symbolToStringTag]
+    return typeof tag === 'string' && !P.isEnumerable(value, P.symbolToStringTag)
+      ? P.slice(tag, 0, 100)
+      : ''
+  } catch {
+    return ''
+  }
+}
+
+function attempt(read, value, className, tag) {
+  try {
+    return read(value, className, tag)
   } catch {
     return undefined
   }
@@ -477,33 +525,59 @@ function attempt(read, value, className) {
 
 const whole = (text, skips) => ({ __proto__: null, prefix: '', open: '{', text, skips })
 
-/** Nearest constructor's name, read from descriptors only. */
+/** Nearest constructor's name, read from descriptors only; undefined without one. */
 function classOf(value) {
-  for (let hops = 0; hops < 20; hops++) {
-    const property = P.descriptorOf(value, 'constructor')
-    if (property !== undefined && typeof property.value === 'function') {
-      const name = P.descriptorOf(property.value, 'name')
-      if (name !== undefined && typeof name.value === 'string' && name.value !== '')
-        return P.slice(name.value, 0, 100)
+  let at = value
+  for (let hops = 0; hops < PROTOTYPES_MAX; hops++) {
+    const made = P.descriptorOf(at, 'constructor')?.value
+    if (typeof made === 'function') {
+      const name = nameOf(made)
+      const prototype = P.descriptorOf(made, 'prototype')?.value
+      if (name !== '' && inherits(value, prototype)) return name
     }
-    value = P.prototypeOf(value)
-    if (value === null) return undefined
+    at = P.prototypeOf(at)
+    if (at === null) return undefined
   }
   return 'Object'
 }
 
-function functionText(value, className) {
-  const own = P.descriptorOf(value, 'name')
-  const label =
-    own !== undefined && typeof own.value === 'string' && own.value !== ''
-      ? P.slice(own.value, 0, 100)
-      : ''
-  const isClass = P.indexOf(P.slice(P.functionToString(value), 0, 6), 'class') === 0
-  if (isClass) return '[class ' + (label || '(anonymous)') + ']'
-  return '[' + (className ?? 'Function') + (label === '' ? ' (anonymous)' : ': ' + label) + ']'
+function inherits(value, prototype) {
+  let at = P.prototypeOf(value)
+  for (let hops = 0; at !== null && hops < PROTOTYPES_MAX; hops++) {
+    if (at === prototype) return true
+    at = P.prototypeOf(at)
+  }
+  return false
 }
 
-function listKind(value, className) {
+/** Own name of a function, if it is a text. */
+function nameOf(value) {
+  const name = P.descriptorOf(value, 'name')?.value
+  return typeof name === 'string' ? P.slice(name, 0, 100) : ''
+}
+
+const FUNCTIONS = ['Function', 'AsyncFunction', 'GeneratorFunction', 'AsyncGeneratorFunction']
+
+function functionText(value, className) {
+  const label = nameOf(value)
+  const isClass = P.indexOf(P.slice(P.functionToString(value), 0, 6), 'class') === 0
+  const parent = isClass ? P.prototypeOf(value) : null
+  const base = parent === null ? '' : nameOf(parent)
+  if (isClass)
+    return '[class ' + (label || '(anonymous)') + (base === '' ? '' : ' extends ' + base) + ']'
+  let type = 'Function'
+  for (let index = 0; index < FUNCTIONS.length; index++)
+    if (FUNCTIONS[index] === className) type = className
+  const text =
+    '[' +
+    type +
+    (className === undefined ? ' (null prototype)' : '') +
+    (label === '' ? ' (anonymous)' : ': ' + label) +
+    ']'
+  return className === undefined || className === type ? text : text + ' ' + className
+}
+
+function listKind(value, className, tag) {
   const items = (entries, child) => {
     const { length } = value
     let index = 0
@@ -522,54 +596,52 @@ function listKind(value, className) {
     }
     if (length > index) push(entries, more(length - index, 'item'))
   }
-  const prefix = className === 'Array' ? '' : (className ?? 'Array') + '(' + value.length + ')'
-  const name = className ?? 'Array'
-  return { __proto__: null, prefix, name, open: '[', items, skips: isIndex, count: value.length }
+  const { length } = value
+  const isPlain = className === 'Array' && tag === ''
+  const prefix = isPlain ? '' : prefixOf(className, tag, 'Array', '(' + length + ')')
+  return named(prefix, className, prefixOf(className, tag, 'Array'), '[', items, length)
 }
 
 const isIndex = (key) => typeof key === 'string' && key !== '' && '' + (key >>> 0) === key
 
-function numbers(value, tag) {
+function numbers(value, className, tag, typed) {
   const length = P.typedLength(value)
   const items = (entries, child) => {
     const count = P.min(length, ITEMS_MAX)
     for (let index = 0; index < count; index++) push(entries, child(value[index]))
     if (length > count) push(entries, more(length - count, 'item'))
   }
-  return {
-    __proto__: null,
-    prefix: tag + '(' + length + ')',
-    name: tag,
-    open: '[',
-    items,
-    skips: isIndex,
-    count: length,
-  }
+  const prefix = prefixOf(className, tag, typed, '(' + length + ')')
+  return named(prefix, className, prefixOf(className, tag, typed), '[', items, length)
 }
 
-function dateKind(value) {
+function dateKind(value, className, tag) {
   const time = P.dateGetTime(value)
-  return whole(time === time ? P.dateToISO(value) : 'Invalid Date')
+  return subclassed('Date', className, tag, time === time ? P.dateToISO(value) : 'Invalid Date')
 }
 
-function mapKind(value, className) {
+function subclassed(type, className, tag, text) {
+  const prefix = prefixOf(className, tag, type)
+  return whole(prefix === type ? text : prefix + ' ' + text)
+}
+
+function mapKind(value, className, tag) {
   const size = P.mapSize(value)
   const each = (visit) => P.mapForEach(value, visit)
-  return collectionKind(
-    className,
-    size,
-    each,
-    (child, item, key) => child(key) + ' => ' + child(item),
-  )
+  const textOf = (child, item, key) => child(key) + ' => ' + child(item)
+  return collectionKind(['Map', className, tag], size, each, textOf)
 }
 
-function setKind(value, className) {
+function setKind(value, className, tag) {
   const size = P.setSize(value)
   const each = (visit) => P.setForEach(value, visit)
-  return collectionKind(className, size, each, (child, item) => child(item))
+  return collectionKind(['Set', className, tag], size, each, (child, item) => child(item))
 }
 
-function collectionKind(className, size, each, textOf) {
+function collectionKind(names, size, each, textOf) {
+  const type = names[0]
+  const className = names[1]
+  const tag = names[2]
   const items = (entries, child) => {
     let count = 0
     each((item, key) => {
@@ -577,23 +649,49 @@ function collectionKind(className, size, each, textOf) {
     })
     if (count > ITEMS_MAX) push(entries, more(count - ITEMS_MAX, 'item'))
   }
-  return {
-    __proto__: null,
-    prefix: className + '(' + size + ')',
-    name: className,
-    open: '{',
-    items,
-    count: size,
-  }
+  const prefix = prefixOf(className, tag, type, '(' + size + ')')
+  return named(prefix, className, prefixOf(className, tag, type), '{', items, size)
 }
 
-function regExpKind(value) {
+function regExpKind(value, className, tag) {
   P.regExpSlot(value)
-  return whole(clip('/' + P.regExpSource(value) + '/' + P.regExpFlags(value), STRING_CHARS_MAX))
+  const text = clip('/' + P.regExpSource(value) + '/' + P.regExpFlags(value), STRING_CHARS_MAX)
+  return subclassed('RegExp', className, tag, text)
 }
 
-function bufferKind(value) {
-  return whole('ArrayBuffer { byteLength: ' + P.bufferByteLength(value) + ' }')
+function bufferKind(value, className, tag) {
+  const count = P.bufferByteLength(value)
+  const bytes = new P.Uint8Array(value)
+  const items = (entries) => {
+    let text = ''
+    for (let index = 0; index < count && index < ITEMS_MAX; index++)
+      text += (index > 0 ? ' ' : '') + DIGITS[bytes[index] >> 4] + DIGITS[bytes[index] & 15]
+    const left = count - ITEMS_MAX
+    if (left > 0) text += ' ... ' + left + ' more byte' + (left > 1 ? 's' : '')
+    push(entries, '[Uint8Contents]: <' + text + '>')
+    push(entries, '[byteLength]: ' + count)
+  }
+  const prefix = prefixOf(className, tag, 'ArrayBuffer')
+  return named(prefix, className, prefix, '{', items, 1)
+}
+
+function viewKind(value, className, tag) {
+  const length = P.viewByteLength(value)
+  const items = (entries, child) => {
+    push(entries, '[byteLength]: ' + length)
+    push(entries, '[byteOffset]: ' + P.viewOffset(value))
+    push(entries, '[buffer]: ' + child(P.viewBuffer(value)))
+  }
+  const prefix = prefixOf(className, tag, 'DataView')
+  return named(prefix, className, prefix, '{', items, 1)
+}
+
+function weakKind(value, className, tag) {
+  const type = attempt(P.weakMapProbe, value) === undefined ? 'WeakSet' : 'WeakMap'
+  if (type === 'WeakSet') P.weakSetProbe(value)
+  const prefix = prefixOf(className, tag, type)
+  const items = (entries) => push(entries, '<items unknown>')
+  return named(prefix, className, prefix, '{', items, 1)
 }
 
 function boxedKind(value, className) {
@@ -613,33 +711,58 @@ function boxedKind(value, className) {
   return undefined
 }
 
-function promiseKind(value, className) {
-  for (let proto = P.prototypeOf(value); proto !== null; proto = P.prototypeOf(proto)) {
-    if (proto === P.PromisePrototype) return whole(className + ' {}')
+function promiseKind(value, className, tag) {
+  return inherits(value, P.PromisePrototype)
+    ? whole(prefixOf(className, tag, 'Promise') + ' {}')
+    : undefined
+}
+
+function errorKind(value, className, tag) {
+  if (!P.isError(value) && !inherits(value, ErrorPrototype)) return undefined
+  const told = P.descriptorOf(value, 'stack')
+  const written = told === undefined || P.hasOwn(told, 'value') ? told?.value : value.stack
+  const name = textOf(value, 'name') ?? 'Error'
+  const message = textOf(value, 'message')
+  const stack = typeof written === 'string' && written !== '' ? written : firstLine(name, message)
+  const text = improved(userFrames(stack), className, tag, name)
+  const hasFrames = P.indexOf(text, FRAMES, message ? P.max(P.indexOf(text, message), 0) : 0) >= 0
+  const isTold = (key) => {
+    const own = P.descriptorOf(value, key)?.value
+    return typeof own !== 'string' || P.indexOf(stack, own) >= 0
   }
-  return undefined
-}
-
-function errorKind(value, className) {
-  if (!P.isError(value)) return undefined
-  const stack = P.descriptorOf(value, 'stack')
-  const text =
-    stack === undefined ? undefined : P.hasOwn(stack, 'value') ? stack.value : value.stack
-  if (typeof text === 'string' && text !== '')
-    return asStack(clip(userFrames(text), STRING_CHARS_MAX))
-  const message = P.descriptorOf(value, 'message')
-  const what =
-    message !== undefined && typeof message.value === 'string' ? ': ' + message.value : ''
-  return asStack('[' + clip(className + what, STRING_CHARS_MAX) + ']')
-}
-
-function asStack(text) {
-  const kind = whole(text, isStack)
+  const skips = (key) => key === 'stack' || ((key === 'message' || key === 'name') && isTold(key))
+  const kind = whole(clip(hasFrames ? text : '[' + text + ']', STRING_CHARS_MAX), skips)
   kind.isStack = true
   return kind
 }
 
-const isStack = (key) => key === 'stack' || key === 'message'
+const firstLine = (name, message) =>
+  message ? (name === '' ? message : name + ': ' + message) : name
+
+/** Text of a property, or of the nearest prototype that has it; getters are not called. */
+function textOf(value, key) {
+  let at = value
+  for (let hops = 0; at !== null && hops < PROTOTYPES_MAX; hops++) {
+    const property = P.descriptorOf(at, key)
+    if (property !== undefined)
+      return typeof property.value === 'string' ? property.value : undefined
+    at = P.prototypeOf(at)
+  }
+  return undefined
+}
+
+/** Stack whose first line names the class, if only that of a parent is there. */
+function improved(stack, className, tag, name) {
+  const { length } = name
+  const isNamed = P.slice(name, -5) === 'Error' && P.slice(stack, 0, length) === name
+  const next = stack[length]
+  if (!isNamed || className === undefined || !(next === undefined || next === ':' || next === '\n'))
+    return stack
+  const prefix = prefixOf(className, tag, 'Error')
+  if (prefix === name) return stack
+  const head = P.indexOf(prefix, name) >= 0 ? prefix : prefix + ' [' + name + ']'
+  return head + P.slice(stack, length)
+}
 
 /** A stack with frames of the user's own source, at original positions. */
 function userFrames(stack) {

@@ -73,6 +73,7 @@ const P = {
   sqrt: Math.sqrt,
   parseFloat,
   symbolIterator: Symbol.iterator,
+  symbolToStringTag: toStringTag,
   symbolInspect: Symbol.for('nodejs.util.inspect.custom'),
   // Definitions: assignments that call no setter of user code
   put: (object, key, value) => define(object, key, value, true),

@@ -8,7 +8,7 @@ const CELL_CHARS_MAX = 200
 
 function table(given, only) {
   const { inspect } = part('inspect')
-  if (typeof given !== 'object' || given === null) return inspect(given)
+  if (typeof given !== 'object' || given === null) return part('inspect').format([given])
   const data = listed(given)
   const cell = (value) =>
     P.slice(P.arrayJoin(P.split(inspect(value), '\n'), ' '), 0, CELL_CHARS_MAX)

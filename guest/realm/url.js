@@ -254,7 +254,7 @@ class URL {
 }
 
 /** Prototype by which the console names the class, without its own way of showing. */
-const shownAsURL = P.hide({ __proto__: null }, 'constructor', URL)
+const shownAsURL = { URL: function () {} }.URL.prototype
 
 P.hide(URL.prototype, P.symbolInspect, function () {
   const shown = { __proto__: shownAsURL }

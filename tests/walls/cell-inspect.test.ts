@@ -188,10 +188,26 @@ const printing = [
    console.log({ e })`,
   "const e = new Error('x', { cause: { a: 1 } }); delete e.stack; console.log([e])",
   "console.log(new URL('http://u:p@a.b:8/c?d=1#e'), [new URLSearchParams('f=1&g=h'), new URLSearchParams()])",
+  'const a = { n: 1, inner: { x: {} } }; a.inner.x.up = a.inner; a.inner.top = a; console.log(a, a)',
+  'const a = {}, b = { a }; a.b = b; console.log([a, b, a]); const l = [1]; l.push(l); console.log(l, { l })',
+  'const m = new Map(); m.set("me", m).set(m, 1); const s = new Set(); s.add(s); const f = () => 1; f.self = f; console.log(m, s, f)',
+  'const long = { name: "n".repeat(56) }; long.s = long; console.log(long); long.name += "nn"; console.log(long)',
+  `const e = new Error('x'); e.stack = 'Error: x\\n    at y'; e.self = e; console.log(e); e.cause = e; console.log([e])`,
+  'class A extends Array {} class M extends Map {} class S extends Set {} console.log(A.of(1), new A(), new M([[1, 2]]), new M(), [new S([1])], [[[[new M([[1, 2]])]]]])',
+  'class U extends Uint8Array {} class D extends Date {} class R extends RegExp {} console.log(new U(2), new D(0), new R("a"), new (class F extends Function {})())',
+  `class E extends Error {} class MyError extends TypeError { name = 'MyError'; code = 7 }
+   const list = [new E('m'), new MyError('n'), Object.assign(new Error('o'), { name: 'Renamed' }), Object.create(Error.prototype)]
+   for (const e of list) { if (e.stack) e.stack = e.stack.split('\\n')[0] + '\\n    at x'; console.log(e, [e]) }
+   list[0].stack = 'no frame'; console.log(list[0])`,
+  'class B {} class C extends B { static x = 1 } console.log(C, B, class {}, class extends B {}, C.prototype, new C(), Object.create(new C()))',
+  'console.log(Object.setPrototypeOf([1], null), Object.setPrototypeOf(new Map([[1, 2]]), null), Object.setPrototypeOf(() => {}, null), [[[[Object.create(null, { a: { value: 1, enumerable: true } })]]]])',
+  'console.log(JSON, Math, (function* () {})(), { [Symbol.toStringTag]: "Own", [Symbol("k")]: 1, $x: 2 }, new (class X { get [Symbol.toStringTag]() { return "Y" } })())',
+  'console.log(new WeakMap(), new WeakSet(), new ArrayBuffer(4), [new ArrayBuffer(101)], new DataView(new Uint8Array([1, 254]).buffer, 1), Temporal.PlainDate.from("2026-01-02"), new Intl.NumberFormat("en"))',
+  'console.table("text"); console.table(5); console.table(null)',
   'const deep = { a: { b: { c: { d: { e: { f: 1 } } } } } }; for (const depth of [0, 1, 4, null, Infinity]) console.dir(deep, { depth })',
 ]
 
-test('causes of errors, URLs and console.dir with a depth are printed as Node prints them', async () => {
+test('circles, subclasses, errors, tags, buffers, URLs and console.dir with a depth are printed as Node prints them', async () => {
   for (const code of printing) {
     let outside = ''
     const stream = new Writable({

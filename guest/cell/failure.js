@@ -89,16 +89,27 @@ export function importRefused(specifier, from) {
 
 /**
  * Replaces V8's "Not supported" for `import()` without a handler by a message that names it, if one of the sources has such
- * an import. @param {readonly string[]} sources
+ * an import, or if the error comes from code made by `eval` or `Function`, whose source is not known here.
+ * @param {readonly string[]} sources
  */
 export function withoutImport(outcome, sources) {
-  const isImport = outcome.error.message === 'Not supported' && sources.some(hasImportCall)
-  if (!isImport) return outcome
+  const { error } = outcome
+  const isOfV8 = error.message === NOT_SUPPORTED
+  if (!isOfV8 || !(sources.some(hasImportCall) || GENERATED.test(error.stack))) return outcome
   const message = 'Cannot import at run time: a job has static imports of its own files only'
-  return { ...outcome, error: { ...outcome.error, code: 'IMPORT_REFUSED', message } }
+  const stack = error.stack && error.stack.replace(NOT_SUPPORTED, message)
+  return {
+    ...outcome,
+    error: { ...error, code: 'IMPORT_REFUSED', message, ...(stack && { stack }) },
+  }
 }
 
-const hasImportCall = (source) => /\bimport\s*\(/.test(source)
+const NOT_SUPPORTED = 'Not supported'
+/** First frame of a stack, in generated code. */
+const GENERATED = /^.*\n +at .*\beval at /
+
+/** True also for one with a comment before its parenthesis. @param {string} source */
+export const hasImportCall = (source) => /\bimport\s*(?:[(/]|\.\s*(?:source|defer)\b)/.test(source)
 
 /**
  * @param {Error} error V8's error from compiling a source

@@ -1,5 +1,13 @@
 import { placesOf, transform } from '../typescript/transform.js'
-import { asText, endOf, importRefused, Refusal, syntaxError, thrown } from './failure.js'
+import {
+  asText,
+  endOf,
+  hasImportCall,
+  importRefused,
+  Refusal,
+  syntaxError,
+  thrown,
+} from './failure.js'
 import { codeAlone } from './files.js'
 import { Job } from './job.js'
 import { Output } from './output.js'
@@ -82,6 +90,8 @@ export class CellSession extends Job {
   #calls = 0
   /** @type {NodeJS.Timeout | undefined} */
   #timer
+  /** Newest source that has an `import()`: a later cell may call it. */
+  #importing = ''
   #isOver = false
   #isFlooding = false
 
@@ -104,6 +114,7 @@ export class CellSession extends Job {
     if (this.#exec || this.#isOver) throw new Error('Cannot run a cell: another runs')
     const exec = new Exec(asked, ++this.#sequence, this.task.language, this.#hooks)
     this.#exec = exec
+    if (hasImportCall(exec.code)) this.#importing = exec.code
     const queued = this.#queuedTurns
     // Compared by identity: a pause that starts before this immediate runs belongs to the next exec.
     if (queued) setImmediate(() => this.#queuedTurns === queued && this.#resume())
@@ -327,11 +338,11 @@ export class CellSession extends Job {
   failed(sequence, error) {
     const exec = this.#exec
     if (!exec || !this.#isRunning(sequence)) return
-    exec.end = { error: this.#notCompiled(exec, error) ?? this.#own(exec, error) }
+    exec.end = { error: this.#notCompiled(exec, error) ?? this.#own(error) }
   }
 
-  #own(exec, error) {
-    const described = this.withoutImport(thrown(error, this), exec.code).error
+  #own(error) {
+    const described = this.withoutImport(thrown(error, this), this.#importing).error
     return described.stack ? { ...described, stack: ofCells(described.stack) } : described
   }
 
@@ -382,7 +393,10 @@ export class CellSession extends Job {
   /** Prints an unhandled rejection, but not that of a refused print; the cell continues. @param {unknown} error */
   stray(error) {
     if (this.#ownExec?.isFlooded) return
-    const { name, message, stack } = asText(error)
+    const { name, message, stack } = this.withoutImport(
+      { error: asText(error) },
+      this.#importing,
+    ).error
     const text = stack ? this.frames(stack) : name ? `${name}: ${message}` : message
     this.#add('stderr', `Uncaught (in promise) ${text}\n`)
   }

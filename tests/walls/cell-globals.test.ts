@@ -169,6 +169,27 @@ test('S3-9: a dynamic import at the top of a module, and one of a file, is refus
   }
 })
 
+test('S3-9: a dynamic import in code made by eval or Function, or with a comment in it, is refused by name and reported', async () => {
+  const sources = [
+    `return new Function("return imp" + "ort('node:fs')")()`,
+    `return await eval("im" + "port('node:fs')")`,
+    `return (0, eval)("im" + "port('node:fs')")`,
+    `return (async () => {}).constructor("return await im" + "port('node:fs')")()`,
+    `eval("im" + "port('node:fs')"); return 1`,
+    `return import /* a comment */ ('node:fs')`,
+    `return import.source('node:fs')`,
+  ]
+  for (const code of sources) {
+    const names: string[] = []
+    const { error } = await inCell(code, { refused: (name) => names.push(name) })
+    assert.equal(error?.code, 'IMPORT_REFUSED', `${code}: ${JSON.stringify(error)}`)
+    assert.match(error?.stack ?? '', /^Error: Cannot import at run time/)
+    assert.deepEqual(names, ['import'], code)
+  }
+  const own = await inCell('throw new Error("Not supported")')
+  assert.equal(own.error?.code, 'USER_ERROR')
+})
+
 test('WebAssembly, shared memory, weak references and finalisers cannot be reached', async () => {
   const code = `
     const gone = [typeof WebAssembly, typeof SharedArrayBuffer, typeof WeakRef, typeof FinalizationRegistry, typeof Atomics.waitAsync]

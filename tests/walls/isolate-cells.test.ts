@@ -77,6 +77,21 @@ suite('Cells of one isolate', () => {
       assert.match((await session.exec(cell)).error?.message ?? '', message)
   })
 
+  test('a dynamic import is refused by name, also in generated code and by a function of an earlier cell', async () => {
+    using session = new IsolateSession({ files: { 'own.js': 'export const own = 1' } })
+    const cells = [
+      'await new Function("return im" + "port(\'./own.js\')")()',
+      'async function late() { return import("./own.js") }; await late()',
+      'await late()',
+    ]
+    for (const cell of cells)
+      assert.equal((await session.exec(cell)).error?.code, 'IMPORT_REFUSED', cell)
+    const unhandled = await session.exec('late(); 1')
+    ok(unhandled, 1)
+    assert.match(unhandled.stderr, /^Uncaught \(in promise\) Error: Cannot import at run time/)
+    ok(await session.exec('import { own } from "./own.js"; own'), 1)
+  })
+
   test('an error has the line of its cell, also of an earlier cell, and only frames of cells', async () => {
     using session = new IsolateSession()
     ok(await session.exec('\nfunction boom() {\n  null.f\n}'), null)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { inCell, valueOf } from './in-cell.ts'
 
@@ -95,6 +96,33 @@ const LANGUAGE = [
 test('the globals are exactly those of ECMAScript and the published list', async () => {
   const names = (await valueOf('return Reflect.ownKeys(globalThis).map(String)')) as string[]
   assert.deepEqual(names.toSorted(), [...OWN, ...LANGUAGE].toSorted())
+})
+
+test('the globals in the documents are those of a job, with and without grants', async () => {
+  const text = readFileSync(new URL('../../docs/job.md', import.meta.url), 'utf8')
+  const told = (start: string, end: string) => {
+    const [, after = ''] = text.split(start)
+    return [...(after.split(end)[0] ?? '').matchAll(/`([\w$]+)`/g)].map(([, name]) => name ?? '')
+  }
+  const all = 'return Reflect.ownKeys(globalThis).map(String)'
+  const names = (await valueOf(all)) as string[]
+  const more = async (granted: object) =>
+    ((await valueOf(all, granted)) as string[]).filter((name) => !names.includes(name))
+  const [networks, webAssembly] = [
+    await more({ capabilities: ['mayfly.fetch'] }),
+    await more({ webAssembly: true }),
+  ]
+  const outside = Reflect.ownKeys(globalThis).map(String)
+  assert.deepEqual(told('has these globals:', '.\n').toSorted(), OWN)
+  assert.deepEqual(told('A job with a network also has', ';'), networks)
+  assert.deepEqual(told('was granted `webassembly` also has', '.'), webAssembly)
+  for (const name of told('Of the language it has no', ':'))
+    assert.ok(outside.includes(name) && !names.includes(name), name)
+  for (const name of ['crypto', 'performance']) {
+    const own = `return [${name}, Object.getPrototypeOf(${name})].filter((one) => one !== Object.prototype)
+      .flatMap((one) => Reflect.ownKeys(one)).filter((key) => typeof key === 'string' && key !== 'constructor')`
+    assert.deepEqual(told(`\`${name}\` is`, name === 'crypto' ? ';' : '.'), await valueOf(own))
+  }
 })
 
 test('the globals are the same in every entry', async () => {

@@ -71,7 +71,8 @@ export class LiveWall {
     const isOutOfMemory = how === 'memory'
     report(reply, {
       peakBytes,
-      cpuMs: exit.cpuMs ?? 0,
+      // Start-up continues in the background: before a claim its CPU time is of no job.
+      cpuMs: this.life.bounds ? (exit.cpuMs ?? 0) : 0,
       ...(isOutOfMemory && { isOutOfMemory }),
       ...this.#useOf(end.limit),
     })

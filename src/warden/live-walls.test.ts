@@ -65,6 +65,12 @@ suite('Walls of any engine', () => {
     assert.deepEqual(stand.walls.release('w1'), { peakBytes: end.peakBytes, cpuMs: 7 })
   })
 
+  test('A wall that ends before its claim has used no CPU time of a job', async () => {
+    using stand = standing()
+    await stand.walls.kill('w1', 'killed')
+    assert.equal(stand.walls.release('w1').cpuMs, 0)
+  })
+
   test('A job that is expected to be short has precedence until it has used more, also after a new deadline', async () => {
     using stand = standing()
     await operations.claim(stand.walls, { ...job, isShort: true })

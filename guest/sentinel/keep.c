@@ -29,6 +29,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/landlock.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,6 +122,25 @@ static int index_of_separator(int argc, char **argv, int from) {
   cannot("keep");
 }
 
+/*
+ * By Landlock, so that the kernel resolves a path of the wall and judges the folder in one step (sockets.c). Before the fork:
+ * a process of a domain looks only into those of the same domain, which the wall then inherits. Without REFER a domain
+ * forbids each rename into another folder.
+ */
+static void bind_below_scratch_only(int options, char **argv) {
+  struct landlock_ruleset_attr handled = {.handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_SOCK};
+  if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 1)
+    handled.handled_access_fs |= LANDLOCK_ACCESS_FS_REFER;
+  struct landlock_path_beneath_attr rule = {.allowed_access = handled.handled_access_fs, .parent_fd = -1};
+  for (int i = 0; i < options; i++)
+    if (!strncmp(argv[i], "scratch=", 8)) rule.parent_fd = open(argv[i] + 8, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int rules = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof handled.handled_access_fs, 0);
+  if (rules < 0 || syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0)) cannot("restrict sockets");
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_landlock_restrict_self, rules, 0)) cannot("restrict sockets");
+  close(rules);
+  close(rule.parent_fd);
+}
+
 void keep(int argc, char **argv) {
   int options = index_of_separator(argc, argv, 0), steps = index_of_separator(argc, argv, options + 1), handover[2];
   errno = EINVAL;
@@ -131,6 +151,7 @@ void keep(int argc, char **argv) {
   if (sigprocmask(SIG_BLOCK, &ends, NULL)) cannot("signals");
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) cannot("adopt orphans");
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, handover)) cannot("hand over");
+  bind_below_scratch_only(options, argv);
   pid_t child = fork();
   if (child < 0) cannot("start the program");
   if (child == 0) {

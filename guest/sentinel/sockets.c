@@ -8,7 +8,8 @@
  * Mechanism: each socket is created here and passed to the caller; this process keeps a duplicate, with its inode. A connect,
  * bind or listen finds it by the inode, and is performed here, on a copy of the address:
  * - TCP connects only to 127.0.0.1:3128, which is redirected to the port of the wall's egress path;
- * - a Unix socket is bound below the scratch folder, and connects only to sockets there.
+ * - a Unix socket is bound to the caller's own name, below the scratch folder (Landlock of this process, keep.c), and connects
+ *   only to sockets there.
  * The duplicate is closed once the socket is connected or listens, so that the peer gets EOF when the wall closes it. The
  * oldest of too many unused sockets is dropped; it can no longer be connected.
  *
@@ -193,28 +194,27 @@ void answer_kept_connect(const struct seccomp_notif *request) {
   send_answer(request->id, 0, failed, 0);
 }
 
-/* Creates the name in a checked folder, with the caller's umask. */
+/*
+ * Binds to the caller's own name, which getsockname(2) then answers, with the caller's umask. Landlock lets this process
+ * create sockets below the scratch folder alone (keep.c), whatever the path leads to by then.
+ */
 static int bind_file(const struct seccomp_notif *request, int socket, const union address *to, int bytes) {
-  char path[sizeof to->file.sun_path + 1], whole[PATH_BYTES_MAX];
+  char path[sizeof to->file.sun_path + 1], whole[PATH_BYTES_MAX], folder[32];
   pid_t pid = (pid_t)request->pid;
   if (!path_of(to, bytes, path)) return -EACCES;
   int failed = absolute_path(pid, AT_FDCWD, path, whole, sizeof whole);
   if (failed) return failed;
-  char *slash = strrchr(whole, '/'), *name = slash + 1;
-  if (!*name || !strcmp(name, ".") || !strcmp(name, "..")) return -EADDRINUSE;
-  char first[2] = "/";
-  if (slash != whole) *slash = 0;
-  const char *above = slash == whole ? first : whole;
-  int folder = open_below(wall.root, above, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
-  if (folder < 0) return folder;
+  const char *name = *path == '/' ? whole : path;
   struct sockaddr_un there = {.sun_family = AF_UNIX};
-  int length = snprintf(there.sun_path, sizeof there.sun_path, "/proc/self/fd/%d/%s", folder, name);
-  failed = length >= (int)sizeof there.sun_path ? -ENAMETOOLONG : is_below_scratch_path(folder) ? 0 : -EACCES;
-  if (!failed) {
-    umask((mode_t)status_of(pid, "\nUmask:", 8, 0) & 0777);
-    failed = bind(socket, (struct sockaddr *)&there, sizeof there) ? -errno : 0;
-  }
-  close(folder);
+  size_t length = strlen(name);
+  if (length > sizeof there.sun_path) return -ENAMETOOLONG;
+  memcpy(there.sun_path, name, length);
+  snprintf(folder, sizeof folder, "/proc/%d/cwd", pid);
+  if (*path != '/' && chdir(folder)) return -errno;
+  umask((mode_t)status_of(pid, "\nUmask:", 8, 0) & 0777);
+  if (!is_request_valid(request->id)) failed = -ENOENT;
+  else if (bind(socket, (struct sockaddr *)&there, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length))) failed = -errno;
+  if (chdir("/")) failed = failed ? failed : -errno;
   return failed;
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createConnection, createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -157,6 +157,30 @@ child.on('message', (told) => {
       assert.equal(node.stdout, 'out\nforkedserved1\n', node.stderr)
     })
 
+    test('sees a socket under the name that it was bound to, so that a manager of multiprocessing works', async () => {
+      await using stand = await openWhole({ hide })
+      const told = await runIn(
+        stand,
+        'python',
+        `${parts}
+import multiprocessing, tempfile
+folder = tempfile.mkdtemp()
+os.chdir(folder)
+for name in ('near', folder + '/far'):
+    server, client = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+    server.bind(name); server.listen(); client.connect(name)
+    print([one == name for one in (server.getsockname(), client.getpeername(), server.accept()[0].getsockname())])
+print(sorted(os.listdir(folder)))
+with multiprocessing.Manager() as manager:
+    shared = manager.dict()
+    child = multiprocessing.get_context('fork').Process(target=shared.__setitem__, args=('a', 1))
+    child.start(); child.join()
+    print(dict(shared))`,
+      )
+      const named = '[True, True, True]\n'
+      assert.equal(told.stdout, `${named}${named}['far', 'near']\n{'a': 1}\n`, told.stderr)
+    })
+
     test('reaches no process, file, abstract socket or address outside by the system calls tried', async () => {
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-bait-'))
       chmodSync(folder, 0o755)
@@ -170,6 +194,7 @@ child.on('message', (told) => {
       abstract.listen(`\0mayfly-bait-${process.pid}`)
       await Promise.all([listener, named, abstract].map((one) => once(one, 'listening')))
       chmodSync(join(folder, 'named'), 0o777)
+      chmodSync(folder, 0o777)
       let reached = 0
       for (const one of [listener, named, abstract]) one.on('connection', () => void reached++)
       // A process of the same uid, if the wall has no uid of its own.
@@ -193,6 +218,7 @@ child.on('message', (told) => {
         assert.equal(reached, 0)
         assert.equal(statSync(bait).mode & 0o777, 0o644)
         assert.equal(statSync(bait).size, 4)
+        assert.deepEqual(readdirSync(folder).toSorted(), ['bait', 'named'])
       } finally {
         victim.kill('SIGKILL')
         for (const one of [listener, named, abstract]) one.close()
@@ -537,5 +563,16 @@ while time.monotonic() < until:
     except OSError: pass
     except ZeroDivisionError: print('THROUGH a swapped read')
 stop.append(1); swapper.join()
+# A swapped folder: two names are exchanged while sockets are bound below one.
+os.mkdir('exchanged')
+stop.clear()
+def exchange():
+    while not stop: libc.syscall(316, -100, b'exchanged', -100, b'to-folder', 2)
+exchanger = threading.Thread(target=exchange); exchanger.start()
+for n in range(2000):
+    for name in (f'exchanged/{n}', f'{os.getcwd()}/exchanged/{n}.whole'):
+        try: socket.socket(socket.AF_UNIX).bind(name)
+        except OSError: pass
+stop.append(1); exchanger.join()
 print('tried', count)
 `

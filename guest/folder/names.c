@@ -15,6 +15,7 @@
  */
 #define _GNU_SOURCE
 #include "names.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -142,10 +143,46 @@ static int check_move(const struct seccomp_notif *request, const struct target *
   return -failed;
 }
 
+/* Largest protected file that a move may write again as it is, such as .git/config. */
+enum { SAME_BYTES_MAX = 1 << 20 };
+
+/* Opens a small regular file without hard links for a comparison; -1 if it is none. */
+static int open_to_compare(const struct target *target, struct stat *facts) {
+  if (!S_ISREG(type_of(target))) return -1;
+  int fd = openat(target->parent, target->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd >= 0 && (fstat(fd, facts) || !S_ISREG(facts->st_mode) || facts->st_nlink != 1 || facts->st_size > SAME_BYTES_MAX))
+    close(fd), fd = -1;
+  return fd;
+}
+
+static int is_same_file(const struct target *from, const struct target *to) {
+  static char left[SAME_BYTES_MAX + 1], right[SAME_BYTES_MAX + 1];
+  struct stat one, other;
+  int a = open_to_compare(from, &one), b = open_to_compare(to, &other), is_same = 0;
+  if (a >= 0 && b >= 0 && one.st_mode == other.st_mode && one.st_size == other.st_size) {
+    ssize_t n = pread(a, left, sizeof left, 0);
+    is_same = n == one.st_size && pread(b, right, sizeof right, 0) == n && !memcmp(left, right, (size_t)n);
+  }
+  if (a >= 0) close(a);
+  if (b >= 0) close(b);
+  return is_same;
+}
+
+/*
+ * A move that is refused for its destination alone, and would leave that file as it is: git writes its configuration again with
+ * each rename of a branch, after the branch was renamed. Not of unreadable files, whose content could be guessed so.
+ */
+static int changes_nothing(const struct target *from, const struct target *to, unsigned int flags) {
+  struct refusal why = {0};
+  return !flags && judge_move(from->path, to->path, type_of(from), &why) && why.path == to->path &&
+         !judge(to->path, READING, &why) && is_same_file(from, to);
+}
+
 static int move_targets(const struct seccomp_notif *request, const struct target *from, const struct target *to,
                        unsigned int flags) {
   int failed = flags & ~(unsigned int)(RENAME_NOREPLACE | RENAME_EXCHANGE) ? -EINVAL : 0;
   if (!failed && !exists(from)) failed = -ENOENT;
+  if (!failed && changes_nothing(from, to, flags)) return unlinkat(from->parent, from->name, 0) ? -errno : 0;
   if (!failed) failed = check_move(request, from, to, flags);
   if (!failed) failed = check_creation(request, to);
   if (failed) return failed;
@@ -176,6 +213,21 @@ static int move(const struct seccomp_notif *request, int from_folder, uint64_t f
   return failed;
 }
 
+/*
+ * A folder whose removal is refused, and fails anyway since it is not empty. ENOTEMPTY takes precedence, as EEXIST does: git removes
+ * the folders above a file of its own until one is not empty.
+ */
+static int is_filled_folder(const struct target *target) {
+  struct refusal why = {0};
+  if (!judge(target->path, WRITING | NAMING, &why) || judge(target->path, READING, &why)) return 0;
+  int fd = openat(target->parent, target->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), entries = 0;
+  DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+  while (folder && entries < 3 && readdir(folder)) entries++;
+  if (folder) closedir(folder);
+  else if (fd >= 0) close(fd);
+  return entries == 3;
+}
+
 static int remove_name(const struct seccomp_notif *request, int folder, uint64_t path_at, int flags) {
   static struct caller_path caller_path;
   static struct target target;
@@ -183,6 +235,7 @@ static int remove_name(const struct seccomp_notif *request, int folder, uint64_t
   if (!failed) failed = resolve_parent(request, folder, caller_path.path, &target);
   if (failed) return failed == -EEXIST ? (flags ? -EINVAL : -EISDIR) : failed;
   if (!exists(&target)) failed = -ENOENT;
+  else if (flags && is_filled_folder(&target)) failed = -ENOTEMPTY;
   else failed = check_access(request, &target, WRITING | NAMING);
   if (!failed && unlinkat(target.parent, target.name, flags)) failed = -errno;
   close_target(&target);

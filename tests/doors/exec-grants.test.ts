@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { hasProgram, noFolderWall } from '../hostile/folder/project.ts'
@@ -245,6 +253,47 @@ suite('Repositories under mayfly exec', { skip: noFolderWall || noGit, timeout }
       assert.ok(!existsSync(join(own, name)), name)
     assert.equal(git('ls-files', own), 'plain\n', stderr)
     assert.doesNotMatch(stderr, /wide/)
+  })
+
+  test('git stashes, and renames, copies and removes branches without settings, and nothing is refused', async () => {
+    const own = join(home, 'branches')
+    mkdirSync(own)
+    writeFileSync(join(own, 'a'), 'one\n')
+    git('init -q -b main', own)
+    git('add .', own)
+    git('-c user.name=a -c user.email=a@example.com commit -q -m one', own)
+    git('branch first', own)
+    const settings = statSync(join(own, '.git/config')).ino
+    const script = `echo two >> a; git stash -q; git branch -m first second; git branch -c second third
+      git branch -q -D second; git branch -m trunk; git stash pop -q; git branch --format='%(refname:short)'; cat a`
+    const named = ['--env', 'GIT_AUTHOR_NAME=a', '--env', 'GIT_AUTHOR_EMAIL=a@example.com']
+    const committed = [
+      '--env',
+      'GIT_COMMITTER_NAME=a',
+      '--env',
+      'GIT_COMMITTER_EMAIL=a@example.com',
+    ]
+    const words = ['exec', ...named, ...committed, '--', 'sh', '-ec', script]
+    const { code, stdout, stderr } = await mayfly({ ...place, cwd: own }, words)
+    assert.deepEqual([code, stdout], [0, 'third\ntrunk\none\ntwo\n'], stderr)
+    assert.doesNotMatch(stderr, /refused|rror/)
+    assert.equal(statSync(join(own, '.git/config')).ino, settings)
+  })
+
+  test('Attack: a file of another content or mode, or with the text of a secret, is moved over a protected one', async () => {
+    const own = join(home, 'same')
+    mkdirSync(join(own, '.vscode'), { recursive: true })
+    const files = { '.vscode/one': 'own\n', '.vscode/other': 'own\n', '.env': 'KEY=1\n' }
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(own, name), text)
+    const script = `echo owm > a; echo own > b; chmod 755 b; echo KEY=1 > c; echo own > d; ln d e; echo own > f
+      mv a .vscode/one; mv b .vscode/other; mv c .env; mv d .vscode/one; mv f .vscode/new; rmdir .vscode; ls`
+    const words = ['exec', '--', 'sh', '-c', script]
+    const { stdout, stderr } = await mayfly({ ...place, cwd: own }, words)
+    assert.equal(stdout.replaceAll('\n', ' '), 'a b c d e f ', stderr)
+    for (const [name, text] of Object.entries(files))
+      assert.equal(readFileSync(join(own, name), 'utf8'), text, name)
+    assert.equal(statSync(join(own, '.vscode/other')).mode & 0o111, 0)
+    assert.deepEqual(readdirSync(join(own, '.vscode')), ['one', 'other'])
   })
 
   test('a worktree that its repository does not list gets no access to the repository', async () => {

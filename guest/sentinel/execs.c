@@ -5,7 +5,7 @@
  * before the exec; only the warden can move it.
  *
  * Mechanism: if the warden has requested it, an exec is delayed until the warden answers, or fails with EAGAIN after two
- * seconds. The warden receives the name, the file that it resolves to, and the interpreter of a script, as of that moment.
+ * seconds. The warden receives the name, the file that it resolves to, and the interpreters of a script, as of that moment.
  * A path without an executable fails here, so that a search of PATH needs no message.
  *
  * Relies on: execve(2) on `#!` (256 bytes since Linux 5.1), SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5), statx(2).
@@ -34,6 +34,8 @@
 #include "wall.h"
 
 enum { EXECS_MAX = 64, EXEC_MS_MAX = 2000, INTERPRETER_BYTES_MAX = 256 };
+/* As many as the kernel follows. */
+enum { INTERPRETERS_MAX = 5, QUOTED_BYTES_MAX = SHOWN_BYTES_MAX * 6 + 8 };
 
 /* Pending execs, delayed until the warden has moved the process into its cgroup. */
 static struct {
@@ -61,25 +63,40 @@ void expire_execs(void) {
     if (execs[i].until <= now_ns()) end_exec(i, EAGAIN);
 }
 
-/* Interpreter of a script: the first word after `#!`, within the kernel's limit. */
-static void interpreter_of(int path_fd, char *to, size_t room) {
+/* Opens and names the interpreter of a script: the first word after `#!`, within the kernel's limit. No name: no script. */
+static int open_interpreter(int path_fd, char *to, size_t room) {
   char name[64], line[INTERPRETER_BYTES_MAX + 1] = "";
   struct stat facts;
   to[0] = 0;
   snprintf(name, sizeof name, "/proc/self/fd/%d", path_fd);
-  if (fstat(path_fd, &facts) || !S_ISREG(facts.st_mode)) return;
+  if (fstat(path_fd, &facts) || !S_ISREG(facts.st_mode)) return -1;
   /* O_NONBLOCK: a lease on the file must not block this open. */
   int fd = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) return;
+  if (fd < 0) return -1;
   ssize_t n = read(fd, line, INTERPRETER_BYTES_MAX);
   close(fd);
-  if (n < 2 || line[0] != '#' || line[1] != '!') return;
+  if (n < 2 || line[0] != '#' || line[1] != '!') return -1;
   char *at = line + 2 + strspn(line + 2, " \t");
   at[strcspn(at, " \t\n")] = 0;
   int by = *at == '/' ? open_below(wall.root, at, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT) : -1;
   snprintf(name, sizeof name, "/proc/self/fd/%d", by);
   if (by < 0 || link_to(name, to, room)) snprintf(to, room, "%s", at);
-  if (by >= 0) close(by);
+  return by;
+}
+
+/* Interpreters of a script, as a list in JSON: the first one may be a script too. Closes the file. */
+static void quote_interpreters(int path_fd, char *to, size_t room) {
+  char name[PATH_BYTES_MAX] = "", shown[QUOTED_BYTES_MAX];
+  size_t have = 0;
+  for (int i = 0; i < INTERPRETERS_MAX && path_fd >= 0; i++) {
+    int by = open_interpreter(path_fd, name, sizeof name);
+    close(path_fd);
+    path_fd = by;
+    if (!name[0]) break;
+    quote_end(shown, sizeof shown, name);
+    have += (size_t)snprintf(to + have, room - have, "%s\"%s\"", have ? "," : "", shown);
+  }
+  if (path_fd >= 0) close(path_fd);
 }
 
 /* File that an exec would run if its path were resolved now; for reports. The final one may differ: the warden
@@ -155,8 +172,8 @@ void defer_exec(const struct seccomp_notif *request) {
   const __u64 *args = request->data.args;
   pid_t pid = (pid_t)request->pid;
   int is_at = request->data.nr == SYS_execveat;
-  char path[PATH_BYTES_MAX] = "", real[PATH_BYTES_MAX] = "", by[PATH_BYTES_MAX] = "", name[64], line[LINE_BYTES_MAX];
-  char shown[3][SHOWN_BYTES_MAX * 6 + 8];
+  char path[PATH_BYTES_MAX] = "", real[PATH_BYTES_MAX] = "", name[64], line[LINE_BYTES_MAX];
+  char shown[2][QUOTED_BYTES_MAX], by[INTERPRETERS_MAX * (QUOTED_BYTES_MAX + 3)] = "";
   long group = status_of(pid, "\nTgid:", 10, 0);
   int failed = read_text(pid, args[is_at ? 1 : 0], path, sizeof path);
   if (failed || group <= 0) return send_answer(request->id, 0, failed ? failed : -EAGAIN, 0);
@@ -165,17 +182,20 @@ void defer_exec(const struct seccomp_notif *request) {
   failed = exec_error(path_fd);
   snprintf(name, sizeof name, "/proc/self/fd/%d", path_fd);
   /* A magic link, such as /proc/PID/exe or /proc/PID/fd/N: its name says nothing of the program. */
-  if (path_fd == -ELOOP) real_path(pid, folder, path, 0, real, sizeof real);
-  else if (path_fd < 0 || link_to(name, real, sizeof real)) real[0] = 0;
-  if (path_fd >= 0) interpreter_of(path_fd, by, sizeof by), close(path_fd);
+  if (path_fd == -ELOOP) {
+    real_path(pid, folder, path, 0, real, sizeof real);
+    path_fd = open_below(wall.root, real, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+  } else if (path_fd < 0 || link_to(name, real, sizeof real)) {
+    real[0] = 0;
+  }
+  quote_interpreters(path_fd, by, sizeof by);
   if (failed) return send_answer(request->id, 0, failed, 0);
   if (!is_request_valid(request->id)) return;
   quote_end(shown[0], sizeof shown[0], path);
   quote_end(shown[1], sizeof shown[1], real);
-  quote_end(shown[2], sizeof shown[2], by);
   int n = snprintf(line, sizeof line,
-                   "{\"kind\":\"asks\",\"id\":\"%llu\",\"pid\":%ld,\"path\":\"%s\",\"real\":\"%s\",\"by\":\"%s\"}\n",
-                   (unsigned long long)request->id, group, shown[0], shown[1], shown[2]);
+                   "{\"kind\":\"asks\",\"id\":\"%llu\",\"pid\":%ld,\"path\":\"%s\",\"real\":\"%s\",\"by\":[%s]}\n",
+                   (unsigned long long)request->id, group, shown[0], shown[1], by);
   if (exec_count == EXECS_MAX || !queue_line(OUT_BYTES_EXECS, line, n)) return send_answer(request->id, 0, -EAGAIN, 0);
   execs[exec_count].request = *request;
   execs[exec_count++].until = now_ns() + EXEC_MS_MAX * 1000000ull;

@@ -77,6 +77,34 @@ for (const program of [node, own + '/exe', '/proc/thread-self/exe', './link']) {
   )
 })
 
+test('Scripts whose interpreter is a script, or that are named by a descriptor, begin in the zone of the program that runs', async (t) => {
+  if (!findJailFacts().namespaces) return t.skip('namespaces are forbidden here')
+  await using whole = await openWhole({ sentinel: true })
+  const started = await startWithZones(whole, { shell: 'sh' })
+  if (!started) return t.skip('there is no sentinel here')
+  const { wall, told } = started
+  wall.run(`
+import { spawnSync } from 'node:child_process'
+import { openSync, writeFileSync } from 'node:fs'
+let by = '/bin/sh'
+for (let n = 1; n <= 5; n++) {
+  writeFileSync('/work/s' + n, '#!' + by + '\\nsleep 0.2; echo ran', { mode: 0o755 })
+  by = '/work/s' + n
+}
+const descriptor = '/proc/' + process.pid + '/fd/' + openSync('/work/s1', 'r')
+for (const script of ['/work/s1', '/work/s2', '/work/s5', descriptor]) {
+  const { stdout, signal, error } = spawnSync(script)
+  console.log(String(stdout).trim(), signal, error?.code)
+}`)
+  await wall.end()
+  assert.equal(wall.said.stdout, 'ran null undefined\n'.repeat(4), wall.said.stderr)
+  const begun = told.filter(({ what }) => what !== 'gone')
+  assert.deepEqual(
+    begun.map(({ what, kind, entered }) => [what, kind, entered]),
+    Array<string[]>(4).fill(['began', 'shell', 'asked']),
+  )
+})
+
 for (const [how, hide] of [
   ['with', []],
   ['without', ['cgroup']],
@@ -134,7 +162,7 @@ test('A pid that is no longer a process of the wall is put into none of its zone
       isAsked: true,
       report: (one) => void told.push(one),
     })
-    const asks = { path: 'any', real: 'any', by: '' }
+    const asks = { path: 'any', real: 'any', by: [] }
     assert.equal(zones.answerExec({ ...asks, pid: stranger.pid! }), constants.errno.EAGAIN)
     assert.deepEqual([zoneMarkOf(stranger.pid!), told], [before, []])
     assert.equal(zones.answerExec({ ...asks, pid: wall.pid }), 0)

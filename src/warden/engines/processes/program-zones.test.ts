@@ -34,7 +34,7 @@ function zonesOf(rules: readonly ZoneRule[], isAsked: boolean, add = (_pid: numb
 test('A wall that calls exec in a loop gets EAGAIN', () => {
   const { pid } = process
   const { zones } = zonesOf([{ kind: 'video', programs: ['ffmpeg'], life: 1000 }], true)
-  const asking = { pid, path: 'true', real: '/usr/bin/true', by: '' }
+  const asking = { pid, path: 'true', real: '/usr/bin/true', by: [] }
   const answers = Array.from({ length: 20_000 }, () => zones.answerExec(asking))
   assert.ok(answers.slice(0, 1000).every((answer) => answer === 0))
   assert.ok(answers.includes(constants.errno.EAGAIN))
@@ -62,7 +62,7 @@ test('Names of zones are unique, and differ from that of the whole wall', () => 
   })
   const { zones, told } = zonesOf(rules, true)
   for (const index of rules.keys())
-    assert.equal(zones.answerExec({ pid: process.pid, path: `p${index}`, real: '', by: '' }), 0)
+    assert.equal(zones.answerExec({ pid: process.pid, path: `p${index}`, real: '', by: [] }), 0)
   assert.deepEqual(
     told.map(({ zone }) => zone),
     ['main.2', 'a', 'a.2', 'a.3', 'a.4'],

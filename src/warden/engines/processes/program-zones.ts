@@ -204,7 +204,7 @@ export class ProgramZones {
   }
 
   #found(pid: number, file: string): void {
-    const rule = this.#ruleOf({ path: file, real: file, by: '' })
+    const rule = this.#ruleOf({ path: file, real: file, by: [] })
     const zone = this.#zoneOf(pid)
     if (!rule || isInZone(zone, rule) || zone?.why !== undefined) return
     const about = { pid, program: file, entered: 'seen' } as const

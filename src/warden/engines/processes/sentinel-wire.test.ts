@@ -21,7 +21,7 @@ suite('The messages of a sentinel', () => {
 
 function pathIn(path: string): string | undefined {
   const message = parseSentinelMessage(
-    `{"kind":"asks","id":"1","pid":2,"path":"${path}","real":"","by":""}`,
+    `{"kind":"asks","id":"1","pid":2,"path":"${path}","real":"","by":[]}`,
   )
   return message && 'path' in message ? message.path : undefined
 }

@@ -115,7 +115,8 @@ const message = z.discriminatedUnion('kind', [
     pid: count,
     path: name,
     real: name,
-    by: name,
+    /** Interpreters of a script, of which all but the last are scripts too. */
+    by: z.array(name).max(5),
   }),
   z.strictObject({
     kind: z.literal('seen'),

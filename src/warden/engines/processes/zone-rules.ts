@@ -3,11 +3,11 @@ import path from 'node:path'
 import { attempt } from '../../../lib/attempt.ts'
 import type { ZoneRule } from '../../../contract/zone-rules.ts'
 
-/** Names of an executed program: path as called, canonical file, and the interpreter if it is a script. */
+/** Names of an executed program: path as called, canonical file, and its interpreters if it is a script. */
 export interface Executed {
   readonly path: string
   readonly real: string
-  readonly by: string
+  readonly by: readonly string[]
 }
 
 /** Folders in which a name without a path is looked up. */
@@ -23,7 +23,9 @@ export function ruleFinder(
   }))
   return ({ path: asked, real, by }) => {
     // The kernel adds a suffix to the path of an unlinked file.
-    const names = [asked, real, by].filter(Boolean).map((name) => name.replace(/ \(deleted\)$/, ''))
+    const names = [asked, real, ...by]
+      .filter(Boolean)
+      .map((name) => name.replace(/ \(deleted\)$/, ''))
     return all.find(({ patterns }) =>
       patterns.some((pattern) => names.some((name) => isNamed(pattern, name))),
     )?.rule

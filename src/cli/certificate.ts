@@ -19,7 +19,8 @@ export async function tlsOf(
     return { cert, key, isLasting: false }
   }
   if (tls_cert === undefined || tls_key === undefined) return undefined
-  return { cert: await readPem(tls_cert), key: await readPem(tls_key), isLasting: true }
+  const files = { cert: tls_cert, key: tls_key }
+  return { cert: await readPem(tls_cert), key: await readPem(tls_key), isLasting: true, files }
 }
 
 async function readPem(file: string): Promise<string> {

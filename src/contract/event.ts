@@ -86,6 +86,7 @@ export const points = [
   'door/refused',
   'door/answered',
   'server/started',
+  'server/certificate',
   'server/draining',
   'server/stopped',
   'warden/started',

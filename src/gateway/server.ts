@@ -38,7 +38,7 @@ import { answerSockets, isSocketRequest } from './http/websocket.ts'
 import { terminalRoute } from './http/websocket-terminal.ts'
 import { StaticFiles } from './http/static.ts'
 import { ThreatReaders } from './http/threat-readers.ts'
-import { strictTransport, tlsOptions, type Tls } from './http/tls.ts'
+import { followRenewals, strictTransport, tlsOptions, type Tls } from './http/tls.ts'
 import { SessionTokens } from './http/session-token.ts'
 import { CLIENT_CLOSED_REQUEST, RequestTrace } from './http/request-trace.ts'
 
@@ -233,9 +233,10 @@ function makeServer(
   {
     host,
     tls,
+    emitter,
     trustedProxies = [],
     proxyHeader = 'x-forwarded-for',
-  }: Pick<GatewayOptions, 'host' | 'tls' | 'trustedProxies' | 'proxyHeader'>,
+  }: Pick<GatewayOptions, 'host' | 'tls' | 'emitter' | 'trustedProxies' | 'proxyHeader'>,
   routes: ReadonlySet<string>,
   listener: RequestListener,
 ): Server {
@@ -254,9 +255,9 @@ function makeServer(
     insecureHTTPParser: false,
     shouldUpgradeCallback: isSocketRequest,
   }
-  const server = tls
-    ? createSecureServer({ ...options, ...tlsOptions(tls, limits.headersMs) })
-    : createServer(options)
+  const secure = tls && createSecureServer({ ...options, ...tlsOptions(tls, limits.headersMs) })
+  if (secure) followRenewals(secure, tls, limits.headersMs, emitter)
+  const server = secure ?? createServer(options)
   shareConnections(server, limits.connections)
   server.maxRequestsPerSocket = 1000
   // Unlimited, so that Node drops no line silently; `inspect` counts them.

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import { readdir, stat } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { request } from 'node:https'
 import { connect as connectPlain, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { connect, createServer, type ConnectionOptions, type TlsOptions } from 'node:tls'
 import { WebSocket } from 'ws'
 import { developmentCertificate } from '../../src/gateway/http/development-authority.ts'
+import type { Emitter } from '../../src/contract/event.ts'
 import type { Tls } from '../../src/gateway/http/tls.ts'
 import { adminKey, bearer, folder, openDoor, raw } from './http-door.ts'
 
@@ -74,6 +76,51 @@ test('Both endpoints use TLS with a certificate of the development CA (S0-17)', 
   assert.equal(health.statusCode, 200)
   assert.equal((await get(`https://localhost:${door.staticPort}/`, ca)).statusCode, 200)
   assert.equal(health.headers['strict-transport-security'], undefined)
+})
+
+test('A renewed certificate is used from the next connection on, and one that does not fit its key is not', async () => {
+  const { state, authority: ca, cert, key } = await authority()
+  await using _ = state
+  const files = { cert: join(state.path, 'live', 'cert.pem'), key: join(state.path, 'key.pem') }
+  // As certbot and Kubernetes do: a link that is replaced.
+  const put = async (name: string, pair: { readonly cert: string; readonly key: string }) => {
+    await mkdir(join(state.path, name))
+    await writeFile(join(state.path, name, 'cert.pem'), pair.cert)
+    await symlink(name, join(state.path, 'next'))
+    await rename(join(state.path, 'next'), join(state.path, 'live'))
+    await writeFile(files.key, pair.key)
+  }
+  await put('first', { cert, key })
+  const renewals: unknown[] = []
+  const emit: Emitter['emit'] = (point, fields = {}) =>
+    void (point === 'server/certificate' && renewals.push(fields['renewed']))
+  await using door = await openDoor({
+    tls: { cert, key, isLasting: false, files },
+    emitter: { emit },
+  })
+  const inUse = async () => {
+    const options = { port: door.activePort, host: '127.0.0.1', servername: 'localhost', ca }
+    const socket = connect(options)
+    await once(socket, 'secureConnect')
+    const { raw: used } = socket.getPeerCertificate()
+    socket.destroy()
+    return new X509Certificate(used).toString()
+  }
+  assert.equal(await inUse(), new X509Certificate(cert).toString())
+  assert.deepEqual(renewals, [])
+
+  const renewed = developmentCertificate(state.path, Date.now())
+  await put('second', { cert: renewed.cert, key })
+  assert.equal(await inUse(), new X509Certificate(cert).toString(), 'its key is still to come')
+  assert.equal(await inUse(), new X509Certificate(cert).toString())
+  assert.deepEqual(renewals, [false])
+  await writeFile(files.key, renewed.key)
+  for (let n = 0; n < 2; n++)
+    assert.equal(await inUse(), new X509Certificate(renewed.cert).toString())
+  assert.deepEqual(renewals, [false, true])
+  assert.equal(await handshake(door, { maxVersion: 'TLSv1.1', minVersion: 'TLSv1' }), 'refused')
+  await rm(files.key)
+  assert.equal(await inUse(), new X509Certificate(renewed.cert).toString())
 })
 
 test('A WebSocket over TLS streams a job (S0-17)', async () => {

@@ -1,5 +1,12 @@
-import { createSecureContext, type SecureContextOptions, type TlsOptions } from 'node:tls'
+import { readFileSync, statSync } from 'node:fs'
+import {
+  createSecureContext,
+  type SecureContextOptions,
+  type Server,
+  type TlsOptions,
+} from 'node:tls'
 import { MayflyError, messageOf } from '../../contract/error.ts'
+import type { Emitter } from '../../contract/event.ts'
 
 /** Certificate chain and key as PEM. */
 export interface Tls {
@@ -7,6 +14,8 @@ export interface Tls {
   readonly key: string
   /** True if HSTS may be sent: not for a short-lived development certificate. */
   readonly isLasting: boolean
+  /** Files of both, which a renewal replaces. */
+  readonly files?: Pick<Tls, 'cert' | 'key'>
 }
 
 /** Forward secrecy and AEAD only. */
@@ -34,6 +43,46 @@ export function tlsOptions({ cert, key }: Tls, handshakeTimeout: number): TlsOpt
     })
   }
   return { ...options, honorCipherOrder: true, handshakeTimeout }
+}
+
+/**
+ * Uses a renewed certificate from the next connection on: its files are looked at then, behind links, because tools for
+ * renewal replace those. A pair that cannot be used is reported once, and the one in use stays.
+ */
+export function followRenewals(
+  server: Server,
+  tls: Tls,
+  handshakeTimeout: number,
+  emitter: Emitter,
+): void {
+  const { files } = tls
+  if (!files) return
+  let [stamp, inUse] = ['', tls]
+  const renew = () => {
+    const now = [files.cert, files.key].map(stampOf).join()
+    if (now === stamp) return
+    stamp = now
+    const next = { ...tls, cert: readText(files.cert), key: readText(files.key) }
+    if (next.cert === inUse.cert && next.key === inUse.key) return
+    server.setSecureContext(tlsOptions(next, handshakeTimeout))
+    inUse = next
+    emitter.emit('server/certificate', { renewed: true })
+  }
+  // Before Node's own listener, which takes the context of the new connection.
+  server.prependListener('connection', () => {
+    try {
+      renew()
+    } catch (thrown) {
+      emitter.emit('server/certificate', { renewed: false, because: messageOf(thrown) })
+    }
+  })
+}
+
+const readText = (file: string): string => readFileSync(file, 'utf8')
+
+function stampOf(file: string): string {
+  const stats = statSync(file, { throwIfNoEntry: false, bigint: true })
+  return stats ? `${stats.dev}:${stats.ino}:${stats.size}:${stats.ctimeNs}` : 'none'
 }
 
 /** HSTS for one year; only with a configured certificate. */

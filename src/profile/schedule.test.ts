@@ -99,6 +99,31 @@ test('S2-11: schedules bound to a capability and to an origin apply together, be
   assert.deepEqual([phase!.for, phase!.controls.cpu], [1000, 0.5])
   const wasmAlone = planned(schedules, wasm, { origin: 'http' })
   assert.equal(wasmAlone.schedule.name, 'wasm')
+  // Each is the shorter one in one phase, and has fewer rights in another.
+  const page = {
+    phases: [
+      { name: 'one', for: '1s', processes: 9 },
+      { name: 'two', for: '9s', network: 'none' },
+    ],
+    for_origins: ['page'],
+  }
+  const network = { allow: ['api.example.com'] }
+  const crossed = planned({ ...schedules, page }, { ...wasm, network }, { origin: 'page' })
+  assert.deepEqual(
+    crossed.schedule.phases.map(
+      ({ for: ms, controls: { cpu, processes, network, capabilities } }) => [
+        ms,
+        cpu,
+        processes,
+        network.allow.length,
+        capabilities,
+      ],
+    ),
+    [
+      [1000, 0.5, 9, 1, ['webassembly']],
+      [3000, 0.5, 9, 0, []],
+    ],
+  )
 })
 
 test('A job cannot get a looser schedule by a capability that it requests', () => {

@@ -52,6 +52,7 @@ suite('JSON keys arrive unchanged after a request that tries to poison the parse
     })
 
   test('S0-16: the history has the same keys, and the record verifies', async () => {
+    assert.match(await run(`{"code":"return input","input":${poison}}`), /"status":"ok"/)
     const { id } = parseJson(await run(`{"code":"return input","input":${clean}}`)) as {
       id: string
     }

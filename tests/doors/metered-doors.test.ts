@@ -67,18 +67,15 @@ suite('Work without a job is within the quotas of its tenant', () => {
   for (const [path, body] of doors)
     test(`${path} is refused with 429 once the jobs of the minute are used up, before it does any work`, async () => {
       ceilings = { runs_per_minute: 2 }
-      const limits: unknown[] = []
-      for (let n = 0; n < 3; n++) {
+      assert.ok((await ask(path, body)).status < 300)
+      // `/v1/zones` takes both: its analysis is one, and its job another.
+      await ask(path, body)
+      const before = analysed
+      for (let n = 0; n < 2; n++) {
         const { status, json, headers } = await ask(path, body)
-        if (status !== 429) continue
-        limits.push(json['details'])
+        assert.deepEqual([status, json['details']], [429, { limit: 'runs_per_minute' }])
         assert.ok(Number(headers.get('retry-after')) >= 1)
       }
-      assert.ok(limits.length >= 1)
-      assert.deepEqual(limits[0], { limit: 'runs_per_minute' })
-      assert.ok(analysed <= 2)
-      const before = analysed
-      assert.equal((await ask(path, body)).status, 429)
       assert.equal(analysed, before)
     })
 

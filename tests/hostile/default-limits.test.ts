@@ -25,6 +25,9 @@ const triesMax = 5
 const bombs = [...corpus.time, ...corpus.memory, ...corpus.parser].filter(({ expect }) =>
   expect.some((end) => end === 'timeout' || end === 'limit'),
 )
+/** Cases that their timeout alone may end. Many of the others are refused by the parser and never run. */
+const endless = bombs.filter(({ expect }) => expect.every((end) => end === 'timeout'))
+const others = bombs.filter((one) => !endless.includes(one))
 
 let trap: Trap
 let mayfly: Library | undefined
@@ -56,7 +59,8 @@ test('Every bomb ends within 5.1 s at the default limits (S3-3, S3-11)', async (
     const lateMs = Math.max(0, ...ranMs) - endMsMax
     return lateMs > stallMs ? `${Math.round(lateMs)} ms, stall ${Math.round(stallMs)}` : undefined
   }
-  const cases = sample(bombs, long ? Infinity : drawnCount, seed)
+  const each = long ? Infinity : drawnCount / 2
+  const cases = [...sample(endless, each, seed), ...sample(others, each, seed)]
   await inParallel(cases, atATime, async (hostile) => {
     const why = await whyLate(hostile)
     if (why) late.set(hostile, why)
@@ -66,6 +70,7 @@ test('Every bomb ends within 5.1 s at the default limits (S3-3, S3-11)', async (
   for (const hostile of late.keys())
     for (let tries = 1; tries < triesMax && late.has(hostile); tries++)
       if (!(await whyLate(hostile))) late.delete(hostile)
+  assert.ok(Math.max(0, ...took) >= endMsMax / 2, 'no job lived for its time')
   const sorted = took.toSorted((a, b) => a - b)
   const at = (share: number) => sorted[Math.floor((sorted.length - 1) * share)]?.toFixed(0)
   t.diagnostic(

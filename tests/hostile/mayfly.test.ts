@@ -79,7 +79,7 @@ test('Timeouts are enforced within the limit plus 250 ms for 99 of 100; late cas
   const late: string[] = []
   for (const [hostile, ranMs] of times)
     if (ranMs.some(isLate) && (await isLateAlone(mayfly, hostile))) late.push(hostile.name)
-  assert.ok(times.size > 0, 'no program ran before')
+  assert.ok((sorted.at(-1) ?? 0) >= timeoutMs / 2, 'no job lived for its time')
   const most = Math.floor(times.size * lateShareMax)
   assert.ok(late.length <= most, `${late.join()} of ${times.size} were late, each time`)
 })

@@ -107,5 +107,7 @@ suite('The channel of a server over TLS', () => {
     // An answer in clear, a refusal too, would be an error of this text.
     assert.doesNotMatch(error.message, /Unexpected server response/)
     socket.terminate()
+    const { frames } = await send({ code: 'return 1' })
+    assert.equal(frames.at(-1)?.data['status'], 'ok', 'the server is there')
   })
 })

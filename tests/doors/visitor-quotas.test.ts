@@ -137,7 +137,8 @@ suite('Quotas of visitors at each entry point', () => {
     const { details } = await runUntilRefused(run, door)
     assert.deepEqual(details, { limit: 'cpu_seconds_per_minute', of: 'address' })
     const body = { content: 'return 1', sessionToken: await visit(staticUrl, evil) }
-    assert.equal((await ask(`${staticUrl}/active-content`, evil, { body })).status, 429)
+    const { status, json } = await ask(`${staticUrl}/active-content`, evil, { body })
+    assert.deepEqual([status, json['details']], [429, details])
   })
 
   test('S0-12: an address has a limit of tokens a minute, then 429 with Retry-After, and another still gets one', async () => {

@@ -172,10 +172,14 @@ function left() {
         ? step('namespaces', ...one.slice(2).filter((kind) => kind !== name))
         : one,
     )
-  const proof = /Elauncher: proof/
+  const proof = (of: string) => new RegExp(`^Elauncher: proof ${of}: `)
   return [
-    { title: 'its filters', without: dropped('seccomp'), found: proof },
-    { title: 'an empty bounding set', without: dropped('empty-bounding-set'), found: proof },
+    { title: 'its filters', without: dropped('seccomp'), found: proof('unshare') },
+    {
+      title: 'an empty bounding set',
+      without: dropped('empty-bounding-set'),
+      found: proof('bounding set'),
+    },
     { title: 'a network namespace', without: namespace('net'), found: /net:|loopback/ },
     {
       title: 'a pid namespace',
@@ -189,7 +193,9 @@ function left() {
       // Landlock refuses the runner its file of results in the host's /tmp before anything else is examined.
       found: /Elauncher|root device|EPermissionError/,
     },
-    ...(facts.root ? [{ title: 'its own uid', without: dropped('become'), found: proof }] : []),
+    ...(facts.root
+      ? [{ title: 'its own uid', without: dropped('become'), found: proof('user') }]
+      : []),
   ]
 }
 

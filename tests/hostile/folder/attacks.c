@@ -40,7 +40,7 @@
 #define SYS_fchmodat2 452
 #endif
 
-enum { ROUNDS = 3000 };
+enum { ROUNDS = 3000, SWAPS = 200 };
 #define SECRET "SECRET-OF-THE-FOLDER"
 
 /* ---- helpers ---- */
@@ -443,7 +443,7 @@ static int two_walls(void) {
 static int two_walls_swap(void) {
   int role = met_as("swaps", "writes"), broke = 0, swaps = 0;
   if (role == 2) {
-    for (int i = 0; !broke && (i < ROUNDS || (i < 10 * ROUNDS && !is_there("twice"))); i++) {
+    for (int i = 0; !broke && (i < 10 * ROUNDS || (i < 100 * ROUNDS && !is_there("swapped-often"))); i++) {
       int fd = open("bare.git/config", O_WRONLY | O_APPEND);
       if (fd >= 0) broke = write(fd, "evil\n", 5) == 5, close(fd);
     }
@@ -451,11 +451,11 @@ static int two_walls_swap(void) {
   }
   for (int i = 0; role && i < 100 * ROUNDS && !is_there("wrote"); i++) {
     if (rename("bare.git", "b2")) continue;
-    if (mkdir("bare.git", 0755) == 0 && ++swaps == 2) put("twice", "");
+    if (mkdir("bare.git", 0755) == 0 && ++swaps == SWAPS) put("swapped-often", "");
     rmdir("bare.git");
     if (rename("b2", "bare.git")) return 2;
   }
-  return swaps > 1 ? 0 : 2;
+  return swaps < SWAPS ? 2 : 0;
 }
 
 /* A moved folder takes its content along. */

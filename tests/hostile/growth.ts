@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { setTimeout } from 'node:timers/promises'
 import { descendantsOf, nameOf, rssOf } from './proc.ts'
 
@@ -34,6 +35,7 @@ async function growthWhile(work: () => Promise<unknown>): Promise<Growth> {
   const idle = await settled()
   // A new process is a spare: assume the largest idle size.
   const idleOfNew = Math.max(0, ...idle.values())
+  assert.ok(idleOfNew > 0, 'no child process is seen')
   let most: Growth = { bytes: 0, of: '' }
   const watch = setInterval(() => {
     for (const [pid, bytes] of sizes()) {

@@ -11,7 +11,8 @@ const DEPTH_MAX = 64
 const UNREAD_BYTES_MAX = 16 * 2 ** 20
 
 /**
- * Transport of MCP messages as lines on a socket; a line above the limit closes the connection. Lines are parsed in turns of the
+ * Transport of MCP messages as lines on a socket; a line above the limit closes the connection, and so do the pages of one list
+ * of tools that are longer together: the SDK joins 64 of them. Lines are parsed in turns of the
  * limiter; while some wait, no more bytes are read.
  */
 export class LineTransport implements Transport {
@@ -24,6 +25,9 @@ export class LineTransport implements Transport {
   #waiting = 0
   #chunks: Buffer[] = []
   #length = 0
+  /** Ids of pages that were asked for, and bytes of the pages of this list so far. */
+  readonly #pages = new Set<unknown>()
+  #listBytes = 0
 
   constructor(socket: Socket, lineBytesMax: number, limiter: Pick<LoopLimiter, 'run'>) {
     this.#socket = socket
@@ -42,6 +46,10 @@ export class LineTransport implements Transport {
   async send(message: JSONRPCMessage): Promise<void> {
     if (this.#socket.writableLength > UNREAD_BYTES_MAX)
       throw new MayflyError('OVERLOADED', 'Cannot send to the server: it does not read')
+    if ('method' in message && message.method === 'tools/list' && 'id' in message) {
+      if (message.params?.['cursor'] === undefined) this.#listBytes = 0
+      this.#pages.add(message.id)
+    }
     this.#socket.write(`${JSON.stringify(message)}\n`)
   }
 
@@ -65,13 +73,16 @@ export class LineTransport implements Transport {
   #append(part: Buffer): boolean {
     this.#length += part.length
     if (this.#length > this.#lineBytesMax) {
-      this.#socket.destroy(
-        new MayflyError('TOO_LARGE', `Cannot read a line of more than ${this.#lineBytesMax} bytes`),
-      )
+      this.#refuse('a line')
       return false
     }
     if (part.length > 0) this.#chunks.push(part)
     return true
+  }
+
+  #refuse(what: string): void {
+    const message = `Cannot read ${what} of more than ${this.#lineBytesMax} bytes`
+    this.#socket.destroy(new MayflyError('TOO_LARGE', message))
   }
 
   async #inTurn(line: Buffer): Promise<void> {
@@ -85,7 +96,11 @@ export class LineTransport implements Transport {
   #receive(line: Buffer): void {
     try {
       const { value } = readStrictJson(line, { depthMax: DEPTH_MAX })
-      this.onmessage?.(clientSdk().parseJSONRPCMessage(value))
+      const message = clientSdk().parseJSONRPCMessage(value)
+      if ('id' in message && !('method' in message) && this.#pages.delete(message.id))
+        this.#listBytes += line.length
+      if (this.#listBytes > this.#lineBytesMax) return this.#refuse('a list')
+      this.onmessage?.(message)
     } catch (thrown) {
       if (!(thrown instanceof StrictJsonError) && !(thrown instanceof Error)) throw thrown
       this.onerror?.(thrown)

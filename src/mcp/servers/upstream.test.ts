@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { connect, createServer as createProgram, type AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { systemClock, type Clock } from '../../contract/clock.ts'
 import { LoopLimiter } from '../../lib/loop-limiter.ts'
@@ -10,6 +10,16 @@ import { McpUpstream } from './upstream.ts'
 const CALL_MS = 300
 const secret = 'ghp_the_secret_of_the_operator'
 const live = new AbortController().signal
+
+const config = {
+  name: 'hub',
+  headers_env: {},
+  env: [],
+  tools: ['*'],
+  approve: [],
+  timeout: CALL_MS,
+  answer: 2 ** 16,
+}
 
 interface Asked {
   readonly id: number
@@ -59,14 +69,10 @@ async function open(parts: {
   await once(http, 'listening')
   const upstream = new McpUpstream({
     config: {
-      name: 'hub',
+      ...config,
       url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/mcp`,
       headers_env: { authorization: 'TOKEN' },
-      env: [],
-      tools: ['*'],
-      approve: [],
       timeout: parts.timeout ?? CALL_MS,
-      answer: 2 ** 16,
     },
     version: '1',
     clock: parts.clock ?? systemClock,
@@ -288,6 +294,44 @@ test('a list of tools on many pages has the bound of one', async () => {
   await assert.rejects(stand.upstream.tools(), /more than \d+ bytes/)
   assert.ok(pages <= 5, `${pages} pages`)
 })
+
+test(
+  'a list of tools on many pages of a program has the bound of one',
+  { timeout: 20_000 },
+  async () => {
+    const description = 'x'.repeat(2 ** 20)
+    let pages = 0
+    const program = createProgram((socket) => {
+      let unread = ''
+      socket.on('error', () => undefined)
+      socket.on('data', (chunk) => {
+        const lines = (unread + String(chunk)).split('\n')
+        unread = lines.pop()!
+        for (const line of lines) {
+          const { id, method } = JSON.parse(line) as { id?: number; method: string }
+          if (id === undefined) continue
+          const isList = method === 'tools/list'
+          const tools = isList ? [{ ...oneTool[0], name: `t${++pages}`, description }] : oneTool
+          const page = { result: { tools, nextCursor: String(pages) } }
+          const answer = { jsonrpc: '2.0', id, ...(isList ? page : usual(method)) }
+          socket.write(`${JSON.stringify(answer)}\n`)
+        }
+      })
+    }).listen(0, '127.0.0.1')
+    await once(program, 'listening')
+    const upstream = new McpUpstream({
+      config: { ...config, command: ['program'] },
+      version: '1',
+      clock: systemClock,
+      env: {},
+      startProgram: async () => connect((program.address() as AddressInfo).port, '127.0.0.1'),
+    })
+    await assert.rejects(upstream.tools(), { code: 'UNAVAILABLE' })
+    assert.ok(pages <= 5, `${pages} pages`)
+    await upstream.close()
+    program.close()
+  },
+)
 
 test('answers of many small values wait for the share of the event loop that their server has', async () => {
   let waits = 0

@@ -233,6 +233,9 @@ const writeFile = makeTool({
     openWorldHint: false,
   }),
   async answer(host, { session, path: at, content, encoding }) {
+    // Buffer.from decodes anything, and leaves out what is no base64.
+    if (encoding === 'base64' && !/^[\w+/\s-]*={0,2}\s*$/.test(content))
+      throw invalidArguments('"content": expected base64')
     const bytes = Buffer.from(content, encoding)
     await host.files(session).put(at, bytes)
     const size = bytes.length

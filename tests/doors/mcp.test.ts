@@ -319,6 +319,18 @@ suite('MCP of a server', { skip: unable('python') }, () => {
     await agent.call('run_session', { session, end: true })
   })
 
+  test('a file whose content is no base64, though it is said to be, is refused and not written', async () => {
+    const agent = await client()
+    const { data } = await agent.call('run_session', { code: '1' })
+    const { id: session } = data['session']
+    const write = (content: string) =>
+      agent.call('write_file', { session, path: 'a.bin', encoding: 'base64', content })
+    assert.match((await write('no base64!')).text, /^INVALID: .*"content": expected base64/)
+    assert.ok((await agent.call('read_file', { session, path: 'a.bin' })).isError)
+    assert.equal((await write('aGk=\n')).data['size'], 2)
+    await agent.call('run_session', { session, end: true })
+  })
+
   test('output of a program is escaped, fenced and truncated, and the result reports it', async () => {
     const agent = await client()
     const injected = await agent.call('run_code', {

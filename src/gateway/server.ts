@@ -141,7 +141,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     async drain(ms) {
       parts.threatReaders.end()
       const draining = parts.running.drain(ms)
-      await parts.sessions?.held.closeAll()
+      await parts.sessions?.held.drain(ms)
       const cancelled = await draining
       await parts.mcp?.close()
       return cancelled

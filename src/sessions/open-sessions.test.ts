@@ -30,7 +30,10 @@ class FakeSession implements Session {
     this.#clock = clock
   }
 
+  execEnd: Promise<void> | undefined
+
   async exec(): Promise<Outcome> {
+    await this.execEnd
     return { metrics: { cpuTime: 2 } } as Outcome
   }
 
@@ -124,4 +127,28 @@ test('An ended session cannot be found, and leaves no timer', async () => {
   await clock.run(S)
   assert.throws(() => sessions.find('exec_1', owner), { code: 'NOT_FOUND' })
   assert.equal(clock.pending, 0)
+})
+
+test('A drain closes a session at once, a session with an exec when that has ended, and at last one whose exec goes on', async () => {
+  const { clock, session, sessions, job, it } = open()
+  const [ending, endless] = ['exec_2', 'exec_3'].map((id) => new FakeSession(id, clock)) as [
+    FakeSession,
+    FakeSession,
+  ]
+  const asked = { language: 'python', labels: {} } as never
+  const exec = Promise.withResolvers<void>()
+  ending.execEnd = exec.promise
+  endless.execEnd = new Promise(() => undefined)
+  await it.exec(job, {})
+  const result = sessions.add(ending, job, asked).exec(job, {})
+  void sessions.add(endless, job, asked).exec(job, {})
+
+  const drained = sessions.drain(5 * S)
+  await clock.run(2 * S)
+  assert.deepEqual([session.closedAt, ending.closedAt, endless.closedAt], [0, undefined, undefined])
+  exec.resolve()
+  await result
+  await clock.run(5 * S)
+  await drained
+  assert.deepEqual([ending.closedAt, endless.closedAt], [2 * S, 5 * S])
 })

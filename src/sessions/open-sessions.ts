@@ -97,6 +97,18 @@ export class OpenSessions {
       .toReversed()
   }
 
+  /** Closes each session when its execs have ended, after `ms` in any case; resolves when their outcomes are recorded. */
+  async drain(ms: number): Promise<void> {
+    const late = Promise.withResolvers<void>()
+    const timer = this.#options.clock.after(ms, late.resolve)
+    const all = [...this.#open.values()].map(async (session) => {
+      await Promise.race([session.execsEnded(), late.promise])
+      await session.close()
+    })
+    await Promise.allSettled(all)
+    timer.cancel()
+  }
+
   /** Closes all sessions; resolves when their outcomes are recorded. */
   async closeAll(): Promise<void> {
     await Promise.allSettled([...this.#open.values()].map((session) => session.close()))
@@ -119,6 +131,7 @@ export class OpenSession {
   #usedAt: number
   #timer: Timer | undefined
   #execs = 0
+  readonly #running = new Set<Promise<Outcome>>()
   #chargedMs = 0
   #isEnded = false
 
@@ -179,13 +192,21 @@ export class OpenSession {
 
   async exec(job: Job, caller: ExecCaller): Promise<Outcome> {
     if (!this.session.isBusy) this.#execs++
+    const running = this.session.exec(job, caller)
+    this.#running.add(running)
     try {
-      const outcome = await this.session.exec(job, caller)
+      const outcome = await running
       this.#chargedMs += outcome.metrics.cpuTime
       return outcome
     } finally {
+      this.#running.delete(running)
       this.#usedAt = this.#parts.clock.now()
     }
+  }
+
+  /** Resolves when the execs that run now have ended. */
+  async execsEnded(): Promise<void> {
+    await Promise.allSettled(this.#running)
   }
 
   /** Opens a terminal; its input and output reset the idle timeout. */

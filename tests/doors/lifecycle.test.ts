@@ -7,6 +7,7 @@ import { suite } from 'node:test'
 import { test } from '../fixtures/drawn.ts'
 import { ordinaryFollows } from '../fixtures/half.ts'
 import { descendantsOf } from '../hostile/proc.ts'
+import { unable } from '../walls/process-stands.ts'
 import {
   bin,
   documentOf,
@@ -60,6 +61,32 @@ for (const [who, name, skip] of everybody)
         const stopped = server.stop()
         assert.equal(await statusWhile(server), 503)
         assert.equal((await answer).body['result'], 'slept')
+        assert.deepEqual(await stopped, { code: 0, left: [] })
+        await assertVerified(place)
+      })
+    })
+
+    test('On SIGTERM it waits for the running exec of a session, answers it, and ends the session then', async (t) => {
+      if (unable('python')) return t.skip('no wall holds a session')
+      await inPlace(who, async (place) => {
+        await using server = await startServer(place)
+        await whenReady(server)
+        const ask = async (path: string, body: object) => {
+          const headers = {
+            authorization: `Bearer ${server.apiKey}`,
+            'content-type': 'application/json',
+          }
+          const url = new URL(path, server.active)
+          const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) })
+          return (await response.json()) as Record<string, any>
+        }
+        const { id } = await ask('/v1/sandboxes', { language: 'python' })
+        const code = 'import time\ntime.sleep(2)\n"slept"'
+        const answer = ask(`/v1/sandboxes/${id}/run`, { code })
+        await underWay(server)
+        const stopped = server.stop()
+        const { status, result, session } = await answer
+        assert.deepEqual([status, result, session.ended], ['ok', 'slept', false])
         assert.deepEqual(await stopped, { code: 0, left: [] })
         await assertVerified(place)
       })

@@ -66,11 +66,14 @@ export async function requestServer(
 
 /** API key of the environment. Throws MayflyError USAGE without one. */
 export function serverKey(): string {
-  const key = process.env['MAYFLY_API_KEY']
-  if (key) return key
-  throw new MayflyError('USAGE', 'Cannot call a server without an API key', {
-    hint: 'Set MAYFLY_API_KEY; "mayfly access create --scope operate" creates a key',
-  })
+  const key = process.env['MAYFLY_API_KEY']?.trim()
+  if (!key)
+    throw new MayflyError('USAGE', 'Cannot call a server without an API key', {
+      hint: 'Set MAYFLY_API_KEY; "mayfly access create --scope run read operate" creates a key',
+    })
+  // fetch would quote the key in its error.
+  if (/^[\x21-\x7e]+$/.test(key)) return key
+  throw new MayflyError('USAGE', 'Cannot use MAYFLY_API_KEY: it is no single line of visible ASCII')
 }
 
 /** Base URL of the API. Throws MayflyError USAGE or CONFIG. */

@@ -93,7 +93,9 @@ async function signerKey(state: string): Promise<string | undefined> {
 }
 
 async function verify(flags: Flags, file: string | undefined): Promise<void> {
-  if (file) return tellAudit(flags, existing(file), undefined)
+  if (file && !existsSync(file))
+    throw new MayflyError('NOT_FOUND', `Cannot find "${file}": expected a file of "audit export"`)
+  if (file) return tellAudit(flags, file, undefined)
   const state = stateFolderOf(flags)
   const signed = await signedOf(flags, state)
   const owner = strangerOwning(state)

@@ -227,7 +227,9 @@ function privateKeyOf(file: string): KeyObject {
     if (key.asymmetricKeyType === 'ed25519') return key
     throw new Error(`it is of type ${key.asymmetricKeyType}, not ed25519`)
   } catch (cause) {
-    throw new MayflyError('USAGE', `Cannot use the key "${file}": ${messageOf(cause)}`, { cause })
+    const { code = '' } = cause as { readonly code?: string }
+    const why = code.startsWith('ERR_OSSL') ? 'it is no private key in PEM' : messageOf(cause)
+    throw new MayflyError('USAGE', `Cannot use the key "${file}": ${why}`, { cause })
   }
 }
 

@@ -167,7 +167,12 @@ async function fail(thrown: unknown, json: boolean): Promise<void> {
   if (usage.exitCode === 0) return
   const { MayflyError } = await import('../contract/error.ts')
   process.exitCode = 2
-  if (json) printError(new MayflyError('USAGE', usage.message), json)
+  if (!json) return
+  const message =
+    usage.code === 'commander.help'
+      ? 'Cannot run this command line: it names no command; --help lists commands and options'
+      : usage.message.replace(/^error: /, '')
+  printError(new MayflyError('USAGE', message), json)
 }
 
 function allOf(command: Command): Command[] {

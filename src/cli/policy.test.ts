@@ -159,3 +159,18 @@ test('policy surface reports an unknown schedule, and that a wall without a sent
   )
   assert.match(stdout, /^ {2}not enforced +exec: without a sentinel the job is terminated here$/m)
 })
+
+test('with --json an error of usage is one document on stdout, with its code', () => {
+  for (const words of [
+    ['simulate', '--egress', 'http://a.example', '--allow', '::bad'],
+    ['learned', '--effect', 'none', '--reset', '--freeze'],
+    ['surface', '--schedule', 'other'],
+  ]) {
+    const { stdout, stderr, code } = run([...words, '--json'], '')
+    assert.equal(code, 2)
+    const { error } = JSON.parse(stdout)
+    assert.equal(error.code, 'USAGE')
+    assert.match(error.message, /^Cannot /)
+    assert.equal(stderr, '')
+  }
+})

@@ -71,9 +71,10 @@ export function register(program: Command, world: CliIo = thisProcess()): void {
     .argument('[file]', 'the file (default: mayfly.toml)')
     .option('--list', 'list trusted files')
     .option('--remove', 'remove the trust of this file')
-    .action((file: string | undefined, _: unknown, command: Command) =>
-      orUsage(world, () => trust(file, command.optsWithGlobals<TrustOptions>(), world)),
-    )
+    .action((file: string | undefined, _: unknown, command: Command) => {
+      const options = command.optsWithGlobals<TrustOptions>()
+      orUsage(options, world, () => trust(file, options, world))
+    })
   policy
     .command('simulate')
     .description(
@@ -122,7 +123,7 @@ export function register(program: Command, world: CliIo = thisProcess()): void {
 
 function offer(options: ProposeOptions, world: CliIo): void {
   withConfig(options, world, ({ config }) =>
-    orUsage(world, () => {
+    orUsage(options, world, () => {
       const all = proposals(config, options)
       if (all.length === 0 && !options.quiet) world.stderr('No baseline has been learned yet\n')
       const text = all.map(({ toml }) => toml).join('\n')
@@ -156,7 +157,7 @@ function tellLearned(
   state: string,
   read: () => readonly StoredBaseline[],
 ): void {
-  orUsage(world, () => {
+  orUsage(options, world, () => {
     const { tenant, effect, freeze, reset } = options
     if (!freeze && !reset) return printDocument(world, read())
     if (effect === undefined || (freeze && reset))
@@ -176,12 +177,14 @@ function tellLearned(
   })
 }
 
-function orUsage(world: CliIo, work: () => void): void {
+function orUsage({ json }: Options, world: CliIo, work: () => void): void {
   try {
     work()
   } catch (error) {
     if (!(error instanceof MayflyError) || error.code !== 'USAGE') throw error
-    world.stderr(`${sanitise(error.message)}\n`)
+    const { code, message } = error
+    if (json) printDocument(world, { error: { code, message } })
+    else world.stderr(`${sanitise(message)}\n`)
     world.exit(usageExitCode)
   }
 }
@@ -210,7 +213,7 @@ function explain(options: Options, world: CliIo): void {
 
 function surface(options: Options & SurfaceQuery, world: CliIo): void {
   withConfig(options, world, ({ config }) =>
-    orUsage(world, () => {
+    orUsage(options, world, () => {
       const report = surfaceReport(config, options)
       if (options.json) printDocument(world, report)
       else world.stdout(reportText(report))
@@ -222,7 +225,7 @@ function surface(options: Options & SurfaceQuery, world: CliIo): void {
 async function simulateRecorded(options: SimulateOptions, world: CliIo): Promise<void> {
   const { simulatedRunsText, simulateRuns } = await import('./policy-runs.ts')
   withConfig(options, world, ({ config }) =>
-    orUsage(world, () => {
+    orUsage(options, world, () => {
       if (options.allow || options.method !== undefined)
         throw new MayflyError('USAGE', 'Cannot use --allow or --method without --egress')
       const runs = simulateRuns(config, options)
@@ -234,7 +237,7 @@ async function simulateRecorded(options: SimulateOptions, world: CliIo): Promise
 
 function simulate(options: SimulateOptions & Pick<EgressQuery, 'egress'>, world: CliIo): void {
   withConfig(options, world, ({ config }) =>
-    orUsage(world, () => {
+    orUsage(options, world, () => {
       const all = simulateEgress(config, options)
       if (options.json) return printDocument(world, all)
       world.stdout(simulatedText(all))

@@ -94,15 +94,16 @@ async function callsOf(text: string): Promise<NonNullable<JobRequest['calls']>> 
 }
 
 async function readJson(file: string, flag: string): Promise<unknown> {
-  return jsonOf((await readBytes(file)).toString(), flag)
+  return jsonOf((await readBytes(file)).toString(), flag, file)
 }
 
-function jsonOf(text: string, flag: string): unknown {
+function jsonOf(text: string, flag: string, file?: string): unknown {
   try {
     return parseJson(text)
   } catch (cause) {
-    throw new MayflyError('USAGE', `Cannot read ${flag}: it is not JSON`, {
-      hint: `A string needs double quotes: ${flag} '"like this"'`,
+    const what = file === undefined ? flag : `${flag} "${file}"`
+    throw new MayflyError('USAGE', `Cannot read ${what}: it is not JSON`, {
+      ...(file === undefined && { hint: `A string needs double quotes: ${flag} '"like this"'` }),
       cause,
     })
   }

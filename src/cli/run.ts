@@ -40,12 +40,16 @@ export function register(program: Command): void {
     .option('--schedule <name>', 'name of a schedule of the configuration')
     .option('--timeout <time>', 'time limit, such as 500ms or 5s')
     .option('--memory <size>', 'memory limit, such as 64MB')
-    .option('--cpu <cores>', 'CPU limit in cores, such as 0.5', number)
+    .option('--cpu <cores>', 'CPU limit in cores, such as 0.5', number('--cpu'))
     .option('--disk <size>', "limit of the job's files and those it writes, such as 64MB")
     .option('--output <size>', 'limit of stdout and of stderr each, such as 1MB')
     .option('--artifacts-max <size>', 'limit of all artifacts together, such as 16MB')
-    .option('--processes <count>', 'limit of processes and threads', number)
-    .option('--instructions <count>', 'limit of instructions of a WebAssembly module', number)
+    .option('--processes <count>', 'limit of processes and threads', number('--processes'))
+    .option(
+      '--instructions <count>',
+      'limit of instructions of a WebAssembly module',
+      number('--instructions'),
+    )
     .option('--allow <host...>', 'hosts that the job may reach')
     .option(
       '--capability <name...>',
@@ -113,8 +117,10 @@ function each(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text]
 }
 
-function number(text: string): number {
-  const value = Number(text)
-  if (text.trim() !== '' && Number.isFinite(value) && value > 0) return value
-  throw new MayflyError('USAGE', `Cannot read "${text}": expected a number above zero`)
-}
+const number =
+  (flag: string) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (text.trim() !== '' && Number.isFinite(value) && value > 0) return value
+    throw new MayflyError('USAGE', `Cannot read "${flag} ${text}": expected a number above zero`)
+  }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { MayflyError } from '../contract/error.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { SessionListing } from '../contract/exec.ts'
@@ -204,13 +204,14 @@ async function streamed(flags: ExecFlags, id: string, given: unknown): Promise<O
 
 async function put(flags: ServerFlags, id: string, file: string, to?: string): Promise<void> {
   const at = to ?? path.basename(file)
+  const body = await readFile(file).catch(notUsable('read', file))
   const answer = await requestServer(
     flags,
     'PUT',
     pathOf(id, `/files?path=${encodeURIComponent(at)}`),
     {
       type: 'application/octet-stream',
-      body: await readFile(file),
+      body,
     },
   )
   const { size } = parseJson(await answer.text()) as { readonly size: number }
@@ -226,7 +227,17 @@ async function get(flags: ServerFlags, id: string, from: string, file?: string):
   )
   const bytes = Buffer.from(await answer.arrayBuffer())
   if (file === undefined) process.stdout.write(bytes)
-  else await writeFile(file, bytes)
+  else await writeFile(file, bytes).catch(notUsable('write', file))
+}
+
+/** Error for a file of this machine. */
+function notUsable(verb: 'read' | 'write', file: string): (cause: unknown) => never {
+  return (cause) => {
+    const { code } = cause as NodeJS.ErrnoException
+    throw new MayflyError('USAGE', `Cannot ${verb} "${file}": ${code ?? messageOf(cause)}`, {
+      cause,
+    })
+  }
 }
 
 async function files(flags: ServerFlags, id: string): Promise<void> {

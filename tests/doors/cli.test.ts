@@ -347,6 +347,17 @@ suite('Usage errors', () => {
     ['a missing configuration', ['run', 'job.js', '--config', 'no.toml'], /no\.toml/],
     ['an invalid port', ['serve', '--port', 'abc'], /--port/],
     ['a missing site folder', ['serve', 'gone'], /Cannot serve "gone"/],
+    ['a number that is none', ['run', 'job.js', '--cpu', 'x'], /Cannot read "--cpu x"/],
+    [
+      'a file of JSON that is none',
+      ['run', 'job.js', '--output-schema', 'job.js'],
+      /--output-schema "job\.js": it is not JSON\n$/,
+    ],
+    [
+      'a private key that is none',
+      ['keys', 'sign', 'job.js', '--key', 'job.js'],
+      /"job\.js": it is no private key in PEM/,
+    ],
   ]
   for (const [what, args, says] of wrong)
     test(`${what} exits with code 2 and explains the error`, async () => {
@@ -355,6 +366,38 @@ suite('Usage errors', () => {
       assert.match(ran.stderr, says)
       assert.equal(ran.stdout, '')
     })
+
+  test('A group without a command, with --json, says that a command is missing, in one document', async () => {
+    for (const args of [['sandbox'], ['keys'], ['help', 'rum']]) {
+      const ran = await mayfly(place, [...args, '--json'])
+      assert.equal(ran.code, 2)
+      assert.match(documentOf(ran).error.message, /names no command/)
+    }
+  })
+
+  test('A key that cannot be sent is an error of usage, which does not contain it', async () => {
+    const env = { MAYFLY_API_KEY: 'mfy_the_secret_of_many_more_characters\nof two lines' }
+    const ran = await mayfly(place, ['sandbox', 'list'], { env })
+    assert.deepEqual([ran.code, ran.stdout], [2, ''])
+    assert.match(ran.stderr, /Cannot use MAYFLY_API_KEY/)
+    assert.doesNotMatch(ran.stderr, /secret/)
+  })
+
+  test('A file that a session is to get, and that does not exist, is an error of usage, without a server', async () => {
+    const env = { MAYFLY_API_KEY: 'mfy_0123456789abcdefghijklmnopqrstuv' }
+    const ran = await mayfly(place, ['sandbox', 'put', 'exec_1', 'gone.txt', '--json'], { env })
+    assert.equal(ran.code, 2)
+    assert.deepEqual(documentOf(ran).error, {
+      code: 'USAGE',
+      message: 'Cannot read "gone.txt": ENOENT',
+    })
+  })
+
+  test('A missing file of an export is not told as a state folder without jobs', async () => {
+    const ran = await mayfly(place, ['audit', 'verify', 'gone.jsonl'])
+    assert.equal(ran.code, 1)
+    assert.match(ran.stderr, /Cannot find "gone\.jsonl": expected a file of "audit export"\n$/)
+  })
 
   test('Code that is too risky for the walls here is refused with its findings and a hint', async () => {
     write('packed.js', packed)

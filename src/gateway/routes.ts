@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { HttpBindings } from '@hono/node-server'
 import { Hono, type Context } from 'hono'
 import { MayflyError } from '../contract/error.ts'
-import { authenticateRequest, refuseOver } from './http/authenticate-request.ts'
+import { authenticateRequest, refuseOver, watchKey } from './http/authenticate-request.ts'
 import { authorise } from './http/auth.ts'
 import { anonymousAt } from './http/body.ts'
 import { readAudit } from './doors/audit.ts'
@@ -320,6 +320,11 @@ async function dispatch(
 ): Promise<Response> {
   const identity = needsKey(methods) ? authenticateRequest(parts, http) : nobody
   if (identity !== nobody) identified?.(identity.tenant)
+  const { incoming, outgoing } = http
+  const { authorization } = incoming.headers
+  // A stream may stay open for as long as a session lives.
+  if (identity !== nobody && method === 'GET')
+    watchKey(parts, { authorization, identity }, outgoing, () => outgoing.destroy())
   if (method === 'OPTIONS') return options(methods, {})
   const call = methods[(method === 'HEAD' ? 'GET' : method) as Method]
   if (!call) return wrongMethod(method, allowOf(methods))

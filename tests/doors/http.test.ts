@@ -284,6 +284,29 @@ test('A key has a rate limit, and scope admin has none', async () => {
     assert.equal((await call(url, { headers: bearer(adminKey) })).status, 200)
 })
 
+test(
+  'A stream that is open ends after the key of its reader was revoked',
+  { timeout: 20_000 },
+  async (t) => {
+    t.mock.timers.enable({ apis: ['setInterval'] })
+    const reader = { id: 'k', tenant: 'acme', principal: 'k', scopes: ['run', 'read'] } as const
+    let known: typeof reader | undefined = reader
+    await using door = await openDoor({ road: untilCancelled, keys: { find: () => known } })
+    const url = `${door.gateway.activeUrl}/v1/executions`
+    const later = await post(url, { code: '1' }, { ...bearer('k'), prefer: 'respond-async' })
+    const stream = await fetch(`${url}/${String(later.json['id'])}`, {
+      headers: { ...bearer('k'), accept: 'text/event-stream' },
+    })
+    assert.equal(stream.status, 200)
+    t.mock.timers.tick(5000)
+    known = undefined
+    t.mock.timers.tick(5000)
+    await assert.rejects(stream.text())
+    known = reader
+    assert.equal(await door.gateway.drain(0), 1)
+  },
+)
+
 test('Guessing keys is rate-limited by address, while a valid key still works from there', async () => {
   await using door = await openDoor({ limits: { addressPerMinute: 3 } })
   const url = `${door.gateway.activeUrl}/v1/providers`

@@ -11,6 +11,7 @@ import {
   bin,
   makeKey,
   makePlace,
+  documentOf,
   mayfly,
   startServer,
   whenReady,
@@ -130,6 +131,20 @@ suite('Terminals of a server', { skip: unable('python') }, () => {
     wrong.socket.send(JSON.stringify({ token: keyOf.foreign }))
     assert.equal(await wrong.closed, 4404)
     assert.equal(wrong.told[0].problem.code, 'NOT_FOUND')
+  })
+
+  test('a terminal ends after its key was revoked, given in a header or in the first message', async () => {
+    const options = ['--scope', 'admin', '--name', 'short-lived', '--json']
+    const { key } = documentOf(await mayfly(place, ['access', 'create', ...options]))
+    const command = `?command=${encodeURIComponent('echo begun; sleep 1000')}`
+    const [byHeader, byMessage, kept] = [open(command, key), open(command, null), open(command)]
+    await Promise.all([byHeader.answered, byMessage.answered, kept.answered])
+    byMessage.socket.send(JSON.stringify({ token: key }))
+    for (const one of [byHeader, byMessage, kept]) await one.shows(/begun/)
+    await mayfly(place, ['access', 'revoke', 'short-lived'])
+    assert.deepEqual([await byHeader.closed, await byMessage.closed], [1000, 1000])
+    assert.equal(kept.socket.readyState, WebSocket.OPEN)
+    kept.socket.terminate()
   })
 
   test('an invalid control message closes with 1008, and too large a one with 1009', async () => {

@@ -1,5 +1,6 @@
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
+import { attempt } from '../../lib/attempt.ts'
 import { authenticate, isAdmin } from './auth.ts'
 import type { Authentication } from './parts.ts'
 import type { Identity } from './keys.ts'
@@ -24,6 +25,27 @@ export function authenticateRequest(
     }
     throw thrown
   }
+}
+
+/** Interval in which the key of an open connection is looked up again. */
+const recheckMs = 5000
+
+/** Calls `gone` once the key of an open connection is revoked, expired or another's, unless the connection closes before. */
+export function watchKey(
+  { keys }: Pick<Authentication, 'keys'>,
+  { authorization, identity }: { authorization: string | undefined; identity: Identity },
+  connection: { once(event: 'close', then: () => void): unknown },
+  gone: () => void,
+): void {
+  const isSame = (): boolean => {
+    const { id, tenant } = attempt(() => authenticate(authorization, keys)) ?? {}
+    return id === identity.id && tenant === identity.tenant
+  }
+  const timer = setInterval(() => {
+    if (!isSame()) gone()
+  }, recheckMs)
+  timer.unref()
+  connection.once('close', () => clearInterval(timer))
 }
 
 /** Throws MayflyError RATE_LIMITED unless the wait is 0. */

@@ -31,7 +31,7 @@ import { tryParseJson } from '../../lib/parse-json.ts'
 import type { OpenSession } from '../../sessions/open-sessions.ts'
 import { endedBeforeExec, readTerminal, terminalJob } from '../../sessions/session-job.ts'
 import { ownSession } from '../doors/sessions.ts'
-import { authenticateRequest, refuseOver } from './authenticate-request.ts'
+import { authenticateRequest, refuseOver, watchKey } from './authenticate-request.ts'
 import { authorise } from './auth.ts'
 import type { Identity } from './keys.ts'
 import { refuseForeignPages } from './origin.ts'
@@ -103,6 +103,7 @@ export async function serveTerminal(
   const identity = authenticateRequest(parts, { incoming })
   const opening = openFor(parts, id, incoming, identity)
   socket.once('close', opening.cancel)
+  watchKey(parts, { authorization, identity }, socket, opening.cancel)
   await opening.terminal
   upgraded((client) => void converse(parts, opening, client, socket))
 }
@@ -116,13 +117,11 @@ async function withToken(
 ): Promise<void> {
   client.on('error', () => undefined)
   try {
-    const identity = authenticateRequest(
-      parts,
-      { incoming },
-      `Bearer ${await tokenOf(parts, client)}`,
-    )
+    const authorization = `Bearer ${await tokenOf(parts, client)}`
+    const identity = authenticateRequest(parts, { incoming }, authorization)
     const opening = openFor(parts, id, incoming, identity)
     socket.once('close', opening.cancel)
+    watchKey(parts, { authorization, identity }, socket, opening.cancel)
     await opening.terminal
     await converse(parts, opening, client, socket)
   } catch (thrown) {

@@ -1,6 +1,6 @@
 import { Decoders } from './decoders.js'
 import { Files } from './files.js'
-import { Output } from './output.js'
+import { OTHER, Output } from './output.js'
 import { asText, Refusal, thrown, userFrames, withoutImport } from './failure.js'
 import { TYPED, placesOf, transform } from '../typescript/transform.js'
 
@@ -88,6 +88,7 @@ export class Job {
 
   /** Output of the realm. @param {'stdout' | 'stderr'} stream @param {string} text */
   print(stream, text) {
+    this[OTHER[stream]].giveWay()
     this[stream].add(text)
     if (this[stream].isFlood && !this.isFlooding) {
       this.isFlooding = true

@@ -14,6 +14,7 @@ export class Output {
   #flushedAt = 0
   /** UTF-16 units dropped beyond the limit. */
   #dropped = 0
+  #changes = 0
 
   /** @param {(text: string) => void} write may block @param {number} bytesMax */
   constructor(write, bytesMax) {
@@ -41,6 +42,14 @@ export class Output {
     if (this.#text.length >= CHUNK_UNITS || performance.now() - this.#flushedAt > GATHER_MS) {
       this.flush()
     }
+  }
+
+  /**
+   * Sends what is held, before the other stream of the job takes a text: so the order of both is kept. Bounded, because
+   * each change of the stream takes a frame of its own.
+   */
+  giveWay() {
+    if (this.#text !== '' && this.#changes++ < CHANGES_MAX) this.flush()
   }
 
   flush() {
@@ -87,6 +96,9 @@ export class Output {
 /** At most three bytes a unit: under 64 KiB. */
 const CHUNK_UNITS = 16_384
 const GATHER_MS = 2
+const CHANGES_MAX = 1000
+/** The other stream. */
+export const OTHER = /** @type {const} */ ({ stdout: 'stderr', stderr: 'stdout' })
 /** As for programs, whose output beyond the limit the server reads and drops (`BEYOND_BYTES_MAX`). */
 const FLOOD_UNITS = 8 * 2 ** 20
 

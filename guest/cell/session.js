@@ -10,7 +10,7 @@ import {
 } from './failure.js'
 import { codeAlone } from './files.js'
 import { Job } from './job.js'
-import { Output } from './output.js'
+import { OTHER, Output } from './output.js'
 import { scriptOf } from './source.js'
 
 /** Grace added to an exec's timeout here, so that the server's own timer ends it first. */
@@ -380,9 +380,10 @@ export class CellSession extends Job {
 
   /** @param {'stdout' | 'stderr'} stream @param {string} text */
   #add(stream, text) {
-    const output = (this.#ownExec ?? this.#betweenExecs)[stream]
-    output.add(text)
-    return output
+    const streams = this.#ownExec ?? this.#betweenExecs
+    streams[OTHER[stream]].giveWay()
+    streams[stream].add(text)
+    return streams[stream]
   }
 
   flush() {

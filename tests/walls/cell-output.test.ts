@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { Output } from '../../guest/cell/output.js'
+import { IsolateSession } from '../fixtures/cell-session.ts'
 import { inCell } from './in-cell.ts'
 
 suite('Output of a cell', () => {
@@ -30,6 +31,24 @@ suite('Output of a cell', () => {
     )
     assert.deepEqual([status, error], ['ok', undefined])
     assert.deepEqual([stdout, truncated.stdout], ['x'.repeat(1000), true])
+  })
+
+  test('of both streams is sent in the order in which it was printed, for a thousand changes of the stream', async () => {
+    const code = (count: number) =>
+      `for (let i = 0; i < ${count}; i++) { console.error(i + ' err'); console.log(i + ' out') }`
+    const lines = Array.from({ length: 400 }, (_, at) => `${at} err\n${at} out\n`)
+    assert.equal((await inCell(code(400))).both, lines.join(''))
+    const { stdout, chunks } = await inCell(code(50_000))
+    assert.match(stdout, /49999 out\n$/)
+    assert.ok(chunks.length < 10_000, `${chunks.length} frames`)
+  })
+
+  test('of both streams is in order in an exec of a session, too', async () => {
+    using session = new IsolateSession()
+    const { both } = await session.exec(
+      'for (const at of [1, 2, 3]) { console.error(at); console.log(at) }',
+    )
+    assert.equal(both, '1\n1\n2\n2\n3\n3\n')
   })
 
   test('without end ends the job at its limit, with what was kept and the memory it used, also where it catches every error', async () => {

@@ -37,6 +37,8 @@ export interface Ran {
   pending?: { timers: number; promises: number }
   stdout: string
   stderr: string
+  /** Both streams, in the order of their chunks. */
+  both: string
   released: number
   chunks: number[]
 }
@@ -45,15 +47,19 @@ export interface Ran {
 export async function inCell(code: string, asked: Asked = {}): Promise<Ran> {
   const { memoryMiB = 64, webAssembly = false } = asked
   const cell = new Cell({ memoryMiB, webAssembly })
-  const seen = { stdout: '', stderr: '', released: 0, chunks: [] as number[] }
+  const seen = { stdout: '', stderr: '', both: '', released: 0, chunks: [] as number[] }
   try {
     const end = await cell.run(taskOf(code, asked), {
       released: () => void seen.released++,
       stdout: (text: string) => {
         seen.stdout += text
+        seen.both += text
         seen.chunks.push(Buffer.byteLength(text))
       },
-      stderr: (text: string) => void (seen.stderr += text),
+      stderr: (text: string) => {
+        seen.stderr += text
+        seen.both += text
+      },
       call: asked.call ?? (() => Promise.reject(new Error('no capability here'))),
       ...(asked.refused && { refused: asked.refused }),
     })

@@ -33,7 +33,7 @@ suite('Output of a cell', () => {
     assert.deepEqual([stdout, truncated.stdout], ['x'.repeat(1000), true])
   })
 
-  test('of both streams is sent in the order in which it was printed, for a thousand changes of the stream', async () => {
+  test('keeps the order of both streams, for a thousand changes of the stream', async () => {
     const code = (count: number) =>
       `for (let i = 0; i < ${count}; i++) { console.error(i + ' err'); console.log(i + ' out') }`
     const lines = Array.from({ length: 400 }, (_, at) => `${at} err\n${at} out\n`)
@@ -43,7 +43,7 @@ suite('Output of a cell', () => {
     assert.ok(chunks.length < 10_000, `${chunks.length} frames`)
   })
 
-  test('of both streams is in order in an exec of a session, too', async () => {
+  test('keeps the order of both streams in an exec of a session, too', async () => {
     using session = new IsolateSession()
     const { both } = await session.exec(
       'for (const at of [1, 2, 3]) { console.error(at); console.log(at) }',

@@ -265,8 +265,8 @@ function object(value, level, indent, seen) {
   }
   const kind = kindOf(value)
   const isList = kind.items !== undefined && kind.open === '['
-  const hasEntries = !isEmpty(value, kind)
-  if (level > DEPTH_MAX && kind.text === undefined && hasEntries)
+  const hasEntries = !isEmpty(value, kind) || (kind.isStack && hasCauses(value))
+  if (level > DEPTH_MAX && (kind.text === undefined || kind.isStack) && hasEntries)
     return kind.isBare ? kind.name : '[' + (kind.name || 'Object') + ']'
   if (hasEntries) depth = level
   const entries = []
@@ -298,12 +298,14 @@ const indented = (text, indent) =>
   indent === 0 ? text : P.arrayJoin(P.split(text, '\n'), '\n' + P.repeat(' ', indent))
 
 /** Hidden properties that tell why an error was thrown. */
+const CAUSES = ['cause', 'errors']
+const hasCauses = (error) => P.hasOwn(error, 'cause') || P.hasOwn(error, 'errors')
+
 function causes(error, entries, child) {
-  const names = ['errors', 'cause']
-  for (let index = 0; index < names.length; index++) {
-    const property = P.descriptorOf(error, names[index])
+  for (let index = 0; index < CAUSES.length; index++) {
+    const property = P.descriptorOf(error, CAUSES[index])
     if (property !== undefined && !property.enumerable)
-      push(entries, '[' + names[index] + ']: ' + described(property, child))
+      push(entries, '[' + CAUSES[index] + ']: ' + described(property, child))
   }
 }
 
@@ -721,9 +723,13 @@ function errorKind(value, className, tag) {
   if (!P.isError(value) && !inherits(value, ErrorPrototype)) return undefined
   const told = P.descriptorOf(value, 'stack')
   const written = told === undefined || P.hasOwn(told, 'value') ? told?.value : value.stack
-  const name = textOf(value, 'name') ?? 'Error'
   const message = textOf(value, 'message')
-  const stack = typeof written === 'string' && written !== '' ? written : firstLine(name, message)
+  const isWritten = typeof written === 'string' && written !== ''
+  // A name that a getter gives, as of a DOMException, is in the stack.
+  const name =
+    textOf(value, 'name') ??
+    (isWritten ? P.split(P.split(written, '\n', 1)[0], ':', 1)[0] : 'Error')
+  const stack = isWritten ? written : firstLine(name, message)
   const text = improved(userFrames(stack), className, tag, name)
   const hasFrames = P.indexOf(text, FRAMES, message ? P.max(P.indexOf(text, message), 0) : 0) >= 0
   const isTold = (key) => {
@@ -732,6 +738,8 @@ function errorKind(value, className, tag) {
   }
   const skips = (key) => key === 'stack' || ((key === 'message' || key === 'name') && isTold(key))
   const kind = whole(clip(hasFrames ? text : '[' + text + ']', STRING_CHARS_MAX), skips)
+  kind.name = prefixOf(className, tag, 'Error')
+  kind.isBare = className === undefined
   kind.isStack = true
   return kind
 }

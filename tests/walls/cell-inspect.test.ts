@@ -199,6 +199,11 @@ const printing = [
    const list = [new E('m'), new MyError('n'), Object.assign(new Error('o'), { name: 'Renamed' }), Object.create(Error.prototype)]
    for (const e of list) { if (e.stack) e.stack = e.stack.split('\\n')[0] + '\\n    at x'; console.log(e, [e]) }
    list[0].stack = 'no frame'; console.log(list[0])`,
+  `let e = new Error('0'); e.stack = 'Error: 0\\n    at x'
+   for (let i = 1; i < 9; i++) { e = new Error(i, { cause: e }); e.stack = 'Error: ' + i + '\\n    at x' }
+   console.log(e); console.log({ a: { b: { c: e, d: e.cause, f: new RangeError('plain') } } }.a.b.d)`,
+  `const e = new AggregateError([1], 'm', { cause: 2 }); e.stack = 'AggregateError: m\\n    at x'; console.log(e)`,
+  `const e = new DOMException('m', 'AbortError'); Object.defineProperty(e, 'stack', { value: 'AbortError: m\\n    at x' }); console.log(e, [e])`,
   'class B {} class C extends B { static x = 1 } console.log(C, B, class {}, class extends B {}, C.prototype, new C(), Object.create(new C()))',
   'console.log(Object.setPrototypeOf([1], null), Object.setPrototypeOf(new Map([[1, 2]]), null), Object.setPrototypeOf(() => {}, null), [[[[Object.create(null, { a: { value: 1, enumerable: true } })]]]])',
   'console.log(JSON, Math, (function* () {})(), { [Symbol.toStringTag]: "Own", [Symbol("k")]: 1, $x: 2 }, new (class X { get [Symbol.toStringTag]() { return "Y" } })())',

@@ -41,8 +41,8 @@ const IMPORTS_MAX = 1000
 const HEAP_CHECK_EVERY = 100
 const GROWTH_BYTES = 4 * 2 ** 20
 const STREAMS = /** @type {const} */ (['stdout', 'stderr'])
-/** Stack frame of the script's evaluation, which follows the frames of the cell. */
-const CALL_OF_SCRIPT = /\n\s+at eval \(<anonymous>\)$/
+/** Stack frame of the script's evaluation, which follows the frames of the cell, in the stack of a cause too. */
+const CALL_OF_SCRIPT = /\n +at eval \(<anonymous>\)(?=\n +\[|$)/g
 const OF_SCRIPT = /^(\s+at (?:async )?)eval \((.*)\)$/gm
 
 /**

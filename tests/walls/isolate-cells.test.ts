@@ -115,6 +115,21 @@ suite('Cells of one isolate', () => {
     ok(await session.exec('1'), 1)
   })
 
+  test('an error of a cell has its causes, with only frames of cells', async () => {
+    using session = new IsolateSession()
+    const { error } = await session.exec(
+      'throw new Error("outer", { cause: new TypeError("inner", { cause: 1 }) })',
+    )
+    assert.equal(
+      error?.stack,
+      `Error: outer
+    at cell-1.js:1:7
+  [cause]: TypeError: inner
+      at cell-1.js:1:35
+    [cause]: 1`,
+    )
+  })
+
   test('background work of an earlier cell prints between two execs, and into no other exec', async () => {
     using session = new IsolateSession()
     const later = 'setTimeout(() => { console.log("timer"); throw new Error("lost") }, 1)\n0'

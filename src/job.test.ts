@@ -46,4 +46,16 @@ suite('A job request', () => {
         message: /"tenant": expected a name/,
       })
   })
+
+  test('is refused for an input above 32 million characters, also one that a batch repeats, before it is joined', () => {
+    const tooLarge = { code: 'TOO_LARGE', message: /of at most 33554432$/ }
+    const input = 'x'.repeat(2 ** 20)
+    const made = (asked: object) => newJob({ code: 'return 1', ...asked }, who, clock)
+    assert.equal(made({ input }).inputText.length, input.length + 2)
+    assert.throws(() => made({ input: input.repeat(32) }), tooLarge)
+    const calls = (length: number) => Array.from({ length }, () => ({}))
+    assert.equal(made({ input, calls: calls(3) }).inputText.length, 3 * (input.length + 3) + 1)
+    // Longer than a string can be.
+    assert.throws(() => made({ input, calls: calls(1000) }), tooLarge)
+  })
 })

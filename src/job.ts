@@ -11,7 +11,7 @@ import {
   type Origin,
 } from './contract/job.ts'
 import type { PackageLayer } from './contract/layer.ts'
-import { makeJob } from './contract/make-job.ts'
+import { assertInputFits, makeJob } from './contract/make-job.ts'
 
 /** Identity for which a job is made, and the entry point it came through. */
 export interface Requester {
@@ -79,11 +79,14 @@ const limitNames = Object.keys(limits.unwrap().shape)
 
 /**
  * Inputs of a batch as one JSON list: a call without an input gets that of the job. Without `calls`, returns
- * `inputText`. Throws MayflyError INVALID for an input without a JSON form.
+ * `inputText`. Throws MayflyError INVALID for an input without a JSON form, and TOO_LARGE.
  */
 export function batchTextOf({ calls }: Pick<JobAsked, 'calls'>, inputText: string): string {
+  assertInputFits(inputText.length)
   if (!calls) return inputText
   const texts = calls.map(({ input }) => (input === undefined ? inputText : inputTextOf(input)))
+  // Before they are joined: a thousand calls without an input repeat that of the job.
+  assertInputFits(texts.reduce((sum, { length }) => sum + length + 1, 1))
   return `[${texts.join(',')}]`
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from './clock.ts'
+import { MayflyError } from './error.ts'
 import type { Job } from './job.ts'
 import { newId } from '../lib/id.ts'
 
@@ -9,4 +10,16 @@ export function makeJob<Owner extends object>(
   clock: Clock,
 ): Pick<Job, 'id' | 'at' | 'asked'> & Owner {
   return { id: newId('exec', clock.date()), ...owner, at: clock.now(), asked }
+}
+
+/** Longest input as JSON, of all calls of a batch together. */
+const inputCharsMax = 32 * 2 ** 20
+
+/** Throws MayflyError TOO_LARGE for an input of so many characters. */
+export function assertInputFits(chars: number): void {
+  if (chars <= inputCharsMax) return
+  const bound = `${chars} characters as JSON, of at most ${inputCharsMax}`
+  throw new MayflyError('TOO_LARGE', `Cannot take the input: it has ${bound}`, {
+    hint: 'Give it as a file',
+  })
 }

@@ -11,7 +11,7 @@ import {
   type SessionAsked,
   type SessionLanguage,
 } from '../contract/session.ts'
-import { makeJob } from '../contract/make-job.ts'
+import { assertInputFits, makeJob } from '../contract/make-job.ts'
 import {
   terminalRequest,
   terminalShell,
@@ -77,11 +77,9 @@ export function execJob(
     limits: { ...(of.asked.limits.timeout && { timeout: of.asked.limits.timeout }), ...limits },
   } as const
   const session = { kind: 'exec', of: of.id, ...(command !== undefined && { command }) } as const
-  return {
-    ...makeJob(request, owner, clock),
-    session,
-    inputText: of.inputText ?? JSON.stringify(asked.input ?? null),
-  }
+  const inputText = of.inputText ?? JSON.stringify(asked.input ?? null)
+  assertInputFits(inputText.length)
+  return { ...makeJob(request, owner, clock), session, inputText }
 }
 
 /** Reads a request for a terminal. Throws MayflyError INVALID. */

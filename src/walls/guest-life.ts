@@ -13,7 +13,7 @@ import type { HandleEnd, WallHandle } from './handle.ts'
 import { tightenedControls } from './tighten.ts'
 import { sampleUsage, type UsageSamples } from './usage-samples.ts'
 import { present } from '../lib/present.ts'
-import { headed, type AnsweredHead } from './wire.ts'
+import { headed, kind, type AnsweredHead } from './wire.ts'
 
 export interface SandboxParts {
   readonly provider: string
@@ -200,6 +200,14 @@ export class GuestLife {
    */
   garbled(why: string): void {
     this.cutOff(lostEnd('error', 'PROTOCOL', `Cannot read a message of the wall: ${why}`, 0))
+  }
+
+  /** Sends the task, and ends the job for one that its guest would take for garbage. */
+  sendTask(text: string, bytesMax: number): void {
+    const bytes = Buffer.byteLength(text)
+    if (bytes <= bytesMax) return this.parts.wall.send(kind.run, text)
+    const all = `The code, input and files have ${bytes} bytes, of at most ${bytesMax} here`
+    this.cutOff(lostEnd('error', 'TOO_LARGE', all, 0))
   }
 
   /** Kills the wall for an invalid frame. */

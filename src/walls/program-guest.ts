@@ -36,6 +36,7 @@ import {
   programEndSchema,
   releasedSchema,
   reportedBy,
+  programBytesMax,
 } from './wire.ts'
 
 /** Controls that every wall of programs can close while its program runs. */
@@ -166,7 +167,7 @@ class ProgramFrames implements GuestFrames {
       this.#isLarge = true
       wall.send(kind.ahead, piece)
     }
-    wall.send(kind.run, text)
+    this.#life.sendTask(text, programBytesMax)
   }
 
   /** Lets a forked guest go on. Its session draws its random values anew, and answers with a release. */

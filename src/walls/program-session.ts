@@ -20,7 +20,15 @@ import { forkWall, type LaunchForked } from './fork-wall.ts'
 import { GuestFiles } from './guest-files.ts'
 import { possibleCpuTime, type GuestLife } from './guest-life.ts'
 import { ProgramTerminals } from './program-terminals.ts'
-import { execEndSchema, filedSchema, headed, kind, reportedBy } from './wire.ts'
+import {
+  execEndSchema,
+  filedSchema,
+  headed,
+  kind,
+  programBytesMax,
+  reportedBy,
+  workerBytesMax,
+} from './wire.ts'
 
 /** Time for an interrupted exec to end; includes a second for its kernel to answer and the start of a new kernel. */
 const INTERRUPTED_MS_MAX = 10_000
@@ -190,6 +198,8 @@ export class ProgramSession implements SandboxSession {
     if (this.#exec) throw sessionBusy()
     if (task.command !== undefined) this.#assertHasPrograms('Cannot run a command')
     const exec = this.#start(task)
+    const frame = Buffer.from(JSON.stringify({ protocol: 1, ...task, id: exec.id }))
+    this.#assertFits('Cannot run this', frame.length)
     this.#exec = exec
     // Refusals of the exec before it would otherwise be its own, or its own be left out.
     if (this.#countedAnew) await this.#countedAnew
@@ -197,7 +207,7 @@ export class ProgramSession implements SandboxSession {
     exec.baseline = setTimeout(() => (exec.cpuBefore = this.#cpuUsed()), BASELINE_MS)
     this.#output.renew(task.outputBytesMax)
     exec.timer = setTimeout(() => this.#interrupt(exec, 'timeout'), task.timeoutMs)
-    this.#life.parts.wall.send(kind.exec, JSON.stringify({ protocol: 1, ...task, id: exec.id }))
+    this.#life.parts.wall.send(kind.exec, frame)
     using _cancel = signal && addAbortListener(signal, () => this.#interrupt(exec, 'cancelled'))
     if (signal?.aborted) this.#interrupt(exec, 'cancelled')
     return await exec.ended.promise
@@ -410,6 +420,7 @@ export class ProgramSession implements SandboxSession {
     this.#assertAlive()
     const failed = `Cannot ${request.op} "${request.path}"`
     if (request.op !== 'drain') this.#assertHasPrograms(failed)
+    this.#assertFits(failed, bytes?.length ?? 0)
     const { backlogBytes } = this.#life.parts.wall
     if (this.#filing.size >= FILES_MAX || backlogBytes > BACKLOG_BYTES_MAX)
       throw new MayflyError('OVERLOADED', `${failed}: too many file requests are pending`, {
@@ -444,6 +455,13 @@ export class ProgramSession implements SandboxSession {
     const pending = this.#filing.get(read.head.id)
     this.#filing.delete(read.head.id)
     pending?.resolve(read)
+  }
+
+  /** A guest takes a longer frame for garbage, and ends. */
+  #assertFits(what: string, bytes: number): void {
+    const max = this.#onlyCells === undefined ? programBytesMax : workerBytesMax
+    if (bytes <= max) return
+    throw new MayflyError('TOO_LARGE', `${what}: it has ${bytes} bytes, of at most ${max}`)
   }
 
   #assertHasPrograms(what: string): void {

@@ -4,6 +4,10 @@ import { refusedModules, refusedNames } from '../contract/refused-names.ts'
 import { present } from '../lib/present.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 
+/** Longest payloads that guests read: an isolate by `guest/wire.js`, a program by `guest/process/wire.js`, with a file's head. */
+export const workerBytesMax = 64 * 2 ** 20 - 1
+export const programBytesMax = 95 * 2 ** 20
+
 /**
  * Frames between the server and every wall, one table. A payload with a head is a line of JSON, then raw bytes: a result
  * is not escaped and parsed twice. All of it is read as hostile input: user code shares a process with the writer.

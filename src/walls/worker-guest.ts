@@ -27,6 +27,7 @@ import {
   refusedSchema,
   workerAnsweredSchema,
   workerEndSchema,
+  workerBytesMax,
 } from './wire.ts'
 
 /** Time after a timeout in which the guest may still send its output, before its process is killed. */
@@ -185,9 +186,10 @@ class WorkerFrames implements GuestFrames {
   }
 
   send(task: Task): void {
-    const { wall, profile } = this.#life.parts
+    const { profile } = this.#life.parts
     const settings = this.#settings
-    wall.send(kind.run, JSON.stringify({ protocol: 1, ...carried(task, profile), ...settings }))
+    const text = JSON.stringify({ protocol: 1, ...carried(task, profile), ...settings })
+    this.#life.sendTask(text, workerBytesMax)
   }
 
   receive(frame: Frame): void {

@@ -52,6 +52,15 @@ suite('A session in an isolate', () => {
     assert.deepEqual(await value(box, 'new Set([1])'), { $type: 'Set', value: [1] })
   })
 
+  test('a job or a session whose files are too large for an isolate ends as TOO_LARGE, not as a lost wall', async () => {
+    const content = 'x'.repeat(33 * 2 ** 20)
+    const files = ['a', 'b'].map((path) => ({ path, content }))
+    await assert.rejects(open({ files }), { code: 'TOO_LARGE' })
+    const { status, error } = await mayfly.run({ code: 'return 1', files })
+    assert.deepEqual([status, error?.code], ['error', 'TOO_LARGE'])
+    assert.equal((await mayfly.run({ code: 'return 1' })).result, 1)
+  })
+
   test('an end is renewed by a number of milliseconds or by text, and by nothing else', async () => {
     await using box = await open({ timeout: '60s' })
     for (const [time, ms] of [

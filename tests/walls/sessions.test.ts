@@ -183,6 +183,17 @@ for (const { provider, skip } of walls)
       assert.equal(await value(box, 'open("twin").read()'), 'a,b\n', 'a put replaces the name')
     })
 
+    test('a file or an input that is too large is refused, and the session continues', async () => {
+      await using box = await open()
+      await value(box, 'x = 1')
+      const large = Buffer.alloc(96 * 2 ** 20)
+      await assert.rejects(box.files.put('large', large), { code: 'TOO_LARGE' })
+      const input = 'x'.repeat(33 * 2 ** 20)
+      await assert.rejects(box.run({ code: 'x', input }), { code: 'TOO_LARGE' })
+      await assert.rejects(box.files.get('large'), { code: 'NOT_FOUND' })
+      assert.equal(await value(box, 'x'), 1)
+    })
+
     test('a second concurrent exec is BUSY; after its end a session is SESSION_ENDED', async () => {
       const box = await open()
       const long = box.run({ code: 'import time\nsum(range(20_000_000))\ntime.sleep(1)\n1' })

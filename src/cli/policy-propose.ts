@@ -159,7 +159,7 @@ function tomlOf(subject: string, { controls, notes }: Proposal, timeoutMs: numbe
     ['syscalls', namesText(syscalls)],
   ].filter(([, text]) => text !== 'any' && text !== String(unlimited))
   return [
-    `# ${sanitiseLine(subject.slice(0, 200))}: ${notes.join('; ')}.`,
+    `# ${sanitiseLine(subject.slice(0, 200))}: ${sanitiseLine(notes.join('; '))}.`,
     ...deniedBeside(network),
     '# No looser than the current configuration. Review it, add it to the configuration, and run with this schedule.',
     `[schedules."${name}-used"]`,

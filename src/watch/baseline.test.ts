@@ -57,9 +57,39 @@ suite('Learning from the first runs', () => {
     assert.deepEqual(poisoned.items, noBaseline.items)
   })
 
-  test('Behaviour of a single run is still reported: poisoning the first run hides nothing', () => {
-    const poisoned = after(trailOf(connect('drop.example.org')), ...runs(runsToLearn - 1))
-    assert.deepEqual(goesTo('drop.example.org', poisoned), ['low'])
+  test('A host of one run alone is reported like a new one, of fewer than half of the runs as low, and of most runs not', () => {
+    const odd = trailOf(connect('drop.example.org'))
+    const seenIn = (count: number, all = runsToLearn) =>
+      goesTo('drop.example.org', after(...runs(count, odd), ...runs(all - count)))
+    assert.deepEqual(
+      [0, 1, 2, 3, 5].map((count) => seenIn(count)),
+      [['medium'], ['medium'], ['low'], [], []],
+    )
+    const [once, half] = [after(odd), after(odd, usual)].map(freezeBaseline)
+    assert.deepEqual(goesTo('drop.example.org', once), [], 'its one run is what was frozen')
+    assert.deepEqual(goesTo('drop.example.org', half), ['medium'])
+  })
+
+  test('Traffic and memory of one run alone raise no threshold, and those of two do', () => {
+    const sends = (bytes: number, memory: number) =>
+      trailOf({ ...connect('api.example.com'), sent: bytes } as ObservedFact, {
+        kind: 'memory',
+        bytes: memory,
+      })
+    const large = sends(50_000_000, 100_000_000)
+    const found = (count: number) => {
+      const script = new Script(1)
+        .connect('api.example.com', { sent: 1_000_000 })
+        .say({ kind: 'memory', bytes: 90_000_000 })
+      const baseline = after(
+        ...runs(count, large),
+        ...runs(runsToLearn - count, sends(9, 5_000_000)),
+      )
+      return watched({ foreseen: client, baseline, observations: script.observations })
+        .anomalies.filter(({ name }) => name === 'off-baseline')
+        .map(({ subject }) => subject)
+    }
+    assert.deepEqual([found(1), found(2)], [['traffic', 'memory'], []])
   })
 
   test('Denied attempts are not learned', () => {
@@ -201,6 +231,13 @@ suite('Policy proposals', () => {
     assert.equal(proposal.controls.processes, 5)
     assert.deepEqual(proposal.controls.capabilities, ['kv.get'])
     assert.equal(proposal.controls.syscalls, 'any', 'a wall is asked about few of them')
+  })
+
+  test('Name what fewer than half of the runs used', () => {
+    const odd = trailOf(connect('drop.example.com'))
+    const { notes } = propose([after(odd, ...runs(4))], inForce)!
+    assert.ok(notes.includes('"drop.example.com:443" was used by 1 of 5 runs'), notes.join())
+    assert.doesNotMatch(notes.join(), /api\.example\.com/)
   })
 
   test('Leave the network unchanged if hosts were dropped', () => {

@@ -6,8 +6,8 @@ import { itemKinds, peakNames, type ItemKind, type PeakName, type RunTrail } fro
  * Observed behaviour of the first runs of a code, as reference for later ones.
  *
  * A baseline grants nothing: no permission check reads it, and its only effect is additional anomalies. Poisoning
- * the first run therefore gains no rights and hides little: runs with anomalies are not learned from, behaviour seen
- * in only one run is still reported, and detectors without a baseline work as before.
+ * a run therefore gains no rights and hides nothing: runs with anomalies are not learned from, behaviour of one run
+ * alone is reported as if none had had it, and detectors without a baseline work as before.
  */
 export interface Baseline {
   readonly format: 1
@@ -24,7 +24,7 @@ export interface Baseline {
 
 export interface Peak {
   readonly max: number
-  /** Histogram by powers of two: bin n counts runs with a peak of at least 2^n. */
+  /** Histogram by powers of two: bin n counts runs with a peak from 2^n to below 2^(n+1), bin 0 smaller ones too. */
   readonly sketch: readonly number[]
 }
 
@@ -81,6 +81,22 @@ export function timesSeen(baseline: Baseline, kind: ItemKind, item: string): num
   const { items, lost } = baseline
   if (Object.hasOwn(items[kind], item)) return items[kind][item]
   return lost[kind] > 0 ? undefined : 0
+}
+
+/** How far runs have had an item. What one of several runs had alone counts as new: it may have been a poisoned one. */
+export type Familiarity = 'new' | 'rare' | 'usual'
+
+export function familiarityOf(times: number, { runs }: Pick<Baseline, 'runs'>): Familiarity {
+  if (times * 2 > runs) return 'usual'
+  return times < 2 ? 'new' : 'rare'
+}
+
+/** Peak that two runs reached, rounded up to a power of two; that of the only run. */
+export function usualPeak({ max, sketch }: Peak): number {
+  let runs = 0
+  for (const [at, count] of [...sketch.entries()].toReversed())
+    if ((runs += count) >= 2) return Math.min(max, 2 ** (at + 1))
+  return max
 }
 
 export function freezeBaseline(baseline: Baseline): Baseline {

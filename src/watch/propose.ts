@@ -7,7 +7,7 @@ import {
   unlimited,
 } from '../contract/controls.ts'
 import { parsePattern } from '../contract/network.ts'
-import { type Baseline, runsToLearn } from './baseline.ts'
+import { type Baseline, familiarityOf, runsToLearn } from './baseline.ts'
 
 /** Policy proposed from learned runs: what they used plus headroom, within the controls in force. */
 export interface Proposal {
@@ -64,6 +64,15 @@ function more(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit
 }
 
+/** A proposal has what any run used: the approver must see what only some did. */
+function rareIn(baseline: Baseline): readonly string[] {
+  return (['hosts', 'capabilities'] as const).flatMap((kind) =>
+    Object.entries(baseline.items[kind])
+      .filter(([, times]) => familiarityOf(times, baseline) !== 'usual')
+      .map(([item, times]) => `"${item}" was used by ${times} of ${baseline.runs} runs`),
+  )
+}
+
 function notesOf(baselines: readonly Baseline[]): readonly string[] {
   const sum = (of: (one: Baseline) => number) => baselines.reduce((so, one) => so + of(one), 0)
   const runs = sum(({ runs }) => runs)
@@ -74,6 +83,7 @@ function notesOf(baselines: readonly Baseline[]): readonly string[] {
     `learned from ${runs} ${runs === 1 ? 'run' : 'runs'}; memory and processes have 50 % headroom`,
     ...(cpu > 0 ? [`the maximum CPU time of a run is ${Math.ceil(cpu)} ms`] : []),
     ...(runs < runsToLearn ? [`fewer runs than the ${runsToLearn} of a complete baseline`] : []),
+    ...baselines.flatMap(rareIn),
     ...(setAside > 0
       ? [
           `${setAside} more ${setAside === 1 ? 'run was' : 'runs were'} skipped, because they had anomalies`,

@@ -1,5 +1,5 @@
 import type { AnomalySeverity, Observation, ObservedFact } from '../../contract/anomaly.ts'
-import { isReady, timesSeen, type Baseline } from '../baseline.ts'
+import { familiarityOf, isReady, timesSeen, usualPeak, type Baseline } from '../baseline.ts'
 import { itemOf, type TrailItem, type ItemKind } from '../trail.ts'
 import type { Detector, DetectedAnomaly } from './detector.ts'
 
@@ -15,13 +15,13 @@ const words: Readonly<Record<ItemKind, string>> = {
   programs: 'the program',
   folders: 'files in',
 }
-/** Factor above the largest peak: peaks vary with the input. */
+/** Factor above the usual peak: peaks vary with the input. */
 const peakFactor = 4
 const requestsMin = 10
 const bytesMin = 64 * 1024
 const memoryShareMin = 0.25
 
-/** Behaviour absent from all learned runs. */
+/** Behaviour that most of the learned runs did not have. */
 export const offBaseline: Detector<Counted> = {
   name: 'off-baseline',
   first: { requests: 0, sent: 0 },
@@ -47,16 +47,17 @@ function counted(
   return { requests: requests + (seen.part === 'closed' ? 0 : 1), sent: sent + seen.sent }
 }
 
-/** An item of a single run is still reported; one that may have been dropped is `low`. */
+/** An item of some runs is `low`, and so is one that may have been dropped. */
 function newItem(
   baseline: Baseline,
   { kind, text }: TrailItem,
   observation: Observation,
 ): DetectedAnomaly | undefined {
   const times = timesSeen(baseline, kind, text)
-  if (times !== undefined && (times >= 2 || (times === 1 && baseline.runs === 1))) return undefined
-  const severity: AnomalySeverity = times === 0 && kind !== 'folders' ? 'medium' : 'low'
-  const how = times === 1 ? 'only one earlier run' : 'no earlier run'
+  const familiarity = times === undefined ? 'rare' : familiarityOf(times, baseline)
+  if (familiarity === 'usual') return undefined
+  const severity: AnomalySeverity = familiarity === 'new' && kind !== 'folders' ? 'medium' : 'low'
+  const how = times ? `only ${times} of ${baseline.runs} earlier runs` : 'no earlier run'
   const reason = `It uses ${words[kind]} "${text}", as ${how} did`
   return { severity, subject: `${kind} ${text}`, reason, evidence: [observation] }
 }
@@ -67,8 +68,8 @@ function moreTraffic(
   observation: Observation,
 ): DetectedAnomaly | undefined {
   const isMore =
-    requests > Math.max(requestsMin, peakFactor * peaks.requests.max) ||
-    sent > Math.max(bytesMin, peakFactor * peaks.sent.max)
+    requests > Math.max(requestsMin, peakFactor * usualPeak(peaks.requests)) ||
+    sent > Math.max(bytesMin, peakFactor * usualPeak(peaks.sent))
   if (!isMore) return undefined
   const reason = `It made ${requests} requests with ${sent} bytes, far more than earlier runs`
   return { severity: 'low', subject: 'traffic', reason, evidence: [observation] }
@@ -80,8 +81,10 @@ function moreMemory(
   limit: number,
 ): DetectedAnomaly | undefined {
   const { seen } = observation
-  if (seen.kind !== 'memory' || peaks.memory.max <= 0) return undefined
-  const isMore = seen.bytes > peakFactor * peaks.memory.max && seen.bytes > memoryShareMin * limit
+  const usual = usualPeak(peaks.memory)
+  // A run whose wall measures no memory has a peak of 0.
+  if (seen.kind !== 'memory' || usual <= 2) return undefined
+  const isMore = seen.bytes > peakFactor * usual && seen.bytes > memoryShareMin * limit
   if (!isMore) return undefined
   const reason = `It uses ${seen.bytes} bytes of memory, far more than earlier runs`
   return { severity: 'low', subject: 'memory', reason, evidence: [observation] }

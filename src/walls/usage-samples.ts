@@ -19,6 +19,8 @@ const QUIET_BYTES = 64 * 2 ** 10
  */
 export interface UsageSamples extends Disposable {
   readonly cpuMs: number
+  /** Takes a last sample of a guest that has ended, if there was a first one: its own count may be a lie. Never rejects. */
+  settle(): Promise<void>
 }
 
 /** Samples from the release of user code on, one request at a time; stops when the wall is gone. */
@@ -66,6 +68,9 @@ export function sampleUsage(parts: {
   return {
     get cpuMs() {
       return first && last ? Math.max(0, last.cpuMs - first.cpuMs) : 0
+    },
+    async settle() {
+      if (first) last = (await warden.usage(wall).catch(() => undefined)) ?? last
     },
     [Symbol.dispose]() {
       isOver = true

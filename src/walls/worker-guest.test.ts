@@ -125,6 +125,36 @@ test('A job whose worker is killed for a garbled frame is charged the count of t
   }
 })
 
+test('A job whose worker claims no CPU time is charged what the warden counted from the first sample to its end', async () => {
+  for (const memory of [undefined, { used: 1, peak: 1 }]) {
+    const sampled = Promise.withResolvers<void>()
+    const counts = [500, 590]
+    const usage = () => {
+      setImmediate(sampled.resolve)
+      return Promise.resolve({ ...noneUsed, cpuMs: counts.shift()! })
+    }
+    const worker = await playWorker({ isShared: true, usage })
+    await sampled.promise
+    await worker.ends({ cpuTimeMs: 0, memory })
+    worker.says(kind.idle, '')
+    await worker.sandbox[Symbol.asyncDispose]()
+    assert.deepEqual([worker.sandbox.receipt!.cpuTime, counts], [90, []])
+    assert.equal(worker.given.length, 1, 'its worker is given back')
+  }
+})
+
+test('A job that ends before its first sample costs no request', async () => {
+  let asked = 0
+  const usage = () => Promise.resolve({ ...noneUsed, cpuMs: ++asked })
+  const worker = await playWorker({ usage })
+  await worker.ends({ cpuTimeMs: 3 })
+  worker.says(kind.idle, '')
+  await worker.sandbox[Symbol.asyncDispose]()
+  assert.equal(asked, 0)
+})
+
+const noneUsed = { processes: 1, bytes: 1, waitedMs: 0, atMs: 0 }
+
 test('Memory of a job whose worker was killed is reported without that of the idle worker', async () => {
   const exit = { exitCode: null, signal: 'SIGKILL', cpuMs: 1 } as const
   for (const [how, grownBytes, told] of [

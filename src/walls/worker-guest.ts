@@ -330,6 +330,8 @@ async function giveBack(
   { give, ownsWall }: Pick<WorkerOptions, 'give' | 'ownsWall'>,
 ): Promise<Freed> {
   const { wall } = life.parts
+  // Before its next job, whose CPU time would count too.
+  await life.samples?.settle()
   if (isPrompt && !ownsWall && wall.alive) {
     wall.ref(false)
     give(wall, isCleared(life, dropped))

@@ -40,7 +40,7 @@ const v6: readonly (readonly [block: string, what: string])[] = [
   ['fec0::/10', 'a private network'],
   ['ff00::/8', 'multicast'],
 ]
-const translated = blockOf('64:ff9b::/96')
+const wellKnown = [{ bits: bits6('64:ff9b::') >> 32n, length: 96 }]
 const globalUnicast = blockOf('2000::/3')
 const blocks4 = v4.map(([block, what]) => ({ ...blockOf(block), what }))
 const blocks6 = v6.map(([block, what]) => ({ ...blockOf(block), what }))
@@ -112,10 +112,38 @@ export function closedAddress(address: string): string | undefined {
   return isIn(bits, globalUnicast) ? undefined : 'reserved'
 }
 
-/** IPv4 address to which NAT64 translates this one; undefined if it is not of that prefix. */
-export function translatedAddress(address: string): string | undefined {
-  if (!isInAny(address, [translated])) return undefined
-  return text4(bits6(address) & 0xffff_ffffn)
+/** Prefix of a translator from IPv6 to IPv4 (NAT64), of one of the lengths of RFC 6052. */
+export interface TranslatorPrefix {
+  readonly bits: bigint
+  readonly length: number
+}
+const prefixLengths = [32, 40, 48, 56, 64, 96]
+
+/** Prefixes under which an IPv6 address contains this IPv4 address. */
+export function prefixesWith(address: string, four: string): readonly TranslatorPrefix[] {
+  if (!isIPv6(address) || address.includes('%')) return []
+  const bits = bits6(address)
+  return prefixLengths
+    .filter((length) => text4(embedded(bits, length)) === four)
+    .map((length) => ({ bits: bits >> BigInt(128 - length), length }))
+}
+
+/** IPv4 address to which NAT64 translates this one; undefined if it is of no such prefix. */
+export function translatedAddress(
+  address: string,
+  prefixes: readonly TranslatorPrefix[] = wellKnown,
+): string | undefined {
+  if (!isIPv6(address) || address.includes('%')) return undefined
+  const bits = bits6(address)
+  const found = prefixes.find((one) => bits >> BigInt(128 - one.length) === one.bits)
+  return found && text4(embedded(bits, found.length))
+}
+
+/** The 32 bits after a prefix; an octet of zeros is between those before bit 64 and those after it. */
+function embedded(bits: bigint, length: number): bigint {
+  if (length === 96) return bits & 0xffff_ffffn
+  const joined = ((bits >> 64n) << 56n) | (bits & 0xff_ffff_ffff_ffffn)
+  return (joined >> BigInt(120 - 32 - length)) & 0xffff_ffffn
 }
 
 /** True for an address or a range (`10.0.0.0/8`) of which every address is in one closed block. */

@@ -1,7 +1,9 @@
 import { promises as dns } from 'node:dns'
-import { connect, type Socket } from 'node:net'
+import { connect, isIPv6, type Socket } from 'node:net'
+import { translatedAddress } from '../contract/address.ts'
 import { addressOf } from './host.ts'
 import { refused, type EgressRefusal } from './http-head.ts'
+import { translatorPrefixes } from './network-translator.ts'
 import { privateReach, whyNotDialled, whyNotNamed } from './private-addresses.ts'
 import type { NetworkControl } from '../contract/controls.ts'
 import { addressDenied, type EgressRequest } from './rules.ts'
@@ -120,8 +122,8 @@ export async function addressesFor(
   options: DialOptions,
   stop?: Stop,
 ): Promise<readonly string[] | EgressRefusal> {
-  const { host, port } = to
-  const { resolver = systemResolver, exceptions = [], timeoutMs = resolveMsMax } = options
+  const { host } = to
+  const { resolver = systemResolver, timeoutMs = resolveMsMax } = options
   const name = whyNotNamed(host)
   if (name !== undefined) return refused(name, 403)
   const literal = addressOf(host)
@@ -129,16 +131,30 @@ export async function addressesFor(
   if (stop?.aborted) return refused(cancelled, 502)
   if (all.length === 0) return refused(`the name "${host}" has no address`, 502)
   if (all.length > addressesMax) return refused(`the name "${host}" has too many addresses`, 502)
+  const why = firstRefusal(to, all, options)
+  if (why || !all.some((address) => isIPv6(address))) return why ?? all
+  const lookUp = (own: string) => resolved(own, resolver, timeoutMs, stop)
+  const prefixes = await translatorPrefixes(lookUp, resolver)
+  const forms = all.flatMap((address) => translatedAddress(address, prefixes) ?? [])
+  return firstRefusal(to, forms, options) ?? all
+}
+
+function firstRefusal(
+  to: EgressRequest,
+  addresses: readonly string[],
+  options: DialOptions,
+): EgressRefusal | undefined {
+  const { host, port } = to
   const reach = privateReach(to, options.privateHosts ?? [])
-  for (const address of all) {
+  for (const address of addresses) {
     const written = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
     const denied = options.network && addressDenied(options.network(), to, address)
     if (denied !== undefined) return refuseDenied(host, address, denied)
-    if (exceptions.includes(written)) continue
+    if (options.exceptions?.includes(written)) continue
     const why = whyNotDialled(address, reach, { port, ...options })
     if (why !== undefined) return refuseNotPublic(host, address, why)
   }
-  return all
+  return undefined
 }
 
 /** Same text for every refused name: the guest must not learn which kind of address it has. */

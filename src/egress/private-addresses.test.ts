@@ -25,7 +25,8 @@ async function found(
   ownPorts: readonly number[] = [],
 ) {
   let asked = 0
-  const resolver = () => Promise.resolve(answers[asked++] ?? [])
+  const resolver = (name: string) =>
+    Promise.resolve(name === 'ipv4only.arpa' ? [] : (answers[asked++] ?? []))
   const options = { resolver, privateHosts: hosts, ownPorts: () => new Set(ownPorts) }
   const result = await addressesFor(request, options)
   assert.ok(asked <= 1, 'a name was asked for twice')
@@ -68,6 +69,63 @@ test('A deny rule for an address counts for names that resolve to it', async () 
   assert.ok('kind' in (await dial('[64:ff9b::5db8:d822]', '')))
   for (const address of ['93.184.216.35', '64:ff9b::5db8:d823'])
     assert.deepEqual(await dial('a.example', address), [address])
+})
+
+/** Network whose DNS64 has a prefix, in which `a.example` has an IPv4 address. */
+function networkWith(prefix: string, embedded: (four: string) => string, four: string) {
+  let asked = 0
+  const resolver = (name: string) => {
+    if (name !== 'ipv4only.arpa') return Promise.resolve([`${prefix}${embedded(four)}`])
+    asked++
+    const own = ['192.0.0.170', '192.0.0.171']
+    return Promise.resolve([...own, ...own.map((one) => `${prefix}${embedded(one)}`)])
+  }
+  return { resolver, asked: () => asked }
+}
+
+const hex = (four: string) =>
+  four.split('.').map((part) => Number(part).toString(16).padStart(2, '0'))
+/** Forms of RFC 6052, section 2.2: the octet after the 64th bit stays zero. */
+const embeddings: readonly (readonly [prefix: string, embedded: (four: string) => string])[] = [
+  ['2a02:1234', (four) => (([a, b, c, d]) => `:${a}${b}:${c}${d}::`)(hex(four))],
+  ['2a02:1234:12', (four) => (([a, b, c, d]) => `${a}:${b}${c}:00${d}::`)(hex(four))],
+  ['2a02:1234:1222', (four) => (([a, b, c, d]) => `:${a}${b}:00${c}:${d}00::`)(hex(four))],
+  ['2a02:1234:1222:33', (four) => (([a, b, c, d]) => `${a}:00${b}:${c}${d}::`)(hex(four))],
+  ['2a02:1234:1222:3344', (four) => (([a, b, c, d]) => `:00${a}:${b}${c}:${d}00::`)(hex(four))],
+  ['2a02:1234:1222:3344:0:0', (four) => (([a, b, c, d]) => `:${a}${b}:${c}${d}`)(hex(four))],
+]
+
+test('Attack: an IPv4 address behind a NAT64 prefix of the network is as closed as itself', async () => {
+  for (const [prefix, embedded] of embeddings) {
+    const reached = async (four: string, deny: readonly string[] = [], host = 'a.example') => {
+      const { resolver } = networkWith(prefix, embedded, four)
+      const options = { resolver, network: () => networkOf({ deny }) }
+      const found = await addressesFor(https(host), options)
+      return 'kind' in found ? (found.detail ?? found.because) : 'reached'
+    }
+    const literal = `[${prefix}${embedded('10.0.0.5')}]`
+    assert.match(await reached('10.0.0.5'), /private network/, prefix)
+    assert.match(await reached('9.9.9.9', [], literal), /private network/, prefix)
+    assert.match(await reached('169.254.169.254'), /link-local/, prefix)
+    assert.match(await reached('9.9.9.9', ['9.9.9.9']), /denied by/, prefix)
+    assert.equal(await reached('9.9.9.9', ['9.9.9.8']), 'reached', prefix)
+  }
+})
+
+test('The NAT64 prefix is looked up once, before an IPv6 address alone, and again after an empty answer', async () => {
+  const [prefix, embedded] = embeddings[5]!
+  const { resolver, asked } = networkWith(prefix, embedded, '9.9.9.9')
+  for (let n = 0; n < 3; n++) await addressesFor(https('a.example'), { resolver })
+  assert.equal(asked(), 1)
+  const told: string[] = []
+  const four = (name: string) => (told.push(name), Promise.resolve(['9.9.9.9']))
+  await addressesFor(https('a.example'), { resolver: four })
+  assert.deepEqual(told, ['a.example'])
+  const answers = [[], ['192.0.0.170', `${prefix}${embedded('192.0.0.170')}`]]
+  const late = (name: string) =>
+    Promise.resolve(name === 'a.example' ? [`${prefix}${embedded('10.0.0.5')}`] : answers.shift()!)
+  assert.ok(Array.isArray(await addressesFor(https('a.example'), { resolver: late })))
+  assert.ok('kind' in (await addressesFor(https('a.example'), { resolver: late })))
 })
 
 test('The guest learns that a name is not public, and only the operator learns its address', async () => {

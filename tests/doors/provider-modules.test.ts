@@ -250,6 +250,7 @@ suite('Provider modules and jobs', () => {
     const args = ['run', 'job.py', '--provider', 'python-alone', '--config', toml, '--json']
     const outcome = documentOf(await mayfly(place, args))
     assert.equal(outcome['status'], 'unavailable')
+    assert.match(outcome['error'].message, /no available provider is "python-alone"/)
     const listed = JSON.parse(
       (await mayfly(place, ['providers', '--json', '--config', toml])).stdout,
     )

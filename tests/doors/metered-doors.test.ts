@@ -111,6 +111,17 @@ suite('Work without a job is within the quotas of its tenant', () => {
     assert.equal((await ask('/v1/zones/analysis', { code })).status, 429)
   })
 
+  test('HEAD of an artifact tells its size, and its bytes do not count', async () => {
+    ceilings = { bytes_per_minute: 100_000 }
+    const { json } = await ask('/v1/executions', { code, artifacts: 'reference' })
+    const file = `${door.gateway.activeUrl}/v1/executions/${json['id']}/artifacts/made.bin`
+    for (let n = 0; n < 3; n++) {
+      const head = await fetch(file, { method: 'HEAD', headers: bearer(door.key) })
+      assert.deepEqual([head.status, head.headers.get('content-length')], [200, '200000'])
+    }
+    assert.equal((await fetch(file, { headers: bearer(door.key) })).status, 200)
+  })
+
   test('the bytes typed into a terminal count, as those that it prints do', async () => {
     for (const terminal of [
       { sent: 0, received: 200_000 },

@@ -104,7 +104,7 @@ export const readArtifact: Door<StoredOutcomes & Pick<GatewayParts, 'quotas'>> =
     holdAnswer(parts, http, tenant, found)
     return found
   })
-  parts.quotas.transfer(tenant, bytes.length)
+  if (http.incoming.method === 'GET') parts.quotas.transfer(tenant, bytes.length)
   return new Response(Uint8Array.from(bytes), { headers: fileHeaders(path, bytes.length) })
 }
 

@@ -241,7 +241,7 @@ export async function filesAnswer(
   refuseUnread(parts, of)
   parts.quotas.transfer(tenant, 0)
   const bytes = await files.get(path, sessionFileBytesMax)
-  parts.quotas.transfer(tenant, bytes.length)
+  if (http.incoming.method === 'GET') parts.quotas.transfer(tenant, bytes.length)
   holdAnswer(parts, http, of, bytes)
   return new Response(Buffer.from(bytes), {
     headers: {

@@ -1,8 +1,7 @@
 import { chownSync, lstatSync, mkdirSync, rmSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { folderOwners } from './folder-owners.ts'
-import { makeRemovable } from './hostile-folder.ts'
+import { makeRemovable, removeHostileTree } from './hostile-folder.ts'
 
 /** Independent of TMPDIR, so that the next warden finds folders of the last one. */
 const BASE = '/tmp'
@@ -34,7 +33,7 @@ export function makeScratch(wall: string, uid: number | undefined): void {
 /** Never follows a symlink. A folder that cannot be removed now is found by its lease later. */
 export async function removeWallFolder(wall: string): Promise<void> {
   try {
-    await rm(wallFolder(wall), { recursive: true, force: true })
+    await removeHostileTree(wallFolder(wall))
     folderOwners.forget(wall)
   } catch {
     sweepWallFolder(wall)

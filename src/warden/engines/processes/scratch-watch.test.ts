@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { inDeepFolder } from '../../../../tests/fixtures/deep-folder.ts'
+import { scratchInodesMax } from '../../../jail/whole.ts'
 import { ScratchWatch } from './scratch-watch.ts'
 
 const bytesMax = 2 ** 20
@@ -40,6 +41,12 @@ suite('The disk of a wall in a folder of this machine', () => {
     const before = lstatSync(outside).mode
     assert.equal(walk(watch), false, 'files outside were counted')
     assert.equal(lstatSync(outside).mode, before)
+  })
+
+  test('A folder whose entries alone are too many exceeds the limit at the first look', () => {
+    using stand = place()
+    for (let n = 0; n <= scratchInodesMax; n++) writeFileSync(join(stand.scratch, `${n}`), '')
+    assert.equal(new ScratchWatch(stand.scratch, bytesMax, undefined).check([], 0), true)
   })
 
   test('Files in a folder that its owner may not enter or read are counted', () => {

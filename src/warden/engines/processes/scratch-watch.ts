@@ -5,13 +5,7 @@ import { asFileUser } from '../../../os/libc.js'
 import { descriptorsOf } from '../../../os/proc.ts'
 import { tryReadLink } from '../../../os/read.ts'
 import { scratchInodesMax } from '../../../jail/whole.ts'
-import {
-  folderPathMax,
-  hostileRoot,
-  inFolder,
-  namesInFolder,
-  pathBytes,
-} from '../hostile-folder.ts'
+import { firstEntries, folderPathMax, hostileRoot, inFolder, pathBytes } from '../hostile-folder.ts'
 
 /**
  * Disk usage of a wall whose scratch folder is on the host's file system, where no size limit of a mount applies. The
@@ -79,13 +73,17 @@ export class ScratchWatch {
   }
 }
 
-/** Bytes of each entry below a folder; hard links count once. Infinity for a folder that no path can name. */
+/**
+ * Bytes of each entry below a folder; hard links count once. Infinity for a folder that no path can name, or whose entries
+ * alone are too many.
+ */
 function* sizesIn(folder: string): Generator<number> {
   const root = hostileRoot(folder)
   const folders = [root]
   const linked = new Set<number>()
   for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
-    const names = inFolder(at, root, namesInFolder) ?? []
+    const names = inFolder(at, root, namesIn) ?? []
+    if (names.length > scratchInodesMax) yield Infinity
     for (let from = 0; from < names.length; from += ENTRIES_A_LOOK) {
       const some = names.slice(from, from + ENTRIES_A_LOOK)
       for (const [name, facts] of inFolder(at, root, (own) => factsIn(own, some)) ?? []) {
@@ -97,6 +95,11 @@ function* sizesIn(folder: string): Generator<number> {
       }
     }
   }
+}
+
+/** As many names as say that there are too many; none if it cannot be read. */
+function namesIn(folder: string): readonly string[] {
+  return attempt(() => firstEntries(folder, scratchInodesMax + 1).map(({ name }) => name)) ?? []
 }
 
 const bytesIn = ({ blocks }: Stats) => blocks * BLOCK_BYTES

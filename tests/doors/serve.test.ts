@@ -53,7 +53,7 @@ suite('A job over HTTP', () => {
       ],
       ['blocked', 403, 'TIER_TOO_WEAK', { code: 'return 1', tier: 'isolate', floor: 'process' }],
       ['unavailable', 503, 'UNAVAILABLE', { code: 'return 1', tier: 'userkernel' }],
-      ['unavailable', 503, 'UNAVAILABLE', { code: packed, floor: 'gvisor' }],
+      ['unavailable', 503, 'UNAVAILABLE', { code: packed, floor: 'microvm' }],
     ]
   for (const [status, http, code, job] of ends)
     test(`${status} ${code ?? ''} is ${http}, and the outcome is complete`, async () => {

@@ -97,7 +97,7 @@ suite('Zones over HTTP', () => {
       controls: { memory: '100GB' },
     })
     assert.deepEqual([loosened.status, loosened.body.code], [409, 'CONFLICT'])
-    const tightened = await ask('POST', `/v1/zones/${id}/count/tighten`, { controls: { io: 1 } })
+    const tightened = await ask('POST', `/v1/zones/${id}/count/tighten`, { controls: { io: 4096 } })
     assert.deepEqual(
       [tightened.status, tightened.body.zone, tightened.body.held],
       [200, 'count', true],

@@ -101,7 +101,7 @@ for (const script of ['/work/s1', '/work/s2', '/work/s5', descriptor]) {
   const begun = told.filter(({ what }) => what !== 'gone')
   assert.deepEqual(
     begun.map(({ what, kind, entered }) => [what, kind, entered]),
-    Array<string[]>(4).fill(['began', 'shell', 'asked']),
+    Array.from({ length: 4 }, () => ['began', 'shell', 'asked']),
   )
 })
 

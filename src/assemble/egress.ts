@@ -46,7 +46,7 @@ export function egressFor(
       import('../egress/traffic-account.ts'),
     ])
     accounts ??= new TrafficAccounts()
-    authority ??= makeAuthority(() => Date.now())
+    if (!authority || Date.now() >= authority.renewAt) authority = makeAuthority(() => Date.now())
     const own = {
       makeOutboundCheck: () => outboundCheckFor(run),
       inspectsAll: egress.inspect === 'all',

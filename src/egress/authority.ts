@@ -9,6 +9,8 @@ import { addressOf } from './host.ts'
 export interface EgressAuthority {
   /** CA certificate for the wall's trust store (NODE_EXTRA_CA_CERTS, SSL_CERT_FILE). */
   readonly pem: string
+  /** Time in milliseconds since 1970 from which new walls should trust another one. */
+  readonly renewAt: number
   contextFor(host: string): SecureContext
 }
 
@@ -52,6 +54,7 @@ export function makeAuthority(now: () => number): EgressAuthority {
 
   return {
     pem,
+    renewAt: until - (AUTHORITY_DAYS / 2) * DAY_MS,
     contextFor(host) {
       const known = made.get(host)
       if (known && known.until > now()) return known.context

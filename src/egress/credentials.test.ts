@@ -51,8 +51,8 @@ test('Attack: guesses at the start of a secret that a host echoes are passed on 
     const first = scan.filter(Buffer.from(`${'#'.repeat(100)}${ends}`))
     return [first!.length, scan.filter(Buffer.from('#'.repeat(100)))!.length]
   }
-  for (const guess of ['s', 'sk-', 'sk-live-0', 'sk-live-0123456789abcde'])
-    assert.deepEqual(lengths(guess), lengths('?'.repeat(guess.length)))
+  for (let known = 1; known < secret.length; known++)
+    assert.deepEqual(lengths(secret.slice(0, known)), lengths('?'.repeat(known)), `${known}`)
 })
 
 test('Bytes held back are released when the stream is quiet, unless half a secret may be in them', () => {

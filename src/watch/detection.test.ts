@@ -61,6 +61,7 @@ test('S2-13: no stricter threshold hides an anomaly of these programs, or makes 
       (factor) => defaultThresholds[name] * factor,
     )
     const strict = values.filter((value) => whyNotStricter(name, value) === undefined)
+    assert(strict.length > 0, name)
     return strict.flatMap((value) =>
       anomalous
         .filter((one, at) => worstOf(one, stricterThresholds({ [name]: value })) < usual[at]!)

@@ -161,6 +161,7 @@ suite('A byte budget under concurrent use', () => {
     const asked = { allow: [`*://a.example:${sink.port}`] }
     using egress = egressTo([sink.port], asked)
     const isClosed = await stuck(egress, sink.port)
+    assert.ok(!isClosed(), 'it was closed before')
     const network = networkOf({ ...asked, sent: 50_000 })
     egress.tighten({ ...allControls, network })
     await until(isClosed)
@@ -186,6 +187,7 @@ suite('A byte budget under concurrent use', () => {
     const controls = { ...allControls, network: networkOf({ ...asked, sent }) }
     for (const egress of [one, two]) egress.tighten(controls)
     assert.ok([one, two].every(({ attempts }) => !/used up/.test(attempts[0]?.because ?? '')))
+    assert.ok(!ways.some((isClosed) => isClosed()))
     main.tighten(controls)
     await until(() => ways.every((isClosed) => isClosed()))
     assert.ok(ways.every((isClosed) => isClosed()))

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { suite, test } from 'node:test'
-import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { allControls, noNetwork } from '../../src/contract/controls.ts'
 import type { Event } from '../../src/contract/event.ts'
 import { networkOf } from '../../src/contract/network.ts'
 import { makeAuthority } from '../../src/egress/authority.ts'
 import { openEgress } from '../../src/egress/open-egress.ts'
+import { until } from '../conformance/stand.ts'
 import { listening, emitterInto } from '../fixtures/egress.ts'
 
 const silent = '127.0.0.2'
@@ -57,7 +59,7 @@ async function opening(port: number, how: 'proxy' | 'fetch') {
   const events: Event[] = []
   const listener = createServer()
   const own = await listening(listener)
-  const named = Promise.withResolvers<void>()
+  const before = pendingAt(port)
   const egress = openEgress({
     controls: { ...allControls, network: networkOf({ allow: [`*://a.example:${port}`] }) },
     run: 'exec_test',
@@ -65,7 +67,7 @@ async function opening(port: number, how: 'proxy' | 'fetch') {
     credentials: [],
     authority: makeAuthority(Date.now),
     dial: {
-      resolver: () => (named.resolve(), Promise.resolve([silent, '127.0.0.1'])),
+      resolver: () => Promise.resolve([silent, '127.0.0.1']),
       timeoutMs: tryMs,
       exceptions: [`${silent}:${port}`, `127.0.0.1:${port}`],
     },
@@ -77,9 +79,14 @@ async function opening(port: number, how: 'proxy' | 'fetch') {
     how === 'fetch'
       ? egress.fetch(JSON.stringify({ ...request, redirect: 'follow' }))
       : said(own, `CONNECT ${at} HTTP/1.1\r\nHost: ${at}\r\n\r\n`)
-  await named.promise
-  await setImmediate()
+  await until(() => pendingAt(port) > before, 'its connection')
   return { egress, over, events }
+}
+
+/** Sockets of this machine that wait for the answer of the silent address. */
+function pendingAt(port: number): number {
+  const to = ` 0200007F:${port.toString(16).toUpperCase().padStart(4, '0')} 02 `
+  return readFileSync('/proc/net/tcp', 'latin1').split(to).length - 1
 }
 
 async function said(port: number, text: string): Promise<string> {

@@ -92,16 +92,16 @@ suite('Brokered requests', () => {
     assert.deepEqual([moved.status, moved.redirected, moved.url], [200, true, b('/echo-headers')])
     const seen = JSON.parse(atob(moved.body))
     assert.deepEqual([seen.authorization, seen.cookie, seen['x-own']], [undefined, undefined, '1'])
-    for (const to of [
-      'http://127.0.0.1:1/',
-      'http://169.254.169.254/',
-      'http://[::ffff:7f00:1]/',
-      'file:///etc/passwd',
-      `http://u:p@a.example:${world.ports.http}/`,
-    ])
+    for (const [to, why] of [
+      ['http://127.0.0.1:1/', /loopback/],
+      ['http://169.254.169.254/', /metadata/],
+      ['http://[::ffff:7f00:1]/', /IPv6 form/],
+      ['file:///etc/passwd', /not a valid http/],
+      [`http://u:p@a.example:${world.ports.http}/`, /not a valid http/],
+    ] as const)
       assert.match(
         (await ask(request(a(`/?to=${encodeURIComponent(to)}`)), wider)).error.message,
-        /Cannot fetch it/,
+        why,
       )
     assert.equal(
       (await ask(request(a(`/?to=${b('/')}`), { redirect: 'manual' }), wider)).status,
@@ -314,7 +314,7 @@ suite('Brokered requests', () => {
   })
 
   test('Attack: a server of TLS 1.2 has no handshake renegotiated', async (t) => {
-    let renegotiated = 0
+    let [asked, renegotiated] = [0, 0]
     const secure = createTls({
       maxVersion: 'TLSv1.2',
       SNICallback: (name, done) => done(null, world.authority.contextFor(name)),
@@ -325,14 +325,15 @@ suite('Brokered requests', () => {
           return void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
         socket.renegotiate({}, again)
       }
-      socket.on('error', () => undefined).once('data', () => socket.renegotiate({}, again))
+      socket.on('error', () => undefined)
+      socket.once('data', () => (asked++, socket.renegotiate({}, again)))
     })
     t.after(() => secure.close())
     await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve))
     const { port } = secure.address() as AddressInfo
     const { terms } = termsFor('open', { exceptions: [`127.0.0.1:${port}`] })
     const answer = await ask(request(`https://a.example:${port}/`), terms)
-    assert.deepEqual([renegotiated, answer.error?.code], [0, 'EGRESS_FAILED'])
+    assert.deepEqual([asked, renegotiated, answer.error?.code], [1, 0, 'EGRESS_FAILED'])
   })
 
   test('Tightening cuts requests that are no longer permitted', async () => {

@@ -57,6 +57,8 @@ async function inNamespace(asked: NetworkInput, exceptions: readonly string[], t
     })
     child.send(tried)
     const [said] = (await once(child, 'message')) as [Record<string, string>]
+    const { urls, tcp, udp } = tried
+    assert.equal(Object.keys(said).length, urls.length + tcp.length + udp.length + 1)
     return { said, attempts: proxy.attempts }
   } finally {
     child.kill('SIGKILL')

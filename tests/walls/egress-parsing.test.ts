@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Ledger } from '../../src/egress/ledger.ts'
 import { nextChunk } from '../../src/egress/streams.ts'
 import { TrafficAccount } from '../../src/egress/traffic-account.ts'
@@ -35,13 +36,15 @@ async function exhausted() {
 suite('Parsers of streams', () => {
   const frame = Buffer.from([0x82, 0x84, 0, 0, 0, 0, 1, 2, 3, 4])
   const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\n'
+  const chunks = 'Transfer-Encoding: chunked\r\n'
   for (const [what, lines, body] of [
     ['the frames of a WebSocket', upgrade, frame],
-    ['the chunks of a request', 'Transfer-Encoding: chunked\r\n', '1\r\na\r\n0\r\n\r\n'],
+    ['the chunks of a request', chunks, '1\r\na\r\n0\r\n\r\n'],
     ['the chunks of an answer', '', ''],
   ] as const)
     test(`Attack: ${what}, which may be of a byte each, are parsed within the run's share of the server's thread`, async () => {
       const { limiter, waits, share } = await exhausted()
+      const heard = world.heard.length
       const budget = { sentMax: 2 ** 30, receivedMax: 2 ** 30 }
       const account = new TrafficAccount(undefined, limiter)
       const ledger = new Ledger(budget, { emitter: emitterInto([]), run: null, account })
@@ -57,8 +60,11 @@ suite('Parsers of streams', () => {
       if (lines === upgrade) assert.match(String(await nextChunk(socket)), /^HTTP\/1.1 101 /)
       socket.write(body)
       await until(() => waits.length > 0, 'a wait')
+      await sleep(50)
+      let said = Buffer.from((socket.read() as Buffer | null) ?? '')
+      assert.ok(!said.includes(lines === upgrade ? frame : '/x'), String(said))
+      assert.equal(world.heard.length - heard, lines === chunks ? 0 : 1)
       share.resolve()
-      let said = Buffer.alloc(0)
       while (!said.includes(lines === upgrade ? frame : '/x'))
         said = Buffer.concat([said, (await nextChunk(socket))!])
       socket.destroy()

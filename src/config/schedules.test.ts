@@ -192,7 +192,10 @@ phases = [{ name = "a", for = "2s", memory = "8MB" }]
     faultsOf(zone('validateName')).join(),
     /^3:\d+: schedules\.default\.zones\.validateName: expected a kind \(secrets, .*\), or a zone with "function" or "program"$/,
   )
-  assert.match(faultsOf(zone('input-validatoin')).join(), /did you mean "input-validation"\?$/)
+  assert.match(
+    faultsOf(zone('input-validatoin')).join(),
+    /^3:\d+: .*did you mean "input-validation"\?$/,
+  )
   for (const name of ['Compute', 'main', '"*"', 'constructor', '"__proto__"'])
     assert.match(faultsOf(zone(name)).join(), /^3:\d+: .*expected a kind|^3:\d+: /, name)
   const { schedules } = load(zone('names', 'function = "validateName"')).config

@@ -503,6 +503,7 @@ test('An effect whose baseline was reset is learned anew from its next run, also
     guard.end(jobOf({ effectId: 'thumb' }), outcome)
   }
   for (let at = 0; at <= runsToLearn; at++) run()
+  assert.equal(baselines.export('acme')[0]?.baseline.runs, runsToLearn)
   baselines.reset({ tenant: 'acme', name: 'effect:thumb' })
   run()
   assert.equal(baselines.export('acme')[0]?.baseline.runs, 1)

@@ -188,6 +188,11 @@ suite('Live sandboxes of a server', () => {
     for (const word of ['tightened', 'frozen', 'thawed', 'captured'])
       assert.ok(words.includes(word), word)
     assert.equal(words.at(-1), 'terminated')
+    const closed = outcome.timeline.filter(({ event }: { event: string }) => event === 'tightened')
+    assert.deepEqual(
+      closed.map(({ controls }: { controls: unknown }) => controls),
+      [{ cpu: 0.5 }],
+    )
     const told = outcome.timeline.find(({ event }: { event: string }) => event === 'captured')
     assert.deepEqual(told.fields.parts ?? [], captured.parts)
     const bodies = openBodies(place.state)

@@ -151,10 +151,11 @@ test('A receiver that answers by a change of the protocol delays a message by it
     socket.write('Upgrade: other\r\nConnection: Upgrade\r\n\r\n')
   })
   const queue = openQueue(':memory:')
-  const webhooks = hooks(server.url, queue)
+  const lost: unknown[] = []
+  const webhooks = hooks(server.url, queue, lost)
   webhooks.enqueue(told)
   await until(() => queue.size === 0)
-  assert.equal(connections, 2)
+  assert.deepEqual([connections, lost], [2, []])
   await webhooks.close()
   queue.close()
 })

@@ -123,6 +123,7 @@ suite('Webhook queue', () => {
     const put = (id: string, tenant: string, url: string) =>
       queue.put({ ...letter, id, tenant, url })
     assert.deepEqual([put('a', 'x', 'http://a/'), put('b', 'y', 'http://a/')], [true, true])
+    assert.deepEqual([put('g', 'x', 'http://a/'), put('h', 'z', 'http://a/')], [false, false])
     assert.deepEqual([put('c', 'x', 'http://b/'), put('d', 'y', 'http://b/')], [true, true])
     assert.deepEqual([put('e', 'x', 'http://b/'), put('f', 'z', 'http://b/')], [false, false])
     queue.close()

@@ -19,6 +19,8 @@ export interface ProcessCase {
   readonly gives?: unknown
   /** Usage measured from outside while it runs alone must stay within this bound of its wall. */
   readonly over?: Bound
+  /** Takes memory of the kernel that control groups alone count: without them no word of its own counts. */
+  readonly counted?: true
   /** Must end by itself well within its time, regardless of child processes. */
   readonly quick?: true
   /** A second job, which searches for traces of the first, and does not know its secret. */

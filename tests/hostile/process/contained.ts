@@ -78,7 +78,7 @@ export async function whyNotContained(
 async function tryOut(field: Field, hostile: ProcessCase): Promise<string | undefined> {
   await using snare = field.trap.lay()
   const { bait } = snare
-  const evidence = (text: string): string | undefined => snare.evidence(heard(field, text))
+  const evidence = (text: string) => snare.evidence(heard(field, hostile, text))
   const seen = hostile.over ? measure() : undefined
   try {
     const first = await runOn(field.walls, field.wall, hostile, { body: hostile.code, bait })
@@ -91,8 +91,8 @@ async function tryOut(field: Field, hostile: ProcessCase): Promise<string | unde
   }
 }
 
-function heard({ onlySeen }: Field, text: string): string {
-  return onlySeen ? text.replaceAll(escapedWord, '') : text
+function heard({ onlySeen, walls }: Field, { counted }: ProcessCase, text: string): string {
+  return onlySeen || (counted && !walls.areCounted) ? text.replaceAll(escapedWord, '') : text
 }
 
 /** Findings of the second of two jobs. */

@@ -200,6 +200,13 @@ function linesOf(file: string): readonly string[] {
   }
 }
 
+/** Names in a folder; a folder that this user may not read has none, as its programs leave nothing there. */
 function namesIn(folder: string): readonly string[] {
-  return lstatSync(folder, { throwIfNoEntry: false })?.isDirectory() ? readdirSync(folder) : []
+  if (!lstatSync(folder, { throwIfNoEntry: false })?.isDirectory()) return []
+  try {
+    return readdirSync(folder)
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === 'EACCES') return []
+    throw thrown
+  }
 }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -11,6 +12,7 @@ import type { Provider } from '../../../src/contract/provider.ts'
 import type { SessionRequest } from '../../../src/contract/session.ts'
 import { strengthOf } from '../../../src/contract/tier.ts'
 import { newJob } from '../../../src/job.ts'
+import { openCgroups } from '../../../src/os/cgroup.ts'
 import { createSparePools } from '../../../src/pool/spare-pools.ts'
 import { Box } from '../../../src/sdk/box.ts'
 import { startWarden } from '../../../src/sdk/start-warden.ts'
@@ -31,6 +33,8 @@ export interface Walls extends AsyncDisposable {
   close(): Promise<LeftBehind>
   /** State folder, with the leases of walls. */
   readonly state: string
+  /** Whether control groups count the memory of walls, that of the kernel included. */
+  readonly areCounted: boolean
   /** Number of walls so far. */
   readonly count: number
   run(job: JobRequest): Promise<Outcome>
@@ -58,7 +62,9 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
   const { config } = loadConfig({ object, env: {}, cwd: tmpdir() })
   const counter = new LeftoverCounter(state)
   const warden = await startWarden({ stateFolder: state, ...options })
-  const providers = unproved ? wallNames.map((jailKind) => unprovedBy(jailKind, warden)) : []
+  const providers = unproved
+    ? wallNames.map((jailKind) => unprovedBy(jailKind, warden, options))
+    : []
   const assembly = assemble({ config, warden, kind: 'library', providers })
   const who = { tenant: 'default', principal: 'library', origin: 'library' } as const
   const caller = { signal: new AbortController().signal, tap: undefined }
@@ -70,6 +76,10 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
   return {
     close: () => (closed ??= close()),
     state,
+    areCounted:
+      openCgroups()?.controllers.includes('memory') === true &&
+      !options.without?.includes('memory cgroup') &&
+      !options.hide?.includes('cgroup'),
     get count() {
       return counter.walls
     },
@@ -93,8 +103,12 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
   }
 }
 
-/** The product's own provider without the proof that would refuse an incomplete wall. */
-function unprovedBy(jailKind: (typeof wallNames)[number], warden: WardenClient): Provider {
+/** The product's own provider without the proof that would refuse an incomplete wall; that proof must miss the layers. */
+function unprovedBy(
+  jailKind: (typeof wallNames)[number],
+  warden: WardenClient,
+  { without = [] }: WallsWish,
+): Provider {
   const emitter = { emit() {} }
   const stock = createSparePools(systemClock, emitter)
   const openEgressPath = (): never => {
@@ -105,7 +119,13 @@ function unprovedBy(jailKind: (typeof wallNames)[number], warden: WardenClient):
   const strength = strengthOf.process
   return {
     ...provider,
-    detect: async () => ({ available: true, strength, layers: [], missing: [] }),
+    async detect() {
+      const proved = await provider.detect()
+      for (const layer of without)
+        if (proved.available) assert.ok(!proved.layers.includes(layer), `${layer} is there`)
+        else assert.ok(proved.reason.includes(`${layer} is missing`), proved.reason)
+      return { available: true, strength, layers: [], missing: [] }
+    },
   }
 }
 

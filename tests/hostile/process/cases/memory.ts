@@ -175,6 +175,7 @@ except OSError as e: print(e.errno)
 if held > 112 * 2**20: mark('kernel memory', held >> 20)
 print(held >> 20)
 time.sleep(0.2)`,
+    { counted: true },
   ),
   python(
     'locked-memory',

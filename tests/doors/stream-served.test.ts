@@ -8,7 +8,7 @@ import { makePlace, startServer, whenReady, type Server } from './program.ts'
 
 /** Streams through a real server and a real wall. */
 const isLong = process.env['MAYFLY_LONG'] !== undefined
-const outputBytes = isLong ? 2 ** 30 : 2 ** 26
+const outputBytes = isLong ? 2 ** 30 : 2 ** 28
 const triesMax = 10
 const isAtOnce = (ms: number) => ms < 100
 const linesOf = (bytes: number) =>

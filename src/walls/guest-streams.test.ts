@@ -45,6 +45,7 @@ suite('Streams of a guest on one socket', () => {
     await carrier.until(() => carrier.received === linePaceBytes)
     for (let sent = linePaceBytes; sent < 3 * linePaceBytes; sent += 512) {
       assert.equal(carrier.received, sent)
+      assert.ok(!carrier.seen.some(({ kind }) => kind === 5))
       carrier.frame(12, number(512))
       await carrier.until(() => carrier.received === sent + 512)
     }

@@ -5,11 +5,16 @@ import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import type { Outcome } from '../../src/index.ts'
+import { until } from '../conformance/stand.ts'
 import { bearer, post } from './http-door.ts'
 import { makePlace, startServer, whenReady } from './program.ts'
 
 /** Deadline of a notification; the first is sent at once, the retry after a second of back-off. */
 const deadlineMs = 60_000
+/** Time from an anomaly to its first notification, in one of the tries: a stall of the machine does not repeat each time. */
+const toldMsMax = 2000
+const triesMax = 4
 
 interface Received {
   readonly at: number
@@ -17,9 +22,8 @@ interface Received {
   readonly body: string
 }
 
-/** Receiver that fails the first time; `second` resolves with all that came. */
+/** Receiver that fails the first time. */
 async function openReceiver() {
-  const { promise: second, resolve, reject } = Promise.withResolvers<readonly Received[]>()
   const received: Received[] = []
   const server = createServer((request, response) => {
     const parts: Buffer[] = []
@@ -29,17 +33,18 @@ async function openReceiver() {
       received.push({ at: Date.now(), headers, body: Buffer.concat(parts).toString() })
       response.statusCode = received.length === 1 ? 500 : 204
       response.end()
-      if (received.length === 2) resolve(received)
     })
   })
   await new Promise<void>((listening) => void server.listen(0, '127.0.0.1', listening))
-  const timer = setTimeout(() => reject(new Error(`${received.length} came`)), deadlineMs)
   const { port } = server.address() as AddressInfo
   return {
-    second,
+    /** The first `count` of all that came. */
+    async first(count: number): Promise<readonly Received[]> {
+      await until(() => received.length >= count, `${count} to come`, deadlineMs)
+      return received.slice(0, count)
+    },
     url: `http://127.0.0.1:${port}/hook`,
     [Symbol.dispose]() {
-      clearTimeout(timer)
       server.closeAllConnections()
       server.close()
     },
@@ -62,10 +67,17 @@ test('S4-53: a terminated run is reported to its webhook, signed, and retried af
   await whenReady(server)
   const code = `for (let n = 0; n < 1000; n++) await fetch('https://h' + n + '.example.org/').catch(() => {})`
   const job = { code, network: { allow: ['api.example.com'] } }
-  const answer = await post(`${server.active}/v1/executions`, job, bearer(server.apiKey))
-  assert.deepEqual([answer.status, answer.json['status']], [200, 'terminated'], answer.text)
+  /** Runs the job, and returns its id and the earliest time at which it can have had its last anomaly. */
+  const terminated = async () => {
+    const askedAt = Date.now()
+    const answer = await post(`${server.active}/v1/executions`, job, bearer(server.apiKey))
+    assert.deepEqual([answer.status, answer.json['status']], [200, 'terminated'], answer.text)
+    const { id, timeline } = answer.json as unknown as Outcome
+    return { id, oddAt: askedAt + timeline.findLast(({ event }) => event === 'anomaly')!.at }
+  }
+  const { id, oddAt } = await terminated()
 
-  const [failed, taken] = (await receiver.second) as [Received, Received]
+  const [failed, taken] = (await receiver.first(2)) as [Received, Received]
   assert.equal(failed.headers['webhook-id'], taken.headers['webhook-id'])
   assert.equal(failed.body, taken.body)
   for (const { headers, body } of [failed, taken]) {
@@ -76,9 +88,15 @@ test('S4-53: a terminated run is reported to its webhook, signed, and retried af
   const event = JSON.parse(taken.body) as Record<string, any>
   assert.equal(event['type'], 'dev.mayfly.anomaly.found')
   assert.deepEqual([event['data'].name, event['data'].severity], ['denied-burst', 'high'])
-  assert.ok(taken.body.includes(String(answer.json['id'])), 'it names the run')
-  const told = failed.at - Date.parse(event['time'] as string)
-  t.diagnostic(`told within ${told} ms, again ${taken.at - failed.at} ms later`)
+  assert.ok(taken.body.includes(id), 'it names the run')
+  const took = [failed.at - oddAt]
+  while (took.at(-1)! > toldMsMax && took.length < triesMax) {
+    const again = await terminated()
+    const all = await receiver.first(2 + took.length)
+    took.push(all.at(-1)!.at - again.oddAt)
+  }
+  t.diagnostic(`told within ${took.join()} ms, again ${taken.at - failed.at} ms later`)
+  assert.ok(took.at(-1)! <= toldMsMax, `told after ${took.join()} ms`)
   await server.stop()
   place.remove()
 })

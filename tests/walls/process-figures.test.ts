@@ -344,7 +344,7 @@ def main(secret):
         except OSError as error: return type(error).__name__
     os.symlink(secret, "link"); os.symlink("/", "root"); os.symlink("../" * 20, "up")
     try: os.link("/etc/passwd", "hard"); hard = "linked"
-    except OSError: hard = "refused"
+    except OSError: hard = "refused" if os.path.exists("/etc/passwd") else "missing"
     above = "../" * 20
     paths = [secret, above + secret[1:], "link", "root" + secret, "up" + secret] + [
         place + secret for place in ["/proc/self/root", "/proc/1/root", "/proc/self/cwd/" + above, "/proc/thread-self/root", "/dev/fd/0/..", "/proc/1/cwd/" + above]]

@@ -251,7 +251,9 @@ function reportUnsaved(
 ): void {
   for (const { path: place, because } of unsaved)
     process.stderr.write(`Not saved: ${sanitiseLine(place)} (${sanitise(because)})\n`)
-  const { artifactsLeftOut } = outcome
+  const { artifacts, artifactsLeftOut } = outcome
+  if (flags.artifacts === undefined && !flags.json && artifacts.length > 0)
+    note(flags, `Not saved: ${namesOf(artifacts)} (--artifacts FOLDER writes the files of a job)`)
   for (const { path: place, because } of artifactsLeftOut.slice(0, namedMax))
     note(flags, sanitiseLine(`Left out: ${place}: ${because}`))
   const more = artifactsLeftOut.length - namedMax
@@ -261,6 +263,12 @@ function reportUnsaved(
       flags,
       `The limit of all artifacts together is ${bytesIn(outcome)}; --artifacts-max raises it`,
     )
+}
+
+function namesOf(files: readonly { readonly path: string }[]): string {
+  const named = files.slice(0, namedMax).map(({ path }) => sanitiseLine(path))
+  const more = files.length - named.length
+  return named.join(', ') + (more > 0 ? ` and ${more} more` : '')
 }
 
 function bytesIn({ profile }: Outcome): string {

@@ -149,6 +149,20 @@ suite('Artifacts are written to a folder', () => {
     assert.equal(statSync(inside('big/big.bin')).size, 17_000_000)
   })
 
+  test('Files of a job that ran without --artifacts are named, with the flag that writes them', async (t) => {
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
+    writeFileSync(inside('many.sh'), 'for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo > f$n; done')
+    const run = (...more: string[]) => mayfly(place, ['run', 'many.sh', ...more])
+    const ran = await run()
+    assert.equal(ran.code, 0, ran.stderr)
+    assert.match(ran.stderr, /^Not saved: f1, f10, .*, f7 and 2 more \(--artifacts FOLDER writes/m)
+    for (const more of [['--artifacts', 'many'], ['--json'], ['--quiet']]) {
+      const silent = await run(...more)
+      assert.equal(silent.code, 0, silent.stderr)
+      assert.doesNotMatch(silent.stderr, /Not saved/)
+    }
+  })
+
   test('A limit above the limit of the server is lowered to it', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const ran = await save('cut', '--artifacts-max', '1GB', '--json')

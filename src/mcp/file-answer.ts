@@ -11,19 +11,27 @@ const PATH_CHARACTERS_MAX = 300
 const CONTINUATION_MAX = 3
 
 export function answerListing({ entries, truncated }: SessionListing): ToolAnswer {
-  let characters = 0
+  let [characters, lineCharacters] = [0, 0]
   const shown = entries
     .slice(0, entriesMax)
-    .map((entry) => ({ ...entry, path: sanitiseLine(entry.path.slice(0, PATH_CHARACTERS_MAX)) }))
-    .filter((entry) => (characters += JSON.stringify(entry).length + 1) <= answerCharactersMax)
+    .map((entry) => ({ entry, line: lineOf(entry) }))
+    .filter(({ entry, line }) => {
+      characters += JSON.stringify(entry).length + 1
+      lineCharacters += line.length + 1
+      return Math.max(characters, lineCharacters) <= answerCharactersMax
+    })
   const isCut = truncated || shown.length < entries.length
-  const lines = shown.map(({ path, type, size }) =>
-    type === 'file' ? `${path} (${size} bytes)` : `${path} (${type})`,
-  )
+  const lines = shown.map(({ line }) => line)
   const text =
     lines.length === 0 ? 'No files' : fenced('files', lines.join('\n'), answerCharactersMax)
   const more = isCut ? '\n\nThe list is truncated: set `path` to a folder' : ''
-  return { text: `${text}${more}`, data: { entries: shown, truncated: isCut } }
+  return { text: `${text}${more}`, data: { entries: shown.map(({ entry }) => entry), truncated: isCut } }
+}
+
+/** A name for a reader; the data has it as it is, because other tools take it. */
+function lineOf({ path, type, size }: SessionListing['entries'][number]): string {
+  const name = sanitiseLine(path.slice(0, PATH_CHARACTERS_MAX))
+  return type === 'file' ? `${name} (${size} bytes)` : `${name} (${type})`
 }
 
 /** Answer with a part of a file: text if it is UTF-8, an image if it is one, else base64. */

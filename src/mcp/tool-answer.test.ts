@@ -60,10 +60,12 @@ test('Bytes that are no text come as base64, and an image as one', () => {
   assert.equal(answerFile(png, { ...asked, offset: 12 }).data['content'], '')
 })
 
-test('A file name forges no line of a listing', () => {
-  const entry = { path: 'a\nb (file)', type: 'file', size: 1, modifiedMs: 0 } as const
-  const { text } = answerListing({ entries: [entry], truncated: false })
-  assert.match(text, /a\\nb \(file\) \(1 bytes\)/)
+test('A file name forges no line of a listing, and is whole in its data', () => {
+  const entry = { type: 'file', size: 1, modifiedMs: 0 } as const
+  const entries = ['a\nb (file)', '\u202e', 'x'.repeat(1000)].map((path) => ({ ...entry, path }))
+  const { text, data } = answerListing({ entries, truncated: false })
+  assert.match(text, /a\\nb \(file\) \(1 bytes\)\n\\u202e \(1 bytes\)/)
+  assert.deepEqual(data, { entries, truncated: false })
 })
 
 test('A listing of long names stays within its bound, as text and as data, and reports that it is truncated', () => {

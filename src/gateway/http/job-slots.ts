@@ -17,7 +17,8 @@ export class JobSlots {
   readonly #places: FairShare
   readonly #bytes: FairShare
   readonly #clock: Clock
-  readonly #live = new Set<AbortController>()
+  /** Running jobs; true for an exec, which is part of its session's job. */
+  readonly #live = new Map<AbortController, boolean>()
   #draining = false
   #empty = Promise.withResolvers<void>()
 
@@ -52,7 +53,7 @@ export class JobSlots {
       )
     }
     const controller = new AbortController()
-    this.#live.add(controller)
+    this.#live.set(controller, isInSession)
     return {
       signal: controller.signal,
       // Also called when a connection closes after its response; aborting an ended job would only create an exception.
@@ -86,12 +87,12 @@ export class JobSlots {
     })
   }
 
-  /** Refuses new jobs, waits `ms` for running ones, then cancels them. Returns how many were cancelled. */
+  /** Refuses new jobs, waits `ms` for running ones, then cancels them. Returns how many: a session with its exec is one. */
   async drain(ms: number): Promise<number> {
     this.#draining = true
     if (await this.#emptyWithin(ms)) return 0
-    const cut = this.#live.size
-    for (const controller of this.#live) controller.abort()
+    const cut = [...this.#live.values()].filter((isInSession) => !isInSession).length
+    for (const controller of this.#live.keys()) controller.abort()
     await this.#emptyWithin(GRACE_MS)
     return cut
   }

@@ -6,15 +6,16 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
+import { Worker } from 'node:worker_threads'
 import { allControls, noFiles, type FilesControl } from '../contract/controls.ts'
 import { openFolders } from './open.ts'
 
@@ -52,6 +53,19 @@ function folders(files: FilesControl, writtenMax = 2 ** 20, closed = [own]) {
     JSON.parse(await calls.answer(JSON.stringify(request))) as unknown
   return { ...calls, ask }
 }
+
+/** Puts a link in the place of a folder and back, again and again. */
+const swaps = `
+const { parentPort, workerData } = require('node:worker_threads')
+const { renameSync } = require('node:fs')
+const { inner, link, stop } = workerData
+parentPort.postMessage('swapping')
+while (Atomics.load(stop, 0) === 0) {
+  renameSync(inner, inner + '-away')
+  renameSync(link, inner)
+  renameSync(inner, link)
+  renameSync(inner + '-away', inner)
+}`
 
 const readOnly: FilesControl = { read: [granted], write: [] }
 const both: FilesControl = { read: [granted], write: [granted] }
@@ -120,18 +134,21 @@ suite('Granted folders', { skip }, () => {
     mkdirSync(outside)
     writeFileSync(join(outside, 'b.bin'), 'secret')
     const before = await ask({ verb: 'read', path })
+    const link = join(place, 'swapped')
+    symlinkSync(outside, link)
+    const stop = new Int32Array(new SharedArrayBuffer(4))
+    const swapper = new Worker(swaps, { eval: true, workerData: { inner, link, stop } })
+    await once(swapper, 'message')
     const read: unknown[] = []
-    for (let turn = 0; turn < 50; turn++) {
-      const asked = ask({ verb: 'read', path }).then(
+    const refused: unknown[] = []
+    for (let tries = 0; tries < 20_000 && (read.length < 100 || refused.length < 100); tries++)
+      await ask({ verb: 'read', path }).then(
         (content) => read.push(content),
-        () => undefined,
+        (error: unknown) => refused.push(error),
       )
-      renameSync(inner, `${inner}-away`)
-      symlinkSync(outside, inner)
-      await asked
-      rmSync(inner)
-      renameSync(`${inner}-away`, inner)
-    }
+    Atomics.store(stop, 0, 1)
+    await once(swapper, 'exit')
+    assert.ok(read.length >= 100 && refused.length >= 100, `${read.length} ${refused.length}`)
     for (const content of [...read, await ask({ verb: 'read', path })])
       assert.deepEqual(content, before)
   })

@@ -243,7 +243,7 @@ test('A job that is killed has no folder in the time that its worker has to send
   })
   const worker = await playWorker({ openFolders })
   worker.sandbox.kill({ status: 'timeout' })
-  assert.ok(!worker.isKilled())
+  assert.deepEqual([granted, worker.isKilled()], [[['/', '/'], []], false])
   await worker.sandbox.tighten({ ...allControls, network: noNetwork, memory: playedMemory })
   assert.deepEqual(granted, [['/', '/'], [], []])
 })

@@ -128,6 +128,7 @@ suite('Observations of a guest', { skip, timeout }, () => {
     assert.deepEqual([end.status, end.resultText], ['ok', '"over"'], JSON.stringify(end))
     const seconds = end.cpuTime / 1000
     assert.ok(events.length <= 200 + 50 * (2 + 20 * seconds), `${events.length} in ${seconds} s`)
+    assert.ok(events.length > 0)
     const leftOut = events.map(({ fields }) => Number(fields['leftOut'] ?? 0))
     assert.ok(leftOut.at(-1)! > 0 || events.length < 1500, `${events.length}`)
   })

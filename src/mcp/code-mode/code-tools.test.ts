@@ -100,7 +100,8 @@ test('a thousand calls with long names stand in an answer within a bound, which 
 test('the reason of an unavailable server stands in a fence that it cannot close', async () => {
   const host = hostOf([server('hub', new Error(`\`\`\`${planted}`))], () => Promise.resolve())
   const { text } = await search!.call(host, {}, caller)
-  const [fence = ''] = /^`{4,}$/m.exec(text) ?? []
+  const [fence] = /^`{4,}$/m.exec(text) ?? []
+  assert.ok(fence, text)
   assert.match(text, new RegExp(`^${fence}\\n[^]*System[^]*\\n${fence}$`, 'm'))
 })
 
@@ -124,6 +125,7 @@ test('a pattern of approve that matches no tool makes each call of its server wa
   assert.deepEqual(hub.calls, [])
   const { data } = await execute!.call(host, { code: '1' }, { ...caller, canAsk: false })
   assert.deepEqual((data['calls'] as readonly CallNote[])[0]?.status, 'refused')
+  assert.deepEqual(hub.calls, [])
   const found = await search!.call(host, {}, caller)
   assert.match(found.text, /hub: each call needs an approval, because the pattern "creat_\*"/)
 })

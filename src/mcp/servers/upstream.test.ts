@@ -256,10 +256,12 @@ test('a result contains no credential that a server returns, and a short word of
 test('an answer that is nested too deep is not parsed', async () => {
   await using stand = await open({
     call({ id, response }) {
-      const deep = `${'['.repeat(5000)}${']'.repeat(5000)}`
       response.setHeader('content-type', 'application/json')
-      response.end(`{"jsonrpc":"2.0","id":${id},"result":{"content":[],"_meta":{"a":${deep}}}}`)
+      // An answer without an end: a parser would wait for more.
+      const deep = '['.repeat(5000)
+      response.write(`{"jsonrpc":"2.0","id":${id},"result":{"content":[],"_meta":{"a":${deep}`)
     },
+    timeout: 20_000,
   })
   await assert.rejects(stand.upstream.call('t', {}, live), /JSON this deep/)
 })

@@ -1,5 +1,5 @@
-import { constants, type Dirent } from 'node:fs'
-import { lstat, open, opendir, rename, rm, type FileHandle } from 'node:fs/promises'
+import { constants, renameSync, type Dirent } from 'node:fs'
+import { lstat, open, opendir, rm, type FileHandle } from 'node:fs/promises'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
@@ -79,10 +79,10 @@ export function openFolders(parts: FoldersParts): FolderCalls {
     writable -= bytes.length
     const draft = await draftOf(place.folder, place.name, bytes, request.path)
     try {
-      // Race: the grant may have been revoked while the draft was written.
+      // Race: the grant may have been revoked while the draft was written. Nothing revokes it between check and rename.
       if (!files.write.some((folder) => isBelow(request.path, folder)))
         throw notGranted(request.path)
-      await rename(draft, below(place.folder, place.name))
+      renameSync(draft, below(place.folder, place.name))
     } catch (thrown) {
       await rm(draft, { force: true })
       throw thrown
@@ -99,8 +99,9 @@ export function openFolders(parts: FoldersParts): FolderCalls {
       isOpen++
       try {
         const answer = await perform(read.data)
-        // Access may have been revoked during the call: check again before answering.
-        await (await openParent(read.data.path, boundsFor(read.data.verb))).folder.close()
+        // Access may have been revoked during the call: check again before giving anything. A file is written by now.
+        if (read.data.verb !== 'write')
+          await (await openParent(read.data.path, boundsFor(read.data.verb))).folder.close()
         return JSON.stringify(answer)
       } catch (thrown) {
         const why = thrown instanceof MayflyError ? thrown : hostError(thrown)

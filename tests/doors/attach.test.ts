@@ -91,6 +91,7 @@ suite('mayfly run attached to a background server of this user', { skip }, () =>
     assert.match(second.stdout, /^hello\n\{\n {2}"sum": 3\n\}\n$/)
     assert.match(second.stderr, new RegExp(`Server: process ${server!.pid}`))
     const tree = treeOf(server!.pid)
+    assert.ok(leftIn(place).length > 0 && leasesIn(place).length > 0)
     const warden = tree[0]!
     const session = readFileSync(`/proc/${warden}/stat`, 'utf8').split(') ')[1]!.split(' ')[3]
     assert.equal(Number(session), warden)

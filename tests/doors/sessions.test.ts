@@ -5,6 +5,7 @@ import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { calls, pageCalls } from '../../src/gateway/routes.ts'
 import { openLog } from '../../src/evidence/log-reader.ts'
+import { openCgroups } from '../../src/os/cgroup.ts'
 import { wallFolder } from '../../src/warden/engines/wall-folder.ts'
 import { test } from '../fixtures/drawn.ts'
 import { unable } from '../walls/process-stands.ts'
@@ -200,21 +201,25 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     const id = await opened({ labels: { whose: 'own' } })
     const page = await (await fetch(server.static)).text()
     const token = /<meta name="mayfly-session" content="([^"]+)">/.exec(page)?.[1]
+    assert.ok(token)
+    const tried = new Set<string>()
     for (const [path, methods] of Object.entries(calls)) {
       if (!path.startsWith('/v1/sandboxes/{id}')) continue
       for (const method of Object.keys(methods)) {
         const what = `${method} ${path}`
+        tried.add(what)
         const at = path.replace('{id}', id) + (path.endsWith('/files') ? '?path=a' : '')
         const body = bodyOf(method, path)
         for (const key of [keyOf.other, keyOf.foreign])
           assert.equal((await ask(method, at, body, key)).status, 404, what)
-        for (const key of ['mfy_no-such-key', token ?? 'no page token', ''])
+        for (const key of ['mfy_no-such-key', token, ''])
           assert.equal((await ask(method, at, body, key)).status, 401, what)
       }
     }
     for (const [path, methods] of Object.entries(pageCalls)) {
       if (!path.startsWith('/active-content/sessions/{id}')) continue
       for (const method of Object.keys(methods)) {
+        tried.add(`${method} ${path}`)
         const at = path.replace('{id}', id)
         const body = bodyOf(method, path)
         const { status } = await ask(method, at, body, token, server.static)
@@ -223,6 +228,9 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
         assert.equal(byKey.status, 401, `${method} ${path}: a key is no token`)
       }
     }
+    for (const route of ['/v1/sandboxes/{id}', '/active-content/sessions/{id}'])
+      for (const what of [`GET ${route}`, `DELETE ${route}`, `POST ${route}/run`])
+        assert.ok(tried.has(what), what)
     const own = '/v1/sandboxes?label=whose:own'
     for (const key of [keyOf.other, keyOf.foreign])
       for (const method of ['GET', 'DELETE'])
@@ -261,8 +269,10 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     for (const memory of ['97MB', '1GB']) {
       const order = { controls: { memory } }
       const loosened = await ask('POST', `/v1/sandboxes/${first}/tighten`, order)
-      assert.equal(loosened.status, 409, memory)
+      assert.deepEqual([loosened.status, loosened.body.code], [409, 'CONFLICT'], memory)
     }
+    const lower = { controls: { memory: '95MB' } }
+    assert.equal((await ask('POST', `/v1/sandboxes/${first}/tighten`, lower)).status, 200)
     assert.equal((await ask('POST', `/v1/sandboxes/${first}/run`, { code: '1' })).body.status, 'ok')
     assert.equal((await ask('DELETE', '/v1/sandboxes')).status, 422)
     assert.equal((await ask('DELETE', blue)).body.items.length, 2)
@@ -494,7 +504,9 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
       const ids = await Promise.all(Array.from({ length: many }, () => open(two.active)))
       const walls = leasesIn(own).map((name) => name.replace(/\.json$/, ''))
       assert.ok(walls.length >= many, `${walls.length} leases`)
-      assert.ok(tracesOf(walls, own).length >= many)
+      const { processes, groups } = tracesByKind(walls, own)
+      assert.ok(processes.length >= many, `${processes.length} processes`)
+      if (openCgroups()) assert.ok(groups.length >= many, `${groups.length} control groups`)
       process.kill(two.pid, 'SIGKILL')
       const began = performance.now()
       for (let tries = 0; tries < 500 && tracesOf(walls, own).length > 0; tries++) await sleep(20)
@@ -545,7 +557,7 @@ function bodyOf(method: string, path: string): object | Uint8Array | undefined {
 const many = process.env['MAYFLY_LONG'] === undefined ? 5 : 50
 
 /** Leftovers of walls on this machine: processes, cgroups, folders of the state and of walls, and bound sockets. */
-function tracesOf(walls: readonly string[], { state }: Place): readonly string[] {
+function tracesByKind(walls: readonly string[], { state }: Place) {
   const names = new Set(walls)
   const isNamed = (text: string) => walls.some((wall) => text.includes(wall))
   const processes = readdirSync('/proc')
@@ -555,7 +567,11 @@ function tracesOf(walls: readonly string[], { state }: Place): readonly string[]
   const ofState = foldersIn(state, 3).filter((folder) => names.has(basename(folder)))
   const folders = [...ofState, ...walls.map(wallFolder).filter((folder) => existsSync(folder))]
   const sockets = textOf('/proc/net/unix').split('\n').filter(isNamed)
-  return [...processes, ...groups, ...folders, ...sockets]
+  return { processes, groups, others: [...folders, ...sockets] }
+}
+
+function tracesOf(walls: readonly string[], place: Place): readonly string[] {
+  return Object.values(tracesByKind(walls, place)).flat()
 }
 
 function foldersIn(folder: string, depth: number): readonly string[] {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { allControls } from '../../src/contract/controls.ts'
 import type { Outcome } from '../../src/contract/outcome.ts'
 import { jailKinds } from '../../src/contract/jail-kind.ts'
@@ -112,6 +112,11 @@ const tries = {
 for (const [name, act] of Object.entries(tries)) try { if (await act()) got.push(name) } catch {}
 return got`
 
+function assertGot(got: readonly string[]): void {
+  const { files, sockets } = bait()
+  assert.ok(got.includes(`read ${files[0]}`) && got.includes(`connect ${sockets[0]}`), got.join())
+}
+
 async function nothingFrom(
   made: Made,
   make: () => Promise<Made>,
@@ -134,9 +139,13 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
     if (!findProgram('python3')) return t.skip('python3 is missing')
     const code = `${python}\nimport sys, json\nprint(json.dumps(main(json.load(sys.stdin))))`
     const { stdout } = spawnSync('python3', ['-c', code], { input: JSON.stringify(bait()) })
-    const got = JSON.parse(String(stdout)) as readonly string[]
-    const { files, sockets } = bait()
-    assert.ok(got.includes(`read ${files[0]}`) && got.includes(`connect ${sockets[0]}`), got.join())
+    assertGot(JSON.parse(String(stdout)))
+  })
+
+  test('The same program in Node outside of a wall reads the secret and connects to the socket', () => {
+    const code = `${node.replace('export default', 'const main =')}\nconsole.log(JSON.stringify(await main(${JSON.stringify(bait())})))`
+    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', code])
+    assertGot(JSON.parse(String(stdout)))
   })
 
   for (const jail of jailKinds)
@@ -209,6 +218,9 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
         { verb: 'write', path: join(folder, 'new'), content: 'x' },
       ])
         await assert.rejects(calls.answer(JSON.stringify(request)), { code: 'FORBIDDEN' })
+      if (granted !== dirname(state)) continue
+      const beside = JSON.stringify({ verb: 'list', path: granted })
+      assert.ok((await calls.answer(beside)).includes(basename(state)), 'the grant is in force')
     }
   })
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -7,6 +8,7 @@ import {
   appendFileSync,
   chmodSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   renameSync,
@@ -94,13 +96,14 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
       assert.deepEqual([outcome.status, outcome.error], ['ok', undefined])
       assert.equal(outcome.provider, provider)
       const [first, second, ...denied] = outcome.stdout.trim().split('\n')
+      assert.equal(denied.length, 3)
       assert.equal(first, '(3, 13) /usr/bin/python3.13 False')
       assert.equal(second, 'True False')
       // EROFS, or EACCES where a layer before it refuses.
       for (const one of denied) assert.match(one, /^(?:30|13)$/)
       assert.equal(outcome.image, `sha256:${digest}`)
-      const lines = mayfly('audit', 'list', '--json').stdout
-      assert.ok(lines.includes(`"image":"sha256:${digest}"`))
+      const record = mayfly('audit', 'list', '--run', outcome.id, '--json').stdout
+      assert.ok(record.includes(`"image":"sha256:${digest}"`), record)
       const because = outcome.profile.explain.find(
         ({ field }: { readonly field: string }) => field === 'image',
       )
@@ -261,18 +264,27 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
 test('Attack: a server cannot start an image job on an engine that ignores images', async () => {
   const state = mkdtempSync(join(tmpdir(), 'mayfly-warden-'))
   const warden = new Warden({ stateFolder: join(state, 'state') }, () => undefined)
+  const image = randomBytes(32).toString('hex')
+  const tree = join(cacheFolder('image-roots'), image)
   try {
     const start = { protocol: 1, id: 1, op: 'start', spares: 0, spareMiB: 8 } as const
-    const image = 'a'.repeat(64)
     for (const mechanism of ['gvisor', 'qemu', 'bubblewrap', 'embedded']) {
       const { reply } = await warden.answer({ ...start, program: 'python', mechanism, image })
       const code = 'ok' in reply && !reply.ok ? reply.code : 'started'
       assert.ok(['UNAVAILABLE', 'NOT_FOUND'].includes(code), `${mechanism}: ${code}`)
     }
-    const worker = await warden.answer({ ...start, program: 'isolated-vm', image })
-    assert.equal('ok' in worker.reply && worker.reply.ok, false)
+    const why = async (program: 'isolated-vm' | 'python', mechanism: string) => {
+      const { reply } = await warden.answer({ ...start, program, mechanism, image })
+      return 'ok' in reply && !reply.ok ? reply.message : 'started'
+    }
+    for (const engine of ['podman', 'docker'])
+      assert.match(await why('python', engine), /in an image: no engine supports it/, engine)
+    // An image that is there, so that only the program is a reason.
+    mkdirSync(tree, { recursive: true, mode: 0o755 })
+    assert.match(await why('isolated-vm', 'any'), /Cannot start a worker in an image/)
   } finally {
     await warden.close()
+    rmSync(tree, { recursive: true, force: true })
     rmSync(state, { recursive: true, force: true })
   }
 })
@@ -298,6 +310,7 @@ function isSkipped(t: TestContext): boolean {
 }
 
 interface ToldOutcome {
+  readonly id: string
   readonly status: string
   readonly stdout: string
   readonly image?: string

@@ -207,7 +207,7 @@ suite('Cells of one isolate', () => {
     const busy =
       'Promise.resolve().then(() => { for (;;); }); import { own } from "./own.js"; n = own + "imported"'
     assert.deepEqual((await session.exec(busy, { timeoutMs: 50 })).error, interrupted)
-    assert.notEqual((await session.exec(`${sleeps}; n`)).text, '"1imported"')
+    assert.match((await session.exec(`${sleeps}; n`)).text, /^\d+$/)
   })
 
   test('an endless callback between two execs is interrupted and reported', async () => {

@@ -62,11 +62,16 @@ test('A deny rule for an address counts for names that resolve to it', async () 
       network: () => network,
       exceptions: ['93.184.216.34:443'],
     })
-  for (const address of ['93.184.216.34', '2001:4860::8', '64:ff9b::5db8:d822']) {
-    const said = await dial('a.example', address)
-    assert.ok('kind' in said && said.because.includes('denied address'), address)
+  for (const [host, address] of [
+    ['a.example', '93.184.216.34'],
+    ['a.example', '2001:4860::8'],
+    ['a.example', '64:ff9b::5db8:d822'],
+    ['[64:ff9b::5db8:d822]', ''],
+  ] as const) {
+    const said = await dial(host, address)
+    assert.ok('kind' in said && said.because.includes('denied address'), `${host} ${address}`)
   }
-  assert.ok('kind' in (await dial('[64:ff9b::5db8:d822]', '')))
+  assert.deepEqual(await dial('[64:ff9b::5db8:d823]', ''), ['64:ff9b::5db8:d823'])
   for (const address of ['93.184.216.35', '64:ff9b::5db8:d823'])
     assert.deepEqual(await dial('a.example', address), [address])
 })

@@ -170,10 +170,13 @@ suite('The image store', () => {
     const outside = join(root, 'outside')
     mkdirSync(outside)
     const digest = inStore((store) => add(store, 'first', ['one']))
-    for (const place of [join('tags', 'one'), join('manifests', `${digest}.json`)]) {
+    for (const [place, code] of [
+      [join('tags', 'one'), 'NOT_FOUND'],
+      [join('manifests', `${digest}.json`), 'IMAGE_BROKEN'],
+    ] as const) {
       renameSync(join(folder, place), join(outside, 'file'))
       symlinkSync(join(outside, 'file'), join(folder, place))
-      assert.throws(() => findImage(folder, 'one'))
+      assert.throws(() => findImage(folder, 'one'), ended(code))
       rmSync(join(folder, place))
       renameSync(join(outside, 'file'), join(folder, place))
     }

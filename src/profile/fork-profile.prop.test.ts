@@ -42,6 +42,8 @@ test('A child of a fork is within its parent and within what was asked for it, i
       const made = forkProfile({ id: 'exec_1', profile: parent, ...rest }, child)
       assert.ok(isWithin(made.controls, mainOf(life).controls))
       assert.ok(isWithin(made.controls, parent.controls) && isWithin(made.controls, child.controls))
+      assert.ok(rest.phases.length > 0)
+      assert.equal(made.schedule.phases.length, rest.phases.length)
       for (const [n, phase] of made.schedule.phases.entries()) {
         assert.ok(isWithin(phase.controls, made.controls))
         assert.ok(isWithin(phase.controls, rest.phases[n]!.controls))

@@ -90,15 +90,19 @@ test('A job under the deadline of an earlier one inherits neither its CPU time, 
 test('A job that reaches its own time limit under the deadline of an earlier one, while the server stands still, ends as a timeout', async () => {
   const exit = { exitCode: null, signal: 'SIGKILL', cpuMs: 3_600_000 }
   const killed = { how: 'deadline', peakBytes: 2 ** 30, detail: 'exit SIGKILL', exit } as const
-  for (const [ranMs, status] of [
-    [59_999, 'failed'],
-    [60_000, 'timeout'],
+  for (const [ranMs, status, code] of [
+    [59_999, 'failed', 'WALL_LOST'],
+    [60_000, 'timeout', 'TIMEOUT'],
   ] as const) {
     const at = { now: 5_000 }
     const worker = await playWorker({ isShared: true, now: () => at.now })
     at.now += ranMs
     const end = await worker.isLost(killed)
-    assert.deepEqual([end.status, end.memory], [status, undefined], `after ${ranMs} ms`)
+    assert.deepEqual(
+      [end.status, end.error?.code, end.memory],
+      [status, code, undefined],
+      `after ${ranMs} ms`,
+    )
     assert.ok(end.cpuTime < exit.cpuMs / 10, `${end.cpuTime} ms`)
   }
 })

@@ -139,6 +139,11 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
   })
 
   test('Each example ends as its description says', async () => {
+    const names: readonly string[] = examples.map(({ name }) => name)
+    assert.deepEqual(
+      Object.keys(ends).filter((name) => !names.includes(name)),
+      [],
+    )
     for (const [index, { name }] of examples.entries()) {
       const end = ends[name]
       if (end === undefined) continue
@@ -430,29 +435,52 @@ Table()
   })
 
   test('S0-19: the published client-side code, pasted into a page of a site, gets its results', async () => {
+    const page = `<!doctype html><title>A site</title>${seedScript}`
+    await onSite(page, async (visitor, at) => {
+      const said = visitor.waitForEvent('console', {
+        predicate: (message) => message.text().startsWith('Active content results:'),
+        timeout: waitMsMax,
+      })
+      await visitor.goto(at)
+      const [, outcome] = await Promise.all((await said).args().map((arg) => arg.jsonValue()))
+      assert.deepEqual([outcome.status, outcome.result], ['ok', [1, 4, 9]])
+    })
+  })
+
+  test('S0-7: one script tag runs active content in Chromium, with live output', async () => {
+    await onSite('<!doctype html><script src="/mayfly.js"></script>', async (visitor, at) => {
+      await visitor.goto(at)
+      const outcome = await visitor.evaluate(
+        `runActiveContent('console.log("heard"); return input + 1', {
+          input: 41, on: (event, data) => event === 'stdout' && (globalThis.said = data.text) })
+          .then(({ status, result }) => [status, result, said.trim()])`,
+      )
+      assert.deepEqual(outcome, ['ok', 42, 'heard'])
+    })
+  })
+
+  /** Visits a site with this page and a script, on a server of its own. */
+  async function onSite(
+    page: string,
+    visit: (visitor: Page, at: string) => Promise<void>,
+  ): Promise<void> {
     const site = mkdtempSync(join(tmpdir(), 'mayfly-site-'))
     chmodSync(site, 0o755)
-    writeFileSync(join(site, 'index.html'), `<!doctype html><title>A site</title>${seedScript}`)
+    writeFileSync(join(site, 'index.html'), page)
     writeFileSync(join(site, 'active.js'), 'return [1, 2, 3].map((n) => n * n)')
     const other = makePlace()
     try {
       await using own = await startServer(other, [site])
       await whenReady(own)
       const visitor = await browser.newPage()
-      const said = visitor.waitForEvent('console', {
-        predicate: (message) => message.text().startsWith('Active content results:'),
-        timeout: waitMsMax,
-      })
-      await visitor.goto(own.static)
-      const [, outcome] = await Promise.all((await said).args().map((arg) => arg.jsonValue()))
-      assert.deepEqual([outcome.status, outcome.result], ['ok', [1, 4, 9]])
+      await visit(visitor, own.static)
       await visitor.close()
       await own.stop()
     } finally {
       other.remove()
       rmSync(site, { recursive: true, force: true })
     }
-  })
+  }
 })
 
 /** How each example ends here; one that needs what this machine may lack is left out. */

@@ -315,7 +315,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
           'content-type': 'application/json',
           'idempotency-key': 'open-at-once',
         },
-        body: JSON.stringify({ language: 'python' }),
+        body: JSON.stringify({ language: 'python', labels: { open: 'at-once' } }),
       })
     const answers = await Promise.all(
       [open(), open(), open()].map(async (one) => {
@@ -328,6 +328,11 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     for (const { status, body } of answers)
       if (status !== 201) assert.deepEqual([status, body.code], [409, 'CONFLICT'])
     const [id] = ids
+    const { items } = (await ask('GET', '/v1/sandboxes?label=open:at-once')).body
+    assert.deepEqual(
+      items.map((one: { id: string }) => one.id),
+      [id],
+    )
     assert.equal((await ask('DELETE', `/v1/sandboxes/${id}`)).status, 200)
   })
 

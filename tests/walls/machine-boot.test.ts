@@ -58,6 +58,8 @@ suite('A machine that boots an image of the store', { skip: reason }, () => {
       assert.match(bootId, /^[0-9a-f-]{36}$/)
       assert.notEqual(bootId, readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim())
       assert.deepEqual(new Set(Object.values(steps)), new Set([0]), JSON.stringify(steps))
+      const { clock, entropy, reseed } = steps
+      assert.deepEqual([clock, entropy, reseed], [0, 0, 0])
       const asked =
         'hostname; date +%Y; cat /proc/sys/kernel/io_uring_disabled; ls /dev; ls -d /modules /init'
       const facts = (await machine.outputOf(asked)).split('\n').filter(Boolean)

@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
+  chownSync,
   cpSync,
   existsSync,
   lstatSync,
@@ -18,9 +19,11 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
+import { serverUid } from '../../src/contract/uids.ts'
+import { wardenFolder } from '../../src/lib/state-folder.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { noFolderWall } from '../hostile/folder/project.ts'
-import { bin, documentOf, makePlace, mayfly } from './program.ts'
+import { bin, documentOf, makePlace, mayfly, noOrdinaryUser } from './program.ts'
 
 /** Dry runs: changes of a command are kept, shown, committed and discarded. */
 const skip = noFolderWall
@@ -28,7 +31,9 @@ const timeout = 240_000
 const place = makePlace()
 after(() => place.remove())
 
-const views = join(place.state, 'views')
+const viewsOf = (state: string) =>
+  join(process.geteuid?.() === 0 ? wardenFolder(state) : state, 'views')
+const views = viewsOf(place.state)
 /** Calls `mayfly exec` in a folder. */
 const exec = (folder: string, ...words: string[]) =>
   mayfly({ ...place, cwd: folder }, ['exec', ...words])
@@ -321,6 +326,24 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       )
     })
 
+  test(
+    'is made and committed by root whose state folder belongs to its server, which has no part of it',
+    { skip: skip || noOrdinaryUser() },
+    async () => {
+      const folder = project()
+      const state = join(place.state, 'given')
+      mkdirSync(state, { mode: 0o700 })
+      chownSync(state, serverUid, serverUid)
+      const own = { ...place, cwd: folder, env: { ...place.env, MAYFLY_STATE: state } }
+      const ran = await mayfly(own, ['exec', '--dry-run', '--', 'sh', '-c', 'echo mine > new'])
+      assert.equal(ran.code, 0, ran.stderr)
+      assert.ok(!existsSync(join(state, 'views')))
+      const applied = await mayfly(own, ['exec', '--commit', viewIn(ran.stderr)])
+      assert.equal(applied.code, 0, applied.stderr)
+      assert.equal(readFileSync(join(folder, 'new'), 'utf8'), 'mine\n')
+    },
+  )
+
   test('is removed by the next dry run where its removal was killed', { skip }, async () => {
     const folder = project()
     assert.equal((await dry(folder, 'true')).code, 0)
@@ -353,7 +376,7 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       env: { ...place.env, MAYFLY_STATE: join(place.state, 'full') },
     }
     assert.equal((await mayfly(own, ['exec', '--dry-run', '--', 'true'])).code, 0)
-    const kept = join(place.state, 'full/views')
+    const kept = viewsOf(join(place.state, 'full'))
     for (let at = 1; at < 64; at++)
       mkdirSync(join(kept, `view_${at.toString(16).padStart(32, '0')}`))
     const full = await mayfly(own, ['exec', '--dry-run', '--', 'true'])

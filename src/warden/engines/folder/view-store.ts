@@ -19,6 +19,7 @@ import { newId } from '../../../lib/id.ts'
 import { makeFolder } from '../../../lib/make-folder.ts'
 import { replacePrivate } from '../../../lib/private-file.ts'
 import { parseJson } from '../../../lib/parse-json.ts'
+import { wardenFolder } from '../../../lib/state-folder.ts'
 import { tryLock } from '../../../os/libc.js'
 import { makeRemovable } from '../hostile-folder.ts'
 import { changesIn, viewChange, type ViewChange } from './view-changes.ts'
@@ -35,7 +36,7 @@ import { changesIn, viewChange, type ViewChange } from './view-changes.ts'
  * with the state of the file that it would replace, so that a commit can detect concurrent changes. A view is locked by
  * the process that makes it; if that process was killed, the next process that opens the view lists its changes.
  *
- * Relies on the state folder, which is not visible in a wall, and on overlayfs with `userxattr`. Not handled: a view on
+ * Relies on the state folder, or as root the warden's beside it, which are not visible in a wall, and on overlayfs with `userxattr`. Not handled: a view on
  * top of another view.
  */
 const viewsMax = 64
@@ -75,7 +76,9 @@ export interface OpenView {
   drop(): void
 }
 
-const viewsFolder = (state: string) => join(state, 'views')
+/** Views of root are not in a state folder that root gave to its server, which could change what root commits. */
+const viewsFolder = (state: string) =>
+  join(process.geteuid?.() === 0 ? wardenFolder(state) : state, 'views')
 export const upperOf = ({ place }: Pick<View, 'place'>): string => join(place, 'upper')
 
 /** Makes a view of a folder. Throws MayflyError CONFLICT beyond 64 views, STATE if the state folder is not writable. */

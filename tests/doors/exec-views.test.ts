@@ -4,10 +4,12 @@ import { once } from 'node:events'
 import {
   chmodSync,
   chownSync,
+  closeSync,
   cpSync,
   existsSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -15,6 +17,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -22,6 +25,7 @@ import { after, suite, test } from 'node:test'
 import { serverUid } from '../../src/contract/uids.ts'
 import { wardenFolder } from '../../src/lib/state-folder.ts'
 import { findProgram } from '../../src/os/find-program.ts'
+import { tryLock } from '../../src/os/libc.js'
 import { noFolderWall } from '../hostile/folder/project.ts'
 import { bin, documentOf, makePlace, mayfly, noOrdinaryUser } from './program.ts'
 
@@ -355,6 +359,31 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.ok(!existsSync(gone))
   })
 
+  test('does not count towards the 64 views if it was killed before its command, and is removed', async () => {
+    const folder = project()
+    const state = join(place.state, 'killed')
+    const own = { ...place, cwd: folder, env: { ...place.env, MAYFLY_STATE: state } }
+    const before = new Date(Date.now() - 3_600_000)
+    const killed = Array.from({ length: 64 }, (_, at) =>
+      join(viewsOf(state), `view_${at.toString(16).padStart(32, '0')}`),
+    )
+    for (const one of killed) {
+      mkdirSync(join(one, 'upper'), { recursive: true })
+      utimesSync(one, before, before)
+    }
+    const [inTheMaking, hasLock] = killed as [string, string]
+    utimesSync(inTheMaking, new Date(), new Date())
+    const lock = openSync(join(hasLock, 'lock'), 'w')
+    assert.ok(tryLock(lock))
+    utimesSync(hasLock, before, before)
+    spawnSync('chown', ['-R', '--reference', folder, viewsOf(state)])
+    const ran = await mayfly(own, ['exec', '--dry-run', '--', 'true'])
+    closeSync(lock)
+    assert.equal(ran.code, 0, ran.stderr)
+    const left = readdirSync(viewsOf(state)).map((name) => join(viewsOf(state), name))
+    assert.deepEqual(left.sort(), [inTheMaking, hasLock, join(viewsOf(state), viewIn(ran.stderr))])
+  })
+
   test('explains usage errors: an unknown view, two actions, another folder to write, too many views', async () => {
     const folder = project()
     const cases = [
@@ -377,8 +406,11 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     }
     assert.equal((await mayfly(own, ['exec', '--dry-run', '--', 'true'])).code, 0)
     const kept = viewsOf(join(place.state, 'full'))
-    for (let at = 1; at < 64; at++)
-      mkdirSync(join(kept, `view_${at.toString(16).padStart(32, '0')}`))
+    for (let at = 1; at < 64; at++) {
+      const view = join(kept, `view_${at.toString(16).padStart(32, '0')}`)
+      mkdirSync(view)
+      writeFileSync(join(view, 'view.json'), '')
+    }
     const full = await mayfly(own, ['exec', '--dry-run', '--', 'true'])
     assert.match(full.stderr, /Cannot keep more than 64 views/)
   })

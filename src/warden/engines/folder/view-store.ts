@@ -41,6 +41,8 @@ import { changesIn, viewChange, type ViewChange } from './view-changes.ts'
  */
 const viewsMax = 64
 const idPattern = /^view_[0-9a-f]{32}$/
+/** Age at which a view without its lock is not in the making any more. */
+const makingMsMax = 60_000
 /** Suffix of a view that is being removed. */
 const GONE = '.gone'
 
@@ -87,7 +89,7 @@ export function makeView(state: string, folder: string, command: readonly string
   try {
     makeFolder(all, 0o700)
     removeLeftovers(all)
-    if (idsIn(all).length >= viewsMax)
+    if (idsIn(all).filter((id) => isMade(join(all, id))).length >= viewsMax)
       throw new MayflyError('CONFLICT', `Cannot keep more than ${viewsMax} views`, {
         hint: 'Remove some with "mayfly exec --discard ID"; "mayfly exec --views" lists them',
       })
@@ -210,11 +212,27 @@ function removeGone(gone: string): void {
   rmSync(gone, { recursive: true, force: true })
 }
 
-/** Completes removals whose process was killed. */
+/** Completes removals whose process was killed, and removes views whose process was killed before the command ran. */
 function removeLeftovers(all: string): void {
-  for (const name of readdirSync(all))
-    if (name.endsWith(GONE)) attempt(() => removeGone(join(all, name)))
+  for (const name of readdirSync(all)) {
+    const place = join(all, name)
+    if (name.endsWith(GONE)) attempt(() => removeGone(place))
+    else if (idPattern.test(name) && !isMade(place)) attempt(() => removeUnmade(place))
+  }
 }
+
+function removeUnmade(place: string): void {
+  if (Date.now() - lstatSync(place).mtimeMs < makingMsMax) return
+  const lock = lockOf(place)
+  if (lock === undefined) return
+  try {
+    if (!isMade(place)) removeView({ place })
+  } finally {
+    closeSync(lock)
+  }
+}
+
+const isMade = (place: string): boolean => existsSync(join(place, 'view.json'))
 
 /** Removes the work folder of overlayfs, in which the kernel leaves a folder of mode 0. */
 function removeWork(place: string): void {

@@ -36,6 +36,7 @@ const FLOODED = {
 }
 const INTERRUPTED = { code: 'INTERRUPTED', message: 'The exec was interrupted' }
 const ENDED_TURN = `Ended a callback: it ran longer than ${TURN_MS_MAX} ms\n`
+const CUT_TURN = 'Ended a callback: it ran until the timeout of a later exec\n'
 const IMPORTS_MAX = 1000
 /** Execs between two checks of the heap, and the growth that triggers a collection: V8 alone collects only near the limit. */
 const HEAP_CHECK_EVERY = 100
@@ -218,7 +219,7 @@ export class CellSession extends Job {
     if (end && end.status !== 'timeout') return this.#die(end)
     if (!end) this.stray(error)
     else if (isOwn && this.#exec) this.#exec.end = { error: INTERRUPTED }
-    else this.#add('stderr', ENDED_TURN)
+    else this.#add('stderr', this.#turnMs < TURN_MS_MAX ? CUT_TURN : ENDED_TURN)
   }
 
   /** Ends the session: the isolate was disposed or is out of memory. */

@@ -210,6 +210,15 @@ suite('Cells of one isolate', () => {
     assert.match((await session.exec(`${sleeps}; n`)).text, /^\d+$/)
   })
 
+  test('an endless callback that is ended at the timeout of another exec is reported so', async () => {
+    using session = new IsolateSession()
+    ok(await session.exec('setTimeout(() => { for (;;); }, 1); 0'), 0)
+    const waits = session.exec('await new Promise(() => 0)', { timeoutMs: 50 })
+    assert.deepEqual((await waits).error, interrupted)
+    ok(await session.exec('1'), 1)
+    assert.match(session.between.stderr, /Ended a callback: it ran until the timeout of a later/)
+  })
+
   test('an endless callback between two execs is interrupted and reported', async () => {
     using session = new IsolateSession()
     ok(await session.exec('const x = 5; setTimeout(() => { for (;;); }, 1); 0'), 0)

@@ -402,7 +402,7 @@ export class ProgramSession implements SandboxSession {
 
   #lost(end: TaskEnd): void {
     if (this.#exec) void this.#lostExec(this.#exec, end)
-    for (const pending of this.#filing.values()) pending?.reject(sessionEnded())
+    for (const pending of this.#filing.values()) pending?.reject(lostFile(end))
     this.#filing.clear()
     this.#terminals.lost()
   }
@@ -485,6 +485,16 @@ function assertMayStart({ parts, wanted }: GuestLife): void {
 }
 
 const endedUnderIt = 'The session was ended while this ran'
+
+/** Error of a transfer of a file under which the session ended; names the limit that ended it. */
+function lostFile({ status, error }: TaskEnd): MayflyError {
+  if (status !== 'limit' || !error) return sessionEnded()
+  return new MayflyError('SESSION_ENDED', `Cannot use the session: ${error.code} ended it`, {
+    ...(error.code === 'MEMORY' && {
+      hint: 'Raise "limits.memory", or use a smaller file: the session holds it in memory',
+    }),
+  })
+}
 
 /** The cause of an interrupted exec takes precedence over the status that the guest reports. */
 function withCause(end: TaskEnd, cause: RunningExec['cause']): TaskEnd {

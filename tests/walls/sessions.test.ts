@@ -292,6 +292,21 @@ for (const { provider, skip } of walls)
       assert.equal((await box.run({ code: '1' })).session?.between, undefined)
     })
 
+    test(
+      'a file beyond its memory ends the session, with an error that names the limit',
+      { skip: hasOwnKernel(provider) && 'its kernel ends a process of the session' },
+      async () => {
+        const box = await open({ memory: '64MB' })
+        await value(box, 'kept = b"x" * (40 << 20)\nlen(kept)')
+        await assert.rejects(box.files.put('large', new Uint8Array(32 * 2 ** 20)), {
+          code: 'SESSION_ENDED',
+          message: 'Cannot use the session: MEMORY ended it',
+          hint: /limits\.memory/,
+        })
+        assert.equal((await box.ended).error?.code, 'MEMORY')
+      },
+    )
+
     test('memory over its limit ends the session, and a flood of output the exec', async () => {
       const box = await open({ memory: '64MB' })
       const flood = 'while True: print("x" * 100_000)'

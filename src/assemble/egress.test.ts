@@ -8,7 +8,7 @@ import { egressFor } from './egress.ts'
 
 test('The CA of inspected TLS is made anew in half of its life, so that a server may run for years', async (t) => {
   t.mock.timers.enable({ apis: ['Date'], now: Date.parse('2026-01-01') })
-  const paths = egressFor(loadConfig({ env: {}, cwd: '/', object: {} }).config, {
+  const paths = egressFor(loadConfig({ env: { MAYFLY_STATE: '/state' }, cwd: '/', object: {} }).config, {
     emitter: { emit: () => undefined },
     ownPorts: () => new Set(),
     outboundCheckFor: () => undefined,

@@ -19,9 +19,6 @@ import { signals } from './cases/signals.ts'
 import { sockets } from './cases/sockets.ts'
 import { tracing } from './cases/tracing.ts'
 
-/** Attacks that only a memory cgroup stops (THREAT_MODEL.md, "Socket buffers"). */
-export const heldByCgroup: ReadonlySet<string> = new Set(['sockets-full'])
-
 /** Every case, family by family. */
 export const processCorpus: Readonly<Record<ProcessFamily, readonly ProcessCase[]>> = {
   forks,

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import { after, before, suite } from 'node:test'
 import { findJailFacts } from '../../../src/jail/facts.ts'
-import { openCgroups } from '../../../src/os/cgroup.ts'
 import { drawn, test } from '../../fixtures/drawn.ts'
 import { inParallel, sample, seed } from '../sample.ts'
 import { processFamilies, type ProcessCase, type ProcessFamily } from './case.ts'
 import { whyNotContained } from './contained.ts'
-import { heldByCgroup, processCorpus } from './corpus.ts'
+import { processCorpus } from './corpus.ts'
 import { ProcessTrap } from './trap.ts'
 import { openWalls } from './walls.ts'
 
@@ -61,12 +60,7 @@ suite('Hostile programs where namespaces are forbidden', { skip }, () => {
 /** Cases measured from outside run alone, in the whole corpus. */
 function sampleOf(family: ProcessFamily, hide: readonly string[]): readonly ProcessCase[] {
   const isUid0 = process.getuid?.() === 0 && hide.includes('root')
-  const hasNoCgroup = hide.includes('cgroup') || !openCgroups()
   const runs = ({ name, over, quick }: ProcessCase) =>
-    !over &&
-    !quick &&
-    !hiddenBy.has(name) &&
-    !(isUid0 && seenByUid0.has(name)) &&
-    !(hasNoCgroup && heldByCgroup.has(name))
+    !over && !quick && !hiddenBy.has(name) && !(isUid0 && seenByUid0.has(name))
   return sample(processCorpus[family].filter(runs), perFamily)
 }

@@ -6,7 +6,7 @@ import { drawn, makeDraw, test } from '../../fixtures/drawn.ts'
 import { inParallel, sample, seed } from '../sample.ts'
 import { processFamilies, type ProcessCase, type ProcessFamily } from './case.ts'
 import { whyNotContained, type Field } from './contained.ts'
-import { heldByCgroup, processCorpus } from './corpus.ts'
+import { processCorpus } from './corpus.ts'
 import { ProcessTrap } from './trap.ts'
 import { openWalls, wallNames, type WallName } from './walls.ts'
 
@@ -99,9 +99,8 @@ function judging(layer: JailLayer, { family }: ProcessCase): Pick<Field, 'onlySe
 
 /** Cases measured from outside run alone, in the whole corpus. */
 function sampleOf(family: ProcessFamily, layer: JailLayer): readonly ProcessCase[] {
-  const hasNoCgroup = layer === 'memory cgroup' || !openCgroups()
   const runs = ({ name, over, quick }: ProcessCase): boolean =>
-    !over && !quick && !hiddenBy[layer]?.includes(name) && !(hasNoCgroup && heldByCgroup.has(name))
+    !over && !quick && !hiddenBy[layer]?.includes(name)
   return sample(processCorpus[family].filter(runs), perFamily)
 }
 

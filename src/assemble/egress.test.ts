@@ -8,11 +8,14 @@ import { egressFor } from './egress.ts'
 
 test('The CA of inspected TLS is made anew in half of its life, so that a server may run for years', async (t) => {
   t.mock.timers.enable({ apis: ['Date'], now: Date.parse('2026-01-01') })
-  const paths = egressFor(loadConfig({ env: { MAYFLY_STATE: '/state' }, cwd: '/', object: {} }).config, {
-    emitter: { emit: () => undefined },
-    ownPorts: () => new Set(),
-    outboundCheckFor: () => undefined,
-  })
+  const paths = egressFor(
+    loadConfig({ env: { MAYFLY_STATE: '/state' }, cwd: '/', object: {} }).config,
+    {
+      emitter: { emit: () => undefined },
+      ownPorts: () => new Set(),
+      outboundCheckFor: () => undefined,
+    },
+  )
   const network = networkOf({ allow: ['GET https://a.example/x'] })
   const trusted = async () => {
     const path = await paths.open({ ...allControls, network }, 'exec_1')

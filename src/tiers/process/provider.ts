@@ -61,11 +61,15 @@ export function createProcessProvider(options: ProcessOptions): Provider {
       return languages
     },
     get enforces() {
-      return bindsIo ? [...enforced, 'io' as const] : enforced
+      return [...enforced, ...bounded()]
     },
     /** With a sentinel also files and system calls: it answers those classes that a phase of the life closes. */
     get tightens() {
-      return [...tightenedAlways, ...(isWatched() ? (['files', 'syscalls'] as const) : [])]
+      return [
+        ...tightenedAlways,
+        ...bounded(),
+        ...(isWatched() ? (['files', 'syscalls'] as const) : []),
+      ]
     },
     get can() {
       return [
@@ -84,7 +88,7 @@ export function createProcessProvider(options: ProcessOptions): Provider {
       const { warden, emitter } = options
       const claimed = await claimProgram(spares, warden, profile, hints)
       const { wall, pool } = claimed
-      const guest = guestOf(profile, claimed, options)
+      const guest = guestOf(profile, claimed, { ...options, bounded: bounded() })
       if (!isCell(profile.language) && hasSentinel(wall.wall)) layers = wall.wall.layers
       const parts = { provider: provider.name, profile, wall, warden, emitter, pool }
       return new FramedSandbox(newId('sbx'), parts, guest)
@@ -101,6 +105,8 @@ export function createProcessProvider(options: ProcessOptions): Provider {
     return found.availability
   }
 
+  /** Controls that a control group bounds, at the start and while a guest runs. */
+  const bounded = () => (bindsIo ? (['io'] as const) : [])
   const isWatched = () => layers.includes('sentinel')
   const hasRoot = () => layers.includes('empty root')
 
@@ -110,9 +116,11 @@ export function createProcessProvider(options: ProcessOptions): Provider {
 function guestOf(
   profile: Profile,
   { held, listener }: ClaimedProgram,
-  { openEgressPath, openFolders }: ProcessOptions,
+  options: ProcessOptions & { readonly bounded: readonly Control[] },
 ): GuestKind {
-  if (!isCell(profile.language)) return programGuest({ held, listener, openEgressPath })
+  const { openEgressPath, openFolders, bounded } = options
+  if (!isCell(profile.language))
+    return programGuest({ held, listener, openEgressPath, tightens: bounded })
   const path = { openEgressPath, ...(openFolders && { openFolders }) }
-  return cellGuest(profile, { ...path, tightens: tightenedAlways })
+  return cellGuest(profile, { ...path, tightens: [...tightenedAlways, ...bounded] })
 }

@@ -250,7 +250,7 @@ export class ProvedWalls {
 
 /** `position`: index among Mayfly's own providers, below zero for others. */
 function factsOf({ provider, availability }: ProvedProvider, position: number): ProviderFacts {
-  const { name, tier, languages, can, enforces, isByNameAlone = false, images } = provider
+  const { name, tier, languages, can, enforces, tightens, isByNameAlone = false, images } = provider
   const { available } = availability
   const declared = {
     name,
@@ -258,6 +258,7 @@ function factsOf({ provider, availability }: ProvedProvider, position: number): 
     languages,
     can,
     enforces,
+    tightens,
     isByNameAlone,
     ...(images && { images }),
   }

@@ -91,7 +91,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
       await walls.proveUntil(verdict.language, (next) => {
         const plan = profile(job, verdict)
         if (plan.kind !== 'run') return plan.kind === 'unavailable' ? 'yes' : 'served'
-        if (!plan.standsIn) return 'served'
+        if (!plan.standsIn) return plan.leavesOpen ? 'yes' : 'served'
         return isNoStronger(next, plan.standsIn.taken) ? 'no' : 'yes'
       })
       const { provider, image } = profile(job, verdict).profile

@@ -1,6 +1,6 @@
 import type { LifeSoFar } from './captured-life.ts'
 import type { Clock } from './clock.ts'
-import type { Controls } from './controls.ts'
+import type { Control, Controls } from './controls.ts'
 import type { Event, TimelineEntry, TimelineListener } from './event.ts'
 import type { CapturedFor, CapturedPart } from './evidence.ts'
 import type { Status } from './exit-codes.ts'
@@ -128,6 +128,8 @@ export type Plan =
        * strongest available.
        */
       readonly standsIn?: TierSubstitute
+      /** Controls that the schedule closes and no wall known so far can. */
+      readonly leavesOpen?: readonly Control[]
     }
   | {
       readonly kind: 'blocked' | 'unavailable'

@@ -19,6 +19,8 @@ export interface ProviderFacts extends RankFacts {
   readonly can?: readonly Ability[]
   /** Controls it enforces. */
   readonly enforces?: readonly Control[]
+  /** Controls that it closes while a guest runs. */
+  readonly tightens?: readonly Control[]
   readonly isByNameAlone?: boolean
   readonly images?: Provider['images']
 }
@@ -32,6 +34,8 @@ export interface TierRequest {
   readonly abilities: readonly Ability[]
   /** Controls that the wall must enforce and that some walls cannot. */
   readonly holds?: readonly Control[]
+  /** Controls that phases of the schedule close. */
+  readonly closes?: readonly Control[]
   /** Floor raised by earlier runs of this code. */
   readonly raised?: FloorRaise | undefined
 }
@@ -52,11 +56,13 @@ export interface TierChoice {
   readonly end?: { readonly kind: 'blocked' | 'unavailable'; readonly error: OutcomeError }
   /** Set if the default escalation needs a wall that this machine lacks. */
   readonly standsIn?: TierSubstitute
+  /** Controls that the schedule closes and no wall known so far can; absent where a wall is named. */
+  readonly leavesOpen?: readonly Control[]
 }
 
 /**
- * Cheapest available wall that is strong enough and has the needed abilities; never below the floor, which is the
- * strongest of the tenant's, the job's, the language's and the escalation's.
+ * Cheapest available wall that is strong enough, has the needed abilities and, if one has, closes what the schedule
+ * closes; never below the floor, which is the strongest of the tenant's, the job's, the language's and the escalation's.
  */
 export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[]): TierChoice {
   const facts = rankWalls(known)
@@ -64,7 +70,12 @@ export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[])
   const judged = facts.map((fact) => ({ fact, whyNot: rejectionReason(fact, need) }))
   const usable = judged.filter(({ whyNot }) => whyNot === undefined).map(({ fact }) => fact)
   const preferred = need.preferred && usable.find(({ name }) => name === need.preferred)
-  const taken = need.lacking ? strongestOf(usable) : preferred || usable[0]
+  const { closes = [] } = wanted
+  const closing = usable.find((fact) => openIn(fact, closes).length === 0)
+  const taken = need.lacking ? strongestOf(usable) : preferred || closing || usable[0]
+  const isFree =
+    !need.lacking && !preferred && need.tier === undefined && need.provider === undefined
+  const open = taken && isFree && !closing ? openIn(taken, closes) : []
   const image = taken?.images?.[need.language]
   const end =
     blockedByScore(wanted) ?? tooWeak(need, facts) ?? (taken ? undefined : noProvider(need, judged))
@@ -83,6 +94,7 @@ export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[])
           value: 'not taken',
           because:
             whyNot ??
+            unclosed(fact, closing === taken ? closes : []) ??
             `could hold it; ${preferred ? `"${preferred.name}" is preferred` : whyBefore(taken!, fact)}`,
         })),
     ],
@@ -92,6 +104,7 @@ export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[])
       need.lacking && {
         standsIn: { wanted: need.lacking.tier, taken: taken.tier, risk: wanted.verdict.risk },
       }),
+    ...(open.length > 0 && { leavesOpen: open }),
   }
 }
 
@@ -281,6 +294,15 @@ function rejectionReason(fact: ProviderFacts, need: TierNeed): string | undefine
   if (lacked) return abilityTexts[lacked]?.[0] ?? `it cannot do "${lacked}"`
   const open = need.holds.find((control) => !fact.enforces?.includes(control))
   return open && (unenforced[open] ?? `it does not enforce "${open}"`)
+}
+
+const openIn = ({ tightens = [] }: ProviderFacts, closes: readonly Control[]) =>
+  closes.filter((control) => !tightens.includes(control))
+
+/** Reason against a wall beside one that closes all of these controls. */
+function unclosed(fact: ProviderFacts, closes: readonly Control[]): string | undefined {
+  const open = openIn(fact, closes)
+  return open.length > 0 ? `it cannot close ${open.join(', ')}, as the schedule does` : undefined
 }
 
 const unenforced: Readonly<Partial<Record<Control, string>>> = {

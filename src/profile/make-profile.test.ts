@@ -481,6 +481,22 @@ test('a schedule with zones of programs needs a wall that makes them; a wall wit
   assert.equal(end(run({ language: 'js' })), 'a-isolate')
 })
 
+test('the cheapest wall that closes what the schedule closes is taken, and without one the cheapest', () => {
+  const phases = [{ name: 'slow', for: '1s', cpu: 0.5, memory: '64MB' }]
+  const config = { schedules: { default: { phases } } }
+  const isolate = factsOf('isolate', { tightens: ['network', 'cpu'] })
+  const walls = [isolate, factsOf('process', { tightens: ['cpu', 'memory'] }), factsOf('microvm')]
+  const chosen = plan({ config, facts: walls })
+  assert.equal(chosen.profile.provider, 'a-process')
+  const why = 'it cannot close memory, as the schedule does'
+  assert.equal(because(chosen, 'providers.a-isolate'), why)
+  assert.equal(plan({ facts: walls }).profile.provider, 'a-isolate')
+  assert.equal(plan({ config, facts: [isolate] }).profile.provider, 'a-isolate')
+  assert.equal(plan({ config, facts: walls, asked: { tier: 'isolate' } }).profile.tier, 'isolate')
+  const preferred = { ...config, default_provider: 'a-isolate' }
+  assert.equal(plan({ config: preferred, facts: walls }).profile.provider, 'a-isolate')
+})
+
 test('the default escalation yields to no weaker wall for zones of programs', () => {
   const splits = factsOf('process', { can: ['network', 'program-zones'] })
   const risky = { config: zoned, risk: 60, verdict: { language: 'sh' } } as const

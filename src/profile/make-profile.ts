@@ -26,7 +26,7 @@ import type { OutcomeError } from '../contract/outcome-error.ts'
 import { PlanMemo } from './plan-memo.ts'
 import { explainProgramInputs } from './program-inputs.ts'
 import { restrainLimits, restraintRisk } from './restrain-limits.ts'
-import { explainSchedule, scheduleFor } from './schedule.ts'
+import { closedIn, explainSchedule, scheduleFor } from './schedule.ts'
 import { sessionStartError } from './session-start.ts'
 
 export interface ProfilerParts {
@@ -117,10 +117,12 @@ export function makePlan(job: Job, verdict: Verdict, context: PlanContext): Plan
       ...surroundings,
     ],
   }
-  const { standsIn } = choice
+  const { standsIn, leavesOpen } = choice
   const end = choice.end ?? image.end ?? sessionEnd(job, profile, facts)
   return deepFreeze(
-    end ? { ...end, profile } : { kind: 'run', profile, ...(standsIn && { standsIn }) },
+    end
+      ? { ...end, profile }
+      : { kind: 'run', profile, ...(standsIn && { standsIn }), ...(leavesOpen && { leavesOpen }) },
   )
 }
 
@@ -155,7 +157,9 @@ function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanC
   const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout, trust })
   const abilities = abilitiesFor(job, verdict, { controls, schedule, limits })
   const holds = requiredControls(terms, limits)
-  const choice = chooseTier({ config, tenant, asked, verdict, abilities, holds, raised }, facts)
+  const closes = closedIn(schedule.phases, controls)
+  const wanted = { config, tenant, asked, verdict, abilities, holds, closes, raised }
+  const choice = chooseTier(wanted, facts)
   const granted = { chosen, terms, network, privateHosts, controls }
   return { choice, ...granted, schedule, trust, limits, limitsExplained }
 }

@@ -1,5 +1,6 @@
 import type { CourseConfig, ScheduleConfig } from '../contract/config.ts'
-import { allControls, controlsBeyond, type Controls, meet } from '../contract/controls.ts'
+import { allControls, controlNames, controlsBeyond, meet } from '../contract/controls.ts'
+import type { Control, Controls } from '../contract/controls.ts'
 import type { ChannelRule, Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
 import type { FieldReason } from '../contract/profile.ts'
 import type { CodeTrust } from '../contract/verdict.ts'
@@ -123,6 +124,12 @@ function textOf({ name, for: ms, advanceIf, terminateIf }: Phase): string {
   const advance = advanceIf === undefined ? '' : `, or until ${advanceIf}`
   const terminate = terminateIf === undefined ? '' : `; terminate if ${terminateIf}`
   return `${name} ${ms} ms${advance}${terminate}`
+}
+
+/** Controls that some phase makes stricter than before. */
+export function closedIn(phases: readonly Phase[], granted: Controls): readonly Control[] {
+  const closed = closedBy(phases, granted).map((controls) => Object.keys(controls))
+  return controlNames.filter((name) => closed.some((names) => names.includes(name)))
 }
 
 /** For each phase the controls that are stricter than before. */

@@ -19,6 +19,7 @@ import type { HostMessageOf } from '../../src/agent-wire/encode.ts'
 import type { Clone } from '../../src/warden/engines/qemu/clone.ts'
 import type { Template } from '../../src/warden/engines/qemu/template.ts'
 import { tryParseJson } from '../../src/lib/parse-json.ts'
+import { tryReadText } from '../../src/os/read.ts'
 import { runOf } from '../fixtures/guest-agent.ts'
 import { claimed, cloneState, CloneStand } from './clone-stand.ts'
 
@@ -46,6 +47,16 @@ const findable = [
   'process',
   'file',
 ]
+/** Probes of what a guest has no way to, whether or not something is there. */
+const wayless = {
+  'TCP to the address of a host or of a neighbour': 'ENETUNREACH',
+  'metadata service over IPv4': 'ENETUNREACH',
+  'metadata service over IPv6': 'ENETUNREACH',
+  'DNS over UDP': 'ENETUNREACH',
+  'frames to every neighbour of an interface': 'ENODEV',
+  'vsock to the host': 'EAFNOSUPPORT',
+  'vsock to a neighbour': 'EAFNOSUPPORT',
+}
 const PROBES = 15
 
 suite('A clone beside another', { skip, timeout }, () => {
@@ -68,6 +79,7 @@ suite('A clone beside another', { skip, timeout }, () => {
         const seen = await probe(prober, [canary, `${host.port}`, canary, place, address])
         assert.equal(Object.keys(seen).length, PROBES)
         assert.deepEqual(reachedIn(seen), [], JSON.stringify(seen))
+        assert.deepEqual({ ...seen, ...wayless }, seen)
       }
     assert.equal(host.connections(), 0)
   })
@@ -89,7 +101,9 @@ suite('A clone beside another', { skip, timeout }, () => {
     const script = 'head -c 8388608 /dev/urandom > /tmp/a && echo done'
     assert.equal(await outputOf(writer, { args: ['sh', '-c', script] }), 'done\n')
     for (const { machine } of [writer, idle]) {
-      const bytes = bytesOnDisk(machine.folder)
+      assert.ok(machine.processes.length > 0)
+      const open = machine.processes.flatMap(({ pid }) => openForWriting(pid))
+      const bytes = bytesOnDisk(machine.folder) + open.reduce((sum, one) => sum + one, 0)
       assert.ok(bytes < MiB, `${bytes} bytes`)
     }
     assert.ok(statSync(template.memory.path).size >= 256 * MiB)
@@ -172,6 +186,16 @@ async function outputOf(clone: Clone, more: Partial<HostMessageOf<'run'>>): Prom
     said.push(next.bytes)
   }
   return Buffer.concat(said).toString()
+}
+
+/** Space that the files take which a process may write, also those without a name, in bytes. */
+function openForWriting(pid: number): readonly number[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    const info = tryReadText(`/proc/${pid}/fdinfo/${fd}`) ?? ''
+    const [, flags = '0'] = /^flags:\s+(\d+)$/m.exec(info) ?? []
+    const file = statSync(`/proc/${pid}/fd/${fd}`, { throwIfNoEntry: false })
+    return file?.isFile() && Number.parseInt(flags, 8) & 3 ? [file.blocks * 512] : []
+  })
 }
 
 /** Space that the files of a folder take, in bytes. */

@@ -64,8 +64,9 @@ suite('Surroundings of Mayfly (S4-33)', () => {
 
   test('CI is known by the variables of its vendors, and CI=false is none', () => {
     const isCi = (env: NodeJS.ProcessEnv) => on({}, { env }).ci
-    for (const name of ['CI', 'GITHUB_ACTIONS', 'GITLAB_CI', 'BUILDKITE', 'JENKINS_URL'])
-      assert.equal(isCi({ [name]: 'yes' }), true)
+    const names =
+      'CI GITHUB_ACTIONS GITLAB_CI BUILDKITE JENKINS_URL TEAMCITY_VERSION TF_BUILD CODEBUILD_BUILD_ID'
+    for (const name of names.split(' ')) assert.equal(isCi({ [name]: 'yes' }), true, name)
     assert.deepEqual([isCi({ CI: 'false' }), isCi({ CI: '' }), isCi({})], [false, false, false])
   })
 

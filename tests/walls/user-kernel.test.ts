@@ -188,7 +188,11 @@ suite('A guest on a user-mode kernel', { skip, timeout }, () => {
   test('A kill ends every process of the guest on the host, and releases cgroup, uid and lease', async (t) => {
     const host = guestHost()
     const played = await PlayedGuest.boot(t, { initrd, image }, host)
+    const known = played.guest.processes.map(({ pid }) => pid)
+    const programs = () => belowOf(known[0]!).filter((pid) => !known.includes(pid))
+    const before = programs().length
     await played.run('sleep 1000 & sleep 1000 & setsid sleep 1000')
+    await until(() => programs().length >= before + 3, 'its programs')
     await assertGone(played, host)
   })
 

@@ -205,7 +205,7 @@ suite('Granted folders', { skip }, () => {
   test('A write in progress when its folder is revoked changes no file, and leaves none', async () => {
     const before = readdirSync(granted).toSorted()
     const ends = new Set<string>()
-    // The grant is revoked a step of the write later each time, until the write is done before.
+    // Steps of the write before it is revoked: one more each time, until it is done first.
     for (let steps = 0; !ends.has('done'); steps++)
       for (const name of ['a.txt', 'new.txt']) {
         const opened = folders(both)

@@ -75,6 +75,7 @@ test('A short job is answered while more jobs of its key compute than may use a 
     for (let n = 0; n < 5; n++) {
       const { body } = await post(server, short)
       assert.equal(body['status'], 'ok', JSON.stringify(body))
+      if (n === 0) assert.ok((await placesOf(server, 'waiting')) > 0, 'it overtakes busy jobs')
     }
     assert.deepEqual(ended, [], 'each busy job runs or waits')
     cancel.abort()

@@ -247,10 +247,12 @@ suite('Shared resources of the server', () => {
       await response.arrayBuffer()
       answered++
     })
-    await Promise.race(asked)
-    const other = await call(`${door.gateway.activeUrl}/v1/executions`, { headers: globex })
-    assert.equal(other.status, 200)
-    assert.ok(answered < 8, 'the others wait for their turn')
+    // In a turn of its tenant a conversion is followed by a pause of several times its length.
+    for (let others = 0; others < 200; others++) {
+      const other = await call(`${door.gateway.activeUrl}/v1/executions`, { headers: globex })
+      assert.equal(other.status, 200)
+      assert.ok(answered < 8, `the last of them after ${others} others`)
+    }
     large.abort()
     await Promise.allSettled(asked)
   })

@@ -74,6 +74,10 @@ while True:
         with open('beat', 'w') as beat: beat.write(str(generation))
 `
 
+/** Counts what it could print. */
+const floods =
+  'n=0; while :; do head -c 32768 /dev/urandom; n=$((n + 1)); echo $n > count; mv count beat; done'
+
 const allowed = ['process', 'write', 'network', 'outside']
 const schedules = { 'no-programs': { phases: [{ name: 'all', for: '60s', syscalls: allowed }] } }
 /** Generous: emulation on a busy machine is slow. */
@@ -191,7 +195,8 @@ for (const { provider, language, skip } of walls)
 
     test('a flood without a reader blocks, and delays neither the session nor another terminal', async () => {
       await using box = await open()
-      const flood = await box.pty({ command: 'echo begun; exec cat /dev/urandom' })
+      const flood = await box.pty({ command: floods })
+      await untilStill(box)
       const other = new Typist(await box.pty())
       await other.shows(PROMPT)
       const outcome = await box.run({ command: 'echo beside' })
@@ -274,6 +279,18 @@ suite('Hostile programs in terminals', { skip: noBubblewrap() }, () => {
       },
     )
 })
+
+/** Resolves once the flood has printed, and prints no more. */
+async function untilStill(box: Box): Promise<void> {
+  let seen = ''
+  for (let [tries, still] = [0, 0]; still < 3; tries++) {
+    assert.ok(tries < 200, `it prints on: ${seen}`)
+    await sleep(200)
+    const { stdout } = await box.run({ command: 'cat beat 2>/dev/null || :' })
+    still = stdout !== '' && stdout === seen ? still + 1 : 0
+    seen = stdout
+  }
+}
 
 async function running(box: Box): Promise<string> {
   const look = 'for at in /proc/[0-9]*; do tr "\\0" " " < $at/cmdline; echo; done 2>/dev/null'

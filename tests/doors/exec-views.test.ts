@@ -151,6 +151,19 @@ suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     },
   )
 
+  test('shows empty files: added, removed, and with other permissions', async () => {
+    const folder = project()
+    for (const name of ['empty', 'closed']) writeFileSync(join(folder, name), '')
+    await dry(folder, 'touch made; rm empty; chmod 600 closed')
+    const { code, stdout, stderr } = await exec(folder, '--diff', '--json')
+    assert.equal(code, 0, stderr)
+    const { changes } = JSON.parse(stdout) as { changes: { path: string; change: string }[] }
+    assert.deepEqual(
+      changes.map(({ path, change }) => `${change} ${path}`),
+      ['changed closed', 'removed empty', 'added made'],
+    )
+  })
+
   test('is discarded without a trace, and views are listed from any folder', async () => {
     const folder = project()
     const before = treeOf(folder)

@@ -109,6 +109,8 @@ function headOf(hunk: readonly Line[]): string {
 }
 
 function linesOf(before: readonly string[], after: readonly string[]): readonly Line[] {
+  // node:util's diff throws for two empty lists (Node 26.10).
+  if (before.length + after.length === 0) return []
   let [old, young] = [0, 0]
   return diff([...before], [...after]).map(([operation, text]) => {
     // In node:util's diff the first argument is the "actual" text, so its extra lines are the added ones.

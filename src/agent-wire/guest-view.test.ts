@@ -115,7 +115,8 @@ suite('The view of a guest', () => {
     assert.ok(total < viewBytesMax, `${total}`)
     assert.ok(missing.some((why) => why.includes('files')))
     const listed = jsonOf(parts, viewParts.files)
-    assert.ok(listed.files.length <= 4_096)
+    assert.ok(listed.files.length > 0 && listed.files.length <= 4_096)
+    assert.ok(listed.files.some(({ size }: { size: number }) => size === 2 ** 50))
     assert.equal(listed.isWhole, false)
   })
 

@@ -236,7 +236,7 @@ test('A life is captured while captures of another tenant wait that came before'
     mutex,
     midway: ({ clock }) => void clock.after(1500, () => first.resolve()),
   })
-  assert.deepEqual(captured[0]!.fields, { kind: 'memory', parts })
+  assert.deepEqual([captured[0]!.at, captured[0]!.fields], [1500, { kind: 'memory', parts }])
 })
 
 test('A mutex waiter that is aborted rejects at once and never starts; a running one completes', async () => {

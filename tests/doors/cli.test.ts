@@ -293,6 +293,7 @@ export default one + two + three`,
     const env = { MAYFLY_SENTINEL: 'off' }
     const said = await mayfly(place, ['providers', '--json'], { env })
     const rows = (documentOf(said) as unknown as any[]).filter(({ tier }) => tier !== 'mock')
+    assert.ok(rows.some(({ tier }) => tier === 'process'))
     for (const { available, layers, versions } of rows) {
       assert.equal(layers.includes('seccomp') && layers.includes('memory watch'), available)
       assert.equal(layers.includes('landlock'), versions?.landlock > 0)

@@ -138,10 +138,13 @@ suite('An agent that listens for its host', { skip, timeout: 120_000 }, () => {
     first.send(claim)
     await first.find('claimed')
     const late = agent.host()
+    await once(late.socket, 'connect')
+    const closed = new Promise((done) => void late.socket.once('close', done))
     await first.run('sleep 1000')
     await first.find('started')
     first.socket.destroy()
     assert.equal(await agent.ended, 0)
+    await closed
     assert.deepEqual(late.messages, [])
   })
 

@@ -270,6 +270,16 @@ const tellsUs = 30_000
 /** Classes that a sentinel enforces alone; `process` is enforced by a kernel limit, which only a wall sets. */
 const answered = callClasses.filter((name) => name !== 'process')
 
+/** Each class works, until it is closed. */
+async function untilAllWork(alone: Alone): Promise<void> {
+  const works = (line: string) => answered.every((name) => line.includes(`${name}=`))
+  for (let n = 0, line = ''; !works(line); n++) {
+    assert.ok(n < 300, `not every class works: ${line}`)
+    alone.guest.stdin!.write(`works-${n}\n`)
+    line = (await alone.says(new RegExp(`last .* asked=works-${n}\n`)))[0]
+  }
+}
+
 /** Calls of closed classes that began after the flip was acknowledged. */
 function beganAfter(line: string, open: readonly CallClass[], saidUs: number): readonly string[] {
   return callClasses
@@ -346,6 +356,7 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
         hostile('BOOTTIME', '/dev/shm/work', whenAsked),
       ])
       await alone.says(/ready/)
+      await untilAllWork(alone)
       let open: readonly CallClass[] = answered
       for (; left > 0 && open.length > 0; left--) {
         await sleep(random() * 20)

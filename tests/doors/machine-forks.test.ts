@@ -207,6 +207,8 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
         assert.deepEqual(left, [])
         await server[Symbol.asyncDispose]()
         server = await ready()
+        assert.ok(known.size > 0)
+        assert.deepEqual([...known.intersection(new Set(leases()))], [])
         assert.deepEqual(foldersLeft(known), [])
       }
     })

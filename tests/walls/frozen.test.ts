@@ -78,7 +78,8 @@ async function wakesWhileFrozen(
   await whole.warden.freeze(wall.id)
   const before = spentBy(wall) - claimed
   const ended = (await Promise.race([wall.ended, sleep(1500)])) ?? undefined
-  const spent = (ended ? (ended.exit.cpuMs ?? 0) : spentBy(wall) - claimed) - before
+  // An end that does not say how long it ran shows nothing.
+  const spent = (ended ? (ended.exit.cpuMs ?? Number.NaN) : spentBy(wall) - claimed) - before
   return { ended, spent }
 }
 

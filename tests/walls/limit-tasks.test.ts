@@ -74,7 +74,7 @@ suite('Forks in progress when the process limit drops', { skip: unable('python')
           await whole.warden.calls(wall.id, [{ afterMs: 0, allow }])
           const told = Number(process.hrtime.bigint()) / 1e6
           await sleep(1500)
-          assert.equal(await Promise.race([wall.ended, 'runs']), 'runs')
+          assert.equal(await Promise.race([wall.ended, Promise.resolve('runs')]), 'runs')
           const forked = [...wall.said.stdout.matchAll(/forked ([\d.]+)/g)].map(([, at]) =>
             Number(at),
           )

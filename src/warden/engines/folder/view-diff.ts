@@ -11,28 +11,39 @@ export interface ShownChange {
   readonly kind: string
   /** New permissions in octal, if they differ. */
   readonly mode?: string
-  /** Unified diff of text of at most 256 KiB and 4,000 lines; else a sentence. */
+  /** Unified diff of text of at most 256 KiB and 4,000 lines, and of 64 MiB in all; else a sentence. */
   readonly diff?: string
 }
 
 const BYTES_MAX = 256 * 2 ** 10
 const LINES_MAX = 4_000
+/** Most characters of all diffs of a view: V8 joins no text of more than 2^29, and JSON may need six for one. */
+const DIFFS_MAX = 64 * 2 ** 20
 const AROUND = 3
 
 /** Changes of a view with their diffs; omits files that were written with equal content. */
 export function shownChanges(view: View): readonly ShownChange[] {
-  return view.changes.flatMap((change) => shown(view, change))
+  let left = DIFFS_MAX
+  return view.changes.flatMap((change) => {
+    const some = shown(view, change, Math.min(BYTES_MAX, left))
+    left = Math.max(0, left - (some[0]?.diff?.length ?? 0))
+    return some
+  })
 }
 
-function shown(view: View, { path, to, was }: ViewChange): readonly ShownChange[] {
+function shown(
+  view: View,
+  { path, to, was }: ViewChange,
+  bytesMax: number,
+): readonly ShownChange[] {
   const change = was === null ? 'added' : to === null ? 'removed' : 'changed'
   const kind = (to ?? was)!.kind
   const isOther = to !== null && was !== null && to.mode !== was.mode && kind !== 'link'
   const mode = isOther ? { mode: to.mode.toString(8) } : {}
   if (kind === 'folder' || kind === 'other') return [{ path, change, kind, ...mode }]
   const [before, after] = [
-    was ? contentOf(join(view.folder, path), kind) : undefined,
-    to ? contentOf(join(upperOf(view), path), kind) : undefined,
+    was ? contentOf(join(view.folder, path), kind, bytesMax) : undefined,
+    to ? contentOf(join(upperOf(view), path), kind, bytesMax) : undefined,
   ]
   if (before !== undefined && after !== undefined && same(before, after) && !isOther) return []
   return [{ path, change, kind, ...mode, diff: unified(path, before, after) }]
@@ -42,13 +53,13 @@ type Content = Buffer | number | undefined
 const same = (a: Content, b: Content) => Buffer.isBuffer(a) && Buffer.isBuffer(b) && a.equals(b)
 
 /** Bytes of a file or text of a link; the number of bytes of a large file; undefined if it does not exist. */
-function contentOf(path: string, kind: string): Content {
+function contentOf(path: string, kind: string, bytesMax: number): Content {
   const facts = statOf(path)
   if (!facts) return undefined
   if (kind === 'link')
     return facts.isSymbolicLink() ? Buffer.from(`${readlinkSync(path)}\n`) : undefined
   if (!facts.isFile()) return undefined
-  return facts.size > BYTES_MAX ? Number(facts.size) : readFileSync(path)
+  return facts.size > bytesMax ? Number(facts.size) : readFileSync(path)
 }
 
 function unified(path: string, before: Content, after: Content): string {

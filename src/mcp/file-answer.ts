@@ -25,7 +25,10 @@ export function answerListing({ entries, truncated }: SessionListing): ToolAnswe
   const text =
     lines.length === 0 ? 'No files' : fenced('files', lines.join('\n'), answerCharactersMax)
   const more = isCut ? '\n\nThe list is truncated: set `path` to a folder' : ''
-  return { text: `${text}${more}`, data: { entries: shown.map(({ entry }) => entry), truncated: isCut } }
+  return {
+    text: `${text}${more}`,
+    data: { entries: shown.map(({ entry }) => entry), truncated: isCut },
+  }
 }
 
 /** A name for a reader; the data has it as it is, because other tools take it. */

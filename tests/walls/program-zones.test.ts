@@ -80,6 +80,19 @@ async function live(
   }
 }
 
+/** Tightens, freezes, thaws and kills a zone of Perl that was refused a process. */
+async function endByHand(wall: WholeWall, warden: WardenClient): Promise<void> {
+  await assert.rejects(warden.tighten(wall.id, { zone: 'attic', memory: MiB }))
+  const held = await warden.tighten(wall.id, { zone: 'pl', memory: 64 * MiB, cpu: 0.5 })
+  assert.deepEqual([held.memory, held.cpu], ['cgroup', 'cgroup'])
+  await warden.freeze(wall.id)
+  assert.ok(filesOf(wall).includes('perl'))
+  await warden.thaw(wall.id)
+  // The kernel refuses a quota for a cgroup below that of a cgroup within it.
+  assert.equal((await warden.tighten(wall.id, { cpu: 0.25 })).cpu, 'cgroup')
+  await warden.kill(wall.id, 'pl')
+}
+
 /** In each tree of control groups that there is. */
 function foldersOf(wall: string): readonly string[] {
   const root = '/sys/fs/cgroup'
@@ -206,20 +219,15 @@ if os.fork() == 0:
       const code = `perl -e '${many}' & sleep 60 & wait`
       await live(stand, [{ ...pl, processes: 6 }], code, async (told, wall, warden) => {
         await until(() => of(told, 'began').length === 1, 'it to begin')
-        if (isGrouped) {
-          await until(() => wall.said.stdout.includes('refused'), 'it to be refused')
-          await assert.rejects(warden.tighten(wall.id, { zone: 'attic', memory: MiB }))
-          const held = await warden.tighten(wall.id, { zone: 'pl', memory: 64 * MiB, cpu: 0.5 })
-          assert.deepEqual([held.memory, held.cpu], ['cgroup', 'cgroup'])
-          await warden.freeze(wall.id)
-          assert.ok(filesOf(wall).includes('perl'))
-          await warden.thaw(wall.id)
-          // The kernel refuses a quota for a cgroup below that of a cgroup within it.
-          assert.equal((await warden.tighten(wall.id, { cpu: 0.25 })).cpu, 'cgroup')
-          await warden.kill(wall.id, 'pl')
-        }
-        await until(() => of(told, 'gone').length === 1, 'it to be ended')
-        assert.deepEqual(whyOf(told), { pl: isGrouped ? 'ended' : 'limit PROCESSES' })
+        const isGone = () => of(told, 'gone').length === 1
+        // Found by a scan of a busy machine, a zone may already have more than its group would let it start.
+        const isLate = () => !isAsked && isGone()
+        if (isGrouped)
+          await until(() => wall.said.stdout.includes('refused') || isLate(), 'it to be refused')
+        const isKilled = isGrouped && !isGone()
+        if (isKilled) await endByHand(wall, warden)
+        await until(isGone, 'it to be ended')
+        assert.deepEqual(whyOf(told), { pl: isKilled ? 'ended' : 'limit PROCESSES' })
         await until(() => !filesOf(wall).includes('perl'), 'all of it to be gone')
         assert.ok(filesOf(wall).includes('sleep'), 'the rest continues')
       })

@@ -14,7 +14,14 @@ test('All diffs of a view have 64 MiB at most, and later files are shown by thei
     const change = { path: 'text', to, was: null, isTorn: false }
     const facts = { format: 1, id: 'view', device: '0', inode: '0', createdAt: 0, sinceNs: '0' }
     const changes = Array.from({ length: 300 }, () => change)
-    const view = { ...facts, format: 1, folder: place, command: [] as string[], place, changes } as const
+    const view = {
+      ...facts,
+      format: 1,
+      folder: place,
+      command: [] as string[],
+      place,
+      changes,
+    } as const
     const shown = shownChanges(view)
     assert.equal(shown.length, 300)
     assert.ok(shown[0]!.diff!.length > 2 ** 18)

@@ -104,7 +104,7 @@ function plain(value) {
 /** The program's own `toString`; undefined if there is none, or if a proxy's trap throws. */
 function writtenText(value) {
   try {
-    const own = methodOf(value, 'toString')
+    const own = ofType('function', value, 'toString')
     if (own !== undefined && P.indexOf(P.functionToString(own), '[native code]') < 0) return own
   } catch {}
   return undefined
@@ -257,7 +257,7 @@ function circleOf(value, circles) {
 }
 
 function object(value, level, indent, seen) {
-  const own = methodOf(value, P.symbolInspect)
+  const own = ofType('function', value, P.symbolInspect)
   if (own !== undefined) {
     const told = P.apply(own, value, [DEPTH_MAX - level, { __proto__: null, depth: DEPTH_MAX }])
     if (told !== value)
@@ -309,13 +309,12 @@ function causes(error, entries, child) {
   }
 }
 
-/** Method of a value or of its prototypes; getters are not called. */
-function methodOf(value, name) {
+/** Property of this type of a value, or of the nearest prototype that has it; getters are not called. */
+function ofType(type, value, name) {
   let at = value
   for (let steps = 0; at !== null && steps < PROTOTYPES_MAX; steps++) {
     const property = P.descriptorOf(at, name)
-    if (property !== undefined)
-      return typeof property.value === 'function' ? property.value : undefined
+    if (property !== undefined) return typeof property.value === type ? property.value : undefined
     at = P.prototypeOf(at)
   }
   return undefined
@@ -723,11 +722,11 @@ function errorKind(value, className, tag) {
   if (!P.isError(value) && !inherits(value, ErrorPrototype)) return undefined
   const told = P.descriptorOf(value, 'stack')
   const written = told === undefined || P.hasOwn(told, 'value') ? told?.value : value.stack
-  const message = textOf(value, 'message')
+  const message = ofType('string', value, 'message')
   const isWritten = typeof written === 'string' && written !== ''
   // A name that a getter gives, as of a DOMException, is in the stack.
   const name =
-    textOf(value, 'name') ??
+    ofType('string', value, 'name') ??
     (isWritten ? P.split(P.split(written, '\n', 1)[0], ':', 1)[0] : 'Error')
   const stack = isWritten ? written : firstLine(name, message)
   const text = improved(userFrames(stack), className, tag, name)
@@ -746,18 +745,6 @@ function errorKind(value, className, tag) {
 
 const firstLine = (name, message) =>
   message ? (name === '' ? message : name + ': ' + message) : name
-
-/** Text of a property, or of the nearest prototype that has it; getters are not called. */
-function textOf(value, key) {
-  let at = value
-  for (let hops = 0; at !== null && hops < PROTOTYPES_MAX; hops++) {
-    const property = P.descriptorOf(at, key)
-    if (property !== undefined)
-      return typeof property.value === 'string' ? property.value : undefined
-    at = P.prototypeOf(at)
-  }
-  return undefined
-}
 
 /** Stack whose first line names the class, if only that of a parent is there. */
 function improved(stack, className, tag, name) {

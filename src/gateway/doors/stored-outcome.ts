@@ -1,7 +1,6 @@
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
 import type { Job } from '../../contract/job.ts'
-import { attempt } from '../../lib/attempt.ts'
 import { anonymousAt } from '../http/body.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 
@@ -91,21 +90,21 @@ export async function countAnswer(
 ): Promise<Response> {
   const type = answer.headers.get('content-type') ?? ''
   if (!answer.body || counted.has(outgoing) || !wholeTypes.test(type)) return answer
-  const charge = (length: number) => {
-    if (length > smallBytesMax) holdAnswer(parts, { outgoing }, of, { length })
-  }
   if (type.startsWith('text/event-stream')) {
+    const held = parts.answers.hold(of)
+    outgoing.once('close', () => held[Symbol.dispose]())
     const charging = new TransformStream<Uint8Array, Uint8Array>({
       transform(chunk, controller) {
-        if (attempt(() => (charge(chunk.length), true))) return controller.enqueue(chunk)
+        if (chunk.length <= smallBytesMax || held.add(chunk.length))
+          return controller.enqueue(chunk)
         outgoing.destroy()
         controller.terminate()
       },
     })
     return new Response(answer.body.pipeThrough(charging), answer)
   }
-  const bytes = await answer.arrayBuffer()
-  charge(bytes.byteLength)
+  const bytes = Buffer.from(await answer.arrayBuffer())
+  if (bytes.length > smallBytesMax) holdAnswer(parts, { outgoing }, of, bytes)
   return new Response(bytes, answer)
 }
 

@@ -1,7 +1,8 @@
 import type { Door } from './door.ts'
-import { authenticate, authorise, isAdmin } from '../http/auth.ts'
+import { isAdmin } from '../http/auth.ts'
+import { isUnchanged } from '../http/authenticate-request.ts'
 import type { GatewayParts } from '../http/parts.ts'
-import type { Identity, Keys } from '../http/keys.ts'
+import type { Identity } from '../http/keys.ts'
 import { json } from '../http/json-response.ts'
 import { eventStream } from '../http/event-stream.ts'
 
@@ -32,26 +33,11 @@ export const streamThreats: Door<Pick<GatewayParts, 'keys' | 'running' | 'threat
   parts.threatReaders.add(outgoing, {
     key: identity.id,
     of: identity.tenant,
-    isStillAllowed: () => maySee(authorization, parts.keys, tenantOf(identity)),
+    isStillAllowed: () => isUnchanged(parts, { authorization, identity }),
     tenant: tenantOf(identity),
     after: after === undefined ? undefined : numberIn(String(after)),
   })
   return new Response(null, { headers: { 'x-hono-already-sent': 'true' } })
-}
-
-/** False also for a key that now belongs to another tenant, or is no longer an admin's. */
-function maySee(
-  authorization: string | undefined,
-  keys: Keys,
-  tenant: string | undefined,
-): boolean {
-  try {
-    const identity = authenticate(authorization, keys)
-    authorise(identity, ['read'])
-    return tenantOf(identity) === tenant
-  } catch {
-    return false
-  }
 }
 
 function tenantOf(identity: Identity): string | undefined {

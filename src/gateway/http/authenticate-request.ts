@@ -30,19 +30,28 @@ export function authenticateRequest(
 /** Interval in which the key of an open connection is looked up again. */
 const recheckMs = 5000
 
-/** Calls `gone` once the key of an open connection is revoked, expired or another's, unless the connection closes before. */
-export function watchKey(
+/** False once the key of an open connection is revoked, expired or another's, or has other scopes. */
+export function isUnchanged(
   { keys }: Pick<Authentication, 'keys'>,
   { authorization, identity }: { authorization: string | undefined; identity: Identity },
+): boolean {
+  const now = attempt(() => authenticate(authorization, keys))
+  return (
+    now?.id === identity.id &&
+    now.tenant === identity.tenant &&
+    now.scopes.join() === identity.scopes.join()
+  )
+}
+
+/** Calls `gone` once `isUnchanged` is false, unless the connection closes before. */
+export function watchKey(
+  parts: Pick<Authentication, 'keys'>,
+  asked: { authorization: string | undefined; identity: Identity },
   connection: { once(event: 'close', then: () => void): unknown },
   gone: () => void,
 ): void {
-  const isSame = (): boolean => {
-    const { id, tenant } = attempt(() => authenticate(authorization, keys)) ?? {}
-    return id === identity.id && tenant === identity.tenant
-  }
   const timer = setInterval(() => {
-    if (!isSame()) gone()
+    if (!isUnchanged(parts, asked)) gone()
   }, recheckMs)
   timer.unref()
   connection.once('close', () => clearInterval(timer))

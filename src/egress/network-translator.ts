@@ -19,7 +19,9 @@ export async function translatorPrefixes(
   const known = lookups.get(key)
   if (known && now < known.until) return known.prefixes
   const answers = await resolve('ipv4only.arpa')
-  const prefixes = answers.flatMap((six) => ownAddresses.flatMap((four) => prefixesWith(six, four)))
+  const found = answers.flatMap((six) => ownAddresses.flatMap((four) => prefixesWith(six, four)))
+  // A look-up may fail, also for its IPv6 half alone: the network is taken to be as it was.
+  const prefixes = found.length > 0 ? found : (known?.prefixes ?? [])
   if (answers.length > 0) lookups.set(key, { prefixes, until: now + keptMs })
   return prefixes
 }

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { addressKind } from '../contract/address.ts'
 import { configuredNetworkOf, networkOf } from '../contract/network.ts'
 import { addressesFor } from './dial.ts'
+import { translatorPrefixes } from './network-translator.ts'
 import { privateReach } from './private-addresses.ts'
 import type { EgressRequest } from './rules.ts'
 import { simulate } from './simulate.ts'
@@ -126,6 +127,13 @@ test('The NAT64 prefix is looked up once, before an IPv6 address alone, and agai
   const four = (name: string) => (told.push(name), Promise.resolve(['9.9.9.9']))
   await addressesFor(https('a.example'), { resolver: four })
   assert.deepEqual(told, ['a.example'])
+  const own = `${prefix}${embedded('192.0.0.170')}`
+  const gone = [['192.0.0.170', own], ['192.0.0.170'], []]
+  const key = {}
+  for (const at of [0, 700_000, 1_400_000]) {
+    const kept = await translatorPrefixes(() => Promise.resolve(gone.shift()!), key, at)
+    assert.equal(kept.length, 1, `${at}`)
+  }
   const answers = [[], ['192.0.0.170', `${prefix}${embedded('192.0.0.170')}`]]
   const late = (name: string) =>
     Promise.resolve(name === 'a.example' ? [`${prefix}${embedded('10.0.0.5')}`] : answers.shift()!)

@@ -56,7 +56,8 @@ export function followRenewals(
   emitter: Emitter,
 ): void {
   const { files } = tls
-  if (!files) return
+  // A pipe cannot be read again, and would block the thread.
+  if (!files || [files.cert, files.key].some(isPipe)) return
   let [stamp, inUse] = ['', tls]
   const renew = () => {
     const now = [files.cert, files.key].map(stampOf).join()
@@ -78,6 +79,8 @@ export function followRenewals(
   })
 }
 
+const isPipe = (file: string): boolean | undefined =>
+  statSync(file, { throwIfNoEntry: false })?.isFIFO()
 const readText = (file: string): string => readFileSync(file, 'utf8')
 
 function stampOf(file: string): string {

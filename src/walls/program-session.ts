@@ -314,8 +314,8 @@ export class ProgramSession implements SandboxSession {
    * Has the warden count refusals anew after an exec that ended well: it may have handled some. Not asked, like the baseline, after an
    * exec that was shorter than that.
    */
-  #countAnew({ cpuBefore }: RunningExec): void {
-    if (!cpuBefore || this.#onlyCells !== undefined) return
+  #countAnew(executionTime: number): void {
+    if (executionTime < BASELINE_MS || this.#onlyCells !== undefined) return
     const { warden } = this.#life.parts
     this.#countedAnew = warden.usageOfExec(this.#life.wall, 'ok').then(
       () => (this.#countedAnew = undefined),
@@ -362,7 +362,7 @@ export class ProgramSession implements SandboxSession {
       this.#output.drained(DRAIN_MS_MAX),
     ])
     const { status, state } = read.head
-    if (status === 'ok') this.#countAnew(exec)
+    if (status === 'ok') this.#countAnew(executionTime)
     const hit = status === 'ok' ? {} : await this.#limitsHit()
     if (hit.isOutOfMemory) return
     const own = { ...reportedBy(read.head), status, resultText: read.rest.toString('utf8') }

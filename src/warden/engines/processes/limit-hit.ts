@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { LimitHit } from '../../../contract/warden.ts'
 import { attempt } from '../../../lib/attempt.ts'
 import { hasRefusedTasks } from '../group-bounds.ts'
@@ -20,6 +21,9 @@ export function limitHitBy(wall: CountedWall): LimitHit | undefined {
 
 /** The same for a wall that may have a keeper, whose report of a refusal may not have been read yet. */
 export async function limitReported(wall: CountedWall): Promise<LimitHit | undefined> {
+  // A write to a keeper that has ended (EPIPE) discards its unread lines. The report came before the end of the job: it is read by the
+  // next whole turn of the event loop, which begins with the second of these.
+  for (let turn = 0; turn < 2; turn++) await setImmediate()
   // The keeper answers after that report, or has ended.
   await wall.resources.sentinel?.status().catch(() => undefined)
   return limitHitBy(wall)

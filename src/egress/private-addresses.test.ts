@@ -109,9 +109,11 @@ test('Attack: an IPv4 address behind a NAT64 prefix of the network is as closed 
       const found = await addressesFor(https(host), options)
       return 'kind' in found ? (found.detail ?? found.because) : 'reached'
     }
-    const literal = `[${prefix}${embedded('10.0.0.5')}]`
+    const literal = (four: string) => `[${prefix}${embedded(four)}]`
     assert.match(await reached('10.0.0.5'), /private network/, prefix)
-    assert.match(await reached('9.9.9.9', [], literal), /private network/, prefix)
+    assert.match(await reached('9.9.9.9', [], literal('10.0.0.5')), /private network/, prefix)
+    assert.match(await reached('9.9.9.9', [], literal('169.254.1.1')), /link-local/, prefix)
+    assert.match(await reached('8.8.8.8', ['9.9.9.9'], literal('9.9.9.9')), /denied by/, prefix)
     assert.match(await reached('169.254.169.254'), /link-local/, prefix)
     assert.match(await reached('9.9.9.9', ['9.9.9.9']), /denied by/, prefix)
     assert.equal(await reached('9.9.9.9', ['9.9.9.8']), 'reached', prefix)

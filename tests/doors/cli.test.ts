@@ -117,12 +117,14 @@ suite('Output streams', () => {
   test('On a terminal what the code prints cannot move the cursor', { skip: noTerminal() }, () => {
     write(
       'escape.js',
-      'console.log("\\x1b[2Jgone"); console.error("\\x9b2J\\b\\rover"); throw new Error("\\x1b]0;title\\x07")',
+      `const all = Array.from({ length: 160 }, (_, unit) => String.fromCharCode(unit)).join('').replace(/[\\t\\n -~]/g, '')
+console.log("\\x1b[2Jgone", all, "on"); console.error("\\x9b2J\\b\\rover", all, "on"); throw new Error("\\x1b]0;title\\x07" + all + "on")`,
     )
     const shown = onTerminal('run escape.js', { NO_COLOR: '1' })
     assert.doesNotMatch(shown.replaceAll(/\r*\n/g, '').replaceAll('\t', ' '), /\p{Cc}/u)
     for (const escaped of [/\\x1b\[2Jgone/, /\\x9b2J/, /\\x1b\]0;title\\x07/])
       assert.match(shown, escaped)
+    assert.equal(shown.split('\\x7f\\x80').length - 1, 3, shown)
   })
 })
 

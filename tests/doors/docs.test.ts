@@ -70,7 +70,8 @@ suite('Code blocks of documents', () => {
 })
 
 suite('Configurations in the documents', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'mayfly-docs-'))
+  let folder = ''
+  before(() => void (folder = mkdtempSync(join(tmpdir(), 'mayfly-docs-'))))
   after(() => rmSync(folder, { recursive: true, force: true }))
   const blocks = allDocuments.flatMap(configurationsIn)
 
@@ -88,10 +89,11 @@ for (const document of documents) {
   const skip = !existsSync(join(root, entry)) && `no ${entry} yet`
   suite(`Examples in ${document}`, { skip }, () => {
     const blocks = blocksIn(readFileSync(join(root, document), 'utf8'))
-    const folder = skip ? '' : likeTheCheckout()
+    let folder = ''
     let server: Server | undefined
 
     before(async () => {
+      folder = likeTheCheckout()
       if (blocks.some(({ needsServer }) => needsServer)) server = await startServer(folder)
     })
     after(async () => {

@@ -107,6 +107,7 @@ suite('A client that exhausts connections, requests or bytes', () => {
     const all = await Promise.all(Array.from({ length: 60 }, () => dial(door, evil, hello)))
     const open = () => all.filter(({ socket }) => !socket.destroyed)
     await until(() => open().length <= 20, 'the connections beyond the half to be closed')
+    assert.equal(open().length, 20)
     const from = (localAddress: string) =>
       connectTls({
         port: door.activePort,

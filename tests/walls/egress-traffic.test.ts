@@ -214,6 +214,7 @@ suite('Proxied traffic', () => {
       assert.match(one, /^HTTP\/1.1 403 Forbidden: "db.example" is not public/)
       assert.ok(!/10\.20|private/.test(one), one)
     }
+    assert.equal(stand.proxy.attempts.length, said.length)
     assert.ok(!JSON.stringify(stand.proxy.attempts).includes('10.20'))
     assert.equal(stand.events.length, said.length)
     for (const { point, fields } of stand.events) {

@@ -67,6 +67,12 @@ const cases: readonly Case[] = [
     code: `import errno\nraise OSError(errno.ENOSPC, 'No space left on device')`,
     ends: ['error', 'USER_ERROR'],
   },
+  {
+    name: 'Python only says that it may not fork',
+    of: inPython,
+    code: `import errno\nraise BlockingIOError(errno.EAGAIN, 'Resource temporarily unavailable')`,
+    ends: ['error', 'USER_ERROR'],
+  },
   { name: 'Python forks on', of: inPython, code: forks, ends: crowded, counts: 'pids' },
   {
     name: 'a shell forks on',

@@ -91,6 +91,7 @@ suite('A clone beside another', { skip, timeout }, () => {
     const asked = [canary, '4711', canary, `/tmp/bait-${canary}`]
     await layOut(clone, asked)
     const seen = await probe(clone, [...asked, '127.0.0.1'])
+    assert.equal(Object.keys(seen).length, PROBES)
     const missed = findable.filter((name) => seen[name] !== 'reached')
     assert.deepEqual(missed, [], JSON.stringify(seen))
   })

@@ -17,7 +17,7 @@ import { PlayedMachine } from '../fixtures/machine.ts'
 /** Zones of programs that the agent of a machine makes, with programs that try to leave theirs. */
 const timeout = 900_000
 const MiB = 2 ** 20
-const { EAGAIN, ESRCH } = constants.errno
+const { EAGAIN, ELOOP, EPERM, ESRCH } = constants.errno
 
 /** Rules, by the name of their program; each program is a script in /tmp. */
 const rules: Readonly<Record<string, AgentZoneLimits>> = {
@@ -314,6 +314,25 @@ say(os.path.basename(sys.argv[0]), int((time.process_time() - used) * 1000))`
     const again = here()
     await run({ 'any-more': `say('up')` }, './any-more')
     await allGone(again, 1)
+  })
+
+  test('A program that would be in a seventh nested zone does not start, and six end with it', async () => {
+    const depths = [1, 2, 3, 4, 5, 6, 7]
+    for (const depth of depths)
+      assert.equal(await ask({ kind: 'rule', programs: [`deep-${depth}`], limits: {} }), 0)
+    const since = here()
+    const scripts = depths.map((depth) => [
+      `deep-${depth}`,
+      `say(${depth}, group().count('/z'))
+try: os.posix_spawn('/tmp/deep-${depth + 1}', ['deep'], {}) and os.wait()
+except OSError as error: say(error.errno)`,
+    ])
+    const said = await run(Object.fromEntries(scripts) as Record<string, string>, './deep-1')
+    await allGone(since, 6)
+    assert.equal(said, `1 1\n2 2\n3 3\n4 4\n5 5\n6 6\n${EPERM}\n`)
+    const zones = zonesSince(since)
+    const refused = zones.flatMap((one) => (one.what === 'refused' ? [one.errno] : []))
+    assert.deepEqual([zones.length, refused], [13, [ELOOP]])
   })
 
   test('A name that is a link names the file that it leads to', async () => {

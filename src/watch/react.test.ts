@@ -31,12 +31,12 @@ const rules: ReactionRules = {
 }
 const acme = { tenant: 'acme', code: 'c1' }
 
-/** Kinds of actions for the same anomaly repeated `times` times. */
-function often(times: number, who = acme, from: ReactionLimits = fullLimits) {
+/** Actions for the same anomaly repeated `times` times. */
+function often(times: number, who = acme, from: ReactionLimits = fullLimits, found = anomaly) {
   let reactions = from
   const actions: AnomalyAction[] = []
   for (let at = 0; at < times; at++) {
-    const turn = react(reactions, anomaly, rules, who, 0)
+    const turn = react(reactions, found, rules, who, 0)
     reactions = turn.reactions
     actions.push(...turn.actions)
   }
@@ -82,6 +82,15 @@ suite('Reactions', () => {
       ({ reactions } = often(20, { ...acme, code: `d${code}` }, reactions))
     assert.equal(often(1, { ...acme, code: 'e' }, reactions).of('webhook').length, 0)
     assert.equal(often(1, { tenant: 'other', code: 'c1' }, reactions).of('webhook').length, 1)
+  })
+
+  test('Milder anomalies of a code or tenant suppress no webhook of a worse one', () => {
+    const mild = { ...anomaly, severity: 'medium' } as const
+    let { reactions } = often(1000, acme, fullLimits, mild)
+    for (let code = 0; code < 100; code++)
+      ({ reactions } = often(20, { ...acme, code: `d${code}` }, reactions, mild))
+    assert.equal(often(1, acme, reactions, mild).of('webhook').length, 0)
+    assert.equal(often(1, acme, reactions).of('webhook').length, 1)
   })
 
   test("A guest's own statements raise no floor", () => {

@@ -63,8 +63,8 @@ export function react(
   at: number,
 ): { readonly reactions: ReactionLimits; readonly actions: readonly AnomalyAction[] } {
   let allowances = reactions
-  const may = (what: LimitedReaction) => {
-    const { allowance, taken } = takeToken(allowances[what], who, rates[what], at)
+  const may = (what: LimitedReaction, one = who) => {
+    const { allowance, taken } = takeToken(allowances[what], one, rates[what], at)
     allowances = { ...allowances, [what]: allowance }
     return taken
   }
@@ -77,7 +77,9 @@ export function react(
     actions.push({ kind: 'life', zone, reaction: 'terminate', reason })
   } else if (wanted !== 'record') actions.push({ kind: 'life', zone, reaction: wanted, reason })
   if (rules.webhookFrom && isAtLeast(severity, rules.webhookFrom)) {
-    if (may('webhook')) actions.push({ kind: 'webhook', anomaly })
+    // Buckets for each severity, or milder anomalies would suppress the report of a worse one.
+    if (may('webhook', { ...who, tenant: `${severity} ${who.tenant}` }))
+      actions.push({ kind: 'webhook', anomaly })
     else limited('webhook')
   }
   if (rules.strongerFrom && isAtLeast(severity, rules.strongerFrom) && isTrusted(anomaly)) {

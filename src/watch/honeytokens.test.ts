@@ -85,6 +85,31 @@ suite('Honeytokens', () => {
     )
   })
 
+  test('Are found in lines of hexadecimal, base64 and base32, and between separators', () => {
+    const wrap = (text: string, width: number) => text.replace(RegExp(`.{${width}}`, 'g'), '$&\n')
+    for (const [shift, { id, secret }] of tokens.entries()) {
+      const bytes = Buffer.from(`${'x'.repeat(shift)}${secret}=`)
+      const hex = bytes.toString('hex')
+      const texts = [
+        wrap(hex, 60),
+        hex.replace(/../g, ' $&'),
+        hex.replace(/..(?=.)/g, '$&:'),
+        wrap(bytes.toString('base64'), 20).replaceAll('\n', '\r\n'),
+        JSON.stringify(wrap(bytes.toString('base64'), 20)),
+        wrap(base32(bytes.toString()), 20),
+      ]
+      for (const text of texts) {
+        const scanner = new TokenScanner(tokens)
+        const halves = [text.slice(0, 30), text.slice(30)].map((half) => Buffer.from(half))
+        assert.deepEqual(
+          halves.flatMap((half) => scanner.scan(half)),
+          [id],
+          text,
+        )
+      }
+    }
+  })
+
   test('Are not reported where absent', () => {
     const scanner = new TokenScanner(tokens)
     for (let piece = 0; piece < 50; piece++) assert.deepEqual(scanner.scan(randomBytes(4096)), [])

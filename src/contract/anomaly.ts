@@ -84,6 +84,7 @@ export const seenSchema = z.discriminatedUnion('kind', [
     kind: z.literal('output'),
     bytes: count.describe('bytes of this chunk'),
     entropy: z.number().min(0).max(8).optional().describe('bits a byte'),
+    stream: z.enum(['stdout', 'stderr']).optional(),
   }),
   /** Use of a planted secret, for which no legitimate code has a reason. */
   z.object({

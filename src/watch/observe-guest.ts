@@ -98,8 +98,8 @@ function scannedIo(
   const { call, answered } = io
   return {
     ...io,
-    stdout: (chunk) => (out.passesOutput(chunk) ? io.stdout(chunk) : undefined),
-    stderr: (chunk) => (err.passesOutput(chunk) ? io.stderr(chunk) : undefined),
+    stdout: (chunk) => (out.passesOutput(chunk, 'stdout') ? io.stdout(chunk) : undefined),
+    stderr: (chunk) => (err.passesOutput(chunk, 'stderr') ? io.stderr(chunk) : undefined),
     ...(answered && {
       answered(answer) {
         if (!findsToken(run, parts, 'output', guestTextOf(answer))) answered(answer)
@@ -151,12 +151,12 @@ export class StreamScanner {
   }
 
   /** Reports a chunk of output; false if it completes a honeytoken. */
-  passesOutput(piece: Uint8Array): boolean {
+  passesOutput(piece: Uint8Array, stream: 'stdout' | 'stderr'): boolean {
     const block = this.#short.length === 0 ? piece : Buffer.concat([this.#short, piece])
     const entropy = bytesEntropyOf(block)
     this.#short = entropy === undefined ? block : new Uint8Array()
     const measured = entropy === undefined ? {} : { entropy }
-    const seen = { kind: 'output', bytes: piece.length, ...measured } as const
+    const seen = { kind: 'output', stream, bytes: piece.length, ...measured } as const
     this.#parts.watching.observe(this.#run, { zone: 'main', trust: 'host', seen })
     this.#reports?.note(piece.length, entropy)
     return !this.findsToken(piece)

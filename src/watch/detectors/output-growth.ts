@@ -1,4 +1,4 @@
-import type { Observation } from '../../contract/anomaly.ts'
+import type { Observation, ObservedFact } from '../../contract/anomaly.ts'
 import { evidenceMax } from '../../contract/anomaly.ts'
 import { type Detector, type DetectedAnomaly, lastOf } from './detector.ts'
 import type { Thresholds } from '../../contract/thresholds.ts'
@@ -7,8 +7,11 @@ interface Growth {
   /** Chunks within the window; simultaneous ones are merged. */
   readonly pieces: readonly { readonly at: number; readonly bytes: number }[]
   readonly evidence: readonly Observation[]
-  /** Lowest entropy so far, and the bytes of clearly higher entropy since. */
-  readonly calm: number | undefined
+  /**
+   * Lowest entropy so far, and the bytes of clearly higher entropy since. That of stderr does not count for stdout:
+   * `tar -cvz` writes names to one and an archive to the other.
+   */
+  readonly calm: Readonly<Record<'stdout' | 'any', number | undefined>>
   /** Bytes with the entropy of encoded noise (base64), and of raw noise. */
   readonly denseBytes: number
   readonly noisyBytes: number
@@ -19,7 +22,13 @@ const piecesMax = 64
 /** Output in one burst, or turning from text to noise (encryption, exfiltration). */
 export const outputGrowth: Detector<Growth> = {
   name: 'output-growth',
-  first: { pieces: [], evidence: [], calm: undefined, denseBytes: 0, noisyBytes: 0 },
+  first: {
+    pieces: [],
+    evidence: [],
+    calm: { stdout: undefined, any: undefined },
+    denseBytes: 0,
+    noisyBytes: 0,
+  },
   see(state, observation, { foreseen, thresholds }) {
     const { seen, at } = observation
     if (seen.kind !== 'output') return { state }
@@ -46,15 +55,21 @@ function joined(pieces: Growth['pieces'], one: Growth['pieces'][number]): Growth
 
 function noiseOf(
   { calm, denseBytes, noisyBytes }: Growth,
-  { bytes, entropy }: { readonly bytes: number; readonly entropy?: number | undefined },
+  { bytes, entropy, stream }: Omit<Extract<ObservedFact, { kind: 'output' }>, 'kind'>,
   thresholds: Thresholds,
 ): Pick<Growth, 'calm' | 'denseBytes' | 'noisyBytes'> {
   if (entropy === undefined) return { calm, denseBytes, noisyBytes }
-  const isRaised = calm !== undefined && entropy - calm >= thresholds['output-growth.entropyRise']
+  const isError = stream === 'stderr'
+  const before = isError ? calm.any : calm.stdout
+  const isRaised =
+    before !== undefined && entropy - before >= thresholds['output-growth.entropyRise']
   const counted = (least: number) => (isRaised && entropy >= least ? bytes : 0)
   const raw = thresholds['output-growth.entropy']
   return {
-    calm: Math.min(calm ?? 8, entropy),
+    calm: {
+      stdout: isError ? calm.stdout : Math.min(calm.stdout ?? 8, entropy),
+      any: Math.min(calm.any ?? 8, entropy),
+    },
     denseBytes: denseBytes + counted(Math.min(raw, thresholds['output-growth.dense'])),
     noisyBytes: noisyBytes + counted(raw),
   }

@@ -1,5 +1,42 @@
+import * as z from 'zod'
+import { plainWords } from './checked.ts'
+import { encoding, leftOut, networkAttempt } from './outcome.ts'
 import { limitCodes, type KillCause, type TaskEnd } from './provider.ts'
-import type { OutcomeError } from './outcome-error.ts'
+import { outcomeError, type OutcomeError } from './outcome-error.ts'
+
+const statuses = [
+  'ok',
+  'error',
+  'timeout',
+  'limit',
+  'failed',
+  'cancelled',
+  'terminated',
+  'unavailable',
+] as const satisfies readonly TaskEnd['status'][]
+
+const endShape = z.object({
+  status: z.enum(statuses),
+  resultText: z.string(),
+  encoding,
+  error: outcomeError.optional(),
+  exitCode: z.int().optional(),
+  signal: z.string().optional(),
+  cpuTime: z.number(),
+  memory: z.object({ used: z.number(), peak: z.number() }).optional(),
+  artifacts: z.array(z.object({ path: z.string(), bytes: z.instanceof(Uint8Array) })),
+  leftOut: z.array(leftOut).optional(),
+  display: z.array(z.object({ type: z.string() })).optional(),
+  network: z.array(networkAttempt).optional(),
+})
+
+/** Returns the end of a wall, or the end of a lost one if it has the wrong shape: providers may be third-party code. */
+export function checkedEnd(end: TaskEnd): TaskEnd {
+  const { error } = endShape.safeParse(end)
+  if (!error) return end
+  const [{ path, message }] = error.issues as [z.core.$ZodIssue]
+  return lost(`The wall answered wrongly: ${[...path, plainWords(message)].join(': ')}`)
+}
 
 /** End of a life whose wall crashed or never answered. */
 export function lost(message: string): TaskEnd {

@@ -282,6 +282,24 @@ const captured = profileOf({
   },
 })
 
+test('An end of the wrong shape is a lost wall, and no exception', async () => {
+  const end = { status: 'ok', resultText: '1', encoding: 'json', cpuTime: 0, artifacts: [] }
+  for (const [wrong, at] of [
+    [undefined, ''],
+    [{ ...end, status: 'great' }, 'status: '],
+    [{ ...end, resultText: { a: 1 } }, 'resultText: '],
+    [{ ...end, cpuTime: NaN }, 'cpuTime: '],
+    [{ ...end, artifacts: [{ path: 'a', bytes: 'text' }] }, 'artifacts: 0: bytes: '],
+  ] as const) {
+    const { sandbox, supervisor, io } = await stage({ script: () => [] }, three)
+    sandbox.run = async (_task, { released }) => (released(), wrong as never)
+    const lived = await supervisor.run(taskOf(), io)
+    assert.deepEqual([lived.end.status, lived.end.error?.code], ['failed', 'WALL_LOST'])
+    assert.ok(lived.end.error?.message.startsWith(`The wall answered wrongly: ${at}`))
+    assert.equal(lived.timeline.at(-1)?.event, 'terminated')
+  }
+})
+
 test('A captured life is frozen, copied, stored, then ended', async () => {
   for (const freeze of ['works', undefined] as const) {
     const faults = freeze ? { freeze } : {}

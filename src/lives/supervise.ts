@@ -28,7 +28,7 @@ import { ConditionPoller, type ZoneConditionAction } from './condition-poller.ts
 import { withLife, type LifeSoFar } from '../contract/captured-life.ts'
 import { captureMsMax, captureSummary, captureWaitMsMax } from '../contract/capture-summary.ts'
 import { createMutex, type Mutex } from '../lib/mutex.ts'
-import { cutShort, lost, reasonOf, withLimitCode } from '../contract/task-end.ts'
+import { checkedEnd, cutShort, lost, reasonOf, withLimitCode } from '../contract/task-end.ts'
 import { enforce } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
 import { lengthOf, mainZone } from '../contract/phase.ts'
@@ -276,7 +276,7 @@ class Supervision implements Supervisor {
     if (this.#state !== 'unborn') return
     this.#state = 'running'
     Promise.try(() => this.#parts.sandbox.run(task, this.#guardedIo(io))).then(
-      (end) => this.#conclude(this.#judgeEnd(end)),
+      (end) => this.#conclude(this.#judgeEnd(checkedEnd(end))),
       (thrown: unknown) => this.#conclude(this.#judgeEnd(lost(messageOf(thrown)))),
     )
   }

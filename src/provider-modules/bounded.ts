@@ -7,6 +7,7 @@ export interface ModuleBounds {
   /** Longest synchronous stretch of its probe or launch: it blocks the event loop of the server. */
   readonly loopMsMax: number
   readonly launchMsMax: number
+  readonly disposeMsMax: number
 }
 
 export const moduleBounds: ModuleBounds = {
@@ -14,6 +15,7 @@ export const moduleBounds: ModuleBounds = {
   probeMsMax: 10_000,
   loopMsMax: 1_000,
   launchMsMax: 20_000,
+  disposeMsMax: 20_000,
 }
 
 /**
@@ -28,7 +30,8 @@ export function callWithin<T>(call: () => T, msMax: number): T {
   try {
     return script.runInContext(context, { timeout: msMax }) as T
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error
+    if ((error as NodeJS.ErrnoException | undefined)?.code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT')
+      throw error
     throw new Error(`it ran for ${msMax} ms without a pause`, { cause: error })
   } finally {
     context['call'] = before

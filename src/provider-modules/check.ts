@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { controlNames } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
 import { entries, languages } from '../contract/job.ts'
-import type { Availability } from '../contract/provider.ts'
+import type { Availability, Sandbox } from '../contract/provider.ts'
 import type { ComposedProvider, ProviderModule } from '../contract/provider-module.ts'
 import { tierNames, type TierName } from '../contract/tier.ts'
 
@@ -81,6 +81,22 @@ const notAvailable = z.object({
 })
 const availabilityShape = z.discriminatedUnion('available', [available, notAvailable])
 
+const sandboxShape = z.object({
+  id: z.string(),
+  image: z.string(),
+  pool: z.enum(['hit', 'miss', 'none']),
+  held: z.record(z.string(), z.string()).optional(),
+  tightens: controls.optional(),
+  run: call,
+  tighten: call,
+  freeze: call,
+  thaw: call,
+  watch: call,
+  capture: call,
+  kill: call,
+  [Symbol.asyncDispose]: call,
+})
+
 export function isComposed(made: ProviderModule): made is ComposedProvider {
   return 'on' in made
 }
@@ -102,6 +118,13 @@ export function checkAvailability(answered: unknown): Availability {
   throw wrong(`its probe answered wrongly: ${firstIssue(read.error)}`)
 }
 
+/** Validates a launched sandbox. Throws Error. */
+export function checkSandbox(made: Sandbox): Sandbox {
+  const read = sandboxShape.safeParse(made)
+  if (read.success) return made
+  throw new Error(`its sandbox is wrong: ${firstIssue(read.error)}`)
+}
+
 /** Reads getters and inherited members too, since a provider may be an instance of a class. */
 function membersOf(exported: object, shape: typeof composedShape | typeof providerShape): object {
   const names = [...Object.keys(shape.shape), ...Object.keys(exported)]
@@ -111,7 +134,7 @@ function membersOf(exported: object, shape: typeof composedShape | typeof provid
 
 function firstIssue({ issues }: z.ZodError): string {
   const [{ path, message }] = issues as [z.core.$ZodIssue]
-  return path.length > 0 ? `${path.join('.')}: ${message}` : message
+  return path.length > 0 ? `${path.map(String).join('.')}: ${message}` : message
 }
 
 function wrong(reason: string): MayflyError {

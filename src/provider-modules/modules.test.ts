@@ -23,11 +23,15 @@ const base = mkdtempSync(join(tmpdir(), 'mayfly-modules-'))
 const owners = new Set([0, process.getuid?.() ?? 0])
 let opened: ProviderModules | undefined
 
-/** Source of a provider without a wall, with additional members. */
-const source = (name: string, members = '') => `export default {
+/** Source of a provider without a wall, with additional members of it and of its sandbox. */
+const source = (name: string, members = '', ofSandbox = '') => `export default {
   name: '${name}', tier: 'none', languages: ['js'], enforces: [], tightens: [], can: [],
   detect: async () => ({ available: true, strength: 0, layers: [], missing: [] }),
-  launch: async () => ({ id: '1', provider: 'inner', async [Symbol.asyncDispose]() {} }),
+  launch: async () => Object.freeze({
+    id: '1', provider: 'inner', image: 'none', pool: 'none',
+    run() {}, tighten() {}, freeze() {}, thaw() {}, watch() {}, capture() {}, kill() {},
+    async [Symbol.asyncDispose]() {}, ${ofSandbox}
+  }),
   ${members}
 }`
 
@@ -36,6 +40,7 @@ const hurried: ModuleBounds = {
   probeMsMax: 1_000,
   loopMsMax: 700,
   launchMsMax: 800,
+  disposeMsMax: 800,
 }
 
 interface Stand extends ModuleHost {
@@ -220,6 +225,35 @@ suite('Provider modules', { skip: process.platform === 'win32' }, () => {
       ['UNAVAILABLE', 'Cannot use provider "hangs": its launch took longer than 800 ms'],
       ['UNAVAILABLE', 'Cannot use provider "spins": it ran for 700 ms without a pause'],
     ])
+  })
+
+  test('a sandbox of the wrong shape is no sandbox, and a disposal that hangs is timed out', async () => {
+    const { modules, drop, serving } = makeStand('sandboxes', {}, hurried)
+    drop('empty.js', source('empty', 'launch: async () => undefined,'))
+    drop('less.js', source('less', '', 'watch: undefined, id: 7,'))
+    drop('stays.js', source('stays', '', '[Symbol.asyncDispose]: undefined,'))
+    drop('throws.js', source('throws', 'launch() { throw undefined },'))
+    drop('hangs.js', source('hangs', '', '[Symbol.asyncDispose]: () => new Promise(() => {}),'))
+    await modules.settle()
+    const launch = (name: string) => {
+      const { provider } = serving.get(name)!
+      return provider.launch(profileFor(provider), systemClock)
+    }
+    const reasons = {
+      empty: 'its sandbox is wrong: Invalid input: expected object, received undefined',
+      less: 'its sandbox is wrong: id: Invalid input: expected string, received number',
+      stays: 'its sandbox is wrong: Symbol(Symbol.asyncDispose): expected a function',
+      throws: 'undefined',
+    }
+    for (const [name, reason] of Object.entries(reasons))
+      await assert.rejects(launch(name), {
+        code: 'UNAVAILABLE',
+        message: `Cannot use provider "${name}": ${reason}`,
+      })
+    const sandbox = await launch('hangs')
+    await assert.rejects(async () => await sandbox[Symbol.asyncDispose](), {
+      message: 'its disposal took longer than 800 ms',
+    })
   })
 
   test('S4-15: a serving module is withdrawn as soon as others may write to it', async () => {

@@ -3,6 +3,7 @@ import type { Profile } from '../contract/profile.ts'
 import type { Provider, Sandbox, LaunchHints } from '../contract/provider.ts'
 import type { Clock } from '../contract/clock.ts'
 import { callWithin, moduleBounds, boundedCall, type ModuleBounds } from './bounded.ts'
+import { checkSandbox } from './check.ts'
 
 const closeMsMax = 5_000
 
@@ -82,7 +83,7 @@ export class ServedProvider implements Provider {
     let launching: Promise<Sandbox> | undefined
     try {
       launching = callWithin(call, loopMsMax)
-      return await boundedCall(launching, launchMsMax, 'its launch')
+      return checkSandbox(await boundedCall(launching, launchMsMax, 'its launch'))
     } catch (cause) {
       void launching?.then((late) => late[Symbol.asyncDispose]()).catch(() => undefined)
       throw unavailable(this.name, cause)
@@ -97,18 +98,22 @@ export class ServedProvider implements Provider {
   /** The same sandbox under the name of this provider, by which other rooms look up its abilities. */
   #named(inner: Sandbox): Sandbox {
     const release = once(() => this.#release())
+    const { disposeMsMax } = this.#bounds
+    const keepsAlive = true
     const own = {
       provider: this.name,
       tightens: inner.tightens ?? this.tightens,
       async [Symbol.asyncDispose]() {
         try {
-          await inner[Symbol.asyncDispose]()
+          const disposal = Promise.try(() => inner[Symbol.asyncDispose]())
+          await boundedCall(disposal, disposeMsMax, 'its disposal', { keepsAlive })
         } finally {
           release()
         }
       },
     }
-    return new Proxy(inner, {
+    // The target has no members of its own: those of a frozen sandbox could not be replaced.
+    return new Proxy(Object.create(inner) as Sandbox, {
       get(_, key) {
         if (Object.hasOwn(own, key)) return Reflect.get(own, key)
         const value: unknown = Reflect.get(inner, key, inner)

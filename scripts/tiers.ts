@@ -197,7 +197,7 @@ With \`limits.instructions\` a module is rewritten so that it counts its instruc
 what counts how is in [0029](../decisions/0029-counted-instructions.md).
 
 What is there of WASI: standard input (the job's input as JSON) and both output streams, descriptor 3 for the result,
-clocks that step by whole milliseconds, random numbers, sleeping, leaving. There are no arguments and no environment.
+clocks that step by whole milliseconds, random numbers, sleeping, leaving. The only argument is a name, \`main.wasm\`; there is no environment.
 Every call that names a path or a socket answers that it may not; threads, and imports from anywhere else, are refused
 by name. \`tests/walls/wasm.test.ts\` breaks these one by one.`,
     notStopped: [

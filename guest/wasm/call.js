@@ -16,6 +16,10 @@ export function callRun(declared, exports, inputText) {
     const message = 'Cannot run the module: it exports neither "_start" nor a function "run"'
     throw new Refusal('WASM_EXPORT_MISSING', message, { details: { name: 'run' } })
   }
+  if (signature.results.includes('reference')) {
+    const message = 'Cannot return the result: "run" returns a value that is no number'
+    throw new Refusal('RESULT_NOT_DATA', message)
+  }
   const args = argumentsFor(signature.params, parseJson(inputText))
   if (typeof exports['_initialize'] === 'function') exports['_initialize']()
   return told(run(...args), signature.results)
@@ -32,8 +36,10 @@ function argumentsFor(params, input) {
 
 /** @param {string} type @param {unknown} value @param {number} place */
 function argument(type, value, place) {
+  const take = takes[type]
+  if (take === undefined) throw badInput(`parameter ${place} of "run" takes no number`)
   const number = untagged(value)
-  const fits = number !== undefined && (takes[type]?.(number) ?? false)
+  const fits = number !== undefined && take(number)
   if (!fits) throw badInput(`number ${place} of the input is no ${type}`)
   return type === 'i64' ? BigInt(number) : Number(number)
 }
@@ -67,12 +73,6 @@ function badInput(why) {
 
 /** @param {any} value @param {string[]} results */
 function told(value, results) {
-  if (results.includes('reference')) {
-    throw new Refusal(
-      'RESULT_NOT_DATA',
-      'Cannot return the result: it is a reference, not a number',
-    )
-  }
   if (results.length === 0) return { status: 'ok', resultText: 'null' }
   const values = (results.length === 1 ? [value] : [...value]).map(tagged)
   const isTagged = values.some((one) => typeof one === 'object')

@@ -41,11 +41,15 @@ const WRONG_TYPES = 'The module calls a function of WASI with values of the wron
 const limit = /** @type {const} */ ({ status: 'limit' })
 const OUT_OF_MEMORY = 'The job needed more memory than its limit'
 
+/** Highest exit code of a process; a module may name any number of 32 bits. */
+const EXIT_CODE_MAX = 255
+
 /** @param {number} exitCode */
 function exitEnd(exitCode) {
-  if (exitCode === 0) return { status: 'ok' }
-  return new Refusal('EXIT', `The program exited with code ${exitCode}`, { details: { exitCode } })
-    .end
+  if (exitCode === 0) return { status: 'ok', exitCode }
+  const message = `The program exited with code ${exitCode}`
+  const { end } = new Refusal('EXIT', message, { details: { exitCode } })
+  return { ...end, exitCode: Math.min(exitCode, EXIT_CODE_MAX) }
 }
 
 /** Name, and the module's own stack frames. @param {Error} error */

@@ -12,7 +12,7 @@ const WASI = 'wasi_snapshot_preview1'
  * @typedef {{ stdout(bytes: Uint8Array): void, stderr(bytes: Uint8Array): void, abandon(end: End): never }} Hooks they may
  *   block; `abandon` reports the end of a module that does not return
  * @typedef {{ status: string, encoding: string, resultText: string, error?: object,
- *   memory?: { used: number, peak: number }, instructions?: number }} End
+ *   memory?: { used: number, peak: number }, instructions?: number, exitCode?: number }} End
  * @typedef {{ memories: any[], hasHidden: boolean, fuel?: { value: bigint } }} Used memories that can be seen from here,
  *   and the counter of instructions that are left
  */
@@ -128,7 +128,7 @@ function program(exports) {
   const main = exports['_start']
   if (typeof main !== 'function') throw exportMissing('_start')
   main()
-  return { status: 'ok' }
+  return { status: 'ok', exitCode: 0 }
 }
 
 /** @param {string} name */

@@ -10,6 +10,9 @@
  */
 import { randomFillSync } from 'node:crypto'
 
+/** The only argument: programs rely on their own name, as `os.Args[1:]` of Go does. */
+const ARGV0 = Buffer.from('main.wasm\0')
+
 const EBADF = 8
 const EFAULT = 21
 const EINVAL = 28
@@ -63,8 +66,8 @@ export class Wasi {
   imports() {
     /** @type {Record<string, (...args: any[]) => number | void>} */
     const calls = {
-      args_get: () => 0,
-      args_sizes_get: (count, bytes) => this.#put32([count, 0], [bytes, 0]),
+      args_get: (list, text) => this.#arguments(list, text),
+      args_sizes_get: (count, bytes) => this.#put32([count, 1], [bytes, ARGV0.length]),
       environ_get: () => 0,
       environ_sizes_get: (count, bytes) => this.#put32([count, 0], [bytes, 0]),
       clock_res_get: (id, at) => (isClock(id) ? this.#put64(at, MS) : EINVAL),
@@ -143,6 +146,14 @@ export class Wasi {
   /** @param {number} at @param {bigint} value */
   #put64(at, value) {
     this.#slice(at, 8).writeBigUInt64LE(value)
+    return 0
+  }
+
+  /** @param {number} list @param {number} text */
+  #arguments(list, text) {
+    const name = this.#slice(text, ARGV0.length)
+    this.#put32([list, text])
+    name.set(ARGV0)
     return 0
   }
 
@@ -241,7 +252,8 @@ export class Wasi {
     if (type !== 0) return { userdata, type, inMs: 0 }
     const isAbsolute = (bytes.readUInt16LE(40) & 1) === 1
     const now = isAbsolute ? this.#time(bytes.readUInt32LE(16)) : 0n
-    const left = Number((bytes.readBigUInt64LE(24) - now) / MS)
+    // Rounded up: a program sleeps for the time that it named at least.
+    const left = Number((bytes.readBigUInt64LE(24) - now + MS - 1n) / MS)
     return { userdata, type, inMs: Math.max(0, left) }
   }
 

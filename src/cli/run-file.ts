@@ -130,14 +130,14 @@ function detailsOf(
   return Array.isArray(details) ? details : []
 }
 
-async function tellUnread({ stdin }: JobRequest, flags: RunFlags): Promise<void> {
+async function tellUnread({ stdin, language }: JobRequest, flags: RunFlags): Promise<void> {
   if (stdin !== undefined || flags.quiet) return
   const { hasUnread } = await import('./stdin.ts')
   if (!(await hasUnread())) return
-  const why = flags.input !== undefined || flags.batch !== undefined
+  const hasInput = language === 'wasm' || flags.input !== undefined || flags.batch !== undefined
   note(
     flags,
-    why
+    hasInput
       ? 'Standard input was not used: the program reads --input there'
       : 'Standard input was not used: the source does not seem to read it (--stdin passes it on)',
   )

@@ -147,6 +147,8 @@ export const workerEndSchema = endBase.extend({
   error: errorOf(workerErrorCode, workerDetails).optional(),
   memory: z.object({ used: z.number().min(0), peak: z.number().min(0) }).optional(),
   poisoned: z.boolean(),
+  /** Exit code of a module's program. */
+  exitCode: z.number().int().min(0).max(255).optional(),
   /** Instructions of a module that were counted. */
   instructions: count.optional(),
   /** Timers and calls that its end dropped. */

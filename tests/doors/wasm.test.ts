@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createMemoryRing, Mayfly, outcomeSchema, SecureSandbox } from '../../src/index.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
-import { Program } from '../fixtures/wasi-program.ts'
+import { call, Program } from '../fixtures/wasi-program.ts'
 import { op, wasm } from '../fixtures/wasm.ts'
 import { documentOf, makePlace, mayfly, startServer, whenReady } from './program.ts'
 
@@ -34,6 +34,16 @@ suite('A WebAssembly module', () => {
     assert.ok(security.risk < 40)
     const { code, stdout } = await mayfly(place, ['run', greet!])
     assert.deepEqual([code, stdout], [0, 'hello\n{\n  "greeted": true\n}\n'])
+  })
+
+  test('A program passes its exit code on, and unused input that is piped in is told as such', async () => {
+    const file = join(place.cwd, 'leaves.wasm')
+    writeFileSync(file, new Program().does(op.i32(3), op.call(call.proc_exit)).module)
+    const document = documentOf(await mayfly(place, ['run', file, '--json']))
+    assert.equal(outcomeSchema.parse(document).exitCode, 3)
+    const { code, stderr } = await mayfly(place, ['run', file, '--pass-exit-code'], { stdin: 'x' })
+    assert.equal(code, 3)
+    assert.match(stderr, /Standard input was not used: the program reads --input there/)
   })
 
   test('Is refused with the offset of the fault and exit code 1 if it is truncated', async () => {

@@ -99,9 +99,18 @@ suite('The wasm wall', () => {
       }
     })
 
-    test('A reference is refused as a result', async () => {
-      const end = await runFunction({ results: ['externref'], body: [0xd0, 0x6f] })
-      assert.equal(end.error?.code, 'RESULT_NOT_DATA')
+    test('A reference and a vector are refused as a result and as a parameter, with the reason', async () => {
+      const vector = [...op.i32(7), 0xfd, 0x11]
+      for (const [type, body] of [
+        ['externref', [0xd0, 0x6f]],
+        ['v128', vector],
+      ] as const) {
+        const result = await runFunction({ results: [type], body })
+        assert.equal(result.error?.code, 'RESULT_NOT_DATA', said(result))
+        const parameter = await runFunction({ params: ['i32', type], body: [] }, { input: [1, 2] })
+        assert.equal(parameter.error?.code, 'WASM_INPUT', said(parameter))
+        assert.match(parameter.error?.message ?? '', /parameter 2 of "run" takes no number$/)
+      }
     })
   })
 
@@ -127,6 +136,57 @@ suite('The wasm wall', () => {
         details: { exitCode: 3 },
       })
       assert.equal((await runProgram(exitsWith(0).say(1, 'late'))).stdout, '')
+    })
+
+    test('Has the exit code that it left with, 255 for a higher one, 0 if it returns, and none after a trap', async () => {
+      for (const [program, exitCode] of [
+        [exitsWith(3), 3],
+        [exitsWith(0), 0],
+        [exitsWith(256), 255],
+        [exitsWith(-1), 255],
+        [new Program(), 0],
+        [new Program().does(op.unreachable), undefined],
+      ] as const) {
+        const { end } = await runProgram(program)
+        assert.equal(end.exitCode, exitCode, said(end))
+      }
+    })
+
+    test('Has one argument, its own name', async () => {
+      const shown = new Program().does(
+        [...op.i32(64), ...op.i32(68), ...op.call(call.args_sizes_get), ...op.drop],
+        [...op.i32(72), ...op.i32(80), ...op.call(call.args_get), ...op.drop],
+      )
+      const { stdout, end } = await runProgram(shown.write(1, 64, 26))
+      assert.equal(stdout, '\u0001\0\0\0\u000a\0\0\0\u0050\0\0\0\0\0\0\0main.wasm\0', said(end))
+    })
+
+    test('Sleeps for the time that it names at least, also for a part of a millisecond', async () => {
+      const now = (at: number) => [
+        ...op.i32(1),
+        ...[0x42, 0],
+        ...op.i32(at),
+        ...op.call(call.clock_time_get),
+        ...op.drop,
+      ]
+      const [from, to] = [op.i32(1024), op.i32(2048)]
+      const sleeps = new Program().does(
+        now(64),
+        [...op.i32(1024 + 16), ...op.i32(1), ...op.store()],
+        [...op.i32(1024 + 24), ...op.i32(999_999), ...op.store()],
+        [...from, ...to, ...op.i32(1), ...op.i32(0), ...op.call(call.poll_oneoff), ...op.drop],
+        now(72),
+      )
+      const end = await runFunction(
+        {
+          results: ['i64'],
+          body: [...sleeps.body, ...op.i32(72), 0x29, 3, 0, ...op.i32(64), 0x29, 3, 0, 0x7d],
+        },
+        {},
+        { imports: Object.values(wasi), memory: { min: 1 } },
+      )
+      const { value } = JSON.parse(end.resultText) as { value: string }
+      assert.ok(BigInt(value) >= 1_000_000n, said(end))
     })
 
     test('Counts as exited also if it catches its own exit', async () => {

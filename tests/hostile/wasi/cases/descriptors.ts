@@ -158,15 +158,18 @@ export const descriptors: readonly WasiCase[] = [
     ['environ_sizes_get', 'environ_get', 'args_sizes_get', 'args_get'],
     (invoke) => [
       ...[64, 68, 4096, 8192].flatMap((at) => put(at, 0)),
-      ...(['environ', 'args'] as const).flatMap((of) => [
+      ...(
+        [
+          ['environ', [0, 0, 0, 0]],
+          // The name alone, `main.wasm`.
+          ['args', [1, 10, 8192, 0x6e69_616d]],
+        ] as const
+      ).flatMap(([of, given]) => [
         ...invoke(`${of}_sizes_get`, 64, 68),
         0x1a,
-        ...differs(64, 0),
-        ...differs(68, 0),
         ...invoke(`${of}_get`, 4096, 8192),
         0x1a,
-        ...differs(4096, 0),
-        ...differs(8192, 0),
+        ...[64, 68, 4096, 8192].flatMap((at, index) => differs(at, given[index]!)),
       ]),
     ],
   ),

@@ -122,6 +122,8 @@ export const vectors: readonly WasiCase[] = [
 const pointing: readonly (readonly [WasiCall, (at: number) => readonly (number | bigint)[]])[] = [
   ['args_sizes_get', (at) => [at, 0]],
   ['args_sizes_get', (at) => [0, at]],
+  ['args_get', (at) => [at, 0]],
+  ['args_get', (at) => [0, at]],
   ['environ_sizes_get', (at) => [at, 0]],
   ['environ_sizes_get', (at) => [0, at]],
   ['clock_res_get', (at) => [0, at]],

@@ -107,6 +107,8 @@ export class LayerTree {
     const target = checkedPath(entry.target)
     const shared = this.#own.get(target) ?? this.#find(target)
     if (shared?.kind === 'file') return shared
+    // Container engines write a second name of a symbolic link as a hard link. Its target counts from its own folder.
+    if (shared?.kind === 'link') return { ...shared, target: checkedTarget(place, shared.target) }
     throw new RangeError(`its hard link ${quoted(place)} is to what is no file before it`)
   }
 

@@ -42,6 +42,20 @@ suite('Packages that an imported image declares', () => {
     )
   })
 
+  test('A package whose files are there is listed, also if it was unpacked and not configured', () => {
+    const there = ['half-installed', 'unpacked', 'half-configured', 'triggers-awaited']
+    const gone = ['not-installed', 'config-files']
+    const text = [...there, ...gone].map((word) => stanza(word, `install ok ${word}`)).join('\n\n')
+    const { tree, spool } = imageOf([
+      ['etc/os-release', release],
+      ['var/lib/dpkg/status', text],
+    ])
+    assert.deepEqual(
+      declaredContents(tree, spool)?.parts.map(({ name }) => name),
+      there,
+    )
+  })
+
   test('Attack: of a hundred status files of 30 MiB one is read, and the image is none that can be scanned', () => {
     const large = Array.from(
       { length: 100 },

@@ -41,11 +41,11 @@ export function declaredContents(tree: LayerTree, spool: Spool): ImageContents |
   return { suite, parts, isComplete: false }
 }
 
-/** Package of a stanza, if it is installed. */
+/** Package of a stanza, unless its files are not there: of a half-installed, unpacked or not yet configured one they may be. */
 function partOf(stanza: string): readonly ImagePart[] {
   const field = (key: string) => new RegExp(`^${key}: (.+)$`, 'm').exec(stanza)?.[1]?.trim() ?? ''
   const status = field('Status')
-  if (status !== '' && !status.endsWith(' installed')) return []
+  if (/ (?:not-installed|config-files)$/.test(status)) return []
   const [own, ownVersion] = [field('Package'), field('Version')]
   const [, source = own, sourceVersion = ownVersion] =
     /^(\S+)(?: \((\S+)\))?$/.exec(field('Source')) ?? []

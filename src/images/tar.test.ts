@@ -26,6 +26,18 @@ suite('Tar streams', () => {
     }
   })
 
+  test('A long name and a long target round-trip whose fields end within a character, as GNU tar writes them', () => {
+    const name = 'あ'.repeat(40)
+    const link = { kind: 'link', path: name, mode: 0o777, size: 0, target: name } as const
+    const bytes = tarHeader(link, 1)
+    const header = bytes.subarray(-tarBlock)
+    for (const at of [0, 157]) Buffer.from(name).copy(header, at, 0, 100)
+    header.fill(' ', 148, 156)
+    const sum = header.reduce((total, byte) => total + byte, 0)
+    header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+    assert.deepEqual(readIn(Buffer.concat([bytes, Buffer.alloc(1024)])).entries, [link])
+  })
+
   for (const [what, type] of Object.entries({
     device: '3',
     'block device': '4',

@@ -181,14 +181,19 @@ export class TarReader {
     this.#padding = tarPadding(size).length
   }
 
+  /** Beside a long name its field is not read: it has the first 100 bytes, which may end within a character. */
   #namesOf(header: Buffer): Pick<TarEntry, 'path' | 'target'> {
-    // GNU headers ("ustar  ") keep times where POSIX ones ("ustar\0") have a prefix.
-    const isPosix = header.toString('latin1', 257, 263) === 'ustar\0'
-    const prefix = isPosix ? textOf(header, 345, 155) : ''
-    const name = textOf(header, 0, 100)
-    const path = this.#names.path ?? (prefix === '' ? name : `${prefix}/${name}`)
-    return { path, target: this.#names.target ?? textOf(header, 157, 100) }
+    const { path = pathIn(header), target = textOf(header, 157, 100) } = this.#names
+    return { path, target }
   }
+}
+
+function pathIn(header: Buffer): string {
+  // GNU headers ("ustar  ") keep times where POSIX ones ("ustar\0") have a prefix.
+  const isPosix = header.toString('latin1', 257, 263) === 'ustar\0'
+  const prefix = isPosix ? textOf(header, 345, 155) : ''
+  const name = textOf(header, 0, 100)
+  return prefix === '' ? name : `${prefix}/${name}`
 }
 
 /** Header blocks of an entry: owner 0, a fixed time, and preceding GNU blocks for names of more than 100 bytes. */

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, writeSync } from 'node:fs'
+import { existsSync, statSync, writeSync } from 'node:fs'
 import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { LogReader } from '../evidence/log-reader.ts'
@@ -95,6 +95,10 @@ async function signerKey(state: string): Promise<string | undefined> {
 async function verify(flags: Flags, file: string | undefined): Promise<void> {
   if (file && !existsSync(file))
     throw new MayflyError('NOT_FOUND', `Cannot find "${file}": expected a file of "audit export"`)
+  if (file && !statSync(file).isFile())
+    throw new MayflyError('USAGE', `Cannot verify "${file}": it is not a regular file`, {
+      hint: 'Write the export of a pipe to a file first',
+    })
   if (file) return tellAudit(flags, file, undefined)
   const state = stateFolderOf(flags)
   const signed = await signedOf(flags, state)

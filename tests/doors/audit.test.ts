@@ -242,6 +242,17 @@ test('A wrong command line exits 2', () => {
   assert.equal(audit('burn').status, 2)
 })
 
+test('A folder, a FIFO and a pipe are not told as a bad log by verify', () => {
+  const fifo = join(state, 'fifo')
+  assert.equal(spawnSync('mkfifo', [fifo]).status, 0)
+  for (const path of [state, fifo, '/dev/stdin']) {
+    const { status, stdout, stderr } = audit('verify', path)
+    assert.equal(status, 2, path)
+    assert.match(stderr, /is not a regular file/)
+    assert.equal(stdout, '')
+  }
+})
+
 function audit(...args: readonly string[]): {
   status: number | null
   stdout: string

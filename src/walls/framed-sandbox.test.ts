@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
 import { allControls, noNetwork, type Controls } from '../contract/controls.ts'
+import { MayflyError } from '../contract/error.ts'
 import type { EgressPath } from './egress-path.ts'
 import { FramedSandbox } from './framed-sandbox.ts'
 import type { GuestKind } from './guest-kind.ts'
@@ -95,6 +96,22 @@ for (const [name, guest] of Object.entries(guests)) {
     })
   })
 }
+
+test('An order that fails because its wall has ended leaves nothing open; any other one fails', async () => {
+  for (const [code, alive, isClosed] of [
+    ['NOT_FOUND', true, true],
+    ['UNAVAILABLE', false, true],
+    ['UNAVAILABLE', true, false],
+  ] as const) {
+    const { parts } = played()
+    const warden = { tighten: () => Promise.reject(new MayflyError(code, 'Cannot tighten it')) }
+    const all = { ...parts, warden, wall: { ...parts.wall, alive } }
+    const sandbox = new FramedSandbox('s', all as never, programGuest(all as never))
+    const order = sandbox.tighten({ ...controls, cpu: 0.5 })
+    if (!isClosed) await assert.rejects(order, { code })
+    else assert.deepEqual((await order).unenforced, [])
+  }
+})
 
 test('A sandbox has the methods of the parts that its kind of guest supplies, and no others', async () => {
   const { parts } = played()

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { MayflyError } from '../contract/error.ts'
 import type { ZoneControl } from '../contract/engine.ts'
 import type { LiveWalls } from './live-walls.ts'
 import { operations } from './operations.ts'
@@ -11,6 +12,22 @@ test('A claim with zones of programs is refused where the engine makes none', as
   })
   const zones = {} as ZoneControl
   assert.deepEqual(await claimed({ zones }), { value: { spent: false, enforced: {} } })
+})
+
+test('A wall whose calls may still be open is ended; one whose programs have ended keeps its own exit', async () => {
+  for (const [code, ends] of [
+    ['UNAVAILABLE', ['killed']],
+    ['NOT_FOUND', []],
+  ] as const) {
+    const ended: string[] = []
+    const close = () => Promise.reject(new MayflyError(code, 'Cannot close'))
+    const enclosure = { wall: { calls: ['write'] }, calls: { close } }
+    const wall = { enclosure, end: (how: string) => void ended.push(how) }
+    const walls = { find: () => wall } as unknown as LiveWalls
+    const asked = { protocol: 1, id: 1, op: 'calls', wall: 'w1', phases: [] } as const
+    await assert.rejects(async () => await operations.calls(walls, asked), { code })
+    assert.deepEqual(ended, ends)
+  }
 })
 
 /** Answer to a claim with one zone rule, of an enclosure that accepts every claim. */

@@ -136,14 +136,15 @@ async function endZone(walls: LiveWalls, id: string, zone: string) {
   return { took: performance.now() - began }
 }
 
-/** Fails closed: ends a wall whose calls may still be open. */
+/** Fails closed: ends a wall whose calls may still be open. One whose programs have ended ends by itself, and so keeps its exit. */
 async function closeCalls(wall: LiveWall, { phases }: RequestOf<'calls'>) {
   const { calls } = wall.enclosure
   if (!calls) throw unable(wall.id, 'close calls of')
   try {
     return await calls.close(phases)
   } catch (error) {
-    if (wall.enclosure.wall.calls.length > 0) wall.end('killed')
+    const hasEnded = error instanceof MayflyError && error.code === 'NOT_FOUND'
+    if (wall.enclosure.wall.calls.length > 0 && !hasEnded) wall.end('killed')
     throw error
   }
 }

@@ -139,6 +139,8 @@ export class Sentinel {
   readonly #waits = new Map<string, PromiseWithResolvers<SentinelMessage>>()
   #isSilent = false
   #isClosed = false
+  /** True if it ended because no process of its wall is left. */
+  #hasSeenEnd = false
   #generation = 0
   #nonce = 0
   #partialLine = ''
@@ -266,6 +268,8 @@ export class Sentinel {
 
   #over(resolve: (code: number | null) => void, code: number | null, signal: string | null): void {
     if (signal !== null && !this.#isClosed) this.why ??= `its sentinel was ended by ${signal}`
+    // The exit of a keeper is that of its wall.
+    this.#hasSeenEnd = code === 0 || (this.isKeeper && code !== null)
     resolve(code)
   }
 
@@ -331,7 +335,9 @@ export class Sentinel {
   }
 
   #gone(): MayflyError {
-    return unavailable(this.refused ?? this.why ?? 'it ended')
+    const why = this.refused ?? this.why
+    if (why !== undefined || !this.#hasSeenEnd) return unavailable(why ?? 'it ended')
+    return new MayflyError('NOT_FOUND', 'Cannot find the programs of a wall: they have ended')
   }
 
   #wait(what: string, ms: number): Promise<SentinelMessage> {

@@ -54,6 +54,7 @@ import { closeDead, recordEvent } from './record-events.ts'
 import { ConfiguredSpares } from './configured-spares.ts'
 import { ImageLookups } from './image-lookups.ts'
 import { createRooms, type WiredRooms } from './rooms.ts'
+import { RunningJobs } from './running-jobs.ts'
 import { unavailableNames, type UnavailableName } from './unavailable-names.ts'
 import { openWatching } from './watching.ts'
 
@@ -213,6 +214,7 @@ export function assemble(options: AssembleOptions): Assembly {
     cache: new ResultCache({ clock, emitter, bounds: () => config().cache }),
   })
   const held = new OpenSessions({ clock, bounds: () => config().sandboxes })
+  const jobs = new RunningJobs()
   const effects = openEffects(base, { analyse: (job) => code.judge(job), plan: rooms.plan })
 
   return {
@@ -225,9 +227,13 @@ export function assemble(options: AssembleOptions): Assembly {
     pool,
     stock,
     analysis,
-    run: (job, caller) => run(job, rooms, caller),
+    run: (job, caller) =>
+      jobs.add((ending) => {
+        const signal = AbortSignal.any([caller.signal, ending])
+        return run(job, rooms, { ...caller, signal })
+      }),
     ...analysisCalls(base, code, rooms, ahead),
-    sessions: { held, open: (job, caller) => openSession(job, rooms, caller) },
+    sessions: { held, open: (job, caller) => jobs.add(() => openSession(job, rooms, caller)) },
     effects: effects.calls,
     guard: watching.guard,
     operations: operating.operations,
@@ -238,7 +244,9 @@ export function assemble(options: AssembleOptions): Assembly {
     closePorts: (ports) => ports.forEach((one) => ownPorts.add(one)),
     async [Symbol.asyncDispose]() {
       modules?.close()
+      const ended = jobs.close()
       await ahead.close()
+      await ended
       await held.closeAll()
       base.unwatchWarden()
       const parts = [configuredSpares, ...walls.loaded, analysis, record, watching]

@@ -310,6 +310,7 @@ export class Mayfly implements AsyncDisposable {
     await this.#telemetry.close()
   }
 
+  /** Cancels jobs, ends sessions and their processes; later jobs are CONFLICT. Idempotent. */
   close(): Promise<void> {
     return this[Symbol.asyncDispose]()
   }

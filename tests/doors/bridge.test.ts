@@ -98,6 +98,20 @@ suite('A library whose pipeline runs in another process', () => {
     assert.equal((await again.run({ code: 'return 1' })).result, 1)
   })
 
+  test('a close cancels what runs, and every later call is refused as one after it', async () => {
+    const mayfly = await Mayfly.open({ state })
+    const began = Promise.withResolvers<void>()
+    const job = { code: 'console.log("go"); for (;;) {}', limits: { timeout: 60_000 } } as const
+    const running = mayfly.run(job, { tap: () => began.resolve() })
+    await began.promise
+    await mayfly.close()
+    assert.equal((await running).status, 'cancelled')
+    const closed = { code: 'CONFLICT', message: 'Cannot use Mayfly: it was closed' }
+    await assert.rejects(mayfly.run({ code: 'return 1' }), closed)
+    assert.throws(() => mayfly.statistics(), closed)
+    await mayfly.close()
+  })
+
   test('when the application is killed by SIGKILL, the process, its warden and its walls end', async () => {
     const { child, heard } = application(`
       const mayfly = await Mayfly.open({ state: ${JSON.stringify(state)} })

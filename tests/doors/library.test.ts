@@ -262,6 +262,36 @@ suite('Overriding the configuration at run time (S4-16)', () => {
   })
 })
 
+test('Jobs that run or wait when it closes are cancelled, and end in the record; then none is taken', async () => {
+  const state = join(place.state, 'closed')
+  const own = await Mayfly.open({ state })
+  const began = Promise.withResolvers<void>()
+  const loop = { code: 'console.log("go"); for (;;) {}', limits: { timeout: '60s' } } as const
+  const jobs = [
+    own.run(loop, { tap: () => began.resolve() }),
+    own.run({ ...loop, language: 'node' }),
+    own.batch({ ...loop, language: 'ts' }, [1, 2]),
+  ]
+  await began.promise
+  await own.close()
+  const outcomes = await Promise.all(jobs)
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ['cancelled', 'cancelled', 'cancelled'],
+  )
+  const closed = { code: 'CONFLICT', message: 'Cannot use Mayfly: it was closed' }
+  await assert.rejects(own.run({ code: 'return 1' }), closed)
+  await assert.rejects(own.open(), closed)
+  const lines = documentOf(
+    await mayfly(place, ['audit', 'list', '--json', '--state', state]),
+  ) as unknown as { kind: string; run: string; status: string }[]
+  const ended = lines.filter(({ kind }) => kind === 'ended')
+  assert.deepEqual(
+    ended.map(({ run }) => run).toSorted(),
+    outcomes.map(({ id }) => id).toSorted(),
+  )
+})
+
 test('S4-45: jobs on the mock prove no other wall and start one analysis process, and the next job gets its wall', async () => {
   const seen: string[] = []
   await using own = await Mayfly.open(

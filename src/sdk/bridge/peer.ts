@@ -116,8 +116,9 @@ export class Peer {
     if (this.#end) throw this.#end
   }
 
-  /** Flushes and ends the socket. */
+  /** Flushes and ends the socket; later calls are CONFLICT, unless it had ended by itself. */
   end(): void {
+    if (!this.#end) this.#fail(new MayflyError('CONFLICT', 'Cannot use Mayfly: it was closed'))
     this.#socket.end()
   }
 
@@ -305,17 +306,20 @@ export class Peer {
 
   #close(because: Error | undefined): void {
     if (this.#end) return
-    this.#end = new MayflyError('WARDEN_LOST', 'Cannot reach the Mayfly process: it exited', {
-      cause: because,
-    })
+    const problem = 'Cannot reach the Mayfly process: it exited'
+    this.#fail(new MayflyError('WARDEN_LOST', problem, { cause: because }))
+    this.#parts.ended(because)
+  }
+
+  #fail(end: Error): void {
+    this.#end = end
     for (const { reject, lent } of this.#pending.values()) {
       this.#takeBack(lent)
-      reject(this.#end)
+      reject(end)
     }
     this.#pending.clear()
-    for (const controller of this.#signals.values()) controller.abort(this.#end)
+    for (const controller of this.#signals.values()) controller.abort(end)
     this.#parts.busy?.(false)
-    this.#parts.ended(because)
   }
 }
 

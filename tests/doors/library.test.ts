@@ -286,10 +286,7 @@ test('Jobs that run or wait when it closes are cancelled, and end in the record;
     await mayfly(place, ['audit', 'list', '--json', '--state', state]),
   ) as unknown as { kind: string; run: string; status: string }[]
   const ended = lines.filter(({ kind }) => kind === 'ended')
-  assert.deepEqual(
-    ended.map(({ run }) => run).toSorted(),
-    outcomes.map(({ id }) => id).toSorted(),
-  )
+  assert.deepEqual(ended.map(({ run }) => run).toSorted(), outcomes.map(({ id }) => id).toSorted())
 })
 
 test('S4-45: jobs on the mock prove no other wall and start one analysis process, and the next job gets its wall', async () => {

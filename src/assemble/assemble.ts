@@ -227,11 +227,7 @@ export function assemble(options: AssembleOptions): Assembly {
     pool,
     stock,
     analysis,
-    run: (job, caller) =>
-      jobs.add((ending) => {
-        const signal = AbortSignal.any([caller.signal, ending])
-        return run(job, rooms, { ...caller, signal })
-      }),
+    run: (job, caller) => jobs.run(caller, (own) => run(job, rooms, own)),
     ...analysisCalls(base, code, rooms, ahead),
     sessions: { held, open: (job, caller) => jobs.add(() => openSession(job, rooms, caller)) },
     effects: effects.calls,
@@ -244,9 +240,7 @@ export function assemble(options: AssembleOptions): Assembly {
     closePorts: (ports) => ports.forEach((one) => ownPorts.add(one)),
     async [Symbol.asyncDispose]() {
       modules?.close()
-      const ended = jobs.close()
-      await ahead.close()
-      await ended
+      await Promise.all([jobs.close(), ahead.close()])
       await held.closeAll()
       base.unwatchWarden()
       const parts = [configuredSpares, ...walls.loaded, analysis, record, watching]

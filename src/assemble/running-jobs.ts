@@ -5,11 +5,20 @@ export class RunningJobs {
   readonly #ending = new AbortController()
   readonly #running = new Set<Promise<unknown>>()
 
-  /** Runs `work`, whose signal aborts at the close. Throws MayflyError CONFLICT after it. */
-  async add<T>(work: (ending: AbortSignal) => Promise<T>): Promise<T> {
-    const { signal } = this.#ending
-    if (signal.aborted) throw new MayflyError('CONFLICT', 'Cannot use Mayfly: it was closed')
-    const running = work(signal)
+  /** Runs `work` for a caller whose signal aborts at the close as well. Throws MayflyError CONFLICT after it. */
+  run<C extends { readonly signal: AbortSignal }, T>(
+    caller: C,
+    work: (caller: C) => Promise<T>,
+  ): Promise<T> {
+    const signal = AbortSignal.any([caller.signal, this.#ending.signal])
+    return this.add(() => work({ ...caller, signal }))
+  }
+
+  /** The close waits for this work. Throws MayflyError CONFLICT after it. */
+  async add<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#ending.signal.aborted)
+      throw new MayflyError('CONFLICT', 'Cannot use Mayfly: it was closed')
+    const running = work()
     this.#running.add(running)
     try {
       return await running

@@ -95,7 +95,11 @@ export function isBroken(thrown: unknown): boolean {
   return code === 'INTERNAL' || code === 'WARDEN_LOST' || code === 'PROTOCOL'
 }
 
-/** Message of any thrown value, which may not be an Error. */
+/** Message of any thrown value, which may not be an Error, and may have no text at all. */
 export function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown)
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown)
+  } catch {
+    return 'Something without a text was thrown'
+  }
 }

@@ -55,6 +55,16 @@ test('A value that is sent as JSON text arrives like after JSON.parse', () => {
   )
 })
 
+test('Bytes, errors and signals that are sent as JSON text arrive like after JSON.parse', () => {
+  const isJson = (path: string) => path === '0'
+  for (const value of [
+    Buffer.from('a'),
+    Object.assign(new Error('a'), { n: 1 }),
+    AbortSignal.abort(),
+  ])
+    assert.deepEqual(crossed(value, { isJson })[0], JSON.parse(JSON.stringify(value)))
+})
+
 test('Bytes come across as bytes of their own, also where they were a view of others', () => {
   fc.assert(
     fc.property(fc.uint8Array(), fc.nat(8), (bytes, from) => {

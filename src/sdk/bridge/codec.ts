@@ -121,11 +121,12 @@ class Packer {
   }
 
   #data(value: object, path: string, depth: number): unknown {
+    if (this.#packing.isJson?.(path)) return this.#json(value)
     if (value instanceof Uint8Array) return tag('b', this.#blobs.push(value) - 1)
     if (value instanceof AbortSignal && this.#packing.signal)
       return tag('a', ...this.#packing.signal(value))
     if (value instanceof Error) return tag('e', this.pack(errorFactsOf(value), '', depth + 1))
-    if (depth >= DEPTH_MAX || this.#packing.isJson?.(path)) return this.#json(value)
+    if (depth >= DEPTH_MAX) return this.#json(value)
     if (value instanceof Date) return tag('d', value.getTime())
     if (value instanceof Map) return tag('m', this.#list([...value].flat(), '', depth))
     if (value instanceof Set) return tag('s', this.#list([...value], '', depth))
@@ -137,10 +138,11 @@ class Packer {
     return Array.from(values, (one, index) => this.pack(one, below(path, index, depth), depth + 1))
   }
 
+  /** Members of arguments without a value stay, so that a misspelt option is refused also if it is a function. */
   #record(value: object, path: string, depth: number): unknown {
     const entries = Object.entries(value)
       .map(([key, one]) => [key, this.pack(one, below(path, key, depth), depth + 1)] as const)
-      .filter(([, one]) => !isUndefined(one))
+      .filter(([, one]) => this.#packing.functionAt || !isUndefined(one))
     const isEscaped = entries.some(([key]) => key === '$' || key === '__proto__')
     return isEscaped ? tag('x', entries) : Object.fromEntries(entries)
   }

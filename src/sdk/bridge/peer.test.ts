@@ -80,6 +80,59 @@ test('A function is passed if the table lists it, is awaited, and is released wi
   await assert.rejects(kept!('b'), { code: 'NOT_FOUND' })
 })
 
+test('A function that answers by JSON answers as JSON.stringify writes it, with the toJSON of its objects', async () => {
+  const { application } = await pair({
+    ask: ({ functions }: { functions: Record<string, () => unknown> }) => functions['a.b']!(),
+  })
+  const rules = { functions: { '0.functions.*': { kind: 'json' } } } as const
+  const circle: { self?: unknown } = {}
+  circle.self = circle
+  class User {
+    readonly name = 'Ada'
+    readonly password = 'planted'
+    toJSON() {
+      return { name: this.name }
+    }
+  }
+  const answer = (value: unknown) =>
+    application.call(1, 'ask', [{ functions: { 'a.b': () => value } }], rules)
+  const values = [new User(), [new User()], Buffer.from('a'), [new Date(0)], undefined, 'text', -0]
+  for (const value of values)
+    assert.deepEqual(await answer(value), JSON.parse(JSON.stringify(value) ?? 'null'))
+  await assert.rejects(answer(1n), TypeError)
+  await assert.rejects(answer(circle), TypeError)
+})
+
+test('A function without a row, also in data, leaves the name of its member', async () => {
+  const { application } = await pair({ names: (options: object) => Object.keys(options) })
+  const options = { tapp: () => 1, tap: undefined }
+  assert.deepEqual(await application.call(1, 'names', [options]), ['tapp', 'tap'])
+})
+
+test('An error that cannot be written arrives by its message, and the reason of an abort is left out', async () => {
+  const { application } = await pair({
+    ask: ({ is }: { is(): Promise<boolean> }) => is(),
+    wait: ({ signal }: { signal: AbortSignal }) => once(signal, 'abort').then(() => 'aborted'),
+  })
+  const functions = { '0.is': { kind: 'asked' } } as const
+  const circle: { self?: unknown } = {}
+  circle.self = circle
+  const unreadable = Object.create(null) as object
+  const thrown = [
+    [new Error('of a circle', { cause: circle }), 'of a circle'],
+    [circle, '[object Object]'],
+    [Object.assign(unreadable, { circle }), 'Something without a text was thrown'],
+  ] as const
+  for (const [error, message] of thrown) {
+    const is = () => Promise.reject(error)
+    await assert.rejects(application.call(1, 'ask', [{ is }], { functions }), { message })
+  }
+  const given = new AbortController()
+  const waiting = application.call(1, 'wait', [{ signal: given.signal }])
+  given.abort(circle)
+  assert.equal(await waiting, 'aborted')
+})
+
 test('A function that throws rejects on the other side with its error', async () => {
   const { application } = await pair({
     ask: ({ is }: { is(): Promise<boolean> }) => is(),

@@ -13,6 +13,7 @@
 import type { Duplex } from 'node:stream'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
+import { parseJson } from '../../lib/parse-json.ts'
 import {
   decodeMessage,
   encodeMessage,
@@ -154,18 +155,26 @@ export class Peer {
     this.#socket.write(encodeFrame(kind, payload))
   }
 
+  /** Sends the second message if the first cannot be written, as an error whose cause contains itself. */
+  #sendEither(kind: number, message: readonly unknown[], otherwise: readonly unknown[]): void {
+    try {
+      this.#send(kind, message)
+    } catch {
+      this.#send(kind, otherwise)
+    }
+  }
+
   #packing(rules: ArgumentRules = {}, lent?: Lent): Packing {
     const { functions = {}, keepsFunctions, json = [] } = rules
     const { referenceTo } = this.#parts
-    const rowAt = (path: string) => functions[path] ?? functions[path.replace(/\.[^.]+$/, '.*')]
     return {
       ...(referenceTo && { referenceTo }),
       isJson: (path) => json.includes(inArguments(path)),
       functionAt: (path, value) => {
-        const row: FunctionRow | undefined = rowAt(inArguments(path))
+        const row = rowOf(inArguments(path), functions)
         if (!row || !lent) return undefined
         const id = ++this.#last
-        this.#functions.set(id, value)
+        this.#functions.set(id, row.kind === 'json' ? answeringText(value) : value)
         if (!keepsFunctions) lent.functions.push(id)
         return [id, row.kind, row.msMax ?? null]
       },
@@ -176,7 +185,7 @@ export class Peer {
   #lendSignal(value: AbortSignal, lent: Lent | undefined): readonly [number, boolean] {
     const id = ++this.#last
     const abort = (): void => {
-      if (!this.#end) this.#send(bridgeKinds.abort, [id, value.reason])
+      if (!this.#end) this.#sendEither(bridgeKinds.abort, [id, value.reason], [id])
     }
     if (lent && !value.aborted) {
       value.addEventListener('abort', abort, { once: true })
@@ -249,7 +258,8 @@ export class Peer {
       if (id > 0 && !this.#end)
         this.#send(bridgeKinds.answer, [id, value], held ? { holding: held } : {})
     } catch (thrown) {
-      if (id > 0 && !this.#end) this.#send(bridgeKinds.fault, [id, thrown])
+      if (id > 0 && !this.#end)
+        this.#sendEither(bridgeKinds.fault, [id, thrown], [id, new Error(messageOf(thrown))])
     } finally {
       for (const signal of signals) this.#signals.delete(signal)
     }
@@ -274,7 +284,7 @@ export class Peer {
       functionBy: (id: unknown, kind: unknown, msMax: unknown) =>
         kind === 'told'
           ? this.#teller(id as number)
-          : this.#asker(id as number, msMax as number | null),
+          : this.#asker(id as number, kind as FunctionRow['kind'], msMax as number | null),
       signalBy: (id: number, isAborted: boolean) => {
         const controller = new AbortController()
         if (isAborted) controller.abort()
@@ -297,10 +307,11 @@ export class Peer {
     }
   }
 
-  #asker(id: number, msMax: number | null): Callable {
-    return (...args) => {
+  #asker(id: number, kind: FunctionRow['kind'], msMax: number | null): Callable {
+    return async (...args) => {
       const answer = this.#ask(bridgeKinds.invoke, [id, args], {})
-      return msMax === null ? answer : within(answer, msMax)
+      const value = await (msMax === null ? answer : within(answer, msMax))
+      return kind === 'json' ? parseJson(value as string) : value
     }
   }
 
@@ -325,6 +336,19 @@ export class Peer {
 
 function inArguments(path: string): string {
   return path.startsWith(ARGS_OF_CALL) ? path.slice(ARGS_OF_CALL.length) : ''
+}
+
+/** Row of a function; `*` is any name, with dots too. */
+function rowOf(path: string, rows: NonNullable<ArgumentRules['functions']>) {
+  const found = Object.entries(rows).find(([pattern]) =>
+    pattern.endsWith('*') ? path.startsWith(pattern.slice(0, -1)) : path === pattern,
+  )
+  return found?.[1]
+}
+
+/** Answers by JSON text, made where the objects of the answer have their `toJSON`. */
+function answeringText(called: Callable): Callable {
+  return async (...args) => JSON.stringify(await called(...args)) ?? 'null'
 }
 
 function within(answer: Promise<unknown>, msMax: number): Promise<unknown> {

@@ -9,9 +9,9 @@ import type { BoxTerminal } from '../box-terminal.ts'
 import type { AddedCustom, MayflyInternals } from '../internals.ts'
 import type { Mayfly } from '../mayfly.ts'
 
-/** Callback of the application in a call: `asked` has a response, within `msMax`; `told` is one-way. */
+/** Callback of the application in a call: `asked` has a response, within `msMax`, `json` one as JSON; `told` is one-way. */
 export interface FunctionRow {
-  readonly kind: 'asked' | 'told'
+  readonly kind: 'asked' | 'json' | 'told'
   readonly msMax?: number
 }
 
@@ -77,6 +77,7 @@ const sync = { kind: 'sync' } as const
 const fact = { kind: 'fact' } as const
 const look = { kind: 'look' } as const
 const asked = { kind: 'asked' } as const
+const json = { kind: 'json' } as const
 const told = { kind: 'told' } as const
 /** Timeout of a custom provider's callbacks that have no deadline of their own. */
 const ANSWER_MS_MAX = 30_000
@@ -103,12 +104,12 @@ export const classes = {
   Mayfly: {
     run: {
       ...call,
-      functions: { '1.tap': asked, '1.functions.*': asked },
+      functions: { '1.tap': asked, '1.functions.*': json },
       json: ['0.input', '0.calls'],
     },
     batch: {
       ...call,
-      functions: { '2.tap': asked, '2.functions.*': asked },
+      functions: { '2.tap': asked, '2.functions.*': json },
       json: ['0.input', '1'],
     },
     open: { ...call, returns: 'Box' },

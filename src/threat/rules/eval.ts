@@ -18,12 +18,18 @@ export const evalRule: Rule = {
 /** Constant code argument of a call, for nested analysis. */
 export function codeOf({ callee, given }: Call): string | undefined {
   if (callee === undefined) return undefined
+  if (callee === '%constructor') return codeLike(textOf(given.at(-1)))
   if (COMPILERS.test(callee)) return textOf(given.at(-1))
   if (FIRST_IS_CODE.test(callee) || TIMERS.test(callee)) return textOf(given[0])
   return undefined
 }
 
-const COMPILERS = /^(?:Function|%Function|%constructor)$/
+/** Any object has a constructor, which is given words as well as code. */
+function codeLike(text: string | undefined): string | undefined {
+  return text !== undefined && /[.([`=]|\breturn\b/.test(text) ? text : undefined
+}
+
+const COMPILERS = /^(?:Function|%Function)$/
 const FIRST_IS_CODE =
   /^(?:eval|execScript|module:vm\.(?:runIn\w+|Script|compileFunction|SourceTextModule))$/
 const TIMERS = /^(?:setTimeout|setInterval|setImmediate)$/

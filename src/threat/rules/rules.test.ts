@@ -39,6 +39,11 @@ const tables: Record<
       'const { log: { constructor: F } } = console; F("return 1")()',
       'const k = ["constr", "uctor"].join(""); ""[k][k]("return 1")()',
       '"".sub.constructor("return globalThis")()',
+      'Object.defineProperty(Error, "prepareStackTrace", { value: (e, frames) => frames })',
+      'Object.assign(Error, { prepareStackTrace: (e, frames) => frames[0].getThis() })',
+      'Reflect.set(Error, "prepare" + "StackTrace", input)',
+      'const F = (() => {}).constructor; F("return 1")()',
+      'export const F = (() => {}).constructor',
     ],
     passes: [
       'class A { constructor() { this.x = 1 } }',
@@ -57,6 +62,11 @@ const tables: Record<
       'const C = input.child.constructor; return new C(1)',
       'return Object.getPrototypeOf(input)',
       'return /constructor\\.constructor/.test(input)',
+      'throw new input.constructor("failed to process the request")',
+      'class E extends Error { as() { return new this.constructor("cannot require this. Process it first") } } return E',
+      'return new input.constructor("return this value")',
+      'const AsyncFunction = (async () => {}).constructor; return input instanceof AsyncFunction',
+      'Object.defineProperty(Error, "stackTraceLimit", { value: 5 })',
     ],
   },
   CRYPTOMINING: {
@@ -158,6 +168,7 @@ const tables: Record<
       'class A { process() {} } new A().process()',
       'const { process } = input; return process.env',
       'return /process/.test(input)',
+      'return new input.constructor("process")',
     ],
   },
   FILESYSTEM: {

@@ -1,6 +1,7 @@
 import type { Call, Facts } from '../facts.ts'
 import type { Node } from '../syntax.ts'
-import { literalOf, memberKey, pathOf, textOf } from '../value.ts'
+import { isFunction } from '../scope.ts'
+import { literalOf, memberKey, textOf } from '../value.ts'
 import type { Rule } from './rule.ts'
 
 /** Known miners, mining pools, and proof-of-work loops. */
@@ -14,6 +15,9 @@ export const cryptomining: Rule = {
     for (const { node, module } of facts.loads) {
       if (module !== undefined && (MINER_MODULE.test(module) || isPool(module))) yield node
     }
+    for (const { node, key } of facts.writes)
+      if (key === 'src' && isPool(textOf(node['right']) ?? '')) yield node
+    for (const node of facts.tree) if (isStratum(node)) yield node
     const asked = new Map<string, boolean>()
     for (const call of facts.calls) if (dials(call) && reachesPool(call, asked)) yield call.node
     yield* provingLoops(facts)
@@ -27,6 +31,12 @@ const MINER_MODULE =
   /(?:^|[/.@-])(?:coin-?hive|cryptonight|node-?cryptonight|xmrig|randomx|monero-?miner|crypto-?miner|deepminer|coinimp|crypto-?loot|cpuminer|webminer)(?:$|[/.@-])/i
 const POOL =
   /^stratum\d?(?:\+\w+)?:|\b(?:coinhive\.com|coin-hive\.com|authedmine\.com|coinimp\.com|crypto-loot\.com|cryptoloot\.pro|webminepool\.com|minero\.cc|jsecoin\.com|supportxmr\.com|minexmr\.com|nanopool\.org|moneroocean\.stream|hashvault\.pro|2miners\.com|nicehash\.com|minergate\.com|f2pool\.com)\b|^(?:\S*\/)?(?:xmrig|cpuminer|minerd|ethminer|cgminer)\b/i
+
+/** A message of Stratum, the protocol of pools: `{ method: "mining.submit" }`. */
+function isStratum(node: Node): boolean {
+  if (node.type !== 'Property' || node['key'].name !== 'method') return false
+  return /^mining\.(?:authorize|submit|subscribe)$/.test(textOf(node['value']) ?? '')
+}
 
 function isPool(text: string): boolean {
   return POOL.test(text)
@@ -71,15 +81,35 @@ const ZEROS = /^0{2,}$/
 /** Maximum loops to analyse, among those that hash. */
 const loopsMax = 32
 
-/** Loops that hash, count, and compare the hash with zeros. */
+/** Loops that hash, themselves or by a function of the source, count, and compare the hash with zeros. */
 function* provingLoops(facts: Facts): Generator<Node> {
   const loops = new Set<Node>()
-  for (const { node, callee } of facts.calls) {
-    if (!HASHES.test(callee ?? '')) continue
+  const hashers = new Set<string>()
+  const add = (node: Node) => {
     const loop = loopAround(node)
     if (loop && loops.size < loopsMax) loops.add(loop)
   }
+  for (const { node, callee } of facts.calls) {
+    if (!HASHES.test(callee ?? '')) continue
+    add(node)
+    hashers.add(nameAround(node) ?? '')
+  }
+  hashers.delete('')
+  if (hashers.size > 0)
+    for (const { node } of facts.calls) if (hashers.has(nameCalled(node) ?? '')) add(node)
   for (const loop of loops) if (provesWork(loop, facts)) yield loop
+}
+
+/** Name of the function or method around a node. */
+function nameAround(node: Node): string | undefined {
+  let at: Node | undefined = node
+  while (at && !isFunction(at)) at = at.parent
+  const named = at?.['id'] ?? at?.parent?.['id'] ?? at?.parent?.['key'] ?? at?.parent?.['left']
+  return named?.name ?? named?.property?.name
+}
+
+function nameCalled({ callee }: Node): string | undefined {
+  return callee.name ?? (callee.type === 'MemberExpression' ? memberKey(callee) : undefined)
 }
 
 function loopAround(node: Node): Node | undefined {
@@ -92,17 +122,32 @@ function provesWork(loop: Node, facts: Facts): boolean {
   let [counts, zeros] = [false, false]
   for (const node of facts.tree) {
     if (node.start < loop.start || node.end > loop.end) continue
-    counts ||= node.type === 'UpdateExpression'
-    zeros ||= isZeros(node)
+    counts ||= node.type === 'UpdateExpression' || node['operator'] === '+='
+    zeros ||= comparesZeros(node)
   }
   return counts && zeros
 }
 
-function isZeros(node: Node): boolean {
-  if (node.type === 'Literal' && typeof node['value'] === 'string') return ZEROS.test(node['value'])
+const COMPARISONS = /^(?:[=!]==?|[<>]=?)$/
+
+/** `h === "00"`, `h.startsWith("00")`, `/^00/.test(h)`: zeros that pad a number are compared with nothing. */
+function comparesZeros(node: Node): boolean {
+  if (node.type === 'BinaryExpression')
+    return COMPARISONS.test(node['operator']) && (isZeros(node['left']) || isZeros(node['right']))
   if (node.type !== 'CallExpression' || node['callee'].type !== 'MemberExpression') return false
-  const { callee } = node as unknown as { callee: Node }
-  return (
-    memberKey(callee) === 'repeat' && textOf(callee['object']) === '0' && pathOf(node) === undefined
-  )
+  const { callee, arguments: given } = node as unknown as { callee: Node; arguments: Node[] }
+  const pattern: string | undefined = callee['object'].regex?.pattern
+  if (pattern !== undefined) return /^\^0[0{+]/.test(pattern)
+  return given[0] !== undefined && memberKey(callee) === 'startsWith' && isZeros(given[0])
+}
+
+/** `"00"`, `"0".repeat(n)`, `Array(n).join("0")`. */
+function isZeros(node: Node): boolean {
+  const text = textOf(node)
+  if (text !== undefined) return ZEROS.test(text)
+  if (node.type !== 'CallExpression' || node['callee'].type !== 'MemberExpression') return false
+  const { callee, arguments: given } = node as unknown as { callee: Node; arguments: Node[] }
+  const name = memberKey(callee)
+  if (name === 'repeat') return textOf(callee['object']) === '0'
+  return name === 'join' && textOf(given[0]) === '0'
 }

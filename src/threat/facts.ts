@@ -122,7 +122,8 @@ function gatherCall(node: Node, facts: Gathered): void {
 }
 
 function gatherWrites(node: Node, facts: Gathered): void {
-  const target = targetOf(node)
+  const isLoop = node.type === 'ForOfStatement' || node.type === 'ForInStatement'
+  const target = isLoop ? (node['left'] as Node) : targetOf(node)
   for (const leaf of target ? leavesOf(target) : [])
     if (leaf.type === 'MemberExpression')
       facts.writes.push({ node, key: memberKey(leaf), object: pathOf(leaf['object']) })

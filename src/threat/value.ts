@@ -328,7 +328,7 @@ export function ofModule(name: string | undefined): Value | undefined {
 
 function ofNew(node: Node, depth: number): Value | undefined {
   const made = pathOf(node['callee'], depth)
-  if (made === 'Date') return path('new Date')
+  if (made === 'Date') return node['arguments'].length === 0 ? path('new Date') : undefined
   return made === 'Proxy' ? valueOf(node['arguments'][0], depth) : undefined
 }
 
@@ -377,7 +377,7 @@ function ofMethodCall(node: Node, depth: number): Value | undefined {
       const bytes = bufferText(callee['object'], depth)
       if (bytes !== undefined) return constant(bytes)
     }
-    if (name === 'getTime' && subject?.kind === 'path' && subject.path === 'new Date')
+    if ((name === 'getTime' || name === 'valueOf') && subject?.kind === 'path' && subject.path === 'new Date')
       return path('Date.now()')
     if (name === 'bind' && called === '%fn') return path('%fn')
     if (name === 'map' && isFromCharCode(node['arguments'][0], depth)) return codesToText(subject)

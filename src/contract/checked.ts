@@ -4,16 +4,24 @@ import { MayflyError } from './error.ts'
 /** Maximum of issues in a problem: enough to fix a body, without amplifying a small request into a large answer. */
 const ISSUES_MAX = 20
 
+/** Says of an unknown field of the body where it belongs; undefined if nowhere. */
+type PlaceOf = (field: string) => string | undefined
+
 /** Parses a value of a request by its schema. Throws MayflyError INVALID, which names it as `what`. */
-export function checked<T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> {
+export function checked<T extends z.ZodType>(
+  schema: T,
+  value: unknown,
+  what: string,
+  placeOf?: PlaceOf,
+): z.output<T> {
   const read = schema.safeParse(value)
   if (read.success) return read.data
-  throw invalid(what, read.error)
+  throw invalid(what, read.error, placeOf)
 }
 
 /** Error with the issues by path, `ISSUES_MAX` at most; each unknown key is an issue of its own. */
-export function invalid(what: string, error: z.ZodError): MayflyError {
-  const details = error.issues.flatMap(issuesByPath).slice(0, ISSUES_MAX)
+export function invalid(what: string, error: z.ZodError, placeOf?: PlaceOf): MayflyError {
+  const details = error.issues.flatMap((issue) => issuesByPath(issue, placeOf)).slice(0, ISSUES_MAX)
   const [first] = details
   const where = first && first.path !== '' ? `"${first.path}": ` : ''
   return new MayflyError(
@@ -25,14 +33,16 @@ export function invalid(what: string, error: z.ZodError): MayflyError {
 
 function issuesByPath(
   issue: z.core.$ZodIssue,
+  placeOf: PlaceOf = () => undefined,
 ): readonly { readonly path: string; readonly message: string }[] {
   if (issue.code === 'invalid_key')
     return issue.issues.map(({ message }) => ({ path: pathText(issue.path), message }))
   if (issue.code !== 'unrecognized_keys')
     return [{ path: pathText(issue.path), message: plainWords(issue.message) }]
-  return issue.keys
-    .slice(0, ISSUES_MAX)
-    .map((key) => ({ path: pathText([...issue.path, key]), message: 'unknown field' }))
+  return issue.keys.slice(0, ISSUES_MAX).map((key) => ({
+    path: pathText([...issue.path, key]),
+    message: (issue.path.length === 0 && placeOf(key)) || 'unknown field',
+  }))
 }
 
 /**

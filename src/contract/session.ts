@@ -23,7 +23,10 @@ export type SessionLanguage = (typeof sessionLanguages)[number]
 
 const lasting = duration.refine((ms) => ms >= 1, 'expected at least 1 ms')
 
-/** The body of `POST /v1/sandboxes`, and the argument of `mayfly.open`: the fields of a job without its code. */
+/**
+ * The body of `POST /v1/sandboxes`, and the argument of `mayfly.open`: the fields of a job without its code. `limits.timeout`, `output` and
+ * `artifacts` are those of its execs, where an exec gives none.
+ */
 export const sessionRequest = jobRequest
   .unwrap()
   .pick({
@@ -39,6 +42,8 @@ export const sessionRequest = jobRequest
     capabilities: true,
     capture: true,
     labels: true,
+    output: true,
+    artifacts: true,
   })
   .extend({
     language: language.default('python'),
@@ -48,6 +53,8 @@ export const sessionRequest = jobRequest
   })
   .readonly()
 
+const { output, artifacts } = jobRequest.unwrap().shape
+
 /** The body of `POST /v1/sandboxes/{id}/run`, and the argument of `box.run`. */
 export const execRequest = jobRequest
   .unwrap()
@@ -55,13 +62,14 @@ export const execRequest = jobRequest
     input: true,
     env: true,
     stdin: true,
-    output: true,
-    artifacts: true,
     labels: true,
     signature: true,
     publicKey: true,
   })
   .extend({
+    // Without the defaults of a job: an exec has those of its session.
+    output: output.unwrap().exactOptional(),
+    artifacts: artifacts.unwrap().exactOptional(),
     code: z
       .string()
       .max(32 * 2 ** 20)

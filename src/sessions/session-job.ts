@@ -26,7 +26,7 @@ export type SessionOwner = Pick<Job, 'tenant' | 'principal' | 'origin' | 'tracep
 
 /** Reads a request for a session. Throws MayflyError INVALID, and LANGUAGE_UNSUPPORTED for a language without sessions. */
 export function readSession(value: unknown): SessionAsked & { readonly language: SessionLanguage } {
-  const asked = checked(sessionRequest, value, 'session')
+  const asked = checked(sessionRequest, value, 'session', placeOfOther)
   const language = sessionLanguages.find((known) => known === asked.language)
   if (language) return { ...asked, language }
   throw new MayflyError('LANGUAGE_UNSUPPORTED', `Cannot open a session of "${asked.language}"`, {
@@ -35,9 +35,20 @@ export function readSession(value: unknown): SessionAsked & { readonly language:
   })
 }
 
+/** Place of a field of executions that a session, or its exec, does not have. */
+function placeOfOther(field: string): string | undefined {
+  if (Object.hasOwn(execRequest.unwrap().shape, field))
+    return 'belongs to an exec of the session (POST /v1/sandboxes/{id}/run, or box.run)'
+  if (Object.hasOwn(sessionRequest.unwrap().shape, field))
+    return 'belongs to the opening of the session (POST /v1/sandboxes, or mayfly.open)'
+  if (Object.hasOwn(jobRequest.unwrap().shape, field))
+    return 'belongs to an execution (POST /v1/executions, or mayfly.run), not to a session'
+  return undefined
+}
+
 /** Reads a request for an exec. Throws MayflyError INVALID. */
 export function readExec(value: unknown): ExecAsked {
-  const asked = checked(execRequest, value, 'exec')
+  const asked = checked(execRequest, value, 'exec', placeOfOther)
   if ((asked.code === undefined) === (asked.command === undefined))
     throw invalid('exec', 'code', 'expected either code or command')
   if (asked.code?.isWellFormed() === false)
@@ -47,7 +58,8 @@ export function readExec(value: unknown): ExecAsked {
 
 /** Makes the job of a session's life: without code, and as long as a session may last. */
 export function sessionJob(asked: SessionAsked, owner: SessionOwner, clock: Clock): Job {
-  const { envs, timeout: _timeout, idle: _idle, env, limits, ...given } = asked
+  const { envs, timeout: _timeout, idle: _idle, env, limits, ...own } = asked
+  const { output: _output, artifacts: _artifacts, ...given } = own
   const { timeout: _each, ...bounds } = limits
   const request = { ...given, env: { ...env, ...envs }, limits: bounds, entry: 'program', code: '' }
   const made = makeJob({ ...checked(jobRequest, request, 'session'), code: '' }, owner, clock)
@@ -70,6 +82,8 @@ export function execJob(
     throw invalid('exec', 'command', `a session in ${language} runs cells alone`)
   const request = {
     ...jobDefaults,
+    output: of.asked.output,
+    artifacts: of.asked.artifacts,
     ...asked,
     code: asked.code ?? (typeof command === 'string' ? command : (command ?? []).join(' ')),
     language: isCode ? language : 'sh',
@@ -99,7 +113,8 @@ export function terminalJob(
   owner: SessionOwner,
   clock: Clock,
 ): { readonly job: Job; readonly task: TerminalTask } {
-  const exec = execRequest.parse({ command, env })
+  const { output, artifacts } = jobDefaults
+  const exec = { ...execRequest.parse({ command, env }), output, artifacts }
   return { job: execJob(exec, of, owner, clock), task: { ...asked, command, env } }
 }
 

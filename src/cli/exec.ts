@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import type { ExecFlags } from './exec-flags.ts'
+import { verb } from './verb.ts'
 
 /** `mayfly exec -- COMMAND`: a command in this folder, as coding agents run it. */
 export function register(program: Command): void {
@@ -28,7 +29,7 @@ export function register(program: Command): void {
       const flags = command.optsWithGlobals<ExecFlags>()
       if (isOfView(flags)) {
         const { actOnView } = await import('./exec-views.ts')
-        return actOnView(words, flags)
+        return await verb(async () => actOnView(words, flags))(command)
       }
       const { runExec } = await import('./exec-run.ts')
       await runExec(commandOf(words), flags)
@@ -43,7 +44,8 @@ The folder and its subfolders can be read and written; the rest of HOME is hidde
 no network and no time limit. Hooks and configuration of git, start-up files of shells, settings of editors and agents
 cannot be changed, and .env files and keys cannot be read, by any path.
 
-Exits with the exit code of the command; 126 if no wall here can run it, 4 at --timeout, 5 at the memory limit.
+Exits with the exit code of the command; 126 if no wall here can run it, 4 at --timeout, 5 at the memory limit. Commands about views exit with 1 if
+they fail.
 
 Examples:
   mayfly exec -- npm test

@@ -64,6 +64,7 @@ export async function main(argv: readonly string[], keepCode?: () => void): Prom
     await fail(
       thrown,
       own.some((word) => word === '--json' || word.startsWith('--json=')),
+      verb === 'exec' && dashes < 0 ? 'mayfly exec [flags] -- ls -la' : undefined,
     )
   } finally {
     await closePrestartedWarden()
@@ -158,8 +159,8 @@ Examples:
 
 "mayfly help COMMAND" describes a command.`
 
-/** Commander throws for help too, which is no error. */
-async function fail(thrown: unknown, json: boolean): Promise<void> {
+/** Commander throws for help too, which is no error. `form`: how the command line is written, where that may be the mistake. */
+async function fail(thrown: unknown, json: boolean, form?: string): Promise<void> {
   const { printError } = await import('./print.ts')
   const code = (thrown as CommanderError | undefined)?.code
   if (!String(code).startsWith('commander.')) return printError(thrown, json)
@@ -167,12 +168,14 @@ async function fail(thrown: unknown, json: boolean): Promise<void> {
   if (usage.exitCode === 0) return
   const { MayflyError } = await import('../contract/error.ts')
   process.exitCode = 2
+  const hint = form && `A command and its own options go after "--": ${form}`
+  if (!json && hint) process.stderr.write(`  ${hint}\n`)
   if (!json) return
   const message =
     usage.code === 'commander.help'
       ? 'Cannot run this command line: it names no command; --help lists commands and options'
       : usage.message.replace(/^error: /, '')
-  printError(new MayflyError('USAGE', message), json)
+  printError(new MayflyError('USAGE', message, hint ? { hint } : {}), json)
 }
 
 function allOf(command: Command): Command[] {

@@ -109,7 +109,7 @@ suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.match(committed.stderr, /^Applied \d+ changes in /)
     assert.deepEqual(treeOf(viewed), treeOf(direct))
     assert.ok(!existsSync(join(views, viewIn(ran.stderr))))
-    assert.equal((await exec(viewed, '--diff')).code, 9)
+    assert.equal((await exec(viewed, '--diff')).code, 1)
   })
 
   test(
@@ -196,7 +196,7 @@ suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     writeFileSync(file, '[[tenants]]\nname = "default"\nfloor = "gvisor"\n')
     const refused = await exec(folder, '--config', file, '--dry-run', '--', 'true')
     assert.deepEqual([refused.code, viewIn(refused.stderr)], [126, ''])
-    assert.equal((await exec(folder, '--diff')).code, 9)
+    assert.equal((await exec(folder, '--diff')).code, 1)
   })
 })
 
@@ -221,7 +221,7 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       const before = treeOf(folder)
       const ran = await exec(folder, '--commit', '--json')
       const { error } = documentOf(ran) as unknown as { error: { code: string; message: string } }
-      assert.deepEqual([ran.code, error.code], [9, 'CONFLICT'])
+      assert.deepEqual([ran.code, error.code], [1, 'CONFLICT'])
       assert.ok(error.message.includes(what), error.message)
       assert.deepEqual(treeOf(folder), before)
       assert.ok(existsSync(join(views, id)))
@@ -247,14 +247,14 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     await dry(folder, 'echo mine > kept/same; echo mine > kept/new')
     renameSync(join(folder, 'kept'), join(folder, 'away'))
     symlinkSync(elsewhere, join(folder, 'kept'))
-    assert.equal((await exec(folder, '--commit')).code, 9)
+    assert.equal((await exec(folder, '--commit')).code, 1)
     assert.deepEqual(readdirSync(elsewhere), [])
     const other = project()
     await dry(other, 'echo mine > new')
     renameSync(other, `${other}-away`)
     mkdirSync(other)
     const { code, stderr } = await exec(other, '--commit')
-    assert.equal(code, 9)
+    assert.equal(code, 1)
     assert.match(stderr, /is another folder now/)
     assert.deepEqual(readdirSync(other), [])
   })
@@ -276,7 +276,7 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       writeFileSync(planted, 'evil\n')
       rmSync(join(views, id, 'changes.json'))
       const { code, stderr } = await exec(folder, '--commit')
-      assert.equal(code, 9, name)
+      assert.equal(code, 1, name)
       assert.ok(stderr.includes(`is protected (${rule})`), stderr)
       assert.ok(!existsSync(join(folder, 'new')))
     }
@@ -290,7 +290,7 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal((await exec(folder, '--commit')).code, 0)
     const ran = await exec(folder, '--commit', '--json')
     const { error } = documentOf(ran) as unknown as { error: { code: string; message: string } }
-    assert.deepEqual([ran.code, error.code], [9, 'CONFLICT'])
+    assert.deepEqual([ran.code, error.code], [1, 'CONFLICT'])
     assert.match(error.message, /w\/HEAD is protected \(a git repository\)/)
     assert.equal(existsSync(join(folder, 'w/HEAD')), false)
   })
@@ -400,12 +400,13 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
   test('explains usage errors: an unknown view, two actions, another folder to write, too many views', async () => {
     const folder = project()
     const cases = [
-      [['--diff', 'view_0'], 9, /Cannot find the view "view_0"/],
-      [['--diff', '../../etc'], 9, /Cannot find the view/],
+      [['--diff', 'view_0'], 1, /Cannot find the view "view_0"/],
+      [['--diff', '../../etc'], 1, /Cannot find the view/],
       [['--diff', '--commit'], 2, /use exactly one of/],
       [['--commit', '--', 'true'], 2, /use exactly one of/],
       [['--dry-run'], 2, /expected the command after "--"/],
       [['--dry-run', '--write', '..', '--', 'true'], 2, /Omit --write/],
+      [['ls', '-la'], 2, /unknown option '-la'[^]* go after "--": mayfly exec \[flags\] -- ls -la/],
     ] as const
     for (const [words, code, says] of cases) {
       const ran = await exec(folder, ...words)
@@ -417,7 +418,13 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       cwd: folder,
       env: { ...place.env, MAYFLY_STATE: join(place.state, 'full') },
     }
-    assert.equal((await mayfly(own, ['exec', '--dry-run', '--', 'true'])).code, 0)
+    const none = await mayfly(own, ['exec', '--diff'])
+    assert.match(none.stderr, /There is none: "mayfly exec --dry-run -- COMMAND" makes one/)
+    const made = await mayfly(own, ['exec', '--dry-run', '--', 'true'])
+    assert.equal(made.code, 0)
+    const unknown = await mayfly(own, ['exec', '--diff', 'view_0', '--json'])
+    const { error } = documentOf(unknown) as unknown as { error: { hint: string } }
+    assert.ok(error.hint.includes(`${viewIn(made.stderr)} of "${folder}"`), error.hint)
     const kept = viewsOf(join(place.state, 'full'))
     for (let at = 1; at < 64; at++) {
       const view = join(kept, `view_${at.toString(16).padStart(32, '0')}`)

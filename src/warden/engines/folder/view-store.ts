@@ -40,6 +40,8 @@ import { changesIn, viewChange, type ViewChange } from './view-changes.ts'
  * top of another view.
  */
 const viewsMax = 64
+/** Most views that an error names. */
+const NAMED_MAX = 3
 const idPattern = /^view_[0-9a-f]{32}$/
 /** Age at which a view without its lock is not in the making any more. */
 const makingMsMax = 60_000
@@ -176,21 +178,26 @@ export function discardView(
 
 function lockedView(state: string, folder: string, id: string | undefined) {
   const wanted = id ?? listViews(state, folder)[0]?.id
-  if (wanted === undefined)
-    throw new MayflyError('NOT_FOUND', `Cannot find a view of "${folder}"`, {
-      hint: 'Make one with "mayfly exec --dry-run -- COMMAND"; "mayfly exec --views" lists those of other folders',
-    })
-  const place = join(viewsFolder(state), wanted)
-  const facts = idPattern.test(wanted) ? factsOf(place) : undefined
-  if (!facts)
-    throw new MayflyError('NOT_FOUND', `Cannot find the view "${wanted}"`, {
-      hint: '"mayfly exec --views" lists them',
-    })
+  const place = join(viewsFolder(state), wanted ?? '')
+  const facts = wanted !== undefined && idPattern.test(wanted) ? factsOf(place) : undefined
+  if (wanted === undefined || !facts) {
+    const what = wanted === undefined ? `a view of "${folder}"` : `the view "${wanted}"`
+    throw new MayflyError('NOT_FOUND', `Cannot find ${what}`, { hint: viewsHint(state) })
+  }
   const lock = lockOf(place)
   if (lock !== undefined) return { lock, place, facts }
   throw new MayflyError('CONFLICT', `Cannot open the view "${wanted}": its command runs`, {
     hint: 'Wait for its end, or end the command',
   })
+}
+
+/** Names the views that there are, or the command that makes one. */
+function viewsHint(state: string): string {
+  const all = listViews(state)
+  if (all.length === 0) return 'There is none: "mayfly exec --dry-run -- COMMAND" makes one'
+  const named = all.slice(0, NAMED_MAX).map(({ id, folder }) => `${id} of "${folder}"`)
+  const isMore = all.length > NAMED_MAX ? ' …; "mayfly exec --views" lists all' : ''
+  return `The newest: ${named.join(', ')}${isMore}`
 }
 
 function withChanges(place: string, facts: ViewFacts): View {

@@ -18,39 +18,33 @@ export async function requestOf(
   const { code, language } = await readProgram(file, flags.language)
   const { entry, tier, floor, shadow, provider, schedule, image } = flags
   const { timeout, memory, cpu, disk, output, artifactsMax, processes, allow, capability } = flags
-  const schema = flags.outputSchema
-    ? await readJson(flags.outputSchema, '--output-schema')
-    : undefined
+  const schema =
+    flags.outputSchema !== undefined
+      ? await readJson(flags.outputSchema, '--output-schema')
+      : undefined
   const files = (
     await Promise.all((flags.file ?? []).map((given) => jobFilesOf(given, flags)))
   ).flat()
   return {
     code,
     ...(await sourceNameOf(file, files)),
-    ...(language && { language }),
-    ...(entry && { entry }),
+    ...given({ language, entry, tier, floor, shadow, provider, schedule, image }),
     ...(flags.input !== undefined && { input: await inputOf(flags.input, '--input') }),
     ...(flags.batch !== undefined && { calls: await callsOf(flags.batch) }),
     ...(flags.signature && (await signaturesOf(flags.signature))),
     files,
     args: [...args],
     ...(flags.env && flags.env.length > 0 && { env: environmentOf(flags.env) }),
-    ...(tier && { tier }),
-    ...(floor && { floor }),
-    ...(shadow && { shadow }),
-    ...(provider && { provider }),
-    ...(schedule && { schedule }),
-    ...(image && { image }),
-    limits: {
-      ...(timeout && { timeout: amount(timeout) }),
-      ...(memory && { memory: amount(memory) }),
-      ...(cpu && { cpu }),
-      ...(disk && { disk: amount(disk) }),
-      ...(output && { output: amount(output) }),
-      ...(artifactsMax && { artifacts: amount(artifactsMax) }),
-      ...(processes && { processes }),
-      ...(flags.instructions !== undefined && { instructions: flags.instructions }),
-    },
+    limits: given({
+      timeout: amount(timeout),
+      memory: amount(memory),
+      cpu,
+      disk: amount(disk),
+      output: amount(output),
+      artifacts: amount(artifactsMax),
+      processes,
+      instructions: flags.instructions,
+    }),
     ...(allow && { network: { allow: [...allow] } }),
     ...(capability && { capabilities: [...capability] }),
     ...(schema !== undefined && { output: { schema: schema as Record<string, unknown> } }),
@@ -59,6 +53,16 @@ export async function requestOf(
     trace: flags.trace ?? false,
     idempotent: flags.idempotent ?? false,
   }
+}
+
+/**
+ * Fields that are not undefined. An empty text is one: of an unset variable of a shell, which must not mean the default.
+ */
+function given<T extends object>(
+  fields: T,
+): { readonly [K in keyof T]?: Exclude<T[K], undefined> } {
+  const kept = Object.entries(fields).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(kept) as { [K in keyof T]?: Exclude<T[K], undefined> }
 }
 
 /** Parses `NAME=VALUE`, or `NAME` to pass on Mayfly's own; the last one wins. Throws MayflyError USAGE. */
@@ -77,8 +81,8 @@ function environmentOf(given: readonly string[]): Record<string, string> {
 }
 
 /** A bare number is milliseconds or bytes. */
-function amount(text: string): string | number {
-  return /^\d+$/.test(text) ? Number(text) : text
+function amount(text: string | undefined): string | number | undefined {
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : text
 }
 
 async function inputOf(text: string, flag: string): Promise<unknown> {

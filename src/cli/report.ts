@@ -196,14 +196,20 @@ function placeOf({ details, code }: OutcomeError, { file }: RanProgram): string 
   return ` (${place === basename(file) ? file : place}:${line})`
 }
 
+const MB = 2 ** 20
+/** Flag with twice the limit, and no less than an ordinary program needs. */
 const flagOf: Readonly<Record<string, (value: number) => string>> = {
-  'limits.timeout': (ms) => `--timeout ${formatValue('timeout', ms * 2)}`,
-  'limits.memory': (bytes) => `--memory ${formatValue('memory', bytes * 2)}`,
-  'limits.disk': (bytes) => `--disk ${formatValue('disk', bytes * 2)}`,
-  'limits.output': (bytes) => `--output ${formatValue('output', bytes * 2)}`,
-  'limits.processes': (count) => `--processes ${count * 2}`,
+  'limits.timeout': (ms) => `--timeout ${formatValue('timeout', Math.max(ms * 2, 500))}`,
+  'limits.memory': (bytes) => `--memory ${raised(bytes, 32 * MB)}`,
+  'limits.disk': (bytes) => `--disk ${raised(bytes, MB)}`,
+  'limits.output': (bytes) => `--output ${raised(bytes, MB)}`,
+  'limits.processes': (count) => `--processes ${Math.max(count * 2, 8)}`,
   'limits.instructions': (count) => `--instructions ${count * 2}`,
   'limits.cpu': (cores) => `--cpu ${cores * 2}`,
+}
+
+function raised(bytes: number, least: number): string {
+  return formatValue('memory', Math.max(Math.ceil((bytes * 2) / MB) * MB, least))
 }
 
 /** Replaces the field name in a limit error by the matching flag. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as z from 'zod'
 import { checked } from './checked.ts'
+import { jobRequest } from './job.ts'
 
 const schema = z.strictObject({
   code: z.string().min(1),
@@ -24,4 +25,20 @@ test('A refused request names the field, and what is missing or expected there, 
       code: 'INVALID',
       message: `Cannot take the request: ${message}`,
     })
+})
+
+test('A limit out of range, or in a wrong unit, is refused in one message that names the range', () => {
+  const messagesOf = (value: object) => {
+    const read = jobRequest.safeParse({ code: '1', limits: value })
+    return read.error?.issues.map(({ message }) => message)
+  }
+  const whole = ['expected a whole number from 1 to 100000']
+  for (const processes of [0, -1, 1.5, 1e20, '4', NaN])
+    assert.deepEqual(messagesOf({ processes }), whole)
+  const share = ['expected a number of cores from 0.01 to 1024']
+  for (const cpu of [0, -1, 0.001, 5000, '1']) assert.deepEqual(messagesOf({ cpu }), share)
+  for (const timeout of ['25h', '1.5', '5x', '1MB', -1, 1e20])
+    assert.match(messagesOf({ timeout })![0]!, /^expected a duration of 24h at most: whole milli/)
+  for (const memory of ['2000GB', '64M', '5s', '100', -1, 1e20])
+    assert.match(messagesOf({ memory })![0]!, /^expected a size of 1024GB at most: whole bytes/)
 })

@@ -1,6 +1,22 @@
 import * as z from 'zod'
 
-export const whole = (least: number, most: number) => z.number().int().min(least).max(most)
+export function whole(least: number, most: number) {
+  const range = most === Number.MAX_SAFE_INTEGER ? `${least} on` : `${least} to ${most}`
+  const words = saying(`expected a whole number from ${range}`)
+  return z.number(words).int(words).min(least, words).max(most, words)
+}
+
+/** A number within bounds, in a unit such as cores. */
+export function boundedNumber(least: number, most: number, unit: string) {
+  const words = saying(`expected a number of ${unit} from ${least} to ${most}`)
+  return z.number(words).min(least, words).max(most, words)
+}
+
+/** Message of every invalid value; a missing one has zod's own. */
+const saying = (text: string) => ({
+  error: ({ input }: { readonly input?: unknown }) => (input === undefined ? undefined : text),
+  abort: true,
+})
 
 /** A non-empty string. */
 export const filled = (charactersMax: number) => z.string().min(1).max(charactersMax)

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { boundedNumber } from './schema-parts.ts'
 import { feedAgeMsMax } from './vulnerability.ts'
 
 /** Milliseconds as a number, or text with a unit: `250ms`, `5s`, `2m`, `1h`. */
@@ -70,16 +71,16 @@ function quantity(text: string, read: (value: number | string) => number | undef
 }
 
 export const duration = quantity(
-  'a duration: milliseconds as a number, or text such as "250ms", "5s", "2m"',
+  'a duration of 24h at most: whole milliseconds as a number, or text such as "250ms", "5s", "2m"',
   parseDuration,
 )
 export const size = quantity(
-  'a size: bytes as a number, or text such as "512KB", "64MB", "1GB"',
+  'a size of 1024GB at most: whole bytes as a number, or text such as "512KB", "64MB", "1GB"',
   parseSize,
 )
 /** Scratch space of one job in bytes. */
 export const diskSize = size.refine((bytes) => bytes <= diskBytesMax, 'expected at most 64 GB')
 /** I/O in bytes a second. */
 export const ioRate = size.refine((bytes) => bytes >= ioBytesMin, 'expected at least 4 KB a second')
-export const cores = z.number().min(coresMin).max(coresMax)
+export const cores = boundedNumber(coresMin, coresMax, 'cores')
 export const feedAge = quantity('an age: "12h" or "7d", up to "365d"', parseFeedAge)

@@ -29,6 +29,12 @@ suite('Messages name the fix', () => {
       large.stderr,
       /MEMORY The job used more memory than 32 MB.* \(--memory 64MB raises/,
     )
+    write('plain.js', '1')
+    const tiny = await mayfly(place, ['run', 'plain.js', '--memory', '1'])
+    assert.match(
+      tiny.stderr,
+      /MEMORY The job used more memory than 1 bytes.* \(--memory 32MB raises/,
+    )
     await using server = await startServer(place)
     await whenReady(server)
     const url = new URL('/v1/executions', server.active).href

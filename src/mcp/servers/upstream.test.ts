@@ -157,6 +157,7 @@ test('a server that ends each stream and asks to be asked again is not asked aft
   let isHonest = false
   await using stand = await open({
     clock,
+    timeout: 3_000,
     call: ({ id, response }) =>
       void response.writeHead(200, events).end(isHonest ? answerOf(id) : again),
     get: ({ response }) => void response.writeHead(200, events).end(again),

@@ -80,7 +80,22 @@ test('A tenant sees only its own, and the last are stored', () => {
   assert.ok(threats.after(0).length < 20)
   assert.equal(threats.after(0).at(-1)?.run, 'exec_99')
   assert.ok(threats.after(0, 'a').every(({ tenant }) => tenant === 'a'))
-  assert.deepEqual(threats.after(99).length, 1)
+  assert.equal(threats.after(threats.after(0).at(-2)!.seq).length, 1)
+})
+
+test('A reader of the process before a restart continues with the first threat after it, also if the clock was set back', () => {
+  const before = open()
+  for (let at = 0; at < 3; at += 1) before.emitter.emit('threat/unparsed')
+  const seqs = before.threats.after(0).map(({ seq }) => seq)
+  assert.deepEqual(seqs, [...new Set(seqs)].sort())
+  for (const moved of [1000, -1000]) {
+    const { emitter, threats } = open(10, moved)
+    emitter.emit('threat/unparsed', {}, { run: 'exec_1' })
+    assert.deepEqual(
+      threats.after(seqs.at(-1)!).map(({ run }) => run),
+      ['exec_1'],
+    )
+  }
 })
 
 test('A listener gets threats as they come, until it unsubscribes', () => {
@@ -94,11 +109,11 @@ test('A listener gets threats as they come, until it unsubscribes', () => {
   assert.equal(heard.length, 1)
 })
 
-function open(kept?: number): {
-  emitter: EventStream
-  threats: Threats
-} {
+function open(kept?: number, moved = 0): { emitter: EventStream; threats: Threats } {
   const threats = new Threats(kept)
-  const emitter = new EventStream({ clock: new SimulatedClock(), sinks: [threats.sink] })
+  const clock = new SimulatedClock()
+  const date = clock.date() + moved
+  Object.assign(clock, { date: () => date })
+  const emitter = new EventStream({ clock, sinks: [threats.sink] })
   return { emitter, threats }
 }

@@ -11,6 +11,8 @@ export class Threats {
   readonly #runs = new Map<string, About>()
   readonly #listeners = new Set<(threat: ThreatRow) => void>()
   #kept: ThreatRow[] = []
+  /** Of the last threat, or the time since. */
+  #seq = 0
 
   constructor(kept = openFilesMax) {
     this.#openFilesMax = kept
@@ -19,14 +21,20 @@ export class Threats {
   readonly sink: Sink = (event) => {
     if (event.run !== null && event.trust === 'host') this.#learn(event.run, event)
     const kind = kindOf(event)
-    if (kind) this.#keep(threatOf(event, kind, this.#aboutOf(event)))
+    // From the host's time, so that a reader of the process before a restart continues where it was.
+    if (event.trust === 'host') this.#seq = Math.max(this.#seq, event.at)
+    if (kind) this.#keep(threatOf({ ...event, seq: ++this.#seq }, kind, this.#aboutOf(event)))
     if (event.point === 'job/ended' && event.trust === 'host') this.#runs.delete(event.run ?? '')
   }
 
-  /** Stored threats after `seq`, oldest first; of one tenant, or all. */
+  /**
+   * Stored threats after `seq`, oldest first; of one tenant, or all. A number that no threat has reached is of an earlier
+   * process whose clock was ahead: all are later.
+   */
   after(seq: number, tenant?: string): readonly ThreatRow[] {
+    const from = seq > this.#seq ? 0 : seq
     return this.#kept.filter(
-      (one) => one.seq > seq && (tenant === undefined || one.tenant === tenant),
+      (one) => one.seq > from && (tenant === undefined || one.tenant === tenant),
     )
   }
 

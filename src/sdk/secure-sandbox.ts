@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { MayflyError } from '../contract/error.ts'
 import type { JobRequest, Language } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
@@ -86,12 +87,23 @@ export class SecureSandbox implements AsyncDisposable {
 
   /**
    * Sets or replaces the code of an isolate. Throws MayflyError INVALID with line and column for a syntax error.
-   * Does not judge the code; see `SandboxThreatDetector`.
+   * Does not judge the code; see `SandboxThreatDetector`. An isolate that is destroyed meanwhile is a CONFLICT.
    */
   async registerEffect(id: string, code: string, options: EffectOptions = {}): Promise<void> {
+    assertKnownOptions(options, { language: true })
     const { language = 'js' } = options
+    if (language !== 'js' && language !== 'ts')
+      throw new MayflyError('INVALID', 'Cannot use "language": expected "js" or "ts"')
     this.#assertUsable(id)
     const isolate = this.#isolates.get(id) ?? this.#add(id)
+    await tracked(isolate, this.#register(id, isolate, { code, language }))
+  }
+
+  async #register(
+    id: string,
+    isolate: Isolate,
+    { code, language }: NonNullable<Isolate['effect']>,
+  ): Promise<void> {
     const mayfly = await this.#hold.mayfly()
     const caller = { tenant: this.#tenant, effectId: id }
     const analysis = await mayfly.analyze({ code, language }, caller)
@@ -103,6 +115,7 @@ export class SecureSandbox implements AsyncDisposable {
         { details: { message, line, column } },
       )
     }
+    this.#assertUsable(id)
     isolate.effect = { code, language }
   }
 
@@ -120,9 +133,7 @@ export class SecureSandbox implements AsyncDisposable {
     const isolate = this.#find(id)
     if (!this.#enableWasm)
       throw new MayflyError('FORBIDDEN', 'Cannot execute WebAssembly: "enableWasm" is not set')
-    const bytes = wasm instanceof Uint8Array ? wasm : new Uint8Array(wasm)
-    const code = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
-    return this.#run(isolate, { code, language: 'wasm', input })
+    return this.#run(isolate, { code: base64Of(wasm), language: 'wasm', input })
   }
 
   /** Memory of the last execution; zeros before the first, or if unreadable. */
@@ -179,10 +190,8 @@ export class SecureSandbox implements AsyncDisposable {
       throw new MayflyError('CONFLICT', `Cannot use the isolate "${id}": it was destroyed`)
   }
 
-  #run(isolate: Isolate, request: JobRequest): Promise<unknown> {
-    const run = this.#outcome(isolate, request)
-    isolate.runs.add(run)
-    return run.finally(() => isolate.runs.delete(run)).then(returnValueOf)
+  async #run(isolate: Isolate, request: JobRequest): Promise<unknown> {
+    return returnValueOf(await tracked(isolate, this.#outcome(isolate, request)))
   }
 
   async #outcome(isolate: Isolate, request: JobRequest): Promise<Outcome> {
@@ -194,6 +203,23 @@ export class SecureSandbox implements AsyncDisposable {
     isolate.last = outcome.metrics.memoryUsage
     return outcome
   }
+}
+
+/** Delays the end of an isolate until a run or a registration has ended. */
+function tracked<T>({ runs }: Isolate, run: Promise<T>): Promise<T> {
+  runs.add(run)
+  return run.finally(() => runs.delete(run))
+}
+
+/** Throws MayflyError INVALID for what is no bytes: of a text, a number or a list the engine would see others. */
+function base64Of(wasm: unknown): string {
+  if (ArrayBuffer.isView(wasm))
+    return Buffer.from(wasm.buffer, wasm.byteOffset, wasm.byteLength).toString('base64')
+  if (types.isAnyArrayBuffer(wasm)) return Buffer.from(wasm).toString('base64')
+  throw new MayflyError(
+    'INVALID',
+    'Cannot execute WebAssembly: expected the bytes of a module, as a Uint8Array or an ArrayBuffer',
+  )
 }
 
 const known: Readonly<Record<keyof SecureSandboxOptions, true>> = {

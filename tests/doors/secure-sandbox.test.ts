@@ -60,6 +60,19 @@ suite('SecureSandbox', () => {
       await assert.rejects(sandbox.getMemoryUsage('gone'), gone)
     })
 
+    test('An isolate that is destroyed while its effect is registered takes none, with that reason', async () => {
+      const own = new SecureSandbox()
+      const destroyed = { name: 'MayflyError', code: 'CONFLICT', message: /it was destroyed/ }
+      for (const [id, end] of [
+        ['isolate', () => own.destroyIsolate('isolate')],
+        ['sandbox', () => own.destroy()],
+      ] as const) {
+        const refused = assert.rejects(own.registerEffect(id, 'return 1'), destroyed, id)
+        await end()
+        await refused
+      }
+    })
+
     test('Destroying an isolate terminates its running code', async () => {
       await sandbox.registerEffect('endless', 'for (;;) {}')
       const running = sandbox.executeEffect('endless')
@@ -109,6 +122,14 @@ suite('SecureSandbox', () => {
       await sandbox.registerEffect('replaced', 'return 1')
       await sandbox.registerEffect('replaced', 'return 2')
       assert.equal(await sandbox.executeEffect('replaced'), 2)
+    })
+
+    test('Another language than JavaScript and TypeScript, and an option that there is not, are errors', async () => {
+      for (const options of [{ language: 'python' }, { language: 'node' }, { lang: 'ts' }])
+        await assert.rejects(sandbox.registerEffect('other', 'return 1', options as object), {
+          code: 'INVALID',
+          message: /^Cannot use (the option "lang"|"language": expected "js" or "ts")/,
+        })
     })
 
     test('TypeScript is registered by its language', async () => {
@@ -372,6 +393,19 @@ suite('SecureSandbox', () => {
       await enabled.createIsolate('wasm')
       assert.equal(await enabled.executeWasm('wasm', adds, [40, 2]), 42)
       assert.equal(await enabled.executeWasm('wasm', adds.buffer, [1, 2]), 3)
+      await enabled.destroy()
+    })
+
+    test('Each view of bytes is a module, and what is no bytes is refused as such', async () => {
+      const enabled = new SecureSandbox({ enableWasm: true, mayfly })
+      await enabled.createIsolate('wasm')
+      const view = new DataView(adds.buffer, adds.byteOffset, adds.byteLength)
+      assert.equal(await enabled.executeWasm('wasm', view as never, [40, 2]), 42)
+      for (const other of [adds.toString('base64'), 2 ** 30, [...adds], null, undefined, {}])
+        await assert.rejects(enabled.executeWasm('wasm', other as never, [40, 2]), {
+          code: 'INVALID',
+          message: /expected the bytes of a module/,
+        })
       await enabled.destroy()
     })
   })

@@ -401,7 +401,14 @@ suite('SecureSandbox', () => {
       await enabled.createIsolate('wasm')
       const view = new DataView(adds.buffer, adds.byteOffset, adds.byteLength)
       assert.equal(await enabled.executeWasm('wasm', view as never, [40, 2]), 42)
-      for (const other of [Buffer.from(adds).toString('base64'), 2 ** 30, [...adds], null, undefined, {}])
+      for (const other of [
+        Buffer.from(adds).toString('base64'),
+        2 ** 30,
+        [...adds],
+        null,
+        undefined,
+        {},
+      ])
         await assert.rejects(enabled.executeWasm('wasm', other as never, [40, 2]), {
           code: 'INVALID',
           message: /expected the bytes of a module/,

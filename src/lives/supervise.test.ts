@@ -353,6 +353,31 @@ test('A capture for one zone freezes and ends the whole life', async () => {
   await sandbox[Symbol.asyncDispose]()
 })
 
+test('A zone that was ordered to end, and ends with the program, has the reason of its order', async () => {
+  const set = await stage({ script: () => [{ at: 300, result: 1 }] }, three)
+  const { sandbox, clock, supervisor, io } = set
+  sandbox.endZone = () => new Promise<void>(() => undefined)
+  clock.after(100, () => supervisor.zone('worker', 'parsing'))
+  const order = { actor: 'operator', reason: 'ended by hand', zone: 'worker' }
+  clock.after(200, () => supervisor.terminate(order))
+  const life = supervisor.run(taskOf(), io)
+  await clock.run()
+  const { end, timeline } = await life
+  const own = timeline.filter(({ zone }) => zone === 'worker')
+  assert.deepEqual(
+    [end.status, own.map(({ event, reason }) => [event, reason])],
+    [
+      'ok',
+      [
+        ['zone', undefined],
+        ['terminated', 'operator: ended by hand'],
+      ],
+    ],
+  )
+  await supervisor[Symbol.asyncDispose]()
+  await sandbox[Symbol.asyncDispose]()
+})
+
 test('A life captured too often is ended without another capture', async () => {
   const { sandbox, clock, canceller, io } = await stage(
     { script: forEver, faults: { freeze: 'works' } },

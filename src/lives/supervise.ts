@@ -518,12 +518,11 @@ class Supervision implements Supervisor {
     return isShortened ? { lifeMs: ends } : {}
   }
 
-  /** Called by both the end of the zone's wall and the answer to the order; the first one is noted. */
+  /** Called by the end of the zone's wall, the answer to the order and the end of the life; the first one is noted. */
   #noteEnded(zone: string): void {
     const reason = this.#ending.get(zone)
-    if (reason === undefined) return
-    this.#ending.delete(zone)
-    if (this.#isOpen) this.#timeline.note({ event: 'terminated', reason }, zone)
+    if (!this.#ending.delete(zone) || this.#state === 'over') return
+    this.#timeline.note({ event: 'terminated', reason }, zone)
   }
 
   /** Ends the whole life if the wall cannot end the zone. */
@@ -535,6 +534,7 @@ class Supervision implements Supervisor {
       await wallAnswer(() => sandbox.endZone!(zone), this.#clock)
       this.#noteEnded(zone)
     } catch (thrown) {
+      this.#ending.delete(zone)
       const why = `Cannot end zone "${zone}": ${messageOf(thrown)}`
       this.#apply({ kind: 'terminate', zone: mainZone, reason: why })
     }
@@ -613,6 +613,7 @@ class Supervision implements Supervisor {
 
   #settle(end: TaskEnd): void {
     if (this.#state === 'over') return
+    for (const zone of this.#ending.keys()) this.#noteEnded(zone)
     this.#state = 'over'
     this.#abortCaptureWait('The life was ended')
     this.#clock[Symbol.dispose]()

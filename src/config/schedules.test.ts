@@ -69,6 +69,18 @@ phases = [
   ])
 })
 
+test('S2-28: a misspelt class of system calls is an error with its line, as its phase would close the class meant', () => {
+  const faults = faultsOf(`[schedules.default]
+phases = [
+  { name = "one", for = "1s", syscalls = ["exec", "proces", "write"] },
+  { name = "two", for = "1s", syscalls = "none" },
+]
+`)
+  assert.deepEqual(faults, [
+    '3:31: schedules.default.phases.0.syscalls: expected classes (exec, process, network, write, outside), not "proces"; did you mean "process"?',
+  ])
+})
+
 test('An invalid condition is a fault at its key', () => {
   const faults = faultsOf(`[schedules.default]
 phases = [

@@ -1,4 +1,5 @@
 import type { ConfigValues, PhaseConfig } from '../contract/config.ts'
+import { callClasses } from '../contract/calls.ts'
 import { readCondition } from '../contract/condition.ts'
 import { allControls, controlsBeyond, type Controls } from '../contract/controls.ts'
 import { messageOf } from '../contract/error.ts'
@@ -138,6 +139,7 @@ function* courseFaults({ phases }: Course, path: KeyPath, limit: Limit): Generat
         [...here, control],
         `expected no more than ${of} has: ${JSON.stringify(before[control])}`,
       )
+    yield* classFaults(phase, here)
     if (names.has(phase.name))
       yield fault([...here, 'name'], `expected one phase "${phase.name}", found two`)
     yield* conditionFaults(phase, here)
@@ -150,6 +152,18 @@ function* courseFaults({ phases }: Course, path: KeyPath, limit: Limit): Generat
       [...path, 'phases'],
       `expected an end within ${durationMsMax} ms, found ${lengthOf(phases)} ms of phases`,
     )
+}
+
+/** Refuses a misspelt class of system calls: the class meant would be closed. */
+function* classFaults({ controls: { syscalls } }: PhaseConfig, path: KeyPath): Generator<Fault> {
+  if (syscalls === undefined || syscalls === 'any') return
+  for (const name of syscalls) {
+    if (callClasses.some((one) => one === name)) continue
+    const near = nearestName(name, callClasses)
+    const meant = near === undefined ? '' : `; did you mean "${near}"?`
+    const known = callClasses.join(', ')
+    yield fault([...path, 'syscalls'], `expected classes (${known}), not "${name}"${meant}`)
+  }
 }
 
 /** Controls that a cgroup can enforce for a part of a wall; the others apply to the wall as a whole. */

@@ -1,6 +1,6 @@
 import { isFunction } from './scope.ts'
 import { leavesOf, targetOf, type Node, type Tree } from './syntax.ts'
-import { memberKey, pathOf, textOf } from './value.ts'
+import { calledBy, memberKey, pathOf, textOf } from './value.ts'
 
 /** Input of the rules: references, calls, loads and writes of a source. */
 export interface Facts {
@@ -112,9 +112,10 @@ function isResult(path: string): boolean {
 }
 
 function gatherCall(node: Node, facts: Gathered): void {
-  const callee = pathOf(node['callee'])
-  const given: readonly Node[] = node['arguments']
+  const { callee: called, given } = calledBy(node)
+  const callee = pathOf(called)
   facts.calls.push({ node, callee, given })
+  if (callee === 'Reflect.get') refer(node, facts)
   const path = pathOf(node)
   if (path?.startsWith('module:') || callee === 'require') {
     facts.loads.push({ node, how: 'require', module: textOf(given[0]) })

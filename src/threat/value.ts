@@ -1,4 +1,5 @@
 import { foldBinary, foldCall, foldUnary } from './fold.ts'
+import { invocationOf, type Invocation } from './invocation.ts'
 import { memberOf, notYet, type KeyOf } from './members.ts'
 import { isFunction, lookUp } from './scope.ts'
 import type { Binding, Node, Source, PatternStep } from './syntax.ts'
@@ -78,6 +79,12 @@ const evaluators: Readonly<Record<string, Evaluator | undefined>> = {
   ChainExpression: (node, depth) => valueOf(node['expression'], depth),
   AwaitExpression: (node, depth) => valueOf(node['argument'], depth),
   ArrayExpression: ofArray,
+  ObjectExpression: (node, depth) =>
+    node['properties'].some(
+      (one: Node) => one.type === 'SpreadElement' && pathOf(one['argument'], depth) === 'globalThis',
+    )
+      ? path('globalThis')
+      : undefined,
   ThisExpression: (node) => (isTopThis(node) ? path('globalThis') : undefined),
   ImportExpression: (node, depth) => ofModule(textOf(node['source'], depth)),
   NewExpression: ofNew,
@@ -178,13 +185,8 @@ export function propertyKey({ key, computed }: Node, depth = 0): string | undefi
 
 /** The literal of an expression, directly or through names that hold nothing else. */
 export function literalOf(node: Node, depth = 0): Node | undefined {
-  if (depth > stepsMax) return undefined
-  if (node.type === 'ObjectExpression' || node.type === 'ArrayExpression') return node
-  if (node.type !== 'Identifier') return undefined
-  const binding = lookUp(node['name'], node.scope)
-  const [source, ...others] = binding?.sources ?? []
-  if (source?.kind !== 'expression' || others.length > 0 || source.path.length > 0) return undefined
-  return literalOf(source.node, depth + 1)
+  const origin = originOf(node, depth)
+  return origin.type === 'ObjectExpression' || origin.type === 'ArrayExpression' ? origin : undefined
 }
 
 function ofMember(node: Node, depth: number): Value | undefined {
@@ -227,6 +229,9 @@ function isFunctionPath(text: string): boolean {
   return !/\.(?:prototype|env|config)$/.test(text)
 }
 
+/** Prefix of the path of a property's descriptor. */
+const DESCRIPTOR = '%descriptor '
+
 /** Property of a value. An unknown object still has a constructor and a prototype. */
 function ofKey(value: Value | undefined, key: string | undefined): Value | undefined {
   if (key === undefined) return undefined
@@ -237,6 +242,8 @@ function ofKey(value: Value | undefined, key: string | undefined): Value | undef
   if (key === 'constructor') return path(constructorOf(value?.path))
   if (!value) return undefined
   if (value.path === 'globalThis') return ofGlobal(key)
+  if (value.path.startsWith(DESCRIPTOR))
+    return key === 'value' || key === 'get' ? path(value.path.slice(DESCRIPTOR.length)) : undefined
   if (value.path === '%constructor' && key === 'prototype') return path('%proto')
   if (value.path === '%fn') return callers.has(key) ? value : undefined
   if (value.path.startsWith('module:') && key === 'default') return value
@@ -352,17 +359,48 @@ const namedResults = new Set([
   'process._linkedBinding',
 ])
 
+/** Function that a call calls in the end, and what it gives to it. */
+export function calledBy(node: Node, depth = 0): Invocation {
+  return invocationOf(node, {
+    pathOf: (one) => pathOf(one, depth),
+    keyOf: (member) => memberKey(member, depth),
+    originOf: (one) => originOf(one, depth),
+  })
+}
+
+/** Expression that a name holds, if it holds nothing else. */
+function originOf(node: Node, depth = 0): Node {
+  if (node.type !== 'Identifier' || depth > stepsMax) return node
+  const [source, ...others] = lookUp(node['name'], node.scope)?.sources ?? []
+  if (source?.kind !== 'expression' || others.length > 0 || source.path.length > 0) return node
+  return originOf(source.node, depth + 1)
+}
+
+const descriptors = /^(?:Object|Reflect)\.getOwnPropertyDescriptor$/
+/** Calls whose result leads to the global object if one of their arguments does. */
+const copiers = /^(?:Object\.(?:assign|create)|Promise\.resolve)$/
+
 function ofCall(node: Node, depth: number): Value | undefined {
-  const callee: Node = node['callee']
-  const [first, second] = node['arguments']
+  const { callee, given } = calledBy(node, depth)
+  const [first, second] = given
   const called = pathOf(callee, depth)
   if (called === undefined || called === '%fn') return ofMethodCall(node, depth)
   if (loaders.has(called)) return ofModule(textOf(first, depth))
   if (called === 'module:module.createRequire') return path('require')
   if (prototypeGetters.has(called)) return ofKey(valueOf(first, depth), '__proto__')
-  if (called === 'Reflect.get') return ofKey(valueOf(first, depth), keyFrom(second ?? node, depth))
-  if (called.endsWith('.bind')) return path(called.slice(0, -'.bind'.length))
+  if (called === 'Reflect.get')
+    return second && ofKey(valueOf(first, depth), keyFrom(second, depth))
+  if (descriptors.test(called)) {
+    const value = second && ofKey(valueOf(first, depth), keyFrom(second, depth))
+    return value?.kind === 'path' ? path(DESCRIPTOR + value.path) : undefined
+  }
+  if (copiers.test(called) && given.some((one) => pathOf(one, depth) === 'globalThis'))
+    return path('globalThis')
+  if (called.endsWith('.bind') && callee.type === 'MemberExpression')
+    return path(called.slice(0, -'.bind'.length))
   if (namedResults.has(called)) return path(`${called}()`)
+  if (callee !== node['callee'] && called !== '%fn')
+    return foldCall(called, undefined, valuesOf(given, depth))
   return ofMethodCall(node, depth)
 }
 
@@ -382,10 +420,6 @@ function ofMethodCall(node: Node, depth: number): Value | undefined {
     if (name === 'bind' && called === '%fn') return path('%fn')
     if (name === 'map' && isFromCharCode(node['arguments'][0], depth)) return codesToText(subject)
     if (name !== undefined && subject?.kind === 'constant') return foldCall(name, subject, values())
-    if (name === 'apply' && called === 'String.fromCharCode.apply') {
-      const items = itemsOf(values()[1])
-      return items && foldCall('String.fromCharCode', undefined, items)
-    }
   }
   if (called && called !== '%fn') return foldCall(called, undefined, values())
   return ofCalledFunction(callee, depth)

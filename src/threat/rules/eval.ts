@@ -39,7 +39,8 @@ function evaluates(reference: Reference): boolean {
   const { path, use } = reference
   if (isPathWithin(path, 'eval') || path === 'execScript') return true
   if (path === 'Function') return use === 'call' || use === 'new' || isExtended(reference.node)
-  if (/^Function\.(?:apply|bind|call)$/.test(path)) return true
+  if (/^Function\.(?:apply|bind|call)$/.test(path))
+    return use === 'call' && reference.node.type === 'MemberExpression'
   return /^module:vm\.(?:runIn\w+|Script|compileFunction|SourceTextModule)$/.test(path)
 }
 
@@ -48,11 +49,12 @@ function isExtended(node: Node): boolean {
   return node.parent?.['superClass'] === node
 }
 
-function takesCode({ callee, given }: Call): boolean {
+/** Also a call by way of `apply`, `bind` or `Reflect`. */
+function takesCode({ node, callee, given }: Call): boolean {
   if (callee === undefined) return false
   if (TIMERS.test(callee)) return textOf(given[0]) !== undefined
-  if (!/^Reflect\.(?:construct|apply)$/.test(callee)) return false
-  return /^(?:Function|eval|%Function)$/.test(pathOf(given[0]) ?? '')
+  if (!/^(?:Function|eval|%Function)$/.test(callee)) return false
+  return node['callee'].type === 'CallExpression' || pathOf(node['callee']) !== callee
 }
 
 function isCode(module: string): boolean {

@@ -128,6 +128,11 @@ const tables: Record<
       'export * from "child_process"',
       'process.binding("spawn_sync")',
       'Deno.run({ cmd: ["ls"] })',
+      'require.call(null, "child_process").exec("id")',
+      'require.apply(null, ["child_process"])',
+      'Reflect.apply(require, null, ["child_" + "process"])',
+      'const load = require.bind(null, "child_process"); load().exec("id")',
+      'require(...["child_process"]).exec("id")',
     ],
     passes: [
       'return "child_process"',
@@ -164,6 +169,10 @@ const tables: Record<
       'return globalThis["ssecorp".split("").reverse().join("")]',
       'return [process][0].env',
       'const { ["pro" + "cess"]: p } = globalThis; p.exit()',
+      'return Reflect.get(Reflect.get(globalThis, "process"), "env")',
+      'const g = { ...globalThis }; g.process.exit()',
+      'const g = Object.assign({}, globalThis); g.process.exit()',
+      'return globalThis[String.fromCharCode.call(null, 112, 114, 111, 99, 101, 115, 115)].env',
     ],
     passes: [
       'return "process.exit()"',
@@ -180,6 +189,9 @@ const tables: Record<
       'const { process } = input; return process.env',
       'return /process/.test(input)',
       'return new input.constructor("process")',
+      'return Reflect.get(input, "process")',
+      'const g = { ...input }; return g.process',
+      'return Reflect.get(globalThis)',
     ],
   },
   FILESYSTEM: {
@@ -283,6 +295,10 @@ const tables: Record<
       'window?.eval("1")',
       'Function.apply(null, ["return 1"])',
       'new (class extends Function {})("return 1")',
+      'Reflect.get(globalThis, "eval")("1")',
+      'new (Function.bind.apply(Function, [null, "return 1"]))()',
+      'Function.prototype.call.call(Function, null, "return 1")()',
+      'Object.getOwnPropertyDescriptor(globalThis, "ev" + "al").value("1")',
     ],
     passes: [
       'return "eval(1)"',
@@ -297,6 +313,9 @@ const tables: Record<
       'const setTimeout = (x) => x; return setTimeout("x()")',
       'class Function2 {} return new Function2("x")',
       'const evil = "eval"; return evil.length',
+      'const bind = Function.bind; const bindable = bind.bind(bind); return bindable(input, null).apply(null, [])',
+      'Reflect.construct(Map, [])',
+      'Function.prototype.apply.call(input, null, ["1"])',
     ],
   },
   BUFFER_OVERFLOW: {
@@ -315,6 +334,11 @@ const tables: Record<
       'new WebAssembly.Memory({ initial: 65536 })',
       'return "a".padEnd(1e9)',
       'const { alloc } = Buffer; alloc(parseInt("3b9aca00", 16))',
+      'Buffer.alloc.call(Buffer, 1e9)',
+      'Buffer.alloc.apply(Buffer, [1e9])',
+      'Reflect.apply(Buffer.alloc, Buffer, [1e9])',
+      'const get = Buffer.alloc.bind(Buffer, 1e9); get()',
+      'Reflect.construct(ArrayBuffer, [1e9])',
     ],
     passes: [
       'Buffer.alloc(1024)',
@@ -330,6 +354,8 @@ const tables: Record<
       'return new Array(1e9, 2)',
       'return input.repeat(3)',
       'return Array.from({ length: 10 })',
+      'const pool = { alloc: { call() {} } }; pool.alloc.call(pool, 1e9)',
+      'Buffer.alloc.call(1e9, 16)',
     ],
   },
   NETWORK: {
@@ -348,6 +374,8 @@ const tables: Record<
       'new EventSource("x")',
       'const { fetch: get } = window; get("x")',
       'import axios from "axios"; axios.get("x")',
+      'Reflect.get(globalThis, "fet" + "ch")("x")',
+      'const { value: get } = Reflect.getOwnPropertyDescriptor(window, "fetch"); get("x")',
     ],
     passes: [
       'return "fetch"',

@@ -71,13 +71,34 @@ export class LeftoverCounter {
 
   /** New processes below this one, and any that name a wall in their command line: an orphan is a child of init. */
   #processes(names: readonly string[]): readonly number[] {
-    const isNamed = (pid: number) => {
-      const words = tryReadText(`/proc/${pid}/cmdline`) ?? ''
-      return names.some((name) => words.includes(name))
-    }
     const below = descendantsOf(process.pid).filter((pid) => !this.#before.has(pid))
-    return [...new Set([...below, ...allPids().filter(isNamed)])].filter(isRunning)
+    return [...new Set([...below, ...processesOf(names)])].filter(isRunning)
   }
+}
+
+/** Names of the walls that have a lease, process, folder or control group on this machine, of those given. */
+export function wallsLeft(state: string, names: readonly string[]): readonly string[] {
+  const leases = new Set(leasedWalls(state))
+  const groups = new Set(wallGroups().map((group) => basename(group)))
+  return names.filter(
+    (name) =>
+      leases.has(name) ||
+      groups.has(name) ||
+      existsSync(wallFolder(name)) ||
+      processesOf([name]).some(isRunning),
+  )
+}
+
+/** Names of the walls with a lease in this state folder. */
+export function leasedWalls(state: string): readonly string[] {
+  return readdirSync(leaseFolder(state)).map((lease) => basename(lease).split('.')[0]!)
+}
+
+function processesOf(names: readonly string[]): readonly number[] {
+  return allPids().filter((pid) => {
+    const words = tryReadText(`/proc/${pid}/cmdline`) ?? ''
+    return names.some((name) => words.includes(name))
+  })
 }
 
 /** Number of leftovers in all. */

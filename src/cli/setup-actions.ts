@@ -1,9 +1,32 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { replaceFile } from '../lib/replace-file.ts'
 import type { SetupAction } from './setup-steps.ts'
+
+/**
+ * Performs the actions of a step; returns their descriptions. If one fails, the files before it are put back, because a file
+ * that is there makes its step count as done. Throws as `carryOut` does.
+ */
+export function carryOutStep(actions: readonly SetupAction[], root = '/'): readonly string[] {
+  const restorers: (() => void)[] = []
+  try {
+    return actions.map((action) => {
+      if (action.kind === 'file') restorers.push(restorerOf(path.join(root, action.path)))
+      return carryOut(action, root)
+    })
+  } catch (thrown) {
+    for (const restore of restorers.toReversed()) restore()
+    throw thrown
+  }
+}
+
+function restorerOf(file: string): () => void {
+  if (!existsSync(file)) return () => rmSync(file, { force: true })
+  const before = readFileSync(file, 'utf8')
+  return () => replaceFile(file, before, { mode: 0o644 })
+}
 
 /**
  * Performs an action of `mayfly setup`; returns a description. A file is written under a temporary name and renamed; a file
@@ -34,6 +57,6 @@ function runToEnd([program, ...args]: readonly [string, ...string[]]): string {
   if (status === 0) return `ran ${shown}`
   const why = error?.message ?? stderr?.toString().trim().split('\n').at(-1) ?? 'it failed'
   throw new MayflyError('UNAVAILABLE', `Cannot run "${shown}": ${why}`, {
-    hint: 'Run it by hand, then "mayfly setup --apply" again, which skips completed steps',
+    hint: 'Mend its cause, then run "mayfly setup --apply" again, which skips completed steps',
   })
 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
-import { carryOut } from './setup-actions.ts'
+import { carryOut, carryOutStep } from './setup-actions.ts'
 import { apparmorProfile, setupSteps, type SetupSource, type SetupStep } from './setup-steps.ts'
 
 /** A machine of planted files. */
@@ -62,6 +62,39 @@ test('A uid without an account gets its range by hand, since usermod would not k
   const step = stepsOf(machine.root, { user: '4321' })['subordinate uids']!
   assert.deepEqual(step.actions, [])
   assert.match(step.byHand!, /"4321:\d+:\d+" to \/etc\/subuid/)
+})
+
+test('Subordinate uids are a range that no other user has, of uids or of gids', () => {
+  const rangeOf = (subuid: string, subgid: string) => {
+    using machine = planted({ ...ubuntu, 'etc/subuid': subuid, 'etc/subgid': subgid })
+    const [add] = stepsOf(machine.root)['subordinate uids']!.actions
+    return add?.kind === 'run' && [add.words[2], add.words[4]]
+  }
+  const both = (range: string) => [range, range]
+  assert.deepEqual(rangeOf('', ''), both('1000000-1065535'))
+  assert.deepEqual(rangeOf('bob:1000000:65536\n', ''), both('1065536-1131071'))
+  assert.deepEqual(rangeOf('bob:100000:1000000\n', ''), both('1100000-1165535'))
+  const above = 'cy:1065536:65536\n7:1000000:65536\n'
+  assert.deepEqual(rangeOf('bob:1131072:65536\n', above), both('1196608-1262143'))
+})
+
+test('A step whose program fails is not done: its files are as they were before', () => {
+  using machine = planted({ ...ubuntu, 'etc/kept': 'before' })
+  const fails = { kind: 'run', words: ['false'] } as const
+  for (const name of ['user namespaces', 'control groups']) {
+    const [write] = stepsOf(machine.root)[name]!.actions
+    assert.throws(() => carryOutStep([write!, fails], machine.root), /Cannot run "false"/)
+    assert.ok(!stepsOf(machine.root)[name]!.isDone, name)
+  }
+  assert.ok(!existsSync(path.join(machine.root, 'etc/apparmor.d/mayfly')))
+  const kept = { kind: 'file', path: 'etc/kept', text: 'after' } as const
+  assert.throws(() => carryOutStep([kept, fails], machine.root))
+  assert.equal(readFileSync(path.join(machine.root, 'etc/kept'), 'utf8'), 'before')
+})
+
+test('The path of Node is quoted in its profile, and no pattern', () => {
+  const text = apparmorProfile('/mnt/c/Ada Byron/[a]{b}*/node')
+  assert.match(text, /^profile mayfly "\/mnt\/c\/Ada Byron\/\\\[a\\\]\\\{b\\\}\\\*\/node" flags/m)
 })
 
 test('Files that setup writes are found done the next time, and are left as they are', () => {

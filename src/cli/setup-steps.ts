@@ -38,16 +38,18 @@ const PROFILE = '/etc/apparmor.d/mayfly'
 const SYSCTL = '/etc/sysctl.d/60-mayfly.conf'
 const DELEGATION = '/etc/systemd/system/user@.service.d/60-mayfly.conf'
 const NAMESPACES_MAX = 15_000
-const SUBORDINATES = { first: 1_000_000, count: 65_536 } as const
+const SUBORDINATES = { least: 1_000_000, count: 65_536 } as const
 const basePackages = ['bubblewrap', 'util-linux', 'gcc', 'libc6-dev', 'python3']
 
 /** AppArmor profile that allows Mayfly's Node and its children to create user namespaces, and changes nothing else. */
 export function apparmorProfile(node: string): string {
+  // The name of a profile is a glob (apparmor.d(5)).
+  const path = node.replaceAll(/[[\]{}*?"\\]/g, String.raw`\$&`)
   return `# Mayfly: walls are made of user namespaces. Confines nothing: it only lets this program make them.
 abi <abi/4.0>,
 include <tunables/global>
 
-profile mayfly ${node} flags=(unconfined) {
+profile mayfly "${path}" flags=(unconfined) {
   userns,
 
   include if exists <local/mayfly>
@@ -88,7 +90,9 @@ function packages({ hasProgram, root = '/' }: SetupSource): SetupStep {
     ...(!isDebian && {
       byHand: `Install ${basePackages.join(', ')} with this system's package manager`,
     }),
-    undo: `apt-get remove ${names.join(' ') || basePackages.join(' ')}`,
+    undo: isDebian
+      ? `apt-get remove ${names.join(' ') || basePackages.join(' ')}`
+      : 'Remove them with it',
   }
 }
 
@@ -176,9 +180,10 @@ function delegation(source: SetupSource): readonly SetupStep[] {
 function subordinates(source: SetupSource): readonly SetupStep[] {
   const { user, hasProgram } = source
   if (user === 'root' || !hasProgram('newuidmap')) return []
-  const has = (file: string) =>
-    (readIn(source, file) ?? '').split('\n').some((line) => line.startsWith(`${user}:`))
-  const { first, count } = SUBORDINATES
+  const linesOf = (file: string) => (readIn(source, file) ?? '').split('\n')
+  const has = (file: string) => linesOf(file).some((line) => line.startsWith(`${user}:`))
+  const { count } = SUBORDINATES
+  const first = firstFree([...linesOf('/etc/subuid'), ...linesOf('/etc/subgid')])
   const range = `${first}-${first + count - 1}`
   const line = `${user}:${first}:${count}`
   const step = {
@@ -200,6 +205,18 @@ function subordinates(source: SetupSource): readonly SetupStep[] {
       undo: `usermod --del-subuids ${range} --del-subgids ${range} ${user}`,
     },
   ]
+}
+
+/** First id of a range that no line of subuid(5) has: users who share a range could reach each other's containers. */
+function firstFree(lines: readonly string[]): number {
+  const taken = lines
+    .map((line) => line.split(':').slice(1).map(Number))
+    .filter(([first = NaN]) => first >= 0)
+    .sort(([a = 0], [b = 0]) => a - b)
+  let { least: free } = SUBORDINATES
+  for (const [first = 0, count = 0] of taken)
+    if (first < free + SUBORDINATES.count && first + count > free) free = first + count
+  return free
 }
 
 function readIn({ root = '/' }: SetupSource, file: string): string | undefined {

@@ -55,9 +55,9 @@ async function applySteps(steps: readonly SetupStep[], flags: SetupFlags): Promi
     throw new MayflyError('USAGE', 'Cannot set up this machine: not confirmed', {
       hint: 'Answer "yes", or give --yes',
     })
-  const { carryOut } = await import('./setup-actions.ts')
+  const { carryOutStep } = await import('./setup-actions.ts')
   for (const { name, actions, undo } of wanted) {
-    for (const action of actions) note(flags, `${name}: ${carryOut(action)}`)
+    for (const done of carryOutStep(actions)) note(flags, `${name}: ${done}`)
     note(flags, `${name}: undo by: ${undo}`)
   }
 }

@@ -165,7 +165,9 @@ export class Cell {
     script.runSync(this.#context, { timeout: job.remaining(), release: true })
   }
 
-  #compile({ name, task: { entry } }, code) {
+  #compile({ name, task: { entry, language } }, code) {
+    const message = `Cannot run language "${language}" by entry "${entry}": language "node" has it`
+    if (!Object.hasOwn(WRAPPERS, entry)) throw new Refusal({ code: 'ENTRY_UNSUPPORTED', message })
     const [before, after, Body] = WRAPPERS[entry]
     try {
       const origin = { filename: name, columnOffset: -before.length }

@@ -74,6 +74,12 @@ test('Entry "main" is for Python only', () => {
   assert.match(syntaxError?.message ?? '', /"main": it is for language "python" only/)
 })
 
+test('Entry "program" without a language is for Node, in JavaScript and in TypeScript', () => {
+  for (const code of ['console.log(1)', 'const n: number = 1; console.log(n)'])
+    assert.equal(look(code, { entry: 'program' }).language, 'node')
+  assert.equal(look('return 1', { language: 'js', entry: 'body' }).language, 'js')
+})
+
 for (const [code, asked, language, entry] of shapes) {
   test(`${asked ?? 'a source of no given language'} is ${language}, ${entry}: ${JSON.stringify(code)}`, () => {
     const seen = look(code, { language: asked })

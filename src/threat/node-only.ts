@@ -43,11 +43,12 @@ const ofHandlers = new Set(['exports', 'module', 'require'])
 const none: ReadonlySet<string> = new Set()
 
 /**
- * True if a source without a given language needs Node: it loads a built-in or a package, loads dynamically, or
- * uses a Node global that it neither binds nor probes with `typeof`.
+ * True if a source without a given language needs Node: it is asked for as a program, loads a built-in or a package,
+ * loads dynamically, or uses a Node global that it neither binds nor probes with `typeof`.
  */
 export function needsNode(facts: Facts, asked: Entry): boolean {
   return (
+    asked === 'program' ||
     facts.calls.some(({ callee }) => callee === 'require') ||
     reachesNode(facts, asked === 'handler' ? ofHandlers : none)
   )

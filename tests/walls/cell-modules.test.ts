@@ -40,6 +40,12 @@ test('a default export that is a function is called with input and context; any 
   assert.equal(await valueOf('export const other = 1', asModule()), null)
 })
 
+test('a program is refused, with the language that has it', async () => {
+  const { code, message } = await errorOf('console.log(1)', { entry: 'program' })
+  assert.equal(code, 'ENTRY_UNSUPPORTED')
+  assert.match(message, /by entry "program": language "node" has it$/)
+})
+
 test('top-level await works, and its failures are the job failures', async () => {
   const wait = 'await new Promise((r) => setTimeout(r, 5));'
   assert.equal(await valueOf(`${wait} export default 7`, asModule()), 7)

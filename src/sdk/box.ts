@@ -29,6 +29,7 @@ import {
 } from '../sessions/session-job.ts'
 import type { TerminalRequest } from '../contract/terminal.ts'
 import { BoxTerminal } from './box-terminal.ts'
+import { assertKnownOptions } from './known-options.ts'
 import type * as z from 'zod'
 
 /** Files below the working folder of a box. */
@@ -101,6 +102,12 @@ export class Box implements AsyncDisposable {
    * request, BUSY during another exec, SESSION_ENDED after the end.
    */
   async run(request: RunRequest, caller: ExecCaller = {}): Promise<Outcome> {
+    assertKnownOptions(caller, {
+      signal: 'signal',
+      tap: 'function',
+      on: 'function',
+      files: 'function',
+    })
     const { session, asked } = this.#openSession
     const { clock } = this.#road
     const job = execJob(readExec(request), { id: session.id, asked }, this.#owner, clock)

@@ -111,6 +111,7 @@ export class CapabilityRegistry implements AsyncDisposable {
     args: readonly unknown[] = [],
     options: CapabilityCallOptions = {},
   ): Promise<unknown> {
+    assertKnownOptions(options, knownOfCall)
     const capability = this.#find(name)
     if (!capability.isolated) return this.#here(capability, args)
     return returnValueOf(await this.#isolated(capability, args, options))
@@ -122,6 +123,7 @@ export class CapabilityRegistry implements AsyncDisposable {
     args: readonly unknown[] = [],
     options: CapabilityCallOptions = {},
   ): Promise<Outcome> {
+    assertKnownOptions(options, knownOfCall)
     const capability = this.#find(name)
     if (capability.isolated) return this.#isolated(capability, args, options)
     const began = systemClock.now()
@@ -212,6 +214,8 @@ export class CapabilityRegistry implements AsyncDisposable {
     return this.#opened
   }
 }
+
+const knownOfCall = { signal: 'signal' } as const
 
 /** Members as data and functions: a provider may be an instance of a class. */
 function membersOf(custom: MicroVMProvider): MicroVMProvider {

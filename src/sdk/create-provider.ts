@@ -19,6 +19,7 @@ import type {
   TaskIo,
 } from '../contract/provider.ts'
 import { strengthOf, type TierName } from '../contract/tier.ts'
+import { assertKnownOptions, type OptionKind } from './known-options.ts'
 
 /** Options of `createProvider`: a provider whose sandbox is one function call. */
 export interface OneCallProvider {
@@ -63,7 +64,7 @@ export type RunEnd = Partial<Omit<TaskEnd, 'status' | 'exitCode'>> & {
 
 /**
  * Makes a provider from one function, and implements the rest of the contract: a sandbox is used once, ends at a kill from any
- * state, and reports unsupported operations.
+ * state, and reports unsupported operations. Throws MayflyError INVALID for a member that there is not.
  *
  * @example
  * const echo = createProvider({
@@ -74,6 +75,7 @@ export type RunEnd = Partial<Omit<TaskEnd, 'status' | 'exitCode'>> & {
  * })
  */
 export function createProvider(parts: OneCallProvider): Provider {
+  assertKnownOptions(parts, knownParts)
   const { name, tier, languages, enforces = [], can = [], layers = [], missing = [] } = parts
   const available = { available: true, strength: strengthOf[tier], layers, missing } as const
   return {
@@ -87,6 +89,20 @@ export function createProvider(parts: OneCallProvider): Provider {
     detect: () => parts.detect?.() ?? Promise.resolve(available),
     launch: (profile) => Promise.resolve(new OneCallSandbox(parts, profile)),
   }
+}
+
+const knownParts: Readonly<Record<keyof OneCallProvider, OptionKind>> = {
+  name: 'text',
+  tier: true,
+  languages: true,
+  enforces: true,
+  can: true,
+  isByNameAlone: true,
+  layers: true,
+  missing: true,
+  held: true,
+  detect: 'function',
+  run: 'function',
 }
 
 /** Forwards output of a child process, with back-pressure, until both of its streams end. */

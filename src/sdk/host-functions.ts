@@ -15,7 +15,7 @@ export function answerFunctions(functions: HostFunctions): HostCalls {
     const asked = parseJson(argsText)
     const [name, ...args] = Array.isArray(asked) ? (asked as unknown[]) : []
     const one = typeof name === 'string' && Object.hasOwn(functions, name) && functions[name]
-    if (!one)
+    if (typeof one !== 'function')
       throw new MayflyError('NOT_FOUND', `Cannot find the function "${String(name).slice(0, 200)}"`)
     const text = JSON.stringify(await one(...args)) ?? 'null'
     if (text.length <= ANSWER_CHARACTERS_MAX) return text

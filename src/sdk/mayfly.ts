@@ -25,7 +25,7 @@ import { Box } from './box.ts'
 import { createInternals } from './create-internals.ts'
 import { answerFunctions, withHostCall, type HostFunctions } from './host-functions.ts'
 import type { MayflyInternals } from './internals.ts'
-import { assertKnownOptions } from './known-options.ts'
+import { assertKnownOptions, isProvider } from './known-options.ts'
 import { startWarden } from './start-warden.ts'
 import type { CodeAssignment, ExecutionInfo, MonitorOptions, ZoneName } from './zone-calls.ts'
 import { ZoneCalls } from './zones.ts'
@@ -69,14 +69,14 @@ export interface RunOptions extends Asked {
   readonly packages?: readonly string[] | undefined
 }
 
-const knownOfOwner = { tenant: true, principal: true } as const
+const knownOfOwner = { tenant: true, principal: 'text' } as const
 const knownOfRun = {
   ...knownOfOwner,
-  signal: true,
-  traceparent: true,
-  tap: true,
-  functions: true,
-  packages: true,
+  signal: 'signal',
+  traceparent: 'text',
+  tap: 'function',
+  functions: 'functions',
+  packages: 'folders',
 } as const
 
 /** For other classes of the library. */
@@ -111,9 +111,8 @@ export class Mayfly implements AsyncDisposable {
   static async open(config?: string | ConfigInput, options: OpenOptions = {}): Promise<Mayfly> {
     const given =
       typeof config === 'string' ? { file: config } : config === undefined ? {} : { object: config }
-    assertKnownOptions(options, { sinks: true, providers: true })
+    assertKnownOptions(options, { sinks: 'sinks', providers: 'providers' })
     const { providers = [], sinks = [] } = options
-    assertSinks(sinks)
     const loaded = loadConfig({ ...given, env: process.env, cwd: process.cwd() })
     const inForce = withModules(loaded.config, providers)
     const telemetry = await openTelemetry(inForce, process.env, false)
@@ -178,7 +177,7 @@ export class Mayfly implements AsyncDisposable {
    * console.log(result) // 21
    */
   async open(request: SessionRequest = {}, options: SessionOptions = {}): Promise<Box> {
-    assertKnownOptions(options, { ...knownOfOwner, signal: true })
+    assertKnownOptions(options, { ...knownOfOwner, signal: 'signal' })
     const { tenant = 'default', principal = 'library', signal = never } = options
     const owner = { tenant, principal, origin: 'library' } as const
     const asked = readSession(request)
@@ -205,6 +204,8 @@ export class Mayfly implements AsyncDisposable {
     inputs: readonly unknown[],
     options: RunOptions = {},
   ): Promise<Outcome> {
+    if (!Array.isArray(inputs))
+      return Promise.reject(new MayflyError('INVALID', 'Cannot take the inputs: expected a list'))
     return this.run({ ...request, calls: inputs.map((input) => ({ input })) }, options)
   }
 
@@ -216,7 +217,7 @@ export class Mayfly implements AsyncDisposable {
       readonly effectId?: string
     } = {},
   ): Promise<CachedAnalysis> {
-    assertKnownOptions(options, { ...knownOfOwner, effectId: true })
+    assertKnownOptions(options, { ...knownOfOwner, effectId: 'text' })
     const { tenant = 'default', principal = 'library', effectId } = options
     const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
     return await this.#assembly.analyse(job, { effectId })
@@ -287,9 +288,11 @@ export class Mayfly implements AsyncDisposable {
     return this.#assembly.providers()
   }
 
-  /** Adds a provider at run time, after probing it. */
-  addProvider(provider: Provider): Promise<Availability> {
-    return this.#assembly.add(provider)
+  /** Adds a provider at run time, after probing it. Throws MayflyError INVALID for a value that is none. */
+  async addProvider(provider: Provider): Promise<Availability> {
+    if (!isProvider(provider))
+      throw new MayflyError('INVALID', 'Cannot add the provider: it is none')
+    return await this.#assembly.add(provider)
   }
 
   /**
@@ -297,10 +300,9 @@ export class Mayfly implements AsyncDisposable {
    * recorded either way. Returns the configuration in force. Throws MayflyError INVALID, or FORBIDDEN with
    * `details.widens`.
    */
-  override(
-    patch: OverrideInput,
-    { widen = false, principal = 'library' }: { widen?: boolean; principal?: string } = {},
-  ): Config {
+  override(patch: OverrideInput, options: { widen?: boolean; principal?: string } = {}): Config {
+    assertKnownOptions(options, { widen: true, principal: 'text' })
+    const { widen = false, principal = 'library' } = options
     return this.#assembly.override(patch, { principal, mayWiden: widen })
   }
 
@@ -314,14 +316,6 @@ export class Mayfly implements AsyncDisposable {
   close(): Promise<void> {
     return this[Symbol.asyncDispose]()
   }
-}
-
-/** A sink that is no function would throw at each event, unheard, and be retired. */
-function assertSinks(sinks: unknown): void {
-  if (Array.isArray(sinks) && sinks.every((one) => typeof one === 'function')) return
-  throw new MayflyError('INVALID', 'Cannot use "sinks": expected a list of functions', {
-    details: { path: 'sinks' },
-  })
 }
 
 /** Adds the provider modules passed to `open` to the configuration. */

@@ -1,5 +1,6 @@
-import { MayflyError } from '../contract/error.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
+import { assertKnownOptions } from './known-options.ts'
 import type { Mayfly } from './mayfly.ts'
 import { limitsOf, returnValueOf } from './secure-sandbox.ts'
 import { SharedMayfly } from './shared-mayfly.ts'
@@ -30,8 +31,14 @@ export class VM implements AsyncDisposable {
   readonly #ending = new AbortController()
   readonly #runs = new Set<Promise<Outcome>>()
 
-  /** Throws MayflyError INVALID for invalid options, including globals that are no data. */
+  /** Throws MayflyError INVALID for invalid or unknown options, and for globals that are no data. */
   constructor(options: VMOptions = {}) {
+    assertKnownOptions(options, {
+      timeout: true,
+      memoryLimit: true,
+      sandbox: 'object',
+      mayfly: true,
+    })
     const { sandbox = {}, mayfly } = options
     for (const [name, value] of Object.entries(sandbox)) assertData(name, value)
     this.#limits = limitsOf(options)
@@ -82,8 +89,15 @@ function scriptOf(code: string): string {
   return `Object.assign(globalThis, input); return [await (0, eval)(${JSON.stringify(code)})]`
 }
 
+/** JSON would leave out functions and symbols, also deep within a global. */
 function assertData(name: string, value: unknown): void {
-  if (typeof value !== 'function' && typeof value !== 'symbol') return
-  const problem = `Cannot use the global "${name}": expected data, not a ${typeof value}`
-  throw new MayflyError('INVALID', problem, { details: { path: `sandbox.${name}` } })
+  try {
+    JSON.stringify(value, (_key, one: unknown) => {
+      if (typeof one !== 'function' && typeof one !== 'symbol') return one
+      throw new TypeError(`expected data, not a ${typeof one}`)
+    })
+  } catch (cause) {
+    const problem = `Cannot use the global "${name}": ${messageOf(cause)}`
+    throw new MayflyError('INVALID', problem, { cause, details: { path: `sandbox.${name}` } })
+  }
 }

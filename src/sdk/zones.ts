@@ -8,7 +8,9 @@ import type { Tightened, ZoneEnded } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { RiskAnalysis, TemporalZone, ZoneCode } from '../contract/zones.ts'
 import { newJob } from '../job.ts'
+import { attempt } from '../lib/attempt.ts'
 import { zoneSources } from '../zones/carve.ts'
+import { assertKnownOptions } from './known-options.ts'
 import type { CodeAssignment, ExecutionInfo, MonitorOptions, ZoneName } from './zone-calls.ts'
 
 interface Execution {
@@ -99,7 +101,8 @@ export class ZoneCalls {
     const on = (entry: TimelineEntry) => {
       if (entry.event === 'anomaly' && anomalous.size < linesMax) anomalous.add(entry.zone)
       if (timeline.length < linesMax) timeline.push(entry)
-      for (const listener of listeners) listener(entry)
+      // An error of a listener is not one of the execution.
+      for (const listener of listeners) attempt(() => listener(entry))
     }
     const outcome = this.#assembly.run(job, { signal, on })
     // Avoids an unhandled rejection: `monitorZones` reports it, and the audit log has it.
@@ -112,11 +115,13 @@ export class ZoneCalls {
     }
   }
 
-  async monitorZones(zones: readonly ZoneName[], { on }: MonitorOptions = {}): Promise<Outcome> {
+  async monitorZones(zones: readonly ZoneName[], options: MonitorOptions = {}): Promise<Outcome> {
+    assertKnownOptions(options, { on: 'function' })
+    const { on } = options
     this.#beginPlanned(zones)
     const { execution } = this.#executionOf(zones[0])
     if (on) {
-      for (const entry of execution.timeline) on(entry)
+      for (const entry of execution.timeline) attempt(() => on(entry))
       execution.listeners.add(on)
     }
     try {
@@ -165,13 +170,8 @@ export class ZoneCalls {
 }
 
 function jobOf(code: string, info: ExecutionInfo) {
-  const {
-    tenant = 'default',
-    principal = 'library',
-    instanceId: instance,
-    signal: _signal,
-    ...rest
-  } = info
+  const { tenant = 'default', principal = 'library', instanceId: instance, signal, ...rest } = info
+  assertKnownOptions({ signal, principal }, { signal: 'signal', principal: 'text' })
   const zones = instance === undefined ? {} : { instance }
   return newJob({ ...rest, code }, { tenant, principal, origin: 'library', zones }, systemClock)
 }

@@ -248,8 +248,50 @@ suite('Overriding the configuration at run time (S4-16)', () => {
       await assert.rejects(own.batch({ code: 'return 1' }, [1], options), refused)
       await assert.rejects(own.open({ language: 'python' }, options), refused)
       await assert.rejects(own.analyze({ code: 'return 1' }, options), refused)
+      const zones = await own.initializeExecution('return 1')
+      await assert.rejects(own.monitorZones(zones, options), refused)
+      await using box = await own.open({ language: 'js' })
+      await assert.rejects(box.run({ code: '1' }, options), refused)
+      assert.throws(() => own.override({}, options), refused)
     },
   )
+
+  always(
+    'An option of a wrong kind is an error that names it, and no job is recorded',
+    async () => {
+      await using own = await Mayfly.open({ state: join(place.state, 'kinds') })
+      const wrong = [
+        ['signal', ['x', null, {}, new EventTarget()]],
+        ['tap', ['x', null]],
+        ['functions', ['x', null, []]],
+        ['packages', ['x', [5], ['']]],
+        ['principal', [5, null]],
+        ['traceparent', [5]],
+      ] as const
+      for (const [path, values] of wrong)
+        for (const value of values)
+          await assert.rejects(own.run({ code: 'return 1' }, { [path]: value } as object), {
+            code: 'INVALID',
+            details: { path },
+          })
+      for (const options of [null, 5, []])
+        await assert.rejects(own.run({ code: 'return 1' }, options as never), { code: 'INVALID' })
+      for (const inputs of [undefined, 'abc', new Set([1])])
+        await assert.rejects(own.batch({ code: 'return 1' }, inputs as never), { code: 'INVALID' })
+      await assert.rejects(own.addProvider({} as never), { code: 'INVALID' })
+      assert.equal(own.statistics().jobs, 0)
+    },
+  )
+
+  always('An error of a listener of zones is not one of their execution', async () => {
+    await using own = await Mayfly.open({ state: join(place.state, 'listener') })
+    const zones = await own.initializeExecution('return 42')
+    const on = () => {
+      throw new Error('of the listener')
+    }
+    const { status, result } = await own.monitorZones(zones, { on })
+    assert.deepEqual([status, result], ['ok', 42])
+  })
 
   always('An override is in the record, with its principal', async () => {
     const state = join(place.state, 'override')

@@ -134,7 +134,11 @@ export const classes = {
     files: { put: call, get: call, list: call },
     row: look,
     ended: { kind: 'later' },
-    run: { ...call, functions: { '1.tap': asked, '1.on': told }, json: ['0.input'] },
+    run: {
+      ...call,
+      functions: { '1.tap': asked, '1.on': told, '1.files': told },
+      json: ['0.input'],
+    },
     pty: { ...call, returns: 'BoxTerminal' },
     fork: { ...call, returnsItems: 'Box' },
     tighten: call,

@@ -6,6 +6,7 @@ import type { OutputListener } from '../../contract/pipeline.ts'
 import type { RunRequest } from '../../contract/session.ts'
 import { createMutex, type Mutex } from '../../lib/mutex.ts'
 import { codeOfSignal } from '../../lib/signal-name.ts'
+import { assertKnownOptions } from '../known-options.ts'
 
 /** Session that runs commands, as returned by `mayfly.open`. */
 export interface ShellBox {
@@ -65,7 +66,9 @@ export class BoxShell {
   readonly #inTurn: Mutex = createMutex()
   #folder: Promise<string> | undefined
 
-  constructor(box: ShellBox, { timeout = '2m' }: ShellOptions = {}) {
+  constructor(box: ShellBox, options: ShellOptions = {}) {
+    assertKnownOptions(options, { timeout: true })
+    const { timeout = '2m' } = options
     this.#box = box
     this.#timeout = timeout
   }

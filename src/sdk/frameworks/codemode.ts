@@ -3,6 +3,7 @@ import { messageOf } from '../../contract/error.ts'
 import type { JobRequest } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import type { HostFunctions } from '../host-functions.ts'
+import { assertKnownOptions } from '../known-options.ts'
 
 /** Members of `Mayfly` that an executor uses. */
 export interface FunctionRunner {
@@ -38,6 +39,7 @@ const NAME = /^[A-Za-z_$][\w$]*$/
  * const codemode = createCodeTool({ tools, executor: executor(mayfly) })
  */
 export function executor(mayfly: FunctionRunner, options: ExecutorOptions = {}) {
+  assertKnownOptions(options, { timeout: true, memory: true })
   const { timeout = '60s', memory } = options
   return {
     /** Never throws: an error of the code, or of the sandbox, is in `error`. */

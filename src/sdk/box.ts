@@ -1,6 +1,6 @@
 import type { Clock } from '../contract/clock.ts'
 import { checked } from '../contract/checked.ts'
-import { sessionFileBytesMax, type SessionEntry } from '../contract/exec.ts'
+import { sessionEnded, sessionFileBytesMax, type SessionEntry } from '../contract/exec.ts'
 import { MayflyError } from '../contract/error.ts'
 import {
   tightenAsked,
@@ -164,9 +164,10 @@ export class Box implements AsyncDisposable {
 
   /**
    * Sets the end to this long from now, within the maximum lifetime of a session: milliseconds, or text such as "30m". Throws
-   * MayflyError INVALID.
+   * MayflyError INVALID, SESSION_ENDED after the end.
    */
   renew(timeout: z.input<typeof timeoutRequest>['timeout']): SessionRow {
+    if (this.#openSession.hasEnded) throw sessionEnded()
     return this.#openSession.renew(checked(timeoutRequest, { timeout }, 'timeout').timeout)
   }
 

@@ -173,6 +173,10 @@ export class OpenSession {
     return session?.kind === 'open' ? session.forkOf : undefined
   }
 
+  get hasEnded(): boolean {
+    return this.#isEnded
+  }
+
   /** CPU time of the execs, in milliseconds. The rest of the life's CPU time was used between execs. */
   get chargedMs(): number {
     return this.#chargedMs

@@ -79,6 +79,12 @@ suite('A session in an isolate', () => {
     assert.equal(box.row.expiresAt, expiresAt)
   })
 
+  test('an end is not renewed after it', async () => {
+    await using box = await open()
+    await box.close()
+    assert.throws(() => box.renew('2m'), { code: 'SESSION_ENDED' })
+  })
+
   for (const language of ['js', 'node'] as const)
     test(`a result of ${language} that is no data is its text`, async () => {
       await using box = await open({ language })

@@ -36,6 +36,16 @@ const costly: Record<string, Costly> = {
     source: `const o={${properties}};${many('fetch(o);')}`,
     harmless: `const o={${properties}},p={};${many('fetch(p);')}`,
   },
+  'calls of a function whose value depends on its argument': {
+    language: 'js',
+    source: `const f=(a)=>{const b=[${many('a,')}];return b};${many('f("z");')}`,
+    harmless: `const f=(a)=>{const b=[${many('a,')}];return b};${many('f;"z";')}`,
+  },
+  'arguments spread from a long list': {
+    language: 'js',
+    source: `const a=[${many('1,')}];${many('f(...a);')}`,
+    harmless: `const a=[${many('1,')}];${many('f(1,2);')}`,
+  },
   'semicolons after a function': {
     language: 'js',
     source: `function f(){}${many(';'.repeat(20))}`,

@@ -115,7 +115,7 @@ function gatherCall(node: Node, facts: Gathered): void {
   const { callee: called, given } = calledBy(node)
   const callee = pathOf(called)
   facts.calls.push({ node, callee, given })
-  if (callee === 'Reflect.get') refer(node, facts)
+  if (callee === 'Reflect.get' || callee === undefined || callee === '%fn') refer(node, facts)
   const path = pathOf(node)
   if (path?.startsWith('module:') || callee === 'require') {
     facts.loads.push({ node, how: 'require', module: textOf(given[0]) })

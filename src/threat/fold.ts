@@ -43,7 +43,7 @@ export function foldCall(
   }
   try {
     if (!subject)
-      return Object.hasOwn(functions, name) ? bounded(functions[name]!(values)) : undefined
+      return isFolded(name) ? bounded(functions[name]!(values)) : undefined
     const asked = argumentsOf(values)
     if (typeof subject.value === 'string') return textMethods[name]?.(subject.value, asked)
     return Array.isArray(subject.value)
@@ -52,6 +52,26 @@ export function foldCall(
   } catch {
     return undefined // throws at run time, so it is no constant
   }
+}
+
+/** Folds `replace`, `match` and `split` by a pattern that takes linear time: without quantifiers and groups. */
+export function foldPattern(
+  name: string | undefined,
+  text: string,
+  { pattern, flags }: { readonly pattern: string; readonly flags: string },
+  by: Value | undefined,
+): Constant | undefined {
+  if (/[*+?{}()|]|\\[1-9bBk]/.test(pattern)) return undefined
+  const matcher = new RegExp(pattern, flags)
+  if (name === 'match' && flags.includes('g')) return bounded(text.match(matcher) ?? [])
+  if (name === 'split') return bounded(text.split(matcher))
+  const isReplaced = (name === 'replace' || name === 'replaceAll') && by?.kind === 'constant'
+  return isReplaced ? bounded(text.replace(matcher, () => String(by.value))) : undefined
+}
+
+/** True for a global function that is folded. */
+export function isFolded(name: string): boolean {
+  return Object.hasOwn(functions, name)
 }
 
 type Given = readonly (Primitive | readonly Primitive[])[]
@@ -99,6 +119,8 @@ const functions: Record<string, (given: Given) => Constant['value']> = {
   unescape: ([text]) => unescapePercent(String(text)),
   decodeURIComponent: ([text]) => decodeURIComponent(String(text)),
   decodeURI: ([text]) => decodeURI(String(text)),
+  'Array.from': ([list]) => (Array.isArray(list) ? list : Array.from(String(list))),
+  'Math.pow': ([base, exponent]) => Number(base) ** Number(exponent),
 }
 
 function unescapePercent(text: string): string {
@@ -108,6 +130,7 @@ function unescapePercent(text: string): string {
 }
 
 interface Arguments {
+  readonly all: Given
   readonly first: Given[number]
   readonly second: Given[number]
   /** Both as numbers, where they are given. */
@@ -119,7 +142,7 @@ type Methods<Subject> = Readonly<
   Record<string, ((subject: Subject, given: Arguments) => Constant | undefined) | undefined>
 >
 
-const itself = (text: string) => folded(text)
+const itself = (value: Constant['value']) => folded(value)
 const unitAt = (text: string, { a = 0 }: Arguments) => folded(text.charCodeAt(a))
 const turned = (list: readonly Primitive[]) => folded(list.toReversed())
 const joined = (list: readonly Primitive[]) => bounded(list.join())
@@ -129,7 +152,7 @@ const textMethods: Methods<string> = {
   __proto__: null as never,
   split: (text, { first }) =>
     first === undefined ? undefined : bounded(text.split(String(first))),
-  concat: (text, { first, second }) => bounded(text + String(first ?? '') + String(second ?? '')),
+  concat: (text, { all }) => bounded(text.concat(...all.map(String))),
   slice: (text, { a, b }) => folded(text.slice(a, b)),
   substring: (text, { a = 0, b }) => folded(text.substring(a, b)),
   substr: (text, { a = 0, b }) => folded(text.slice(a, b === undefined ? undefined : a + b)),
@@ -156,8 +179,9 @@ const listMethods: Methods<readonly Primitive[]> = {
   reverse: turned,
   toReversed: turned,
   slice: (list, { a = 0, b }) => folded(list.slice(a, b)),
-  concat: (list, { first, second }) =>
-    bounded(list.concat((first ?? []) as Primitive, (second ?? []) as Primitive)),
+  concat: (list, { all }) => bounded(list.concat(...(all as Primitive[]))),
+  pop: (list) => folded(list.at(-1)),
+  shift: (list) => folded(list[0]),
   at: (list, { a = 0 }) => folded(list.at(a)),
   toString: joined,
 }
@@ -167,7 +191,8 @@ function ofOther(value: Constant['value'], name: string, { a }: Arguments): Cons
   return folded(typeof value === 'number' ? value.toString(a ?? 10) : String(value))
 }
 
-function argumentsOf([first, second]: Given): Arguments {
+function argumentsOf(all: Given): Arguments {
+  const [first, second] = all
   const [a, b] = [first, second].map((one) => (one === undefined ? undefined : Number(one)))
-  return { first, second, a, b }
+  return { all, first, second, a, b }
 }

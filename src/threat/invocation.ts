@@ -16,6 +16,8 @@ interface Known {
 
 /** Maximum wrappers around one function. */
 const wrappersMax = 4
+/** Longest list that is spread: many calls may share a long one. */
+const spreadMax = 64
 
 export function invocationOf(call: Node, known: Known): Invocation {
   let at: Invocation = { callee: call['callee'], given: flat(call['arguments'], known) }
@@ -68,6 +70,7 @@ function flat(given: readonly Node[], { originOf }: Known): readonly Node[] {
   return given.flatMap((one) => {
     const list = one.type === 'SpreadElement' ? originOf(one['argument']) : one
     if (list.type !== 'ArrayExpression' || list === one) return [one]
-    return list['elements'].filter((element: Node | null) => element !== null) as Node[]
+    const elements: readonly (Node | null)[] = list['elements']
+    return elements.length > spreadMax ? [one] : elements.filter((element) => element !== null)
   })
 }

@@ -1,6 +1,7 @@
-import { foldBinary, foldCall, foldUnary } from './fold.ts'
+import { foldBinary, foldCall, foldPattern, foldUnary, isFolded } from './fold.ts'
 import { invocationOf, type Invocation } from './invocation.ts'
 import { memberOf, notYet, type KeyOf } from './members.ts'
+import { Frame, Frames, functionIn, returnsOf } from './returns.ts'
 import { isFunction, lookUp } from './scope.ts'
 import type { Binding, Node, Source, PatternStep } from './syntax.ts'
 import type { Constant, Primitive, Value } from './constant.ts'
@@ -14,12 +15,25 @@ const OPEN = Symbol('open')
 /** Static value; undefined if unknown. Bounded and memoised. */
 export function valueOf(node: Node | null | undefined, depth = 0): Value | undefined {
   if (!node || depth > stepsMax) return undefined
+  const frame = frames.around(node)
+  if (frame) return frame.known.has(node) ? frame.known.get(node) : ofCallOf(node, frame, depth)
   const { known } = node
   if (known === null || typeof known === 'symbol') return undefined
   if (known) return known
   node.known = OPEN
   const value = evaluators[node.type]?.(node, depth + 1)
   node.known = value ?? null
+  return value
+}
+
+/** Calls under evaluation: no value outlives the function that asked for it. */
+const frames = new Frames()
+
+/** Value in a function for the arguments of one call. */
+function ofCallOf(node: Node, { known }: Frame, depth: number): Value | undefined {
+  known.set(node, undefined)
+  const value = evaluators[node.type]?.(node, depth + 1)
+  known.set(node, value)
   return value
 }
 
@@ -109,6 +123,17 @@ function ofName(node: Node, depth: number): Value | undefined {
   const name: string = node['name']
   const binding = lookUp(name, node.scope)
   if (!binding) return ofGlobal(name)
+  const given = frames.giving(binding)
+  if (given) return given.given.get(binding)
+  const [source] = binding.sources
+  const frame = source && 'node' in source ? frames.around(source.node) : undefined
+  if (frame) {
+    if (!frame.known.has(binding)) {
+      frame.known.set(binding, undefined)
+      frame.known.set(binding, ofBinding(binding, depth))
+    }
+    return frame.known.get(binding)
+  }
   if (binding.known !== undefined) return binding.known ?? undefined
   binding.known = null
   const value = ofBinding(binding, depth)
@@ -194,7 +219,8 @@ function ofMember(node: Node, depth: number): Value | undefined {
   const object: Node = node['object']
   if (object.type === 'Super' || key === undefined) return undefined
   const inside = memberNode(object, key, depth)
-  return inside ? valueOf(inside, depth) : ofKey(valueOf(object, depth), key)
+  if (!inside) return ofKey(valueOf(object, depth), key)
+  return inside.parent?.['kind'] === 'get' ? resultOf(inside, [], depth) : valueOf(inside, depth)
 }
 
 const functionGlobals = new Set(
@@ -399,7 +425,7 @@ function ofCall(node: Node, depth: number): Value | undefined {
   if (called.endsWith('.bind') && callee.type === 'MemberExpression')
     return path(called.slice(0, -'.bind'.length))
   if (namedResults.has(called)) return path(`${called}()`)
-  if (callee !== node['callee'] && called !== '%fn')
+  if (callee !== node['callee'] && isFolded(called))
     return foldCall(called, undefined, valuesOf(given, depth))
   return ofMethodCall(node, depth)
 }
@@ -418,11 +444,16 @@ function ofMethodCall(node: Node, depth: number): Value | undefined {
     if ((name === 'getTime' || name === 'valueOf') && subject?.kind === 'path' && subject.path === 'new Date')
       return path('Date.now()')
     if (name === 'bind' && called === '%fn') return path('%fn')
-    if (name === 'map' && isFromCharCode(node['arguments'][0], depth)) return codesToText(subject)
+    const [first, second]: readonly Node[] = node['arguments']
+    if (name === 'map') return mapped(subject, first, depth)
+    if (name === 'reduce') return reduced(subject, node['arguments'], depth)
+    if (first?.['regex'] && subject?.kind === 'constant' && typeof subject.value === 'string')
+      return foldPattern(name, subject.value, first['regex'], valueOf(second, depth))
     if (name !== undefined && subject?.kind === 'constant') return foldCall(name, subject, values())
   }
-  if (called && called !== '%fn') return foldCall(called, undefined, values())
-  return ofCalledFunction(callee, depth)
+  if (called && called !== '%fn')
+    return isFolded(called) ? foldCall(called, undefined, values()) : undefined
+  return ofCalledFunction(node, depth)
 }
 
 function valuesOf(given: readonly Node[], depth: number): (Value | undefined)[] {
@@ -453,32 +484,86 @@ function bufferText(node: Node, depth: number): string | undefined {
   return Buffer.from(text, encoding as BufferEncoding).toString()
 }
 
-/** `c => String.fromCharCode(c)`, or the function itself. */
-function isFromCharCode(node: Node | undefined, depth: number): boolean {
-  if (!node) return false
-  const value = pathOf(node, depth)
-  if (value === 'String.fromCharCode' || value === 'String.fromCodePoint') return true
-  const body = node.type === 'ArrowFunctionExpression' ? node['body'] : undefined
-  return (
-    body?.type === 'CallExpression' &&
-    pathOf(body.callee, depth)?.startsWith('String.fromC') === true
+/** Longest list whose elements are given to a function. */
+const mappedMax = 512
+
+/** `list.map(callback)`, for a built-in or a function of the source. */
+function mapped(list: Value | undefined, callback: Node | undefined, depth: number) {
+  const items = itemsOf(list)
+  if (!items || !callback || items.length > mappedMax) return undefined
+  const name = pathOf(callback, depth)
+  const own = calledFunction(callback, depth)
+  const results: Primitive[] = []
+  for (const item of items) {
+    const value = own ? resultOf(own, [item], depth) : foldCall(name ?? '', undefined, [item])
+    if (value?.kind !== 'constant' || typeof value.value === 'object') return undefined
+    results.push(value.value)
+  }
+  return constant(results)
+}
+
+/** `list.reduce((text, part) => text + part)`, with or without a first value. */
+function reduced(list: Value | undefined, [callback, first]: readonly Node[], depth: number) {
+  const items = itemsOf(list)
+  const own = callback && calledFunction(callback, depth)
+  if (!items || !own || items.length > mappedMax) return undefined
+  const start: Value | undefined = first ? valueOf(first, depth) : items.shift()
+  return items.reduce((value, item) => value && resultOf(own, [value, item], depth), start)
+}
+
+/** Result of a function of the source for the arguments of one call. */
+function ofCalledFunction(call: Node, depth: number): Value | undefined {
+  const { callee } = call as unknown as { callee: Node }
+  if (callee.type === 'CallExpression') {
+    const made = ofMadeFunction(callee, depth)
+    if (made) return made
+  }
+  const called = calledFunction(callee, depth)
+  return called && resultOf(called, valuesOf(call['arguments'], depth), depth)
+}
+
+/** Most suspicious of the values that a function may return; a constant only if it returns nothing else. */
+function resultOf(
+  called: Node,
+  values: readonly (Value | undefined)[],
+  depth: number,
+): Value | undefined {
+  const returned = returnsOf(called)
+  if (returned.length === 0 || depth > stepsMax) return undefined
+  const given = new Map<Binding, Value | undefined>()
+  for (const [index, parameter] of called['params'].entries()) {
+    const name: Node = parameter.type === 'AssignmentPattern' ? parameter.left : parameter
+    const binding =
+      name.type === 'Identifier' ? lookUp(name['name'], parameter.scope) : undefined
+    const value = values[index] ?? (name === parameter ? undefined : valueOf(parameter.right, depth))
+    if (binding && !isChangedIn(called['body'], binding)) given.set(binding, value)
+  }
+  return frames.within(new Frame(called, given), () => {
+    const found = returned.map((one) => valueOf(one, depth))
+    const path = found.find((one) => one?.kind === 'path' && one.path !== '%fn')
+    return path ?? (found.length === 1 ? found[0] : undefined)
+  })
+}
+
+/** True for a parameter that its function assigns to. */
+function isChangedIn({ start, end }: Node, { sources }: Binding): boolean {
+  return sources.some(
+    (source) => 'node' in source && start <= source.node.start && source.node.end <= end,
   )
 }
 
-function codesToText(list: Value | undefined): Value | undefined {
-  if (list?.kind !== 'constant' || !Array.isArray(list.value)) return undefined
-  return constant(list.value.map((code) => String.fromCharCode(Number(code))))
-}
-
-/** Result of an immediately called function that only returns. */
-function ofCalledFunction(callee: Node, depth: number): Value | undefined {
-  if (callee.type === 'CallExpression') return ofMadeFunction(callee, depth)
-  if (!isFunction(callee)) return undefined
-  if (callee['body'].type !== 'BlockStatement') return valueOf(callee['body'], depth)
-  const [only, ...others] = callee['body'].body
-  return only?.type === 'ReturnStatement' && others.length === 0
-    ? valueOf(only.argument, depth)
-    : undefined
+function calledFunction(callee: Node, depth: number): Node | undefined {
+  if (isFunction(callee)) return callee
+  if (callee.type === 'Identifier') {
+    const [source, ...others] = lookUp(callee['name'], callee.scope)?.sources ?? []
+    if (others.length > 0 || !source || !('node' in source) || source.kind === 'append')
+      return undefined
+    if (source.kind === 'expression' && source.path.length > 0) return undefined
+    return functionIn(originOf(source.node, depth))
+  }
+  if (callee.type !== 'MemberExpression') return undefined
+  const key = memberKey(callee, depth)
+  return key === undefined ? undefined : functionIn(memberNode(callee['object'], key, depth))
 }
 
 /** `Function('return this')()` and variants return the global object. */

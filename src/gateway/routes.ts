@@ -111,7 +111,7 @@ export const calls: Readonly<Record<string, Methods>> = {
     GET: { needs: anyScope, answer: async (parts) => json(await parts.providers()) },
   },
   '/v1/providers/default': { PUT: { needs: ['admin'], answer: preferProvider } },
-  '/v1/config': { PATCH: { needs: ['config:widen'], answer: changeConfig } },
+  '/v1/config': { PATCH: { needs: ['admin', 'config:widen'], answer: changeConfig } },
   '/v1/executions': {
     POST: { needs: ['run'], answer: execute },
     GET: { needs: anyScope, answer: listExecutions },

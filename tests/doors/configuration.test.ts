@@ -60,6 +60,10 @@ suite('Changing the configuration over HTTP', () => {
     assert.deepEqual(refused.json['details'], { widens: ['limits.memory', 'limits.timeout'] })
     assert.equal(await timeoutOf(), 2000)
 
+    const { status, json } = await patch({ limits: { timeout: '1s' } }, reader)
+    assert.deepEqual([status, json['details']], [403, { scopes: ['admin', 'config:widen'] }])
+    assert.match(json['message'], /it lacks the scope "admin" or "config:widen"$/)
+
     assert.equal((await patch({ limits: { timeout: '9s' } }, widener)).status, 200)
     assert.equal(await timeoutOf(), 9000)
   })

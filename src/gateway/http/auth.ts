@@ -14,9 +14,9 @@ export function authenticate(header: string | undefined, keys: Keys): Identity {
 /** Requires one scope of `any`; admin includes all. Throws MayflyError FORBIDDEN. */
 export function authorise(identity: Identity, any: readonly Scope[]): void {
   if (isAdmin(identity) || any.some((scope) => identity.scopes.includes(scope))) return
-  throw new MayflyError('FORBIDDEN', `Cannot authorise key "${identity.id}": it lacks the scope`, {
-    details: { scopes: any },
-  })
+  const names = any.map((scope) => `"${scope}"`).join(' or ')
+  const message = `Cannot authorise key "${identity.id}": it lacks the scope ${names}`
+  throw new MayflyError('FORBIDDEN', message, { details: { scopes: any } })
 }
 
 export function isAdmin(identity: Identity): boolean {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { after, before, suite } from 'node:test'
 import { test } from '../fixtures/drawn.ts'
@@ -9,6 +11,18 @@ import { documentOf, makePlace, mayfly, type Place } from './program.ts'
 const examples = fileURLToPath(new URL('../../examples/', import.meta.url))
 /** Allowed lateness of a phase change, on top of the scheduling delay of the machine. */
 const lateMsMax = 100
+/** The sentence of the promise as a configuration, and when its lines of a timeline are due. */
+const sentence = `[schedules.default]
+phases = [{ name = "full", for = "5s" }, { name = "no-network", for = "10s", network = "none" }]
+`
+const planned = new Map([
+  ['tightened', 5_000],
+  ['terminated', 15_000],
+])
+const sleepers = [
+  ['isolate', 'sleeps.js', 'for (;;) await new Promise((done) => setTimeout(done, 100))'],
+  ['process', 'sleeps.py', 'import time\nwhile True: time.sleep(0.1)'],
+] as const
 const needsPython = { skip: process.platform !== 'linux' && 'programs need Linux' }
 
 suite('The demonstrations', { concurrency: 3 }, () => {
@@ -46,6 +60,43 @@ suite('The demonstrations', { concurrency: 3 }, () => {
     const names = (outcome['timeline'] as any[]).flatMap(({ fields }) => fields?.name ?? [])
     assert.ok(names.includes('late-activity') && names.includes('denied-burst'), names.join())
   })
+
+  for (const [tier, file, code] of sleepers)
+    test(
+      `S2-9: Five seconds of everything, ten without network, then the end: as TOML, in a wall of tier ${tier}`,
+      needsPython,
+      async (t) => {
+        const told: string[] = []
+        const timesOf = ({ timeline }: Record<string, any>) =>
+          (timeline as any[]).flatMap(({ event, at }) => (planned.has(event) ? [at as number] : []))
+        const isInTime = (one: Record<string, any>, late: number) => {
+          const times = timesOf(one)
+          told.push(`${times.join()} beside ${late} ms`)
+          return times.every((at, index) => at <= [...planned.values()][index]! + lateMsMax + late)
+        }
+        writeFileSync(join(place.cwd, 'mayfly.toml'), sentence)
+        writeFileSync(join(place.cwd, file), code)
+        const grant = ['--allow', 'http://api.example.com:80']
+        const args = [
+          'run',
+          file,
+          '--config',
+          'mayfly.toml',
+          ...grant,
+          '--timeout',
+          '20s',
+          '--json',
+        ]
+        const live = async () => documentOf(await mayfly(place, args))
+        const { value: outcome, lateMs } = await untilInTime(t, live, isInTime)
+        t.diagnostic(told.join('; '))
+        assert.deepEqual([outcome['status'], outcome['tier']], ['timeout', tier])
+        const times = timesOf(outcome)
+        assert.equal(times.length, planned.size)
+        for (const [index, plannedMs] of [...planned.values()].entries())
+          assertInTime(`line ${index}`, times[index]!, { plannedMs, lateMsMax, lateMs })
+      },
+    )
 
   test(
     'S2-1: A program has its grants for five seconds, then no network, then half a core, and then ends',

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Anomaly } from '../../src/contract/anomaly.ts'
-import type { Clock } from '../../src/contract/clock.ts'
+import { type Clock, systemClock } from '../../src/contract/clock.ts'
 import { addressesFor } from '../../src/egress/dial.ts'
 import { openQueue, type DeliveryQueue } from '../../src/telemetry/webhooks/queue.ts'
 import { readSigner } from '../../src/telemetry/webhooks/sign.ts'
@@ -84,6 +84,7 @@ function hooks(
   queue: DeliveryQueue,
   lost: unknown[] = [],
   isPublic = false,
+  clock = fast,
 ): Webhooks {
   return createWebhooks({
     receivers: [
@@ -97,7 +98,7 @@ function hooks(
       },
     ],
     queue,
-    clock: fast,
+    clock,
     emitter: { emit: (_point, fields) => void lost.push(fields?.['because']) },
     timeoutMs: 200,
   })
@@ -127,6 +128,16 @@ test('An anomaly is delivered, signed, to a receiver that fails at first and rec
   assert.equal((JSON.parse(body) as { data: Anomaly }).data.name, 'beaconing')
   assert.equal(new Set(server.had.map((one) => one.headers['webhook-id'])).size, 1)
   await webhooks.close()
+  queue.close()
+})
+
+test('Anomalies of the last moment are delivered before the end of a process', async () => {
+  await using server = await receiver((_had, response) => void response.end())
+  const queue = openQueue(':memory:')
+  const webhooks = hooks(server.url, queue, [], false, systemClock)
+  for (let at = 0; at < 3; at++) webhooks.enqueue(told)
+  await webhooks.close()
+  assert.deepEqual([server.had.length, queue.size], [3, 0])
   queue.close()
 })
 

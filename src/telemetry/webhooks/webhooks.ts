@@ -30,7 +30,7 @@ export interface WebhookOptions {
 export interface Webhooks {
   /** Never blocks and never throws; a notification that cannot be queued is dropped with an event. */
   enqueue(notice: AnomalyNotice): void
-  /** Stops sending; queued deliveries continue after the next start. */
+  /** Stops sending, within seconds; queued deliveries continue after the next start. */
   close(): Promise<void>
 }
 
@@ -67,6 +67,8 @@ class ReceiverSender {
   #last = ''
   #working: Promise<void> | undefined
   #isClosing = false
+  /** True if a delivery was queued after the queue was last seen without a due one. */
+  #hasNew = false
 
   constructor(receiver: WebhookReceiver, options: WebhookOptions) {
     this.#receiver = receiver
@@ -83,18 +85,20 @@ class ReceiverSender {
     try {
       const { url } = this.#receiver
       const isPut = queue.put({ id, url, tenant: notice.tenant, body, due: date })
-      if (!isPut) this.#lose(notice.run, 'the queue is full')
+      if (isPut) this.#hasNew = true
+      else this.#lose(notice.run, 'the queue is full')
     } catch {
       this.#lose(notice.run, 'the queue cannot be written')
     }
     this.#wait(0)
   }
 
-  /** Lets an attempt in progress end; due deliveries wait for the next start. */
+  /** Sends new deliveries: there may be no next start, as of a single command. Old ones wait for it, and so do failed ones. */
   async close(): Promise<void> {
     this.#isClosing = true
     this.#timer?.cancel()
     const late = this.#options.clock.after(closeMsMax, () => this.#stop.abort())
+    if (this.#hasNew) this.#startWork()
     await this.#working
     late.cancel()
     this.#stop.abort()
@@ -103,10 +107,12 @@ class ReceiverSender {
   #wait(ms: number): void {
     if (this.#isClosing) return
     this.#timer?.cancel()
-    this.#timer = this.#options.clock.after(ms, () => {
-      this.#working ??= this.#work().finally(() => (this.#working = undefined))
-    })
+    this.#timer = this.#options.clock.after(ms, () => this.#startWork())
     this.#timer.unref?.()
+  }
+
+  #startWork(): void {
+    this.#working ??= this.#work().finally(() => (this.#working = undefined))
   }
 
   /** Sends everything due, then sleeps until the next due time. */
@@ -115,9 +121,12 @@ class ReceiverSender {
     const { url } = this.#receiver
     let wait = idleMs
     try {
-      while (!this.#stop.signal.aborted && !this.#isClosing) {
+      while (!this.#stop.signal.aborted && (!this.#isClosing || this.#hasNew)) {
         const delivery = queue.claim(url, clock.date(), this.#last)
-        if (!delivery) break
+        if (!delivery) {
+          this.#hasNew = false
+          break
+        }
         this.#last = delivery.tenant
         await this.#deliver(delivery)
       }

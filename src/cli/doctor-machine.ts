@@ -39,6 +39,7 @@ export function machineFacts({ root, machine }: WardenFacts): Machine {
     ksm: flag('/sys/kernel/mm/ksm/run'),
     swap: swaps(),
     ...findSurroundings(),
+    kvm: machine.kvm,
     keyCustody: keyCustody(),
   }
 }

@@ -1,15 +1,15 @@
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { attempt } from '../lib/attempt.ts'
+import { kvmAccess, type KvmAccess } from '../lib/kvm-access.ts'
 
 /** Environment of Mayfly, determined from files and variables, never by running a command. */
 export interface Surroundings {
   /** Container kind; null outside of containers. */
   readonly container: string | null
   readonly ci: boolean
-  /** Access to /dev/kvm. Does not prove that a VM starts. */
-  readonly kvm: 'open' | 'closed' | null
+  readonly kvm: KvmAccess
   /** PVM: KVM without hardware virtualisation, inside a VM. */
   readonly pvm: boolean
   /** True inside a virtual machine. */
@@ -36,7 +36,7 @@ export function findSurroundings({
   return {
     container: containerIn(read, exists, env) ?? (/microsoft/i.test(release) ? 'wsl' : null),
     ci: ciVariables.some((name) => isSet(env[name])),
-    kvm: exists('dev/kvm') ? (opens(path.join(root, 'dev/kvm')) ? 'open' : 'closed') : null,
+    kvm: kvmAccess(root),
     pvm: exists('sys/module/kvm_pvm'),
     virtual: cpu === undefined ? null : /^flags\s*:.*\bhypervisor\b/m.test(cpu),
     namespacesClosedBy: closedBy(read),
@@ -94,12 +94,6 @@ function closedBy(read: Read): string | null {
 /** `CI=false` counts as unset. */
 export function isSet(value: string | undefined): boolean {
   return value !== undefined && value !== '' && value !== 'false' && value !== '0'
-}
-
-function opens(file: string): boolean {
-  const fd = attempt(() => openSync(file, 'r+'))
-  if (fd !== undefined) closeSync(fd)
-  return fd !== undefined
 }
 
 /** Undefined for a file that cannot be read. */

@@ -3,6 +3,7 @@
  * argument vector or an environment; the warden composes those from its own launchers and validates
  * requests in `request.ts`.
  */
+import type { KvmAccess } from '../lib/kvm-access.ts'
 import type { CallClass } from './calls.ts'
 import type { PackageLayer } from './layer.ts'
 import type { MachineSave } from './machine-save.ts'
@@ -434,6 +435,8 @@ export interface WardenFacts {
     /** cgroup version used for walls; null if none. */
     readonly cgroups: 1 | 2 | null
     readonly bubblewrap: boolean
+    /** Access of the warden, which starts machines. */
+    readonly kvm: KvmAccess
   }
 }
 

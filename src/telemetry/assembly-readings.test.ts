@@ -54,5 +54,5 @@ const facts: WardenFacts = {
   ],
   proportionalBytes: 100,
   publicKey: '',
-  machine: { namespaces: true, landlock: 0, cgroups: null, bubblewrap: false },
+  machine: { namespaces: true, landlock: 0, cgroups: null, bubblewrap: false, kvm: null },
 }

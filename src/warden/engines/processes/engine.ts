@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs'
 import { setImmediate as turn } from 'node:timers/promises'
 import { callClasses } from '../../../contract/calls.ts'
+import { kvmAccess } from '../../../lib/kvm-access.ts'
 import type {
   DeadEnclosure,
   Enclosure,
@@ -116,6 +117,7 @@ class ProcessEngine implements Engine {
         landlock,
         cgroups: this.#cgroups?.version ?? null,
         bubblewrap: bubblewrap !== undefined,
+        kvm: kvmAccess(),
       },
       sampleEveryMs: this.#cgroups ? sampleEveryMs.limited : sampleEveryMs.watched,
     }

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { observeCall } from './observe.ts'
 
@@ -37,6 +40,34 @@ for (const [what, deed, pattern] of deeds)
 
 test("S4-28: a synchronous file read is seen through the kernel's counters", { skip }, () => {
   assert.deepEqual(observeCall(() => readFileSync(import.meta.filename)).seen, ['read'])
+})
+
+test('S4-28: a synchronous write to a disk is seen, also of eight bytes, as a wake-up of a thread writes', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-observed-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const isCounted = counts && statfsSync(folder).type !== TMPFS
+  if (!isCounted) return t.skip('this kernel does not count what a thread writes there')
+  for (const bytes of [8, 9, 16])
+    assert.deepEqual(
+      observeCall(() => writeFileSync(join(folder, `${bytes}`), 'x'.repeat(bytes))).seen,
+      ['write'],
+    )
+})
+
+/** `TMPFS_MAGIC` of statfs(2). */
+const TMPFS = 0x0102_1994
+
+test('The first computation of a process may use the time zone, which is read from files', () => {
+  const observed = `
+    import { observeCall } from ${JSON.stringify(import.meta.resolve('./observe.ts'))}
+    const { seen } = observeCall(() => new Date(0).getHours() + Intl.DateTimeFormat().format(0))
+    process.stdout.write(JSON.stringify(seen))`
+  const { stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--input-type=module', '--eval', observed],
+    { encoding: 'utf8' },
+  )
+  assert.equal(stdout, '[]', stderr)
 })
 
 test('Errors pass through, unless an effect was seen too', () => {

@@ -32,6 +32,15 @@ test('A safe capability is answered at once, its arguments in a list or alone', 
   await assert.rejects(callee.call('math.add', many), { code: 'INVALID' })
 })
 
+test('A number that JSON does not have is an error of the call that names it', async () => {
+  using callee = answerCalls(nowhere)
+  for (const [args, message] of [
+    ['[1,0]', /"math.divide": Infinity is not JSON/],
+    ['[0,0]', /"math.divide": NaN is not JSON/],
+  ] as const)
+    await assert.rejects(callee.call('math.divide', args), { code: 'INVALID', message })
+})
+
 test('An isolated capability runs as a job, and its end is reported', async () => {
   const taken: unknown[] = []
   using callee = answerCalls(async (name, { input }) => {

@@ -41,7 +41,7 @@ export function answerCalls(road: RunCapability, hostCalls?: HostCalls): CallHan
         return await answerHost(argsText, (over ??= new AbortController()).signal)
       const capability = catalogue.get(name)
       const args = listOf(parseJson(argsText))
-      if (!capability.isolated) return textOf(callInProcess(capability, args))
+      if (!capability.isolated) return textOf(callInProcess(capability, args), name)
       if (isolated >= isolatedMax || atOnce >= atOnceMax)
         throw new MayflyError('RATE_LIMITED', `Cannot call "${name}": too many calls`)
       over ??= new AbortController()
@@ -50,7 +50,7 @@ export function answerCalls(road: RunCapability, hostCalls?: HostCalls): CallHan
       try {
         const outcome = await road(name, capabilityJob(capability, args), over.signal)
         cpuTime += outcome.metrics.cpuTime
-        return valueTextOf(outcome)
+        return valueTextOf(outcome, name)
       } finally {
         atOnce--
       }
@@ -90,11 +90,13 @@ function listOf(args: unknown): readonly unknown[] {
   throw new MayflyError('INVALID', `Cannot accept more than ${callArgsMax} arguments`)
 }
 
-function valueTextOf({ status, result, encoding, error }: Outcome): string {
-  if (status === 'ok') return textOf(encoding === 'tagged' ? decodeTagged(result) : result)
+function valueTextOf({ status, result, encoding, error }: Outcome, name: string): string {
+  if (status === 'ok') return textOf(encoding === 'tagged' ? decodeTagged(result) : result, name)
   throw new MayflyError('CONFLICT', error?.message ?? `The call ended as "${status}"`)
 }
 
-function textOf(value: unknown): string {
-  return JSON.stringify(value) ?? 'null'
+/** Throws INVALID for a number that JSON would turn into null. */
+function textOf(value: unknown, name: string): string {
+  if (typeof value !== 'number' || Number.isFinite(value)) return JSON.stringify(value) ?? 'null'
+  throw new MayflyError('INVALID', `Cannot answer the call of "${name}": ${value} is not JSON`)
 }

@@ -91,9 +91,11 @@ export class CapabilityRegistry implements AsyncDisposable {
 
   /**
    * Adds or replaces a capability. Source text always runs in a sandbox; a function
-   * declared safe runs in this process, and is refused after it did more than compute. Throws MayflyError INVALID.
+   * declared safe runs in this process, and is refused after it did more than compute. Throws MayflyError INVALID, also
+   * for a field that there is not.
    */
   register(capability: SafeCapability | IsolatedCapability): void {
+    assertKnownOptions<Partial<Fields>>(capability as Partial<Fields>, fields)
     this.#catalogue.add(capability)
     this.#caught.delete(capability.name)
   }
@@ -111,8 +113,7 @@ export class CapabilityRegistry implements AsyncDisposable {
     args: readonly unknown[] = [],
     options: CapabilityCallOptions = {},
   ): Promise<unknown> {
-    assertKnownOptions(options, knownOfCall)
-    const capability = this.#find(name)
+    const capability = this.#find(name, args, options)
     if (!capability.isolated) return this.#here(capability, args)
     return returnValueOf(await this.#isolated(capability, args, options))
   }
@@ -123,8 +124,7 @@ export class CapabilityRegistry implements AsyncDisposable {
     args: readonly unknown[] = [],
     options: CapabilityCallOptions = {},
   ): Promise<Outcome> {
-    assertKnownOptions(options, knownOfCall)
-    const capability = this.#find(name)
+    const capability = this.#find(name, args, options)
     if (capability.isolated) return this.#isolated(capability, args, options)
     const began = systemClock.now()
     const facts = () => ({
@@ -158,7 +158,10 @@ export class CapabilityRegistry implements AsyncDisposable {
     return this.close()
   }
 
-  #find(name: string): Capability {
+  #find(name: string, args: unknown, options: CapabilityCallOptions): Capability {
+    assertKnownOptions(options, { signal: 'signal' })
+    if (!Array.isArray(args))
+      throw new MayflyError('INVALID', `Cannot call "${name}": expected a list of arguments`)
     if (this.#isOver) throw new MayflyError('CONFLICT', 'Cannot use the registry: it was closed')
     const caught = this.#caught.get(name)
     if (caught) throw caught
@@ -215,7 +218,19 @@ export class CapabilityRegistry implements AsyncDisposable {
   }
 }
 
-const knownOfCall = { signal: 'signal' } as const
+type Fields = Record<keyof SafeCapability | keyof IsolatedCapability, unknown>
+const fields: Readonly<Record<keyof Fields, true>> = {
+  name: true,
+  description: true,
+  isolated: true,
+  run: true,
+  code: true,
+  language: true,
+  entry: true,
+  limits: true,
+  network: true,
+  files: true,
+}
 
 /** Members as data and functions: a provider may be an instance of a class. */
 function membersOf(custom: MicroVMProvider): MicroVMProvider {

@@ -46,6 +46,25 @@ test('An effect in another language than js and ts is refused', async () => {
   await assert.rejects(effect, { code: 'INVALID', message: /"js" or "ts"/ })
 })
 
+test('A field of a capability, an option of its call, and arguments that are no list are errors', async () => {
+  const registry = new CapabilityRegistry()
+  const entry = {
+    name: 'own',
+    isolated: true,
+    code: 'return 1',
+    limit: { memory: '16MB' },
+  } as const
+  assert.throws(() => registry.register(entry), unknown('limit'))
+  const misspelt = { signl: AbortSignal.abort() } as object
+  await assert.rejects(registry.execute('math.add', [1], misspelt), unknown('signl'))
+  for (const args of [5, null, {}, 'ab'])
+    for (const call of [
+      registry.execute('math.add', args as never),
+      registry.executeCapabilityWithMicroVM('math.add', args as never),
+    ])
+      await assert.rejects(call, { code: 'INVALID', message: /expected a list of arguments/ })
+})
+
 test('A sink that is no function, and a provider that is none, is an error of the open', async () => {
   const wrong = [{ emit: () => undefined }, () => undefined, 'sink', [{}], [undefined], null]
   for (const sinks of wrong)

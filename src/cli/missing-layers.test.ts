@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fixesText, missingOf, type FixContext } from './missing-layers.ts'
 
-const nowhere = { container: null, namespacesClosedBy: null }
+const nowhere = { container: null, namespacesClosedBy: null, canDelegateCgroups: false }
 const where = (
   root: boolean,
   found: ReturnType<FixContext['surroundings']> = nowhere,
@@ -27,8 +27,16 @@ test('A missing layer has its name, its reason, and a fix for this machine', () 
   assert.doesNotMatch(fixOf(cgroup, where(true))!, /as root/)
 })
 
+test('A missing cgroup is sent to the setup only where the setup can delegate one', () => {
+  const text = 'memory cgroup: memory is held by a watch every 2 ms alone'
+  const delegable = { ...nowhere, canDelegateCgroups: true }
+  assert.match(fixOf(text, where(false, delegable))!, /as root.*, or run "mayfly setup"/)
+  assert.doesNotMatch(fixOf(text, where(false))!, /setup/)
+})
+
 test('Closed namespaces name what closes them', () => {
-  const closed = { container: 'docker', namespacesClosedBy: 'user.max_user_namespaces = 0' }
+  const namespacesClosedBy = 'user.max_user_namespaces = 0'
+  const closed = { ...nowhere, container: 'docker', namespacesClosedBy }
   const text = 'namespaces: closed by seccomp alone'
   assert.match(fixOf(text, where(false, closed))!, /user\.max_user_namespaces = 0/)
   const docker = fixOf(text, where(true, closed))!

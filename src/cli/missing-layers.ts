@@ -5,7 +5,10 @@ import { findSurroundings, type Surroundings } from './surroundings.ts'
 /** Inputs of the fixes; surroundings are examined lazily. */
 export interface FixContext {
   readonly root: boolean
-  readonly surroundings: () => Pick<Surroundings, 'container' | 'namespacesClosedBy'>
+  readonly surroundings: () => Pick<
+    Surroundings,
+    'container' | 'namespacesClosedBy' | 'canDelegateCgroups'
+  >
 }
 
 export function fixContext({ root }: Pick<WardenFacts, 'root'>): FixContext {
@@ -52,10 +55,12 @@ const fixes: Readonly<Record<string, FixFor>> = {
   python: (why) => (why.startsWith('there is no') ? 'Install python3 there' : undefined),
 }
 
-function openControlGroups({ root }: FixContext): string {
-  return root
-    ? 'Mount the cgroup file system, and make the cgroup of this container writable'
-    : 'Start Mayfly as root, so that it makes a cgroup for each wall, or run "mayfly setup", which delegates cgroups to this user'
+function openControlGroups({ root, surroundings }: FixContext): string {
+  if (root) return 'Mount the cgroup file system, and make the cgroup of this container writable'
+  const asRoot = 'Start Mayfly as root, so that it makes a cgroup for each wall'
+  return surroundings().canDelegateCgroups
+    ? `${asRoot}, or run "mayfly setup", which delegates cgroups to this user`
+    : asRoot
 }
 
 function openNamespaces(
@@ -67,7 +72,7 @@ function openNamespaces(
   if (container === 'docker') return `Allow this container to create namespaces: ${dockerOptions}`
   if (container !== null)
     return `Allow this container (${container}) to create namespaces: ${podOptions}`
-  return 'Install util-linux, which provides unshare'
+  return 'Install util-linux, which provides unshare; if it is there, lift what forbids namespaces: a seccomp filter, AppArmor, or RestrictNamespaces= of a systemd unit'
 }
 
 /** Options as in docs/how-to/docker.md. */

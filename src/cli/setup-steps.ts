@@ -63,7 +63,7 @@ export function setupSteps(source: SetupSource): readonly SetupStep[] {
     packages(source),
     ...namespaces(source, found),
     ...landlock(source),
-    ...delegation(source),
+    ...delegation(source, found),
     ...subordinates(source),
   ]
 }
@@ -153,14 +153,11 @@ function landlock(source: SetupSource): readonly SetupStep[] {
 }
 
 /** Delegates cgroup v2 controllers to the services of an ordinary user. */
-function delegation(source: SetupSource): readonly SetupStep[] {
-  const isVersion2 = readIn(source, '/sys/fs/cgroup/cgroup.controllers') !== undefined
-  if (
-    source.user === 'root' ||
-    !isVersion2 ||
-    !existsSync(path.join(source.root ?? '/', 'run/systemd/system'))
-  )
-    return []
+function delegation(
+  source: SetupSource,
+  { canDelegateCgroups }: Surroundings,
+): readonly SetupStep[] {
+  if (source.user === 'root' || !canDelegateCgroups) return []
   const text = '[Service]\nDelegate=cpu cpuset io memory pids\n'
   return [
     {

@@ -33,6 +33,7 @@ suite('Surroundings of Mayfly (S4-33)', () => {
       pvm: false,
       virtual: false,
       namespacesClosedBy: null,
+      canDelegateCgroups: false,
     })
   })
 
@@ -81,6 +82,16 @@ suite('Surroundings of Mayfly (S4-33)', () => {
   test('A virtual machine is known by its processor', () => {
     assert.equal(on({ 'proc/cpuinfo': 'flags\t\t: fpu hypervisor lahf_lm\n' }).virtual, true)
     assert.equal(on({}).virtual, null)
+  })
+
+  test('Control groups can be delegated by systemd, and those of version 2 alone', () => {
+    const version2 = { 'sys/fs/cgroup/cgroup.controllers': 'cpu memory\n' }
+    const systemd = { 'run/systemd/system/x': '' }
+    const found = [{ ...version2, ...systemd }, version2, systemd].map((files) => on(files))
+    assert.deepEqual(
+      found.map(({ canDelegateCgroups }) => canDelegateCgroups),
+      [true, false, false],
+    )
   })
 
   test('The sysctl that closes user namespaces is named', () => {

@@ -16,6 +16,8 @@ export interface Surroundings {
   readonly virtual: boolean | null
   /** sysctl that denies user namespaces to ordinary users; null if none. */
   readonly namespacesClosedBy: string | null
+  /** systemd manages cgroups of version 2, which it can delegate to ordinary users. */
+  readonly canDelegateCgroups: boolean
 }
 
 /** Test hook: files and variables of another machine. */
@@ -40,6 +42,7 @@ export function findSurroundings({
     pvm: exists('sys/module/kvm_pvm'),
     virtual: cpu === undefined ? null : /^flags\s*:.*\bhypervisor\b/m.test(cpu),
     namespacesClosedBy: closedBy(read),
+    canDelegateCgroups: exists('sys/fs/cgroup/cgroup.controllers') && exists('run/systemd/system'),
   }
 }
 

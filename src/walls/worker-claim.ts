@@ -91,6 +91,15 @@ export async function forgetRefusal(
 export function unavailable(error: unknown): Availability {
   const code = error instanceof MayflyError ? error.code : 'UNAVAILABLE'
   const hint = error instanceof MayflyError ? error.hint : undefined
-  const fix = hint || 'Run mayfly doctor to see what this machine refuses'
-  return { available: false, code, reason: messageOf(error), fix }
+  const reason = messageOf(error)
+  return { available: false, code, reason, fix: hint || fixOf(reason) }
+}
+
+/** Fix by the message of the program that could not make the wall. */
+function fixOf(reason: string): string {
+  if (/mount proc\b/.test(reason))
+    return 'Start the container without masked paths below /proc, such as with --security-opt systempaths=unconfined'
+  if (/\bunshare failed|\bcreat(?:e|ing) new namespace/i.test(reason))
+    return 'Allow namespaces (user.max_*_namespaces, AppArmor, seccomp): "mayfly setup" and docs/how-to/docker.md say how'
+  return 'Compare with the facts of this machine, which "mayfly doctor" lists'
 }

@@ -13,7 +13,7 @@ const file = (name: string) => readFileSync(new URL(`../../${name}`, import.meta
 
 test('The compose file, the Docker how-to and doctor name the same options', () => {
   const compose = file('examples/docker/compose.yaml')
-  const at = { container: 'docker', namespacesClosedBy: null }
+  const at = { container: 'docker', namespacesClosedBy: null, canDelegateCgroups: false }
   const [row] = missingOf(['namespaces: closed'], { root: true, surroundings: () => at })
   for (const option of ['seccomp', 'apparmor', 'systempaths']) {
     assert.match(compose, new RegExp(`^ {6}- ${option}=unconfined\\b`, 'm'))

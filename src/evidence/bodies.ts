@@ -11,7 +11,7 @@ import { assertPlainStore } from '../lib/store-file.ts'
 import type { Row } from './connection.ts'
 import { bodiesBeyondShares, evictionIndex } from './fair-eviction.ts'
 import { openReadOnly } from './open-readonly.ts'
-import { stateError } from './state-error.ts'
+import { hasFree, stateError } from './state-error.ts'
 
 export interface BodyKey {
   readonly tenant: string
@@ -38,6 +38,8 @@ export const retainedBytesMax = 2 ** 30
 /** Bodies to be deleted that one query lists. */
 const rowsMax = 10_000
 const nothing = () => undefined
+/** Left to the record, without which no job runs. */
+const recordBytesMin = 2 ** 22
 
 export interface BodiesOptions {
   readonly retentionMs?: number
@@ -175,6 +177,16 @@ export class Bodies {
       if (stale.length > 0) this.#dropKeys(stale)
     })
     for (const { body } of sealed) this.#limits.written(body.length)
+  }
+
+  /** True if there is room for so many bytes in the WAL and in the file, which has free pages, beside that of the record. */
+  hasRoom(bytes: number): boolean {
+    const [pages] = this.#rows(
+      'SELECT freelist_count * page_size AS free FROM pragma_freelist_count, pragma_page_size',
+      {},
+    )
+    const grown = Math.max(0, bytes - Number(pages?.['free']))
+    return hasFree(this.#bodies.location() ?? '', bytes + grown + recordBytesMin)
   }
 
   /** Undefined if missing or forgotten. Throws MayflyError STATE if the body was altered. */

@@ -66,6 +66,23 @@ test('A capture is stored with the other bodies of its run, beside earlier ones,
   assert.deepEqual(await keep(of, { kind: 'none', parts: [] }), [])
 })
 
+test('A capture for which the disk has no room is not begun, and leaves its room to the record', async () => {
+  assert.equal(bodies.hasRoom(2 ** 60), false)
+  assert.equal(bodies.hasRoom(0), true)
+  const asked: number[] = []
+  const full = {
+    put: (...all: Parameters<Bodies['put']>) => bodies.put(...all),
+    hasRoom: (bytes: number) => asked.push(bytes) < 0,
+  }
+  const keep = createCaptures(
+    () => full,
+    () => 7,
+  )
+  await assert.rejects(keep(of, capture), { code: 'DISK_FULL' })
+  assert.deepEqual(asked, [memory.length + '[]'.length])
+  assert.deepEqual(bodies.names(of.tenant, of.run), [])
+})
+
 test('Another tenant finds none of it, an admin does', async () => {
   await keepAt(7)(of, capture)
   const { run } = of
@@ -85,7 +102,8 @@ test('Writing and reading a capture yield to the event loop between any two piec
   setImmediate(count)
   const keptIn: number[] = []
   const readIn: number[] = []
-  const counted: Pick<Bodies, 'put'> = {
+  const counted: Pick<Bodies, 'put' | 'hasRoom'> = {
+    hasRoom: () => true,
     put(place, bytes, at) {
       assert.ok(bytes.length <= pieceBytes)
       keptIn.push(turns)

@@ -14,6 +14,7 @@ import type { KeepCapture } from '../contract/pipeline.ts'
 import type { Bodies, BodiesRead, BodyFolder } from './bodies.ts'
 import type { MemoryBases } from './memory-bases.ts'
 import { parseJson, tryParseJson } from '../lib/parse-json.ts'
+import { roomHint } from './state-error.ts'
 
 /** Piece size: hashing, encrypting and writing one blocks the event loop for some milliseconds. */
 export const pieceBytes = 2 ** 20
@@ -34,10 +35,11 @@ type Summary = z.infer<typeof summarySchema>
 /**
  * Stores captures with the other bodies of a run: encrypted, same retention. Each is named by its time, so several
  * captures of a run coexist. Pieces are written with a yield to the event loop in between. Rejects with MayflyError
- * STATE. A base that cannot be kept is named in `why`.
+ * STATE, and DISK_FULL before it writes anything: half a capture would take the room of the record, and serve nobody. A
+ * base that cannot be kept is named in `why`.
  */
 export function createCaptures(
-  bodies: () => Pick<Bodies, 'put'>,
+  bodies: () => Pick<Bodies, 'put' | 'hasRoom'>,
   now: () => number,
   bases?: MemoryBases,
 ): KeepCapture {
@@ -45,6 +47,7 @@ export function createCaptures(
   return async ({ run, tenant, because }, capture) => {
     const { kind, parts } = capture
     if (parts.length === 0) return []
+    if (!bodies().hasRoom(sizeOf(parts))) throw noRoom()
     const { why, base } = await keepBase(capture, bases)
     const at = (last = Math.max(now(), last + 1))
     const name = `capture-${at}`
@@ -58,6 +61,17 @@ export function createCaptures(
     put(SUMMARY, Buffer.from(JSON.stringify(summary)))
     return kept.map(told)
   }
+}
+
+const sizeOf = (parts: readonly CapturePart[]) =>
+  parts.flatMap(({ bytes }) => bytes).reduce((sum, { length }) => sum + length, 0)
+
+function noRoom(): MayflyError {
+  return new MayflyError(
+    'DISK_FULL',
+    'Cannot store a capture: the disk of the state folder has no room for it',
+    { hint: roomHint },
+  )
 }
 
 async function keepBase({ why, base }: Capture, bases: MemoryBases | undefined) {

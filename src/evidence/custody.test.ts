@@ -131,3 +131,14 @@ test('Storing a capture forgets bodies of other runs that have expired', async (
   assert.equal(custody.bodies.names('acme', 'exec_9').length, 1)
   assert.equal(custody.evidence.of('exec_1', everybody).length, 1)
 })
+
+test('A capture that finds no room on the disk leaves no line, and forgets bodies that have expired', async () => {
+  using custody = open()
+  const old = { tenant: 'acme', run: 'exec_0', name: 'capture-1/a' }
+  custody.bodies.put(old, Buffer.alloc(9), -retentionMs)
+  custody.bodies.hasRoom = () => false
+  const kept = custody.keep({ run: 'exec_1', tenant: 'acme', because: 'asked' }, capture)
+  await assert.rejects(kept, { code: 'DISK_FULL' })
+  assert.deepEqual(custody.bodies.names('acme', 'exec_0'), [])
+  assert.deepEqual(custody.told, [])
+})

@@ -55,18 +55,21 @@ export function createCustody({
   const keep = createCaptures(bodies, now, bases)
   return {
     async keep(of, capture) {
-      const parts = await keep(of, capture)
-      const { run, tenant, because } = of
-      if (parts.length > 0)
-        tell(
-          'evidence/kept',
-          { because, kind: capture.kind, parts },
-          { run, tenant, actor: 'evidence' },
-        )
-      if (because === 'asked') await forgetBeyond(bodies(), tenant, askedBytesMax, askedMax)
-      // The capture is stored; a failed sweep is retried at the next one.
-      await forgetExpired(bodies(), now()).catch(() => undefined)
-      return parts
+      try {
+        const parts = await keep(of, capture)
+        const { run, tenant, because } = of
+        if (parts.length > 0)
+          tell(
+            'evidence/kept',
+            { because, kind: capture.kind, parts },
+            { run, tenant, actor: 'evidence' },
+          )
+        if (because === 'asked') await forgetBeyond(bodies(), tenant, askedBytesMax, askedMax)
+        return parts
+      } finally {
+        // Also after a capture that found no room. A failed sweep is retried at the next one.
+        await forgetExpired(bodies(), now()).catch(() => undefined)
+      }
     },
     evidence: {
       of(run, { tenant }) {

@@ -42,6 +42,12 @@ export function stateError(action: string, path: string, thrown: unknown): Mayfl
   return new MayflyError('STATE', message, hint ? { hint, ...parts } : parts)
 }
 
+/** True if the disk of a state file has so many free bytes. */
+export function hasFree(path: string, bytes: number): boolean {
+  const facts = attempt(() => statfsSync(dirname(path)))
+  return !facts || facts.bavail * facts.bsize >= bytes
+}
+
 /** True if the disk of a state file has no free blocks or inodes. */
 export function isFull(path: string): boolean {
   const facts = attempt(() => statfsSync(dirname(path)))

@@ -55,6 +55,8 @@ export type Ability =
   | 'batch'
   /** Stays open and takes one exec after another. */
   | 'session'
+  /** Keeps the isolate of a session in js or ts open. */
+  | 'realm-session'
   /** Makes further sandboxes of one whose session is open. */
   | 'fork'
   /** Reports which functions ran: for JavaScript, and for whole programs. */

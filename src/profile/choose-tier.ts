@@ -336,6 +336,10 @@ const abilityTexts: Readonly<Partial<Record<Ability, readonly [lacks: string, ha
     'it cannot provide folders of this machine to programs',
     'can provide folders of this machine to programs',
   ],
+  'realm-session': [
+    'its sessions run programs, not js or ts: those of language "node" do',
+    'keeps a session of js or ts open',
+  ],
   trace: ['it cannot trace functions', 'traces functions'],
   'program-trace': ['it traces functions of js and ts only', 'traces functions of a program'],
   instructions: [

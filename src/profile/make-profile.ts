@@ -220,7 +220,7 @@ function abilitiesFor(
     [packages.length > 0, isInRealm ? 'realm-packages' : 'packages'],
     [asked.image !== undefined, isInRealm ? 'realm-image' : 'image'],
     [asked.calls !== undefined, 'batch'],
-    [session?.kind === 'open', 'session'],
+    [session?.kind === 'open', isInRealm ? 'realm-session' : 'session'],
     [asked.trace, isInRealm ? 'trace' : 'program-trace'],
     [splitsPrograms(schedule, language), 'program-zones'],
     [limits.instructions !== undefined, 'instructions'],

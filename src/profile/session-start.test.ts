@@ -4,6 +4,7 @@ import { configOf, factsOf, jobOf, verdictOf } from '../../tests/fixtures/profil
 import { callClasses, type CallClass } from '../contract/calls.ts'
 import type { Control } from '../contract/controls.ts'
 import type { Language } from '../contract/job.ts'
+import type { ProviderFacts } from './choose-tier.ts'
 import { makePlan } from './make-profile.ts'
 
 const without = (closed?: CallClass) => callClasses.filter((name) => name !== closed)
@@ -21,7 +22,7 @@ function planOf(
   }))
   const facts = factsOf('process', {
     languages: ['js', 'ts', 'node', 'python', 'bash', 'sh'],
-    can: ['session', 'files'],
+    can: ['session', 'realm-session', 'files'],
     enforces,
   })
   const job = jobOf({ schedule: 'own' })
@@ -55,6 +56,30 @@ for (const [language, closed] of Object.entries(cannot)) {
     }
   })
 }
+
+test('A session in js takes a wall that keeps isolates open, also where another one closes what the schedule closes', () => {
+  const config = configOf({
+    schedules: {
+      default: {
+        phases: [
+          { name: 'full', for: '1m' },
+          { name: 'slow', for: '1m', cpu: 0.5 },
+        ],
+      },
+    },
+  })
+  const keeps = factsOf('isolate', { can: ['session', 'realm-session'] })
+  const languages = ['js', 'node'] as const
+  const programs = factsOf('process', { languages, can: ['session'], tightens: ['cpu'] })
+  const open = (language: Language, facts: readonly ProviderFacts[]) =>
+    makePlan({ ...jobOf(), session: { kind: 'open' } }, verdictOf(0, { language }), {
+      config,
+      facts,
+    })
+  assert.equal(open('js', [keeps, programs]).profile.provider, keeps.name)
+  assert.equal(open('node', [keeps, programs]).profile.provider, programs.name)
+  assert.match(JSON.stringify(open('js', [programs])), /its sessions run programs, not js or ts/)
+})
 
 test('A session starts if only a later phase closes the class, or if its wall closes none', () => {
   assert.equal(planOf('node', [undefined, 'exec']).kind, 'run')

@@ -66,6 +66,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       'trace',
       'calls',
       'session',
+      'realm-session',
       ...(openEgressPath ? (['network'] as const) : []),
       ...(openFolders ? (['folder-calls'] as const) : []),
     ],

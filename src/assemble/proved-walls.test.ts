@@ -82,6 +82,43 @@ test('An attempt that throws leaves the refusal, and is repeated later', async (
   assert.equal(stand.isThere(), true)
 })
 
+test('A wall whose probe throws, rejects or answers nothing is refused with the reason, and others are proved', async () => {
+  const broken = {
+    throws: () => {
+      throw new Error('no such device')
+    },
+    rejects: () => Promise.reject(new Error('no such device')),
+    nothing: () => Promise.resolve(undefined),
+    works: () => Promise.resolve(there),
+  }
+  const others = Object.entries(broken).map(
+    ([name, detect]) =>
+      ({ name, tier: 'microvm', languages: ['python'], detect }) as unknown as Provider,
+  )
+  const walls = new ProvedWalls({
+    loaders: new Map(),
+    others,
+    emitter: { emit: () => undefined },
+    clock: { now: () => 0 },
+  })
+  await walls.proveAll()
+  assert.deepEqual(
+    walls.proved.map(({ provider: { name }, availability }) => [
+      name,
+      availability.available || [availability.code, availability.reason],
+    ]),
+    [
+      ['throws', ['PROVIDER_BROKEN', 'Cannot prove provider "throws": no such device']],
+      ['rejects', ['PROVIDER_BROKEN', 'Cannot prove provider "rejects": no such device']],
+      [
+        'nothing',
+        ['PROVIDER_BROKEN', 'Cannot prove provider "nothing": its probe answered no availability'],
+      ],
+      ['works', true],
+    ],
+  )
+})
+
 test('Walls that the configuration names and that are not available are listed with the key, the cause and the fix', async () => {
   const { walls } = played()
   const row = { language: 'python', count: 1 } as const

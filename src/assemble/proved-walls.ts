@@ -1,6 +1,6 @@
 import type { Clock } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
-import { MayflyError } from '../contract/error.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { Language } from '../contract/job.ts'
 import type { Availability, ProvedProvider, Provider } from '../contract/provider.ts'
@@ -218,7 +218,7 @@ export class ProvedWalls {
   }
 
   async #prove(provider: Provider): Promise<Availability> {
-    const availability = await provider.detect()
+    const availability = await probed(provider)
     this.#known.set(provider.name, provider)
     this.#proofs.set(provider.name, availability)
     if (availability.available) this.#retries.succeeded(provider.name)
@@ -245,6 +245,22 @@ export class ProvedWalls {
     const { available } = availability
     const fields = available ? { layers: availability.layers } : { reason: availability.reason }
     this.#emitter.emit(available ? 'tier/proved' : 'tier/unavailable', { provider, ...fields })
+  }
+}
+
+/** Probe of a wall; one that throws or answers no availability is refused, so that jobs get other walls. */
+async function probed(provider: Provider): Promise<Availability> {
+  try {
+    const answered = (await provider.detect()) as Availability | undefined
+    if (typeof answered?.available === 'boolean') return answered
+    throw new MayflyError('PROVIDER_BROKEN', 'its probe answered no availability')
+  } catch (thrown) {
+    return {
+      available: false,
+      code: thrown instanceof MayflyError ? thrown.code : 'PROVIDER_BROKEN',
+      reason: `Cannot prove provider "${provider.name}": ${messageOf(thrown)}`,
+      fix: 'Ask the author of the provider',
+    }
   }
 }
 

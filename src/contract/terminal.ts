@@ -14,7 +14,7 @@ export const terminalOutputFactor = 64
 const cells = z.number().int().min(1).max(terminalCellsMax)
 
 /** Signals that a client may send to the foreground process group of a terminal. */
-export const terminalSignals = [
+const terminalSignals = [
   'SIGINT',
   'SIGQUIT',
   'SIGTERM',
@@ -25,6 +25,7 @@ export const terminalSignals = [
   'SIGUSR1',
   'SIGUSR2',
 ] as const
+export const terminalSignal = z.enum(terminalSignals)
 export type TerminalSignal = (typeof terminalSignals)[number]
 
 export const terminalSize = z.strictObject({ cols: cells, rows: cells }).readonly()
@@ -53,7 +54,7 @@ export type TerminalAsked = z.output<typeof terminalRequest>
 /** Text message from the client of a terminal. */
 export const terminalControl = z.union([
   z.strictObject({ resize: terminalSize }),
-  z.strictObject({ signal: z.enum(terminalSignals) }),
+  z.strictObject({ signal: terminalSignal }),
 ])
 
 /** Command of a terminal for which the caller names none. */

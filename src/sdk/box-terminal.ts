@@ -1,3 +1,4 @@
+import { MayflyError } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type {
   OpenedTerminal,
@@ -6,7 +7,7 @@ import type {
   TerminalSignal,
   TerminalSize,
 } from '../contract/terminal.ts'
-import { endedBeforeExec, readSize } from '../sessions/session-job.ts'
+import { endedBeforeExec, readSignal, readSize } from '../sessions/session-job.ts'
 
 /**
  * A terminal in a session. Its program is a session leader (setsid) in the sandbox. Runs concurrently with execs, and
@@ -36,7 +37,7 @@ export class BoxTerminal implements AsyncDisposable {
     this.#terminal = terminal
     this.readable = pipe.readable
     pipe.cancelled = () => void terminal.close().catch(() => undefined)
-    this.writable = new WritableStream({ write: (bytes) => terminal.write(bytes) })
+    this.writable = new WritableStream({ write: (bytes) => this.write(bytes) })
     const over = (): void => pipe.end()
     terminal.ended.then(over, over)
   }
@@ -52,8 +53,8 @@ export class BoxTerminal implements AsyncDisposable {
   }
 
   /** Resolves when the sandbox has read enough that more may be written (back-pressure). */
-  write(bytes: Uint8Array | string): Promise<void> {
-    return this.#terminal.write(typeof bytes === 'string' ? Buffer.from(bytes) : bytes)
+  async write(bytes: Uint8Array | string): Promise<void> {
+    await this.#terminal.write(bytesOf(bytes))
   }
 
   /** Sets columns and rows, each from 1 to 1000. Throws MayflyError INVALID. */
@@ -61,9 +62,9 @@ export class BoxTerminal implements AsyncDisposable {
     this.#terminal.resize(readSize(size))
   }
 
-  /** Sends a signal, one of `terminalSignals`, to the foreground process group. */
+  /** Sends a signal to the foreground process group. Throws MayflyError INVALID for one that a terminal has not. */
   kill(signal: TerminalSignal = 'SIGHUP'): void {
-    this.#terminal.signal(signal)
+    this.#terminal.signal(readSignal(signal))
   }
 
   /** Hangs up; resolves to its outcome. Idempotent. */
@@ -74,6 +75,13 @@ export class BoxTerminal implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+}
+
+/** Bytes that a wall takes; other values would end it, as a breach of its protocol. Throws MayflyError INVALID. */
+export function bytesOf(content: unknown): Uint8Array {
+  if (typeof content === 'string') return Buffer.from(content)
+  if (content instanceof Uint8Array) return content
+  throw new MayflyError('INVALID', 'Cannot take the content: expected text or a Uint8Array')
 }
 
 /** Stream that buffers one chunk; the promise of `print` settles when it is read (back-pressure). */

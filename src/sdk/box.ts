@@ -28,7 +28,7 @@ import {
   type SessionOwner,
 } from '../sessions/session-job.ts'
 import type { TerminalRequest } from '../contract/terminal.ts'
-import { BoxTerminal } from './box-terminal.ts'
+import { BoxTerminal, bytesOf } from './box-terminal.ts'
 import { assertKnownOptions } from './known-options.ts'
 import type * as z from 'zod'
 
@@ -76,10 +76,9 @@ export class Box implements AsyncDisposable {
     this.#owner = owner
     const { session } = openSession
     this.files = {
-      put: (path, content) =>
-        session.files.put(path, typeof content === 'string' ? Buffer.from(content) : content),
-      get: (path) => session.files.get(path, sessionFileBytesMax),
-      list: async (path = '.') => (await session.files.list(path)).entries,
+      put: async (path, content) => session.files.put(pathText(path), bytesOf(content)),
+      get: async (path) => session.files.get(pathText(path), sessionFileBytesMax),
+      list: async (path = '.') => (await session.files.list(pathText(path))).entries,
     }
   }
 
@@ -184,4 +183,9 @@ export class Box implements AsyncDisposable {
     const { principal, tenant } = this.#owner
     return { principal, tenant }
   }
+}
+
+function pathText(path: unknown): string {
+  if (typeof path === 'string') return path
+  throw new MayflyError('INVALID', 'Cannot take the path: expected text')
 }

@@ -15,8 +15,10 @@ import { assertInputFits, makeJob } from '../contract/make-job.ts'
 import {
   terminalRequest,
   terminalShell,
+  terminalSignal,
   terminalSize,
   type TerminalAsked,
+  type TerminalSignal,
   type TerminalSize,
   type TerminalTask,
 } from '../contract/terminal.ts'
@@ -104,6 +106,11 @@ export function readTerminal(value: unknown): TerminalAsked {
 /** Reads the size of a terminal. Throws MayflyError INVALID. */
 export function readSize(value: unknown): TerminalSize {
   return checked(terminalSize, value, 'size')
+}
+
+/** Reads the name of a signal to a terminal. Throws MayflyError INVALID. */
+export function readSignal(value: unknown): TerminalSignal {
+  return checked(terminalSignal, value, 'signal')
 }
 
 /** Makes a terminal request into an exec of its command, and the task for the wall. */

@@ -194,6 +194,31 @@ for (const { provider, skip } of walls)
       assert.equal(await value(box, 'x'), 1)
     })
 
+    test('a path, a content and a signal of a wrong kind are refused, and the session continues', async () => {
+      await using box = await open()
+      await using terminal = await box.pty({ command: 'cat' })
+      const invalid = { code: 'INVALID' }
+      for (const path of [5, null, {}, 'x'.repeat(5000)] as string[]) {
+        await assert.rejects(box.files.get(path), invalid)
+        await assert.rejects(box.files.put(path, 'a'), invalid)
+        await assert.rejects(box.files.list(path), invalid)
+      }
+      for (const content of [
+        5,
+        null,
+        {},
+        [1],
+        new ArrayBuffer(1),
+        new Float64Array(1),
+      ] as never[]) {
+        await assert.rejects(box.files.put('a', content), invalid)
+        await assert.rejects(terminal.write(content), invalid)
+      }
+      for (const signal of ['SIGNOPE', 9, null] as never[])
+        assert.throws(() => terminal.kill(signal), invalid)
+      assert.equal(await value(box, '1'), 1)
+    })
+
     test('a second concurrent exec is BUSY; after its end a session is SESSION_ENDED', async () => {
       const box = await open()
       const long = box.run({ code: 'import time\nsum(range(20_000_000))\ntime.sleep(1)\n1' })

@@ -46,6 +46,16 @@ const costly: Record<string, Costly> = {
     source: `const a=[${many('1,')}];${many('f(...a);')}`,
     harmless: `const a=[${many('1,')}];${many('f(1,2);')}`,
   },
+  'reads of a class with many members': {
+    language: 'js',
+    source: `class A{${properties.replace(/a/g, 'static a').replace(/:/g, '=').replace(/,/g, ';')}};${many('A.z;')}`,
+    harmless: `class A{${properties.replace(/a/g, 'static a').replace(/:/g, '=').replace(/,/g, ';')}};${many('B.z;')}`,
+  },
+  'modules named by one of many values': {
+    language: 'js',
+    source: `let a;${many('a="b";')}${many('require(a);')}`,
+    harmless: `let a,c="b";${many('a="b";')}${many('require(c);')}`,
+  },
   'semicolons after a function': {
     language: 'js',
     source: `function f(){}${many(';'.repeat(20))}`,

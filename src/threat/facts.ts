@@ -1,6 +1,6 @@
 import { isFunction } from './scope.ts'
 import { leavesOf, targetOf, type Node, type Tree } from './syntax.ts'
-import { calledBy, memberKey, pathOf, textOf } from './value.ts'
+import { calledBy, memberKey, pathOf, textsOf } from './value.ts'
 
 /** Input of the rules: references, calls, loads and writes of a source. */
 export interface Facts {
@@ -87,11 +87,16 @@ function gather(node: Node, facts: Gathered): void {
       }
       return
     case 'ImportExpression':
-      facts.loads.push({ node, how: 'dynamic', module: textOf(node['source']) })
-      return
+      return load(facts, node, 'dynamic', node['source'])
     default:
       return gatherWrites(node, facts)
   }
+}
+
+/** Loads each module that the name may be; one without a name if it is dynamic. */
+function load(facts: Gathered, node: Node, how: ModuleLoad['how'], name: Node | undefined): void {
+  const names = textsOf(name)
+  for (const module of names.length > 0 ? names : [undefined]) facts.loads.push({ node, how, module })
 }
 
 function refer(node: Node, facts: Gathered): void {
@@ -118,7 +123,7 @@ function gatherCall(node: Node, facts: Gathered): void {
   if (callee === 'Reflect.get' || callee === undefined || callee === '%fn') refer(node, facts)
   const path = pathOf(node)
   if (path?.startsWith('module:') || callee === 'require') {
-    facts.loads.push({ node, how: 'require', module: textOf(given[0]) })
+    load(facts, node, 'require', given[0])
   }
 }
 

@@ -10,10 +10,19 @@ export const notYet = Symbol('not yet')
  */
 export function memberOf(literal: Node, key: string, keyOf: KeyOf): Node | undefined {
   if (literal.type === 'ArrayExpression') return elementOf(literal, key)
-  const members = known.getOrInsertComputed(literal, () => new Members(literal['properties']))
+  const members = known.getOrInsertComputed(literal, () => new Members(propertiesOf(literal)))
   return members.get(key, keyOf)
 }
 
+/** Properties of an object literal, static members of a class, or members of the instances of a class body. */
+function propertiesOf(literal: Node): readonly Node[] {
+  if (literal.type === 'ObjectExpression') return literal['properties']
+  const isStatic = literal.type !== 'ClassBody'
+  const body: readonly Node[] = isStatic ? literal['body'].body : literal['body']
+  return body.filter((member) => member['static'] === isStatic)
+}
+
+const keyed = new Set(['Property', 'MethodDefinition', 'PropertyDefinition', 'AccessorProperty'])
 const known = new WeakMap<Node, Members>()
 const spreads = new WeakMap<Node, boolean>()
 
@@ -45,7 +54,7 @@ class Members {
     for (;;) {
       if (this.#open.length > 0) this.#lookAgain(keyOf)
       const place = this.#placeOf.get(key)
-      if (place !== undefined) return this.#properties[place]!['value']
+      if (place !== undefined) return this.#properties[place]!['value'] ?? undefined
       if (this.#unseen === 0) return undefined
       this.#see(--this.#unseen, keyOf)
     }
@@ -59,7 +68,7 @@ class Members {
 
   #see(place: number, keyOf: KeyOf): void {
     const property = this.#properties[place]!
-    if (property.type !== 'Property') return
+    if (!keyed.has(property.type) || property['kind'] === 'set') return
     const key = keyOf(property)
     if (key === notYet) this.#open.push(place)
     else if (key !== undefined && (this.#placeOf.get(key) ?? -1) < place) {

@@ -92,7 +92,7 @@ function bind(scope: LexicalScope, name: string): Binding {
 }
 
 function newBinding(name: string): Binding {
-  return { name, sources: [], unknown: false, known: undefined }
+  return { name, sources: [], unknown: false, known: undefined, members: undefined }
 }
 
 function functionScope(scope: LexicalScope): LexicalScope {
@@ -219,12 +219,16 @@ function keyOf({ key, computed }: Node): PatternStep {
 function assign(node: Node): void {
   switch (node.type) {
     case 'AssignmentExpression':
+      if (node['left'].type === 'MemberExpression') return assignMember(node['left'], node['right'])
       return node['operator'] === '+=' && node['left'].type === 'Identifier'
         ? appendTo(node['left'], node['right'])
         : assignTo(node['left'], node['right'])
     case 'UpdateExpression':
       return assignTo(node['argument'], undefined)
     case 'ForOfStatement':
+      takeElements(node['left'].declarations?.[0].id ?? node['left'], node['right'])
+      if (node['left'].type !== 'VariableDeclaration') assignTo(node['left'], undefined)
+      return
     case 'ForInStatement':
       if (node['left'].type !== 'VariableDeclaration') assignTo(node['left'], undefined)
       return
@@ -238,6 +242,30 @@ function assignTo(target: Node, source: Node | undefined): void {
   declarePattern(target, target.scope!, source, [], ({ name, scope }) => lookUp(name, scope))
 }
 
+/** Maximum expressions kept for one member of a name. */
+const membersMax = 8
+
+/** `name.key = expression` and `name["key"] = expression`. */
+function assignMember({ object, property, computed }: Node, source: Node): void {
+  if (object.type !== 'Identifier') return
+  const key: unknown = computed ? property.value : property.name
+  const binding = typeof key === 'string' ? lookUp(object.name, object.scope) : undefined
+  if (!binding) return
+  binding.members ??= new Map()
+  const known = binding.members.getOrInsertComputed(key as string, () => [])
+  if (known.length < membersMax) known.push(source)
+}
+
+/** The name of a loop or of a callback holds each element of a list. */
+function takeElements(name: Node | undefined, list: Node): void {
+  if (name?.type !== 'Identifier') return
+  const binding = lookUp(name['name'], name.scope)
+  if (binding && binding.sources.length < argumentsMax)
+    binding.sources.push({ kind: 'element', node: list })
+}
+
+const perElement = new Set(['every', 'filter', 'find', 'flatMap', 'forEach', 'map', 'some'])
+
 function appendTo({ name, scope }: Node, node: Node): void {
   lookUp(name, scope)?.sources.push({ kind: 'append', node })
 }
@@ -248,6 +276,10 @@ const argumentsMax = 16
 /** A function called by name gets the arguments of each call. */
 function passArguments(call: Node): void {
   const { callee } = call as unknown as { callee: Node }
+  if (callee.type === 'MemberExpression' && perElement.has(callee['property'].name)) {
+    const [callback]: readonly Node[] = call['arguments']
+    if (callback && isFunction(callback)) takeElements(callback['params'][0], callee['object'])
+  }
   if (callee.type !== 'Identifier') return
   const binding = lookUp(callee['name'], callee.scope)
   for (const source of binding?.sources.slice(0, argumentsMax) ?? []) {
@@ -255,17 +287,20 @@ function passArguments(call: Node): void {
     if (!called) continue
     for (const [index, argument] of call['arguments'].slice(0, argumentsMax).entries()) {
       const parameter: Node | undefined = called['params'][index]
-      if (argument.type === 'SpreadElement' || parameter?.type !== 'Identifier') break
-      const target = lookUp(parameter['name'], parameter.scope)
-      if (target && target.sources.length < argumentsMax) {
-        target.sources.push({ kind: 'expression', node: argument, path: [] })
-      }
+      if (argument.type === 'SpreadElement' || !parameter) break
+      const name: Node = parameter.type === 'AssignmentPattern' ? parameter['left'] : parameter
+      declarePattern(name, name.scope!, argument, [], roomFor)
     }
   }
 }
 
+function roomFor({ name, scope }: Node): Binding | undefined {
+  const binding = lookUp(name, scope)
+  return binding && binding.sources.length < argumentsMax ? binding : undefined
+}
+
 function functionOf(source: Source): Node | undefined {
-  if (source.kind === 'import' || source.kind === 'append') return undefined
+  if (source.kind !== 'expression' && source.kind !== 'function') return undefined
   if (source.kind === 'expression' && source.path.length > 0) return undefined
   return isFunction(source.node) ? source.node : undefined
 }

@@ -32,12 +32,16 @@ export interface Binding {
   unknown: boolean
   /** Static value, once it was asked for; null for none. */
   known: Value | null | undefined
+  /** Expressions assigned to members of it, by key: `name.key = expression`. */
+  members: Map<string, Node[]> | undefined
 }
 
 export type Source =
   | { readonly kind: 'expression'; readonly node: Node; readonly path: readonly PatternStep[] }
   /** `name += expression` */
   | { readonly kind: 'append'; readonly node: Node }
+  /** An element of a list, by a loop or a callback. */
+  | { readonly kind: 'element'; readonly node: Node }
   | { readonly kind: 'import'; readonly module: string; readonly name: string | undefined }
   | { readonly kind: 'function'; readonly node: Node }
 

@@ -55,6 +55,7 @@ export function numberOf(node: Node | null | undefined): number | undefined {
 /** Key of a member expression: literal, or computed from constants. */
 export function memberKey(node: Node, depth = 0): string | undefined {
   const property: Node = node['property']
+  if (property.type === 'PrivateIdentifier') return `#${property['name']}`
   if (!node['computed']) return property.type === 'Identifier' ? property['name'] : undefined
   return keyFrom(property, depth)
 }
@@ -168,7 +169,50 @@ function ofSource(source: Source, depth: number): Value | undefined {
     return source.name === undefined ? module : ofKey(module, source.name)
   }
   if (source.kind === 'append') return valueOf(source.node, depth)
+  if (source.kind === 'element') return mostSuspicious(elementsOf(source.node, depth), depth)
   return follow(source.node, source.path, depth)
+}
+
+/** Maximum elements of a list, and values of an expression, to look at. */
+const choicesMax = 16
+
+function elementsOf(list: Node, depth: number): readonly Node[] {
+  const literal = literalOf(list, depth)
+  if (literal?.type !== 'ArrayExpression') return []
+  const elements: readonly (Node | null)[] = literal['elements'].slice(0, choicesMax)
+  return elements.filter((element) => element !== null)
+}
+
+/** The first path among the values of these expressions, or the constant of a single one. */
+function mostSuspicious(nodes: readonly Node[], depth: number): Value | undefined {
+  const values = nodes.map((node) => valueOf(node, depth))
+  const found = values.find((value) => value?.kind === 'path' && value.path !== '%fn')
+  return found ?? (values.length === 1 ? values[0] : undefined)
+}
+
+/** Constants that an expression may have: of both branches, of each value of a name, of each element of a list. */
+export function choicesOf(node: Node | undefined, depth = 0): readonly Primitive[] {
+  if (!node || depth > choicesMax) return []
+  const value = valueOf(node)
+  if (value?.kind === 'constant')
+    return typeof value.value === 'object' && value.value !== null ? [] : [value.value as Primitive]
+  const nodes = branchesOf(node)
+  return nodes.flatMap((one) => choicesOf(one, depth + 1)).slice(0, choicesMax)
+}
+
+function branchesOf(node: Node): readonly Node[] {
+  if (node.type === 'ConditionalExpression') return [node['consequent'], node['alternate']]
+  if (node.type === 'LogicalExpression') return [node['left'], node['right']]
+  if (node.type !== 'Identifier') return []
+  const sources = lookUp(node['name'], node.scope)?.sources.slice(0, choicesMax) ?? []
+  return sources.flatMap((source) => {
+    if (source.kind === 'element') return elementsOf(source.node, 0)
+    return source.kind === 'expression' && source.path.length === 0 ? [source.node] : []
+  })
+}
+
+export function textsOf(node: Node | undefined): readonly string[] {
+  return choicesOf(node).filter((value) => typeof value === 'string')
 }
 
 /** Resolves a destructuring path in the expression it unpacks. */
@@ -194,8 +238,38 @@ function keyOfStep(step: PatternStep, depth: number): string | undefined {
 
 /** Value expression under a key of an object or array literal, directly or through a name. */
 export function memberNode(node: Node, key: string, depth = 0): Node | undefined {
-  const literal = literalOf(node, depth)
+  const literal = literalOf(node, depth) ?? classOf(node, depth)
   return literal && memberOf(literal, key, (property) => keyOrNotYet(property, depth))
+}
+
+/** Class whose static member a member of this expression is, or, as its `body`, whose instance's member. */
+function classOf(node: Node, depth: number): Node | undefined {
+  const origin = node.type === 'ThisExpression' ? ownerOf(node) : originOf(node, depth)
+  if (origin?.type === 'NewExpression') return classNamed(origin['callee'], depth)?.['body']
+  if (origin?.type === 'ClassBody' || origin?.type === 'ObjectExpression') return origin
+  return origin && classNamed(origin, depth)
+}
+
+function classNamed(node: Node, depth: number): Node | undefined {
+  const origin = originOf(node, depth)
+  if (/^Class(?:Expression|Declaration)$/.test(origin.type)) return origin
+  if (origin.type !== 'Identifier') return undefined
+  const [source, ...others] = lookUp(origin['name'], origin.scope)?.sources ?? []
+  if (source?.kind !== 'function' || others.length > 0) return undefined
+  return source.node.type === 'ClassDeclaration' ? source.node : undefined
+}
+
+/** Class or object literal whose method or field `this` is in: the class for a static one, else its body. */
+function ownerOf(node: Node): Node | undefined {
+  let at = node.parent
+  while (at && (!isFunction(at) || at.type === 'ArrowFunctionExpression')) {
+    if (at.type === 'PropertyDefinition' || at.type === 'StaticBlock') break
+    at = at.parent
+  }
+  const member = at && isFunction(at) ? at.parent : at
+  if (member?.type === 'Property') return member.parent
+  if (member?.parent?.type !== 'ClassBody') return undefined
+  return member['static'] || member.type === 'StaticBlock' ? member.parent.parent : member.parent
 }
 
 function keyOrNotYet(property: Node, depth: number): ReturnType<KeyOf> {
@@ -204,6 +278,7 @@ function keyOrNotYet(property: Node, depth: number): ReturnType<KeyOf> {
 }
 
 export function propertyKey({ key, computed }: Node, depth = 0): string | undefined {
+  if (key.type === 'PrivateIdentifier') return `#${key.name}`
   if (!computed && key.type === 'Identifier') return key.name
   return keyFrom(key, depth)
 }
@@ -217,10 +292,34 @@ export function literalOf(node: Node, depth = 0): Node | undefined {
 function ofMember(node: Node, depth: number): Value | undefined {
   const key = memberKey(node, depth)
   const object: Node = node['object']
-  if (object.type === 'Super' || key === undefined) return undefined
+  if (object.type === 'Super') return undefined
+  if (key === undefined) return node['computed'] ? ofGlobalKey(node, depth) : undefined
+  const own = ofOwnMember(object, key, depth)
+  return own?.kind === 'path' && own.path !== '%fn' ? own : (ofAssigned(object, key, depth) ?? own)
+}
+
+function ofOwnMember(object: Node, key: string, depth: number): Value | undefined {
   const inside = memberNode(object, key, depth)
   if (!inside) return ofKey(valueOf(object, depth), key)
   return inside.parent?.['kind'] === 'get' ? resultOf(inside, [], depth) : valueOf(inside, depth)
+}
+
+/** Value assigned to a member of a name: a global or a module, or the only constant. */
+function ofAssigned(object: Node, key: string, depth: number): Value | undefined {
+  if (object.type !== 'Identifier') return undefined
+  const members = lookUp(object['name'], object.scope)?.members?.get(key)
+  const value = members && mostSuspicious(members, depth)
+  return value?.kind === 'path' && value.path.startsWith('%') ? undefined : value
+}
+
+const TELLING = /^(?:eval|Function|process|require|module|fetch|XMLHttpRequest|WebSocket|performance)$/
+
+/** `globalThis[key]` for a key that may be one of several. */
+function ofGlobalKey({ object, property }: Node, depth: number): Value | undefined {
+  if (pathOf(object, depth) !== 'globalThis') return undefined
+  const names = textsOf(property)
+  const name = names.find((one) => TELLING.test(one)) ?? names[0]
+  return name === undefined ? undefined : ofGlobal(name)
 }
 
 const functionGlobals = new Set(

@@ -191,28 +191,44 @@ function mostSuspicious(nodes: readonly Node[], depth: number): Value | undefine
 }
 
 /** Constants that an expression may have: of both branches, of each value of a name, of each element of a list. */
-export function choicesOf(node: Node | undefined, depth = 0): readonly Primitive[] {
-  if (!node || depth > choicesMax) return []
-  const value = valueOf(node)
-  if (value?.kind === 'constant')
-    return typeof value.value === 'object' && value.value !== null ? [] : [value.value as Primitive]
-  const nodes = branchesOf(node)
-  return nodes.flatMap((one) => choicesOf(one, depth + 1)).slice(0, choicesMax)
+export function choicesOf(from: Node | undefined): readonly Primitive[] {
+  const found: Primitive[] = []
+  // A set keeps its order while it grows, and names may lead to each other in any number of ways.
+  const nodes = new Set<Node>(from && [from])
+  for (const node of nodes) {
+    if (nodes.size > nodesMax) break
+    const value = valueOf(node)
+    if (value) found.push(...primitivesIn(value))
+    else if (node.type === 'ConditionalExpression')
+      nodes.add(node['consequent']).add(node['alternate'])
+    else if (node.type === 'LogicalExpression') nodes.add(node['left']).add(node['right'])
+    else if (node.type === 'Identifier') found.push(...heldBy(node, nodes))
+  }
+  return found.slice(0, choicesMax)
 }
 
-function branchesOf(node: Node): readonly Node[] {
-  if (node.type === 'ConditionalExpression') return [node['consequent'], node['alternate']]
-  if (node.type === 'LogicalExpression') return [node['left'], node['right']]
-  if (node.type !== 'Identifier') return []
-  const sources = lookUp(node['name'], node.scope)?.sources.slice(0, choicesMax) ?? []
+/** Maximum expressions to look at for the choices of one. */
+const nodesMax = 64
+
+/** Constants that a name holds by destructuring; adds its other expressions to the nodes. */
+function heldBy({ name, scope }: Node, nodes: Set<Node>): readonly Primitive[] {
+  const sources = lookUp(name, scope)?.sources.slice(0, choicesMax) ?? []
   return sources.flatMap((source) => {
-    if (source.kind === 'element') return elementsOf(source.node, 0)
-    return source.kind === 'expression' && source.path.length === 0 ? [source.node] : []
+    if (source.kind === 'element') for (const one of elementsOf(source.node, 0)) nodes.add(one)
+    if (source.kind !== 'expression') return []
+    if (source.path.length === 0) nodes.add(source.node)
+    const held = source.path.length > 0 ? ofSource(source, 0) : undefined
+    return held ? primitivesIn(held) : []
   })
 }
 
+function primitivesIn(value: Value): readonly Primitive[] {
+  return value.kind === 'constant' && !Array.isArray(value.value) ? [value.value as Primitive] : []
+}
+
+/** Texts that an expression may be, each once. */
 export function textsOf(node: Node | undefined): readonly string[] {
-  return choicesOf(node).filter((value) => typeof value === 'string')
+  return [...new Set(choicesOf(node).filter((value) => typeof value === 'string'))]
 }
 
 /** Resolves a destructuring path in the expression it unpacks. */

@@ -93,13 +93,13 @@ async function signerKey(state: string): Promise<string | undefined> {
 }
 
 async function verify(flags: Flags, file: string | undefined): Promise<void> {
-  if (file && !existsSync(file))
+  if (file !== undefined && !existsSync(file))
     throw new MayflyError('NOT_FOUND', `Cannot find "${file}": expected a file of "audit export"`)
-  if (file && !statSync(file).isFile())
+  if (file !== undefined && !statSync(file).isFile())
     throw new MayflyError('USAGE', `Cannot verify "${file}": it is not a regular file`, {
       hint: 'Write the export of a pipe to a file first',
     })
-  if (file) return tellAudit(flags, file, undefined)
+  if (file !== undefined) return tellAudit(flags, file, undefined)
   const state = stateFolderOf(flags)
   const signed = await signedOf(flags, state)
   const owner = strangerOwning(state)
@@ -144,14 +144,14 @@ async function exportLog(flags: Flags, file: string | undefined): Promise<void> 
   const state = stateFolderOf(flags)
   const owner = strangerOwning(state)
   const task = { state }
-  if (owner && !file) return runAsOwner(owner, { task, words: process.argv.slice(2) })
-  if (owner && file) {
+  if (owner && file === undefined) return runAsOwner(owner, { task, words: process.argv.slice(2) })
+  if (owner && file !== undefined) {
     const words = ['audit', 'export']
     return writeWhole(file, async (out) => void outputOfOwner(owner, { task, words, stdout: out }))
   }
   const path = recordIn(state)
   const { exportRows } = await import('../evidence/export.ts')
-  if (!file) for (const row of exportRows(path)) await print(row)
+  if (file === undefined) for (const row of exportRows(path)) await print(row)
   else
     await writeWhole(file, async (out) => {
       for (const row of exportRows(path)) writeSync(out, row)

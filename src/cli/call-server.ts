@@ -14,6 +14,12 @@ export interface ServerFlags extends Globals {
   readonly insecureHttp?: boolean
 }
 
+/** Path of a sandbox on a server. Throws MayflyError NOT_FOUND for an id that would be another path. */
+export function sandboxPath(id: string, order = ''): string {
+  if (!['', '.', '..'].includes(id)) return `/v1/sandboxes/${encodeURIComponent(id)}${order}`
+  throw new MayflyError('NOT_FOUND', 'Cannot find this sandbox')
+}
+
 /**
  * Calls a running server: `--server`, else `MAYFLY_SERVER`, else the local one of this configuration. The key comes
  * from `MAYFLY_API_KEY`, never from argv, which other users can read. Throws MayflyError with the server's problem

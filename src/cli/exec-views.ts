@@ -16,7 +16,9 @@ import { note, printJson, table } from './print.ts'
 
 /** `mayfly exec --diff|--commit|--discard [VIEW]` and `--views`. Throws MayflyError USAGE, NOT_FOUND, CONFLICT, STATE. */
 export function actOnView(words: readonly string[], flags: ExecFlags): void {
-  const acts = (['diff', 'commit', 'discard', 'views'] as const).filter((name) => flags[name])
+  const acts = (['diff', 'commit', 'discard', 'views'] as const).filter(
+    (name) => flags[name] !== undefined,
+  )
   if (acts.length !== 1 || words.length > 0 || flags.dryRun)
     throw new MayflyError(
       'USAGE',

@@ -37,7 +37,7 @@ export function register(program: Command): void {
 }
 
 const isOfView = ({ diff, commit, discard, views }: ExecFlags) =>
-  Boolean(diff ?? commit ?? discard ?? views)
+  [diff, commit, discard, views].some((one) => one !== undefined)
 
 const examples = `
 The folder and its subfolders can be read and written; the rest of HOME is hidden, /usr and /etc are read-only, there is

@@ -82,7 +82,7 @@ export function registerScans(images: Command): void {
   feeds.command('remove <name>').description('remove a feed').action(verb(remove))
 }
 
-async function scan(flags: ScanFlags, name = ''): Promise<void> {
+async function scan(flags: ScanFlags, name?: string): Promise<void> {
   const { folder, keys, policy: configured } = await imageFolders(flags)
   const policy = { ...configured, max_severity: severityGiven(flags) ?? configured.max_severity }
   const { findImage, listImages, openImageStore, readSbom } = await import('../images/store.ts')
@@ -93,7 +93,7 @@ async function scan(flags: ScanFlags, name = ''): Promise<void> {
   const { openImageSigner } = await import('../warden/image-signer.ts')
   using store = openImageStore(folder)
   const { images, faults } =
-    name === '' ? listImages(folder) : { images: [findImage(folder, name)], faults: [] }
+    name === undefined ? listImages(folder) : { images: [findImage(folder, name)], faults: [] }
   const feeds = listFeeds(folder)
   warnOf(flags, feeds, policy)
   for (const fault of faults) note(flags, fault)
@@ -106,7 +106,11 @@ async function scan(flags: ScanFlags, name = ''): Promise<void> {
     storeScan(store, made, signer)
     return { tags: image.tags, scan: made, admission: admitImage(image.digest, gate) }
   }
-  report(flags, faults, name === '' ? scanEach(images, scanOne) : doneOf(images.map(scanOne)))
+  report(
+    flags,
+    faults,
+    name === undefined ? scanEach(images, scanOne) : doneOf(images.map(scanOne)),
+  )
 }
 
 /** Scans what can be scanned: an image that is broken, or has no bill of materials, does not hide the others. */

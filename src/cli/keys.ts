@@ -1,5 +1,5 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
@@ -137,10 +137,10 @@ async function signRaw(flags: Flags, file: string, key: KeyObject) {
 async function verify(flags: Flags, file: string): Promise<void> {
   const { config } = loadCliConfig(flags)
   const asked = { ...(await signableOf(flags, file)), ...(await readSignatures(flags.signature)) }
-  const only = flags.publicKey && keyOf(flags.publicKey)
+  const only = flags.publicKey === undefined ? undefined : keyOf(flags.publicKey)
   const signed = createVerifier({
     config: () => config,
-    signers: only ? { trusts: (key) => key === only } : signersIn(config.state),
+    signers: only !== undefined ? { trusts: (key) => key === only } : signersIn(config.state),
     date: Date.now,
   })({ asked, tenant: flags.tenant } as Job)
   if (signed.kind !== 'valid') process.exitCode = failedExitCode
@@ -178,7 +178,7 @@ async function trust(flags: Flags, given: string): Promise<void> {
 
 async function revoke(flags: Flags, given: string): Promise<void> {
   const { config } = loadCliConfig(flags)
-  const which = { keyOrName: existsSync(given) ? keyOf(given) : given, at: Date.now() }
+  const which = { keyOrName: isReadable(given) ? keyOf(given) : given, at: Date.now() }
   const { signer, changed } = await recordChanges(config.state, (record) =>
     revokeSigner(config.state, which, (signer) =>
       record('signer/revoked', factsOf(signer), signer.tenant),
@@ -235,10 +235,14 @@ function privateKeyOf(file: string): KeyObject {
 
 /** Base64, or a file containing it. */
 function keyOf(given: string): string {
-  const text = existsSync(given) ? readFileSync(given, 'utf8').trim() : given
+  const text = isReadable(given) ? readFileSync(given, 'utf8').trim() : given
   if (isKeyText(text)) return text
   throw new MayflyError('USAGE', `Cannot use "${given}": expected a public Ed25519 key in base64`)
 }
+
+/** True for a file or a pipe, and not for a folder. */
+const isReadable = (path: string): boolean =>
+  statSync(path, { throwIfNoEntry: false })?.isDirectory() === false
 
 function write(file: string, text: string, mode: number, flag = 'wx'): void {
   try {

@@ -10,7 +10,7 @@ import type {
   Tightened,
 } from '../contract/live.ts'
 import { shownSize, formatValue } from './format-value.ts'
-import { callServer, type ServerFlags } from './call-server.ts'
+import { callServer, sandboxPath, type ServerFlags } from './call-server.ts'
 import { note, printJson, table } from './print.ts'
 import { pairsOf, registerSessions } from './session.ts'
 import { failedExitCode, verb } from './verb.ts'
@@ -79,7 +79,6 @@ interface Flags extends ServerFlags {
 }
 
 const root = '/v1/sandboxes'
-const pathOf = (id: string, order = '') => `${root}/${encodeURIComponent(id)}${order}`
 
 async function list(flags: Flags): Promise<void> {
   const { items } = await callServer<{ readonly items: readonly LiveRow[] }>(
@@ -98,7 +97,7 @@ function lineOf({ id, tenant, tier, provider, phase, age, frozen }: LiveRow): re
 }
 
 async function show(flags: Flags, id: string): Promise<void> {
-  const one = await callServer<LiveSandbox>(flags, 'GET', pathOf(id))
+  const one = await callServer<LiveSandbox>(flags, 'GET', sandboxPath(id))
   if (flags.json) return printJson(one)
   const controls = Object.entries(one.controls).map(([name, value]) => [
     `  ${name}`,
@@ -126,7 +125,7 @@ async function tighten(flags: Flags, id: string): Promise<void> {
     )
   const { zone } = flags
   const body = { controls, ...(zone !== undefined && { zone }) }
-  const came = await callServer<Tightened>(flags, 'POST', pathOf(id, '/tighten'), body)
+  const came = await callServer<Tightened>(flags, 'POST', sandboxPath(id, '/tighten'), body)
   if (!came.held) process.exitCode = failedExitCode
   const left = Object.keys(controls).map(
     (name) => `${name} ${plain(name, came.controls[name as Control])}`,
@@ -138,17 +137,17 @@ async function tighten(flags: Flags, id: string): Promise<void> {
 const notEnforced = 'not enforced: the wall could not close it, so the phase was ended'
 
 async function freeze(flags: Flags, id: string): Promise<void> {
-  const came = await callServer<Frozen>(flags, 'POST', pathOf(id, '/freeze'))
+  const came = await callServer<Frozen>(flags, 'POST', sandboxPath(id, '/freeze'))
   reportOrder(flags, came, `paused after ${ms(came.took)}; its deadlines still apply`)
 }
 
 async function thaw(flags: Flags, id: string): Promise<void> {
-  const came = await callServer<Frozen>(flags, 'POST', pathOf(id, '/thaw'))
+  const came = await callServer<Frozen>(flags, 'POST', sandboxPath(id, '/thaw'))
   reportOrder(flags, came, `resumed after ${ms(came.took)}`)
 }
 
 async function capture(flags: Flags, id: string): Promise<void> {
-  const came = await callServer<Captured>(flags, 'POST', pathOf(id, '/capture'))
+  const came = await callServer<Captured>(flags, 'POST', sandboxPath(id, '/capture'))
   const parts = came.parts.map(({ name, size }) => `${name} (${shownSize(size)})`)
   const text = came.kind === 'none' ? 'its wall cannot be looked into' : parts.join(', ')
   reportOrder(flags, came, `captured ${came.kind}: ${text}`)
@@ -170,7 +169,7 @@ async function kill(flags: Flags, id = ''): Promise<void> {
   const came = await callServer<Terminated & { readonly metrics?: unknown }>(
     flags,
     'DELETE',
-    pathOf(id),
+    sandboxPath(id),
   )
   const took = came.metrics === undefined ? ` after ${ms(came.took)}` : ''
   reportOrder(flags, came, `ended as ${came.status}${took}`)

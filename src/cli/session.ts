@@ -16,6 +16,7 @@ import {
   problemIn,
   requestServer,
   type ServerFlags,
+  sandboxPath,
 } from './call-server.ts'
 import { note, printError, printJson, table } from './print.ts'
 import { report } from './report.ts'
@@ -29,7 +30,6 @@ const EXEC_MS_MAX = 86_400_000
 /** Children start one after another, and an emulated machine takes a second or more. */
 const FORK_MS_MAX = 180_000
 const root = '/v1/sandboxes'
-const pathOf = (id: string, order: string) => `${root}/${encodeURIComponent(id)}${order}`
 
 /** `mayfly sandbox create|exec|put|get|files|fork|renew`: sessions of a running server. */
 export function registerSessions(sandbox: Command, reached: (command: Command) => Command): void {
@@ -183,7 +183,7 @@ async function cellOf(words: readonly string[]): Promise<{ readonly code: string
 
 /** Prints output as it arrives, except with --json; resolves to the outcome. */
 async function streamed(flags: ExecFlags, id: string, given: unknown): Promise<Outcome> {
-  const response = await requestServer(flags, 'POST', pathOf(id, '/run'), {
+  const response = await requestServer(flags, 'POST', sandboxPath(id, '/run'), {
     type: 'application/json',
     body: JSON.stringify(given),
     accept: 'text/event-stream',
@@ -208,7 +208,7 @@ async function put(flags: ServerFlags, id: string, file: string, to?: string): P
   const answer = await requestServer(
     flags,
     'PUT',
-    pathOf(id, `/files?path=${encodeURIComponent(at)}`),
+    sandboxPath(id, `/files?path=${encodeURIComponent(at)}`),
     {
       type: 'application/octet-stream',
       body,
@@ -223,7 +223,7 @@ async function get(flags: ServerFlags, id: string, from: string, file?: string):
   const answer = await requestServer(
     flags,
     'GET',
-    pathOf(id, `/files?path=${encodeURIComponent(from)}`),
+    sandboxPath(id, `/files?path=${encodeURIComponent(from)}`),
   )
   const bytes = Buffer.from(await answer.arrayBuffer())
   if (file === undefined) process.stdout.write(bytes)
@@ -241,7 +241,7 @@ function notUsable(verb: 'read' | 'write', file: string): (cause: unknown) => ne
 }
 
 async function files(flags: ServerFlags, id: string): Promise<void> {
-  const listing = await callServer<SessionListing>(flags, 'GET', pathOf(id, '/files'))
+  const listing = await callServer<SessionListing>(flags, 'GET', sandboxPath(id, '/files'))
   if (flags.json) return printJson(listing)
   if (listing.entries.length === 0) return note(flags, 'No files')
   const rows = listing.entries.map((one) => [one.type, String(one.size), sanitiseLine(one.path)])
@@ -268,7 +268,7 @@ async function fork(flags: ForkFlags, id: string): Promise<void> {
     ...(memory !== undefined && { limits: { memory } }),
     ...(allow && { network: { allow } }),
   }
-  const response = await requestServer(flags, 'POST', pathOf(id, '/fork'), {
+  const response = await requestServer(flags, 'POST', sandboxPath(id, '/fork'), {
     type: 'application/json',
     body: JSON.stringify(asked),
     answerMs: FORK_MS_MAX,
@@ -282,7 +282,7 @@ async function fork(flags: ForkFlags, id: string): Promise<void> {
 
 async function renew(flags: ServerFlags & { readonly timeout: string }, id: string): Promise<void> {
   const { timeout } = flags
-  const row = await callServer<SessionRow>(flags, 'POST', pathOf(id, '/timeout'), { timeout })
+  const row = await callServer<SessionRow>(flags, 'POST', sandboxPath(id, '/timeout'), { timeout })
   if (flags.json) printJson(row)
   else note(flags, `${id} ends at ${row.expiresAt}`)
 }

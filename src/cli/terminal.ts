@@ -1,7 +1,7 @@
 import { WebSocket, type RawData } from 'ws'
 import { MayflyError } from '../contract/error.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
-import { problemIn, serverKey, serverOf, type ServerFlags } from './call-server.ts'
+import { problemIn, sandboxPath, serverKey, serverOf, type ServerFlags } from './call-server.ts'
 
 /** Bytes buffered for the server above which terminal input is paused (back-pressure). */
 const BUFFERED_BYTES_MAX = 65_536
@@ -58,7 +58,7 @@ async function connect(
   id: string,
   words: readonly string[],
 ): Promise<WebSocket> {
-  const url = new URL(`/v1/sandboxes/${encodeURIComponent(id)}/pty`, serverOf(flags, process.env))
+  const url = new URL(sandboxPath(id, '/pty'), serverOf(flags, process.env))
   const { columns, rows } = process.stdout
   const size = bounded({ cols: columns, rows })
   url.searchParams.set('cols', `${size.cols}`)

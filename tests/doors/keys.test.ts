@@ -40,7 +40,9 @@ test('S3-50: code signed by the command runs, and code changed afterwards does n
   writeFileSync(at('changed.js'), 'return input + 2')
   const changed = await runSigned('changed.js')
   assert.deepEqual([changed.status, changed.code], ['blocked', 'SIGNATURE_INVALID'])
-  assert.equal((await keys('verify', at('job.js'), '--signature', at('job.js.sig'))).code, 0)
+  const verify = ['verify', at('job.js'), '--signature', at('job.js.sig')]
+  assert.equal((await keys(...verify)).code, 0)
+  assert.equal((await keys(...verify, '--public-key', '')).code, 2)
   assert.equal((await keys('verify', at('changed.js'), '--signature', at('job.js.sig'))).code, 1)
 })
 

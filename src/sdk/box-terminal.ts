@@ -54,7 +54,7 @@ export class BoxTerminal implements AsyncDisposable {
 
   /** Resolves when the sandbox has read enough that more may be written (back-pressure). */
   async write(bytes: Uint8Array | string): Promise<void> {
-    await this.#terminal.write(bytesOf(bytes))
+    await this.#terminal.write(contentBytes(bytes))
   }
 
   /** Sets columns and rows, each from 1 to 1000. Throws MayflyError INVALID. */
@@ -78,7 +78,7 @@ export class BoxTerminal implements AsyncDisposable {
 }
 
 /** Bytes that a wall takes; other values would end it, as a breach of its protocol. Throws MayflyError INVALID. */
-export function bytesOf(content: unknown): Uint8Array {
+export function contentBytes(content: unknown): Uint8Array {
   if (typeof content === 'string') return Buffer.from(content)
   if (content instanceof Uint8Array) return content
   throw new MayflyError('INVALID', 'Cannot take the content: expected text or a Uint8Array')

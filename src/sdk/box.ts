@@ -28,7 +28,7 @@ import {
   type SessionOwner,
 } from '../sessions/session-job.ts'
 import type { TerminalRequest } from '../contract/terminal.ts'
-import { BoxTerminal, bytesOf } from './box-terminal.ts'
+import { BoxTerminal, contentBytes } from './box-terminal.ts'
 import { assertKnownOptions } from './known-options.ts'
 import type * as z from 'zod'
 
@@ -76,7 +76,7 @@ export class Box implements AsyncDisposable {
     this.#owner = owner
     const { session } = openSession
     this.files = {
-      put: async (path, content) => session.files.put(pathText(path), bytesOf(content)),
+      put: async (path, content) => session.files.put(pathText(path), contentBytes(content)),
       get: async (path) => session.files.get(pathText(path), sessionFileBytesMax),
       list: async (path = '.') => (await session.files.list(pathText(path))).entries,
     }

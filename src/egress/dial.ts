@@ -3,7 +3,7 @@ import { connect, isIPv6, type Socket } from 'node:net'
 import { translatedAddress } from '../contract/address.ts'
 import { addressOf } from './host.ts'
 import { refused, type EgressRefusal } from './http-head.ts'
-import { translatorPrefixes } from './network-translator.ts'
+import { translatorName, translatorPrefixes } from './network-translator.ts'
 import { privateReach, whyNotDialled, whyNotNamed } from './private-addresses.ts'
 import type { NetworkControl } from '../contract/controls.ts'
 import { addressDenied, type EgressRequest } from './rules.ts'
@@ -133,8 +133,10 @@ export async function addressesFor(
   if (all.length > addressesMax) return refused(`the name "${host}" has too many addresses`, 502)
   const why = firstRefusal(to, all, options)
   if (why || !all.some((address) => isIPv6(address))) return why ?? all
-  const lookUp = (own: string) => resolved(own, resolver, timeoutMs, stop)
-  const prefixes = await translatorPrefixes(lookUp, resolver)
+  // Without the signal of this connection: others share the look-up, and would be told that it had no answer.
+  const lookUp = (own: string) => resolved(own, resolver, timeoutMs, undefined)
+  const prefixes = await untilAborted(translatorPrefixes(lookUp, resolver), stop)
+  if (!prefixes) return refused(cancelled, 502)
   const forms = all.flatMap((address) => translatedAddress(address, prefixes) ?? [])
   return firstRefusal(to, forms, options) ?? all
 }
@@ -175,6 +177,18 @@ function refuseNotPublic(host: string, address: string, why: string): EgressRefu
 
 const cancelled = 'the request was cancelled'
 
+/** Result of some work, or undefined at the abort. */
+async function untilAborted<T>(work: Promise<T>, stop: Stop): Promise<T | undefined> {
+  const { promise, resolve } = Promise.withResolvers<undefined>()
+  const end = () => resolve(undefined)
+  stop?.addEventListener('abort', end)
+  try {
+    return await Promise.race([work, promise])
+  } finally {
+    stop?.removeEventListener('abort', end)
+  }
+}
+
 async function resolved(
   host: string,
   resolver: Resolver,
@@ -201,8 +215,29 @@ async function resolved(
 const systemResolver: Resolver = async (name, stop) => {
   const resolver = new dns.Resolver({ timeout: 2_000, tries: 2 })
   stop.addEventListener('abort', () => resolver.cancel())
-  const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)])
-  return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+  const halves = [resolver.resolve4(name), resolver.resolve6(name)]
+  return addressesIn(name, await Promise.allSettled(halves))
+}
+
+/** Codes of c-ares for a name without addresses of that kind; others tell that the servers did not answer. */
+const noneCodes = ['ENODATA', 'ENOTFOUND']
+
+/**
+ * Addresses of both kinds, or of the one that was answered. Throws for half an answer about the prefix of the network's
+ * NAT64: it would be taken to mean that there is none.
+ */
+export function addressesIn(
+  name: string,
+  halves: readonly PromiseSettledResult<readonly string[]>[],
+): readonly string[] {
+  for (const half of halves)
+    if (
+      name === translatorName &&
+      half.status === 'rejected' &&
+      !noneCodes.includes(half.reason?.code)
+    )
+      throw half.reason
+  return halves.flatMap((half) => (half.status === 'fulfilled' ? half.value : []))
 }
 
 function connected(

@@ -3,8 +3,8 @@ import { networkInterfaces } from 'node:os'
 import { test } from 'node:test'
 import { addressKind } from '../contract/address.ts'
 import { configuredNetworkOf, networkOf } from '../contract/network.ts'
-import { addressesFor } from './dial.ts'
-import { translatorPrefixes } from './network-translator.ts'
+import { addressesFor, addressesIn } from './dial.ts'
+import { translatorName, translatorPrefixes } from './network-translator.ts'
 import { privateReach } from './private-addresses.ts'
 import type { EgressRequest } from './rules.ts'
 import { simulate } from './simulate.ts'
@@ -141,6 +141,36 @@ test('The NAT64 prefix is looked up once, before an IPv6 address alone, and agai
     Promise.resolve(name === 'a.example' ? [`${prefix}${embedded('10.0.0.5')}`] : answers.shift()!)
   assert.ok(Array.isArray(await addressesFor(https('a.example'), { resolver: late })))
   assert.ok('kind' in (await addressesFor(https('a.example'), { resolver: late })))
+})
+
+test('Half an answer about the prefix of NAT64 is none, and that of any other name has its addresses', () => {
+  const four = { status: 'fulfilled', value: ['192.0.0.170'] } as const
+  const failed = (code: string) => ({ status: 'rejected', reason: { code } }) as const
+  for (const code of ['ESERVFAIL', 'ETIMEOUT', 'ECANCELLED']) {
+    assert.throws(() => addressesIn(translatorName, [four, failed(code)]), { code })
+    assert.deepEqual(addressesIn('a.example', [four, failed(code)]), four.value)
+  }
+  assert.deepEqual(addressesIn(translatorName, [four, failed('ENODATA')]), four.value)
+})
+
+test('Look-ups of the prefix of NAT64 are shared, and after one without an answer the next is waited for a moment only', async () => {
+  const key = {}
+  const lookups: PromiseWithResolvers<string[]>[] = []
+  const resolve = () => {
+    lookups.push(Promise.withResolvers())
+    return lookups.at(-1)!.promise
+  }
+  const ask = () => translatorPrefixes(resolve, key, 0)
+  const first = [ask(), ask()]
+  lookups[0]!.resolve([])
+  assert.deepEqual(await Promise.all(first), [[], []])
+  // Never answered: a wait for the answer would not end.
+  const keepAlive = setInterval(() => undefined, 1000)
+  await Promise.all([ask(), ask()])
+  clearInterval(keepAlive)
+  lookups[1]!.resolve(['192.0.0.170', '2001:db8::c000:aa'])
+  assert.equal((await ask()).length, 1)
+  assert.equal(lookups.length, 2)
 })
 
 test('The guest learns that a name is not public, and only the operator learns its address', async () => {

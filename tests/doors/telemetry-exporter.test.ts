@@ -102,11 +102,13 @@ test('Variables override the configuration, and an invalid value is an error wit
   const given = read({
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://b.example/spans',
     OTEL_SERVICE_NAME: 'from-env',
-    OTEL_RESOURCE_ATTRIBUTES: 'a=1,b=c%2Cd',
+    OTEL_RESOURCE_ATTRIBUTES: 'a=1,b=c%2Cd,service.name=less',
   })
   assert.equal(given.tracesUrl, 'https://b.example/spans')
   assert.equal(given.resource['service.name'], 'from-env')
   assert.equal(given.resource['b'], 'c,d')
+  const attributes = read({ OTEL_RESOURCE_ATTRIBUTES: 'service.name=from-attributes' })
+  assert.equal(attributes.resource['service.name'], 'from-attributes')
   const wrong = {
     OTEL_EXPORTER_OTLP_ENDPOINT: 'ftp://a',
     OTEL_EXPORTER_OTLP_HEADERS: 'no pair',

@@ -74,6 +74,39 @@ test(
   },
 )
 
+test(
+  'A collector whose answer is too long loses the connection, and its spans count as sent',
+  { timeout: 60_000 },
+  async () => {
+    const left = Promise.withResolvers<void>()
+    const collector = createServer((socket) => {
+      let left64KiB = 1024
+      const send = () => {
+        while (left64KiB-- > 0 && socket.write(Buffer.alloc(65_536)));
+      }
+      socket.unref()
+      socket.on('error', () => undefined).on('drain', send)
+      socket.once('close', () => left.resolve())
+      socket.once('data', () => {
+        socket.write('HTTP/1.1 200 OK\r\n\r\n')
+        send()
+      })
+    }).unref()
+    await once(collector.listen(0, '127.0.0.1'), 'listening')
+    const { port } = collector.address() as AddressInfo
+    const { emitter, exporter, dropped } = open({
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `http://127.0.0.1:${port}`,
+      OTEL_EXPORTER_OTLP_TIMEOUT: '86400000',
+      OTEL_BSP_SCHEDULE_DELAY: '1',
+    })
+    emitter.emit('job/ended', { status: 'ok' }, { run: 'exec_1' })
+    await left.promise
+    await exporter.close()
+    assert.equal(await dropped(), 0)
+    collector.close()
+  },
+)
+
 test('A single signal can be exported, to its own endpoint', async () => {
   await using collector = await openCollector()
   const { emitter, exporter } = open({

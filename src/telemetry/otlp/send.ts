@@ -38,6 +38,9 @@ interface Answer {
   readonly retryAfter: number
 }
 
+/** Bytes read of a response body; a longer one costs the connection. */
+const bodyBytesMax = 64 * 1024
+
 /** Discards the response body. */
 function post(body: string, { url, headers, timeout, signal }: OtlpRequest): Promise<Answer> {
   const { promise, resolve } = Promise.withResolvers<Answer>()
@@ -54,7 +57,11 @@ function post(body: string, { url, headers, timeout, signal }: OtlpRequest): Pro
       signal: AbortSignal.any([signal, AbortSignal.timeout(timeout)]),
     })
     outgoing.on('response', (answer) => {
-      answer.on('error', none).resume()
+      let bytes = 0
+      answer.on('error', none).on('data', (chunk: Buffer) => {
+        bytes += chunk.length
+        if (bytes > bodyBytesMax) answer.destroy()
+      })
       const seconds = Number(answer.headers['retry-after'])
       resolve({ status: answer.statusCode ?? 0, retryAfter: seconds > 0 ? seconds : 0 })
     })

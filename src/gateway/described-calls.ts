@@ -477,8 +477,8 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     id: 'listThreats',
     summary: 'List threats',
     about:
-      'The latest, oldest first, at most 500: blocked, audited or unparsed code, denied access, anomalies and ' +
-      'refused output. A tenant sees its own',
+      'The latest, oldest first, at most 500, or the first 500 after one: blocked, audited or unparsed code, denied ' +
+      'access, anomalies and refused output. A tenant sees its own',
     gives: { type: 'array', items: ref('Threat') },
     parameters: [query('after', { type: 'integer', minimum: 0 }, 'seq of the last known threat')],
   },

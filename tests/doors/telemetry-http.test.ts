@@ -5,6 +5,7 @@ import { connect, type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
 import { WebSocket } from 'ws'
+import type { ThreatRow } from '../../src/contract/answers.ts'
 import { systemClock } from '../../src/contract/clock.ts'
 import type { Event } from '../../src/contract/event.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
@@ -176,6 +177,25 @@ test('A reader that resumes gets all stored threats, more than the buffer of a r
   assert.equal((await reader.frames(900)).length, 900)
   house.unparsed('acme', 'exec_last')
   assert.equal(dataOf((await reader.frames(901))[900]).run, 'exec_last')
+})
+
+test('A list after a threat begins with the next one, however many came', async () => {
+  await using house = await open()
+  const list = async (after: number) => {
+    const url = `${house.door.gateway.activeUrl}/v1/threats?after=${after}`
+    return (await call(url, { headers: bearer(acmeKey) })).json as unknown as ThreatRow[]
+  }
+  house.unparsed('acme', 'exec_0')
+  const all = [...(await list(0))]
+  for (let at = 1; at < 900; at += 1) house.unparsed('acme', `exec_${at}`)
+  const latest = await list(0)
+  assert.deepEqual([latest[0]?.run, latest.at(-1)?.run], ['exec_400', 'exec_899'])
+  for (let more = await list(all[0]!.seq); more.length > 0; more = await list(all.at(-1)!.seq))
+    all.push(...more)
+  assert.deepEqual(
+    all.map(({ run }) => run),
+    Array.from({ length: 900 }, (_, at) => `exec_${at}`),
+  )
 })
 
 test('A slow reader is disconnected and counted, and does not delay others', async () => {

@@ -8,13 +8,17 @@ import { eventStream } from '../http/event-stream.ts'
 
 const listedMax = 500
 
-/** `GET /v1/threats`: the last threats, oldest first: a tenant's own, or all for an admin. */
+/**
+ * `GET /v1/threats`: the last threats, oldest first: a tenant's own, or all for an admin. A reader that names the last
+ * one it knows gets the next ones, so that it misses none.
+ */
 export const listThreats: Door<Pick<GatewayParts, 'threats'>> = (
   parts,
   { http: { incoming }, identity },
 ) => {
   const after = numberIn(new URLSearchParams(incoming.url?.split('?')[1]).get('after'))
-  return json(parts.threats.after(after, tenantOf(identity)).slice(-listedMax))
+  const found = parts.threats.after(after, tenantOf(identity))
+  return json(after > 0 ? found.slice(0, listedMax) : found.slice(-listedMax))
 }
 
 /**

@@ -227,6 +227,31 @@ test('S4-14: the same code in three environments, each value with its origin', (
   ])
 })
 
+test('S4-14: a file of another spelling of the environment is a warning, as it is not read', () => {
+  const warned = (MAYFLY_ENV: string, ...names: readonly string[]) => {
+    const files = names.map((name) => [`mayfly.${name}.toml`, 'limits.timeout = 1'] as const)
+    const set = MAYFLY_ENV ? { MAYFLY_ENV } : {}
+    const { warnings, config } = loadConfig(
+      place({ 'mayfly.toml': '', ...Object.fromEntries(files) }, set),
+    )
+    return [config.limits.timeout, ...warnings]
+  }
+  const unread = (name: string, why: string) => [
+    5000,
+    `mayfly.${name}.toml: not read, because ${why}`,
+  ]
+  assert.deepEqual(
+    warned('Production', 'production'),
+    unread('production', 'MAYFLY_ENV is "Production"'),
+  )
+  assert.deepEqual(warned('PROD', 'production'), unread('production', 'MAYFLY_ENV is "PROD"'))
+  assert.deepEqual(warned('Staging', 'staging'), unread('staging', 'MAYFLY_ENV is "Staging"'))
+  assert.deepEqual(warned('', 'development'), unread('development', 'MAYFLY_ENV is not set'))
+  assert.deepEqual(warned('production', 'production', 'prod'), [1])
+  assert.deepEqual(warned('test', 'production', 'development'), [5000])
+  assert.deepEqual(warned('', 'test', 'production'), [5000])
+})
+
 test('S4-14: production refuses the mock as default provider', () => {
   const files = { 'mayfly.toml': 'default_provider = "mock"\n' }
   assert.deepEqual(where(place(files, { MAYFLY_ENV: 'production' })), ['mayfly.toml:1:1'])

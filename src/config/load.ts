@@ -1,6 +1,6 @@
 import { constants, fstatSync, readFileSync, statSync } from 'node:fs'
 import { dirname, isAbsolute, relative, resolve } from 'node:path'
-import type { Config, ConfigValues } from '../contract/config.ts'
+import { isProduction, type Config, type ConfigValues } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
 import { openDescriptor, readAt } from '../lib/file-descriptor.ts'
@@ -86,6 +86,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
     files,
     warnings: [
       ...variableWarnings(options.env),
+      ...unreadFiles(environment, options),
       ...checked.warnings.map((fault) => {
         const { where, message } = issueOf(fault, merged)
         return `${where}: ${message}`
@@ -122,12 +123,27 @@ function environmentOf(env: Environment): string {
 function filesOf({ file, env, cwd }: LoadOptions): readonly string[] {
   const named = file ?? (env['MAYFLY_CONFIG'] || undefined)
   const main = named ?? 'mayfly.toml'
-  const over = env['MAYFLY_ENV'] && main.replace(/(\.toml)?$/, `.${env['MAYFLY_ENV']}.toml`)
+  const over = env['MAYFLY_ENV'] && fileOf(main, env['MAYFLY_ENV'])
   const exists = (path: string) => hasEntry(resolve(cwd, path))
   return [
     ...(named !== undefined || exists(main) ? [main] : []),
     ...(over && exists(over) ? [over] : []),
   ]
+}
+
+function fileOf(main: string, environment: string): string {
+  return main.replace(/(\.toml)?$/, `.${environment}.toml`)
+}
+
+/** Warning about a file that another spelling of the environment would read: its limits are not in force. */
+function unreadFiles(environment: string, { file, object, env, cwd }: LoadOptions): string[] {
+  const main = file ?? (env['MAYFLY_CONFIG'] || 'mayfly.toml')
+  const exists = (name: string) => hasEntry(resolve(cwd, fileOf(main, name)))
+  if (object !== undefined || (env['MAYFLY_ENV'] && exists(environment))) return []
+  const others = isProduction({ environment }) ? ['production', 'prod'] : []
+  const names = [...new Set([environment.toLowerCase(), ...others])].filter(exists)
+  const why = env['MAYFLY_ENV'] ? `MAYFLY_ENV is "${environment}"` : 'MAYFLY_ENV is not set'
+  return names.map((name) => `${fileOf(main, name)}: not read, because ${why}`)
 }
 
 /**

@@ -39,6 +39,25 @@ suite('A job request', () => {
     refused({ files }, /"files\.0\.content": expected text; bytes go as base64 with "encoding"/)
   })
 
+  test('has files and standard input in the usual spelling of base64, and is refused for what is none', () => {
+    const made = (content: string) => {
+      const bytes = { content, encoding: 'base64' } as const
+      const { asked } = newJob(
+        { code: '', stdin: bytes, files: [{ path: 'a', ...bytes }] },
+        who,
+        clock,
+      )
+      return [asked.stdin?.content, asked.files[0]?.content]
+    }
+    for (const content of ['aGk=', 'aGk', 'aG\nk=\n'])
+      assert.deepEqual(made(content), ['aGk=', 'aGk='])
+    assert.deepEqual(made('-_-_'), ['+/+/', '+/+/'])
+    for (const content of ['!!!', 'a', 'aGk=aGk='])
+      assert.throws(() => made(content), { code: 'INVALID', message: /expected base64/ }, content)
+    const link = { path: 'a', content: 'b', type: 'link', encoding: 'base64' } as const
+    assert.equal(newJob({ code: '', files: [link] }, who, clock).asked.files[0]?.content, 'b')
+  })
+
   test('is refused without a valid tenant name', () => {
     for (const tenant of ['', 'x'.repeat(65), undefined as never])
       assert.throws(() => newJob({ code: 'return 1' }, { ...who, tenant }, clock), {

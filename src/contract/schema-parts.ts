@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { usualBase64 } from '../lib/usual-base64.ts'
 
 export function whole(least: number, most: number) {
   const range = most === Number.MAX_SAFE_INTEGER ? `${least} on` : `${least} to ${most}`
@@ -23,3 +24,20 @@ export const filled = (charactersMax: number) => z.string().min(1).max(character
 
 /** A boolean, false by default. */
 export const flag = z.boolean().default(false)
+
+interface Encoded {
+  readonly content: string
+  readonly encoding: 'utf8' | 'base64'
+}
+
+/** Refuses a content that is declared as base64 and is none. */
+export function hasItsEncoding({ content, encoding }: Encoded): boolean {
+  return encoding === 'utf8' || usualBase64(content) !== undefined
+}
+
+/** A content in base64 gets the usual spelling of it, which the decoder of each wall reads. */
+export function withUsualBase64<T extends Encoded>(given: T): T {
+  if (given.encoding === 'utf8') return given
+  const content = usualBase64(given.content)
+  return content === undefined || content === given.content ? given : { ...given, content }
+}

@@ -1,5 +1,6 @@
 import { posix } from 'node:path'
 import * as z from 'zod'
+import { hasItsEncoding, withUsualBase64 } from './schema-parts.ts'
 import { stdinBytesMax } from './stdin-bound.ts'
 
 /** Arguments, environment and standard input of a job's program. */
@@ -61,10 +62,8 @@ export const stdinAsked = z
       content.length <= 2 * stdinBytesMax && Buffer.byteLength(content, encoding) <= stdinBytesMax,
     `expected ${stdinBytesMax} bytes at most`,
   )
-  .refine(
-    ({ content, encoding }) => encoding === 'utf8' || /^[A-Za-z0-9+/]*={0,2}$/.test(content),
-    'expected base64',
-  )
+  .refine(hasItsEncoding, 'expected base64')
+  .overwrite(withUsualBase64)
   .readonly()
   .describe('standard input of the program, in place of the input as JSON')
 

@@ -81,6 +81,12 @@ suite('Granted folders', { skip }, () => {
     assert.equal(await ask({ verb: 'write', path, content: 'one' }), 3)
     assert.equal(await ask({ verb: 'write', path, content: 'Zwei' }), 4)
     assert.equal(readFileSync(path, 'utf8'), 'Zwei')
+    assert.equal(await ask({ verb: 'write', path, content: 'aGk', encoding: 'base64' }), 2)
+    await assert.rejects(ask({ verb: 'write', path, content: '!', encoding: 'base64' }), {
+      code: 'INVALID',
+      message: /its content is no base64/,
+    })
+    assert.equal(readFileSync(path, 'utf8'), 'hi')
     assert.deepEqual(readdirSync(join(granted, 'inner')), ['b.bin', 'new.txt'])
     const listed = await ask({ verb: 'list', path: granted })
     assert.deepEqual(listed, [

@@ -6,6 +6,7 @@ import type { Emitter } from '../contract/event.ts'
 import { newId } from '../lib/id.ts'
 import { isBelow } from '../lib/is-below.ts'
 import { canonicalPath } from '../lib/real-path.ts'
+import { usualBase64 } from '../lib/usual-base64.ts'
 import { filesCapability, type FolderCalls, type FolderCallOptions } from '../walls/folder-calls.ts'
 import {
   below,
@@ -178,8 +179,11 @@ function kindOf(entry: Dirent): 'file' | 'folder' | 'other' {
   return entry.isDirectory() ? 'folder' : 'other'
 }
 
-function bytesOf({ content, encoding }: Extract<Asked, { verb: 'write' }>): Buffer {
-  const bytes = Buffer.from(content, encoding)
+function bytesOf({ path, content, encoding }: Extract<Asked, { verb: 'write' }>): Buffer {
+  const text = encoding === 'base64' ? usualBase64(content) : content
+  if (text === undefined)
+    throw new MayflyError('INVALID', `Cannot write "${path}": its content is no base64`)
+  const bytes = Buffer.from(text, encoding)
   if (bytes.length > fileBytesMax) throw tooLarge()
   return bytes
 }

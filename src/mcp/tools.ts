@@ -4,6 +4,7 @@ import { execSession, outcomeSchema } from '../contract/outcome.ts'
 import { sessionFileBytesMax } from '../contract/exec.ts'
 import { jobRequest, language, limits } from '../contract/job.ts'
 import { explained } from '../contract/profile.ts'
+import { usualBase64 } from '../lib/usual-base64.ts'
 import { answerOutcome, answerCharactersMax } from './tool-answer.ts'
 import { answerExplanation } from './explain-answer.ts'
 import { answerFile, answerListing, entriesMax } from './file-answer.ts'
@@ -233,10 +234,9 @@ const writeFile = makeTool({
     openWorldHint: false,
   }),
   async answer(host, { session, path: at, content, encoding }) {
-    // Buffer.from decodes anything, and leaves out what is no base64.
-    if (encoding === 'base64' && !/^[\w+/\s-]*={0,2}\s*$/.test(content))
-      throw invalidArguments('"content": expected base64')
-    const bytes = Buffer.from(content, encoding)
+    const text = encoding === 'base64' ? usualBase64(content) : content
+    if (text === undefined) throw invalidArguments('"content": expected base64')
+    const bytes = Buffer.from(text, encoding)
     await host.files(session).put(at, bytes)
     const size = bytes.length
     return { text: `Wrote ${size} bytes`, data: { path: at, size } }

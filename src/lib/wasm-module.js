@@ -12,6 +12,8 @@ const NAME_BYTES_MAX = 100_000
 const HEADER = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]
 const KINDS = /** @type {const} */ (['function', 'table', 'memory', 'global', 'tag'])
 const SECTION = { type: 1, import: 2, function: 3, memory: 5, export: 7, code: 10 }
+/** Pages of a memory with 32-bit addresses. */
+const PAGES_MAX = 65_536
 const HAS_MAXIMUM = 1
 const IS_SHARED = 2
 const IS_64 = 4
@@ -78,7 +80,8 @@ export function readModule(bytes) {
     if (id === SECTION.function) section.list(() => functions.push(section.u32()))
     if (id === SECTION.memory) {
       declared.memorySection = { start, end }
-      section.list(() => declared.memories.push(readLimits(section)))
+      section.list(() => declared.memories.push(readMemory(section)))
+      if (section.at !== end) throw new WasmError('A section is longer than its list', section.at)
     }
     if (id === SECTION.export) section.list(() => declared.exports.push(readExport(section)))
     reader.at = end
@@ -166,13 +169,26 @@ function readKind(reader) {
   return kind
 }
 
+/**
+ * Limits of an own memory, which are written anew: what the engine refuses is refused here. @param {Reader} reader
+ * @returns {Limits}
+ */
+function readMemory(reader) {
+  const at = reader.at
+  const limits = readLimits(reader)
+  const { is64, initial, maximum = 0 } = limits
+  if (is64 || Math.max(initial, maximum) <= PAGES_MAX) return limits
+  throw new WasmError('A memory has too many pages', at)
+}
+
 /** @param {Reader} reader @returns {Limits} */
 export function readLimits(reader) {
   const flags = reader.byte()
   if (flags > (HAS_MAXIMUM | IS_SHARED | IS_64))
     throw new WasmError('Limits have unknown flags', reader.at - 1)
-  const initial = reader.varint()
-  const maximum = flags & HAS_MAXIMUM ? reader.varint() : undefined
+  const number = () => (flags & IS_64 ? reader.varint() : reader.u32())
+  const initial = number()
+  const maximum = flags & HAS_MAXIMUM ? number() : undefined
   return {
     flags,
     initial,

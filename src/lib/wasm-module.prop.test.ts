@@ -63,6 +63,19 @@ test('Any bytes are read, or refused at an offset within them', () => {
   )
 })
 
+test('A memory section that the engine refuses is refused, although it is written anew', () => {
+  const memorySection = (...content: number[]) =>
+    Buffer.from([...sample.subarray(0, 8), 5, content.length, ...content])
+  assert.equal(readModule(memorySection(1, 1, 1, 0x80, 0x80, 4)).memories[0]?.maximum, 65_536)
+  for (const [what, content] of [
+    ['a maximum of 65,537 pages', [1, 1, 1, 0x81, 0x80, 4]],
+    ['an initial size of 65,537 pages', [1, 0, 0x81, 0x80, 4]],
+    ['a number of six bytes', [1, 0, 0x81, 0x80, 0x80, 0x80, 0x80, 0]],
+    ['a byte behind its list', [1, 0, 1, 0]],
+  ] as const)
+    assert.throws(() => readModule(memorySection(...content)), WasmError, what)
+})
+
 test('Capping a memory keeps the smaller maximum, and leaves the rest unchanged', () => {
   const pages = fc.nat(65_536)
   const memory = fc

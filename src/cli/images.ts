@@ -152,7 +152,7 @@ async function show(flags: Flags, name: string): Promise<void> {
   process.stdout.write(`${table(facts)}\n`)
 }
 
-/** Unpacks images; also those unpacked before, because their files may have been changed. */
+/** Unpacks images; of those unpacked before the ones whose files were changed. */
 async function unpack(flags: Flags, ...names: string[]): Promise<void> {
   const { folder, keys } = await placesOf(flags)
   const { unpackImage } = await import('../images/unpack.ts')

@@ -13,6 +13,7 @@ import { uuidOf, writeErofsTool } from './make-file-system.ts'
 import { runTool } from './run-program.ts'
 import { openSpool } from './spool.ts'
 import { whyImageBroken, type StoredImage } from './store.ts'
+import { modeOf } from './tree.ts'
 
 /**
  * Unpacks the files of an image into a folder.
@@ -36,19 +37,20 @@ export interface ImageUnpacking extends ImageExtraction {
   readonly roots: string
 }
 
-/** Returns the folder, created anew. Throws MayflyError IMAGE_BROKEN, INVALID, UNAVAILABLE and DISK_FULL. */
+/** Returns the folder; one that is as the image stays, since walls run in it, and others wait in it. Throws MayflyError IMAGE_BROKEN, INVALID, UNAVAILABLE and DISK_FULL. */
 export async function unpackImage(given: ImageUnpacking): Promise<string> {
   const { image, key, roots, store } = given
   const action = `unpack image "${image.digest}"`
   const why = whyImageBroken(image, key)
   if (why) throw new MayflyError('IMAGE_BROKEN', `Cannot ${action}: ${why}`)
-  const work = mkdtempSync(path.join(store.work, 'unpack-'))
   makeCacheFolder(roots, 0o711)
   assertOwn(roots)
   removeDeadDrafts(roots)
+  const to = path.join(roots, image.digest)
+  if (lstatSync(to, { throwIfNoEntry: false }) && !whyRootBroken(image, roots)) return to
+  const work = mkdtempSync(path.join(store.work, 'unpack-'))
   const { pid, startTime } = thisOwner()
   const draft = path.join(roots, `.draft-${pid}-${startTime}-${randomBytes(8).toString('hex')}`)
-  const to = path.join(roots, image.digest)
   try {
     await extractImage(given, { name: image.digest, work, root: draft })
     // Race: a wall that starts at the same time finds the old tree, for a moment none, or the new one.
@@ -160,9 +162,12 @@ const MODE_BITS = 0o7777
 function entriesOf(root: string): readonly ImageEntry[] {
   const entries = Array.from(walkFolder(root), ({ place, entry }): ImageEntry => {
     const file = path.join(root, place)
-    if (entry.isDirectory()) return [place, { kind: 'folder' }]
     if (entry.isSymbolicLink()) return [place, { kind: 'link', target: readlinkSync(file) }]
     const { mode, size } = lstatSync(file)
+    // The stream has one mode for all folders, and would not show that of this one.
+    if (entry.isDirectory() && (mode & MODE_BITS) !== modeOf({ kind: 'folder' }))
+      throw new Error(`the mode of folder "${place}" was changed`)
+    if (entry.isDirectory()) return [place, { kind: 'folder' }]
     // All bits: one that no image has, such as setuid, is a difference.
     return [place, { kind: 'file', mode: mode & MODE_BITS, at: 0, size }]
   })

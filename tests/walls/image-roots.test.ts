@@ -8,6 +8,7 @@ import {
   appendFileSync,
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -17,7 +18,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { nodeProgram } from '../../src/jail/whole-guests.ts'
@@ -223,6 +224,19 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
     assert.deepEqual([drafts().length, existsSync(tree)], [0, true])
   })
 
+  test('An unpacking of an unchanged tree leaves it to the walls that run in it, and a changed one is replaced', (t) => {
+    if (isSkipped(t)) return
+    unpack()
+    const tree = join(cacheFolder('image-roots'), digest)
+    const before = lstatSync(tree).ino
+    unpack()
+    assert.equal(lstatSync(tree).ino, before)
+    rmSync(join(tree, 'usr/lib/python3.13/os.py'))
+    unpack()
+    assert.notEqual(lstatSync(tree).ino, before)
+    assert.equal(mayfly('images', 'verify', 'python').status, 0)
+  })
+
   test('A full disk is DISK_FULL, and no root and no draft is left', (t) => {
     if (isSkipped(t)) return
     if (process.getuid?.() !== 0) return t.skip('only root mounts a small disk')
@@ -249,6 +263,11 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
     chmodSync(file, 0o4755)
     assert.equal(mayfly('images', 'verify', 'python').status, 1)
     unpack()
+    chmodSync(dirname(file), 0o777)
+    const opened = mayfly('images', 'verify', 'python')
+    assert.deepEqual([opened.status, /the mode of folder/.test(opened.stdout)], [1, true])
+    unpack()
+    assert.equal(mayfly('images', 'verify', 'python').status, 0)
     chmodSync(tree, 0o777)
     assert.throws(() => findImageRoot(digest), { code: 'NOT_FOUND' })
     chmodSync(tree, 0o755)

@@ -58,6 +58,24 @@ test('A proposal is valid configuration as printed', () => {
   rmSync(file)
 })
 
+test('S4-54: proposals of effects with similar names are one valid configuration', () => {
+  const long = 'l'.repeat(90)
+  const effects = ['scale:1', 'scale@1', 'scale-1', `${long}a`, `${long}b`]
+  for (const effect of effects) learn(effect, 'api.example.com')
+  const file = join(folder, 'similar.toml')
+  writeFileSync(file, run('propose').stdout)
+  const { config } = loadConfig({ cwd: folder, file, env: { HOME: folder } })
+  const names = Object.keys(config.schedules)
+  assert.deepEqual(names.filter((name) => name.startsWith('scale')).sort(), [
+    'scale-1-used',
+    'scale-1-used-2',
+    'scale-1-used-3',
+  ])
+  assert.equal(names.filter((name) => name.startsWith('lll')).length, 2)
+  for (const effect of effects) run('learned', '--effect', effect, '--reset')
+  rmSync(file)
+})
+
 test('A proposal is written to a new file only, never over an existing one', () => {
   const file = join(folder, 'used.toml')
   assert.equal(run('propose', '--write', file).code, 0)

@@ -40,15 +40,29 @@ export function proposals(config: Config, asked: ProposalQuery): readonly Schedu
   const inForce = inForceFor(config, tenant)
   const learned = learnedOf(config, { ...asked, tenant })
   const bySubject = Map.groupBy(learned, ({ name }) => name)
+  const taken = new Set<string>()
   return [...bySubject].flatMap(([subject, all]) => {
     const proposal = propose(
       all.map(({ baseline }) => baseline),
       inForce,
     )
-    return proposal
-      ? [{ subject, ...proposal, toml: tomlOf(subject, proposal, config.limits.timeout) }]
-      : []
+    if (!proposal) return []
+    const schedule = scheduleNameOf(subject, taken)
+    const toml = tomlOf(subject, proposal, { schedule, timeoutMs: config.limits.timeout })
+    return [{ subject, ...proposal, toml }]
   })
+}
+
+/** Name of the schedule of an effect, which differs from those before: names of effects have more characters, and are longer. */
+function scheduleNameOf(subject: string, taken: Set<string>): string {
+  const name = subject
+    .slice(prefix.length)
+    .replace(/[^A-Za-z0-9._-]/g, '-')
+    .slice(0, 55)
+  let own = `${name}-used`
+  for (let count = 2; taken.has(own); count++) own = `${name.slice(0, 50)}-used-${count}`
+  taken.add(own)
+  return own
 }
 
 /** Exports learned baselines, read as the owner of the state folder. */
@@ -143,12 +157,12 @@ function withBaselines<T>(state: string, work: (store: BaselineStore) => T): T |
   }
 }
 
-function tomlOf(subject: string, { controls, notes }: Proposal, timeoutMs: number): string {
+function tomlOf(
+  subject: string,
+  { controls, notes }: Proposal,
+  { schedule, timeoutMs }: { readonly schedule: string; readonly timeoutMs: number },
+): string {
   const { network, memory, processes, capabilities, syscalls } = controls
-  const name = subject
-    .slice(prefix.length)
-    .replace(/[^A-Za-z0-9._-]/g, '-')
-    .slice(0, 55)
   const given = [
     ['name', '"used"'],
     ['for', String(timeoutMs)],
@@ -162,7 +176,7 @@ function tomlOf(subject: string, { controls, notes }: Proposal, timeoutMs: numbe
     `# ${sanitiseLine(subject.slice(0, 200))}: ${sanitiseLine(notes.join('; '))}.`,
     ...deniedBeside(network),
     '# No looser than the current configuration. Review it, add it to the configuration, and run with this schedule.',
-    `[schedules."${name}-used"]`,
+    `[schedules."${schedule}"]`,
     `phases = [{ ${given.map(([key, text]) => `${key} = ${text}`).join(', ')} }]`,
     '',
   ].join('\n')

@@ -482,7 +482,8 @@ test('a schedule with zones of programs needs a wall that makes them; a wall wit
 })
 
 test('the cheapest wall that closes what the schedule closes is taken, and without one the cheapest', () => {
-  const phases = [{ name: 'slow', for: '1s', cpu: 0.5, memory: '64MB' }]
+  const full = { name: 'full', for: '1s' }
+  const phases = [full, { name: 'slow', for: '1s', cpu: 0.5, memory: '64MB' }]
   const config = { schedules: { default: { phases } } }
   const isolate = factsOf('isolate', { tightens: ['network', 'cpu'] })
   const walls = [isolate, factsOf('process', { tightens: ['cpu', 'memory'] }), factsOf('microvm')]
@@ -495,6 +496,26 @@ test('the cheapest wall that closes what the schedule closes is taken, and witho
   assert.equal(plan({ config, facts: walls, asked: { tier: 'isolate' } }).profile.tier, 'isolate')
   const preferred = { ...config, default_provider: 'a-isolate' }
   assert.equal(plan({ config: preferred, facts: walls }).profile.provider, 'a-isolate')
+})
+
+test('a wall is made with the memory and the processes of the first phase, and needs not to be tightened to them', () => {
+  const phases = [{ name: 'used', for: '1s', memory: '8MB', processes: 2 }]
+  const config = { schedules: { default: { phases } } }
+  const isolate = factsOf('isolate', { enforces: ['memory', 'processes'] })
+  const walls = [isolate, factsOf('process', { tightens: ['memory', 'processes'] })]
+  const made = plan({ config, facts: walls })
+  assert.equal(made.profile.provider, 'a-isolate')
+  const { memory, processes } = made.profile.controls
+  assert.deepEqual([memory, processes], [8 * 2 ** 20, 2])
+  assert.equal(because(made, 'limits.memory'), 'schedules.default: first phase')
+  assert.equal(end({ config, facts: [factsOf('isolate')] }), 'unavailable UNAVAILABLE')
+  const later = { begin_at: { suspect: 'less', plain: 'less' } }
+  const two = [
+    { name: 'full', for: '1s' },
+    { ...phases[0]!, name: 'less' },
+  ]
+  const begins = { schedules: { default: { phases: two, ...later } } }
+  assert.equal(plan({ config: begins, facts: walls }).profile.limits.memory, 8 * 2 ** 20)
 })
 
 test('the default escalation yields to no weaker wall for zones of programs', () => {

@@ -26,7 +26,7 @@ import type { OutcomeError } from '../contract/outcome-error.ts'
 import { PlanMemo } from './plan-memo.ts'
 import { explainProgramInputs } from './program-inputs.ts'
 import { restrainLimits, restraintRisk } from './restrain-limits.ts'
-import { closedIn, explainSchedule, scheduleFor } from './schedule.ts'
+import { closedIn, explainSchedule, limitsAtStart, scheduleFor } from './schedule.ts'
 import { sessionStartError } from './session-start.ts'
 
 export interface ProfilerParts {
@@ -143,20 +143,22 @@ function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanC
   const isSession = job.session?.kind === 'open'
   const { language } = verdict
   const asAsked = limitsFor(asked.limits, config, tenant, { ...chosen, terms, isSession, language })
+  const trust = trustOf(verdict)
+  const restrained = restrainLimits(asAsked, config, restraintRisk(verdict))
   const {
     limits,
     io,
     explain: limitsExplained,
-  } = restrainLimits(asAsked, config, restraintRisk(verdict))
+    ...first
+  } = limitsAtStart(restrained, chosen, trust)
   const network = networkFor(asked.network, config, tenant, terms)
   const privateHosts = privateHostsFor(network.value, config, tenant, terms)
   const files = terms?.files ?? noFiles
   const grants = { network: network.value, files, capabilities: asked.capabilities }
   const controls = controlsOf({ ...limits, io }, grants)
-  const trust = trustOf(verdict)
   const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout, trust })
   const abilities = abilitiesFor(job, verdict, { controls, schedule, limits })
-  const holds = requiredControls(terms, limits)
+  const holds = [...requiredControls(terms, limits), ...first.holds]
   const closes = closedIn(schedule.phases, controls)
   const wanted = { config, tenant, asked, verdict, abilities, holds, closes, raised }
   const choice = chooseTier(wanted, facts)

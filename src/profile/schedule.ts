@@ -5,6 +5,8 @@ import type { ChannelRule, Phase, Schedule, ZoneSchedule } from '../contract/pha
 import type { FieldReason } from '../contract/profile.ts'
 import type { CodeTrust } from '../contract/verdict.ts'
 import type { ChosenSchedule } from './choose-schedule.ts'
+import { cumulativeControls } from './meet-schedules.ts'
+import type { RestrainedLimits } from './restrain-limits.ts'
 
 export interface ScheduleWanted {
   readonly chosen: ChosenSchedule
@@ -35,6 +37,29 @@ export function scheduleFor({ chosen, granted, timeoutMs, trust }: ScheduleWante
     ...(course.channels && { channels: course.channels.map(channelOf) }),
     ...(course.honeytokens && { honeytokens: true }),
   }
+}
+
+/** Bounds that a wall which enforces them has from its start. */
+const startBounds = ['memory', 'processes'] as const
+
+/**
+ * Limits with those of the first phase, and `holds`, the controls that are less for it. A wall is made with them: an isolate
+ * could not be tightened to them before user code begins.
+ */
+export function limitsAtStart(
+  { limits, explain, ...rest }: RestrainedLimits,
+  { course, because }: ChosenSchedule,
+  trust: CodeTrust,
+): RestrainedLimits & { readonly holds: readonly Control[] } {
+  const first = course && cumulativeControls(course)[beginOf(course, trust)]!
+  const holds = startBounds.filter((name) => first && first[name] < limits[name])
+  if (!first || holds.length === 0) return { limits, explain, holds, ...rest }
+  const own = Object.fromEntries(holds.map((name) => [name, first[name]]))
+  const rows = holds.map((name) => {
+    return { field: `limits.${name}`, value: first[name], because: `${because}: first phase` }
+  })
+  const others = explain.filter(({ field }) => !rows.some((row) => row.field === field))
+  return { ...rest, holds, limits: { ...limits, ...own }, explain: [...others, ...rows] }
 }
 
 /** Fields of a schedule with their reasons. */

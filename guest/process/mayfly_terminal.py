@@ -150,13 +150,18 @@ class _Terminal:
         try:
             self.resize(asked)
             os.set_blocking(self.master, False)
-            self.pid = os.fork()
+            # The child would handle it as the manager does, until it has reset the handler.
+            unblocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGINT,))
+            try:
+                self.pid = os.fork()
+                if self.pid == 0:
+                    _become(slave, asked, manager, unblocked)
+            finally:
+                _signal.pthread_sigmask(_signal.SIG_SETMASK, unblocked)
         except BaseException:
             os.close(self.master)
             os.close(slave)
             raise
-        if self.pid == 0:
-            _become(slave, asked, manager)
         os.close(slave)
 
     def resize(self, asked):
@@ -167,6 +172,10 @@ class _Terminal:
         """Signals the foreground process group, as the keyboard would."""
         try:
             os.killpg(self.foreground(), getattr(_signal, name))
+        except ProcessLookupError:
+            # The child has no group of its own before its setsid.
+            if self.ended is None:
+                _signal_each(os.kill, self.pid, getattr(_signal, name))
         except OSError:
             pass
 
@@ -254,13 +263,14 @@ def _control():
     return fcntl, termios
 
 
-def _become(slave, asked, manager):
+def _become(slave, asked, manager, unblocked):
     """The forked child of a terminal; never returns."""
     try:
         os.setsid()
         _signal.set_wakeup_fd(-1)
         for number in (_signal.SIGCHLD, _signal.SIGINT, _signal.SIGPIPE, _signal.SIGXFSZ):
             _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, unblocked)
         fcntl, termios = _control()
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         for fd in (0, 1, 2):

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -304,3 +305,33 @@ async function untilGone(box: Box, pattern: string): Promise<void> {
   }
   assert.fail(`${pattern} is there yet: ${await running(box)}`)
 }
+
+/** The manager's side alone: its child gets a session of its own only after the signal was sent. */
+const EARLY = `
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import mayfly_terminal
+class Manager:
+    work = '/'
+own = os.setsid
+for name in ('SIGTERM', 'SIGINT', 'SIGKILL'):
+    heard, sent = os.pipe()
+    os.setsid = lambda: (os.read(heard, 1), own())
+    asked = {'cols': 80, 'rows': 24, 'term': 'xterm', 'command': ['true']}
+    terminal = mayfly_terminal._Terminal('one', asked, Manager())
+    terminal.signal(name)
+    os.write(sent, b'.')
+    print(name, os.WTERMSIG(os.waitpid(terminal.pid, 0)[1]))
+`
+
+always(
+  'A signal to a terminal of Python ends its program also before that has a group',
+  { skip: unable('python') },
+  () => {
+    const guest = join(import.meta.dirname, '../../guest/process')
+    const { stdout, stderr } = spawnSync('python3', ['-B', '-c', EARLY, guest], {
+      encoding: 'utf8',
+    })
+    assert.equal(stdout, 'SIGTERM 15\nSIGINT 2\nSIGKILL 9\n', stderr)
+  },
+)

@@ -88,6 +88,9 @@ function gather(node: Node, facts: Gathered): void {
       return
     case 'ImportExpression':
       return load(facts, node, 'dynamic', node['source'])
+    case 'AssignmentExpression':
+      if (node['operator'] === '-=') facts.subtractions.push(node)
+      return gatherWrites(node, facts)
     default:
       return gatherWrites(node, facts)
   }

@@ -47,11 +47,6 @@ export function textOf(node: Node | null | undefined, depth = 0): string | undef
   return value?.kind === 'constant' && typeof value.value === 'string' ? value.value : undefined
 }
 
-export function numberOf(node: Node | null | undefined): number | undefined {
-  const value = valueOf(node)
-  return value?.kind === 'constant' && typeof value.value === 'number' ? value.value : undefined
-}
-
 /** Key of a member expression: literal, or computed from constants. */
 export function memberKey(node: Node, depth = 0): string | undefined {
   const property: Node = node['property']
@@ -85,7 +80,12 @@ const evaluators: Readonly<Record<string, Evaluator | undefined>> = {
   Literal: (node) => ('regex' in node || 'bigint' in node ? undefined : constant(node['value'])),
   TemplateLiteral: ofTemplate,
   BinaryExpression: ofBinary,
-  UnaryExpression: (node, depth) => foldUnary(node['operator'], valueOf(node['argument'], depth)),
+  UnaryExpression: (node, depth) => {
+    const value = valueOf(node['argument'], depth)
+    return node['operator'] === '+' && isReading(value)
+      ? path('Date.now()')
+      : foldUnary(node['operator'], value)
+  },
   LogicalExpression: (node, depth) => either(node['left'], node['right'], depth),
   ConditionalExpression: (node, depth) => either(node['consequent'], node['alternate'], depth),
   AssignmentExpression: (node, depth) =>
@@ -111,6 +111,11 @@ const evaluators: Readonly<Record<string, Evaluator | undefined>> = {
   ArrowFunctionExpression: aFunction,
   ClassExpression: aFunction,
   ClassDeclaration: aFunction,
+}
+
+/** The time of now, as a number or a date. */
+function isReading(value: Value | undefined): boolean {
+  return value?.kind === 'path' && (value.path === 'Date.now()' || value.path === 'new Date')
 }
 
 const globalNames = new Set(['globalThis', 'global', 'self', 'window', 'frames', 'top', 'GLOBAL'])
@@ -190,9 +195,16 @@ function mostSuspicious(nodes: readonly Node[], depth: number): Value | undefine
   return found ?? (values.length === 1 ? values[0] : undefined)
 }
 
+interface Choices {
+  readonly found: readonly Primitive[]
+  /** True if the expression may have other values. */
+  readonly isPart: boolean
+}
+
 /** Constants that an expression may have: of both branches, of each value of a name, of each element of a list. */
-export function choicesOf(from: Node | undefined): readonly Primitive[] {
+function choicesOf(from: Node | undefined): Choices {
   const found: Primitive[] = []
+  let isPart = false
   // A set keeps its order while it grows, and names may lead to each other in any number of ways.
   const nodes = new Set<Node>(from && [from])
   for (const node of nodes) {
@@ -202,24 +214,34 @@ export function choicesOf(from: Node | undefined): readonly Primitive[] {
     else if (node.type === 'ConditionalExpression')
       nodes.add(node['consequent']).add(node['alternate'])
     else if (node.type === 'LogicalExpression') nodes.add(node['left']).add(node['right'])
-    else if (node.type === 'Identifier') found.push(...heldBy(node, nodes))
+    else if (node.type === 'Identifier') isPart = !addHeld(node, { nodes, found }) || isPart
+    else isPart = true
   }
-  return found.slice(0, choicesMax)
+  return { found: found.slice(0, choicesMax), isPart }
 }
 
 /** Maximum expressions to look at for the choices of one. */
 const nodesMax = 64
 
-/** Constants that a name holds by destructuring; adds its other expressions to the nodes. */
-function heldBy({ name, scope }: Node, nodes: Set<Node>): readonly Primitive[] {
-  const sources = lookUp(name, scope)?.sources.slice(0, choicesMax) ?? []
-  return sources.flatMap((source) => {
+interface Looking {
+  readonly nodes: Set<Node>
+  readonly found: Primitive[]
+}
+
+/** Adds the values of a name; false if it may hold others, beside those of callers. */
+function addHeld({ name, scope }: Node, { nodes, found }: Looking): boolean {
+  const sources = lookUp(name, scope)?.sources ?? []
+  for (const source of sources.slice(0, choicesMax)) {
     if (source.kind === 'element') for (const one of elementsOf(source.node, 0)) nodes.add(one)
-    if (source.kind !== 'expression') return []
-    if (source.path.length === 0) nodes.add(source.node)
-    const held = source.path.length > 0 ? ofSource(source, 0) : undefined
-    return held ? primitivesIn(held) : []
-  })
+    else if (source.kind !== 'expression') return false
+    else if (source.path.length === 0) nodes.add(source.node)
+    else {
+      const held = ofSource(source, 0)
+      if (!held) return false
+      found.push(...primitivesIn(held))
+    }
+  }
+  return sources.length > 0
 }
 
 function primitivesIn(value: Value): readonly Primitive[] {
@@ -228,7 +250,13 @@ function primitivesIn(value: Value): readonly Primitive[] {
 
 /** Texts that an expression may be, each once. */
 export function textsOf(node: Node | undefined): readonly string[] {
-  return [...new Set(choicesOf(node).filter((value) => typeof value === 'string'))]
+  return [...new Set(choicesOf(node).found.filter((value) => typeof value === 'string'))]
+}
+
+/** Numbers that an expression may be; none if it may be more. */
+export function numbersOf(node: Node | undefined): readonly number[] {
+  const { found, isPart } = choicesOf(node)
+  return isPart ? [] : found.filter((value) => typeof value === 'number')
 }
 
 /** Resolves a destructuring path in the expression it unpacks. */
@@ -388,6 +416,7 @@ function ofKey(value: Value | undefined, key: string | undefined): Value | undef
   if (value.path === '%constructor' && key === 'prototype') return path('%proto')
   if (value.path === '%fn') return callers.has(key) ? value : undefined
   if (value.path.startsWith('module:') && key === 'default') return value
+  if (value.path === 'module:module' && key === 'Module') return value
   return path(`${value.path}.${key}`)
 }
 
@@ -486,6 +515,10 @@ const loaders = new Set([
   'process.getBuiltinModule',
   'process.mainModule.require',
   'require()',
+  'require.main.require',
+  'module.parent.require',
+  'module.children.0.require',
+  'module:module.prototype.require',
   'module.constructor._load',
   'module:module._load',
 ])

@@ -1,6 +1,6 @@
 import type { Call } from '../facts.ts'
 import type { Node } from '../syntax.ts'
-import { memberKey, memberNode, numberOf, textOf } from '../value.ts'
+import { memberKey, memberNode, numbersOf, pathOf, textOf } from '../value.ts'
 import type { Rule } from './rule.ts'
 
 /** Smallest large allocation: 64 MiB. */
@@ -22,8 +22,7 @@ const elementBytes: Readonly<Record<string, number | undefined>> = {
   'Buffer.alloc': 1,
   'Buffer.allocUnsafe': 1,
   'Buffer.allocUnsafeSlow': 1,
-  'module:buffer.Buffer.alloc': 1,
-  'module:buffer.Buffer.allocUnsafe': 1,
+  'module:crypto.randomBytes': 1,
   Buffer: 1,
   SlowBuffer: 1,
   Uint8Array: 1,
@@ -41,19 +40,33 @@ const elementBytes: Readonly<Record<string, number | undefined>> = {
 }
 const PAGE_BYTES = 65_536
 
-function bytesOf({ node, callee, given }: Call): number {
-  const [first] = given
+function bytesOf({ node, callee: called, given }: Call): number {
+  const callee = called?.replace(/^module:buffer\./, '') ?? ''
+  const [first, second] = given
   if (!first) return 0
-  const each = elementBytes[callee ?? '']
+  const each = elementBytes[callee]
   if (each !== undefined)
-    return each * (given.length === 1 || callee !== 'Array' ? sizeOf(first) : 0)
-  if (callee === 'Array.from') return 8 * fieldOf(first, 'length')
+    return each * Math.max(sizeIn(callee, given), second ? fieldOf(second, 'maxByteLength') : 0)
+  if (callee === 'Buffer.concat') return second ? sizeOf(second) : 0
+  if (callee.endsWith('.from')) return (elementBytes[callee.slice(0, -5)] ?? 0) * fieldOf(first, 'length')
   if (callee === 'WebAssembly.Memory') return PAGE_BYTES * fieldOf(first, 'initial')
-  return grownText(node['callee'], first)
+  if (/^String\.prototype\.(?:repeat|pad\w+)$/.test(callee)) return sizeOf(first)
+  return grownText(node)
 }
 
+/** `Array(n)` alone has a size, and `Array.apply(null, { length: n })`. */
+function sizeIn(callee: string, [first, ...others]: readonly Node[]): number {
+  if (callee === 'Array' && others.length > 0) return 0
+  return first!.type === 'SpreadElement' ? fieldOf(first!['argument'], 'length') : sizeOf(first!)
+}
+
+/** Largest sizes that Node and the language name. */
+const LIMITS = /^(?:Number\.MAX_\w+|module:buffer\.(?:kMaxLength|constants\.MAX_\w+))$/
+
+/** Largest of the possible sizes. */
 function sizeOf(node: Node): number {
-  return numberOf(node) ?? 0
+  if (LIMITS.test(pathOf(node) ?? '')) return Infinity
+  return numbersOf(node).reduce((most, one) => Math.max(most, one), 0)
 }
 
 function fieldOf(object: Node, name: string): number {
@@ -62,9 +75,15 @@ function fieldOf(object: Node, name: string): number {
 }
 
 /** `text.repeat(n)`, `text.padEnd(n)`, `text.padStart(n)`. */
-function grownText(callee: Node, by: Node): number {
-  if (callee.type !== 'MemberExpression') return 0
-  const name = memberKey(callee)
-  if (name === 'repeat') return sizeOf(by) * (textOf(callee['object'])?.length ?? 1)
-  return name === 'padEnd' || name === 'padStart' ? sizeOf(by) : 0
+function grownText({ callee, arguments: given }: Node): number {
+  const name = callee.type === 'MemberExpression' ? memberKey(callee) : undefined
+  if (!given[0]) return 0
+  if (name === 'repeat') return sizeOf(given[0]) * lengthOf(callee.object)
+  return name === 'padEnd' || name === 'padStart' ? sizeOf(given[0]) : 0
+}
+
+/** Length of a text, at least; 1 if it is unknown. */
+function lengthOf(node: Node): number {
+  const grown = node.type === 'CallExpression' ? grownText(node) : 0
+  return Math.max(1, grown || (textOf(node)?.length ?? 1))
 }

@@ -1,6 +1,6 @@
 import type { Call, Reference } from '../facts.ts'
 import type { Node } from '../syntax.ts'
-import { pathOf, textOf } from '../value.ts'
+import { memberNode, pathOf, textOf, valueOf } from '../value.ts'
 import { isReached, isPathWithin, moduleRoot, type Rule } from './rule.ts'
 
 /** Text compiled into code. */
@@ -10,7 +10,8 @@ export const evalRule: Rule = {
     for (const reference of facts.references) if (evaluates(reference)) yield reference.node
     for (const call of facts.calls) if (takesCode(call)) yield call.node
     for (const { node, module, how } of facts.loads) {
-      if (module !== undefined && how !== 'export' && isCode(module)) yield node
+      if (module === undefined ? startsWithData(node['source']) : how !== 'export' && isCode(module))
+        yield node
     }
   },
 }
@@ -37,7 +38,8 @@ const TIMERS = /^(?:setTimeout|setInterval|setImmediate)$/
 function evaluates(reference: Reference): boolean {
   if (!isReached(reference)) return false
   const { path, use } = reference
-  if (isPathWithin(path, 'eval') || path === 'execScript') return true
+  if (isPathWithin(path, 'eval') || path === 'execScript' || path === 'ShadowRealm') return true
+  if (/^module(?::module)?\.(?:.*\.)?_compile(?:\.|$)/.test(path)) return true
   if (path === 'Function') return use === 'call' || use === 'new' || isExtended(reference.node)
   if (/^Function\.(?:apply|bind|call)$/.test(path))
     return use === 'call' && reference.node.type === 'MemberExpression'
@@ -52,9 +54,32 @@ function isExtended(node: Node): boolean {
 /** Also a call by way of `apply`, `bind` or `Reflect`. */
 function takesCode({ node, callee, given }: Call): boolean {
   if (callee === undefined) return false
-  if (TIMERS.test(callee)) return textOf(given[0]) !== undefined
+  if (TIMERS.test(callee)) return isText(given[0])
+  if (WORKERS.test(callee)) return startsWithData(given[0]) || runsText(given[1])
   if (!/^(?:Function|eval|%Function)$/.test(callee)) return false
   return node['callee'].type === 'CallExpression' || pathOf(node['callee']) !== callee
+}
+
+const WORKERS = /^(?:module:worker_threads\.)?Worker$/
+
+/** `new Worker(text, { eval: true })` */
+function runsText(options: Node | undefined): boolean {
+  const value = options && valueOf(memberNode(options, 'eval'))
+  return value?.kind === 'constant' && Boolean(value.value)
+}
+
+/** Text that is known, or made in place of a known part. */
+function isText(node: Node | undefined): boolean {
+  if (textOf(node) !== undefined || node?.type === 'TemplateLiteral') return true
+  if (node?.type !== 'BinaryExpression' || node['operator'] !== '+') return false
+  return isText(node['left']) || isText(node['right'])
+}
+
+function startsWithData(node: Node | undefined): boolean {
+  let first = node
+  while (first?.type === 'BinaryExpression') first = first['left']
+  const text = first?.type === 'TemplateLiteral' ? first['quasis'][0].value.cooked : textOf(first)
+  return /^data:/i.test(text ?? '')
 }
 
 function isCode(module: string): boolean {

@@ -10,7 +10,7 @@ export const filesystem: Rule = {
       if (isReached(reference) && OTHERS.test(reference.path)) yield reference.node
     }
     for (const { node, callee, given } of facts.calls) {
-      if (callee === 'process.binding' && textOf(given[0]) === 'fs') yield node
+      if (/^process\.(?:_linkedB|b)inding$/.test(callee ?? '') && textOf(given[0]) === 'fs') yield node
     }
   },
 }
@@ -27,4 +27,4 @@ const modules = new Set([
   'rimraf',
 ])
 const OTHERS =
-  /^(?:Deno\.(?:readFile|readTextFile|writeFile|writeTextFile|open|create|remove|mkdir|readDir|rename|copyFile|stat|lstat|symlink|truncate|watchFs|makeTemp)\w*|Bun\.(?:file|write)|navigator\.storage\.getDirectory|show(?:Open|Save|Directory)\w*Picker)$/
+  /^(?:Deno\.(?:readFile|readTextFile|writeFile|writeTextFile|open|remove|mkdir|readDir|readLink|realPath|rename|copyFile|stat|lstat|symlink|truncate|watchFs|makeTemp|chmod|chown|utime)\w*|Deno\.(?:create|link|umask)(?:Sync)?|process\.report\.writeReport|module:v8\.writeHeapSnapshot|Bun\.(?:file|write)|navigator\.storage\.getDirectory|show(?:Open|Save|Directory)\w*Picker)$/

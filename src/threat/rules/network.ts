@@ -1,3 +1,4 @@
+import { textOf } from '../value.ts'
 import { usesOfModules, usesOfPaths, type Rule } from './rule.ts'
 
 /** Communication with other machines. */
@@ -6,10 +7,22 @@ export const network: Rule = {
   *find(facts) {
     yield* usesOfModules(facts, modules)
     yield* usesOfPaths(facts, roots)
+    for (const { node, module } of facts.loads)
+      if (module !== undefined && REMOTE.test(module)) yield node
+    for (const { node, callee, given } of facts.calls)
+      if (/^process\._?(?:linkedB|b)inding$/.test(callee ?? '') && wraps.has(textOf(given[0]) ?? ''))
+        yield node
   },
 }
 
+/** Code of another machine. */
+const REMOTE = /^(?:https?|wss?):/i
+const wraps = new Set(['cares_wrap', 'http_parser', 'pipe_wrap', 'tcp_wrap', 'tls_wrap', 'udp_wrap'])
 const modules = new Set([
+  '_http_agent',
+  '_http_client',
+  '_http_server',
+  '_tls_wrap',
   'http',
   'https',
   'http2',
@@ -18,7 +31,11 @@ const modules = new Set([
   'dgram',
   'dns',
   'axios',
+  'cross-fetch',
   'got',
+  'isomorphic-fetch',
+  'ky',
+  'needle',
   'node-fetch',
   'request',
   'superagent',
@@ -39,9 +56,17 @@ const roots = [
   'navigator.sendBeacon',
   'Deno.connect',
   'Deno.connectTls',
+  'Deno.createHttpClient',
   'Deno.listen',
+  'Deno.listenDatagram',
+  'Deno.listenTls',
   'Deno.serve',
   'Deno.resolveDns',
+  'Deno.startTls',
+  'Deno.upgradeWebSocket',
+  'Bun.dns',
+  'Bun.fetch',
+  'Bun.udpSocket',
   'Bun.serve',
   'Bun.connect',
   'Bun.listen',

@@ -10,8 +10,12 @@ export const requireRule: Rule = {
 
 const roots = [
   'require',
+  '__non_webpack_require__',
+  'module.children',
+  'module.parent',
   'module.require',
   'module.constructor._load',
+  'module:module._load',
   'module:module.createRequire',
   'process.mainModule.require',
   'process.getBuiltinModule',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { jobRequest, type Job, type JobRequest } from '../contract/job.ts'
+import type { LayerCode } from '../contract/pipeline.ts'
 import { verdictSchema } from '../contract/verdict.ts'
 import { createAnalyst } from './analyse.ts'
 import { inspect } from './inspect.ts'
@@ -21,7 +22,7 @@ function jobOf(asked: JobRequest & { code: string }, tenant = 'default'): Job {
 
 function analystWith(
   answer: (text: string) => string | Promise<string>,
-  more: { cacheEntriesMax?: number; rulesVersion?: () => string } = {},
+  more: { cacheEntriesMax?: number; rulesVersion?: () => string; layers?: LayerCode } = {},
 ) {
   const asked: string[] = []
   const said: string[] = []
@@ -80,6 +81,27 @@ test('S3-25: a change of the rules invalidates a cached verdict', async () => {
   const second = await analyse(jobOf({ code: 'return 1' }))
   assert.equal(asked.length, 2)
   assert.notEqual(first.verdict.digest, second.verdict.digest)
+})
+
+test('S3-25: findings stored beside a layer of packages count for the analyser that made them', async () => {
+  let stored = JSON.stringify({ version: 'rules', found: [] })
+  const content = 'process.exit()'
+  const layers = {
+    codeBytes: () => content.length,
+    read: () => [{ path: 'node_modules/a/index.js', content }],
+    recall: () => stored,
+    keep: (_layer: string, text: string) => void (stored = text),
+  }
+  const layer = { kind: 'node', layer: 'a'.repeat(64), files: 1, bytes: 14 } as const
+  const job: Job = { ...jobOf({ code: 'return 1', language: 'js' }), packages: [layer] }
+  const namesBy = async (rulesVersion: string) => {
+    const { analyse, asked } = analystWith(honest, { rulesVersion: () => rulesVersion, layers })
+    const { verdict } = await analyse(job)
+    return [verdict.findings.map(({ name }) => name).join(), asked.length]
+  }
+  assert.deepEqual(await namesBy('rules'), ['PROCESS_ACCESS', 2], 'the version names no analyser')
+  assert.deepEqual(await namesBy('rules'), ['PROCESS_ACCESS', 1], 'this analyser stored it')
+  assert.deepEqual(await namesBy('other rules'), ['PROCESS_ACCESS', 2])
 })
 
 test('S3-25: a cached verdict takes a tenth of the time of its analysis at most, for 10 KB of source', async () => {

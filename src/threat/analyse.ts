@@ -11,7 +11,7 @@ import { unparsed } from './guess.ts'
 import { inspectionSchema, type ErasedFile, type Inspection } from './inspection.ts'
 import { mergeMatches } from './merge-matches.ts'
 import { patterns } from './patterns.ts'
-import type { ReplyCache } from './reply-cache.ts'
+import { analyserVersion, type ReplyCache } from './reply-cache.ts'
 import { createLayerAnalyst, type LayerMatcher } from './layers.ts'
 import { analysisOf } from './verdict.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -62,7 +62,9 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Cached
     asks++
     return parts.ask(tenant, text)
   }
-  const inLayers = createLayerAnalyst({ ask, layers: parts.layers, version: rulesVersion, emitter })
+  // Results are stored beside the layers, and outlive an update of the rules.
+  const version = () => `${rulesVersion()} ${analyserVersion()}`
+  const inLayers = createLayerAnalyst({ ask, layers: parts.layers, version, emitter })
   // Only the first reply is stored: a parser that an earlier source compromised may return false replies for later
   // ones.
   const keep: ReplyCache['keep'] = (of, reply) => void (asks === 1 && kept?.keep(of, reply))

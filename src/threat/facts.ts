@@ -99,7 +99,8 @@ function gather(node: Node, facts: Gathered): void {
 /** Loads each module that the name may be; one without a name if it is dynamic. */
 function load(facts: Gathered, node: Node, how: ModuleLoad['how'], name: Node | undefined): void {
   const names = textsOf(name)
-  for (const module of names.length > 0 ? names : [undefined]) facts.loads.push({ node, how, module })
+  for (const module of names.length > 0 ? names : [undefined])
+    facts.loads.push({ node, how, module })
 }
 
 function refer(node: Node, facts: Gathered): void {

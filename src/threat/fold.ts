@@ -42,8 +42,7 @@ export function foldCall(
     values.push(value.value)
   }
   try {
-    if (!subject)
-      return isFolded(name) ? bounded(functions[name]!(values)) : undefined
+    if (!subject) return isFolded(name) ? bounded(functions[name]!(values)) : undefined
     const asked = argumentsOf(values)
     if (typeof subject.value === 'string') return textMethods[name]?.(subject.value, asked)
     return Array.isArray(subject.value)

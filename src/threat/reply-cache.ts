@@ -177,8 +177,14 @@ function makeKey(file: string): Buffer | undefined {
   return readOwn(file, KEY_BYTES)
 }
 
+let version: string | undefined
+
 /** Hash over Node's version, the parser and all files of the analyser, by inode, size and times. */
-function analyserVersion(): string {
+export function analyserVersion(): string {
+  return (version ??= hashOfAnalyser())
+}
+
+function hashOfAnalyser(): string {
   const isCheckout = existsSync(path.join(ROOT, 'src/threat'))
   const sources = isCheckout ? SOURCES : INSTALLED
   const files = sources.flatMap((place) => filesBelow(path.join(ROOT, place)))

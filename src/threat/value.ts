@@ -96,7 +96,8 @@ const evaluators: Readonly<Record<string, Evaluator | undefined>> = {
   ArrayExpression: ofArray,
   ObjectExpression: (node, depth) =>
     node['properties'].some(
-      (one: Node) => one.type === 'SpreadElement' && pathOf(one['argument'], depth) === 'globalThis',
+      (one: Node) =>
+        one.type === 'SpreadElement' && pathOf(one['argument'], depth) === 'globalThis',
     )
       ? path('globalThis')
       : undefined,
@@ -330,7 +331,9 @@ export function propertyKey({ key, computed }: Node, depth = 0): string | undefi
 /** The literal of an expression, directly or through names that hold nothing else. */
 export function literalOf(node: Node, depth = 0): Node | undefined {
   const origin = originOf(node, depth)
-  return origin.type === 'ObjectExpression' || origin.type === 'ArrayExpression' ? origin : undefined
+  return origin.type === 'ObjectExpression' || origin.type === 'ArrayExpression'
+    ? origin
+    : undefined
 }
 
 function ofMember(node: Node, depth: number): Value | undefined {
@@ -356,7 +359,8 @@ function ofAssigned(object: Node, key: string, depth: number): Value | undefined
   return value?.kind === 'path' && value.path.startsWith('%') ? undefined : value
 }
 
-const TELLING = /^(?:eval|Function|process|require|module|fetch|XMLHttpRequest|WebSocket|performance)$/
+const TELLING =
+  /^(?:eval|Function|process|require|module|fetch|XMLHttpRequest|WebSocket|performance)$/
 
 /** `globalThis[key]` for a key that may be one of several. */
 function ofGlobalKey({ object, property }: Node, depth: number): Value | undefined {
@@ -589,7 +593,11 @@ function ofMethodCall(node: Node, depth: number): Value | undefined {
       const bytes = bufferText(callee['object'], depth)
       if (bytes !== undefined) return constant(bytes)
     }
-    if ((name === 'getTime' || name === 'valueOf') && subject?.kind === 'path' && subject.path === 'new Date')
+    if (
+      (name === 'getTime' || name === 'valueOf') &&
+      subject?.kind === 'path' &&
+      subject.path === 'new Date'
+    )
       return path('Date.now()')
     if (name === 'bind' && called === '%fn') return path('%fn')
     const [first, second]: readonly Node[] = node['arguments']
@@ -681,9 +689,9 @@ function resultOf(
   const given = new Map<Binding, Value | undefined>()
   for (const [index, parameter] of called['params'].entries()) {
     const name: Node = parameter.type === 'AssignmentPattern' ? parameter.left : parameter
-    const binding =
-      name.type === 'Identifier' ? lookUp(name['name'], parameter.scope) : undefined
-    const value = values[index] ?? (name === parameter ? undefined : valueOf(parameter.right, depth))
+    const binding = name.type === 'Identifier' ? lookUp(name['name'], parameter.scope) : undefined
+    const value =
+      values[index] ?? (name === parameter ? undefined : valueOf(parameter.right, depth))
     if (binding && !isChangedIn(called['body'], binding)) given.set(binding, value)
   }
   return frames.within(new Frame(called, given), () => {

@@ -48,7 +48,8 @@ function bytesOf({ node, callee: called, given }: Call): number {
   if (each !== undefined)
     return each * Math.max(sizeIn(callee, given), second ? fieldOf(second, 'maxByteLength') : 0)
   if (callee === 'Buffer.concat') return second ? sizeOf(second) : 0
-  if (callee.endsWith('.from')) return (elementBytes[callee.slice(0, -5)] ?? 0) * fieldOf(first, 'length')
+  if (callee.endsWith('.from'))
+    return (elementBytes[callee.slice(0, -5)] ?? 0) * fieldOf(first, 'length')
   if (callee === 'WebAssembly.Memory') return PAGE_BYTES * fieldOf(first, 'initial')
   if (/^String\.prototype\.(?:repeat|pad\w+)$/.test(callee)) return sizeOf(first)
   return grownText(node)

@@ -10,7 +10,9 @@ export const evalRule: Rule = {
     for (const reference of facts.references) if (evaluates(reference)) yield reference.node
     for (const call of facts.calls) if (takesCode(call)) yield call.node
     for (const { node, module, how } of facts.loads) {
-      if (module === undefined ? startsWithData(node['source']) : how !== 'export' && isCode(module))
+      if (
+        module === undefined ? startsWithData(node['source']) : how !== 'export' && isCode(module)
+      )
         yield node
     }
   },

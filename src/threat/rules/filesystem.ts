@@ -10,7 +10,8 @@ export const filesystem: Rule = {
       if (isReached(reference) && OTHERS.test(reference.path)) yield reference.node
     }
     for (const { node, callee, given } of facts.calls) {
-      if (/^process\.(?:_linkedB|b)inding$/.test(callee ?? '') && textOf(given[0]) === 'fs') yield node
+      if (/^process\.(?:_linkedB|b)inding$/.test(callee ?? '') && textOf(given[0]) === 'fs')
+        yield node
     }
   },
 }

@@ -10,14 +10,24 @@ export const network: Rule = {
     for (const { node, module } of facts.loads)
       if (module !== undefined && REMOTE.test(module)) yield node
     for (const { node, callee, given } of facts.calls)
-      if (/^process\._?(?:linkedB|b)inding$/.test(callee ?? '') && wraps.has(textOf(given[0]) ?? ''))
+      if (
+        /^process\._?(?:linkedB|b)inding$/.test(callee ?? '') &&
+        wraps.has(textOf(given[0]) ?? '')
+      )
         yield node
   },
 }
 
 /** Code of another machine. */
 const REMOTE = /^(?:https?|wss?):/i
-const wraps = new Set(['cares_wrap', 'http_parser', 'pipe_wrap', 'tcp_wrap', 'tls_wrap', 'udp_wrap'])
+const wraps = new Set([
+  'cares_wrap',
+  'http_parser',
+  'pipe_wrap',
+  'tcp_wrap',
+  'tls_wrap',
+  'udp_wrap',
+])
 const modules = new Set([
   '_http_agent',
   '_http_client',

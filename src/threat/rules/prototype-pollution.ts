@@ -32,7 +32,7 @@ function isHarmless({ left, right, operator }: Node): boolean {
   if (operator === 'delete') return true
   if (operator !== '=' || left.type !== 'MemberExpression') return false
   const value = valueOf(right)
-  if (value?.kind === 'path') return value.path === '%fn' || /\.prototype$/.test(value.path)
+  if (value?.kind === 'path') return value.path === '%fn' || value.path.endsWith('.prototype')
   if (value) return !Array.isArray(value.value)
   if (right.type === 'MemberExpression' && memberKey(right) === 'prototype') return true
   return isParameter(left.object) && isParameter(right)

@@ -204,6 +204,15 @@ interface Choices {
 
 /** Constants that an expression may have: of both branches, of each value of a name, of each element of a list. */
 function choicesOf(from: Node | undefined): Choices {
+  const binding = from?.type === 'Identifier' ? lookUp(from['name'], from.scope) : undefined
+  if (!binding || frames.around(from!)) return choicesFrom(from)
+  return knownChoices.getOrInsertComputed(binding, () => choicesFrom(from))
+}
+
+/** Memo by name: many expressions may read a name of many values. */
+const knownChoices = new WeakMap<Binding, Choices>()
+
+function choicesFrom(from: Node | undefined): Choices {
   const found: Primitive[] = []
   let isPart = false
   // A set keeps its order while it grows, and names may lead to each other in any number of ways.

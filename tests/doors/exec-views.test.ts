@@ -126,7 +126,7 @@ suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       const { stdout, stderr } = await exec(folder, '--diff')
       assert.match(
         stdout,
-        /^changed file text\.txt\n--- a\/text\.txt\n\+\+\+ b\/text\.txt\n@@ -1,3 \+1,3 @@\n one\n-two\n\+2\n three\n/m,
+        /^changed file text\.txt\ndiff --git a\/text\.txt b\/text\.txt\n--- a\/text\.txt\n\+\+\+ b\/text\.txt\n@@ -1,3 \+1,3 @@\n one\n-two\n\+2\n three\n/m,
       )
       assert.match(stderr, /4 changes; "mayfly exec --commit" makes them/)
       const applied = spawnSync('git', ['apply', '-'], {
@@ -148,6 +148,38 @@ suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       )
       assert.equal((await exec(folder, '--commit')).code, 0)
       assert.deepEqual(treeOf(copy), treeOf(folder))
+    },
+  )
+
+  test(
+    'shows a patch whose empty files, execute bits, links, and names of any kind git apply makes, and no part of one with a binary file',
+    { skip: findProgram('git') ? false : 'git is missing' },
+    async () => {
+      const folder = project()
+      for (const name of ['empty', 'text two', 'plain']) writeFileSync(join(folder, name), '')
+      const copy = join(place.cwd, `copy-${count++}`)
+      cpSync(folder, copy, { recursive: true, verbatimSymlinks: true })
+      const applied = async () => {
+        const { stdout: input } = await exec(folder, '--diff')
+        return spawnSync('git', ['apply', '-'], { cwd: copy, input, encoding: 'utf8' })
+      }
+      const ran = await dry(
+        folder,
+        'touch made "$(printf \'q"u\\t\\1\')" kept/new; rm empty link; ln -s a/b kept/link; echo x > "text two"; chmod 755 plain; ' +
+          'rm gone.txt; ln -s text.txt gone.txt; echo é > é; echo y > run; chmod 755 run',
+      )
+      assert.equal(ran.code, 0, ran.stderr)
+      const { status, stderr } = await applied()
+      assert.equal(status, 0, stderr)
+      assert.equal((await exec(folder, '--commit')).code, 0)
+      assert.deepEqual(treeOf(copy), treeOf(folder))
+      const before = treeOf(copy)
+      await dry(folder, 'printf "\\351\\n" > latin; printf "\\0\\1" > binary; echo z > z')
+      const refused = await applied()
+      assert.notEqual(refused.status, 0)
+      assert.match(refused.stderr, /cannot apply binary patch/)
+      assert.deepEqual(treeOf(copy), before)
+      assert.equal((await exec(folder, '--discard')).code, 0)
     },
   )
 

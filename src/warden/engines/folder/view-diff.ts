@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { diff } from 'node:util'
@@ -11,7 +12,7 @@ export interface ShownChange {
   readonly kind: string
   /** New permissions in octal, if they differ. */
   readonly mode?: string
-  /** Unified diff of text of at most 256 KiB and 4,000 lines, and of 64 MiB in all; else a sentence. */
+  /** Patch as `git diff` writes it: of text of at most 256 KiB and 4,000 lines, and of 64 MiB in all; else sizes, which `git apply` refuses. */
   readonly diff?: string
 }
 
@@ -46,7 +47,7 @@ function shown(
     to ? contentOf(join(upperOf(view), path), kind, bytesMax) : undefined,
   ]
   if (before !== undefined && after !== undefined && same(before, after) && !isOther) return []
-  return [{ path, change, kind, ...mode, diff: unified(path, before, after) }]
+  return [{ path, change, kind, ...mode, diff: patchOf(path, { was, to }, before, after) }]
 }
 
 type Content = Buffer | number | undefined
@@ -56,20 +57,51 @@ const same = (a: Content, b: Content) => Buffer.isBuffer(a) && Buffer.isBuffer(b
 function contentOf(path: string, kind: string, bytesMax: number): Content {
   const facts = statOf(path)
   if (!facts) return undefined
-  if (kind === 'link')
-    return facts.isSymbolicLink() ? Buffer.from(`${readlinkSync(path)}\n`) : undefined
+  if (kind === 'link') return facts.isSymbolicLink() ? readlinkSync(path, 'buffer') : undefined
   if (!facts.isFile()) return undefined
   return facts.size > bytesMax ? Number(facts.size) : readFileSync(path)
 }
 
-function unified(path: string, before: Content, after: Content): string {
-  const texts = [before, after].map((one) => textOf(one))
-  const name = /[\p{Cc}"\\]/u.test(path) ? JSON.stringify(path) : path
-  const head = `--- ${before === undefined ? '/dev/null' : `a/${name}`}\n+++ ${after === undefined ? '/dev/null' : `b/${name}`}\n`
-  const [old, young] = texts
+/** Line without which git apply takes two binary files for no patch; it asks for ids to apply one. */
+const NO_IDS = 'index 0000000..0000000\n'
+
+/** Patch in the extended format of git; empty for a change that git does not know, such as of the permissions of others. */
+function patchOf(
+  path: string,
+  { was, to }: Pick<ViewChange, 'was' | 'to'>,
+  before: Content,
+  after: Content,
+): string {
+  const [from, into] = [was && quoted(`a/${path}`), to && quoted(`b/${path}`)]
+  const head = `diff --git ${quoted(`a/${path}`)} ${quoted(`b/${path}`)}\n${modesOf(was, to)}`
+  const [old, young] = [before, after].map((one) => textOf(one))
   if (!old || !young || old.length + young.length > LINES_MAX)
-    return `${head}${bytesOf(before)} bytes became ${bytesOf(after)} bytes\n`
-  return head + hunks(old, young)
+    return `${head}${NO_IDS}Binary files ${from ?? '/dev/null'} and ${into ?? '/dev/null'} differ\n${bytesOf(before)} bytes became ${bytesOf(after)} bytes\n`
+  const changed = hunks(old, young)
+  // git apply ends a name with spaces at a tab.
+  const line = (name: string | null) => `${name ?? '/dev/null'}${name?.includes(' ') ? '\t' : ''}\n`
+  if (changed !== '') return `${head}--- ${line(from)}+++ ${line(into)}${changed}`
+  return modesOf(was, to) === '' ? '' : head
+}
+
+function modesOf(was: ViewChange['was'], to: ViewChange['to']): string {
+  const [before, after] = [was && gitMode(was), to && gitMode(to)]
+  if (before === null) return `new file mode ${after}\n`
+  if (after === null) return `deleted file mode ${before}\n`
+  return before === after ? '' : `old mode ${before}\nnew mode ${after}\n`
+}
+
+function gitMode({ kind, mode }: NonNullable<ViewChange['to']>): string {
+  if (kind === 'link') return '120000'
+  return mode & 0o100 ? '100755' : '100644'
+}
+
+/** Name as git quotes it (core.quotePath): with control characters, quotes or backslashes in C's notation. */
+function quoted(name: string): string {
+  if (!/[\p{Cc}"\\]/u.test(name)) return name
+  const octal = (bytes: string) =>
+    [...Buffer.from(bytes)].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('')
+  return `"${name.replace(/["\\]/g, '\\$&').replace(/\p{Cc}/gu, octal)}"`
 }
 
 const bytesOf = (content: Content) => (Buffer.isBuffer(content) ? content.length : (content ?? 0))
@@ -77,7 +109,7 @@ const bytesOf = (content: Content) => (Buffer.isBuffer(content) ? content.length
 /** Lines of text; undefined for other bytes, and for a large file. */
 function textOf(content: Content): readonly string[] | undefined {
   if (content === undefined) return []
-  if (typeof content === 'number' || content.includes(0)) return undefined
+  if (typeof content === 'number' || content.includes(0) || !isUtf8(content)) return undefined
   const text = content.toString('utf8')
   if (text === '') return []
   const lines = text.split('\n')

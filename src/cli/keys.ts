@@ -3,6 +3,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 import type { Job } from '../contract/job.ts'
 import type { Envelope } from '../contract/signature.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
@@ -240,9 +241,10 @@ function keyOf(given: string): string {
   throw new MayflyError('USAGE', `Cannot use "${given}": expected a public Ed25519 key in base64`)
 }
 
-/** True for a file or a pipe, and not for a folder. */
-const isReadable = (path: string): boolean =>
-  statSync(path, { throwIfNoEntry: false })?.isDirectory() === false
+/** True for a file or a pipe, and not for a folder. False where nothing can be found: a key has `/` in it, and may be below a closed folder. */
+function isReadable(path: string): boolean {
+  return attempt(() => statSync(path, { throwIfNoEntry: false }))?.isDirectory() === false
+}
 
 function write(file: string, text: string, mode: number, flag = 'wx'): void {
   try {

@@ -83,6 +83,21 @@ test('A tenant sees only its own, and the last are stored', () => {
   assert.equal(threats.after(threats.after(0).at(-2)!.seq).length, 1)
 })
 
+test('A flood of one tenant evicts no threat of another, and many tenants have the last', () => {
+  const { emitter, threats } = open(10)
+  const threat = (tenant: string, at: number) =>
+    emitter.emit('threat/unparsed', { tenant }, { run: `exec_${tenant}_${at}` })
+  for (let at = 0; at < 3; at += 1) threat('quiet', at)
+  for (let at = 0; at < 1000; at += 1) threat('loud', at)
+  assert.equal(threats.after(0, 'quiet').length, 3)
+  const loud = threats.after(0, 'loud')
+  assert.ok(loud.length >= 7 && loud.length < 20)
+  assert.equal(loud.at(-1)?.run, 'exec_loud_999')
+  for (let at = 0; at < 100; at += 1) threat(`many_${at}`, at)
+  assert.ok(threats.after(0).length < 20)
+  assert.equal(threats.after(0).at(-1)?.tenant, 'many_99')
+})
+
 test('A reader of the process before a restart continues with the first threat after it, also if the clock was set back', () => {
   const before = open()
   for (let at = 0; at < 3; at += 1) before.emitter.emit('threat/unparsed')

@@ -48,7 +48,7 @@ export class Threats {
     this.#kept.push(threat)
     // Trims at twice the limit, so that a push does not move the array each time.
     if (this.#kept.length >= 2 * this.#openFilesMax)
-      this.#kept = this.#kept.slice(-this.#openFilesMax)
+      this.#kept = fairlyKept(this.#kept, this.#openFilesMax)
     for (const listener of this.#listeners) listener(threat)
   }
 
@@ -77,6 +77,33 @@ const openFilesMax = 1000
 const runsMax = 8192
 const auditedAbove = 40
 const wordCharsMax = 128
+
+/**
+ * The last threats, `max` at most, and as many of each tenant at most, so that a flood of one tenant evicts its own before
+ * those of others.
+ */
+function fairlyKept(kept: readonly ThreatRow[], max: number): ThreatRow[] {
+  const counts = [...Map.groupBy(kept, ({ tenant }) => tenant).values()].map((of) => of.length)
+  const most = Math.max(1, fairShare(counts, max))
+  const seen = new Map<string | null, number>()
+  const last = kept.toReversed().filter(({ tenant }) => {
+    const count = (seen.get(tenant) ?? 0) + 1
+    seen.set(tenant, count)
+    return count <= most
+  })
+  return last.slice(0, max).toReversed()
+}
+
+/** What each may have at most for all to fit in `max`. */
+function fairShare(counts: readonly number[], max: number): number {
+  let left = max
+  for (const [at, count] of counts.toSorted((a, b) => a - b).entries()) {
+    const share = Math.floor(left / (counts.length - at))
+    if (count > share) return share
+    left -= count
+  }
+  return max
+}
 
 type About = Pick<ThreatRow, 'tenant'> &
   Partial<Pick<ThreatRow, 'threatScore' | 'risk' | 'patterns'>>

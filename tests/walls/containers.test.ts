@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { createServer, type AddressInfo } from 'node:net'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isAlive, processFacts } from '../../src/os/proc.ts'
-import { findSocket } from '../../src/warden/engines/processes/containers/socket.ts'
+import { ContainerApi } from '../../src/warden/engines/processes/containers/api.ts'
+import { findSocket, socketHints } from '../../src/warden/engines/processes/containers/socket.ts'
 import { makeContainers } from '../conformance/containers.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { messageIn, Stand, until } from '../conformance/stand.ts'
@@ -41,7 +42,9 @@ test('The socket is that of the variable or of this user, and a missing one is a
     await once(ofUser, 'listening')
     writeFileSync(join(folder, 'file'), '')
     // The search goes on at the usual path, at which this machine may have a socket of Docker.
-    for (const value of ['tcp://10.0.0.1:2375', `unix://${folder}/none`, `unix://${folder}/file`]) {
+    symlinkSync('loop', join(folder, 'loop'))
+    const others = ['none', 'file', 'loop'].map((name) => `unix://${folder}/${name}`)
+    for (const value of ['tcp://10.0.0.1:2375', ...others]) {
       const env = { CONTAINER_HOST: value, DOCKER_HOST: value, XDG_RUNTIME_DIR: folder }
       assert.equal(findSocket('podman', env).path, usual, value)
       assert.equal(pathOf('docker', env), pathOf('docker', {}), value)
@@ -55,6 +58,28 @@ test('The socket is that of the variable or of this user, and a missing one is a
   } finally {
     server.close()
     ofUser.close()
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('An engine that does not respond, or whose socket refuses, has the fix of its socket', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-socket-'))
+  const silent = createServer()
+  try {
+    const place = join(folder, 'docker.sock')
+    silent.listen(place)
+    await once(silent, 'listening')
+    for (const [path, message] of [
+      [place, /^Cannot use the engine of containers: no response in 50 ms$/],
+      [join(folder, 'none'), /^Cannot use the engine of containers: connect ENOENT/],
+    ] as const)
+      await assert.rejects(new ContainerApi(path, socketHints.docker).ping(50), {
+        code: 'UNAVAILABLE',
+        message,
+        hint: /Start Docker, and let this user reach its socket/,
+      })
+  } finally {
+    silent.close()
     rmSync(folder, { recursive: true })
   }
 })

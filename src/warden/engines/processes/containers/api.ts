@@ -9,6 +9,8 @@ import { tryParseJson } from '../../../../lib/parse-json.ts'
 const VERSION = 'v1.40'
 const ANSWER_BYTES_MAX = 2 ** 22
 const MS_MAX = 60_000
+/** An engine that hangs is found out here, and not by a request that may take long. */
+const PING_MS_MAX = 5_000
 
 export interface ContainerAnswer {
   readonly status: number
@@ -17,9 +19,17 @@ export interface ContainerAnswer {
 
 export class ContainerApi {
   readonly #socket: string
+  readonly #hint: string
 
-  constructor(socket: string) {
+  /** `hint`: fix for an engine that does not respond. */
+  constructor(socket: string, hint: string) {
     this.#socket = socket
+    this.#hint = hint
+  }
+
+  /** Rejects with MayflyError UNAVAILABLE if the engine does not respond. */
+  async ping(msMax = PING_MS_MAX): Promise<void> {
+    await this.call('GET', '/_ping', { expected: [200], msMax })
   }
 
   /** Rejects with MayflyError UNAVAILABLE if no response comes, or one with an unexpected status. */
@@ -69,8 +79,9 @@ export class ContainerApi {
       },
     )
     asked.on('error', (error) => {
-      const text = `Cannot use the engine of containers: ${error.message}`
-      reject(new MayflyError('UNAVAILABLE', text, { cause: error }))
+      const why = error.name === 'AbortError' ? `no response in ${msMax} ms` : error.message
+      const text = `Cannot use the engine of containers: ${why}`
+      reject(new MayflyError('UNAVAILABLE', text, { hint: this.#hint, cause: error }))
     })
     asked.end(body === undefined ? undefined : isRaw ? body : JSON.stringify(body))
     return promise

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../../../../contract/error.ts'
+import { attempt } from '../../../../lib/attempt.ts'
 
 /** Container engines that serve this API. */
 export type ContainerEngineName = 'podman' | 'docker'
@@ -19,20 +20,21 @@ export function findSocket(
 ): ContainerSocket {
   const places = hide.includes(name) ? [] : placesOf[name](env)
   for (const place of places) {
-    const facts = statSync(place, { throwIfNoEntry: false })
+    const facts = attempt(() => statSync(place))
     if (facts?.isSocket()) return { path: place, uid: facts.uid }
   }
   throw new MayflyError(
     'UNAVAILABLE',
     `Cannot start a wall: the API socket of ${titles[name]} is missing`,
     {
-      hint: hints[name],
+      hint: socketHints[name],
     },
   )
 }
 
 const titles = { podman: 'Podman', docker: 'Docker' } as const
-const hints = {
+/** Fixes for a socket that is missing, or behind which no engine responds. */
+export const socketHints = {
   podman: 'Serve its API: systemctl --user start podman.socket, or podman system service --time 0',
   docker: 'Start Docker, and let this user reach its socket, or set DOCKER_HOST',
 } as const

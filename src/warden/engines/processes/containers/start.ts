@@ -33,7 +33,12 @@ import { makeWallFolder, removeWallFolder } from '../../wall-folder.ts'
 import { ContainerApi } from './api.ts'
 import { ContainerChild, listenFor } from './child.ts'
 import { configurationOf, connectorName } from './configuration.ts'
-import { findSocket, type ContainerEngineName, type ContainerSocket } from './socket.ts'
+import {
+  findSocket,
+  socketHints,
+  type ContainerEngineName,
+  type ContainerSocket,
+} from './socket.ts'
 
 const READY_MS_MAX = 30_000
 /** Time for a killed container to disappear, if its engine does not report the end. */
@@ -194,7 +199,8 @@ export class ContainerStarter {
       throw new MayflyError('UNAVAILABLE', `Cannot start a wall: ${connector.missing}`, {
         hint: 'Install gcc or clang, and a static libc (libc6-dev)',
       })
-    const api = new ContainerApi(socket.path)
+    const api = new ContainerApi(socket.path, socketHints[this.#name])
+    await api.ping()
     await sweepLabelled(api)
     await makeEmptyImage(api)
     return { api, socket, connector, isRootful: socket.uid === 0 && process.getuid?.() === 0 }

@@ -29,10 +29,17 @@ export function createMutex(): Mutex {
   }
   return <T>(work: () => Promise<T>, { leave, tenant = '' }: MutexOptions = {}) => {
     const { promise, resolve, reject } = Promise.withResolvers<T>()
-    const queue = queues.getOrInsert(tenant, [])
+    // Adapters queue by it under Node 20 too, which has neither Map.getOrInsert nor Promise.try.
+    const queue = queues.get(tenant) ?? []
+    queues.set(tenant, queue)
     const turn = async (): Promise<void> => {
       leaving?.[Symbol.dispose]()
-      if (!leave?.aborted) await Promise.try(work).then(resolve, reject)
+      if (leave?.aborted) return
+      try {
+        resolve(await work())
+      } catch (thrown) {
+        reject(thrown)
+      }
     }
     const leaving =
       leave &&

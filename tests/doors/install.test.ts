@@ -86,15 +86,19 @@ suite('Installed from a registry', { skip: why }, () => {
       }
     })
 
-  test('The library prints the same on older Nodes: outcome, cancellation, error, host functions, terminal', async () => {
+  test('The library prints the same on older Nodes: outcome, cancellation, error, host functions, terminal, adapter', async () => {
     const all = []
     for (const major of majors) all.push(await printed(app, nodeOf(major), ['library.mjs'], state))
     const [first, ...others] = all.map((text) => JSON.parse(text) as Record<string, unknown>)
     for (const [at, one] of others.entries()) assert.deepEqual(one, first, `Node ${majors[at + 1]}`)
-    const { outcome, cancelled, invalid, own, functions, terminal } = first!
+    const { outcome, cancelled, invalid, own, functions, session, terminal } = first!
     assert.deepEqual(outcome, ['ok', 42, 'tagged', 'hello'])
     assert.deepEqual([cancelled, invalid], ['cancelled', [true, 'INVALID']])
     assert.deepEqual(functions, [{ name: 'tea', cents: 5 }, 'no'])
+    assert.deepEqual(session, [
+      { exitCode: 0, stdout: 'tape', stderr: '' },
+      { exitCode: 3, stdout: '', stderr: '' },
+    ])
     assert.deepEqual(terminal, [true, 'cancelled'])
     assert.deepEqual(own, ['ccos.network.http-fetch', ['https://a.example'], 'None', true, false])
   })

@@ -308,8 +308,8 @@ function classNamed(node: Node, depth: number): Node | undefined {
   const origin = originOf(node, depth)
   if (/^Class(?:Expression|Declaration)$/.test(origin.type)) return origin
   if (origin.type !== 'Identifier') return undefined
-  const [source, ...others] = lookUp(origin['name'], origin.scope)?.sources ?? []
-  if (source?.kind !== 'function' || others.length > 0) return undefined
+  const source = soleSource(origin)
+  if (source?.kind !== 'function') return undefined
   return source.node.type === 'ClassDeclaration' ? source.node : undefined
 }
 
@@ -555,11 +555,17 @@ export function calledBy(node: Node, depth = 0): Invocation {
   })
 }
 
+/** The only value of a name; a copy of the list would cost its length at each read of the name. */
+function soleSource({ name, scope }: Node): Source | undefined {
+  const sources = lookUp(name, scope)?.sources
+  return sources?.length === 1 ? sources[0] : undefined
+}
+
 /** Expression that a name holds, if it holds nothing else. */
 function originOf(node: Node, depth = 0): Node {
   if (node.type !== 'Identifier' || depth > stepsMax) return node
-  const [source, ...others] = lookUp(node['name'], node.scope)?.sources ?? []
-  if (source?.kind !== 'expression' || others.length > 0 || source.path.length > 0) return node
+  const source = soleSource(node)
+  if (source?.kind !== 'expression' || source.path.length > 0) return node
   return originOf(source.node, depth + 1)
 }
 
@@ -720,11 +726,9 @@ function isChangedIn({ start, end }: Node, { sources }: Binding): boolean {
 function calledFunction(callee: Node, depth: number): Node | undefined {
   if (isFunction(callee)) return callee
   if (callee.type === 'Identifier') {
-    const [source, ...others] = lookUp(callee['name'], callee.scope)?.sources ?? []
-    if (others.length > 0 || !source || !('node' in source) || source.kind === 'append')
-      return undefined
-    if (source.kind === 'expression' && source.path.length > 0) return undefined
-    return functionIn(originOf(source.node, depth))
+    const source = soleSource(callee)
+    if (source?.kind === 'function') return functionIn(source.node)
+    return source?.kind === 'expression' ? functionIn(originOf(callee, depth)) : undefined
   }
   if (callee.type !== 'MemberExpression') return undefined
   const key = memberKey(callee, depth)

@@ -40,7 +40,7 @@ test('S4-11: policy check names every fault with file, line and column, and exit
   assert.equal(code, 2)
   assert.equal(stdout, '')
   assert.deepEqual(stderr.trim().split('\n'), [
-    'mayfly.toml:2:1: server.port: expected number, received string',
+    'mayfly.toml:2:1: server.port: expected a whole number from 0 to 65534',
     'mayfly.toml:3:3: server.prot: unknown key "prot"; did you mean "port"?',
   ])
 })

@@ -1,4 +1,4 @@
-import { isFunction, ownNodes } from './scope.ts'
+import { isFunction } from './scope.ts'
 import type { Binding, LexicalScope, Node } from './syntax.ts'
 import type { Value } from './constant.ts'
 
@@ -9,21 +9,14 @@ const againUnitsMax = 2 ** 20
 /** Maximum calls within calls. */
 const framesMax = 8
 
-const known = new WeakMap<Node, readonly Node[]>()
 const spent = new WeakMap<LexicalScope, number>()
 
 /** Expressions that a function may return; none for a generator. */
 export function returnsOf(made: Node): readonly Node[] {
   if (made['generator']) return []
   if (made['body'].type !== 'BlockStatement') return [made['body']]
-  return known.getOrInsertComputed(made, () => {
-    const found: Node[] = []
-    for (const { node } of ownNodes(made['body'].body)) {
-      if (node.type === 'ReturnStatement' && node['argument']) found.push(node['argument'])
-      if (found.length > returnsMax) return []
-    }
-    return found
-  })
+  const found = made['body'].scope?.returns ?? []
+  return found.length > returnsMax ? [] : found
 }
 
 /** One evaluation of a function's returned value: values in it depend on its arguments. */
@@ -42,6 +35,10 @@ export class Frame {
 /** Calls that are being evaluated, the innermost last. */
 export class Frames {
   readonly #stack: Frame[] = []
+
+  get isEmpty(): boolean {
+    return this.#stack.length === 0
+  }
 
   /** Evaluates within a frame; undefined if that would take too long. */
   within<Result>(frame: Frame, evaluate: () => Result): Result | undefined {

@@ -7,12 +7,14 @@ import type { Binding, Node, LexicalScope, Source, PatternStep, Tree } from './s
  */
 export function bindScopes(program: Node): Tree {
   const nodes: Node[] = []
-  const root: LexicalScope = { parent: undefined, isFunction: true, bindings: undefined }
+  const root: LexicalScope = newScope(undefined, true)
   program.scope = root
   const stack: Node[] = [program]
   for (let node = stack.pop(); node; node = stack.pop()) {
     nodes.push(node)
     node.scope ??= node.parent!.scope!
+    if (node.type === 'ReturnStatement' && node['argument'])
+      (functionScope(node.scope).returns ??= []).push(node['argument'])
     const inner = scopeWithin(node)
     const keys = visitorKeys[node.type] ?? []
     for (let index = keys.length - 1; index >= 0; index--) {
@@ -49,9 +51,13 @@ function pushChildren(stack: Node[], child: unknown, parent: Node, scope: Lexica
 function scopeWithin(node: Node): LexicalScope {
   const outer = node.scope!
   if (isFunction(node) || node.type === 'StaticBlock') {
-    return { parent: outer, isFunction: true, bindings: undefined }
+    return newScope(outer, true)
   }
-  return blocks.has(node.type) ? { parent: outer, isFunction: false, bindings: undefined } : outer
+  return blocks.has(node.type) ? newScope(outer, false) : outer
+}
+
+function newScope(parent: LexicalScope | undefined, isFunction: boolean): LexicalScope {
+  return { parent, isFunction, bindings: undefined, returns: undefined }
 }
 
 /** Nodes outside of nested functions and static blocks, with their parents. */

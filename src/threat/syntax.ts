@@ -19,6 +19,8 @@ export interface LexicalScope {
   readonly isFunction: boolean
   /** Undefined until the first name: most blocks have none. */
   bindings: Map<string, Binding> | undefined
+  /** Expressions that this function returns; undefined until the first. */
+  returns: Node[] | undefined
 }
 
 /** A static value, null for an expression without one, or the mark of one that is being evaluated. */

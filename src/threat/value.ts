@@ -699,8 +699,12 @@ function resultOf(
   values: readonly (Value | undefined)[],
   depth: number,
 ): Value | undefined {
+  if (depth > stepsMax) return undefined
+  // Without a known argument the result is that of each such call.
+  const isUnknown = frames.isEmpty && !values.some(Boolean)
+  if (isUnknown && unknownResults.has(called)) return unknownResults.get(called)
   const returned = returnsOf(called)
-  if (returned.length === 0 || depth > stepsMax) return undefined
+  if (returned.length === 0) return undefined
   const given = new Map<Binding, Value | undefined>()
   for (const [index, parameter] of called['params'].entries()) {
     const name: Node = parameter.type === 'AssignmentPattern' ? parameter.left : parameter
@@ -709,12 +713,16 @@ function resultOf(
       values[index] ?? (name === parameter ? undefined : valueOf(parameter.right, depth))
     if (binding && !isChangedIn(called['body'], binding)) given.set(binding, value)
   }
-  return frames.within(new Frame(called, given), () => {
+  const result = frames.within(new Frame(called, given), () => {
     const found = returned.map((one) => valueOf(one, depth))
     const path = found.find((one) => one?.kind === 'path' && one.path !== '%fn')
     return path ?? (found.length === 1 ? found[0] : undefined)
   })
+  if (isUnknown) unknownResults.set(called, result)
+  return result
 }
+
+const unknownResults = new WeakMap<Node, Value | undefined>()
 
 /** True for a parameter that its function assigns to. */
 function isChangedIn({ start, end }: Node, { sources }: Binding): boolean {

@@ -95,7 +95,7 @@ export class CapabilityRegistry implements AsyncDisposable {
    * for a field that there is not.
    */
   register(capability: SafeCapability | IsolatedCapability): void {
-    assertKnownOptions<Partial<Fields>>(capability as Partial<Fields>, fields)
+    assertKnownOptions<Partial<Fields>>(capability, fields)
     this.#catalogue.add(capability)
     this.#caught.delete(capability.name)
   }

@@ -19,7 +19,10 @@ export function answerFunctions(functions: HostFunctions): HostCalls {
       throw new MayflyError('NOT_FOUND', `Cannot find the function "${String(name).slice(0, 200)}"`)
     const text = JSON.stringify(await one(...args)) ?? 'null'
     if (text.length <= ANSWER_CHARACTERS_MAX) return text
-    throw new MayflyError('TOO_LARGE', `Cannot return the result of "${name}": it is too large`)
+    throw new MayflyError(
+      'TOO_LARGE',
+      `Cannot return the result of "${String(name)}": it is too large`,
+    )
   }
 }
 

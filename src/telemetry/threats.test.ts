@@ -102,7 +102,10 @@ test('A reader of the process before a restart continues with the first threat a
   const before = open()
   for (let at = 0; at < 3; at += 1) before.emitter.emit('threat/unparsed')
   const seqs = before.threats.after(0).map(({ seq }) => seq)
-  assert.deepEqual(seqs, [...new Set(seqs)].sort())
+  assert.deepEqual(
+    seqs,
+    [...new Set(seqs)].toSorted((one, other) => one - other),
+  )
   for (const moved of [1000, -1000]) {
     const { emitter, threats } = open(10, moved)
     emitter.emit('threat/unparsed', {}, { run: 'exec_1' })

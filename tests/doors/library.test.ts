@@ -270,7 +270,7 @@ suite('Overriding the configuration at run time (S4-16)', () => {
       ] as const
       for (const [path, values] of wrong)
         for (const value of values)
-          await assert.rejects(own.run({ code: 'return 1' }, { [path]: value } as object), {
+          await assert.rejects(own.run({ code: 'return 1' }, { [path]: value }), {
             code: 'INVALID',
             details: { path },
           })

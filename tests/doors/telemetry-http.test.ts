@@ -114,7 +114,7 @@ test('S3-53: threats are streamed as they occur, to a tenant its own, and a read
   unparsed('acme', 'exec_2')
   const [frame] = await reader.frames(1)
   assert.match(frame!, /^id: \d+\nevent: threat\ndata: \{.*"run":"exec_2".*\}$/)
-  const { seq } = dataOf(frame!)
+  const { seq } = dataOf(frame)
   assert.ok(frame!.startsWith(`id: ${seq}\n`))
   for (const [last, expected] of [
     ['0', ['exec_0', 'exec_2']],

@@ -164,7 +164,8 @@ suite('The wasm wall', () => {
     test('Sleeps for the time that it names at least, also for a part of a millisecond', async () => {
       const now = (at: number) => [
         ...op.i32(1),
-        ...[0x42, 0],
+        0x42,
+        0,
         ...op.i32(at),
         ...op.call(call.clock_time_get),
         ...op.drop,

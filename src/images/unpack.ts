@@ -1,7 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { lstatSync, mkdtempSync, readdirSync, readlinkSync, renameSync, rmSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+} from 'node:fs'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 import { openToRead, piecesOf, readAt } from '../lib/file-descriptor.ts'
 import { bootId, isOwnerAlive, thisOwner } from '../lib/owner.ts'
 import { makeCacheFolder } from '../lib/cache-folder.ts'
@@ -51,16 +61,18 @@ export async function unpackImage(given: ImageUnpacking): Promise<string> {
   const work = mkdtempSync(path.join(store.work, 'unpack-'))
   const { pid, startTime } = thisOwner()
   const draft = path.join(roots, `.draft-${pid}-${startTime}-${randomBytes(8).toString('hex')}`)
+  const old = oldIn(roots)
   try {
     await extractImage(given, { name: image.digest, work, root: draft })
     // Race: a wall that starts at the same time finds the old tree, for a moment none, or the new one.
-    if (lstatSync(to, { throwIfNoEntry: false })) renameSync(to, `${draft}-old`)
+    if (lstatSync(to, { throwIfNoEntry: false })) renameSync(to, old)
     renameSync(draft, to)
     return to
   } catch (thrown) {
     throw imageError(action, thrown)
   } finally {
-    for (const one of [work, draft, `${draft}-old`]) rmSync(one, { recursive: true, force: true })
+    for (const one of [work, draft]) rmSync(one, { recursive: true, force: true })
+    removeUnused(old)
   }
 }
 
@@ -81,9 +93,29 @@ export function whyRootBroken({ digest, file }: StoredImage, roots: string): str
   }
 }
 
-/** Removes the trees of removed images; a program that still runs in one loses its files. */
+/** Removes the trees of removed images. One in which a program runs is renamed, and removed by a later command. */
 export function removeRoots(roots: string, digests: readonly string[]): void {
-  for (const one of digests) rmSync(path.join(roots, one), { recursive: true, force: true })
+  const trees = digests.map((one) => path.join(roots, one))
+  for (const tree of trees)
+    if (lstatSync(tree, { throwIfNoEntry: false })) renameSync(tree, oldIn(roots))
+  if (existsSync(roots)) removeDeadDrafts(roots)
+}
+
+const OLD = '.old-'
+const oldIn = (roots: string) => path.join(roots, OLD + randomBytes(8).toString('hex'))
+
+/**
+ * Removes an old tree unless a process has a part of it mounted: mounts follow a tree that is renamed. Not handled: a kernel in
+ * user space, whose processes list no mount of its files.
+ */
+function removeUnused(tree: string): void {
+  const name = `/${path.basename(tree)}/`
+  const isUsed = readdirSync('/proc').some(
+    (pid) =>
+      /^\d+$/.test(pid) &&
+      attempt(() => readFileSync(`/proc/${pid}/mountinfo`, 'utf8'))?.includes(name),
+  )
+  if (!isUsed) rmSync(tree, { recursive: true, force: true })
 }
 
 /** Throws MayflyError STATE if another user could change the folder. */
@@ -93,9 +125,10 @@ function assertOwn(folder: string): void {
   throw new MayflyError('STATE', `Cannot use "${folder}": another user owns it, or may write to it`)
 }
 
-/** Removes drafts of killed commands. */
+/** Removes drafts of killed commands, and old trees in which no program runs any more. */
 function removeDeadDrafts(roots: string): void {
   for (const name of readdirSync(roots)) {
+    if (name.startsWith(OLD)) removeUnused(path.join(roots, name))
     const [, pid, startTime] = /^\.draft-(\d+)-(\d*)-/.exec(name) ?? []
     if (pid === undefined || startTime === undefined) continue
     if (isOwnerAlive({ bootId: bootId(), pid: Number(pid), startTime })) continue

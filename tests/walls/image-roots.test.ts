@@ -27,6 +27,7 @@ import { isRunscThere, makeGvisor, noRunsc } from '../conformance/gvisor.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { Stand, until } from '../conformance/stand.ts'
 import { findImageRoot, programOfImage } from '../../src/jail/image-root.ts'
+import { removeRoots } from '../../src/images/unpack.ts'
 import { cacheFolder } from '../../src/lib/cache-folder.ts'
 import { MayflyError } from '../../src/contract/error.ts'
 import { Warden } from '../../src/warden/warden.ts'
@@ -307,6 +308,27 @@ test('Attack: a server cannot start an image job on an engine that ignores image
     rmSync(tree, { recursive: true, force: true })
     rmSync(state, { recursive: true, force: true })
   }
+})
+
+test('A tree with mounts is kept when its image is removed, until a command after the last of them', async (t) => {
+  const roots = mkdtempSync(join(root, 'roots-'))
+  mkdirSync(join(roots, 'a'.repeat(64), 'usr'), { recursive: true })
+  writeFileSync(join(roots, 'a'.repeat(64), 'usr', 'file'), 'whole')
+  const script = 'mount --bind "$0/usr" /mnt && echo ready && read line && cat /mnt/file'
+  const words = ['-r', '-m', 'sh', '-c', script, join(roots, 'a'.repeat(64))]
+  const child = spawn('unshare', words, { stdio: ['pipe', 'pipe', 'ignore'] })
+  const ended = once(child, 'close')
+  let text = ''
+  child.stdout.on('data', (bytes) => (text += String(bytes)))
+  await Promise.race([once(child.stdout, 'data'), ended])
+  if (text !== 'ready\n') return t.skip('no mount namespace can be made here')
+  removeRoots(roots, ['a'.repeat(64)])
+  assert.match(namesIn(roots).join(), /^\.old-[0-9a-f]{16}$/)
+  child.stdin.end('\n')
+  await ended
+  assert.equal(text, 'ready\nwhole')
+  removeRoots(roots, [])
+  assert.deepEqual(namesIn(roots), [])
 })
 
 test('Attack: links in an image are not followed on this system', () => {

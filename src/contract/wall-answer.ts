@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts'
 
-/** Deadline for a wall to tighten, freeze, thaw or end a zone, in milliseconds. */
+/** Deadline for a wall to tighten, freeze or thaw, in milliseconds. */
 export const wallAnswerMsMax = 1000
 
 /** Sends a request to a wall and waits for the answer. Rejects after `msMax`; a later answer is dropped. */

@@ -378,6 +378,29 @@ test('A zone that was ordered to end, and ends with the program, has the reason 
   await sandbox[Symbol.asyncDispose]()
 })
 
+test('A machine has longer to end a zone than a wall of this kernel, of which the late zone ends the life', async () => {
+  for (const [tier, status] of [
+    ['microvm', 'ok'],
+    ['process', 'terminated'],
+  ] as const) {
+    const schedule = scheduleOf(phasesOf(20_000))
+    const profile = { ...profileOf({ schedule, limits: limitsOf({ timeout: 20_000 }) }), tier }
+    const set = await stage({ script: () => [{ at: 10_000, result: 1 }] }, profile)
+    const { sandbox, clock, supervisor, io } = set
+    sandbox.endZone = () => new Promise<void>((resolve) => void clock.after(5000, resolve))
+    clock.after(100, () => supervisor.zone('worker', 'parsing'))
+    const order = { actor: 'operator', reason: 'ended by hand', zone: 'worker' }
+    clock.after(200, () => supervisor.terminate(order))
+    const life = supervisor.run(taskOf(), io)
+    await clock.run()
+    const { end, timeline } = await life
+    const ended = timeline.find(({ zone, event }) => zone === 'worker' && event === 'terminated')
+    assert.deepEqual([end.status, ended?.at], [status, tier === 'microvm' ? 5200 : undefined])
+    await supervisor[Symbol.asyncDispose]()
+    await sandbox[Symbol.asyncDispose]()
+  }
+})
+
 test('A life captured too often is ended without another capture', async () => {
   const { sandbox, clock, canceller, io } = await stage(
     { script: forEver, faults: { freeze: 'works' } },

@@ -32,7 +32,7 @@ import { checkedEnd, cutShort, lost, reasonOf, withLimitCode } from '../contract
 import { enforce } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
 import { lengthOf, mainZone } from '../contract/phase.ts'
-import { releaseMsMaxOf } from '../contract/tier.ts'
+import { releaseMsMaxOf, zoneEndMsMaxOf } from '../contract/tier.ts'
 import { wallAnswer } from '../contract/wall-answer.ts'
 import { initialStateOf, nextState, nextAt, restOf, stepOf, mainOf } from './schedule.ts'
 import type { LifeAction, LifeInput, Life, Transition } from './schedule.ts'
@@ -527,11 +527,11 @@ class Supervision implements Supervisor {
 
   /** Ends the whole life if the wall cannot end the zone. */
   async #endZone(zone: string, reason: string): Promise<void> {
-    const { sandbox } = this.#parts
+    const { sandbox, profile } = this.#parts
     try {
       if (!sandbox.endZone) throw new Error('the wall has no zones')
       this.#ending.set(zone, reason)
-      await wallAnswer(() => sandbox.endZone!(zone), this.#clock)
+      await wallAnswer(() => sandbox.endZone!(zone), this.#clock, zoneEndMsMaxOf(profile.tier))
       this.#noteEnded(zone)
     } catch (thrown) {
       this.#ending.delete(zone)

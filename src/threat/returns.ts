@@ -19,8 +19,8 @@ export function returnsOf(made: Node): readonly Node[] {
   return found.length > returnsMax ? [] : found
 }
 
-/** One evaluation of a function's returned value: values in it depend on its arguments. */
-export class Frame {
+/** Evaluation of the value that a function returns: values in the function depend on its arguments. */
+export class CallFrame {
   readonly of: Node
   readonly given: ReadonlyMap<Binding, Value | undefined>
   /** Values of expressions in the function and of its names; undefined while they are evaluated, too. */
@@ -33,15 +33,15 @@ export class Frame {
 }
 
 /** Calls that are being evaluated, the innermost last. */
-export class Frames {
-  readonly #stack: Frame[] = []
+export class CallFrames {
+  readonly #stack: CallFrame[] = []
 
   get isEmpty(): boolean {
     return this.#stack.length === 0
   }
 
   /** Evaluates within a frame; undefined if that would take too long. */
-  within<Result>(frame: Frame, evaluate: () => Result): Result | undefined {
+  within<Result>(frame: CallFrame, evaluate: () => Result): Result | undefined {
     if (this.#stack.length >= framesMax || !isAffordable(frame.of)) return undefined
     if (this.#stack.some(({ of }) => of === frame.of)) return undefined
     this.#stack.push(frame)
@@ -53,13 +53,13 @@ export class Frames {
   }
 
   /** Innermost frame whose function contains a node. */
-  around({ start, end }: Node): Frame | undefined {
+  around({ start, end }: Node): CallFrame | undefined {
     if (this.#stack.length === 0) return undefined
     return this.#stack.findLast(({ of }) => of.start <= start && end <= of.end)
   }
 
-  /** Frame in which a name is a parameter. */
-  giving(binding: Binding): Frame | undefined {
+  /** CallFrame in which a name is a parameter. */
+  giving(binding: Binding): CallFrame | undefined {
     return this.#stack.length === 0
       ? undefined
       : this.#stack.findLast(({ given }) => given.has(binding))

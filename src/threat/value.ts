@@ -1,7 +1,7 @@
 import { foldBinary, foldCall, foldPattern, foldUnary, isFolded } from './fold.ts'
 import { invocationOf, type Invocation } from './invocation.ts'
 import { memberOf, notYet, type KeyOf } from './members.ts'
-import { Frame, Frames, functionIn, returnsOf } from './returns.ts'
+import { CallFrame, CallFrames, functionIn, returnsOf } from './returns.ts'
 import { isFunction, lookUp } from './scope.ts'
 import type { Binding, Node, Source, PatternStep } from './syntax.ts'
 import type { Constant, Primitive, Value } from './constant.ts'
@@ -27,10 +27,10 @@ export function valueOf(node: Node | null | undefined, depth = 0): Value | undef
 }
 
 /** Calls under evaluation: no value outlives the function that asked for it. */
-const frames = new Frames()
+const frames = new CallFrames()
 
 /** Value in a function for the arguments of one call. */
-function ofCallOf(node: Node, { known }: Frame, depth: number): Value | undefined {
+function ofCallOf(node: Node, { known }: CallFrame, depth: number): Value | undefined {
   known.set(node, undefined)
   const value = evaluators[node.type]?.(node, depth + 1)
   known.set(node, value)
@@ -713,7 +713,7 @@ function resultOf(
       values[index] ?? (name === parameter ? undefined : valueOf(parameter.right, depth))
     if (binding && !isChangedIn(called['body'], binding)) given.set(binding, value)
   }
-  const result = frames.within(new Frame(called, given), () => {
+  const result = frames.within(new CallFrame(called, given), () => {
     const found = returned.map((one) => valueOf(one, depth))
     const path = found.find((one) => one?.kind === 'path' && one.path !== '%fn')
     return path ?? (found.length === 1 ? found[0] : undefined)

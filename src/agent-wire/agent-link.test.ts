@@ -66,7 +66,10 @@ suite('The connection to an agent', () => {
     assert.equal(link.position.programs.length, 1)
     link.send({ kind: 'status', nonce: 1 })
     assert.throws(() => link.position, /has pending requests/)
+    assert.equal(link.isAtRest, false)
+    const rested = link.rest(60_000)
     socket.push(statused(1))
+    await rested
     await link.take('statused', 1_000)
     const { position } = link
     socket.push(Buffer.from(statused(2)).subarray(0, 9))

@@ -113,6 +113,25 @@ export class AgentLink {
     return this.#conversation.state
   }
 
+  /** True while `position` has a value. */
+  get isAtRest(): boolean {
+    return this.#conversation.isAtRest && !this.#reader.isWithinFrame
+  }
+
+  /** Resolves once it is at rest or has ended, and at the deadline; never rejects. */
+  async rest(msMax: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const check = () => {
+      if (this.isAtRest || this.#over !== undefined) resolve()
+    }
+    const late = setTimeout(resolve, msMax)
+    this.#waiting.add(check)
+    check()
+    await promise
+    clearTimeout(late)
+    this.#waiting.delete(check)
+  }
+
   /** Cause of its end; undefined while it is open. */
   get fault(): string | undefined {
     return this.#over
@@ -207,6 +226,7 @@ export class AgentLink {
     if (this.#over !== undefined) return
     try {
       for (const message of this.#reader.push(chunk)) this.#hear(message)
+      for (const check of this.#waiting) check()
     } catch (error) {
       this.#fail(messageOf(error))
     }

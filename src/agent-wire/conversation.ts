@@ -110,10 +110,14 @@ export class AgentConversation {
     return made
   }
 
+  /** False while a request is pending. */
+  get isAtRest(): boolean {
+    return this.#questions.size === 0 && this.#claim !== 'asked' && !this.#isOver
+  }
+
   /** Throws RangeError while a request is pending, and before `hello`. */
   get state(): ConversationState {
-    const isAtRest = this.#questions.size === 0 && this.#claim !== 'asked' && !this.#isOver
-    if (!isAtRest || this.#inputBytes === 0)
+    if (!this.isAtRest || this.#inputBytes === 0)
       throw new RangeError('a conversation has pending requests')
     const programs = [...this.#programs].map(([id, { credit, open, ...rest }]) => ({
       id,

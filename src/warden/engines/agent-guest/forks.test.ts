@@ -35,6 +35,8 @@ suite('A fork of a guest', () => {
 
   test('is refused while the guest has a message half sent, or owes an answer', async () => {
     const restless = {
+      isAtRest: false,
+      rest: () => Promise.resolve(),
       get position(): never {
         throw new RangeError('half a message was received')
       },
@@ -42,6 +44,13 @@ suite('A fork of a guest', () => {
     const { forks, steps } = played({ more: restless })
     await assert.rejects(forks.fork(), isUnavailable(/half a message/))
     assert.deepEqual(steps, ['prepare', 'pause', 'resume', 'remove'])
+  })
+
+  test('waits for an answer that the guest owes at its pause, with the job frozen', async () => {
+    const owing = { position, isAtRest: false, rest: async () => void steps.push('answer') }
+    const { forks, steps } = played({ more: owing })
+    await forks.fork()
+    assert.deepEqual(steps, ['prepare', 'pause', 'answer', 'save', 'resume'])
   })
 
   test('removes its save where the guest does not go on, and where it could not be saved', async () => {
@@ -76,7 +85,13 @@ interface Played {
 }
 
 /** Forks of a played guest, whose agent answers as `answer` does and freezes unless told otherwise. */
-function played({ answer = freezes, more = { position }, resume, save, enclose }: Played = {}) {
+function played({
+  answer = freezes,
+  more = { position, isAtRest: true },
+  resume,
+  save,
+  enclose,
+}: Played = {}) {
   const steps: string[] = []
   const agent = Object.defineProperties(
     { ask: answer },

@@ -5,6 +5,9 @@ import { MayflyError, messageOf } from '../../../contract/error.ts'
 import type { CapturedGuest } from './captures.ts'
 import type { ForkDraft, LiveMachine, MachineFork, MachineForker } from './source.ts'
 
+/** Longest wait for answers that a guest owes at its pause. */
+const REST_MS_MAX = 2_000
+
 /**
  * Forks of one guest while its job goes on.
  *
@@ -12,7 +15,7 @@ import type { ForkDraft, LiveMachine, MachineFork, MachineForker } from './sourc
  * and the machine is saved; then the guest goes on, with a renewed clock and seed. Each machine of the save stands still, with its job
  * frozen, until its claim made it another one.
  *
- * A guest whose job is not frozen, or whose agent was asked something, is not forked: its copies would run programs with the generator of
+ * A guest whose agent owes an answer is resumed until it came, with its job frozen. One whose job is not frozen, or that does not answer, is not forked: its copies would run programs with the generator of
  * their parent, or answer a request that their host never sent.
  */
 export class GuestForks implements ForkControl {
@@ -67,6 +70,12 @@ export class GuestForks implements ForkControl {
     // Bytes that wait in the socket are read in the next poll of the event loop.
     await turn()
     await turn()
+    if (!agent.isAtRest) {
+      // Asked before the pause, by the measurement of its bounds for one. A paused guest is asked nothing more.
+      await pauses.resumeDuring(() => agent.rest(REST_MS_MAX))
+      await turn()
+      await turn()
+    }
     return agent.position
   }
 }

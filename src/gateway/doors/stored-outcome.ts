@@ -92,11 +92,20 @@ export async function countAnswer(
   if (!answer.body || counted.has(outgoing) || !wholeTypes.test(type)) return answer
   if (type.startsWith('text/event-stream')) {
     const held = parts.answers.hold(of)
+    let unread = 0
     outgoing.once('close', () => held[Symbol.dispose]())
+    // A piece is taken from here once those before it are written, so that a drained response has none.
+    outgoing.on('drain', () => {
+      held.add(-unread)
+      unread = 0
+    })
     const charging = new TransformStream<Uint8Array, Uint8Array>({
       transform(chunk, controller) {
-        if (chunk.length <= smallBytesMax || held.add(chunk.length))
+        const bytes = chunk.length <= smallBytesMax ? 0 : chunk.length
+        if (held.add(bytes)) {
+          unread += bytes
           return controller.enqueue(chunk)
+        }
         outgoing.destroy()
         controller.terminate()
       },

@@ -11,7 +11,7 @@ export class Threats {
   readonly #runs = new Map<string, About>()
   readonly #listeners = new Set<(threat: ThreatRow) => void>()
   #kept: ThreatRow[] = []
-  /** Of the last threat, or the time since. */
+  /** Number of the last threat, or the time since. */
   #seq = 0
 
   constructor(kept = openFilesMax) {
@@ -94,7 +94,7 @@ function fairlyKept(kept: readonly ThreatRow[], max: number): ThreatRow[] {
   return last.slice(0, max).toReversed()
 }
 
-/** What each may have at most for all to fit in `max`. */
+/** Most that each may have for all to fit in `max`. */
 function fairShare(counts: readonly number[], max: number): number {
   let left = max
   for (const [at, count] of counts.toSorted((a, b) => a - b).entries()) {

@@ -51,7 +51,7 @@ suite('Messages name the fix', () => {
     write('tried.py', 'import subprocess; subprocess.run(["true"]); print("one")')
     write(
       'two.py',
-      'import subprocess\nfor _ in range(3): subprocess.run(["true"])\nprint("three")',
+      'import subprocess, time\nfor _ in range(3): subprocess.run(["true"])\ntime.sleep(15)',
     )
     write(
       'counts.toml',

@@ -45,6 +45,15 @@ test('S4-11: policy check names every fault with file, line and column, and exit
   ])
 })
 
+test('policy check calls a date in a file a date, and a missing key missing', () => {
+  const { stderr } = run(['check'], 'state = 2020-01-01\n[[tenants]]\nkeys = [12:00:00]\n')
+  assert.deepEqual(stderr.trim().split('\n'), [
+    'mayfly.toml:1:1: state: expected string, received a date or time',
+    'mayfly.toml:2:3: tenants.0.name: missing: expected string',
+    'mayfly.toml:3:9: tenants.0.keys.0: expected string, received a date or time',
+  ])
+})
+
 test('with --json a valid and an invalid configuration are each one document on stdout', () => {
   const good = run(['check', '--json'], '', { MAYFLY_NO_SUCH_THING: '1' })
   assert.deepEqual(JSON.parse(good.stdout), {

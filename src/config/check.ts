@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type Config, configSchema, type ConfigValues, isProduction } from '../contract/config.ts'
+import { plainWords } from '../contract/checked.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
 import { capabilityFaults, capabilityWarnings } from './capability-names.ts'
 import type { KeyPath } from './positions.ts'
@@ -39,9 +40,11 @@ function faultsOfIssue(issue: z.core.$ZodIssue): readonly Fault[] {
   })
 }
 
-/** Removes the prefix of zod's message: `Invalid input: expected number` becomes `expected number`. */
+/** Words of zod for a person; a date is an object of the parser, whose name differs between its builds. */
 function shortened(message: string): string {
-  return message.replace(/^(?:Invalid \w+|Too \w+): /, '').replace(/^Invalid /, 'invalid ')
+  return plainWords(message)
+    .replace(/^Invalid /, 'invalid ')
+    .replace(/received _?TomlDate$/, 'received a date or time')
 }
 
 /** Keys a table may have, read from the JSON schema of the configuration. */

@@ -335,6 +335,22 @@ test('a file that is not a regular file is an error, and blocks nothing', () => 
   assert.match(issuesOf(long)[0]!.message, /at most 1 MiB/)
 })
 
+test('a named FIFO is read from its writer, and blocks nothing without one', () => {
+  const options = { ...place({}), file: 'pipe' }
+  const at = join(options.cwd, 'pipe')
+  execFileSync('mkfifo', [at])
+  const load = `import { loadConfig } from ${JSON.stringify(import.meta.resolve('./load.ts'))}
+    try { console.log(loadConfig(${JSON.stringify(options)}).config.server.port) }
+    catch (error) { console.log(error.hint) }`
+  // SIGKILL ends a process that is blocked in open(2), so that the test fails instead.
+  const bounds = { encoding: 'utf8', timeout: 60_000, killSignal: 'SIGKILL' } as const
+  const told = (command: string) =>
+    execFileSync('sh', ['-c', command, process.execPath, load, at], bounds).trim()
+  const node = 'exec "$0" --input-type=module -e "$1"'
+  assert.equal(told(node), 'it is a pipe that nothing was written to')
+  assert.equal(told(`{ echo '[server]'; echo 'port = 7'; } >"$2" & ${node}`), '7')
+})
+
 test('a configured escalation replaces the default, in each file anew', () => {
   const options = place(
     {

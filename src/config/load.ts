@@ -1,9 +1,9 @@
-import { constants, fstatSync, readFileSync, statSync } from 'node:fs'
+import { constants, fstatSync } from 'node:fs'
 import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import { isProduction, type Config, type ConfigValues } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
-import { openDescriptor, readAt } from '../lib/file-descriptor.ts'
+import { openDescriptor, readAt, readPipe } from '../lib/file-descriptor.ts'
 import { hasEntry } from '../lib/has-entry.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { checkConfig, finishConfig } from './check.ts'
@@ -158,20 +158,22 @@ export function readFile(file: string, cwd: string, isNamed = false): ConfigFile
 
 function readBytes(path: string, shown: string, isNamed: boolean): Buffer {
   try {
-    return isNamed && statSync(path).isFIFO() ? readFileSync(path) : readPlainFile(path)
+    return readBounded(path, isNamed)
   } catch (cause) {
     throw unreadable(shown, cause)
   }
 }
 
 /**
- * Reads a regular file. O_NONBLOCK, because a `mayfly.toml` planted in the current folder may be a FIFO without a writer, whose
- * open(2) would block; fstat(2), because it may be a link to an endless device.
+ * Reads a regular file, or a pipe that was named. O_NONBLOCK, because a FIFO may have no writer, whose open(2) would block;
+ * fstat(2), because a `mayfly.toml` planted in the current folder may be a link to an endless device.
  */
-function readPlainFile(path: string): Buffer {
+function readBounded(path: string, mayBePipe: boolean): Buffer {
   const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants
   using file = openDescriptor(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
-  if (!fstatSync(file.fd).isFile()) throw new Error('it is no plain file')
+  const stats = fstatSync(file.fd)
+  if (mayBePipe && stats.isFIFO()) return readPipe(file.fd, TOML_BYTES_MAX + 1)
+  if (!stats.isFile()) throw new Error('it is no plain file')
   return readAt(file.fd, 0, TOML_BYTES_MAX + 1)
 }
 

@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs'
+import { doze } from './doze.ts'
 
 /** A file descriptor that is closed at the end of its scope. */
 export interface FileDescriptor extends Disposable {
@@ -40,4 +41,36 @@ export function readAt(fd: number, at: number, length: number): Buffer {
   for (let got = -1; got !== 0 && read < length; read += got)
     got = readSync(fd, bytes, read, length - read, at + read)
   return bytes.subarray(0, read)
+}
+
+const writerMsMax = 2_000
+const pipeStepMs = 5
+
+/**
+ * Bytes of a pipe that was opened with O_NONBLOCK, `length` at most; waits for its writer as long as that has it open. The
+ * writer of a FIFO may open it in the same moment, so that an empty one gets `writerMsMax`. Throws Error without any bytes.
+ */
+export function readPipe(fd: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  let read = 0
+  for (let waited = 0; read < length && waited < writerMsMax;) {
+    const got = readNow(fd, bytes, read)
+    if (got === 0 && read > 0) return bytes.subarray(0, read)
+    read += got ?? 0
+    if (got) continue
+    doze(pipeStepMs)
+    if (got === 0) waited += pipeStepMs
+  }
+  if (read === 0) throw new Error('it is a pipe that nothing was written to')
+  return bytes.subarray(0, read)
+}
+
+/** Bytes that were read, 0 at the end, undefined if there are none yet. */
+function readNow(fd: number, bytes: Buffer, at: number): number | undefined {
+  try {
+    return readSync(fd, bytes, at, bytes.length - at, null)
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === 'EAGAIN') return undefined
+    throw thrown
+  }
 }

@@ -1,6 +1,7 @@
 import { after, test } from 'node:test'
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
@@ -52,6 +53,44 @@ test('policy check calls a date in a file a date, and a missing key missing', ()
     'mayfly.toml:2:3: tenants.0.name: missing: expected string',
     'mayfly.toml:3:9: tenants.0.keys.0: expected string, received a date or time',
   ])
+})
+
+test('policy check refuses a webhook without a usable secret, and does not wait for one', () => {
+  const secret = join(folder, 'secret')
+  const toml = `[[webhooks]]\nurl = "https://a.example/"\nsecret_file = "${secret}"\n`
+  const refused = (): readonly unknown[] => {
+    const { stdout, stderr, code } = run(['check', '--config', 'mayfly.toml'], toml)
+    rmSync(secret, { recursive: true, force: true })
+    return [stdout, stderr.replace(/^mayfly.toml:3:1: webhooks.0.secret_file: /, ''), code]
+  }
+  assert.match(String(refused()), /^,ENOENT: .*,2$/s)
+  execFileSync('mkfifo', [secret])
+  assert.deepEqual(refused(), ['', 'it is no plain file\n', 2])
+  mkdirSync(secret)
+  assert.deepEqual(refused(), ['', 'it is no plain file\n', 2])
+  writeFileSync(secret, 'whsec_c2hvcnQ=')
+  assert.match(String(refused()), /^,expected 24 to 64 bytes as base64 after "whsec_"\n,2$/)
+  writeFileSync(secret, `whsec_${Buffer.alloc(32).toString('base64')}`)
+  assert.deepEqual(refused(), ['"mayfly.toml" is valid\n', '', 0])
+  const { issues } = JSON.parse(run(['check', '--json'], toml).stdout)
+  assert.deepEqual([issues[0].key, issues[0].line], ['webhooks.0.secret_file', 3])
+})
+
+test('policy check warns of the name of a provider that is none of the built-in ones, and lists them', () => {
+  const toml = 'default_provider = "qemuu"\n'
+  const { stderr, code } = run(['check'], toml)
+  assert.match(
+    stderr,
+    /^Warning: mayfly.toml:1:1: default_provider: .*"qemuu"; did you mean "qemu"\? There are isolated-vm, .*mock\n/,
+  )
+  assert.equal(code, 0)
+  assert.match(JSON.parse(run(['check', '--json'], toml).stdout).warnings[0], /"qemuu"/)
+  const spares = '[[spares]]\nprovider = "gvisr"\nlanguage = "python"\ncount = 1\n'
+  assert.match(run(['check'], spares).stderr, /spares\.0\.provider: .*did you mean "gvisor"/)
+  for (const name of ['auto', 'qemu'])
+    assert.doesNotMatch(run(['check'], `default_provider = "${name}"\n`).stderr, /Warning/)
+  const modules = '[providers]\nmodules = ["own.mjs"]\n'
+  assert.doesNotMatch(run(['check'], `default_provider = "own"\n${modules}`).stderr, /Warning/)
 })
 
 test('with --json a valid and an invalid configuration are each one document on stdout', () => {

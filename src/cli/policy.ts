@@ -1,10 +1,11 @@
 import { type Command, Option } from 'commander'
 import { explainConfig, type EffectiveValue } from '../config/explain.ts'
 import { type LoadedConfig, loadConfig } from '../config/load.ts'
-import type { Issue } from '../config/parse.ts'
+import { configError, type Issue } from '../config/parse.ts'
 import { MayflyError } from '../contract/error.ts'
 import { usageExitCode } from '../contract/exit-codes.ts'
 import { formatValue } from './format-value.ts'
+import { checkNamedThings } from './policy-check.ts'
 import { changeLearned, learnedIn, learnedOf, proposals, writeNew } from './policy-propose.ts'
 import { wholeNumber } from './option-values.ts'
 import { simulatedText, simulateEgress, type EgressQuery } from './policy-simulate.ts'
@@ -190,7 +191,13 @@ function orUsage({ json }: Options, world: CliIo, work: () => void): void {
 }
 
 function check(options: Options, world: CliIo): void {
-  withConfig({ ...options, mayBeUntrusted: true }, world, ({ files, warnings, untrusted }) => {
+  withConfig({ ...options, mayBeUntrusted: true }, world, (loaded) => {
+    const { files, untrusted } = loaded
+    const named = checkNamedThings(loaded, world.cwd)
+    const [first, ...rest] = named.issues
+    if (first) return refuse(configError([first, ...rest]), options, world)
+    if (!options.quiet) for (const text of named.warnings) world.stderr(`Warning: ${text}\n`)
+    const warnings = [...loaded.warnings, ...named.warnings]
     const trusted = untrusted.length === 0
     if (options.json)
       return printDocument(world, { valid: true, trusted, files, issues: [], untrusted, warnings })

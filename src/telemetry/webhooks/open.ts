@@ -1,13 +1,11 @@
-import { readFileSync } from 'node:fs'
 import { promises as dns } from 'node:dns'
 import type { Clock } from '../../contract/clock.ts'
 import type { Config } from '../../contract/config.ts'
-import { MayflyError, messageOf } from '../../contract/error.ts'
 import type { Emitter } from '../../contract/event.ts'
 import { attempt } from '../../lib/attempt.ts'
 import type { ResolveAddresses } from './post.ts'
 import { openQueue } from './queue.ts'
-import { readSigner, type WebhookSigner } from './sign.ts'
+import { signerIn } from './secret-file.ts'
 import { createWebhooks, type Webhooks } from './webhooks.ts'
 
 export interface OpenWebhooksOptions {
@@ -54,16 +52,4 @@ function hostOf(url: string): string {
 const anyAddress: ResolveAddresses = async (host) => {
   const found = await dns.lookup(host, { all: true })
   return found.map(({ address }) => address)
-}
-
-function signerIn(path: string): WebhookSigner {
-  try {
-    return readSigner(readFileSync(path, 'utf8'))
-  } catch (thrown) {
-    throw new MayflyError(
-      'CONFIG',
-      `Cannot read the webhook secret in "${path}": ${messageOf(thrown)}`,
-      { details: { issues: [{ where: 'webhooks', message: messageOf(thrown) }] }, cause: thrown },
-    )
-  }
 }

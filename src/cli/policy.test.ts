@@ -46,6 +46,21 @@ test('S4-11: policy check names every fault with file, line and column, and exit
   ])
 })
 
+test('policy check and explain say of an operand how the file is named, and that all values are printed', () => {
+  const { stdout, stderr, code } = run(['check', 'other.toml'], '')
+  assert.deepEqual(
+    [stdout, stderr, code],
+    [
+      '',
+      'Cannot take "other.toml": "policy check" has no operands; "--config FILE" names the file\n',
+      2,
+    ],
+  )
+  const { error } = JSON.parse(run(['explain', 'limits.memory', '--json'], '').stdout)
+  assert.equal(error.code, 'USAGE')
+  assert.match(error.message, /^Cannot take "limits.memory": .*it prints all values.*--config FILE/)
+})
+
 test('policy check calls a date in a file a date, and a missing key missing', () => {
   const { stderr } = run(['check'], 'state = 2020-01-01\n[[tenants]]\nkeys = [12:00:00]\n')
   assert.deepEqual(stderr.trim().split('\n'), [

@@ -59,11 +59,13 @@ export function register(program: Command, world: CliIo = thisProcess()): void {
   policy
     .command('check')
     .description('check the configuration')
-    .action((_: unknown, command: Command) => check(command.optsWithGlobals(), world))
+    .allowExcessArguments()
+    .action((_: unknown, command: Command) => alone(command, world, check))
   policy
     .command('explain')
     .description('print each effective value with its origin')
-    .action((_: unknown, command: Command) => explain(command.optsWithGlobals(), world))
+    .allowExcessArguments()
+    .action((_: unknown, command: Command) => alone(command, world, explain))
   policy
     .command('trust')
     .description(
@@ -188,6 +190,22 @@ function orUsage({ json }: Options, world: CliIo, work: () => void): void {
     else world.stderr(`${sanitise(message)}\n`)
     world.exit(usageExitCode)
   }
+}
+
+/** Refuses an operand, which is probably a file or a key. */
+function alone(
+  command: Command,
+  world: CliIo,
+  verb: (options: Options, world: CliIo) => void,
+): void {
+  const options = command.optsWithGlobals<Options>()
+  const [operand] = command.args
+  if (operand === undefined) return verb(options, world)
+  const what = command.name() === 'explain' ? 'it prints all values, and ' : ''
+  const message = `Cannot take "${operand}": "policy ${command.name()}" has no operands; ${what}"--config FILE" names the file`
+  orUsage(options, world, () => {
+    throw new MayflyError('USAGE', message)
+  })
 }
 
 function check(options: Options, world: CliIo): void {

@@ -58,6 +58,17 @@ test('S4-31: a safe capability answers in this process', () => {
   assert.throws(() => call('math.add', 1, '2'), TypeError)
 })
 
+test('More arguments than fit on the stack are too large, and 50,000 are not', () => {
+  const found = new Catalogue().get('math.add')
+  assert(!found.isolated)
+  const ones = (length: number) => Array.from({ length }, () => 1)
+  assert.equal(callInProcess(found, ones(50_000)), 50_000)
+  assert.throws(() => callInProcess(found, ones(200_000)), {
+    code: 'TOO_LARGE',
+    message: 'Cannot call "math.add" with 200000 arguments: 50000 are the maximum',
+  })
+})
+
 test('S4-28: an answer of a capability that did more than compute is withheld', () => {
   assert.equal(
     callInProcess(

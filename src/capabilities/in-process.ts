@@ -17,14 +17,23 @@ export class Misdeclared extends MayflyError {
   }
 }
 
+/** Arguments are passed on the stack of this thread, which has room for about twice as many. */
+const argumentsMax = 50_000
+
 const own = new Set<unknown>(builtin)
 
 /**
  * Calls a non-isolated capability in this process. If it does more than compute, its answer is withheld and
- * Misdeclared thrown. Rethrows its own errors.
+ * Misdeclared thrown. Rethrows its own errors. Throws MayflyError TOO_LARGE for more arguments than `argumentsMax`.
  */
 export function callInProcess(capability: SafeCapability, args: readonly unknown[]): unknown {
   const { name } = capability
+  if (args.length > argumentsMax)
+    throw new MayflyError(
+      'TOO_LARGE',
+      `Cannot call "${name}" with ${args.length} arguments: ${argumentsMax} are the maximum`,
+      { hint: 'Give a list as one argument' },
+    )
   const run = capability.run as (...args: readonly unknown[]) => unknown
   if (own.has(capability)) return run(...args)
   const { value, seen } = observeCall(() => run(...args))

@@ -162,13 +162,13 @@ function isSmallObject(given: Readonly<Record<string, unknown>>): boolean {
   return true
 }
 
+/** Of WebAssembly, of its base64. */
+export const codeCharactersMax = 32 * 2 ** 20
+
 /** The body of `POST /v1/executions`, the argument of `mayfly.run`, what the command line builds. */
 export const jobRequest = z
   .strictObject({
-    code: z
-      .string()
-      .max(32 * 2 ** 20)
-      .optional(),
+    code: z.string().max(codeCharactersMax).optional(),
     effectId: filled(200).optional(),
     signature: signatureAsked.optional(),
     publicKey: publicKeyAsked.optional(),

@@ -1,6 +1,6 @@
 import { types } from 'node:util'
 import { MayflyError } from '../contract/error.ts'
-import type { JobRequest, Language } from '../contract/job.ts'
+import { codeCharactersMax, type JobRequest, type Language } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import { decodeTagged } from '../lib/tagged.ts'
 import { EffectError } from './effect-error.ts'
@@ -38,6 +38,8 @@ export interface MemoryUsage {
 interface Isolate {
   readonly ending: AbortController
   readonly runs: Set<Promise<unknown>>
+  /** By `createIsolate`; another name is free again if no code was registered for it. */
+  isReserved?: true
   effect?: { readonly code: string; readonly language: Language }
   last?: Outcome['metrics']['memoryUsage']
 }
@@ -47,6 +49,7 @@ const isolatesMax = 10_000
 /** Maximum of names of destroyed isolates that are stored; older ones become unknown. */
 const destroyedMax = 10_000
 const idCharsMax = 200
+const wasmBytesMax = (codeCharactersMax / 4) * 3
 
 /**
  * Effects by name; each execution gets a fresh V8 isolate in a jailed process. Code has no files, network, processes
@@ -81,7 +84,7 @@ export class SecureSandbox implements AsyncDisposable {
     this.#assertUsable(id)
     if (this.#isolates.has(id))
       throw new MayflyError('CONFLICT', `Cannot create the isolate "${id}": it exists already`)
-    this.#add(id)
+    this.#add(id).isReserved = true
     await this.#hold.mayfly()
   }
 
@@ -96,7 +99,12 @@ export class SecureSandbox implements AsyncDisposable {
       throw new MayflyError('INVALID', 'Cannot use "language": expected "js" or "ts"')
     this.#assertUsable(id)
     const isolate = this.#isolates.get(id) ?? this.#add(id)
-    await tracked(isolate, this.#register(id, isolate, { code, language }))
+    try {
+      await tracked(isolate, this.#register(id, isolate, { code, language }))
+    } catch (thrown) {
+      await this.#dropUnused(id, isolate)
+      throw thrown
+    }
   }
 
   async #register(
@@ -165,6 +173,14 @@ export class SecureSandbox implements AsyncDisposable {
     return isolate
   }
 
+  /** Frees the name of an isolate for which no registration succeeded. */
+  async #dropUnused(id: string, isolate: Isolate): Promise<void> {
+    const isUsed = isolate.isReserved || isolate.effect || isolate.runs.size > 0
+    if (isUsed || this.#isolates.get(id) !== isolate) return
+    this.#isolates.delete(id)
+    if (this.#isolates.size === 0) await this.#hold.release()
+  }
+
   async #end(id: string, isolate: Isolate): Promise<void> {
     this.#isolates.delete(id)
     this.#destroyed.add(id)
@@ -211,11 +227,23 @@ function tracked<T>({ runs }: Isolate, run: Promise<T>): Promise<T> {
   return run.finally(() => runs.delete(run))
 }
 
-/** Throws MayflyError INVALID for what is no bytes: of a text, a number or a list the engine would see others. */
+/**
+ * Throws MayflyError INVALID for what is no bytes: of a text, a number or a list the engine would see others; TOO_LARGE for
+ * a module that takes more base64 than a job may have code.
+ */
 function base64Of(wasm: unknown): string {
-  if (ArrayBuffer.isView(wasm))
-    return Buffer.from(wasm.buffer, wasm.byteOffset, wasm.byteLength).toString('base64')
-  if (types.isAnyArrayBuffer(wasm)) return Buffer.from(wasm).toString('base64')
+  const isView = ArrayBuffer.isView(wasm)
+  if (isView || types.isAnyArrayBuffer(wasm)) {
+    if (wasm.byteLength > wasmBytesMax)
+      throw new MayflyError(
+        'TOO_LARGE',
+        `Cannot execute WebAssembly: the module has ${wasm.byteLength} bytes, and ${wasmBytesMax} is the maximum`,
+      )
+    const bytes = isView
+      ? Buffer.from(wasm.buffer, wasm.byteOffset, wasm.byteLength)
+      : Buffer.from(wasm)
+    return bytes.toString('base64')
+  }
   throw new MayflyError(
     'INVALID',
     'Cannot execute WebAssembly: expected the bytes of a module, as a Uint8Array or an ArrayBuffer',

@@ -118,6 +118,23 @@ suite('SecureSandbox', () => {
       assert.equal(await sandbox.executeEffect('parsed'), 1)
     })
 
+    test('A registration that fails reserves no name, and a name that was reserved before stays', async () => {
+      const bad = 'return (;'
+      await assert.rejects(sandbox.registerEffect('free', bad), { code: 'INVALID' })
+      await sandbox.createIsolate('free')
+      await assert.rejects(sandbox.registerEffect('free', bad), { code: 'INVALID' })
+      await assert.rejects(sandbox.createIsolate('free'), { code: 'CONFLICT' })
+      const both = await Promise.allSettled([
+        sandbox.registerEffect('shared', bad),
+        sandbox.registerEffect('shared', 'return 1'),
+      ])
+      assert.deepEqual(
+        both.map(({ status }) => status),
+        ['rejected', 'fulfilled'],
+      )
+      assert.equal(await sandbox.executeEffect('shared'), 1)
+    })
+
     test('Registering again replaces the code', async () => {
       await sandbox.registerEffect('replaced', 'return 1')
       await sandbox.registerEffect('replaced', 'return 2')
@@ -413,6 +430,11 @@ suite('SecureSandbox', () => {
           code: 'INVALID',
           message: /expected the bytes of a module/,
         })
+      await assert.rejects(enabled.executeWasm('wasm', new ArrayBuffer(410 * MB)), {
+        code: 'TOO_LARGE',
+        message:
+          'Cannot execute WebAssembly: the module has 429916160 bytes, and 25165824 is the maximum',
+      })
       await enabled.destroy()
     })
   })

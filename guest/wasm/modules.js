@@ -1,6 +1,11 @@
 import { hash } from 'node:crypto'
 import { meter } from '../../src/lib/wasm-meter.js'
-import { readModule, WasmError, withMemoryMaximum } from '../../src/lib/wasm-module.js'
+import {
+  readModule,
+  WasmError,
+  withMemoryMaximum,
+  withStartExported,
+} from '../../src/lib/wasm-module.js'
 import { plain, Refusal } from './ends.js'
 
 const ENTRIES_MAX = 16
@@ -12,7 +17,7 @@ const PAGES_MAX = 65_536
 /**
  * @typedef {{
  *   module: WebAssembly.Module, declared: import('../../src/lib/wasm-module.js').Declared,
- *   bytes: number, pagesMax: number, metered?: { fuel: string, start: string | undefined },
+ *   bytes: number, pagesMax: number, start: string | undefined, fuel?: string,
  * }} Compiled
  */
 
@@ -59,11 +64,17 @@ function compile(bytes, memoryBytes, isMetered) {
   const pagesMax = Math.min(PAGES_MAX, Math.floor(memoryBytes / PAGE_BYTES))
   const declared = read(bytes)
   for (const memory of memoriesOf(declared)) assertHeld(memory, pagesMax)
-  if (isMetered) return compileMetered(bytes, declared, pagesMax)
+  // Rewritten beyond its memories, an invalid module could be valid, and name the counter.
+  const isRewritten = isMetered || declared.startSection !== undefined
+  if (isRewritten && !WebAssembly.validate(/** @type {any} */ (bytes)))
+    throw engineRefusal(bytes) ?? invalid('the engine refuses it', undefined)
+  const exported = withStartExported(bytes, declared)
+  const bounded = withMemoryMaximum(exported.bytes, declared, pagesMax)
+  const facts = { declared, pagesMax, start: exported.start }
+  if (isMetered) return { ...facts, ...compileMetered(bounded, declared) }
   try {
-    const bounded = withMemoryMaximum(bytes, declared, pagesMax)
     const module = new WebAssembly.Module(/** @type {any} */ (bounded))
-    return { module, declared, bytes: bytes.length, pagesMax }
+    return { ...facts, module, bytes: bytes.length }
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error
     // The memory cap may have shifted offsets: report those of the original module.
@@ -71,20 +82,12 @@ function compile(bytes, memoryBytes, isMetered) {
   }
 }
 
-/**
- * Compiles a module whose instructions are counted. The engine has to validate the original, because the rewrite relies
- * on that: the original of an invalid module could name the counter.
- * @param {Buffer} bytes @param {Compiled['declared']} declared @param {number} pagesMax
- * @returns {Compiled}
- */
-function compileMetered(bytes, declared, pagesMax) {
-  const bounded = withMemoryMaximum(bytes, declared, pagesMax)
-  if (!WebAssembly.validate(/** @type {any} */ (bounded)))
-    throw engineRefusal(bytes) ?? invalid('the engine refuses it', undefined)
+/** Compiles a module whose instructions are counted. @param {Uint8Array} bounded @param {Compiled['declared']} declared */
+function compileMetered(bounded, declared) {
   try {
-    const { bytes: rewritten, ...metered } = meter(bounded, declared)
-    const module = new WebAssembly.Module(/** @type {any} */ (rewritten))
-    return { module, declared, bytes: rewritten.length, pagesMax, metered }
+    const { bytes, fuel } = meter(bounded, declared)
+    const module = new WebAssembly.Module(/** @type {any} */ (bytes))
+    return { module, bytes: bytes.length, fuel }
   } catch (error) {
     const isKnown = error instanceof WasmError || error instanceof WebAssembly.CompileError
     if (!isKnown) throw error

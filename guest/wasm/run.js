@@ -99,27 +99,30 @@ function start(task, wasi, used) {
   used.hasHidden = memories.length < memoriesOf(compiled.declared).length
   wasi.memory = memories[0]
   const { exports } = new WebAssembly.Instance(compiled.module, imports)
-  if (compiled.metered) begin(compiled.metered, exports, used, task)
   for (const one of Object.values(exports)) {
     if (one instanceof WebAssembly.Memory && !memories.includes(one)) memories.push(one)
   }
   used.hasHidden = memories.length < memoriesOf(compiled.declared).length
   const own = exports['memory']
   if (own instanceof WebAssembly.Memory) wasi.memory = own
+  begin(compiled, exports, used, task)
   if (task.entry === 'function') return callRun(compiled.declared, exports, task.inputText)
   if (task.entry === 'program') return program(exports)
   throw new Refusal('ENTRY_UNSUPPORTED', `Cannot run a module by entry "${task.entry}"`)
 }
 
 /**
- * Sets the counter, then calls the start function, which the rewrite turned from a start section into an export.
- * @param {NonNullable<import('./modules.js').Compiled['metered']>} metered
+ * Sets the counter, if there is one, then calls the start function, which the rewrite turned from a start section into an
+ * export: it has the memory that its module exports, as WASI needs.
+ * @param {import('./modules.js').Compiled} compiled
  * @param {WebAssembly.Exports} exports @param {Used} used @param {Task} task
  */
 function begin({ fuel, start }, exports, used, { instructionsMax = 0 }) {
-  const counter = /** @type {WebAssembly.Global} */ (exports[fuel])
-  counter.value = BigInt(instructionsMax)
-  used.fuel = counter
+  if (fuel !== undefined) {
+    const counter = /** @type {WebAssembly.Global} */ (exports[fuel])
+    counter.value = BigInt(instructionsMax)
+    used.fuel = counter
+  }
   if (start !== undefined) /** @type {Function} */ (exports[start])()
 }
 

@@ -11,14 +11,14 @@
  * returns or exits; a segment that is cut by a trap or an exception is counted in full.
  *
  * Relies on the engine having validated the original: only then is a reference to the added global impossible. The
- * start function is exported, not started, so that its caller can set the fuel before it runs. Unknown opcodes and
- * sections, and too deep nesting, throw WasmError. Custom sections but `name` are dropped: offsets in them would be
- * wrong.
+ * module has no start section, so that its caller can set the fuel before anything runs (`withStartExported`). Unknown
+ * opcodes and sections, and too deep nesting, throw WasmError. Custom sections but `name` are dropped: offsets in them
+ * would be wrong.
  *
  *     const metered = meter(bytes, readModule(bytes))
  */
 import { op, readInstruction, skipExpression, skipValueType } from './wasm-instructions.js'
-import { leb, Reader, readLimits, WasmError } from './wasm-module.js'
+import { freeName, leb, named, Reader, readLimits, WasmError } from './wasm-module.js'
 
 const CONTROL_DEPTH_MAX = 50_000
 /** Limit of functions, lower than the engine's; a module with more is an attack. */
@@ -37,8 +37,7 @@ const I64 = 0x7e
 
 /**
  * @typedef {import('./wasm-module.js').Declared} Declared
- * @typedef {{ bytes: Uint8Array, fuel: string, start: string | undefined }} Metered
- *   `fuel`: name of the exported global; `start`: of the start function, if there was one
+ * @typedef {{ bytes: Uint8Array, fuel: string }} Metered `fuel`: name of the exported global
  * @typedef {{
  *   fuel: number, functions: { imported: number, own: number }, memories: boolean[], tables: boolean[],
  *   signatureOf: Declared['signatureOf'],
@@ -54,12 +53,7 @@ export function meter(bytes, declared) {
   const indexes = indexesOf(sections, declared)
   const taken = new Set(declared.exports.map(({ name }) => name))
   const fuel = freeName('mayfly:instructions', taken)
-  const start = sections.has(SECTION.start) ? freeName('mayfly:start', taken) : undefined
   const exported = [[...named(fuel), 3, ...leb(indexes.fuel)]]
-  if (start !== undefined) {
-    exported.push([...named(start), 0, ...leb(sections.get(SECTION.start)?.u32() ?? 0)])
-    sections.delete(SECTION.start)
-  }
   const writer = new Writer(bytes.length * 2)
   writer.bytes(bytes.subarray(0, HEADER_BYTES))
   for (const id of ORDER) {
@@ -71,7 +65,7 @@ export function meter(bytes, declared) {
   }
   const names = sections.get(SECTION.custom)
   if (names) writer.section(SECTION.custom, rest(names))
-  return { bytes: writer.written, fuel, start }
+  return { bytes: writer.written, fuel }
 }
 
 /** Known sections by number, and the custom section `name`. @param {Uint8Array} bytes */
@@ -354,19 +348,6 @@ function copied(reader) {
 /** @param {Reader} section */
 function rest({ bytes, at, end }) {
   return bytes.subarray(at, end)
-}
-
-/** @param {string} stem @param {ReadonlySet<string>} taken */
-function freeName(stem, taken) {
-  let name = stem
-  for (let count = 1; taken.has(name); count++) name = `${stem}:${count}`
-  return name
-}
-
-/** @param {string} name */
-function named(name) {
-  const bytes = Buffer.from(name)
-  return [...leb(bytes.length), ...bytes]
 }
 
 /** A whole number from 0 on, as a signed LEB128 integer. @param {number} value */

@@ -11,7 +11,7 @@ const ENTRIES_MAX = 100_000
 const NAME_BYTES_MAX = 100_000
 const HEADER = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]
 const KINDS = /** @type {const} */ (['function', 'table', 'memory', 'global', 'tag'])
-const SECTION = { type: 1, import: 2, function: 3, memory: 5, export: 7, code: 10 }
+const SECTION = { type: 1, import: 2, function: 3, memory: 5, export: 7, start: 8, code: 10 }
 /** Pages of a memory with 32-bit addresses. */
 const PAGES_MAX = 65_536
 const HAS_MAXIMUM = 1
@@ -38,9 +38,11 @@ export class WasmError extends Error {
  * @typedef {{ params: string[], results: string[] }} Signature
  * @typedef {{ module: string, name: string, kind: string, limits?: Limits }} Import
  * @typedef {{ name: string, kind: string, index: number }} Export
+ * @typedef {{ start: number, end: number }} Section offsets
  * @typedef {{
  *   imports: Import[], exports: Export[], memories: Limits[],
- *   memorySection: { start: number, end: number } | undefined,
+ *   memorySection: Section | undefined, exportSection: Section | undefined,
+ *   startSection: Section & { index: number } | undefined,
  *   signatureOf(index: number): Signature | undefined,
  * }} Declared
  */
@@ -66,6 +68,8 @@ export function readModule(bytes) {
     exports: [],
     memories: [],
     memorySection: undefined,
+    exportSection: undefined,
+    startSection: undefined,
     signatureOf: (index) => types[functions[index] ?? -1],
   }
   while (reader.at < bytes.length) {
@@ -83,7 +87,11 @@ export function readModule(bytes) {
       section.list(() => declared.memories.push(readMemory(section)))
       if (section.at !== end) throw new WasmError('A section is longer than its list', section.at)
     }
-    if (id === SECTION.export) section.list(() => declared.exports.push(readExport(section)))
+    if (id === SECTION.export) {
+      declared.exportSection = { start, end }
+      section.list(() => declared.exports.push(readExport(section)))
+    }
+    if (id === SECTION.start) declared.startSection = { start, end, index: section.u32() }
     reader.at = end
   }
   return declared
@@ -105,6 +113,46 @@ export function withMemoryMaximum(bytes, { memories, memorySection }, pagesMax) 
   const section = [SECTION.memory, ...leb(content.length), ...content]
   const { start, end } = memorySection
   return Buffer.concat([bytes.subarray(0, start), Uint8Array.from(section), bytes.subarray(end)])
+}
+
+/**
+ * Exports the start function of a module that the engine has validated, under a name of its own, instead of having it
+ * started: its caller has no exported memory and no counter while the engine starts it.
+ * @param {Uint8Array} bytes
+ * @param {Declared} declared
+ * @returns {{ bytes: Uint8Array, start: string | undefined }}
+ */
+export function withStartExported(bytes, { exports, exportSection, startSection }) {
+  if (startSection === undefined) return { bytes, start: undefined }
+  const start = freeName('mayfly:start', new Set(exports.map(({ name }) => name)))
+  const entry = [...named(start), 0, ...leb(startSection.index)]
+  const place = exportSection ?? { start: startSection.start, end: startSection.start }
+  const list = new Reader(bytes, place.start, place.end)
+  if (exportSection) void [list.byte(), list.u32(), list.u32()]
+  const count = leb(exports.length + 1)
+  const size = leb(count.length + place.end - list.at + entry.length)
+  const parts = [
+    bytes.subarray(0, place.start),
+    Uint8Array.of(SECTION.export, ...size, ...count),
+    bytes.subarray(list.at, place.end),
+    Uint8Array.from(entry),
+    bytes.subarray(place.end, startSection.start),
+    bytes.subarray(startSection.end),
+  ]
+  return { bytes: Buffer.concat(parts), start }
+}
+
+/** @param {string} stem @param {ReadonlySet<string>} taken */
+export function freeName(stem, taken) {
+  let name = stem
+  for (let count = 1; taken.has(name); count++) name = `${stem}:${count}`
+  return name
+}
+
+/** @param {string} name */
+export function named(name) {
+  const bytes = Buffer.from(name)
+  return [...leb(bytes.length), ...bytes]
 }
 
 /** @param {Reader} reader @param {(Signature | undefined)[]} types */

@@ -374,6 +374,41 @@ suite('The wasm wall', () => {
       assert.equal(end.resultText, '[0,0]')
     })
 
+    test('A start function has the memory of its module: what it writes is output, also with counted instructions', async () => {
+      const writes = [
+        ...op.i32(0),
+        ...op.i32(8),
+        ...op.store(),
+        ...op.i32(4),
+        ...op.i32(2),
+        ...op.store(),
+        ...[...op.i32(1), ...op.i32(0), ...op.i32(1), ...op.i32(12), ...op.call(0), ...op.drop],
+      ]
+      const bytes = wasm({
+        imports: [wasi.fd_write],
+        memory: { min: 1 },
+        functions: [{ body: writes }, { export: '_start', body: [] }],
+        start: 1,
+        data: [{ at: 8, text: 'hi' }],
+      })
+      for (const limits of [{ timeout: 5000 }, { timeout: 5000, instructions: 1000 }]) {
+        const { end, stdout } = await runBytes(bytes, { limits, entry: 'program' })
+        assert.deepEqual([end.status, stdout], ['ok', 'hi'], said(end))
+      }
+    })
+
+    test('A start function with a parameter or a result is invalid, with and without exports', async () => {
+      for (const exported of [{ export: '_start' }, {}])
+        for (const start of [{ params: ['i32'] }, { results: ['i32'] }] as const) {
+          const body = op.i32(1)
+          const end = await runModule({
+            functions: [{ ...start, ...exported, body: 'results' in start ? body : [] }],
+            start: 0,
+          })
+          assert.equal(end.error?.code, 'WASM_INVALID', said(end))
+        }
+    })
+
     test('Fds above that of the result are closed, and the input cannot be written', async () => {
       for (const fd of [0, 4, 5, 1000, -1])
         assert.equal(await errno('fd_write', [...op.i32(fd), ...zeros('i32', 'i32', 'i32')]), 8)

@@ -162,7 +162,7 @@ function isSmallObject(given: Readonly<Record<string, unknown>>): boolean {
   return true
 }
 
-/** Of WebAssembly, of its base64. */
+/** Longest code of a job; a WebAssembly module counts as its base64. */
 export const codeCharactersMax = 32 * 2 ** 20
 
 /** The body of `POST /v1/executions`, the argument of `mayfly.run`, what the command line builds. */

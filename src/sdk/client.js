@@ -45,7 +45,7 @@ export class MayflyProblem extends Error {
 
 /**
  * Client of a Mayfly server, for any runtime with `fetch`. The end of a job is a value, whatever its status; errors
- * are MayflyProblem, or those of `fetch`.
+ * are MayflyProblem, those of `fetch`, or a TypeError for an option that there is not.
  *
  * @example
  * const mayfly = new MayflyClient({ url: 'http://127.0.0.1:7421', key: process.env.MAYFLY_KEY })
@@ -58,6 +58,7 @@ export class MayflyClient {
 
   /** @param {ClientOptions} options */
   constructor(options) {
+    assertKnown(options, ['url', 'key', 'fetch'])
     this.#options = options
   }
 
@@ -108,7 +109,9 @@ export class MayflyClient {
    * @param {WatchOptions} [options]
    * @returns {AsyncGenerator<StreamEvent & { readonly id?: number }, void, undefined>}
    */
-  async *watch(id, { after, signal } = {}) {
+  async *watch(id, options = {}) {
+    assertKnown(options, ['after', 'signal'])
+    const { after, signal } = options
     const headers = {
       accept: 'text/event-stream',
       ...(after !== undefined && { 'last-event-id': String(after) }),
@@ -220,7 +223,9 @@ export class MayflyClient {
    * @param {{ readonly limit?: number, readonly cursor?: string, readonly run?: string }} [options]
    * @returns {Promise<import('../contract/evidence.ts').AuditPage>}
    */
-  async audit({ limit, cursor, run } = {}) {
+  async audit(options = {}) {
+    assertKnown(options, ['limit', 'cursor', 'run'])
+    const { limit, cursor, run } = options
     const query = new URLSearchParams()
     if (limit !== undefined) query.set('limit', String(limit))
     if (cursor !== undefined) query.set('cursor', cursor)
@@ -240,7 +245,9 @@ export class MayflyClient {
    * @param {{ readonly width?: number }} [options]
    * @returns {Promise<string>}
    */
-  async draw(id, { width } = {}) {
+  async draw(id, options = {}) {
+    assertKnown(options, ['width'])
+    const { width } = options
     const size = width === undefined ? '' : `?width=${width}`
     const path = `/v1/executions/${encodeURIComponent(id)}/timeline.svg${size}`
     const response = await this.#call('GET', path)
@@ -264,6 +271,7 @@ export class MayflyClient {
    * @returns {Promise<{ readonly items: readonly import('../history/history.ts').ExecutionRow[], readonly next: string | null }>}
    */
   async list(options = {}) {
+    assertKnown(options, ['limit', 'cursor', 'labels'])
     const query = new URLSearchParams()
     if (options.limit !== undefined) query.set('limit', String(options.limit))
     if (options.cursor !== undefined) query.set('cursor', options.cursor)
@@ -278,7 +286,9 @@ export class MayflyClient {
    * @param {Readonly<Record<string, string>>} headers
    * @returns {Promise<Response>}
    */
-  #post(job, { signal, idempotencyKey }, headers) {
+  #post(job, options, headers) {
+    assertKnown(options, ['signal', 'idempotencyKey'])
+    const { signal, idempotencyKey } = options
     return this.#call('POST', '/v1/executions', {
       body: JSON.stringify(job),
       headers: {
@@ -297,6 +307,15 @@ export class MayflyClient {
     const headers = { ...given, authorization: `Bearer ${key}` }
     return send(new URL(path, url), { ...init, method, headers, redirect: 'error' })
   }
+}
+
+/** A misspelt option would be ignored otherwise, as a signal that cancels nothing. @param {object} options @param {string[]} known */
+function assertKnown(options, known) {
+  const name = Object.keys(options).find((one) => !known.includes(one))
+  if (name === undefined) return
+  throw new TypeError(
+    `Cannot use the option "${name}": there is no such option. Use ${known.join(', ')}`,
+  )
 }
 
 /** Returns the outcome inside a problem of a blocked or unavailable job. @param {Response} response @returns {Promise<any>} */

@@ -66,6 +66,28 @@ test(
   },
 )
 
+test('A misspelt option of the client and of its calls is a TypeError that names it, and nothing is sent', async () => {
+  const url = 'http://localhost'
+  assert.throws(() => new MayflyClient({ url, apiKey: 'k' } as never), {
+    name: 'TypeError',
+    message: 'Cannot use the option "apiKey": there is no such option. Use url, key, fetch',
+  })
+  const send = () => assert.fail('a request was sent')
+  const client = new MayflyClient({ url, key: '', fetch: send })
+  const job = { code: '1' }
+  const wrong = { wrongOption: 1 } as object
+  for (const call of [
+    () => client.run(job, wrong),
+    () => client.submit(job, wrong),
+    () => Array.fromAsync(client.stream(job, wrong)),
+    () => Array.fromAsync(client.watch('exec_1', wrong)),
+    () => client.audit(wrong),
+    () => client.draw('exec_1', wrong),
+    () => client.list(wrong),
+  ])
+    await assert.rejects(call, { name: 'TypeError', message: /the option "wrongOption"/ })
+})
+
 test('A stream that ends without an outcome is a problem', async () => {
   const headers = { 'content-type': 'text/event-stream' }
   const send = () =>

@@ -7,7 +7,7 @@ import { messageOf } from '../contract/error.ts'
 import { whyManifestUntrusted } from './manifest.ts'
 import type { ImageScan } from './scan.ts'
 import { readScan } from './scan-store.ts'
-import { findImage } from './store.ts'
+import { findImage, sbomFix } from './store.ts'
 
 /** Answer of the image gate: each refusal has a stable code, its cause, and a fix. */
 export type Admission =
@@ -106,6 +106,8 @@ function missingScan(
   sbom: string | undefined,
   { policy, now: clock }: ImageGate,
 ): Refusal | undefined {
+  if (!scan && sbom === undefined)
+    return refused('NOT_SCANNED', 'it has no bill of materials to scan', sbomFix)
   if (!scan) return refused('NOT_SCANNED', neverScanned, scanFix)
   if (scan.sbom !== sbom)
     return refused('SCAN_OLD', 'its scan belongs to another bill of materials', scanFix)

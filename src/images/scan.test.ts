@@ -198,6 +198,15 @@ suite('The gate for images', () => {
     assert.equal(codeOf(gate(digest, {}, now - day)), 'FEED_OLD', 'from the future')
   })
 
+  test('An image without a bill of materials, which nothing can scan, is refused with what it needs', () => {
+    const digest = plantImage({ folder, signer, parts: [], text: 'bare', hasNoSbom: true })
+    const refused = gate(digest)
+    assert.ok(refused.kind === 'refused')
+    const { code, because, fix } = refused
+    assert.deepEqual([code, because], ['NOT_SCANNED', 'it has no bill of materials to scan'])
+    assert.match(fix, /import one that lists its Debian packages in "\/var\/lib\/dpkg\/status"$/)
+  })
+
   test('The default image of a wall needs no scan, unless the policy requires one; a finding refuses it even if the feed is old', async () => {
     const byDefault = { isDefault: true }
     const never = planted()

@@ -235,12 +235,16 @@ export function whyImageBroken(image: StoredImage, key: string | undefined): str
   return sbom === null ? 'its bill of materials differs from the signed one' : undefined
 }
 
+/** Advice for an image without a bill of materials. */
+export const sbomFix =
+  'Build the image again, or import one that lists its Debian packages in "/var/lib/dpkg/status"'
+
 /** Bill of materials, verified against the manifest. Throws MayflyError NOT_FOUND and IMAGE_BROKEN. */
 export function readSbom(image: StoredImage, key: string | undefined): string {
   const action = `read the bill of materials of image "${image.digest}"`
   if (image.signed.manifest.sbom === undefined)
     throw new MayflyError('NOT_FOUND', `Cannot ${action}: it has none`, {
-      hint: 'Build the image again; an imported one has one if it lists its Debian packages',
+      hint: sbomFix,
     })
   const why = whyManifestUntrusted(image.signed, key)
   const text = why === undefined ? sbomText(image) : null

@@ -42,13 +42,15 @@ export function findImageRoot(digest: string): string {
 export function programOfImage(program: JailedProgram, root: string): JailedProgram {
   const { whole } = program
   if (!whole) throw new MayflyError('UNAVAILABLE', 'Cannot start a worker in an image')
-  const interpreter = whole.interpreter === pythonFile ? pythonFile : '/usr/bin/node'
+  const isPython = whole.interpreter === pythonFile
+  const interpreter = isPython ? pythonFile : '/usr/bin/node'
+  const needing = isPython ? 'Python programs' : 'Node programs and shell scripts'
   for (const file of [interpreter, '/usr/bin/sh'])
     if (!hasProgram(root, file))
       throw new MayflyError(
         'UNAVAILABLE',
-        `Cannot start a program of "${program.name}" in this image: it has no "${file}"`,
-        { hint: 'Choose an image with this language, or build one with its packages' },
+        `Cannot start in this image: it has no "${file}", which ${file === interpreter ? needing : 'all programs'} need`,
+        { hint: 'Choose an image that has it, or build one with its packages' },
       )
   const own = whole.places.filter(({ from }) => from !== process.execPath)
   return {

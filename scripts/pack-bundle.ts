@@ -29,6 +29,8 @@ const host = 'src/sdk/bridge/host.ts'
 const onNode26 = ['src/sdk/mayfly.ts', 'src/sdk/box.ts', 'src/sdk/box-terminal.ts']
 const onOlderNodes = 'src/sdk/bridge/classes.ts'
 const oldestNode = 'node20'
+/** Public classes that name themselves: esbuild writes `Box=class _Box`, and `_Box` would be the name in a message. */
+const innerName = /\b_(Mayfly|Box|BoxTerminal)\b/g
 /** A module that another one starts as a program or a thread, or resolves for others. */
 const ownModule = /new URL\(\s*'(\.\.?\/[^']+)\.ts',\s*import\.meta\.url\s*,?\s*\)/g
 /** A package that is loaded late. */
@@ -81,7 +83,7 @@ export const part = (name) => parts[name]()`,
     external: NATIVE,
     plugins: [builtins, english, asImport, withoutValidator, placing(root, '../')],
   })
-  writeFileSync(file, asAscii(readFileSync(file, 'utf8')))
+  writeFileSync(file, asAscii(readFileSync(file, 'utf8').replaceAll(innerName, '$1')))
   writeFileSync(
     join(into, 'mayfly.js'),
     "import { openPacked } from '../bin/packed.js'\nexport const { main, part } = openPacked()\n",

@@ -106,6 +106,17 @@ suite('The npm package', { skip: withoutNpm() }, () => {
     assert.equal(node(join(base, 'one.mjs')).trim(), 'function function true true')
   })
 
+  test('Installed, each class of the library has the name by which it is imported', () => {
+    writeFileSync(
+      join(base, 'names.mjs'),
+      `
+      const all = Object.entries(await import('mayfly')).filter(([, one]) => /^class\\b/.test(String(one)))
+      const others = all.filter(([name, one]) => one.name !== name)
+      console.log(all.length > 6, others.map(([name, one]) => [name, one.name].join(' is ')).join())`,
+    )
+    assert.equal(node(join(base, 'names.mjs')), 'true \n')
+  })
+
   test('S0-6: Installed, the list of images has the runtime of WebAssembly, also before any image is built', () => {
     const words = ['images', 'list', '--json', '--state', join(base, 'images-state')]
     const { images, runtimes } = JSON.parse(node(join(installed, 'bin/mayfly.js'), ...words)) as {

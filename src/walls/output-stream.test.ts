@@ -94,6 +94,25 @@ test('A program that writes without end is rate-limited, and still reaches its e
   assert.equal(socket.isPaused(), false)
 })
 
+test('The rest of a writer that has ended is passed on in order without its reader', async (t) => {
+  const { writer, socket } = await pair(t)
+  const heard: Uint8Array[] = []
+  const read = collecting(socket, {
+    take: (chunk) => {
+      heard.push(chunk)
+      return new Promise<void>(() => undefined)
+    },
+  })
+  const all = Buffer.from(Array.from({ length: 200_000 }, (_, at) => at % 251))
+  // As one chunk of a multiplexed stream: its later pieces wait for the reader too.
+  socket.emit('data', all.subarray(0, 150_000))
+  writer.end(all.subarray(150_000))
+  const drained = read.stream.drained()
+  read.stream.hurry()
+  await drained
+  assert.ok(Buffer.concat(heard).equals(all), `${Buffer.concat(heard).length} bytes`)
+})
+
 test('A drain waits for a stalled reader until its time limit', async (t) => {
   const { writer, socket } = await pair(t)
   const read = collecting(socket, { take: () => new Promise<void>(() => undefined) })

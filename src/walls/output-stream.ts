@@ -28,6 +28,7 @@ export class ProgramStream {
   #isEnding = false
   #bytesMax: number
   #isGivenUp = false
+  #isHurried = false
 
   constructor(options: StreamOptions) {
     this.#options = options
@@ -57,11 +58,11 @@ export class ProgramStream {
     // The event loop polls once between two turns, so bytes written before the call are read by then.
     for (let quiet = 0; quiet < 2 && !this.#isOver && performance.now() < until;) {
       const before = this.#bytes
-      await this.#taken()
+      await this.#taken(this.#holding)
       await turn()
-      quiet = this.#bytes === before && !this.#holding ? quiet + 1 : 0
+      quiet = this.#bytes === before && (!this.#holding || this.#isHurried) ? quiet + 1 : 0
     }
-    await this.#taken()
+    await this.#taken(this.#holding)
   }
 
   /** Resets the byte count, for the next exec of a session. */
@@ -77,15 +78,23 @@ export class ProgramStream {
     for (const giveUp of this.#waiters) giveUp()
   }
 
+  /** Passes the rest on without waiting for the reader. The writer has ended, so the rest is what its socket holds. */
+  hurry(): void {
+    this.#isHurried = true
+    for (const goOn of this.#waiters) goOn()
+    // After the pieces of a chunk that waited, which come first.
+    setImmediate(() => this.#options.socket.resume())
+  }
+
   /**
-   * Resolves when the reader has consumed its chunk, or after `giveUp`. Not Promise.race with one long-lived promise:
-   * on a stream of a session each race would leak a reaction on it.
+   * Resolves when the reader has consumed its chunk, or after `giveUp` or `hurry`. Not Promise.race with one
+   * long-lived promise: on a stream of a session each race would leak a reaction on it.
    */
-  async #taken(): Promise<void> {
-    if (!this.#holding || this.#isGivenUp) return
+  async #taken(by: void | Promise<void>): Promise<void> {
+    if (!by || this.#isGivenUp || this.#isHurried) return
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#waiters.add(resolve)
-    void this.#holding.then(resolve)
+    void by.then(resolve, resolve)
     await promise
     this.#waiters.delete(resolve)
   }
@@ -133,13 +142,13 @@ export class ProgramStream {
     if (data.length <= CHUNK_BYTES_MAX) return take(data)
     return (async () => {
       for (let at = 0; at < data.length; at += CHUNK_BYTES_MAX)
-        await take(data.subarray(at, at + CHUNK_BYTES_MAX))
+        await this.#taken(take(data.subarray(at, at + CHUNK_BYTES_MAX)))
     })()
   }
 
   /** Back-pressure: pauses while the reader takes a chunk. */
   #hold(took: void | Promise<void>, size: number): void {
-    if (!took) return
+    if (!took || this.#isHurried) return
     this.#takenBytes = size
     this.#options.socket.pause()
     const goOn = () => this.#readerDone()

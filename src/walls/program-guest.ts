@@ -246,6 +246,7 @@ class ProgramFrames implements GuestFrames {
     const isPrompt = resolvesWithin(isRead, read.head.exits ? EXIT_UNREAD_MS_MAX : UNREAD_MS_MAX)
     const [used, wasPrompt] = await Promise.all([this.#used(read.head.status), isPrompt])
     const seen = wasPrompt ? used : await this.#stopped()
+    if (!wasPrompt) this.#output.ended()
     await isRead
     if (this.#endWhileDraining) return life.finish(this.#cutBy(this.#endWhileDraining))
     if (seen.isOutOfMemory || used.isOutOfMemory)
@@ -308,6 +309,7 @@ class ProgramFrames implements GuestFrames {
       if (!this.#isStopped && isByLimit(end)) this.#endWhileDraining = end
       return
     }
+    this.#output.ended()
     await this.#output.drained()
     const peakBytes = life.peakOf(end)
     const own = life.cause ? undefined : endOfProgram({ ...end, peakBytes }, life.task?.session)

@@ -7,6 +7,8 @@ import { ProgramStream } from './output-stream.ts'
 
 /** Time for a reader to take the output of a killed job; shorter than every wait for its end. */
 const READ_MS_MAX = 1000
+/** The same for a program that has ended by itself; the rest is then passed on without back-pressure. */
+const REST_MS_MAX = 3000
 /** Longest wait for EOF after a program has exited: a child of it may keep the outputs open. */
 const EXIT_MS_MAX = 500
 
@@ -82,6 +84,14 @@ export class ProgramOutput implements GuestOutput {
     const over = Promise.all(this.#streams.map((stream) => stream.over))
     await Promise.race([over, delay(EXIT_MS_MAX, undefined, { ref: false })])
     await this.drained()
+  }
+
+  /** Stops the clock of the life once no user code is left, and bounds the wait for its reader. */
+  ended(): void {
+    this.#life.io?.stopped?.()
+    setTimeout(() => {
+      for (const stream of this.#streams) stream.hurry()
+    }, REST_MS_MAX).unref()
   }
 
   close(): void {

@@ -156,6 +156,18 @@ os.execv("/bin/sh", ["sh", "-c", "sleep 1; echo replaced; exit 3"])`
     })
 
   for (const jailKind of jailKinds)
+    for (const [language, code] of [
+      ['python', 'print("hello")'],
+      ['sh', 'echo hello'],
+    ] as const)
+      test(`${jailKind}: a program in ${language} that has ended is no timeout, although nobody reads its output`, async (t) => {
+        if (isMissing(t, { jailKind })) return
+        const job = { language, code, provider: jailKind, limits: { timeout: '4s' } } as const
+        const outcome = await library.run(job, { tap: () => new Promise<void>(() => undefined) })
+        assert.deepEqual([outcome.status, outcome.stdout], ['ok', 'hello\n'])
+      })
+
+  for (const jailKind of jailKinds)
     test(`${jailKind}: an uncaught error is printed completely, although the end frame is sent before`, async (t) => {
       if (isMissing(t, { jailKind })) return
       const sources = [

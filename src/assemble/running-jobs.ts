@@ -16,8 +16,7 @@ export class RunningJobs {
 
   /** The close waits for this work. Throws MayflyError CONFLICT after it. */
   async add<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#ending.signal.aborted)
-      throw new MayflyError('CONFLICT', 'Cannot use Mayfly: it was closed')
+    if (this.#ending.signal.aborted) throw closedError()
     const running = work()
     this.#running.add(running)
     try {
@@ -32,4 +31,8 @@ export class RunningJobs {
     this.#ending.abort()
     await Promise.allSettled(this.#running)
   }
+}
+
+export function closedError(): MayflyError {
+  return new MayflyError('CONFLICT', 'Cannot use Mayfly: it was closed')
 }

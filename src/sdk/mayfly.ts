@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { assemble, type Assembly } from '../assemble/assemble.ts'
+import { closedError } from '../assemble/running-jobs.ts'
 import { loadConfig } from '../config/load.ts'
 import { systemClock } from '../contract/clock.ts'
 import type { Config, ConfigInput, OverrideInput } from '../contract/config.ts'
@@ -91,6 +92,7 @@ export class Mayfly implements AsyncDisposable {
   readonly #telemetry: Telemetry
   readonly #zones: ZoneCalls
   readonly #internals: MayflyInternals
+  #isClosed = false
 
   private constructor(assembly: Assembly, telemetry: Telemetry) {
     this.#assembly = assembly
@@ -220,7 +222,7 @@ export class Mayfly implements AsyncDisposable {
     assertKnownOptions(options, { ...knownOfOwner, effectId: 'text' })
     const { tenant = 'default', principal = 'library', effectId } = options
     const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
-    return await this.#assembly.analyse(job, { effectId })
+    return await this.#open(this.#assembly).analyse(job, { effectId })
   }
 
   /**
@@ -233,21 +235,21 @@ export class Mayfly implements AsyncDisposable {
    * const { result } = await mayfly.monitorZones(zones)
    * console.log(result) // 1
    */
-  initializeExecution(code: string, info?: ExecutionInfo): Promise<readonly TemporalZone[]> {
-    return this.#zones.initializeExecution(code, info)
+  async initializeExecution(code: string, info?: ExecutionInfo): Promise<readonly TemporalZone[]> {
+    return await this.#open(this.#zones).initializeExecution(code, info)
   }
 
   /** Reports what each part of the code does and how it can be split. Runs nothing. */
-  analyzeCode(code: string, info?: ExecutionInfo): Promise<RiskAnalysis> {
-    return this.#zones.analyzeCode(code, info)
+  async analyzeCode(code: string, info?: ExecutionInfo): Promise<RiskAnalysis> {
+    return await this.#open(this.#zones).analyzeCode(code, info)
   }
 
   /** Zones that code, or the code of an analysis, would get: schedules, rights and channels. Runs nothing. */
-  createTemporalZones(
+  async createTemporalZones(
     given: string | RiskAnalysis,
     info?: ExecutionInfo,
   ): Promise<readonly TemporalZone[]> {
-    return this.#zones.createTemporalZones(given, info)
+    return await this.#open(this.#zones).createTemporalZones(given, info)
   }
 
   /**
@@ -280,19 +282,19 @@ export class Mayfly implements AsyncDisposable {
 
   /** Counts since opening: jobs by status and tier, events by point. */
   statistics(): EventCounts {
-    return this.#assembly.statistics()
+    return this.#open(this.#assembly).statistics()
   }
 
   /** Providers with their probe results on this machine. */
-  providers(): Promise<readonly ProvedProvider[]> {
-    return this.#assembly.providers()
+  async providers(): Promise<readonly ProvedProvider[]> {
+    return await this.#open(this.#assembly).providers()
   }
 
   /** Adds a provider at run time, after probing it. Throws MayflyError INVALID for a value that is none. */
   async addProvider(provider: Provider): Promise<Availability> {
     if (!isProvider(provider))
       throw new MayflyError('INVALID', 'Cannot add the provider: it is none')
-    return await this.#assembly.add(provider)
+    return await this.#open(this.#assembly).add(provider)
   }
 
   /**
@@ -303,16 +305,23 @@ export class Mayfly implements AsyncDisposable {
   override(patch: OverrideInput, options: { widen?: boolean; principal?: string } = {}): Config {
     assertKnownOptions(options, { widen: true, principal: 'text' })
     const { widen = false, principal = 'library' } = options
-    return this.#assembly.override(patch, { principal, mayWiden: widen })
+    return this.#open(this.#assembly).override(patch, { principal, mayWiden: widen })
+  }
+
+  /** Throws MayflyError CONFLICT after the close. */
+  #open<T>(part: T): T {
+    if (this.#isClosed) throw closedError()
+    return part
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true
     // Telemetry closes last, because closing emits events.
     await this.#assembly[Symbol.asyncDispose]()
     await this.#telemetry.close()
   }
 
-  /** Cancels jobs, ends sessions and their processes; later jobs are CONFLICT. Idempotent. */
+  /** Cancels jobs, ends sessions and their processes; later calls are CONFLICT. Idempotent. */
   close(): Promise<void> {
     return this[Symbol.asyncDispose]()
   }

@@ -323,7 +323,17 @@ test('Jobs that run or wait when it closes are cancelled, and end in the record;
   )
   const closed = { code: 'CONFLICT', message: 'Cannot use Mayfly: it was closed' }
   await assert.rejects(own.run({ code: 'return 1' }), closed)
-  await assert.rejects(own.open(), closed)
+  for (const call of [
+    () => own.open(),
+    () => own.analyze({ code: 'return 2' }),
+    () => own.analyzeCode('return 2'),
+    () => own.createTemporalZones('return 2'),
+    () => own.initializeExecution('return 2'),
+    () => own.providers(),
+    async () => own.statistics(),
+    async () => own.override({ limits: { timeout: '1s' } }),
+  ])
+    await assert.rejects(call, closed, String(call))
   const lines = documentOf(
     await mayfly(place, ['audit', 'list', '--json', '--state', state]),
   ) as unknown as { kind: string; run: string; status: string }[]

@@ -18,6 +18,8 @@ export class ProgramOutput implements GuestOutput {
   readonly #files: GuestFiles
   readonly #opened = Promise.withResolvers<void>()
   #isOpen = false
+  /** Timer of the bound on a reader after the end. */
+  #rest: NodeJS.Timeout | undefined
   #streams: readonly ProgramStream[] = []
   /** Called when output exceeds its limit; a session replaces it to interrupt the exec. */
   flooded = (): void => this.#life.kill({ status: 'limit', code: 'OUTPUT' })
@@ -89,12 +91,13 @@ export class ProgramOutput implements GuestOutput {
   /** Stops the clock of the life once no user code is left, and bounds the wait for its reader. */
   ended(): void {
     this.#life.io?.stopped?.()
-    setTimeout(() => {
+    this.#rest ??= setTimeout(() => {
       for (const stream of this.#streams) stream.hurry()
     }, REST_MS_MAX).unref()
   }
 
   close(): void {
+    clearTimeout(this.#rest)
     this.open()
     for (const stream of this.#streams) stream.close()
   }

@@ -86,6 +86,8 @@ export type Analysis =
       readonly split?: ZoneSplit
       /** Edits that keep the names of a cell for later cells. */
       readonly cell?: CellPlan
+      /** Fault of a WebAssembly module, which fails at each run. */
+      readonly badModule?: { readonly message: string; readonly offset: number }
       /** Instance whose history narrows the split, and learns from this run. */
       readonly instance?: ZoneInstance
     }

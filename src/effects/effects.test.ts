@@ -44,6 +44,18 @@ test('Code is analysed, audited above a score of 40, and only then stored', asyn
   assert.equal(effects.get('default', 'x').security.threatScore, 41)
 })
 
+test('A WebAssembly module with invalid bytes is refused with their offset, and not stored', async () => {
+  const badModule = { message: 'This is no WebAssembly module at offset 0', offset: 0 }
+  const { effects, steps } = roomOf({ kind: 'verdict', verdict: verdictOf(0), badModule })
+  await assert.rejects(effects.register(jobOf(), asked), {
+    code: 'INVALID',
+    message: 'Cannot register the effect: "code": This is no WebAssembly module at offset 0',
+    details: [{ path: 'code', ...badModule }],
+  })
+  assert.deepEqual(steps, ['analysed'])
+  assert.throws(() => effects.get('default', 'x'), { code: 'NOT_FOUND' })
+})
+
 test('Blocked code is audited and not stored', async () => {
   const { effects, steps } = roomOf(scoring(80))
   await assert.rejects(effects.register(jobOf(), asked), { code: 'THREAT_DETECTED' })

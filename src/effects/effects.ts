@@ -47,7 +47,11 @@ export function createEffects({ store, clock, analyse, plan, audit }: EffectsPar
   return {
     async register(job, { effectId }) {
       const analysis = await analyse(job)
-      if (analysis.kind === 'syntax-error') throw notParsed(analysis)
+      if (analysis.kind === 'syntax-error') {
+        const { message, line, column } = analysis
+        throw notParsed({ message, line, column })
+      }
+      if (analysis.badModule) throw notParsed(analysis.badModule)
       const { verdict } = analysis
       const codeDigest = `sha256:${sha256(job.asked.code)}`
       const decision = decideRegistration(verdict)
@@ -80,6 +84,14 @@ export function createEffects({ store, clock, analyse, plan, audit }: EffectsPar
   }
 }
 
+interface ParseFault {
+  readonly message: string
+  readonly line?: number
+  readonly column?: number
+  /** In a WebAssembly module. */
+  readonly offset?: number
+}
+
 const MB = 2 ** 20
 
 function registeredOf(
@@ -110,9 +122,9 @@ function blocked({ score, severity, patterns }: Decision): MayflyError {
   })
 }
 
-function notParsed({ message, line, column }: Extract<Analysis, { kind: 'syntax-error' }>) {
-  return new MayflyError('INVALID', `Cannot register the effect: "code": ${message}`, {
-    details: [{ path: 'code', message, line, column }],
+function notParsed(fault: ParseFault): MayflyError {
+  return new MayflyError('INVALID', `Cannot register the effect: "code": ${fault.message}`, {
+    details: [{ path: 'code', ...fault }],
   })
 }
 

@@ -21,7 +21,7 @@ import { fileNeedsNode, needsNode } from './node-only.ts'
 import { rules } from './rules/rules.ts'
 import { runsItself } from './runs-itself.ts'
 import { bindScopes } from './scope.ts'
-import { branchesOf, wasmEntry } from './script.ts'
+import { branchesOf, wasmEntry, wasmFault } from './script.ts'
 import { nodeShapeOf, shapeOf, type Shape } from './shape.ts'
 import { strip } from './strip.ts'
 import { inFiles, loadedFacts, type InspectedFile, type Main, type FileInspector } from './files.ts'
@@ -308,11 +308,13 @@ function syntaxMessage(
 
 function inspectScript(request: InspectRequest, language: keyof typeof entryOf): Inspection {
   const { code, entry } = request
+  const badModule = language === 'wasm' ? wasmFault(code) : undefined
   return {
     language,
     entry: entry === 'auto' ? entryOf[language](code) : entry,
     found: [],
     complexityScore: language === 'wasm' ? 1 : branchesOf(code),
     behaviorScore: language === 'wasm' ? 0 : behaviorOf(code).score,
+    ...(badModule && { badModule }),
   }
 }

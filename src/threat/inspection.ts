@@ -26,6 +26,11 @@ export const inspectionSchema = z
     split: splitSchema.exactOptional(),
     /** Edits that turn a cell into a script. */
     cell: cellPlanSchema.exactOptional(),
+    /** Fault of a WebAssembly module, which a run reports by its wall. */
+    badModule: z
+      .strictObject({ message: z.string().max(500), offset: z.number().int().min(0) })
+      .readonly()
+      .exactOptional(),
     /** Position of a syntax error; then nothing else was analysed. */
     syntaxError: z
       .strictObject({ message: z.string().max(500), line: position, column: position })

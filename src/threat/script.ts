@@ -1,5 +1,5 @@
 import type { Entry } from '../contract/job.ts'
-import { readModule } from '../lib/wasm-module.js'
+import { readModule, WasmError } from '../lib/wasm-module.js'
 
 /**
  * Entry of a base64 WebAssembly module: a program if it exports `_start`, else a call of `run`. An invalid
@@ -11,6 +11,17 @@ export function wasmEntry(source: string): Entry {
     return exports.some(({ name }) => name === '_start') ? 'program' : 'function'
   } catch {
     return 'program'
+  }
+}
+
+/** Fault of a base64 WebAssembly module before its code, for which each wall refuses it. The code is the engine's to check. */
+export function wasmFault(source: string): { message: string; offset: number } | undefined {
+  try {
+    readModule(Buffer.from(source, 'base64'))
+    return undefined
+  } catch (thrown) {
+    if (!(thrown instanceof WasmError)) throw thrown
+    return { message: thrown.message, offset: thrown.offset }
   }
 }
 

@@ -11,7 +11,7 @@ import { riskOf, threatScoreOf } from './score.ts'
 export function analysisOf(inspection: Inspection, digest: string): Analysis {
   const verdict = verdictOf(inspection, digest)
   if (inspection.syntaxError) return { kind: 'syntax-error', ...inspection.syntaxError, verdict }
-  const { javascript, typed, erased, split, cell } = inspection
+  const { javascript, typed, erased, split, cell, badModule } = inspection
   return {
     kind: 'verdict',
     verdict,
@@ -20,6 +20,7 @@ export function analysisOf(inspection: Inspection, digest: string): Analysis {
     ...(erased && { erased }),
     ...(split && { split }),
     ...(cell && { cell }),
+    ...(badModule && { badModule }),
   }
 }
 

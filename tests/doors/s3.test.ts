@@ -5,6 +5,7 @@ import { after, before, suite, test as always } from 'node:test'
 import { openLog } from '../../src/evidence/log-reader.ts'
 import { auditFile } from '../../src/lib/state-folder.ts'
 import { test } from '../fixtures/drawn.ts'
+import { op, wasm } from '../fixtures/wasm.ts'
 import { bearer, call, post, type Answer } from './http-door.ts'
 import { makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
 
@@ -69,6 +70,30 @@ suite('Effects on a running server', () => {
     assert.ok(executionTime > 0)
     assert.ok(memoryUsage.used > 0 && memoryUsage.percentage > 0)
   })
+
+  always(
+    'An effect in WebAssembly whose bytes are no module is refused with their offset, and a module is not',
+    async () => {
+      const wasmEffect = (bytes: Uint8Array) =>
+        register('in-wasm', Buffer.from(bytes).toString('base64'), { language: 'wasm' })
+      const whole = wasm({ functions: [{ export: 'run', results: ['i32'], body: op.i32(7) }] })
+      for (const [bytes, offset] of [
+        [Buffer.from('junk'), 0],
+        [Buffer.concat([whole.subarray(0, 8), Buffer.of(1, 99)]), 8],
+      ] as const) {
+        const { status, json } = await wasmEffect(bytes)
+        assert.equal(status, 422)
+        assert.match(json['message'], /^Cannot register the effect: "code": .* at offset \d$/)
+        assert.deepEqual([json['details'][0].path, json['details'][0].offset], ['code', offset])
+        const code = bytes.toString('base64')
+        const run = await send('/v1/executions', { code, language: 'wasm' })
+        assert.equal(run.json['error']?.code, 'WASM_INVALID', JSON.stringify(run.json))
+      }
+      assert.equal((await execute('in-wasm')).status, 404)
+      assert.equal((await wasmEffect(whole)).status, 200)
+      assert.equal((await execute('in-wasm')).json['result'], 7)
+    },
+  )
 
   always(
     'A score of 40 leaves no line in the record, a higher one leaves a line, blocked or not (S3-31, S3-41)',

@@ -382,7 +382,12 @@ suite('The wasm wall', () => {
         ...op.i32(4),
         ...op.i32(2),
         ...op.store(),
-        ...[...op.i32(1), ...op.i32(0), ...op.i32(1), ...op.i32(12), ...op.call(0), ...op.drop],
+        ...op.i32(1),
+        ...op.i32(0),
+        ...op.i32(1),
+        ...op.i32(12),
+        ...op.call(0),
+        ...op.drop,
       ]
       const bytes = wasm({
         imports: [wasi.fd_write],

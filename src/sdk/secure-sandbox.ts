@@ -127,7 +127,7 @@ export class SecureSandbox implements AsyncDisposable {
     isolate.effect = { code, language }
   }
 
-  /** Resolves to the return value. Throws EffectError if the effect failed, MayflyError if it cannot run. */
+  /** Resolves to the return value; `input` is sent as JSON. Throws EffectError if the effect failed, MayflyError if it cannot run. */
   async executeEffect(id: string, input?: unknown): Promise<unknown> {
     const isolate = this.#find(id)
     if (!isolate.effect)

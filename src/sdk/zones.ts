@@ -172,8 +172,16 @@ export class ZoneCalls {
 function jobOf(code: string, info: ExecutionInfo) {
   const { tenant = 'default', principal = 'library', instanceId: instance, signal, ...rest } = info
   assertKnownOptions({ signal, principal }, { signal: 'signal', principal: 'text' })
+  const isName = typeof instance === 'string' && instance !== '' && instance.length <= nameUnitsMax
+  if (instance !== undefined && !isName)
+    throw new MayflyError(
+      'INVALID',
+      `Cannot use "instanceId": expected a text of 1 to ${nameUnitsMax} characters`,
+    )
   const zones = instance === undefined ? {} : { instance }
   return newJob({ ...rest, code }, { tenant, principal, origin: 'library', zones }, systemClock)
 }
 
+/** As over HTTP. */
+const nameUnitsMax = 200
 const never = new AbortController().signal

@@ -229,6 +229,15 @@ test('S2-19: a first execution that fails teaches nothing, and the next one is a
   assert.match(second[1]!.because, /^schedule/)
 })
 
+test('S2-19: an instance has a name of 1 to 200 characters: objects would share one history', async () => {
+  const wrong = { code: 'INVALID', message: /"instanceId": expected a text of 1 to 200/ }
+  for (const instanceId of ['', 'v'.repeat(201), 7, {}, null])
+    await assert.rejects(
+      mayfly.createTemporalZones('return 1', { instanceId: instanceId as string }),
+      wrong,
+    )
+})
+
 test('S2-19: the learned behavior of an instance is loaded by the next start on the same state folder', async () => {
   const state = join(folder, 'kept')
   const program = `async function load(name) { return await call(name, 1) }

@@ -121,6 +121,7 @@ test('An error that cannot be written arrives by its message, and the reason of 
   const thrown = [
     [new Error('of a circle', { cause: circle }), 'of a circle'],
     [circle, '[object Object]'],
+    [Symbol('of a symbol'), 'Symbol(of a symbol)'],
     [Object.assign(unreadable, { circle }), 'Something without a text was thrown'],
   ] as const
   for (const [error, message] of thrown) {

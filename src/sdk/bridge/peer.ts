@@ -258,8 +258,10 @@ export class Peer {
       if (id > 0 && !this.#end)
         this.#send(bridgeKinds.answer, [id, value], held ? { holding: held } : {})
     } catch (thrown) {
-      if (id > 0 && !this.#end)
-        this.#sendEither(bridgeKinds.fault, [id, thrown], [id, new Error(messageOf(thrown))])
+      const byText = new Error(messageOf(thrown))
+      // A symbol would be written as undefined.
+      const fault = typeof thrown === 'symbol' ? byText : thrown
+      if (id > 0 && !this.#end) this.#sendEither(bridgeKinds.fault, [id, fault], [id, byText])
     } finally {
       for (const signal of signals) this.#signals.delete(signal)
     }

@@ -12,6 +12,8 @@ export interface Facts {
   readonly writes: readonly MemberWrite[]
   /** Binary expressions by `-`. */
   readonly subtractions: readonly Node[]
+  /** Properties `method` of object literals and patterns. */
+  readonly methods: readonly Node[]
   readonly tree: Tree
 }
 
@@ -50,6 +52,7 @@ export function factsOf(tree: Tree): Facts {
     loads: [] as ModuleLoad[],
     writes: [] as MemberWrite[],
     subtractions: [] as Node[],
+    methods: [] as Node[],
     tree,
   }
   for (let index = 0; index < tree.length; index++) gather(tree[index]!, facts)
@@ -62,6 +65,7 @@ interface Gathered extends Facts {
   readonly loads: ModuleLoad[]
   readonly writes: MemberWrite[]
   readonly subtractions: Node[]
+  readonly methods: Node[]
 }
 
 function gather(node: Node, facts: Gathered): void {
@@ -77,6 +81,9 @@ function gather(node: Node, facts: Gathered): void {
     case 'BinaryExpression':
       if (node['operator'] === '-') facts.subtractions.push(node)
       return
+    case 'Property':
+      if (node['key'].name === 'method') facts.methods.push(node)
+      return
     case 'ImportDeclaration':
       facts.loads.push({ node, how: 'import', module: String(node['source'].value) })
       return
@@ -91,8 +98,12 @@ function gather(node: Node, facts: Gathered): void {
     case 'AssignmentExpression':
       if (node['operator'] === '-=') facts.subtractions.push(node)
       return gatherWrites(node, facts)
-    default:
+    case 'ForInStatement':
+    case 'ForOfStatement':
+    case 'UnaryExpression':
+    case 'UpdateExpression':
       return gatherWrites(node, facts)
+    default:
   }
 }
 

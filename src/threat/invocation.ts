@@ -8,10 +8,12 @@ export interface Invocation {
 
 /** Static values, which this file does not compute. */
 interface Known {
-  readonly pathOf: (node: Node) => string | undefined
-  readonly keyOf: (member: Node) => string | undefined
+  /** Nesting of the call, which each evaluation is given. */
+  readonly depth: number
+  readonly pathOf: (node: Node, depth: number) => string | undefined
+  readonly keyOf: (member: Node, depth: number) => string | undefined
   /** Expression that a name holds, or the node itself. */
-  readonly originOf: (node: Node) => Node
+  readonly originOf: (node: Node, depth: number) => Node
 }
 
 /** Maximum wrappers around one function. */
@@ -30,18 +32,18 @@ export function invocationOf(call: Node, known: Known): Invocation {
 }
 
 function unwrapped({ callee, given }: Invocation, known: Known): Invocation | undefined {
-  const bound = known.originOf(callee)
+  const bound = known.originOf(callee, known.depth)
   if (bound.type === 'CallExpression') return boundBy(bound, given, known)
   if (callee.type !== 'MemberExpression') return undefined
-  const key = known.keyOf(callee)
-  const [target, ...rest] = given
+  const key = known.keyOf(callee, known.depth)
   if (key !== 'call' && key !== 'apply' && key !== 'construct') return undefined
-  if (target && known.pathOf(callee['object']) === 'Reflect')
+  const [target, ...rest] = given
+  if (target && known.pathOf(callee['object'], known.depth) === 'Reflect')
     return { callee: target, given: listed(rest[key === 'construct' ? 0 : 1], known) }
   if (key === 'construct') return undefined
   const now = key === 'call' ? rest : listed(rest[0], known)
   // `f.call.call(g, t, a)` calls `call` of `g`.
-  const method = /\.(call|apply)$/.exec(known.pathOf(callee['object']) ?? '')?.[1]
+  const method = /\.(call|apply)$/.exec(known.pathOf(callee['object'], known.depth) ?? '')?.[1]
   if (!method || !target) return { callee: callee['object'], given: now }
   return { callee: target, given: method === 'call' ? now.slice(1) : listed(now[1], known) }
 }
@@ -51,10 +53,10 @@ function boundBy(bind: Node, given: readonly Node[], known: Known): Invocation |
   const member: Node = bind['callee']
   if (member.type !== 'MemberExpression') return undefined
   const first: readonly Node[] = bind['arguments']
-  const key = known.keyOf(member)
+  const key = known.keyOf(member, known.depth)
   if (key === 'bind') return { callee: member['object'], given: [...first.slice(1), ...given] }
   if ((key !== 'apply' && key !== 'call') || !first[0]) return undefined
-  if (!known.pathOf(member['object'])?.endsWith('.bind')) return undefined
+  if (!known.pathOf(member['object'], known.depth)?.endsWith('.bind')) return undefined
   const bound = key === 'call' ? first.slice(2) : listed(first[1], known).slice(1)
   return { callee: first[0], given: [...bound, ...given] }
 }
@@ -65,10 +67,14 @@ function listed(list: Node | undefined, known: Known): readonly Node[] {
   return flat([{ ...list, type: 'SpreadElement', argument: list }], known)
 }
 
-function flat(given: readonly Node[], { originOf }: Known): readonly Node[] {
-  if (!given.some(({ type }) => type === 'SpreadElement')) return given
+function isSpread({ type }: Node): boolean {
+  return type === 'SpreadElement'
+}
+
+function flat(given: readonly Node[], { originOf, depth }: Known): readonly Node[] {
+  if (!given.some(isSpread)) return given
   return given.flatMap((one) => {
-    const list = one.type === 'SpreadElement' ? originOf(one['argument']) : one
+    const list = one.type === 'SpreadElement' ? originOf(one['argument'], depth) : one
     if (list.type !== 'ArrayExpression' || list === one) return [one]
     const elements: readonly (Node | null)[] = list['elements']
     return elements.length > spreadMax ? [one] : elements.filter((element) => element !== null)

@@ -72,15 +72,17 @@ function isBare(source: string): boolean {
   let bare = 0
   let others = 0
   for (let at = 0; at < source.length && others < othersMax; at++) {
-    const unit = source[at]!
+    const unit = source.charCodeAt(at)
     if (BARE.has(unit)) bare++
-    else if (!WHITE.test(unit)) others++
+    else if (unit === SPACE) continue
+    else if ((unit > SPACE && unit < 0x80) || !WHITE.test(source[at]!)) others++
   }
   const dense = bare + others
   return dense >= 120 && bare / dense > 0.85
 }
 
-const BARE = new Set('[]()!+{}')
+const BARE = new Set(Array.from('[]()!+{}', (bracket) => bracket.charCodeAt(0)))
+const SPACE = 0x20
 const WHITE = /\s/
 
 const ENCODED = /(["'`])[\w+/=%\\-]{400,}\1/g

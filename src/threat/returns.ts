@@ -36,33 +36,31 @@ export class CallFrame {
 export class CallFrames {
   readonly #stack: CallFrame[] = []
 
-  get isEmpty(): boolean {
-    return this.#stack.length === 0
-  }
+  /** Undefined outside of calls, which is most of the time. */
+  innermost: CallFrame | undefined
 
   /** Evaluates within a frame; undefined if that would take too long. */
   within<Result>(frame: CallFrame, evaluate: () => Result): Result | undefined {
     if (this.#stack.length >= framesMax || !isAffordable(frame.of)) return undefined
     if (this.#stack.some(({ of }) => of === frame.of)) return undefined
     this.#stack.push(frame)
+    this.innermost = frame
     try {
       return evaluate()
     } finally {
       this.#stack.pop()
+      this.innermost = this.#stack.at(-1)
     }
   }
 
   /** Innermost frame whose function contains a node. */
   around({ start, end }: Node): CallFrame | undefined {
-    if (this.#stack.length === 0) return undefined
     return this.#stack.findLast(({ of }) => of.start <= start && end <= of.end)
   }
 
   /** CallFrame in which a name is a parameter. */
   giving(binding: Binding): CallFrame | undefined {
-    return this.#stack.length === 0
-      ? undefined
-      : this.#stack.findLast(({ given }) => given.has(binding))
+    return this.#stack.findLast(({ given }) => given.has(binding))
   }
 }
 

@@ -12,11 +12,13 @@ export function bindScopes(program: Node): Tree {
   const stack: Node[] = [program]
   for (let node = stack.pop(); node; node = stack.pop()) {
     nodes.push(node)
+    const kind = kinds.get(node.type)
+    if (kind) (node as { type: string }).type = kind.type
     node.scope ??= node.parent!.scope!
     if (node.type === 'ReturnStatement' && node['argument'])
       (functionScope(node.scope).returns ??= []).push(node['argument'])
-    const inner = scopeWithin(node)
-    const keys = visitorKeys[node.type] ?? []
+    const inner = kind?.scope ? newScope(node.scope, kind.scope === 'function') : node.scope
+    const keys = kind?.keys ?? []
     for (let index = keys.length - 1; index >= 0; index--) {
       pushChildren(stack, node[keys[index]!], node, inner)
     }
@@ -48,14 +50,6 @@ function pushChildren(stack: Node[], child: unknown, parent: Node, scope: Lexica
   }
 }
 
-function scopeWithin(node: Node): LexicalScope {
-  const outer = node.scope!
-  if (isFunction(node) || node.type === 'StaticBlock') {
-    return newScope(outer, true)
-  }
-  return blocks.has(node.type) ? newScope(outer, false) : outer
-}
-
 function newScope(parent: LexicalScope | undefined, isFunction: boolean): LexicalScope {
   return { parent, isFunction, bindings: undefined, returns: undefined }
 }
@@ -82,15 +76,28 @@ export function isFunction(node: Node): boolean {
   )
 }
 
-const blocks = new Set([
-  'BlockStatement',
-  'CatchClause',
-  'ClassExpression',
-  'ForInStatement',
-  'ForOfStatement',
-  'ForStatement',
-  'SwitchStatement',
-])
+/** Types of nodes with a scope of their own. */
+const scopes: Readonly<Record<string, 'function' | 'block' | undefined>> = {
+  ArrowFunctionExpression: 'function',
+  FunctionDeclaration: 'function',
+  FunctionExpression: 'function',
+  StaticBlock: 'function',
+  BlockStatement: 'block',
+  CatchClause: 'block',
+  ClassExpression: 'block',
+  ForInStatement: 'block',
+  ForOfStatement: 'block',
+  ForStatement: 'block',
+  SwitchStatement: 'block',
+}
+
+/**
+ * Kinds of nodes by type. The parser copies the name of a type into each node, and a comparison of two copies reads
+ * both: the walk replaces them by one.
+ */
+const kinds = new Map(
+  Object.entries(visitorKeys).map(([type, keys]) => [type, { type, keys, scope: scopes[type] }]),
+)
 
 function bind(scope: LexicalScope, name: string): Binding {
   scope.bindings ??= new Map()

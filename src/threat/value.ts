@@ -15,7 +15,7 @@ const OPEN = Symbol('open')
 /** Static value; undefined if unknown. Bounded and memoised. */
 export function valueOf(node: Node | null | undefined, depth = 0): Value | undefined {
   if (!node || depth > stepsMax) return undefined
-  const frame = frames.around(node)
+  const frame = frames.innermost && frames.around(node)
   if (frame) return frame.known.has(node) ? frame.known.get(node) : ofCallOf(node, frame, depth)
   const { known } = node
   if (known === null || typeof known === 'symbol') return undefined
@@ -130,16 +130,12 @@ function ofName(node: Node, depth: number): Value | undefined {
   const name: string = node['name']
   const binding = lookUp(name, node.scope)
   if (!binding) return ofGlobal(name)
-  const given = frames.giving(binding)
-  if (given) return given.given.get(binding)
-  const [source] = binding.sources
-  const frame = source && 'node' in source ? frames.around(source.node) : undefined
-  if (frame) {
-    if (!frame.known.has(binding)) {
-      frame.known.set(binding, undefined)
-      frame.known.set(binding, ofBinding(binding, depth))
-    }
-    return frame.known.get(binding)
+  if (frames.innermost) {
+    const given = frames.giving(binding)
+    if (given) return given.given.get(binding)
+    const source = binding.sources[0]
+    const frame = source && 'node' in source ? frames.around(source.node) : undefined
+    if (frame) return ofNameIn(frame, binding, depth)
   }
   if (binding.known !== undefined) return binding.known ?? undefined
   binding.known = null
@@ -148,7 +144,21 @@ function ofName(node: Node, depth: number): Value | undefined {
   return value
 }
 
+/** Value of a name of a function for the arguments of one call. */
+function ofNameIn({ known }: CallFrame, binding: Binding, depth: number): Value | undefined {
+  if (!known.has(binding)) {
+    known.set(binding, undefined)
+    known.set(binding, ofBinding(binding, depth))
+  }
+  return known.get(binding)
+}
+
 function ofBinding(binding: Binding, depth: number): Value | undefined {
+  if (binding.sources.length === 1) {
+    const value = ofSource(binding.sources[0]!, depth)
+    const isTold = value?.kind === 'path' && value.path !== '%fn'
+    return isTold || !binding.unknown ? value : undefined
+  }
   const told = binding.sources.map((source) => ofSource(source, depth))
   const found = told.find((value) => value?.kind === 'path' && value.path !== '%fn')
   if (found) return found
@@ -176,6 +186,7 @@ function ofSource(source: Source, depth: number): Value | undefined {
   }
   if (source.kind === 'append') return valueOf(source.node, depth)
   if (source.kind === 'element') return mostSuspicious(elementsOf(source.node, depth), depth)
+  if (source.path.length === 0) return valueOf(source.node, depth)
   return follow(source.node, source.path, depth)
 }
 
@@ -205,7 +216,7 @@ interface Choices {
 /** Constants that an expression may have: of both branches, of each value of a name, of each element of a list. */
 function choicesOf(from: Node | undefined): Choices {
   const binding = from?.type === 'Identifier' ? lookUp(from['name'], from.scope) : undefined
-  if (!binding || frames.around(from!)) return choicesFrom(from)
+  if (!binding || (frames.innermost && frames.around(from!))) return choicesFrom(from)
   return knownChoices.getOrInsertComputed(binding, () => choicesFrom(from))
 }
 
@@ -292,25 +303,39 @@ function keyOfStep(step: PatternStep, depth: number): string | undefined {
 
 /** Value expression under a key of an object or array literal, directly or through a name. */
 export function memberNode(node: Node, key: string, depth = 0): Node | undefined {
-  const literal = literalOf(node, depth) ?? classOf(node, depth)
-  return literal && memberOf(literal, key, (property) => keyOrNotYet(property, depth))
+  const holder = holderOf(node, depth)
+  return holder && memberOf(holder, key, (property) => keyOrNotYet(property, depth))
 }
 
-/** Class whose static member a member of this expression is, or, as its `body`, whose instance's member. */
-function classOf(node: Node, depth: number): Node | undefined {
+/** Literal, or class whose static member a member of this expression is, or its `body` for one of an instance. */
+function holderOf(node: Node, depth: number): Node | undefined {
   const origin = node.type === 'ThisExpression' ? ownerOf(node) : originOf(node, depth)
-  if (origin?.type === 'NewExpression') return classNamed(origin['callee'], depth)?.['body']
-  if (origin?.type === 'ClassBody' || origin?.type === 'ObjectExpression') return origin
-  return origin && classNamed(origin, depth)
+  switch (origin?.type) {
+    case 'ArrayExpression':
+    case 'ClassBody':
+    case 'ObjectExpression':
+      return origin
+    case 'NewExpression':
+      return classIn(originOf(origin['callee'], depth))?.['body']
+    default:
+      return origin && classIn(origin)
+  }
 }
 
-function classNamed(node: Node, depth: number): Node | undefined {
-  const origin = originOf(node, depth)
-  if (/^Class(?:Expression|Declaration)$/.test(origin.type)) return origin
-  if (origin.type !== 'Identifier') return undefined
-  const source = soleSource(origin)
-  if (source?.kind !== 'function') return undefined
-  return source.node.type === 'ClassDeclaration' ? source.node : undefined
+/** Class that an expression is, or that is declared by its name. */
+function classIn(origin: Node): Node | undefined {
+  switch (origin.type) {
+    case 'ClassDeclaration':
+    case 'ClassExpression':
+      return origin
+    case 'Identifier': {
+      const source = soleSource(origin)
+      const isDeclared = source?.kind === 'function' && source.node.type === 'ClassDeclaration'
+      return isDeclared ? source.node : undefined
+    }
+    default:
+      return undefined
+  }
 }
 
 /** Class or object literal whose method or field `this` is in: the class for a static one, else its body. */
@@ -350,8 +375,18 @@ function ofMember(node: Node, depth: number): Value | undefined {
   const object: Node = node['object']
   if (object.type === 'Super') return undefined
   if (key === undefined) return node['computed'] ? ofGlobalKey(node, depth) : undefined
+  if (object.type === 'Identifier' && !mayHold(object)) return ofKey(valueOf(object, depth), key)
   const own = ofOwnMember(object, key, depth)
   return own?.kind === 'path' && own.path !== '%fn' ? own : (ofAssigned(object, key, depth) ?? own)
+}
+
+/** False for a name, as most are, of a global, or of which neither a literal, a class nor a member is known. */
+function mayHold({ name, scope }: Node): boolean {
+  const binding = lookUp(name, scope)
+  if (!binding || binding.members) return binding !== undefined
+  const source = binding.sources.length === 1 ? binding.sources[0]! : undefined
+  if (source?.kind === 'expression') return source.path.length === 0
+  return source?.kind === 'function' && source.node.type === 'ClassDeclaration'
 }
 
 function ofOwnMember(object: Node, key: string, depth: number): Value | undefined {
@@ -548,11 +583,7 @@ const namedResults = new Set([
 
 /** Function that a call calls in the end, and what it gives to it. */
 export function calledBy(node: Node, depth = 0): Invocation {
-  return invocationOf(node, {
-    pathOf: (one) => pathOf(one, depth),
-    keyOf: (member) => memberKey(member, depth),
-    originOf: (one) => originOf(one, depth),
-  })
+  return invocationOf(node, { depth, pathOf, keyOf: memberKey, originOf })
 }
 
 /** The only value of a name; a copy of the list would cost its length at each read of the name. */
@@ -600,7 +631,6 @@ function ofCall(node: Node, depth: number): Value | undefined {
 function ofMethodCall(node: Node, depth: number): Value | undefined {
   const callee: Node = node['callee']
   const called = pathOf(callee, depth)
-  const values = () => valuesOf(node['arguments'], depth)
   if (callee.type === 'MemberExpression') {
     const name = memberKey(callee, depth)
     const subject = valueOf(callee['object'], depth)
@@ -620,11 +650,16 @@ function ofMethodCall(node: Node, depth: number): Value | undefined {
     if (name === 'reduce') return reduced(subject, node['arguments'], depth)
     if (first?.['regex'] && subject?.kind === 'constant' && typeof subject.value === 'string')
       return foldPattern(name, subject.value, first['regex'], valueOf(second, depth))
-    if (name !== undefined && subject?.kind === 'constant') return foldCall(name, subject, values())
+    if (name !== undefined && subject?.kind === 'constant')
+      return foldCall(name, subject, valuesOf(node['arguments'], depth))
   }
   if (called && called !== '%fn')
-    return isFolded(called) ? foldCall(called, undefined, values()) : undefined
-  return ofCalledFunction(node, depth)
+    return isFolded(called)
+      ? foldCall(called, undefined, valuesOf(node['arguments'], depth))
+      : undefined
+  // Each function that is found as a member is a value.
+  const isUnknown = callee.type === 'MemberExpression' && valueOf(callee, depth) === undefined
+  return isUnknown ? undefined : ofCalledFunction(node, depth)
 }
 
 function valuesOf(given: readonly Node[], depth: number): (Value | undefined)[] {
@@ -701,7 +736,7 @@ function resultOf(
 ): Value | undefined {
   if (depth > stepsMax) return undefined
   // Without a known argument the result is that of each such call.
-  const isUnknown = frames.isEmpty && !values.some(Boolean)
+  const isUnknown = !frames.innermost && !values.some(Boolean)
   if (isUnknown && unknownResults.has(called)) return unknownResults.get(called)
   const returned = returnsOf(called)
   if (returned.length === 0) return undefined

@@ -38,12 +38,13 @@ const elementBytes: Readonly<Record<string, number | undefined>> = {
   BigInt64Array: 8,
   BigUint64Array: 8,
 }
+const BUFFER = 'module:buffer.'
 const PAGE_BYTES = 65_536
 
 function bytesOf({ node, callee: called, given }: Call): number {
-  const callee = called?.replace(/^module:buffer\./, '') ?? ''
+  if (!given[0]) return 0
+  const callee = called?.startsWith(BUFFER) ? called.slice(BUFFER.length) : (called ?? '')
   const [first, second] = given
-  if (!first) return 0
   const each = elementBytes[callee]
   if (each !== undefined)
     return each * Math.max(sizeIn(callee, given), second ? fieldOf(second, 'maxByteLength') : 0)

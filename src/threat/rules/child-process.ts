@@ -1,5 +1,4 @@
-import { textOf } from '../value.ts'
-import { usesOfModules, usesOfPaths, type Rule } from './rule.ts'
+import { usesOfBindings, usesOfModules, usesOfPaths, type Rule } from './rule.ts'
 
 /** Use of other programs. */
 export const childProcess: Rule = {
@@ -7,9 +6,7 @@ export const childProcess: Rule = {
   *find(facts) {
     yield* usesOfModules(facts, modules)
     yield* usesOfPaths(facts, starters)
-    for (const { node, callee, given } of facts.calls) {
-      if (bindings.has(callee ?? '') && spawners.has(textOf(given[0]) ?? '')) yield node
-    }
+    yield* usesOfBindings(facts, spawners)
   },
 }
 
@@ -31,5 +28,4 @@ const starters = [
   'Bun.$',
   'process.execve',
 ]
-const bindings = new Set(['process.binding', 'process._linkedBinding'])
 const spawners = new Set(['spawn_sync', 'process_wrap', 'pipe_wrap'])

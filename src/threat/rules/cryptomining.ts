@@ -17,7 +17,7 @@ export const cryptomining: Rule = {
     }
     for (const { node, key } of facts.writes)
       if (key === 'src' && isPool(textOf(node['right']) ?? '')) yield node
-    for (const node of facts.tree) if (isStratum(node)) yield node
+    for (const node of facts.methods) if (isStratum(node)) yield node
     const asked = new Map<string, boolean>()
     for (const call of facts.calls) if (dials(call) && reachesPool(call, asked)) yield call.node
     yield* provingLoops(facts)
@@ -34,7 +34,6 @@ const POOL =
 
 /** A message of Stratum, the protocol of pools: `{ method: "mining.submit" }`. */
 function isStratum(node: Node): boolean {
-  if (node.type !== 'Property' || node['key'].name !== 'method') return false
   return /^mining\.(?:authorize|submit|subscribe)$/.test(textOf(node['value']) ?? '')
 }
 

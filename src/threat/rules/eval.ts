@@ -41,12 +41,15 @@ function evaluates(reference: Reference): boolean {
   if (!isReached(reference)) return false
   const { path, use } = reference
   if (isPathWithin(path, 'eval') || path === 'execScript' || path === 'ShadowRealm') return true
-  if (/^module(?::module)?\.(?:.*\.)?_compile(?:\.|$)/.test(path)) return true
+  if (path.startsWith('module') && COMPILES.test(path)) return true
   if (path === 'Function') return use === 'call' || use === 'new' || isExtended(reference.node)
-  if (/^Function\.(?:apply|bind|call)$/.test(path))
+  if (path === 'Function.apply' || path === 'Function.bind' || path === 'Function.call')
     return use === 'call' && reference.node.type === 'MemberExpression'
-  return /^module:vm\.(?:runIn\w+|Script|compileFunction|SourceTextModule)$/.test(path)
+  return false
 }
+
+const COMPILES =
+  /^(?:module(?::module)?\.(?:.*\.)?_compile(?:\.|$)|module:vm\.(?:runIn\w+|Script|compileFunction|SourceTextModule)$)/
 
 /** `class extends Function`: constructing it compiles text. */
 function isExtended(node: Node): boolean {
@@ -58,7 +61,7 @@ function takesCode({ node, callee, given }: Call): boolean {
   if (callee === undefined) return false
   if (TIMERS.test(callee)) return isText(given[0])
   if (WORKERS.test(callee)) return startsWithData(given[0]) || runsText(given[1])
-  if (!/^(?:Function|eval|%Function)$/.test(callee)) return false
+  if (callee !== 'eval' && !COMPILERS.test(callee)) return false
   return node['callee'].type === 'CallExpression' || pathOf(node['callee']) !== callee
 }
 

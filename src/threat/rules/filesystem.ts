@@ -1,5 +1,4 @@
-import { textOf } from '../value.ts'
-import { isReached, usesOfModules, type Rule } from './rule.ts'
+import { isReached, usesOfBindings, usesOfModules, type Rule } from './rule.ts'
 
 /** File access by any module. */
 export const filesystem: Rule = {
@@ -9,10 +8,7 @@ export const filesystem: Rule = {
     for (const reference of facts.references) {
       if (isReached(reference) && OTHERS.test(reference.path)) yield reference.node
     }
-    for (const { node, callee, given } of facts.calls) {
-      if (/^process\.(?:_linkedB|b)inding$/.test(callee ?? '') && textOf(given[0]) === 'fs')
-        yield node
-    }
+    yield* usesOfBindings(facts, wraps)
   },
 }
 
@@ -27,5 +23,6 @@ const modules = new Set([
   'original-fs',
   'rimraf',
 ])
+const wraps = new Set(['fs'])
 const OTHERS =
   /^(?:Deno\.(?:readFile|readTextFile|writeFile|writeTextFile|open|remove|mkdir|readDir|readLink|realPath|rename|copyFile|stat|lstat|symlink|truncate|watchFs|makeTemp|chmod|chown|utime)\w*|Deno\.(?:create|link|umask)(?:Sync)?|process\.report\.writeReport|module:v8\.writeHeapSnapshot|Bun\.(?:file|write)|navigator\.storage\.getDirectory|show(?:Open|Save|Directory)\w*Picker)$/

@@ -1,5 +1,4 @@
-import { textOf } from '../value.ts'
-import { usesOfModules, usesOfPaths, type Rule } from './rule.ts'
+import { usesOfBindings, usesOfModules, usesOfPaths, type Rule } from './rule.ts'
 
 /** Communication with other machines. */
 export const network: Rule = {
@@ -9,12 +8,7 @@ export const network: Rule = {
     yield* usesOfPaths(facts, roots)
     for (const { node, module } of facts.loads)
       if (module !== undefined && REMOTE.test(module)) yield node
-    for (const { node, callee, given } of facts.calls)
-      if (
-        /^process\._?(?:linkedB|b)inding$/.test(callee ?? '') &&
-        wraps.has(textOf(given[0]) ?? '')
-      )
-        yield node
+    yield* usesOfBindings(facts, wraps)
   },
 }
 

@@ -1,6 +1,7 @@
 import type { PatternName } from '../../contract/verdict.ts'
 import type { Facts, Reference } from '../facts.ts'
 import type { Node } from '../syntax.ts'
+import { textOf } from '../value.ts'
 
 /** A pattern's rule: each returned node is one occurrence. Pure. */
 export interface Rule {
@@ -45,6 +46,20 @@ export function* usesOfModules(facts: Facts, modules: ReadonlySet<string>): Gene
     if (modules.has(moduleRoot(name))) yield node
   }
 }
+
+/** Loads of these built-in bindings of Node. */
+export function* usesOfBindings(facts: Facts, names: ReadonlySet<string>): Generator<Node> {
+  for (const { node, callee, given } of facts.calls)
+    if (callee !== undefined && bindings.has(callee) && names.has(textOf(given[0]) ?? ''))
+      yield node
+}
+
+const bindings = new Set([
+  'process.binding',
+  'process._binding',
+  'process.linkedBinding',
+  'process._linkedBinding',
+])
 
 /** Maps `fs/promises` and `node:fs` to `fs`. */
 export function moduleRoot(module: string): string {

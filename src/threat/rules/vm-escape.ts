@@ -32,8 +32,10 @@ const bindings = [
 
 const DEFINERS = /^(?:Object\.(?:assign|define\w+)|Reflect\.(?:set|defineProperty))$/
 
-function setsStackHook({ callee, given: [object, key] }: Call): boolean {
-  if (!key || !DEFINERS.test(callee ?? '') || pathOf(object) !== 'Error') return false
+function setsStackHook({ callee, given }: Call): boolean {
+  if (callee === undefined || !DEFINERS.test(callee)) return false
+  const [object, key] = given
+  if (!key || pathOf(object) !== 'Error') return false
   return textOf(key) === STACK_HOOK || memberNode(key, STACK_HOOK) !== undefined
 }
 

@@ -102,6 +102,7 @@ export const points = [
   'signer/revoked',
   'access/created',
   'access/revoked',
+  'webhook/failed',
   'webhook/lost',
   'mcp/called',
   'mcp/refused',

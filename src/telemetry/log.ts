@@ -67,7 +67,7 @@ function humanLine(event: Event, missed: number, color: boolean): string {
 
 /** Red for problems, dim for the rest. */
 function hue(point: Point): number {
-  return /lost|anomaly|denied|refused|terminated|unavailable|unenforced|unsigned/.test(point)
+  return /lost|failed|anomaly|denied|refused|terminated|unavailable|unenforced|unsigned/.test(point)
     ? 31
     : 2
 }

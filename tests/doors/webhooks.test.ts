@@ -85,6 +85,7 @@ function hooks(
   lost: unknown[] = [],
   isPublic = false,
   clock = fast,
+  failed: unknown[] = [],
 ): Webhooks {
   return createWebhooks({
     receivers: [
@@ -99,7 +100,10 @@ function hooks(
     ],
     queue,
     clock,
-    emitter: { emit: (_point, fields) => void lost.push(fields?.['because']) },
+    emitter: {
+      emit: (point, fields) =>
+        void (point === 'webhook/lost' ? lost : failed).push(fields?.['because']),
+    },
     timeoutMs: 200,
   })
 }
@@ -127,6 +131,25 @@ test('An anomaly is delivered, signed, to a receiver that fails at first and rec
   assert.equal(headers['webhook-signature'], `v1,${mac}`)
   assert.equal((JSON.parse(body) as { data: Anomaly }).data.name, 'beaconing')
   assert.equal(new Set(server.had.map((one) => one.headers['webhook-id'])).size, 1)
+  await webhooks.close()
+  queue.close()
+})
+
+test('The first failure of a receiver is reported at once, and the next one only after a success', async () => {
+  const statuses = [401, 401, 204, 503, 204]
+  await using server = await receiver((had, response) => {
+    response.statusCode = statuses[had.length - 1] ?? 204
+    response.end()
+  })
+  const queue = openQueue(':memory:')
+  const [lost, failed]: unknown[][] = [[], []]
+  const webhooks = hooks(server.url, queue, lost, false, fast, failed)
+  webhooks.enqueue(told)
+  await until(() => server.had.length === 3 && queue.size === 0)
+  assert.deepEqual(failed, ['it answered 401'])
+  webhooks.enqueue(told)
+  await until(() => server.had.length === 5 && queue.size === 0)
+  assert.deepEqual([failed, lost], [['it answered 401', 'it answered 503'], []])
   await webhooks.close()
   queue.close()
 })

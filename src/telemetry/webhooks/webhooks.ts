@@ -69,6 +69,8 @@ class ReceiverSender {
   #isClosing = false
   /** True if a delivery was queued after the queue was last seen without a due one. */
   #hasNew = false
+  /** True from the first failed attempt to the next accepted one. */
+  #isFailing = false
 
   constructor(receiver: WebhookReceiver, options: WebhookOptions) {
     this.#receiver = receiver
@@ -140,13 +142,18 @@ class ReceiverSender {
   async #deliver(delivery: LeasedDelivery): Promise<void> {
     const { queue, clock, chance = Math.random } = this.#options
     const answer = await this.#post(delivery)
-    if (isAccepted(answer)) return queue.remove(delivery.id)
+    if (isAccepted(answer)) {
+      this.#isFailing = false
+      return queue.remove(delivery.id)
+    }
     if (this.#stop.signal.aborted) return queue.postpone(delivery.id, clock.date())
     const isGone = answer.kind === 'answered' && answer.status === 410
     if (isGone || delivery.tries >= triesMax) {
       this.#lose(runOf(delivery), failureOf(answer))
       return queue.remove(delivery.id)
     }
+    if (!this.#isFailing) this.#tell('webhook/failed', runOf(delivery), failureOf(answer))
+    this.#isFailing = true
     const after = answer.kind === 'answered' ? answer.retryAfterMs : 0
     queue.postpone(delivery.id, clock.date() + backoffMs(delivery.tries, after, chance()))
   }
@@ -166,8 +173,12 @@ class ReceiverSender {
   }
 
   #lose(run: string | null, because: string): void {
+    this.#tell('webhook/lost', run, because)
+  }
+
+  #tell(point: 'webhook/failed' | 'webhook/lost', run: string | null, because: string): void {
     const { host } = new URL(this.#receiver.url)
-    this.#options.emitter.emit('webhook/lost', { host, because }, { run, actor: 'telemetry' })
+    this.#options.emitter.emit(point, { host, because }, { run, actor: 'telemetry' })
   }
 }
 

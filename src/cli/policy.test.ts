@@ -92,17 +92,17 @@ test('policy check refuses a webhook without a usable secret, and does not wait 
 })
 
 test('policy check warns of the name of a provider that is none of the built-in ones, and lists them', () => {
-  const toml = 'default_provider = "qemuu"\n'
+  const toml = 'default_provider = "bubblewrapp"\n'
   const { stderr, code } = run(['check'], toml)
   assert.match(
     stderr,
-    /^Warning: mayfly.toml:1:1: default_provider: .*"qemuu"; did you mean "qemu"\? There are isolated-vm, .*mock\n/,
+    /^Warning: mayfly.toml:1:1: default_provider: .*"bubblewrapp"; did you mean "bubblewrap"\? There are isolated-vm, .*mock\n/,
   )
   assert.equal(code, 0)
-  assert.match(JSON.parse(run(['check', '--json'], toml).stdout).warnings[0], /"qemuu"/)
+  assert.match(JSON.parse(run(['check', '--json'], toml).stdout).warnings[0], /"bubblewrapp"/)
   const spares = '[[spares]]\nprovider = "gvisr"\nlanguage = "python"\ncount = 1\n'
   assert.match(run(['check'], spares).stderr, /spares\.0\.provider: .*did you mean "gvisor"/)
-  for (const name of ['auto', 'qemu'])
+  for (const name of ['auto', 'wasi'])
     assert.doesNotMatch(run(['check'], `default_provider = "${name}"\n`).stderr, /Warning/)
   const modules = '[providers]\nmodules = ["own.mjs"]\n'
   assert.doesNotMatch(run(['check'], `default_provider = "own"\n${modules}`).stderr, /Warning/)

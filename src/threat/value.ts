@@ -2,19 +2,26 @@ import { foldBinary, foldCall, foldPattern, foldUnary, isFolded } from './fold.t
 import { invocationOf, type Invocation } from './invocation.ts'
 import { memberOf, notYet, type KeyOf } from './members.ts'
 import { CallFrame, CallFrames, functionIn, returnsOf } from './returns.ts'
+import {
+  heldExpression,
+  holderOf,
+  isTopThis,
+  literalOf,
+  mayHold,
+  nestingMax,
+  soleSource,
+} from './origin.ts'
+import { constant, DESCRIPTOR, globalValue, ofModule, path, propertyValue } from './paths.ts'
 import { isFunction, lookUp } from './scope.ts'
 import type { Binding, Node, Source, PatternStep } from './syntax.ts'
 import type { Constant, Primitive, Value } from './constant.ts'
-
-/** Maximum nesting of expressions, aliases included. */
-const stepsMax = 200
 
 /** Marks a value under evaluation: a cycle has no value. */
 const OPEN = Symbol('open')
 
 /** Static value; undefined if unknown. Bounded and memoised. */
 export function valueOf(node: Node | null | undefined, depth = 0): Value | undefined {
-  if (!node || depth > stepsMax) return undefined
+  if (!node || depth > nestingMax) return undefined
   const frame = frames.innermost && frames.around(node)
   if (frame) return frame.known.has(node) ? frame.known.get(node) : ofCallOf(node, frame, depth)
   const { known } = node
@@ -53,14 +60,6 @@ export function memberKey(node: Node, depth = 0): string | undefined {
   if (property.type === 'PrivateIdentifier') return `#${property['name']}`
   if (!node['computed']) return property.type === 'Identifier' ? property['name'] : undefined
   return keyFrom(property, depth)
-}
-
-export function constant(value: Constant['value']): Constant {
-  return { kind: 'constant', value }
-}
-
-export function path(text: string): Value {
-  return { kind: 'path', path: text }
 }
 
 function keyFrom(property: Node, depth: number): string | undefined {
@@ -119,17 +118,10 @@ function isReading(value: Value | undefined): boolean {
   return value?.kind === 'path' && (value.path === 'Date.now()' || value.path === 'new Date')
 }
 
-const globalNames = new Set(['globalThis', 'global', 'self', 'window', 'frames', 'top', 'GLOBAL'])
-const constantNames = new Map<string, number | undefined>([
-  ['undefined', undefined],
-  ['NaN', Number.NaN],
-  ['Infinity', Number.POSITIVE_INFINITY],
-])
-
 function ofName(node: Node, depth: number): Value | undefined {
   const name: string = node['name']
   const binding = lookUp(name, node.scope)
-  if (!binding) return ofGlobal(name)
+  if (!binding) return globalValue(name)
   if (frames.innermost) {
     const given = frames.giving(binding)
     if (given) return given.given.get(binding)
@@ -173,16 +165,11 @@ function appended(binding: Binding, told: readonly (Value | undefined)[]): Value
   return told.reduce((whole, part) => foldBinary('+', whole, part))
 }
 
-function ofGlobal(name: string): Value {
-  if (constantNames.has(name)) return constant(constantNames.get(name))
-  return path(globalNames.has(name) ? 'globalThis' : name)
-}
-
 function ofSource(source: Source, depth: number): Value | undefined {
   if (source.kind === 'function') return path('%fn')
   if (source.kind === 'import') {
     const module = ofModule(source.module)
-    return source.name === undefined ? module : ofKey(module, source.name)
+    return source.name === undefined ? module : propertyValue(module, source.name)
   }
   if (source.kind === 'append') return valueOf(source.node, depth)
   if (source.kind === 'element') return mostSuspicious(elementsOf(source.node, depth), depth)
@@ -292,7 +279,7 @@ function follow(node: Node, steps: readonly PatternStep[], depth: number): Value
     rest = rest.slice(1)
   }
   return rest.reduce<Value | undefined>(
-    (value, step) => ofKey(value, keyOfStep(step, depth)),
+    (value, step) => propertyValue(value, keyOfStep(step, depth)),
     valueOf(at, depth),
   )
 }
@@ -307,50 +294,6 @@ export function memberNode(node: Node, key: string, depth = 0): Node | undefined
   return holder && memberOf(holder, key, (property) => keyOrNotYet(property, depth))
 }
 
-/** Literal, or class whose static member a member of this expression is, or its `body` for one of an instance. */
-function holderOf(node: Node, depth: number): Node | undefined {
-  const origin = node.type === 'ThisExpression' ? ownerOf(node) : originOf(node, depth)
-  switch (origin?.type) {
-    case 'ArrayExpression':
-    case 'ClassBody':
-    case 'ObjectExpression':
-      return origin
-    case 'NewExpression':
-      return classIn(originOf(origin['callee'], depth))?.['body']
-    default:
-      return origin && classIn(origin)
-  }
-}
-
-/** Class that an expression is, or that is declared by its name. */
-function classIn(origin: Node): Node | undefined {
-  switch (origin.type) {
-    case 'ClassDeclaration':
-    case 'ClassExpression':
-      return origin
-    case 'Identifier': {
-      const source = soleSource(origin)
-      const isDeclared = source?.kind === 'function' && source.node.type === 'ClassDeclaration'
-      return isDeclared ? source.node : undefined
-    }
-    default:
-      return undefined
-  }
-}
-
-/** Class or object literal whose method or field `this` is in: the class for a static one, else its body. */
-function ownerOf(node: Node): Node | undefined {
-  let at = node.parent
-  while (at && (!isFunction(at) || at.type === 'ArrowFunctionExpression')) {
-    if (at.type === 'PropertyDefinition' || at.type === 'StaticBlock') break
-    at = at.parent
-  }
-  const member = at && isFunction(at) ? at.parent : at
-  if (member?.type === 'Property') return member.parent
-  if (member?.parent?.type !== 'ClassBody') return undefined
-  return member['static'] || member.type === 'StaticBlock' ? member.parent.parent : member.parent
-}
-
 function keyOrNotYet(property: Node, depth: number): ReturnType<KeyOf> {
   const key = propertyKey(property, depth)
   return key === undefined && property['key'].known === OPEN ? notYet : key
@@ -362,36 +305,20 @@ export function propertyKey({ key, computed }: Node, depth = 0): string | undefi
   return keyFrom(key, depth)
 }
 
-/** The literal of an expression, directly or through names that hold nothing else. */
-export function literalOf(node: Node, depth = 0): Node | undefined {
-  const origin = originOf(node, depth)
-  return origin.type === 'ObjectExpression' || origin.type === 'ArrayExpression'
-    ? origin
-    : undefined
-}
-
 function ofMember(node: Node, depth: number): Value | undefined {
   const key = memberKey(node, depth)
   const object: Node = node['object']
   if (object.type === 'Super') return undefined
   if (key === undefined) return node['computed'] ? ofGlobalKey(node, depth) : undefined
-  if (object.type === 'Identifier' && !mayHold(object)) return ofKey(valueOf(object, depth), key)
+  if (object.type === 'Identifier' && !mayHold(object))
+    return propertyValue(valueOf(object, depth), key)
   const own = ofOwnMember(object, key, depth)
   return own?.kind === 'path' && own.path !== '%fn' ? own : (ofAssigned(object, key, depth) ?? own)
 }
 
-/** False for a name, as most are, of a global, or of which neither a literal, a class nor a member is known. */
-function mayHold({ name, scope }: Node): boolean {
-  const binding = lookUp(name, scope)
-  if (!binding || binding.members) return binding !== undefined
-  const source = binding.sources.length === 1 ? binding.sources[0]! : undefined
-  if (source?.kind === 'expression') return source.path.length === 0
-  return source?.kind === 'function' && source.node.type === 'ClassDeclaration'
-}
-
 function ofOwnMember(object: Node, key: string, depth: number): Value | undefined {
   const inside = memberNode(object, key, depth)
-  if (!inside) return ofKey(valueOf(object, depth), key)
+  if (!inside) return propertyValue(valueOf(object, depth), key)
   return inside.parent?.['kind'] === 'get' ? resultOf(inside, [], depth) : valueOf(inside, depth)
 }
 
@@ -411,79 +338,7 @@ function ofGlobalKey({ object, property }: Node, depth: number): Value | undefin
   if (pathOf(object, depth) !== 'globalThis') return undefined
   const names = textsOf(property)
   const name = names.find((one) => TELLING.test(one)) ?? names[0]
-  return name === undefined ? undefined : ofGlobal(name)
-}
-
-const functionGlobals = new Set(
-  (
-    'Array ArrayBuffer BigInt Boolean DataView Date Error EvalError Function Map Number Object Promise Proxy RangeError ' +
-    'ReferenceError RegExp Set String Symbol SyntaxError TypeError URIError WeakMap WeakSet Uint8Array Int8Array Uint16Array ' +
-    'Int16Array Uint32Array Int32Array Float32Array Float64Array parseInt parseFloat isNaN isFinite decodeURI ' +
-    'decodeURIComponent encodeURI encodeURIComponent escape unescape eval atob btoa setTimeout setInterval clearTimeout ' +
-    'clearInterval queueMicrotask structuredClone fetch require call %fn %Function %constructor URL URLSearchParams TextEncoder ' +
-    'TextDecoder Event EventTarget AbortController'
-  ).split(' '),
-)
-
-const functionHolders = new Set([
-  ...functionGlobals,
-  'Atomics',
-  'console',
-  'crypto',
-  'Intl',
-  'JSON',
-  'Math',
-  'performance',
-  'process',
-  'Reflect',
-])
-
-/** True for known functions: by name, or a member of a built-in with mostly functions. */
-function isFunctionPath(text: string): boolean {
-  if (functionGlobals.has(text)) return true
-  const dot = text.indexOf('.')
-  if (dot < 0 || !functionHolders.has(text.slice(0, dot))) return false
-  return !/\.(?:prototype|env|config)$/.test(text)
-}
-
-/** Prefix of the path of a property's descriptor. */
-const DESCRIPTOR = '%descriptor '
-
-/** Property of a value. An unknown object still has a constructor and a prototype. */
-function ofKey(value: Value | undefined, key: string | undefined): Value | undefined {
-  if (key === undefined) return undefined
-  if (value?.kind === 'constant') return ofConstantKey(value, key)
-  if (key === '__proto__') {
-    return path(value && isFunctionPath(value.path) ? 'Function.prototype' : '%proto')
-  }
-  if (key === 'constructor') return path(constructorOf(value?.path))
-  if (!value) return undefined
-  if (value.path === 'globalThis') return ofGlobal(key)
-  if (value.path.startsWith(DESCRIPTOR))
-    return key === 'value' || key === 'get' ? path(value.path.slice(DESCRIPTOR.length)) : undefined
-  if (value.path === '%constructor' && key === 'prototype') return path('%proto')
-  if (value.path === '%fn') return callers.has(key) ? value : undefined
-  if (value.path.startsWith('module:') && key === 'default') return value
-  if (value.path === 'module:module' && key === 'Module') return value
-  return path(`${value.path}.${key}`)
-}
-
-const callers = new Set(['apply', 'bind', 'call'])
-
-function ofConstantKey({ value }: Constant, key: string): Value | undefined {
-  if (key === 'constructor') return path('%constructor')
-  if (key === '__proto__') return path('%proto')
-  if (typeof value !== 'string' && !Array.isArray(value)) return path('%fn')
-  if (key === 'length') return constant(value.length)
-  if (/^\d+$/.test(key)) return constant(value[Number(key)])
-  return path('%fn')
-}
-
-function constructorOf(of: string | undefined): string {
-  if (of === undefined) return '%constructor'
-  if (of === 'module') return 'module.constructor'
-  if (of === 'Function.prototype' || isFunctionPath(of)) return '%Function'
-  return '%constructor'
+  return name === undefined ? undefined : globalValue(name)
 }
 
 function ofTemplate(node: Node, depth: number): Value | undefined {
@@ -530,27 +385,6 @@ function ofArray(node: Node, depth: number): Value | undefined {
   return constant(items)
 }
 
-/** True if `this` is the global object: at the top level, or in a plain function called in place. */
-function isTopThis(node: Node): boolean {
-  for (let at = node.parent; at; at = at.parent) {
-    if (at.type === 'ArrowFunctionExpression') continue
-    if (isFunction(at)) return isCalledPlainly(at)
-    if (at.type === 'PropertyDefinition' || at.type === 'StaticBlock') return false
-  }
-  return true
-}
-
-function isCalledPlainly(node: Node): boolean {
-  const { parent } = node
-  const isCalled = parent?.type === 'CallExpression' && parent['callee'] === node
-  return Boolean(node['wrapper']) || (node.type === 'FunctionExpression' && isCalled)
-}
-
-/** A module by its name, without `node:`. */
-export function ofModule(name: string | undefined): Value | undefined {
-  return name === undefined ? undefined : path(`module:${name.replace(/^node:/, '')}`)
-}
-
 function ofNew(node: Node, depth: number): Value | undefined {
   const made = pathOf(node['callee'], depth)
   if (made === 'Date') return node['arguments'].length === 0 ? path('new Date') : undefined
@@ -583,21 +417,7 @@ const namedResults = new Set([
 
 /** Function that a call calls in the end, and what it gives to it. */
 export function calledBy(node: Node, depth = 0): Invocation {
-  return invocationOf(node, { depth, pathOf, keyOf: memberKey, originOf })
-}
-
-/** The only value of a name; a copy of the list would cost its length at each read of the name. */
-function soleSource({ name, scope }: Node): Source | undefined {
-  const sources = lookUp(name, scope)?.sources
-  return sources?.length === 1 ? sources[0] : undefined
-}
-
-/** Expression that a name holds, if it holds nothing else. */
-function originOf(node: Node, depth = 0): Node {
-  if (node.type !== 'Identifier' || depth > stepsMax) return node
-  const source = soleSource(node)
-  if (source?.kind !== 'expression' || source.path.length > 0) return node
-  return originOf(source.node, depth + 1)
+  return invocationOf(node, { depth, pathOf, keyOf: memberKey, originOf: heldExpression })
 }
 
 const descriptors = /^(?:Object|Reflect)\.getOwnPropertyDescriptor$/
@@ -611,11 +431,11 @@ function ofCall(node: Node, depth: number): Value | undefined {
   if (called === undefined || called === '%fn') return ofMethodCall(node, depth)
   if (loaders.has(called)) return ofModule(textOf(first, depth))
   if (called === 'module:module.createRequire') return path('require')
-  if (prototypeGetters.has(called)) return ofKey(valueOf(first, depth), '__proto__')
+  if (prototypeGetters.has(called)) return propertyValue(valueOf(first, depth), '__proto__')
   if (called === 'Reflect.get')
-    return second && ofKey(valueOf(first, depth), keyFrom(second, depth))
+    return second && propertyValue(valueOf(first, depth), keyFrom(second, depth))
   if (descriptors.test(called)) {
-    const value = second && ofKey(valueOf(first, depth), keyFrom(second, depth))
+    const value = second && propertyValue(valueOf(first, depth), keyFrom(second, depth))
     return value?.kind === 'path' ? path(DESCRIPTOR + value.path) : undefined
   }
   if (copiers.test(called) && given.some((one) => pathOf(one, depth) === 'globalThis'))
@@ -734,7 +554,7 @@ function resultOf(
   values: readonly (Value | undefined)[],
   depth: number,
 ): Value | undefined {
-  if (depth > stepsMax) return undefined
+  if (depth > nestingMax) return undefined
   // Without a known argument the result is that of each such call.
   const isUnknown = !frames.innermost && !values.some(Boolean)
   if (isUnknown && unknownResults.has(called)) return unknownResults.get(called)
@@ -771,7 +591,7 @@ function calledFunction(callee: Node, depth: number): Node | undefined {
   if (callee.type === 'Identifier') {
     const source = soleSource(callee)
     if (source?.kind === 'function') return functionIn(source.node)
-    return source?.kind === 'expression' ? functionIn(originOf(callee, depth)) : undefined
+    return source?.kind === 'expression' ? functionIn(heldExpression(callee, depth)) : undefined
   }
   if (callee.type !== 'MemberExpression') return undefined
   const key = memberKey(callee, depth)
@@ -785,5 +605,5 @@ function ofMadeFunction(call: Node, depth: number): Value | undefined {
   const code = textOf(call['arguments'].at(-1), depth)
   const name = /^\s*return\s+([\w$]+)\s*;?\s*$/.exec(code ?? '')?.[1]
   if (name === undefined) return undefined
-  return name === 'this' ? path('globalThis') : ofGlobal(name)
+  return name === 'this' ? path('globalThis') : globalValue(name)
 }

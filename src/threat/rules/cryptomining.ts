@@ -1,7 +1,8 @@
 import type { Call, Facts } from '../facts.ts'
 import type { Node } from '../syntax.ts'
 import { isFunction } from '../scope.ts'
-import { literalOf, memberKey, textOf } from '../value.ts'
+import { literalOf } from '../origin.ts'
+import { memberKey, textOf } from '../value.ts'
 import type { Rule } from './rule.ts'
 
 /** Known miners, mining pools, and proof-of-work loops. */

@@ -49,6 +49,8 @@ try {
   console.log(flags.json ? JSON.stringify(report) : JSON.stringify(report, undefined, 2))
 } finally {
   for (const child of children) {
+    // workerd has been seen to end by itself under 64 requests at once.
+    if (child.exitCode !== null || child.signalCode !== null) continue
     child.kill('SIGTERM')
     await once(child, 'exit')
   }

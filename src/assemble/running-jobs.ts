@@ -1,4 +1,4 @@
-import { MayflyError } from '../contract/error.ts'
+import { closedError } from '../contract/error.ts'
 
 /** Jobs on the road. An assembly that closes cancels them, and keeps walls and record open until their last lines are written. */
 export class RunningJobs {
@@ -31,8 +31,4 @@ export class RunningJobs {
     this.#ending.abort()
     await Promise.allSettled(this.#running)
   }
-}
-
-export function closedError(): MayflyError {
-  return new MayflyError('CONFLICT', 'Cannot use Mayfly: it was closed')
 }

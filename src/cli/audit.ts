@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { existsSync, statSync, writeSync } from 'node:fs'
 import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 import type { LogReader } from '../evidence/log-reader.ts'
 import type { StoredLine } from '../evidence/chain.ts'
 import { bodyOf, recordLineOf } from '../evidence/log-page.ts'
@@ -92,14 +93,22 @@ async function signerKey(state: string): Promise<string | undefined> {
   return lastSigned(signerFolder(state))?.key
 }
 
-async function verify(flags: Flags, file: string | undefined): Promise<void> {
-  if (file !== undefined && !existsSync(file))
+/** Throws MayflyError NOT_FOUND, and USAGE for a pipe, a device or a folder. */
+function assertExport(file: string): void {
+  const facts = attempt(() => statSync(file))
+  if (!facts)
     throw new MayflyError('NOT_FOUND', `Cannot find "${file}": expected a file of "audit export"`)
-  if (file !== undefined && !statSync(file).isFile())
+  if (!facts.isFile())
     throw new MayflyError('USAGE', `Cannot verify "${file}": it is not a regular file`, {
       hint: 'Write the export of a pipe to a file first',
     })
-  if (file !== undefined) return tellAudit(flags, file, undefined)
+}
+
+async function verify(flags: Flags, file: string | undefined): Promise<void> {
+  if (file !== undefined) {
+    assertExport(file)
+    return tellAudit(flags, file, undefined)
+  }
   const state = stateFolderOf(flags)
   const signed = await signedOf(flags, state)
   const owner = strangerOwning(state)

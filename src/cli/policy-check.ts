@@ -3,7 +3,7 @@ import { providerNames } from '../assemble/providers.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import type { Issue } from '../config/parse.ts'
 import type { KeyPath } from '../config/positions.ts'
-import { nearestName } from '../config/variables.ts'
+import { nearHint } from '../config/variables.ts'
 import { messageOf } from '../contract/error.ts'
 import { readSecretFile } from '../telemetry/webhooks/secret-file.ts'
 
@@ -45,10 +45,9 @@ function unknownProviders(loaded: LoadedConfig): readonly Issue[] {
   ]
   return named.flatMap(({ name, path }) => {
     if (providerNames.some((known) => known === name)) return []
-    const near = nearestName(name, providerNames)
-    if (hasModules && near === undefined) return []
-    const hint = near ? `did you mean "${near}"? ` : ''
-    const message = `no built-in provider has the name "${name}"; ${hint}There are ${providerNames.join(', ')}`
+    const hint = nearHint(name, providerNames)
+    if (hasModules && hint === '') return []
+    const message = `no built-in provider has the name "${name}"${hint || ';'} There are ${providerNames.join(', ')}`
     return [issueAt(loaded, path, message)]
   })
 }

@@ -5,7 +5,7 @@ import { deepFreeze } from '../lib/deep-freeze.ts'
 import { capabilityFaults, capabilityWarnings } from './capability-names.ts'
 import type { KeyPath } from './positions.ts'
 import { scheduleFaults, scheduleWarnings } from './schedules.ts'
-import { nearestName } from './variables.ts'
+import { nearHint } from './variables.ts'
 import { duplicates, fault, type Fault } from './fault.ts'
 
 export type ConfigCheck =
@@ -33,8 +33,7 @@ function faultsOfIssue(issue: z.core.$ZodIssue): readonly Fault[] {
   if (issue.code !== 'unrecognized_keys') return [fault(path, shortened(issue.message))]
   const known = keysAt(path)
   return issue.keys.map((key) => {
-    const near = nearestName(key, known)
-    const hint = near ? `; did you mean "${near}"?` : ''
+    const hint = nearHint(key, known)
     const expected = known.length > 0 ? `; expected one of ${known.join(', ')}` : ''
     return fault([...path, key], `unknown key "${key}"${hint || expected}`)
   })

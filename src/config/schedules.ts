@@ -9,7 +9,7 @@ import { durationMsMax } from '../contract/units.ts'
 import { attempt } from '../lib/attempt.ts'
 import { duplicates, fault, type Fault } from './fault.ts'
 import type { KeyPath } from './positions.ts'
-import { nearestName } from './variables.ts'
+import { nearHint } from './variables.ts'
 
 type Schedules = ConfigValues['schedules']
 type Course = Pick<Schedules[string], 'phases' | 'on_anomaly' | 'clock'>
@@ -66,8 +66,7 @@ function* zoneFaults(kind: string, zone: Zone, path: KeyPath): Generator<Fault> 
       `expected another name for a zone of functions: "${kind}" is a built-in zone`,
     )
   if (zone.program || zone.function || isKind(kind)) return
-  const near = nearestName(kind, zoneKinds)
-  const meant = near === undefined ? '' : `; did you mean "${near}"?`
+  const meant = nearHint(kind, zoneKinds)
   yield fault(
     path,
     `expected a kind (${zoneKinds.join(', ')}), or a zone with "function" or "program"${meant}`,
@@ -159,8 +158,7 @@ function* classFaults({ controls: { syscalls } }: PhaseConfig, path: KeyPath): G
   if (syscalls === undefined || syscalls === 'any') return
   for (const name of syscalls) {
     if (callClasses.some((one) => one === name)) continue
-    const near = nearestName(name, callClasses)
-    const meant = near === undefined ? '' : `; did you mean "${near}"?`
+    const meant = nearHint(name, callClasses)
     const known = callClasses.join(', ')
     yield fault([...path, 'syscalls'], `expected classes (${known}), not "${name}"${meant}`)
   }

@@ -72,10 +72,13 @@ export function variableWarnings(env: Environment): readonly string[] {
     .filter((name) => name.startsWith('MAYFLY_') && !INTERNAL.test(name))
     .filter((name) => !knownVariables.includes(name))
     .sort()
-    .map((name) => {
-      const near = nearestName(name, knownVariables)
-      return `Unknown variable "${name}"${near ? `; did you mean "${near}"?` : ''}`
-    })
+    .map((name) => `Unknown variable "${name}"${nearHint(name, knownVariables)}`)
+}
+
+/** End of a message about an unknown name, with the probably intended one; empty if no known name is near. */
+export function nearHint(name: string, known: readonly string[]): string {
+  const near = nearestName(name, known)
+  return near === undefined ? '' : `; did you mean "${near}"?`
 }
 
 const DISTANCE_MAX = 4

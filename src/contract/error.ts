@@ -95,6 +95,11 @@ export function isBroken(thrown: unknown): boolean {
   return code === 'INTERNAL' || code === 'WARDEN_LOST' || code === 'PROTOCOL'
 }
 
+/** Error of a call on a Mayfly that was closed. */
+export function closedError(): MayflyError {
+  return new MayflyError('CONFLICT', 'Cannot use Mayfly: it was closed')
+}
+
 /** Message of any thrown value, which may not be an Error, and may have no text at all. */
 export function messageOf(thrown: unknown): string {
   try {

@@ -7,7 +7,7 @@ import { publicKeyAsked, signatureAsked } from './signature.ts'
 import { argsAsked, envAsked, stdinAsked } from './surroundings.ts'
 import { cores, diskSize, duration, size } from './units.ts'
 import { tierName } from './tier.ts'
-import { filled, flag, hasItsEncoding, whole, withUsualBase64 } from './schema-parts.ts'
+import { filled, flag, inUsualBase64, whole } from './schema-parts.ts'
 
 export const languages = ['js', 'ts', 'node', 'python', 'wasm', 'sh', 'bash'] as const
 export const entries = ['auto', 'body', 'function', 'module', 'program', 'main', 'handler'] as const
@@ -82,11 +82,7 @@ export const jobFile = z
     message: 'expected a relative target that stays below the working directory',
     path: ['content'],
   })
-  .refine((file) => file.type === 'link' || hasItsEncoding(file), {
-    message: 'expected base64',
-    path: ['content'],
-  })
-  .overwrite((file) => (file.type === 'link' ? file : withUsualBase64(file)))
+  .check(inUsualBase64(['content']))
   .readonly()
 
 /** Lexical check; links of the job along the path stay below the working directory as well. */

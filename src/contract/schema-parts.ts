@@ -28,16 +28,21 @@ export const flag = z.boolean().default(false)
 interface Encoded {
   readonly content: string
   readonly encoding: 'utf8' | 'base64'
+  /** The target of a link is text. */
+  readonly type?: 'file' | 'folder' | 'link'
 }
 
-/** Refuses a content that is declared as base64 and is none. */
-export function hasItsEncoding({ content, encoding }: Encoded): boolean {
-  return encoding === 'utf8' || usualBase64(content) !== undefined
-}
-
-/** A content in base64 gets the usual spelling of it, which the decoder of each wall reads. */
-export function withUsualBase64<T extends Encoded>(given: T): T {
-  if (given.encoding === 'utf8') return given
-  const content = usualBase64(given.content)
-  return content === undefined || content === given.content ? given : { ...given, content }
+/**
+ * Check of a content: refuses what is declared as base64 and is none, and gives base64 its usual spelling, which the decoder of each wall
+ * reads. One pass, since a content may have megabytes. `path`: place of the issue, below the checked value.
+ */
+export function inUsualBase64<T extends Encoded>(path: string[] = []): z.core.CheckFn<T> {
+  return (payload) => {
+    const { value } = payload
+    if (value.encoding === 'utf8' || value.type === 'link') return
+    const content = usualBase64(value.content)
+    if (content === undefined)
+      payload.issues.push({ code: 'custom', message: 'expected base64', input: value, path })
+    else if (content !== value.content) payload.value = { ...value, content }
+  }
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import type { TimelineEntry } from './event.ts'
 import { sessionEntryTypes, type SessionFiles } from './exec.ts'
-import { jobRequest, language, limits, type Job, type Language } from './job.ts'
+import { codeCharactersMax, jobRequest, language, limits, type Job, type Language } from './job.ts'
 import type { Outcome } from './outcome.ts'
 import type { OutputListener } from './pipeline.ts'
 import type { Profile } from './profile.ts'
@@ -72,7 +72,7 @@ export const execRequest = jobRequest
     artifacts: artifacts.unwrap().exactOptional(),
     code: z
       .string()
-      .max(32 * 2 ** 20)
+      .max(codeCharactersMax)
       .optional()
       .describe('a cell: the value of its last expression is the result'),
     command: z

@@ -1,6 +1,6 @@
 import { posix } from 'node:path'
 import * as z from 'zod'
-import { hasItsEncoding, withUsualBase64 } from './schema-parts.ts'
+import { inUsualBase64 } from './schema-parts.ts'
 import { stdinBytesMax } from './stdin-bound.ts'
 
 /** Arguments, environment and standard input of a job's program. */
@@ -62,8 +62,7 @@ export const stdinAsked = z
       content.length <= 2 * stdinBytesMax && Buffer.byteLength(content, encoding) <= stdinBytesMax,
     `expected ${stdinBytesMax} bytes at most`,
   )
-  .refine(hasItsEncoding, 'expected base64')
-  .overwrite(withUsualBase64)
+  .check(inUsualBase64())
   .readonly()
   .describe('standard input of the program, in place of the input as JSON')
 

@@ -274,7 +274,6 @@ class WorkerFrames implements GuestFrames {
     const read = headed(workerEndSchema, payload)
     if (!read) return life.garbled('unreadable end')
     const { cpuTimeMs, memory, instructions, error, encoding, status, ran, pending } = read.head
-    const { exitCode } = read.head
     if (life.task?.session && this.#session)
       return void this.#session.end({
         status: life.statusOf(status),
@@ -300,7 +299,7 @@ class WorkerFrames implements GuestFrames {
       cpuTime: life.cpuTimeOf(cpuTimeMs),
       artifacts: [],
       ...(memory && { memory }),
-      ...present({ exitCode }),
+      ...present({ exitCode: read.head.exitCode }),
       ...countedOf(instructions, life.parts.profile),
       ...(pending && { pending }),
       ...(ran && { ran: ran.map(([start, end, calls]) => ({ start, end, calls })) }),

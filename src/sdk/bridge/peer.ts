@@ -11,7 +11,7 @@
  * socket ends every call with an error.
  */
 import type { Duplex } from 'node:stream'
-import { MayflyError, messageOf } from '../../contract/error.ts'
+import { closedError, MayflyError, messageOf } from '../../contract/error.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import {
@@ -119,7 +119,7 @@ export class Peer {
 
   /** Flushes and ends the socket; later calls are CONFLICT, unless it had ended by itself. */
   end(): void {
-    if (!this.#end) this.#fail(new MayflyError('CONFLICT', 'Cannot use Mayfly: it was closed'))
+    if (!this.#end) this.#fail(closedError())
     this.#socket.end()
   }
 

@@ -159,7 +159,8 @@ function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanC
   const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout, trust })
   const abilities = abilitiesFor(job, verdict, { controls, schedule, limits })
   const holds = [...requiredControls(terms, limits), ...first.holds]
-  const closes = closedIn(schedule.phases, controls)
+  // The wall of an exec is that of its session, which was chosen for this schedule.
+  const closes = job.session?.kind === 'exec' ? [] : closedIn(schedule.phases, controls)
   const wanted = { config, tenant, asked, verdict, abilities, holds, closes, raised }
   const choice = chooseTier(wanted, facts)
   const granted = { chosen, terms, network, privateHosts, controls }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { configOf, factsOf, jobOf, verdictOf } from '../../tests/fixtures/profile-world.ts'
 import { callClasses, type CallClass } from '../contract/calls.ts'
 import type { Control } from '../contract/controls.ts'
-import type { Language } from '../contract/job.ts'
+import type { Job, Language } from '../contract/job.ts'
 import type { ProviderFacts } from './choose-tier.ts'
 import { makePlan } from './make-profile.ts'
 
@@ -71,14 +71,19 @@ test('A session in js takes a wall that keeps isolates open, also where another 
   const keeps = factsOf('isolate', { can: ['session', 'realm-session'] })
   const languages = ['js', 'node'] as const
   const programs = factsOf('process', { languages, can: ['session'], tightens: ['cpu'] })
-  const open = (language: Language, facts: readonly ProviderFacts[]) =>
-    makePlan({ ...jobOf(), session: { kind: 'open' } }, verdictOf(0, { language }), {
+  const planned = (language: Language, facts: readonly ProviderFacts[], session: Job['session']) =>
+    makePlan({ ...jobOf(), ...(session && { session }) }, verdictOf(0, { language }), {
       config,
       facts,
     })
+  const open = (language: Language, facts: readonly ProviderFacts[]) =>
+    planned(language, facts, { kind: 'open' })
   assert.equal(open('js', [keeps, programs]).profile.provider, keeps.name)
   assert.equal(open('node', [keeps, programs]).profile.provider, programs.name)
   assert.match(JSON.stringify(open('js', [programs])), /its sessions run programs, not js or ts/)
+  // An exec has the wall of its session, and asks for no other one by its schedule.
+  const exec = { kind: 'exec', of: 'exec_1' } as const
+  assert.equal(planned('js', [keeps, programs], exec).profile.tier, 'isolate')
 })
 
 test('A session starts if only a later phase closes the class, or if its wall closes none', () => {

@@ -1,6 +1,6 @@
 import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, posix, relative, sep } from 'node:path'
-import { build, type BuildOptions, type Plugin } from 'esbuild'
+import { build, type BuildOptions, type Plugin, transform } from 'esbuild'
 import {
   asAscii,
   common,
@@ -81,7 +81,7 @@ export const part = (name) => parts[name]()`,
       resolveDir: root,
     },
     external: NATIVE,
-    plugins: [builtins, english, asImport, withoutValidator, placing(root, '../')],
+    plugins: [builtins, english, asImport, withoutValidator, shortNames, placing(root, '../')],
   })
   writeFileSync(file, asAscii(readFileSync(file, 'utf8').replaceAll(innerName, '$1')))
   writeFileSync(
@@ -106,7 +106,7 @@ async function writeOlder(root: string, into: string): Promise<void> {
     chunkNames: '[hash]',
     target: oldestNode,
     external: NATIVE,
-    plugins: [builtins, english, inPlace(root), placing(root, '../../')],
+    plugins: [builtins, english, inPlace(root), shortNames, placing(root, '../../')],
     define: { 'Promise.withResolvers': 'withResolvers' },
     inject: [join(root, 'src/sdk/bridge/older-node.ts')],
   })
@@ -165,6 +165,17 @@ const withoutValidator: Plugin = {
       const contents = `class None { getValidator() { throw new Error('Mayfly compiles no schema of MCP') } }
 export { ${aliases.join(', ')} }`
       return { contents }
+    })
+  },
+}
+
+/** Shortens the names inside packages, of which the source map has no lines either. Names of Mayfly's own stay readable. */
+const shortNames: Plugin = {
+  name: 'short-names',
+  setup({ onLoad }) {
+    onLoad({ filter: /node_modules\/.*\.[cm]?js$/, namespace: 'file' }, async ({ path }) => {
+      const { code } = await transform(readFileSync(path, 'utf8'), { minifyIdentifiers: true })
+      return { contents: code }
     })
   },
 }

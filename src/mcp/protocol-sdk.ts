@@ -8,15 +8,11 @@ import { createRequire } from 'node:module'
  * the package it is a separate chunk.
  */
 
-export function serverSdk(): typeof import('@modelcontextprotocol/server') {
-  return createRequire(import.meta.url)('@modelcontextprotocol/server') as never
-}
-
-export function stdioSdk(): typeof import('@modelcontextprotocol/server/stdio') {
-  return createRequire(import.meta.url)('@modelcontextprotocol/server/stdio') as never
+export function serverSdk(): typeof import('./server-sdk.ts').serverParts {
+  return createRequire(import.meta.url)('./server-sdk.ts').serverParts as never
 }
 
 /** Client part of the SDK, for calls to other MCP servers. */
-export function clientSdk(): typeof import('@modelcontextprotocol/client') {
-  return createRequire(import.meta.url)('@modelcontextprotocol/client') as never
+export function clientSdk(): typeof import('./client-sdk.ts').clientParts {
+  return createRequire(import.meta.url)('./client-sdk.ts').clientParts as never
 }

@@ -4,7 +4,7 @@ import type { Readable, Writable } from 'node:stream'
 import type { Assembly } from '../assemble/assemble.ts'
 import { openAgentParts } from './agent-parts.ts'
 import { ownHost } from './own-host.ts'
-import { stdioSdk } from './protocol-sdk.ts'
+import { serverSdk } from './protocol-sdk.ts'
 import { makeServer } from './server.ts'
 import { toolsFor } from './offered-tools.ts'
 
@@ -28,7 +28,7 @@ export async function serveOnStdio(parts: StdioParts): Promise<void> {
   const agents = openAgentParts({ assembly, version, startProgram })
   const host = ownHost(assembly, agents)
   const offered = toolsFor(host)
-  const { serveStdio, StdioServerTransport } = stdioSdk()
+  const { serveStdio, StdioServerTransport } = serverSdk()
   const transport = new StdioServerTransport(input, output, { maxBufferSize: MESSAGE_BYTES_MAX })
   const ended = Promise.race([once(input, 'end'), once(input, 'close'), once(output, 'close')])
   const served = serveStdio(() => makeServer({ host, tools: offered, version, broke: report }), {

@@ -1,0 +1,27 @@
+import {
+  createMcpHandler,
+  inputRequired,
+  inputResponse,
+  isInitializeRequest,
+  isLegacyRequest,
+  ProtocolError,
+  ProtocolErrorCode,
+  Server,
+  WebStandardStreamableHTTPServerTransport,
+} from '@modelcontextprotocol/server'
+import { serveStdio, StdioServerTransport } from '@modelcontextprotocol/server/stdio'
+
+/** Parts of the SDK's server that Mayfly uses, loaded by `protocol-sdk.ts`. The npm package has these alone. */
+export const serverParts = {
+  createMcpHandler,
+  inputRequired,
+  inputResponse,
+  isInitializeRequest,
+  isLegacyRequest,
+  ProtocolError,
+  ProtocolErrorCode,
+  Server,
+  serveStdio,
+  StdioServerTransport,
+  WebStandardStreamableHTTPServerTransport,
+}

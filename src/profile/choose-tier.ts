@@ -66,7 +66,10 @@ export interface TierChoice {
  */
 export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[]): TierChoice {
   const facts = rankWalls(known)
-  const need = withinReach(wanted, needOf(wanted, facts), facts)
+  const blocked = blockedByScore(wanted)
+  const needed = needOf(wanted, facts)
+  // Walls may not be proved yet when code is blocked: a missing one says nothing about this machine.
+  const need = blocked ? needed : withinReach(wanted, needed, facts)
   const judged = facts.map((fact) => ({ fact, whyNot: rejectionReason(fact, need) }))
   const usable = judged.filter(({ whyNot }) => whyNot === undefined).map(({ fact }) => fact)
   const preferred = need.preferred && usable.find(({ name }) => name === need.preferred)
@@ -77,15 +80,14 @@ export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[])
     !need.lacking && !preferred && need.tier === undefined && need.provider === undefined
   const open = taken && isFree && !closing ? openIn(taken, closes) : []
   const image = taken?.images?.[need.language]
-  const end =
-    blockedByScore(wanted) ?? tooWeak(need, facts) ?? (taken ? undefined : noProvider(need, judged))
+  const end = blocked ?? tooWeak(need, facts) ?? (taken ? undefined : noProvider(need, judged))
   return {
     provider: taken?.name ?? need.provider ?? 'none',
     tier: taken?.tier ?? need.tier ?? need.floor.tier,
     floor: need.floor.strength,
     ...(image !== undefined && { image }),
     explain: [
-      ...explainTaken(taken, need),
+      ...explainTaken(taken, need, blocked ? 'no wall holds code that is blocked' : noneHolds),
       ...explainLacking(need),
       ...judged
         .filter(({ fact }) => fact !== taken)
@@ -451,7 +453,13 @@ function hintFor(need: TierNeed, judged: readonly JudgedFact[]): string {
   return abilities.includes('network') ? `${make}, or request no network` : make
 }
 
-function explainTaken(taken: ProviderFacts | undefined, need: TierNeed): readonly FieldReason[] {
+const noneHolds = 'no provider can hold it'
+
+function explainTaken(
+  taken: ProviderFacts | undefined,
+  need: TierNeed,
+  whyNone: string,
+): readonly FieldReason[] {
   const { floor, provider, tier, preferred, lacking } = need
   const cheapest = lacking
     ? 'the strongest that is here'
@@ -459,7 +467,7 @@ function explainTaken(taken: ProviderFacts | undefined, need: TierNeed): readonl
   const byName =
     preferred !== undefined && preferred === taken?.name ? 'default_provider' : undefined
   const asked = provider !== undefined || tier !== undefined ? 'asked' : undefined
-  const because = taken ? (byName ?? asked ?? cheapest) : 'no provider can hold it'
+  const because = taken ? (byName ?? asked ?? cheapest) : whyNone
   return [
     {
       field: 'provider',

@@ -410,6 +410,14 @@ const plainMachine = [
   factsOf('gvisor', { available: false }),
 ]
 
+test('a blocked plan says nothing of walls that this machine lacks: they may not be proved yet', () => {
+  const made = plan({ risk: 100, facts: [factsOf('isolate')] })
+  assert.equal(made.kind, 'blocked')
+  assert.equal(because(made, 'floor.wanted'), undefined)
+  assert.equal(because(made, 'floor'), 'escalation.80, risk 100')
+  assert.equal(because(made, 'provider'), 'no wall holds code that is blocked')
+})
+
 test('if this machine lacks the wall of the default escalation, its strongest wall runs the job', () => {
   for (const [risk, wanted] of [
     [60, 'gvisor'],

@@ -7,8 +7,8 @@ import type { Outcome } from '../contract/outcome.ts'
 export interface ClientOptions {
   /** URL of the active endpoint, e.g. `http://127.0.0.1:7421`. */
   readonly url: string
-  /** An API key. */
-  readonly key: string
+  /** An API key. Without one only public calls are answered. */
+  readonly key?: string | undefined
   /** Replacement for the global fetch, e.g. for a proxy or a private CA. */
   readonly fetch?: typeof fetch
 }

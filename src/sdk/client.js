@@ -304,7 +304,7 @@ export class MayflyClient {
   #call(method, path, init = {}) {
     const { url, key, fetch: send = fetch } = this.#options
     const given = /** @type {Record<string, string>} */ (init.headers)
-    const headers = { ...given, authorization: `Bearer ${key}` }
+    const headers = { ...given, ...(key && { authorization: `Bearer ${key}` }) }
     return send(new URL(path, url), { ...init, method, headers, redirect: 'error' })
   }
 }

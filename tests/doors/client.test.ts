@@ -221,3 +221,19 @@ test('An error of the server is thrown with its code', async () => {
   })
   await assert.rejects(clientOf(door).get('exec_no'), { code: 'NOT_FOUND' })
 })
+
+test('Without a key the client sends no Authorization header, and the server says that it wants one', async () => {
+  await using door = await openDoor()
+  const sent: (string | null)[] = []
+  const send: typeof fetch = (to, init) => {
+    sent.push(new Headers(init?.headers).get('authorization'))
+    return fetch(to, init)
+  }
+  const url = door.gateway.activeUrl
+  for (const options of [{}, { key: undefined }, { key: '' }, { key: adminKey }])
+    await new MayflyClient({ url, fetch: send, ...options }).list().catch((thrown: unknown) => {
+      assert.ok(thrown instanceof MayflyProblem)
+      assert.deepEqual([thrown.status, thrown.code], [401, 'UNAUTHENTICATED'])
+    })
+  assert.deepEqual(sent, [null, null, null, `Bearer ${adminKey}`])
+})

@@ -151,7 +151,7 @@ class Wall {
 }
 
 test('S2-24: in ten thousand lives with random inputs in random order no closed control reopens', () => {
-  let closed = 0
+  let [closed, beside] = [0, 0]
   overLives(lives, ([schedule, granted, msMax, inputs]) => {
     const wall = new Wall(granted)
     let held = new Map<string, Controls>()
@@ -161,13 +161,15 @@ test('S2-24: in ten thousand lives with random inputs in random order no closed 
       const main = mainOf(life).controls
       for (const [zone, { controls, end }] of life.zones) {
         assert(isWithin(controls, held.get(zone) ?? granted))
-        assert(end || mainOf(life).end || isWithin(controls, main))
+        if (end || mainOf(life).end) continue
+        assert(isWithin(controls, main))
+        if (zone !== mainZone) beside++
       }
       held = new Map([...life.zones].map(([zone, strand]) => [zone, strand.controls]))
     }
   })
-  // A schedule that closes nothing would pass too.
-  assert(closed > 0)
+  // Lives that close nothing, or have no zone beside the main one, would pass too.
+  assert(closed > 0 && beside > 0)
 })
 
 test('Each zone is within its own phases, its tighten orders, and the controls of main', () => {

@@ -90,13 +90,16 @@ suite('Honeytokens', () => {
     for (const [shift, { id, secret }] of tokens.entries()) {
       const bytes = Buffer.from(`${'x'.repeat(shift)}${secret}=`)
       const hex = bytes.toString('hex')
-      const texts = [
+      const wrapped = [
         wrap(hex, 60),
+        wrap(bytes.toString('base64'), 20).replaceAll('\n', '\r\n'),
+        wrap(base32(bytes.toString()), 20),
+      ]
+      const texts = [
+        ...wrapped,
+        ...wrapped.map((text) => JSON.stringify(text)),
         hex.replace(/../g, ' $&'),
         hex.replace(/..(?=.)/g, '$&:'),
-        wrap(bytes.toString('base64'), 20).replaceAll('\n', '\r\n'),
-        JSON.stringify(wrap(bytes.toString('base64'), 20)),
-        wrap(base32(bytes.toString()), 20),
       ]
       for (const text of texts) {
         const scanner = new TokenScanner(tokens)

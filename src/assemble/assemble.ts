@@ -239,7 +239,7 @@ export function assemble(options: AssembleOptions): Assembly {
     ...overrides(base, walls, ahead),
     closePorts: (ports) => ports.forEach((one) => ownPorts.add(one)),
     async [Symbol.asyncDispose]() {
-      modules?.close()
+      for (const one of [modules, walls]) one?.close()
       await Promise.all([jobs.close(), ahead.close()])
       await held.closeAll()
       base.unwatchWarden()

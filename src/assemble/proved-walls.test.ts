@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Availability, Provider } from '../contract/provider.ts'
-import { ProvedWalls } from './proved-walls.ts'
+import { probeMsMax, ProvedWalls } from './proved-walls.ts'
 import { retryMsMax, retryMsMin } from './retry-times.ts'
 import { unavailableNames } from './unavailable-names.ts'
 
@@ -13,6 +13,7 @@ const refused: Availability = {
   fix: 'Install it',
 }
 const there: Availability = { available: true, strength: 5, layers: [], missing: [] }
+const stopped = { now: () => 0, after: () => ({ cancel: () => undefined }) }
 
 test('A refused wall is tried again when it is needed, after a minute, and then after twice as long up to ten', async () => {
   const stand = played()
@@ -24,6 +25,7 @@ test('A refused wall is tried again when it is needed, after a minute, and then 
       stand.pass(minute / 2)
       waited += minute / 2
       await stand.need()
+      await stand.settled()
     }
     waits.push(waited / minute)
   }
@@ -99,7 +101,7 @@ test('A wall whose probe throws, rejects or answers nothing is refused with the 
     loaders: new Map(),
     others,
     emitter: { emit: () => undefined },
-    clock: { now: () => 0 },
+    clock: stopped,
   })
   await walls.proveAll()
   assert.deepEqual(
@@ -115,6 +117,46 @@ test('A wall whose probe throws, rejects or answers nothing is refused with the 
         ['PROVIDER_BROKEN', 'Cannot prove provider "nothing": its probe answered no availability'],
       ],
       ['works', true],
+    ],
+  )
+})
+
+test('A probe of the application that never settles is refused after its bound, or at the close, and others are proved', async () => {
+  const late: (() => void)[] = []
+  const wall = (name: string, answer: Promise<Availability>) =>
+    ({ name, tier: 'microvm', languages: ['python'], detect: () => answer }) as unknown as Provider
+  const never = new Promise<never>(() => undefined)
+  const walls = new ProvedWalls({
+    loaders: new Map(),
+    others: [wall('hangs', never), wall('works', Promise.resolve(there))],
+    emitter: { emit: () => undefined },
+    clock: {
+      now: () => 0,
+      after(ms, then) {
+        assert.equal(ms, probeMsMax)
+        late.push(then)
+        return { cancel: () => undefined }
+      },
+    },
+  })
+  const all = walls.proveAll()
+  late[0]!()
+  await all
+  const added = walls.add(wall('closed', never))
+  walls.close()
+  await added
+  assert.deepEqual(
+    walls.proved.map(({ provider: { name }, availability }) => [
+      name,
+      availability.available || [availability.code, availability.reason],
+    ]),
+    [
+      [
+        'hangs',
+        ['PROVIDER_BROKEN', 'Cannot prove provider "hangs": its probe took longer than 60000 ms'],
+      ],
+      ['works', true],
+      ['closed', ['CONFLICT', 'Cannot prove provider "closed": Cannot use Mayfly: it was closed']],
     ],
   )
 })
@@ -152,7 +194,7 @@ test('A wall whose proof would not help is passed over, and one behind it is pro
     loaders: new Map(names.map((name) => [name, load(name)])),
     others: [],
     emitter: { emit: () => undefined },
-    clock: { now: () => 0 },
+    clock: stopped,
   })
   const helps = { first: 'yes', same: 'no', stronger: 'yes', last: 'served' } as const
   await walls.proveUntil('python', (next) => helps[next as keyof typeof helps] ?? 'served')
@@ -180,7 +222,7 @@ function played() {
     loaders: new Map([['played', () => Promise.resolve(provider)]]),
     others: [],
     emitter: { emit: () => undefined },
-    clock: { now: () => now },
+    clock: { ...stopped, now: () => now },
   })
   return {
     walls,

@@ -1,6 +1,6 @@
 import type { Clock } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
-import { MayflyError, messageOf } from '../contract/error.ts'
+import { closedError, MayflyError, messageOf } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { Language } from '../contract/job.ts'
 import type { Availability, ProvedProvider, Provider } from '../contract/provider.ts'
@@ -8,6 +8,9 @@ import { jailKinds } from '../contract/jail-kind.ts'
 import type { ProviderFacts } from '../profile/choose-tier.ts'
 import { isOfTier, isProvedAtStart, mayServe, type ProviderLoaders } from './providers.ts'
 import { RetryTimes } from './retry-times.ts'
+
+/** Bound of an application's probe, which may never settle. Under an older Node its two calls may take 30 s each. */
+export const probeMsMax = 60_000
 
 /** Whether the proof of one more wall can help a job. */
 export type Helps = 'served' | 'yes' | 'no'
@@ -20,6 +23,8 @@ export type Helps = 'served' | 'yes' | 'no'
 export class ProvedWalls {
   readonly #loaders: ProviderLoaders
   readonly #emitter: Emitter
+  readonly #clock: Pick<Clock, 'now' | 'after'>
+  readonly #closed = Promise.withResolvers<never>()
   readonly #known: Map<string, Provider>
   readonly #proofs = new Map<string, Availability>()
   readonly #provings = new Map<string, Promise<void>>()
@@ -38,10 +43,12 @@ export class ProvedWalls {
     readonly loaders: ProviderLoaders
     readonly others: readonly Provider[]
     readonly emitter: Emitter
-    readonly clock: Pick<Clock, 'now'>
+    readonly clock: Pick<Clock, 'now' | 'after'>
   }) {
     this.#loaders = parts.loaders
     this.#emitter = parts.emitter
+    this.#clock = parts.clock
+    this.#closed.promise.catch(() => undefined)
     this.#retries = new RetryTimes(parts.clock)
     this.#known = new Map(parts.others.map((one) => [one.name, one]))
   }
@@ -212,13 +219,18 @@ export class ProvedWalls {
     if (!proof?.available) throw notServing(name, proof?.reason ?? 'it was not proved')
   }
 
+  /** Ends the wait for probes of the application. */
+  close(): void {
+    this.#closed.reject(closedError())
+  }
+
   async #proveNow(name: string): Promise<void> {
     const provider = this.#known.get(name) ?? (await this.#loaders.get(name)?.())
     if (provider && !this.#proofs.has(name)) await this.#prove(provider)
   }
 
   async #prove(provider: Provider): Promise<Availability> {
-    const availability = await probed(provider)
+    const availability = await this.#probe(provider)
     this.#known.set(provider.name, provider)
     this.#proofs.set(provider.name, availability)
     if (availability.available) this.#retries.succeeded(provider.name)
@@ -226,6 +238,19 @@ export class ProvedWalls {
     this.#restate()
     this.#report(provider.name, availability)
     return availability
+  }
+
+  /** Mayfly's own probes have bounds of their own. */
+  async #probe(provider: Provider): Promise<Availability> {
+    if (this.#loaders.has(provider.name)) return await probed(provider, [])
+    const late = Promise.withResolvers<never>()
+    const fail = () => late.reject(new Error(`its probe took longer than ${probeMsMax} ms`))
+    const timer = this.#clock.after(probeMsMax, fail)
+    try {
+      return await probed(provider, [late.promise, this.#closed.promise])
+    } finally {
+      timer.cancel()
+    }
   }
 
   /** Rebuilds the facts; a refused module is listed unless a provider has its name. */
@@ -248,10 +273,13 @@ export class ProvedWalls {
   }
 }
 
-/** Probe of a wall; one that throws or answers no availability is refused, so that jobs get other walls. */
-async function probed(provider: Provider): Promise<Availability> {
+/**
+ * Probe of a wall; one that throws, answers no availability, or settles after a promise of `ends` rejects is refused, so that
+ * jobs get other walls.
+ */
+async function probed(provider: Provider, ends: readonly Promise<never>[]): Promise<Availability> {
   try {
-    const answered = (await provider.detect()) as Availability | undefined
+    const answered = (await Promise.race([provider.detect(), ...ends])) as Availability | undefined
     if (typeof answered?.available === 'boolean') return answered
     throw new MayflyError('PROVIDER_BROKEN', 'its probe answered no availability')
   } catch (thrown) {

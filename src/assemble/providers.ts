@@ -3,6 +3,7 @@
  * in `tiers/` and a row here.
  */
 import type { Config } from '../contract/config.ts'
+import { MayflyError } from '../contract/error.ts'
 import type { Job, Language } from '../contract/job.ts'
 import type { Provider } from '../contract/provider.ts'
 import { strengthOf, type TierName } from '../contract/tier.ts'
@@ -93,6 +94,18 @@ export function providerLoaders(parts: ProviderParts): ProviderLoaders {
   const { memory, cpu, processes } = parts.config.limits
   const own = { ...parts, usual: { memory, cpu, processes }, least: 0 }
   return new Map(Object.entries(rows).map(([name, { load }]) => [name, () => load(own)]))
+}
+
+/** Refuses providers of an application that would replace a wall, or each other. The mock may be replaced: its script is a test's. */
+export function assertOwnNames(given: readonly Provider[]): void {
+  const taken = new Set<string>(providerNames.filter((name) => name !== 'mock'))
+  for (const { name } of given) {
+    if (taken.has(name))
+      throw new MayflyError('INVALID', `Cannot add provider "${name}": another one has its name`, {
+        hint: 'Give it a name of its own; only "mock" may be replaced',
+      })
+    taken.add(name)
+  }
 }
 
 /** Walls that serve few jobs: each is loaded, started and proved at the first job that needs it. */

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { assemble, type Assembly } from '../assemble/assemble.ts'
+import { assertOwnNames } from '../assemble/providers.ts'
 import { loadConfig } from '../config/load.ts'
 import { systemClock } from '../contract/clock.ts'
 import type { Config, ConfigInput, OverrideInput } from '../contract/config.ts'
@@ -114,6 +115,8 @@ export class Mayfly implements AsyncDisposable {
       typeof config === 'string' ? { file: config } : config === undefined ? {} : { object: config }
     assertKnownOptions(options, { sinks: 'sinks', providers: 'providers' })
     const { providers = [], sinks = [] } = options
+    const objects = providers.filter((one) => typeof one !== 'string')
+    assertOwnNames(objects)
     const loaded = loadConfig({ ...given, env: process.env, cwd: process.cwd() })
     const inForce = withModules(loaded.config, providers)
     const telemetry = await openTelemetry(inForce, process.env, false)
@@ -122,7 +125,6 @@ export class Mayfly implements AsyncDisposable {
       // Undefined if no cache folder is known for this user.
       const layers = { layerFolder: attempt(layerFolder) }
       const own = { config: inForce, warden, kind: 'library', ...layers } as const
-      const objects = providers.filter((one) => typeof one !== 'string')
       const assembly = assemble({
         ...own,
         providers: objects,
@@ -289,10 +291,14 @@ export class Mayfly implements AsyncDisposable {
     return await this.#open(this.#assembly).providers()
   }
 
-  /** Adds a provider at run time, after probing it. Throws MayflyError INVALID for a value that is none. */
+  /**
+   * Adds a provider at run time, after probing it; one that the application added before under its name is replaced.
+   * Throws MayflyError INVALID for a value that is none, and for the name of a built-in provider other than `mock`.
+   */
   async addProvider(provider: Provider): Promise<Availability> {
     if (!isProvider(provider))
       throw new MayflyError('INVALID', 'Cannot add the provider: it is none')
+    assertOwnNames([provider])
     return await this.#open(this.#assembly).add(provider)
   }
 

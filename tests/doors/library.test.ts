@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline'
 import { after, before, suite, test as always } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeTagged, Mayfly, MayflyError, outcomeSchema } from '../../src/index.ts'
+import { createMockProvider } from '../../src/tiers/mock/provider.ts'
 import { test } from '../fixtures/drawn.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 import { documentOf, makePlace, mayfly, remaining, startServer, whenReady } from './program.ts'
@@ -280,6 +281,23 @@ suite('Overriding the configuration at run time (S4-16)', () => {
         await assert.rejects(own.batch({ code: 'return 1' }, inputs as never), { code: 'INVALID' })
       await assert.rejects(own.addProvider({} as never), { code: 'INVALID' })
       assert.equal(own.statistics().jobs, 0)
+    },
+  )
+
+  always(
+    'A provider with the name of a built-in wall, or of another, is refused; the mock is replaced',
+    async () => {
+      const state = join(place.state, 'names')
+      const scripted = createMockProvider({ script: () => [{ result: 'scripted' }] })
+      const named = (name: string) => ({ ...scripted, name })
+      for (const providers of [[named('isolated-vm')], [named('gvisor')], [scripted, scripted]])
+        await assert.rejects(Mayfly.open({ state }, { providers }), { code: 'INVALID' })
+      await using own = await Mayfly.open({ state }, { providers: [scripted] })
+      await assert.rejects(own.addProvider(named('isolated-vm')), { code: 'INVALID' })
+      const results = []
+      for (const provider of ['mock', 'isolated-vm'])
+        results.push((await own.run({ code: 'return 1', provider })).result)
+      assert.deepEqual(results, ['scripted', 1])
     },
   )
 

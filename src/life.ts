@@ -12,6 +12,7 @@ import { isBroken, messageOf, MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'
 import type { Job, JobFile } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
+import type { OutcomeError } from './contract/outcome-error.ts'
 import type { Profile } from './contract/profile.ts'
 import type { Sandbox, SandboxSession, Task, TaskEnd } from './contract/provider.ts'
 import type {
@@ -231,7 +232,13 @@ function notParsed(error: Extract<Analysis, { kind: 'syntax-error' }>): LifeResu
 }
 
 /** Ends a job that got no wall, or whose wall broke before user code ran. There is no fallback to a weaker wall. */
-function neverRan(thrown: unknown): LifeResult {
+function neverRan(thrown: unknown): LifeResult & { readonly error: OutcomeError } {
+  if (thrown instanceof SuppressedError) {
+    const [first, then] = [neverRan(thrown.suppressed), neverRan(thrown.error)]
+    const { error } = first.status === 'cancelled' ? then : first
+    const message = `${first.error.message}; then its wall was not destroyed: ${then.error.message}`
+    return { status: 'failed', error: { ...error, message } }
+  }
   if (thrown instanceof DOMException && thrown.name === 'AbortError') {
     return { status: 'cancelled', error: { code: 'CANCELLED', message: 'The job was cancelled' } }
   }

@@ -359,6 +359,23 @@ test('Jobs that run or wait when it closes are cancelled, and end in the record;
   assert.deepEqual(ended.map(({ run }) => run).toSorted(), outcomes.map(({ id }) => id).toSorted())
 })
 
+test('A wall that breaks and cannot be destroyed either ends its session with the first cause, then the second', async () => {
+  const mock = createMockProvider()
+  const launch: typeof mock.launch = async (...given) => {
+    const fail = () => Promise.reject(new Error('no such cgroup'))
+    return Object.assign(await mock.launch(...given), { [Symbol.asyncDispose]: fail })
+  }
+  const detect = async () => ({ available: true, strength: 5, layers: [], missing: [] }) as const
+  const can = ['session'] as const
+  const wall = { ...mock, name: 'alone', tier: 'microvm', can, detect, launch } as const
+  await using own = await Mayfly.open({ state: join(place.state, 'twice') }, { providers: [wall] })
+  await assert.rejects(own.open({ language: 'python', provider: 'alone' }), {
+    code: 'UNAVAILABLE',
+    message:
+      'Cannot open a session: a wall of "mock" takes a single task; then its wall was not destroyed: no such cgroup',
+  })
+})
+
 test('S4-45: jobs on the mock prove no other wall and start one analysis process, and the next job gets its wall', async () => {
   const seen: string[] = []
   await using own = await Mayfly.open(

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { wallAnswerMsMax } from './wall-answer.ts'
 
 /** Strength against escape, by kind of wall. A floor compares these numbers and nothing else. */
 export const strengthOf = {
@@ -34,11 +35,11 @@ export function releaseMsMaxOf(tier: TierName): number {
 }
 
 /**
- * Milliseconds in which a wall has to end a zone. Longer where a guest's kernel ends it, which is slow on a busy host: its engine
- * ends the wall of a guest that has run for 15 s since.
+ * Milliseconds in which a wall has to close what a phase closes, or to end a zone. Longer where a guest's kernel does it, which is
+ * slow on a busy host: its engine ends the wall of a guest that leaves a question open for 10 s, or has run for 15 s since the end.
  */
-export function zoneEndMsMaxOf(tier: TierName): number {
-  return booted.has(tier) ? 60_000 : 1000
+export function orderMsMaxOf(tier: TierName): number {
+  return booted.has(tier) ? 60_000 : wallAnswerMsMax
 }
 
 export type Strength = 0 | 1 | 2 | 3 | 4 | 5

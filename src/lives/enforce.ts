@@ -25,11 +25,12 @@ export async function enforce(
   sandbox: Sandbox,
   { zone, controls }: TightenOrder,
   clock: Clock,
+  msMax: number,
 ): Promise<Enforcement> {
   try {
     const ask = () =>
       zone === mainZone ? sandbox.tighten(controls) : sandbox.tighten(controls, zone)
-    return judge(await wallAnswer(ask, clock), controls)
+    return judge(await wallAnswer(ask, clock, msMax), controls)
   } catch (thrown) {
     return { kind: 'open', why: messageOf(thrown) }
   }

@@ -116,6 +116,20 @@ test('A late answer to a tighten counts as a failure', async () => {
   ])
 })
 
+test('The kernel of a guest has ten seconds and more to close a phase, other walls have one', async () => {
+  for (const tier of ['userkernel', 'microvm', 'process'] as const) {
+    const schedule = scheduleOf(phasesOf(1000, 60_000))
+    const profile = profileOf({ tier, schedule, limits: limitsOf({ timeout: 30_000 }) })
+    const script = () => [{ at: 20_000, result: 1 }]
+    const { end, story } = await live({ profile, script, faults: { tighten: 15_000 } })
+    assert.equal(end.status, tier === 'process' ? 'terminated' : 'ok')
+    assert.deepEqual(story.slice(1), [
+      '1000 phase phase-1',
+      tier === 'process' ? '2000 terminated' : '16000 tightened phase-1',
+    ])
+  }
+})
+
 test('A late failure of an order superseded by a stricter phase is ignored', async () => {
   const profile = profileOf({ schedule: scheduleOf(phasesOf(500, 500, 1500)) })
   const { end, executionTime } = await live({ profile, faults: { tighten: 'never' } })

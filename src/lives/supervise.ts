@@ -32,7 +32,7 @@ import { checkedEnd, cutShort, lost, reasonOf, withLimitCode } from '../contract
 import { enforce } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
 import { lengthOf, mainZone } from '../contract/phase.ts'
-import { releaseMsMaxOf, zoneEndMsMaxOf } from '../contract/tier.ts'
+import { releaseMsMaxOf, orderMsMaxOf } from '../contract/tier.ts'
 import { wallAnswer } from '../contract/wall-answer.ts'
 import { initialStateOf, nextState, nextAt, restOf, stepOf, mainOf } from './schedule.ts'
 import type { LifeAction, LifeInput, Life, Transition } from './schedule.ts'
@@ -408,7 +408,9 @@ class Supervision implements Supervisor {
   }
 
   async #close({ zone, phase, controls, closing, order }: Close, reason?: string) {
-    const done = await enforce(this.#parts.sandbox, { zone, controls }, this.#clock)
+    const { sandbox, profile } = this.#parts
+    const msMax = orderMsMaxOf(profile.tier)
+    const done = await enforce(sandbox, { zone, controls }, this.#clock, msMax)
     if (!this.#isOpen) return false
     if (done.kind === 'open') {
       this.#events.emit('control/unenforced', { phase, why: done.why }, zone)
@@ -531,7 +533,7 @@ class Supervision implements Supervisor {
     try {
       if (!sandbox.endZone) throw new Error('the wall has no zones')
       this.#ending.set(zone, reason)
-      await wallAnswer(() => sandbox.endZone!(zone), this.#clock, zoneEndMsMaxOf(profile.tier))
+      await wallAnswer(() => sandbox.endZone!(zone), this.#clock, orderMsMaxOf(profile.tier))
       this.#noteEnded(zone)
     } catch (thrown) {
       this.#ending.delete(zone)

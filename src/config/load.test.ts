@@ -1,13 +1,14 @@
 import { after, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { explainConfig } from './explain.ts'
 import { loadConfig, type LoadOptions } from './load.ts'
 import type { Issue } from './parse.ts'
+import { variableWarnings } from './variables.ts'
 
 const folders: string[] = []
 after(() => folders.forEach((folder) => rmSync(folder, { recursive: true })))
@@ -290,6 +291,13 @@ test('an unknown MAYFLY_ variable is a warning with the nearest known name', () 
     'Unknown variable "MAYFLY_ENVIRONMENT_NAME_X"',
     'Unknown variable "MAYFLY_PROT"; did you mean "MAYFLY_PORT"?',
   ])
+})
+
+test('no variable of the reference is unknown', () => {
+  const reference = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
+  const names = [...reference.matchAll(/^\| `(MAYFLY_\w+)` \|/gm)].map(([, name]) => name!)
+  assert.ok(names.includes('MAYFLY_TEMPLATES'))
+  assert.deepEqual(variableWarnings(Object.fromEntries(names.map((name) => [name, 'off']))), [])
 })
 
 test('only MAYFLY_ENV brings in the file of an environment', () => {

@@ -35,9 +35,9 @@ export const settings: readonly Setting[] = [
 ]
 
 /** Variables read elsewhere, or set by Mayfly for its child processes. */
-const otherVariables = ['CONFIG', 'ENV', 'API_KEY', 'SERVER', 'RESULT', 'OUT', 'SENTINEL'].map(
-  (name) => `MAYFLY_${name}`,
-)
+const otherVariables = 'CONFIG ENV API_KEY SERVER RESULT OUT SENTINEL TEMPLATES'
+  .split(' ')
+  .map((name) => `MAYFLY_${name}`)
 /** Internal variables between parts of Mayfly, or its tests. */
 const INTERNAL = /^MAYFLY_(?:WARDEN|ROLE|WORKER|ANALYST|LONG|HALF|CONTRACTS|TRUSTING)$/
 

@@ -192,6 +192,19 @@ test('two receivers of webhooks with one URL are refused, two paths of one host 
   assert.equal(config.webhooks.length, 2)
 })
 
+test('a credential that no request could carry is refused, and so is a second one of its name', () => {
+  const of = ({ header = 'authorization', host = 'a.example' }) =>
+    `[[credentials]]\nname = "one"\nenv = "X"\nheader = "${header}"\nhosts = ["b.example", "${host}"]\n`
+  const at = (text: string) => where(place({ 'mayfly.toml': text }))
+  assert.deepEqual(at(of({ host: 'not a host!!' })), ['mayfly.toml:5:23'])
+  assert.deepEqual(at(of({ host: 'https://a.example/v1/*' })), ['mayfly.toml:5:23'])
+  assert.deepEqual(at(of({ host: 'GET a.example' })), ['mayfly.toml:5:23'])
+  assert.deepEqual(at(of({ header: 'Host' })), ['mayfly.toml:4:1'])
+  assert.equal(at(of({}) + of({ host: 'c.example' })).length, 1)
+  for (const host of ['*.a.example:*', 'https://a.example/', 'http://a.example:8080'])
+    assert.ok(loadConfig(place({ 'mayfly.toml': of({ host }) })))
+})
+
 test('S4-14: the same code in three environments, each value with its origin', () => {
   const files = {
     'mayfly.toml': 'default_provider = "mock"\n[server]\nport = 1000\nhost = "::1"\n',

@@ -665,6 +665,15 @@ const webhook = z.strictObject({
   private: flag.describe('Allow a private address, such as one of this machine'),
 })
 
+/** Headers that the egress proxy removes or writes itself. */
+const proxyHeader =
+  /^(host|connection|content-length|transfer-encoding|upgrade|te|trailer|expect|accept-encoding|proxy-.*)$/i
+
+const wholeHost = hostPattern.refine(
+  (text) => parsePattern(text, 'https')?.every((one) => /^\S+\/\/[^/]+$/.test(one)) ?? true,
+  'expected a host without a method or a path',
+)
+
 const credential = z.strictObject({
   name: z
     .string()
@@ -676,8 +685,9 @@ const credential = z.strictObject({
   header: z
     .string()
     .regex(/^[A-Za-z0-9-]{1,100}$/)
+    .refine((text) => !proxyHeader.test(text), 'expected a header that the proxy does not write')
     .describe('Header in which the placeholder is replaced'),
-  hosts: z.array(filled(300)).min(1).max(100).describe('Hosts that may receive the value'),
+  hosts: z.array(wholeHost).min(1).max(100).describe('Hosts that may receive the value'),
 })
 
 const egress = z.strictObject({
@@ -902,6 +912,9 @@ export const configSchema = z.strictObject({
     .array(credential)
     .max(100)
     .default([])
+    .refine((all) => new Set(all.map((one) => one.name)).size === all.length, {
+      message: 'expected credentials of different names',
+    })
     .describe('Secrets that the egress proxy inserts; they never enter a wall'),
   egress: egress.prefault({}).describe('Egress path of requests of jobs'),
   providers: providers

@@ -1,5 +1,4 @@
 import { allControls } from '../contract/controls.ts'
-import { MayflyError } from '../contract/error.ts'
 import { networkOf } from '../contract/network.ts'
 import type { Header } from './http-head.ts'
 import { decide, type EgressRequest } from './rules.ts'
@@ -21,26 +20,7 @@ export type CredentialHeaders =
   | { readonly kind: 'placed'; readonly headers: readonly Header[]; readonly secrets: string[] }
   | { readonly kind: 'denied'; readonly because: string }
 
-const NAME = /^[A-Za-z0-9_.-]{1,64}$/
 const placeholder = /mayfly-secret:([A-Za-z0-9_.-]{1,64})/g
-
-/** Rejects credentials that cannot be placed in a header. Throws MayflyError CONFIG, without the value. */
-export function checkCredentials(credentials: readonly Credential[]): void {
-  for (const { name, value, header, hosts } of credentials) {
-    const wrong = (what: string) =>
-      new MayflyError('CONFIG', `Cannot use the credential "${name}": ${what}`)
-    if (!NAME.test(name)) throw wrong('its name is not 1 to 64 letters, digits, ".", "_" or "-"')
-    if (!/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value))
-      throw wrong('its value is empty or not valid in a header')
-    if (!/^[A-Za-z0-9-]{1,100}$/.test(header) || ownHeader.test(header))
-      throw wrong(`the header "${header}" cannot carry it`)
-    if (hosts.length === 0) throw wrong('it has no host')
-    networkOf({ allow: hosts })
-  }
-}
-
-const ownHeader =
-  /^(host|connection|content-length|transfer-encoding|upgrade|te|trailer|expect|accept-encoding|proxy-.*)$/i
 
 /** Replaces placeholders by their values; a placeholder in another header or for another host denies the request. */
 export function placeCredentials(

@@ -2,7 +2,6 @@ import type { Server, Socket } from 'node:net'
 import { answerRefusal } from './proxy-answers.ts'
 import { CallerLookup, type ConnectionCaller, type FindCallers } from './caller-lookup.ts'
 import { ProxyConnection, type ConnectionTimeouts } from './connection.ts'
-import { checkCredentials } from './credentials.ts'
 import { refused } from './http-head.ts'
 import type { EgressAttempt } from './ledger.ts'
 import { runOver, cancelForbidden } from './open-connection.ts'
@@ -21,7 +20,6 @@ import type { EgressTerms } from './egress-terms.ts'
  * each connection carries one request or one tunnel.
  */
 export function openProxy(options: ProxyOptions): Proxy {
-  checkCredentials(options.credentials ?? [])
   return new Proxy(options)
 }
 

@@ -2,6 +2,7 @@ import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import type { JobRequest } from '../contract/job.ts'
 import { parseJson } from '../lib/parse-json.ts'
+import { present } from '../lib/present.ts'
 import { note } from './print.ts'
 import type { RunFlags } from './run-flags.ts'
 import { readBytes, readProgram } from './source.ts'
@@ -28,14 +29,15 @@ export async function requestOf(
   return {
     code,
     ...(await sourceNameOf(file, files)),
-    ...given({ language, entry, tier, floor, shadow, provider, schedule, image }),
+    // An empty text is given too: of an unset variable of a shell, which must not mean the default.
+    ...present({ language, entry, tier, floor, shadow, provider, schedule, image }),
     ...(flags.input !== undefined && { input: await inputOf(flags.input, '--input') }),
     ...(flags.batch !== undefined && { calls: await callsOf(flags.batch) }),
     ...(flags.signature && (await signaturesOf(flags.signature))),
     files,
     args: [...args],
     ...(flags.env && flags.env.length > 0 && { env: environmentOf(flags.env) }),
-    limits: given({
+    limits: present({
       timeout: amount(timeout),
       memory: amount(memory),
       cpu,
@@ -53,16 +55,6 @@ export async function requestOf(
     trace: flags.trace ?? false,
     idempotent: flags.idempotent ?? false,
   }
-}
-
-/**
- * Fields that are not undefined. An empty text is one: of an unset variable of a shell, which must not mean the default.
- */
-function given<T extends object>(
-  fields: T,
-): { readonly [K in keyof T]?: Exclude<T[K], undefined> } {
-  const kept = Object.entries(fields).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(kept) as { [K in keyof T]?: Exclude<T[K], undefined> }
 }
 
 /** Parses `NAME=VALUE`, or `NAME` to pass on Mayfly's own; the last one wins. Throws MayflyError USAGE. */

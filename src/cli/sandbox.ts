@@ -9,6 +9,7 @@ import type {
   Terminated,
   Tightened,
 } from '../contract/live.ts'
+import { present } from '../lib/present.ts'
 import { shownSize, formatValue } from './format-value.ts'
 import { callServer, sandboxPath, type ServerFlags } from './call-server.ts'
 import { note, printJson, table } from './print.ts'
@@ -186,15 +187,14 @@ function queryOf(labels: readonly string[] = []): string {
 /** Converts flags to the API's types. */
 function controlsOf({ network, cpu, memory, io, processes, capability }: Flags) {
   const isNone = (list: readonly string[]) => list.length === 1 && list[0] === 'none'
-  const all = {
+  return present({
     network: network && (isNone(network) ? 'none' : { allow: network }),
     cpu: cpu === undefined ? undefined : Number(cpu),
     memory,
     io,
     processes: processes === undefined ? undefined : Number(processes),
     capabilities: capability && (isNone(capability) ? 'none' : capability),
-  }
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
+  })
 }
 
 function reportOrder(flags: Flags, came: { readonly id: string }, text: string): void {

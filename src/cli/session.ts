@@ -8,6 +8,7 @@ import type { SessionListing } from '../contract/exec.ts'
 import type { ForkedRow } from '../contract/fork.ts'
 import type { SessionRow } from '../contract/session.ts'
 import { parseJson } from '../lib/parse-json.ts'
+import { present } from '../lib/present.ts'
 import { sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
 import { rawEventsOf } from '../sdk/server-events.js'
 import {
@@ -84,16 +85,20 @@ export function registerSessions(sandbox: Command, reached: (command: Command) =
     .action(verb(renew))
 }
 
-interface CreateFlags extends ServerFlags {
-  readonly language: string
+/** Flags of a session, whether it is opened or forked. */
+interface SessionFlags extends ServerFlags {
   readonly timeout?: string
   readonly idle?: string
   readonly label?: readonly string[]
+  readonly memory?: string
+  readonly allow?: readonly string[]
+}
+
+interface CreateFlags extends SessionFlags {
+  readonly language: string
   readonly tier?: string
   readonly floor?: string
   readonly provider?: string
-  readonly memory?: string
-  readonly allow?: readonly string[]
   readonly env?: readonly string[]
 }
 
@@ -109,18 +114,11 @@ async function create(flags: CreateFlags): Promise<void> {
 }
 
 async function open(flags: CreateFlags): Promise<void> {
-  const { language, timeout, idle, tier, floor, provider, memory, allow } = flags
+  const { language, timeout, idle, tier, floor, provider } = flags
   const row = await callServer<SessionRow>(flags, 'POST', root, {
-    language,
-    ...(timeout !== undefined && { timeout }),
-    ...(idle !== undefined && { idle }),
-    ...(flags.label && { labels: pairsOf(flags.label, '--label') }),
+    ...present({ language, timeout, idle, tier, floor, provider }),
     ...(flags.env && { env: pairsOf(flags.env, '--env') }),
-    ...(tier !== undefined && { tier }),
-    ...(floor !== undefined && { floor }),
-    ...(provider !== undefined && { provider }),
-    ...(memory !== undefined && { limits: { memory } }),
-    ...(allow && { network: { allow } }),
+    ...boundsOf(flags),
   })
   if (flags.json) return printJson(row)
   process.stdout.write(`${row.id}\n`)
@@ -248,25 +246,17 @@ async function files(flags: ServerFlags, id: string): Promise<void> {
   process.stdout.write(`${table([['type', 'bytes', 'path'], ...rows])}\n`)
 }
 
-interface ForkFlags extends ServerFlags {
+interface ForkFlags extends SessionFlags {
   readonly children: string
-  readonly timeout?: string
-  readonly idle?: string
-  readonly label?: readonly string[]
-  readonly memory?: string
-  readonly allow?: readonly string[]
 }
 
 /** Prints the ids of the children, a line each. */
 async function fork(flags: ForkFlags, id: string): Promise<void> {
-  const { children, timeout, idle, label, memory, allow } = flags
+  const { children, timeout, idle } = flags
   const asked = {
     children: Number(children),
-    ...(timeout !== undefined && { timeout }),
-    ...(idle !== undefined && { idle }),
-    ...(label && { labels: pairsOf(label, '--label') }),
-    ...(memory !== undefined && { limits: { memory } }),
-    ...(allow && { network: { allow } }),
+    ...present({ timeout, idle }),
+    ...boundsOf(flags),
   }
   const response = await requestServer(flags, 'POST', sandboxPath(id, '/fork'), {
     type: 'application/json',
@@ -278,6 +268,15 @@ async function fork(flags: ForkFlags, id: string): Promise<void> {
   for (const one of forked.children) process.stdout.write(`${one.id}\n`)
   note(flags, `Each child has ${forked.shared.join('; ')}`)
   note(flags, `It does not have ${forked.lost.join('; ')}`)
+}
+
+/** Labels, memory and network of a session. Throws MayflyError USAGE. */
+function boundsOf({ label, memory, allow }: SessionFlags) {
+  return {
+    ...(label && { labels: pairsOf(label, '--label') }),
+    ...(memory !== undefined && { limits: { memory } }),
+    ...(allow && { network: { allow } }),
+  }
 }
 
 async function renew(flags: ServerFlags & { readonly timeout: string }, id: string): Promise<void> {

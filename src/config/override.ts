@@ -10,6 +10,7 @@ import { allControls, isWithin, type NetworkControl, unlimited } from '../contra
 import { MayflyError } from '../contract/error.ts'
 import { strengthOf, type TierName } from '../contract/tier.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
+import { present } from '../lib/present.ts'
 
 export interface OverrideOptions {
   /** True if the caller may widen; otherwise only narrower values are accepted. */
@@ -58,24 +59,24 @@ function readOverride(patch: unknown, config: Config): Override {
 }
 
 function apply(config: Config, override: Override): Config {
-  const { limits, ceilings, sessions, tenants = {}, ...whole } = override
+  const { limits = {}, ceilings = {}, sessions = {}, tenants = {}, ...whole } = override
   return deepFreeze({
     ...config,
-    ...given(whole),
+    ...present(whole),
     ...(whole.escalation && { hasDefaultEscalation: false }),
-    limits: { ...config.limits, ...given(limits) },
-    ceilings: { ...config.ceilings, ...given(ceilings) },
+    limits: { ...config.limits, ...present(limits) },
+    ceilings: { ...config.ceilings, ...present(ceilings) },
     sessions: {
       ...config.sessions,
-      ...given(sessions),
-      address: { ...config.sessions.address, ...given(sessions?.address) },
+      ...present(sessions),
+      address: { ...config.sessions.address, ...present(sessions.address ?? {}) },
     },
     tenants: config.tenants.map((tenant) => {
       const own = Object.hasOwn(tenants, tenant.name) ? tenants[tenant.name] : undefined
       return {
         ...tenant,
-        ...given({ floor: own?.floor }),
-        ceilings: { ...tenant.ceilings, ...given(own?.ceilings) },
+        ...present({ floor: own?.floor }),
+        ceilings: { ...tenant.ceilings, ...present(own?.ceilings ?? {}) },
       }
     }),
   })
@@ -152,13 +153,6 @@ function strengthAt(floor: TierName | undefined): number {
 function anonymousRank({ sessions }: Config): number {
   if (sessions.anonymous === undefined) return 1
   return sessions.anonymous ? 2 : 0
-}
-
-type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> }
-
-function given<T extends object>(values: T | undefined): Given<T> {
-  const entries = Object.entries(values ?? {}).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(entries) as Given<T>
 }
 
 function invalid(because: string, details?: unknown): MayflyError {

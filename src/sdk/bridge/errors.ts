@@ -1,4 +1,5 @@
 import { errorCodes, MayflyError, type ErrorCode } from '../../contract/error.ts'
+import { present } from '../../lib/present.ts'
 
 /** Serialised error: its class by name, and its parts. */
 export interface ErrorFacts {
@@ -25,7 +26,7 @@ const classes: Readonly<Record<string, new (message: string) => Error>> = {
 export function errorFactsOf(error: Error): ErrorFacts {
   const { name, message, stack, cause } = error
   const { code } = error as { readonly code?: unknown }
-  const shared = { name, message, stack, ...(cause !== undefined && { cause }) }
+  const shared = { name, message, stack, ...present({ cause }) }
   if (error instanceof MayflyError) {
     const { hint, details, detail, retryAfterMs } = error
     return { ...shared, className: 'MayflyError', code, hint, details, detail, retryAfterMs }
@@ -34,7 +35,7 @@ export function errorFactsOf(error: Error): ErrorFacts {
   const className = Object.hasOwn(classes, error.constructor.name)
     ? error.constructor.name
     : 'Error'
-  return { ...shared, className, ...(code !== undefined && { code }) }
+  return { ...shared, className, ...present({ code }) }
 }
 
 /** Makes an error of the same class, with the stack of the other side. */
@@ -51,11 +52,8 @@ function make({ className, name, message, code, hint, ...facts }: ErrorFacts): E
     return new MayflyError(code as ErrorCode, message, {
       details,
       cause,
-      ...(hint !== undefined && { hint }),
-      ...(detail !== undefined && { detail }),
-      ...(retryAfterMs !== undefined && { retryAfterMs }),
+      ...present({ hint, detail, retryAfterMs }),
     })
   const error = new (classes[className] ?? Error)(message)
-  const more = { ...(code !== undefined && { code }), ...(cause !== undefined && { cause }) }
-  return Object.assign(error, name === error.name ? {} : { name }, more)
+  return Object.assign(error, name === error.name ? {} : { name }, present({ code, cause }))
 }

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
+import { lastFlag, ownArguments } from '../lib/last-flag.ts'
 import {
   findServer,
-  ownArguments,
   plainLine,
   plainServer,
   runBy,
@@ -10,7 +10,6 @@ import {
   type WantedServer,
 } from './attach-plain.ts'
 import { stayAlone } from './attachment.ts'
-import { flagValueOf } from './command-line.ts'
 import { leaveServer, whyLeaveNone } from './leave-server.ts'
 
 /** Flags with which a run uses no server, with the reason. */
@@ -77,9 +76,9 @@ async function configuredServer(own: readonly string[]): Promise<WantedServer | 
     import('./config-digest.ts'),
   ])
   const loaded = loadConfig({
-    file: flagValueOf(own, '--config'),
+    file: lastFlag(own, '--config'),
     env: process.env,
-    flags: { '--state': flagValueOf(own, '--state') },
+    flags: { '--state': lastFlag(own, '--state') },
     cwd: process.cwd(),
   })
   const config = configDigest(loaded)

@@ -4,9 +4,10 @@ import { attach, type AttachedServer } from '../gateway/local/client.ts'
 import { localFolder } from '../gateway/local/place.ts'
 import { serverName } from '../gateway/local/server-name.ts'
 import { hasEntry } from '../lib/has-entry.ts'
+import { lastFlag, ownArguments } from '../lib/last-flag.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { holdAttachment, OwnRunNeeded } from './attachment.ts'
-import { flagValueOf } from './command-line.ts'
+import { hasFlag } from './command-line.ts'
 import { actAsOwner, type OwnerRights } from './owner-rights.ts'
 import { printError } from './print.ts'
 import { unwatchReaders, watchReaders } from './broken-pipe.ts'
@@ -55,25 +56,16 @@ export async function runPlain(
     unwatchReaders()
     return false
   } catch (thrown) {
-    printError(
-      thrown,
-      own.some((word) => word === '--json' || word.startsWith('--json=')),
-    )
+    printError(thrown, hasFlag(own, '--json'))
     return true
   }
-}
-
-/** Arguments before `--`; the ones after it belong to the program. */
-export function ownArguments(argv: readonly string[]): readonly string[] {
-  const dashes = argv.indexOf('--')
-  return dashes < 0 ? argv : argv.slice(0, dashes)
 }
 
 /** Parses a line that needs no parser and no configuration file; undefined for any other. */
 export function plainLine(argv: readonly string[], own: readonly string[]): PlainRun | undefined {
   const isSet = (name: string) => name.startsWith('MAYFLY_') && name !== 'MAYFLY_STATE'
-  const isNamed = own.some((word) => word === '--config' || word.startsWith('--config='))
-  const isPlain = !isNamed && !Object.keys(process.env).some(isSet) && !hasEntry('mayfly.toml')
+  const isPlain =
+    !hasFlag(own, '--config') && !Object.keys(process.env).some(isSet) && !hasEntry('mayfly.toml')
   return isPlain ? plainRun(argv) : undefined
 }
 
@@ -83,7 +75,7 @@ export function plainServer(plain: PlainRun, own: readonly string[]): WantedServ
   const isFile = plain.file === '-' || statSync(plain.file, { throwIfNoEntry: false })?.isFile()
   if (process.getuid?.() === 0 && !isFile) return 'root attaches for regular files alone'
   try {
-    const state = stateFolder(process.env, process.getuid?.(), flagValueOf(own, '--state'))
+    const state = stateFolder(process.env, process.getuid?.(), lastFlag(own, '--state'))
     return { plain, state, loaded: null, config: null }
   } catch {
     return 'the state folder is not known'

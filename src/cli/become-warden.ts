@@ -1,8 +1,9 @@
 import { fileURLToPath } from 'node:url'
 import type { EnclosureSpec } from '../contract/engine.ts'
-import { positionals, isOrder, flagValueOf } from './command-line.ts'
 import { hasEntry } from '../lib/has-entry.ts'
+import { lastFlag } from '../lib/last-flag.ts'
 import { stateFolder } from '../lib/state-folder.ts'
+import { asksForHelp, isOrder, positionals } from './command-line.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
 import { smallHeap } from './small-heap.ts'
 
@@ -18,7 +19,7 @@ const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 export function needsWardenParent(verb: string | undefined, argv: readonly string[]): boolean {
   const isResume = verb === 'evidence' && positionals(argv)[1] === 'resume'
   if (process.env['MAYFLY_ROLE'] || !(isResume || walled.has(verb ?? ''))) return false
-  if (argv.includes('--help') || argv.includes('-h')) return false
+  if (asksForHelp(argv)) return false
   if (verb === 'serve' && isOrder(argv)) return false
   if (verb === 'mcp' && positionals(argv).length > 1) return false
   return verb === 'serve' || process.getuid?.() === 0
@@ -53,7 +54,7 @@ export async function reexecAsStateOwner(
   verb: string | undefined,
   argv: readonly string[],
 ): Promise<void> {
-  if (argv.includes('--help') || argv.includes('-h')) return
+  if (asksForHelp(argv)) return
   const words = changing[verb ?? '']
   if (!words || process.getuid?.() !== 0) return
   if (words !== 'all' && !words.includes(positionals(argv)[1] ?? '')) return
@@ -94,13 +95,13 @@ export async function runAsWarden(
 
 /** Ignores the configuration file for the trust store: the file could otherwise choose it. */
 function trustFolder(argv: readonly string[]): string {
-  return stateFolder(process.env, process.getuid?.(), flagValueOf(argv, '--state'))
+  return stateFolder(process.env, process.getuid?.(), lastFlag(argv, '--state'))
 }
 
 /** Reads a configuration only if neither flag nor variable names the state folder. */
 async function folderOf(argv: readonly string[]): Promise<string> {
-  const given = flagValueOf(argv, '--state')
-  const file = flagValueOf(argv, '--config') ?? process.env['MAYFLY_CONFIG']
+  const given = lastFlag(argv, '--state')
+  const file = lastFlag(argv, '--config') ?? process.env['MAYFLY_CONFIG']
   if (given || process.env['MAYFLY_STATE'] || (!file && !hasEntry('mayfly.toml'))) {
     return stateFolder(process.env, process.getuid?.(), given)
   }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
+import { programArguments } from '../lib/last-flag.ts'
 import type { ExecFlags } from './exec-flags.ts'
 import { verb } from './verb.ts'
 
@@ -56,8 +57,7 @@ Examples:
 
 /** Arguments after `--`. Throws MayflyError USAGE. */
 function commandOf(words: readonly string[]): readonly string[] {
-  const dashes = process.argv.indexOf('--')
-  const command = dashes < 0 ? [] : process.argv.slice(dashes + 1)
+  const command = programArguments(process.argv)
   const stray = words.slice(0, words.length - command.length)[0]
   if (stray === undefined && command.length > 0) return command
   const given = stray === undefined ? 'no command' : `"${stray}"`

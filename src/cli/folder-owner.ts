@@ -2,8 +2,8 @@ import { readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MayflyError } from '../contract/error.ts'
+import { lastFlag } from '../lib/last-flag.ts'
 import { startAs } from '../warden/step-down.ts'
-import { flagValueOf } from './command-line.ts'
 
 const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 /** Environment variables that name folders of root. */
@@ -34,9 +34,7 @@ function identityOf(uid: number): Readonly<Record<string, string>> | undefined {
 
 /** Environment for an owner without a home: caches are in the state folder. */
 function withoutHome(uid: number, argv: readonly string[]): Readonly<Record<string, string>> {
-  const dashes = argv.indexOf('--')
-  const own = dashes < 0 ? argv : argv.slice(0, dashes)
-  const state = flagValueOf(own, '--state') || process.env['MAYFLY_STATE']
+  const state = lastFlag(argv, '--state') || process.env['MAYFLY_STATE']
   if (state) {
     const cache = join(resolve(state), 'cache')
     return { HOME: '/nonexistent', USER: `${uid}`, LOGNAME: `${uid}`, XDG_CACHE_HOME: cache }

@@ -2,7 +2,8 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Command, CommanderError } from 'commander'
-import { positionals } from './command-line.ts'
+import { ownArguments } from '../lib/last-flag.ts'
+import { asksForHelp, hasFlag, positionals } from './command-line.ts'
 import { closePrestartedWarden, prestartWarden, wallsAhead } from './prestart-warden.ts'
 import { watchReaders } from './broken-pipe.ts'
 import { enterRole } from './role.ts'
@@ -42,9 +43,7 @@ const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
  * Runs one command line and sets `process.exitCode`. Never throws. A root process calls `keepCode` before it drops its rights.
  */
 export async function main(argv: readonly string[], keepCode?: () => void): Promise<void> {
-  const dashes = argv.indexOf('--')
-  // Words after `--` belong to the program being run.
-  const own = dashes < 0 ? argv : argv.slice(0, dashes)
+  const own = ownArguments(argv)
   const [verb] = positionals(own)
   watchReaders()
   const scratch = verb === 'bench' ? scratchState(own) : undefined
@@ -61,11 +60,9 @@ export async function main(argv: readonly string[], keepCode?: () => void): Prom
       await parse(argv, verb)
     }
   } catch (thrown) {
-    await fail(
-      thrown,
-      own.some((word) => word === '--json' || word.startsWith('--json=')),
-      verb === 'exec' && dashes < 0 ? 'mayfly exec [flags] -- ls -la' : undefined,
-    )
+    const isWithoutCommand = verb === 'exec' && own.length === argv.length
+    const form = isWithoutCommand ? 'mayfly exec [flags] -- ls -la' : undefined
+    await fail(thrown, hasFlag(own, '--json'), form)
   } finally {
     await closePrestartedWarden()
     scratch?.()
@@ -80,8 +77,7 @@ async function attached(argv: readonly string[], keepCode?: () => void): Promise
 
 /** Temporary state folder for benchmarks, which would clutter the audit log. */
 function scratchState(own: readonly string[]): (() => void) | undefined {
-  const isNamed = own.some((word) => word === '--state' || word.startsWith('--state='))
-  if (isNamed || process.env['MAYFLY_ROLE'] || own.includes('--help') || own.includes('-h')) return
+  if (hasFlag(own, '--state') || process.env['MAYFLY_ROLE'] || asksForHelp(own)) return
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-bench-'))
   process.env['MAYFLY_STATE'] = join(folder, 'state')
   chmodSync(folder, 0o711)
@@ -104,8 +100,7 @@ async function parse(argv: readonly string[], verb: string | undefined): Promise
 
 /** Without `--help` of an unknown command: Commander would show the help of its group, as if it were one, and exit with 0. */
 function withoutVainHelp(argv: readonly string[], program: Command): readonly string[] {
-  const dashes = argv.indexOf('--')
-  const own = dashes < 0 ? argv : argv.slice(0, dashes)
+  const own = ownArguments(argv)
   // A word behind a flag may be its value.
   const isPlain = (word: string): boolean => !own[own.indexOf(word) - 1]?.startsWith('-')
   const words = positionals(own)
@@ -121,9 +116,9 @@ function isUnknown([name, ...rest]: readonly string[], { commands }: Command): b
 
 /** `--json=short` as two flags: as an optional value of `--json`, the parser would take the file behind it. */
 function spelledOut(argv: readonly string[]): readonly string[] {
-  const dashes = argv.indexOf('--')
+  const own = ownArguments(argv)
   return argv.flatMap((word, at) =>
-    word === '--json=short' && (dashes < 0 || at < dashes) ? ['--json', '--short'] : [word],
+    word === '--json=short' && at < own.length ? ['--json', '--short'] : [word],
   )
 }
 

@@ -1,3 +1,4 @@
+import { ownArguments, programArguments } from '../lib/last-flag.ts'
 import type { RunFlags } from './run-flags.ts'
 
 /**
@@ -33,8 +34,7 @@ const switches: Readonly<Record<string, Partial<RunFlags>>> = {
 }
 
 export function plainRun(argv: readonly string[]): PlainRun | undefined {
-  const dashes = argv.indexOf('--')
-  const own = dashes < 0 ? argv : argv.slice(0, dashes)
+  const own = ownArguments(argv)
   const places: string[] = []
   let flags: RunFlags = {}
   for (let at = 0; at < own.length; at += 1) {
@@ -51,5 +51,5 @@ export function plainRun(argv: readonly string[]): PlainRun | undefined {
   }
   const [verb, file, ...more] = places
   if (verb !== 'run' || file === undefined || more.length > 0) return undefined
-  return { file, args: dashes < 0 ? [] : argv.slice(dashes + 1), flags }
+  return { file, args: programArguments(argv), flags }
 }

@@ -1,8 +1,8 @@
+import { lastFlag } from '../lib/last-flag.ts'
 import { stateFolder as folderOf, wasLatestKnown } from '../lib/state-folder.ts'
 import type { EarlyWarden } from '../warden/early.ts'
-import { flagValueOf } from './command-line.ts'
 import type { EnclosureSpec } from '../contract/engine.ts'
-import { isOrder } from './command-line.ts'
+import { asksForHelp, isOrder } from './command-line.ts'
 
 /**
  * Starts the warden and first walls before Mayfly is loaded, because a wall takes longer to start than Mayfly to
@@ -28,8 +28,8 @@ export function wallsAhead(
   verb: string | undefined,
   argv: readonly string[],
 ): readonly EnclosureSpec[] {
-  const isHelp = argv.includes('--help') || argv.includes('-h') || isOrder(argv)
-  if (isHelp || process.env['MAYFLY_ROLE'] || process.platform !== 'linux') return []
+  if (asksForHelp(argv) || isOrder(argv)) return []
+  if (process.env['MAYFLY_ROLE'] || process.platform !== 'linux') return []
   const ahead = aheadOf[verb ?? ''] ?? []
   return verb === 'run' && isLikelyKnown(argv)
     ? ahead.filter(({ program }) => program !== 'analyst')
@@ -39,7 +39,7 @@ export function wallsAhead(
 /** A wrong guess only costs time. */
 function isLikelyKnown(argv: readonly string[]): boolean {
   try {
-    return wasLatestKnown(folderOf(process.env, process.getuid?.(), flagValueOf(argv, '--state')))
+    return wasLatestKnown(folderOf(process.env, process.getuid?.(), lastFlag(argv, '--state')))
   } catch {
     return false
   }

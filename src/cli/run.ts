@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import { entries, askable, languages } from '../contract/job.ts'
 import { namedTiers } from '../contract/tier.ts'
+import { programArguments } from '../lib/last-flag.ts'
 import type { RunFlags } from './run-flags.ts'
 import { runFile } from './run-file.ts'
 
@@ -87,8 +88,7 @@ Examples:
  * Throws MayflyError USAGE.
  */
 function wordsOf(words: readonly string[], { env = [] }: RunFlags) {
-  const dashes = process.argv.indexOf('--')
-  const behind = dashes < 0 ? 0 : process.argv.length - dashes - 1
+  const behind = programArguments(process.argv).length
   const ahead = words.slice(0, Math.max(0, words.length - behind))
   const stray = ahead.find((word) => env.length === 0 || !/^[A-Za-z_]\w*=/.test(word))
   if (stray === undefined) return { args: words.slice(ahead.length), env: [...env, ...ahead] }

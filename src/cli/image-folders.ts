@@ -1,12 +1,14 @@
+import { openPackageCache, packageFolder } from '../images/package-cache.ts'
+import { ownMakers } from '../images/recipe.ts'
+import { imageFolder } from '../images/store.ts'
 import { signerFolder } from '../lib/state-folder.ts'
 import { abortOnStop } from './abort-on-stop.ts'
 import { loadCliConfig } from './open-assembly.ts'
 import { note, type Globals } from './print.ts'
 
 /** Folders of images and of the key that signs them, and the policy of the gate. */
-export async function imageFolders(flags: Globals) {
+export function imageFolders(flags: Globals) {
   const { state, images } = loadCliConfig(flags).config
-  const { imageFolder } = await import('../images/store.ts')
   return { folder: imageFolder(state), keys: signerFolder(state), policy: images }
 }
 
@@ -16,9 +18,7 @@ export const packagesOption = [
 ] as const
 
 /** Tools of a command that builds, imports, exports or unpacks images. */
-export async function imageTools(flags: Globals & { readonly packages?: string }) {
-  const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
-  const { ownMakers } = await import('../images/recipe.ts')
+export function imageTools(flags: Globals & { readonly packages?: string }) {
   return {
     makers: ownMakers,
     cache: openPackageCache(flags.packages ?? packageFolder()),

@@ -1,6 +1,11 @@
 import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
+import { exportOci } from '../images/export-oci.ts'
+import { importOci } from '../images/import-oci.ts'
+import { imageName } from '../images/recipe.ts'
+import { findImage, openImageStore } from '../images/store.ts'
+import { imageKey, openImageSigner } from '../warden/image-signer.ts'
 import { shownSize } from './format-value.ts'
 import { imageFolders, imageTools, packagesOption } from './image-folders.ts'
 import { note, printJson, type Globals } from './print.ts'
@@ -29,10 +34,7 @@ export function registerOci(images: Command): void {
 }
 
 async function importOne(flags: OciFlags, place: string): Promise<void> {
-  const { folder, keys } = await imageFolders(flags)
-  const { importOci } = await import('../images/import-oci.ts')
-  const { imageName } = await import('../images/recipe.ts')
-  const { openImageSigner } = await import('../warden/image-signer.ts')
+  const { folder, keys } = imageFolders(flags)
   const own = path
     .basename(path.resolve(place))
     .replace(/(?:\.(?:tar|tgz|gz|zst))+$/, '')
@@ -42,9 +44,9 @@ async function importOne(flags: OciFlags, place: string): Promise<void> {
     throw new MayflyError('USAGE', `Cannot name an image "${name}"`, {
       hint: 'Give a name of a-z, 0-9, ".", "_" and "-" with --name',
     })
-  using store = (await import('../images/store.ts')).openImageStore(folder)
+  using store = openImageStore(folder)
   const { manifest } = await importOci({
-    ...(await imageTools(flags)),
+    ...imageTools(flags),
     place,
     name,
     ref: flags.ref,
@@ -57,13 +59,11 @@ async function importOne(flags: OciFlags, place: string): Promise<void> {
 }
 
 async function exportOne(flags: OciFlags, name: string, to: string): Promise<void> {
-  const { folder, keys } = await imageFolders(flags)
-  const { exportOci } = await import('../images/export-oci.ts')
-  const { imageKey } = await import('../warden/image-signer.ts')
-  const { findImage, openImageStore } = await import('../images/store.ts')
+  const { folder, keys } = imageFolders(flags)
+
   using store = openImageStore(folder)
   const digest = await exportOci({
-    ...(await imageTools(flags)),
+    ...imageTools(flags),
     image: findImage(folder, name),
     key: imageKey(keys),
     to,

@@ -5,10 +5,19 @@ import {
   type ImagePolicy,
   type VulnerabilitySeverity,
 } from '../contract/vulnerability.ts'
-import type { Admission } from '../images/admit.ts'
-import type { FeedFacts, StoredFeed } from '../images/feed.ts'
-import type { ImageScan } from '../images/scan.ts'
-import type { StoredImage } from '../images/store.ts'
+import { type Admission, admitImage } from '../images/admit.ts'
+import { type FeedFacts, importFeed, listFeeds, type StoredFeed } from '../images/feed.ts'
+import { imageName } from '../images/recipe.ts'
+import { type ImageScan, scanImage } from '../images/scan.ts'
+import { storeScan } from '../images/scan-store.ts'
+import {
+  findImage,
+  listImages,
+  openImageStore,
+  readSbom,
+  type StoredImage,
+} from '../images/store.ts'
+import { openImageSigner } from '../warden/image-signer.ts'
 import { imageFolders } from './image-folders.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { note, printJson, table, type Globals } from './print.ts'
@@ -83,14 +92,9 @@ export function registerScans(images: Command): void {
 }
 
 async function scan(flags: ScanFlags, name?: string): Promise<void> {
-  const { folder, keys, policy: configured } = await imageFolders(flags)
+  const { folder, keys, policy: configured } = imageFolders(flags)
   const policy = { ...configured, max_severity: severityGiven(flags) ?? configured.max_severity }
-  const { findImage, listImages, openImageStore, readSbom } = await import('../images/store.ts')
-  const { listFeeds } = await import('../images/feed.ts')
-  const { scanImage } = await import('../images/scan.ts')
-  const { storeScan } = await import('../images/scan-store.ts')
-  const { admitImage } = await import('../images/admit.ts')
-  const { openImageSigner } = await import('../warden/image-signer.ts')
+
   using store = openImageStore(folder)
   const { images, faults } =
     name === undefined ? listImages(folder) : { images: [findImage(folder, name)], faults: [] }
@@ -106,11 +110,9 @@ async function scan(flags: ScanFlags, name?: string): Promise<void> {
     storeScan(store, made, signer)
     return { tags: image.tags, scan: made, admission: admitImage(image.digest, gate) }
   }
-  report(
-    flags,
-    faults,
-    name === undefined ? scanEach(images, scanOne) : doneOf(images.map(scanOne)),
-  )
+  const scans =
+    name === undefined ? scanEach(images, scanOne) : { scans: images.map(scanOne), unscannable: [] }
+  report(flags, faults, scans)
 }
 
 /** Scans what can be scanned: an image that is broken, or has no bill of materials, does not hide the others. */
@@ -129,10 +131,6 @@ function scanEach(
       unscannable.push({ tags, image: digest, code, because: message, fix: hint ?? '' })
     }
   return { scans, unscannable }
-}
-
-function doneOf(scans: readonly GatedScan[]): Scans {
-  return { scans, unscannable: [] }
 }
 
 function report(flags: ScanFlags, faults: readonly string[], { scans, unscannable }: Scans): void {
@@ -230,9 +228,9 @@ function reportOf(
 }
 
 async function importOne(flags: FeedFlags, place: string): Promise<void> {
-  const { folder } = await imageFolders(flags)
-  const { importFeed } = await import('../images/feed.ts')
-  using store = (await import('../images/store.ts')).openImageStore(folder)
+  const { folder } = imageFolders(flags)
+
+  using store = openImageStore(folder)
   const facts = await importFeed({
     place,
     name: flags.name,
@@ -257,8 +255,8 @@ function dateGiven({ asOf }: FeedFlags): number | undefined {
 }
 
 async function listAll(flags: FeedFlags): Promise<void> {
-  const { folder, policy } = await imageFolders(flags)
-  const feeds = (await import('../images/feed.ts')).listFeeds(folder)
+  const { folder, policy } = imageFolders(flags)
+  const feeds = listFeeds(folder)
   if (flags.json)
     return printJson({
       feeds: feeds.map(({ facts }) => ({ ...facts, isOld: isOld(facts, policy) })),
@@ -275,9 +273,9 @@ async function listAll(flags: FeedFlags): Promise<void> {
 }
 
 async function remove(flags: FeedFlags, name: string): Promise<void> {
-  const { folder } = await imageFolders(flags)
-  const { imageName } = await import('../images/recipe.ts')
-  using store = (await import('../images/store.ts')).openImageStore(folder)
+  const { folder } = imageFolders(flags)
+
+  using store = openImageStore(folder)
   if (!imageName.safeParse(name).success || !store.remove({ kind: 'feeds', name }))
     throw new MayflyError('NOT_FOUND', `Cannot find feed "${name}"`)
   if (flags.json) return printJson({ feed: name })

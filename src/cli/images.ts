@@ -1,8 +1,12 @@
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
+import { buildImage } from '../images/build.ts'
+import { imageName, ownRecipes, recipeNames } from '../images/recipe.ts'
+import { findImage, listImages, openImageStore, readSbom, whyImageBroken } from '../images/store.ts'
+import { removeRoots, unpackImage, whyRootBroken } from '../images/unpack.ts'
+import { type WasmRuntime, wasmRuntime } from '../images/wasm-runtime.ts'
 import { cacheFolder } from '../lib/cache-folder.ts'
-import type { StoredImage } from '../images/store.ts'
-import type { WasmRuntime } from '../images/wasm-runtime.ts'
+import { imageKey, openImageSigner } from '../warden/image-signer.ts'
 import { shownSize } from './format-value.ts'
 import { imageFolders as placesOf, imageTools, packagesOption } from './image-folders.ts'
 import { registerOci } from './images-oci.ts'
@@ -61,19 +65,17 @@ interface Flags extends Globals {
 }
 
 async function build(flags: Flags, ...names: string[]): Promise<void> {
-  const { buildImage } = await import('../images/build.ts')
-  const { openImageSigner } = await import('../warden/image-signer.ts')
-  const recipe = await import('../images/recipe.ts')
-  const recipes = flags.recipes ?? recipe.ownRecipes
-  const wanted = names.length > 0 ? names : recipe.recipeNames(recipes)
+  const recipes = flags.recipes ?? ownRecipes
+  const wanted = names.length > 0 ? names : recipeNames(recipes)
   const tags = flags.tag ?? []
-  for (const one of tags) assertTag(recipe.imageName.safeParse(one).success, one)
+  for (const one of tags) assertTag(one)
   if (tags.length > 0 && wanted.length > 1)
     throw new MayflyError('USAGE', 'Cannot use --tag with several images')
-  const { folder, keys } = await placesOf(flags)
-  using store = (await import('../images/store.ts')).openImageStore(folder)
+  const { folder, keys } = placesOf(flags)
+
+  using store = openImageStore(folder)
   const parts = {
-    ...(await imageTools(flags)),
+    ...imageTools(flags),
     recipes,
     store,
     tags,
@@ -92,11 +94,11 @@ async function build(flags: Flags, ...names: string[]): Promise<void> {
 }
 
 async function list(flags: Flags): Promise<void> {
-  const { folder } = await placesOf(flags)
-  const { images, faults } = (await import('../images/store.ts')).listImages(folder)
+  const { folder } = placesOf(flags)
+  const { images, faults } = listImages(folder)
   for (const fault of faults) note(flags, fault)
   if (faults.length > 0) process.exitCode = failedExitCode
-  const runtime = (await import('../images/wasm-runtime.ts')).wasmRuntime()
+  const runtime = wasmRuntime()
   if (flags.json)
     return printJson({
       images: images.map(({ tags, signed }) => ({ tags, ...signed.manifest })),
@@ -123,14 +125,10 @@ function runtimeRow(runtime: WasmRuntime): string[] {
 }
 
 async function show(flags: Flags, name: string): Promise<void> {
-  const { folder, keys } = await placesOf(flags)
-  const { findImage, readSbom } = await import('../images/store.ts')
+  const { folder, keys } = placesOf(flags)
   const image = findImage(folder, name)
   const { tags, file, signed } = image
-  if (flags.sbom) {
-    const { imageKey } = await import('../warden/image-signer.ts')
-    return void process.stdout.write(readSbom(image, imageKey(keys)))
-  }
+  if (flags.sbom) return void process.stdout.write(readSbom(image, imageKey(keys)))
   const { manifest, key, signature } = signed
   if (flags.json) return printJson({ tags, file, ...manifest, key, signature })
   const facts = [
@@ -154,13 +152,11 @@ async function show(flags: Flags, name: string): Promise<void> {
 
 /** Unpacks images; of those unpacked before the ones whose files were changed. */
 async function unpack(flags: Flags, ...names: string[]): Promise<void> {
-  const { folder, keys } = await placesOf(flags)
-  const { unpackImage } = await import('../images/unpack.ts')
-  const { findImage, openImageStore } = await import('../images/store.ts')
-  const { imageKey } = await import('../warden/image-signer.ts')
+  const { folder, keys } = placesOf(flags)
+
   using store = openImageStore(folder)
   const parts = {
-    ...(await imageTools(flags)),
+    ...imageTools(flags),
     key: imageKey(keys),
     roots: cacheFolder('image-roots'),
     store,
@@ -184,12 +180,12 @@ interface Verified {
 }
 
 async function verify(flags: Flags, ...names: string[]): Promise<void> {
-  const { folder, keys } = await placesOf(flags)
-  const { findImage, listImages, whyImageBroken } = await import('../images/store.ts')
-  const { whyRootBroken } = await import('../images/unpack.ts')
-  const { imageKey } = await import('../warden/image-signer.ts')
+  const { folder, keys } = placesOf(flags)
   const key = imageKey(keys)
-  const { images, faults } = names.length > 0 ? named(findImage, folder, names) : listImages(folder)
+  const { images, faults } =
+    names.length > 0
+      ? { images: names.map((name) => findImage(folder, name)), faults: [] }
+      : listImages(folder)
   const verified: readonly Verified[] = images.map((image) => {
     const why = whyImageBroken(image, key) ?? whyRootBroken(image, cacheFolder('image-roots'))
     return { digest: image.digest, tags: image.tags, ok: why === undefined, ...(why && { why }) }
@@ -204,19 +200,9 @@ async function verify(flags: Flags, ...names: string[]): Promise<void> {
   if (all.length > 0) process.stdout.write(`${all.join('\n')}\n`)
 }
 
-function named(
-  find: (folder: string, name: string) => StoredImage,
-  folder: string,
-  names: readonly string[],
-): { readonly images: readonly StoredImage[]; readonly faults: readonly string[] } {
-  return { images: names.map((name) => find(folder, name)), faults: [] }
-}
-
 async function tag(flags: Flags, name: string, wanted: string): Promise<void> {
-  const { folder } = await placesOf(flags)
-  const { findImage, openImageStore } = await import('../images/store.ts')
-  const { imageName } = await import('../images/recipe.ts')
-  assertTag(imageName.safeParse(wanted).success, wanted)
+  const { folder } = placesOf(flags)
+  assertTag(wanted)
   using store = openImageStore(folder)
   const { digest } = findImage(folder, name)
   store.tag(digest, wanted)
@@ -225,27 +211,27 @@ async function tag(flags: Flags, name: string, wanted: string): Promise<void> {
 }
 
 async function untag(flags: Flags, wanted: string): Promise<void> {
-  const { folder } = await placesOf(flags)
-  const { imageName } = await import('../images/recipe.ts')
-  assertTag(imageName.safeParse(wanted).success, wanted)
-  using store = (await import('../images/store.ts')).openImageStore(folder)
+  const { folder } = placesOf(flags)
+  assertTag(wanted)
+
+  using store = openImageStore(folder)
   if (!store.untag(wanted)) throw new MayflyError('NOT_FOUND', `Cannot find tag "${wanted}"`)
   if (flags.json) return printJson({ tag: wanted, digest: null })
   note(flags, `"${wanted}" names no image any more`)
 }
 
 async function collect(flags: Flags): Promise<void> {
-  const { folder } = await placesOf(flags)
-  using store = (await import('../images/store.ts')).openImageStore(folder)
+  const { folder } = placesOf(flags)
+
+  using store = openImageStore(folder)
   const { digests, bytes } = store.collect()
-  const { removeRoots } = await import('../images/unpack.ts')
   removeRoots(cacheFolder('image-roots'), digests)
   if (flags.json) return printJson({ removed: digests, bytes })
   note(flags, `${digests.length} images removed, ${shownSize(bytes)}`)
 }
 
-function assertTag(isTag: boolean, given: string): void {
-  if (!isTag)
+function assertTag(given: string): void {
+  if (!imageName.safeParse(given).success)
     throw new MayflyError('USAGE', `Cannot use "${given}" as a tag`, {
       hint: 'A tag has up to 63 characters of a-z, 0-9, ".", "_" and "-", and begins with a letter or a digit',
     })

@@ -9,7 +9,6 @@ const options: JailerOptions = {
   uid: wallUids.first,
   gid: wallUids.first,
   chrootBase: '/var/lib/mayfly/jails',
-  cgroup: { kind: 'inherited' },
   fileBytesMax: 2 ** 30,
   descriptorsMax: 256,
 }
@@ -50,58 +49,11 @@ suite('Arguments of the jailer', () => {
     }
   })
 
-  test('Limits are written for both versions of cgroups, and none is ever lifted by a rounded value', () => {
-    const limits = { memoryBytes: 300, tasks: 20, cpu: 1.5 }
-    const groupOf = (version: 1 | 2, cpu?: number) =>
-      argumentsWith({
-        cgroup: {
-          kind: 'own',
-          version,
-          parent: 'mayfly/walls',
-          limits: { memoryBytes: 300, tasks: 20, ...(cpu === undefined ? {} : { cpu }) },
-        },
-      })
-    const files = (words: readonly string[]) =>
-      words.filter((_, at) => words[at - 1] === '--cgroup')
-    assert.deepEqual(files(groupOf(2, limits.cpu)), [
-      'memory.max=300',
-      'memory.swap.max=0',
-      'pids.max=20',
-      'cpu.max=150000 100000',
-    ])
-    assert.deepEqual(files(groupOf(1, limits.cpu)), [
-      'memory.limit_in_bytes=300',
-      'pids.max=20',
-      'cpu.cfs_period_us=100000',
-      'cpu.cfs_quota_us=150000',
-    ])
-    assert.deepEqual(files(groupOf(2)), ['memory.max=300', 'memory.swap.max=0', 'pids.max=20'])
-    assert.match(files(groupOf(2, 0.000001)).join(' '), /cpu\.max=1000 /)
-    for (const cpu of [0, -1, NaN, Infinity])
-      assert.throws(() => groupOf(2, cpu), /is not a positive/)
-  })
-
-  test('Limits that are no counts, and groups outside their hierarchy, are refused', () => {
+  test('Limits that are no counts are refused', () => {
     for (const bad of [0, -1, 1.5, NaN, Infinity, 2 ** 53]) {
       assert.throws(() => argumentsWith({ fileBytesMax: bad }), /is not a positive/)
       assert.throws(() => argumentsWith({ descriptorsMax: bad }), /is not a positive/)
-      for (const limits of [
-        { memoryBytes: bad, tasks: 1 },
-        { memoryBytes: 1, tasks: bad },
-      ])
-        for (const version of [1, 2] as const)
-          assert.throws(
-            () => argumentsWith({ cgroup: { kind: 'own', version, parent: 'a', limits } }),
-            /is not a positive/,
-          )
     }
-    const limits = { memoryBytes: 1, tasks: 1 }
-    for (const parent of ['', '/a', '../a', 'a/..', 'a//b', 'a/', '.', 'a b'])
-      assert.throws(
-        () => argumentsWith({ cgroup: { kind: 'own', version: 2, parent, limits } }),
-        /not below the root/,
-        parent,
-      )
   })
 
   test('Folders are those of its documentation', () => {

@@ -16,7 +16,6 @@ export interface JailerOptions {
   readonly gid: number
   /** Writable by root alone, on a file system without `noexec` and `nodev`. */
   readonly chrootBase: string
-  readonly cgroup: JailCgroup
   /** Largest file in bytes that the process may write: its snapshots have the size of its memory. */
   readonly fileBytesMax: number
   /** RLIMIT_NOFILE: the highest descriptor plus one. */
@@ -26,39 +25,15 @@ export interface JailerOptions {
 /** Place of a jail. */
 export type JailLocation = Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>
 
-/**
- * `inherited`: the jailer stays in the cgroup in which it was started. Otherwise it makes a cgroup named by its id below
- * `parent`, with these limits.
- */
-export type JailCgroup =
-  | { readonly kind: 'inherited' }
-  | {
-      readonly kind: 'own'
-      readonly version: 1 | 2
-      /** Relative to the root of each hierarchy. */
-      readonly parent: string
-      readonly limits: JailLimits
-    }
-
-export interface JailLimits {
-  readonly memoryBytes: number
-  readonly tasks: number
-  /** Cores. */
-  readonly cpu?: number
-}
-
 /** Sockets directly in the root of the jail: a folder in between could be replaced by a symbolic link. */
 export const apiSocket = 'api.sock'
 export const vsockSocket = 'v.sock'
 
 const ID = /^[A-Za-z0-9-]{1,64}$/
-const CPU_PERIOD_US = 100_000
-/** Smallest quota that kernels accept (kernel/sched/core.c, `min_cfs_quota_period`). */
-const CPU_QUOTA_US_MIN = 1_000
 
 /** Arguments of the jailer. Throws AssertionError for an invalid value. */
 export function jailerArguments(options: JailerOptions, isUid = isWallUid): readonly string[] {
-  const { id, execFile, uid, gid, chrootBase, cgroup, fileBytesMax, descriptorsMax } = options
+  const { id, execFile, uid, gid, chrootBase, fileBytesMax, descriptorsMax } = options
   assert(ID.test(id), `The id "${id}" is not 1 to 64 letters, digits and hyphens`)
   assertPath(execFile)
   assertPath(chrootBase)
@@ -76,7 +51,7 @@ export function jailerArguments(options: JailerOptions, isUid = isWallUid): read
     `${gid}`,
     '--chroot-base-dir',
     chrootBase,
-    ...cgroupArguments(id, cgroup),
+    ...stayingInGroup(id),
     '--resource-limit',
     `fsize=${fileBytesMax}`,
     '--resource-limit',
@@ -105,40 +80,12 @@ export function pidFile(parts: JailLocation): string {
 }
 
 /**
- * With cgroup version 2 and no limits the jailer makes no cgroup, and joins the one of `--parent-cgroup` if it exists. The given
- * name does not exist; the default, the name of the program, might.
+ * The jailer stays in the cgroup in which it was started, whose limits are read back and lowered while a job runs. With cgroup
+ * version 2 and no limits it makes none, and joins the one of `--parent-cgroup` if it exists. The given name does not exist; the
+ * default, the name of the program, might.
  */
-function cgroupArguments(id: string, cgroup: JailCgroup): readonly string[] {
-  if (cgroup.kind === 'inherited') return ['--cgroup-version', '2', '--parent-cgroup', `none-${id}`]
-  const { version, parent, limits } = cgroup
-  const isBelow = /^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/.test(parent)
-  assert(isBelow, `The group "${parent}" is not below the root of its hierarchy`)
-  return [
-    '--cgroup-version',
-    `${version}`,
-    '--parent-cgroup',
-    parent,
-    ...limitFiles(version, limits).flatMap((file) => ['--cgroup', file]),
-  ]
-}
-
-function limitFiles(version: 1 | 2, { memoryBytes, tasks, cpu }: JailLimits): readonly string[] {
-  assertCount(memoryBytes)
-  assertCount(tasks)
-  const pids = `pids.max=${tasks}`
-  const quota = cpu === undefined ? undefined : quotaOf(cpu)
-  if (version === 2) {
-    const files = [`memory.max=${memoryBytes}`, 'memory.swap.max=0', pids]
-    return quota === undefined ? files : [...files, `cpu.max=${quota} ${CPU_PERIOD_US}`]
-  }
-  const files = [`memory.limit_in_bytes=${memoryBytes}`, pids]
-  const period = `cpu.cfs_period_us=${CPU_PERIOD_US}`
-  return quota === undefined ? files : [...files, period, `cpu.cfs_quota_us=${quota}`]
-}
-
-function quotaOf(cpu: number): number {
-  assert(Number.isFinite(cpu) && cpu > 0, `The limit of ${cpu} cores is not a positive number`)
-  return Math.max(CPU_QUOTA_US_MIN, Math.floor(cpu * CPU_PERIOD_US))
+function stayingInGroup(id: string): readonly string[] {
+  return ['--cgroup-version', '2', '--parent-cgroup', `none-${id}`]
 }
 
 function assertCount(value: number): void {

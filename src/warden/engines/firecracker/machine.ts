@@ -261,7 +261,7 @@ function startJailer(parts: MachineParts): StartedJailer {
   const uid = uidOf(parts)
   const isUid = (id: number) => (slot ? isWallUid(id) : id > 0)
   const own = { uid, gid: uid, fileBytesMax, descriptorsMax: DESCRIPTORS_MAX }
-  const args = jailerArguments({ ...place, ...own, cgroup: { kind: 'inherited' } }, isUid)
+  const args = jailerArguments({ ...place, ...own }, isUid)
   const command = [...withoutNetwork(), parts.jailer, ...args]
   const child = startChild(shell, entering(cgroup?.entryFiles() ?? [], command), {
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },

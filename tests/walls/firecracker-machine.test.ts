@@ -40,7 +40,6 @@ const steps = [
   'PUT /machine-config',
   'PUT /boot-source',
   'PUT /drives/root',
-  'PUT /drives/scratch',
   'PUT /vsock',
   'PUT /entropy',
   'PUT /balloon',
@@ -94,7 +93,7 @@ suite('A machine, played by the official OpenAPI document of Firecracker', { ski
     await wholeLife(machine)
     await machine.save('Diff', { state: 'state-2', memory: 'difference' })
     await machine.resume()
-    await machine.limitDisk('scratch', 1_000)
+    await machine.limitDisk('root', 1_000)
     await machine.inflate(64)
     assert.equal(await echo(await machine.connect(guestPort)), 'ping')
     assert.equal(((await failure(machine.connect(53))) as MayflyError).code, 'UNAVAILABLE')
@@ -103,7 +102,7 @@ suite('A machine, played by the official OpenAPI document of Firecracker', { ski
       ...steps.map((step) => `${step} ${step.startsWith('GET') ? 200 : 204}`),
       'PUT /snapshot/create 204',
       'PATCH /vm 204',
-      'PATCH /drives/scratch 204',
+      'PATCH /drives/root 204',
       'GET /vm/config 200',
       'PATCH /balloon 204',
     ])

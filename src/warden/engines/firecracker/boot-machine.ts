@@ -57,13 +57,7 @@ export async function bootMachine(
   using _starting = takes.track({ kill: () => machine.signalKill() })
   try {
     const agentArguments = boot.kernelArguments
-    await machine.boot({
-      memoryMiB,
-      cores: 1,
-      ...jailNames,
-      agentArguments,
-      tracksDirtyPages: false,
-    })
+    await machine.boot({ memoryMiB, ...jailNames, agentArguments })
     const channel = await connectGuest(machine, vsockAgentPort, BOOT_MS_MAX)
     const agent = new AgentLink(channel)
     await agent.take('hello', BOOT_MS_MAX)

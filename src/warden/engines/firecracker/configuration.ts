@@ -1,38 +1,26 @@
 import assert from 'node:assert/strict'
-import type { ApiRequest, Drive, PartialDrive, TokenBucket } from './api.ts'
+import type { ApiRequest, PartialDrive, TokenBucket } from './api.ts'
 import { vsockSocket } from './jailer.ts'
 
 /**
- * Configuration of a machine, as the ordered API requests that create it. Few devices: a read-only root disk, an optional
- * scratch disk, a vsock for the agent's channel, an entropy device, a balloon. No network card, no console, no metadata service.
+ * Configuration of a machine, as the ordered API requests that create it. Few devices: a read-only root disk, a vsock for
+ * the agent's channel, an entropy device, a balloon, and one virtual processor. No network card, no console, no metadata service.
  */
 export interface MachineProfile {
   /** Memory of the guest. */
   readonly memoryMiB: number
-  /** Cores of the job, rounded up here; the cgroup enforces fractions. */
-  readonly cores: number
   /** Names of files in the root of the jail. */
   readonly kernel: string
-  readonly initrd?: string
+  readonly initrd: string
   readonly rootDisk: string
-  /** Disk that the guest can write to, removed with its machine. */
-  readonly scratchDisk?: string
-  /** Bytes a second, read and written, of each disk. */
-  readonly ioBytes?: number
-  /** Kernel parameters in addition to those of every guest. */
-  readonly kernelParameters?: readonly string[]
   /** Arguments of process 1 of the guest. */
-  readonly agentArguments?: readonly string[]
-  /** Tracks dirty pages for exact differential snapshots; costs time at the first write to each page. */
-  readonly tracksDirtyPages: boolean
+  readonly agentArguments: readonly string[]
 }
 
 export const rootDriveId = 'root'
-export const scratchDriveId = 'scratch'
 /** Equal in all machines: each has a vsock device of its own. */
 const GUEST_CID = 3
 const MEMORY_MIB = { least: 64, most: 1_048_576 } as const
-const VCPUS_MAX = 32
 /** COMMAND_LINE_SIZE of x86-64 and arm64, minus the parameters that Firecracker adds for its devices. */
 const BOOT_BYTES_MAX = 1_500
 /**
@@ -52,8 +40,7 @@ const BOOT_WORDS = [
 
 /** Requests before InstanceStart. Throws AssertionError for a profile outside the limits of the API specification. */
 export function machineRequests(profile: MachineProfile): readonly ApiRequest[] {
-  const { memoryMiB, cores, kernel, initrd, rootDisk, scratchDisk, ioBytes, tracksDirtyPages } =
-    profile
+  const { memoryMiB, kernel, initrd, rootDisk, agentArguments } = profile
   assert(
     Number.isSafeInteger(memoryMiB) &&
       memoryMiB >= MEMORY_MIB.least &&
@@ -65,10 +52,10 @@ export function machineRequests(profile: MachineProfile): readonly ApiRequest[] 
       method: 'PUT',
       path: '/machine-config',
       body: {
-        vcpu_count: vcpusFor(cores),
+        vcpu_count: 1,
         mem_size_mib: memoryMiB,
         smt: false,
-        track_dirty_pages: tracksDirtyPages,
+        track_dirty_pages: false,
       },
     },
     {
@@ -76,14 +63,21 @@ export function machineRequests(profile: MachineProfile): readonly ApiRequest[] 
       path: '/boot-source',
       body: {
         kernel_image_path: inJail(kernel),
-        ...(initrd === undefined ? {} : { initrd_path: inJail(initrd) }),
-        boot_args: bootArguments(profile),
+        initrd_path: inJail(initrd),
+        boot_args: bootArguments(agentArguments),
       },
     },
-    drive({ id: rootDriveId, file: rootDisk, isRoot: true, ioBytes }),
-    ...(scratchDisk === undefined
-      ? []
-      : [drive({ id: scratchDriveId, file: scratchDisk, isRoot: false, ioBytes })]),
+    {
+      method: 'PUT',
+      path: `/drives/${rootDriveId}`,
+      body: {
+        drive_id: rootDriveId,
+        is_root_device: true,
+        is_read_only: true,
+        path_on_host: inJail(rootDisk),
+        io_engine: 'Sync',
+      },
+    },
     {
       method: 'PUT',
       path: '/vsock',
@@ -92,16 +86,6 @@ export function machineRequests(profile: MachineProfile): readonly ApiRequest[] 
     { method: 'PUT', path: '/entropy', body: {} },
     { method: 'PUT', path: '/balloon', body: { amount_mib: 0, deflate_on_oom: false } },
   ]
-}
-
-/** Smallest number of virtual processors that the API accepts for these cores: 1, or an even number. */
-export function vcpusFor(cores: number): number {
-  assert(
-    Number.isFinite(cores) && cores > 0,
-    `The limit of ${cores} cores is not a positive number`,
-  )
-  const whole = Math.ceil(cores)
-  return whole === 1 ? 1 : Math.min(VCPUS_MAX, whole + (whole % 2))
 }
 
 /** Request that replaces the rate limit of a disk of a running machine. */
@@ -123,42 +107,17 @@ export function bucketFor(bytesPerSecond: number): TokenBucket {
   return { size: Math.floor((bytesPerSecond * refillMs) / 1_000), refill_time: refillMs }
 }
 
-function drive({ id, file, isRoot, ioBytes }: DriveParts): ApiRequest {
-  const body: Drive = {
-    drive_id: id,
-    is_root_device: isRoot,
-    is_read_only: isRoot,
-    path_on_host: inJail(file),
-    io_engine: 'Sync',
-    ...(ioBytes === undefined ? {} : { rate_limiter: { bandwidth: bucketFor(ioBytes) } }),
-  }
-  return { method: 'PUT', path: `/drives/${id}`, body }
-}
-
-interface DriveParts {
-  readonly id: string
-  readonly file: string
-  readonly isRoot: boolean
-  readonly ioBytes: number | undefined
-}
-
 /** Path of a file as the jailed process sees it: files are in the root of the jail. */
 export function inJail(name: string): string {
   assert(/^[\w-][\w.-]{0,99}$/.test(name), `"${name}" is not a valid file name in a jail`)
   return `/${name}`
 }
 
-/** Checks that a parameter contains no separator, and no `--`, after which the arguments of process 1 begin. */
-function bootArguments({
-  kernelParameters = [],
-  agentArguments = [],
-}: Pick<MachineProfile, 'kernelParameters' | 'agentArguments'>): string {
-  for (const word of kernelParameters)
-    assert(/^[\w.-]*\w[\w.,:=/@+-]*$/.test(word), `"${word}" is not a valid kernel parameter`)
+/** Checks that no argument contains a separator. */
+function bootArguments(agentArguments: readonly string[]): string {
   for (const word of agentArguments)
     assert(/^[\w/][\w.:=/-]*$/.test(word), `"${word}" is not a valid argument of process 1`)
-  const own = agentArguments.length === 0 ? [] : ['--', ...agentArguments]
-  const text = [...BOOT_WORDS, ...kernelParameters, ...own].join(' ')
+  const text = [...BOOT_WORDS, '--', ...agentArguments].join(' ')
   assert(
     text.length <= BOOT_BYTES_MAX,
     `The boot arguments have ${text.length} bytes, above the limit`,

@@ -6,7 +6,6 @@ import {
   fchmodSync,
   fchownSync,
   fstatSync,
-  ftruncateSync,
   linkSync,
   mkdirSync,
   openSync,
@@ -50,17 +49,6 @@ export function placeShared(root: string, file: string, name: string): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error
     copyFileSync(file, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
-  }
-}
-
-/** Makes a sparse file of this size that the machine can write to. */
-export function placeScratch(root: string, name: string, bytes: number, uid: number): void {
-  const fd = openSync(path.join(root, inJail(name)), 'wx', 0o600)
-  try {
-    ftruncateSync(fd, bytes)
-    fchownSync(fd, uid, uid)
-  } finally {
-    closeSync(fd)
   }
 }
 

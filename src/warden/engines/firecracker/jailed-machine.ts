@@ -24,7 +24,7 @@ const FILE_MIB = 16
 export async function startJailed(
   { firecracker, jailer, jails }: FirecrackerPrograms,
   host: GuestHost,
-  parts: { readonly memoryMiB: number; readonly fill: (root: string, uid: number) => void },
+  parts: { readonly memoryMiB: number; readonly fill: (root: string) => void },
 ): Promise<FirecrackerMachine> {
   const place = jailLocationOf('w', { firecracker, jails })
   const slot = freeSlot()

@@ -53,7 +53,7 @@ export interface MachineParts {
   /** Milliseconds for the jailer, for the first answer, and for each request; 10,000 by default. */
   readonly msMax?: number
   /** Adds files to the root before the jailer runs. */
-  readonly fill: (root: string, uid: number) => void
+  readonly fill: (root: string) => void
   /** Writes the lease; called before the jailer starts and again with the processes. */
   readonly lease: (processes: readonly ProcessIdentity[]) => void
   readonly releaseLease: (id: string) => void
@@ -98,7 +98,7 @@ export class FirecrackerMachine {
     const root = takeFolder(parts)
     let jailer: StartedJailer | undefined
     try {
-      parts.fill(root, uidOf(parts))
+      parts.fill(root)
       jailer = startJailer(parts)
       parts.lease(jailer.processes)
       const jailed = await jailedBy(jailer, parts)

@@ -3,11 +3,16 @@ import { existsSync, statSync, writeSync } from 'node:fs'
 import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
-import type { LogReader } from '../evidence/log-reader.ts'
 import type { StoredLine } from '../evidence/chain.ts'
+import { findBadLine } from '../evidence/check-lines.ts'
+import { exportRows } from '../evidence/export.ts'
 import { bodyOf, recordLineOf } from '../evidence/log-page.ts'
+import { openLog, type LogReader } from '../evidence/log-reader.ts'
+import { verifyFile } from '../evidence/verify.ts'
 import { auditFile, signerFolder } from '../lib/state-folder.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
+import { lastSigned } from '../warden/sign.ts'
 import { wholeNumber } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import {
@@ -60,37 +65,26 @@ async function list(flags: Flags): Promise<void> {
   const state = stateFolderOf(flags)
   const owner = strangerOwning(state)
   if (owner) {
-    const { lastSigned } = await import('../warden/sign.ts')
-    const task = { state, signed: lastSigned(signerFolder(state)) }
-    return runAsOwner(owner, { task, words: process.argv.slice(2) })
+    return runAsOwner(owner, { state, signed: lastSigned(signerFolder(state)) })
   }
   const path = recordIn(state)
-  const { openLog } = await import('../evidence/log-reader.ts')
   using log = read(path, () => openLog(path))
   const lines = read(path, () => log.last(flags.limit ?? 50, flags.run))
-  await reportBadLine(log, lines, ownerTask()?.signed?.key ?? (await signerKey(state)))
+  reportBadLine(log, lines, ownerTask()?.signed?.key ?? lastSigned(signerFolder(state))?.key)
   if (flags.json) return printJson(lines.map(recordLineOf))
   if (lines.length > 0) await print(`${table([columns, ...lines.map(cellsOf)])}\n`)
 }
 
 /** Reports a line that does not verify, with exit code 1; such lines are listed too. */
-async function reportBadLine(
+function reportBadLine(
   log: LogReader,
   lines: readonly StoredLine[],
   key: string | undefined,
-): Promise<void> {
-  const { findBadLine } = await import('../evidence/check-lines.ts')
+): void {
   const bad = findBadLine(log, lines, key)
   if (!bad) return
   process.exitCode = failedExitCode
-  const { sanitiseLine } = await import('../output/sanitise.ts')
   process.stderr.write(`${sanitiseLine(`bad: line ${bad.seq}: ${bad.why}`)}\n`)
-}
-
-/** Public key of the signer of this state folder, where this user may read it. */
-async function signerKey(state: string): Promise<string | undefined> {
-  const { lastSigned } = await import('../warden/sign.ts')
-  return lastSigned(signerFolder(state))?.key
 }
 
 /** Throws MayflyError NOT_FOUND, and USAGE for a pipe, a device or a folder. */
@@ -110,14 +104,13 @@ async function verify(flags: Flags, file: string | undefined): Promise<void> {
     return tellAudit(flags, file, undefined)
   }
   const state = stateFolderOf(flags)
-  const signed = await signedOf(flags, state)
+  const signed = signedOf(flags, state)
   const owner = strangerOwning(state)
-  if (owner) return runAsOwner(owner, { task: { state, signed }, words: process.argv.slice(2) })
+  if (owner) return runAsOwner(owner, { state, signed })
   await tellAudit(flags, recordIn(state, signed !== undefined), signed)
 }
 
 async function tellAudit(flags: Flags, path: string, signed: Signed): Promise<void> {
-  const { verifyFile } = await import('../evidence/verify.ts')
   const audit = verifyFile(path, {
     key: flags.key ?? signed?.key,
     signed,
@@ -127,17 +120,15 @@ async function tellAudit(flags: Flags, path: string, signed: Signed): Promise<vo
   if (flags.json) return printJson(audit)
   const { lines, checkpoints, unsigned, firstBad } = audit
   const counts = `${lines} lines, ${checkpoints} checkpoints, ${unsigned} lines after the last one`
-  const { sanitiseLine } = await import('../output/sanitise.ts')
   const text = firstBad ? `bad: line ${firstBad.seq}: ${firstBad.why}` : `ok: ${counts}`
   await print(`${sanitiseLine(text)}\n`)
   if (audit.ok && unsigned > 0) await print(`unsigned: lines ${lines - unsigned + 1} to ${lines}\n`)
 }
 
 /** Reads the signer's state first, because the log only grows. */
-async function signedOf(flags: Flags, state: string): Promise<Signed> {
+function signedOf(flags: Flags, state: string): Signed {
   const task = ownerTask()
   if (task) return task.signed
-  const { lastSigned } = await import('../warden/sign.ts')
   const signed = lastSigned(signerFolder(state))
   if (!signed)
     note(
@@ -147,19 +138,18 @@ async function signedOf(flags: Flags, state: string): Promise<Signed> {
   return signed
 }
 
-type Signed = ReturnType<(typeof import('../warden/sign.ts'))['lastSigned']>
+type Signed = ReturnType<typeof lastSigned>
 
 async function exportLog(flags: Flags, file: string | undefined): Promise<void> {
   const state = stateFolderOf(flags)
   const owner = strangerOwning(state)
   const task = { state }
-  if (owner && file === undefined) return runAsOwner(owner, { task, words: process.argv.slice(2) })
+  if (owner && file === undefined) return runAsOwner(owner, task)
   if (owner && file !== undefined) {
     const words = ['audit', 'export']
     return writeWhole(file, async (out) => void outputOfOwner(owner, { task, words, stdout: out }))
   }
   const path = recordIn(state)
-  const { exportRows } = await import('../evidence/export.ts')
   if (file === undefined) for (const row of exportRows(path)) await print(row)
   else
     await writeWhole(file, async (out) => {
@@ -171,15 +161,13 @@ async function print(text: string): Promise<void> {
   if (!process.stdout.write(text)) await once(process.stdout, 'drain')
 }
 
-/** Path of the audit log of a state folder. Throws MayflyError STATE if it is a symbolic link. */
+/**
+ * Path of the audit log of a state folder. Throws MayflyError STATE if it is a symbolic link, and NOT_FOUND if it is missing and not
+ * expected: if something was signed, a missing log is an audit failure, not a usage error.
+ */
 function recordIn(state: string, isExpected = false): string {
   const path = auditFile(state)
   read(path, () => assertPlainStore(path))
-  return existing(path, isExpected)
-}
-
-/** If something was signed, a missing log is an audit failure, not a usage error. */
-function existing(path: string, isExpected = false): string {
   if (isExpected || existsSync(path)) return path
   throw new MayflyError('NOT_FOUND', `Cannot find a record at "${path}"`, {
     hint: 'No job has run with this state folder; name another one with "--state" or "MAYFLY_STATE".',

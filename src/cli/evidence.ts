@@ -2,7 +2,9 @@ import { once } from 'node:events'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import { evidenceBody, type CapturedPart } from '../contract/evidence.ts'
-import type { TextFound } from '../evidence/find-text.ts'
+import { baseNameOf, imageOf } from '../evidence/captured-machine.ts'
+import { findText, type TextFound } from '../evidence/find-text.ts'
+import { isResumable } from '../evidence/resumable-save.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { shownSize } from './format-value.ts'
@@ -76,7 +78,7 @@ function asOwner(run: (flags: Flags, id: string, text: string) => Promise<void>)
   return async (flags: Flags, id: string, text: string): Promise<void> => {
     const state = stateFolderOf(flags)
     const owner = strangerOwning(state)
-    if (owner) runAsOwner(owner, { task: { state }, words: process.argv.slice(2) })
+    if (owner) runAsOwner(owner, { state })
     else await run(flags, id, text)
   }
 }
@@ -106,8 +108,6 @@ async function show(flags: Flags, id: string): Promise<void> {
   using stored = await openStoredCaptures(flags)
   const captures = await stored.of(id)
   if (flags.json) return printJson({ id, captures })
-  const { baseNameOf, imageOf } = await import('../evidence/captured-machine.ts')
-  const { isResumable } = await import('../evidence/resumable-save.ts')
   const lines = captures.flatMap((capture) => {
     const { name, at, kind, why, parts } = capture
     const base = baseNameOf(capture)
@@ -140,8 +140,7 @@ async function verify(flags: Flags, id: string): Promise<void> {
 async function extract(flags: Flags, id: string, folder: string): Promise<void> {
   const state = stateFolderOf(flags)
   const owner = strangerOwning(state)
-  if (folder === '-' && owner)
-    return runAsOwner(owner, { task: { state }, words: process.argv.slice(2) })
+  if (folder === '-' && owner) return runAsOwner(owner, { state })
   if (folder === '-') return print(flags, id)
   using stored = owner ? ownersCaptures(owner, state) : await openStoredCaptures(flags)
   const parts = await wantedParts(stored, flags, id)
@@ -153,7 +152,6 @@ async function extract(flags: Flags, id: string, folder: string): Promise<void> 
 /** Searches all parts; for a part named `*.zst`, offsets are those of the decompressed bytes. */
 async function search(flags: Flags, id: string, text: string): Promise<void> {
   using stored = await openStoredCaptures(flags)
-  const { findText } = await import('../evidence/find-text.ts')
   const places: (TextFound & { readonly part: string })[] = []
   let isCut = false
   search: for (const { name } of await wantedParts(stored, flags, id))
@@ -180,7 +178,6 @@ async function wantedParts(
   { part }: Flags,
   id: string,
 ): Promise<readonly Pick<CapturedPart, 'name'>[]> {
-  const { imageOf } = await import('../evidence/captured-machine.ts')
   const captures = await stored.of(id)
   const images = captures.map(imageOf).filter((name) => name !== undefined)
   const all = captures.flatMap(({ parts }) => parts)

@@ -2,8 +2,17 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import type { CapturedPart, StoredCapture } from '../contract/evidence.ts'
-import type { BodiesRead } from '../evidence/bodies.ts'
-import type { CapturedMachine } from '../evidence/captured-machine.ts'
+import { readBodies } from '../evidence/bodies.ts'
+import {
+  baseNameOf,
+  imageOf,
+  readImage,
+  verifyBase,
+  type CapturedMachine,
+} from '../evidence/captured-machine.ts'
+import { partsRecordedIn, readCaptured, storedCaptures } from '../evidence/captures.ts'
+import { openLog } from '../evidence/log-reader.ts'
+import { auditFile } from '../lib/state-folder.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
 import type { Globals } from './print.ts'
 import { stateFolderOf } from './state-owner.ts'
@@ -43,7 +52,6 @@ export async function verifyParts(
   if (recorded.size === 0 && parts.length === 0) throw nothingOf(id)
   const verified: VerifiedPart[] = []
   for (const part of parts) verified.push(await verifyPart(stored!, id, part, recorded))
-  const { baseNameOf } = await import('../evidence/captured-machine.ts')
   for (const capture of here) {
     const name = baseNameOf(capture)
     if (name) verified.push(await verifiedAs(name, () => stored!.verifyBase(capture)))
@@ -90,11 +98,8 @@ async function verifiedAs(name: string, check: () => Promise<void>): Promise<Ver
  * change signed ones. The lines themselves are verified by `audit verify`.
  */
 async function recordedDigests(flags: Globals, id: string): Promise<ReadonlyMap<string, string>> {
-  const { auditFile } = await import('../lib/state-folder.ts')
   const path = auditFile(stateFolderOf(flags))
   if (!existsSync(path)) return new Map()
-  const { openLog } = await import('../evidence/log-reader.ts')
-  const { partsRecordedIn } = await import('../evidence/captures.ts')
   assertPlainStore(path)
   using log = openLog(path)
   const lines = log.last(linesMax, id)
@@ -116,11 +121,8 @@ export async function openStoredCaptures(
   mayBeNone = false,
 ): Promise<StoredCaptures | undefined> {
   const folder = stateFolderOf(flags)
-  const { readBodies } = await import('../evidence/bodies.ts')
-  const { storedCaptures, readCaptured } = await import('../evidence/captures.ts')
-  const { imageOf, readImage, verifyBase } = await import('../evidence/captured-machine.ts')
   if (mayBeNone && !existsSync(join(folder, 'bodies.db'))) return undefined
-  const bodies: BodiesRead = readBodies(folder)
+  const bodies = readBodies(folder)
   const machineOf = (capture: StoredCapture) => {
     const { run } = capture
     return {

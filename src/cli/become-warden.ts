@@ -1,15 +1,14 @@
-import { fileURLToPath } from 'node:url'
 import type { EnclosureSpec } from '../contract/engine.ts'
 import { hasEntry } from '../lib/has-entry.ts'
 import { lastFlag } from '../lib/last-flag.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { asksForHelp, isOrder, positionals } from './command-line.ts'
+import { ownCommand, ownProgram } from './own-command.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
 import { smallHeap } from './small-heap.ts'
 
 /** Commands that start walls. */
 const walled = new Set(['run', 'serve', 'analyze', 'providers', 'doctor', 'bench', 'mcp'])
-const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 
 /**
  * True if this process becomes the warden and runs the command in a child: always for a server, and for any command
@@ -32,7 +31,7 @@ export function needsWardenParent(verb: string | undefined, argv: readonly strin
 export function reexecWithSmallHeap(verb: string | undefined, argv: readonly string[]): void {
   if (verb !== 'serve' || !needsWardenParent(verb, argv) || process.execArgv.includes(smallHeap[0]))
     return
-  const args = [process.execPath, ...smallHeap, ...process.execArgv, BIN, ...argv]
+  const args = [process.execPath, ...smallHeap, ...process.execArgv, ownProgram, ...argv]
   if (process.platform === 'linux') process.execve?.(process.execPath, args, process.env)
 }
 
@@ -67,7 +66,7 @@ export async function reexecAsStateOwner(
   // The default folder depends on the uid.
   process.env['MAYFLY_STATE'] = folder
   const { startAs } = await import('../warden/step-down.ts')
-  startAs(owner, [process.execPath, BIN, ...argv])
+  startAs(owner, ownCommand(argv))
 }
 
 /** Grace period for walls being released; after it the process exits in spite of leaked handles. */
@@ -81,7 +80,7 @@ export async function runAsWarden(
   const folder = await folderOf(argv)
   const isOnce = positionals(argv)[0] === 'run'
   const { startServer } = await import('../warden/start-server.ts')
-  const started = startServer({ argv, bin: BIN, stateFolder: folder, isOnce })
+  const started = startServer({ argv, bin: ownProgram, stateFolder: folder, isOnce })
   try {
     const early = await takePrestartedWarden(folder)
     const { becomeWarden } = await import('../warden/main.ts')

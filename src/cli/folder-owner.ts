@@ -1,11 +1,10 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { MayflyError } from '../contract/error.ts'
 import { lastFlag } from '../lib/last-flag.ts'
 import { startAs } from '../warden/step-down.ts'
+import { ownCommand } from './own-command.ts'
 
-const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 /** Environment variables that name folders of root. */
 const OF_ROOT = /^(?:XDG_\w+|MAIL|SUDO_\w+)$/
 
@@ -20,7 +19,7 @@ export function becomeFolderOwner(argv: readonly string[]): void {
   if (uid === 0) return
   for (const name of Object.keys(process.env)) if (OF_ROOT.test(name)) delete process.env[name]
   Object.assign(process.env, identityOf(uid) ?? withoutHome(uid, argv))
-  startAs({ uid, gid }, [process.execPath, BIN, ...argv])
+  startAs({ uid, gid }, ownCommand(argv))
 }
 
 function identityOf(uid: number): Readonly<Record<string, string>> | undefined {

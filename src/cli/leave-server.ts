@@ -2,14 +2,12 @@ import { spawn } from 'node:child_process'
 import { constants, existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { dirname } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { readyLine } from '../gateway/local/place.ts'
 import { serverEnvironment } from '../gateway/local/server-name.ts'
 import { mayAccess } from '../lib/may-access.ts'
+import { ownProgram } from './own-command.ts'
 import { smallHeap } from './small-heap.ts'
 import { isSet } from './surroundings.ts'
-
-const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 
 /** Reason why a run leaves no server behind; undefined if it may. */
 export function whyLeaveNone(
@@ -41,7 +39,7 @@ export async function leaveServer(state: string, config: string | undefined): Pr
   if (config !== undefined) words.push('--config', config)
   const { inheritNothing } = await import('../warden/inherit-nothing.ts')
   if (!inheritNothing()) return false
-  const server = spawn(process.execPath, [...smallHeap, BIN, ...words], {
+  const server = spawn(process.execPath, [...smallHeap, ownProgram, ...words], {
     cwd: '/',
     detached: true,
     // The pipe is closed after its first line.

@@ -1,6 +1,6 @@
-import { fileURLToPath } from 'node:url'
 import { resolve } from 'node:path'
 import { MayflyError } from '../contract/error.ts'
+import { ownProgram } from './own-command.ts'
 
 export interface InstallFlags {
   /** Address of `/mcp` of a running server. */
@@ -22,7 +22,6 @@ type McpTarget =
 
 type Write = (target: McpTarget) => InstallText
 
-const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 /** Variable that is referenced instead of a key, because a configuration file must not contain a key. */
 const KEY = 'MAYFLY_API_KEY'
 
@@ -76,7 +75,7 @@ function targetOf({ url, config, state }: InstallFlags): McpTarget {
   if (url === undefined) {
     const named = [config && ['--config', resolve(config)], state && ['--state', resolve(state)]]
     const flags = named.flatMap((pair) => pair || [])
-    return { kind: 'stdio', command: process.execPath, args: [BIN, 'mcp', ...flags] }
+    return { kind: 'stdio', command: process.execPath, args: [ownProgram, 'mcp', ...flags] }
   }
   if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return { kind: 'http', url }
   throw new MayflyError('USAGE', `Cannot use "${url}" as the URL of a server`, {

@@ -3,9 +3,9 @@ import * as z from 'zod'
 import { checkpointSchema, type Checkpoint } from '../contract/evidence.ts'
 import { MayflyError } from '../contract/error.ts'
 import { parseJson, tryParseJson } from '../lib/parse-json.ts'
-import { fileURLToPath } from 'node:url'
 import { runAs } from '../warden/step-down.ts'
 import { loadCliConfig } from './open-assembly.ts'
+import { ownCommand } from './own-command.ts'
 import type { Globals } from './print.ts'
 
 /**
@@ -30,7 +30,6 @@ export interface OwnerTask {
   readonly signed?: Checkpoint | undefined
 }
 
-const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 const TASK = 'MAYFLY_OWNER_TASK'
 const taskSchema = z.strictObject({ state: z.string(), signed: checkpointSchema.optional() })
 
@@ -57,19 +56,19 @@ export interface OwnerRun {
   readonly task: OwnerTask
   readonly words: readonly string[]
   /** Descriptor for stdout; `pipe` returns the text. */
-  readonly stdout: 'inherit' | 'pipe' | number
+  readonly stdout: 'pipe' | number
 }
 
-/** Runs `mayfly WORDS` as the owner, to its end, and adopts its exit code. */
-export function runAsOwner(owner: StateOwner, { task, words }: Omit<OwnerRun, 'stdout'>): void {
+/** Runs the command of this process as the owner, to its end, and adopts its exit code. */
+export function runAsOwner(owner: StateOwner, task: OwnerTask): void {
   const io = { stdout: 'inherit', stderr: 'inherit' } as const
-  process.exitCode = runAs(owner, mayfly(words), environment(task), io).status
+  process.exitCode = runAs(owner, ownCommand(process.argv.slice(2)), environment(task), io).status
 }
 
 /** Like `runAsOwner`, but returns stdout. Throws MayflyError STATE with the text of stderr if it fails. */
 export function outputOfOwner(owner: StateOwner, { task, words, stdout }: OwnerRun): string {
   const io = { stdout, stderr: 'pipe' } as const
-  const ran = runAs(owner, mayfly(words), environment(task), io)
+  const ran = runAs(owner, ownCommand(words), environment(task), io)
   if (ran.status === 0) return ran.stdout
   const errors = ran.stderr.replace(/^mayfly: /, '').trim() || errorIn(ran.stdout)
   throw new MayflyError(
@@ -84,10 +83,6 @@ const errorSchema = z.object({ error: z.object({ message: z.string() }) })
 function errorIn(stdout: string): string {
   const read = errorSchema.safeParse(tryParseJson(stdout))
   return read.success ? read.data.error.message : ''
-}
-
-function mayfly(words: readonly string[]): readonly string[] {
-  return [process.execPath, BIN, ...words]
 }
 
 function environment(task: OwnerTask): NodeJS.ProcessEnv {

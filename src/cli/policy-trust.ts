@@ -8,11 +8,9 @@ import { sha256 } from '../lib/hash.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { printDocument, type CliIo } from './cli-io.ts'
+import type { Globals } from './print.ts'
 
-export interface TrustOptions {
-  readonly state?: string
-  readonly json?: boolean
-  readonly quiet?: boolean
+export interface TrustOptions extends Globals {
   readonly list?: boolean
   readonly remove?: boolean
 }

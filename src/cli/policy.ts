@@ -6,7 +6,14 @@ import { MayflyError } from '../contract/error.ts'
 import { usageExitCode } from '../contract/exit-codes.ts'
 import { formatValue } from './format-value.ts'
 import { checkNamedThings } from './policy-check.ts'
-import { changeLearned, learnedIn, learnedOf, proposals, writeNew } from './policy-propose.ts'
+import {
+  changeLearned,
+  learnedIn,
+  learnedOf,
+  proposals,
+  writeNew,
+  type ProposalQuery,
+} from './policy-propose.ts'
 import { wholeNumber } from './option-values.ts'
 import { simulatedText, simulateEgress, type EgressQuery } from './policy-simulate.ts'
 import { trust, type TrustOptions } from './policy-trust.ts'
@@ -14,6 +21,7 @@ import { sanitise } from '../output/sanitise.ts'
 import { reportText, surfaceReport, surfaceWalls, type SurfaceQuery } from './policy-surface.ts'
 import type { StoredBaseline } from '../watch/baseline-store.ts'
 import { printDocument, type CliIo } from './cli-io.ts'
+import type { Globals } from './print.ts'
 import { ownerTask } from './state-owner.ts'
 
 const thisProcess = (): CliIo => ({
@@ -26,29 +34,15 @@ const thisProcess = (): CliIo => ({
   },
 })
 
-interface Options {
-  readonly config?: string
-  readonly state?: string
-  readonly json?: boolean
-  readonly quiet?: boolean
-}
-
-interface SimulateOptions extends Options {
-  readonly egress?: readonly string[]
+interface SimulateOptions extends Globals, Partial<EgressQuery> {
   readonly limit: number
-  readonly allow?: readonly string[]
-  readonly method?: string
 }
 
-interface ProposeOptions extends Options {
-  readonly effect?: string
-  readonly tenant?: string
+interface ProposeOptions extends Globals, ProposalQuery {
   readonly write?: string
 }
 
-interface LearnedOptions extends Options {
-  readonly effect?: string
-  readonly tenant?: string
+interface LearnedOptions extends Globals, ProposalQuery {
   readonly freeze?: boolean
   readonly reset?: boolean
 }
@@ -180,7 +174,7 @@ function tellLearned(
   })
 }
 
-function orUsage({ json }: Options, world: CliIo, work: () => void): void {
+function orUsage({ json }: Globals, world: CliIo, work: () => void): void {
   try {
     work()
   } catch (error) {
@@ -196,9 +190,9 @@ function orUsage({ json }: Options, world: CliIo, work: () => void): void {
 function alone(
   command: Command,
   world: CliIo,
-  verb: (options: Options, world: CliIo) => void,
+  verb: (options: Globals, world: CliIo) => void,
 ): void {
-  const options = command.optsWithGlobals<Options>()
+  const options = command.optsWithGlobals<Globals>()
   const [operand] = command.args
   if (operand === undefined) return verb(options, world)
   const what = command.name() === 'explain' ? 'it prints all values, and ' : ''
@@ -208,7 +202,7 @@ function alone(
   })
 }
 
-function check(options: Options, world: CliIo): void {
+function check(options: Globals, world: CliIo): void {
   withConfig({ ...options, mayBeUntrusted: true }, world, (loaded) => {
     const { files, untrusted } = loaded
     const named = checkNamedThings(loaded, world.cwd)
@@ -228,7 +222,7 @@ function check(options: Options, world: CliIo): void {
   })
 }
 
-function explain(options: Options, world: CliIo): void {
+function explain(options: Globals, world: CliIo): void {
   withConfig(options, world, (loaded) => {
     const values = explainConfig(loaded)
     if (!options.json) return world.stdout(table(values))
@@ -236,7 +230,7 @@ function explain(options: Options, world: CliIo): void {
   })
 }
 
-function surface(options: Options & SurfaceQuery, world: CliIo): void {
+function surface(options: Globals & SurfaceQuery, world: CliIo): void {
   withConfig(options, world, ({ config }) =>
     orUsage(options, world, () => {
       const report = surfaceReport(config, options)
@@ -271,7 +265,7 @@ function simulate(options: SimulateOptions & Pick<EgressQuery, 'egress'>, world:
 }
 
 function withConfig(
-  options: Options & { readonly mayBeUntrusted?: boolean },
+  options: Globals & { readonly mayBeUntrusted?: boolean },
   world: CliIo,
   then: (loaded: LoadedConfig) => void,
 ): void {
@@ -293,7 +287,7 @@ function withConfig(
   then(loaded)
 }
 
-function refuse(error: MayflyError, options: Options, world: CliIo): void {
+function refuse(error: MayflyError, options: Globals, world: CliIo): void {
   const { issues } = error.details as { readonly issues: readonly Issue[] }
   const { code, hint } = error
   if (options.json) printDocument(world, { valid: false, code, files: [], issues, warnings: [] })

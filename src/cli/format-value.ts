@@ -42,22 +42,11 @@ function restraints(value: unknown): string {
 }
 
 /** Uses the largest unit that divides the value, so the output can be parsed again. */
-function size(bytes: number): string {
-  for (const [unit, per] of [
-    ['GB', 2 ** 30],
-    ['MB', 2 ** 20],
-    ['KB', 2 ** 10],
-  ] as const)
-    if (bytes > 0 && bytes % per === 0) return `${bytes / per}${unit}`
-  return `${bytes}B`
+function inUnits(value: number, units: Readonly<Record<string, number>>): string {
+  const fits = ([, per]: readonly [string, number]) => value > 0 && value % per === 0
+  const [unit, per] = Object.entries(units).find(fits) ?? Object.entries(units).at(-1)!
+  return `${value / per}${unit}`
 }
 
-function duration(ms: number): string {
-  for (const [unit, per] of [
-    ['h', 3_600_000],
-    ['m', 60_000],
-    ['s', 1000],
-  ] as const)
-    if (ms > 0 && ms % per === 0) return `${ms / per}${unit}`
-  return `${ms}ms`
-}
+const size = (bytes: number) => inUnits(bytes, { GB: 2 ** 30, MB: 2 ** 20, KB: 2 ** 10, B: 1 })
+const duration = (ms: number) => inUnits(ms, { h: 3_600_000, m: 60_000, s: 1000, ms: 1 })

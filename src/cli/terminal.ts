@@ -1,20 +1,12 @@
 import { WebSocket, type RawData } from 'ws'
 import { MayflyError } from '../contract/error.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
+import { codeOfSignal } from '../lib/signal-name.ts'
 import { problemIn, sandboxPath, serverKey, serverOf, type ServerFlags } from './call-server.ts'
 
 /** Bytes buffered for the server above which terminal input is paused (back-pressure). */
 const BUFFERED_BYTES_MAX = 65_536
 const PROBLEM_BYTES_MAX = 65_536
-/** Base of the exit code for a program killed by a signal, as in shells. */
-const SIGNALLED = 128
-const NUMBERS: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGKILL: 9,
-  SIGTERM: 15,
-}
 
 /**
  * Attaches this terminal to a program on a terminal of the session; keys, including Ctrl-C, are sent as bytes. Resolves
@@ -133,5 +125,5 @@ function handleControl(
   if (problem !== undefined) return reject(problemIn(problem, 0))
   if (!exit) return
   if (exit.error) return reject(problemIn(exit.error, 0))
-  resolve(exit.code ?? SIGNALLED + (NUMBERS[exit.signal ?? ''] ?? 0))
+  resolve(exit.code ?? codeOfSignal(exit.signal ?? ''))
 }

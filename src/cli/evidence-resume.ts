@@ -95,7 +95,7 @@ class Analysis {
   async run(): Promise<string | undefined> {
     const { flags, capture, stopped } = this.#parts
     this.#greet()
-    const commands = flags.exec.length > 0 ? asked(flags.exec) : typed(stopped, flags)
+    const commands = flags.exec.length > 0 ? flags.exec : typed(stopped, flags)
     for await (const command of commands) {
       if (this.#stop === undefined) await this.#one(command)
       if (this.#stop !== undefined || this.#ends.length >= COMMANDS_MAX) break
@@ -144,10 +144,6 @@ class Analysis {
     if (flags.json) this.#ends.push(commandJson(command, end))
     else show(flags, end)
   }
-}
-
-async function* asked(commands: readonly string[]): AsyncGenerator<string> {
-  yield* commands
 }
 
 /** Lines of standard input, until its end or a stop. */

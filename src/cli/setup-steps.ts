@@ -78,15 +78,12 @@ function packages({ hasProgram, root = '/' }: SetupSource): SetupStep {
   const lacking = Object.entries(programs).filter(([program]) => !hasProgram(program))
   const names = lacking.flatMap(([, name]) => name.split(' '))
   const isDebian = existsSync(path.join(root, 'etc/debian_version'))
-  const install = ['apt-get', 'install', '-y', '--no-install-recommends', ...names] as const
+  const words = ['apt-get', 'install', '-y', '--no-install-recommends', ...names] as const
   return {
     name: 'packages',
     why: 'bubblewrap and util-linux make namespaces, a C compiler the launcher and the sentinel, Python runs programs',
     isDone: lacking.length === 0,
-    actions:
-      lacking.length > 0 && isDebian
-        ? [{ kind: 'run', words: ['apt-get', ...install.slice(1)] }]
-        : [],
+    actions: lacking.length > 0 && isDebian ? [{ kind: 'run', words }] : [],
     ...(!isDebian && {
       byHand: `Install ${basePackages.join(', ')} with this system's package manager`,
     }),

@@ -13,19 +13,13 @@ function paragraphOf(surface: Surface, before: Surface | undefined): string {
   const { phase, from, to, network, files, capabilities, limits, calls } = surface
   const closed = calls.closed.length > 0 ? `; closed: ${calls.closed.join(', ')}` : ''
   const some = calls.restricted > 0 ? `, ${calls.restricted} of them in part` : ''
+  const unheld = `${calls.unheld.join(', ')}: without a sentinel the job is terminated here`
   const rows: readonly (readonly [string, string])[] = [
     ['hosts', hostsText(network)],
     ['folders', foldersText(files)],
     ['capabilities', capabilities === 'any' ? 'any' : capabilities.join(', ') || 'none'],
     ['system calls', `${calls.reachable}${some}${closed}`],
-    ...(calls.unheld.length > 0
-      ? ([
-          [
-            'not enforced',
-            `${calls.unheld.join(', ')}: without a sentinel the job is terminated here`,
-          ],
-        ] as const)
-      : []),
+    ...(calls.unheld.length > 0 ? [['not enforced', unheld] as const] : []),
     ...Object.entries(limits).map(([name, value]) => [name, limitText(name, value)] as const),
   ]
   const lines = rows.map(([name, text]) => `  ${name.padEnd(12)}  ${text}`)

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { providerNames } from '../assemble/providers.ts'
-import type { LoadedConfig } from '../config/load.ts'
+import { issueAt, type LoadedConfig } from '../config/load.ts'
 import type { Issue } from '../config/parse.ts'
 import type { KeyPath } from '../config/positions.ts'
 import { nearHint } from '../config/variables.ts'
@@ -17,7 +17,8 @@ export function checkNamedThings(loaded: LoadedConfig, cwd: string): NamedThings
   const secrets = loaded.config.webhooks.flatMap(({ secret_file: file }, index) => {
     const thrown = failureOf(() => readSecretFile(resolve(cwd, file)))
     if (thrown === undefined) return []
-    const issue = issueAt(loaded, ['webhooks', index, 'secret_file'], messageOf(thrown))
+    const path = ['webhooks', index, 'secret_file']
+    const issue = issueAt(loaded.originOf(path), path, messageOf(thrown))
     return [{ issue, isClosed: (thrown as NodeJS.ErrnoException).code === 'EACCES' }]
   })
   // A file that this user may not read can be one that the server may.
@@ -48,16 +49,8 @@ function unknownProviders(loaded: LoadedConfig): readonly Issue[] {
     const hint = nearHint(name, providerNames)
     if (hasModules && hint === '') return []
     const message = `no built-in provider has the name "${name}"${hint || ';'} There are ${providerNames.join(', ')}`
-    return [issueAt(loaded, path, message)]
+    return [issueAt(loaded.originOf(path), path, message)]
   })
-}
-
-function issueAt({ originOf }: LoadedConfig, path: KeyPath, message: string): Issue {
-  const { label, file, line, column } = originOf(path)
-  const key = path.join('.')
-  const place = { ...(file && { file }), ...(line && { line }), ...(column && { column }) }
-  const where = column === undefined ? label : `${label}:${column}`
-  return { message: `${key}: ${message}`, key, where, ...place }
 }
 
 function failureOf(work: () => unknown): unknown {

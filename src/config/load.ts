@@ -201,7 +201,12 @@ function objectLayers(object: unknown): readonly ConfigLayer[] {
 }
 
 function issueOf({ path, message }: Fault, merged: MergedConfig): Issue {
-  const { label, file, line, column } = merged.originNear(path)
+  return issueAt(merged.originNear(path), path, message)
+}
+
+/** Error of a value that comes from there. */
+export function issueAt(origin: ValueOrigin, path: KeyPath, message: string): Issue {
+  const { label, file, line, column } = origin
   const key = path.join('.')
   const where = column === undefined ? label : `${label}:${column}`
   const place = { ...(file && { file }), ...(line && { line }), ...(column && { column }) }

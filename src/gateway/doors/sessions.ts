@@ -32,7 +32,7 @@ import type { Identity } from '../http/keys.ts'
 import type { GatewayParts, JobStart, ServedSessions, SessionParts } from '../http/parts.ts'
 import { checked } from '../../contract/checked.ts'
 import { traceOf } from '../http/request-trace.ts'
-import { requestBytesOf, endedRow, rowOf } from '../http/start-job.ts'
+import { endedRow, keep, requestBytesOf, rowOf } from '../http/start-job.ts'
 import { holdAnswer, refuseUnread } from './stored-outcome.ts'
 import { answerJob, outcomeResponse, type AnswerParts } from './answer-job.ts'
 
@@ -162,7 +162,7 @@ export const forkSandbox: Door<AnswerParts & SessionParts> = async (
   const text = `fork\0${id}\0${canonicalJson(body)}`
   const claimed = claimedKey(parts, http, request, text)
   if (claimed?.kind === 'done')
-    return forkedResponse(claimed.text, { 'idempotent-replayed': 'true' })
+    return jsonText(201, claimed.text, { 'idempotent-replayed': 'true' })
   try {
     const parent = ownSession(parts, identity, id)
     const place = (job: Job) => takeSlots(parts, job)
@@ -170,7 +170,7 @@ export const forkSandbox: Door<AnswerParts & SessionParts> = async (
     const forked = await held.making(request.id, () =>
       forkSession(parent, asked, owner, { clock: parts.clock, held, place }),
     )
-    return forkedResponse(await keptAnswer(forked, claimed, http))
+    return jsonText(201, await keptAnswer(forked, claimed, http))
   } catch (thrown) {
     claimed?.release()
     throw thrown
@@ -193,10 +193,6 @@ async function keptAnswer(
   }
   if (outgoing.destroyed && !claimed) void close()
   return answer
-}
-
-function forkedResponse(answer: string, headers: Readonly<Record<string, string>> = {}): Response {
-  return jsonText(201, answer, headers)
 }
 
 /** `POST /v1/sandboxes/{id}/run`: one exec, whose outcome comes in the forms of an execution. */
@@ -317,35 +313,24 @@ function takeSlots(parts: JobStart, job: Job): SessionPlace {
   const isKept = job.origin !== 'page'
   const bytes = requestBytesOf(job)
   parts.running.refuseAtShare(job.tenant)
-  const slot = parts.running.begin(job.tenant, bytes)
+  using undo = new DisposableStack()
+  const slot = undo.use(parts.running.begin(job.tenant, bytes))
   const row = { ...rowOf(parts, job), session: { openedBy: job.principal } }
-  try {
-    const quota = parts.quotas.begin(job.tenant, bytes)
-    try {
-      if (isKept) parts.history.begin(job.tenant, { ...row, status: 'running' })
-    } catch (thrown) {
-      quota.end({ cpuMs: 0, bytesOut: 0 })
-      throw thrown
-    }
-    return {
-      signal: slot.signal,
-      /** Charges the work between execs only, because each exec was charged by itself. */
-      end(outcome: Outcome | undefined, chargedMs = 0): void {
-        const cpuMs = Math.max(0, (outcome?.metrics.cpuTime ?? 0) - chargedMs)
-        quota.end({ cpuMs, bytesOut: 0 })
-        slot[Symbol.dispose]()
-        if (!outcome || !isKept) return
-        try {
-          const ended = { ...endedRow(row, outcome), session: row.session }
-          parts.history.end(job.tenant, ended, JSON.stringify(outcome))
-        } catch (thrown) {
-          parts.refusals.problem(thrown)
-        }
-      },
-    }
-  } catch (thrown) {
-    slot[Symbol.dispose]()
-    throw thrown
+  const quota = parts.quotas.begin(job.tenant, bytes)
+  undo.defer(() => quota.end({ cpuMs: 0, bytesOut: 0 }))
+  if (isKept) parts.history.begin(job.tenant, { ...row, status: 'running' })
+  undo.move()
+  return {
+    signal: slot.signal,
+    /** Charges the work between execs only, because each exec was charged by itself. */
+    end(outcome: Outcome | undefined, chargedMs = 0): void {
+      const cpuMs = Math.max(0, (outcome?.metrics.cpuTime ?? 0) - chargedMs)
+      quota.end({ cpuMs, bytesOut: 0 })
+      slot[Symbol.dispose]()
+      if (!outcome || !isKept) return
+      const ended = { ...endedRow(row, outcome), session: row.session }
+      keep(parts, job.tenant, ended, { text: JSON.stringify(outcome) })
+    },
   }
 }
 

@@ -116,20 +116,15 @@ function takeSlots(
   row: ExecutionRow,
   options: StartOptions,
 ): TakenSlots {
-  let slot: JobSlot | undefined
-  let quota: QuotaSlot | undefined
-  try {
-    const isInSession = job.session?.kind === 'exec'
-    slot = parts.running.begin(job.tenant, requestBytesOf(job), isInSession)
-    quota = parts.quotas.begin(job.tenant, requestBytesOf(job), isInSession)
-    if (options.outlivesCaller) parts.history.begin(job.tenant, row)
-    return { slot, quota }
-  } catch (thrown) {
-    slot?.[Symbol.dispose]()
-    quota?.end({ cpuMs: 0, bytesOut: 0 })
-    options.onNotRun?.()
-    throw thrown
-  }
+  using undo = new DisposableStack()
+  undo.defer(() => options.onNotRun?.())
+  const isInSession = job.session?.kind === 'exec'
+  const slot = undo.use(parts.running.begin(job.tenant, requestBytesOf(job), isInSession))
+  const quota = parts.quotas.begin(job.tenant, requestBytesOf(job), isInSession)
+  undo.defer(() => quota.end({ cpuMs: 0, bytesOut: 0 }))
+  if (options.outlivesCaller) parts.history.begin(job.tenant, row)
+  undo.move()
+  return { slot, quota }
 }
 
 interface TakenSlots {
@@ -145,11 +140,11 @@ export function requestBytesOf({ asked, inputText }: Job): number {
 }
 
 /** A failed write becomes an event; the caller still gets the outcome. */
-function keep(
+export function keep(
   parts: Pick<GatewayParts, 'history' | 'refusals'>,
   tenant: string,
   row: ExecutionRow,
-  { text, files }: { readonly text: string; readonly files: readonly StoredFile[] },
+  { text, files }: { readonly text: string; readonly files?: readonly StoredFile[] },
 ): void {
   try {
     parts.history.end(tenant, row, text, files)

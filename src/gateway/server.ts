@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { ProxyHeader } from '../contract/config.ts'
 import {
   createServer,
@@ -24,7 +25,7 @@ import { inspectRequest } from './http/inspect-request.ts'
 import { defaultLimits, type GatewayLimits } from './http/limits.ts'
 import { LiveJobs } from './http/live-jobs.ts'
 import { isLoopback, serverNames } from './http/origin.ts'
-import { headersOf, problemOf, writeProblem } from './http/problem.ts'
+import { headersOf, problemOf, problemResponse, writeProblem } from './http/problem.ts'
 import { PageSessions } from './http/page-sessions.ts'
 import { noQuotas, type Quotas } from './http/quota.ts'
 import { RateLimit } from './http/rate-limit.ts'
@@ -157,13 +158,8 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
 /** Keeps Node's global Request and Response; an unreadable target becomes a problem. */
 const bridge = {
   overrideGlobalObjects: false,
-  errorHandler: () => {
-    const problem = problemOf(new MayflyError('SYNTAX', 'Cannot read the request target'))
-    return new Response(JSON.stringify(problem), {
-      status: problem.status,
-      headers: headersOf(problem),
-    })
-  },
+  errorHandler: () =>
+    problemResponse(problemOf(new MayflyError('SYNTAX', 'Cannot read the request target'))),
 }
 
 function makeParts(options: GatewayOptions, staticPort: () => number): GatewayParts {
@@ -334,18 +330,14 @@ function refuse(parts: Pick<GatewayParts, 'refusals'>, socket: Duplex, error: un
 }
 
 async function listen(server: Server, host: string, port: number): Promise<number> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  server.once('error', reject)
-  server.listen({ host, port, exclusive: true }, resolve)
   try {
-    await promise
+    await once(server.listen({ host, port, exclusive: true }), 'listening')
   } catch (thrown) {
     throw new MayflyError('CONFIG', `Cannot listen on "${host}:${port}": ${messageOf(thrown)}`, {
       hint: 'Name another by "--host" and "--port", or "--port 0" for any two that are free',
       cause: thrown,
     })
   }
-  server.off('error', reject)
   return (server.address() as AddressInfo).port
 }
 

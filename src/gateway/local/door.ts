@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { chmodSync, rmdirSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
@@ -113,11 +114,7 @@ class Door implements LocalDoor {
   }
 
   async listen(): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.#server.once('error', reject)
-    this.#server.listen(this.#path, resolve)
-    await promise
-    this.#server.off('error', reject)
+    await once(this.#server.listen(this.#path), 'listening')
     this.#server.on('error', () => undefined)
     chmodSync(this.#path, 0o600)
     this.#awaitIdle()

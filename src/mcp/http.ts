@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server'
-import type { McpHttpHandler, Server } from '@modelcontextprotocol/server'
+import type { Server } from '@modelcontextprotocol/server'
 import type { ExecutionExplanation } from '../assemble/assemble.ts'
 import type { Clock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
@@ -68,20 +68,12 @@ export function openMcp(options: McpOptions): McpEndpoint {
       if (isOfSession || (body !== undefined && (await isLegacyRequest(request, body))))
         return await sessions.answer(request, body, who, make({}))
       servers.set(request, cancelledWith(http, make(traceOf(http.incoming))))
-      return await answerModern(modern, request, body)
+      return await modern.fetch(request, body === undefined ? {} : { parsedBody: body })
     },
     async close() {
       await Promise.all([modern.close(), sessions.closeAll(), options.agents.close()])
     },
   }
-}
-
-async function answerModern(
-  modern: McpHttpHandler,
-  request: Request,
-  parsedBody: unknown,
-): Promise<Response> {
-  return await modern.fetch(request, parsedBody === undefined ? {} : { parsedBody })
 }
 
 /** Makes a server whose calls are cancelled when the connection of their request closes. */

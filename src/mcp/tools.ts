@@ -88,7 +88,7 @@ const path = z
   )
   .describe('relative to the working folder of the session')
 
-const changesNothing: ToolHints = {
+export const changesNothing: ToolHints = {
   readOnlyHint: true,
   destructiveHint: false,
   idempotentHint: true,
@@ -96,7 +96,7 @@ const changesNothing: ToolHints = {
 }
 
 /** Annotations of a tool that runs code: destructive, and open-world if there is a network. */
-const executes = ({ hasNetwork }: Pick<ToolHost, 'hasNetwork'>): ToolHints => ({
+export const executes = ({ hasNetwork }: Pick<ToolHost, 'hasNetwork'>): ToolHints => ({
   readOnlyHint: false,
   destructiveHint: hasNetwork,
   idempotentHint: false,

@@ -1,4 +1,5 @@
 import type { Event, Point, Sink } from '../contract/event.ts'
+import { wordOf } from './meters.ts'
 
 /** Counts since process start. */
 export interface EventCounts {
@@ -60,8 +61,4 @@ class Tally {
   read(): Record<string, number> {
     return Object.fromEntries(this.#counts)
   }
-}
-
-function wordOf(value: unknown): string {
-  return typeof value === 'string' ? value.slice(0, 64) : 'none'
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../contract/clock.ts'
 import type { Event, Sink, Emitter } from '../contract/event.ts'
+import { RateBucket, type RateBucketParts } from '../lib/rate-bucket.ts'
 
 export interface EventStreamOptions {
   readonly clock: Clock
@@ -18,7 +19,7 @@ export class EventStream implements Emitter {
   readonly sink: Sink = ({ point, fields, run, zone, actor, trust, at }) =>
     this.#emit({ point, fields, run, zone, actor, trust, at })
   readonly #clock: Clock
-  readonly #perSecond: number
+  readonly #rate: RateBucketParts
   readonly #sinks: readonly Sink[]
   readonly #listeners = new Set<Sink>()
   /** Consecutive errors by sink; a sink without one has no entry. */
@@ -31,7 +32,7 @@ export class EventStream implements Emitter {
 
   constructor({ clock, sinks, limit = guestEventsPerSecond }: EventStreamOptions) {
     this.#clock = clock
-    this.#perSecond = limit
+    this.#rate = { burst: 2 * limit, eachMs: limit / 1000, now: () => clock.now() }
     this.#sinks = sinks
   }
 
@@ -61,7 +62,11 @@ export class EventStream implements Emitter {
     // A bucket for each run and point: a flood at one point suppresses no events of another.
     const bucket =
       parts.trust === 'guest' ? this.#bucketOf(`${parts.run ?? ''} ${parts.point}`) : undefined
-    if (bucket && !this.#passes(bucket)) return
+    if (bucket && !bucket.rate.take()) {
+      bucket.suppressed += 1
+      this.#suppressed += 1
+      return
+    }
     const fields = bucket?.suppressed
       ? { ...parts.fields, suppressed: bucket.suppressed }
       : parts.fields
@@ -84,24 +89,9 @@ export class EventStream implements Emitter {
     }
   }
 
-  #passes(bucket: Bucket): boolean {
-    const now = this.#clock.now()
-    const gained = ((now - bucket.at) / 1000) * this.#perSecond
-    bucket.tokens = Math.min(2 * this.#perSecond, bucket.tokens + gained)
-    bucket.at = now
-    if (bucket.tokens >= 1) {
-      bucket.tokens -= 1
-      return true
-    }
-    bucket.suppressed += 1
-    this.#suppressed += 1
-    return false
-  }
-
   /** Bucket of a run and point; the least recently used is evicted. */
   #bucketOf(name: string): Bucket {
-    const fresh = { tokens: 2 * this.#perSecond, at: this.#clock.now(), suppressed: 0 }
-    const bucket = this.#buckets.get(name) ?? fresh
+    const bucket = this.#buckets.get(name) ?? { rate: new RateBucket(this.#rate), suppressed: 0 }
     this.#buckets.delete(name)
     this.#buckets.set(name, bucket)
     const [oldest] = this.#buckets.keys()
@@ -123,9 +113,8 @@ const guestEventsPerSecond = 50
 const bucketsMax = 4096
 const failuresMax = 100
 
-/** Token bucket, with the number of events suppressed since the last that passed. */
+/** Rate of a run and point, with the number of events suppressed since the last that passed. */
 interface Bucket {
-  tokens: number
-  at: number
+  readonly rate: RateBucket
   suppressed: number
 }

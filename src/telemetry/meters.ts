@@ -186,7 +186,8 @@ export function gauge(
   return { name, description, unit, kind: 'gauge', series }
 }
 
-function wordOf(value: unknown): string {
+/** Label of a field's value; "none" for a field that is not text. */
+export function wordOf(value: unknown): string {
   return typeof value === 'string' ? value.slice(0, wordCharsMax) : 'none'
 }
 

@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events'
 import type { Assembly } from '../assemble/assemble.ts'
 import { grantsNetwork } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
@@ -66,12 +67,6 @@ async function openWhile<T>(
   open: (life: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const life = new AbortController()
-  const end = (): void => life.abort()
-  if (call.aborted) end()
-  call.addEventListener('abort', end, { once: true })
-  try {
-    return await open(life.signal)
-  } finally {
-    call.removeEventListener('abort', end)
-  }
+  using _ending = addAbortListener(call, () => life.abort())
+  return await open(life.signal)
 }

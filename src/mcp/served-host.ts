@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events'
 import type { ExecutionExplanation } from '../assemble/assemble.ts'
 import type { Job, JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
@@ -78,14 +79,11 @@ async function started(
       void tap(name, text)
     },
   })
-  const cancel = (): void => one.cancel()
-  if (signal.aborted) cancel()
-  signal.addEventListener('abort', cancel, { once: true })
+  using _cancelling = addAbortListener(signal, () => one.cancel())
   try {
     const { outcome } = await one.ended
     return outcome
   } finally {
-    signal.removeEventListener('abort', cancel)
     one.answered()
   }
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { addAbortListener } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { MayflyError, type ErrorCode } from '../../contract/error.ts'
 import type { TimelineEntry } from '../../contract/event.ts'
@@ -177,12 +178,10 @@ function serverOn(socket: Socket, frames: Frames, pid: number): AttachedServer {
       if (Buffer.byteLength(text) > runRequestBytesMax) return undefined
       const cancel = () => void socket.write(encodeFrame(localKinds.cancel, ''))
       for (const frame of framesOfText(text, localKinds.part, localKinds.run)) socket.write(frame)
-      if (listener.signal.aborted) cancel()
-      else listener.signal.addEventListener('abort', cancel, { once: true })
+      using _cancelling = addAbortListener(listener.signal, cancel)
       try {
         return await outcomeIn(frames, listener)
       } finally {
-        listener.signal.removeEventListener('abort', cancel)
         socket.destroy()
       }
     },

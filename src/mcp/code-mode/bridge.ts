@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import type { HostCalls } from '../../contract/pipeline.ts'
 import { parseJson } from '../../lib/parse-json.ts'
@@ -190,8 +191,6 @@ function shownName(name: unknown): string {
 /** Waits for the end of the run. */
 function never(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
-    const end = (): void => reject(new MayflyError('CONFLICT', 'The execution ended'))
-    if (signal.aborted) end()
-    signal.addEventListener('abort', end, { once: true })
+    addAbortListener(signal, () => reject(new MayflyError('CONFLICT', 'The execution ended')))
   })
 }

@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events'
 import { isIPv6 } from 'node:net'
 
 /** Resolves a host to permitted addresses, or gives the reason for refusal. Called for each attempt and not cached. */
@@ -77,12 +78,10 @@ function exchange(body: string, { url, headers, address, signal }: Exchange): Pr
   return promise
 }
 
-function withinTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+async function withinTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const { promise, reject } = Promise.withResolvers<T>()
-  const late = () => reject(new Error('it took too long'))
-  if (signal.aborted) late()
-  signal.addEventListener('abort', late, { once: true })
-  return Promise.race([work, promise]).finally(() => signal.removeEventListener('abort', late))
+  using _late = addAbortListener(signal, () => reject(new Error('it took too long')))
+  return await Promise.race([work, promise])
 }
 
 function reasonOf(thrown: unknown, signal: AbortSignal): string {

@@ -14,6 +14,7 @@ import type { Duplex } from 'node:stream'
 import { closedError, MayflyError, messageOf } from '../../contract/error.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
 import { parseJson } from '../../lib/parse-json.ts'
+import { resolvesWithin } from '../../lib/within.ts'
 import {
   decodeMessage,
   encodeMessage,
@@ -312,7 +313,7 @@ export class Peer {
   #asker(id: number, kind: FunctionRow['kind'], msMax: number | null): Callable {
     return async (...args) => {
       const answer = this.#ask(bridgeKinds.invoke, [id, args], {})
-      const value = await (msMax === null ? answer : within(answer, msMax))
+      const value = await (msMax === null ? answer : inTime(answer, msMax))
       return kind === 'json' ? parseJson(value as string) : value
     }
   }
@@ -353,14 +354,7 @@ function answeringText(called: Callable): Callable {
   return async (...args) => JSON.stringify(await called(...args)) ?? 'null'
 }
 
-function within(answer: Promise<unknown>, msMax: number): Promise<unknown> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    const error = new MayflyError(
-      'UNAVAILABLE',
-      `The application did not respond within ${msMax} ms`,
-    )
-    timer = setTimeout(() => reject(error), msMax)
-  })
-  return Promise.race([answer, late]).finally(() => clearTimeout(timer))
+async function inTime(answer: Promise<unknown>, msMax: number): Promise<unknown> {
+  if (await resolvesWithin(answer, msMax)) return await answer
+  throw new MayflyError('UNAVAILABLE', `The application did not respond within ${msMax} ms`)
 }

@@ -1,4 +1,5 @@
 /** `mayfly/ai`: sandboxes and a tool for the AI SDK (`ai` 7). */
+import { buffer } from 'node:stream/consumers'
 import * as z from 'zod'
 import { language, limits, type JobRequest } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
@@ -84,9 +85,7 @@ function textFiles(read: SandboxReader, write: SandboxWriter) {
       content,
       ...asked
     }: PathAsked & { readonly content: ReadableStream<Uint8Array> }) {
-      const chunks: Uint8Array[] = []
-      for await (const chunk of content) chunks.push(chunk)
-      await write({ ...asked, content: Buffer.concat(chunks) })
+      await write({ ...asked, content: await buffer(content) })
     },
     async readTextFile({
       encoding = 'utf-8',

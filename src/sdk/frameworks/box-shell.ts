@@ -6,6 +6,7 @@ import type { OutputListener } from '../../contract/pipeline.ts'
 import type { RunRequest } from '../../contract/session.ts'
 import { createMutex, type Mutex } from '../../lib/mutex.ts'
 import { codeOfSignal } from '../../lib/signal-name.ts'
+import { untilSuccess } from '../../lib/until-success.ts'
 import { assertKnownOptions } from '../known-options.ts'
 
 /** Session that runs commands, as returned by `mayfly.open`. */
@@ -64,7 +65,8 @@ export class BoxShell {
   readonly #box: ShellBox
   readonly #timeout: number | string
   readonly #inTurn: Mutex = createMutex()
-  #folder: Promise<string> | undefined
+  /** Path of the working folder inside the sandbox. Asks again after a failure: a timeout, for instance, passes. */
+  readonly #folder = untilSuccess(async () => (await this.#words(['pwd'], {})).stdout.trim())
 
   constructor(box: ShellBox, options: ShellOptions = {}) {
     assertKnownOptions(options, { timeout: true })
@@ -75,19 +77,6 @@ export class BoxShell {
 
   get id(): string {
     return this.#box.id
-  }
-
-  /** Path of the working folder inside the sandbox. */
-  folder(): Promise<string> {
-    this.#folder ??= this.#words(['pwd'], {}).then(
-      ({ stdout }) => stdout.trim(),
-      (thrown: unknown) => {
-        // The next call asks again: a timeout, for instance, passes.
-        this.#folder = undefined
-        throw thrown
-      },
-    )
-    return this.#folder
   }
 
   /** Runs a command; resolves to its end. Throws the error that ended the session. */
@@ -177,7 +166,7 @@ export class BoxShell {
 
   /** Path relative to the working folder; undefined for a path outside of it. */
   async #ownPath(path: string): Promise<string | undefined> {
-    const folder = await this.folder()
+    const folder = await this.#folder()
     const own = posix.relative(folder, posix.resolve(folder, path))
     return own === '' || own.startsWith('..') ? undefined : own
   }

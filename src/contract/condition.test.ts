@@ -47,8 +47,14 @@ test('An invalid condition is refused at parse time, with the expected form', ()
     'anomaly.last >= "medium"': /compared by ==, != or in/,
     'anomaly.last.startsWith("crit")': /compared by ==, != or in/,
     'size(anomaly["last"]) > 4': /compared by ==, != or in/,
-    'events.foo > 1': /fits a dot/,
-    'events[?"egress/denied"].hasValue()': /CEL|fits a dot|hasValue/,
+    'events.foo > 1': /name of a point/,
+    'events[?"egress/denied"].hasValue()': /CEL|name of a point|hasValue/,
+    '"seen/honeytokn" in events': /name of a point/,
+    'calls > 1 || !("seen/honeytoken" in events)': /name of a point/,
+    'size(events) > 3': /name of a point/,
+    'events == {"seen/honeytokn": 1}': /name of a point/,
+    '[events][0]["seen/honeytokn"] > 0': /name of a point/,
+    '(calls > 1 ? events : events)["seen/honeytokn"] > 0': /name of a point/,
     [`calls > ${'1'.repeat(conditionCharactersMax)}`]: /at most/,
   }
   for (const [text, expected] of Object.entries(all))

@@ -101,10 +101,10 @@ function mustBeBounded(node: ASTNode): void {
       throw new RangeError(`expected no call of "${name}"; there are ${known}`)
     }
   }
-  if (node.op === '[]' && isEvents(node.args[0])) mustBePoint(node.args[1])
+  if (node.op === '[]' && isEvents(node.args[0])) return mustBePoint(node.args[1])
+  // A test by `in`, or of a size, has one answer for the whole life: the map has every point.
+  if (isEvents(node)) throw new RangeError('expected events["…"] with the name of a point')
   mustCompareSeverity(node)
-  if ((node.op === '.' || node.op === '.?' || node.op === '[?]') && isEvents(node.args[0]))
-    throw new RangeError('expected events["…"] with the name of a point: no name of one fits a dot')
   for (const inner of innerOf(node.args)) mustBeBounded(inner)
 }
 

@@ -31,7 +31,7 @@
 #include <unistd.h>
 #include "../launcher/steps.h"
 
-enum { NAMES_MAX = 256, HARD_LINKS_MAX = 64 };
+enum { NAMES_MAX = 256, HARD_LINKS_MAX = 64, OWN_LOCKS_MAX = 16 };
 
 /* UNWRITABLE: neither content nor name may change; UNREADABLE implies it. NOT_IN_*: the rule does not apply in such folders.
  * EXCEPTION: names that match are exempt from UNREADABLE rules without ALWAYS. */
@@ -66,6 +66,12 @@ static struct {
   int rights;
 } hard_links[HARD_LINKS_MAX];
 static int hard_link_count;
+
+/* The last locks that this wall made: an older one stays closed to it. */
+static struct {
+  dev_t dev;
+  ino_t ino;
+} own_locks[OWN_LOCKS_MAX];
 
 static const char *const package_folders[] = {"node_modules", "site-packages", "dist-packages"};
 static const char *const test_folders[] = {"test", "tests", "__tests__", "testdata", "fixtures", "__fixtures__", "spec",
@@ -441,6 +447,9 @@ int judge(const char *path, int rights, struct refusal *why) {
   return failed ? failed : judge_repositories(path, bind, &path_names, why);
 }
 
+/* Outside of the wall such a file would run with the rights of the folder's owner, who may be root, for every user. */
+mode_t mode_without_ids(const char *path, mode_t mode) { return bind_of(path) ? mode & ~(mode_t)(S_ISUID | S_ISGID) : mode; }
+
 static int contains_denied(const char *path) {
   for (int i = 0; i < denied_count; i++)
     if (is_below(denied[i].path, path, strlen(path))) return 1;
@@ -558,6 +567,41 @@ int depends_on_repositories(const char *path) {
   if (!bind || !split_names(path, bind, &path_names)) return 0;
   return has_name_of(&path_names, git_names, COUNT(git_names)) ||
          is_one_of(path_names.count ? path_names.name[path_names.count - 1] : "", repository_names, COUNT(repository_names));
+}
+
+/* ---- locks of programs outside ---- */
+
+/* Git writes a new configuration to config.lock, and renames that: a descriptor of it, or another file in its place, would
+ * write the protected file. */
+int is_lock(const char *path) {
+  static char of[PATH_BYTES * 2], folded[NAME_BYTES];
+  struct refusal why;
+  const char *slash = strrchr(path, '/');
+  if (!slash || strlen(slash + 1) >= sizeof folded || !bind_of(path)) return 0;
+  fold(slash + 1, strlen(slash + 1), folded);
+  size_t length = strlen(folded), tail = sizeof ".lock" - 1;
+  if (length <= tail || strcmp(folded + length - tail, ".lock")) return 0;
+  snprintf(of, sizeof of, "%.*s/%.*s", (int)(slash - path), path, (int)(length - tail), folded);
+  return judge(of, WRITING, &why) != 0;
+}
+
+int judge_lock(const char *path, const struct stat *facts, struct refusal *why) {
+  if (!S_ISREG(facts->st_mode) || !is_lock(path)) return 0;
+  for (int i = 0; i < OWN_LOCKS_MAX; i++)
+    if (own_locks[i].ino == facts->st_ino && own_locks[i].dev == facts->st_dev) return 0;
+  return refuse(why, "protected", "a lock of a program outside");
+}
+
+void add_own_lock(const struct stat *facts) {
+  static int next;
+  own_locks[next].dev = facts->st_dev;
+  own_locks[next++].ino = facts->st_ino;
+  next %= OWN_LOCKS_MAX;
+}
+
+void drop_own_lock(const struct stat *facts) {
+  for (int i = 0; i < OWN_LOCKS_MAX; i++)
+    if (own_locks[i].ino == facts->st_ino && own_locks[i].dev == facts->st_dev) own_locks[i].ino = 0;
 }
 
 /* ---- hard links of protected files ---- */

@@ -25,8 +25,18 @@ int judge_link(const char *path, const char *text, struct refusal *why);
 int judge_creation(const char *path, struct refusal *why);
 /* True if the last name is one by which git recognises a repository, and its folder is one. */
 int is_repository_entry(const char *path);
+/* The same for a file NAME.lock that a program outside made, as git does to replace the protected file NAME. */
+int judge_lock(const char *path, const struct stat *facts, struct refusal *why);
+/* True for a path that ends in ".lock" after the path of a protected file. */
+int is_lock(const char *path);
+/* Records a lock that this wall makes, which it may write and remove. */
+void add_own_lock(const struct stat *facts);
+/* Forgets it before its inode gets another use. */
+void drop_own_lock(const struct stat *facts);
 /* True if a decision about writing this path depends on other names, of a git repository (turn.h). */
 int depends_on_repositories(const char *path);
+/* The mode that a file of a folder gets for one that was asked: without set-user-ID and set-group-ID. */
+mode_t mode_without_ids(const char *path, mode_t mode);
 /* Opens the folders of the secrets that may be read, when the wall starts. */
 void open_readable_secrets(void);
 /* True for a file with the path of such a secret that is not in its folder: another wall has renamed folders. */

@@ -50,14 +50,28 @@ static int read_path(const struct seccomp_notif *request, int folder, uint64_t a
   return failed || is_request_valid(request->id) ? failed : -ENOENT;
 }
 
+static int find(const struct target *target, struct stat *facts) {
+  if (target->fd < 0) return fstatat(target->parent, target->name, facts, AT_SYMLINK_NOFOLLOW) == 0;
+  *facts = target->facts;
+  return 1;
+}
+
+/* An inode that is freed may become that of a lock outside. */
+static void drop_lock(const struct target *target) {
+  struct stat facts;
+  if (find(target, &facts)) drop_own_lock(&facts);
+}
+
 /* Judges the path and the inode of a target; reports a refusal. Returns 0 or a negative errno. */
 static int check_access(const struct seccomp_notif *request, const struct target *target, int rights) {
   struct refusal why = {0};
+  struct stat facts;
   if (rights & (WRITING | NAMING) && lacks_turn(target->path)) return NEEDS_TURN;
   int failed = judge(target->path, rights, &why);
   if (!failed && target->fd >= 0 && target->facts.st_nlink > 1 && S_ISREG(target->facts.st_mode) &&
       rights & rights_denied_to_hard_link(&target->facts, &why))
     failed = EACCES;
+  if (!failed && rights & (WRITING | NAMING) && find(target, &facts)) failed = judge_lock(target->path, &facts, &why);
   if (failed) report_refusal(request, target->path, rights, &why);
   return -failed;
 }
@@ -81,7 +95,7 @@ static int create_one(const struct seccomp_notif *request, const struct target *
   }
   umask(umask_of(request));
   if (what == FOLDER) return mkdirat(target->parent, target->name, (mode_t)mode & 07777) ? -errno : 0;
-  return mknodat(target->parent, target->name, (mode_t)mode, 0) ? -errno : 0;
+  return mknodat(target->parent, target->name, mode_without_ids(target->path, (mode_t)mode), 0) ? -errno : 0;
 }
 
 /* Refuses a new entry that would make a git repository of its folder. */
@@ -131,13 +145,24 @@ static mode_t type_of(const struct target *target) {
 }
 
 static int rename_entry(const struct target *from, const struct target *to, unsigned int flags) {
+  drop_lock(from);
+  drop_lock(to);
   return (int)syscall(SYS_renameat2, from->parent, from->name, to->parent, to->name, flags) ? -errno : 0;
+}
+
+static int unlink_entry(const struct target *target, int flags) {
+  drop_lock(target);
+  return unlinkat(target->parent, target->name, flags) ? -errno : 0;
 }
 
 static int check_move(const struct seccomp_notif *request, const struct target *from, const struct target *to,
                     unsigned int flags) {
   struct refusal why = {0};
+  struct stat facts;
   int failed = judge_move(from->path, to->path, type_of(from), &why);
+  /* No file takes the name of a lock: one of a program outside could stand there by now. */
+  if (!failed && is_lock(to->path)) why.rule = "protected", why.name = "a lock of a program outside", failed = EACCES;
+  if (!failed && find(from, &facts) && (failed = judge_lock(from->path, &facts, &why))) why.path = from->path;
   if (!failed && flags & RENAME_EXCHANGE) failed = judge_move(to->path, from->path, type_of(to), &why);
   if (failed) report_refusal(request, why.path ? why.path : from->path, NAMING, &why);
   return -failed;
@@ -174,15 +199,16 @@ static int is_same_file(const struct target *from, const struct target *to) {
  */
 static int changes_nothing(const struct target *from, const struct target *to, unsigned int flags) {
   struct refusal why = {0};
-  return !flags && judge_move(from->path, to->path, type_of(from), &why) && why.path == to->path &&
-         !judge(to->path, READING, &why) && is_same_file(from, to);
+  struct stat facts;
+  return !flags && judge_move(from->path, to->path, type_of(from), &why) && why.path == to->path && find(from, &facts) &&
+         !judge_lock(from->path, &facts, &why) && !judge(to->path, READING, &why) && is_same_file(from, to);
 }
 
 static int move_targets(const struct seccomp_notif *request, const struct target *from, const struct target *to,
                        unsigned int flags) {
   int failed = flags & ~(unsigned int)(RENAME_NOREPLACE | RENAME_EXCHANGE) ? -EINVAL : 0;
   if (!failed && !exists(from)) failed = -ENOENT;
-  if (!failed && changes_nothing(from, to, flags)) return unlinkat(from->parent, from->name, 0) ? -errno : 0;
+  if (!failed && changes_nothing(from, to, flags)) return unlink_entry(from, 0);
   if (!failed) failed = check_move(request, from, to, flags);
   if (!failed) failed = check_creation(request, to);
   if (failed) return failed;
@@ -237,7 +263,7 @@ static int remove_name(const struct seccomp_notif *request, int folder, uint64_t
   if (!exists(&target)) failed = -ENOENT;
   else if (flags && is_filled_folder(&target)) failed = -ENOTEMPTY;
   else failed = check_access(request, &target, WRITING | NAMING);
-  if (!failed && unlinkat(target.parent, target.name, flags)) failed = -errno;
+  if (!failed) failed = unlink_entry(&target, flags);
   close_target(&target);
   return failed;
 }
@@ -313,7 +339,10 @@ static int apply(const struct target *target, const struct change *change) {
   int is_link = S_ISLNK(target->facts.st_mode);
   switch (change->what) {
     case SIZE: return truncate(name, change->size) ? -errno : 0;
-    case MODE: return is_link ? -EOPNOTSUPP : chmod(name, change->mode & 07777) ? -errno : 0;
+    case MODE: {
+      mode_t mode = S_ISDIR(target->facts.st_mode) ? change->mode : mode_without_ids(target->path, change->mode);
+      return is_link ? -EOPNOTSUPP : chmod(name, mode & 07777) ? -errno : 0;
+    }
     case OWNER: return fchownat(target->fd, "", change->uid, change->gid, AT_EMPTY_PATH) ? -errno : 0;
     default:
       if (is_link) return syscall(SYS_utimensat, target->fd, "", change->times, AT_EMPTY_PATH) ? -errno : 0;

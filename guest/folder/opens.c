@@ -140,14 +140,27 @@ static int is_dev_tty(const struct stat *facts) {
   return S_ISCHR(facts->st_mode) && facts->st_rdev == makedev(5, 0);
 }
 
+/* True if a folder on the way to a path may be entered by its owner or group alone. */
+static int is_below_private_folder(const char *path) {
+  static char folder[PATH_BYTES * 2];
+  struct stat facts;
+  snprintf(folder, sizeof folder, "%s", path);
+  for (char *slash; (slash = strrchr(folder, '/')) && slash > folder;) {
+    *slash = 0;
+    if (fstatat(AT_FDCWD, folder, &facts, AT_SYMLINK_NOFOLLOW) || !(facts.st_mode & S_IXOTH)) return 1;
+  }
+  return 0;
+}
+
 /* Checks by inode, after the path was allowed. */
 static int judge_file(const struct target *target, int rights, struct refusal *why) {
   if (!S_ISREG(target->facts.st_mode)) return 0;
   if (target->facts.st_nlink > 1 && rights & rights_denied_to_hard_link(&target->facts, why)) return EACCES;
+  if (rights & WRITING && judge_lock(target->path, &target->facts, why)) return EACCES;
   if (rights & READING && is_other_secret(target->path, &target->facts)) return EACCES;
   /* Root ignores file modes: for it, files of the host that are not world-readable stay closed. */
-  if (getuid() != 0 || target->facts.st_mode & S_IROTH || bind_of(target->path)) return 0;
-  return is_host_file(&target->facts) ? EACCES : 0;
+  if (getuid() != 0 || bind_of(target->path) || !is_host_file(&target->facts)) return 0;
+  return target->facts.st_mode & S_IROTH && !is_below_private_folder(target->path) ? 0 : EACCES;
 }
 
 static void send_descriptor(uint64_t id, int fd, uint64_t flags) {
@@ -212,7 +225,7 @@ static int open_existing(const struct open_call *call, const struct target *targ
     char name[64];
     fd_path(target->fd, name, sizeof name);
     umask(umask_of(call->request));
-    int fd = open(name, (int)(again | O_CLOEXEC), (mode_t)call->how.mode);
+    int fd = open(name, (int)(again | O_CLOEXEC), mode_without_ids(target->path, (mode_t)call->how.mode));
     return fd < 0 ? -errno : fd;
   }
   return reopen(target->fd, again | O_NOCTTY | O_CLOEXEC);
@@ -227,9 +240,13 @@ static int would_block(const struct target *target, uint64_t flags) {
 static int create_file(const struct open_call *call, const struct target *target) {
   umask(umask_of(call->request));
   uint64_t flags = call->how.flags | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
-  int was_repository = is_repository_entry(target->path);
-  int fd = openat(target->parent, target->name, (int)flags, (mode_t)call->how.mode);
+  int was_repository = is_repository_entry(target->path), makes_lock = is_lock(target->path);
+  /* A program outside may make its lock by now. */
+  if (makes_lock) flags |= O_EXCL;
+  int fd = openat(target->parent, target->name, (int)flags, mode_without_ids(target->path, (mode_t)call->how.mode));
   if (fd < 0) return -errno;
+  struct stat facts;
+  if (makes_lock && fstat(fd, &facts) == 0) add_own_lock(&facts);
   if (was_repository || !is_repository_entry(target->path)) return fd;
   close(fd);
   unlinkat(target->parent, target->name, 0);

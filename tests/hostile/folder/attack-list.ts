@@ -17,6 +17,9 @@ export const attacks: Readonly<Record<string, string>> = {
   by_descriptor_of_folder: 'writes relative to an fd or a working folder inside of .git',
   reopens: 'reopens a read-only fd for writing',
   metadata: 'changes mode, owner, times, size, flags or attributes of a protected file',
+  set_ids: 'makes a file that runs with the rights of its owner (set-user-ID)',
+  locks_of_others:
+    'writes, replaces or removes the lock that becomes the configuration of git outside',
   nodes: 'makes a socket, a pipe or a device with a protected name',
   other_calls: 'opens by creat, openat2 or a handle',
   git_redirects:

@@ -229,6 +229,46 @@ static int metadata(void) {
          syscall(SYS_setxattr, ".git/config", "user.x", "1", 1, 0) == 0;
 }
 
+/* Set-user-ID or set-group-ID: 06000. */
+static int has_ids(const char *name) {
+  struct stat facts;
+  return stat(name, &facts) == 0 && facts.st_mode & 06000;
+}
+
+static int set_ids(void) {
+  char name[64];
+  int fd = open("ids", O_WRONLY | O_CREAT, 06755), got = has_ids("ids");
+  int unnamed = open(".", O_TMPFILE | O_RDWR, 06755);
+  if (fd < 0 || unnamed < 0) return 2;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", unnamed);
+  got |= fchmod(fd, 06755) == 0 && has_ids("ids");
+  got |= chmod("ids", 04755) == 0 && has_ids("ids");
+  got |= fchmodat(AT_FDCWD, "./ids", 02755, 0) == 0 && has_ids("ids");
+  got |= syscall(SYS_fchmodat2, fd, "", 06755, AT_EMPTY_PATH) == 0 && has_ids("ids");
+  got |= fchmod(unnamed, 06755) == 0 && linkat(AT_FDCWD, name, AT_FDCWD, "ids-unnamed", AT_SYMLINK_FOLLOW) == 0 && has_ids("ids-unnamed");
+  got |= mknod("ids-node", S_IFREG | 06755, 0) == 0 && has_ids("ids-node");
+  return got | (creat("ids-created", 06755) >= 0 && has_ids("ids-created"));
+}
+
+/* A program outside, such as git, renames config.lock over config when it has written it. */
+static int locks_of_others(void) {
+  static const char lock[] = ".git/config.lock";
+  char name[64];
+  int fd = open(lock, O_RDONLY);
+  if (fd < 0 || put("evil-config", "[core]\nfsmonitor = evil\n")) return 2;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+  return writes(lock) || writes(name) || truncate(lock, 0) == 0 || chmod(lock, 0666) == 0 || rename("evil-config", lock) == 0 ||
+         (link(lock, "lock-link") == 0 && writes("lock-link")) || rename(lock, "moved-lock") == 0 || rename(lock, ".git/config") == 0 ||
+         syscall(SYS_renameat2, AT_FDCWD, "evil-config", AT_FDCWD, lock, RENAME_EXCHANGE) == 0 || unlink(lock) == 0 ||
+         rename("evil-config", "bare.git/config.lock") == 0;
+}
+
+/* One of its own a command writes, and removes. */
+static int own_locks(void) {
+  static const char lock[] = "bare.git/config.lock";
+  return put(lock, "[core]\n") || put(lock, "[a]\n") || chmod(lock, 0600) || unlink(lock) || put(lock, "") || unlink(lock);
+}
+
 static int nodes(void) {
   struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = ".git/hooks/pre-push"};
   int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -823,7 +863,7 @@ static const struct {
 } attacks[] = {
 #define A(name) {#name, name}
     A(direct), A(folders), A(spellings), A(detours), A(symbolic_links), A(hard_links), A(link_unnamed), A(moves_away),
-    A(moves_in), A(exchanges), A(removes), A(by_descriptor_of_folder), A(reopens), A(metadata), A(nodes), A(other_calls),
+    A(moves_in), A(exchanges), A(removes), A(by_descriptor_of_folder), A(reopens), A(metadata), A(set_ids), A(locks_of_others), A(own_locks), A(nodes), A(other_calls),
     A(git_redirects), A(git_goes_on), A(bare_repository), A(bare_repository_race), A(packages), A(text_race), A(link_race),
     A(move_race), A(descriptor_race), A(two_walls),
     A(two_walls_swap), A(git_folders_by_move), A(nested_in_objects), A(linked_repository), A(repositories_out_of_sight),

@@ -73,6 +73,10 @@ suite('A command in a folder', { skip: noFolderWall, timeout: 300_000 }, () => {
     assert.match((await exec(['--', './attacks', 'git_goes_on'])).stdout, /git_goes_on 0/)
   })
 
+  test('S4-9: permits a lock of git’s configuration that the command itself makes', async () => {
+    assert.match((await exec(['--', './attacks', 'own_locks'])).stdout, /own_locks 0/)
+  })
+
   test('S4-9: permits Mercurial and Jujutsu to write their own folders except settings', async () => {
     assert.match((await exec(['--', './attacks', 'others_go_on'])).stdout, /others_go_on 0/)
   })
@@ -151,6 +155,23 @@ suite('A command in a folder', { skip: noFolderWall, timeout: 300_000 }, () => {
         assert.match(stdout, /system_socket 0/)
       } finally {
         server.close()
+        rmSync(folder, { recursive: true })
+      }
+    },
+  )
+
+  test(
+    'S4-9: keeps a file closed to root below a folder of the system that only root may enter',
+    { skip: process.getuid?.() !== 0 && 'only root makes a folder there' },
+    async () => {
+      const folder = mkdtempSync('/opt/mayfly-test-')
+      try {
+        writeFileSync(join(folder, 'key'), `${secret}\n`, { mode: 0o644 })
+        const { stdout } = await exec(['--', 'cat', join(folder, 'key')])
+        assert.equal(stdout, '')
+        chmodSync(folder, 0o755)
+        assert.equal((await exec(['--', 'cat', join(folder, 'key')])).stdout, `${secret}\n`)
+      } finally {
         rmSync(folder, { recursive: true })
       }
     },

@@ -54,6 +54,7 @@ export function makeProject(folder: string): void {
   makeRepository(at('.git'), `${hooksPaths}[include]\n\tpath = ../included.cfg\n`)
   writeFileSync(at('.git/hooks/existing'), 'existing\n')
   writeFileSync(at('.git/index'), '')
+  writeFileSync(at('.git/config.lock'), '[core]\n')
   mkdirSync(at('.git/worktrees/w'), { recursive: true })
   mkdirSync(at('.git/modules/m/hooks'), { recursive: true })
   makeRepository(at('sub/.git'))
@@ -139,7 +140,15 @@ export function protectedState(folder: string): string {
   const sub = existsSync(join(folder, 'sub/.git')) ? 'sub' : 'sub2'
   const repositories = ['.git/hooks', '.hg', '.jj', 'githooks', 'bare.git/hooks', `${sub}/.git`]
   const secrets = secretFiles.map((name) => name.replace(/^sub/, sub))
-  const files = ['.git/config', 'included.cfg', 'bare.git/config', 'other-name', 'env-name', '.env']
+  const files = [
+    '.git/config',
+    '.git/config.lock',
+    'included.cfg',
+    'bare.git/config',
+    'other-name',
+    'env-name',
+    '.env',
+  ]
   const lines = [
     ...own,
     ...repositories.flatMap(walk),

@@ -100,7 +100,7 @@ function includedBy({ value, file }: ConfigLine, origin: PathOrigin): string {
 function linesOf(text: string, file: string): ConfigLine[] {
   let section = ''
   const lines: ConfigLine[] = []
-  for (const line of text.replaceAll('\\\n', '').split('\n')) {
+  for (const line of text.replaceAll('\r\n', '\n').replaceAll('\\\n', '').split('\n')) {
     const [, name, sub] = /^\s*\[\s*([\w.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]/.exec(line) ?? []
     if (name !== undefined) section = [name, ...(sub === undefined ? [] : [sub])].join('.')
     const [, key, value = ''] =
@@ -111,10 +111,12 @@ function linesOf(text: string, file: string): ConfigLine[] {
   return lines
 }
 
-/** Removes quotes and a trailing comment. */
+/** Without quotes and a comment, wherever they stand, as git reads a value. */
 function plain(value: string): string {
-  const quoted = /^"((?:[^"\\]|\\.)*)"/.exec(value)?.[1]
-  return (quoted ?? value.replace(/\s+[#;].*$/, '')).replace(/\\(.)/g, '$1').trim()
+  const part = /"((?:[^"\\]|\\.)*)"?|[#;].*|(\\.)/g
+  return value
+    .replace(part, (_, quoted = '', escaped = '') => (quoted + escaped).replace(/\\(.)/g, '$1'))
+    .trim()
 }
 
 function closedBy(config: readonly ConfigLine[], origin: PathOrigin): readonly ClosedPath[] {

@@ -242,7 +242,7 @@ suite('Repositories under mayfly exec', { skip: noFolderWall || noGit, timeout }
     ] as const)
       execFileSync('git', ['config', key, value], { cwd: own })
     const global = join(place.state, 'gitconfig')
-    writeFileSync(global, '[core]\n\thooksPath = user\n')
+    writeFileSync(global, '[core]\r\n\thooksPath = us"er"; own\r\n')
     const script = `for one in ${files.join(' ')} made/new user/new missing/d wide/e; do
       mkdir -p missing; echo x > $one; rm -f $one; done; mv tools tools2; echo x > plain; git add plain`
     const options = { env: { GIT_CONFIG_GLOBAL: global } }

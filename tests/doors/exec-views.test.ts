@@ -196,6 +196,14 @@ suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     )
   })
 
+  test('shows a file that its owner may not read by its size', async () => {
+    const folder = project()
+    assert.equal((await dry(folder, 'echo new > other; chmod 0 other')).code, 0)
+    const { code, stdout, stderr } = await exec(folder, '--diff')
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /added file other\n/)
+  })
+
   test('is discarded without a trace, and views are listed from any folder', async () => {
     const folder = project()
     const before = treeOf(folder)

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { diff } from 'node:util'
+import { attempt } from '../../../lib/attempt.ts'
 import { statOf, type ViewChange } from './view-changes.ts'
 import { upperOf, type View } from './view-store.ts'
 
@@ -59,7 +60,9 @@ function contentOf(path: string, kind: string, bytesMax: number): Content {
   if (!facts) return undefined
   if (kind === 'link') return facts.isSymbolicLink() ? readlinkSync(path, 'buffer') : undefined
   if (!facts.isFile()) return undefined
-  return facts.size > bytesMax ? Number(facts.size) : readFileSync(path)
+  const size = Number(facts.size)
+  // A command may have closed a file to its owner.
+  return size > bytesMax ? size : (attempt(() => readFileSync(path)) ?? size)
 }
 
 /** Line without which git apply takes two binary files for no patch; it asks for ids to apply one. */

@@ -153,6 +153,18 @@ phases = [{ name = "a", for = "5s" }, { name = "b", for = 1 }]
   ])
 })
 
+test('A schedule with a name near "default", which no job has by default, is a warning', () => {
+  const named = (name: string, more = '') =>
+    warningsOf(`[schedules.${name}]\nphases = [{ name = "a", for = 1 }]\n${more}`)
+  assert.deepEqual(named('defualt'), [
+    'mayfly.toml:1:12: schedules.defualt: only jobs that name it have it; did you mean "default"?',
+  ])
+  const byDefault = '[schedules.default]\nphases = [{ name = "a", for = 1 }]\n'
+  const bound = 'for_origins = ["page"]\n'
+  for (const warnings of [named('strict'), named('defualt', bound), named('defualt', byDefault)])
+    assert.deepEqual(warnings, [])
+})
+
 test('A clock of CPU time needs no warning, because every wall reports CPU time', () => {
   const warnings = warningsOf(`[schedules.default]
 clock = "cpu"

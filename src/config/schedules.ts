@@ -41,6 +41,9 @@ export function* scheduleWarnings({ schedules, ceilings }: ConfigValues): Genera
   for (const [name, schedule] of Object.entries(schedules)) {
     const path = ['schedules', name]
     const whole = lengthOf(schedule.phases)
+    const isBound = schedule.for_origins.length + schedule.for_capabilities.length > 0
+    const meant = isBound || schedules['default'] ? '' : nearHint(name, ['default'])
+    if (meant) yield fault(path, `only jobs that name it have it${meant}`)
     yield* courseWarnings(schedule, path)
     yield* lateWarnings(schedule, path, ceilings.timeout, 'ceilings.timeout')
     for (const [kind, zone] of Object.entries(schedule.zones)) {

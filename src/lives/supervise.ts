@@ -239,13 +239,20 @@ class Supervision implements Supervisor {
     // Unknown zones count as `main`, so that events cannot create zones.
     const zone = this.#life.zones.has(reported) ? reported : mainZone
     this.#conditions.counters.count(point, zone)
-    if (point === 'capability/denied') this.#conditions.counters.call(zone)
+    if (point === 'capability/denied') this.#noteDeniedCall(zone, fields)
     if (point === 'anomaly/found') this.#applyAnomaly(zone, fields)
     if (point === 'egress/denied') this.#noteDenied(zone, fields)
     if (point === 'name/refused') this.#noteRefused(zone, fields)
     if (trust === 'guest' && fields['denied'] === true)
       this.#timeline.note(refusedCall(point, fields), zone)
     this.#schedulePoll()
+  }
+
+  /** A call that the wall refused. One refused by a channel has a reason, and an entry of the channel. */
+  #noteDeniedCall(zone: string, { capability, why }: Event['fields']): void {
+    this.#conditions.counters.call(zone)
+    if (typeof capability === 'string' && why === undefined)
+      this.#timeline.note({ event: 'denied', fields: { capability } }, zone)
   }
 
   /** Guest-controlled text, so truncated. */

@@ -256,6 +256,29 @@ test('S2-19: the learned behavior of an instance is loaded by the next start on 
   }
 })
 
+test('S2-19: a call of a capability that the history of an instance leaves out is an entry of its zone', async () => {
+  const program = `async function load(again) { return again ? await call('math.add', [1, 2]) : 1 }
+    try { return await load(input) } catch (error) { return error.message }`
+  const zones = { capability: { phases: [{ name: 'only', for: '4s' as const }] } }
+  const schedules = { default: { phases: [{ name: 'full', for: '9s' as const }], zones } }
+  await using one = await Mayfly.open({ state: join(folder, 'left-out'), schedules })
+  const ends = []
+  for (const input of [false, true]) {
+    const info = { input, instanceId: 'vm-11', capabilities: ['math.add' as const] }
+    const begun = await one.initializeExecution(program, info)
+    const { result, timeline } = await one.monitorZones(begun)
+    const denied = timeline.filter(({ event }) => event === 'denied')
+    ends.push([result, denied.map(({ zone, fields }) => [zone, fields])])
+  }
+  assert.deepEqual(ends, [
+    [1, []],
+    [
+      'Cannot call "math.add": this job was not granted that capability',
+      [['load', { capability: 'math.add' }]],
+    ],
+  ])
+})
+
 /** Waits until a zone runs. */
 function began(zones: Awaited<ReturnType<Mayfly['createTemporalZones']>>, name: string) {
   const { promise, resolve } = Promise.withResolvers<void>()

@@ -101,7 +101,15 @@ test('The history is listed newest first, in pages, with its labels', async () =
 
 test('An invalid query is refused with the name of its parameter', async () => {
   await using door = await openDoor()
-  for (const query of ['?limit=0', '?limit=101', '?limit=x', '?cursor=..', '?label=x', '?nope=1']) {
+  for (const query of [
+    '?limit=0',
+    '?limit=101',
+    '?limit=x',
+    '?cursor=..',
+    '?label=x',
+    '?label=a:1&label=a:2',
+    '?nope=1',
+  ]) {
     assert.equal((await get(door, query)).status, 422, query)
   }
 })

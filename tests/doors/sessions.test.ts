@@ -257,6 +257,9 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     const [first, second] = [await opened({ labels }), await opened({ labels })]
     const other = await opened({ labels: { team: 'red' } })
     const blue = '/v1/sandboxes?label=team:blue'
+    for (const query of [`${blue}&label=team:red`, `${blue}&lable=task:1`])
+      for (const method of ['GET', 'DELETE'])
+        assert.equal((await ask(method, query)).status, 422, `${method} ${query}`)
     const ids = (await ask('GET', blue)).body.items.map((one: { id: string }) => one.id)
     assert.deepEqual(ids.sort(), [first, second].sort())
     const tightened = await ask(

@@ -7,6 +7,7 @@ import type { Door } from './door.ts'
 import { streamEnd, wantsStream, watchJob } from './answer-job.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 import { holdAnswer, readOutcome, refuseOpenSession, refuseUnread } from './stored-outcome.ts'
+import { labelQuery, parametersOf } from './label-query.ts'
 import { checked } from '../../contract/checked.ts'
 import { jsonText } from '../http/json-response.ts'
 
@@ -14,23 +15,18 @@ const ID = /^exec_[0-9a-f]{32}$/
 const PAGE_MAX = 100
 
 /** The query of `GET /v1/executions`. */
-export const listQuery = z.strictObject({
+const listQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(20),
   cursor: z.string().regex(ID, 'expected the next of an earlier answer').optional(),
-  label: z
-    .array(z.string().regex(/^[^:]{1,100}:[^]{0,1000}$/, 'expected name:value'))
-    .max(20)
-    .default([]),
+  label: labelQuery,
 })
 
 /** `GET /v1/executions`: the tenant's jobs, stored and running, newest first. */
 export const listExecutions: Door<
   Pick<GatewayParts, 'bodies' | 'history' | 'live' | 'sessions'>
 > = async (parts, { http, identity }) => {
-  const { limit, cursor, label } = readQuery(http.incoming.url ?? '')
-  const labels = Object.fromEntries(
-    label.map((text) => [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 1)]),
-  )
+  const asked = checked(listQuery, parametersOf(http.incoming.url), 'query')
+  const { limit, cursor, label: labels } = asked
   const { tenant } = identity
   const kept = await parts.bodies.turn(tenant, () =>
     parts.history.list({ tenant, limit, before: cursor, labels }),
@@ -132,18 +128,6 @@ function fileHeaders(path: string, size: number): Readonly<Record<string, string
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
   }
-}
-
-/** Throws MayflyError INVALID. */
-function readQuery(target: string): z.infer<typeof listQuery> {
-  const { searchParams } = new URL(target, 'http://query')
-  const asked = Object.fromEntries(
-    [...searchParams.keys()].map((name) => [
-      name,
-      name === 'label' ? searchParams.getAll(name) : searchParams.get(name),
-    ]),
-  )
-  return checked(listQuery, asked, 'query')
 }
 
 /**

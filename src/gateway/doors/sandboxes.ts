@@ -1,3 +1,4 @@
+import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
 import { tightenAsked, type LiveRow, type Operations, type Operator } from '../../contract/live.ts'
 import { requirePart, type Door } from './door.ts'
@@ -5,6 +6,7 @@ import { refuseOver } from '../http/authenticate-request.ts'
 import { isAdmin } from '../http/auth.ts'
 import type { GatewayParts, Operating, SessionParts } from '../http/parts.ts'
 import type { Identity, Scope } from '../http/keys.ts'
+import { labelQuery, parametersOf } from './label-query.ts'
 import { checked } from '../../contract/checked.ts'
 import { json } from '../http/json-response.ts'
 import { ownSession, userOf } from './sessions.ts'
@@ -148,16 +150,10 @@ const operatorFor = (identity: Identity, row: unknown): Operator =>
 const mayAny = (identity: Identity, scopes: readonly Scope[]): boolean =>
   isAdmin(identity) || scopes.some((scope) => identity.scopes.includes(scope))
 
+const sandboxQuery = z.strictObject({ label: labelQuery })
+
 /** Labels of the query; undefined without any. Throws MayflyError INVALID. */
-function labelsOf(url = ''): Readonly<Record<string, string>> | undefined {
-  const given = new URL(url, 'http://query').searchParams.getAll('label')
-  if (given.length === 0) return undefined
-  const pairs = given.map((text) => {
-    const at = text.indexOf(':')
-    if (at > 0) return [text.slice(0, at), text.slice(at + 1)] as const
-    throw new MayflyError('INVALID', 'Cannot read the label: expected name:value', {
-      details: [{ path: 'label', message: 'expected name:value' }],
-    })
-  })
-  return Object.fromEntries(pairs)
+function labelsOf(target: string | undefined): Readonly<Record<string, string>> | undefined {
+  const { label } = checked(sandboxQuery, parametersOf(target), 'query')
+  return Object.keys(label).length > 0 ? label : undefined
 }

@@ -20,14 +20,6 @@ export const liveRow = z
   })
   .readonly()
 
-const tightenedLine = timelineEntry.unwrap().pick({
-  at: true,
-  zone: true,
-  controls: true,
-  took: true,
-  reason: true,
-})
-
 /** `GET /v1/sandboxes/{id}`. */
 export const liveSandbox = liveRow
   .unwrap()
@@ -40,7 +32,7 @@ export const liveSandbox = liveRow
       .array(z.object({ zone: z.string(), phase: z.string().nullable(), controls: controlsSchema }))
       .readonly()
       .describe('zones of the execution, without main'),
-    tightened: z.array(tightenedLine).readonly().describe('last reductions of rights'),
+    tightened: z.array(timelineEntry).readonly().describe('last reductions of rights'),
   })
   .readonly()
 

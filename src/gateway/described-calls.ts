@@ -14,7 +14,7 @@ export interface DescribedCall {
   readonly gives?: string | Json
   /** True if the answer may be `text/event-stream` as well. */
   readonly streams?: true
-  /** Media type of an answer that is not JSON. */
+  /** Media type of an answer that is not JSON, instead of `gives` or beside it. */
   readonly type?: string
   /** Other success responses, in addition to 200 or instead of it. */
   readonly answers?: Readonly<Record<number, Json>>
@@ -258,6 +258,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     summary: 'List or get files of a session',
     about: 'Lists below its working folder; with path, the bytes of that file, 32 MB at most',
     gives: 'SessionListing',
+    type: 'application/octet-stream',
     fails: [410, 413, 422],
     parameters: [query('path', { type: 'string' }, 'a file below the working folder')],
   },

@@ -176,10 +176,11 @@ function operation(call: DescribedCall, isNamed: boolean): Json {
 
 const text = { schema: { type: 'string' } }
 
-function contentOf({ gives = {}, type, streams }: DescribedCall): Json {
-  if (type !== undefined) return { [type]: text }
-  const schema = typeof gives === 'string' ? ref(gives) : gives
-  return { ...asJson(schema), ...(streams && { 'text/event-stream': text }) }
+function contentOf({ gives, type, streams }: DescribedCall): Json {
+  if (type !== undefined && gives === undefined) return { [type]: text }
+  const schema = typeof gives === 'string' ? ref(gives) : (gives ?? {})
+  const others = [...(type ? [type] : []), ...(streams ? ['text/event-stream'] : [])]
+  return { ...asJson(schema), ...Object.fromEntries(others.map((one) => [one, text])) }
 }
 
 /** `isNamed`: the path names one resource, which may be missing. */

@@ -5,7 +5,7 @@ import { allControls, controlNames, isWithin, noNetwork } from '../contract/cont
 import type { Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { TimelineEntry, TimelineListener } from '../contract/event.ts'
-import type { Operator } from '../contract/live.ts'
+import { liveSandbox, type Operator } from '../contract/live.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Sandbox } from '../contract/provider.ts'
 import type { SupervisedRun } from '../contract/pipeline.ts'
@@ -105,7 +105,9 @@ test("An operator's tightening is enforced, recorded, and in the timeline", asyn
   const { run, operations, told, end } = await underWay(300)
   const { held, controls } = await operations.tighten(run, { controls: { cpu: 0.5 } }, admin)
   assert.deepEqual([held, controls.cpu], [true, 0.5])
-  assert.equal(operations.find(run, admin).controls.cpu, 0.5)
+  const shown = operations.find(run, admin)
+  assert.equal(shown.controls.cpu, 0.5)
+  assert.deepEqual(liveSandbox.parse(shown), shown, 'no field beyond the schema')
   assert.deepEqual(told, [['operator/tightened', 'main', run, 'key:admin']])
   const { timeline } = await end()
   const line = timeline.find(({ reason }) => reason?.startsWith('operator'))

@@ -1,6 +1,6 @@
 import { Client, type WardenClient } from '../walls/client.ts'
 import { openEarly, type EarlyWarden } from '../warden/early.ts'
-import type { Request } from '../contract/warden.ts'
+import type { Request } from '../contract/warden-request.ts'
 import type { WardenOptions } from '../contract/warden-options.ts'
 
 /** A warden in this process: for a single run by an ordinary user, and for tests. */

@@ -8,7 +8,6 @@ import type {
   ConnectionEnds,
   BoundMechanisms,
   LimitHit,
-  Request,
   SentinelState,
   StreamName,
   Wall,
@@ -17,6 +16,7 @@ import type {
   WardenFacts,
   ZoneReport,
 } from './warden.ts'
+import type { Request } from './warden-request.ts'
 import type { ZoneBounds, ZoneRule } from './zone-rules.ts'
 
 /**

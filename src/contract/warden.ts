@@ -1,14 +1,6 @@
-/**
- * The complete set of requests from server to warden: names and bounded numbers. Never a path, an
- * argument vector or an environment; the warden composes those from its own launchers and validates
- * requests in `request.ts`.
- */
+/** Messages between server and warden, but for the requests: those are in `warden-request.ts`. */
 import type { KvmAccess } from '../lib/kvm-access.ts'
 import type { CallClass } from './calls.ts'
-import type { PackageLayer } from './layer.ts'
-import type { MachineSave } from './machine-save.ts'
-import type { ImagePolicy } from './vulnerability.ts'
-import type { ZoneRule } from './zone-rules.ts'
 
 export const wardenProtocol = 1
 /** Maximum size of one request, as JSON. */
@@ -31,11 +23,6 @@ export type MechanismName = string
 export const operatorProgramPattern = /^[a-z][a-z0-9_]{0,31}$/
 export const mechanismPattern = /^[a-z][a-z0-9-]{0,31}$/
 
-interface Envelope {
-  readonly protocol: typeof wardenProtocol
-  readonly id: number
-}
-
 /** A connection as seen by the side that opened it; its own address may be any of 127.0.0.0/8. */
 export interface ConnectionEnds {
   readonly from: string
@@ -49,147 +36,6 @@ export interface UsualBounds {
   readonly cpu?: number
   readonly processes?: number
 }
-
-export type Request = Envelope &
-  (
-    | {
-        readonly op: 'start'
-        readonly program: ProgramName
-        /**
-         * Warm-up level: isolates in a worker, dummy sources in an analysis process, a dummy job in
-         * a program.
-         */
-        readonly spares: number
-        readonly spareMiB: number
-        /** A short job waits for it, or soon will: its start gets CPU priority over running jobs. */
-        readonly isUrgent?: boolean
-        /** Started by its own exec, not forked from a template. */
-        readonly fresh?: boolean
-        readonly mechanism?: MechanismName
-        /** Scratch space of a whole program, in bytes. */
-        readonly disk?: number
-        /** Call classes that a whole program's schedule may close; all by default. */
-        readonly calls?: readonly CallClass[]
-        /**
-         * Package layers that a whole program mounts, by name below the warden's own layer folder.
-         */
-        readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[]
-        /** Digest of the image whose files are the root of a whole program. */
-        readonly image?: string
-        /** Expected bounds of the next job, set while the program is parked. */
-        readonly usual?: UsualBounds
-      }
-    /** Looks up the digest of an image, if the policy admits it. */
-    | {
-        readonly op: 'image'
-        readonly name: string
-        readonly policy: ImagePolicy
-        /** The default image of a wall; no job named it. */
-        readonly isDefault?: true
-      }
-    | {
-        readonly op: 'claim'
-        readonly wall: string
-        /** Digest of the tenant's name, enough for the warden to refuse a second tenant. */
-        readonly tenant: string
-        /** Bytes above the wall's idle size. */
-        readonly memory: number
-        /** Milliseconds from now until the wall is killed. */
-        readonly deadline: number
-        /** Cores. */
-        readonly cpu?: number
-        /** Read and write rate of each device, in bytes a second. */
-        readonly io?: number
-        /** Processes and threads in addition to the wall's own. */
-        readonly processes?: number
-        /** Forecast by its last run: the job is expected to take little CPU time. */
-        readonly isShort?: boolean
-        /** Requests the listening socket inside the wall for its egress. */
-        readonly egress?: boolean
-        /** Executables of a whole program of which each execution starts a zone. */
-        readonly zones?: readonly ZoneRule[]
-      }
-    /**
-     * Next job of the same tenant, under the memory bound of the last claim: resets deadline, peak memory and CPU time.
-     * Answered only on failure. A wall whose deadline has passed is ended.
-     */
-    | {
-        readonly op: 'arm'
-        readonly wall: string
-        readonly deadline: number
-        /** Milliseconds for which that job has already run: at most this much of the CPU time so far is charged to it. */
-        readonly ran?: number
-      }
-    | {
-        readonly op: 'release'
-        readonly wall: string
-        /** Set if its job ended with an error: the answer then has the limit that it used up. */
-        readonly failed?: true
-      }
-    /** A release without the usage in the answer; answered only on failure. */
-    | { readonly op: 'rest'; readonly wall: string }
-    | {
-        readonly op: 'usage'
-        readonly wall: string
-        /** An exec of its session has ended: refusals are counted anew, and if it failed the answer has the limit that it used up. */
-        readonly execEnded?: 'ok' | 'failed'
-      }
-    /** Finds the processes inside that hold a connection to the egress path. */
-    | {
-        readonly op: 'callers'
-        readonly wall: string
-        /** IPv4, as seen from inside the wall. */
-        readonly from: string
-        readonly local: number
-        readonly remote: number
-      }
-    /** The whole wall, or one zone of its programs. */
-    | { readonly op: 'kill'; readonly wall: string; readonly zone?: string }
-    /** Lowers bounds of a claimed wall; omitted ones stay. Answered after each was read back. */
-    | {
-        readonly op: 'tighten'
-        readonly wall: string
-        /** A program zone of the wall; `io` then does not apply. */
-        readonly zone?: string
-        readonly memory?: number
-        readonly cpu?: number
-        readonly io?: number
-        readonly processes?: number
-      }
-    /**
-     * Closes classes of system calls, now or later; no request reopens one. Answered when the
-     * immediate ones hold.
-     */
-    | { readonly op: 'calls'; readonly wall: string; readonly phases: readonly CallPhase[] }
-    /** Answered when every process in it is stopped; its deadline keeps running. */
-    | { readonly op: 'freeze'; readonly wall: string }
-    | { readonly op: 'thaw'; readonly wall: string }
-    /** Requests the socket for memory copies; once per life. */
-    | { readonly op: 'memory'; readonly wall: string }
-    /** Copies at most `bytes` of memory. */
-    | { readonly op: 'capture'; readonly wall: string; readonly bytes: number }
-    /** Requests the socket for a save of a machine, from which a machine is resumed once it has arrived. */
-    | { readonly op: 'resume'; readonly save: MachineSave }
-    /** Waits for that machine, which is stopped then; once for each. */
-    | { readonly op: 'resumed'; readonly resumption: string }
-    /** Saves a claimed wall, of which `children` further ones may be started. */
-    | { readonly op: 'fork'; readonly wall: string; readonly children: number }
-    /** Starts one of them; answered as a start. */
-    | { readonly op: 'forked'; readonly fork: string }
-    /** Starts none of them any more. */
-    | { readonly op: 'forget-fork'; readonly fork: string }
-    /** Starts the program of an MCP server, by its name in the operator's configuration. */
-    | { readonly op: 'program'; readonly name: string }
-    /** Current usage of every wall that has a job. */
-    | { readonly op: 'loads' }
-    | { readonly op: 'facts' }
-    | {
-        readonly op: 'sign'
-        readonly digests: readonly string[]
-        readonly seq: number
-        readonly head: string
-      }
-  )
 
 /** Call classes that stay open from a time on, out of those still open. */
 export interface CallPhase {
@@ -295,13 +141,6 @@ export interface SystemCallReport {
   /** Present if the guest's own kernel is the source of the claim. */
   readonly trust?: 'guest'
 }
-
-/** A request without the fields that the client adds. */
-export type WardenRequest = Request extends infer R
-  ? R extends Request
-    ? Omit<R, 'protocol' | 'id'>
-    : never
-  : never
 
 /** A wall that was saved to be forked. */
 export interface ForkedWall {

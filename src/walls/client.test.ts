@@ -3,7 +3,7 @@ import { createServer, Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import { MayflyError } from '../contract/error.ts'
 import { Client } from './client.ts'
-import type { Request } from '../contract/warden.ts'
+import type { Request } from '../contract/warden-request.ts'
 
 suite('The client of the warden', () => {
   test('Answers are matched to requests by id, in any order', async () => {

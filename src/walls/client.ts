@@ -7,7 +7,6 @@ import type { MachineSave } from '../contract/machine-save.ts'
 import type { ImagePolicy } from '../contract/vulnerability.ts'
 import { closeHandle } from '../lib/close-handle.ts'
 import type {
-  WardenRequest,
   ConnectionEnds,
   ForkedWall,
   CallPhase,
@@ -18,7 +17,6 @@ import type {
   BoundMechanisms,
   ProgramName,
   Reply,
-  Request,
   SentinelState,
   StreamName,
   Wall,
@@ -30,6 +28,7 @@ import type {
   WardenFacts,
   ZoneReport,
 } from '../contract/warden.ts'
+import type { WardenRequest, Request } from '../contract/warden-request.ts'
 
 /** A started wall with its sockets; `streams` only for whole programs. Their owner must listen for `'error'` too. */
 export interface StartedWall {

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import { createServer, Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import { answerChannel, sendReply, type Channel } from './channel.ts'
-import type { Reply, Request } from '../contract/warden.ts'
+import type { Reply } from '../contract/warden.ts'
+import type { Request } from '../contract/warden-request.ts'
 import type { Warden } from './warden.ts'
 
 const started: Reply = { id: 1, ok: true, value: { id: 'w1' } }

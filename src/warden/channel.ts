@@ -1,7 +1,7 @@
 import { Server, type Socket } from 'node:net'
-import { requestBytesMax, type Reply, type Request, type StreamName } from '../contract/warden.ts'
+import { requestBytesMax, type Reply, type StreamName } from '../contract/warden.ts'
+import { request, type Request } from '../contract/warden-request.ts'
 import { closeHandle } from '../lib/close-handle.ts'
-import { request } from './request.ts'
 import type { Handover } from './operations.ts'
 import type { Warden } from './warden.ts'
 

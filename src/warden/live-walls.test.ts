@@ -8,7 +8,8 @@ import type {
   WallRank,
 } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { BoundMechanisms, Reply, Request } from '../contract/warden.ts'
+import type { BoundMechanisms, Reply } from '../contract/warden.ts'
+import type { Request } from '../contract/warden-request.ts'
 import { LiveWalls } from './live-walls.ts'
 import { operations } from './operations.ts'
 

@@ -2,13 +2,8 @@ import type { Server, Socket } from 'node:net'
 import type { Enclosure } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
 import { present } from '../lib/present.ts'
-import type {
-  ClaimResult,
-  BoundMechanisms,
-  Request,
-  StreamName,
-  WallUsage,
-} from '../contract/warden.ts'
+import type { ClaimResult, BoundMechanisms, StreamName, WallUsage } from '../contract/warden.ts'
+import type { Request } from '../contract/warden-request.ts'
 import type { LiveWall } from './live-wall.ts'
 import type { LiveWalls } from './live-walls.ts'
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { answerChannel } from '../../src/warden/channel.ts'
 import type { MachineSave } from '../../src/contract/machine-save.ts'
-import type { Request } from '../../src/contract/warden.ts'
+import type { Request } from '../../src/contract/warden-request.ts'
 import type { Warden } from '../../src/warden/warden.ts'
 import { fuzz, mutated, type Seeded } from './seeded.ts'
 

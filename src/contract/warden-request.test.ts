@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { configSchema } from '../contract/config.ts'
-import { limits as jobLimits } from '../contract/job.ts'
-import { restraint } from '../contract/restraint.ts'
-import { wardenProtocol } from '../contract/warden.ts'
-import { request } from './request.ts'
+import { configSchema } from './config.ts'
+import { limits as jobLimits } from './job.ts'
+import { restraint } from './restraint.ts'
+import { wardenProtocol } from './warden.ts'
+import { request } from './warden-request.ts'
 
 const about = { protocol: wardenProtocol, id: 1, wall: 'w1' }
 const start = {

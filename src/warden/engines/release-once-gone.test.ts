@@ -11,6 +11,7 @@ function wall(busy: number) {
       done.push('remove')
       return ++attempts > busy
     },
+    processes: () => [],
   }
   const parts = {
     async removeFolder() {
@@ -38,7 +39,7 @@ test('Remaining processes of a busy cgroup are killed before the next attempt', 
 test('The lease of a group that stays busy is kept until the group is gone, so that a sweep finds it', async () => {
   let isBusy = true
   const leased = Promise.withResolvers<void>()
-  const cgroup = { remove: () => !isBusy }
+  const cgroup = { remove: () => !isBusy, processes: () => [] }
   const parts = { async removeFolder() {}, releaseLease: () => leased.resolve() }
   await releaseOnceGone({ id: 'w1', slot: undefined, cgroup, processes: [] }, parts)
   let isReleased = false

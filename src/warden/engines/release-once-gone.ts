@@ -5,6 +5,7 @@ import { livingOf, processesSince, type ProcessIdentity } from '../../os/proc.ts
 import { signalAll } from '../../os/signal.ts'
 import type { Cgroup } from '../../os/cgroup-interface.ts'
 import type { Slot } from '../slots.ts'
+import { removeWallFolder } from './wall-folder.ts'
 
 const KILL_MS_MAX = 2_000
 /** Polling with back-off: many walls that end at once would slow each other down. */
@@ -18,8 +19,18 @@ const STUCK_POLL_MS = { first: 250, next: 500 } as const
 export interface KilledWall {
   readonly id: string
   readonly slot: Slot | undefined
-  readonly cgroup: Pick<Cgroup, 'remove'> | undefined
+  readonly cgroup: Pick<Cgroup, 'remove' | 'processes'> | undefined
   readonly processes: readonly ProcessIdentity[]
+}
+
+export interface ReleaseParts {
+  readonly releaseLease: (id: string) => void
+  /** By default the folder of the wall. */
+  readonly removeFolder?: () => Promise<void>
+  /** Kills processes of the wall that are not in `processes`; true while there are any. */
+  readonly hasMore?: () => boolean
+  /** Called before each pause, to kill remaining processes; by default those of the cgroup. */
+  readonly killRest?: () => void
 }
 
 /**
@@ -28,20 +39,17 @@ export interface KilledWall {
  * that still have that uid are killed. The lease stays while a process is left or the cgroup is there, for the next sweep.
  */
 export async function releaseOnceGone(
-  wall: KilledWall,
-  parts: {
-    readonly removeFolder: () => Promise<void>
-    readonly releaseLease: (id: string) => void
-    /** Kills processes of the wall that are not in `processes`; true while there are any. */
-    readonly hasMore?: () => boolean
-    /** Called before each pause, to kill remaining processes. */
-    readonly killRest?: () => void
-  },
+  { id, slot, cgroup, processes }: KilledWall,
+  {
+    releaseLease,
+    removeFolder = () => removeWallFolder(id),
+    hasMore = () => false,
+    killRest = () => signalAll(cgroup?.processes() ?? [], 'SIGKILL'),
+  }: ReleaseParts,
 ): Promise<void> {
-  const { id, slot, cgroup, processes } = wall
   // Every process of this uid gets SIGKILL below.
   assert(!slot || isWallUid(slot.uid), `Uid ${slot?.uid} belongs to no wall`)
-  const isLeft = () => livingOf(processes).length > 0 || parts.hasMore?.() === true
+  const isLeft = () => livingOf(processes).length > 0 || hasMore()
   let isOver = false
   // Not called again after a success: removing a group takes up to six rmdir(2).
   const isHeld = () => !isOver && !(isOver = !isLeft() && cgroup?.remove() !== false)
@@ -53,18 +61,18 @@ export async function releaseOnceGone(
   const isBusy = isInGroup ? isHeld : () => hasOthers() || isHeld()
   const until = performance.now() + KILL_MS_MAX
   for (let ms: number = POLL_MS.first; performance.now() < until && isBusy();) {
-    parts.killRest?.()
+    killRest()
     await pause(ms)
     ms = Math.min(POLL_MS.most, ms * POLL_MS.factor)
   }
-  await parts.removeFolder()
+  await removeFolder()
   const isInUse = () => hasOthers() || isHeld()
   const isStuck = isInUse()
   const isGone = isOver
-  if (isGone) parts.releaseLease(id)
+  if (isGone) releaseLease(id)
   const free = () => {
     slot?.release()
-    if (!isGone) parts.releaseLease(id)
+    if (!isGone) releaseLease(id)
   }
   if (isStuck) whenFree(isInUse, free)
   else free()

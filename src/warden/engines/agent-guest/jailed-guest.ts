@@ -5,7 +5,6 @@ import { MayflyError } from '../../../contract/error.ts'
 import type { Cgroup, CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { identify, isAlive, type ProcessIdentity } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
-import { signalAll } from '../../../os/signal.ts'
 import type { SpawnedChild, SpawnOptions } from '../../../os/spawned-child.ts'
 import { listenTo } from '../../readiness.ts'
 import { freeSlot, type Slot } from '../../slots.ts'
@@ -97,14 +96,9 @@ export abstract class JailedGuest {
   async #release(): Promise<void> {
     this.kill()
     for (const stream of this.streams.slice(STREAMS_FROM)) stream?.destroy()
-    const { id, slot, cgroup } = this.#forked
     await releaseOnceGone(
-      { id, slot, cgroup, processes: this.#processes },
-      {
-        removeFolder: () => removeWallFolder(id),
-        releaseLease: (of) => this.#host.releaseLease(of),
-        killRest: () => signalAll(cgroup?.processes() ?? [], 'SIGKILL'),
-      },
+      { ...this.#forked, processes: this.#processes },
+      { releaseLease: (of) => this.#host.releaseLease(of) },
     )
   }
 }

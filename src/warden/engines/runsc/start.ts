@@ -20,6 +20,7 @@ import { freeSlot } from '../../slots.ts'
 import { closing } from '../../refusals.ts'
 import { groupsOfHost, hasWallUids } from '../host-powers.ts'
 import { neededProgram } from '../needed-program.ts'
+import { releaseOnceGone } from '../release-once-gone.ts'
 import { Starts } from '../starts.ts'
 import { remainsOf } from '../sweep.ts'
 import { removeWallFolder } from '../wall-folder.ts'
@@ -31,7 +32,6 @@ import { killResources } from './kill.ts'
 import { memoryOf, sentryOf, spentMs } from './measure.ts'
 import { runscFolderOf, makeRunscFolder, type WallFolder } from './place.ts'
 import { programFor, type RunscProgram } from './program.ts'
-import { releaseResources } from './release.ts'
 import { RootFolders, writeRoot } from './root-folders.ts'
 import { commandFor, spawnRunsc, type Programs } from './spawn.ts'
 import type { RunscResources, RunscWall } from './wall.ts'
@@ -223,8 +223,9 @@ export class RunscStarter {
     })
   }
 
-  #release(resources: RunscResources): Promise<void> {
-    return releaseResources(resources, (id) => this.#host.releaseLease(id))
+  async #release(resources: RunscResources): Promise<void> {
+    killResources(resources)
+    await releaseOnceGone(resources, { releaseLease: (id) => this.#host.releaseLease(id) })
   }
 }
 

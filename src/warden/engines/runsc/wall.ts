@@ -9,7 +9,7 @@ import type { Slot } from '../../slots.ts'
 import type { SentryControl } from './control.ts'
 import type { WallFolder } from './place.ts'
 
-/** Resources of a wall on this machine, from its spawn until `releaseResources`. */
+/** Resources of a wall on this machine, from its spawn until `releaseOnceGone`. */
 export interface RunscResources {
   readonly id: string
   readonly slot: Slot | undefined

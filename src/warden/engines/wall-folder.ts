@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { chownSync, lstatSync, mkdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { folderOwners } from './folder-owners.ts'
@@ -5,6 +6,11 @@ import { makeRemovable, removeHostileTree } from './hostile-folder.ts'
 
 /** Independent of TMPDIR, so that the next warden finds folders of the last one. */
 const BASE = '/tmp'
+
+/** Id of a wall (`w`), of a template or another save (`t`), or of a root that walls share (`r`). */
+export function newWallId(letter: 'w' | 't' | 'r'): string {
+  return `${letter}${randomBytes(8).toString('hex')}`
+}
 
 /** Folder of a wall on the disk, named after the wall, so that a sweep finds it by the lease. */
 export function wallFolder(wall: string): string {

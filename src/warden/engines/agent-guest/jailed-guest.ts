@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { EngineHost } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
@@ -13,7 +12,7 @@ import { releaseOnceGone } from '../release-once-gone.ts'
 import { entering, shell, startChild } from '../spawned.ts'
 import { remainsOf } from '../sweep.ts'
 import { untilExit } from '../wall-end.ts'
-import { removeWallFolder } from '../wall-folder.ts'
+import { newWallId, removeWallFolder } from '../wall-folder.ts'
 import type { VmmEnd } from './source.ts'
 
 /**
@@ -141,7 +140,7 @@ export function forkGuest(
   plan: (place: { readonly id: string; readonly uid: number | undefined }) => GuestFork,
 ): ForkedGuest {
   const slot = host.isRoot ? freeSlot() : undefined
-  const id = `w${randomBytes(8).toString('hex')}`
+  const id = newWallId('w')
   let cgroup: Cgroup | undefined
   let child: SpawnedChild | undefined
   try {

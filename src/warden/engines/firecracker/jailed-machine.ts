@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { freeSlot } from '../../slots.ts'
+import { newWallId } from '../wall-folder.ts'
 import type { FirecrackerFacts } from './detect.ts'
 import type { JailLocation } from './jailer.ts'
 import { FirecrackerMachine } from './machine.ts'
@@ -56,6 +56,5 @@ export function jailLocationOf(
   letter: 't' | 'w',
   { firecracker, jails }: Pick<FirecrackerPrograms, 'firecracker' | 'jails'>,
 ): JailLocation {
-  const id = `${letter}${randomBytes(8).toString('hex')}`
-  return { id, chrootBase: jails, execFile: firecracker }
+  return { id: newWallId(letter), chrootBase: jails, execFile: firecracker }
 }

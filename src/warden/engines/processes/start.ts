@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { EnclosureSpec } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import type { Compiled } from '../../../jail/compiled.ts'
@@ -14,7 +13,7 @@ import { findLayers } from '../../../jail/layers.ts'
 import { preparedProgram } from '../../../jail/prepared.ts'
 import { composeJail } from './program.ts'
 import type { WallResources } from './resources.ts'
-import { wallFolder } from '../wall-folder.ts'
+import { newWallId, wallFolder } from '../wall-folder.ts'
 import { freeSlot, type Slot } from '../../slots.ts'
 import { forkTemplate, spawnWall } from './spawn.ts'
 import type { ImageZygotes } from './image-zygotes.ts'
@@ -75,7 +74,7 @@ function planWith(
   sentinel: CProgramLookup | undefined,
   parts: StartParts,
 ): PlannedWall {
-  const id = `w${randomBytes(8).toString('hex')}`
+  const id = newWallId('w')
   const isWhole = program.whole !== undefined
   const prepared = preparedProgram(program, parts.compiled, spec.image !== undefined)
   const ready = spec.image ? programOfImage(prepared, rootFor(spec.image, parts)) : prepared

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { chmod, open, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { AgentLink } from '../../../agent-wire/agent-link.ts'
@@ -9,14 +8,13 @@ import { createMutex } from '../../../lib/mutex.ts'
 import { MappedMemory, pageBytes, type PageRun } from '../../../os/mapped-memory.ts'
 import { liveMachine } from '../agent-guest/boot-guest.ts'
 import type { ForkDraft, LiveMachine, MachineFork, MachineForker } from '../agent-guest/source.ts'
-import { remainsOf } from '../sweep.ts'
-import { makeWallFolder, removeWallFolder } from '../wall-folder.ts'
+import { makeWallFolder } from '../wall-folder.ts'
 import { MachineCopy, readDevices, type CopiedBase } from './machine-copy.ts'
 import type { MachineSpec } from './machine.ts'
 import { changedPageGroups, memoryMapping } from './memory-difference.ts'
 import type { QemuProcess } from './process.ts'
 import { restoreMachine, type RestoreParts } from './restore.ts'
-import { cloneSpec } from './template.ts'
+import { cloneSpec, leaseTemplate, removeTemplate } from './template.ts'
 
 /**
  * Fork of a running clone: further machines that go on where it was paused, each with memory of its own.
@@ -74,12 +72,8 @@ export function forkableMachine(from: ForkedFrom, agent: AgentLink): LiveMachine
 async function prepare(from: ForkedFrom): Promise<ForkDraft> {
   const { host, takes, spec, base } = from
   takes.refuseIfClosed()
-  const id = `t${randomBytes(8).toString('hex')}`
-  host.lease(id, remainsOf([], null))
-  const remove = async () => {
-    await removeWallFolder(id)
-    host.releaseLease(id)
-  }
+  const id = leaseTemplate(host)
+  const remove = () => removeTemplate({ id }, host)
   try {
     const folder = makeWallFolder(id)
     await using memory = await open(path.join(folder, 'memory'), 'wx', 0o400)

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 import type { EngineOptions } from '../../../contract/engine.ts'
@@ -9,14 +8,13 @@ import type { IncomingMachine, ResumedMachine } from '../agent-guest/source.ts'
 import { StartingGuests } from '../agent-guest/starting-guests.ts'
 import { readSave } from '../read-save.ts'
 import { nodeSocketPair } from '../socket-pair.ts'
-import { remainsOf } from '../sweep.ts'
-import { makeWallFolder, removeWallFolder } from '../wall-folder.ts'
+import { makeWallFolder } from '../wall-folder.ts'
 import type { ColdBoots } from './cold-boot.ts'
 import type { MachineSpec } from './machine.ts'
 import type { QemuProcess } from './process.ts'
 import { restoreMachine, savedFiles } from './restore.ts'
 import { releaseOf, savedDevices } from './save-key.ts'
-import { cloneSpec } from './template.ts'
+import { cloneSpec, leaseTemplate, removeTemplate } from './template.ts'
 
 /**
  * Machines resumed from a save (`machine-copy.ts`), which its sender has put together: all of the memory, and the state of devices and
@@ -87,8 +85,7 @@ export class IncomingMachines {
     },
   ): Promise<ResumedMachine<QemuProcess>> {
     const { host } = this.#parts
-    const id = `t${randomBytes(8).toString('hex')}`
-    host.lease(id, remainsOf([], null))
+    const id = leaseTemplate(host)
     try {
       const folder = makeWallFolder(id)
       await writeSave(folder, from.socket, save.memoryMiB * 2 ** 20)
@@ -103,8 +100,7 @@ export class IncomingMachines {
         release: () => machine.release(),
       }
     } finally {
-      await removeWallFolder(id)
-      host.releaseLease(id)
+      await removeTemplate({ id }, host)
     }
   }
 }

@@ -1,4 +1,4 @@
-import { hash, randomBytes } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { chmodSync, lstatSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { uptime } from 'node:os'
@@ -10,11 +10,10 @@ import { cacheFolder, makeCacheFolder } from '../../../lib/cache-folder.ts'
 import { readBootId } from '../../../os/proc.ts'
 import type { AgentHistory } from '../../../agent-wire/agent-link.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
-import { remainsOf } from '../sweep.ts'
 import { folderOwners } from '../folder-owners.ts'
 import { wallFolder } from '../wall-folder.ts'
 import { whyChanged } from './hashed-file.ts'
-import { removeTemplate, type Template } from './template.ts'
+import { leaseTemplate, removeTemplate, type Template } from './template.ts'
 import type { TemplateUse } from '../agent-guest/templates.ts'
 
 /**
@@ -78,8 +77,7 @@ export class TemplateStore {
     host: GuestHost,
   ): Promise<StoredTemplate | undefined> {
     for (const name of this.#names(nameOf(wanted.key))) {
-      const id = `t${randomBytes(8).toString('hex')}`
-      host.lease(id, remainsOf([], null))
+      const id = leaseTemplate(host)
       try {
         const found = this.#open(name, id, host)
         if (found) return { ...found, template: { ...wanted, ...found.template } }

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { chmodSync } from 'node:fs'
 import { chmod, chown, lstat, rename } from 'node:fs/promises'
 import path from 'node:path'
@@ -6,7 +5,7 @@ import { MayflyError } from '../../../contract/error.ts'
 import { canonicalJson } from '../../../lib/canonical-json.ts'
 import { sha256 } from '../../../lib/hash.ts'
 import { remainsOf } from '../sweep.ts'
-import { makeWallFolder, removeWallFolder } from '../wall-folder.ts'
+import { makeWallFolder, newWallId, removeWallFolder } from '../wall-folder.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { AgentLink, type AgentHistory } from '../../../agent-wire/agent-link.ts'
 import type { MachineFiles } from './jail.ts'
@@ -90,8 +89,7 @@ export async function makeTemplate(
   parts: MachineTemplateParts,
   host: GuestHost,
 ): Promise<Template> {
-  const id = `t${randomBytes(8).toString('hex')}`
-  host.lease(id, remainsOf([], null))
+  const id = leaseTemplate(host)
   try {
     const folder = makeWallFolder(id)
     // As root each clone has a uid of its own, which needs access to the files.
@@ -108,6 +106,13 @@ export async function makeTemplate(
     await removeTemplate({ id }, host)
     throw error
   }
+}
+
+/** Leases the folder of a template, or of another save of a machine. */
+export function leaseTemplate(host: GuestHost): string {
+  const id = newWallId('t')
+  host.lease(id, remainsOf([], null))
+  return id
 }
 
 /** Removes its files; running clones keep their mappings. */

@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import { lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { EngineHost } from '../../../contract/engine.ts'
 import { remainsOf } from '../sweep.ts'
 import { folderOwners } from '../folder-owners.ts'
-import { sweepWallFolder, wallFolder } from '../wall-folder.ts'
+import { newWallId, sweepWallFolder, wallFolder } from '../wall-folder.ts'
 
 /**
  * Roots of walls: the empty folders and files that mounts need, links, and small files of `/etc`. Walls of one program
@@ -46,7 +45,7 @@ export class RootFolders {
   take(name: string, content: () => RootContent): string {
     const known = this.#made.get(name)
     if (known && performance.now() - known.madeAt < AGE_MS_MAX) return known.place
-    const id = `r${randomBytes(8).toString('hex')}`
+    const id = newWallId('r')
     const place = wallFolder(id)
     this.#host.lease(id, remainsOf([], null))
     folderOwners.note(id)

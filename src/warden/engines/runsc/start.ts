@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import type {
@@ -23,7 +22,7 @@ import { neededProgram } from '../needed-program.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { Starts } from '../starts.ts'
 import { remainsOf } from '../sweep.ts'
-import { removeWallFolder } from '../wall-folder.ts'
+import { newWallId, removeWallFolder } from '../wall-folder.ts'
 import { presetBounds } from './bounds.ts'
 import { forwarderOf, rootContent, writeBundle } from './bundle.ts'
 import { statePids } from './control.ts'
@@ -112,7 +111,7 @@ export class RunscStarter {
   /** Takes a uid, a cgroup and a folder, writes the bundle and forks. Releases all of them before it throws. */
   #spawn(spec: EnclosureSpec, program: RunscProgram, programs: Programs): RunscResources {
     const slot = this.#isRoot ? freeSlot() : undefined
-    const id = `w${randomBytes(8).toString('hex')}`
+    const id = newWallId('w')
     const folder = runscFolderOf(id)
     let cgroup: ReturnType<CgroupRoot['create']> | undefined
     try {

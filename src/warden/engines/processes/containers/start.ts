@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomInt } from 'node:crypto'
 import { chmodSync, chownSync, closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -29,7 +29,7 @@ import { closeListener } from '../egress-listener.ts'
 import { releaseOnceGone } from '../../release-once-gone.ts'
 import { Starts } from '../../starts.ts'
 import { remainsOf } from '../../sweep.ts'
-import { makeWallFolder, removeWallFolder } from '../../wall-folder.ts'
+import { makeWallFolder, newWallId, removeWallFolder } from '../../wall-folder.ts'
 import { ContainerApi } from './api.ts'
 import { ContainerChild, listenFor } from './child.ts'
 import { configurationOf, connectorName } from './configuration.ts'
@@ -87,7 +87,7 @@ export class ContainerStarter {
     const program = await programFor(spec)
     if (this.#isClosed) throw closing()
     const slot = opened.isRootful ? freeSlot() : undefined
-    const id = `w${randomBytes(8).toString('hex')}`
+    const id = newWallId('w')
     try {
       return await this.#startOne({ id, slot, spec, program, opened, began })
     } catch (error) {

@@ -24,18 +24,18 @@ import {
   dataBytesMaxOf,
   deviceFiles,
   handOverFd,
-  pathInside,
   programFds,
   limitsOfWhole,
   maskedProc,
   ownBinding,
   ownUidInside,
   reserved,
+  runnerWords,
   scratchFolders,
   sentinelPath,
+  settingsInside,
   terminalOptions,
   terminalsFolder,
-  tmpFolder,
   wholeEnv,
   wholeFilter,
   wholeFilterFd,
@@ -368,13 +368,6 @@ function execOf(program: JailedProgram, options: JailOptions) {
 const silent = ['/bin/sh', '-c', 'exec 3>&2 2>&4; exec "$@"', 'sh']
 const aloud = ['/bin/sh', '-c', 'exec "$@" 2>&3 3</dev/null', 'sh']
 const INIT = `exec 3>&2 2>&4; ("$@" 2>&3 ${reserved}); exit $?`
-const SETTINGS_INSIDE: Omit<WholeSettings, 'warm' | 'threads' | 'packages'> = {
-  work: workFolder,
-  tmp: tmpFolder,
-  listens: true,
-  hasRoot: true,
-  binding: ownBinding,
-}
 
 /** Without OpenSSL's configuration file: Landlock denies it, and Node would abort at start. */
 function execOutside(
@@ -382,15 +375,18 @@ function execOutside(
   whole: WholeProgram,
   { scratch, layers = [] }: JailOptions,
 ) {
-  const packages = layers.map(({ kind, root, content }) => ({ kind, at: `${root}/${content}` }))
-  const binding = whole.places.find(({ at }) => at === ownBinding)?.from
-  const settings = { ...settingsWithout(scratch), ...(binding && { binding }), packages }
+  const folder = scratch ?? null
+  const settings = {
+    ...settingsInside(whole),
+    work: folder,
+    tmp: folder,
+    listens: false,
+    hasRoot: false,
+    binding: whole.places.find(({ at }) => at === ownBinding)?.from,
+    packages: layers.map(({ kind, root, content }) => ({ kind, at: `${root}/${content}` })),
+  }
   const exec = wholeExec(program, whole, settings, [])
   return { ...exec, env: { ...exec.env, OPENSSL_CONF: '/dev/null' } }
-}
-
-function settingsWithout(scratch: string | undefined): typeof SETTINGS_INSIDE {
-  return { work: scratch ?? null, tmp: scratch ?? null, listens: false, hasRoot: false }
 }
 
 /** With an init as process 1, which reaps orphans and forwards the exit code; the program itself is not PID 1. */
@@ -407,23 +403,17 @@ export function execInside(
   whole: WholeProgram,
   { layers = [] }: JailOptions,
 ) {
-  const packages = layers.map(({ kind, at }) => ({ kind, at }))
-  return wholeExec(program, whole, { ...SETTINGS_INSIDE, packages }, whole.places)
+  return wholeExec(program, whole, settingsInside(whole, layers), whole.places)
 }
 
 function wholeExec(
   { main, env }: JailedProgram,
-  { interpreter, flags, isWarm, hasThreads }: WholeProgram,
-  place: Omit<WholeSettings, 'warm' | 'threads'>,
+  whole: WholeProgram,
+  settings: WholeSettings,
   places: readonly JailMount[],
 ) {
-  const [path, file] = [pathInside(interpreter, places), pathInside(main, places)]
-  const settings: WholeSettings = { ...place, warm: isWarm, threads: hasThreads }
-  return {
-    path,
-    args: [path, ...flags, file, JSON.stringify(settings)],
-    env: { ...wholeEnv, ...env },
-  }
+  const [path, ...args] = runnerWords({ main, whole }, settings, places)
+  return { path, args: [path, ...args], env: { ...wholeEnv, ...env } }
 }
 
 function placesFor(sentinel: CProgramLookup | undefined): readonly JailMount[] {

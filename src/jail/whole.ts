@@ -74,6 +74,33 @@ export interface WholeSettings {
   readonly packages: readonly { readonly kind: LayerKind; readonly at: string }[]
 }
 
+/** Settings of a runner whose wall has a root of its own. */
+export function settingsInside(
+  { isWarm, hasThreads }: WholeProgram,
+  layers: readonly MountedLayer[] = [],
+): WholeSettings {
+  return {
+    work: workFolder,
+    tmp: tmpFolder,
+    listens: true,
+    hasRoot: true,
+    binding: ownBinding,
+    warm: isWarm,
+    threads: hasThreads,
+    packages: layers.map(({ kind, at }) => ({ kind, at })),
+  }
+}
+
+/** Command of a runner, by its paths inside a wall with these mounts. */
+export function runnerWords(
+  { main, whole }: { readonly main: string; readonly whole: WholeProgram },
+  settings: WholeSettings,
+  places = whole.places,
+): readonly [file: string, ...args: string[]] {
+  const file = pathInside(whole.interpreter, places)
+  return [file, ...whole.flags, pathInside(main, places), JSON.stringify(settings)]
+}
+
 export const workFolder = '/work'
 export const tmpFolder = '/tmp'
 export const sharedMemoryFolder = '/dev/shm'

@@ -6,10 +6,9 @@ import { installedPrograms, joinedProgram } from '../../../jail/joined.ts'
 import { nodeProgram, pythonProgram } from '../../../jail/whole-guests.ts'
 import {
   pathInside,
-  ownBinding,
   ownFolder,
   ownUidInside,
-  tmpFolder,
+  settingsInside,
   wholeEnv,
   workFolder,
   type WholeProgram,
@@ -73,16 +72,10 @@ export function runnerCommand(
 ): HostMessageOf<'run'> {
   const whole = wholeOf(program, scratchBytes, isWarm)
   const settings: WholeSettings = {
-    work: workFolder,
-    tmp: tmpFolder,
+    ...settingsInside(whole),
     own: resultFolder,
     listens: false,
-    hasRoot: true,
-    binding: ownBinding,
-    warm: isWarm,
-    threads: whole.hasThreads,
     ...(isCloned && { cloned: true }),
-    packages: [],
   }
   const main = pathInside(mainOf(program), whole.places)
   const runner = [interpreters[program], ...whole.flags, main, JSON.stringify(settings)]

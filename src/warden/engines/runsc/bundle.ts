@@ -3,20 +3,18 @@ import { statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { systemFolders } from '../../../jail/facts.ts'
 import {
-  pathInside,
-  ownBinding,
   limitsOfWhole,
   ownFolder,
   ownUidInside,
   pythonFile,
   reserved,
+  runnerWords,
   scratchFolders,
-  tmpFolder,
+  settingsInside,
   wholeEnv,
   wholeSystem,
   workFolder,
   type MountedLayer,
-  type WholeSettings,
 } from '../../../jail/whole.ts'
 import { runscFolderOf, type WallFolder } from './place.ts'
 import type { RunscProgram } from './program.ts'
@@ -143,20 +141,8 @@ function configOf(
   }
 }
 
-function commandOf({ main, whole }: RunscProgram, layers: readonly MountedLayer[]) {
-  const { interpreter, flags, places, isWarm, hasThreads } = whole
-  const settings: WholeSettings = {
-    work: workFolder,
-    tmp: tmpFolder,
-    listens: false,
-    hasRoot: true,
-    binding: ownBinding,
-    warm: isWarm,
-    threads: hasThreads,
-    packages: layers.map(({ kind, at }) => ({ kind, at })),
-  }
-  const [file, runner] = [pathInside(interpreter, places), pathInside(main, places)]
-  return [file, ...flags, runner, JSON.stringify(settings)]
+function commandOf(program: RunscProgram, layers: readonly MountedLayer[]) {
+  return runnerWords(program, { ...settingsInside(program.whole, layers), listens: false })
 }
 
 function mountsOf(

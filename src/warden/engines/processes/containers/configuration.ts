@@ -1,14 +1,13 @@
 import { existsSync, lstatSync, realpathSync } from 'node:fs'
 import path from 'node:path'
-import type { MountedLayer, WholeProgram, WholeSettings } from '../../../../jail/whole.ts'
+import type { MountedLayer, WholeProgram } from '../../../../jail/whole.ts'
 import {
-  pathInside,
   limitsOfWhole,
   maskedProc,
-  ownBinding,
   ownFolder,
+  runnerWords,
   scratchFolders,
-  tmpFolder,
+  settingsInside,
   wholeEnv,
   wholeFilter,
   wholeSystem,
@@ -43,10 +42,9 @@ const OF_ENGINE = new Set(['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'])
 
 export function configurationOf(parts: ContainerParts) {
   const { engine, image, labels, program, layers, uid } = parts
-  const { scratchBytes, interpreter, flags, places } = program.whole
-  const runner = pathInside(program.main, places)
-  const file = pathInside(interpreter, places)
-  const words = [file, file, ...flags, runner, JSON.stringify(settingsOf(program.whole, layers))]
+  const { scratchBytes } = program.whole
+  const runner = runnerWords(program, settingsInside(program.whole, layers))
+  const words = [runner[0], ...runner]
   const { core, nofile, memlock } = limitsOfWhole
   const limits = [core, nofile, memlock, scratchBytes].map(String)
   return {
@@ -88,22 +86,6 @@ function maskedBy(engine: ContainerEngineName) {
   const options = ['no-new-privileges']
   if (engine === 'docker') return { SecurityOpt: options, MaskedPaths: masked }
   return { SecurityOpt: [...options, `mask=${masked.join(':')}`] }
-}
-
-function settingsOf(
-  { isWarm, hasThreads }: WholeProgram,
-  layers: readonly MountedLayer[],
-): WholeSettings {
-  return {
-    work: workFolder,
-    tmp: tmpFolder,
-    listens: true,
-    hasRoot: true,
-    binding: ownBinding,
-    warm: isWarm,
-    threads: hasThreads,
-    packages: layers.map(({ kind, at }) => ({ kind, at })),
-  }
 }
 
 /** The image is empty, so symbolic links of this system's root become bind mounts of their targets. */

@@ -20,6 +20,15 @@ export function entering(
 }
 
 /**
+ * Command prefix that changes to the uid of a wall, if it has one, and sets the parent-death signal afterwards, because the
+ * kernel clears it when the uid changes (prctl(2)).
+ */
+export function asWallUser(setpriv: string, uid: number | undefined): readonly string[] {
+  const become = uid === undefined ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
+  return [setpriv, ...become, '--pdeathsig=KILL', '--']
+}
+
+/**
  * Starts a launcher in a session of its own (setsid), so that Ctrl-C, or a signal to the warden's process group, does
  * not reach the wall before it has drained.
  */

@@ -2,7 +2,8 @@ import path from 'node:path'
 import { machinePaths } from './machine.ts'
 import type { HypervisorProgram } from './program.ts'
 import { neededProgram } from '../needed-program.ts'
-import { asWallUser, isolated } from '../agent-guest/jail-command.ts'
+import { isolated } from '../agent-guest/jail-command.ts'
+import { asWallUser } from '../spawned.ts'
 
 /**
  * Jail of QEMU, by bubblewrap: a guest that escapes its machine has an ordinary uid without capabilities, namespaces of its own, no

@@ -1,6 +1,6 @@
 import { identify } from '../../../os/proc.ts'
 import { listenTo } from '../../readiness.ts'
-import { entering, shell, startChild } from '../spawned.ts'
+import { asWallUser, entering, shell, startChild } from '../spawned.ts'
 import { donatedFds } from './bundle.ts'
 import { SentryControl } from './control.ts'
 import type { RunscResources } from './wall.ts'
@@ -35,15 +35,7 @@ export function commandFor(
   { slot, folder }: Pick<RunscResources, 'slot' | 'folder'>,
   { runsc, setpriv }: Programs,
 ): readonly string[] {
-  return [
-    setpriv,
-    ...becoming(slot),
-    '--pdeathsig=KILL',
-    '--',
-    runsc,
-    `--root=${folder.state}`,
-    ...SETTINGS,
-  ]
+  return [...asWallUser(setpriv, slot?.uid), runsc, `--root=${folder.state}`, ...SETTINGS]
 }
 
 /**
@@ -57,12 +49,8 @@ function commandInside(
 ): readonly string[] {
   const own = commandFor({ ...parts, slot: undefined }, programs)
   const { setpriv, unshare } = programs
-  const become = [setpriv, ...becoming(parts.slot), '--pdeathsig=KILL', '--']
+  const become = asWallUser(setpriv, parts.slot?.uid)
   return [...become, unshare, '--user', '--map-root-user', '--mount', '--', ...own]
-}
-
-function becoming(slot: RunscResources['slot']): readonly string[] {
-  return slot ? [`--reuid=${slot.uid}`, `--regid=${slot.uid}`, '--clear-groups'] : []
 }
 
 /** Starts `runsc run` for a bundle. */

@@ -2,7 +2,8 @@ import path from 'node:path'
 import { compileSeccomp, readSeccompPolicy } from '../../../os/seccomp.ts'
 import { kernelPaths } from './machine.ts'
 import type { KernelJailPrograms, UserKernel } from './program.ts'
-import { asWallUser, isolated } from '../agent-guest/jail-command.ts'
+import { isolated } from '../agent-guest/jail-command.ts'
+import { asWallUser } from '../spawned.ts'
 
 /**
  * Jail of a user-mode kernel, by bubblewrap. A guest that escapes its kernel has an ordinary uid without capabilities, namespaces

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { preferForOomKill, setNice } from '../../os/priority.ts'
 import { isOutOfDescriptors } from '../../os/read.ts'
 import { spawnChild, type SpawnedChild, type SpawnOptions } from '../../os/spawned-child.ts'
@@ -53,4 +54,11 @@ function rankSpawned(child: SpawnedChild): void {
   if (child.pid === undefined) return
   setNice(child.pid, niceOf.wall)
   preferForOomKill(child.pid)
+}
+
+/** Writes the seccomp filter of a launcher. EPIPE is ignored: the launcher ended before reading it, and its end is reported elsewhere. */
+export function feedFilter(child: SpawnedChild, fd: number, filter: Buffer): void {
+  const pipe = (child.stdio as unknown as Socket[])[fd]!
+  pipe.on('error', () => undefined)
+  pipe.end(filter)
 }

@@ -9,7 +9,7 @@ import { listenTo } from '../../readiness.ts'
 import { freeSlot, type Slot } from '../../slots.ts'
 import { killAll, killLauncher } from '../kill-all.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
-import { entering, shell, startChild } from '../spawned.ts'
+import { entering, feedFilter, shell, startChild } from '../spawned.ts'
 import { remainsOf } from '../sweep.ts'
 import { untilExit } from '../wall-end.ts'
 import { newWallId, removeWallFolder } from '../wall-folder.ts'
@@ -152,7 +152,7 @@ export function forkGuest(
     const { command, stdio, filter } = plan({ id, uid: slot?.uid })
     const args = entering(cgroup?.entryFiles() ?? [], command)
     child = startChild(shell, args, { env: { PATH }, stdio })
-    feed(child, filter)
+    feedFilter(child, filter.fd, filter.bytes)
     const processes = child.pid === undefined ? [] : [identify(child.pid)]
     host.lease(id, remainsOf(processes, cgroup?.name ?? null))
     return { id, slot, cgroup, child, processes, complaint: listenTo(child) }
@@ -164,13 +164,6 @@ export function forkGuest(
     slot?.release()
     throw error
   }
-}
-
-/** EPIPE is ignored: the launcher ended before it read the filter, and its end is reported elsewhere. */
-function feed(child: SpawnedChild, { fd, bytes }: GuestFork['filter']): void {
-  const pipe = child.stdio[fd] as Socket
-  pipe.on('error', () => undefined)
-  pipe.end(bytes)
 }
 
 async function endOf({ child, complaint }: ForkedGuest): Promise<VmmEnd> {

@@ -16,7 +16,7 @@ import type { ForkedJail } from '../../../jail/forked.ts'
 import { adoptChild, type SpawnedChild } from '../../../os/spawned-child.ts'
 import { listenTo } from '../../readiness.ts'
 import { outOfDescriptors } from '../../refusals.ts'
-import { entering, shell, startChild } from '../spawned.ts'
+import { entering, feedFilter, shell, startChild } from '../spawned.ts'
 import type { WallResources } from './resources.ts'
 import { justForked } from './resources.ts'
 import { makeScratch } from '../wall-folder.ts'
@@ -138,7 +138,7 @@ function setUp(
   try {
     // At EMFILE Node creates none of the streams.
     if (!Array.isArray(child.stdio)) throw outOfDescriptors()
-    if (command.filter) feed(child, command.filterFd ?? FILTER_FD, command.filter)
+    if (command.filter) feedFilter(child, command.filterFd ?? FILTER_FD, command.filter)
     const sentinel = program && sentinelOf(child, command, to, program)
     return { sentinel, broken: undefined }
   } catch (error) {
@@ -215,11 +215,4 @@ function stdioOf(
   if (data !== undefined) stdio[sentinelDataFd] = data
   if (launcherFd !== undefined && launcher !== undefined) stdio[launcherFd] = launcher
   return Array.from(stdio, (one) => one ?? 'ignore')
-}
-
-/** Writes the filter. EPIPE is ignored: the launcher ended before reading it, and its end is reported elsewhere. */
-function feed(child: SpawnedChild, fd: number, filter: Buffer): void {
-  const pipe = (child.stdio as unknown as Socket[])[fd]!
-  pipe.on('error', () => undefined)
-  pipe.end(filter)
 }

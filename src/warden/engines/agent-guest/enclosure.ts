@@ -28,6 +28,7 @@ import { GuestWatch } from './guest-watch.ts'
 import { AgentZones } from './agent-zones.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { MachineEnclosure } from './machine-enclosure.ts'
+import { bubblewrapLayers } from './jail-command.ts'
 import { limitInside } from './limit-hit.ts'
 import { JobFreezer } from './job-freezer.ts'
 import { AgentCalls } from './agent-calls.ts'
@@ -345,14 +346,6 @@ function assertNoZones({ hasZones }: LiveMachine['agent']): void {
   if (!hasZones) return
   throw new MayflyError('UNAVAILABLE', 'Cannot claim a copy of a machine with zones of programs')
 }
-
-const bubblewrapLayers = [
-  'seccomp',
-  'user namespace',
-  'network namespace',
-  'pid namespace',
-  'empty root',
-] as const
 
 function wallOf(
   machine: LiveMachine,

@@ -9,7 +9,9 @@ import type {
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
 import { MachineEnclosure } from './machine-enclosure.ts'
+import { bindCpu } from '../group-bounds.ts'
 import { spentMs } from './bounds.ts'
+import { bubblewrapLayers } from './jail-command.ts'
 import type { ResumedMachine } from './source.ts'
 
 /**
@@ -37,11 +39,29 @@ export class ResumedEnclosure extends MachineEnclosure implements Enclosure {
     super(machine)
     this.#machine = machine
     this.#bytesMax = (machine.save.memoryMiB + OWN_MIB) * 2 ** 20
-    this.wall = wallOf(machine, {
-      layers: [...layers, 'own kernel', 'no egress path', ...jailLayers],
-      isBounded,
+    const { id, uid, processes } = machine.process
+    const { program, mechanism, image } = machine.save
+    this.wall = {
+      id,
+      program,
+      pid: processes[0]!.pid,
+      mechanism,
+      layers: [
+        ...layers,
+        'own kernel',
+        'no egress path',
+        ...bubblewrapLayers,
+        ...(uid === undefined ? [] : ['own uid']),
+        ...(isBounded ? ['memory cgroup'] : []),
+        'memory watch',
+      ],
+      missing: isBounded ? [] : ['memory cgroup: memory is held by a look every 10 ms alone'],
+      calls: [],
+      image,
+      isCarried: true,
       idleBytes: this.idleBytes,
-    })
+      took: 0,
+    }
     this.ended = this.#end()
   }
 
@@ -51,13 +71,10 @@ export class ResumedEnclosure extends MachineEnclosure implements Enclosure {
 
   async claim({ cpu }: ClaimBounds): Promise<ClaimReadBack> {
     const { cgroup } = this.#machine.process
-    const hasQuota = cgroup?.controllers.includes('cpu') === true
-    if (hasQuota) cgroup.limit({ cpu: cpu ?? Infinity })
-    const held = hasQuota && cpu !== undefined
     const enforced: BoundMechanisms = {
       memory: cgroup ? 'cgroup' : 'watch',
       processes: 'none',
-      cpu: held ? 'cgroup' : 'none',
+      cpu: bindCpu(cgroup, cpu) === 'cgroup' ? 'cgroup' : 'none',
       io: 'none',
     }
     return { spent: false, enforced, bytes: this.idleBytes, idleBytes: this.idleBytes }
@@ -105,33 +122,3 @@ export class ResumedEnclosure extends MachineEnclosure implements Enclosure {
 
 /** Memory of the process that holds a guest, beside that of the guest. */
 const OWN_MIB = 256
-const jailLayers = ['seccomp', 'user namespace', 'network namespace', 'pid namespace', 'empty root']
-
-function wallOf(
-  { process, save }: ResumedMachine,
-  {
-    layers,
-    isBounded,
-    idleBytes,
-  }: {
-    readonly layers: readonly string[]
-    readonly isBounded: boolean
-    readonly idleBytes: number
-  },
-): Wall {
-  const { id, uid, processes } = process
-  const uidLayers = uid === undefined ? [] : ['own uid']
-  return {
-    id,
-    program: save.program,
-    pid: processes[0]!.pid,
-    mechanism: save.mechanism,
-    layers: [...layers, ...uidLayers, ...(isBounded ? ['memory cgroup'] : []), 'memory watch'],
-    missing: isBounded ? [] : ['memory cgroup: memory is held by a look every 10 ms alone'],
-    calls: [],
-    image: save.image,
-    isCarried: true,
-    idleBytes,
-    took: 0,
-  }
-}

@@ -37,8 +37,6 @@ export interface ApiClientOptions {
   readonly msMax?: number
 }
 
-export type MachineState = z.infer<typeof instance>['state']
-
 /** Long enough for many concurrent starts; a request that copies no memory takes milliseconds. */
 const MS_MAX = 10_000
 const ANSWER_BYTES_MAX = 65_536
@@ -47,10 +45,6 @@ const MESSAGE_CHARS_MAX = 500
 
 const fault = z.object({ fault_message: z.string() })
 const version = z.object({ firecracker_version: z.string().max(100) })
-const instance = z.object({
-  id: z.string().max(64),
-  state: z.enum(['Not started', 'Running', 'Paused']),
-})
 
 /** `GET /vm/config`, as far as limits of disks go. An absent bucket may be null. */
 const configuration = z.object({
@@ -99,10 +93,6 @@ export class ApiClient {
   /** Release of the program, as text. */
   async version(): Promise<string> {
     return (await this.#get('/version', version)).firecracker_version
-  }
-
-  async state(): Promise<MachineState> {
-    return (await this.#get('/', instance)).state
   }
 
   /** Bandwidth limit of a disk, as the machine reports it; undefined for no limit, and for no such disk. */

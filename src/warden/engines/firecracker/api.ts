@@ -11,10 +11,9 @@ export type ApiRequest =
   | Put<`/drives/${string}`, Drive>
   | Patch<`/drives/${string}`, PartialDrive>
   | Put<'/vsock', Vsock>
-  | Put<'/entropy', { readonly rate_limiter?: RateLimiter }>
+  | Put<'/entropy', Record<string, never>>
   | Put<'/balloon', Balloon>
-  | Patch<'/balloon', Pick<Balloon, 'amount_mib'>>
-  | Put<'/actions', { readonly action_type: 'InstanceStart' | 'SendCtrlAltDel' }>
+  | Put<'/actions', { readonly action_type: 'InstanceStart' }>
   | Patch<'/vm', { readonly state: 'Paused' | 'Resumed' }>
   | Put<'/snapshot/create', SnapshotFiles>
   | Put<'/snapshot/load', SnapshotLoad>
@@ -32,17 +31,16 @@ interface Patch<Path extends string, Body> {
 }
 
 export interface MachineConfiguration {
-  /** 1, or an even number up to 32. */
-  readonly vcpu_count: number
+  readonly vcpu_count: 1
   readonly mem_size_mib: number
   readonly smt: false
-  readonly track_dirty_pages: boolean
+  readonly track_dirty_pages: false
 }
 
 /** Paths as the jailed process sees them. */
 export interface BootSource {
   readonly kernel_image_path: string
-  readonly initrd_path?: string
+  readonly initrd_path: string
   readonly boot_args: string
 }
 
@@ -52,18 +50,11 @@ export interface Drive {
   readonly is_read_only: boolean
   readonly path_on_host: string
   readonly io_engine: 'Sync'
-  readonly rate_limiter?: RateLimiter
 }
 
 export interface PartialDrive {
   readonly drive_id: string
-  readonly rate_limiter: RateLimiter
-}
-
-/** Limits of bytes and operations; an absent bucket is no limit. */
-export interface RateLimiter {
-  readonly bandwidth?: TokenBucket
-  readonly ops?: TokenBucket
+  readonly rate_limiter: { readonly bandwidth: TokenBucket }
 }
 
 /** A size or refill time of 0 disables the limit, so neither is ever 0 here. */
@@ -84,7 +75,7 @@ export interface Balloon {
 }
 
 export interface SnapshotFiles {
-  readonly snapshot_type: 'Full' | 'Diff'
+  readonly snapshot_type: 'Full'
   readonly snapshot_path: string
   readonly mem_file_path: string
 }

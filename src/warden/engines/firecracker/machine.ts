@@ -132,13 +132,13 @@ export class FirecrackerMachine {
     await this.#api.send({ method: 'PATCH', path: '/vm', body: { state: 'Resumed' } })
   }
 
-  /** Saves a paused machine to its jail: `Diff` contains the pages written since the start or the last snapshot. */
-  async save(type: 'Full' | 'Diff', files: SavedFiles): Promise<void> {
+  /** Saves a paused machine to its jail. */
+  async save(files: SavedFiles): Promise<void> {
     const body = {
-      snapshot_type: type,
+      snapshot_type: 'Full',
       snapshot_path: inJail(files.state),
       mem_file_path: inJail(files.memory),
-    }
+    } as const
     await this.#api.send({ method: 'PUT', path: '/snapshot/create', body }, SNAPSHOT_MS_MAX)
   }
 
@@ -172,20 +172,6 @@ export class FirecrackerMachine {
       'UNAVAILABLE',
       `Cannot limit the disk of a machine: Firecracker reports ${reported}`,
     )
-  }
-
-  /** Requests that the guest returns this much memory. The guest may ignore it, so no limit relies on it. */
-  async inflate(amountMiB: number): Promise<void> {
-    await this.#api.send({ method: 'PATCH', path: '/balloon', body: { amount_mib: amountMiB } })
-  }
-
-  /** Requests a clean shutdown; x86-64 only. */
-  async powerOff(): Promise<void> {
-    await this.#api.send({
-      method: 'PUT',
-      path: '/actions',
-      body: { action_type: 'SendCtrlAltDel' },
-    })
   }
 
   /** Opens a channel to a port of the guest. */

@@ -90,7 +90,7 @@ async function bootAndSave(
     const { history } = agent
     channel.destroy()
     await machine.pause()
-    await machine.save('Full', savedNames)
+    await machine.save(savedNames)
     await takeSaved(machine, to)
     return history
   } catch (error) {

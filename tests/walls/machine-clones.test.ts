@@ -6,7 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { HostMessageOf } from '../../src/agent-wire/encode.ts'
 import { askStatus } from '../../src/agent-wire/agent-questions.ts'
 import { MappedMemory } from '../../src/os/mapped-memory.ts'
-import { pauseClone, resumeClone, type Clone } from '../../src/warden/engines/qemu/clone.ts'
+import { renewAgent } from '../../src/agent-wire/make-unique.ts'
+import type { Clone } from '../../src/warden/engines/qemu/clone.ts'
 import { memoryMapping } from '../../src/warden/engines/qemu/memory-difference.ts'
 import {
   whyTemplateBroken,
@@ -22,6 +23,7 @@ const isLong = process.env['MAYFLY_LONG'] !== undefined
 const clonesMax = isLong ? 1_000 : 8
 const atOnce = 4
 const WAIT_MS_MAX = 60_000
+const ANSWER_MS_MAX = 30_000
 const PAGES_A_RUN = 256
 /** Longer than the tolerance of the test: a clock that stood still is found. */
 const PAUSE_MS = 4_000
@@ -107,9 +109,9 @@ suite('A clone of a machine', { skip, timeout }, () => {
 
   test('A resumed clone has the time of its host', async () => {
     const clone = await claimedClone(template)
-    await pauseClone(clone)
+    await clone.machine.freeze()
     await sleep(PAUSE_MS)
-    await resumeClone(clone)
+    await resumed(clone)
     const began = Date.now()
     const said = Number(await outputOf(clone, 'date +%s')) * 1_000
     // Whole seconds, rounded down.
@@ -160,14 +162,20 @@ async function claimedClone(template: Template): Promise<Clone> {
   return clone
 }
 
+/** Resumes a paused clone, with a new seed and the time of its host. */
+async function resumed({ machine, agent }: Clone): Promise<void> {
+  await machine.thaw()
+  await renewAgent(agent, ANSWER_MS_MAX)
+}
+
 /** Draws random values after a claim, and again after a pause. */
 async function drawTwice(clone: Clone): Promise<readonly Drawn[]> {
   const { agent } = clone
   const { hostname, bootId } = await claimed(clone)
   assert.equal((await ask(agent, 'renew')).trim(), 'renewed')
   const first = await drawRight(clone)
-  await pauseClone(clone)
-  await resumeClone(clone)
+  await clone.machine.freeze()
+  await resumed(clone)
   const second = await drawRight(clone)
   for (const values of [first, second])
     assert.deepEqual([values['hostname'], values['bootId']], [hostname, bootId])

@@ -19,8 +19,6 @@ import { cloneSpec, whyTemplateBroken, type Template } from './template.ts'
  *
  * A parked clone has exchanged messages with its host, so that code of the first job is already translated (TCG), and pages are copied.
  *
- * The clock of a paused machine is behind: `resumeClone` renews it, and the seed too.
- *
  * Not handled: the refill of a pool.
  */
 export interface Clone {
@@ -30,8 +28,6 @@ export interface Clone {
 
 export interface CloneParts extends Pick<MachineStart, 'program' | 'programs'> {
   readonly template: Template
-  /** Exchanges messages with the runner that was parked in the template. */
-  readonly warm?: (agent: AgentLink, machine: QemuProcess) => Promise<void>
   /** Called after each step, for measurements and tests. */
   readonly onStep?: (step: CloneStep, machine: QemuProcess) => void
   readonly restoreMsMax?: number
@@ -66,22 +62,10 @@ export async function startClone(parts: CloneParts, host: GuestHost): Promise<Cl
     await machine.control.ask('cont')
     onStep('running', machine)
     await renewAgent(agent, ANSWER_MS_MAX)
-    await parts.warm?.(agent, machine)
     onStep('waiting', machine)
     return { machine, agent }
   } catch (error) {
     await machine.release()
     throw machine.startError(error)
   }
-}
-
-/** Pauses it. */
-export async function pauseClone({ machine }: Clone): Promise<void> {
-  await machine.control.ask('stop')
-}
-
-/** Resumes it, with renewed seed and clock. Throws MayflyError PROTOCOL; the caller must kill it then. */
-export async function resumeClone({ machine, agent }: Clone): Promise<void> {
-  await machine.control.ask('cont')
-  await renewAgent(agent, ANSWER_MS_MAX)
 }

@@ -53,7 +53,6 @@ export const machinePaths = {
   own: '/own',
   ownMemory: '/own/memory',
   ownState: '/own/state',
-  ownDump: '/own/dump',
   ownDevices: '/own/devices',
 } as const
 

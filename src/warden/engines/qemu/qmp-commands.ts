@@ -17,20 +17,15 @@ export const qmpAnswers = {
   migrate: nothing,
   'migrate-incoming': nothing,
   'migrate-set-capabilities': nothing,
-  'migrate-set-parameters': nothing,
   'query-migrate': z.object({
     /** Absent before the first migration. */
     status: text.optional(),
     'error-desc': z.string().optional(),
-    ram: z.object({ transferred: bytes, total: bytes }).optional(),
   }),
   block_set_io_throttle: nothing,
   'query-block': z
     .array(z.object({ qdev: text.optional(), inserted: z.object({ bps: bytes }).optional() }))
     .max(8),
-  balloon: nothing,
-  'query-balloon': z.object({ actual: bytes }),
-  'dump-guest-memory': nothing,
   'xen-save-devices-state': nothing,
 } as const satisfies Record<string, z.ZodType>
 
@@ -47,13 +42,9 @@ export interface QmpArguments {
       readonly state: boolean
     }[]
   }
-  readonly 'migrate-set-parameters': { readonly 'max-bandwidth': number }
   readonly block_set_io_throttle: IoThrottle
-  /** Bytes that the guest keeps. */
-  readonly balloon: { readonly value: number }
   /** Saves devices and processor without memory; works without Xen. `live: false`: the machine may run afterwards. */
   readonly 'xen-save-devices-state': { readonly filename: string; readonly live: false }
-  readonly 'dump-guest-memory': { readonly paging: false; readonly protocol: FileUri }
 }
 
 /** A path inside the jail of the machine. */

@@ -20,7 +20,7 @@ import {
   ProgramSpares,
   type ProgramSparesOptions,
 } from './program-spares.ts'
-import { forgetRefusal, proveWithRetry } from './worker-claim.ts'
+import { detectBy } from './worker-claim.ts'
 import { cellGuest } from './worker-guest.ts'
 
 export interface ProgramProviderOptions {
@@ -111,7 +111,6 @@ export function createProgramProvider(
     ...options,
   })
   let languages: readonly Language[] = [...cellLanguages, ...kind.languages]
-  let proved: Promise<Availability> | undefined
   let lastWall: Wall | undefined
   const provider: Provider = {
     name,
@@ -123,13 +122,7 @@ export function createProgramProvider(
     tightens: [...tightenedAlways, ...tightens],
     can: [...can, ...kind.can],
     ...(images && { images }),
-    detect() {
-      proved ??= forgetRefusal(
-        proveWithRetry(prove, kind.proofAttempts),
-        () => (proved = undefined),
-      )
-      return proved
-    },
+    detect: detectBy(prove, kind.proofAttempts),
     async launch(profile, _clock, hints) {
       assertDigest(profile, images)
       const claimed = await claimProgram(spares, warden, profile, hints)

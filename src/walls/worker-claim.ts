@@ -63,10 +63,25 @@ export function boundsOf({ controls, schedule, limits }: Profile): WorkerBounds 
 /** Attempts of a proof: on a busy machine a start may fail by chance. */
 const PROOF_ATTEMPTS = 2
 
-/** Runs a proof until it succeeds, at most `attempts` times, and returns the availability. */
-export async function proveWithRetry(
+/** `detect` of a provider: the result of its proof, which is run once, and again for a call after a refusal. */
+export function detectBy(
   prove: () => Promise<Availability>,
   attempts = PROOF_ATTEMPTS,
+): () => Promise<Availability> {
+  let proved: Promise<Availability> | undefined
+  return () => {
+    proved ??= proveWithRetry(prove, attempts).then((availability) => {
+      if (!availability.available) proved = undefined
+      return availability
+    })
+    return proved
+  }
+}
+
+/** Runs a proof until it succeeds, at most `attempts` times, and returns the availability. */
+async function proveWithRetry(
+  prove: () => Promise<Availability>,
+  attempts: number,
 ): Promise<Availability> {
   for (let tries = 1; ; tries++) {
     try {
@@ -75,16 +90,6 @@ export async function proveWithRetry(
       if (tries === attempts) return unavailable(error)
     }
   }
-}
-
-/** The result of a probe, which its provider caches; `forget` is called for a refusal, so that a later call probes again. */
-export async function forgetRefusal(
-  probing: Promise<Availability>,
-  forget: () => void,
-): Promise<Availability> {
-  const availability = await probing
-  if (!availability.available) forget()
-  return availability
 }
 
 /** Availability after a probe that failed. */

@@ -1,13 +1,13 @@
 import type { Control } from '../../contract/controls.ts'
 import type { Emitter } from '../../contract/event.ts'
-import type { Availability, Provider } from '../../contract/provider.ts'
+import type { Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import { WorkerSpares } from '../../walls/worker-spares.ts'
 import type { OpenEgressPath } from '../../walls/egress-path.ts'
-import { claimWorker, forgetRefusal, unavailable } from '../../walls/worker-claim.ts'
+import { claimWorker, detectBy } from '../../walls/worker-claim.ts'
 import {
   isolateSettings,
   webAssembly,
@@ -52,7 +52,6 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
     program: 'isolated-vm',
     spareMiB,
   })
-  let proved: Promise<Availability> | undefined
   const provider: Provider = {
     name: 'isolated-vm',
     tier: 'isolate',
@@ -70,13 +69,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       ...(openEgressPath ? (['network'] as const) : []),
       ...(openFolders ? (['folder-calls'] as const) : []),
     ],
-    detect() {
-      proved ??= forgetRefusal(
-        probe(provider, workers).catch((error: unknown) => unavailable(error)),
-        () => (proved = undefined),
-      )
-      return proved
-    },
+    detect: detectBy(() => probe(provider, workers), 1),
     async launch(profile) {
       const claimed = await claimWorker(workers, warden, profile)
       const give: WorkerOptions['give'] = (handle, clears) => workers.give(handle, clears)

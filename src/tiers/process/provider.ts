@@ -6,7 +6,7 @@ import { newId } from '../../lib/id.ts'
 import type { GuestKind } from '../../walls/guest-kind.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
-import { forgetRefusal, proveWithRetry } from '../../walls/worker-claim.ts'
+import { detectBy } from '../../walls/worker-claim.ts'
 import { cellGuest } from '../../walls/worker-guest.ts'
 import { claimProgram, type ClaimedProgram } from '../../walls/program-claim.ts'
 import { probe } from './detect.ts'
@@ -51,7 +51,6 @@ export function createProcessProvider(options: ProcessOptions): Provider {
   /** Layers of the wall; until the proof, those of a complete wall. */
   let layers: readonly string[] = ['empty root']
   let bindsIo = false
-  let proved: Promise<Availability> | undefined
   // bubblewrap must exec its program, which would lose a warm interpreter.
   const isForked = options.jailKind === 'embedded' && !options.fresh
   const provider: Provider = {
@@ -80,10 +79,7 @@ export function createProcessProvider(options: ProcessOptions): Provider {
         ...(isWatched() ? (['capture-memory'] as const) : []),
       ]
     },
-    detect() {
-      proved ??= forgetRefusal(proveWithRetry(prove), () => (proved = undefined))
-      return proved
-    },
+    detect: detectBy(prove),
     async launch(profile, _clock, hints) {
       const { warden, emitter } = options
       const claimed = await claimProgram(spares, warden, profile, hints)

@@ -1,10 +1,10 @@
 import type { Emitter } from '../../contract/event.ts'
-import type { Availability, Provider } from '../../contract/provider.ts'
+import type { Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import { WorkerSpares } from '../../walls/worker-spares.ts'
-import { claimWorker, forgetRefusal, unavailable } from '../../walls/worker-claim.ts'
+import { claimWorker, detectBy } from '../../walls/worker-claim.ts'
 import { workerGuest, type WorkerOptions } from '../../walls/worker-guest.ts'
 import { probe } from './detect.ts'
 
@@ -26,7 +26,6 @@ const noSpares = { spares: 0, spareMiB: 8 }
 export function createWasiProvider(options: WasiOptions): Provider {
   const { warden, emitter } = options
   const workers = new WorkerSpares({ keepReady: true, ...options, ...noSpares, program: 'wasi' })
-  let proved: Promise<Availability> | undefined
   const provider: Provider = {
     name: 'wasi',
     tier: 'wasm',
@@ -34,13 +33,7 @@ export function createWasiProvider(options: WasiOptions): Provider {
     enforces: ['network', 'files', 'cpu', 'memory', 'io', 'processes', 'syscalls', 'capabilities'],
     tightens: ['network', 'files', 'io', 'processes', 'syscalls', 'capabilities'],
     can: ['stdin', 'instructions'],
-    detect() {
-      proved ??= forgetRefusal(
-        probe(provider, workers).catch((error: unknown) => unavailable(error)),
-        () => (proved = undefined),
-      )
-      return proved
-    },
+    detect: detectBy(() => probe(provider, workers), 1),
     async launch(profile) {
       const claimed = await claimWorker(workers, warden, profile)
       const give: WorkerOptions['give'] = (handle, clears) => workers.give(handle, clears)

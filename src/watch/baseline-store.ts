@@ -2,8 +2,15 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { Anomaly } from '../contract/anomaly.ts'
 import { stateGuard } from '../contract/state-guard.ts'
-import { type Baseline, freezeBaseline, isLearning, withRun, noBaseline } from './baseline.ts'
-import { itemKinds, peakNames, type RunTrail } from './trail.ts'
+import {
+  type Baseline,
+  baselineSchema,
+  freezeBaseline,
+  isLearning,
+  withRun,
+  noBaseline,
+} from './baseline.ts'
+import type { RunTrail } from './trail.ts'
 import type { PastCalls } from '../contract/zones.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { preparing } from '../lib/prepared.ts'
@@ -144,17 +151,6 @@ CREATE TABLE IF NOT EXISTS baselines (
 CREATE TABLE IF NOT EXISTS pasts (
   tenant TEXT NOT NULL, name TEXT NOT NULL, code TEXT NOT NULL, about TEXT NOT NULL, used INTEGER NOT NULL,
   PRIMARY KEY (tenant, name, code)) STRICT`
-
-const count = z.number().min(0)
-const baselineSchema: z.ZodType<Baseline> = z.object({
-  format: z.literal(1),
-  runs: count,
-  setAside: count,
-  frozen: z.boolean(),
-  items: z.record(z.enum(itemKinds), z.record(z.string(), count)),
-  peaks: z.record(z.enum(peakNames), z.object({ max: count, sketch: z.array(count) })),
-  lost: z.record(z.enum(itemKinds), count),
-})
 
 export const storedBaseline: z.ZodType<StoredBaseline> = z.object({
   tenant: z.string(),

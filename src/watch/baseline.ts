@@ -1,5 +1,7 @@
+import * as z from 'zod'
 import type { Anomaly, Observation } from '../contract/anomaly.ts'
 import { isAtLeast } from '../contract/anomaly.ts'
+import type { DeepReadonly } from '../contract/config.ts'
 import { itemKinds, peakNames, type ItemKind, type PeakName, type RunTrail } from './trail.ts'
 
 /**
@@ -9,24 +11,27 @@ import { itemKinds, peakNames, type ItemKind, type PeakName, type RunTrail } fro
  * a run therefore gains no rights and hides nothing: runs with anomalies are not learned from, behaviour of one run
  * alone is reported as if none had had it, and detectors without a baseline work as before.
  */
-export interface Baseline {
-  readonly format: 1
-  readonly runs: number
-  /** Runs not learned from, because they had anomalies. */
-  readonly setAside: number
-  readonly frozen: boolean
-  /** Number of runs in which each item was seen. */
-  readonly items: Readonly<Record<ItemKind, Readonly<Record<string, number>>>>
-  readonly peaks: Readonly<Record<PeakName, Peak>>
-  /** Items dropped at the limit, by kind. */
-  readonly lost: Readonly<Record<ItemKind, number>>
-}
+export type Baseline = DeepReadonly<z.infer<typeof baselineSchema>>
+export type Peak = Baseline['peaks'][PeakName]
 
-export interface Peak {
-  readonly max: number
+const count = z.number().min(0)
+const peak = z.object({
+  max: count,
   /** Histogram by powers of two: bin n counts runs with a peak from 2^n to below 2^(n+1), bin 0 smaller ones too. */
-  readonly sketch: readonly number[]
-}
+  sketch: z.array(count),
+})
+export const baselineSchema = z.object({
+  format: z.literal(1),
+  runs: count,
+  /** Runs not learned from, because they had anomalies. */
+  setAside: count,
+  frozen: z.boolean(),
+  /** Number of runs in which each item was seen. */
+  items: z.record(z.enum(itemKinds), z.record(z.string(), count)),
+  peaks: z.record(z.enum(peakNames), peak),
+  /** Items dropped at the limit, by kind. */
+  lost: z.record(z.enum(itemKinds), count),
+})
 
 /** Runs to learn from; later, new behaviour is an anomaly. */
 export const runsToLearn = 5

@@ -1,4 +1,4 @@
-import { phasesMax } from '../../../contract/warden.ts'
+import { type CallPhase, phasesMax } from '../../../contract/warden.ts'
 import * as z from 'zod'
 import { callClasses, type CallClass } from '../../../contract/calls.ts'
 import { errnosOfClasses } from '../../../jail/sentinel-policy.ts'
@@ -14,21 +14,12 @@ import { tryParseJson } from '../../../lib/parse-json.ts'
  * Relies on an ordered byte stream. Not handled: the length of a line and deadlines (`sentinel.ts`); what the sentinel does with a frame
  * (`guest/sentinel/README.md`).
  */
-export interface TablePhase {
-  /** Milliseconds from the receipt by the sentinel. */
-  readonly afterMs: number
-  /** Classes that stay open, a subset of those still open. */
-  readonly allow: readonly CallClass[]
-  /** True if the phase ends the wall. */
-  readonly kills?: boolean
-}
-
 const PHASE_BYTES = 12
 const HEAD_BYTES = 5
 const AFTER_MS_MAX = 2 ** 32 - 1
 
 /** Throws RangeError for a value that does not fit its field. */
-export function encodeTable(generation: number, phases: readonly TablePhase[]): Buffer {
+export function encodeTable(generation: number, phases: readonly CallPhase[]): Buffer {
   if (phases.length < 1 || phases.length > phasesMax)
     throw new RangeError(
       `Cannot send ${phases.length} phases to a sentinel: 1 to ${phasesMax} are allowed`,

@@ -5,7 +5,7 @@ import type { CallClass } from '../../../contract/calls.ts'
 import { secretPaths, watchedCalls } from '../../../jail/sentinel-policy.ts'
 import { spawnChild, type SpawnedChild } from '../../../os/spawned-child.ts'
 import { encodeFrame } from '../../../lib/frames.ts'
-import type { ConnectionEnds } from '../../../contract/warden.ts'
+import type { CallPhase, ConnectionEnds } from '../../../contract/warden.ts'
 import {
   encodeTable,
   parseSentinelMessage,
@@ -13,7 +13,6 @@ import {
   type ReportedCall,
   type SentinelStatus,
   type SentinelMessage,
-  type TablePhase,
 } from './sentinel-wire.ts'
 
 /**
@@ -168,7 +167,7 @@ export class Sentinel {
    * Adds phases to the plan and resolves once those that have begun are in force: no call of a class that they close
    * can succeed any more. Reopens no class. Throws MayflyError UNAVAILABLE if the sentinel does not confirm.
    */
-  async flip(phases: readonly TablePhase[]): Promise<SentinelStatus> {
+  async flip(phases: readonly CallPhase[]): Promise<SentinelStatus> {
     const generation = ++this.#generation
     this.#control.write(encodeFrame(FRAME.table, encodeTable(generation, phases)))
     const message = await this.#wait(`table ${generation}`, ANSWER_MS_MAX)

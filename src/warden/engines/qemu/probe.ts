@@ -23,13 +23,15 @@ import { noStarts, withTries, type StartCounts } from '../tries.ts'
  *
  * Proves the three modes, paging, the disk and the jail; not that a complete kernel boots.
  */
-export interface AcceleratorFacts {
-  readonly accelerator: Accelerator
+const factsShape = z.strictObject({
+  accelerator: z.enum(['tcg', 'kvm']),
   /** Release of QEMU. */
-  readonly version: string
+  version: z.string().max(32),
   /** Reason why KVM is not used; absent if it is. */
-  readonly withoutKvm?: string | undefined
-}
+  withoutKvm: z.string().max(1_000).optional(),
+})
+
+export type AcceleratorFacts = Readonly<z.infer<typeof factsShape>>
 
 export interface ProbeParts {
   readonly program: HypervisorProgram
@@ -147,18 +149,12 @@ function bootDisk(): Buffer {
   return disk
 }
 
-const factsShape = z.strictObject({
-  accelerator: z.enum(['tcg', 'kvm']),
-  version: z.string().max(32),
-  withoutKvm: z.string().max(1_000).optional(),
-})
-
 /** Result of the probe, cached in a file of this user per QEMU, host kernel and boot. Throws MayflyError UNAVAILABLE. */
 export async function cachedAccelerators(
   parts: ProbeParts,
   folder: string,
 ): Promise<AcceleratorFacts> {
-  return await cachedFacts<AcceleratorFacts>(path.join(folder, 'accelerator.json'), {
+  return await cachedFacts(path.join(folder, 'accelerator.json'), {
     key: keyOf(parts.program),
     shape: factsShape,
     probe: () => probeAccelerators(parts),

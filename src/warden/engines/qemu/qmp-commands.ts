@@ -70,23 +70,16 @@ export interface QmpAskOptions {
   readonly msMax?: number
 }
 
-/** Release of QEMU, from its greeting. */
-export interface QmpVersion {
-  readonly major: number
-  readonly minor: number
-  readonly micro: number
-}
-
 const number = z.number().int().min(0).max(1_000)
+/** Release of QEMU, from its greeting. */
+const qmpVersion = z.object({ major: number, minor: number, micro: number })
+export type QmpVersion = Readonly<z.infer<typeof qmpVersion>>
+
 const id = z.number().int().min(1)
 
 /** A QMP message: greeting, response, error or event. */
 export const qmpLine = z.union([
-  z.object({
-    QMP: z.object({
-      version: z.object({ qemu: z.object({ major: number, minor: number, micro: number }) }),
-    }),
-  }),
+  z.object({ QMP: z.object({ version: z.object({ qemu: qmpVersion }) }) }),
   z.object({ return: z.unknown(), id }).refine((line) => 'return' in line),
   z.object({ error: z.object({ class: text, desc: z.string() }), id: id.optional() }),
   z.object({ event: text.min(1), data: z.record(z.string(), z.unknown()).optional() }),

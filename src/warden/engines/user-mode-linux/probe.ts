@@ -17,11 +17,13 @@ import { bootModules, type KernelJailPrograms, type UserKernel } from './program
  * missing, and powers the machine off, only if kernel, jail, tracing of programs, serial line, modules and agent work. Detects
  * containers without ptrace, foreign seccomp filters, and a /dev/shm mounted noexec.
  */
-export interface UserKernelFacts {
+const factsShape = z.strictObject({
   /** Release of the kernel, as named by its modules. */
-  readonly version: string
-  readonly bootMs: number
-}
+  version: z.string().max(64),
+  bootMs: z.number().min(0).max(3_600_000),
+})
+
+export type UserKernelFacts = Readonly<z.infer<typeof factsShape>>
 
 export interface UserKernelProbe {
   readonly kernel: UserKernel
@@ -37,11 +39,6 @@ const BOOT_MS_MAX = 30_000
 const PROBE_MIB = 64
 /** Boot step that mounts the image. */
 const BOOT_IMAGE = 24
-
-const factsShape = z.strictObject({
-  version: z.string().max(64),
-  bootMs: z.number().min(0).max(3_600_000),
-})
 
 /** Throws MayflyError UNAVAILABLE with the cause. */
 export async function probeUserKernel(parts: UserKernelProbe): Promise<UserKernelFacts> {

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
+import { RateBucket } from '../lib/rate-bucket.ts'
 import type { ChannelLimits } from './channel-limits.ts'
 import type { ChannelEnds } from './channel-reach.ts'
 
@@ -76,11 +77,16 @@ interface Call {
 
 interface Channel extends ChannelEnds {
   readonly limits: Pick<ChannelBudget, 'calls' | 'units'>
-  readonly rate: CallRate | undefined
+  readonly rate: ChannelRate | undefined
   calls: number
   units: number
   waiting: number
   closed: string | undefined
+}
+
+interface ChannelRate {
+  readonly perSecond: number
+  readonly bucket: RateBucket
 }
 
 interface Zone {
@@ -133,11 +139,20 @@ export class Exchange {
         calls: Math.min(calls, own.calls ?? calls),
         units: Math.min(units, own.units ?? units),
       },
-      rate: own.callsPerSecond === undefined ? undefined : callRate(own.callsPerSecond),
+      rate: own.callsPerSecond === undefined ? undefined : this.#rateOf(own.callsPerSecond),
       calls: 0,
       units: 0,
       waiting: 0,
       closed: permit ? undefined : 'its schedule closes this channel',
+    }
+  }
+
+  /** Bucket of one second's worth, at least one call. */
+  #rateOf(perSecond: number): ChannelRate {
+    const burst = Math.max(1, perSecond)
+    return {
+      perSecond,
+      bucket: new RateBucket({ burst, eachMs: perSecond / 1000, now: this.#now }),
     }
   }
 
@@ -209,7 +224,7 @@ export class Exchange {
     if (channel.units + units > limits.units) return 'its channel carries no more data'
     const isFull = channel.waiting >= budget.waiting || this.#waiting.size >= waitingMax
     if (isFull) return 'too many calls are waiting already'
-    return rate && !takeCall(rate, this.#now())
+    return rate && !rate.bucket.take()
       ? `its channel carries ${rate.perSecond} calls a second`
       : undefined
   }
@@ -270,26 +285,6 @@ export class Exchange {
   #report({ from, to }: ChannelEnds, what: ChannelNote['what'], why: string): void {
     if (this.#notes++ < notesMax) this.#note({ from, to: to.slice(0, 100), what, why })
   }
-}
-
-/** Token bucket of one second's worth, at least one call. */
-interface CallRate {
-  readonly perSecond: number
-  tokens: number
-  at: number | undefined
-}
-
-function callRate(perSecond: number): CallRate {
-  return { perSecond, tokens: Math.max(1, perSecond), at: undefined }
-}
-
-function takeCall(rate: CallRate, now: number): boolean {
-  const gained = ((now - (rate.at ?? now)) * rate.perSecond) / 1000
-  rate.tokens = Math.min(Math.max(1, rate.perSecond), rate.tokens + gained)
-  rate.at = now
-  if (rate.tokens < 1) return false
-  rate.tokens -= 1
-  return true
 }
 
 function keyOf(from: string, to: string): string {

@@ -112,6 +112,21 @@ suite('A library whose pipeline runs in another process', () => {
     await mayfly.close()
   })
 
+  test('after the close a box and a terminal still have their outcome, read for the first time, as in one process', async () => {
+    for (const Library of [RealMayfly, Mayfly]) {
+      const mayfly = await Library.open({ state })
+      const [box, other] = [await mayfly.open({ language: 'python' }), await mayfly.open({})]
+      const terminal = await box.pty({ command: ['cat'] })
+      await other.close()
+      await mayfly.close()
+      const outcomes = await Promise.all([box.ended, other.ended, terminal.exited])
+      const statuses = outcomes.map(({ status }) => status)
+      assert.deepEqual(statuses, ['ok', 'ok', 'terminated'])
+      const closed = await Promise.all([box.close(), other.close(), terminal.close()])
+      assert.deepEqual(closed, outcomes)
+    }
+  })
+
   test('when the application is killed by SIGKILL, the process, its warden and its walls end', async () => {
     const { child, heard } = application(`
       const mayfly = await Mayfly.open({ state: ${JSON.stringify(state)} })

@@ -27,9 +27,14 @@ interface RemoteObject {
 const remotes = new WeakMap<object, RemoteObject>()
 /** Copies of data with the number by which the host process refers to them. */
 const named = new WeakMap<object, { readonly road: RoadProcess; readonly id: number }>()
+/** Instances by their number, whose promises are read before their process ends. */
+const instances = new WeakMap<RoadProcess, Map<number, WeakRef<object>>>()
 /** Frees objects in the host process that are unreachable here. */
 const collected = new FinalizationRegistry<{ readonly road: RoadProcess; readonly id: number }>(
-  ({ road, id }) => road.peer.free([id]),
+  ({ road, id }) => {
+    instances.get(road)?.delete(id)
+    road.peer.free([id])
+  },
 )
 const internals = Symbol('internals')
 
@@ -125,6 +130,8 @@ function propertyFor(row: MemberRow, path: string, remoteOf: RemoteOf): Property
     case 'call':
       return method((self, args) => {
         const { road, id } = remoteOf(self)
+        if (row.settles && !instances.has(road))
+          return (self as Record<string, unknown>)[row.settles]
         return road.peer.call(id, path, args, row)
       })
     case 'sync':
@@ -206,6 +213,8 @@ function writableAt(remote: RemoteObject, path: string): WritableStream {
 function adopt(road: RoadProcess, id: number, className: ClassName, facts: unknown): object {
   const instance = Object.create(made[className].prototype) as object
   remotes.set(instance, { road, id, facts: facts as RemoteObject['facts'] })
+  const all = instances.get(road) ?? new Map<number, WeakRef<object>>()
+  instances.set(road, all.set(id, new WeakRef(instance)))
   collected.register(instance, { road, id })
   return instance
 }
@@ -225,9 +234,20 @@ function defineMayfly(prototype: object): void {
 }
 
 async function close(remote: RemoteObject): Promise<void> {
+  const { road } = remote
+  const ends = Promise.allSettled([...instances.get(road)!.values()].flatMap(promisesOf))
+  instances.delete(road)
   try {
     await call(remote, 'close')
+    await ends
   } finally {
-    await remote.road.end()
+    await road.end()
   }
+}
+
+/** Promises of an instance, which settle by the close at the latest: read later, they have no process to ask. */
+function promisesOf(reference: WeakRef<object>): readonly unknown[] {
+  const instance = reference.deref() as Record<string, unknown> | undefined
+  const names = ['ended', 'exited']
+  return instance ? names.map((name) => instance[name]) : []
 }

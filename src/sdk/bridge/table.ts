@@ -33,6 +33,8 @@ export interface ArgumentRules {
 /** Method that returns a promise. */
 interface CallRow extends ArgumentRules {
   readonly kind: 'call'
+  /** Promise that the call has as its result after the close of Mayfly. */
+  readonly settles?: 'ended' | 'exited'
 }
 
 /** Synchronous method: this thread blocks until the other process responds. */
@@ -146,7 +148,7 @@ export const classes = {
     thaw: call,
     capture: call,
     renew: sync,
-    close: call,
+    close: { ...call, settles: 'ended' },
   },
   BoxTerminal: {
     id: fact,
@@ -156,7 +158,7 @@ export const classes = {
     write: call,
     resize: sync,
     kill: sync,
-    close: call,
+    close: { ...call, settles: 'exited' },
   },
   AddedCustom: { availability: fact, close: call },
 } as const satisfies {

@@ -19,6 +19,7 @@ before(() => {
   const tenants = [
     ['busy', 'concurrency = 2'],
     ['heavy', 'cpu_seconds_per_minute = 0.02, runs_per_minute = 100'],
+    ['owing', 'cpu_seconds_per_minute = 0.5, concurrency = 1'],
     ['other', 'concurrency = 2, cpu_seconds_per_minute = 60'],
   ]
   const tables = tenants.map(
@@ -30,7 +31,7 @@ after(() => place.remove())
 
 async function open() {
   const server = await startServer(place, ['--config', config])
-  for (const name of ['busy', 'heavy', 'other']) keys[name] ??= makeKey(place, name)
+  for (const name of ['busy', 'heavy', 'owing', 'other']) keys[name] ??= makeKey(place, name)
   await whenReady(server)
   const execute = (tenant: string, body: object) =>
     post(new URL('/v1/executions', server.active).href, body, bearer(keys[tenant]!))
@@ -89,4 +90,25 @@ test('S0-12: an exhausted budget of CPU time is still exhausted after a restart'
   const url = new URL('/v1/providers', second.server.active).href
   assert.equal((await call(url, { headers: bearer(keys['heavy']!) })).status, 200)
   await second.server.stop()
+})
+
+test('S0-12: the owner of a session whose quota is used up is refused a capture with 429, and an operator makes one', async () => {
+  const { server } = await open()
+  await using _server = server
+  const operator = makeKey(place, 'owing', ['operate'])
+  const ask = (path: string, body: object, key = keys['owing']!) =>
+    post(new URL(`/v1/sandboxes${path}`, server.active).href, body, bearer(key))
+  const opened = await ask('', { language: 'js' })
+  assert.equal(opened.status, 201)
+  const of = `/${String(opened.json['id'])}`
+  assert.equal((await ask(`${of}/capture`, {})).status, 200)
+  const code = 'const end = performance.now() + 1500; while (performance.now() < end);'
+  assert.equal((await ask(`${of}/run`, { code })).status, 200)
+  const refused = await ask(`${of}/capture`, {})
+  assert.deepEqual(
+    [refused.status, refused.json['details']],
+    [429, { limit: 'cpu_seconds_per_minute' }],
+  )
+  assert.equal((await ask(`${of}/capture`, {}, operator)).status, 200)
+  await server.stop()
 })

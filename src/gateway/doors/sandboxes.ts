@@ -6,6 +6,7 @@ import { refuseOver } from '../http/authenticate-request.ts'
 import { isAdmin } from '../http/auth.ts'
 import type { GatewayParts, Operating, SessionParts } from '../http/parts.ts'
 import type { Identity, Scope } from '../http/keys.ts'
+import { charged, type MeterParts } from '../http/metered.ts'
 import { labelQuery, parametersOf } from './label-query.ts'
 import { checked } from '../../contract/checked.ts'
 import { json } from '../http/json-response.ts'
@@ -70,9 +71,18 @@ export const freezeSandbox: SandboxDoor = async (parts, { identity, params: { id
 export const thawSandbox: SandboxDoor = async (parts, { identity, params: { id = '' } }) =>
   json(await orderFor(parts, identity, id).thaw(id, operatorOf(identity)))
 
-/** `POST /v1/sandboxes/{id}/capture`: captures as much as the wall supports; the answer names the kind. */
-export const captureSandbox: SandboxDoor = async (parts, { identity, params: { id = '' } }) =>
-  json(await orderFor(parts, identity, id).capture(id, operatorOf(identity)))
+/**
+ * `POST /v1/sandboxes/{id}/capture`: captures as much as the wall supports; the answer names the kind. Within the quotas of
+ * the tenant, except for operators, who capture what a tenant with used-up quotas left.
+ */
+export const captureSandbox: Door<OrderParts & Pick<MeterParts, 'quotas' | 'clock'>> = async (
+  parts,
+  { identity, params: { id = '' } },
+) => {
+  const operations = orderFor(parts, identity, id)
+  const capture = () => operations.capture(id, operatorOf(identity))
+  return json(mayAny(identity, orders) ? await capture() : await charged(parts, identity, capture))
+}
 
 /**
  * `DELETE /v1/sandboxes/{id}`: ends a session of the caller, and answers the outcome of its life; terminates a job, and

@@ -18,17 +18,32 @@ export async function metered<T>(
   const { tenant } = of
   const bytes = 'bytes' in of ? of.bytes : requestBytesOf(of)
   using _place = parts.running.begin(tenant, bytes)
-  const quota = parts.quotas.begin(tenant, bytes)
-  const began = parts.clock.now()
+  return await charged(parts, { tenant, bytes, isInSession: false }, work)
+}
+
+/** Runs work within the quotas of the tenant alone; in a session, which has a slot of its own, by default. */
+export async function charged<T>(
+  { quotas, clock }: Pick<MeterParts, 'quotas' | 'clock'>,
+  { tenant, bytes = 0, isInSession = true }: ChargedWork,
+  work: () => T | Promise<T>,
+): Promise<T> {
+  const quota = quotas.begin(tenant, bytes, isInSession)
+  const began = clock.now()
   let bytesOut = 0
   try {
     const value = await work()
     bytesOut = Buffer.byteLength(JSON.stringify(value))
     return value
   } finally {
-    const cpuMs = Math.min(chargedMsMax, parts.clock.now() - began)
+    const cpuMs = Math.min(chargedMsMax, clock.now() - began)
     quota.end({ cpuMs, bytesOut })
   }
+}
+
+interface ChargedWork {
+  readonly tenant: string
+  readonly bytes?: number
+  readonly isInSession?: boolean
 }
 
 export type MeterParts = Pick<JobStart, 'running' | 'quotas' | 'clock'>

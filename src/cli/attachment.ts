@@ -3,6 +3,7 @@ import type { LoadedConfig } from '../config/load.ts'
 import type { AttachedServer } from '../gateway/local/client.ts'
 import { note } from './print.ts'
 import type { Runner } from './runner.ts'
+import { warnOfProviders } from './warn-of-providers.ts'
 
 /** Server that this run attached to, until `attachedRunner` takes it. */
 export interface Attachment {
@@ -52,7 +53,9 @@ export function attachedRunner(): Runner | undefined {
       const { loaded } = attachment
       for (const file of loaded?.files ?? []) note(flags, `Configuration: ${file}`)
       for (const warning of loaded?.warnings ?? []) note(flags, `Warning: ${warning}`)
-      if (!flags.allow || !loaded) return
+      if (!loaded) return
+      await warnOfProviders(loaded, flags)
+      if (!flags.allow) return
       const { checkAllowed } = await import('./check-allow-flag.ts')
       checkAllowed(flags.allow, loaded.config)
     },

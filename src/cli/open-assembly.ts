@@ -9,6 +9,7 @@ import type { Role } from '../warden/start-server.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
 import { note, type Globals } from './print.ts'
 import { roleOf } from './role.ts'
+import { warnOfProviders } from './warn-of-providers.ts'
 
 /** Assembled pipeline for one command. */
 export interface OpenAssembly extends AsyncDisposable {
@@ -29,6 +30,8 @@ export async function openAssembly(
   } = {},
 ): Promise<OpenAssembly> {
   const loaded = loadCliConfig(flags, more.flags)
+  // A server warns of each wall that it cannot use, and why, once it has probed them.
+  if (kind !== 'server') await warnOfProviders(loaded, flags)
   const role = roleOf()
   const warden = await wardenOf(role, loaded)
   try {

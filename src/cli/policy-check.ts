@@ -34,7 +34,7 @@ export function checkNamedThings(loaded: LoadedConfig, cwd: string): NamedThings
 }
 
 /** Names that no built-in provider has. One of a provider module is known only once that is run. */
-function unknownProviders(loaded: LoadedConfig): readonly Issue[] {
+export function unknownProviders(loaded: LoadedConfig): readonly Issue[] {
   const { default_provider: preferred, spares, providers } = loaded.config
   const hasModules = providers.folder !== undefined || providers.modules.length > 0
   const named: readonly { readonly name: string; readonly path: KeyPath }[] = [

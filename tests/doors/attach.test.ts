@@ -199,6 +199,20 @@ suite('mayfly run attached to a background server of this user', { skip }, () =>
     assert.equal((await statusOf(place)).length, 1)
   })
 
+  test('A run warns of a default_provider that is no built-in one, with a server and without', async (t) => {
+    const place = placeFor(t)
+    const warned =
+      /^Warning: own\.toml:1:1: default_provider: no built-in provider has the name "no-such"/gm
+    writeFileSync(join(place.cwd, 'own.toml'), 'default_provider = "no-such"\n')
+    for (const alone of [['--once'], [], []]) {
+      const ran = await run(place, [...asJson, '--config', 'own.toml', ...alone])
+      assert.deepEqual([ran.code, ran.stderr.match(warned)?.length], [0, 1], ran.stderr)
+    }
+    writeFileSync(join(place.cwd, 'own.toml'), 'default_provider = "wasi"\n')
+    const ran = await run(place, [...asJson, '--config', 'own.toml'])
+    assert.doesNotMatch(ran.stderr, /Warning/)
+  })
+
   test('A run attaches to a running "mayfly serve" too, and cannot stop it', async (t) => {
     const place = placeFor(t)
     await using server = await startServer(place)

@@ -181,8 +181,8 @@ export const request = z.discriminatedUnion('op', [
       .min(1)
       .max(phasesMax),
   }),
-  /** Answered when every process in it is stopped; its deadline keeps running. */
-  z.strictObject({ ...ofWall, op: z.literal('freeze') }),
+  /** Answered when every process in it is stopped. Its deadline keeps running, and is `hold` milliseconds from now at least. */
+  z.strictObject({ ...ofWall, op: z.literal('freeze'), hold: whole(1, 10_000).exactOptional() }),
   z.strictObject({ ...ofWall, op: z.literal('thaw') }),
   /** Copies at most `bytes` of memory. */
   z.strictObject({ ...ofWall, op: z.literal('capture'), bytes: whole(1, capturedBytesMax) }),

@@ -183,8 +183,9 @@ export class Client {
   readonly calls = (wall: string, phases: readonly CallPhase[]): Promise<ClosedCallsState> =>
     this.#value({ op: 'calls', wall, phases })
 
-  /** Resolves when every process in it is stopped; its deadline keeps running. */
-  readonly freeze = (wall: string): Promise<{ took: number }> => this.#value({ op: 'freeze', wall })
+  /** Resolves when every process in it is stopped. Its deadline keeps running, and is `hold` milliseconds from now at least. */
+  readonly freeze = (wall: string, hold?: number): Promise<{ took: number }> =>
+    this.#value({ op: 'freeze', wall, ...(hold !== undefined && { hold }) })
 
   readonly thaw = (wall: string): Promise<void> => this.#value({ op: 'thaw', wall })
 

@@ -3,6 +3,7 @@ import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
 import { allControls, noNetwork, type Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
+import { wallAnswerMsMax } from '../contract/wall-answer.ts'
 import type { EgressPath } from './egress-path.ts'
 import { FramedSandbox } from './framed-sandbox.ts'
 import type { GuestKind } from './guest-kind.ts'
@@ -125,4 +126,19 @@ test('A sandbox has the methods of the parts that its kind of guest supplies, an
   const shared = new FramedSandbox('s', parts as never, workerGuest(parts as never))
   await assert.rejects(shared.freeze(), { code: 'UNAVAILABLE' })
   assert.deepEqual(await shared.capture(), { kind: 'none', parts: [] })
+})
+
+test('A freeze for the capture at the end has a deadline beyond the limit of its caller, any other freeze none', async () => {
+  const { parts } = played()
+  const holds: unknown[] = []
+  const warden = {
+    freeze: async (_wall: string, hold?: number) => void holds.push(hold),
+    release: () => Promise.resolve({ peakBytes: 0, cpuMs: 0 }),
+  }
+  const all = { ...parts, warden }
+  const sandbox = new FramedSandbox('s', all as never, programGuest(all as never))
+  await sandbox.freeze()
+  await sandbox.hold?.()
+  assert.equal(holds[0], undefined)
+  assert.ok(Number(holds[1]) > wallAnswerMsMax, `${holds[1]}`)
 })

@@ -15,6 +15,7 @@ import type {
   ZoneListener,
 } from '../contract/provider.ts'
 import type { Profile } from '../contract/profile.ts'
+import { wallAnswerMsMax } from '../contract/wall-answer.ts'
 import type { GuestKind, GuestParts } from './guest-kind.ts'
 import { GuestLife, type SandboxParts } from './guest-life.ts'
 import { tightenBounds } from './tighten.ts'
@@ -215,10 +216,13 @@ function frameBytesMax({ session }: Task, { limits }: Profile): number {
 function pauseOf(life: GuestLife): PauseState {
   const { warden } = life.parts
   return new PauseState({
-    stop: () => warden.freeze(life.wall),
+    stop: (isHold) => warden.freeze(life.wall, isHold ? HOLD_MS : undefined),
     resume: async () => life.isEnded || warden.thaw(life.wall),
   })
 }
+
+/** Time for a freeze at the end, from its request on: beyond the caller's own limit, which fires first. */
+const HOLD_MS = 2 * wallAnswerMsMax
 
 /** Freezes irrevocably. A frozen wall has no deadline, so the caller must kill it. */
 function holdOf(life: GuestLife, pause: PauseState): () => Promise<void> {

@@ -2,7 +2,8 @@ import { MayflyError } from '../contract/error.ts'
 
 /** Freezes and thaws all processes of a wall; resolves when it is done. */
 export interface PauseActions {
-  stop(): Promise<unknown>
+  /** `isHold`: for the last time. */
+  stop(isHold?: boolean): Promise<unknown>
   resume(): Promise<unknown>
 }
 
@@ -29,7 +30,7 @@ export class PauseState {
   /** Freezes irrevocably. */
   async hold(): Promise<void> {
     this.#isHeld = true
-    await this.#actions.stop()
+    await this.#actions.stop(true)
   }
 
   /** Thaws, after a running capture. Rejects with MayflyError CONFLICT after `hold`. */

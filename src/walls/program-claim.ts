@@ -15,8 +15,8 @@ import { isCell, type ProgramSpares } from './program-spares.ts'
 
 /** Slack of the warden's deadline, so that the supervisor's fires first. */
 const DEADLINE_SLACK_MS = 40
-/** Time to freeze the wall for a capture at its end. */
-const HOLD_MS_MAX = 1000
+/** Time for a busy server to request the freeze for a capture at the end, which has a deadline of its own. */
+const HOLD_LATE_MS_MAX = 1000
 /** Attempts to claim: a spare may have died while it waited, but not several in a row. */
 const TRIES_MAX = 3
 
@@ -84,7 +84,7 @@ function wallFor(profile: Profile) {
 
 /** Milliseconds from the release after which the warden ends the wall, in case the supervisor does not. */
 export function deadlineOf(profile: Pick<Profile, 'schedule' | 'limits' | 'capture'>): number {
-  return lifeMsOf(profile) + DEADLINE_SLACK_MS + (profile.capture ? HOLD_MS_MAX : 0)
+  return lifeMsOf(profile) + DEADLINE_SLACK_MS + (profile.capture ? HOLD_LATE_MS_MAX : 0)
 }
 
 function lifeMsOf({ schedule, limits }: Pick<Profile, 'schedule' | 'limits'>): number {

@@ -116,6 +116,11 @@ export class LiveWalls {
     throw new MayflyError('CONFLICT', `Cannot arm wall "${id}": its bounds are not enforced`)
   }
 
+  /** Moves the deadline to `ms` from now at least. */
+  extend(id: string, ms: number): void {
+    this.#sampler.extend(id, ms)
+  }
+
   /**
    * Ends a job and returns its usage; the deadline is lifted, the memory bound stays. Reads the OOM count once more: a
    * program whose child was killed may report its end before the next sample.

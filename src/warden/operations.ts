@@ -66,8 +66,10 @@ export const operations: {
   },
   tighten: async (walls, asked) => ({ value: await tighten(walls.find(asked.wall), asked) }),
   calls: async (walls, asked) => ({ value: await closeCalls(walls.find(asked.wall), asked) }),
-  async freeze(walls, { wall }) {
-    return { value: { took: await walls.find(wall).enclosure.freeze() } }
+  async freeze(walls, { wall, hold }) {
+    const { enclosure } = walls.find(wall)
+    if (hold !== undefined) walls.extend(wall, hold)
+    return { value: { took: await enclosure.freeze() } }
   },
   async thaw(walls, { wall }) {
     await walls.find(wall).enclosure.thaw()

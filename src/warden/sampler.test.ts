@@ -53,6 +53,20 @@ suite('Sampling a wall', () => {
     assert.equal(stand.sampler.rest('w1')?.peakBytes, 0)
   })
 
+  test('A job that is frozen for a capture gets the time for it, and never less than it had', async () => {
+    using stand = holding()
+    const one = held({ deadlineAt: performance.now() + 60_000 })
+    stand.sampler.add(one)
+    const { deadlineAt } = one
+    stand.sampler.extend('w1', 1)
+    assert.equal(one.deadlineAt, deadlineAt)
+    stand.sampler.extend('w1', 3_600_000)
+    assert.ok(one.deadlineAt > deadlineAt)
+    one.deadlineAt = performance.now()
+    stand.sampler.extend('w1', 60_000)
+    assert.deepEqual(await stand.ended, ['w1', 'deadline'])
+  })
+
   test('A passed deadline is not extended, even before a sample notices it: the wall ends', () => {
     using stand = holding()
     stand.sampler.add(held({ deadlineAt: performance.now() }))

@@ -86,6 +86,13 @@ export class Sampler {
     return true
   }
 
+  /** Moves the deadline of a job to `ms` from now at least; one that has passed stays, and its wall ends. */
+  extend(wall: string, ms: number): void {
+    const now = performance.now()
+    const one = this.#walls.get(wall)
+    if (one && now < one.deadlineAt) one.deadlineAt = Math.max(one.deadlineAt, now + ms)
+  }
+
   /** Ends a job: lifts the deadline; the memory bound stays. Returns the wall. */
   rest(wall: string): SampledWall | undefined {
     const one = this.#walls.get(wall)

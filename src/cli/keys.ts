@@ -4,11 +4,11 @@ import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
-import type { Job } from '../contract/job.ts'
+import { type Job, type Language, languages } from '../contract/job.ts'
 import type { Envelope } from '../contract/signature.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { parseJson } from '../lib/parse-json.ts'
-import { isSignable, rawPublicKey, signEnvelope } from '../threat/signature.ts'
+import { isSignable, rawPublicKey, type Signable, signEnvelope } from '../threat/signature.ts'
 import {
   isKeyText,
   openSigners,
@@ -21,10 +21,11 @@ import {
 import { createVerifier } from '../threat/verify-job.ts'
 import { expiryOf } from './expiry.ts'
 import { loadCliConfig } from './open-assembly.ts'
+import { wordOf } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { recordChanges } from './record-changes.ts'
 import { readSignatures } from './signature-file.ts'
-import { readProgram } from './source.ts'
+import { isScriptName, readProgram } from './source.ts'
 import { outputOfOwner, stateFolderOf, strangerOwning } from './state-owner.ts'
 import { failedExitCode, verb } from './verb.ts'
 
@@ -45,6 +46,7 @@ export function register(program: Command): void {
     .argument('<file>', 'the source; - reads stdin')
     .requiredOption('--key <file>', 'the private key')
     .option('--file <path...>', 'a file or folder of the job, as for "run"')
+    .option('--language <name>', languageHelp, oneLanguage)
     .option('--capability <name...>', 'capabilities that may be granted, such as network')
     .option('--expires <time>', 'expiry, such as 90d, 2030-01-31 or never', '90d')
     .option('--raw', 'sign the bytes of the code only: binds nothing else, never expires')
@@ -56,6 +58,7 @@ export function register(program: Command): void {
     .argument('<file>', 'the source; - reads stdin')
     .requiredOption('--signature <file...>', 'output of "keys sign"')
     .option('--file <path...>', 'a file or folder of the job')
+    .option('--language <name>', languageHelp, oneLanguage)
     .option('--public-key <key>', 'trust this key only: base64, or a .pub file')
     .option('--tenant <name>', 'tenant of the job', 'default')
     .action(verb(verify))
@@ -74,6 +77,9 @@ export function register(program: Command): void {
   keys.command('list').description('list trusted and revoked keys').action(verb(list))
 }
 
+const oneLanguage = wordOf('language', languages)
+const languageHelp = 'language of the code; default: by suffix or shebang'
+
 const examples = `
 Examples:
   mayfly keys generate ci.key
@@ -85,6 +91,7 @@ Examples:
 interface Flags extends Globals {
   readonly key: string
   readonly file?: readonly string[]
+  readonly language?: Language
   readonly capability?: readonly string[]
   readonly expires: string
   readonly raw?: boolean
@@ -127,8 +134,8 @@ async function signWhole(flags: Flags, file: string, key: KeyObject): Promise<En
 
 async function signRaw(flags: Flags, file: string, key: KeyObject) {
   const { code } = await signableOf(flags, file)
-  if (flags.file || flags.capability)
-    throw new MayflyError('USAGE', 'Cannot bind files or capabilities with --raw')
+  if (flags.file || flags.capability || flags.language)
+    throw new MayflyError('USAGE', 'Cannot bind files, capabilities or a language with --raw')
   if (!isSignable(code))
     throw new MayflyError('USAGE', `Cannot sign "${file}": it parses as an envelope`)
   const signature = sign(null, Buffer.from(code), key).toString('base64')
@@ -211,15 +218,13 @@ function factsOf({ key, name, tenant }: TrustedSigner): Record<string, unknown> 
   return { key, name, tenant }
 }
 
-/** Code and files in the form that `run` sends. */
-async function signableOf(
-  flags: Flags,
-  file: string,
-): Promise<Pick<Job['asked'], 'code' | 'files'>> {
-  const { code } = await readProgram(file, undefined)
-  if (!flags.file) return { code, files: [] }
+/** Code, language and files in the form that `run` sends; no language of a source whose name and first line tell none. */
+async function signableOf(flags: Flags, file: string): Promise<Signable> {
+  const read = await readProgram(file, flags.language)
+  const { code, language = isScriptName(file) ? 'js' : undefined } = read
+  if (!flags.file) return { code, language, files: [] }
   const { jobFiles } = await import('./job-files.ts')
-  return { code, files: (await Promise.all(flags.file.map((given) => jobFiles(given)))).flat() }
+  return { code, language, files: (await Promise.all(flags.file.map((given) => jobFiles(given)))).flat() }
 }
 
 function privateKeyOf(file: string): KeyObject {

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander'
+import { MayflyError } from '../contract/error.ts'
 
 /** Parser of an option that takes a whole number from 1 on. */
 export function wholeNumber(most: number): (text: string) => number {
@@ -6,5 +7,16 @@ export function wholeNumber(most: number): (text: string) => number {
     const value = Number(text)
     if (Number.isInteger(value) && value >= 1 && value <= most) return value
     throw new InvalidArgumentError(`expected a whole number from 1 to ${most}`)
+  }
+}
+
+/** Parser of an option that takes one of `words`. Throws MayflyError USAGE. */
+export function wordOf<T extends string>(what: string, words: readonly T[]) {
+  return (text: string): T => {
+    if ((words as readonly string[]).includes(text)) return text as T
+    throw new MayflyError(
+      'USAGE',
+      `Cannot use ${what} "${text}": expected one of ${words.join(', ')}`,
+    )
   }
 }

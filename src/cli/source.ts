@@ -49,9 +49,7 @@ export async function readProgram(
 }
 
 function languageIn(code: string, file: string, named: Language | undefined): Language | undefined {
-  const isOpen =
-    named === 'sh' ||
-    (named === undefined && !path.extname(file).match(/^\.(?:[cm]?[jt]s|[jt]sx)$/))
+  const isOpen = named === 'sh' || (named === undefined && !isScriptName(file))
   const interpreter = isOpen ? interpreterOf(code) : undefined
   if (interpreter === undefined) return named
   const language = languageOfShebang(code)
@@ -62,6 +60,9 @@ function languageIn(code: string, file: string, named: Language | undefined): La
     { hint: 'Name the language, such as --language bash' },
   )
 }
+
+export const isScriptName = (file: string): boolean =>
+  /^\.(?:[cm]?[jt]s|[jt]sx)$/.test(path.extname(file))
 
 /** Throws MayflyError USAGE. */
 export function sourceTextOf(bytes: Uint8Array, file: string): string {

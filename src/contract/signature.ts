@@ -3,7 +3,7 @@ import type { ErrorCode } from './error.ts'
 import type { OutcomeError } from './outcome-error.ts'
 
 /**
- * A signer's statement about code: its bytes, its files, its maximum grants and its expiry. The
+ * A signer's statement about code: its bytes, its language, its files, its maximum grants and its expiry. The
  * signed text is `envelopeStatement`; digests are `sha256:` and lower-case hex, `key` and
  * `signature` base64 of raw bytes.
  */
@@ -19,6 +19,10 @@ const fileDigest = z
     'expected "sha256:" and 64 hex digits, behind "file+x:", "folder:" or "link:" where it is no plain file',
   )
 
+/** Languages as a signature binds them: analysis chooses among `js`, `ts` and `node`, and a shebang between shells. */
+const signedLanguages = ['javascript', 'python', 'shell', 'wasm'] as const
+export type SignedLanguage = (typeof signedLanguages)[number]
+
 export const envelopeSchema = z
   .strictObject({
     format: z.literal(envelopeFormat),
@@ -28,6 +32,10 @@ export const envelopeSchema = z
       .refine((files) => Object.keys(files).length <= 2000, 'expected at most 2000 files')
       .optional()
       .describe('SHA-256 of each file of the job, by path'),
+    language: z
+      .enum(signedLanguages)
+      .optional()
+      .describe('language of the code; without it, any'),
     capabilities: z
       .array(z.string().min(1).max(200))
       .max(1000)

@@ -1,6 +1,7 @@
 import { type KeyObject, sign } from 'node:crypto'
-import type { JobFile } from '../contract/job.ts'
-import { type Envelope, envelopeFormat } from '../contract/signature.ts'
+import type { JobFile, Language } from '../contract/job.ts'
+import { languageOfShebang } from '../contract/shebang.ts'
+import { type Envelope, envelopeFormat, type SignedLanguage } from '../contract/signature.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { fromBase64, keyBytes, signatureBytes, verifyStrictly } from '../lib/ed25519.ts'
@@ -9,6 +10,8 @@ import { fromBase64, keyBytes, signatureBytes, verifyStrictly } from '../lib/ed2
 export interface Signable {
   readonly code: string
   readonly files: readonly JobFile[]
+  /** Undefined: as the analysis of a job decides. In a new envelope: any. */
+  readonly language?: Language | undefined
 }
 
 /**
@@ -39,6 +42,9 @@ export function whyInvalid(envelope: Envelope, job: Signable, now: number): stri
   if (!verifyStrictly(Buffer.from(envelopeStatement(envelope)), signature, key))
     return 'its key did not sign it'
   if (!job.code.isWellFormed() || digestOf(job.code) !== envelope.code) return 'it is of other code'
+  const { language } = envelope
+  if (language && language !== signedLanguage(job.language ?? languageOfShebang(job.code) ?? 'js'))
+    return `it is of ${language}`
   const path = uncovered(envelope, job.files)
   if (path !== undefined) return `it does not cover the file "${path}"`
   const missing = leftOut(envelope, job.files)
@@ -56,6 +62,7 @@ export function signEnvelope(
   const unsigned = {
     format: envelopeFormat,
     code: digestOf(job.code),
+    ...(job.language && { language: signedLanguage(job.language) }),
     ...(job.files.length > 0 && { files }),
     capabilities: [...new Set(capabilities)].sort(),
     expires: expires === null ? null : new Date(expires).toISOString(),
@@ -63,6 +70,11 @@ export function signEnvelope(
   } as const
   const signature = sign(null, Buffer.from(envelopeStatement(unsigned)), key).toString('base64')
   return { ...unsigned, signature }
+}
+
+function signedLanguage(language: Language): SignedLanguage {
+  if (language === 'python' || language === 'wasm') return language
+  return language === 'sh' || language === 'bash' ? 'shell' : 'javascript'
 }
 
 /** Base64 of the 32 raw bytes of a key, or of a private key's public half. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { suite, test } from 'node:test'
 import { loadConfig } from '../config/load.ts'
-import { type JobRequest } from '../contract/job.ts'
+import type { JobRequest, Language } from '../contract/job.ts'
 import { systemClock } from '../contract/clock.ts'
 import type { Envelope } from '../contract/signature.ts'
 import { newJob } from '../job.ts'
@@ -63,6 +63,22 @@ suite('An envelope', () => {
         'SIGNATURE_INVALID',
         JSON.stringify(change),
       )
+  })
+
+  test('S3-24: an envelope of a language is valid for no other, and one without a language for each', () => {
+    const only = envelope(ada, { language: 'js' })
+    const python = { code, language: 'python' } as const
+    for (const language of [undefined, 'js', 'ts', 'node'] as const)
+      assert.equal(verify({ code, ...(language && { language }), signature: only }), 'valid')
+    for (const language of ['python', 'bash', 'sh', 'wasm'] as const)
+      assert.equal(verify({ code, language, signature: only }), 'SIGNATURE_INVALID')
+    assert.equal(verify({ ...python, signature: envelope(ada) }), 'valid')
+    const { language: _, ...stripped } = only
+    assert.equal(verify({ ...python, signature: stripped }), 'SIGNATURE_INVALID')
+    assert.equal(verify({ ...python, signature: [envelope(bob), only] }), 'SIGNATURE_INVALID')
+    const script = '#!/usr/bin/env bash\ntrue'
+    const shell = envelope(ada, { language: 'sh', source: script })
+    assert.equal(verify({ code: script, signature: shell }), 'valid')
   })
 
   test('A key that was revoked for a tenant is refused with that reason to this tenant alone', () => {
@@ -202,10 +218,14 @@ function envelope(
   {
     files = [],
     expires = now + 1000,
+    language,
+    source = code,
   }: {
     readonly files?: readonly { path: string; content: string; encoding: 'utf8' | 'base64' }[]
     readonly expires?: number | null
+    readonly language?: Language
+    readonly source?: string
   } = {},
 ): Envelope {
-  return signEnvelope({ code, files }, key, { capabilities: [], expires })
+  return signEnvelope({ code: source, files, language }, key, { capabilities: [], expires })
 }

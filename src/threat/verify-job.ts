@@ -30,7 +30,7 @@ export function createVerifier(parts: VerifierParts): (job: Job) => Signed {
 }
 
 function signaturesOf({ asked }: Job, now: number): Signed {
-  const { signature, publicKey, code, files } = asked
+  const { signature, publicKey, code, files, language } = asked
   if (signature === undefined && publicKey === undefined) return { kind: 'unsigned' }
   if (typeof signature === 'string' && publicKey !== undefined) {
     if (files.length > 0)
@@ -42,7 +42,7 @@ function signaturesOf({ asked }: Job, now: number): Signed {
     throw invalid('a raw signature comes with its publicKey, an envelope has its own')
   const envelopes = Array.isArray(signature) ? signature : [signature]
   for (const envelope of envelopes) {
-    const why = whyInvalid(envelope, { code, files }, now)
+    const why = whyInvalid(envelope, { code, files, language }, now)
     if (why !== undefined) throw invalid(why)
   }
   return {

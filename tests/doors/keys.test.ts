@@ -53,6 +53,18 @@ test('A private key is never overwritten, and only Ed25519 keys are accepted', a
   assert.equal((await keys('trust', 'AAAA', '--name', 'x')).code, 2)
 })
 
+test('S3-24: the command binds the language of a suffix, and the code is refused in another', async () => {
+  writeFileSync(at('both.py'), 'result = 1 // 2\n')
+  await keys('sign', at('both.py'), '--key', at('ada.key'), '--out', at('both.sig'))
+  const signature = ['--signature', at('both.sig')]
+  assert.equal((await keys('verify', at('both.py'), ...signature)).code, 0)
+  const other = ['--language', 'js', ...signature]
+  assert.equal((await keys('verify', at('both.py'), ...other)).code, 1)
+  const { error } = documentOf(await mayfly(place, ['run', at('both.py'), ...other, '--json']))
+  assert.equal(error.code, 'SIGNATURE_INVALID')
+  assert.match(error.message, /it is of python$/)
+})
+
 test('S3-52: a running server applies a revocation to the next job, and both changes are in the record', async () => {
   await keys('trust', at('bob.key.pub'), '--name', 'bob')
   await keys('sign', at('job.js'), '--key', at('bob.key'), '--out', at('bob.sig'))

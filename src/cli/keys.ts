@@ -21,7 +21,7 @@ import {
 import { createVerifier } from '../threat/verify-job.ts'
 import { expiryOf } from './expiry.ts'
 import { loadCliConfig } from './open-assembly.ts'
-import { wordOf } from './option-values.ts'
+import { parseWord } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { recordChanges } from './record-changes.ts'
 import { readSignatures } from './signature-file.ts'
@@ -77,7 +77,7 @@ export function register(program: Command): void {
   keys.command('list').description('list trusted and revoked keys').action(verb(list))
 }
 
-const oneLanguage = wordOf('language', languages)
+const oneLanguage = parseWord('language', languages)
 const languageHelp = 'language of the code; default: by suffix or shebang'
 
 const examples = `

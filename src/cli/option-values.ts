@@ -11,7 +11,7 @@ export function wholeNumber(most: number): (text: string) => number {
 }
 
 /** Parser of an option that takes one of `words`. Throws MayflyError USAGE. */
-export function wordOf<T extends string>(what: string, words: readonly T[]) {
+export function parseWord<T extends string>(what: string, words: readonly T[]) {
   return (text: string): T => {
     if ((words as readonly string[]).includes(text)) return text as T
     throw new MayflyError(

@@ -3,7 +3,7 @@ import { MayflyError } from '../contract/error.ts'
 import { entries, askable, languages } from '../contract/job.ts'
 import { namedTiers } from '../contract/tier.ts'
 import { programArguments } from '../lib/last-flag.ts'
-import { wordOf } from './option-values.ts'
+import { parseWord } from './option-values.ts'
 import type { RunFlags } from './run-flags.ts'
 import { runFile } from './run-file.ts'
 
@@ -13,14 +13,14 @@ export function register(program: Command): void {
     .description('run one job on this machine')
     .argument('<file>', 'the program; - reads stdin')
     .argument('[args...]', 'arguments of the program, after --')
-    .option('--language <name>', `one of ${languages.join(' ')}`, wordOf('language', languages))
-    .option('--entry <kind>', `one of ${publicEntries.join(' ')}`, wordOf('entry', publicEntries))
-    .option('--tier <tier>', 'exactly this tier', wordOf('tier', namedTiers))
-    .option('--floor <tier>', 'at least this tier', wordOf('floor', namedTiers))
+    .option('--language <name>', `one of ${languages.join(' ')}`, parseWord('language', languages))
+    .option('--entry <kind>', `one of ${publicEntries.join(' ')}`, parseWord('entry', publicEntries))
+    .option('--tier <tier>', 'exactly this tier', parseWord('tier', namedTiers))
+    .option('--floor <tier>', 'at least this tier', parseWord('floor', namedTiers))
     .option(
       '--shadow <tier>',
       'run the job on that tier too, and compare the outcomes',
-      wordOf('shadow', namedTiers),
+      parseWord('shadow', namedTiers),
     )
     .option('--provider <name>', 'exactly this provider')
     .option(
@@ -100,7 +100,7 @@ function wordsOf(words: readonly string[], { env = [] }: RunFlags) {
 
 /** Parser of an option with several values, each one of `words`. */
 function eachOf<T extends string>(what: string, words: readonly T[]) {
-  const one = wordOf(what, words)
+  const one = parseWord(what, words)
   return (text: string, before: readonly T[] = []): readonly T[] => [...before, one(text)]
 }
 

@@ -49,6 +49,7 @@ export function runModule(task, hooks) {
       if (streams[fd].isFlood) wasi.stop(fd === 3 ? tooLarge() : flooded())
     },
     flush,
+    noMemory: () => wasi.stop(exportMissing('memory', 'memory')),
     ignored: () => {
       if (++ignored > IGNORED_MAX) hooks.abandon(report(endOf(wasi.exit)))
     },
@@ -135,8 +136,8 @@ function program(exports) {
 }
 
 /** @param {string} name */
-function exportMissing(name) {
-  const message = `Cannot run the module: it exports no function "${name}"`
+function exportMissing(name, kind = 'function') {
+  const message = `Cannot run the module: it exports no ${kind} "${name}"`
   return new Refusal('WASM_EXPORT_MISSING', message, { details: { name } })
 }
 

@@ -45,8 +45,8 @@ export class Exit extends Error {
 class Fault extends Error {}
 
 /**
- * @typedef {{ input: Buffer, write(fd: 1 | 2 | 3, bytes: Uint8Array): void, flush(): void, ignored(): void }} Streams
- *   `ignored`: a guest that has exited, or was stopped, still calls
+ * @typedef {{ input: Buffer, write(fd: 1 | 2 | 3, bytes: Uint8Array): void, flush(): void, ignored(): void, noMemory(): never }} Streams
+ *   `ignored`: a guest that has exited, or was stopped, still calls; `noMemory`: it calls what needs a memory, and has none
  */
 export class Wasi {
   /** Set before the first call that accesses memory. @type {{ readonly buffer: ArrayBuffer } | undefined} */
@@ -131,9 +131,9 @@ export class Wasi {
 
   /** @param {number} at @param {number} bytes */
   #slice(at, bytes) {
-    const buffer = this.memory?.buffer
+    const { buffer } = this.memory ?? this.#streams.noMemory()
     const [from, length] = [at >>> 0, bytes >>> 0]
-    if (buffer === undefined || from + length > buffer.byteLength) throw new Fault()
+    if (from + length > buffer.byteLength) throw new Fault()
     return Buffer.from(buffer, from, length)
   }
 

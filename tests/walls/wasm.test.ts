@@ -287,6 +287,22 @@ suite('The wasm wall', () => {
       assert.deepEqual(noStart.error?.details, { name: '_start' })
     })
 
+    test('A WASI call that needs the memory of a module that exports none ends it; any other call works without', async () => {
+      const body = [...zeros('i32', 'i32', 'i32', 'i32'), ...op.call(0)]
+      const run = { export: 'run', results: ['i32'], body } as const
+      const hidden = { min: 1, hidden: true }
+      for (const memory of [undefined, hidden]) {
+        const parts = { imports: [wasi.fd_write], functions: [run], ...(memory && { memory }) }
+        // An fd that is closed is refused before its vectors are read.
+        assert.equal((await runModule(parts)).resultText, '8')
+        const open = { ...run, body: [...op.i32(1), ...body.slice(op.i32(0).length)] }
+        const end = await runModule({ ...parts, functions: [open] })
+        assert.deepEqual([end.status, end.error?.code], ['error', 'WASM_EXPORT_MISSING'], said(end))
+        assert.deepEqual(end.error?.details, { name: 'memory' })
+        assert.match(end.error?.message ?? '', /exports no memory "memory"/)
+      }
+    })
+
     test('Threads are refused', async () => {
       for (const parts of [
         { memory: { min: 1, max: 1, shared: true } },

@@ -19,7 +19,7 @@ import {
 import { pidFile } from '../../src/warden/engines/firecracker/jailer.ts'
 import type { FirecrackerMachine } from '../../src/warden/engines/firecracker/machine.ts'
 import { sweepJails } from '../../src/warden/engines/firecracker/sweep-jails.ts'
-import { noStarts, withTries } from '../../src/warden/engines/tries.ts'
+import { noStarts, withTries } from '../../src/warden/engines/start-tries.ts'
 import { documentSkip } from '../fixtures/firecracker/document.ts'
 import type { PlayedFault } from '../fixtures/firecracker/play.ts'
 import { PlayedPrograms } from '../fixtures/firecracker/programs.ts'

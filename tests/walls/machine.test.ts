@@ -16,7 +16,7 @@ import {
   type QemuProcess,
   type MachineStart,
 } from '../../src/warden/engines/qemu/process.ts'
-import { noStarts, withTries } from '../../src/warden/engines/tries.ts'
+import { noStarts, withTries } from '../../src/warden/engines/start-tries.ts'
 import { suite, test } from '../fixtures/drawn.ts'
 import { isQemuThere, guestHost, machinePrograms, noQemu } from './qemu-here.ts'
 

@@ -102,7 +102,7 @@ export function presetGroup(wall: PresetWall, memory: number, bindOthers: () => 
 }
 
 /**
- * True if the bound on tasks of a cgroup refused one since `before`. RLIMIT_NPROC refuses before the cgroup, which then counts no
+ * True if the bound on tasks of a cgroup refused a fork since `before` (EAGAIN in the guest). RLIMIT_NPROC refuses before the cgroup, which then counts no
  * refusal: its peak is at the bound.
  */
 export function hasRefusedTasks(

@@ -28,7 +28,7 @@ import {
   whyTemplateBroken,
   type FirecrackerTemplate,
 } from './template.ts'
-import { noStarts, withTries } from '../tries.ts'
+import { noStarts, withTries } from '../start-tries.ts'
 import { keepsVsockOverPause } from './version.ts'
 
 /**

@@ -27,7 +27,7 @@ import {
 } from './template.ts'
 import { Templates, type TemplateBounds } from '../agent-guest/templates.ts'
 import type { TemplateStore } from './template-store.ts'
-import { isOfMachine, noStarts, withTries } from '../tries.ts'
+import { isOfMachine, noStarts, withTries } from '../start-tries.ts'
 
 /**
  * Source of machines that clones each one from a template with a parked runner. The first machine of a key waits for its

@@ -14,7 +14,7 @@ import { startMachine, type QemuProcess } from './process.ts'
 import { findHypervisor } from './program.ts'
 import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
 import { StartingGuests } from '../agent-guest/starting-guests.ts'
-import { noStarts, withTries } from '../tries.ts'
+import { noStarts, withTries } from '../start-tries.ts'
 
 /**
  * Source of machines that boots each one: kernel, agent, carrier, runner, up to the runner's readiness message. Under TCG about

@@ -12,7 +12,7 @@ import type { Accelerator } from './machine.ts'
 import { startMachine, type QemuProcess } from './process.ts'
 import type { HypervisorProgram } from './program.ts'
 import { saidByMachine } from './qmp.ts'
-import { noStarts, withTries, type StartCounts } from '../tries.ts'
+import { noStarts, withTries, type StartCounts } from '../start-tries.ts'
 
 /**
  * Accelerator of this machine, proved by a boot. Being able to open /dev/kvm proves nothing: nested in another hypervisor the first

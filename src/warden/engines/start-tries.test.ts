@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { MayflyError, type ErrorCode } from '../../contract/error.ts'
-import { noStarts, withTries } from './tries.ts'
+import { noStarts, withTries } from './start-tries.ts'
 
 suite('Starts of machines', () => {
   test('A machine that starts at the third try has started, and two tries count as failed', async () => {

@@ -7,6 +7,7 @@ import { figures, rate, timed, type Figures } from '../lib/measure.ts'
 import { measurePrograms, several, type BenchRequest, type BenchFigures } from './bench-programs.ts'
 import { wholeNumber } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
+import { unlessStopped } from './stop-signal.ts'
 
 export function register(program: Command): void {
   program
@@ -22,7 +23,8 @@ export function register(program: Command): void {
       const { openAssembly } = await import('./open-assembly.ts')
 
       await using opened = await openAssembly(flags, 'library')
-      const report = await measure(opened.assembly, flags.rounds, flags)
+      const report = await unlessStopped(measure(opened.assembly, flags.rounds, flags))
+      if (!report) return
       if (flags.json) printJson(report)
       else print(report)
     })

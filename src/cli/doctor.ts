@@ -7,6 +7,7 @@ import type { Availability, Provider } from '../contract/provider.ts'
 import type { MissingLayer } from '../contract/answers.ts'
 import type { WallTrialResult } from '../walls/trials/try-walls.ts'
 import type { FixContext } from './missing-layers.ts'
+import { unlessStopped } from './stop-signal.ts'
 import { paint, printJson, table, type Globals } from './print.ts'
 
 /** Provider as examined: its probe result and the trials of its walls. */
@@ -40,7 +41,8 @@ export function register(program: Command): void {
       ])
       const folders = [tmpdir(), opened.loaded.config.state]
       const proved = named(await opened.assembly.providers(), names)
-      const providers = await examine(proved, folders, fixContext(facts))
+      const providers = await unlessStopped(examine(proved, folders, fixContext(facts)))
+      if (!providers) return
       const machine = machineFacts(facts)
       const report = { providers, machine, warnings: warningsOf(machine) }
       if (flags.json) printJson(report)

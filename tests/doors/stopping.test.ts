@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -98,6 +98,42 @@ for (const [who, name, skip] of everybody)
           })
         })
     })
+
+for (const [who, name, skip] of everybody)
+  for (const [signal, code] of [
+    ['SIGTERM', 143],
+    ['SIGINT', 130],
+  ] as const)
+    test(
+      `${signal} to doctor and bench of ${name} leaves none of their temporary folders and walls`,
+      { skip },
+      async () => {
+        await inPlace(who, async (place) => {
+          const temporary = join(place.cwd, 'tmp')
+          mkdirSync(temporary)
+          chmodSync(temporary, 0o1777)
+          const env = { TMPDIR: temporary }
+          const foldersOf = (verb: string) =>
+            readdirSync(temporary).filter((one) => one.startsWith(`mayfly-${verb}-`))
+          for (const [verb, ...flags] of [['doctor', 'isolated-vm', 'embedded'], ['bench']]) {
+            let said = ''
+            const ran = await mayfly(place, [verb!, ...flags], {
+              env,
+              started(child) {
+                child.stderr!.on('data', (chunk: Buffer) => (said += String(chunk)))
+                const isBusy = () =>
+                  foldersOf(verb!).length > 0 &&
+                  (verb === 'doctor' || said.includes('Measuring a job'))
+                void eventually(isBusy, verb!).finally(() => child.kill(signal))
+              },
+            })
+            assert.equal(ran.code, code, ran.stdout + ran.stderr)
+            assert.deepEqual(foldersOf(verb!), [])
+          }
+          assert.deepEqual(leasesIn(place), [])
+        })
+      },
+    )
 
 test('SIGTERM to every process but the programs themselves lets jobs end, as systemd sends it', async () => {
   await inPlace('self', async (place) => {

@@ -60,5 +60,10 @@ function locateBinding(prefix: string, from: string): LocatedPackage {
 function locate(name: string, from: string): LocatedPackage {
   const found = findPackage(name, from)
   if (found) return found
-  throw new Error(`Cannot find the package "${name}"`)
+  // Plug'n'Play keeps packages as archives, and those with programs, such as Mayfly, in ".yarn/unplugged".
+  const isPlugged = process.versions['pnp'] !== undefined || OWN.includes('/.yarn/')
+  const because = isPlugged
+    ? ": yarn's Plug'n'Play has it in an archive, which no wall can show"
+    : ''
+  throw new Error(`Cannot find the package "${name}"${because}`)
 }

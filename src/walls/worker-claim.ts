@@ -102,6 +102,8 @@ export function unavailable(error: unknown): Availability {
 
 /** Fix by the message of the program that could not make the wall. */
 function fixOf(reason: string): string {
+  if (reason.includes("yarn's Plug'n'Play"))
+    return 'Set "nodeLinker: node-modules" in .yarnrc.yml, and run "yarn install"'
   if (/mount proc\b/.test(reason))
     return 'Start the container without masked paths below /proc, such as with --security-opt systempaths=unconfined'
   if (/\bunshare failed|\bcreat(?:e|ing) new namespace/i.test(reason))

@@ -242,6 +242,25 @@ suite('The npm package', { skip: withoutNpm() }, () => {
     }
   })
 
+  test('Below a folder of Plug’n’Play, played, the isolate without its packages names that and the way out', () => {
+    const plugged = mkdtempSync(join(tmpdir(), 'mayfly-plugged-'))
+    chmodSync(plugged, 0o755)
+    try {
+      const at = join(plugged, '.yarn/unplugged/mayfly/node_modules/mayfly')
+      cpSync(installed, at, { recursive: true })
+      const words = ['providers', '--json', '--state', join(plugged, 'state')]
+      const rows = JSON.parse(node(join(at, 'bin/mayfly.js'), ...words)) as Record<string, string>[]
+      const isolate = rows.find(({ name }) => name === 'isolated-vm')!
+      assert.match(isolate['reason']!, /^Cannot find the package "[\w-]+": yarn's Plug'n'Play/)
+      assert.equal(
+        isolate['fix'],
+        'Set "nodeLinker: node-modules" in .yarnrc.yml, and run "yarn install"',
+      )
+    } finally {
+      rmSync(plugged, { recursive: true, force: true })
+    }
+  })
+
   test('A package with TypeScript sources only prints how to build it', () => {
     const source = join(modules, 'as-it-is')
     for (const name of ['bin', 'src/index.ts', 'src/cli/main.ts', 'package.json'])

@@ -51,7 +51,10 @@ function openCopy(path: string): DatabaseSync {
   }
 }
 
-/** True if there is no WAL: no process has it open, and none died with it open. */
+/**
+ * True if there is no WAL: no process has it open, and none died with it open. A rollback journal changes what others
+ * read, and `immutable` would ignore it; Mayfly leaves none, and SQLite refuses to read beside one that is hot.
+ */
 export function isSettled(path: string): boolean {
-  return !existsSync(`${path}-wal`)
+  return !existsSync(`${path}-wal`) && !existsSync(`${path}-journal`)
 }

@@ -154,6 +154,41 @@ test('A log with views, triggers, virtual tables, indexes or other tables is nei
   }
 })
 
+test('A log beside a rollback journal, by which other programs read other lines, is neither listed nor verified', () => {
+  const db = join(state, 'audit.db')
+  const whole = readFileSync(db)
+  change("UPDATE audit SET status = 'forged' WHERE seq = 5")
+  writeFileSync(`${db}-journal`, rollbackTo(readFileSync(db), whole))
+  writeFileSync(db, whole)
+  assert.equal(JSON.parse(audit('verify', '--json').stdout).ok, false)
+  for (const verb of ['list', 'export'])
+    assert.deepEqual([audit(verb).status, audit(verb).stdout], [1, ''])
+  const copy = new DatabaseSync(db)
+  assert.equal(copy.prepare('SELECT status FROM audit WHERE seq = 5').get()!['status'], 'forged')
+  copy.close()
+})
+
+/** A rollback journal (https://sqlite.org/fileformat.html#rollbackjournal) that makes the pages of a database those of another. */
+function rollbackTo(wanted: Buffer, present: Buffer): Buffer {
+  const size = present.readUInt16BE(16)
+  const head = Buffer.alloc(512)
+  const records: Buffer[] = []
+  for (let at = 0; at < present.length; at += size) {
+    const page = wanted.subarray(at, at + size)
+    if (page.equals(present.subarray(at, at + size))) continue
+    const [number, sum] = [Buffer.alloc(4), Buffer.alloc(4)]
+    number.writeUInt32BE(at / size + 1)
+    let total = 0
+    for (let index = size - 200; index > 0; index -= 200) total += page[index]!
+    sum.writeUInt32BE(total)
+    records.push(number, page, sum)
+  }
+  head.write('d9d505f920a163d7', 'hex')
+  const fields = [records.length / 3, 0, present.length / size, head.length, size]
+  for (const [index, value] of fields.entries()) head.writeUInt32BE(value, 8 + 4 * index)
+  return Buffer.concat([head, ...records])
+}
+
 test('Listed lines that do not verify exit 1 and name the first bad line', () => {
   const resigned = `UPDATE checkpoints SET key = '${'A'.repeat(43)}=' WHERE seq = 6`
   const cases: readonly [sql: string, line: number][] = [

@@ -58,7 +58,11 @@ export async function renewAgent(agent: AgentLink, msMax: number): Promise<void>
 }
 
 async function setClockAnew(agent: AgentLink, sentAt: number, msMax: number): Promise<void> {
-  for (let tries = 0; tries < AGAIN_MAX && performance.now() - sentAt > ROUND_TRIP_MS_MAX; tries++) {
+  for (
+    let tries = 0;
+    tries < AGAIN_MAX && performance.now() - sentAt > ROUND_TRIP_MS_MAX;
+    tries++
+  ) {
     sentAt = performance.now()
     await renewAgent(agent, msMax)
   }

@@ -10,6 +10,8 @@ export interface DescribedCall {
   readonly about?: string
   /** Schema of the request body, by name. */
   readonly takes?: string
+  /** True if the request body is the bytes of a file. */
+  readonly takesBytes?: true
   /** Schema of the response 200, or its name. */
   readonly gives?: string | Json
   /** True if the answer may be `text/event-stream` as well. */
@@ -267,8 +269,9 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     summary: 'Put a file into a session',
     about:
       'The body becomes the file; parent folders are made, and a file of that name is replaced',
+    takesBytes: true,
     gives: 'SessionFile',
-    fails: [408, 410, 413, 422],
+    fails: [408, 410, 413, 422, 503],
     parameters: [query('path', { type: 'string' }, 'path below the working folder')],
   },
   'GET /v1/sandboxes/{id}/pty': {

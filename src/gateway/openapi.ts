@@ -164,6 +164,7 @@ function operation(call: DescribedCall, isNamed: boolean): Json {
     summary,
     description: about,
     ...(takes !== undefined && body(takes)),
+    ...(call.takesBytes && { requestBody: { required: true, content: { [bytesType]: text } } }),
     responses: {
       ...(hasAnswer && { 200: { description: summary, content: contentOf(call) } }),
       ...answers,
@@ -175,6 +176,7 @@ function operation(call: DescribedCall, isNamed: boolean): Json {
 }
 
 const text = { schema: { type: 'string' } }
+const bytesType = 'application/octet-stream'
 
 function contentOf({ gives, type, streams }: DescribedCall): Json {
   if (type !== undefined && gives === undefined) return { [type]: text }

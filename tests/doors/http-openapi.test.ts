@@ -92,6 +92,12 @@ test('Each call with a body has an example that is valid by its schema', () => {
   }
 })
 
+test('The bytes of a file are the body of the call that puts it', () => {
+  const { paths } = openApi('0.0.0') as { paths: Record<string, Record<string, Operation>> }
+  const { requestBody } = paths['/v1/sandboxes/{id}/files']!['put']!
+  assert.deepEqual(Object.keys(requestBody?.content ?? {}), ['application/octet-stream'])
+})
+
 interface Operation {
   readonly requestBody?: {
     readonly content: Record<string, { schema: { $ref: string }; example: unknown }>

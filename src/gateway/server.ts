@@ -58,8 +58,6 @@ export interface GatewayOptions extends HandedParts {
   readonly site?: string
   /** The state folder: no file of it is served, wherever the site lies. */
   readonly state?: string
-  /** Further host names of this server. */
-  readonly hosts?: readonly string[]
   /** Explicitly allows plain HTTP off loopback; refused otherwise. */
   readonly insecureHttp?: boolean
   readonly tls?: Tls
@@ -181,7 +179,7 @@ function makeParts(options: GatewayOptions, staticPort: () => number): GatewayPa
     },
     pageTenant: sessions?.tenant ?? pageTenant,
     pageSessions: new PageSessions(limits.pageSessions),
-    names: serverNames(options.host, staticPort, options.hosts),
+    names: serverNames(options.host, staticPort),
     isLocal: isLoopback(options.host),
     limits,
     bodies: new RequestBodies(limits),

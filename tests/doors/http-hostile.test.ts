@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { serverNames } from '../../src/gateway/http/origin.ts'
 import { adminKey, call, folder, openDoor, raw, statusOf, type TestDoor } from './http-door.ts'
 
 /** Bounds small enough that a test can pass them. */
@@ -459,6 +460,13 @@ describe('Hostile HTTP', () => {
   after(async () => {
     await door.gateway.close()
     await site[Symbol.asyncDispose]()
+  })
+
+  test('A refused Host is told which key of the configuration makes its name known', async () => {
+    const answer = await raw(door.activePort, get('/livez', 'Host: mayfly.example'))
+    assert.match(answer, /"message":"[^"]*set server\.host to it"/)
+    const known = serverNames('mayfly.example', () => door.staticPort)
+    assert.ok(known.knows({ name: 'mayfly.example', port: '443' }, undefined))
   })
 
   for (const { title, send, status, code, to } of attacks) {

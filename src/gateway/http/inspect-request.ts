@@ -32,9 +32,9 @@ export function inspectRequest(
   const host = parseAuthority(incoming.headers.host ?? '')
   if (!host) throw new MayflyError('SYNTAX', 'Cannot read the Host header')
   if (!names.knows(host, incoming.socket.localAddress)) {
-    throw new MayflyError('MISDIRECTED', 'Cannot answer for this host name', {
-      hint: 'Add this name to the hosts of the server',
-    })
+    const message =
+      'Cannot answer for this host name: use the address of the server, or set server.host to it'
+    throw new MayflyError('MISDIRECTED', message)
   }
   incoming.url = originForm(incoming.url ?? '', incoming.headers.host!, incoming.method)
   if (!segmentsOf(incoming.url, artifactPath.test(incoming.url)))

@@ -20,14 +20,10 @@ export interface ServerNames {
 
 /**
  * An IP address cannot be rebound, so these are known: the bound address, loopback, and with a wildcard bind every
- * address. `hosts` adds configured names.
+ * address.
  */
-export function serverNames(
-  bound: string,
-  staticPort: () => number,
-  hosts: readonly string[] = [],
-): ServerNames {
-  const listed = new Set(['localhost', bound, ...hosts].map((name) => name.toLowerCase()))
+export function serverNames(bound: string, staticPort: () => number): ServerNames {
+  const listed = new Set(['localhost', bound.toLowerCase()])
   const any = bound === '0.0.0.0' || bound === '::'
   const knows = ({ name }: Authority, localAddress: string | undefined): boolean =>
     listed.has(name) ||
@@ -35,8 +31,7 @@ export function serverNames(
   const isStatic = (origin: string, localAddress: string | undefined): boolean => {
     const [, scheme, text = ''] = /^(https?):\/\/(.+)$/.exec(origin) ?? []
     const authority = parseAuthority(text, scheme === 'https' ? '443' : '80')
-    if (!authority || !knows(authority, localAddress)) return false
-    return hosts.includes(authority.name) || authority.port === String(staticPort())
+    return !!authority && knows(authority, localAddress) && authority.port === String(staticPort())
   }
   return { knows, isStatic }
 }

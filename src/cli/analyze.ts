@@ -5,7 +5,7 @@ import { MayflyError } from '../contract/error.ts'
 import { sourceName, type Job, type Language } from '../contract/job.ts'
 import type { Analysis } from '../contract/verdict.ts'
 import { note, printJson, type Globals } from './print.ts'
-import { sourceTextOf } from './source.ts'
+import { languageOfExtension, sourceTextOf } from './source.ts'
 import {
   blockScore,
   entryOf,
@@ -97,13 +97,8 @@ async function print(all: readonly AnalysedFile[], flags: AnalyzeFlags): Promise
   }
 }
 
-const languageOf: Readonly<Record<string, Language | undefined>> = {
-  '.py': 'python',
-  '.sh': 'sh',
-  '.wasm': 'wasm',
-}
 const code = ['.js', '.mjs', '.cjs', '.jsx', '.ts', '.mts', '.cts', '.tsx']
-const sources = new Set([...code, ...Object.keys(languageOf)])
+const sources = new Set([...code, ...Object.keys(languageOfExtension)])
 
 /** Takes every source below a folder except `node_modules` and dotfiles. */
 async function filesOf(given: readonly string[]): Promise<string[]> {
@@ -141,7 +136,7 @@ async function jobOf(file: string): Promise<Job> {
     import('../job.ts'),
     import('../contract/clock.ts'),
   ])
-  const language = languageOf[path.extname(file)]
+  const language = languageOfExtension[path.extname(file)]
   const code = await sourceOf(file, language)
   const who = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
   const { success, data: name } = sourceName.safeParse(path.basename(file))

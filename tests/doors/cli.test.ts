@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite } from 'node:test'
+import { languageOfExtension } from '../../src/cli/source.ts'
 import { test } from '../fixtures/drawn.ts'
 import { unable } from '../walls/process-stands.ts'
 import { packed } from '../fixtures/packed.ts'
@@ -282,6 +283,15 @@ export default one + two + three`,
       ],
     )
     assert.equal(ran.code, 3)
+  })
+
+  test('analyze finds in a folder each file whose language "run" knows by its ending', async () => {
+    mkdirSync(join(place.cwd, 'sources'), { recursive: true })
+    const names = Object.keys(languageOfExtension).map((ending) => `sources/job${ending}`)
+    for (const name of names) write(name, name.endsWith('.wasm') ? '\0asm\x01\0\0\0' : '')
+    const verdicts = documentOf(await mayfly(place, ['analyze', 'sources', '--json']))
+    const files = (verdicts as unknown as { file: string }[]).map(({ file }) => file)
+    assert.deepEqual(files, names.toSorted())
   })
 
   test('providers lists for each wall whether it is available and proved, or the reason why not', async () => {

@@ -37,7 +37,12 @@ export async function openAssembly(
   try {
     const telemetry = await openTelemetry(loaded.config, process.env, kind === 'server')
     const { assemble } = await import('../assemble/assemble.ts')
-    const sinks = [...telemetry.sinks, ...(more.sinks ?? []), ...(await eventLog(flags))]
+    const sinks = [
+      ...telemetry.sinks,
+      unsignedReporter(flags),
+      ...(more.sinks ?? []),
+      ...(await eventLog(flags)),
+    ]
     const { jobFolders = [] } = more
     // Without a layer folder if no cache folder is known for this user.
     const folders = { layerFolder: role?.layers ?? attempt(layerFolder), jobFolders }
@@ -58,6 +63,17 @@ export async function openAssembly(
   } catch (error) {
     await warden.close()
     throw error
+  }
+}
+
+/** Warns once of lines of the record that the signer did not sign, as after its key was lost. */
+function unsignedReporter(flags: Globals): Sink {
+  let isTold = false
+  return ({ point, fields }) => {
+    if (point !== 'record/unsigned' || isTold) return
+    isTold = true
+    const hint = 'Run "mayfly audit verify"'
+    note(flags, `Warning: the record is not signed: ${String(fields['why'])}. ${hint}`)
   }
 }
 

@@ -36,6 +36,20 @@ beforeEach(async () => {
   signer.close()
 })
 
+test('A run whose lines are not signed, as after the key of the signer was lost, warns once', () => {
+  const source = join(state, 'job.js')
+  writeFileSync(source, 'return 1')
+  const warnings = () => {
+    const words = [bin, 'run', source, '--once', '--state', state]
+    const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' })
+    assert.equal(status, 0, stderr)
+    return stderr.match(/^Warning: the record is not signed: .*mayfly audit verify/gm)?.length ?? 0
+  }
+  assert.equal(warnings(), 0)
+  rmSync(signerFolder(state), { recursive: true })
+  assert.deepEqual([warnings(), warnings()], [1, 1])
+})
+
 test('The list shows the last lines or those of one run, as text and as JSON', () => {
   const text = audit('list')
   assert.equal(text.status, 0)

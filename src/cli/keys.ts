@@ -224,7 +224,11 @@ async function signableOf(flags: Flags, file: string): Promise<Signable> {
   const { code, language = isScriptName(file) ? 'js' : undefined } = read
   if (!flags.file) return { code, language, files: [] }
   const { jobFiles } = await import('./job-files.ts')
-  return { code, language, files: (await Promise.all(flags.file.map((given) => jobFiles(given)))).flat() }
+  return {
+    code,
+    language,
+    files: (await Promise.all(flags.file.map((given) => jobFiles(given)))).flat(),
+  }
 }
 
 function privateKeyOf(file: string): KeyObject {

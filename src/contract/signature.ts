@@ -32,10 +32,7 @@ export const envelopeSchema = z
       .refine((files) => Object.keys(files).length <= 2000, 'expected at most 2000 files')
       .optional()
       .describe('SHA-256 of each file of the job, by path'),
-    language: z
-      .enum(signedLanguages)
-      .optional()
-      .describe('language of the code; without it, any'),
+    language: z.enum(signedLanguages).optional().describe('language of the code; without it, any'),
     capabilities: z
       .array(z.string().min(1).max(200))
       .max(1000)

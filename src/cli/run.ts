@@ -14,11 +14,7 @@ export function register(program: Command): void {
     .argument('<file>', 'the program; - reads stdin')
     .argument('[args...]', 'arguments of the program, after --')
     .option('--language <name>', `one of ${languages.join(' ')}`, parseWord('language', languages))
-    .option(
-      '--entry <kind>',
-      `one of ${publicEntries.join(' ')}`,
-      parseWord('entry', publicEntries),
-    )
+    .option('--entry <kind>', `one of ${publicEntries.join(' ')}`, oneEntry)
     .option('--tier <tier>', 'exactly this tier', parseWord('tier', namedTiers))
     .option('--floor <tier>', 'at least this tier', parseWord('floor', namedTiers))
     .option(
@@ -81,6 +77,7 @@ export function register(program: Command): void {
 }
 
 const publicEntries = entries.filter((entry) => entry !== 'function')
+const oneEntry = parseWord('entry', publicEntries)
 const examples = `
 Examples:
   mayfly run hello.js --input '{"name":"Ada"}'

@@ -1,6 +1,7 @@
 /** Replacements for functions of Node that do not work in a wall, for programs of a job and cells of a session. */
 import { syncBuiltinESMExports } from 'node:module'
 import os from 'node:os'
+import { setFlagsFromString } from 'node:v8'
 
 /** Replaces os.networkInterfaces: the wall has no netlink to query them, and has only `lo`. */
 export function knowInterfaces() {
@@ -11,6 +12,9 @@ export function knowInterfaces() {
   ]
   os.networkInterfaces = () => ({ lo: structuredClone(lo) })
 }
+
+/** Memory limit below which the heap grows by half at a time, not up to four times. */
+const SMALL_BYTES = 512 * 2 ** 20
 
 /** Bytes that the job may use, above those of the idle process. */
 let memoryBytesMax = Infinity
@@ -47,7 +51,10 @@ function residentBytes() {
 
 /** @param {number | undefined} limit bytes above those of the idle process */
 export function knowMemory(limit) {
-  if (limit !== undefined && limit > 0) memoryBytesMax = Math.floor(limit)
+  if (limit === undefined || limit <= 0) return
+  memoryBytesMax = Math.floor(limit)
+  // Read by V8 at each collection; the largest heap is fixed when Node starts.
+  if (limit < SMALL_BYTES) setFlagsFromString('--heap-growing-percent=50')
 }
 
 /** Writes synchronously, so that a job that exits at once loses no output. */

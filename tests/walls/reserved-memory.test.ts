@@ -53,6 +53,7 @@ const honest: readonly {
   readonly of: GuestLanguage
   readonly code: string
   readonly missing?: string | false
+  readonly memoryMiB?: number
 }[] = [
   {
     name: 'eight worker threads of Node',
@@ -63,6 +64,17 @@ const ready = Array.from({ length: 8 }, () => new Promise((resolve, reject) => {
   worker.on('message', resolve).on('error', reject)
 }))
 await Promise.all(ready)`,
+  },
+  {
+    name: 'little at a time of a heap of Node that makes much garbage, at the default limit',
+    of: inNode,
+    code: `const kept = []
+for (let at = 0; at < 3000; at++) kept[at % 20] = new Array(1 << 15).fill(at)
+for (let turn = 0; turn < 20; turn++) {
+  const map = new Map()
+  for (let at = 0; at < 100_000; at++) map.set(at, { at })
+}`,
+    memoryMiB: 128,
   },
   { name: '7 GiB of writable memory', of: inPython, code: reserves(7 * GiB) + '\na[0] = 1' },
   { name: '7 GiB of inaccessible memory', of: inPython, code: reserves(7 * GiB, '0') },
@@ -90,11 +102,11 @@ java A.java`,
 suite('Address space of a program', { skip: unable('python') }, () => {
   for (const wall of walls) {
     const { title, jailKind, skip = false } = wall
-    for (const { name, of, code, missing = false } of honest) {
+    for (const { name, of, code, missing = false, memoryMiB } of honest) {
       const isTooMuch = name.startsWith('7 GiB') && totalmem() < 8 * GiB && 'this machine has less'
       test(`${title}: reserves ${name}`, { skip: skip || missing || isTooMuch }, async (t) => {
         if (isMissing(t, { jailKind })) return
-        const { end, stderr } = await ended(wall, of, code)
+        const { end, stderr } = await ended(wall, of, code, memoryMiB)
         assert.equal(end.status, 'ok', `${messageIn(end)} ${stderr}`)
       })
     }
@@ -204,11 +216,16 @@ except OSError as error: print(error.errno, len(held) > 2)`
   )
 })
 
-async function ended(wall: Wall, of: GuestLanguage, code: string): Promise<Ended> {
+async function ended(
+  wall: Wall,
+  of: GuestLanguage,
+  code: string,
+  memoryMiB = memory / MiB,
+): Promise<Ended> {
   const { provider, close } = await makeProcesses(wall.jailKind, wall.options)
   try {
     const stand = new Stand(provider, () => Promise.reject(new Error('no other')), of)
-    const wish = { controls: { memory, cpu: 2 }, limits: { timeout: 60_000 } }
+    const wish = { controls: { memory: memoryMiB * MiB, cpu: 2 }, limits: { timeout: 60_000 } }
     return await stand.run(code, { ...wish, entry: 'program' })
   } finally {
     await provider.close?.()

@@ -78,16 +78,21 @@ export class AgentZones implements ZoneControl {
 
   async tighten(name: string, to: ZoneBounds): Promise<BoundMechanisms> {
     const zone = this.#find(name)
-    if (!zone || zone.why !== undefined) throw missing(name)
+    if (!zone) throw missing(name)
+    // Race: one that is ending, as at its deadline, ends for its own cause.
+    if (zone.why === undefined) await this.#bound(zone, to)
+    const { memory, cpu, processes } = heldBy(zone.bounds)
+    return { memory: memory === 'none' ? 'watch' : memory, cpu, processes, io: 'none' }
+  }
+
+  async #bound(zone: LiveAgentZone, to: ZoneBounds): Promise<void> {
     const { errno } = await this.#parts.agent.ask(
       { kind: 'bound', zone: zone.id, limits: limitsOf(to) },
       ANSWER_MS_MAX,
     )
-    if (errno === constants.errno.ESRCH) throw missing(name)
+    if (errno === constants.errno.ESRCH) throw missing(zone.name)
     if (errno !== 0) throw refused('tighten a program zone', errno)
     zone.bounds = { ...zone.bounds, ...to }
-    const { memory, cpu, processes } = heldBy(zone.bounds)
-    return { memory: memory === 'none' ? 'watch' : memory, cpu, processes, io: 'none' }
   }
 
   /** The guest of a frozen job ends it before the job continues. */

@@ -68,3 +68,14 @@ test('Names of zones are unique, and differ from that of the whole wall', () => 
     ['main.2', 'a', 'a.2', 'a.3', 'a.4'],
   )
 })
+
+test('A zone that is ending, as at its limit, is not refused a tightening; one that has ended is', async () => {
+  const rules = [{ kind: 'video', programs: ['ffmpeg'], memory: 2 ** 20, life: 60_000 }]
+  const { zones, told } = zonesOf(rules, true)
+  assert.equal(zones.answerExec({ pid: process.pid, path: 'ffmpeg', real: '', by: [] }), 0)
+  const ended = zones.end('video', 'limit MEMORY')
+  assert.equal(zones.tighten('video', { memory: 4096 }).memory, 'watch')
+  await ended
+  assert.equal(told.at(-1)?.why, 'limit MEMORY')
+  assert.throws(() => zones.tighten('video', { memory: 1 }), /it has no zone/)
+})

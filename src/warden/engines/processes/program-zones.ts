@@ -143,11 +143,14 @@ export class ProgramZones {
     return stopped
   }
 
-  /** Tightens one zone. Throws if there is no such zone, or if a bound is not enforced. */
+  /**
+   * Tightens one zone. Throws if there is no such zone, or if a bound is not enforced. Race: one that is being killed, as at its
+   * limit, has nothing left open, and ends for its own cause.
+   */
   tighten(name: string, to: ZoneBounds): NonNullable<ZoneReport['enforced']> {
     const zone = this.#zones.get(name)
-    if (!zone || zone.why !== undefined) throw new Error(`it has no zone "${name}"`)
-    this.#limit(zone, to)
+    if (!zone) throw new Error(`it has no zone "${name}"`)
+    if (zone.why === undefined) this.#limit(zone, to)
     return this.#heldBy(zone)
   }
 

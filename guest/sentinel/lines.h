@@ -13,7 +13,8 @@ enum {
   OUT_BYTES_EXECS = 192 << 10,
   OUT_BYTES_SECRETS = 224 << 10,
   OUT_BYTES_MAX = 256 << 10,
-  LINE_BYTES_MAX = 8192,
+  /* Seven names, six bytes for each of theirs: path, file and interpreters of an exec. */
+  LINE_BYTES_MAX = 12 << 10,
   SHOWN_BYTES_MAX = 256
 };
 

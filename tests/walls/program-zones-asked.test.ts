@@ -105,6 +105,32 @@ for (const script of ['/work/s1', '/work/s2', '/work/s5', descriptor]) {
   )
 })
 
+test('Scripts with the longest names, whose letters are not ASCII, begin in the zone of the program that runs', async (t) => {
+  if (!findJailFacts().namespaces) return t.skip('namespaces are forbidden here')
+  await using whole = await openWhole({ sentinel: true })
+  const started = await startWithZones(whole, { shell: 'sh' })
+  if (!started) return t.skip('there is no sentinel here')
+  const { wall, told } = started
+  wall.run(`
+import { spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+let by = '/bin/sh'
+for (let n = 1; n <= 5; n++) {
+  const name = '/work/' + 'é'.repeat(120) + n
+  writeFileSync(name, '#!' + by + '\\nsleep 0.2; echo ran', { mode: 0o755 })
+  by = name
+}
+const { stdout, signal, error } = spawnSync(by)
+console.log(String(stdout).trim(), signal, error?.code)`)
+  await wall.end()
+  assert.equal(wall.said.stdout, 'ran null undefined\n', wall.said.stderr)
+  const begun = told.filter(({ what }) => what !== 'gone')
+  assert.deepEqual(
+    begun.map(({ what, kind, entered }) => [what, kind, entered]),
+    [['began', 'shell', 'asked']],
+  )
+})
+
 for (const [how, hide] of [
   ['with', []],
   ['without', ['cgroup']],

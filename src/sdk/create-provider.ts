@@ -1,6 +1,4 @@
-import type { ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import type { Readable } from 'node:stream'
 import { controlsBeyond, type Control, type Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Language } from '../contract/job.ts'
@@ -107,7 +105,7 @@ const knownParts: Readonly<Record<keyof OneCallProvider, OptionKind>> = {
 
 /** Forwards output of a child process, with back-pressure, until both of its streams end. */
 export async function passOutput(
-  { stdout, stderr }: Pick<ChildProcess, 'stdout' | 'stderr'>,
+  { stdout, stderr }: Readonly<Record<'stdout' | 'stderr', AsyncIterable<unknown> | null>>,
   io: Pick<OutputIo, 'stdout' | 'stderr'>,
 ): Promise<void> {
   await Promise.all([
@@ -116,7 +114,7 @@ export async function passOutput(
   ])
 }
 
-async function pass(from: Readable | null, take: TaskIo['stdout']): Promise<void> {
+async function pass(from: AsyncIterable<unknown> | null, take: TaskIo['stdout']): Promise<void> {
   for await (const chunk of from ?? []) await take(chunk as Uint8Array)
 }
 

@@ -186,26 +186,30 @@ suite('Installed from a registry', { skip: why }, () => {
 
   for (const compiler of ['5.9', '7'])
     drawnTest(
-      `TypeScript ${compiler}: library, client, conformance kit and mock have types, in strict mode`,
+      `TypeScript ${compiler}: library, client, conformance kit and mock have types, in strict mode, also without those of Node`,
       async () => {
         const tsc = tool(`typescript@${compiler}`, 'bin/tsc')
         npm(app, 'install', '--no-save', '@types/node@20')
-        for (const [resolution, module] of Object.entries(modulesOf)) {
-          const compilerOptions = {
-            strict: true,
-            skipLibCheck: false,
-            exactOptionalPropertyTypes: true,
-            noEmit: true,
-            target: 'es2022',
-            types: ['node'],
-            module,
-            moduleResolution: resolution,
+        const environments = [
+          { target: 'es2022', types: ['node'] },
+          { target: 'esnext', types: [] },
+        ]
+        for (const [resolution, module] of Object.entries(modulesOf))
+          for (const environment of environments) {
+            const compilerOptions = {
+              strict: true,
+              skipLibCheck: false,
+              exactOptionalPropertyTypes: true,
+              noEmit: true,
+              module,
+              moduleResolution: resolution,
+              ...environment,
+            }
+            const config = { compilerOptions, files: ['every-entry.ts'] }
+            writeFileSync(join(app, 'tsconfig.json'), JSON.stringify(config))
+            const { code, stdout } = await run(app, node26, [tsc, '--project', 'tsconfig.json'])
+            assert.deepEqual([code, stdout], [0, ''], `${resolution}, ${environment.target}`)
           }
-          const config = { compilerOptions, files: ['every-entry.ts'] }
-          writeFileSync(join(app, 'tsconfig.json'), JSON.stringify(config))
-          const { code, stdout } = await run(app, node26, [tsc, '--project', 'tsconfig.json'])
-          assert.deepEqual([code, stdout], [0, ''], resolution)
-        }
       },
     )
 

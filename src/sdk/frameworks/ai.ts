@@ -77,7 +77,7 @@ type SandboxWriter = (asked: PathAsked & { readonly content: Uint8Array }) => Pr
 
 function textFiles(read: SandboxReader, write: SandboxWriter) {
   return {
-    async readFile(asked: PathAsked) {
+    async readFile(asked: PathAsked): Promise<ReadableStream<Uint8Array> | null> {
       const bytes = await read(asked)
       return bytes && ReadableStream.from([bytes])
     },

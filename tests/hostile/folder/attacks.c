@@ -263,7 +263,7 @@ static int locks_of_others(void) {
          rename("evil-config", "bare.git/config.lock") == 0;
 }
 
-/* One of its own a command writes, and removes. */
+/* Honest: a lock that the command made is written, and removed. */
 static int own_locks(void) {
   static const char lock[] = "bare.git/config.lock";
   return put(lock, "[core]\n") || put(lock, "[a]\n") || chmod(lock, 0600) || unlink(lock) || put(lock, "") || unlink(lock);

@@ -28,7 +28,7 @@ export function isOwnerAlive(owner: Owner): boolean {
   const boot = bootId()
   if (boot !== '' && owner.bootId !== boot) return false
   const stat = readStat(owner.pid)
-  if (!stat) return answers(owner.pid)
+  if (!stat) return answersSignal(owner.pid)
   return !stat.ended && (owner.startTime === '' || stat.startTime === owner.startTime)
 }
 
@@ -48,8 +48,8 @@ function readStat(pid: number): { startTime: string; ended: boolean } | undefine
   return { startTime: fields[19] ?? '', ended: fields[0] === 'Z' || fields[0] === 'X' }
 }
 
-/** Works even if /proc hides other users' processes (hidepid). */
-function answers(pid: number): boolean {
+/** True if a process has this pid; also where /proc hides other users' processes (hidepid), or is missing. */
+export function answersSignal(pid: number): boolean {
   try {
     process.kill(pid, 0)
     return true

@@ -1,3 +1,4 @@
+import { answersSignal } from '../lib/owner.ts'
 import { readNames, tryReadLink, tryReadNames, tryReadText } from './read.ts'
 
 /** Facts about processes, read from /proc. Each function returns undefined, or nothing, for a process that is gone. */
@@ -41,9 +42,10 @@ function fieldsOf(stat: string): readonly string[] {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
 }
 
-/** True if the process exists and is not a zombie. */
+/** True if the process exists and is not a zombie. Outside of Linux, which has no /proc, a pid is enough. */
 export function isAlive(pid: number, startTime?: number): boolean {
   const facts = processFacts(pid)
+  if (!facts && process.platform !== 'linux') return answersSignal(pid)
   if (!facts || facts.state === 'Z' || facts.state === 'X') return false
   return startTime === undefined || facts.startTime === startTime
 }

@@ -6,7 +6,7 @@
  * User code runs on the main thread on purpose: a thread hop costs more than most jobs, and the parent does not
  * depend on an answer: it enforces the deadline from outside, by killing the process.
  */
-import { probeFilter } from '../src/os/libc.js'
+import { probeOwnWall } from '../src/os/probe-own-wall.js'
 import { Cell } from './cell.js'
 import { CellFrames } from './cell/frames.js'
 import { storeParts } from './cell/parts.js'
@@ -65,7 +65,7 @@ function onFrame(kind, payload) {
   if (kind === KIND.run && !busy) begin(parseJson(payload.toString()))
   else if (kind === KIND.exec && session) session.exec(parseJson(payload.toString()))
   else if (kind === KIND.interrupt && session) session.interrupt(parseJson(payload.toString()).id)
-  else if (kind === KIND.probe && !busy) send(KIND.probed, JSON.stringify(probeFilter()))
+  else if (kind === KIND.probe && !busy) send(KIND.probed, JSON.stringify(probeOwnWall()))
   else if (kind === KIND.file && session) drain(session, parseJson(payload.toString()))
   else if (kind === KIND.reply) frames.reply(parseJson(payload.toString()))
   else leave()

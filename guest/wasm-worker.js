@@ -5,7 +5,7 @@
  * A module runs on the main thread, and nothing here can interrupt it: V8 has no fuel, and counted instructions are no
  * time. The deadline is enforced from outside, by killing the process.
  */
-import { probeFilter } from '../src/os/libc.js'
+import { probeOwnWall } from '../src/os/probe-own-wall.js'
 import { takeGc } from './take-gc.js'
 import { KIND } from './kinds.js'
 import { leave, open, send, sendBytes } from './wire.js'
@@ -27,7 +27,7 @@ open(onFrame)
 /** @param {number} kind @param {Buffer} payload */
 function onFrame(kind, payload) {
   if (kind === KIND.run) runJob(parseJson(payload.toString()))
-  else if (kind === KIND.probe) send(KIND.probed, JSON.stringify(probeFilter()))
+  else if (kind === KIND.probe) send(KIND.probed, JSON.stringify(probeOwnWall()))
   else leave()
 }
 

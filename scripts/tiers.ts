@@ -15,6 +15,7 @@ import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import { createMockProvider } from '../src/tiers/mock/provider.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
 import { jailKinds } from '../src/contract/jail-kind.ts'
+import { createSeatbeltProvider } from '../src/tiers/seatbelt/provider.ts'
 import { createWasiProvider } from '../src/tiers/wasi/provider.ts'
 import { Client } from '../src/walls/client.ts'
 import type { Guests } from '../tests/conformance/guests.ts'
@@ -243,6 +244,20 @@ Where there is a C compiler the wall has a sentinel, which answers calls by the 
     ],
     guests: { ...inNode.guests, ...inJs.guests },
   })),
+  {
+    provider: createSeatbeltProvider(unused),
+    about: `Programs of Node on macOS, each one process under a generated profile of Seatbelt, by \`sandbox-exec\`. **It was never run on
+macOS by its makers**: the proof at its first use decides there, and \`missing\` says so. The profile denies by default, and allows one program, its
+files, the folder of the job and signals to itself. It starts no process and has no network. On macOS \`isolated-vm\` and \`wasi\` have such a wall too.`,
+    notStopped: [
+      `a hole in the kernel or in Seatbelt`,
+      `more memory, CPU time and disk than its limits for 200 ms and longer, because they are sampled`,
+      `learning about this machine: its processor, its version, the names of the folders above its own`,
+      sideChannels,
+    ],
+    runs: ['on Linux, which plays `sandbox-exec` by Landlock and seccomp'],
+    guests: { ...inNode.guests, ...inJs.guests },
+  },
   ...(['podman', 'docker'] as const).map((name) => ({
     provider: createContainerProvider(name, unused),
     about: `Any Linux program in a container of ${name === 'podman' ? 'Podman' : 'Docker'}, by the API on its socket: without network and capabilities, with a

@@ -3,7 +3,8 @@
  * is the wall; this process enforces nothing, and its messages are treated as hostile.
  */
 import fs from 'node:fs'
-import { isReadable, probeFilter, capResource, listenOnLoopback } from '../../src/os/libc.js'
+import { isReadable, capResource, listenOnLoopback } from '../../src/os/libc.js'
+import { probeOwnWall } from '../../src/os/probe-own-wall.js'
 import { takeAhead } from './ahead.js'
 import { dropMain, layOut, prepare } from './ground.js'
 import { finishWith, Job } from './job.js'
@@ -91,7 +92,7 @@ function wait() {
     if (!frame) return process.reallyExit(0)
     renew?.()
     renew = undefined
-    if (frame.kind === KIND.probe) send(KIND.probed, JSON.stringify(probeFilter('process')))
+    if (frame.kind === KIND.probe) send(KIND.probed, JSON.stringify(probeOwnWall('process')))
     else if (frame.kind === KIND.ahead) {
       dropMain()
       ahead.take(frame.payload)

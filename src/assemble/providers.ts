@@ -59,6 +59,11 @@ const rows = {
   },
   bubblewrap: processRow('bubblewrap'),
   embedded: processRow('embedded'),
+  seatbelt: {
+    tier: 'process',
+    load: async (parts) =>
+      (await import('../tiers/seatbelt/provider.ts')).createSeatbeltProvider(parts),
+  },
   gvisor: {
     tier: 'gvisor',
     load: async (parts) =>

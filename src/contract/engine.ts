@@ -56,6 +56,8 @@ export interface EngineOptions {
   readonly templates?: 'all' | 'off'
   /** For tests: the folder that caches the sentinel's program. */
   readonly sentinelFolder?: string
+  /** For tests: a program in place of macOS' `sandbox-exec`, also on another system. */
+  readonly sandboxExec?: string
   /** For tests: state folder with the images of machines, in place of the warden's own. */
   readonly imageState?: string
   /** Milliseconds an enclosure has to become ready; 15,000 by default. */

@@ -170,7 +170,7 @@ export const outcomeSchema = z
       .record(z.string(), z.string())
       .optional()
       .describe(
-        'mechanism that enforces each limit here: `cgroup`, `keeper`, `rlimit`, `watch`, `throttle`, or `none`; `access` names those that refuse files, programs and sockets: `landlock`, `seccomp`, `apparmor`; `layers` are those of the wall',
+        'mechanism that enforces each limit here: `cgroup`, `keeper`, `rlimit`, `seatbelt`, `watch`, `throttle`, or `none`; `access` names those that refuse files, programs and sockets: `landlock`, `seccomp`, `apparmor`; `layers` are those of the wall',
       ),
     session: execSession.optional().describe('for an exec of a session'),
     server: z

@@ -184,7 +184,7 @@ export interface Wall {
 /** Mechanism behind each bound of a claimed wall; `none`: no bound exists or none was requested. */
 export interface BoundMechanisms {
   readonly memory: 'cgroup' | 'watch'
-  readonly processes: 'cgroup' | 'keeper' | 'rlimit' | 'watch' | 'none'
+  readonly processes: 'cgroup' | 'keeper' | 'rlimit' | 'seatbelt' | 'watch' | 'none'
   readonly cpu: 'cgroup' | 'watch' | 'none'
   /** `throttle`: by the hypervisor, of the machine's disk. */
   readonly io: 'cgroup' | 'throttle' | 'none'

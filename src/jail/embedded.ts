@@ -350,7 +350,8 @@ export function placesOf({ whole }: JailedProgram): readonly JailMount[] {
   return whole?.places ?? []
 }
 
-function execOf(program: JailedProgram, options: JailOptions) {
+/** Command of a program in a wall without a root of its own. */
+export function execOf(program: JailedProgram, options: JailOptions) {
   const { compiled } = options
   if (program.whole) return execOutside(program, program.whole, options)
   const cache = compiled ? { NODE_COMPILE_CACHE: compiled } : {}

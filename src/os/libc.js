@@ -219,6 +219,8 @@ export function userHasProcesses(uid) {
 }
 /** Exits at once, without exit handlers or destructors. @param {number} status @returns {never} */
 export function exitNow(status) {
+  // macOS: no call here has its number; a signal to itself runs no exit handler either.
+  if (process.platform === 'darwin') process.kill(process.pid, 'SIGKILL')
   sys('exit_group', status)
   throw new Error('unreachable')
 }
@@ -272,9 +274,10 @@ export function limitResource(name, value, pid = 0) {
   sys('prlimit64', pid, RLIMIT[name], pair, null)
 }
 
-/** Lowers both limits of this process to `value`; a lower limit stays.
+/** Lowers both limits of this process to `value`; a lower limit stays. No effect on macOS, which dumps no core by default.
  * @param {keyof typeof RLIMIT} name @param {number} value */
 export function capResource(name, value) {
+  if (process.platform === 'darwin') return
   const pair = Buffer.alloc(16)
   sys('prlimit64', 0, RLIMIT[name], null, pair)
   const hard = pair.readBigUInt64LE(8)
@@ -292,6 +295,7 @@ export function resourceLimit(name, pid = 0) {
 
 /** CPU time in milliseconds of reaped children and their reaped descendants (RUSAGE_CHILDREN). */
 export function childrenCpuMs() {
+  if (process.platform === 'darwin') return 0
   if (!hasWaitedForChildren()) return 0
   const usage = Buffer.alloc(144)
   sys('getrusage', -1, usage)
@@ -791,6 +795,36 @@ function allow(ruleset, place, rights) {
   rule.writeInt32LE(place.fd, 8)
   sys('landlock_add_rule', ruleset, 1, rule, 0)
   closeSync(place.fd)
+}
+
+/**
+ * Connects to a port of 127.0.0.1 by functions of POSIX, and closes. Throws SystemCallError.
+ * @param {number} port
+ */
+export function connectOnLoopback(port) {
+  const ffi = createRequire(import.meta.url)('node:ffi')
+  const isMac = process.platform === 'darwin'
+  const errnoPlace = isMac ? '__error' : '__errno_location'
+  const { functions } = ffi.dlopen(null, {
+    socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
+    connect: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
+    [errnoPlace]: { arguments: [], return: 'pointer' },
+  })
+  const errno = () => ffi.getInt32(functions[errnoPlace](), 0)
+  const fd = functions.socket(AF_INET, SOCK_STREAM, 0)
+  if (fd < 0) throw new SystemCallError('socket', errno())
+  const address = Buffer.alloc(16)
+  // BSD has a length before the family, where Linux has the family in two bytes.
+  if (isMac) address.set([address.length, AF_INET])
+  else address.writeUInt16LE(AF_INET, 0)
+  address.writeUInt16BE(port, 2)
+  address.set([127, 0, 0, 1], 4)
+  try {
+    if (functions.connect(fd, ffi.getRawPointer(address), address.length) < 0)
+      throw new SystemCallError('connect', errno())
+  } finally {
+    closeSync(fd)
+  }
 }
 
 /** Calls forbidden to a warm worker, with arguments for which the kernel returns another errno than the filter. */

@@ -44,6 +44,8 @@ export interface ProgramProviderKind {
   readonly languages: readonly Language[]
   /** Abilities beyond those of all such providers. */
   readonly can: readonly Ability[]
+  /** Abilities of all such providers that it lacks. */
+  readonly lacks?: readonly Ability[]
   /** Controls that it enforces and can tighten, beyond those of all such providers. */
   readonly tightens?: readonly Control[]
   readonly images?: Provider['images']
@@ -102,7 +104,7 @@ export function createProgramProvider(
   kind: ProgramProviderKind,
   options: ProgramProviderOptions,
 ): Provider {
-  const { name, tier, images, closesAny, tightens = [] } = kind
+  const { name, tier, images, closesAny, lacks = [], tightens = [] } = kind
   const { warden, emitter, openEgressPath } = options
   const spares = new ProgramSpares({
     mechanism: name,
@@ -120,7 +122,7 @@ export function createProgramProvider(
     },
     enforces: [...enforces, ...tightens],
     tightens: [...tightenedAlways, ...tightens],
-    can: [...can, ...kind.can],
+    can: [...can.filter((one) => !lacks.includes(one)), ...kind.can],
     ...(images && { images }),
     detect: detectBy(prove, kind.proofAttempts),
     async launch(profile, _clock, hints) {

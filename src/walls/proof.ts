@@ -12,28 +12,32 @@ const PROBE_MS_MAX = 5_000
 const PROBE_BYTES = 128 * 2 ** 20
 /** Default scratch size of a job. */
 const PROBE_DISK_BYTES = 64 * 2 ** 20
+/** Errnos of the mechanism, none of which an attempt of the probe has for another reason. */
+const refusalsOf = { seccomp: ['EPERM', 'ENOSYS'], seatbelt: ['EPERM', 'EACCES'] } as const
 const hint = 'Run Mayfly on a Linux kernel with seccomp filters'
 
-/** Throws NO_JAIL unless the worker has a seccomp filter and a memory watch, and the filter holds when it is probed. */
+/**
+ * Throws NO_JAIL unless the worker has a seccomp filter, or a profile of Seatbelt, and a memory watch, and unless that holds when
+ * it is probed.
+ */
 export async function assertJailed(worker: WallHandle): Promise<void> {
   const { layers } = worker.wall
-  const least = ['seccomp', 'memory watch'].filter((layer) => !layers.includes(layer))
+  const filter = layers.includes('seatbelt') ? 'seatbelt' : 'seccomp'
+  const least = [filter, 'memory watch'].filter((layer) => !layers.includes(layer))
   if (least.length > 0) {
     const message = `Cannot jail a worker: ${least.join(' and ')} is missing`
     throw new MayflyError('NO_JAIL', message, { hint })
   }
-  await holdsAgainstItself(worker)
+  await holdsAgainstItself(worker, refusalsOf[filter])
 }
 
-/** Has the worker itself probe forbidden calls, as a guest after a V8 escape would; only the filter's errno counts. */
-async function holdsAgainstItself(worker: WallHandle): Promise<void> {
+/** Has the worker itself probe forbidden calls, as a guest after a V8 escape would; only an errno of the wall counts. */
+async function holdsAgainstItself(worker: WallHandle, refusals: readonly string[]): Promise<void> {
   try {
     const request = { kind: kind.probe, payload: '', name: 'it' }
     const answer = await worker.ask(request, kind.probed, PROBE_MS_MAX)
     const answers = probedSchema.parse(parseJson(answer.toString()))
-    const through = Object.entries(answers).filter(
-      ([, answer]) => answer !== 'EPERM' && answer !== 'ENOSYS',
-    )
+    const through = Object.entries(answers).filter(([, answer]) => !refusals.includes(answer))
     if (through.length === 0) return
     throw new Error(
       `the filter permits forbidden system calls: ${through.map(([call]) => call).join(', ')}`,

@@ -7,6 +7,14 @@ export function noJail(platform: string): MayflyError {
   })
 }
 
+/** Error of an engine of macOS on another system. */
+export function needsMacOs(engine: string): MayflyError {
+  const message = `Cannot start a wall by ${engine} on ${process.platform}: it is a part of macOS`
+  return new MayflyError('UNAVAILABLE', message, {
+    hint: 'Linux has other walls of the tier process',
+  })
+}
+
 /** Error of an engine that is closing: no further wall starts. */
 export function closing(): MayflyError {
   return new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')

@@ -41,6 +41,7 @@ const digests: Readonly<Record<Exclude<ProviderName, 'mock'>, readonly Source[]>
   wasi: [{ language: 'wasm', code: digestInWasm() }],
   bubblewrap: [isolate, program, python],
   embedded: [isolate, program, python],
+  seatbelt: [isolate, program],
   podman: [isolate, program, python],
   docker: [isolate, program, python],
   gvisor: [isolate, program, python],

@@ -11,6 +11,7 @@ import { sweepJails } from './firecracker/sweep-jails.ts'
 import { LazyEngine, type EngineStarter } from './lazy-engine.ts'
 import type { ContainerEngineName } from './processes/containers/socket.ts'
 import { openProcesses } from './processes/engine.ts'
+import { sweepSeatbelt } from './processes/seatbelt/sweep.ts'
 
 /** An engine, the programs that it starts, and the mechanisms by which a request may ask for it. */
 interface EngineRow {
@@ -23,6 +24,17 @@ interface EngineRow {
 
 /** The engines of this warden, a row each. */
 export const engines: Readonly<Record<EngineName, EngineRow>> = {
+  seatbelt: {
+    open: (options, host) =>
+      new LazyEngine(
+        'seatbelt',
+        async () =>
+          new (await import('./processes/seatbelt/start.ts')).SeatbeltStarter(options, host),
+        { sweep: sweepSeatbelt, system: options.sandboxExec === undefined ? 'darwin' : 'any' },
+      ),
+    programs: ['isolated-vm', 'wasi', 'analyst', 'node'],
+    mechanisms: ['seatbelt', ...(process.platform === 'darwin' ? ['any'] : [])],
+  },
   processes: {
     open: openProcesses,
     programs: ['isolated-vm', 'wasi', 'analyst', 'node', 'python'],
@@ -63,7 +75,7 @@ function lazy(
   sweep?: Engine['sweep'],
 ): EngineRow {
   return {
-    open: (options, host) => new LazyEngine(name, () => load(options, host), sweep),
+    open: (options, host) => new LazyEngine(name, () => load(options, host), sweep && { sweep }),
     programs: ['node', 'python'],
     mechanisms: [name],
   }

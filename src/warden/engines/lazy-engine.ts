@@ -8,7 +8,7 @@ import type {
 } from '../../contract/engine.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { MachineSave } from '../../contract/machine-save.ts'
-import { closing, noJail } from '../refusals.ts'
+import { closing, needsMacOs, noJail } from '../refusals.ts'
 import { sweepDead } from './sweep.ts'
 
 /** Starts the walls of an engine. */
@@ -22,6 +22,9 @@ export interface EngineStarter {
 
 const sampleEveryMs = 10
 
+/** System that an engine needs; `any` for a test that plays one. */
+type System = 'linux' | 'darwin' | 'any'
+
 export function withoutSaves(name: string): MayflyError {
   return new MayflyError('UNAVAILABLE', `Cannot resume a machine by "${name}": it has no saves`)
 }
@@ -31,13 +34,19 @@ export class LazyEngine implements Engine {
   readonly name: string
   readonly #load: () => Promise<EngineStarter>
   readonly #sweep: Engine['sweep']
+  readonly #system: System
   #starter: Promise<EngineStarter> | undefined
   #isClosed = false
 
-  constructor(name: string, load: () => Promise<EngineStarter>, sweep = sweepDead) {
+  constructor(
+    name: string,
+    load: () => Promise<EngineStarter>,
+    { sweep = sweepDead, system = 'linux' }: { sweep?: Engine['sweep']; system?: System } = {},
+  ) {
     this.name = name
     this.#load = load
     this.#sweep = sweep
+    this.#system = system
   }
 
   /** Probes nothing, because the warden calls it for each engine before its first wall. */
@@ -63,7 +72,8 @@ export class LazyEngine implements Engine {
   sweepOrphans(): void {}
 
   async #loaded(): Promise<EngineStarter> {
-    if (process.platform !== 'linux') throw noJail(process.platform)
+    if (this.#system !== 'any' && process.platform !== this.#system)
+      throw this.#system === 'linux' ? noJail(process.platform) : needsMacOs(this.name)
     this.#starter ??= this.#load()
     const starter = await this.#starter
     if (this.#isClosed) throw closing()

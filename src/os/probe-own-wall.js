@@ -1,0 +1,48 @@
+/** Attempts of a guest's own process against its wall, before any job: what the proof of a wall asks for. */
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { connectOnLoopback, probeFilter } from './libc.js'
+
+/** Port of the service "discard", at which hardly any machine listens: outside of a wall the answer is ECONNREFUSED. */
+const DISCARD_PORT = 9
+
+/**
+ * Tries what the wall refuses; returns for each attempt the name of its errno, or `allowed`.
+ * @param {'worker' | 'process'} [policy] of the filter, where there is one
+ * @returns {Record<string, string>}
+ */
+export function probeOwnWall(policy) {
+  return process.platform === 'darwin' ? probeSeatbelt() : probeFilter(policy)
+}
+
+/**
+ * Attempts at files, sockets and other processes, each of which has another result outside of a profile of Seatbelt, which
+ * refuses with EPERM.
+ * @returns {Record<string, string>}
+ */
+export function probeSeatbelt() {
+  const place = `/tmp/mayfly-probe-${process.pid}`
+  return {
+    read: codeOf(() => fs.closeSync(fs.openSync('/etc/passwd', 'r'))),
+    write: codeOf(() => {
+      fs.writeFileSync(place, '', { flag: 'wx' })
+      fs.unlinkSync(place)
+    }),
+    connect: codeOf(() => connectOnLoopback(DISCARD_PORT)),
+    child: codeOf(() => {
+      const { error } = spawnSync('/usr/bin/true', { stdio: 'ignore' })
+      if (error) throw error
+    }),
+    signal: codeOf(() => process.kill(process.ppid, 0)),
+  }
+}
+
+/** @param {() => void} act @returns {string} */
+function codeOf(act) {
+  try {
+    act()
+    return 'allowed'
+  } catch (error) {
+    return /** @type {NodeJS.ErrnoException} */ (error).code ?? String(error)
+  }
+}

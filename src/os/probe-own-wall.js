@@ -30,7 +30,8 @@ export function probeSeatbelt() {
     }),
     connect: codeOf(() => connectOnLoopback(DISCARD_PORT)),
     child: codeOf(() => {
-      const { error } = spawnSync('/usr/bin/true', { stdio: 'ignore' })
+      // The one program that a profile lets it exec.
+      const { error } = spawnSync(process.execPath, ['--version'], { stdio: 'ignore' })
       if (error) throw error
     }),
     signal: codeOf(() => process.kill(process.ppid, 0)),

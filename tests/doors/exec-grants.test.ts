@@ -243,8 +243,9 @@ suite('Repositories under mayfly exec', { skip: noFolderWall || noGit, timeout }
       execFileSync('git', ['config', key, value], { cwd: own })
     const global = join(place.state, 'gitconfig')
     writeFileSync(global, '[core]\r\n\thooksPath = us"er"; own\r\n')
-    const script = `for one in ${files.join(' ')} made/new user/new missing/d wide/e; do
-      mkdir -p missing; echo x > $one; rm -f $one; done; mv tools tools2; echo x > plain; git add plain`
+    const script = `mkdir -p missing; for one in ${files.join(' ')}; do echo x > $one; rm -f $one; done
+      for one in made/new user/new missing/d wide/e; do echo x > $one; done
+      mv tools tools2; echo x > plain; git add plain`
     const options = { env: { GIT_CONFIG_GLOBAL: global } }
     const words = ['exec', '--', 'sh', '-c', script]
     const { stderr } = await mayfly({ ...place, cwd: own }, words, options)
@@ -252,6 +253,7 @@ suite('Repositories under mayfly exec', { skip: noFolderWall || noGit, timeout }
     for (const name of ['made/new', 'user/new', 'missing/d'])
       assert.ok(!existsSync(join(own, name)), name)
     assert.equal(git('ls-files', own), 'plain\n', stderr)
+    assert.equal(readFileSync(join(own, 'wide/e'), 'utf8'), 'x\n', stderr)
     assert.doesNotMatch(stderr, /wide/)
   })
 

@@ -546,10 +546,11 @@ PRIVATE, NORESERVE, LOW = 0x22, 0x4022, 1 << 40
 # Before all that it keeps: a terabyte of nothing, and as much of zeros as a copy may have.
 assert libc.mmap(LOW, 1 << 40, 3, NORESERVE | 0x100000, -1, 0) == LOW
 ctypes.memset(LOW, 0, ${bytesMax})
-unmask = lambda text: bytes(b ^ 0x55 for b in text)
+# Unmasked in place: the heap holds neither text.
 for rights, text in ((0, ${masked('kept-from-all')}), (1, ${masked('kept-to-read')})):
     at = libc.mmap(None, 4096, 3, PRIVATE, -1, 0)
-    ctypes.memmove(at, unmask(text), len(text))
+    page = (ctypes.c_ubyte * len(text)).from_address(at)
+    for n, byte in enumerate(text): page[n] = byte ^ 0x55
     assert libc.mprotect(ctypes.c_void_p(at), ctypes.c_size_t(4096), rights) == 0
 print('ready', flush=True)
 sys.stdin.readline()`

@@ -75,11 +75,20 @@ suite('The image store', () => {
   })
 
   test('Collection removes nothing while a tag is unreadable', () => {
-    inStore((store) => add(store, 'first', []))
-    writeFileSync(join(folder, 'tags', 'broken'), '')
-    assert.throws(() => inStore((store) => store.collect()), ended('IMAGE_BROKEN'))
-    assert.equal(listImages(folder).images.length, 1)
-    assert.ok(inStore((store) => store.untag('broken')))
+    const digest = inStore((store) => add(store, 'first', []))
+    const [tag, elsewhere] = [join(folder, 'tags', 'broken'), join(root, 'elsewhere')]
+    writeFileSync(elsewhere, digest)
+    for (const breaks of [
+      () => writeFileSync(tag, ''),
+      () => writeFileSync(tag, digest.slice(1)),
+      () => writeFileSync(tag, digest.padEnd(100)),
+      () => symlinkSync(elsewhere, tag),
+    ]) {
+      breaks()
+      assert.throws(() => inStore((store) => store.collect()), ended('IMAGE_BROKEN'))
+      assert.equal(listImages(folder).images.length, 1)
+      assert.ok(inStore((store) => store.untag('broken')))
+    }
     assert.equal(inStore((store) => store.collect()).digests.length, 1)
   })
 

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { AgentConversation } from '../../src/agent-wire/conversation.ts'
 import { AgentReader, decodeAgentMessage } from '../../src/agent-wire/decode.ts'
 import { encodeHostMessage, type HostMessage } from '../../src/agent-wire/encode.ts'
-import { answerBytesMax, claimSteps } from '../../src/agent-wire/numbers.ts'
+import { agentKinds, answerBytesMax, claimSteps } from '../../src/agent-wire/numbers.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
 import { sampledRuns } from '../fixtures/drawn.ts'
 import { agentSkip, GuestAgent, runOf } from '../fixtures/guest-agent.ts'
@@ -137,6 +137,7 @@ const said = [
   ),
   of(76, bytes([2, 1], [1, 4], [6, 1], [2, 2])),
   of(77, bytes([13, 1])),
+  of(78, bytes([nonce, 4], [0, 2], [1, 2], [0, 2])),
   of(81, bytes([1, 1], [42, 4], [1000, 8], [0, 4], [900, 8]), text('/bin/true')),
   of(81, bytes([2, 1], [42, 4], [1000, 8], [0, 4], [2, 1]), text('create'), text('inet')),
   of(81, bytes([3, 1], [42, 4], [1000, 8], [0, 4], [1, 1], [9, 1])),
@@ -150,6 +151,7 @@ const said = [
 ]
 
 test('Mutated bytes of an agent are read as messages within their bounds, or refused with a RangeError', (t) => {
+  assert.deepEqual(new Set(said.map((frame) => frame[4])), new Set(Object.values(agentKinds)))
   for (const frame of said)
     assert.doesNotThrow(() => decodeAgentMessage(frame[4]!, frame.subarray(5)))
   const all = Buffer.concat(said)

@@ -18,6 +18,7 @@ def main(input):
     with open(marked.__file__, 'rb') as file:
         is_of_source = importlib.util.source_hash(file.read()) == head[8:]
     found = sorted(set(os.listdir('/tmp')) - {'.mayfly-result'}) + sorted(os.listdir('/work'))
+    for folder in ('/tmp', '/work'): open(folder + '/left', 'w').close()
     return [ahead, marked.drawn, random.random(), found, threading.active_count(), head[4], is_of_source]`,
   image: markedImage,
   limits: { timeout: 120_000 },

@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
+import { providerNames } from '../../src/assemble/providers.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { makeSandboxExec } from '../fixtures/sandbox-exec.ts'
@@ -85,8 +86,9 @@ for (const [platform, { env, why, fix: way, isolate }] of Object.entries(played)
     test(`S4-20: ${platform}: each wall has a reason why it is unavailable, and a hint`, async () => {
       const ran = await mayfly(place, ['providers', '--json'], { env })
       const walls = documentOf(ran) as unknown as readonly Record<string, unknown>[]
+      assert.deepEqual(new Set(walls.map(({ name }) => name)), new Set<unknown>(providerNames))
       const real = walls.filter(({ tier }) => tier !== 'mock')
-      assert.ok(real.length >= 4)
+      assert.equal(real.length, walls.length - 1)
       for (const { available, reason, fix } of real) {
         assert.equal(available, false)
         assert.match(String(reason), why)

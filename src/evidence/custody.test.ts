@@ -90,6 +90,7 @@ test('A large capture counts however many small ones came after it', async () =>
     bodies.put(place('asked'), Buffer.alloc(0), at)
     bodies.put(place('capture.json'), Buffer.alloc(200), at)
   }
+  assert.ok(isKept(evidence, 'exec_0'))
   await keep({ run: 'exec_2', ...asked }, large)
   assert.deepEqual(bodies.names('acme', 'exec_0'), [])
   assert.equal(bodies.names('acme', 'exec_1').length, 2100)

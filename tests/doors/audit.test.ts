@@ -259,7 +259,7 @@ test('Attack: an export of a forged log that nobody signed fails where a key mus
   assert.match(stdout, /^bad: line 1: no line is signed with the key/)
 })
 
-test('A line with a number below or above all numbers of JavaScript is found by verify', () => {
+test('A line with a number below or above all safe integers is found by verify', () => {
   const db = join(state, 'audit.db')
   const whole = readFileSync(db)
   for (const [seq, line] of [

@@ -102,6 +102,7 @@ test('S0-2: dotfiles, links that lead out or to dotfiles, and folders without a 
     '/.env',
     '/.git/config',
     '/out',
+    '/etc',
     '/etc/passwd',
     '/inside',
     '/empty/',

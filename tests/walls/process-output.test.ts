@@ -162,7 +162,7 @@ os.execv("/bin/sh", ["sh", "-c", "sleep 1; echo replaced; exit 3"])`
     ] as const)
       test(`${jailKind}: a program in ${language} that has ended is no timeout, although nobody reads its output`, async (t) => {
         if (isMissing(t, { jailKind })) return
-        const job = { language, code, provider: jailKind, limits: { timeout: '4s' } } as const
+        const job = { language, code, provider: jailKind, limits: { timeout: '2s' } } as const
         const outcome = await library.run(job, { tap: () => new Promise<void>(() => undefined) })
         assert.deepEqual([outcome.status, outcome.stdout], ['ok', 'hello\n'])
       })

@@ -15,6 +15,7 @@ import {
   readRecord,
   recordFile,
 } from '../../src/gateway/local/place.ts'
+import { temporaryCache } from '../../src/lib/cache-folder.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { isRunscThere, makeGvisor, noRunsc } from '../conformance/gvisor.ts'
 import { inNode, inPython } from '../conformance/guests-of-programs.ts'
@@ -226,12 +227,14 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
 
   test('No granted folder gives access to a cache folder, or writes to the sources of Mayfly', async () => {
     const caches = mkdtempSync(join(tmpdir(), 'mayfly-attach-caches-'))
-    const before = process.env['XDG_CACHE_HOME']
-    process.env['XDG_CACHE_HOME'] = caches
+    const { XDG_CACHE_HOME, TMPDIR } = process.env
+    Object.assign(process.env, { XDG_CACHE_HOME: caches, TMPDIR: caches })
     try {
       const own = isRoot ? '/var/cache/mayfly' : join(caches, 'mayfly')
       const compiled = join(caches, 'mayfly/compiled')
-      for (const folder of [join(own, 'prepared'), compiled]) mkdirSync(folder, { recursive: true })
+      const temporary = temporaryCache()
+      for (const folder of [join(own, 'prepared'), compiled, temporary])
+        mkdirSync(folder, { recursive: true })
       const source = join(import.meta.dirname, '../../src')
       const files = { read: ['/'], write: ['/'] }
       const calls = await foldersFor(
@@ -244,6 +247,7 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
         { verb: 'list', path: join(own, 'prepared') },
         { verb: 'write', path: join(own, 'prepared', name), content: 'x' },
         { verb: 'write', path: join(compiled, name), content: 'x' },
+        { verb: 'write', path: join(temporary, name), content: 'x' },
         { verb: 'write', path: join(source, name), content: 'x' },
       ])
         await assert.rejects(ask(request), { code: 'FORBIDDEN' }, JSON.stringify(request))
@@ -251,8 +255,9 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
       const path = join(caches, 'other')
       assert.equal(await ask({ verb: 'write', path, content: 'x' }), '1')
     } finally {
-      if (before === undefined) delete process.env['XDG_CACHE_HOME']
-      else process.env['XDG_CACHE_HOME'] = before
+      for (const [variable, value] of Object.entries({ XDG_CACHE_HOME, TMPDIR }))
+        if (value === undefined) delete process.env[variable]
+        else process.env[variable] = value
       rmSync(caches, { recursive: true })
       for (const place of [
         join('/var/cache/mayfly/prepared', name),

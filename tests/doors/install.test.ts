@@ -186,7 +186,7 @@ suite('Installed from a registry', { skip: why }, () => {
 
   for (const compiler of ['5.9', '7'])
     drawnTest(
-      `TypeScript ${compiler}: library, client, conformance kit and mock have types, in strict mode, also without those of Node`,
+      `TypeScript ${compiler}: each entry of the package has types, in strict mode, also without those of Node and of the frameworks`,
       async () => {
         const tsc = tool(`typescript@${compiler}`, 'bin/tsc')
         npm(app, 'install', '--no-save', '@types/node@20')

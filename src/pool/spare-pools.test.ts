@@ -38,16 +38,16 @@ const turn = () => new Promise<void>((resolve) => void setImmediate(resolve))
 
 test('S0-5: the spares of a replaced image are ended, and no others', async () => {
   const { stock, poolOf, told, live } = stand()
-  const pools = [poolOf('old', 'a'), poolOf('new', 'b'), poolOf('host')]
+  const pools = [poolOf('old', 'a'), poolOf('new', 'b'), poolOf('host'), poolOf('too', 'a')]
   for (const pool of pools) pool.fill()
   await turn()
-  assert.equal(live.size, 3)
+  assert.deepEqual([...live], [1, 2, 3, 4])
   stock.dropImage('a')
   await turn()
-  assert.deepEqual([live.has(1), live.size], [false, 2])
+  assert.deepEqual([...live], [2, 3])
   assert.deepEqual(
     told.filter((one) => one.startsWith('pool/drained')),
-    ['pool/drained old changed'],
+    ['pool/drained old changed', 'pool/drained too changed'],
   )
   for (const pool of pools) await pool.close()
   assert.equal(live.size, 0)

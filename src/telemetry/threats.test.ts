@@ -108,10 +108,10 @@ test('A reader of the process before a restart continues with the first threat a
   )
   for (const moved of [1000, -1000]) {
     const { emitter, threats } = open(10, moved)
-    emitter.emit('threat/unparsed', {}, { run: 'exec_1' })
+    for (const run of ['exec_1', 'exec_2']) emitter.emit('threat/unparsed', {}, { run })
     assert.deepEqual(
       threats.after(seqs.at(-1)!).map(({ run }) => run),
-      ['exec_1'],
+      ['exec_1', 'exec_2'],
     )
   }
 })

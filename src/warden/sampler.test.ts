@@ -101,11 +101,17 @@ suite('Sampling a wall', () => {
 
   test('A wall of many processes has the size that its watch reports, and ends after an OOM kill', async () => {
     using stand = holding()
+    stand.sampler.add(held({ sample: sampled({ bytes: 8, bytesMax: 9 }) }))
+    await looks()
+    assert.deepEqual(stand.ends, [])
     stand.sampler.add(held({ wall: 'w2', sample: sampled({ bytes: 10, bytesMax: 9 }) }))
     assert.deepEqual(await stand.ended, ['w2', 'memory'])
     stand.sampler.add(held({ wall: 'w3', sample: sampled({ bytes: 0, isOutOfMemory: true }) }))
     await looks()
-    assert.deepEqual(stand.ends.at(-1), ['w3', 'memory'])
+    assert.deepEqual(stand.ends, [
+      ['w2', 'memory'],
+      ['w3', 'memory'],
+    ])
   })
 
   test('A bound that falls below an earlier peak ends no wall that has given the memory back', async () => {

@@ -142,7 +142,9 @@ suite('Images of Debian packages', () => {
     const file = join(store(), 'sboms', `${digest}.json`)
     writeFileSync(file, shown.stdout.replace('busybox', 'busyb0x'))
     assert.equal(codeOf(images('show', 'minimal', '--sbom', '--json')), 'IMAGE_BROKEN')
-    assert.match(images('verify').stdout, /^bad: minimal .*: its bill of materials/)
+    const verified = images('verify')
+    assert.equal(verified.status, 1)
+    assert.match(verified.stdout, /^bad: minimal .*: its bill of materials/)
   })
 
   test('Attack: a manifest that was changed, or signed by another state folder, does not verify', (t) => {
@@ -167,16 +169,18 @@ suite('Images of Debian packages', () => {
 
   test('Attack: a cached package that is truncated or changed is PACKAGE_BROKEN, and no image is left', (t) => {
     if (reason) return t.skip(reason)
+    const build = (packages: string) => images('build', 'minimal', '--json', '--packages', packages)
     for (const attack of [
       (file: string) => truncateSync(file, 1000),
       (file: string) => writeFileSync(file, Buffer.alloc(statSync(file).size)),
     ]) {
       const packages = copyOfCache()
       attack(join(packages, `${lockedSha256('busybox-static')}.deb`))
-      const built = images('build', 'minimal', '--json', '--packages', packages)
-      assert.equal(codeOf(built), 'PACKAGE_BROKEN')
+      assert.equal(codeOf(build(packages)), 'PACKAGE_BROKEN')
       assert.deepEqual(leftovers(), [])
     }
+    // The packages of the copy are enough.
+    assert.equal(build(copyOfCache()).status, 0)
   })
 
   test('A second build at the same time is BUSY', (t) => {
@@ -232,6 +236,7 @@ suite('Images of Debian packages', () => {
         { encoding: 'utf8' },
       )
       assert.equal(JSON.parse(ran.stdout).error?.code, 'DISK_FULL', `${size}: ${ran.stdout}`)
+      assert.match(ran.stderr, /-warden\/images:\n/)
       assert.doesNotMatch(ran.stderr, /\.erofs|\.json|work/)
     }
   })

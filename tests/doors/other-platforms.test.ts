@@ -137,6 +137,7 @@ suite('S4-25: On a played macOS with sandbox-exec', { skip: withoutOverlay() }, 
   test('three walls are there, each says that it was never run on macOS, and the others say why they are not', async () => {
     const ran = await mayfly(place, ['providers', '--json'], { env: macOs })
     const walls = documentOf(ran) as unknown as readonly ProviderLine[]
+    assert.deepEqual(new Set(walls.map(({ name }) => name)), new Set<string>(providerNames))
     const there = walls.filter(({ available, tier }) => available && tier !== 'mock')
     assert.deepEqual(
       there.map(({ name, strength, layers }) => [name, strength, layers]),

@@ -108,10 +108,13 @@ suite('A program with every system call under seccomp notify', { skip, concurren
     const code = `
 import { spawnSync } from 'node:child_process'
 import { readFile, rename, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 
-console.log('ready')
+const before = spawnSync('/bin/true').status
+const [code] = await once(new Worker('1', { eval: true }), 'exit')
+console.log('ready', before, code)
 let n = 0
 while (n < 500 && !spawnSync('/bin/true').error) n += await setTimeout(20, 1)
 console.log('programs', n < 500 ? 'refused' : 'started')
@@ -130,8 +133,8 @@ catch (error) { console.log('refused', error.code) }
     await whole.warden.calls(wall.id, [{ afterMs: 0, allow }])
     const { exit } = await wall.end()
     assert.deepEqual([exit.exitCode, exit.signal], [0, null])
-    assert.match(wall.said.stdout, /^programs refused$/m)
+    assert.match(wall.said.stdout, /^ready 0 0\nprograms refused$/m)
     assert.match(wall.said.stdout, /^read kept$/m)
-    assert.match(wall.said.stdout, /^refused \w+$/m)
+    assert.match(wall.said.stdout, /^refused ERR_WORKER_INIT_FAILED$/m)
   })
 })

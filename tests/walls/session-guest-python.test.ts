@@ -34,6 +34,8 @@ suite('A session of Python without a wall', { skip: unable('python') }, () => {
       assert.equal(await code('put', 'way/new/a'), undefined)
       for (const path of ['inner/new/a', 'way/new/a'])
         assert.equal((await session.file({ op: 'get', path, bytesMax: 1 })).size, 1, path)
+      // The link itself is no reason for a refusal.
+      assert.equal(await code('list', 'way'), undefined)
       const { entries = [] } = await session.file({ op: 'list', path: 'way/new' })
       assert.deepEqual(
         entries.map(({ path }) => path),

@@ -21,13 +21,22 @@ for (const isLive of [true, false])
   test(`The picture of ${isLive ? 'a running' : 'an ended'} job is drawn in its tenant's turn of the thread`, async () => {
     const made: unknown[] = []
     const life = { plan: noPlan, wall: '', status: 'running', timeline, age: 1, network: [] }
+    let isInTurn = false
+    const running = {
+      get life() {
+        assert.ok(isInTurn)
+        return life
+      },
+    }
     const parts = {
-      live: { find: () => (isLive ? { timeline: { life } } : undefined) },
-      history: { outcome: () => JSON.stringify(outcome) },
+      live: { find: () => (isLive ? { timeline: running } : undefined) },
+      history: { outcome: () => (assert.ok(isInTurn), JSON.stringify(outcome)) },
       answers: { isFull: () => false, hold: () => ({ add: () => true }) },
       bodies: {
         turn: async <T>(of: string, work: () => T) => {
+          isInTurn = true
           const value = work()
+          isInTurn = false
           made.push(of, value)
           return value
         },

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { passMessages } from './websocket-terminal.ts'
 
 test('A client that floods its terminal with control messages is not read on, and typed bytes arrive after it', async () => {
-  const state = { isPaused: false, sizes: 0 }
+  const state = { isPaused: false, controls: 0, signals: 0 }
   const resumed = new EventEmitter()
   const client = Object.assign(new EventEmitter(), {
     pause: () => void (state.isPaused = true),
@@ -17,12 +17,16 @@ test('A client that floods its terminal with control messages is not read on, an
   const typed = Promise.withResolvers<string>()
   passMessages(client, {
     write: async (bytes) => typed.resolve(Buffer.from(bytes).toString()),
-    resize: () => void state.sizes++,
-    signal: () => undefined,
+    resize: () => void state.controls++,
+    signal: () => void (state.controls++, state.signals++),
   })
-  const control = Buffer.from('{"resize":{"cols":80,"rows":24}}')
-  while (!state.isPaused && state.sizes < 10_000) client.emit('message', control, false)
-  assert.ok(state.sizes < 400, `${state.sizes} messages`)
+  const resize = Buffer.from('{"resize":{"cols":80,"rows":24}}')
+  const signal = Buffer.from('{"signal":"SIGINT"}')
+  while (!state.isPaused && state.controls < 10_000) {
+    client.emit('message', resize, false)
+    client.emit('message', signal, false)
+  }
+  assert.ok(state.controls < 400 && state.signals > 100, JSON.stringify(state))
   const going = new Promise((resolve) => resumed.once('resumed', resolve))
   client.emit('message', Buffer.from('ls'), true)
   assert.equal(await typed.promise, 'ls')

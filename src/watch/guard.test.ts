@@ -140,6 +140,9 @@ suite('A watched life', () => {
     const refused = { times: 150, at: 1000 }
     const { executionTime, end } = await live([{ at: 100, stdout: 'x' }], refused, as)
     assert.deepEqual([executionTime, end.status], [1000, 'terminated'])
+    const milder = await houseOf().live([{ at: 5000, result: 1 }], { times: 30, at: 1000 }, as)
+    assert.deepEqual([milder.executionTime, milder.end.status], [5000, 'ok'])
+    assert.ok(milder.timeline.some(({ event }) => event === 'anomaly'))
   })
 
   test('S2-14: a honeytoken is blocked in output and calls, and ends the life', async () => {
@@ -547,6 +550,7 @@ test('S2-19: images have baselines if configured, for all code in them, one per 
     [`image:${calm.image}`, `${calm.tier}/js`, runsToLearn],
   )
   const before = events.length
+  run('sha256:again', 'a.example')
   run('sha256:new', 'b.example')
   run('sha256:other', 'c.example', 'ts')
   const found = events

@@ -86,6 +86,7 @@ suite('Choosing a wall', () => {
     assert.ok(wild.security.risk >= 40, `risk ${wild.security.risk}`)
     assert.ok(value(wild, 'limits.cpu') < value(tame, 'limits.cpu'))
     assert.ok(value(wild, 'controls.io') > 0)
+    assert.equal(because(tame, 'controls.io'), 'default', 'it has no bound')
     assert.match(because(wild, 'limits.cpu'), /of it \(restraint\.\d+, risk \d+\)/)
   })
 

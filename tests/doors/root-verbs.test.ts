@@ -207,7 +207,12 @@ suite('As root, on the state folder of another user', { skip: noOrdinaryUser() }
     })
     assert.equal(error, undefined, words.join(' '))
     const lines = trace.length > 0 ? readFileSync(file, 'utf8').split('\n') : []
-    return { text: stdout + stderr, done: lines.filter((line) => / = \d/.test(line)) }
+    const done = lines.filter((line) => / = \d/.test(line))
+    assert.ok(
+      trace.length === 0 || done.some((line) => line.includes(`<${bin}>`)),
+      'a blind strace',
+    )
+    return { text: stdout + stderr, done }
   }
 
   for (const uid of [serverUid, otherUid])

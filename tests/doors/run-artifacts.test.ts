@@ -63,7 +63,10 @@ suite('Artifacts are written to a folder', () => {
 
   test('Attack: no repository of git or Mercurial is written, whose configuration names programs to run', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
-    const refused = ['.git/HEAD', '.git/config', 'sub/.GIT', 'bare/HEAD', '.hg/hgrc']
+    const refused = [
+      ...['.git/HEAD', '.git/config', '.GIT/config', 'file/.git', 'sub/.GIT'],
+      ...['.hg/hgrc', '.HG/hgrc', 'bare/HEAD', 'lower/head'],
+    ]
     const saved = ['.github/a.yml', '.gitignore', 'bare/config', 'bare/objects/x', 'bare/refs/x']
     const files = [...refused, ...saved, 'HEAD.txt'].map((path) => `out/${path}`)
     writeFileSync(
@@ -73,7 +76,8 @@ suite('Artifacts are written to a folder', () => {
     const ran = await mayfly(place, ['run', 'repository.sh', '--artifacts', 'repository'])
     assert.equal(ran.code, 9, ran.stderr)
     for (const path of refused) {
-      assert.ok(ran.stderr.includes(`Not saved: ${path} (`), `${path}: ${ran.stderr}`)
+      const told = `Not saved: ${path} (it would be part of a repository of git or Mercurial`
+      assert.ok(ran.stderr.includes(told), `${path}: ${ran.stderr}`)
       assert.ok(!existsSync(inside('repository', path)), path)
     }
     for (const path of [...saved, 'HEAD.txt']) assert.equal(read('repository', path), 'x\n', path)

@@ -110,7 +110,7 @@ suite('An agent that listens for its host', { skip, timeout: 120_000 }, () => {
     const second = agent.host()
     await once(second.socket, 'connect')
     assert.equal(await first.outputOf('echo heard'), 'heard\n')
-    assert.deepEqual(second.messages, [])
+    assert.equal(second.socket.bytesRead, 0)
     first.socket.destroy()
     await second.find('hello')
   })
@@ -135,17 +135,25 @@ suite('An agent that listens for its host', { skip, timeout: 120_000 }, () => {
     await using agent = await ListeningAgent.start()
     const first = agent.host()
     await first.find('hello')
+    const early = agent.host()
+    await once(early.socket, 'connect')
     first.send(claim)
     await first.find('claimed')
     const late = agent.host()
     await once(late.socket, 'connect')
-    const closed = new Promise((done) => void late.socket.once('close', done))
+    const others = [early, late]
+    const closed = others.map(
+      ({ socket }) => new Promise((done) => void socket.once('close', done)),
+    )
     await first.run('sleep 1000')
     await first.find('started')
     first.socket.destroy()
     assert.equal(await agent.ended, 0)
-    await closed
-    assert.deepEqual(late.messages, [])
+    await Promise.all(closed)
+    assert.deepEqual(
+      others.map(({ socket }) => socket.bytesRead),
+      [0, 0],
+    )
   })
 
   test('Attack: an invalid frame ends the agent', async () => {

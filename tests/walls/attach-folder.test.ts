@@ -149,6 +149,14 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
     assertGot(JSON.parse(String(stdout)))
   })
 
+  test('The attack of a realm outside of a wall reaches modules of Node', () => {
+    // Without `fetch`, which would leave this machine.
+    const code = `const main = async (input, fetch) => {${realm}}
+      main(${JSON.stringify(bait())}).then((got) => console.log(JSON.stringify(got)))`
+    const { stdout } = spawnSync(process.execPath, ['--input-type=commonjs', '--eval', code])
+    assert.deepEqual(JSON.parse(String(stdout)), ['import', 'net', 'require', 'process'])
+  })
+
   for (const jail of jailKinds)
     for (const [language, source] of [
       [inPython, python],
@@ -171,7 +179,7 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
   }
 
   test('A WebAssembly module gets nothing', async () => {
-    const texts = bait().files
+    const texts = bait().files.flatMap((file) => [file, file.slice(1), `../../..${file}`])
     const module = attack(
       ['path_open'],
       (invoke) => [
@@ -206,11 +214,9 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
     const folder = localFolder(state)
     for (const granted of [folder, state, dirname(state)]) {
       const controls = { ...allControls, files: { read: [granted], write: [granted] } }
-      const emitter = { emit: () => undefined }
-      const calls = await foldersFor(
-        emitter,
-        state,
-      )({ controls, run: 'exec_1', writtenMax: 2 ** 20 })
+      const callsOf = (own: string) =>
+        foldersFor({ emit: () => undefined }, own)({ controls, run: 'exec_1', writtenMax: 2 ** 20 })
+      const calls = await callsOf(state)
       const path = recordFile(folder, name)
       for (const request of [
         { verb: 'read', path },
@@ -219,6 +225,9 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
         { verb: 'write', path: join(folder, 'new'), content: 'x' },
       ])
         await assert.rejects(calls.answer(JSON.stringify(request)), { code: 'FORBIDDEN' })
+      const others = await callsOf(join(state, 'another'))
+      const shown = await others.answer(JSON.stringify({ verb: 'list', path: folder }))
+      assert.ok(shown.includes(basename(path)), 'the grant is in force for another server')
       if (granted !== dirname(state)) continue
       const beside = JSON.stringify({ verb: 'list', path: granted })
       assert.ok((await calls.answer(beside)).includes(basename(state)), 'the grant is in force')

@@ -218,8 +218,8 @@ suite('Brokered requests', () => {
       request(a('/'), { method: 'POST', body: btoa(planted) }),
     ])
       assert.match((await ask(text, terms)).error.message, /planted secret/)
-    assert.equal(world.connections(), before)
     assert.equal((await ask(request(a('/x')), terms)).status, 200)
+    assert.equal(world.connections(), before + 1)
     assert.deepEqual(
       ledger.attempts.map(({ verdict }) => verdict),
       ['denied', 'denied', 'denied', 'allowed'],
@@ -241,8 +241,9 @@ suite('Brokered requests', () => {
       for (const url of [`http://${name}/`, `http://dns.mayfly/resolve?name=${name}`])
         assert.match((await ask(request(url), terms)).error.message, /planted secret/, url)
     assert.deepEqual(asked, [])
-    await ask(request('http://dns.mayfly/resolve?name=plain.a.example'), terms)
-    assert.deepEqual(asked, ['plain.a.example'])
+    for (const url of ['http://plain.a.example/', 'http://dns.mayfly/resolve?name=plain.a.example'])
+      await ask(request(url), terms)
+    assert.deepEqual(asked, ['plain.a.example', 'plain.a.example'])
   })
 
   test("S4-8: a credential is found in the answer's head too, in its raw spelling", async () => {
@@ -310,7 +311,8 @@ suite('Brokered requests', () => {
     )
     assert.match(many.error.message, /too many interim answers/)
     const [attempt] = ledger.attempts
-    assert.ok(attempt!.received < 1_000_000, `${attempt!.received} bytes`)
+    const { received } = attempt!
+    assert.ok(received > 0 && received < 1_000_000, `${received} bytes`)
   })
 
   test('Attack: a server of TLS 1.2 has no handshake renegotiated', async (t) => {
@@ -320,18 +322,23 @@ suite('Brokered requests', () => {
       SNICallback: (name, done) => done(null, world.authority.contextFor(name)),
     })
     secure.on('secureConnection', (socket) => {
+      const answer = () => void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
       const again = (error: Error | null) => {
-        if (error || ++renegotiated === 20)
-          return void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+        if (error || ++renegotiated === 20) return answer()
         socket.renegotiate({}, again)
       }
       socket.on('error', () => undefined)
-      socket.once('data', () => (asked++, socket.renegotiate({}, again)))
+      socket.once('data', (head: Buffer) => {
+        if (head.toString().startsWith('GET /once ')) return answer()
+        asked++
+        socket.renegotiate({}, again)
+      })
     })
     t.after(() => secure.close())
     await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve))
     const { port } = secure.address() as AddressInfo
     const { terms } = termsFor('open', { exceptions: [`127.0.0.1:${port}`] })
+    assert.equal((await ask(request(`https://a.example:${port}/once`), terms)).status, 200)
     const answer = await ask(request(`https://a.example:${port}/`), terms)
     assert.deepEqual([asked, renegotiated, answer.error?.code], [1, 0, 'EGRESS_FAILED'])
   })

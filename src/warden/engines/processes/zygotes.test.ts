@@ -77,6 +77,12 @@ suite('Templates', () => {
     assert.ok(started.length >= 3)
     assert.ok(started.every(({ forks }) => forks <= templateForksMax))
     assert.equal(started.filter(({ isAlive }) => isAlive).length, 1)
+    // Without requests, which start its successor ahead.
+    while (started.at(-1)!.forks < templateForksMax) await zygotes.fork(jail, request)
+    await assert.rejects(zygotes.fork(jail, request), /no template/)
+    assert.equal(await ask(), true)
+    await zygotes.fork(jail, request)
+    assert.equal(started.at(-1)!.forks, 1)
   })
 
   test(`fork ${templateForksMax} times at most for concurrent requests`, async () => {
@@ -107,8 +113,12 @@ suite('Templates', () => {
     await zygotes.fork(jail, request)
     clock.now = lifeMsMax
     await assert.rejects(zygotes.fork(jail, request), /no template/)
-    assert.equal(started[0]!.forks, 1)
     assert.equal(await ask(), true)
+    await zygotes.fork(jail, request)
+    assert.deepEqual(
+      started.map(({ forks }) => forks),
+      [1, 1],
+    )
     clock.now = 2 * lifeMsMax
     await ask()
     await turn()

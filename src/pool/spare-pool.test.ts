@@ -208,6 +208,7 @@ test('A refill starts after a delay, so as not to compete with the job', async (
   const { warm, pass, live } = stand({ least: 2, most: 2 })
   warm.fill()
   await settle()
+  assert.equal(live.size, 2)
   await warm.take()
   await pass(10)
   assert.equal(live.size, 2, 'it was replaced at once')

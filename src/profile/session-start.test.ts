@@ -78,9 +78,14 @@ test('A session in js takes a wall that keeps isolates open, also where another 
     })
   const open = (language: Language, facts: readonly ProviderFacts[]) =>
     planned(language, facts, { kind: 'open' })
-  assert.equal(open('js', [keeps, programs]).profile.provider, keeps.name)
+  for (const facts of [[keeps], [keeps, programs]])
+    assert.equal(open('js', facts).profile.provider, keeps.name)
+  const job = planned('js', [keeps, programs], undefined)
+  assert.equal(job.profile.provider, programs.name, 'the wall of a job')
   assert.equal(open('node', [keeps, programs]).profile.provider, programs.name)
-  assert.match(JSON.stringify(open('js', [programs])), /its sessions run programs, not js or ts/)
+  const alone = open('js', [programs])
+  assert.equal(alone.kind, 'unavailable')
+  assert.match(JSON.stringify(alone), /its sessions run programs, not js or ts/)
   // An exec has the wall of its session, and asks for no other one by its schedule.
   const exec = { kind: 'exec', of: 'exec_1' } as const
   assert.equal(planned('js', [keeps, programs], exec).profile.tier, 'isolate')

@@ -52,10 +52,13 @@ suite('A worker that drops its guest', () => {
     const clears = Promise.withResolvers<boolean>()
     workers.give(wall, clears.promise)
     const first = workers.take('a')
+    let isTaken = false
+    void first.then(() => (isTaken = true))
     void workers.take('a')
     void workers.take('b')
     await turn()
     assert.equal(starts.length, 3, 'two of them start a worker')
+    assert.ok(!isTaken, 'it still drops its guest')
     clears.resolve(true)
     assert.deepEqual(await first, { wall, pool: 'hit' })
   })

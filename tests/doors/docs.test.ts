@@ -21,8 +21,8 @@ import { drawn } from '../fixtures/drawn.ts'
 /**
  * Runs what the documents show. A fenced block takes part when its info string says so: `sh run`, `js run` and `ts run`
  * run in a folder that looks like the checkout, in order; with `server` there is also a server at the addresses the
- * document gives. A line `# → text` (`// → text`) in a block promises that the output holds that text. Each `toml`
- * block is loaded as a configuration.
+ * document gives. A comment `# → text` (`// → text`) in a block, on a line of its own or at the end of one, promises that
+ * the output holds that text. Each `toml` block is loaded as a configuration.
  */
 const root = join(import.meta.dirname, '../..')
 const entry = 'src/cli/main.ts'
@@ -51,21 +51,22 @@ interface Block {
 
 suite('Code blocks of documents', () => {
   const text =
-    'a\n```sh run\necho 1\n# → 1\n```\n```sh\nrm x\n```\n```js run\n1\n```\n```sh run server\n2\n```\n'
+    'a\n```sh run\necho 1\n# → 1\necho 2 # → 2\n```\n```sh\nrm x\n```\n```js run\n1\n```\n```sh run server\n2\n```\n```ts\n3\n```\n```ts run\n4\n```\n'
 
   test('Marked blocks are read with their language and line, others are skipped', () => {
     assert.deepEqual(
       blocksIn(text).map(({ line, language, needsServer }) => [line, language, needsServer]),
       [
         [2, 'sh', false],
-        [9, 'js', false],
-        [12, 'sh', true],
+        [10, 'js', false],
+        [13, 'sh', true],
+        [19, 'ts', false],
       ],
     )
   })
 
   test('Promised output of a block is read', () => {
-    assert.deepEqual(promisedBy(blocksIn(text)[0]?.code ?? ''), ['1'])
+    assert.deepEqual(promisedBy(blocksIn(text)[0]?.code ?? ''), ['1', '2'])
   })
 })
 
@@ -135,7 +136,7 @@ function configurationsIn(document: string): readonly { at: string; toml: string
 }
 
 function promisedBy(code: string): readonly string[] {
-  return [...code.matchAll(/^(?:#|\/\/) → (.+)$/gm)].map(([, promised = '']) => promised)
+  return [...code.matchAll(/(?:^| )(?:#|\/\/) → (.+)$/gm)].map(([, promised = '']) => promised)
 }
 
 /** Folder of symbolic links to the checkout, so that files written by blocks stay out of it. */

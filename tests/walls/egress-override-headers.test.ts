@@ -87,6 +87,8 @@ suite('A method or path override header', () => {
       [{ allow: [place(), `POST ${place()}/v1/*`] }, line],
       [{ allow: [`POST ${place()}/v1/notes`] }, 'X-Forwarded-For: 10.0.0.1'],
       [{ allow: [`POST ${place()}/v1/notes`] }, 'X-Request-Method-Id: 1'],
+      [{ deny: [`DELETE ${place()}/admin`] }, 'X-Forwarded-For: 10.0.0.1'],
+      [{ deny: [`DELETE ${place()}/admin`] }, 'X-Request-Method-Id: 1'],
     ] as const) {
       const { said, fetched } = await asked(network, header)
       assert.match(said, /^HTTP\/1.1 200 /)

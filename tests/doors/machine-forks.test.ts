@@ -186,13 +186,17 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
     const answer = ask('POST', `/v1/sandboxes/${id}/fork`, { children: 2 }).catch(() => undefined)
     await sleep(waitMs)
     const all = [server.child.pid!, ...descendantsOf(server.child.pid!)]
-    return { answer, all, known: new Set(leases()) }
+    const known = new Set(leases())
+    assert.ok(foldersOf(known).length > 0, 'walls have folders')
+    return { answer, all, known }
   }
+
+  const foldersOf = (walls: ReadonlySet<string>) =>
+    readdirSync('/tmp').filter((name) => walls.has(name.replace('mayfly-', '')))
 
   /** Folders of walls that have no lease any more. */
   function foldersLeft(known: ReadonlySet<string>): readonly string[] {
-    const gone = known.difference(new Set(leases()))
-    return readdirSync('/tmp').filter((name) => gone.has(name.replace('mayfly-', '')))
+    return foldersOf(known.difference(new Set(leases())))
   }
 
   for (const victim of ['server', 'warden'] as const)
@@ -218,7 +222,7 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
     for (const waitMs of waitsMs) {
       const { answer, all, known } = await forking(waitMs)
       const { qemu, jails } = machinesOf(all)
-      assert.ok(qemu.length > 0)
+      assert.ok(qemu.length > 0 && jails.length > 0)
       for (const pid of qemu) process.kill(pid, 'SIGKILL')
       const forked = await answer
       const ids: string[] = forked?.body.children?.map((one: { id: string }) => one.id) ?? []

@@ -117,6 +117,7 @@ suite('A guest on a user-mode kernel', { skip, timeout }, () => {
         readlinkSync(`/proc/${pid}/ns/${name}`),
         readlinkSync(`/proc/self/ns/${name}`),
       )
+    assert.ok(existsSync(`/proc/${pid}/root/own`), 'its root can be read')
     for (const place of ['proc', 'dev', 'etc', 'usr', 'home', 'tmp'])
       assert.equal(existsSync(`/proc/${pid}/root/${place}`), false, place)
     const own = readFileSync(`/proc/${pid}/mountinfo`, 'utf8')
@@ -131,8 +132,14 @@ suite('A guest on a user-mode kernel', { skip, timeout }, () => {
 
   test('Attack: root of the guest mounts no folder of the host, and finds no link but the loopback', async (t) => {
     const played = await PlayedGuest.boot(t, { initrd, image })
-    const asked = `grep -c hostfs /proc/filesystems; mkdir /tmp/h; mount -t hostfs none /tmp/h || echo closed; ls /sys/class/net`
-    assert.deepEqual((await played.outputOf(asked)).trim().split('\n'), ['0', 'closed', 'lo'])
+    const asked = `id -u; grep -c hostfs /proc/filesystems; mkdir /tmp/h; mount -t hostfs none /tmp/h || echo closed; mount -t tmpfs none /tmp/h && echo open; ls /sys/class/net`
+    assert.deepEqual((await played.outputOf(asked)).trim().split('\n'), [
+      '0',
+      '0',
+      'closed',
+      'open',
+      'lo',
+    ])
     assert.equal(
       played.messages.some((one) => one.kind === 'lost'),
       false,
@@ -144,10 +151,13 @@ suite('A guest on a user-mode kernel', { skip, timeout }, () => {
     await claim(played, {}, 48 * 2 ** 20)
     // As a runner: without the cgroup the guest's kernel rereads its own files repeatedly before it kills anything.
     const descriptors = [{ number: 4, name: 'group' }]
-    const fill = 'echo 0 >&4; dd if=/dev/zero of=/dev/null bs=90M count=1'
-    const bomb = await played.run(fill, { ...user, descriptors })
-    const { end } = await played.find('exited', (one) => one.program === bomb)
-    assert.deepEqual(end, { signal: 9 })
+    const endOf = async (fill: string) => {
+      const program = await played.run(fill, { ...user, descriptors })
+      return (await played.find('exited', (one) => one.program === program)).end
+    }
+    const fill = (size: string) => `echo 0 >&4; dd if=/dev/zero of=/dev/null bs=${size} count=1`
+    assert.deepEqual(await endOf(fill('30M')), { exitCode: 0 })
+    assert.deepEqual(await endOf(fill('90M')), { signal: 9 })
     assert.equal((await played.outputOf('echo alive')).trim(), 'alive')
     const pid = kernelPid(played.guest.processes.map((one) => one.pid))
     const shared = /^RssShmem:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]
@@ -246,6 +256,8 @@ function kernelPid(pids: readonly number[]): number {
 async function assertGone({ guest }: PlayedGuest, host: ReturnType<typeof guestHost>) {
   const all = guest.processes.flatMap(({ pid }) => belowOf(pid))
   const cgroup = guest.cgroup?.name
+  if (cgroup) assert.ok(host.cgroups?.list().includes(cgroup))
+  assert.equal(host.leases.size, 1)
   await guest.release()
   await guest.ended
   assertNone(guest.processes)

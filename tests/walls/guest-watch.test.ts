@@ -117,10 +117,14 @@ suite('Observations of a guest', { skip, timeout }, () => {
     const times = events
       .filter(({ point }) => point !== 'seen/exit')
       .map(({ fields }) => Number(fields['t']))
+    assert.ok(times.every((t) => t > 0))
     assert.deepEqual(
       times,
       times.toSorted((a, b) => a - b),
     )
+    const told = events.map(toldOf)
+    const refused = 'seen/exec /work/"odd\n name denied'
+    assert.ok(told.indexOf(refused) > told.lastIndexOf('seen/syscall create vsock network denied'))
   })
 
   test('Attack: a flood of events is bounded, and does not end the job', async () => {

@@ -8,6 +8,7 @@ import { assemble, type Assembly } from '../../src/assemble/assemble.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { systemClock } from '../../src/contract/clock.ts'
 import { findProgram } from '../../src/os/find-program.ts'
+import type { AnomalyName } from '../../src/contract/anomaly.ts'
 import type { JobRequest } from '../../src/contract/job.ts'
 import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
 import { newJob } from '../../src/job.ts'
@@ -60,30 +61,39 @@ interface Act {
   readonly job: JobRequest
   /** Milliseconds of the clock that the guest reads. */
   readonly now: () => number
+  readonly anomaly: AnomalyName
   readonly isolate?: boolean
   readonly skip?: string | false
 }
 
 const onMachine = () => Number(process.hrtime.bigint()) / 1e6
 const ofPrograms = {
-  'prints a planted secret': "os.write(1, os.environ['AWS_SECRET_ACCESS_KEY'].encode())",
-  'opens a place where secrets lie': "os.open('/work/.aws/credentials', os.O_RDONLY)",
-}
+  'prints a planted secret': [
+    "os.write(1, os.environ['AWS_SECRET_ACCESS_KEY'].encode())",
+    'sensitive-data',
+  ],
+  'opens a place where secrets lie': [
+    "os.open('/work/.aws/credentials', os.O_RDONLY)",
+    'sensitive-data',
+  ],
+} as const
 const compiler = findProgram('cc') || process.env['CI'] === 'true'
 
 function actsIn(times: number): readonly Act[] {
   const ofProcesses = jailKinds.flatMap((jailKind) =>
-    Object.entries(ofPrograms).map(([what, odd]) => ({
+    Object.entries(ofPrograms).map(([what, [odd, anomaly]]) => ({
       title: `a program that ${what}, ${jailKind}`,
       job: { language: 'python', provider: jailKind, code: program(odd), network } as const,
       now: onMachine,
+      anomaly,
       skip: unable('python') || (what.startsWith('opens') && !compiler && 'no C compiler is here'),
     })),
   )
   const code = knocks(times)
   const title = 'an isolate that tries one host after the other'
   const job = { code, network }
-  return [{ title, job, now: () => Date.now(), isolate: true }, ...ofProcesses]
+  const anomaly = 'denied-burst'
+  return [{ title, job, now: () => Date.now(), anomaly, isolate: true }, ...ofProcesses]
 }
 
 suite('Time from an anomaly to its reaction', { concurrency: 1 }, () => {
@@ -117,7 +127,10 @@ suite('Time from an anomaly to its reaction', { concurrency: 1 }, () => {
   })
 
   /** Milliseconds from the anomalous act to the acknowledged next phase, and to the end of all processes. */
-  async function react({ job, now, isolate }: Act, schedule: 'severe' | 'burst' | 'hurried') {
+  async function react(
+    { job, now, anomaly, isolate }: Act,
+    schedule: 'severe' | 'burst' | 'hurried',
+  ) {
     const who = { tenant: 'default', principal: 'test', origin: 'library' } as const
     const cancel = new AbortController()
     const said = { stdout: '', stderr: '' }
@@ -148,6 +161,8 @@ suite('Time from an anomaly to its reaction', { concurrency: 1 }, () => {
     const outcome = await over
     const [, micros] = /odd (\d+)\./.exec(outcome.stderr) ?? []
     assert.ok(micros, `it said "${outcome.stderr}": ${JSON.stringify(outcome.error)}`)
+    const found = outcome.timeline.filter(({ event }) => event === 'anomaly')
+    assert.equal(found[0]?.fields?.['name'], anomaly, JSON.stringify(found))
     const oddAt = Number(micros) / 1_000
     return { outcome, nextMs: nextAt - oddAt, goneMs: goneAt - oddAt }
   }

@@ -1,5 +1,4 @@
 import type { Event, Point, Sink } from '../contract/event.ts'
-import { wordOf } from './meters.ts'
 
 /** Counts since process start. */
 export interface EventCounts {
@@ -19,6 +18,7 @@ export interface Counters {
 
 /** Distinct labels per table; further ones count as `other`. */
 const wordsMax = 64
+const wordCharsMax = 64
 
 /** Statistics of the event stream; `job/ended` carries `status` and `tier`. */
 export function createCounters(): Counters {
@@ -48,6 +48,11 @@ export function createCounters(): Counters {
       }
     },
   }
+}
+
+/** Label of a field's value; "none" for a field that is not text. */
+export function wordOf(value: unknown): string {
+  return typeof value === 'string' ? value.slice(0, wordCharsMax) : 'none'
 }
 
 class Tally {

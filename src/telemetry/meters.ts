@@ -1,4 +1,5 @@
 import type { Event, Point, Sink } from '../contract/event.ts'
+import { wordOf } from './counters.ts'
 import { Counter, Histogram, type Reading } from './instrument.ts'
 
 export type Observer = () => readonly Reading[] | Promise<readonly Reading[]>
@@ -9,7 +10,6 @@ const durations = [
 ]
 /** Buckets recommended by the semantic conventions. */
 const requestDurations = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
-const wordCharsMax = 64
 const runningMax = 65_536
 
 type Listener = (fields: Event['fields'], run: string | null) => void
@@ -184,11 +184,6 @@ export function gauge(
   const all = typeof values === 'number' ? [[{}, values] as const] : values
   const series = all.map(([labels, value]) => ({ labels, value }))
   return { name, description, unit, kind: 'gauge', series }
-}
-
-/** Label of a field's value; "none" for a field that is not text. */
-export function wordOf(value: unknown): string {
-  return typeof value === 'string' ? value.slice(0, wordCharsMax) : 'none'
 }
 
 function secondsOf(ms: unknown): number | undefined {

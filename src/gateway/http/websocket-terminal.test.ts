@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { EventEmitter } from 'node:events'
 import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { passMessages } from './websocket-terminal.ts'
 
 test('A client that floods its terminal with control messages is not read on, and typed bytes arrive after it', async () => {
@@ -32,4 +33,23 @@ test('A client that floods its terminal with control messages is not read on, an
   assert.equal(await typed.promise, 'ls')
   await going
   assert.ok(!state.isPaused)
+})
+
+test('A client that floods its terminal with empty messages is not read on', async () => {
+  let isPaused = false
+  const client = Object.assign(new EventEmitter(), {
+    pause: () => void (isPaused = true),
+    resume: () => void (isPaused = false),
+    close: () => assert.fail('the client is closed'),
+  })
+  let written = 0
+  passMessages(client, {
+    write: async () => void written++,
+    resize: () => undefined,
+    signal: () => undefined,
+  })
+  for (let sent = 0; sent < 40_000; sent++) client.emit('message', Buffer.alloc(0), true)
+  while (written < 40_000) await turn()
+  await turn()
+  assert.ok(isPaused)
 })

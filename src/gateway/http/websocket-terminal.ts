@@ -8,10 +8,10 @@
  * browser cannot send that header: the first message is then `{"token": "…"}`, and an error is `{"problem": …}` before a
  * close with 4000 and its status. A key is never in the address, which ends up in logs; so variables are not either.
  *
- * Limits: 64 KiB for a message (1009), 4 KiB for a control message, of which ten a second after a burst of 300 are read.
- * Back-pressure in both directions: the socket is paused while the guest does not read its input, and the guest blocks while
- * the client does not read the output. Control messages have no acknowledgement of the guest, so a frozen one would let them
- * pile up here.
+ * Limits: 64 KiB for a message (1009), 4 KiB for a control message, of which ten a second after a burst of 300 are read;
+ * of messages with bytes, which may be none, a hundred times as many. Back-pressure in both directions: the socket is
+ * paused while the guest does not read its input, and the guest blocks while the client does not read the output. Control
+ * messages have no acknowledgement of the guest, so a frozen one would let them pile up here.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
@@ -45,6 +45,8 @@ const CONTROL_BYTES_MAX = 4096
 /** Control messages read at once, as of a window that is dragged, and later in each millisecond. */
 const CONTROLS_BURST = 300
 const CONTROLS_EACH_MS = 0.01
+/** Part of a control message that a message with bytes costs. */
+const BYTES_COST = 0.01
 /** Bytes in the send buffer above which the guest blocks. */
 const BUFFERED_BYTES_MAX = 65_536
 /** Maximum of idle periods of a client with unread output, which may have stopped its own terminal (Ctrl-S). */
@@ -305,22 +307,27 @@ export function passMessages(
 ): void {
   let waiting = 0
   let typed: Promise<void> = Promise.resolve()
-  const controls = new RateBucket({ burst: CONTROLS_BURST, eachMs: CONTROLS_EACH_MS })
+  let isSlowed = false
+  const rate = new RateBucket({ burst: CONTROLS_BURST, eachMs: CONTROLS_EACH_MS })
   const hold = (work: Promise<unknown>): void => {
     waiting++
     client.pause()
     void work.finally(() => --waiting === 0 && client.resume())
   }
+  const slow = async (): Promise<void> => {
+    isSlowed = true
+    // Messages of the chunk that was read last arrive while the client is paused.
+    while (rate.left <= 0) await sleep(Math.max(1, rate.overdrawnMs), undefined, { ref: false })
+    isSlowed = false
+  }
   client.on('message', (data: RawData, isBinary: boolean) => {
     const bytes = data as Buffer
     if (isBinary) {
       typed = typed.then(() => terminal.write(bytes)).catch(() => undefined)
-      return hold(typed)
-    }
-    control(client, terminal, bytes)
-    controls.spend(1)
-    if (controls.left <= 0)
-      hold(sleep(Math.max(1, controls.overdrawnMs), undefined, { ref: false }))
+      hold(typed)
+    } else control(client, terminal, bytes)
+    rate.spend(isBinary ? BYTES_COST : 1)
+    if (rate.left <= 0 && !isSlowed) hold(slow())
   })
   client.resume()
 }

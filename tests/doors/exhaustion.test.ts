@@ -157,6 +157,29 @@ suite('A client that exhausts connections, requests or bytes', () => {
     assert.ok(performance.now() - began < 20_000)
   })
 
+  test('S0-22: a terminal refused for its first message is closed soon, also if its client keeps sending', async () => {
+    await using door = await openDoor()
+    const { socket, heard } = await dial(door, evil, upgrade('/v1/sandboxes/none/pty'))
+    await until(() => heard.text.includes(' 101 '), 'the upgrade')
+    const token = '{"token":"mfy_wrong"}'
+    socket.write(Buffer.concat([frameHead(textFrame, token.length), Buffer.from(token)]))
+    const empty = Buffer.concat(Array(1000).fill(frameHead(0x82, 0)))
+    const sending = setInterval(() => socket.write(empty), 5)
+    await closed(socket)
+    clearInterval(sending)
+    assert.match(heard.text, /UNAUTHENTICATED/)
+    // `ws` reads for 30 s from a client that does not close.
+    assert.ok(socket.bytesWritten < 20_000_000, `${socket.bytesWritten} bytes were accepted`)
+  })
+
+  test('S0-22: a terminal is closed whose client floods it with pings before its first message', async () => {
+    await using door = await openDoor({ limits: { bodyMs: 3_600_000 } })
+    const { socket, heard } = await dial(door, evil, upgrade('/v1/sandboxes/none/pty'))
+    await until(() => heard.text.includes(' 101 '), 'the upgrade')
+    socket.write(Buffer.concat(Array(1000).fill(Buffer.from([0x89, 0x80, 0, 0, 0, 0]))))
+    await closed(socket)
+  })
+
   test('S0-22: after its job the server does not buffer a second, endless message of the client', async () => {
     await using door = await openDoor({ road: forEver })
     const { socket, heard } = await dial(door, evil, upgrade('/v1/executions', bearer(adminKey)))

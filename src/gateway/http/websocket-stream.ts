@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import type { FrameName } from './frames.ts'
 
@@ -6,6 +7,8 @@ const BUFFERED_BYTES_MAX = 65_536
 const PING_EVERY_MS = 15_000
 /** Burst of control frames per client, refilled one a second: each may cost an answer. */
 const CONTROL_FRAMES_MAX = 30
+/** Time for a refused client to read why. */
+const CLOSE_MS = 1_000
 
 /** WebSocket server with limits per message, in bytes and in fragments; the caller tracks its clients. */
 export function makeUpgrader(
@@ -61,4 +64,15 @@ export class WebSocketStream implements Disposable {
     if (this.#controlFrames > CONTROL_FRAMES_MAX + seconds) this.#socket.terminate()
     else if (this.#socket.bufferedAmount <= BUFFERED_BYTES_MAX) answer()
   }
+}
+
+/**
+ * Ends a refused connection, and drops further bytes: `ws` would wait half a minute for the client's close
+ * and buffer until then, while the bytes are no longer counted.
+ */
+export function endUnread(raw: Socket): void {
+  raw.removeAllListeners('data')
+  raw.resume()
+  raw.end()
+  setTimeout(() => raw.destroy(), CLOSE_MS).unref()
 }

@@ -39,7 +39,7 @@ import type { Authentication, GatewayParts, JobStart, SessionParts } from './par
 import { clientGroup } from './client-address.ts'
 import { traceOf } from './request-trace.ts'
 import { startJob, type StartedJob } from './start-job.ts'
-import { makeUpgrader, WebSocketStream } from './websocket-stream.ts'
+import { endUnread, makeUpgrader, WebSocketStream } from './websocket-stream.ts'
 
 const CONTROL_BYTES_MAX = 4096
 /** Control messages read at once, as of a window that is dragged, and later in each millisecond. */
@@ -96,6 +96,8 @@ export async function serveTerminal(
   const upgraded = (serve: (client: WebSocket) => void): void =>
     server.handleUpgrade(incoming, socket, head, (client) => {
       opened(client)
+      const stream = new WebSocketStream(client)
+      client.once('close', () => stream[Symbol.dispose]())
       serve(client)
     })
   if (authorization === undefined) {
@@ -131,8 +133,7 @@ async function withToken(
     if (client.readyState !== client.OPEN) return
     client.send(JSON.stringify({ problem }))
     client.close(STATUS_BASE + problem.status)
-    // A paused client would not answer the close.
-    client.resume()
+    endUnread(socket)
   }
 }
 
@@ -266,7 +267,6 @@ async function converse(
   raw: Socket,
 ): Promise<void> {
   const terminal = await opening
-  using _stream = new WebSocketStream(client)
   client.on('error', () => undefined)
   client.once('close', cancel)
   passMessages(client, terminal)

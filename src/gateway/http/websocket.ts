@@ -31,7 +31,7 @@ import { inspectRequest } from './inspect-request.ts'
 import { refuseForeignPages } from './origin.ts'
 import { clientGroup } from './client-address.ts'
 import { authenticateRequest, refuseOver } from './authenticate-request.ts'
-import { makeUpgrader, WebSocketStream } from './websocket-stream.ts'
+import { endUnread, makeUpgrader, WebSocketStream } from './websocket-stream.ts'
 import {
   makeTerminalServer,
   serveTerminal,
@@ -48,8 +48,6 @@ const HEAD_BYTES_MAX = 14
 /** Bytes after the job: its cancelling message, and in each second a control frame. */
 const LATER_BYTES_MAX = 65_536
 const CONTROL_BYTES_MAX = 131
-/** Time for a refused client to read why. */
-const CLOSE_MS = 1_000
 /** Close codes: 4000 + HTTP status, e.g. 4401. */
 const DONE = 1000
 const GOING_AWAY = 1001
@@ -280,17 +278,6 @@ function boundLater(socket: WebSocket, raw: Socket): void {
     const seconds = (performance.now() - began) / 1000
     if (length > LATER_BYTES_MAX + seconds * CONTROL_BYTES_MAX) socket.terminate()
   })
-}
-
-/**
- * Ends a refused connection, and drops further bytes: `ws` would wait half a minute for the client's close
- * and buffer until then, while the bytes are no longer counted.
- */
-function endUnread(raw: Socket): void {
-  raw.removeAllListeners('data')
-  raw.resume()
-  raw.end()
-  setTimeout(() => raw.destroy(), CLOSE_MS).unref()
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -102,7 +102,9 @@ test('S4-56: a different tenant, input, code, file, call or profile is a miss', 
     [job({ calls: [{}, {}] }), profile],
     [job(), { ...profile, digest: 'sha256:1' }],
   ]
-  for (const [other, made] of others) await ask(other, { made })
+  for (const expected of ['miss', 'hit'])
+    for (const [other, made] of others)
+      assert.equal((await ask(other, { made })).cache, expected, JSON.stringify(other))
   assert.equal(runs(), 1 + others.length)
   assert.equal((await ask(job())).cache, 'hit')
 })

@@ -19,32 +19,35 @@ before(async () => {
 })
 after(() => world[Symbol.asyncDispose]())
 
-/** Limiter without any time left until `share` resolves; each wait is recorded. */
-async function exhausted() {
+/** Limiter that has no time left from `exhaust` on, until `share` resolves; each wait is recorded. */
+function limited() {
   const share = Promise.withResolvers<void>()
   let now = 0
   const waits: number[] = []
   const wait = (ms: number) => (waits.push(ms), share.promise.then(() => void (now += 60_000)))
   const limiter = new LoopLimiter({ now: () => now, wait })
-  await limiter.run(
-    () => (now += 1_000),
-    () => true,
-  )
-  return { limiter, waits, share }
+  const exhaust = () =>
+    limiter.run(
+      () => (now += 1_000),
+      () => true,
+    )
+  return { limiter, waits, share, exhaust }
 }
 
 suite('Parsers of streams', () => {
   const frame = Buffer.from([0x82, 0x84, 0, 0, 0, 0, 1, 2, 3, 4])
+  const pushed = Buffer.from([0x82, 4, 5, 6, 7, 8])
   const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\n'
   const chunks = 'Transfer-Encoding: chunked\r\n'
-  for (const [what, lines, body] of [
-    ['the frames of a WebSocket', upgrade, frame],
-    ['the chunks of a request', chunks, '1\r\na\r\n0\r\n\r\n'],
-    ['the chunks of an answer', '', ''],
+  for (const [what, lines, body, passes] of [
+    ['the frames of a WebSocket', upgrade, frame, [frame]],
+    ['the frames of the server of a WebSocket', upgrade, '', [pushed]],
+    ['the chunks of a request', chunks, '1\r\na\r\n0\r\n\r\n', ['a chunk', '/x']],
+    ['the chunks of an answer', '', '', ['a chunk', '/x']],
   ] as const)
     test(`Attack: ${what}, which may be of a byte each, are parsed within the run's share of the server's thread`, async () => {
-      const { limiter, waits, share } = await exhausted()
-      const heard = world.heard.length
+      const { limiter, waits, share, exhaust } = limited()
+      const [heard, echoed] = [world.heard.length, world.echoed()]
       const budget = { sentMax: 2 ** 30, receivedMax: 2 ** 30 }
       const account = new TrafficAccount(undefined, limiter)
       const ledger = new Ledger(budget, { emitter: emitterInto([]), run: null, account })
@@ -56,17 +59,23 @@ suite('Parsers of streams', () => {
       )
       const socket = connect(stand.port, '127.0.0.1').on('error', () => undefined)
       const method = lines === upgrade ? 'GET' : 'POST'
+      if (lines !== upgrade) await exhaust()
       socket.write(`${method} http://${at}/x HTTP/1.1\r\nHost: ${at}\r\n${lines}\r\n`)
-      if (lines === upgrade) assert.match(String(await nextChunk(socket)), /^HTTP\/1.1 101 /)
+      let said = lines === upgrade ? (await nextChunk(socket))! : Buffer.alloc(0)
+      if (lines === upgrade) {
+        assert.match(String(said), /^HTTP\/1.1 101 /)
+        await exhaust()
+        if (body === '') world.push(pushed)
+      }
       socket.write(body)
       await until(() => waits.length > 0, 'a wait')
       await sleep(50)
-      let said = Buffer.from((socket.read() as Buffer | null) ?? '')
-      for (const text of lines === upgrade ? [frame] : ['a chunk', '/x'])
-        assert.ok(!said.includes(text), String(said))
+      said = Buffer.concat([said, (socket.read() as Buffer | null) ?? Buffer.alloc(0)])
+      for (const text of passes) assert.ok(!said.includes(text), String(said))
       assert.equal(world.heard.length - heard, lines === chunks ? 0 : 1)
+      assert.equal(world.echoed(), echoed)
       share.resolve()
-      while (!said.includes(lines === upgrade ? frame : '/x'))
+      while (!passes.every((text) => said.includes(text)))
         said = Buffer.concat([said, (await nextChunk(socket))!])
       socket.destroy()
     })

@@ -35,7 +35,8 @@ test('A client that floods its terminal with control messages is not read on, an
   assert.ok(!state.isPaused)
 })
 
-test('A client that floods its terminal with empty messages is not read on', async () => {
+test('A client that floods its terminal with empty messages is not read on', async (t) => {
+  t.mock.method(performance, 'now', () => 0)
   let isPaused = false
   const client = Object.assign(new EventEmitter(), {
     pause: () => void (isPaused = true),
@@ -48,8 +49,8 @@ test('A client that floods its terminal with empty messages is not read on', asy
     resize: () => undefined,
     signal: () => undefined,
   })
-  for (let sent = 0; sent < 40_000; sent++) client.emit('message', Buffer.alloc(0), true)
-  while (written < 40_000) await turn()
+  for (let sent = 0; sent < 31_000; sent++) client.emit('message', Buffer.alloc(0), true)
+  while (written < 31_000) await turn()
   await turn()
   assert.ok(isPaused)
 })

@@ -5,6 +5,7 @@ import type { FrameName } from './frames.ts'
 /** Send buffer in bytes before back-pressure reaches the guest. */
 const BUFFERED_BYTES_MAX = 65_536
 const PING_EVERY_MS = 15_000
+const PINGS_UNANSWERED_MAX = 4
 /** Burst of control frames per client, refilled one a second: each may cost an answer. */
 const CONTROL_FRAMES_MAX = 30
 /** Time for a refused client to read why. */
@@ -20,21 +21,25 @@ export function makeUpgrader(
 
 /**
  * Frames of one job as JSON text messages, `{"event": …, "data": …}`. Disconnects a client that floods with control
- * frames; the idle timeout is on the raw socket. Dispose when the connection ends.
+ * frames, or answers no ping: the kernel takes pings for it, so the idle timeout on the raw socket does not see that.
+ * Dispose when the connection ends.
  */
 export class WebSocketStream implements Disposable {
   readonly #socket: WebSocket
   readonly #timer: NodeJS.Timeout
   readonly #began = performance.now()
   #controlFrames = 0
+  #unanswered = 0
 
-  constructor(socket: WebSocket) {
+  constructor(socket: WebSocket, unansweredMax = PINGS_UNANSWERED_MAX) {
     this.#socket = socket
     this.#timer = setInterval(() => {
-      if (socket.bufferedAmount === 0) socket.ping()
+      if (socket.bufferedAmount > 0) return
+      if (++this.#unanswered > unansweredMax) socket.terminate()
+      else socket.ping()
     }, PING_EVERY_MS)
     socket.on('ping', (data) => this.#control(() => socket.pong(data)))
-    socket.on('pong', () => this.#control(() => undefined))
+    socket.on('pong', () => this.#control(() => (this.#unanswered = 0)))
   }
 
   /** Implements `Send`: the promise settles when the message is written or the client is gone. */

@@ -51,6 +51,8 @@ const BYTES_COST = 0.01
 const BUFFERED_BYTES_MAX = 65_536
 /** Maximum of idle periods of a client with unread output, which may have stopped its own terminal (Ctrl-S). */
 const STALLS_MAX = 10
+/** Pings of ten minutes, for the same reason: a client that reads nothing answers none. */
+const PINGS_UNANSWERED_MAX = 40
 const WORDS_MAX = 1000
 const DONE = 1000
 const UNREADABLE = 1008
@@ -96,7 +98,7 @@ export async function serveTerminal(
   const upgraded = (serve: (client: WebSocket) => void): void =>
     server.handleUpgrade(incoming, socket, head, (client) => {
       opened(client)
-      const stream = new WebSocketStream(client)
+      const stream = new WebSocketStream(client, PINGS_UNANSWERED_MAX)
       client.once('close', () => stream[Symbol.dispose]())
       serve(client)
     })
@@ -344,7 +346,7 @@ function control(
   else terminal.signal(read.data.signal)
 }
 
-/** Disconnects a client that answers no ping, and after more time a client that has stopped its own terminal. */
+/** Disconnects a client that takes no byte, and after more time a client that has stopped its own terminal. */
 function endStalled(client: WebSocket, raw: Socket, writeMs: number): void {
   let stalls = 0
   raw.setTimeout(writeMs)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { allControls } from '../../src/contract/controls.ts'
@@ -263,6 +263,7 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
       assert.match(await ask({ verb: 'list', path: source }), /"index.ts"/)
       const path = join(caches, 'other')
       assert.equal(await ask({ verb: 'write', path, content: 'x' }), '1')
+      assert.equal(readFileSync(path, 'utf8'), 'x')
     } finally {
       for (const [variable, value] of Object.entries({ XDG_CACHE_HOME, TMPDIR }))
         if (value === undefined) delete process.env[variable]

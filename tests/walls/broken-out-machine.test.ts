@@ -2,7 +2,15 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -22,6 +30,16 @@ const timeout = 300_000
 const FILTER_FD = 3
 const RUN_MS_MAX = 60_000
 const FILE_BYTES_MAX = 2 ** 20
+/** Tries that the program is let where only its root is read-only, of those that harm no process. */
+const letOutside = [
+  'open the folder of another clone',
+  'open /proc',
+  'open a device',
+  "open the host's users",
+  'reach the host by TCP',
+  'reach an abstract socket',
+  'reach a socket by its path',
+]
 const found = await cloneState()
 const program = await openCProgram({
   name: 'broken-out',
@@ -53,6 +71,7 @@ suite('A QEMU taken over by its guest', { skip, timeout }, () => {
     const port = await listenOn(servers, 0)
     await listenOn(servers, `\0${abstract}`)
     await listenOn(servers, socket)
+    chmodSync(socket, 0o777)
     const asked = [
       `${other.machine.processes.at(-1)!.pid}`,
       other.machine.folder,
@@ -60,12 +79,15 @@ suite('A QEMU taken over by its guest', { skip, timeout }, () => {
       abstract,
       socket,
     ]
-    const { lines, complaint } = await runBrokenOut(template, asked)
+    const { lines, complaint, writtenBytes, file } = await runBrokenOut(template, asked)
     assert.equal(lines.size, 46, complaint)
+    assert.equal(writtenBytes, FILE_BYTES_MAX)
     const allowed = [...lines].filter(([, errno]) => errno === 0).map(([name]) => name)
     // Both show that the program ran in place of a clone.
     assert.deepEqual(allowed, ['write the state of its devices', 'read the memory of its template'])
     assert.equal(await whyTemplateBytesBroken(template), undefined)
+    const outside = await runOutside(file, asked.slice(2))
+    for (const name of letOutside) assert.equal(outside.lines.get(name), 0, name)
   })
 })
 
@@ -97,7 +119,7 @@ async function runBrokenOut(template: Template, asked: readonly string[]) {
     links: [],
     words: [`${at}/qemu`],
   }
-  const [command = '', ...args] = jailCommand(
+  const command = jailCommand(
     {
       program: inPlace,
       files: { image: template.image, template: template.folder },
@@ -110,6 +132,19 @@ async function runBrokenOut(template: Template, asked: readonly string[]) {
     stand.programs.programs,
     asked,
   )
+  const told = await linesOf(command)
+  return { ...told, writtenBytes: statSync(devices).size, file }
+}
+
+/** Without a jail, but with a read-only root; no process has this pid. */
+async function runOutside(file: string, asked: readonly string[]) {
+  const { bubblewrap } = stand.programs.programs
+  const places = ['--ro-bind', '/', '/', '--dev-bind', '/dev', '/dev', '--proc', '/proc', '--']
+  return await linesOf([bubblewrap, ...places, file, '999999999', '/', ...asked])
+}
+
+/** Runs a command of the test program, which finds its filter at `FILTER_FD`; its lines by name. */
+async function linesOf([command = '', ...args]: readonly string[]) {
   const child = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     timeout: RUN_MS_MAX,

@@ -7,8 +7,8 @@ Mechanism: each terminal is a pty of the wall's own devpts. The manager keeps th
 POSIX session, with the slave as controlling terminal. Bytes cross the wall in frames with the id of the terminal, with flow
 control: at most `WINDOW_BYTES` unacknowledged bytes in each direction. While the window is full the master is not read, and
 the program blocks (back-pressure). When the terminal is closed or its program exits, all processes of its POSIX session get
-SIGHUP, and SIGKILL a second later: in passes over /proc until two in a row find no new process, because a program may fork while
-it is searched for.
+SIGHUP, and SIGKILL a second later: in passes over /proc until two in a row neither find nor miss a new process, because a program may
+fork while it is searched for.
 
 Relies on: openpty(3), TIOCSCTTY, and /proc to find the processes of a session; without /proc only their group is killed.
 
@@ -287,23 +287,30 @@ def _become(slave, asked, manager, unblocked):
 
 
 def _signal_session(leader, number):
-    for pid, _ in _members(leader):
-        _signal_each(os.kill, pid, number)
+    for pid in _pids():
+        if _group_and_session(pid)[1] == leader:
+            _signal_each(os.kill, pid, number)
     _signal_each(os.killpg, leader, number)
 
 
 def _kill_session(leader):
     """False if the last pass found another process. The kernel kills a group at once, with children that are being forked."""
     _signal_each(os.killpg, leader, _signal.SIGKILL)
-    killed = set()
+    seen = set()
     clean = 0
     for _ in range(KILL_PASSES_MAX):
-        before = len(killed)
-        for pid, group in _members(leader):
-            _signal_each(os.killpg, group, _signal.SIGKILL)
-            _signal_each(os.kill, pid, _signal.SIGKILL)
-            killed.add(pid)
-        clean = clean + 1 if len(killed) == before else 0
+        before = len(seen)
+        # The newest first: one that forks on is gone before all others are read.
+        for pid in reversed(_pids()):
+            group, session = _group_and_session(pid)
+            if session == leader:
+                _signal_each(os.killpg, group, _signal.SIGKILL)
+                _signal_each(os.kill, pid, _signal.SIGKILL)
+            # Gone before it was read: perhaps a process of the session, whose child lives.
+            elif session is not None:
+                continue
+            seen.add(pid)
+        clean = clean + 1 if len(seen) == before else 0
         if clean == CLEAN_PASSES:
             return True
     return False
@@ -316,19 +323,19 @@ def _signal_each(send, target, number):
         pass
 
 
-def _members(leader):
-    """Processes of a POSIX session, each with its group; none without /proc."""
+def _pids():
+    """In the order of their numbers; none without /proc."""
     try:
-        names = os.listdir("/proc")
+        return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
     except OSError:
-        return
-    for name in names:
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-            if int(fields[3]) == leader:
-                yield int(name), int(fields[2])
-        except (OSError, ValueError, IndexError):
-            pass
+        return []
+
+
+def _group_and_session(pid):
+    """None for both if the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return int(fields[2]), int(fields[3])
+    except (OSError, ValueError, IndexError):
+        return None, None

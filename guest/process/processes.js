@@ -35,7 +35,8 @@ export function allProcesses() {
 
 function pidsNow() {
   try {
-    return fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+    const names = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+    return names.map(Number).sort((one, other) => one - other)
   } catch {
     return []
   }
@@ -96,24 +97,27 @@ export function signalSession(leader, name) {
 }
 
 /**
- * Kills all processes of a session, in passes until two in a row find no new one: a program may fork while it is searched for. False
- * if the last pass found another. The kernel kills a group at once, with children that are being forked. @param {number} leader
+ * Kills all processes of a session, in passes until two in a row neither find nor miss a new one: a program may fork while it is
+ * searched for. False if the last pass found another. The kernel kills a group at once, with children that are being forked. @param {number} leader
  */
 export function killSession(leader) {
   if (leader <= 0) return true
   signal(-leader, 'SIGKILL')
-  const killed = new Set()
+  const seen = new Set()
   for (let pass = 0, clean = 0; pass < KILL_PASSES_MAX; pass++) {
-    const before = killed.size
-    for (const pid of pidsNow()) {
+    const before = seen.size
+    // The newest first: one that forks on is gone before all others are read.
+    for (const pid of pidsNow().reverse()) {
       const facts = factsOf(pid)
+      // Gone before it was read: perhaps a process of the session, whose child lives.
+      if (!facts) seen.add(pid)
       if (facts?.session !== leader) continue
       // At once: a pass over all may take longer than such a process lives.
       if (facts.group > 0) signal(-facts.group, 'SIGKILL')
-      signal(facts.pid, 'SIGKILL')
-      killed.add(facts.pid)
+      signal(pid, 'SIGKILL')
+      seen.add(pid)
     }
-    clean = killed.size === before ? clean + 1 : 0
+    clean = seen.size === before ? clean + 1 : 0
     if (clean === CLEAN_PASSES) return true
   }
   return false

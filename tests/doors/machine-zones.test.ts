@@ -42,13 +42,14 @@ suite('Zones of programs in a virtual machine', { skip, timeout: 900_000 }, () =
   let mayfly: Mayfly
   before(async () => {
     missing = await copyMachineState(state)
-    const closing = [
-      { name: 'full', for: '3s' },
-      { name: 'less', for: '230s', syscalls: ['exec', 'outside', 'process', 'write'] },
+    const closingAfter = (full: string) => [
+      { name: 'full', for: full },
+      { name: 'less', for: '180s', syscalls: ['exec', 'outside', 'process', 'write'] },
     ]
     const schedules = {
       default: { phases: [{ name: 'full', for: '240s' }], zones },
-      closing: { phases: closing, zones },
+      soon: { phases: closingAfter('3s'), zones },
+      later: { phases: closingAfter('60s'), zones },
     }
     mayfly = await Mayfly.open({ state, schedules: structuredClone(schedules) as never })
   })
@@ -154,7 +155,10 @@ while True:
 print('closed', made > 0)`
       const code = `${prelude}\nprint(start('lean', """${tries}""").communicate()[0].decode())`
       const asked = { language: 'python', code, tier: 'microvm', limits } as const
-      const outcome = await mayfly.run({ ...asked, schedule: 'closing' })
+      let outcome = await mayfly.run({ ...asked, schedule: 'soon' })
+      // On a busy machine the zone begins after the first phase.
+      if (outcome.stdout === 'closed False\n\n')
+        outcome = await mayfly.run({ ...asked, schedule: 'later' })
       const { status, stdout } = outcome
       assert.deepEqual([status, stdout], ['ok', 'closed True\n\n'], JSON.stringify(outcome))
     },

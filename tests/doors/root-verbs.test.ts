@@ -234,12 +234,15 @@ suite('As root, on the state folder of another user', { skip: noOrdinaryUser() }
       `no command without a wall opens what its owner could not, uid ${uid}`,
       { skip: noStrace() },
       () => {
+        const openedBy = ({ done }: Traced) =>
+          done.filter((line) => line.includes(`<${place.state}/`))
+        restore(uid)
+        assert.notDeepEqual(openedBy(traced(['keys', 'list'])), [], 'of a folder that is open')
         for (const words of drawn(stores, `closed ${uid}`)) {
           restore(uid)
           chmodSync(place.state, 0)
-          const { text, done } = traced(words)
-          const opened = done.filter((line) => line.includes(`<${place.state}/`))
-          assert.deepEqual(opened, [], `${words.join(' ')}: ${text}`)
+          const ran = traced(words)
+          assert.deepEqual(openedBy(ran), [], `${words.join(' ')}: ${ran.text}`)
         }
       },
     )

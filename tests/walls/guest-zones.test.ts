@@ -138,8 +138,10 @@ suite('Zones of programs in a guest', { skip: noMachines, timeout }, () => {
       ends.map(({ isOutOfMemory }) => isOutOfMemory),
       [true, true],
     )
-    assert.ok(ends[1]!.peakBytes > 60 * MiB && ends[1]!.peakBytes <= 96 * MiB)
-    assert.ok(ends[0]!.peakBytes <= 24 * MiB)
+    // The kernel charges some pages beyond `memory.max` rather than fail, as to a process that it kills: 1 was seen.
+    const [small, large] = ends.map(({ peakBytes }) => peakBytes / MiB)
+    assert.ok(large! > 60 && large! < 97, `${large} MiB`)
+    assert.ok(small! < 25, `${small} MiB`)
   })
 
   const ways: readonly (readonly [title: string, code: string])[] = [

@@ -5,15 +5,17 @@ import { chmodSync, closeSync, constants, lstatSync, openSync } from 'node:fs'
  *
  * The folder belongs to the server's uid. A compromised server could replace a store there with a symbolic link; a
  * process with more rights would then read, create or chmod(2) the target. SQLite resolves links of a database itself
- * (it opens only -wal and -shm with O_NOFOLLOW), so the name is examined first.
+ * (it opens only -wal and -shm with O_NOFOLLOW), so the name is examined first. It would wait for a writer of a FIFO
+ * named -journal.
  *
  * Relies on: a process with more rights than the folder's owner acts as that owner (`src/cli/state-owner.ts`), which
  * makes a race between check and open harmless. Not handled: hard links (fs.protected_hardlinks, and rights of the
  * owner).
  */
 
-/** Creates a database's file with mode 0600; restricts an existing one. Throws Error if it is no regular file. */
+/** Creates a database's file with mode 0600, or restricts one. Throws Error if it or one of SQLite beside it is not regular. */
 export function claimStoreFile(path: string): void {
+  assertPlainStore(path)
   try {
     closeSync(openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600))
   } catch (thrown) {
@@ -24,9 +26,9 @@ export function claimStoreFile(path: string): void {
   }
 }
 
-/** Checks a database with its -wal and -shm before it is read. Throws Error for a name that is no regular file. */
+/** Checks a database with the files of SQLite beside it before it is read. Throws Error for a name that is no regular file. */
 export function assertPlainStore(path: string): void {
-  for (const end of ['', '-wal', '-shm']) plainFileMode(path + end)
+  for (const end of ['', '-wal', '-shm', '-journal']) plainFileMode(path + end)
 }
 
 function plainFileMode(path: string): number | undefined {

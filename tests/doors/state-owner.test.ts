@@ -170,6 +170,20 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
     }
   })
 
+  test('a FIFO in place of the rollback journal of a store blocks no command', async () => {
+    for (const name of ['baselines.db', 'audit.db']) {
+      const file = join(place.state, `${name}-journal`)
+      execFileSync('mkfifo', [file])
+      lchownSync(file, uid, uid)
+      const [words] = commands.filter(([verb]) => verb === verbOf[name])
+      const { code, signal, stderr } = await mayfly(place, words!)
+      rmSync(file)
+      assert.equal(signal, null)
+      assert.notEqual(code, 0)
+      assert.match(stderr, /-journal" is no regular file/)
+    }
+  })
+
   test('a link in place of the WAL of a store is not followed', async () => {
     const target = join(place.state, '..', 'their-wal')
     writeFileSync(target, 'theirs')

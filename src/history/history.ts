@@ -68,6 +68,8 @@ export interface HistoryQuery {
   readonly before?: string | undefined
   /** All must match. */
   readonly labels: Readonly<Record<string, string>>
+  /** True for a job that is left out. */
+  readonly isHidden?: (id: string) => boolean
 }
 
 export interface HistoryPage {
@@ -133,7 +135,7 @@ export function createHistory(openStore: () => HistoryStore, date: () => number)
     releaseKey: (tenant, owner) => void openStore().forget(tenant, owner),
   }
 
-  function list({ tenant, limit, before, labels }: HistoryQuery): HistoryPage {
+  function list({ tenant, limit, before, labels, isHidden }: HistoryQuery): HistoryPage {
     const items: ExecutionRow[] = []
     let last = before
     for (let scanned = 0; scanned < scannedMax;) {
@@ -142,7 +144,7 @@ export function createHistory(openStore: () => HistoryStore, date: () => number)
         scanned += 1
         last = id
         const row = rowOf(tenant, id)
-        if (row && hasLabels(row, labels)) items.push(row)
+        if (row && hasLabels(row, labels) && !isHidden?.(id)) items.push(row)
         if (items.length === limit) break
       }
       if (items.length === limit) break

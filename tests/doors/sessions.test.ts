@@ -121,7 +121,10 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
   })
 
   test('an open session is no execution: its outcome, timeline, zones and artifacts are 404 for every key of its tenant', async () => {
+    const before = (await ask('POST', '/v1/executions', { code: 'return 1' })).body.id
     const id = await opened({ language: 'js' })
+    const page = (await ask('GET', '/v1/executions?limit=1')).body
+    assert.deepEqual([page.items.length, page.items[0]?.id], [1, before])
     const execution = `/v1/executions/${id}`
     for (const key of [keyOf.run, keyOf.other])
       for (const path of [

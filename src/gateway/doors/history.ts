@@ -28,8 +28,10 @@ export const listExecutions: Door<
   const asked = checked(listQuery, parametersOf(http.incoming.url), 'query')
   const { limit, cursor, label: labels } = asked
   const { tenant } = identity
+  // Open sessions are listed at /v1/sandboxes, for their owner only.
+  const isHidden = (id: string): boolean => parts.sessions?.held.has(id) ?? false
   const kept = await parts.bodies.turn(tenant, () =>
-    parts.history.list({ tenant, limit, before: cursor, labels }),
+    parts.history.list({ tenant, limit, before: cursor, labels, isHidden }),
   )
   const live = parts.live
     .of(identity.tenant)
@@ -39,9 +41,7 @@ export const listExecutions: Door<
         (cursor === undefined || id < cursor) && (kept.next === undefined || id > kept.next),
     )
   const ids = new Set(live.map(({ id }) => id))
-  // Open sessions are listed at /v1/sandboxes, for their owner only.
-  const isShown = ({ id }: ExecutionRow) => !ids.has(id) && !parts.sessions?.held.has(id)
-  const all = [...live, ...kept.items.filter(isShown)].sort(newestFirst)
+  const all = [...live, ...kept.items.filter(({ id }) => !ids.has(id))].sort(newestFirst)
   const items = all.slice(0, limit)
   const next = all.length > limit ? items.at(-1)?.id : kept.next
   return jsonText(200, JSON.stringify({ items, next: next ?? null }))

@@ -107,7 +107,7 @@ export function killSession(leader) {
   for (let pass = 0, clean = 0; pass < KILL_PASSES_MAX; pass++) {
     const before = seen.size
     // The newest first: one that forks on is gone before all others are read.
-    for (const pid of pidsNow().reverse()) {
+    for (const pid of pidsNow().toReversed()) {
       const facts = factsOf(pid)
       // Gone before it was read: perhaps a process of the session, whose child lives.
       if (!facts) seen.add(pid)

@@ -37,7 +37,7 @@ suite('Signed manifests', () => {
     for (const [name, value] of Object.entries(manifest)) {
       const other = {
         number: () => Number(value) + 1,
-        string: () => `${value}b`,
+        string: () => `${value as string}b`,
         object: () =>
           Array.isArray(value) ? [...value, {}] : { ...(value as object), layers: [] },
       }[typeof value as 'number' | 'string' | 'object']()

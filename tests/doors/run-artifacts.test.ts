@@ -64,8 +64,15 @@ suite('Artifacts are written to a folder', () => {
   test('Attack: no repository of git or Mercurial is written, whose configuration names programs to run', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const refused = [
-      ...['.git/HEAD', '.git/config', '.GIT/config', 'file/.git', 'sub/.GIT'],
-      ...['.hg/hgrc', '.HG/hgrc', 'bare/HEAD', 'lower/head'],
+      '.git/HEAD',
+      '.git/config',
+      '.GIT/config',
+      'file/.git',
+      'sub/.GIT',
+      '.hg/hgrc',
+      '.HG/hgrc',
+      'bare/HEAD',
+      'lower/head',
     ]
     const saved = ['.github/a.yml', '.gitignore', 'bare/config', 'bare/objects/x', 'bare/refs/x']
     const files = [...refused, ...saved, 'HEAD.txt'].map((path) => `out/${path}`)

@@ -37,20 +37,19 @@ test('A client that floods its terminal with control messages is not read on, an
 
 test('A client that floods its terminal with empty messages is not read on', async (t) => {
   t.mock.method(performance, 'now', () => 0)
-  let isPaused = false
+  const state = { isPaused: false, written: 0 }
   const client = Object.assign(new EventEmitter(), {
-    pause: () => void (isPaused = true),
-    resume: () => void (isPaused = false),
+    pause: () => void (state.isPaused = true),
+    resume: () => void (state.isPaused = false),
     close: () => assert.fail('the client is closed'),
   })
-  let written = 0
   passMessages(client, {
-    write: async () => void written++,
+    write: async () => void state.written++,
     resize: () => undefined,
     signal: () => undefined,
   })
   for (let sent = 0; sent < 31_000; sent++) client.emit('message', Buffer.alloc(0), true)
-  while (written < 31_000) await turn()
+  while (state.written < 31_000) await turn()
   await turn()
-  assert.ok(isPaused)
+  assert.ok(state.isPaused)
 })

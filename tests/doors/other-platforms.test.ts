@@ -16,7 +16,7 @@ import { leaseFolder } from '../../src/lib/state-folder.ts'
 import { providerNames } from '../../src/assemble/providers.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
-import { makeSandboxExec } from '../fixtures/sandbox-exec.ts'
+import { makePs, makeSandboxExec } from '../fixtures/sandbox-exec.ts'
 import { bearer, post } from './http-door.ts'
 import { documentOf, makePlace, mayfly, startServer, whenReady, type Place } from './program.ts'
 
@@ -125,6 +125,7 @@ suite('S4-25: On a played macOS with sandbox-exec', { skip: withoutOverlay() }, 
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-macos-'))
   chmodSync(folder, 0o755)
   makeSandboxExec(folder)
+  makePs(folder)
   let place: Place
   before(() => {
     place = { ...makePlace(), become: [...withOverlay(folder)] }
@@ -169,6 +170,17 @@ suite('S4-25: On a played macOS with sandbox-exec', { skip: withoutOverlay() }, 
     assert.deepEqual([child['status'], child['provider']], ['error', 'seatbelt'])
     assert.match(String((child['error'] as Record<string, unknown>)['message']), /EPERM/)
     assert.equal(python['status'], 'unavailable')
+  })
+
+  test("the doctor's hostile guests are refused or ended by each of the three walls", async () => {
+    const { stdout } = await mayfly(place, ['doctor'], { env: macOs })
+    const sections = stdout.split(/^(?=\S.* \(\w+\))/m)
+    const tried = ['isolated-vm', 'wasi', 'seatbelt'].map((name) => {
+      const section = sections.find((one) => one.startsWith(`${name} (`)) ?? ''
+      assert.doesNotMatch(section, /^ {2}✗/m)
+      return section.match(/^ {2}✓/gm)?.length
+    })
+    assert.deepEqual(tried, [8, 6, 18])
   })
 
   test('the server answers jobs, ends one that loops, and leaves no process and no folder of a wall', async () => {

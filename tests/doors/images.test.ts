@@ -21,6 +21,7 @@ import { fileURLToPath } from 'node:url'
 import { packageFolder } from '../../src/images/package-cache.ts'
 import { ownMakers, ownRecipes, readRecipe } from '../../src/images/recipe.ts'
 import { openImageStore } from '../../src/images/store.ts'
+import { attempt } from '../../src/lib/attempt.ts'
 import { wardenFolder } from '../../src/lib/state-folder.ts'
 
 const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
@@ -193,14 +194,20 @@ suite('Images of Debian packages', () => {
     if (reason) return t.skip(reason)
     const args = [bin, 'images', 'build', 'minimal', '--quiet', '--state', state]
     const child = spawn(process.execPath, args, { stdio: 'ignore' })
-    const isNamed = () => commandLines().some((line) => line.includes(store()))
-    // A program of the build, since its own command line has only the state folder.
-    await until(() => isNamed() && filesBelow(join(store(), 'work')) > 1)
-    child.kill('SIGKILL')
-    await once(child, 'exit')
-    for (const folder of ['blobs', 'manifests', 'tags'])
-      assert.deepEqual(namesIn(join(store(), folder)), [], folder)
-    await until(() => !isNamed())
+    // Programs of the build, since its own command line has only the state folder.
+    const programs = () => pidsOf((line) => line.includes(store()) && !line.startsWith('setpriv'))
+    // A stopped program does not end by itself.
+    const stopsOne = () => programs().some((pid) => stopsChild(pid, child.pid!))
+    try {
+      await until(() => filesBelow(join(store(), 'work')) > 1 && stopsOne())
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      for (const folder of ['blobs', 'manifests', 'tags'])
+        assert.deepEqual(namesIn(join(store(), folder)), [], folder)
+      await until(() => pidsOf((line) => line.includes(store())).length === 0)
+    } finally {
+      for (const pid of programs()) attempt(() => process.kill(pid, 'SIGKILL'))
+    }
     assert.equal(images('build', 'minimal').status, 0)
     assert.deepEqual(leftovers(), [
       `blobs/${digest}.erofs`,
@@ -298,14 +305,17 @@ async function until(holds: () => boolean): Promise<void> {
   assert.ok(holds(), 'waited too long')
 }
 
-function commandLines(): readonly string[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-      } catch {
-        return ''
-      }
-    })
+/** Processes by their command lines. */
+function pidsOf(holds: (line: string) => boolean): readonly number[] {
+  const all = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+  const lineOf = (pid: string) => attempt(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8'))
+  return all.filter((pid) => holds(lineOf(pid) ?? '')).map(Number)
+}
+
+/** True once a child of `parent` is stopped: one that ends takes signals too. */
+function stopsChild(pid: number, parent: number): boolean {
+  const stat = () => attempt(() => readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? ''
+  if (!stat().match(`\\) [A-Z] ${parent} `)) return false
+  attempt(() => process.kill(pid, 'SIGSTOP'))
+  return stat().includes(') T ')
 }

@@ -239,9 +239,11 @@ export class CellSession extends Job {
     clearTimeout(exec.timer)
     this.#exec = undefined
     exec.flush()
-    const pending = this.#dueAt < Infinity || this.#calls > 0 || this.#imports.length > 0
+    const held = this.#heldOutput.splice(0)
+    const pending =
+      held.length > 0 || this.#dueAt < Infinity || this.#calls > 0 || this.#imports.length > 0
     this.#hooks.ended({ ...exec.report(), ...(pending && { pending }) })
-    for (const [stream, text] of this.#heldOutput.splice(0)) this.#hooks[stream](text)
+    for (const [stream, text] of held) this.#hooks[stream](text)
     this.#betweenExecs = this.#newStreams()
     if (exec.isInterrupted) this.#enter(NOBODY, 'drop', exec.sequence)
     if (exec.sequence % HEAP_CHECK_EVERY === 0) setImmediate(() => this.#tidy())

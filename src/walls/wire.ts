@@ -216,7 +216,7 @@ export const execEndSchema = programEndSchema.omit({ exits: true }).extend({
   state: z.enum(['kept', 'lost']),
   /** Set by an isolate that stopped an exec because it printed far beyond its limit. */
   flooded: z.literal(true).optional(),
-  /** True if timers or calls of the guest are pending, which may print between two execs. */
+  /** True if output follows between two execs, or may: of timers or calls of the guest that are pending. */
   pending: z.boolean().optional(),
 })
 

@@ -185,7 +185,7 @@ suite('A capture of a machine', { skip, timeout }, () => {
 })
 
 suite('A capture of a machine without a template', { skip, timeout }, () => {
-  test('S1-20: has all memory that the machine touched, or reports that the time limit cut it', async () => {
+  test('S1-20: has all memory that the machine touched, or reports the limit that cut it', async () => {
     const made = await makeMicroVm({ templates: 'off' }, 'python')
     try {
       const { sandbox: own, end } = await start(made, holds('cold'))
@@ -199,8 +199,9 @@ suite('A capture of a machine without a template', { skip, timeout }, () => {
       }
       assert.equal(template, null)
       assert.ok(memory.length > MIB, `${memory.length}`)
-      // Under load a machine cannot be read completely in the time that a guest may be stopped.
-      if (!places.isWhole) assert.match(capture.why!, /^memory that could not be read within/)
+      // Under load a machine cannot be read completely in the time that a guest may be stopped, or touched more than fits.
+      if (!places.isWhole)
+        assert.match(capture.why!, /^(?:memory that could not be read within|it holds more than)/)
       else {
         assert.ok(memory.length > 40 * MIB, `${memory.length}`)
         for (const text of ['Linux version 6.', planted('cold')]) assert.ok(memory.includes(text))

@@ -9,6 +9,7 @@ import { bearer, call, post } from './http-door.ts'
 import { makeKey, makePlace, type Place, startServer, whenReady } from './program.ts'
 
 const triesMax = 500
+const burns = 'const end = performance.now() + 1500; while (performance.now() < end);'
 let place: Place
 let config: string
 const keys: Record<string, string> = {}
@@ -72,8 +73,7 @@ test('S0-12: a third job at once is 429 with Retry-After, and another tenant is 
 
 test('S0-12: an exhausted budget of CPU time is still exhausted after a restart', async () => {
   const first = await open()
-  const code = 'const end = performance.now() + 1500; while (performance.now() < end);'
-  const spent = await first.execute('heavy', { code })
+  const spent = await first.execute('heavy', { code: burns })
   assert.equal(spent.status, 200)
   assert.equal(spent.headers.get('ratelimit-limit'), '1')
   assert.match(spent.headers.get('ratelimit-policy') ?? '', /100;w=60;comment="runs_per_minute"/)
@@ -102,9 +102,13 @@ test('S0-12: the owner of a session whose quota is used up is refused a capture 
   assert.equal(opened.status, 201)
   const of = `/${String(opened.json['id'])}`
   assert.equal((await ask(`${of}/capture`, {})).status, 200)
-  const code = 'const end = performance.now() + 1500; while (performance.now() < end);'
-  assert.equal((await ask(`${of}/run`, { code })).status, 200)
-  const refused = await ask(`${of}/capture`, {})
+  let refused = { status: 200, json: {} as Record<string, unknown> }
+  // On a busy machine an exec gets little CPU time.
+  for (let tries = 0; refused.status === 200; tries++) {
+    assert.ok(tries < 40, 'it is never used up')
+    await ask(`${of}/run`, { code: burns })
+    refused = await ask(`${of}/capture`, {})
+  }
   assert.deepEqual(
     [refused.status, refused.json['details']],
     [429, { limit: 'cpu_seconds_per_minute' }],

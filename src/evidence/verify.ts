@@ -35,13 +35,17 @@ function verifyOnce(path: string, known: TrustAnchor): Audit {
   return auditor.result()
 }
 
-const IO_ERROR = 10
+/** SQLITE_IOERR and SQLITE_CANTOPEN. */
+const unreadable: ReadonlySet<number | string> = new Set([10, 14, 'EIO', 'EACCES', 'EPERM'])
 const SHORT_READ = 522
 
-/** Disk errors say nothing about the lines; a short read means the file was truncated. */
+/** Errors of the disk and of rights say nothing about the lines; a short read means the file was truncated. */
 function isUnreadable(thrown: unknown): boolean {
-  const { errcode = 0, code } = thrown as { readonly errcode?: number; readonly code?: string }
-  return ((errcode & 0xff) === IO_ERROR && errcode !== SHORT_READ) || code === 'EIO'
+  const { errcode = 0, code = '' } = thrown as {
+    readonly errcode?: number
+    readonly code?: string
+  }
+  return (unreadable.has(errcode & 0xff) && errcode !== SHORT_READ) || unreadable.has(code)
 }
 
 /** Maximum row length in bytes, far above any line that Mayfly writes. */

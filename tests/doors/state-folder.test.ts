@@ -14,6 +14,7 @@ import {
   documentOf,
   makePlace,
   mayfly,
+  noOrdinaryUser,
   remaining,
   startServer,
   whenReady,
@@ -23,6 +24,23 @@ import {
 
 /** Faults of the state folder: disk full, missing, left by a failed start, still locked by the warden of a dead server. */
 const waitMsMax = 60_000
+
+test(
+  'a record whose journal its reader may not read is told as unreadable, not as bad',
+  { skip: noOrdinaryUser() },
+  async () => {
+    const place = makePlace('ordinary')
+    try {
+      await runOne(place)
+      writeFileSync(join(place.state, 'audit.journal'), '', { mode: 0 })
+      const { code, stdout, stderr } = await mayfly(place, ['audit', 'verify'])
+      assert.deepEqual([code, stdout], [1, ''], stderr)
+      assert.match(stderr, /Cannot read the record .*permission denied[^]*own the state folder/)
+    } finally {
+      place.remove()
+    }
+  },
+)
 
 suite('On a full disk', { skip: cannotMount() }, () => {
   test('a run fails with a hint, the log still verifies, and everything works again when there is space', async () => {

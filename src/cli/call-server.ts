@@ -159,11 +159,11 @@ export class JobRefused extends MayflyError {
 
 /** Passes on the server's problem; an unknown code becomes PROTOCOL. */
 export function problemIn(body: unknown, status: number): MayflyError {
-  const { code = '', message, details, outcome } = (body ?? {}) as Record<string, unknown>
+  const { code = '', message, hint, details, outcome } = (body ?? {}) as Record<string, unknown>
   const known = Object.hasOwn(errorCodes, String(code)) ? (String(code) as ErrorCode) : 'PROTOCOL'
   const text = typeof message === 'string' ? message : `The server responded with status ${status}`
   const ended = (outcome as { readonly status?: unknown } | undefined)?.status
   return ended === 'blocked' || ended === 'unavailable'
     ? new JobRefused(known, text, details, ended)
-    : new MayflyError(known, text, { details })
+    : new MayflyError(known, text, { details, ...(typeof hint === 'string' && { hint }) })
 }

@@ -55,6 +55,7 @@ export interface AnsweredProblem {
   readonly code?: string
   readonly message?: string
   readonly details?: unknown
+  readonly hint?: string
   readonly retryAfter?: number
   readonly outcome?: Outcome
 }

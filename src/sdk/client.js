@@ -30,6 +30,8 @@ export class MayflyProblem extends Error {
   code
   /** @type {unknown} @readonly */
   details
+  /** Remedy, in one sentence. @type {string | undefined} @readonly */
+  hint
   /** @type {number | undefined} @readonly */
   retryAfterMs
 
@@ -39,6 +41,7 @@ export class MayflyProblem extends Error {
     this.status = status
     this.code = problem.code ?? 'UNREADABLE'
     this.details = problem.details ?? null
+    this.hint = problem.hint
     this.retryAfterMs = problem.retryAfter === undefined ? undefined : problem.retryAfter * 1000
   }
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
+import { MayflyError } from '../../src/contract/error.ts'
 import { MayflyClient, MayflyProblem, type StreamEvent } from '../../src/sdk/client.js'
 import { adminKey, endOf, openDoor, type TestDoor } from './http-door.ts'
 
@@ -211,8 +212,10 @@ test('The audit log is read in pages', async () => {
   ])
 })
 
-test('An error of the server is thrown with its code', async () => {
-  await using door = await openDoor()
+test('An error of the server is thrown with its code and its remedy', async () => {
+  const full = new MayflyError('OVERLOADED', 'Cannot take it', { hint: 'Close a session' })
+  await using door = await openDoor({ road: () => Promise.reject(full) })
+  await assert.rejects(clientOf(door).run({ code: '1' }), { hint: 'Close a session' })
   const wrong = clientOf(door, `${adminKey}x`)
   await assert.rejects(wrong.run({ code: '1' }), (thrown) => {
     assert(thrown instanceof MayflyProblem)

@@ -98,8 +98,13 @@ test('Every end of a job that reached a wall is 200; blocked is 403 and unavaila
 
 test('A MayflyError of the pipeline becomes the problem of its code, and any other error discloses nothing', async () => {
   const thrown: unknown[] = [
-    new MayflyError('OVERLOADED', 'Cannot take it', { retryAfterMs: 2500, detail: 'secret' }),
+    new MayflyError('OVERLOADED', 'Cannot take it', {
+      retryAfterMs: 2500,
+      hint: 'Wait',
+      detail: 'secret',
+    }),
     new Error('secret'),
+    new MayflyError('STATE', 'Cannot read it', { hint: 'Repair "/secret"' }),
   ]
   await using door = await openDoor({ road: () => Promise.reject(thrown.shift()) })
   const url = `${door.gateway.activeUrl}/v1/executions`
@@ -108,9 +113,12 @@ test('A MayflyError of the pipeline becomes the problem of its code, and any oth
     [busy.status, busy.json['code'], busy.headers.get('retry-after'), busy.json['retryAfter']],
     [503, 'OVERLOADED', '3', 3],
   )
+  assert.equal(busy.json['hint'], 'Wait')
   const broken = await post(url, { code: '1' }, bearer(door.key))
   assert.deepEqual([broken.status, broken.json['code']], [500, 'INTERNAL'])
-  assert.ok(!busy.text.includes('secret') && !broken.text.includes('secret'))
+  const fault = await post(url, { code: '1' }, bearer(door.key))
+  assert.deepEqual([fault.status, fault.json['code']], [500, 'STATE'])
+  for (const { text } of [busy, broken, fault]) assert.ok(!text.includes('secret'), text)
 })
 
 test('S3-28/29: no key is 401, a wrong scope 403, a bad body 422 with the paths of what is wrong', async () => {

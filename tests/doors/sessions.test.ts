@@ -438,6 +438,10 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     const id = body.id as string
     const fork = await ask('POST', `/v1/sandboxes/${id}/fork`)
     assert.equal(fork.body.code, 'FORK_UNSUPPORTED')
+    assert.match(fork.body.hint, /^Open it with "tier": "microvm"/)
+    const env = { MAYFLY_API_KEY: keyOf.run, MAYFLY_SERVER: server.active }
+    const { stderr } = await mayfly(place, ['sandbox', 'fork', id], { env })
+    assert.match(stderr, /\n {2}Open it with "tier": "microvm"/)
     await ask('DELETE', `/v1/sandboxes/${id}`)
   })
 

@@ -18,6 +18,7 @@ export const problemSchema = z
     code: z.string().describe('stable, in capitals'),
     message: z.string(),
     details: z.unknown(),
+    hint: z.string().optional().describe('remedy, in one sentence'),
     retryAfter: z.number().int().optional().describe('seconds'),
     outcome: outcomeSchema
       .optional()
@@ -36,7 +37,10 @@ export function problemOf(thrown: unknown): Problem {
   const retryAfter =
     error.retryAfterMs === undefined ? {} : { retryAfter: seconds(error.retryAfterMs) }
   const message = withoutFolders(error)
-  return { ...problem(error.status, error.code, message, error.details), ...retryAfter }
+  const { status, code, hint, details } = error
+  // The remedy of a fault is the operator's, and may name files of this machine.
+  const isOfClient = hint !== undefined && (status < 500 || code === 'OVERLOADED')
+  return { ...problem(status, code, message, details), ...(isOfClient && { hint }), ...retryAfter }
 }
 
 /** Message of an error of the state folder with names of files alone: its path may name the operator. */

@@ -44,6 +44,8 @@ test('S0-5: the spares of a replaced image are ended, and no others', async () =
   assert.deepEqual([...live], [1, 2, 3, 4])
   stock.dropImage('a')
   await turn()
+  for (const pool of pools) pool.fill()
+  await turn()
   assert.deepEqual([...live], [2, 3])
   assert.deepEqual(
     told.filter((one) => one.startsWith('pool/drained')),

@@ -143,6 +143,7 @@ export class ProcessEnclosure implements Enclosure {
   cpuTime() {
     const { resources, spentBefore } = this.#wall
     const sinceStartMs = spentMs(resources)
+    this.#seeSpent(sinceStartMs)
     return { sinceStartMs, sinceClaimMs: Math.max(0, sinceStartMs - spentBefore) }
   }
 
@@ -156,7 +157,14 @@ export class ProcessEnclosure implements Enclosure {
       this.#wall.isMute = true
       this.#lose()
     }
-    return usageOf(this.#wall)
+    const usage = usageOf(this.#wall)
+    this.#seeSpent(usage.cpuMs)
+    return usage
+  }
+
+  /** Without a cgroup the end of a program that leaves by itself has the CPU time that was seen last. */
+  #seeSpent(ms: number): void {
+    this.#wall.spentSeen = Math.max(this.#wall.spentSeen, ms)
   }
 
   facts() {
@@ -176,7 +184,7 @@ export class ProcessEnclosure implements Enclosure {
   async kill(): Promise<KillReceipt> {
     const began = performance.now()
     // Read before the kill: a reaped process has no /proc entry.
-    this.#wall.spentSeen = Math.max(this.#wall.spentSeen, spentMs(this.#wall.resources))
+    this.#seeSpent(spentMs(this.#wall.resources))
     killWall(this.#wall.resources)
     const isGone = await isGoneInTime(this.#gone.promise)
     return { tookMs: performance.now() - began, isGone }

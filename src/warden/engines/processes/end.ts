@@ -20,7 +20,7 @@ type Ended = Pick<
 
 /**
  * End of a wall whose last process has ended; `resources` are not released yet. CPU time is that of the cgroup, which
- * counts to the end, or as sampled at the kill.
+ * counts to the end, or as it was seen last.
  */
 export function endOf(wall: Ended): EnclosureEnd {
   const { resources, spentSeen } = wall

@@ -50,6 +50,19 @@ test('the last layer wins: all its values are in force', () => {
   )
 })
 
+test('A schedule and a zone named as a table that is replaced as a whole are merged as any other', () => {
+  const valuesOf = (...all: readonly object[]) =>
+    JSON.parse(JSON.stringify(mergeLayers(all.map((one) => layerOf({ ...one }, 'x'))).values))
+  for (const name of ['network', 'a'])
+    assert.deepEqual(
+      valuesOf(
+        { schedules: { [name]: { phases: [1], zones: { [name]: { phases: [2] } } } } },
+        { schedules: { [name]: { shorten: 1, zones: { [name]: { program: 'x' } } } } },
+      ).schedules[name],
+      { phases: [1], shorten: 1, zones: { [name]: { phases: [2], program: 'x' } } },
+    )
+})
+
 test('merging touches no layer and no prototype', () => {
   fc.assert(
     fc.property(layers, (all) => {

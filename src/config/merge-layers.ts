@@ -81,9 +81,10 @@ function merge(
   }
 }
 
-/** Tables that are replaced as a whole. */
+/** Tables that are replaced as a whole. A schedule or a zone may have the name of one. */
 function isWhole(path: KeyPath): boolean {
   const last = path.at(-1)
+  if (path[0] === 'schedules') return false
   if (path.length === 1) return ['escalation', 'restraint', 'network'].includes(String(last))
   return last === 'network' || last === 'network_policy' || last === 'fs_policy'
 }

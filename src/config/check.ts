@@ -16,7 +16,7 @@ export type ConfigCheck =
 export function checkConfig(values: unknown, environment: string): ConfigCheck {
   const parsed = configSchema.safeParse(values)
   const faults = parsed.success
-    ? [...faultsOf(parsed.data, environment)]
+    ? [...dateFaults(values, []), ...faultsOf(parsed.data, environment)]
     : parsed.error.issues.flatMap((issue) => faultsOfIssue(issue))
   const [first, ...rest] = faults
   if (first) return { ok: false, faults: [first, ...rest] }
@@ -44,6 +44,14 @@ function shortened(message: string): string {
   return plainWords(message)
     .replace(/^Invalid /, 'invalid ')
     .replace(/received _?TomlDate$/, 'received a date or time')
+}
+
+/** Dates that the schema took for tables without keys. */
+function* dateFaults(value: unknown, path: KeyPath): Generator<Fault> {
+  if (value instanceof Date) yield fault(path, 'expected a table, received a date or time')
+  else if (typeof value === 'object' && value !== null)
+    for (const [key, inner] of Object.entries(value))
+      yield* dateFaults(inner, [...path, Array.isArray(value) ? Number(key) : key])
 }
 
 /** Keys a table may have, read from the JSON schema of the configuration. */

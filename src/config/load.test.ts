@@ -130,6 +130,18 @@ test('invalid TOML is an error with line and column', () => {
   assert.deepEqual([issue?.line, issue?.column], [2, 5])
 })
 
+test('a date in place of a table is an error at its key', () => {
+  const toml = 'limits = 2020-01-01\n[[tenants]]\nname = "a"\nceilings = 10:00:00\n'
+  const message = 'expected a table, received a date or time'
+  assert.deepEqual(
+    issuesOf(place({ 'mayfly.toml': toml })).map((one) => [one.line, one.column, one.message]),
+    [
+      [1, 1, `limits: ${message}`],
+      [4, 1, `tenants.0.ceilings: ${message}`],
+    ],
+  )
+})
+
 test('a phase looser than the one before it is an error at its key', () => {
   const phases = `[schedules.default]
 phases = [

@@ -276,3 +276,17 @@ ${text}
   for (const wrong of ['calls = 0', 'calls_per_second = 0', 'permit = "no"', 'rate = 3'])
     assert.notDeepEqual(faultsOf(rule(`from = "*"\nto = "*"\n${wrong}`)), [], wrong)
 })
+
+test('A condition on a phase that its schedule does not have is a warning with its position and the nearest name', () => {
+  const warnings = warningsOf(`[schedules.default]
+phases = [
+  { name = "full", for = 1, advance_if = 'life.phase == "fulll" || life["phase"] in ["full", "rest"]' },
+  { name = "quiet", for = 1, terminate_if = '!("odd" != life.phase) && output.bytes == 1' },
+]
+`)
+  assert.deepEqual(warnings, [
+    'mayfly.toml:3:29: schedules.default.phases.0.advance_if: no phase here has the name "fulll"; did you mean "full"?',
+    'mayfly.toml:3:29: schedules.default.phases.0.advance_if: no phase here has the name "rest"; there are full, quiet',
+    'mayfly.toml:4:30: schedules.default.phases.1.terminate_if: no phase here has the name "odd"; there are full, quiet',
+  ])
+})

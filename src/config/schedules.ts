@@ -1,6 +1,6 @@
 import type { ConfigValues, PhaseConfig } from '../contract/config.ts'
 import { callClasses } from '../contract/calls.ts'
-import { readCondition } from '../contract/condition.ts'
+import { readCondition, type Condition } from '../contract/condition.ts'
 import { allControls, controlsBeyond, type Controls } from '../contract/controls.ts'
 import { messageOf } from '../contract/error.ts'
 import { lengthOf, mainZone, type Reaction } from '../contract/phase.ts'
@@ -184,7 +184,7 @@ function* programFaults(kind: string, { phases }: Course, path: KeyPath): Genera
         `expected ${[...ofPrograms].join(', ')} only: "${control}" applies to the whole program`,
       )
     for (const key of conditionKeys)
-      if (readsCpu(phase[key]))
+      if (conditionOf(phase[key])?.readsCpu)
         yield fault(
           [...here, key],
           'expected no "life.cpu": the CPU time of a zone of programs is not known while it runs',
@@ -194,9 +194,9 @@ function* programFaults(kind: string, { phases }: Course, path: KeyPath): Genera
 
 const conditionKeys = ['advance_if', 'terminate_if'] as const
 
-function readsCpu(text: string | undefined): boolean {
-  // Already reported for the condition itself.
-  return attempt(() => text !== undefined && readCondition(text).readsCpu) ?? false
+/** Undefined without one, and for one that is reported for itself. */
+function conditionOf(text: string | undefined): Condition | undefined {
+  return text === undefined ? undefined : attempt(() => readCondition(text))
 }
 
 function* conditionFaults(phase: PhaseConfig, path: KeyPath): Generator<Fault> {
@@ -236,7 +236,16 @@ export const reactionRank: Readonly<Record<Reaction, number>> = {
 }
 
 function* courseWarnings(course: Course, path: KeyPath): Generator<Fault> {
-  const { on_anomaly } = course
+  const { on_anomaly, phases } = course
+  const names = phases.map(({ name }) => name)
+  for (const [index, phase] of phases.entries())
+    for (const key of conditionKeys)
+      for (const other of conditionOf(phase[key])?.phases ?? [])
+        if (!names.includes(other))
+          yield fault(
+            [...path, 'phases', index, key],
+            `no phase here has the name "${other}"${nearHint(other, names) || `; there are ${names.join(', ')}`}`,
+          )
   const order = ['low', 'medium', 'high'] as const
   for (const [place, severity] of order.entries()) {
     const reaction = on_anomaly[severity]

@@ -14,6 +14,8 @@ export interface Condition {
   readonly text: string
   /** The expression uses `life.cpu`, which not every wall reports for every zone. */
   readonly readsCpu: boolean
+  /** Texts that `life.phase` is compared with. */
+  readonly phases: readonly string[]
   /** Throws when evaluation fails: unknown values, overflow, division by zero. */
   holds(view: LifeView): boolean
 }
@@ -51,7 +53,9 @@ export function readCondition(text: string): Condition {
   const { valid, type, error } = parsed.check()
   if (!valid) throw new RangeError(`expected a condition in CEL: ${firstLine(error)}`)
   if (type !== 'bool') throw new RangeError(`expected true or false, not a value of type "${type}"`)
-  return { text, readsCpu: readsCpu(parsed.ast), holds: (view) => answerOf(parsed, view) }
+  const { ast } = parsed
+  const facts = { readsCpu: readsCpu(ast), phases: phasesIn(ast) }
+  return { text, ...facts, holds: (view) => answerOf(parsed, view) }
 }
 
 /** Zero for every point, so that a condition may name any of them. */
@@ -145,11 +149,22 @@ function mustBeSeverity(text: ASTNode): void {
   throw new RangeError(`expected anomaly.last as one of ${known}, not "${String(text.args)}"`)
 }
 
-function isLastAnomaly({ op, args }: ASTNode): boolean {
+const isLastAnomaly = (node: ASTNode): boolean => isField(node, 'anomaly', 'last')
+
+function isField({ op, args }: ASTNode, owner: string, field: string): boolean {
   if (op !== '.' && op !== '[]') return false
   const [of, name] = args as readonly unknown[]
   const text = isNode(name) && name.op === 'value' ? name.args : name
-  return isNode(of) && of.op === 'id' && of.args === 'anomaly' && text === 'last'
+  return isNode(of) && of.op === 'id' && of.args === owner && text === field
+}
+
+function phasesIn({ op, args }: ASTNode): readonly string[] {
+  const inner = innerOf(args)
+  const others = inner.filter((one) => !isField(one, 'life', 'phase'))
+  const isCompared = others.length < inner.length && ['==', '!=', 'in'].includes(op)
+  const values = op === 'in' ? others.flatMap((list) => innerOf(list.args)) : others
+  const texts = values.flatMap((one) => (one.op === 'value' ? [String(one.args)] : []))
+  return [...(isCompared ? texts : []), ...inner.flatMap(phasesIn)]
 }
 
 function readsCpu(node: ASTNode): boolean {

@@ -78,10 +78,21 @@ async function attached(argv: readonly string[], keepCode?: () => void): Promise
 /** Temporary state folder for benchmarks, which would clutter the audit log. */
 function scratchState(own: readonly string[]): (() => void) | undefined {
   if (hasFlag(own, '--state') || process.env['MAYFLY_ROLE'] || asksForHelp(own)) return
-  const folder = mkdtempSync(join(tmpdir(), 'mayfly-bench-'))
+  let folder: string | undefined
+  const remove = (): void => {
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+  }
+  // Until the command or the warden has a handler, which ends its work first, a signal ends this process at once.
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+    process.once(signal, () => {
+      if (process.listenerCount(signal) > 0) return
+      remove()
+      process.kill(process.pid, signal)
+    })
+  folder = mkdtempSync(join(tmpdir(), 'mayfly-bench-'))
   process.env['MAYFLY_STATE'] = join(folder, 'state')
   chmodSync(folder, 0o711)
-  return () => rmSync(folder, { recursive: true, force: true })
+  return remove
 }
 
 async function parse(argv: readonly string[], verb: string | undefined): Promise<void> {

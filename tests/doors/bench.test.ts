@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { scripts } from '../../bench/programs/scripts.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { test } from '../fixtures/drawn.ts'
-import { documentOf, makePlace, mayfly } from './program.ts'
+import { documentOf, makePlace, mayfly, noOrdinaryUser } from './program.ts'
 
 test('mayfly bench prints figures of each wall beside those of a plain process', async () => {
   const place = makePlace()
@@ -34,6 +36,34 @@ test('mayfly bench prints figures of each wall beside those of a plain process',
     place.remove()
   }
 })
+
+for (const who of ['self', 'ordinary'] as const)
+  test(
+    `mayfly bench that is stopped at once leaves no folder behind, as ${who}`,
+    {
+      skip: who === 'ordinary' && noOrdinaryUser(),
+    },
+    async () => {
+      const place = makePlace(who)
+      const TMPDIR = join(place.cwd, 'tmp')
+      mkdirSync(TMPDIR)
+      chmodSync(TMPDIR, 0o777)
+      try {
+        const ended = mayfly(place, ['bench'], {
+          env: { TMPDIR },
+          started: async (child) => {
+            while (readdirSync(TMPDIR).length === 0) await sleep(1)
+            child.kill('SIGTERM')
+          },
+        })
+        const { code, signal } = await ended
+        assert.ok(code === 143 || signal === 'SIGTERM', `${code} ${signal}`)
+        assert.ok(!readdirSync(TMPDIR).some((name) => name.startsWith('mayfly-bench-')))
+      } finally {
+        place.remove()
+      }
+    },
+  )
 
 const namespaces = findJailFacts().namespaces
 const provider = findProgram('bwrap') ? 'bubblewrap' : 'embedded'

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from '../conformance/stand.ts'
 import { scripts } from '../../bench/programs/scripts.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
@@ -52,7 +52,7 @@ for (const who of ['self', 'ordinary'] as const)
         const ended = mayfly(place, ['bench'], {
           env: { TMPDIR },
           started: async (child) => {
-            while (readdirSync(TMPDIR).length === 0) await sleep(1)
+            await until(() => readdirSync(TMPDIR).length > 0, 'a temporary folder')
             child.kill('SIGTERM')
           },
         })

@@ -53,7 +53,8 @@ const installs = [
 ]
 
 suite('Installed on another system', { skip: withoutNpm() }, () => {
-  const folder = mkdtempSync(join(tmpdir(), 'mayfly-install-'))
+  let folder: string
+  before(() => void (folder = mkdtempSync(join(tmpdir(), 'mayfly-install-'))))
   after(() => rmSync(folder, { recursive: true, force: true }))
 
   for (const { os, cpu, node, parser } of installs)
@@ -122,12 +123,13 @@ for (const [platform, { env, why, fix: way, isolate }] of Object.entries(played)
  * the road, the processes and the profiles; what Seatbelt itself does is not tried.
  */
 suite('S4-25: On a played macOS with sandbox-exec', { skip: withoutOverlay() }, () => {
-  const folder = mkdtempSync(join(tmpdir(), 'mayfly-macos-'))
-  chmodSync(folder, 0o755)
-  makeSandboxExec(folder)
-  makePs(folder)
+  let folder: string
   let place: Place
   before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'mayfly-macos-'))
+    chmodSync(folder, 0o755)
+    makeSandboxExec(folder)
+    makePs(folder)
     place = { ...makePlace(), become: [...withOverlay(folder)] }
   })
   after(() => {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, realpathSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import type {
   Enclosure,
@@ -86,10 +86,11 @@ export class SeatbeltStarter {
   /** Takes a lease and a folder, and forks. Releases both before it throws. */
   #spawn(program: JailedProgram, by: string): Started {
     const id = newWallId('w')
-    const folder = wallFolder(id)
     const nothing = openSync('/dev/null', 'r')
     try {
-      mkdirSync(folder, { mode: 0o700 })
+      mkdirSync(wallFolder(id), { mode: 0o700 })
+      // /tmp is a link on macOS, which no rule lets a program follow.
+      const folder = realpathSync(wallFolder(id))
       this.#host.lease(id, {})
       const exec = execOf(program, { uid: undefined, without: [], scratch: folder })
       const places = {

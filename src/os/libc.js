@@ -827,6 +827,26 @@ export function connectOnLoopback(port) {
   }
 }
 
+const [CTL_KERN, KERN_PROCARGS2, ARGUMENTS_BYTES] = [1, 49, 4096]
+
+/** Reads the arguments of a process by sysctl(3) of macOS. Throws SystemCallError. @param {number} pid */
+export function readArguments(pid) {
+  const ffi = createRequire(import.meta.url)('node:ffi')
+  const { functions } = ffi.dlopen(null, {
+    sysctl: {
+      arguments: ['pointer', 'u32', 'pointer', 'pointer', 'pointer', 'u64'],
+      return: 'i32',
+    },
+    __error: { arguments: [], return: 'pointer' },
+  })
+  const [bytes, size] = [Buffer.alloc(ARGUMENTS_BYTES), Buffer.alloc(8)]
+  size.writeBigUInt64LE(BigInt(bytes.length), 0)
+  const name = Int32Array.of(CTL_KERN, KERN_PROCARGS2, pid)
+  const [at, into, sized] = [name, bytes, size].map((one) => ffi.getRawPointer(one))
+  if (functions.sysctl(at, name.length, into, sized, 0n, 0n) < 0)
+    throw new SystemCallError('sysctl', ffi.getInt32(functions.__error(), 0))
+}
+
 /** Calls forbidden to a warm worker, with arguments for which the kernel returns another errno than the filter. */
 const FORBIDDEN = /** @type {const} */ ({
   openat: [-1, null, 0],

@@ -154,7 +154,14 @@ suite('S4-25: A wall by a played sandbox-exec', { skip }, () => {
       env: { OPENSSL_CONF: '/dev/null' },
     })
     const inside = JSON.parse(stdout || stderr) as Record<string, string>
-    assert.deepEqual(Object.keys(inside), ['read', 'write', 'connect', 'child', 'signal'])
+    assert.deepEqual(Object.keys(inside), [
+      'read',
+      'write',
+      'connect',
+      'child',
+      'signal',
+      'arguments',
+    ])
     for (const [attempt, answer] of Object.entries(inside))
       assert.match(answer, /^(?:EPERM|EACCES)$/, attempt)
     for (const [attempt, answer] of Object.entries(probeSeatbelt()))

@@ -11,7 +11,7 @@ import type { ProofParts } from '../../walls/program-provider.ts'
 import { assertJailed } from '../../walls/proof.ts'
 
 /**
- * Has a program try a file, a folder, a socket, a child process and a signal outside of its wall, bounds it, and runs a guest of
+ * Has a program try a file, a folder, a socket, a child process, a signal and arguments outside of its wall, bounds it, and runs a guest of
  * Node to its end. Throws if no such wall starts, or if one of these is not refused.
  */
 export async function prove({ provider, spares, warden }: ProofParts): Promise<ProgramProof> {

@@ -252,7 +252,7 @@ files, the folder of the job and signals to itself. It starts no process and has
     notStopped: [
       `a hole in the kernel or in Seatbelt`,
       `more memory, CPU time and disk than its limits for 200 ms and longer, because they are sampled`,
-      `learning about this machine: its processor, its version, the names of the folders above its own`,
+      `learning about this machine: its name, processor and version, the names of the folders above its own, whether a path exists`,
       sideChannels,
     ],
     runs: ['on Linux, which plays `sandbox-exec` by Landlock and seccomp'],

@@ -40,12 +40,15 @@ const LIBRARIES = [
 const DATA = ['/usr/share/icu', '/usr/share/zoneinfo', '/private/var/db/timezone']
 /** Folders of Homebrew, whose Node is linked with libraries beside it. */
 const BREW = ['/opt/homebrew', '/usr/local'].flatMap((root) => [`${root}/Cellar`, `${root}/opt`])
-/** Values about the processor and the system; none about other processes or the identity of the machine. */
+/**
+ * Values about the processor and the system, none about other processes. `kern.hostname` is there because uname(3) fails as a
+ * whole without it, and with it the import of `node:os`.
+ */
 const SYSCTLS = [
   'hw.activecpu hw.byteorder hw.cachelinesize hw.cpufamily hw.cpusubtype hw.cputype hw.l1dcachesize',
   'hw.l1icachesize hw.l2cachesize hw.l3cachesize hw.logicalcpu hw.logicalcpu_max hw.machine hw.memsize hw.ncpu',
   'hw.pagesize hw.pagesize_compat hw.physicalcpu hw.physicalcpu_max hw.tbfrequency kern.argmax',
-  'kern.maxfilesperproc kern.osproductversion kern.osrelease kern.ostype kern.osvariant_status kern.osversion',
+  'kern.hostname kern.maxfilesperproc kern.osproductversion kern.osrelease kern.ostype kern.osvariant_status kern.osversion',
   'kern.usrstack64 kern.version sysctl.proc_translated',
 ].flatMap((names) => names.split(' '))
 const SYSCTL_PREFIXES = ['hw.optional.', 'hw.perflevel']
@@ -58,7 +61,10 @@ export function seatbeltProfile(readable: number, writable: number, above: numbe
   return `${[
     '(version 1)',
     '(deny default)',
-    '(deny process-info*)',
+    // Without these, a profile allows them: "default" does not include them.
+    '(deny process-info* nvram* iokit-get-properties file-map-executable)',
+    // F_MAKECOMPRESSED and F_TRANSFEREXTENTS change a file by a descriptor for reading.
+    '(deny system-fcntl (fcntl-command 80 110))',
     '(allow process-info* (target self))',
     '(allow signal (target self))',
     '(allow process-exec (literal (param "PROGRAM")))',
@@ -67,6 +73,8 @@ export function seatbeltProfile(readable: number, writable: number, above: numbe
       ...SYSCTL_PREFIXES.map((name) => `(sysctl-name-prefix "${name}")`),
     ]),
     rule('file-read* file-map-executable', LIBRARIES.map(below)),
+    // Code that Rosetta has translated, of root's.
+    rule('file-map-executable', [below('/private/var/db/oah')]),
     rule('file-read*', ['(literal "/")', ...DATA.map(below)]),
     rule('file-read*', ['/dev/random', '/dev/urandom', '/dev/zero'].map(file)),
     rule('file-read* file-write-data file-ioctl', [file('/dev/null')]),
@@ -76,6 +84,8 @@ export function seatbeltProfile(readable: number, writable: number, above: numbe
       ...numbered(readable, 'READ').map(parameter('subpath')),
     ]),
     rule('file-read* file-write*', numbered(writable, 'WRITE').map(parameter('subpath'))),
+    // An immutable file, or one whose list denies its deletion, could not be removed afterwards.
+    '(deny file-write-acl file-write-flags file-write-setugid)',
   ]
     .filter(Boolean)
     .join('\n')}\n`

@@ -73,6 +73,7 @@ export function seatbeltProfile(readable: number, writable: number, above: numbe
       ...SYSCTL_PREFIXES.map((name) => `(sysctl-name-prefix "${name}")`),
     ]),
     rule('file-read* file-map-executable', LIBRARIES.map(below)),
+    rule('file-read-metadata', unique(LIBRARIES.flatMap(foldersAbove)).map(file)),
     // Code that Rosetta has translated, of root's.
     rule('file-map-executable', [below('/private/var/db/oah')]),
     rule('file-read*', ['(literal "/")', ...DATA.map(below)]),

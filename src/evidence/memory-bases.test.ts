@@ -81,6 +81,7 @@ test('A base that was changed, or is not kept, cannot be opened', async () => {
   await bases().keep(base)
   const place = join(state, 'memory-bases', base.sha256)
   chmodSync(place, 0o600)
+  await (await openMemoryBase(state, base.sha256)).close()
   truncateSync(place, 5)
   await assert.rejects(openMemoryBase(state, base.sha256), { code: 'STATE' })
 })

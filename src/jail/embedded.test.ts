@@ -145,8 +145,11 @@ suite('A jail is composed', () => {
     const spec = specOf(composeEmbedded(whole, bare, { ...everything, scratch: '/given' }))
     assert.deepEqual(spec.whole.writable, ['/given', '/dev/null'])
     assert.deepEqual(spec.exec.args.slice(0, 3), ['/house/node', '--a-flag', '/house/guest/run.js'])
-    const masked = composeBubblewrap(whole, rich, everything)!
-    assert.ok(!masked.args.includes('--proc') && masked.missing.length === 1)
+    const [masked, mounted] = [rich, richer].map((facts) =>
+      composeBubblewrap(whole, facts, everything)!,
+    )
+    assert.ok(!masked!.args.includes('--proc') && mounted!.args.includes('--proc'))
+    assert.deepEqual(masked!.missing, ['/proc: the kernel gives none here'])
   })
 
   test('by bubblewrap only if it is installed, and never as root without a uid of its own', () => {

@@ -177,6 +177,14 @@ test('At most one of two bound schedules has conditions, zones or a first phase 
       [['shut', 'output.bytes > 10']],
     )
     assert.deepEqual([clock, Object.keys(zones!)], ['cpu', ['small']])
+    const { phases: all } = on({ ...first, begin_at: {} }, { ...second, begin_at: {} })
+    assert.deepEqual(
+      all.map(({ name, advanceIf, terminateIf }) => [name, advanceIf, terminateIf]),
+      [
+        ['full', 'calls > 3', undefined],
+        ['shut', undefined, 'output.bytes > 10'],
+      ],
+    )
   }
   assert.throws(() => on(special, { ...special, begin_at: {} }), /Cannot apply both of the sched/)
 })

@@ -89,14 +89,16 @@ suite(
       assert.deepEqual(leasesIn(place), [])
       for (const signal of ['SIGINT', 'SIGKILL'] as const) {
         const all: number[] = []
+        const held: string[] = []
         const stdin = 'cat /tmp/note\nsleep 600\n'
         const started = (child: ChildProcess) =>
           void child.stdout!.once('data', () => {
             all.push(child.pid!, ...descendantsOf(child.pid!))
+            held.push(...leasesIn(place))
             child.kill(signal)
           })
         await mayfly(place, ['evidence', 'resume', id], { stdin, started })
-        assert.ok(all.length > 1)
+        assert.ok(all.length > 1 && held.length > 0)
         assert.deepEqual(await remaining(all), [])
         if (signal === 'SIGINT') assert.deepEqual(leasesIn(place), [])
       }
@@ -118,6 +120,7 @@ suite(
       if (missing !== undefined) return t.skip(missing)
       const began = (await linesOf()).length
       const shown = await evidence(['show', id])
+      assert.match(shown.stdout, /resumable {2}by evidence resume/)
       const [, base = ''] = /(memory-bases\/[0-9a-f]{64})/.exec(shown.stdout)!
       rmSync(join(place.state, base))
       const baseless = await evidence(['resume', id, '--json', '--exec', 'true'])

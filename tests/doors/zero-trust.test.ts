@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { after, before } from 'node:test'
@@ -46,6 +48,10 @@ test('S0-25: a server listens on its two ports only, and else on sockets in priv
   }
   const pids = [server.child.pid!, ...descendantsOf(server.child.pid!)]
   const own = new Set(pids.flatMap(socketsOf))
+  await using known = createSocket('udp4').bind(0, '127.0.0.1')
+  await once(known, 'listening')
+  // A table that is read wrongly would not contain it.
+  assert.ok(udpSockets().some(({ at }) => at === `udp ${known.address().port}`))
   const listening = [...tcpListeners(), ...udpSockets(), ...unixListeners(pids)].filter(
     ({ inode }) => own.has(inode),
   )

@@ -68,7 +68,7 @@ suite('A template of a machine', { skip, timeout }, () => {
     test(`QEMU that dies after the step "${step}" leaves nothing of a template, or a complete one`, async () => {
       const machines: QemuProcess[] = []
       const onStep = (done: string, machine: QemuProcess) => {
-        machines.push(machine)
+        machines.push(seen(machine))
         if (done === step) machine.kill()
       }
       const making = stand.template(image, { onStep })
@@ -84,7 +84,7 @@ suite('A template of a machine', { skip, timeout }, () => {
   test('A hanging save times out, and leaves nothing', async () => {
     const machines: QemuProcess[] = []
     const onStep = (done: string, machine: QemuProcess) => {
-      machines.push(machine)
+      machines.push(seen(machine))
       if (done === 'stopped') process.kill(machine.processes.at(-1)!.pid, 'SIGSTOP')
     }
     const making = stand.template(image, { onStep, saveMsMax: LATE_MS })
@@ -118,9 +118,11 @@ suite('A template of a machine', { skip, timeout }, () => {
         openLeases(leases).sweep((_engine, dead) => left.push(...dead))
         assert.ok(left.length > 0)
         const processes = left.flatMap(({ remains }) => remains['processes'] as ProcessIdentity[])
+        assert.ok(processes.length > 0, 'its leases name no process')
         const until = performance.now() + GONE_MS_MAX
         while (processes.some(isHere) && performance.now() < until) await sleep(20)
         assert.deepEqual(processes.filter(isHere), [])
+        assert.ok(left.some(({ id }) => existsSync(wallFolder(id))))
         sweepDead(left)
         assert.deepEqual(
           left.filter(({ id }) => existsSync(wallFolder(id))),
@@ -149,7 +151,7 @@ suite('A clone of a template', { skip, timeout }, () => {
     test(`QEMU that dies after the clone's step "${step}" is reported, and leaves nothing`, async () => {
       const machines: QemuProcess[] = []
       const onStep = (done: CloneStep, machine: QemuProcess) => {
-        machines.push(machine)
+        machines.push(seen(machine))
         if (done === step) machine.kill()
       }
       await assert.rejects(stand.clone(template, { onStep }), isMayflyError)
@@ -160,7 +162,7 @@ suite('A clone of a template', { skip, timeout }, () => {
   test('A hanging restore times out, and leaves nothing', async () => {
     const machines: QemuProcess[] = []
     const onStep = (done: CloneStep, machine: QemuProcess) => {
-      machines.push(machine)
+      machines.push(seen(machine))
       if (done === 'started') process.kill(machine.processes.at(-1)!.pid, 'SIGSTOP')
     }
     const late = stand.clone(template, { onStep, restoreMsMax: LATE_MS })
@@ -180,6 +182,7 @@ suite('A clone of a template', { skip, timeout }, () => {
   for (const [name, cause, make] of drawn(faults, 'faults of a template', 2))
     test(`Attack: a template with ${name} makes no clone`, async () => {
       const own = await copyOf(template)
+      assert.equal(await whyTemplateBytesBroken(own), undefined)
       make(own)
       await assert.rejects(stand.clone(own), { code: 'UNAVAILABLE', message: cause })
       assert.match((await whyTemplateBytesBroken(own))!, cause)
@@ -216,8 +219,15 @@ function flip(file: string): void {
   closeSync(fd)
 }
 
+/** A machine that has a folder, which must be gone later. */
+function seen(machine: QemuProcess): QemuProcess {
+  assert.ok(existsSync(wallFolder(machine.id)), 'it has no folder')
+  return machine
+}
+
 function assertNothingLeft(machines: readonly QemuProcess[]): void {
   assert.deepEqual(machines.flatMap(({ processes }) => processes).filter(isHere), [])
+  assert.ok(machines.length > 0, 'no machine was started')
   const gone = [...stand.leased].filter((id) => !stand.host.leases.has(id))
   assert.deepEqual(
     gone.filter((id) => existsSync(wallFolder(id))),

@@ -108,6 +108,8 @@ for (const jailKind of jailKinds)
       if (isMissing(t, { jailKind })) return
       const { end, pids } = await running(guests.sleeps)
       for (const pid of pids) signal(pid, 'SIGSTOP')
+      const isStopped = (pid: number) => processFacts(pid)?.state === 'T'
+      await until(() => pids.every(isStopped), 'each of its processes to be stopped', soonMs)
       assert.equal(ended(await inTime(end, 'its end', soonMs)), 'timeout TIMEOUT')
       assert.deepEqual(await remaining(pids), [])
       await nextOneRuns()

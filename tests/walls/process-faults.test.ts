@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Mayfly, type JobRequest, type Outcome } from '../../src/index.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
+import { openCgroups } from '../../src/os/cgroup.ts'
 import { processFacts, nameOfProcess } from '../../src/os/proc.ts'
 import { tryReadText } from '../../src/os/read.ts'
 import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
@@ -16,7 +17,7 @@ import { inTime, until } from '../conformance/stand.ts'
 import { bearer, post } from '../doors/http-door.ts'
 import { leasesIn, makePlace, remaining, startServer, whenReady } from '../doors/program.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
-import { emptyGroups } from './groups.ts'
+import { emptyGroups, wallGroups } from './groups.ts'
 import { mountFlags, noMounts } from './mounts.ts'
 import { isMissing, unable } from './process-stands.ts'
 
@@ -271,6 +272,8 @@ suite('Death of a process that owns walls', { skip: unable('python') }, () => {
         const leased = () =>
           leasesIn(place).filter((lease) => walls.includes(basename(lease, '.json')))
         assert.ok(walls.length >= started.length)
+        const isGrouped = wallGroups().some((group) => walls.includes(basename(group)))
+        assert.ok(isGrouped || openCgroups() === undefined)
         process.kill(victim === 'the server' ? first.pid : first.child.pid!, 'SIGKILL')
         assert.deepEqual(await remaining(all), [])
         await first[Symbol.asyncDispose]()

@@ -38,6 +38,8 @@ KILL_PASSES_MAX = 50
 KILL_ATTEMPTS_MAX = 5
 # Passes in a row without a new process: a child that is being forked during one is found by the next.
 CLEAN_PASSES = 2
+# Numbers after that of the last process that are tried in each pass: of its children, by the time it has been read.
+NUMBERS_AHEAD = 64
 # Wait for the last output of an exited program if another process keeps the slave open.
 DRAIN_SECONDS = 0.25
 FULL = f"Cannot open a terminal: the session has {TERMINALS_MAX} already"
@@ -300,20 +302,37 @@ def _kill_session(leader):
     clean = 0
     for _ in range(KILL_PASSES_MAX):
         before = len(seen)
-        # The newest first: one that forks on is gone before all others are read.
+        # One that forks on is gone before it is listed, but its children have the next numbers.
+        last = _last_pid()
+        for pid in range(last, last + NUMBERS_AHEAD) if last else ():
+            _end(pid, leader, seen)
+        # The newest first. Gone before it was read: perhaps a process of the session, whose child lives.
         for pid in reversed(_pids()):
-            group, session = _group_and_session(pid)
-            if session == leader:
-                _signal_each(os.killpg, group, _signal.SIGKILL)
-                _signal_each(os.kill, pid, _signal.SIGKILL)
-            # Gone before it was read: perhaps a process of the session, whose child lives.
-            elif session is not None:
-                continue
-            seen.add(pid)
+            if _end(pid, leader, seen) is None:
+                seen.add(pid)
         clean = clean + 1 if len(seen) == before else 0
         if clean == CLEAN_PASSES:
             return True
     return False
+
+
+def _end(pid, leader, seen):
+    """Kills a process of the session, with its group. Its POSIX session; None if it is gone."""
+    group, session = _group_and_session(pid)
+    if session == leader:
+        _signal_each(os.killpg, group, _signal.SIGKILL)
+        _signal_each(os.kill, pid, _signal.SIGKILL)
+        seen.add(pid)
+    return session
+
+
+def _last_pid():
+    """The number that the kernel gave last; 0 if unknown."""
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            return int(file.read().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _signal_each(send, target, number):

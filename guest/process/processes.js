@@ -5,6 +5,8 @@ const TICKS_PER_S = 100
 /** Start times are in whole ticks, and are compared with times rounded to ticks. */
 const SLACK_MS = 20
 const KILL_PASSES_MAX = 50
+/** Numbers after that of the last process that are tried in each pass: of its children, by the time it has been read. */
+const NUMBERS_AHEAD = 64
 /** Passes in a row without a new process: a child that is being forked during one is found by the next. */
 const CLEAN_PASSES = 2
 
@@ -104,19 +106,23 @@ export function killSession(leader) {
   if (leader <= 0) return true
   signal(-leader, 'SIGKILL')
   const seen = new Set()
+  /** @param {number} pid */
+  const end = (pid) => {
+    const facts = factsOf(pid)
+    if (facts?.session !== leader) return facts
+    // At once: a pass over all may take longer than such a process lives.
+    if (facts.group > 0) signal(-facts.group, 'SIGKILL')
+    signal(pid, 'SIGKILL')
+    seen.add(pid)
+    return facts
+  }
   for (let pass = 0, clean = 0; pass < KILL_PASSES_MAX; pass++) {
     const before = seen.size
-    // The newest first: one that forks on is gone before all others are read.
-    for (const pid of pidsNow().toReversed()) {
-      const facts = factsOf(pid)
-      // Gone before it was read: perhaps a process of the session, whose child lives.
-      if (!facts) seen.add(pid)
-      if (facts?.session !== leader) continue
-      // At once: a pass over all may take longer than such a process lives.
-      if (facts.group > 0) signal(-facts.group, 'SIGKILL')
-      signal(pid, 'SIGKILL')
-      seen.add(pid)
-    }
+    // One that forks on is gone before it is listed, but its children have the next numbers.
+    const last = lastPid()
+    for (let ahead = 0; last > 0 && ahead < NUMBERS_AHEAD; ahead++) end(last + ahead)
+    // The newest first. Gone before it was read: perhaps a process of the session, whose child lives.
+    for (const pid of pidsNow().toReversed()) if (!end(pid)) seen.add(pid)
     clean = seen.size === before ? clean + 1 : 0
     if (clean === CLEAN_PASSES) return true
   }

@@ -157,11 +157,12 @@ for (const { provider, language, skip } of walls)
       await box.run({ command: '(setsid sleep 3001 >/dev/null 2>&1 &)' })
       const other = new Typist(await box.pty())
       const far = 'setsid sh -c "echo begun; exec sleep 3004"'
-      const script = `trap "" HUP TERM; sleep 3002 & nohup sleep 3003 & ${far} & wait`
+      const script = `trap "" HUP TERM; sleep 3002 & sleep 3003 & ${far} & wait`
       const terminal = await box.pty({ command: ['sh', '-c', script] })
       await new Typist(terminal).shows(/begun/)
+      await until(box, (all) => /^sleep 3002 $/m.test(all) && /^sleep 3003 $/m.test(all))
       assert.equal((await terminal.close()).status, 'cancelled')
-      await untilGone(box, 'sleep 300[23]')
+      await until(box, (all) => !/sleep 300[23]/.test(all))
       const left = await running(box)
       assert.match(left, /sleep 3001/)
       assert.match(left, /sleep 3004/)
@@ -187,6 +188,10 @@ for (const { provider, language, skip } of walls)
       ]
       const terminal = await box.pty({ command })
       await new Typist(terminal).shows(/begun/)
+      const isForking = async () => (await readBeat(box)) !== before
+      const before = await readBeat(box)
+      for (let tries = 0; !(await isForking()); tries++) assert.ok(tries < 100, 'it forks no more')
+      assert.equal((await running(box)).match(/^sleep 3006 $/gm)?.length, 200)
       await terminal.close()
       await untilStill(box)
     })
@@ -284,10 +289,14 @@ async function untilStill(box: Box): Promise<void> {
   for (let [tries, still] = [0, 0]; still < 3; tries++) {
     assert.ok(tries < 200, `it runs on: ${seen}`)
     await sleep(200)
-    const { stdout } = await box.run({ command: 'cat beat 2>/dev/null || :' })
-    still = stdout !== '' && stdout === seen ? still + 1 : 0
-    seen = stdout
+    const beat = await readBeat(box)
+    still = beat !== '' && beat === seen ? still + 1 : 0
+    seen = beat
   }
+}
+
+async function readBeat(box: Box): Promise<string> {
+  return (await box.run({ command: 'cat beat 2>/dev/null || :' })).stdout
 }
 
 async function running(box: Box): Promise<string> {
@@ -295,12 +304,12 @@ async function running(box: Box): Promise<string> {
   return (await box.run({ command: look })).stdout
 }
 
-async function untilGone(box: Box, pattern: string): Promise<void> {
+async function until(box: Box, holds: (all: string) => boolean): Promise<void> {
   for (let tries = 0; tries < 100; tries++) {
-    if (!new RegExp(pattern).test(await running(box))) return
+    if (holds(await running(box))) return
     await sleep(100)
   }
-  assert.fail(`${pattern} is there yet: ${await running(box)}`)
+  assert.fail(`Not so: ${String(holds)}, with ${await running(box)}`)
 }
 
 /** The manager's side alone: its child gets a session of its own only after the signal was sent. */

@@ -77,7 +77,10 @@ suite('A library whose pipeline runs in another process', () => {
   test('when the process is killed, every call is rejected with that reason, and a new instance works', async () => {
     const mayfly = await Mayfly.open({ state })
     const box = await mayfly.open({})
-    const running = mayfly.run({ code: 'for (;;) {}', limits: { timeout: 60_000 } })
+    const began = Promise.withResolvers<void>()
+    const job = { code: 'console.log("go"); for (;;) {}', limits: { timeout: 60_000 } } as const
+    const running = mayfly.run(job, { tap: () => began.resolve() })
+    await Promise.race([began.promise, running])
     const [road] = roadsOf(process.pid)
     process.kill(road!, 'SIGKILL')
     const lost = { code: 'WARDEN_LOST' }
@@ -133,7 +136,7 @@ suite('A library whose pipeline runs in another process', () => {
       const code = 'console.log("spinning"); for (;;) {}'
       void mayfly.run({ code, limits: { timeout: 60_000 } }, { tap: () => console.log('spins') })`)
     assert.equal(await heard(), 'spins')
-    const below = treeOf(child.pid!)
+    const below = treeOf(child.pid!).filter(isAlive)
     assert.ok(below.length >= 3, `${below.length} processes`)
     child.kill('SIGKILL')
     await gone(() => below.every((pid) => !isAlive(pid)), 'every process below the application')

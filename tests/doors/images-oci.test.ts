@@ -76,9 +76,13 @@ suite('OCI image layouts', () => {
     assert.equal(one.manifest, other.manifest)
     assert.deepEqual(readdirSync(folder).sort(), ['blobs', 'index.json', 'oci-layout'])
     assert.equal(codeOf(images('first', 'export', 'minimal', folder, '--json')), 'CONFLICT')
-    for (const place of [folder, archive])
-      assert.equal(JSON.parse(images('second', 'import', place, '--json').stdout).digest, digest)
-    assert.equal(images('second', 'verify').status, 0)
+    for (const [state, place] of [
+      ['second', folder],
+      ['third', archive],
+    ] as const) {
+      assert.equal(JSON.parse(images(state, 'import', place, '--json').stdout).digest, digest)
+      assert.equal(images(state, 'verify').status, 0)
+    }
     assert.deepEqual(
       readdirSync(root).filter((name) => name.startsWith('.')),
       [],

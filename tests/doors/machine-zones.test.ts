@@ -159,8 +159,12 @@ print('closed', made > 0)`
       // On a busy machine the zone begins after the first phase.
       if (outcome.stdout === 'closed False\n\n')
         outcome = await mayfly.run({ ...asked, schedule: 'later' })
-      const { status, stdout } = outcome
+      const { status, stdout, zones: made } = outcome
       assert.deepEqual([status, stdout], ['ok', 'closed True\n\n'], JSON.stringify(outcome))
+      assert.deepEqual(
+        made?.programs?.map(({ zone }) => zone),
+        ['lean'],
+      )
     },
   )
 })

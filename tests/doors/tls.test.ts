@@ -121,6 +121,7 @@ test('A renewed certificate is used from the next connection on, and one that do
   assert.equal(await handshake(door, { maxVersion: 'TLSv1.1', minVersion: 'TLSv1' }), 'refused')
   await rm(files.key)
   assert.equal(await inUse(), new X509Certificate(renewed.cert).toString())
+  assert.deepEqual(renewals, [false, true, false])
 })
 
 test('A WebSocket over TLS streams a job (S0-17)', async () => {
@@ -132,7 +133,8 @@ test('A WebSocket over TLS streams a job (S0-17)', async () => {
   await once(socket, 'open')
   socket.send('{"code":"1"}')
   const [message] = (await once(socket, 'message')) as [Buffer]
-  assert.equal((JSON.parse(String(message)) as { event: string }).event, 'outcome')
+  const { event, data } = JSON.parse(String(message))
+  assert.deepEqual([event, data.status], ['outcome', 'ok'])
   await once(socket, 'close')
 })
 

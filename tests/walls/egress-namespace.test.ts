@@ -91,22 +91,33 @@ suite('A namespace whose only egress path is the proxy', { skip: missing }, () =
           `http://127.0.0.1:${http}/`,
         ],
         tcp: [
+          ['127.0.0.1', 3128],
           ['127.0.0.1', tcpPort],
           ['127.0.0.1', http],
           ['1.1.1.1', 443],
           ['1.1.1.1', 853],
           ...(own ? [[own.address, http] as const] : []),
         ],
-        udp: [['1.1.1.1', 53], ['1.1.1.1', 443], ...(own ? [[own.address, udpPort] as const] : [])],
+        udp: [
+          ['127.0.0.1', 3128],
+          ['1.1.1.1', 53],
+          ['1.1.1.1', 443],
+          ...(own ? [[own.address, udpPort] as const] : []),
+        ],
       },
     ).finally(() => {
       outside.close()
       datagrams.close()
     })
-    const { [`http://a.example:${http}/in`]: reached, ...others } = said
+    const { [`http://a.example:${http}/in`]: reached, ...rest } = said
     assert.match(reached ?? '', /^200 .*GET \/in/)
+    // Control: the script reports its own loopback as reached.
+    const { 'tcp 127.0.0.1:3128': open, 'udp 127.0.0.1:3128': sent, ...others } = rest
+    assert.deepEqual([open, sent], ['open', 'sent'])
     for (const [what, end] of Object.entries(others))
-      assert.ok(!/^(200|open|sent)/.test(end), `${what}: ${end}`)
+      if (what.startsWith('http')) assert.match(end, /^(403|failed) /, what)
+      else if (what === 'dns') assert.match(end, /^E[A-Z]+$/)
+      else assert.equal(end, what.includes(' 127.') ? 'ECONNREFUSED' : 'ENETUNREACH', what)
     assert.equal(world.heard.length, 1)
     assert.deepEqual(heard, [])
     assert.deepEqual(

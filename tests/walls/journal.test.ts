@@ -32,7 +32,10 @@ test('Killed writers lose no acknowledged line, and every audit in between reads
         await writers[0]!.lines(1)
       }
       for (const { child } of writers) child.kill('SIGKILL')
-      await Promise.all(writers.map(({ ended }) => ended))
+      for (const { child, ended } of writers) {
+        await ended
+        assert.equal(child.signalCode, 'SIGKILL', 'it wrote until it was killed')
+      }
       const record = openRecord({ stateFolder: folder, clock: systemClock })
       record.closeDead()
       assert.deepEqual(record.closeDead(), [])

@@ -24,6 +24,7 @@ suite('Recipes and locks', () => {
       'python-data',
       'web',
     ])
+    assert.deepEqual(recipeNames(ownMakers), ['maker'])
     for (const folder of [ownRecipes, ownMakers])
       for (const name of recipeNames(folder)) {
         const read = readRecipe(folder, name)

@@ -464,13 +464,18 @@ test('A condition sees the severity of each anomaly, also of one that another fo
     ]),
     onAnomaly,
   }
-  const { clock, supervisor, io } = await stage({ script: forEver }, profileOf({ schedule }))
-  clock.after(200, () => {
-    for (const severity of ['high', 'low'])
-      supervisor.notice({ point: 'anomaly/found', zone: 'main', fields: { severity } })
-  })
-  const life = supervisor.run(taskOf(), io)
-  await clock.run()
-  const { end, executionTime } = await life
-  assert.deepEqual([end.status, executionTime], ['terminated', 200])
+  for (const [first, ...ended] of [
+    ['high', 'terminated', 200],
+    ['low', 'timeout', 2000],
+  ] as const) {
+    const { clock, supervisor, io } = await stage({ script: forEver }, profileOf({ schedule }))
+    clock.after(200, () => {
+      for (const severity of [first, 'low'])
+        supervisor.notice({ point: 'anomaly/found', zone: 'main', fields: { severity } })
+    })
+    const life = supervisor.run(taskOf(), io)
+    await clock.run()
+    const { end, executionTime } = await life
+    assert.deepEqual([end.status, executionTime], ended)
+  }
 })

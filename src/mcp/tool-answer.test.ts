@@ -105,7 +105,8 @@ test('The answer of a program with long output and 50 files of long names stays 
       ...more,
     } as unknown as Outcome)
     assert.ok(text.length <= answerCharactersMax, `${text.length}`)
-    assert.match(text, /files: .* \(1 bytes\), \d+ more$/)
+    const [, left] = /files: .* \(1 bytes\), (\d+) more$/.exec(text) ?? []
+    assert.equal(text.match(/ \(1 bytes\)/g)!.length + Number(left), 50)
     const lengths = JSON.stringify(data, (_, one) =>
       typeof one === 'string' ? one.replaceAll('\\', '/') : one,
     ).length

@@ -151,6 +151,7 @@ suite('Control groups, as folders and files', () => {
     group.limit({ cpu: 0.2 })
     assert.equal(mount.read('mayfly/w5/cpu.weight'), '4')
     group.limit({ cpu: 1.5 })
+    assert.equal(mount.read('mayfly/w5/cpu.weight'), '100')
     assert.equal(mount.read('mayfly/w5/cpu.max'), '150000 100000')
     assert.equal(mount.read('mayfly/w5/io.max'), '254:0 rbps=4096 wbps=4096')
     mount.write('mayfly/w5/cpu.stat', 'usage_usec 7000\nuser_usec 5000\n')

@@ -48,6 +48,7 @@ suite('Zones of programs in a virtual machine', { skip, timeout: 900_000 }, () =
     ]
     const schedules = {
       default: { phases: [{ name: 'full', for: '240s' }], zones },
+      'without-zones': { phases: [{ name: 'full', for: '240s' }] },
       soon: { phases: closingAfter('3s'), zones },
       later: { phases: closingAfter('60s'), zones },
     }
@@ -131,12 +132,19 @@ print(child.wait(), flush=True)`
 
   test('A session with zones of programs runs them, and is not forked', async (t) => {
     if (missing !== undefined) return t.skip(missing)
-    await using session = await mayfly.open({ language: 'python', tier: 'microvm', limits })
+    const asked = { language: 'python', tier: 'microvm', limits } as const
+    await using session = await mayfly.open(asked)
     const code = `${prelude}\nprint(start('fat', "print('in ' + open('/proc/self/cgroup').read()[:9])").communicate()[0].decode())`
     const { stdout } = await session.run({ code })
     assert.match(stdout, /^in 0::\/job\/z/)
-    await assert.rejects(session.fork(), { code: 'UNAVAILABLE' })
+    // Before a copy is made: the claim of one would be refused with the same code.
+    const refused = { code: 'UNAVAILABLE', message: /its engine does not support it/ }
+    await assert.rejects(session.fork(), refused)
     assert.equal((await session.run({ code: `print('on')` })).stdout, 'on\n')
+    await using other = await mayfly.open({ ...asked, schedule: 'without-zones' })
+    const [child] = await other.fork()
+    assert.equal((await child!.run({ code: `print('copy')` })).stdout, 'copy\n')
+    await child!.close()
   })
 
   const noParser = findProgram('apparmor_parser') ? false : 'apparmor_parser is missing'

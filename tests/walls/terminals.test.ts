@@ -68,7 +68,10 @@ import os, signal
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 generation = 0
 while True:
-    if os.fork(): os._exit(0)
+    # EAGAIN at the limit of processes, which are reaped later: it must not end by that.
+    try: parent = os.fork()
+    except OSError: continue
+    if parent: os._exit(0)
     os.setpgid(0, 0)
     generation += 1
     if generation % 10 == 0:

@@ -302,7 +302,7 @@ def _kill_session(leader):
     clean = 0
     for _ in range(KILL_PASSES_MAX):
         before = len(seen)
-        # One that forks on is gone before it is listed, but its children have the next numbers.
+        # A process that forks on is gone before it is listed, but its children have the next numbers.
         last = _last_pid()
         for pid in range(last, last + NUMBERS_AHEAD) if last else ():
             _end(pid, leader, seen)

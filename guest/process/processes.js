@@ -118,9 +118,9 @@ export function killSession(leader) {
   }
   for (let pass = 0, clean = 0; pass < KILL_PASSES_MAX; pass++) {
     const before = seen.size
-    // One that forks on is gone before it is listed, but its children have the next numbers.
+    // A process that forks on is gone before it is listed, but its children have the next numbers.
     const last = lastPid()
-    for (let ahead = 0; last > 0 && ahead < NUMBERS_AHEAD; ahead++) end(last + ahead)
+    if (last > 0) for (let pid = last; pid < last + NUMBERS_AHEAD; pid++) end(pid)
     // The newest first. Gone before it was read: perhaps a process of the session, whose child lives.
     for (const pid of pidsNow().toReversed()) if (!end(pid)) seen.add(pid)
     clean = seen.size === before ? clean + 1 : 0

@@ -65,25 +65,30 @@ suite('A fork of a guest whose root forges frames', { skip, timeout }, () => {
     test(`Attack: root of a guest that ${does} while it is forked is ended or goes on, its children have values of their own, and the template stays as it was`, async (t) => {
       const before = templates(walls.state)
       assert.ok(Object.keys(before).length > 0)
-      const parent = await open()
-      const code = `${program}\nforge('${kind}', '${port}', '${when}')`
-      assert.equal((await parent.run({ code, limits })).result, 'ready')
-      const made = await parent.fork({ children: 2 }).catch(codeOf)
-      const all = [parent, ...(typeof made === 'string' ? [] : made)]
-      const seen = await Promise.all(all.map(valuesOf))
-      const ends = await Promise.all(all.map(async (one) => endOf(await one.close())))
-      t.diagnostic(
-        JSON.stringify({ made: typeof made === 'string' ? made : made.length, seen, ends }),
-      )
-      if (typeof made === 'string') assert.match(made, broken)
-      // The attack reached the host: a fork of an honest guest has three sessions that end as ok.
-      if (when === 'frozen') assert.match(ends[0]!, broken)
-      else assert.equal(typeof seen[0], 'object', 'the parent did not go on')
+      const attack = async () => {
+        const parent = await open()
+        const code = `${program}\nforge('${kind}', '${port}', '${when}')`
+        assert.equal((await parent.run({ code, limits })).result, 'ready')
+        const made = await parent.fork({ children: 2 }).catch(codeOf)
+        const all = [parent, ...(typeof made === 'string' ? [] : made)]
+        const seen = await Promise.all(all.map(valuesOf))
+        const ends = await Promise.all(all.map(async (one) => endOf(await one.close())))
+        t.diagnostic(
+          JSON.stringify({ made: typeof made === 'string' ? made : made.length, seen, ends }),
+        )
+        if (typeof made === 'string') assert.match(made, broken)
+        assertUnequal(seen)
+        for (const end of ends) if (end !== 'ok') assert.match(end, broken)
+        assert.deepEqual(templates(walls.state), before)
+        if (when === 'child') assert.equal(typeof seen[0], 'object', 'the parent did not go on')
+        // A fork of an honest guest has three sessions that end as ok.
+        if (when === 'frozen' ? ends[0] !== 'ok' : ends.some((end) => end !== 'ok')) return ends
+        return undefined
+      }
+      // On a busy machine a guest forges too late: the attack has to reach the host once.
+      const ends = (await attack()) ?? (await attack()) ?? (await attack())
+      assert.ok(ends, 'the attack did not reach the host')
       if (kind === 'carrier-over') assert.equal(ends[0], 'PROTOCOL')
-      assert.ok(typeof made === 'string' || ends.some((end) => end !== 'ok'))
-      assertUnequal(seen)
-      for (const end of ends) if (end !== 'ok') assert.match(end, broken)
-      assert.deepEqual(templates(walls.state), before)
       assert.equal((await clean.run({ code: '20 + 1', limits })).result, 21)
     })
 })

@@ -3,6 +3,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { join } from 'node:path'
 import { isAlive, processFacts } from '../../src/os/proc.ts'
 import { ContainerApi } from '../../src/warden/engines/processes/containers/api.ts'
@@ -11,11 +12,66 @@ import { makeContainers } from '../conformance/containers.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { messageIn, Stand, until } from '../conformance/stand.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
-import { openPodman, withoutPodman, type Podman } from '../fixtures/podman.ts'
+import { openDocker, withoutDocker } from '../fixtures/docker.ts'
+import { openPodman, withoutPodman } from '../fixtures/podman.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
-/** Walls that are containers of rootless Podman, by its API socket (S4-51). */
-const skip = withoutPodman()
+/** Walls that are containers of rootless Podman, and of Docker as root, by their API sockets (S4-51). */
+const userNamespace = ['container', 'user namespace', 'network namespace']
+const kinds = {
+  podman: {
+    skip: withoutPodman(),
+    layers: [...userNamespace, 'pid namespace', 'empty root', 'seccomp'],
+    open: openOfPodman,
+  },
+  docker: {
+    skip: withoutDocker(),
+    layers: ['container', 'network namespace', 'pid namespace', 'empty root', 'own uid', 'seccomp'],
+    open: openOfDocker,
+  },
+} as const
+
+/** An engine of containers, started by this file. */
+interface OpenedEngine extends AsyncDisposable {
+  readonly variable: 'CONTAINER_HOST' | 'DOCKER_HOST'
+  readonly socket: string
+  /** Ids of the containers of walls, and names of images. */
+  containers(): Promise<readonly string[]>
+  images(): Promise<readonly string[]>
+}
+
+async function openOfPodman(): Promise<OpenedEngine> {
+  const podman = openPodman()
+  await podman.serve()
+  const lines = (...args: string[]) => podman.run(args).stdout.trim().split('\n').filter(Boolean)
+  const all = ['ps', '--all', '--quiet', '--filter', 'label=mayfly.wall']
+  return {
+    variable: 'CONTAINER_HOST',
+    socket: podman.socket,
+    containers: async () => lines(...all),
+    images: async () => lines('images', '--format', '{{.Repository}}'),
+    [Symbol.asyncDispose]: () => podman[Symbol.asyncDispose](),
+  }
+}
+
+async function openOfDocker(): Promise<OpenedEngine> {
+  const docker = await openDocker()
+  const filters = encodeURIComponent(JSON.stringify({ label: ['mayfly.wall'] }))
+  const all = `/containers/json?all=true&filters=${filters}`
+  return {
+    variable: 'DOCKER_HOST',
+    socket: docker.socket,
+    async containers() {
+      return ((await docker.ask(all)) as readonly { Id: string }[]).map(({ Id }) => Id)
+    },
+    async images() {
+      const images = (await docker.ask('/images/json')) as readonly { RepoTags: string[] }[]
+      return images.flatMap(({ RepoTags }) => RepoTags.map((tag) => tag.replace(/:.*/, '')))
+    },
+    [Symbol.asyncDispose]: () => docker[Symbol.asyncDispose](),
+  }
+}
+
 const MiB = 2 ** 20
 
 function pathOf(...asked: Parameters<typeof findSocket>): string | undefined {
@@ -83,41 +139,37 @@ test('An engine that does not respond, or whose socket refuses, has the fix of i
   }
 })
 
-suite('S4-51: A container', { skip }, () => {
-  let podman: Podman
-  before(async () => {
-    podman = openPodman()
-    await podman.serve()
-    process.env['CONTAINER_HOST'] = `unix://${podman.socket}`
-  })
-  after(() => podman?.[Symbol.asyncDispose]())
+for (const name of ['podman', 'docker'] as const) {
+  const { skip, layers, open } = kinds[name]
+  suite(`S4-51: A container of ${name}`, { skip }, () => {
+    let engine: OpenedEngine
+    before(async () => {
+      engine = await open()
+      process.env[engine.variable] = `unix://${engine.socket}`
+    })
+    after(() => engine?.[Symbol.asyncDispose]())
 
-  const containers = () =>
-    podman
-      .run(['ps', '--all', '--quiet', '--filter', 'label=mayfly.wall'])
-      .stdout.trim()
-      .split('\n')
-      .filter(Boolean)
+    /** Waits until so many containers of walls are there. */
+    async function untilThere(count: number): Promise<void> {
+      const until = performance.now() + thereMsMax
+      while ((await engine.containers()).length !== count) {
+        assert.ok(performance.now() < until, `there are not ${count} containers`)
+        await sleep(50)
+      }
+    }
 
-  async function startOf(stand: Awaited<ReturnType<typeof openWhole>>): Promise<WholeWall> {
-    const wall = await stand.start('python', 'podman')
-    await wall.claim({ processes: 20, memory: 256 * MiB })
-    return wall
-  }
+    async function startOf(stand: Awaited<ReturnType<typeof openWhole>>): Promise<WholeWall> {
+      const wall = await stand.start('python', name)
+      await wall.claim({ processes: 20, memory: 256 * MiB })
+      return wall
+    }
 
-  test('S4-51: runs a program with children, without network, capabilities or writable files, and leaves nothing', async () => {
-    await using stand = await openWhole()
-    const wall = await startOf(stand)
-    assert.equal(containers().length, 1)
-    assert.deepEqual(wall.started.wall.layers.slice(0, 6), [
-      'container',
-      'user namespace',
-      'network namespace',
-      'pid namespace',
-      'empty root',
-      'seccomp',
-    ])
-    wall.run(`
+    test('S4-51: runs a program with children, without network, capabilities or writable files, and leaves nothing', async () => {
+      await using stand = await openWhole()
+      const wall = await startOf(stand)
+      assert.equal((await engine.containers()).length, 1)
+      assert.deepEqual(wall.started.wall.layers.slice(0, 6), layers)
+      wall.run(`
 import os, socket, subprocess
 def tried(act):
     try: return act()
@@ -129,26 +181,26 @@ print([tried(lambda: open(place + '/x', 'w')) for place in ('/', '/usr', '/etc',
 print(tried(lambda: open('/work/own', 'w').write('x')), sorted(os.listdir('/run/mayfly')))
 print(tried(lambda: os.kill(1, 9)), tried(lambda: os.listdir('/proc/1/fd')), os.path.exists('/root/.bashrc'), os.path.exists('/var/lib'))
 print('ready', flush=True)`)
-    const { exit } = await wall.end()
-    assert.equal(exit.exitCode, 0, wall.said.stderr)
-    const [child, network, rights, written, own, init] = wall.said.stdout.split('\n')
-    assert.equal(child, 'child')
-    assert.equal(network, "101 ['lo'] []")
-    assert.deepEqual(
-      [...rights!.matchAll(/(\w+):\\t(\w+)/g)].map(([, name, value]) => `${name} ${value}`),
-      [
-        ...['Inh', 'Prm', 'Eff', 'Bnd', 'Amb'].map((name) => `Cap${name} ${'0'.repeat(16)}`),
-        'NoNewPrivs 1',
-      ],
-    )
-    assert.match(written!, /^\[(?:(?:13|30), ){4}(?:13|30)\]$/)
-    assert.match(own!, /^1 /)
-    assert.match(init!, /^None 13 False False$/)
-    await until(() => containers().length === 0, 'the removal of its container')
-  })
+      const { exit } = await wall.end()
+      assert.equal(exit.exitCode, 0, wall.said.stderr)
+      const [child, network, rights, written, own, init] = wall.said.stdout.split('\n')
+      assert.equal(child, 'child')
+      assert.equal(network, "101 ['lo'] []")
+      assert.deepEqual(
+        [...rights!.matchAll(/(\w+):\\t(\w+)/g)].map(([, name, value]) => `${name} ${value}`),
+        [
+          ...['Inh', 'Prm', 'Eff', 'Bnd', 'Amb'].map((name) => `Cap${name} ${'0'.repeat(16)}`),
+          'NoNewPrivs 1',
+        ],
+      )
+      assert.match(written!, /^\[(?:(?:13|30), ){4}(?:13|30)\]$/)
+      assert.match(own!, /^1 /)
+      assert.match(init!, /^None 13 False False$/)
+      await untilThere(0)
+    })
 
-  test('S4-51: ends with all its processes by a kill, with its warden, and by the next sweep', async () => {
-    const family = `
+    test('S4-51: ends with all its processes by a kill, with its warden, and by the next sweep', async () => {
+      const family = `
 import os, time
 if os.fork() == 0:
     os.setsid()
@@ -157,36 +209,36 @@ if os.fork() == 0:
         time.sleep(1000)
     os._exit(0)
 time.sleep(1000)`
-    const folders: string[] = []
-    for (const how of ['a kill', 'the end of its warden'] as const) {
-      await using stand = await openWhole({ apart: true })
-      const wall = await startOf(stand)
-      folders.push(`/tmp/mayfly-${wall.id}`)
-      assert.ok(existsSync(folders.at(-1)!))
-      wall.run(family)
-      await until(() => wall.said.stdout.includes('ready'), `ready: ${wall.said.stderr}`)
-      const all = wall.processes().map((one) => one.split(' ').map(Number) as [number, number])
-      assert.ok(all.length >= 3)
-      const { pid } = await stand.warden.facts()
-      if (how === 'a kill') await wall.kill()
-      else process.kill(pid, 'SIGKILL')
-      await until(() => !all.some(([one, began]) => isAlive(one, began)), `the end by ${how}`)
-    }
-    // Remains of a killed warden are removed by the first wall of the next.
-    await using next = await openWhole()
-    const wall = await startOf(next)
-    await until(() => containers().length === 1, 'the sweep by label')
-    await until(() => !folders.some((one) => existsSync(one)), 'the removal of their folders')
-    await wall.kill()
-  })
+      const folders: string[] = []
+      for (const how of ['a kill', 'the end of its warden'] as const) {
+        await using stand = await openWhole({ apart: true })
+        const wall = await startOf(stand)
+        folders.push(`/tmp/mayfly-${wall.id}`)
+        assert.ok(existsSync(folders.at(-1)!))
+        wall.run(family)
+        await until(() => wall.said.stdout.includes('ready'), `ready: ${wall.said.stderr}`)
+        const all = wall.processes().map((one) => one.split(' ').map(Number) as [number, number])
+        assert.ok(all.length >= 3)
+        const { pid } = await stand.warden.facts()
+        if (how === 'a kill') await wall.kill()
+        else process.kill(pid, 'SIGKILL')
+        await until(() => !all.some(([one, began]) => isAlive(one, began)), `the end by ${how}`)
+      }
+      // Remains of a killed warden are removed by the first wall of the next.
+      await using next = await openWhole()
+      const wall = await startOf(next)
+      await untilThere(1)
+      await until(() => !folders.some((one) => existsSync(one)), 'the removal of their folders')
+      await wall.kill()
+    })
 
-  test('S4-51: has limits of memory and processes, and can be frozen', async () => {
-    await using stand = await openWhole()
-    const bomb = await startOf(stand)
-    bomb.run(`b = []\nwhile True: b.append(bytearray(1 << 20))`)
-    assert.equal((await bomb.end()).how, 'memory')
-    const forks = await startOf(stand)
-    forks.run(`
+    test('S4-51: has limits of memory and processes, and can be frozen', async () => {
+      await using stand = await openWhole()
+      const bomb = await startOf(stand)
+      bomb.run(`b = []\nwhile True: b.append(bytearray(1 << 20))`)
+      assert.equal((await bomb.end()).how, 'memory')
+      const forks = await startOf(stand)
+      forks.run(`
 import os, time
 n = 0
 try:
@@ -195,65 +247,67 @@ try:
         n += 1
 except OSError as error: print('bound', n, error.errno, flush=True)
 time.sleep(1000)`)
-    await until(() => forks.said.stdout.includes('bound'), 'its bound')
-    const [, count] = /bound (\d+) 11/.exec(forks.said.stdout) ?? []
-    assert.ok(Number(count) < 25, forks.said.stdout)
-    assert.doesNotMatch(processFacts(forks.started.wall.pid)?.state ?? 't', /^[Tt]$/)
-    await stand.warden.freeze(forks.id)
-    assert.match(processFacts(forks.started.wall.pid)?.state ?? '', /^[Tt]$/)
-    await stand.warden.thaw(forks.id)
-    await forks.kill()
-  })
+      await until(() => forks.said.stdout.includes('bound'), 'its bound')
+      const [, count] = /bound (\d+) 11/.exec(forks.said.stdout) ?? []
+      assert.ok(Number(count) < 25, forks.said.stdout)
+      assert.doesNotMatch(processFacts(forks.started.wall.pid)?.state ?? 't', /^[Tt]$/)
+      await stand.warden.freeze(forks.id)
+      assert.match(processFacts(forks.started.wall.pid)?.state ?? '', /^[Tt]$/)
+      await stand.warden.thaw(forks.id)
+      await forks.kill()
+    })
 
-  test('S4-51: fails with a full scratch folder as DISK, and otherwise with its own end', async () => {
-    const fills = (at: string) => `f = open('${at}', 'wb', 0)
+    test('S4-51: fails with a full scratch folder as DISK, and otherwise with its own end', async () => {
+      const fills = (at: string) => `f = open('${at}', 'wb', 0)
 try:
     while True: f.write(bytes(1 << 20))`
-    const failures = [
-      [`${fills('/work/big')}\nfinally: pass`, 'limit', 'DISK'],
-      [`import os\n${fills('/tmp/big')}\nexcept OSError: os._exit(3)`, 'limit', 'DISK'],
-      [`${fills('/dev/shm/big')}\nexcept OSError: print('handled')`, 'ok', undefined],
-      [`open('/work/big', 'wb').write(bytes(60 << 20))\n1 / 0`, 'error', 'USER_ERROR'],
-      [
-        `import errno\nraise OSError(errno.ENOSPC, 'No space left on device')`,
-        'error',
-        'USER_ERROR',
-      ],
-    ] as const
-    const { provider, close } = await makeContainers({}, 'python')
-    try {
-      const stand = new Stand(provider, () => Promise.reject(new Error('no other')), inPython)
-      for (const [code, status, error] of failures) {
-        const { end } = await stand.run(code, { entry: 'program' })
-        assert.deepEqual(
-          [end.status, end.error?.code],
-          [status, error],
-          `${code}: ${messageIn(end)}`,
-        )
+      const failures = [
+        [`${fills('/work/big')}\nfinally: pass`, 'limit', 'DISK'],
+        [`import os\n${fills('/tmp/big')}\nexcept OSError: os._exit(3)`, 'limit', 'DISK'],
+        [`${fills('/dev/shm/big')}\nexcept OSError: print('handled')`, 'ok', undefined],
+        [`open('/work/big', 'wb').write(bytes(60 << 20))\n1 / 0`, 'error', 'USER_ERROR'],
+        [
+          `import errno\nraise OSError(errno.ENOSPC, 'No space left on device')`,
+          'error',
+          'USER_ERROR',
+        ],
+      ] as const
+      const { provider, close } = await makeContainers({}, 'python', undefined, name)
+      try {
+        const stand = new Stand(provider, () => Promise.reject(new Error('no other')), inPython)
+        for (const [code, status, error] of failures) {
+          const { end } = await stand.run(code, { entry: 'program' })
+          assert.deepEqual(
+            [end.status, end.error?.code],
+            [status, error],
+            `${code}: ${messageIn(end)}`,
+          )
+        }
+      } finally {
+        await provider.close?.()
+        await close()
       }
-    } finally {
-      await provider.close?.()
-      await close()
-    }
-  })
+    })
 
-  test('S4-51: reaches its egress path, and no image is pulled', async () => {
-    await using server = createServer((socket) => void socket.destroy()).listen(0, '0.0.0.0')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
-    await using stand = await openWhole()
-    const wall = await stand.start('python', 'podman')
-    await wall.claim({ processes: 20, egress: true })
-    wall.claimed!.listener!.on('connection', (socket) => void socket.end('seen'))
-    wall.run(`import socket
+    test('S4-51: reaches its egress path, and no image is pulled', async () => {
+      await using server = createServer((socket) => void socket.destroy()).listen(0, '0.0.0.0')
+      await once(server, 'listening')
+      const { port } = server.address() as AddressInfo
+      await using stand = await openWhole()
+      const wall = await stand.start('python', name)
+      await wall.claim({ processes: 20, egress: true })
+      wall.claimed!.listener!.on('connection', (socket) => void socket.end('seen'))
+      wall.run(`import socket
 print(socket.create_connection(('127.0.0.1', 3128), 5).recv(9))
 for place in (('127.0.0.1', ${port}), ('10.0.0.1', 80), ('10.0.2.2', ${port})):
     try: print(socket.create_connection(place, 2))
     except OSError: print('refused')`)
-    await wall.end()
-    assert.equal(wall.said.stdout, `b'seen'\n${'refused\n'.repeat(3)}`, wall.said.stderr)
-    const images = podman.run(['images', '--format', '{{.Repository}}']).stdout.trim().split('\n')
-    assert.deepEqual([...new Set(images)], ['localhost/mayfly-empty'])
-    assert.equal(existsSync(join(podman.folder, 'run/podman.sock')), true)
+      await wall.end()
+      assert.equal(wall.said.stdout, `b'seen'\n${'refused\n'.repeat(3)}`, wall.said.stderr)
+      assert.deepEqual([...new Set(await engine.images())], ['localhost/mayfly-empty'])
+    })
   })
-})
+}
+
+/** A container is removed by its engine, which takes seconds on a busy machine. */
+const thereMsMax = 60_000

@@ -11,7 +11,6 @@ import {
   wholeEnv,
   wholeFilter,
   wholeSystem,
-  workFolder,
 } from '../../../../jail/whole.ts'
 import { systemFolders } from '../../../../jail/facts.ts'
 import type { ContainerEngineName } from './socket.ts'
@@ -53,7 +52,8 @@ export function configurationOf(parts: ContainerParts) {
     Entrypoint: [CONNECTOR_INSIDE],
     Cmd: [SOCKETS_INSIDE, wholeFilter('namespaces').toString('hex'), ...limits, ...words],
     User: `${uid}:${uid}`,
-    WorkingDir: workFolder,
+    // Where it is below a tmpfs, runc before 1.2 gives that the mode of the image's folder, which Docker makes for it.
+    WorkingDir: '/',
     Hostname: 'mayfly',
     Env: Object.entries(wholeEnv).map((pair) => pair.join('=')),
     NetworkDisabled: true,

@@ -139,7 +139,7 @@ const dockerProfile: Newer = {
 const docker: Newer = {
   packages: ['docker.io', 'containerd'],
   suite: 'bookworm',
-  files: { '.': 'usr/{sbin/dockerd,bin/containerd,bin/containerd-shim-runc-v2}' },
+  files: { '.': 'usr/{sbin/dockerd,bin/{docker,containerd,containerd-shim-runc-v2}}' },
   to: '/usr/local/lib/mayfly/docker',
   instead: 'dockerd',
   main: 'dockerd',

@@ -3,7 +3,6 @@ import { createServer, type AddressInfo } from 'node:net'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { join } from 'node:path'
 import { isAlive, processFacts } from '../../src/os/proc.ts'
 import { ContainerApi } from '../../src/warden/engines/processes/containers/api.ts'
@@ -31,43 +30,38 @@ const kinds = {
   },
 } as const
 
+const all = ['ps', '--all', '--quiet', '--filter', 'label=mayfly.wall']
+
 /** An engine of containers, started by this file. */
 interface OpenedEngine extends AsyncDisposable {
   readonly variable: 'CONTAINER_HOST' | 'DOCKER_HOST'
   readonly socket: string
   /** Ids of the containers of walls, and names of images. */
-  containers(): Promise<readonly string[]>
-  images(): Promise<readonly string[]>
+  containers(): readonly string[]
+  images(): readonly string[]
 }
 
 async function openOfPodman(): Promise<OpenedEngine> {
   const podman = openPodman()
   await podman.serve()
   const lines = (...args: string[]) => podman.run(args).stdout.trim().split('\n').filter(Boolean)
-  const all = ['ps', '--all', '--quiet', '--filter', 'label=mayfly.wall']
   return {
     variable: 'CONTAINER_HOST',
     socket: podman.socket,
-    containers: async () => lines(...all),
-    images: async () => lines('images', '--format', '{{.Repository}}'),
+    containers: () => lines(...all),
+    images: () => lines('images', '--format', '{{.Repository}}'),
     [Symbol.asyncDispose]: () => podman[Symbol.asyncDispose](),
   }
 }
 
 async function openOfDocker(): Promise<OpenedEngine> {
   const docker = await openDocker()
-  const filters = encodeURIComponent(JSON.stringify({ label: ['mayfly.wall'] }))
-  const all = `/containers/json?all=true&filters=${filters}`
+  const lines = (...args: string[]) => docker.run(args).stdout.trim().split('\n').filter(Boolean)
   return {
     variable: 'DOCKER_HOST',
     socket: docker.socket,
-    async containers() {
-      return ((await docker.ask(all)) as readonly { Id: string }[]).map(({ Id }) => Id)
-    },
-    async images() {
-      const images = (await docker.ask('/images/json')) as readonly { RepoTags: string[] }[]
-      return images.flatMap(({ RepoTags }) => RepoTags.map((tag) => tag.replace(/:.*/, '')))
-    },
+    containers: () => lines(...all),
+    images: () => lines('images', '--format', '{{.Repository}}'),
     [Symbol.asyncDispose]: () => docker[Symbol.asyncDispose](),
   }
 }
@@ -149,15 +143,6 @@ for (const name of ['podman', 'docker'] as const) {
     })
     after(() => engine?.[Symbol.asyncDispose]())
 
-    /** Waits until so many containers of walls are there. */
-    async function untilThere(count: number): Promise<void> {
-      const until = performance.now() + thereMsMax
-      while ((await engine.containers()).length !== count) {
-        assert.ok(performance.now() < until, `there are not ${count} containers`)
-        await sleep(50)
-      }
-    }
-
     async function startOf(stand: Awaited<ReturnType<typeof openWhole>>): Promise<WholeWall> {
       const wall = await stand.start('python', name)
       await wall.claim({ processes: 20, memory: 256 * MiB })
@@ -167,7 +152,7 @@ for (const name of ['podman', 'docker'] as const) {
     test('S4-51: runs a program with children, without network, capabilities or writable files, and leaves nothing', async () => {
       await using stand = await openWhole()
       const wall = await startOf(stand)
-      assert.equal((await engine.containers()).length, 1)
+      assert.equal(engine.containers().length, 1)
       assert.deepEqual(wall.started.wall.layers.slice(0, 6), layers)
       wall.run(`
 import os, socket, subprocess
@@ -196,7 +181,7 @@ print('ready', flush=True)`)
       assert.match(written!, /^\[(?:(?:13|30), ){4}(?:13|30)\]$/)
       assert.match(own!, /^1 /)
       assert.match(init!, /^None 13 False False$/)
-      await untilThere(0)
+      await until(() => engine.containers().length === 0, 'its containers', thereMsMax)
     })
 
     test('S4-51: ends with all its processes by a kill, with its warden, and by the next sweep', async () => {
@@ -227,7 +212,7 @@ time.sleep(1000)`
       // Remains of a killed warden are removed by the first wall of the next.
       await using next = await openWhole()
       const wall = await startOf(next)
-      await untilThere(1)
+      await until(() => engine.containers().length === 1, 'its containers', thereMsMax)
       await until(() => !folders.some((one) => existsSync(one)), 'the removal of their folders')
       await wall.kill()
     })
@@ -304,7 +289,7 @@ for place in (('127.0.0.1', ${port}), ('10.0.0.1', 80), ('10.0.2.2', ${port})):
     except OSError: print('refused')`)
       await wall.end()
       assert.equal(wall.said.stdout, `b'seen'\n${'refused\n'.repeat(3)}`, wall.said.stderr)
-      assert.deepEqual([...new Set(await engine.images())], ['localhost/mayfly-empty'])
+      assert.deepEqual([...new Set(engine.images())], ['localhost/mayfly-empty'])
     })
   })
 }

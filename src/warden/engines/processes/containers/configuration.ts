@@ -52,7 +52,7 @@ export function configurationOf(parts: ContainerParts) {
     Entrypoint: [CONNECTOR_INSIDE],
     Cmd: [SOCKETS_INSIDE, wholeFilter('namespaces').toString('hex'), ...limits, ...words],
     User: `${uid}:${uid}`,
-    // Where it is below a tmpfs, runc before 1.2 gives that the mode of the image's folder, which Docker makes for it.
+    // Not /work: Docker makes the folder in the image, and runc before 1.2 gives a tmpfs there the mode of that one.
     WorkingDir: '/',
     Hostname: 'mayfly',
     Env: Object.entries(wholeEnv).map((pair) => pair.join('=')),

@@ -19,10 +19,10 @@ import {
  * Factor of overshoot by V8 and malloc before a worker is killed: its isolates enforce the limit of a job themselves,
  * and report an excess. A whole program has no such inner limit, so its wall ends at the first sample above the limit.
  */
-const workerFactor = 1.25
-const workerSlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
+export const workerFactor = 1.25
+export const workerSlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
 /** Memory that earlier jobs may have left in a worker before it counts as spent. */
-const residueBytesMax = 14 * 2 ** 20
+export const residueBytesMax = 14 * 2 ** 20
 
 /**
  * Sets a job's bounds before the job is sent. Memory counts from the idle size of the wall, independent of residue of

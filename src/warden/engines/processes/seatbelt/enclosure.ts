@@ -16,16 +16,12 @@ import { CpuPauses } from '../../cpu-pauses.ts'
 import { noBound } from '../../group-bounds.ts'
 import { enclosureEndOf, isGoneInTime, untilExit } from '../../wall-end.ts'
 import { takeSockets } from '../../wall-sockets.ts'
+import { residueBytesMax, workerFactor, workerSlackBytes } from '../claim.ts'
 import { folderBytes } from './folder-bytes.ts'
 import type { Readings } from './readings.ts'
 
 /** Descriptors of the socket to the server. */
 const HANDLE_FD = { worker: 3, whole: 5 } as const
-/**
- * A worker's isolates enforce the limit of a job themselves and report an excess; its process is ended above this factor and
- * slack. Memory of earlier jobs above `residue` makes it spent.
- */
-const WORKER = { factor: 1.25, slackBytes: 8 * 2 ** 20, residueBytes: 14 * 2 ** 20 } as const
 /** Milliseconds between two looks at the size of the writable folder. */
 const FOLDER_MS = 500
 
@@ -37,7 +33,7 @@ export interface SeatbeltParts {
   readonly readings: Readings
   /** Writable folder and its bound in bytes; undefined for a worker, which has none. */
   readonly scratch: { readonly folder: string; readonly bytesMax: number } | undefined
-  /** Removes the folder and the lease. */
+  /** Kills the process, and removes its folder and lease. */
   release(): Promise<void>
 }
 
@@ -84,7 +80,7 @@ export class SeatbeltEnclosure implements Enclosure {
   async claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
     const { idleBytes } = this.wall
     const { bytes } = await this.#parts.readings.fresh(this.#pid)
-    if (!this.isSingleUse && bytes > idleBytes + WORKER.residueBytes)
+    if (!this.isSingleUse && bytes > idleBytes + residueBytesMax)
       return { spent: true, enforced: noBound, bytes, idleBytes }
     this.#spentBefore = this.#spentMs()
     return { spent: false, enforced: this.#hold(bounds), bytes, idleBytes }
@@ -116,8 +112,8 @@ export class SeatbeltEnclosure implements Enclosure {
     const { memory = Infinity, cpu } = this.#held ?? {}
     if (cpu !== undefined) this.#pauses.check(cpu, nowMs)
     if (scratch) this.#readFolder(scratch.folder, nowMs)
-    const slack = this.isSingleUse ? 0 : WORKER.slackBytes
-    const factor = this.isSingleUse ? 1 : WORKER.factor
+    const slack = this.isSingleUse ? 0 : workerSlackBytes.watched
+    const factor = this.isSingleUse ? 1 : workerFactor
     return {
       bytes,
       bytesMax: this.wall.idleBytes + memory * factor + slack,
@@ -164,16 +160,8 @@ export class SeatbeltEnclosure implements Enclosure {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#released ??= this.#release().finally(this.#gone.resolve)
+    this.#released ??= this.#parts.release().finally(this.#gone.resolve)
     await this.#released
-  }
-
-  async #release(): Promise<void> {
-    const { child, readings, release } = this.#parts
-    child.kill('SIGKILL')
-    await untilExit(child)
-    readings.forget(this.#pid)
-    await release()
   }
 
   #hold(bounds: EnclosureBounds): BoundMechanisms {

@@ -6,7 +6,7 @@ import { baseNameOf, imageOf } from '../evidence/captured-machine.ts'
 import { findText, type TextFound } from '../evidence/find-text.ts'
 import { isResumable } from '../evidence/resumable-save.ts'
 import { parseJson } from '../lib/parse-json.ts'
-import { sanitiseLine } from '../output/sanitise.ts'
+import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 import { shownSize } from './format-value.ts'
 import { wholeNumber } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
@@ -200,9 +200,13 @@ async function print(flags: Flags, id: string): Promise<void> {
   const [{ name }] = parts as [Pick<CapturedPart, 'name'>]
   // Verifies everything before writing the first byte.
   for await (const _ of stored.read(id, name)) continue
-  if (isEmptyFile(process.stdout.fd)) return await stored.write(id, name, process.stdout.fd)
+  const { stdout } = process
+  if (isEmptyFile(stdout.fd)) return await stored.write(id, name, stdout.fd)
+  // Bytes of a guest could change the state of a terminal.
+  const shown = (piece: Uint8Array) =>
+    stdout.isTTY ? sanitise(Buffer.from(piece).toString()) : piece
   for await (const piece of stored.read(id, name))
-    if (!process.stdout.write(piece)) await once(process.stdout, 'drain')
+    if (!stdout.write(shown(piece))) await once(stdout, 'drain')
 }
 
 /** Captures read by a process of the state folder's owner; root writes the output files. */

@@ -11,7 +11,9 @@ import {
   type CapturedMachine,
 } from '../evidence/captured-machine.ts'
 import { partsRecordedIn, readCaptured, storedCaptures } from '../evidence/captures.ts'
+import type { StoredLine } from '../evidence/chain.ts'
 import { openLog } from '../evidence/log-reader.ts'
+import { stateError } from '../evidence/state-error.ts'
 import { auditFile } from '../lib/state-folder.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
 import type { Globals } from './print.ts'
@@ -100,15 +102,23 @@ async function verifiedAs(name: string, check: () => Promise<void>): Promise<Ver
 async function recordedDigests(flags: Globals, id: string): Promise<ReadonlyMap<string, string>> {
   const path = auditFile(stateFolderOf(flags))
   if (!existsSync(path)) return new Map()
-  assertPlainStore(path)
-  using log = openLog(path)
-  const lines = log.last(linesMax, id)
+  const lines = lastLines(path, id)
   if (lines.length === linesMax)
     throw new MayflyError('STATE', `Cannot verify "${id}": it has ${linesMax} lines or more`, {
       hint: 'No run of Mayfly has as many. Keep a copy of the state folder',
     })
   const parts = lines.flatMap(({ bodyText }) => partsRecordedIn(bodyText))
   return new Map(parts.toReversed().map(({ name, sha256 }) => [name, sha256]))
+}
+
+function lastLines(path: string, id: string): readonly StoredLine[] {
+  try {
+    assertPlainStore(path)
+    using log = openLog(path)
+    return log.last(linesMax, id)
+  } catch (thrown) {
+    throw stateError('read', path, thrown)
+  }
 }
 
 export function openStoredCaptures(flags: Globals): Promise<StoredCaptures>

@@ -309,7 +309,7 @@ export class Bodies {
     try {
       return work()
     } catch (thrown) {
-      throw stateError(action, 'bodies.db', thrown)
+      throw stateError(action, 'bodies.db, body-keys.db', thrown)
     }
   }
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,6 +18,7 @@ import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { event } from '../fixtures/record.ts'
 import { openDoor } from './http-door.ts'
 import {
+  bin,
   documentOf,
   makeKey,
   makePlace,
@@ -217,6 +219,46 @@ suite('mayfly evidence', () => {
     assert.match(gone.stdout, /^bad: .*memory\.bin: it is no longer stored$/m)
   })
 
+  test(
+    'Attack: a part on a terminal has its control characters escaped, and in a pipe none',
+    { skip: noTerminal() },
+    async () => {
+      const other = makePlace()
+      try {
+        const title = '\x1b]0;owned\x07'
+        await (await recordAt(other.state, title)).record.close()
+        const words = ['evidence', 'extract', run, '-', '--part', `${capture}/memory.bin`]
+        const shown = onTerminal(other, words)
+        assert.match(shown, /\\x1b\]0;owned\\x07/)
+        assert.ok(!shown.includes('\x1b'), 'a terminal got an escape character')
+        assert.ok((await mayfly(other, words)).stdout.endsWith(title))
+      } finally {
+        other.remove()
+      }
+    },
+  )
+
+  test('A record with a damaged table is named by evidence verify, with a way out', async () => {
+    const damaged = makePlace()
+    try {
+      await (await recordAt(damaged.state)).record.close()
+      const path = join(damaged.state, 'audit.db')
+      const bytes = readFileSync(path)
+      const at = bytes.indexOf('CREATE TABLE')
+      assert.ok(at > 0)
+      bytes.write('CREATE TABLF', at)
+      writeFileSync(path, bytes)
+      const { code, stderr } = await mayfly(damaged, ['evidence', 'verify', run])
+      assert.equal(code, 1)
+      assert.match(
+        stderr,
+        /^mayfly: Cannot read the record ".*audit\.db": .*\n {2}The file is damaged/,
+      )
+    } finally {
+      damaged.remove()
+    }
+  })
+
   test('An empty store says so, and creates no file', async () => {
     const empty = makePlace()
     try {
@@ -229,6 +271,17 @@ suite('mayfly evidence', () => {
     }
   })
 })
+
+/** Reason to skip: `script`, which gives a program a terminal, is missing. */
+function noTerminal(): string | false {
+  return spawnSync('script', ['--version']).status === 0 ? false : 'script is missing'
+}
+
+function onTerminal({ cwd, env }: Place, words: readonly string[]): string {
+  const line = [process.execPath, bin, ...words].map((word) => `'${word}'`)
+  const options = { cwd, env, maxBuffer: 2 ** 26, encoding: 'utf8' } as const
+  return execFileSync('script', ['-qec', line.join(' '), '/dev/null'], options)
+}
 
 /** Program whose memory has the planted text, while its source does not. */
 const planted = 'the-planted-text-of-a-program'

@@ -4,9 +4,9 @@
  * Problem: without its own PID namespace, uid or cgroup, the kernel does not count the processes of a wall, and does not stop
  * them from forking while they are being killed.
  *
- * Mechanism: fork, vfork and clone are notified. Below the limit they continue: their arguments are in registers, and the
- * fixed filter has checked them. Processes are counted again only when the forks since the last count might have reached
- * the limit. After the listener is closed the kernel refuses all of them (keep.c).
+ * Mechanism: fork, vfork and clone are notified. At the limit they fail with EAGAIN. Below it they continue: their arguments
+ * are in registers, and the fixed filter has checked them. Processes are counted again only when the forks since the last
+ * count might have reached the limit. After the listener is closed the kernel refuses all of them (keep.c).
  *
  * Relies on: members.c; SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5). libc blocks all signals around a fork or the start of
  * a thread, so that the request is not interrupted.

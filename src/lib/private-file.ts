@@ -19,8 +19,8 @@ import { makeFolder } from './make-folder.ts'
 
 /**
  * A small file in the state folder, shared by several processes: mode 0600, replaced atomically, changed under
- * a lock. Its owner is the folder's owner, so that a server with fewer rights than the command that changed it
- * can still read it.
+ * a lock file (a mutex between processes). Its owner is the folder's owner, so that a server with fewer rights
+ * than the command that changed it can still read it.
  */
 const bytesMax = 16 * 2 ** 20
 const waitMsMax = 5_000

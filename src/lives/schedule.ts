@@ -16,8 +16,8 @@ import { type PhasePlan, endStepEarly, planPhases, stepAt, type PhaseStep } from
 /**
  * State machine of a life, as a pure function: `(life, input) → (life, actions)`.
  *
- * Problem: time, CPU use, anomalies, operators and answers of the wall arrive concurrently and in any order, and no
- * order may loosen a control.
+ * Problem: time, CPU use, anomalies, operators and answers of the wall arrive concurrently and in any order (races),
+ * and no order may loosen a control.
  *
  * Mechanism: the caller passes the time with each input and carries out the actions; nothing here waits, calls or
  * reads a clock. Invariants, held by property tests and asserted after each input (`assertForward`):

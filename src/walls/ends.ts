@@ -2,7 +2,7 @@ import type { KillCause, TaskEnd } from '../contract/provider.ts'
 import { closedSocketDetail, type LimitUse } from '../contract/warden.ts'
 import type { HandleEnd } from './handle.ts'
 
-/** End of a task whose wall ended first: by the cause of the kill, else as the warden reports it. */
+/** End of a task whose wall ended first: by the cause of the kill, else as the warden reports it (`memory` includes an OOM kill). */
 export function endOfWall(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
   return { ...whyEnded(end, cause), cpuTime: end.exit?.cpuMs ?? 0 }
 }

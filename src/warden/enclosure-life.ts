@@ -6,8 +6,8 @@ import type { WallEnd } from '../contract/warden.ts'
 
 /**
  * State machine of one enclosure, pure: starting → parked → claimed → ended. A single-use enclosure is claimed once, any
- * other repeatedly by one tenant; bounds only fall within a job; the first cause of its end stays. A request out of order
- * is answered CONFLICT; a call out of order from within the warden is a bug, and asserted.
+ * other repeatedly by one tenant; bounds only fall within a job; causes of its end race (socket, sampler, server), and the first
+ * stays. A request out of order is answered CONFLICT; a call out of order from within the warden is a bug, and asserted.
  */
 export type EnclosureState = 'starting' | 'parked' | 'claimed' | 'ended'
 

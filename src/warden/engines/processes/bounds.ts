@@ -13,7 +13,8 @@ const THREADS_LATER = 4
 
 /**
  * Sets each bound that this machine can enforce, reads it back, and returns its mechanism. Throws if a value read back
- * is looser. Memory is not set here but in `claim.ts`, and lowered in `tighten.ts`; only its mechanism is named.
+ * is looser. Memory is not set here but in `claim.ts`, and lowered in `tighten.ts`; only its mechanism is named. A fork beyond the
+ * bound on tasks fails with EAGAIN.
  */
 export function bind(
   resources: WallResources,

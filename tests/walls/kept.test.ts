@@ -365,6 +365,11 @@ while True:
       await using stand = await openWhole({ hide })
       const wall = await startOf(stand, { egress: true })
       const listener = wall.claimed!.listener!
+      const other = createServer((socket) => void socket.end('other')).unref()
+      other.listen(0, '127.0.0.1')
+      await once(other, 'listening')
+      let strangers = 0
+      other.on('connection', () => strangers++)
       const callers: number[] = []
       listener.on('connection', async (socket) => {
         const { remoteAddress: from, remotePort: local, localPort: remote } = socket
@@ -385,7 +390,7 @@ def tried(address):
     one = socket.socket()
     try: one.connect(address); return one.recv(9)
     except OSError as error: return error.errno
-print(tried(('127.0.0.1', 3128)), tried(('127.0.0.1', ${portOf(listener)})), tried(('127.0.0.1', 22)), tried(('10.0.0.1', 3128)), tried(('0.0.0.0', 3128)))
+print(tried(('127.0.0.1', 3128)), tried(('127.0.0.1', ${portOf(listener)})), tried(('127.0.0.1', ${portOf(other)})), tried(('10.0.0.1', 3128)), tried(('0.0.0.0', 3128)))
 print(subprocess.run([sys.executable, '-c', 'import socket; s = socket.create_connection(("127.0.0.1", 3128)); print(s.recv(9))'], capture_output=True).stdout)
 listening = socket.socket()
 try: listening.listen()
@@ -402,6 +407,8 @@ print('ready', flush=True)`)
       ])
       assert.equal(callers.at(-1), 1)
       assert.equal(callers[1], wall.started.wall.pid)
+      assert.equal(strangers, 0)
+      other.close()
     })
   })
 

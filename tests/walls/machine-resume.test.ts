@@ -15,7 +15,6 @@ import { openCgroups } from '../../src/os/cgroup.ts'
 import type { WardenClient } from '../../src/walls/client.ts'
 import {
   commandBytesMax,
-  commandOutputMax,
   resumeGuest,
   type ResumedGuest,
   type ResumedGuestParts,
@@ -119,17 +118,20 @@ suite('A machine that is resumed from a capture', { skip, timeout }, () => {
     const networks = await guest.run('wget -T 5 -O - http://192.0.2.1/ 2>&1', COMMAND_MS_MAX)
     assert.match(networks.stdout.toString(), /unreachable/)
     assert.notEqual(networks.exitCode, 0)
+    const frozenAt = Number(await saidBy(guest, 'cat /tmp/count'))
     await guest.thaw()
     // The job prints until its window is full, and waits then: nothing takes its output.
     const waits = 'n=; while [ "$n" != "$(cat /tmp/count)" ]; do n=$(cat /tmp/count); sleep 3; done'
     await saidBy(guest, waits)
+    assert.ok(Number(await saidBy(guest, 'cat /tmp/count')) > frozenAt)
+    assert.match(await saidBy(guest, 'ps'), /python3/)
     assert.match(await saidBy(guest, 'cat /proc/net/route | wc -l'), /^[01]$/)
   })
 
   test('runs each command within its bounds of time, output and length', async () => {
     await using guest = await resumeGuest(partsOf(saved, warden))
     const cut = await guest.run('yes', COMMAND_MS_MAX)
-    assert.deepEqual([cut.isCut, cut.stdout.length], [true, commandOutputMax])
+    assert.deepEqual([cut.isCut, cut.stdout.length], [true, MIB])
     for (let count = 0; count < 20; count++)
       assert.ok((await guest.run('yes', COMMAND_MS_MAX, 4_096)).isCut, `${count}`)
     const late = await guest.run('echo begun; sleep 600', 2_000)

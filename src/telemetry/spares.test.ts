@@ -7,8 +7,8 @@ test('S4-55: Idle spares of each pool, their memory and their hit rate are metri
   const [spares, memory, claims] = sparesReadings([one])
   assert.deepEqual(spares?.series, [{ labels: { pool: one.key }, value: 2 }])
   assert.deepEqual(memory?.series, [{ labels: { pool: one.key }, value: 1000 }])
-  assert.deepEqual(
-    claims?.series.map((series) => ('value' in series ? series.value : undefined)),
-    [9, 1],
-  )
+  assert.deepEqual(claims?.series, [
+    { labels: { pool: one.key, outcome: 'hit' }, value: 9 },
+    { labels: { pool: one.key, outcome: 'miss' }, value: 1 },
+  ])
 })

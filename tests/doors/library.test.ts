@@ -304,11 +304,13 @@ suite('Overriding the configuration at run time (S4-16)', () => {
   always('An error of a listener of zones is not one of their execution', async () => {
     await using own = await Mayfly.open({ state: join(place.state, 'listener') })
     const zones = await own.initializeExecution('return 42')
+    let heard = 0
     const on = () => {
+      heard++
       throw new Error('of the listener')
     }
     const { status, result } = await own.monitorZones(zones, { on })
-    assert.deepEqual([status, result], ['ok', 42])
+    assert.deepEqual([status, result, heard > 0], ['ok', 42, true])
   })
 
   always('An override is in the record, with its principal', async () => {

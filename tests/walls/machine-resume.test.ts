@@ -160,19 +160,20 @@ suite('A machine that is resumed from a capture', { skip, timeout }, () => {
 
   test('is refused for another release, accelerator, mechanism, image or other devices, and leaves nothing', async () => {
     const before = remains()
-    const others: readonly Partial<MachineSave>[] = [
-      { release: '9.9.9' },
-      { devices: 'd'.repeat(64) },
-      { accelerator: 'kvm' },
-      { image: 'e'.repeat(64) },
-      { mechanism: 'gvisor' },
-      { mechanism: 'user-mode-linux' },
-      { memoryMiB: saved.save.memoryMiB * 2 },
+    const accelerator = saved.save.accelerator === 'kvm' ? 'tcg' : 'kvm'
+    const others: readonly (readonly [other: Partial<MachineSave>, why: RegExp])[] = [
+      [{ release: '9.9.9' }, /release 9\.9\.9 saved it/],
+      [{ devices: 'd'.repeat(64) }, /its devices are those of another Mayfly/],
+      [{ accelerator }, /it ran by "/],
+      [{ image: 'e'.repeat(64) }, /there is no image "sha256:e{64}"/],
+      [{ mechanism: 'gvisor' }, /by "runsc": it has no saves/],
+      [{ mechanism: 'user-mode-linux' }, /by "user-mode-linux": it has no saves/],
+      [{ memoryMiB: saved.save.memoryMiB * 2 }, /its devices are those of another Mayfly/],
     ]
-    for (const other of others) {
+    for (const [other, message] of others) {
       const parts = partsOf(saved, warden)
       const refused = resumeGuest({ ...parts, save: { ...saved.save, ...other } })
-      await assert.rejects(refused, { code: 'UNAVAILABLE' }, JSON.stringify(other))
+      await assert.rejects(refused, { code: 'UNAVAILABLE', message }, JSON.stringify(other))
     }
     assert.deepEqual(remains(), before)
   })
@@ -181,13 +182,13 @@ suite('A machine that is resumed from a capture', { skip, timeout }, () => {
     const stateFolder = join(folder, 'other')
     const images = await machineState()
     const imageState = 'state' in images ? images.state : ''
-    for (const options of [
-      { imageState, hide: ['qemu', 'unpacked qemu'] },
-      { imageState, hide: ['bwrap'] },
-      {},
-    ]) {
+    for (const [message, options] of [
+      [/the program "qemu-\S+" is missing/, { imageState, hide: ['qemu', 'unpacked qemu'] }],
+      [/the program "bwrap" is missing/, { imageState, hide: ['bwrap'] }],
+      [/there is no image "sha256:/, {}],
+    ] as const) {
       const other = holdWarden({ stateFolder, ...options })
-      await assert.rejects(resumeGuest(partsOf(saved, other)), { code: 'UNAVAILABLE' })
+      await assert.rejects(resumeGuest(partsOf(saved, other)), { code: 'UNAVAILABLE', message })
       await other.close()
       assert.deepEqual(readdirSync(leaseFolder(stateFolder)), [])
     }

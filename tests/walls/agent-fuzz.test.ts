@@ -63,6 +63,8 @@ const messages: readonly HostMessage[] = [
 ]
 const samples = messages.map(encodeHostMessage)
 
+const kindsAnswered = new Set<string>()
+
 /** Runs as an ordinary user, because mutated frames start programs. */
 async function live(file: string, random: Seeded): Promise<void> {
   const agent = new GuestAgent(file, 'an ordinary user', ['overlay=/run'])
@@ -79,12 +81,16 @@ async function live(file: string, random: Seeded): Promise<void> {
   assert.ok(own.has(code as number), `it ended with ${code}: ${agent.complaint.slice(0, 2000)}`)
   assert.equal(agent.complaint, '')
   assert.equal(agent.fault, undefined)
+  for (const { kind } of agent.messages) kindsAnswered.add(kind)
 }
 
 test(
   'For mutated input the agent answers within its protocol, or exits with one of its codes',
   { skip },
-  (t) => fuzzLives(t, { units, lives, live }),
+  async (t) => {
+    await fuzzLives(t, { units, lives, live })
+    assert.ok(kindsAnswered.size > 1, `it said ${[...kindsAnswered].join() || 'nothing'}`)
+  },
 )
 
 /** Only here: another machine's compiler may have more warnings, and must still build the agent. */

@@ -40,20 +40,21 @@ suite('A job request', () => {
   })
 
   test('has files and standard input in the usual spelling of base64, and is refused for what is none', () => {
-    const made = (content: string) => {
-      const bytes = { content, encoding: 'base64' } as const
-      const { asked } = newJob(
-        { code: '', stdin: bytes, files: [{ path: 'a', ...bytes }] },
-        who,
-        clock,
-      )
-      return [asked.stdin?.content, asked.files[0]?.content]
+    const madeOf = {
+      stdin: (content: string) =>
+        newJob({ code: '', stdin: { content, encoding: 'base64' } }, who, clock).asked.stdin,
+      file: (content: string) => {
+        const file = { path: 'a', content, encoding: 'base64' } as const
+        return newJob({ code: '', files: [file] }, who, clock).asked.files[0]
+      },
     }
-    for (const content of ['aGk=', 'aGk', 'aG\nk=\n'])
-      assert.deepEqual(made(content), ['aGk=', 'aGk='])
-    assert.deepEqual(made('-_-_'), ['+/+/', '+/+/'])
-    for (const content of ['!!!', 'a', 'aGk=aGk='])
-      assert.throws(() => made(content), { code: 'INVALID', message: /expected base64/ }, content)
+    for (const made of Object.values(madeOf)) {
+      for (const content of ['aGk=', 'aGk', 'aG\nk=\n'])
+        assert.equal(made(content)?.content, 'aGk=')
+      assert.equal(made('-_-_')?.content, '+/+/')
+      for (const content of ['!!!', 'a', 'aGk=aGk='])
+        assert.throws(() => made(content), { code: 'INVALID', message: /expected base64/ }, content)
+    }
     const link = { path: 'a', content: 'b', type: 'link', encoding: 'base64' } as const
     assert.equal(newJob({ code: '', files: [link] }, who, clock).asked.files[0]?.content, 'b')
   })

@@ -64,8 +64,8 @@ test('S2-28: a policy applies to a function by its name, and not to another func
   assert.deepEqual(result, ['Cannot call "validateName": its zone has ended', true])
   assert(timeline.some(({ zone: of, phase }) => of === 'validateName' && phase === 'brief'))
   assert.deepEqual(
-    made?.residual.map(({ name }) => name),
-    ['checkAge'],
+    [made?.made, made?.residual].map((list) => list?.map(({ name, kind }) => [name, kind])),
+    [[['validateName', 'input-validation']], [['checkAge', 'input-validation']]],
   )
   assert.deepEqual(unenforced(), [])
 })

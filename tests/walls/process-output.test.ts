@@ -163,8 +163,14 @@ os.execv("/bin/sh", ["sh", "-c", "sleep 1; echo replaced; exit 3"])`
       test(`${jailKind}: a program in ${language} that has ended is no timeout, although nobody reads its output`, async (t) => {
         if (isMissing(t, { jailKind })) return
         const job = { language, code, provider: jailKind, limits: { timeout: '2s' } } as const
-        const outcome = await library.run(job, { tap: () => new Promise<void>(() => undefined) })
+        let toldAt = Infinity
+        const tap = () => {
+          toldAt = performance.now()
+          return new Promise<void>(() => undefined)
+        }
+        const outcome = await library.run(job, { tap })
         assert.deepEqual([outcome.status, outcome.stdout], ['ok', 'hello\n'])
+        assert.ok(performance.now() - toldAt > 2_000, 'its time limit did not pass')
       })
 
   for (const jailKind of jailKinds)

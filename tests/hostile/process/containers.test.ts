@@ -32,6 +32,7 @@ suite('Hostile programs in containers', { skip }, () => {
     await using walls = await openWalls()
     assert.equal(await walls.absent('podman'), undefined)
     const cases = drawn(processFamilies, 'podman', 1).flatMap(casesOf)
+    assert.ok(cases.length > 0)
     const leaked: string[] = []
     await inParallel(cases, atATime, async (hostile) => {
       const why = await whyNotContained({ walls, wall: 'podman', trap }, hostile)

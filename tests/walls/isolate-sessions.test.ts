@@ -56,9 +56,10 @@ suite('A session in an isolate', () => {
     const content = 'x'.repeat(33 * 2 ** 20)
     const files = ['a', 'b'].map((path) => ({ path, content }))
     await assert.rejects(open({ files }), { code: 'TOO_LARGE' })
-    const { status, error } = await mayfly.run({ code: 'return 1', files })
-    assert.deepEqual([status, error?.code], ['error', 'TOO_LARGE'])
-    assert.equal((await mayfly.run({ code: 'return 1' })).result, 1)
+    const { tier, status, error } = await mayfly.run({ code: 'return 1', files })
+    assert.deepEqual([tier, status, error?.code], ['isolate', 'error', 'TOO_LARGE'])
+    const next = await mayfly.run({ code: 'return 1' })
+    assert.deepEqual([next.tier, next.result], ['isolate', 1])
   })
 
   test('an end is renewed by a number of milliseconds or by text, and by nothing else', async () => {

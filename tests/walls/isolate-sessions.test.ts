@@ -14,15 +14,15 @@ const unhurried = { timeout: '60s' }
 
 /** Sessions of `js` and `ts` through the library: one isolate in one jailed worker each. */
 suite('A session in an isolate', () => {
-  let state: string
+  let folder: string
   let mayfly: Mayfly
   before(async () => {
-    state = mkdtempSync(join(tmpdir(), 'mayfly-sessions-'))
-    mayfly = await Mayfly.open({ state })
+    folder = mkdtempSync(join(tmpdir(), 'mayfly-sessions-'))
+    mayfly = await Mayfly.open({ state: join(folder, 'state') })
   })
   after(async () => {
     await mayfly.close()
-    rmSync(state, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true })
   })
 
   const open = (more: Parameters<Mayfly['open']>[0] = {}) =>

@@ -56,6 +56,7 @@ test('S2-13: no stricter threshold hides an anomaly of these programs, or makes 
       .anomalies.filter(({ name }) => name === one.expects)
       .reduce((worst, { severity }) => Math.max(worst, anomalySeverities.indexOf(severity)), -1)
   const usual = anomalous.map((one) => worstOf(one))
+  assert(usual.length > 0 && usual.every((worst) => worst >= 0))
   const hidden = thresholdNames.flatMap((name) => {
     const values = [1e-3, 0.02, 0.1, 0.5, 0.9, 1.5, 2, 10, 20, 1e9].map(
       (factor) => defaultThresholds[name] * factor,

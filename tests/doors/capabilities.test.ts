@@ -192,12 +192,20 @@ suite('Each capability has its own limits', () => {
       registry.register({ name, isolated: true, language: 'js', code: filled })
     registry.register({ name: 'brief', isolated: true, language: 'js', code: 'for (;;);' })
     registry.register({ name: 'slow', isolated: true, language: 'js', code: burning })
-    const code = `import os, time
+    const code = `import os, resource, time
 until = time.monotonic() + 4
-pids = [os.fork() for _ in range(2)]
-while time.monotonic() < until: pass
-if 0 in pids: os._exit(0)
-for pid in pids: os.waitpid(pid, 0)`
+def burn():
+    while time.monotonic() < until: pass
+pids = []
+for _ in range(2):
+    pids.append(os.fork())
+    if pids[-1] == 0:
+        burn()
+        os._exit(0)
+burn()
+for pid in pids: os.waitpid(pid, 0)
+all = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+result = [1000 * (one.ru_utime + one.ru_stime) for one in all]`
     registry.register({ name: 'many', isolated: true, language: 'python', code })
     const write = `return call('mayfly.files', { verb: 'write', path: input[0], content: 'x' })`
     registry.register({ name: 'reader', isolated: true, language: 'js', code: write })
@@ -237,7 +245,15 @@ for pid in pids: os.waitpid(pid, 0)`
   })
 
   test('S4-10: the processes of a capability share its limit of less than a core', async (t) => {
-    await assertShare(t, 0.3, () => registry.execute('many'))
+    await assertShare(t, 0.3, async () => {
+      const outcome = await registry.execute('many')
+      if (outcome.status !== 'ok') return outcome
+      const [own, ofChildren] = outcome.result as readonly [number, number]
+      assert.ok(ofChildren > own / 2, `${own}, ${ofChildren} ms`)
+      const { cpuTime } = outcome.metrics
+      assert.ok(cpuTime > (own + ofChildren) / 2, `${cpuTime} of ${own} and ${ofChildren} ms`)
+      return outcome
+    })
   })
 
   test('A capability gets no more than the ceilings allow', async () => {

@@ -298,17 +298,31 @@ test(
     t.mock.timers.enable({ apis: ['setInterval'] })
     const reader = { id: 'k', tenant: 'acme', principal: 'k', scopes: ['run', 'read'] } as const
     let known: typeof reader | undefined = reader
-    await using door = await openDoor({ road: untilCancelled, keys: { find: () => known } })
+    let say: (text: string) => void = () => assert.fail('no job runs')
+    const road: RunJob = (job, options) => {
+      say = (text) => void options.tap?.('stdout', text)
+      return untilCancelled(job, options)
+    }
+    await using door = await openDoor({ road, keys: { find: () => known } })
     const url = `${door.gateway.activeUrl}/v1/executions`
     const later = await post(url, { code: '1' }, { ...bearer('k'), prefer: 'respond-async' })
     const stream = await fetch(`${url}/${String(later.json['id'])}`, {
       headers: { ...bearer('k'), accept: 'text/event-stream' },
     })
     assert.equal(stream.status, 200)
+    const chunks = stream.body!.pipeThrough(new TextDecoderStream()).getReader()
     t.mock.timers.tick(5000)
+    say('still read')
+    for (let text = ''; !text.includes('still read');) {
+      const { done, value } = await chunks.read()
+      assert.ok(!done, text)
+      text += value
+    }
     known = undefined
     t.mock.timers.tick(5000)
-    await assert.rejects(stream.text())
+    await assert.rejects(async () => {
+      while (!(await chunks.read()).done);
+    })
     known = reader
     assert.equal(await door.gateway.drain(0), 1)
   },

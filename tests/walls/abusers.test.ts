@@ -76,6 +76,7 @@ suite('Twenty abusers', { skip: unable('python') }, () => {
         const ended = await Promise.all(abusing)
         const { processes, bytes } = watch.stop()
         t.diagnostic(`${processes} processes, ${Math.round(bytes / MiB)} MiB at most`)
+        assert.ok(processes > usual.processes && bytes > usual.bytes, 'no wall was looked at')
         // A job refused for lack of capacity gets that status and has used no resources.
         const ran = ended.filter(({ status }) => status !== 'unavailable')
         const [hogs, bombs] = [hog, bomb].map((one) => ran.filter(({ abuse }) => abuse === one))

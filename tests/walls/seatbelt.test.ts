@@ -194,6 +194,8 @@ console.error('done')`)
 
   test('lets no program read, write, connect, start a process or signal outside', async () => {
     await using other = await heldWall(stand)
+    const leases = leaseFolder(stand.stateFolder)
+    for (const target of [other.folder, leases]) assert.ok(existsSync(target), target)
     const server = createServer((socket) => socket.end('reached')).listen(0, '127.0.0.1')
     await once(server, 'listening')
     try {
@@ -204,7 +206,7 @@ console.error('done')`)
           canary,
           port,
           folder,
-          state: stand.stateFolder,
+          leases,
           other: other.folder,
           pid: other.pid,
         }),
@@ -296,20 +298,20 @@ interface Targets {
   readonly canary: string
   readonly port: number
   readonly folder: string
-  readonly state: string
+  readonly leases: string
   readonly other: string
   readonly pid: number
 }
 
 /** Program that prints the error's code of each attack, or `reached`. Each is harmless if it gets through. */
-function attacks({ canary, port, folder, state, other, pid }: Targets): string {
+function attacks({ canary, port, folder, leases, other, pid }: Targets): string {
   return `
 import fs from 'node:fs'
 import net from 'node:net'
 import dgram from 'node:dgram'
 import { spawnSync, execFileSync, fork } from 'node:child_process'
 import { Worker } from 'node:worker_threads'
-const [canary, folder, state, other] = ${JSON.stringify([canary, folder, state, other])}
+const [canary, folder, leases, other] = ${JSON.stringify([canary, folder, leases, other])}
 const answers = {}
 const codeOf = (error) => error?.code ?? error?.cause?.code ?? String(error)
 async function attack(name, act) {
@@ -322,7 +324,7 @@ await attack('read by a link', () => { fs.symlinkSync(canary, 'link'); fs.readFi
 await attack('hard link', () => fs.linkSync(canary, 'hard'))
 await attack('copy', () => fs.copyFileSync(canary, 'copy'))
 await attack('list', () => fs.readdirSync(folder))
-await attack('list the state folder', () => fs.readdirSync(state))
+await attack('list the leases', () => fs.readdirSync(leases))
 await attack('list another wall', () => fs.readdirSync(other))
 await attack('write in another wall', () => fs.writeFileSync(other + '/x', 'x'))
 await attack('write beside', () => fs.writeFileSync(folder + '/x', 'x'))

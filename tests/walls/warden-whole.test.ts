@@ -31,6 +31,8 @@ const triesMax = 3
 const sameLooks = 50
 const rounds = process.env['MAYFLY_LONG'] ? 100 : 12
 const goneMsMax = 30_000
+/** Time in which a warden that lives ends the orphans of a program. */
+const orphanMsMax = 1_000
 const handOvers = process.env['MAYFLY_LONG'] ? 30 : 3
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 const library = join(import.meta.dirname, 'fixtures/whole-library.ts')
@@ -264,7 +266,7 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
       // Init of the wall, the program and its orphan.
       assert.ok(all.length >= 3, all.join())
       assert.equal((await wall.end()).how, 'exit')
-      await gone(all)
+      await gone(all, orphanMsMax)
     }
   })
 
@@ -370,9 +372,9 @@ async function leavesNothing(wall: WholeWall, ends = ['killed']): Promise<void> 
   assert.ok(ends.includes(how), how)
 }
 
-async function gone(all: readonly string[]): Promise<void> {
+async function gone(all: readonly string[], ms = goneMsMax): Promise<void> {
   const left = () => all.filter(isThere)
-  await until(() => left().length === 0, 'their end', goneMsMax).catch(() => undefined)
+  await until(() => left().length === 0, 'their end', ms).catch(() => undefined)
   assert.deepEqual(left(), [])
 }
 

@@ -11,6 +11,8 @@ import { makeKey, makePlace, startServer, whenReady, type Server } from './progr
  * beside them is at most twice the p95 alone in the same run.
  */
 const abusers = 20
+/** Minimum of abusers with a job that ended: a refused one proves nothing. */
+const ranMin = abusers / 2
 const jobs = 60
 const pauseMs = 100
 const settleMs = 3_000
@@ -70,7 +72,9 @@ async function measure(job: object): Promise<{ alone: number; beside: number }> 
     const beside = await p95Of(server, key, job)
     stop.abort()
     await server.stop()
-    await Promise.all(abusing)
+    const ended = await Promise.all(abusing)
+    const ran = ended.filter((jobs) => jobs > 0).length
+    assert.ok(ran >= ranMin, `jobs of ${ran} abusers ended: ${ended.join()}`)
     return { alone, beside }
   } finally {
     stop.abort()
@@ -95,11 +99,19 @@ async function p95Of(server: Server, key: string, job: object): Promise<number> 
   return samples.toSorted((a, b) => a - b)[Math.floor(jobs * 0.95)]!
 }
 
-/** Sends the same job again and again, and at once after each end. */
-async function abuse(server: Server, key: string, code: string, stop: AbortSignal): Promise<void> {
+/** Sends the same job again and again, and at once after each end; returns how many ended in a wall. */
+async function abuse(
+  server: Server,
+  key: string,
+  code: string,
+  stop: AbortSignal,
+): Promise<number> {
+  let ended = 0
   while (!stop.aborted) {
     // The connection ends when the server stops.
     const answer = await run(server, key, { language: 'python', code }).catch(() => undefined)
-    if (answer?.status !== 200) await sleep(pauseMs)
+    if (answer?.status === 200) ended++
+    else await sleep(pauseMs)
   }
+  return ended
 }

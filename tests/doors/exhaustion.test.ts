@@ -174,10 +174,20 @@ suite('A client that exhausts connections, requests or bytes', () => {
 
   test('S0-22: a terminal is closed whose client floods it with pings before its first message', async () => {
     await using door = await openDoor({ limits: { bodyMs: 3_600_000 } })
-    const { socket, heard } = await dial(door, evil, upgrade('/v1/sandboxes/none/pty'))
-    await until(() => heard.text.includes(' 101 '), 'the upgrade')
-    socket.write(Buffer.concat(Array(1000).fill(Buffer.from([0x89, 0x80, 0, 0, 0, 0]))))
-    await closed(socket)
+    const [flood, few] = [
+      await dial(door, evil, upgrade('/v1/sandboxes/none/pty')),
+      await dial(door, evil, upgrade('/v1/sandboxes/none/pty')),
+    ]
+    const isOpen = () => [flood, few].every(({ heard }) => heard.text.includes(' 101 '))
+    await until(isOpen, 'the upgrades')
+    const ping = Buffer.from([0x89, 0x80, 0, 0, 0, 0])
+    few.socket.write(Buffer.concat(Array(3).fill(ping)))
+    await until(() => few.heard.text.endsWith('\ufffd\0'.repeat(3)), 'three pongs')
+    flood.socket.write(Buffer.concat(Array(1000).fill(ping)))
+    await closed(flood.socket)
+    few.socket.write(ping)
+    await until(() => few.heard.text.endsWith('\ufffd\0'.repeat(4)), 'a fourth pong')
+    few.socket.destroy()
   })
 
   test('S0-22: after its job the server does not buffer a second, endless message of the client', async () => {

@@ -54,6 +54,10 @@ const run = (place: Place, words: readonly string[], { env, ...more }: RunOption
 
 const asJson = ['hello.js', '--input', '{"a":1}', '--json']
 
+/** Runs by root attach only without a configuration: tests of one run as an ordinary user. */
+const isRoot = process.getuid?.() === 0
+const noConfiguredServer = isRoot && noOrdinaryUser()
+
 interface Status {
   readonly servers: readonly {
     readonly pid: number
@@ -181,16 +185,17 @@ suite('mayfly run attached to a background server of this user', { skip }, () =>
   })
 
   test('Another variable or configuration gets a server of its own, and the previous server ends', async (t) => {
-    const place = placeFor(t)
+    if (noConfiguredServer) return t.skip(noConfiguredServer)
+    const place = placeFor(t, isRoot ? 'ordinary' : 'self')
     await run(place, asJson)
     const [first] = await statusOf(place)
     const tree = treeOf(first!.pid)
     const limited = { MAYFLY_LIMITS_OUTPUT: '4' }
     const cut = documentOf(await run(place, asJson, { env: limited }))
-    assert.equal(cut['stdout'], 'hell')
+    assert.deepEqual([cut['stdout'], cut['server']], ['hell', 'attached'])
     writeFileSync(join(place.cwd, 'mayfly.toml'), '[limits]\noutput = "5B"\n', { mode: 0o644 })
     const configured = documentOf(await run(place, asJson))
-    assert.equal(configured['stdout'], 'hello')
+    assert.deepEqual([configured['stdout'], configured['server']], ['hello', 'attached'])
     rmSync(join(place.cwd, 'mayfly.toml'))
     const env = { PATH: `${place.env['PATH']}:/nowhere` }
     const other = documentOf(await run(place, asJson, { env }))
@@ -200,10 +205,7 @@ suite('mayfly run attached to a background server of this user', { skip }, () =>
   })
 
   test('A run warns of a default_provider that is no built-in one, with a server and without', async (t) => {
-    // A run by root attaches without a configuration alone.
-    const isRoot = process.getuid?.() === 0
-    const missing = isRoot && noOrdinaryUser()
-    if (missing) return t.skip(missing)
+    if (noConfiguredServer) return t.skip(noConfiguredServer)
     const place = placeFor(t, isRoot ? 'ordinary' : 'self')
     writeFileSync(join(place.cwd, 'own.toml'), 'default_provider = "no-such"\n', { mode: 0o644 })
     const checked = await mayfly(place, ['policy', 'check', '--config', 'own.toml'])

@@ -14,8 +14,18 @@ export function cacheFolder() {
 
 function candidates() {
   const uid = process.getuid ? process.getuid() : 'user'
-  const base = process.env.XDG_CACHE_HOME || join(os.homedir(), '.cache')
-  return [join(base, 'mayfly', 'compiled'), join(os.tmpdir(), `mayfly-compiled-${uid}`)]
+  const base = process.env.XDG_CACHE_HOME || cacheOfHome()
+  const temporary = join(os.tmpdir(), `mayfly-compiled-${uid}`)
+  return base ? [join(base, 'mayfly', 'compiled'), temporary] : [temporary]
+}
+
+/** Undefined for a user without HOME and without an entry of its uid in /etc/passwd. */
+function cacheOfHome() {
+  try {
+    return join(os.homedir(), '.cache')
+  } catch {
+    return undefined
+  }
 }
 
 /** @param {string} folder */

@@ -6,13 +6,17 @@ import { makeFolder } from './make-folder.ts'
 
 const CACHE_OF_ROOT = '/var/cache/mayfly'
 
-/** Throws for a user without a home folder and a name. */
+/** Throws RangeError for a user without HOME whose uid has no entry in /etc/passwd. */
 function cacheOfUser(): string {
   if (process.getuid?.() === 0) return CACHE_OF_ROOT
-  return path.join(process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache'), 'mayfly')
+  const base = process.env['XDG_CACHE_HOME'] || cacheOfHome()
+  if (base) return path.join(base, 'mayfly')
+  throw new RangeError('Cannot determine the cache folder: set "HOME" or "XDG_CACHE_HOME"')
 }
 
-/** Cache folder of this user. Throws for a user without a home folder and a name. */
+const cacheOfHome = () => attempt(() => path.join(os.homedir(), '.cache'))
+
+/** Cache folder of this user. Throws as `cacheOfUser` does. */
 export function cacheFolder(name: string): string {
   return path.join(cacheOfUser(), name)
 }
@@ -22,8 +26,7 @@ export function cacheFolder(name: string): string {
  * has compiled code (`bin/cache-folder.js`).
  */
 export function cacheFolders(): readonly string[] {
-  const home = attempt(() => path.join(os.homedir(), '.cache'))
-  const bases = [process.env['XDG_CACHE_HOME'] || undefined, home]
+  const bases = [process.env['XDG_CACHE_HOME'] || undefined, cacheOfHome()]
   const own = bases.flatMap((base) => (base === undefined ? [] : path.resolve(base, 'mayfly')))
   return [...new Set([CACHE_OF_ROOT, ...own])]
 }
@@ -58,7 +61,7 @@ export function layerFolderFor(uid: number): string {
   return path.join(CACHE_OF_ROOT, `layers-${uid}`)
 }
 
-/** Layer folder of this process. Throws for a user without a home folder and a name. */
+/** Layer folder of this process. Throws as `cacheFolder` does. */
 export function layerFolder(): string {
   const uid = process.getuid?.()
   return uid === 0 ? layerFolderFor(0) : cacheFolder('layers')

@@ -12,6 +12,7 @@ import { constants } from 'node:os'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { serverUid } from '../contract/uids.ts'
+import { attempt } from '../lib/attempt.ts'
 import { layerFolder, layerFolderFor } from '../lib/cache-folder.ts'
 import { openDescriptor, type FileDescriptor } from '../lib/file-descriptor.ts'
 import { makeFolder } from '../lib/make-folder.ts'
@@ -122,11 +123,18 @@ function openGivable(folder: string): FileDescriptor {
   const link = lstatSync(folder)
   if (link.isSymbolicLink() && link.uid !== ROOT) throw ofAnother(folder, link.uid)
   const follow = link.isSymbolicLink() ? 0 : O_NOFOLLOW
-  const directory = openDescriptor(folder, O_DIRECTORY | follow)
+  const directory = attempt(() => openDescriptor(folder, O_DIRECTORY | follow))
+  if (!directory) throw noFolder(folder)
   const { uid } = fstatSync(directory.fd)
   if (uid === ROOT || uid === serverUid) return directory
   directory[Symbol.dispose]()
   throw ofAnother(folder, uid)
+}
+
+function noFolder(folder: string): MayflyError {
+  return new MayflyError('STATE', `Cannot use the state folder "${folder}": it is no folder`, {
+    hint: 'Set "--state" or "MAYFLY_STATE" to a folder, or to a path where one can be created',
+  })
 }
 
 function ofAnother(folder: string, uid: number): MayflyError {

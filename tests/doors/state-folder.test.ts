@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,6 +44,51 @@ test(
       const { code, stdout, stderr } = await mayfly(place, ['audit', 'verify'])
       assert.deepEqual([code, stdout], [1, ''], stderr)
       assert.match(stderr, /Cannot read the record .*permission denied[^]*own the state folder/)
+    } finally {
+      place.remove()
+    }
+  },
+)
+
+for (const who of ['self', 'ordinary'] as const)
+  test(
+    `${who}: a state folder that is a file is named, and stays as it was`,
+    { skip: who === 'ordinary' && noOrdinaryUser() },
+    async () => {
+      const place = makePlace(who)
+      try {
+        const file = join(place.state, 'file')
+        writeFileSync(file, 'kept')
+        const { code, stderr } = await mayfly(place, ['--state', file, 'run', jobIn(place)])
+        assert.equal(code, 9, stderr)
+        assert.match(stderr, /^mayfly: Cannot (?:use|open) .*state\/file.*\n {2}\S/)
+        assert.equal(readFileSync(file, 'utf8'), 'kept')
+      } finally {
+        place.remove()
+      }
+    },
+  )
+
+test(
+  'a user without HOME whose uid has no name runs jobs, and is told which walls need a cache folder',
+  { skip: noOrdinaryUser() },
+  async () => {
+    const place = makePlace('ordinary')
+    try {
+      const env = { HOME: undefined, XDG_CACHE_HOME: undefined }
+      const job = jobIn(place)
+      const ran = documentOf(await mayfly(place, ['run', job, '--json'], { env }))
+      assert.deepEqual([ran['status'], ran['result']], ['ok', 1], JSON.stringify(ran))
+      const listed = await mayfly(place, ['providers', '--json'], { env })
+      assert.equal(listed.code, 0, listed.stderr)
+      const rows = JSON.parse(listed.stdout) as {
+        name: string
+        available: boolean
+        cause?: string
+      }[]
+      assert.ok(rows.find(({ name }) => name === 'isolated-vm')?.available)
+      const machine = rows.find(({ name }) => name === 'qemu')
+      assert.match(JSON.stringify(machine), /Cannot determine the cache folder: set \\"HOME\\"/)
     } finally {
       place.remove()
     }
@@ -190,9 +243,13 @@ async function lostJob(place: Place): Promise<string> {
   return id
 }
 
+function jobIn({ cwd }: Place): string {
+  writeFileSync(join(cwd, 'job.js'), 'return 1')
+  return 'job.js'
+}
+
 async function runOne(place: Place): Promise<void> {
-  writeFileSync(join(place.cwd, 'job.js'), 'return 1')
-  const ran = await mayfly(place, ['run', 'job.js'])
+  const ran = await mayfly(place, ['run', jobIn(place)])
   assert.equal(ran.code, 0, ran.stderr)
 }
 

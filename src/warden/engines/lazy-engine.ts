@@ -82,6 +82,8 @@ export class LazyEngine implements Engine {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    await (await this.#starter)?.close()
+    // A starter that could not be loaded has failed each wall of this engine, and holds nothing.
+    const starter = await this.#starter?.catch(() => undefined)
+    await starter?.close()
   }
 }

@@ -26,8 +26,8 @@ export function isShell(language) {
 }
 
 /**
- * `$0` is its path relative to the working folder: `FILE` as in `bash FILE`, and `./FILE` if the job sent it as
- * executable, because such a script may re-execute itself.
+ * `$0` is its path relative to the working folder: `FILE` as in `bash FILE`, and `./FILE` if the shell would take it for an
+ * option, or if the job sent it as executable, because such a script may re-execute itself.
  * @param {ShellJob} job @param {string} main
  */
 export function runShell(job, main) {
@@ -35,7 +35,8 @@ export function runShell(job, main) {
   const name = path.relative('', main)
   const isExecutable = files.some((one) => one.executable && path.normalize(one.path) === name)
   const file = SHELLS[language] ?? '/bin/sh'
-  const words = [...optionsOf(code, language), isExecutable ? `./${name}` : name, ...args]
+  const isMarked = isExecutable || /^[-+]/.test(name)
+  const words = [...optionsOf(code, language), isMarked ? `./${name}` : name, ...args]
   // Loaded lazily: it loads Node's sockets and streams.
   const { spawn } = process.getBuiltinModule('node:child_process')
   job.main = main

@@ -37,6 +37,16 @@ suite('Arguments, environment and standard input of a program', () => {
       assert.deepEqual(JSON.parse(stdout), [['two words', '--json'], 'eu', 'piped\n'], error)
     })
 
+  for (const name of ['-told.sh', '+told.sh', '-told.bash', '-told.py', '-told.mjs'])
+    test(`${name}, whose name looks like an option, runs as ./${name}`, async (t) => {
+      if (isMissing(t, { jailKind: 'bubblewrap' })) return
+      const source = told[name.replace(/^./, '') as keyof typeof told]
+      write(name, source)
+      const args = [`./${name}`, '--env', 'REGION=eu', '--', 'two words', '-c']
+      const { stdout, error } = await inJson(args, { stdin: 'piped\n' })
+      assert.deepEqual(JSON.parse(stdout), [['two words', '-c'], 'eu', 'piped\n'], error)
+    })
+
   test('A variable is passed by its name, one flag takes several, and the later of two wins', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('env.sh', 'echo "$A|$B|$C|$HOME"')

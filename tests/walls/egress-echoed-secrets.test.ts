@@ -366,6 +366,7 @@ test('Attack: a tunnel for any content does not bypass the credential of a host 
   }
   assert.match(await saidTo('/own'), /true/)
   assert.ok(!(await saidTo('/kept')).includes(secret))
+  assert.match(stand.proxy.attempts.at(-1)!.because, /repeats a secret/)
 })
 
 test('S2-14: a planted secret is blocked behind WebSocket masks', async () => {
@@ -374,7 +375,10 @@ test('S2-14: a planted secret is blocked behind WebSocket masks', async () => {
   await using server = await openServer(
     (socket) => {
       socket.write(switched)
-      socket.on('data', (chunk: Buffer) => (heard += chunk.length))
+      socket.on('data', (chunk: Buffer) => {
+        heard += chunk.length
+        socket.write(frameOf(1, true, Buffer.from('heard')))
+      })
     },
     {
       makeOutboundCheck() {
@@ -384,12 +388,19 @@ test('S2-14: a planted secret is blocked behind WebSocket masks', async () => {
     },
   )
   const mask = Buffer.from([9, 8, 7, 6])
-  const payload = Buffer.from(planted).map((byte, at) => byte ^ mask[at % 4]!)
+  const masked = (text: string) => {
+    const payload = Buffer.from(text).map((byte, at) => byte ^ mask[at % 4]!)
+    return Buffer.concat([Buffer.from([0x81, 0x80 | payload.length]), mask, payload])
+  }
   const socket = connect(server.stand.port, '127.0.0.1').on('error', () => undefined)
   socket.write(server.head('Connection: Upgrade\r\nUpgrade: websocket\r\n'))
   assert.match(String(await nextChunk(socket)), /^HTTP\/1.1 101 /)
-  socket.write(Buffer.concat([Buffer.from([0x81, 0x80 | payload.length]), mask, payload]))
+  socket.write(masked('plain'))
+  assert.match(String(await nextChunk(socket)), /heard$/)
+  const plain = heard
+  assert.ok(plain > 0)
+  socket.write(masked(planted))
   while (await nextChunk(socket));
-  assert.equal(heard, 0)
+  assert.equal(heard, plain)
   assert.match(server.stand.proxy.attempts[0]!.because, /planted secret/)
 })

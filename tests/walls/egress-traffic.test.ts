@@ -106,10 +106,12 @@ suite('Proxied traffic', () => {
       `${post('/')}X-Own: ${secret}\r\nContent-Length: 0\r\n\r\n`,
       `${post('/')}Content-Length: ${secret.length}\r\n\r\n${secret}`,
       post('/') + chunked,
-    ])
+    ]) {
       assert.equal(await stand.say(request), '', request)
+      assert.match(stand.proxy.attempts.at(-1)!.because, /planted secret/, request)
+    }
+    assert.equal(stand.proxy.attempts.length, 4)
     assert.equal(world.heard.length, heard)
-    assert.match(stand.proxy.attempts.at(-1)!.because, /planted secret/)
     await stand.say(`${post('/')}Content-Length: 2\r\n\r\nhi`)
     assert.equal(world.heard.at(-1)!.body, 'hi')
   })
@@ -559,6 +561,8 @@ suite('Limits while running', () => {
       ),
       /^$/,
     )
+    assert.match(stand.proxy.attempts.at(-1)!.because, /send are used up/)
+    assert.equal(stand.proxy.attempts.length, 2)
   })
 
   test('S0-22: the receive budget cuts longer answers', async () => {
@@ -567,6 +571,7 @@ suite('Limits while running', () => {
     const said = await stand.say(
       asks(`http://a.example:${world.ports.http}/large`, `a.example:${world.ports.http}`),
     )
+    assert.match(said, /^HTTP\/1.1 200 /)
     assert.ok(said.length <= 100_000, `${said.length}`)
     assert.match(stand.proxy.attempts[0]!.because, /receive are used up/)
   })

@@ -243,6 +243,9 @@ suite('Granted folders', { skip }, () => {
     const opened = folders(both, 2 ** 20, [join(place, 'home', 'late', 'own')])
     mkdirSync(late, { recursive: true })
     writeFileSync(join(late, 'key'), 'secret')
+    // A folder like any other for a run to which it was not named.
+    const others = folders(both)
+    assert.equal(await others.ask({ verb: 'read', path: join(late, 'key') }), 'secret')
     for (const request of [
       { verb: 'read', path: join(late, 'key') },
       { verb: 'list', path: late },

@@ -74,12 +74,12 @@ suite('A batch in an isolate', () => {
   })
 
   test('S4-57: A call that throws fails alone, with its own error and position', async () => {
-    const code = 'if (input === 2) throw new TypeError("two")\nreturn input'
+    const code = 'const isTwo = input === 2\nif (isTwo) throw new TypeError("two")\nreturn input'
     const { status, tier, ends, calls } = await batch({ code }, [1, 2, 3])
     assertOnIsolate({ status, tier })
     assert.deepEqual(ends, [1, 'error USER_ERROR', 3])
     assert.deepEqual([calls?.[1]?.error?.name, calls?.[1]?.error?.message], ['TypeError', 'two'])
-    assert.match(calls?.[1]?.error?.stack ?? '', /job\.js:1:/)
+    assert.match(calls?.[1]?.error?.stack ?? '', /job\.js:2:/)
   })
 
   for (const [entry, code] of [

@@ -166,6 +166,7 @@ test('S0-8: every load of a page gets a new token, and no cache may store it', a
   const tokens = new Set<string>()
   for (let i = 0; i < 50; i++) tokens.add(await tokenOf(door))
   assert.equal(tokens.size, 50)
+  assert.ok(!tokens.has(''), 'a page without a token')
   assert.equal((await call(door.gateway.staticUrl)).headers.get('cache-control'), 'no-store')
 })
 

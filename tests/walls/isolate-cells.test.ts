@@ -197,12 +197,12 @@ suite('Cells of one isolate', () => {
     ok(await session.exec('var beats = 0, n = 0; setInterval(() => beats++, 1); 0'), 0)
     const sleeps = 'await new Promise((done) => setTimeout(done, 1))'
     for (const step of [sleeps, 'await call("echo", 1)']) {
-      const end = await session.exec(`for (;;) { ${step}; n++ }`, { timeoutMs: 50 })
+      const end = await session.exec(`n = 0; for (;;) { ${step}; n++ }`, { timeoutMs: 50 })
       assert.deepEqual(end.error, interrupted, step)
       const { text } = await session.exec(
-        `var was = [n, beats]; for (let i = 0; i < 20; i++) ${sleeps};[n - was[0], beats > was[1]]`,
+        `var was = [n, beats]; for (let i = 0; i < 20; i++) ${sleeps};[was[0] > 0, n - was[0], beats > was[1]]`,
       )
-      assert.equal(text, '[0,true]', step)
+      assert.equal(text, '[true,0,true]', step)
     }
     const busy =
       'Promise.resolve().then(() => { for (;;); }); import { own } from "./own.js"; n = own + "imported"'

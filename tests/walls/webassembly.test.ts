@@ -59,10 +59,10 @@ suite('WebAssembly inside JavaScript', () => {
       for (const memory of [m, new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })])
         for (const read of [() => memory.buffer, () => memory.toFixedLengthBuffer(), () => memory.toResizableBuffer()])
           try { told.push(read().constructor.name) } catch (error) { told.push(error.name) }
-      const plain = new WebAssembly.Memory({ initial: 1 })
-      return [new Set(told).size, told[0], plain.buffer.byteLength, plain.buffer === plain.buffer]`
+      const plain = new WebAssembly.Memory({ initial: 1, maximum: 2 })
+      return [new Set(told).size, told[0], plain.buffer.byteLength, plain.buffer === plain.buffer, plain.toFixedLengthBuffer().byteLength, plain.toResizableBuffer().byteLength]`
     const end = await run(source, { controls: grantedAlone })
-    assert.equal(end.resultText, '[1,"TypeError",65536,true]', messageIn(end))
+    assert.equal(end.resultText, '[1,"TypeError",65536,true,65536,65536]', messageIn(end))
   })
 
   test('Is compiled and instantiated by the usual functions, and an invalid module is refused', async () => {

@@ -128,8 +128,11 @@ for (const [what, first] of [
           closed.push(once(response, 'close'))
           response.writeHead(200, events).write(first(id))
         },
+        timeout: what === 'timed out' ? CALL_MS : 30_000,
       })
-      await Promise.allSettled(Array.from({ length: 5 }, () => stand.upstream.call('t', {}, live)))
+      const calls = Array.from({ length: 5 }, () => stand.upstream.call('t', {}, live))
+      const ends = new Set((await Promise.allSettled(calls)).map(({ status }) => status))
+      assert.deepEqual([...ends], [what === 'timed out' ? 'rejected' : 'fulfilled'])
       assert.equal(closed.length, 5)
       await Promise.all(closed)
     },
@@ -224,7 +227,7 @@ test('a server that asks the client 500 times gets four answers at a time, and c
 })
 
 test('tools whose names are empty, above 128 characters or no printable line are left out of the list', async () => {
-  const good = ['list_issues', 'Liste öffnen: 日本', 'a/b.c-d']
+  const good = ['list_issues', 'Liste öffnen: 日本', 'a/b.c-d', 'a'.repeat(128)]
   const bad = ['', 'a'.repeat(129), 'a\nb', 'a\u001b[2J', 'a\u202eb', 'a\u2028b', 'a\ud800']
   await using stand = await open({
     call: () => undefined,

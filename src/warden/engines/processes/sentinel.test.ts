@@ -9,7 +9,9 @@ test('A sentinel that saw the end of its wall has no programs whose calls it cou
     [0, null, false, 'NOT_FOUND'],
     [1, null, false, 'UNAVAILABLE'],
     [null, 'SIGKILL', false, 'UNAVAILABLE'],
+    [0, null, true, 'NOT_FOUND'],
     [3, null, true, 'NOT_FOUND'],
+    [255, null, true, 'NOT_FOUND'],
     [null, 'SIGKILL', true, 'UNAVAILABLE'],
   ] as const) {
     const control = new PassThrough()

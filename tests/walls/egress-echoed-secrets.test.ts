@@ -168,8 +168,8 @@ suite('An answer that echoes a credential', () => {
   })
 })
 
-/** Bytes of a body that pass while its server pauses after `text`. */
-async function passedBeforePause(text: string): Promise<number> {
+/** Bytes of a body that pass at once, and those once its server has paused after `text`. */
+async function passedBeforePause(text: string): Promise<readonly number[]> {
   const next = Promise.withResolvers<void>()
   await using server = await openServer(async (socket) => {
     socket.write(`${ok}Content-Length: 1000\r\n\r\n${text}`)
@@ -179,21 +179,26 @@ async function passedBeforePause(text: string): Promise<number> {
   const socket = connect(server.stand.port, '127.0.0.1')
   socket.write(server.head(header))
   let said = ''
-  while (!/\r\n\r\n./.test(said)) said += String(await nextChunk(socket))
+  const passed = () => (said.includes('\r\n\r\n') ? said.split('\r\n\r\n')[1]!.length : 0)
+  const seen: number[] = []
+  for (let chunk; passed() < text.length && (chunk = await nextChunk(socket));) {
+    said += String(chunk)
+    if (passed() > 0) seen.push(passed())
+  }
   next.resolve()
-  const passed = said.length - said.indexOf('\r\n\r\n') - 4
   while (await nextChunk(socket));
-  return passed
+  return [seen[0]!, seen.at(-1)!]
 }
 
 suite('A scanned answer', () => {
   test('Attack: where an answer is split confirms no guess at a credential that its host echoes', async () => {
     const filler = '#'.repeat(100)
-    for (const guess of ['s', 'sk-l'])
-      assert.equal(
-        await passedBeforePause(filler + guess),
-        await passedBeforePause(filler + '?'.repeat(guess.length)),
-      )
+    for (const guess of ['s', 'sk-l']) {
+      const passed = await passedBeforePause(filler + guess)
+      assert.deepEqual(passed, await passedBeforePause(filler + '?'.repeat(guess.length)))
+      assert.ok(passed[0]! < passed[1]!)
+      assert.equal(passed[1], filler.length + guess.length, 'all of it, in the pause')
+    }
   })
 
   test('An answer that pauses within a line arrives up to the pause', async () => {

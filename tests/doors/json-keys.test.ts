@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { after, before, suite } from 'node:test'
 import { parseJson } from '../../src/lib/parse-json.ts'
@@ -36,10 +37,22 @@ const code = JSON.stringify(
 const poison = String.raw`{"h":[],"\\":0}`
 const clean = String.raw`{"h":1,"\"":2}`
 
+/** Whether V8 misreads the key after that input, in a process of its own; a fixed one would pass without `parseJson`. */
+function fault(): string {
+  const script =
+    'JSON.parse(process.argv[1]); console.log(Object.keys(JSON.parse(process.argv[2]))[1])'
+  const { stdout } = spawnSync(process.execPath, ['-e', script, poison, clean], {
+    encoding: 'utf8',
+  })
+  assert.match(stdout, /^["\\]\n$/)
+  return `V8 ${process.versions.v8} ${stdout === '"\n' ? 'reads such a key right by itself' : 'misreads such a key'}`
+}
+
 suite('JSON keys arrive unchanged after a request that tries to poison the parser', () => {
   for (const provider of ['isolated-vm', 'bubblewrap', 'embedded'] as const)
     test(`S0-16: through ${provider}`, async (t) => {
       if (provider !== 'isolated-vm' && isMissing(t, { jailKind: provider })) return
+      t.diagnostic(fault())
       const body = (input: string) => `{"code":${code},"input":${input},"provider":"${provider}"}`
       for (const first of [poison, `[${poison},${poison}]`, `[[],${poison}]`]) {
         assert.match(await run(body(first)), /"status":"ok"/)
@@ -51,7 +64,8 @@ suite('JSON keys arrive unchanged after a request that tries to poison the parse
       }
     })
 
-  test('S0-16: the history has the same keys, and the record verifies', async () => {
+  test('S0-16: the history has the same keys, and the record verifies', async (t) => {
+    t.diagnostic(fault())
     assert.match(await run(`{"code":"return input","input":${poison}}`), /"status":"ok"/)
     const { id } = parseJson(await run(`{"code":"return input","input":${clean}}`)) as {
       id: string

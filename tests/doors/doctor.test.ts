@@ -40,12 +40,14 @@ suite('mayfly doctor reports what its trials found', { skip: unable() }, () => {
       isolates.held.map(({ wall, held }) => [wall, held]),
       walls.map((wall) => [wall, true]),
     )
-    assert.equal(status, 0)
+    assert.deepEqual([notHeld(report), status], [[], 0])
     assert.equal(report.machine.root, facts.root)
     assert.equal(report.machine.landlock, facts.landlock)
     // The server of root has another uid, and starts no machine.
-    const opens = spawnSync('sh', ['-c', ': <> /dev/kvm']).status === 0 ? 'open' : 'closed'
-    assert.equal(report.machine.kvm, existsSync('/dev/kvm') ? opens : null)
+    // A shell would make a file that is missing, so it is asked only where there is one.
+    const ofShell = () => spawnSync('sh', ['-c', 'exec 3<> /dev/kvm']).status === 0
+    const access = existsSync('/dev/kvm') ? (ofShell() ? 'open' : 'closed') : null
+    assert.equal(report.machine.kvm, access)
     assert.deepEqual(isolates.missing.some(isAbout('namespaces')), !facts.namespaces)
   })
 

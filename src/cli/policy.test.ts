@@ -101,7 +101,10 @@ test('policy check warns of the name of a provider that is none of the built-in 
   assert.equal(code, 0)
   assert.match(JSON.parse(run(['check', '--json'], toml).stdout).warnings[0], /"bubblewrapp"/)
   const spares = '[[spares]]\nprovider = "gvisr"\nlanguage = "python"\ncount = 1\n'
-  assert.match(run(['check'], spares).stderr, /spares\.0\.provider: .*did you mean "gvisor"/)
+  assert.match(
+    run(['check'], spares).stderr,
+    /^Warning: .*spares\.0\.provider: .*did you mean "gvisor"/,
+  )
   for (const name of ['auto', 'wasi'])
     assert.doesNotMatch(run(['check'], `default_provider = "${name}"\n`).stderr, /Warning/)
   const modules = '[providers]\nmodules = ["own.mjs"]\n'

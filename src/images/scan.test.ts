@@ -204,7 +204,10 @@ suite('The gate for images', () => {
     assert.ok(refused.kind === 'refused')
     const { code, because, fix } = refused
     assert.deepEqual([code, because], ['NOT_SCANNED', 'it has no bill of materials to scan'])
-    assert.match(fix, /import one that lists its Debian packages in "\/var\/lib\/dpkg\/status"$/)
+    assert.match(
+      fix,
+      /^Build the image again, or import one that lists its Debian packages in "\/var\/lib\/dpkg\/status"$/,
+    )
   })
 
   test('The default image of a wall needs no scan, unless the policy requires one; a finding refuses it even if the feed is old', async () => {

@@ -513,8 +513,10 @@ test('a wall is made with the memory and the processes of the first phase, and n
   const walls = [isolate, factsOf('process', { tightens: ['memory', 'processes'] })]
   const made = plan({ config, facts: walls })
   assert.equal(made.profile.provider, 'a-isolate')
-  const { memory, processes } = made.profile.controls
-  assert.deepEqual([memory, processes], [8 * 2 ** 20, 2])
+  const bounds = [8 * 2 ** 20, 2]
+  const boundsOf = ({ profile: { controls, limits } }: Plan) =>
+    [controls, limits].map(({ memory, processes }) => [memory, processes])
+  assert.deepEqual(boundsOf(made), [bounds, bounds])
   assert.equal(because(made, 'limits.memory'), 'schedules.default: first phase')
   assert.equal(end({ config, facts: [factsOf('isolate')] }), 'unavailable UNAVAILABLE')
   const later = { begin_at: { suspect: 'less', plain: 'less' } }
@@ -523,13 +525,16 @@ test('a wall is made with the memory and the processes of the first phase, and n
     { ...phases[0]!, name: 'less' },
   ]
   const begins = { schedules: { default: { phases: two, ...later } } }
-  assert.equal(plan({ config: begins, facts: walls }).profile.limits.memory, 8 * 2 ** 20)
+  const begun = plan({ config: begins, facts: walls })
+  assert.equal(begun.profile.provider, 'a-isolate')
+  assert.deepEqual(boundsOf(begun), [bounds, bounds])
 })
 
 test('the default escalation yields to no weaker wall for zones of programs', () => {
   const splits = factsOf('process', { can: ['network', 'program-zones'] })
   const risky = { config: zoned, risk: 60, verdict: { language: 'sh' } } as const
-  assert.equal(end({ ...risky, facts: [splits] }), 'a-process')
+  const plainer = factsOf('process', { name: 'a-plainer' })
+  assert.equal(end({ ...risky, facts: [plainer, splits] }), 'a-process')
   const made = plan({ ...risky, facts: [splits, factsOf('gvisor')] })
   assert.equal(made.kind, 'unavailable')
   const details = made.kind === 'unavailable' ? made.error.details : undefined

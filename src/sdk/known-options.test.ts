@@ -76,7 +76,7 @@ test('A sink that is no function, and a provider that is none, is an error of th
 test('A function or a symbol within a global of a VM, and a circle, are refused with the name of the global', () => {
   const circle: { self?: unknown } = {}
   circle.self = circle
-  for (const value of [() => 1, { log: () => 1 }, [[Symbol('a')]], circle, 1n])
+  for (const value of [() => 1, Symbol('a'), { log: () => 1 }, [[Symbol('a')]], circle, 1n])
     assert.throws(() => new VM({ sandbox: { tool: value } }), {
       code: 'INVALID',
       message: /^Cannot use the global "tool": /,

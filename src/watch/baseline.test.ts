@@ -59,7 +59,8 @@ suite('Learning from the first runs', () => {
 
   test('A host of one run alone is reported like a new one, of fewer than half of the runs as low, and of most runs not', () => {
     const odd = trailOf(connect('drop.example.org'))
-    const seenIn = (count: number, all = runsToLearn) =>
+    assert.equal(runsToLearn, 5)
+    const seenIn = (count: number, all = 5) =>
       goesTo('drop.example.org', after(...runs(count, odd), ...runs(all - count)))
     assert.deepEqual(
       [0, 1, 2, 3, 5].map((count) => seenIn(count)),

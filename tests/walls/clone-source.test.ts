@@ -52,6 +52,12 @@ suite('A source of clones', { skip, timeout: 600_000 }, () => {
     }
     assert.equal(names.size, atOnce)
     const processes = machines.flatMap(({ process }) => process.processes)
+    assert.ok(
+      processes.length >= atOnce && processes.every((one) => isAlive(one.pid, one.startTime)),
+    )
+    const folders = [...host.leases.keys()].filter((id) => existsSync(wallFolder(id)))
+    // Folders of four machines and their template.
+    assert.equal(folders.length, atOnce + 1)
     await Promise.all(machines.map((machine) => machine.release()))
     assert.deepEqual(
       processes.filter(({ pid, startTime }) => isAlive(pid, startTime)),

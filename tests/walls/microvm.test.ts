@@ -257,6 +257,7 @@ suite('A virtual machine as a wall', { skip, timeout }, () => {
     const groups = openCgroups()
     const own = groups?.processes(id) ?? []
     assert.ok(!groups || own.length >= 3)
+    assert.ok(existsSync(`/tmp/mayfly-${id}`))
     running.sandbox.kill({ status: 'cancelled' })
     assert.equal((await running.end).status, 'cancelled')
     await running.sandbox[Symbol.asyncDispose]()
@@ -277,6 +278,7 @@ suite('A virtual machine as a wall', { skip, timeout }, () => {
     const [qemu] = jails
       .flatMap((pid) => belowOf(pid))
       .filter((pid) => wordsOf(pid).includes('q35') && !isBubblewrap(pid))
+    assert.ok(existsSync(`/tmp/mayfly-${wall}`))
     process.kill(qemu!, 'SIGKILL')
     const end = await running.end
     assert.deepEqual([end.status, end.error?.code], ['failed', 'WALL_LOST'], JSON.stringify(end))

@@ -368,12 +368,12 @@ def main(secret):
       for (const [language, code] of [
         [
           'python',
-          'import os\nresult = [os.listdir("/work"), os.listdir("/tmp")]\nopen("/work/mark", "w"); open("/tmp/mark", "w")',
+          'import os\nresult = [os.listdir("/work"), os.listdir("/tmp")]\nfor at in ("/work", "/tmp"): open(at + "/mark", "w"); assert "mark" in os.listdir(at)',
         ],
         [
           'node',
-          `const fs = require('node:fs')
-module.exports = () => { const seen = [fs.readdirSync('/work'), fs.readdirSync('/tmp')]; fs.writeFileSync('/work/mark', ''); fs.writeFileSync('/tmp/mark', ''); return seen }`,
+          `import fs from 'node:fs'
+export default () => { const seen = [fs.readdirSync('/work'), fs.readdirSync('/tmp')]; fs.writeFileSync('/work/mark', ''); fs.writeFileSync('/tmp/mark', ''); return seen }`,
         ],
       ] as const) {
         const pools: string[] = []
@@ -382,6 +382,7 @@ module.exports = () => { const seen = [fs.readdirSync('/work'), fs.readdirSync('
         for (let n = 0; n < jobsMin || (n < jobsMax && !isTaken()); n++) {
           const { status, metrics, result } = await run(jailKind, { language, code })
           assert.equal(status, 'ok')
+          assert.equal((result as unknown[] | null)?.length, 2, language)
           assert.ok(!JSON.stringify(result).includes('mark'), 'the wall was used by an earlier job')
           pools.push(metrics.pool)
           await sleep(700)

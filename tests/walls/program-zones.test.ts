@@ -199,12 +199,17 @@ if os.fork() == 0:
             .map((one) => Number(one.split(' ')[0]))
             .find((pid) => file.test(fileOf(pid)))!
         await until(() => pidOf(/awk/) !== undefined, 'the other to begin')
-        const ms = () => [/perl/, /awk/].map((file) => cpuMsOf([pidOf(file)]))
+        const pids = [pidOf(/perl/), pidOf(/awk/)]
+        const ms = () => pids.map((pid) => cpuMsOf([pid]))
         const before = ms()
         const began = performance.now()
         await sleep(1500)
         const [held, free] = ms().map((now, index) => now - before[index]!)
         const took = performance.now() - began
+        assert.ok(
+          pids.every((pid) => isAlive(pid)),
+          'both still run',
+        )
         assert.ok(held! < 0.35 * took, `${held} ms of ${took} ms, limited to a tenth`)
         // Without cgroups a busy machine may leave the other zone no more than a tenth either.
         if (isGrouped) assert.ok(free! > held!, `${free} ms beside ${held} ms of the limited zone`)

@@ -18,7 +18,8 @@ async function renewalsOf(roundTrips: readonly number[]): Promise<number> {
       const digest = createHash('sha256').update(seed).update(bootId).digest()
       return { kind: 'claimed', bootId, digest, steps: {} }
     },
-    async ask() {
+    async ask({ kind, timeNs }: { kind: string; timeNs: bigint }) {
+      assert.ok(kind === 'renew' && timeNs > 0n)
       renewals++
       answer()
       return { steps: {} }

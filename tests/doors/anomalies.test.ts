@@ -322,12 +322,14 @@ for n in range(200):
   })
 
   test('S2-19: Behaviour of an effect is learned from its first runs, and becomes a policy no looser than the one in force', async () => {
-    const effect = { effectId: 'double', code: 'return input * 2', input: 21 }
+    // Half as much again as it holds is more than its limit.
+    const code = 'const held = new Uint8Array(100 * 2 ** 20).fill(1); return input * 2 * held[0]'
+    const effect = { effectId: 'double', code, input: 21 }
     for (let time = 0; time < runsToLearn; time++) assert.equal((await run(effect)).result, 42)
     const [proposed] = proposals(config, { effect: 'double' })
     assert.equal(proposed?.subject, 'effect:double')
     assert.deepEqual(proposed.controls.network, { allow: [], deny: [] })
-    assert(proposed.controls.memory <= config.limits.memory)
+    assert.equal(proposed.controls.memory, config.limits.memory)
     assert.match(proposed.toml, /\[schedules\."double-used"\]/)
   })
 

@@ -218,6 +218,8 @@ tenants = ["default"]
       assert.match(text, /this caller may call no tool of this name/, code)
     }
     assert.deepEqual(reached(), before)
+    await execute('return await desk.count({})', other)
+    assert.ok(reached()[1]! > before[1]!, 'an allowed call is seen')
     const list = await execute('return await desk.list_issues([1])', other)
     assert.match(list.text, /expected one object/)
     const plain = await other.call('run_code', {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { isUtf8 } from 'node:buffer'
 import { test } from 'node:test'
 import { MayflyError } from '../../src/contract/error.ts'
 import { parseBody } from '../../src/gateway/http/body.ts'
@@ -54,6 +55,17 @@ function reading(bytes: Buffer): ReturnType<typeof parseBody> | undefined {
     return parseBody(bytes, 'input')
   } catch (thrown) {
     assert.ok(thrown instanceof MayflyError && thrown.code === 'SYNTAX', String(thrown))
+    assert.ok(/duplicate key|nested deeper/.test(thrown.message) || !isJson(bytes), String(thrown))
     return undefined
+  }
+}
+
+function isJson(bytes: Buffer): boolean {
+  if (!isUtf8(bytes)) return false
+  try {
+    parseJson(bytes.toString())
+    return true
+  } catch {
+    return false
   }
 }

@@ -21,14 +21,7 @@ async function startHere() {
   const isSmallMade = isPlain ? await runBySmall(isPacked, folder) : true
   if (isSmallMade === 'ran') return endSoon()
   if (isRun()) growAtOnce()
-  const bundles = await import('./bundle.js')
-  const found = isPacked || isMeasured ? undefined : bundles.findBundle()
-  // For sources, and packages with a native half, which are in no bundle.
-  if (folder) enableCompileCache(folder)
-  silenceExperimentalWarnings()
-  const isMade = isSmallMade && found?.isFresh
-  if (!isPacked && !isMeasured && !isMade && !process.env.MAYFLY_ROLE) bundles.startMaker()
-  const cli = await load(bundles, { isPacked, found, folder })
+  const cli = await openCli({ isPacked, isMeasured, isSmallMade, folder })
   if (cli?.keep) keepCode(cli.keep)
   await cli?.main(process.argv.slice(2), cli.keep)
 }
@@ -77,6 +70,18 @@ function enableCompileCache(folder) {
 /** Ends without taking the heap apart, if all that was printed is out. */
 function endSoon() {
   if (process.stdout.writableLength === 0 && process.stderr.writableLength === 0) process.exit()
+}
+
+/** Apart from what waits for the end of the process, which would keep the bytes of the bundle as long: 4 MB. */
+async function openCli({ isPacked, isMeasured, isSmallMade, folder }) {
+  const bundles = await import('./bundle.js')
+  const found = isPacked || isMeasured ? undefined : bundles.findBundle()
+  // For sources, and packages with a native half, which are in no bundle.
+  if (folder) enableCompileCache(folder)
+  silenceExperimentalWarnings()
+  const isMade = isSmallMade && found?.isFresh
+  if (!isPacked && !isMeasured && !isMade && !process.env.MAYFLY_ROLE) bundles.startMaker()
+  return await load(bundles, { isPacked, found, folder })
 }
 
 async function load(bundles, { isPacked, found, folder }) {

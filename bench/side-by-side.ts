@@ -15,13 +15,19 @@ const SETTLE = 5
 
 /**
  * Interleaves all contenders, so that other load on the machine affects them equally. `pauseMs` between runs
- * lets the pool refill.
+ * lets the pool refill. Each contender first runs `warm` times, so that V8 has compiled what runs often.
  */
 export async function sideBySide(
   contenders: readonly Contender[],
   rounds: number,
   pauseMs: number,
+  warm = 0,
 ): Promise<ReadonlyMap<string, Figures>> {
+  for (const { once } of contenders)
+    for (let run = 0; run < warm; run++) {
+      await once()
+      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
+    }
   const samples = new Map(contenders.map(({ name }) => [name, [] as number[]]))
   for (let counted = 0; counted < rounds; counted += TURN) {
     for (const { name, once } of contenders) {

@@ -15,6 +15,7 @@ test('A wall that contains nothing is detected: it fails every trial', async () 
     [],
   )
   assert.equal(held.length, 8)
+  assert.ok(held.every(({ how }) => how.endsWith('; its last guest ended as ok')))
 })
 
 test('A wall that throws during a trial fails it, with the reason', async () => {

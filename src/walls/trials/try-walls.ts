@@ -52,21 +52,28 @@ async function* trySuite(
 ): AsyncGenerator<WallTrialResult> {
   await using bait = await layOut(folders)
   let heldBy: Sandbox['held'] = {}
+  let last: GuestEnd | undefined
   const run: GuestRun = async (code, limits) => {
     const guest = { ...suite, code, bait: bait.facts }
     const { held = {}, ...end } = await runGuest(provider, guest, { ...suite.limits, ...limits })
     heldBy = held
-    return end
+    return (last = end)
   }
   for (const [wall, how, holds] of suite.trials.filter((one) => isPromised(provider, one))) {
     try {
       const held = await holds(run, bait)
       const by = heldBy[wall.slice(wall.lastIndexOf(' ') + 1)]
-      yield { wall, how, held, ...(by !== undefined && { by }) }
+      const told = held ? how : `${how}; its last guest ended as ${nameOf(last)}`
+      yield { wall, how: told, held, ...(by !== undefined && { by }) }
     } catch (error) {
       yield { wall, how: `${how}: ${messageOf(error)}`, held: false }
     }
   }
+}
+
+/** Status and error code of an end, without words of the guest. */
+function nameOf(end: GuestEnd | undefined): string {
+  return [end?.status ?? 'none', end?.error?.code ?? ''].join(' ').trim()
 }
 
 /** Quotas of the processor are a promise that some walls of programs do not make; their `missing` says so. */

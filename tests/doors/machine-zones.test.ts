@@ -23,6 +23,8 @@ def start(name, code):
     return subprocess.Popen([path], stdout=subprocess.PIPE)
 `
 const fill = (mebibytes: number) => `kept = [bytearray(b'x') * ${MiB} for _ in range(${mebibytes})]`
+/** Prints once the other zones have ended. */
+const outlives = `while not os.path.exists('/work/over'): time.sleep(0.1)\nprint('full')`
 const zones = {
   fat: { program: 'fat', phases: [{ name: 'work', for: '200s', memory: '40MB' }] },
   lean: {
@@ -62,7 +64,9 @@ suite('Zones of programs in a virtual machine', { skip, timeout: 900_000 }, () =
   test('S2-6, S2-7: three zones run at once with limits of their own; one ends by its memory, one by its time, and the third and the job go on', async (t) => {
     if (missing !== undefined) return t.skip(missing)
     const code = `${prelude}
-started = [start('fat', """${fill(100)}"""), start('lean', """${fill(60)}\ntime.sleep(5)\nprint('full')"""), start('brief', 'time.sleep(500)')]
+started = [start('fat', """${fill(100)}"""), start('lean', """${fill(60)}\n${outlives}"""), start('brief', 'time.sleep(500)')]
+for child in (started[0], started[2]): child.wait()
+open('/work/over', 'w').close()
 print([child.communicate()[0].decode().strip() + ' ' + str(child.returncode) for child in started])
 print(subprocess.run(['/bin/echo', 'on'], capture_output=True, text=True).stdout.strip())`
     const outcome = await mayfly.run({ language: 'python', code, tier: 'microvm', limits })

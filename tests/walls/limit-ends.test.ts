@@ -150,7 +150,7 @@ suite('Programs of a keeper that use up their processes', { skip: noKeeper }, ()
 held = []
 for n in range(60): held.append(subprocess.Popen(['sleep', '100']))`
       const over = 'for one in held: one.kill(); one.wait()'
-      const handled = `try:\n  ${spawns.replaceAll('\n', '\n  ')}\nexcept OSError: pass\n${over}`
+      const handled = `try:\n  ${spawns.replaceAll('\n', '\n  ')}\nexcept OSError: pass\nelse: 1 / 0\n${over}`
       const ends: unknown[] = []
       for (const code of [spawns, over, '1 / 0', handled, '1 / 0', spawns]) {
         const { end } = await session!.exec({ code, timeoutMs: 60_000, ...bytes })

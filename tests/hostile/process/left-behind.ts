@@ -46,9 +46,9 @@ export class LeftoverCounter {
   /** Leftovers, once there are none or after 15 s. The state folder must still be there. */
   async left(): Promise<LeftBehind> {
     clearInterval(this.#timer)
-    const isClean = () => sizeOf(this.#count()) === 0
+    const isClean = () => sizeOf(this.held()) === 0
     await until(isClean, 'the end of all walls', GONE_MS_MAX).catch(() => undefined)
-    return this.#count()
+    return this.held()
   }
 
   #poll(): readonly string[] {
@@ -57,7 +57,8 @@ export class LeftoverCounter {
     return leases
   }
 
-  #count(): LeftBehind {
+  /** Resources of the walls that live, of those that `left` counts. */
+  held(): LeftBehind {
     const leases = this.#poll()
     const names = [...this.#walls]
     return {

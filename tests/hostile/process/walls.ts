@@ -31,6 +31,8 @@ export type WallName = (typeof wallNames)[number] | 'gvisor' | 'qemu' | 'user-mo
 export interface Walls extends AsyncDisposable {
   /** Ends all walls and the warden. Idempotent. Resolves with the leftovers of walls on this machine. */
   close(): Promise<LeftBehind>
+  /** Resources of the walls that live, on this machine. */
+  held(): LeftBehind
   /** State folder, with the leases of walls. */
   readonly state: string
   /** Whether control groups count the memory of walls, that of the kernel included. */
@@ -75,6 +77,7 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
   }
   return {
     close: () => (closed ??= close()),
+    held: () => counter.held(),
     state,
     areCounted:
       openCgroups()?.controllers.includes('memory') === true &&

@@ -134,6 +134,9 @@ suite('A plain container', { skip }, () => {
     ])
     const logs = podman.run(['logs', 'served']).stderr
     assert.match(users.stdout, /^Uid:\s52000/m, `${users.stdout}${users.stderr}${logs}`)
+    const sockets = podman.run(['exec', 'served', 'cat', '/proc/net/tcp'])
+    // The server listens (0A) at port 7421 as that uid.
+    assert.match(sockets.stdout, /:1CFD \S+ 0A \S+ \S+ \S+ +52000 /, sockets.stderr)
     const stopped = podman.run(['stop', '--time', '15', 'served'])
     assert.equal(stopped.status, 0, stopped.stderr)
     const state = podman.run(['inspect', '--format', '{{.State.ExitCode}}', 'served'])

@@ -23,18 +23,18 @@ export async function sideBySide(
   pauseMs: number,
   warm = 0,
 ): Promise<ReadonlyMap<string, Figures>> {
-  for (const { once } of contenders)
-    for (let run = 0; run < warm; run++) {
-      await once()
-      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
-    }
+  const timeOf = async ({ once }: Contender) => {
+    const took = await once()
+    if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
+    return took
+  }
+  for (const one of contenders) for (let run = 0; run < warm; run++) await timeOf(one)
   const samples = new Map(contenders.map(({ name }) => [name, [] as number[]]))
   for (let counted = 0; counted < rounds; counted += TURN) {
-    for (const { name, once } of contenders) {
+    for (const one of contenders) {
       for (let run = -SETTLE; run < Math.min(TURN, rounds - counted); run++) {
-        const took = await once()
-        if (run >= 0) samples.get(name)!.push(took)
-        if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
+        const took = await timeOf(one)
+        if (run >= 0) samples.get(one.name)!.push(took)
       }
     }
   }

@@ -14,18 +14,17 @@ export function cacheFolder() {
 
 function candidates() {
   const uid = process.getuid ? process.getuid() : 'user'
-  const base = process.env.XDG_CACHE_HOME || cacheOfHome()
   const temporary = join(os.tmpdir(), `mayfly-compiled-${uid}`)
-  return base ? [join(base, 'mayfly', 'compiled'), temporary] : [temporary]
+  try {
+    return [join(ownCache(), 'compiled'), temporary]
+  } catch {
+    return [temporary]
+  }
 }
 
-/** Undefined for a user without HOME and without an entry of its uid in /etc/passwd. */
-function cacheOfHome() {
-  try {
-    return join(os.homedir(), '.cache')
-  } catch {
-    return undefined
-  }
+/** Throws for a user without HOME and without an entry of its uid in /etc/passwd. */
+export function ownCache() {
+  return join(process.env.XDG_CACHE_HOME || join(os.homedir(), '.cache'), 'mayfly')
 }
 
 /** @param {string} folder */

@@ -12,7 +12,7 @@
  *
  * Built-ins come from `process.getBuiltinModule`: an import of one reads all that it exports, and some of that loads more.
  */
-import { isSafeParent, parentsOf } from './cache-folder.js'
+import { isSafeParent, ownCache, parentsOf } from './cache-folder.js'
 import { codeFile, scriptOf } from './kept-code.js'
 
 const { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, statSync } =
@@ -134,11 +134,7 @@ export function firstOf(bases, find) {
 /** Folder that this user's makers write to. */
 export function ownBase() {
   if (process.getuid?.() === 0) return CACHE_OF_ROOT
-  const cache = process.env.XDG_CACHE_HOME
-  return join(
-    cache || join(process.getBuiltinModule('node:os').homedir(), '.cache'),
-    'mayfly/bundle',
-  )
+  return join(ownCache(), 'bundle')
 }
 
 export function basesHere() {

@@ -7,12 +7,12 @@ import {
   lchownSync,
   lstatSync,
   readdirSync,
+  statSync,
 } from 'node:fs'
 import { constants } from 'node:os'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { serverUid } from '../contract/uids.ts'
-import { attempt } from '../lib/attempt.ts'
 import { layerFolder, layerFolderFor } from '../lib/cache-folder.ts'
 import { openDescriptor, type FileDescriptor } from '../lib/file-descriptor.ts'
 import { makeFolder } from '../lib/make-folder.ts'
@@ -68,7 +68,10 @@ const ARTIFACTS_FD = 4
  * V8's young generation in MiB, by flag. A gateway should stay small: half of the default. A single run has one as
  * large as its start-up allocations, so it collects no garbage, which saves a tenth of its CPU time.
  */
-const heapFlags = { once: '--min-semi-space-size=16', server: '--max-semi-space-size=4' } as const
+export const heapFlags = {
+  once: '--min-semi-space-size=16',
+  server: '--max-semi-space-size=4',
+} as const
 
 interface Dropped {
   readonly setpriv: string | undefined
@@ -123,8 +126,8 @@ function openGivable(folder: string): FileDescriptor {
   const link = lstatSync(folder)
   if (link.isSymbolicLink() && link.uid !== ROOT) throw ofAnother(folder, link.uid)
   const follow = link.isSymbolicLink() ? 0 : O_NOFOLLOW
-  const directory = attempt(() => openDescriptor(folder, O_DIRECTORY | follow))
-  if (!directory) throw noFolder(folder)
+  if (!statSync(folder).isDirectory()) throw noFolder(folder)
+  const directory = openDescriptor(folder, O_DIRECTORY | follow)
   const { uid } = fstatSync(directory.fd)
   if (uid === ROOT || uid === serverUid) return directory
   directory[Symbol.dispose]()

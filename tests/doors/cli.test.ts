@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite } from 'node:test'
@@ -7,7 +6,8 @@ import { languageOfExtension } from '../../src/cli/source.ts'
 import { test } from '../fixtures/drawn.ts'
 import { unable } from '../walls/process-stands.ts'
 import { packed } from '../fixtures/packed.ts'
-import { bin, documentOf, makePlace, mayfly } from './program.ts'
+import { noTerminal, onTerminal } from './on-terminal.ts'
+import { documentOf, makePlace, mayfly } from './program.ts'
 
 /** The command line: output streams, flags and input, and usage errors. */
 const place = makePlace()
@@ -111,8 +111,8 @@ suite('Output streams', () => {
   })
 
   test('On a terminal there are colours, and with NO_COLOR none', { skip: noTerminal() }, () => {
-    assert.ok(onTerminal('run job.js', {}).includes('\x1b['))
-    assert.ok(!onTerminal('run job.js', { NO_COLOR: '1' }).includes('\x1b'))
+    assert.ok(onTerminal(place, 'run job.js || true').includes('\x1b['))
+    assert.ok(!onTerminal(place, 'run job.js || true', { NO_COLOR: '1' }).includes('\x1b'))
   })
 
   test('On a terminal what the code prints cannot move the cursor', { skip: noTerminal() }, () => {
@@ -121,7 +121,7 @@ suite('Output streams', () => {
       `const all = Array.from({ length: 160 }, (_, unit) => String.fromCharCode(unit)).join('').replace(/[\\t\\n -~]/g, '')
 console.log("\\x1b[2Jgone", all, "on"); console.error("\\x9b2J\\b\\rover", all, "on"); throw new Error("\\x1b]0;title\\x07" + all + "on")`,
     )
-    const shown = onTerminal('run escape.js', { NO_COLOR: '1' })
+    const shown = onTerminal(place, 'run escape.js || true', { NO_COLOR: '1' })
     assert.doesNotMatch(shown.replaceAll(/\r*\n/g, '').replaceAll('\t', ' '), /\p{Cc}/u)
     for (const escaped of [/\\x1b\[2Jgone/, /\\x9b2J/, /\\x1b\]0;title\\x07/])
       assert.match(shown, escaped)
@@ -454,26 +454,4 @@ async function timeoutIn(env: NodeJS.ProcessEnv): Promise<{ value: number; origi
 
 function write(name: string, text: string): void {
   writeFileSync(join(place.cwd, name), text)
-}
-
-/** Reason to skip: `script`, which gives a program a terminal, is missing. */
-function noTerminal(): string | false {
-  try {
-    execFileSync('script', ['--version'], { stdio: 'ignore' })
-    return false
-  } catch {
-    return 'script is missing'
-  }
-}
-
-function onTerminal(args: string, env: NodeJS.ProcessEnv): string {
-  return execFileSync(
-    'script',
-    ['-qec', `'${process.execPath}' '${bin}' ${args} || true`, '/dev/null'],
-    {
-      cwd: place.cwd,
-      env: { ...place.env, TERM: 'xterm', ...env },
-      encoding: 'utf8',
-    },
-  )
 }

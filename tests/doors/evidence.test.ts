@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,8 +16,8 @@ import { inTime } from '../conformance/stand.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { event } from '../fixtures/record.ts'
 import { openDoor } from './http-door.ts'
+import { noTerminal, onTerminal } from './on-terminal.ts'
 import {
-  bin,
   documentOf,
   makeKey,
   makePlace,
@@ -228,7 +227,7 @@ suite('mayfly evidence', () => {
         const title = '\x1b]0;owned\x07'
         await (await recordAt(other.state, title)).record.close()
         const words = ['evidence', 'extract', run, '-', '--part', `${capture}/memory.bin`]
-        const shown = onTerminal(other, words)
+        const shown = onTerminal(other, words.join(' '))
         assert.match(shown, /\\x1b\]0;owned\\x07/)
         assert.ok(!shown.includes('\x1b'), 'a terminal got an escape character')
         assert.ok((await mayfly(other, words)).stdout.endsWith(title))
@@ -271,17 +270,6 @@ suite('mayfly evidence', () => {
     }
   })
 })
-
-/** Reason to skip: `script`, which gives a program a terminal, is missing. */
-function noTerminal(): string | false {
-  return spawnSync('script', ['--version']).status === 0 ? false : 'script is missing'
-}
-
-function onTerminal({ cwd, env }: Place, words: readonly string[]): string {
-  const line = [process.execPath, bin, ...words].map((word) => `'${word}'`)
-  const options = { cwd, env, maxBuffer: 2 ** 26, encoding: 'utf8' } as const
-  return execFileSync('script', ['-qec', line.join(' '), '/dev/null'], options)
-}
 
 /** Program whose memory has the planted text, while its source does not. */
 const planted = 'the-planted-text-of-a-program'

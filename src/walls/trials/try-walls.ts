@@ -51,18 +51,15 @@ async function* trySuite(
   folders: readonly string[],
 ): AsyncGenerator<WallTrialResult> {
   await using bait = await layOut(folders)
-  let heldBy: Sandbox['held'] = {}
-  let last: GuestEnd | undefined
+  let last: Awaited<ReturnType<typeof runGuest>> | undefined
   const run: GuestRun = async (code, limits) => {
     const guest = { ...suite, code, bait: bait.facts }
-    const { held = {}, ...end } = await runGuest(provider, guest, { ...suite.limits, ...limits })
-    heldBy = held
-    return (last = end)
+    return (last = await runGuest(provider, guest, { ...suite.limits, ...limits }))
   }
   for (const [wall, how, holds] of suite.trials.filter((one) => isPromised(provider, one))) {
     try {
       const held = await holds(run, bait)
-      const by = heldBy[wall.slice(wall.lastIndexOf(' ') + 1)]
+      const by = last?.held?.[wall.slice(wall.lastIndexOf(' ') + 1)]
       const told = held ? how : `${how}; its last guest ended as ${nameOf(last)}`
       yield { wall, how: told, held, ...(by !== undefined && { by }) }
     } catch (error) {

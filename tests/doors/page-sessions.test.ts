@@ -90,6 +90,8 @@ suite('Sessions of page visitors', { skip: unable('python') }, () => {
   test('a session belongs to its token: any other token gets 404 and any key 401, before and after its end', async () => {
     const [own, other] = [await visit(), await visit()]
     const id = await opened(own)
+    // A file that is not there is 404 for everybody.
+    assert.equal((await run(own, id, "open('a', 'w').close()")).body.status, 'ok')
     const routes = [
       ['GET', ''],
       ['DELETE', ''],
@@ -142,6 +144,7 @@ suite('Sessions of page visitors', { skip: unable('python') }, () => {
   test('an administrator sees, tightens, freezes and ends a session of a page, and neither runs code in it nor reads its files', async () => {
     const token = await visit()
     const id = await opened(token)
+    assert.equal((await run(token, id, "open('a', 'w').close()")).body.status, 'ok')
     const order = (method: string, at = '', body?: unknown) =>
       ask(server.apiKey, method, `/v1/sandboxes/${id}${at}`, body, { base: server.active })
     for (const [method, at, body] of [

@@ -52,6 +52,8 @@ suite('A fork of which one QEMU is killed', { skip, timeout }, () => {
 
   /** Ends sessions; as many walls as before are left, the spares, and the template. */
   async function nothingLeft(before: ReturnType<typeof remains>, boxes: readonly Box[]) {
+    // Notes the names of walls that are alive.
+    remains()
     for (const one of boxes) await one.close()
     assert.deepEqual(countsOf(await whenQuiet()), countsOf(before))
   }
@@ -158,6 +160,7 @@ async function killFirstOutside(known: readonly string[]): Promise<string> {
     for (const name of leaseNames().filter((one) => !known.includes(one) && !one.startsWith('t'))) {
       const [pid] = qemuOf(name)
       if (pid === undefined) continue
+      names.add(name)
       process.kill(pid, 'SIGKILL')
       return name
     }

@@ -231,7 +231,11 @@ test("S2-11: an endless loop ends with its zone's life, and the rest continues",
 
 test('S2-18: tightening a zone revokes its channels, also under a pending call', async () => {
   const code = `
-    async function validate(n) { await new Promise((done) => setTimeout(done, 3000)); return n }
+    async function validate(n) {
+      try { await call('not.granted', n) } catch {}
+      await new Promise((done) => setTimeout(done, 3000))
+      return n
+    }
     function count(n) { return n + 1 }
     const out = []
     try { out.push(await validate(1)) } catch (error) { out.push(error.message) }
@@ -242,9 +246,10 @@ test('S2-18: tightening a zone revokes its channels, also under a pending call',
   let asked = false
   const { result, timeline } = await live(
     code,
-    { zones: { ...compute, 'input-validation': compute.compute } },
+    { zones: { ...compute, capability: compute.compute } },
     (supervisor, entry) => {
-      if (asked || entry.event !== 'zone' || entry.zone !== 'validate') return
+      // An entry of its function, so that its caller waits.
+      if (asked || entry.event !== 'denied' || entry.zone !== 'validate') return
       asked = true
       void supervisor.tighten(to, { actor: 'operator', reason: 'odd', zone: 'validate' })
     },

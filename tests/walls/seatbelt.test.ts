@@ -109,19 +109,25 @@ suite('S4-25: A command of sandbox-exec', () => {
 })
 
 test('S4-25: the sweep ends the process of a dead wall by its start time, and no other with its pid', async () => {
-  const child = spawn('/bin/sleep', ['600'], { stdio: 'ignore' })
-  const ended = once(child, 'exit')
+  const children = [1, 2].map(() => spawn('/bin/sleep', ['600'], { stdio: 'ignore' }))
+  const ended = children.map((child) => once(child, 'exit'))
   try {
-    const started = readProcess(child.pid!)!.started
-    const dead = (text: string, isThisBoot = true) =>
-      sweepSeatbelt([{ id: 'w0', isThisBoot, remains: seatbeltRemains(child.pid!, text) }])
-    dead(`${started}x`)
-    dead(started, false)
-    assert.ok(isAlive(child.pid!))
-    dead(started)
-    assert.deepEqual(await ended, [null, 'SIGKILL'])
+    const sweep = (at: number, text = '', isThisBoot = true) => {
+      const { pid } = children[at]!
+      const remains = seatbeltRemains(pid!, `${readProcess(pid!)!.started}${text}`)
+      sweepSeatbelt([{ id: 'w0', isThisBoot, remains }])
+    }
+    sweep(0, 'x')
+    sweep(0, '', false)
+    sweep(1)
+    // A kill by the sweep would come before this one.
+    children[0]!.kill('SIGTERM')
+    assert.deepEqual(await Promise.all(ended), [
+      [null, 'SIGTERM'],
+      [null, 'SIGKILL'],
+    ])
   } finally {
-    child.kill('SIGKILL')
+    for (const child of children) child.kill('SIGKILL')
   }
 })
 
@@ -249,6 +255,7 @@ setInterval(() => console.log(++count), 5)`)
     const state = () => /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
     await until(() => state() === 'T', 'the process to stop')
     await stand.warden.thaw(wall.id)
+    await until(() => state() !== 'T', 'the process to go on')
     const { length } = wall.said.stdout
     await until(() => wall.said.stdout.length > length, 'more output')
     const place = join('/tmp', `mayfly-${wall.id}`)

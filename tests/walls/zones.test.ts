@@ -197,8 +197,12 @@ test('S2-6, S2-7: two zones have different limits at once, and exceeding one end
     try { await checkSize(1); out.push('back') } catch (error) { out.push(error.message) }
     out.push(await count(7))
     return out`
-  const { status, result, timeline } = await live(code, { zones: both })
+  const { status, result, timeline, zones } = await live(code, { zones: both })
   assert.equal(status, 'ok')
+  assert.deepEqual(
+    zones.map(([name]) => name),
+    ['checkSize', 'count'],
+  )
   assert.deepEqual(result, [
     10,
     400_000,
@@ -223,8 +227,9 @@ test("S2-11: an endless loop ends with its zone's life, and the rest continues",
     ...compute,
     'input-validation': zoneOf(phaseOf({ name: 'brief', for: 200, controls: allControls })),
   }
-  const { status, result, timeline } = await live(code, { zones })
+  const { status, result, timeline, zones: made } = await live(code, { zones })
   assert.deepEqual([status, result], ['ok', ['Cannot call "validate": its zone has ended', 2]])
+  assert.deepEqual(made.at(-1), ['count', 1])
   const end = timeline.find(({ event, zone }) => event === 'terminated' && zone === 'validate')
   assert.equal(end?.reason, 'timeout')
 })
@@ -244,7 +249,7 @@ test('S2-18: tightening a zone revokes its channels, also under a pending call',
     return out`
   const to = { ...allControls, io: 1 }
   let asked = false
-  const { result, timeline } = await live(
+  const { result, timeline, zones } = await live(
     code,
     { zones: { ...compute, capability: compute.compute } },
     (supervisor, entry) => {
@@ -259,6 +264,7 @@ test('S2-18: tightening a zone revokes its channels, also under a pending call',
     'Cannot call "validate": its channel was revoked when "validate" was tightened',
     2,
   ])
+  assert.deepEqual(zones.at(-1), ['count', 1])
   const revoked = timeline.find(({ event }) => event === 'channel')
   assert.deepEqual(revoked?.fields, { to: 'validate', what: 'revoked' })
 })
@@ -306,8 +312,17 @@ test('S2-18: a call outside the permitted channels is refused, reported with its
     function count(n) { return n + 1 }
     async function other(n) { return n + (await count(n)) }
     return await other(1)`
-  const { result } = await live(code, { zones: compute })
-  assert.equal(result, 3)
+  const { result, zones } = await live(code, { zones: compute })
+  assert.deepEqual(
+    [result, zones.toSorted()],
+    [
+      3,
+      [
+        ['count', 1],
+        ['other', 1],
+      ],
+    ],
+  )
   const hostile = `
     function count(n) { return n + 1 }
     const out = [await count(1)]

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import {
   chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -216,8 +217,10 @@ export function makeKey(
 
 /** Names of the walls with a lease in the state folder. */
 export function leasesIn({ state }: Pick<Place, 'state'>): readonly string[] {
+  // The warden of a user that makes no folder beside that of the state keeps its own inside.
+  const inside = join(state, 'warden/leases')
   try {
-    return readdirSync(leaseFolder(state))
+    return readdirSync(existsSync(inside) ? inside : leaseFolder(state))
   } catch {
     return []
   }

@@ -123,7 +123,9 @@ for (const [who, name, skip] of everybody)
                 child.stderr!.on('data', (chunk: Buffer) => (said += String(chunk)))
                 const isBusy = () =>
                   foldersOf(verb!).length > 0 &&
-                  (verb === 'doctor' || said.includes('Measuring a job'))
+                  (verb === 'doctor'
+                    ? leasesIn(place).length > 0
+                    : said.includes('Measuring a job'))
                 void eventually(isBusy, verb!).finally(() => child.kill(signal))
               },
             })

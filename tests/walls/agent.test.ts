@@ -19,6 +19,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type HostMessageOf, encodeHostMessage } from '../../src/agent-wire/encode.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
+import { until } from '../conformance/stand.ts'
 import { agentSkip, agentUsers, GuestAgent, openAgent, runOf } from '../fixtures/guest-agent.ts'
 
 /** The agent of a guest, without a machine: as process 1 of namespaces, which is all of a boot that its own work needs. */
@@ -278,7 +279,8 @@ for (const user of agentUsers)
       await using agent = new GuestAgent(file, user)
       const id = await agent.run(`setsid sh -c 'sleep ${mark}' & sleep ${mark} & echo on; wait`)
       await agent.until(() => agent.written(id) !== '', 'output')
-      assert.ok(commandLines().some((line) => line.includes(mark)))
+      const sleepers = () => commandLines().filter((line) => line.startsWith(`sleep ${mark} `))
+      await until(() => sleepers().length === 2, 'both sleepers')
       agent.socket.destroy()
       assert.equal(await agent.ended, 0)
       assert.ok(!commandLines().some((line) => line.includes(`sleep ${mark}`)))

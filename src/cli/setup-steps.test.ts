@@ -131,10 +131,14 @@ test('A system without apt gets a list of packages, and a container gets no step
 })
 
 test('A program that fails ends the setup with its last line', () => {
+  using machine = planted({})
   assert.match(carryOut({ kind: 'run', words: ['true'] }), /^ran true/)
   assert.throws(
     () => carryOut({ kind: 'run', words: ['sh', '-c', 'echo first >&2; echo why >&2; exit 3'] }),
     /Cannot run "sh .*": why/,
   )
-  assert.throws(() => carryOut({ kind: 'run', words: ['/nonexistent/program'] }), /ENOENT/)
+  assert.throws(
+    () => carryOut({ kind: 'run', words: [path.join(machine.root, 'program')] }),
+    /ENOENT/,
+  )
 })

@@ -6,6 +6,7 @@ import { lengthOf } from '../contract/phase.ts'
 import type { Profile } from '../contract/profile.ts'
 import { releaseMsMaxOf } from '../contract/tier.ts'
 import type { WardenClient } from './client.ts'
+import type { SandboxParts } from './guest-life.ts'
 import type { WallHandle } from './handle.ts'
 import type { BoundMechanisms } from '../contract/warden.ts'
 import { probeTenant } from './worker-spares.ts'
@@ -82,8 +83,19 @@ function wallFor(profile: Profile) {
   return { language, disk: limits.disk, calls: callsFor(profile), layers: packages, image: digest }
 }
 
+/**
+ * Moves the warden's deadline, `ranMs` after the release, to that of the life: the claim's leaves time for the release.
+ */
+export function armLife(
+  { wall, warden, profile }: Pick<SandboxParts, 'wall' | 'warden' | 'profile'>,
+  ranMs: number,
+): void {
+  const leftMs = Math.max(1, Math.ceil(deadlineOf(profile) - ranMs))
+  warden.arm(wall.wall.id, leftMs, Math.round(ranMs))
+}
+
 /** Milliseconds from the release after which the warden ends the wall, in case the supervisor does not. */
-export function deadlineOf(profile: Pick<Profile, 'schedule' | 'limits' | 'capture'>): number {
+function deadlineOf(profile: Pick<Profile, 'schedule' | 'limits' | 'capture'>): number {
   return lifeMsOf(profile) + DEADLINE_SLACK_MS + (profile.capture ? HOLD_LATE_MS_MAX : 0)
 }
 

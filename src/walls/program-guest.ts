@@ -23,7 +23,7 @@ import type { HandleEnd } from './handle.ts'
 import { memoryVariables } from './memory-variables.ts'
 import { MemoryCopies } from './memory-capture.ts'
 import type { LaunchForked } from './fork-wall.ts'
-import { deadlineOf } from './program-claim.ts'
+import { armLife } from './program-claim.ts'
 import { ProgramOutput } from './program-output.ts'
 import { ProgramSession } from './program-session.ts'
 import { isLargeInput, isSentAhead, framesAheadOf } from './send-ahead.ts'
@@ -214,19 +214,13 @@ class ProgramFrames implements GuestFrames {
     if (!at.success) return life.garbled('unreadable release')
     this.#isReleased = true
     const releasedAt = performance.now()
-    const arm = () => this.#arm(performance.now() - releasedAt)
+    const arm = () => armLife(life.parts, performance.now() - releasedAt)
     if (this.#isLarge) arm()
     life.sample(this.#isLarge ? undefined : arm)
     this.#calls?.released(at.data)
     life.io?.released()
     this.#output.open()
     if (life.task?.session) this.#session.begin()
-  }
-
-  #arm(ranMs: number): void {
-    const { warden, profile } = this.#life.parts
-    const leftMs = Math.max(1, Math.ceil(deadlineOf(profile) - ranMs))
-    warden.arm(this.#life.wall, leftMs, Math.round(ranMs))
   }
 
   #keep(refused: TaskEnd | string | undefined): void {

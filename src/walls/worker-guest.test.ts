@@ -251,3 +251,15 @@ test('A job that is killed has no folder in the time that its worker has to send
   await worker.sandbox.tighten({ ...allControls, network: noNetwork, memory: playedMemory })
   assert.deepEqual(granted, [['/', '/'], [], []])
 })
+
+test(
+  'An isolate in a wall of its own has the deadline of its life at the warden soon after its release, not that of its claim',
+  { timeout: 60_000 },
+  async () => {
+    const armed = Promise.withResolvers<number>()
+    const worker = await playWorker({ ownsWall: true, armed: armed.resolve })
+    const deadlineMs = await armed.promise
+    assert.ok(deadlineMs <= 60_040, `${deadlineMs} ms`)
+    await worker.ends({ status: 'ok' })
+  },
+)

@@ -18,6 +18,7 @@ import type { GuestLife } from './guest-life.ts'
 import type { HandleEnd, WallHandle } from './handle.ts'
 import { FrameQueue } from './frame-queue.ts'
 import { ProgramSession, type SessionOutput } from './program-session.ts'
+import { armLife } from './program-claim.ts'
 import { boundsOf, claimFully } from './worker-claim.ts'
 import { emitRefusedName } from './refused-name.ts'
 import {
@@ -88,7 +89,7 @@ export function workerGuest(options: WorkerOptions): GuestKind {
     const output = new OrderedOutput()
     const cells = { output, cap: artifactCap, onlyCells, isReused: true }
     const session = hasSessions ? new ProgramSession(life, cells) : undefined
-    const frames = new WorkerFrames(life, { egress, settings, session, output })
+    const frames = new WorkerFrames(life, { egress, settings, session, output, ownsWall })
     life.hooks = {
       beforeKill({ status }) {
         // Calls sent between this kill and the end of the worker must not reach a file.
@@ -157,6 +158,7 @@ interface WorkerParts {
   readonly settings: WorkerOptions['settings']
   readonly session: ProgramSession | undefined
   readonly output: OrderedOutput
+  readonly ownsWall: boolean
 }
 
 class WorkerFrames implements GuestFrames {
@@ -164,6 +166,7 @@ class WorkerFrames implements GuestFrames {
   readonly #settings: Readonly<Record<string, unknown>>
   readonly #session: ProgramSession | undefined
   readonly #output: OrderedOutput
+  readonly #ownsWall: boolean
   readonly #calls: GuestCalls
   readonly #held: FrameQueue
   readonly #dropped = Promise.withResolvers<void>()
@@ -171,8 +174,10 @@ class WorkerFrames implements GuestFrames {
   /** True if the end was reported by a job too small to have grown the worker. */
   isSmall = false
 
-  constructor(life: GuestLife, { egress, settings, session, output }: WorkerParts) {
+  constructor(life: GuestLife, parts: WorkerParts) {
+    const { egress, settings, session, output, ownsWall } = parts
     this.#life = life
+    this.#ownsWall = ownsWall
     this.#output = output
     this.#settings = settings
     this.#session = session
@@ -232,7 +237,9 @@ class WorkerFrames implements GuestFrames {
 
   #release(): void {
     if (this.#life.isEnded) return
-    this.#life.sample()
+    const releasedAt = performance.now()
+    const arm = () => armLife(this.#life.parts, performance.now() - releasedAt)
+    this.#life.sample(this.#ownsWall ? arm : undefined)
     this.#life.io?.released()
     if (this.#life.task?.session) this.#session?.begin()
   }

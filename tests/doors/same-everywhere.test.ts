@@ -259,7 +259,7 @@ suite('The outcome is the same everywhere', () => {
         cwd: place.cwd,
         env: { ...place.env, MAYFLY_STATE: join(place.state, 'poor') },
         encoding: 'utf8',
-        timeout: 60_000,
+        timeout: 300_000,
       })
       return JSON.parse(stdout) as Outcome
     }

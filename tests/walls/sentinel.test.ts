@@ -380,7 +380,7 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
       await using whole = await openWhole()
       for (let left = flipsByWay; left > 0;) {
         const wall = await whole.start('python', jailKind)
-        await wall.claim({ memory: 256 * 2 ** 20, processes: 100 })
+        await wall.claim({ memory: 256 * 2 ** 20, processes: 100, deadline: 600_000 })
         wall.run(hostile('MONOTONIC', '/work', againAndAgain))
         // Each of them works, until it is closed.
         const works = callClasses.map((name) => new RegExp(`last .*${name}=`))

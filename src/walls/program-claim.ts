@@ -45,13 +45,16 @@ export async function claimProgram(
       void wall.kill()
     } catch (error) {
       void wall.kill()
-      const isGone = error instanceof MayflyError && error.code === 'NOT_FOUND'
+      // `PROTOCOL`: its agent or runner is gone, and nothing of the job was sent.
+      const isGone = error instanceof MayflyError && gone.has(error.code)
       if (!isGone || tries === TRIES_MAX) throw error
     }
     if (tries === TRIES_MAX)
       throw new MayflyError('UNAVAILABLE', 'Cannot claim a wall: each was spent before it was used')
   }
 }
+
+const gone: ReadonlySet<string> = new Set(['NOT_FOUND', 'PROTOCOL'])
 
 /** Claims one wall; undefined if it is spent. Rejects with the error of its claim; the caller kills it then. */
 export async function claimWall(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { ExecTask } from '../../../src/contract/exec.ts'
 import type { SandboxSession } from '../../../src/contract/provider.ts'
 import type { Chapter } from '../case.ts'
-import { inTime, messageIn, type Running, type Stand, until } from '../stand.ts'
+import { inTime, messageIn, patienceMs, type Running, type Stand, until } from '../stand.ts'
 
 /** Includes the start of a new interpreter, which may replace one that does not answer; a busy emulator needs half a minute. */
 const timeoutMs = 120_000
@@ -62,7 +62,7 @@ interface OpenSession extends AsyncDisposable {
 }
 
 async function openSession(stand: Stand): Promise<OpenSession> {
-  const running = await stand.start('', { session: true })
+  const running = await stand.start('', { session: true, limits: { timeout: patienceMs } })
   const { session } = running.sandbox
   assert.ok(session, 'the sandbox has no session')
   await inTime(session.ready, 'a session to be ready')

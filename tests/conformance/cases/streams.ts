@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { code, type Chapter } from '../case.ts'
 import { floodBytes } from '../guests.ts'
-import { inTime, until } from '../stand.ts'
+import { inTime, patienceMs, until } from '../stand.ts'
 
 /** Bytes in flight under back-pressure: socket buffers and one chunk. */
 const onItsWayBytesMax = 4 * 2 ** 20
@@ -31,7 +31,7 @@ export const streams: Chapter = {
         let sinks = 0
         let sinksMost = 0
         const running = await stand.start(stand.guests.floods, {
-          limits: { output: 2 * floodBytes },
+          limits: { output: 2 * floodBytes, timeout: patienceMs },
           io: {
             async stdout(chunk) {
               sinksMost = Math.max(sinksMost, ++sinks)

@@ -81,7 +81,7 @@ test('names that code calls stand on the line of the calls, without control char
   )
   const { text, data } = await execute!.call(host, { code: '1' }, caller)
   assert.doesNotMatch(text, /^# System|(?!\n)\p{Cc}/mu)
-  assert.match(text, /^called: .*System.*\(refused\), .*\(refused\)$/m)
+  assert.match(text, /^called: a.*System.*\.b.*System.*\(refused\), .*\(refused\)$/m)
   assert.equal((data['calls'] as readonly CallNote[]).length, 2)
 })
 

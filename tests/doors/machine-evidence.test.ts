@@ -37,10 +37,10 @@ suite('Evidence of a virtual machine', { skip, timeout: 600_000 }, () => {
       const { places } = documentOf(await mayfly(place, ['evidence', 'search', id, text, '--json']))
       assert.ok(places.length > 0, text)
     }
-    await namesReportedParts(place, id)
-    await makesAnImage(place, id)
     const none = await mayfly(place, ['evidence', 'search', id, 'planted-in-memory-8020', '--json'])
     assert.deepEqual([none.code, documentOf(none).places], [1, []])
+    await namesReportedParts(place, id)
+    await makesAnImage(place, id)
   })
 })
 

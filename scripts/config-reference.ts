@@ -39,7 +39,7 @@ The file is \`--config\`, else \`MAYFLY_CONFIG\`, else \`./mayfly.toml\`, else n
 beside it whose name ends in \`.NAME.toml\` lies over it; variables lie over both, and flags over all. Tables are merged
 key by key; lists, an escalation and a network replace what was there as a whole. A key that is not on this page is an
 error that names file, line and column. A file that another spelling of NAME would read (\`Production\`, \`prod\`) is a warning.
-\`mayfly policy check\` says whether a configuration can be used,
+\`mayfly policy check\` says whether a configuration can be used, with the files and names in it,
 \`mayfly policy explain\` prints every value in force and where it came from.
 
 ## The file of the current folder

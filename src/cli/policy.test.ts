@@ -1,10 +1,12 @@
 import { after, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
+import { serverUid } from '../contract/uids.ts'
+import { developmentCertificate } from '../gateway/http/development-authority.ts'
 import { register } from './policy.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-policy-'))
@@ -20,7 +22,8 @@ function run(words: readonly string[], toml: string, env: Record<string, string>
     .option('--config <file>')
     .option('--state <folder>')
   register(program, {
-    env: { HOME: folder, ...env },
+    // A state folder that is not there: that of root may belong to the server, whose rights then count.
+    env: { HOME: folder, XDG_STATE_HOME: join(folder, 'none'), ...env },
     cwd: folder,
     stdout: (text) => (seen.stdout += text),
     stderr: (text) => (seen.stderr += text),
@@ -108,7 +111,91 @@ test('policy check warns of the name of a provider that is none of the built-in 
   for (const name of ['auto', 'wasi'])
     assert.doesNotMatch(run(['check'], `default_provider = "${name}"\n`).stderr, /Warning/)
   const modules = '[providers]\nmodules = ["own.mjs"]\n'
-  assert.doesNotMatch(run(['check'], `default_provider = "own"\n${modules}`).stderr, /Warning/)
+  assert.doesNotMatch(run(['check'], `default_provider = "own"\n${modules}`).stderr, /no built-in/)
+})
+
+test('policy check refuses a certificate and a key that are missing, are none, or do not belong together', () => {
+  const [own, other] = [1, 2].map((n) =>
+    developmentCertificate(join(folder, `tls${n}`), Date.now()),
+  )
+  const at = (name: string, text?: string) => {
+    const file = join(folder, name)
+    if (text !== undefined) writeFileSync(file, text)
+    return file
+  }
+  const [cert, key, junk] = [at('cert', own!.cert), at('key', own!.key), at('junk', 'junk')]
+  const check = (...[tls_cert, tls_key]: readonly string[]) => {
+    const toml = `[server]\ntls_cert = "${tls_cert}"\ntls_key = "${tls_key}"\n`
+    const { stdout, stderr, code } = run(['check', '--config', 'mayfly.toml'], toml)
+    assert.deepEqual([stdout === '', code], [stderr !== '', stderr === '' ? 0 : 2])
+    return stderr.replaceAll(/^mayfly\.toml:|(?<=: )error:.*|(?<=ENOENT: ).*/gm, '')
+  }
+  assert.equal(check(cert, key), '')
+  assert.equal(
+    check(at('gone'), folder),
+    '2:1: server.tls_cert: ENOENT: \n3:1: server.tls_key: it is no plain file\n',
+  )
+  assert.equal(
+    check(junk, junk),
+    '2:1: server.tls_cert: expected a certificate with its chain, as PEM: \n' +
+      '3:1: server.tls_key: expected a private key as PEM without a passphrase: \n',
+  )
+  assert.equal(
+    check(cert, at('other', other!.key)),
+    '3:1: server.tls_key: expected the key of the certificate: \n',
+  )
+  execFileSync('mkfifo', [at('pipe')])
+  assert.equal(check(cert, at('pipe')), '')
+})
+
+test('policy check warns of a key that the server may not read', (context) => {
+  const state = join(folder, 'state-of-server')
+  mkdirSync(state)
+  const isRoot = process.getuid?.() === 0
+  if (isRoot) {
+    // Otherwise closed to the server.
+    chmodSync(folder, 0o711)
+    chownSync(state, serverUid, serverUid)
+    context.after(() => chmodSync(folder, 0o700))
+  }
+  const { cert, key } = developmentCertificate(join(folder, 'tls3'), Date.now())
+  writeFileSync(join(folder, 'cert3'), cert, { mode: 0o644 })
+  writeFileSync(join(folder, 'key3'), key, { mode: isRoot ? 0o600 : 0o000 })
+  const toml = '[server]\ntls_cert = "cert3"\ntls_key = "key3"\n'
+  const words = ['check', '--config', 'mayfly.toml', '--state', state]
+  const { stdout, stderr, code } = run(words, toml)
+  assert.match(stderr, /^Warning: mayfly\.toml:3:1: server\.tls_key: EACCES: [^\n]*\n$/)
+  assert.deepEqual(
+    [stdout, code, process.geteuid?.()],
+    ['"mayfly.toml" is valid\n', 0, process.getuid?.()],
+  )
+})
+
+test('policy check warns of provider modules, programs and tenants that are not there', () => {
+  const here = join(folder, 'tool')
+  writeFileSync(here, '')
+  const toml = [
+    '[providers]\nfolder = "none"\nmodules = ["none.mjs"]',
+    '[[mcp.servers]]\nname = "a"\ncommand = ["pyhton3"]\ntenants = ["defualt", "robots", "page"]',
+    `[[mcp.servers]]\nname = "b"\ncommand = ["${here}"]\ntenants = ["default"]`,
+    '[schedules.default]\nphases = [{ name = "a", for = "5s" }]',
+    '[schedules.default.zones.z]\nphases = [{ name = "a", for = "5s", memory = "9MB" }]',
+    `program = ["sh", "bsah", "py*", "${here}", "${here}s"]\n`,
+  ].join('\n')
+  const { stdout, stderr, code } = run(['check', '--config', 'mayfly.toml'], toml)
+  assert.deepEqual([stdout, code], ['"mayfly.toml" is valid\n', 0])
+  const module = (name: string) =>
+    `Cannot use the provider module "${folder}/${name}": it does not exist`
+  const zone = ': the zone applies only to one of an image or a job'
+  assert.deepEqual(stderr.replaceAll('Warning: mayfly.toml:', '').trim().split('\n'), [
+    `3:12: providers.modules.0: ${module('none.mjs')}`,
+    `2:1: providers.folder: ${module('none')}`,
+    '7:12: mcp.servers.0.tenants.0: [[tenants]] has no "defualt"; did you mean "default"?',
+    '7:23: mcp.servers.0.tenants.1: [[tenants]] has no "robots": one that only keys name?',
+    '6:1: mcp.servers.0.command: this machine has no program "pyhton3"',
+    `16:1: schedules.default.zones.z.program: this machine has no program "bsah"${zone}`,
+    `16:1: schedules.default.zones.z.program: this machine has no program "${here}s"${zone}`,
+  ])
 })
 
 test('with --json a valid and an invalid configuration are each one document on stdout', () => {

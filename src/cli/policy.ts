@@ -205,7 +205,7 @@ function alone(
 function check(options: Globals, world: CliIo): void {
   withConfig({ ...options, mayBeUntrusted: true }, world, (loaded) => {
     const { files, untrusted } = loaded
-    const named = checkNamedThings(loaded, world.cwd)
+    const named = checkNamedThings(loaded, world)
     const [first, ...rest] = named.issues
     if (first) return refuse(configError([first, ...rest]), options, world)
     if (!options.quiet) for (const text of named.warnings) world.stderr(`Warning: ${text}\n`)

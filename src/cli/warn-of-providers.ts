@@ -5,7 +5,7 @@ import { note, type Globals } from './print.ts'
 export async function warnOfProviders(loaded: LoadedConfig, flags: Globals): Promise<void> {
   const { default_provider: preferred, spares } = loaded.config
   if (preferred === 'auto' && spares.length === 0) return
-  const { unknownProviders } = await import('./policy-check.ts')
+  const { unknownProviders } = await import('./unknown-providers.ts')
   for (const { where, message } of unknownProviders(loaded))
     note(flags, `Warning: ${where}: ${message}`)
 }

@@ -7,6 +7,8 @@ import { distrustSchema } from './known-schema.ts'
 
 const busyMs = 5000
 const IO_ERROR = 10
+/** SQLITE_READONLY_ROLLBACK: a journal beside the database is to be applied first. */
+const HOT_JOURNAL = 776
 
 /**
  * Opens a database read-only without creating files. For a database that no process has open, SQLite would otherwise
@@ -20,9 +22,16 @@ export function openReadOnly(path: string): DatabaseSync {
     return db
   } catch (thrown) {
     db.close()
-    if (((thrown as { errcode?: number }).errcode ?? 0) % 256 !== IO_ERROR) throw thrown
+    const { errcode = 0 } = thrown as { errcode?: number }
+    if (errcode === HOT_JOURNAL) throw besideJournal(path, thrown)
+    if (errcode % 256 !== IO_ERROR) throw thrown
     return openCopy(path)
   }
+}
+
+function besideJournal(path: string, cause: unknown): Error {
+  const what = `SQLite would change it by "${path}-journal" first, a file that Mayfly does not write`
+  return new Error(`${what}: copy both, move that file away, and try again`, { cause })
 }
 
 function openAt(path: string, isImmutable: boolean): DatabaseSync {

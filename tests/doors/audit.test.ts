@@ -177,6 +177,7 @@ test('A log beside a rollback journal, by which other programs read other lines,
   assert.equal(JSON.parse(audit('verify', '--json').stdout).ok, false)
   for (const verb of ['list', 'export'])
     assert.deepEqual([audit(verb).status, audit(verb).stdout], [1, ''])
+  assert.match(audit('list').stderr, /audit\.db-journal" first, .*: copy both, move that file away/)
   const copy = new DatabaseSync(db)
   assert.equal(copy.prepare('SELECT status FROM audit WHERE seq = 5').get()!['status'], 'forged')
   copy.close()

@@ -10,6 +10,7 @@ if (Number(process.versions.node.split('.')[0]) >= nodeMajorMin) await startHere
 else await startOnNode26()
 
 async function startHere() {
+  silenceVainWarnings()
   const { existsSync } = process.getBuiltinModule('node:fs')
   // In a checkout the sources are there, and count.
   const isPacked = !existsSync(new URL('../src/cli/main.ts', import.meta.url))
@@ -78,7 +79,6 @@ async function openCli({ isPacked, isMeasured, isSmallMade, folder }) {
   const found = isPacked || isMeasured ? undefined : bundles.findBundle()
   // For sources, and packages with a native half, which are in no bundle.
   if (folder) enableCompileCache(folder)
-  silenceExperimentalWarnings()
   const isMade = isSmallMade && found?.isFresh
   if (!isPacked && !isMeasured && !isMade && !process.env.MAYFLY_ROLE) bundles.startMaker()
   return await load(bundles, { isPacked, found, folder })
@@ -108,12 +108,16 @@ function refuseSource(error) {
   process.exitCode = 2
 }
 
-/** In-process filter, because the flag would need a second start of Node. Other warnings are printed. */
-function silenceExperimentalWarnings() {
+/**
+ * In-process filter, because the flag would need a second start of Node. Other warnings are printed. Node says that
+ * FORCE_COLOR wins over NO_COLOR, which Mayfly follows all the same.
+ */
+function silenceVainWarnings() {
   const printers = process.listeners('warning')
   process.removeAllListeners('warning')
   process.on('warning', (warning) => {
     if (warning.name === 'ExperimentalWarning') return
+    if (/'FORCE_COLOR' env being set\.$/.test(warning.message)) return
     for (const print of printers) print.call(process, warning)
   })
 }

@@ -29,10 +29,12 @@ writeFileSync(join(place, 'package.json'), '{"type":"module"}')
 writeFileSync(
   join(place, 'src/cli/main.ts'),
   `import { getCompileCacheDir } from 'node:module'
+  import { WriteStream } from 'node:tty'
   export async function main(argv: string[]): Promise<void> {
     if (argv[0] === 'warn') {
       process.emitWarning('kept')
       process.emitWarning('hidden', 'ExperimentalWarning')
+      WriteStream.prototype.getColorDepth()
     }
     if (argv[0] === 'exit') process.exit(Number(argv[1]))
     if (argv[0] === 'wait') {
@@ -68,11 +70,13 @@ suite('bin/mayfly.js', () => {
     assert.deepEqual(say(process.execPath, [link, 'x']).argv, ['x'])
   })
 
-  test('Experimental warnings are hidden, all others are printed', async () => {
-    const child = spawn(process.execPath, [bin, 'warn'], { stdio: ['ignore', 'ignore', 'pipe'] })
+  test('Experimental warnings, and that of NO_COLOR beside FORCE_COLOR, are hidden, another is printed', async () => {
+    const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '1' }
+    const stdio = ['ignore', 'ignore', 'pipe'] as const
+    const child = spawn(process.execPath, [bin, 'warn'], { stdio: [...stdio], env })
     const text = await textOf(child.stderr)
     assert.match(text, /kept/)
-    assert.doesNotMatch(text, /hidden/)
+    assert.doesNotMatch(text, /hidden|COLOR/)
   })
 
   test('Compiled code is kept in a folder of the user alone', () => {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import * as z from 'zod'
-import type { Config } from '../contract/config.ts'
+import type { Config, Tenant } from '../contract/config.ts'
 import { languages } from '../contract/job.ts'
 import { strengthOf, type TierName, tierNames } from '../contract/tier.ts'
 import { severity } from '../contract/verdict.ts'
@@ -28,7 +28,7 @@ export interface SimulatedRun {
   readonly was: { readonly kind: 'run' | 'blocked' | 'unavailable'; readonly tier: TierName }
   /**
    * `same`: as recorded. `stronger`: it would need a stronger wall, of at least `tier`. `blocked`: it ran, and would not.
-   * `unblocked`: it was blocked for its risk or its tier, and would not be.
+   * `unblocked`: it was blocked for its risk or as unsigned, and would not be.
    */
   readonly verdict: 'same' | 'stronger' | 'blocked' | 'unblocked'
   /** Least tier, by this configuration. */
@@ -54,14 +54,15 @@ const admitted = z.object({
     security: z.object({
       risk: z.number(),
       severity,
+      signatureValid: z.boolean(),
     }),
   }),
 })
 type Admitted = z.infer<typeof admitted>
 
 /**
- * Judges the newest recorded runs anew, oldest first: by risk, tenant and language as the record has them. Limits, network and
- * schedules are not in the record. Throws MayflyError STATE for a log that cannot be read.
+ * Judges the newest recorded runs anew, oldest first: by risk, tenant, language and signature as the record has them. Limits,
+ * network, schedules and the number of signers are not in the record. Throws MayflyError STATE for a log that cannot be read.
  */
 export function simulateRuns(
   config: Config,
@@ -92,9 +93,10 @@ export function simulatedRunsText(runs: readonly SimulatedRun[]): string {
 
 function judgeAnew(config: Config, { run, at, tenant, body }: Admitted): SimulatedRun {
   const { language, plan, security } = body
+  const ruledTenant = tenantOf(config, tenant)
   const ruling = ruleByRisk({
     config,
-    tenant: tenantOf(config, tenant),
+    tenant: ruledTenant,
     asked: {},
     verdict: { language, ...security, findings: [] },
     abilities: [],
@@ -113,19 +115,31 @@ function judgeAnew(config: Config, { run, at, tenant, body }: Admitted): Simulat
     tier: floor.tier,
     because,
   })
-  if (ruling.blocked !== undefined) {
+  const unsigned = security.signatureValid ? undefined : signatureRule(config, ruledTenant)
+  const blocked = unsigned ?? ruling.blocked
+  if (blocked !== undefined) {
     const isSame = kind !== 'run'
-    return told(isSame ? 'same' : 'blocked', ruling.floor, ruling.blocked)
+    return told(isSame ? 'same' : 'blocked', ruling.floor, blocked)
   }
   if (kind === 'unavailable') return told('same')
   if (kind === 'blocked') {
-    const isByRisk = plan.error === 'THREAT_DETECTED'
-    return isByRisk ? told('unblocked') : told('same', ruling.floor, sanitiseLine(plan.error ?? ''))
+    const error = sanitiseLine(plan.error ?? '')
+    if (error === 'SIGNATURE_REQUIRED')
+      return told('unblocked', ruling.floor, `${error} no longer; its code was not analysed`)
+    return error === 'THREAT_DETECTED' ? told('unblocked') : told('same', ruling.floor, error)
   }
   const held = strengthOf[plan.tier]
   if (held >= ruling.floor.strength || plan.tier === 'mock') return told('same')
   const { instead } = ruling
   return instead && held >= instead.strength ? told('same', instead) : told('stronger')
+}
+
+/** Rule that blocks unsigned code of a tenant, if any. */
+function signatureRule({ signing }: Config, tenant: Tenant): string | undefined {
+  if (signing.required) return 'signing.required, no signature'
+  return tenant.signing.required
+    ? `tenants.${tenant.name}.signing.required, no signature`
+    : undefined
 }
 
 /** Lines of a log, oldest first; none if there is no log yet. Of another user's folder they are read as that user. */

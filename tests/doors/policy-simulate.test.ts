@@ -122,4 +122,35 @@ suite('mayfly policy simulate on recorded runs', () => {
     const [same] = await verdicts('[escalation]\n0 = "block"\n', '--limit', '1')
     assert.equal(same!.verdict, 'same')
   })
+
+  test('Unsigned runs are blocked where signatures are required, and one blocked as unsigned is unblocked elsewhere', async () => {
+    const all = '[signing]\nrequired = true\n'
+    const own = '[[tenants]]\nname = "default"\nsigning = { required = true }\n'
+    for (const toml of [all, own]) {
+      const [first] = await verdicts(toml)
+      assert.deepEqual([first!.verdict, first!.was.kind], ['blocked', 'run'])
+      assert.match(first!.because, /^(tenants\.default\.)?signing\.required, no signature$/)
+    }
+    const other = '[[tenants]]\nname = "other"\nsigning = { required = true }\n'
+    assert.equal((await verdicts(other))[0]!.verdict, 'same')
+    const file = join(place.cwd, 'signed.toml')
+    writeFileSync(file, all)
+    assert.equal((await mayfly(place, ['run', '--once', '--config', file, 'one.js'])).code, 3)
+    const last = async (toml: string) => (await verdicts(toml, '--limit', '1'))[0]!
+    assert.deepEqual(
+      [(await last(all)).verdict, (await last('')).verdict, (await last('')).because],
+      ['same', 'unblocked', 'SIGNATURE_REQUIRED no longer; its code was not analysed'],
+    )
+    const words = [
+      'generate a.key',
+      'trust a.key.pub --name a',
+      'sign one.js --key a.key --out a.sig',
+    ]
+    for (const each of words) {
+      const { code, stderr } = await mayfly(place, ['keys', ...each.split(' ')])
+      assert.equal(code, 0, stderr)
+    }
+    const { code } = await mayfly(place, ['run', '--once', 'one.js', '--signature', 'a.sig'])
+    assert.deepEqual([code, (await last(all)).verdict], [0, 'same'])
+  })
 })

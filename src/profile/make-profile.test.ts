@@ -99,6 +99,15 @@ test('an escalation without block never blocks', () =>
     'a-process',
   ))
 
+test('a plan without a wall has no image, whether it is blocked or unavailable', () => {
+  for (const given of [{ risk: 100, facts: [] }, { facts: [] }]) {
+    const made = plan(given)
+    assert.deepEqual([made.profile.provider, made.profile.image], ['none', 'none'])
+    assert.equal(because(made, 'image'), 'no wall')
+  }
+  assert.equal(plan({ risk: 100, facts: ladder }).profile.image, 'builtin')
+})
+
 test('a blocked plan reports score, severity and patterns', () => {
   const finding = {
     name: 'VM_ESCAPE',

@@ -178,7 +178,7 @@ function imageOf(tier: TierName): string {
  */
 function imageFor(
   asked: string | undefined,
-  { tier, image: own }: Pick<TierChoice, 'tier' | 'image'>,
+  { provider, tier, image: own }: Pick<TierChoice, 'provider' | 'tier' | 'image'>,
   images: ImageAnswers = new Map(),
 ): {
   readonly value: string
@@ -186,6 +186,7 @@ function imageFor(
   readonly end?: { readonly kind: 'unavailable'; readonly error: OutcomeError }
 } {
   const name = asked ?? own
+  if (name === undefined && provider === 'none') return { value: 'none', because: 'no wall' }
   if (name === undefined) return { value: imageOf(tier), because: `tier "${tier}"` }
   const why = asked === undefined ? `"${name}" of tier "${tier}"` : `asked "${name}"`
   const image = images.get(name) ?? (asked === undefined ? undefined : notLookedUp)

@@ -368,6 +368,18 @@ test('a file that is not a regular file is an error, and blocks nothing', () => 
   assert.match(issuesOf(long)[0]!.message, /at most 1 MiB/)
 })
 
+test('tables that are too deep by the dots of a key are an error with the line', () => {
+  const deep = 'a.'.repeat(1000)
+  for (const text of [`${deep}b = 1`, `[${deep}b]`, `[[${deep}b]]`, `a = { ${deep}b = 1 }`]) {
+    const [issue, ...more] = issuesOf(place({ 'mayfly.toml': `# first\n${text}\n` }))
+    assert.equal(issue!.message, 'expected at most 64 levels of tables')
+    assert.deepEqual([issue!.where, issue!.line, more], ['mayfly.toml:2', 2, []])
+  }
+  const table = `[${'a.'.repeat(40)}b]\n`
+  const halves = issuesOf(place({ 'mayfly.toml': `${table}${'a.'.repeat(40)}b = 1\n` }))
+  assert.deepEqual([halves[0]!.where, halves.length], ['mayfly.toml', 1])
+})
+
 test('a named FIFO is read from its writer, and blocks nothing without one', () => {
   const options = { ...place({}), file: 'pipe' }
   const at = join(options.cwd, 'pipe')

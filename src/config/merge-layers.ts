@@ -1,5 +1,5 @@
 import type { ParsedToml } from './parse.ts'
-import { keyOf, type KeyPath, nearest, type Position } from './positions.ts'
+import { type KeyPath, nearest, PathTree, type Position } from './positions.ts'
 
 /** Origin of an effective value. `label` is its text: `default`, `mayfly.toml:12`, `--port`. */
 export interface ValueOrigin {
@@ -31,12 +31,13 @@ export const defaultOrigin: ValueOrigin = { label: 'default' }
  */
 export function mergeLayers(layers: readonly ConfigLayer[]): MergedConfig {
   const values: Record<string, unknown> = Object.create(null)
-  const origins = new Map<string, ValueOrigin>()
+  const origins: OriginTree = new PathTree()
   for (const layer of layers) merge(values, layer.values, [], { layer, origins })
+  const find = (path: KeyPath) => origins.find(path)?.value
   return {
     values,
-    originOf: (path) => origins.get(keyOf(path)) ?? defaultOrigin,
-    originNear: (path) => nearest(path, (one) => origins.get(keyOf(one))) ?? defaultOrigin,
+    originOf: (path) => find(path) ?? defaultOrigin,
+    originNear: (path) => nearest(path, find) ?? defaultOrigin,
   }
 }
 
@@ -53,30 +54,33 @@ export function valueLayer(path: KeyPath, value: unknown, label: string): Config
   return { values: values as Record<string, unknown>, origin: () => ({ label }) }
 }
 
+type OriginTree = PathTree<ValueOrigin>
+
 interface MergeContext {
   readonly layer: ConfigLayer
-  readonly origins: Map<string, ValueOrigin>
+  /** Of the table that is merged. */
+  readonly origins: OriginTree
 }
 
 function merge(
   into: Record<string, unknown>,
   from: object,
   path: KeyPath,
-  context: MergeContext,
+  { layer, origins: table }: MergeContext,
 ): void {
   for (const [name, value] of Object.entries(from)) {
     if (value === undefined) continue
     const here = [...path, name]
-    const origin = context.layer.origin(here)
+    const origins = table.inner(name)
     if (isTable(value) && !isWhole(here)) {
       const before = isTable(into[name]) ? into[name] : Object.create(null)
       into[name] = before
-      if (!context.origins.has(keyOf(here))) context.origins.set(keyOf(here), origin)
-      merge(before as Record<string, unknown>, value, here, context)
+      origins.value ??= layer.origin(here)
+      merge(before as Record<string, unknown>, value, here, { layer, origins })
     } else {
       into[name] = value
-      deleteOriginsBelow(context.origins, here)
-      setOrigins(value, here, context)
+      origins.clearInner()
+      setOrigins(value, here, { layer, origins })
     }
   }
 }
@@ -95,16 +99,13 @@ function isTable(value: unknown): value is Record<string, unknown> {
   return prototype === null || prototype === Object.prototype
 }
 
-function deleteOriginsBelow(origins: Map<string, ValueOrigin>, path: KeyPath): void {
-  const below = `${keyOf(path).slice(0, -1)},`
-  for (const key of origins.keys()) if (key.startsWith(below)) origins.delete(key)
-}
-
 function setOrigins(value: unknown, path: KeyPath, { layer, origins }: MergeContext): void {
-  origins.set(keyOf(path), layer.origin(path))
+  origins.value = layer.origin(path)
   if (typeof value !== 'object' || value === null) return
-  for (const [name, inner] of Object.entries(value))
-    setOrigins(inner, [...path, Array.isArray(value) ? Number(name) : name], { layer, origins })
+  for (const [key, inner] of Object.entries(value)) {
+    const name = Array.isArray(value) ? Number(key) : key
+    setOrigins(inner, [...path, name], { layer, origins: origins.inner(name) })
+  }
 }
 
 function fileOrigin(file: string, position: Position | undefined): ValueOrigin {

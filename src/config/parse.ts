@@ -31,11 +31,26 @@ export function parseToml(text: string, file: string): ParsedToml {
     throw configError([{ message: 'expected at most 1 MiB', key: '', where: file, file }])
   try {
     const values = parse(text, { maxDepth: DEPTH_MAX, unsafeKeyBehaviour: 'throw' })
+    if (isDeeper(values, DEPTH_MAX)) throw configError([deepIssue(text, file)])
     return { file, values, locate: positionsOf(text) }
   } catch (cause) {
     if (cause instanceof TomlError) throw configError([tomlIssue(cause, file)], cause)
     throw cause
   }
+}
+
+/** True for tables that are deeper by the dots of their keys, which the parser does not count. */
+function isDeeper(value: unknown, depthMax: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return depthMax === 0 || Object.values(value).some((inner) => isDeeper(inner, depthMax - 1))
+}
+
+/** Names the line by its dots: to locate the key, a megabyte of them would take a gigabyte. */
+function deepIssue(text: string, file: string): Issue {
+  const line = text.split('\n').findIndex((one) => one.split('.').length > DEPTH_MAX) + 1
+  const message = `expected at most ${DEPTH_MAX} levels of tables`
+  if (line === 0) return { message, key: '', where: file, file }
+  return { message, key: '', where: `${file}:${line}`, file, line }
 }
 
 /** Combines all issues in one error: the first in its message, all of them in `details.issues`. */

@@ -16,18 +16,35 @@ export type KeyPath = readonly (string | number)[]
 
 /** Locates keys and array elements of a TOML text by their path in the parsed value. Finds nothing in invalid TOML. */
 export function positionsOf(toml: string): (path: KeyPath) => Position | undefined {
-  const found = new Map<string, Position>()
-  const note = (path: KeyPath, { loc: { start } }: AST.TOMLNode): KeyPath => {
-    const position = { line: start.line, column: start.column + 1 }
-    found.getOrInsert(keyOf(path), position)
-    return path
-  }
+  const found: PositionTree = new PathTree()
   for (const statement of statementsOf(toml)) {
-    if (statement.type === 'TOMLKeyValue') noteMember(statement, [], note)
-    else noteTable(statement, note)
+    if (statement.type === 'TOMLKeyValue') noteMember(statement, found)
+    else noteTable(statement, found)
   }
-  return (path) => found.get(keyOf(path))
+  return (path) => found.find(path)?.value
 }
+
+/** Values by path, as a tree: paths as texts would take the square of a file that has deep tables or long names. */
+export class PathTree<T> {
+  value: T | undefined
+  #inner = new Map<string | number, PathTree<T>>()
+
+  /** Tree of a name, made if it is missing. */
+  inner(name: string | number): PathTree<T> {
+    return this.#inner.getOrInsertComputed(name, () => new PathTree())
+  }
+
+  find([name, ...rest]: KeyPath): PathTree<T> | undefined {
+    return name === undefined ? this : this.#inner.get(name)?.find(rest)
+  }
+
+  /** Removes the values of all longer paths. */
+  clearInner(): void {
+    this.#inner = new Map()
+  }
+}
+
+type PositionTree = PathTree<Position>
 
 /** Result for a path, or else for the nearest one above it that has a result. */
 export function nearest<T>(path: KeyPath, find: (path: KeyPath) => T | undefined): T | undefined {
@@ -38,38 +55,42 @@ export function nearest<T>(path: KeyPath, find: (path: KeyPath) => T | undefined
   return undefined
 }
 
-/** Text form of a path, usable as the key of a map. */
-export const keyOf = (path: KeyPath): string => JSON.stringify(path)
-
-/** Records the first position of a path. */
-type Note = (path: KeyPath, at: AST.TOMLNode) => KeyPath
-
 function statementsOf(toml: string): readonly (AST.TOMLKeyValue | AST.TOMLTable)[] {
   return attempt(() => load().parseTOML(toml, { tomlVersion: 'latest' }).body[0].body) ?? []
 }
 
 /** In `resolvedKey`, an index after the name of an array of tables selects its element. */
-function noteTable({ key, resolvedKey, body }: AST.TOMLTable, note: Note): void {
+function noteTable({ key, resolvedKey, body }: AST.TOMLTable, root: PositionTree): void {
   const segments = key.keys.values()
   let segment: AST.TOMLNode = key
-  for (const [index, name] of resolvedKey.entries()) {
+  let table = root
+  for (const name of resolvedKey) {
     if (typeof name === 'string') segment = segments.next().value ?? segment
-    note(resolvedKey.slice(0, index + 1), segment)
+    table = note(table, name, segment)
   }
-  for (const member of body) noteMember(member, resolvedKey, note)
+  for (const member of body) noteMember(member, table)
 }
 
-function noteMember({ key, value }: AST.TOMLKeyValue, table: KeyPath, note: Note): void {
-  let path = table
+function noteMember({ key, value }: AST.TOMLKeyValue, table: PositionTree): void {
+  let inner = table
   for (const segment of key.keys)
-    path = note([...path, segment.type === 'TOMLBare' ? segment.name : segment.value], segment)
-  noteValue(value, path, note)
+    inner = note(inner, segment.type === 'TOMLBare' ? segment.name : segment.value, segment)
+  noteValue(value, inner)
 }
 
-function noteValue(value: AST.TOMLContentNode, path: KeyPath, note: Note): void {
-  if (value.type === 'TOMLInlineTable')
-    for (const member of value.body) noteMember(member, path, note)
+function noteValue(value: AST.TOMLContentNode, tree: PositionTree): void {
+  if (value.type === 'TOMLInlineTable') for (const member of value.body) noteMember(member, tree)
   if (value.type === 'TOMLArray')
-    for (const [index, item] of value.elements.entries())
-      noteValue(item, note([...path, index], item), note)
+    for (const [index, item] of value.elements.entries()) noteValue(item, note(tree, index, item))
+}
+
+/** Records the first position of a name below a tree. */
+function note(
+  tree: PositionTree,
+  name: string | number,
+  { loc: { start } }: AST.TOMLNode,
+): PositionTree {
+  const inner = tree.inner(name)
+  inner.value ??= { line: start.line, column: start.column + 1 }
+  return inner
 }

@@ -3,6 +3,7 @@ import { loadConfig, type LoadedConfig } from '../config/load.ts'
 import type { Sink } from '../contract/event.ts'
 import { attempt } from '../lib/attempt.ts'
 import { layerFolder } from '../lib/cache-folder.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { Role } from '../warden/start-server.ts'
@@ -95,7 +96,7 @@ export function loadCliConfig(
     cwd: process.cwd(),
   })
   for (const file of loaded.files) note(flags, `Configuration: ${file}`)
-  for (const warning of loaded.warnings) note(flags, `Warning: ${warning}`)
+  for (const warning of loaded.warnings) note(flags, `Warning: ${sanitiseLine(warning)}`)
   return loaded
 }
 

@@ -198,6 +198,24 @@ test('policy check warns of provider modules, programs and tenants that are not 
   ])
 })
 
+test('Attack: no value of a file prints an escape sequence or a line of its own in check, explain and surface', () => {
+  const evil = String.raw`\u001b[2J\n\u202e"mayfly.toml\" is valid`.replace('"mayfly', '\\"mayfly')
+  const phase = `{ name = "${evil}", for = "5s", terminate_if = ${JSON.stringify('life.phase == "none"')} }`
+  const schedule = `[schedules.default]\nphases = [${phase}]\n`
+  for (const [words, toml] of [
+    ['check', `"${evil}" = 1`],
+    ['check', `default_provider = "${evil}"\n${schedule}`],
+    ['check', `[[mcp.servers]]\nname = "a"\ncommand = ["${evil}"]`],
+    ['explain', schedule],
+    ['surface', schedule],
+  ] as const) {
+    const { stdout, stderr } = run([words], `${toml}\n`)
+    const shown = stdout + stderr
+    assert.match(shown, /\\x1b\[2J\\n\\u202e/, words)
+    assert.doesNotMatch(shown.replaceAll('\n', ''), /[\p{Cc}\u202e]/u, words)
+  }
+})
+
 test('with --json a valid and an invalid configuration are each one document on stdout', () => {
   const good = run(['check', '--json'], '', { MAYFLY_NO_SUCH_THING: '1' })
   assert.deepEqual(JSON.parse(good.stdout), {

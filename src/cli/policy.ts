@@ -17,7 +17,7 @@ import {
 import { wholeNumber } from './option-values.ts'
 import { simulatedText, simulateEgress, type EgressQuery } from './policy-simulate.ts'
 import { trust, type TrustOptions } from './policy-trust.ts'
-import { sanitise } from '../output/sanitise.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
 import { reportText, surfaceReport, surfaceWalls, type SurfaceQuery } from './policy-surface.ts'
 import type { StoredBaseline } from '../watch/baseline-store.ts'
 import { printDocument, type CliIo } from './cli-io.ts'
@@ -181,7 +181,7 @@ function orUsage({ json }: Globals, world: CliIo, work: () => void): void {
     if (!(error instanceof MayflyError) || error.code !== 'USAGE') throw error
     const { code, message } = error
     if (json) printDocument(world, { error: { code, message } })
-    else world.stderr(`${sanitise(message)}\n`)
+    else world.stderr(`${sanitiseLine(message)}\n`)
     world.exit(usageExitCode)
   }
 }
@@ -208,7 +208,8 @@ function check(options: Globals, world: CliIo): void {
     const named = checkNamedThings(loaded, world)
     const [first, ...rest] = named.issues
     if (first) return refuse(configError([first, ...rest]), options, world)
-    if (!options.quiet) for (const text of named.warnings) world.stderr(`Warning: ${text}\n`)
+    if (!options.quiet)
+      for (const text of named.warnings) world.stderr(`Warning: ${sanitiseLine(text)}\n`)
     const warnings = [...loaded.warnings, ...named.warnings]
     const trusted = untrusted.length === 0
     if (options.json)
@@ -216,7 +217,7 @@ function check(options: Globals, world: CliIo): void {
     const subject = files.length > 0 ? `"${files.join('", "')}"` : 'The default configuration'
     const but = trusted ? '' : ', and is not trusted: it is looser than the defaults'
     if (!options.quiet) world.stdout(`${subject} is valid${but}\n`)
-    for (const { where, message } of untrusted) world.stderr(`${where}: ${sanitise(message)}\n`)
+    for (const { where, message } of untrusted) world.stderr(`${where}: ${sanitiseLine(message)}\n`)
     if (!trusted)
       world.stderr(`Review it, then run "mayfly policy trust", or name it with --config\n`)
   })
@@ -283,7 +284,8 @@ function withConfig(
     if (error.code !== 'CONFIG' && error.code !== 'CONFIG_UNTRUSTED') throw error
     return refuse(error, options, world)
   }
-  if (!options.quiet) for (const text of loaded.warnings) world.stderr(`Warning: ${text}\n`)
+  if (!options.quiet)
+    for (const text of loaded.warnings) world.stderr(`Warning: ${sanitiseLine(text)}\n`)
   then(loaded)
 }
 
@@ -291,7 +293,7 @@ function refuse(error: MayflyError, options: Globals, world: CliIo): void {
   const { issues } = error.details as { readonly issues: readonly Issue[] }
   const { code, hint } = error
   if (options.json) printDocument(world, { valid: false, code, files: [], issues, warnings: [] })
-  else for (const { where, message } of issues) world.stderr(`${where}: ${sanitise(message)}\n`)
+  else for (const { where, message } of issues) world.stderr(`${where}: ${sanitiseLine(message)}\n`)
   if (!options.json && code === 'CONFIG_UNTRUSTED') world.stderr(`${code}: ${hint}\n`)
   world.exit(usageExitCode)
 }
@@ -300,7 +302,8 @@ const COLUMN_MAX = 60
 
 function table(values: readonly EffectiveValue[]): string {
   const rows = values.map(
-    ({ field, value, origin }) => [field, formatValue(field, value), origin] as const,
+    ({ field, value, origin }) =>
+      [sanitiseLine(field), sanitiseLine(formatValue(field, value)), origin] as const,
   )
   const widths = ([0, 1] as const).map((column) =>
     Math.min(COLUMN_MAX, Math.max(...rows.map((row) => row[column].length))),

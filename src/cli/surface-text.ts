@@ -1,3 +1,4 @@
+import { sanitiseLine } from '../output/sanitise.ts'
 import type { Surface } from '../profile/surface.ts'
 import { formatValue } from './format-value.ts'
 
@@ -22,10 +23,10 @@ function paragraphOf(surface: Surface, before: Surface | undefined): string {
     ...(calls.unheld.length > 0 ? [['not enforced', unheld] as const] : []),
     ...Object.entries(limits).map(([name, value]) => [name, limitText(name, value)] as const),
   ]
-  const lines = rows.map(([name, text]) => `  ${name.padEnd(12)}  ${text}`)
+  const lines = rows.map(([name, text]) => `  ${name.padEnd(12)}  ${sanitiseLine(text)}`)
   const gone = before ? callsGone(before, surface) : ''
   return [
-    `${phase}: ${seconds(from)} to ${seconds(to)}`,
+    `${sanitiseLine(phase)}: ${seconds(from)} to ${seconds(to)}`,
     ...lines,
     ...(gone ? [`  ${gone}`] : []),
   ].join('\n')

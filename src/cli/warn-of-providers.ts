@@ -1,4 +1,5 @@
 import type { LoadedConfig } from '../config/load.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
 import { note, type Globals } from './print.ts'
 
 /** Warns of names of the configuration that no built-in provider has, as `policy check` does. */
@@ -7,5 +8,5 @@ export async function warnOfProviders(loaded: LoadedConfig, flags: Globals): Pro
   if (preferred === 'auto' && spares.length === 0) return
   const { unknownProviders } = await import('./unknown-providers.ts')
   for (const { where, message } of unknownProviders(loaded))
-    note(flags, `Warning: ${where}: ${message}`)
+    note(flags, sanitiseLine(`Warning: ${where}: ${message}`))
 }

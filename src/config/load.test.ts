@@ -368,6 +368,16 @@ test('a file that is not a regular file is an error, and blocks nothing', () => 
   assert.match(issuesOf(long)[0]!.message, /at most 1 MiB/)
 })
 
+test('a NUL in the name of a file or in a command is an error at its key', () => {
+  const command = '[[mcp.servers]]\nname = "a"\ncommand = ["a", "b\\u0000"]'
+  const toml = `state = "a\\u0000b"\n[server]\ntls_cert = "\\u0000"\ntls_key = "k"\n${command}\n`
+  assert.deepEqual(where(place({ 'mayfly.toml': toml })).sort(), [
+    'mayfly.toml:1:1',
+    'mayfly.toml:3:1',
+    'mayfly.toml:7:17',
+  ])
+})
+
 test('tables that are too deep by the dots of a key are an error with the line', () => {
   const deep = 'a.'.repeat(1000)
   for (const text of [`${deep}b = 1`, `[${deep}b]`, `[[${deep}b]]`, `a = { ${deep}b = 1 }`]) {

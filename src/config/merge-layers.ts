@@ -58,7 +58,7 @@ type OriginTree = PathTree<ValueOrigin>
 
 interface MergeContext {
   readonly layer: ConfigLayer
-  /** Of the table that is merged. */
+  /** Origins of the table that is merged. */
   readonly origins: OriginTree
 }
 

@@ -44,7 +44,7 @@ const name = z
     'expected a name: 64 letters, digits, ".", "_" or "-"',
   )
 
-const fileName = filled(4096)
+const fileName = filled(4096).refine((text) => !text.includes('\0'), 'expected no NUL character')
 const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an http or https URL' }).max(2048)
 const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/)
 
@@ -795,7 +795,7 @@ const mcpServer = z
         "Headers of each request to `url`, by the variable of Mayfly's own environment that holds the value",
       ),
     command: z
-      .array(filled(4096))
+      .array(fileName)
       .min(1)
       .max(64)
       .optional()

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readSync } from 'node:fs'
+import { closeSync, constants, openSync, readSync, statSync } from 'node:fs'
 import { doze } from './doze.ts'
 
 /** A file descriptor that is closed at the end of its scope. */
@@ -41,6 +41,18 @@ export function readAt(fd: number, at: number, length: number): Buffer {
   for (let got = -1; got !== 0 && read < length; read += got)
     got = readSync(fd, bytes, read, length - read, at + read)
   return bytes.subarray(0, read)
+}
+
+const plainBytesMax = 2 ** 20
+
+/**
+ * Text of a file that a configuration names, its first megabyte. Opens regular files alone: open(2) of a FIFO blocks, that of a
+ * device may have an effect, which a configuration that nobody trusts yet must not have, and one such as /dev/zero never ends.
+ */
+export function readPlainFile(path: string): string {
+  if (!statSync(path).isFile()) throw new Error('it is no plain file')
+  using file = openDescriptor(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  return readAt(file.fd, 0, plainBytesMax).toString('utf8')
 }
 
 const writerMsMax = 2_000

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import {
   createSecureContext,
   type SecureContextOptions,
@@ -7,6 +7,7 @@ import {
 } from 'node:tls'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import type { Emitter } from '../../contract/event.ts'
+import { readPlainFile } from '../../lib/file-descriptor.ts'
 
 /** Certificate chain and key as PEM. */
 export interface Tls {
@@ -63,7 +64,7 @@ export function followRenewals(
     const now = [files.cert, files.key].map(stampOf).join()
     if (now === stamp) return
     stamp = now
-    const next = { ...tls, cert: readText(files.cert), key: readText(files.key) }
+    const next = { ...tls, cert: readPlainFile(files.cert), key: readPlainFile(files.key) }
     if (next.cert === inUse.cert && next.key === inUse.key) return
     server.setSecureContext(tlsOptions(next, handshakeTimeout))
     inUse = next
@@ -81,7 +82,6 @@ export function followRenewals(
 
 const isPipe = (file: string): boolean | undefined =>
   statSync(file, { throwIfNoEntry: false })?.isFIFO()
-const readText = (file: string): string => readFileSync(file, 'utf8')
 
 function stampOf(file: string): string {
   const stats = statSync(file, { throwIfNoEntry: false, bigint: true })

@@ -7,6 +7,7 @@ import type { Issue } from '../config/parse.ts'
 import { nearHint } from '../config/variables.ts'
 import type { Config } from '../contract/config.ts'
 import { messageOf } from '../contract/error.ts'
+import { isLoopback } from '../gateway/http/origin.ts'
 import { pageTenant } from '../gateway/http/visitor-ceilings.ts'
 import { attempt } from '../lib/attempt.ts'
 import { readPlainFile } from '../lib/file-descriptor.ts'
@@ -35,6 +36,7 @@ export function checkNamedThings(loaded: LoadedConfig, place: Place): NamedThing
   const issue = ({ path, message }: Fault) => issueAt(originOf(path), path, message)
   const hints = [
     ...files.filter(({ isClosed }) => isClosed),
+    ...clearFaults(config.server),
     ...moduleFaults(config),
     ...tenantFaults(config),
     ...programFaults(config, place),
@@ -58,6 +60,14 @@ function filesFaults(config: Config, { cwd }: Place): readonly FileFault[] {
   } finally {
     rights?.restore()
   }
+}
+
+/** Warning of an address on which a server refuses to start, unless a flag gives it a certificate. */
+function clearFaults({ host, tls_cert, tls_dev, insecure_http }: Config['server']) {
+  if (isLoopback(host) || tls_cert !== undefined || tls_dev || insecure_http) return []
+  const expected =
+    'expected "tls_cert" and "tls_key", or "insecure_http", beside an address off loopback'
+  return [fault(['server', 'host'], expected)]
 }
 
 /** Faults of the certificate and its key; pipes are left to the server, which alone can read them. */

@@ -148,6 +148,16 @@ test('policy check refuses a certificate and a key that are missing, are none, o
   assert.equal(check(cert, at('pipe')), '')
 })
 
+test('policy check warns of an address off loopback without TLS, which a server refuses', () => {
+  const check = (more: string) => run(['check'], `[server]\n${more}\n`).stderr
+  assert.match(
+    check('host = "0.0.0.0"'),
+    /^Warning: mayfly\.toml:2:1: server\.host: expected "tls_cert"/,
+  )
+  for (const more of ['host = "::1"', 'host = "0.0.0.0"\ninsecure_http = true', 'tls_dev = true'])
+    assert.doesNotMatch(check(more), /Warning/)
+})
+
 test('policy check warns of a key that the server may not read', (context) => {
   const state = join(folder, 'state-of-server')
   mkdirSync(state)

@@ -378,6 +378,22 @@ test('a NUL in the name of a file or in a command is an error at its key', () =>
   ])
 })
 
+test('a file that is not UTF-8 is an error with the first such line', () => {
+  const utf16 = Buffer.from('\ufeff[limits]\ncpu = 1\n', 'utf16le')
+  const cut = Buffer.from('# €\ncpu = 1 # €').subarray(0, -1)
+  for (const [bytes, line] of [
+    [Buffer.from('[limits]\r\n# caf\xe9\r\n', 'latin1'), 2],
+    [utf16, 1],
+    [cut, 2],
+  ] as const) {
+    const options = place({ 'mayfly.toml': '' })
+    writeFileSync(join(options.cwd, 'mayfly.toml'), bytes)
+    const [issue] = issuesOf(options)
+    assert.equal(issue!.message, 'expected text in UTF-8')
+    assert.deepEqual([issue!.where, issue!.line], [`mayfly.toml:${line}`, line])
+  }
+})
+
 test('tables that are too deep by the dots of a key are an error with the line', () => {
   const deep = 'a.'.repeat(1000)
   for (const text of [`${deep}b = 1`, `[${deep}b]`, `[[${deep}b]]`, `a = { ${deep}b = 1 }`]) {

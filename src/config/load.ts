@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { constants, fstatSync } from 'node:fs'
 import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import { isProduction, type Config, type ConfigValues } from '../contract/config.ts'
@@ -181,7 +182,10 @@ function textOf(bytes: Buffer, shown: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (cause) {
-    throw unreadable(shown, cause)
+    const lines = bytes.toString('latin1').split('\n')
+    const line = lines.findIndex((one) => !isUtf8(Buffer.from(one, 'latin1'))) + 1
+    const message = 'expected text in UTF-8'
+    throw configError([{ message, key: '', where: `${shown}:${line}`, file: shown, line }], cause)
   }
 }
 

@@ -117,7 +117,7 @@ function silenceVainWarnings() {
   process.removeAllListeners('warning')
   process.on('warning', (warning) => {
     if (warning.name === 'ExperimentalWarning') return
-    if (/'FORCE_COLOR' env being set\.$/.test(warning.message)) return
+    if (warning.message.endsWith("'FORCE_COLOR' env being set.")) return
     for (const print of printers) print.call(process, warning)
   })
 }

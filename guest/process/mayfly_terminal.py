@@ -167,6 +167,9 @@ class _Terminal:
         os.close(slave)
 
     def resize(self, asked):
+        # Closed already, with a program that has not ended yet.
+        if self.master < 0:
+            return
         fcntl, termios = _control()
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, _struct.pack("HHHH", asked["rows"], asked["cols"], 0, 0))
 

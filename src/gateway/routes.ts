@@ -322,9 +322,10 @@ async function dispatch(
   if (identity !== nobody) identified?.(identity.tenant)
   const { incoming, outgoing } = http
   const { authorization } = incoming.headers
-  // A stream may stay open for as long as a session lives.
-  if (identity !== nobody && method === 'GET')
-    watchKey(parts, { authorization, identity }, outgoing, () => outgoing.destroy())
+  // A stream may stay open for as long as a session lives, and a body take hours to arrive.
+  const lasting = method === 'GET' ? outgoing : incoming
+  if (identity !== nobody)
+    watchKey(parts, { authorization, identity }, lasting, () => outgoing.destroy())
   if (method === 'OPTIONS') return options(methods, {})
   const call = methods[(method === 'HEAD' ? 'GET' : method) as Method]
   if (!call) return wrongMethod(method, allowOf(methods))

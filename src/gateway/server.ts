@@ -18,8 +18,14 @@ import type { Emitter } from '../contract/event.ts'
 import type { Telemetry } from '../telemetry/open.ts'
 import { createViews } from '../telemetry/views.ts'
 import { rememberClients } from './http/client-address.ts'
-import { refusePipelined, shareConnections } from './http/connections.ts'
+import {
+  answeredEarly,
+  boundAnswer,
+  refusePipelined,
+  shareConnections,
+} from './http/connections.ts'
 import { RequestBodies, awaitingContinue } from './http/body.ts'
+import { longestBodyMs } from './http/body-deadline.ts'
 import type { GatewayParts, Operating, OptionalParts, ServedSessions } from './http/parts.ts'
 import { inspectRequest } from './http/inspect-request.ts'
 import { defaultLimits, type GatewayLimits } from './http/limits.ts'
@@ -239,7 +245,8 @@ function makeServer(
   const options: ServerOptions = {
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersMs,
-    requestTimeout: limits.headersMs + limits.bodyMs,
+    // Beyond the deadline of any body that is read.
+    requestTimeout: limits.headersMs + longestBodyMs(limits.bodyMs, limits.bodyBytes),
     keepAliveTimeout: limits.keepAliveMs,
     // A client that sends at the last moment it was told is heard, also by a server that is late.
     keepAliveTimeoutBuffer: 2 * limits.keepAliveMs,
@@ -260,9 +267,7 @@ function makeServer(
     if (refusePipelined(incoming, outgoing)) return
     if (parts.running.draining) outgoing.shouldKeepAlive = false
     parts.requestTrace.follow(incoming, outgoing, routes)
-    // Set once the answer is written: a job may legitimately keep its client waiting longer.
-    outgoing.once('prefinish', () => outgoing.socket?.setTimeout(limits.writeMs))
-    outgoing.once('finish', () => incoming.complete || answered.add(incoming.socket))
+    boundAnswer(incoming, outgoing, limits)
     if (isStrict) outgoing.setHeader('strict-transport-security', strictTransport)
     try {
       inspectRequest(incoming, parts.names, limits.headerLines)
@@ -303,13 +308,10 @@ function unreadable(error: NodeJS.ErrnoException): MayflyError {
   return new MayflyError(code, message)
 }
 
-/** Connections answered before their request body was complete; later bytes get no answer. */
-const answered = new WeakSet<Duplex>()
-
 /** Answers on a raw socket and ends it; if an answer has begun, the socket is destroyed. Returns the status. */
 function refuse(parts: Pick<GatewayParts, 'refusals'>, socket: Duplex, error: unknown): number {
   const { _httpMessage: begun } = socket as { readonly _httpMessage?: ServerResponse | null }
-  if (!socket.writable || begun?.headersSent || answered.has(socket)) {
+  if (!socket.writable || begun?.headersSent || answeredEarly.has(socket)) {
     socket.destroy()
     return CLIENT_CLOSED_REQUEST
   }

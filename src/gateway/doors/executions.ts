@@ -11,7 +11,7 @@ import { batchTextOf } from '../../job.ts'
 import type { StrictJson } from '../../lib/strict-json.ts'
 import type { Door } from './door.ts'
 import { answerContent, answerJob, type AnswerParts, type GivingParts } from './answer-job.ts'
-import { authenticateRequest, refuseOver } from '../http/authenticate-request.ts'
+import { authenticateRequest, refuseChanged, refuseOver } from '../http/authenticate-request.ts'
 import { authorise } from '../http/auth.ts'
 import type { Authentication, GatewayParts, JobIntake, Visitors } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'
@@ -82,6 +82,7 @@ export function contentReader(
   if (!owner && !parts.tokens) throw noTokens()
   const read = (body: StrictJson): ActiveContentJob => {
     if (owner) {
+      refuseChanged(parts, http.incoming, owner)
       const job = contentJob(parts, body, { ...owner, origin, ...trace })
       return { job, quotas: parts.quotas, begin: () => undefined }
     }

@@ -1,7 +1,8 @@
+import type { IncomingMessage } from 'node:http'
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
 import { attempt } from '../../lib/attempt.ts'
-import { authenticate, isAdmin } from './auth.ts'
+import { authenticate, isAdmin, unauthenticated } from './auth.ts'
 import type { Authentication } from './parts.ts'
 import type { Identity } from './keys.ts'
 import { clientGroup } from './client-address.ts'
@@ -41,6 +42,16 @@ export function isUnchanged(
     now.tenant === identity.tenant &&
     now.scopes.join() === identity.scopes.join()
   )
+}
+
+/** Throws MayflyError UNAUTHENTICATED if the key of a request is not `isUnchanged` since its head arrived: a body may take hours. */
+export function refuseChanged(
+  parts: Pick<Authentication, 'keys'>,
+  { headers: { authorization } }: Pick<IncomingMessage, 'headers'>,
+  identity: Identity,
+): void {
+  if (!isUnchanged(parts, { authorization, identity }))
+    throw unauthenticated('Cannot accept this API key any longer', 'invalid_token')
 }
 
 /** Calls `gone` once `isUnchanged` is false, unless the connection closes before. */

@@ -3,6 +3,7 @@ import { MayflyError } from '../../contract/error.ts'
 import { jsonOfMsgpack, MsgpackError } from '../../lib/msgpack.ts'
 import { readStrictJson, StrictJsonError, type StrictJson } from '../../lib/strict-json.ts'
 import { LoopLimiter } from '../../lib/loop-limiter.ts'
+import { BodyDeadline } from './body-deadline.ts'
 import { SenderShares, anonymousName, isAnonymous } from './sender-shares.ts'
 import type { GatewayLimits } from './limits.ts'
 import { clientGroup } from './client-address.ts'
@@ -129,18 +130,18 @@ export class RequestBodies {
   async *#chunks(incoming: IncomingMessage): AsyncGenerator<Buffer> {
     const late = Promise.withResolvers<never>()
     late.promise.catch(() => undefined)
-    const timer = setTimeout(() => late.reject(slow()), this.#limits.bodyMs)
     const chunks = incoming.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
+
+    using deadline = new BodyDeadline(this.#limits.bodyMs, () => late.reject(slow()))
     try {
       for (;;) {
         const next = await Promise.race([chunks.next(), late.promise])
         if (next.done) return
+        deadline.received(next.value.length)
         yield next.value
       }
     } catch (thrown) {
       throw thrown instanceof MayflyError ? thrown : cut(thrown)
-    } finally {
-      clearTimeout(timer)
     }
   }
 }

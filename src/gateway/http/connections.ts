@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { FairShare } from './fair-share.ts'
 import { addressGroup } from './rate-limit.ts'
+import type { GatewayLimits } from './limits.ts'
 
 /** Maximum of pipelined requests without a response per connection. Browsers do not pipeline. */
 const pipelinedMax = 32
@@ -47,4 +48,28 @@ export function refusePipelined({ socket }: IncomingMessage, outgoing: ServerRes
   if (!flooding.has(socket)) return false
   outgoing.writeHead(503, { 'content-length': 0 }).end()
   return true
+}
+
+/** Connections answered before their request body was complete; later bytes get no answer. */
+export const answeredEarly = new WeakSet<object>()
+
+/**
+ * Cuts off a client that stops reading its answer, and one that goes on sending a body which no door reads. The time of a
+ * response begins once it is written, because a job may keep its client waiting longer.
+ */
+export function boundAnswer(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  { writeMs, bodyMs }: Pick<GatewayLimits, 'writeMs' | 'bodyMs'>,
+): void {
+  const { socket } = incoming
+  outgoing.once('prefinish', () => outgoing.socket?.setTimeout(writeMs))
+  outgoing.once('finish', () => {
+    // Node has assigned the socket to the next pipelined response, with the timeout of this one.
+    const { _httpMessage: next } = socket as { readonly _httpMessage?: ServerResponse | null }
+    if (next) socket.setTimeout(next.headersSent ? writeMs : 0)
+    if (incoming.complete) return
+    answeredEarly.add(socket)
+    setTimeout(() => incoming.complete || socket.destroy(), bodyMs).unref()
+  })
 }

@@ -17,10 +17,10 @@ test('A client that answers no ping is disconnected, and one that answers some i
   })
   using _stream = new WebSocketStream(client as unknown as WebSocket)
   for (let round = 0; round < 3; round++) {
-    t.mock.timers.tick(4 * pingMs)
+    t.mock.timers.tick(40 * pingMs)
     client.emit('pong')
   }
-  assert.deepEqual(state, { pings: 12, isGone: false })
-  t.mock.timers.tick(5 * pingMs)
-  assert.deepEqual(state, { pings: 16, isGone: true })
+  assert.deepEqual(state, { pings: 120, isGone: false })
+  t.mock.timers.tick(41 * pingMs)
+  assert.deepEqual(state, { pings: 160, isGone: true })
 })

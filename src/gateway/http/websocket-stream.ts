@@ -5,7 +5,8 @@ import type { FrameName } from './frames.ts'
 /** Send buffer in bytes before back-pressure reaches the guest. */
 const BUFFERED_BYTES_MAX = 65_536
 const PING_EVERY_MS = 15_000
-const PINGS_UNANSWERED_MAX = 4
+/** Pings of ten minutes: one arrives behind megabytes in the kernel's buffer, which a phone on a bad line reads at 5 KB/s. */
+const PINGS_UNANSWERED_MAX = 40
 /** Burst of control frames per client, refilled one a second: each may cost an answer. */
 const CONTROL_FRAMES_MAX = 30
 /** Time for a refused client to read why. */
@@ -31,15 +32,20 @@ export class WebSocketStream implements Disposable {
   #controlFrames = 0
   #unanswered = 0
 
-  constructor(socket: WebSocket, unansweredMax = PINGS_UNANSWERED_MAX) {
+  constructor(socket: WebSocket) {
     this.#socket = socket
     this.#timer = setInterval(() => {
       if (socket.bufferedAmount > 0) return
-      if (++this.#unanswered > unansweredMax) socket.terminate()
+      if (++this.#unanswered > PINGS_UNANSWERED_MAX) socket.terminate()
       else socket.ping()
     }, PING_EVERY_MS)
     socket.on('ping', (data) => this.#control(() => socket.pong(data)))
-    socket.on('pong', () => this.#control(() => (this.#unanswered = 0)))
+    socket.on('pong', () => this.#control(() => this.heard()))
+  }
+
+  /** Counts as an answer to pings: a client sends none within a message. */
+  heard(): void {
+    this.#unanswered = 0
   }
 
   /** Implements `Send`: the promise settles when the message is written or the client is gone. */

@@ -51,8 +51,6 @@ const BYTES_COST = 0.01
 const BUFFERED_BYTES_MAX = 65_536
 /** Maximum of idle periods of a client with unread output, which may have stopped its own terminal (Ctrl-S). */
 const STALLS_MAX = 10
-/** Pings of ten minutes, for the same reason: a client that reads nothing answers none. */
-const PINGS_UNANSWERED_MAX = 40
 const WORDS_MAX = 1000
 const DONE = 1000
 const UNREADABLE = 1008
@@ -98,7 +96,7 @@ export async function serveTerminal(
   const upgraded = (serve: (client: WebSocket) => void): void =>
     server.handleUpgrade(incoming, socket, head, (client) => {
       opened(client)
-      const stream = new WebSocketStream(client, PINGS_UNANSWERED_MAX)
+      const stream = new WebSocketStream(client)
       client.once('close', () => stream[Symbol.dispose]())
       serve(client)
     })

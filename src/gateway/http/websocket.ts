@@ -18,6 +18,7 @@ import { MayflyError } from '../../contract/error.ts'
 import type { StrictJson } from '../../lib/strict-json.ts'
 import { authorise } from './auth.ts'
 import { parseBody, anonymousAt, tooLarge } from './body.ts'
+import { BodyDeadline } from './body-deadline.ts'
 import type { GatewayParts, JobStart } from './parts.ts'
 import {
   contentReader,
@@ -30,7 +31,7 @@ import { holdAnswer, refuseUnread } from '../doors/stored-outcome.ts'
 import { inspectRequest } from './inspect-request.ts'
 import { refuseForeignPages } from './origin.ts'
 import { clientGroup } from './client-address.ts'
-import { authenticateRequest, refuseOver } from './authenticate-request.ts'
+import { authenticateRequest, refuseChanged, refuseOver } from './authenticate-request.ts'
 import { endUnread, makeUpgrader, WebSocketStream } from './websocket-stream.ts'
 import {
   makeTerminalServer,
@@ -146,6 +147,7 @@ function jobReader(parts: ContentParts, incoming: IncomingMessage): ContentReade
   const known = authorization === undefined ? undefined : authenticateRequest(parts, { incoming })
   if (known) authorise(known, ['run'])
   const read = (body: StrictJson): ActiveContentJob => {
+    if (known) refuseChanged(parts, incoming, known)
     const { token, ...asked } = isRecord(body.value) ? body.value : {}
     const identity = known ?? authenticateRequest(parts, { incoming }, `Bearer ${String(token)}`)
     authorise(identity, ['run'])
@@ -170,7 +172,7 @@ async function converse(
   oneMessageOnly(socket)
   raw.setTimeout(parts.limits.writeMs, () => socket.terminate())
   try {
-    const bytes = await firstMessage(parts, socket, raw, of)
+    const bytes = await firstMessage(parts, { socket, raw, of }, stream)
     boundLater(socket, raw)
     const body = await parts.bodies.turn(of, () => parseBody(bytes, 'input'))
     await runOne(parts, { socket, raw, of }, stream, { ...read(body), sendsPlan })
@@ -227,9 +229,8 @@ function oneMessageOnly(socket: WebSocket): void {
 /** Waits for the first message, and charges received bytes to the shared body limit however they are fragmented. */
 async function firstMessage(
   parts: Pick<GatewayParts, 'bodies' | 'limits'>,
-  socket: WebSocket,
-  raw: Socket,
-  of: string,
+  { socket, raw, of }: SocketReader,
+  stream: WebSocketStream,
 ): Promise<Uint8Array> {
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
 
@@ -238,6 +239,8 @@ async function firstMessage(
   let length = 0
   const count = (chunk: Buffer): void => {
     try {
+      deadline.received(chunk.length)
+      stream.heard()
       length += chunk.length
       if (length > bytesMax + FRAGMENTS_MAX * HEAD_BYTES_MAX) throw tooLarge(bytesMax)
       held.add(chunk.length)
@@ -247,7 +250,8 @@ async function firstMessage(
   }
   const late = () =>
     reject(new MayflyError('REQUEST_TIMEOUT', 'Cannot read the job: it did not arrive in time'))
-  const timer = setTimeout(late, parts.limits.bodyMs)
+
+  using deadline = new BodyDeadline(parts.limits.bodyMs, late)
   raw.on('data', count)
   socket.once('message', (data: RawData, isBinary: boolean) => {
     if (!isBinary) return resolve(data as Buffer)
@@ -261,7 +265,6 @@ async function firstMessage(
   try {
     return await promise
   } finally {
-    clearTimeout(timer)
     raw.off('data', count)
   }
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
@@ -15,7 +16,7 @@ const [evil, good, third] = ['127.0.0.11', '127.0.0.12', '127.0.0.13'] as const
 const otherHalf = Array.from({ length: 20 }, (_, at) => (at % 2 === 0 ? good : third))
 
 /** Opens a connection from an address, and collects what it receives. */
-async function dial(door: TestDoor, from: string, text = '') {
+async function dial(door: Pick<TestDoor, 'activePort'>, from: string, text = '') {
   const socket = connect({ port: door.activePort, host: '127.0.0.1', localAddress: from })
   const heard = { text: '' }
   socket.on('error', () => undefined)
@@ -95,6 +96,29 @@ suite('A client that exhausts connections, requests or bytes', () => {
       for (const { socket } of all) socket.destroy()
       await assertServed(door, evil)
     })
+
+  test(
+    'S0-22: connections of one address leave descriptors to others, where the server may have few of them',
+    { skip: process.platform !== 'linux' && 'the limit is read from /proc' },
+    async () => {
+      const door = import.meta.resolve('./http-door.ts')
+      const code = `import { openDoor } from '${door}'
+        const { activePort } = await openDoor({ limits: { headersMs: 600_000 } })
+        console.log(activePort)`
+      const few =
+        'ulimit -n 100; exec "$0" --input-type=module --disable-warning=ExperimentalWarning --eval "$1"'
+      using server = spawn('sh', ['-c', few, process.execPath, code])
+      const [port] = (await once(server.stdout, 'data')) as [Buffer]
+      const own = { activePort: Number(port) }
+      const all = await Promise.all(Array.from({ length: 120 }, () => dial(own, evil)))
+      for (const { socket } of all) socket.resume()
+      const open = () => all.filter(({ socket }) => !socket.destroyed).length
+      await until(() => open() <= 12, 'the connections beyond its share to be closed')
+      const { socket, heard } = await dial(own, good, livez)
+      await until(() => answersIn(heard.text) === 1, 'the answer to another address')
+      for (const one of [socket, ...all.map((each) => each.socket)]) one.destroy()
+    },
+  )
 
   test('S0-22: TLS handshakes that never end are limited by address in the same way', async () => {
     await using state = await folder()

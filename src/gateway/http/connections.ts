@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { attempt } from '../../lib/attempt.ts'
 import { FairShare } from './fair-share.ts'
 import { addressGroup } from './rate-limit.ts'
 import type { GatewayLimits } from './limits.ts'
@@ -7,11 +9,15 @@ import type { GatewayLimits } from './limits.ts'
 /** Maximum of pipelined requests without a response per connection. Browsers do not pipeline. */
 const pipelinedMax = 32
 
+/** Share of the descriptors of this process, for each of two servers; the others are for sockets of walls. */
+const OPEN_SHARE = 0.25
+
 /**
  * Bounds the connections of a server, with a fair share per address: idle connections that complete no handshake and no
- * request (slowloris) could otherwise occupy all of them.
+ * request (slowloris) could otherwise occupy all of them. Nor all descriptors: at EMFILE no wall passes its sockets.
  */
-export function shareConnections(server: Server, max: number): void {
+export function shareConnections(server: Server, connections: number): void {
+  const max = Math.min(connections, Math.floor(openFilesMax() * OPEN_SHARE))
   const share = new FairShare(max)
   server.maxConnections = max
   server.on('connection', (socket: Socket) => {
@@ -19,6 +25,12 @@ export function shareConnections(server: Server, max: number): void {
     if (!place.add(1)) return void socket.destroy()
     socket.once('close', () => place[Symbol.dispose]())
   })
+}
+
+/** Soft RLIMIT_NOFILE; unknown without /proc. */
+function openFilesMax(): number {
+  const limits = attempt(() => readFileSync('/proc/self/limits', 'utf8')) ?? ''
+  return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Infinity)
 }
 
 /** Requests without a response, by connection. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, Socket } from 'node:net'
 import { suite, test } from 'node:test'
@@ -59,12 +60,14 @@ suite('A wall of whole programs, handed over', () => {
     assert.deepEqual(sent.messages, [
       { of: 1, part: 'stdout' },
       { of: 1, part: 'stderr' },
-      { id: 1, ok: true, value: { id: 'w1' } },
+      started,
+      started,
     ])
     assert.deepEqual(sent.handles, [
       handover.streams.stdout,
       handover.streams.stderr,
       handover.handle,
+      undefined,
     ])
   })
 
@@ -91,6 +94,30 @@ suite('A wall of whole programs, handed over', () => {
     sendReply(warden, { send }, { id: 1, ok: true, value: {} }, { wall: 'w1', handle: server })
     assert.equal(server.listening, false)
   })
+})
+
+test('A server that is out of descriptors gets the answer without the socket of its wall', async () => {
+  const { warden } = standing()
+  const code = `const { openSync } = require('node:fs')
+    process.on('message', (reply, handle) => {
+      process.send({ reply, hasHandle: handle !== undefined }, () => process.disconnect())
+    })
+    process.send('ready', () => {
+      try { for (;;) openSync('/dev/null') } catch {}
+      process.send('full')
+    })`
+  const few = 'ulimit -n 100; exec "$0" --eval "$1"'
+  using server = spawn('sh', ['-c', few, process.execPath, code], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  assert.deepEqual(await once(server, 'message'), ['ready', undefined])
+  assert.deepEqual(await once(server, 'message'), ['full', undefined])
+  const listener = createServer().listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  const channel = server as unknown as Channel
+  sendReply(warden, channel, started, { wall: 'w1', handle: listener })
+  assert.deepEqual((await once(server, 'message'))[0], { reply: started, hasHandle: false })
+  listener.close()
 })
 
 /** A channel that breaks at the message of this number. */

@@ -46,7 +46,8 @@ export function answerChannel(warden: Warden, channel: Channel): (message: unkno
 
 /**
  * Fd passing (SCM_RIGHTS, by Node's IPC): a message takes a single handle, so a wall's outputs go ahead of the answer, in
- * messages of their own.
+ * messages of their own. Node drops a message whose handle does not arrive, as where the server is out of descriptors
+ * (EMFILE), without an error: a copy of the answer follows without one, which the server ignores if it has the first.
  */
 export function sendReply(
   warden: Warden,
@@ -90,7 +91,7 @@ function messagesOf(reply: Reply, handover: Handover | undefined): readonly Mess
   const parts = Object.entries(handover?.streams ?? {}).map(
     ([part, stream]) => [{ of, part: part as StreamName }, stream] as const,
   )
-  return [...parts, [reply, handover?.handle]]
+  return [...parts, [reply, handover?.handle], ...(handover ? [[reply, undefined] as const] : [])]
 }
 
 function handlesOf({ handle, streams }: Handover): readonly (Socket | Server)[] {

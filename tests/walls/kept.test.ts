@@ -256,22 +256,24 @@ except OSError as error: print(error.errno)`,
       await using stand = await openWhole({ hide })
       const wall = await startOf(stand)
       wall.run(`${parts}
-children, threads = [], 0
+children, codes, threads = [], set(), 0
 import threading
-try:
-    while len(children) < 100: children.append(subprocess.Popen(['sleep', '1000']))
-except OSError as error: print('children', len(children), error.errno, flush=True)
+for _ in range(100):
+    try: children.append(subprocess.Popen(['sleep', '1000']))
+    except OSError as error: codes.add(error.errno)
+print('children', len(children), *codes, flush=True)
 for one in children: one.kill(); one.wait()
-try:
-    while threads < 100:
+for _ in range(100):
+    try:
         threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
         threads += 1
-except RuntimeError: print('threads', threads, flush=True)
+    except RuntimeError: pass
+print('threads', threads, flush=True)
 print('ready', flush=True)
 sys.stdin.read()
 time.sleep(1000)`)
       await ready(wall)
-      const [, children, errno] = /children (\d+) (\d+)/.exec(wall.said.stdout) ?? []
+      const [, children, errno] = /children (\d+) (\d+)\n/.exec(wall.said.stdout) ?? []
       const [, threads] = /threads (\d+)/.exec(wall.said.stdout) ?? []
       assert.ok(Number(children) >= 15 && Number(children) <= 24, wall.said.stdout)
       assert.equal(errno, '11')

@@ -74,6 +74,20 @@ export async function claimWall(
   return { held: claim.enforced, listener }
 }
 
+/** Claims a forked wall. Rejects with MayflyError UNAVAILABLE if it has ended, and with the error of its claim. */
+export async function claimForked(
+  wall: WallHandle,
+  warden: WardenClient,
+  profile: Profile,
+): Promise<Omit<ClaimedProgram, 'wall' | 'pool'>> {
+  const claimed = await claimWall(wall, warden, profile).catch((error: unknown) => {
+    if (error instanceof MayflyError && error.code === 'NOT_FOUND') return undefined
+    throw error
+  })
+  if (claimed) return claimed
+  throw new MayflyError('UNAVAILABLE', 'Cannot claim a forked wall: it has ended')
+}
+
 /** Throws MayflyError PROTOCOL if a program came without sockets for its output; an isolate writes in frames. */
 function assertStreams({ wall, streams }: WallHandle, { language }: Profile): void {
   if (streams || isCell(language)) return

@@ -11,7 +11,7 @@ import type { WardenClient } from './client.ts'
 import type { OpenEgressPath } from './egress-path.ts'
 import { FramedSandbox } from './framed-sandbox.ts'
 import type { WallHandle } from './handle.ts'
-import { claimProgram, claimWall, type ClaimedProgram } from './program-claim.ts'
+import { claimForked, claimProgram, type ClaimedProgram } from './program-claim.ts'
 import { programGuest, tightenedAlways } from './program-guest.ts'
 import { whyNoCells, type ProgramProof } from './program-proof.ts'
 import {
@@ -142,8 +142,7 @@ export function createProgramProvider(
   ): Sandbox {
     const parts = { provider: name, profile, wall, warden, emitter, pool }
     const launch = async (forked: WallHandle, own: Profile) => {
-      const claimed = await claimWall(forked, warden, own)
-      if (!claimed) throw new MayflyError('UNAVAILABLE', 'Cannot claim a forked wall: it has ended')
+      const claimed = await claimForked(forked, warden, own)
       return sandboxOf({ wall: forked, pool: 'miss', ...claimed }, own, true)
     }
     const guest = isCell(profile.language)

@@ -80,6 +80,7 @@ suite('Program zones, through the library', { skip: missing && `no ${missing}` }
     assert.ok([memory, cpu].every((by) => by === 'cgroup' || by === 'watch'))
     assert.equal(processes, 'none')
     const lines = timeline.filter(({ zone }) => zone === 'pearl')
+    assert.ok(timeline.some(({ zone }) => zone === 'brief'))
     assert.deepEqual(
       lines.map(({ event, phase, reason }) => [event, phase ?? reason ?? '']),
       [

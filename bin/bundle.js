@@ -16,12 +16,6 @@
  * Not handled: a change of a source within one tick of the clock of its file system that keeps its size, and a new file
  * that shadows another at its resolution.
  */
-import { spawn } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
-import { createRequire, registerHooks } from 'node:module'
-import { basename, dirname, join } from 'node:path'
-import process from 'node:process'
-import { pathToFileURL } from 'node:url'
 import { codeFile, scriptOf } from './kept-code.js'
 import {
   basesHere,
@@ -33,6 +27,10 @@ import {
   readTrusted,
   readWhole,
 } from './small.js'
+
+const { existsSync, lstatSync, readdirSync } = process.getBuiltinModule('node:fs')
+const { basename, dirname, join } = process.getBuiltinModule('node:path')
+const { pathToFileURL } = process.getBuiltinModule('node:url')
 
 /** Names of finished bundles: hash of the sources, hash of the file. */
 export const NAME = /^([0-9a-f]{16})-([0-9a-f]{64})$/
@@ -59,12 +57,21 @@ export function findBundle(root = ownRoot, bases = basesHere()) {
   return firstOf(bases, (base) => {
     const home = homeIn(base, root)
     if (!isTrusted(home)) return undefined
-    for (const name of readdirSync(home)) {
-      const found = NAME.test(name) ? readBundle(join(home, name), root) : undefined
+    for (const file of newestFirst(home)) {
+      const found = readBundle(file, root)
       if (found) return found
     }
     return undefined
   })
+}
+
+/** Reading a bundle of other sources takes as long as reading the right one. @param {string} home */
+function newestFirst(home) {
+  const names = readdirSync(home).filter((name) => NAME.test(name))
+  const timed = names.map(
+    (name) => /** @type {const} */ ([lstatSync(join(home, name)).mtimeMs, name]),
+  )
+  return timed.sort(([a], [b]) => b - a).map(([, name]) => join(home, name))
 }
 
 /** @param {string} base @param {string} root */
@@ -117,6 +124,7 @@ export const openedLibrary = (own) => opened.get(own).library()
 export function openBundle({ bytes, header, key }, { root = ownRoot, folder, use = 'other' } = {}) {
   const { own, library } = urlsIn(root)
   const source = libraryOf(header.names, own)
+  const { createRequire, registerHooks } = process.getBuiltinModule('node:module')
   registerHooks({
     resolve: (specifier, context, next) => redirected(next(specifier, context), root),
     load: (url, context, next) =>
@@ -161,6 +169,7 @@ function libraryOf(names, own) {
 /** Starts the maker, detached: a short command ends before it. */
 export function startMaker() {
   if (!process.getuid || !existsSync(join(ownRoot, 'node_modules/esbuild/package.json'))) return
+  const { spawn } = process.getBuiltinModule('node:child_process')
   const child = spawn(process.execPath, [join(dirname(import.meta.filename), 'make-bundle.js')], {
     cwd: '/',
     detached: true,

@@ -82,6 +82,7 @@ export async function runAsWarden(
   const { startServer } = await import('../warden/start-server.ts')
   const started = startServer({ argv, bin: ownProgram, stateFolder: folder, isOnce })
   try {
+    if (isOnce) await import('../lib/interpret-schemas.ts')
     const early = await takePrestartedWarden(folder)
     const { becomeWarden } = await import('../warden/main.ts')
     process.exitCode = await becomeWarden({ ...started, early, ahead })

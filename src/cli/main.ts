@@ -52,10 +52,10 @@ export async function main(argv: readonly string[], keepCode?: () => void): Prom
     await reexecAsStateOwner(verb, own)
     await enterRole()
     if (verb === 'run' && (await attached(argv, keepCode))) return
-    if (verb === 'run' || verb === 'exec') await import('../lib/interpret-schemas.ts')
     const ahead = wallsAhead(verb, own)
     if (needsWardenParent(verb, own)) await runAsWarden(argv, ahead)
     else {
+      if (verb === 'run' || verb === 'exec') await import('../lib/interpret-schemas.ts')
       await prestartWarden(ahead)
       await parse(argv, verb)
     }

@@ -62,6 +62,8 @@ const USUAL_SHARES = 1_024
 /** `cpu.shares` of warden and server: eight times the default; they use little of it. */
 const SHARES_OF_OWNERS = 8_192
 const ownersSuffix = '-own'
+/** Delay in milliseconds of moving the other threads: a short command ends before. */
+const MOVE_MS = 1_000
 /** `cpu.shares` of a wall that is being killed, ten times the default: enough against other walls, not against the machine. */
 const SHARES_OF_THE_DYING = 10_240
 
@@ -102,7 +104,11 @@ export function openVersion1(
       const folder = `${parent('cpu')}${ownersSuffix}`
       if (!canMake(folder)) return
       tryPut(folder, 'cpu.shares', SHARES_OF_OWNERS)
-      tryPut(folder, 'cgroup.procs', pid)
+      const moveAll = () => tryPut(folder, 'cgroup.procs', pid)
+      if (pid !== process.pid) return moveAll()
+      // To move all threads takes a grace period of RCU, 6 to 15 ms; the own one needs none, and children are in its group.
+      tryPut(folder, 'tasks', 0)
+      setTimeout(moveAll, MOVE_MS).unref()
     },
     create(name, wanted = ALL) {
       const own = controllers.filter((one) => wanted.includes(one))

@@ -22,9 +22,24 @@ async function startHere() {
   const isSmallMade = isPlain ? await runBySmall(isPacked, folder) : true
   if (isSmallMade === 'ran') return endSoon()
   if (isRun()) growAtOnce()
+  const started = !isMeasured && mayStartAhead() ? await startAhead(isPacked, folder) : undefined
   const cli = await openCli({ isPacked, isMeasured, isSmallMade, folder })
   if (cli?.keep) keepCode(cli.keep)
-  await cli?.main(process.argv.slice(2), cli.keep)
+  await cli?.main(process.argv.slice(2), cli.keep, started)
+}
+
+/** Whether root runs a job without a server of its own: that one's server is a process with another uid. */
+function mayStartAhead() {
+  const isRoot = process.getuid?.() === 0
+  return isRoot && isRun() && process.argv.includes('--once') && !process.env.MAYFLY_ROLE
+}
+
+/** @param {boolean} isPacked @param {string | undefined} folder for compiled code */
+async function startAhead(isPacked, folder) {
+  const { findSmall, openSmall, packedSmall } = await import('./small.js')
+  const found = isPacked ? packedSmall() : findSmall()
+  const options = { folder, place: isPacked ? 'dist' : 'bundle', use: 'small-once' }
+  return found && openSmall(found, options).startAhead(process.argv.slice(2))
 }
 
 /** A run is too short to pay for five collections of young objects: the first one grows their space to its limit. */

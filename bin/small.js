@@ -1,6 +1,6 @@
 /**
- * Finds the small bundle, which answers a plain `mayfly run` by a server that is there; and holds the rules by which either
- * bundle counts. `bundle.js` has those of the large one, and nothing here loads it.
+ * Finds the small bundle, which answers a plain `mayfly run` by a server that is there, and starts the server of a root's single
+ * run; and holds the rules by which either bundle counts. `bundle.js` has those of the large one, and nothing here loads it.
  *
  * Problem. A run by a server needs fifty modules of seven hundred; reading, hashing and loading all of them took most of
  * its time. Mechanism. A package brings the small one along. A checkout has an index of it in the folder of its bundles: its
@@ -37,7 +37,10 @@ const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
  * @typedef {readonly (readonly [path: string, sha256: string, stat: string | null])[]} Inputs
  * @typedef {{ readonly bytes: Buffer, readonly key: string, readonly isFresh: boolean }} SmallBundle
  *   `key` is of the content; `isFresh` is false where a stat has changed and the content has not
- * @typedef {{ runPlain(argv: readonly string[]): Promise<boolean> }} Small
+ * @typedef {{
+ *   runPlain(argv: readonly string[]): Promise<boolean>,
+ *   startAhead(argv: readonly string[]): Promise<unknown>,
+ * }} Small
  */
 
 /**
@@ -89,21 +92,28 @@ export function packedSmall() {
  * Runs these very bytes, under a URL of their own in the root.
  *
  * @param {Pick<SmallBundle, 'bytes' | 'key'>} bundle
- * @param {{ readonly root?: string, readonly folder?: string | undefined, readonly place?: string }} options folder of
- *   compiled code
+ * @param {{
+ *   readonly root?: string, readonly folder?: string | undefined, readonly place?: string, readonly use?: string,
+ * }} options folder of compiled code
  * @returns {Small}
  */
-export function openSmall({ bytes, key }, { root = ownRoot, folder, place = 'bundle' } = {}) {
+export function openSmall({ bytes, key }, options = {}) {
+  const { root = ownRoot, folder, place = 'bundle', use = 'small' } = options
   const url = process.getBuiltinModule('node:url').pathToFileURL(join(root, place, 'small.js')).href
-  const file = codeFile(folder, 'small', root)
+  const file = codeFile(folder, use, root)
   // esbuild writes ASCII.
   const { script, keep } = scriptOf(bytes.latin1Slice(), { url, key, file, read: readWhole })
-  const { runPlain } = script.runInThisContext()(url)
+  const { runPlain, startAhead } = script.runInThisContext()(url)
   return {
     async runPlain(argv) {
       const isRun = await runPlain(argv, keep)
       if (isRun) keep()
       return isRun
+    },
+    async startAhead(argv) {
+      const started = await startAhead(argv)
+      if (started) keep()
+      return started
     },
   }
 }

@@ -61,6 +61,10 @@ export async function runPlain(
   }
 }
 
+/** Starts the server of a root's single run before the large bundle is loaded; undefined if that is left to it. */
+export const startAhead = async (argv: readonly string[]): Promise<unknown> =>
+  (await import('./start-ahead.ts')).startAhead(argv)
+
 /** Parses a line that needs no parser and no configuration file; undefined for any other. */
 export function plainLine(argv: readonly string[], own: readonly string[]): PlainRun | undefined {
   const isSet = (name: string) => name.startsWith('MAYFLY_') && name !== 'MAYFLY_STATE'

@@ -1,4 +1,5 @@
 import type { EnclosureSpec } from '../contract/engine.ts'
+import type { StartedServer } from '../warden/start-server.ts'
 import { hasEntry } from '../lib/has-entry.ts'
 import { lastFlag } from '../lib/last-flag.ts'
 import { stateFolder } from '../lib/state-folder.ts'
@@ -58,7 +59,7 @@ export async function reexecAsStateOwner(
   if (!words || process.getuid?.() !== 0) return
   if (words !== 'all' && !words.includes(positionals(argv)[1] ?? '')) return
   const isTrust = verb === 'policy'
-  const folder = isTrust ? trustFolder(argv) : await folderOf(argv)
+  const folder = isTrust ? trustFolder(argv) : await stateFolderOf(argv)
   const { strangerOwning } = await import('./state-owner.ts')
   const owner = strangerOwning(folder)
   if (!owner) return
@@ -72,15 +73,17 @@ export async function reexecAsStateOwner(
 /** Grace period for walls being released; after it the process exits in spite of leaked handles. */
 const EXIT_MS_MAX = 5_000
 
-/** Becomes the warden until the command ends. Loads nothing that parses requests, sources or configurations. */
+/** Becomes the warden of a server, which may run already, until the command ends. Loads nothing that parses requests, sources or configurations. */
 export async function runAsWarden(
   argv: readonly string[],
   ahead: readonly EnclosureSpec[],
+  startedAhead?: StartedServer,
 ): Promise<void> {
-  const folder = await folderOf(argv)
+  const folder = await stateFolderOf(argv)
   const isOnce = positionals(argv)[0] === 'run'
   const { startServer } = await import('../warden/start-server.ts')
-  const started = startServer({ argv, bin: ownProgram, stateFolder: folder, isOnce })
+  const started =
+    startedAhead ?? startServer({ argv, bin: ownProgram, stateFolder: folder, isOnce })
   try {
     if (isOnce) await import('../lib/interpret-schemas.ts')
     const early = await takePrestartedWarden(folder)
@@ -99,7 +102,7 @@ function trustFolder(argv: readonly string[]): string {
 }
 
 /** Reads a configuration only if neither flag nor variable names the state folder. */
-async function folderOf(argv: readonly string[]): Promise<string> {
+export async function stateFolderOf(argv: readonly string[]): Promise<string> {
   const given = lastFlag(argv, '--state')
   const file = lastFlag(argv, '--config') ?? process.env['MAYFLY_CONFIG']
   if (given || process.env['MAYFLY_STATE'] || (!file && !hasEntry('mayfly.toml'))) {

@@ -5,6 +5,7 @@ import type { Command, CommanderError } from 'commander'
 import { ownArguments } from '../lib/last-flag.ts'
 import { asksForHelp, hasFlag, positionals } from './command-line.ts'
 import { closePrestartedWarden, prestartWarden, wallsAhead } from './prestart-warden.ts'
+import type { StartedServer } from '../warden/start-server.ts'
 import { watchReaders } from './broken-pipe.ts'
 import { enterRole } from './role.ts'
 import {
@@ -41,8 +42,13 @@ const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
 
 /**
  * Runs one command line and sets `process.exitCode`. Never throws. A root process calls `keepCode` before it drops its rights.
+ * `startedAhead`: the server of a single run, if it was started before this was loaded.
  */
-export async function main(argv: readonly string[], keepCode?: () => void): Promise<void> {
+export async function main(
+  argv: readonly string[],
+  keepCode?: () => void,
+  startedAhead?: StartedServer,
+): Promise<void> {
   const own = ownArguments(argv)
   const [verb] = positionals(own)
   watchReaders()
@@ -53,7 +59,7 @@ export async function main(argv: readonly string[], keepCode?: () => void): Prom
     await enterRole()
     if (verb === 'run' && (await attached(argv, keepCode))) return
     const ahead = wallsAhead(verb, own)
-    if (needsWardenParent(verb, own)) await runAsWarden(argv, ahead)
+    if (needsWardenParent(verb, own)) await runAsWarden(argv, ahead, startedAhead)
     else {
       if (verb === 'run' || verb === 'exec') await import('../lib/interpret-schemas.ts')
       await prestartWarden(ahead)

@@ -220,7 +220,6 @@ function limitOf({ isShared, place }: RunOptions, max: typeof testMsMax): number
 
 /** Property tests draw by the seed of the run, where it has one. */
 function seeded({ place }: RunOptions): readonly string[] {
-  if (place.env['MAYFLY_SEED'] === undefined) return []
   return ['--import', join(place.folder, 'tests/fixtures/property-seed.ts')]
 }
 

@@ -11,7 +11,7 @@ const words = [
   String.raw`b"x" r'\d' \ " ' ${'\0'}`,
 ].flatMap((line) => line.split(' '))
 const text = fc.oneof(
-  { weight: 5, arbitrary: fc.array(fc.constantFrom(...words), { maxLength: 40 }) },
+  { weight: 5, arbitrary: fc.array(fc.constantFrom(...words), { maxLength: 40, size: 'small' }) },
   fc.array(fc.string({ unit: 'binary', maxLength: 20 }), { maxLength: 5 }),
 )
 const count = fc.nat({ max: 2 ** 31 })

@@ -21,7 +21,8 @@ const skip = noMachines ?? false
 const timeout = 1_800_000
 const limits = { timeout: '60s' } as const
 const program = readFileSync(new URL('fixtures/forged-frames.py', import.meta.url), 'utf8')
-const values = `read = lambda name: open(name).read().strip()
+const values = `import os
+read = lambda name: open(name).read().strip()
 [read('/proc/sys/kernel/random/boot_id'), read('/etc/machine-id'), os.uname().nodename, os.urandom(8).hex()]`
 /** Ends of a session that was lost, broke the protocol, exited, or did not answer any more. */
 const broken = /^(?:PROTOCOL|WALL_LOST|EXIT|TIMEOUT|UNAVAILABLE|SESSION_ENDED)$/

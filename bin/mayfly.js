@@ -36,10 +36,8 @@ function mayStartAhead() {
 
 /** @param {boolean} isPacked @param {string | undefined} folder for compiled code */
 async function startAhead(isPacked, folder) {
-  const { findSmall, openSmall, packedSmall } = await import('./small.js')
-  const found = isPacked ? packedSmall() : findSmall()
-  const options = { folder, place: isPacked ? 'dist' : 'bundle', use: 'small-once' }
-  return found && openSmall(found, options).startAhead(process.argv.slice(2))
+  const small = await openTheSmall(isPacked, folder, 'small-once')
+  return small?.startAhead(process.argv.slice(2))
 }
 
 /** A run is too short to pay for five collections of young objects: the first one grows their space to its limit. */
@@ -60,13 +58,20 @@ function keepCode(keep) {
  * @param {string | undefined} folder for compiled code
  */
 async function runBySmall(isPacked, folder) {
+  const small = await openTheSmall(isPacked, folder, 'small')
+  if (!small) return false
+  const isRun = await small.runPlain(process.argv.slice(2))
+  if (isRun && !small.isFresh) (await import('./bundle.js')).startMaker()
+  return isRun ? 'ran' : small.isFresh
+}
+
+/** @param {boolean} isPacked @param {string | undefined} folder @param {string} use of compiled code */
+async function openTheSmall(isPacked, folder, use) {
   const { findSmall, openSmall, packedSmall } = await import('./small.js')
   const found = isPacked ? packedSmall() : findSmall()
-  if (!found) return false
-  const { runPlain } = openSmall(found, { folder, place: isPacked ? 'dist' : 'bundle' })
-  const isRun = await runPlain(process.argv.slice(2))
-  if (isRun && !found.isFresh) (await import('./bundle.js')).startMaker()
-  return isRun ? 'ran' : found.isFresh
+  if (!found) return undefined
+  const small = openSmall(found, { folder, place: isPacked ? 'dist' : 'bundle', use })
+  return { ...small, isFresh: found.isFresh }
 }
 
 /** Whether the small bundle may answer the line; it decides by itself. */

@@ -59,7 +59,7 @@ export async function reexecAsStateOwner(
   if (!words || process.getuid?.() !== 0) return
   if (words !== 'all' && !words.includes(positionals(argv)[1] ?? '')) return
   const isTrust = verb === 'policy'
-  const folder = isTrust ? trustFolder(argv) : await stateFolderOf(argv)
+  const folder = isTrust ? trustFolder(argv) : await folderOf(argv)
   const { strangerOwning } = await import('./state-owner.ts')
   const owner = strangerOwning(folder)
   if (!owner) return
@@ -79,14 +79,10 @@ export async function runAsWarden(
   ahead: readonly EnclosureSpec[],
   startedAhead?: StartedServer,
 ): Promise<void> {
-  const folder = await stateFolderOf(argv)
-  const isOnce = positionals(argv)[0] === 'run'
-  const { startServer } = await import('../warden/start-server.ts')
-  const started =
-    startedAhead ?? startServer({ argv, bin: ownProgram, stateFolder: folder, isOnce })
+  const started = startedAhead ?? (await startOwnServer(argv))
   try {
-    if (isOnce) await import('../lib/interpret-schemas.ts')
-    const early = await takePrestartedWarden(folder)
+    if (isOnce(argv)) await import('../lib/interpret-schemas.ts')
+    const early = await takePrestartedWarden(started.programs.stateFolder)
     const { becomeWarden } = await import('../warden/main.ts')
     process.exitCode = await becomeWarden({ ...started, early, ahead })
   } catch (error) {
@@ -96,13 +92,23 @@ export async function runAsWarden(
   setTimeout(() => process.exit(), EXIT_MS_MAX).unref()
 }
 
+/** Starts the server of this command line. Rejects with MayflyError if its state folder cannot be used. */
+export async function startOwnServer(argv: readonly string[]): Promise<StartedServer> {
+  const stateFolder = await folderOf(argv)
+  const { startServer } = await import('../warden/start-server.ts')
+  return startServer({ argv, bin: ownProgram, stateFolder, isOnce: isOnce(argv) })
+}
+
+/** True for a command that ends after a single job. */
+const isOnce = (argv: readonly string[]): boolean => positionals(argv)[0] === 'run'
+
 /** Ignores the configuration file for the trust store: the file could otherwise choose it. */
 function trustFolder(argv: readonly string[]): string {
   return stateFolder(process.env, process.getuid?.(), lastFlag(argv, '--state'))
 }
 
 /** Reads a configuration only if neither flag nor variable names the state folder. */
-export async function stateFolderOf(argv: readonly string[]): Promise<string> {
+async function folderOf(argv: readonly string[]): Promise<string> {
   const given = lastFlag(argv, '--state')
   const file = lastFlag(argv, '--config') ?? process.env['MAYFLY_CONFIG']
   if (given || process.env['MAYFLY_STATE'] || (!file && !hasEntry('mayfly.toml'))) {

@@ -1,10 +1,9 @@
-import { statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Tls } from '../gateway/http/tls.ts'
-import { readPlainFile } from '../lib/file-descriptor.ts'
+import { isPipe, readPlainFile } from '../lib/file-descriptor.ts'
 import { note, type Globals } from './print.ts'
 
 /** Certificate of this server, if any. Throws MayflyError CONFIG for an unreadable file. */
@@ -27,7 +26,7 @@ export async function tlsOf(
 
 async function readPem(file: string): Promise<string> {
   try {
-    return statSync(file).isFIFO() ? await readFile(file, 'utf8') : readPlainFile(file)
+    return isPipe(file) ? await readFile(file, 'utf8') : readPlainFile(file)
   } catch (cause) {
     throw new MayflyError('CONFIG', `Cannot read "${file}": ${messageOf(cause)}`, {
       hint: 'The server reads it with its own uid, not as root',

@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
 import type { SecureContextOptions } from 'node:tls'
 import { fault, type Fault } from '../config/fault.ts'
@@ -9,8 +9,7 @@ import type { Config } from '../contract/config.ts'
 import { messageOf } from '../contract/error.ts'
 import { isLoopback } from '../gateway/http/origin.ts'
 import { pageTenant } from '../gateway/http/visitor-ceilings.ts'
-import { attempt } from '../lib/attempt.ts'
-import { readPlainFile } from '../lib/file-descriptor.ts'
+import { isPipe, readPlainFile } from '../lib/file-descriptor.ts'
 import { findModules } from '../provider-modules/find.ts'
 import { readSecretFile } from '../telemetry/webhooks/secret-file.ts'
 import type { CliIo } from './cli-io.ts'
@@ -96,8 +95,6 @@ function assertTls(options: SecureContextOptions, expected: string): void {
     throw new Error(`expected ${expected}: ${messageOf(thrown)}`, { cause: thrown })
   }
 }
-
-const isPipe = (file: string): boolean => attempt(() => statSync(file).isFIFO()) === true
 
 function failure(path: Fault['path'], work: () => unknown): readonly FileFault[] {
   try {

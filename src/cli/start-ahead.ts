@@ -1,9 +1,7 @@
 import { ownArguments } from '../lib/last-flag.ts'
 import type { StartedServer } from '../warden/start-server.ts'
-import { startServer } from '../warden/start-server.ts'
-import { needsWardenParent, stateFolderOf } from './become-warden.ts'
+import { needsWardenParent, startOwnServer } from './become-warden.ts'
 import { positionals } from './command-line.ts'
-import { ownProgram } from './own-command.ts'
 
 /**
  * Part of the small bundle: starts the server of a root's single run while the large bundle is loaded, in place of after it.
@@ -14,10 +12,5 @@ export async function startAhead(argv: readonly string[]): Promise<StartedServer
   const [verb] = positionals(own)
   if (process.platform !== 'linux' || verb !== 'run' || !needsWardenParent(verb, own))
     return undefined
-  try {
-    const stateFolder = await stateFolderOf(argv)
-    return startServer({ argv, bin: ownProgram, stateFolder, isOnce: true })
-  } catch {
-    return undefined
-  }
+  return await startOwnServer(argv).catch(() => undefined)
 }

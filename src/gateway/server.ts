@@ -22,6 +22,7 @@ import {
   answeredEarly,
   boundAnswer,
   refusePipelined,
+  responseOn,
   shareConnections,
 } from './http/connections.ts'
 import { RequestBodies, awaitingContinue } from './http/body.ts'
@@ -310,8 +311,7 @@ function unreadable(error: NodeJS.ErrnoException): MayflyError {
 
 /** Answers on a raw socket and ends it; if an answer has begun, the socket is destroyed. Returns the status. */
 function refuse(parts: Pick<GatewayParts, 'refusals'>, socket: Duplex, error: unknown): number {
-  const { _httpMessage: begun } = socket as { readonly _httpMessage?: ServerResponse | null }
-  if (!socket.writable || begun?.headersSent || answeredEarly.has(socket)) {
+  if (!socket.writable || responseOn(socket)?.headersSent || answeredEarly.has(socket)) {
     socket.destroy()
     return CLIENT_CLOSED_REQUEST
   }

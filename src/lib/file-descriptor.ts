@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync, readSync, statSync } from 'node:fs'
+import { attempt } from './attempt.ts'
 import { doze } from './doze.ts'
 
 /** A file descriptor that is closed at the end of its scope. */
@@ -42,6 +43,9 @@ export function readAt(fd: number, at: number, length: number): Buffer {
     got = readSync(fd, bytes, read, length - read, at + read)
   return bytes.subarray(0, read)
 }
+
+/** True for a FIFO, which can be read once alone; false for what cannot be looked at. */
+export const isPipe = (path: string): boolean => attempt(() => statSync(path).isFIFO()) === true
 
 const plainBytesMax = 2 ** 20
 

@@ -101,14 +101,20 @@ function wallFor(profile: Profile) {
 }
 
 /**
- * Moves the warden's deadline, `ranMs` after the release, to that of the life: the claim's leaves time for the release.
+ * Called at the release: returns what moves the warden's deadline to that of a life that begins now, since the claim's left time
+ * for the release.
  */
-export function armLife(
-  { wall, warden, profile }: Pick<SandboxParts, 'wall' | 'warden' | 'profile'>,
-  ranMs: number,
-): void {
-  const leftMs = Math.max(1, Math.ceil(deadlineOf(profile) - ranMs))
-  warden.arm(wall.wall.id, leftMs, Math.round(ranMs))
+export function lifeArmer({
+  wall,
+  warden,
+  profile,
+}: Pick<SandboxParts, 'wall' | 'warden' | 'profile'>): () => void {
+  const releasedAt = performance.now()
+  return () => {
+    const ranMs = performance.now() - releasedAt
+    const leftMs = Math.max(1, Math.ceil(deadlineOf(profile) - ranMs))
+    warden.arm(wall.wall.id, leftMs, Math.round(ranMs))
+  }
 }
 
 /** Milliseconds from the release after which the warden ends the wall, in case the supervisor does not. */

@@ -23,7 +23,7 @@ import type { HandleEnd } from './handle.ts'
 import { memoryVariables } from './memory-variables.ts'
 import { MemoryCopies } from './memory-capture.ts'
 import type { LaunchForked } from './fork-wall.ts'
-import { armLife } from './program-claim.ts'
+import { lifeArmer } from './program-claim.ts'
 import { ProgramOutput } from './program-output.ts'
 import { ProgramSession } from './program-session.ts'
 import { isLargeInput, isSentAhead, framesAheadOf } from './send-ahead.ts'
@@ -213,8 +213,7 @@ class ProgramFrames implements GuestFrames {
     const at = releasedSchema.safeParse(payload.toString('latin1'))
     if (!at.success) return life.garbled('unreadable release')
     this.#isReleased = true
-    const releasedAt = performance.now()
-    const arm = () => armLife(life.parts, performance.now() - releasedAt)
+    const arm = lifeArmer(life.parts)
     if (this.#isLarge) arm()
     life.sample(this.#isLarge ? undefined : arm)
     this.#calls?.released(at.data)

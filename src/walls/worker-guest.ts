@@ -18,7 +18,7 @@ import type { GuestLife } from './guest-life.ts'
 import type { HandleEnd, WallHandle } from './handle.ts'
 import { FrameQueue } from './frame-queue.ts'
 import { ProgramSession, type SessionOutput } from './program-session.ts'
-import { armLife } from './program-claim.ts'
+import { lifeArmer } from './program-claim.ts'
 import { boundsOf, claimFully } from './worker-claim.ts'
 import { emitRefusedName } from './refused-name.ts'
 import {
@@ -237,9 +237,7 @@ class WorkerFrames implements GuestFrames {
 
   #release(): void {
     if (this.#life.isEnded) return
-    const releasedAt = performance.now()
-    const arm = () => armLife(this.#life.parts, performance.now() - releasedAt)
-    this.#life.sample(this.#ownsWall ? arm : undefined)
+    this.#life.sample(this.#ownsWall ? lifeArmer(this.#life.parts) : undefined)
     this.#life.io?.released()
     if (this.#life.task?.session) this.#session?.begin()
   }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { attempt } from '../../lib/attempt.ts'
 import { FairShare } from './fair-share.ts'
 import { addressGroup } from './rate-limit.ts'
@@ -62,6 +63,11 @@ export function refusePipelined({ socket }: IncomingMessage, outgoing: ServerRes
   return true
 }
 
+/** Response to which Node has assigned a connection, if any. */
+export function responseOn(socket: Duplex): ServerResponse | undefined {
+  return (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
+}
+
 /** Connections answered before their request body was complete; later bytes get no answer. */
 export const answeredEarly = new WeakSet<object>()
 
@@ -77,8 +83,8 @@ export function boundAnswer(
   const { socket } = incoming
   outgoing.once('prefinish', () => outgoing.socket?.setTimeout(writeMs))
   outgoing.once('finish', () => {
-    // Node has assigned the socket to the next pipelined response, with the timeout of this one.
-    const { _httpMessage: next } = socket as { readonly _httpMessage?: ServerResponse | null }
+    // The next pipelined one has the timeout of this.
+    const next = responseOn(socket)
     if (next) socket.setTimeout(next.headersSent ? writeMs : 0)
     if (incoming.complete) return
     answeredEarly.add(socket)

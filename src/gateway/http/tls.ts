@@ -7,7 +7,7 @@ import {
 } from 'node:tls'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import type { Emitter } from '../../contract/event.ts'
-import { readPlainFile } from '../../lib/file-descriptor.ts'
+import { isPipe, readPlainFile } from '../../lib/file-descriptor.ts'
 
 /** Certificate chain and key as PEM. */
 export interface Tls {
@@ -79,9 +79,6 @@ export function followRenewals(
     }
   })
 }
-
-const isPipe = (file: string): boolean | undefined =>
-  statSync(file, { throwIfNoEntry: false })?.isFIFO()
 
 function stampOf(file: string): string {
   const stats = statSync(file, { throwIfNoEntry: false, bigint: true })

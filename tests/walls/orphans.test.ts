@@ -67,7 +67,8 @@ suite('An orphaned launcher of a dead warden', { skip: process.platform !== 'lin
     const mark = `mayfly-wall:${id}:${pid}:${startTime - 1}`
     const words = ['--unshare-all', '--unsetenv', mark, '--ro-bind', '/', '/', '--', '/bin/sleep']
     const wall = spawn(bwrap, [...words, '60'], { stdio: 'ignore' })
-    const other = spawn('/bin/sh', ['-c', 'sleep 60; :', mark], { stdio: 'ignore' })
+    // Waits without a child, which would outlive it.
+    const other = spawn('/bin/sh', ['-c', 'read line', mark])
     const ended = once(wall, 'exit')
     try {
       await until(() => descendantsOf(wall.pid!).length >= 2, 'the program in it')

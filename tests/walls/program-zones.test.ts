@@ -271,6 +271,18 @@ suite('Program zones, each in its cgroup before its first instruction', () => {
     }
   })
 
+  test('A program that a scan meets at its end is in its zone, and not refused', async (t) => {
+    if (isMissing(t, strong!)) return
+    const inside = { kind: 'inside', programs: ['head'], life: 20_000 }
+    const one = 'head -c 9000000 /dev/zero > /dev/null &'
+    const code = `for i in $(seq 20); do ${one.repeat(10)} wait; done`
+    await live(strong!, [inside], code, async (told, wall) => {
+      await saysEnd(wall)
+      assert.deepEqual(of(told, 'refused'), [])
+      assert.ok(of(told, 'began').length > 100, `${of(told, 'began').length} of 200 began`)
+    })
+  })
+
   test('Zones end with their warden, and the next warden removes their cgroups', async (t) => {
     if (isMissing(t, strong!)) return
     await using stand = await openWhole({ ...strong!.wish, apart: true })

@@ -2,7 +2,7 @@ import { lowest, meetBounds } from '../../enclosure-life.ts'
 import { RateBucket } from '../../../lib/rate-bucket.ts'
 import { constants } from 'node:os'
 import { messageOf } from '../../../contract/error.ts'
-import { isAlive } from '../../../os/proc.ts'
+import { isAlive, isExiting, threadsOf } from '../../../os/proc.ts'
 import { ExecScan } from './exec-scan.ts'
 import { createCpuThrottle } from '../cpu-throttle.ts'
 import { memoryHit, nestedTooDeep, overByItself, zoneSlackMs } from '../zone-ends.ts'
@@ -62,6 +62,11 @@ type About = Pick<ZoneReport, 'program' | 'entered'> & { readonly pid: number }
 /** True if a zone within this one would be nested too deep: its program must not run in looser limits than its own. */
 function isTooDeep(outer: LiveZone | undefined): boolean {
   return outer !== undefined && outer.depth + 1 >= zoneDepthMax
+}
+
+/** True for a process in exit(2), whose cgroup v1 reads as the root; its leader alone may be there while others run. */
+function runsNothing(pid: number): boolean {
+  return isExiting(pid) && threadsOf(pid).length <= 1
 }
 
 export interface ProgramZonesParts {
@@ -209,7 +214,7 @@ export class ProgramZones {
   #found(pid: number, file: string): void {
     const rule = this.#ruleOf({ path: file, real: file, by: [] })
     const zone = this.#zoneOf(pid)
-    if (!rule || isInZone(zone, rule) || zone?.why !== undefined) return
+    if (!rule || isInZone(zone, rule) || zone?.why !== undefined || runsNothing(pid)) return
     const about = { pid, program: file, entered: 'seen' } as const
     const why = this.#whyNot(rule, zone, about)
     if (why === undefined) return

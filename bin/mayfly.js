@@ -26,6 +26,8 @@ async function startHere() {
   const cli = await openCli({ isPacked, isMeasured, isSmallMade, folder })
   if (cli?.keep) keepCode(cli.keep)
   await cli?.main(process.argv.slice(2), cli.keep, started)
+  // Node would take the heap apart first.
+  process.once('beforeExit', () => process.exit())
 }
 
 /** Whether root runs a job without a server of its own: that one's server is a process with another uid. */

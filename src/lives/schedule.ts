@@ -49,6 +49,8 @@ export interface ZoneState {
   readonly order: number
   /** Controls closed but not yet confirmed by the wall. */
   readonly unconfirmed: readonly Control[]
+  /** True if the wall did not hold the last order: the next phase orders it again. */
+  readonly isRefused: boolean
   /** CPU time so far and at the opening of the phase, in milliseconds. */
   readonly cpu: number
   readonly cpuAtOpening: number
@@ -205,6 +207,7 @@ function newZoneState(
     controls: granted,
     order: 0,
     unconfirmed: [],
+    isRefused: false,
     cpu: 0,
     cpuAtOpening: 0,
     end: undefined,
@@ -246,7 +249,8 @@ function changed(
     case 'unheld': {
       if (input.order < state.order) return state
       const reason = `Cannot enforce phase "${stepOf(state).phase}": ${input.why}`
-      return advanced(state, { at: input.at, reason }, actions)
+      const isRefused = state.unconfirmed.length > 0
+      return advanced({ ...state, isRefused }, { at: input.at, reason }, actions)
     }
   }
 }
@@ -366,14 +370,14 @@ function withActions(
   return { life: { at, zones: states }, actions }
 }
 
-/** Controls in force now, with a new order if they are stricter than the last one. */
+/** Controls in force now, with a new order if they are stricter than the last one, or if the wall did not hold that. */
 function withControls(state: ZoneState, limit: Controls = allControls): ZoneState {
   const asked = meet(meet(stepOf(state).controls, state.ceiling), limit)
   const controls = meet(state.controls, asked)
   const closed = controlsBeyond(state.controls, controls)
-  if (closed.length === 0) return state
+  if (closed.length === 0 && !state.isRefused) return state
   const unconfirmed = [...new Set([...state.unconfirmed, ...closed])]
-  return { ...state, controls, unconfirmed, order: state.order + 1 }
+  return { ...state, controls, unconfirmed, isRefused: false, order: state.order + 1 }
 }
 
 function closing(state: ZoneState): LifeAction {

@@ -16,7 +16,10 @@ test('A server warns of a configured wall that is unavailable, and not of one wh
   assert.match(written.join(''), /Cannot use wall "embedded", which "spares" names: it was refused/)
   written.length = 0
   const probing = Promise.withResolvers<readonly [typeof wall]>()
-  await warnOfWalls({ unavailable: () => probing.promise }, {}, Promise.resolve())
+  const stopped = Promise.withResolvers<void>()
+  const warned = warnOfWalls({ unavailable: () => probing.promise }, {}, stopped.promise)
+  stopped.resolve()
+  await warned
   probing.resolve([wall])
   await new Promise((resolve) => void setImmediate(resolve))
   assert.deepEqual(written, [])

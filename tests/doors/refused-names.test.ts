@@ -65,7 +65,10 @@ suite('A refused name is in the record', () => {
   })
 
   test('A dynamic import whose refusal the code catches is a finding of the record', async () => {
-    const { id } = await run("try { await import('fs') } catch {} return 1")
+    const { id, tier, status, result } = await run(
+      "try { await import('fs') } catch { return 'refused' } return 'imported'",
+    )
+    assert.deepEqual([tier, status, result], ['isolate', 'ok', 'refused'])
     const { events, admitted } = recordOf(id)
     assert.deepEqual(events, [])
     assert.match(JSON.stringify(admitted.security.findings), /IMPORT/)

@@ -36,6 +36,7 @@ suite(
       assert.equal(stand.worker.deadline.isOwn, false)
       stand.run('for (;;) {}')
       assert.equal((await inTime(stand.ended, 'the end of the wall')).how, 'deadline')
+      assert.ok(!stand.frames.some((frame) => frame.kind === kind.end), 'the loop ended by itself')
     })
 
     test('reports no CPU time of the first job for the second', async () => {

@@ -149,6 +149,7 @@ suite('The wasm wall', () => {
       ] as const) {
         const { end } = await runProgram(program)
         assert.equal(end.exitCode, exitCode, said(end))
+        assert.equal(end.error?.code === 'WASM_TRAP', exitCode === undefined, said(end))
       }
     })
 

@@ -39,6 +39,22 @@ suite('A job request', () => {
     refused({ files }, /"files\.0\.content": expected text; bytes go as base64 with "encoding"/)
   })
 
+  test('is refused for a file at the place of a folder of another, with both paths', () => {
+    const filesAt = (...paths: readonly string[]) =>
+      newJob({ code: '', files: paths.map((path) => ({ path })) }, who, clock).asked.files.length
+    assert.equal(filesAt('a/b', 'a/c', 'ab', 'a/b', 'd'), 5)
+    const message = /"files\.1\.path": expected no file at "\.\/a", which is a folder of "a\/\/b"/
+    for (const last of [[], ['c']])
+      assert.throws(() => filesAt('a//b', './a', ...last), { code: 'INVALID', message })
+    const files = [
+      { path: 'a', type: 'folder' },
+      { path: 'link', type: 'link', content: 'a' },
+      { path: 'a/b' },
+      { path: 'link/c' },
+    ] as const
+    assert.equal(newJob({ code: '', files: [...files] }, who, clock).asked.files.length, 4)
+  })
+
   test('has files and standard input in the usual spelling of base64, and is refused for what is none', () => {
     const madeOf = {
       stdin: (content: string) =>

@@ -85,11 +85,34 @@ export const jobFile = z
   .check(inUsualBase64(['content']))
   .readonly()
 
+/**
+ * Refuses a file at the place of a folder that another path of the job needs. Sorted, with a slash at the end of each, all
+ * paths below one follow it at once.
+ */
+function withoutFileAsFolder({ value, issues }: z.core.ParsePayload<z.output<typeof jobFile>[]>) {
+  const sorted = value
+    .map(({ path, type = 'file' }, at) => ({ at, path, type, key: `${usualPath(path)}/` }))
+    .toSorted((a, b) => (a.key < b.key ? -1 : 1))
+  let after: (typeof sorted)[number] | undefined
+  for (const [index, one] of [...sorted.entries()].toReversed()) {
+    const next = sorted[index + 1]
+    if (next?.key !== one.key) after = next
+    if (one.type !== 'file' || !after?.key.startsWith(one.key)) continue
+    const message = `expected no file at "${one.path}", which is a folder of "${after.path}"`
+    issues.push({ code: 'custom', message, input: value, path: [one.at, 'path'] })
+  }
+}
+
+/** Empty parts and `.`, which name no folder. */
+const IDLE_PART = /(?:^|\/)\.?(?:\/|$)/
+const usualPath = (path: string) => (IDLE_PART.test(path) ? partsOf(path).join('/') : path)
+const partsOf = (path: string) => path.split('/').filter((part) => part !== '' && part !== '.')
+
 /** Lexical check; links of the job along the path stay below the working directory as well. */
 function isLinkWithin(path: string, target: string): boolean {
   if (target === '' || target.length > 1024 || target.startsWith('/') || !NO_NUL.test(target))
     return false
-  let depth = path.split('/').filter((part) => part !== '' && part !== '.').length - 1
+  let depth = partsOf(path).length - 1
   for (const part of target.split('/')) {
     if (part === '..') depth--
     else if (part !== '' && part !== '.') depth++
@@ -181,7 +204,7 @@ export const jobRequest = z
       .readonly()
       .optional()
       .describe('a batch: the code is called with each input in turn, in one sandbox'),
-    files: z.array(jobFile).max(2000).default([]),
+    files: z.array(jobFile).max(2000).check(withoutFileAsFolder).default([]),
     args: argsAsked.default([]),
     env: envAsked.default({}),
     stdin: stdinAsked.optional(),

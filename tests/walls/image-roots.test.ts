@@ -260,7 +260,7 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
     assert.match(verified.stdout, /^bad: python .*: its unpacked files differ from the image/)
     unpack()
     assert.equal(mayfly('images', 'verify', 'python').status, 0)
-    chmodSync(file, 0o4755)
+    chmodSync(file, 0o4644)
     assert.equal(mayfly('images', 'verify', 'python').status, 1)
     unpack()
     chmodSync(dirname(file), 0o777)

@@ -52,7 +52,7 @@ const drawn = [Math.random(), crypto.randomUUID(), crypto.randomBytes(8)]
 fs.writeFileSync('kept.txt', 'parent')
 const background = spawn('sleep', ['600'])
 null`,
-    seen: '[x, fs.readFileSync("kept.txt", "utf8"), background.exitCode]',
+    seen: '[x, fs.readFileSync("kept.txt", "utf8"), background.exitCode ?? background.signalCode]',
     change: (n: number) => `x += ${n}; fs.appendFileSync('kept.txt', '-${n}')`,
     values: `const read = (name) => fs.readFileSync(name, 'utf8').trim();
 [Math.random(), crypto.randomUUID(), crypto.randomBytes(8).toString('hex'), crypto.randomInt(2 ** 47),

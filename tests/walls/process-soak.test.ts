@@ -292,7 +292,6 @@ function kill(pid: number): boolean {
   }
 }
 
-/** The minimum of several samples, because garbage is no leak. */
 /** Growth from one round to the next; that of the last round if each round before grew too much. */
 async function driftOf(round: () => Promise<number>): Promise<number> {
   let early = await round()

@@ -170,15 +170,20 @@ suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, 
   test('protected names stay protected where settings make them writable one by one', async () => {
     const own = join(home, 'parts')
     const names = ['.vscode', '.git/hooks', 'src']
-    for (const name of names) mkdirSync(join(own, name), { recursive: true })
+    const all = [...names, 'lib']
+    for (const name of all) mkdirSync(join(own, name), { recursive: true })
     const file = join(place.state, 'parts.json')
     const network = { allowedDomains: [], deniedDomains: [] }
     const filesystem = { denyRead: [], allowWrite: names, denyWrite: [] }
     writeFileSync(file, JSON.stringify({ network, filesystem }))
-    const script = `for one in ${names.join(' ')}; do echo x > $one/made; done; ls ${names.join(' ')}`
+    const script = `for one in ${all.join(' ')}; do echo x > $one/made; done; ls ${all.join(' ')}`
     const words = ['exec', '--settings', file, '--', 'sh', '-c', script]
     const { stdout, stderr } = await mayfly({ ...place, cwd: own }, words)
-    assert.deepEqual(stdout.match(/\S+/g), ['.git/hooks:', '.vscode:', 'src:', 'made'], stderr)
+    assert.deepEqual(
+      stdout.match(/\S+/g),
+      ['.git/hooks:', '.vscode:', 'lib:', 'src:', 'made'],
+      stderr,
+    )
   })
 
   test('a symbolic link as the working folder resolves to the real path of the folder', async () => {

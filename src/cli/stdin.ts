@@ -63,8 +63,9 @@ export async function readStdin(wish: StdinOptions): Promise<JobRequest['stdin']
 
 /** True if a pipe contains unread bytes. */
 export async function hasUnread(): Promise<boolean> {
+  if (!isOpenEnded()) return false
   const { stdin } = process
-  if (!isOpenEnded() || stdin.destroyed) return false
+  if (stdin.destroyed) return false
   const { promise, resolve } = Promise.withResolvers<boolean>()
   // setImmediate allows one more poll(2): on a busy machine the timer may expire before the first one, though bytes were there.
   const timer = setTimeout(() => setImmediate(() => resolve(false)), UNREAD_MS_MAX)

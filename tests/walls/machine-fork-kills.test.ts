@@ -81,6 +81,7 @@ suite('A fork of which one QEMU is killed', { skip, timeout }, () => {
     const wall = await wallOf(parent)
     const children = await parent.fork({ children: 2 })
     killMachine(wall)
+    assert.equal(children.length, 2)
     const [grandchild] = await children[0]!.fork()
     await assertOwn([...children, grandchild!])
     assert.match(await endOf(parent), lost)

@@ -119,6 +119,7 @@ suite('A machine that is resumed from a capture', { skip, timeout }, () => {
     assert.match(networks.stdout.toString(), /unreachable/)
     assert.notEqual(networks.exitCode, 0)
     const frozenAt = Number(await saidBy(guest, 'cat /tmp/count'))
+    assert.equal(Number(await saidBy(guest, 'sleep 1; cat /tmp/count')), frozenAt)
     await guest.thaw()
     // The job prints until its window is full, and waits then: nothing takes its output.
     const waits = 'n=; while [ "$n" != "$(cat /tmp/count)" ]; do n=$(cat /tmp/count); sleep 3; done'

@@ -7,15 +7,15 @@ import type { Event, Sink } from '../contract/event.ts'
  * `anomaly`: unusual behaviour. `refused`: its output broke the contract. Stores the last 1000.
  */
 export class Threats {
-  readonly #openFilesMax: number
+  readonly #keptMax: number
   readonly #runs = new Map<string, About>()
   readonly #listeners = new Set<(threat: ThreatRow) => void>()
   #kept: ThreatRow[] = []
   /** Number of the last threat, or the time since. */
   #seq = 0
 
-  constructor(kept = openFilesMax) {
-    this.#openFilesMax = kept
+  constructor(kept = keptMax) {
+    this.#keptMax = kept
   }
 
   readonly sink: Sink = (event) => {
@@ -47,8 +47,8 @@ export class Threats {
   #keep(threat: ThreatRow): void {
     this.#kept.push(threat)
     // Trims at twice the limit, so that a push does not move the array each time.
-    if (this.#kept.length >= 2 * this.#openFilesMax)
-      this.#kept = fairlyKept(this.#kept, this.#openFilesMax)
+    if (this.#kept.length >= 2 * this.#keptMax)
+      this.#kept = fairlyKept(this.#kept, this.#keptMax)
     for (const listener of this.#listeners) listener(threat)
   }
 
@@ -73,7 +73,7 @@ export class Threats {
 }
 
 /** Limits: threats stored, and runs with known tenant and verdict. */
-const openFilesMax = 1000
+const keptMax = 1000
 const runsMax = 8192
 const auditedAbove = 40
 const wordCharsMax = 128

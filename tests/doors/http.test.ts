@@ -201,7 +201,7 @@ test('S0-4: invalid JSON is 400 and too large a content 413, with stable codes',
   const url = `${door.gateway.staticUrl}/active-content`
   for (const [body, status, code] of [
     ['{"content":', 400, 'SYNTAX'],
-    [{ content: 'x'.repeat(1000) }, 413, 'TOO_LARGE'],
+    [{ content: 'x'.repeat(1000), sessionToken: await tokenOf(door) }, 413, 'TOO_LARGE'],
   ] as const) {
     const answer = await post(url, body)
     assert.deepEqual([answer.status, answer.json['code']], [status, code])

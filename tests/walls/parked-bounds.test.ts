@@ -70,6 +70,7 @@ suite('A parked program with the default limits', { skip }, () => {
       await using stand = await openWhole()
       const wall = await stand.start('python', jailKind, usual)
       const before = boundsOf(wall)
+      assert.equal(before.cores, 1)
       for (const { file, lifted } of filesOf(wall)) writeFileSync(file, lifted)
       const lifted = boundsOf(wall)
       assert.ok(lifted.tasks === Infinity && lifted.memory > unlimited && lifted.cores === Infinity)

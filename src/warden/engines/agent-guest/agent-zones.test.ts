@@ -129,7 +129,7 @@ suite('Zones of programs in a guest, at the host', () => {
     assert.equal(told.at(-1)!.why, 'ended')
   })
 
-  test('A guest that does not end a zone loses its wall, unless it is paused', async () => {
+  test('A guest that does not end a zone loses its wall, unless it is paused', async (t) => {
     const { begin, zones, state } = await zonesOf({ endMsMax: 200 })
     begin(1)
     state.isPaused = true
@@ -137,7 +137,7 @@ suite('Zones of programs in a guest, at the host', () => {
     await new Promise((resolve) => setTimeout(resolve, 500))
     assert.equal(state.stuck, 0)
     state.isPaused = false
-    while (state.stuck === 0) await new Promise((resolve) => setTimeout(resolve, 50))
+    await t.waitFor(() => assert.ok(state.stuck > 0), { timeout: 60_000 })
     zones.close()
   })
 

@@ -277,6 +277,7 @@ suite('Cells of one isolate', () => {
       assert.deepEqual([end.status, end.error?.code, end.stdout], ['error', 'USER_ERROR', ''], cell)
       assert.match(end.error?.message ?? '', /input/, cell)
       ok(await session.exec('20 + 1'), 21)
+      assert.equal(session.between.stdout, '', cell)
     }
   })
 

@@ -2,14 +2,18 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { TierName } from '../../../src/contract/tier.ts'
 import type { Chapter } from '../case.ts'
 import { descendantsOf, isRunning, kindsOpen } from '../remains.ts'
 import { inTime, messageIn, type Stand, until } from '../stand.ts'
 
 const isLong = process.env['MAYFLY_LONG'] !== undefined
-const runs = isLong ? 1000 : 12
-/** A machine is booted for each: seconds of processor time. */
-const machineRuns = isLong ? 40 : 3
+/** By what a start costs: a container or a machine takes seconds, a program of its own kernel half a second. */
+const usualRuns = isLong ? 200 : 12
+const runsOf: Readonly<Partial<Record<TierName, number>>> = {
+  ...(isLong && { isolate: 1000, wasm: 1000, userkernel: 40, gvisor: 40, container: 20 }),
+  microvm: isLong ? 40 : 3,
+}
 const noProc = 'this system has no /proc to look into'
 
 export const leftovers: Chapter = {
@@ -24,7 +28,7 @@ export const leftovers: Chapter = {
         // The first round may open permanent resources: only growth is a leak.
         await liveOnce(stand, 2)
         const before = held()
-        await liveOnce(stand, stand.provider.tier === 'microvm' ? machineRuns : runs)
+        await liveOnce(stand, runsOf[stand.provider.tier] ?? usualRuns)
         let left: readonly string[] = []
         const isBack = () => {
           left = grown(before, held())

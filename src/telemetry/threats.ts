@@ -47,8 +47,7 @@ export class Threats {
   #keep(threat: ThreatRow): void {
     this.#kept.push(threat)
     // Trims at twice the limit, so that a push does not move the array each time.
-    if (this.#kept.length >= 2 * this.#keptMax)
-      this.#kept = fairlyKept(this.#kept, this.#keptMax)
+    if (this.#kept.length >= 2 * this.#keptMax) this.#kept = fairlyKept(this.#kept, this.#keptMax)
     for (const listener of this.#listeners) listener(threat)
   }
 

@@ -27,8 +27,8 @@ const runs = isLong ? 1000 : isSampled ? 40 : 100
 const soakMs = isLong ? 600_000 : 10_000
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 const driftMax = isLong ? 0.05 : 0.4
-/** Ten minutes distinguish a leak from a varying heap. In a run of ten seconds a leak must grow in each further round. */
-const roundsMax = isLong ? 1 : 4
+/** A leak grows in each further round: one in the long run, of five minutes, or two more where that grew too much. */
+const roundsMax = isLong ? 3 : 4
 const atOnce = 4
 const settledMs = 1_500
 /** Spares that the jobs called for end a minute after the last one. */

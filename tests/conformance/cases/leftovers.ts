@@ -12,7 +12,7 @@ const isLong = process.env['MAYFLY_LONG'] !== undefined
 const usualRuns = isLong ? 200 : 12
 const runsOf: Readonly<Partial<Record<TierName, number>>> = {
   ...(isLong && { isolate: 1000, wasm: 1000, userkernel: 40, gvisor: 40, container: 20 }),
-  microvm: isLong ? 40 : 3,
+  microvm: isLong ? 12 : 3,
 }
 const noProc = 'this system has no /proc to look into'
 

@@ -91,8 +91,10 @@ async function tryOut(field: Field, hostile: ProcessCase): Promise<string | unde
   }
 }
 
-function heard({ onlySeen, walls }: Field, { counted }: ProcessCase, text: string): string {
-  return onlySeen || (counted && !walls.areCounted) ? text.replaceAll(escapedWord, '') : text
+/** An engine of another user has no control group that counts. */
+function heard({ onlySeen, walls, wall }: Field, { counted }: ProcessCase, text: string): string {
+  const isCounted = walls.areCounted && wall !== 'podman'
+  return onlySeen || (counted && !isCounted) ? text.replaceAll(escapedWord, '') : text
 }
 
 /** Findings of the second of two jobs. */

@@ -26,11 +26,11 @@ import {
   ownRoot,
   readTrusted,
   readWhole,
+  urlOf,
 } from './small.js'
 
 const { existsSync, lstatSync, readdirSync } = process.getBuiltinModule('node:fs')
 const { basename, dirname, join } = process.getBuiltinModule('node:path')
-const { pathToFileURL } = process.getBuiltinModule('node:url')
 
 /** Names of finished bundles: hash of the sources, hash of the file. */
 export const NAME = /^([0-9a-f]{16})-([0-9a-f]{64})$/
@@ -146,11 +146,10 @@ function redirected(found, root) {
 
 /** @param {string} root */
 function urlsIn(root) {
-  const url = (/** @type {string} */ place) => pathToFileURL(join(root, place)).href
   return {
-    own: url('bundle/mayfly.js'),
-    library: url('bundle/index.js'),
-    source: url('src/index.ts'),
+    own: urlOf(root, 'bundle/mayfly.js'),
+    library: urlOf(root, 'bundle/index.js'),
+    source: urlOf(root, 'src/index.ts'),
   }
 }
 

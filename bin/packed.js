@@ -6,7 +6,7 @@
  * Node loads the file.
  */
 import { codeFile, scriptOf } from './kept-code.js'
-import { ownRoot, readWhole, statOf } from './small.js'
+import { ownRoot, readWhole, statOf, urlOf } from './small.js'
 
 /**
  * @typedef {{
@@ -30,9 +30,8 @@ export function openPacked({ folder, use = 'other' } = {}) {
 function open(folder, use) {
   const { createRequire } = process.getBuiltinModule('node:module')
   const { readFileSync } = process.getBuiltinModule('node:fs')
-  const { pathToFileURL } = process.getBuiltinModule('node:url')
   const path = `${ownRoot}dist/mayfly.cjs`
-  const url = pathToFileURL(path).href
+  const url = urlOf(ownRoot, 'dist/mayfly.cjs')
   const require = createRequire(url)
   const file = codeFile(folder, use, ownRoot)
   if (file === undefined || process.sourceMapsEnabled) return require(path)(url, require)

@@ -117,7 +117,7 @@ export function openSmall({ bytes, key }, options = {}) {
 }
 
 /** Node's own function loads the URLs of its past, a millisecond. @param {string} root @param {string} place */
-function urlOf(root, place) {
+export function urlOf(root, place) {
   if (root === ownRoot) return new URL(`../${place}`, import.meta.url).href
   return process.getBuiltinModule('node:url').pathToFileURL(join(root, place)).href
 }

@@ -7,10 +7,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
+#include <linux/io_uring.h>
+#include <linux/keyctl.h>
 #include <linux/openat2.h>
+#include <linux/perf_event.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -280,8 +285,15 @@ static int other_calls(void) {
   struct open_how how = {.flags = O_WRONLY | O_CREAT, .mode = 0755};
   int fd = (int)syscall(SYS_openat2, AT_FDCWD, ".git/hooks/a", &how, sizeof how);
   int made = (int)syscall(SYS_creat, ".zshrc", 0644);
-  int handle = (int)syscall(SYS_name_to_handle_at, AT_FDCWD, ".git/config", NULL, NULL, 0);
-  int opened = (int)syscall(SYS_open_by_handle_at, AT_FDCWD, NULL, O_RDWR);
+  union {
+    struct file_handle handle;
+    char bytes[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+  } named = {.handle = {.handle_bytes = MAX_HANDLE_SZ}};
+  int id, handle = name_to_handle_at(AT_FDCWD, ".git/config", &named.handle, &id, 0);
+  /* Where no handle is given: one of ext4, whose root has the inode 2. */
+  if (handle != 0) named.handle = (struct file_handle){.handle_bytes = 8, .handle_type = 1};
+  if (handle != 0) named.handle.f_handle[0] = 2;
+  int opened = open_by_handle_at(AT_FDCWD, &named.handle, handle == 0 ? O_RDWR : O_RDONLY | O_DIRECTORY);
   return fd >= 0 || made >= 0 || handle == 0 || opened >= 0;
 }
 
@@ -716,9 +728,14 @@ static int own_filter(void) {
 }
 
 static int other_doors(void) {
-  return syscall(SYS_io_uring_setup, 4, NULL) >= 0 || errno == EFAULT || syscall(SYS_bpf, 0, NULL, 0) >= 0 ||
-         syscall(SYS_keyctl, 0, 0) >= 0 || syscall(SYS_userfaultfd, 0) >= 0 ||
-         syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0) >= 0 || syscall(SYS_add_key, "user", "a", "b", 1, -2) >= 0;
+  struct io_uring_params ring = {0};
+  union bpf_attr map = {.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1};
+  struct perf_event_attr clock = {
+      .type = PERF_TYPE_SOFTWARE, .size = sizeof clock, .config = PERF_COUNT_SW_TASK_CLOCK, .exclude_kernel = 1};
+  return syscall(SYS_io_uring_setup, 4, &ring) >= 0 || syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof map) >= 0 ||
+         syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 1) >= 0 ||
+         syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY) >= 0 || syscall(SYS_perf_event_open, &clock, 0, -1, -1, 0) >= 0 ||
+         syscall(SYS_add_key, "user", "a", "b", 1, KEY_SPEC_PROCESS_KEYRING) >= 0;
 }
 
 static int settings_of_the_machine(void) {

@@ -31,6 +31,14 @@ interface Row {
 const textOf = (path: string) =>
   readFileSync(new URL(`../../examples/${path}`, import.meta.url), 'utf8')
 const composed = textOf('provider-module/python-alone.js')
+/** Start of a module that runs the default export of its code in Node, without a wall. */
+const runsNode = `import { appendFileSync } from 'node:fs'
+const guest = \`const { writeSync } = require('node:fs')
+const { text } = require('node:stream/consumers')
+const source = 'data:text/javascript,' + encodeURIComponent(process.argv[1])
+Promise.all([import(source), text(process.stdin)]).then(async ([guest, input]) =>
+  writeSync(3, JSON.stringify(await guest.default(JSON.parse(input)))))\`
+`
 const isRoot = process.getuid?.() === 0
 const proofMsMax = 60_000
 
@@ -73,7 +81,7 @@ suite('Provider modules from a folder', () => {
     let row: Row | undefined
     do {
       row = (await rows()).find((one) => one.name === name)
-      if (!row?.reason?.includes('under way')) return row
+      if (!row?.reason?.includes('in progress')) return row
       await sleep(200)
     } while (performance.now() < until)
     return row
@@ -157,15 +165,23 @@ suite('Provider modules from a folder', () => {
   })
 
   always('S4-15: a module without a wall cannot claim a tier: a guest refutes it', async () => {
+    const answers = join(above, 'outside', 'answers')
+    writeFileSync(answers, '')
+    // The server may have become another user.
+    chmodSync(answers, 0o666)
     const text = textOf('provider/shell.ts')
       .replace(`name: 'shell'`, `name: 'liar'`)
       .replace(`tier: 'none'`, `tier: 'process'`)
       .replace('strength: 0', 'strength: 3')
       .replace(`languages: ['sh']`, `languages: ['node']`)
-    const file = drop('liar.ts', `${text}\nexport default shell\n`)
+      .replace(`'/bin/sh', ['-c', code]`, `process.execPath, ['--eval', guest, '--', code]`)
+      .replace('return {', `appendFileSync(${JSON.stringify(answers)}, resultText)\n    return {`)
+    const file = drop('liar.ts', `${runsNode}${text}\nexport default shell\n`)
     const { available, code, reason } = (await proved('liar'))!
     assert.deepEqual([available, code], [false, 'PROVIDER_UNPROVED'])
     assert.match(reason ?? '', /it claims tier "process", and did not hold node: network/)
+    // The guest ran, and told of the listener that it reached.
+    assert.match(readFileSync(answers, 'utf8'), /^\[[^\]]*"tcp"/)
     unlinkSync(file)
   })
 

@@ -73,6 +73,11 @@ suite('Cached outcomes of idempotent jobs', () => {
       const theirs = await ask({ input: 2 }, 'other')
       assert.equal(theirs.metrics.cache, 'miss')
       assert.notEqual(theirs.result, mine.result)
+      const kept = await ask({ input: 2 })
+      assert.deepEqual([kept.metrics.cache, kept.result], ['hit', mine.result])
+      const again = await ask({ input: 2, idempotent: false })
+      assert.equal(again.metrics.cache, 'none')
+      assert.ok(![plain, mine, theirs].some(({ result }) => result === again.result))
     },
   )
 

@@ -262,8 +262,8 @@ suite('Cells of one isolate', () => {
       const next = session.exec('console.log("own"); 20 + input', given)
       const end = await next
       assert.deepEqual(
-        [end.id, end.status, end.text, end.stdout],
-        [next.id, 'ok', '21', 'own\n'],
+        [end.id, end.status, end.text, end.stdout, end.stderr],
+        [next.id, 'ok', '21', 'own\n', ''],
         cell,
       )
     }

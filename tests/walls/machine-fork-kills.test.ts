@@ -63,13 +63,17 @@ suite('A fork of which one QEMU is killed', { skip, timeout }, () => {
     for (const waitMs of waitsMs) {
       const parent = await opened()
       const wall = await wallOf(parent)
+      const bootId = await bootIdOf(parent)
       const forking = parent.fork({ children: 2 }).catch(codeOf)
       await sleep(waitMs)
       killMachine(wall)
       const made = await forking
       t.diagnostic(`${waitMs} ms: ${typeof made === 'string' ? made : made.length}`)
       if (typeof made === 'string') assert.match(made, lost)
-      else await assertOwn(made)
+      else {
+        await assertOwn(made)
+        for (const one of made) assert.notEqual(await bootIdOf(one), bootId)
+      }
       assert.match(await endOf(parent), lost)
       await nothingLeft(before, typeof made === 'string' ? [] : made)
     }
@@ -129,6 +133,15 @@ async function assertOwn(boxes: readonly Box[]): Promise<void> {
     boxes.map(() => 20),
   )
   assert.equal(new Set(seen.flatMap(([, ...own]) => own)).size, 2 * boxes.length)
+}
+
+async function bootIdOf(box: Box): Promise<unknown> {
+  const { status, result } = await box.run({
+    code: `open('/proc/sys/kernel/random/boot_id').read()`,
+    limits,
+  })
+  assert.equal(status, 'ok')
+  return result
 }
 
 /** Id of its wall, which is its host name. */

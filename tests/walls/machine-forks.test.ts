@@ -10,6 +10,7 @@ import { openCgroups } from '../../src/os/cgroup.ts'
 import { tryReadText } from '../../src/os/read.ts'
 import { noMachines } from '../conformance/microvm.ts'
 import { descendantsOf } from '../conformance/remains.ts'
+import { until } from '../conformance/stand.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { copyMachineState } from '../fixtures/machine-images.ts'
 
@@ -23,9 +24,9 @@ const state = join(folder, 'state')
 /** Cells of one language. */
 const languages = {
   python: {
-    begin: `import os, random, socket, subprocess, time, uuid
+    begin: `import os, random, socket, subprocess, tempfile, time, uuid
 x = 20
-drawn = random.random(), uuid.uuid4(), uuid.uuid1()
+drawn = random.random(), uuid.uuid4(), uuid.uuid1(), tempfile.mktemp()
 with open('kept.txt', 'w') as file: file.write('parent')
 background = subprocess.Popen(['sleep', '600'])`,
     seen: '[x, open("kept.txt").read(), background.poll()]',
@@ -34,7 +35,7 @@ with open('kept.txt', 'a') as file: file.write('-${n}')`,
     values: `read = lambda name: open(name).read().strip()
 [random.random(), str(uuid.uuid4()), os.urandom(8).hex(), os.getrandom(8).hex(), random.SystemRandom().random(),
  read('/proc/sys/kernel/random/boot_id'), read('/etc/machine-id'), read('/run/mayfly/id'), socket.gethostname(),
- __import__('tempfile').mktemp()]`,
+ tempfile.mktemp()]`,
     now: 'time.time() * 1000',
     waits: 'time.sleep(3)',
     programs: `started = []
@@ -192,14 +193,15 @@ suite('A fork of a session in a virtual machine', { skip, timeout }, () => {
 
   test('leaves nothing of its parent where that is ended meanwhile, and no child without one', async () => {
     const before = saves()
-    for (const waitMs of [50, 400, 900]) {
+    for (const wait of [50, 'the save', 900] as const) {
       const parent = await open('python')
       await value(parent, languages.python.begin)
       const forking = parent.fork({ children: 2 }).then(
         (made) => made,
         (error: { code: string }) => error.code,
       )
-      await sleep(waitMs)
+      if (wait === 'the save') await until(() => saves().length > before.length, 'a save')
+      else await sleep(wait)
       await parent.close()
       const made = await forking
       if (typeof made === 'string')

@@ -4,13 +4,14 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test as always } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { chromium, type Browser, type Page } from 'playwright-core'
 import { examples } from '../../src/web/page/examples.js'
 import { snippetsOf } from '../../src/web/page/snippets.js'
 import { chromiumFlags, chromiumPath, withoutName } from '../fixtures/chromium.ts'
 import { test } from '../fixtures/drawn.ts'
 import { seedScript } from '../fixtures/page-of-a-site.ts'
-import { bin, makePlace, startServer, whenReady, type Server } from './program.ts'
+import { bin, makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
 
 /** The built-in page, in the system's Chromium. */
 const waitMsMax = 20_000
@@ -176,16 +177,27 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
   test('A stopped run ends on the server', async () => {
     await begin('console.log("there"); for (;;) {}')
     await page.locator('#output').getByText('there').waitFor()
-    assert.equal((await alive()).length, 1)
+    const [running, ...others] = (await asked('/v1/sandboxes')).items
+    assert.deepEqual(others, [])
     await page.locator('#stop').click()
-    for (let tries = 0; (await alive()).length > 0; tries++)
-      assert.ok(tries < 200, 'the job still runs')
+    for (let naps = 0; (await asked('/v1/sandboxes')).items.length > 0; naps++) {
+      assert.ok(naps < 1_200, 'the job still runs')
+      await sleep(50)
+    }
+    // Without the stop its timeout ends it, with another status.
+    const { stdout } = await mayfly(place, ['audit', 'list', '--limit', '20', '--json'])
+    const lines = (JSON.parse(stdout) as unknown[]).map((line) => JSON.stringify(line))
+    const own = lines.filter((line) => line.includes(running!.id))
+    assert.ok(
+      own.some((line) => line.includes('"cancelled"')),
+      own.join('\n'),
+    )
   })
 
-  async function alive(): Promise<readonly unknown[]> {
+  async function asked(path: string): Promise<{ items: readonly { id: string }[] }> {
     const headers = { authorization: `Bearer ${server.apiKey}` }
-    const response = await fetch(`${server.active}/v1/sandboxes`, { headers })
-    return ((await response.json()) as { items: unknown[] }).items
+    const response = await fetch(new URL(path, server.active), { headers })
+    return (await response.json()) as Awaited<ReturnType<typeof asked>>
   }
 
   test('Output of the code is shown as text, never as markup of the page', async () => {

@@ -22,6 +22,17 @@ suite('Fair shares', () => {
     assert.ok(fair.hold('d').add(250))
   })
 
+  test('a holder above its share gives back, and takes nothing more', () => {
+    const fair = new FairShare(1000)
+    using greedy = fair.hold('a')
+    assert.ok(greedy.add(500))
+    using one = fair.hold('b')
+    using other = fair.hold('c')
+    assert.ok(one.add(200) && other.add(200))
+    assert.ok(!greedy.add(1) && greedy.add(0) && greedy.add(-100))
+    assert.equal(fair.total, 800)
+  })
+
   test('holders with a lower maximum of their own get no more than that', () => {
     const fair = new FairShare(1000)
     using one = fair.hold('strangers', 100)

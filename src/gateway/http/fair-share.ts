@@ -44,6 +44,7 @@ export class FairShare {
   }
 
   #fits(of: string, amount: number, most: number): boolean {
+    if (amount <= 0) return true
     const [own, all] = [(this.#of.get(of) ?? 0) + amount, this.#total + amount]
     return own <= most && all <= this.#max && (own <= this.#max / 4 || all <= this.#max / 2)
   }
@@ -57,6 +58,6 @@ export class FairShare {
 }
 
 export interface ShareReservation extends Disposable {
-  /** False if refused; nothing is taken then. */
+  /** False if refused; nothing is taken then. A negative amount is given back, and never refused. */
   add(amount: number): boolean
 }

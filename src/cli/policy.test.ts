@@ -149,13 +149,17 @@ test('policy check refuses a certificate and a key that are missing, are none, o
 })
 
 test('policy check warns of an address off loopback without TLS, which a server refuses', () => {
-  const check = (more: string) => run(['check'], `[server]\n${more}\n`).stderr
+  const check = (more: string) => run(['check'], `[server]\n${more}\n`)
   assert.match(
-    check('host = "0.0.0.0"'),
+    check('host = "0.0.0.0"').stderr,
     /^Warning: mayfly\.toml:2:1: server\.host: expected "tls_cert"/,
   )
   const named = ['insecure_http = true', 'tls_dev = true'].map((key) => `host = "0.0.0.0"\n${key}`)
-  for (const more of ['host = "::1"', ...named]) assert.doesNotMatch(check(more), /Warning/)
+  for (const more of ['host = "::1"', ...named]) {
+    const { stdout, stderr } = check(more)
+    assert.match(stdout, /^"mayfly\.toml" is valid/)
+    assert.doesNotMatch(stderr, /Warning/)
+  }
 })
 
 test('policy check warns of a key that the server may not read', (context) => {
@@ -214,7 +218,8 @@ test('Attack: no value of a file prints an escape sequence or a line of its own 
   const schedule = `[schedules.default]\nphases = [${phase}]\n`
   for (const [words, toml] of [
     ['check', `"${evil}" = 1`],
-    ['check', `default_provider = "${evil}"\n${schedule}`],
+    ['check', `default_provider = "${evil}"`],
+    ['check', schedule],
     ['check', `[[mcp.servers]]\nname = "a"\ncommand = ["${evil}"]`],
     ['explain', schedule],
     ['surface', schedule],

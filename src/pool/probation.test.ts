@@ -39,6 +39,7 @@ test('A tenant after three forced ends shares slots with other tenants on probat
     await settled()
     assert.equal(entered.filter((tenant) => tenant === 'good').length, n + 1)
     await pass(2_000)
+    assert.equal(entered.filter((tenant) => tenant !== 'good').length, n + 1)
   }
   assert.deepEqual(
     entered.filter((tenant) => tenant !== 'good'),

@@ -186,7 +186,9 @@ test('At most one of two bound schedules has conditions, zones or a first phase 
       ],
     )
   }
-  assert.throws(() => on(special, { ...special, begin_at: {} }), /Cannot apply both of the sched/)
+  const plainly = { ...special, begin_at: {} }
+  for (const other of [special, plainly])
+    assert.throws(() => on(other, plainly), /Cannot apply both of the sched/)
 })
 
 test('A bound schedule can be replaced only by one that is not looser in any phase', () => {

@@ -17,6 +17,9 @@ test('S3-24: refused code is blocked, and no analyst sees it', async () => {
   const blocked = withinSignature(plan, refused)
   assert.equal(blocked.kind, 'blocked')
   assert.equal(blocked.kind === 'blocked' && blocked.error.code, 'SIGNATURE_INVALID')
+  const unsigned = { ...error, code: 'SIGNATURE_REQUIRED' } as const
+  const other = withinSignature(plan, { kind: 'refused', error: unsigned })
+  assert.equal(other.kind === 'blocked' && other.error.code, 'SIGNATURE_REQUIRED')
 })
 
 test('The verdict reports whether a signature was valid', async () => {

@@ -19,7 +19,12 @@ suite('Sampling a wall', () => {
 
   test('S2-8: A wall ends if the machine was suspended past its deadline', async () => {
     let slept = 0
-    using stand = holding({ check: () => slept })
+    const check = () => {
+      const told = slept
+      slept = 0
+      return told
+    }
+    using stand = holding({ check })
     stand.sampler.add(held({ deadlineAt: performance.now() + 3_600_000 }))
     await looks()
     assert.deepEqual(stand.ends, [])

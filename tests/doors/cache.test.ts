@@ -44,6 +44,7 @@ suite('Cached outcomes of idempotent jobs', () => {
       { tap: (stream, text) => void heard.push(`${stream} ${text}`) },
     )
     assert.equal(JSON.stringify(again.result), JSON.stringify(first.result))
+    assert.deepEqual([again.stdout, again.stderr], [first.stdout, first.stderr])
     assert.deepEqual([first.metrics.cache, again.metrics.cache], ['miss', 'hit'])
     assert.equal(first.cachedFrom, undefined)
     assert.equal(again.cachedFrom?.id, first.id)

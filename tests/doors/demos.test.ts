@@ -34,7 +34,7 @@ suite('The demonstrations', { concurrency: 3 }, () => {
 
   const run = async (file: string, ...more: readonly string[]) => {
     const config = `${examples}${file.split('/')[0]}/mayfly.toml`
-    const args = ['run', `${examples}${file}`, '--config', config, '--timeout', '10s', '--json']
+    const args = ['run', `${examples}${file}`, '--config', config, '--timeout', '20s', '--json']
     return documentOf(await mayfly(place, [...args, ...more]))
   }
 

@@ -241,6 +241,11 @@ suite('Shared resources of the server', () => {
     const large = new AbortController()
     const url = `${door.gateway.activeUrl}/v1/executions/${String(json['id'])}`
     const headers = { ...acme, accept: 'application/msgpack' }
+    const first = await call(url, { headers })
+    assert.deepEqual(
+      [first.status, first.headers.get('content-type')],
+      [200, 'application/msgpack'],
+    )
     let answered = 0
     const asked = Array.from({ length: 8 }, async () => {
       const response = await fetch(url, { headers, signal: large.signal })

@@ -226,6 +226,14 @@ suite('MCP of a server', { skip: unable('python') }, () => {
       await cancelled({ session, limits: { timeout: '300s' } })
       const files = await agent.call('list_files', { session })
       assert.ok(!files.isError, files.text)
+      // Busy until the cancelled exec is over; only then would its session be ended with it.
+      const cell = () => agent.call('run_session', { session, code: '1' })
+      let later = await cell()
+      for (let tries = 0; /\bBUSY\b/.test(later.text) && tries < 3000; tries++) {
+        await sleep(20)
+        later = await cell()
+      }
+      assert.equal(later.data['result'], 1, later.text)
       assert.ok(!(await agent.call('run_session', { session, end: true })).isError)
     })
 

@@ -160,6 +160,9 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
 
   test('Output and timeline are shown while a job runs, and the previous outcome is removed', async () => {
     assert.equal(await run('console.log("before"); return "the one before"'), 'ok')
+    assert.match(await text('returned'), /the one before/)
+    assert.match(await text('detail'), /isolate, by isolated-vm/)
+    assert.match(await text('output'), /before/)
     await begin('console.log("early"); for (;;) await new Promise((done) => setTimeout(done, 20))')
     await page.locator('#output').getByText('early').waitFor()
     assert.equal(await page.locator('#headline .badge.live').innerText(), 'running')

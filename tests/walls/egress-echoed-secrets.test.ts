@@ -377,8 +377,10 @@ test('Attack: a tunnel for any content does not bypass the credential of a host 
 test('S2-14: a planted secret is blocked behind WebSocket masks', async () => {
   const planted = 'planted-secret'
   let heard = 0
+  const closed = Promise.withResolvers<unknown>()
   await using server = await openServer(
     (socket) => {
+      socket.once('close', closed.resolve)
       socket.write(switched)
       socket.on('data', (chunk: Buffer) => {
         heard += chunk.length
@@ -406,6 +408,7 @@ test('S2-14: a planted secret is blocked behind WebSocket masks', async () => {
   assert.ok(plain > 0)
   socket.write(masked(planted))
   while (await nextChunk(socket));
+  await closed.promise
   assert.equal(heard, plain)
   assert.match(server.stand.proxy.attempts[0]!.because, /planted secret/)
 })

@@ -92,6 +92,8 @@ suite('Brokered requests', () => {
     assert.deepEqual([moved.status, moved.redirected, moved.url], [200, true, b('/echo-headers')])
     const seen = JSON.parse(atob(moved.body))
     assert.deepEqual([seen.authorization, seen.cookie, seen['x-own']], [undefined, undefined, '1'])
+    const first = world.heard.at(-2)!.headers
+    assert.deepEqual([first.authorization, first.cookie], ['Bearer own', 'c=1'])
     for (const [to, why] of [
       ['http://127.0.0.1:1/', /loopback/],
       ['http://169.254.169.254/', /metadata/],

@@ -165,7 +165,8 @@ suite('Proxied traffic', () => {
       const heard = world.heard.length
       const said = await stand.say(first + two)
       assert.match(said, /^HTTP\/1.1 200 /)
-      assert.equal(said.match(/^HTTP\/1.1/gm)?.length, 1)
+      // The body of an answer ends without a line break, so a second answer begins no line.
+      assert.equal(said.match(/HTTP\/1\.1 \d/g)?.length, 1)
       assert.deepEqual(
         world.heard.slice(heard).map(({ line }) => line),
         ['GET /one'],

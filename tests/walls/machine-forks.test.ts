@@ -187,6 +187,8 @@ suite('A fork of a session in a virtual machine', { skip, timeout }, () => {
     const during = remains()
     assert.equal(during.leases.length, before.leases.length + 2)
     assert.equal(during.folders.length, before.folders.length + 2)
+    assert.ok(during.processes.length >= before.processes.length + 2)
+    if (openCgroups()) assert.equal(during.groups.length, before.groups.length + 2)
     for (const one of children) await one.close()
     assert.deepEqual(remains(), before)
   })
@@ -215,18 +217,22 @@ suite('A fork of a session in a virtual machine', { skip, timeout }, () => {
     await using parent = await open('python', { memory: '200MB' })
     await value(parent, languages.python.begin)
     const floods = `import threading
-pages = bytearray(120 * 2**20)
+pages, written = bytearray(120 * 2**20), 0
 def flood():
+    global written
     n = 0
     while True:
         n = (n + 1) % 256
-        for at in range(0, len(pages), 4096): pages[at] = n
+        for at in range(0, len(pages), 4096): pages[at] = n; written += 1
 threading.Thread(target=flood, daemon=True).start()`
+    const writes = 'seen = written\nwhile written == seen: time.sleep(0.01)\nTrue'
     await value(parent, floods)
+    assert.equal(await value(parent, writes), true)
     const [child] = await parent.fork()
     for (const one of [parent, child!]) {
       assert.deepEqual(await value(one, languages.python.seen), [20, 'parent', null])
       assert.equal(await value(one, 'len(set(pages[::4096])) <= 2'), true)
+      assert.equal(await value(one, writes), true)
     }
     await child!.close()
   })

@@ -228,8 +228,9 @@ at = (__import__('ctypes').c_char * 8).from_buffer(held)
 program = struct.pack('HL', 1, __import__('ctypes').addressof(at))
 result = []
 for option, value in ((26, program), (50, b'\\0' * 4), (51, program), (52, b'\\0' * 4)):
+    own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).setsockopt(socket.SOL_SOCKET, option, value)
+        own.setsockopt(socket.SOL_SOCKET, option, value)
         result.append('taken')
     except OSError as error: result.append(errno.errorcode[error.errno])`,
         },

@@ -31,6 +31,13 @@ for (const [what, patch] of narrower)
   test(`S4-16: an override may set ${what}`, () =>
     assert.notDeepEqual(overrideConfig(config, patch, { prefersWeaker: () => false }), config))
 
+test('An override has the bound of a limit that the configuration has', () => {
+  const on = (disk: string) =>
+    overrideConfig(config, { limits: { disk } }, { allowWidening: true }).limits.disk
+  assert.equal(on('64GB'), 64 * 2 ** 30)
+  assert.throws(() => on('65GB'), /limits\.disk: expected at most 64 GB/)
+})
+
 const wider: readonly (readonly [string, object])[] = [
   ['limits.memory', { limits: { memory: '2GB' } }],
   ['default_provider', { default_provider: 'mock' }],

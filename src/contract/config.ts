@@ -958,6 +958,7 @@ export const overrideSchema = z.strictObject({
   limits: z
     .strictObject({
       ...limitsShape,
+      disk: limits.shape.disk.unwrap(),
       result: size.describe('Bytes of the result as JSON'),
       artifacts: size.describe('Bytes of all artifacts together'),
     })

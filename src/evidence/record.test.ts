@@ -386,8 +386,11 @@ test('A record closed in a folder without a server forgets bodies that no proces
     [24 * 60 * minute + minute, 0],
   ] as const) {
     const record = open({ clock: { ...systemClock, date: () => date + later } })
+    assert.equal(names().length, 1)
     await record.close()
     assert.equal(names().length, left)
+    using keys = new DatabaseSync(join(folder, 'body-keys.db'))
+    assert.equal(keys.prepare('SELECT count(*) AS n FROM keys').get()?.['n'], left)
   }
 })
 

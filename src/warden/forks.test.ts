@@ -7,7 +7,7 @@ import { EnclosureLife } from './enclosure-life.ts'
 import { Forks } from './forks.ts'
 import type { StartedEnclosure } from './start.ts'
 
-const bounds = { memory: 100, cpu: 1 }
+const bounds = { memory: 100, cpu: 1, io: 1000, processes: 8 }
 const asked = { wall: 'w1', children: 2 }
 
 suite('A fork', () => {
@@ -72,15 +72,15 @@ suite('A fork', () => {
     life.tighten({ memory: 50 })
     await forks.start(fork)
     const [child] = children
-    for (const [tenant, own] of [
-      ['b', { memory: 10, cpu: 1 }],
-      ['', { memory: 10, cpu: 1 }],
-      ['a', { memory: 51, cpu: 1 }],
-      ['a', { memory: 50 }],
-      ['a', { memory: 50, cpu: 2 }],
-    ] as const)
-      assert.throws(() => child!.claim(tenant, own), { code: 'CONFLICT' })
-    child!.claim('a', { memory: 50, cpu: 1 })
+    const within = { ...bounds, memory: 50 }
+    for (const tenant of ['b', ''])
+      assert.throws(() => child!.claim(tenant, within), { code: 'CONFLICT' })
+    for (const name of ['memory', 'cpu', 'io', 'processes'] as const)
+      for (const value of name === 'memory' ? [51] : [within[name] + 1, undefined]) {
+        const own = { ...within, [name]: value } as unknown as typeof within
+        assert.throws(() => child!.claim('a', own), { code: 'CONFLICT' }, `${name} ${value}`)
+      }
+    child!.claim('a', within)
   })
 })
 

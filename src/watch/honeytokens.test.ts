@@ -10,8 +10,10 @@ const tokens = honeytokensFor(key, 'exec_1')
 const forms: readonly ((secret: string) => string)[] = [
   (secret) => secret,
   (secret) => Buffer.from(secret).toString('hex'),
+  (secret) => Buffer.from(secret).toString('hex').toUpperCase(),
   (secret) => Buffer.from(secret).toString('base64'),
   (secret) => Buffer.from(`x${secret}y`).toString('base64'),
+  (secret) => Buffer.from(`xx${secret}y`).toString('base64'),
   (secret) => Buffer.from(`{"k":"${secret}"}`).toString('base64url'),
   (secret) => Array.from(secret).toReversed().join(''),
   (secret) => secret.toLowerCase(),

@@ -87,6 +87,8 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
       new Map(listed.map((one: any) => [one.id, one.forkOf])),
       new Map(ids.toReversed().map((one) => [one, id])),
     )
+    const others = await ask('GET', '/v1/sandboxes?label=try:1', undefined, 'other')
+    assert.deepEqual([others.status, others.body.items], [200, []])
     for (const one of ids) {
       assert.equal((await ask('GET', `/v1/sandboxes/${one}`, undefined, 'other')).status, 404)
       assert.equal(await ran(one, 'x += 1\nx'), 21)

@@ -128,6 +128,7 @@ test('A pipelined job is waited for, also longer than the answer before it may t
     'two answers',
   )
   assert.deepEqual(gone, [false, false])
+  assert.equal(said.text.split('HTTP/1.1 200 ').length, 3, said.text)
 })
 
 test('A body that no door reads ends with its connection some time after the answer', async () => {

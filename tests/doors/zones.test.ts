@@ -207,7 +207,7 @@ test('S2-19: the second execution of an instance gets its zones from the first, 
   const info = { input: { name: 'Ada' }, instanceId: 'vm-7' }
   const first = await mayfly.initializeExecution(code, info)
   assert.match(first[1]!.because, /^schedule/)
-  await mayfly.monitorZones(first)
+  assert.equal((await mayfly.monitorZones(first)).status, 'ok')
   const second = await mayfly.initializeExecution(code, info)
   assert.equal(second[1]!.because, 'history')
   assert.equal((await mayfly.monitorZones(second)).status, 'ok')

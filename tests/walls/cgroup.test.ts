@@ -67,6 +67,7 @@ suite(
         assert.deepEqual(await ended, [null, 'SIGKILL'])
         await until(() => inner.memoryKills() === 1, 'the kill to be counted')
         assert.equal(group.memoryKills(), 0)
+        assert.ok(!group.hasBeenFull(), 'the limit of the outer group ended it')
         assert.deepEqual(group.processes(), [beside!.pid])
       } finally {
         for (const one of [beside!, child!]) one.kill('SIGKILL')

@@ -65,6 +65,8 @@ suite('A command in a folder', { skip: noFolderWall, timeout: 300_000 }, () => {
       assert.equal(results[name], '0', ran.stderr))
 
   test('S4-9: leaves every protected file unchanged after all of these attacks', () => {
+    const untried = Object.keys(attacks).filter((name) => !(name in results))
+    assert.deepEqual(untried, [], ran.stderr)
     assert.equal(protectedState(place.cwd), before_)
     assert.doesNotMatch(ran.stdout + ran.stderr, new RegExp(secret))
   })

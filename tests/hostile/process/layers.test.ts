@@ -40,6 +40,8 @@ const hiddenBy: Partial<Record<JailLayer, readonly string[]>> = {
 /** Layers without which the product runs nothing in a wall. */
 const needed: readonly JailLayer[] = ['seccomp', 'memory watch']
 
+/** It has no Landlock, and is made of namespaces: without them there is none. */
+const ofBubblewrap = layers.filter((one) => one !== 'landlock' && one !== 'namespaces')
 let trap: ProcessTrap
 const absent = new Map<WallName, string>()
 before(async () => {
@@ -51,9 +53,9 @@ after(() => trap[Symbol.asyncDispose]())
 
 for (const wall of wallNames) {
   suite(`Hostile programs on ${wall} with any one layer off`, () => {
-    for (const layer of layers)
+    for (const layer of wall === 'bubblewrap' ? ofBubblewrap : layers)
       test(`The layer "${layer}" of ${wall} is off (S4-39, S4-40)`, async (t) => {
-        const missing = absent.get(wall) || noSuchWall(wall, layer)
+        const missing = absent.get(wall) || noSuchWall(layer)
         if (missing) return t.skip(missing)
         await using walls = await openWalls({ without: [layer], unproved: true })
         const field = { walls, wall, trap }
@@ -104,10 +106,7 @@ function sampleOf(family: ProcessFamily, layer: JailLayer): readonly ProcessCase
   return sample(processCorpus[family].filter(runs), perFamily)
 }
 
-function noSuchWall(wall: WallName, layer: JailLayer): string | undefined {
-  if (wall === 'bubblewrap' && layer === 'landlock') return 'it has no such layer'
-  if (wall === 'bubblewrap' && layer === 'namespaces')
-    return 'it is made of namespaces: without them there is none'
+function noSuchWall(layer: JailLayer): string | undefined {
   return layer === 'memory watch' && !openCgroups()
     ? 'no control groups for this user: the watch is the one layer that holds memory'
     : undefined

@@ -55,13 +55,17 @@ suite('The view of a guest', () => {
     const { files } = jsonOf(parts, viewParts.files)
     const names = files.map((file: { archived: string }) => file.archived)
     assert.deepEqual(names, ['same', 'same~2', 'b\uFFFD', 'b\uFFFD~2'])
+    const archive = parts.get(viewParts.archive)!
+    for (const name of names) assert.ok(archive.includes(`${name}\0`), name)
     const types = typesOf((await viewOf(honest())).parts.get(viewParts.archive)!)
     assert.deepEqual(types, ['0'])
   })
 
   test('A guest that never answers costs the deadline, and the reason is returned', async () => {
     const began = performance.now()
+    given.length = 0
     const { parts, missing } = await viewOf({}, 50)
+    assert.ok(given.length > 0 && given.every((ms) => ms > 0 && ms <= 50), given.join())
     assert.deepEqual([parts.size, missing.length], [0, 1])
     assert.match(missing[0]!, /did not report its processes, sockets and files/)
     assert.ok(performance.now() - began < 2_000)
@@ -211,6 +215,9 @@ function processesOf(count: number): readonly GuestProcess[] {
   return [agent, python, ...others].slice(0, count)
 }
 
+/** Times that were given to questions without an answer. */
+const given: number[] = []
+
 /** A guest whose questions without an answer here are never answered. */
 function played(answers: Answers): Pick<AgentLink, 'ask'> {
   return {
@@ -218,6 +225,7 @@ function played(answers: Answers): Pick<AgentLink, 'ask'> {
       const answer = answers[question.kind]
       if (answer) return Promise.resolve(answer(question as never) as AgentAnswer<Asked['kind']>)
       const late = new MayflyError('PROTOCOL', 'Cannot speak to an agent: no answer')
+      given.push(msMax)
       return new Promise((_, reject) => setTimeout(() => reject(late), msMax))
     },
   }

@@ -55,6 +55,16 @@ test('A machine like Ubuntu 24.04 has five steps to do, each with an undo, and L
   assert.match(steps['landlock']!.byHand!, /lsm=landlock,capability,yama,apparmor/)
   assert.deepEqual(steps['landlock']!.actions, [])
   for (const { undo, why } of Object.values(steps)) assert.ok(undo && why)
+  assert.deepEqual(
+    Object.values(steps).map(({ undo }) => undo.split(' ').slice(0, 2).join(' ')),
+    [
+      'apt-get remove',
+      'apparmor_parser --remove',
+      'Remove it',
+      'rm /etc/systemd/system/user@.service.d/60-mayfly.conf',
+      'usermod --del-subuids',
+    ],
+  )
 })
 
 test('A uid without an account gets its range by hand, since usermod would not know it', () => {

@@ -273,6 +273,7 @@ test('S4-14: a file of another spelling of the environment is a warning, as it i
   assert.deepEqual(warned('PROD', 'production'), unread('production', 'MAYFLY_ENV is "PROD"'))
   assert.deepEqual(warned('Staging', 'staging'), unread('staging', 'MAYFLY_ENV is "Staging"'))
   assert.deepEqual(warned('', 'development'), unread('development', 'MAYFLY_ENV is not set'))
+  assert.deepEqual(warned('production', 'prod'), unread('prod', 'MAYFLY_ENV is "production"'))
   assert.deepEqual(warned('production', 'production', 'prod'), [1])
   assert.deepEqual(warned('test', 'production', 'development'), [5000])
   assert.deepEqual(warned('', 'test', 'production'), [5000])

@@ -94,10 +94,9 @@ suite('The documented configuration, in force', () => {
   })
 
   test('S4-37: its memory limit is 64 MB', async () => {
-    assert.deepEqual(
-      [(await run(filled, [16])).result, (await run(filled, [16])).status],
-      [16, 'ok'],
-    )
+    const fits = await run(filled, [16])
+    assert.deepEqual([fits.result, fits.status], [16, 'ok'])
+    assert.equal(because(fits, 'limits.memory'), `capability_configs.${http}.memory_limit_mb`)
     const { status, error, tier } = await run(filled, [200])
     assert.deepEqual([status, error?.code, tier], ['limit', 'MEMORY', 'process'])
   })

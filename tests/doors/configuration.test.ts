@@ -180,10 +180,13 @@ suite('Changing the configuration over HTTP', () => {
   })
 
   test('S4-4: an unavailable provider is refused, and the current provider stays', async () => {
-    const answer = await prefer('no-such')
+    assert.equal((await prefer('mock', widener)).status, 200)
+    const answer = await prefer('no-such', widener)
     assert.equal(answer.status, 422)
     assert.match(answer.json['message'], /"no-such"/)
     assert.equal((await prefer(7)).json['details'][0].path, 'name')
+    assert.equal((await run('return 1')).json['provider'], 'mock')
+    assert.equal((await prefer('auto')).status, 200)
     assert.equal((await run('return 1')).json['provider'], 'isolated-vm')
   })
 

@@ -155,7 +155,10 @@ def finish(piece):
     assert.equal((await ask('GET', `/v1/sandboxes/${id}`)).status, 200)
     const made = await making
     assert.equal(made.status, 201, JSON.stringify(made.body))
-    for (const one of made.body.children) await end(one.id)
+    const children: string[] = made.body.children.map((one: { id: string }) => one.id)
+    const all = await listed()
+    for (const one of [id, ...children]) assert.ok(all.includes(one), one)
+    for (const one of children) await end(one)
     const [ending, late] = await Promise.all([end(id), fork(id, 2)])
     assert.equal(ending.body.status, 'ok')
     const ids = (late.body.children ?? []).map((one: { id: string }) => one.id)

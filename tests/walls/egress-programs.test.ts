@@ -156,7 +156,7 @@ def main(input):
         request = urllib.request.Request(url, headers={'authorization': 'mayfly-secret:api'})
         urllib.request.urlopen(request, timeout=10).read()
     print('asked', flush=True)
-    time.sleep(1.5)`
+    time.sleep(3)`
       const heard = world.heard.length
       const before = new Set(descendantsOf(process.pid))
       const running = await stand(inPython).start(code, {
@@ -168,10 +168,11 @@ def main(input):
       const sent = world.heard.slice(heard).map(({ headers }) => headers.authorization)
       assert.deepEqual(sent, [secret, secret])
       const pids = descendantsOf(process.pid).filter((pid) => !before.has(pid))
-      const looked = await Promise.all(pids.map((pid) => holds(pid, 'mayfly-secret:api')))
-      if (!looked.includes(true)) return t.skip('this user may not read the memory of a wall')
       const found = await Promise.all(pids.map((pid) => holds(pid, secret)))
       assert.ok(!found.includes(true))
+      // After it: the processes were still there.
+      const looked = await Promise.all(pids.map((pid) => holds(pid, 'mayfly-secret:api')))
+      if (!looked.includes(true)) return t.skip('this user may not read the memory of a wall')
       await running.end
     })
 

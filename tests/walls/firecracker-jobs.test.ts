@@ -237,6 +237,8 @@ suite('A Firecracker that is unavailable', { skip, timeout }, () => {
         assert.ok(!proved.available)
         assert.match(proved.reason, reason)
         assert.match(proved.fix, fix)
+        const isLeft = () => made.programs.ids().some((id) => existsSync(join(jails, id)))
+        await until(() => !isLeft(), 'the jails to be removed')
       } finally {
         await closeWalls(made)
       }

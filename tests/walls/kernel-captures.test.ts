@@ -56,6 +56,8 @@ suite('A capture of a user-mode kernel', { skip, timeout }, () => {
       for (const text of ['Linux version ', 'planted-one-text', 'planted--in-a-file-one-text'])
         assert.ok(memory.includes(text), text)
       assert.ok(!memory.includes('two-text'))
+      for (const { name, bytes } of capture.parts)
+        assert.ok(!Buffer.concat(bytes).includes('two-text'), name)
     }
     // A second of its time: more than was on the way when it was paused.
     const linesOf = (text: string) => text.split('\n').length

@@ -24,7 +24,7 @@ const inFile = `f = open('/work/big', 'wb', 0)
 try:
     while True: f.write(bytes(1 << 20))`
 const forks = `import os, time
-for n in range(1000):
+for n in range(40):
     if os.fork() == 0:
         time.sleep(30)
         os._exit(0)`
@@ -77,7 +77,7 @@ const cases: readonly Case[] = [
   {
     name: 'a shell forks on',
     of: inShell,
-    code: 'n=0; while [ $n -lt 1000 ]; do sleep 30 & n=$((n + 1)); done; wait',
+    code: 'n=0; while [ $n -lt 40 ]; do sleep 30 & n=$((n + 1)); done; wait',
     ends: crowded,
     counts: 'pids',
   },
@@ -117,7 +117,7 @@ const kept: readonly Case[] = [
   {
     name: 'Python forks near its bound, and fails for another reason',
     of: inPython,
-    code: `${forks.replace('1000', '12')}\n1 / 0`,
+    code: `${forks.replace('40', '12')}\n1 / 0`,
     ends: ['error', 'USER_ERROR'],
   },
 ]

@@ -24,13 +24,13 @@ at, parent = ctypes.addressof(kept), os.getpid()
 if os.fork() == 0:
     own = ctypes.create_string_buffer(b'after!')
     here, there = Part(ctypes.addressof(own), 6), Part(at, 6)
-    libc.process_vm_writev(parent, ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
-    libc.ptrace(16, parent, 0, 0)
+    done = [libc.process_vm_writev(parent, ctypes.byref(here), 1, ctypes.byref(there), 1, 0), libc.ptrace(16, parent, 0, 0)]
     libc.ptrace(5, parent, ctypes.c_void_p(at), ctypes.c_void_p(0x6e656b6f7262))
     for name in ('mem', 'task/%d/mem' % parent):
         for mode in (os.O_RDWR, os.O_WRONLY):
             try: os.pwrite(os.open('/proc/%d/%s' % (parent, name), mode), b'broken', at)
             except OSError: pass
+    print(*done, flush=True)
     os._exit(0)
 os.wait()
 seen = os.pread(os.open('/proc/self/mem', os.O_RDONLY), 6, at)
@@ -69,7 +69,7 @@ suite('The memory of a program', { skip: unable('python') }, () => {
       await wall.claim()
       wall.run(writes)
       await wall.end()
-      assert.equal(wall.said.stdout, 'before before over\n', wall.said.stderr)
+      assert.equal(wall.said.stdout, '-1 -1\nbefore before over\n', wall.said.stderr)
     })
 
   for (const { jailKind, without } of stands)

@@ -10,6 +10,11 @@ import { McpUpstream } from './upstream.ts'
 
 const CALL_MS = 300
 const secret = 'ghp_the_secret_of_the_operator'
+/** Variables of a program. */
+const passed = {
+  DATABASE: 'postgres://hub:a-long-password@db.example/hub',
+  ROOT: '/srv/projects/of-the-hub',
+}
 const live = new AbortController().signal
 
 const config = {
@@ -73,11 +78,12 @@ async function open(parts: {
       ...config,
       url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/mcp`,
       headers_env: { authorization: 'TOKEN' },
+      env: Object.keys(passed),
       timeout: parts.timeout ?? CALL_MS,
     },
     version: '1',
     clock: parts.clock ?? systemClock,
-    env: { TOKEN: parts.token ?? `Bearer ${secret}` },
+    env: { TOKEN: parts.token ?? `Bearer ${secret}`, ...passed },
     startProgram: () => Promise.reject(new Error('no program')),
     ...(parts.limiter && { limiter: parts.limiter }),
   })
@@ -246,7 +252,8 @@ test('a result contains no credential that a server returns, and a short word of
     call({ id, request, response }) {
       const { authorization = '' } = request.headers
       const words = authorization.split(' ')
-      const result = { content: [], structuredContent: { authorization, words, [words[1]!]: 1 } }
+      const structuredContent = { authorization, words, [words[1]!]: 1, ...passed }
+      const result = { content: [], structuredContent }
       response.setHeader('content-type', 'application/json')
       response.end(JSON.stringify({ jsonrpc: '2.0', id, result }))
     },
@@ -255,6 +262,8 @@ test('a result contains no credential that a server returns, and a short word of
     authorization: '[credential]',
     words: ['Bearer', '[credential]', '2022-11-28'],
     '[credential]': 1,
+    DATABASE: '[credential]',
+    ROOT: passed.ROOT,
   })
 })
 

@@ -163,8 +163,11 @@ export class McpUpstream {
   }
 
   #secretsOf(charactersMin: number): readonly string[] {
-    const values = Object.values(this.config.headers_env).map((one) => this.#parts.env[one] ?? '')
-    return values
+    const { headers_env: headers, env } = this.config
+    const valueOf = (name: string) => this.#parts.env[name] ?? ''
+    // A program gets folders by variables too, whose files its results name.
+    const passed = env.map(valueOf).filter((value) => !value.startsWith('/'))
+    return [...Object.values(headers).map(valueOf), ...passed]
       .flatMap((value) => [value, ...value.split(/\s+/)])
       .filter((word) => word.length >= charactersMin)
       .flatMap((word) => [word, JSON.stringify(word).slice(1, -1)])

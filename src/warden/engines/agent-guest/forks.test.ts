@@ -119,7 +119,7 @@ function played({
       steps.push('prepare')
       return {
         async save() {
-          steps.push('save')
+          steps.push(freezer.isFrozen ? 'save' : 'save with a running job')
           await save?.()
           return {
             async start() {

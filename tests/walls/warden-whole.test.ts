@@ -457,7 +457,7 @@ function remains() {
   return { processes: descendantsOf(process.pid), open: kindsOpen() }
 }
 
-/** What is there more of than before. A template is a minute old at most, and may be gone or another one by now. */
+/** Kinds of which there are more than before. A template is a minute old at most, and may be gone or another one by now. */
 function moreThan(before: ReturnType<typeof remains>): readonly string[] {
   const { processes, open } = remains()
   const more = Object.keys(open).filter((kind) => open[kind]! > (before.open[kind] ?? 0))

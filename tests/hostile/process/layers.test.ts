@@ -40,7 +40,7 @@ const hiddenBy: Partial<Record<JailLayer, readonly string[]>> = {
 /** Layers without which the product runs nothing in a wall. */
 const needed: readonly JailLayer[] = ['seccomp', 'memory watch']
 
-/** It has no Landlock, and is made of namespaces: without them there is none. */
+/** Layers that bubblewrap can lack: there is no Landlock in it, and no bubblewrap without namespaces. */
 const ofBubblewrap = layers.filter((one) => one !== 'landlock' && one !== 'namespaces')
 let trap: ProcessTrap
 const absent = new Map<WallName, string>()

@@ -77,7 +77,7 @@ suite('A fork', () => {
       assert.throws(() => child!.claim(tenant, within), { code: 'CONFLICT' })
     for (const name of ['memory', 'cpu', 'io', 'processes'] as const)
       for (const value of name === 'memory' ? [51] : [within[name] + 1, undefined]) {
-        const own = { ...within, [name]: value } as unknown as typeof within
+        const own = { ...within, [name]: value }
         assert.throws(() => child!.claim('a', own), { code: 'CONFLICT' }, `${name} ${value}`)
       }
     child!.claim('a', within)

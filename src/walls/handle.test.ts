@@ -35,10 +35,12 @@ async function connected(t: TestContext, cap: ArtifactCap) {
     },
   }
   const handle = new WallHandle({ id: 'w' } as Wall, socket, warden as never, undefined, cap)
+  const heard: number[] = []
   const ended = new Promise<HandleEnd>((resolve) =>
-    handle.listen({ frame: () => undefined, ended: resolve }),
+    handle.listen({ frame: ({ kind }) => void heard.push(kind), ended: resolve }),
   )
-  return { handle, guest, ended, killed: () => killed }
+  const exit = () => tellEnd?.('exit', 0, 'exit 0')
+  return { handle, guest, ended, heard, exit, killed: () => killed }
 }
 
 function header(payloadBytes: number): Buffer {
@@ -54,6 +56,15 @@ test('A frame over the bound of its job ends the wall before its payload is buff
   guest.write(header(MiB + 1))
   assert.equal((await ended).how, 'garbled')
   assert.equal(killed(), 1)
+})
+
+test('The frames that a worker sent before it exited are read before its end, which its warden tells first', async (t) => {
+  const { guest, ended, heard, exit } = await connected(t, createArtifactCap(100 * MiB))
+  await new Promise<void>((sent) => void guest.end(header(0), () => sent()))
+  exit()
+  assert.deepEqual(heard, [])
+  assert.deepEqual(await ended, { how: 'exit', peakBytes: 0, detail: 'exit 0', exit: undefined })
+  assert.deepEqual(heard, [artifactKind])
 })
 
 test('Incomplete frames of all walls count against the cap of the server, and are released from it', async (t) => {

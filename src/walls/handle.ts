@@ -198,10 +198,10 @@ export class WallHandle {
     return this.#ending
   }
 
-  /** The warden may report the end before the last frames of the program are read. */
+  /** The warden may report an exit before the last frames of the guest are read. */
   #ended(end: HandleEnd): void {
     this.exit = end.exit
-    if (!this.streams || end.how !== 'exit' || this.#socket.closed) return this.#over(end)
+    if (end.how !== 'exit' || this.#socket.closed) return this.#over(end)
     const timer = setTimeout(() => this.#over(end), EXIT_MS_MAX)
     this.#socket.once('close', () => {
       clearTimeout(timer)

@@ -138,7 +138,9 @@ suite('The demonstrations', { concurrency: 3 }, () => {
       const lines = (outcome['stdout'] as string).trim().split('\n')
       const network = (line: string) => line.includes('let out')
       assert.ok(network(lines[0]!) && !network(lines.at(-1)!), outcome['stdout'])
-      assert.ok(lines.findLastIndex(network) < lines.findIndex((line) => line.includes('refused')))
+      assert.ok(
+        lines.findLastIndex(network) < lines.findIndex((line) => line.includes('network: refused')),
+      )
     },
   )
 })

@@ -19,6 +19,8 @@ export interface SessionCase {
   readonly spares: Spared
   /** Prints while later execs run, so that their streams contain additional output. */
   readonly prints?: true
+  /** Ends its interpreter at a time of its own: a later exec may be that one, and says so. */
+  readonly endsLater?: true
   /** Honest cell, if the usual one would need a resource that the program removed. */
   readonly honest?: string
   readonly limits?: Readonly<Record<string, string | number>>

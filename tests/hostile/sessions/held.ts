@@ -107,7 +107,7 @@ class SessionTrial {
 
   /** Runs an honest cell, which must have its own output and result, or report that the interpreter was lost. */
   async #cell(): Promise<void> {
-    const { language, spares, prints } = this.#hostile
+    const { language, spares, prints, endsLater } = this.#hostile
     const token = randomUUID()
     const outcome = await this.#exec({
       code: this.#hostile.honest ?? honest[language],
@@ -117,7 +117,9 @@ class SessionTrial {
       limits: spares === 'manager' ? { timeout: '1s' } : HONEST,
     })
     if (!outcome || spares !== 'interpreter') return
-    if (outcome.status !== 'ok') return this.#tell('an honest cell', outcome)
+    const { status, error, session } = outcome
+    if (endsLater && error?.code === 'EXIT' && session?.state === 'lost') return
+    if (status !== 'ok') return this.#tell('an honest cell', outcome)
     const mark = this.#isLost ? null : this.#mark
     if (!isDeepStrictEqual(outcome.result, [mark, 42])) {
       const told = JSON.stringify(outcome.result)

@@ -94,7 +94,7 @@ undefined`,
     [
       text`setTimeout(() => { for (let fd = 3; fd < 30; fd++) try { require('node:fs').closeSync(fd) } catch {} }, 20); undefined`,
     ],
-    { prints: true },
+    { prints: true, endsLater: true },
   ),
   node('exec-read-by-another', 'a child that has the socket of cells, and reads from it', [
     text`

@@ -4,34 +4,31 @@ import type { Counts } from './counts.ts'
 
 /**
  * Counts of the files that passed in a long run, by user, so that a run that was interrupted goes on. A file that
- * failed is not kept, and nothing is kept for another key.
+ * failed is not kept, and a result is used only under the key that it was kept with.
  */
 export class KeptResults {
   readonly #path: string
-  readonly #key: string
-  readonly #counts: Record<string, Counts>
+  readonly #keyOf: (files: readonly string[]) => string
+  readonly #kept: Record<string, Kept>
 
-  /** `key` names the tree and all else that decides about results. */
-  constructor(path: string, key: string) {
+  /** `keyOf` names all that decides about the results of these files. */
+  constructor(path: string, keyOf: (files: readonly string[]) => string) {
     this.#path = path
-    this.#key = key
-    this.#counts = read(path, key)
-  }
-
-  get size(): number {
-    return Object.keys(this.#counts).length
+    this.#keyOf = keyOf
+    this.#kept = read(path)
   }
 
   get(user: string, files: readonly string[]): Counts | undefined {
-    return this.#counts[nameOf(user, files)]
+    const kept = this.#kept[nameOf(user, files)]
+    return kept?.key === this.#keyOf(files) ? kept.counts : undefined
   }
 
   put(user: string, files: readonly string[], { passed, failed, skipped }: Counts): void {
     if (failed > 0) return
-    this.#counts[nameOf(user, files)] = { passed, failed, skipped }
-    const text = JSON.stringify({ key: this.#key, counts: this.#counts })
+    const counts = { passed, failed, skipped }
+    this.#kept[nameOf(user, files)] = { key: this.#keyOf(files), counts }
     mkdirSync(dirname(this.#path), { recursive: true })
-    writeFileSync(`${this.#path}.new`, text)
+    writeFileSync(`${this.#path}.new`, JSON.stringify(this.#kept))
     renameSync(`${this.#path}.new`, this.#path)
   }
 
@@ -42,17 +39,16 @@ export class KeptResults {
 
 const nameOf = (user: string, files: readonly string[]) => [user, ...files].join(' ')
 
-function read(path: string, key: string): Record<string, Counts> {
+function read(path: string): Record<string, Kept> {
   try {
-    const held = JSON.parse(readFileSync(path, 'utf8')) as Held
-    return held.key === key ? held.counts : {}
+    return JSON.parse(readFileSync(path, 'utf8')) as Record<string, Kept>
   } catch {
     // The first run, or a file that was cut off.
     return {}
   }
 }
 
-interface Held {
+interface Kept {
   readonly key: string
-  readonly counts: Record<string, Counts>
+  readonly counts: Counts
 }

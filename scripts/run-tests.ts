@@ -13,7 +13,7 @@ import { againOf, type Counted, type Counts, nothingCounted, plus, withSecond } 
 import { batchesOf, type Lane, lonely } from './lanes.ts'
 import { KeptResults } from './kept-results.ts'
 import { here, type Place, runProgram } from './place.ts'
-import { treeDigest } from './tree-seed.ts'
+import { digestsOfTests } from './tree-seed.ts'
 
 export interface TestRun extends RunOptions {
   /** Lanes run in parallel. */
@@ -67,6 +67,7 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
   const take = async (batches: Iterable<Batch>) => {
     for (const { run, files } of batches) {
       const earlier = kept?.get(run.user, files)
+      if (earlier) console.log(`passed before, not run again: ${files.join(' ')} (${run.user})`)
       const counts = earlier ? { ...earlier, files: {} } : await runLane(run, { files, atATime: 1 })
       kept?.put(run.user, files, counts)
       counted.get(run)!.push(counts)
@@ -100,15 +101,11 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
   return total
 }
 
-/** Results of a long run of this tree that was interrupted. */
+/** Results of a long run that was interrupted, of files about which nothing that decides has changed. */
 function keptOfLong(): KeptResults {
-  const key = `${treeDigest().toString('hex')} ${process.version}`
-  const kept = new KeptResults(join(here.folder, 'node_modules/.cache/mayfly-long.json'), key)
-  if (kept.size > 0)
-    console.log(
-      `── ${kept.size} files passed in an interrupted long run of this tree: not run again`,
-    )
-  return kept
+  const digestOf = digestsOfTests()
+  const keyOf = (files: readonly string[]) => `${digestOf(files)} ${process.version}`
+  return new KeptResults(join(here.folder, 'node_modules/.cache/mayfly-long.json'), keyOf)
 }
 
 /** Seconds since the call, and the share of the machine's processor time in them that anything took. */

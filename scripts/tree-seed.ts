@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { readTree, type Source } from '../tests/tidy/tree.ts'
+import { posix } from 'node:path'
+import { isTest, readTree, type Source } from '../tests/tidy/tree.ts'
 
 /**
  * Seed of the draws of CI: a decimal integer below 2 ** 31 made of the content of the tree. The same tree draws the same
@@ -7,6 +8,46 @@ import { readTree, type Source } from '../tests/tidy/tree.ts'
  */
 export function treeSeed(tree?: readonly Source[]): string {
   return String(treeDigest(tree).readUInt32BE() >>> 1)
+}
+
+/** Words of a test, or of a module of its own that it imports, whose result documents may change. */
+const readsDocuments = /\bdocs\b|README|CHANGELOG|\.md\b|\bpack\b|readTree/
+
+/**
+ * Digests of all that may decide about the results of test files: documents do not, but for tests that read them, and no test
+ * file decides about another one.
+ */
+export function digestsOfTests(
+  tree: readonly Source[] = readTree(),
+): (files: readonly string[]) => string {
+  const texts = new Map(tree.map(({ path, text }) => [path, text]))
+  const whole = treeDigest(tree)
+  const isCommon = (path: string) => !isTest(path) && !/^docs\/|\.md$/.test(path)
+  const common = treeDigest(tree.filter(({ path }) => isCommon(path)))
+  const reads = (path: string) =>
+    [path, ...importsOf(path, texts)].some((one) => readsDocuments.test(texts.get(one) ?? ''))
+  return (files) => {
+    const own = files.map((path) => ({ path, text: texts.get(path) ?? '' }))
+    const about = files.some(reads) ? whole : common
+    return createHash('sha256').update(about).update(treeDigest(own)).digest('hex')
+  }
+}
+
+/** Modules of `tests/` that a file imports, also by others; product code names documents in comments alone. */
+function importsOf(path: string, texts: ReadonlyMap<string, string>): ReadonlySet<string> {
+  const found = new Set<string>()
+  const open = [path]
+  for (let one = open.pop(); one !== undefined; one = open.pop())
+    for (const [, name] of (texts.get(one) ?? '').matchAll(
+      /from '(\.[^']+)'|import '(\.[^']+)'/g,
+    )) {
+      if (name === undefined) continue
+      const to = posix.join(posix.dirname(one), name)
+      if (!to.startsWith('tests/') || found.has(to)) continue
+      found.add(to)
+      open.push(to)
+    }
+  return found
 }
 
 /** SHA-256 of the content of the tree. */

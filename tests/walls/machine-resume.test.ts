@@ -122,8 +122,9 @@ suite('A machine that is resumed from a capture', { skip, timeout }, () => {
     assert.equal(Number(await saidBy(guest, 'sleep 1; cat /tmp/count')), frozenAt)
     await guest.thaw()
     // The job prints until its window is full, and waits then: nothing takes its output.
+    const goesOn = `until [ "$(cat /tmp/count)" -gt ${frozenAt} ]; do sleep 1; done`
     const waits = 'n=; while [ "$n" != "$(cat /tmp/count)" ]; do n=$(cat /tmp/count); sleep 3; done'
-    await saidBy(guest, waits)
+    await saidBy(guest, `${goesOn}; ${waits}`)
     assert.ok(Number(await saidBy(guest, 'cat /tmp/count')) > frozenAt)
     assert.match(await saidBy(guest, 'ps'), /python3/)
     assert.match(await saidBy(guest, 'cat /proc/net/route | wc -l'), /^[01]$/)

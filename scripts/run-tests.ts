@@ -67,8 +67,12 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
   const take = async (batches: Iterable<Batch>) => {
     for (const { run, files } of batches) {
       const earlier = kept?.get(run.user, files)
-      if (earlier) console.log(`passed before, not run again: ${files.join(' ')} (${run.user})`)
-      const counts = earlier ? { ...earlier, files: {} } : await runLane(run, { files, atATime: 1 })
+      if (earlier) {
+        console.log(`passed before, not run again: ${files.join(' ')} (${run.user})`)
+        counted.get(run)!.push({ ...earlier, files: {} })
+        continue
+      }
+      const counts = await runLane(run, { files, atATime: 1 })
       kept?.put(run.user, files, counts)
       counted.get(run)!.push(counts)
     }

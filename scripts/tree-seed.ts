@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { posix } from 'node:path'
+import { valueImports } from '../tests/tidy/chains.ts'
 import { isTest, readTree, type Source } from '../tests/tidy/tree.ts'
 
 /**
@@ -24,30 +24,15 @@ export function digestsOfTests(
   const whole = treeDigest(tree)
   const isCommon = (path: string) => !isTest(path) && !/^docs\/|\.md$/.test(path)
   const common = treeDigest(tree.filter(({ path }) => isCommon(path)))
-  const reads = (path: string) =>
-    [path, ...importsOf(path, texts)].some((one) => readsDocuments.test(texts.get(one) ?? ''))
+  const isOfTests = (path: string) => path.startsWith('tests/')
   return (files) => {
     const own = files.map((path) => ({ path, text: texts.get(path) ?? '' }))
-    const about = files.some(reads) ? whole : common
+    const imports = [...valueImports(tree, files, (path) => !isOfTests(path))]
+    const helpers = imports.flatMap(({ imported }) => imported.path ?? []).filter(isOfTests)
+    const reads = [...files, ...helpers].some((path) => readsDocuments.test(texts.get(path) ?? ''))
+    const about = reads ? whole : common
     return createHash('sha256').update(about).update(treeDigest(own)).digest('hex')
   }
-}
-
-/** Modules of `tests/` that a file imports, also by others; product code names documents in comments alone. */
-function importsOf(path: string, texts: ReadonlyMap<string, string>): ReadonlySet<string> {
-  const found = new Set<string>()
-  const open = [path]
-  for (let one = open.pop(); one !== undefined; one = open.pop())
-    for (const [, name] of (texts.get(one) ?? '').matchAll(
-      /from '(\.[^']+)'|import '(\.[^']+)'/g,
-    )) {
-      if (name === undefined) continue
-      const to = posix.join(posix.dirname(one), name)
-      if (!to.startsWith('tests/') || found.has(to)) continue
-      found.add(to)
-      open.push(to)
-    }
-  return found
 }
 
 /** SHA-256 of the content of the tree. */

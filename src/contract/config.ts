@@ -201,12 +201,14 @@ const limitsShape = {
   ),
 } as const
 
+const diskOfJob = diskSize.describe('Bytes on disk, 64 GB at most')
+
 const limits = z.strictObject({
   timeout: limitsShape.timeout.prefault('5s'),
   memory: limitsShape.memory.prefault('128MB'),
   cpu: limitsShape.cpu.default(1),
   processes: limitsShape.processes.default(64),
-  disk: diskSize.prefault('64MB').describe('Bytes on disk, 64 GB at most'),
+  disk: diskOfJob.prefault('64MB'),
   output: limitsShape.output.prefault('1MB'),
   result: size.prefault('4MB').describe('Bytes of the result as JSON'),
   artifacts: size.prefault('16MB').describe('Bytes of all artifacts together'),
@@ -958,7 +960,7 @@ export const overrideSchema = z.strictObject({
   limits: z
     .strictObject({
       ...limitsShape,
-      disk: limits.shape.disk.unwrap(),
+      disk: diskOfJob,
       result: size.describe('Bytes of the result as JSON'),
       artifacts: size.describe('Bytes of all artifacts together'),
     })

@@ -197,10 +197,10 @@ suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' },
     )
   })
 
-  async function asked(path: string): Promise<{ items: readonly { id: string }[] }> {
+  async function asked(path: string) {
     const headers = { authorization: `Bearer ${server.apiKey}` }
     const response = await fetch(new URL(path, server.active), { headers })
-    return (await response.json()) as Awaited<ReturnType<typeof asked>>
+    return (await response.json()) as { items: readonly { id: string }[] }
   }
 
   test('Output of the code is shown as text, never as markup of the page', async () => {

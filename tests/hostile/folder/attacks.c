@@ -290,9 +290,11 @@ static int other_calls(void) {
     char bytes[sizeof(struct file_handle) + MAX_HANDLE_SZ];
   } named = {.handle = {.handle_bytes = MAX_HANDLE_SZ}};
   int id, handle = name_to_handle_at(AT_FDCWD, ".git/config", &named.handle, &id, 0);
-  /* Where no handle is given: one of ext4, whose root has the inode 2. */
-  if (handle != 0) named.handle = (struct file_handle){.handle_bytes = 8, .handle_type = 1};
-  if (handle != 0) named.handle.f_handle[0] = 2;
+  /* A handle of the root of ext4, inode 2, where the file gives none. */
+  if (handle != 0) {
+    named.handle = (struct file_handle){.handle_bytes = 8, .handle_type = 1};
+    named.handle.f_handle[0] = 2;
+  }
   int opened = open_by_handle_at(AT_FDCWD, &named.handle, handle == 0 ? O_RDWR : O_RDONLY | O_DIRECTORY);
   return fd >= 0 || made >= 0 || handle == 0 || opened >= 0;
 }

@@ -189,9 +189,10 @@ phases = [{ name = "a", for = "2s", ${phase} }, { name = "b", for = "2s", cpu = 
   assert.deepEqual(faultsOf(zone('video', '"ffmpeg"', 'cpu = 0.05')), [
     '5:77: schedules.default.zones.video.phases.1.cpu: expected no more than the phase before it has: 0.05',
   ])
-  assert.deepEqual(faultsOf(zone('video', '"ffmpeg"', 'network = "none"')), [
-    '5:37: schedules.default.zones.video.phases.0.network: expected memory, cpu, processes only: "network" applies to the whole program',
-  ])
+  for (const network of ['"none"', '{ allow = ["a.example"] }'])
+    assert.deepEqual(faultsOf(zone('video', '"ffmpeg"', `network = ${network}`)), [
+      '5:37: schedules.default.zones.video.phases.0.network: expected memory, cpu, processes only: "network" applies to the whole program',
+    ])
   assert.deepEqual(faultsOf(zone('compute', '"ffmpeg"', 'cpu = 1')), [
     '4:1: schedules.default.zones.compute.program: expected another name for a zone of programs: "compute" is a kind of JavaScript code',
   ])

@@ -69,8 +69,10 @@ test('A deny rule for an address counts for names that resolve to it', async () 
     ['a.example', '64:ff9b::5db8:d822'],
     ['[64:ff9b::5db8:d822]', ''],
   ] as const) {
-    const said = await dial(host, address)
-    assert.ok('kind' in said && said.because.includes('denied address'), `${host} ${address}`)
+    for (const port of [443, 8443]) {
+      const said = await dial(host, address, port)
+      assert.ok('kind' in said && said.because.includes('denied address'), `${host} ${address}`)
+    }
   }
   assert.deepEqual(await dial('[64:ff9b::5db8:d823]', ''), ['64:ff9b::5db8:d823'])
   for (const address of ['93.184.216.35', '64:ff9b::5db8:d823'])

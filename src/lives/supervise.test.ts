@@ -212,7 +212,8 @@ test('A limit that a guest reports has a code of the host, and trust "guest"', a
     const { signal } = new AbortController()
     await using supervisor = supervise({ sandbox, profile, clock, emitter, signal })
     const io = { stdout() {}, stderr() {} }
-    const { timeline } = await supervisor.run(taskOf(), io)
+    const { timeline, end: ended } = await supervisor.run(taskOf(), io)
+    assert.equal(ended.error?.code, told)
     assert.deepEqual(events, [[{ code: told }, 'guest']])
     assert.equal(timeline.at(-1)!.reason, `limit ${told}`)
   }
@@ -326,10 +327,11 @@ test('A captured life is frozen, copied, stored, then ended', async () => {
     const emitter = { emit: () => undefined }
     const kept: unknown[] = []
     let captures = 0
-    sandbox.capture = () => {
+    sandbox.capture = async () => {
       captures++
       const parts = [{ name: 'a', bytes: [Buffer.from('abc')] }]
-      return Promise.resolve({ kind: 'memory', parts })
+      await new Promise<void>((resolve) => void clock.after(50, resolve))
+      return { kind: 'memory', parts }
     }
     const supervisor = supervise({
       sandbox,

@@ -228,7 +228,8 @@ test('Attack: no value of a file prints an escape sequence or a line of its own 
   ] as const) {
     const { stdout, stderr } = run([words], `${toml}\n`)
     const shown = stdout + stderr
-    assert.match(shown, /\\x1b\[2J\\n\\u202e/, words)
+    const told = words === 'check' ? stderr : stdout
+    assert.match(told, /\\x1b\[2J\\n\\u202e/, words)
     assert.doesNotMatch(shown.replaceAll('\n', ''), /[\p{Cc}\u202e]/u, words)
   }
 })

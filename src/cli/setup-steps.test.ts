@@ -98,8 +98,10 @@ test('A step whose program fails is not done: its files are as they were before'
   }
   assert.ok(!existsSync(path.join(machine.root, 'etc/apparmor.d/mayfly')))
   const kept = { kind: 'file', path: 'etc/kept', text: 'after' } as const
-  assert.throws(() => carryOutStep([kept, fails], machine.root))
-  assert.equal(readFileSync(path.join(machine.root, 'etc/kept'), 'utf8'), 'before')
+  const file = path.join(machine.root, 'etc/kept')
+  const tells = { kind: 'run', words: ['sh', '-c', 'cat "$0" >&2; exit 1', file] } as const
+  assert.throws(() => carryOutStep([kept, tells], machine.root), /: after$/)
+  assert.equal(readFileSync(file, 'utf8'), 'before')
 })
 
 test('The path of Node is quoted in its profile, and no pattern', () => {

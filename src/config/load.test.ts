@@ -383,7 +383,7 @@ test('a file that is not UTF-8 is an error with the first such line', () => {
   const utf16 = Buffer.from('\ufeff[limits]\ncpu = 1\n', 'utf16le')
   const cut = Buffer.from('# €\ncpu = 1 # €').subarray(0, -1)
   for (const [bytes, line] of [
-    [Buffer.from('[limits]\r\n# caf\xe9\r\n', 'latin1'), 2],
+    [Buffer.from('[limits]\r\n# caf\xe9\r\n# \xe9\r\n', 'latin1'), 2],
     [utf16, 1],
     [cut, 2],
   ] as const) {

@@ -68,10 +68,11 @@ suite('The image store', () => {
       listImages(folder).images.map(({ digest }) => digest),
       [second],
     )
+    assert.equal(whyImageBroken(findImage(folder, 'two'), key), undefined)
     inStore((store) => [store.untag('one'), store.untag('two')])
     assert.deepEqual(inStore((store) => store.collect()).digests, [second])
-    assert.deepEqual(readdirSync(join(folder, 'blobs')), [])
-    assert.deepEqual(readdirSync(join(folder, 'manifests')), [])
+    for (const sub of ['blobs', 'sboms', 'manifests'])
+      assert.deepEqual(readdirSync(join(folder, sub)), [], sub)
   })
 
   test('Collection removes nothing while a tag is unreadable', () => {

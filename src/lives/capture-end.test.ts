@@ -105,10 +105,11 @@ test('A cut life is frozen at once, captured, then killed', async () => {
     cancelled: ({ clock, canceller }) => void clock.after(300, () => canceller.abort()),
   } as const satisfies Record<string, Parts['midway']>
   for (const [status, midway] of Object.entries(ends)) {
-    const { end, executionTime, words, done } = await live({
+    const { end, executionTime, captured, words, done } = await live({
       captureMs: 40,
       ...(midway && { midway }),
     })
+    assert.deepEqual(captured[0]?.fields, { kind: 'memory', parts })
     const at = status === 'timeout' ? 1000 : 300
     assert.deepEqual([end.status, executionTime], [status, at])
     assert.deepEqual(words, ['phase', 'captured', 'terminated'])
@@ -275,10 +276,11 @@ test('Cancel and terminate end a life with a queued capture at once, and report 
       supervisor.terminate({ actor: 'operator', reason: 'enough' }),
   } as const satisfies Record<string, NonNullable<Parts['midway']>>
   for (const [what, skip] of Object.entries(skips)) {
-    const { end, executionTime, captured, words, done, said } = await live({
+    const { end, timeline, executionTime, captured, words, done, said } = await live({
       mutex: blockedLine(),
       midway: (life) => void life.clock.after(1200, () => skip(life)),
     })
+    assert.equal(timeline.at(-1)?.at, 1200)
     const why = `The job was ${what} before it was captured`
     assert.deepEqual([end.status, executionTime], ['timeout', 1000])
     assert.deepEqual(words, ['phase', 'captured', 'terminated'])

@@ -55,6 +55,7 @@ test('A field of a capability, an option of its call, and arguments that are no 
     limit: { memory: '16MB' },
   } as const
   assert.throws(() => registry.register(entry), unknown('limit'))
+  assert.ok(registry.list().every(({ name }) => name !== 'own'))
   const misspelt = { signl: AbortSignal.abort() } as object
   await assert.rejects(registry.execute('math.add', [1], misspelt), unknown('signl'))
   for (const args of [5, null, {}, 'ab'])

@@ -209,13 +209,16 @@ suite('Streams of a guest on one socket', () => {
   ]
   for (const [title, attack] of attacks)
     test(`Attack: ${title} ends the socket, and is reported once`, async () => {
-      await using played = await play()
-      played.streams.streams.stdout.pause()
-      // A reset by the other end is an error beside its close.
-      const closed = new Promise((then) => played.carrier.socket.once('close', then))
-      for (let times = 0; times < 2; times++) attack(played.carrier)
-      await closed
-      assert.equal(played.garbled.length, 1)
+      // Once too: a second one would be an error of its own where the first was taken.
+      for (const most of [1, 2]) {
+        await using played = await play()
+        played.streams.streams.stdout.pause()
+        // A reset by the other end is an error beside its close.
+        const closed = new Promise((then) => played.carrier.socket.once('close', then))
+        for (let times = 0; times < most; times++) attack(played.carrier)
+        await closed
+        assert.equal(played.garbled.length, 1)
+      }
     })
 })
 

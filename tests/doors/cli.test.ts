@@ -123,7 +123,7 @@ console.log("\\x1b[2Jgone", all, "on"); console.error("\\x9b2J\\b\\rover", all, 
     )
     const shown = onTerminal(place, 'run escape.js || true', { NO_COLOR: '1' })
     assert.doesNotMatch(shown.replaceAll(/\r*\n/g, '').replaceAll('\t', ' '), /\p{Cc}/u)
-    for (const escaped of [/\\x1b\[2Jgone/, /\\x9b2J/, /\\x1b\]0;title\\x07/])
+    for (const escaped of [/\\x1b\[2Jgone/, /\\x9b2J\\x08\\x0dover/, /Error: \\x1b\]0;title\\x07/])
       assert.match(shown, escaped)
     assert.equal(shown.split('\\x7f\\x80').length - 1, 3, shown)
   })

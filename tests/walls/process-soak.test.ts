@@ -79,10 +79,15 @@ suite('Many programs leave nothing behind', { skip: unable('python') }, () => {
           await Promise.all(
             jailKinds.map(async (provider, index) => {
               const { ends, ...job } = jobs[(n + index) % jobs.length]!
-              const { status } = await library.run({ ...job, provider, limits, input: { n } })
+              const { status, error } = await library.run({
+                ...job,
+                provider,
+                limits,
+                input: { n },
+              })
               // Under load any of them may hit its timeout.
               const may: readonly string[] = [...ends, 'timeout']
-              assert.ok(may.includes(status), `${job.code}: ${status}`)
+              assert.ok(may.includes(status), `${job.code}: ${status} ${error?.message}`)
             }),
           )
         }

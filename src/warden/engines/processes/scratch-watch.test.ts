@@ -60,6 +60,8 @@ suite('The disk of a wall in a folder of this machine', () => {
       writeFileSync(join(closed, 'large'), large)
       chmodSync(closed, mode)
       assert.equal(walk(new ScratchWatch(stand.scratch, bytesMax, undefined)), true, `${mode}`)
+      chmodSync(closed, mode)
+      assert.equal(walk(new ScratchWatch(stand.scratch, 8 * bytesMax, undefined)), false)
     }
   })
 
@@ -101,6 +103,8 @@ suite('The disk of a wall in a folder of this machine', () => {
     writeSync(fd, large)
     const watch = new ScratchWatch(stand.scratch, bytesMax, undefined)
     assert.equal(watch.check([process.pid], 0), true)
+    const wide = new ScratchWatch(stand.scratch, 8 * bytesMax, undefined)
+    assert.equal(wide.check([process.pid], 0), false)
     closeSync(fd)
   })
 })

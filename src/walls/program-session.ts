@@ -10,7 +10,13 @@ import {
   type SessionFiles,
   type SessionListing,
 } from '../contract/exec.ts'
-import type { ExecEnd, SandboxFork, SandboxSession, TaskEnd } from '../contract/provider.ts'
+import type {
+  ExecEnd,
+  KillCause,
+  SandboxFork,
+  SandboxSession,
+  TaskEnd,
+} from '../contract/provider.ts'
 import type { TerminalPrinter, TerminalTask, WallTerminal } from '../contract/terminal.ts'
 import { sampleEveryMs, type LimitUse, type WallCost, type WallUsage } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
@@ -331,7 +337,7 @@ export class ProgramSession implements SandboxSession {
     exec.cause = cause
     clearTimeout(exec.timer)
     this.#life.parts.wall.send(kind.interrupt, JSON.stringify({ protocol: 1, id: exec.id }))
-    exec.timer = setTimeout(() => this.#life.kill({ status: 'timeout' }), INTERRUPTED_MS_MAX)
+    exec.timer = setTimeout(() => this.#life.kill(killFor[cause]), INTERRUPTED_MS_MAX)
   }
 
   #flooded(): void {
@@ -511,6 +517,13 @@ const interrupted = {
   flood: { status: 'limit', code: 'OUTPUT', message: 'The exec was ended at its OUTPUT limit' },
   cancelled: { status: 'cancelled', code: 'CANCELLED', message: 'The exec was cancelled' },
 } as const
+
+/** Ends the session of a guest that does not end an interrupted exec. */
+const killFor = {
+  timeout: { status: 'timeout' },
+  flood: { status: 'limit', code: 'OUTPUT' },
+  cancelled: { status: 'cancelled' },
+} as const satisfies Record<Interruption, KillCause>
 
 function listingOf({ head }: FileAnswer): SessionListing {
   return { entries: head.entries ?? [], truncated: head.truncated ?? false }

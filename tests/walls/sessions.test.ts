@@ -257,6 +257,17 @@ for (const { provider, skip } of walls)
       assert.equal(life.status, 'ok')
     })
 
+    test('an exec that is cancelled in a session whose manager is stopped ends as cancelled, with the session', async () => {
+      const box = await open()
+      const given = new AbortController()
+      const stopping =
+        'import os, signal, time\nprint("began", flush=True)\nos.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(60)'
+      const tap = () => given.abort()
+      const { status, session } = await box.run({ code: stopping }, { signal: given.signal, tap })
+      assert.deepEqual([status, session?.ended], ['cancelled', true])
+      assert.equal((await box.close()).status, 'cancelled')
+    })
+
     test('an exec whose session ends before it starts is terminated, and names that session', async () => {
       const box = await open()
       await value(box, '1')

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { ExecTask } from '../../../src/contract/exec.ts'
-import type { SandboxSession } from '../../../src/contract/provider.ts'
+import type { ExecEnd, SandboxSession } from '../../../src/contract/provider.ts'
 import type { Chapter } from '../case.ts'
 import { inTime, messageIn, patienceMs, type Running, type Stand, until } from '../stand.ts'
 
@@ -26,15 +26,11 @@ export const sessions: Chapter = {
       title: 'An exec that loops ends when it is cancelled, and the next exec runs',
       needs: [{ can: 'session' }, { guest: 'loops' }, { guest: 'sets' }],
       async run(stand) {
-        await using open = await openSession(stand)
-        const abort = new AbortController()
-        const looping = open.exec(stand.guests.loops, abort.signal)
-        await open.running.said('looping')
-        abort.abort()
-        const cut = await inTime(looping, 'the end of a cancelled exec')
-        assert.equal(cut.end.status, 'cancelled', messageIn(cut.end))
-        const { end, ended } = await open.exec(stand.guests.sets)
-        assert.deepEqual([end.status, ended], ['ok', false], messageIn(end))
+        let next = await afterCancelledLoop(stand)
+        for (let tries = 1; next === undefined && tries < 4; tries++)
+          next = await afterCancelledLoop(stand)
+        assert.ok(next, 'the session of each cancelled exec ended')
+        assert.deepEqual([next.end.status, next.ended], ['ok', false], messageIn(next.end))
       },
     },
     {
@@ -53,6 +49,21 @@ export const sessions: Chapter = {
       },
     },
   ],
+}
+
+/**
+ * The end of an exec after one that looped and was cancelled. Undefined if the session ended with that: on a busy
+ * machine a new interpreter may take longer to start than an interrupted exec has.
+ */
+async function afterCancelledLoop(stand: Stand): Promise<ExecEnd | undefined> {
+  await using open = await openSession(stand)
+  const abort = new AbortController()
+  const looping = open.exec(stand.guests.loops, abort.signal)
+  await open.running.said('looping')
+  abort.abort()
+  const cut = await inTime(looping, 'the end of a cancelled exec')
+  assert.equal(cut.end.status, 'cancelled', messageIn(cut.end))
+  return cut.ended ? undefined : await open.exec(stand.guests.sets)
 }
 
 interface OpenSession extends AsyncDisposable {

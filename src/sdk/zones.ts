@@ -76,9 +76,12 @@ export class ZoneCalls {
   assignCodeToZones(...[code, ...given]: CodeAssignment): readonly ZoneCode[] {
     const [zones, ofAnalysis] = given.length === 1 ? given : [given[1], given[0]]
     const plan = this.#planOf(zones)
-    const analysis = ofAnalysis ?? (plan?.code === code ? plan.analysis : undefined)
-    if (!analysis)
-      throw new MayflyError('INVALID', 'Cannot assign code: these zones were planned for another')
+    const known = ofAnalysis ? this.#codeOf.get(ofAnalysis) : plan?.code
+    const analysis = known === code ? (ofAnalysis ?? plan?.analysis) : undefined
+    if (!analysis) {
+      const what = ofAnalysis ? 'this analysis is' : 'these zones were planned'
+      throw new MayflyError('INVALID', `Cannot assign code: ${what} for another`)
+    }
     if (plan?.code === code) plan.hasCode = true
     const names = new Set(zones.map(({ id }) => id))
     return zoneSources(code, { zones: analysis.split.zones.filter(({ name }) => names.has(name)) })

@@ -196,6 +196,7 @@ test('S2-21, S2-22: zones of other code, a copied analysis and zones without cod
     error instanceof MayflyError && error.code === code
   await assert.rejects(mayfly.createTemporalZones({ ...analysis }), is('INVALID'))
   assert.throws(() => mayfly.assignCodeToZones('return 2', zones), is('INVALID'))
+  assert.throws(() => mayfly.assignCodeToZones('return 2', analysis, zones), is('INVALID'))
   assert.throws(
     () =>
       mayfly.assignCodeToZones(
@@ -206,6 +207,7 @@ test('S2-21, S2-22: zones of other code, a copied analysis and zones without cod
   )
   await assert.rejects(mayfly.monitorZones(zones), is('NOT_FOUND'))
   assert.throws(() => mayfly.detectAnomaly(zones[0]!), is('NOT_FOUND'))
+  assert.equal(mayfly.assignCodeToZones('return 1', analysis, zones).length, zones.length)
 })
 
 test('S2-23: an anomaly is attributed to its zone, and the zone is tightened or ended', async () => {

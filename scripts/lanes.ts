@@ -33,8 +33,14 @@ export const measuring: readonly string[] = [
   'tests/walls/tighten.test.ts',
 ]
 
-/** Files that compare latencies alone and under load: in the long run they go first, with nothing beside them. */
-export const lonely: readonly string[] = ['tests/doors/abusers-http.test.ts']
+/**
+ * Files that compare latencies alone and under load, or look for the shape of processor time: in the long run they go
+ * first, with nothing beside them.
+ */
+export const lonely: readonly string[] = [
+  'tests/doors/abusers-http.test.ts',
+  'tests/doors/anomaly-programs.test.ts',
+]
 
 /**
  * Files without measurements that run after those in the same lane: to balance the lanes, or because they load what

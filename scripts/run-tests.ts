@@ -25,6 +25,8 @@ export interface Pass {
   readonly user: string
   readonly place: Place
   readonly files: readonly string[]
+  /** True for a file that has its usual counts in a long run of this user. */
+  readonly isUsual?: (file: string) => boolean
 }
 
 interface RunOptions {
@@ -34,6 +36,7 @@ interface RunOptions {
   /** True: all files of a lane share one process. */
   readonly isShared: boolean
   readonly coverage: boolean
+  readonly isUsual?: Pass['isUsual']
 }
 
 /**
@@ -151,7 +154,8 @@ function together(counted: readonly Counted[]): Counted {
   return { ...counted.reduce(plus, nothingCounted), files }
 }
 
-async function runLane(run: RunOptions, lane: Lane): Promise<Counted> {
+async function runLane(given: RunOptions, lane: Lane): Promise<Counted> {
+  const run = withCounts(given, lane.files)
   const folder = scratchFor(run.place)
   const countsFile = join(folder, 'counts.json')
   const place = { ...run.place, env: { ...run.place.env, ...envIn(folder, run) } }
@@ -163,6 +167,14 @@ async function runLane(run: RunOptions, lane: Lane): Promise<Counted> {
   } finally {
     giveBack(run.place, folder)
   }
+}
+
+/** Without the counts of a long run, where all of these files have their usual ones. */
+function withCounts(run: RunOptions, files: readonly string[]): RunOptions {
+  const { isUsual, place } = run
+  if (isUsual === undefined || !files.every(isUsual)) return run
+  const { MAYFLY_LONG: _long, ...env } = place.env
+  return { ...run, place: { ...place, env } }
 }
 
 /** Shares the compile cache between test files, the programs they start, and the lanes of one user. */

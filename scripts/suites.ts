@@ -36,6 +36,24 @@ export function dependsOnUser(file: string): boolean {
   return !pure.test(file) && !doorsAlone.test(file)
 }
 
+/**
+ * Files of which a long run reaches its counts once, as root: kernels of their own, code that no parser
+ * reads, and a soak of ten minutes, meet the ordinary user in their usual counts. They would be a sixth of a long run.
+ */
+const once: readonly string[] = [
+  'tests/conformance/microvm.test.ts',
+  'tests/conformance/userkernel.test.ts',
+  'tests/hostile/parser-walls.test.ts',
+  'tests/hostile/process/microvm.test.ts',
+  'tests/hostile/process/userkernel.test.ts',
+  'tests/walls/process-soak.test.ts',
+]
+
+/** True if a long run as an ordinary user has the usual counts of a file. */
+export function countsOnce(file: string): boolean {
+  return once.includes(file)
+}
+
 function isIn(suite: SuiteName): (file: string) => boolean {
   if (suite !== 'unit') return (file) => folders[suite].some((folder) => file.startsWith(folder))
   const others = Object.values(folders).flat()

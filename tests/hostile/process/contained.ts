@@ -40,8 +40,11 @@ export interface Field {
    * Only evidence seen by the host counts: the kernel's answers to a program prove nothing without a filter.
    */
   readonly onlySeen?: boolean
+  /** An emulated machine: a second try has five times the time, a third 25 times. */
+  readonly isSlow?: boolean
 }
 
+const slowFactor = 5
 const atATime = 3
 
 /** Cases that a wall did not contain, each with the reason. Measured ones run alone, to attribute the usage. */
@@ -69,21 +72,28 @@ export async function whyNotContained(
   field: Field,
   hostile: ProcessCase,
 ): Promise<string | undefined> {
-  let why = await tryOut(field, hostile)
+  let why = await tryOut(field, hostile, timeoutMs)
   for (let tries = 1; tries < triesMax && late.test(why ?? ''); tries++)
-    why = await tryOut(field, hostile)
+    why = await tryOut(field, hostile, timeoutMs * (field.isSlow ? slowFactor ** tries : 1))
   return why
 }
 
-async function tryOut(field: Field, hostile: ProcessCase): Promise<string | undefined> {
+async function tryOut(
+  field: Field,
+  hostile: ProcessCase,
+  timeout: number,
+): Promise<string | undefined> {
   await using snare = field.trap.lay()
   const { bait } = snare
   const evidence = (text: string) => snare.evidence(heard(field, hostile, text))
   const seen = hostile.over ? measure() : undefined
   try {
-    const first = await runOn(field.walls, field.wall, hostile, { body: hostile.code, bait })
+    const given = { body: hostile.code, bait, timeout }
+    const first = await runOn(field.walls, field.wall, hostile, given)
     const why =
-      evidence(first.text) ?? seen?.over(hostile, field.wall) ?? wrong(field.wall, hostile, first)
+      evidence(first.text) ??
+      seen?.over(hostile, field.wall) ??
+      wrong(field.wall, hostile, first, timeout)
     return why ?? (await survived(bait)) ?? (await knows(field, hostile, bait, evidence))
   } finally {
     seen?.stop()
@@ -114,16 +124,25 @@ async function knows(
   )
 }
 
-function wrong(wall: WallName, hostile: ProcessCase, ran: Ran): string | undefined {
+function wrong(
+  wall: WallName,
+  hostile: ProcessCase,
+  ran: Ran,
+  timeout: number,
+): string | undefined {
   const { end, outcome, text } = ran
   if (!(hostile.expect ?? ends).includes(end)) return `ended ${end}: ${text.slice(0, textShown)}`
   if (!outcome) return undefined
   if (outcome.provider !== wall) return `it ran on ${outcome.provider ?? 'nothing'}`
-  return tooLong(hostile, outcome) ?? unfit(outcome) ?? otherResult(hostile, outcome)
+  return tooLong(hostile, outcome, timeout) ?? unfit(outcome) ?? otherResult(hostile, outcome)
 }
 
-function tooLong({ quick }: ProcessCase, { status, metrics }: Outcome): string | undefined {
-  const isLate = status === 'timeout' || metrics.executionTime > timeoutMs * 0.9
+function tooLong(
+  { quick }: ProcessCase,
+  { status, metrics }: Outcome,
+  timeout: number,
+): string | undefined {
+  const isLate = status === 'timeout' || metrics.executionTime > timeout * 0.9
   return quick && isLate ? `it did not end by itself: ${metrics.executionTime} ms` : undefined
 }
 

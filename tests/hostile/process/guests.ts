@@ -69,7 +69,7 @@ export async function hostileInGuests(
           `Programs of the family "${family}", ${user} of their guest, are contained by ${wall}`,
           async () => {
             const cases = sample(processCorpus[family], isLong ? Infinity : 1)
-            const field = { walls, wall, trap, onlySeen: true } as const
+            const field = { walls, wall, trap, onlySeen: true, isSlow: true } as const
             assert.deepEqual(await uncontained(field, cases), [], `seed ${seed}`)
           },
         )

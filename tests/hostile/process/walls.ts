@@ -139,19 +139,26 @@ export interface Ran {
   readonly text: string
 }
 
+/** Code of a case, and the milliseconds that it has, where these are not those of the corpus. */
+interface Given {
+  readonly body: string
+  readonly bait: ProcessBait
+  readonly timeout?: number
+}
+
 /** Runs a case's job; a refusal at the entry point is an end too. */
 export async function runOn(
   walls: Walls,
   wall: WallName,
   { language, files = [], second }: ProcessCase,
-  { body, bait }: { readonly body: string; readonly bait: ProcessBait },
+  { body, bait, timeout = limits.timeout }: Given,
 ): Promise<Ran> {
   const job: JobRequest = {
     code: programOf(language, body, bait),
     language,
     entry: 'program',
     provider: wall,
-    limits: { ...limits },
+    limits: { ...limits, timeout },
     artifacts: 'inline',
     // A second job gets no files: all it finds is the first one's.
     ...(body !== second && { files: files.map((file) => ({ ...file })) }),

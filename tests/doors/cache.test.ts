@@ -76,7 +76,7 @@ suite('Cached outcomes of idempotent jobs', () => {
       assert.notEqual(theirs.result, mine.result)
       const kept = await ask({ input: 2 })
       assert.deepEqual([kept.metrics.cache, kept.result], ['hit', mine.result])
-      const again = await ask({ input: 2, idempotent: false })
+      const again = await library.run({ code: fresh, input: 2 })
       assert.equal(again.metrics.cache, 'none')
       assert.ok(![plain, mine, theirs].some(({ result }) => result === again.result))
     },

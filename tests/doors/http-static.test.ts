@@ -32,20 +32,22 @@ async function site() {
 test('S0-2: a folder is served with the right types, a content policy and nosniff', async () => {
   await using files = await site()
   await using door = await openDoor({ site: files.path })
-  const types = {
-    '/': 'text/html; charset=utf-8',
-    '/index.html': 'text/html; charset=utf-8',
-    '/sub/': 'text/html; charset=utf-8',
-    '/app.js': 'text/javascript; charset=utf-8',
-    '/alias.js': 'text/javascript; charset=utf-8',
-    '/style.css': 'text/css; charset=utf-8',
-    '/data.json': 'application/json',
-    '/blob': 'application/octet-stream',
-    '/mayfly.js': 'text/javascript; charset=utf-8',
-  }
-  for (const [path, type] of Object.entries(types)) {
+  // A page gets a token of the server beside its own text.
+  const served = {
+    '/': ['text/html; charset=utf-8', />Hello</],
+    '/index.html': ['text/html; charset=utf-8', />Hello</],
+    '/sub/': ['text/html; charset=utf-8', /<p>Sub/],
+    '/app.js': ['text/javascript; charset=utf-8', /^export \{\}$/],
+    '/alias.js': ['text/javascript; charset=utf-8', /^export \{\}$/],
+    '/style.css': ['text/css; charset=utf-8', /^a\{\}$/],
+    '/data.json': ['application/json', /^\{\}$/],
+    '/blob': ['application/octet-stream', /^x$/],
+    '/mayfly.js': ['text/javascript; charset=utf-8', /runActiveContent/],
+  } as const
+  for (const [path, [type, text]] of Object.entries(served)) {
     const answer = await call(door.gateway.staticUrl + path)
     assert.deepEqual([answer.status, answer.headers.get('content-type')], [200, type], path)
+    assert.match(answer.text, text, path)
     assert.equal(answer.headers.get('x-content-type-options'), 'nosniff')
     assert.match(answer.headers.get('content-security-policy') ?? '', /^default-src '(none|self)'/)
   }

@@ -50,6 +50,7 @@ suite('A gradual roll-out', () => {
       before.map(({ provider, shadow }) => [provider, shadow.ran, shadow.same]),
       jobs.map((_, place) => [older, true, place < jobs.length - 1]),
     )
+    assert.ok(before.every(({ shadow }) => ['bubblewrap', 'embedded'].includes(shadow.provider)))
     const [found] = before.at(-1)!['shadow'].differences
     assert.equal(found.field, 'result')
 

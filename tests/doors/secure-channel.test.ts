@@ -88,7 +88,8 @@ suite('The channel of a server over TLS', () => {
       'for (let n = 0; n < 200; n++) console.log("line " + n); await new Promise(() => {})'
     let said = ''
     const { frames } = await send(
-      { code, limits: { timeout: '60s' } },
+      // Longer than this test may take: no end of the job brings the lines.
+      { code, limits: { timeout: '10m' } },
       ({ event, data }, socket) => {
         if (event === 'stdout') said += data['text']
         if (said === lines) socket.close()

@@ -11,7 +11,7 @@ import { unable } from '../walls/process-stands.ts'
 const read = 'import os\nsecret = os.environ["DATABASE_PASSWORD"]'
 const html = 'class Shown:\n  def _repr_html_(self): return "<b>" + secret + "</b>"\nShown()'
 const ran = async (box: Box, code: string) => {
-  const outcome = await box.run({ code })
+  const outcome = await box.run({ code, artifacts: 'inline' })
   const files = outcome.artifacts.map(({ content = '' }) =>
     Buffer.from(content, 'base64').toString(),
   )

@@ -124,6 +124,9 @@ test('S3-53: threats are streamed as they occur, to a tenant its own, and a read
     const runs = (await again.frames(expected.length)).map((one) => dataOf(one).run)
     assert.deepEqual(runs, expected)
   }
+  await using resumed = await read(door, acmeKey, { 'last-event-id': String(seq) })
+  unparsed('acme', 'exec_3')
+  assert.equal(dataOf((await resumed.frames(1))[0]).run, 'exec_3')
 })
 
 test('No name can inject a frame into the stream', async () => {

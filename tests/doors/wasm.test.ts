@@ -132,6 +132,8 @@ suite('Instructions of a module', () => {
     assert.equal((await library.run(counts)).metrics.instructions, undefined)
     const exact = await library.run({ ...counts, limits: { instructions: 500 } })
     assert.deepEqual([exact.status, exact.metrics.instructions], ['ok', 500])
+    const roomy = await library.run({ ...counts, limits: { instructions: 600 } })
+    assert.equal(roomy.metrics.instructions, 500)
     const { status, error, metrics } = await library.run({
       ...counts,
       limits: { instructions: 499 },

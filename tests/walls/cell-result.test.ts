@@ -51,9 +51,9 @@ test('values that plain JSON would lose are returned tagged', async () => {
     await tagged('return [NaN, Infinity, -Infinity, -0]'),
     ['NaN', 'Infinity', '-Infinity', '-0'].map((value) => ({ $type: 'number', value })),
   )
-  assert.deepEqual(await tagged('return { a: undefined, b: [, 1] }'), {
+  assert.deepEqual(await tagged('return { a: undefined, b: [, undefined, 1] }'), {
     a: { $type: 'undefined' },
-    b: [{ $type: 'undefined' }, 1],
+    b: [{ $type: 'undefined' }, { $type: 'undefined' }, 1],
   })
 })
 
@@ -113,7 +113,7 @@ test('an object with a toJSON is returned as JSON.stringify writes it', async ()
       money: new Money(1), list: [new Rich(1), { toJSON: (key) => key }], self: new Self(), again: new Again(),
       url: new URL('https://a.example/b'), data: { toJSON: 'text' }, none: { toJSON: () => null },
       day: Temporal.PlainDate.from('2026-01-02'), bare: Object.assign(Object.create(null), { toJSON: () => 7 }),
-      spread: { b: 2, toJSON() { return { ...this } } },
+      spread: { b: 2, toJSON() { return { ...this } } }, instead: { toJSON: () => new Money(4) },
     }`
   const ran = await inCell(
     `const make = () => { ${code} }; console.log(JSON.stringify(make())); return make()`,

@@ -2,11 +2,10 @@ import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { tryReadText } from '../../src/os/read.ts'
 
-const parents = [
-  '/sys/fs/cgroup/memory/mayfly',
-  '/sys/fs/cgroup/pids/mayfly',
-  '/sys/fs/cgroup/mayfly',
-]
+/** Hierarchies of version 1, and the one of version 2. */
+const parents = ['memory', 'pids', 'cpu', 'cpuacct', 'freezer', 'blkio', ''].map((name) =>
+  join('/sys/fs/cgroup', name, 'mayfly'),
+)
 
 /** Empty cgroups of walls: leaked, unless a wall is being created or removed right now. */
 export function emptyGroups(): readonly string[] {

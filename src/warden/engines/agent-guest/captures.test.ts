@@ -22,6 +22,7 @@ const frozen = { kind: 'held', nonce: 1, errno: 0 }
 test('A guest that does not freeze its job is not asked for its view, and the capture reports that', async () => {
   const { capture, asked, states } = await captureOf(broken)
   assert.deepEqual(namesOf(capture), ['memory.zst'])
+  assert.equal(Buffer.concat(capture.parts[0]!.bytes).toString(), 'pages')
   assert.match(capture.why!, /^the guest did not freeze its job/)
   assert.deepEqual(asked, ['hold'])
   assert.deepEqual(states, ['pause', 'resume', 'pause', 'resume'])
@@ -33,6 +34,7 @@ test('A guest that ends while it reports leaves the memory in its capture, and t
     kind === 'hold' ? Promise.resolve(frozen) : broken(),
   )
   assert.deepEqual(namesOf(capture), ['memory.zst'])
+  assert.equal(Buffer.concat(capture.parts[0]!.bytes).toString(), 'pages')
   assert.match(capture.why!, /did not report its processes, sockets and files/)
   assert.deepEqual(asked, ['hold', 'status'])
   assert.equal(states.at(-1), 'resume')

@@ -47,7 +47,11 @@ suite('A fork of a guest', () => {
   })
 
   test('waits for an answer that the guest owes at its pause, with the job frozen', async () => {
-    const owing = { position, isAtRest: false, rest: async () => void steps.push('answer') }
+    const rest = async () => {
+      await new Promise((then) => void setTimeout(then, 50))
+      steps.push('answer')
+    }
+    const owing = { position, isAtRest: false, rest }
     const { forks, steps } = played({ more: owing })
     await forks.fork()
     assert.deepEqual(steps, ['prepare', 'pause', 'answer', 'save', 'resume'])

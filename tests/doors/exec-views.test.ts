@@ -175,7 +175,10 @@ suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       assert.deepEqual(treeOf(copy), treeOf(folder))
       const before = treeOf(copy)
       for (const one of ['q"u\t\x01 ', 'made ', 'run 755 ', 'plain 755 ', 'kept/link -> a/b'])
-        assert.ok(before.some((line) => line.startsWith(one)), one)
+        assert.ok(
+          before.some((line) => line.startsWith(one)),
+          one,
+        )
       await dry(folder, 'printf "\\351\\n" > latin; printf "\\0\\1" > binary; echo z > z')
       const refused = await applied()
       assert.notEqual(refused.status, 0)

@@ -50,6 +50,17 @@ while True:
     print('.', end='', flush=True)
     time.sleep(0.02)`
 
+/** A parent that the kernel suspends until its child ends, as the start of a program does until its exec. */
+const spawns = `
+import ctypes, os, platform, time
+clone, vfork = (56 if platform.machine() == 'x86_64' else 220), 0x4000 | 17
+if ctypes.CDLL(None).syscall(clone, vfork, 0, 0, 0, 0) == 0:
+    print('held', flush=True)
+    time.sleep(1)
+    os._exit(0)
+print('went on', flush=True)
+time.sleep(60)`
+
 /** CPU time allowed between a wake-up and the next stop, on top of the scheduling delay of the machine. */
 const spentMsMax = 100
 /** CPU milliseconds of all processes in the wall, including children they have reaped. */
@@ -120,6 +131,22 @@ suite('A program woken by its own timers while it is frozen', { skip: unable('py
           const { length } = wall.said.stdout
           await until(() => wall.said.stdout.length > length, `it to go on in round ${round}`)
         }
+      })
+
+  for (const jailKind of jailKinds)
+    for (const hide of [[], ['cgroup']])
+      test(`is frozen while it waits for a program to start: ${[jailKind, ...hide].join(', without a ')}`, async (t) => {
+        if (isMissing(t, { jailKind })) return
+        await using whole = await openWhole({ hide })
+        const wall = await whole.start('python', jailKind)
+        await wall.claim()
+        wall.run(spawns)
+        await until(() => wall.said.stdout.includes('held'), 'it to begin')
+        await whole.warden.freeze(wall.id)
+        assert.equal(await Promise.race([wall.ended, sleep(1500)]), undefined, 'it stays frozen')
+        assert.ok(!wall.said.stdout.includes('went on'))
+        await whole.warden.thaw(wall.id)
+        await until(() => wall.said.stdout.includes('went on'), 'it to go on')
       })
 
   test(

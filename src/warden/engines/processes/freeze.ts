@@ -1,5 +1,5 @@
 import { MayflyError } from '../../../contract/error.ts'
-import { beginStop, endStop, runs } from './keep-stopped.ts'
+import { beginStop, endStop, stopAll } from './keep-stopped.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { guestsIn, processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
@@ -12,11 +12,24 @@ import type { WallResources } from './resources.ts'
 const POLL_MS = 1
 const FREEZE_MS_MAX = 2_000
 
-/** Resolves with the milliseconds it took once every task is stopped. Throws MayflyError UNAVAILABLE after 2 s. */
+/**
+ * Resolves with the milliseconds it took once every task is stopped. Throws MayflyError UNAVAILABLE after 2 s; a wall that
+ * was not frozen before then goes on whole.
+ */
 export async function freeze(
   resources: WallResources,
   version: 1 | 2 | undefined,
 ): Promise<number> {
+  const wasFrozen = resources.isFrozen
+  try {
+    return await freezeNow(resources, version)
+  } catch (thrown) {
+    if (!wasFrozen) thaw(resources)
+    throw thrown
+  }
+}
+
+async function freezeNow(resources: WallResources, version: 1 | 2 | undefined): Promise<number> {
   const began = performance.now()
   const { cgroup } = resources
   resources.isFrozen = true
@@ -52,11 +65,9 @@ function wake(resources: WallResources): void {
   signalAll(guestsIn(resources, processesOfWall(resources)), 'SIGCONT')
 }
 
-/** Stops every running process; true if none was running. */
+/** Stops every process; true if none was running. */
 function stop(resources: WallResources): boolean {
-  const running = guestsIn(resources, processesOfWall(resources)).filter(runs)
-  signalAll(running, 'SIGSTOP')
-  return running.length === 0
+  return stopAll(guestsIn(resources, processesOfWall(resources)))
 }
 
 async function until(isSo: () => boolean, began: number): Promise<void> {

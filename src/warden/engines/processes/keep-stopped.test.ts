@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { suite, test } from 'node:test'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import { processFacts } from '../../../os/proc.ts'
-import { allowCopy, beginStop, keepStopped, runs, whyRan } from './keep-stopped.ts'
+import { allowCopy, beginStop, keepStopped, stopAll, whyRan } from './keep-stopped.ts'
 import type { WallResources } from './resources.ts'
 
 /** A wall of which only its group's processor time is asked for. */
@@ -58,7 +58,7 @@ suite('A wall that was stopped by signals', () => {
       await once(child, 'exit')
       gone.push(child.pid!)
     }
-    assert.ok(!gone.some(runs))
+    assert.ok(stopAll(gone))
     assert.deepEqual(
       gone.map((pid) => keepStopped(resources, [pid], 0)),
       [true, true, false],

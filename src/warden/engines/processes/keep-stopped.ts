@@ -22,7 +22,12 @@ interface StoppedState {
 }
 
 /** States in /proc/PID/stat: stopped, traced, zombie, dead. */
-const NOT_RUNNING = new Set(['T', 't', 'Z', 'X'])
+const STOPPED = new Set(['T', 't', 'Z', 'X'])
+/**
+ * Suspended in the kernel, as a parent by vfork until its child has its program, which a stopped child never gets. It
+ * meets the SIGSTOP that it was sent before any code of its own.
+ */
+const SUSPENDED = 'D'
 /** A process that the sentinel attaches to by ptrace runs for a moment. */
 const AWAKE_MAX = 3
 const TICKS_MAX = 2
@@ -32,8 +37,23 @@ const SPENT_MS_MAX = 50
 const COPY_MS_MAX = 10_000
 const stopped = new WeakMap<WallResources, StoppedState>()
 
-export function runs(pid: number): boolean {
-  return !NOT_RUNNING.has(processFacts(pid)?.state ?? 'X')
+/** Sends SIGSTOP to those that are not stopped yet; true if none of them runs code. */
+export function stopAll(pids: readonly number[]): boolean {
+  const left = pids.map((pid) => [pid, stateOf(pid)] as const).filter(([, is]) => !STOPPED.has(is))
+  signalAll(
+    left.map(([pid]) => pid),
+    'SIGSTOP',
+  )
+  return left.every(([, is]) => is === SUSPENDED)
+}
+
+function runs(pid: number): boolean {
+  const state = stateOf(pid)
+  return !STOPPED.has(state) && state !== SUSPENDED
+}
+
+function stateOf(pid: number): string {
+  return processFacts(pid)?.state ?? 'X'
 }
 
 /** Baseline of a freeze. */

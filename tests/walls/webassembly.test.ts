@@ -58,7 +58,7 @@ suite('WebAssembly inside JavaScript', () => {
       const told = []
       for (const memory of [m, new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })])
         for (const read of [() => memory.buffer, () => memory.toFixedLengthBuffer(), () => memory.toResizableBuffer()])
-          try { told.push(read().constructor.name) } catch (error) { told.push(error.name) }
+          try { read(); told.push('read') } catch (error) { told.push(error.name) }
       const plain = new WebAssembly.Memory({ initial: 1, maximum: 2 })
       return [new Set(told).size, told[0], plain.buffer.byteLength, plain.buffer === plain.buffer, plain.toFixedLengthBuffer().byteLength, plain.toResizableBuffer().byteLength]`
     const end = await run(source, { controls: grantedAlone })

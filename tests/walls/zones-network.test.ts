@@ -111,12 +111,16 @@ test('S2-7: the send budget of a run is one sum over its zones, and attempts are
   const origin = `http://a.example:${world.ports.http}`
   const network = { allow: [origin], sent: 50_000 }
   const outcome = await run({ code: sending(`${origin}/`), network, schedule: 'apart' })
-  assert.equal(outcome.zones?.made.length, places.length, JSON.stringify(outcome.zones))
+  assert.deepEqual(
+    outcome.zones?.made.map(({ calls }) => calls),
+    places.map(() => 2),
+  )
   const sent = (outcome.result as readonly unknown[]).filter((one) => one !== 'refused')
   assert.deepEqual(sent, [200, 200], JSON.stringify(outcome.result))
   const { network: attempts, memoryUsage } = outcome.metrics
   assert.equal(attempts.length, 2 * places.length)
-  assert.ok(attempts.reduce((sum, one) => sum + one.sent, 0) <= 50_000)
+  const counted = attempts.reduce((sum, one) => sum + one.sent, 0)
+  assert.ok(counted >= 40_000 && counted <= 50_000, `${counted} bytes were counted`)
   assert.ok(memoryUsage && memoryUsage.peak > 0)
 
   // The next run has its own budget.

@@ -2,13 +2,15 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
 import * as fc from 'fast-check'
+import { Exchange } from '../../src/zones/exchange.ts'
 import { runSplit, runWhole, splitOf } from './run-in-process.ts'
 import { sampledRuns } from '../fixtures/drawn.ts'
 import { program } from './generated-programs.ts'
 
 const runs = sampledRuns(1500, import.meta.filename)
 
-test('S2-4: thousands of generated programs give the same result in zones as in one piece', async () => {
+test('S2-4: thousands of generated programs give the same result in zones as in one piece', async (t) => {
+  const handle = t.mock.method(Exchange.prototype, 'handle')
   let withZones = 0
   await fc.assert(
     fc.asyncProperty(program, async (code) => {
@@ -24,6 +26,8 @@ test('S2-4: thousands of generated programs give the same result in zones as in 
     { numRuns: runs },
   )
   assert.ok(withZones > runs / 20, `only ${withZones} programs had zones`)
+  const calls = handle.mock.calls.filter(({ arguments: [from] }) => from === 'main').length
+  assert.ok(calls > withZones / 2, `only ${calls} calls of zones`)
 })
 
 test('functions that share mutable state never become a zone', () => {

@@ -71,6 +71,7 @@ suite('A parked program with the default limits', { skip }, () => {
       const wall = await stand.start('python', jailKind, usual)
       const before = boundsOf(wall)
       assert.equal(before.cores, 1)
+      assert.ok(before.tasks < 64 && before.memory < 400 * MiB)
       for (const { file, lifted } of filesOf(wall)) writeFileSync(file, lifted)
       const lifted = boundsOf(wall)
       assert.ok(lifted.tasks === Infinity && lifted.memory > unlimited && lifted.cores === Infinity)

@@ -37,8 +37,8 @@ export function dependsOnUser(file: string): boolean {
 }
 
 /**
- * Files of which a long run reaches its counts once, as root: kernels of their own, code that no parser
- * reads, and a soak of ten minutes, meet the ordinary user in their usual counts. They would be a sixth of a long run.
+ * Files of which a long run reaches its counts once, as root: kernels of their own, code that no parser reads, and a soak
+ * of ten minutes meet the ordinary user in their usual counts. They would be a sixth of a long run.
  */
 const once: readonly string[] = [
   'tests/conformance/microvm.test.ts',

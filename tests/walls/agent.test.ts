@@ -135,8 +135,9 @@ for (const user of agentUsers)
       agent.send(claim)
       const { steps } = await agent.find('claimed')
       assert.equal(steps['open-files'], 0)
-      const limits = 'ulimit -Hn; ulimit -Hf; ulimit -Hc; grep processes /proc/self/limits'
-      assert.match(await agent.outputOf(limits), /^40\n16\n0\nMax processes +200 +200 /)
+      const limits =
+        'for kind in S H; do for of in n f c; do ulimit -$kind$of; done; done; grep processes /proc/self/limits'
+      assert.match(await agent.outputOf(limits), /^(?:40\n16\n0\n){2}Max processes +200 +200 /)
       const ofEarly = await agent.outputOf(`cat /proc/${pid}/limits`)
       assert.match(ofEarly, /^Max open files +40 +40 /m)
       assert.match(ofEarly, /^Max file size +8192 +8192 /m)

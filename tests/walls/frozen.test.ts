@@ -94,6 +94,20 @@ async function wakesWhileFrozen(
   return { ended, spent }
 }
 
+/** A wall whose program has printed the word by which it says that it began. */
+async function begun(
+  whole: Awaited<ReturnType<typeof openWhole>>,
+  code: string,
+  word: string,
+  jailKind?: JailKind,
+): Promise<WholeWall> {
+  const wall = await whole.start('python', jailKind)
+  await wall.claim()
+  wall.run(code)
+  await until(() => wall.said.stdout.includes(word), 'it to begin')
+  return wall
+}
+
 suite('A program woken by its own timers while it is frozen', { skip: unable('python') }, () => {
   for (const [what, code] of Object.entries({ alone: wakes, 'as a chain of processes': chains }))
     for (const jailKind of jailKinds)
@@ -118,14 +132,11 @@ suite('A program woken by its own timers while it is frozen', { skip: unable('py
         })
 
   for (const jailKind of jailKinds)
-    for (const hide of [[], ['cgroup']])
+    for (const hide of [[], ['cgroup']]) {
       test(`continues if it is thawed while it is being frozen: ${[jailKind, ...hide].join(', without a ')}`, async (t) => {
         if (isMissing(t, { jailKind })) return
         await using whole = await openWhole({ hide })
-        const wall = await whole.start('python', jailKind)
-        await wall.claim()
-        wall.run(busy)
-        await until(() => wall.said.stdout.includes('.'), 'it to begin')
+        const wall = await begun(whole, busy, '.', jailKind)
         for (let round = 0; round < 10; round++) {
           await Promise.all([whole.warden.freeze(wall.id), whole.warden.thaw(wall.id)])
           const { length } = wall.said.stdout
@@ -133,21 +144,17 @@ suite('A program woken by its own timers while it is frozen', { skip: unable('py
         }
       })
 
-  for (const jailKind of jailKinds)
-    for (const hide of [[], ['cgroup']])
       test(`is frozen while it waits for a program to start: ${[jailKind, ...hide].join(', without a ')}`, async (t) => {
         if (isMissing(t, { jailKind })) return
         await using whole = await openWhole({ hide })
-        const wall = await whole.start('python', jailKind)
-        await wall.claim()
-        wall.run(spawns)
-        await until(() => wall.said.stdout.includes('held'), 'it to begin')
+        const wall = await begun(whole, spawns, 'held', jailKind)
         await whole.warden.freeze(wall.id)
         assert.equal(await Promise.race([wall.ended, sleep(1500)]), undefined, 'it stays frozen')
         assert.ok(!wall.said.stdout.includes('went on'))
         await whole.warden.thaw(wall.id)
         await until(() => wall.said.stdout.includes('went on'), 'it to go on')
       })
+    }
 
   test(
     'is copied before it is ended',
@@ -155,10 +162,7 @@ suite('A program woken by its own timers while it is frozen', { skip: unable('py
     async (t) => {
       if (isMissing(t, { jailKind: 'embedded' })) return
       await using whole = await openWhole()
-      const wall = await whole.start('python')
-      await wall.claim()
-      wall.run(wakes)
-      await until(() => wall.said.stdout.includes('ready'), 'it to begin')
+      const wall = await begun(whole, wakes, 'ready')
       await whole.warden.freeze(wall.id)
       await sleep(30)
       const memory = await whole.warden.memory(wall.id)

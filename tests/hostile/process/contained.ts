@@ -6,7 +6,7 @@ import { inParallel } from '../sample.ts'
 import type { ProcessBait, ProcessCase } from './case.ts'
 import { measure } from './measure.ts'
 import { survivorOf, sweep, type ProcessTrap } from './trap.ts'
-import { runOn, type Ran, type WallName, type Walls } from './walls.ts'
+import { runOn, type Given, type Ran, type WallName, type Walls } from './walls.ts'
 
 /** Ends of a contained program. A failed wall or server is none, unless a case says so. */
 /** Includes an end by Mayfly's own detectors, not chosen by the author either. */
@@ -94,7 +94,7 @@ async function tryOut(
       evidence(first.text) ??
       seen?.over(hostile, field.wall) ??
       wrong(field.wall, hostile, first, timeout)
-    return why ?? (await survived(bait)) ?? (await knows(field, hostile, bait, evidence))
+    return why ?? (await survived(bait)) ?? (await knows(field, hostile, given, evidence))
   } finally {
     seen?.stop()
     sweep(bait)
@@ -111,11 +111,11 @@ function heard({ onlySeen, walls, wall }: Field, { counted }: ProcessCase, text:
 async function knows(
   { walls, wall }: Field,
   hostile: ProcessCase,
-  bait: ProcessBait,
+  { bait, timeout }: Given,
   evidence: (cameBack: string) => string | undefined,
 ): Promise<string | undefined> {
   if (!hostile.second) return undefined
-  const stranger = { body: hostile.second, bait: { ...bait, secret: '' } }
+  const stranger = { body: hostile.second, bait: { ...bait, secret: '' }, timeout }
   const { end, text } = await runOn(walls, wall, hostile, stranger)
   if (text.includes(bait.secret)) return 'the second job knows the first'
   return (

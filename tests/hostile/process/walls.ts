@@ -139,11 +139,11 @@ export interface Ran {
   readonly text: string
 }
 
-/** Code of a case, and the milliseconds that it has, where these are not those of the corpus. */
-interface Given {
+/** Code of a case, and the milliseconds that it has. */
+export interface Given {
   readonly body: string
   readonly bait: ProcessBait
-  readonly timeout?: number
+  readonly timeout: number
 }
 
 /** Runs a case's job; a refusal at the entry point is an end too. */
@@ -151,7 +151,7 @@ export async function runOn(
   walls: Walls,
   wall: WallName,
   { language, files = [], second }: ProcessCase,
-  { body, bait, timeout = limits.timeout }: Given,
+  { body, bait, timeout }: Given,
 ): Promise<Ran> {
   const job: JobRequest = {
     code: programOf(language, body, bait),

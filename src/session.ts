@@ -14,7 +14,13 @@ import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Gate, LifeRest, LifeResult, Plan, SessionRooms } from './contract/pipeline.ts'
 import type { Profile } from './contract/profile.ts'
-import { sessionBusy, sessionEnded, type ExecTask, type SessionFiles } from './contract/exec.ts'
+import {
+  sessionBusy,
+  sessionEnded,
+  type ExecTask,
+  type SessionEnd,
+  type SessionFiles,
+} from './contract/exec.ts'
 import type { SandboxFork, SandboxSession } from './contract/provider.ts'
 import type {
   ExecCaller,
@@ -57,8 +63,10 @@ export async function openSession(
   const first = await Promise.race([life.isOpen.promise, ended])
   if (first) return { kind: 'ended', outcome: first }
   life.ended = ended
-  const over = (): void => life.over()
-  ended.then(over, over)
+  ended.then(
+    (outcome) => life.over(outcome),
+    () => life.over(),
+  )
   return { kind: 'open', session: life }
 }
 
@@ -75,6 +83,8 @@ class SessionLife implements Session {
   #isBusy = false
   #isOver = false
   #isFrozen = false
+  /** How it ended, by the exec that ended it or by its life. */
+  #end: SessionEnd | undefined
   #rest: (() => LifeRest) | undefined
   #closing: Promise<Outcome> | undefined
   /** Gate of the exec that runs. */
@@ -132,8 +142,9 @@ class SessionLife implements Session {
   }
 
   /** The life has ended: every later call throws. */
-  over(): void {
+  over(end?: SessionEnd): void {
     this.#isOver = true
+    this.#end ??= end
   }
 
   note(entry: TimelineEntry, on: SessionCaller['on']): void {
@@ -283,7 +294,7 @@ class SessionLife implements Session {
         taskOf(job, analysis, plan.profile),
         caller.signal,
       )
-      if (ended) this.#isOver = true
+      if (ended) this.over(end)
       const timeline = this.#entries
       return {
         ...gate.close(end),
@@ -334,7 +345,7 @@ class SessionLife implements Session {
 
   #live(): SandboxSession {
     if (this.#sandbox && !this.#isOver && !this.#closing) return this.#sandbox
-    throw sessionEnded()
+    throw sessionEnded(this.#end)
   }
 }
 

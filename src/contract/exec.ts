@@ -1,5 +1,6 @@
 import type { CellPlan } from './cell.ts'
 import { MayflyError } from './error.ts'
+import type { OutcomeError } from './outcome-error.ts'
 import type { Stdin } from './surroundings.ts'
 
 /** Exec of a session as it crosses the wall: bytes, names and limits. Exactly one of `code` and `command` is given. */
@@ -64,6 +65,23 @@ export function sessionBusy(): MayflyError {
   })
 }
 
-export function sessionEnded(): MayflyError {
-  return new MayflyError('SESSION_ENDED', 'Cannot use the session: it has ended')
+/** Error of a call on a session that has ended. Names the cause, where `end` is an end that its host brought about. */
+export function sessionEnded(end?: SessionEnd): MayflyError {
+  const message = `Cannot use the session: ${causeOf(end)}`
+  return new MayflyError('SESSION_ENDED', message, {
+    hint: 'Open another one; the outcome of this one says how it ended',
+  })
+}
+
+/** Status and error of an end of a session. */
+export interface SessionEnd {
+  readonly status: string
+  readonly error?: OutcomeError | null | undefined
+}
+
+function causeOf(end: SessionEnd | undefined): string {
+  if (end?.status === 'timeout') return 'its time was over'
+  if (end?.status === 'limit' && end.error) return `${end.error.code} ended it`
+  if (end?.status === 'terminated' && end.error) return `it was terminated: ${end.error.message}`
+  return 'it has ended'
 }

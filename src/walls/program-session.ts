@@ -17,6 +17,7 @@ import type {
   SandboxSession,
   TaskEnd,
 } from '../contract/provider.ts'
+import { cutShort } from '../contract/task-end.ts'
 import type { TerminalPrinter, TerminalTask, WallTerminal } from '../contract/terminal.ts'
 import { sampleEveryMs, type LimitUse, type WallCost, type WallUsage } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
@@ -476,7 +477,9 @@ export class ProgramSession implements SandboxSession {
   }
 
   #assertAlive(): void {
-    if (this.#life.isEnded || this.#life.isDisposing || this.#life.cause) throw sessionEnded()
+    const { cause, isEnded, isDisposing } = this.#life
+    if (cause) throw sessionEnded(cutShort(cause))
+    if (isEnded || isDisposing) throw sessionEnded()
   }
 }
 
@@ -494,11 +497,10 @@ const endedUnderIt = 'The session was ended while this ran'
 
 /** Error of a transfer of a file under which the session ended; names the limit that ended it. */
 function lostFile({ status, error }: TaskEnd): MayflyError {
-  if (status !== 'limit' || !error) return sessionEnded()
-  return new MayflyError('SESSION_ENDED', `Cannot use the session: ${error.code} ended it`, {
-    ...(error.code === 'MEMORY' && {
-      hint: 'Raise "limits.memory", or use a smaller file: the session holds it in memory',
-    }),
+  const ended = sessionEnded({ status, error })
+  if (status !== 'limit' || error?.code !== 'MEMORY') return ended
+  return new MayflyError('SESSION_ENDED', ended.message, {
+    hint: 'Raise "limits.memory", or use a smaller file: the session holds it in memory',
   })
 }
 

@@ -165,7 +165,10 @@ suite('A session in an isolate', () => {
       [hungry.status, hungry.error?.code, hungry.session?.ended],
       ['limit', 'MEMORY', true],
     )
-    await assert.rejects(box.run({ code: '1' }), { code: 'SESSION_ENDED' })
+    await assert.rejects(box.run({ code: '1' }), {
+      code: 'SESSION_ENDED',
+      message: 'Cannot use the session: MEMORY ended it',
+    })
     assert.equal((await box.close()).status, 'limit')
   })
 

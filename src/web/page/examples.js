@@ -144,12 +144,12 @@ sort words.txt | uniq -c | sort -rn
     language: 'js',
     life: 'late-beacon',
     about:
-      'Harmless for a second, then it contacts a server at fixed intervals. A detector reports the beacon, and the run loses its network and half of its remaining time.',
+      'Harmless for half a second, then it contacts a server at fixed intervals. A detector reports the beacon, and the run loses its network and half of its remaining time.',
     code: `const wait = (ms) => new Promise((done) => setTimeout(done, ms))
 
 for (let order = 1; order <= 5; order++) {
   console.log(\`order \${order} checked\`)
-  await wait(200)
+  await wait(100)
 }
 for (let call = 1; ; call++) {
   try {

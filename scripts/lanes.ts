@@ -34,12 +34,19 @@ export const measuring: readonly string[] = [
 ]
 
 /**
- * Files that compare latencies alone and under load, or look for the shape of processor time: in the long run they go
- * first, with nothing beside them.
+ * Files that compare latencies alone and under load, look for the shape of processor time, or keep all processors busy
+ * by themselves (emulated machines, soaks): in the long run they go first, one at a time with nothing beside them.
  */
 export const lonely: readonly string[] = [
   'tests/doors/abusers-http.test.ts',
   'tests/doors/anomaly-programs.test.ts',
+  'tests/conformance/microvm.test.ts',
+  'tests/conformance/userkernel.test.ts',
+  'tests/hostile/process/microvm.test.ts',
+  'tests/hostile/process/userkernel.test.ts',
+  'tests/walls/process-soak.test.ts',
+  'tests/walls/program-zones.test.ts',
+  'tests/walls/warden-whole.test.ts',
 ]
 
 /**

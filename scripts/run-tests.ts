@@ -81,15 +81,19 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
     }
   }
   const isLonely = (run: Pass, file: string) => isLong(run.place) && lonely.includes(file)
-  const first = runs.map((run) => ({ run, files: run.files.filter((one) => isLonely(run, one)) }))
-  await take(first.filter(({ files }) => files.length > 0))
+  const first = lonely.flatMap((file) => {
+    const having = runs.filter((run) => isLonely(run, file) && run.files.includes(file))
+    return having.map((run) => ({ run, files: [file] }))
+  })
+  await take(first)
   const load = startLoad()
-  const alone = runs.map((run) => ({
-    run,
-    files: batchesOf(run.files).alone.filter((one) => !isLonely(run, one)),
-  }))
+  const left = runs.map((run) => {
+    const files = run.files.filter((one) => !isLonely(run, one))
+    return { run, ...batchesOf(files, kept && 1) }
+  })
+  const alone = left.map((one) => ({ run: one.run, files: one.alone }))
   const others = inTurns(
-    runs.map((run) => batchesOf(run.files, kept && 1).others.map((files) => ({ run, files }))),
+    left.map(({ run, ...one }) => one.others.map((files) => ({ run, files }))),
   ).values()
   const measured = take(alone.filter(({ files }) => files.length > 0))
   const measures = measured.then(() => {

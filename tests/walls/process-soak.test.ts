@@ -15,7 +15,7 @@ import { seeded } from '../../src/tiers/mock/seeded.ts'
 import { descendantsOf, isRunning, kindsOpen } from '../conformance/remains.ts'
 import { until } from '../conformance/stand.ts'
 import { bearer, post } from '../doors/http-door.ts'
-import { leasesIn, makePlace, startServer, whenReady } from '../doors/program.ts'
+import { leasesIn, makePlace, startServer, whenReady, type Server } from '../doors/program.ts'
 import { isSampled, test } from '../fixtures/drawn.ts'
 import { rssOf } from '../hostile/proc.ts'
 import { emptyGroups } from './groups.ts'
@@ -151,7 +151,7 @@ suite('Many programs leave nothing behind', { skip: unable('python') }, () => {
           const body = { ...job, provider, limits, input: { n } }
           const ask = () => post(url, body, bearer(server.apiKey))
           // Race: the server may close an idle connection while the next request is in flight.
-          const { status, json } = await ask().catch(ask)
+          const { status, json } = await ask().catch(ask).catch(unreachable(server))
           assert.ok([200, 403, 429, 503].includes(status), JSON.stringify(json))
           const end = (json['status'] ?? json['code']) as string
           counts[end] = (counts[end] ?? 0) + 1
@@ -285,6 +285,14 @@ function usersBelow(pid: number): number {
 }
 
 /** Programs of jobs and their launchers, without the server, the warden and the analysis processes. */
+/** Tells how a server ended that refuses connections. */
+function unreachable({ child, stderr }: Server): (thrown: unknown) => never {
+  return (cause) => {
+    const how = `${child.exitCode} ${child.signalCode}`
+    throw new Error(`The server ended with ${how}: ${stderr().slice(-2000)}`, { cause })
+  }
+}
+
 function isInWall(pid: number): boolean {
   return /process\/(python\.py|node\.js)/.test(tryReadText(`/proc/${pid}/cmdline`) ?? '')
 }

@@ -303,7 +303,8 @@ console.log('had')`
       t.diagnostic(`MAYFLY_SEED=${seed}`)
       for (let round = 0; round < handOvers; round++) {
         using application = new Application()
-        await until(() => application.claimed > 0, 'a wall')
+        await until(() => application.claimed > 0 || application.hasEnded, 'a wall')
+        assert.ok(application.claimed > 0, `round ${round}: ${application.errors}`)
         await sleep(random() * 150)
         const pids = [application.warden, ...descendantsOf(application.warden)]
         const all = pids.map((pid) => `${pid} ${processFacts(pid)?.startTime}`)
@@ -396,11 +397,15 @@ class Application {
   readonly #child: ChildProcess
   warden = 0
   claimed = 0
+  errors = ''
+  hasEnded = false
 
   constructor() {
     const options = JSON.stringify({ stateFolder: this.stateFolder })
     const flags = ['--disable-warning=ExperimentalWarning', library, options]
-    this.#child = spawn(process.execPath, flags, { stdio: ['ignore', 'pipe', 'ignore'] })
+    this.#child = spawn(process.execPath, flags, { stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#child.on('close', () => (this.hasEnded = true))
+    this.#child.stderr?.on('data', (chunk: Buffer) => (this.errors += chunk.toString()))
     let text = ''
     this.#child.stdout?.on('data', (chunk: Buffer) => {
       const lines = (text + chunk.toString()).split('\n')

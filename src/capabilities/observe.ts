@@ -5,8 +5,9 @@ import { openSync, readSync } from 'node:fs'
  * Observes one call of a function declared to only compute. Two observers: async_hooks report async resources it
  * creates (sockets, timers, files, promises), and /proc/thread-self/io counts reads and writes of this thread.
  *
- * Blind spots: system calls that move no bytes (stat, rename, unlink), writes of eight bytes to what is no disk, and
- * writes to this process's memory. It detects a wrong declaration; it is no wall.
+ * Blind spots: system calls that move no bytes (stat, rename, unlink), writes of eight bytes to what is no disk or to a
+ * page of a file that waits to be written already, and writes to this process's memory. It detects a wrong declaration;
+ * it is no wall.
  */
 export interface ObservedCall<T> {
   readonly value: T

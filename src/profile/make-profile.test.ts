@@ -518,8 +518,9 @@ test('the cheapest wall that closes what the schedule closes is taken, and witho
 test('a wall is made with the memory and the processes of the first phase, and needs not to be tightened to them', () => {
   const phases = [{ name: 'used', for: '1s', memory: '8MB', processes: 2 }]
   const config = { schedules: { default: { phases } } }
-  const isolate = factsOf('isolate', { enforces: ['memory', 'processes'] })
-  const walls = [isolate, factsOf('process', { tightens: ['memory', 'processes'] })]
+  const both = ['memory', 'processes'] as const
+  const isolate = factsOf('isolate', { enforces: both })
+  const walls = [isolate, factsOf('process', { enforces: both, tightens: both })]
   const made = plan({ config, facts: walls })
   assert.equal(made.profile.provider, 'a-isolate')
   const bounds = [8 * 2 ** 20, 2]

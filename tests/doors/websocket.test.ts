@@ -79,6 +79,7 @@ test('A connection takes one job and sends the events of a stream (S0-17)', asyn
     frames.map(({ event }) => event),
     ['event', 'stdout', 'outcome'],
   )
+  assert.deepEqual(frames[0]!.data, { at: 0, zone: 'main', event: 'phase', phase: 'full' })
   assert.deepEqual(frames[1]!.data, { text: 'out' })
   assert.deepEqual(frames[2]!.data['result'], [1])
   assert.equal(code, 1000)

@@ -152,7 +152,8 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
   test('An image may be named by its digest, and an invalid name is INVALID', (t) => {
     if (isSkipped(t)) return
     unpackOnce()
-    assert.equal(run('print(1)', '--image', `sha256:${digest}`).status, 'ok')
+    const { status, stdout, image } = run('print(1)', '--image', `sha256:${digest}`)
+    assert.deepEqual([status, stdout, image], ['ok', '1\n', `sha256:${digest}`])
     assert.equal(run('print(1)', '--image', '../python').error.code, 'INVALID')
     assert.equal(run('print(1)', '--image', 'gone').error.code, 'NOT_FOUND')
   })
@@ -179,8 +180,10 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
     const writes = `for place in ('/usr/lib/new', '/etc/ssl/new', '/usr/lib/python3.13/os.py'):
   try: open(place, 'a').write('x')
   except OSError: print('refused')`
-    for (let count = 0; count < runs; count += 1)
-      assert.equal(run(writes).stdout, 'refused\n'.repeat(3))
+    for (let count = 0; count < runs; count += 1) {
+      const { stdout, image } = run(writes)
+      assert.deepEqual([stdout, image], ['refused\n'.repeat(3), `sha256:${digest}`])
+    }
     assert.equal(mayfly('images', 'verify', 'python').status, 0)
   })
 

@@ -2,7 +2,16 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { batchesOf, behind, lanesOf, longest, lonely, measuring, sharesOf } from './lanes.ts'
+import {
+  batchesOf,
+  behind,
+  lanesOf,
+  longest,
+  lonely,
+  lonelyFirst,
+  measuring,
+  sharesOf,
+} from './lanes.ts'
 import { filesOf, suiteNames } from './suites.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -31,6 +40,16 @@ suite('Lanes', () => {
     assert.deepEqual([...alone, ...others.flat()].toSorted(), files.toSorted())
     for (const file of measuring) assert.ok(alone.includes(file), file)
     assert.deepEqual(others[0], [longest[0]])
+  })
+
+  test('Lonely files come first, and are none of the others', () => {
+    const files = [...filesOf('walls'), ...filesOf('doors')]
+    const { first, left } = lonelyFirst(files)
+    assert.deepEqual(first, lonely)
+    assert.deepEqual([...first, ...left].toSorted(), files.toSorted())
+    const { alone, others } = batchesOf(left)
+    for (const file of lonely) assert.ok(![...alone, ...others.flat()].includes(file), file)
+    assert.deepEqual(lonelyFirst(left), { first: [], left })
   })
 
   test('Listed files exist', () => {

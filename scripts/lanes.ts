@@ -49,6 +49,12 @@ export const lonely: readonly string[] = [
   'tests/walls/warden-whole.test.ts',
 ]
 
+/** Files that a long run takes first, in their order, and those that are left. */
+export function lonelyFirst(files: readonly string[]) {
+  const first = lonely.filter((file) => files.includes(file))
+  return { first, left: files.filter((file) => !lonely.includes(file)) }
+}
+
 /**
  * Files without measurements that run after those in the same lane: to balance the lanes, or because they load what
  * a file of that lane measures.

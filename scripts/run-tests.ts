@@ -10,7 +10,7 @@ import {
 import { cpus, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { againOf, type Counted, type Counts, nothingCounted, plus, withSecond } from './counts.ts'
-import { batchesOf, type Lane, lonely } from './lanes.ts'
+import { batchesOf, type Lane, lonelyFirst } from './lanes.ts'
 import { KeptResults } from './kept-results.ts'
 import { here, type Place, runProgram } from './place.ts'
 import { digestsOfTests } from './tree-seed.ts'
@@ -80,17 +80,13 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
       counted.get(run)!.push(counts)
     }
   }
-  const isLonely = (run: Pass, file: string) => isLong(run.place) && lonely.includes(file)
-  const first = lonely.flatMap((file) => {
-    const having = runs.filter((run) => isLonely(run, file) && run.files.includes(file))
-    return having.map((run) => ({ run, files: [file] }))
+  const parts = runs.map((run) => {
+    const all = { first: [], left: run.files }
+    return { run, ...(isLong(run.place) ? lonelyFirst(run.files) : all) }
   })
-  await take(first)
+  await take(inTurns(parts.map(({ run, first }) => first.map((file) => ({ run, files: [file] })))))
   const load = startLoad()
-  const left = runs.map((run) => {
-    const files = run.files.filter((one) => !isLonely(run, one))
-    return { run, ...batchesOf(files, kept && 1) }
-  })
+  const left = parts.map((one) => ({ run: one.run, ...batchesOf(one.left, kept && 1) }))
   const alone = left.map((one) => ({ run: one.run, files: one.alone }))
   const others = inTurns(
     left.map(({ run, ...one }) => one.others.map((files) => ({ run, files }))),

@@ -66,11 +66,11 @@ export function sessionBusy(): MayflyError {
 }
 
 /** Error of a call on a session that has ended. Names the cause, where `end` is an end that its host brought about. */
-export function sessionEnded(end?: SessionEnd): MayflyError {
-  const message = `Cannot use the session: ${causeOf(end)}`
-  return new MayflyError('SESSION_ENDED', message, {
-    hint: 'Open another one; the outcome of this one says how it ended',
-  })
+export function sessionEnded(
+  end?: SessionEnd,
+  hint = 'Open another one; the outcome of this one says how it ended',
+): MayflyError {
+  return new MayflyError('SESSION_ENDED', `Cannot use the session: ${causeOf(end)}`, { hint })
 }
 
 /** Status and error of an end of a session. */

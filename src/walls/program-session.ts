@@ -496,12 +496,10 @@ function assertMayStart({ parts, wanted }: GuestLife): void {
 const endedUnderIt = 'The session was ended while this ran'
 
 /** Error of a transfer of a file under which the session ended; names the limit that ended it. */
-function lostFile({ status, error }: TaskEnd): MayflyError {
-  const ended = sessionEnded({ status, error })
-  if (status !== 'limit' || error?.code !== 'MEMORY') return ended
-  return new MayflyError('SESSION_ENDED', ended.message, {
-    hint: 'Raise "limits.memory", or use a smaller file: the session holds it in memory',
-  })
+function lostFile(end: TaskEnd): MayflyError {
+  if (end.status !== 'limit' || end.error?.code !== 'MEMORY') return sessionEnded(end)
+  const hint = 'Raise "limits.memory", or use a smaller file: the session holds it in memory'
+  return sessionEnded(end, hint)
 }
 
 /** The cause of an interrupted exec takes precedence over the status that the guest reports. */

@@ -284,7 +284,6 @@ function usersBelow(pid: number): number {
   ).size
 }
 
-/** Programs of jobs and their launchers, without the server, the warden and the analysis processes. */
 /** Tells how a server ended that refuses connections. */
 function unreachable({ child, stderr }: Server): (thrown: unknown) => never {
   return (cause) => {
@@ -293,6 +292,7 @@ function unreachable({ child, stderr }: Server): (thrown: unknown) => never {
   }
 }
 
+/** Programs of jobs and their launchers, without the server, the warden and the analysis processes. */
 function isInWall(pid: number): boolean {
   return /process\/(python\.py|node\.js)/.test(tryReadText(`/proc/${pid}/cmdline`) ?? '')
 }

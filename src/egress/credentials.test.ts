@@ -66,3 +66,20 @@ test('Bytes held back are released when the stream is quiet, unless half a secre
     assert.equal(passedOn + String(scan.release()), released)
   }
 })
+
+test('Less than half of a secret in pieces, with a pause after each, is released', () => {
+  const base64 = Buffer.from(secret).toString('base64').replace(/=+$/, '')
+  for (const form of [secret, base64])
+    for (let size = 1; size < form.length; size++) {
+      const scan = new SecretScan([secret])
+      let passedOn = ''
+      let isCut = false
+      for (let at = 0; at < form.length && !isCut; at += size) {
+        const passed = scan.filter(Buffer.from(form.slice(at, at + size)))
+        isCut = passed === undefined
+        if (passed) passedOn += String(passed) + String(scan.release())
+      }
+      assert.ok(isCut, `${size}`)
+      assert.ok(passedOn.length * 2 < form.length, `${size}: ${passedOn}`)
+    }
+})

@@ -131,16 +131,16 @@ export class SecretScan {
   }
 
   /**
-   * Releases bytes held back while the stream is quiet, except for half a secret or more, which no guest can guess at
-   * once.
+   * Releases bytes held back while the stream is quiet, except for what continues half a secret or more, which no guest can
+   * guess at once. Bytes released before count: a host may repeat a secret in pieces, with a pause after each.
    */
   release(): Buffer {
     const bytes = this.#heldBack
     const begun = this.#wanted.map((secret) => {
-      const length = prefixAtEnd(bytes, secret)
+      const length = prefixAtEnd(this.#tail, secret)
       return length * 2 < secret.length ? 0 : length
     })
-    const from = bytes.length - Math.max(0, ...begun)
+    const from = Math.max(0, bytes.length - Math.max(0, ...begun))
     this.#heldBack = bytes.subarray(from)
     return bytes.subarray(0, from)
   }

@@ -410,7 +410,9 @@ function openReplies({ options: { kind }, config }: Base) {
 /** Resolves when the walls proved at start are; a server then proves process walls too, which most programs need. */
 function proveWalls(walls: ProvedWalls, { options, config }: Base): Promise<void> {
   const proving = walls.proveAtStart(config())
-  if (options.kind === 'server') void proving.then(() => walls.proveProcesses())
+  // A wall that could not be proved is proved by its first job.
+  if (options.kind === 'server')
+    void proving.then(() => walls.proveProcesses()).catch(() => undefined)
   return proving
 }
 

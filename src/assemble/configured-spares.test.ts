@@ -55,7 +55,7 @@ function stand(rows: readonly object[], answers: ImageAnswer[] = []) {
     await spares.settled
     await new Promise((resolve) => void setImmediate(resolve))
   }
-  return { spares, kept, told, asked, look }
+  return { spares, kept, told, asked, look, walls }
 }
 
 suite('Spares that the configuration asks for', () => {
@@ -81,6 +81,20 @@ suite('Spares that the configuration asks for', () => {
     for (let times = 0; times < 3; times++) await look()
     assert.deepEqual(kept, ['python a 2', 'python a 0', 'python b 2', 'python b 0', 'python b 2'])
     assert.deepEqual(told, ['tier/unavailable played/python TOO_SEVERE'])
+    await spares.close()
+  })
+
+  test('are reported as unavailable if a look at them fails, and the next look has them', async () => {
+    const row = { provider: 'played', language: 'python', count: 2 }
+    const { spares, kept, told, look, walls } = stand([row], [admitted('a')])
+    await spares.settled
+    await new Promise((resolve) => void setImmediate(resolve))
+    walls.proveNamed = () => Promise.reject(new Error('no more processes'))
+    await look()
+    walls.proveNamed = () => Promise.resolve()
+    await look()
+    assert.deepEqual(kept, ['python a 2', 'python a 2'])
+    assert.deepEqual(told, ['tier/unavailable played/python no more processes'])
     await spares.close()
   })
 

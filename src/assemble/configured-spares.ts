@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
+import { messageOf } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { ImageLookups } from './image-lookups.ts'
 import type { ProvedWalls } from './proved-walls.ts'
@@ -51,10 +52,19 @@ export class ConfiguredSpares {
   }
 
   async #keepAll(): Promise<void> {
-    for (const row of this.#parts.rows) if (!this.#isClosed) await this.#keep(row)
+    for (const row of this.#parts.rows) if (!this.#isClosed) await this.#tryKeep(row)
     if (this.#isClosed) return
     this.#timer = this.#parts.clock.after(LOOKUP_MS, () => this.#refresh())
     this.#timer.unref?.()
+  }
+
+  /** Reports an error of a look, which nobody awaits, and the next look tries again. */
+  async #tryKeep(row: Row): Promise<void> {
+    try {
+      await this.#keep(row)
+    } catch (error) {
+      this.#unavailable(row, messageOf(error))
+    }
   }
 
   async #keep(row: Row): Promise<void> {

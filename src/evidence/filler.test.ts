@@ -12,6 +12,7 @@ import { Filler } from './filler.ts'
 import { openRecord } from './record.ts'
 import { openStore } from './store.ts'
 import { verifyFile } from './verify.ts'
+import { WriteBackThread } from './write-back-thread.ts'
 
 let folder: string
 let database: string
@@ -51,6 +52,25 @@ test('A thread writes bodies back once there are some megabytes, and none before
   await record.close()
   assert.ok(!existsSync(join(folder, 'bodies.db-wal')), 'closed last, by its owner')
   assert.ok(size() > 5 * (2 ** 20 - 1024))
+})
+
+test('The thread that writes back ends by itself once it is idle, and the next call starts another', async () => {
+  const store = openStore(database, 0)
+  const { clock, fire } = playedClock()
+  const thread = new WriteBackThread(database, clock)
+  const threads = () => process.getActiveResourcesInfo().filter((one) => one === 'Worker').length
+  const before = threads()
+  for (let at = 1; at <= 2; at += 1) {
+    append(store, at)
+    store.fill()
+    const size = statSync(database).size
+    await thread.writeBack()
+    assert.ok(statSync(database).size >= size)
+    fire(60_000)
+    await until(() => threads() === before)
+  }
+  await thread.close()
+  store.close()
 })
 
 test('The loop writes no WAL back while the record is open: a thread does', async () => {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { zstdCompressSync } from 'node:zlib'
+import { MayflyError } from '../contract/error.ts'
 import { findProgram } from '../os/find-program.ts'
 import { memoryImage } from './memory-image.ts'
 
@@ -57,6 +58,16 @@ test('An image has the pages of the template, with those of the capture in their
   } finally {
     rmSync(place, { recursive: true })
   }
+})
+
+test('An error of the bytes of a capture is the error of its image', async () => {
+  const { pages } = partsOf([[0, 1]], [pageOf('first')])
+  async function* changed(): AsyncGenerator<Uint8Array> {
+    yield zstdCompressSync(pageOf('first')).subarray(0, 9)
+    throw new MayflyError('STATE', 'the digest is another one')
+  }
+  const image = Array.fromAsync(memoryImage({ pages, changed: changed(), base: undefined }))
+  await assert.rejects(image, { code: 'STATE', message: 'the digest is another one' })
 })
 
 test('An image without a template has zeros beside the captured pages, and gdb reads it', async (t) => {

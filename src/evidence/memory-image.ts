@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
-import { Readable } from 'node:stream'
+import { pipeline, Readable } from 'node:stream'
 import { createZstdDecompress } from 'node:zlib'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
@@ -81,7 +81,8 @@ class ChangedPages {
 
   constructor(runs: readonly (readonly [number, number])[], changed: AsyncIterable<Uint8Array>) {
     this.#numbers = numbersOf(runs)
-    const plain = Readable.from(changed).pipe(createZstdDecompress())
+    // Errors of both are those of the iterator.
+    const plain = pipeline(Readable.from(changed), createZstdDecompress(), () => undefined)
     this.#bytes = plain[Symbol.asyncIterator]() as AsyncIterator<Buffer>
     this.#next = this.#numbers.next()
   }

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import type { Clock, Timer } from '../contract/clock.ts'
 
@@ -32,7 +33,7 @@ export class WriteBackThread {
     this.#idle?.cancel()
     const worker = this.#worker
     this.#worker = undefined
-    await worker?.terminate()
+    if (worker) await endOf(worker)
   }
 
   #start(): Worker {
@@ -57,6 +58,17 @@ interface WriteBackAnswer {
 
 const idleMs = 30_000
 const heapMiB = 16
+/** As long as a checkpoint waits for a lock, and some more. */
+const closeMsMax = 10_000
+
+/** The thread closes its database and ends itself; cut off in a call of SQLite (terminate) only if it hangs. */
+async function endOf(worker: Worker): Promise<void> {
+  const ended = once(worker, 'exit')
+  worker.ref()
+  worker.postMessage('close')
+  const late = setTimeout(() => void worker.terminate(), closeMsMax)
+  await ended.finally(() => clearTimeout(late)).catch(() => undefined)
+}
 
 async function answerOf(worker: Worker): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<WriteBackAnswer>()

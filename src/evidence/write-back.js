@@ -9,7 +9,12 @@ import { parentPort, workerData } from 'node:worker_threads'
 const db = new DatabaseSync(workerData, { timeout: 5000 })
 db.exec('PRAGMA trusted_schema = OFF; PRAGMA synchronous = NORMAL')
 
-parentPort?.on('message', () => {
+parentPort?.on('message', (asked) => {
+  if (asked === 'close') {
+    db.close()
+    parentPort?.close()
+    return
+  }
   try {
     db.exec('PRAGMA wal_checkpoint(PASSIVE)')
     parentPort?.postMessage({})

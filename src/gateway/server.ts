@@ -332,6 +332,8 @@ function refuse(parts: Pick<GatewayParts, 'refusals'>, socket: Duplex, error: un
 async function listen(server: Server, host: string, port: number): Promise<number> {
   try {
     await once(server.listen({ host, port, exclusive: true }), 'listening')
+    // A connection that cannot be accepted, as where the machine is out of descriptors (ENFILE), must not end the server.
+    server.on('error', () => undefined)
   } catch (thrown) {
     throw new MayflyError('CONFIG', `Cannot listen on "${host}:${port}": ${messageOf(thrown)}`, {
       hint: 'Name another by "--host" and "--port", or "--port 0" for any two that are free',

@@ -9,14 +9,21 @@ const WHOLE = { type: 'major', execution: 'sync', flavor: 'last-resort' }
  * flushed code must be compiled again, so only an idle process calls it.
  *
  * V8 never does this by itself: the heap of a process that loads its modules and then waits keeps its size (Node 26).
- * No other context gets the `gc` function: its flag is set only while one context is created, which is dropped after
- * this call.
+ * No other context gets the `gc` function: its flag is set only while the context is created that it is of, once in the life of
+ * the process, because a change of flags beside other threads may crash (documentation of `v8.setFlagsFromString`).
  */
 export function collectGarbage(): void {
+  collect ??= exposedCollect()
+  collect(WHOLE)
+}
+
+type Collect = (options: typeof WHOLE) => void
+let collect: Collect | undefined
+
+function exposedCollect(): Collect {
   setFlagsFromString('--expose-gc')
   try {
-    const collect = runInNewContext('gc') as (options: typeof WHOLE) => void
-    collect(WHOLE)
+    return runInNewContext('gc') as Collect
   } finally {
     setFlagsFromString('--no-expose-gc')
   }

@@ -3,11 +3,14 @@ import { test } from 'node:test'
 import { QuietCollector } from './collect-when-quiet.ts'
 
 function stand() {
-  const state = { doings: 0, isIdle: true, collected: 0 }
+  const state = { doings: 0, isIdle: true, collected: 0, isFailing: false }
   const quiet = new QuietCollector({
     doings: () => state.doings,
     isIdle: () => state.isIdle,
-    collect: () => void state.collected++,
+    collect() {
+      state.collected++
+      if (state.isFailing) throw new Error('no memory for it')
+    },
   })
   const check = (times: number) => {
     for (let n = 0; n < times; n++) quiet.check()
@@ -21,6 +24,14 @@ test('A process that waits after its start collects once', () => {
   const { check } = stand()
   assert.equal(check(1), 1)
   assert.equal(check(1000), 1)
+})
+
+test('A collection that fails does not end the process, and the next pause has one', () => {
+  const { state, check } = stand()
+  state.isFailing = true
+  assert.equal(check(1), 1)
+  state.doings++
+  assert.equal(check(1000), 2)
 })
 
 test('Work prevents a collection, also while it is not yet counted', () => {

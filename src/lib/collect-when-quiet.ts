@@ -1,3 +1,4 @@
+import { attempt } from './attempt.ts'
 import { collectGarbage } from './collect-garbage.ts'
 
 export interface QuietParts {
@@ -41,7 +42,8 @@ export class QuietCollector {
     if (!this.#isDue || this.#quiet < this.#checksWanted) return
     this.#isDue = false
     this.#checksWanted = quietChecks.later
-    collect()
+    // An error in a timer would end the process.
+    attempt(collect)
   }
 
   close(): void {

@@ -338,9 +338,16 @@ function placeIn(lines: readonly string[], controller: string): string | undefin
   return undefined
 }
 
+/**
+ * Pids in `cgroup.procs`. Version 2 prints 0 for a process that is reaped during the read, or that is outside of this PID
+ * namespace; as a target of a signal or of a limit, 0 would be this process and its group.
+ */
 export function processesIn(folder: string): readonly number[] {
   const text = tryReadText(path.join(folder, 'cgroup.procs')) ?? ''
-  return text.split('\n').filter(Boolean).map(Number)
+  return text
+    .split('\n')
+    .map(Number)
+    .filter((pid) => pid > 0)
 }
 
 /** Members of a group and of its descendants. */

@@ -153,13 +153,19 @@ function sys(call, ...args) {
   return result
 }
 
+/** @type {((bytes: bigint) => number) | undefined} */
+let mallocTrim
+
 /** Returns free pages of malloc's arenas to the kernel (malloc_trim(3)); no effect without glibc. */
 export function trimHeap() {
   try {
-    const { functions } = createRequire(import.meta.url)('node:ffi').dlopen(null, {
-      malloc_trim: { arguments: ['u64'], return: 'i32' },
-    })
-    functions.malloc_trim(0n)
+    // Kept: a library of the FFI that is collected as garbage is unloaded.
+    mallocTrim ??= /** @type {(bytes: bigint) => number} */ (
+      createRequire(import.meta.url)('node:ffi').dlopen(null, {
+        malloc_trim: { arguments: ['u64'], return: 'i32' },
+      }).functions.malloc_trim
+    )
+    mallocTrim(0n)
   } catch {
     // Free pages stay with malloc, for later.
   }

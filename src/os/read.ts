@@ -50,6 +50,7 @@ export function readNames(folder: string): readonly string[] {
 
 /** Runs a read that opens one descriptor and closes it; at EMFILE the reserved descriptor is closed during the read. */
 export function withReservedFd<T>(look: () => T): T {
+  if (keepers > 0) reserved ??= attempt(() => openSync(NOTHING, 'r'))
   try {
     return look()
   } catch (error) {
@@ -60,7 +61,8 @@ export function withReservedFd<T>(look: () => T): T {
   try {
     return look()
   } finally {
-    reserved = openSync(NOTHING, 'r')
+    // Another thread may have taken the descriptor meanwhile; then the next read tries again.
+    reserved = attempt(() => openSync(NOTHING, 'r'))
   }
 }
 

@@ -1,9 +1,13 @@
 /** Passes over processes that still fork (a race with fork): a pass that finds a new one is followed by another. */
 const PASSES_MAX = 20
 
-/** Sends a signal to each process; ignores processes that are gone. */
+/**
+ * Sends a signal to each process; ignores processes that are gone, and numbers below 2, which to kill(2) are init, groups of
+ * processes or all of them.
+ */
 export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
   for (const pid of pids) {
+    if (pid < 2) continue
     try {
       process.kill(pid, signal)
     } catch {

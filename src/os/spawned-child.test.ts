@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once, type EventEmitter } from 'node:events'
 import { closeSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -14,6 +15,18 @@ const descriptors = () => readdirSync('/proc/self/fd').length
 const turnsMax = 500
 
 suite('Children without a fork of this process', { skip }, () => {
+  test('A signal that the kernel refuses is no error', async (t) => {
+    const child = spawnChild('/bin/sh', ['-c', 'sleep 60'], { stdio: ['ignore'] })
+    const refused = t.mock.method(process, 'kill', () => {
+      throw Object.assign(new Error('not permitted'), { code: 'EPERM' })
+    })
+    assert.equal(child.kill('SIGKILL'), false)
+    refused.mock.restore()
+    const ended = once(child as unknown as EventEmitter, 'exit')
+    assert.equal(child.kill('SIGKILL'), true)
+    assert.deepEqual(await ended, [null, 'SIGKILL'])
+  })
+
   test('A child inherits only the descriptors that it is given', async () => {
     process.env['SPAWNED_CHILD_SECRET'] = 'seen'
     const file = openSync('/proc/self/status', 'r')

@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { constants } from 'node:os'
+import { attempt } from '../lib/attempt.ts'
 import { signalName } from '../lib/signal-name.ts'
 import { childrenOf, nameOfProcess } from './proc.ts'
 import { duplicate, reap, socketPair, spawnProcess } from './libc.js'
@@ -171,7 +172,8 @@ class PosixChild extends EventEmitter {
   /** Safe against pid reuse: a child keeps its pid until it is reaped. */
   kill(signal: NodeJS.Signals): boolean {
     if (this.exitCode !== null || this.signalCode !== null) return false
-    return process.kill(this.pid, signal)
+    // As of Node's children: a refused signal, such as one for a process of another uid, is no error of a timer that sends it.
+    return attempt(() => process.kill(this.pid, signal)) ?? false
   }
 
   /** Resumes streams without a reader, or their descriptors would leak. */

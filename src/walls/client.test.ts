@@ -33,6 +33,31 @@ suite('The client of the warden', () => {
     assert.equal(socket.destroyed, true)
   })
 
+  test('An error of a handle before its answer, or of one that nobody takes, does not reach the process', async () => {
+    const { client, asked } = standing()
+    const waiting = client.request({ op: 'facts' })
+    const { id } = asked[0]!
+    const [part, other, listener] = [new Socket(), new Socket(), createServer()]
+    client.receive({ of: id, part: 'stdout' }, part)
+    client.receive({ of: 99, part: 'stdout' }, other)
+    // Would be thrown here without a listener.
+    for (const handle of [part, other]) handle.emit('error', new Error('ECONNRESET'))
+    client.receive({ id, ok: true, value: {} }, listener)
+    listener.emit('error', new Error('EMFILE'))
+    assert.equal((await waiting).handle, listener)
+  })
+
+  test('The sockets that came before a refusal are closed', async () => {
+    const { client, asked } = standing()
+    const waiting = client.request({ op: 'facts' })
+    const { id } = asked[0]!
+    const part = new Socket()
+    client.receive({ of: id, part: 'stdout' }, part)
+    client.receive({ id, ok: false, code: 'NO_JAIL', message: 'No' })
+    await assert.rejects(waiting)
+    assert.equal(part.destroyed, true)
+  })
+
   test('When the warden is lost, pending and later requests are rejected', async () => {
     const { client } = standing()
     let told = 0

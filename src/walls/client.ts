@@ -307,6 +307,8 @@ export class Client {
 
   /** Handles a message of the warden; `handle` is the socket that came with it (fd passing). */
   receive(reply: Reply, handle?: Socket | Server): void {
+    // A socket of a wall that ends, or a listener that cannot accept, before it has a reader must not crash this process.
+    handle?.on('error', () => undefined)
     if ('ended' in reply) return this.#receiveEnd(reply)
     if ('seen' in reply) return this.#onCall.get(reply.of)?.(reply.seen)
     if ('zone' in reply) return this.#onZone.get(reply.of)?.(reply.zone)
@@ -317,6 +319,7 @@ export class Client {
     if (!pending) return handle && closeHandle(handle)
     this.#remove(reply.id)
     clearTimeout(pending.timer)
+    if (!reply.ok) dropParts(pending)
     if (reply.ok) return pending.resolve({ value: reply.value, handle, parts: pending.parts })
     const hint = reply.hint ? { hint: reply.hint } : {}
     pending.reject(new MayflyError(reply.code as ErrorCode, reply.message, hint))
@@ -396,8 +399,6 @@ function startedWall({ value, handle, parts }: Answer): StartedWall | undefined 
   const socket = handle as Socket
   if (!isWhole(wall)) return { wall, socket }
   if (!stdout || !stderr) return undefined
-  // A socket error of a wall that is killed before its outputs have a reader must not crash this process.
-  for (const stream of [stdout, stderr]) stream.on('error', () => undefined)
   return { wall, socket, streams: { stdout, stderr } }
 }
 

@@ -5,6 +5,7 @@ import type { CallClass } from '../contract/calls.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { PackageLayer } from '../contract/layer.ts'
 import type { Language } from '../contract/job.ts'
+import { attempt } from '../lib/attempt.ts'
 import { carriedHandle } from './carried-handle.ts'
 import type { StartSettings, WardenClient } from './client.ts'
 import { WallHandle } from './handle.ts'
@@ -249,10 +250,10 @@ function parked(wall: WallHandle): Parked {
 }
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-const ownParts = [process.execPath, `${root}guest`, `${root}policies/seccomp`]
+const ownParts = ['/usr/bin/python3', process.execPath, `${root}guest`, `${root}policies/seccomp`]
 
 /** Key of interpreters, runners and filters: spares made before a change are dropped. */
 function madeOf(): string {
-  const python = statSync('/usr/bin/python3', { throwIfNoEntry: false })?.mtimeMs ?? 0
-  return [python, ...ownParts.map((place) => statSync(place).mtimeMs)].join(' ')
+  // Called by a timer: a file that an upgrade replaces may be missing for a moment.
+  return ownParts.map((place) => attempt(() => statSync(place).mtimeMs) ?? 0).join(' ')
 }

@@ -64,6 +64,8 @@ const FIRST_PROGRAM = 1_000
 export async function resumeGuest(parts: ResumedGuestParts): Promise<ResumedGuest> {
   const { warden, save, position, lifeMs, cores } = parts
   const { wall, socket } = await restore(parts)
+  // Until the agent link listens: a machine that ends before that is an error of the claim.
+  socket.on('error', () => undefined)
   try {
     const cpu = cores === undefined ? {} : { cpu: cores }
     await warden.claim(wall.id, { tenant: '', memory: 0, deadline: lifeMs, ...cpu })

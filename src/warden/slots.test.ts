@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { chmodSync, closeSync, mkdtempSync, openSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -27,6 +27,15 @@ suite('Uids for walls', { skip: process.platform !== 'linux' && 'only Linux has 
     const again = takeSlot(folder.path)
     assert.ok(again && !slots.some(({ uid }) => uid === again.uid))
     for (const slot of [...slots, again]) slot.release()
+  })
+
+  test('A second release leaves a descriptor open that has the number by then', () => {
+    using folder = temporary()
+    const slot = takeSlot(folder.path)!
+    slot.release()
+    const fd = openSync('/dev/null', 'r')
+    slot.release()
+    closeSync(fd)
   })
 
   test('A folder that others may write to, or a link, is refused', () => {

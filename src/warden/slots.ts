@@ -47,8 +47,14 @@ function firstThat(folder: string, may: (uid: number) => boolean): Slot | undefi
 
 function tryTake(folder: string, uid: number, may: (uid: number) => boolean): Slot | undefined {
   const fd = openSync(path.join(folder, `uid-${uid}`), 'a', 0o600)
-  if (tryLock(fd) && may(uid)) return { uid, release: () => closeSync(fd) }
-  closeSync(fd)
+  let isOpen = true
+  // A second release would close whatever has the number by then.
+  const release = () => {
+    if (isOpen) closeSync(fd)
+    isOpen = false
+  }
+  if (tryLock(fd) && may(uid)) return { uid, release }
+  release()
   return undefined
 }
 

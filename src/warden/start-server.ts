@@ -203,7 +203,7 @@ function whenEnded(server: ChildProcess): Promise<number> {
     server.once('exit', (status, signal) =>
       resolve(status ?? (signal ? 128 + constants.signals[signal] : 1)),
     )
-    server.once('error', () => resolve(9))
+    server.on('error', () => resolve(9))
   })
 }
 

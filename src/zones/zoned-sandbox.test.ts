@@ -41,10 +41,13 @@ interface WallTimes {
   readonly ends: number
   /** Milliseconds from a kill to the end. */
   readonly dies: number
+  /** In place of a run. */
+  readonly fails?: Error
 }
 
 /** Wall that made one network attempt, reports this much CPU time, and has used twice as much when it is disposed. */
-function wallOf(clock: Clock, id: string, cpuTime: number, { ends, dies }: WallTimes) {
+function wallOf(clock: Clock, id: string, cpuTime: number, times: WallTimes) {
+  const { ends, dies, fails } = times
   const kills: KillCause[] = []
   let isDisposed = false
   const attempt: NetworkAttempt = {
@@ -73,6 +76,7 @@ function wallOf(clock: Clock, id: string, cpuTime: number, { ends, dies }: WallT
       return isDisposed ? { id, took: 0, freedBytes: 0, forced: [], ...counted } : undefined
     },
     run(_task, io) {
+      if (fails) return Promise.reject(fails)
       io.released()
       if (ends < Infinity) clock.after(ends, () => resolve(end))
       return promise
@@ -170,6 +174,13 @@ test('A program that ends before its deadline ends ok, although the end of its z
   assert.equal(executionTime, 940 + zoneEndMsMax.usual)
   const inGrace = await live({ ends: Infinity, dies: 1 }, { ends: 960, dies: 1 })
   assert.deepEqual([inGrace.end.status, inGrace.executionTime], ['timeout', 1001])
+})
+
+test('A zone that cannot begin fails the program, which does not run', async () => {
+  const fails = new Error('its egress path cannot be opened')
+  const { end, hosts } = await live({ ends: Infinity, dies: 1, fails })
+  assert.deepEqual([end.status, hosts], ['failed', undefined])
+  assert.match(end.error!.message, /its egress path cannot be opened/)
 })
 
 test('A killed program with a hung zone keeps the cause of its end', async () => {

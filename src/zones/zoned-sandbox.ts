@@ -318,12 +318,12 @@ export class ZonedSandbox implements Sandbox {
     throw new MayflyError('UNAVAILABLE', message)
   }
 
-  /** Resolves once the zone serves calls, or ended. */
+  /** Resolves once the zone serves calls, or ended; rejects if it cannot begin, as where its egress path cannot be opened. */
   #serve(live: LiveZone, task: Task, io: TaskIo): Promise<void> {
     const { zone, sandbox } = live
     const { name, capabilities } = zone
     sandbox.watch((event) => this.#sink?.({ ...event, zone: name }))
-    const { promise, resolve } = Promise.withResolvers<void>()
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
     const may = capabilities === 'any' ? task.capabilities : capabilities
     const own = carved(
       task,
@@ -340,8 +340,8 @@ export class ZonedSandbox implements Sandbox {
       },
     )
     const gone = this.#awaitEnd(live, end)
-    this.#ends.push(gone)
-    void gone.then(resolve)
+    this.#ends.push(gone.catch(() => undefined))
+    void gone.then(resolve, reject)
     return promise
   }
 

@@ -38,8 +38,14 @@ test('Remaining processes of a busy cgroup are killed before the next attempt', 
 
 test('The lease of a group that stays busy is kept until the group is gone, so that a sweep finds it', async () => {
   let isBusy = true
+  // An error of a look in the background, as for want of descriptors, is followed by another look.
+  let failures = 0
   const leased = Promise.withResolvers<void>()
-  const cgroup = { remove: () => !isBusy, processes: () => [] }
+  const remove = () => {
+    if (failures-- > 0) throw new Error('too many open files')
+    return !isBusy
+  }
+  const cgroup = { remove, processes: () => [] }
   const parts = { async removeFolder() {}, releaseLease: () => leased.resolve() }
   await releaseOnceGone({ id: 'w1', slot: undefined, cgroup, processes: [] }, parts)
   let isReleased = false
@@ -47,6 +53,7 @@ test('The lease of a group that stays busy is kept until the group is gone, so t
   await Promise.resolve()
   assert.equal(isReleased, false)
   isBusy = false
+  failures = 1
   const keepAlive = setInterval(() => undefined, 1_000)
   await leased.promise.finally(() => clearInterval(keepAlive))
 })

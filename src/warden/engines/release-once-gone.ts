@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { isWallUid } from '../../contract/uids.ts'
+import { attempt } from '../../lib/attempt.ts'
 import { userHasProcesses } from '../../os/libc.js'
 import { livingOf, processesSince, type ProcessIdentity } from '../../os/proc.ts'
 import { signalAll } from '../../os/signal.ts'
@@ -87,7 +88,9 @@ function watchOthers(slot: Slot | undefined, firstMs: number): () => boolean {
     scannedAt ??= performance.now()
     // Includes the sentinel, which has that uid too and ends by itself.
     if (performance.now() - scannedAt < waitMs) return true
-    const left = processesSince(slot.uid, scannedAt)
+    const all = processesSince(slot.uid, scannedAt)
+    // The warden has the uid of a wall while it sets limits of its processes (prlimit(2) compares real uids).
+    const left = all.filter((pid) => pid !== process.pid)
     scannedAt = performance.now()
     waitMs = SCAN_MS.next
     signalAll(left, 'SIGKILL')
@@ -95,12 +98,16 @@ function watchOthers(slot: Slot | undefined, firstMs: number): () => boolean {
   }
 }
 
+/** An error of a look or of a release must not end the warden, and every wall with it: what cannot be read counts as in use. */
 function whenFree(
   isInUse: () => boolean,
   release: () => void,
   afterMs: number = STUCK_POLL_MS.first,
 ): void {
-  const look = () => (isInUse() ? whenFree(isInUse, release, STUCK_POLL_MS.next) : release())
+  const look = () => {
+    if (attempt(isInUse) === false) attempt(release)
+    else whenFree(isInUse, release, STUCK_POLL_MS.next)
+  }
   setTimeout(look, afterMs).unref()
 }
 

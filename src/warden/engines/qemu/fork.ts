@@ -108,8 +108,13 @@ async function saveInto(
 async function openForWriting(file: string): Promise<FileHandle> {
   await chmod(file, 0o600)
   const opened = await open(file, 'r+')
-  await chmod(file, 0o400)
-  return opened
+  try {
+    await opened.chmod(0o400)
+    return opened
+  } catch (error) {
+    await opened.close()
+    throw error
+  }
 }
 
 /** Returns the pages that differ from the template. */

@@ -12,7 +12,7 @@ import { makeWallFolder } from '../wall-folder.ts'
 import type { ColdBoots } from './cold-boot.ts'
 import type { MachineSpec } from './machine.ts'
 import type { QemuProcess } from './process.ts'
-import { restoreMachine, savedFiles } from './restore.ts'
+import { restoreMachine, type savedFiles } from './restore.ts'
 import { releaseOf, savedDevices } from './save-key.ts'
 import { cloneSpec, leaseTemplate, removeTemplate } from './template.ts'
 
@@ -110,15 +110,11 @@ async function writeSave(
   socket: Parameters<typeof readSave>[0],
   memoryBytes: number,
 ): Promise<void> {
-  const [memory, devices] = await Promise.all(
-    savedFiles.map((name) => open(path.join(folder, name), 'wx', 0o400)),
-  )
-  try {
-    await memory!.truncate(memoryBytes)
-    await readSave(socket, { memory: memory!, devices: devices!, memoryBytes })
-  } finally {
-    await Promise.all([memory!.close(), devices!.close()])
-  }
+  const created = (name: (typeof savedFiles)[number]) => open(path.join(folder, name), 'wx', 0o400)
+  await using memory = await created('memory')
+  await using devices = await created('state')
+  await memory.truncate(memoryBytes)
+  await readSave(socket, { memory, devices, memoryBytes })
 }
 
 function assertRelease({ version }: QemuProcess, { release }: MachineSave): void {

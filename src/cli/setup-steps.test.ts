@@ -56,13 +56,13 @@ test('A machine like Ubuntu 24.04 has five steps to do, each with an undo, and L
   assert.deepEqual(steps['landlock']!.actions, [])
   for (const { undo, why } of Object.values(steps)) assert.ok(undo && why)
   assert.deepEqual(
-    Object.values(steps).map(({ undo }) => undo.split(' ').slice(0, 2).join(' ')),
+    Object.values(steps).map(({ undo }) => undo),
     [
-      'apt-get remove',
-      'apparmor_parser --remove',
-      'Remove it',
-      'rm /etc/systemd/system/user@.service.d/60-mayfly.conf',
-      'usermod --del-subuids',
+      'apt-get remove bubblewrap gcc libc6-dev',
+      'apparmor_parser --remove /etc/apparmor.d/mayfly && rm /etc/apparmor.d/mayfly',
+      'Remove it there, and boot',
+      'rm /etc/systemd/system/user@.service.d/60-mayfly.conf && systemctl daemon-reload; in force at the next login',
+      'usermod --del-subuids 1000000-1065535 --del-subgids 1000000-1065535 ada',
     ],
   )
 })

@@ -213,6 +213,8 @@ test('a credential that no request could carry is refused, and so is a second on
   assert.deepEqual(at(of({ host: 'GET a.example' })), ['mayfly.toml:5:23'])
   assert.deepEqual(at(of({ header: 'Host' })), ['mayfly.toml:4:1'])
   assert.equal(at(of({}) + of({ host: 'c.example' })).length, 1)
+  const two = of({}) + of({ host: 'c.example' }).replace('"one"', '"two"')
+  assert.ok(loadConfig(place({ 'mayfly.toml': two })))
   for (const host of ['*.a.example:*', 'https://a.example/', 'http://a.example:8080'])
     assert.ok(loadConfig(place({ 'mayfly.toml': of({ host }) })))
 })

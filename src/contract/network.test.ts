@@ -100,8 +100,13 @@ test('S2-28: byte budgets are part of a network: the smallest given one holds, a
   const own = networkOf({ allow: ['a.example'], sent: '1KB', received: 10 })
   assert.deepEqual([own.sent, own.received], [1024, 10])
   const ceiling = networkOf({ deny: ['b.example'], sent: 100 })
-  const both = meet({ ...allControls, network: own }, { ...allControls, network: ceiling }).network
-  assert.deepEqual([both.sent, both.received], [100, 10])
+  for (const [a, b] of [
+    [own, ceiling],
+    [ceiling, own],
+  ] as const) {
+    const both = meet({ ...allControls, network: a }, { ...allControls, network: b }).network
+    assert.deepEqual([both.sent, both.received], [100, 10])
+  }
   const wider = { ...allControls, network: { ...own, sent: 2048 } }
   assert.equal(isWithin(wider, { ...allControls, network: own }), false)
   assert.equal(isWithin({ ...allControls, network: own }, wider), true)

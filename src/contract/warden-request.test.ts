@@ -20,7 +20,9 @@ const start = {
 const isAccepted = (name: string, value: number): boolean =>
   name === 'disk'
     ? request.safeParse({ ...start, disk: Math.max(value, 2 ** 20) }).success
-    : request.safeParse({ ...about, op: 'tighten', [name]: value }).success
+    : [{ op: 'tighten' }, { op: 'claim', tenant: 't', memory: 0, deadline: 1 }].every(
+        (asked) => request.safeParse({ ...about, ...asked, [name]: value }).success,
+      )
 
 const edges = {
   cpu: [Number.MIN_VALUE, 0.001, 0.009_999, 0.01, 1, 1024, 1025],

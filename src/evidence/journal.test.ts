@@ -121,20 +121,25 @@ test('Pages that a power failure lost are cut off with all after them, as the da
 test('A stale journal put back over its database is ignored, with each of its lines and salts', () => {
   const bytes = journalOfFour()
   const store = openStore(database, 0)
-  store.append(line('later'))
+  // Open at the end of the journal, and ended since.
+  assert.ok(store.end(line('later'), 3))
+  store.append(line('open'), salts)
   assert.ok(store.salts(2))
   store.forgetSalts(100)
   const open = store.open()
-  assert.equal(open.length, 1)
+  assert.deepEqual(
+    open.map(({ seq }) => seq),
+    [7],
+  )
   store.close()
   writeFileSync(journal, bytes)
-  assert.deepEqual(verifyFile(database), { ok: true, lines: 6, checkpoints: 0, unsigned: 6 })
+  assert.deepEqual(verifyFile(database), { ok: true, lines: 7, checkpoints: 0, unsigned: 7 })
   const again = openStore(database, 0)
-  assert.equal(again.append(line('next')).seq, 7)
+  assert.equal(again.append(line('next')).seq, 8)
   assert.equal(again.salts(2), undefined)
   assert.deepEqual(again.open(), open)
   again.close()
-  assert.deepEqual(verifyFile(database).lines, 7)
+  assert.deepEqual(verifyFile(database).lines, 8)
 })
 
 test('A journal of another record, and one beyond the end of its database, are refused and found', () => {

@@ -23,5 +23,6 @@ test('Base64 gets its usual spelling, and other text has none', () => {
 
 test('Four megabytes that fail at their last character are read once, not once for each character', () => {
   for (const filling of [' ', 'A', '= ', '\n=', ' ='])
-    assert.equal(usualBase64(`${filling.repeat(2 ** 22 / filling.length)}!`), undefined)
+    // A length that four divides: both checks read it.
+    assert.equal(usualBase64(`${filling.repeat(2 ** 22 / filling.length).slice(1)}!`), undefined)
 })

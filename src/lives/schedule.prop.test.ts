@@ -252,6 +252,8 @@ test('An order that the wall did not hold is given again as the next phase opens
   const unheld = { kind: 'unheld', zone: mainZone, why: 'played' } as const
   const again = nextState(ordered.life, { ...unheld, order: 1, at: 2 })
   assert.deepEqual(told(again.actions).slice(-1), [['two', ['network'], 2]])
+  const last = again.actions.at(-1)
+  assert.deepEqual(last?.kind === 'close' && last.controls, to)
   const over = nextState(again.life, { ...unheld, order: 2, at: 3 })
   assert.equal(mainOf(over.life).end?.status, 'terminated')
 })

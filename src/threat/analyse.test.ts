@@ -60,9 +60,10 @@ test('a job becomes a verdict with scores, severity, findings and capabilities',
 test('S3-25: equal jobs are analysed once; another tenant, file, entry or language is analysed anew', async () => {
   const { analyse, asked } = analystWith(honest)
   const files = [{ path: 'a.js', content: '1' }]
-  await analyse(jobOf({ code: 'return 1' }))
-  await analyse(jobOf({ code: 'return 1', input: 2 }))
+  const fresh = await analyse(jobOf({ code: 'return 1' }))
+  const again = await analyse({ ...jobOf({ code: 'return 1', input: 2 }), inputText: '2' })
   assert.equal(asked.length, 1)
+  assert.deepEqual([fresh.cached, again], [false, { ...fresh, cached: true }])
   await analyse(jobOf({ code: 'return 1' }, 'acme'))
   await analyse(jobOf({ code: 'return 1', files }))
   await analyse(jobOf({ code: 'return 1', files: [{ path: 'a.js', content: '2' }] }))

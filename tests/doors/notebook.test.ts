@@ -128,9 +128,11 @@ suite('The notebook in a browser', { skip: missing || unable('python') }, () => 
     await rights.getByText('Phase half: cpu 0.5 cores').waitFor()
     await page.locator('#nb-phase').getByText('Phase half: cpu 0.5 cores').waitFor()
     assert.match(await page.locator('#nb-deadline').innerText(), /^It ends in 4 min \d+ s unless/)
-    const [width, room] = await page
-      .locator('#nb-picture')
-      .evaluate((part) => [part.firstElementChild!.clientWidth, part.clientWidth])
+    const [width, room] = await page.locator('#nb-picture').evaluate(async (part) => {
+      const { clientWidth } = part.firstElementChild!
+      await (part.firstElementChild as unknown as { decode(): Promise<void> }).decode()
+      return [clientWidth, part.clientWidth]
+    })
     assert.equal(width, room)
   })
 

@@ -263,6 +263,9 @@ test('Undelivered messages are delivered after the next start', async () => {
     const [id, ...others] = new Set(server.had.map(({ headers }) => headers['webhook-id']))
     assert.match(id as string, /^msg_/)
     assert.deepEqual(others, [])
+    const [body = '', ...otherBodies] = new Set(server.had.map((one) => one.body))
+    assert.deepEqual(otherBodies, [])
+    assert.equal((JSON.parse(body) as { data: Anomaly }).data.name, 'beaconing')
     await after.close()
     later.close()
   } finally {

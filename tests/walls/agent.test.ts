@@ -262,12 +262,16 @@ for (const user of agentUsers)
 
     test('A kill leaves no process: own sessions, ignored signals, stopped processes and endless forks', async () => {
       await using agent = new GuestAgent(file, user)
-      await agent.run('trap "" TERM INT HUP; setsid sh -c "trap \\"\\" TERM; sleep 61" & sleep 60')
+      const deaf = await agent.run(
+        'trap "" TERM INT HUP; setsid sh -c "trap \\"\\" TERM; echo on; sleep 61" & sleep 60',
+      )
+      await agent.until(() => agent.written(deaf) !== '', 'output')
       const stopped = await agent.run('kill -STOP $$')
       const forks = await agent.run('f() { (sleep 0.01; f) & (sleep 0.01) & }; f; wait; sleep 60')
       for (const id of [stopped, forks]) await agent.find('started', (one) => one.program === id)
       await sleep(100)
       assert.ok((await countProcesses(agent)) > 3)
+      assert.ok(!agent.messages.some((one) => one.kind === 'exited'))
       const nonce = agent.nonce()
       agent.send({ kind: 'kill', nonce })
       const { mayBeLeft } = await agent.find('killed', (one) => one.nonce === nonce)

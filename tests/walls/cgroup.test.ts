@@ -73,6 +73,7 @@ suite(
         for (const one of [beside!, child!]) one.kill('SIGKILL')
         await until(() => groups.remove(group.name), 'both groups to be gone')
       }
+      assert.ok(!groups.list().includes(group.name))
       assert.deepEqual(groups.processes(group.name), [])
     })
   },

@@ -78,6 +78,7 @@ suite('The disk of a wall in a folder of this machine', () => {
       mkdirSync(name(folder), { recursive: true })
       writeFileSync(name(`${folder}large\xff`), large)
       assert.equal(walk(new ScratchWatch(stand.scratch, bytesMax, undefined)), true, folder)
+      assert.equal(walk(new ScratchWatch(stand.scratch, 8 * bytesMax, undefined)), false, folder)
     }
   })
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer, Socket } from 'node:net'
+import { connect, createServer, Socket, type AddressInfo } from 'node:net'
 import { suite, test } from 'node:test'
-import { answerChannel, sendReply, type Channel } from './channel.ts'
+import { answerChannel, passOverSurplusAcks, sendReply, type Channel } from './channel.ts'
 import type { Reply } from '../contract/warden.ts'
 import type { Request } from '../contract/warden-request.ts'
 import type { Warden } from './warden.ts'
@@ -117,6 +117,34 @@ test('A server that is out of descriptors gets the answer without the socket of 
   const channel = server as unknown as Channel
   sendReply(warden, channel, started, { wall: 'w1', handle: listener })
   assert.deepEqual((await once(server, 'message'))[0], { reply: started, hasHandle: false })
+  listener.close()
+})
+
+test('A server that acknowledges a socket twice, as after a shortage of descriptors, gets the next one', async () => {
+  const code = `process.on('message', (message, handle) => {
+      process.send({ message, hasHandle: handle !== undefined })
+    })
+    process.on('internalMessage', ({ cmd }) => {
+      if (cmd === 'NODE_HANDLE') process._send({ cmd: 'NODE_HANDLE_ACK' })
+    })
+    process.send('ready')`
+  using server = spawn(process.execPath, ['--eval', code], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  passOverSurplusAcks(server)
+  assert.deepEqual(await once(server, 'message'), ['ready', undefined])
+  const listener = createServer().listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  for (const message of ['first', 'second']) {
+    const client = connect((listener.address() as AddressInfo).port, '127.0.0.1')
+    const [socket] = (await once(listener, 'connection')) as [Socket]
+    server.send(message, socket)
+    assert.deepEqual((await once(server, 'message'))[0], { message, hasHandle: true })
+    client.destroy()
+  }
+  // After the acknowledgements of the second.
+  server.send('third')
+  assert.deepEqual((await once(server, 'message'))[0], { message: 'third', hasHandle: false })
   listener.close()
 })
 

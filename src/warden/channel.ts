@@ -1,3 +1,5 @@
+import type { ChildProcess } from 'node:child_process'
+import type { EventEmitter } from 'node:events'
 import { Server, type Socket } from 'node:net'
 import { requestBytesMax, type Reply, type StreamName } from '../contract/warden.ts'
 import { request, type Request } from '../contract/warden-request.ts'
@@ -83,6 +85,21 @@ export function sendReply(
     }
   }
 }
+
+/**
+ * Makes Node pass over acknowledgements that it does not wait for. A receiver that is out of descriptors for a moment refuses a
+ * handle; Node sends it again, wrapped twice, the receiver acknowledges each wrapping, and at the second acknowledgement an
+ * assertion of Node ends this process (Node 26: `_handleQueue` of `internal/child_process` is null by then).
+ */
+export function passOverSurplusAcks(target: ChildProcess | NodeJS.Process): void {
+  const emitter: EventEmitter = target
+  emitter.prependListener('internalMessage', (message: { cmd?: unknown }) => {
+    const { _handleQueue: queue } = target as { readonly _handleQueue?: unknown }
+    if (queue === null && acks.has(message.cmd)) message.cmd = 'NODE_MAYFLY_SURPLUS'
+  })
+}
+
+const acks: ReadonlySet<unknown> = new Set(['NODE_HANDLE_ACK', 'NODE_HANDLE_NACK'])
 
 type Message = readonly [message: Reply, handle: Socket | Server | undefined]
 

@@ -1,5 +1,5 @@
 import { setParentDeathSignal } from '../os/libc.js'
-import { answerChannel, sendReply, type Channel } from './channel.ts'
+import { answerChannel, passOverSurplusAcks, sendReply, type Channel } from './channel.ts'
 import { raisePriority } from '../os/priority.ts'
 import { closeWithin } from './close.ts'
 import { niceOf } from './nice.ts'
@@ -22,6 +22,7 @@ const channel: Channel = {
 }
 raisePriority(niceOf.warden)
 const { warden, listen } = openEarly(options)
+passOverSurplusAcks(process)
 process.on('message', answerChannel(warden, channel))
 process.on('disconnect', () => void end())
 process.on('SIGUSR2', () => void end())

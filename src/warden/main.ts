@@ -3,7 +3,7 @@ import type { EnclosureSpec } from '../contract/engine.ts'
 import { collectGarbage } from '../lib/collect-garbage.ts'
 import { QuietCollector } from '../lib/collect-when-quiet.ts'
 import { trimHeap } from '../os/libc.js'
-import { answerChannel, sendReply, type Channel } from './channel.ts'
+import { answerChannel, passOverSurplusAcks, sendReply, type Channel } from './channel.ts'
 import { closeWithin } from './close.ts'
 import type { EarlyWarden } from './early.ts'
 import type { StartedServer } from './start-server.ts'
@@ -34,6 +34,7 @@ async function lead({ server, ended, programs, early, ahead = [] }: MainOptions)
   const channel: Channel = {
     send: (message, handle, done) => server.send(message as object, handle, {}, done),
   }
+  passOverSurplusAcks(server)
   const { warden } = early
   early.listen((reply) => {
     if (server.connected) sendReply(warden, channel, reply)

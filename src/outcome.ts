@@ -1,3 +1,4 @@
+import { MayflyError, UnrecordedEndError } from './contract/error.ts'
 import type { Job } from './contract/job.ts'
 import { noOutput, type Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
@@ -30,7 +31,7 @@ export function recordOutcome(
   } = lived
   const metrics = measured(profile, lived)
   const ran = end?.ran && tracedFunctions(job.asked.code, end.ran)
-  const { seq, hash } = entry.end({
+  const { seq, hash } = endOf(lived, entry, {
     status: lived.status,
     ...(error && { error }),
     resultText: gated.calls ? JSON.stringify(gated.calls) : (end?.resultText ?? 'null'),
@@ -74,6 +75,18 @@ export function recordOutcome(
     metrics,
     timeline,
     evidence: { audit: seq, hash, bundle },
+  }
+}
+
+function endOf(
+  { claim }: LifeResult,
+  entry: JobEntry,
+  facts: Parameters<JobEntry['end']>[0],
+): ReturnType<JobEntry['end']> {
+  try {
+    return entry.end(facts)
+  } catch (thrown) {
+    throw claim && thrown instanceof MayflyError ? new UnrecordedEndError(thrown) : thrown
   }
 }
 

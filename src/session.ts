@@ -193,7 +193,13 @@ class SessionLife implements Session {
     try {
       const saved = await sandbox.fork(children)
       const { pausedMs } = saved
-      this.#rooms.forked(this.#job, { children, pausedMs: Math.round(pausedMs) })
+      try {
+        this.#rooms.forked(this.#job, { children, pausedMs: Math.round(pausedMs) })
+      } catch (thrown) {
+        // Memory of the guest, and a place among the forks of the warden.
+        await saved.close().catch(() => undefined)
+        throw thrown
+      }
       return {
         pausedMs,
         open: (job, caller) => this.#openChild(job, caller, saved),

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, statSync, writeSync } from 'node:fs'
+import { existsSync, statSync, writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
@@ -153,7 +153,8 @@ async function exportLog(flags: Flags, file: string | undefined): Promise<void> 
   if (file === undefined) for (const row of exportRows(path)) await print(row)
   else
     await writeWhole(file, async (out) => {
-      for (const row of exportRows(path)) writeSync(out, row)
+      // Writes each row whole: a full disk may take a part of it without an error.
+      for (const row of exportRows(path)) writeFileSync(out, row)
     })
 }
 

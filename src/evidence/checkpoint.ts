@@ -1,4 +1,5 @@
 import { close, fdatasync, openSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { Clock, Timer } from '../contract/clock.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
@@ -67,10 +68,22 @@ export class Sealer {
     if (this.#closed) return
     this.#closed = true
     this.#options.filler.closing()
-    await this.seal().catch((thrown: unknown) => this.#unsigned(thrown))
+    await this.#sealLast().catch((thrown: unknown) => this.#unsigned(thrown))
     this.#cancel()
     await this.#options.filler.close()
     if (this.#wal !== undefined) await promisify(close)(this.#wal)
+  }
+
+  /** Waits for another process that signs now, which may not know of the last lines of this one. */
+  async #sealLast(): Promise<void> {
+    const { signer, store } = this.#options
+    const until = performance.now() + 2 * lockMs
+    for (;;) {
+      await this.seal()
+      if (!signer || (store.lastCheckpoint()?.seq ?? 0) >= this.#noted) return
+      if (performance.now() > until) throw new Error('another process was signing')
+      await pause(lockLookMs)
+    }
   }
 
   #schedule(ms = sealAfterMs): void {
@@ -230,6 +243,7 @@ const batchMax = 4096
 const digestsMax = 65_536
 /** Lease of the signing lock; a silent holder is replaced after it. */
 const lockMs = 5000
+const lockLookMs = 50
 const answerMs = 5000
 const retriesMax = 5
 /** Appends between WAL write-backs (SQLite checkpoints). */

@@ -17,6 +17,8 @@ export type EndFacts = Parameters<JobEntry['end']>[0]
 /** Findings, zones and functions per line. */
 const listedMax = 64
 const reasonCharsMax = 200
+/** Network attempts of each verdict per line. */
+const attemptsListed = 128
 const fieldsCharsMax = 4096
 
 /** Admitted line: requester, analysis and plan, written before the code runs. */
@@ -70,7 +72,7 @@ export function endedLine(
       provider: facts.provider,
       error: facts.error && stableCode(facts.error.code),
       commitments: { result: commit(salts, 'result', facts.resultText) },
-      metrics: plain(facts.metrics),
+      metrics: plain(fittedMetrics(facts.metrics)),
       behaviorScore: facts.behaviorScore,
       timeline: timeline.map(timelineOf),
       zones: facts.zones && [
@@ -136,6 +138,18 @@ function planOf(plan: Plan): Record<string, unknown> {
 function timelineOf(entry: EndFacts['timeline'][number]): Record<string, unknown> {
   const { at, zone, event, phase, took, reason } = entry
   return { at, zone, event, phase, took, reason: reason?.slice(0, reasonCharsMax) }
+}
+
+/** The first attempts of each verdict, so that those of one do not crowd out those of another, and the number of the others. */
+function fittedMetrics(metrics: EndFacts['metrics']): object {
+  const seen = { allowed: 0, denied: 0 }
+  const listed = metrics.network.filter(({ verdict }) => seen[verdict]++ < attemptsListed)
+  const network = listed.map(({ because, ...about }) => ({
+    ...about,
+    ...(because !== undefined && { because: because.slice(0, reasonCharsMax) }),
+  }))
+  const leftOut = metrics.network.length - listed.length
+  return { ...metrics, network, ...(leftOut > 0 && { networkLeftOut: leftOut }) }
 }
 
 /** Zone as recorded: its function by the lines of the source, and its callers with counts. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   mkdtempSync,
@@ -52,6 +53,18 @@ test('The memory of a template is kept once, sparse and unchanged, after the tem
   assert.equal(mode & 0o777, 0o400)
   await using file = await openMemoryBase(state, base.sha256)
   assert.ok((await file.readFile()).equals(bytes))
+})
+
+test('A pipe or a link in the place of the memory of a template is refused', async () => {
+  const base = template('one')
+  assert.equal(await bases().keep(base), undefined)
+  const place = join(state, 'memory-bases', base.sha256)
+  rmSync(place)
+  execFileSync('mkfifo', [place])
+  await assert.rejects(openMemoryBase(state, base.sha256), { code: 'STATE' })
+  rmSync(place)
+  symlinkSync(base.path, place)
+  await assert.rejects(openMemoryBase(state, base.sha256), { code: 'NOT_FOUND' })
 })
 
 test('A base unused for the retention time of captures is removed, and so is the least recently used one beyond the count', async () => {

@@ -3,7 +3,7 @@ import { type FileHandle, open, readdir, rename, rm, stat, utimes } from 'node:f
 import { join } from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { MemoryBase } from '../contract/warden.ts'
-import { fileSha256 } from '../lib/file-sha256.ts'
+import { sha256OfHandle } from '../lib/file-sha256.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { copySparse } from '../lib/copy-sparse.ts'
 import { retentionMs } from './bodies.ts'
@@ -66,12 +66,17 @@ export function openMemoryBases(
  */
 export async function openMemoryBase(state: string, sha256: string): Promise<FileHandle> {
   const place = join(state, basesFolder, digestOf(sha256))
-  const found = await fileSha256(place).catch(() => undefined)
-  if (found === undefined)
+  // Hashed by the handle that is given: by its path, a pipe or another file could be put in its place.
+  const file = await open(place, READ_PLAIN).catch(() => undefined)
+  if (file === undefined)
     throw new MayflyError('NOT_FOUND', 'Cannot read the memory of a template: it is not kept')
-  if (found !== sha256)
+  try {
+    if ((await file.stat()).isFile() && (await sha256OfHandle(file)) === sha256) return file
     throw new MayflyError('STATE', 'Cannot read the memory of a template: it was changed')
-  return await open(place, READ_PLAIN)
+  } catch (error) {
+    await file.close()
+    throw error
+  }
 }
 
 const READ_PLAIN = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../contract/clock.ts'
+import { MayflyError } from '../contract/error.ts'
 import { event, facts, job, plan, verdict } from '../../tests/fixtures/record.ts'
 import { lastSigned, openSigner, type HeadSigner } from '../warden/sign.ts'
 import { openBodies, readBodies } from './bodies.ts'
@@ -229,6 +231,92 @@ test('Long evidence of an anomaly leaves its name and reason in the record', asy
     ['sensitive-data', 'high', 'It opened a key'],
   )
   assert.ok(kept.charsLeftOut > 4096)
+})
+
+test('A job with thousands of network attempts has a line of bounded length, with the first of each verdict', async () => {
+  const record = open()
+  const host = `${'x'.repeat(249)}.com`
+  const attempt = { port: 443, sent: 0, received: 0, because: `the name "${host}" has no address` }
+  const network = Array.from({ length: 4_096 }, (_, n) => ({
+    ...attempt,
+    host,
+    verdict: n < 4_000 ? ('allowed' as const) : ('denied' as const),
+  }))
+  const metrics = { ...facts.metrics, network }
+  record.begin(job(), verdict, plan).end({ ...facts, metrics })
+  await record.close()
+  const { bodyText } = linesIn(folder).at(-1)!
+  const { network: listed, networkLeftOut } = JSON.parse(bodyText).metrics
+  const denied = listed.filter((one: { verdict: string }) => one.verdict === 'denied')
+  assert.deepEqual([listed.length, denied.length, networkLeftOut], [224, 96, 4_096 - 224])
+  assert.ok(bodyText.length < 200_000, `${bodyText.length}`)
+})
+
+test('An export that has a line of 2.5 MB verifies', async () => {
+  const record = open()
+  // As a job with 4,096 network attempts left it before fewer were listed.
+  const body = { network: 'x'.repeat(2_500_000) }
+  const about = { kind: 'event', run: null, tenant: null, status: null } as const
+  record.store.append(draft({ ...about, at: 1, body }))
+  record.begin(job(), verdict, plan).end(facts)
+  await record.close()
+  const file = join(folder, 'export')
+  writeFileSync(file, [...exportRows(join(folder, 'audit.db'))].join(''))
+  const { ok, lines } = verifyFile(file)
+  assert.deepEqual([ok, lines], [true, 4])
+})
+
+test('An end that the record refused is written by the next line, or as the record is closed', async (t) => {
+  const record = open()
+  const [first, second] = [job(), job('exec_2')].map((one) => record.begin(one, verdict, plan))
+  const refused = () => {
+    throw new MayflyError('STATE', 'Cannot write: database is locked')
+  }
+  const statuses = () =>
+    linesIn(folder).flatMap(({ run, status }) => (status === null ? [] : [[run, status]]))
+  t.mock.method(record.store, 'end', refused, { times: 1 })
+  assert.throws(() => first!.end({ ...facts, status: 'terminated' }), { code: 'STATE' })
+  record.begin(job('exec_3'), verdict, plan)
+  record.store.fill()
+  assert.deepEqual(statuses(), [['exec_1', 'terminated']])
+  t.mock.method(record.store, 'end', refused, { times: 1 })
+  assert.throws(() => second!.end(facts), { code: 'STATE' })
+  await record.close()
+  assert.deepEqual(statuses(), [
+    ['exec_1', 'terminated'],
+    ['exec_2', 'ok'],
+  ])
+  assert.ok(verifyFile(join(folder, 'audit.db')).ok)
+})
+
+test('A record that closes while another process signs is signed to its end', async () => {
+  const signer = openSigner(join(folder, 'keys'))
+  const own = asked(signer)
+  const [asking, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const other = open({
+    // Another owner: the lock of a process is its own for each of its records.
+    owner: { ...thisOwner(), startTime: '1' },
+    isAlive: () => true,
+    signer: {
+      async checkpoint(digests, from) {
+        asking.resolve()
+        await answered.promise
+        return own.checkpoint(digests, from)
+      },
+    },
+  })
+  other.begin(job(), verdict, plan)
+  const signing = other.checkpoint()
+  await asking.promise
+  const record = open({ signer: own, isAlive: () => true })
+  record.begin(job('exec_2'), verdict, plan).end(facts)
+  const closing = record.close()
+  await sleep(100)
+  answered.resolve()
+  await Promise.all([signing, closing])
+  assert.equal(lastSigned(join(folder, 'keys'))?.seq, 4)
+  await other.close()
+  signer.close()
 })
 
 test('Refused requests and late events of runs hide no event of the host', async () => {

@@ -31,7 +31,7 @@ export class AuditRecord {
   readonly #parts: Parts
   /** Jobs between their admitted and ended lines. */
   readonly #live = new Map<string, Live>()
-  /** Ended lines that a full disk refused, by admitted line: no job begins meanwhile, so there are no more than ran then. */
+  /** Ended lines that a full disk or another fault of the record refused, by admitted line. */
   readonly #unwritten = new Map<number, Draft>()
   #bodies: Bodies | undefined
   #bodiesThread: WriteBackThread | undefined
@@ -111,6 +111,8 @@ export class AuditRecord {
   /** Signs the rest and closes the files. Idempotent. */
   async close(): Promise<void> {
     this.#retry?.cancel()
+    this.#tryEnds()
+    this.#retry?.cancel()
     await this.#parts.sealer.close()
     this.store.close()
     await this.#bodiesThread?.close()
@@ -133,17 +135,38 @@ export class AuditRecord {
     void done.finally(() => (this.#isWritingBack = false))
   }
 
-  /** Reports a full disk once, and its recovery once. `end`: the end of a run that is to be written as soon as there is room. */
+  /** Reports a full disk once, and its recovery once. `end`: the end of a run that is to be written as soon as that is possible. */
   #write<T>(work: () => T, end?: readonly [seq: number, line: Draft]): T {
+    let done: T
     try {
-      const done = work()
-      if (this.#fullSince !== undefined) this.#recovered()
-      return done
+      done = work()
     } catch (thrown) {
-      if (!(thrown instanceof MayflyError) || thrown.code !== 'DISK_FULL') throw thrown
-      if (end) this.#unwritten.set(...end)
-      this.#full(thrown)
+      if (!(thrown instanceof MayflyError)) throw thrown
+      if (end && this.#unwritten.size < unwrittenMax) this.#unwritten.set(...end)
+      if (thrown.code === 'DISK_FULL') this.#full(thrown)
+      if (this.#unwritten.size > 0) this.#tryLater()
       throw thrown
+    }
+    if (this.#fullSince !== undefined) this.#recovered()
+    else this.#tryEnds()
+    return done
+  }
+
+  /** Writes the ends that were refused, if there are any, or tries again later. */
+  #tryEnds(): void {
+    try {
+      this.#writeEnds()
+    } catch {
+      this.#tryLater()
+    }
+  }
+
+  /** Throws the error of the first end that is refused again. */
+  #writeEnds(): void {
+    for (const [seq, end] of this.#unwritten) {
+      const ended = this.store.end(end, seq)
+      this.#unwritten.delete(seq)
+      if (ended) this.#noted(ended)
     }
   }
 
@@ -155,10 +178,13 @@ export class AuditRecord {
     this.#tryLater()
   }
 
+  /** A look at the disk costs little; a try to write waits for a lock of another process, in the event loop. */
   #tryLater(): void {
-    this.#retry = this.#parts.clock.after(fullRetryMs, () => {
-      if (this.#fullSince === undefined) return
-      if (isFull(this.#path)) this.#tryLater()
+    this.#retry?.cancel()
+    const ms = this.#fullSince === undefined ? endRetryMs : fullRetryMs
+    this.#retry = this.#parts.clock.after(ms, () => {
+      if (this.#fullSince === undefined) this.#tryEnds()
+      else if (isFull(this.#path)) this.#tryLater()
       else this.#recovered()
     })
     this.#retry.unref?.()
@@ -171,11 +197,7 @@ export class AuditRecord {
     const body = { point: 'record/recovered', actor: 'mayfly', trust: 'host', zone: 'main', fields }
     const line = { at: clock.date(), kind: 'event', run: null, tenant: null, status: null } as const
     try {
-      for (const [seq, end] of this.#unwritten) {
-        const ended = this.store.end(end, seq)
-        this.#unwritten.delete(seq)
-        if (ended) this.#noted(ended)
-      }
+      this.#writeEnds()
       this.#noted(this.store.append(draft({ ...line, body })))
     } catch {
       this.#tryLater()
@@ -269,8 +291,11 @@ export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
 
 /** Window for the same limits on events without a run that lives. */
 const windowMs = 1000
-/** Retry interval on a full disk. */
+/** Retry interval on a full disk, and of an end that was refused for another reason. */
 const fullRetryMs = 1000
+const endRetryMs = 30_000
+/** More ends than run at once; of further ones the next start closes the entries. */
+const unwrittenMax = 1_000
 
 /** Opens the audit log, created on first use. Throws MayflyError STATE with a hint. */
 export function openRecord(options: RecordOptions): AuditRecord {

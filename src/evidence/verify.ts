@@ -48,8 +48,8 @@ function isUnreadable(thrown: unknown): boolean {
   return (unreadable.has(errcode & 0xff) && errcode !== SHORT_READ) || unreadable.has(code)
 }
 
-/** Maximum row length in bytes, far above any line that Mayfly writes. */
-const rowBytesMax = 1 << 20
+/** Maximum row length in bytes. Lines with 4,096 network attempts, which Mayfly wrote before it listed fewer, had up to 2.5 MB. */
+const rowBytesMax = 8 * 2 ** 20
 
 function* readItems(path: string, auditor: Auditor): Generator<LogItem> {
   using log = openDatabase(path)

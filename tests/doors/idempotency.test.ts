@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
+import { MayflyError, UnrecordedEndError } from '../../src/contract/error.ts'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
@@ -45,6 +46,27 @@ test('A hundred concurrent requests run one job, and the others get a response t
   assert.equal(ids.size, 1)
 })
 
+test('Requests with one key that wait in one queue run one job, and the later ones get a response to retry', async () => {
+  const go = Promise.withResolvers<void>()
+  const road: RunJob = async (job) => {
+    if (job.asked.name !== 'heavy.js') await go.promise
+    return endOf(job)
+  }
+  await using door = await openDoor({ road })
+  // Uses up the time of its tenant, so that all requests after it wait.
+  const heavy = `{"code":"1","name":"heavy.js","input":[${'[],'.repeat(300_000)}[]]}`
+  const url = `${door.gateway.activeUrl}/v1/executions`
+  assert.equal((await post(url, heavy, bearer(adminKey))).status, 200)
+  const answers = Array.from({ length: 100 }, (_, n) => run(door, `queue-${Math.floor(n / 2)}`))
+  await Promise.race(answers)
+  go.resolve()
+  const all = await Promise.all(answers)
+  assert.equal(door.jobs.length, 51)
+  const refused = all.filter(({ status }) => status === 409)
+  assert.ok(refused.length > 0)
+  for (const { text, headers } of refused) assert.equal(headers.get('retry-after'), '1', text)
+})
+
 test('A key survives a restart', async () => {
   await using state = await folder()
   let text: string
@@ -74,6 +96,31 @@ test('A job that could not run may be retried under its key', async () => {
   await using door = await openDoor({ road })
   assert.equal((await run(door, 'a')).status, 503)
   isUp = true
+  assert.equal((await run(door, 'a')).status, 200)
+})
+
+test('A job whose end could not be recorded is not run again under its key', async () => {
+  const road: RunJob = () => {
+    throw new UnrecordedEndError(new MayflyError('DISK_FULL', 'Cannot write the record'))
+  }
+  await using door = await openDoor({ road })
+  const first = await run(door, 'a')
+  assert.deepEqual([first.status, first.json['code']], [503, 'DISK_FULL'])
+  assert.match(String(first.json['detail']), /the code of the job may have run/)
+  const { json } = await run(door, 'a')
+  const { status, error } = json as { status?: string; error?: { code: string } }
+  assert.deepEqual([status, error?.code, door.jobs.length], ['failed', 'INTERRUPTED', 1])
+})
+
+test('A job that could not be recorded before it ran may be retried under its key', async () => {
+  let isFull = true
+  const road: RunJob = async (job) => {
+    if (isFull) throw new MayflyError('DISK_FULL', 'Cannot write the record')
+    return endOf(job)
+  }
+  await using door = await openDoor({ road })
+  assert.equal((await run(door, 'a')).status, 503)
+  isFull = false
   assert.equal((await run(door, 'a')).status, 200)
 })
 

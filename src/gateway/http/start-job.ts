@@ -1,7 +1,9 @@
 import type { TimelineEntry } from '../../contract/event.ts'
+import { UnrecordedEndError } from '../../contract/error.ts'
 import type { Job } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import type { ExecutionRow, StoredFile } from '../../history/history.ts'
+import { interruptedOutcome } from '../../history/interrupted-outcome.ts'
 import type { GatewayParts, JobStart } from './parts.ts'
 import { listeners, type Send } from './frames.ts'
 import { LiveOutput } from './live-output.ts'
@@ -79,7 +81,8 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
       if (isKept) keep(parts, job.tenant, endedRow(row, outcome), { text, files })
       return { outcome, text }
     } catch (thrown) {
-      options.onNotRun?.()
+      if (thrown instanceof UnrecordedEndError) keepLost(parts, job, row, thrown, isKept)
+      else options.onNotRun?.()
       throw thrown
     } finally {
       quota.end({ cpuMs: 0, bytesOut: 0 })
@@ -151,6 +154,18 @@ export function keep(
   } catch (thrown) {
     parts.refusals.problem(thrown)
   }
+}
+
+/** An answer for the next request with the same idempotency key, which must not run the code again. */
+function keepLost(
+  parts: Pick<GatewayParts, 'history' | 'refusals'>,
+  { id, tenant }: Job,
+  row: ExecutionRow,
+  { message }: UnrecordedEndError,
+  isKept: boolean,
+): void {
+  const outcome = interruptedOutcome(id, message)
+  if (isKept) keep(parts, tenant, endedRow(row, outcome), { text: JSON.stringify(outcome) })
 }
 
 export function rowOf(parts: Pick<GatewayParts, 'clock'>, { id, asked }: Job): ExecutionRow {

@@ -199,6 +199,8 @@ class FolderLife {
       ...this.#entries,
       ...(isCut ? [this.#cut(took, end)] : []),
     ]
+    // Attempts that are under way become entries.
+    this.#network?.close()
     const network = this.#network?.attempts
     return { end: { ...end, ...(network && { network }) }, executionTime: took, timeline }
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { before, test } from 'node:test'
 import { connect } from 'node:tls'
-import { isHelloRetry, readClientHello, readSecondHello } from './client-hello.ts'
+import { helloBytesMax, isHelloRetry, readClientHello, readSecondHello } from './client-hello.ts'
 
 /** ClientHello as Node's own client sends it. */
 async function helloOf(servername?: string): Promise<Buffer> {
@@ -122,14 +122,22 @@ test('A HelloRetryRequest is told from other first bytes of a server', () => {
     assert.equal(isHelloRetry(other), false)
 })
 
+test('A ServerHello that another record interrupts is no HelloRetryRequest', () => {
+  const part = Buffer.from([22, 3, 3, 0, 1, 2])
+  for (const next of [[23, 3, 3, 64, 0], [21], [22, 2]])
+    assert.equal(isHelloRetry(Buffer.concat([part, Buffer.from(next)])), false, next.join())
+  for (const next of [[], [22], [22, 3, 3, 0], [22, 3, 3, 0, 1, 0]])
+    assert.equal(isHelloRetry(Buffer.concat([part, Buffer.from(next)])), undefined, next.join())
+})
+
 test('Encrypted ClientHello and encrypted SNI hide the server name and are refused', () => {
   for (const type of [0xfe0d, 0xffce])
     assert.match(because(extended(named, type, Buffer.alloc(8))), /hides the server/)
 })
 
-test('A second server name, two names in one, and a name with a NUL are refused', () => {
+test('A second server name, two names in one, a name with a NUL and one longer than a host name are refused', () => {
   const name = (text: string) =>
-    Buffer.concat([Buffer.from([0, 0, text.length]), Buffer.from(text, 'latin1')])
+    Buffer.concat([Buffer.from([0, text.length >> 8, text.length & 255]), Buffer.from(text)])
   const list = (...names: readonly Buffer[]) => {
     const all = Buffer.concat(names)
     return Buffer.concat([Buffer.from([all.length >> 8, all.length & 255]), all])
@@ -139,6 +147,8 @@ test('A second server name, two names in one, and a name with a NUL are refused'
   assert.match(because(extended(unnamed, 0, list(name('a'), name('b')))), /cannot be read/)
   assert.match(because(extended(unnamed, 0, list(name('a\0.example')))), /cannot be read/)
   assert.match(because(extended(unnamed, 0, list())), /cannot be read/)
+  assert.equal(because(extended(unnamed, 0, list(name('a'.repeat(254))))), 'hello')
+  assert.match(because(extended(unnamed, 0, list(name('a'.repeat(255))))), /cannot be read/)
 })
 
 test('Input that is not TLS, not a ClientHello or over the size limit is refused', () => {
@@ -155,6 +165,7 @@ test('Input that is not TLS, not a ClientHello or over the size limit is refused
   const long = Buffer.from(named)
   long.writeUIntBE(0xffffff, 6, 3)
   assert.match(because(long), /too long/)
+  assert.match(because(extended(named, 0xff00, Buffer.alloc(helloBytesMax))), /too long/)
   const ended = Buffer.from(named)
   ended.writeUInt16BE(ended.readUInt16BE(extensionsAt(named)) - 1, extensionsAt(named))
   assert.match(because(ended), /cannot be read/)

@@ -34,6 +34,8 @@ const APPLICATION_DATA = 23
 const recordHeadBytes = 5
 const CLIENT_HELLO = 1
 const SERVER_NAME = 0
+/** A host name has 253 characters at most, and perhaps a final dot. Longer ones would fill outcomes and events. */
+const nameBytesMax = 254
 /** Extensions encrypted_client_hello and encrypted_server_name (draft): both hide the server name. */
 const hidden = new Set([0xfe0d, 0xffce])
 
@@ -44,11 +46,11 @@ export function readClientHello(bytes: Buffer): ClientHelloResult {
   if (message === undefined) return no('it carries no TLS record')
   if (message.length >= 4 && message[0] !== CLIENT_HELLO)
     return no('its TLS does not start with a ClientHello')
-  const length = message.length < 4 ? Infinity : message.readUIntBE(1, 3)
-  if (message.length < 4 + length)
-    return bytes.length < helloBytesMax && !(length > helloBytesMax && length !== Infinity)
-      ? { kind: 'more' }
-      : no('its ClientHello is too long')
+  const length = message.length < 4 ? 0 : message.readUIntBE(1, 3)
+  const isWhole = message.length >= 4 + length
+  if (length > helloBytesMax || (!isWhole && bytes.length >= helloBytesMax))
+    return no('its ClientHello is too long')
+  if (!isWhole) return { kind: 'more' }
   if (message.length > 4 + length || size > bytes.length)
     return no('another message follows its ClientHello at once')
   try {
@@ -81,32 +83,37 @@ const retryRandom = Buffer.from(
 
 /** True if a server's first bytes are a HelloRetryRequest; undefined if it takes more of them to know. */
 export function isHelloRetry(bytes: Buffer): boolean | undefined {
-  const { message } = handshakeOf(bytes)
+  const { message, isInterrupted } = handshakeOf(bytes)
   if (message === undefined || (message.length > 0 && message[0] !== SERVER_HELLO)) return false
-  return message.length < 38 ? undefined : message.subarray(6, 38).equals(retryRandom)
+  if (message.length >= 38) return message.subarray(6, 38).equals(retryRandom)
+  return isInterrupted ? false : undefined
 }
 
 interface HandshakeData {
   /** Payload of the handshake records received so far; undefined if the input is not TLS. */
   readonly message: Buffer | undefined
   readonly size: number
+  /** True if another kind of record follows, which no message may continue behind (RFC 8446, section 5.1). */
+  readonly isInterrupted: boolean
 }
+
+const noHandshake: HandshakeData = { message: undefined, size: 0, isInterrupted: false }
 
 function handshakeOf(bytes: Buffer): HandshakeData {
   const parts: Buffer[] = []
   let at = 0
+  let isInterrupted = false
   while (at < bytes.length) {
-    if (bytes[at] !== HANDSHAKE || (at + 1 < bytes.length && bytes[at + 1] !== 3)) {
-      if (parts.length === 0) return { message: undefined, size: 0 }
-      break
-    }
+    isInterrupted = bytes[at] !== HANDSHAKE || (at + 1 < bytes.length && bytes[at + 1] !== 3)
+    if (isInterrupted && parts.length === 0) return noHandshake
+    if (isInterrupted) break
     if (bytes.length < at + recordHeadBytes) break
     const length = bytes.readUInt16BE(at + 3)
-    if (length === 0) return { message: undefined, size: 0 }
+    if (length === 0) return noHandshake
     parts.push(bytes.subarray(at + recordHeadBytes, at + recordHeadBytes + length))
     at += recordHeadBytes + length
   }
-  return { message: Buffer.concat(parts), size: at }
+  return { message: Buffer.concat(parts), size: at, isInterrupted }
 }
 
 function readHello(hello: Reader, size: number): ClientHelloResult {
@@ -138,6 +145,7 @@ function readServerName(content: Buffer): string {
     type !== 0 ||
     !list.isAtEnd ||
     name.length === 0 ||
+    name.length > nameBytesMax ||
     name.some((byte) => byte < 0x21 || byte > 0x7e)
   )
     throw new RangeError('not one host name')

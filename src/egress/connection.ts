@@ -6,7 +6,6 @@ import { budgetExceeded } from './byte-budget.ts'
 import { relayRequest } from './relay-request.ts'
 import { framingOf } from './http-body.ts'
 import { readRequestHead, refused, type EgressRefusal } from './http-head.ts'
-import type { LedgerEntry } from './ledger-entry.ts'
 import { isDnsLookup, resolveForGuest } from './dns-lookup.ts'
 import {
   deny,
@@ -29,6 +28,10 @@ export interface ConnectionTimeouts {
   readonly lifeMsMax: number
 }
 
+interface OpenConnection extends Pick<EgressConnection, 'entry' | 'socket' | 'address'> {
+  readonly request: EgressRequest
+}
+
 type To = Pick<HttpOrigin, 'host' | 'port'>
 
 const TLS_HANDSHAKE = 22
@@ -41,7 +44,7 @@ export class ProxyConnection implements ConnectionMonitor {
   readonly #outboundCheck: OutboundCheck | undefined
   readonly #timers: readonly NodeJS.Timeout[]
   readonly #headTimer: NodeJS.Timeout
-  #open: { request: EgressRequest; entry: LedgerEntry; socket: Socket } | undefined
+  #open: OpenConnection | undefined
   #isCut = false
   #isOver = false
 
@@ -78,6 +81,13 @@ export class ProxyConnection implements ConnectionMonitor {
     }
   }
 
+  /** Closes the connection in place of serving it. */
+  drop(): void {
+    this.#isOver = true
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#raw.destroy()
+  }
+
   /** Lets the last bytes drain, with a deadline for guests that never close their side. */
   #drain(): void {
     const raw = this.#raw
@@ -90,7 +100,7 @@ export class ProxyConnection implements ConnectionMonitor {
   /** Cuts the connection if the network in force no longer permits it; true if it did. */
   tighten(): boolean {
     if (!this.#open || this.#isCut) return false
-    const why = whyCut(this.#open.request, this.#terms)
+    const why = whyCut(this.#open, this.#terms)
     if (why !== undefined) this.cut(why)
     return why !== undefined
   }
@@ -103,8 +113,8 @@ export class ProxyConnection implements ConnectionMonitor {
     this.#raw.destroy()
   }
 
-  opened(request: EgressRequest, { entry, socket }: EgressConnection): void {
-    this.#open = { request, entry, socket }
+  opened(request: EgressRequest, { entry, socket, address }: EgressConnection): void {
+    this.#open = { request, entry, socket, address }
     socket.on('error', () => socket.destroy())
     this.#raw.once('close', () => socket.destroy())
     if (this.#isCut || this.#raw.destroyed) socket.destroy()

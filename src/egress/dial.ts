@@ -36,6 +36,8 @@ export interface DialOptions {
 export interface DialedSocket {
   readonly kind: 'dialled'
   readonly socket: Socket
+  /** Absent behind an upstream proxy. */
+  readonly address?: string
   /** Set if the peer is a proxy that expects absolute-form requests. */
   readonly forwarding?: UpstreamForwarding
 }
@@ -72,7 +74,7 @@ export async function dialHost(
   for (const address of found.slice(0, triesMax)) {
     if (stop?.aborted) break
     const socket = await connected(address, to.port, options.timeoutMs ?? dialMsMax, stop)
-    if (socket) return { kind: 'dialled', socket }
+    if (socket) return { kind: 'dialled', socket, address }
   }
   if (stop?.aborted) return refused(cancelled, 502)
   return refused(`"${to.host}" does not answer on port ${to.port}`, 502)

@@ -94,7 +94,7 @@ export function openFetch(terms: FetchTerms): Fetcher {
   }
 }
 
-interface FetchConnection extends Pick<EgressConnection, 'entry' | 'socket'> {
+interface FetchConnection extends Pick<EgressConnection, 'entry' | 'socket' | 'address'> {
   readonly request: EgressRequest
 }
 
@@ -103,7 +103,7 @@ interface LiveFetch {
 }
 
 function cutIfOut(connection: FetchConnection, terms: EgressTerms): boolean {
-  const why = whyCut(connection.request, terms)
+  const why = whyCut(connection, terms)
   if (why !== undefined) cut(connection, why)
   return why !== undefined
 }
@@ -150,8 +150,8 @@ async function ask(
   const written = writtenHeaders(hop, placed.headers, placed.secrets.length > 0)
   const head = headText(`${hop.method} ${targetOf(hop)} HTTP/1.1`, written)
   if (!passesChecks([head, hop.body], terms)) return deny(request, plantedSecret, terms)
-  const connection = await openConnection(request, terms, ({ socket, entry }) => {
-    live.connection = { request, socket, entry }
+  const connection = await openConnection(request, terms, ({ socket, entry, address }) => {
+    live.connection = { request, socket, entry, address }
     socket.on('error', () => socket.destroy())
   })
   if (connection.kind === 'refused') return connection
@@ -162,7 +162,7 @@ async function ask(
     const isTls = scheme === 'https'
     if (isTls && !entry.reserve(handshakeBytesMax)) return overdrawn(own, 'send')
     const stream = isTls ? await openTls(connection, host, terms) : socket
-    if ('kind' in stream) return stream
+    if ('kind' in stream) return entry.isCut ? refused(entry.because, 502) : stream
     const { forwarding } = connection
     const more = forwardedHeaders(forwarding)
     const origin = forwarding ? new URL(hop.url).origin : ''
@@ -170,7 +170,8 @@ async function ask(
       head.length + headBytesOf(more) + origin.length + bareBodyBytesMax + (hop.body?.length ?? 0)
     if (!entry.reserve(bytes)) return overdrawn(own, 'send')
     const flooded = () => cut(own, 'it sends too many interim answers')
-    const answer = await exchanged(stream, hop, [...written, ...more], { origin, flooded })
+    const arrived = () => countArrived(own, terms)
+    const answer = await exchanged(stream, hop, [...written, ...more], { origin, flooded, arrived })
     if (forwarding && answer.statusCode === 407) return upstreamAuthRequired
     const { credentials } = forwarding ?? {}
     const scan = new SecretScan(placed.secrets, credentials === undefined ? [] : [credentials])
@@ -247,14 +248,24 @@ function headBytesOf(headers: readonly Header[]): number {
   return headers.reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0)
 }
 
+interface ExchangeParts {
+  /** Prefix of the request target, for an upstream proxy. */
+  readonly origin: string
+  /** Called at too many interim answers. */
+  readonly flooded: () => void
+  /** Called for each piece that came before the answer. */
+  readonly arrived: () => void
+}
+
 function exchanged(
   stream: Socket,
   hop: RedirectHop,
   headers: readonly Header[],
-  { origin, flooded }: { readonly origin: string; readonly flooded: () => void },
+  { origin, flooded, arrived }: ExchangeParts,
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     let interim = 0
+    let hasAnswer = false
     // Loaded lazily: most jobs make no request.
     const asking = process.getBuiltinModule('node:http').request({
       createConnection: () => stream,
@@ -264,9 +275,13 @@ function exchanged(
       setHost: false,
       maxHeaderSize: 64 * 1024,
     })
-    asking.once('response', resolve)
-    // Node reads on without limit, and no byte of them is counted before the answer.
+    asking.once('response', (answer) => {
+      hasAnswer = true
+      resolve(answer)
+    })
+    // Node reads on without limit: interim answers, and empty lines before an answer. Its own listener comes first.
     asking.on('information', () => ++interim >= interimMax && flooded())
+    asking.once('socket', () => stream.on('data', () => hasAnswer || arrived()))
     asking.once('upgrade', () => reject(new Error('the server switched to another protocol')))
     asking.on('error', reject)
     // Fallback: the connection closed without a response.
@@ -302,6 +317,11 @@ async function collected(
   const { statusCode: status = 0, statusMessage: statusText = '' } = answer
   const { location } = answer.headers
   return { status, statusText, headers, location, body: Buffer.concat(chunks) }
+}
+
+function countArrived(connection: FetchConnection, { ledger }: FetchTerms): void {
+  connection.entry.count()
+  if (ledger.overdrawn) overdrawn(connection, ledger.overdrawn)
 }
 
 function overdrawn(connection: FetchConnection, what: TrafficDirection): EgressRefusal {

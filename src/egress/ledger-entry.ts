@@ -20,6 +20,8 @@ export interface LedgerSink {
   emitClosed(entry: LedgerEntry): void
 }
 
+/** Reasons quote names of guests, and an outcome has a reason for each attempt. */
+const becauseCharactersMax = 1000
 const recordBytesMax = 16_384
 /** Overhead of one record in TLS 1.2 or 1.3: header, 16 bytes of IV, 48 of MAC, and the largest padding of a cipher. */
 const recordExtraBytesMax = 96
@@ -54,7 +56,7 @@ export class LedgerEntry {
     this.request = request
     this.caller = caller
     this.verdict = verdict
-    this.because = because
+    this.because = because.slice(0, becauseCharactersMax)
     this.detail = detail
   }
 
@@ -125,7 +127,7 @@ export class LedgerEntry {
     if (this.isCut || this.#isOver) return
     this.isCut = true
     this.count()
-    this.because = because
+    this.because = because.slice(0, becauseCharactersMax)
     this.#book.emit('egress/cut', this)
     this.close()
   }

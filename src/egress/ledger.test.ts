@@ -149,6 +149,18 @@ test('Pending attempts reserve their ledger line, and none is opened after the r
   assert.equal(said.filter((point) => point === 'egress/cut').length, attemptsMax - 1)
 })
 
+test('A long reason is cut short in attempts and events, of a denied connection and of one that is cut', () => {
+  const told: unknown[] = []
+  const emitter = { emit: (_point: string, fields: object = {}) => void told.push(fields) }
+  const ledger = new Ledger(budget, { emitter, run: 'exec_1' })
+  const to = { scheme: 'http', host: 'a.example', port: 80 } as const
+  const long = 'x'.repeat(8000)
+  ledger.record(to, { verdict: 'denied', because: long })
+  ledger.record(to, { verdict: 'allowed', because: 'it is granted' }).cut(long)
+  for (const { because } of ledger.attempts) assert.equal(because.length, 1000)
+  assert.ok(JSON.stringify(told).length < 3000)
+})
+
 test('A TLS inspection holds a ledger line until its request is known', () => {
   const ledger = ledgerOf(new TrafficAccounts())
   const to = { scheme: 'https', host: 'a.example', port: 443 } as const

@@ -13,7 +13,7 @@ import type { UpstreamForwarding } from './upstream.ts'
 import { refused, type EgressRefusal } from './http-head.ts'
 import { addressOf } from './host.ts'
 import type { LedgerEntry } from './ledger-entry.ts'
-import { decide, type EgressRequest, type EgressDecision } from './rules.ts'
+import { addressDenied, decide, type EgressRequest, type EgressDecision } from './rules.ts'
 import { mayResolve, plantedSecret, type EgressTerms } from './egress-terms.ts'
 
 export const runOver = 'the run is over'
@@ -25,6 +25,8 @@ export interface EgressConnection {
   /** TCP socket; its bytes are the ones charged. */
   readonly socket: Socket
   readonly entry: LedgerEntry
+  /** Address of the host; absent behind an upstream proxy. */
+  readonly address?: string | undefined
   /** Set if the peer is an upstream proxy. */
   readonly forwarding?: UpstreamForwarding | undefined
 }
@@ -47,7 +49,8 @@ export async function openConnection(
   if (!attempt) return refused(runOver, 403)
   const found = await dialHost(request, terms, attempt.stop.signal)
   const isWanted = terms.ledger.endAttempt(attempt)
-  const again = decide(terms.network(), request)
+  const address = found.kind === 'dialled' ? found.address : undefined
+  const again = decideConnected(request, terms, address)
   const isOut = !isWanted || again.verdict === 'denied'
   if (isOut && found.kind === 'dialled') found.socket.destroy()
   if (!isWanted) return refused(runOver, 403)
@@ -56,7 +59,7 @@ export async function openConnection(
   const { socket, forwarding } = found
   const entry = terms.ledger.record(request, again, terms.caller)
   entry.countOn(socket)
-  const connection = { kind: 'reached', socket, entry, forwarding } as const
+  const connection = { kind: 'reached', socket, entry, address, forwarding } as const
   opened(connection)
   return connection
 }
@@ -66,13 +69,26 @@ export function cancelForbidden({ ledger, network }: EgressTerms): void {
   ledger.cancelAttempts((request) => decide(network(), request).verdict === 'denied')
 }
 
+/** Decision about a connection to this address: the network in force may deny the address since it was dialled. */
+function decideConnected(
+  request: EgressRequest,
+  { network }: EgressTerms,
+  address: string | undefined,
+): EgressDecision {
+  const decision = decide(network(), request)
+  if (decision.verdict === 'denied' || address === undefined) return decision
+  if (addressDenied(network(), request, address) === undefined) return decision
+  return { verdict: 'denied', because: `"${request.host}" resolves to a denied address` }
+}
+
 /** Reason to cut an open connection under the network in force; undefined if it remains permitted. */
 export function whyCut(
-  request: EgressRequest,
-  { ledger, network }: EgressTerms,
+  { request, address }: { readonly request: EgressRequest; readonly address?: string | undefined },
+  terms: EgressTerms,
 ): string | undefined {
-  const { verdict, because } = decide(network(), request)
+  const { verdict, because } = decideConnected(request, terms, address)
   if (verdict === 'denied') return because
+  const { ledger } = terms
   return ledger.overdrawn && budgetExceeded(ledger.overdrawn)
 }
 
@@ -118,11 +134,15 @@ export function openTls(
       secure.destroy()
       resolve(refused(`"${host}" cannot be trusted: ${error.code ?? error.message}`, 502))
     }
+    // The socket below was destroyed on this side, by a cut for example: that is no error.
+    const closed = () => fail(new Error('it was closed'))
     secure.once('error', fail)
+    secure.once('close', closed)
     secure.once('secureConnect', () => {
       clearTimeout(timer)
       entry.secureBy(secure)
       secure.off('error', fail)
+      secure.off('close', closed)
       resolve(secure)
     })
   })

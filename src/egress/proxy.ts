@@ -95,7 +95,7 @@ export class Proxy implements AsyncDisposable {
     caller.pids = this.#options.isShared
       ? await this.#callers.ofShared(socket)
       : await this.#callers.of(socket)
-    if (this.#options.isShared && caller.pids.length === 0) return void socket.destroy()
+    if (this.#options.isShared && caller.pids.length === 0) return connection.drop()
     await connection.serve()
   }
 

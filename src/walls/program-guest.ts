@@ -83,7 +83,11 @@ export function programGuest(options: ProgramOptions): GuestKind {
     const { launch, isForked = false } = options
     const isForkable = launch && wall.wall.isForkable
     const session = new ProgramSession(life, { output, cap, ...(isForkable && { launch }) })
-    life.hooks = { beforeKill: () => output.beforeKill(), cutOff: () => files.discard() }
+    life.hooks = {
+      beforeKill: () => output.beforeKill(),
+      cutOff: () => files.discard(),
+      ended: () => life.egressPath?.close(),
+    }
     return {
       tightens: [...tightenedAlways, ...(options.tightens ?? []), ...closableBy(wall.wall.calls)],
       held: { ...options.held, access: accessOf(wall.wall) },
@@ -209,7 +213,7 @@ class ProgramFrames implements GuestFrames {
    */
   #release(payload: Buffer): void {
     const life = this.#life
-    if (this.#isReleased) return
+    if (this.#isReleased) return life.garbled('a second release')
     const at = releasedSchema.safeParse(payload.toString('latin1'))
     if (!at.success) return life.garbled('unreadable release')
     this.#isReleased = true

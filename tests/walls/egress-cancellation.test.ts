@@ -10,7 +10,7 @@ import type { Event } from '../../src/contract/event.ts'
 import { networkOf } from '../../src/contract/network.ts'
 import { makeAuthority } from '../../src/egress/authority.ts'
 import { openEgress } from '../../src/egress/open-egress.ts'
-import { until } from '../conformance/stand.ts'
+import { inTime, until } from '../conformance/stand.ts'
 import { listening, emitterInto } from '../fixtures/egress.ts'
 
 const silent = '127.0.0.2'
@@ -120,6 +120,58 @@ suite('The pending connection', { concurrency: true }, () => {
       })
 })
 
+for (const how of ['proxy', 'fetch'] as const)
+  test(`A request by ${how} is refused if its address is denied while it connects to another one of its name`, async () => {
+    await using half = await openHalf()
+    const { egress, over } = await opening(half.port, how)
+    egress.tighten({ ...allControls, network: networkOf({ deny: ['127.0.0.1'] }) })
+    assert.match(await inTime(over, 'the refusal'), /resolves to a denied address/)
+    assert.deepEqual(
+      egress.attempts.map(({ verdict, sent }) => [verdict, sent]),
+      [['denied', 0]],
+    )
+    egress.close()
+  })
+
+test('A deny rule for an address cuts the tunnels and fetches of the names that resolve to it', async (t) => {
+  let requests = 0
+  const mute = createServer((socket) => {
+    socket.on('error', () => undefined).once('data', () => requests++)
+  })
+  t.after(() => mute.close())
+  const listener = createServer()
+  const [port, own] = [await listening(mute), await listening(listener)]
+  const egress = openEgress({
+    controls: allControls,
+    run: 'exec_test',
+    emitter: emitterInto([]),
+    credentials: [],
+    authority: makeAuthority(Date.now),
+    dial: {
+      resolver: () => Promise.resolve(['127.0.0.1']),
+      exceptions: [`127.0.0.1:${port}`],
+    },
+  })
+  egress.listen(listener)
+  const at = `a.example:${port}`
+  const request = { url: `http://${at}/`, method: 'GET', headers: [], body: null }
+  const fetched = egress.fetch(JSON.stringify({ ...request, redirect: 'follow' }))
+  const tunnel = connect(own, '127.0.0.1').on('error', () => undefined)
+  const closed = once(tunnel, 'close')
+  tunnel.write(`CONNECT ${at} HTTP/1.1\r\nHost: ${at}\r\n\r\n`)
+  await inTime(once(tunnel, 'data'), 'the tunnel')
+  tunnel.write('ping')
+  await until(() => requests === 2, 'both requests')
+  egress.tighten({ ...allControls, network: networkOf({ deny: ['127.0.0.2'] }) })
+  assert.ok(egress.attempts.every(({ because }) => !because?.includes('denied address')))
+  egress.tighten({ ...allControls, network: networkOf({ deny: ['127.0.0.1'] }) })
+  assert.match(await inTime(fetched, 'the refusal'), /resolves to a denied address/)
+  await inTime(closed, 'the end of the tunnel')
+  const said = egress.attempts.map(({ because }) => because)
+  assert.deepEqual(said, Array(2).fill('"a.example" resolves to a denied address'))
+  egress.close()
+})
+
 for (const [what, doing] of [
   ['the network is withdrawn', withdrawn],
   ['the run is over', ended],
@@ -159,4 +211,34 @@ for (const [what, doing] of [
     assert.deepEqual(new Set(told), new Set(['a.example denied', 'b.example denied']))
     assert.equal(told.length, 2)
     assert.equal(events.length, 2)
+  })
+
+for (const [what, doing, because] of [
+  ['the network is withdrawn', withdrawn, /this run has no network/],
+  ['the run is over', ended, /the run is over/],
+] as const)
+  test(`A fetch whose server does not answer its TLS handshake is cut when ${what}`, async (t) => {
+    const heard = Promise.withResolvers<void>()
+    const mute = createServer((socket) => {
+      socket.on('error', () => undefined).once('data', () => heard.resolve())
+    })
+    t.after(() => mute.close())
+    const port = await listening(mute)
+    const egress = openEgress({
+      controls: { ...allControls, network: networkOf({ allow: [`https://a.example:${port}`] }) },
+      run: 'exec_test',
+      emitter: emitterInto([]),
+      credentials: [],
+      authority: makeAuthority(Date.now),
+      dial: {
+        resolver: () => Promise.resolve(['127.0.0.1']),
+        exceptions: [`127.0.0.1:${port}`],
+      },
+    })
+    const request = { url: `https://a.example:${port}/`, method: 'GET', headers: [], body: null }
+    const over = egress.fetch(JSON.stringify({ ...request, redirect: 'follow' }))
+    await inTime(heard.promise, 'the ClientHello')
+    doing(egress)
+    assert.match(await inTime(over, 'the refusal', 20_000), because)
+    egress.close()
   })

@@ -317,6 +317,36 @@ suite('Brokered requests', () => {
     assert.ok(received > 0 && received < 1_000_000, `${received} bytes`)
   })
 
+  test('Attack: empty lines without end before an answer count as received, and a few are passed over', async (t) => {
+    const lines = createTcp((socket) => {
+      socket
+        .on('error', () => undefined)
+        .once('data', (head: Buffer) => {
+          const isFew = head.toString().startsWith('GET /few ')
+          socket.write(Buffer.from('\r\n'.repeat(isFew ? 3 : 5_000_000)))
+          socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+        })
+    })
+    t.after(() => lines.close())
+    await new Promise<void>((resolve) => lines.listen(0, '127.0.0.1', resolve))
+    const { port } = lines.address() as AddressInfo
+    const exceptions = [`127.0.0.1:${port}`]
+    const { terms } = termsFor('open', { exceptions })
+    assert.equal((await ask(request(`http://a.example:${port}/few`), terms)).status, 200)
+    const receivedMax = 50_000
+    const ledger = new Ledger(
+      { sentMax: 2 ** 30, receivedMax },
+      { emitter: emitterInto([]), run: null },
+    )
+    const many = await ask(
+      request(`http://a.example:${port}/many`),
+      termsFor('open', { exceptions, ledger }).terms,
+    )
+    assert.match(many.error.message, /may receive are used up/)
+    const { received } = ledger.attempts[0]!
+    assert.ok(received > receivedMax && received < 1_000_000, `${received} bytes`)
+  })
+
   test('Attack: a server of TLS 1.2 has no handshake renegotiated', async (t) => {
     let [asked, renegotiated] = [0, 0]
     const secure = createTls({

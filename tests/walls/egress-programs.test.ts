@@ -21,8 +21,13 @@ import { openWorld, type World } from '../fixtures/egress.ts'
 /** Programs in real walls, and the loopback servers they reach through egress. */
 const secret = `canary-${'9f27'.repeat(6)}`
 let world: World
+/** True once a name was looked up whose look-up takes as long as it may. */
+let isPending = false
 before(async () => {
-  world = await openWorld()
+  world = await openWorld((request, response) => {
+    if (request.url !== '/is-pending') return false
+    return !!response.end(String(isPending))
+  })
 })
 after(() => world[Symbol.asyncDispose]())
 
@@ -71,7 +76,10 @@ for (const jailKind of jailKinds)
           { name: 'api', value: secret, header: 'authorization', hosts: hosts('a.example') },
         ],
         dial: {
-          resolver: (name) => Promise.resolve(name.endsWith('.example') ? ['127.0.0.1'] : []),
+          resolver: (name) => {
+            if (name === 'slow.example') return ((isPending = true), new Promise(() => undefined))
+            return Promise.resolve(name.endsWith('.example') ? ['127.0.0.1'] : [])
+          },
           exceptions: world.exceptions,
           trust: [world.authority.pem],
         },
@@ -205,6 +213,29 @@ def main(input):
       assert.equal(world.echoed(), after, 'it sent on after the end')
       const sent = end.network?.find(({ host }) => host === 'a.example')?.sent ?? 0
       assert.ok(sent >= after - before, `${sent} of ${after - before} are told`)
+    })
+
+    test('Attack: a look-up that is pending at the end of its program is an attempt of the outcome', async () => {
+      const { http } = world.ports
+      const code = `import socket, time, urllib.request
+def main(input):
+    way = socket.create_connection(('127.0.0.1', 3128))
+    way.sendall(b'CONNECT slow.example:443 HTTP/1.1\\r\\nHost: slow.example:443\\r\\n\\r\\n')
+    for _ in range(200):
+        if urllib.request.urlopen(input, timeout=10).read() == b'true': return True
+        time.sleep(0.02)`
+      isPending = false
+      const { end } = await stand(inPython).run(code, {
+        controls: {
+          network: networkOf({ allow: ['https://slow.example', `http://a.example:${http}`] }),
+        },
+        input: `http://a.example:${http}/is-pending`,
+      })
+      assert.equal(end.resultText, 'true', end.error?.message ?? '')
+      assert.ok(
+        end.network?.some(({ host }) => host === 'slow.example'),
+        JSON.stringify(end.network),
+      )
     })
 
     test('Closing the network cuts open connections and refuses new ones', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
@@ -9,8 +9,8 @@ import { makeAuthority } from '../../src/egress/authority.ts'
 import { attemptsMax, Ledger } from '../../src/egress/ledger.ts'
 import { nextChunk } from '../../src/egress/streams.ts'
 import { inspectionLimiter } from '../../src/egress/traffic-account.ts'
-import { until } from '../conformance/stand.ts'
-import { openStand, openWorld, emitterInto, type World } from '../fixtures/egress.ts'
+import { inTime, until } from '../conformance/stand.ts'
+import { openStand, openWorld, emitterInto, listening, type World } from '../fixtures/egress.ts'
 
 let world: World
 before(async () => {
@@ -150,6 +150,36 @@ suite('TLS inspection', () => {
     }
     assert.deepEqual(shown, ['a.example', 'c.example'])
     assert.equal(waits.length, 1)
+  })
+
+  test('A client that resets its connection during the handshake with a server leaves its place to the next one', async (t) => {
+    const heard = Promise.withResolvers<void>()
+    const mute = createServer((socket) => {
+      socket.on('error', () => undefined).once('data', () => heard.resolve())
+    })
+    t.after(() => mute.close())
+    const port = await listening(mute)
+    const authority = makeAuthority(Date.now)
+    const exceptions = [...world.exceptions, `127.0.0.1:${port}`]
+    const more = { authority, exceptions, inspection: 'every', connectionsMax: 1 } as const
+    await using stand = await openStand(world, 'open', more)
+    const socket = connect(stand.port, '127.0.0.1').on('error', () => undefined)
+    const to = `a.example:${port}`
+    socket.write(`CONNECT ${to} HTTP/1.1\r\nHost: ${to}\r\n\r\n`)
+    await nextChunk(socket)
+    const secure = connectTls({ socket, servername: 'a.example', ca: authority.pem })
+    secure
+      .on('error', () => undefined)
+      .write(`GET / HTTP/1.1\r\nHost: ${to}\r\nConnection: close\r\n\r\n`)
+    await inTime(heard.promise, 'the ClientHello to the server')
+    socket.resetAndDestroy()
+    const at = `a.example:${world.ports.http}`
+    let said = ''
+    for (let tries = 0; tries < 100 && !/^HTTP\/1.1 200 /.test(said); tries++) {
+      await sleep(20)
+      said = await stand.say(`GET http://${at}/ HTTP/1.1\r\nHost: ${at}\r\n\r\n`)
+    }
+    assert.match(said, /^HTTP\/1.1 200 /)
   })
 
   test('TLS renegotiation is refused, since it would cost server time outside the rate limit', async () => {

@@ -227,6 +227,8 @@ class SessionLife implements Session {
   /** Bounds are those of the parent when the child is opened, so that a tightening in between holds for it too. */
   #childOf(saved: SandboxFork): ForkedLife {
     const within = (plan: Plan): Plan => {
+      // A life that was ended early has phases left by its schedule.
+      if (this.#isOver || this.#closing) throw sessionEnded(this.#end)
       const rest = this.#rest?.()
       if (!rest || rest.phases.length === 0) throw sessionEnded()
       const parent = { id: this.id, profile: this.profile, ...rest }

@@ -3,6 +3,8 @@ import { Duplex } from 'node:stream'
 /** Windows of the carrier's wire: bytes that each side may send ahead. guest/carrier/wire.h has the same. */
 export const windowBytes = { own: 262_144, connection: 65_536 } as const
 const DATA_BYTES_MAX = 32_768
+/** Pieces below this size are copied if they wait: each would keep the chunk of up to 64 KiB that it is a view of. */
+const COPIED_BYTES = 4_096
 
 /** The connection that carries a stream. */
 export interface StreamCarrier {
@@ -49,6 +51,8 @@ export class GuestStream extends Duplex {
   #credited = 0
   #pending: PendingWrite | undefined
   #accounts = false
+  /** Room for pieces that wait. */
+  #spare = Buffer.alloc(0)
   #hasEnded = false
 
   /** `from`: continues a stream of a guest that was copied. */
@@ -86,8 +90,21 @@ export class GuestStream extends Duplex {
     // Without a reader, late bytes are dropped and not credited.
     if (this.destroyed) return
     this.#received += bytes.length
-    this.push(bytes)
+    this.push(this.#waits && bytes.length < COPIED_BYTES ? this.#copied(bytes) : bytes)
     this.#account()
+  }
+
+  /** True unless its reader takes the next bytes at once. */
+  get #waits(): boolean {
+    return this.readableFlowing !== true || this.readableLength > 0
+  }
+
+  #copied(bytes: Buffer): Buffer {
+    if (this.#spare.length < bytes.length) this.#spare = Buffer.allocUnsafeSlow(COPIED_BYTES)
+    const copied = this.#spare.subarray(0, bytes.length)
+    this.#spare = this.#spare.subarray(bytes.length)
+    bytes.copy(copied)
+    return copied
   }
 
   /** Receives the end (EOF) of the guest's direction. */

@@ -6,9 +6,11 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { suite, test } from 'node:test'
+import { until } from '../../tests/conformance/stand.ts'
+import { collectGarbage } from '../lib/collect-garbage.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
 import { GuestStreams, type StreamPositions } from './guest-streams.ts'
-import { windowBytes } from './guest-stream.ts'
+import { GuestStream, windowBytes, type StreamCarrier } from './guest-stream.ts'
 import { linePaceBytes } from './paced-socket.ts'
 
 /** A played carrier at the other end of a socket. */
@@ -176,6 +178,44 @@ suite('Streams of a guest on one socket', () => {
     streams.handle.write(Buffer.alloc(windowBytes.own + 1))
     await carrier.until(() => carrier.bytesOf(0) === windowBytes.own)
     await assert.rejects(streams.hold(60_000), { code: 'BUSY' })
+  })
+
+  for (const [title, isPaced, isHeld] of [
+    ['no answer', false, false],
+    ['no answer on its line', true, false],
+    ['no answer while it is held', false, true],
+  ] as const)
+    test(`A carrier that writes without end and reads ${title} ends its wall`, async () => {
+      await using played = await play(undefined, isPaced)
+      const { streams, carrier } = played
+      streams.streams.stdout.on('data', () => undefined)
+      streams.listen()
+      await carrier.until(({ kind }) => kind === 5)
+      carrier.socket.pause()
+      if (isHeld) streams.hold(60_000).catch(() => undefined)
+      const frames = Array.from({ length: 100_000 }, (_, at) => encodeFrame(7, number(16 + at)))
+      carrier.socket.write(Buffer.concat(frames))
+      await until(() => played.garbled.length > 0, 'its end')
+      assert.match(played.garbled[0]!, /reads no answer/)
+    })
+
+  test('An unread byte takes memory by its size, not by that of the chunk that it came in', () => {
+    const none = () => undefined
+    const carrier = { data: none, end: none, credit: none, closed: none, keep: none }
+    const held = { ...carrier, isHeld: () => false } satisfies StreamCarrier
+    const stream = new GuestStream(held, 1, windowBytes.own)
+    const used = () => (collectGarbage(), process.memoryUsage().arrayBuffers)
+    const before = used()
+    for (let at = 0; at < 2_000; at++) {
+      const chunk = Buffer.alloc(65_536, at % 251)
+      stream.receive(chunk.subarray(0, 1))
+    }
+    const grown = used() - before
+    assert.ok(grown < 8 * 2 ** 20, `${grown} bytes`)
+    const bytes: number[] = []
+    for (let piece = stream.read(); piece; piece = stream.read()) bytes.push(...piece)
+    const sent = Array.from({ length: 2_000 }, (_, at) => at % 251)
+    assert.deepEqual(bytes, sent)
   })
 
   const attacks: readonly (readonly [string, (carrier: PlayedCarrier) => void])[] = [

@@ -63,6 +63,11 @@ const own = { handle: 0, stdout: 1, stderr: 2 } as const
 const CONNECTION_FIRST = 16
 const CONNECTIONS_MAX = 64
 const PAYLOAD_BYTES_MAX = 4 + 32_768
+/**
+ * Frames without data that wait to be sent. An honest carrier reads while it writes, and what it wrote meanwhile is bounded by the
+ * kernel's buffers; one that does not read could have each of its frames answered, without end.
+ */
+const UNSENT_MAX = 65_536
 
 export class GuestStreams {
   readonly handle: GuestStream
@@ -79,6 +84,9 @@ export class GuestStreams {
   #isGone = false
   /** Frames queued until the carrier is resumed; undefined while it is not paused. */
   #deferred: (readonly [kind: number, payload: Buffer])[] | undefined
+  /** Frames without data that were not sent yet. */
+  #unsent = 0
+  readonly #sent = (): void => void this.#unsent--
   /** Number of unanswered hold requests. */
   #holds = 0
   #held: PromiseWithResolvers<void> | undefined
@@ -156,6 +164,7 @@ export class GuestStreams {
     if (!deferred) return
     this.#deferred = undefined
     this.#send(kinds.go, Buffer.from([this.#isCopy ? 1 : 0]))
+    this.#unsent -= deferred.length
     for (const [kind, payload] of deferred) this.#send(kind, payload)
     for (const stream of this.#open.values()) stream.release()
   }
@@ -176,7 +185,10 @@ export class GuestStreams {
   #read(chunk: Buffer): void {
     if (this.#isGone) return
     try {
-      for (const { kind, payload } of this.#decoder.push(chunk)) this.#take(kind, payload)
+      for (const { kind, payload } of this.#decoder.push(chunk)) {
+        this.#take(kind, payload)
+        if (this.#unsent > UNSENT_MAX) throw fault('comes from a guest that reads no answer')
+      }
     } catch (error) {
       this.#socket.destroy()
       this.#options.garbled(messageOf(error))
@@ -276,10 +288,12 @@ export class GuestStreams {
   }
 
   #send(kind: number, payload: Buffer = nothing): void {
-    if (this.#deferred) return void this.#deferred.push([kind, payload])
     if (this.#isGone || this.#socket.destroyed) return
+    const isData = kind === kinds.data
+    if (!isData) this.#unsent++
+    if (this.#deferred) return void this.#deferred.push([kind, payload])
     const to = this.#line ?? this.#socket
-    to.write(encodeFrame(kind, payload))
+    to.write(encodeFrame(kind, payload), isData ? undefined : this.#sent)
   }
 }
 

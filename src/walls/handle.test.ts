@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
+import { PassThrough } from 'node:stream'
 import { test, type TestContext } from 'node:test'
 import type { Wall } from '../contract/warden.ts'
 import { createArtifactCap, type ArtifactCap } from './artifact-cap.ts'
+import { until } from '../../tests/conformance/stand.ts'
 import { type HandleEnd, WallHandle } from './handle.ts'
 
 const MiB = 2 ** 20
 const artifactKind = 17
 
 /** A handle on one end of a loopback connection; the test writes what a hostile guest writes. */
-async function connected(t: TestContext, cap: ArtifactCap) {
+async function connected(t: TestContext, cap: ArtifactCap, streams?: WallHandle['streams']) {
   const server = createServer()
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -34,7 +36,7 @@ async function connected(t: TestContext, cap: ArtifactCap) {
       return Promise.resolve()
     },
   }
-  const handle = new WallHandle({ id: 'w' } as Wall, socket, warden as never, undefined, cap)
+  const handle = new WallHandle({ id: 'w' } as Wall, socket, warden as never, streams, cap)
   const heard: number[] = []
   const ended = new Promise<HandleEnd>((resolve) =>
     handle.listen({ frame: ({ kind }) => void heard.push(kind), ended: resolve }),
@@ -84,3 +86,26 @@ test('Incomplete frames of all walls count against the cap of the server, and ar
   await Promise.all(walls.map(({ ended }) => ended))
   assert.equal(cap.take(4 * MiB), true)
 })
+
+test(
+  'Outputs with unread bytes are closed once the wall has ended and no job is in it',
+  { timeout: 60_000 },
+  async (t) => {
+    for (const endsFirst of [true, false]) {
+      const outputs = { stdout: new PassThrough(), stderr: new PassThrough() }
+      const streams = outputs as unknown as WallHandle['streams']
+      const { handle, guest, ended, exit } = await connected(t, createArtifactCap(MiB), streams)
+      outputs.stderr.write('x')
+      const isClosed = () => Object.values(outputs).every(({ destroyed }) => destroyed)
+      if (!endsFirst) handle.listen(undefined)
+      guest.end()
+      exit()
+      if (endsFirst) {
+        await ended
+        assert.ok(!isClosed(), 'its job may still read them')
+        handle.listen(undefined)
+      }
+      await until(isClosed, 'its end')
+    }
+  },
+)

@@ -124,6 +124,7 @@ export class WallHandle {
   listen(listener: HandleListener | undefined): void {
     this.#listener = listener
     if (listener && this.end) listener.ended(this.end)
+    this.#closeStreams()
   }
 
   send(kind: number, payload: string | Uint8Array): void {
@@ -254,5 +255,12 @@ export class WallHandle {
     this.#count(0)
     this.#socket.destroy()
     this.#listener?.ended(end)
+    this.#closeStreams()
+  }
+
+  /** Closes the outputs once the wall has ended and no job is in it: a byte that is not read would keep them open. */
+  #closeStreams(): void {
+    if (!this.end || this.#listener) return
+    for (const stream of Object.values(this.streams ?? {})) stream.destroy()
   }
 }

@@ -9,19 +9,20 @@ export const linePaceBytes = 2_048
 
 /**
  * Writes to a guest on a serial line, with `linePaceBytes` that it has not reported as read at most. The reports are the guest's own:
- * one that reports too early stalls its own line. What waits is bounded by the windows of the streams.
+ * one that reports too early stalls its own line. What waits is bounded by the windows of the streams and the bound on answers.
  */
 export class PacedSocket {
   readonly #socket: Pick<Socket, 'write' | 'destroyed'>
-  readonly #waiting: Buffer[] = []
+  readonly #waiting: { readonly bytes: Buffer; readonly sent: (() => void) | undefined }[] = []
   #room = linePaceBytes
 
   constructor(socket: Pick<Socket, 'write' | 'destroyed'>) {
     this.#socket = socket
   }
 
-  write(bytes: Buffer): void {
-    this.#waiting.push(bytes)
+  /** `sent` is called once all of it was handed to the kernel. */
+  write(bytes: Buffer, sent?: () => void): void {
+    this.#waiting.push({ bytes, sent })
     this.#send()
   }
 
@@ -37,10 +38,12 @@ export class PacedSocket {
     while (this.#room > 0 && !this.#socket.destroyed) {
       const next = this.#waiting.shift()
       if (!next) return
-      const piece = next.subarray(0, this.#room)
-      if (piece.length < next.length) this.#waiting.unshift(next.subarray(piece.length))
+      const { bytes, sent } = next
+      const piece = bytes.subarray(0, this.#room)
+      const isWhole = piece.length === bytes.length
+      if (!isWhole) this.#waiting.unshift({ bytes: bytes.subarray(piece.length), sent })
       this.#room -= piece.length
-      this.#socket.write(piece)
+      this.#socket.write(piece, isWhole ? sent : undefined)
     }
   }
 }

@@ -130,3 +130,12 @@ test('The deadline of the warden is moved at the release of a large job, whose l
   guest.wallEnds()
   await guest.end
 })
+
+test('A program that is released a second time ends as an error PROTOCOL', async () => {
+  const guest = await playProgram(createArtifactCap(1000))
+  guest.releases()
+  assert.ok(!guest.isKilled())
+  guest.releases()
+  assert.ok(guest.isKilled())
+  assert.equal((await guest.end).error?.code, 'PROTOCOL')
+})

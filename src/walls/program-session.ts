@@ -21,6 +21,7 @@ import { cutShort } from '../contract/task-end.ts'
 import type { TerminalPrinter, TerminalTask, WallTerminal } from '../contract/terminal.ts'
 import { sampleEveryMs, type LimitUse, type WallCost, type WallUsage } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
+import { resolvesWithin } from '../lib/within.ts'
 import type { ArtifactCap } from './artifact-cap.ts'
 import { endAtLimit, lostEnd } from './ends.ts'
 import { forkWall, type LaunchForked } from './fork-wall.ts'
@@ -41,6 +42,8 @@ import {
 const INTERRUPTED_MS_MAX = 10_000
 /** Limit of the drain after an exec; background writers may never stop. */
 const DRAIN_MS_MAX = 250
+/** Time for a reader to take the output of a session that is closed. */
+const CLOSE_MS_MAX = 1_000
 /** Limits of pending file requests, timed-out ones included, and of bytes in flight to the wall. */
 const FILES_MAX = 8
 const BACKLOG_BYTES_MAX = 64 * 2 ** 20
@@ -242,7 +245,8 @@ export class ProgramSession implements SandboxSession {
   async close(): Promise<void> {
     const life = this.#life
     if (life.isEnded) return
-    await this.#output.drained(DRAIN_MS_MAX)
+    // The end must not depend on the reader of an exec, who may take any time.
+    await resolvesWithin(this.#output.drained(DRAIN_MS_MAX), CLOSE_MS_MAX)
     await this.end({ status: 'ok', resultText: 'null', encoding: 'json', artifacts: [] })
   }
 
@@ -308,13 +312,17 @@ export class ProgramSession implements SandboxSession {
    * Limits that an exec hit by whose report it failed. After its memory limit the warden ends the wall, and with it the exec: an OOM
    * kill is known to the kernel before the program that reports an error for it, and to the sampler after.
    */
-  async #limitsHit(): Promise<LimitUse & Pick<WallCost, 'isOutOfMemory'>> {
+  async #limitsHit(tries = 2): Promise<LimitUse & Pick<WallCost, 'isOutOfMemory'>> {
     const { parts, wall } = this.#life
     const { warden } = parts
-    // `release` also returns the usage of a wall that has just ended.
-    return await warden
-      .usageOfExec(wall, 'failed')
-      .catch(() => warden.release(wall, true).catch((): { isOutOfMemory?: true } => ({})))
+    try {
+      return await warden.usageOfExec(wall, 'failed')
+    } catch (error) {
+      // `release` also returns the usage of a wall that has just ended; it lifts the deadline of one that lives.
+      if (error instanceof MayflyError && error.code === 'NOT_FOUND')
+        return await warden.release(wall, true).catch(() => ({}))
+      return tries > 1 ? await this.#limitsHit(tries - 1) : {}
+    }
   }
 
   /**

@@ -25,11 +25,11 @@ function played() {
       kind: kind.terminalNote,
       payload: Buffer.from(JSON.stringify({ protocol: 1, id, ...what })),
     })
-  const print = (id: string, bytes: number) =>
-    terminals.receive({
-      kind: kind.terminalOutput,
-      payload: Buffer.concat([Buffer.from(`${JSON.stringify({ id })}\n`), Buffer.alloc(bytes)]),
-    })
+  const print = (id: string, bytes: number | Buffer) => {
+    const rest = typeof bytes === 'number' ? Buffer.alloc(bytes) : bytes
+    const head = Buffer.from(`${JSON.stringify({ id })}\n`)
+    terminals.receive({ kind: kind.terminalOutput, payload: Buffer.concat([head, rest]) })
+  }
   async function open(take: (chunk: Uint8Array) => void | Promise<void> = () => undefined) {
     const opening = terminals.open(task, take)
     const { id } = sent.at(-1)!.head
@@ -93,5 +93,49 @@ suite('Terminals on the side of the server', () => {
     terminals.lost()
     await new Promise((then) => void setImmediate(then))
     await open()
+  })
+
+  test('output of single bytes that waits for its reader takes few buffers, and keeps its order', async () => {
+    const { print, open, broken } = played()
+    const reading = Promise.withResolvers<void>()
+    const chunks: Uint8Array[] = []
+    const { id } = await open((chunk) => {
+      chunks.push(chunk)
+      return reading.promise
+    })
+    const all = Array.from({ length: 200_000 }, (_, at) => at % 251)
+    for (const byte of all) print(id, Buffer.from([byte]))
+    assert.deepEqual(broken, [])
+    reading.resolve()
+    await new Promise((then) => void setImmediate(then))
+    assert.ok(Buffer.concat(chunks).equals(Buffer.from(all)))
+    assert.ok(chunks.length < 100, `${chunks.length} buffers`)
+  })
+
+  test('output without bytes, and an acknowledgement of none, end the sandbox', async () => {
+    for (const isNote of [true, false]) {
+      const { note, print, open, broken } = played()
+      const { id } = await open()
+      if (isNote) note(id, { taken: 0 })
+      else print(id, 0)
+      assert.equal(broken.length, 1)
+    }
+  })
+
+  test('after the end of its program it can be closed, and ends with its sandbox, while its output is not read', async () => {
+    for (const isClosed of [true, false]) {
+      const { terminals, note, print, open } = played()
+      const { terminal, id } = await open(() => new Promise<void>(() => undefined))
+      let ended: object | undefined
+      void terminal.ended.then((exit) => (ended = exit))
+      print(id, 10)
+      note(id, { ended: { exitCode: 3 } })
+      await new Promise((then) => void setImmediate(then))
+      assert.equal(ended, undefined, 'its output comes first')
+      if (isClosed) terminal.close()
+      else terminals.lost()
+      await new Promise((then) => void setImmediate(then))
+      assert.deepEqual(ended, { exitCode: 3 })
+    }
   })
 })

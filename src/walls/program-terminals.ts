@@ -19,6 +19,8 @@ import { headed, kind, terminalNoteSchema, terminalOutputSchema } from './wire.t
 const WINDOW_BYTES = 524_288
 /** Consumed output after which credit is sent. */
 const TAKEN_BYTES = 65_536
+/** Buffer that small pieces of waiting output share. */
+const SHARED_BYTES = 4_096
 /** Limit of unacknowledged input, and of one input frame. */
 const INPUT_BYTES_MAX = 65_536
 const CHUNK_BYTES = 16_384
@@ -91,7 +93,9 @@ export class ProgramTerminals {
 
   #output(payload: Buffer): void {
     const read = headed(terminalOutputSchema, payload)
-    if (!read) return this.#life.garbled('unreadable output of a terminal')
+    // Without bytes it would be outside of the window.
+    if (!read || read.rest.length === 0)
+      return this.#life.garbled('unreadable output of a terminal')
     const terminal = this.#find(read.head.id)
     if (terminal && !terminal.print(read.rest))
       this.#life.garbled('more output of a terminal than was asked for')
@@ -118,6 +122,12 @@ export class ProgramTerminals {
   }
 }
 
+/** Bytes of output in a buffer with room for more. */
+interface WaitingPiece {
+  readonly buffer: Buffer
+  used: number
+}
+
 class OpenTerminal implements WallTerminal {
   readonly #id: string
   readonly #life: GuestLife
@@ -127,11 +137,14 @@ class OpenTerminal implements WallTerminal {
   /** Bytes of output not yet consumed, and bytes consumed but not yet credited. */
   #unread = 0
   #uncredited = 0
-  #printing: Promise<void> = Promise.resolve()
+  /** Output that waits for the printer, and the loop that prints it. */
+  #waiting: WaitingPiece[] = []
+  #printing: Promise<void> | undefined
   /** Bytes of input not yet acknowledged by the guest. */
   #sent = 0
   #room = Promise.withResolvers<void>()
-  #isOver = false
+  /** Exit of its program; its output may still be printed. */
+  #exit: TerminalExit | undefined
   #isClosing = false
 
   constructor(id: string, life: GuestLife, print: TerminalPrinter) {
@@ -147,6 +160,10 @@ class OpenTerminal implements WallTerminal {
 
   get ended(): Promise<TerminalExit> {
     return this.#ended.promise
+  }
+
+  get #isOver(): boolean {
+    return this.#exit !== undefined
   }
 
   order(what: Readonly<Record<string, unknown>>): void {
@@ -175,8 +192,9 @@ class OpenTerminal implements WallTerminal {
   }
 
   close(): void {
-    if (this.#isClosing || this.#isOver) return
+    if (this.#isClosing) return
     this.#isClosing = true
+    if (this.#exit) return this.#ended.resolve(this.#exit)
     this.order({ close: true })
     // A stopped or frozen manager cannot hang up the terminal.
     const late = (): void => this.over({ lost: true })
@@ -201,10 +219,28 @@ class OpenTerminal implements WallTerminal {
     this.#unread += bytes.length
     if (this.#unread + this.#uncredited > WINDOW_BYTES) return false
     if (this.#isClosing) return (this.#took(bytes.length), true)
-    // Copied: the chunk is a view on the buffer of a whole read.
-    const own = Buffer.from(bytes)
-    this.#printing = this.#printing.then(() => this.#take(own))
+    this.#wait(bytes)
+    this.#printing ??= Promise.resolve().then(() => this.#printAll())
     return true
+  }
+
+  /** Copied: the chunk is a view on the buffer of a whole read. Small pieces share a buffer: each has its own costs. */
+  #wait(bytes: Buffer): void {
+    const last = this.#waiting.at(-1)
+    if (last && last.used + bytes.length <= last.buffer.length)
+      return void (last.used += bytes.copy(last.buffer, last.used))
+    const size = last ? Math.max(bytes.length, SHARED_BYTES) : bytes.length
+    const buffer = Buffer.allocUnsafeSlow(size)
+    this.#waiting.push({ buffer, used: bytes.copy(buffer) })
+  }
+
+  async #printAll(): Promise<void> {
+    for (;;) {
+      const next = this.#waiting.shift()
+      if (!next) break
+      await this.#take(next.buffer.subarray(0, next.used))
+    }
+    this.#printing = undefined
   }
 
   /** Receives an acknowledgement of input; false for more bytes than were sent. */
@@ -215,15 +251,15 @@ class OpenTerminal implements WallTerminal {
     return true
   }
 
-  /** Ends it after its output. */
+  /** Ends it after its output; at once if it was closed or lost. */
   over(exit: TerminalExit): void {
-    if (this.#isOver) return
-    this.#isOver = true
+    const isFirst = !this.#exit
+    const ended = (this.#exit ??= exit)
+    if ('lost' in exit || this.#isClosing) this.#ended.resolve(ended)
+    if (!isFirst) return
     this.#opened.reject(sessionEnded())
     this.#hasRoom()
-    const resolveEnd = (): void => this.#ended.resolve(exit)
-    if ('lost' in exit || this.#isClosing) resolveEnd()
-    else void this.#printing.then(resolveEnd)
+    void (this.#printing ?? Promise.resolve()).then(() => this.#ended.resolve(ended))
   }
 
   async #take(bytes: Buffer): Promise<void> {

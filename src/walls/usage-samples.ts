@@ -1,3 +1,4 @@
+import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { WardenClient } from './client.ts'
 import type { WallUsage } from '../contract/warden.ts'
@@ -23,7 +24,10 @@ export interface UsageSamples extends Disposable {
   settle(): Promise<void>
 }
 
-/** Samples from the release of user code on, one request at a time; stops when the wall is gone. */
+/**
+ * Samples from the release of user code on, one request at a time; stops when the wall is gone. After any other failure it goes on: what
+ * depends on CPU time would stand still for the rest of the life.
+ */
 export function sampleUsage(parts: {
   readonly warden: Pick<WardenClient, 'usage'>
   readonly wall: string
@@ -47,16 +51,22 @@ export function sampleUsage(parts: {
   let timer: NodeJS.Timeout | undefined
 
   async function sample(): Promise<void> {
-    const now = await warden.usage(wall).catch(() => undefined)
-    if (!now || isOver) return
-    const wait = last && isQuiet(last, now) ? Math.min(QUIET_MS, waitMs * 2) : EVERY_MS
-    waitMs = wait
+    const now = await warden.usage(wall).catch((error: unknown) => {
+      isOver ||= error instanceof MayflyError && error.code === 'NOT_FOUND'
+    })
+    if (isOver) return
+    const isSlow = !now || (last && isQuiet(last, now))
+    waitMs = isSlow ? Math.min(QUIET_MS, waitMs * 2) : EVERY_MS
+    if (now) tell(now)
+    timer = setTimeout(() => void sample(), waitMs).unref()
+  }
+
+  function tell(now: WallUsage): void {
     first ??= now
     last = now
     emitter.emit('seen/processes', { now: now.processes + 1 }, about)
     emitter.emit('seen/memory', { bytes: now.bytes }, about)
     emitter.emit('seen/cpu', workOf(first, now), about)
-    timer = setTimeout(() => void sample(), wait).unref()
   }
 
   // At its release it is one process; the first sample may find many.

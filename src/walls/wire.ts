@@ -253,7 +253,7 @@ export const terminalNoteSchema = z.object({
   id: terminalId,
   opened: z.literal(true).optional(),
   error: z.object({ message: z.string().max(1024) }).optional(),
-  taken: count.optional(),
+  taken: z.number().int().min(1).optional(),
   ended: z
     .union([
       z.strictObject({ exitCode: z.number().int().min(0).max(255) }),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { playedIdleBytes, playedMemory, playWorker } from '../../tests/fixtures/played-worker.ts'
 import { allControls, noNetwork, type Controls } from '../contract/controls.ts'
+import { MayflyError } from '../contract/error.ts'
 import { execEndSchema, kind } from './wire.ts'
 
 test('Codes of a worker are enumerated: any other text, or a code of the host, is mapped to OTHER', async () => {
@@ -264,3 +265,56 @@ test(
     await worker.ends({ status: 'ok' })
   },
 )
+
+test('A worker that releases a second time ends as an error PROTOCOL; of a session it costs no second request', async () => {
+  for (const isSession of [false, true]) {
+    let asked = 0
+    const usage = () => Promise.resolve({ ...noneUsed, cpuMs: ++asked })
+    const worker = await playWorker({ isSession, usage })
+    for (let n = 0; n < 3; n++) worker.says(kind.released, '')
+    assert.ok(worker.isKilled())
+    assert.equal((await worker.end).error?.code, 'PROTOCOL')
+    assert.equal(asked, isSession ? 1 : 0)
+  }
+})
+
+test('A worker that is idle before the end of its job, or twice, is killed', async () => {
+  const early = await playWorker()
+  early.says(kind.idle, '')
+  assert.ok(early.isKilled())
+  assert.equal((await early.end).error?.code, 'PROTOCOL')
+
+  const late = await playWorker()
+  assert.equal((await late.ends({})).status, 'ok')
+  late.says(kind.idle, '')
+  assert.ok(!late.isKilled())
+  late.says(kind.idle, '')
+  assert.ok(late.isKilled())
+})
+
+test('An exec that failed lifts the deadline of its wall only if the wall is gone', async () => {
+  const limits = {
+    timeoutMs: 60_000,
+    resultBytesMax: 100,
+    artifactBytesMax: 0,
+    outputBytesMax: 1000,
+  }
+  for (const [codes, asks, releases] of [
+    [['PROTOCOL', 'WARDEN_LOST'], 2, 0],
+    [['PROTOCOL', 'NOT_FOUND'], 2, 1],
+    [['NOT_FOUND'], 1, 1],
+  ] as const) {
+    let asked = 0
+    const usageOfExec = () => Promise.reject(new MayflyError(codes[asked++]!, 'Cannot read it'))
+    let released = 0
+    const release = () => Promise.resolve({ cpuMs: 0, peakBytes: ++released })
+    const worker = await playWorker({ isSession: true, usageOfExec, release })
+    const ended = worker.sandbox.session!.exec({ code: '', ...limits })
+    const { id } = JSON.parse(worker.sent)
+    const head = { protocol: 1, status: 'error', encoding: 'json', cpuTimeMs: 0, executionMs: 0 }
+    const error = { code: 'USER_ERROR', message: 'thrown' }
+    worker.says(kind.execEnd, `${JSON.stringify({ ...head, id, error, state: 'kept' })}\nnull`)
+    assert.equal((await ended).end.error?.code, 'USER_ERROR')
+    assert.deepEqual([asked, released], [asks, releases])
+  }
+})

@@ -170,6 +170,8 @@ class WorkerFrames implements GuestFrames {
   readonly #calls: GuestCalls
   readonly #held: FrameQueue
   readonly #dropped = Promise.withResolvers<void>()
+  #isReleased = false
+  #isIdle = false
   #refusedNames = 0
   /** True if the end was reported by a job too small to have grown the worker. */
   isSmall = false
@@ -229,17 +231,27 @@ class WorkerFrames implements GuestFrames {
         if (!this.#life.task?.session) return life.garbled('an answer for a file')
         return void this.#session?.receive(frame)
       case kind.idle:
-        return this.#dropped.resolve()
+        return this.#rest()
       default:
         return life.garbled(`unknown frame ${frame.kind}`)
     }
   }
 
   #release(): void {
-    if (this.#life.isEnded) return
-    this.#life.sample(this.#ownsWall ? lifeArmer(this.#life.parts) : undefined)
-    this.#life.io?.released()
-    if (this.#life.task?.session) this.#session?.begin()
+    const life = this.#life
+    if (this.#isReleased) return life.garbled('a second release')
+    this.#isReleased = true
+    if (life.isEnded) return
+    life.sample(this.#ownsWall ? lifeArmer(life.parts) : undefined)
+    life.io?.released()
+    if (life.task?.session) this.#session?.begin()
+  }
+
+  /** An honest worker drops its guest once, after its end. */
+  #rest(): void {
+    if (!this.#life.isEnded || this.#isIdle) return this.#life.garbled('a worker that is idle')
+    this.#isIdle = true
+    this.#dropped.resolve()
   }
 
   /** Queues later frames until the exec is settled. */

@@ -202,4 +202,14 @@ os.execv("/bin/sh", ["sh", "-c", "sleep 1; echo replaced; exit 3"])`
     const { status, error: told } = await library.run({ language: 'node', code, limits })
     assert.deepEqual([status, told?.message], ['error', 'gone'])
   })
+
+  test('A program that writes releases without end to its control socket ends at the first as an error PROTOCOL', async () => {
+    const code = `
+      const frames = Buffer.alloc(65_535)
+      for (let at = 0; at < frames.length; at += 5) frames.set([1, 0, 0, 0, 10], at)
+      for (;;) require('node:fs').writeSync(5, frames)`
+    const limits = { timeout: '10s' }
+    const { status, error } = await library.run({ language: 'node', code, limits })
+    assert.deepEqual([status, error?.code], ['error', 'PROTOCOL'])
+  })
 })

@@ -62,12 +62,14 @@ export default () => {
   for (const other of others) other.kill('SIGKILL')
   return [ms]
 }`,
+  // A watch, in place of a limit of the kernel, looks at intervals, and later on a busy machine.
   processes: `import { spawn } from 'node:child_process'
 export default async () => {
   const children = []
-  for (let n = 0; n < 40; n++) try { children.push(spawn('/bin/sleep', ['2'], { stdio: 'ignore' }).on('error', () => {})) } catch {}
+  for (let n = 0; n < 40; n++) try { children.push(spawn('/bin/sleep', ['3'], { stdio: 'ignore' }).on('error', () => {})) } catch {}
   await new Promise((done) => setTimeout(done, 50))
   const started = children.filter((one) => one.pid !== undefined && one.exitCode === null)
+  if (started.length === 40) await new Promise((done) => setTimeout(done, 2000))
   for (const one of started) one.kill('SIGKILL')
   return started.length
 }`,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as z from 'zod'
-import { checked } from './checked.ts'
+import { checked, invalid } from './checked.ts'
 import { jobRequest } from './job.ts'
 
 const schema = z.strictObject({
@@ -41,4 +41,22 @@ test('A limit out of range, or in a wrong unit, is refused in one message that n
     assert.match(messagesOf({ timeout })![0]!, /^expected a duration of 24h at most: whole milli/)
   for (const memory of ['2000GB', '64M', '5s', '100', -1, 1e20])
     assert.match(messagesOf({ memory })![0]!, /^expected a size of 1024GB at most: whole bytes/)
+})
+
+test('A refusal reads no more issues than it tells', () => {
+  const issues = Array.from({ length: 1000 }, (_, n) => ({
+    code: 'custom',
+    path: [n],
+    message: 'no',
+  }))
+  let reads = 0
+  const counted = new Proxy(issues, {
+    get(target, name) {
+      if (/^\d+$/.test(String(name))) reads++
+      return Reflect.get(target, name)
+    },
+  })
+  const { details } = invalid('job', { issues: counted } as never)
+  assert.equal((details as readonly unknown[]).length, 20)
+  assert.ok(reads <= 20, `${reads} reads`)
 })

@@ -21,7 +21,8 @@ export function checked<T extends z.ZodType>(
 
 /** Error with the issues by path, `ISSUES_MAX` at most; each unknown key is an issue of its own. */
 export function invalid(what: string, error: z.ZodError, placeOf?: PlaceOf): MayflyError {
-  const details = error.issues.flatMap((issue) => issuesByPath(issue, placeOf)).slice(0, ISSUES_MAX)
+  const issues = error.issues.slice(0, ISSUES_MAX)
+  const details = issues.flatMap((issue) => issuesByPath(issue, placeOf)).slice(0, ISSUES_MAX)
   const [first] = details
   const where = first && first.path !== '' ? `"${first.path}": ` : ''
   return new MayflyError(

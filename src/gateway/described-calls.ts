@@ -231,7 +231,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     about:
       'Phase, controls in force, and reductions so far; of a session its deadline, labels and execs',
     gives: 'LiveSandbox',
-    fails: [410, 503],
+    fails: [409, 410, 503],
   },
   'DELETE /v1/sandboxes/{id}': {
     id: 'terminateSandbox',
@@ -240,7 +240,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
       'A session of this key is closed, and the response is the outcome of its whole life. A running job is terminated; ' +
       'the response is sent when its code has ended',
     gives: { oneOf: [ref('Outcome'), ref('Terminated')] },
-    fails: [410, 503],
+    fails: [409, 410, 503],
   },
   'POST /v1/sandboxes/{id}/run': {
     id: 'runInSandbox',
@@ -261,7 +261,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     about: 'Lists below its working folder; with path, the bytes of that file, 32 MB at most',
     gives: 'SessionListing',
     type: 'application/octet-stream',
-    fails: [410, 413, 422],
+    fails: [409, 410, 413, 422],
     parameters: [query('path', { type: 'string' }, 'a file below the working folder')],
   },
   'PUT /v1/sandboxes/{id}/files': {
@@ -271,7 +271,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
       'The body becomes the file; parent folders are made, and a file of that name is replaced',
     takesBytes: true,
     gives: 'SessionFile',
-    fails: [408, 410, 413, 422, 503],
+    fails: [408, 409, 410, 413, 422, 503],
     parameters: [query('path', { type: 'string' }, 'path below the working folder')],
   },
   'GET /v1/sandboxes/{id}/pty': {

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { HttpBindings } from '@hono/node-server'
 import { Hono, type Context } from 'hono'
 import { MayflyError } from '../contract/error.ts'
-import { authenticateRequest, refuseOver, watchKey } from './http/authenticate-request.ts'
+import { askerOf, authenticateRequest, refuseOver, watchKey } from './http/authenticate-request.ts'
 import { authorise } from './http/auth.ts'
 import { anonymousAt } from './http/body.ts'
 import { readAudit } from './doors/audit.ts'
@@ -216,7 +216,7 @@ export function activeRoutes(parts: GatewayParts): Hono<Env> {
       const { method } = context.req
       const asked = { method, params: context.req.param() as Params, identified }
       const answered = await attempt(parts, () => dispatch(parts, methods, http, asked))
-      if (answered.status === TOO_MANY) await pause(parts.tarpit.delayMs(askerOf(http)))
+      if (answered.status === TOO_MANY) await pause(parts.tarpit.delayMs(askerOf(parts, http)))
       const of = tenant ?? anonymousAt(http.incoming)
       const turn = <T>(work: () => T) => parts.bodies.turn(of, work)
       const whole = await negotiate(http.incoming, answered, turn)
@@ -405,10 +405,6 @@ async function attempt(
   } catch (thrown) {
     return refusal(parts, thrown)
   }
-}
-
-function askerOf({ incoming }: HttpBindings): string {
-  return incoming.headers.authorization ?? clientGroup(incoming)
 }
 
 function pause(ms: number): Promise<void> | undefined {

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { systemClock } from '../../src/contract/clock.ts'
+import type { Job } from '../../src/contract/job.ts'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
-import { openKeys } from '../../src/gateway/http/keys.ts'
+import { openKeys, type Keys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
+import { OpenSessions } from '../../src/sessions/open-sessions.ts'
 import {
   adminKey,
   bearer,
@@ -263,4 +266,39 @@ test('Jobs of a page visitor are not kept in the history', async () => {
   const answer = await post(`${door.gateway.activeUrl}/active-content`, body)
   assert.equal(answer.status, 200)
   assert.equal((await get(door, `/${answer.json['id']}`)).status, 404)
+})
+
+test('A session that is being opened is no execution, and its owner is told to wait, not that it has ended', async () => {
+  const keys: Keys = {
+    find: (key) => ({ id: key, tenant: 'acme', principal: key, scopes: ['run', 'read'] }),
+  }
+  const go = Promise.withResolvers<void>()
+  const begun = Promise.withResolvers<string>()
+  const bounds = () => ({ timeout: 60_000, idle: 60_000, lifetime: 60_000 }) as never
+  const held = new OpenSessions({ clock: systemClock, bounds })
+  const open = async (taken: Job) => {
+    begun.resolve(taken.id)
+    await go.promise
+    return { kind: 'ended', outcome: endOf(taken) } as const
+  }
+  await using door = await openDoor({ keys, served: { open, held } })
+  const url = `${door.gateway.activeUrl}/v1/sandboxes`
+  const opening = post(url, { language: 'python' }, bearer('owner'))
+  const id = await Promise.race([begun.promise, opening.then(({ text }) => assert.fail(text))])
+  for (const method of ['GET', 'DELETE']) {
+    const own = await call(`${url}/${id}`, { method, headers: bearer('owner') })
+    assert.deepEqual([own.status, own.json['code']], [409, 'CONFLICT'], `${method}: ${own.text}`)
+    assert.equal(own.headers.get('retry-after'), '1')
+  }
+  for (const who of ['owner', 'other']) {
+    assert.deepEqual((await get(door, '', who)).json['items'], [])
+    assert.equal((await get(door, `/${id}`, who)).status, 404)
+  }
+  const foreign = await call(`${url}/${id}/files`, { headers: bearer('other') })
+  assert.equal(foreign.status, 404)
+  go.resolve()
+  assert.equal((await opening).status, 200)
+  assert.equal((await get(door, `/${id}`, 'other')).status, 200)
+  const ended = await call(`${url}/${id}`, { headers: bearer('owner') })
+  assert.equal(ended.status, 410)
 })

@@ -6,6 +6,7 @@ import { connect, createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { test } from 'node:test'
+import { systemClock } from '../../src/contract/clock.ts'
 import { MayflyError } from '../../src/contract/error.ts'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
@@ -335,6 +336,20 @@ test('Guessing keys is rate-limited by address, while a valid key still works fr
   for (let i = 0; i < 4; i++) statuses.push((await call(url)).status)
   assert.deepEqual(statuses, [401, 401, 401, 429])
   assert.equal((await call(url, { headers: bearer(door.key) })).status, 200)
+})
+
+test('A flood of guessed keys is delayed, with another key each time too', async () => {
+  const clock = { ...systemClock, now: () => 1000 }
+  await using door = await openDoor({ limits: { addressPerMinute: 1 }, clock })
+  const guess = async (n: number) => {
+    const url = `${door.gateway.activeUrl}/v1/providers`
+    return (await call(url, { headers: bearer(`mfy_guess_${n}`.padEnd(40, 'x')) })).status
+  }
+  const statuses = await Promise.all(Array.from({ length: 70 }, (_, n) => guess(n)))
+  assert.deepEqual(new Set(statuses), new Set([401, 429]))
+  const began = performance.now()
+  assert.equal(await guess(70), 429)
+  assert.ok(performance.now() - began >= 990, 'the next one waits for a second')
 })
 
 test('Active content can be run by an API key too, in the tenant of the key', async () => {

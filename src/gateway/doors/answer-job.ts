@@ -5,7 +5,7 @@ import type { Outcome } from '../../contract/outcome.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { GatewayParts, JobStart, StoredOutcomes } from '../http/parts.ts'
 import { SseStream } from '../http/event-stream.ts'
-import { claimIdempotencyKey } from '../http/idempotency.ts'
+import { claimIdempotencyKey, findIdempotencyKey, type KnownAnswer } from '../http/idempotency.ts'
 import { holdAnswer, readerOf, refuseUnread } from './stored-outcome.ts'
 import type { LiveJob } from '../http/live-jobs.ts'
 import { problemOf, problemOfOutcome, problemResponse } from '../http/problem.ts'
@@ -28,19 +28,51 @@ export async function answerJob(
   if (key === undefined) return forms[form](parts, http, job, {})
   const { tenant, principal, id } = job
   const claimed = await parts.bodies.turn(tenant, () => {
-    const claim = claimIdempotencyKey(parts.history, parts.live, {
-      tenant,
-      principal,
-      key,
-      digest: digest(),
-      id,
-    })
-    if (claim.kind === 'new') return claim
-    holdAnswer(parts, http, tenant, claim.text)
-    return { ...claim, outcome: parseJson(claim.text) as Outcome }
+    const asked = { tenant, principal, key, digest: digest(), id }
+    const claim = claimIdempotencyKey(parts.history, parts.live, asked)
+    if (claim.kind === 'done') return heldEnd(parts, http, tenant, claim)
+    // The job begins some ticks after this turn, and the next turn may be a request with the same key.
+    parts.live.expect(id)
+    return claim
   })
   if (claimed.kind === 'done') return repeat(parts, http, claimed, form)
-  return forms[form](parts, http, job, { outlivesCaller: true, onNotRun: claimed.release })
+  const onNotRun = (): void => {
+    parts.live.forgo(id)
+    claimed.release()
+  }
+  return forms[form](parts, http, job, { outlivesCaller: true, onNotRun })
+}
+
+/**
+ * Answer of the job that holds the idempotency key of this request; undefined for a new key, and without one. For a door
+ * that refuses what the first request could do, such as an exec in a session that it ended. Throws as `answerJob` does.
+ */
+export async function repeatedAnswer(
+  parts: StoredOutcomes & Pick<GatewayParts, 'live' | 'limits'>,
+  http: HttpBindings,
+  { tenant, principal }: Pick<Job, 'tenant' | 'principal'>,
+  digest: () => string,
+): Promise<Response | undefined> {
+  const { form, key } = wishOf(http.incoming.headers)
+  if (key === undefined) return undefined
+  if (form !== 'later') refuseUnread(parts, tenant)
+  const known = await parts.bodies.turn(tenant, () => {
+    const asked = { tenant, principal, key, digest: digest() }
+    const found = findIdempotencyKey(parts.history, parts.live, asked)
+    return found && heldEnd(parts, http, tenant, found)
+  })
+  return known && repeat(parts, http, known, form)
+}
+
+/** Reads a stored outcome, whose size is charged to its reader. */
+function heldEnd(
+  parts: Pick<GatewayParts, 'answers'>,
+  http: HttpBindings,
+  tenant: string,
+  known: KnownAnswer,
+): KnownAnswer & JobEnd {
+  holdAnswer(parts, http, tenant, known.text)
+  return { ...known, outcome: parseJson(known.text) as Outcome }
 }
 
 /** Dependencies of the three forms of a response. */

@@ -12,12 +12,11 @@ import {
 import { messageOf, MayflyError } from '../../contract/error.ts'
 import { jobRequest, type JobAsked } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
-import { canonicalJson } from '../../lib/canonical-json.ts'
-import { sha256 } from '../../lib/hash.ts'
 import type { Door } from './door.ts'
 import { answerJob, type AnswerParts } from './answer-job.ts'
 import type { GatewayParts, JobIntake } from '../http/parts.ts'
 import { makeHttpJob } from './executions.ts'
+import { bodyDigest } from '../http/idempotency.ts'
 import type { Identity } from '../http/keys.ts'
 import { checked } from '../../contract/checked.ts'
 import { json } from '../http/json-response.ts'
@@ -43,7 +42,7 @@ export const callCapability: Door<AnswerParts & JobIntake> = async (
   const asked = 'isolated' in called ? jobRequest.parse(capabilityJob(called, [])) : called
   const facts = { ...identity, origin: 'capability', ...traceOf(http.incoming) } as const
   const made = makeHttpJob(parts, asked, { kept: body.kept ?? '[]' }, facts)
-  const digest = () => sha256(`${name}\0${canonicalJson(body.value)}\0${body.kept ?? ''}`)
+  const digest = () => bodyDigest(body, 'args', name)
   return answerJob(parts, http, { job: { ...made, capability: name }, digest })
 }
 

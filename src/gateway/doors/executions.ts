@@ -5,8 +5,6 @@ import { jobRequest, type Job, type JobAsked, type JobRequest } from '../../cont
 import { makeJob } from '../../contract/make-job.ts'
 import { presets } from '../../contract/presets.ts'
 import { effectJob } from '../../effects/effect-job.ts'
-import { canonicalJson } from '../../lib/canonical-json.ts'
-import { sha256 } from '../../lib/hash.ts'
 import { batchTextOf } from '../../job.ts'
 import type { StrictJson } from '../../lib/strict-json.ts'
 import type { Door } from './door.ts'
@@ -16,6 +14,7 @@ import { authorise } from '../http/auth.ts'
 import type { Authentication, GatewayParts, JobIntake, Visitors } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'
 import { anonymousAt } from '../http/body.ts'
+import { bodyDigest } from '../http/idempotency.ts'
 import { senderOf } from '../http/origin.ts'
 import { checked } from '../../contract/checked.ts'
 import { clientGroup } from '../http/client-address.ts'
@@ -27,9 +26,13 @@ import type { VisitorSession } from '../http/session-token.ts'
 /** `POST /v1/executions`: a job in, an outcome out. */
 export const execute: Door<AnswerParts & JobIntake> = async (parts, { http, identity }) => {
   parts.running.refuseWhenDraining()
-  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
-  const job = readJob(parts, body, { ...identity, origin: 'http', ...traceOf(http.incoming) })
-  return answerJob(parts, http, { job, digest: () => digestOf(body) })
+  const owner = { ...identity, origin: 'http', ...traceOf(http.incoming) } as const
+  const { body, job } = await parts.bodies.jsonAs(http.incoming, http.outgoing, {
+    keep: 'input',
+    of: identity.tenant,
+    use: (given) => ({ body: given, job: readJob(parts, given, owner) }),
+  })
+  return answerJob(parts, http, { job, digest: () => bodyDigest(body, 'input') })
 }
 
 /**
@@ -120,11 +123,6 @@ export function noTokens(): MayflyError {
     'UNAUTHENTICATED',
     'Cannot accept a session token: page sessions are disabled on this server',
   )
-}
-
-/** Digest of the canonical body, so white space does not count; numbers of the input keep their spelling. */
-function digestOf({ value, kept }: StrictJson): string {
-  return sha256(`${canonicalJson(value)}\0${kept ?? ''}`)
 }
 
 type JobOwner = Pick<Job, 'tenant' | 'principal' | 'origin' | 'traceparent'>

@@ -29,7 +29,7 @@ export const listExecutions: Door<
   const { limit, cursor, label: labels } = asked
   const { tenant } = identity
   // Open sessions are listed at /v1/sandboxes, for their owner only.
-  const isHidden = (id: string): boolean => parts.sessions?.held.has(id) ?? false
+  const isHidden = (id: string) => parts.sessions?.held.stateOf(id) !== undefined
   const kept = await parts.bodies.turn(tenant, () =>
     parts.history.list({ tenant, limit, before: cursor, labels, isHidden }),
   )

@@ -115,22 +115,22 @@ function orderFor(parts: OrderParts, identity: Identity, id: string): Operations
 
 /**
  * Row of a session of this caller; undefined for a live sandbox that its scopes reach. Throws NOT_FOUND for what they do
- * not reach, as for what there is not, and SESSION_ENDED for its own that has ended.
+ * not reach, as for what there is not, and for its own CONFLICT while it is being opened, SESSION_ENDED when it has ended.
  */
 function ownRow(parts: OrderParts, identity: Identity, id: string, scopes: readonly Scope[]) {
   const own = sessionsOf(parts, identity).get(id)
   if (own) return own
-  if (!mayAny(identity, scopes) || isEndedSession(parts, identity, id))
+  if (!mayAny(identity, scopes) || isNotOpen(parts, identity, id))
     return ownSession(parts, identity, id).row
   return undefined
 }
 
-function isEndedSession(
-  { sessions, history }: OrderParts,
-  identity: Identity,
-  id: string,
-): boolean {
-  return !sessions?.held.has(id) && history.row(identity.tenant, id)?.session !== undefined
+/** True for a session that has ended, and for one of the caller that is being opened. */
+function isNotOpen({ sessions, history }: OrderParts, identity: Identity, id: string): boolean {
+  if (sessions?.held.has(id)) return false
+  const life = history.row(identity.tenant, id)?.session
+  if (!life) return false
+  return sessions?.held.stateOf(id) === undefined || life.openedBy === identity.principal
 }
 
 function sessionsOf(

@@ -9,6 +9,7 @@ import { canonicalJson } from '../../lib/canonical-json.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { sha256 } from '../../lib/hash.ts'
 import { newId } from '../../lib/id.ts'
+import type { StrictJson } from '../../lib/strict-json.ts'
 import {
   forkedRow,
   forkSession,
@@ -26,7 +27,7 @@ import {
 } from '../../sessions/session-job.ts'
 import { requirePart, type Door } from './door.ts'
 import { isAdmin } from '../http/auth.ts'
-import { claimIdempotencyKey, type KeyClaim } from '../http/idempotency.ts'
+import { bodyDigest, claimIdempotencyKey, type KeyClaim } from '../http/idempotency.ts'
 import { json, jsonText } from '../http/json-response.ts'
 import type { Identity } from '../http/keys.ts'
 import type { GatewayParts, JobStart, ServedSessions, SessionParts } from '../http/parts.ts'
@@ -34,7 +35,7 @@ import { checked } from '../../contract/checked.ts'
 import { traceOf } from '../http/request-trace.ts'
 import { endedRow, keep, requestBytesOf, rowOf } from '../http/start-job.ts'
 import { holdAnswer, refuseUnread } from './stored-outcome.ts'
-import { answerJob, outcomeResponse, type AnswerParts } from './answer-job.ts'
+import { answerJob, outcomeResponse, repeatedAnswer, type AnswerParts } from './answer-job.ts'
 
 type SessionDoor = SessionParts & Pick<GatewayParts, 'history'>
 
@@ -47,18 +48,19 @@ const PATH_CHARACTERS_MAX = 1024
  */
 export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, { http, identity }) => {
   parts.running.refuseWhenDraining()
-  const { held } = served(parts)
-  const body = await optionalBody(parts, http, identity.tenant)
-  const asked = readSession(body)
+  served(parts)
+  const { asked, digest } = await optionalBody(parts, http, identity.tenant, (body) => ({
+    asked: readSession(body),
+    digest: keyedDigest(http, 'sandbox', body),
+  }))
   const job = sessionJob(asked, ownerOf(http, identity), parts.clock)
-  const claimed = claimedKey(parts, http, job, `sandbox\0${canonicalJson(body)}`)
+  const claimed = claimedKey(parts, http, job, digest)
   if (claimed?.kind === 'done') {
     return openedResponse(ownSession(parts, identity, claimed.id).row, {
       'idempotent-replayed': 'true',
     })
   }
-  const opening = held.making(job.id, () => openHeld(parts, { job, asked }))
-  const opened = await opening.catch((thrown: unknown) => {
+  const opened = await openHeld(parts, { job, asked }).catch((thrown: unknown) => {
     claimed?.release()
     throw thrown
   })
@@ -73,16 +75,18 @@ export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, { htt
   return openedResponse(one.row)
 }
 
-/** Body of a request whose fields are all optional: without a body, no fields. */
-async function optionalBody(
+/** Uses the body of a request whose fields are all optional: without a body, no fields. */
+async function optionalBody<T>(
   { bodies }: Pick<GatewayParts, 'bodies'>,
   { incoming, outgoing }: HttpBindings,
   tenant: string,
-): Promise<unknown> {
+  use: (body: unknown) => T,
+): Promise<T> {
   const { headers } = incoming
   const length = Number(headers['content-length'] ?? 0)
-  if (length === 0 && headers['transfer-encoding'] === undefined) return {}
-  return (await bodies.json(incoming, outgoing, 'input', tenant)).value
+  if (length === 0 && headers['transfer-encoding'] === undefined) return use({})
+  const asked = { keep: 'input', of: tenant, use: ({ value }: StrictJson) => use(value) }
+  return await bodies.jsonAs(incoming, outgoing, asked)
 }
 
 function openedResponse(row: SessionRow, headers: Readonly<Record<string, string>> = {}): Response {
@@ -90,16 +94,21 @@ function openedResponse(row: SessionRow, headers: Readonly<Record<string, string
   return jsonText(201, JSON.stringify(row), { location, ...headers })
 }
 
-/** Claim of the request's Idempotency-Key, for an id and the text of the request; undefined without one. Throws as `claimIdempotencyKey` does. */
+/** Digest of a request; undefined without an Idempotency-Key, for which alone it is needed. */
+function keyedDigest({ incoming }: HttpBindings, of: string, body: unknown): string | undefined {
+  if (incoming.headers['idempotency-key'] === undefined) return undefined
+  return sha256(`${of}\0${canonicalJson(body)}`)
+}
+
+/** Claim of the request's Idempotency-Key, for an id and its `keyedDigest`; undefined without one. Throws as `claimIdempotencyKey` does. */
 function claimedKey(
   parts: AnswerParts & SessionParts,
   { incoming }: HttpBindings,
   { tenant, principal, id }: Pick<Job, 'tenant' | 'principal' | 'id'>,
-  text: string,
+  digest: string | undefined,
 ): KeyClaim | undefined {
   const key = incoming.headers['idempotency-key']
-  if (key === undefined) return undefined
-  const digest = sha256(text)
+  if (key === undefined || digest === undefined) return undefined
   const stateOf = (one: string) => parts.sessions?.held.stateOf(one)
   return claimIdempotencyKey(parts.history, parts.live, {
     tenant,
@@ -156,11 +165,12 @@ export const forkSandbox: Door<AnswerParts & SessionParts> = async (
 ) => {
   parts.running.refuseWhenDraining()
   const { held } = served(parts)
-  const body = await optionalBody(parts, http, identity.tenant)
-  const asked = readFork(body)
+  const { asked, digest } = await optionalBody(parts, http, identity.tenant, (body) => ({
+    asked: readFork(body),
+    digest: keyedDigest(http, `fork\0${id}`, body),
+  }))
   const request = { tenant: identity.tenant, principal: identity.principal, id: newId('fork') }
-  const text = `fork\0${id}\0${canonicalJson(body)}`
-  const claimed = claimedKey(parts, http, request, text)
+  const claimed = claimedKey(parts, http, request, digest)
   if (claimed?.kind === 'done')
     return jsonText(201, claimed.text, { 'idempotent-replayed': 'true' })
   try {
@@ -195,14 +205,23 @@ async function keptAnswer(
   return answer
 }
 
-/** `POST /v1/sandboxes/{id}/run`: one exec, whose outcome comes in the forms of an execution. */
+/**
+ * `POST /v1/sandboxes/{id}/run`: one exec, whose outcome comes in the forms of an execution. The same Idempotency-Key gets
+ * the same answer, also while another exec runs, and when the session has ended since.
+ */
 export const runInSandbox: Door<AnswerParts & SessionParts> = async (
   parts,
   { http, identity, params: { id = '' } },
 ) => {
+  const { body, asked } = await parts.bodies.jsonAs(http.incoming, http.outgoing, {
+    keep: 'input',
+    of: identity.tenant,
+    use: (given) => ({ body: given, asked: readExec(given.value) }),
+  })
+  const digest = () => bodyDigest(body, 'input', id)
+  const repeated = await repeatedAnswer(parts, http, identity, digest)
+  if (repeated) return repeated
   const held = ownSession(parts, identity, id)
-  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
-  const asked = readExec(body.value)
   const { session } = held
   const input = body.kept === undefined ? {} : { inputText: body.kept }
   const of = { id, asked: held.asked, ...input }
@@ -212,7 +231,6 @@ export const runInSandbox: Door<AnswerParts & SessionParts> = async (
     parts.live.runs(one.id)
     return held.exec(one, caller)
   }
-  const digest = () => sha256(`${id}\0${canonicalJson(body.value)}\0${body.kept ?? ''}`)
   return await answerJob({ ...parts, road }, http, { job, digest })
 }
 
@@ -280,7 +298,7 @@ export const renewSandbox: Door<SessionDoor & Pick<GatewayParts, 'bodies'>> = as
 
 /**
  * Session of this caller. Throws SESSION_ENDED with the outcome if a session of the caller has ended, also
- * before the last start of this server, and NOT_FOUND for any other.
+ * before the last start of this server, CONFLICT while it is being opened, and NOT_FOUND for any other.
  */
 export function ownSession(parts: SessionDoor, identity: Identity, id: string): OpenSession {
   const held = parts.sessions?.held
@@ -289,6 +307,10 @@ export function ownSession(parts: SessionDoor, identity: Identity, id: string): 
   const row = parts.history.row(identity.tenant, id)
   if (!row?.session || (!user.isAdmin && row.session.openedBy !== identity.principal))
     throw new MayflyError('NOT_FOUND', 'Cannot find this sandbox')
+  if (held?.stateOf(id) === 'running')
+    throw new MayflyError('CONFLICT', 'Cannot use this sandbox yet: it is being opened', {
+      retryAfterMs: 1000,
+    })
   const text = parts.history.outcome(identity.tenant, id)
   throw new MayflyError('SESSION_ENDED', 'Cannot use this sandbox: its session has ended', {
     details: { outcome: text === undefined ? null : parseJson(text) },
@@ -309,7 +331,7 @@ export function served({ sessions }: SessionParts): ServedSessions {
 }
 
 /** Takes the job slots of a session at server and tenant; its outcome is stored unless the session belongs to a page. */
-function takeSlots(parts: JobStart, job: Job): SessionPlace {
+function takeSlots(parts: JobStart & SessionParts, job: Job): SessionPlace {
   const isKept = job.origin !== 'page'
   const bytes = requestBytesOf(job)
   parts.running.refuseAtShare(job.tenant)
@@ -320,6 +342,9 @@ function takeSlots(parts: JobStart, job: Job): SessionPlace {
   undo.defer(() => quota.end({ cpuMs: 0, bytesOut: 0 }))
   if (isKept) parts.history.begin(job.tenant, { ...row, status: 'running' })
   undo.move()
+  // From here to its end it is known to be under way, also before it is open, so that nobody is told that it has ended.
+  const life = Promise.withResolvers<void>()
+  void parts.sessions?.held.making(job.id, () => life.promise)
   return {
     signal: slot.signal,
     /** Charges the work between execs only, because each exec was charged by itself. */
@@ -327,6 +352,7 @@ function takeSlots(parts: JobStart, job: Job): SessionPlace {
       const cpuMs = Math.max(0, (outcome?.metrics.cpuTime ?? 0) - chargedMs)
       quota.end({ cpuMs, bytesOut: 0 })
       slot[Symbol.dispose]()
+      life.resolve()
       if (!outcome || !isKept) return
       const ended = { ...endedRow(row, outcome), session: row.session }
       keep(parts, job.tenant, ended, { text: JSON.stringify(outcome) })

@@ -26,14 +26,15 @@ export async function readOutcome<T>(
 }
 
 /**
- * Hides an open session: its row has no end yet, so it would look like an interrupted job, and its id must not be
+ * Hides a session that is open or being opened: its row has no end yet, so it would look like an interrupted job, and its id must not be
  * disclosed to other keys of the tenant.
  */
 export function refuseOpenSession(
   { sessions }: Pick<StoredOutcomes, 'sessions'>,
   id: string,
 ): void {
-  if (sessions?.held.has(id)) throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
+  if (sessions?.held.stateOf(id) !== undefined)
+    throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
 }
 
 /** Reader of the answer of a job: its tenant, or the address of a page's visitor. */

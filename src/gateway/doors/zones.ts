@@ -152,11 +152,16 @@ async function read(
   identity: Identity,
 ): Promise<Job> {
   parts.running.refuseWhenDraining()
-  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
-  const { instanceId, ...fields } = checked(zonesAsked, body.value, 'job')
   const whose = { ...identity, origin: 'http', ...traceOf(http.incoming) } as const
-  const zones = instanceId === undefined ? {} : { instance: instanceId }
-  return { ...makeHttpJob(parts, jobRequest.parse(fields), body, whose), zones }
+  return await parts.bodies.jsonAs(http.incoming, http.outgoing, {
+    keep: 'input',
+    of: identity.tenant,
+    use(body) {
+      const { instanceId, ...fields } = checked(zonesAsked, body.value, 'job')
+      const zones = instanceId === undefined ? {} : { instance: instanceId }
+      return { ...makeHttpJob(parts, jobRequest.parse(fields), body, whose), zones }
+    },
+  })
 }
 
 function liveZones(parts: Pick<GatewayParts, 'operations'>, id: string, identity: Identity) {

@@ -28,6 +28,15 @@ export function authenticateRequest(
   }
 }
 
+/** Name of a client: of its key, or of its address. A header that is no key would be another name each time. */
+export function askerOf(
+  { keys }: Pick<Authentication, 'keys'>,
+  { incoming }: Pick<HttpBindings, 'incoming'>,
+): string {
+  const identity = attempt(() => authenticate(incoming.headers.authorization, keys))
+  return identity?.id ?? clientGroup(incoming)
+}
+
 /** Interval in which the key of an open connection is looked up again. */
 const recheckMs = 5000
 

@@ -28,3 +28,21 @@ test('A body whose encoding is identity, in any case, or empty, is read', async 
     assert.equal(value, 1)
   }
 })
+
+test('A body is parsed and used in one turn of its sender', async () => {
+  const played = new RequestBodies(defaultLimits)
+  const turns: string[] = []
+  let isTurn = false
+  played.turn = async (of, work) => {
+    turns.push(of)
+    isTurn = true
+    const done = work()
+    isTurn = false
+    return done
+  }
+  const use = ({ value }: { readonly value: unknown }) => [value, isTurn]
+  const asked = { keep: '', of: 'acme', use }
+  const request = requestOf(Buffer.from('1'), '')
+  assert.deepEqual(await played.jsonAs(request, outgoing, asked), [1, true])
+  assert.deepEqual(turns, ['acme'])
+})

@@ -18,6 +18,12 @@ type BodyLimits = Pick<
   'bodyBytes' | 'bodiesBytes' | 'anonymousBodyBytes' | 'anonymousBodiesBytes' | 'bodyMs'
 >
 
+interface BodyUse<T> {
+  readonly keep: string
+  readonly of: string
+  readonly use: (body: StrictJson) => T
+}
+
 /** All unauthenticated senders share the time of one tenant. */
 const anonymous = anonymousName('')
 const SENDERS_MAX = 10_000
@@ -51,11 +57,20 @@ export class RequestBodies {
     keep: string,
     of: string,
   ): Promise<StrictJson> {
+    return await this.jsonAs(incoming, outgoing, { keep, of, use: (body) => body })
+  }
+
+  /** Reads as `json` does, and uses the body in the same turn: checking a large one blocks the event loop like parsing it. */
+  async jsonAs<T>(
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    { keep, of, use }: BodyUse<T>,
+  ): Promise<T> {
     const type = typeOf(incoming)
     using held = this.hold(of)
     const bytes = await this.#read(incoming, outgoing, held, this.bytesMax(of))
     return await this.turn(of, () =>
-      parseBody(type === 'json' ? bytes : this.#fromMsgpack(bytes), keep),
+      use(parseBody(type === 'json' ? bytes : this.#fromMsgpack(bytes), keep)),
     )
   }
 
@@ -158,10 +173,27 @@ export interface ByteReservation extends Disposable {
 /** Parses bytes as a JSON body; `keep` as in readStrictJson. Throws MayflyError SYNTAX. */
 export function parseBody(bytes: Uint8Array, keep: string): StrictJson {
   try {
-    return readStrictJson(bytes, { depthMax: DEPTH_MAX, keep })
+    const body = readStrictJson(bytes, { depthMax: DEPTH_MAX, keep })
+    refuseInfinite(body.value, keep)
+    return body
   } catch (thrown) {
     throw thrown instanceof StrictJsonError ? notJson(thrown) : thrown
   }
+}
+
+/** Refuses numbers such as 1e400, which have no JSON text once they are read. The kept member is forwarded as it came. */
+function refuseInfinite(value: unknown, keep: string): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return
+  const members = value as Record<string, unknown>
+  const name = Object.keys(members).find((key) => key !== keep && hasInfinity(members[key]))
+  if (name === undefined) return
+  throw new StrictJsonError('a number beyond the range of a double', undefined, name.slice(0, 100))
+}
+
+function hasInfinity(value: unknown): boolean {
+  if (typeof value === 'number') return !Number.isFinite(value)
+  if (typeof value !== 'object' || value === null) return false
+  return (Array.isArray(value) ? value : Object.values(value)).some(hasInfinity)
 }
 
 function typeOf(incoming: IncomingMessage): 'json' | 'msgpack' {

@@ -9,7 +9,9 @@
  */
 
 import { MayflyError } from '../../contract/error.ts'
+import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
+import type { StrictJson } from '../../lib/strict-json.ts'
 import type { History } from '../../history/history.ts'
 import type { LiveJobs } from './live-jobs.ts'
 
@@ -34,11 +36,14 @@ export type KeyClaim =
       /** Stores the answer under the key, for a request that has no outcome. */
       readonly keep: (answer: string) => void
     }
-  | {
-      readonly kind: 'done'
-      readonly id: string
-      /** Outcome or stored answer, as JSON; empty for an open session. */ readonly text: string
-    }
+  | KnownAnswer
+
+export interface KnownAnswer {
+  readonly kind: 'done'
+  readonly id: string
+  /** Outcome or stored answer, as JSON; empty for an open session. */
+  readonly text: string
+}
 
 /**
  * Claims an idempotency key for a job, or finds the outcome of the job that holds it. Throws MayflyError INVALID for
@@ -49,23 +54,33 @@ export function claimIdempotencyKey(
   live: LiveJobs,
   asked: IdempotencyClaim,
 ): KeyClaim {
-  const { tenant, principal, key, digest, id } = asked
+  const known = findIdempotencyKey(history, live, asked)
+  if (known) return known
+  const { tenant, digest, id } = asked
+  const owner = keyOwner(asked)
+  history.claimKey(tenant, owner, { id, digest })
+  return {
+    kind: 'new',
+    release: () => history.releaseKey(tenant, owner),
+    keep: (answer) => history.claimKey(tenant, owner, { id, digest, answer }),
+  }
+}
+
+/** Finds the outcome under an idempotency key, and claims nothing; undefined for a new key. Throws as `claimIdempotencyKey` does. */
+export function findIdempotencyKey(
+  history: History,
+  live: LiveJobs,
+  asked: Omit<IdempotencyClaim, 'id'>,
+): KnownAnswer | undefined {
+  const { tenant, key, digest } = asked
   if (!KEY.test(key)) {
     throw new MayflyError(
       'INVALID',
       'Cannot use this Idempotency-Key: expected 1 to 255 visible ASCII characters',
     )
   }
-  const owner = `key_${sha256(`${principal}\0${key}`)}`
-  const before = history.findKey(tenant, owner)
-  if (!before) {
-    history.claimKey(tenant, owner, { id, digest })
-    return {
-      kind: 'new',
-      release: () => history.releaseKey(tenant, owner),
-      keep: (answer) => history.claimKey(tenant, owner, { id, digest, answer }),
-    }
-  }
+  const before = history.findKey(tenant, keyOwner(asked))
+  if (!before) return undefined
   if (before.digest !== digest) {
     throw new MayflyError('INVALID', 'Cannot accept another body under this Idempotency-Key', {
       details: { id: before.id },
@@ -74,7 +89,7 @@ export function claimIdempotencyKey(
   if (before.answer !== undefined) return { kind: 'done', id: before.id, text: before.answer }
   const state = asked.stateOf?.(before.id)
   if (state === 'done') return { kind: 'done', id: before.id, text: '' }
-  if (state === 'running' || live.find(tenant, before.id)) {
+  if (state === 'running' || live.isUnderWay(tenant, before.id)) {
     throw new MayflyError(
       'CONFLICT',
       'Cannot answer yet: the request under this Idempotency-Key is still running',
@@ -93,4 +108,17 @@ export function claimIdempotencyKey(
       details: { id: before.id },
     },
   )
+}
+
+/**
+ * Digest of a body, for its idempotency key; `of` names the resource of the request. White space does not count, and the
+ * member `keep` counts by its text: its numbers keep their spelling, and may be beyond a double.
+ */
+export function bodyDigest({ value, kept }: StrictJson, keep: string, of?: string): string {
+  const others = kept === undefined ? value : { ...(value as object), [keep]: undefined }
+  return sha256(`${of === undefined ? '' : `${of}\0`}${canonicalJson(others)}\0${kept ?? ''}`)
+}
+
+function keyOwner({ principal, key }: Pick<IdempotencyClaim, 'principal' | 'key'>): string {
+  return `key_${sha256(`${principal}\0${key}`)}`
 }

@@ -16,8 +16,19 @@ export interface LiveJob {
 /** Running jobs, by tenant and id; bounded by the job slots. */
 export class LiveJobs {
   readonly #jobs = new Map<string, LiveJob & { readonly tenant: string }>()
+  readonly #expected = new Set<string>()
+
+  /** Counts a job as under way before it begins. Call `forgo` if it cannot begin. */
+  expect(id: string): void {
+    this.#expected.add(id)
+  }
+
+  forgo(id: string): void {
+    this.#expected.delete(id)
+  }
 
   begin(tenant: string, live: LiveJob): void {
+    this.#expected.delete(live.row.id)
     this.#jobs.set(live.row.id, { ...live, tenant })
   }
 
@@ -36,6 +47,11 @@ export class LiveJobs {
   find(tenant: string, id: string): LiveJob | undefined {
     const live = this.#jobs.get(id)
     return live?.tenant === tenant ? live : undefined
+  }
+
+  /** True for a job of this tenant that runs, and for one that is about to. */
+  isUnderWay(tenant: string, id: string): boolean {
+    return this.#expected.has(id) || this.find(tenant, id) !== undefined
   }
 
   of(tenant: string): readonly ExecutionRow[] {

@@ -174,8 +174,8 @@ async function converse(
   try {
     const bytes = await firstMessage(parts, { socket, raw, of }, stream)
     boundLater(socket, raw)
-    const body = await parts.bodies.turn(of, () => parseBody(bytes, 'input'))
-    await runOne(parts, { socket, raw, of }, stream, { ...read(body), sendsPlan })
+    const asked = await parts.bodies.turn(of, () => read(parseBody(bytes, 'input')))
+    await runOne(parts, { socket, raw, of }, stream, { ...asked, sendsPlan })
     socket.close(DONE)
   } catch (thrown) {
     if (socket.readyState === socket.OPEN) {

@@ -7,7 +7,7 @@ import { refuseDeep } from '../tool.ts'
 import type { ToolHost } from '../tool-host.ts'
 import { toolsOf, type CatalogueTool } from '../servers/tool-catalogue.ts'
 import type { McpUpstream } from '../servers/upstream.ts'
-import { callKey, type CallKey, type CallJournal } from './journal.ts'
+import { callKey, type CallKey, type CallJournal, type RecordedEnd } from './journal.ts'
 
 const ARGS_CHARACTERS_MAX = 256 * 2 ** 10
 const MESSAGE_CHARACTERS_MAX = 500
@@ -57,6 +57,7 @@ export class Bridge {
   readonly #stop = new AbortController()
   readonly #notes: CallNote[] = []
   #underWay = 0
+  #isUsed = false
   #pending: PendingCall | undefined
 
   constructor(parts: BridgeParts) {
@@ -72,6 +73,11 @@ export class Bridge {
     return this.#pending
   }
 
+  /** True once the code has called anything. */
+  get isUsed(): boolean {
+    return this.#isUsed
+  }
+
   get notes(): readonly CallNote[] {
     return this.#notes
   }
@@ -82,21 +88,20 @@ export class Bridge {
   }
 
   async #call(run: string, argsText: string, signal: AbortSignal): Promise<string> {
+    this.#isUsed = true
     const { tool, args } = await this.#asked(run, argsText)
     const key = callKey(tool.server, tool.name, args)
     const recorded = this.#parts.journal.take(key)
-    if (recorded) {
-      const isOk = recorded.kind === 'value'
-      this.#note(key, isOk ? 'ok' : 'error', true)
-      if (isOk) return recorded.text
-      throw new MayflyError('CONFLICT', recorded.message)
-    }
+    if (recorded) return this.#told(key, recorded, true)
     if (this.#parts.isReplay)
       throw this.#refused(run, key, 'the replayed execution has no recorded answer for it')
     this.#refuseSecrets(run, key, argsText)
     // Before an approval is used: this run makes no call any more.
     if (this.#pending) return await never(signal)
-    if (tool.needsApproval && !this.#parts.journal.useApproval(key))
+    const isApproved = tool.needsApproval && this.#parts.journal.useApproval(key)
+    if (this.#parts.journal.isFull && !isApproved)
+      throw this.#refused(run, key, 'this execution has recorded as many answers as it may')
+    if (tool.needsApproval && !isApproved)
       return await this.#ask(
         run,
         { key, argsText: JSON.stringify(args), because: tool.approvalBecause },
@@ -151,21 +156,22 @@ export class Bridge {
     this.#parts.host.record('mcp/called', { ...key }, run)
     this.#underWay++
     try {
-      const value = await tool.upstream.call(tool.name, args, signal)
-      const text = JSON.stringify(value) ?? 'null'
-      this.#parts.journal.add(key, { kind: 'value', text })
-      this.#note(key, 'ok')
-      return text
-    } catch (thrown) {
-      const message = sanitise(messageOf(thrown)).slice(0, MESSAGE_CHARACTERS_MAX)
+      const end = await endOf(tool, args, signal)
       // A call cancelled with its run has no result to record.
-      if (!signal.aborted) this.#parts.journal.add(key, { kind: 'error', message })
-      this.#note(key, 'error')
-      throw new MayflyError('CONFLICT', message)
+      const isCut = end.kind === 'error' && signal.aborted
+      return this.#told(key, isCut ? end : this.#parts.journal.add(key, end))
     } finally {
       this.#underWay--
       this.#stopWhenQuiet()
     }
+  }
+
+  /** Notes the end of a call, and passes it to the code. */
+  #told(key: CallKey, end: RecordedEnd, replayed = false): string {
+    const isOk = end.kind === 'value'
+    this.#note(key, isOk ? 'ok' : 'error', replayed)
+    if (isOk) return end.text
+    throw new MayflyError('CONFLICT', end.message)
   }
 
   #stopWhenQuiet(): void {
@@ -180,6 +186,20 @@ export class Bridge {
 
   #note({ server, tool }: CallKey, status: CallNote['status'], replayed = false): void {
     this.#notes.push({ server, tool, status, replayed })
+  }
+}
+
+async function endOf(
+  { upstream, name }: CatalogueTool,
+  args: Record<string, unknown>,
+  signal: AbortSignal,
+): Promise<RecordedEnd> {
+  try {
+    const value = await upstream.call(name, args, signal)
+    return { kind: 'value', text: JSON.stringify(value) ?? 'null' }
+  } catch (thrown) {
+    const message = sanitise(messageOf(thrown)).slice(0, MESSAGE_CHARACTERS_MAX)
+    return { kind: 'error', message }
   }
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
+import { MayflyError } from '../../contract/error.ts'
 import type { CallNote } from './bridge.ts'
 import { codeTools } from './code-tools.ts'
 import type { ToolCaller, ToolHost } from '../tool-host.ts'
@@ -176,4 +177,117 @@ test('the tools of a server are made once of a list, however often code calls on
   const { data } = await execute!.call(host, { code: '1' }, caller)
   assert.equal((data['calls'] as readonly CallNote[]).length, 20)
   assert.ok(reads <= 2, `${reads} reads`)
+})
+
+/** Server with a tool of large answers, and one that a person has to approve. */
+const largeServer = () => {
+  const hub = server('hub', ['read', 'pay'], ['pay'])
+  return Object.assign(hub, {
+    call(tool: string, args: unknown) {
+      hub.calls.push([tool, args])
+      return Promise.resolve(tool === 'pay' ? 'done' : 'x'.repeat(300_000))
+    },
+  })
+}
+const texts = (calls: readonly unknown[]) => calls.map((one) => JSON.stringify(one))
+
+test('calls whose answers are too large together are told, listed, and not repeated after an approval', async () => {
+  const hub = largeServer()
+  const host = hostOf([hub], (call) =>
+    Promise.allSettled([
+      ...Array.from({ length: 20 }, (_, n) => call('hub', 'read', { n })),
+      call('hub', 'pay', {}),
+    ]),
+  )
+  const { state } = await execute!.call(host, { code: '1' }, caller)
+  assert.equal(hub.calls.length, 20)
+  const reply = { state: state!, isAllowed: true }
+  const { data, text } = await execute!.call(host, { code: '1' }, { ...caller, reply })
+  assert.equal(hub.calls.length, 21, 'no call was made twice')
+  assert.equal(new Set(texts(hub.calls)).size, 21)
+  const calls = data['calls'] as readonly CallNote[]
+  assert.equal(calls.length, 21, text)
+  assert.equal(calls.filter(({ status, replayed }) => status === 'error' && replayed).length, 7)
+})
+
+test('no call is made once an answer of the execution did not fit', async () => {
+  const hub = largeServer()
+  const host = hostOf([hub], async (call) => {
+    for (let n = 0; n < 20; n++) await call('hub', 'read', { n }).catch(() => undefined)
+    await call('hub', 'pay', {})
+  })
+  const { data, question } = await execute!.call(host, { code: '1' }, caller)
+  assert.equal(question, undefined)
+  assert.equal(hub.calls.length, 14)
+  const calls = data['calls'] as readonly CallNote[]
+  assert.deepEqual(
+    ['ok', 'error', 'refused'].map((one) => calls.filter(({ status }) => status === one).length),
+    [13, 1, 7],
+  )
+})
+
+test('an execution that cannot be stored is answered with its result and its calls, and refused before them without a store', async () => {
+  const hub = server('hub', ['t'])
+  const host = hostOf([hub], (call) => call('hub', 't', {}))
+  const full = () => {
+    throw new MayflyError('STATE', 'Cannot write the executions of code mode: the disk is full')
+  }
+  const own = host.executions()
+  const unkept = { ...host, executions: () => ({ ...own, keep: full }) }
+  const { text, data, isError } = await execute!.call(unkept, { code: '1' }, caller)
+  assert.equal(isError, undefined)
+  assert.equal((data['calls'] as readonly CallNote[]).length, 1)
+  assert.match(text, /^This execution cannot be replayed: .*the disk is full$/m)
+  const without = { ...host, executions: full }
+  await assert.rejects(async () => execute!.call(without, { code: '1' }, caller), { code: 'STATE' })
+  assert.equal(hub.calls.length, 1)
+})
+
+test('an execution whose continuation is refused before its code runs continues at the same reply', async () => {
+  const hub = server('hub', ['list', 'pay'], ['pay'])
+  const host = hostOf([hub], async (call) => {
+    await call('hub', 'list', {})
+    await call('hub', 'pay', {})
+  })
+  const refusals: readonly Partial<ToolHost>[] = [
+    { run: () => Promise.reject(new MayflyError('RATE_LIMITED', 'Cannot run more jobs now')) },
+    {
+      record() {
+        throw new MayflyError('STATE', 'Cannot write the record')
+      },
+    },
+  ]
+  const { state } = await execute!.call(host, { code: '1' }, caller)
+  const asked = { ...caller, reply: { state: state!, isAllowed: true } }
+  for (const refusing of refusals)
+    await assert.rejects(async () => execute!.call({ ...host, ...refusing }, { code: '1' }, asked))
+  const idle = hostOf([hub], () => Promise.resolve())
+  const run: ToolHost['run'] = async (request, by) => ({
+    ...(await idle.run(request, by)),
+    status: 'unavailable',
+  })
+  const answer = await execute!.call({ ...host, run }, { code: '1' }, asked)
+  assert.match(answer.text, /^status: unavailable/)
+  assert.deepEqual((await execute!.call(host, { code: '1' }, asked)).isError, undefined)
+  assert.deepEqual(hub.calls, [
+    ['list', {}],
+    ['pay', {}],
+  ])
+  await assert.rejects(async () => execute!.call(host, { code: '1' }, asked), { code: 'INVALID' })
+})
+
+test('a continuation that was refused after its code has called does not wait for the same reply again', async () => {
+  const hub = server('hub', ['pay'], ['pay'])
+  const host = hostOf([hub], (call) => call('hub', 'pay', {}))
+  const { state } = await execute!.call(host, { code: '1' }, caller)
+  const asked = { ...caller, reply: { state: state!, isAllowed: true } }
+  const run: ToolHost['run'] = async (request, by) => {
+    await host.run(request, by)
+    throw new MayflyError('STATE', 'Cannot write the record')
+  }
+  await assert.rejects(async () => execute!.call({ ...host, run }, { code: '1' }, asked), {
+    code: 'STATE',
+  })
+  await assert.rejects(async () => execute!.call(host, { code: '1' }, asked), { code: 'INVALID' })
+  assert.equal(hub.calls.length, 1)
 })

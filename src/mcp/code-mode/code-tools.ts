@@ -1,8 +1,11 @@
 import * as z from 'zod'
-import { MayflyError } from '../../contract/error.ts'
-import { hostCall, limits } from '../../contract/job.ts'
+import { MayflyError, messageOf } from '../../contract/error.ts'
+import { hostCall, limits, type JobRequest } from '../../contract/job.ts'
+import type { Outcome } from '../../contract/outcome.ts'
+import { attempt } from '../../lib/attempt.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
+import { sanitiseLine } from '../../output/sanitise.ts'
 import {
   answerCharactersMax,
   answerOutcome,
@@ -11,13 +14,13 @@ import {
   type ToolAnswer,
 } from '../tool-answer.ts'
 import { makeTool, type Tool } from '../tool.ts'
-import type { ToolCaller, ToolHost } from '../tool-host.ts'
+import type { ToolCaller, ToolHost, UserReply } from '../tool-host.ts'
 import { changesNothing, executes, outcomeShown } from '../tools.ts'
 import { declarationOf } from '../servers/declarations.ts'
 import { catalogueOf, type CatalogueTool, type CatalogueView } from '../servers/tool-catalogue.ts'
 import { Bridge, type CallNote, type PendingCall } from './bridge.ts'
 import { CallJournal } from './journal.ts'
-import type { StoredExecution } from './stored-executions.ts'
+import type { OwnExecutions, ResumedExecution, StoredExecution } from './stored-executions.ts'
 
 const RESULTS_MAX = 40
 const RESULTS_DEFAULT = 10
@@ -106,8 +109,11 @@ async function executed(
   asked: ExecuteAsked,
   caller: ToolCaller,
 ): Promise<ToolAnswer> {
-  const execution = executionOf(host, asked, caller)
-  const { journal, source } = execution
+  // Opened before the code runs: without a store it is refused while no call has been made.
+  const store = host.executions()
+  const begun = executionOf(store, asked, caller)
+  const { digest, journal, source } = begun
+  const execution = { digest, journal, source }
   const isReplay = asked.replay !== undefined
   const bridge = new Bridge({
     host,
@@ -116,56 +122,95 @@ async function executed(
     canAsk: caller.canAsk,
     isReplay,
   })
-  const outcome = await host.run(
-    {
-      language: source.language,
-      entry: 'body',
-      code: programOf(source.code, host),
-      limits: asked.limits,
-      capabilities: [hostCall],
-    },
-    {
+  const request: JobRequest = {
+    language: source.language,
+    entry: 'body',
+    code: programOf(source.code, host),
+    limits: asked.limits,
+    capabilities: [hostCall],
+  }
+  const outcome = await ranOrWaits(begun, bridge, async () => {
+    if (caller.reply) replied(host, begun, caller.reply)
+    return await host.run(request, {
       ...caller,
       signal: AbortSignal.any([caller.signal, bridge.stopped]),
       hostCalls: (run) => bridge.calls(run),
-    },
-  )
+    })
+  })
   if (bridge.pending && !caller.signal.aborted) {
-    const state = host.executions().pause({ ...execution, waiting: bridge.pending.key })
+    const state = store.pause({ ...execution, waiting: bridge.pending.key })
     return { question: questionOf(bridge.pending), state, text: '', data: {} }
   }
-  if (!isReplay) host.executions().keep(outcome.id, execution)
-  return withCalls(answerOutcome(outcome), bridge.notes)
+  const lost = isReplay ? '' : lossOf(() => store.keep(outcome.id, execution))
+  const answer = answerOutcome(outcome)
+  return withCalls({ ...answer, text: `${answer.text}${lost}` }, bridge.notes)
 }
 
+/** New execution, or one that waited for a person and can wait again. */
+type BegunExecution = StoredExecution & Partial<Pick<ResumedExecution, 'putBack'>>
+
 /** Creates an execution, continues one after the reply of a person, or replays one. Throws MayflyError INVALID. */
-function executionOf(host: ToolHost, asked: ExecuteAsked, { reply }: ToolCaller): StoredExecution {
+function executionOf(
+  store: OwnExecutions,
+  asked: ExecuteAsked,
+  { reply }: ToolCaller,
+): BegunExecution {
   const { code, language, replay } = asked
   const digest = sha256(canonicalJson(asked))
   if (reply) {
-    const paused = host.executions().resume(reply.state)
-    if (!paused?.waiting || paused.digest !== digest)
-      throw new MayflyError(
-        'INVALID',
-        'Cannot continue: no execution of this caller waits for that reply',
-      )
-    const { journal, waiting } = paused
-    host.record('mcp/approved', { ...waiting, isAllowed: reply.isAllowed })
-    if (reply.isAllowed) journal.approve(waiting)
-    else {
-      const message = `Cannot call "${waiting.server}.${waiting.tool}": a person declined it`
-      journal.add(waiting, { kind: 'error', message })
-      journal.rewind()
-    }
-    return { digest, journal, source: paused.source }
+    const paused = store.resume(reply.state)
+    if (paused?.waiting && paused.digest === digest) return paused
+    throw new MayflyError(
+      'INVALID',
+      'Cannot continue: no execution of this caller waits for that reply',
+    )
   }
   if ((code === undefined) === (replay === undefined))
     throw new MayflyError('INVALID', 'Cannot use the arguments: expected either "code" or "replay"')
   if (code !== undefined) return { digest, journal: new CallJournal(), source: { code, language } }
-  const stored = host.executions().find(replay!)
+  const stored = store.find(replay!)
   if (!stored)
     throw new MayflyError('NOT_FOUND', `Cannot find the execution "${replay}" of this caller`)
   return { ...stored, digest }
+}
+
+/** Runs the code. If none of it ran, as where a quota refuses it, an execution that waited for a reply waits for it again. */
+async function ranOrWaits(
+  { putBack }: BegunExecution,
+  bridge: Bridge,
+  run: () => Promise<Outcome>,
+): Promise<Outcome> {
+  const waitAgain = (): void => {
+    if (!bridge.isUsed) attempt(() => putBack?.())
+  }
+  try {
+    const outcome = await run()
+    if (outcome.status === 'unavailable') waitAgain()
+    return outcome
+  } catch (thrown) {
+    waitAgain()
+    throw thrown
+  }
+}
+
+/** Writes the reply of a person to the record, and to the journal. */
+function replied(host: ToolHost, { journal, waiting }: StoredExecution, reply: UserReply): void {
+  if (!waiting) return
+  host.record('mcp/approved', { ...waiting, isAllowed: reply.isAllowed })
+  if (reply.isAllowed) return journal.approve(waiting)
+  const message = `Cannot call "${waiting.server}.${waiting.tool}": a person declined it`
+  journal.add(waiting, { kind: 'error', message })
+  journal.rewind()
+}
+
+/** Text about an execution that could not be stored: its calls have been made, so its outcome is answered all the same. */
+function lossOf(keep: () => void): string {
+  try {
+    keep()
+    return ''
+  } catch (thrown) {
+    return `\n\nThis execution cannot be replayed: ${sanitiseLine(messageOf(thrown))}`
+  }
 }
 
 /** Prepends an object for each server on the first line of the code, so that line numbers stay the same. */

@@ -1,9 +1,9 @@
-import { MayflyError } from '../../contract/error.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
 
 /** Maximum characters of recorded answers in one execution. */
 const CHARACTERS_MAX = 4 * 2 ** 20
+const overMessage = 'Cannot record more answers in one execution'
 
 /** Key of a call: server, tool and arguments. */
 export interface CallKey {
@@ -13,7 +13,7 @@ export interface CallKey {
   readonly args: string
 }
 
-type RecordedEnd =
+export type RecordedEnd =
   | { readonly kind: 'value'; readonly text: string }
   | { readonly kind: 'error'; readonly message: string }
 
@@ -21,6 +21,7 @@ type RecordedEnd =
 export interface WrittenJournal {
   readonly ends: readonly (readonly [string, readonly RecordedEnd[]])[]
   readonly approvals: readonly (readonly [string, number])[]
+  readonly isFull?: boolean
 }
 
 /**
@@ -37,16 +38,24 @@ export class CallJournal {
   /** Number of recorded answers that this run has used, by call. */
   #used = new Map<string, number>()
   #characters = 0
+  #isFull: boolean
 
   /** `written` restores a serialised journal, rewound. */
   constructor(written: WrittenJournal = { ends: [], approvals: [] }) {
+    this.#isFull = written.isFull === true
     this.#ends = new Map(written.ends.map(([name, ends]) => [name, [...ends]]))
     this.#approvals = new Map(written.approvals)
     for (const end of [...this.#ends.values()].flat()) this.#characters += charactersOf(end)
   }
 
   get written(): WrittenJournal {
-    return { ends: [...this.#ends], approvals: [...this.#approvals] }
+    const full = this.#isFull ? { isFull: true } : {}
+    return { ends: [...this.#ends], approvals: [...this.#approvals], ...full }
+  }
+
+  /** True once an answer did not fit. */
+  get isFull(): boolean {
+    return this.#isFull
   }
 
   get characters(): number {
@@ -67,16 +76,22 @@ export class CallJournal {
     return end
   }
 
-  /** Records the result of a call of this run. Throws MayflyError TOO_LARGE. */
-  add(key: CallKey, end: RecordedEnd): void {
-    this.#characters += charactersOf(end)
-    if (this.#characters > CHARACTERS_MAX)
-      throw new MayflyError('TOO_LARGE', 'Cannot record more answers in one execution')
+  /**
+   * Records the result of a call of this run, and returns what was recorded: of an answer that does not fit an error, so
+   * that a second run does not repeat its call.
+   */
+  add(key: CallKey, end: RecordedEnd): RecordedEnd {
+    const isOver = this.#characters + charactersOf(end) > CHARACTERS_MAX
+    if (isOver) this.#isFull = true
+    const kept: RecordedEnd =
+      isOver && end.kind === 'value' ? { kind: 'error', message: overMessage } : end
+    this.#characters += charactersOf(kept)
     const name = nameOf(key)
     const ends = this.#ends.get(name) ?? []
-    ends.push(end)
+    ends.push(kept)
     this.#ends.set(name, ends)
     this.#used.set(name, (this.#used.get(name) ?? 0) + 1)
+    return kept
   }
 
   approve(key: CallKey): void {

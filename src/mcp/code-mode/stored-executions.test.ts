@@ -39,6 +39,25 @@ test('A waiting execution is resumed once, by its caller, within ten minutes', (
   assert.equal(kept.of('a').resume(late), undefined)
 })
 
+test('A resumed execution that is put back waits as before, once and until the same time', () => {
+  const { kept, time } = stand()
+  const handle = kept.of('a').pause(execution('d'))
+  time.ms += 9 * 60_000
+  const resumed = kept.of('a').resume(handle)!
+  resumed.journal.approve(key)
+  resumed.putBack()
+  assert.equal(kept.of('b').resume(handle), undefined)
+  const again = kept.of('a').resume(handle)!
+  assert.deepEqual([again.digest, again.waiting, again.journal.characters], ['d', key, 3])
+  assert.deepEqual(
+    [1, 2].map(() => again.journal.useApproval(key)),
+    [true, false],
+  )
+  again.putBack()
+  time.ms += 60_000
+  assert.equal(kept.of('a').resume(handle), undefined)
+})
+
 test('An execution that ended is found for an hour, again and again, with all of its answers each time', () => {
   const { kept, time } = stand()
   kept.of('a').keep('x', execution('d'))

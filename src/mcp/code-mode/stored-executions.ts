@@ -24,12 +24,18 @@ export interface StoredExecution {
   readonly waiting?: CallKey
 }
 
+/** Execution that waited for a person, taken out of the store. */
+export interface ResumedExecution extends StoredExecution {
+  /** Lets it wait again, as it was and until the same time. Throws MayflyError STATE. */
+  putBack(): void
+}
+
 /** Executions of one caller. All members throw MayflyError STATE if the file cannot be read or written. */
 export interface OwnExecutions {
   /** Stores a paused execution; returns a handle that resumes it once. */
   pause(execution: StoredExecution): string
   /** Removes and returns a paused execution; undefined if it belongs to another caller, expired, or was resumed before. */
-  resume(handle: string): StoredExecution | undefined
+  resume(handle: string): ResumedExecution | undefined
   /** Stores an ended execution by the id of its run. */
   keep(id: string, execution: StoredExecution): void
   /** Finds an ended execution. */
@@ -45,6 +51,13 @@ export interface ExecutionBounds {
 }
 
 type Written = Omit<StoredExecution, 'journal'> & { readonly journal: WrittenJournal }
+
+interface ExecutionRecord {
+  readonly name: string
+  readonly owner: string
+  readonly until: number
+  readonly body: string
+}
 
 const guard = stateGuard('the executions of code mode')
 const schema = `
@@ -84,10 +97,15 @@ export class StoredExecutions {
         return handle
       },
       resume: (handle) => {
+        const name = pausedAs(handle)
         const sql =
-          'DELETE FROM executions WHERE name = ? AND owner = ? AND until > ? RETURNING body'
-        const take = () => this.#prepare(sql).get(pausedAs(handle), owner, this.#now())
-        return executionIn(guard('write', take))
+          'DELETE FROM executions WHERE name = ? AND owner = ? AND until > ? RETURNING body, until'
+        const take = () => this.#prepare(sql).get(name, owner, this.#now())
+        const row = guard('write', take)
+        const execution = executionIn(row)
+        if (!row || !execution) return undefined
+        const [body, until] = [String(row['body']), Number(row['until'])]
+        return { ...execution, putBack: () => this.#insert({ name, owner, until, body }) }
       },
       keep: (id, execution) => this.#add(endedAs(id), owner, execution, KEPT_MS_MAX),
       find: (id) => {
@@ -104,12 +122,15 @@ export class StoredExecutions {
 
   #add(name: string, owner: string, execution: StoredExecution, msMax: number): void {
     const body = JSON.stringify({ ...execution, journal: execution.journal.written })
-    const now = this.#now()
+    this.#insert({ name, owner, until: this.#now() + msMax, body })
+  }
+
+  #insert({ name, owner, until, body }: ExecutionRecord): void {
     guard('write', () =>
       transact(this.#db, () => {
-        this.#prepare('DELETE FROM executions WHERE until <= ?').run(now)
+        this.#prepare('DELETE FROM executions WHERE until <= ?').run(this.#now())
         const sql = 'INSERT OR REPLACE INTO executions VALUES (?, ?, ?, ?, ?)'
-        this.#prepare(sql).run(name, owner, now + msMax, body.length, body)
+        this.#prepare(sql).run(name, owner, until, body.length, body)
         this.#removeBeyond(owner)
       }),
     )

@@ -216,6 +216,7 @@ suite('MCP of a server', { skip: unable('python') }, () => {
         )
         call.catch(() => undefined)
         await running.promise
+        assert.notDeepEqual(await alive(), [])
         cancel.abort()
         await assert.rejects(call)
       }

@@ -151,6 +151,7 @@ suite('mayfly policy simulate on recorded runs', () => {
       assert.equal(code, 0, stderr)
     }
     const { code } = await mayfly(place, ['run', '--once', 'one.js', '--signature', 'a.sig'])
-    assert.deepEqual([code, (await last(all)).verdict], [0, 'same'])
+    const signed = await last(all)
+    assert.deepEqual([code, signed.verdict, signed.was.kind], [0, 'same', 'run'])
   })
 })

@@ -77,6 +77,14 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     return { status: response.status, text, body: isJson ? JSON.parse(text) : undefined }
   }
 
+  async function whenBusy(id: string): Promise<void> {
+    for (let tries = 0; tries < 500; tries++) {
+      if ((await ask('GET', `/v1/sandboxes/${id}`)).body.busy) return
+      await sleep(20)
+    }
+    assert.fail('no exec has begun')
+  }
+
   async function opened(asked: object = {}, key: string = keyOf.run): Promise<string> {
     const { status, body } = await ask(
       'POST',
@@ -203,7 +211,11 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
   test('a session belongs to its key and to admins: each route is 404 for any other key, and 401 without one', async () => {
     const id = await opened({ labels: { whose: 'own' } })
     const reached = await opened()
-    await ask('PUT', `/v1/sandboxes/${reached}/files?path=a`, new Uint8Array([1]))
+    // In both, because a file that is not there would be 404 too.
+    for (const one of [id, reached]) {
+      const put = await ask('PUT', `/v1/sandboxes/${one}/files?path=a`, new Uint8Array([1]))
+      assert.equal(put.status, 200, put.text)
+    }
     const page = await (await fetch(server.static)).text()
     const token = /<meta name="mayfly-session" content="([^"]+)">/.exec(page)?.[1]
     assert.ok(token)
@@ -346,6 +358,52 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
       [id],
     )
     assert.equal((await ask('DELETE', `/v1/sandboxes/${id}`)).status, 200)
+  })
+
+  test('a repeated run gets the outcome of the first one, while another runs and after it has ended its session', async () => {
+    const id = await opened({ limits: { ...unhurried, memory: '64MB' } })
+    const run = async (code: string, key: string, signal?: AbortSignal) => {
+      const response = await fetch(new URL(`/v1/sandboxes/${id}/run`, server.active), {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${keyOf.run}`,
+          'content-type': 'application/json',
+          'idempotency-key': key,
+        },
+        body: JSON.stringify({ code }),
+        ...(signal && { signal }),
+      })
+      const replayed = response.headers.get('idempotent-replayed')
+      const retry = response.headers.get('retry-after')
+      return { status: response.status, body: (await response.json()) as any, replayed, retry }
+    }
+    const ended = async (code: string, key: string) => {
+      let answer = await run(code, key)
+      for (let tries = 0; tries < 60 && answer.status === 409; tries++) {
+        assert.deepEqual([answer.body.code, answer.retry], ['CONFLICT', '1'])
+        await sleep(1000)
+        answer = await run(code, key)
+      }
+      return answer
+    }
+    const slow = `import time\ntime.sleep(2)\n"slow"`
+    const gone = new AbortController()
+    const first = run(slow, 'run-once', gone.signal)
+    await whenBusy(id)
+    gone.abort()
+    await first.catch(() => undefined)
+    const waited = await ended(slow, 'run-once')
+    assert.deepEqual([waited.body.result, waited.replayed], ['slow', 'true'])
+
+    const hog = 'import time\ntime.sleep(3)\nhog = bytearray(10**9)'
+    const over = run(hog, 'run-over')
+    await whenBusy(id)
+    const beside = await run(slow, 'run-once')
+    assert.deepEqual([beside.status, beside.body.id], [200, waited.body.id])
+    const { status, body } = await over
+    assert.equal((await ask('GET', `/v1/sandboxes/${id}`)).status, 410, JSON.stringify(body))
+    const again = await run(hog, 'run-over')
+    assert.deepEqual([again.status, again.body, again.replayed], [status, body, 'true'])
   })
 
   test('a session ends at its timeout unless it is renewed, and an idle one earlier', async () => {

@@ -173,8 +173,11 @@ suite('Proxied traffic', () => {
       )
     }
     const heard = world.heard.length
-    const early = `CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n${one}`
-    assert.match(await stand.say(early), /^HTTP\/1.1 400 .*data before its tunnel is open/)
+    const to = `a.example:${world.ports.http}`
+    for (const behind of [one, asks('/one', to)]) {
+      const early = `CONNECT ${to} HTTP/1.1\r\nHost: ${to}\r\n\r\n${behind}`
+      assert.match(await stand.say(early), /^HTTP\/1.1 400 .*data before its tunnel is open/)
+    }
     assert.equal(world.heard.length, heard)
   })
 
@@ -449,7 +452,7 @@ suite('Inspected TLS', () => {
     const asked = { allow: [`https://a.example:${world.ports.https}`] }
     await using stand = await openStand(world, asked, { authority, inspection: 'every' })
     assert.match(await through(stand, '/x', host()), /^HTTP\/1.1 200 /)
-    assert.match(await through(stand, '/x', 'b.example'), /^HTTP\/1.1 400 /)
+    assert.match(await through(stand, '/x', host().replace('a.', 'b.')), /^HTTP\/1.1 400 /)
   })
 
   test('A server with an untrusted certificate gets no request', async () => {

@@ -52,8 +52,8 @@ test('Any frames are a save within its bounds, or an error', async () => {
       if (save instanceof Error) assert.match(save.message, /^Cannot read the save of a machine: /)
       else assert.equal((save as { memory: Buffer }).memory.length, memoryBytes)
     }),
-    // Random frames alone may all be refused.
-    { numRuns: 61, examples: [[good]] },
+    // Random frames alone may all be refused, and none of them for its place.
+    { numRuns: 62, examples: [[good], [good.with(1, [saveKinds.memory, BLOCKS, 5])]] },
   )
 })
 

@@ -185,7 +185,9 @@ class Supervision implements Supervisor {
   }
 
   get rest(): LifeRest {
-    return restOf(this.#life, this.#timeline.hasBegun ? this.#timeline.age : 0)
+    const rest = restOf(this.#life, this.#timeline.hasBegun ? this.#timeline.age : 0)
+    // From the decision to end it, however long its end takes.
+    return this.#isOpen ? rest : { ...rest, phases: [] }
   }
 
   async tighten(to: Controls, by: OperatorOrder): Promise<boolean> {

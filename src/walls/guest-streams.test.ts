@@ -199,6 +199,22 @@ suite('Streams of a guest on one socket', () => {
       assert.match(played.garbled[0]!, /reads no answer/)
     })
 
+  test('A carrier that opens and resets connections without end, and does not read what they get, ends its wall', async () => {
+    await using played = await play()
+    const { streams, carrier } = played
+    streams
+      .listen()
+      .on('connection', (to: Duplex) => to.write(Buffer.alloc(windowBytes.connection)))
+    await carrier.until(({ kind }) => kind === 5)
+    carrier.socket.pause()
+    for (let at = 16; at < 1_016; at++) {
+      carrier.frame(7, number(at))
+      carrier.frame(4, number(at))
+    }
+    await until(() => played.garbled.length > 0, 'its end')
+    assert.match(played.garbled[0]!, /reads no answer/)
+  })
+
   test('An unread byte takes memory by its size, not by that of the chunk that it came in', () => {
     const none = () => undefined
     const carrier = { data: none, end: none, credit: none, closed: none, keep: none }

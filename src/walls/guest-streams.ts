@@ -68,6 +68,8 @@ const PAYLOAD_BYTES_MAX = 4 + 32_768
  * kernel's buffers; one that does not read could have each of its frames answered, without end.
  */
 const UNSENT_MAX = 65_536
+/** Data that waits to be sent: twice the windows of all streams. A stream that is reset leaves what was written to it. */
+const UNSENT_BYTES_MAX = 2 * (3 * windowBytes.own + CONNECTIONS_MAX * windowBytes.connection)
 
 export class GuestStreams {
   readonly handle: GuestStream
@@ -87,6 +89,8 @@ export class GuestStreams {
   /** Frames without data that were not sent yet. */
   #unsent = 0
   readonly #sent = (): void => void this.#unsent--
+  /** Bytes of data that were not sent yet. */
+  #unsentBytes = 0
   /** Number of unanswered hold requests. */
   #holds = 0
   #held: PromiseWithResolvers<void> | undefined
@@ -187,7 +191,8 @@ export class GuestStreams {
     try {
       for (const { kind, payload } of this.#decoder.push(chunk)) {
         this.#take(kind, payload)
-        if (this.#unsent > UNSENT_MAX) throw fault('comes from a guest that reads no answer')
+        if (this.#unsent > UNSENT_MAX || this.#unsentBytes > UNSENT_BYTES_MAX)
+          throw fault('comes from a guest that reads no answer')
       }
     } catch (error) {
       this.#socket.destroy()
@@ -289,11 +294,22 @@ export class GuestStreams {
 
   #send(kind: number, payload: Buffer = nothing): void {
     if (this.#isGone || this.#socket.destroyed) return
-    const isData = kind === kinds.data
-    if (!isData) this.#unsent++
+    if (kind === kinds.data) return this.#sendData(payload)
+    this.#unsent++
     if (this.#deferred) return void this.#deferred.push([kind, payload])
+    this.#write(kind, payload, this.#sent)
+  }
+
+  /** Streams write no data while the carrier is held. */
+  #sendData(payload: Buffer): void {
+    const { length } = payload
+    this.#unsentBytes += length
+    this.#write(kinds.data, payload, () => void (this.#unsentBytes -= length))
+  }
+
+  #write(kind: number, payload: Buffer, sent: () => void): void {
     const to = this.#line ?? this.#socket
-    to.write(encodeFrame(kind, payload), isData ? undefined : this.#sent)
+    to.write(encodeFrame(kind, payload), sent)
   }
 }
 

@@ -114,13 +114,16 @@ test('A job that could not run may be retried under its key', async () => {
 
 test('A job whose end could not be recorded is not run again under its key', async () => {
   const road: RunJob = () => {
-    throw new UnrecordedEndError(new MayflyError('DISK_FULL', 'Cannot write the record'))
+    throw new UnrecordedEndError(
+      new MayflyError('DISK_FULL', 'Cannot write "/state/secret/audit.db": no space'),
+    )
   }
   await using door = await openDoor({ road })
   const first = await run(door, 'a')
   assert.deepEqual([first.status, first.json['code']], [503, 'DISK_FULL'])
   assert.match(String(first.json['detail']), /the code of the job may have run/)
-  const { json } = await run(door, 'a')
+  const { json, text } = await run(door, 'a')
+  assert.ok(!text.includes('secret'), text)
   const { status, error } = json as { status?: string; error?: { code: string } }
   assert.deepEqual([status, error?.code, door.jobs.length], ['failed', 'INTERRUPTED', 1])
 })

@@ -8,6 +8,7 @@ import type { GatewayParts, JobStart } from './parts.ts'
 import { listeners, type Send } from './frames.ts'
 import { LiveOutput } from './live-output.ts'
 import { LiveTimeline } from './live-timeline.ts'
+import { problemOf } from './problem.ts'
 import type { QuotaSlot } from './quota.ts'
 import type { JobSlot } from './job-slots.ts'
 
@@ -161,10 +162,11 @@ function keepLost(
   parts: Pick<GatewayParts, 'history' | 'refusals'>,
   { id, tenant }: Job,
   row: ExecutionRow,
-  { message }: UnrecordedEndError,
+  thrown: UnrecordedEndError,
   isKept: boolean,
 ): void {
-  const outcome = interruptedOutcome(id, message)
+  const { detail } = problemOf(thrown)
+  const outcome = interruptedOutcome(id, detail)
   if (isKept) keep(parts, tenant, endedRow(row, outcome), { text: JSON.stringify(outcome) })
 }
 

@@ -92,10 +92,11 @@ export class MayflyError extends Error {
 /** End of a job that the record refused after its wall was claimed: its code may have run, so nothing may run it again unasked. */
 export class UnrecordedEndError extends MayflyError {
   constructor({ code, message, hint, details, detail, cause }: MayflyError) {
-    const parts = { ...(hint !== undefined && { hint }), details, cause }
     super(code, `${message}; the code of the job may have run`, {
-      ...parts,
+      ...(hint !== undefined && { hint }),
       ...(detail !== undefined && { detail }),
+      details,
+      cause,
     })
   }
 }

@@ -13,6 +13,7 @@ import {
   ledgerFull,
   whyCut,
   type EgressConnection,
+  type LiveConnection,
 } from './open-connection.ts'
 import { decide, type EgressRequest } from './rules.ts'
 import { nextChunk, copyStream, send, readUntilParsed } from './streams.ts'
@@ -28,10 +29,6 @@ export interface ConnectionTimeouts {
   readonly lifeMsMax: number
 }
 
-interface OpenConnection extends Pick<EgressConnection, 'entry' | 'socket' | 'address'> {
-  readonly request: EgressRequest
-}
-
 type To = Pick<HttpOrigin, 'host' | 'port'>
 
 const TLS_HANDSHAKE = 22
@@ -44,7 +41,7 @@ export class ProxyConnection implements ConnectionMonitor {
   readonly #outboundCheck: OutboundCheck | undefined
   readonly #timers: readonly NodeJS.Timeout[]
   readonly #headTimer: NodeJS.Timeout
-  #open: OpenConnection | undefined
+  #open: LiveConnection | undefined
   #isCut = false
   #isOver = false
 

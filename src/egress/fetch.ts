@@ -14,7 +14,7 @@ import {
   openTls,
   whyCut,
   cancelForbidden,
-  type EgressConnection,
+  type LiveConnection,
 } from './open-connection.ts'
 import { nextHop, type RedirectHop } from './redirect.ts'
 import { encodedAnswer, interimMax, isEncoded } from './relay-response.ts'
@@ -94,21 +94,17 @@ export function openFetch(terms: FetchTerms): Fetcher {
   }
 }
 
-interface FetchConnection extends Pick<EgressConnection, 'entry' | 'socket' | 'address'> {
-  readonly request: EgressRequest
-}
-
 interface LiveFetch {
-  connection?: FetchConnection | undefined
+  connection?: LiveConnection | undefined
 }
 
-function cutIfOut(connection: FetchConnection, terms: EgressTerms): boolean {
+function cutIfOut(connection: LiveConnection, terms: EgressTerms): boolean {
   const why = whyCut(connection, terms)
   if (why !== undefined) cut(connection, why)
   return why !== undefined
 }
 
-function cut({ entry, socket }: FetchConnection, because: string): void {
+function cut({ entry, socket }: LiveConnection, because: string): void {
   entry.cut(because)
   socket.destroy()
 }
@@ -156,7 +152,7 @@ async function ask(
   })
   if (connection.kind === 'refused') return connection
   const { socket, entry } = connection
-  const own: FetchConnection = { request, entry, socket }
+  const own: LiveConnection = { request, entry, socket }
   const timer = setTimeout(() => cut(own, 'it took too long'), terms.timeoutMs ?? timeoutMsMax)
   try {
     const isTls = scheme === 'https'
@@ -292,7 +288,7 @@ function exchanged(
 
 async function collected(
   answer: IncomingMessage,
-  connection: FetchConnection,
+  connection: LiveConnection,
   { ledger, bodyBytesMax: bytesMax = bodyBytesMax }: FetchTerms,
   scan: SecretScan,
 ): Promise<Answer | EgressRefusal> {
@@ -319,17 +315,17 @@ async function collected(
   return { status, statusText, headers, location, body: Buffer.concat(chunks) }
 }
 
-function countArrived(connection: FetchConnection, { ledger }: FetchTerms): void {
+function countArrived(connection: LiveConnection, { ledger }: FetchTerms): void {
   connection.entry.count()
   if (ledger.overdrawn) overdrawn(connection, ledger.overdrawn)
 }
 
-function overdrawn(connection: FetchConnection, what: TrafficDirection): EgressRefusal {
+function overdrawn(connection: LiveConnection, what: TrafficDirection): EgressRefusal {
   cut(connection, budgetExceeded(what))
   return refused(budgetExceeded(what), 403)
 }
 
-function repeated(connection: FetchConnection): EgressRefusal {
+function repeated(connection: LiveConnection): EgressRefusal {
   cut(connection, 'its answer repeats a secret')
   return refused('its answer repeats a secret', 502)
 }

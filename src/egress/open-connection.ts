@@ -81,9 +81,14 @@ function decideConnected(
   return { verdict: 'denied', because: `"${request.host}" resolves to a denied address` }
 }
 
+/** Connection that may have to be cut. */
+export interface LiveConnection extends Pick<EgressConnection, 'entry' | 'socket' | 'address'> {
+  readonly request: EgressRequest
+}
+
 /** Reason to cut an open connection under the network in force; undefined if it remains permitted. */
 export function whyCut(
-  { request, address }: { readonly request: EgressRequest; readonly address?: string | undefined },
+  { request, address }: Pick<LiveConnection, 'request' | 'address'>,
   terms: EgressTerms,
 ): string | undefined {
   const { verdict, because } = decideConnected(request, terms, address)

@@ -319,8 +319,8 @@ export class Client {
     if (!pending) return handle && closeHandle(handle)
     this.#remove(reply.id)
     clearTimeout(pending.timer)
-    if (!reply.ok) dropParts(pending)
     if (reply.ok) return pending.resolve({ value: reply.value, handle, parts: pending.parts })
+    dropParts(pending)
     const hint = reply.hint ? { hint: reply.hint } : {}
     pending.reject(new MayflyError(reply.code as ErrorCode, reply.message, hint))
   }

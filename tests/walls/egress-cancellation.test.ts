@@ -133,16 +133,10 @@ for (const how of ['proxy', 'fetch'] as const)
     egress.close()
   })
 
-test('A deny rule for an address cuts the tunnels and fetches of the names that resolve to it', async (t) => {
-  let requests = 0
-  const mute = createServer((socket) => {
-    socket.on('error', () => undefined).once('data', () => requests++)
-  })
-  t.after(() => mute.close())
-  const listener = createServer()
-  const [port, own] = [await listening(mute), await listening(listener)]
-  const egress = openEgress({
-    controls: allControls,
+/** Egress path of a run whose names resolve to loopback, where this port is open. */
+function openTo(port: number, network = allControls.network) {
+  return openEgress({
+    controls: { ...allControls, network },
     run: 'exec_test',
     emitter: emitterInto([]),
     credentials: [],
@@ -152,6 +146,17 @@ test('A deny rule for an address cuts the tunnels and fetches of the names that 
       exceptions: [`127.0.0.1:${port}`],
     },
   })
+}
+
+test('A deny rule for an address cuts the tunnels and fetches of the names that resolve to it', async (t) => {
+  let requests = 0
+  const mute = createServer((socket) => {
+    socket.on('error', () => undefined).once('data', () => requests++)
+  })
+  t.after(() => mute.close())
+  const listener = createServer()
+  const [port, own] = [await listening(mute), await listening(listener)]
+  const egress = openTo(port)
   egress.listen(listener)
   const at = `a.example:${port}`
   const request = { url: `http://${at}/`, method: 'GET', headers: [], body: null }
@@ -224,17 +229,7 @@ for (const [what, doing, because] of [
     })
     t.after(() => mute.close())
     const port = await listening(mute)
-    const egress = openEgress({
-      controls: { ...allControls, network: networkOf({ allow: [`https://a.example:${port}`] }) },
-      run: 'exec_test',
-      emitter: emitterInto([]),
-      credentials: [],
-      authority: makeAuthority(Date.now),
-      dial: {
-        resolver: () => Promise.resolve(['127.0.0.1']),
-        exceptions: [`127.0.0.1:${port}`],
-      },
-    })
+    const egress = openTo(port, networkOf({ allow: [`https://a.example:${port}`] }))
     const request = { url: `https://a.example:${port}/`, method: 'GET', headers: [], body: null }
     const over = egress.fetch(JSON.stringify({ ...request, redirect: 'follow' }))
     await inTime(heard.promise, 'the ClientHello')

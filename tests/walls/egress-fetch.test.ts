@@ -4,7 +4,7 @@ import { createServer as createTcp, type AddressInfo } from 'node:net'
 import { createServer } from 'node:http'
 import { createServer as createTls } from 'node:tls'
 import assert from 'node:assert/strict'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite, test, type TestContext } from 'node:test'
 import type { Event } from '../../src/contract/event.ts'
 import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
 import { openFetch, type FetchTerms } from '../../src/egress/fetch.ts'
@@ -286,13 +286,14 @@ suite('Brokered requests', () => {
       assert.equal((await ask(text, termsFor('open').terms)).error.code, 'EGRESS_FAILED', text)
   })
 
-  test('Interim answers without end cut the request, and a few are passed over', async (t) => {
+  /** Asks a server that writes pieces before its answer: for three of them, and for many with a budget of 50,000 bytes. */
+  async function askBehind(t: TestContext, piece: string, count: number) {
     const early = createTcp((socket) => {
       socket
         .on('error', () => undefined)
         .once('data', (head: Buffer) => {
-          const count = head.toString().startsWith('GET /few ') ? 3 : 200_000
-          socket.write(Buffer.from('HTTP/1.1 102 Processing\r\n\r\n'.repeat(count)))
+          const isFew = head.toString().startsWith('GET /few ')
+          socket.write(Buffer.from(piece.repeat(isFew ? 3 : count)))
           socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
         })
     })
@@ -311,39 +312,19 @@ suite('Brokered requests', () => {
       request(`http://a.example:${port}/many`),
       termsFor('open', { exceptions, ledger }).terms,
     )
-    assert.match(many.error.message, /too many interim answers/)
-    const [attempt] = ledger.attempts
-    const { received } = attempt!
+    return { message: many.error.message, received: ledger.attempts[0]!.received, receivedMax }
+  }
+
+  test('Interim answers without end cut the request, and a few are passed over', async (t) => {
+    const piece = 'HTTP/1.1 102 Processing\r\n\r\n'
+    const { message, received } = await askBehind(t, piece, 200_000)
+    assert.match(message, /too many interim answers/)
     assert.ok(received > 0 && received < 1_000_000, `${received} bytes`)
   })
 
   test('Attack: empty lines without end before an answer count as received, and a few are passed over', async (t) => {
-    const lines = createTcp((socket) => {
-      socket
-        .on('error', () => undefined)
-        .once('data', (head: Buffer) => {
-          const isFew = head.toString().startsWith('GET /few ')
-          socket.write(Buffer.from('\r\n'.repeat(isFew ? 3 : 5_000_000)))
-          socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
-        })
-    })
-    t.after(() => lines.close())
-    await new Promise<void>((resolve) => lines.listen(0, '127.0.0.1', resolve))
-    const { port } = lines.address() as AddressInfo
-    const exceptions = [`127.0.0.1:${port}`]
-    const { terms } = termsFor('open', { exceptions })
-    assert.equal((await ask(request(`http://a.example:${port}/few`), terms)).status, 200)
-    const receivedMax = 50_000
-    const ledger = new Ledger(
-      { sentMax: 2 ** 30, receivedMax },
-      { emitter: emitterInto([]), run: null },
-    )
-    const many = await ask(
-      request(`http://a.example:${port}/many`),
-      termsFor('open', { exceptions, ledger }).terms,
-    )
-    assert.match(many.error.message, /may receive are used up/)
-    const { received } = ledger.attempts[0]!
+    const { message, received, receivedMax } = await askBehind(t, '\r\n', 5_000_000)
+    assert.match(message, /may receive are used up/)
     assert.ok(received > receivedMax && received < 1_000_000, `${received} bytes`)
   })
 

@@ -79,12 +79,14 @@ const costly: Record<string, Costly> = {
 }
 
 /** CPU time in milliseconds, which other load does not affect. */
-function costOf(code: string, language: Language): number {
+function costOf({ source, language }: Pick<Costly, 'source' | 'language'>): number {
   const before = process.cpuUsage()
-  inspect({ code, language, entry: 'auto', files: [] })
+  inspect({ code: source, language, entry: 'auto', files: [] })
   const { user, system } = process.cpuUsage(before)
   return (user + system) / 1000
 }
+
+const tries = 5
 
 /**
  * Both should cost the same. The allowance is for garbage collection and JIT; the quadratic versions took from
@@ -94,11 +96,15 @@ const allowance = { times: 3, ms: 200 }
 
 for (const [name, { language, source, harmless }] of Object.entries(costly)) {
   test(`Each of ${times} parts costs the same: ${name}`, () => {
-    costOf(harmless, language)
-    const beside = costOf(harmless, language)
-    const cost = costOf(source, language)
+    costOf({ source: harmless, language })
+    const beside = costOf({ source: harmless, language })
+    const most = beside * allowance.times + allowance.ms
+    // A try may pay for a compilation or a collection of garbage of others; quadratic time would be in each of them.
+    let cost = costOf({ source, language })
+    for (let left = tries - 1; left > 0 && cost >= most; left--)
+      cost = Math.min(cost, costOf({ source, language }))
     assert.ok(
-      cost < beside * allowance.times + allowance.ms,
+      cost < most,
       `${Math.round(cost)} ms, and ${Math.round(beside)} ms for a harmless one`,
     )
   })

@@ -297,7 +297,17 @@ for (const user of agentUsers)
         const nonce = agent.nonce()
         agent.send({ kind: 'phase', nonce, command: { do: command, path } })
         const { errno: error, touched } = await agent.find('phased', (one) => one.nonce === nonce)
-        return [error, touched]
+        return [error, touched] as const
+      }
+      /** EAGAIN: a process came or went in each of the agent's looks, which it may on a busy machine. */
+      const killWriters = async (path: string) => {
+        let [error, touched] = await phase('kill-writers', path)
+        for (let left = 20; left > 0 && error === errno.EAGAIN; left--) {
+          const again = await phase('kill-writers', path)
+          error = again[0]
+          touched += again[1]
+        }
+        return [error, touched] as const
       }
       const writer = await agent.run('exec 5>/run/file; echo on; sleep 60')
       const reader = await agent.run(
@@ -305,8 +315,8 @@ for (const user of agentUsers)
       )
       await agent.until(() => agent.written(writer) && agent.written(reader), 'output')
       assert.deepEqual(await phase('remount-read-only', '/run'), [errno.EBUSY, 0])
-      const [error, touched] = await phase('kill-writers', '/run')
-      assert.deepEqual([error, touched! >= 1], [0, true])
+      const [error, touched] = await killWriters('/run')
+      assert.deepEqual([error, touched >= 1], [0, true])
       assert.deepEqual((await agent.find('exited', (one) => one.program === writer)).end, {
         signal: signals.SIGKILL,
       })
@@ -317,7 +327,7 @@ for (const user of agentUsers)
       )
       assert.ok(!agent.messages.some((one) => one.kind === 'exited' && one.program === reader))
       assert.deepEqual(await phase('remount-read-only', '/etc/../run'), [errno.EINVAL, 0])
-      assert.deepEqual(await phase('kill-writers', '/nowhere'), [0, 0])
+      assert.deepEqual(await killWriters('/nowhere'), [0, 0])
     })
 
     test('Closing writes spares pipes, devices, readers and closed fds, kills writers, and nothing is written afterwards', async () => {

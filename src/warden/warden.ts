@@ -49,6 +49,8 @@ export class Warden {
   #resumptions: Resumptions | undefined
   #forks: Forks | undefined
   #leases: Leases | undefined
+  /** Sweep for orphans of dead wardens that has not been made yet. */
+  #orphansDue: NodeJS.Timeout | undefined
   #signer: HeadSigner | undefined
 
   constructor(options: WardenOptions, push: (reply: Reply) => void) {
@@ -104,6 +106,7 @@ export class Warden {
   async close(): Promise<void> {
     this.#starter.stop()
     await Promise.all([...this.#engines.values()].map((engine) => engine.close()))
+    if (this.#orphansDue) this.#sweepOrphans()
     await this.#starter.done()
     await this.#forks?.close()
     await this.#walls.close()
@@ -224,10 +227,14 @@ export class Warden {
     this.#leases = leases
     for (const lease of this.#pendingLeases.values()) leases.write(...lease)
     this.#pendingLeases.clear()
-    setTimeout(() => this.#sweepOrphans(), ORPHANS_AFTER_MS).unref()
+    const timer = setTimeout(() => this.#sweepOrphans(), ORPHANS_AFTER_MS).unref()
+    // Only an owner that was killed leaves orphans: then also a warden that closes at once sweeps.
+    if (swept > 0) this.#orphansDue = timer
   }
 
   #sweepOrphans(): void {
+    clearTimeout(this.#orphansDue)
+    this.#orphansDue = undefined
     for (const engine of this.#engines.values()) {
       try {
         engine.sweepOrphans()

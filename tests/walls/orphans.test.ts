@@ -1,16 +1,22 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { descendantsOf } from '../conformance/remains.ts'
-import { until } from '../conformance/stand.ts'
+import { inTime, until } from '../conformance/stand.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { wallUids } from '../../src/contract/uids.ts'
 import { identify, isAlive } from '../../src/os/proc.ts'
 import { endOrphans, launcherMarkOf } from '../../src/warden/engines/processes/orphans.ts'
+import { remainsOf } from '../../src/warden/engines/sweep.ts'
+import { leaseFolder } from '../../src/lib/state-folder.ts'
+import { openLeases } from '../../src/warden/lease.ts'
+import { Warden } from '../../src/warden/warden.ts'
 import { openWhole } from './whole-wall.ts'
 
 const id = 'w0123456789abcdef'
@@ -77,6 +83,30 @@ suite('An orphaned launcher of a dead warden', { skip: process.platform !== 'lin
       assert.ok(other.exitCode === null && other.signalCode === null && isAlive(other.pid!))
     } finally {
       for (const one of [wall, other]) one.kill('SIGKILL')
+    }
+  })
+
+  test('is killed by a warden that finds a lease of a dead one, also if it closes at once', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'mayfly-orphans-'))
+    const { pid, startTime } = identify(process.pid)
+    const owner = { pid, startTime: startTime - 1 }
+    await using dead = await called(`mayfly-wall:${id}:${owner.pid}:${owner.startTime}`)
+    try {
+      await until(() => firstWordOf(dead.pid)!.startsWith('mayfly-wall'), 'it to be started')
+      const [state, wall] = [join(folder, 'state'), 'wfedcba9876543210']
+      const leases = leaseFolder(state)
+      openLeases(leases, state).write(wall, 'processes', remainsOf([], null))
+      const file = join(leases, `${wall}.json`)
+      writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), owner }))
+      // The later sweep of this warden never comes.
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      const warden = new Warden({ stateFolder: state }, () => undefined)
+      t.mock.timers.reset()
+      await warden.close()
+      assert.deepEqual(await inTime(dead.ended, 'its end'), [null, 'SIGKILL'])
+      assert.ok(!existsSync(file))
+    } finally {
+      rmSync(folder, { recursive: true })
     }
   })
 

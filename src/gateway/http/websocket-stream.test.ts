@@ -15,7 +15,8 @@ test('A client that answers no ping is disconnected, and one that answers some i
     pong: () => undefined,
     terminate: () => void (state.isGone = true),
   })
-  using _stream = new WebSocketStream(client as unknown as WebSocket)
+  const raw = { bytesRead: 0, bytesWritten: 0, writableLength: 0 }
+  using _stream = new WebSocketStream(client as unknown as WebSocket, raw)
   for (let round = 0; round < 3; round++) {
     t.mock.timers.tick(40 * pingMs)
     client.emit('pong')
@@ -23,4 +24,30 @@ test('A client that answers no ping is disconnected, and one that answers some i
   assert.deepEqual(state, { pings: 120, isGone: false })
   t.mock.timers.tick(41 * pingMs)
   assert.deepEqual(state, { pings: 160, isGone: true })
+})
+
+test('A client that sends and reads nothing is disconnected, and one that reads slowly or is silent is not', (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const opened = () => {
+    const raw = { bytesRead: 0, bytesWritten: 1_000_000, writableLength: 900_000 }
+    const state = { isGone: false }
+    const client = Object.assign(new EventEmitter(), {
+      bufferedAmount: 900_000,
+      pong: () => undefined,
+      terminate: () => void (state.isGone = true),
+    })
+    return { raw, state, stream: new WebSocketStream(client as unknown as WebSocket, raw) }
+  }
+  const [deaf, slow, silent] = [opened(), opened(), opened()]
+  for (let round = 0; round < 45; round++) {
+    t.mock.timers.tick(pingMs)
+    deaf.raw.bytesRead += 6
+    slow.raw.bytesRead += 6
+    if (round % 30 === 0) slow.raw.writableLength -= 5
+  }
+  assert.deepEqual(
+    [deaf, slow, silent].map(({ state }) => state.isGone),
+    [true, false, false],
+  )
+  for (const { stream } of [deaf, slow, silent]) stream[Symbol.dispose]()
 })

@@ -7,10 +7,14 @@ const BUFFERED_BYTES_MAX = 65_536
 const PING_EVERY_MS = 15_000
 /** Pings of ten minutes: one arrives behind megabytes in the kernel's buffer, which a phone on a bad line reads at 5 KB/s. */
 const PINGS_UNANSWERED_MAX = 40
+/** Rounds in which no write ended, though the client goes on sending. */
+const STALLED_MAX = 40
 /** Burst of control frames per client, refilled one a second: each may cost an answer. */
 const CONTROL_FRAMES_MAX = 30
 /** Time for a refused client to read why. */
 const CLOSE_MS = 1_000
+
+type RawSocket = Pick<Socket, 'bytesRead' | 'bytesWritten' | 'writableLength'>
 
 /** WebSocket server with limits per message, in bytes and in fragments; the caller tracks its clients. */
 export function makeUpgrader(
@@ -22,8 +26,8 @@ export function makeUpgrader(
 
 /**
  * Frames of one job as JSON text messages, `{"event": …, "data": …}`. Disconnects a client that floods with control
- * frames, or answers no ping: the kernel takes pings for it, so the idle timeout on the raw socket does not see that.
- * Dispose when the connection ends.
+ * frames, sends but reads nothing, or answers no ping: the kernel takes pings for it, so the idle timeout on the raw
+ * socket does not see that. Dispose when the connection ends.
  */
 export class WebSocketStream implements Disposable {
   readonly #socket: WebSocket
@@ -31,11 +35,15 @@ export class WebSocketStream implements Disposable {
   readonly #began = performance.now()
   #controlFrames = 0
   #unanswered = 0
+  readonly #raw: RawSocket
+  /** State when a write was last seen to have ended, and the rounds since. */
+  #stall = { sent: 0, read: 0, rounds: 0 }
 
-  constructor(socket: WebSocket) {
+  constructor(socket: WebSocket, raw: RawSocket) {
     this.#socket = socket
+    this.#raw = raw
     this.#timer = setInterval(() => {
-      if (socket.bufferedAmount > 0) return
+      if (socket.bufferedAmount > 0) return this.#endStalled()
       if (++this.#unanswered > PINGS_UNANSWERED_MAX) socket.terminate()
       else socket.ping()
     }, PING_EVERY_MS)
@@ -57,6 +65,14 @@ export class WebSocketStream implements Disposable {
   /** Sends the last frame; resolves when written, or when the client is gone. */
   async last(name: FrameName, data: string): Promise<void> {
     await this.#sent(name, data)
+  }
+
+  /** The idle timeout of the raw socket, which sees the progress within a frame, never ends a client that sends. */
+  #endStalled(): void {
+    const { bytesRead: read, bytesWritten, writableLength } = this.#raw
+    const sent = bytesWritten - writableLength
+    if (this.#stall.sent !== sent) this.#stall = { sent, read, rounds: 0 }
+    else if (++this.#stall.rounds > STALLED_MAX && read > this.#stall.read) this.#socket.terminate()
   }
 
   [Symbol.dispose](): void {

@@ -96,7 +96,7 @@ export async function serveTerminal(
   const upgraded = (serve: (client: WebSocket) => void): void =>
     server.handleUpgrade(incoming, socket, head, (client) => {
       opened(client)
-      const stream = new WebSocketStream(client)
+      const stream = new WebSocketStream(client, socket)
       client.once('close', () => stream[Symbol.dispose]())
       serve(client)
     })

@@ -166,7 +166,7 @@ async function converse(
   raw: Socket,
   { of, read, sendsPlan = false }: ContentReader,
 ): Promise<void> {
-  using stream = new WebSocketStream(socket)
+  using stream = new WebSocketStream(socket, raw)
   const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
   socket.on('error', () => socket.terminate())
   oneMessageOnly(socket)

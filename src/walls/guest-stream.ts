@@ -3,7 +3,7 @@ import { Duplex } from 'node:stream'
 /** Windows of the carrier's wire: bytes that each side may send ahead. guest/carrier/wire.h has the same. */
 export const windowBytes = { own: 262_144, connection: 65_536 } as const
 const DATA_BYTES_MAX = 32_768
-/** Pieces below this size are copied if they wait: each would keep the chunk of up to 64 KiB that it is a view of. */
+/** Pieces below this size that wait are copied together: each would keep the chunk of up to 64 KiB that it is a view of. */
 const COPIED_BYTES = 4_096
 
 /** The connection that carries a stream. */
@@ -29,6 +29,12 @@ export interface StreamPosition {
   readonly hasEnded: boolean
 }
 
+/** Bytes that wait for the reader, in a buffer that may have room for more. */
+interface WaitingPiece {
+  readonly buffer: Buffer
+  used: number
+}
+
 interface PendingWrite {
   readonly bytes: Buffer
   at: number
@@ -51,13 +57,16 @@ export class GuestStream extends Duplex {
   #credited = 0
   #pending: PendingWrite | undefined
   #accounts = false
-  /** Room for pieces that wait. */
-  #spare = Buffer.alloc(0)
+  /** Bytes that the reader has not asked for, outside of the buffer of the Duplex, which keeps an object for each piece. */
+  readonly #waiting: WaitingPiece[] = []
+  #waitingBytes = 0
+  /** True while the reader takes the next bytes at once. */
+  #isAsked = false
   #hasEnded = false
 
   /** `from`: continues a stream of a guest that was copied. */
   constructor(carrier: StreamCarrier, number: number, window: number, from?: StreamPosition) {
-    super({ allowHalfOpen: false, highWaterMark: window })
+    super({ allowHalfOpen: false, readableHighWaterMark: 1, writableHighWaterMark: window })
     this.#carrier = carrier
     this.number = number
     this.#room = from?.room ?? window
@@ -90,27 +99,38 @@ export class GuestStream extends Duplex {
     // Without a reader, late bytes are dropped and not credited.
     if (this.destroyed) return
     this.#received += bytes.length
-    this.push(this.#waits && bytes.length < COPIED_BYTES ? this.#copied(bytes) : bytes)
+    if (this.#isAsked) this.#isAsked = this.push(bytes)
+    else this.#wait(bytes)
     this.#account()
   }
 
-  /** True unless its reader takes the next bytes at once. */
-  get #waits(): boolean {
-    return this.readableFlowing !== true || this.readableLength > 0
+  #wait(bytes: Buffer): void {
+    const last = this.#waiting.at(-1)
+    this.#waitingBytes += bytes.length
+    if (last && last.used + bytes.length <= last.buffer.length)
+      return void (last.used += bytes.copy(last.buffer, last.used))
+    if (bytes.length >= COPIED_BYTES)
+      return void this.#waiting.push({ buffer: bytes, used: bytes.length })
+    const buffer = Buffer.allocUnsafeSlow(COPIED_BYTES)
+    this.#waiting.push({ buffer, used: bytes.copy(buffer) })
   }
 
-  #copied(bytes: Buffer): Buffer {
-    if (this.#spare.length < bytes.length) this.#spare = Buffer.allocUnsafeSlow(COPIED_BYTES)
-    const copied = this.#spare.subarray(0, bytes.length)
-    this.#spare = this.#spare.subarray(bytes.length)
-    bytes.copy(copied)
-    return copied
+  /** Gives the reader what waits, as far as it asks for it, and then the end. */
+  #feed(): void {
+    while (this.#isAsked) {
+      const next = this.#waiting.shift()
+      if (!next) break
+      this.#waitingBytes -= next.used
+      this.#isAsked = this.push(next.buffer.subarray(0, next.used))
+    }
+    if (this.#hasEnded && this.#waiting.length === 0) this.push(null)
   }
 
   /** Receives the end (EOF) of the guest's direction. */
   receiveEnd(): void {
-    if (!this.destroyed && !this.#hasEnded) this.push(null)
+    if (this.destroyed || this.#hasEnded) return void (this.#hasEnded = true)
     this.#hasEnded = true
+    this.#feed()
   }
 
   /** True after the end of the guest's direction. */
@@ -135,7 +155,14 @@ export class GuestStream extends Duplex {
     return this
   }
 
+  /** Bytes that the reader has not taken. */
+  get unreadBytes(): number {
+    return this.readableLength + this.#waitingBytes
+  }
+
   override _read(): void {
+    this.#isAsked = true
+    this.#feed()
     // Bytes of this read leave the readable buffer only in the next turn of the event loop, so they are counted then.
     if (this.#accounts) return
     this.#accounts = true
@@ -157,15 +184,18 @@ export class GuestStream extends Duplex {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#pending = undefined
+    this.#waiting.length = 0
+    this.#waitingBytes = 0
     this.#carrier.closed(this.number)
     done(error)
   }
 
   /** Credits the bytes that its reader has consumed. */
   #account(): void {
-    const taken = this.#received - this.readableLength - this.#credited
+    const unread = this.unreadBytes
+    const taken = this.#received - unread - this.#credited
     if (this.destroyed || taken <= 0 || this.#carrier.isHeld()) return
-    if (taken < DATA_BYTES_MAX && this.readableLength > 0) return
+    if (taken < DATA_BYTES_MAX && unread > 0) return
     this.#credited += taken
     this.#window += taken
     this.#carrier.credit(this.number, taken)
@@ -185,4 +215,9 @@ export class GuestStream extends Duplex {
     this.#pending = undefined
     pending.done()
   }
+}
+
+/** Bytes that were received from a wall and that its reader has not taken. */
+export function unreadBytesOf(stream: Duplex): number {
+  return stream instanceof GuestStream ? stream.unreadBytes : stream.readableLength
 }

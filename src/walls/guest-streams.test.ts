@@ -10,7 +10,7 @@ import { until } from '../../tests/conformance/stand.ts'
 import { collectGarbage } from '../lib/collect-garbage.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
 import { GuestStreams, type StreamPositions } from './guest-streams.ts'
-import { GuestStream, windowBytes, type StreamCarrier } from './guest-stream.ts'
+import { GuestStream, unreadBytesOf, windowBytes, type StreamCarrier } from './guest-stream.ts'
 import { linePaceBytes } from './paced-socket.ts'
 
 /** A played carrier at the other end of a socket. */
@@ -78,7 +78,7 @@ suite('Streams of a guest on one socket', () => {
     carrier.data(0, 'handle')
     streams.handle.on('data', () => undefined)
     await carrier.until(({ kind, payload }) => kind === 3 && payload.readUInt32LE(0) === 0)
-    assert.equal(stdout.readableLength, windowBytes.own)
+    assert.equal(unreadBytesOf(stdout), windowBytes.own)
     assert.ok(!carrier.seen.some(({ kind, payload }) => kind === 3 && payload[0] === 1))
     stdout.resume()
     await carrier.until(({ kind, payload }) => kind === 3 && payload[0] === 1)
@@ -232,6 +232,23 @@ suite('Streams of a guest on one socket', () => {
     for (let piece = stream.read(); piece; piece = stream.read()) bytes.push(...piece)
     const sent = Array.from({ length: 2_000 }, (_, at) => at % 251)
     assert.deepEqual(bytes, sent)
+  })
+
+  test('Single bytes that wait for a reader arrive together, in their order, and the end after them', async () => {
+    const none = () => undefined
+    const carrier = { data: none, end: none, credit: none, closed: none, keep: none }
+    const held = { ...carrier, isHeld: () => false } satisfies StreamCarrier
+    const stream = new GuestStream(held, 1, windowBytes.own)
+    const sent = Buffer.from(Array.from({ length: windowBytes.own }, (_, at) => at % 251))
+    for (let at = 0; at < sent.length; at++) stream.receive(sent.subarray(at, at + 1))
+    stream.receiveEnd()
+    assert.equal(unreadBytesOf(stream), sent.length)
+    const pieces: Buffer[] = []
+    stream.on('data', (piece: Buffer) => void pieces.push(piece))
+    await once(stream, 'end')
+    assert.ok(Buffer.concat(pieces).equals(sent))
+    assert.ok(pieces.length <= sent.length / 4_096 + 1, `${pieces.length} pieces`)
+    assert.equal(unreadBytesOf(stream), 0)
   })
 
   const attacks: readonly (readonly [string, (carrier: PlayedCarrier) => void])[] = [

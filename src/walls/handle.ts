@@ -1,3 +1,4 @@
+import { unreadBytesOf } from './guest-stream.ts'
 import type { Server } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
@@ -169,7 +170,7 @@ export class WallHandle {
 
   /** Received bytes of an incomplete frame. */
   get unreadBytes(): number {
-    return this.#decoder.heldBytes + this.#socket.readableLength
+    return this.#decoder.heldBytes + unreadBytesOf(this.#socket)
   }
 
   /** Sets the frame limit for its next job. */

@@ -1,3 +1,4 @@
+import { unreadBytesOf } from './guest-stream.ts'
 import { RateBucket } from '../lib/rate-bucket.ts'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { WallSocket } from './handle.ts'
@@ -44,7 +45,7 @@ export class ProgramStream {
 
   /** Bytes read and not yet consumed. */
   get heldBytes(): number {
-    return this.#takenBytes + this.#options.socket.readableLength
+    return this.#takenBytes + unreadBytesOf(this.#options.socket)
   }
 
   /**

@@ -115,21 +115,25 @@ static int read_address(const struct seccomp_notif *request, union address *to) 
   return is_request_valid(request->id) ? (int)bytes : -ENOENT;
 }
 
+/* Each connection is asked about once; then its port may become one of another process of this machine. */
+int caller_of_port(uint16_t port) {
+  pid_t group = 0;
+  for (int at = 0; port && at < CONNECTIONS_MAX; at++) {
+    if (connections[at].port != port) continue;
+    group = connections[at].group;
+    connections[at].port = 0;
+  }
+  return group;
+}
+
 static void remember_connection(int socket, pid_t group) {
   struct sockaddr_in own = {0};
   socklen_t bytes = sizeof own;
   if (getsockname(socket, (struct sockaddr *)&own, &bytes)) return;
+  caller_of_port(ntohs(own.sin_port));
   connections[next_connection].port = ntohs(own.sin_port);
   connections[next_connection].group = group;
   next_connection = (next_connection + 1) % CONNECTIONS_MAX;
-}
-
-int caller_of_port(uint16_t port) {
-  for (int i = 1; i <= CONNECTIONS_MAX; i++) {
-    int at = (next_connection - i + CONNECTIONS_MAX) % CONNECTIONS_MAX;
-    if (port && connections[at].port == port) return connections[at].group;
-  }
-  return 0;
 }
 
 /* Addresses of the host are not part of the wall's network: errors are those of an empty network namespace. */

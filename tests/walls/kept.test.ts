@@ -363,7 +363,7 @@ while True:
       await says("['open', 30, 30, 13, 13, 13, 13, 'open']")
     })
 
-    test('reaches only its egress path, on which another process of this machine is not taken for it', async () => {
+    test('reaches only its egress path, on which another process of this machine is not taken for it, also with a port that it had', async () => {
       await using stand = await openWhole({ hide })
       const wall = await startOf(stand, { egress: true })
       const listener = wall.claimed!.listener!
@@ -373,8 +373,10 @@ while True:
       let strangers = 0
       other.on('connection', () => strangers++)
       const callers: number[] = []
+      const ports: number[] = []
       listener.on('connection', async (socket) => {
         const { remoteAddress: from, remotePort: local, localPort: remote } = socket
+        ports.push(local!)
         const pids = await stand.warden.callers(wall.id, {
           from: from!,
           local: local!,
@@ -383,23 +385,30 @@ while True:
         callers.push(...pids, pids.length)
         socket.end('seen')
       })
-      const stranger = createConnection(portOf(listener), '127.0.0.1').resume()
-      await once(stranger, 'end', { signal: AbortSignal.timeout(goneMsMax) }).catch(() => undefined)
+      const strange = async (localPort?: number) => {
+        const to = { port: portOf(listener), host: '127.0.0.1', localPort }
+        const stranger = createConnection(to).resume()
+        await once(stranger, 'end', { signal: AbortSignal.timeout(goneMsMax) })
+        stranger.destroy()
+      }
+      await strange()
       assert.deepEqual(callers, [0])
-      stranger.destroy()
       wall.run(`${parts}
 def tried(address):
     one = socket.socket()
-    try: one.connect(address); return one.recv(9)
+    try: one.connect(address)
     except OSError as error: return error.errno
+    # The listener closes first, so that the port is free at once.
+    return one.makefile('rb').read()
 print(tried(('127.0.0.1', 3128)), tried(('127.0.0.1', ${portOf(listener)})), tried(('127.0.0.1', ${portOf(other)})), tried(('10.0.0.1', 3128)), tried(('0.0.0.0', 3128)))
-print(subprocess.run([sys.executable, '-c', 'import socket; s = socket.create_connection(("127.0.0.1", 3128)); print(s.recv(9))'], capture_output=True).stdout)
+print(subprocess.run([sys.executable, '-c', 'import socket; s = socket.create_connection(("127.0.0.1", 3128)); print(s.makefile("rb").read())'], capture_output=True).stdout)
 listening = socket.socket()
 try: listening.listen()
 except OSError as error: print(error.errno)
 try: listening.bind(('', 0))
 except OSError as error: print(error.errno)
-print('ready', flush=True)`)
+print('ready', flush=True)
+time.sleep(600)`)
       await ready(wall)
       assert.deepEqual(wall.said.stdout.split('\n').slice(0, 4), [
         "b'seen' 111 111 101 101",
@@ -410,6 +419,8 @@ print('ready', flush=True)`)
       assert.equal(callers.at(-1), 1)
       assert.equal(callers[1], wall.started.wall.pid)
       assert.equal(strangers, 0)
+      for (const port of ports.slice(1)) await strange(port)
+      assert.deepEqual(callers.slice(-2), [0, 0])
       other.close()
     })
   })

@@ -9,6 +9,7 @@ import { archiveOf, fileEntry, filesOfArchive, folderEntry, type ArchiveEntry } 
 import { hostTscKhz } from './host-tsc.ts'
 import { unpackedKernel } from './unpacked-kernel.ts'
 import { fileDigest, findImage, whyImageBroken, type StoredImage } from './store.ts'
+import { VerifiedFiles } from './verified-files.ts'
 
 /**
  * Files that a virtual machine boots from.
@@ -271,12 +272,15 @@ function argumentsOf(
   ]
 }
 
+/** Each boot with another scratch space composes anew, and must not hash gigabytes again on the warden's only thread. */
+const verified = new VerifiedFiles()
+
 function checked(
   image: StoredImage,
   key: string | undefined,
   form: 'archive' | undefined,
 ): StoredImage {
-  const why = whyImageBroken(image, key)
+  const why = whyImageBroken(image, key, verified)
   if (why) throw broken(image, why)
   if (image.signed.manifest.form !== form)
     throw new MayflyError(

@@ -22,6 +22,7 @@ import { wardenFolder } from '../lib/state-folder.ts'
 import { claimStoreFile } from '../lib/store-file.ts'
 import { signedManifestSchema, whyManifestUntrusted, type SignedManifest } from './manifest.ts'
 import { imageName } from './recipe.ts'
+import type { VerifiedFiles } from './verified-files.ts'
 
 /**
  * Images by their SHA-256, with signed manifests and tags.
@@ -221,7 +222,11 @@ function storedImage(
 }
 
 /** Reason why a stored image must not be used; undefined if its bytes and manifest are valid. */
-export function whyImageBroken(image: StoredImage, key: string | undefined): string | undefined {
+export function whyImageBroken(
+  image: StoredImage,
+  key: string | undefined,
+  verified?: VerifiedFiles,
+): string | undefined {
   const { signed, digest, file } = image
   const why = whyManifestUntrusted(signed, key)
   if (why) return why
@@ -230,7 +235,8 @@ export function whyImageBroken(image: StoredImage, key: string | undefined): str
   if (!stats?.isFile()) return 'its file is missing'
   if (stats.size !== signed.manifest.size)
     return `its file has ${stats.size} bytes, not ${signed.manifest.size}`
-  if (fileDigest(file) !== digest) return 'its SHA-256 is wrong'
+  const isRight = () => fileDigest(file) === digest
+  if (!(verified ? verified.check(file, digest, isRight) : isRight())) return 'its SHA-256 is wrong'
   const sbom = signed.manifest.sbom === undefined ? undefined : sbomText(image)
   return sbom === null ? 'its bill of materials differs from the signed one' : undefined
 }

@@ -44,6 +44,8 @@ import type { MachineKey } from './source.ts'
  */
 const FOLDER = 'machines'
 const KEPT_MS = 14 * 24 * 60 * 60_000
+/** Compositions in memory: a job chooses the bytes of its scratch space, so their number has no other bound. */
+const KNOWN_MAX = 64
 const HINT =
   'Build the images: "mayfly images build kernel node python"; a server that runs finds them within ten minutes'
 
@@ -86,7 +88,11 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
     const found = foundImages(store, { image: name, kernel })
     const key = [program, scratchBytes, found.image.digest, found.kernel?.digest].join(' ')
     const known = this.#known.get(key)
-    if (known && isThere(known)) return known
+    this.#known.delete(key)
+    if (known && isThere(known)) {
+      this.#known.set(key, known)
+      return known
+    }
     const [agent, carrier, policy] = await Promise.all([
       guestProgram('agent', hide),
       guestProgram('carrier', hide),
@@ -107,6 +113,7 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
     })
     const own = { ...boot, image: await copyImage(boot.image, boot.digests.image, this.#folder) }
     this.#known.set(key, own)
+    if (this.#known.size > KNOWN_MAX) this.#known.delete(this.#known.keys().next().value!)
     return own
   }
 

@@ -87,6 +87,16 @@ suite('Templates', () => {
     await assert.rejects(templates.use('a'), { code: 'DRAINING' })
   })
 
+  test('A template that was used once goes before one that others share, however long ago that was', async () => {
+    const { templates, made, removed, clock } = stand({ countMax: 3 })
+    for (const key of ['a', 'a', 'b', 'c', 'd', 'e']) {
+      clock.now++
+      await templates.use(key)
+    }
+    assert.deepEqual(removed, [made[1], made[2]])
+    assert.equal(await templates.use('a'), made[0])
+  })
+
   test('A close keeps complete templates with age and uses, and a kept one is used before another is built', async () => {
     const kept: (TemplateUse & { readonly template: Played })[] = []
     const keep = { keep: async (one: (typeof kept)[number]) => void kept.push(one) }

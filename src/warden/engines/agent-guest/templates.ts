@@ -124,11 +124,15 @@ export class Templates<Key, Made> {
     return entry
   }
 
-  /** Evicts the least recently used template. Templates that are being made stay, because callers wait for them. */
+  /**
+   * Evicts the least recently used template, and before it one that was used once: a series of jobs that each ask for another
+   * size evicts no template that others share. Templates that are being made stay, because callers wait for them.
+   */
   #evict(): void {
     if (this.#entries.size < this.#bounds.countMax) return
     const idle = [...this.#entries].filter(([, { making }]) => !making)
-    const [oldest] = idle.toSorted(([, a], [, b]) => a.usedAt - b.usedAt)
+    const shared = ({ uses }: CacheEntry<Made>) => Number(uses > 1)
+    const [oldest] = idle.toSorted(([, a], [, b]) => shared(a) - shared(b) || a.usedAt - b.usedAt)
     if (!oldest)
       throw new MayflyError('OVERLOADED', 'Cannot make a template: too many are being made')
     this.#entries.delete(oldest[0])

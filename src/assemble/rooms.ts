@@ -170,7 +170,7 @@ function recordStart(
     emitter.emit('tier/stood-in', { ...plan.standsIn, tenant }, { run: job.id })
   emitter.emit('profile/made', plannedFields(plan), { run: job.id })
   // An exec belongs to the life of its session.
-  if (job.session?.kind === 'exec') watching.guard.watching.execStarted(job.session.of)
+  if (job.session?.kind === 'exec') watching.guard.execStarted(job.session.of, verdict)
   else watching.guard.begin(job, verdict, plan.profile)
   return { ...entry, end: (facts) => (emitWithheld(emitter, job.id, facts), entry.end(facts)) }
 }

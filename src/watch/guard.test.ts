@@ -78,14 +78,16 @@ function houseOf(input: ConfigInput = {}) {
   const forwarder = createEventForwarder()
   emitter.listen(forwarder.sink)
 
-  /** `denials`: times of refused calls. */
+  /** `denials`: times of refused calls. `exec`: digest of the code of an exec, before them, in a session. */
   async function live(
     steps: readonly ScriptStep[] | ((secret: string) => readonly ScriptStep[]),
     denials?: { readonly times: number; readonly at: number },
     as = profile,
+    exec?: string,
   ) {
-    const job = jobOf()
+    const job: Job = { ...jobOf(), ...(exec !== undefined && { session: { kind: 'open' } }) }
     guard.begin(job, verdict, as)
+    if (exec !== undefined) clock.after(500, () => guard.execStarted(job.id, { digest: exec }))
     const own =
       typeof steps === 'function' ? steps(guard.plantHoneytokens(job.id)[0]!.secret) : steps
     const fields = { capability: 'mail.send' }
@@ -459,6 +461,18 @@ suite('After a run', () => {
     clock.after(3_600_000, () => undefined)
     await clock.run()
     assert.equal(guard.floorFor(effect, verdict), undefined)
+  })
+
+  test('An anomaly in a session raises the floor of the code of its exec, and of no other session', async () => {
+    const { guard, live, events } = houseOf({ anomalies: { stronger_from: 'high' } })
+    const digest = 'digest of a cell'
+    await live([], { times: 150, at: 1000 }, profile, digest)
+    assert.equal(guard.floorFor({ tenant: 'acme' }, { digest })?.strength, profile.floor + 1)
+    assert.equal(guard.floorFor({ tenant: 'acme' }, verdict), undefined)
+    const before = events.filter(({ point }) => point === 'anomaly/reacted').length
+    await live([], { times: 150, at: 100 }, profile, digest)
+    assert.equal(guard.floorFor({ tenant: 'acme' }, verdict), undefined)
+    assert.equal(events.filter(({ point }) => point === 'anomaly/reacted').length, before)
   })
 
   test('An unwritable store fails no job and changes no end', async () => {

@@ -67,7 +67,9 @@ export function createGuard(options: GuardOptions) {
     begin(job: Job, verdict: Verdict, profile: Profile): void {
       const { images, honeytokens } = options.config().anomalies
       const subject = subjectOf(job, verdict, profile, images)
-      const own = { tenant: job.tenant, code: verdict.digest, profile, subject }
+      // A session opens with an empty program, which is that of all others: each exec names the code.
+      const code = job.session?.kind === 'open' ? undefined : verdict.digest
+      const own = { tenant: job.tenant, code, profile, subject }
       lives.set(job.id, { ...own, capture: undefined, isOver: false })
       const baseline = subject && learner.read(subject, job.id)
       inheritTokens(job, planted)
@@ -76,6 +78,12 @@ export function createGuard(options: GuardOptions) {
         foreseen: foreseenOf(job, verdict, profile, plants ? plantHoneytokens(job.id) : []),
         baseline: baseline && !isLearning(baseline) ? baseline : undefined,
       })
+    },
+    /** Begins an exec of a session, whose anomalies are those of its code from now on. */
+    execStarted(session: string, { digest }: Pick<Verdict, 'digest'>): void {
+      const life = lives.get(session)
+      if (life) life.code = digest
+      watching.execStarted(session)
     },
     /** Honeytokens for a running job's environment and files; its output is scanned for them afterwards. */
     plantHoneytokens,

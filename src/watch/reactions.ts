@@ -20,7 +20,8 @@ export interface ReactionParts {
 /** Life that an anomaly was found in. */
 export interface ReactingLife {
   readonly tenant: string
-  readonly code: string
+  /** Digest of the code that runs, or ran last; undefined in a session before its first exec. */
+  code: string | undefined
   readonly profile: Profile
   /** Decision of the capture rate limit, made once per life. */
   capture: boolean | undefined
@@ -32,7 +33,8 @@ export function createReactions(parts: ReactionParts) {
 
   return (run: string, life: ReactingLife, anomaly: Anomaly, behaviorScore: number): void => {
     const rules = reactionRules(life.profile, parts.config())
-    const turn = react(reactions, anomaly, rules, life, parts.clock.now())
+    const { tenant, code = '' } = life
+    const turn = react(reactions, anomaly, rules, { tenant, code }, parts.clock.now())
     reactions = turn.reactions
     if (rules.onAnomaly[anomaly.severity] === 'capture')
       life.capture ??= turn.actions.some((one) => one.kind === 'life' && one.reaction === 'capture')
@@ -64,7 +66,7 @@ function execute(
     emitter.emit('anomaly/reacted', fields, { run, actor: 'temporal' })
   if (action.kind === 'record' && action.left) say({ reaction: action.left, left: 'too often' })
   if (action.kind === 'webhook') notify?.({ tenant, run, anomaly: action.anomaly })
-  if (action.kind !== 'stronger') return
+  if (action.kind !== 'stronger' || code === undefined) return
   const strength = Math.min(5, Math.max(profile.floor, strengthOf[profile.tier]) + 1) as Strength
   const until = clock.date() + action.forMs
   const because = `${action.because} (behavior ${behaviorScore})`

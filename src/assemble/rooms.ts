@@ -1,3 +1,4 @@
+import { MayflyError } from '../contract/error.ts'
 import { answerCalls } from '../capabilities/answer-calls.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
@@ -25,6 +26,7 @@ import type { EventStream } from '../telemetry/event-stream.ts'
 import type { EventForwarder } from '../watch/event-forwarder.ts'
 import { zoneCosts } from '../zones/grant.ts'
 import { observeZones } from '../zones/observe-zones.ts'
+import { policyRefusalOf } from '../zones/unenforced-policy.ts'
 import type { CodeAnalysis } from './code-analysis.ts'
 import type { ImageLookups } from './image-lookups.ts'
 import type { ProvedWalls } from './proved-walls.ts'
@@ -211,7 +213,7 @@ function supervised(
   const abilities = { tightens: sandbox.tightens ?? tightens, can }
   const observers = [
     operating.observe({ sandbox, profile, clock, can: abilities }),
-    observeZones({ sandbox, clock, learn }),
+    observeZones({ sandbox, clock, schedule: profile.schedule, learn }),
     guard.observe(),
     forwarder.observe(),
   ]
@@ -230,7 +232,12 @@ function supervised(
   })
 }
 
-/** Number of walls and memory of the zones, reserved by admission before the job begins. */
+const zoneHint = 'Run it in an isolate, or without a policy for this function in its schedule'
+
+/**
+ * Number of walls and memory of the zones, reserved by admission before the job begins. Throws MayflyError UNAVAILABLE if a
+ * function of the code has a policy and its wall makes no zones.
+ */
 function zoneNeeds(
   walls: ProvedWalls,
   profile: Profile,
@@ -238,6 +245,10 @@ function zoneNeeds(
   analysis: Analysis,
 ): JobNeeds | undefined {
   const split = analysis.kind === 'verdict' ? analysis.split : undefined
-  const canSplit = walls.find(profile.provider)?.can.includes('zones') && !job.asked.calls
+  const hasZones = walls.find(profile.provider)?.can.includes('zones') === true
+  const refusal = split && policyRefusalOf(split, profile.schedule, hasZones)
+  if (refusal !== undefined && !hasZones)
+    throw new MayflyError('UNAVAILABLE', refusal, { hint: zoneHint })
+  const canSplit = hasZones && !job.asked.calls
   return split && canSplit ? zoneCosts(profile, split) : undefined
 }

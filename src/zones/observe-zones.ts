@@ -1,25 +1,28 @@
 import type { Clock } from '../contract/clock.ts'
 import type { TimelineEntry } from '../contract/event.ts'
 import type { Sandbox } from '../contract/provider.ts'
-import type { LifeObserver } from '../contract/pipeline.ts'
+import type { Schedule } from '../contract/phase.ts'
+import type { LifeHandle, LifeObserver } from '../contract/pipeline.ts'
 import type { PastCalls, ProgramZoneMade, ZonesMade } from '../contract/zones.ts'
 import { summarizeZones } from './choose-zones.ts'
 import { ProgramZoneLog } from './program-zone-log.ts'
+import { unheldPolicies } from './unenforced-policy.ts'
 import { ZonedSandbox } from './zoned-sandbox.ts'
 
 export interface ZoneObserverParts {
   readonly sandbox: Sandbox
   readonly clock: Clock
+  readonly schedule: Pick<Schedule, 'zones' | 'phases'>
   /** Receives the capabilities called by each zone, after a run that ended with status ok. */
   readonly learn?: ((run: string, called: PastCalls) => void) | undefined
 }
 
 /**
  * Observes a life in zones: they get lives of their own as they begin, and refused or revoked channels are added to the
- * timeline. Does nothing for a sandbox without zones.
+ * timeline. Policies of functions are reported as not held by a wall without zones of functions.
  */
-export function observeZones({ sandbox, clock, learn }: ZoneObserverParts): LifeObserver {
-  if (!sandbox.listen) return {}
+export function observeZones({ sandbox, clock, schedule, learn }: ZoneObserverParts): LifeObserver {
+  if (!sandbox.listen) return unheldIn(schedule)
   const programs = new ProgramZoneLog()
   const why = new Map<string, string>()
   const channels: TimelineEntry[] = []
@@ -32,8 +35,10 @@ export function observeZones({ sandbox, clock, learn }: ZoneObserverParts): Life
     return reason ? { ...entry, reason } : entry
   }
 
+  const unheld = sandbox instanceof ZonedSandbox ? {} : unheldIn(schedule)
   return {
     attach(life, emit) {
+      unheld.attach?.(life, emit)
       sandbox.listen!({
         began(zone, kind, about) {
           if (about) programs.began(zone, kind, about)
@@ -55,9 +60,9 @@ export function observeZones({ sandbox, clock, learn }: ZoneObserverParts): Life
         },
       })
     },
-    begin(task) {
+    begin(task, io) {
       run = task.run
-      return undefined
+      return unheld.begin?.(task, io)
     },
     entry(entry) {
       released ??= clock.now() - entry.at
@@ -71,6 +76,21 @@ export function observeZones({ sandbox, clock, learn }: ZoneObserverParts): Life
       if (sandbox instanceof ZonedSandbox && supervised.end.status === 'ok')
         learn?.(run, sandbox.called)
       return { ...supervised, timeline, ...(made && { zones: made }) }
+    },
+  }
+}
+
+function unheldIn(schedule: ZoneObserverParts['schedule']): Pick<LifeObserver, 'attach' | 'begin'> {
+  const policies = unheldPolicies(undefined, schedule)
+  if (policies.length === 0) return {}
+  let held: LifeHandle | undefined
+  return {
+    attach(life) {
+      held = life
+    },
+    begin() {
+      for (const policy of policies) held?.unheld(policy)
+      return undefined
     },
   }
 }

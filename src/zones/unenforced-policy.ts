@@ -8,14 +8,19 @@ const notCalled = 'nothing calls it'
 
 /**
  * Error text if the code must not run: otherwise a function would run without its own policy. Undefined if it may run.
+ * `canSplit`: false for a wall that makes no zones of functions.
  */
 export function policyRefusalOf(
   split: ZoneSplit,
   { zones = {} }: Pick<Schedule, 'zones'>,
+  canSplit = true,
 ): string | undefined {
   const named = new Set(Object.values(zones).flatMap(({ functions = [] }) => functions))
   if (named.size === 0) return undefined
-  const stays = split.residual.find(({ name, why }) => named.has(name) && why !== notCalled)
+  const whole = canSplit ? [] : split.zones.map(({ name }) => ({ name, why: noZonesHere }))
+  const stays = [...split.residual, ...whole].find(
+    ({ name, why }) => named.has(name) && why !== notCalled,
+  )
   if (stays) return `Cannot hold the policy of "${stays.name}": ${stays.why}`
   // The list is truncated, so a function with a policy may be missing from it.
   const isCut = split.residual.length >= residualMax
@@ -47,5 +52,6 @@ export function unheldPolicies(
 }
 
 const noCpu = 'no wall of JavaScript holds "cpu" for a zone, only for the whole'
+const noZonesHere = 'its wall makes no zones of functions'
 const noZones = 'the code runs in one piece, without zones of functions'
 const noFunction = 'the code has no function of this name at its top'

@@ -113,7 +113,7 @@ async function live(zoneTimes: WallTimes, mainTimes: WallTimes = { ends: 10, die
         void (point === 'tier/lost' && lostZones.push(more?.zone ?? '')),
     },
     signal: new AbortController().signal,
-    observers: [observeZones({ sandbox, clock })],
+    observers: [observeZones({ sandbox, clock, schedule: profile.schedule })],
   })
   let lived: SupervisedRun | undefined
   let took = 0

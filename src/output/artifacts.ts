@@ -27,9 +27,9 @@ export function describeArtifacts(files: TaskEnd['artifacts']): readonly Artifac
   return files.map(({ path, bytes }) => ({ path, size: bytes.length, sha256: sha256(bytes) }))
 }
 
-/** True for a relative path without `.` or `..`, unambiguous on every platform. */
+/** True for a relative path without `.`, `..` and control characters, unambiguous on every platform. */
 function isInside(path: string): boolean {
-  if (path.length > pathUnitsMax || !path.isWellFormed() || /[\0\\]/.test(path)) return false
+  if (path.length > pathUnitsMax || !path.isWellFormed() || /[\p{Cc}\\]/u.test(path)) return false
   return path.split('/').every((step) => step !== '' && step !== '.' && step !== '..')
 }
 

@@ -228,6 +228,9 @@ test('Artifacts leave with size and digest, and not at all if too large or with 
     './a',
     'a//b',
     'a\0b',
+    'a\u0001b',
+    'a\nb',
+    'a\x9bb',
     'a\\..\\b',
     '\ud800',
   ]) {

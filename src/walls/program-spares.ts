@@ -80,7 +80,6 @@ interface KeptKind {
  */
 const imageKindsMax = 4
 const sparesOfImageMax = 4
-const DIGEST_CHARACTERS = 12
 
 /** Parked walls of one mechanism, by program, image and the call classes that their sentinels answer. */
 export class ProgramSpares {
@@ -222,13 +221,14 @@ export function runnerProgramOf(language: Language): ProgramName {
   return isCell(language) ? 'isolated-vm' : 'node'
 }
 
+/** Contains the whole digest of an image: its author can make images whose digests begin alike. */
 function keyOf(mechanism: string, { program, calls, image }: SpareKind): string {
   const isUsual = calls.join() === usualCalls.join()
   return [
     mechanism,
     program,
     ...(isUsual ? [] : [calls.join('+')]),
-    ...(image === undefined ? [] : [`sha256:${image.slice(0, DIGEST_CHARACTERS)}`]),
+    ...(image === undefined ? [] : [`sha256:${image}`]),
   ].join('/')
 }
 

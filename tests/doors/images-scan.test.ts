@@ -142,6 +142,39 @@ suite('Scans by command', () => {
     assert.equal(images('gc').status, 0)
   })
 
+  test('Attack: an image whose packages cannot be evaluated, or have the names of methods, does not hide the others', () => {
+    feed('debian.json', '3.5.1-2')
+    images('feeds', 'import', join(folder, 'debian.json'))
+    const state = join(folder, 'state')
+    const store = join(wardenFolder(state), 'images')
+    const signer = openImageSigner(signerFolder(state))
+    const source = { name: 'constructor', version: '1' }
+    const method = { ...part, name: 'constructor', version: '1', source }
+    const malformed = { ...part, version: undefined as never }
+    // Images are scanned in the order of their digests: some of these come before the others.
+    const names = ['odd-38', 'odd-49', 'odd-1', 'odd-2']
+    const planted = names.map((text, at) =>
+      plantImage({ folder: store, signer, parts: [at % 2 === 0 ? method : malformed], text }),
+    )
+    assert.ok(planted[0]! < digest && planted[1]! < digest)
+    const scanned = images('scan', '--max-severity', 'critical', '--json')
+    assert.equal(scanned.status, 3, scanned.stdout)
+    const told = JSON.parse(scanned.stdout)
+    assert.deepEqual(
+      new Set(told.images.map((one: { image: string }) => one.image)),
+      new Set([digest, planted[0], planted[2]]),
+    )
+    assert.deepEqual(
+      new Map(
+        told.unscannable.map((one: { image: string; code: string }) => [one.image, one.code]),
+      ),
+      new Map([planted[1], planted[3]].map((one) => [one, 'INTERNAL'])),
+    )
+    assert.match(images('scan').stdout, /cannot be scanned: INTERNAL: Cannot scan: /)
+    for (const name of names) assert.equal(images('untag', name).status, 0)
+    assert.equal(images('gc').status, 0)
+  })
+
   test('Attack: a hostile feed is FEED_BROKEN, and the previous feed stays', () => {
     writeFileSync(join(folder, 'debian.json'), '{"openssl":{},"openssl":{}}')
     assert.equal(

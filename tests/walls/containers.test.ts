@@ -1,12 +1,25 @@
 import assert from 'node:assert/strict'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { isAlive, processFacts } from '../../src/os/proc.ts'
+import type { EnclosureSpec, EngineHost } from '../../src/contract/engine.ts'
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
+import { isAlive, processFacts, readBootId } from '../../src/os/proc.ts'
 import { ContainerApi } from '../../src/warden/engines/processes/containers/api.ts'
 import { findSocket, socketHints } from '../../src/warden/engines/processes/containers/socket.ts'
+import { ContainerStarter } from '../../src/warden/engines/processes/containers/start.ts'
 import { makeContainers } from '../conformance/containers.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { messageIn, Stand, until } from '../conformance/stand.ts'
@@ -129,6 +142,60 @@ test('An engine that does not respond, or whose socket refuses, has the fix of i
       })
   } finally {
     silent.close()
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('A sweep leaves the running containers of another pid namespace alone, whose wardens it cannot see', async (t) => {
+  const connector = await openOwnProgram('connector')
+  if ('missing' in connector) return t.skip(connector.missing)
+  closeSync(connector.fd)
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-socket-'))
+  const { startTime } = processFacts(process.pid)!
+  const here = `${readBootId()}:${readlinkSync('/proc/self/ns/pid')}`
+  const there = `${readBootId()}:pid:[1]`
+  const containers = [
+    ['other', `${process.pid}:1:${there}`, 'running'],
+    ['other-ended', `${process.pid}:1:${there}`, 'exited'],
+    ['without-namespace', `${process.pid}:1`, 'running'],
+    ['without-namespace-ended', `${process.pid}:1`, 'exited'],
+    ['own', `${process.pid}:${startTime}:${here}`, 'running'],
+    ['own-dead', `${process.pid}:1:${here}`, 'running'],
+  ].map(([Id, warden, State]) => ({ Id, State, Labels: { 'mayfly.warden': warden } }))
+  const removed: string[] = []
+  const engine = createHttpServer(({ method, url = '' }, answer) => {
+    const [, name = ''] = /\/containers\/([^/?]+)\?/.exec(url) ?? []
+    if (method === 'DELETE') removed.push(name)
+    // Busy with a container at the first request for it.
+    if (method === 'DELETE' && removed.filter((one) => one === name).length === 1)
+      answer.statusCode = 409
+    if (method === 'POST') answer.statusCode = 501
+    answer.end(url.includes('/containers/json') ? JSON.stringify(containers) : '{}')
+  })
+  const { CONTAINER_HOST: before } = process.env
+  try {
+    const place = join(folder, 'podman.sock')
+    engine.listen(place)
+    await once(engine, 'listening')
+    process.env['CONTAINER_HOST'] = `unix://${place}`
+    const host: EngineHost = {
+      lease: () => undefined,
+      releaseLease: () => undefined,
+      report: () => undefined,
+      state: () => Promise.resolve(folder),
+    }
+    const starter = new ContainerStarter('podman', {}, host)
+    const spec = { program: 'python', spares: 0 } as unknown as EnclosureSpec
+    await assert.rejects(starter.start(spec), { code: 'UNAVAILABLE' })
+    await starter.close()
+    const swept = removed.filter((name) => !name.startsWith('mayfly-'))
+    const twice = (name: string) => [name, name]
+    assert.deepEqual(swept, ['other-ended', 'without-namespace-ended', 'own-dead'].flatMap(twice))
+  } finally {
+    if (before === undefined) delete process.env['CONTAINER_HOST']
+    else process.env['CONTAINER_HOST'] = before
+    engine.closeAllConnections()
+    engine.close()
     rmSync(folder, { recursive: true })
   }
 })

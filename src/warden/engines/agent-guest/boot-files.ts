@@ -37,7 +37,7 @@ import type { MachineKey } from './source.ts'
  *
  * Mechanism: kernel, initrd and image are copied to a cache folder of the warden's user, named by their SHA-256, readable by
  * every user and writable by this user alone. An image is hashed while it is copied. A cached file is not hashed again, because
- * only this user could have changed it. Files unused for two weeks are removed at the next copy.
+ * only this user could have changed it. Files unused for two weeks are removed when a boot is next composed.
  *
  * Relies on the signature of each manifest, by the key of the state folder. Not handled: changes of the cache by the warden's
  * own user.
@@ -99,6 +99,8 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
       this.#policy(),
     ])
     openFolder(this.#folder)
+    // Before any file is found: kernel and initrd of an earlier boot may be old, too.
+    removeOld(this.#folder)
     const boot = compose({
       store,
       key: imageKey(signerFolder(state)),
@@ -170,7 +172,6 @@ function openFolder(folder: string): void {
 async function copyImage(from: string, digest: string, folder: string): Promise<string> {
   const to = path.join(folder, `${digest}.image`)
   if (existsSync(to)) return to
-  removeOld(folder)
   const draft = path.join(folder, `.${randomBytes(6).toString('hex')}`)
   const hash = createHash('sha256')
   const hashing = new Transform({

@@ -15,7 +15,8 @@ import { etcFiles } from '../../../../jail/etc.ts'
 import { findLayers } from '../../../../jail/layers.ts'
 import { scratchFolders } from '../../../../jail/whole.ts'
 import type { JailedProgram } from '../../../../jail/embedded.ts'
-import { childrenOf, identify, isAlive, processFacts } from '../../../../os/proc.ts'
+import { childrenOf, identify, isAlive, processFacts, readBootId } from '../../../../os/proc.ts'
+import { tryReadLink } from '../../../../os/read.ts'
 import { listenTo, awaitReadinessByte } from '../../../readiness.ts'
 import { closing } from '../../../refusals.ts'
 import { freeSlot, type Slot } from '../../../slots.ts'
@@ -50,6 +51,8 @@ const EMPTY_TAR_BYTES = 10_240
 /** Uids inside, from the 65,536 of a rootless container, above the ones that images use. */
 const INSIDE = { first: 20_000, last: 60_000 } as const
 const LABEL = { wall: 'mayfly.wall', warden: 'mayfly.warden' } as const
+/** Pauses between attempts to remove a container whose engine is busy with it. */
+const REMOVAL_PAUSES_MS = [100, 1_000] as const
 
 /**
  * Starts walls that are containers of Podman or Docker, rootless or rootful, made through the API socket of the engine; loaded at
@@ -91,9 +94,7 @@ export class ContainerStarter {
     try {
       return await this.#startOne({ id, slot, spec, program, opened, began })
     } catch (error) {
-      await opened.api
-        .call('DELETE', `/containers/mayfly-${id}?force=true`, anyStatus)
-        .catch(() => undefined)
+      await removeContainer(opened.api, `mayfly-${id}`)
       await removeWallFolder(id)
       this.#host.releaseLease(id)
       slot?.release()
@@ -183,8 +184,7 @@ export class ContainerStarter {
     killWall(resources)
     await releaseOnceGone(resources, {
       async removeFolder() {
-        const path = `/containers/mayfly-${id}?force=true&v=true`
-        await api.call('DELETE', path, anyStatus).catch(() => undefined)
+        await removeContainer(api, `mayfly-${id}`)
         await removeWallFolder(id)
       },
       releaseLease: (name) => this.#host.releaseLease(name),
@@ -333,24 +333,49 @@ async function makeEmptyImage(api: ContainerApi): Promise<void> {
 
 const ownWarden = () => {
   const { pid, startTime } = identify(process.pid)
-  return `${pid}:${startTime}`
+  return `${pid}:${startTime}:${pidSpace()}`
 }
 
-/** Removes containers of dead wardens by their labels, which are found even if the state folder was removed. */
+/** Boot and pid namespace in which this process has its pid. */
+const pidSpace = () => `${readBootId()}:${tryReadLink('/proc/self/ns/pid') ?? ''}`
+
+/** States of a container whose processes are gone. */
+const overStates: ReadonlySet<unknown> = new Set(['exited', 'stopped', 'dead'])
+
+/**
+ * Removes containers of dead wardens by their labels, which are found even if the state folder was removed.
+ *
+ * Engines may be shared with wardens of other pid namespaces, in containers that have the engine's socket: whether those
+ * wardens live cannot be seen from here, so of their containers only those that have ended are removed. A container ends
+ * with its warden in any case (`life`).
+ */
 async function sweepLabelled(api: ContainerApi): Promise<void> {
   const filters = encodeURIComponent(JSON.stringify({ label: [LABEL.wall] }))
   const { value } = await api.call('GET', `/containers/json?all=true&filters=${filters}`, {
     expected: [200],
   })
-  for (const { Id, Labels = {} } of value as readonly {
+  for (const { Id, State, Labels = {} } of value as readonly {
     Id: string
+    State?: unknown
     Labels?: Record<string, string>
   }[]) {
-    const [pid, startTime] = (Labels[LABEL.warden] ?? '').split(':').map(Number)
-    if (pid && isAlive(pid, startTime)) continue
-    await api
-      .call('DELETE', `/containers/${Id}?force=true&v=true`, anyStatus)
+    const [pid, startTime, ...space] = (Labels[LABEL.warden] ?? '').split(':')
+    const isOver =
+      space.join(':') === pidSpace()
+        ? !isAlive(Number(pid), Number(startTime))
+        : overStates.has(State)
+    if (isOver) await removeContainer(api, Id)
+  }
+}
+
+/** Tries again while the engine responds that it is busy with the container. */
+async function removeContainer(api: ContainerApi, name: string): Promise<void> {
+  for (const pauseMs of [...REMOVAL_PAUSES_MS, undefined]) {
+    const answer = await api
+      .call('DELETE', `/containers/${name}?force=true&v=true`, anyStatus)
       .catch(() => undefined)
+    if (pauseMs === undefined || (answer?.status !== 409 && answer?.status !== 500)) return
+    await sleep(pauseMs)
   }
 }
 

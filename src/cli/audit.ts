@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, fstatSync, statSync, writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
@@ -22,6 +22,7 @@ import {
   stateFolderOf,
   strangerOwning,
 } from './state-owner.ts'
+import { shownTime } from './shown-time.ts'
 import { failedExitCode, verb } from './verb.ts'
 import { writeWhole } from './write-parts.ts'
 
@@ -58,30 +59,24 @@ interface Flags extends Globals {
 }
 
 const limitMax = 100_000
-/** Maximum of a JavaScript date. */
-const timeMax = 8.64e15
 
 async function list(flags: Flags): Promise<void> {
   const state = stateFolderOf(flags)
   const owner = strangerOwning(state)
-  if (owner) {
-    return runAsOwner(owner, { state, signed: lastSigned(signerFolder(state)) })
-  }
+  // Read before the log, which only grows.
+  const signed = ownerTask()?.signed ?? lastSigned(signerFolder(state))
+  if (owner) return runAsOwner(owner, { state, signed })
   const path = recordIn(state)
   using log = read(path, () => openLog(path))
   const lines = read(path, () => log.last(flags.limit ?? 50, flags.run))
-  reportBadLine(log, lines, ownerTask()?.signed?.key ?? lastSigned(signerFolder(state))?.key)
+  reportBadLine(log, lines, signed)
   if (flags.json) return printJson(lines.map(recordLineOf))
   if (lines.length > 0) await print(`${table([columns, ...lines.map(cellsOf)])}\n`)
 }
 
 /** Reports a line that does not verify, with exit code 1; such lines are listed too. */
-function reportBadLine(
-  log: LogReader,
-  lines: readonly StoredLine[],
-  key: string | undefined,
-): void {
-  const bad = findBadLine(log, lines, key)
+function reportBadLine(log: LogReader, lines: readonly StoredLine[], signed: Signed): void {
+  const bad = findBadLine(log, lines, signed)
   if (!bad) return
   process.exitCode = failedExitCode
   process.stderr.write(`${sanitiseLine(`bad: line ${bad.seq}: ${bad.why}`)}\n`)
@@ -153,13 +148,20 @@ async function exportLog(flags: Flags, file: string | undefined): Promise<void> 
   if (file === undefined) for (const row of exportRows(path)) await print(row)
   else
     await writeWhole(file, async (out) => {
-      // Writes each row whole: a full disk may take a part of it without an error.
       for (const row of exportRows(path)) writeFileSync(out, row)
     })
 }
 
+/** Writes a text whole: a full disk may take a part of it without an error. Throws MayflyError STATE. */
 async function print(text: string): Promise<void> {
-  if (!process.stdout.write(text)) await once(process.stdout, 'drain')
+  const { stdout } = process
+  if (!fstatSync(stdout.fd).isFile())
+    return void (stdout.write(text) || (await once(stdout, 'drain')))
+  try {
+    writeFileSync(stdout.fd, text)
+  } catch (cause) {
+    throw new MayflyError('STATE', `Cannot write to stdout: ${messageOf(cause)}`, { cause })
+  }
 }
 
 /**
@@ -192,11 +194,7 @@ const columns = ['line', 'time', 'kind', 'run', 'tenant', 'status', 'what']
 /** Row such as `12  2026-01-01T00:00:00.000Z  ended  exec_…  default  ok  2 ms`. */
 function cellsOf(line: StoredLine): readonly string[] {
   const ids = [line.run ?? '-', line.tenant ?? '-', line.status ?? '-']
-  return [String(line.seq), timeOf(line.at), line.kind, ...ids, detailOf(line)]
-}
-
-function timeOf(at: number): string {
-  return Math.abs(at) <= timeMax ? new Date(at).toISOString() : '?'
+  return [String(line.seq), shownTime(line.at), line.kind, ...ids, detailOf(line)]
 }
 
 /** Short detail of a body; a missing field is a dash. */

@@ -1,11 +1,12 @@
 import { errorCodes, MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
 import type { Status } from '../contract/exit-codes.ts'
 import { isLoopback } from '../gateway/http/origin.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import { boundedBytes } from '../sdk/bounded-bytes.js'
 import { loadCliConfig } from './open-assembly.ts'
 import type { Globals } from './print.ts'
-import { parseJson } from '../lib/parse-json.ts'
 
-/** Limits of an answer: timeout in milliseconds, and bytes. */
+/** Limits of an answer: timeout in milliseconds, and bytes after decompression. */
 const answerMsMax = 30_000
 const answerBytesMax = 64 * 2 ** 20
 
@@ -33,7 +34,7 @@ export async function callServer<T>(
 ): Promise<T> {
   const given = body === undefined ? {} : { type: 'application/json', body: JSON.stringify(body) }
   const response = await requestServer(flags, method, path, given)
-  return (await read(response, serverOf(flags, process.env))) as T
+  return (await answeredJson(response)) as T
 }
 
 /** Body of a request with its media type, its own deadline, and the media type that it accepts. */
@@ -67,7 +68,7 @@ export async function requestServer(
     signal: AbortSignal.timeout(answerMs),
   })
   if (response.ok) return response
-  throw problemIn(await read(response, base), response.status)
+  throw problemIn(await answeredJson(response), response.status)
 }
 
 /** API key of the environment. Throws MayflyError USAGE without one. */
@@ -130,22 +131,29 @@ async function ask(url: URL, init: RequestInit): Promise<Response> {
   }
 }
 
-async function read(response: Response, { origin }: URL): Promise<unknown> {
-  if (Number(response.headers.get('content-length') ?? 0) > answerBytesMax)
-    throw new MayflyError('PROTOCOL', `Cannot read the answer of "${origin}": it is too large`)
+/** JSON of an answer. Throws MayflyError PROTOCOL. */
+export async function answeredJson(response: Response): Promise<unknown> {
+  const bytes = await answeredBytes(response)
   try {
-    return parseJson(await response.text())
+    return parseJson(new TextDecoder().decode(bytes))
   } catch (cause) {
-    throw new MayflyError(
-      'PROTOCOL',
-      `Cannot read the answer of "${origin}": it is not from the API of Mayfly`,
-      {
-        hint: 'The port of the API is the port of the page + 1',
-        cause,
-      },
-    )
+    throw new MayflyError('PROTOCOL', `${unreadable(response)}: it is not from the API of Mayfly`, {
+      hint: 'The port of the API is the port of the page + 1',
+      cause,
+    })
   }
 }
+
+/** Bytes of an answer. Throws MayflyError PROTOCOL. */
+export async function answeredBytes(response: Response): Promise<Uint8Array> {
+  const bytes = await boundedBytes(response, answerBytesMax).catch((cause: unknown) => {
+    throw new MayflyError('PROTOCOL', `${unreadable(response)}: ${messageOf(cause)}`, { cause })
+  })
+  if (bytes) return bytes
+  throw new MayflyError('PROTOCOL', `${unreadable(response)}: it is too large`)
+}
+
+const unreadable = ({ url }: Response) => `Cannot read the answer of "${new URL(url).origin}"`
 
 /** Refusal of a job or a session by a server: it was blocked, or no wall can run it. */
 export class JobRefused extends MayflyError {

@@ -17,6 +17,7 @@ import {
   strangerOwning,
   type StateOwner,
 } from './state-owner.ts'
+import { shownTime } from './shown-time.ts'
 import { failedExitCode, verb } from './verb.ts'
 import type { ResumeFlags } from './evidence-resume.ts'
 import { openStoredCaptures, verifyParts, type WritableCaptures } from './stored-captures.ts'
@@ -99,7 +100,7 @@ async function list(flags: Flags): Promise<void> {
   const head = ['execution', 'tenant', 'capture', 'at', 'kind', '']
   const rows = captures.map(({ run, tenant, name, at, kind, parts }) => {
     const size = parts.reduce((sum, part) => sum + part.size, 0)
-    return [run, tenant, name, new Date(at).toISOString(), kind, shownSize(size)]
+    return [run, tenant, name, shownTime(at), kind, shownSize(size)]
   })
   process.stdout.write(`${table([head, ...rows])}\n`)
 }
@@ -113,7 +114,7 @@ async function show(flags: Flags, id: string): Promise<void> {
     const base = baseNameOf(capture)
     const image = imageOf(capture)
     return [
-      `${name}  ${new Date(at).toISOString()}  ${kind}${why === undefined ? '' : `, ${sanitiseLine(why)}`}`,
+      `${name}  ${shownTime(at)}  ${kind}${why === undefined ? '' : `, ${sanitiseLine(why)}`}`,
       ...parts.map(partLine),
       ...(base === undefined ? [] : [`  ${base}  memory of its template`]),
       ...(image === undefined ? [] : [`  ${image}  made by extract --part`]),

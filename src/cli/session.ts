@@ -9,9 +9,11 @@ import type { ForkedRow } from '../contract/fork.ts'
 import type { SessionRow } from '../contract/session.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { present } from '../lib/present.ts'
-import { sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
+import { sanitise, sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
 import { rawEventsOf } from '../sdk/server-events.js'
 import {
+  answeredJson,
+  answeredBytes,
   callServer,
   JobRefused,
   problemIn,
@@ -188,7 +190,7 @@ async function streamed(flags: ExecFlags, id: string, given: unknown): Promise<O
     answerMs: EXEC_MS_MAX,
   })
   if (!response.headers.get('content-type')?.startsWith('text/event-stream'))
-    return parseJson(await response.text()) as Outcome
+    return (await answeredJson(response)) as Outcome
   for await (const { event, data } of response.body ? rawEventsOf(response.body) : []) {
     if (event === 'outcome') return parseJson(data) as Outcome
     if (event === 'problem') throw problemIn(parseJson(data), response.status)
@@ -212,7 +214,7 @@ async function put(flags: ServerFlags, id: string, file: string, to?: string): P
       body,
     },
   )
-  const { size } = parseJson(await answer.text()) as { readonly size: number }
+  const { size } = (await answeredJson(answer)) as { readonly size: number }
   if (flags.json) printJson({ path: at, size })
   else note(flags, `${at}: ${size} bytes`)
 }
@@ -223,8 +225,10 @@ async function get(flags: ServerFlags, id: string, from: string, file?: string):
     'GET',
     sandboxPath(id, `/files?path=${encodeURIComponent(from)}`),
   )
-  const bytes = Buffer.from(await answer.arrayBuffer())
-  if (file === undefined) process.stdout.write(bytes)
+  const bytes = await answeredBytes(answer)
+  // Bytes of a guest could change the state of a terminal.
+  const shown = () => (process.stdout.isTTY ? sanitise(Buffer.from(bytes).toString()) : bytes)
+  if (file === undefined) process.stdout.write(shown())
   else await writeFile(file, bytes).catch(notUsable('write', file))
 }
 
@@ -263,7 +267,7 @@ async function fork(flags: ForkFlags, id: string): Promise<void> {
     body: JSON.stringify(asked),
     answerMs: FORK_MS_MAX,
   })
-  const forked = parseJson(await response.text()) as ForkedRow
+  const forked = (await answeredJson(response)) as ForkedRow
   if (flags.json) return printJson(forked)
   for (const one of forked.children) process.stdout.write(`${one.id}\n`)
   note(flags, `Each child has ${forked.shared.join('; ')}`)

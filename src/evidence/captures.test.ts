@@ -151,6 +151,19 @@ test('An incomplete capture is not listed, and an altered one is refused', async
   await assert.rejects(bytesOf('capture-9/memory.bin'), /it is not what was kept/)
 })
 
+test('Attack: a summary under a name that Mayfly gives to no capture is not listed', async () => {
+  await keepAt(7)(of, capture)
+  const summary = { format: 1, at: 9, because: 'asked', kind: 'none', parts: [] }
+  const put = (name: string) =>
+    bodies.put({ ...of, name: `${name}/capture.json` }, Buffer.from(JSON.stringify(summary)), 9)
+  for (const name of ['capture-\x1b]0;owned\x07', 'capture-9\n', 'capture-9/x', 'capture-'])
+    put(name)
+  const names = () => storedCaptures(bodies, of).map(({ name }) => name)
+  assert.deepEqual(names(), ['capture-7'])
+  put('capture-9')
+  assert.deepEqual(names(), ['capture-9', 'capture-7'])
+})
+
 test('A part whose name could be a path is not stored', async () => {
   for (const name of ['../memory', '.hidden', 'a/b', ''])
     await assert.rejects(

@@ -196,9 +196,12 @@ function told({ name, size, sha256, trust }: CapturedPart): CapturedPart {
 
 type Place = ReturnType<BodiesRead['places']>[number]
 
-/** Undefined if a piece is missing. */
+/** Names of summaries, of which others print the first part. */
+const summaryName = /^capture-\d{1,16}\/capture\.json$/
+
+/** Undefined if a piece is missing, and for a name that Mayfly gives to no capture. */
 function summaryAt(bodies: BodiesRead, place: Place): Summary | undefined {
-  const bytes = bodies.get(place)
+  const bytes = summaryName.test(place.name) ? bodies.get(place) : undefined
   if (!bytes) return undefined
   const summary = summarySchema.parse(parseJson(Buffer.from(bytes).toString()))
   const names = new Set(bodies.names(place.tenant, place.run))

@@ -15,8 +15,11 @@
  * @typedef {import('../contract/outcome.ts').Outcome} Outcome
  */
 import { parseJsonOfAnybody as parseJson } from '../../guest/parse-json.js'
+import { boundedBytes } from './bounded-bytes.js'
 import { rawEventsOf } from './server-events.js'
 
+/** Maximum of an answer in bytes after decompression; larger than any outcome. */
+const ANSWER_BYTES_MAX = 384 * 2 ** 20
 /** Status of a stream that has no outcome at its end, as of a broken server behind a proxy. */
 const BROKEN_STREAM = 502
 
@@ -254,7 +257,7 @@ export class MayflyClient {
     const size = width === undefined ? '' : `?width=${width}`
     const path = `/v1/executions/${encodeURIComponent(id)}/timeline.svg${size}`
     const response = await this.#call('GET', path)
-    return response.ok ? await response.text() : await read(response)
+    return response.ok ? await textOf(response) : await read(response)
   }
 
   /**
@@ -323,11 +326,19 @@ function assertKnown(options, known) {
 
 /** Returns the outcome inside a problem of a blocked or unavailable job. @param {Response} response @returns {Promise<any>} */
 async function read(response) {
-  const text = await response.text()
+  const text = await textOf(response)
   if (response.ok) return parseJson(text)
   const problem = parsed(text)
   if (problem.outcome) return problem.outcome
   throw new MayflyProblem(response.status, problem)
+}
+
+/** Throws MayflyProblem for an answer that is too large. @param {Response} response @returns {Promise<string>} */
+async function textOf(response) {
+  const bytes = await boundedBytes(response, ANSWER_BYTES_MAX)
+  if (bytes) return new TextDecoder().decode(bytes)
+  const message = `The answer has more than ${ANSWER_BYTES_MAX} bytes`
+  throw new MayflyProblem(response.status, { code: 'UNREADABLE', message })
 }
 
 /** @param {string} text @returns {AnsweredProblem} */

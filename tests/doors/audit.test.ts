@@ -1,7 +1,7 @@
 import { signerFolder, wardenFolder } from '../../src/lib/state-folder.ts'
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -227,6 +227,29 @@ test('Listed lines that do not verify exit 1 and name the first bad line', () =>
   change(cases[0]![0])
   assert.equal(audit('list', '--run', 'exec_b').status, 1)
   assert.equal(audit('list', '--run', 'exec_a').status, 0)
+})
+
+test('Attack: a log that was chained anew without its checkpoints is named by the list, up to the last signed line and beyond it', async () => {
+  const forged = join(root, `${count}-rewritten`)
+  const record = openRecord({ stateFolder: forged, clock: systemClock })
+  for (const id of ['exec_a', 'exec_b', 'exec_c', 'exec_d'])
+    record.begin(job(id), verdict, plan).end(facts)
+  await record.close()
+  for (const name of readdirSync(state).filter((one) => one.startsWith('audit.db')))
+    rmSync(join(state, name), { recursive: true })
+  for (const name of readdirSync(forged).filter((one) => one.startsWith('audit.db')))
+    cpSync(join(forged, name), join(state, name), { recursive: true })
+  for (const [words, line] of [
+    [['--run', 'exec_a'], 2],
+    [['--limit', '5'], 5],
+    [[], 1],
+  ] as const) {
+    const { status, stderr } = audit('list', ...words)
+    assert.match(stderr, new RegExp(`^bad: line ${line}: `), words.join(' '))
+    assert.equal(status, 1)
+  }
+  change('DELETE FROM audit WHERE seq > 4')
+  assert.match(audit('list').stderr, /^bad: line 5: lines up to 6 were signed/)
 })
 
 test('An export verifies without its state folder, and fails to verify once it was changed', () => {

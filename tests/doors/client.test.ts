@@ -67,6 +67,34 @@ test(
   },
 )
 
+test('Attack: an endless answer is a problem of the client, and is read no further than its bound', async () => {
+  const piece = new Uint8Array(2 ** 20).fill(0x30)
+  for (const ok of [true, false]) {
+    let pieces = 0
+    let isLeft = false
+    const body = new ReadableStream<Uint8Array>({
+      pull: (made) => (pieces++ < 400 ? made.enqueue(piece) : made.error(new Error('read on'))),
+      cancel: () => void (isLeft = true),
+    })
+    const send = () => Promise.resolve(new Response(body, { status: ok ? 200 : 500 }))
+    const client = new MayflyClient({ url: 'http://localhost', fetch: send })
+    const call = ok ? client.run({ code: '1' }) : client.draw('exec_1')
+    await assert.rejects(call, { name: 'MayflyProblem', code: 'UNREADABLE' })
+    assert.ok(isLeft)
+  }
+})
+
+test('An answer of a fetch without streams is read', async () => {
+  const answer = { status: 'ok' }
+  const send = () => {
+    const response = Response.json(answer)
+    Object.defineProperty(response, 'body', { value: undefined })
+    return Promise.resolve(response)
+  }
+  const client = new MayflyClient({ url: 'http://localhost', fetch: send })
+  assert.deepEqual(await client.run({ code: '1' }), answer)
+})
+
 test('A misspelt option of the client and of its calls is a TypeError that names it, and nothing is sent', async () => {
   const url = 'http://localhost'
   assert.throws(() => new MayflyClient({ url, apiKey: 'k' } as never), {

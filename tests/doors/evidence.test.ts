@@ -218,6 +218,30 @@ suite('mayfly evidence', () => {
     assert.match(gone.stdout, /^bad: .*memory\.bin: it is no longer stored$/m)
   })
 
+  test('Attack: a capture with a forged name or time is printed without control characters, and hides no other', async () => {
+    const forged = makePlace()
+    try {
+      const { record } = await recordAt(forged.state)
+      const summary = { format: 1, at: 9e15, because: 'asked', kind: 'none', parts: [] }
+      for (const name of ['capture-\x1b]0;owned\x07', 'capture-9000000000000000'])
+        record.bodies.put(
+          { tenant: 'acme', run, name: `${name}/capture.json` },
+          Buffer.from(JSON.stringify(summary)),
+          Date.now(),
+        )
+      await record.close()
+      for (const words of [['list'], ['show', run]]) {
+        const { code, stdout, stderr } = await mayfly(forged, ['evidence', ...words])
+        assert.equal(code, 0, stderr)
+        assert.match(stdout, /capture-9000000000000000 +\? +none/)
+        assert.ok(stdout.includes(capture), stdout)
+        assert.doesNotMatch(stdout, /[^\P{Cc}\n]/u)
+      }
+    } finally {
+      forged.remove()
+    }
+  })
+
   test(
     'Attack: a part on a terminal has its control characters escaped, and in a pipe none',
     { skip: noTerminal() },

@@ -80,6 +80,24 @@ suite('Frameworks', { skip: unable('python') }, () => {
     assert.deepEqual(named, { exitCode: 3, stdout: 'b\n/tmp\n', stderr: '' })
   })
 
+  test('a file or a list that exceeds the ceiling of output is refused, and no part of it is returned', async () => {
+    const state = join(place.state, 'small')
+    await using small = await Mayfly.open({ state, ceilings: { output: '64KB' } })
+    await using box = await small.open({ language: 'sh' })
+    const session = sandboxSession(box)
+    const make = 'head -c 100000 /dev/zero > /tmp/x; head -c 20000 /dev/zero > /tmp/y'
+    assert.equal((await session.run({ command: make })).exitCode, 0)
+    await assert.rejects(Promise.resolve(session.readBinaryFile({ path: '/tmp/x' })), {
+      code: 'TOO_LARGE',
+    })
+    assert.equal((await session.readBinaryFile({ path: '/tmp/y' }))?.length, 20_000)
+    const names = 'mkdir /tmp/d && cd /tmp/d && touch $(seq -f %0100g 600)'
+    assert.equal((await session.run({ command: names })).exitCode, 0)
+    await assert.rejects(Promise.resolve(session.listDirectory({ path: '/tmp/d' })), {
+      code: 'TOO_LARGE',
+    })
+  })
+
   test('a folder is listed by any name and through a link, and nothing else is done by its name', async () => {
     await using box = await mayfly.open({ language: 'sh' })
     const session = sandboxSession(box)

@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict'
-import { after, before, suite } from 'node:test'
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { after, before, suite, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { gzipSync } from 'node:zlib'
 import { test } from '../fixtures/drawn.ts'
+import { noTerminal } from './on-terminal.ts'
 import {
+  bin,
   documentOf,
   makePlace,
   mayfly,
@@ -106,5 +114,60 @@ suite('mayfly sandbox', () => {
     const stranger = await bare({ MAYFLY_API_KEY: 'x'.repeat(40) }, '--server', server.active)
     assert.equal(stranger.code, 1)
     assert.match(stranger.stderr, /Cannot accept this API key/)
+  })
+})
+
+suite('mayfly sandbox with a server that may be hostile', () => {
+  /** Place whose commands call a server that answers each request like this. */
+  async function placeWith(t: TestContext, listener: RequestListener): Promise<Place> {
+    const place = makePlace()
+    const server = createServer(listener)
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    t.after(() => {
+      server.close()
+      server.closeAllConnections()
+      place.remove()
+    })
+    const { port } = server.address() as AddressInfo
+    const called = { MAYFLY_API_KEY: 'k', MAYFLY_SERVER: `http://127.0.0.1:${port}` }
+    return { ...place, env: { ...place.env, ...called } }
+  }
+
+  test(
+    'Attack: a file of a session has its control characters escaped on a terminal, and in a pipe none',
+    { skip: noTerminal() },
+    async (t) => {
+      const file = 'a\x1b]0;owned\x07\nb'
+      const place = await placeWith(t, (_, response) => response.end(file))
+      const words = ['sandbox', 'get', 'box', 'report.txt']
+      // A synchronous call would hold up the server, which is in this process.
+      const line = `'${process.execPath}' '${bin}' ${words.join(' ')}`
+      const { cwd, env } = place
+      const shown = await promisify(execFile)('script', ['-qec', line, '/dev/null'], { cwd, env })
+      assert.match(shown.stdout, /^a\\x1b\]0;owned\\x07\r?\nb$/)
+      assert.equal((await mayfly(place, words)).stdout, file)
+    },
+  )
+
+  test('Attack: an answer that is large once it is decompressed is refused by every command', async (t) => {
+    const zipped = gzipSync(`{"entries":[],"children":[],"size":1,"code":"${'0'.repeat(2 ** 26)}"}`)
+    const place = await placeWith(t, (request, response) => {
+      const status = request.url?.endsWith('/freeze') ? 500 : 200
+      const type = { 'content-type': 'application/json', 'content-encoding': 'gzip' }
+      request.resume()
+      response.writeHead(status, type).end(zipped)
+    })
+    for (const words of [
+      ['files', 'box'],
+      ['freeze', 'box'],
+      ['get', 'box', 'a'],
+      ['put', 'box', bin],
+      ['fork', 'box'],
+      ['exec', 'box', '--', 'true'],
+    ]) {
+      const { code, stdout, stderr } = await mayfly(place, ['sandbox', ...words])
+      assert.match(stderr, /^mayfly: Cannot read the answer of "http:.*": it is too large$/m)
+      assert.deepEqual([code, stdout], [words[0] === 'exec' ? 9 : 1, ''], words.join(' '))
+    }
   })
 })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -19,6 +19,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { systemClock } from '../../src/contract/clock.ts'
 import { createCustody } from '../../src/evidence/custody.ts'
+import { exportRows } from '../../src/evidence/export.ts'
 import { openRecord } from '../../src/evidence/record.ts'
 import { openBaselineStore } from '../../src/watch/baseline-store.ts'
 import { noTrail, withObservation } from '../../src/watch/trail.ts'
@@ -214,6 +215,41 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
     }
   })
 
+  test(
+    'an export of which the disk takes a part fails, and leaves no file',
+    { skip: noMounts() },
+    async () => {
+      const state = join(place.state, '..', 'exported')
+      const record = openRecord({ stateFolder: state, clock: systemClock })
+      let [length, lastLength, pages] = [0, 0, 0]
+      while (pages * pageBytes <= length - lastLength) {
+        record.append(event({ point: 'access/created', fields: {} }), 'acme')
+        const rows = [...exportRows(join(state, 'audit.db'))]
+        length = rows.join('').length
+        lastLength = rows.at(-1)!.length
+        pages = Math.floor((length - 1) / pageBytes)
+      }
+      await record.close()
+      chownSync(state, uid, uid)
+      giveAll(state)
+      const small = join(place.state, '..', 'small')
+      mkdirSync(small)
+      const mount = `mount -t tmpfs -o nr_blocks=${pages} none "$0" && "$@"; code=$?; ls "$0"; exit $code`
+      for (const [words, left] of [
+        [[join(small, 'log.jsonl')], ''],
+        [['--quiet'], 'stdout'],
+      ] as const) {
+        const shell = left === '' ? mount : mount.replace('"$@"', '"$@" > "$0/stdout"')
+        const become = ['unshare', '--mount', '--', 'sh', '-c', shell, small]
+        const line = ['audit', 'export', '--state', state, ...words]
+        const { code, stdout, stderr } = await mayfly({ ...place, become }, line)
+        assert.equal(code, 1, stdout)
+        assert.match(stderr, /^mayfly: Cannot write .*ENOSPC/m)
+        assert.equal(stdout.trim(), left)
+      }
+    },
+  )
+
   test('a field with a line end forges no row of a list', async () => {
     const state = join(place.state, '..', 'forged')
     const record = openRecord({ stateFolder: state, clock: systemClock })
@@ -227,6 +263,14 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
     assert.doesNotMatch(stdout, /^99 /m)
   })
 })
+
+const pageBytes = 4096
+
+/** Reason why no file system can be mounted here, or false. */
+function noMounts(): string | false {
+  const words = ['--mount', 'mount', '-t', 'tmpfs', 'none', '/mnt']
+  return spawnSync('unshare', words).status === 0 ? false : 'mounts need more rights'
+}
 
 const verbOf: Readonly<Record<string, string>> = {
   'baselines.db': 'policy',

@@ -177,10 +177,16 @@ function serverOn(socket: Socket, frames: Frames, pid: number): AttachedServer {
       const text = JSON.stringify(job)
       if (Buffer.byteLength(text) > runRequestBytesMax) return undefined
       const cancel = () => void socket.write(encodeFrame(localKinds.cancel, ''))
-      for (const frame of framesOfText(text, localKinds.part, localKinds.run)) socket.write(frame)
+      let isUnsent = !socket.writable
+      const note = (error?: Error | null) => void (isUnsent ||= error != null)
+      for (const frame of framesOfText(text, localKinds.part, localKinds.run))
+        socket.write(frame, note)
       using _cancelling = addAbortListener(listener.signal, cancel)
       try {
-        return await outcomeIn(frames, listener)
+        const first = await frames.next()
+        // A server that never got the whole job, because it ended while this process read its input, ran nothing of it.
+        if (!first && isUnsent) return undefined
+        return await outcomeIn(first, frames, listener)
       } finally {
         socket.destroy()
       }
@@ -200,11 +206,14 @@ function serverOn(socket: Socket, frames: Frames, pid: number): AttachedServer {
   }
 }
 
-async function outcomeIn(frames: Frames, listener: SentJobListener): Promise<Outcome | undefined> {
+async function outcomeIn(
+  first: Frame | undefined,
+  frames: Frames,
+  listener: SentJobListener,
+): Promise<Outcome | undefined> {
   const parts = new TextParts(outcomeBytesMax)
   let { taken } = listener
-  for (;;) {
-    const frame = await frames.next()
+  for (let frame = first; ; frame = await frames.next()) {
     if (!frame) throw lost()
     if (frame.kind === localKinds.declined) return undefined
     taken?.()

@@ -87,9 +87,11 @@ export class LocalClient {
     this.#cancelled.abort()
   }
 
-  /** Closes a connection without a job. */
+  /** Closes a connection without a job; declines the job that an authenticated caller may still send. */
   leaveIdle(): void {
-    if (!this.isRunning && this.#state !== 'over') this.#socket.destroy()
+    if (this.isRunning || this.#state === 'over') return
+    if (this.#state === 'ready') this.#decline()
+    this.#socket.destroySoon()
   }
 
   /** Ends within a timeout even if the caller does not read; otherwise the server could not be stopped. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import {
@@ -345,6 +345,46 @@ suite('A server for runs of its own user', { skip }, () => {
     assert.ok(!existsSync(folder))
   })
 
+  test('A stopping server declines the job of an attached caller that has not sent it, of any size', async (t) => {
+    const code = 'x'.repeat(2 ** 23)
+    const jobs: readonly SentJob[] = [job, { ...job, request: { code } }]
+    for (const isClosed of [false, true])
+      for (const sent of jobs) {
+        const { door, folder } = await doorFor(t, { run: () => assert.fail('a job ran') })
+        const server = await attach(folder, name)
+        assert.equal(await door.drain(0), 0)
+        if (isClosed) await door.close()
+        assert.equal(await server!.run(sent, { signal }), undefined)
+      }
+  })
+
+  test('A server whose process ended before a job was sent ran nothing of it', async (t) => {
+    const { folder } = folderFor(t)
+    const server = startOther(folder)
+    t.after(() => server.kill('SIGKILL'))
+    await once(server.stdout, 'data')
+    const attached = await attach(folder, name)
+    server.kill('SIGKILL')
+    await once(server, 'close')
+    assert.equal(await attached!.run(job, { signal }), undefined)
+  })
+
+  test('A caller that has attached and sends nothing does not hold up the end of the server', async (t) => {
+    const started = Promise.withResolvers<void>()
+    const finish = Promise.withResolvers<Outcome>()
+    const { door, folder } = await doorFor(t, {
+      run: () => (started.resolve(), finish.promise),
+    })
+    const idle = await attach(folder, name)
+    const running = (await attach(folder, name))!.run(job, { signal })
+    await started.promise
+    const draining = door.drain(2 ** 30)
+    finish.resolve(outcome)
+    assert.equal((await running)!.id, outcome.id)
+    assert.equal(await draining, 0)
+    idle!.close()
+  })
+
   test('Attack: a caller that does not read its response does not keep the server alive', async (t) => {
     const started = Promise.withResolvers<void>()
     const { door, folder } = await doorFor(t, {
@@ -410,6 +450,18 @@ const node = [
 function nameIn(...[program, ...args]: readonly [string, ...string[]]): string | undefined {
   const { status, stdout } = spawnSync(program, args, { encoding: 'utf8' })
   return status === 0 ? stdout : undefined
+}
+
+/** A server in a process of its own, which prints once it listens. */
+function startOther(folder: string) {
+  const program = `import { openLocalDoor } from ${JSON.stringify(join(import.meta.dirname, 'door.ts'))}
+  const never = { isItself: () => true, onIdle() {}, onStop() {}, run: async () => ({}) }
+  const { folder, name } = JSON.parse(process.argv[1])
+  await openLocalDoor({ ...never, kind: 'left', idleMs: null, state: '/', folder, name })
+  process.stdout.write('listens')`
+  const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', program]
+  const words = [...flags, JSON.stringify({ folder, name })]
+  return spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] })
 }
 
 /** A caller that has proved itself, and then speaks for itself. */

@@ -138,9 +138,13 @@ export class BoxShell {
     throw new MayflyError('CONFLICT', `Cannot delete "${path}": ${stderr.trim()}`)
   }
 
-  /** Runs a command that must succeed. */
+  /** Runs a command that must succeed and whose output is needed whole. */
   async #words(words: readonly string[], asked: Omit<ShellCommand, 'command'>): Promise<ShellEnd> {
     const end = await this.#exec(words, asked, FILE_OUTPUT)
+    if (end.isTruncated)
+      throw new MayflyError('TOO_LARGE', `Cannot read the output of "${words[0]}": it was cut`, {
+        hint: 'Copy a file to the working folder first, list fewer files, or raise "ceilings.output"',
+      })
     if (end.exitCode === 0) return end
     throw new MayflyError('CONFLICT', `Cannot run "${words[0]}": ${end.stderr.trim()}`)
   }

@@ -1,6 +1,7 @@
 import { MayflyError } from '../contract/error.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import type { AttachedServer } from '../gateway/local/client.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
 import { note } from './print.ts'
 import type { Runner } from './runner.ts'
 import { warnOfProviders } from './warn-of-providers.ts'
@@ -51,8 +52,8 @@ export function attachedRunner(): Runner | undefined {
     about: `process ${attachment.first.pid} (--once uses none)`,
     async prepare({ flags }) {
       const { loaded } = attachment
-      for (const file of loaded?.files ?? []) note(flags, `Configuration: ${file}`)
-      for (const warning of loaded?.warnings ?? []) note(flags, `Warning: ${warning}`)
+      for (const file of loaded?.files ?? []) note(flags, `Configuration: ${sanitiseLine(file)}`)
+      for (const warning of loaded?.warnings ?? []) note(flags, `Warning: ${sanitiseLine(warning)}`)
       if (!loaded) return
       await warnOfProviders(loaded, flags)
       if (!flags.allow) return

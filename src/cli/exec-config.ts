@@ -1,6 +1,7 @@
 import { realpathSync } from 'node:fs'
 import { loadConfig, type LoadedConfig } from '../config/load.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
 import { note, type Globals } from './print.ts'
 
 /** Loads the configuration without reporting its files, because stderr belongs to the command. Throws MayflyError CONFIG. */
@@ -11,7 +12,7 @@ export function execConfig(flags: Globals): Pick<LoadedConfig, 'config' | 'files
     flags: { '--state': flags.state },
     cwd: process.cwd(),
   })
-  for (const warning of warnings) note(flags, `Warning: ${warning}`)
+  for (const warning of warnings) note(flags, `Warning: ${sanitiseLine(warning)}`)
   return { config, files }
 }
 

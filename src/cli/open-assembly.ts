@@ -95,7 +95,7 @@ export function loadCliConfig(
     flags: { '--state': flags.state, ...given },
     cwd: process.cwd(),
   })
-  for (const file of loaded.files) note(flags, `Configuration: ${file}`)
+  for (const file of loaded.files) note(flags, `Configuration: ${sanitiseLine(file)}`)
   for (const warning of loaded.warnings) note(flags, `Warning: ${sanitiseLine(warning)}`)
   return loaded
 }

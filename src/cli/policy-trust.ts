@@ -8,6 +8,7 @@ import { sha256 } from '../lib/hash.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { printDocument, type CliIo } from './cli-io.ts'
+import { positionals } from './command-line.ts'
 import type { Globals } from './print.ts'
 
 export interface TrustOptions extends Globals {
@@ -34,8 +35,7 @@ export function trust(file: string | undefined, options: TrustOptions, world: Cl
 /** Runs as root, before re-executing as the owner of the state folder. */
 export function readAhead(argv: readonly string[]): void {
   if (argv.includes('--list') || argv.includes('--remove')) return
-  const words = argv.slice(argv.indexOf('trust') + 1)
-  const file = words.find((word, at) => !word.startsWith('-') && words[at - 1] !== '--state')
+  const [, , file] = positionals(argv)
   process.env[TRUSTING] = JSON.stringify(readNow(file ?? usualFile, process.cwd(), process.env))
 }
 

@@ -1,12 +1,21 @@
 import { after, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { serverUid } from '../contract/uids.ts'
 import { developmentCertificate } from '../gateway/http/development-authority.ts'
+import { readAhead } from './policy-trust.ts'
 import { register } from './policy.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-policy-'))
@@ -250,6 +259,28 @@ test('with --json a valid and an invalid configuration are each one document on 
     [document.valid, document.issues[0]?.line, bad.stderr, bad.code],
     [false, 1, '', 2],
   )
+})
+
+test('As root, policy trust reads the file of its argument, whatever flags name', () => {
+  const [asked, other] = ['asked.toml', 'other.toml'].map((name) => join(folder, name)) as [
+    string,
+    string,
+  ]
+  for (const file of [asked, other]) writeFileSync(file, '')
+  try {
+    for (const argv of [
+      ['policy', 'trust', '--config', other, asked],
+      ['policy', 'trust', '--state', folder, '--config', other, '--json', asked],
+      ['--state', 'trust', 'policy', 'trust', asked],
+      ['policy', 'trust', asked, `--config=${other}`],
+    ]) {
+      readAhead(argv)
+      const read = JSON.parse(process.env['MAYFLY_TRUSTING'] ?? '') as { path: string }
+      assert.equal(read.path, realpathSync(asked), argv.join(' '))
+    }
+  } finally {
+    delete process.env['MAYFLY_TRUSTING']
+  }
 })
 
 test('S4-14: policy explain prints each value with its origin', () => {

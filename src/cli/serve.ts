@@ -313,15 +313,15 @@ async function openQuotas(assembly: Assembly): Promise<Quotas> {
   })
 }
 
-/** Retention of outcomes: one day within a byte limit, swept once a minute. */
-function keepHistory({ record, clock }: Assembly): History {
-  const retain = async (): Promise<void> => {
-    try {
-      await forgetExpired(record.bodies, clock.date())
-    } catch {
-      // A failed sweep is retried a minute later; a broken state folder fails the next job.
-    }
+/** Retention of outcomes, one day within a byte limit, and of executions of code mode: swept once a minute. */
+function keepHistory({ record, clock, config: { state } }: Assembly): History {
+  const sweepBodies = async () => await forgetExpired(record.bodies, clock.date())
+  const sweepCode = async () => {
+    const { sweepExecutions } = await import('../mcp/code-mode/stored-executions.ts')
+    sweepExecutions(state, clock)
   }
+  // A failed sweep is retried a minute later; a broken state folder fails the next job.
+  const retain = () => Promise.allSettled([sweepBodies(), sweepCode()])
   setInterval(() => void retain(), RETAIN_EVERY_MS).unref()
   return createHistory(
     () => record.bodies,

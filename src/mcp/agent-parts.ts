@@ -1,8 +1,9 @@
+import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { join } from 'node:path'
 import { recordEvent } from '../assemble/record-events.ts'
 import type { Assembly } from '../assemble/assemble.ts'
-import { StoredExecutions } from './code-mode/stored-executions.ts'
+import { attempt } from '../lib/attempt.ts'
+import { executionsFile, StoredExecutions } from './code-mode/stored-executions.ts'
 import { serversOf } from './servers/tool-catalogue.ts'
 import { McpUpstream } from './servers/upstream.ts'
 import type { ToolHost } from './tool-host.ts'
@@ -29,9 +30,11 @@ export function openAgentParts({ assembly, version, startProgram }: AgentOptions
   const upstreams = config.mcp.servers.map(
     (one) => new McpUpstream({ config: one, version, clock, env: process.env, startProgram }),
   )
-  const file = join(config.state, 'executions.db')
   let store: StoredExecutions | undefined
+  const file = executionsFile(config.state)
   const executions = () => (store ??= new StoredExecutions(file, clock))
+  // Sweeps what earlier processes left; a failure is reported by the first call that needs the file.
+  if (existsSync(file)) attempt(executions)
   return {
     hasServers: upstreams.length > 0,
     of: (tenant, principal) => ({

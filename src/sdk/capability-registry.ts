@@ -51,6 +51,8 @@ export class CapabilityRegistry implements AsyncDisposable {
   readonly #caught = new Map<string, Misdeclared>()
   readonly #custom = new Map<string, MicroVMProvider>()
   readonly #added = new Map<string, Promise<AddedCustom>>()
+  /** Latest attempts that were refused, of which one may have been initialised after its time. */
+  readonly #refused = new Map<string, AddedCustom>()
   #chosen = 'auto'
   #opened: Promise<Mayfly> | undefined
   #isOver = false
@@ -144,8 +146,8 @@ export class CapabilityRegistry implements AsyncDisposable {
   /** Closes the Mayfly instance that it opened, and cleans up custom providers. Idempotent. */
   async close(): Promise<void> {
     this.#isOver = true
-    const ends = [...this.#added.values()].map(async (adding) => {
-      await (await adding.catch(() => undefined))?.close()
+    const ends = [...this.#added.values(), ...this.#refused.values()].map(async (adding) => {
+      await (await Promise.resolve(adding).catch(() => undefined))?.close()
     })
     const ended = await Promise.allSettled(ends)
     const opened = this.#opened
@@ -195,14 +197,22 @@ export class CapabilityRegistry implements AsyncDisposable {
     return internals.runCapability(asked, { capability: capability.name, tenant }, { signal })
   }
 
-  /** Initialises a custom provider at its first use. */
+  /** Initialises a custom provider at its first use, and again at the next one if it was not available then. */
   #add(chosen: string, internals: MayflyInternals): Promise<unknown> | undefined {
     const custom = this.#custom.get(chosen)
     const added = this.#added.get(chosen)
     if (!custom || added) return added
     const adding = internals.addCustom(membersOf(custom))
     this.#added.set(chosen, adding)
+    void this.#forgetRefused(chosen, adding)
     return adding
+  }
+
+  async #forgetRefused(chosen: string, adding: Promise<AddedCustom>): Promise<void> {
+    const added = await adding.catch(() => undefined)
+    if (added?.availability.available) return
+    this.#added.delete(chosen)
+    if (added) this.#refused.set(chosen, added)
   }
 
   async #internals(): Promise<MayflyInternals> {

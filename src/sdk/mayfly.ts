@@ -22,6 +22,7 @@ import type { EventCounts } from '../telemetry/counters.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import type { SessionRequest } from '../contract/session.ts'
 import { endedBeforeExec, readSession, sessionJob } from '../sessions/session-job.ts'
+import type { WardenClient } from '../walls/client.ts'
 import { Box } from './box.ts'
 import { createInternals } from './create-internals.ts'
 import { answerFunctions, withHostCall, type HostFunctions } from './host-functions.ts'
@@ -120,8 +121,9 @@ export class Mayfly implements AsyncDisposable {
     const loaded = loadConfig({ ...given, env: process.env, cwd: process.cwd() })
     const inForce = withModules(loaded.config, providers)
     const telemetry = await openTelemetry(inForce, process.env, false)
-    const warden = await startWarden({ stateFolder: inForce.state })
+    let warden: WardenClient | undefined
     try {
+      warden = await startWarden({ stateFolder: inForce.state })
       // Undefined if no cache folder is known for this user.
       const layers = { layerFolder: attempt(layerFolder) }
       const own = { config: inForce, warden, kind: 'library', ...layers } as const
@@ -133,7 +135,7 @@ export class Mayfly implements AsyncDisposable {
       telemetry.watch({ ...assembly, warden })
       return new Mayfly(assembly, telemetry)
     } catch (error) {
-      await warden.close()
+      await Promise.allSettled([warden?.close(), telemetry.close()])
       throw error
     }
   }

@@ -39,7 +39,7 @@ export interface ThreatAnalysis {
   /** Highest score first, each with its first position and count. */
   readonly patterns: readonly DetectedPattern[]
   readonly severity: Severity
-  /** True if the score reaches the threshold, or for a syntax error. */
+  /** True if the score reaches the threshold, or for a syntax error or a malformed WebAssembly module. */
   readonly blocked: boolean
   /** Sum of cyclomatic complexity. */
   readonly complexityScore: number
@@ -108,7 +108,8 @@ export class SandboxThreatDetector {
     const analysis = await mayfly.analyze({ code, ...(language && { language }) })
     const { verdict, cached } = analysis
     const decision = decideRegistration(verdict, this.#blockThreshold)
-    const blocked = decision.blocked || analysis.kind === 'syntax-error'
+    const isMalformed = analysis.kind === 'syntax-error' || analysis.badModule !== undefined
+    const blocked = decision.blocked || isMalformed
     this.#count(verdict.findings, blocked, cached)
     return {
       score: decision.score,
@@ -149,13 +150,18 @@ export class SandboxThreatDetector {
     return this.destroy()
   }
 
-  #verify(code: string, { signature, publicKey }: CodeOptions): boolean {
+  #verify(code: string, { signature, publicKey, language }: CodeOptions): boolean {
     if (signature === undefined && publicKey === undefined) return false
     if (!this.#enableCodeSigning)
       throw new MayflyError('INVALID', 'Cannot verify a signature: "enableCodeSigning" is not set')
     const caller = { tenant: 'default', principal: 'threat-detector', origin: 'library' } as const
     const job = newJob(
-      { code, ...(signature && { signature }), ...(publicKey && { publicKey }) },
+      {
+        code,
+        ...(signature && { signature }),
+        ...(publicKey && { publicKey }),
+        ...(language && { language }),
+      },
       caller,
       systemClock,
     )

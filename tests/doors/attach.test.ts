@@ -223,6 +223,21 @@ suite('mayfly run attached to a background server of this user', { skip }, () =>
     assert.doesNotMatch(ran.stderr, /Warning/)
   })
 
+  test('Attack: no value of a found mayfly.toml prints an escape sequence or a line of its own, with a server and without', async (t) => {
+    if (noConfiguredServer) return t.skip(noConfiguredServer)
+    const place = placeFor(t, isRoot ? 'ordinary' : 'self')
+    const evil = String.raw`\u001b]0;owned\u0007\u001b[2J\nok isolate`
+    const phase = `{ name = "${evil}", for = "5s", terminate_if = ${JSON.stringify('life.phase == "none"')} }`
+    const toml = `[schedules.default]\nphases = [${phase}]\n`
+    writeFileSync(join(place.cwd, 'mayfly.toml'), toml, { mode: 0o644 })
+    for (const alone of [['--once'], [], []]) {
+      const ran = await run(place, [...asJson, ...alone])
+      assert.equal(documentOf(ran)['server'], alone.length > 0 ? 'own' : 'attached')
+      assert.match(ran.stderr, /^Warning: .*\\x1b\]0;owned\\x07\\x1b\[2J\\nok isolate/m)
+      assert.doesNotMatch(ran.stderr.replaceAll('\n', ''), /\p{Cc}/u)
+    }
+  })
+
   test('A run attaches to a running "mayfly serve" too, and cannot stop it', async (t) => {
     const place = placeFor(t)
     await using server = await startServer(place)

@@ -74,6 +74,23 @@ suite('A library whose pipeline runs in another process', () => {
     assert.deepEqual(own, ['job/admitted', 'phase/opened', 'job/ended'])
   })
 
+  test('a signal also ends what a call began after the call has answered', async () => {
+    await using mayfly = await Mayfly.open({ state })
+    const stop = new AbortController()
+    const { signal } = stop
+    const box = await mayfly.open({ language: 'python', timeout: 60_000 }, { signal })
+    const info = { limits: { timeout: 60_000 }, signal }
+    const code = 'for (;;) {}'
+    const begun = await mayfly.initializeExecution(code, info)
+    const planned = await mayfly.createTemporalZones(code, info)
+    mayfly.assignCodeToZones(code, planned)
+    const runs = [begun, planned].map((zones) => mayfly.monitorZones(zones))
+    stop.abort()
+    const outcomes = await Promise.all([box.ended, ...runs])
+    const statuses = outcomes.map(({ status }) => status)
+    assert.deepEqual(statuses, ['cancelled', 'cancelled', 'cancelled'])
+  })
+
   test('when the process is killed, every call is rejected with that reason, and a new instance works', async () => {
     const mayfly = await Mayfly.open({ state })
     const box = await mayfly.open({})

@@ -438,6 +438,21 @@ suite('A custom provider', () => {
     assert.deepEqual(custom.steps, ['initialize', 'execute', 'execute', 'cleanup'])
   })
 
+  test('A custom provider whose first initialisation fails is initialised again by the next call', async () => {
+    const custom = new CustomProvider()
+    let isReady = false
+    const initialize = () => {
+      custom.steps.push('initialize')
+      if (!isReady) throw new Error('not yet')
+    }
+    const registry = registryWith(Object.assign(custom, { initialize }))
+    assert.equal((await registry.execute('configured')).status, 'unavailable')
+    isReady = true
+    assert.equal((await registry.execute('configured')).status, 'ok')
+    await registry.close()
+    assert.deepEqual(custom.steps, ['initialize', 'initialize', 'execute', 'cleanup'])
+  })
+
   test('A provider whose cleanup fails does not prevent the others from being closed', async () => {
     const state = join(place, 'unclean')
     const warden = await startWarden({ stateFolder: state })

@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
+import type { Language } from '../../src/contract/job.ts'
 import { Mayfly, SandboxThreatDetector } from '../../src/index.ts'
+import { signEnvelope } from '../../src/threat/signature.ts'
 
 /** The tests promised for SandboxThreatDetector, point by point. */
 suite('SandboxThreatDetector', () => {
@@ -141,6 +143,25 @@ suite('SandboxThreatDetector', () => {
         assert.deepEqual([analyzed, count], [0, 2])
       })
 
+      test('An envelope is valid for the language that was signed, and for no other', async () => {
+        const { privateKey } = generateKeyPairSync('ed25519')
+        const signable = { code: 'print(1)', files: [], language: 'python' } as const
+        const grants = { capabilities: [], expires: null }
+        const signature = signEnvelope(signable, privateKey, grants)
+        const trustedSigners = [signature.key]
+        const detector = new SandboxThreatDetector({
+          mayfly,
+          enableCodeSigning: true,
+          trustedSigners,
+        })
+        const analyse = (language?: Language) =>
+          detector.analyzeCode(signable.code, { signature, ...(language && { language }) })
+        assert.equal((await analyse('python')).signatureValid, true)
+        for (const other of ['sh', 'js', undefined] as const)
+          await assert.rejects(analyse(other), { code: 'SIGNATURE_INVALID', message: /of python/ })
+        assert.equal(detector.getStatistics().refused, 3)
+      })
+
       test('A signature is refused by a detector that does not verify signatures', async () => {
         await assert.rejects(detector.analyzeCode(code, trusted), { code: 'INVALID' })
       })
@@ -181,6 +202,14 @@ suite('SandboxThreatDetector', () => {
     const { blocked, syntaxError } = await detector.analyzeCode('const a = 1\nconst = 2')
     assert.equal(blocked, true)
     assert.equal(syntaxError?.line, 2)
+  })
+
+  test('A malformed WebAssembly module is blocked, as at a registration', async () => {
+    const malformed = Buffer.from('no module').toString('base64')
+    const empty = Buffer.from('\0asm\x01\0\0\0', 'latin1').toString('base64')
+    const blocked = async (code: string) =>
+      (await detector.analyzeCode(code, { language: 'wasm' })).blocked
+    assert.deepEqual([await blocked(malformed), await blocked(empty)], [true, false])
   })
 
   test('Caching: analysing the same code again is a cache hit, and other code is a miss', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite } from 'node:test'
@@ -330,6 +330,22 @@ suite('Telemetry of a server', () => {
         )
         assert.deepEqual([first?.traceId, first?.parentSpanId], [traceId, askingSpan])
         assert.deepEqual([second?.traceId, second?.parentSpanId], [own.id.slice(5), undefined])
+      } finally {
+        delete process.env['OTEL_EXPORTER_OTLP_ENDPOINT']
+      }
+    })
+  })
+
+  test('A library that cannot be opened closes its exporter', async () => {
+    await withPlace(async (place) => {
+      await using collector = await openCollector()
+      process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = collector.url
+      try {
+        const file = join(place.cwd, 'file')
+        writeFileSync(file, '')
+        await assert.rejects(Mayfly.open({ state: join(file, 'state') }))
+        // The exporter sends its metrics when it is closed, and else after a minute.
+        assert.equal(collector.bodies, 1)
       } finally {
         delete process.env['OTEL_EXPORTER_OTLP_ENDPOINT']
       }

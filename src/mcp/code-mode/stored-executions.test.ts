@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { SimulatedClock } from '../../../tests/sim/simulated-clock.ts'
 import { CallJournal, callKey } from './journal.ts'
 import {
+  executionsFile,
   StoredExecutions,
+  sweepExecutions,
   type ExecutionBounds,
   type StoredExecution,
 } from './stored-executions.ts'
@@ -14,7 +17,8 @@ const key = callKey('hub', 'create', { n: 1 })
 
 function stand(path = ':memory:', bounds: ExecutionBounds = {}) {
   const time = { ms: 1_000_000 }
-  const clock = { now: () => time.ms + 0.5, date: () => time.ms }
+  const after = () => ({ cancel: () => undefined })
+  const clock = { now: () => time.ms + 0.5, date: () => time.ms, after }
   return { time, kept: new StoredExecutions(path, clock, bounds) }
 }
 
@@ -122,6 +126,47 @@ test('A folder in place of the file is an error of the state', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-executions-'))
   try {
     assert.throws(() => stand(folder), { code: 'STATE' })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+test('An expired execution leaves the disk within a minute, when the file is closed, and by a sweep of another process', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-executions-'))
+  try {
+    const path = executionsFile(folder)
+    const isThere = (answer: string) =>
+      [path, `${path}-wal`].some((file) => existsSync(file) && readFileSync(file).includes(answer))
+    const clock = new SimulatedClock()
+    // Keeps the WAL, which the last process would remove.
+    const beside = new StoredExecutions(path, clock)
+    const own = new StoredExecutions(path, clock)
+    own.of('a').keep('x', execution('d', 'answer of a mailbox'))
+    assert.ok(isThere('answer of a mailbox'))
+    await clock.run(61 * 60_000)
+    assert.ok(!isThere('answer of a mailbox'))
+    assert.equal(clock.pending, 0)
+
+    const handle = own.of('a').pause(execution('d', 'answer for a person'))
+    assert.ok(own.of('a').resume(handle))
+    await clock.run(clock.now() + 60_000)
+    assert.ok(!isThere('answer for a person'))
+
+    const { kept, time } = stand(path)
+    kept.of('a').keep('x', execution('d', 'answer before the close'))
+    time.ms += 60 * 60_000
+    kept.close()
+    assert.ok(!isThere('answer before the close'))
+
+    const ended = stand(path)
+    ended.kept.of('a').keep('x', execution('d', 'answer that was left'))
+    const after = () => ({ cancel: () => undefined })
+    const later = { now: () => 0, date: () => ended.time.ms + 60 * 60_000, after }
+    sweepExecutions(folder, later)
+    assert.ok(!isThere('answer that was left'))
+    for (const one of [beside, own, ended.kept]) one.close()
+    sweepExecutions(join(folder, 'none'), later)
+    assert.ok(!existsSync(join(folder, 'none')))
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { expiryDate, type Clock } from '../../contract/clock.ts'
+import { expiryDate, type Clock, type Timer } from '../../contract/clock.ts'
 import { stateGuard } from '../../contract/state-guard.ts'
+import { attempt } from '../../lib/attempt.ts'
 import { sha256 } from '../../lib/hash.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { preparing } from '../../lib/prepared.ts'
@@ -10,6 +13,7 @@ import { CallJournal, type CallKey, type WrittenJournal } from './journal.ts'
 
 const PAUSED_MS_MAX = 10 * 60_000
 const KEPT_MS_MAX = 60 * 60_000
+const SWEEP_EVERY_MS = 60_000
 const HANDLE_BYTES = 24
 /** Callers that have room at the same time, however large the executions of each are. */
 const OWNERS_MIN = 4
@@ -71,6 +75,9 @@ CREATE INDEX IF NOT EXISTS executions_of ON executions (owner)`
  * also after a restart. Expired executions are removed, and above a limit the oldest ones, first those of
  * the caller itself, so that none makes others lose theirs. A handle is bound to its caller, and the file
  * contains only the digest of the handle.
+ *
+ * Mechanism: the file is swept when it is opened and closed, and each minute while it has executions. A sweep truncates
+ * the WAL, where SQLite leaves the pages of deleted rows.
  */
 export class StoredExecutions {
   readonly #db: DatabaseSync
@@ -78,15 +85,19 @@ export class StoredExecutions {
   /** Whole milliseconds since 1970. */
   readonly #now: () => number
   readonly #bounds: Required<ExecutionBounds>
+  readonly #clock: Clock
+  #next: Timer | undefined
 
   /** `:memory:` stores nothing on disk. Throws MayflyError STATE. */
-  constructor(path: string, clock: Pick<Clock, 'now' | 'date'>, bounds: ExecutionBounds = {}) {
+  constructor(path: string, clock: Clock, bounds: ExecutionBounds = {}) {
     const { entriesMax = 256, ownEntriesMax = 32, charactersMax = 64 * 2 ** 20 } = bounds
     this.#bounds = { entriesMax, ownEntriesMax, charactersMax }
+    this.#clock = clock
     const now = expiryDate(clock)
     this.#now = () => Math.floor(now())
     this.#db = guard('open', () => openDatabase(path, { schema, isShredded: true }))
     this.#prepare = preparing(this.#db)
+    this.#sweep()
   }
 
   of(owner: string): OwnExecutions {
@@ -102,6 +113,7 @@ export class StoredExecutions {
           'DELETE FROM executions WHERE name = ? AND owner = ? AND until > ? RETURNING body, until'
         const take = () => this.#prepare(sql).get(name, owner, this.#now())
         const row = guard('write', take)
+        this.#sweepLater()
         const execution = executionIn(row)
         if (!row || !execution) return undefined
         const [body, until] = [String(row['body']), Number(row['until'])]
@@ -117,7 +129,28 @@ export class StoredExecutions {
   }
 
   close(): void {
-    if (this.#db.isOpen) this.#db.close()
+    if (!this.#db.isOpen) return
+    this.#sweep()
+    this.#next?.cancel()
+    this.#db.close()
+  }
+
+  /** Removes what has expired, from the disk too. A failed sweep is repeated a minute later, or by the next process. */
+  #sweep(): void {
+    this.#next?.cancel()
+    this.#next = undefined
+    const isEmpty = attempt(() => {
+      this.#prepare('DELETE FROM executions WHERE until <= ?').run(this.#now())
+      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+      return !this.#prepare('SELECT 1 FROM executions').get()
+    })
+    if (!isEmpty) this.#sweepLater()
+  }
+
+  #sweepLater(): void {
+    if (this.#next) return
+    this.#next = this.#clock.after(SWEEP_EVERY_MS, () => this.#sweep())
+    this.#next.asUpkeep?.()
   }
 
   #add(name: string, owner: string, execution: StoredExecution, msMax: number): void {
@@ -134,6 +167,7 @@ export class StoredExecutions {
         this.#removeBeyond(owner)
       }),
     )
+    this.#sweepLater()
   }
 
   /** Evicts the oldest executions above the limits. The newest stays, whatever its size. */
@@ -148,6 +182,14 @@ export class StoredExecutions {
     this.#prepare(beyond('WHERE owner = ?')).run(owner, ownEntriesMax, ownCharactersMax)
     this.#prepare(beyond('')).run(entriesMax, charactersMax)
   }
+}
+
+export const executionsFile = (stateFolder: string): string => join(stateFolder, 'executions.db')
+
+/** Removes what has expired, where no store may be open. Creates nothing. Throws MayflyError STATE. */
+export function sweepExecutions(stateFolder: string, clock: Clock): void {
+  const file = executionsFile(stateFolder)
+  if (existsSync(file)) new StoredExecutions(file, clock).close()
 }
 
 const pausedAs = (handle: string) => `paused ${sha256(handle)}`

@@ -19,7 +19,10 @@ import { errorOf, errorFactsOf, type ErrorFacts } from './errors.ts'
 export interface Packing {
   /** Number of a function at this path of the arguments; undefined if no function may be sent there. */
   readonly functionAt?: (path: string, value: Callable) => readonly unknown[] | undefined
-  readonly signal?: (value: AbortSignal) => readonly [id: number, isAborted: boolean]
+  /** `isKept`: it may abort after the call that passes it. */
+  readonly signal?: (
+    value: AbortSignal,
+  ) => readonly [id: number, isAborted: boolean, isKept: boolean]
   /** Number of an object that lives on the other side. */
   readonly referenceTo?: (value: object) => number | undefined
   /** Number and facts of an object that this side keeps from now on. */
@@ -39,7 +42,7 @@ export type ExportedObject =
 
 export interface Unpacking {
   readonly functionBy?: (...facts: readonly unknown[]) => Callable
-  readonly signalBy?: (id: number, isAborted: boolean) => AbortSignal
+  readonly signalBy?: (id: number, isAborted: boolean, isKept: boolean) => AbortSignal
   readonly held?: (id: number) => unknown
   readonly instance?: (id: number, className: string, facts: unknown) => object
   readonly remember?: (id: number, value: object) => void
@@ -205,7 +208,7 @@ class Unpacker {
       case 'f':
         return functionBy!(...facts)
       case 'a':
-        return signalBy!(first as number, second as boolean)
+        return signalBy!(first as number, second as boolean, third as boolean)
       case 'r':
         return held!(first as number)
       case 'o':

@@ -3,8 +3,11 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { MayflyError } from '../../contract/error.ts'
-import { Peer, type PeerParts, type ServedCall } from './peer.ts'
+import { FrameDecoder } from '../../lib/frames.ts'
+import { bridgeKinds, Peer, type PeerParts, type ServedCall } from './peer.ts'
 
 type Served = Record<string, (...args: never[]) => unknown>
 
@@ -188,6 +191,49 @@ test('An AbortSignal aborts on the other side, before and during the call, in bo
   const functions = { '0.execute': { kind: 'asked' } } as const
   assert.equal(await application.call(1, 'turn', [{ execute }], { functions }), 'turned')
   assert.deepEqual(heard, ['aborted'])
+})
+
+test('A signal of a call that keeps it aborts after the answer, as one signal for all such calls, and ends with the socket', async () => {
+  const kept: AbortSignal[] = []
+  const { application, far } = await pair({
+    open: ({ signal }: { signal: AbortSignal }) => void kept.push(signal),
+  })
+  const [given, other] = [new AbortController(), new AbortController()]
+  const open = (signal: AbortSignal, keepsSignals = true) =>
+    application.call(1, 'open', [{ signal }], { keepsSignals })
+  for (const { signal } of [given, given, other]) await open(signal)
+  assert.equal(kept[0], kept[1])
+  const aborted = once(kept[0]!, 'abort')
+  given.abort(new RangeError('enough'))
+  await aborted
+  assert(kept[0]!.reason instanceof RangeError)
+  await open(given.signal)
+  assert.deepEqual(
+    kept.map((signal) => signal.aborted),
+    [true, true, false, true],
+  )
+  const ended = once(kept[2]!, 'abort')
+  far.destroy()
+  await ended
+})
+
+test('A kept signal that was collected is forgotten by the other side', async () => {
+  const { application, far } = await pair({ open: () => undefined })
+  const forgotten = Promise.withResolvers<void>()
+  const decoder = new FrameDecoder(1_000)
+  far.on('data', (chunk: Buffer) => {
+    for (const { kind } of decoder.push(chunk)) if (kind === bridgeKinds.forget) forgotten.resolve()
+  })
+  const options = () => [{ signal: new AbortController().signal }]
+  await application.call(1, 'open', options(), { keepsSignals: true })
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const collecting = setInterval(collect, 20)
+  try {
+    await forgotten.promise
+  } finally {
+    clearInterval(collecting)
+  }
 })
 
 test('The end of the socket ends every call, and those that come after', async () => {

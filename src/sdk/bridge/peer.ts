@@ -5,6 +5,7 @@
  *     call    [id, target, path, args]  ──►  answer [id, value] | fault [id, error]
  *     invoke  [id, function, args]      ──►  the same; no response for id 0
  *     abort   [signal, reason]               of an AbortSignal that was passed
+ *     forget  [signal]                       kept after its call, and collected on this side
  *     free    [object…]                      unreachable on this side
  *
  * Bounds: bytes of a message, calls in flight, unsent bytes of one-way invocations. The end of the
@@ -22,9 +23,18 @@ import {
   type ExportedObject,
   type Packing,
 } from './codec.ts'
+import { KeptSignals } from './kept-signals.ts'
 import type { ArgumentRules, FunctionRow } from './table.ts'
 
-export const bridgeKinds = { call: 1, answer: 2, fault: 3, invoke: 4, abort: 5, free: 6 } as const
+export const bridgeKinds = {
+  call: 1,
+  answer: 2,
+  fault: 3,
+  invoke: 4,
+  abort: 5,
+  free: 6,
+  forget: 7,
+} as const
 
 /** Maximum message; the largest outcome and the largest request fit. */
 export const messageBytesMax = 400 * 2 ** 20
@@ -78,6 +88,13 @@ export class Peer {
   readonly #pending = new Map<number, Pending>()
   readonly #functions = new Map<number, Callable>()
   readonly #signals = new Map<number, AbortController>()
+  readonly #kept = new KeptSignals({
+    nextNumber: () => ++this.#last,
+    aborted: (id, reason) => this.#sendAbort(id, reason),
+    collected: (id) => {
+      if (!this.#end) this.#send(bridgeKinds.forget, [id])
+    },
+  })
   #last = 0
   #hasLost = false
   #end: Error | undefined
@@ -166,7 +183,7 @@ export class Peer {
   }
 
   #packing(rules: ArgumentRules = {}, lent?: Lent): Packing {
-    const { functions = {}, keepsFunctions, json = [] } = rules
+    const { functions = {}, keepsFunctions, keepsSignals = false, json = [] } = rules
     const { referenceTo } = this.#parts
     return {
       ...(referenceTo && { referenceTo }),
@@ -179,20 +196,25 @@ export class Peer {
         if (!keepsFunctions) lent.functions.push(id)
         return [id, row.kind, row.msMax ?? null]
       },
-      signal: (value) => this.#lendSignal(value, lent),
+      signal: (value) =>
+        keepsSignals && !value.aborted
+          ? [this.#kept.numberOf(value), false, true]
+          : [...this.#lendSignal(value, lent), false],
     }
   }
 
   #lendSignal(value: AbortSignal, lent: Lent | undefined): readonly [number, boolean] {
     const id = ++this.#last
-    const abort = (): void => {
-      if (!this.#end) this.#sendEither(bridgeKinds.abort, [id, value.reason], [id])
-    }
+    const abort = (): void => this.#sendAbort(id, value.reason)
     if (lent && !value.aborted) {
       value.addEventListener('abort', abort, { once: true })
       lent.signals.push(() => value.removeEventListener('abort', abort))
     }
     return [id, value.aborted]
+  }
+
+  #sendAbort(id: number, reason: unknown): void {
+    if (!this.#end) this.#sendEither(bridgeKinds.abort, [id, reason], [id])
   }
 
   #takeBack({ functions, signals }: Lent): void {
@@ -217,8 +239,15 @@ export class Peer {
     if (kind === bridgeKinds.call) void this.#serve(message, signals)
     else if (kind === bridgeKinds.invoke) void this.#invoke(message, signals)
     else if (kind === bridgeKinds.answer || kind === bridgeKinds.fault) this.#settle(kind, message)
-    else if (kind === bridgeKinds.abort) this.#signals.get(message[0] as number)?.abort(message[1])
+    else if (kind === bridgeKinds.abort) this.#abort(message[0] as number, message[1])
+    else if (kind === bridgeKinds.forget) this.#signals.delete(message[0] as number)
     else if (kind === bridgeKinds.free) this.#parts.free?.(message as readonly number[])
+  }
+
+  #abort(id: number, reason: unknown): void {
+    const controller = this.#signals.get(id)
+    this.#signals.delete(id)
+    controller?.abort(reason)
   }
 
   async #serve([id, target, path, args]: readonly unknown[], signals: readonly number[]) {
@@ -288,11 +317,11 @@ export class Peer {
         kind === 'told'
           ? this.#teller(id as number)
           : this.#asker(id as number, kind as FunctionRow['kind'], msMax as number | null),
-      signalBy: (id: number, isAborted: boolean) => {
-        const controller = new AbortController()
+      signalBy: (id: number, isAborted: boolean, isKept: boolean) => {
+        const controller = (isKept && this.#signals.get(id)) || new AbortController()
         if (isAborted) controller.abort()
         this.#signals.set(id, controller)
-        signals.push(id)
+        if (!isKept) signals.push(id)
         return controller.signal
       },
     }
@@ -332,6 +361,7 @@ export class Peer {
       reject(end)
     }
     this.#pending.clear()
+    this.#kept.close()
     for (const controller of this.#signals.values()) controller.abort(end)
     this.#parts.busy?.(false)
   }

@@ -20,6 +20,8 @@ export interface ArgumentRules {
   readonly functions?: Readonly<Record<string, FunctionRow>>
   /** Functions stay callable after the call, until the process ends. */
   readonly keepsFunctions?: boolean
+  /** Signals abort the work that the call began, also after its result. */
+  readonly keepsSignals?: boolean
   /** Paths of arguments that the pipeline writes as JSON text. */
   readonly json?: readonly string[]
   /** Class of the result, which then stays in the host process. */
@@ -114,11 +116,21 @@ export const classes = {
       functions: { '2.tap': asked, '2.functions.*': json },
       json: ['0.input', '1'],
     },
-    open: { ...call, returns: 'Box' },
+    open: { ...call, returns: 'Box', keepsSignals: true },
     analyze: { ...call, json: ['0.input', '0.calls'] },
-    initializeExecution: { ...call, json: ['1.input'], remembers: 'items' },
+    initializeExecution: {
+      ...call,
+      json: ['1.input'],
+      remembers: 'items',
+      keepsSignals: true,
+    },
     analyzeCode: { ...call, json: ['1.input'], remembers: 'result' },
-    createTemporalZones: { ...call, json: ['1.input'], remembers: 'items' },
+    createTemporalZones: {
+      ...call,
+      json: ['1.input'],
+      remembers: 'items',
+      keepsSignals: true,
+    },
     assignCodeToZones: sync,
     monitorZones: { ...call, functions: { '1.on': told } },
     detectAnomaly: sync,

@@ -8,6 +8,7 @@
  * Rooms take a value and return one. The end of a job is a value too: only a bug or a broken host throws, and the
  * record then has the end of the job all the same.
  */
+import type { Control } from './contract/controls.ts'
 import { isBroken, messageOf, MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'
 import type { Job, JobFile } from './contract/job.ts'
@@ -19,11 +20,11 @@ import type {
   JobEntry,
   Gate,
   HostCalls,
-  LifeRest,
   LifeResult,
   Plan,
   Rooms,
   OutputListener,
+  Supervisor,
 } from './contract/pipeline.ts'
 import type { Analysis } from './contract/verdict.ts'
 import { filesBeside, recordOutcome } from './outcome.ts'
@@ -52,15 +53,20 @@ export interface ForkedLife {
   /** The plan within the bounds of the parent. */
   readonly within: (plan: Plan) => Plan
   readonly launch: (profile: Profile) => Promise<Sandbox>
+  /** Time of the clock at that plan, from which its phases count. */
+  readonly since: () => number | undefined
 }
+
+/** Life of a session; `rest` is what is left of it at any time. */
+export type SupervisedSession = Pick<Supervisor, 'rest' | 'tighten'>
 
 /** Holder of a session: receives the output of its sandbox, and starts execs in it. */
 export interface SessionHolder {
   readonly gate: Gate
   /** Called once, when the sandbox accepts execs; never throws. */
   opened(sandbox: SandboxSession, provider: string): void
-  /** Called before that; `rest` is what is left of its life at any time. */
-  supervised(rest: () => LifeRest): void
+  /** Called before that; `tightens`: controls that its wall can tighten while it runs. */
+  supervised(life: SupervisedSession, tightens: readonly Control[]): void
 }
 
 /**
@@ -147,10 +153,11 @@ async function behindWall(
   const lived = await (async () => {
     const { signal, fork } = caller
     await using claim = await rooms.acquire(profile, job, analysis, signal, fork?.launch)
-    await using supervisor = rooms.supervise(claim.sandbox, profile, analysis, caller)
+    const subscriber = { ...caller, since: fork?.since() }
+    await using supervisor = rooms.supervise(claim.sandbox, profile, analysis, subscriber)
     using callee = rooms.answer(job, caller)
     const listener = { ...gate, call: callee.call }
-    session?.supervised(() => supervisor.rest)
+    session?.supervised(supervisor, claim.sandbox.tightens ?? [])
     if (session) handOver(claim.sandbox, session, (open) => rooms.watchSession(job, open))
     const { end, ...rest } = await supervisor.run(taskOf(job, analysis, profile), listener)
     endedAt = rooms.clock.now()

@@ -8,11 +8,12 @@
  * away are never given back. Each exec has its own verdict, output gate, limits, outcome and two lines of the record.
  */
 import { admitExec, sessionClaim } from './admit-exec.ts'
+import type { Control } from './contract/controls.ts'
 import { MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
-import type { Gate, LifeRest, LifeResult, Plan, SessionRooms } from './contract/pipeline.ts'
+import type { Gate, LifeResult, Plan, SessionRooms } from './contract/pipeline.ts'
 import type { Profile } from './contract/profile.ts'
 import {
   sessionBusy,
@@ -32,11 +33,12 @@ import type {
 import type { OpenedTerminal, TerminalPrinter, TerminalTask } from './contract/terminal.ts'
 import { strengthOf } from './contract/tier.ts'
 import { timelineShare } from './contract/timeline-share.ts'
-import type { Analysis } from './contract/verdict.ts'
+import type { Analysis, Verdict } from './contract/verdict.ts'
+import { attempt } from './lib/attempt.ts'
 import { Shares } from './lib/shares.ts'
 import { notForkable } from './contract/not-forkable.ts'
-import { execProfile } from './exec-profile.ts'
-import { live, type ForkedLife } from './life.ts'
+import { execProfile, laterBegin, restrainedTo, type Reopened } from './exec-profile.ts'
+import { live, type ForkedLife, type SupervisedSession } from './life.ts'
 import { filesBeside, recordOutcome } from './outcome.ts'
 import { openTerminal } from './terminal.ts'
 
@@ -85,7 +87,8 @@ class SessionLife implements Session {
   #isFrozen = false
   /** How it ended, by the exec that ended it or by its life. */
   #end: SessionEnd | undefined
-  #rest: (() => LifeRest) | undefined
+  #supervised: SupervisedSession | undefined
+  #tightens: readonly Control[] = []
   #closing: Promise<Outcome> | undefined
   /** Gate of the exec that runs. */
   #current: Gate | undefined
@@ -137,8 +140,9 @@ class SessionLife implements Session {
     this.#profile = profile
   }
 
-  supervised(rest: () => LifeRest): void {
-    this.#rest = rest
+  supervised(life: SupervisedSession, tightens: readonly Control[]): void {
+    this.#supervised = life
+    this.#tightens = tightens
   }
 
   /** The life has ended: every later call throws. */
@@ -151,7 +155,9 @@ class SessionLife implements Session {
     if (entry.event === 'frozen' || entry.event === 'thawed')
       this.#isFrozen = entry.event === 'frozen'
     if (this.#entries && this.#entryBudget.take(timelineShare(entry))) this.#entries.push(entry)
-    this.#onEntry?.(entry)
+    // Called in the middle of an order to the wall: an error of a listener must not stop it.
+    const onEntry = this.#onEntry
+    if (onEntry) attempt(() => onEntry(entry))
     on?.(entry)
   }
 
@@ -175,7 +181,7 @@ class SessionLife implements Session {
 
   async terminal(job: Job, task: TerminalTask, print: TerminalPrinter): Promise<OpenedTerminal> {
     const { id, profile, provider } = this
-    const within = (plan: Plan): Plan => this.#within(plan)
+    const within = (plan: Plan, verdict: Verdict): Plan => this.#within(plan, verdict)
     const session = { id, profile, provider, sandbox: this.#live(), within }
     return await openTerminal({ job, task, print }, this.#rooms, session)
   }
@@ -185,6 +191,7 @@ class SessionLife implements Session {
     const sandbox = this.#live()
     if (this.#isBusy) throw sessionBusy()
     if (!sandbox.fork) throw notForkable()
+    this.#assertCountsNothing()
     if (this.#isFrozen)
       throw new MayflyError('CONFLICT', 'Cannot fork the session: it is frozen', {
         hint: 'Thaw it first',
@@ -210,6 +217,18 @@ class SessionLife implements Session {
     }
   }
 
+  /** A child counts anew: each fork would multiply what conditions and a CPU clock leave to a session. */
+  #assertCountsNothing(): void {
+    const { phases = [] } = this.#supervised?.rest ?? {}
+    const isConditional = phases.some(({ advanceIf, terminateIf }) => advanceIf ?? terminateIf)
+    if (!isConditional && !this.profile.schedule.clock) return
+    const what = isConditional ? 'conditions' : 'a CPU clock'
+    const message = `Cannot fork the session: its phases have ${what}, which a child would begin anew`
+    throw new MayflyError('FORK_UNSUPPORTED', message, {
+      hint: 'Open it with a schedule without "advance_if", "terminate_if" and clock = "cpu"',
+    })
+  }
+
   /** Traffic is shared before the parent's life is looked at: an account of a parent that has ended is gone. */
   async #openChild(job: Job, caller: SessionCaller, saved: SandboxFork): Promise<OpenedSession> {
     const leave = this.#rooms.shareTraffic(job.id, this.id)
@@ -224,17 +243,22 @@ class SessionLife implements Session {
     }
   }
 
-  /** Bounds are those of the parent when the child is opened, so that a tightening in between holds for it too. */
+  /**
+   * Bounds are those of the parent when the child is opened, so that a tightening in between holds for it too. Its phases count from
+   * then on, however long its wall takes, so that it loses a right when its parent does.
+   */
   #childOf(saved: SandboxFork): ForkedLife {
+    let since: number | undefined
     const within = (plan: Plan): Plan => {
       // A life that was ended early has phases left by its schedule.
       if (this.#isOver || this.#closing) throw sessionEnded(this.#end)
-      const rest = this.#rest?.()
+      const rest = this.#supervised?.rest
+      since = this.#rooms.clock.now()
       if (!rest || rest.phases.length === 0) throw sessionEnded()
       const parent = { id: this.id, profile: this.profile, ...rest }
       return { ...plan, profile: this.#rooms.forkProfile(parent, plan.profile) }
     }
-    return { within, launch: (profile) => saved.launch(profile) }
+    return { within, launch: (profile) => saved.launch(profile), since: () => since }
   }
 
   close(): Promise<Outcome> {
@@ -247,29 +271,61 @@ class SessionLife implements Session {
 
   async #recorded(job: Job, caller: ExecCaller): Promise<Outcome> {
     const rooms = this.#rooms
-    const admitted = await admitExec(job, rooms, (plan) => this.#within(plan))
+    const admitted = await admitExec(job, rooms, (plan, of) => this.#within(plan, of))
     const { analysis, plan, entry } = admitted
     const lived = await this.#lived(job, analysis, plan, caller).catch((thrown) =>
       this.#notRun(thrown),
     )
     const outcome = recordOutcome(job, analysis.verdict, plan.profile, lived, entry)
-    caller.files?.(filesBeside(job, lived))
+    // The exec is recorded: an error of its caller is none of its own.
+    attempt(() => caller.files?.(filesBeside(job, lived)))
     return outcome
   }
 
   /**
    * The plan of an exec: limits of its own, controls and sandbox of the session. Code whose risk needs a stronger wall
-   * is blocked, since a session cannot move to another sandbox.
+   * is blocked, since a session cannot move to another sandbox, and so is code that begins with a later phase.
    */
-  #within(plan: Plan): Plan {
+  #within(plan: Plan, verdict: Verdict): Plan {
     const { profile } = this
     const here = this.#forExec(plan.profile)
     if (plan.kind !== 'run') return { ...plan, profile: here }
-    if (strengthOf[plan.profile.tier] <= strengthOf[profile.tier])
-      return { kind: 'run', profile: here }
-    const message = `Cannot run this in a wall of tier "${profile.tier}": its code asks for "${plan.profile.tier}"; open a session with that floor`
-    const details = { floor: plan.profile.tier, tier: profile.tier }
-    return { kind: 'blocked', profile: here, error: { code: 'TIER_TOO_WEAK', message, details } }
+    if (strengthOf[plan.profile.tier] > strengthOf[profile.tier]) {
+      const message = `Cannot run this in a wall of tier "${profile.tier}": its code asks for "${plan.profile.tier}"; open a session with that floor`
+      const details = { floor: plan.profile.tier, tier: profile.tier }
+      return { kind: 'blocked', profile: here, error: { code: 'TIER_TOO_WEAK', message, details } }
+    }
+    const phase = this.#supervised?.rest.phases[0]?.name
+    const reopened = this.#reopened(verdict)
+    const begins = reopened && phase !== undefined && laterBegin(reopened, profile, phase)
+    if (!begins) return { kind: 'run', profile: here }
+    const message = `Cannot run this in phase "${phase}": its code begins with phase "${begins}"; run it in that phase of the session, or as a job`
+    const details = { phase, begins }
+    return { kind: 'blocked', profile: here, error: { code: 'FORBIDDEN', message, details } }
+  }
+
+  /** Undefined for code that is planned as the opening was. The digest is that of the session, so that its plans are found again. */
+  #reopened(verdict: Verdict): Reopened | undefined {
+    if (verdict.risk === 0 && !verdict.signatureValid) return undefined
+    const { language, entry, digest } = this.profile
+    const own = { ...verdict, language, entry, digest }
+    const plain = { ...own, risk: 0, findings: [], signatureValid: false }
+    const of = (one: Verdict) => this.#rooms.profile(this.#job, one, { kind: 'unsigned' }).profile
+    return { plain: of(plain), own: of(own) }
+  }
+
+  /**
+   * Tightens the session to what the risk of this code leaves, as its wall would have been made for a job: the code may stay in it
+   * beyond its exec. Throws MayflyError UNAVAILABLE if the wall does not hold it.
+   */
+  async #restrain(verdict: Verdict): Promise<void> {
+    const life = this.#supervised
+    const reopened = this.#reopened(verdict)
+    const to = life && reopened && restrainedTo(reopened, life.rest.controls, this.#tightens)
+    if (!to) return
+    const by = { actor: 'restraint', reason: `an exec has a risk of ${verdict.risk}` }
+    if (await life.tighten(to, by)) return
+    throw new MayflyError('UNAVAILABLE', 'Cannot run this: its wall does not hold the restraint')
   }
 
   /** Cached by identity: the planner caches plans, so most execs of a session come with the same profile object. */
@@ -298,6 +354,7 @@ class SessionLife implements Session {
     this.#onEntry = caller.on
     this.#current = gate
     try {
+      await this.#restrain(analysis.verdict)
       const { end, state, ended, executionTime } = await this.#live().exec(
         taskOf(job, analysis, plan.profile),
         caller.signal,

@@ -33,8 +33,8 @@ export interface TerminalSession {
   readonly profile: Profile
   readonly provider: string
   readonly sandbox: SandboxSession
-  /** The plan of an exec in the sandbox of this session. */
-  within(plan: Plan): Plan
+  /** The plan of an exec in the sandbox of this session, for code with this verdict. */
+  within(plan: Plan, verdict: Verdict): Plan
 }
 
 export interface TerminalOpening {

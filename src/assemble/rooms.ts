@@ -100,7 +100,8 @@ export function createRooms(parts: RoomParts): WiredRooms {
       const own = walls.find(provider)?.images?.[verdict.language]
       if (image === own) await images.lookUpDefault(job, own)
     },
-    profile: (job, verdict, signed: Signed) => withinSignature(profile(job, verdict), signed),
+    profile: (job, verdict, signed: Signed, within = (plan) => plan) =>
+      withinSignature(within(profile(job, verdict)), signed),
     plan: profile,
     recall: (job, planned, asker, run) => cache.recall(job, planned, asker, run),
     acquire(planned, job, analysis, signal, launch) {
@@ -202,7 +203,7 @@ function supervised(
   sandbox: Sandbox,
   profile: Profile,
   analysis: Analysis,
-  { signal, on }: Parameters<Rooms['supervise']>[3],
+  { signal, on, since }: Parameters<Rooms['supervise']>[3],
 ) {
   const { clock, emitter, watching, forwarder, operating, keep, captures: mutex } = parts
   const { guard } = watching
@@ -225,6 +226,7 @@ function supervised(
     emitter,
     signal,
     on: onRecorded,
+    since,
     observers,
     keep,
     mutex,

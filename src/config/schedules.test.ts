@@ -202,6 +202,13 @@ phases = [{ name = "a", for = "2s", ${phase} }, { name = "b", for = "2s", cpu = 
     ).join(),
     /^5:\d+: .*terminate_if: expected no "life.cpu"/,
   )
+  const byCpu = zone('video', '"ffmpeg"', 'cpu = 1').replace(
+    '\nprogram',
+    '\nclock = "cpu"\nprogram',
+  )
+  assert.deepEqual(faultsOf(byCpu), [
+    '4:1: schedules.default.zones.video.clock: expected "wall": the CPU time of a zone of programs is not known while it runs',
+  ])
   for (const program of ['"bin/ffmpeg"', '"/usr/../ffmpeg"', '""', '[]'])
     assert.match(faultsOf(zone('video', program, 'cpu = 1')).join(), /^4:\d+: /, program)
 })

@@ -170,11 +170,16 @@ function* classFaults({ controls: { syscalls } }: PhaseConfig, path: KeyPath): G
 /** Controls that a cgroup can enforce for a part of a wall; the others apply to the wall as a whole. */
 const ofPrograms: ReadonlySet<string> = new Set(['memory', 'cpu', 'processes'])
 
-function* programFaults(kind: string, { phases }: Course, path: KeyPath): Generator<Fault> {
+function* programFaults(kind: string, { phases, clock }: Course, path: KeyPath): Generator<Fault> {
   if (isKind(kind))
     yield fault(
       [...path, 'program'],
       `expected another name for a zone of programs: "${kind}" is a kind of JavaScript code`,
+    )
+  if (clock === 'cpu')
+    yield fault(
+      [...path, 'clock'],
+      'expected "wall": the CPU time of a zone of programs is not known while it runs',
     )
   for (const [index, phase] of phases.entries()) {
     const here = [...path, 'phases', index]

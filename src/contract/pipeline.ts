@@ -52,8 +52,11 @@ export interface Rooms {
   analyse(job: Job, signed: Signed): Promise<Analysis>
   /** Probes walls, cheap ones first, until further results cannot change the choice for this job. */
   prove(job: Job, analysis: Analysis): Promise<void>
-  /** Pure. Blocks refused code, and code that asks for more than its signers allow. */
-  profile(job: Job, verdict: Verdict, signed: Signed): Plan
+  /**
+   * Pure. Blocks refused code, and code that asks for more than its signers allow. `within`: for an exec, its plan in the sandbox of
+   * its session, with whose grants it runs.
+   */
+  profile(job: Job, verdict: Verdict, signed: Signed, within?: (plan: Plan) => Plan): Plan
   /**
    * Cached result of an identical idempotent job of the same tenant, else the result of `run`.
    * Rethrows its errors, and throws AbortError if the caller cancels.
@@ -207,6 +210,8 @@ export interface DestroyedWall {
 export interface LifeSubscriber {
   readonly signal: AbortSignal
   readonly on?: ((entry: TimelineEntry) => void) | undefined
+  /** Time of the clock from which its phases count; by default its release. */
+  readonly since?: number | undefined
 }
 
 /** The Temporal Sandbox Manager of one life: runs it through its phases and writes its timeline. */

@@ -117,8 +117,8 @@ export interface Session {
   readonly files: SessionFiles
   /**
    * Saves it between two execs, and lets it go on; up to `children` sessions can be opened that go on from there. Throws MayflyError
-   * FORK_UNSUPPORTED where its wall cannot be copied, BUSY during an exec, a file request or a terminal, CONFLICT while it is frozen,
-   * OVERLOADED, UNAVAILABLE if it could not be saved, SESSION_ENDED after the end.
+   * FORK_UNSUPPORTED where its wall cannot be copied, or its phases have conditions or a CPU clock, BUSY during an exec, a file request or
+   * a terminal, CONFLICT while it is frozen, OVERLOADED, UNAVAILABLE if it could not be saved, SESSION_ENDED after the end.
    */
   fork(children: number): Promise<SessionFork>
   /**

@@ -303,7 +303,8 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     about:
       'Makes 1 to 8 sessions of one in a virtual machine, while it goes on; all are opened, or none. Each has the ' +
       'stricter of the bounds of its parent and of those asked for, and random values, names and ids of its own. 409 BUSY during ' +
-      'an exec, a file request or a terminal; 422 FORK_UNSUPPORTED where its wall cannot be copied',
+      'an exec, a file request or a terminal; 422 FORK_UNSUPPORTED where its wall cannot be copied, ' +
+      'or its phases have conditions or a CPU clock',
     takes: 'ForkAsked',
     parameters: [
       header(

@@ -32,15 +32,21 @@ export class ConditionPoller {
     return this.#polledAt + (this.#hasNews ? pollMsMin : pollMs)
   }
 
-  /** Yields the actions of conditions that hold now; `cpuOf` is the CPU time reported by the wall. */
-  *poll(life: Life, cpuOf: (zone: string) => number | undefined): Generator<ZoneConditionAction> {
+  /**
+   * Yields the actions of conditions that hold now, or those of one kind; `cpuOf` is the CPU time reported by the wall.
+   */
+  *poll(
+    life: Life,
+    cpuOf: (zone: string) => number | undefined,
+    kind?: ConditionAction['kind'],
+  ): Generator<ZoneConditionAction> {
     this.#hasNews = false
     this.#polledAt = life.at
     for (const state of life.zones.values()) {
       if (state.end) continue
       const view = () => this.counters.view(state, life.at, cpuOf(state.zone))
       const judgement = this.#conditions.judge(stepOf(state), view)
-      if (!judgement) continue
+      if (!judgement || judgement.kind !== (kind ?? judgement.kind)) continue
       this.#hasNews = true
       yield { ...judgement, zone: state.zone, phase: stepOf(state).phase }
     }

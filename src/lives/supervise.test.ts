@@ -490,3 +490,31 @@ test('A condition sees the severity of each anomaly, also of one that another fo
     assert.deepEqual([end.status, executionTime], ended)
   }
 })
+
+test('An anomaly that would advance ends the life where the phase in which it happened says so', async () => {
+  for (const [condition, seen, ended] of [
+    ['anomaly.last == "medium"', [], 'terminated'],
+    ['events["egress/denied"] >= 2', ['egress/denied', 'egress/denied'], 'terminated'],
+    ['anomaly.last == "high"', [], 'timeout'],
+  ] as const) {
+    const [open, quiet] = phasesOf(1000, 1000)
+    const schedule = scheduleOf([{ ...open!, terminateIf: condition }, quiet!])
+    const set = await stage({ script: forEver }, profileOf({ schedule }))
+    const { clock, supervisor, io } = set
+    clock.after(200, () => {
+      for (const point of seen) supervisor.notice({ point, zone: 'main', fields: {} })
+      const fields = { severity: 'medium' }
+      supervisor.notice({ point: 'anomaly/found', zone: 'main', fields })
+    })
+    const life = supervisor.run(taskOf(), io)
+    await clock.run()
+    const { end, executionTime, timeline } = await life
+    assert.equal(end.status, ended, condition)
+    const isOver = ended === 'terminated'
+    if (isOver) assert.equal(executionTime, 200)
+    assert.equal(
+      timeline.some(({ event }) => event === 'advanced'),
+      !isOver,
+    )
+  }
+})

@@ -57,6 +57,8 @@ export interface SupervisorParts {
   readonly signal: AbortSignal
   /** Receives timeline entries as they are written, and whether each was kept; must not throw. */
   readonly on?: TimelineListener | undefined
+  /** Time of the clock from which its phases count; by default the release of user code. */
+  readonly since?: number | undefined
   /** Observers of this life, the outermost first. */
   readonly observers?: readonly LifeObserver[]
   /** Stores captures; without it they are only summarised. */
@@ -122,6 +124,8 @@ class Supervision implements Supervisor {
   readonly #ending = new Map<string, string>()
   /** Run time of user code, if it ended before its wall, in milliseconds. */
   #ranMs: number | undefined
+  /** Age of its phases at the release, in milliseconds. */
+  #ageAtRelease = 0
 
   constructor(parts: SupervisorParts) {
     this.#parts = parts
@@ -185,7 +189,7 @@ class Supervision implements Supervisor {
   }
 
   get rest(): LifeRest {
-    const rest = restOf(this.#life, this.#timeline.hasBegun ? this.#timeline.age : 0)
+    const rest = restOf(this.#life, this.#timeline.hasBegun ? this.#age : 0)
     // From the decision to end it, however long its end takes.
     return this.#isOpen ? rest : { ...rest, phases: [] }
   }
@@ -316,7 +320,15 @@ class Supervision implements Supervisor {
     const { phase } = stepOf(mainOf(this.#life))
     this.#timeline.begin({ event: 'phase', phase })
     this.#events.phaseOpened(mainZone, phase)
-    this.#waitForNext()
+    const { since, clock } = this.#parts
+    if (since === undefined) return this.#waitForNext()
+    this.#ageAtRelease = Math.max(0, clock.now() - since)
+    this.#apply({ kind: 'time' })
+  }
+
+  /** Age of the phases, in milliseconds. */
+  get #age(): number {
+    return this.#timeline.age + this.#ageAtRelease
   }
 
   /** Stops the clock of the schedule: a wall that is slow to report its cost is no timeout of its job. */
@@ -330,12 +342,29 @@ class Supervision implements Supervisor {
   #onTimer(): void {
     const cpu = this.#cpu()
     this.#apply(cpu === undefined ? { kind: 'time' } : { kind: 'cpu', zone: mainZone, cpu })
+    this.#applyZoneClocks()
     this.#pollConditions((zone) => (zone === mainZone ? cpu : this.#cpu(zone)))
     this.#waitForNext()
   }
 
-  #pollConditions(cpuOf: (zone: string) => number | undefined): void {
-    for (const judged of this.#conditions.poll(this.#life, cpuOf)) this.#applyCondition(judged)
+  /** A zone whose wall does not tell its CPU time has its wall clock alone. */
+  #applyZoneClocks(): void {
+    for (const { zone, rules, end } of this.#life.zones.values()) {
+      if (zone === mainZone || end || !rules.clock) continue
+      const cpu = this.#cpu(zone)
+      if (cpu !== undefined) this.#apply({ kind: 'cpu', zone, cpu })
+    }
+  }
+
+  #pollConditions(cpuOf: (zone: string) => number | undefined, kind?: 'terminate'): void {
+    for (const judged of this.#conditions.poll(this.#life, cpuOf, kind))
+      this.#applyCondition(judged)
+  }
+
+  /** Between the release and the end only. */
+  #pollAtAnomaly(kind?: 'terminate'): void {
+    if (this.#timeline.hasBegun && this.#isOpen)
+      this.#pollConditions((of) => this.#cpu(of === mainZone ? undefined : of), kind)
   }
 
   #applyCondition({ kind, zone, phase, reason, failed }: ZoneConditionAction): void {
@@ -356,10 +385,14 @@ class Supervision implements Supervisor {
       ...(this.#behaviorScore > 0 && { behaviorScore: this.#behaviorScore }),
     }
     this.#timeline.note({ event: 'anomaly', reason, fields: about }, zone)
+    // An advance leaves the phase of the anomaly, whose condition for the end of the life holds first.
+    if (this.#life.zones.get(zone)?.rules.onAnomaly[severity] === 'advance') {
+      this.#apply({ kind: 'time' })
+      this.#pollAtAnomaly('terminate')
+    }
     this.#apply({ kind: 'anomaly', zone, severity, reason })
     // At once: the guest can cause another anomaly, which replaces `anomaly.last`, before the next poll.
-    if (this.#timeline.hasBegun && this.#isOpen)
-      this.#pollConditions((of) => this.#cpu(of === mainZone ? undefined : of))
+    this.#pollAtAnomaly()
   }
 
   #schedulePoll(): void {
@@ -380,7 +413,8 @@ class Supervision implements Supervisor {
   /** Fails closed: a schedule with a broken invariant closes nothing reliably, so its wall ends. */
   #nextState(input: UntimedInput): Transition | undefined {
     try {
-      return nextState(this.#life, { ...input, at: this.#ranMs ?? this.#timeline.age })
+      const at = this.#ranMs === undefined ? this.#age : this.#ranMs + this.#ageAtRelease
+      return nextState(this.#life, { ...input, at })
     } catch (thrown) {
       this.#failWall(`The schedule is broken: ${messageOf(thrown)}`)
       return undefined
@@ -668,7 +702,7 @@ class Supervision implements Supervisor {
     const at = this.#isOpen && this.#ranMs === undefined ? nextAt(this.#life) : undefined
     if (at === undefined) return
     const soonest = Math.min(at, this.#conditions.nextPoll(this.#life))
-    this.#wait(soonest - this.#timeline.age, () => this.#onTimer())
+    this.#wait(soonest - this.#age, () => this.#onTimer())
   }
 
   /** Single timer: the release, the next phase or poll, or the answer to a kill. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { configOf, factsOf, jobOf, verdictOf } from '../../tests/fixtures/profile-world.ts'
+import { classesToClose } from '../contract/calls.ts'
 import { isWithin, meet } from '../contract/controls.ts'
 import type { JobRequest } from '../contract/job.ts'
 import { initialState, mainOf, nextState, restOf } from '../lives/schedule.ts'
@@ -64,6 +65,21 @@ test('A child of a fork is within its parent and within what was asked for it, i
       assert.notEqual(made.digest, parent.digest)
     }),
   )
+})
+
+test('The first order of a child closes each class of calls that its parent lost while it ran', () => {
+  const parent = planned({})
+  const { life: first } = initialState(parent.schedule, parent.controls, parent.limits.timeout)
+  const to = { ...parent.controls, syscalls: ['exec', 'outside'] }
+  const { life } = nextState(first, { kind: 'tighten', zone: 'main', to, at: 5 })
+  const child = forkProfile({ id: 'exec_1', profile: parent, ...restOf(life, 5) }, planned({}))
+  const grandchild = forkProfile({ id: 'exec_2', profile: child, ...restOf(life, 6) }, planned({}))
+  for (const { schedule, controls, limits: own } of [child, grandchild]) {
+    const [order, ...others] = initialState(schedule, controls, own.timeout).actions
+    assert.ok(order?.kind === 'close' && others.length === 0)
+    assert.deepEqual(order.controls.syscalls, ['exec', 'outside'])
+    assert.deepEqual(classesToClose(controls, order.controls), ['process', 'network', 'write'])
+  }
 })
 
 function planned(request: Partial<JobRequest>) {

@@ -10,14 +10,20 @@ import { sha256 } from '../lib/hash.ts'
  * Profile of a child of a fork: the wall of its parent, and the stricter of the parent's bounds and of those planned for the child. Phases
  * are those that the parent has left, so that a child has no right that its parent will have lost.
  *
+ * Classes of system calls are closed inside the guest, and were open when it was saved if they were closed since. The controls of the
+ * profile therefore have files and calls as the parent's wall began with, and each phase has those in force: as in any life, the first
+ * phase closes the difference before the release.
+ *
  * Throws AssertionError where a child would be wider than its parent.
  */
 export function forkProfile(parent: ForkParent, planned: Profile): Profile {
   const { digest: _digest, explain, ...kept } = parent.profile
-  const controls = meet(parent.controls, planned.controls)
+  const inForce = meet(parent.controls, planned.controls)
+  const { files, syscalls } = parent.profile.controls
+  const controls = { ...inForce, files, syscalls }
   const phases = parent.phases.map((phase) => ({
     ...phase,
-    controls: meet(phase.controls, controls),
+    controls: meet(phase.controls, inForce),
   }))
   const limits = lesserLimits(parent.profile.limits, planned.limits, lengthOf(phases))
   const { privateHosts = [] } = kept
@@ -28,7 +34,11 @@ export function forkProfile(parent: ForkParent, planned: Profile): Profile {
     schedule: { ...kept.schedule, phases },
     limits,
   }
-  assert(isWithin(controls, parent.controls), 'a child of a fork is wider than its parent')
+  assert(
+    isWithin(controls, parent.profile.controls) &&
+      phases.every((phase) => isWithin(phase.controls, parent.controls)),
+    'a child of a fork is wider than its parent',
+  )
   const because = `the stricter of what was asked and of the bounds of "${parent.id}", which was forked`
   return {
     ...described,

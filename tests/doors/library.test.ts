@@ -313,6 +313,28 @@ suite('Overriding the configuration at run time (S4-16)', () => {
     assert.deepEqual([status, result, heard > 0], ['ok', 42, true])
   })
 
+  always(
+    'Listeners of an exec that throw stop no phase of its session, and not its outcome',
+    async () => {
+      const state = join(place.state, 'throwing')
+      const phases = [
+        { name: 'full', for: '300ms' },
+        { name: 'shut', for: '60s', network: 'none' as const },
+      ]
+      await using own = await Mayfly.open({ state, schedules: { default: { phases } } })
+      await using box = await own.open({ language: 'js', network: 'open' })
+      let heard = 0
+      const fails = () => {
+        heard++
+        throw new Error('of the listener')
+      }
+      const code = 'await new Promise((resolve) => setTimeout(resolve, 1500)); 42'
+      const { status, result, timeline } = await box.run({ code }, { on: fails, files: fails })
+      assert.deepEqual([status, result, heard > 2], ['ok', 42, true])
+      assert.ok(timeline.some(({ event, phase }) => event === 'tightened' && phase === 'shut'))
+    },
+  )
+
   always('An override is in the record, with its principal', async () => {
     const state = join(place.state, 'override')
     const lines = documentOf(

@@ -58,8 +58,16 @@ export interface GuestWallParts {
   readonly kind: GuestWallKind
   readonly policies: PolicyCompiler
   readonly report: (report: EngineReport) => void
-  /** For a machine that was forked: classes of system calls that its parent had open. It stands still, with its job frozen. */
-  readonly forkedWith?: readonly CallClass[]
+  /** For a machine that was forked, which stands still with its job frozen. */
+  readonly forkedWith?: ForkedCalls
+}
+
+/** Classes of system calls of a machine that was forked. */
+interface ForkedCalls {
+  /** Open in its save. */
+  readonly open: readonly CallClass[]
+  /** Open in its parent at its start; the claim closes the others. */
+  readonly allow: readonly CallClass[]
 }
 
 /** Properties of all walls of one engine. */
@@ -100,6 +108,7 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
   #isKilled = false
   /** Forked, and not claimed yet. */
   #isStopped: boolean
+  readonly #forkedWith: ForkedCalls | undefined
   #sampled: MemorySample | undefined
   #processes = 0
   #renewing: Promise<void> | undefined
@@ -115,6 +124,7 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
     this.#machine = machine
     this.#processName = parts.kind.processName
     this.#isStopped = parts.forkedWith !== undefined
+    this.#forkedWith = parts.forkedWith
     this.#freezer = new JobFreezer(machine.agent, this.#isStopped)
     this.#nested = new NestedPauses({
       freeze: (reason) => this.#pause(reason),
@@ -149,19 +159,29 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
       report: (seen) => parts.report({ of: machine.process.id, seen }),
     })
     this.#report = parts.report
-    const { policies, key, forkedWith: open } = parts
+    const { policies, key, forkedWith } = parts
     const hasProfile = isConfined(machine.agent, key)
-    this.calls = new AgentCalls(machine.agent, { policies, hasProfile, ...(open && { open }) })
+    const open = forkedWith && { open: forkedWith.open }
+    this.calls = new AgentCalls(machine.agent, { policies, hasProfile, ...open })
     const { agent, copy, forker } = machine
     const guest = { id: this.id, agent, pauses: this.#nested, freezer: this.#freezer }
     this.memory = copy && new GuestCaptures(copy, guest)
-    const enclose = (forked: LiveMachine) =>
-      new GuestEnclosure(forked, { ...parts, tookMs: 0, forkedWith: this.calls.open })
-    this.forks = forker && new GuestForks(forker, guest, enclose)
+    this.forks = forker && new GuestForks(forker, guest, () => this.#encloser(parts))
     this.wall = wallOf(machine, parts, { idleBytes, calls: this.calls.closable })
     this.lost = this.#lost.promise
     this.ended = this.#end()
     void this.#watchRunner()
+  }
+
+  /** Called while the guest stands still for its save. A class that is being closed counts as open: it can be closed again. */
+  #encloser(parts: GuestWallParts) {
+    const { open } = this.calls
+    return (forked: LiveMachine) =>
+      new GuestEnclosure(forked, {
+        ...parts,
+        tookMs: 0,
+        forkedWith: { open, allow: this.calls.open },
+      })
   }
 
   handOver(): EnclosureSockets {
@@ -180,6 +200,7 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
     this.#watch.begin()
     // Refusals in its parent are none of its own. Fails closed: without an answer it is not claimed.
     if (isForked) await limitInside(this.#job, { countAnew: true, mayFork: false })
+    if (this.#forkedWith) await this.calls.close([{ afterMs: 0, allow: this.#forkedWith.allow }])
     if (bounds.zones) this.zones = await this.#openZones(bounds.zones)
     if (isForked) await this.#freezer.thaw(RENEW_MS_MAX)
     return read

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { suite, test } from 'node:test'
-import type { AgentLink } from '../../../agent-wire/agent-link.ts'
+import type { AgentLink, AgentQuestion } from '../../../agent-wire/agent-link.ts'
+import type { HostMessage } from '../../../agent-wire/encode.ts'
+import { callClasses, type CallClass } from '../../../contract/calls.ts'
 import type { Enclosure } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
+import { GuestEnclosure, type GuestWallParts } from './enclosure.ts'
 import { GuestForks } from './forks.ts'
 import { JobFreezer } from './job-freezer.ts'
 import { NestedPauses } from './nested-pauses.ts'
@@ -74,6 +78,122 @@ suite('A fork of a guest', () => {
   })
 })
 
+suite('Classes of calls in a fork of a guest', () => {
+  const bounds = { memory: 2 ** 26 }
+  const allow: readonly CallClass[] = ['exec', 'network', 'outside']
+
+  test('A class that the parent closed after the save is open in the child, whose claim closes it before its job is thawed', async () => {
+    const { parent, start } = await forkedParent()
+    await parent.calls.close([{ afterMs: 0, allow }])
+    const { child, asked } = await start()
+    assert.deepEqual([parent.calls.open, child.calls.open], [allow, callClasses])
+    await child.claim(bounds)
+    const closing = ['lower-limit', 'close-writing', 'replace-policy exec network outside']
+    assert.deepEqual(asked, ['claim', ...closing, 'thaw'])
+    assert.deepEqual(child.calls.open, allow)
+  })
+
+  test('A class that the parent closes after the start of its child stays open in the child, until that is asked to close it', async () => {
+    const { parent, start } = await forkedParent()
+    const { child, asked } = await start()
+    await parent.calls.close([{ afterMs: 0, allow: [] }])
+    asked.length = 0
+    await child.claim(bounds)
+    assert.deepEqual(asked.splice(0), ['claim', 'thaw'])
+    const { answers } = await child.calls.close([{ afterMs: 0, allow }])
+    assert.deepEqual(asked, ['lower-limit', 'close-writing', 'replace-policy exec network outside'])
+    assert.deepEqual(answers, { process: 'EAGAIN', write: 'EROFS' })
+  })
+
+  test('A class that was closed at the save is closed in the child', async () => {
+    const { parent, asked } = playedParent()
+    await parent.calls.close([{ afterMs: 0, allow }])
+    const fork = await parent.forks!.fork()
+    asked.length = 0
+    const child = (await fork.start()) as GuestEnclosure
+    assert.deepEqual(child.calls.open, allow)
+    await child.claim(bounds)
+    assert.deepEqual(asked, ['claim', 'thaw'])
+  })
+})
+
+/** A guest that was forked; requests to the agents before the start of its child are left out of `asked`. */
+async function forkedParent() {
+  const { parent, asked } = playedParent()
+  const fork = await parent.forks!.fork()
+  const start = async () => {
+    asked.length = 0
+    const child = (await fork.start()) as GuestEnclosure
+    return { child, asked }
+  }
+  return { parent, start }
+}
+
+/** A guest with a profile, of a machine that can be forked. `asked`: of its agent, and of those of its children. */
+function playedParent() {
+  const asked: string[] = []
+  const policies = { compile: (open: readonly CallClass[]) => Promise.resolve(open.join(' ')) }
+  const parts = {
+    program: 'python',
+    key: {},
+    disk: 0,
+    tookMs: 0,
+    isBounded: true,
+    kind: { mechanism: 'qemu', processName: 'qemu', layers: [], missing: () => [] },
+    policies,
+    report: () => undefined,
+  } as unknown as GuestWallParts
+  const parent = new GuestEnclosure(playedMachine(asked), parts)
+  return { parent, asked }
+}
+
+/** A machine whose agent agrees to all that it is asked. */
+function playedMachine(asked: string[]): LiveMachine {
+  let seed: Uint8Array = Buffer.alloc(0)
+  const bootId = Buffer.alloc(16)
+  const agent = {
+    hasZones: false,
+    isAtRest: true,
+    position,
+    can: (ability: string) => ability === 'confines',
+    send(message: HostMessage) {
+      if (message.kind !== 'claim') return
+      asked.push('claim')
+      seed = Buffer.from(message.seed)
+    },
+    async take(kinds: string | readonly string[]) {
+      if (kinds === 'exited') return await new Promise(() => undefined)
+      const digest = createHash('sha256').update(seed).update(bootId).digest()
+      return { kind: 'claimed', bootId, digest, steps: { memory: 0 } }
+    },
+    async ask(message: AgentQuestion) {
+      if (message.kind === 'hold' && !message.on) asked.push('thaw')
+      if (message.kind === 'phase') {
+        const { command } = message
+        const policy = command.do === 'replace-policy' ? ` ${String(command.policy)}` : ''
+        asked.push(`${command.do}${policy}`)
+      }
+      return { errno: 0, touched: 0, tasks: 1, tasksPeak: 1, tasksRefused: 0, steps: {} }
+    },
+  } as unknown as AgentLink
+  const cgroup = { controllers: ['cpu'], cpuMs: () => 0, limit() {}, memoryKills: () => 0 }
+  const vmm = {
+    id: 'w1',
+    processes: [{ pid: process.pid }],
+    cgroup,
+    memory: () => 1_000,
+    ended: new Promise(() => undefined),
+    freeze: async () => undefined,
+    thaw: async () => undefined,
+  }
+  const save = async () => ({
+    start: async () => playedMachine(asked),
+    release: async () => undefined,
+  })
+  const forker = { prepare: async () => ({ save, remove: async () => undefined }) }
+  return { agent, process: vmm, forker } as unknown as LiveMachine
+}
+
 const isUnavailable = (message: RegExp) => (error: MayflyError) => {
   assert.equal(error.code, 'UNAVAILABLE')
   assert.match(error.message, message)
@@ -137,7 +257,7 @@ function played({
       }
     },
   }
-  const forks = new GuestForks(forker, { id: 'w1', agent, pauses, freezer }, () => {
+  const forks = new GuestForks(forker, { id: 'w1', agent, pauses, freezer }, () => () => {
     if (enclose === 'fails') throw new Error('no wall')
     return {} as Enclosure
   })

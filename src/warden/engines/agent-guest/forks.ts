@@ -13,7 +13,7 @@ const REST_MS_MAX = 2_000
  *
  * Order: the agent freezes the job inside the guest, the host pauses the guest, the position of the conversation with the agent is taken
  * and the machine is saved; then the guest goes on, with a renewed clock and seed. Each machine of the save stands still, with its job
- * frozen, until its claim made it another one.
+ * frozen, until its claim made it another one. Facts about the guest that its enclosures begin with are read at the save.
  *
  * A guest whose agent owes an answer is resumed until it came, with its job frozen. One whose job is not frozen, or that does not answer, is not forked: its copies would run programs with the generator of
  * their parent, or answer a request that their host never sent.
@@ -21,16 +21,13 @@ const REST_MS_MAX = 2_000
 export class GuestForks implements ForkControl {
   readonly #forker: MachineForker
   readonly #guest: CapturedGuest
-  readonly #enclose: (machine: LiveMachine) => Enclosure
+  readonly #encloser: () => Enclose
 
-  constructor(
-    forker: MachineForker,
-    guest: CapturedGuest,
-    enclose: (machine: LiveMachine) => Enclosure,
-  ) {
+  /** `encloser`: called while the guest stands still, makes the function that encloses machines of that save. */
+  constructor(forker: MachineForker, guest: CapturedGuest, encloser: () => Enclose) {
     this.#forker = forker
     this.#guest = guest
-    this.#enclose = enclose
+    this.#encloser = encloser
   }
 
   async fork(): Promise<EnclosureFork> {
@@ -51,9 +48,10 @@ export class GuestForks implements ForkControl {
     await pauses.pause('fork')
     try {
       const position = await this.#position()
+      const enclose = this.#encloser()
       fork = await draft.save()
       const pausedMs = performance.now() - began
-      return enclosureFork(fork, { pausedMs, position, enclose: this.#enclose })
+      return enclosureFork(fork, { pausedMs, position, enclose })
     } finally {
       await pauses.resume('fork').catch(async (error: unknown) => {
         await fork?.release()
@@ -80,10 +78,12 @@ export class GuestForks implements ForkControl {
   }
 }
 
+type Enclose = (machine: LiveMachine) => Enclosure
+
 interface ForkParts {
   readonly pausedMs: number
   readonly position: ConversationState
-  readonly enclose: (machine: LiveMachine) => Enclosure
+  readonly enclose: Enclose
 }
 
 function enclosureFork(

@@ -29,7 +29,7 @@ const programs: Readonly<Record<OwnProgramName, OwnProgram>> = {
   folder: { shared: [...steps, 'sentinel/caller.c', 'sentinel/caller.h', 'sentinel/wall.h'] },
   /** Starts walls. Without a compiler, unshare and setpriv do. */
   launcher: {},
-  /** Answers system calls; a keeper performs the steps of a jail, too. */
+  /** Answers system calls; a keeper performs the steps of a jail, too. Static in an image, whose loader is untrusted. */
   sentinel: { shared: steps },
   /** Library of templates. Without a compiler each program is started by an exec. */
   zygote: {
@@ -41,7 +41,7 @@ const programs: Readonly<Record<OwnProgramName, OwnProgram>> = {
   },
 }
 
-/** The compiled program. All options but `hide` are for tests. Never rejects. */
+/** The compiled program. All options but `hide` and `linking` are for tests. Never rejects. */
 export async function openOwnProgram(
   name: OwnProgramName,
   options: Partial<CProgramSource> = {},

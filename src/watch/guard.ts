@@ -67,10 +67,7 @@ export function createGuard(options: GuardOptions) {
     begin(job: Job, verdict: Verdict, profile: Profile): void {
       const { images, honeytokens } = options.config().anomalies
       const subject = subjectOf(job, verdict, profile, images)
-      // A session opens with an empty program, which is that of all others: each exec names the code.
-      const code = job.session?.kind === 'open' ? undefined : verdict.digest
-      const own = { tenant: job.tenant, code, profile, subject }
-      lives.set(job.id, { ...own, capture: undefined, isOver: false })
+      lives.set(job.id, newLife(job, verdict, profile, subject))
       const baseline = subject && learner.read(subject, job.id)
       inheritTokens(job, planted)
       const plants = (honeytokens || profile.schedule.honeytokens) && hasHome(verdict)
@@ -99,21 +96,29 @@ export function createGuard(options: GuardOptions) {
       life.isOver = true
       planted.delete(job.id)
       if (life.subject) learner.learn(life.subject, job.id, watching.findings(job.id), outcome)
-      const unwatch = () => {
-        lives.delete(job.id)
-        watching.end(job.id)
-      }
+      const unwatch = () => void (lives.delete(job.id), watching.end(job.id))
       // Kernel reports of a process wall may still be in flight.
       if (life.profile.tier === 'process' && outcome) clock.after(lateMs, unwatch).unref?.()
       else unwatch()
     },
     /** Floor raised by earlier runs of this code, with the reason. */
-    floorFor: ({ tenant }: Pick<Job, 'tenant'>, { digest }: Pick<Verdict, 'digest'>) =>
-      options.config().anomalies.stronger_from === 'never'
-        ? undefined
-        : options.stronger().floor({ tenant, code: digest }, clock.date()),
+    floorFor: ({ tenant }: Pick<Job, 'tenant'>, { digest: code }: Pick<Verdict, 'digest'>) =>
+      raisesFloors(options) ? options.stronger().floor({ tenant, code }, clock.date()) : undefined,
   }
 }
+
+function newLife(
+  { tenant, session }: Job,
+  { digest }: Verdict,
+  profile: Profile,
+  subject: BaselineKey | undefined,
+): GuardedLife {
+  // A session opens with an empty program, which is that of all others: each exec names the code.
+  const code = session?.kind === 'open' ? undefined : digest
+  return { tenant, code, profile, subject, capture: undefined, isOver: false }
+}
+
+const raisesFloors = ({ config }: GuardOptions) => config().anomalies.stronger_from !== 'never'
 
 /** A child of a fork has the tokens of its parent in its memory, and gets no others. */
 function inheritTokens({ id, session }: Job, planted: Map<string, readonly Honeytoken[]>): void {

@@ -139,7 +139,7 @@ function playedParent() {
     disk: 0,
     tookMs: 0,
     isBounded: true,
-    kind: { mechanism: 'qemu', processName: 'qemu', layers: [], missing: () => [] },
+    kind: { mechanism: 'played', processName: 'played', layers: [], missing: () => [] },
     policies,
     report: () => undefined,
   } as unknown as GuestWallParts

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { callClasses } from '../../../contract/calls.ts'
 import { kvmAccess } from '../../../lib/kvm-access.ts'
 import type {
@@ -20,7 +20,7 @@ import { MayflyError, messageOf } from '../../../contract/error.ts'
 import { openCompiled } from '../../../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type JailLayer } from '../../../jail/facts.ts'
-import type { CProgram, CProgramLookup } from '../../../jail/c-program.ts'
+import type { CProgram, CProgramLookup, CProgramSource } from '../../../jail/c-program.ts'
 import { openOwnProgram } from '../../../jail/own-programs.ts'
 import { markOf } from '../../../os/marked.ts'
 import { type CgroupRoot } from '../../../os/cgroup-interface.ts'
@@ -63,6 +63,9 @@ const READY_MS_MAX = 15_000
 const sampleEveryMs = { limited: 10, watched: 2 } as const
 /** Text on stderr of a launcher if the kernel refused the sentinel's filter. */
 const SENTINEL_ERROR = /Esentinel: /
+/** Exit code of a sentinel that got no listener (guest/sentinel/wall.h). */
+const NOT_HANDED_OVER = 4
+const SENTINEL_EXIT_MS_MAX = 1_000
 /** Minimum age of an empty cgroup to remove: a starting wall enters its own within seconds. */
 const FORGOTTEN_AFTER_MS = 3_600_000
 /** Cgroups removed in one turn of the event loop, which takes some milliseconds. */
@@ -78,6 +81,8 @@ class ProcessEngine implements Engine {
   readonly #compiled = openCompiled()
   /** Created with the first whole program. */
   readonly #sentinels: SentinelSource
+  /** Static ones, of walls in an image; created with the first of these walls. */
+  readonly #sentinelsOfImages: SentinelSource
   /** Undefined if each wall is started by an exec. */
   readonly #zygotes: ImageZygotes | undefined
   readonly #forking = new Set<Promise<unknown>>()
@@ -92,9 +97,15 @@ class ProcessEngine implements Engine {
     this.#without = (options.without ?? []) as readonly JailLayer[]
     this.#host = host
     const { hide = [], sentinelFolder: folder } = options
+    const ofSentinels = { hide, ...(folder !== undefined && { folder }) }
     this.#sentinels = new SentinelSource({
-      make: () => openOwnProgram('sentinel', { hide, ...(folder !== undefined && { folder }) }),
+      make: () => openOwnProgram('sentinel', ofSentinels),
       report: (sentinel) => host.report({ sentinel }),
+    })
+    this.#sentinelsOfImages = new SentinelSource({
+      make: () => openStaticSentinel(ofSentinels),
+      // Each wall reports whether it has one.
+      report: () => undefined,
     })
     this.#facts = findJailFacts(hide)
     this.#launcherMade = this.#makeLauncher(hide)
@@ -104,6 +115,7 @@ class ProcessEngine implements Engine {
         launcher: () => this.#launcher,
         openLibrary: () => openOwnProgram('zygote', { hide }),
         isEager: templates === 'all',
+        isBuilt: (digest) => this.#isBuilt(digest),
       })
     this.#cgroups = groupsOfHost(options)
   }
@@ -129,7 +141,8 @@ class ProcessEngine implements Engine {
     const began = performance.now()
     if (this.#facts.platform !== 'linux') throw noJail(this.#facts.platform)
     const program = await programFor(spec, this.#without)
-    const sentinel = await this.#sentinelFor(program)
+    const sentinels = spec.image === undefined ? this.#sentinels : this.#sentinelsOfImages
+    const sentinel = await this.#sentinelFor(program, sentinels)
     if (this.#isClosed) throw closing()
     const planned = planWall(spec, program, sentinel, {
       facts: this.#facts,
@@ -145,20 +158,20 @@ class ProcessEngine implements Engine {
       planned.release()
       throw closing()
     }
-    const { command, resources } = forked ?? planned.exec()
+    const { command, resources, zygotes }: SpawnedWall = forked ?? planned.exec()
     const used = sentinel && 'fd' in sentinel ? sentinel : undefined
     try {
       const enclosure = await this.#settle(spec, command, resources, began)
-      if (used && resources.sentinel) this.#sentinels.confirm(used)
-      if (resources.forkedFrom) this.#zygotes?.of(spec.image).confirm()
+      if (used && resources.sentinel) sentinels.confirm(used)
+      zygotes?.confirm()
       return enclosure
     } catch (error) {
-      if (resources.forkedFrom && !this.#isClosed) {
-        this.#zygotes?.of(spec.image).refuse()
+      if (zygotes && !this.#isClosed) {
+        zygotes.refuse()
         return this.start({ ...wanted, fresh: true })
       }
-      if (!used || !isRefused(resources, error)) throw error
-      this.#sentinels.refuse(used, whyRefused(error))
+      if (!used || !isRefused(resources, error, spec.image)) throw error
+      sentinels.refuse(used, whyRefused(error))
     }
     return this.start(wanted)
   }
@@ -188,6 +201,7 @@ class ProcessEngine implements Engine {
     for (const resources of this.#starts.resources) killWall(resources)
     await this.#starts.settled()
     await this.#sentinels.close()
+    await this.#sentinelsOfImages.close()
     await this.#launcherMade
     if (this.#launcher) closeSync(this.#launcher.fd)
     this.#launcher = undefined
@@ -208,11 +222,24 @@ class ProcessEngine implements Engine {
     this.#launcher = 'fd' in found ? found : undefined
   }
 
+  /** False if the image store does not tell. */
+  async #isBuilt(digest: string): Promise<boolean> {
+    try {
+      const state = this.#options.imageState ?? (await this.#host.state())
+      return (await import('./built-here.ts')).isBuiltHere(state, digest)
+    } catch {
+      return false
+    }
+  }
+
   /** Undefined for a worker, whose filter notifies of no calls. */
-  async #sentinelFor({ whole }: JailedProgram): Promise<CProgramLookup | undefined> {
+  async #sentinelFor(
+    { whole }: JailedProgram,
+    sentinels: SentinelSource,
+  ): Promise<CProgramLookup | undefined> {
     if (!whole) return undefined
     if (!(this.#options.sentinel ?? !isLeftOut())) return { missing: 'it is switched off' }
-    return await this.#sentinels.take()
+    return await sentinels.take()
   }
 
   /** Waits until the spawned wall is ready; if it fails, releases all of its resources. */
@@ -225,7 +252,7 @@ class ProcessEngine implements Engine {
     // Subscribed at once: 'error' of a failed spawn is emitted before any promise continues.
     const ready = resources.broken
       ? Promise.reject(resources.broken)
-      : awaitReadinessByte(resources, this.#options.readyMsMax ?? READY_MS_MAX)
+      : awaitReady(resources, this.#options.readyMsMax ?? READY_MS_MAX)
     ready.catch(() => undefined)
     const started = Promise.try(() => this.#lease(resources))
       .then(() => ready)
@@ -268,12 +295,45 @@ class ProcessEngine implements Engine {
 }
 
 /**
- * True if the kernel refused the sentinel (EPERM of ptrace or seccomp, or a missing feature): the caller retries
- * without one.
+ * In an image `sentinel enter` runs before any filter is loaded, and the loader and libraries of a dynamic program would be the
+ * image's.
  */
-function isRefused({ sentinel }: WallResources, error: unknown): boolean {
+async function openStaticSentinel(
+  options: Pick<CProgramSource, 'hide' | 'folder'>,
+): Promise<CProgramLookup> {
+  const found = await openOwnProgram('sentinel', { ...options, linking: 'static' })
+  if ('fd' in found) return found
+  return { missing: `in an image it needs a static libc (libc6-dev): ${found.missing}` }
+}
+
+/** A release kills the sentinel, whose own exit code is evidence for `isRefused`. */
+async function awaitReady(resources: WallResources, msMax: number): Promise<void> {
+  try {
+    await awaitReadinessByte(resources, msMax)
+  } catch (error) {
+    if (resources.sentinel && SENTINEL_ERROR.test(messageOf(error)))
+      await Promise.race([
+        resources.sentinel.ended,
+        sleep(SENTINEL_EXIT_MS_MAX, undefined, { ref: false }),
+      ])
+    throw error
+  }
+}
+
+/**
+ * True if the kernel refused the sentinel (EPERM of ptrace or seccomp, or a missing feature): the caller retries
+ * without one. In an image the text counts only if the sentinel got no listener, before any program of the image ran: it
+ * may be the image's own text later.
+ */
+function isRefused(
+  { sentinel }: WallResources,
+  error: unknown,
+  image: string | undefined,
+): boolean {
   if (!sentinel) return false
-  return sentinel.refused !== undefined || SENTINEL_ERROR.test(messageOf(error))
+  if (sentinel.refused !== undefined) return true
+  const isOurs = image === undefined || sentinel.child.exitCode === NOT_HANDED_OVER
+  return isOurs && SENTINEL_ERROR.test(messageOf(error))
 }
 
 /** `MAYFLY_SENTINEL`: `off` starts no sentinel; `all` has it answer every call class, for closing calls by hand. */

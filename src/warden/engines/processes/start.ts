@@ -37,6 +37,8 @@ export interface StartParts {
 export interface SpawnedWall {
   readonly command: JailCommand
   readonly resources: WallResources
+  /** Templates that forked it; absent if it was started by an exec. */
+  readonly zygotes?: Pick<Zygotes, 'confirm' | 'refuse'>
 }
 
 /** A wall with its uid, cgroup and scratch folder, before its first process. */
@@ -93,10 +95,10 @@ function planWith(
     slot?.release()
   }
   const isForked = command.jailKind === 'embedded' && spec.program === 'python' && !spec.fresh
-  const zygotes = isForked ? parts.zygotes?.of(spec.image) : undefined
+  const zygotes = isForked ? parts.zygotes : undefined
   const jail = zygotes && composeForked(ready, parts.facts, options)
   return {
-    fork: jail && (() => forkOne(id, { command, jail }, to, found, zygotes)),
+    fork: jail && (() => forkOne(id, { command, jail }, to, found, zygotes.of(spec.image))),
     exec() {
       try {
         return { command, resources: spawnWall(id, command, to, found, parts.launcher) }
@@ -140,12 +142,14 @@ async function forkOne(
   { command, jail }: { readonly command: JailCommand; readonly jail: ForkedJail },
   to: Parameters<typeof forkTemplate>[2],
   sentinel: CProgram | undefined,
-  zygotes: Zygotes,
+  templates: Promise<Zygotes | undefined>,
 ): Promise<SpawnedWall | undefined> {
   try {
-    if (!(await zygotes.has(jail.template))) return undefined
+    const zygotes = await templates
+    if (!zygotes || !(await zygotes.has(jail.template))) return undefined
     const resources = await forkTemplate(id, { command, jail }, to, sentinel, zygotes)
-    return { command: { ...command, missing: [...command.missing, sharedLayout] }, resources }
+    const missing = [...command.missing, sharedLayout]
+    return { command: { ...command, missing }, resources, zygotes }
   } catch {
     return undefined
   }

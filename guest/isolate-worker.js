@@ -83,16 +83,12 @@ function begin(task) {
  * @param {any} task
  */
 function openSession(task) {
+  const hooks = frames.sessionListeners()
   session = take(task).open(task, {
-    ...frames.listeners(),
-    released() {},
-    ended: ({ text, error, ...report }) => {
-      frames.headed(KIND.execEnd, { ...report, error }, text)
-      if (text.length > GARBAGE_CHARS) setImmediate(collectGarbage)
-    },
-    over: ({ status, error }) => {
-      const cost = { cpuTimeMs: 0, executionMs: 0, poisoned: true }
-      frames.headed(KIND.end, { status, encoding: 'json', ...cost, error }, 'null')
+    ...hooks,
+    ended: (report) => {
+      hooks.ended(report)
+      if (report.text.length > GARBAGE_CHARS) setImmediate(collectGarbage)
     },
   })
   send(KIND.released, '')

@@ -6,6 +6,7 @@
  * time. The deadline is enforced from outside, by killing the process.
  */
 import { probeOwnWall } from '../src/os/probe-own-wall.js'
+import { CellFrames } from './cell/frames.js'
 import { takeGc } from './take-gc.js'
 import { KIND } from './kinds.js'
 import { leave, open, send, sendBytes } from './wire.js'
@@ -17,6 +18,7 @@ import { parseJson } from './parse-json.js'
 const GARBAGE_BYTES = 4 * 2 ** 20
 const GARBAGE_JOBS = 32
 
+const frames = new CellFrames(send)
 let garbageBytes = 0
 let garbageJobs = 0
 
@@ -39,8 +41,7 @@ function runJob(task) {
   const report = (/** @type {import('./wasm/run.js').End} */ { resultText, ...end }) => {
     const { user, system } = process.cpuUsage(cpu)
     const cost = { cpuTimeMs: (user + system) / 1e3, executionMs: performance.now() - began }
-    const head = { protocol: 1, ...end, ...cost, poisoned: false }
-    send(KIND.end, `${JSON.stringify(head)}\n${resultText}`)
+    frames.headed(KIND.end, { ...end, ...cost, poisoned: false }, resultText)
   }
   const end = runModule(task, {
     stdout: (bytes) => sendBytes(KIND.stdout, bytes),
@@ -49,6 +50,7 @@ function runJob(task) {
       report(unreturned)
       return leave()
     },
+    collect: collectGarbage,
   })
   report(end)
   tidyUp(end.memory?.peak)

@@ -65,15 +65,20 @@ export class Refusal extends Error {
 }
 
 /** End for a value thrown by user code, as the realm described it. */
-export function thrown({ code, name, message: own, stack: raw }, job) {
-  const message = name === 'ReferenceError' ? wayOn(own, job.task) : own
-  const stack = raw && message !== own ? raw.replace(own, () => message) : raw
-
+export function thrown(described, job) {
+  const { name, message } = described
   if (name === 'RangeError' && message === 'Array buffer allocation failed') {
     return { status: 'limit', error: outOfMemory() }
   }
+  return { status: 'error', error: thrownError(described, job) }
+}
+
+/** Error for a value thrown by user code, as the realm described it. */
+export function thrownError({ code, name, message: own, stack: raw }, job) {
+  const message = name === 'ReferenceError' ? wayOn(own, job.task) : own
+  const stack = raw && message !== own ? raw.replace(own, () => message) : raw
   const error = { code, message, ...(name && { name }) }
-  return { status: 'error', error: stack ? { ...error, stack: userFrames(stack, job) } : error }
+  return stack ? { ...error, stack: userFrames(stack, job) } : error
 }
 
 /** A missing file, or a built-in that the language does not have. */

@@ -5,7 +5,7 @@ const CHUNK_CHARS_MAX = 16_384
 const ERROR_CHARS_MAX = 16_384
 /** Maximum the server accepts. */
 const ARGS_BYTES_MAX = 4 * 2 ** 20
-/** Limit of reported denials: enough to distinguish an error from probing. */
+/** Limit of reported denials of a job, or of a cell of a session: enough to distinguish an error from probing. */
 const REPORTED_DENIED_MAX = 200
 
 /** @typedef {import('./job.js').End} End */
@@ -35,8 +35,22 @@ export class CellFrames {
       denied: this.#denials(),
       refused: (/** @type {string} */ name, /** @type {string} [module] */ module) =>
         this.#send(KIND.refused, JSON.stringify({ name, module })),
-      answered: (/** @type {End} */ { resultText, error, ...meta }) =>
+      answered: (/** @type {import('./job.js').Answer} */ { resultText, error, ...meta }) =>
         this.headed(KIND.answered, { ...meta, error }, resultText),
+    }
+  }
+
+  /** Hooks of a session: those of a job, and the ends of its execs and of itself. */
+  sessionListeners() {
+    return {
+      ...this.listeners(),
+      released() {},
+      ended: (/** @type {Record<string, unknown> & { text: string }} */ { text, ...report }) =>
+        this.headed(KIND.execEnd, report, text),
+      over: (/** @type {{ status: string, error?: object }} */ { status, error }) => {
+        const cost = { cpuTimeMs: 0, executionMs: 0, poisoned: true }
+        this.headed(KIND.end, { status, encoding: 'json', ...cost, error }, 'null')
+      },
     }
   }
 
@@ -78,10 +92,13 @@ export class CellFrames {
    * records them.
    */
   #denials() {
-    let left = REPORTED_DENIED_MAX
-    /** @param {string} name */
-    return (name) => {
-      if (left-- > 0) this.#send(KIND.call, `${JSON.stringify({ id: ++this.#callId, name })}\nnull`)
+    /** Number of denials by cell. @type {Map<number, number>} */
+    const denied = new Map()
+    return (/** @type {string} */ name, cell = 0) => {
+      const count = (denied.get(cell) ?? 0) + 1
+      denied.set(cell, count)
+      if (count <= REPORTED_DENIED_MAX)
+        this.#send(KIND.call, `${JSON.stringify({ id: ++this.#callId, name })}\nnull`)
     }
   }
 
@@ -94,10 +111,10 @@ export class CellFrames {
 
 /**
  * V8 quotes the source in some errors: for example a regular expression of 100 KB in full. @param
- * {Record<string, string>} error
+ * {Record<string, unknown>} error
  */
 function clipped(error) {
-  return Object.fromEntries(
-    Object.entries(error).map(([key, text]) => [key, text?.slice(0, ERROR_CHARS_MAX)]),
-  )
+  const short = (/** @type {unknown} */ value) =>
+    typeof value === 'string' ? value.slice(0, ERROR_CHARS_MAX) : value
+  return Object.fromEntries(Object.entries(error).map(([key, value]) => [key, short(value)]))
 }

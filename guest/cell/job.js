@@ -197,10 +197,13 @@ export class Job {
     this.#outcome ??= outcome
   }
 
-  /** Answer of a capability, as text. Rejects with error text that user code may see. */
-  async call(name, argsText) {
+  /**
+   * Answer of a capability, as text. Rejects with error text that user code may see.
+   * @param {string} name @param {string} argsText @param {number} [cell] number of the calling cell of a session
+   */
+  async call(name, argsText, cell) {
     if (!this.task.capabilities.includes(name)) {
-      this.hooks.denied?.(name)
+      this.hooks.denied?.(name, cell)
       const message = `Cannot call "${name}": this job was not granted that capability`
       throw JSON.stringify({ name: 'Error', code: 'CAPABILITY_DENIED', message })
     }
@@ -295,6 +298,7 @@ const WAIT_MS_MAX = 2 ** 31 - 1
  *   released(): void, stdout(text: string): void, stderr(text: string): void,
  *   call(name: string, argsText: string): Promise<string>,
  *   answered?(answer: Answer): void,
+ *   denied?(name: string, cell?: number): void,
  *   refused?(name: string, module?: string): void,
  * }} Hooks `stdout` and `stderr` may block: that is the back-pressure. Chunks are under 64 KiB
  *

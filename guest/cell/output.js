@@ -114,8 +114,11 @@ function head(text, bytesMax) {
   return text.slice(0, boundary(text, low))
 }
 
+const isHigh = (text, at) => (text.charCodeAt(at) & 0xfc00) === 0xd800
+const isLow = (text, at) => (text.charCodeAt(at) & 0xfc00) === 0xdc00
+
 /** Avoids a cut between the halves of a surrogate pair. */
 function boundary(text, at) {
-  const unit = text.charCodeAt(at - 1)
-  return at < text.length && at > 1 && unit >= 0xd800 && unit < 0xdc00 ? at - 1 : at
+  const isPair = at < text.length && at > 1 && isHigh(text, at - 1) && isLow(text, at)
+  return isPair ? at - 1 : at
 }

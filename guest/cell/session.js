@@ -6,7 +6,7 @@ import {
   importRefused,
   Refusal,
   syntaxError,
-  thrown,
+  thrownError,
 } from './failure.js'
 import { codeAlone } from './files.js'
 import { Job } from './job.js'
@@ -344,8 +344,10 @@ export class CellSession extends Job {
     exec.end = { error: this.#notCompiled(exec, error) ?? this.#own(error) }
   }
 
+  /** An array buffer that does not fit is an error of its cell: the session, unlike a job, goes on. */
   #own(error) {
-    const described = this.withoutImport(thrown(error, this), this.#importing).error
+    const own = { error: thrownError(error, this) }
+    const described = this.withoutImport(own, this.#importing).error
     return described.stack ? { ...described, stack: ofCells(described.stack) } : described
   }
 
@@ -433,7 +435,7 @@ export class CellSession extends Job {
       this.#enter(owner, 'reply', id, isOk, text, owner)
     }
     this.#calls++
-    this.call(String(name), String(argsText)).then(
+    this.call(String(name), String(argsText), owner).then(
       (text) => reply(true, text),
       (error) => reply(false, error),
     )

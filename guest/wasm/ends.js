@@ -52,13 +52,25 @@ function exitEnd(exitCode) {
   return { ...end, exitCode: Math.min(exitCode, EXIT_CODE_MAX) }
 }
 
-/** Name, and the module's own stack frames. @param {Error} error */
+/** Name, and the module's own stack frames, each of bounded length. @param {Error} error */
 function trap({ message, stack = '' }) {
-  const frames = stack.split('\n').filter((line) => line.includes('wasm://'))
+  const frames = stack
+    .split('\n')
+    .filter((line) => line.includes('wasm://'))
+    .map(shortened)
   const error = { code: 'WASM_TRAP', name: 'RuntimeError', message }
   const text = [`RuntimeError: ${message}`, ...frames].join('\n')
   return { status: 'error', error: { ...error, stack: text } }
 }
+
+/** A module names its functions by up to 100,000 bytes. The place is at the end. @param {string} frame */
+function shortened(frame) {
+  if (frame.length <= FRAME_UNITS_MAX) return frame
+  return `${frame.slice(0, FRAME_UNITS_MAX - PLACE_UNITS)}…${frame.slice(-PLACE_UNITS)}`
+}
+
+const FRAME_UNITS_MAX = 1000
+const PLACE_UNITS = 100
 
 /** The engine's message without the prefix of the API call. @param {string} message */
 export function plain(message) {

@@ -61,9 +61,12 @@ function bytesOf(base64) {
 
 /** @param {Buffer} bytes @param {number} memoryBytes @param {boolean} isMetered @returns {Compiled} */
 function compile(bytes, memoryBytes, isMetered) {
-  const pagesMax = Math.min(PAGES_MAX, Math.floor(memoryBytes / PAGE_BYTES))
   const declared = read(bytes)
-  for (const memory of memoriesOf(declared)) assertHeld(memory, pagesMax)
+  const memories = memoriesOf(declared)
+  // Each of several has its share: together they grow to the limit.
+  const share = memoryBytes / Math.max(1, memories.length)
+  const pagesMax = Math.min(PAGES_MAX, Math.floor(share / PAGE_BYTES))
+  for (const memory of memories) assertHeld(memory, pagesMax, memories.length)
   // Rewritten beyond its memories, an invalid module could be valid, and name the counter.
   const isRewritten = isMetered || declared.startSection !== undefined
   if (isRewritten && !WebAssembly.validate(/** @type {any} */ (bytes)))
@@ -133,14 +136,15 @@ export function memoriesOf({ imports, memories }) {
   return [...imports.flatMap(({ limits }) => (limits ? [limits] : [])), ...memories]
 }
 
-/** @param {import('../../src/lib/wasm-module.js').Limits} memory @param {number} pagesMax */
-function assertHeld({ isShared, initial }, pagesMax) {
+/** @param {import('../../src/lib/wasm-module.js').Limits} memory @param {number} pagesMax @param {number} count of memories */
+function assertHeld({ isShared, initial }, pagesMax, count) {
   if (isShared) {
     const message =
       'Cannot run the module: it asks for shared memory, and there are no threads here'
     throw new Refusal('WASM_UNSUPPORTED', message, { details: { feature: 'threads' } })
   }
   if (initial <= pagesMax) return
-  const message = `The module needs ${initial} pages of memory from the start, and its limit is ${pagesMax}`
+  const each = count > 1 ? ` for each of its ${count} memories` : ''
+  const message = `The module needs ${initial} pages of memory from the start, and its limit is ${pagesMax}${each}`
   throw new Refusal('MEMORY', message, { status: 'limit' })
 }

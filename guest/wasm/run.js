@@ -1,3 +1,4 @@
+import { getHeapStatistics } from 'node:v8'
 import { callRun } from './call.js'
 import { endOf, Refusal } from './ends.js'
 import { memoriesOf, Modules } from './modules.js'
@@ -9,13 +10,20 @@ const WASI = 'wasi_snapshot_preview1'
 /**
  * @typedef {{ entry: string, code: string, inputText: string, memoryBytes: number, outputBytesMax: number,
  *   resultBytesMax: number, instructionsMax?: number }} Task `code` is base64; counted only with `instructionsMax`
- * @typedef {{ stdout(bytes: Uint8Array): void, stderr(bytes: Uint8Array): void, abandon(end: End): never }} Hooks they may
- *   block; `abandon` reports the end of a module that does not return
+ * @typedef {{ stdout(bytes: Uint8Array): void, stderr(bytes: Uint8Array): void, abandon(end: End): never, collect(): void }}
+ *   Hooks they may block; `abandon` reports the end of a module that does not return, `collect` collects garbage
  * @typedef {{ status: string, encoding: string, resultText: string, error?: object,
  *   memory?: { used: number, peak: number }, instructions?: number, exitCode?: number }} End
- * @typedef {{ memories: any[], hasHidden: boolean, fuel?: { value: bigint } }} Used memories that can be seen from here,
- *   and the counter of instructions that are left
+ * @typedef {{
+ *   memories: any[], hasHidden: boolean, fuel?: { value: bigint }, heapBefore?: number, instance?: WebAssembly.Instance,
+ * }} Used memories that can be seen from here, the counter of instructions that are left, and the heap without the module
  */
+
+/** Less of the heap is no table or object of a module, but what any run leaves there. */
+const HEAP_NOISE_BYTES = 2 ** 20
+
+const heapBytes = () => getHeapStatistics().used_heap_size
+const heapAtRest = heapBytes()
 
 /** Calls of a module after its end, by which it is known not to return: it catches what ends it. */
 const IGNORED_MAX = 1000
@@ -57,8 +65,14 @@ export function runModule(task, hooks) {
   const report = (/** @type {object} */ ended) => {
     flush()
     const { end, ...counted } = count(ended, used, task)
-    const told = { ...judged(end, streams[3], task), ...usage(used), ...counted }
-    return { encoding: 'json', resultText: 'null', ...told }
+    const held = usage(used, task, hooks.collect)
+    return {
+      encoding: 'json',
+      resultText: 'null',
+      ...judged(end, streams[3], task),
+      ...held,
+      ...counted,
+    }
   }
   return report(attempt(() => start(task, wasi, used), wasi))
 }
@@ -99,7 +113,9 @@ function start(task, wasi, used) {
   const imports = link(compiled, wasi, memories)
   used.hasHidden = memories.length < memoriesOf(compiled.declared).length
   wasi.memory = memories[0]
-  const { exports } = new WebAssembly.Instance(compiled.module, imports)
+  used.heapBefore = heapBytes()
+  used.instance = new WebAssembly.Instance(compiled.module, imports)
+  const { exports } = used.instance
   for (const one of Object.values(exports)) {
     if (one instanceof WebAssembly.Memory && !memories.includes(one)) memories.push(one)
   }
@@ -179,7 +195,8 @@ function judged(end, result, { entry, resultBytesMax }) {
   if (end.status !== 'ok') return end
   // A function that exits with 0 returned nothing.
   const resultText = (entry === 'program' ? result.text : end.resultText) || 'null'
-  if (!result.isTooLarge && resultText.length <= resultBytesMax) return { ...end, resultText }
+  if (!result.isTooLarge && Buffer.byteLength(resultText) <= resultBytesMax)
+    return { ...end, resultText }
   return tooLarge().end
 }
 
@@ -188,9 +205,31 @@ function tooLarge() {
   return new Refusal('RESULT_TOO_LARGE', message)
 }
 
-/** Omitted if unknown: a memory that is not exported may have any size. @param {Used} used */
-function usage({ memories, hasHidden }) {
-  if (hasHidden) return {}
-  const bytes = memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
-  return { memory: { used: bytes, peak: bytes } }
+/**
+ * Memory of the module: its memories, and its tables and objects, which are in the heap of this process. If these may exceed the
+ * limit, the heap is compared with and without the module, free of garbage. A memory that is not exported may have any size:
+ * then only an excess of the rest is told.
+ * @param {Used} used @param {Task} task @param {Hooks['collect']} collect
+ */
+function usage(used, { memoryBytes }, collect) {
+  const linear = used.memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
+  const heap = heapBytes()
+  const peak = linear + withoutNoise(heap - (used.heapBefore ?? heap))
+  const mayExceed = linear + withoutNoise(heap - heapAtRest) > memoryBytes
+  const held = mayExceed ? linear + withoutNoise(heapOf(used, collect)) : peak
+  if (used.hasHidden && held <= memoryBytes) return {}
+  return { memory: { used: held, peak: Math.max(held, peak) } }
 }
+
+/** Bytes that the instance holds in the heap. @param {Used} used @param {Hooks['collect']} collect */
+function heapOf(used, collect) {
+  if (used.instance === undefined) return 0
+  collect()
+  const before = heapBytes()
+  used.instance = undefined
+  collect()
+  return before - heapBytes()
+}
+
+/** @param {number} bytes */
+const withoutNoise = (bytes) => (bytes < HEAP_NOISE_BYTES ? 0 : bytes)

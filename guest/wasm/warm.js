@@ -7,5 +7,5 @@ const NOTHING = 'AGFzbQEAAAABBAFgAAADAgEABwoBBl9zdGFydAAACgQBAgAL'
 export function warmUpModules() {
   const limits = { memoryBytes: 65_536, outputBytesMax: 0, resultBytesMax: 4 }
   const task = { entry: 'program', code: NOTHING, inputText: 'null', ...limits }
-  runModule(task, { stdout() {}, stderr() {}, abandon() {} })
+  runModule(task, { stdout() {}, stderr() {}, abandon() {}, collect() {} })
 }

@@ -27,7 +27,13 @@ export const refusedNames = [
   'globalThis',
 ] as const
 
-/** Node built-ins that an event names when `import` or `require` requests them; other module names are not reported. */
-export const refusedModules: readonly string[] = builtinModules.filter(
-  (name) => !name.startsWith('_'),
-)
+/** Built-ins that exist only with the prefix `node:`; older versions of Node list none of them. */
+const prefixedModules = ['ffi', 'sea', 'sqlite', 'test', 'test/reporters']
+
+/**
+ * Node built-ins, without `node:`, that an event names when `import` or `require` requests them; its `module` is absent for
+ * any other.
+ */
+export const refusedModules: readonly string[] = [
+  ...new Set([...builtinModules.map((name) => name.replace(/^node:/, '')), ...prefixedModules]),
+].filter((name) => !name.startsWith('_'))

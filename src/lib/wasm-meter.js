@@ -265,8 +265,16 @@ class MeteredBody {
     const scratch = leb(this.#locals.next + (is64 ? 1 : 0))
     this.#code.bytes([0x22, ...scratch])
     const widen = is64 ? [] : [0xad]
+    // Subtracting a length with bit 63, a negative number, would add fuel.
+    if (is64 && shift === 0) this.#exhaustIf([0x20, ...scratch, 0x42, 0, 0x53])
     const length = [0x20, ...scratch, ...widen, 0x42, shift, 0x88]
     this.#charge([0x23, ...leb(this.#indexes.fuel), ...length, 0x7d])
+  }
+
+  /** Traps without fuel. @param {number[]} condition code that computes it */
+  #exhaustIf(condition) {
+    const none = [0x42, 0x7f, 0x24, ...leb(this.#indexes.fuel)]
+    this.#code.bytes([...condition, op.if, 0x40, ...none, op.unreachable, op.end])
   }
 
   /** Stores the fuel that is left, and traps below 0. @param {number[]} left code that computes it */

@@ -8,7 +8,7 @@ import type { RealmEgress } from './guest-egress.ts'
 import { eventOfLife, type GuestLife } from './guest-life.ts'
 import { callArgsBytesMax, callSchema, headed, kind } from './wire.ts'
 
-/** Bounds on calls of one job, and on bytes of unread answers: an honest guest waits for its answers. */
+/** Bounds on calls of one job or exec, and on bytes of unread answers: an honest guest waits for its answers. */
 const CALLS_MAX = 100_000
 const BACKLOG_BYTES_MAX = 8 * 2 ** 20
 
@@ -21,6 +21,11 @@ export class GuestCalls {
   constructor(life: GuestLife, egress: RealmEgress) {
     this.#life = life
     this.#egress = egress
+  }
+
+  /** Counts anew, for the next exec of a session. */
+  renew(): void {
+    this.#calls = 0
   }
 
   /** Answers a call. Its payload is read before the first await. */

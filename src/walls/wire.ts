@@ -274,7 +274,10 @@ export type AnsweredHead =
 
 export const refusedSchema = z.strictObject({
   name: z.enum(refusedNames),
-  module: z.enum(refusedModules).optional(),
+  /** Any other text is dropped: the Node of a guest may have modules that this one lacks. */
+  module: text
+    .transform((module) => (refusedModules.includes(module) ? module : undefined))
+    .optional(),
 })
 /** Frames of that schema that a job may send: an honest worker reports each name, and each module, once. */
 export const refusedMax = 64

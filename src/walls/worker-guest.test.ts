@@ -214,10 +214,15 @@ test('A refused name has trust "guest", and is from a closed list', async () => 
   const worker = await playWorker()
   worker.says(kind.refused, '{"name":"process"}')
   worker.says(kind.refused, '{"name":"import","module":"fs"}')
+  worker.says(kind.refused, '{"name":"require","module":"sqlite"}')
+  for (const module of ['_http_agent', 'a module of a later Node', 'node:fs', 'x'.repeat(3000)])
+    worker.says(kind.refused, JSON.stringify({ name: 'require', module }))
   const told = worker.emitted.filter(([point]) => point === 'name/refused')
   assert.deepEqual(told, [
     ['name/refused', { name: 'process' }, 'guest'],
     ['name/refused', { name: 'import', module: 'fs' }, 'guest'],
+    ['name/refused', { name: 'require', module: 'sqlite' }, 'guest'],
+    ...Array.from({ length: 4 }, () => ['name/refused', { name: 'require' }, 'guest']),
   ])
   assert.ok(!worker.isKilled())
 })
@@ -226,7 +231,8 @@ test('A worker that sends too many names, or other text, ends as an error PROTOC
   const text = 'what the guest wants to have in the record'
   for (const payloads of [
     [JSON.stringify({ name: text })],
-    [JSON.stringify({ name: 'import', module: text })],
+    [JSON.stringify({ name: text, module: 'fs' })],
+    [JSON.stringify({ name: 'import', module: 7 })],
     [JSON.stringify({ name: 'process', because: text })],
     ['{"name":"process"'],
     Array.from({ length: 65 }, () => '{"name":"process"}'),
@@ -252,6 +258,48 @@ test('A job that is killed has no folder in the time that its worker has to send
   assert.deepEqual([granted, worker.isKilled()], [[['/', '/'], []], false])
   await worker.sandbox.tighten({ ...allControls, network: noNetwork, memory: playedMemory })
   assert.deepEqual(granted, [['/', '/'], [], []])
+})
+
+test('A job that has ended has no folder: a write in flight is refused before its caller is answered', async () => {
+  for (const [how, end] of [
+    ['a reported end', (worker: Worker) => worker.ends({})],
+    [
+      'memory',
+      (worker: Worker) => worker.isLost({ how: 'memory', peakBytes: 0, detail: '', exit }),
+    ],
+    ['garbage', (worker: Worker) => (worker.says(kind.end, 'garbled'), worker.end)],
+  ] as const) {
+    const granted: string[][] = []
+    const openFolders = async () => ({
+      answer: () => Promise.resolve('null'),
+      tighten: ({ files }: Controls) => void granted.push([...files.read, ...files.write]),
+    })
+    const worker = await playWorker({ openFolders })
+    assert.deepEqual(granted, [['/', '/']], how)
+    await end(worker)
+    assert.deepEqual(granted, [['/', '/'], []], how)
+  }
+})
+
+type Worker = Awaited<ReturnType<typeof playWorker>>
+const exit = { exitCode: null, signal: 'SIGKILL', cpuMs: 1 } as const
+
+test('Calls of a session are counted for each exec', { timeout: 120_000 }, async () => {
+  const worker = await playWorker({ isSession: true })
+  const limits = { timeoutMs: 90_000, resultBytesMax: 9, artifactBytesMax: 0, outputBytesMax: 9 }
+  const head = { protocol: 1, status: 'ok', encoding: 'json', cpuTimeMs: 0, executionMs: 0 }
+  for (let execs = 0; execs < 2; execs++) {
+    const ended = worker.sandbox.session!.exec({ code: '', ...limits })
+    const { id } = JSON.parse(worker.sent)
+    for (let at = 1; at < 50_100; at++) {
+      worker.says(kind.call, `{"id":${at},"name":"x"}\nnull`)
+      // Frames that are queued while others have their turn are read soon.
+      if (at % 1000 === 0) await new Promise((then) => void setImmediate(then))
+    }
+    worker.says(kind.execEnd, `${JSON.stringify({ ...head, id, state: 'kept' })}\nnull`)
+    const { end } = await ended
+    assert.deepEqual([end.status, end.error?.code], ['ok', undefined])
+  }
 })
 
 test(

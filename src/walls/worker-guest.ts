@@ -96,7 +96,11 @@ export function workerGuest(options: WorkerOptions): GuestKind {
         egress.close()
         return status === 'timeout' ? GRACE_MS : 0
       },
-      ended: () => life.egressPath?.close(),
+      ended() {
+        // Writes in flight must not reach a file whose job was answered.
+        egress.close()
+        life.egressPath?.close()
+      },
     }
     return {
       tightens,
@@ -258,6 +262,7 @@ class WorkerFrames implements GuestFrames {
   #execEnd(frame: Frame): void {
     if (!this.#life.task?.session || !this.#session) return this.#life.garbled('an end of no exec')
     if (this.#life.isEnded) return
+    this.#calls.renew()
     const settled = Promise.resolve(this.#session.receive(frame))
     this.#held.queueUntil(settled.then(() => new Promise((resolve) => void setImmediate(resolve))))
   }

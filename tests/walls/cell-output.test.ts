@@ -33,6 +33,29 @@ suite('Output of a cell', () => {
     assert.deepEqual([stdout, truncated.stdout], ['x'.repeat(1000), true])
   })
 
+  test('is cut at most three bytes before its limit, also between lone halves of characters', () => {
+    for (const text of [
+      'a',
+      'é',
+      '€',
+      '\ud83d',
+      '\udc00',
+      '\ud83d\ude00',
+      'a\ud83d\ude00',
+      '\ud83d\ud83d\ude00',
+    ])
+      for (let limit = 4; limit < 40; limit++) {
+        let written = ''
+        const output = new Output((piece) => void (written += piece), limit)
+        output.add(text.repeat(100))
+        output.flush()
+        const bytes = Buffer.byteLength(written)
+        const told = `${bytes} of ${limit} bytes of ${JSON.stringify(text)}`
+        assert.ok(bytes <= limit && bytes > limit - 4, told)
+        assert.ok(text.repeat(100).startsWith(written), told)
+      }
+  })
+
   test('keeps the order of both streams, for a thousand changes of the stream', async () => {
     const code = (count: number) =>
       `for (let i = 0; i < ${count}; i++) { console.error(i + ' err'); console.log(i + ' out') }`

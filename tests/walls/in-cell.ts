@@ -49,7 +49,7 @@ export async function inCell(code: string, asked: Asked = {}): Promise<Ran> {
   const cell = new Cell({ memoryMiB, webAssembly })
   const seen = { stdout: '', stderr: '', both: '', released: 0, chunks: [] as number[] }
   try {
-    const end = await cell.run(taskOf(code, asked), {
+    const end = await cell.run(cellTaskOf(code, asked), {
       released: () => void seen.released++,
       stdout: (text: string) => {
         seen.stdout += text
@@ -107,7 +107,8 @@ const APART = `
   process.stdout.write(JSON.stringify(ran), () => process.kill(process.pid, 'SIGKILL'))
 `
 
-function taskOf(code: string, asked: Asked) {
+/** Task of a cell, without limits that are usual to reach. */
+export function cellTaskOf(code: string, asked: Asked) {
   const { entry = 'body', input = null, files = {}, capabilities = [] } = asked
   return {
     language: 'js' as const,

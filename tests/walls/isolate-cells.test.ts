@@ -241,6 +241,20 @@ suite('Cells of one isolate', () => {
     ok(await session.exec('kept() + typeof gc'), '5undefined')
   })
 
+  test('an array buffer that does not fit is an error of its cell, and the state persists', async () => {
+    using session = new IsolateSession()
+    ok(await session.exec('const x = 5'), null)
+    for (const code of ['new ArrayBuffer(2 ** 30)', 'await null; new Uint8Array(2e9)']) {
+      const { status, error } = await session.exec(code)
+      assert.deepEqual([status, error?.code, error?.name], ['error', 'USER_ERROR', 'RangeError'])
+      assert.match(
+        error?.stack ?? '',
+        /^RangeError: Array buffer allocation failed\n(?: +at .*\n)* +at cell-\d\.js:1:\d+$/,
+      )
+    }
+    ok(await session.exec('x'), 5)
+  })
+
   test('more memory than its limit ends the isolate', async () => {
     using session = new IsolateSession()
     const end = await session.exec(

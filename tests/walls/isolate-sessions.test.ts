@@ -172,6 +172,20 @@ suite('A session in an isolate', () => {
     assert.equal((await box.close()).status, 'limit')
   })
 
+  test('a buffer that does not fit, and a module of Node, are errors of an exec that keep the state', async () => {
+    await using box = await open({ limits: { ...unhurried, memory: '64MB' } })
+    await value(box, 'const x = 5')
+    for (const [code, name, message] of [
+      ['new ArrayBuffer(2 ** 30)', 'RangeError', /Array buffer allocation failed/],
+      ['import it from "node:test"', 'Error', /is a module of Node/],
+    ] as const) {
+      const { status, error, session } = await box.run({ code })
+      assert.deepEqual([status, error?.name, session?.state], ['error', name, 'kept'])
+      assert.match(error?.message ?? '', message)
+      assert.equal(await value(box, 'x'), 5)
+    }
+  })
+
   test('an exec that prints without end ends at its limit and keeps the state, or ends the session if it catches what stops it', async () => {
     const box = await open()
     await value(box, 'const x = 5')
@@ -190,6 +204,9 @@ suite('A session in an isolate', () => {
       assert.equal(Buffer.byteLength(flood.stdout + flood.stderr), 4096)
       assert.equal(await value(box, 'x'), 5)
     }
+    const halves = await box.run({ code: 'for (;;) console.log("\\ud83d".repeat(1e5))', ...more })
+    assert.deepEqual([halves.error?.code, halves.session?.state], ['OUTPUT', 'kept'])
+    assert.ok(halves.truncated.stdout && Buffer.byteLength(halves.stdout) > 4092)
     const some = await box.run({
       code: `for (let n = 0; n < 60; n++) ${printing('log')}; x`,
       ...more,

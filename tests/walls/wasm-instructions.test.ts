@@ -194,6 +194,19 @@ suite('Counted instructions of a module', () => {
     const elements = [...op.i32(0), ...op.nullFunction, ...op.i32(-1), 0xfc, 17, 0]
     const table: Parts = { table: { min: 1 }, functions: [{ export: 'run', body: elements }] }
     assertSpent(await run(table, plenty), plenty, 'a table')
+    const is64 = { min: 1, is64: true }
+    // Lengths of -1 and of -2^40, which have bit 63.
+    for (const length of [[0x7f], [0x80, 0x80, 0x80, 0x80, 0x80, 0x60]])
+      for (const elements of [
+        [0x42, 0, ...op.nullFunction, 0x42, ...length, 0xfc, 17, 0],
+        [0x42, 0, 0x42, 0, 0x42, ...length, 0xfc, 14, 0, 0],
+      ]) {
+        const large: Parts = { table: is64, functions: [{ export: 'run', body: elements }] }
+        assertSpent(await run(large, plenty), plenty, `a 64-bit table, ${elements.join()}`)
+      }
+    const one = [0x42, 0, ...op.nullFunction, 0x42, 1, 0xfc, 17, 0]
+    const fits = await run({ table: is64, functions: [{ export: 'run', body: one }] }, plenty)
+    assert.deepEqual([fits.status, fits.instructions], ['ok', 5])
   })
 
   test('The module cannot access the counter by index or by name', async () => {

@@ -7,7 +7,15 @@ import { Stand, type Ended, type Made, type Wish } from '../conformance/stand.ts
 import { makeWasi } from '../conformance/wasi.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { call, Program } from '../fixtures/wasi-program.ts'
-import { op, wasi, wasm, type Func, type Parts, type ValueType } from '../fixtures/wasm.ts'
+import {
+  op,
+  wasi,
+  wasm,
+  withName,
+  type Func,
+  type Parts,
+  type ValueType,
+} from '../fixtures/wasm.ts'
 
 const PAGE = 65_536
 const runs = process.env['MAYFLY_LONG'] ? 10_000 : 1_000
@@ -212,6 +220,18 @@ suite('The wasm wall', () => {
       assert.equal(refused.error?.code, 'RESULT_TOO_LARGE')
     })
 
+    test('Cannot return more bytes than its limit as text that is no UTF-8', async () => {
+      const [mebibyte, count] = [2 ** 20, 8]
+      const grows = [...op.i32(mebibyte / PAGE), ...op.grow, ...op.drop]
+      const fills = [...op.i32(PAGE), ...op.i32(255), ...op.i32(mebibyte), ...op.memoryFill]
+      const program = new Program()
+        .does(grows, fills)
+        .times(count, (inner) => inner.write(3, PAGE, mebibyte))
+      const { end } = await runProgram(program, { limits: { result: count * mebibyte } })
+      assert.deepEqual([end.status, end.error?.code], ['error', 'RESULT_TOO_LARGE'], said(end))
+      await nextAnswers()
+    })
+
     test('Ends at its limit when it writes without end, also if it catches what ends it, and the next job answers', async () => {
       const written = (fd: number) => new Program().write(fd, 1024, 16_384).body
       const caught = (body: number[]) => [0x02, 0x40, 0x1f, 0x40, 1, 2, 0, ...body, 0x0b, 0x0b]
@@ -347,6 +367,16 @@ suite('The wasm wall', () => {
         assert.match(end.error?.message ?? '', message)
         assert.doesNotMatch(end.error?.stack ?? '', /guest|\.js/)
       }
+      await nextAnswers()
+    })
+
+    test('A trap below functions of long names has its frames, each with its place', async () => {
+      const recursive = wasm({ functions: [{ export: 'run', body: [...op.call(0)] }] })
+      const end = (await runBytes(withName(recursive, 'n'.repeat(50_000)))).end
+      assert.deepEqual([end.status, end.error?.code], ['error', 'WASM_TRAP'], said(end))
+      const frames = end.error?.stack?.split('\n').slice(1) ?? []
+      assert.ok(frames.length > 5, said(end))
+      for (const frame of frames) assert.match(frame, /^ +at n{800,}…n+ \(wasm:\/\/.*0x\w+\)$/)
       await nextAnswers()
     })
   })
@@ -600,6 +630,44 @@ suite('The wasm wall', () => {
         const end = await runFunction({ body: fills }, memory, { memory: { min: 24 * 16 } })
         assert.equal(end.status, 'ok', said(end))
       }
+    })
+
+    test('Memory: several jobs in sequence can fill most of the limit with a table', async () => {
+      for (let n = 0; n < 10; n++) {
+        const end = await runFunction({ body: [] }, memory, { table: { min: 1_000_000 } })
+        assert.equal(end.status, 'ok', said(end))
+        const { used = 0 } = end.memory ?? {}
+        assert.ok(used > 16 * 2 ** 20 && used < memory.limits.memory, `${used} bytes`)
+      }
+    })
+
+    test('Memory: a table above the limit ends the job, also beside a memory that is not exported', async () => {
+      for (const parts of [{}, { memory: { min: 1, hidden: true } }]) {
+        const limits = { memory: 16 * 2 ** 20 }
+        const table = { min: 1_000_000 }
+        const end = await runFunction({ body: [] }, { limits }, { ...parts, table })
+        assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], said(end))
+        await nextAnswers()
+      }
+    })
+
+    test('Memory: several memories have the limit together', async () => {
+      const twice = (pages: number): Parts => ({
+        memory: { min: pages, hidden: true },
+        moreMemories: [{ min: pages }],
+      })
+      const grows = [...op.i32(1), 0x40, 1]
+      for (const [pages, status, result] of [
+        [pagesMax / 2, 'ok', '-1'],
+        [pagesMax / 2 - 1, 'ok', String(pagesMax / 2 - 1)],
+        [pagesMax / 2 + 1, 'limit', 'null'],
+      ] as const) {
+        const func = { results: ['i32'], body: grows } as const
+        const end = await runFunction(func, memory, twice(pages))
+        assert.deepEqual([end.status, end.resultText], [status, result], said(end))
+      }
+      const beyond = await runFunction({ body: [] }, memory, twice(pagesMax))
+      assert.match(beyond.error?.message ?? '', /for each of its 2 memories$/)
     })
 
     test('Memory: tables count, and the next job works', async () => {

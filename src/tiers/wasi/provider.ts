@@ -30,7 +30,7 @@ export function createWasiProvider(options: WasiOptions): Provider {
     name: 'wasi',
     tier: 'wasm',
     languages: ['wasm'],
-    enforces: ['network', 'files', 'cpu', 'memory', 'io', 'processes', 'syscalls', 'capabilities'],
+    enforces: ['network', 'files', 'memory', 'io', 'processes', 'syscalls', 'capabilities'],
     tightens: ['network', 'files', 'io', 'processes', 'syscalls', 'capabilities'],
     can: ['stdin', 'instructions'],
     detect: detectBy(() => probe(provider, workers), 1),

@@ -49,7 +49,7 @@ export interface CodeParts {
 export function createCodeAnalysis(parts: CodeParts): CodeAnalysis {
   const { config, clock, emitter, client, watching } = parts
   const analyst = createAnalyst({
-    ask: (tenant, text) => client.ask(tenant, text),
+    ask: (...asked) => client.ask(...asked),
     emitter,
     zones: (job) => job.zones !== undefined || hasZones(config()),
     layers: codeOfLayers(() => parts.layerFolder),

@@ -76,6 +76,62 @@ test('S4-54: proposals of effects with similar names are one valid configuration
   rmSync(file)
 })
 
+test('A proposal keeps the phases, conditions and reactions of the default schedule that it replaces', () => {
+  for (const host of ['a.example', 'b.example']) learn('staged', host)
+  const before = join(folder, 'staged.toml')
+  writeFileSync(
+    before,
+    `[schedules.default]
+phases = [
+  { name = "full", for = "5s", network = { deny = ["DELETE b.example"] }, cpu = 2, terminate_if = 'events["capability/denied"] > 10' },
+  { name = "quiet", for = "1m", network = "none", files = { read = ["/data"] }, advance_if = "anomaly.count > 1" },
+]
+on_anomaly = { low = "tighten", medium = "terminate" }
+shorten = 0.25
+clock = "cpu"
+honeytokens = true
+begin_at = { suspect = "quiet" }
+channels = [{ from = "main", to = "*", calls = 3 }]
+for_origins = ["mcp"]
+[schedules.default.zones.names]
+function = "check"
+phases = [{ name = "only", for = "200ms", memory = "16MB" }]
+`,
+  )
+  const { stdout } = run('--config', before, 'propose', '--effect', 'staged')
+  assert.match(stdout, /^# With the phases, conditions and reactions of schedules.default.$/m)
+  const after = join(folder, 'staged-used.toml')
+  writeFileSync(after, stdout)
+  const scheduleIn = (file: string, name: string) =>
+    loadConfig({ cwd: folder, file, env: { HOME: folder } }).config.schedules[name]!
+  const [was, proposed] = [scheduleIn(before, 'default'), scheduleIn(after, 'staged-used')]
+  const { phases } = proposed
+  assert.deepEqual(proposed, { ...was, phases, for_origins: [] })
+  const used = { allow: ['https://a.example:443'], deny: [] }
+  const memory = 30 * 2 ** 20
+  assert.deepEqual(
+    phases.map(({ controls, ...phase }) => [phase, controls]),
+    [
+      [
+        { name: 'full', for: 5_000, terminate_if: 'events["capability/denied"] > 10' },
+        { network: used, cpu: 2, memory, processes: 64, capabilities: [] },
+      ],
+      [
+        { name: 'quiet', for: 60_000, advance_if: 'anomaly.count > 1' },
+        {
+          network: { allow: [], deny: [] },
+          files: { read: ['/data'], write: [] },
+          cpu: 2,
+          memory,
+          processes: 64,
+          capabilities: [],
+        },
+      ],
+    ],
+  )
+  run('learned', '--effect', 'staged', '--reset')
+})
+
 test('A proposal is written to a new file only, never over an existing one', () => {
   const file = join(folder, 'used.toml')
   assert.equal(run('propose', '--write', file).code, 0)

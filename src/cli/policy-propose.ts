@@ -6,6 +6,7 @@ import { allControls, type Controls, unlimited } from '../contract/controls.ts'
 import { messageOf, MayflyError } from '../contract/error.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { networkFor } from '../profile/network.ts'
+import { scheduleToml, tomlOfValue } from './schedule-toml.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import {
   openBaselineStore,
@@ -14,7 +15,6 @@ import {
   type StoredBaseline,
 } from '../watch/baseline-store.ts'
 import { propose, type Proposal } from '../watch/propose.ts'
-import { terminalJson } from './print.ts'
 import { outputOfOwner, strangerOwning } from './state-owner.ts'
 
 export interface ProposalQuery {
@@ -32,7 +32,8 @@ export interface ScheduleProposal extends Proposal {
 const prefix = 'effect:'
 
 /**
- * Proposes for each effect that has run a schedule limited to what it used, within the tenant's current limits.
+ * Proposes for each effect that has run a schedule limited to what it used, within the tenant's current limits and each phase of
+ * the schedule `default`, which it replaces.
  * Takes effect only when a person adds it to the configuration. Throws MayflyError STATE or USAGE.
  */
 export function proposals(config: Config, asked: ProposalQuery): readonly ScheduleProposal[] {
@@ -48,7 +49,7 @@ export function proposals(config: Config, asked: ProposalQuery): readonly Schedu
     )
     if (!proposal) return []
     const schedule = scheduleNameOf(subject, taken)
-    const toml = tomlOf(subject, proposal, { schedule, timeoutMs: config.limits.timeout })
+    const toml = tomlOf(subject, proposal, { schedule, config })
     return [{ subject, ...proposal, toml }]
   })
 }
@@ -160,24 +161,17 @@ function withBaselines<T>(state: string, work: (store: BaselineStore) => T): T |
 function tomlOf(
   subject: string,
   { controls, notes }: Proposal,
-  { schedule, timeoutMs }: { readonly schedule: string; readonly timeoutMs: number },
+  { schedule, config }: { readonly schedule: string; readonly config: Config },
 ): string {
-  const { network, memory, processes, capabilities, syscalls } = controls
-  const given = [
-    ['name', '"used"'],
-    ['for', String(timeoutMs)],
-    ['network', networkText(network)],
-    ['memory', String(memory)],
-    ['processes', String(processes)],
-    ['capabilities', namesText(capabilities)],
-    ['syscalls', namesText(syscalls)],
-  ].filter(([, text]) => text !== 'any' && text !== String(unlimited))
+  const { schedules, limits } = config
+  const replaced = Object.hasOwn(schedules, 'default') ? schedules['default'] : undefined
   return [
     `# ${sanitiseLine(subject.slice(0, 200))}: ${sanitiseLine(notes.join('; '))}.`,
-    ...deniedBeside(network),
+    ...deniedBeside(controls.network),
+    ...(replaced ? ['# With the phases, conditions and reactions of schedules.default.'] : []),
     '# No looser than the current configuration. Review it, add it to the configuration, and run with this schedule.',
     `[schedules."${schedule}"]`,
-    `phases = [{ ${given.map(([key, text]) => `${key} = ${text}`).join(', ')} }]`,
+    ...scheduleToml(controls, { replaced, timeoutMs: limits.timeout }),
     '',
   ].join('\n')
 }
@@ -185,23 +179,5 @@ function tomlOf(
 /** The notation of a phase has either `allow` or `deny`; what the configuration denies stays denied in each phase. */
 function deniedBeside({ allow, deny }: Controls['network']): readonly string[] {
   if (allow === 'any' || allow.length === 0 || deny.length === 0) return []
-  return [`# Denied by the configuration, whatever the schedule allows: ${list(deny)}.`]
-}
-
-function networkText({ allow, deny, sent, received }: Controls['network']): string {
-  if (allow.length === 0) return '"none"'
-  const bytes = Object.entries({ sent, received }).filter(([, value]) => value !== undefined)
-  if (allow === 'any' && deny.length + bytes.length === 0) return '"open"'
-  const hosts = allow === 'any' ? `deny = ${list(deny)}` : `allow = ${list(allow)}`
-  return `{ ${[hosts, ...bytes.map(([name, value]) => `${name} = ${value}`)].join(', ')} }`
-}
-
-function namesText(names: Controls['capabilities']): string {
-  if (names === 'any') return 'any'
-  return names.length === 0 ? '"none"' : list(names)
-}
-
-function list(texts: readonly string[]): string {
-  // JSON escapes are valid in a basic string of TOML.
-  return `[${texts.map((text) => terminalJson(text)).join(', ')}]`
+  return [`# Denied by the configuration, whatever the schedule allows: ${tomlOfValue(deny)}.`]
 }

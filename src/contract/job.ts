@@ -278,6 +278,14 @@ export type SessionJob =
   | { readonly kind: 'open'; readonly forkOf?: string }
   | { readonly kind: 'exec'; readonly of: string; readonly command?: string | readonly string[] }
 
+/** Account of a job at its entry point, for work of this process that no wall measures, such as an analysis. */
+export interface JobAccount {
+  /** Name of the sender within its tenant, who waits in a queue of its own: the address of a page's visitor. */
+  readonly sender?: string | undefined
+  /** Charges processor time, in milliseconds. */
+  charge(cpuMs: number): void
+}
+
 /**
  * A request to run code, with its principal; created at an entry point, immutable in the pipeline.
  */
@@ -299,6 +307,8 @@ export interface Job {
   readonly asked: JobAsked & { readonly code: string }
   /** Package layers; only callers trusted with host folders can create them. */
   readonly packages?: readonly PackageLayer[]
+  /** Absent where nobody is charged, as in a library. */
+  readonly account?: JobAccount | undefined
   /**
    * Input as JSON text, so that it crosses walls as bytes: `null` if absent; for a batch, a list
    * with the input of each call.

@@ -270,6 +270,30 @@ test('A CPU clock ends phases early, never late', async () => {
   assert.equal(idle.executionTime, 4000)
 })
 
+test('A CPU clock of a zone ends its phases by the CPU time of the zone', async () => {
+  const phases = phasesOf(1000, 1000)
+  const parsing: ZoneSchedule = { ...scheduleOf(phases), clock: 'cpu' }
+  const schedule = { ...scheduleOf(phasesOf(5000)), zones: { parsing } }
+  for (const [cpu, most] of [
+    [1200, 300 + pollMs],
+    [5, 1100],
+    [undefined, 1100],
+  ] as const) {
+    const { story } = await live({
+      schedule,
+      deeds: {
+        0: ({ sandbox }) => {
+          sandbox.cpuTime = (zone) => (zone === 'z' ? cpu : 0)
+          sandbox.endZone = async () => undefined
+        },
+        100: ({ supervisor }) => supervisor.zone('z', 'parsing'),
+      },
+    })
+    const next = Number(story.find((line) => line.endsWith('z phase phase-1'))!.split(' ')[0])
+    assert.ok(next <= most && next >= (cpu === 1200 ? 100 : most), `${next} for ${cpu} ms`)
+  }
+})
+
 const found = (severity: string, zone = 'main') =>
   ({ point: 'anomaly/found', zone, fields: { severity, reason: 'odd' } }) as const
 

@@ -72,6 +72,24 @@ test('Tenants on probation wait only while others are served, and continue once 
   assert.deepEqual(entered, ['a', 'a', 'a', 'good', 'a'])
 })
 
+test('A job that was cancelled before it enters neither waits nor takes a slot', async () => {
+  const { probation, entered, held, enter, fail, pass } = stand()
+  fail('a')
+  enter('good')
+  enter('a')
+  await settled()
+  enter('a', AbortSignal.abort())
+  await settled()
+  assert.deepEqual(entered, ['good', 'a', 'a AbortError'])
+  assert.equal(probation.waiting, 0)
+  held.at(-1)!.release()
+  await pass(1_000)
+  enter('a', AbortSignal.abort())
+  enter('a')
+  await settled()
+  assert.deepEqual(entered.slice(3), ['a AbortError', 'a'])
+})
+
 test('A slot is free again one second after its job ended', async () => {
   const { entered, held, enter, fail, pass } = stand()
   fail('a')

@@ -48,6 +48,7 @@ export class Probation {
    * longest wait, and AbortError.
    */
   async enter(tenant: string, signal: AbortSignal): Promise<ProbationSlot> {
+    if (signal.aborted) throw cancelled()
     if (!this.#isOn(tenant)) {
       this.#othersAt = this.#clock.now()
       return free
@@ -94,7 +95,7 @@ export class Probation {
       signal.removeEventListener('abort', cancel)
       this.#remove(tenant, one)
     }
-    const cancel = () => (leave(), reject(new DOMException('The job was cancelled', 'AbortError')))
+    const cancel = () => (leave(), reject(cancelled()))
     const one: Waiting = {
       timer: this.#clock.after(this.#waitMsMax, () => (leave(), reject(tooOften()))),
       go: () => (leave(), resolve(this.#take(since))),
@@ -163,6 +164,10 @@ const CHECK_MS = 500
 const RETRY_MS = 10_000
 /** Delay before a slot is free again: freeing a wall and starting another costs about as much CPU as a short job. */
 const RELEASE_DELAY_MS = 1_000
+
+function cancelled(): DOMException {
+  return new DOMException('The job was cancelled', 'AbortError')
+}
 
 function tooOften(): MayflyError {
   const message = 'Cannot accept the job now: too many jobs of this tenant were ended at a limit'

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { jobRequest, type Job, type JobRequest } from '../contract/job.ts'
+import { MayflyError } from '../contract/error.ts'
+import { jobRequest, type Job, type JobAccount, type JobRequest } from '../contract/job.ts'
 import type { LayerCode } from '../contract/pipeline.ts'
 import { verdictSchema } from '../contract/verdict.ts'
 import { createAnalyst } from './analyse.ts'
@@ -171,6 +172,38 @@ for (const [name, answer] of Object.entries(garbage)) {
     assert.equal(said[0], 'threat/unparsed')
   })
 }
+
+test('the account of a job goes with each of its sources to the process, and with none that is cached', async () => {
+  const accounts: (JobAccount | undefined)[] = []
+  const layer = { kind: 'node', layer: 'a'.repeat(64), files: 1, bytes: 14 } as const
+  const analyse = createAnalyst({
+    ask: async (_tenant, text, account) => {
+      accounts.push(account)
+      return honest(text)
+    },
+    emitter: { emit: () => undefined },
+    layers: {
+      codeBytes: () => 14,
+      read: () => [{ path: 'node_modules/a/index.js', content: 'process.exit()' }],
+      recall: () => undefined,
+      keep: () => undefined,
+    },
+  })
+  const account = { sender: 'visitor', charge: () => undefined }
+  const job = { ...jobOf({ code: 'return 1', language: 'js' }), packages: [layer], account }
+  await analyse(job)
+  await analyse(job)
+  assert.deepEqual(accounts, [account, account])
+})
+
+for (const code of ['OVERLOADED', 'DRAINING', 'WARDEN_LOST'] as const)
+  test(`a job that this machine could not analyse is not judged: ${code}`, async () => {
+    const { analyse, said } = analystWith(() => {
+      throw new MayflyError(code, 'Cannot analyse now')
+    })
+    await assert.rejects(analyse(jobOf({ code: 'return 1' })), { code })
+    assert.deepEqual(said, [])
+  })
 
 test('a reply cannot change the requested language', async () => {
   const { analyse } = analystWith(() =>

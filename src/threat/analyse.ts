@@ -1,7 +1,7 @@
 import { MayflyError } from '../contract/error.ts'
 import { systemClock, type Clock } from '../contract/clock.ts'
 import type { Emitter } from '../contract/event.ts'
-import type { Job } from '../contract/job.ts'
+import type { Job, JobAccount } from '../contract/job.ts'
 import type { LayerCode } from '../contract/pipeline.ts'
 import type { Analysis, CachedAnalysis } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
@@ -22,10 +22,10 @@ const BLANK: ReadonlySet<string> = new Set([' ', '\t', '\n', '\r', ';'])
 
 export interface AnalystParts {
   /**
-   * Sends a request to the tenant's own disposable process, JSON text both ways. Rejects if the process crashed, timed
-   * out or could not be started.
+   * Sends a request to the tenant's own disposable process, JSON text both ways, and charges its time to the account. Rejects
+   * if the process crashed, timed out or could not be started.
    */
-  readonly ask: (tenant: string, requestText: string) => Promise<string>
+  readonly ask: (tenant: string, requestText: string, account?: JobAccount) => Promise<string>
   /** Cached analyses of all tenants together. Default 512. */
   readonly cacheEntriesMax?: number
   readonly emitter: Pick<Emitter, 'emit'>
@@ -58,9 +58,9 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Cached
   const { clock = systemClock, zones = () => false } = parts
   const cache = new Cache(cacheEntriesMax, cacheUnitsMax)
   let asks = 0
-  const ask: AnalystParts['ask'] = (tenant, text) => {
+  const ask: AnalystParts['ask'] = (...asked) => {
     asks++
-    return parts.ask(tenant, text)
+    return parts.ask(...asked)
   }
   // Results are stored beside the layers, and outlive an update of the rules.
   const version = () => `${rulesVersion()} ${analyserVersion()}`
@@ -136,7 +136,7 @@ async function inspectElsewhere(
       ...(job.session?.kind === 'exec' && { cell: true }),
     }
     try {
-      const text = recalled ?? (await ask(job.tenant, JSON.stringify(request)))
+      const text = recalled ?? (await ask(job.tenant, JSON.stringify(request), job.account))
       const reply = readReply(text, job)
       const isTrusted = packages || !hasPackages
       if (!recalled && isTrusted && !holdsSource(reply))
@@ -177,7 +177,10 @@ function holdsSource({ javascript, erased, split, cell }: Inspection): boolean {
   return [javascript, erased, split, cell].some((part) => part !== undefined)
 }
 
-/** True if the analysis could not start: a full queue, or no process. The job is then neither judged nor run. */
+/**
+ * True if this machine could not analyse: a full queue, no process, no memory. The job is then neither judged nor run. A machine
+ * that has never had a process judges it as unparsed instead: what can run there is decided by its walls.
+ */
 function couldNotStart(thrown: unknown): boolean {
   return thrown instanceof MayflyError && START_ERRORS.has(thrown.code)
 }

@@ -3,6 +3,8 @@ import { Duplex } from 'node:stream'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyError } from '../contract/error.ts'
+import type { JobAccount } from '../contract/job.ts'
+import type { WallEnd } from '../contract/warden.ts'
 import { encodeFrame, FrameDecoder } from '../lib/frames.ts'
 import { until } from '../../tests/conformance/stand.ts'
 import { createAnalysisClient } from './analysis-client.ts'
@@ -85,6 +87,72 @@ test('The deadline at the warden is never later than the answer deadline, renewe
   for (const deadline of stand.deadlines) assert.ok(deadline <= 5_000, `${deadline}`)
 })
 
+test('A process that cannot start is no failure of the source, once one has started here', async () => {
+  for (const fault of [
+    new MayflyError('UNAVAILABLE', 'Cannot start a wall: it ended (SIGKILL)'),
+    new MayflyError('INTERNAL', 'Cannot start a wall: spawn EAGAIN'),
+    new Error('spawn EAGAIN'),
+  ]) {
+    await using stand = open()
+    await stand.ready()
+    stand.failStarts(fault)
+    assert.equal(await stand.ask('small'), 'w0')
+    // Bound to its tenant: another one needs a process of its own.
+    await assert.rejects(stand.ask('small', { tenant: 'other' }), {
+      code: 'OVERLOADED',
+      message: /^Cannot analyse now: /,
+      retryAfterMs: 1000,
+    })
+  }
+})
+
+test('A machine that never started a process says why', async () => {
+  await using stand = open()
+  stand.failStarts(new MayflyError('NO_JAIL', 'Cannot jail a process here'))
+  await assert.rejects(stand.ask('small'), { code: 'NO_JAIL' })
+})
+
+test('A process that ends because the machine is short of memory is no failure of the source, and any other end is one', async () => {
+  for (const [how, code] of [
+    ['pressure', 'OVERLOADED'],
+    ['memory', 'UNAVAILABLE'],
+    ['deadline', 'UNAVAILABLE'],
+    ['exit', 'UNAVAILABLE'],
+  ] as const) {
+    await using stand = open()
+    await stand.ready()
+    stand.endWith(how)
+    await assert.rejects(stand.ask('small'), { code })
+  }
+})
+
+test('The time in a process is charged to the account of the source, and that in the queue to nobody', async (t) => {
+  await using stand = open()
+  const passTime = clockOf(t)
+  const charged: number[] = []
+  const account = { charge: (ms: number) => void charged.push(Math.floor(ms / 1000)) }
+  const sources = ['small', 'small', 'small'].map((text) => stand.ask(text, { account }))
+  stand.onSource(() => passTime(2_000))
+  await Promise.all(sources)
+  assert.deepEqual(charged, [2, 2, 2])
+  stand.endWith('memory')
+  stand.onSource(() => passTime(3_000))
+  await assert.rejects(stand.ask('small', { account }), { code: 'UNAVAILABLE' })
+  assert.deepEqual(charged, [2, 2, 2, 3])
+})
+
+test('Sources of one sender leave a process to another of its tenant', async () => {
+  await using stand = open({ atOnce: 4 })
+  stand.holdAnswers()
+  const flood = { account: { sender: 'flood', charge: () => undefined } }
+  const asked = [stand.ask('small', flood), stand.ask('small', flood)]
+  asked.push(stand.ask('small', { account: { ...flood.account, sender: 'quiet' } }))
+  await stand.until(() => stand.sources() === 2)
+  const own = stand.answerHeld()
+  await Promise.all(asked)
+  assert.equal(own, 2)
+})
+
 /** Returns a function that advances the monotonic clock. */
 function clockOf(t: TestContext): (ms: number) => void {
   const real = performance.now.bind(performance)
@@ -95,19 +163,22 @@ function clockOf(t: TestContext): (ms: number) => void {
 }
 
 /** A client with a fake warden, whose processes answer each source with their name. */
-function open() {
+function open({ atOnce = 2 } = {}) {
   const sent: string[] = []
   const deadlines: number[] = []
   const [spent, lost] = [new Set<string>(), new Set<string>()]
   let count = 0
   let held = Promise.resolve()
+  let startFault: Error | undefined
+  const { hear, onEnded, ...played } = playedAnswers(sent)
   const warden = {
     async start() {
       const id = `w${count++}`
       sent.push(`start ${id}`)
       await held
+      if (startFault) throw startFault
       const wall = { id, layers: [], idleBytes: 0, took: 1 }
-      return { wall, socket: playedSocket(id, (source) => void sent.push(source)) }
+      return { wall, socket: playedSocket(id, hear) }
     },
     async claim(id: string, { deadline }: { readonly deadline: number }) {
       sent.push(`claim ${id}`)
@@ -119,16 +190,21 @@ function open() {
     arm: (_: string, deadline: number) => void deadlines.push(deadline),
     rest: () => undefined,
     onLost: () => () => undefined,
-    onEnded: () => undefined,
+    onEnded,
   }
   const emitter = { emit: () => undefined }
-  const client = createAnalysisClient({ warden: warden as never, emitter, atOnce: 2, once: false })
+  const client = createAnalysisClient({ warden: warden as never, emitter, atOnce, once: false })
   return {
     sent,
     deadlines,
     until: (isTrue: () => boolean) => until(isTrue, 'the process'),
     ready: () => client.ready(),
-    ask: (text: string) => client.ask('tenant', text),
+    ask: (
+      text: string,
+      { tenant = 'tenant', account }: { readonly tenant?: string; account?: JobAccount } = {},
+    ) => client.ask(tenant, text, account),
+    failStarts: (fault: Error) => void (startFault = fault),
+    ...played,
     count: (one: string) => sent.filter((other) => other === one).length,
     spend: (id: string) => void spent.add(id),
     lose: (id: string) => void lost.add(id),
@@ -142,14 +218,43 @@ function open() {
   }
 }
 
-function playedSocket(id: string, tell: (source: string) => void): Duplex {
+/** Decides how the processes answer: at once, later, or by their end. */
+function playedAnswers(sent: string[]) {
+  let how: WallEnd | undefined
+  let onSource = (): void => undefined
+  /** Answers that wait; undefined where none does. */
+  let waiting: (() => void)[] | undefined
+  const ends = new Map<string, (how: WallEnd, peak: number, detail: string, exit: object) => void>()
+  return {
+    hear(id: string, answer: () => void): void {
+      sent.push(`source ${id}`)
+      onSource()
+      if (how) ends.get(id)!(how, 0, 'played', {})
+      else if (waiting) waiting.push(answer)
+      else answer()
+    },
+    onEnded: (id: string, then: () => void) => void ends.set(id, then),
+    endWith: (end: WallEnd) => void (how = end),
+    onSource: (then: () => void) => void (onSource = then),
+    sources: () => sent.filter((one) => one.startsWith('source')).length,
+    holdAnswers: () => void (waiting = []),
+    /** Returns how many waited. */
+    answerHeld(): number {
+      const all = waiting ?? []
+      waiting = undefined
+      for (const answer of all) answer()
+      return all.length
+    },
+  }
+}
+
+function playedSocket(id: string, hear: (id: string, answer: () => void) => void): Duplex {
   const decoder = new FrameDecoder(2 ** 20)
   const socket: Duplex = new Duplex({
     read() {},
     write(chunk: Buffer, _, done) {
       for (const _frame of decoder.push(chunk)) {
-        tell(`source ${id}`)
-        socket.push(encodeFrame(2, id))
+        hear(id, () => socket.push(encodeFrame(2, id)))
       }
       done()
     },

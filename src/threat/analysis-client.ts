@@ -1,6 +1,7 @@
 import { systemClock } from '../contract/clock.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
+import type { JobAccount } from '../contract/job.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { WallHandle } from '../walls/handle.ts'
 import { WorkerSpares } from '../walls/worker-spares.ts'
@@ -14,10 +15,11 @@ import { FairQueue } from './fair-queue.ts'
  */
 export interface AnalysisClient {
   /**
-   * Sends a request and resolves with the reply, both JSON text. Throws MayflyError: OVERLOADED on a full queue or a
-   * timeout in it, UNAVAILABLE when the process failed.
+   * Sends a request and resolves with the reply, both JSON text. The time in the process, not that in the queue, is charged to
+   * the account. Throws MayflyError: OVERLOADED on a full queue, a timeout in it, and a failure of this machine, UNAVAILABLE
+   * when the process failed.
    */
-  ask(tenant: string, requestText: string): Promise<string>
+  ask(tenant: string, requestText: string, account?: JobAccount): Promise<string>
   ready(): Promise<unknown>
   close(): Promise<void>
 }
@@ -39,9 +41,9 @@ const KIND = { request: 1, reply: 2 } as const
 /** Warm-up sources of 10 KB; they cut the first real parse to a third. */
 const WARM_SOURCES = 20
 /** Maximum queued requests of one tenant, and queued source characters of all tenants. */
-const WAITING_MAX = 500
-const WAITING_UNITS_MAX = 128 * 2 ** 20
-const WAIT_MS_MAX = 10_000
+const queueBounds = { waitingMax: 500, waitingUnitsMax: 128 * 2 ** 20, waitMsMax: 10_000 } as const
+/** Retry hint after a failure of this machine. */
+const RETRY_MS = 1000
 
 export function createAnalysisClient({
   warden,
@@ -62,23 +64,15 @@ export function createAnalysisClient({
     spareMiB: 8,
     wallsMax: atOnce + 1,
   })
-  const queue = new FairQueue(
-    {
-      places: atOnce,
-      alone,
-      waitingMax: WAITING_MAX,
-      waitingUnitsMax: WAITING_UNITS_MAX,
-      waitMsMax: WAIT_MS_MAX,
-    },
-    systemClock,
-  )
-
+  const queue = new FairQueue({ places: atOnce, alone, ...queueBounds }, systemClock)
   const upkeep = new AnalystUpkeep(workers, warden)
+  let hasStarted = false
 
   /** Replaces a process that retained too much memory of earlier sources. */
   async function claimed(tenant: string): Promise<WallHandle> {
     for (;;) {
       const { wall } = await workers.take(tenant)
+      hasStarted = true
       await upkeep.settled(wall)
       if (await hasBounds(wall, warden, analystBounds)) return wall
       void wall.kill()
@@ -86,21 +80,29 @@ export function createAnalysisClient({
   }
 
   return {
-    async ask(tenant, requestText) {
-      const leave = await queue.enter(tenant, requestText.length)
+    async ask(tenant, requestText, account) {
+      const leave = await queue.enter(tenant, requestText.length, account?.sender)
       try {
-        const wall = await claimed(tenant)
+        // A machine that never starts one may have no jail at all: its walls say why.
+        const wall = await claimed(tenant).catch((thrown: unknown) => {
+          throw hasStarted ? notBegun(thrown) : thrown
+        })
+        const began = systemClock.now()
         try {
           return await exchange(wall, requestText)
         } finally {
           workers.give(wall)
           if (!once) upkeep.after(wall, requestText.length)
+          account?.charge(systemClock.now() - began)
         }
       } finally {
         leave()
       }
     },
-    ready: () => workers.ready(),
+    async ready() {
+      await workers.ready()
+      hasStarted = true
+    },
     close: () => workers.close(),
   }
 }
@@ -112,6 +114,24 @@ async function exchange(wall: WallHandle, requestText: string): Promise<string> 
     return (await wall.ask(request, KIND.reply, analystAnswerMsMax)).toString()
   } catch (thrown) {
     void wall.kill()
+    // A source that uses more than its bound is ended for its memory instead.
+    if (wall.end?.how === 'pressure') throw notNow('the machine ran short of memory', thrown)
     throw new MayflyError('UNAVAILABLE', `Cannot analyse: ${messageOf(thrown)}`)
   }
+}
+
+/** Error of a process that got no source. */
+function notBegun(thrown: unknown): MayflyError {
+  if (!(thrown instanceof MayflyError)) return notNow('its process could not start', thrown)
+  if (thrown.code === 'DRAINING' || thrown.code === 'WARDEN_LOST') return thrown
+  return notNow(thrown.message, thrown)
+}
+
+/** Error of an analysis that this machine failed: it says nothing about the source. */
+function notNow(why: string, cause: unknown): MayflyError {
+  return new MayflyError('OVERLOADED', `Cannot analyse now: ${why}`, {
+    hint: 'Try again later, or ask for fewer at once',
+    retryAfterMs: RETRY_MS,
+    cause,
+  })
 }

@@ -17,13 +17,14 @@ function stand(changed: Partial<FairQueueBounds> = {}) {
   const turns = new FairQueue({ ...bounds, ...changed }, clock)
   const heard: string[] = []
   const held: (() => void)[] = []
-  const enter = async (tenant: string, units = 1) => {
+  const enter = async (tenant: string, units = 1, sender?: string) => {
+    const name = sender === undefined ? tenant : `${tenant}/${sender}`
     try {
-      held.push(await turns.enter(tenant, units))
-      heard.push(tenant)
+      held.push(await turns.enter(tenant, units, sender))
+      heard.push(name)
     } catch (error) {
       const { code, message } = error as MayflyError
-      heard.push(`${tenant} ${code}: ${message.split(': ')[1]}`)
+      heard.push(`${name} ${code}: ${message.split(': ')[1]}`)
     }
   }
   return {
@@ -31,6 +32,7 @@ function stand(changed: Partial<FairQueueBounds> = {}) {
     heard,
     held,
     enter: (tenant: string, units?: number) => void enter(tenant, units),
+    send: (sender: string, units?: number) => void enter('page', units, sender),
   }
 }
 
@@ -69,6 +71,77 @@ test('With one process, tenants alternate regardless of arrival order', async ()
     held[n]!()
   }
   assert.deepEqual(heard, ['flood', 'flood', 'quiet', 'flood', 'quiet', 'flood'])
+})
+
+test('A sender has half of the slots of its tenant, so that another sender finds one at once', async () => {
+  for (const [places, most] of [
+    [8, 3],
+    [4, 1],
+    [3, 1],
+  ] as const) {
+    const { heard, send } = stand({ places, waitingMax: 50 })
+    for (let n = 0; n < 16; n++) send('flood')
+    await settled()
+    assert.equal(heard.length, most)
+    send('quiet')
+    await settled()
+    assert.deepEqual(heard.slice(most), ['page/quiet'])
+  }
+})
+
+test('With one process, senders of a tenant alternate, and its tenant alternates with others', async () => {
+  const { heard, held, enter, send } = stand({ places: 1, waitingMax: 50 })
+  for (let n = 0; n < 16; n++) send('flood')
+  for (let n = 0; n < 2; n++) send('quiet')
+  enter('acme')
+  for (let n = 0; n < 7; n++) {
+    await settled()
+    held[n]!()
+  }
+  assert.deepEqual(heard, [
+    'page/flood',
+    'page/flood',
+    'acme',
+    'page/quiet',
+    'page/flood',
+    'page/quiet',
+    'page/flood',
+  ])
+})
+
+test('A sender may fill half of the queue of its tenant, in number and in units, and others of the tenant still wait', async () => {
+  const { heard, held, send } = stand({ places: 1, waitingMax: 4 })
+  send('flood')
+  for (const units of [25, 25, 1]) send('flood', units)
+  for (const units of [25, 26]) send('large', units)
+  send('quiet', 25)
+  await settled()
+  const refused = (name: string) => `page/${name} OVERLOADED: too much of this sender is waiting`
+  assert.deepEqual(heard, ['page/flood', refused('flood'), refused('large')])
+  for (let n = 0; n < 5; n++) {
+    held[n]?.()
+    await settled()
+  }
+  assert.deepEqual(heard.slice(3), ['page/flood', 'page/large', 'page/quiet', 'page/flood'])
+})
+
+test('Senders that fill the queue of their tenant leave room for a first request of another one, and for other tenants', async () => {
+  const { heard, held, enter, send } = stand({ places: 1, waitingMax: 9 })
+  send('a')
+  for (const sender of ['a', 'a', 'b', 'b']) send(sender, 25)
+  send('quiet', 200)
+  send('more', 1)
+  send('quiet', 1)
+  enter('acme', 99)
+  await settled()
+  const refused = 'page/quiet OVERLOADED: too much of this sender is waiting'
+  const full = 'page/more OVERLOADED: too much of this tenant is waiting'
+  assert.deepEqual(heard, ['page/a', full, refused])
+  for (let n = 0; n < 7; n++) {
+    held[n]?.()
+    await settled()
+  }
+  assert.deepEqual(heard.slice(3), ['page/a', 'acme', 'page/b', 'page/quiet', 'page/a', 'page/b'])
 })
 
 test('Releasing a slot twice frees it once', async () => {

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
-import type { Job } from '../contract/job.ts'
+import type { Job, JobAccount } from '../contract/job.ts'
 import type { LayerCode } from '../contract/pipeline.ts'
 import { patternNames } from '../contract/verdict.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -11,7 +11,7 @@ import { patternMatchSchema, type PatternMatch } from './pattern-match.ts'
 export type LayerMatcher = (job: Job) => Promise<readonly PatternMatch[]>
 
 interface LayerParts {
-  readonly ask: (tenant: string, requestText: string) => Promise<string>
+  readonly ask: (tenant: string, requestText: string, account?: JobAccount) => Promise<string>
   readonly layers: LayerCode | undefined
   readonly version: () => string
   readonly emitter: Pick<Emitter, 'emit'>
@@ -40,7 +40,7 @@ export function createLayerAnalyst({ ask, layers, version, emitter }: LayerParts
     const files = layers.read(layer)
     if (files.length === 0) return []
     const request = { code: '', language: 'node', entry: 'program', files }
-    const reply = await ask(job.tenant, JSON.stringify(request))
+    const reply = await ask(job.tenant, JSON.stringify(request), job.account)
     const found = replySchema.parse(parseJson(reply)).found.filter(isOfPackage)
     layers.keep(layer, JSON.stringify({ version: version(), found }))
     return found

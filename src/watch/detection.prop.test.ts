@@ -123,6 +123,30 @@ test('Less trusted reports add anomalies and remove none', () => {
   )
 })
 
+test('Claims of a guest use up none of the anomalies that the host may report', () => {
+  const claims = Array.from({ length: 300 }, (_, n): Observation => ({
+    at: (n + 1) * 50,
+    zone: 'main',
+    trust: 'guest',
+    seen: { kind: 'exec', path: `/work/a${n}`, written: true, denied: false },
+  }))
+  const lasted = claims.at(-1)!.at
+  assert(lived(claims).anomalies.length > anomaliesMax)
+  fc.assert(
+    fc.property(life, (life) => {
+      const later = life
+        .filter(({ trust }) => trust !== 'guest')
+        .map((one) => ({ ...one, at: one.at + lasted }))
+      assert(
+        isNoLess(
+          lived([...claims, ...later], baseline).anomalies,
+          lived(later, baseline).anomalies,
+        ),
+      )
+    }),
+  )
+})
+
 test('S2-19: a baseline adds anomalies and removes none', () => {
   let [kept, more] = [0, 0]
   fc.assert(
@@ -167,7 +191,7 @@ test('Detector state is bounded, however long a life is', () => {
     if (at % 4000 === 0) sizes.push(JSON.stringify(stateOf(watch)).length)
   }
   assert(sizes[1]! < sizes[0]! * 1.1 + 1000)
-  assert(watch.reported.size <= anomaliesMax + 12)
+  assert(watch.reported.host.size <= anomaliesMax + 12)
   assert(found <= 3 * (anomaliesMax + 12))
 })
 
@@ -207,7 +231,7 @@ function stateOf({ levels, reported, trail }: DetectionState): unknown {
   const states = Object.values(levels).map((zones) =>
     [...zones].map(([zone, running]) => [zone, running.map(({ state }) => plain(state))]),
   )
-  return [states, [...reported], trail]
+  return [states, Object.values(reported).map((level) => [...level]), trail]
 }
 
 function plain(state: unknown): unknown {

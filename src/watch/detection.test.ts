@@ -171,6 +171,27 @@ test('Denials spread over many zones add up in main', () => {
   assert.equal(burst?.zone, 'main')
 })
 
+test('Denials of two zones that are mild in each are severe in main, also while their zones report them', () => {
+  const { anomalies } = watched(
+    trace('', nothingForeseen, (t) => {
+      for (let at = 0; at < 120; at++) {
+        t.zone = at % 40 < 20 ? 'a' : 'b'
+        t.wait(5).call('mail.send', true)
+      }
+    }),
+  )
+  const bursts = anomalies.filter(({ name }) => name === 'denied-burst')
+  assert.deepEqual(
+    bursts.map(({ zone, severity }) => [zone, severity]),
+    [
+      ['a', 'medium'],
+      ['main', 'medium'],
+      ['b', 'medium'],
+      ['main', 'high'],
+    ],
+  )
+})
+
 test("A guest's own statements are at most low, and rate-limited", () => {
   const said = trace('', nothingForeseen, (t) => {
     t.trust = 'guest'

@@ -25,29 +25,31 @@ import { withObservation, noTrail, type RunTrail } from './trail.ts'
 export interface DetectionState {
   /** Detectors by trust level and zone; levels without observations are absent. */
   readonly levels: Readonly<Partial<Record<Level, Zones>>>
-  /** Highest severity reported, by anomaly. */
-  readonly reported: ReadonlyMap<string, AnomalySeverity>
+  /** Highest severity reported, by level of trust and anomaly. */
+  readonly reported: Readonly<Record<Level, Reported>>
   readonly trail: RunTrail
   readonly guest: { readonly tokens: number; readonly at: number; readonly dropped: number }
 }
 
 type Level = Observation['trust']
+type Reported = ReadonlyMap<string, AnomalySeverity>
 type Zones = ReadonlyMap<string, readonly RunningDetector[]>
 
 const levels: readonly Level[] = ['host', 'wall', 'guest']
 /** Limit of zones with their own detectors; others count for `main` only. */
 export const watchedZonesMax = 32
-/** Limit of distinct anomalies of one life. */
+/** Limit of distinct anomalies of one life, at each level of trust: claims of a guest use up none of those of the host. */
 export const anomaliesMax = 200
 /** Token bucket for reports of the guest itself (untrusted): burst, and rate per second. */
 export const guestReportsMax = 40
 const guestReportsPerSecond = 20
 
 const fresh: Zones = new Map()
+const noReports: Reported = new Map()
 
 export const initialDetection: DetectionState = {
   levels: { host: fresh },
-  reported: new Map(),
+  reported: { host: noReports, wall: noReports, guest: noReports },
   trail: noTrail,
   guest: { tokens: guestReportsMax, at: 0, dropped: 0 },
 }
@@ -139,8 +141,13 @@ function inZones(zones: Zones, observation: Observation, known: DetectorContext)
   // Samples of a zone do not apply to `main`, whether the zone has detectors or not.
   if (zone !== mainZone && isSample(seen)) return own
   const all = inZone(own.zones, mainZone, observation, known)
-  const names = new Set(own.anomalies.map(({ name, subject }) => `${name} ${subject}`))
-  const added = all.anomalies.filter(({ name, subject }) => !names.has(`${name} ${subject}`))
+  // A milder one of the zone does not hide that of all zones together.
+  const added = all.anomalies.filter(
+    ({ name, subject, severity }) =>
+      !own.anomalies.some(
+        (one) => one.name === name && one.subject === subject && isAtLeast(one.severity, severity),
+      ),
+  )
   return { zones: all.zones, anomalies: [...own.anomalies, ...added] }
 }
 
@@ -168,19 +175,21 @@ function newAnomalies(
   found: readonly Anomaly[],
 ): { readonly reported: DetectionState['reported']; readonly anomalies: readonly Anomaly[] } {
   if (found.length === 0) return { reported: before, anomalies: [] }
-  const reported = new Map(before)
-  const anomalies = found.filter((anomaly) => {
-    const key = keyOf(reported, anomaly)
-    const worst = reported.get(key)
-    if (worst !== undefined && isAtLeast(worst, anomaly.severity)) return false
-    reported.set(key, anomaly.severity)
+  const reported = { ...before }
+  const anomalies = found.filter(({ name, zone, subject, severity, trust }) => {
+    const whole = `${name}\n${zone}\n${subject}`
+    if (levels.some((level) => isReported(reported[level], whole, severity))) return false
+    const own = reported[trust]
+    // Beyond the limit anomalies are keyed by detector alone.
+    const key = own.has(whole) || own.size < anomaliesMax ? whole : name
+    if (isReported(own, key, severity)) return false
+    reported[trust] = new Map([...own, [key, severity]])
     return true
   })
   return { reported, anomalies }
 }
 
-/** Beyond the limit anomalies are keyed by detector alone. */
-function keyOf(reported: DetectionState['reported'], { name, zone, subject }: Anomaly): string {
-  const key = `${name}\n${zone}\n${subject}`
-  return reported.has(key) || reported.size < anomaliesMax ? key : name
+function isReported(reported: Reported, key: string, severity: AnomalySeverity): boolean {
+  const worst = reported.get(key)
+  return worst !== undefined && isAtLeast(worst, severity)
 }

@@ -534,6 +534,32 @@ test('An effect whose baseline was reset is learned anew from its next run, also
   assert.equal(baselines.export('acme')[0]?.baseline.runs, 1)
 })
 
+test('A run with an anomaly is not learned, however many claims of its guest follow', async () => {
+  const { guard, baselines, emitter, clock, events } = houseOf()
+  const job = jobOf({ effectId: 'thumb' })
+  const over = {
+    status: 'ok',
+    metrics: { cache: 'none', executionTime: 5, cpuTime: 3, network: [] },
+  } as unknown as Outcome
+  guard.begin(job, verdict, profile)
+  emitter.emit('phase/opened', {}, { run: job.id })
+  const steals = { path: '/etc/shadow', access: 'read' }
+  emitter.emit('seen/open', steals, { run: job.id, trust: 'wall' })
+  const claim = (path: string) =>
+    guard.watching.observe(job.id, {
+      zone: 'main',
+      trust: 'guest',
+      seen: { kind: 'exec', path, written: true, denied: false },
+    })
+  for (let at = 1; at <= 250; at++) clock.after(at * 100, () => claim(`/work/a${at}`))
+  await clock.run()
+  guard.end(job, over)
+  const found = events.filter(({ point }) => point === 'anomaly/found').map(({ fields }) => fields)
+  assert.equal(found.filter(({ severity }) => severity !== 'low').length, 1)
+  const [kept] = baselines.export('acme')
+  assert.deepEqual([kept?.baseline.runs, kept?.baseline.setAside], [0, 1])
+})
+
 test('Expected system calls are those open in the first phase', () => {
   const narrow = { ...controls, syscalls: ['exec'] } as const
   const schedule = scheduleOf([{ name: 'full', for: 5000, controls: narrow }])

@@ -1,5 +1,10 @@
 import type { Clock } from '../contract/clock.ts'
-import type { Anomaly, ExpectedBehavior, Observation } from '../contract/anomaly.ts'
+import {
+  isAtLeast,
+  type Anomaly,
+  type ExpectedBehavior,
+  type Observation,
+} from '../contract/anomaly.ts'
 import type { Event, Emitter } from '../contract/event.ts'
 import type { Thresholds } from '../contract/thresholds.ts'
 import type { Baseline } from './baseline.ts'
@@ -26,6 +31,7 @@ export type AnomalyListener = (anomaly: Anomaly, behaviorScore: number) => void
 
 export interface LifeFindings {
   readonly trail: RunTrail
+  /** The last ones above `low`, which keep a run from being learned. Claims of a guest are never among them. */
   readonly anomalies: readonly Anomaly[]
   /** Score of all anomalies, including those not kept. */
   readonly behaviorScore: number
@@ -130,7 +136,8 @@ export class LifeWatcher {
     const { watch, anomalies } = observe(live.watch, observation, known)
     live.watch = watch
     if (anomalies.length === 0) return
-    live.anomalies = [...live.anomalies, ...anomalies].slice(-anomaliesKeptMax)
+    const kept = anomalies.filter(({ severity }) => isAtLeast(severity, 'medium'))
+    live.anomalies = [...live.anomalies, ...kept].slice(-anomaliesKeptMax)
     for (const anomaly of anomalies) {
       live.behavior = withAnomaly(live.behavior, anomaly)
       const score = behaviorScoreOf(live.behavior)

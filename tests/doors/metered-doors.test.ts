@@ -4,16 +4,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, beforeEach, suite, test } from 'node:test'
 import { systemClock } from '../../src/contract/clock.ts'
+import { MayflyError } from '../../src/contract/error.ts'
 import type { QuotaCeilings } from '../../src/gateway/http/quota-bucket.ts'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { OpenQuotas } from '../../src/gateway/http/quota.ts'
 import { openQuotaStore } from '../../src/gateway/http/quota-store.ts'
 import { sha256 } from '../../src/lib/hash.ts'
+import { OpenSessions } from '../../src/sessions/open-sessions.ts'
 import { SimulatedClock } from '../sim/simulated-clock.ts'
 import { bearer, endOf, openDoor, post, type TestDoor } from './http-door.ts'
 
+/** Milliseconds of analysis that the pipeline stub charges for a job. */
+let analysisMs = 0
+
 /** A pipeline stub whose jobs leave one artifact. */
 const leaving: RunJob = async (taken, { files }) => {
+  taken.account?.charge(analysisMs)
   const bytes = Buffer.alloc(200_000)
   const one = { path: 'made.bin', size: bytes.length, sha256: sha256(bytes) }
   files?.([{ path: one.path, bytes }])
@@ -34,6 +40,7 @@ suite('Work without a job is within the quotas of its tenant', () => {
     await door?.[Symbol.asyncDispose]()
     analysed = 0
     tookMs = 0
+    analysisMs = 0
     const store = openQuotaStore(join(folder, `${file++}.db`), clock.date())
     const split = { zones: [], residual: [], calls: [] }
     const risk = { threatScore: 0, risk: 0, severity: 'low', areas: [], split }
@@ -91,6 +98,50 @@ suite('Work without a job is within the quotas of its tenant', () => {
       assert.deepEqual([status, json['details']], [429, { limit: 'cpu_seconds_per_minute' }])
     }
     assert.equal(analysed, 5)
+  })
+
+  test('the time of the analysis of a job is charged too, also if the job could not run', async () => {
+    ceilings = { cpu_seconds_per_minute: 0.3 }
+    for (analysisMs of [0, 0, 200, 200])
+      assert.equal((await ask('/v1/executions', { code })).status, 200)
+    for (const path of ['/v1/executions', '/v1/zones/plan']) {
+      const { status, json } = await ask(path, { code })
+      assert.deepEqual([status, json['details']], [429, { limit: 'cpu_seconds_per_minute' }])
+    }
+    const store = openQuotaStore(join(folder, `${file++}.db`), clock.date())
+    await using own = await openDoor({
+      quotas: new OpenQuotas({ ceilings: () => ceilings, store, clock: systemClock }),
+      road: async ({ account }) => {
+        account?.charge(400)
+        throw new MayflyError('OVERLOADED', 'Cannot analyse now')
+      },
+    })
+    const run = () => post(`${own.gateway.activeUrl}/v1/executions`, { code }, bearer(own.key))
+    assert.deepEqual([(await run()).status, (await run()).status], [503, 429])
+  })
+
+  test('the time of the analysis of the files of a session is charged too', async () => {
+    const store = openQuotaStore(join(folder, `${file++}.db`), clock.date())
+    const held = new OpenSessions({
+      clock: systemClock,
+      bounds: () => ({ timeout: 1000, idle: 1000, lifetime: 1000 }),
+    })
+    await using own = await openDoor({
+      quotas: new OpenQuotas({
+        ceilings: () => ({ cpu_seconds_per_minute: 0.3 }),
+        store,
+        clock: systemClock,
+      }),
+      served: {
+        held,
+        open: async ({ account }) => {
+          account?.charge(400)
+          throw new MayflyError('UNAVAILABLE', 'Cannot open it')
+        },
+      },
+    })
+    const open = () => post(`${own.gateway.activeUrl}/v1/sandboxes`, {}, bearer(own.key))
+    assert.deepEqual([(await open()).status, (await open()).status], [503, 429])
   })
 
   test('the bytes of an analysis count, also if the code is refused', async () => {

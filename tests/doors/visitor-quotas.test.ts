@@ -64,12 +64,18 @@ suite('Quotas of visitors at each entry point', () => {
   let file = 0
   /** Quota cost of each job. */
   const cpuTime = 5_000
-  const road: RunJob = async (job) => {
+  const inItsWall: RunJob = async (job) => {
     const end = endOf(job)
     return { ...end, metrics: { ...end.metrics, cpuTime } }
   }
+  const senders: unknown[] = []
+  const inItsAnalysis: RunJob = async (job) => {
+    senders.push(job.account?.sender)
+    job.account?.charge(cpuTime)
+    return endOf(job)
+  }
 
-  async function open(): Promise<TestDoor> {
+  async function open(road = inItsWall): Promise<TestDoor> {
     const store = openQuotaStore(join(folder, `${file++}.db`), Date.now())
     const quotas = new OpenQuotas({
       ceilings: (tenant) => (tenant === 'page' ? { cpu_seconds_per_minute: 60 } : {}),
@@ -92,8 +98,8 @@ suite('Quotas of visitors at each entry point', () => {
     throw new Error('It was never refused')
   }
 
-  test('S0-12: any number of tokens gives one address no more than its quota, and another visitor and a key are served', async () => {
-    await using door = await open()
+  const withManyTokens = async (by: RunJob): Promise<void> => {
+    await using door = await open(by)
     const { staticUrl, activeUrl } = door.gateway
     const run = async (sessionToken: string, from = evil) => {
       const body = { content: 'return 1', sessionToken }
@@ -116,6 +122,24 @@ suite('Quotas of visitors at each entry point', () => {
         (await ask(`${activeUrl}/v1/executions`, evil, { body, token: door.key })).status,
         200,
       )
+  }
+
+  test('S0-12: any number of tokens gives one address no more than its quota, and another visitor and a key are served', () =>
+    withManyTokens(inItsWall))
+
+  test('The time of analyses counts for the quotas of visitors as that of runs does', () =>
+    withManyTokens(inItsAnalysis))
+
+  test('Visitors are senders by their address, with any token', async () => {
+    await using door = await open(inItsAnalysis)
+    const { staticUrl } = door.gateway
+    senders.length = 0
+    for (const from of [evil, evil, good]) {
+      const body = { content: 'return 1', sessionToken: await visit(staticUrl, from) }
+      assert.equal((await ask(`${staticUrl}/active-content`, from, { body })).status, 200)
+    }
+    const [first, again, other] = senders
+    assert.ok(first !== undefined && first === again && other !== undefined && first !== other)
   })
 
   test('S0-12: the same quota applies over WebSocket, and HTTP and WebSocket share it', async () => {

@@ -33,7 +33,8 @@ import type { Identity } from '../http/keys.ts'
 import type { GatewayParts, JobStart, ServedSessions, SessionParts } from '../http/parts.ts'
 import { checked } from '../../contract/checked.ts'
 import { traceOf } from '../http/request-trace.ts'
-import { endedRow, keep, requestBytesOf, rowOf } from '../http/start-job.ts'
+import type { QuotaSlot } from '../http/quota.ts'
+import { endedRow, keep, requestBytesOf, rowOf, withAccount } from '../http/start-job.ts'
 import { holdAnswer, refuseUnread } from './stored-outcome.ts'
 import { answerJob, outcomeResponse, repeatedAnswer, type AnswerParts } from './answer-job.ts'
 
@@ -138,7 +139,7 @@ export async function openHeld(
   const { open, held } = served(parts)
   const place = takeSlots(parts, job)
   try {
-    const opened = await open(job, { signal: place.signal, ...(on && { on }) })
+    const opened = await open(withAccount(job, place), { signal: place.signal, ...(on && { on }) })
     if (opened.kind === 'ended') {
       place.end(opened.outcome)
       return opened
@@ -331,7 +332,10 @@ export function served({ sessions }: SessionParts): ServedSessions {
 }
 
 /** Takes the job slots of a session at server and tenant; its outcome is stored unless the session belongs to a page. */
-function takeSlots(parts: JobStart & SessionParts, job: Job): SessionPlace {
+function takeSlots(
+  parts: JobStart & SessionParts,
+  job: Job,
+): SessionPlace & Pick<QuotaSlot, 'account'> {
   const isKept = job.origin !== 'page'
   const bytes = requestBytesOf(job)
   parts.running.refuseAtShare(job.tenant)
@@ -347,6 +351,7 @@ function takeSlots(parts: JobStart & SessionParts, job: Job): SessionPlace {
   void parts.sessions?.held.making(job.id, () => life.promise)
   return {
     signal: slot.signal,
+    account: quota.account,
     /** Charges the work between execs only, because each exec was charged by itself. */
     end(outcome: Outcome | undefined, chargedMs = 0): void {
       const cpuMs = Math.max(0, (outcome?.metrics.cpuTime ?? 0) - chargedMs)

@@ -25,6 +25,8 @@ export interface Bucket {
   capacity: number
   level: number
   at: number
+  /** Monotonic time for which the store had its level: no row of it is older. */
+  syncedAt: number
   /** Spent since the last write to the store. */
   spent: number
   /** Amount spent beyond the level and not yet charged to the bucket of the tenant; charged as this bucket refills. */

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, test } from 'node:test'
 import { SimulatedClock } from '../../../tests/sim/simulated-clock.ts'
+import type { Clock } from '../../contract/clock.ts'
 import type { MayflyError } from '../../contract/error.ts'
 import { openQuotaStore } from './quota-store.ts'
 import type { QuotaCeilings } from './quota-bucket.ts'
@@ -106,6 +107,92 @@ test('S0-12: no cost puts a bucket deeper into debt than an hour, and a damaged 
     assert.equal(tried(after, 'acme'), 0)
     after.close()
   }
+})
+
+test('A wall clock that is set forward between two jobs refills nothing', async () => {
+  const ceilings = { acme: { cpu_seconds_per_minute: 10 }, page: {} }
+  let setForward = 0
+  const played: Clock = {
+    now: () => clock.now(),
+    date: () => clock.date() + setForward,
+    after: (ms, then) => clock.after(ms, then),
+  }
+  const start = () =>
+    new OpenQuotas({
+      ceilings: (tenant) => ceilings[tenant as keyof typeof ceilings] ?? {},
+      visitors: () => ({ token: {}, address: { cpu_seconds_per_minute: 10 } }),
+      store: openQuotaStore(join(folder, 'quota.db'), played.date()),
+      clock: played,
+    })
+  const quotas = start()
+  const visitor = quotas.ofVisitor('page', { token: 't', address: 'a' })
+  const long = Array.from({ length: 3 }, () => [quotas.begin('acme', 0), visitor.begin('page', 0)])
+  const hour = { cpuMs: 600_000, bytesOut: 0 }
+  assert.equal(tried(quotas, 'acme', hour), 0)
+  assert.equal(visited(quotas, 't', 'a', hour.cpuMs), 0)
+  await pass(1_000)
+  for (const jobs of long) {
+    setForward += 61 * 60_000
+    for (const one of jobs) one.end({ cpuMs: 1, bytesOut: 0 })
+    await pass(1_000)
+    const [, wait] = tried(quotas, 'acme') || ['', 0]
+    assert.ok(wait > 58 * 60_000, `it waits ${wait} ms`)
+    assert.notEqual(visited(quotas, 't', 'a'), 0)
+  }
+  quotas.close()
+  const again = start()
+  const [, wait] = tried(again, 'acme') || ['', 0]
+  assert.ok(wait > 58 * 60_000, `after a restart it waits ${wait} ms`)
+  await pass(1_000)
+  again.close()
+})
+
+test('Time between two servers refills a debt once, by the wall clock', async () => {
+  const ceilings = { acme: { cpu_seconds_per_minute: 10 } }
+  const before = open(ceilings)
+  assert.equal(tried(before, 'acme', { cpuMs: 70_000, bytesOut: 0 }), 0)
+  before.close()
+  await pass(5 * 60_000)
+  const after = open(ceilings)
+  const [, wait] = tried(after, 'acme') || ['', 0]
+  await pass(wait)
+  const job = after.begin('acme', 0)
+  job.end({ cpuMs: 1, bytesOut: 0 })
+  await pass(1_000)
+  const [, again] = tried(after, 'acme') || ['', 0]
+  assert.deepEqual([wait, again], [60_006, 0])
+  after.close()
+})
+
+test('A job that ends after the server closed its quotas is charged all the same', () => {
+  const ceilings = { acme: { cpu_seconds_per_minute: 10 }, other: { cpu_seconds_per_minute: 10 } }
+  const quotas = open(ceilings)
+  const jobs = [quotas.begin('acme', 0), quotas.begin('other', 0)]
+  quotas.close()
+  jobs[0]!.account?.charge(20_000)
+  for (const [index, cpuMs] of [40_000, 15_000].entries()) jobs[index]!.end({ cpuMs, bytesOut: 0 })
+  const after = open(ceilings)
+  assert.deepEqual(tried(after, 'acme'), ['cpu_seconds_per_minute', 300_006])
+  assert.deepEqual(tried(after, 'other'), ['cpu_seconds_per_minute', 30_006])
+  after.close()
+})
+
+test('An account charges the quotas of its job at once, and a visitor is named by its address', () => {
+  const quotas = open({ acme: { cpu_seconds_per_minute: 10 } }, ofVisitors)
+  const { account, end } = quotas.begin('acme', 0)
+  account!.charge(11_000)
+  assert.deepEqual(tried(quotas, 'acme'), ['cpu_seconds_per_minute', 6_006])
+  end(free)
+  assert.deepEqual(tried(quotas, 'acme'), ['cpu_seconds_per_minute', 6_006])
+  const senderOf = (token: string, address: string) => {
+    const job = quotas.ofVisitor('page', { token, address }).begin('page', 0)
+    job.end(free)
+    return job.account?.sender
+  }
+  assert.equal(account!.sender, undefined)
+  assert.equal(senderOf('one', 'a'), senderOf('two', 'a'))
+  assert.notEqual(senderOf('one', 'a'), senderOf('one', 'b'))
+  quotas.close()
 })
 
 test('Spending of one server reaches another within a second, and one that starts after a crash', async () => {

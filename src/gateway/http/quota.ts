@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../../contract/clock.ts'
 import { MayflyError } from '../../contract/error.ts'
+import type { JobAccount } from '../../contract/job.ts'
 import {
   bounded,
   bucketNames,
@@ -38,6 +39,8 @@ export interface Visitor {
 }
 
 export interface QuotaSlot {
+  /** Charges the same quotas at once, before and after the end. Undefined without limits. */
+  readonly account?: JobAccount | undefined
   /** Releases the slot and subtracts the cost. Idempotent. */
   end(spent: { readonly cpuMs: number; readonly bytesOut: number }): void
 }
@@ -100,7 +103,10 @@ export class OpenQuotas implements JobQuotas {
   readonly #visitors = new VisitorSubjects((subject) => this.#isIdle(subject))
   #timer: Timer | undefined
   #sweptAt = 0
+  /** Slots that have not ended. */
+  #open = 0
   #closed = false
+  #isStoreClosed = false
 
   constructor(parts: QuotaParts) {
     this.#parts = parts
@@ -147,13 +153,12 @@ export class OpenQuotas implements JobQuotas {
     }
   }
 
-  /** Writes the levels. Idempotent. */
+  /** Writes the levels. The end of a job that outlasts it writes them again, and the last one closes the store. Idempotent. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
     this.#timer?.cancel()
-    this.#write()
-    this.#parts.store.close()
+    this.#writeLast()
   }
 
   #begin(subjects: readonly QuotaSubject[], bytesIn: number, isInSession: boolean): QuotaSlot {
@@ -162,13 +167,20 @@ export class OpenQuotas implements JobQuotas {
     for (const subject of subjects) assertLeft(subject, this.#bucketsOf(subject))
     this.#spend(subjects, { runs_per_minute: 1, bytes_per_minute: bytesIn })
     if (!isInSession) for (const { name } of subjects) this.#enter(name)
+    this.#open++
     let ended = false
     return {
+      account: {
+        sender: subjects.find(({ kind }) => kind === 'address')?.name,
+        charge: (cpuMs) => this.#spend(subjects, { cpu_seconds_per_minute: cpuMs }),
+      },
       end: ({ cpuMs, bytesOut }) => {
         if (ended) return
         ended = true
         if (!isInSession) for (const { name } of subjects) this.#leave(name)
         this.#spend(subjects, { cpu_seconds_per_minute: cpuMs, bytes_per_minute: bytesOut })
+        this.#open--
+        if (this.#closed) this.#writeLast()
       },
     }
   }
@@ -208,10 +220,11 @@ export class OpenQuotas implements JobQuotas {
       return known
     }
     const saved = subject.isStored ? store.read(subject.name, name) : undefined
-    const level = saved ? filledLevel(saved.level, clock.date() - saved.at, capacity) : capacity
+    const [at, savedMs] = [clock.now(), saved ? Math.max(0, clock.date() - saved.at) : 0]
+    const level = saved ? filledLevel(saved.level, savedMs, capacity) : capacity
     const { isStored } = subject
-    const fresh = { tenant: subject.name, name, capacity, level, at: clock.now(), isStored }
-    const bucket: Bucket = { ...fresh, spent: 0, owed: 0 }
+    const fresh = { tenant: subject.name, name, capacity, level, at, isStored }
+    const bucket: Bucket = { ...fresh, syncedAt: at - savedMs, spent: 0, owed: 0 }
     this.#buckets.set(key, bucket)
     if (subject.kind === 'address' && level < 0)
       this.#owe(bucket, -level, `${name}/${subject.tenant}`)
@@ -257,6 +270,13 @@ export class OpenQuotas implements JobQuotas {
     for (const subject of subjects) mine = this.#charge(subject, mine)
   }
 
+  #writeLast(): void {
+    if (this.#isStoreClosed) return
+    this.#write()
+    this.#isStoreClosed = this.#open === 0
+    if (this.#isStoreClosed) this.#parts.store.close()
+  }
+
   #writeSoon(): void {
     if (this.#timer || this.#closed) return
     this.#timer = this.#parts.clock.after(writeAfterMs, () => {
@@ -290,13 +310,17 @@ export class OpenQuotas implements JobQuotas {
     const spent = [...this.#buckets.values()].filter((bucket) => bucket.spent > 0)
     if (spent.length > 0) {
       for (const bucket of spent) this.#refill(bucket)
-      const date = Math.round(clock.date())
-      const next = (level: number, at: number, { capacity, spent: amount }: Bucket) =>
-        bounded(filledLevel(level, date - at, capacity) - amount, capacity)
+      const [date, now] = [Math.round(clock.date()), clock.now()]
+      // Time that the wall clock was set forward by refills nothing.
+      const next = (level: number, at: number, { capacity, syncedAt, spent: amount }: Bucket) =>
+        bounded(
+          filledLevel(level, Math.min(date - at, now - syncedAt), capacity) - amount,
+          capacity,
+        )
       try {
         const levels = store.spend(spent, date, next)
         for (const [index, bucket] of spent.entries()) {
-          Object.assign(bucket, { level: levels[index], at: clock.now(), spent: 0 })
+          Object.assign(bucket, { level: levels[index], at: now, syncedAt: now, spent: 0 })
         }
       } catch {
         return

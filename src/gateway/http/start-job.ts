@@ -62,7 +62,7 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
   async function run(): Promise<JobEnd> {
     try {
       let files: readonly StoredFile[] = []
-      const outcome = await parts.road(job, {
+      const outcome = await parts.road(withAccount(job, quota), {
         signal: slot.signal,
         planned: (profile) => {
           timeline.onPlan(profile)
@@ -111,6 +111,11 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
 /** Processor time of the job, its shadow and its calls. */
 function cpuTimeOf({ metrics, shadow }: Outcome): number {
   return metrics.cpuTime + (shadow?.cpuTime ?? 0) + (metrics.called?.cpuTime ?? 0)
+}
+
+/** The job with the account of its quotas. */
+export function withAccount(job: Job, { account }: Pick<QuotaSlot, 'account'>): Job {
+  return account ? { ...job, account } : job
 }
 
 /** Takes a job slot and a quota slot, and records the job if it outlives its caller. */

@@ -17,7 +17,7 @@ const PAGES_MAX = 65_536
 /**
  * @typedef {{
  *   module: WebAssembly.Module, declared: import('../../src/lib/wasm-module.js').Declared,
- *   bytes: number, pagesMax: number, start: string | undefined, fuel?: string,
+ *   bytes: number, growthMax: number, start: string | undefined, fuel?: string,
  * }} Compiled
  */
 
@@ -63,17 +63,14 @@ function bytesOf(base64) {
 function compile(bytes, memoryBytes, isMetered) {
   const declared = read(bytes)
   const memories = memoriesOf(declared)
-  // Each of several has its share: together they grow to the limit.
-  const share = memoryBytes / Math.max(1, memories.length)
-  const pagesMax = Math.min(PAGES_MAX, Math.floor(share / PAGE_BYTES))
-  for (const memory of memories) assertHeld(memory, pagesMax, memories.length)
+  const growthMax = growthOf(memories, Math.min(PAGES_MAX, Math.floor(memoryBytes / PAGE_BYTES)))
   // Rewritten beyond its memories, an invalid module could be valid, and name the counter.
   const isRewritten = isMetered || declared.startSection !== undefined
   if (isRewritten && !WebAssembly.validate(/** @type {any} */ (bytes)))
     throw engineRefusal(bytes) ?? invalid('the engine refuses it', undefined)
   const exported = withStartExported(bytes, declared)
-  const bounded = withMemoryMaximum(exported.bytes, declared, pagesMax)
-  const facts = { declared, pagesMax, start: exported.start }
+  const bounded = withMemoryMaximum(exported.bytes, declared, growthMax)
+  const facts = { declared, growthMax, start: exported.start }
   if (isMetered) return { ...facts, ...compileMetered(bounded, declared) }
   try {
     const module = new WebAssembly.Module(/** @type {any} */ (bounded))
@@ -136,15 +133,20 @@ export function memoriesOf({ imports, memories }) {
   return [...imports.flatMap(({ limits }) => (limits ? [limits] : [])), ...memories]
 }
 
-/** @param {import('../../src/lib/wasm-module.js').Limits} memory @param {number} pagesMax @param {number} count of memories */
-function assertHeld({ isShared, initial }, pagesMax, count) {
-  if (isShared) {
+/**
+ * Pages that each memory may grow by: several have equal shares of what they leave at their start. Throws Refusal.
+ * @param {readonly import('../../src/lib/wasm-module.js').Limits[]} memories @param {number} pagesMax
+ */
+function growthOf(memories, pagesMax) {
+  if (memories.some(({ isShared }) => isShared)) {
     const message =
       'Cannot run the module: it asks for shared memory, and there are no threads here'
     throw new Refusal('WASM_UNSUPPORTED', message, { details: { feature: 'threads' } })
   }
-  if (initial <= pagesMax) return
-  const each = count > 1 ? ` for each of its ${count} memories` : ''
-  const message = `The module needs ${initial} pages of memory from the start, and its limit is ${pagesMax}${each}`
+  const initial = memories.reduce((sum, one) => sum + one.initial, 0)
+  const count = Math.max(1, memories.length)
+  if (initial <= pagesMax) return Math.floor((pagesMax - initial) / count)
+  const all = count > 1 ? ` for its ${count} memories together` : ''
+  const message = `The module needs ${initial} pages of memory from the start, and its limit is ${pagesMax}${all}`
   throw new Refusal('MEMORY', message, { status: 'limit' })
 }

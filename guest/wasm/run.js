@@ -161,13 +161,13 @@ function exportMissing(name, kind = 'function') {
  * Imports: WASI's functions, and a memory if the module wants one. Nothing else.
  * @param {import('./modules.js').Compiled} compiled @param {Wasi} wasi @param {WebAssembly.Memory[]} memories
  */
-function link({ declared, pagesMax }, wasi, memories) {
+function link({ declared, growthMax }, wasi, memories) {
   const functions = wasi.imports()
   /** @type {Record<string, Record<string, any>>} */
   const imports = Object.create(null)
   for (const { module, name, kind, limits } of declared.imports) {
     const given = (imports[module] ??= Object.create(null))
-    if (limits) memories.push((given[name] = memoryFor(limits, pagesMax)))
+    if (limits) memories.push((given[name] = memoryFor(limits, growthMax)))
     else if (module === WASI && kind === 'function' && Object.hasOwn(functions, name))
       given[name] = functions[name]
     else throw importMissing(module, name, kind)
@@ -175,9 +175,9 @@ function link({ declared, pagesMax }, wasi, memories) {
   return imports
 }
 
-/** @param {import('../../src/lib/wasm-module.js').Limits} limits @param {number} pagesMax */
-function memoryFor({ initial, maximum = Infinity, is64 }, pagesMax) {
-  const [from, to] = [initial, Math.min(maximum, pagesMax)]
+/** @param {import('../../src/lib/wasm-module.js').Limits} limits @param {number} growthMax in pages */
+function memoryFor({ initial, maximum = Infinity, is64 }, growthMax) {
+  const [from, to] = [initial, Math.min(maximum, initial + growthMax)]
   if (!is64) return new WebAssembly.Memory({ initial: from, maximum: to })
   const descriptor = { address: 'i64', initial: BigInt(from), maximum: BigInt(to) }
   return new WebAssembly.Memory(/** @type {any} */ (descriptor))
@@ -215,7 +215,7 @@ function usage(used, { memoryBytes }, collect) {
   const linear = used.memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
   const heap = heapBytes()
   const peak = linear + withoutNoise(heap - (used.heapBefore ?? heap))
-  const mayExceed = linear + withoutNoise(heap - heapAtRest) > memoryBytes
+  const mayExceed = Math.max(peak, linear + withoutNoise(heap - heapAtRest)) > memoryBytes
   const held = mayExceed ? linear + withoutNoise(heapOf(used, collect)) : peak
   if (used.hasHidden && held <= memoryBytes) return {}
   return { memory: { used: held, peak: Math.max(held, peak) } }
@@ -226,7 +226,8 @@ function heapOf(used, collect) {
   if (used.instance === undefined) return 0
   collect()
   const before = heapBytes()
-  used.instance = undefined
+  // The counter is a global of the instance, and keeps it.
+  used.instance = used.fuel = undefined
   collect()
   return before - heapBytes()
 }

@@ -32,12 +32,17 @@ const EVENT_BYTES = 32
 /** Stack frames a host function may need; a guest with less left is stopped before the call has any effect. */
 const HEADROOM_CALLS = 60
 
-/** Thrown to end a program from within. */
-export class Exit extends Error {
+/** Thrown to end a program from within. No Error: its stack would keep the instance, and with it all of its memory. */
+export class Exit {
+  #code
+
   /** @param {number} code */
   constructor(code) {
-    super(`exit ${code}`)
-    this.code = code
+    this.#code = code
+  }
+
+  get code() {
+    return this.#code
   }
 }
 
@@ -51,7 +56,7 @@ class Fault extends Error {}
 export class Wasi {
   /** Set before the first call that accesses memory. @type {{ readonly buffer: ArrayBuffer } | undefined} */
   memory
-  /** Why it has ended: its own exit, or the reason that stopped it. @type {Error | undefined} */
+  /** Why it has ended: its own exit, or the reason that stopped it. @type {Error | Exit | undefined} */
   exit
   #streams
   #read = 0
@@ -123,7 +128,7 @@ export class Wasi {
     return this.stop(new Exit(code >>> 0))
   }
 
-  /** Ends the program, from within one of its calls. @param {Error} reason @returns {never} */
+  /** Ends the program, from within one of its calls. @param {Error | Exit} reason @returns {never} */
   stop(reason) {
     this.exit = reason
     throw reason

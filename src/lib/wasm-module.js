@@ -98,17 +98,18 @@ export function readModule(bytes) {
 }
 
 /**
- * Caps the maximum of the module's own memories at `pagesMax`.
+ * Caps the maximum of the module's own memories at their initial pages and `growthMax` more.
  * @param {Uint8Array} bytes
  * @param {Declared} declared
- * @param {number} pagesMax
+ * @param {number} growthMax
  * @returns {Uint8Array}
  */
-export function withMemoryMaximum(bytes, { memories, memorySection }, pagesMax) {
+export function withMemoryMaximum(bytes, { memories, memorySection }, growthMax) {
   if (memorySection === undefined) return bytes
   const content = [...leb(memories.length)]
   for (const { flags, initial, maximum = Infinity } of memories) {
-    content.push(flags | HAS_MAXIMUM, ...leb(initial), ...leb(Math.min(maximum, pagesMax)))
+    const most = Math.min(maximum, initial + growthMax)
+    content.push(flags | HAS_MAXIMUM, ...leb(initial), ...leb(most))
   }
   const section = [SECTION.memory, ...leb(content.length), ...content]
   const { start, end } = memorySection

@@ -86,7 +86,7 @@ test('Capping a memory keeps the smaller maximum, and leaves the rest unchanged'
       const asked: Memory = { min, ...(max !== undefined && { max }) }
       const bytes = wasm({ memory: asked, functions: [{ export: 'run', body: [0x01] }] })
       const before = readModule(bytes)
-      const after = readModule(withMemoryMaximum(bytes, before, cap))
+      const after = readModule(withMemoryMaximum(bytes, before, cap - min))
       assert.deepEqual(
         after.memories.map(({ initial, maximum }) => [initial, maximum]),
         [[min, Math.min(max ?? Infinity, cap)]],

@@ -641,11 +641,18 @@ suite('The wasm wall', () => {
       }
     })
 
-    test('Memory: a table above the limit ends the job, also beside a memory that is not exported', async () => {
-      for (const parts of [{}, { memory: { min: 1, hidden: true } }]) {
-        const limits = { memory: 16 * 2 ** 20 }
+    test('Memory: a table above the limit ends the job, also beside a memory that is not exported, in a module that exits or is metered', async () => {
+      const exits = { imports: [wasi.proc_exit] }
+      for (const [parts, body, more] of [
+        [{}, [], {}],
+        [{ memory: { min: 1, hidden: true } }, [], {}],
+        [exits, [...op.i32(0), ...op.call(0)], {}],
+        [exits, [...op.i32(0), ...op.call(0)], { instructions: 1_000_000 }],
+        [{}, [], { instructions: 1_000_000 }],
+      ] as const) {
+        const limits = { memory: 16 * 2 ** 20, ...more }
         const table = { min: 1_000_000 }
-        const end = await runFunction({ body: [] }, { limits }, { ...parts, table })
+        const end = await runFunction({ body }, { limits }, { ...parts, table })
         assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], said(end))
         await nextAnswers()
       }
@@ -667,7 +674,16 @@ suite('The wasm wall', () => {
         assert.deepEqual([end.status, end.resultText], [status, result], said(end))
       }
       const beyond = await runFunction({ body: [] }, memory, twice(pagesMax))
-      assert.match(beyond.error?.message ?? '', /for each of its 2 memories$/)
+      assert.match(beyond.error?.message ?? '', /for its 2 memories together$/)
+    })
+
+    test('Memory: a small memory beside a large one leaves it the rest of the limit', async () => {
+      const [large, small] = [pagesMax - 8, 2]
+      const parts: Parts = { memory: { min: large }, moreMemories: [{ min: small }] }
+      const body = [...op.i32(3), 0x40, 0, ...op.i32(1), 0x40, 0, ...op.i32(16), 0x6c, 0x6a]
+      const end = await runFunction({ results: ['i32'], body }, memory, parts)
+      // Both may grow by three pages: the first growth returns the old size, and the second fails.
+      assert.deepEqual([end.status, end.resultText], ['ok', String(large - 16)], said(end))
     })
 
     test('Memory: tables count, and the next job works', async () => {

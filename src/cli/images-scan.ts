@@ -129,11 +129,17 @@ function scanEach(
     try {
       scans.push(scanOne(image))
     } catch (thrown) {
-      if (thrown instanceof MayflyError && !codesOfImage.has(thrown.code)) throw thrown
+      if (!isOfImage(thrown)) throw thrown
       const { tags, digest } = image
       unscannable.push({ tags, image: digest, ...reasonOf(thrown) })
     }
   return { scans, unscannable }
+}
+
+/** False for a failed system call, such as a write to a full disk. */
+function isOfImage(thrown: unknown): boolean {
+  if (thrown instanceof MayflyError) return codesOfImage.has(thrown.code)
+  return !(thrown instanceof Error && 'syscall' in thrown)
 }
 
 function reasonOf(thrown: unknown): Pick<UnscannableImage, 'code' | 'because' | 'fix'> {

@@ -2,6 +2,7 @@ import type { Artifact } from '../contract/outcome.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 import { sha256 } from '../lib/hash.ts'
+import { sanitiseLine } from './sanitise.ts'
 
 /** Maximum of artifacts per job. */
 export const artifactsMax = 1000
@@ -17,7 +18,10 @@ export function artifactsProblem(
   const bytes = files.reduce((sum, file) => sum + file.bytes.length, 0)
   if (bytes > bytesMax) return tooMuch(`The artifacts are larger than ${bytesMax} bytes together`)
   const bad = files.find(({ path }) => !isInside(path))
-  if (bad) return invalid(`Cannot pass on the artifact "${shown(bad.path)}": its path is not plain`)
+  if (bad)
+    return invalid(
+      `Cannot pass on the artifact "${shown(bad.path)}": its path is not plain, or has a control character. Rename it, or remove it before the end`,
+    )
   const isUnique = new Set(files.map(({ path }) => path)).size === files.length
   return isUnique ? undefined : invalid('Cannot pass on two artifacts of the same path')
 }
@@ -34,7 +38,7 @@ function isInside(path: string): boolean {
 }
 
 function shown(path: string): string {
-  return path.slice(0, 100).toWellFormed()
+  return sanitiseLine(path.slice(0, 100).toWellFormed())
 }
 
 function tooMuch(message: string): OutcomeError {

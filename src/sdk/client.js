@@ -335,6 +335,8 @@ async function read(response) {
 
 /** Throws MayflyProblem for an answer that is too large. @param {Response} response @returns {Promise<string>} */
 async function textOf(response) {
+  // Some runtimes have neither streams nor bytes of an answer.
+  if (!response.body?.getReader) return response.text()
   const bytes = await boundedBytes(response, ANSWER_BYTES_MAX)
   if (bytes) return new TextDecoder().decode(bytes)
   const message = `The answer has more than ${ANSWER_BYTES_MAX} bytes`

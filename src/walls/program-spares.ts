@@ -135,7 +135,8 @@ export class ProgramSpares {
       ? carriedHandle(wall, socket, warden)
       : new WallHandle(wall, socket, warden, streams)
     handle.ref(false)
-    if (streams) this.#noteSentinel(wall)
+    // Walls of an image have sentinels of their own, which may be missing while others have them.
+    if (streams && settings.image === undefined) this.#noteSentinel(wall)
     if (wall.image === settings.image || settings.image === undefined) return handle
     void handle.kill()
     throw otherImage(wall, settings.image)

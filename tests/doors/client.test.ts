@@ -69,28 +69,26 @@ test(
 
 test('Attack: an endless answer is a problem of the client, and is read no further than its bound', async () => {
   const piece = new Uint8Array(2 ** 20).fill(0x30)
-  for (const ok of [true, false]) {
-    let pieces = 0
-    let isLeft = false
-    const body = new ReadableStream<Uint8Array>({
-      pull: (made) => (pieces++ < 400 ? made.enqueue(piece) : made.error(new Error('read on'))),
-      cancel: () => void (isLeft = true),
-    })
-    const send = () => Promise.resolve(new Response(body, { status: ok ? 200 : 500 }))
-    const client = new MayflyClient({ url: 'http://localhost', fetch: send })
-    const call = ok ? client.run({ code: '1' }) : client.draw('exec_1')
-    await assert.rejects(call, { name: 'MayflyProblem', code: 'UNREADABLE' })
-    assert.ok(isLeft)
-  }
+  let pieces = 0
+  let isLeft = false
+  const body = new ReadableStream<Uint8Array>({
+    pull: (made) => (pieces++ < 400 ? made.enqueue(piece) : made.error(new Error('read on'))),
+    cancel: () => void (isLeft = true),
+  })
+  const client = new MayflyClient({
+    url: 'http://localhost',
+    fetch: () => Promise.resolve(new Response(body, { status: 500 })),
+  })
+  await assert.rejects(client.draw('exec_1'), { name: 'MayflyProblem', code: 'UNREADABLE' })
+  assert.ok(isLeft)
 })
 
 test('An answer of a fetch without streams is read', async () => {
   const answer = { status: 'ok' }
-  const send = () => {
-    const response = Response.json(answer)
-    Object.defineProperty(response, 'body', { value: undefined })
-    return Promise.resolve(response)
-  }
+  // Older runtimes have texts of answers alone.
+  const { ok, status, headers } = Response.json(answer)
+  const text = () => Promise.resolve(JSON.stringify(answer))
+  const send = () => Promise.resolve({ ok, status, headers, text } as Response)
   const client = new MayflyClient({ url: 'http://localhost', fetch: send })
   assert.deepEqual(await client.run({ code: '1' }), answer)
 })

@@ -264,7 +264,8 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
   })
 })
 
-const pageBytes = 4096
+/** Block of a tmpfs. */
+const pageBytes = Number(spawnSync('getconf', ['PAGESIZE']).stdout) || 4096
 
 /** Reason why no file system can be mounted here, or false. */
 function noMounts(): string | false {

@@ -36,18 +36,28 @@ test('A client that sends and reads nothing is disconnected, and one that reads 
       pong: () => undefined,
       terminate: () => void (state.isGone = true),
     })
-    return { raw, state, stream: new WebSocketStream(client as unknown as WebSocket, raw) }
+    const _handle = { writeQueueSize: 900_000 }
+    const socket = Object.assign(raw, { _handle })
+    return {
+      raw,
+      state,
+      _handle,
+      stream: new WebSocketStream(client as unknown as WebSocket, socket),
+    }
   }
-  const [deaf, slow, silent] = [opened(), opened(), opened()]
+  const [deaf, slow, silent, within] = [opened(), opened(), opened(), opened()]
   for (let round = 0; round < 45; round++) {
     t.mock.timers.tick(pingMs)
     deaf.raw.bytesRead += 6
     slow.raw.bytesRead += 6
+    within.raw.bytesRead += 6
+    // One large write of which the kernel takes a part now and then.
+    if (round % 20 === 0) within._handle.writeQueueSize -= 5
     if (round % 30 === 0) slow.raw.writableLength -= 5
   }
   assert.deepEqual(
-    [deaf, slow, silent].map(({ state }) => state.isGone),
-    [true, false, false],
+    [deaf, slow, silent, within].map(({ state }) => state.isGone),
+    [true, false, false, false],
   )
-  for (const { stream } of [deaf, slow, silent]) stream[Symbol.dispose]()
+  for (const { stream } of [deaf, slow, silent, within]) stream[Symbol.dispose]()
 })

@@ -7,14 +7,17 @@ const BUFFERED_BYTES_MAX = 65_536
 const PING_EVERY_MS = 15_000
 /** Pings of ten minutes: one arrives behind megabytes in the kernel's buffer, which a phone on a bad line reads at 5 KB/s. */
 const PINGS_UNANSWERED_MAX = 40
-/** Rounds in which no write ended, though the client goes on sending. */
+/** Rounds in which no byte was taken, though the client goes on sending. */
 const STALLED_MAX = 40
 /** Burst of control frames per client, refilled one a second: each may cost an answer. */
 const CONTROL_FRAMES_MAX = 30
 /** Time for a refused client to read why. */
 const CLOSE_MS = 1_000
 
-type RawSocket = Pick<Socket, 'bytesRead' | 'bytesWritten' | 'writableLength'>
+/** `_handle`: its queue shows the progress within a write, as the idle timeout of Node reads it; undefined once closed. */
+type RawSocket = Pick<Socket, 'bytesRead' | 'bytesWritten' | 'writableLength'> & {
+  readonly _handle?: { readonly writeQueueSize?: number } | null
+}
 
 /** WebSocket server with limits per message, in bytes and in fragments; the caller tracks its clients. */
 export function makeUpgrader(
@@ -36,8 +39,8 @@ export class WebSocketStream implements Disposable {
   #controlFrames = 0
   #unanswered = 0
   readonly #raw: RawSocket
-  /** State when a write was last seen to have ended, and the rounds since. */
-  #stall = { sent: 0, read: 0, rounds: 0 }
+  /** State when a byte was last seen to be taken, and the rounds since. */
+  #stall = { sent: '', read: 0, rounds: 0 }
 
   constructor(socket: WebSocket, raw: RawSocket) {
     this.#socket = socket
@@ -69,8 +72,8 @@ export class WebSocketStream implements Disposable {
 
   /** The idle timeout of the raw socket, which sees the progress within a frame, never ends a client that sends. */
   #endStalled(): void {
-    const { bytesRead: read, bytesWritten, writableLength } = this.#raw
-    const sent = bytesWritten - writableLength
+    const { bytesRead: read, bytesWritten, writableLength, _handle: handle } = this.#raw
+    const sent = `${bytesWritten - writableLength} ${handle?.writeQueueSize ?? 0}`
     if (this.#stall.sent !== sent) this.#stall = { sent, read, rounds: 0 }
     else if (++this.#stall.rounds > STALLED_MAX && read > this.#stall.read) this.#socket.terminate()
   }

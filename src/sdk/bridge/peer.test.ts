@@ -3,11 +3,11 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { MayflyError } from '../../contract/error.ts'
 import { FrameDecoder } from '../../lib/frames.ts'
 import { bridgeKinds, Peer, type PeerParts, type ServedCall } from './peer.ts'
+import { until } from '../../../tests/conformance/stand.ts'
+import { collectGarbage } from '../../lib/collect-garbage.ts'
 
 type Served = Record<string, (...args: never[]) => unknown>
 
@@ -219,21 +219,14 @@ test('A signal of a call that keeps it aborts after the answer, as one signal fo
 
 test('A kept signal that was collected is forgotten by the other side', async () => {
   const { application, far } = await pair({ open: () => undefined })
-  const forgotten = Promise.withResolvers<void>()
+  let isForgotten = false
   const decoder = new FrameDecoder(1_000)
   far.on('data', (chunk: Buffer) => {
-    for (const { kind } of decoder.push(chunk)) if (kind === bridgeKinds.forget) forgotten.resolve()
+    for (const { kind } of decoder.push(chunk)) isForgotten ||= kind === bridgeKinds.forget
   })
   const options = () => [{ signal: new AbortController().signal }]
   await application.call(1, 'open', options(), { keepsSignals: true })
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
-  const collecting = setInterval(collect, 20)
-  try {
-    await forgotten.promise
-  } finally {
-    clearInterval(collecting)
-  }
+  await until(() => (collectGarbage(), isForgotten), 'the signal to be forgotten')
 })
 
 test('The end of the socket ends every call, and those that come after', async () => {

@@ -3,6 +3,7 @@ import { suite, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { MayflyError } from '../../../contract/error.ts'
 import {
+  sharedMs,
   Templates,
   type TemplateBounds,
   type TemplatesParts,
@@ -95,6 +96,18 @@ suite('Templates', () => {
     }
     assert.deepEqual(removed, [made[1], made[2]])
     assert.equal(await templates.use('a'), made[0])
+  })
+
+  test('Templates that nobody has used for long go before one that was used once', async () => {
+    const { templates, made, removed, clock } = stand({ countMax: 2 })
+    for (const key of ['a', 'a', 'b', 'b']) await templates.use(key)
+    clock.now = sharedMs
+    for (const key of ['c', 'd', 'c']) {
+      clock.now++
+      await templates.use(key)
+    }
+    assert.deepEqual(removed, [made[0], made[1]])
+    assert.equal(made.length, 4)
   })
 
   test('A close keeps complete templates with age and uses, and a kept one is used before another is built', async () => {

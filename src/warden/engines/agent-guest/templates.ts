@@ -54,6 +54,9 @@ export const templateBounds: TemplateBounds = {
   retryMs: 60_000,
 }
 
+/** Time after its last use in which a template that was used more than once counts as shared. */
+export const sharedMs = 10 * 60_000
+
 interface CacheEntry<Made> {
   current: Made | undefined
   making: Promise<Made> | undefined
@@ -61,6 +64,13 @@ interface CacheEntry<Made> {
   uses: number
   usedAt: number
   failed: { readonly at: number; readonly error: unknown } | undefined
+}
+
+/** Refused while all templates are being made. */
+export class NoRoomForTemplate extends MayflyError {
+  constructor() {
+    super('OVERLOADED', 'Cannot make a template: too many are being made', { retryAfterMs: 1000 })
+  }
 }
 
 export class Templates<Key, Made> {
@@ -125,16 +135,18 @@ export class Templates<Key, Made> {
   }
 
   /**
-   * Evicts the least recently used template, and before it one that was used once: a series of jobs that each ask for another
-   * size evicts no template that others share. Templates that are being made stay, because callers wait for them.
+   * Evicts the least recently used template, and before it one that was used once, unless the others were not used for
+   * `sharedMs`: a series of jobs that each ask for another size evicts no template that others share. Templates that are being
+   * made stay, because callers wait for them.
    */
   #evict(): void {
     if (this.#entries.size < this.#bounds.countMax) return
     const idle = [...this.#entries].filter(([, { making }]) => !making)
-    const shared = ({ uses }: CacheEntry<Made>) => Number(uses > 1)
+    const now = this.#parts.now()
+    const shared = ({ uses, usedAt }: CacheEntry<Made>) =>
+      Number(uses > 1 && now - usedAt < sharedMs)
     const [oldest] = idle.toSorted(([, a], [, b]) => shared(a) - shared(b) || a.usedAt - b.usedAt)
-    if (!oldest)
-      throw new MayflyError('OVERLOADED', 'Cannot make a template: too many are being made')
+    if (!oldest) throw new NoRoomForTemplate()
     this.#entries.delete(oldest[0])
     this.#removeCurrent(oldest[1])
   }

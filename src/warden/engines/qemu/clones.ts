@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 import type { EngineOptions } from '../../../contract/engine.ts'
-import { MayflyError, messageOf } from '../../../contract/error.ts'
+import { messageOf } from '../../../contract/error.ts'
 import type { MachineBoot } from '../../../images/machine.ts'
 import { canonicalJson } from '../../../lib/canonical-json.ts'
 import { fileSha256 } from '../../../lib/file-sha256.ts'
@@ -25,7 +25,7 @@ import {
   whyTemplateBytesBroken,
   type Template,
 } from './template.ts'
-import { Templates, type TemplateBounds } from '../agent-guest/templates.ts'
+import { NoRoomForTemplate, Templates, type TemplateBounds } from '../agent-guest/templates.ts'
 import type { TemplateStore } from './template-store.ts'
 import { isOfMachine, noStarts, withTries } from '../start-tries.ts'
 
@@ -102,7 +102,7 @@ export class Clones implements MachineSource<QemuProcess> {
       return await withTries(() => this.#clone(cloneKey), this.counts)
     } catch (error) {
       this.#takes.refuseIfClosed()
-      if (!isOfMachine(error) && !isWithoutRoom(error)) throw error
+      if (!isOfMachine(error) && !(error instanceof NoRoomForTemplate)) throw error
       // If the boot fails as well, its own error is thrown.
       return { ...(await cold.take(key)), whyBooted: messageOf(error) }
     }
@@ -209,9 +209,4 @@ export class Clones implements MachineSource<QemuProcess> {
 async function openBase({ memory }: Template): Promise<CopiedBase> {
   const { path: file, sha256 } = memory
   return { file: await open(file), path: file, sha256 }
-}
-
-/** True if too many templates are being made: a boot needs none. */
-function isWithoutRoom(error: unknown): boolean {
-  return error instanceof MayflyError && error.code === 'OVERLOADED'
 }

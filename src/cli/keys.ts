@@ -186,7 +186,7 @@ async function trust(flags: Flags, given: string): Promise<void> {
 
 async function revoke(flags: Flags, given: string): Promise<void> {
   const { config } = loadCliConfig(flags)
-  const which = { keyOrName: isReadable(given) ? keyOf(given) : given, at: Date.now() }
+  const which = { keyOrName: signerOf(given, openSigners(config.state).list()), at: Date.now() }
   const { signer, changed } = await recordChanges(config.state, (record) =>
     revokeSigner(config.state, which, (signer) =>
       record('signer/revoked', factsOf(signer), signer.tenant),
@@ -243,11 +243,36 @@ function privateKeyOf(file: string): KeyObject {
   }
 }
 
-/** Base64, or a file containing it. */
+/**
+ * Base64, or else a file containing it. Attack: a file of an untrusted folder is named like a key, and contains
+ * another one; text in the form of a key is therefore never read as a path.
+ */
 function keyOf(given: string): string {
-  const text = isReadable(given) ? readFileSync(given, 'utf8').trim() : given
+  const name = given.trim()
+  if (isKeyText(name)) return name
+  const isLikeKey = LIKE_KEY.test(name)
+  const text = !isLikeKey && isReadable(given) ? readFileSync(given, 'utf8').trim() : given
   if (isKeyText(text)) return text
-  throw new MayflyError('USAGE', `Cannot use "${given}": expected a public Ed25519 key in base64`)
+  throw new MayflyError('USAGE', `Cannot use "${given}": expected a public Ed25519 key in base64`, {
+    ...(isLikeKey && { hint: 'A file of such a name is given with its folder, as ./NAME' }),
+  })
+}
+
+/** Text as long as a key in base64, of either alphabet, with its padding or without. */
+const LIKE_KEY = /^[\w+/-]{43}=?$/
+
+/** A key, or the name of a listed signer. Throws MayflyError USAGE where a file of that name holds another key. */
+function signerOf(given: string, signers: readonly TrustedSigner[]): string {
+  if (isKeyText(given.trim())) return given.trim()
+  const named = signers.filter(({ name }) => name === given)
+  if (named.length === 0) return isReadable(given) ? keyOf(given) : given
+  const key = isReadable(given) ? attempt(() => keyOf(given)) : undefined
+  if (key === undefined || named.some((one) => one.key === key)) return given
+  throw new MayflyError(
+    'USAGE',
+    `Cannot choose between the signer "${given}" and the key in a file of that name`,
+    { hint: 'Give the key itself, as "mayfly keys list" prints it, or the file as ./NAME' },
+  )
 }
 
 /** True for a file or a pipe, and not for a folder. False where nothing can be found: a key has `/` in it, and may be below a closed folder. */

@@ -16,7 +16,7 @@ export interface PackagesOptions {
   /** Main file; `-`: stdin. */
   readonly file: string
   readonly request: JobRequest
-  /** Value of `--packages`; false for `--no-packages`. */
+  /** Value of `--packages`; false for `--no-packages`. Without either, signed code gets none: no signature covers them. */
   readonly asked: readonly string[] | false | undefined
   readonly note: (text: string) => void
 }
@@ -66,14 +66,17 @@ export function folderOfLayers(): string {
   }
 }
 
-function sourcesOf({ file, request, asked }: PackagesOptions): readonly PackageSource[] {
+function sourcesOf({ file, request, asked, note }: PackagesOptions): readonly PackageSource[] {
   if (asked === false) return []
   if (asked) return asked.map(findPackages)
   const { language } = request
   const hasOwn = request.files?.some(({ path: place }) => /^(?:\.\/)*node_modules\//.test(place))
   if (file === '-' || hasOwn || !inNode.has(language)) return []
   const found = nearestModules(path.dirname(path.resolve(file)))
-  return found && needsPackages(request, found.folder) ? [found] : []
+  if (!found || !needsPackages(request, found.folder)) return []
+  if (request.signature === undefined) return [found]
+  note(`Packages: ${found.folder} is left out: no signature covers it (--packages brings it)`)
+  return []
 }
 
 const SOURCE = /\.[cm]?[jt]sx?$/

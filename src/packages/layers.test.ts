@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import {
+import fs, {
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -15,6 +16,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { execFileSync } from 'node:child_process'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
@@ -206,6 +208,52 @@ test('the least recently used layer is evicted first, one in use never', async (
   await assert.rejects(layers.take('t', b!), { code: 'STATE', message: /in use/ })
   assert.deepEqual(leftIn(folder), [])
 })
+
+for (const [when, call] of [
+  ['before its eviction looks whether it is used', 'renameSync'],
+  ['after its eviction found it unused', 'rmSync'],
+] as const)
+  test(`a layer that another process makes again ${when} stays, and the eviction goes on`, async (t) => {
+    const folder = fresh()
+    const layers = new Layers({ folder, layersMax: 2 })
+    const [a, b, c] = ['a', 'b', 'c'].map((name) =>
+      findPackages(project({ [`node_modules/${name}/index.js`]: name })),
+    )
+    const old = await layers.take('t', a!)
+    const { layer: name } = old.layer
+    const marker = readdirSync(folder).find((entry) => entry.startsWith(`${name}.use.`))!
+    cpSync(join(folder, name), join(folder, 'copy'), { recursive: true })
+    cpSync(join(folder, `${name}.json`), join(folder, 'copy.json'))
+    old[Symbol.dispose]()
+    ;(await layers.take('t', b!))[Symbol.dispose]()
+    const at = new Date(1e12)
+    utimesSync(join(folder, `${name}.json`), at, at)
+    let made = 0
+    const original = fs[call] as (...paths: readonly string[]) => void
+    const played = (...paths: readonly string[]) => {
+      const isNow = call === 'rmSync' ? paths[0]!.includes(name) : paths[0] === join(folder, name)
+      if (call === 'renameSync') original(...paths)
+      if (isNow && made++ === 0) {
+        fs.writeFileSync(join(folder, marker), '')
+        cpSync(join(folder, 'copy'), join(folder, name), { recursive: true })
+        cpSync(join(folder, 'copy.json'), join(folder, `${name}.json`))
+      }
+      if (call === 'rmSync') original(...paths)
+    }
+    t.mock.method(fs, call, played as never)
+    syncBuiltinESMExports()
+    try {
+      using _third = await layers.take('t', c!)
+    } finally {
+      t.mock.restoreAll()
+      syncBuiltinESMExports()
+    }
+    assert.ok(made > 0)
+    assert.ok(existsSync(join(folder, name, 'node_modules/a/index.js')))
+    using again = await layers.take('t', a!)
+    assert.deepEqual([again.layer.layer, again.isReused], [name, true])
+    assert.deepEqual(leftIn(folder), [])
+  })
 
 test('a folder without packages is refused with a list of what is accepted', () => {
   const root = project({ 'a.txt': '1' })

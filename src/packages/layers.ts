@@ -101,10 +101,11 @@ export class Layers {
     const name = this.#nameOf(tenant, source, found)
     this.#hold(name)
     try {
-      const isReused = this.#isComplete(name)
-      if (!isReused) await this.#makeOnce(name, source, found)
-      const now = new Date()
-      utimesSync(this.#aboutFile(name), now, now)
+      const isReused = this.#touch(name)
+      if (!isReused) {
+        await this.#makeOnce(name, source, found)
+        this.#touch(name)
+      }
       const { files, bytes } = aboutOf(source.kind, found)
       return {
         layer: { kind: source.kind, layer: name, files, bytes },
@@ -165,8 +166,16 @@ export class Layers {
     return hash.digest('hex')
   }
 
-  #isComplete(name: string): boolean {
-    return existsSync(this.#aboutFile(name)) && existsSync(path.join(this.#folder, name))
+  /** Marks a layer as used now. False if there is none, or a part of it only, as while it is evicted. */
+  #touch(name: string): boolean {
+    const now = new Date()
+    try {
+      utimesSync(this.#aboutFile(name), now, now)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      return false
+    }
+    return existsSync(path.join(this.#folder, name))
   }
 
   #aboutFile(name: string): string {
@@ -272,14 +281,18 @@ export class Layers {
     if (this.#isUsed(name)) return false
     const gone = `.gone.${name}.${randomBytes(4).toString('hex')}`
     const [place, away] = [path.join(this.#folder, name), path.join(this.#folder, gone)]
-    renameSync(place, away)
-    if (this.#isUsed(name)) {
-      // Race: another process acquired it in between.
-      renameSync(away, place)
-      return false
-    }
-    for (const entry of [`${name}.json`, `${name}.found.json`, gone]) this.#remove(entry)
-    return true
+    const moves = [
+      [this.#aboutFile(name), `${away}.json`],
+      [place, away],
+    ] as const
+    // Race: another process may acquire, evict or make it again at any time. Whatever has its own name afterwards is new,
+    // and stays.
+    const moved = moves.filter(([from, to]) => move(from, to))
+    const isUsed = this.#isUsed(name)
+    if (isUsed) for (const [from, to] of moved) rename(to, from)
+    else this.#remove(`${name}.found.json`)
+    for (const entry of [`${gone}.json`, gone]) this.#remove(entry)
+    return !isUsed
   }
 
   #isUsed(name: string): boolean {
@@ -308,6 +321,17 @@ function rename(made: string, place: string): void {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error
+  }
+}
+
+/** False if there is nothing to rename. */
+function move(from: string, to: string): boolean {
+  try {
+    renameSync(from, to)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return false
   }
 }
 

@@ -101,6 +101,8 @@ test('S4-56: a different tenant, input, code, file, call or profile is a miss', 
     [job({ calls: [{}] }), profile],
     [job({ calls: [{}, {}] }), profile],
     [job(), { ...profile, digest: 'sha256:1' }],
+    // A guess and the same entry asked have one profile.
+    [job({ entry: 'module' }), profile],
   ]
   for (const expected of ['miss', 'hit'])
     for (const [other, made] of others)

@@ -179,10 +179,12 @@ function isCacheable({ asked }: Job, { controls, capture }: Profile): boolean {
 
 /** Cache key: all inputs that can influence the result. The profile's digest covers tenant, wall, image and limits. */
 function keyOf({ tenant, asked, inputText }: Job, { digest }: Profile): string {
-  const { code, name, files, args, env, stdin, artifacts, calls } = asked
+  const { code, name, files, args, env, stdin, artifacts, calls, entry } = asked
   const source = [code, name, inputText, files]
   const surroundings = [args, canonicalJson(env), stdin, asked.input === undefined]
-  const parts = [tenant, digest, ...source, surroundings, artifacts, calls?.length]
+  // A guessed entry and the same one asked have one profile, and treat an exported class differently.
+  const isEntryGuessed = entry === 'auto'
+  const parts = [tenant, digest, isEntryGuessed, ...source, surroundings, artifacts, calls?.length]
   return sha256(JSON.stringify(parts))
 }
 

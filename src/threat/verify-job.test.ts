@@ -4,6 +4,7 @@ import { suite, test } from 'node:test'
 import { loadConfig } from '../config/load.ts'
 import type { JobRequest, Language } from '../contract/job.ts'
 import { systemClock } from '../contract/clock.ts'
+import type { PackageLayer } from '../contract/layer.ts'
 import type { Envelope } from '../contract/signature.ts'
 import { newJob } from '../job.ts'
 import { rawPublicKey, signEnvelope } from './signature.ts'
@@ -19,11 +20,12 @@ interface World {
   readonly trusted?: readonly KeyObject[]
   readonly config?: Record<string, unknown>
   readonly tenant?: string
+  readonly packages?: readonly PackageLayer[]
 }
 
 function verify(
   asked: JobRequest,
-  { trusted = [ada, bob], config = {}, tenant = 'default' }: World = {},
+  { trusted = [ada, bob], config = {}, tenant = 'default', packages = [] }: World = {},
 ) {
   const loaded = loadConfig({ object: config, env: { XDG_STATE_HOME: '/state' }, cwd: '/' })
   const keys = trusted.map(rawPublicKey)
@@ -32,7 +34,8 @@ function verify(
     signers: { trusts: (key) => keys.includes(key) },
     date: () => now,
   })
-  const signed = verifier(newJob(asked, { tenant, principal: 'p', origin: 'http' }, systemClock))
+  const caller = { tenant, principal: 'p', origin: 'library', packages } as const
+  const signed = verifier(newJob(asked, caller, systemClock))
   return signed.kind === 'refused' ? signed.error.code : signed.kind
 }
 
@@ -187,6 +190,24 @@ suite('Signed code only', () => {
     assert.equal(verify({ code, signature: [a, b] }, { config }), 'valid')
     const c = envelope(mallory)
     assert.equal(verify({ code, signature: [a, b, c] }, { config }), 'SIGNER_UNKNOWN')
+  })
+
+  test('Packages, which no signature covers, are refused where signatures are required, and files in their place are not', () => {
+    const packages: readonly PackageLayer[] = [
+      { kind: 'python', layer: 'a'.repeat(64), files: 1, bytes: 1 },
+    ]
+    const [whole, publicKey] = [envelope(ada), rawPublicKey(ada)]
+    const acme = { tenants: [{ name: 'acme', signing: { required: true } }] }
+    for (const signed of [{ signature: whole }, { signature: raw(code), publicKey }]) {
+      const job = { code, ...signed }
+      assert.equal(verify(job, { config: required, packages }), 'SIGNATURE_REQUIRED')
+      assert.equal(verify(job, { config: acme, tenant: 'acme', packages }), 'SIGNATURE_REQUIRED')
+      assert.equal(verify(job, { config: required }), 'valid')
+      assert.equal(verify(job, { packages }), 'valid')
+    }
+    const files = [{ path: 'helper.py', content: 'x = 1', encoding: 'utf8' as const }]
+    const signature = envelope(ada, { files })
+    assert.equal(verify({ code, files, signature }, { config: required }), 'valid')
   })
 
   test('If the list of signers is unreadable, nothing runs', () => {

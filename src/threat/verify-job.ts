@@ -21,7 +21,9 @@ export function createVerifier(parts: VerifierParts): (job: Job) => Signed {
     try {
       const found = signaturesOf(job, parts.date())
       if (found.kind === 'valid') for (const key of found.keys) assertTrusted(key, job, parts)
-      assertEnough(found, requiredOf(parts.config(), job.tenant))
+      const required = requiredOf(parts.config(), job.tenant)
+      assertEnough(found, required)
+      if (required > 0) assertCovered(job)
       return found
     } catch (thrown) {
       return { kind: 'refused', error: errorOf(thrown) }
@@ -81,6 +83,21 @@ function assertEnough(found: Signed, required: number): void {
   throw new MayflyError('SIGNATURE_REQUIRED', `Cannot run this code: it needs ${what}`, {
     details: { required, given, hint: 'Sign it with "mayfly keys sign"' },
   })
+}
+
+/** Code of packages runs with the job's own, some of it before, and no signature says which it is. */
+function assertCovered({ packages = [] }: Job): void {
+  if (packages.length === 0) return
+  throw new MayflyError(
+    'SIGNATURE_REQUIRED',
+    'Cannot run this code: it needs signatures, and none covers its packages',
+    {
+      details: {
+        packages: packages.map(({ kind }) => kind),
+        hint: 'Bundle them into the code, or bring and sign them as files, with --file',
+      },
+    },
+  )
 }
 
 /** Signers required for this tenant; the global requirement is the minimum. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { after, before } from 'node:test'
 import { test } from '../fixtures/drawn.ts'
 import { bearer, post } from './http-door.ts'
@@ -51,6 +51,35 @@ test('A private key is never overwritten, and only Ed25519 keys are accepted', a
   assert.equal(code, 2)
   assert.equal((await keys('sign', at('job.js'), '--key', at('job.js'))).code, 2)
   assert.equal((await keys('trust', 'AAAA', '--name', 'x')).code, 2)
+})
+
+test('Attack: a file named like a key or a signer does not take the place of the key that is given', async () => {
+  await keys('generate', at('own.key'))
+  await keys('generate', at('mallory.key'))
+  const [own, mallory] = ['own', 'mallory'].map((name) =>
+    readFileSync(at(`${name}.key.pub`), 'utf8').trim(),
+  ) as [string, string]
+  // The file is below the folders that the slashes of a key name.
+  mkdirSync(dirname(at(own)), { recursive: true })
+  writeFileSync(at(own), mallory)
+  await keys('sign', at('job.js'), '--key', at('mallory.key'), '--out', at('mallory.sig'))
+  const verify = ['verify', at('job.js'), '--signature', at('mallory.sig'), '--public-key']
+  for (const given of [own, `${own}\n`]) assert.equal((await keys(...verify, given)).code, 1)
+  assert.equal((await keys(...verify, `./${own}`)).code, 0)
+  assert.equal((await keys(...verify, at('mallory.key.pub'))).code, 0)
+  const unpadded = own.slice(0, -1)
+  mkdirSync(dirname(at(unpadded)), { recursive: true })
+  writeFileSync(at(unpadded), mallory)
+  assert.equal((await keys(...verify, unpadded)).code, 2)
+
+  assert.equal(documentOf(await keys('trust', own, '--name', 'own'))['key'], own)
+  await keys('trust', mallory, '--name', 'mallory')
+  writeFileSync(at('own'), mallory)
+  const refused = await keys('revoke', 'own')
+  assert.deepEqual([refused.code, documentOf(refused)['revokedAt']], [2, undefined])
+  writeFileSync(at('own'), 'no key')
+  assert.equal(documentOf(await keys('revoke', 'own'))['key'], own)
+  assert.equal(documentOf(await keys('revoke', './mallory.key.pub'))['key'], mallory)
 })
 
 test('S3-24: the command binds the language of a suffix, and the code is refused in another', async () => {

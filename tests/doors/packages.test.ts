@@ -208,6 +208,29 @@ suite('Limits of packages', () => {
     assert.equal(without.status, 'error')
   })
 
+  test('Signed code gets no packages by itself, and none where signatures are required', async () => {
+    const keys = (...words: readonly string[]) => mayfly(place, ['keys', ...words])
+    await keys('generate', 'ci.key')
+    await keys('trust', 'ci.key.pub', '--name', 'ci')
+    write('vendor/job.mjs', 'import name from "helper"\nexport default () => name')
+    write('vendor/node_modules/helper/index.js', 'console.log("helper ran")')
+    write('vendor/job.py', 'result = 1')
+    write('site-packages/x.pth', 'import sys; print("path ran")')
+    for (const name of ['job.mjs', 'job.py'])
+      await keys('sign', `vendor/${name}`, '--key', 'ci.key', '--out', `${name}.sig`)
+    const node = ['vendor/job.mjs', '--signature', 'job.mjs.sig']
+    const found = await outcomeOf(...node)
+    assert.match(found.told, /node_modules is left out: no signature covers it/)
+    assert.doesNotMatch(found.stdout, /ran/)
+    write('signed-only.toml', '[signing]\nrequired = true\n')
+    const python = ['vendor/job.py', '--signature', 'job.py.sig', '--packages', 'site-packages']
+    for (const words of [python, [...node, '--packages', 'vendor']]) {
+      const ran = await mayfly(place, ['run', ...words, '--config', 'signed-only.toml', '--json'])
+      const { status, error, stdout } = documentOf(ran)
+      assert.deepEqual([status, error.code, stdout], ['blocked', 'SIGNATURE_REQUIRED', ''])
+    }
+  })
+
   test('--packages with a file is a usage error that names the expected value', async () => {
     const ran = await mayfly(place, ['run', 'app/plain.js', '--packages', 'app/all.js'])
     assert.equal(ran.code, 2)

@@ -297,6 +297,25 @@ for (const [what, token] of [
     })
   })
 
+test('an error of a tool that is cut inside a credential contains no part of it', async () => {
+  for (const left of [1, 12, secret.length]) {
+    await using stand = await open({
+      call({ id, response }) {
+        const text = `${'x'.repeat(500 - secret.length + left)}${secret} was sent`
+        const result = { isError: true, content: [{ type: 'text', text }] }
+        response.setHeader('content-type', 'application/json')
+        response.end(JSON.stringify({ jsonrpc: '2.0', id, result }))
+      },
+    })
+    await assert.rejects(stand.upstream.call('t', {}, live), (error: Error) => {
+      assert.match(error.message, /^x+/)
+      assert.ok(error.message.length <= 500)
+      assert.ok(!error.message.includes(secret.slice(0, 4)), error.message.slice(-40))
+      return true
+    })
+  }
+})
+
 test('a list of tools on many pages has the bound of one', async () => {
   const description = 'x'.repeat(2 ** 20)
   let pages = 0

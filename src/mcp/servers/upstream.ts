@@ -143,12 +143,15 @@ export class McpUpstream {
         return await work(await this.#client)
       })
     } catch (thrown) {
-      const message = this.#withoutSecrets(messageOf(thrown), ERROR_SECRET_CHARACTERS_MIN)
+      // Cut afterwards: a part of a credential is not found.
+      const message = this.#withoutSecrets(messageOf(thrown), ERROR_SECRET_CHARACTERS_MIN).slice(
+        0,
+        WHY_CHARACTERS_MAX,
+      )
       if (thrown instanceof MayflyError)
         throw message === messageOf(thrown) ? thrown : new MayflyError(thrown.code, message)
       const { name } = this.config
-      const why = message.slice(0, WHY_CHARACTERS_MAX)
-      throw new MayflyError('UNAVAILABLE', `Cannot call the MCP server "${name}": ${why}`)
+      throw new MayflyError('UNAVAILABLE', `Cannot call the MCP server "${name}": ${message}`)
     } finally {
       this.#parts.clock.after(LINGER_MS, () => ended.abort()).unref?.()
     }
@@ -280,8 +283,7 @@ function valueOf(result: ToolResult, bytesMax: number): unknown {
     return type === 'text' && typeof text === 'string' ? [text] : []
   })
   const text = texts.join('\n')
-  if (isError)
-    throw new MayflyError('CONFLICT', text.slice(0, WHY_CHARACTERS_MAX) || 'The tool failed')
+  if (isError) throw new MayflyError('CONFLICT', text || 'The tool failed')
   const value =
     structuredContent ?? (texts.length === content.length ? text : content.map(withoutBytes))
   if (Buffer.byteLength(JSON.stringify(value) ?? '') <= bytesMax) return value

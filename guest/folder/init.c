@@ -194,6 +194,7 @@ _Noreturn void init(int socket) {
   signals = signalfd(-1, &children, SFD_CLOEXEC);
   must(signals >= 0, "signals");
   open_proc_folders();
+  find_streams();
   int terminal = make_terminal();
   open_egress_listener();
   scan_hard_links();

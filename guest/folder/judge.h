@@ -37,6 +37,8 @@ void drop_own_lock(const struct stat *facts);
 int depends_on_repositories(const char *path);
 /* The mode that a file of a folder gets for one that was asked: without set-user-ID and set-group-ID. */
 mode_t mode_without_ids(const char *path, mode_t mode);
+/* Refuses more than a stream of the caller's may. Returns a positive errno. */
+int refuse_stream(struct refusal *why);
 /* Opens the folders of the secrets that may be read, when the wall starts. */
 void open_readable_secrets(void);
 /* True for a file with the path of such a secret that is not in its folder: another wall has renamed folders. */

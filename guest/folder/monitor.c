@@ -11,8 +11,10 @@
  *   dropped.
  * - A signal to the parent alone is relayed by the parent, and sent to the command alone.
  * - When the parent exits, the kernel sends PARENT_GONE (PR_SET_PDEATHSIG): the terminal is restored and `init` killed.
+ * The command can stop this process (^Z), and a terminal may block it: so PARENT_GONE and the end of a late time limit (OVERDUE)
+ * have a handler, and SIGKILL of a last timer ends a stopped one too, and `init` with it.
  *
- * Relies on clone(2) into namespaces, signalfd(2), timerfd_create(2) with CLOCK_BOOTTIME, pid_namespaces(7).
+ * Relies on clone(2) into namespaces, signalfd(2), timerfd_create(2) and timer_create(2) with CLOCK_BOOTTIME, pid_namespaces(7).
  *
  * Not handled: SIGKILL to this process leaves the terminal in raw mode, as it does for any program.
  */
@@ -40,9 +42,11 @@
 #include "reports.h"
 #include "terminal.h"
 
-enum { SIGNALS_MAX = 65, GROUP_NS = 1000000000 };
-/* Parent-death signal. */
+/* OVERDUE_S, KILL_S: seconds after the time limit, longer than a kill of many processes takes. */
+enum { SIGNALS_MAX = 65, GROUP_NS = 1000000000, OVERDUE_S = 5, KILL_S = 10 };
+/* Parent-death signal, and that of the second timer. */
 #define PARENT_GONE SIGRTMIN
+#define OVERDUE (SIGRTMIN + 1)
 
 static const int relayed[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTSTP, SIGCONT};
 
@@ -103,7 +107,6 @@ static void block_signals(sigset_t *all) {
   sigaddset(all, SIGCHLD);
   sigaddset(all, SIGWINCH);
   sigaddset(all, SIGTTOU);
-  sigaddset(all, PARENT_GONE);
   must(sigprocmask(SIG_BLOCK, all, NULL) == 0, "signals");
 }
 
@@ -155,10 +158,7 @@ static void handle_signal(void) {
   int signo = (int)info.ssi_signo;
   if (signo == SIGCHLD) reap();
   else if (signo == SIGWINCH) resize_terminal();
-  else if (signo == PARENT_GONE) {
-    kill(monitor.init, SIGKILL);
-    end(1);
-  } else if (signo != SIGTTOU) relay_signal(&info);
+  else if (signo != SIGTTOU) relay_signal(&info);
 }
 
 /* ---- messages of init, time limit ---- */
@@ -186,22 +186,61 @@ static int start_timer(void) {
   return timer;
 }
 
+static const char timeout_report[] = "{\"kind\":\"limit\",\"limit\":\"timeout\"}\n";
+
 static void expire(void) {
-  send_report("{\"kind\":\"limit\",\"limit\":\"timeout\"}\n");
+  send_report("%s", timeout_report);
   close(monitor.timer);
   monitor.timer = -1;
   kill(monitor.init, SIGKILL);
 }
 
+/* ---- ends that wait for nothing ---- */
+
+/* Async-signal-safe: it may interrupt any call of this process. */
+static void give_up(int signo) {
+  kill(monitor.init, SIGKILL);
+  restore_terminal_now();
+  if (signo == OVERDUE) {
+    ssize_t written = write(REPORT_FD, timeout_report, sizeof timeout_report - 1);
+    (void)written;
+    waitpid(monitor.init, NULL, 0);
+  }
+  _exit(1);
+}
+
+static void block_urgent(sigset_t *urgent) {
+  sigemptyset(urgent);
+  sigaddset(urgent, PARENT_GONE);
+  sigaddset(urgent, OVERDUE);
+  must(sigprocmask(SIG_BLOCK, urgent, NULL) == 0, "signals");
+}
+
+/* After the start of `init`, which must have no handler. */
+static void handle_urgent(const sigset_t *urgent) {
+  struct sigaction gives_up = {.sa_handler = give_up};
+  must(sigaction(PARENT_GONE, &gives_up, NULL) == 0 && sigaction(OVERDUE, &gives_up, NULL) == 0, "signals");
+  must(sigprocmask(SIG_UNBLOCK, urgent, NULL) == 0, "signals");
+}
+
+static void start_late_timer(int signo, int seconds) {
+  int timer;
+  struct sigevent ends = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = signo};
+  struct itimerspec at = {.it_value = {.tv_sec = (time_t)(options.timeout_ms / 1000) + seconds}};
+  if (options.timeout_ms == 0) return;
+  must(syscall(SYS_timer_create, CLOCK_BOOTTIME, &ends, &timer) == 0, "timer");
+  must(syscall(SYS_timer_settime, timer, 0, &at, NULL) == 0, "timer");
+}
+
 static _Noreturn void loop(void) {
   for (;;) {
-    struct pollfd on[5] = {
+    struct pollfd on[6] = {
         {.fd = monitor.signals, .events = POLLIN},
         {.fd = monitor.control, .events = POLLIN},
         {.fd = monitor.timer, .events = POLLIN},
     };
     poll_terminal(on + 3);
-    if (poll(on, 5, -1) < 0 && errno != EINTR) end(1);
+    if (poll(on, 6, -1) < 0 && errno != EINTR) end(1);
     if (on[2].revents) expire();
     if (on[1].revents) handle_message();
     relay_terminal(on + 3);
@@ -211,9 +250,10 @@ static _Noreturn void loop(void) {
 
 _Noreturn void run_monitor(void) {
   int control[2];
-  sigset_t all;
+  sigset_t all, urgent;
   monitor.parent = getppid();
   block_signals(&all);
+  block_urgent(&urgent);
   must(prctl(PR_SET_PDEATHSIG, PARENT_GONE) == 0 && getppid() == monitor.parent, "parent");
   must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) == 0, "control");
   monitor.signals = signalfd(-1, &all, SFD_CLOEXEC);
@@ -230,6 +270,9 @@ _Noreturn void run_monitor(void) {
     init(control[1]);
   }
   close(control[1]);
+  handle_urgent(&urgent);
+  start_late_timer(OVERDUE, OVERDUE_S);
+  start_late_timer(SIGKILL, KILL_S);
   close(START_FD);
   monitor.control = control[0];
   loop();

@@ -350,8 +350,19 @@ static int apply(const struct target *target, const struct change *change) {
   }
 }
 
+/* A stream of the caller's has the size that its descriptor may write, and no mode, owner or times to change. */
+static int check_stream(const struct seccomp_notif *request, const struct target *target, const struct change *change) {
+  struct refusal why = {0};
+  int own = stream_rights(target);
+  if (own < 0 || (change->what == SIZE && own & WRITING)) return 0;
+  refuse_stream(&why);
+  report_refusal(request, target->path, WRITING, &why);
+  return -EACCES;
+}
+
 static int change_target(const struct seccomp_notif *request, struct target *target, const struct change *change) {
   int failed = check_access(request, target, WRITING);
+  if (!failed) failed = check_stream(request, target, change);
   if (!failed && change->what == SIZE && S_ISFIFO(target->facts.st_mode)) failed = -EINVAL;
   if (!failed) failed = apply(target, change);
   close_target(target);

@@ -5,8 +5,9 @@
  * (umask, controlling terminal), and the open of a FIFO blocks.
  *
  * Mechanism. An existing file is opened by the /proc/self/fd name of the O_PATH descriptor that was judged. A new file is
- * created in the judged folder, with O_NOFOLLOW and the caller's umask. A FIFO is opened in a helper process, which passes
- * the descriptor itself. `/dev/tty` is opened as the device of the caller's controlling terminal.
+ * created in the judged folder, with O_EXCL, O_NOFOLLOW and the caller's umask; if it is there by now, the open begins again, as
+ * that of an existing one. A FIFO is opened in a helper process, which passes the descriptor itself. `/dev/tty` is opened as the
+ * device of the caller's controlling terminal.
  *
  * Relies on SECCOMP_ADDFD_FLAG_SEND (Linux 5.14). ADDFD waits until the caller's thread runs; with WAIT_KILLABLE_RECV (Linux
  * 5.19) no stop signal interrupts that thread. On an older kernel a stopped thread can block the calls of its own wall.
@@ -43,8 +44,8 @@
 #define SECCOMP_ADDFD_FLAG_SEND (1UL << 1)
 #endif
 
-/* HELPER_ANSWERS: a helper process answers the request; outside of the range of errnos. */
-enum { TERMINAL_MAJOR = 136, DANGLING_MAX = 8, HELPER_ANSWERS = -100000 };
+/* HELPER_ANSWERS: a helper process answers the request. IS_THERE: the file to create is there. Outside of the range of errnos. */
+enum { TERMINAL_MAJOR = 136, DANGLING_MAX = 8, TRIES_MAX = 8, HELPER_ANSWERS = -100000, IS_THERE = -100002 };
 
 static const uint64_t known_flags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC |
                                     O_SYNC | O_DIRECT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH |
@@ -154,6 +155,8 @@ static int is_below_private_folder(const char *path) {
 
 /* Checks by inode, after the path was allowed. */
 static int judge_file(const struct target *target, int rights, struct refusal *why) {
+  int own = stream_rights(target);
+  if (own >= 0) return rights & ~own ? refuse_stream(why) : 0;
   if (!S_ISREG(target->facts.st_mode)) return 0;
   if (target->facts.st_nlink > 1 && rights & rights_denied_to_hard_link(&target->facts, why)) return EACCES;
   if (rights & WRITING && judge_lock(target->path, &target->facts, why)) return EACCES;
@@ -239,13 +242,16 @@ static int would_block(const struct target *target, uint64_t flags) {
 
 static int create_file(const struct open_call *call, const struct target *target) {
   umask(umask_of(call->request));
-  uint64_t flags = call->how.flags | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
+  /* O_EXCL: a file that is there was not judged. The caller can swap its working folder, and a program outside make one. */
+  uint64_t flags = call->how.flags | O_EXCL | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
   int was_repository = is_repository_entry(target->path), makes_lock = is_lock(target->path);
-  /* A program outside may make its lock by now. */
-  if (makes_lock) flags |= O_EXCL;
-  int fd = openat(target->parent, target->name, (int)flags, mode_without_ids(target->path, (mode_t)call->how.mode));
-  if (fd < 0) return -errno;
   struct stat facts;
+  int fd = openat(target->parent, target->name, (int)flags, mode_without_ids(target->path, (mode_t)call->how.mode));
+  if (fd < 0 && (errno != EEXIST || call->how.flags & O_EXCL)) return -errno;
+  if (fd < 0) {
+    int is_found = fstatat(target->parent, target->name, &facts, AT_SYMLINK_NOFOLLOW) == 0;
+    return is_found && S_ISLNK(facts.st_mode) ? -ELOOP : IS_THERE;
+  }
   if (makes_lock && fstat(fd, &facts) == 0) add_own_lock(&facts);
   if (was_repository || !is_repository_entry(target->path)) return fd;
   close(fd);
@@ -311,8 +317,12 @@ void answer_open(const struct seccomp_notif *request) {
   call.request = request;
   target.fd = target.parent = -1;
   int fd = read_call(&call);
-  if (fd == 0) fd = open_for(&call, &target, &why);
-  close_target(&target);
+  if (fd == 0) fd = IS_THERE;
+  for (int tries = 0; fd == IS_THERE && tries < TRIES_MAX; tries++) {
+    fd = open_for(&call, &target, &why);
+    close_target(&target);
+  }
+  if (fd == IS_THERE) fd = -EAGAIN;
   if (fd == HELPER_ANSWERS) return;
   if (fd < 0) return send_answer(request->id, 0, fd);
   send_descriptor(request->id, fd, call.how.flags);

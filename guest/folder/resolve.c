@@ -11,7 +11,10 @@
  * all renames of the wall, one call after another, so none of its own happens between resolution and use; for those of other
  * walls see turn.c.
  *
- * Relies on openat2(2), proc(5), pidfd_getfd(2) in the sentinel's caller.c.
+ * The streams that the command was given are files of the caller's mounts, which neither the root of the wall nor its rules hold:
+ * they are known by their mount, and a descriptor of one gives the rights that it has, and no others.
+ *
+ * Relies on openat2(2), proc(5), statx(2) with STATX_MNT_ID (Linux 5.8), pidfd_getfd(2) in the sentinel's caller.c.
  *
  * Not handled: links below /proc/PID/ns and /proc/PID/map_files (EACCES).
  */
@@ -33,6 +36,15 @@ enum { LINKS_MAX = 40, STEPS_MAX = 512, PROC_ROOT_INODE = 1 };
 
 static int own_fds = -1, proc_root = -1;
 static dev_t proc_device, scratch_device;
+
+/* Streams of the caller; `mount` is 0 for one that is closed, or the wall's terminal. The mounts of pipes and sockets are those
+ * of all of them: such a stream is known by its inode as well. */
+static struct {
+  uint64_t mount;
+  dev_t dev;
+  ino_t ino;
+  int is_nameless;
+} streams[3];
 
 void open_proc_folders(void) {
   struct stat facts;
@@ -66,6 +78,42 @@ int reopen(int fd, uint64_t flags) {
 
 void fd_path(int fd, char *to, size_t room) {
   snprintf(to, room, "/proc/self/fd/%d", fd);
+}
+
+/* ---- streams of the caller ---- */
+
+/* Id of the mount of a descriptor's file; 0 if unknown. By its place in struct statx, which a C library may know without it. */
+static uint64_t mount_of(int fd) {
+  enum { MOUNT_ID = 0x1000, MOUNT_ID_AT = 18, WORDS = 32 };
+  uint64_t words[WORDS] = {0};
+  if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, MOUNT_ID, words)) return 0;
+  return words[0] & MOUNT_ID ? words[MOUNT_ID_AT] : 0;
+}
+
+void find_streams(void) {
+  static char path[PATH_BYTES];
+  struct stat facts;
+  for (int fd = 0; fd < 3; fd++) {
+    if (options.terminals & 1 << fd || fstat(fd, &facts)) continue;
+    errno = EISDIR;
+    must(!S_ISDIR(facts.st_mode), "a standard stream");
+    must(canonical_path(fd, path, sizeof path) == 0 && (streams[fd].mount = mount_of(fd)) != 0, "a standard stream");
+    streams[fd].dev = facts.st_dev;
+    streams[fd].ino = facts.st_ino;
+    streams[fd].is_nameless = *path != '/';
+  }
+}
+
+int stream_rights(const struct target *target) {
+  static const int rights[] = {[O_RDONLY] = READING, [O_WRONLY] = WRITING, [O_RDWR] = READING | WRITING};
+  uint64_t mount = target->fd >= 0 ? mount_of(target->fd) : 0;
+  for (int i = 0; mount && i < 3; i++) {
+    int is_same = streams[i].dev == target->facts.st_dev && streams[i].ino == target->facts.st_ino;
+    if (streams[i].mount != mount || (streams[i].is_nameless && !is_same)) continue;
+    int flags = fcntl(target->fd, F_GETFL);
+    return flags < 0 || flags & O_PATH || (flags & O_ACCMODE) > O_RDWR ? 0 : rights[flags & O_ACCMODE];
+  }
+  return -1;
 }
 
 static int open_path(int folder, const char *path, uint64_t flags, uint64_t resolve) {
@@ -197,10 +245,15 @@ static int walk_from(const struct seccomp_notif *request, int base, const char *
   return at;
 }
 
-/* Files that the caller could otherwise open with the ptrace access of this process. */
-static int is_memory_file(const char *path) {
+/* Files that the caller could otherwise open with the ptrace access of this process, or as this process, by an O_PATH
+ * descriptor: memory of any, and of this one and its helpers all that is not world-readable. */
+static int is_private_file(const char *path) {
   const char *last = strrchr(path, '/');
-  return !strncmp(path, "/proc/", 6) && last && (!strcmp(last, "/mem") || !strcmp(last, "/pagemap"));
+  char *end;
+  if (strncmp(path, "/proc/", 6)) return 0;
+  if (!strcmp(last, "/mem") || !strcmp(last, "/pagemap")) return 1;
+  long process = strtol(path + 6, &end, 10);
+  return process > 0 && is_own_process((pid_t)process) && *end && !(end == last && is_public(last + 1));
 }
 
 static int resolve_below(const struct seccomp_notif *request, int base, const char *path, int follows, uint64_t flags,
@@ -216,7 +269,7 @@ static int resolve_below(const struct seccomp_notif *request, int base, const ch
   if (fd < 0) return fd;
   int failed = fstat(fd, &target->facts) ? -EACCES : canonical_path(fd, target->path, sizeof target->path);
   if (!failed && flags & O_DIRECTORY && !S_ISDIR(target->facts.st_mode)) failed = -ENOTDIR;
-  if (!failed && is_memory_file(target->path)) failed = -EACCES;
+  if (!failed && is_private_file(target->path)) failed = -EACCES;
   if (failed) close(fd);
   return failed ? failed : fd;
 }

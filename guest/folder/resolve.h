@@ -14,6 +14,10 @@ struct target {
 };
 
 void open_proc_folders(void);
+/* Finds the standard streams of the command that are files of the caller's, before it starts. A folder as one is an error. */
+void find_streams(void);
+/* Rights that the descriptor of an existing file has, for a stream of the caller's; -1 for any other file. */
+int stream_rights(const struct target *target);
 /* Resolves a path to an existing file. Returns 0 or a negative errno. */
 int resolve_path(const struct seccomp_notif *request, int folder, const char *path, int follows, struct target *target);
 /* Resolves all but the last name of a path. Returns 0 or a negative errno; -EEXIST if the last name is "/", "." or "..". */

@@ -8,15 +8,20 @@
  * terminals; the master is here. During the relay the caller's terminal is in raw mode, so the line discipline of the wall's
  * pty turns keys such as ^C into signals for its foreground group. Window size and initial settings are copied.
  *
+ * Neither side can block this process: bytes that are not taken yet wait in a buffer for each direction, and are read no faster.
+ *
  * Relies on termios(3). Input is read only if both input and output are terminals and this job is in the foreground; a
  * command whose output goes to a pager would otherwise take the pager's keys.
  *
- * Not handled: a write to a caller's terminal that is stopped (^S) blocks the monitor.
+ * Not handled: a caller's terminal that cannot be opened again (of another user, as after su): a write to it blocks the monitor
+ * while it is stopped (^S).
  */
 #define _GNU_SOURCE
 #include "terminal.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -27,6 +32,13 @@ enum { CHUNK_BYTES = 16384, DRAIN_MS = 1000 };
 
 static int master = -1, caller_terminal = -1, reads_input, is_raw;
 static struct termios saved;
+
+/* Keys for the wall, and output for the caller: what was read, and is not passed on yet. */
+static struct flow {
+  int to;
+  size_t at, end;
+  char bytes[CHUNK_BYTES];
+} keys = {.to = -1}, output = {.to = -1};
 
 int has_terminal(void) {
   return master >= 0;
@@ -40,13 +52,36 @@ static int first_terminal(void) {
   return -1;
 }
 
-static void write_all(int fd, const char *bytes, size_t count) {
-  while (count > 0) {
-    ssize_t n = write(fd, bytes, count);
-    if (n > 0) bytes += n, count -= (size_t)n;
-    else if (errno == EAGAIN) poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
-    else if (errno != EINTR) return;
+static int is_waiting(const struct flow *flow) {
+  return flow->at < flow->end;
+}
+
+/* Writes what the receiver takes now. One that is gone gets nothing of the rest. */
+static void pass_on(struct flow *flow) {
+  while (is_waiting(flow)) {
+    ssize_t n = write(flow->to, flow->bytes + flow->at, flow->end - flow->at);
+    if (n > 0) flow->at += (size_t)n;
+    else if (n < 0 && errno == EAGAIN) return;
+    else if (n == 0 || errno != EINTR) flow->at = flow->end;
   }
+}
+
+/* Reads more bytes, none of which wait. Returns 0 if there will be no more. */
+static int refill(struct flow *flow, int from) {
+  ssize_t n = read(from, flow->bytes, sizeof flow->bytes);
+  if (n <= 0) return n < 0 && (errno == EINTR || errno == EAGAIN);
+  flow->at = 0;
+  flow->end = (size_t)n;
+  pass_on(flow);
+  return 1;
+}
+
+/* A description of its own, since O_NONBLOCK on the caller's would be that of its shell too. Optional: else writes block. */
+static int open_again(int terminal) {
+  char name[32];
+  snprintf(name, sizeof name, "/proc/self/fd/%d", terminal);
+  int fd = open(name, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  return fd < 0 ? terminal : fd;
 }
 
 static int is_in_foreground(void) {
@@ -73,10 +108,16 @@ void restore_terminal(void) {
   is_raw = 0;
 }
 
+void restore_terminal_now(void) {
+  if (is_raw) tcsetattr(0, TCSANOW, &saved);
+}
+
 void start_terminal_relay(int fd) {
   struct termios settings;
-  master = fd;
+  master = keys.to = fd;
+  fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
   caller_terminal = first_terminal();
+  output.to = open_again(caller_terminal);
   if (tcgetattr(caller_terminal, &settings) == 0) tcsetattr(master, TCSANOW, &settings);
   reads_input = (options.terminals & 1) && (options.terminals & 2);
   resize_terminal();
@@ -85,36 +126,38 @@ void start_terminal_relay(int fd) {
 
 void poll_terminal(struct pollfd *on) {
   if (reads_input && !is_raw) make_terminal_raw();
-  on[0] = (struct pollfd){.fd = master, .events = POLLIN};
-  on[1] = (struct pollfd){.fd = is_raw ? 0 : -1, .events = POLLIN};
+  int events = (is_waiting(&output) ? 0 : POLLIN) | (is_waiting(&keys) ? POLLOUT : 0);
+  /* Without an event to wait for, poll(2) would still return at once for a slave that was closed. */
+  on[0] = (struct pollfd){.fd = events ? master : -1, .events = (short)events};
+  on[1] = (struct pollfd){.fd = is_raw && reads_input && !is_waiting(&keys) ? 0 : -1, .events = POLLIN};
+  on[2] = (struct pollfd){.fd = is_waiting(&output) ? output.to : -1, .events = POLLOUT};
 }
 
 static void relay_output(void) {
-  char chunk[CHUNK_BYTES];
-  ssize_t n = read(master, chunk, sizeof chunk);
-  if (n > 0) {
-    write_all(caller_terminal, chunk, (size_t)n);
-  } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
-    /* EIO: the last slave descriptor was closed. */
-    close(master);
-    master = -1;
-    restore_terminal();
-  }
-}
-
-static void relay_input(void) {
-  char chunk[CHUNK_BYTES];
-  ssize_t n = read(0, chunk, sizeof chunk);
-  if (n > 0) write_all(master, chunk, (size_t)n);
-  else if (n == 0 || errno != EINTR) reads_input = 0;
+  if (refill(&output, master)) return;
+  /* EIO: the last slave descriptor was closed. */
+  close(master);
+  master = -1;
+  keys.at = keys.end = 0;
+  restore_terminal();
 }
 
 void relay_terminal(const struct pollfd *on) {
-  if (on[0].revents && master >= 0) relay_output();
-  if (on[1].revents && master >= 0) relay_input();
+  if (on[2].revents) pass_on(&output);
+  if (on[0].revents && master >= 0) {
+    pass_on(&keys);
+    if (!is_waiting(&output)) relay_output();
+  }
+  if (on[1].revents && master >= 0 && !refill(&keys, 0)) reads_input = 0;
+}
+
+static void finish_output(void) {
+  struct pollfd on = {.fd = output.to, .events = POLLOUT};
+  for (; is_waiting(&output); pass_on(&output)) poll(&on, 1, -1);
 }
 
 void drain_terminal(void) {
-  struct pollfd on = {.fd = master, .events = POLLIN};
-  while (master >= 0 && poll(&on, 1, DRAIN_MS) > 0) relay_output();
+  finish_output();
+  for (struct pollfd on = {.fd = master, .events = POLLIN}; master >= 0 && poll(&on, 1, DRAIN_MS) > 0; finish_output())
+    relay_output();
 }

@@ -9,8 +9,10 @@ int has_terminal(void);
 /* Switches the caller's terminal to raw mode, and back. */
 void make_terminal_raw(void);
 void restore_terminal(void);
+/* For a signal handler: at once, though output may wait. */
+void restore_terminal_now(void);
 void resize_terminal(void);
-/* Fills two entries for poll(2); relays by their results. */
+/* Fills three entries for poll(2); relays by their results. */
 void poll_terminal(struct pollfd *on);
 void relay_terminal(const struct pollfd *on);
 /* Prints the output that was buffered when the wall ended. */

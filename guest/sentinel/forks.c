@@ -11,7 +11,8 @@
  * Relies on: members.c; SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5). libc blocks all signals around a fork or the start of
  * a thread, so that the request is not interrupted.
  *
- * Not handled: clone3(2), which the fixed filter answers with ENOSYS, since its flags are in memory.
+ * Not handled: clone3(2), which the fixed filter answers with ENOSYS, since its flags are in memory. Forks that were continued
+ * before a count and happen after it, one for each thread at most: a wall can have up to twice its limit.
  */
 #define _GNU_SOURCE
 #include "forks.h"

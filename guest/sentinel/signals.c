@@ -4,7 +4,8 @@
  * Problem: a wall without a PID namespace can address every process of the host, and its user may have others. A pid may be
  * reused before the kernel reads it again.
  *
- * Mechanism: a signal to the caller's own process continues, since the pid of a waiting caller cannot be reused. Any other is
+ * Mechanism: a signal to the caller's own process continues, since the pid of a waiting caller cannot be reused. One to another
+ * thread of it by number alone (tkill) is sent here by tgkill(2): that thread may end, and its number be reused. Any other is
  * sent here: a pidfd is opened, then its process is checked to be of the wall, and the signal is sent through the pidfd. A
  * group, or -1 (all), means those of its processes that are in the wall.
  *
@@ -92,7 +93,8 @@ void answer_signal(const struct seccomp_notif *request) {
   if (own <= 0) return send_answer(request->id, 0, -ESRCH, 0);
   /* tkill(2) has no process argument: look up the process of the thread. */
   pid_t group = is_thread ? (pid_t)status_of(to, "\nTgid:", 10, 0) : to;
-  if (call != SYS_pidfd_send_signal && group == own && to > 0) return continue_call(request);
+  int is_own = call != SYS_pidfd_send_signal && group == own && to > 0;
+  if (is_own && (!is_thread || to == (pid_t)request->pid)) return continue_call(request);
   if (!is_request_valid(request->id)) return;
   int failed;
   switch (call) {
@@ -100,7 +102,8 @@ void answer_signal(const struct seccomp_notif *request) {
       failed = send_kill(own, to, (int)args[1]);
       break;
     case SYS_tkill:
-      failed = group > 0 ? send_to(group, (int)args[1], NULL) : -EPERM;
+      if (is_own) failed = syscall(SYS_tgkill, own, to, (int)args[1]) ? -errno : 0;
+      else failed = group > 0 ? send_to(group, (int)args[1], NULL) : -EPERM;
       break;
     case SYS_tgkill:
       failed = send_to(to, (int)args[2], NULL);

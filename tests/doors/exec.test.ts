@@ -1,9 +1,24 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
+import { isAlive, processFacts } from '../../src/os/proc.ts'
+import { until } from '../conformance/stand.ts'
 import { makeProgram, noFolderWall } from '../hostile/folder/project.ts'
+import { descendantsOf } from '../hostile/proc.ts'
 import { bin, documentOf, makePlace, mayfly, noOrdinaryUser, type RunOptions } from './program.ts'
 
 /** Commands in a folder wall: streams, signals, terminal, limits, record. */
@@ -249,17 +264,128 @@ suite('Limits of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
   })
 })
 
+suite('Files as streams of mayfly exec', { skip, timeout }, () => {
+  const beside = join(place.cwd, '../beside')
+  before(async () => {
+    mkdirSync(beside, { mode: 0o755 })
+    await makeProgram('attacks', join(place.cwd, 'attacks'))
+  })
+
+  /** Runs a command as a shell does that redirects its streams from and to files. */
+  async function redirected(words: readonly string[], input: string, output: string) {
+    const streams = [openSync(input, 'r'), openSync(output, 'a')] as const
+    const child = spawn(process.execPath, [bin, 'exec', ...words], {
+      cwd: place.cwd,
+      env: place.env,
+      stdio: [...streams, 'pipe'],
+    })
+    for (const one of streams) closeSync(one)
+    let stderr = ''
+    child.stderr!.on('data', (chunk: Buffer) => (stderr += String(chunk)))
+    const [code] = (await once(child, 'close')) as [number | null]
+    return { code, stderr, written: readFileSync(output, 'utf8') }
+  }
+
+  const facts = (file: string) => {
+    const { mode, mtimeMs, uid } = statSync(file)
+    return [readFileSync(file, 'utf8'), mode, mtimeMs, uid]
+  }
+
+  for (const [where, inside, flags] of [
+    ['outside of the folder', false, []],
+    ['below a folder of --read', false, ['--read', beside]],
+    ['in the folder', true, []],
+    ['in the folder of a dry run', true, ['--dry-run']],
+  ] as const)
+    test(`a file ${where} that is a stream is read or written, and not changed otherwise`, async () => {
+      const folder = inside ? place.cwd : beside
+      const input = join(folder, 'input')
+      const output = join(folder, 'output')
+      writeFileSync(input, 'given\n', { mode: 0o644 })
+      writeFileSync(output, 'before\n', { mode: 0o644 })
+      const before = facts(input)
+      const tried = await redirected([...flags, '--', './attacks', 'streams'], input, output)
+      assert.equal(tried.written, 'before\nstreams 0\n', tried.stderr)
+      assert.match(tried.stderr, /refused: write to .*input \(protected: a stream of the caller\);/)
+      assert.deepEqual(facts(input), before)
+      assert.equal(statSync(output).mode & 0o7777, 0o644)
+      const ran = await redirected([...flags, '--', './attacks', 'own_streams'], input, output)
+      assert.deepEqual([ran.code, ran.written], [0, 'given\nown_streams 0\n'], ran.stderr)
+    })
+
+  test('files that only their owner may read are opened again by /dev/stdin, and written by /dev/stderr', async () => {
+    const input = join(beside, 'private')
+    const output = join(beside, 'log')
+    writeFileSync(input, 'given\n', { mode: 0o600 })
+    writeFileSync(output, '', { mode: 0o600 })
+    const script = 'exec 2>&1; cat /dev/stdin - < /dev/stdin; echo said >> /dev/stderr'
+    const { code, written, stderr } = await redirected(['--', 'sh', '-c', script], input, output)
+    assert.deepEqual([code, written], [0, 'given\ngiven\nsaid\n'], stderr)
+  })
+
+  test('a folder as a stream, whose files would be those outside of the wall, ends with 126', async () => {
+    const { code, written, stderr } = await redirected(
+      ['--', 'true'],
+      beside,
+      join(beside, 'nothing'),
+    )
+    assert.deepEqual([code, written], [126, ''])
+    assert.match(stderr, /cannot run the command: .*standard stream: Is a directory/)
+  })
+})
+
+suite('Races and process 1 of mayfly exec', { skip, timeout }, () => {
+  test('Attack: a name is created while its folder is swapped for one where a protected file has it', async () => {
+    const cwd = join(place.cwd, 'racing')
+    for (const name of ['empty', 'full']) mkdirSync(join(cwd, name), { recursive: true })
+    await makeProgram('attacks', join(cwd, 'attacks'))
+    writeFileSync(join(cwd, '.envrc'), 'mine\n')
+    linkSync(join(cwd, '.envrc'), join(cwd, 'full/same'))
+    const { stdout, stderr } = await mayfly({ ...place, cwd }, [
+      'exec',
+      '--',
+      './attacks',
+      'created_race',
+    ])
+    assert.equal(stdout, 'created_race 0\n', stderr)
+  })
+
+  for (const [attack, what] of [
+    ['first_process', 'process 1 is made to give way to others'],
+    ['links_to_first_process', 'files of process 1 are opened by a descriptor with O_PATH'],
+  ] as const)
+    test(`Attack: ${what}`, async () => {
+      const cwd = join(place.cwd, attack)
+      mkdirSync(cwd)
+      await makeProgram('attacks', join(cwd, 'attacks'))
+      const ran = await mayfly({ ...place, cwd }, ['exec', '--', './attacks', attack])
+      assert.equal(ran.stdout, `${attack} 0\n`, ran.stderr)
+    })
+
+  test('a command gives way itself, and reads what is public of process 1', async () => {
+    const { stdout, stderr } = await shell('nice -n 1 ls /proc/self/fd | head -1; cat /proc/1/comm')
+    assert.match(stdout, /^0\n.+\n$/, stderr)
+  })
+})
+
 suite('mayfly exec on a terminal', { skip, timeout }, () => {
   const pty = join(place.state, 'pty')
-  before(() => makeProgram('pty', pty))
+  before(async () => {
+    await makeProgram('pty', pty)
+    await makeProgram('attacks', join(place.cwd, 'attacks'))
+  })
 
-  /** Types each text after the answer to the previous one. */
-  async function typed(words: readonly string[], dialogue: readonly (readonly [RegExp, string])[]) {
-    const child = spawn(pty, ['77', '33', process.execPath, bin, 'exec', ...words], {
+  function onTerminal(words: readonly string[]) {
+    return spawn(pty, ['77', '33', process.execPath, bin, 'exec', ...words], {
       cwd: place.cwd,
       env: place.env,
       stdio: ['pipe', 'pipe', 'inherit'],
     })
+  }
+
+  /** Types each text after the answer to the previous one. */
+  async function typed(words: readonly string[], dialogue: readonly (readonly [RegExp, string])[]) {
+    const child = onTerminal(words)
     let said = ''
     let next = 0
     const { promise, resolve } = Promise.withResolvers<number | null>()
@@ -273,6 +399,25 @@ suite('mayfly exec on a terminal', { skip, timeout }, () => {
       child.stdin.write(text!)
     })
     return { code: await promise, said, answered: next }
+  }
+
+  /** Types more than a terminal holds, to a command that reads nothing, and returns all processes once it is full. */
+  async function typedInVain(flags: readonly string[]) {
+    const full = join(place.cwd, 'full')
+    rmSync(full, { force: true })
+    const child = onTerminal([...flags, '--', './attacks', 'unread_keys'])
+    const closed = once(child, 'close') as Promise<[number | null]>
+    child.stdout.once('data', () => child.stdin.write('k'.repeat(20_000)))
+    await until(() => existsSync(full), 'a full terminal')
+    return { closed, all: descendantsOf(child.pid!) }
+  }
+
+  async function areGone(all: readonly number[]) {
+    try {
+      await until(() => !all.some((pid) => isAlive(pid)), 'the end of all processes')
+    } finally {
+      for (const pid of all) if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+    }
   }
 
   test('runs on its own pty of the same size, in which keys become signals', async () => {
@@ -289,8 +434,52 @@ suite('mayfly exec on a terminal', { skip, timeout }, () => {
     assert.deepEqual([code, answered], [7, 4])
   })
 
+  test('--timeout ends a command that reads no key of those that are typed', async () => {
+    const { closed, all } = await typedInVain(['--timeout', '4s'])
+    await areGone(all)
+    assert.deepEqual(await closed, [4, null])
+  })
+
+  test('a kill of mayfly, and SIGTERM, end a command that reads no key of those that are typed', async () => {
+    for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
+      const { all } = await typedInVain([])
+      process.kill(all[0]!, signal)
+      await areGone(all)
+    }
+  })
+
+  test('--timeout ends a command that stops itself, and so this job', async () => {
+    const child = onTerminal(['--timeout', '1s', '--', 'sh', '-c', 'sleep 86393 & kill -STOP $$'])
+    const closed = once(child, 'close') as Promise<[number | null]>
+    let all: readonly number[] = []
+    const isStopped = () => {
+      all = descendantsOf(child.pid!)
+      return all.length > 0 && processFacts(all[0]!)?.state === 'T'
+    }
+    await until(isStopped, 'a stop of mayfly')
+    await areGone(all.slice(1))
+    process.kill(all[0]!, 'SIGCONT')
+    assert.deepEqual(await closed, [4, null])
+  })
+
+  test('takes a text that is longer than what a terminal holds', async () => {
+    const isSet = 'until [ "$(stty size)" = "33 77" ]; do :; done'
+    const script = `${isSet}; stty raw -echo; echo ready; head -c 200000 > pasted; wc -c < pasted`
+    const text = 'abcdefghij'.repeat(20_000)
+    const { code, said } = await typed(['--', 'sh', '-c', script], [[/ready/, text]])
+    assert.equal(code, 0)
+    assert.match(said, /200000/)
+    assert.equal(readFileSync(join(place.cwd, 'pasted'), 'utf8'), text)
+  })
+
+  test('has no terminal with --json, which captures its output', async () => {
+    const script = 'tty; echo drawn >&0; stty -isig <&0; echo $?'
+    const { code, said } = await typed(['--json', '--', 'sh', '-c', script], [])
+    assert.equal(code, 0)
+    assert.equal((JSON.parse(said) as { stdout: string }).stdout, 'not a tty\n1\n')
+  })
+
   test('cannot insert input into the terminal of its caller', async () => {
-    await makeProgram('attacks', join(place.cwd, 'attacks'))
     const { said } = await typed(['--', './attacks', 'terminal', 'inherited'], [])
     assert.match(said, /terminal 0\r\ninherited 0\r\n/)
   })

@@ -10,6 +10,7 @@ import { findJailFacts } from '../../src/jail/facts.ts'
 import { markOf, processesMarked } from '../../src/os/marked.ts'
 import { isAlive, processFacts } from '../../src/os/proc.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
+import { makeProcesses } from '../conformance/process.ts'
 import { until } from '../conformance/stand.ts'
 import { test } from '../fixtures/drawn.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
@@ -250,6 +251,50 @@ except OSError as error: print(error.errno)`,
       )
       assert.doesNotMatch(stdout, /changed/)
       assert.equal(stdout.trim().split('\n').length, 4)
+    })
+
+    test('has zones of programs with control groups alone, and is not claimed for them without', async () => {
+      const made = await makeProcesses('embedded', { hide: [...hide] }, 'python')
+      try {
+        await made.provider.detect()
+        const zones = [{ kind: 'pl', programs: ['perl'], life: 20_000 }]
+        await using stand = await openWhole({ hide })
+        const wall = await stand.start('python')
+        const isGrouped = wall.started.wall.layers.includes('memory cgroup')
+        assert.equal(made.provider.can.includes('program-zones'), isGrouped)
+        assert.ok(made.provider.can.includes('session'), 'it has no programs')
+        const claimed = wall.claim({ processes: 20, zones })
+        if (isGrouped) await claimed
+        else await assert.rejects(claimed, { code: 'UNAVAILABLE', message: /zones of programs/ })
+      } finally {
+        await made.close()
+      }
+    })
+
+    test('sends a signal to another of its threads by tkill, which reaches that thread alone', async () => {
+      await using stand = await openWhole({ hide })
+      const told = await runIn(
+        stand,
+        'python',
+        `${parts}
+import ctypes, threading
+tkill, libc = ${process.arch === 'arm64' ? 130 : 200}, ctypes.CDLL(None)
+tids, got = [], []
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+def waits():
+    tids.append(threading.get_native_id())
+    got.append(signal.sigwaitinfo({signal.SIGUSR1}))
+signal.signal(signal.SIGUSR2, lambda *_: got.append('own'))
+thread = threading.Thread(target=waits); thread.start()
+while not tids: time.sleep(0.01)
+print(libc.syscall(tkill, tids[0], signal.SIGUSR1))
+thread.join()
+sender = {os.getpid(): 'itself', os.getppid(): 'keeper'}[got[0].si_pid]
+print(sender, libc.syscall(tkill, threading.get_native_id(), signal.SIGUSR2), got[1:])
+print(libc.syscall(tkill, tids[0], signal.SIGUSR1))`,
+      )
+      const sender = hide.includes('landlock scopes') || facts.landlock < 6 ? 'keeper' : 'itself'
+      assert.equal(told.stdout, `0\n${sender} 0 ['own']\n-1\n`, told.stderr)
     })
 
     test('has hardly more processes and threads than its limit', async () => {

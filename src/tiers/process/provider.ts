@@ -35,9 +35,10 @@ const enforced: readonly Control[] = [
   'capabilities',
 ]
 const can = ['calls', 'files', 'modules', 'artifacts', 'stdin', 'batch', 'trace', 'freeze'] as const
-/** Abilities that need other programs and an egress path, or a root of the wall's own. */
+/** Abilities that need other programs and an egress path, processes that can be added to zones, or a root of the wall's own. */
 const canWith = {
-  programs: ['network', 'session', 'program-zones', 'packages'],
+  programs: ['network', 'session', 'packages'],
+  zones: ['program-zones'],
   root: ['image'],
 } as const
 
@@ -73,7 +74,8 @@ export function createProcessProvider(options: ProcessOptions): Provider {
     get can() {
       return [
         ...can,
-        ...(hasRoot() || layers.includes('keeper') ? canWith.programs : []),
+        ...(hasRoot() || isKept() ? canWith.programs : []),
+        ...(hasRoot() || (isKept() && layers.includes('memory cgroup')) ? canWith.zones : []),
         ...(hasRoot() ? canWith.root : []),
         ...(options.openFolders ? (['folder-calls'] as const) : []),
         ...(isWatched() ? (['capture-memory'] as const) : []),
@@ -105,6 +107,8 @@ export function createProcessProvider(options: ProcessOptions): Provider {
   const bounded = () => (bindsIo ? (['io'] as const) : [])
   const isWatched = () => layers.includes('sentinel')
   const hasRoot = () => layers.includes('empty root')
+  /** A keeper marks its processes by a resource limit that a zone without a control group would need. */
+  const isKept = () => layers.includes('keeper')
 
   return provider
 }

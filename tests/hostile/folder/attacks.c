@@ -38,6 +38,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -234,6 +235,49 @@ static int metadata(void) {
          syscall(SYS_setxattr, ".git/config", "user.x", "1", 1, 0) == 0;
 }
 
+/* Standard input is a file that was given for reading alone, standard output one that was given for writing alone. */
+static int streams(void) {
+  struct timespec times[2] = {{1, 0}, {1, 0}};
+  char bare[64];
+  const char *const names[] = {"/proc/self/fd/0", "/dev/stdin", "/dev/fd/0", "/proc/thread-self/fd/0", bare, NULL};
+  int broke = 0;
+  snprintf(bare, sizeof bare, "/proc/self/fd/%d", open("/dev/stdin", O_PATH));
+  for (const char *const *name = names; *name; name++)
+    broke |= writes(*name) || truncate(*name, 0) == 0 || chmod(*name, 0777) == 0 || utimensat(AT_FDCWD, *name, times, 0) == 0 ||
+             open(*name, O_RDONLY | O_TRUNC) >= 0;
+  broke |= fchmod(0, 0777) == 0 || futimens(0, times) == 0 || fchown(0, getuid(), getgid()) == 0;
+  return broke || fchmod(1, 04755) == 0 || syscall(SYS_fchmodat2, 1, "", 04755, AT_EMPTY_PATH) == 0 || open("/dev/stdout", O_RDONLY) >= 0;
+}
+
+/* Honest: input is opened again for reading, and output for writing; the latter loses its content first. */
+static int own_streams(void) {
+  int in = open("/dev/stdin", O_RDONLY), out = open("/proc/self/fd/1", O_WRONLY | O_CREAT | O_APPEND, 0644);
+  char text[64] = "";
+  if (in < 0 || out < 0 || truncate("/dev/stdout", 0) || read(in, text, sizeof text - 1) <= 0) return 1;
+  return write(out, text, strlen(text)) != (ssize_t)strlen(text);
+}
+
+/* Prints a line, reads none of the keys that are typed, and makes the file `full` when the terminal takes no more. */
+static int unread_keys(void) {
+  struct winsize size = {0};
+  struct termios raw;
+  signal(SIGTTOU, SIG_IGN);
+  /* The size is set last, after the settings of the caller's terminal. */
+  while (size.ws_col == 0)
+    if (ioctl(0, TIOCGWINSZ, &size)) return 2;
+  if (tcgetattr(0, &raw)) return 2;
+  cfmakeraw(&raw);
+  if (tcsetattr(0, TCSANOW, &raw)) return 2;
+  puts("typed");
+  fflush(stdout);
+  for (int there = 0; there < 4000; usleep(10000))
+    if (ioctl(0, FIONREAD, &there)) return 2;
+  /* What the terminal holds before this program's part of it fills up as well. */
+  usleep(500000);
+  if (put("full", "")) return 2;
+  for (;;) pause();
+}
+
 /* Set-user-ID or set-group-ID: 06000. */
 static int has_ids(const char *name) {
   struct stat facts;
@@ -297,6 +341,37 @@ static int other_calls(void) {
   }
   int opened = open_by_handle_at(AT_FDCWD, &named.handle, handle == 0 ? O_RDWR : O_RDONLY | O_DIRECTORY);
   return fd >= 0 || made >= 0 || handle == 0 || opened >= 0;
+}
+
+/* ---- creation of what is there ---- */
+
+enum { SWAPPED = 90 };
+static int two_folders[2];
+static volatile int is_swapping;
+
+static void *swap_folders(void *unused) {
+  for (unsigned int i = 0; is_swapping; i++) dup2(two_folders[i & 1], SWAPPED);
+  return unused;
+}
+
+/* A folder without a file and one with a hard link of a protected file, swapped while the name is created. */
+static int created_race(void) {
+  pthread_t thread;
+  int broke = 0;
+  is_swapping = 1;
+  two_folders[0] = open("empty", O_PATH | O_DIRECTORY);
+  two_folders[1] = open("full", O_PATH | O_DIRECTORY);
+  if (dup2(two_folders[0], SWAPPED) < 0 || two_folders[1] < 0 || pthread_create(&thread, NULL, swap_folders, NULL)) return 2;
+  for (int i = 0; i < ROUNDS && !broke; i++) {
+    struct stat facts;
+    int fd = openat(SWAPPED, "same", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    broke = fd >= 0 && fstat(fd, &facts) == 0 && facts.st_nlink > 1;
+    if (fd >= 0) close(fd);
+    unlinkat(two_folders[0], "same", 0);
+  }
+  is_swapping = 0;
+  pthread_join(thread, NULL);
+  return broke;
 }
 
 /* ---- git ---- */
@@ -691,7 +766,16 @@ static int first_process(void) {
   char byte;
   struct iovec here = {&byte, 1}, there = {(void *)0x400000, 1};
   struct rlimit none = {0, 0};
+  struct sched_param least = {0};
+  cpu_set_t one;
   int pidfd = (int)syscall(SYS_pidfd_open, 1, 0);
+  CPU_ZERO(&one);
+  CPU_SET(0, &one);
+  /* Process 1 sums the memory of the wall, which it cannot while others run before it. */
+  if (sched_setscheduler(1, SCHED_IDLE, &least) == 0 || sched_setaffinity(1, sizeof one, &one) == 0 ||
+      setpriority(PRIO_PROCESS, 1, 19) == 0 || setpriority(PRIO_PGRP, 0, 19) == 0 || setpriority(PRIO_USER, 0, 19) == 0 ||
+      syscall(SYS_ioprio_set, 1, 1, 3 << 13) == 0 || syscall(SYS_ioprio_set, 3, 0, 3 << 13) == 0)
+    return 1;
   kill(1, SIGKILL);
   kill(1, SIGSTOP);
   kill(1, SIGTERM);
@@ -702,11 +786,22 @@ static int first_process(void) {
          syscall(SYS_pidfd_getfd, pidfd, 0, 0) >= 0 || (prlimit(1, RLIMIT_NOFILE, &none, NULL) == 0 && 0);
 }
 
+/* A descriptor with O_PATH is judged by nobody; what it leads to must be. */
+static int opens_by_bare(const char *path) {
+  char name[64];
+  int bare = open(path, O_PATH);
+  snprintf(name, sizeof name, "/proc/self/fd/%d", bare);
+  return bare >= 0 && (open(name, O_RDONLY) >= 0 || openat(bare, "0", O_RDONLY) >= 0);
+}
+
 static int links_to_first_process(void) {
   symlink("/proc/self", "/tmp/self");
   int broke = open("/tmp/self/../1/environ", O_RDONLY) >= 0 || open("/tmp/self/task/1/mem", O_RDWR) >= 0;
   int mem = open("/tmp/self/mem", O_RDWR), maps = open("/tmp/self/maps", O_RDONLY);
   char text[4096] = "";
+  static const char *const private[] = {"/proc/1/maps", "/proc/1/environ", "/proc/1/auxv", "/proc/1/mountinfo", "/proc/1/fd",
+                                        "/proc/1/task/1/maps", NULL};
+  broke |= any(private, opens_by_bare);
   /* What it shows must be this process. */
   if (maps >= 0 && read(maps, text, sizeof text - 1) > 0 && !strstr(text, "attacks")) broke = 1;
   return broke || mem >= 0;
@@ -885,7 +980,8 @@ static const struct {
 } attacks[] = {
 #define A(name) {#name, name}
     A(direct), A(folders), A(spellings), A(detours), A(symbolic_links), A(hard_links), A(link_unnamed), A(moves_away),
-    A(moves_in), A(exchanges), A(removes), A(by_descriptor_of_folder), A(reopens), A(metadata), A(set_ids), A(locks_of_others), A(own_locks), A(nodes), A(other_calls),
+    A(moves_in), A(exchanges), A(removes), A(by_descriptor_of_folder), A(reopens), A(metadata), A(set_ids), A(locks_of_others), A(own_locks), A(streams), A(own_streams),
+    A(unread_keys), A(created_race), A(nodes), A(other_calls),
     A(git_redirects), A(git_goes_on), A(bare_repository), A(bare_repository_race), A(packages), A(text_race), A(link_race),
     A(move_race), A(descriptor_race), A(two_walls),
     A(two_walls_swap), A(git_folders_by_move), A(nested_in_objects), A(linked_repository), A(repositories_out_of_sight),

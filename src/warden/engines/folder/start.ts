@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { createServer, type Server } from 'node:net'
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
+import { isatty } from 'node:tty'
 import type {
   FolderEnd,
   FolderLimit,
@@ -21,7 +22,8 @@ import { copyDescriptor } from '../../../os/libc.js'
 /**
  * Starts the wall of a command, and reports its events.
  *
- * Problem. The caller's own descriptors are inherited by the wall, so this process must not read them; signals to this
+ * Problem. The caller's own descriptors are inherited by the wall, so this process must not read them, and the wall must not
+ * get the caller's terminal: where its output is captured, it has no terminal that could replace that one. Signals to this
  * process must reach the command.
  *
  * Mechanism. The child is `guest/folder/folder.c`. It reports in lines of JSON, which are written outside of the wall
@@ -59,10 +61,12 @@ export function startFolderWall(parts: FolderWallParts): FolderWall {
   const group = groupFor(parts.spec)
   const spec = { ...parts.spec, groups: group?.entryFiles() }
   const output = captures ? 'pipe' : 'inherit'
+  const input = captures && isatty(0) ? 'ignore' : 'inherit'
+  const began = performance.now()
   const child = spawn(`/proc/self/fd/${PROGRAM_FD}`, [...folderWallArguments(spec)], {
     argv0: 'mayfly-folder',
     env: {},
-    stdio: ['inherit', output, output, 'pipe', 'pipe', 'pipe', program.fd],
+    stdio: [input, output, output, 'pipe', 'pipe', 'pipe', program.fd],
   })
   const [, , , reports, failures, variables] = child.stdio as unknown as [
     unknown,
@@ -81,10 +85,12 @@ export function startFolderWall(parts: FolderWallParts): FolderWall {
   const captured = streams.map((stream) => collectBytes(stream))
   const ended = new Promise<FolderEnd>((resolve) => {
     child.once('error', (error) => resolve({ code: null, signal: null, notStarted: error.message }))
-    child.once('close', () => {
+    child.once('close', (_code, signal) => {
       const { end } = reported
       const why = failure().replace(/^E/, '')
-      const limit = reported.limit ?? (wasFull(group, end) ? 'memory' : undefined)
+      const isLate = !end && signal === 'SIGKILL' && isOver(parts.spec, began)
+      const whole = wasFull(group, end) ? 'memory' : undefined
+      const limit = reported.limit ?? (isLate ? 'timeout' : whole)
       group?.remove()
       resolve({
         ...(end ?? { code: null, signal: null }),
@@ -111,6 +117,11 @@ function groupFor({ memoryBytes, processes }: FolderWallSpec): Cgroup | undefine
     openCgroups()?.remove(name)
     return undefined
   }
+}
+
+/** True once the time limit is over: the kernel then kills a child that was stopped and could not report it. */
+function isOver({ timeoutMs }: FolderWallSpec, began: number): boolean {
+  return timeoutMs !== undefined && performance.now() - began > timeoutMs
 }
 
 /** True if the command was killed while its cgroup was at the memory limit. */

@@ -1,7 +1,7 @@
 import { lowest, meetBounds } from '../../enclosure-life.ts'
 import { RateBucket } from '../../../lib/rate-bucket.ts'
 import { constants } from 'node:os'
-import { messageOf } from '../../../contract/error.ts'
+import { MayflyError, messageOf } from '../../../contract/error.ts'
 import { isAlive, isExiting, threadsOf } from '../../../os/proc.ts'
 import { ExecScan } from './exec-scan.ts'
 import { createCpuThrottle } from '../cpu-throttle.ts'
@@ -69,6 +69,13 @@ function runsNothing(pid: number): boolean {
   return isExiting(pid) && threadsOf(pid).length <= 1
 }
 
+const noZones = () =>
+  new MayflyError(
+    'UNAVAILABLE',
+    'Cannot make zones of programs in a wall with a keeper and without control groups',
+    { hint: 'Choose a schedule without zones of programs, or let Mayfly make control groups' },
+  )
+
 export interface ProgramZonesParts {
   readonly resources: WallResources
   readonly rules: readonly ZoneRule[]
@@ -104,7 +111,10 @@ export class ProgramZones {
   readonly #pidNamespace: string
   #cpu: number | undefined
 
+  /** Throws UNAVAILABLE for a wall whose keeper has marked its processes already, and that has no control group. */
   constructor(parts: ProgramZonesParts) {
+    const { cgroup, mark } = parts.resources
+    if (mark !== undefined && !cgroup) throw noZones()
     this.#parts = parts
     this.#ruleOf = ruleFinder(parts.rules)
     this.#cpu = parts.cpu

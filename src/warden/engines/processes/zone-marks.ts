@@ -6,6 +6,8 @@ import { tryReadText } from '../../../os/read.ts'
  * 2.4.30) and RLIMIT_LOCKS (since 2.4.25), see getrlimit(2). Children inherit them and keep them when they are reparented,
  * and raising a hard limit takes CAP_SYS_RESOURCE. Of two sibling zones, one has the lower RSS and the other the lower
  * LOCKS: a process that lowers its own limits cannot enter a sibling, only a zone nested in its own.
+ *
+ * Not handled: a wall with a keeper, which marks its processes by RLIMIT_LOCKS too.
  */
 export interface Mark {
   readonly rss: number

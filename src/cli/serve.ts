@@ -313,7 +313,10 @@ async function openQuotas(assembly: Assembly): Promise<Quotas> {
   })
 }
 
-/** Retention of outcomes, one day within a byte limit, and of executions of code mode: swept once a minute. */
+/**
+ * Retention of outcomes, one day within a byte limit, and of executions of code mode: swept once a minute, and outcomes also when
+ * many bytes of them were stored since.
+ */
 function keepHistory({ record, clock, config: { state } }: Assembly): History {
   const sweepBodies = async () => await forgetExpired(record.bodies, clock.date())
   const sweepCode = async () => {
@@ -323,10 +326,20 @@ function keepHistory({ record, clock, config: { state } }: Assembly): History {
   // A failed sweep is retried a minute later; a broken state folder fails the next job.
   const retain = () => Promise.allSettled([sweepBodies(), sweepCode()])
   setInterval(() => void retain(), RETAIN_EVERY_MS).unref()
-  return createHistory(
+  const history = createHistory(
     () => record.bodies,
     () => clock.date(),
   )
+  return {
+    ...history,
+    end(...given) {
+      try {
+        history.end(...given)
+      } finally {
+        if (record.bodies.isSweepDue) void sweepBodies().catch(() => undefined)
+      }
+    },
+  }
 }
 
 function portOf(url: string): number {

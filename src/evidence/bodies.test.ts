@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, test } from 'node:test'
-import { Bodies, placesSql, retentionMs, openBodies, readBodies } from './bodies.ts'
+import {
+  Bodies,
+  forgetExpired,
+  openBodies,
+  placesSql,
+  readBodies,
+  retentionMs,
+  sweepEnded,
+} from './bodies.ts'
 import { tenantSums } from './fair-eviction.ts'
 
 const place = { tenant: 'acme', run: 'exec_1', name: 'result' }
@@ -177,6 +185,51 @@ test('A store above its limit is summed up once for many deletions, by an index 
     plan.map(({ detail }) => String(detail)).join('; '),
     /^SCAN bodies USING COVERING INDEX/,
   )
+  bodies.close()
+})
+
+test('Bodies that are not small leave room for the record, and for what the disk lacks yet', () => {
+  const bodies = openBodies(folder)
+  const { bavail, bsize } = statfsSync(folder)
+  const free = bavail * bsize
+  assert.equal(bodies.hasRoom(2 ** 14), true)
+  assert.equal(bodies.hasRoom(2 ** 21), free > 2 ** 26 + 2 ** 22)
+  assert.equal(bodies.hasRoom(2 ** 21, free), false)
+  assert.equal(bodies.hasRoom(2 ** 31), false)
+  bodies.close()
+})
+
+test('Room that evicted bodies took is returned to the disk', () => {
+  const bodies = openBodies(folder, { retainedBytesMax: 2 ** 22 })
+  for (let n = 0; n < 12; n++) bodies.put({ ...place, run: `exec_${n}` }, Buffer.alloc(2 ** 22), n)
+  assert.equal(bodies.isSweepDue, true)
+  forgotten(bodies, 20)
+  assert.equal(bodies.isSweepDue, false)
+  bodies.close()
+  assert.ok(statSync(join(folder, 'bodies.db')).size < 2 ** 25)
+})
+
+test('A store is swept once at a time, and a sweep leaves later bodies to the next', async () => {
+  const bodies = openBodies(folder)
+  let begun = 0
+  let last = 0
+  const go = Promise.withResolvers<void>()
+  const late = () => bodies.put({ ...place, run: `late_${++last}` }, secret, 0)
+  for (let n = 0; n < 3; n++) late()
+  const original = bodies.retain.bind(bodies)
+  bodies.retain = function* (now) {
+    begun++
+    for (const count of original(now, 1)) {
+      // Never ends unless it has a bound.
+      if (last < 100) late()
+      yield count
+    }
+    go.resolve()
+  }
+  const sweeps = [1, 2, 3].map(() => forgetExpired(bodies, 2 * retentionMs))
+  await sweepEnded(bodies)
+  await Promise.all([...sweeps, go.promise])
+  assert.deepEqual([begun, last], [1, 6])
   bodies.close()
 })
 

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { setImmediate as turn } from 'node:timers/promises'
 import { MayflyError } from '../contract/error.ts'
+import { attempt } from '../lib/attempt.ts'
 import { preparing } from '../lib/prepared.ts'
 import { seal, unseal } from '../lib/sealed.ts'
 import { openUnversioned, transact } from '../lib/sqlite.ts'
@@ -38,8 +39,15 @@ export const retainedBytesMax = 2 ** 30
 /** Bodies to be deleted that one query lists. */
 const rowsMax = 10_000
 const nothing = () => undefined
-/** Left to the record, without which no job runs. */
-const recordBytesMin = 2 ** 22
+/** Left to the record, without which no job runs, and to the sweep: by large bodies 64 MiB, or a share of a small disk. */
+const recordBytes = { min: 2 ** 22, max: 2 ** 26, share: 1 / 16 }
+/** Bodies that are stored while a write succeeds: rows, keys and most outcomes, which are no larger than the lines of their run. */
+const smallBytesMax = 2 ** 14
+const largeBytesMin = 2 ** 20
+/** Most bytes that are stored between two sweeps, as a multiple of `retainedBytesMax`, and the part of it after which a sweep is due. */
+const unsweptMax = { stored: 2, due: 1 / 8 }
+/** Free bytes of the file that stay in it for the next bodies. */
+const slackBytes = 2 ** 24
 
 export interface BodiesOptions {
   readonly retentionMs?: number
@@ -56,9 +64,27 @@ const walPagesMax = 20_000
 
 /** Bytes overwritten between two yields to the event loop. */
 const bytesAtOnce = 2 ** 20
+const pagesAtOnce = bytesAtOnce / 4096
 
-/** Applies retention and the byte limit, with yields to the event loop. Rejects with MayflyError STATE. */
-export async function forgetExpired(bodies: Bodies, now: number): Promise<void> {
+/** Sweeps under way. */
+const sweeps = new WeakMap<Bodies, Promise<void>>()
+
+/**
+ * Applies retention and the byte limit, with yields to the event loop. A store is swept once at a time: a call in between
+ * waits for the sweep that is under way. Rejects with MayflyError STATE.
+ */
+export function forgetExpired(bodies: Bodies, now: number): Promise<void> {
+  const sweep = sweeps.get(bodies) ?? sweepInTurns(bodies, now).finally(() => sweeps.delete(bodies))
+  sweeps.set(bodies, sweep)
+  return sweep
+}
+
+/** Resolves once no sweep of the store is under way; before it is closed. */
+export async function sweepEnded(bodies: Bodies): Promise<void> {
+  await sweeps.get(bodies)?.catch(nothing)
+}
+
+async function sweepInTurns(bodies: Bodies, now: number): Promise<void> {
   for (const _ of bodies.retain(now, bytesAtOnce)) await turn()
 }
 
@@ -119,7 +145,7 @@ function openToRead(path: string): DatabaseSync {
 
 function openFile(path: string, schema: string): DatabaseSync {
   try {
-    return openUnversioned(path, { schema, isShredded: true })
+    return openUnversioned(path, { schema, isShredded: true, isShrinkable: true })
   } catch (thrown) {
     throw stateError('open', path, thrown)
   }
@@ -139,6 +165,8 @@ export class Bodies {
   readonly #ofBodies: (sql: string) => StatementSync
   readonly #ofKeys: (sql: string) => StatementSync
   readonly #limits: Required<BodiesOptions>
+  /** Bytes stored since the last sweep. */
+  #unswept = 0
 
   constructor(bodies: DatabaseSync, keys: DatabaseSync, limits: Required<BodiesOptions>) {
     this.#bodies = bodies
@@ -176,17 +204,42 @@ export class Bodies {
       const stale = replaced.filter((id) => id !== undefined)
       if (stale.length > 0) this.#dropKeys(stale)
     })
-    for (const { body } of sealed) this.#limits.written(body.length)
+    for (const { body } of sealed) {
+      this.#unswept += body.length
+      this.#limits.written(body.length)
+    }
   }
 
-  /** True if there is room for so many bytes in the WAL and in the file, which has free pages, beside that of the record. */
-  hasRoom(bytes: number): boolean {
-    const [pages] = this.#rows(
-      'SELECT freelist_count * page_size AS free FROM pragma_freelist_count, pragma_page_size',
-      {},
-    )
-    const grown = Math.max(0, bytes - Number(pages?.['free']))
-    return hasFree(this.#bodies.location() ?? '', bytes + grown + recordBytesMin)
+  /** True once so much was stored since the last sweep that the next is due before its time. */
+  get isSweepDue(): boolean {
+    return this.#unswept > this.#limits.retainedBytesMax * unsweptMax.due
+  }
+
+  /**
+   * True if there is room for so many bytes in the WAL and in the file, which has free pages, and for `beside` in other files of
+   * the folder, beside that of the record. Always true for small bodies: a full disk refuses them itself.
+   */
+  hasRoom(bytes: number, beside = 0): boolean {
+    const all = bytes + beside
+    if (all <= smallBytesMax) return true
+    const { used, free, unwritten } = this.#pages()
+    if (used + bytes > this.#limits.retainedBytesMax * unsweptMax.stored) return false
+    const grown = Math.max(0, bytes - free)
+    const { min, max, share } = recordBytes
+    return hasFree(this.#bodies.location() ?? '', (diskBytes) => {
+      const left = all < largeBytesMin ? min : Math.max(min, Math.min(max, diskBytes * share))
+      return all + grown + unwritten + left
+    })
+  }
+
+  /** Bytes of the pages in use, of the free ones, and of those that are in the WAL alone. */
+  #pages(): { readonly used: number; readonly free: number; readonly unwritten: number } {
+    const sql = `SELECT page_count * page_size AS size, freelist_count * page_size AS free
+      FROM pragma_page_count, pragma_page_size, pragma_freelist_count`
+    const [row] = this.#rows(sql, {})
+    const [size, free] = [Number(row?.['size']), Number(row?.['free'])]
+    const onDisk = attempt(() => statSync(this.#bodies.location() ?? '').size) ?? size
+    return { used: size - free, free, unwritten: Math.max(0, size - onDisk) }
   }
 
   /** Undefined if missing or forgotten. Throws MayflyError STATE if the body was altered. */
@@ -256,13 +309,32 @@ export class Bodies {
 
   /**
    * Forgets bodies older than `retentionMs`, and the oldest beyond `retainedBytesMax`; yields how many after each `bytesMax`
-   * (at least one body), because overwriting takes time: the caller lets other work run in between.
+   * (at least one body), because overwriting takes time: the caller lets other work run in between. Bodies stored in between
+   * are left to the next sweep, so that it ends. At last, free pages are returned to the disk.
    */
   *retain(now: number, bytesMax = Infinity): Generator<number> {
+    this.#unswept = 0
+    const last = Number(this.#rows('SELECT max(id) AS id FROM bodies', {})[0]?.['id'] ?? 0)
     for (;;) {
-      const rows = this.#guard('read', () => this.#excess(now))
-      if (rows.length === 0) return
+      const rows = this.#guard('read', () => this.#excess(now)).filter(
+        ({ id }) => Number(id) <= last,
+      )
+      if (rows.length === 0) break
       for (const part of inParts(bytesMax, rows)) yield this.#guard('write', () => this.#drop(part))
+    }
+    yield* this.#shrink()
+  }
+
+  /** The file would keep its largest size, and the record of each job would lack that room. */
+  *#shrink(): Generator<number> {
+    let { free } = this.#pages()
+    while (free > slackBytes) {
+      this.#guard('write', () => this.#bodies.exec(`PRAGMA incremental_vacuum(${pagesAtOnce})`))
+      this.#limits.written(bytesAtOnce)
+      const before = free
+      free = this.#pages().free
+      if (free >= before) return
+      yield 0
     }
   }
 

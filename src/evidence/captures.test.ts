@@ -84,6 +84,31 @@ test('A capture for which the disk has no room is not begun, and leaves its room
   assert.deepEqual(bodies.names(of.tenant, of.run), [])
 })
 
+test('The memory of a template for which the disk has no room is not kept, and the capture is', async () => {
+  const kept: string[] = []
+  const bases = {
+    bytesFor: async ({ path }: { path: string }) => (path === 'known' ? 0 : 100 * 2 ** 20),
+    keep: async ({ path }: { path: string }) => void kept.push(path),
+  }
+  const bounded = {
+    put: (...all: Parameters<Bodies['put']>) => bodies.put(...all),
+    hasRoom: (bytes: number, beside = 0) => bytes + beside < 50 * 2 ** 20,
+  }
+  let at = 7
+  const keep = createCaptures(
+    () => bounded,
+    () => at++,
+    bases,
+  )
+  const digest = sha256('base')
+  await keep(of, { ...capture, base: { path: 'new', sha256: digest } })
+  await keep(of, { ...capture, base: { path: 'known', sha256: digest } })
+  const [known, fresh] = storedCaptures(bodies, of)
+  assert.deepEqual([known?.base, fresh?.base], [digest, undefined])
+  assert.match(String(fresh?.why), /memory of its template is not kept: the disk .* no room/)
+  assert.deepEqual(kept, ['known'])
+})
+
 test('Another tenant finds none of it, an admin does', async () => {
   await keepAt(7)(of, capture)
   const { run } = of

@@ -11,6 +11,7 @@ import {
 } from '../contract/evidence.ts'
 import type { Capture, CapturePart } from '../contract/provider.ts'
 import type { KeepCapture } from '../contract/pipeline.ts'
+import type { MemoryBase } from '../contract/warden.ts'
 import type { Bodies, BodiesRead, BodyFolder } from './bodies.ts'
 import type { MemoryBases } from './memory-bases.ts'
 import { parseJson, tryParseJson } from '../lib/parse-json.ts'
@@ -36,7 +37,7 @@ type Summary = z.infer<typeof summarySchema>
  * Stores captures with the other bodies of a run: encrypted, same retention. Each is named by its time, so several
  * captures of a run coexist. Pieces are written with a yield to the event loop in between. Rejects with MayflyError
  * STATE, and DISK_FULL before it writes anything: half a capture would take the room of the record, and serve nobody. A
- * base that cannot be kept is named in `why`.
+ * base that cannot be kept, or for which there is no room beside the parts, is named in `why`.
  */
 export function createCaptures(
   bodies: () => Pick<Bodies, 'put' | 'hasRoom'>,
@@ -47,8 +48,10 @@ export function createCaptures(
   return async ({ run, tenant, because }, capture) => {
     const { kind, parts } = capture
     if (parts.length === 0) return []
-    if (!bodies().hasRoom(sizeOf(parts))) throw noRoom()
-    const { why, base } = await keepBase(capture, bases)
+    const bytes = sizeOf(parts)
+    if (!bodies().hasRoom(bytes)) throw noRoom()
+    const hasRoom = (beside: number) => bodies().hasRoom(bytes, beside)
+    const { why, base } = await keepBase(capture, hasRoom, bases)
     const at = (last = Math.max(now(), last + 1))
     const name = `capture-${at}`
     const put = (of: string, bytes: Uint8Array) =>
@@ -74,11 +77,26 @@ function noRoom(): MayflyError {
   )
 }
 
-async function keepBase({ why, base }: Capture, bases: MemoryBases | undefined) {
-  const missing = base && (bases ? await bases.keep(base) : 'nowhere to keep it')
+async function keepBase(
+  { why, base }: Capture,
+  hasRoom: (bytes: number) => boolean,
+  bases: MemoryBases | undefined,
+) {
+  const missing = base && (await missingCause(base, hasRoom, bases))
   if (missing === undefined) return { why, base: base?.sha256 }
   const cause = `the memory of its template is not kept: ${missing}`
   return { why: why === undefined ? cause : `${why}; ${cause}`, base: undefined }
+}
+
+async function missingCause(
+  base: MemoryBase,
+  hasRoom: (bytes: number) => boolean,
+  bases: MemoryBases | undefined,
+): Promise<string | undefined> {
+  if (!bases) return 'nowhere to keep it'
+  const bytes = await bases.bytesFor(base)
+  if (bytes > 0 && !hasRoom(bytes)) return 'the disk of the state folder has no room for it'
+  return await bases.keep(base)
 }
 
 async function keepPart(

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Evidence } from '../contract/evidence.ts'
-import { openBodies, retentionMs } from './bodies.ts'
+import { openBodies, retentionMs, sweepEnded } from './bodies.ts'
 import { createCustody, type CustodyParts } from './custody.ts'
 
 const capture = {
@@ -131,6 +131,21 @@ test('Storing a capture forgets bodies of other runs that have expired', async (
   assert.deepEqual(custody.bodies.names('acme', 'exec_0'), [])
   assert.equal(custody.bodies.names('acme', 'exec_9').length, 1)
   assert.equal(custody.evidence.of('exec_1', everybody).length, 1)
+})
+
+test('A capture is stored without waiting for the sweep of the whole store', async () => {
+  using custody = open()
+  let isOver = false
+  custody.bodies.retain = function* () {
+    for (;;) {
+      if (isOver) return
+      yield 1
+    }
+  }
+  const kept = await custody.keep({ run: 'exec_1', tenant: 'acme', because: 'anomaly' }, capture)
+  assert.equal(kept.length, 1)
+  isOver = true
+  await sweepEnded(custody.bodies)
 })
 
 test('A capture that finds no room on the disk leaves no line, and forgets bodies that have expired', async () => {

@@ -67,8 +67,9 @@ export function createCustody({
         if (because === 'asked') await forgetBeyond(bodies(), tenant, askedBytesMax, askedMax)
         return parts
       } finally {
-        // Also after a capture that found no room. A failed sweep is retried at the next one.
-        await forgetExpired(bodies(), now()).catch(() => undefined)
+        // Also after a capture that found no room. Others wait for the end of this one, so not for the sweep: it deletes
+        // the bodies of all. A failed one is retried at the next capture.
+        void forgetExpired(bodies(), now()).catch(() => undefined)
       }
     },
     evidence: {

@@ -10,7 +10,8 @@ export const tenantSums = 'SELECT tenant, sum(size) AS size FROM bodies GROUP BY
 
 /**
  * The bodies to delete so that all fit into `bytesMax`, oldest first, `rowsMax` at most. Each tenant keeps its newest bodies
- * up to an equal share, so that no tenant's data evicts another's share; beyond the shares, the oldest go.
+ * up to an equal share, so that no tenant's data evicts another's share; beyond the shares, the oldest go. Idempotency keys
+ * stay until they expire: they are small, come before the outcome of their job, and without one a retry runs the code again.
  */
 export function bodiesBeyondShares(
   db: DatabaseSync,
@@ -44,7 +45,7 @@ class OldestFirst {
   #next: Row | undefined
 
   constructor(db: DatabaseSync, tenant: string, beyond: number) {
-    const sql = 'SELECT id, size, at FROM bodies WHERE tenant = ? ORDER BY at, id'
+    const sql = "SELECT id, size, at FROM bodies WHERE tenant = ? AND name <> 'key' ORDER BY at, id"
     this.#rows = db.prepare(sql).iterate(tenant)
     this.#beyond = beyond
     this.#read()

@@ -55,6 +55,14 @@ test('The memory of a template is kept once, sparse and unchanged, after the tem
   assert.ok((await file.readFile()).equals(bytes))
 })
 
+test('A base takes the room of its blocks until it is kept', async () => {
+  const base = template('one')
+  assert.equal(await bases().bytesFor(base), statSync(base.path).blocks * 512)
+  assert.equal(await bases().bytesFor({ ...base, path: `${base.path}-missing` }), 0)
+  await bases().keep(base)
+  assert.equal(await bases().bytesFor(base), 0)
+})
+
 test('A pipe or a link in the place of the memory of a template is refused', async () => {
   const base = template('one')
   assert.equal(await bases().keep(base), undefined)

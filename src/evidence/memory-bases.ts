@@ -22,6 +22,8 @@ import { retentionMs } from './bodies.ts'
  * while it is written, because a gigabyte takes seconds while a wall is paused: every reader hashes it first.
  */
 export interface MemoryBases {
+  /** Bytes of disk that `keep` would take: none for a base that is kept. Never rejects. */
+  bytesFor(base: MemoryBase): Promise<number>
   /** Resolves with the cause if the file could not be kept; never rejects. */
   keep(base: MemoryBase): Promise<string | undefined>
 }
@@ -46,6 +48,12 @@ export function openMemoryBases(
 ): MemoryBases {
   const folder = join(state, basesFolder)
   return {
+    async bytesFor({ path, sha256 }) {
+      const sizeAt = async (file: string) => (await stat(file)).blocks * 512
+      const isKept = await sizeAt(join(folder, sha256)).catch(() => undefined)
+      // `keep` names the cause if there is no such file.
+      return isKept === undefined ? await sizeAt(path).catch(() => 0) : 0
+    },
     async keep({ path, sha256 }) {
       try {
         makeFolder(folder, 0o700)

@@ -9,7 +9,7 @@ import { systemClock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import { event, facts, job, plan, verdict } from '../../tests/fixtures/record.ts'
 import { lastSigned, openSigner, type HeadSigner } from '../warden/sign.ts'
-import { openBodies, readBodies } from './bodies.ts'
+import { forgetExpired, openBodies, readBodies } from './bodies.ts'
 import { digestOf, draft, type StoredLine } from './chain.ts'
 import { commit, opens } from './commitment.ts'
 import type { CheckpointSigner } from './checkpoint.ts'
@@ -480,6 +480,18 @@ test('A record closed in a folder without a server forgets bodies that no proces
     using keys = new DatabaseSync(join(folder, 'body-keys.db'))
     assert.equal(keys.prepare('SELECT count(*) AS n FROM keys').get()?.['n'], left)
   }
+})
+
+test('A record is closed after the sweep of its bodies that is under way', async () => {
+  const record = open()
+  let isOver = false
+  record.bodies.retain = function* () {
+    for (let n = 0; n < 100; n++) yield n
+    isOver = true
+  }
+  void forgetExpired(record.bodies, 0)
+  await record.close()
+  assert.equal(isOver, true)
 })
 
 test('A record closed in a folder without bodies makes no file for them', async () => {

@@ -6,7 +6,7 @@ import type { Event, Point, Sink, Emitter } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { JobEntry, Plan } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
-import { forgetUnattended, openBodies, type Bodies } from './bodies.ts'
+import { forgetUnattended, openBodies, sweepEnded, type Bodies } from './bodies.ts'
 import { draft, type AppendedLine, type ChainHead, type Draft } from './chain.ts'
 import { Sealer, type CheckpointSigner } from './checkpoint.ts'
 import { newSalts } from './commitment.ts'
@@ -115,6 +115,7 @@ export class AuditRecord {
     this.#retry?.cancel()
     await this.#parts.sealer.close()
     this.store.close()
+    if (this.#bodies) await sweepEnded(this.#bodies)
     await this.#bodiesThread?.close()
     this.#bodies?.close()
     const { stateFolder, clock } = this.#parts

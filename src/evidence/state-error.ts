@@ -42,10 +42,10 @@ export function stateError(action: string, path: string, thrown: unknown): Mayfl
   return new MayflyError('STATE', message, hint ? { hint, ...parts } : parts)
 }
 
-/** True if the disk of a state file has so many free bytes. */
-export function hasFree(path: string, bytes: number): boolean {
+/** True if the disk of a state file has the free bytes that are needed; `needed` is given the size of the disk. */
+export function hasFree(path: string, needed: (diskBytes: number) => number): boolean {
   const facts = attempt(() => statfsSync(dirname(path)))
-  return !facts || facts.bavail * facts.bsize >= bytes
+  return !facts || facts.bavail * facts.bsize >= needed(facts.blocks * facts.bsize)
 }
 
 /** True if the disk of a state file has no free blocks or inodes. */

@@ -5,13 +5,14 @@ import { createHistory, scannedMax, type ExecutionRow, type HistoryStore } from 
 const keyOf = (tenant: string, run: string, name: string) => JSON.stringify([tenant, run, name])
 
 /** Stores bytes in memory, in the order of the database. */
-function memory(): HistoryStore {
+function memory(bytesMax = Infinity): HistoryStore {
   const kept = new Map<string, Uint8Array>()
   return {
     putAll(bodies) {
       for (const { place, bytes } of bodies)
         kept.set(keyOf(place.tenant, place.run, place.name), bytes)
     },
+    hasRoom: (bytes) => bytes <= bytesMax,
     get: ({ tenant, run, name }) => kept.get(keyOf(tenant, run, name)),
     runs: ({ tenant, name, before = '~', limit }) =>
       [...kept.keys()]
@@ -80,6 +81,36 @@ test('An artifact is stored beside its outcome, for its tenant and its execution
   assert.equal(history.artifact('other', 'exec_1', 'out/a.txt'), undefined)
   assert.equal(history.artifact('acme', 'exec_00000', 'out/a.txt'), undefined)
   assert.equal(history.artifact('acme', 'exec_1', 'out/b.txt'), undefined)
+})
+
+test('Artifacts that would take the room of the record are refused, and their outcome is stored', () => {
+  const store = memory(2000)
+  const history = createHistory(
+    () => store,
+    () => 0,
+  )
+  const files = [{ path: 'a', bytes: Buffer.alloc(2000) }]
+  const end =
+    (id: string, text: string, given = files) =>
+    () =>
+      history.end('acme', rowOf(id), text, given)
+  assert.throws(end('exec_1', '{"id":1}'), { code: 'DISK_FULL' })
+  assert.equal(history.outcome('acme', 'exec_1'), '{"id":1}')
+  assert.equal(history.artifact('acme', 'exec_1', 'a'), undefined)
+  assert.throws(end('exec_2', 'x'.repeat(2000), []), { code: 'DISK_FULL' })
+  assert.throws(end('exec_3', 'x'.repeat(2000)), { code: 'DISK_FULL' })
+  assert.equal(history.row('acme', 'exec_2') ?? history.row('acme', 'exec_3'), undefined)
+})
+
+test('An ended job whose outcome was evicted is not reported as interrupted', () => {
+  const store = memory()
+  const history = createHistory(
+    () => store,
+    () => 0,
+  )
+  const bytes = Buffer.from(JSON.stringify(rowOf('exec_1')))
+  store.putAll([{ place: { tenant: 'acme', run: 'exec_1', name: 'row' }, bytes }], 0)
+  assert.equal(history.outcome('acme', 'exec_1'), undefined)
 })
 
 test('A rare label costs a bounded scan per page, and is found in the end', () => {

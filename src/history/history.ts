@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { MayflyError } from '../contract/error.ts'
 import { status, type Outcome } from '../contract/outcome.ts'
 import { interruptedOutcome } from './interrupted-outcome.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -10,7 +11,10 @@ import { parseJson } from '../lib/parse-json.ts'
 export interface History {
   /** Records an accepted job, so that it can be found if this process dies before its end. */
   begin(tenant: string, row: ExecutionRow): void
-  /** Stores an outcome, as JSON, and the bytes of artifacts that it only names. */
+  /**
+   * Stores an outcome, as JSON, and the bytes of artifacts that it only names. Throws MayflyError DISK_FULL if there is no room for
+   * them beside that of the record; the outcome is then stored without them if it has room alone.
+   */
   end(tenant: string, row: ExecutionRow, text: string, files?: readonly StoredFile[]): void
   /** Outcome as JSON. A job begun and never ended has the outcome "interrupted". */
   outcome(tenant: string, id: string): string | undefined
@@ -79,7 +83,9 @@ export interface HistoryPage {
 
 /** Byte store of the history. */
 export interface HistoryStore {
-  putAll(bodies: readonly { place: BodyKey; bytes: Uint8Array }[], at: number): void
+  putAll(bodies: readonly HistoryBody[], at: number): void
+  /** False if so many bytes would take the room of the record. */
+  hasRoom(bytes: number): boolean
   get(place: BodyKey): Uint8Array | undefined
   runs(asked: {
     readonly tenant: string
@@ -88,6 +94,10 @@ export interface HistoryStore {
     readonly limit: number
   }): readonly string[]
   forget(tenant: string, run: string): number
+}
+interface HistoryBody {
+  readonly place: BodyKey
+  readonly bytes: Uint8Array
 }
 interface BodyKey {
   readonly tenant: string
@@ -107,20 +117,19 @@ export function createHistory(openStore: () => HistoryStore, date: () => number)
   return {
     begin: (tenant, row) => write({ tenant, run: row.id, name: ROW }, JSON.stringify(row)),
     end(tenant, row, text, files = []) {
-      const bodies = [
-        ...files.map(({ path, bytes }) => ({
-          place: { tenant, run: row.id, name: `${ARTIFACT}${path}` },
-          bytes,
-        })),
-        { place: { tenant, run: row.id, name: OUTCOME }, bytes: Buffer.from(text) },
-        { place: { tenant, run: row.id, name: ROW }, bytes: Buffer.from(JSON.stringify(row)) },
-      ]
-      openStore().putAll(bodies, date())
+      const of = { tenant, run: row.id }
+      const beside = files.map(({ path, bytes }) => bodyOf(of, `${ARTIFACT}${path}`, bytes))
+      const outcome = bodyOf(of, OUTCOME, Buffer.from(text))
+      const own = [outcome, bodyOf(of, ROW, Buffer.from(JSON.stringify(row)))]
+      putWithRoom(openStore(), { own, beside }, date())
     },
     outcome(tenant, id) {
       const text = read({ tenant, run: id, name: OUTCOME })
       if (text !== undefined) return text
-      return rowOf(tenant, id) && JSON.stringify(interruptedOutcome(id) satisfies Outcome)
+      const row = storedRow(tenant, id)
+      // The outcome of an ended job may have been evicted before its row.
+      if (!row || !isOpen(row)) return undefined
+      return JSON.stringify(interruptedOutcome(id) satisfies Outcome)
     },
     artifact: (tenant, id, path) =>
       openStore().get({ tenant, run: id, name: `${ARTIFACT}${path}` }),
@@ -155,11 +164,13 @@ export function createHistory(openStore: () => HistoryStore, date: () => number)
 
   /** Row of a job; one that never ended is reported as failed. */
   function rowOf(tenant: string, id: string): ExecutionRow | undefined {
+    const row = storedRow(tenant, id)
+    return row && isOpen(row) ? { ...row, status: 'failed' } : row
+  }
+
+  function storedRow(tenant: string, id: string): ExecutionRow | undefined {
     const text = read({ tenant, run: id, name: ROW })
-    if (text === undefined) return undefined
-    const row = executionRow.parse(parseJson(text))
-    const isOpen = row.status === 'queued' || row.status === 'running'
-    return isOpen ? { ...row, status: 'failed' } : row
+    return text === undefined ? undefined : executionRow.parse(parseJson(text))
   }
 
   function write(place: BodyKey, text: string): void {
@@ -170,6 +181,36 @@ export function createHistory(openStore: () => HistoryStore, date: () => number)
     const bytes = openStore().get(place)
     return bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()
   }
+}
+
+function isOpen({ status: is }: ExecutionRow): boolean {
+  return is === 'queued' || is === 'running'
+}
+
+function bodyOf(of: Omit<BodyKey, 'name'>, name: string, bytes: Uint8Array): HistoryBody {
+  return { place: { ...of, name }, bytes }
+}
+
+/** A full disk refuses the jobs of every tenant, so artifacts are refused before it is full. */
+function putWithRoom(
+  store: HistoryStore,
+  { own, beside }: Readonly<Record<'own' | 'beside', readonly HistoryBody[]>>,
+  at: number,
+): void {
+  const all = [...beside, ...own]
+  if (store.hasRoom(sizeOf(all))) return store.putAll(all, at)
+  if (beside.length > 0 && store.hasRoom(sizeOf(own))) store.putAll(own, at)
+  throw noRoom(beside.length > 0 ? 'the artifacts of a job' : 'the outcome of a job')
+}
+
+function sizeOf(bodies: readonly HistoryBody[]): number {
+  return bodies.reduce((sum, { bytes }) => sum + bytes.length, 0)
+}
+
+function noRoom(what: string): MayflyError {
+  const message = `Cannot store ${what}: it would take the room of the record`
+  const hint = 'Make room on the disk of the state folder'
+  return new MayflyError('DISK_FULL', message, { hint })
 }
 
 /** True if a row has all labels with these values. */

@@ -1,12 +1,13 @@
 import type { FileHandle } from 'node:fs/promises'
 import { nonZeroRanges } from './sparse.ts'
+import { writeWhole } from './write-whole.ts'
 
 const CHUNK_BYTES = 2 ** 20
 
 /** Copies a file of `size` bytes with holes for its zeros. Rejects with Error where it ends early, and as the file system does. */
 export async function copySparse(
-  source: FileHandle,
-  target: FileHandle,
+  source: Pick<FileHandle, 'read'>,
+  target: Pick<FileHandle, 'truncate' | 'write'>,
   size: number,
 ): Promise<void> {
   await target.truncate(size)
@@ -15,7 +16,7 @@ export async function copySparse(
     const { bytesRead } = await source.read(chunk, 0, Math.min(CHUNK_BYTES, size - at), at)
     if (bytesRead === 0) throw new Error('the memory of its template ends early')
     for (const range of nonZeroRanges(chunk.subarray(0, bytesRead)))
-      await target.write(range.bytes, 0, range.bytes.length, at + range.at)
+      await writeWhole(target, range.bytes, at + range.at)
     at += bytesRead
   }
 }

@@ -17,6 +17,8 @@ export interface DatabaseOptions {
   readonly synchronous?: 'FULL' | 'NORMAL'
   /** True if deleted content is overwritten. */
   readonly isShredded?: boolean
+  /** True if `PRAGMA incremental_vacuum` returns free pages to the disk; a file that was made without it stays as it is. */
+  readonly isShrinkable?: boolean
 }
 
 /** The file was written in another format. */
@@ -36,13 +38,15 @@ export function openDatabase(path: string, options: DatabaseOptions): DatabaseSy
  */
 export function openUnversioned(
   path: string,
-  { schema, synchronous = 'NORMAL', isShredded = false }: DatabaseOptions,
+  { schema, synchronous = 'NORMAL', isShredded = false, isShrinkable = false }: DatabaseOptions,
 ): DatabaseSync {
   if (path !== ':memory:') {
     makeFolder(dirname(path), 0o700)
     claimStoreFile(path)
   }
   const db = new DatabaseSync(path, { timeout: busyMs })
+  // Before anything is written to the file: it has its layout from then on.
+  if (isShrinkable) db.exec('PRAGMA auto_vacuum = INCREMENTAL')
   db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}`)
   if (isShredded) db.exec('PRAGMA secure_delete = ON')
   db.exec(schema)

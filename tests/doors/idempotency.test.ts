@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { MayflyError, UnrecordedEndError } from '../../src/contract/error.ts'
+import { forgetExpired, openBodies } from '../../src/evidence/bodies.ts'
+import { createHistory } from '../../src/history/history.ts'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
@@ -90,6 +92,25 @@ test('A key survives a restart', async () => {
   await using door = await openDoor({}, state.path)
   assert.equal((await run(door, 'a')).text, text)
   assert.equal(door.jobs.length, 0)
+})
+
+test('A key outlasts an outcome that was evicted, and the code is not run again', async () => {
+  await using state = await folder()
+  const bodies = openBodies(state.path, { retainedBytesMax: 2048 })
+  const history = createHistory(
+    () => bodies,
+    () => Date.now(),
+  )
+  {
+    const road: RunJob = async (job) => endOf(job, { result: 'x'.repeat(10_000) })
+    await using door = await openDoor({ road, history })
+    assert.equal((await run(door, 'a')).status, 200)
+    await forgetExpired(bodies, Date.now())
+    const again = await run(door, 'a')
+    assert.deepEqual([again.status, door.jobs.length], [409, 1])
+    assert.match(again.text, /no longer stored/)
+  }
+  bodies.close()
 })
 
 test('The same key of another owner is a different key', async () => {

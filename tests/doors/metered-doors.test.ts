@@ -152,7 +152,15 @@ suite('Work without a job is within the quotas of its tenant', () => {
     assert.equal(analysed, 1)
   })
 
-  test('the bytes of an artifact count where it is read, beside those of the outcome', async () => {
+  test('the bytes of an artifact count although nobody reads it', async () => {
+    ceilings = { bytes_per_minute: 100_000 }
+    const run = () => ask('/v1/executions', { code, artifacts: 'reference' })
+    assert.equal((await run()).status, 200)
+    const { status, json } = await run()
+    assert.deepEqual([status, json['details']], [429, { limit: 'bytes_per_minute' }])
+  })
+
+  test('the bytes of an artifact count where it is read again, beside those of its job', async () => {
     ceilings = { bytes_per_minute: 100_000 }
     const { json } = await ask('/v1/executions', { code, artifacts: 'reference' })
     const file = `${door.gateway.activeUrl}/v1/executions/${json['id']}/artifacts/made.bin`

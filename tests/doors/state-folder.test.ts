@@ -132,7 +132,11 @@ suite('On a full disk', { skip: cannotMount() }, () => {
       const text = await unready.text()
       assert.match(text, /the disk of the state folder is full/)
       assert.ok(!text.includes(place.state), 'no path for a caller without a key')
-      assert.equal(server.stderr().match(/the disk is full/g)?.length, 1, server.stderr())
+      assert.equal(
+        server.stderr().match(/the disk is full\. Jobs are refused/g)?.length,
+        1,
+        server.stderr(),
+      )
       disk.empty()
       await eventually(() => server.stderr().includes('The record is writable again'))
       await whenReady(server)
@@ -144,6 +148,25 @@ suite('On a full disk', { skip: cannotMount() }, () => {
     })
   })
 })
+
+test(
+  'Artifacts larger than the disk together leave its room to the record: each job runs',
+  { skip: cannotMount() },
+  async () => {
+    await onSmallDisk(async (place) => {
+      await using server = await startServer(place)
+      await whenReady(server)
+      const code = 'import os\nopen("a", "wb").write(os.urandom(15 << 20))'
+      for (let n = 0; n < 10; n++) {
+        const { status, body } = await post(server, { language: 'python', code })
+        assert.deepEqual([status, body['status']], [200, 'ok'], JSON.stringify(body))
+        assert.equal((body['artifacts'] as unknown[]).length, 1)
+      }
+      assert.equal((await post(server)).status, 200)
+      assert.equal((await fetch(new URL('/readyz', server.active))).status, 200)
+    }, '96m')
+  },
+)
 
 test('A state folder below /proc fails at once, for every command that creates one', async () => {
   await inPlace(async (place) => {
@@ -253,11 +276,11 @@ async function runOne(place: Place): Promise<void> {
   assert.equal(ran.code, 0, ran.stderr)
 }
 
-async function post({ active, apiKey }: Server) {
+async function post({ active, apiKey }: Server, job: object = { code: 'return 1' }) {
   const response = await fetch(new URL('/v1/executions', active), {
     method: 'POST',
     headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ code: 'return 1' }),
+    body: JSON.stringify(job),
   })
   const body = (await response.json()) as Record<string, unknown>
   return { status: response.status, retryAfter: response.headers.get('retry-after'), body }
@@ -268,10 +291,13 @@ interface Disk {
   empty(): void
 }
 
-/** A place whose state folder is on a disk of three megabytes. */
-async function onSmallDisk(work: (place: Place, disk: Disk) => Promise<void>): Promise<void> {
+/** A place whose state folder is on a disk of three megabytes, or of another size. */
+async function onSmallDisk(
+  work: (place: Place, disk: Disk) => Promise<void>,
+  size = '3m',
+): Promise<void> {
   const mount = mkdtempSync(join(tmpdir(), 'mayfly-disk-'))
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m,mode=755', 'tmpfs', mount])
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=755`, 'tmpfs', mount])
   const filler = join(mount, 'filler')
   const disk: Disk = {
     fill: () =>

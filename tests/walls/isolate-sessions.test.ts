@@ -42,11 +42,19 @@ suite('A session in an isolate', () => {
     assert.equal(await value(box, 'const x = new A().n; x + input', { input: 4 }), 7)
     const first = await box.run({ code: 'console.log("one"); console.error("err")' })
     const second = await box.run({ code: 'console.log("two")\n\nnull.f' })
-    assert.deepEqual([first.stdout, first.stderr, second.stdout], ['one\n', 'err\n', 'two\n'])
     assert.deepEqual([second.status, second.error?.name], ['error', 'TypeError'])
     assert.match(second.error?.stack ?? '', /at cell-5\.js:3:6$/)
     const third = await box.run({ code: 'const f = (' })
     assert.deepEqual([third.error?.code, third.session?.state], ['SYNTAX_ERROR', 'kept'])
+    assert.deepEqual(
+      [first, second, third].map(({ stdout, stderr }) => [stdout, stderr]),
+      [
+        ['one\n', 'err\n'],
+        ['two\n', ''],
+        ['', ''],
+      ],
+    )
+    assert.deepEqual([first.status, first.error, third.status], ['ok', undefined, 'error'])
     const ids = [first, second, third].flatMap(({ id, evidence }) => [id, evidence.audit])
     assert.equal(new Set(ids).size, 6)
     assert.deepEqual(await value(box, 'new Set([1])'), { $type: 'Set', value: [1] })

@@ -539,6 +539,9 @@ test(
       const asked = { schedule: 'shut', provider: 'embedded', limits: unhurried } as const
       const box = await opened.open({ ...asked, language: 'python' })
       assert.equal((await box.run({ code: '6 * 7' })).result, 42)
+      const executes = 'import subprocess\nsubprocess.run(["/bin/true"])'
+      const { error } = await box.run({ code: executes })
+      assert.equal(error?.name, 'PermissionError')
       assert.equal((await box.close()).status, 'ok')
       const message =
         'Cannot open a session in "node": phase "shut" of schedule "shut" closes "exec", by which it starts'

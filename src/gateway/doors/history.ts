@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
 import type { Outcome } from '../../contract/outcome.ts'
+import { sha256 } from '../../lib/hash.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { hasLabels, type ExecutionRow } from '../../history/history.ts'
 import type { Door } from './door.ts'
@@ -81,8 +82,8 @@ export const cancelExecution: Door<StoredOutcomes & Pick<GatewayParts, 'live'>> 
 }
 
 /**
- * `GET /v1/executions/{id}/artifacts/{path}`: the bytes of an artifact of an ended job. Charged here: its job was charged
- * for the outcome alone.
+ * `GET /v1/executions/{id}/artifacts/{path}`: the bytes of an artifact of an ended job. Charged from the second time on: its job
+ * was charged for the first, whether they are read or not.
  */
 export const readArtifact: Door<StoredOutcomes & Pick<GatewayParts, 'quotas'>> = async (
   parts,
@@ -92,7 +93,9 @@ export const readArtifact: Door<StoredOutcomes & Pick<GatewayParts, 'quotas'>> =
   const { path = '' } = params
   refuseOpenSession(parts, id)
   refuseUnread(parts, tenant)
-  parts.quotas.transfer(tenant, 0)
+  const reads = readsOf(parts)
+  const place = sha256(JSON.stringify([tenant, id, path]))
+  if (reads.has(place)) parts.quotas.transfer(tenant, 0)
   const bytes = await parts.bodies.turn(tenant, () => {
     const found =
       parts.history.artifact(tenant, id, path) ?? inlineArtifact(parts, tenant, id, path)
@@ -100,8 +103,28 @@ export const readArtifact: Door<StoredOutcomes & Pick<GatewayParts, 'quotas'>> =
     holdAnswer(parts, http, tenant, found)
     return found
   })
-  if (http.incoming.method === 'GET') parts.quotas.transfer(tenant, bytes.length)
+  if (http.incoming.method === 'GET') {
+    if (reads.has(place)) parts.quotas.transfer(tenant, bytes.length)
+    remember(reads, place)
+  }
   return new Response(Uint8Array.from(bytes), { headers: fileHeaders(path, bytes.length) })
+}
+
+/** Artifacts that were read, latest last. */
+const readOnce = new WeakMap<GatewayParts['history'], Set<string>>()
+/** All artifacts take 1 GB together, so an artifact that is forgotten, and read once more without a charge, is small. */
+const readOnceMax = 20_000
+
+function readsOf({ history }: Pick<GatewayParts, 'history'>): Set<string> {
+  const reads = readOnce.get(history) ?? new Set()
+  readOnce.set(history, reads)
+  return reads
+}
+
+function remember(reads: Set<string>, place: string): void {
+  reads.delete(place)
+  reads.add(place)
+  if (reads.size > readOnceMax) for (const oldest of reads.keys()) return void reads.delete(oldest)
 }
 
 /** Bytes of an artifact whose outcome carries them. */

@@ -76,7 +76,7 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
       const { sent = 0, received = 0 } = outcome.metrics.terminal ?? {}
       quota.end({
         cpuMs: cpuTimeOf(outcome),
-        bytesOut: Buffer.byteLength(text) + sent + received,
+        bytesOut: Buffer.byteLength(text) + bytesOf(files) + sent + received,
       })
       if (outcome.status === 'unavailable') options.onNotRun?.()
       if (isKept) keep(parts, job.tenant, endedRow(row, outcome), { text, files })
@@ -106,6 +106,11 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
     cancel: slot.cancel,
     answered: () => slot[Symbol.dispose](),
   }
+}
+
+/** Bytes of artifacts beside the outcome; the door that reads them counts them from the second time on. */
+function bytesOf(files: readonly StoredFile[]): number {
+  return files.reduce((sum, { bytes }) => sum + bytes.length, 0)
 }
 
 /** Processor time of the job, its shadow and its calls. */

@@ -8,6 +8,7 @@ import {
   savePieceBytesMax,
 } from '../../contract/machine-save.ts'
 import { FrameDecoder, type Frame } from '../../lib/frames.ts'
+import { writeWhole } from '../../lib/write-whole.ts'
 
 /**
  * Receives the save of a machine (`src/walls/send-save.ts`) into two files. Frames are bounded, memory comes in rising order of blocks, and
@@ -74,14 +75,5 @@ class IncomingSave {
     this.#devicesBytes += bytes.length
     if (this.#devicesBytes > saveDevicesBytesMax) throw new RangeError('its devices are too large')
     await writeWhole(this.#files.devices, bytes, at)
-  }
-}
-
-/** Race: a write to a full disk may be short. */
-async function writeWhole(file: FileHandle, bytes: Buffer, at: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, at + done)
-    if (bytesWritten === 0) throw new Error('the disk is full')
-    done += bytesWritten
   }
 }

@@ -2,7 +2,7 @@
 import type { Job } from './contract/job.ts'
 import type { JobEntry, Plan, Rooms } from './contract/pipeline.ts'
 import type { Profile } from './contract/profile.ts'
-import type { Analysis, Verdict } from './contract/verdict.ts'
+import type { Analysis } from './contract/verdict.ts'
 
 export interface AdmittedExec {
   readonly analysis: Analysis
@@ -17,12 +17,12 @@ export interface AdmittedExec {
 export async function admitExec(
   job: Job,
   rooms: Rooms,
-  within: (plan: Plan, verdict: Verdict) => Plan,
+  within: (plan: Plan, analysis: Analysis) => Plan,
 ): Promise<AdmittedExec> {
   const signed = rooms.verify(job)
   const analysis = await rooms.analyse(job, signed)
   const { verdict } = analysis
-  const plan = rooms.profile(job, verdict, signed, (planned) => within(planned, verdict))
+  const plan = rooms.profile(job, verdict, signed, (planned) => within(planned, analysis))
   const entry = rooms.recordStart(job, verdict, plan)
   return { analysis, plan, entry }
 }

@@ -8,7 +8,6 @@
  * Rooms take a value and return one. The end of a job is a value too: only a bug or a broken host throws, and the
  * record then has the end of the job all the same.
  */
-import type { Control } from './contract/controls.ts'
 import { isBroken, messageOf, MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'
 import type { Job, JobFile } from './contract/job.ts'
@@ -65,8 +64,8 @@ export interface SessionHolder {
   readonly gate: Gate
   /** Called once, when the sandbox accepts execs; never throws. */
   opened(sandbox: SandboxSession, provider: string): void
-  /** Called before that; `tightens`: controls that its wall can tighten while it runs. */
-  supervised(life: SupervisedSession, tightens: readonly Control[]): void
+  /** Called before that. */
+  supervised(life: SupervisedSession, sandbox: Sandbox): void
 }
 
 /**
@@ -157,7 +156,7 @@ async function behindWall(
     await using supervisor = rooms.supervise(claim.sandbox, profile, analysis, subscriber)
     using callee = rooms.answer(job, caller)
     const listener = { ...gate, call: callee.call }
-    session?.supervised(supervisor, claim.sandbox.tightens ?? [])
+    session?.supervised(supervisor, claim.sandbox)
     if (session) handOver(claim.sandbox, session, (open) => rooms.watchSession(job, open))
     const { end, ...rest } = await supervisor.run(taskOf(job, analysis, profile), listener)
     endedAt = rooms.clock.now()

@@ -3,16 +3,19 @@ import { suite, test } from 'node:test'
 import { jobOf, verdictOf } from '../tests/fixtures/profile-world.ts'
 import { SimulatedClock } from '../tests/sim/simulated-clock.ts'
 import { limitsOf, phasesOf, profileOf, scheduleOf } from '../tests/sim/simulated-life.ts'
-import { allControls, type Controls } from './contract/controls.ts'
+import { allControls, controlsBeyond, meet, type Controls } from './contract/controls.ts'
 import type { Job } from './contract/job.ts'
 import type { Schedule } from './contract/phase.ts'
 import type { SessionRooms } from './contract/pipeline.ts'
-import type { Sandbox } from './contract/provider.ts'
+import type { Enforced, Sandbox } from './contract/provider.ts'
 import type { Session } from './contract/session.ts'
+import type { Analysis } from './contract/verdict.ts'
 import { supervise } from './lives/supervise.ts'
+import { newId } from './lib/id.ts'
 import { createGate } from './output/gate.ts'
 import { forkProfile } from './profile/fork-profile.ts'
 import { openSession } from './session.ts'
+import { createAnalyst } from './threat/analyse.ts'
 import { createMockProvider } from './tiers/mock/provider.ts'
 
 suite('A fork of a session', () => {
@@ -58,23 +61,194 @@ suite('A fork of a session', () => {
   })
 })
 
+suite('A session whose code has a risk', () => {
+  const schedule = scheduleOf(phasesOf(60_000))
+
+  test('loses cores, processes and disk bandwidth, and never its memory, which its earlier execs hold', async () => {
+    const { exec, wall } = await played(schedule)
+    const { status, timeline } = await exec(risky)
+    assert.equal(status, 'ok')
+    const [line] = timeline.filter(({ event }) => event === 'tightened')
+    assert.deepEqual(line?.controls, { cpu: 0.5, processes: 8, io: 4e6 })
+    assert.equal(wall.lowest().memory, allControls.memory)
+    assert.deepEqual((await exec(risky)).timeline, [])
+  })
+
+  test('refuses the exec alone where its wall cannot lower an amount, and goes on', async () => {
+    for (const answer of ['throws', ['io'], ['cpu', 'processes', 'io']] as const) {
+      const { exec, wall, ran } = await played(schedule)
+      wall.answer = answer
+      const { status, error, session } = await exec(risky)
+      assert.deepEqual([status, error?.code], ['blocked', 'FORBIDDEN'])
+      assert.match(JSON.stringify(error?.details), /Run it as a job, or open a session for it/)
+      assert.deepEqual(session, { id: 'exec_1', state: 'kept', ended: false })
+      assert.deepEqual(ran, [])
+      assert.equal((await exec(tame)).status, 'ok')
+      wall.answer = 0
+      assert.equal((await exec(risky)).status, 'ok')
+    }
+  })
+
+  test('refuses an exec while its wall is late to lower an amount, and runs it once that holds', async () => {
+    const { exec, wall, clock } = await played(scheduleOf(phasesOf(30_000, 30_000)))
+    wall.answer = 20_000
+    const { status, error, session } = await exec(risky)
+    assert.deepEqual([status, error?.code, session?.state], ['unavailable', 'UNAVAILABLE', 'kept'])
+    assert.equal((await exec(tame)).status, 'ok')
+    wall.answer = 0
+    assert.equal((await exec(risky)).status, 'unavailable')
+    await clock.run(25_000)
+    assert.equal((await exec(risky)).status, 'ok')
+    assert.equal(wall.lowest().cpu, 0.5)
+    await clock.run(31_000)
+    assert.equal((await exec(tame)).status, 'ok')
+    assert.equal(wall.lowest().network.allow.length, 0)
+  })
+
+  test('is no session that was kept, if it ends meanwhile', async () => {
+    const { exec, wall } = await played(scheduleOf(phasesOf(2000)))
+    wall.answer = 3000
+    const { status, error, session } = await exec(risky)
+    assert.deepEqual([status, error?.code], ['terminated', 'SESSION_ENDED'])
+    assert.deepEqual(session, { id: 'exec_1', state: 'lost', ended: true })
+  })
+
+  test('tells what it has lost in each later outcome, and in that of a terminal', async () => {
+    const { exec, pty } = await played(schedule)
+    const told = ({ profile }: Awaited<ReturnType<typeof exec>>) =>
+      profile.explain.map(({ field, value, because }) => `${field} ${String(value)}: ${because}`)
+    assert.deepEqual(told(await exec(tame)), [
+      'limits.cpu 1: default',
+      'controls.cpu 1: limits.cpu',
+    ])
+    await exec(risky)
+    const why = 'then the restraint of an exec (risk 80)'
+    const rows = [`limits.cpu 0.5: default, ${why}`, `controls.cpu 0.5: limits.cpu, ${why}`]
+    assert.deepEqual(told(await exec(tame)), rows)
+    assert.deepEqual(told(await pty(tame)), rows)
+  })
+
+  test('loses nothing by an analysis that did not end, which says nothing about the code', async () => {
+    const ask = () => Promise.reject(new Error('too late'))
+    const analyst = createAnalyst({ ask, emitter: { emit: () => undefined } })
+    const unread = await analyst(jobOf({}))
+    assert.equal(unread.verdict.risk, 90)
+    const { exec, wall } = await played(schedule)
+    assert.equal((await exec(unread)).status, 'ok')
+    assert.equal(wall.lowest().cpu, 1)
+    const { findings } = unread.verdict
+    const deep = { ...findings[0]!, description: 'nested too deeply' }
+    await exec({ kind: 'verdict', verdict: { ...unread.verdict, findings: [deep] } })
+    assert.equal(wall.lowest().cpu, 0.5)
+  })
+
+  test('is restrained by the command of a terminal as well, before it is opened', async () => {
+    const { pty, wall, ran } = await played(schedule)
+    assert.equal((await pty(risky)).status, 'ok')
+    assert.equal(wall.lowest().cpu, 0.5)
+    assert.deepEqual(ran, ['terminal with 0.5'])
+    const other = await played(schedule)
+    other.wall.answer = 'throws'
+    assert.equal((await other.pty(risky)).error?.code, 'FORBIDDEN')
+    assert.deepEqual(other.ran, [])
+  })
+
+  test('gives its anomalies to the code of the exec that runs, and not to code that does not', async () => {
+    const { exec, pty, blamed } = await played(schedule)
+    await exec(tame)
+    await pty(risky)
+    const { verdict } = tame
+    await exec({ kind: 'syntax-error', message: '', line: 1, column: 1, verdict })
+    await exec({ kind: 'verdict', verdict: { ...risky.verdict, risk: 100, digest: 'blocked' } })
+    assert.deepEqual(blamed, [verdict.digest])
+  })
+})
+
+const tame = { kind: 'verdict', verdict: verdictOf() } as const
+const risky = { kind: 'verdict', verdict: verdictOf(80) } as const
+
+/** State of the rooms of a played session. */
+interface World {
+  readonly clock: SimulatedClock
+  readonly lives: Wall[]
+  /** Milliseconds that a wall takes to start. */
+  waitMs: number
+  /** Analysis of any code from now on. */
+  analysis: Analysis
+  readonly ran: string[]
+  readonly blamed: string[]
+}
+
 /** An open session of a mock that can be forked, with phases on a played clock. */
 async function played(schedule: Schedule) {
   const clock = new SimulatedClock()
-  const lives: Wall[] = []
-  let waitMs = 0
-  const profile = profileOf({ schedule, limits: limitsOf({ timeout: 60_000 }) })
-  const rooms = {
+  const world: World = { clock, lives: [], waitMs: 0, analysis: tame, ran: [], blamed: [] }
+  const { lives, ran, blamed } = world
+  const { signal } = new AbortController()
+  const opening = openSession(sessionJob('exec_1'), roomsOf(schedule, world), { signal })
+  await clock.run(0)
+  const parent = sessionOf(await opening)
+  return {
+    parent,
+    clock,
+    ran,
+    blamed,
+    wall: lives[0]!,
+    /** Runs an exec, or opens a terminal, whose code has this analysis. */
+    async exec(of: Analysis) {
+      world.analysis = of
+      return await playing(clock, parent.exec(execJob()))
+    },
+    async pty(of: Analysis) {
+      world.analysis = of
+      const task = { command: 'true', term: 'xterm', cols: 80, rows: 24 }
+      const opened = await playing(
+        clock,
+        parent.terminal(execJob(), task, () => undefined),
+      )
+      return opened.kind === 'ended' ? opened.outcome : await opened.terminal.ended
+    },
+    tighten: (to: Controls) => lives[0]!.tightenBy(to),
+    /** Opens a child whose wall takes that long. */
+    async child(fork: Awaited<ReturnType<Session['fork']>>, ms: number) {
+      world.waitMs = ms
+      const phases: string[] = []
+      const opened = fork.open(sessionJob('exec_2'), {
+        signal,
+        on: ({ event, at, phase }) => void (event === 'phase' && phases.push(`${at} ${phase}`)),
+      })
+      await clock.run(clock.now() + ms)
+      sessionOf(await opened)
+      return { phases, orders: lives[1]!.orders }
+    },
+  }
+}
+
+/** Plays the clock until the action is over. */
+async function playing<T>(clock: SimulatedClock, action: Promise<T>): Promise<T> {
+  const state = { isOver: false }
+  void action.catch(() => undefined).finally(() => (state.isOver = true))
+  for (let step = 0; step < 100 && !state.isOver; step++) await clock.run(clock.now() + 100)
+  return await action
+}
+
+function roomsOf(schedule: Schedule, world: World): SessionRooms {
+  const { clock, lives, ran, blamed } = world
+  const { full, less } = profilesOf(schedule)
+  return {
     clock,
     ready: async () => undefined,
     verify: () => ({ kind: 'unsigned' }),
-    analyse: async () => ({ kind: 'verdict', verdict: verdictOf() }),
+    analyse: async () => world.analysis,
     prove: async () => undefined,
-    profile: () => ({ kind: 'run', profile }),
+    profile(_job, { risk }, _signed, within = (plan) => plan) {
+      if (risk < 100) return within({ kind: 'run', profile: risk >= 80 ? less : full })
+      return within({ kind: 'blocked', profile: full, error: { code: 'FORBIDDEN', message: '' } })
+    },
     recall: (_job, _profile, _asker, run) => run(),
     async acquire(planned, _job, _analysis, _signal, launch) {
-      await new Promise<void>((resolve) => void clock.after(waitMs, resolve))
-      const made = launch ? await launch(planned) : await wallOf(planned, clock)
+      await new Promise<void>((resolve) => void clock.after(world.waitMs, resolve))
+      const made = launch ? await launch(planned) : await wallOf(planned, clock, ran)
       lives.push(made as Wall)
       return {
         sandbox: made,
@@ -89,6 +263,8 @@ async function played(schedule: Schedule) {
       ;(sandbox as Wall).tightenBy = (to) => made.tighten(to, { actor: 'operator', reason: 'test' })
       return made
     },
+    tightens: ({ tightens = [] }) => tightens,
+    execRuns: (_session, { digest }) => void blamed.push(digest),
     takeBundle: () => undefined,
     watchSession: (_job, session) => session,
     behaviorScore: () => 0,
@@ -105,33 +281,31 @@ async function played(schedule: Schedule) {
     ended: () => undefined,
     lost: () => undefined,
     compared: () => undefined,
-  } satisfies Partial<SessionRooms> as SessionRooms
-  const { signal } = new AbortController()
-  const opening = openSession(sessionJob('exec_1'), rooms, { signal })
-  await clock.run(0)
-  const parent = sessionOf(await opening)
-  return {
-    parent,
-    clock,
-    tighten: (to: Controls) => lives[0]!.tightenBy(to),
-    /** Opens a child whose wall takes that long. */
-    async child(fork: Awaited<ReturnType<Session['fork']>>, ms: number) {
-      waitMs = ms
-      const phases: string[] = []
-      const opened = fork.open(sessionJob('exec_2'), {
-        signal,
-        on: ({ event, at, phase }) => void (event === 'phase' && phases.push(`${at} ${phase}`)),
-      })
-      await clock.run(clock.now() + ms)
-      sessionOf(await opened)
-      return { phases, orders: lives[1]!.orders }
-    },
   }
+}
+
+/** Profiles of the session, and of one that was opened for code of a high risk. */
+function profilesOf(schedule: Schedule) {
+  const full = profileOf({
+    schedule,
+    controls: { ...allControls, cpu: 1, processes: 64 },
+    limits: limitsOf({ timeout: 60_000 }),
+    explain: [
+      { field: 'limits.cpu', value: 1, because: 'default' },
+      { field: 'controls.cpu', value: 1, because: 'limits.cpu' },
+    ],
+  })
+  const lower = { cpu: 0.5, memory: 2 ** 26, processes: 8, io: 4e6 }
+  return { full, less: { ...full, controls: { ...full.controls, ...lower } } }
 }
 
 const sessionOf = (opened: Awaited<ReturnType<typeof openSession>>): Session => {
   assert.ok(opened.kind === 'open')
   return opened.session
+}
+
+function execJob(): Job {
+  return { ...jobOf({}), id: newId('exec'), session: { kind: 'exec', of: 'exec_1' } }
 }
 
 function sessionJob(id: string): Job {
@@ -142,13 +316,30 @@ interface Wall extends Sandbox {
   /** Classes of calls that stay open, by each order, and the release. */
   readonly orders: string[]
   tightenBy: (to: Controls) => Promise<boolean>
+  /** Milliseconds until an order is answered, controls that stay open, or a failure. */
+  answer: number | 'throws' | readonly (keyof Controls)[]
+  /** Controls that it holds. */
+  lowest(): Controls
 }
 
-async function wallOf(profile: Parameters<typeof forkProfile>[1], clock: SimulatedClock) {
+async function wallOf(
+  profile: Parameters<typeof forkProfile>[1],
+  clock: SimulatedClock,
+  ran: string[] = [],
+): Promise<Sandbox> {
   const sandbox = await createMockProvider({ script: () => [] }).launch(profile, clock)
   const orders: string[] = []
   const released = Promise.withResolvers<void>()
-  const { run, tighten } = sandbox
+  const { run } = sandbox
+  let held = profile.controls
+  const first: Pick<Wall, 'answer'> = { answer: 0 }
+  const end = {
+    status: 'ok',
+    resultText: '1',
+    encoding: 'json',
+    cpuTime: 0,
+    artifacts: [],
+  } as const
   const session = {
     ready: released.promise,
     fork: async () => ({
@@ -157,13 +348,35 @@ async function wallOf(profile: Parameters<typeof forkProfile>[1], clock: Simulat
       close: async () => undefined,
     }),
     close: async () => undefined,
+    async exec() {
+      ran.push(`exec with ${held.cpu}`)
+      return { end, state: 'kept', ended: false, executionTime: 0 }
+    },
+    async terminal() {
+      ran.push(`terminal with ${held.cpu}`)
+      return { ended: Promise.resolve({ exitCode: 0 }), close: () => undefined }
+    },
   }
-  return Object.assign(sandbox, {
+  const wall = Object.assign(sandbox, {
     orders,
     session,
-    tighten(to: Controls) {
+    tightens: ['cpu', 'memory', 'processes', 'io'],
+    ...first,
+    lowest: () => held,
+    async tighten(to: Controls): Promise<Enforced> {
       orders.push(to.syscalls === 'any' ? 'any' : to.syscalls.join())
-      return tighten.call(sandbox, to)
+      const looser = controlsBeyond(to, held)
+      if (looser.length > 0) throw new Error(`looser: ${looser.join()}`)
+      const { answer: next } = wall
+      // An order of what it holds already is answered at once.
+      const isHeld = controlsBeyond(held, to).length === 0
+      if (next === 'throws' && !isHeld) throw new Error('the kernel says no')
+      if (typeof next === 'number' && next > 0 && !isHeld)
+        await new Promise<void>((resolve) => void clock.after(next, resolve))
+      const open = typeof next === 'object' ? next : []
+      const left = Object.fromEntries(open.map((name) => [name, held[name]]))
+      held = { ...meet(held, to), ...left }
+      return { controls: held, took: 0, unenforced: controlsBeyond(held, to) }
     },
     run: ((task, io) =>
       run.call(sandbox, task, {
@@ -175,4 +388,5 @@ async function wallOf(profile: Parameters<typeof forkProfile>[1], clock: Simulat
         },
       })) satisfies Sandbox['run'],
   })
+  return wall
 }

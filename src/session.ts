@@ -8,7 +8,7 @@
  * away are never given back. Each exec has its own verdict, output gate, limits, outcome and two lines of the record.
  */
 import { admitExec, sessionClaim } from './admit-exec.ts'
-import type { Control } from './contract/controls.ts'
+import type { Controls } from './contract/controls.ts'
 import { MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
@@ -22,7 +22,7 @@ import {
   type SessionEnd,
   type SessionFiles,
 } from './contract/exec.ts'
-import type { SandboxFork, SandboxSession } from './contract/provider.ts'
+import type { Sandbox, SandboxFork, SandboxSession } from './contract/provider.ts'
 import type {
   ExecCaller,
   OpenedSession,
@@ -34,13 +34,21 @@ import type { OpenedTerminal, TerminalPrinter, TerminalTask } from './contract/t
 import { strengthOf } from './contract/tier.ts'
 import { timelineShare } from './contract/timeline-share.ts'
 import type { Analysis, Verdict } from './contract/verdict.ts'
-import { attempt } from './lib/attempt.ts'
 import { Shares } from './lib/shares.ts'
+import { unheeded } from './lib/unheeded.ts'
 import { notForkable } from './contract/not-forkable.ts'
-import { execProfile, laterBegin, restrainedTo, type Reopened } from './exec-profile.ts'
+import {
+  execProfile,
+  isAnalysed,
+  laterBegin,
+  SessionRestraint,
+  type Reopened,
+  type RestraintRefusal,
+} from './exec-profile.ts'
 import { live, type ForkedLife, type SupervisedSession } from './life.ts'
 import { filesBeside, recordOutcome } from './outcome.ts'
 import { openTerminal } from './terminal.ts'
+import { cellPolicyRefusalOf } from './zones/unenforced-policy.ts'
 
 /** Timeline entries of one exec in its outcome; the life has all of them. */
 const ENTRIES_MAX = { life: 100, 'high-anomaly': 50, anomaly: 50, guest: 100 } as const
@@ -88,7 +96,7 @@ class SessionLife implements Session {
   /** How it ended, by the exec that ended it or by its life. */
   #end: SessionEnd | undefined
   #supervised: SupervisedSession | undefined
-  #tightens: readonly Control[] = []
+  #restraint: SessionRestraint | undefined
   #closing: Promise<Outcome> | undefined
   /** Gate of the exec that runs. */
   #current: Gate | undefined
@@ -97,8 +105,8 @@ class SessionLife implements Session {
   #entries: TimelineEntry[] | undefined
   #entryBudget = new Shares(ENTRIES_MAX)
   #onEntry: ExecCaller['on']
-  /** Profiles of execs, by the profile that was planned for them. */
-  readonly #profiles = new WeakMap<Profile, Profile>()
+  /** Profiles of execs by the profile of the session, and by the one that was planned for them. */
+  readonly #profiles = new WeakMap<Profile, WeakMap<Profile, Profile>>()
 
   constructor(job: Job, rooms: SessionRooms) {
     this.id = job.id
@@ -112,8 +120,10 @@ class SessionLife implements Session {
     }
   }
 
+  /** As it was opened, without what the risk of its code has taken. */
   get profile(): Profile {
-    if (this.#profile) return this.#profile
+    const profile = this.#restraint?.profile ?? this.#profile
+    if (profile) return profile
     throw new MayflyError('INTERNAL', 'The session is not open yet')
   }
 
@@ -140,9 +150,13 @@ class SessionLife implements Session {
     this.#profile = profile
   }
 
-  supervised(life: SupervisedSession, tightens: readonly Control[]): void {
+  supervised(life: SupervisedSession, sandbox: Sandbox): void {
+    const { profile } = this
+    const { clock } = this.#rooms
+    const tightens = this.#rooms.tightens(sandbox)
+    const wall = { tightens, tighten: (to: Controls) => sandbox.tighten(to) }
     this.#supervised = life
-    this.#tightens = tightens
+    this.#restraint = new SessionRestraint({ profile, life, wall, clock })
   }
 
   /** The life has ended: every later call throws. */
@@ -157,7 +171,7 @@ class SessionLife implements Session {
     if (this.#entries && this.#entryBudget.take(timelineShare(entry))) this.#entries.push(entry)
     // Called in the middle of an order to the wall: an error of a listener must not stop it.
     const onEntry = this.#onEntry
-    if (onEntry) attempt(() => onEntry(entry))
+    if (onEntry) unheeded(() => onEntry(entry))
     on?.(entry)
   }
 
@@ -181,8 +195,9 @@ class SessionLife implements Session {
 
   async terminal(job: Job, task: TerminalTask, print: TerminalPrinter): Promise<OpenedTerminal> {
     const { id, profile, provider } = this
-    const within = (plan: Plan, verdict: Verdict): Plan => this.#within(plan, verdict)
-    const session = { id, profile, provider, sandbox: this.#live(), within }
+    const within = (plan: Plan, of: Analysis): Plan => this.#within(plan, of)
+    const restrain = (verdict: Verdict) => this.#restrain(verdict)
+    const session = { id, profile, provider, sandbox: this.#live(), within, restrain }
     return await openTerminal({ job, task, print }, this.#rooms, session)
   }
 
@@ -278,22 +293,33 @@ class SessionLife implements Session {
     )
     const outcome = recordOutcome(job, analysis.verdict, plan.profile, lived, entry)
     // The exec is recorded: an error of its caller is none of its own.
-    attempt(() => caller.files?.(filesBeside(job, lived)))
+    unheeded(() => caller.files?.(filesBeside(job, lived)))
     return outcome
   }
 
   /**
    * The plan of an exec: limits of its own, controls and sandbox of the session. Code whose risk needs a stronger wall
-   * is blocked, since a session cannot move to another sandbox, and so is code that begins with a later phase.
+   * is blocked, since a session cannot move to another sandbox, and so is code that begins with a later phase. A cell is never split, so
+   * a function with a policy does not run here.
    */
-  #within(plan: Plan, verdict: Verdict): Plan {
+  #within(plan: Plan, analysis: Analysis): Plan {
     const { profile } = this
+    const { verdict } = analysis
     const here = this.#forExec(plan.profile)
     if (plan.kind !== 'run') return { ...plan, profile: here }
     if (strengthOf[plan.profile.tier] > strengthOf[profile.tier]) {
       const message = `Cannot run this in a wall of tier "${profile.tier}": its code asks for "${plan.profile.tier}"; open a session with that floor`
       const details = { floor: plan.profile.tier, tier: profile.tier }
       return { kind: 'blocked', profile: here, error: { code: 'TIER_TOO_WEAK', message, details } }
+    }
+    const split = analysis.kind === 'verdict' ? analysis.split : undefined
+    const unheld = split && cellPolicyRefusalOf(split, profile.schedule)
+    if (unheld !== undefined) {
+      const details = {
+        hint: 'Run it as a job, or without a policy for this function in its schedule',
+      }
+      const error = { code: 'UNAVAILABLE', message: unheld, details }
+      return { kind: 'unavailable', profile: here, error }
     }
     const phase = this.#supervised?.rest.phases[0]?.name
     const reopened = this.#reopened(verdict)
@@ -315,24 +341,22 @@ class SessionLife implements Session {
   }
 
   /**
-   * Tightens the session to what the risk of this code leaves, as its wall would have been made for a job: the code may stay in it
-   * beyond its exec. Throws MayflyError UNAVAILABLE if the wall does not hold it.
+   * Restrains the session by the risk of this code; a refusal leaves it as it is. An analysis that did not end takes nothing for good.
+   * Throws MayflyError SESSION_ENDED.
    */
-  async #restrain(verdict: Verdict): Promise<void> {
-    const life = this.#supervised
-    const reopened = this.#reopened(verdict)
-    const to = life && reopened && restrainedTo(reopened, life.rest.controls, this.#tightens)
-    if (!to) return
-    const by = { actor: 'restraint', reason: `an exec has a risk of ${verdict.risk}` }
-    if (await life.tighten(to, by)) return
-    throw new MayflyError('UNAVAILABLE', 'Cannot run this: its wall does not hold the restraint')
+  async #restrain(verdict: Verdict): Promise<RestraintRefusal | undefined> {
+    const reopened = isAnalysed(verdict) ? this.#reopened(verdict) : undefined
+    const refusal = reopened && (await this.#restraint?.apply(verdict, reopened))
+    this.#live()
+    if (this.#supervised?.rest.phases.length === 0) throw sessionEnded(this.#end)
+    return refusal
   }
 
   /** Cached by identity: the planner caches plans, so most execs of a session come with the same profile object. */
   #forExec(asked: Profile): Profile {
-    const known = this.#profiles.get(asked) ?? execProfile(this.profile, asked)
-    this.#profiles.set(asked, known)
-    return known
+    const { profile } = this
+    const all = this.#profiles.getOrInsertComputed(profile, () => new WeakMap())
+    return all.getOrInsertComputed(asked, () => execProfile(profile, asked))
   }
 
   async #lived(job: Job, analysis: Analysis, plan: Plan, caller: ExecCaller): Promise<LifeResult> {
@@ -346,15 +370,21 @@ class SessionLife implements Session {
       }
     }
     if (plan.kind !== 'run') return { status: plan.kind, error: plan.error }
-    const gate = this.#rooms.gate(plan.profile, caller.tap)
-    if (this.#between || this.#sandbox?.mayPrint) await this.#sandbox?.drain?.()
-    const between = this.#takeBetween()
+    const { verdict } = analysis
     this.#entries = []
     this.#entryBudget = new Shares(ENTRIES_MAX)
     this.#onEntry = caller.on
-    this.#current = gate
     try {
-      await this.#restrain(analysis.verdict)
+      const refusal = await this.#restrain(verdict)
+      if (refusal) {
+        const session = { id: this.id, state: 'kept', ended: false } as const
+        return { status: refusal.kind, error: refusal.error, timeline: this.#entries, session }
+      }
+      if (this.#between || this.#sandbox?.mayPrint) await this.#sandbox?.drain?.()
+      const between = this.#takeBetween()
+      const gate = this.#rooms.gate(plan.profile, caller.tap)
+      this.#current = gate
+      this.#rooms.execRuns(this.id, verdict)
       const { end, state, ended, executionTime } = await this.#live().exec(
         taskOf(job, analysis, plan.profile),
         caller.signal,

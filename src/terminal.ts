@@ -24,7 +24,8 @@ import {
   type TerminalTask,
   type WallTerminal,
 } from './contract/terminal.ts'
-import type { Verdict } from './contract/verdict.ts'
+import type { Analysis, Verdict } from './contract/verdict.ts'
+import type { RestraintRefusal } from './exec-profile.ts'
 import { recordOutcome } from './outcome.ts'
 
 /** Parts of the session that the terminal is opened in. */
@@ -33,8 +34,10 @@ export interface TerminalSession {
   readonly profile: Profile
   readonly provider: string
   readonly sandbox: SandboxSession
-  /** The plan of an exec in the sandbox of this session, for code with this verdict. */
-  within(plan: Plan, verdict: Verdict): Plan
+  /** The plan of an exec in the sandbox of this session, for code with this analysis. */
+  within(plan: Plan, analysis: Analysis): Plan
+  /** Restrains the session by the risk of this code, or refuses it. Throws MayflyError SESSION_ENDED. */
+  restrain(verdict: Verdict): Promise<RestraintRefusal | undefined>
 }
 
 export interface TerminalOpening {
@@ -57,12 +60,15 @@ export async function openTerminal(
   const began = rooms.clock.now()
   const { analysis, plan, entry } = await admitExec(job, rooms, session.within)
   const facts = { job, rooms, session, entry, began, verdict: analysis.verdict }
-  if (plan.kind !== 'run') {
-    const outcome = ended(facts, { status: plan.kind, error: plan.error })
-    return { kind: 'ended', outcome }
-  }
+  const notRun = ({ kind, error }: RestraintRefusal): OpenedTerminal => ({
+    kind: 'ended',
+    outcome: ended(facts, { status: kind, error }),
+  })
+  if (plan.kind !== 'run') return notRun(plan)
   const count = new ByteCount(plan.profile.limits.output * terminalOutputFactor, print)
   try {
+    const refusal = await session.restrain(analysis.verdict)
+    if (refusal) return notRun(refusal)
     const wall = await sandbox.terminal(task, (chunk) => count.print(chunk))
     return { kind: 'open', terminal: new RecordedTerminal(facts, wall, count) }
   } catch (thrown) {

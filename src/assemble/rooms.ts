@@ -126,6 +126,8 @@ export function createRooms(parts: RoomParts): WiredRooms {
       }, hostCalls),
     forkProfile,
     shareTraffic: parts.shareTraffic,
+    tightens: (sandbox) => abilitiesOf(parts, sandbox).tightens,
+    execRuns: (session, { digest }) => watching.guard.execRuns(session, digest),
     forked: (job, fields) => recordOf(parts, job, 'session/forked', fields),
     gate: createGate,
     recordStart: (job, verdict, plan) => recordStart(parts, job, verdict, plan),
@@ -173,7 +175,7 @@ function recordStart(
     emitter.emit('tier/stood-in', { ...plan.standsIn, tenant }, { run: job.id })
   emitter.emit('profile/made', plannedFields(plan), { run: job.id })
   // An exec belongs to the life of its session.
-  if (job.session?.kind === 'exec') watching.guard.execStarted(job.session.of, verdict)
+  if (job.session?.kind === 'exec') watching.guard.watching.execStarted(job.session.of)
   else watching.guard.begin(job, verdict, plan.profile)
   return { ...entry, end: (facts) => (emitWithheld(emitter, job.id, facts), entry.end(facts)) }
 }
@@ -210,8 +212,7 @@ function supervised(
   const instance = analysis.kind === 'verdict' ? analysis.instance : undefined
   const learn = instance && watching.learn.bind(watching, instance)
   const mayCapture = (run: string) => guard.mayCapture(run)
-  const { tightens = [], can = [] } = parts.walls.find(sandbox.provider) ?? {}
-  const abilities = { tightens: sandbox.tightens ?? tightens, can }
+  const abilities = abilitiesOf(parts, sandbox)
   const observers = [
     operating.observe({ sandbox, profile, clock, can: abilities }),
     observeZones({ sandbox, clock, schedule: profile.schedule, learn }),
@@ -234,11 +235,17 @@ function supervised(
   })
 }
 
-const zoneHint = 'Run it in an isolate, or without a policy for this function in its schedule'
+function abilitiesOf({ walls }: RoomParts, { provider, tightens }: Sandbox) {
+  const { tightens: usual = [], can = [] } = walls.find(provider) ?? {}
+  return { tightens: tightens ?? usual, can }
+}
+
+const zoneHint =
+  'Run it as a single job in an isolate, or without a policy for this function in its schedule'
 
 /**
  * Number of walls and memory of the zones, reserved by admission before the job begins. Throws MayflyError UNAVAILABLE if a
- * function of the code has a policy and its wall makes no zones.
+ * function of the code has a policy, and its wall makes no zones or the job is a batch, which is never split.
  */
 function zoneNeeds(
   walls: ProvedWalls,
@@ -248,9 +255,9 @@ function zoneNeeds(
 ): JobNeeds | undefined {
   const split = analysis.kind === 'verdict' ? analysis.split : undefined
   const hasZones = walls.find(profile.provider)?.can.includes('zones') === true
-  const refusal = split && policyRefusalOf(split, profile.schedule, hasZones)
-  if (refusal !== undefined && !hasZones)
+  const whole = !hasZones ? 'wall' : job.asked.calls ? 'batch' : undefined
+  const refusal = split && policyRefusalOf(split, profile.schedule, whole)
+  if (refusal !== undefined && whole)
     throw new MayflyError('UNAVAILABLE', refusal, { hint: zoneHint })
-  const canSplit = hasZones && !job.asked.calls
-  return split && canSplit ? zoneCosts(profile, split) : undefined
+  return split && !whole ? zoneCosts(profile, split) : undefined
 }

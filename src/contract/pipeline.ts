@@ -117,6 +117,10 @@ export interface SessionRooms extends Rooms {
    * that, once the child has ended.
    */
   shareTraffic(child: string, parent: string): () => void
+  /** Controls that the sandbox, or else its provider, can tighten while it runs. */
+  tightens(sandbox: Sandbox): readonly Control[]
+  /** Called when an exec begins to run, and never for one that does not: anomalies from then on are those of its code. */
+  execRuns(session: string, verdict: Verdict): void
   /** Records that a session was forked. Throws MayflyError STATE. */
   forked(job: Job, fields: Event['fields']): void
 }

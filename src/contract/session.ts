@@ -122,7 +122,7 @@ export interface Session {
    */
   fork(children: number): Promise<SessionFork>
   /**
-   * Opens a terminal, concurrent with execs. Throws MayflyError CONFLICT after a phase has revoked a right that it needs,
+   * Opens a terminal, concurrent with execs; one whose code is refused has ended. Throws MayflyError CONFLICT after a phase has revoked a right that it needs,
    * OVERLOADED above `terminalsMax`, UNAVAILABLE if its wall has none, SESSION_ENDED after the end, STATE if it cannot be
    * recorded.
    */

@@ -8,7 +8,7 @@ import type { Tightened, ZoneEnded } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { RiskAnalysis, TemporalZone, ZoneCode } from '../contract/zones.ts'
 import { newJob } from '../job.ts'
-import { attempt } from '../lib/attempt.ts'
+import { unheeded } from '../lib/unheeded.ts'
 import { zoneSources } from '../zones/carve.ts'
 import { assertKnownOptions } from './known-options.ts'
 import type { CodeAssignment, ExecutionInfo, MonitorOptions, ZoneName } from './zone-calls.ts'
@@ -105,7 +105,7 @@ export class ZoneCalls {
       if (entry.event === 'anomaly' && anomalous.size < linesMax) anomalous.add(entry.zone)
       if (timeline.length < linesMax) timeline.push(entry)
       // An error of a listener is not one of the execution.
-      for (const listener of listeners) attempt(() => listener(entry))
+      for (const listener of listeners) unheeded(() => listener(entry))
     }
     const outcome = this.#assembly.run(job, { signal, on })
     // Avoids an unhandled rejection: `monitorZones` reports it, and the audit log has it.
@@ -124,7 +124,7 @@ export class ZoneCalls {
     this.#beginPlanned(zones)
     const { execution } = this.#executionOf(zones[0])
     if (on) {
-      for (const entry of execution.timeline) attempt(() => on(entry))
+      for (const entry of execution.timeline) unheeded(() => on(entry))
       execution.listeners.add(on)
     }
     try {

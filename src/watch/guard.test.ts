@@ -87,7 +87,7 @@ function houseOf(input: ConfigInput = {}) {
   ) {
     const job: Job = { ...jobOf(), ...(exec !== undefined && { session: { kind: 'open' } }) }
     guard.begin(job, verdict, as)
-    if (exec !== undefined) clock.after(500, () => guard.execStarted(job.id, { digest: exec }))
+    if (exec !== undefined) clock.after(500, () => guard.execRuns(job.id, exec))
     const own =
       typeof steps === 'function' ? steps(guard.plantHoneytokens(job.id)[0]!.secret) : steps
     const fields = { capability: 'mail.send' }

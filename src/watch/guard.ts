@@ -76,11 +76,10 @@ export function createGuard(options: GuardOptions) {
         baseline: baseline && !isLearning(baseline) ? baseline : undefined,
       })
     },
-    /** Begins an exec of a session, whose anomalies are those of its code from now on. */
-    execStarted(session: string, { digest }: Pick<Verdict, 'digest'>): void {
+    /** An exec of a session begins to run: its anomalies are those of this code from now on. */
+    execRuns(session: string, code: string): void {
       const life = lives.get(session)
-      if (life) life.code = digest
-      watching.execStarted(session)
+      if (life) life.code = code
     },
     /** Honeytokens for a running job's environment and files; its output is scanned for them afterwards. */
     plantHoneytokens,
@@ -96,7 +95,7 @@ export function createGuard(options: GuardOptions) {
       life.isOver = true
       planted.delete(job.id)
       if (life.subject) learner.learn(life.subject, job.id, watching.findings(job.id), outcome)
-      const unwatch = () => void (lives.delete(job.id), watching.end(job.id))
+      const unwatch = () => (lives.delete(job.id), watching.end(job.id))
       // Kernel reports of a process wall may still be in flight.
       if (life.profile.tier === 'process' && outcome) clock.after(lateMs, unwatch).unref?.()
       else unwatch()

@@ -5,26 +5,44 @@ import type { ZoneSplit } from '../contract/zones.ts'
 
 /** Reason in the split; a function that is never called needs no zone. */
 const notCalled = 'nothing calls it'
+/** Reasons for which a program runs in one piece. */
+const wholeBecause = {
+  wall: 'its wall makes no zones of functions',
+  batch: 'a batch makes no zones of functions',
+  session: 'a session makes no zones of functions',
+} as const
 
 /**
  * Error text if the code must not run: otherwise a function would run without its own policy. Undefined if it may run.
- * `canSplit`: false for a wall that makes no zones of functions.
+ * `whole`: set where no functions get zones.
  */
 export function policyRefusalOf(
   split: ZoneSplit,
   { zones = {} }: Pick<Schedule, 'zones'>,
-  canSplit = true,
+  whole?: keyof typeof wholeBecause,
 ): string | undefined {
   const named = new Set(Object.values(zones).flatMap(({ functions = [] }) => functions))
   if (named.size === 0) return undefined
-  const whole = canSplit ? [] : split.zones.map(({ name }) => ({ name, why: noZonesHere }))
-  const stays = [...split.residual, ...whole].find(
+  const unmade = whole ? split.zones.map(({ name }) => ({ name, why: wholeBecause[whole] })) : []
+  const stays = [...split.residual, ...unmade].find(
     ({ name, why }) => named.has(name) && why !== notCalled,
   )
   if (stays) return `Cannot hold the policy of "${stays.name}": ${stays.why}`
   // The list is truncated, so a function with a policy may be missing from it.
   const isCut = split.residual.length >= residualMax
   return isCut ? 'Cannot hold the policies of functions: the program has too many' : undefined
+}
+
+/**
+ * Error text if a cell of a session must not run. Cells are never split, and a function that nothing calls here may be called by a later
+ * cell.
+ */
+export function cellPolicyRefusalOf(
+  split: ZoneSplit,
+  schedule: Pick<Schedule, 'zones'>,
+): string | undefined {
+  const residual = split.residual.map((one) => ({ ...one, why: wholeBecause.session }))
+  return policyRefusalOf({ ...split, residual }, schedule, 'session')
 }
 
 /** Policies of the schedule whose function is missing in the code, and controls that no wall can enforce for a zone. */
@@ -52,6 +70,5 @@ export function unheldPolicies(
 }
 
 const noCpu = 'no wall of JavaScript holds "cpu" for a zone, only for the whole'
-const noZonesHere = 'its wall makes no zones of functions'
 const noZones = 'the code runs in one piece, without zones of functions'
 const noFunction = 'the code has no function of this name at its top'

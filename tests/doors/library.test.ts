@@ -314,7 +314,7 @@ suite('Overriding the configuration at run time (S4-16)', () => {
   })
 
   always(
-    'Listeners of an exec that throw stop no phase of its session, and not its outcome',
+    'Listeners of an exec that throw or reject stop no phase of its session, no outcome, and not the application',
     async () => {
       const state = join(place.state, 'throwing')
       const phases = [
@@ -328,10 +328,15 @@ suite('Overriding the configuration at run time (S4-16)', () => {
         heard++
         throw new Error('of the listener')
       }
+      const rejects = async () => fails()
       const code = 'await new Promise((resolve) => setTimeout(resolve, 1500)); 42'
-      const { status, result, timeline } = await box.run({ code }, { on: fails, files: fails })
+      const { status, result, timeline } = await box.run({ code }, { on: fails, files: rejects })
       assert.deepEqual([status, result, heard > 2], ['ok', 42, true])
       assert.ok(timeline.some(({ event, phase }) => event === 'tightened' && phase === 'shut'))
+      heard = 0
+      const zones = await own.initializeExecution('return 42')
+      assert.equal((await own.monitorZones(zones, { on: rejects })).result, 42)
+      assert.ok(heard > 0)
     },
   )
 

@@ -120,6 +120,34 @@ test('S2-28: code whose function cannot get its policy does not run, and the err
   assert.deepEqual([other.status, other.result], ['ok', 1])
 })
 
+test('S2-28: a batch and a cell of a session, which have no zones, run no function that has a policy', async () => {
+  await using mayfly = await open({ zones: { names: zone({ function: 'validateName' }) } })
+  const named = 'function validateName(n) { return n }'
+  const batch = await mayfly.batch({ code: `${named}\nreturn await validateName(input)` }, [1, 2])
+  assert.deepEqual(
+    [batch.status, batch.error?.message],
+    [
+      'unavailable',
+      'Cannot hold the policy of "validateName": a batch makes no zones of functions',
+    ],
+  )
+  const other = await mayfly.batch({ code: 'return input + 1' }, [1, 2])
+  assert.equal(other.status, 'ok')
+  await using box = await mayfly.open({ language: 'js' })
+  // A later cell could call it.
+  for (const cell of [named, `${named}\nawait validateName(1)`]) {
+    const { status, error } = await box.run({ code: cell })
+    assert.deepEqual(
+      [status, error?.message],
+      [
+        'unavailable',
+        'Cannot hold the policy of "validateName": a session makes no zones of functions',
+      ],
+    )
+  }
+  assert.equal((await box.run({ code: 'typeof validateName' })).result, 'undefined')
+})
+
 test('S2-28: a policy for a function that the code does not define is reported in the record', async () => {
   await using mayfly = await open({ zones: { names: zone({ function: 'validateNam' }) } })
   const { status } = await mayfly.run({

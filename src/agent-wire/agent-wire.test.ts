@@ -316,6 +316,30 @@ suite('A conversation with the agent of a guest', () => {
     assert.throws(() => conversation.received(seen), /Cannot accept "seen"/)
   })
 
+  test('A copy has the credit of observations of its parent until its claim is answered, and then its own alone', () => {
+    const [bootId, digest] = ['0'.repeat(36), Buffer.alloc(32)]
+    const claimed: AgentMessage = { kind: 'claimed', digest, bootId, steps: {} as never }
+    const parent = begun()
+    let { state } = parent
+    for (let generation = 0; generation < 40; generation++) {
+      const copy = AgentConversation.resume(state)
+      copy.sent(claim)
+      copy.received(claimed)
+      copy.sent({ kind: 'watch', credit: 200 })
+      ;({ state } = copy)
+    }
+    assert.equal(state.seenCredit, 200)
+    const seen = decodeAgentMessage(
+      81,
+      Buffer.from(`01042a${'00'.repeat(15)}${'00'.repeat(8)}`, 'hex'),
+    )
+    const copy = AgentConversation.resume(state)
+    copy.sent(claim)
+    copy.received(seen)
+    copy.received(claimed)
+    assert.throws(() => copy.received(seen), /Cannot accept "seen"/)
+  })
+
   const hello: AgentMessage = { kind: 'hello', inputBytes: 65_536, abilities: [] }
   const started: AgentMessage = { kind: 'started', program: 3, pid: 9 }
   const output = (length: number): AgentMessage => ({

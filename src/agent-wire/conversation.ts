@@ -187,6 +187,8 @@ export class AgentConversation {
     } else if (message.kind === 'claimed') {
       must(this.#claim === 'asked', 'claimed')
       this.#claim = 'answered'
+      // A copy forgets the credit that the host of its parent granted, before it answers.
+      this.#seenCredit = 0
     } else if (message.kind === 'refused') {
       this.#refused(message)
     } else if ('nonce' in message) {

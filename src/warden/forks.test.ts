@@ -54,6 +54,20 @@ suite('A fork', () => {
     }
   })
 
+  test('ends nothing where its save cannot be removed', async (t) => {
+    const caught: unknown[] = []
+    const note = (error: unknown) => void caught.push(error)
+    process.on('unhandledRejection', note)
+    t.after(() => process.off('unhandledRejection', note))
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const { forks } = played({ remove: () => Promise.reject(new Error('EROFS')) })
+    const { fork } = (await forks.begin(asked)).value as ForkedWall
+    t.mock.timers.tick(300_000)
+    for (let turns = 0; turns < 3; turns++) await new Promise((then) => void setImmediate(then))
+    assert.deepEqual(caught, [])
+    await assert.rejects(forks.start(fork), { code: 'NOT_FOUND' })
+  })
+
   test('is one of four at once', async () => {
     const { forks } = played()
     const begun = await Promise.allSettled(Array.from({ length: 6 }, () => forks.begin(asked)))
@@ -87,7 +101,12 @@ suite('A fork', () => {
 function played({
   parent = 'claimed',
   start = 'starts',
-}: { readonly parent?: 'claimed' | 'parked' | 'plain'; readonly start?: 'starts' | 'fails' } = {}) {
+  remove,
+}: {
+  readonly parent?: 'claimed' | 'parked' | 'plain'
+  readonly start?: 'starts' | 'fails'
+  readonly remove?: () => Promise<never>
+} = {}) {
   const saves: string[] = []
   const children: EnclosureLife[] = []
   const life = new EnclosureLife('w1', true)
@@ -96,7 +115,8 @@ function played({
   const control = {
     async fork() {
       saves.push('saved')
-      const release = async () => void (saves.at(-1) === 'removed' || saves.push('removed'))
+      const release =
+        remove ?? (async () => void (saves.at(-1) === 'removed' || saves.push('removed')))
       return { pausedMs: 1, start: async () => ({}) as Enclosure, release }
     },
   }

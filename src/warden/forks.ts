@@ -101,8 +101,10 @@ export class Forks {
   #hold(held: HeldFork): ForkedWall {
     const fork = `f${randomBytes(8).toString('hex')}`
     this.#held.set(fork, held)
-    if (this.#isClosed) void this.forget(fork)
-    setTimeout(() => void this.forget(fork), START_MS_MAX).unref()
+    // A save that cannot be removed stays for the next sweep, by its lease.
+    const drop = () => void this.forget(fork).catch(() => undefined)
+    if (this.#isClosed) drop()
+    setTimeout(drop, START_MS_MAX).unref()
     return { fork, pausedMs: held.saved.pausedMs }
   }
 

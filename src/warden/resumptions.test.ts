@@ -50,6 +50,34 @@ suite('A resumption', () => {
     })
     await assert.rejects(none.begin(save), { code: 'UNAVAILABLE' })
   })
+
+  test('releases its machine where the start is refused, and survives one that is never resumed', async (t) => {
+    const caught: unknown[] = []
+    const note = (error: unknown) => void caught.push(error)
+    process.on('unhandledRejection', note)
+    t.after(() => process.off('unhandledRejection', note))
+    const refusal = new MayflyError('OVERLOADED', 'Cannot start a wall: 880 are alive')
+    const begun = async (resumed: Promise<Enclosure>) => {
+      const socket = new Duplex() as Socket
+      const engine = { resume: () => Promise.resolve({ socket, resumed }) } as unknown as Engine
+      const start = () => Promise.reject(refusal)
+      const parts = { engineFor: () => engine, start, kill: () => undefined }
+      const resumptions = new Resumptions(parts)
+      const { value } = await resumptions.begin(save)
+      const { resumption } = value as { resumption: string }
+      await assert.rejects(resumptions.take(resumption), refusal)
+    }
+    const released = Promise.withResolvers<void>()
+    const dispose = async () => released.resolve()
+    const enclosure = { [Symbol.asyncDispose]: dispose } as unknown as Enclosure
+    await begun(Promise.resolve(enclosure))
+    await released.promise
+    const late = Promise.withResolvers<Enclosure>()
+    await begun(late.promise)
+    late.reject(new Error('its sender is gone'))
+    for (let turns = 0; turns < 3; turns++) await new Promise((then) => void setImmediate(then))
+    assert.deepEqual(caught, [])
+  })
 })
 
 function played(resumed: Promise<Enclosure> = Promise.resolve({} as Enclosure)) {

@@ -36,9 +36,10 @@ export class Resumptions {
       throw new MayflyError('OVERLOADED', `Cannot resume a machine: ${RESUMPTIONS_MAX} are waiting`)
     const { socket, resumed } = await this.#resume(save)
     const resumption = `r${randomBytes(8).toString('hex')}`
+    // Read when it is taken, or never: a start may be refused while the save is still received.
+    resumed.catch(() => undefined)
     const started = this.#parts.start(resumed)
-    // Read when it is taken.
-    started.catch(() => undefined)
+    started.catch(() => release(resumed))
     this.#waiting.set(resumption, started)
     setTimeout(() => void this.#drop(resumption), TAKE_MS_MAX).unref()
     return { value: { resumption }, handover: { wall: '', handle: socket } }
@@ -64,4 +65,9 @@ export class Resumptions {
     if (resumption) return await resumption
     throw new MayflyError('UNAVAILABLE', `Cannot resume a machine by "${save.mechanism}"`)
   }
+}
+
+/** Releases a machine that became no wall, once it is resumed. Idempotent; it ends with this process in any case. */
+async function release(resumed: Promise<Enclosure>): Promise<void> {
+  await resumed.then((enclosure) => enclosure[Symbol.asyncDispose]()).catch(() => undefined)
 }

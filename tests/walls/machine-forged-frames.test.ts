@@ -24,6 +24,14 @@ const program = readFileSync(new URL('fixtures/forged-frames.py', import.meta.ur
 const values = `import os
 read = lambda name: open(name).read().strip()
 [read('/proc/sys/kernel/random/boot_id'), read('/etc/machine-id'), os.uname().nodename, os.urandom(8).hex()]`
+/** Each write of the register of CPU hotplug, with its command for an OST status selected, is an event of QEMU: 300 at once. */
+const eventFlood = `import ctypes, mmap, time
+assert ctypes.CDLL(None).iopl(3) == 0
+place = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+place.write(bytes.fromhex('66bad80c31c0ef66badd0cb002eeb92c01000066bae00cb801000000efffc975f2c3'))
+ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(place)))()
+time.sleep(20)
+'it went on'`
 /** Ends of a session that was lost, broke the protocol, exited, or did not answer any more. */
 const broken = /^(?:PROTOCOL|WALL_LOST|EXIT|TIMEOUT|UNAVAILABLE|SESSION_ENDED)$/
 
@@ -61,6 +69,14 @@ suite('A fork of a guest whose root forges frames', { skip, timeout }, () => {
   })
 
   const open = () => walls.open({ language: 'python', provider: 'qemu', limits })
+
+  test('Attack: root of a guest that floods the control connection of its machine with events ends itself', async () => {
+    const box = await open()
+    const { error } = await box.run({ code: eventFlood, limits })
+    assert.equal(error?.code, 'WALL_LOST')
+    assert.match(JSON.stringify(error), /its control connection ended: it sent too many events/)
+    assert.equal(endOf(await box.close()), 'WALL_LOST')
+  })
 
   for (const [kind, port, when, does] of attacks)
     test(`Attack: root of a guest that ${does} while it is forked is ended or goes on, its children have values of their own, and the template stays as it was`, async (t) => {

@@ -11,10 +11,10 @@ const PIECE_BYTES = 2 ** 20
 export class CopySocket {
   #own: Socket | undefined
 
-  /** The server's end. Throws Error on a second call. */
+  /** The server's end. Throws Error on a second call, and MayflyError OVERLOADED if no descriptors are left. */
   async open(): Promise<Socket> {
     if (this.#own) throw new Error('another capture is running')
-    const { own, theirs } = await nodeSocketPair()
+    const { own, theirs } = nodeSocketPair()
     this.#own = own
     return theirs
   }

@@ -38,14 +38,14 @@ export class CpuPauses {
     if (pauses !== this.#isPaused) void this.#ask(pauses)
   }
 
-  /** Ignores a wall that does not answer: the sampler ends it. */
+  /** Ignores a wall that does not answer: it ends by other means, or answers the next time. */
   async #ask(pauses: boolean): Promise<void> {
     this.#isAsking = true
     try {
       await (pauses ? this.#control.pause() : this.#control.resume())
       this.#isPaused = pauses
     } catch {
-      // Retried at the next sample.
+      // Retried at a later sample. Where a pause may have taken effect all the same, the wall undoes it before it rejects.
     } finally {
       this.#isAsking = false
     }

@@ -1,25 +1,27 @@
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { connect, createServer, type Socket } from 'node:net'
-import os from 'node:os'
-import path from 'node:path'
+import { Socket } from 'node:net'
+import { MayflyError } from '../../contract/error.ts'
+import { socketPair } from '../../os/libc.js'
+import { isOutOfDescriptors } from '../../os/read.ts'
 
 /**
- * Two ends of a unix socket, one of which can be passed to the server. They connect at a path in a folder that only this user may
- * enter, and that is removed afterwards.
+ * Two ends of a unix socket, one of which can be passed to the server. By socketpair(2): a listener, a connection and its acceptance
+ * need a descriptor each, and where one is missing Node reports it to nobody, or as an 'error' later.
+ *
+ * Both ends have a listener for 'error'. Throws MayflyError OVERLOADED if no descriptors are left.
  */
-export async function nodeSocketPair(): Promise<{ readonly own: Socket; readonly theirs: Socket }> {
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'mayfly-copies-'))
+export function nodeSocketPair(): { readonly own: Socket; readonly theirs: Socket } {
+  const [own, theirs] = pair().map((fd) => new Socket({ fd }).on('error', () => undefined))
+  return { own: own!, theirs: theirs! }
+}
+
+function pair(): [number, number] {
   try {
-    const place = path.join(folder, 'socket')
-    const server = createServer()
-    server.listen(place)
-    await once(server, 'listening')
-    const theirs = connect(place)
-    const [own] = (await once(server, 'connection')) as [Socket]
-    server.close()
-    return { own: own.on('error', () => undefined), theirs }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
+    return socketPair()
+  } catch (error) {
+    if (!isOutOfDescriptors(error)) throw error
+    throw new MayflyError('OVERLOADED', 'Cannot open a socket: no file descriptors are left', {
+      cause: error,
+      hint: 'Allow Mayfly more open files ("ulimit -n"), or run fewer jobs at once',
+    })
   }
 }

@@ -55,22 +55,37 @@ export class GuestCaptures implements MemoryCapture {
     }
   }
 
-  /** Resolves once the first file can be sent; the rest is sent behind it. */
-  async capture(bytesMax: number): Promise<CaptureProgress> {
-    if (!this.#socket.isOpen) throw this.#cannot(new Error('its socket is not open'))
+  /** Resolves once the first file can be sent; the rest is sent behind it. Begins after a fork of the guest that is being saved. */
+  capture(bytesMax: number): Promise<CaptureProgress> {
     const until = performance.now() + ALL_MS_MAX
+    const begun = Promise.withResolvers<CaptureProgress>()
+    const all = () => this.#capture(bytesMax, { until, begin: begun.resolve })
+    this.#guest.pauses.alone(all).catch(begun.reject)
+    return begun.promise
+  }
+
+  /** Resolves once the guest goes on. Rejects where nothing can be sent. */
+  async #capture(
+    bytesMax: number,
+    {
+      until,
+      begin,
+    }: { readonly until: number; readonly begin: (progress: CaptureProgress) => void },
+  ): Promise<void> {
+    if (!this.#socket.isOpen) throw this.#cannot(new Error('its socket is not open'))
     await this.#pause()
     const position = await this.#position()
     const files = this.#copy.files(Math.max(0, bytesMax - viewBytesMax))
+    let first: IteratorResult<GuestFile, CopyBounds>
     try {
-      const first = await files.next()
-      void this.#send(files, first, { until, position })
-      const { base } = this.#copy
-      return { processes: 1, leftOut: 0, ...(base && { base }) }
+      first = await files.next()
     } catch (error) {
       await this.#go()
       throw this.#cannot(error)
     }
+    const { base } = this.#copy
+    begin({ processes: 1, leftOut: 0, ...(base && { base }) })
+    await this.#send(files, first, { until, position })
   }
 
   /** A guest that its CPU limit paused has no frozen job: it is resumed for that, and its job runs on until then. */

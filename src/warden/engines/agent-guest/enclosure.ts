@@ -279,8 +279,15 @@ export class GuestEnclosure extends MachineEnclosure implements Enclosure {
 
   /** Pauses of the CPU limit do not freeze the job: they occur every few milliseconds, and nothing inspects the guest then. */
   async #pause(reason: PauseReason): Promise<void> {
+    const { process } = this.#machine
     if (reason !== 'cpu' && this.#job.held) await this.#freezer.freeze()
-    await this.#machine.process.freeze()
+    try {
+      await process.freeze()
+    } catch (error) {
+      // Race: it may have stopped all the same, or stop later. Without a reason to pause it nobody would resume it.
+      await this.#resume(reason).catch(() => process.kill())
+      throw error
+    }
   }
 
   /**

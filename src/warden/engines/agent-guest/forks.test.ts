@@ -7,10 +7,11 @@ import { callClasses, type CallClass } from '../../../contract/calls.ts'
 import type { Enclosure } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import { GuestEnclosure, type GuestWallParts } from './enclosure.ts'
+import { GuestCaptures } from './captures.ts'
 import { GuestForks } from './forks.ts'
 import { JobFreezer } from './job-freezer.ts'
 import { NestedPauses } from './nested-pauses.ts'
-import type { LiveMachine } from './source.ts'
+import type { GuestCopy, LiveMachine } from './source.ts'
 
 const position = { inputBytes: 1, abilities: [], seenCredit: 0, programs: [] }
 const broken = () => Promise.reject(new MayflyError('PROTOCOL', 'Cannot speak to an agent'))
@@ -47,7 +48,7 @@ suite('A fork of a guest', () => {
     }
     const { forks, steps } = played({ more: restless })
     await assert.rejects(forks.fork(), isUnavailable(/half a message/))
-    assert.deepEqual(steps, ['prepare', 'pause', 'resume', 'remove'])
+    assert.deepEqual(steps, ['prepare', 'pause', 'lent', 'taken back', 'resume', 'remove'])
   })
 
   test('waits for an answer that the guest owes at its pause, with the job frozen', async () => {
@@ -58,7 +59,8 @@ suite('A fork of a guest', () => {
     const owing = { position, isAtRest: false, rest }
     const { forks, steps } = played({ more: owing })
     await forks.fork()
-    assert.deepEqual(steps, ['prepare', 'pause', 'answer', 'save', 'resume'])
+    const awaited = ['lent', 'answer', 'taken back']
+    assert.deepEqual(steps, ['prepare', 'pause', ...awaited, 'save', 'resume'])
   })
 
   test('removes its save where the guest does not go on, and where it could not be saved', async () => {
@@ -75,6 +77,68 @@ suite('A fork of a guest', () => {
     const fork = await forks.fork()
     await assert.rejects(fork.start(), /no wall/)
     assert.equal(steps.at(-1), 'machine released')
+  })
+})
+
+suite('A capture and a fork of one guest', () => {
+  test('A capture that is requested while a fork saves the guest runs it only after that', async (t) => {
+    const saving = Promise.withResolvers<void>()
+    const { forks, captures, steps } = played({ save: () => saving.promise })
+    const socket = await captures.open()
+    t.after(() => socket.destroy())
+    const fork = forks.fork()
+    await until(() => steps.includes('save'))
+    const capture = captures.capture(2 ** 20)
+    for (let turns = 0; turns < 20; turns++) await new Promise((then) => void setImmediate(then))
+    assert.deepEqual(steps, ['prepare', 'pause', 'save'])
+    saving.resolve()
+    await Promise.all([fork, capture])
+    await until(() => steps.filter((step) => step === 'resume').length === 2)
+    const ofCapture = ['pause', 'copy', 'lent', 'taken back', 'resume']
+    assert.deepEqual(steps, ['prepare', 'pause', 'save', 'resume', ...ofCapture])
+  })
+
+  test('A fork that is requested while a capture copies the guest begins after its report', async (t) => {
+    const copying = Promise.withResolvers<void>()
+    const { forks, captures, steps } = played({ copying: () => copying.promise })
+    const socket = await captures.open()
+    t.after(() => socket.destroy())
+    const capture = captures.capture(2 ** 20)
+    await until(() => steps.includes('copy'))
+    const fork = forks.fork()
+    for (let turns = 0; turns < 20; turns++) await new Promise((then) => void setImmediate(then))
+    copying.resolve()
+    await Promise.all([fork, capture])
+    const ofCapture = ['lent', 'taken back', 'resume']
+    const ofFork = ['pause', 'save', 'resume']
+    assert.deepEqual(steps, ['pause', 'copy', 'prepare', ...ofCapture, ...ofFork])
+  })
+
+  test('A capture that fails keeps no fork waiting', async (t) => {
+    const { forks, captures, steps } = played({ copying: () => Promise.reject(new Error('EIO')) })
+    const socket = await captures.open()
+    t.after(() => socket.destroy())
+    await assert.rejects(captures.capture(2 ** 20), isUnavailable(/EIO/))
+    await forks.fork()
+    assert.deepEqual(steps.slice(-4), ['prepare', 'pause', 'save', 'resume'])
+  })
+})
+
+suite('A pause of a guest that fails', () => {
+  const late = () => Promise.reject(new MayflyError('UNAVAILABLE', 'Cannot freeze a guest'))
+
+  test('Resumes the guest, and thaws its job', async () => {
+    const { parent, asked, states } = playedParent({ freeze: late })
+    await parent.claim({ memory: 2 ** 26 })
+    asked.length = 0
+    await assert.rejects(parent.freeze(), { code: 'UNAVAILABLE' })
+    assert.deepEqual([asked, states], [['thaw'], ['freeze', 'thaw']])
+  })
+
+  test('Kills a guest that cannot be resumed either', async () => {
+    const { parent, states } = playedParent({ freeze: late, thaw: late })
+    await assert.rejects(parent.freeze(), { code: 'UNAVAILABLE' })
+    assert.deepEqual(states, ['freeze', 'thaw', 'kill'])
   })
 })
 
@@ -129,9 +193,20 @@ async function forkedParent() {
   return { parent, start }
 }
 
+async function until(isSo: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000
+  while (!isSo()) {
+    assert.ok(performance.now() < deadline, 'it is late')
+    await new Promise((then) => void setImmediate(then))
+  }
+}
+
+type PlayedVmm = Partial<Pick<LiveMachine['process'], 'freeze' | 'thaw'>>
+
 /** A guest with a profile, of a machine that can be forked. `asked`: of its agent, and of those of its children. */
-function playedParent() {
+function playedParent(vmm: PlayedVmm = {}) {
   const asked: string[] = []
+  const states: string[] = []
   const policies = { compile: (open: readonly CallClass[]) => Promise.resolve(open.join(' ')) }
   const parts = {
     program: 'python',
@@ -143,12 +218,18 @@ function playedParent() {
     policies,
     report: () => undefined,
   } as unknown as GuestWallParts
-  const parent = new GuestEnclosure(playedMachine(asked), parts)
-  return { parent, asked }
+  const parent = new GuestEnclosure(playedMachine(asked, { states, vmm }), parts)
+  return { parent, asked, states }
 }
 
 /** A machine whose agent agrees to all that it is asked. */
-function playedMachine(asked: string[]): LiveMachine {
+function playedMachine(
+  asked: string[],
+  {
+    states = [],
+    vmm: { freeze, thaw } = {},
+  }: { readonly states?: string[]; readonly vmm?: PlayedVmm } = {},
+): LiveMachine {
   let seed: Uint8Array = Buffer.alloc(0)
   const bootId = Buffer.alloc(16)
   const agent = {
@@ -183,8 +264,15 @@ function playedMachine(asked: string[]): LiveMachine {
     cgroup,
     memory: () => 1_000,
     ended: new Promise(() => undefined),
-    freeze: async () => undefined,
-    thaw: async () => undefined,
+    async freeze() {
+      states.push('freeze')
+      await freeze?.()
+    },
+    async thaw() {
+      states.push('thaw')
+      await thaw?.()
+    },
+    kill: () => void states.push('kill'),
   }
   const save = async () => ({
     start: async () => playedMachine(asked),
@@ -204,7 +292,9 @@ interface Played {
   readonly answer?: () => Promise<object>
   readonly more?: object
   readonly resume?: () => Promise<unknown>
-  readonly save?: () => Promise<never>
+  readonly save?: () => Promise<void>
+  /** Resolves once the memory of a capture is copied. */
+  readonly copying?: () => Promise<void>
   readonly enclose?: 'fails'
 }
 
@@ -214,6 +304,7 @@ function played({
   more = { position, isAtRest: true },
   resume,
   save,
+  copying,
   enclose,
 }: Played = {}) {
   const steps: string[] = []
@@ -232,7 +323,8 @@ function played({
       await resume?.()
     },
     async resumeDuring() {
-      return async () => undefined
+      if (freezer.isFrozen) steps.push('lent')
+      return async () => void (freezer.isFrozen && steps.push('taken back'))
     },
   })
   const machine = {
@@ -257,9 +349,19 @@ function played({
       }
     },
   }
-  const forks = new GuestForks(forker, { id: 'w1', agent, pauses, freezer }, () => () => {
+  const guest = { id: 'w1', agent, pauses, freezer }
+  const forks = new GuestForks(forker, guest, () => () => {
     if (enclose === 'fails') throw new Error('no wall')
     return {} as Enclosure
   })
-  return { forks, steps }
+  const copy: GuestCopy = {
+    isResumable: false,
+    // oxlint-disable-next-line require-yield -- a copy without files
+    async *files() {
+      steps.push('copy')
+      await copying?.()
+      return { isWhole: true, lacks: [] }
+    },
+  }
+  return { forks, captures: new GuestCaptures(copy, guest), steps }
 }

@@ -15,6 +15,8 @@ const REST_MS_MAX = 2_000
  * and the machine is saved; then the guest goes on, with a renewed clock and seed. Each machine of the save stands still, with its job
  * frozen, until its claim made it another one. Facts about the guest that its enclosures begin with are read at the save.
  *
+ * A capture of the guest that is under way ends first: it runs the guest for its report.
+ *
  * A guest whose agent owes an answer is resumed until it came, with its job frozen. One whose job is not frozen, or that does not answer, is not forked: its copies would run programs with the generator of
  * their parent, or answer a request that their host never sent.
  */
@@ -33,7 +35,7 @@ export class GuestForks implements ForkControl {
   async fork(): Promise<EnclosureFork> {
     const draft = await this.#forker.prepare()
     try {
-      return await this.#save(draft)
+      return await this.#guest.pauses.alone(() => this.#save(draft))
     } catch (error) {
       await draft.remove()
       const message = `Cannot fork wall "${this.#guest.id}": ${messageOf(error)}`

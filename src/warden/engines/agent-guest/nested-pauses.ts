@@ -1,10 +1,16 @@
+import { createMutex } from '../../../lib/mutex.ts'
+
 /**
  * Nested pauses of a guest: it resumes once no reason is left to pause it (its owner, its CPU limit, a capture, a fork). Requests are
  * queued and executed one after another, so that a pause and a resume never overlap.
+ *
+ * A capture and a fork resume the guest for a while in between (`resumeDuring`), and read its memory outside of that queue. So each is
+ * done as a whole, by `alone`: neither runs the guest while the other reads it.
  */
 export class NestedPauses {
   readonly #guest: PausableGuest
   readonly #reasons = new Set<PauseReason>()
+  readonly #alone = createMutex()
   #last: Promise<void> = Promise.resolve()
   #isPausing = false
 
@@ -22,7 +28,7 @@ export class NestedPauses {
     return [...this.#reasons].some((one) => one !== reason)
   }
 
-  /** Resolves once it is paused. Rejects as `freeze` does; the reason is then removed again. */
+  /** Resolves once it is paused. Rejects as `freeze` does, which leaves no pause behind; the reason is then removed again. */
   pause(reason: PauseReason): Promise<void> {
     return this.#next(async () => {
       this.#isPausing = true
@@ -56,6 +62,11 @@ export class NestedPauses {
     })
   }
 
+  /** Runs `act` once no other `act` runs: all of a capture or fork, from its pause to its resume. */
+  alone<Result>(act: () => Promise<Result>): Promise<Result> {
+    return this.#alone(act)
+  }
+
   #next<Result>(act: () => Promise<Result>): Promise<Result> {
     const done = this.#last.then(act)
     this.#last = done.then(nothing, nothing)
@@ -66,6 +77,7 @@ export class NestedPauses {
 export type PauseReason = 'owner' | 'cpu' | 'capture' | 'fork'
 
 export interface PausableGuest {
+  /** If it rejects, the guest goes on, or has ended: nobody resumes it. */
   freeze(reason: PauseReason): Promise<unknown>
   /** `reason` is the last reason that was removed. */
   thaw(reason: PauseReason): Promise<unknown>

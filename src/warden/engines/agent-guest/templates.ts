@@ -115,7 +115,7 @@ export class Templates<Key, Made> {
     await Promise.allSettled([...this.#entries.values()].flatMap(({ making }) => making ?? []))
     const kept = [...this.#entries.values()].map((entry) => this.#store(entry))
     this.#entries.clear()
-    await Promise.all([...kept, ...this.#removing])
+    await Promise.allSettled([...kept, ...this.#removing])
   }
 
   #entryOf(name: string): CacheEntry<Made> {
@@ -210,7 +210,7 @@ export class Templates<Key, Made> {
     const removing = this.#parts.remove(entry.current)
     entry.current = undefined
     this.#removing.add(removing)
-    void removing.finally(() => this.#removing.delete(removing))
+    void removing.catch(() => undefined).finally(() => this.#removing.delete(removing))
   }
 }
 

@@ -5,6 +5,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyError } from '../../../contract/error.ts'
 import { ApiClient, faultOf, type ApiFault } from './api-client.ts'
 
@@ -28,6 +29,35 @@ class PlayedServer implements AsyncDisposable {
       socket.on('error', () => undefined)
       socket.on('data', (chunk) => void this.heard.push(chunk.toString('latin1')))
       socket.once('data', () => answer(socket))
+    })
+  }
+
+  async listen(): Promise<this> {
+    await once(this.#server.listen(this.socket), 'listening')
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#open) socket.destroy()
+    this.#server.close()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+const upgrade = 'HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n'
+
+/** A socket whose connections are not read. */
+class UnreadServer implements AsyncDisposable {
+  readonly folder = mkdtempSync(join(tmpdir(), 'mayfly-api-'))
+  readonly socket = join(this.folder, 'api.sock')
+  readonly #open = new Set<Socket>()
+  readonly #server: Server
+
+  constructor(answer: (socket: Socket) => void) {
+    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
+      this.#open.add(socket)
+      socket.on('error', () => undefined)
+      answer(socket)
     })
   }
 
@@ -97,11 +127,7 @@ suite('The client of the API', { skip }, () => {
         'malformed',
       ],
       ['no HTTP', (socket) => socket.end('\0\u0001 nothing\r\n\r\n'), 'malformed'],
-      [
-        'a change of protocol',
-        (socket) => socket.write('HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n'),
-        'malformed',
-      ],
+      ['a change of protocol', (socket) => socket.write(upgrade), 'malformed'],
       ['nothing', () => undefined, 'late'],
       [
         'a drop each moment',
@@ -145,6 +171,40 @@ suite('The client of the API', { skip }, () => {
       assert.ok(kinds.includes(faultOf(error) ?? ''), `${name}: ${JSON.stringify(error.details)}`)
       assert.match(error.message, /^Cannot do "PATCH \/vm": the machine /, name)
     }
+  })
+
+  test('A server that changes the protocol and resets the connection ends nothing but the request', async () => {
+    const closed = Promise.withResolvers<void>()
+    await using server = await new UnreadServer((socket) => {
+      socket.once('close', () => closed.resolve())
+      socket.write(upgrade)
+      // By then the request lies in its queue, unread: a close resets the connection.
+      setTimeout(() => socket.destroy(), 50)
+    }).listen()
+    const client = new ApiClient({ socket: server.socket, uid, msMax: MS_MAX })
+    const caught: unknown[] = []
+    const note = (error: unknown) => void caught.push(error)
+    process.on('uncaughtException', note)
+    try {
+      assert.equal(faultOf(await failureOf(client.send(paused))), 'malformed')
+      await closed.promise
+      await sleep(50)
+    } finally {
+      process.off('uncaughtException', note)
+    }
+    assert.deepEqual(caught, [])
+  })
+
+  test('A changed protocol leaves no connection behind', { timeout: 30_000 }, async () => {
+    const ended = Promise.withResolvers<void>()
+    await using server = await new UnreadServer((socket) => {
+      socket.once('end', () => ended.resolve())
+      socket.write(upgrade)
+      socket.resume()
+    }).listen()
+    const client = new ApiClient({ socket: server.socket, uid, msMax: MS_MAX })
+    assert.equal(faultOf(await failureOf(client.send(paused))), 'malformed')
+    await ended.promise
   })
 
   test('Answers of other forms are malformed', async () => {

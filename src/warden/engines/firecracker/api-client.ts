@@ -4,6 +4,7 @@ import * as z from 'zod'
 import { MayflyError, messageOf, type ErrorCode } from '../../../contract/error.ts'
 import { tryParseJson } from '../../../lib/parse-json.ts'
 import type { ApiRequest, TokenBucket } from './api.ts'
+import { HeldBytes } from '../held-bytes.ts'
 import { escapedText } from './escaped.ts'
 import { connectInJail } from './guest-socket.ts'
 
@@ -114,6 +115,8 @@ export class ApiClient {
     const fail = (kind: ApiFault, detail?: string) =>
       reject(failure(kind, { request: name }, detail))
     const socket = this.#connect(name)
+    // After a change of protocol the request listens to its socket no more, and an 'error' without a listener ends this process.
+    socket.on('error', () => undefined)
     const call = request({ ...headersFor(parts), createConnection: () => socket })
     const timer = setTimeout(() => fail('late', `no answer after ${msMax} ms`), msMax)
     call.on('error', (error: NodeJS.ErrnoException) =>
@@ -123,7 +126,7 @@ export class ApiClient {
       ),
     )
     call.on('response', (response) => readAnswer(response, resolve, fail))
-    // Not part of the API; an unhandled 'upgrade' would leak its socket.
+    // Not part of the API. The request gives its socket up, so that only this function can destroy it.
     call.on('upgrade', () => fail('malformed', 'it changed the protocol'))
     call.on('close', () => fail('gone', 'it closed the connection'))
     call.end(parts.body)
@@ -132,6 +135,7 @@ export class ApiClient {
     } finally {
       clearTimeout(timer)
       call.destroy()
+      socket.destroy()
     }
   }
 
@@ -174,17 +178,14 @@ function readAnswer(
   resolve: (answer: Answer) => void,
   fail: (kind: ApiFault, detail?: string) => void,
 ): void {
-  const chunks: Buffer[] = []
-  let bytes = 0
+  const body = new HeldBytes(ANSWER_BYTES_MAX)
   response.on('data', (chunk: Buffer) => {
-    bytes += chunk.length
-    if (bytes > ANSWER_BYTES_MAX) return fail('too-large', `more than ${ANSWER_BYTES_MAX} bytes`)
-    chunks.push(chunk)
+    if (!body.add(chunk)) fail('too-large', `more than ${ANSWER_BYTES_MAX} bytes`)
   })
   response.on('error', (error) => fail('gone', escapedText(error.message, MESSAGE_CHARS_MAX)))
   response.on('end', () => {
     if (response.complete)
-      resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() })
+      resolve({ status: response.statusCode ?? 0, text: body.take().toString() })
     else fail('gone', 'half an answer')
   })
 }

@@ -1,4 +1,5 @@
 import { open } from 'node:fs/promises'
+import type { Socket } from 'node:net'
 import path from 'node:path'
 import type { EngineOptions } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
@@ -41,6 +42,8 @@ const SCRATCH_BYTES = 2 ** 26
 export class IncomingMachines {
   readonly #parts: IncomingParts
   readonly #takes = new StartingGuests<QemuProcess>()
+  /** Sockets of saves that are being received. */
+  readonly #receiving = new Set<Socket>()
 
   constructor(parts: IncomingParts) {
     this.#parts = parts
@@ -52,19 +55,24 @@ export class IncomingMachines {
     const spec = await this.#specOf(save)
     const { program, image } = save
     const boot = await this.#parts.cold.files.of({ program, scratchBytes: SCRATCH_BYTES, image })
-    const { own, theirs } = await nodeSocketPair()
+    this.#takes.refuseIfClosed()
+    const { own, theirs } = nodeSocketPair()
     const receive = async () => {
+      this.#receiving.add(own)
       try {
         return await this.#receive(save, { spec, image: boot.image, socket: own })
       } finally {
+        this.#receiving.delete(own)
         own.destroy()
       }
     }
     return { socket: theirs, resumed: this.#takes.run(receive) }
   }
 
-  close(): Promise<void> {
-    return this.#takes.close()
+  /** Ends saves that are being received: a sender has minutes for one, and a warden that closes has seconds. */
+  async close(): Promise<void> {
+    for (const socket of this.#receiving) socket.destroy()
+    await this.#takes.close()
   }
 
   async #specOf({ accelerator, memoryMiB, devices }: MachineSave): Promise<MachineSpec> {
@@ -81,7 +89,7 @@ export class IncomingMachines {
     from: {
       readonly spec: MachineSpec
       readonly image: string
-      readonly socket: Parameters<typeof readSave>[0]
+      readonly socket: Socket
     },
   ): Promise<ResumedMachine<QemuProcess>> {
     const { host } = this.#parts
@@ -105,11 +113,7 @@ export class IncomingMachines {
   }
 }
 
-async function writeSave(
-  folder: string,
-  socket: Parameters<typeof readSave>[0],
-  memoryBytes: number,
-): Promise<void> {
+async function writeSave(folder: string, socket: Socket, memoryBytes: number): Promise<void> {
   const created = (name: (typeof savedFiles)[number]) => open(path.join(folder, name), 'wx', 0o400)
   await using memory = await created('memory')
   await using devices = await created('state')

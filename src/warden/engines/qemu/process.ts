@@ -2,6 +2,7 @@ import { chownSync, closeSync, constants, ftruncateSync, openSync } from 'node:f
 import type { Socket } from 'node:net'
 import path from 'node:path'
 import { MayflyError } from '../../../contract/error.ts'
+import { resolvesWithin } from '../../../lib/within.ts'
 import { anonymousBytes } from '../../../os/proc.ts'
 import {
   forkGuest,
@@ -25,6 +26,9 @@ import type { QmpEvent, QmpVersion } from './qmp-commands.ts'
  * Start: fork, with a folder of its own, and wait for the QMP greeting. Control connection and agent channel are socket pairs
  * that QEMU inherits: there is no path to connect to, and QEMU reads end of file when this process exits. A failed start releases
  * everything before it rejects.
+ *
+ * End: QEMU ends with its control connection, because nothing could pause, capture or limit it without. A guest can bring that about
+ * (`qmp.ts`), and ends itself by it.
  *
  * Memory: the guest's RAM is a file in its folder, or a private mapping of a template's file; a cgroup limits it together with
  * QEMU's own memory. Without a cgroup only the size of the machine limits QEMU, as long as no guest has compromised it.
@@ -75,12 +79,18 @@ export async function startMachine(parts: MachineStart, host: GuestHost): Promis
 export class QemuProcess extends JailedGuest {
   readonly folder: string
   readonly #parts: MachineStart
+  /** Fault that ended its control connection, as a line of its error output. */
+  readonly #told: { fault: string }
+  readonly #output: () => string
   #control: QmpClient | undefined
   #version: QmpVersion | undefined
 
   /** For `startMachine`. */
   constructor(forked: ForkedGuest, parts: MachineStart, host: GuestHost) {
-    super(forked, host)
+    const told = { fault: '' }
+    super({ ...forked, complaint: () => `${forked.complaint()}${told.fault}` }, host)
+    this.#told = told
+    this.#output = forked.complaint
     this.folder = wallFolder(forked.id)
     this.#parts = parts
   }
@@ -118,6 +128,7 @@ export class QemuProcess extends JailedGuest {
       answerMsMax: readyMsMax,
       ...(onEvent && { onEvent }),
     })
+    void this.#endWith(this.#control)
     this.#version = await this.#control.greeted
     const { major, minor } = this.#version
     if (
@@ -128,6 +139,14 @@ export class QemuProcess extends JailedGuest {
         hint: `Install QEMU ${oldestVersion.major}.${oldestVersion.minor} or newer`,
       })
     this.recordProcesses()
+  }
+
+  /** QEMU closes its end when it exits, with an exit code that is awaited for a while; after a fault it is killed at once. */
+  async #endWith(control: QmpClient): Promise<void> {
+    const why = await control.ended
+    if (control.fault === undefined && (await resolvesWithin(this.ended, QUIT_MS_MAX))) return
+    if (control.fault !== undefined) this.#told.fault = `\nits control connection ended: ${why}`
+    this.kill()
   }
 
   /** Sends `quit`, and kills it after a timeout. Resolves with its end. */
@@ -176,7 +195,7 @@ export class QemuProcess extends JailedGuest {
 
   /** Error of a failed start, with the output of QEMU. */
   startError(cause: unknown): unknown {
-    const said = this.complaint().trim()
+    const said = this.#output().trim()
     const isOwn = cause instanceof MayflyError && cause.code !== 'PROTOCOL'
     if (isOwn || said === '') return cause
     const line = saidByMachine(said.split('\n')[0]!)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { duplexPair, type Duplex } from 'node:stream'
 import { suite, test } from 'node:test'
+import { collectGarbage } from '../../../lib/collect-garbage.ts'
 import { openQmp, type QmpClient, type QmpOptions } from './qmp.ts'
 import type { QmpEvent } from './qmp-commands.ts'
 
@@ -127,6 +128,27 @@ suite('The control connection of a machine', () => {
     assert.ok(ends.every(({ status }) => status === 'rejected'))
   })
 
+  test('A line that arrives byte by byte, and never ends, costs its bytes and not a piece for each', async () => {
+    const { own } = await greeted(() => done)
+    collectGarbage()
+    const before = process.memoryUsage().heapUsed
+    for (let count = 0; count < 60_000; count++) own.emit('data', Buffer.alloc(1, 'x'))
+    collectGarbage()
+    const grown = process.memoryUsage().heapUsed - before
+    assert.ok(grown < 2 ** 20, `${grown} bytes`)
+  })
+
+  test('A fault is told from a connection that a side closed', async () => {
+    const { client, sayBytes } = await greeted(() => done)
+    sayBytes(Buffer.from('hello\n'))
+    await client.ended
+    assert.match(client.fault!, /not a QMP message/)
+    const other = await greeted(() => done)
+    other.peer.end()
+    assert.match(await other.client.ended, /closed the connection/)
+    assert.equal(other.client.fault, undefined)
+  })
+
   test('A line that arrives byte by byte is read completely', async () => {
     const { client, sayBytes } = await greeted(() => undefined)
     const open = client.ask('stop')
@@ -137,6 +159,7 @@ suite('The control connection of a machine', () => {
 
 interface Played {
   readonly client: QmpClient
+  readonly own: Duplex
   readonly peer: Duplex
   readonly heard: unknown[]
   say(line: object): void
@@ -165,5 +188,5 @@ async function greeted(
   })
   say(greeting)
   const client = await openQmp(own, { now: () => 0, ...options })
-  return { client, peer, heard, say, sayBytes: (bytes) => void peer.write(bytes) }
+  return { client, own, peer, heard, say, sayBytes: (bytes) => void peer.write(bytes) }
 }

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import { MayflyError } from '../../../contract/error.ts'
 import { readStrictJson } from '../../../lib/strict-json.ts'
 import { RateBucket } from '../../../lib/rate-bucket.ts'
+import { HeldBytes } from '../held-bytes.ts'
 import {
   qmpAnswers,
   qmpLine,
@@ -17,9 +18,10 @@ import {
  *
  * The peer is a process that a guest may have compromised, so its output is hostile input: a line is UTF-8 with a maximum length
  * and depth, and has one of four shapes; responses come in the order of their commands (QMP guarantees this for in-band
- * commands) and have the shape of their command; events are limited by a token bucket, far above the rate of a correct QEMU (a
- * guest can cause three kinds, each once a second). The first violation closes the connection and rejects all pending commands,
- * and so does a timeout: the caller kills an unresponsive machine and does not retry.
+ * commands) and have the shape of their command; events are limited by a token bucket, far above the rate of an honest guest. A
+ * kernel of a guest can exceed it without a hole in QEMU: a write to the register of CPU hotplug is an event each. The first violation
+ * closes the connection and rejects all pending commands, and so does a timeout: nothing can pause such a machine any more, so its
+ * owner kills it once `ended` resolves (`process.ts`).
  *
  * Relies on an ordered byte stream. Not handled: several connections to one machine, out-of-band commands, descriptors
  * (`getfd`).
@@ -59,7 +61,7 @@ export async function openQmp(socket: Duplex, options: QmpOptions = {}): Promise
 export class QmpClient {
   /** Resolves with the release in the greeting. */
   readonly greeted: Promise<QmpVersion>
-  /** Resolves with the cause once the connection has ended; never rejects. */
+  /** Resolves with the cause once the connection has ended, also by `close`; never rejects. */
   readonly ended: Promise<string>
   readonly #socket: Duplex
   readonly #answerMsMax: number
@@ -72,6 +74,7 @@ export class QmpClient {
   #greetingTimer: NodeJS.Timeout | undefined
   #isGreeted = false
   #over: string | undefined
+  #fault: string | undefined
   #lastId = 0
 
   /** For `openQmp`, and for tests. */
@@ -85,9 +88,14 @@ export class QmpClient {
     this.ended = this.#end.promise
     this.#greetingTimer = setTimeout(() => this.#fail('it sent no greeting'), this.#answerMsMax)
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
-    socket.on('error', (error) => this.#fail(error.message))
-    socket.on('end', () => this.#fail('it closed the connection'))
-    socket.on('close', () => this.#fail('the connection is closed'))
+    socket.on('error', (error) => this.#finish(error.message))
+    socket.on('end', () => this.#finish('it closed the connection'))
+    socket.on('close', () => this.#finish('the connection is closed'))
+  }
+
+  /** Violation or timeout that ended the connection; undefined while it is open, and if a side closed it. */
+  get fault(): string | undefined {
+    return this.#fault
   }
 
   /**
@@ -114,7 +122,7 @@ export class QmpClient {
 
   /** Closes the connection and rejects pending commands. Idempotent. */
   close(): void {
-    this.#fail('it was closed here')
+    this.#finish('it was closed here')
   }
 
   #read(chunk: Buffer): void {
@@ -166,6 +174,12 @@ export class QmpClient {
 
   #fail(why: string): void {
     if (this.#over !== undefined) return
+    this.#fault = why
+    this.#finish(why)
+  }
+
+  #finish(why: string): void {
+    if (this.#over !== undefined) return
     this.#over = why
     clearTimeout(this.#greetingTimer)
     this.#greeting.reject(broken('qmp_capabilities', why))
@@ -185,11 +199,11 @@ type QmpReply =
 /** Splits bytes into lines; buffers one incomplete line of bounded length. */
 class LineSplitter {
   readonly #max: number
-  #held: Buffer[] = []
-  #bytes = 0
+  readonly #held: HeldBytes
 
   constructor(bytesMax: number) {
     this.#max = bytesMax
+    this.#held = new HeldBytes(bytesMax)
   }
 
   /** Throws RangeError for a line over the maximum. */
@@ -197,20 +211,11 @@ class LineSplitter {
     for (let from = 0; from < chunk.length;) {
       const at = chunk.indexOf(NEWLINE, from)
       const piece = chunk.subarray(from, at < 0 ? chunk.length : at)
-      this.#bytes += piece.length
-      if (this.#bytes > this.#max) throw new RangeError(`it sent a line over ${this.#max} bytes`)
-      this.#held.push(piece)
+      if (!this.#held.add(piece)) throw new RangeError(`it sent a line over ${this.#max} bytes`)
       if (at < 0) return
-      yield this.#take()
+      yield this.#held.take()
       from = at + 1
     }
-  }
-
-  #take(): Buffer {
-    const line = Buffer.concat(this.#held)
-    this.#held = []
-    this.#bytes = 0
-    return line
   }
 }
 

@@ -18,6 +18,22 @@ suite('The control socket of a sentry', () => {
     assert.equal(tasks, 17)
   })
 
+  test('An answer in pieces of a byte is refused after a few of them', async () => {
+    let sent = 0
+    const broken = Promise.withResolvers<void>()
+    const bytes = asked(async (socket) => {
+      socket.once('close', () => broken.resolve())
+      socket.write('{"success":true,"err":"')
+      for (; sent < 2_000 && !socket.destroyed; sent++) {
+        socket.write('a')
+        await new Promise((resolve) => void setImmediate(resolve))
+      }
+    })
+    await assert.rejects(bytes, /in too many pieces/)
+    await broken.promise
+    assert.ok(sent < 2_000, `${sent} bytes were read`)
+  })
+
   test('Refusals, endless answers and closed sockets reject', async () => {
     const answers: readonly ((socket: Socket) => void)[] = [
       (socket) => socket.write(JSON.stringify({ success: false, err: 'no', result: null })),

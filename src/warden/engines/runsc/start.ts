@@ -84,7 +84,12 @@ export class RunscStarter {
     const program = await programFor(spec, this.#compiled)
     if (this.#isClosed) throw closing()
     const resources = this.#spawn(spec, program, programs)
-    this.#host.lease(resources.id, remainsOf(resources.processes, resources.cgroup?.name ?? null))
+    try {
+      this.#host.lease(resources.id, remainsOf(resources.processes, resources.cgroup?.name ?? null))
+    } catch (error) {
+      await this.#release(resources)
+      throw error
+    }
     return await this.#settle(spec, program, resources, began)
   }
 

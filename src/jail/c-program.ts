@@ -66,7 +66,7 @@ const FLAGS_OF = {
 const BUILD_MS_MAX = 60_000
 const SAID_CHARACTERS_MAX = 300
 const PROGRAM_BYTES_MAX = 4 * 2 ** 20
-/** Of two versions of Mayfly, with two kinds of linking each, and a failed attempt. */
+/** Cached files: two versions of Mayfly with two kinds of linking each, and a failed attempt. */
 const GENERATIONS_MAX = 5
 const KEY_CHARACTERS = 16
 const EXECUTABLE = 0o500

@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
 import { nonZeroRanges } from './sparse.ts'
-import { writeWhole } from './write-whole.ts'
+import { writeWholeAt } from './write-whole.ts'
 
 const CHUNK_BYTES = 2 ** 20
 
@@ -16,7 +16,7 @@ export async function copySparse(
     const { bytesRead } = await source.read(chunk, 0, Math.min(CHUNK_BYTES, size - at), at)
     if (bytesRead === 0) throw new Error('the memory of its template ends early')
     for (const range of nonZeroRanges(chunk.subarray(0, bytesRead)))
-      await writeWhole(target, range.bytes, at + range.at)
+      await writeWholeAt(target, range.bytes, at + range.at)
     at += bytesRead
   }
 }

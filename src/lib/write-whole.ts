@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 
 /** Race: a write to a full disk may be short. Rejects with Error where nothing more is written, and as the file system does. */
-export async function writeWhole(
+export async function writeWholeAt(
   file: Pick<FileHandle, 'write'>,
   bytes: Uint8Array,
   at: number,

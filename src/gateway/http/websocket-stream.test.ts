@@ -51,7 +51,7 @@ test('A client that sends and reads nothing is disconnected, and one that reads 
     deaf.raw.bytesRead += 6
     slow.raw.bytesRead += 6
     within.raw.bytesRead += 6
-    // One large write of which the kernel takes a part now and then.
+    // The kernel takes a part of one large write now and then.
     if (round % 20 === 0) within._handle.writeQueueSize -= 5
     if (round % 30 === 0) slow.raw.writableLength -= 5
   }

@@ -8,7 +8,7 @@ import {
   savePieceBytesMax,
 } from '../../contract/machine-save.ts'
 import { FrameDecoder, type Frame } from '../../lib/frames.ts'
-import { writeWhole } from '../../lib/write-whole.ts'
+import { writeWholeAt } from '../../lib/write-whole.ts'
 
 /**
  * Receives the save of a machine (`src/walls/send-save.ts`) into two files. Frames are bounded, memory comes in rising order of blocks, and
@@ -67,13 +67,13 @@ class IncomingSave {
     if (at < this.#nextByte || at + bytes.length > this.#files.memoryBytes)
       throw new RangeError('it has memory out of its place')
     this.#nextByte = at + bytes.length
-    await writeWhole(this.#files.memory, bytes, at)
+    await writeWholeAt(this.#files.memory, bytes, at)
   }
 
   async #devices(bytes: Buffer): Promise<void> {
     const at = this.#devicesBytes
     this.#devicesBytes += bytes.length
     if (this.#devicesBytes > saveDevicesBytesMax) throw new RangeError('its devices are too large')
-    await writeWhole(this.#files.devices, bytes, at)
+    await writeWholeAt(this.#files.devices, bytes, at)
   }
 }

@@ -5,7 +5,7 @@ import type { ConversationState } from '../../../agent-wire/conversation.ts'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
 import { copySparse } from '../../../lib/copy-sparse.ts'
 import { createMutex } from '../../../lib/mutex.ts'
-import { writeWhole } from '../../../lib/write-whole.ts'
+import { writeWholeAt } from '../../../lib/write-whole.ts'
 import { MappedMemory, pageBytes, type PageRun } from '../../../os/mapped-memory.ts'
 import { liveMachine } from '../agent-guest/boot-guest.ts'
 import type { ForkDraft, LiveMachine, MachineFork, MachineForker } from '../agent-guest/source.ts'
@@ -131,7 +131,7 @@ async function writeChanged(
     if (performance.now() > until)
       throw new Error(`its memory could not be read within ${MEMORY_MS_MAX} ms`)
     for (const { run, bytes } of group) {
-      await writeWhole(to, bytes, run.first * pageBytes)
+      await writeWholeAt(to, bytes, run.first * pageBytes)
       changed.push(run)
     }
   }

@@ -10,8 +10,8 @@
  *
  * Relies on pid_namespaces(7).
  *
- * Not handled: a hard memory limit. Use is sampled every 250 ms, so a burst can exceed the limit; where this user may create
- * cgroups, the parent sets a hard limit as well (src/warden/engines/folder/start.ts).
+ * Not handled: a hard memory limit. Use is sampled every 250 ms, so a burst can exceed the limit. Where this user may create
+ * cgroups, the parent sets a hard limit in place of the samples (src/warden/engines/folder/start.ts).
  */
 #define _GNU_SOURCE
 #include "init.h"
@@ -45,9 +45,10 @@
 #include "requests.h"
 #include "sockets.h"
 
-enum { MEMORY_CHECK_MS = 250, BACKLOG = 64 };
+enum { MEMORY_CHECK_MS = 250, SHARES_MS_MAX = 1000, BACKLOG = 64 };
 
 static int control, signals;
+static int64_t memory_checked_ms, memory_pause_ms;
 static pid_t command;
 
 /* ---- terminal and egress path ---- */
@@ -78,44 +79,71 @@ static void open_egress_listener(void) {
 
 /* ---- memory ---- */
 
-/* Anonymous memory of a process in bytes: its RSS without file-backed and shared pages. */
-static uint64_t private_bytes(const char *pid) {
-  char name[300], text[128];
-  unsigned long total, resident, shared;
-  snprintf(name, sizeof name, "/proc/%s/statm", pid);
+static int64_t now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Reads a file of a process; 0 with errno set if that fails. */
+static int read_of_process(const char *pid, const char *file, char *text, size_t size) {
+  char name[300];
+  snprintf(name, sizeof name, "/proc/%s/%s", pid, file);
   int fd = open(name, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return 0;
-  ssize_t n = read(fd, text, sizeof text - 1);
+  ssize_t n = read(fd, text, size - 1);
+  int error = errno;
   close(fd);
-  if (n <= 0) return 0;
+  errno = error;
+  if (n < 0) return 0;
   text[n] = 0;
+  return 1;
+}
+
+/* Anonymous memory of a process in bytes: its RSS without file-backed and shared pages. */
+static uint64_t private_bytes(const char *pid) {
+  char text[128];
+  unsigned long total, resident, shared;
+  if (!read_of_process(pid, "statm", text, sizeof text)) return 0;
   if (sscanf(text, "%lu %lu %lu", &total, &resident, &shared) != 3 || shared > resident) return 0;
   return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static uint64_t wall_memory(void) {
+/* The same with each page divided by the number of processes that map it, such as forked ones; `whole` if it is not known. */
+static uint64_t proportional_bytes(const char *pid, uint64_t whole) {
+  char text[4096];
+  unsigned long kilobytes;
+  if (!read_of_process(pid, "smaps_rollup", text, sizeof text)) return errno == ENOENT || errno == ESRCH ? 0 : whole;
+  const char *line = strstr(text, "\nPss_Anon:");
+  if (!line || sscanf(line, "\nPss_Anon: %lu kB", &kilobytes) != 1) return whole;
+  uint64_t bytes = (uint64_t)kilobytes * 1024;
+  return bytes < whole ? bytes : whole;
+}
+
+/* The proportional sum walks page tables: processes that it has not reached by `shares_until` count as whole. */
+static uint64_t wall_memory(int64_t shares_until) {
   struct statvfs scratch;
   uint64_t bytes = 0;
   DIR *open = opendir("/proc");
-  for (struct dirent *one; open && (one = readdir(open));)
-    if (*one->d_name >= '1' && *one->d_name <= '9') bytes += private_bytes(one->d_name);
+  for (struct dirent *one; open && (one = readdir(open));) {
+    if (*one->d_name < '1' || *one->d_name > '9') continue;
+    uint64_t whole = private_bytes(one->d_name);
+    bytes += whole > 0 && now_ms() < shares_until ? proportional_bytes(one->d_name, whole) : whole;
+  }
   if (open) closedir(open);
   if (statvfs("/dev/shm", &scratch) == 0) bytes += (uint64_t)(scratch.f_blocks - scratch.f_bfree) * scratch.f_frsize;
   return bytes;
 }
 
-static int is_memory_check_due(void) {
-  static int64_t last;
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-  int64_t now = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-  if (now - last < MEMORY_CHECK_MS) return 0;
-  last = now;
-  return 1;
-}
+static int is_memory_check_due(void) { return now_ms() - memory_checked_ms >= memory_pause_ms; }
 
 static void check_memory(void) {
-  if (wall_memory() <= options.memory_bytes) return;
+  int64_t began = now_ms();
+  int is_held = wall_memory(0) <= options.memory_bytes || wall_memory(began + SHARES_MS_MAX) <= options.memory_bytes;
+  memory_checked_ms = now_ms();
+  /* Calls wait for a check, so at least as long passes until the next one. */
+  memory_pause_ms = memory_checked_ms - began > MEMORY_CHECK_MS ? memory_checked_ms - began : MEMORY_CHECK_MS;
+  if (is_held) return;
   send_report("{\"kind\":\"limit\",\"limit\":\"memory\"}\n");
   _exit(128 + SIGKILL);
 }

@@ -447,7 +447,7 @@ int judge(const char *path, int rights, struct refusal *why) {
   return failed ? failed : judge_repositories(path, bind, &path_names, why);
 }
 
-int refuse_stream(struct refusal *why) { return refuse(why, "protected", "a stream of the caller"); }
+int refuse_stream(struct refusal *why) { return refuse(why, "stream", "a stream of the caller"); }
 
 /* Outside of the wall such a file would run with the rights of the folder's owner, who may be root, for every user. */
 mode_t mode_without_ids(const char *path, mode_t mode) { return bind_of(path) ? mode & ~(mode_t)(S_ISUID | S_ISGID) : mode; }

@@ -12,11 +12,15 @@
  * - A signal to the parent alone is relayed by the parent, and sent to the command alone.
  * - When the parent exits, the kernel sends PARENT_GONE (PR_SET_PDEATHSIG): the terminal is restored and `init` killed.
  * The command can stop this process (^Z), and a terminal may block it: so PARENT_GONE and the end of a late time limit (OVERDUE)
- * have a handler, and SIGKILL of a last timer ends a stopped one too, and `init` with it.
+ * have a handler, and SIGKILL of a last timer ends a stopped one too, and `init` with it. Both timers count no suspend of the
+ * machine, so that after one the time limit itself ends the command. They end with a command that was within the limit: its
+ * output may wait for the terminal as long as nobody ends `mayfly` by a signal.
  *
- * Relies on clone(2) into namespaces, signalfd(2), timerfd_create(2) and timer_create(2) with CLOCK_BOOTTIME, pid_namespaces(7).
+ * Relies on clone(2) into namespaces, signalfd(2), timerfd_create(2) with CLOCK_BOOTTIME, timer_create(2) with CLOCK_MONOTONIC,
+ * pid_namespaces(7).
  *
- * Not handled: SIGKILL to this process leaves the terminal in raw mode, as it does for any program.
+ * Not handled: SIGKILL to this process leaves the terminal in raw mode, as it does for any program; so does a stop or freeze of
+ * its group from outside that lasts until the last timer.
  */
 #define _GNU_SOURCE
 #include "monitor.h"
@@ -42,8 +46,10 @@
 #include "reports.h"
 #include "terminal.h"
 
-/* OVERDUE_S, KILL_S: seconds after the time limit, longer than a kill of many processes takes. */
-enum { SIGNALS_MAX = 65, GROUP_NS = 1000000000, OVERDUE_S = 5, KILL_S = 10 };
+/* OVERDUE_S, KILL_S: seconds after the time limit, longer than a kill of many processes takes. STOP_NS, LAST_MS: how long output
+ * waits for the terminal before a stop, and after the end of a command whose `mayfly` was told to end. */
+enum { SIGNALS_MAX = 65, GROUP_NS = 1000000000, OVERDUE_S = 5, KILL_S = 10, NS_PER_MS = 1000000, LAST_MS = 1000 };
+static const int64_t STOP_NS = 5000000000;
 /* Parent-death signal, and that of the second timer. */
 #define PARENT_GONE SIGRTMIN
 #define OVERDUE (SIGRTMIN + 1)
@@ -51,8 +57,11 @@ enum { SIGNALS_MAX = 65, GROUP_NS = 1000000000, OVERDUE_S = 5, KILL_S = 10 };
 static const int relayed[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTSTP, SIGCONT};
 
 static struct {
+  /* `init` is 0 once it was reaped: its number may then be that of another process. */
   pid_t init, parent;
-  int control, signals, timer;
+  int control, signals, timer, is_told_to_end;
+  int late_timers[2], late_timer_count;
+  int64_t stops_at;
   /* For each signal: how many were received from the kernel and not yet from the parent, and the time of the last one. */
   int group_signals[SIGNALS_MAX];
   int64_t group_signal_at[SIGNALS_MAX];
@@ -110,29 +119,45 @@ static void block_signals(sigset_t *all) {
   must(sigprocmask(SIG_BLOCK, all, NULL) == 0, "signals");
 }
 
+static int awaits_before_stop(int terminal) {
+  struct pollfd on = {.fd = terminal, .events = POLLOUT};
+  int64_t left = monitor.stops_at - now_ns();
+  return left > 0 && poll(&on, 1, (int)(left / NS_PER_MS) + 1) != 0;
+}
+
 /* The command stopped (^Z): stops this job of the caller's shell as well, and continues the command after SIGCONT. */
 static void stop_job(void) {
+  monitor.stops_at = now_ns() + STOP_NS;
+  print_before_stop(awaits_before_stop);
   restore_terminal();
   kill(0, SIGSTOP);
   make_terminal_raw();
   send_message(monitor.control, SIGNAL_GROUP, SIGCONT, -1);
 }
 
-static void relay_signal(const struct signalfd_siginfo *info) {
+/* SIGNAL_GROUP or SIGNAL_ONE; 0 for a copy of a signal that was received already. */
+static int receivers_of(const struct signalfd_siginfo *info) {
   int signo = (int)info->ssi_signo;
-  if (signo == SIGCONT) return send_message(monitor.control, SIGNAL_GROUP, signo, -1);
+  if (signo == SIGCONT) return SIGNAL_GROUP;
   int is_of_kernel = info->ssi_code == SI_KERNEL, is_of_parent = (pid_t)info->ssi_pid == monitor.parent;
   if (is_of_kernel) {
     monitor.group_signals[signo]++;
     monitor.group_signal_at[signo] = now_ns();
-    send_message(monitor.control, SIGNAL_GROUP, signo, -1);
-    return;
+    return SIGNAL_GROUP;
   }
   /* A signal from any other process is taken as one to the group: the parent relays its own copy. */
-  if (!is_of_parent) return;
+  if (!is_of_parent) return 0;
   if (now_ns() - monitor.group_signal_at[signo] > GROUP_NS) monitor.group_signals[signo] = 0;
-  if (monitor.group_signals[signo] > 0) monitor.group_signals[signo]--;
-  else send_message(monitor.control, SIGNAL_ONE, signo, -1);
+  if (monitor.group_signals[signo] == 0) return SIGNAL_ONE;
+  monitor.group_signals[signo]--;
+  return 0;
+}
+
+static void relay_signal(const struct signalfd_siginfo *info) {
+  int signo = (int)info->ssi_signo, receivers = receivers_of(info);
+  if (!receivers) return;
+  send_message(monitor.control, receivers, signo, -1);
+  if (signo == SIGTERM || signo == SIGHUP) monitor.is_told_to_end = 1;
 }
 
 static _Noreturn void end(int status) {
@@ -140,13 +165,31 @@ static _Noreturn void end(int status) {
   _exit(status);
 }
 
+/* After the end of the wall. A signal that would end the command drops the output that waits. */
+static int awaits_at_end(int terminal) {
+  struct pollfd on[] = {{.fd = terminal, .events = POLLOUT}, {.fd = monitor.signals, .events = POLLIN}};
+  struct signalfd_siginfo info;
+  if (poll(on, 2, monitor.is_told_to_end ? LAST_MS : -1) == 0) return 0;
+  if (!on[1].revents || read(monitor.signals, &info, sizeof info) != (ssize_t)sizeof info) return 1;
+  int signo = (int)info.ssi_signo, ends = signo == SIGINT || signo == SIGTERM || signo == SIGHUP || signo == SIGQUIT;
+  return !ends || !receivers_of(&info);
+}
+
+/* A command that ended within the time limit has no other. */
+static void stop_late_timers(void) {
+  if (monitor.timer < 0) return;
+  for (int i = 0; i < monitor.late_timer_count; i++) syscall(SYS_timer_delete, monitor.late_timers[i]);
+}
+
 /* `init` exits with the command's status, which it has also reported. */
 static void reap(void) {
   int status;
-  pid_t pid;
+  pid_t pid, init = monitor.init;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-    if (pid != monitor.init) continue;
-    drain_terminal();
+    if (pid != init) continue;
+    monitor.init = 0;
+    stop_late_timers();
+    drain_terminal(awaits_at_end);
     if (WIFSIGNALED(status)) send_report("{\"kind\":\"killed\",\"signal\":%d}\n", WTERMSIG(status));
     end(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
   }
@@ -199,9 +242,9 @@ static void expire(void) {
 
 /* Async-signal-safe: it may interrupt any call of this process. */
 static void give_up(int signo) {
-  kill(monitor.init, SIGKILL);
+  if (monitor.init > 0) kill(monitor.init, SIGKILL);
   restore_terminal_now();
-  if (signo == OVERDUE) {
+  if (signo == OVERDUE && monitor.init > 0) {
     ssize_t written = write(REPORT_FD, timeout_report, sizeof timeout_report - 1);
     (void)written;
     waitpid(monitor.init, NULL, 0);
@@ -228,8 +271,9 @@ static void start_late_timer(int signo, int seconds) {
   struct sigevent ends = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = signo};
   struct itimerspec at = {.it_value = {.tv_sec = (time_t)(options.timeout_ms / 1000) + seconds}};
   if (options.timeout_ms == 0) return;
-  must(syscall(SYS_timer_create, CLOCK_BOOTTIME, &ends, &timer) == 0, "timer");
+  must(syscall(SYS_timer_create, CLOCK_MONOTONIC, &ends, &timer) == 0, "timer");
   must(syscall(SYS_timer_settime, timer, 0, &at, NULL) == 0, "timer");
+  monitor.late_timers[monitor.late_timer_count++] = timer;
 }
 
 static _Noreturn void loop(void) {

@@ -37,14 +37,14 @@ enum { LINKS_MAX = 40, STEPS_MAX = 512, PROC_ROOT_INODE = 1 };
 static int own_fds = -1, proc_root = -1;
 static dev_t proc_device, scratch_device;
 
-/* Streams of the caller; `mount` is 0 for one that is closed, or the wall's terminal. The mounts of pipes and sockets are those
- * of all of them: such a stream is known by its inode as well. */
+/* Streams of the caller; `mount` is -1 for one that is closed, or the wall's terminal. The mounts of pipes and sockets are those
+ * of all of them: such a stream is known by its inode as well. A file of memory needs none, since the wall can make no other. */
 static struct {
-  uint64_t mount;
+  int64_t mount;
   dev_t dev;
   ino_t ino;
   int is_nameless;
-} streams[3];
+} streams[3] = {{.mount = -1}, {.mount = -1}, {.mount = -1}};
 
 void open_proc_folders(void) {
   struct stat facts;
@@ -82,12 +82,13 @@ void fd_path(int fd, char *to, size_t room) {
 
 /* ---- streams of the caller ---- */
 
-/* Id of the mount of a descriptor's file; 0 if unknown. By its place in struct statx, which a C library may know without it. */
-static uint64_t mount_of(int fd) {
+/* Id of the mount of a descriptor's file; -1 if unknown. 0 is that of files of memory (memfd_create). By its place in struct
+ * statx, which a C library may know without it. */
+static int64_t mount_of(int fd) {
   enum { MOUNT_ID = 0x1000, MOUNT_ID_AT = 18, WORDS = 32 };
   uint64_t words[WORDS] = {0};
-  if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, MOUNT_ID, words)) return 0;
-  return words[0] & MOUNT_ID ? words[MOUNT_ID_AT] : 0;
+  if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, MOUNT_ID, words)) return -1;
+  return words[0] & MOUNT_ID ? (int64_t)words[MOUNT_ID_AT] : -1;
 }
 
 void find_streams(void) {
@@ -97,7 +98,10 @@ void find_streams(void) {
     if (options.terminals & 1 << fd || fstat(fd, &facts)) continue;
     errno = EISDIR;
     must(!S_ISDIR(facts.st_mode), "a standard stream");
-    must(canonical_path(fd, path, sizeof path) == 0 && (streams[fd].mount = mount_of(fd)) != 0, "a standard stream");
+    errno = ENAMETOOLONG;
+    must(canonical_path(fd, path, sizeof path) == 0, "a standard stream");
+    errno = ENOSYS;
+    must((streams[fd].mount = mount_of(fd)) >= 0, "a standard stream");
     streams[fd].dev = facts.st_dev;
     streams[fd].ino = facts.st_ino;
     streams[fd].is_nameless = *path != '/';
@@ -106,8 +110,8 @@ void find_streams(void) {
 
 int stream_rights(const struct target *target) {
   static const int rights[] = {[O_RDONLY] = READING, [O_WRONLY] = WRITING, [O_RDWR] = READING | WRITING};
-  uint64_t mount = target->fd >= 0 ? mount_of(target->fd) : 0;
-  for (int i = 0; mount && i < 3; i++) {
+  int64_t mount = target->fd >= 0 ? mount_of(target->fd) : -1;
+  for (int i = 0; mount >= 0 && i < 3; i++) {
     int is_same = streams[i].dev == target->facts.st_dev && streams[i].ino == target->facts.st_ino;
     if (streams[i].mount != mount || (streams[i].is_nameless && !is_same)) continue;
     int flags = fcntl(target->fd, F_GETFL);

@@ -28,7 +28,8 @@
 #include <unistd.h>
 #include "folder.h"
 
-enum { CHUNK_BYTES = 16384, DRAIN_MS = 1000 };
+/* STOP_READS_MAX: other processes of the wall may go on writing while the command is stopped. */
+enum { CHUNK_BYTES = 16384, DRAIN_MS = 1000, STOP_READS_MAX = 64 };
 
 static int master = -1, caller_terminal = -1, reads_input, is_raw;
 static struct termios saved;
@@ -135,9 +136,10 @@ void poll_terminal(struct pollfd *on) {
 
 static void relay_output(void) {
   if (refill(&output, master)) return;
-  /* EIO: the last slave descriptor was closed. */
+  /* EIO: the last slave descriptor was closed. Keys are the caller's from now on, so that ^C becomes a signal there. */
   close(master);
   master = -1;
+  reads_input = 0;
   keys.at = keys.end = 0;
   restore_terminal();
 }
@@ -151,13 +153,22 @@ void relay_terminal(const struct pollfd *on) {
   if (on[1].revents && master >= 0 && !refill(&keys, 0)) reads_input = 0;
 }
 
-static void finish_output(void) {
-  struct pollfd on = {.fd = output.to, .events = POLLOUT};
-  for (; is_waiting(&output); pass_on(&output)) poll(&on, 1, -1);
+/* Returns 0 if output still waits. */
+static int finish_output(int (*awaits)(int terminal)) {
+  for (; is_waiting(&output); pass_on(&output))
+    if (!awaits(output.to)) return 0;
+  return 1;
 }
 
-void drain_terminal(void) {
-  finish_output();
-  for (struct pollfd on = {.fd = master, .events = POLLIN}; master >= 0 && poll(&on, 1, DRAIN_MS) > 0; finish_output())
-    relay_output();
+static int has_more_output(int ms) {
+  struct pollfd on = {.fd = master, .events = POLLIN};
+  return master >= 0 && poll(&on, 1, ms) > 0;
+}
+
+void drain_terminal(int (*awaits)(int terminal)) {
+  while (finish_output(awaits) && has_more_output(DRAIN_MS)) relay_output();
+}
+
+void print_before_stop(int (*awaits)(int terminal)) {
+  for (int reads = 0; finish_output(awaits) && has_more_output(0) && reads < STOP_READS_MAX; reads++) relay_output();
 }

@@ -15,7 +15,9 @@ void resize_terminal(void);
 /* Fills three entries for poll(2); relays by their results. */
 void poll_terminal(struct pollfd *on);
 void relay_terminal(const struct pollfd *on);
-/* Prints the output that was buffered when the wall ended. */
-void drain_terminal(void);
+/* Print the output that waits: all of it, after the end of the wall; or what is there at a stop of the command. `awaits` waits
+ * until the terminal takes output, and returns 0 to give up what still waits. */
+void drain_terminal(int (*awaits)(int terminal));
+void print_before_stop(int (*awaits)(int terminal));
 
 #endif

@@ -8,11 +8,14 @@ import { posix } from 'node:path'
 
 const FILES_MAX = 1000
 const LEFT_OUT_MAX = 200
+/** Room for the list in the head of the end, which also has an error: a longer head is not read. */
+const LEFT_OUT_BYTES_MAX = 64 * 2 ** 10
 const FILE_BYTES_MAX = 32 * 2 ** 20 - 65_536
 const DEPTH_MAX = 32
 /** Files whose state is recorded before a run; more of them count as new. */
 const KNOWN_MAX = 100_000
 const PATH_CHARS_MAX = 1024
+const NAMED_CHARS_MAX = 100
 const OUT = 'out'
 /** Key of the working folder itself among the known files. */
 const WHOLE = '.'
@@ -21,6 +24,10 @@ const OF_TOOLS = /^(?:\..*|__pycache__|node_modules)$/
 /** Without namespaces the temporary folder is the working folder. */
 const OF_RUNNER = '.mayfly-'
 const NOT_PLAIN = /[\p{Cc}\\]/u
+/** Character in place of bytes of a name that are not UTF-8: the file cannot be opened by such a name. */
+const REPLACED = /\ufffd/
+/** Known state of a file with such a name. */
+const NO_FACTS = ''
 /** Two changes within this time may have equal timestamps: a kernel tick takes up to 10 ms. */
 const SETTLED_MS = 100
 const { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync } = fs
@@ -28,7 +35,8 @@ const { now } = Date
 const { normalize } = posix
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 const FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-const { alloc, compare, from } = Buffer
+const { alloc, byteLength, compare, from } = Buffer
+const { stringify } = JSON
 const { create, getPrototypeOf } = Object
 const BIG = /** @type {const} */ ({ bigint: true })
 const stats = getPrototypeOf(fs.statSync('/', BIG))
@@ -130,6 +138,7 @@ export function standingFiles(work) {
     for (const entry of readdirSync(`${work}/${at}`, { withFileTypes: true })) {
       if (--room < 0) return
       const path = at + entry.name
+      if (test(REPLACED, entry.name)) known[path] = { facts: NO_FACTS }
       attempt(ignore, path, () => {
         if (!entry.isDirectory())
           known[path] = { facts: factsOf(lstatSync(`${work}/${path}`, BIG)) }
@@ -173,6 +182,7 @@ class Gathering {
   #isChangeOnly
   /** @type {LeftOut[]} */
   #leftOut = []
+  #leftOutBytes = 0
   /** Paths as shown. @type {Record<string, true>} */
   #given = create(null)
   #files = 0
@@ -197,7 +207,7 @@ class Gathering {
     if (this.#isOutEmpty()) this.#hasOut = true
     else this.#root(`${this.#work}/${OUT}`, `${OUT}/`)
     if (!this.#isUnchanged()) this.#root(this.#work, '')
-    const last = this.#leftOut[LEFT_OUT_MAX - 1]
+    const last = this.#leftOut[this.#leftOut.length - 1]
     if (last && this.#unnamed > 0) last.because += `; ${this.#unnamed} more are left out`
     return this.#leftOut
   }
@@ -285,9 +295,14 @@ class Gathering {
   /** @param {string} path @param {string} because */
   #leave(path, because) {
     const leftOut = this.#leftOut
-    if (leftOut.length < LEFT_OUT_MAX)
-      leftOut[leftOut.length] = { path: cut(shownAs(path), 0, PATH_CHARS_MAX), because }
-    else this.#unnamed++
+    const shown = cut(shownAs(path), 0, PATH_CHARS_MAX)
+    const bytes = this.#leftOutBytes + byteLength(stringify(shown)) + byteLength(because)
+    if (leftOut.length === LEFT_OUT_MAX || bytes > LEFT_OUT_BYTES_MAX) {
+      this.#unnamed++
+      return
+    }
+    this.#leftOutBytes = bytes
+    leftOut[leftOut.length] = { path: shown, because }
   }
 
   /** @param {import('node:fs').BigIntStats} stat @param {string} path @param {string} shown */
@@ -299,7 +314,7 @@ class Gathering {
     if (stat.nlink > 1n) return 'it has more than one name'
     if (test(NOT_PLAIN, path)) return 'its name is no text'
     if (shown.length > PATH_CHARS_MAX) return 'its path is too long'
-    if (this.#given[shown]) return `there is another ${shown} already`
+    if (this.#given[shown]) return `there is another ${cut(shown, 0, NAMED_CHARS_MAX)} already`
     if (this.#files >= FILES_MAX) return `there are more than ${FILES_MAX}`
     if (size > FILE_BYTES_MAX) return `it is too large: ${size} bytes, of at most ${FILE_BYTES_MAX}`
     if (bytes + size <= bytesMax) return undefined
@@ -326,6 +341,7 @@ class Gathering {
    * @param {string} place @param {string} name @param {string} path
    */
   #isSkipped(place, name, path) {
+    if (this.#known[path]?.facts === NO_FACTS) return true
     if (isBelowOut(path)) return false
     if (startsWith(path, OF_RUNNER)) return true
     try {
@@ -371,7 +387,10 @@ function attempt(leave, path, act) {
     act()
   } catch (error) {
     const { code } = /** @type {{ code?: string }} */ (error)
-    if (code === 'ENOENT') return
+    if (code === 'ENOENT') {
+      if (test(REPLACED, path)) leave(path, 'its name is no text')
+      return
+    }
     if (code === 'ELOOP' || code === 'EMLINK') leave(path, 'it is a link')
     else if (code === 'ENXIO') leave(path, 'it is no plain file')
     else if (code !== undefined) leave(path, 'it cannot be read')

@@ -7,11 +7,17 @@ import os
 import stat
 import time
 
+import mayfly_json
+
 FILES_MAX = 1000
 LEFT_OUT_MAX = 200
+# Room for the list in the head of the end, which also has an error: a longer head is not read.
+LEFT_OUT_BYTES_MAX = 64 * 2**10
 FILE_BYTES_MAX = 32 * 2**20 - 65_536
 DEPTH_MAX = 32
+# Counted in UTF-16 units, as the server does.
 PATH_CHARS_MAX = 1024
+NAMED_CHARS_MAX = 100
 OUT = "out"
 OF_TOOLS = ("__pycache__", "node_modules")
 # Without namespaces the temporary folder is the working folder.
@@ -28,6 +34,7 @@ SETTLED_NS = 100_000_000
 
 _open, _close, _read, _list, _fstat, _stat = os.open, os.close, os.pread, os.listdir, os.fstat, os.stat
 _lstat, _scan, _now = os.lstat, os.scandir, time.time_ns
+_quote = mayfly_json.quote
 
 
 def facts_of(path):
@@ -87,17 +94,12 @@ class Known:
         self.files, self.folders = {}, {}
         # False: the folders must be read to detect changes.
         self.is_settled = False
-        self.has_out_files = False
 
     def current(self):
         """Current files; reads the folders only if something changed."""
         if not self.is_unchanged():
             self.read()
         return self.files
-
-    def has_nothing(self):
-        """True if there is nothing to gather: no file below `out/`, and no new or changed file."""
-        return not self.has_out_files and self.is_unchanged()
 
     def is_unchanged(self):
         if not self.is_settled:
@@ -115,7 +117,7 @@ class Known:
         return True
 
     def read(self):
-        self.files, self.folders, self.has_out_files = {}, {}, False
+        self.files, self.folders = {}, {}
         settled_at, self.is_settled = _now() - SETTLED_NS, True
         folders = [""]
         while folders and len(self.files) < KNOWN_MAX:
@@ -144,7 +146,6 @@ class Known:
                 folders.append(path + "/")
             else:
                 self.files[path] = ((facts.st_ino, facts.st_size, facts.st_ctime_ns), None)
-                self.has_out_files = self.has_out_files or _is_below_out(path)
 
 
 def _facts_of_folder(facts):
@@ -162,7 +163,10 @@ class Gathering:
         self.given = {}
         self.bytes = 0
         self.left_out = []
+        self.left_out_bytes = 0
         self.unnamed = 0
+        # True for a session: `out/` may have files of earlier execs.
+        self.is_change_only = False
         self.has_freed = False
         self.has_out = False
         # Taken before the release of the job.
@@ -219,10 +223,12 @@ class Gathering:
         return True
 
     def leave(self, path, because):
-        if len(self.left_out) == LEFT_OUT_MAX:
+        name = _cut(_shown_as(path).encode("utf8", "replace").decode("utf8"), PATH_CHARS_MAX)
+        size = len(_quote(name)) + len(_quote(because))
+        if len(self.left_out) == LEFT_OUT_MAX or self.left_out_bytes + size > LEFT_OUT_BYTES_MAX:
             self.unnamed += 1
             return
-        name = _shown_as(path).encode("utf8", "replace").decode("utf8")[:PATH_CHARS_MAX]
+        self.left_out_bytes += size
         self.left_out.append({"path": name, "because": because})
 
     def walk(self, folder, at, depth):
@@ -256,7 +262,7 @@ class Gathering:
             if depth == DEPTH_MAX:
                 return self.leave(path, "it is nested too deep")
             return self.walk(fd, path + "/", depth + 1)
-        if not is_out and self.is_as_it_was(fd, facts, path):
+        if (not is_out or self.is_change_only) and self.is_as_it_was(fd, facts, path):
             return None
         shown = _shown_as(path)
         because = self.reason(facts, path, shown)
@@ -274,12 +280,12 @@ class Gathering:
             return "it is no plain file"
         if facts.st_nlink > 1:
             return "it has more than one name"
-        if not path.isprintable() or "\\" in path:
+        if not _is_text(path):
             return "its name is no text"
-        if len(shown) > PATH_CHARS_MAX:
+        if _units_of(shown) > PATH_CHARS_MAX:
             return "its path is too long"
         if shown in self.given:
-            return f"there is another {shown} already"
+            return f"there is another {_cut(shown, NAMED_CHARS_MAX)} already"
         return self.reason_of(facts.st_size)
 
     def reason_of(self, size):
@@ -308,7 +314,7 @@ class Gathering:
         if path.startswith(OF_RUNNER):
             return True
         known, _ = self.brought.get(path, (None, None))
-        if known is None or _is_below_out(path):
+        if known is None or (_is_below_out(path) and not self.is_change_only):
             return False
         try:
             facts = _stat(name, dir_fd=folder, follow_symlinks=False)
@@ -355,6 +361,24 @@ def _is_below_out(path):
 def _shown_as(path):
     """Paths below `out/` are relative to it."""
     return path[len(OUT) + 1 :] if _is_below_out(path) else path
+
+
+def _is_text(path):
+    """True for names that the output gate accepts: without control characters, surrogates and backslashes."""
+    return "\\" not in path and (path.isprintable() or not any(_is_control(one) for one in path))
+
+
+def _is_control(one):
+    return one < " " or "\x7f" <= one < "\xa0" or "\ud800" <= one <= "\udfff"
+
+
+def _units_of(text):
+    return len(text) + sum(one > "\uffff" for one in text)
+
+
+def _cut(text, units):
+    text = text[:units]
+    return text[: len(text) - max(0, _units_of(text) - units)]
 
 
 def _content(fd, size):

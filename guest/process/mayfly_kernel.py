@@ -215,6 +215,7 @@ class Cell(mayfly_entries.Job):
 
     def prepare(self):
         self.watch(self.kernel.known.current())
+        self.gathering.is_change_only = True
         # True forbids the gathering to close descriptors at EMFILE: they may be the kernel's.
         self.gathering.has_freed = True
         display = self.display
@@ -269,7 +270,7 @@ class Cell(mayfly_entries.Job):
         self.say(mayfly_wire.EXEC_END, (mayfly_json.dumps(head) + "\n" + text).encode("utf8", "replace"))
 
     def gather(self):
-        if not self.kernel.known.has_nothing():
+        if not self.kernel.known.is_unchanged():
             super().gather()
 
     def flush(self):

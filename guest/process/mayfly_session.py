@@ -509,8 +509,9 @@ def _put(work, place, data):
     folder = _open_folder(work, parent, makes=True)
     temporary = f".mayfly-put-{os.getpid()}"
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
         try:
+            os.fchmod(fd, _mode_for(data, name, folder))
             while data:
                 data = data[os.write(fd, data) :]
         finally:
@@ -524,6 +525,17 @@ def _put(work, place, data):
         raise
     finally:
         os.close(folder)
+
+
+def _mode_for(data, name, folder):
+    """Mode of the file that is replaced; a new script is executable."""
+    try:
+        facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISREG(facts.st_mode):
+            return facts.st_mode & 0o777
+    except OSError:
+        pass
+    return 0o755 if bytes(data[:2]) == b"#!" else 0o644
 
 
 def _get(work, place, bytes_max):

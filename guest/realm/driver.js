@@ -196,7 +196,9 @@ bound.open = () => {
   if (task === undefined) take()
   part('session')
 }
-bound.call = callCapability
+bound.call = startCall
+/** Drops a call whose caller gave it up: the job does not wait for its answer. */
+bound.forget = (id) => P.mapDelete(calls, id)
 bound.fail = fail
 bound.tick = () => undefined
 
@@ -208,6 +210,11 @@ function context() {
 }
 
 function callCapability(name, args) {
+  return startCall(name, args)
+}
+
+/** `started` gets the number of the call. */
+function startCall(name, args, started) {
   return new P.Promise((resolve, reject) => {
     if (typeof name !== 'string' || name.length > 200) {
       throw new P.TypeError('Cannot call a capability: its name is not a short string')
@@ -226,6 +233,7 @@ function callCapability(name, args) {
     const id = ++lastCall
     P.mapSet(calls, id, { __proto__: null, resolve, reject, owner: bound.owner })
     ask('call', id, name, text)
+    started?.(id)
   })
 }
 

@@ -167,9 +167,14 @@ function fetch(input, init) {
     const signal = init?.signal
     if (signal?.aborted) throw signal.reason
     const text = requestText(input, init)
-    signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+    let id
+    const giveUp = () => {
+      bound.forget(id)
+      reject(signal.reason)
+    }
+    signal?.addEventListener('abort', giveUp, { once: true })
     P.promiseThen(
-      bound.call('mayfly.fetch', text),
+      bound.call('mayfly.fetch', text, (given) => (id = given)),
       (answer) => {
         if (answer.error === undefined) resolve(bytesOf(answer))
         else reject(refusal(answer.error))

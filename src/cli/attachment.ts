@@ -1,7 +1,9 @@
 import { MayflyError } from '../contract/error.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import type { AttachedServer } from '../gateway/local/client.ts'
+import { runRequestBytesMax } from '../gateway/local/wire.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
+import { shownSize } from './format-value.ts'
 import { note } from './print.ts'
 import type { Runner } from './runner.ts'
 import { warnOfProviders } from './warn-of-providers.ts'
@@ -65,11 +67,13 @@ export function attachedRunner(): Runner | undefined {
       next = undefined
       const listener = { ...caller, on, taken: attachment.dropRights }
       const wants = { watch: on !== undefined, live: caller.tap !== undefined }
-      const outcome = await server?.run({ request, packages, ...wants }, listener)
+      const job = { request, packages, ...wants }
+      const outcome = await server?.run(job, listener)
       if (outcome) return outcome
       // A source from stdin has no name; like stdin, it cannot be read again.
       if (request.stdin === undefined && request.name !== undefined)
         throw alone('the server took no more')
+      if (Buffer.byteLength(JSON.stringify(job)) > runRequestBytesMax) throw tooLarge()
       throw new MayflyError('OVERLOADED', 'Cannot run the job: the server accepts no more jobs', {
         hint: 'Retry, or use --once to run without a server',
       })
@@ -78,6 +82,13 @@ export function attachedRunner(): Runner | undefined {
       holdAttachment(undefined)
     },
   }
+}
+
+function tooLarge(): MayflyError {
+  const most = shownSize(runRequestBytesMax)
+  return new MayflyError('TOO_LARGE', `Cannot run the job: as JSON it is larger than ${most}`, {
+    hint: 'Use --once to run without a server, which has no such limit, or pass the input as a file: --file PATH',
+  })
 }
 
 function alone(reason: string): OwnRunNeeded {

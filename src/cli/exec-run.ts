@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { dirname, resolve } from 'node:path'
@@ -7,7 +8,7 @@ import { runInFolder, type FolderRan, type FolderRun } from '../assemble/folder-
 import { systemClock } from '../contract/clock.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
-import type { FolderRefusal } from '../contract/folder.ts'
+import type { FolderEnd, FolderRefusal } from '../contract/folder.ts'
 import { parseDuration } from '../contract/units.ts'
 import { existingPath } from '../folder-wall/paths.ts'
 import { folderGrant, type MadeGrant } from '../folder-wall/grant.ts'
@@ -22,6 +23,7 @@ import { signerFolder, wardenFolder } from '../lib/state-folder.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { openFolderProgram, startFolderWall } from '../warden/engines/folder/start.ts'
 import { openSigner } from '../warden/sign.ts'
+import { onReaderGone } from './broken-pipe.ts'
 import type { ExecFlags } from './exec-flags.ts'
 import { changesText, execConfig, folderHere } from './exec-config.ts'
 import { becomeFolderOwner } from './folder-owner.ts'
@@ -269,11 +271,10 @@ async function finish(
     reporter.print(`ended: ${limitText(error?.message ?? status)}`)
   const kept = view && keep(view, isHeld, end?.notStarted, reporter)
   if (flags.json)
-    printJson({
+    await printWhole({
       ...outcome,
       ...(kept && { view: { id: kept.id, changes: kept.changes.length } }),
-      stdout: textOf(end?.stdout),
-      stderr: textOf(end?.stderr),
+      ...outputOf(end),
       refused: reporter.refusals,
       ...(reporter.notes.length > 0 && { notes: reporter.notes }),
     })
@@ -335,8 +336,31 @@ function deniedHosts({ metrics }: FolderRan['outcome']): readonly string[] {
   return [...unique.slice(0, REFUSALS_SHOWN), ...(more > 0 ? [`refused: ${more} more hosts`] : [])]
 }
 
-function textOf(bytes: Uint8Array | undefined): string {
-  return bytes === undefined ? '' : Buffer.from(bytes).toString()
+/** Captured output, in base64 where it is not UTF-8. */
+function outputOf({ stdout, stderr, truncated }: Partial<FolderEnd> = {}) {
+  const [out, err] = [stdout, stderr].map((bytes) => Buffer.from(bytes ?? []))
+  const encoding = { stdout: encodingOf(out!), stderr: encodingOf(err!) }
+  return {
+    stdout: out!.toString(encoding.stdout),
+    stderr: err!.toString(encoding.stderr),
+    ...(encoding.stdout !== 'utf8' && { stdoutEncoding: encoding.stdout }),
+    ...(encoding.stderr !== 'utf8' && { stderrEncoding: encoding.stderr }),
+    ...(truncated && { truncated }),
+  }
+}
+
+const encodingOf = (bytes: Buffer): 'utf8' | 'base64' => (isUtf8(bytes) ? 'utf8' : 'base64')
+
+/**
+ * Prints the document, and waits until the reader of a pipe has all of it: an exit drops bytes that it has not. A reader that
+ * is gone ends the wait.
+ */
+async function printWhole(document: unknown): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  onReaderGone(resolve)
+  printJson(document)
+  process.stdout.write('', () => resolve())
+  await promise
 }
 
 function codeOf({ status, exitCode }: FolderRan['outcome']): number {

@@ -2,6 +2,7 @@ import { lstat, readdir, readlink, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { JobFile } from '../contract/job.ts'
+import { splitFileFlag } from './file-flag.ts'
 import { isSecretName } from './secret-name.ts'
 import { readBytes } from './source.ts'
 
@@ -35,7 +36,7 @@ interface Walk {
  * internal symlinks, except likely secrets; a file named explicitly is always included. Throws MayflyError USAGE.
  */
 export async function jobFiles(given: string, asked: JobFilesOptions = {}): Promise<JobFile[]> {
-  const [from = '', as] = given.split('=', 2)
+  const { from, as } = splitFileFlag(given)
   const place =
     as ??
     (path.isAbsolute(from) || from.startsWith('..') ? path.basename(from) : path.normalize(from))

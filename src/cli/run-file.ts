@@ -11,6 +11,7 @@ import { codeOfSignal } from '../lib/signal-name.ts'
 import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 import type { ArtifactsFolder, UnsavedArtifact } from './artifacts-folder.ts'
 import { attachedRunner } from './attachment.ts'
+import { splitFileFlag } from './file-flag.ts'
 import { shownSize } from './format-value.ts'
 import { mayImport } from './package-imports.ts'
 import type { OpenPackages } from './packages.ts'
@@ -82,7 +83,7 @@ function foldersOf(file: string, flags: RunFlags): readonly string[] {
   const source = file === '-' ? [] : [dirname(file)]
   const { file: files = [], packages, artifacts } = flags
   const brought = [
-    ...files.map((one) => one.split('=')[0]!),
+    ...files.map((one) => splitFileFlag(one).from),
     ...(Array.isArray(packages) ? packages : []),
   ]
   const named = [...source, ...brought, ...(artifacts === undefined ? [] : [artifacts])]
@@ -203,13 +204,13 @@ async function explainRun({ way, about }: Runner, planned: PlannedRun | undefine
   note({}, way === 'attached' ? `Server: ${about}` : `Server: none, ${about}`)
 }
 
-/** Prints output live, sanitised on a TTY. */
+/** Prints output live: its text, sanitised, on a TTY, and its bytes elsewhere. */
 function printer(): OutputListener {
-  return async (stream: 'stdout' | 'stderr', text: string) => {
+  return async (stream: 'stdout' | 'stderr', text: string, bytes?: Uint8Array) => {
     const out = process[stream]
-    printed[stream] += Buffer.byteLength(text)
+    printed[stream] += bytes?.length ?? Buffer.byteLength(text)
     if (text !== '') last = { stream, isEnded: text.endsWith('\n') }
-    if (out.destroyed || out.write(out.isTTY ? sanitise(text) : text)) return
+    if (out.destroyed || out.write(out.isTTY ? sanitise(text) : (bytes ?? text))) return
     await (waits[stream] ??= anyEvent(out, ['drain', 'close']).finally(() => delete waits[stream]))
   }
 }

@@ -55,6 +55,7 @@ export function registerSessions(sandbox: Command, reached: (command: Command) =
     .argument('[file-or-command...]', 'a file or "-"; after "--" a program and its arguments')
     .option('-t, --tty', 'attach this terminal to a shell, or a command after --, in the session')
     .option('--input <json>', 'input of the exec, as JSON')
+    .option('--stdin', 'pass on standard input, read to its end')
     .option('--timeout <time>', 'interrupt the exec after this time, such as 30s')
     .action(exec)
   reached(sandbox.command('put').description('copy a file into a session'))
@@ -130,6 +131,7 @@ async function open(flags: CreateFlags): Promise<void> {
 interface ExecFlags extends ServerFlags {
   readonly tty?: boolean
   readonly input?: string
+  readonly stdin?: boolean
   readonly timeout?: string
 }
 
@@ -143,6 +145,8 @@ async function exec(
   const flags = command.optsWithGlobals<ExecFlags>()
   try {
     const isCommand = wordsAfterDashes(process.argv)
+    const isCodePiped = !isCommand && words[0] === '-'
+    if (flags.stdin && (flags.tty || isCodePiped)) throw readTwice()
     if (flags.tty) {
       if (words.length > 0 && !isCommand) throw namedFile()
       process.exitCode = await attachTerminal(flags, id, words)
@@ -151,16 +155,37 @@ async function exec(
     const body = isCommand ? { command: words } : await cellOf(words)
     const given = {
       ...body,
+      ...(flags.stdin && (await stdinOf(flags))),
       ...(flags.input !== undefined && { input: parseJson(flags.input) }),
       ...(flags.timeout !== undefined && { limits: { timeout: flags.timeout } }),
     }
     const outcome = await streamed(flags, id, given)
     if (flags.json) printJson(outcome)
     else report(outcome, { file: words[0] ?? 'cell', code: 'code' in body ? body.code : '' }, flags)
+    if (!flags.stdin && !isCodePiped && !flags.quiet) await tellUnpassed(flags)
     process.exitCode = exitCodeOf[outcome.status]
   } catch (thrown) {
     printError(thrown, flags.json ?? false)
   }
+}
+
+async function stdinOf(flags: ExecFlags) {
+  const { readStdin } = await import('./stdin.ts')
+  const told = (text: string) => note(flags, text)
+  const stdin = await readStdin({ language: undefined, sources: [], isAsked: true, note: told })
+  return stdin && { stdin }
+}
+
+async function tellUnpassed(flags: ExecFlags): Promise<void> {
+  const { isFileWaiting } = await import('./stdin.ts')
+  if (isFileWaiting()) note(flags, 'Standard input was not passed on: --stdin passes it on')
+}
+
+function readTwice(): MayflyError {
+  return new MayflyError(
+    'USAGE',
+    'Cannot pass on standard input: the code or the terminal is read from it',
+  )
 }
 
 function namedFile(): MayflyError {

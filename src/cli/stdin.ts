@@ -1,4 +1,4 @@
-import { fstatSync } from 'node:fs'
+import { fstatSync, readFileSync } from 'node:fs'
 import { MayflyError } from '../contract/error.ts'
 import type { JobRequest, Language } from '../contract/job.ts'
 import { stdinBytesMax } from '../contract/stdin-bound.ts'
@@ -77,6 +77,25 @@ export async function hasUnread(): Promise<boolean> {
     clearTimeout(timer)
     stdin.destroy()
   }
+}
+
+/**
+ * True if standard input is a file with bytes that nobody read. A pipe may belong to a loop of a shell script, whose next
+ * line a look would take. Linux only.
+ */
+export function isFileWaiting(): boolean {
+  try {
+    const facts = fstatSync(0)
+    return facts.isFile() && positionOf(0) < facts.size
+  } catch {
+    return false
+  }
+}
+
+/** Offset of an open file. */
+function positionOf(fd: number): number {
+  const [, at = '0'] = /^pos:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? []
+  return Number(at)
 }
 
 /** True for a pipe or a socket, which may stay open silently. */

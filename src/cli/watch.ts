@@ -58,7 +58,7 @@ class Lines implements LiveView {
   }
 
   tap(print: OutputListener | undefined): OutputListener {
-    return (name, text) => print?.(name, text)
+    return (name, text, bytes) => print?.(name, text, bytes)
   }
 
   end(outcome: Outcome): void {
@@ -100,12 +100,12 @@ class Live implements LiveView {
   }
 
   tap(print: OutputListener | undefined): OutputListener {
-    return async (name, text) => {
-      this.#bytes += Buffer.byteLength(text)
+    return async (name, text, bytes) => {
+      this.#bytes += bytes?.length ?? Buffer.byteLength(text)
       if (!print) return
       this.#clear()
       this.#isFree = text.endsWith('\n')
-      await print(name, text)
+      await print(name, text, bytes)
     }
   }
 

@@ -36,6 +36,8 @@ export interface FolderWallSpec extends Omit<FolderGrant, 'variables' | 'given'>
   readonly terminals: readonly number[]
   readonly timeoutMs: number | undefined
   readonly memoryBytes: number
+  /** True if a control group holds the memory limit, so that the wall need not measure use. */
+  readonly isMemoryHeld?: boolean
   readonly processes: number
   /** Port on which the egress proxy listens inside the wall. */
   readonly egressPort: number | undefined
@@ -57,7 +59,7 @@ export interface FolderOverlay {
 export interface FolderRefusal {
   readonly what: 'read' | 'write' | 'name' | 'connect'
   readonly path: string
-  readonly rule: 'protected' | 'secret' | 'denied' | 'socket' | 'network'
+  readonly rule: 'protected' | 'secret' | 'denied' | 'stream' | 'socket' | 'network'
   /** Name or path of the rule. */
   readonly name: string
 }
@@ -73,6 +75,8 @@ export interface FolderEnd {
   readonly notStarted?: string | undefined
   readonly stdout?: Uint8Array | undefined
   readonly stderr?: Uint8Array | undefined
+  /** Streams whose end is missing from the captured bytes; undefined if none were captured. */
+  readonly truncated?: Readonly<Record<'stdout' | 'stderr', boolean>> | undefined
 }
 
 /** A running wall of a folder. */

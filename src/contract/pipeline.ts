@@ -320,8 +320,15 @@ export interface Gate {
   close(end: TaskEnd): GatedOutput
 }
 
-/** Live output subscriber. A returned promise applies back-pressure to the guest. */
-export type OutputListener = (stream: 'stdout' | 'stderr', text: string) => void | Promise<void>
+/**
+ * Live output subscriber. A returned promise applies back-pressure to the guest. `bytes`: the output itself, only where it is
+ * not UTF-8 and the text has U+FFFD for parts of it.
+ */
+export type OutputListener = (
+  stream: 'stdout' | 'stderr',
+  text: string,
+  bytes?: Uint8Array,
+) => void | Promise<void>
 
 /** Gated output; status `refused` if a check of the gate failed. */
 export interface GatedOutput {

@@ -25,6 +25,7 @@ import { tunnelModesFor, type TunnelModes } from './tunnel-modes.ts'
 
 export interface ConnectionTimeouts {
   readonly headMsMax: number
+  /** Without a byte in either direction: a wait for an answer, too. */
   readonly idleMsMax: number
   readonly lifeMsMax: number
 }
@@ -33,6 +34,8 @@ type To = Pick<HttpOrigin, 'host' | 'port'>
 
 const TLS_HANDSHAKE = 22
 const drainMsMax = 5_000
+/** Time from the first byte of a tunnel to its open connection, and between two looks at a quiet one. */
+const quietMsMax = 60_000
 
 /** Connection of a guest to the proxy, from accept to close. */
 export class ProxyConnection implements ConnectionMonitor {
@@ -54,13 +57,20 @@ export class ProxyConnection implements ConnectionMonitor {
     raw.allowHalfOpen = true
     raw.on('error', () => raw.destroy())
     raw.once('close', () => stop.abort())
-    const late = (what: string) => () => this.cut(what)
-    this.#headTimer = setTimeout(late('it was idle for too long'), times.headMsMax)
-    this.#timers = [this.#headTimer, setTimeout(late('it was open for too long'), times.lifeMsMax)]
-    this.#idleMsMax = times.idleMsMax
+    const { headMsMax, idleMsMax, lifeMsMax } = times
+    this.#headTimer = setTimeout(() => this.cut(idle(headMsMax)), headMsMax)
+    const isOld = () => this.#late(`it was open for too long: ${seconds(lifeMsMax)}`)
+    this.#timers = [this.#headTimer, setTimeout(isOld, lifeMsMax)]
+    this.#idleMsMax = idleMsMax
+    this.#lookMs = Math.min(quietMsMax, idleMsMax)
   }
 
   readonly #idleMsMax: number
+  readonly #lookMs: number
+  /** Answer to a request that is given up. */
+  #why: EgressRefusal | undefined
+  /** True from a request on until the first byte of its answer. */
+  #awaitsAnswer = false
 
   /** Resolves when the connection is over; never rejects. */
   async serve(): Promise<void> {
@@ -110,6 +120,16 @@ export class ProxyConnection implements ConnectionMonitor {
     this.#raw.destroy()
   }
 
+  /** Gives up for a time limit; a guest that waits for an answer, and has no byte of it, gets the reason as one. */
+  #late(because: string): void {
+    const open = this.#open
+    if (!open || !this.#awaitsAnswer || this.#isOver) return this.cut(because)
+    this.#awaitsAnswer = false
+    this.#why = refused(because, 504)
+    open.entry.cut(because)
+    open.socket.destroy()
+  }
+
   opened(request: EgressRequest, { entry, socket, address }: EgressConnection): void {
     this.#open = { request, entry, socket, address }
     socket.on('error', () => socket.destroy())
@@ -132,7 +152,12 @@ export class ProxyConnection implements ConnectionMonitor {
   }
 
   received(): boolean {
+    this.#awaitsAnswer = false
     this.#touch()
+    return this.#count()
+  }
+
+  #count(): boolean {
     this.#open?.entry.count()
     const { overdrawn } = this.#terms.ledger
     if (!overdrawn) return !this.#isCut
@@ -145,12 +170,21 @@ export class ProxyConnection implements ConnectionMonitor {
   }
 
   #idleTimer: NodeJS.Timeout | undefined
+  #quietMs = 0
 
   #touch(): void {
     if (this.#isOver) return
     clearTimeout(this.#headTimer)
+    this.#quietMs = 0
     if (this.#idleTimer) this.#idleTimer.refresh()
-    else this.#idleTimer = setTimeout(() => this.cut('it was idle for too long'), this.#idleMsMax)
+    else this.#idleTimer = setTimeout(() => this.#look(), this.#lookMs)
+  }
+
+  /** Counts what a quiet connection received in TLS besides data, and gives up one that was quiet for too long. */
+  #look(): void {
+    this.#quietMs += this.#lookMs
+    if (!this.#open || this.#quietMs >= this.#idleMsMax) this.#late(idle(this.#quietMs))
+    else if (this.#count()) this.#idleTimer?.refresh()
   }
 
   async #serve(): Promise<void> {
@@ -172,8 +206,9 @@ export class ProxyConnection implements ConnectionMonitor {
     const rest = Buffer.from(parsed.bytes.subarray(head.size))
     if (target.kind === 'request' && isDnsLookup(target)) return this.#resolve(client, target)
     if (target.kind === 'request') {
+      this.#awaitsAnswer = true
       const why = await relayRequest(client, { head, target, framing, rest }, this.#terms, this)
-      return why && !this.#isCut ? why : undefined
+      return this.#isCut ? undefined : (this.#why ?? why)
     }
     if (rest.length > 0) return this.#unread(refused('it sends data before its tunnel is open'))
     return this.#tunnel({ host: target.host, port: target.port })
@@ -315,6 +350,9 @@ export class ProxyConnection implements ConnectionMonitor {
     return client
   }
 }
+
+const seconds = (ms: number) => `${ms / 1000} s`
+const idle = (ms: number) => `it was idle for too long: no byte came or went for ${seconds(ms)}`
 
 const established = Buffer.from('HTTP/1.1 200 Connection established\r\n\r\n')
 

@@ -4,7 +4,12 @@ import { translatedAddress } from '../contract/address.ts'
 import { addressOf } from './host.ts'
 import { refused, type EgressRefusal } from './http-head.ts'
 import { translatorName, translatorPrefixes } from './network-translator.ts'
-import { privateReach, whyNotDialled, whyNotNamed } from './private-addresses.ts'
+import {
+  addressesOfMachine,
+  privateReach,
+  whyNotDialled,
+  whyNotNamed,
+} from './private-addresses.ts'
 import type { NetworkControl } from '../contract/controls.ts'
 import { addressDenied, type EgressRequest } from './rules.ts'
 import { bypassesUpstream, openTunnel, type UpstreamForwarding, type Upstream } from './upstream.ts'
@@ -45,8 +50,11 @@ export interface DialedSocket {
 /** Abort signal that cancels the attempt and all retries. */
 type Stop = AbortSignal | undefined
 
-const addressesMax = 16
-const triesMax = 4
+/** A registry of packages has 24, in two families. All are checked, so the limit is for a hostile zone. */
+const addressesMax = 64
+const triesMax = 8
+/** Limit of all tries together, in times of one. */
+const tryTimesMax = 4
 const resolveMsMax = 5_000
 const dialMsMax = 10_000
 
@@ -56,8 +64,8 @@ const dialMsMax = 10_000
  * Problem: a public name can resolve to a private address, or change its address between check and connect (TOCTOU).
  *
  * Mechanism: a name is resolved once, by the configured DNS servers and not by /etc/hosts; all its addresses must be
- * permitted, and the connection is made to one of the checked addresses. Bounds: addresses, tries, resolve time and
- * connect time.
+ * permitted, and the connection is made to one of the checked addresses. Both families are tried in turn, so that a host
+ * without one of them reaches the other (RFC 8305, section 4). Bounds: addresses, tries, resolve time and connect time.
  *
  * Not handled: behind an upstream proxy names are resolved there, so only names and literal addresses can be checked
  * here.
@@ -71,13 +79,24 @@ export async function dialHost(
   if (upstream && !bypassesUpstream(to, upstream)) return dialBy(upstream, to, options, stop)
   const found = await addressesFor(to, options, stop)
   if ('kind' in found) return found
-  for (const address of found.slice(0, triesMax)) {
-    if (stop?.aborted) break
-    const socket = await connected(address, to.port, options.timeoutMs ?? dialMsMax, stop)
+  const { timeoutMs = dialMsMax } = options
+  const until = performance.now() + tryTimesMax * timeoutMs
+  for (const address of familiesInTurn(found).slice(0, triesMax)) {
+    const leftMs = Math.min(timeoutMs, until - performance.now())
+    if (stop?.aborted || leftMs <= 0) break
+    const socket = await connected(address, to.port, leftMs, stop)
     if (socket) return { kind: 'dialled', socket, address }
   }
   if (stop?.aborted) return refused(cancelled, 502)
   return refused(`"${to.host}" does not answer on port ${to.port}`, 502)
+}
+
+/** Addresses in their order, IPv4 and IPv6 in turn. */
+function familiesInTurn(all: readonly string[]): readonly string[] {
+  const six = all.filter((address) => isIPv6(address))
+  const four = all.filter((address) => !isIPv6(address))
+  const pairs = four.flatMap((address, at) => [address, ...six.slice(at, at + 1)])
+  return [...pairs, ...six.slice(four.length)]
 }
 
 /** Connects through the upstream proxy. */
@@ -132,7 +151,8 @@ export async function addressesFor(
   const all = literal === undefined ? await resolved(host, resolver, timeoutMs, stop) : [literal]
   if (stop?.aborted) return refused(cancelled, 502)
   if (all.length === 0) return refused(`the name "${host}" has no address`, 502)
-  if (all.length > addressesMax) return refused(`the name "${host}" has too many addresses`, 502)
+  if (all.length > addressesMax)
+    return refused(`the name "${host}" has more than ${addressesMax} addresses`, 502)
   const why = firstRefusal(to, all, options)
   if (why || !all.some((address) => isIPv6(address))) return why ?? all
   // Without the signal of this connection: others share the look-up, and would be told that it had no answer.
@@ -150,12 +170,13 @@ function firstRefusal(
 ): EgressRefusal | undefined {
   const { host, port } = to
   const reach = privateReach(to, options.privateHosts ?? [])
+  const ownAddresses = addressesOfMachine()
   for (const address of addresses) {
     const written = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
     const denied = options.network && addressDenied(options.network(), to, address)
     if (denied !== undefined) return refuseDenied(host, address, denied)
     if (options.exceptions?.includes(written)) continue
-    const why = whyNotDialled(address, reach, { port, ...options })
+    const why = whyNotDialled(address, reach, { port, ownAddresses, ...options })
     if (why !== undefined) return refuseNotPublic(host, address, why)
   }
   return undefined

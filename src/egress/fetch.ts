@@ -17,6 +17,7 @@ import {
   type LiveConnection,
 } from './open-connection.ts'
 import { nextHop, type RedirectHop } from './redirect.ts'
+import { decoded } from './content-coding.ts'
 import { encodedAnswer, interimMax, isEncoded } from './relay-response.ts'
 import { budgetExceeded, type TrafficDirection } from './byte-budget.ts'
 import type { EgressRequest } from './rules.ts'
@@ -28,6 +29,7 @@ import { tryParseJson } from '../lib/parse-json.ts'
 export interface FetchTerms extends EgressTerms {
   /** Limit of one response body. */
   readonly bodyBytesMax?: number
+  /** Limit of each hop, from its open connection to the last byte of its answer. */
   readonly timeoutMs?: number
 }
 
@@ -41,11 +43,16 @@ export interface Fetcher {
   close(): void
 }
 
+/** `GuestCalls` has others wait. */
 const openMax = 64
 const redirectsMax = 20
 const bodyBytesMax = 4 * 2 ** 20
-const timeoutMsMax = 60_000
+/** A model or a long poll thinks for minutes. Places, budget and run bound what a guest can keep open. */
+const timeoutMsMax = 10 * 60_000
+/** Time between two looks at what a quiet server sent in TLS besides data. */
+const quietMsMax = 60_000
 
+const headerCharactersMax = 8192
 const requestSchema = z.strictObject({
   url: z.string().max(65_536),
   method: z.string().regex(/^[A-Z]{1,20}$/),
@@ -55,7 +62,7 @@ const requestSchema = z.strictObject({
         z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}$/),
         z
           .string()
-          .max(8192)
+          .max(headerCharactersMax)
           .regex(/^[\t\x20-\x7e\x80-\xff]*$/),
       ]),
     )
@@ -72,7 +79,8 @@ export function openFetch(terms: FetchTerms): Fetcher {
   return {
     async fetch(text) {
       const read = requestSchema.safeParse(tryParseJson(text))
-      if (isClosed || !read.success) return failure(refused('the request cannot be read'))
+      if (isClosed) return failure(refused(runOver, 503))
+      if (!read.success) return failure(refused(whyUnread(read.error.issues)))
       if (open.size >= openMax) return failure(refused(`${openMax} requests are open already`, 503))
       const live: LiveFetch = {}
       open.add(live)
@@ -92,6 +100,15 @@ export function openFetch(terms: FetchTerms): Fetcher {
       for (const { connection } of open) if (connection) cut(connection, runOver)
     },
   }
+}
+
+/** Names the header that is refused; the guest knows its value. */
+function whyUnread([issue]: readonly z.core.$ZodIssue[]): string {
+  const [part, at, of] = issue?.path ?? []
+  if (part !== 'headers' || typeof at !== 'number') return 'the request cannot be read'
+  const which = `its header ${at + 1}`
+  if (of === 0) return `the name of ${which} is no token of 1 to 200 characters`
+  return `${which} has more than ${headerCharactersMax} characters, or one that is not Latin-1 text`
 }
 
 interface LiveFetch {
@@ -153,7 +170,10 @@ async function ask(
   if (connection.kind === 'refused') return connection
   const { socket, entry } = connection
   const own: LiveConnection = { request, entry, socket }
-  const timer = setTimeout(() => cut(own, 'it took too long'), terms.timeoutMs ?? timeoutMsMax)
+  const { timeoutMs = timeoutMsMax } = terms
+  const late = () => cut(own, `it took too long: more than ${timeoutMs / 1000} s`)
+  const timer = setTimeout(late, timeoutMs)
+  const looks = setInterval(countArrived, quietMsMax, own, terms)
   try {
     const isTls = scheme === 'https'
     if (isTls && !entry.reserve(handshakeBytesMax)) return overdrawn(own, 'send')
@@ -176,6 +196,7 @@ async function ask(
     return refused(entry.isCut ? entry.because : `"${host}" broke off`, 502)
   } finally {
     clearTimeout(timer)
+    clearInterval(looks)
     socket.destroy()
     entry.end()
     live.connection = undefined
@@ -312,7 +333,12 @@ async function collected(
   }
   const { statusCode: status = 0, statusMessage: statusText = '' } = answer
   const { location } = answer.headers
-  return { status, statusText, headers, location, body: Buffer.concat(chunks) }
+  const whole = { headers, body: Buffer.concat(chunks) }
+  // A range is one of the encoded bytes.
+  const plain = status === 206 ? whole : await decoded(whole, bytesMax)
+  if ('kind' in plain) return plain
+  if (scan.isIn(plain.body)) return repeated(connection)
+  return { status, statusText, location, ...plain }
 }
 
 function countArrived(connection: LiveConnection, { ledger }: FetchTerms): void {

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { test } from 'node:test'
 import { addressKind } from '../contract/address.ts'
 import { configuredNetworkOf, networkOf } from '../contract/network.ts'
-import { addressesFor, addressesIn } from './dial.ts'
+import { addressesFor, addressesIn, dialHost } from './dial.ts'
 import { translatorName, translatorPrefixes } from './network-translator.ts'
 import { privateReach } from './private-addresses.ts'
 import type { EgressRequest } from './rules.ts'
@@ -283,4 +285,45 @@ test('Policy simulation reports private reach, and denies private addresses with
   assert.equal(verdict('http://10.0.0.5:8081/', own).verdict, 'denied')
   assert.match(verdict('http://10.0.0.5:8080/', []).because, /private = true/)
   assert.match(verdict('http://169.254.169.254/', own).because, /link-local/)
+})
+
+const numbered = (count: number, of: (n: number) => string) =>
+  Array.from({ length: count }, (_, n) => of(n + 1))
+
+test('A host with twelve addresses of each family is reached, and each of them is judged', async () => {
+  const all = [
+    ...numbered(12, (n) => `104.16.${n}.34`),
+    ...numbered(12, (n) => `2606:4700::6810:${n}22`),
+  ]
+  assert.deepEqual(await found(https('registry.example'), [], [all]), all)
+  for (const bad of ['10.0.0.5', '169.254.169.254', '::ffff:127.0.0.1'])
+    for (const with1 of [[...all, bad], all.with(12, bad)])
+      assert.match(String(await found(https('registry.example'), [], [with1])), /not public/, bad)
+  const denied = networkOf({ deny: ['104.16.12.34'] })
+  const options = { resolver: () => Promise.resolve(all), network: () => denied }
+  const refusal = await addressesFor(https('registry.example'), options)
+  assert.ok('kind' in refusal && /resolves to a denied address/.test(refusal.because))
+  const many = numbered(65, (n) => `104.16.0.${n}`)
+  assert.match(String(await found(https('a.example'), [], [many])), /more than 64 addresses/)
+})
+
+test('A host is dialled at its addresses of both families in turn, and at eight of them at most', async (t) => {
+  const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
+  t.after(() => server.close())
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  // The others refuse at once: they have no listener.
+  const dead = numbered(20, (n) => `127.0.0.${n + 1}`)
+  const live = '::ffff:127.0.0.1'
+  const dialled = async (all: readonly string[]) => {
+    const exceptions = all.map((one) => (one.includes(':') ? `[${one}]:${port}` : `${one}:${port}`))
+    const options = { resolver: () => Promise.resolve(all), exceptions }
+    const end = await dialHost(https('a.example', port), options)
+    if (end.kind === 'refused') return end.because
+    end.socket.destroy()
+    return end.address
+  }
+  assert.equal(await dialled([...dead, live]), live)
+  assert.equal(await dialled([...dead.slice(0, 7), '127.0.0.1']), '127.0.0.1')
+  assert.match(String(await dialled([...dead.slice(0, 8), '127.0.0.1'])), /does not answer/)
 })

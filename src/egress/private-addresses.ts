@@ -34,6 +34,8 @@ export function whyNotNamed(host: string): string | undefined {
 export interface DialedPort {
   readonly port?: number
   readonly ownPorts?: (() => ReadonlySet<number>) | undefined
+  /** Addresses of this machine, read once for many. */
+  readonly ownAddresses?: ReadonlySet<string>
 }
 
 /** Hint if a rule could permit the address. */
@@ -43,11 +45,13 @@ const noPrivateRule = ', and no rule of the configuration permits it with privat
 export function whyNotDialled(
   address: string,
   reach: PrivateReach,
-  { port, ownPorts }: DialedPort = {},
+  { port, ownPorts, ownAddresses = addressesOfMachine() }: DialedPort = {},
 ): string | undefined {
   const found = addressKind(address)
   if (found.kind === 'never') return found.what
-  const own = found.kind === 'loopback' ? found.what : ownAddress(address)
+  const isOwn = ownAddresses.has(address)
+  const own =
+    found.kind === 'loopback' ? found.what : isOwn ? 'an address of this machine' : undefined
   if (own !== undefined) {
     if (port !== undefined && ownPorts?.().has(port)) return `${own}, at a port of Mayfly itself`
     return reach === 'exact' ? undefined : `${own}${needsExactRule}`
@@ -59,7 +63,7 @@ export function whyNotDialled(
 const needsExactRule = `, which needs a rule with private = true for exactly this address and port`
 
 /** Local services trust connections from this machine, also at its public addresses. */
-function ownAddress(address: string): string | undefined {
-  const own = Object.values(networkInterfaces()).flatMap((all) => all ?? [])
-  return own.some((one) => one.address === address) ? 'an address of this machine' : undefined
+export function addressesOfMachine(): ReadonlySet<string> {
+  const all = Object.values(networkInterfaces()).flatMap((own) => own ?? [])
+  return new Set(all.map(({ address }) => address))
 }

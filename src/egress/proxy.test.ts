@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { Server, Socket } from 'node:net'
+import { connect, Server, Socket, type AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { networkOf } from '../contract/network.ts'
 import { Ledger } from './ledger.ts'
@@ -22,4 +22,34 @@ test('A connection without a caller on a shared listener leaves no timer', async
   for (const socket of sockets) listener.emit('connection', socket)
   await Promise.all(closed)
   assert.equal(timers(), before)
+})
+
+test('A server may think for nine minutes before its answer', async (t) => {
+  const listening = async (server: Server) => {
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    t.after(() => server.close())
+    return (server.address() as AddressInfo).port
+  }
+  const asked = Promise.withResolvers<Socket>()
+  const model = new Server((socket) => {
+    socket.on('error', () => undefined).once('data', () => asked.resolve(socket.resume()))
+  })
+  const port = await listening(model)
+  const listener = new Server()
+  const own = await listening(listener)
+  const budget = { sentMax: 10_000, receivedMax: 10_000 }
+  const ledger = new Ledger(budget, { emitter: { emit: () => undefined }, run: null })
+  const exceptions = [`127.0.0.1:${port}`]
+  await using _proxy = openProxy({ listener, network: () => networkOf('open'), ledger, exceptions })
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const at = `127.0.0.1:${port}`
+  const guest = connect(own, '127.0.0.1')
+  guest.write(`GET http://${at}/ HTTP/1.1\r\nHost: ${at}\r\n\r\n`)
+  const server = await asked.promise
+  for (let minute = 0; minute < 9; minute++) t.mock.timers.tick(60_000)
+  assert.doesNotMatch(ledger.attempts[0]!.because, /idle/)
+  server.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+  const [answer] = (await once(guest, 'data')) as [Buffer]
+  assert.match(String(answer), /^HTTP\/1.1 200 /)
+  guest.destroy()
 })

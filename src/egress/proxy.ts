@@ -39,6 +39,8 @@ export class Proxy implements AsyncDisposable {
   readonly #options: ProxyOptions
   readonly #live = new Set<ProxyConnection>()
   readonly #sockets = new Set<Socket>()
+  /** Accepted ones without a place, whose request is not read yet. */
+  readonly #waiting = new Set<Socket>()
   readonly #callers: CallerLookup
   #closed: Promise<void> | undefined
 
@@ -73,17 +75,36 @@ export class Proxy implements AsyncDisposable {
     if (this.#closed) return void socket.destroy()
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
-    const { connectionsMax: max = connectionsMax, times } = this.#options
-    if (this.#sockets.size > 2 * max) return void socket.destroy()
-    if (this.#live.size >= max) {
-      socket.on('error', () => socket.destroy())
+    const { connectionsMax: max = connectionsMax } = this.#options
+    if (this.#sockets.size > (2 + waitingTimesMax) * max) return void socket.destroy()
+    if (this.#live.size < max) return this.#begin(socket)
+    socket.on('error', () => socket.destroy())
+    if (this.#waiting.size >= waitingTimesMax * max)
       return answerRefusal(socket, refused(`${max} connections are open already`, 503))
-    }
+    // Clients may half-close after their request and wait for the answer.
+    socket.allowHalfOpen = true
+    this.#waiting.add(socket)
+    socket.once('close', () => this.#waiting.delete(socket))
+  }
+
+  /** Serves the connection that has waited longest. */
+  #next(): void {
+    const [socket] = this.#waiting
+    if (!socket || this.#closed) return
+    this.#waiting.delete(socket)
+    this.#begin(socket)
+  }
+
+  #begin(socket: Socket): void {
+    const { times } = this.#options
     const caller: ConnectionCaller = { pids: [] }
     const terms = { ...this.#options, caller }
     const connection = new ProxyConnection(socket, terms, { ...defaultTimes, ...times })
     this.#live.add(connection)
-    void this.#serve(connection, socket, caller).finally(() => this.#live.delete(connection))
+    void this.#serve(connection, socket, caller).finally(() => {
+      this.#live.delete(connection)
+      this.#next()
+    })
   }
 
   /** Resolves the caller before any byte is read, so that every event can name it. */
@@ -111,8 +132,11 @@ export class Proxy implements AsyncDisposable {
 }
 
 const connectionsMax = 64
+/** Connections that wait for one of those places, in places. */
+const waitingTimesMax = 3
+/** Ten minutes without a byte: a model or a long poll thinks before its answer. Places, life and run bound a guest. */
 const defaultTimes: ConnectionTimeouts = {
   headMsMax: 10_000,
-  idleMsMax: 60_000,
+  idleMsMax: 10 * 60_000,
   lifeMsMax: 15 * 60_000,
 }

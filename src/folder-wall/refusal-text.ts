@@ -29,6 +29,8 @@ function howToAllow({ rule, what }: FolderRefusal, path: string): string {
     return what === 'read'
       ? `"--read ${path}" permits reading it`
       : 'no flag permits writing it: ask the user'
+  if (rule === 'stream')
+    return 'it may be used as it was given: open a file of the folder by its name'
   if (rule === 'denied') return 'a flag, the settings or the configuration close it'
   if (rule === 'network') return '"--allow HOST" permits a host, for programs that use HTTPS_PROXY'
   return 'only sockets of the command itself can be reached below /tmp'

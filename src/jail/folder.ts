@@ -67,7 +67,7 @@ export function folderWallArguments(wall: FolderWallSpec): readonly string[] {
     ...wall.lifted.map((place) => `lift=${place}`),
     `terminals=${wall.terminals.reduce((bits, fd) => bits | (1 << fd), 0)}`,
     `timeout=${wall.timeoutMs ?? 0}`,
-    `memory=${wall.memoryBytes}`,
+    `memory=${wall.isMemoryHeld ? 0 : wall.memoryBytes}`,
     `processes=${wall.processes}`,
     `egress=${wall.egressPort ?? 0}`,
     `asking=${askingFilter(calls.asked).toString('hex')}`,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { isUtf8 } from 'node:buffer'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { decodeTagged, encodeTagged } from '../lib/tagged.ts'
@@ -24,6 +25,32 @@ test("The listener's text equals the final text, however a stream is cut into ch
       assert.equal(heard.join(''), text)
       assert(text.isWellFormed())
       assert.equal(stream.isTruncated, all.length > limit)
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test("The listener's bytes are those of the stream, up to a cut between characters", () => {
+  fc.assert(
+    fc.property(bytes, fc.array(fc.nat({ max: 9 })), fc.nat({ max: 80 }), (all, sizes, limit) => {
+      const told: Uint8Array[] = []
+      const stream = new OutputStream(limit, (text, raw) => {
+        assert.equal(raw === undefined, isUtf8(raw ?? Buffer.from(text)))
+        told.push(raw ?? Buffer.from(text))
+      })
+      let at = 0
+      for (const size of [...sizes, all.length]) {
+        // The buffer of a chunk is used again.
+        const chunk = all.slice(at, (at += size))
+        void stream.take(chunk)
+        chunk.fill(0)
+      }
+      const text = stream.close()
+      const heard = Buffer.concat(told)
+      assert.deepEqual(heard, Buffer.from(all.subarray(0, heard.length)))
+      assert.equal(new TextDecoder('utf-8', { ignoreBOM: true }).decode(heard), text)
+      const lost = Math.min(limit, all.length) - heard.length
+      assert(all.length > limit ? lost <= 3 : lost === 0)
     }),
     { numRuns: 500 },
   )

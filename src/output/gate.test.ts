@@ -108,6 +108,19 @@ test('With gate "whole" nothing is sent before the verdict, and nothing at all i
   }
 })
 
+test('With gate "whole" the listener gets the bytes of output that is not UTF-8 after the verdict', () => {
+  const heard: unknown[] = []
+  const profile = profileOf({ output: { gate: 'whole' } })
+  const gate = createGate(profile, (...all) => void heard.push(all))
+  void gate.stdout(Uint8Array.of(0xff, 0x61))
+  void gate.stderr(bytes('b'))
+  assert.equal(gate.close(endOf()).stdout, '\ufffda')
+  assert.deepEqual(heard, [
+    ['stdout', '\ufffda', Buffer.of(0xff, 0x61)],
+    ['stderr', 'b', undefined],
+  ])
+})
+
 test('Output after the end is ignored', () => {
   const gate = createGate(profileOf())
   gate.close(endOf())

@@ -19,7 +19,10 @@ export function createGate(profile: Profile, tap?: OutputListener, calls?: numbe
   const check = output.schema === undefined ? undefined : compileSchema(output.schema)
   const isWhole = output.gate === 'whole'
   const stream = (name: 'stdout' | 'stderr') =>
-    new OutputStream(limits.output, isWhole || !tap ? undefined : (text) => tap(name, text))
+    new OutputStream(
+      limits.output,
+      isWhole || !tap ? undefined : (text, bytes) => tap(name, text, bytes),
+    )
   const [stdout, stderr] = [stream('stdout'), stream('stderr')]
   const answers = calls === undefined ? undefined : new BatchResults(calls, limits.result, check)
 
@@ -35,7 +38,7 @@ export function createGate(profile: Profile, tap?: OutputListener, calls?: numbe
         : judge(end, profile, check)
       if (!isWhole) return { ...verdict, ...texts, truncated }
       if (verdict.status === 'refused') return { ...verdict, ...withheld, truncated }
-      if (tap) release(tap, texts)
+      if (tap) release(tap, texts, { stdout: stdout.unreadable, stderr: stderr.unreadable })
       return { ...verdict, ...texts, truncated }
     },
   }
@@ -74,8 +77,9 @@ function errorOf(end: TaskEnd, profile: Profile) {
 function release(
   tap: OutputListener,
   texts: { readonly stdout: string; readonly stderr: string },
+  bytes: { readonly stdout: Uint8Array | undefined; readonly stderr: Uint8Array | undefined },
 ): void {
   for (const name of ['stdout', 'stderr'] as const) {
-    if (texts[name]) Promise.try(() => tap(name, texts[name])).catch(() => {})
+    if (texts[name]) Promise.try(() => tap(name, texts[name], bytes[name])).catch(() => {})
   }
 }

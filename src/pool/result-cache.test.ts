@@ -137,6 +137,7 @@ test('Only complete outcomes with status ok are cached', async () => {
     { status: 'timeout' },
     { status: 'refused' },
     { truncated: { stdout: true, stderr: false } },
+    { stderr: 'not UTF-8: \ufffd' },
     { end: { ...livedOf().end!, network } },
     { calls: [{ status: 'error', result: null, encoding: 'json', executionTime: 0 }] },
   ]

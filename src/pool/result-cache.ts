@@ -188,12 +188,14 @@ function keyOf({ tenant, asked, inputText }: Job, { digest }: Profile): string {
   return sha256(JSON.stringify(parts))
 }
 
-/** Undefined for outcomes that must not be reused: not ok, truncated, or with side effects. */
+/** Undefined for outcomes that must not be reused: not ok, truncated, with side effects, or perhaps without bytes that were printed. */
 function cachedResultOf(job: Job, lived: LifeResult, at: number): CachedResult | undefined {
   const { status, result = null, encoding = 'json', stdout = '', stderr = '', claim, end } = lived
   const { truncated, calls, artifacts, display } = lived
   if (status !== 'ok' || !claim || !end || !truncated) return undefined
   if (truncated.stdout || truncated.stderr) return undefined
+  // The text of output that is not UTF-8 lacks bytes that a listener was told.
+  if ((stdout + stderr).includes('\ufffd')) return undefined
   if (calls?.some((call) => call.status !== 'ok') || (end.network ?? []).length > 0)
     return undefined
   const told: CachedOutcomeData = {

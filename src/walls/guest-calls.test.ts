@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { taggedDepthMax } from '../lib/tagged.ts'
 import { GuestCalls } from './guest-calls.ts'
 import type { RealmEgress } from './guest-egress.ts'
@@ -13,8 +14,10 @@ function callsOf() {
     seen.push(text)
     return '1'
   }
+  const garbled: string[] = []
   const life = {
     isEnded: false,
+    garbled: (why: string) => void garbled.push(why),
     parts: {
       wall: {
         backlogBytes: 0,
@@ -27,11 +30,13 @@ function callsOf() {
   }
   const egress = { folders: { answer: handle } }
   const calls = new GuestCalls(life as unknown as GuestLife, egress as unknown as RealmEgress)
+  const send = (id: number, name: string, args = '[]') =>
+    calls.answer(Buffer.from(`${JSON.stringify({ id, name })}\n${args}`))
   const call = async (name: string, args: string) => {
-    await calls.answer(Buffer.from(`${JSON.stringify({ id: 1, name })}\n${args}`))
+    await send(1, name, args)
     return answers.at(-1)
   }
-  return { call, seen }
+  return { call, seen, send, life, answers, garbled }
 }
 
 const nested = (levels: number) => '['.repeat(levels) + ']'.repeat(levels)
@@ -45,4 +50,41 @@ test('Attack: arguments of a call that are nested deeper than a result reach no 
   for (const name of ['echo', 'mayfly.fetch', 'mayfly.files'])
     assert.deepEqual(await call(name, nested(taggedDepthMax)), { id: 1, text: '1' }, name)
   assert.equal(seen.length, 3)
+})
+
+test('A guest that calls while many bytes of answers are unread waits until it has read them', async () => {
+  const { send, life, seen, answers, garbled } = callsOf()
+  const { wall } = life.parts
+  wall.backlogBytes = 9 * 2 ** 20
+  const all = [1, 2, 3].map((id) => send(id, id === 2 ? 'mayfly.fetch' : 'echo', `[${id}]`))
+  await sleep(50)
+  assert.deepEqual([seen, answers, garbled], [[], [], []])
+  wall.backlogBytes = 0
+  await Promise.all(all)
+  assert.deepEqual([seen, garbled], [['[1]', '[2]', '[3]'], []])
+  assert.deepEqual(
+    answers.map(({ id, text }) => [id, text]),
+    [1, 2, 3].map((id) => [id, '1']),
+  )
+})
+
+test('Attack: calls of a guest that reads no answer wait in bounded number and size, and none begins after its end', async () => {
+  const { send, life, seen, answers, garbled } = callsOf()
+  life.parts.wall.backlogBytes = 9 * 2 ** 20
+  for (let id = 1; id <= 1000; id++) void send(id, 'echo')
+  await send(1001, 'echo')
+  assert.deepEqual([answers.length, answers[0]!.id], [1, 1001])
+  assert.match(answers[0]!.error!, /too many calls wait/)
+  life.isEnded = true
+  life.parts.wall.backlogBytes = 0
+  await sleep(50)
+  assert.deepEqual([seen, garbled], [[], []])
+
+  const large = callsOf()
+  large.life.parts.wall.backlogBytes = 9 * 2 ** 20
+  const args = JSON.stringify('x'.repeat(3 * 2 ** 20))
+  for (let id = 1; id <= 10; id++) void large.send(id, 'mayfly.fetch', args)
+  await large.send(11, 'mayfly.fetch', args)
+  assert.match(large.answers[0]!.error!, /too many calls wait/)
+  large.life.isEnded = true
 })

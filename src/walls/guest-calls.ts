@@ -1,6 +1,7 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Event } from '../contract/event.ts'
 import { isJsonDeeper } from '../lib/json-depth.ts'
+import { LoopLimiter } from '../lib/loop-limiter.ts'
 import { taggedDepthMax } from '../lib/tagged.ts'
 import { fetchCapability } from './egress-path.ts'
 import { filesCapability } from './folder-calls.ts'
@@ -8,15 +9,49 @@ import type { RealmEgress } from './guest-egress.ts'
 import { eventOfLife, type GuestLife } from './guest-life.ts'
 import { callArgsBytesMax, callSchema, headed, kind } from './wire.ts'
 
-/** Bounds on calls of one job or exec, and on bytes of unread answers: an honest guest waits for its answers. */
+/** Calls of one job or exec. */
 const CALLS_MAX = 100_000
+/** Bytes of unread answers, above which no call begins. */
 const BACKLOG_BYTES_MAX = 8 * 2 ** 20
+/** Requests that its egress path serves at a time. */
+const FETCHES_MAX = 64
+/** Calls that wait, and characters of their arguments. */
+const WAITING_MAX = 1_000
+const WAITING_CHARACTERS_MAX = 32 * 2 ** 20
+/** Time between two looks at answers that the guest has yet to read. */
+const LOOK_MS = 10
 
-/** Capability calls of a guest in a realm without sockets: granted ones are answered, all others refused. */
+interface GuestCall {
+  readonly name: string
+  readonly argsText: string
+  readonly isFetch: boolean
+}
+interface WaitingCall extends GuestCall {
+  readonly begin: () => void
+  /** True once it has its place. */
+  isNext: boolean
+}
+
+/**
+ * Capability calls of a guest in a realm without sockets: granted ones are answered, all others refused.
+ *
+ * Problem: a guest may call without reading its answers, which this process then holds; an honest one fetches many
+ * addresses at once, and reads when its own code lets it.
+ *
+ * Mechanism: a call begins once few bytes of answers are unread, and a fetch once there is a place for it. Others wait,
+ * in order, bounded in number and characters; beyond that a call fails, and the job goes on.
+ *
+ * Not handled: answers to calls that have begun, which the budget of the network and their own limits bound.
+ */
 export class GuestCalls {
   readonly #life: GuestLife
   readonly #egress: RealmEgress
   #calls = 0
+  #fetches = 0
+  readonly #waiting = new Set<WaitingCall>()
+  /** The reader of frames charges a call that begins at once. */
+  readonly #limiter = new LoopLimiter()
+  #look: NodeJS.Timeout | undefined
 
   constructor(life: GuestLife, egress: RealmEgress) {
     this.#life = life
@@ -34,21 +69,71 @@ export class GuestCalls {
     const read = headed(callSchema, payload)
     if (!read || read.rest.length > callArgsBytesMax) return life.garbled('unreadable call')
     if (life.isEnded) return
-    if (++this.#calls > CALLS_MAX || life.parts.wall.backlogBytes > BACKLOG_BYTES_MAX)
-      return life.garbled('too many calls')
+    if (++this.#calls > CALLS_MAX) return life.garbled('too many calls')
     const { id, name } = read.head
+    const call = { name, argsText: read.rest.toString(), isFetch: name === fetchCapability }
     try {
-      this.#reply({ id, text: await this.#textOf(name, read.rest.toString()) })
+      if (isJsonDeeper(call.argsText, taggedDepthMax)) throw tooDeep(name)
+      this.#reply({ id, text: await this.#inTurn(call) })
     } catch (error) {
       this.#reply({ id, error: messageOf(error) })
     }
+  }
+
+  /** Begins the call, now or once there is a place. Rejects with MayflyError OVERLOADED if too many wait. */
+  #inTurn(call: GuestCall): Promise<string> {
+    const { name, argsText, isFetch } = call
+    const waiting = [...this.#waiting]
+    if (this.#hasPlace(isFetch) && !waiting.some((one) => one.isFetch === isFetch)) {
+      if (isFetch) this.#fetches++
+      return this.#begin(call)
+    }
+    const characters = waiting.reduce((sum, one) => sum + one.argsText.length, argsText.length)
+    if (waiting.length >= WAITING_MAX || characters > WAITING_CHARACTERS_MAX)
+      return Promise.reject(tooManyWait(name))
+    return new Promise((resolve) => {
+      const begin = () => {
+        this.#waiting.delete(waiter)
+        resolve(this.#begin(call))
+      }
+      const waiter: WaitingCall = { ...call, begin, isNext: false }
+      this.#waiting.add(waiter)
+      this.#advance()
+    })
+  }
+
+  #begin({ name, argsText, isFetch }: GuestCall): Promise<string> {
+    return this.#textOf(name, argsText).finally(() => {
+      if (isFetch) this.#fetches--
+      // After the answer is sent, which counts as unread.
+      if (this.#waiting.size > 0) setImmediate(() => this.#advance())
+    })
+  }
+
+  #hasPlace(isFetch: boolean): boolean {
+    const { backlogBytes } = this.#life.parts.wall
+    return backlogBytes <= BACKLOG_BYTES_MAX && !(isFetch && this.#fetches >= FETCHES_MAX)
+  }
+
+  /** Begins the waiting calls that have a place, in order, within the guest's share of the event loop. */
+  #advance(): void {
+    const life = this.#life
+    clearTimeout(this.#look)
+    if (life.isEnded) return this.#waiting.clear()
+    for (const call of this.#waiting) {
+      if (call.isNext || !this.#hasPlace(call.isFetch)) continue
+      call.isNext = true
+      if (call.isFetch) this.#fetches++
+      void this.#limiter.run(call.begin, () => !life.isEnded)
+    }
+    if (this.#waiting.size > 0 && life.parts.wall.backlogBytes > BACKLOG_BYTES_MAX)
+      this.#look = setTimeout(() => this.#advance(), LOOK_MS)
   }
 
   /** Calls for network and folders name no granted capability: egress path and folders check the controls in force. */
   async #textOf(name: string, argsText: string): Promise<string> {
     const { egressPath, io } = this.#life
     const { folders } = this.#egress
-    if (isJsonDeeper(argsText, taggedDepthMax)) throw tooDeep(name)
     if (name === fetchCapability && egressPath) return await egressPath.fetch(argsText)
     if (name === filesCapability && folders) return await folders.answer(argsText)
     this.#assertGranted(name)
@@ -87,6 +172,11 @@ export class GuestCalls {
 function tooDeep(name: string): MayflyError {
   const what = `its arguments are nested deeper than ${taggedDepthMax} levels`
   return new MayflyError('INVALID', `Cannot call "${name.slice(0, 200)}": ${what}`)
+}
+
+function tooManyWait(name: string): MayflyError {
+  const message = `Cannot call "${name.slice(0, 200)}": too many calls wait for their turn`
+  return new MayflyError('OVERLOADED', message, { hint: 'Await some of them first' })
 }
 
 /** Event of a call that was not granted, for the listener of one sandbox. */

@@ -44,9 +44,12 @@ const INTERRUPTED_MS_MAX = 10_000
 const DRAIN_MS_MAX = 250
 /** Time for a reader to take the output of a session that is closed. */
 const CLOSE_MS_MAX = 1_000
-/** Limits of pending file requests, timed-out ones included, and of bytes in flight to the wall. */
+/** Limits of file requests that the guest has, timed-out ones included, and of bytes in flight to the wall. */
 const FILES_MAX = 8
 const BACKLOG_BYTES_MAX = 64 * 2 ** 20
+/** Limits of requests that wait behind those, and of the bytes that they hold. */
+const WAITING_MAX = 1_000
+const WAITING_BYTES_MAX = 64 * 2 ** 20
 /** Time for the guest's manager, which runs no user code, to answer for a file. */
 const FILE_MS_MAX = 30_000
 
@@ -107,6 +110,14 @@ interface RunningExec {
 /** Reasons to interrupt an exec. */
 type Interruption = 'timeout' | 'flood' | 'cancelled'
 
+/** File request that waits for those before it. */
+interface WaitingFile {
+  readonly bytes: number
+  readonly start: () => void
+  /** Rejects it since the guest does not answer. */
+  readonly giveUp: () => void
+  readonly reject: (error: Error) => void
+}
 interface PendingFile {
   readonly resolve: (answer: FileAnswer) => void
   readonly reject: (error: Error) => void
@@ -150,6 +161,7 @@ export class ProgramSession implements SandboxSession {
   readonly #ready = Promise.withResolvers<void>()
   /** Pending file requests by id; undefined for a timed-out one, whose answer is dropped. */
   readonly #filing = new Map<string, PendingFile | undefined>()
+  readonly #waiting = new Set<WaitingFile>()
   #exec: RunningExec | undefined
   #mayPrint = false
   /** CPU time of the wall at the last exec end for which the warden was asked. */
@@ -419,6 +431,8 @@ export class ProgramSession implements SandboxSession {
     if (this.#exec) void this.#lostExec(this.#exec, end)
     for (const pending of this.#filing.values()) pending?.reject(lostFile(end))
     this.#filing.clear()
+    for (const waiting of this.#waiting) waiting.reject(lostFile(end))
+    this.#waiting.clear()
     this.#terminals.lost()
   }
 
@@ -436,31 +450,58 @@ export class ProgramSession implements SandboxSession {
     const failed = `Cannot ${request.op} "${request.path}"`
     if (request.op !== 'drain') this.#assertHasPrograms(failed)
     this.#assertFits(failed, bytes?.length ?? 0)
-    const { backlogBytes } = this.#life.parts.wall
-    if (this.#filing.size >= FILES_MAX || backlogBytes > BACKLOG_BYTES_MAX)
+    const answer = await this.#asked(request, failed, bytes)
+    const { error } = answer.head
+    if (error) throw fileError(error)
+    if (request.bytesMax !== undefined && answer.rest.length > request.bytesMax)
+      throw new MayflyError('TOO_LARGE', `${failed}: it is too large`)
+    return answer
+  }
+
+  /** Sends a file request, in its turn: the guest answers one after another. Throws MayflyError OVERLOADED if too many wait. */
+  #asked(request: FileRequest, failed: string, bytes?: Uint8Array): Promise<FileAnswer> {
+    const id = randomUUID()
+    const head = Buffer.from(`${JSON.stringify({ protocol: 1, id, ...request })}\n`)
+    const frame = bytes ? Buffer.concat([head, bytes]) : head
+    const { promise, resolve, reject } = Promise.withResolvers<FileAnswer>()
+    let timer: NodeJS.Timeout | undefined
+    const giveUp = () => reject(new MayflyError('STATE', `${failed}: the sandbox does not answer`))
+    const late = () => {
+      this.#filing.set(id, undefined)
+      giveUp()
+      for (const waiting of this.#waiting) waiting.giveUp()
+      this.#waiting.clear()
+    }
+    const start = () => {
+      timer = setTimeout(late, FILE_MS_MAX)
+      this.#filing.set(id, { resolve, reject })
+      this.#life.parts.wall.send(kind.file, frame)
+    }
+    if (this.#waiting.size === 0 && this.#mayFile()) start()
+    else if (request.op !== 'drain' && this.#mayWait(frame.length))
+      this.#waiting.add({ bytes: frame.length, start, giveUp, reject })
+    else
       throw new MayflyError('OVERLOADED', `${failed}: too many file requests are pending`, {
         retryAfterMs: 1000,
       })
-    const id = randomUUID()
-    const { promise, resolve, reject } = Promise.withResolvers<FileAnswer>()
-    this.#filing.set(id, { resolve, reject })
-    const head = Buffer.from(`${JSON.stringify({ protocol: 1, id, ...request })}\n`)
-    this.#life.parts.wall.send(kind.file, bytes ? Buffer.concat([head, bytes]) : head)
-    const late = () => {
-      this.#filing.set(id, undefined)
-      reject(new MayflyError('STATE', `${failed}: the sandbox does not answer`))
-    }
-    const timer = setTimeout(late, FILE_MS_MAX)
-    try {
-      const answer = await promise
-      const { error } = answer.head
-      if (error) throw fileError(error)
-      if (request.bytesMax !== undefined && answer.rest.length > request.bytesMax)
-        throw new MayflyError('TOO_LARGE', `${failed}: it is too large`)
-      return answer
-    } finally {
-      clearTimeout(timer)
-    }
+    return promise.finally(() => clearTimeout(timer))
+  }
+
+  #mayFile(): boolean {
+    const { size } = this.#filing
+    const { backlogBytes } = this.#life.parts.wall
+    return size === 0 || (size < FILES_MAX && backlogBytes <= BACKLOG_BYTES_MAX)
+  }
+
+  /** False as well if no answer is to come that would end the wait. */
+  #mayWait(bytes: number): boolean {
+    const waiting = [...this.#waiting]
+    const held = waiting.reduce((sum, one) => sum + one.bytes, bytes)
+    const isAnswering = this.#filing.values().some((pending) => pending !== undefined)
+    return (
+      isAnswering &&
+      (waiting.length === 0 || (waiting.length < WAITING_MAX && held <= WAITING_BYTES_MAX))
+    )
   }
 
   #filed(payload: Buffer): void {
@@ -470,6 +511,11 @@ export class ProgramSession implements SandboxSession {
     const pending = this.#filing.get(read.head.id)
     this.#filing.delete(read.head.id)
     pending?.resolve(read)
+    for (const waiting of this.#waiting) {
+      if (!this.#mayFile()) return
+      this.#waiting.delete(waiting)
+      waiting.start()
+    }
   }
 
   /** A guest takes a longer frame for garbage, and ends. */

@@ -381,6 +381,27 @@ suite('mayfly run attached to a background server of this user', { skip }, () =>
     }
   })
 
+  test('Output that is not UTF-8 reaches a pipe and a file as its bytes, with a server and without', async (t) => {
+    const place = placeFor(t)
+    const code = 'import sys\nsys.stdout.buffer.write(bytes(range(256)) * 400)'
+    writeFileSync(join(place.cwd, 'bytes.py'), code, { mode: 0o644 })
+    const bytes = Buffer.alloc(
+      400 * 256,
+      Uint8Array.from({ length: 256 }, (_, at) => at),
+    )
+    const line = '"$0" "$1" run bytes.py $2 $3 > file && "$0" "$1" run bytes.py $2 $3 | cat > piped'
+    for (const flags of [[], ['--once'], ['--watch'], ['--once', '--idempotent']]) {
+      const child = spawn('/bin/sh', ['-c', line, process.execPath, bin, ...flags], {
+        cwd: place.cwd,
+        env: { ...place.env, ...outsideOfCi },
+        stdio: 'ignore',
+      })
+      assert.deepEqual(await once(child, 'close'), [0, null])
+      for (const name of ['file', 'piped'])
+        assert.ok(readFileSync(join(place.cwd, name)).equals(bytes), `${name} ${flags.join(' ')}`)
+    }
+  })
+
   test('An ordinary user attaches with every flag; the client reads files and writes artifacts', async (t) => {
     const missing = noOrdinaryUser()
     if (missing) return t.skip(missing)

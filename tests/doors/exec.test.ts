@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chownSync,
@@ -16,8 +16,9 @@ import {
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { isAlive, processFacts } from '../../src/os/proc.ts'
+import { tryReadLink, tryReadNames, tryReadText } from '../../src/os/read.ts'
 import { until } from '../conformance/stand.ts'
-import { makeProgram, noFolderWall } from '../hostile/folder/project.ts'
+import { hasProgram, makeProgram, noFolderWall } from '../hostile/folder/project.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 import { bin, documentOf, makePlace, mayfly, noOrdinaryUser, type RunOptions } from './program.ts'
 
@@ -31,6 +32,21 @@ const exec = (words: readonly string[], options: RunOptions = {}) =>
   mayfly(place, ['exec', ...words], options)
 const shell = (script: string, flags: readonly string[] = [], options: RunOptions = {}) =>
   exec([...flags, '--', 'sh', '-c', script], options)
+
+/** Output that a terminal does not take, and the terminals of the caller and of the wall together do. */
+const vainBytes = 20_000
+const CLOCK_MONOTONIC = 1
+const noClocks = !existsSync('/proc/self/timers') && 'this kernel does not show timers'
+const isStopped = (pid: number) => processFacts(pid)?.state === 'T'
+const commandLineOf = (pid: number) => tryReadText(`/proc/${pid}/cmdline`) ?? ''
+const openFilesOf = (pid: number) =>
+  tryReadNames(`/proc/${pid}/fd`).map((fd) => tryReadLink(`/proc/${pid}/fd/${fd}`) ?? '')
+/** Clocks of the timers of a process. */
+const clocksOf = (pid: number) =>
+  (tryReadText(`/proc/${pid}/timers`) ?? '')
+    .matchAll(/ClockID: (\d+)/g)
+    .map(([, clock]) => Number(clock))
+    .toArray()
 
 suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
   test('passes arguments, input, output, variables, working folder and exit code on', async () => {
@@ -149,6 +165,24 @@ suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal(ran.code, 5)
   })
 
+  test('prints a document that is larger than a pipe whole, also if a signal ended the command', async () => {
+    const large = "head -c 4000000 /dev/zero | tr '\\0' a"
+    const { status, stdout, truncated } = documentOf(await shell(large, ['--json']))
+    assert.deepEqual([status, stdout.length], ['ok', 4_000_000])
+    assert.deepEqual(truncated, { stdout: false, stderr: false })
+    const killed = await shell(`${large}; kill -TERM $$`, ['--json'])
+    assert.deepEqual([documentOf(killed).stdout.length, killed.signal], [4_000_000, 'SIGTERM'])
+  })
+
+  test('marks captured output that was cut, and prints bytes that are no text in base64', async () => {
+    const cut = documentOf(await shell('yes ü | head -c 17000000', ['--json']))
+    assert.deepEqual(cut.truncated, { stdout: true, stderr: false })
+    assert.deepEqual([cut.stdout.slice(0, 4), cut.stdoutEncoding], ['ü\nü\n', undefined])
+    const raw = documentOf(await shell("printf 'a\\377'; echo text >&2", ['--json']))
+    assert.deepEqual([raw.stdout, raw.stdoutEncoding], ['Yf8=', 'base64'])
+    assert.deepEqual([raw.stderr, raw.stderrEncoding], ['text\n', undefined])
+  })
+
   test('takes the arguments after -- as the command, and no others', async () => {
     for (const words of [[], ['npm', 'test'], ['--', ''], ['--timeout', 'soon', '--', 'true']])
       assert.equal((await exec(words)).code, words.includes('') ? 127 : 2, words.join(' '))
@@ -177,6 +211,29 @@ suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.throws(() => statSync(marker))
   })
 })
+
+/** Forks four children of a process of 100 MB, which live for several samples of the wall. */
+const sharing = `import os, time
+held = b'1' * (100 << 20)
+children = []
+for _ in range(4):
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(1.5)
+        os._exit(0)
+    children.append(pid)
+for pid in children:
+    assert os.waitpid(pid, 0)[1] == 0
+print('all')`
+
+/** A child really uses more than the limit. */
+const filling = `import os, sys, time
+pid = os.fork()
+if pid == 0:
+    held = b'1' * (300 << 20)
+    time.sleep(30)
+    os._exit(0)
+sys.exit(os.waitpid(pid, 0)[1] != 0)`
 
 suite('Limits of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
   test('--timeout ends the command and what it started, with exit code 4', async () => {
@@ -211,6 +268,28 @@ suite('Limits of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     const network = await shell('true', ['--config', file, '--allow', 'example.com'])
     assert.equal(network.code, 2)
   })
+
+  for (const who of ['self', 'ordinary'] as const)
+    test(
+      `pages that forked children share count once in the memory of a command of ${who}`,
+      { skip: who === 'ordinary' && noOrdinaryUser() },
+      async () => {
+        const own = makePlace(who)
+        try {
+          const file = join(own.state, 'memory.toml')
+          writeFileSync(file, '[ceilings]\nmemory = "256MB"\n')
+          const run = (program: string) =>
+            mayfly(own, ['exec', '--config', file, '--', '/usr/bin/python3', '-c', program])
+          const shared = await run(sharing)
+          assert.deepEqual([shared.code, shared.stdout], [0, 'all\n'], shared.stderr)
+          const filled = await run(filling)
+          assert.equal(filled.code, 5, filled.stderr)
+          assert.match(filled.stderr, /used more memory than 256 MB/)
+        } finally {
+          own.remove()
+        }
+      },
+    )
 
   test('floors, signatures and phases that a process wall cannot enforce end with 126', async () => {
     const demands = {
@@ -306,7 +385,10 @@ suite('Files as streams of mayfly exec', { skip, timeout }, () => {
       const before = facts(input)
       const tried = await redirected([...flags, '--', './attacks', 'streams'], input, output)
       assert.equal(tried.written, 'before\nstreams 0\n', tried.stderr)
-      assert.match(tried.stderr, /refused: write to .*input \(protected: a stream of the caller\);/)
+      assert.match(
+        tried.stderr,
+        /refused: write to .*input \(stream: a stream of the caller\); it may be used as it was given/,
+      )
       assert.deepEqual(facts(input), before)
       assert.equal(statSync(output).mode & 0o7777, 0o644)
       const ran = await redirected([...flags, '--', './attacks', 'own_streams'], input, output)
@@ -321,6 +403,29 @@ suite('Files as streams of mayfly exec', { skip, timeout }, () => {
     const script = 'exec 2>&1; cat /dev/stdin - < /dev/stdin; echo said >> /dev/stderr'
     const { code, written, stderr } = await redirected(['--', 'sh', '-c', script], input, output)
     assert.deepEqual([code, written], [0, 'given\ngiven\nsaid\n'], stderr)
+  })
+
+  const noPython = !hasProgram('python3') && 'there is no Python, whose files of memory these are'
+  test('files of memory are streams as others are', { skip: noPython }, async () => {
+    const given = [
+      'import os, subprocess, sys',
+      'streams = [os.memfd_create(name) for name in ("input", "output")]',
+      'os.write(streams[0], b"given\\n")',
+      'os.lseek(streams[0], 0, os.SEEK_SET)',
+      'code = subprocess.run(sys.argv[1:], stdin=streams[0], stdout=streams[1]).returncode',
+      'print(code, os.pread(streams[1], 100, 0))',
+    ].join('\n')
+    const script = 'cat; cat /dev/stdin; echo said >> /dev/stdout'
+    const words = [process.execPath, bin, 'exec', '--', 'sh', '-c', script]
+    const child = spawn('python3', ['-c', given, ...words], {
+      cwd: place.cwd,
+      env: { PATH: process.env['PATH'], ...place.env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let said = ''
+    child.stdout.on('data', (chunk: Buffer) => (said += String(chunk)))
+    await once(child, 'close')
+    assert.equal(said, "0 b'given\\ngiven\\nsaid\\n'\n")
   })
 
   test('a folder as a stream, whose files would be those outside of the wall, ends with 126', async () => {
@@ -462,6 +567,86 @@ suite('mayfly exec on a terminal', { skip, timeout }, () => {
     assert.deepEqual(await closed, [4, null])
   })
 
+  /** Runs a command that says more than a terminal takes which nobody reads, and then `last`. */
+  async function saidInVain(flags: readonly string[], last: string) {
+    const go = join(place.cwd, 'go')
+    rmSync(go, { force: true })
+    const waits = 'echo ready; until [ -e go ]; do sleep 0.02; done'
+    const says = `head -c ${vainBytes} /dev/zero | tr '\\0' x; echo end`
+    const child = onTerminal([...flags, '--', 'sh', '-c', `${waits}; ${says}; ${last}`])
+    const closed = once(child, 'close') as Promise<[number | null]>
+    let said = ''
+    child.stdout.on('data', (chunk: Buffer) => (said += String(chunk)))
+    await until(() => said.includes('ready'), 'a command')
+    process.kill(child.pid!, 'SIGSTOP')
+    await until(() => isStopped(child.pid!), 'a stop of the terminal')
+    const all = descendantsOf(child.pid!)
+    const [monitor, init] = all.filter((pid) => commandLineOf(pid).startsWith('mayfly-folder'))
+    const command = all.find((pid) => processFacts(pid)?.parent === init)
+    writeFileSync(go, '')
+    const isWhole = () => said.endsWith(`${'x'.repeat(vainBytes)}end\r\n`)
+    const read = () => process.kill(child.pid!, 'SIGCONT')
+    return { closed, all, monitor: monitor!, init: init!, command: command!, isWhole, read }
+  }
+
+  test('--timeout is over once the command has ended, while its output waits for the terminal', async () => {
+    const { closed, all, monitor, init, isWhole, read } = await saidInVain(
+      ['--timeout', '15s'],
+      'exit 3',
+    )
+    const isOver = () => !isAlive(monitor) || (!isAlive(init) && clocksOf(monitor).length === 0)
+    await until(isOver, 'the end of the time limit')
+    read()
+    await areGone(all)
+    assert.deepEqual([await closed, isWhole()], [[3, null], true])
+  })
+
+  test('a stop of the command comes after what it said before', async () => {
+    const { closed, all, command, isWhole, read } = await saidInVain([], 'kill -STOP $$; exit 3')
+    try {
+      await until(() => isStopped(command), 'a stop of the command')
+      read()
+      await until(() => isStopped(all[0]!) && isWhole(), 'all output and a stop of mayfly', 10_000)
+      process.kill(-all[0]!, 'SIGCONT')
+      assert.deepEqual(await closed, [3, null])
+    } finally {
+      for (const pid of all) if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+    }
+  })
+
+  test('signals end mayfly while output waits for the terminal', async () => {
+    const told = await saidInVain([], 'exec sleep 86391')
+    await until(() => commandLineOf(told.command).startsWith('sleep'), 'output that waits')
+    process.kill(told.all[0]!, 'SIGTERM')
+    await areGone(told.all).finally(told.read)
+    const ended = await saidInVain([], 'exit 3')
+    await until(() => !processFacts(ended.init), 'the end of the command')
+    process.kill(ended.all[0]!, 'SIGINT')
+    await areGone(ended.all).finally(ended.read)
+  })
+
+  test("keys are the caller's again after a command that has closed its terminal", async () => {
+    const script = 'echo ready; read line; exec < /dev/null > log 2>&1; exec sleep 86392'
+    const child = onTerminal(['--', 'sh', '-c', script])
+    const closed = once(child, 'close') as Promise<[number | null]>
+    await once(child.stdout, 'data')
+    const all = descendantsOf(child.pid!)
+    const hasMaster = (pid: number) => openFilesOf(pid).some((file) => file.endsWith('/ptmx'))
+    child.stdin.on('error', () => undefined).write('\r')
+    await until(() => !all.some(hasMaster), 'the end of the relay')
+    // No program reads a key that is typed just before the settings are those of the caller.
+    const interrupted = () => {
+      child.stdin.write('\x03')
+      return child.exitCode !== null
+    }
+    try {
+      await until(interrupted, 'the end of an interrupted command', 10_000)
+      assert.deepEqual(await closed, [130, null])
+    } finally {
+      for (const pid of [...all, child.pid!]) if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+    }
+  })
+
   test('takes a text that is longer than what a terminal holds', async () => {
     const isSet = 'until [ "$(stty size)" = "33 77" ]; do :; done'
     const script = `${isSet}; stty raw -echo; echo ready; head -c 200000 > pasted; wc -c < pasted`
@@ -482,6 +667,19 @@ suite('mayfly exec on a terminal', { skip, timeout }, () => {
   test('cannot insert input into the terminal of its caller', async () => {
     const { said } = await typed(['--', './attacks', 'terminal', 'inherited'], [])
     assert.match(said, /terminal 0\r\ninherited 0\r\n/)
+  })
+})
+
+suite('Last timers of mayfly exec', { skip: skip || noClocks, timeout }, () => {
+  test('count no suspend of the machine, after which the time limit itself ends the command', async () => {
+    const { promise: started, resolve } = Promise.withResolvers<ChildProcess>()
+    const ran = exec(['--timeout', '60s', '--', 'sleep', '86390'], { started: resolve })
+    const child = await started
+    const clocks = () => descendantsOf(child.pid!).flatMap(clocksOf)
+    await until(() => clocks().length === 2, 'two timers')
+    assert.deepEqual(clocks(), [CLOCK_MONOTONIC, CLOCK_MONOTONIC])
+    child.kill('SIGTERM')
+    await ran
   })
 })
 

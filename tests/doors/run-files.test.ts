@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { after } from 'node:test'
+import { jobFiles } from '../../src/cli/job-files.ts'
 import { test } from '../fixtures/drawn.ts'
 import { documentOf, makePlace, mayfly } from './program.ts'
 
@@ -71,6 +72,21 @@ test('A folder keeps its links, empty folders and executable bits, and secrets a
   assert.deepEqual(rest, ['tool'])
   assert.match(ran.stderr, /left out "all\/\.env", .*--file-secrets brings them/)
   assert.match(ran.stderr, /left out "all\/leaves", "all\/up": neither/)
+})
+
+test('A path of --file may contain equals signs, also beside a new name', async () => {
+  const at = join(place.cwd, 'data/year=2024')
+  write('data/year=2024/part.csv', 'a,b')
+  write('rows.csv', 'c,d')
+  const shown = async (given: string) =>
+    (await jobFiles(given)).map(({ path, content }) => [path, content])
+  assert.deepEqual(await shown(join(at, 'part.csv')), [['part.csv', 'a,b']])
+  assert.deepEqual(await shown(`${at}/part.csv=new.csv`), [['new.csv', 'a,b']])
+  assert.deepEqual(await shown(`${at}=all`), [['all/part.csv', 'a,b']])
+  assert.deepEqual(await shown(`${join(place.cwd, 'rows.csv')}=by=day.csv`), [
+    ['by=day.csv', 'c,d'],
+  ])
+  await assert.rejects(jobFiles(`${place.cwd}/none=a`), /Cannot include ".*\/none": ENOENT/)
 })
 
 test('Python finds the same files', async (t) => {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
@@ -8,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { test } from '../fixtures/drawn.ts'
+import { isMissing } from '../walls/process-stands.ts'
 import { noTerminal } from './on-terminal.ts'
 import {
   bin,
@@ -33,10 +36,9 @@ suite('mayfly sandbox', () => {
     place.remove()
   })
 
+  const reached = () => ({ MAYFLY_API_KEY: server.apiKey, MAYFLY_SERVER: server.active })
   const sandbox = (...args: readonly string[]) =>
-    mayfly(place, ['sandbox', ...args], {
-      env: { MAYFLY_API_KEY: server.apiKey, MAYFLY_SERVER: server.active },
-    })
+    mayfly(place, ['sandbox', ...args], { env: reached() })
 
   /** Starts a job in an isolate, and waits until it runs. */
   async function begun(): Promise<string> {
@@ -93,6 +95,31 @@ suite('mayfly sandbox', () => {
     assert.equal(frozen.code, 1)
     assert.match(frozen.stderr, /its wall, "isolated-vm", is not able to/)
     assert.equal((await sandbox('tighten', id)).code, 2)
+    assert.equal((await sandbox('kill', id, '--quiet')).code, 0)
+  })
+
+  test('A command gets standard input with --stdin, and without it is told of a file that nobody read', async (t) => {
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
+    const made = await sandbox('create', '--language', 'python')
+    assert.equal(made.code, 0, made.stderr)
+    const id = made.stdout.trim()
+    const count = (stdin: string, ...flags: readonly string[]) =>
+      mayfly(place, ['sandbox', 'exec', id, ...flags, '--', 'wc', '-l'], { env: reached(), stdin })
+    const passed = await count('a\nb\n', '--stdin')
+    assert.equal(passed.stdout.trim(), '2', passed.stderr)
+    assert.doesNotMatch(passed.stderr, /Standard input/)
+    writeFileSync(join(place.cwd, 'rows'), 'a\n')
+    const own = `'${process.execPath}' '${bin}' sandbox exec ${id}`
+    const inShell = (text: string, stdin: string) =>
+      mayfly({ ...place, become: ['sh', '-c', text] }, [], { env: reached(), stdin })
+    const kept = await inShell(`${own} -- wc -l < rows`, '')
+    assert.equal(kept.stdout.trim(), '0', kept.stderr)
+    assert.match(kept.stderr, /^Standard input was not passed on: --stdin passes it on$/m)
+    assert.doesNotMatch((await count('')).stderr, /Standard input/)
+    const twice = await sandbox('exec', id, '-', '--stdin')
+    assert.equal(twice.code, 2)
+    // Each command of a loop leaves the pipe to the next.
+    assert.equal((await inShell(`${own} -- true; cat`, 'left')).stdout, 'left')
     assert.equal((await sandbox('kill', id, '--quiet')).code, 0)
   })
 

@@ -50,6 +50,20 @@ test('the job waits for a call that it did not await, and the error of the call 
   assert.deepEqual([lost.status, lost.error?.message], ['error', 'refused'])
 })
 
+test('the job does not wait for a fetch that it aborted, and waits for its other calls', async () => {
+  const answers = [new Promise<string>(() => undefined), Promise.resolve('7')]
+  const ran = await inCell(
+    `${later} (async () => {
+      try { await fetch('http://a.example/', { signal: AbortSignal.timeout(20) }) }
+      catch ({ name }) { console.log(name) }
+      await sleep(5)
+      call('b').then((value) => console.log(value))
+    })()`,
+    { call: () => answers.shift()!, capabilities: ['mayfly.fetch', 'b'] },
+  )
+  assert.deepEqual([ran.status, ran.stdout, ran.pending], ['ok', 'TimeoutError\n7\n', undefined])
+})
+
 test('a job that returns a value ends then, and reports how many timers and calls were dropped', async () => {
   const never = () => new Promise<string>(() => undefined)
   const code =

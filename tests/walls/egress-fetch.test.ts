@@ -1,7 +1,8 @@
 import { openEgress } from '../../src/egress/open-egress.ts'
 import { allControls } from '../../src/contract/controls.ts'
 import { createServer as createTcp, type AddressInfo } from 'node:net'
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { createServer as createTls } from 'node:tls'
 import assert from 'node:assert/strict'
 import { after, before, suite, test, type TestContext } from 'node:test'
@@ -10,6 +11,9 @@ import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
 import { openFetch, type FetchTerms } from '../../src/egress/fetch.ts'
 import { Ledger } from '../../src/egress/ledger.ts'
 import { brokeredFetch, openWorld, emitterInto, type World } from '../fixtures/egress.ts'
+import { GuestCalls } from '../../src/walls/guest-calls.ts'
+import type { RealmEgress } from '../../src/walls/guest-egress.ts'
+import type { GuestLife } from '../../src/walls/guest-life.ts'
 import { valueOf } from './in-cell.ts'
 
 const secret = 'sk-live-0123456789abcdef'
@@ -284,6 +288,108 @@ suite('Brokered requests', () => {
       request(a('/'), { headers: [['a', 'b\r\nc: d']] }),
     ])
       assert.equal((await ask(text, termsFor('open').terms)).error.code, 'EGRESS_FAILED', text)
+  })
+
+  test('The reason for a header that cannot be sent tells which one it is', async () => {
+    const { terms } = termsFor('open')
+    for (const [header, why] of [
+      [['x-token', 'y'.repeat(8193)], /its header 2 has more than 8192 characters/],
+      [['x-name', 'Ω'], /its header 2 has .* not Latin-1/],
+      [['a b', 'c'], /the name of its header 2 is no token/],
+    ] as const) {
+      const headers = [['x-fine', '1'], header]
+      const { error } = await ask(request(a('/'), { headers }), terms)
+      assert.equal(error.code, 'EGRESS_FAILED')
+      assert.match(error.message, why)
+    }
+  })
+
+  test('A hanging server may take minutes, and the reason of the end has the limit', async (t) => {
+    const model = createTcp((socket) => void socket.on('error', () => undefined).resume())
+    await new Promise<void>((done) => model.listen(0, '127.0.0.1', done))
+    t.after(() => model.close())
+    const { port } = model.address() as AddressInfo
+    const { terms, ledger } = termsFor('open', { exceptions: [`127.0.0.1:${port}`] })
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const answer = ask(request(`http://a.example:${port}/`), terms)
+    const sent = () => ledger.attempts[0]?.sent ?? 0
+    while (sent() === 0) await new Promise((done) => setImmediate(done))
+    for (let minute = 0; minute < 9; minute++) t.mock.timers.tick(60_000)
+    assert.doesNotMatch(ledger.attempts[0]!.because, /too long/)
+    t.mock.timers.tick(60_000)
+    assert.match((await answer).error.message, /it took too long: more than 600 s/)
+    assert.match(ledger.attempts[0]!.because, /it took too long: more than 600 s/)
+  })
+
+  test('An answer that is stored compressed is decoded, within the limit of a body', async (t) => {
+    const plain = Buffer.from(JSON.stringify({ text: 'é'.repeat(5000) }))
+    const bodies: Record<string, Buffer> = {
+      gzip: gzipSync(plain),
+      deflate: deflateSync(plain),
+      br: brotliCompressSync(plain),
+      zstd: zstdCompressSync(plain),
+      bomb: gzipSync(Buffer.alloc(1_000_000)),
+      broken: Buffer.from('no gzip'),
+      exi: Buffer.from('unknown'),
+    }
+    const store = createServer(({ url = '', headers }, response) => {
+      const name = url.slice(1)
+      const coding = { bomb: 'gzip', broken: 'gzip' }[name] ?? name
+      response.setHeader('Content-Encoding', coding)
+      if (headers.range) response.writeHead(206)
+      response.end(bodies[name])
+    })
+    await new Promise<void>((done) => store.listen(0, '127.0.0.1', done))
+    t.after(() => store.close())
+    const { port } = store.address() as AddressInfo
+    const { terms } = termsFor('open', {
+      exceptions: [`127.0.0.1:${port}`],
+      bodyBytesMax: 100_000,
+    })
+    const get = (name: string, headers: readonly (readonly string[])[] = []) =>
+      ask(request(`http://a.example:${port}/${name}`, { headers }), terms)
+    for (const name of ['gzip', 'deflate', 'br', 'zstd']) {
+      const { body, headers } = await get(name)
+      assert.ok(Buffer.from(body, 'base64').equals(plain), name)
+      const names = headers.map(([own]: readonly string[]) => own!.toLowerCase())
+      assert.ok(!names.includes('content-encoding') && !names.includes('content-length'), name)
+    }
+    assert.match((await get('bomb')).error.message, /more than 100000 bytes once it is decoded/)
+    assert.equal(atob((await get('broken')).body), 'no gzip')
+    assert.equal(atob((await get('exi')).body), 'unknown')
+    const part = await get('broken', [['range', 'bytes=0-6']])
+    assert.deepEqual([part.status, atob(part.body)], [206, 'no gzip'])
+  })
+
+  test('A guest that fetches a hundred addresses at once has them in turn, 64 at a time', async (t) => {
+    const held: ServerResponse[] = []
+    let [open, most] = [0, 0]
+    const server = createServer((_request, response) => {
+      most = Math.max(most, ++open)
+      response.on('close', () => open--)
+      held.push(response)
+    })
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+    t.after(() => server.close())
+    const { port } = server.address() as AddressInfo
+    const { terms } = termsFor('open', { exceptions: [`127.0.0.1:${port}`] })
+    const egressPath = openFetch(terms)
+    const statuses: number[] = []
+    const send = (_kind: number, text: string) =>
+      void statuses.push(JSON.parse(JSON.parse(text).text).status)
+    const life = { isEnded: false, parts: { wall: { backlogBytes: 0, send } }, egressPath }
+    const calls = new GuestCalls(life as unknown as GuestLife, {} as unknown as RealmEgress)
+    const all = Array.from({ length: 100 }, (_, at) => {
+      const id = at + 1
+      const text = request(`http://a.example:${port}/${id}`)
+      return calls.answer(Buffer.from(`${JSON.stringify({ id, name: 'mayfly.fetch' })}\n${text}`))
+    })
+    while (held.length < 64) await new Promise((done) => setImmediate(done))
+    const answering = setInterval(() => held.pop()?.end(), 1)
+    t.after(() => clearInterval(answering))
+    await Promise.all(all)
+    assert.deepEqual(statuses, Array<number>(100).fill(200))
+    assert.equal(most, 64)
   })
 
   /** Asks a server that writes pieces before its answer: for three of them, and for many with a budget of 50,000 bytes. */

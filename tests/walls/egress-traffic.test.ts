@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { makeAuthority } from '../../src/egress/authority.ts'
 import { nextChunk } from '../../src/egress/streams.ts'
 import { patienceMs, until } from '../conformance/stand.ts'
-import { openStand, openWorld, type Stand, type World } from '../fixtures/egress.ts'
+import { listening, openStand, openWorld, type Stand, type World } from '../fixtures/egress.ts'
 
 const secret = 'sk-live-0123456789abcdef'
 let world: World
@@ -584,11 +584,68 @@ suite('Limits while running', () => {
     assert.match(stand.proxy.attempts[0]!.because, /receive are used up/)
   })
 
-  test('Concurrent connections are limited', async () => {
+  test('Concurrent connections are limited: six of eight wait for two places, and the ninth is refused', async () => {
     await using stand = await openStand(world, 'open', { connectionsMax: 2 })
     const open = await Promise.all([1, 2].map(() => tunnel(stand, `a.example:${world.ports.echo}`)))
+    const own = asks(`http://a.example:${world.ports.http}/w`, `a.example:${world.ports.http}`)
+    const waiting = Array.from({ length: 6 }, () => stand.say(own))
+    // Accepted in their order.
     assert.match(await stand.say('CONNECT a.example:1 HTTP/1.1\r\n\r\n'), /^HTTP\/1.1 503 /)
+    assert.equal(stand.proxy.attempts.length, 2)
     for (const { socket } of open) socket.destroy()
+    for (const said of await Promise.all(waiting)) assert.match(said, /^HTTP\/1.1 200 /)
+  })
+
+  test('Connections that wait for a place are closed with the proxy', async () => {
+    const stand = await openStand(world, 'open', { connectionsMax: 1 })
+    const { socket } = await tunnel(stand, `a.example:${world.ports.echo}`)
+    socket.on('error', () => undefined)
+    const waiting = [1, 2].map(() => stand.say('CONNECT a.example:1 HTTP/1.1\r\n\r\n'))
+    await sleep(50)
+    await stand.proxy.close()
+    assert.deepEqual(await Promise.all(waiting), ['', ''])
+    assert.equal(stand.proxy.attempts.length, 1)
+  })
+
+  test('A guest whose server is silent for too long gets 504 with the reason, and so does the record', async () => {
+    const authority = makeAuthority(Date.now)
+    const times = { idleMsMax: 1500 }
+    const more = { times, authority, inspection: 'every' } as const
+    await using stand = await openStand(world, 'open', more)
+    const said = await stand.say(
+      asks(`http://a.example:${world.ports.http}/late`, `a.example:${world.ports.http}`),
+    )
+    assert.match(said, /^HTTP\/1.1 504 Gateway Timeout: it was idle for too long: .* 1\.5 s\r\n/)
+    assert.match(said, /"code":"EGRESS_FAILED"/)
+    const { socket } = await tunnel(stand, `a.example:${world.ports.https}`)
+    const secure = connectTls({ socket, servername: 'a.example', ca: authority.pem })
+    secure.write(asks('/late', `a.example:${world.ports.https}`))
+    assert.match(String(await nextChunk(secure)), /^HTTP\/1.1 504 .*idle for too long/)
+    secure.destroy()
+    const attempts = stand.proxy.attempts.filter(({ because }) => /idle for too long/.test(because))
+    assert.deepEqual(
+      attempts.map(({ verdict, port }) => [verdict, port]),
+      [world.ports.http, world.ports.https].map((port) => ['allowed', port]),
+    )
+    const cuts = stand.events.filter(({ point }) => point === 'egress/cut')
+    assert.equal(cuts.length, 2)
+  })
+
+  test('An answer that has begun is not completed by a reason: its connection is reset', async (t) => {
+    const begun = createServer((socket) => {
+      const head = 'HTTP/1.1 200 OK\r\n\r\nbegun'
+      socket.on('error', () => undefined).once('data', () => socket.resume().write(head))
+    })
+    const port = await listening(begun)
+    t.after(() => begun.close())
+    const times = { idleMsMax: 200 }
+    await using stand = await openStand(world, 'open', {
+      times,
+      exceptions: [`127.0.0.1:${port}`],
+    })
+    const said = await stand.say(asks(`http://a.example:${port}/`, `a.example:${port}`))
+    assert.ok(!said.includes('504'), said)
+    assert.match(stand.proxy.attempts[0]!.because, /idle for too long/)
   })
 
   test('A silent guest, or one that sends half a request, times out', async () => {
@@ -599,8 +656,6 @@ suite('Limits while running', () => {
     const { socket } = await tunnel(stand, `a.example:${world.ports.echo}`)
     await Promise.all([once(socket, 'close'), nextChunk(socket)])
     assert.match(stand.proxy.attempts.at(-1)!.because, /idle for too long/)
-    const late = asks(`http://a.example:${world.ports.http}/late`, `a.example:${world.ports.http}`)
-    assert.equal(await stand.say(late), '')
   })
 
   test('A guest that keeps its side open after its answer is disconnected', async () => {

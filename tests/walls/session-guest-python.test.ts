@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -46,6 +55,20 @@ suite('A session of Python without a wall', { skip: unable('python') }, () => {
     }
   })
 
+  test('A script that is put is executable, and a file that is put again keeps its mode', async () => {
+    await using session = await open()
+    const put = async (path: string, content: string) => {
+      assert.equal((await session.file({ op: 'put', path }, content)).error, undefined)
+      return statSync(join(session.work, path)).mode & 0o777
+    }
+    assert.equal(await put('run.sh', '#!/bin/sh\necho one\n'), 0o755)
+    assert.equal(await put('plain.txt', 'a'), 0o644)
+    chmodSync(join(session.work, 'plain.txt'), 0o750)
+    assert.equal(await put('plain.txt', 'b'), 0o750)
+    symlinkSync('run.sh', join(session.work, 'link'))
+    assert.equal(await put('link', 'c'), 0o644)
+  })
+
   test('Artifacts are files that a cell created or changed, also in old folders', async () => {
     await using session = await open()
     const artifacts = async (code: string) => (await session.exec(code)).artifacts
@@ -68,7 +91,17 @@ suite('A session of Python without a wall', { skip: unable('python') }, () => {
     assert.deepEqual(await artifacts('1'), [])
     assert.deepEqual(await artifacts('open("out/kept.txt", "w").write("x")'), ['kept.txt'])
     await session.exec(settle)
-    assert.deepEqual(await artifacts('1'), ['kept.txt'])
+    assert.deepEqual(await artifacts('1'), [])
+    assert.deepEqual(await artifacts('open("out/kept.txt", "w").write("new")'), ['kept.txt'])
+  })
+
+  test('A file of out/ uses the limit of the exec that wrote it alone', async () => {
+    await using session = await open()
+    for (const name of ['a', 'b', 'c']) {
+      const code = `open("out/${name}", "wb").write(bytes(600_000))`
+      const end = await session.exec(code)
+      assert.deepEqual([end.artifacts, end.artifactsLeftOut], [[name], []])
+    }
   })
 
   test('Files of a cell are detected even if cells follow each other within one clock tick', async () => {

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import { addAbortListener } from 'node:events'
 import { connect, type Socket } from 'node:net'
@@ -229,8 +230,9 @@ async function outcomeIn(
 }
 
 async function dispatch({ kind, payload }: Frame, { tap, on }: SentJobListener): Promise<void> {
-  if (kind === localKinds.stdout) await tap?.('stdout', payload.toString())
-  else if (kind === localKinds.stderr) await tap?.('stderr', payload.toString())
+  const bytes = isUtf8(payload) ? undefined : payload
+  if (kind === localKinds.stdout) await tap?.('stdout', payload.toString(), bytes)
+  else if (kind === localKinds.stderr) await tap?.('stderr', payload.toString(), bytes)
   else if (kind === localKinds.entry) on?.(parseJson(payload.toString()) as TimelineEntry)
   else throw new MayflyError('PROTOCOL', `Cannot read a frame of kind ${kind} from the server`)
 }

@@ -6,6 +6,7 @@ import type { Outcome } from '../../contract/outcome.ts'
 import type { OutputListener } from '../../contract/pipeline.ts'
 import { anyEvent } from '../../lib/any-event.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
+import { openTailBytes } from '../../lib/utf8-tail.ts'
 import type { PlannedRun, ServerFacts } from './client.ts'
 import type { ServerRecord } from './place.ts'
 import {
@@ -181,8 +182,8 @@ export class LocalClient {
   #caller(): LocalCaller {
     return {
       signal: this.#cancelled.signal,
-      tap: async (stream, text) => {
-        for (const piece of piecesOf(text))
+      tap: async (stream, text, bytes) => {
+        for (const piece of bytes ? bytePiecesOf(bytes) : piecesOf(text))
           await this.#write(encodeFrame(localKinds[stream], piece))
       },
       planned: (planned) => {
@@ -217,6 +218,17 @@ function refusalOf(thrown: unknown): string {
       ? thrown
       : { code: 'INTERNAL', hint: undefined, details: undefined }
   return JSON.stringify({ code, message: messageOf(thrown), hint, details })
+}
+
+/** Splits bytes into pieces that fit a frame, without splitting a character. */
+function* bytePiecesOf(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length;) {
+    const piece = bytes.subarray(at, at + partBytesMax)
+    const isLast = at + piece.length === bytes.length
+    const whole = isLast ? piece : piece.subarray(0, piece.length - openTailBytes(piece))
+    yield whole
+    at += whole.length
+  }
 }
 
 /** Splits a text into pieces that fit a frame, without splitting a surrogate pair. */

@@ -109,6 +109,29 @@ suite('A server for runs of its own user', { skip }, () => {
     ])
   })
 
+  test('Output that is not UTF-8 arrives as its bytes, and as text that no frame cuts within a character', async (t) => {
+    // The first frame would end within the last euro sign.
+    const long = Buffer.concat([Buffer.of(0xff), Buffer.from('\u20ac'.repeat(partBytesMax / 2))])
+    const { folder } = await doorFor(t, {
+      async run(_text, { tap }) {
+        await tap('stdout', 'text')
+        await tap('stdout', long.toString(), long)
+        return outcome
+      },
+    })
+    const told: Buffer[] = []
+    let heard = ''
+    await (await attach(folder, name))!.run(job, {
+      signal,
+      tap(_stream, text, bytes) {
+        heard += text
+        told.push(Buffer.from(bytes ?? text))
+      },
+    })
+    assert.ok(Buffer.concat(told).equals(Buffer.concat([Buffer.from('text'), long])))
+    assert.equal(heard, `text\ufffd${'\u20ac'.repeat(partBytesMax / 2)}`)
+  })
+
   test('Errors of the pipeline arrive with code, hint and details; a full server declines', async (t) => {
     const errors = [
       new MayflyError('INVALID', 'Cannot "x"', { hint: 'h', details: [{ path: 'stdin' }] }),

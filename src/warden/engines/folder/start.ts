@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createServer, type Server } from 'node:net'
 import { constants } from 'node:os'
@@ -59,7 +60,8 @@ export function openFolderProgram(): Promise<CProgramLookup> {
 export function startFolderWall(parts: FolderWallParts): FolderWall {
   const { program, captures = false } = parts
   const group = groupFor(parts.spec)
-  const spec = { ...parts.spec, groups: group?.entryFiles() }
+  const isMemoryHeld = group?.controllers.includes('memory') === true
+  const spec = { ...parts.spec, groups: group?.entryFiles(), isMemoryHeld }
   const output = captures ? 'pipe' : 'inherit'
   const input = captures && isatty(0) ? 'ignore' : 'inherit'
   const began = performance.now()
@@ -96,7 +98,7 @@ export function startFolderWall(parts: FolderWallParts): FolderWall {
         ...(end ?? { code: null, signal: null }),
         ...(limit && { limit }),
         ...(!end && !limit && why !== '' && { notStarted: why }),
-        ...(captures && { stdout: captured[0]!(), stderr: captured[1]!() }),
+        ...(captures && capturedBy(captured[0]!(), captured[1]!())),
       })
     })
   })
@@ -124,9 +126,11 @@ function isOver({ timeoutMs }: FolderWallSpec, began: number): boolean {
   return timeoutMs !== undefined && performance.now() - began > timeoutMs
 }
 
-/** True if the command was killed while its cgroup was at the memory limit. */
+/** True if the kernel killed a process at the memory limit of the cgroup, and the command failed after that. */
 function wasFull(group: Cgroup | undefined, end: FolderReports['end']): boolean {
-  return end?.signal === constants.signals.SIGKILL && (group?.memoryKills() ?? 0) > 0
+  const { code, signal } = end ?? { code: null, signal: constants.signals.SIGKILL }
+  const isFailed = code === null ? signal === constants.signals.SIGKILL : code !== 0
+  return isFailed && (group?.memoryKills() ?? 0) > 0
 }
 
 function textOf(variables: Readonly<Record<string, string>>): string {
@@ -195,13 +199,34 @@ function collect(stream: Readable, charactersMax: number): () => string {
   return () => text
 }
 
+interface Captured {
+  readonly bytes: Uint8Array
+  readonly isCut: boolean
+}
+
 /** Keeps the first bytes; further ones are read and dropped, so that the command does not block. */
-function collectBytes(stream: Readable): () => Uint8Array {
+function collectBytes(stream: Readable): () => Captured {
   const chunks: Buffer[] = []
   let bytes = 0
   stream.on('data', (chunk: Buffer) => {
     if (bytes < OUTPUT_BYTES_MAX) chunks.push(chunk.subarray(0, OUTPUT_BYTES_MAX - bytes))
     bytes += chunk.length
   })
-  return () => Buffer.concat(chunks)
+  return () => {
+    const kept = Buffer.concat(chunks)
+    return bytes > kept.length
+      ? { bytes: withoutPartOfCharacter(kept), isCut: true }
+      : { bytes: kept, isCut: false }
+  }
+}
+
+/** Text stays valid UTF-8 where it is cut inside a character. */
+function withoutPartOfCharacter(bytes: Buffer): Buffer {
+  const shorter = [0, 1, 2, 3].map((part) => bytes.subarray(0, bytes.length - part))
+  return shorter.find((one) => isUtf8(one)) ?? bytes
+}
+
+function capturedBy(stdout: Captured, stderr: Captured) {
+  const truncated = { stdout: stdout.isCut, stderr: stderr.isCut }
+  return { stdout: stdout.bytes, stderr: stderr.bytes, truncated }
 }

@@ -96,7 +96,7 @@ async function* inChunks(bytes: Buffer): AsyncGenerator<Uint8Array> {
 
 /** Both files that are read from what `send` writes. */
 async function received(send: (socket: Socket) => Promise<void> | void, msMax?: number) {
-  const { own, theirs } = await nodeSocketPair()
+  const { own, theirs } = nodeSocketPair()
   theirs.on('error', () => undefined)
   const places = ['memory', 'devices'].map((name) => join(folder, name))
   const [memory, devices] = await Promise.all(places.map((place) => open(place, 'w+')))

@@ -114,6 +114,27 @@ test('An order that fails because its wall has ended leaves nothing open; any ot
   }
 })
 
+test('An order that the wall refuses, or holds late, costs no later order', async () => {
+  const { parts } = played()
+  const asked: unknown[] = []
+  const first = Promise.withResolvers<never>()
+  const tighten = (_wall: string, bounds: object) => {
+    asked.push(bounds)
+    return asked.length === 1 ? first.promise : Promise.resolve({})
+  }
+  const all = { ...parts, warden: { tighten }, wall: { ...parts.wall, alive: true } }
+  const sandbox = new FramedSandbox('s', all as never, programGuest(all as never))
+  const late = sandbox.tighten({ ...controls, cpu: 0.5 })
+  const shut = { ...controls, network: noNetwork }
+  assert.deepEqual((await sandbox.tighten(shut)).unenforced, [])
+  first.reject(new MayflyError('UNAVAILABLE', 'Cannot tighten it'))
+  await assert.rejects(late, { code: 'UNAVAILABLE' })
+  assert.deepEqual((await sandbox.tighten(shut)).controls.cpu, 1)
+  assert.deepEqual(asked, [{ cpu: 0.5 }])
+  const { controls: held } = await sandbox.tighten({ ...shut, processes: 2 })
+  assert.deepEqual([held.cpu, held.processes, asked.at(-1)], [1, 2, { processes: 2 }])
+})
+
 test('A sandbox has the methods of the parts that its kind of guest supplies, and no others', async () => {
   const { parts } = played()
   const optional = ['hold', 'listen', 'endZone'] as const

@@ -128,11 +128,17 @@ export class FramedSandbox implements Sandbox {
     const kept = calls.kept(next)
     const close = async () => {
       const closed = calls.close && (await calls.close(next))
-      const bounds =
-        ownsWall && (await tightenBounds(life.parts.warden, life.wall, life.controls, next))
+      // The amounts of this order alone: it must not fail or wait by those of another one, which may be late or refused.
+      const { memory, cpu, processes, io } = asked
+      const bounds = ownsWall
+        ? await tightenBounds(life.parts.warden, life.wall, life.controls, asked)
+        : { memory, cpu, processes, io }
       return { closed, tightened: { ...kept, ...bounds } }
     }
-    const { closed, tightened } = await close().catch((thrown: unknown) => this.#ifOver(thrown))
+    const { closed, tightened } = await close().catch((thrown: unknown) => {
+      life.forgetAmounts()
+      return this.#ifOver(thrown)
+    })
     life.controls = meet(life.controls, { ...next, ...tightened })
     const unenforced = controlsBeyond(life.controls, asked)
     const took = performance.now() - began

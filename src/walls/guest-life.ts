@@ -102,6 +102,12 @@ export class GuestLife {
     return { asked, next }
   }
 
+  /** Wants the amounts in force again, after an order that the wall refused. */
+  forgetAmounts(): void {
+    const { memory, cpu, processes, io } = this.controls
+    this.wanted = { ...this.wanted, memory, cpu, processes, io }
+  }
+
   /** Race: applies a tightening, or an end, that came while the path was being opened. */
   adopt(egressPath: EgressPath): void {
     this.egressPath = egressPath

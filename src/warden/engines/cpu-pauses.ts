@@ -45,7 +45,7 @@ export class CpuPauses {
       await (pauses ? this.#control.pause() : this.#control.resume())
       this.#isPaused = pauses
     } catch {
-      // Retried at a later sample. Where a pause may have taken effect all the same, the wall undoes it before it rejects.
+      // Retried at a later sample. A machine undoes a late pause before it rejects; a sentry does not, and stands until its deadline.
     } finally {
       this.#isAsking = false
     }

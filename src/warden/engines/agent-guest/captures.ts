@@ -92,7 +92,12 @@ export class GuestCaptures implements MemoryCapture {
   async #pause(): Promise<void> {
     const { pauses, freezer } = this.#guest
     await pauses.pause('capture')
-    if (!freezer.isFrozen) await pauses.resumeDuring(() => freezer.freeze())
+    try {
+      if (!freezer.isFrozen) await pauses.resumeDuring(() => freezer.freeze())
+    } catch (error) {
+      await this.#go()
+      throw error
+    }
   }
 
   async #send(

@@ -38,7 +38,6 @@ export interface CopiedBase extends MemoryBase {
 }
 
 const DEVICES_BYTES_MAX = 8 * 2 ** 20
-const DEVICES_MS_MAX = 5_000
 
 export class MachineCopy implements GuestCopy {
   readonly #machine: CopiedMachine
@@ -87,7 +86,7 @@ export async function readDevices(process: QemuProcess): Promise<Buffer> {
   const place = path.join(process.folder, path.basename(filename))
   const asked = { filename, live: false } as const
   try {
-    await process.control.ask('xen-save-devices-state', asked, { msMax: DEVICES_MS_MAX })
+    await process.control.ask('xen-save-devices-state', asked)
     return await readPlain(place, DEVICES_BYTES_MAX)
   } finally {
     await using file = await openPlain(place, constants.O_WRONLY)

@@ -52,6 +52,15 @@ suite('The control connection of a machine', () => {
     assert.deepEqual([seen.length, seen[0]], [256, { name: 'STOP', data: {} }])
   })
 
+  test('The events of pauses that were asked for use up nothing', async () => {
+    const { client, say } = await greeted((execute) => {
+      say({ event: execute === 'stop' ? 'STOP' : 'RESUME' })
+      return done
+    })
+    for (let count = 0; count < 400; count++) await client.ask(count % 2 === 0 ? 'stop' : 'cont')
+    assert.equal(client.fault, undefined)
+  })
+
   const hostile: readonly (readonly [title: string, said: string, why: RegExp])[] = [
     ['A line without an end', 'x'.repeat(2 ** 16 + 1), /a line over 65536 bytes/],
     ['A long line with an end', `${'x'.repeat(2 ** 16 + 1)}\n`, /a line over 65536 bytes/],

@@ -116,6 +116,8 @@ export class QmpClient {
     const answers = Promise.withResolvers<unknown>()
     const timer = setTimeout(() => this.#fail(`"${command}" is late`), msMax)
     this.#open.push({ id, command, timer, answers })
+    // Answered by an event besides (STOP, RESUME): the pauses of a CPU limit would use up the bound of an honest machine.
+    if (command === 'stop' || command === 'cont') this.#events.spend(-1)
     this.#socket.write(`${JSON.stringify({ execute: command, arguments: given, id })}\n`)
     return (await answers.promise) as QmpAnswer<Name>
   }

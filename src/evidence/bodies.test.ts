@@ -13,7 +13,7 @@ import {
   retentionMs,
   sweepEnded,
 } from './bodies.ts'
-import { tenantSums } from './fair-eviction.ts'
+import { bodiesBeyondShares, tenantSums } from './fair-eviction.ts'
 
 const place = { tenant: 'acme', run: 'exec_1', name: 'result' }
 const secret = Buffer.from('SECRET result '.repeat(20))
@@ -185,6 +185,37 @@ test('A store above its limit is summed up once for many deletions, by an index 
     plan.map(({ detail }) => String(detail)).join('; '),
     /^SCAN bodies USING COVERING INDEX/,
   )
+  bodies.close()
+})
+
+test('The order of eviction steps over no key and reads no body, in a store of an earlier version too', () => {
+  openBodies(folder).close()
+  using db = new DatabaseSync(join(folder, 'bodies.db'))
+  db.exec('DROP INDEX IF EXISTS bodies_evictable')
+  const bodies = openBodies(folder)
+  const newest = { ...place, name: 'outcome' }
+  for (let n = 0; n < 9; n++)
+    bodies.put({ ...place, run: `key_${n}`, name: 'key' }, Buffer.alloc(100), n)
+  bodies.put(newest, Buffer.alloc(100), 9)
+  const plans: string[] = []
+  const watched = {
+    prepare(sql: string) {
+      const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`)
+      const given = sql.includes('?') ? [place.tenant] : []
+      plans.push(
+        plan
+          .all(...given)
+          .map(({ detail }) => String(detail))
+          .join('; '),
+      )
+      return db.prepare(sql)
+    },
+  } as DatabaseSync
+  assert.equal(bodiesBeyondShares(watched, { bytesMax: 1, rowsMax: 9 }).length, 1)
+  assert.deepEqual(plans, [
+    'SCAN bodies USING COVERING INDEX bodies_of_tenant_by_age',
+    'SEARCH bodies USING COVERING INDEX bodies_evictable (tenant=?)',
+  ])
   bodies.close()
 })
 

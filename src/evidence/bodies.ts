@@ -10,7 +10,7 @@ import { seal, unseal } from '../lib/sealed.ts'
 import { openUnversioned, transact } from '../lib/sqlite.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
 import type { Row } from './connection.ts'
-import { bodiesBeyondShares, evictionIndex } from './fair-eviction.ts'
+import { bodiesBeyondShares, evictionIndexes } from './fair-eviction.ts'
 import { openReadOnly } from './open-readonly.ts'
 import { hasFree, stateError } from './state-error.ts'
 
@@ -118,7 +118,7 @@ const bodiesSchema = `CREATE TABLE IF NOT EXISTS bodies (
   id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, run TEXT NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL,
   size INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (tenant, run, name)) STRICT;
   CREATE INDEX IF NOT EXISTS bodies_by_age ON bodies (at, size);
-  ${evictionIndex}`
+  ${evictionIndexes}`
 const keysSchema =
   'CREATE TABLE IF NOT EXISTS keys (id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL) STRICT'
 

@@ -99,7 +99,26 @@ test('Artifacts that would take the room of the record are refused, and their ou
   assert.equal(history.artifact('acme', 'exec_1', 'a'), undefined)
   assert.throws(end('exec_2', 'x'.repeat(2000), []), { code: 'DISK_FULL' })
   assert.throws(end('exec_3', 'x'.repeat(2000)), { code: 'DISK_FULL' })
-  assert.equal(history.row('acme', 'exec_2') ?? history.row('acme', 'exec_3'), undefined)
+  assert.equal(history.outcome('acme', 'exec_2') ?? history.outcome('acme', 'exec_3'), undefined)
+})
+
+test('An ended job whose outcome found no room has its own status, and is not reported as interrupted', () => {
+  const store = memory(2000)
+  const history = createHistory(
+    () => store,
+    () => 0,
+  )
+  const files = [{ path: 'a', bytes: Buffer.alloc(2000) }]
+  for (const [id, given] of [
+    ['exec_1', []],
+    ['exec_2', files],
+  ] as const) {
+    history.begin('acme', rowOf(id, { status: 'queued' }))
+    const end = () => history.end('acme', rowOf(id), 'x'.repeat(2000), given)
+    assert.throws(end, { code: 'DISK_FULL' })
+    assert.equal(history.outcome('acme', id), undefined)
+    assert.equal(history.row('acme', id)?.status, 'ok')
+  }
 })
 
 test('An ended job whose outcome was evicted is not reported as interrupted', () => {

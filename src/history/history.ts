@@ -13,7 +13,7 @@ export interface History {
   begin(tenant: string, row: ExecutionRow): void
   /**
    * Stores an outcome, as JSON, and the bytes of artifacts that it only names. Throws MayflyError DISK_FULL if there is no room for
-   * them beside that of the record; the outcome is then stored without them if it has room alone.
+   * them beside that of the record; the outcome is then stored without them if it has room alone, else the row of the ended job.
    */
   end(tenant: string, row: ExecutionRow, text: string, files?: readonly StoredFile[]): void
   /** Outcome as JSON. A job begun and never ended has the outcome "interrupted". */
@@ -199,7 +199,9 @@ function putWithRoom(
 ): void {
   const all = [...beside, ...own]
   if (store.hasRoom(sizeOf(all))) return store.putAll(all, at)
-  if (beside.length > 0 && store.hasRoom(sizeOf(own))) store.putAll(own, at)
+  // Without its ended row a job that was begun would be told as interrupted, and run again.
+  const fits = beside.length > 0 && store.hasRoom(sizeOf(own))
+  store.putAll(fits ? own : own.filter(({ place }) => place.name === ROW), at)
   throw noRoom(beside.length > 0 ? 'the artifacts of a job' : 'the outcome of a job')
 }
 

@@ -34,7 +34,7 @@ type To = Pick<HttpOrigin, 'host' | 'port'>
 
 const TLS_HANDSHAKE = 22
 const drainMsMax = 5_000
-/** Time from the first byte of a tunnel to its open connection, and between two looks at a quiet one. */
+/** Time from a read request to its open connection, enough for all tries, and between two looks at a quiet one. */
 const quietMsMax = 60_000
 
 /** Connection of a guest to the proxy, from accept to close. */
@@ -207,6 +207,7 @@ export class ProxyConnection implements ConnectionMonitor {
     if (target.kind === 'request' && isDnsLookup(target)) return this.#resolve(client, target)
     if (target.kind === 'request') {
       this.#awaitsAnswer = true
+      this.#touch()
       const why = await relayRequest(client, { head, target, framing, rest }, this.#terms, this)
       return this.#isCut ? undefined : (this.#why ?? why)
     }
@@ -259,6 +260,7 @@ export class ProxyConnection implements ConnectionMonitor {
   async #connectThenRelay(to: To, modes: TunnelModes): Promise<EgressRefusal | undefined> {
     const scheme = modes.passAny ? ('tcp' as const) : ('https' as const)
     const request = { scheme, ...to }
+    this.#touch()
     const connection = await openConnection(request, this.#terms, (open) =>
       this.opened(request, open),
     )

@@ -6,37 +6,44 @@ export interface WholeAnswer {
   readonly body: Buffer
 }
 
-type Decoder = 'gunzip' | 'inflate' | 'brotliDecompress' | 'zstdDecompress'
+type Decoder = 'gunzip' | 'inflate' | 'brotliDecompress'
 const decoders: Readonly<Record<string, Decoder>> = {
   gzip: 'gunzip',
   'x-gzip': 'gunzip',
   deflate: 'inflate',
   br: 'brotliDecompress',
-  zstd: 'zstdDecompress',
 }
 
 /**
  * Removes a content coding, which a store may send although `identity` was requested: a realm cannot decode it. Several
- * codings, unknown ones and bodies that are no such data are passed on as they are. Bound: the bytes of the body that results.
+ * codings, unknown ones and bodies that are no such data are passed on as they are. So is zstd, of which Node decodes the
+ * first frame alone, without a sign. Bound: the bytes of the body that results. `made` is told how many were made, at most.
  */
 export async function decoded(
   answer: WholeAnswer,
   bytesMax: number,
+  made: (bytes: number) => void,
 ): Promise<WholeAnswer | EgressRefusal> {
   const [coding = '', ...others] = wordsOf(answer.headers, 'content-encoding')
   const decoder = Object.hasOwn(decoders, coding) ? decoders[coding] : undefined
   if (!decoder || others.length > 0 || answer.body.length === 0) return answer
   try {
     const body = await decodedBody(decoder, answer.body, { maxOutputLength: bytesMax })
+    made(body.length)
     return { headers: answer.headers.filter(([name]) => !ofCoding.test(name)), body }
   } catch (thrown) {
-    const { code } = thrown as NodeJS.ErrnoException
+    const { code, message } = thrown as NodeJS.ErrnoException
+    // Bytes of gzip may be decoded before the bad header of a later member.
+    if (message !== badHeader || answer.body[0] === gzipFirst) made(bytesMax)
     if (code === 'ERR_BUFFER_TOO_LARGE')
       return refused(`its answer has more than ${bytesMax} bytes once it is decoded`, 413)
     return answer
   }
 }
 
+/** Message of zlib for a first header that it cannot read: nothing is decoded. */
+const badHeader = 'incorrect header check'
+const gzipFirst = 0x1f
 const ofCoding = /^(content-encoding|content-length)$/i
 
 function decodedBody(
@@ -49,7 +56,6 @@ function decodedBody(
     const zlib = process.getBuiltinModule('node:zlib')
     const done = (error: Error | null, plain: Buffer) => (error ? reject(error) : resolve(plain))
     if (decoder === 'brotliDecompress') zlib.brotliDecompress(body, options, done)
-    else if (decoder === 'zstdDecompress') zlib.zstdDecompress(body, options, done)
     else zlib[decoder](body, options, done)
   })
 }

@@ -334,10 +334,13 @@ async function collected(
   const { statusCode: status = 0, statusMessage: statusText = '' } = answer
   const { location } = answer.headers
   const whole = { headers, body: Buffer.concat(chunks) }
+  // This process works on the decoded form, so the budget counts it.
+  const made = (bytes: number) => ledger.count({ received: Math.max(0, bytes - length) })
   // A range is one of the encoded bytes.
-  const plain = status === 206 ? whole : await decoded(whole, bytesMax)
+  const plain = status === 206 ? whole : await decoded(whole, bytesMax, made)
   if ('kind' in plain) return plain
-  if (scan.isIn(plain.body)) return repeated(connection)
+  if (ledger.overdrawn) return overdrawn(connection, ledger.overdrawn)
+  if (plain !== whole && scan.isIn(plain.body)) return repeated(connection)
   return { status, statusText, location, ...plain }
 }
 

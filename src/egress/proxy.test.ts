@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, Server, Socket, type AddressInfo } from 'node:net'
 import { test } from 'node:test'
-import { networkOf } from '../contract/network.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { networkOf, type NetworkInput } from '../contract/network.ts'
 import { Ledger } from './ledger.ts'
 import { openProxy } from './proxy.ts'
 
@@ -52,4 +53,39 @@ test('A server may think for nine minutes before its answer', async (t) => {
   const [answer] = (await once(guest, 'data')) as [Buffer]
   assert.match(String(answer), /^HTTP\/1.1 200 /)
   guest.destroy()
+})
+
+test('A host that takes longer to connect to than a client has for its head is reached all the same', async (t) => {
+  const listening = async (server: Server) => {
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    t.after(() => server.close())
+    return (server.address() as AddressInfo).port
+  }
+  const port = await listening(
+    new Server((socket) => {
+      socket.on('error', () => undefined)
+      socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
+    }),
+  )
+  const at = `a.example:${port}`
+  const asTunnel: NetworkInput = { allow: [`*://${at}`] }
+  for (const [network, head] of [
+    ['open', `GET http://${at}/ HTTP/1.1\r\nHost: ${at}\r\n\r\n`],
+    [asTunnel, `CONNECT ${at} HTTP/1.1\r\nHost: ${at}\r\n\r\n`],
+  ] as const) {
+    const listener = new Server()
+    const own = await listening(listener)
+    const budget = { sentMax: 10_000, receivedMax: 10_000 }
+    const ledger = new Ledger(budget, { emitter: { emit: () => undefined }, run: null })
+    const resolver = () => sleep(1_500, ['127.0.0.1'])
+    const exceptions = [`127.0.0.1:${port}`]
+    const terms = { network: () => networkOf(network), ledger, exceptions, resolver }
+    await using _proxy = openProxy({ listener, ...terms, times: { headMsMax: 1_000 } })
+    const guest = connect(own, '127.0.0.1')
+    guest.write(head)
+    const signal = AbortSignal.timeout(10_000)
+    const [answer] = (await once(guest, 'data', { signal })) as [Buffer]
+    assert.match(String(answer), /^HTTP\/1.1 200 /)
+    guest.destroy()
+  }
 })

@@ -334,7 +334,7 @@ async function collected(
   const { statusCode: status = 0, statusMessage: statusText = '' } = answer
   const { location } = answer.headers
   const whole = { headers, body: Buffer.concat(chunks) }
-  // This process works on the decoded form, so the budget counts it.
+  // The budget counts the decoded form, on which this process works.
   const made = (bytes: number) => ledger.count({ received: Math.max(0, bytes - length) })
   // A range is one of the encoded bytes.
   const plain = status === 206 ? whole : await decoded(whole, bytesMax, made)

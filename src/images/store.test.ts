@@ -14,9 +14,10 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, suite, test } from 'node:test'
+import { plantedManifest } from '../../tests/fixtures/plant-image.ts'
 import { playedSigner } from '../../tests/fixtures/images.ts'
 import { MayflyError } from '../contract/error.ts'
-import { manifestStatement, type ImageManifest } from './manifest.ts'
+import { manifestStatement } from './manifest.ts'
 import {
   findImage,
   listImages,
@@ -230,23 +231,12 @@ function add(
   const file = join(store.work, 'image')
   writeFileSync(file, text)
   const digest = createHash('sha256').update(text).digest('hex')
-  const manifest: ImageManifest = {
-    format: 1,
-    name: 'played',
-    function: 'Played',
+  const manifest = plantedManifest({
     digest,
     size: text.length,
-    suite: 'trixie',
-    architecture: 'amd64',
     recipe: digest,
-    packages: [],
-    programs: [],
-    files: 0,
-    unpacked: 0,
     sbom: createHash('sha256').update(bill).digest('hex'),
-    maker: 'played',
-    at: 0,
-  }
+  })
   store.add(
     file,
     { manifest, key, signature: signer.sign(manifestStatement(manifest, key)) },

@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { after, suite, test, type TestContext } from 'node:test'
 import { sharedLayout } from '../../src/contract/shared-layout.ts'
-import { manifestStatement, type ImageManifest } from '../../src/images/manifest.ts'
+import { manifestStatement } from '../../src/images/manifest.ts'
 import { imageFolder, openImageStore } from '../../src/images/store.ts'
 import { openCProgram } from '../../src/jail/c-program.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
@@ -29,6 +29,7 @@ import { findProgram } from '../../src/os/find-program.ts'
 import type { StartedWall, StartSettings } from '../../src/walls/client.ts'
 import { openImageSigner } from '../../src/warden/image-signer.ts'
 import { until } from '../conformance/stand.ts'
+import { plantedManifest } from '../fixtures/plant-image.ts'
 import { openWhole } from './whole-wall.ts'
 
 /** Walls in an image that others made and an operator imported: none of its programs may run before its wall holds. */
@@ -219,22 +220,14 @@ function store(state: string, digest: string): void {
   using images = openImageStore(imageFolder(state))
   const file = join(images.work, 'image')
   writeFileSync(file, digest)
-  const manifest: ImageManifest = {
-    format: 1,
+  const manifest = plantedManifest({
     name: 'imported',
     function: 'Imported',
     digest,
     size: digest.length,
     suite: 'none',
-    architecture: 'amd64',
     origin: { kind: 'oci', manifest: digest, config: digest, layers: [digest] },
-    packages: [],
-    programs: [],
-    files: 0,
-    unpacked: 0,
-    maker: 'played',
-    at: 0,
-  }
+  })
   const { publicKey } = signer
   const signature = signer.sign(manifestStatement(manifest, publicKey))
   images.add(file, { manifest, key: publicKey, signature }, { tags: [] })

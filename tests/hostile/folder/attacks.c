@@ -272,7 +272,7 @@ static int unread_keys(void) {
   fflush(stdout);
   for (int there = 0; there < 4000; usleep(10000))
     if (ioctl(0, FIONREAD, &there)) return 2;
-  /* What the terminal holds before this program's part of it fills up as well. */
+  /* Buffers between the terminal and this program fill up as well. */
   usleep(500000);
   if (put("full", "")) return 2;
   for (;;) pause();

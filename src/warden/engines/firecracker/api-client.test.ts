@@ -15,7 +15,7 @@ const skip = process.platform !== 'linux' && 'it needs Linux'
 const MS_MAX = 60_000
 const paused = { method: 'PATCH', path: '/vm', body: { state: 'Paused' } } as const
 
-/** A socket at which each connection is answered so. */
+/** A socket at which each connection is answered so: after its first bytes, or unread. */
 class PlayedServer implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'mayfly-api-'))
   readonly socket = join(this.folder, 'api.sock')
@@ -23,10 +23,12 @@ class PlayedServer implements AsyncDisposable {
   readonly #open = new Set<Socket>()
   readonly #server: Server
 
-  constructor(answer: (socket: Socket) => void) {
-    this.#server = createServer((socket) => {
+  constructor(answer: (socket: Socket) => void, { isUnread = false } = {}) {
+    const options = isUnread ? { pauseOnConnect: true, allowHalfOpen: true } : {}
+    this.#server = createServer(options, (socket) => {
       this.#open.add(socket)
       socket.on('error', () => undefined)
+      if (isUnread) return answer(socket)
       socket.on('data', (chunk) => void this.heard.push(chunk.toString('latin1')))
       socket.once('data', () => answer(socket))
     })
@@ -44,34 +46,8 @@ class PlayedServer implements AsyncDisposable {
   }
 }
 
+const unread = { isUnread: true }
 const upgrade = 'HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n'
-
-/** A socket whose connections are not read. */
-class UnreadServer implements AsyncDisposable {
-  readonly folder = mkdtempSync(join(tmpdir(), 'mayfly-api-'))
-  readonly socket = join(this.folder, 'api.sock')
-  readonly #open = new Set<Socket>()
-  readonly #server: Server
-
-  constructor(answer: (socket: Socket) => void) {
-    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
-      this.#open.add(socket)
-      socket.on('error', () => undefined)
-      answer(socket)
-    })
-  }
-
-  async listen(): Promise<this> {
-    await once(this.#server.listen(this.socket), 'listening')
-    return this
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#open) socket.destroy()
-    this.#server.close()
-    rmSync(this.folder, { recursive: true, force: true })
-  }
-}
 
 async function failureOf(work: Promise<unknown>): Promise<MayflyError> {
   const error = await work.then(
@@ -175,12 +151,12 @@ suite('The client of the API', { skip }, () => {
 
   test('A server that changes the protocol and resets the connection ends nothing but the request', async () => {
     const closed = Promise.withResolvers<void>()
-    await using server = await new UnreadServer((socket) => {
+    await using server = await new PlayedServer((socket) => {
       socket.once('close', () => closed.resolve())
       socket.write(upgrade)
       // By then the request lies in its queue, unread: a close resets the connection.
       setTimeout(() => socket.destroy(), 50)
-    }).listen()
+    }, unread).listen()
     const client = new ApiClient({ socket: server.socket, uid, msMax: MS_MAX })
     const caught: unknown[] = []
     const note = (error: unknown) => void caught.push(error)
@@ -197,11 +173,11 @@ suite('The client of the API', { skip }, () => {
 
   test('A changed protocol leaves no connection behind', { timeout: 30_000 }, async () => {
     const ended = Promise.withResolvers<void>()
-    await using server = await new UnreadServer((socket) => {
+    await using server = await new PlayedServer((socket) => {
       socket.once('end', () => ended.resolve())
       socket.write(upgrade)
       socket.resume()
-    }).listen()
+    }, unread).listen()
     const client = new ApiClient({ socket: server.socket, uid, msMax: MS_MAX })
     assert.equal(faultOf(await failureOf(client.send(paused))), 'malformed')
     await ended.promise

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { playedSigner } from '../../../../tests/fixtures/images.ts'
+import { plantedManifest } from '../../../../tests/fixtures/plant-image.ts'
 import {
   manifestStatement,
   type ImageManifest,
@@ -56,22 +57,7 @@ function addImage(
   const file = join(store.work, 'image')
   writeFileSync(file, text)
   const digest = createHash('sha256').update(text).digest('hex')
-  const manifest: ImageManifest = {
-    format: 1,
-    name: 'played',
-    function: 'Played',
-    digest,
-    size: text.length,
-    suite: 'trixie',
-    architecture: 'amd64',
-    packages: [],
-    programs: [],
-    files: 0,
-    unpacked: 0,
-    maker: 'played',
-    at: 0,
-    ...about,
-  }
+  const manifest = plantedManifest({ digest, size: text.length, ...about })
   const signature = sign(manifestStatement(manifest, publicKey))
   store.add(file, { manifest, key: publicKey, signature }, { tags: [] })
   return digest

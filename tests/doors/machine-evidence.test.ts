@@ -33,6 +33,7 @@ suite('Evidence of a virtual machine', { skip, timeout: 600_000 }, () => {
     assert.ok(evidence.bundle, ran.stdout)
     const verified = await mayfly(place, ['evidence', 'verify', id])
     assert.equal(verified.code, 0, verified.stderr)
+    assert.match(verified.stdout, new RegExp(`^ok: ${String(evidence.bundle)}/`, 'm'))
     for (const text of ['planted-in-memory-8019', 'planted-in-tmpfs-8217']) {
       const { places } = documentOf(await mayfly(place, ['evidence', 'search', id, text, '--json']))
       assert.ok(places.length > 0, text)

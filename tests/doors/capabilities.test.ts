@@ -147,6 +147,9 @@ suite('The documented configuration, in force', () => {
       [status, stdout, stderr],
       [0, '{"mock":true,"echo":["https://api.example.com"]}\n', ''],
     )
+    // Without that file it fails: the configuration is read.
+    const without = { ...options, env: { ...env, MAYFLY_CONFIG: join(place, 'gone.toml') } }
+    assert.equal(spawnSync(process.execPath, [program], without).status, 1)
   })
 })
 

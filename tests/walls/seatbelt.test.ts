@@ -54,7 +54,8 @@ test('S4-25: a profile denies by default, and allows no socket, child process, M
   for (const operation of [
     'network',
     'fork',
-    'mach-',
+    'process\\*',
+    'mach',
     'iokit',
     'ipc',
     'system-socket',

@@ -172,6 +172,8 @@ suite('A client that exhausts connections, requests or bytes', () => {
     await using door = await openDoor({ limits: { anonymousBodyBytes: 100_000 } })
     const { socket, heard } = await dial(door, evil, upgrade('/v1/executions'))
     await until(() => heard.text.includes(' 101 '), 'the upgrade')
+    // Half open, the client sends on also once the server has ended its side.
+    socket.allowHalfOpen = true
     socket.write(frameHead(textFrame, 30_000_000))
     const began = performance.now()
     // Too slow to end its message in that time: what comes after it is no frame, for which `ws` would close at once.

@@ -170,6 +170,7 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
     assert.equal(printed.code, 0, printed.stderr)
     const ids = printed.stdout.trim().split('\n')
     assert.equal(ids.length, 2)
+    assert.equal(new Set([id, ...ids]).size, 3)
     assert.match(printed.stderr, /does not have open connections/)
     const words = ['sandbox', 'fork', ids[0]!, '--memory', '64MB', '--json']
     const forked = documentOf(await mayfly(place, words, { env }))

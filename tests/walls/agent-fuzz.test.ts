@@ -161,6 +161,7 @@ test('Mutated bytes of an agent are read as messages within their bounds, or ref
   for (const frame of said)
     assert.doesNotThrow(() => decodeAgentMessage(frame[4]!, frame.subarray(5)))
   const all = Buffer.concat(said)
+  assert.equal([...new AgentReader().push(all)].length, said.length)
   fuzz(t, {
     cases: 20_000,
     long: 1_000_000,

@@ -135,6 +135,17 @@ test('An order that the wall refuses, or holds late, costs no later order', asyn
   assert.deepEqual([held.cpu, held.processes, asked.at(-1)], [1, 2, { processes: 2 }])
 })
 
+test('A worker that other guests share keeps its CPU and memory open, and says so', async () => {
+  const { parts } = played()
+  const sandbox = new FramedSandbox('s', parts as never, workerGuest(parts as never))
+  const less = { ...controls, cpu: 0.5, memory: 2 ** 19, processes: 2 }
+  for (let times = 0; times < 2; times++) {
+    const held = await sandbox.tighten(less)
+    assert.deepEqual([...held.unenforced].sort(), ['cpu', 'memory'])
+    assert.deepEqual(held.controls, { ...controls, processes: 2 })
+  }
+})
+
 test('A sandbox has the methods of the parts that its kind of guest supplies, and no others', async () => {
   const { parts } = played()
   const optional = ['hold', 'listen', 'endZone'] as const

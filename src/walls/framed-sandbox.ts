@@ -130,10 +130,11 @@ export class FramedSandbox implements Sandbox {
       const closed = calls.close && (await calls.close(next))
       // The amounts of this order alone: it must not fail or wait by those of another one, which may be late or refused.
       const { memory, cpu, processes, io } = asked
-      const bounds = ownsWall
-        ? await tightenBounds(life.parts.warden, life.wall, life.controls, asked)
-        : { memory, cpu, processes, io }
-      return { closed, tightened: { ...kept, ...bounds } }
+      // A guest that shares its wall keeps the bounds that nothing lowers for it alone.
+      const tightened = ownsWall
+        ? { ...kept, ...(await tightenBounds(life.parts.warden, life.wall, life.controls, asked)) }
+        : { memory, cpu, processes, io, ...kept }
+      return { closed, tightened }
     }
     const { closed, tightened } = await close().catch((thrown: unknown) => {
       life.forgetAmounts()

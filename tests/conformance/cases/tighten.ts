@@ -92,6 +92,9 @@ const steps: readonly Partial<Controls>[] = [
   { network: noNetwork, files: noFiles, capabilities: [], syscalls: [] },
 ]
 
+/** Controls that the bounds of a wall alone can close. */
+const amounts: ReadonlySet<Control> = new Set<Control>(['cpu', 'memory', 'io', 'processes'])
+
 async function tightensStepByStep(stand: Stand, sandbox: Sandbox): Promise<void> {
   let held: Controls = stand.profile({ controls: granted }).controls
   for (const step of steps) {
@@ -112,17 +115,20 @@ function assertEnforced(
   assert.ok(isWithin(controls, before), 'it is looser than before')
   assert.ok(took >= 0)
   for (const name of Object.keys(asked) as Control[]) {
-    const closed = isWithin(
-      { ...allControls, [name]: controls[name] },
-      { ...allControls, [name]: asked[name] },
-    )
+    const closed = isWithin(only(controls, name), only(asked, name))
     assert.equal(
       closed,
       !unenforced.includes(name),
       `${name}: closed ${closed}, and reported otherwise`,
     )
     if (tightens.includes(name)) assert.ok(closed, `${name} is reported as closed while running`)
+    else if (amounts.has(name) && !isWithin(only(before, name), only(asked, name)))
+      assert.ok(!closed, `${name} is reported as closed, and is not declared as tightenable`)
   }
+}
+
+function only(controls: Controls, name: Control): Controls {
+  return { ...allControls, [name]: controls[name] }
 }
 
 async function refusedAsConflict(asked: Promise<unknown>): Promise<void> {

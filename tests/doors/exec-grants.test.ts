@@ -64,7 +64,7 @@ suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, 
     for (const name of ['led/to', 'elsewhere']) mkdirSync(at(name), { recursive: true })
     writeFileSync(at('led/to/a'), 'kept\n')
     symlinkSync('led', at('lead'))
-    const script = `rm lead; mv lead lead2; cat led/to/a; echo x > led/to/a; mkdir -p lead/to
+    const script = `cat lead/to/a; echo x > lead/to/a; rm lead; mv lead lead2; cat led/to/a; echo x > led/to/a; mkdir -p lead/to
       mv elsewhere lead; ln -sfn elsewhere lead; mkdir -p lead/to; echo x > lead/to/a`
     const { stdout, stderr } = await shell(script, ['--deny', 'lead/to/a', 'lead/to/later'])
     assert.equal(stdout, '', stderr)

@@ -129,6 +129,9 @@ test('A slow reader applies back-pressure to its own guest only (S4-58)', async 
     Array.from({ length: 20 }, async () => allEvents(await ask(door))),
   )
   for (const events of others) assert.equal(events.at(-1)?.event, 'outcome')
+  slow.resume()
+  for (let tries = 0; tries < 300 && !isMoving(); tries++) await sleep(100)
+  assert.ok(isMoving(), 'the job was ended, and not held back')
   slow.destroy()
 })
 

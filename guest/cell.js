@@ -252,6 +252,7 @@ export class Cell {
       if (op === 'compile') return this.#commonjs(this.#job, a)
       if (op === 'call' && this.#job instanceof CellSession) return this.#job.callOut(a, b, c)
       if (op === 'call') return this.#call(this.#job, a, b, c)
+      if (op === 'forget') return this.#job.forget(a)
       return answer(this.#job, op, a, b, c)
     } catch {
       return null
@@ -291,7 +292,7 @@ export class Cell {
     const reply = (isOk, text) => {
       if (!job.isOver) this.#visit(job, () => this.#enter(job, 'reply', id, isOk, text))
     }
-    job.call(String(name), String(argsText)).then(
+    job.call(String(name), String(argsText), { id }).then(
       (text) => reply(true, text),
       (error) => reply(false, error),
     )

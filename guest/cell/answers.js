@@ -1,4 +1,5 @@
 import { thrown } from './failure.js'
+import { FETCH } from './job.js'
 import { parseJson } from '../parse-json.js'
 import { encodedInto, encodingOf } from './decoders.js'
 
@@ -15,9 +16,6 @@ export function answer(job, op, a, b, c) {
 const RANDOM_BYTES_MAX = 65_536
 /** Loaded at first use: loading takes as long as creating two cells, and few jobs need it. */
 const crypto = () => process.getBuiltinModule('node:crypto')
-/** Capability behind `fetch`: granted with any network. */
-const FETCH = 'mayfly.fetch'
-
 const answers = {
   __proto__: null,
   task: (job) => JSON.stringify(facts(job.task)),

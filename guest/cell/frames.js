@@ -8,6 +8,9 @@ const ARGS_BYTES_MAX = 4 * 2 ** 20
 /** Limit of reported denials of a job, or of a cell of a session: enough to distinguish an error from probing. */
 const REPORTED_DENIED_MAX = 200
 
+/** Gives up the fetch with the same number. */
+const FORGET = 'mayfly.forget'
+
 /** @typedef {import('./job.js').End} End */
 
 /**
@@ -30,8 +33,11 @@ export class CellFrames {
     return {
       stdout: (/** @type {string} */ text) => this.#sendText(KIND.stdout, text),
       stderr: (/** @type {string} */ text) => this.#sendText(KIND.stderr, text),
-      call: (/** @type {string} */ name, /** @type {string} */ argsText) =>
-        this.#call(name, argsText),
+      call: (
+        /** @type {string} */ name,
+        /** @type {string} */ argsText,
+        /** @type {AbortSignal} [stop] */ stop,
+      ) => this.#call(name, argsText, stop),
       denied: this.#denials(),
       refused: (/** @type {string} */ name, /** @type {string} [module] */ module) =>
         this.#send(KIND.refused, JSON.stringify({ name, module })),
@@ -74,8 +80,11 @@ export class CellFrames {
     else call?.resolve(text ?? 'null')
   }
 
-  /** @param {string} name @param {string} argsText @returns {Promise<string>} */
-  #call(name, argsText) {
+  /**
+   * Calls the server; after an abort of `stop` it answers at once.
+   * @param {string} name @param {string} argsText @param {AbortSignal} [stop] @returns {Promise<string>}
+   */
+  #call(name, argsText, stop) {
     if (Buffer.byteLength(argsText) > ARGS_BYTES_MAX)
       return Promise.reject(
         new RangeError(`Cannot call "${name}": the arguments are larger than 4 MiB`),
@@ -84,6 +93,11 @@ export class CellFrames {
     const { promise, resolve, reject } = Promise.withResolvers()
     this.#calls.set(id, { resolve, reject })
     this.#send(KIND.call, `${JSON.stringify({ id, name })}\n${argsText}`)
+    const forget = () => {
+      if (this.#calls.has(id))
+        this.#send(KIND.call, `${JSON.stringify({ id, name: FORGET })}\nnull`)
+    }
+    stop?.addEventListener('abort', forget, { once: true })
     return promise
   }
 

@@ -4,6 +4,9 @@ import { OTHER, Output } from './output.js'
 import { asText, Refusal, thrown, userFrames, withoutImport } from './failure.js'
 import { TYPED, placesOf, transform } from '../typescript/transform.js'
 
+/** Capability behind `fetch`: granted with any network. */
+export const FETCH = 'mayfly.fetch'
+
 /**
  * Host-side state of a cell's job: deadline, output, host calls, and end. The first end wins.
  */
@@ -16,6 +19,8 @@ export class Job {
   #resolve
   #startedAt = performance.now()
   #callBegan = 0
+  /** Fetches under way, by the number of their call. @type {Map<number, AbortController>} */
+  #stops = new Map()
   #answers = 0
   /** Total bytes of a batch's results so far. */
   #answered = 0
@@ -199,20 +204,30 @@ export class Job {
 
   /**
    * Answer of a capability, as text. Rejects with error text that user code may see.
-   * @param {string} name @param {string} argsText @param {number} [cell] number of the calling cell of a session
+   * @param {string} name @param {string} argsText
+   * @param {{ id: number, cell?: number }} of number of the call and, in a session, of the calling cell
    */
-  async call(name, argsText, cell) {
+  async call(name, argsText, { id, cell }) {
     if (!this.task.capabilities.includes(name)) {
       this.hooks.denied?.(name, cell)
       const message = `Cannot call "${name}": this job was not granted that capability`
       throw JSON.stringify({ name: 'Error', code: 'CAPABILITY_DENIED', message })
     }
+    const stop = name === FETCH ? new AbortController() : undefined
+    if (stop) this.#stops.set(id, stop)
     try {
-      return await this.hooks.call(name, argsText)
+      return await this.hooks.call(name, argsText, stop?.signal)
     } catch (error) {
       const { name = 'Error', code = 'CAPABILITY_FAILED', message } = error ?? {}
       throw JSON.stringify({ name, code, message: String(message) })
+    } finally {
+      this.#stops.delete(id)
     }
+  }
+
+  /** Ends a fetch whose caller gave it up. @param {number} id */
+  forget(id) {
+    this.#stops.get(id)?.abort()
   }
 
   flush() {
@@ -296,7 +311,7 @@ const WAIT_MS_MAX = 2 ** 31 - 1
  *
  * @typedef {{
  *   released(): void, stdout(text: string): void, stderr(text: string): void,
- *   call(name: string, argsText: string): Promise<string>,
+ *   call(name: string, argsText: string, stop?: AbortSignal): Promise<string>,
  *   answered?(answer: Answer): void,
  *   denied?(name: string, cell?: number): void,
  *   refused?(name: string, module?: string): void,

@@ -435,7 +435,7 @@ export class CellSession extends Job {
       this.#enter(owner, 'reply', id, isOk, text, owner)
     }
     this.#calls++
-    this.call(String(name), String(argsText), owner).then(
+    this.call(String(name), String(argsText), { id, cell: owner }).then(
       (text) => reply(true, text),
       (error) => reply(false, error),
     )

@@ -197,8 +197,10 @@ bound.open = () => {
   part('session')
 }
 bound.call = startCall
-/** Drops a call whose caller gave it up: the job does not wait for its answer. */
-bound.forget = (id) => P.mapDelete(calls, id)
+/** Drops a call whose caller gave it up: the job does not wait for its answer, and a fetch ends. */
+bound.forget = (id) => {
+  if (P.mapDelete(calls, id)) ask('forget', id)
+}
 bound.fail = fail
 bound.tick = () => undefined
 
@@ -252,7 +254,7 @@ bound.reply = (id, isOk, text, owner) => {
 }
 
 bound.dropCalls = (owner) => {
-  P.mapForEach(calls, (waiting, id) => waiting.owner === owner && P.mapDelete(calls, id))
+  P.mapForEach(calls, (waiting, id) => waiting.owner === owner && bound.forget(id))
 }
 
 function refusal(value) {

@@ -35,8 +35,11 @@ export interface FetchTerms extends EgressTerms {
 
 /** HTTP client for guests without sockets: a JSON request in, a JSON response out. */
 export interface Fetcher {
-  /** Takes a JSON request, returns a JSON response or error; never rejects for guest input. */
-  fetch(text: string): Promise<string>
+  /**
+   * Takes a JSON request, returns a JSON response or error; never rejects for guest input. An abort of `stop` cuts its
+   * connection.
+   */
+  fetch(text: string, stop?: AbortSignal): Promise<string>
   /** Cuts and cancels requests that the network in force no longer permits; returns how many were open. */
   tighten(): number
   /** Cuts all open requests and refuses new ones. */
@@ -77,17 +80,21 @@ export function openFetch(terms: FetchTerms): Fetcher {
   const open = new Set<LiveFetch>()
   let isClosed = false
   return {
-    async fetch(text) {
+    async fetch(text, stop) {
       const read = requestSchema.safeParse(tryParseJson(text))
       if (isClosed) return failure(refused(runOver, 503))
       if (!read.success) return failure(refused(whyUnread(read.error.issues)))
       if (open.size >= openMax) return failure(refused(`${openMax} requests are open already`, 503))
-      const live: LiveFetch = {}
+      const live: LiveFetch = { dials: new AbortController() }
+      const end = () => giveUp(live)
+      if (stop?.aborted) end()
+      stop?.addEventListener('abort', end)
       open.add(live)
       try {
-        return await follow(read.data, terms, live)
+        return await follow(read.data, { ...terms, stop: live.dials }, live)
       } finally {
         open.delete(live)
+        stop?.removeEventListener('abort', end)
       }
     },
     tighten() {
@@ -113,6 +120,15 @@ function whyUnread([issue]: readonly z.core.$ZodIssue[]): string {
 
 interface LiveFetch {
   connection?: LiveConnection | undefined
+  /** Stops a dial of this fetch. */
+  readonly dials: AbortController
+}
+
+const givenUp = 'its caller gave it up'
+
+function giveUp({ dials, connection }: LiveFetch): void {
+  dials.abort()
+  if (connection) cut(connection, givenUp)
 }
 
 function cutIfOut(connection: LiveConnection, terms: EgressTerms): boolean {
@@ -130,6 +146,7 @@ async function follow(first: FetchRequest, terms: FetchTerms, live: LiveFetch): 
   const body = first.body === null ? undefined : Buffer.from(first.body, 'base64')
   let hop: RedirectHop = { ...first, body }
   for (let hops = 0; hops <= redirectsMax; hops++) {
+    if (live.dials.signal.aborted) return failure(refused(givenUp, 502))
     const answer = await ask(hop, terms, live)
     if ('kind' in answer) return failure(answer)
     const next = nextHop(hop, answer.status, answer.location)
@@ -166,6 +183,7 @@ async function ask(
   const connection = await openConnection(request, terms, ({ socket, entry, address }) => {
     live.connection = { request, socket, entry, address }
     socket.on('error', () => socket.destroy())
+    if (live.dials.signal.aborted) giveUp(live)
   })
   if (connection.kind === 'refused') return connection
   const { socket, entry } = connection

@@ -73,9 +73,9 @@ export function openEgress(parts: EgressParts): EgressPath {
     listen(listener, callers, isShared = false) {
       proxy ??= openProxy({ ...terms, listener, callers, isShared })
     },
-    fetch(text) {
+    fetch(text, stop) {
       fetcher ??= openFetch(terms)
-      return fetcher.fetch(text)
+      return fetcher.fetch(text, stop)
     },
     get attempts() {
       return ledger.attempts

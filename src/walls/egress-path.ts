@@ -16,8 +16,8 @@ export interface EgressPath {
     callers?: (ends: ConnectionEnds) => Promise<readonly number[]>,
     isShared?: boolean,
   ): void
-  /** Sends a request of a guest without sockets; both as JSON. */
-  fetch(text: string): Promise<string>
+  /** Sends a request of a guest without sockets; both as JSON. Answers with an error soon after an abort of `stop`. */
+  fetch(text: string, stop?: AbortSignal): Promise<string>
   readonly attempts: readonly NetworkAttempt[]
   /** Cuts connections that the tightened controls no longer permit, established ones included. */
   tighten(to: Controls): void
@@ -37,3 +37,5 @@ export type OpenEgressPath = (
 
 /** Capability for `fetch` of a realm without sockets; present only if a network is granted. */
 export const fetchCapability = 'mayfly.fetch'
+/** Name in a frame of a call by which a guest gives up the fetch with the same number. */
+export const forgottenCall = 'mayfly.forget'

@@ -14,7 +14,12 @@ function callsOf() {
     seen.push(text)
     return '1'
   }
+  const aborted = (text: string, stop: AbortSignal) => {
+    seen.push(text)
+    return new Promise<string>((done) => stop.addEventListener('abort', () => done('2')))
+  }
   const garbled: string[] = []
+  const denied: unknown[] = []
   const life = {
     isEnded: false,
     garbled: (why: string) => void garbled.push(why),
@@ -23,8 +28,12 @@ function callsOf() {
         backlogBytes: 0,
         send: (_kind: number, text: string) => answers.push(JSON.parse(text)),
       },
+      emitter: { emit: (_point: string, fields: unknown) => denied.push(fields) },
     },
-    egressPath: { fetch: handle },
+    egressPath: {
+      fetch: (text: string, stop: AbortSignal) =>
+        text === '"hangs"' ? aborted(text, stop) : handle(text),
+    },
     io: { call: (_name: string, text: string) => handle(text) },
     controls: { capabilities: ['echo'] },
   }
@@ -36,7 +45,7 @@ function callsOf() {
     await send(1, name, args)
     return answers.at(-1)
   }
-  return { call, seen, send, life, answers, garbled }
+  return { call, seen, send, life, answers, garbled, denied }
 }
 
 const nested = (levels: number) => '['.repeat(levels) + ']'.repeat(levels)
@@ -87,4 +96,34 @@ test('Attack: calls of a guest that reads no answer wait in bounded number and s
   await large.send(11, 'mayfly.fetch', args)
   assert.match(large.answers[0]!.error!, /too many calls wait/)
   large.life.isEnded = true
+})
+
+test('A fetch that its guest gives up ends, or is never sent, and leaves its place', async () => {
+  const { send, seen, answers, denied } = callsOf()
+  const all = Array.from({ length: 65 }, (_, at) => send(at + 1, 'mayfly.fetch', '"hangs"'))
+  const last = send(66, 'mayfly.fetch')
+  assert.equal(seen.length, 64)
+  for (const id of [65, 7, 7, 65]) await send(id, 'mayfly.forget')
+  await last
+  assert.deepEqual([seen.length, seen.at(-1)], [65, '[]'])
+  assert.deepEqual(
+    answers.map(({ id, text }) => [id, text]),
+    [
+      [65, undefined],
+      [7, '2'],
+      [66, '1'],
+    ],
+  )
+  for (let id = 1; id <= 64; id++) await send(id, 'mayfly.forget')
+  await Promise.all(all)
+  assert.deepEqual([seen.length, answers.length, denied], [65, 66, []])
+})
+
+test('Attack: a call by the name for giving up a fetch is refused, and ends no fetch', async () => {
+  const { send, answers, denied } = callsOf()
+  void send(1, 'mayfly.fetch', '"hangs"')
+  await send(2, 'mayfly.forget', '1')
+  assert.deepEqual([answers.length, answers[0]!.id], [1, 2])
+  assert.match(answers[0]!.error!, /it is not granted/)
+  assert.deepEqual(denied, [{ capability: 'mayfly.forget' }])
 })

@@ -3,7 +3,7 @@ import type { Event } from '../contract/event.ts'
 import { isJsonDeeper } from '../lib/json-depth.ts'
 import { LoopLimiter } from '../lib/loop-limiter.ts'
 import { taggedDepthMax } from '../lib/tagged.ts'
-import { fetchCapability } from './egress-path.ts'
+import { fetchCapability, forgottenCall } from './egress-path.ts'
 import { filesCapability } from './folder-calls.ts'
 import type { RealmEgress } from './guest-egress.ts'
 import { eventOfLife, type GuestLife } from './guest-life.ts'
@@ -25,6 +25,8 @@ interface GuestCall {
   readonly name: string
   readonly argsText: string
   readonly isFetch: boolean
+  /** Aborted once the guest gives the call up. */
+  readonly stop: AbortSignal
 }
 interface WaitingCall extends GuestCall {
   readonly begin: () => void
@@ -39,7 +41,8 @@ interface WaitingCall extends GuestCall {
  * addresses at once, and reads when its own code lets it.
  *
  * Mechanism: a call begins once few bytes of answers are unread, and a fetch once there is a place for it. Others wait,
- * in order, bounded in number and characters; beyond that a call fails, and the job goes on.
+ * in order, bounded in number and characters; beyond that a call fails, and the job goes on. A fetch that its guest gives
+ * up ends, or is never sent.
  *
  * Not handled: answers to calls that have begun, which the budget of the network and their own limits bound.
  */
@@ -47,8 +50,11 @@ export class GuestCalls {
   readonly #life: GuestLife
   readonly #egress: RealmEgress
   #calls = 0
+  #lastId = 0
   #fetches = 0
   readonly #waiting = new Set<WaitingCall>()
+  /** Fetches that wait or are under way, by their number. */
+  readonly #stops = new Map<number, AbortController>()
   /** The reader of frames charges a call that begins at once. */
   readonly #limiter = new LoopLimiter()
   #look: NodeJS.Timeout | undefined
@@ -71,12 +77,20 @@ export class GuestCalls {
     if (life.isEnded) return
     if (++this.#calls > CALLS_MAX) return life.garbled('too many calls')
     const { id, name } = read.head
-    const call = { name, argsText: read.rest.toString(), isFetch: name === fetchCapability }
+    // With a number of its own it is a call by the code, and refused as one.
+    if (name === forgottenCall && id <= this.#lastId) return this.#stops.get(id)?.abort()
+    this.#lastId = Math.max(this.#lastId, id)
+    const isFetch = name === fetchCapability
+    const stop = new AbortController()
+    if (isFetch) this.#stops.set(id, stop)
+    const call = { name, argsText: read.rest.toString(), isFetch, stop: stop.signal }
     try {
       if (isJsonDeeper(call.argsText, taggedDepthMax)) throw tooDeep(name)
       this.#reply({ id, text: await this.#inTurn(call) })
     } catch (error) {
       this.#reply({ id, error: messageOf(error) })
+    } finally {
+      if (this.#stops.get(id) === stop) this.#stops.delete(id)
     }
   }
 
@@ -91,19 +105,24 @@ export class GuestCalls {
     const characters = waiting.reduce((sum, one) => sum + one.argsText.length, argsText.length)
     if (waiting.length >= WAITING_MAX || characters > WAITING_CHARACTERS_MAX)
       return Promise.reject(tooManyWait(name))
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const begin = () => {
         this.#waiting.delete(waiter)
         resolve(this.#begin(call))
       }
       const waiter: WaitingCall = { ...call, begin, isNext: false }
       this.#waiting.add(waiter)
+      call.stop.addEventListener('abort', () => {
+        // A call that has its place begins, and ends there.
+        if (!waiter.isNext && this.#waiting.delete(waiter)) reject(givenUp())
+      })
       this.#advance()
     })
   }
 
-  #begin({ name, argsText, isFetch }: GuestCall): Promise<string> {
-    return this.#textOf(name, argsText).finally(() => {
+  #begin(call: GuestCall): Promise<string> {
+    const { isFetch } = call
+    return this.#textOf(call).finally(() => {
       if (isFetch) this.#fetches--
       // After the answer is sent, which counts as unread.
       if (this.#waiting.size > 0) setImmediate(() => this.#advance())
@@ -131,10 +150,10 @@ export class GuestCalls {
   }
 
   /** Calls for network and folders name no granted capability: egress path and folders check the controls in force. */
-  async #textOf(name: string, argsText: string): Promise<string> {
+  async #textOf({ name, argsText, stop }: GuestCall): Promise<string> {
     const { egressPath, io } = this.#life
     const { folders } = this.#egress
-    if (name === fetchCapability && egressPath) return await egressPath.fetch(argsText)
+    if (name === fetchCapability && egressPath) return await egressPath.fetch(argsText, stop)
     if (name === filesCapability && folders) return await folders.answer(argsText)
     this.#assertGranted(name)
     if (!io?.call)
@@ -172,6 +191,11 @@ export class GuestCalls {
 function tooDeep(name: string): MayflyError {
   const what = `its arguments are nested deeper than ${taggedDepthMax} levels`
   return new MayflyError('INVALID', `Cannot call "${name.slice(0, 200)}": ${what}`)
+}
+
+/** Error that no code reads: the guest has dropped the call. */
+function givenUp(): Error {
+  return new Error('Cannot fetch it: its caller gave it up')
 }
 
 function tooManyWait(name: string): MayflyError {

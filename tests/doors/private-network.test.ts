@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, suite } from 'node:test'
 import { openCompanyProxy } from '../fixtures/company-proxy.ts'
@@ -57,6 +59,42 @@ suite('Private networks', () => {
       ({ field }: { field: string }) => field === 'privateHosts',
     )
     assert.deepEqual(explained.value, [at])
+  })
+
+  test('fetches that a job aborts end at their server, one that waited is never sent, and their places are free again', async (t) => {
+    const asked: string[] = []
+    let open = 0
+    const server = createServer((request, response) => {
+      const hangs = request.url !== '/last'
+      if (!hangs) return void response.end(String(open))
+      asked.push(request.url!)
+      open++
+      response.on('close', () => open--)
+    })
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+    t.after(() => server.close())
+    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const host = `{ host = "${origin}", private = true }`
+    write('hanging.toml', `[ceilings]\nnetwork = { allow = [${host}] }\n`)
+    write(
+      'aborts.js',
+      `const stop = new AbortController()
+const all = Array.from({ length: 70 }, (_none, at) =>
+  fetch(input + '/' + at, { signal: stop.signal }).catch(({ name }) => name))
+const late = fetch(input + '/late', { signal: AbortSignal.timeout(100) }).catch(({ name }) => name)
+const first = await late
+await new Promise((done) => setTimeout(done, 1000))
+stop.abort()
+const names = [first, ...new Set(await Promise.all(all))]
+let left
+do left = await (await fetch(input + '/last')).text()
+while (left !== '0')
+return names`,
+    )
+    const words = ['run', 'aborts.js', '--config', 'hanging.toml', '--allow', origin, '--json']
+    const ran = await mayfly(place, [...words, '--input', JSON.stringify(origin)])
+    assert.deepEqual(documentOf(ran)['result'], ['TimeoutError', 'AbortError'], ran.stderr)
+    assert.ok(asked.length > 0 && !asked.includes('/late'), asked.join())
   })
 
   test('without a rule the command line refuses it, and names the rule that would allow it', async () => {

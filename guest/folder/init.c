@@ -10,13 +10,12 @@
  *
  * Relies on pid_namespaces(7).
  *
- * Not handled: a hard memory limit. Use is sampled every 250 ms, so a burst can exceed the limit. Where this user may create
+ * Not handled: a hard memory limit. Use is sampled (memory.c), so a burst can exceed the limit. Where this user may create
  * cgroups, the parent sets a hard limit in place of the samples (src/warden/engines/folder/start.ts).
  */
 #define _GNU_SOURCE
 #include "init.h"
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -29,9 +28,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include "../launcher/steps.h"
 #include "../sentinel/wall.h"
@@ -39,16 +36,17 @@
 #include "folder.h"
 #include "monitor.h"
 #include "judge.h"
+#include "memory.h"
 #include "opens.h"
 #include "resolve.h"
 #include "reports.h"
 #include "requests.h"
 #include "sockets.h"
 
-enum { MEMORY_CHECK_MS = 250, SHARES_MS_MAX = 1000, BACKLOG = 64 };
+/* Callers of pending connects may be gone, which no descriptor tells: looked at every CONNECTS_MS. */
+enum { CONNECTS_MS = 250, BACKLOG = 64 };
 
 static int control, signals;
-static int64_t memory_checked_ms, memory_pause_ms;
 static pid_t command;
 
 /* ---- terminal and egress path ---- */
@@ -77,77 +75,6 @@ static void open_egress_listener(void) {
   close(server);
 }
 
-/* ---- memory ---- */
-
-static int64_t now_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-/* Reads a file of a process; 0 with errno set if that fails. */
-static int read_of_process(const char *pid, const char *file, char *text, size_t size) {
-  char name[300];
-  snprintf(name, sizeof name, "/proc/%s/%s", pid, file);
-  int fd = open(name, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
-  ssize_t n = read(fd, text, size - 1);
-  int error = errno;
-  close(fd);
-  errno = error;
-  if (n < 0) return 0;
-  text[n] = 0;
-  return 1;
-}
-
-/* Anonymous memory of a process in bytes: its RSS without file-backed and shared pages. */
-static uint64_t private_bytes(const char *pid) {
-  char text[128];
-  unsigned long total, resident, shared;
-  if (!read_of_process(pid, "statm", text, sizeof text)) return 0;
-  if (sscanf(text, "%lu %lu %lu", &total, &resident, &shared) != 3 || shared > resident) return 0;
-  return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-/* The same with each page divided by the number of processes that map it, such as forked ones; `whole` if it is not known. */
-static uint64_t proportional_bytes(const char *pid, uint64_t whole) {
-  char text[4096];
-  unsigned long kilobytes;
-  if (!read_of_process(pid, "smaps_rollup", text, sizeof text)) return errno == ENOENT || errno == ESRCH ? 0 : whole;
-  const char *line = strstr(text, "\nPss_Anon:");
-  if (!line || sscanf(line, "\nPss_Anon: %lu kB", &kilobytes) != 1) return whole;
-  uint64_t bytes = (uint64_t)kilobytes * 1024;
-  return bytes < whole ? bytes : whole;
-}
-
-/* The proportional sum walks page tables: processes that it has not reached by `shares_until` count as whole. */
-static uint64_t wall_memory(int64_t shares_until) {
-  struct statvfs scratch;
-  uint64_t bytes = 0;
-  DIR *open = opendir("/proc");
-  for (struct dirent *one; open && (one = readdir(open));) {
-    if (*one->d_name < '1' || *one->d_name > '9') continue;
-    uint64_t whole = private_bytes(one->d_name);
-    bytes += whole > 0 && now_ms() < shares_until ? proportional_bytes(one->d_name, whole) : whole;
-  }
-  if (open) closedir(open);
-  if (statvfs("/dev/shm", &scratch) == 0) bytes += (uint64_t)(scratch.f_blocks - scratch.f_bfree) * scratch.f_frsize;
-  return bytes;
-}
-
-static int is_memory_check_due(void) { return now_ms() - memory_checked_ms >= memory_pause_ms; }
-
-static void check_memory(void) {
-  int64_t began = now_ms();
-  int is_held = wall_memory(0) <= options.memory_bytes || wall_memory(began + SHARES_MS_MAX) <= options.memory_bytes;
-  memory_checked_ms = now_ms();
-  /* Calls wait for a check, so at least as long passes until the next one. */
-  memory_pause_ms = memory_checked_ms - began > MEMORY_CHECK_MS ? memory_checked_ms - began : MEMORY_CHECK_MS;
-  if (is_held) return;
-  send_report("{\"kind\":\"limit\",\"limit\":\"memory\"}\n");
-  _exit(128 + SIGKILL);
-}
-
 /* ---- exit ---- */
 
 static _Noreturn void exit_as_command(int status) {
@@ -166,8 +93,8 @@ static void reap(void) {
       if (pid == command) send_message(control, STOPPED, 0, -1);
     } else if (pid == command) {
       exit_as_command(status);
-    } else {
-      helper_exited(pid);
+    } else if (!helper_exited(pid)) {
+      memory_helper_exited(pid);
     }
   }
 }
@@ -180,17 +107,23 @@ static void handle_message(void) {
   if (message.kind == SIGNAL_GROUP) kill(-getpgid(command), message.number);
 }
 
+static int wait_ms(int connects) {
+  int memory = memory_wait_ms();
+  return connects > 0 && (memory < 0 || memory > CONNECTS_MS) ? CONNECTS_MS : memory;
+}
+
 static _Noreturn void loop(void) {
-  struct pollfd on[3 + CONNECTS_MAX];
+  struct pollfd on[4 + CONNECTS_MAX];
   for (;;) {
-    if (options.memory_bytes && is_memory_check_due()) check_memory();
+    check_memory();
     on[0] = (struct pollfd){.fd = wall.listener, .events = POLLIN};
     on[1] = (struct pollfd){.fd = signals, .events = POLLIN};
     on[2] = (struct pollfd){.fd = control, .events = POLLIN};
-    int connects = poll_connects(on + 3);
-    int ready = poll(on, (nfds_t)(3 + connects), options.memory_bytes ? MEMORY_CHECK_MS : -1);
+    on[3] = (struct pollfd){.fd = memory_answer_fd(), .events = POLLIN};
+    int connects = poll_connects(on + 4);
+    int ready = poll(on, (nfds_t)(4 + connects), wait_ms(connects));
     if (ready < 0 && errno != EINTR) _exit(1);
-    if (connects > 0) finish_connects(on + 3, connects);
+    if (connects > 0) finish_connects(on + 4, connects);
     if (on[0].revents & POLLIN) answer_next();
     if (on[1].revents) reap();
     if (on[2].revents) handle_message();

@@ -35,6 +35,7 @@
 #include "../sentinel/caller.h"
 #include "../sentinel/wall.h"
 #include "judge.h"
+#include "memory.h"
 #include "resolve.h"
 #include "reports.h"
 #include "requests.h"
@@ -180,7 +181,7 @@ static void send_descriptor(uint64_t id, int fd, uint64_t flags) {
 }
 
 int is_own_process(pid_t pid) {
-  if (pid == 1) return 1;
+  if (pid == 1 || is_memory_helper(pid)) return 1;
   for (int i = 0; i < HELPERS_MAX; i++)
     if (pid > 0 && helpers[i].pid == pid) return 1;
   return 0;

@@ -121,9 +121,35 @@ export function besideKib(status: string): number {
   return kibIn(status, 'VmPTE') + kibIn(status, 'VmSwap')
 }
 
-/** Text of /proc/PID/status; empty if the process is gone. */
+/** Text of /proc/PID/status, of a thread that has its memory; empty if the process is gone. */
 export function statusOf(pid: number): string {
-  return tryReadText(`/proc/${pid}/status`) ?? ''
+  return readWithMemory(pid, 'status', (text) => text.includes('\nVmRSS:'))
+}
+
+/** Text of /proc/PID/smaps_rollup, of a thread that has its memory; empty if the process is gone. */
+export function rollupOf(pid: number): string {
+  return readWithMemory(pid, 'smaps_rollup', (text) => text !== '')
+}
+
+/** Rounds over the threads of a process: each may have exited before it is read, while another was started. */
+const ROUNDS_MAX = 8
+
+/**
+ * Text of a file of a process, or of its first thread whose text `tells` its memory. The files of the process are those of
+ * its first thread, which may have exited: it has no memory then, while the others run on.
+ */
+function readWithMemory(pid: number, file: string, tells: (text: string) => boolean): string {
+  const own = tryReadText(`/proc/${pid}/${file}`) ?? ''
+  if (tells(own)) return own
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    const others = threadsOf(pid).filter((thread) => thread !== String(pid))
+    if (others.length === 0) break
+    for (const thread of others) {
+      const text = tryReadText(`/proc/${pid}/task/${thread}/${file}`) ?? ''
+      if (tells(text)) return text
+    }
+  }
+  return own
 }
 
 /** Number of a line of /proc/PID/status, or of a file like it; `missing` if there is no such line. */
@@ -132,16 +158,20 @@ export function kibIn(text: string, name: string, missing = 0): number {
   return at < 0 ? missing : Number.parseInt(text.slice(at + name.length + 2), 10)
 }
 
+function hasPages(statm: string): boolean {
+  return statm !== '' && !statm.startsWith('0 ')
+}
+
 /** Resident anonymous bytes (RssAnon): neither files nor shared memory. */
 export function anonymousBytes(pid: number): number {
-  const [, resident, shared] = (tryReadText(`/proc/${pid}/statm`) ?? '').split(' ').map(Number)
+  const [, resident, shared] = readWithMemory(pid, 'statm', hasPages).split(' ').map(Number)
   const pages = Number(resident) - Number(shared)
   return Number.isFinite(pages) ? pages * PAGE_BYTES : 0
 }
 
 /** Proportional set size in bytes: shared pages divided by their users. Costs a walk over the page tables. */
 export function proportionalBytes(pid: number): number {
-  const kb = /^Pss:\s+(\d+) kB/m.exec(tryReadText(`/proc/${pid}/smaps_rollup`) ?? '')?.[1]
+  const kb = /^Pss:\s+(\d+) kB/m.exec(rollupOf(pid))?.[1]
   return kb ? Number(kb) * 1024 : 0
 }
 

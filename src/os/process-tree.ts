@@ -1,5 +1,12 @@
-import { besideKib, childrenOf, kibIn, processFacts, statusOf, threadsOf } from './proc.ts'
-import { tryReadText } from './read.ts'
+import {
+  besideKib,
+  childrenOf,
+  kibIn,
+  processFacts,
+  rollupOf,
+  statusOf,
+  threadsOf,
+} from './proc.ts'
 
 /** Processes of one wall, read from /proc outside the wall. */
 
@@ -69,9 +76,10 @@ export function sharedBytesOf(pids: readonly number[]): number {
 export function proportionalSharedBytesOf(pids: readonly number[]): number {
   return (
     pids.reduce((sum, pid) => {
-      const text = tryReadText(`/proc/${pid}/smaps_rollup`) ?? ''
-      // An ended process has no pages, and its file is empty.
-      return sum + (text === '' ? 0 : kibIn(text, 'Pss_Shmem', Infinity))
+      const text = rollupOf(pid)
+      // An ended process has no pages, and its files are empty. A kernel may lack this one.
+      const whole = () => kibIn(statusOf(pid), 'RssShmem')
+      return sum + (text === '' ? whole() : kibIn(text, 'Pss_Shmem', Infinity))
     }, 0) * 1024
   )
 }

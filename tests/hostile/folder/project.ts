@@ -29,7 +29,7 @@ export const noFolderWall: string | false =
     : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
 
 /** Program of a C file beside this one, copied to `to`. */
-export async function makeProgram(name: 'attacks' | 'pty', to: string): Promise<void> {
+export async function makeProgram(name: 'attacks' | 'memory' | 'pty', to: string): Promise<void> {
   const source = fileURLToPath(new URL(`${name}.c`, import.meta.url))
   const made = await openCProgram({ name: `test-${name}`, sources: [source] })
   if ('missing' in made) throw new Error(made.missing)

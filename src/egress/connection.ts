@@ -88,13 +88,6 @@ export class ProxyConnection implements ConnectionMonitor {
     }
   }
 
-  /** Closes the connection in place of serving it. */
-  drop(): void {
-    this.#isOver = true
-    for (const timer of this.#timers) clearTimeout(timer)
-    this.#raw.destroy()
-  }
-
   /** Lets the last bytes drain, with a deadline for guests that never close their side. */
   #drain(): void {
     const raw = this.#raw

@@ -6,18 +6,18 @@ export interface WholeAnswer {
   readonly body: Buffer
 }
 
-type Decoder = 'gunzip' | 'inflate' | 'brotliDecompress'
+type Decoder = 'gunzip' | 'inflate'
 const decoders: Readonly<Record<string, Decoder>> = {
   gzip: 'gunzip',
   'x-gzip': 'gunzip',
   deflate: 'inflate',
-  br: 'brotliDecompress',
 }
 
 /**
  * Removes a content coding, which a store may send although `identity` was requested: a realm cannot decode it. Several
  * codings, unknown ones and bodies that are no such data are passed on as they are. So is zstd, of which Node decodes the
- * first frame alone, without a sign. Bound: the bytes of the body that results. `made` is told how many were made, at most.
+ * first frame alone, without a sign, and br: hosts are hostile, and the decoder of brotli in older Nodes that may run the
+ * server is not safe for their bytes. Bound: the bytes of the body that results. `made` is told how many were made, at most.
  */
 export async function decoded(
   answer: WholeAnswer,
@@ -55,7 +55,6 @@ function decodedBody(
     // Loaded lazily: few answers are encoded.
     const zlib = process.getBuiltinModule('node:zlib')
     const done = (error: Error | null, plain: Buffer) => (error ? reject(error) : resolve(plain))
-    if (decoder === 'brotliDecompress') zlib.brotliDecompress(body, options, done)
-    else zlib[decoder](body, options, done)
+    zlib[decoder](body, options, done)
   })
 }

@@ -25,6 +25,51 @@ test('A connection without a caller on a shared listener leaves no timer', async
   assert.equal(timers(), before)
 })
 
+test('On a shared listener each connection is asked about at once, and one without a caller takes no place', async (t) => {
+  const listener = new Server()
+  await once(listener.listen(0, '127.0.0.1'), 'listening')
+  const own = (listener.address() as AddressInfo).port
+  const budget = { sentMax: 10_000, receivedMax: 10_000 }
+  const ledger = new Ledger(budget, { emitter: { emit: () => undefined }, run: null })
+  // Ports of the wall: each is forgotten once it was asked about, as by a keeper.
+  const known = new Set<number>()
+  const callers = async ({ local }: { readonly local: number }) => (known.delete(local) ? [1] : [])
+  const terms = { network: () => networkOf('none'), ledger, callers }
+  await using _proxy = openProxy({ listener, ...terms, isShared: true, connectionsMax: 1 })
+  const signal = AbortSignal.timeout(10_000)
+  const connected = async (isOfWall: boolean) => {
+    const socket = new Socket({ allowHalfOpen: true }).on('error', () => undefined)
+    t.after(() => socket.destroy())
+    const accepted = once(listener, 'connection', { signal })
+    // Before the proxy accepts it, as a keeper knows a port before it passes the connection on.
+    listener.prependOnceListener('connection', ({ remotePort }: Socket) => {
+      if (isOfWall) known.add(remotePort!)
+    })
+    socket.connect(own, '127.0.0.1')
+    await Promise.all([once(socket, 'connect', { signal }), accepted])
+    return socket
+  }
+  const head = 'GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n'
+  const answerOf = async (socket: Socket) =>
+    String(((await once(socket, 'data', { signal })) as [Buffer])[0])
+  const held = await connected(true)
+  for (let stranger = 0; stranger < 4; stranger++) {
+    const socket = await connected(false)
+    await once(socket.resume(), 'end', { signal })
+    socket.destroy()
+  }
+  const waiting = [await connected(true), await connected(true), await connected(true)]
+  const refused = await connected(true)
+  assert.match(await answerOf(refused), /^HTTP\/1.1 503 /)
+  await connected(true)
+  assert.deepEqual([...known], [])
+  for (const socket of [held, ...waiting]) {
+    socket.write(head)
+    assert.match(await answerOf(socket), /^HTTP\/1.1 403 /)
+    socket.destroy()
+  }
+})
+
 test('A server may think for nine minutes before its answer', async (t) => {
   const listening = async (server: Server) => {
     await once(server.listen(0, '127.0.0.1'), 'listening')
@@ -77,10 +122,10 @@ test('A host that takes longer to connect to than a client has for its head is r
     const own = await listening(listener)
     const budget = { sentMax: 10_000, receivedMax: 10_000 }
     const ledger = new Ledger(budget, { emitter: { emit: () => undefined }, run: null })
-    const resolver = () => sleep(1_500, ['127.0.0.1'])
+    const resolver = () => sleep(3_500, ['127.0.0.1'])
     const exceptions = [`127.0.0.1:${port}`]
     const terms = { network: () => networkOf(network), ledger, exceptions, resolver }
-    await using _proxy = openProxy({ listener, ...terms, times: { headMsMax: 1_000 } })
+    await using _proxy = openProxy({ listener, ...terms, times: { headMsMax: 3_000 } })
     const guest = connect(own, '127.0.0.1')
     guest.write(head)
     const signal = AbortSignal.timeout(10_000)

@@ -39,8 +39,8 @@ export class Proxy implements AsyncDisposable {
   readonly #options: ProxyOptions
   readonly #live = new Set<ProxyConnection>()
   readonly #sockets = new Set<Socket>()
-  /** Accepted ones without a place, whose request is not read yet. */
-  readonly #waiting = new Set<Socket>()
+  /** Accepted ones without a place, whose request is not read yet, with their callers on a shared listener. */
+  readonly #waiting = new Map<Socket, Pids | undefined>()
   readonly #callers: CallerLookup
   #closed: Promise<void> | undefined
 
@@ -75,49 +75,61 @@ export class Proxy implements AsyncDisposable {
     if (this.#closed) return void socket.destroy()
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
-    const { connectionsMax: max = connectionsMax } = this.#options
-    if (this.#sockets.size > (2 + waitingTimesMax) * max) return void socket.destroy()
-    if (this.#live.size < max) return this.#begin(socket)
+    // Before any refusal or wait: a port is known until the question, and may become that of another process.
+    const caller = this.#options.isShared ? this.#callers.ofShared(socket) : undefined
+    if (this.#sockets.size > (2 + waitingTimesMax) * this.#max) return void socket.destroy()
+    if (caller) void this.#admitCaller(socket, caller)
+    else this.#admit(socket)
+  }
+
+  get #max(): number {
+    return this.#options.connectionsMax ?? connectionsMax
+  }
+
+  /** Admits a connection of the wall; one without a caller is cut, and takes no place. */
+  async #admitCaller(socket: Socket, caller: Promise<Pids>): Promise<void> {
+    // Clients may half-close after their request and wait for the answer.
+    socket.allowHalfOpen = true
+    socket.on('error', () => socket.destroy())
+    const pids = await caller
+    if (pids.length === 0) socket.destroy()
+    if (!socket.destroyed) this.#admit(socket, pids)
+  }
+
+  #admit(socket: Socket, pids?: Pids): void {
+    const max = this.#max
+    if (this.#live.size < max) return this.#begin(socket, pids)
     socket.on('error', () => socket.destroy())
     if (this.#waiting.size >= waitingTimesMax * max)
       return answerRefusal(socket, refused(`${max} connections are open already`, 503))
-    // Clients may half-close after their request and wait for the answer.
     socket.allowHalfOpen = true
-    this.#waiting.add(socket)
+    this.#waiting.set(socket, pids)
     socket.once('close', () => this.#waiting.delete(socket))
   }
 
   /** Serves the connection that has waited longest. */
   #next(): void {
-    const [socket] = this.#waiting
-    if (!socket || this.#closed) return
-    this.#waiting.delete(socket)
-    this.#begin(socket)
+    const [first] = this.#waiting
+    if (!first || this.#closed) return
+    this.#waiting.delete(first[0])
+    this.#begin(...first)
   }
 
-  #begin(socket: Socket): void {
+  #begin(socket: Socket, pids?: Pids): void {
     const { times } = this.#options
-    const caller: ConnectionCaller = { pids: [] }
+    const caller: ConnectionCaller = { pids: pids ?? [] }
     const terms = { ...this.#options, caller }
     const connection = new ProxyConnection(socket, terms, { ...defaultTimes, ...times })
     this.#live.add(connection)
-    void this.#serve(connection, socket, caller).finally(() => {
+    // The caller is resolved before any byte is read, so that every event can name it.
+    const serve = async () => {
+      caller.pids = pids ?? (await this.#callers.of(socket))
+      await connection.serve()
+    }
+    void serve().finally(() => {
       this.#live.delete(connection)
       this.#next()
     })
-  }
-
-  /** Resolves the caller before any byte is read, so that every event can name it. */
-  async #serve(
-    connection: ProxyConnection,
-    socket: Socket,
-    caller: ConnectionCaller,
-  ): Promise<void> {
-    caller.pids = this.#options.isShared
-      ? await this.#callers.ofShared(socket)
-      : await this.#callers.of(socket)
-    if (this.#options.isShared && caller.pids.length === 0) return connection.drop()
-    await connection.serve()
   }
 
   async #close(): Promise<void> {
@@ -130,6 +142,8 @@ export class Proxy implements AsyncDisposable {
     listener.off('connection', this.#accept)
   }
 }
+
+type Pids = ConnectionCaller['pids']
 
 const connectionsMax = 64
 /** Connections that wait for one of those places, in places. */

@@ -348,7 +348,7 @@ suite('Brokered requests', () => {
     })
     const get = (name: string, headers: readonly (readonly string[])[] = []) =>
       ask(request(`http://a.example:${port}/${name}`, { headers }), terms)
-    for (const name of ['gzip', 'deflate', 'br']) {
+    for (const name of ['gzip', 'deflate']) {
       const { body, headers } = await get(name)
       assert.ok(Buffer.from(body, 'base64').equals(plain), name)
       const names = headers.map(([own]: readonly string[]) => own!.toLowerCase())
@@ -357,9 +357,14 @@ suite('Brokered requests', () => {
     assert.match((await get('bomb')).error.message, /more than 100000 bytes once it is decoded/)
     assert.equal(atob((await get('broken')).body), 'no gzip')
     assert.equal(atob((await get('exi')).body), 'unknown')
-    const frames = await get('zstd')
-    assert.ok(Buffer.from(frames.body, 'base64').equals(bodies['zstd']!))
-    assert.ok(frames.headers.some(([, value]: readonly string[]) => value === 'zstd'))
+    for (const name of ['br', 'zstd']) {
+      const { body, headers } = await get(name)
+      assert.ok(Buffer.from(body, 'base64').equals(bodies[name]!), name)
+      assert.ok(
+        headers.some(([, value]: readonly string[]) => value === name),
+        name,
+      )
+    }
     const part = await get('broken', [['range', 'bytes=0-6']])
     assert.deepEqual([part.status, atob(part.body)], [206, 'no gzip'])
   })
@@ -367,12 +372,12 @@ suite('Brokered requests', () => {
   test('Attack: answers that are small only while they are compressed use up the budget of a run', async (t) => {
     const bodies: Record<string, Buffer> = {
       '/fits': gzipSync(Buffer.alloc(90_000)),
-      '/bomb': brotliCompressSync(Buffer.alloc(1_000_000)),
+      '/bomb': deflateSync(Buffer.alloc(1_000_000)),
       '/broken': gzipSync(Buffer.alloc(90_000)).subarray(0, -1),
       '/member': Buffer.concat([gzipSync(Buffer.alloc(90_000)), Buffer.from([0x1f, 0])]),
     }
     const store = createServer(({ url = '' }, response) => {
-      response.setHeader('Content-Encoding', url === '/bomb' ? 'br' : 'gzip').end(bodies[url])
+      response.setHeader('Content-Encoding', url === '/bomb' ? 'deflate' : 'gzip').end(bodies[url])
     })
     await new Promise<void>((done) => store.listen(0, '127.0.0.1', done))
     t.after(() => store.close())

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
+import { callClasses, type CallClass } from '../contract/calls.ts'
 import { allControls, noNetwork, type Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
 import { wallAnswerMsMax } from '../contract/wall-answer.ts'
@@ -133,6 +134,31 @@ test('An order that the wall refuses, or holds late, costs no later order', asyn
   assert.deepEqual(asked, [{ cpu: 0.5 }])
   const { controls: held } = await sandbox.tighten({ ...shut, processes: 2 })
   assert.deepEqual([held.cpu, held.processes, asked.at(-1)], [1, 2, { processes: 2 }])
+})
+
+test('A class of calls that a phase has closed is not asked for again by a later order, but another class is', async () => {
+  const { parts } = played()
+  const asked: unknown[] = []
+  const lost = new MayflyError('UNAVAILABLE', 'Cannot close calls')
+  const warden = {
+    ...parts.warden,
+    calls: (_wall: string, phases: readonly { readonly allow: readonly CallClass[] }[]) => {
+      asked.push(phases[0]!.allow)
+      return asked.length === 1 ? Promise.reject(lost) : Promise.resolve({ answers: {} })
+    },
+  }
+  const own = { ...parts.wall.wall, calls: callClasses, layers: ['sentinel'] }
+  const all = { ...parts, warden, wall: { ...parts.wall, alive: true, wall: own } }
+  const sandbox = new FramedSandbox('s', all as never, programGuest(all as never))
+  const shut = { ...controls, syscalls: ['network', 'outside', 'process', 'write'] }
+  const open = callClasses.filter((name) => name !== 'exec')
+  await assert.rejects(sandbox.tighten(shut), { code: 'UNAVAILABLE' })
+  assert.deepEqual((await sandbox.tighten(shut)).unenforced, [])
+  assert.deepEqual(asked, [open, open])
+  const { controls: held } = await sandbox.tighten({ ...shut, cpu: 0.5 })
+  assert.deepEqual([held.cpu, held.syscalls, asked.length], [0.5, shut.syscalls, 2])
+  await sandbox.tighten({ ...held, syscalls: ['network', 'outside', 'write'] })
+  assert.deepEqual(asked.at(-1), ['network', 'write', 'outside'])
 })
 
 test('A worker that other guests share keeps its CPU and memory open, and says so', async () => {

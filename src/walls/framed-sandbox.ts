@@ -141,6 +141,8 @@ export class FramedSandbox implements Sandbox {
       return this.#ifOver(thrown)
     })
     life.controls = meet(life.controls, { ...next, ...tightened })
+    // An order that was refused meanwhile has forgotten the amounts of this one.
+    life.wanted = meet(life.wanted, life.controls)
     const unenforced = controlsBeyond(life.controls, asked)
     const took = performance.now() - began
     return { controls: life.controls, took, unenforced, ...closed }

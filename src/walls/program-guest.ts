@@ -1,4 +1,4 @@
-import { callClasses, classesToClose } from '../contract/calls.ts'
+import { callClasses, classesToClose, type CallClass } from '../contract/calls.ts'
 import { grantsNetwork, type Control, type Controls } from '../contract/controls.ts'
 import type { Event, Point } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
@@ -348,13 +348,16 @@ function isByLimit({ how }: HandleEnd): boolean {
 function sentinelCalls(life: GuestLife): ClosableCalls {
   const { wall, warden } = life.parts
   const { calls } = wall.wall
+  /** Confirmed by the warden, and never opened again: another order for them could only be late, which ends the wall. */
+  const confirmed = new Set<CallClass>()
   return {
     kept: (next) => heldByCalls(life.controls, next, calls),
     async close(next: Controls) {
       const closed = classesToClose(life.controls, next).filter((name) => calls.includes(name))
-      if (closed.length === 0) return undefined
+      if (closed.every((name) => confirmed.has(name))) return undefined
       const allow = callClasses.filter((name) => !closed.includes(name))
       const { answers, trust, killed } = await warden.calls(life.wall, [{ afterMs: 0, allow }])
+      for (const name of closed) confirmed.add(name)
       return { answers, ...(trust && { trust }), ...(killed !== undefined && { killed }) }
     },
   }

@@ -79,13 +79,28 @@ export class EnclosureLife {
     this.#bounds = present({ memory, cpu, io, processes })
   }
 
-  /** Meet of the current and the requested bounds: a bound that is looser than before, or omitted, keeps its value. */
-  tighten(asked: Partial<EnclosureBounds>): EnclosureBounds {
-    if (this.#state !== 'claimed' || !this.#bounds) throw this.#conflict('tighten', 'it has no job')
-    const next = meetBounds(this.#bounds, asked)
-    assertFallen(this.#bounds, next)
+  /**
+   * Meet of the current and the requested bounds: a bound that is looser than before, or omitted, keeps its value.
+   * `takeBack` undoes it for an engine that refused, but for memory, which engines only lower, and for what a later order
+   * lowered further.
+   */
+  tighten(asked: Partial<EnclosureBounds>): {
+    readonly next: EnclosureBounds
+    takeBack(): void
+  } {
+    const before = this.#bounds
+    if (this.#state !== 'claimed' || !before) throw this.#conflict('tighten', 'it has no job')
+    const next = meetBounds(before, asked)
+    assertFallen(before, next)
     this.#bounds = next
-    return next
+    const takeBack = () => {
+      const now = this.#bounds!
+      const back = (bound: 'cpu' | 'io' | 'processes') =>
+        now[bound] === next[bound] ? before[bound] : now[bound]
+      const [cpu, io, processes] = [back('cpu'), back('io'), back('processes')]
+      this.#bounds = present({ memory: now.memory, cpu, io, processes })
+    }
+    return { next, takeBack }
   }
 
   /** Idempotent; the first cause stays, unless the kernel says later that memory ran out. */

@@ -51,6 +51,20 @@ suite('Walls of any engine', () => {
     ])
   })
 
+  test('An engine that refuses an order is not asked again for it, but for memory and what was lowered since', async () => {
+    using stand = standing()
+    await operations.claim(stand.walls, { ...job, processes: 9 })
+    const tighten = async (asked: object) =>
+      operations.tighten(stand.walls, { ...request, op: 'tighten', ...asked })
+    stand.refuses.push(true, false, true)
+    const both = [tighten({ cpu: 0.5, processes: 4, memory: 80 }), tighten({ processes: 3 })]
+    await assert.rejects(both[0]!, hasCode('UNAVAILABLE'))
+    await both[1]
+    await assert.rejects(async () => tighten({ processes: 1 }), hasCode('UNAVAILABLE'))
+    await tighten({ cpu: 0.9 })
+    assert.deepEqual(stand.tightened.at(-1), { memory: 80, cpu: 0.9, processes: 3 })
+  })
+
   test('A wall that ends is NOT_FOUND, and its end is pushed before its resources are released', async () => {
     using stand = standing()
     await operations.claim(stand.walls, job)
@@ -185,6 +199,7 @@ function standing({ isSingleUse = true } = {}) {
   const pushed: Reply[] = []
   const claims: ClaimBounds[] = []
   const tightened: EnclosureBounds[] = []
+  const refuses: boolean[] = []
   const ranks: string[] = []
   const rearmed: number[] = []
   const used = { ms: 0, bytes: 9 }
@@ -207,6 +222,7 @@ function standing({ isSingleUse = true } = {}) {
     },
     async tighten(bounds: EnclosureBounds) {
       tightened.push(bounds)
+      if (refuses.shift()) throw new MayflyError('UNAVAILABLE', 'Cannot tighten it')
       return heldBy
     },
     closeEgress() {},
@@ -232,7 +248,7 @@ function standing({ isSingleUse = true } = {}) {
   }
   const walls = new LiveWalls({ push, sampleEveryMs: 2, memoryBytes: undefined })
   walls.add(enclosure)
-  const seen = { order, pushed, claims, tightened, ranks, rearmed }
+  const seen = { order, pushed, claims, tightened, refuses, ranks, rearmed }
   return { walls, ...seen, used, lose, [Symbol.dispose]: () => void walls.close() }
 }
 

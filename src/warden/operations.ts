@@ -1,5 +1,5 @@
 import type { Server, Socket } from 'node:net'
-import type { Enclosure } from '../contract/engine.ts'
+import type { Enclosure, EnclosureBounds } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
 import { present } from '../lib/present.ts'
 import type { ClaimResult, BoundMechanisms, StreamName, WallUsage } from '../contract/warden.ts'
@@ -120,10 +120,24 @@ async function usage(
 async function tighten(wall: LiveWall, asked: RequestOf<'tighten'>): Promise<BoundMechanisms> {
   const { zone, memory, cpu, io, processes } = asked
   const bounds = present({ memory, cpu, io, processes })
-  if (zone === undefined) return await wall.enclosure.tighten(wall.life.tighten(bounds))
+  if (zone === undefined) return await tightenWhole(wall, bounds)
   const { zones } = wall.enclosure
   if (zones) return zones.tighten(zone, bounds)
   throw new MayflyError('NOT_FOUND', `Cannot find zone "${zone}" of wall "${wall.id}": it has none`)
+}
+
+/** A later order must not ask the engine again for what it refused. */
+async function tightenWhole(
+  { enclosure, life }: LiveWall,
+  asked: Partial<EnclosureBounds>,
+): Promise<BoundMechanisms> {
+  const { next, takeBack } = life.tighten(asked)
+  try {
+    return await enclosure.tighten(next)
+  } catch (thrown) {
+    takeBack()
+    throw thrown
+  }
 }
 
 async function endZone(walls: LiveWalls, id: string, zone: string) {

@@ -100,7 +100,7 @@ async function tightensStepByStep(stand: Stand, sandbox: Sandbox): Promise<void>
   for (const step of steps) {
     const asked = { ...held, ...step }
     const enforced = await inTime(sandbox.tighten(asked), 'a tightening')
-    assertEnforced(enforced, asked, held, stand.provider.tightens)
+    assertEnforced(enforced, asked, held, sandbox.tightens ?? stand.provider.tightens)
     held = enforced.controls
   }
 }

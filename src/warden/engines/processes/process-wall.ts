@@ -34,6 +34,8 @@ export interface ProcessWall extends Wall {
   killsAtClaim: number
   /** Most tasks of its cgroup before its job or exec; Infinity if its peak says nothing about the bound. */
   tasksPeak: number
+  /** Processes to which each of its processes is limited by rlimit; undefined before its first order to tighten. */
+  tasksHeld: number | undefined
   /** Tasks that its bound had refused before the exec of its session. */
   tasksRefused: number
   /** File that its program executes before its job; undefined if /proc may not be read. */
@@ -162,6 +164,7 @@ function unheld(spec: EnclosureSpec, isWatched: boolean, resources: WallResource
     watch: undefined,
     killsAtClaim: 0,
     tasksPeak: attempt(() => resources.cgroup?.tasks()?.peak) ?? 0,
+    tasksHeld: undefined,
     tasksRefused: 0,
     isMute: false,
     zones: undefined,

@@ -23,6 +23,7 @@ export async function tighten(wall: ProcessWall, to: EnclosureBounds): Promise<B
   const isByRlimit = resources.slot === undefined && !isCounted
   const { processes, ...others } = to
   const held = bind(resources, wall.layers, isByRlimit ? others : to)
+  wall.tasksHeld ??= before.processes
   // A peak from before is not above the new bound for want of tasks.
   if (to.processes !== before.processes) wall.tasksPeak = Infinity
   wall.held = { ...to, residentMax, groupMax }
@@ -30,10 +31,13 @@ export async function tighten(wall: ProcessWall, to: EnclosureBounds): Promise<B
   const cores = held.cpu === 'watch' ? to.cpu : undefined
   wall.watch = treeWatchFor(wall, wall.isWatched ? residentMax : Infinity, cores)
   if (!isByRlimit || processes === undefined) return held
+  // Lowered before: forks in flight, of which a busy program has some at any time, matter to a lower bound alone.
+  if (processes >= (wall.tasksHeld ?? Infinity)) return { ...held, processes: 'rlimit' }
   const { uidOutside } = resources
   const as = (limit: () => void) =>
     uidOutside !== undefined && process.getuid?.() === 0 ? asRealUser(uidOutside, limit) : limit()
   await limitTasksOfAll(resources, tasksFor(resources, processes), as)
+  wall.tasksHeld = Math.min(wall.tasksHeld ?? Infinity, processes)
   return { ...held, processes: 'rlimit' }
 }
 

@@ -114,8 +114,10 @@ export class QmpClient {
       )
     const id = ++this.#lastId
     const answers = Promise.withResolvers<unknown>()
-    const timer = setTimeout(() => this.#fail(`"${command}" is late`), msMax)
-    this.#open.push({ id, command, timer, answers })
+    const question = { id, command, answers, timer: setTimeout(() => setImmediate(ends), msMax) }
+    // After what lies in the socket: this process may have stood still itself.
+    const ends = () => this.#open.includes(question) && this.#fail(`"${command}" is late`)
+    this.#open.push(question)
     // Answered by an event besides (STOP, RESUME): the pauses of a CPU limit would use up the bound of an honest machine.
     if (command === 'stop' || command === 'cont') this.#events.spend(-1)
     this.#socket.write(`${JSON.stringify({ execute: command, arguments: given, id })}\n`)

@@ -48,7 +48,11 @@ import {
 import { live, type ForkedLife, type SupervisedSession } from './life.ts'
 import { filesBeside, recordOutcome } from './outcome.ts'
 import { openTerminal } from './terminal.ts'
-import { cellPolicyRefusalOf } from './zones/unenforced-policy.ts'
+import {
+  cellPolicyRefusalOf,
+  unreadPolicyHint,
+  unreadPolicyRefusalOf,
+} from './zones/unenforced-policy.ts'
 
 /** Timeline entries of one exec in its outcome; the life has all of them. */
 const ENTRIES_MAX = { life: 100, 'high-anomaly': 50, anomaly: 50, guest: 100 } as const
@@ -300,7 +304,7 @@ class SessionLife implements Session {
   /**
    * The plan of an exec: limits of its own, controls and sandbox of the session. Code whose risk needs a stronger wall
    * is blocked, since a session cannot move to another sandbox, and so is code that begins with a later phase. A cell is never split, so
-   * a function with a policy does not run here.
+   * neither a function with a policy nor code that could not be read for one runs here.
    */
   #within(plan: Plan, analysis: Analysis): Plan {
     const { profile } = this
@@ -313,12 +317,14 @@ class SessionLife implements Session {
       return { kind: 'blocked', profile: here, error: { code: 'TIER_TOO_WEAK', message, details } }
     }
     const split = analysis.kind === 'verdict' ? analysis.split : undefined
-    const unheld = split && cellPolicyRefusalOf(split, profile.schedule)
+    const hint = split
+      ? 'Run it as a job, or without a policy for this function in its schedule'
+      : unreadPolicyHint
+    const unheld = split
+      ? cellPolicyRefusalOf(split, profile.schedule)
+      : unreadPolicyRefusalOf(analysis, profile.schedule)
     if (unheld !== undefined) {
-      const details = {
-        hint: 'Run it as a job, or without a policy for this function in its schedule',
-      }
-      const error = { code: 'UNAVAILABLE', message: unheld, details }
+      const error = { code: 'UNAVAILABLE', message: unheld, details: { hint } }
       return { kind: 'unavailable', profile: here, error }
     }
     const phase = this.#supervised?.rest.phases[0]?.name

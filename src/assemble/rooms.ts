@@ -26,7 +26,11 @@ import type { EventStream } from '../telemetry/event-stream.ts'
 import type { EventForwarder } from '../watch/event-forwarder.ts'
 import { zoneCosts } from '../zones/grant.ts'
 import { observeZones } from '../zones/observe-zones.ts'
-import { policyRefusalOf } from '../zones/unenforced-policy.ts'
+import {
+  policyRefusalOf,
+  unreadPolicyHint,
+  unreadPolicyRefusalOf,
+} from '../zones/unenforced-policy.ts'
 import type { CodeAnalysis } from './code-analysis.ts'
 import type { ImageLookups } from './image-lookups.ts'
 import type { ProvedWalls } from './proved-walls.ts'
@@ -245,7 +249,8 @@ const zoneHint =
 
 /**
  * Number of walls and memory of the zones, reserved by admission before the job begins. Throws MayflyError UNAVAILABLE if a
- * function of the code has a policy, and its wall makes no zones or the job is a batch, which is never split.
+ * function of the code has a policy, and its wall makes no zones or the job is a batch, which is never split; or if functions have
+ * policies and the code could not be read. A session is opened without code.
  */
 function zoneNeeds(
   walls: ProvedWalls,
@@ -253,6 +258,8 @@ function zoneNeeds(
   job: Job,
   analysis: Analysis,
 ): JobNeeds | undefined {
+  const unread = job.session ? undefined : unreadPolicyRefusalOf(analysis, profile.schedule)
+  if (unread !== undefined) throw new MayflyError('UNAVAILABLE', unread, { hint: unreadPolicyHint })
   const split = analysis.kind === 'verdict' ? analysis.split : undefined
   const hasZones = walls.find(profile.provider)?.can.includes('zones') === true
   const whole = !hasZones ? 'wall' : job.asked.calls ? 'batch' : undefined

@@ -33,15 +33,18 @@ export class ConditionPoller {
   }
 
   /**
-   * Yields the actions of conditions that hold now, or those of one kind; `cpuOf` is the CPU time reported by the wall.
+   * Yields the actions of conditions that hold now, or those of one kind, which leaves the others to the next evaluation; `cpuOf`
+   * is the CPU time reported by the wall.
    */
   *poll(
     life: Life,
     cpuOf: (zone: string) => number | undefined,
     kind?: ConditionAction['kind'],
   ): Generator<ZoneConditionAction> {
-    this.#hasNews = false
-    this.#polledAt = life.at
+    if (kind === undefined) {
+      this.#hasNews = false
+      this.#polledAt = life.at
+    }
     for (const state of life.zones.values()) {
       if (state.end) continue
       const view = () => this.counters.view(state, life.at, cpuOf(state.zone))
@@ -51,6 +54,16 @@ export class ConditionPoller {
       yield { ...judgement, zone: state.zone, phase: stepOf(state).phase }
     }
   }
+}
+
+/** True if a zone leaves a phase that has a condition. */
+export function leavesConditions(before: Life, { zones: after }: Life): boolean {
+  return before.zones
+    .values()
+    .some(
+      (state) =>
+        state.stepIndex !== after.get(state.zone)?.stepIndex && hasConditions(stepOf(state)),
+    )
 }
 
 /** True if any open zone has a condition or a CPU clock. */

@@ -491,6 +491,53 @@ test('A condition sees the severity of each anomaly, also of one that another fo
   }
 })
 
+test('A life ends by the condition of the phase that it leaves, whatever ends the phase before the next poll', async () => {
+  const [open, shut] = phasesOf(1000, 1000)
+  const schedule = scheduleOf([{ ...open!, terminateIf: 'calls > 1' }, shut!])
+  const refused = { tighten: 'throws' } as const
+  for (const [ends, at, faults, clocked] of [
+    ['the clock', 999, {}, {}],
+    ['CPU time', 0, {}, { clock: 'cpu' }],
+    ['a refused order', 500, refused, {}],
+  ] as const) {
+    const profile = profileOf({ schedule: { ...schedule, ...clocked } })
+    const set = await stage({ script: forEver, faults }, profile)
+    const { clock, supervisor, sandbox, io } = set
+    let cpu = 0
+    sandbox.cpuTime = () => cpu
+    const call = () =>
+      supervisor.notice({ point: 'capability/denied', zone: 'main', fields: { capability: 'a' } })
+    clock.after(at, () => {
+      if ('tighten' in faults)
+        void supervisor.tighten({ ...allControls, cpu: 0.1 }, { actor: 'ada', reason: 'test' })
+      cpu = 'clock' in clocked ? 1000 : 0
+      call()
+      call()
+    })
+    const life = supervisor.run(taskOf(), io)
+    await clock.run()
+    const { end, timeline } = await life
+    assert.equal(end.status, 'terminated', ends)
+    assert.equal(end.error?.message.includes('calls > 1'), true, `${ends}: ${end.error?.message}`)
+    const phases = timeline.filter(({ event }) => event === 'advanced')
+    assert.deepEqual(phases, [], ends)
+  }
+})
+
+test('An event after the end of a phase is not judged by it, also if the timer of the phase is late', async () => {
+  const [open, shut] = phasesOf(1000, 1000)
+  const schedule = scheduleOf([{ ...open!, terminateIf: 'calls > 0' }, shut!])
+  const { clock, supervisor, io } = await stage({ script: forEver }, profileOf({ schedule }))
+  // Registered first, so that it runs before the timer.
+  clock.after(1000, () =>
+    supervisor.notice({ point: 'capability/denied', zone: 'main', fields: { capability: 'a' } }),
+  )
+  const life = supervisor.run(taskOf(), io)
+  await clock.run()
+  const { end, executionTime } = await life
+  assert.deepEqual([end.status, executionTime], ['timeout', 2000])
+})
+
 test('An anomaly that would advance ends the life where the phase in which it happened says so', async () => {
   for (const [condition, seen, ended] of [
     ['anomaly.last == "medium"', [], 'terminated'],

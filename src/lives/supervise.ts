@@ -24,7 +24,7 @@ import type {
   TaskListener,
 } from '../contract/pipeline.ts'
 import type { ProgramZoneAbout } from '../contract/zones.ts'
-import { ConditionPoller, type ZoneConditionAction } from './condition-poller.ts'
+import { ConditionPoller, leavesConditions, type ZoneConditionAction } from './condition-poller.ts'
 import { withLife, type LifeSoFar } from '../contract/captured-life.ts'
 import { captureMsMax, captureSummary, captureWaitMsMax } from '../contract/capture-summary.ts'
 import { createMutex, type Mutex } from '../lib/mutex.ts'
@@ -126,6 +126,8 @@ class Supervision implements Supervisor {
   #ranMs: number | undefined
   /** Age of its phases at the release, in milliseconds. */
   #ageAtRelease = 0
+  /** Age at which the next phase ends by the clock. */
+  #closesAt = Infinity
 
   constructor(parts: SupervisorParts) {
     this.#parts = parts
@@ -241,6 +243,7 @@ class Supervision implements Supervisor {
 
   notice(event: Pick<Event, 'point' | 'zone' | 'fields'> & Partial<Pick<Event, 'trust'>>): void {
     const { point, zone: reported, fields, trust } = event
+    this.#catchUp()
     if (!this.#isOpen) return
     // Unknown zones count as `main`, so that events cannot create zones.
     const zone = this.#life.zones.has(reported) ? reported : mainZone
@@ -309,6 +312,7 @@ class Supervision implements Supervisor {
   }
 
   #acceptsOutput(chunk: Uint8Array): boolean {
+    this.#catchUp()
     if (this.#state === 'over') return false
     this.#conditions.counters.output(chunk.byteLength)
     this.#schedulePoll()
@@ -362,7 +366,7 @@ class Supervision implements Supervisor {
   }
 
   /** Between the release and the end only. */
-  #pollAtAnomaly(kind?: 'terminate'): void {
+  #pollNow(kind?: 'terminate'): void {
     if (this.#timeline.hasBegun && this.#isOpen)
       this.#pollConditions((of) => this.#cpu(of === mainZone ? undefined : of), kind)
   }
@@ -385,14 +389,9 @@ class Supervision implements Supervisor {
       ...(this.#behaviorScore > 0 && { behaviorScore: this.#behaviorScore }),
     }
     this.#timeline.note({ event: 'anomaly', reason, fields: about }, zone)
-    // An advance leaves the phase of the anomaly, whose condition for the end of the life holds first.
-    if (this.#life.zones.get(zone)?.rules.onAnomaly[severity] === 'advance') {
-      this.#apply({ kind: 'time' })
-      this.#pollAtAnomaly('terminate')
-    }
     this.#apply({ kind: 'anomaly', zone, severity, reason })
     // At once: the guest can cause another anomaly, which replaces `anomaly.last`, before the next poll.
-    this.#pollAtAnomaly()
+    this.#pollNow()
   }
 
   #schedulePoll(): void {
@@ -402,12 +401,27 @@ class Supervision implements Supervisor {
   /** Applies an input now and executes its actions; each order resolves to whether it was enforced. */
   #apply(input: UntimedInput, reason?: string): { readonly orders: readonly Promise<boolean>[] } {
     if (!this.#isOpen) return { orders: [] }
-    const next = this.#nextState(input)
+    const next = this.#judgedState(input)
     if (!next) return { orders: [] }
     this.#life = next.life
     const orders = next.actions.flatMap((action) => this.#execute(action, reason))
     if (this.#timeline.hasBegun) this.#waitForNext()
     return { orders }
+  }
+
+  /** Next state. A condition of a phase that is left for the end of the life holds first, for all that happened in the phase. */
+  #judgedState(input: UntimedInput): Transition | undefined {
+    const before = this.#life
+    const next = this.#nextState(input)
+    if (!next || input.kind === 'terminate' || !leavesConditions(before, next.life)) return next
+    this.#pollNow('terminate')
+    if (!this.#isOpen) return undefined
+    return this.#life === before ? next : this.#nextState(input)
+  }
+
+  /** An event is of the phase of its time, however late the timer is. */
+  #catchUp(): void {
+    if (this.#age >= this.#closesAt) this.#apply({ kind: 'time' })
   }
 
   /** Fails closed: a schedule with a broken invariant closes nothing reliably, so its wall ends. */
@@ -592,6 +606,7 @@ class Supervision implements Supervisor {
     argsText: string,
     caller = mainZone,
   ): Promise<string> {
+    this.#catchUp()
     const own = this.#life.zones.get(caller)
     const zone = own ? caller : mainZone
     this.#conditions.counters.call(zone)
@@ -700,6 +715,7 @@ class Supervision implements Supervisor {
 
   #waitForNext(): void {
     const at = this.#isOpen && this.#ranMs === undefined ? nextAt(this.#life) : undefined
+    this.#closesAt = at ?? Infinity
     if (at === undefined) return
     const soonest = Math.min(at, this.#conditions.nextPoll(this.#life))
     this.#wait(soonest - this.#age, () => this.#onTimer())

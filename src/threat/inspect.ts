@@ -166,6 +166,7 @@ function described(
   const own = [...findIn(facts, place), ...obfuscation(behavior, place)]
   const erased: ErasedFile[] = []
   const read: FileInspector = (text, file) => readFile(text, file, language, erased)
+  const split = request.zones && splitShape(shape, facts.tree, { source, language })
   return {
     language,
     entry: shape.entry,
@@ -178,7 +179,7 @@ function described(
     ...(shape.runnable === source ? {} : { javascript: shape.runnable }),
     ...(erased.length > 0 && { erased }),
     ...(shape.plan && { cell: shape.plan }),
-    ...(request.zones && { split: splitShape(shape, facts.tree, { source, language }) }),
+    ...(split && { split }),
   }
 }
 

@@ -1,5 +1,7 @@
+import type { Language } from '../contract/job.ts'
 import type { Schedule } from '../contract/phase.ts'
 import type { UnheldPolicy } from '../contract/provider.ts'
+import type { Analysis } from '../contract/verdict.ts'
 import { residualMax } from '../contract/zone-limits.ts'
 import type { ZoneSplit } from '../contract/zones.ts'
 
@@ -21,7 +23,7 @@ export function policyRefusalOf(
   { zones = {} }: Pick<Schedule, 'zones'>,
   whole?: keyof typeof wholeBecause,
 ): string | undefined {
-  const named = new Set(Object.values(zones).flatMap(({ functions = [] }) => functions))
+  const named = functionsOf(zones)
   if (named.size === 0) return undefined
   const unmade = whole ? split.zones.map(({ name }) => ({ name, why: wholeBecause[whole] })) : []
   const stays = [...split.residual, ...unmade].find(
@@ -43,6 +45,27 @@ export function cellPolicyRefusalOf(
 ): string | undefined {
   const residual = split.residual.map((one) => ({ ...one, why: wholeBecause.session }))
   return policyRefusalOf({ ...split, residual }, schedule, 'session')
+}
+
+export const unreadPolicyHint =
+  'Shorten the code, try again, or name a schedule without policies of functions'
+
+/** Languages in which the analysis finds functions. */
+const splitLanguages: ReadonlySet<Language> = new Set(['js', 'ts', 'node'])
+
+/** Error text if code without a split must not run: the analysis could not read it, so that any policy of a function may be for it. */
+export function unreadPolicyRefusalOf(
+  analysis: Analysis,
+  { zones = {} }: Pick<Schedule, 'zones'>,
+): string | undefined {
+  if (analysis.kind !== 'verdict' || analysis.split) return undefined
+  if (!splitLanguages.has(analysis.verdict.language)) return undefined
+  const isUnread = functionsOf(zones).size > 0
+  return isUnread ? 'Cannot hold the policies of functions: the code could not be read' : undefined
+}
+
+function functionsOf(zones: NonNullable<Schedule['zones']>): ReadonlySet<string> {
+  return new Set(Object.values(zones).flatMap(({ functions = [] }) => functions))
 }
 
 /** Policies of the schedule whose function is missing in the code, and controls that no wall can enforce for a zone. */

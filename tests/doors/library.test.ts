@@ -318,7 +318,7 @@ suite('Overriding the configuration at run time (S4-16)', () => {
     async () => {
       const state = join(place.state, 'throwing')
       const phases = [
-        { name: 'full', for: '300ms' },
+        { name: 'full', for: '3s' },
         { name: 'shut', for: '60s', network: 'none' as const },
       ]
       await using own = await Mayfly.open({ state, schedules: { default: { phases } } })
@@ -329,7 +329,7 @@ suite('Overriding the configuration at run time (S4-16)', () => {
         throw new Error('of the listener')
       }
       const rejects = async () => fails()
-      const code = 'await new Promise((resolve) => setTimeout(resolve, 1500)); 42'
+      const code = 'await new Promise((resolve) => setTimeout(resolve, 5000)); 42'
       const { status, result, timeline } = await box.run({ code }, { on: fails, files: rejects })
       assert.deepEqual([status, result, heard > 2], ['ok', 42, true])
       assert.ok(timeline.some(({ event, phase }) => event === 'tightened' && phase === 'shut'))

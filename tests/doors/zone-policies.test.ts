@@ -16,10 +16,10 @@ let state = ''
 
 type Schedule = Record<string, unknown>
 
-const open = (schedule: Schedule) => {
+const open = (schedule: Schedule, config: object = {}) => {
   state = join(folder, String(count++))
   const phases = [{ name: 'full', for: '20s' }]
-  return Mayfly.open({ state, schedules: { default: { phases, ...schedule } } })
+  return Mayfly.open({ state, schedules: { default: { phases, ...schedule } }, ...config })
 }
 const zone = (more: Schedule = {}, phase: Schedule = {}) => ({
   ...more,
@@ -145,6 +145,25 @@ test('S2-28: a batch and a cell of a session, which have no zones, run no functi
       ],
     )
   }
+  assert.equal((await box.run({ code: 'typeof validateName' })).result, 'undefined')
+})
+
+test('S2-28: a job, a batch and a cell whose code could not be read do not run under policies of functions', async () => {
+  const zones = { names: zone({ function: 'validateName' }) }
+  const escalation = { 0: 'isolate' }
+  await using mayfly = await open({ zones }, { escalation })
+  const named = `function validateName(n) { return n }
+const deep = ${'['.repeat(3000)}${']'.repeat(3000)}`
+  const why = 'Cannot hold the policies of functions: the code could not be read'
+  const job = await mayfly.run({ code: `${named}\nreturn await validateName(1)` })
+  assert.deepEqual([job.status, job.error?.message], ['unavailable', why])
+  const batch = await mayfly.batch({ code: `${named}\nreturn await validateName(input)` }, [1])
+  assert.deepEqual([batch.status, batch.error?.message], ['unavailable', why])
+  await using box = await mayfly.open({ language: 'js' })
+  const cell = await box.run({ code: named })
+  assert.deepEqual([cell.status, cell.error?.message], ['unavailable', why])
+  const broken = await box.run({ code: 'function (' })
+  assert.equal(broken.error?.code, 'SYNTAX_ERROR')
   assert.equal((await box.run({ code: 'typeof validateName' })).result, 'undefined')
 })
 

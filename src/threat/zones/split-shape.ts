@@ -9,13 +9,13 @@ const whole: ZoneSplit = { zones: [], residual: [], calls: [] }
 
 /**
  * Zones of a source by its shape: of a script's body, a module or a handler; a single function stays whole.
- * Sources for Node have none, but their functions are still reported.
+ * Sources for Node have none, but their functions are still reported. Undefined if it cannot be read.
  */
 export function splitShape(
   shape: Shape & { kind: 'shape' },
   tree: Tree,
   { source, language }: { readonly source: string; readonly language: Language },
-): ZoneSplit {
+): ZoneSplit | undefined {
   const { program, shift } = shape.parsed
   if (shape.entry === 'function') return whole
   const isWhole = language === 'node' || shape.entry === 'program'
@@ -27,8 +27,8 @@ export function splitShape(
   try {
     return split({ program, tree, place, refusal })
   } catch (error) {
-    // Too deeply nested to analyse: left whole.
-    if (error instanceof RangeError) return whole
+    // Too deeply nested to be read: an empty split would say that it has no function.
+    if (error instanceof RangeError) return undefined
     throw error
   }
 }

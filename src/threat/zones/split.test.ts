@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { inspect } from '../inspect.ts'
+import { shapeOf } from '../shape.ts'
+import { splitShape } from './split-shape.ts'
 
 const splitOf = (code: string) =>
   inspect({ code, entry: 'auto', language: 'js', files: [], zones: true }).split!
@@ -183,6 +185,18 @@ test('a module and a handler have zones too, and a source that is one function h
     ['f'],
   )
   assert.deepEqual(splitOf('async (input) => input'), { zones: [], residual: [], calls: [] })
+})
+
+test('a program whose parts overflow the stack has no split, which would say that it has no functions', () => {
+  const source = 'function f(n) { return n }\nreturn await f(1)'
+  const shape = shapeOf(source, 'body')
+  assert.ok(shape.kind === 'shape')
+  const deep = new Proxy([], {
+    get() {
+      throw new RangeError('Maximum call stack size exceeded')
+    },
+  })
+  assert.equal(splitShape(shape, deep as never, { source, language: 'js' }), undefined)
 })
 
 test('S2-20: zones are reported only on request', () => {

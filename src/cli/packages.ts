@@ -48,7 +48,7 @@ export async function openPackages(given: PackagesOptions): Promise<OpenPackages
     warnOfVersion(source, note)
   })
   return {
-    request: asRun(request, sources),
+    request: asRun(given, sources),
     layers: held.layers,
     [Symbol.dispose]: () => held[Symbol.dispose](),
   }
@@ -109,19 +109,21 @@ function declaredDependencies(modules: string): ReadonlySet<string> {
   }
 }
 
-/** Sets the language to Node, the only one that finds Node packages. */
-function asRun(request: JobRequest, sources: readonly PackageSource[]): JobRequest {
+/** Sets the language to Node, the only one that finds Node packages. Signed code gets no file that no signature covers. */
+function asRun({ request, note }: PackagesOptions, sources: readonly PackageSource[]): JobRequest {
   const node = sources.find(({ kind }) => kind === 'node')
   if (!node || !inNode.has(request.language)) return request
   const { files = [] } = request
   const project = path.join(path.dirname(node.folder), 'package.json')
   const isBrought = files.some(({ path: place }) => path.normalize(place) === 'package.json')
   const own = isBrought ? undefined : textOf(project)
-  return {
-    ...request,
-    language: 'node',
-    files: own === undefined ? files : [...files, { path: 'package.json', content: own }],
+  if (own === undefined) return { ...request, language: 'node' }
+  if (request.signature !== undefined) {
+    const brings = `sign and run with --file ${project}=package.json to bring it`
+    note(`Packages: ${project} is left out: no signature covers it (${brings})`)
+    return { ...request, language: 'node' }
   }
+  return { ...request, language: 'node', files: [...files, { path: 'package.json', content: own }] }
 }
 
 function textOf(file: string): string | undefined {

@@ -132,6 +132,61 @@ phases = [{ name = "only", for = "200ms", memory = "16MB" }]
   run('learned', '--effect', 'staged', '--reset')
 })
 
+test('A proposal that replaces a bound schedule says that jobs of its origins may keep it', () => {
+  learn('bound', 'a.example')
+  const told = (binding: string) => {
+    const file = join(folder, 'bound.toml')
+    const phase = '{ name = "full", for = "5s", terminate_if = "anomaly.count > 1" }'
+    writeFileSync(file, `[schedules.default]\nphases = [${phase}]\n${binding}`)
+    return run('--config', file, 'propose', '--effect', 'bound').stdout
+  }
+  const kept =
+    /^# Jobs to which schedules.default is bound \(for_origins = \["mcp"\]\) may keep it/m
+  assert.match(told('for_origins = ["mcp"]'), kept)
+  assert.doesNotMatch(told(''), /may keep it/)
+  run('learned', '--effect', 'bound', '--reset')
+})
+
+test('A proposal lowers zones and later phases that name more than its first phase has, and loads', () => {
+  for (const host of ['a.example', 'b.example']) learn('zoned', host)
+  const before = join(folder, 'zoned.toml')
+  writeFileSync(
+    before,
+    `[schedules.default]
+phases = [
+  { name = "full", for = "5s", network = { deny = ["DELETE b.example"] } },
+  { name = "last", for = "5s", network = { allow = ["GET b.example", "a.example"] } },
+]
+[schedules.default.zones.names]
+function = "check"
+phases = [
+  { name = "first", for = "200ms", memory = "64MB", processes = 200, capabilities = ["clock"], network = { allow = ["a.example", "c.example"] } },
+  { name = "second", for = "200ms", memory = "16MB" },
+]
+[schedules.default.zones.open]
+function = "other"
+phases = [{ name = "only", for = "200ms", network = { deny = ["DELETE a.example", "DELETE b.example"] } }]
+`,
+  )
+  const after = join(folder, 'zoned-used.toml')
+  writeFileSync(after, run('--config', before, 'propose', '--effect', 'zoned').stdout)
+  const { config } = loadConfig({ cwd: folder, file: after, env: { HOME: folder } })
+  const { phases, zones } = config.schedules['zoned-used']!
+  const network = { allow: ['https://a.example:443'], deny: [] }
+  const memory = 30 * 2 ** 20
+  assert.deepEqual(
+    phases.map(({ controls }) => controls.network),
+    [network, network],
+  )
+  const controlsOf = (zone: string) => zones[zone]!.phases.map(({ controls }) => controls)
+  assert.deepEqual(controlsOf('names'), [
+    { memory, processes: 64, capabilities: [], network },
+    { memory: 16 * 2 ** 20 },
+  ])
+  assert.deepEqual(controlsOf('open'), [{ network: { allow: [], deny: [] } }])
+  run('learned', '--effect', 'zoned', '--reset')
+})
+
 test('A proposal is written to a new file only, never over an existing one', () => {
   const file = join(folder, 'used.toml')
   assert.equal(run('propose', '--write', file).code, 0)

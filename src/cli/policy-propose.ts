@@ -1,7 +1,7 @@
 import { lstatSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod'
-import type { Config } from '../contract/config.ts'
+import type { Config, ScheduleConfig } from '../contract/config.ts'
 import { allControls, type Controls, unlimited } from '../contract/controls.ts'
 import { messageOf, MayflyError } from '../contract/error.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -169,11 +169,23 @@ function tomlOf(
     `# ${sanitiseLine(subject.slice(0, 200))}: ${sanitiseLine(notes.join('; '))}.`,
     ...deniedBeside(controls.network),
     ...(replaced ? ['# With the phases, conditions and reactions of schedules.default.'] : []),
+    ...(replaced ? keptByBound(replaced) : []),
     '# No looser than the current configuration. Review it, add it to the configuration, and run with this schedule.',
     `[schedules."${schedule}"]`,
     ...scheduleToml(controls, { replaced, timeoutMs: limits.timeout }),
     '',
   ].join('\n')
+}
+
+/** A job of a bound schedule can replace it only by a comparable one, which no copy of conditions or zones is. */
+function keptByBound({ for_origins, for_capabilities }: ScheduleConfig): readonly string[] {
+  const bindings = Object.entries({ for_origins, for_capabilities })
+    .filter(([, names]) => names.length > 0)
+    .map(([key, names]) => `${key} = ${tomlOfValue(names)}`)
+  if (bindings.length === 0) return []
+  return [
+    `# Jobs to which schedules.default is bound (${bindings.join(', ')}) may keep it, even if they name this one: move the binding here for them.`,
+  ]
 }
 
 /** The notation of a phase has either `allow` or `deny`; what the configuration denies stays denied in each phase. */

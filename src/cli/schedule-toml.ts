@@ -13,8 +13,11 @@ export function scheduleToml(
 ): readonly string[] {
   if (!replaced) return [`phases = [${tomlOfValue(onlyPhase(used, timeoutMs))}]`]
   const { phases: _, for_origins: _origins, for_capabilities: _bound, zones, ...rest } = replaced
-  const phases = phasesWithin(replaced, used).map((phase) => `  ${tomlOfValue(phase)},`)
-  const given = { ...rest, ...(Object.keys(zones).length > 0 && { zones: zonesOf(zones) }) }
+  const within = phasesWithin(replaced, used)
+  const phases = within.map((phase) => `  ${tomlOfValue(writtenPhase(phase))},`)
+  const granted = { ...allControls, ...within[0]?.controls }
+  const hasZones = Object.keys(zones).length > 0
+  const given = { ...rest, ...(hasZones && { zones: zonesWithin(zones, granted) }) }
   return [
     'phases = [',
     ...phases,
@@ -29,38 +32,51 @@ function onlyPhase(used: Controls, timeoutMs: number): Written {
   return { name: 'used', for: timeoutMs, ...writtenControls({ ...used, cpu: unlimited }) }
 }
 
-/** The phases of a schedule, none with more than `used`. */
-function phasesWithin(schedule: ScheduleConfig, used: Controls): readonly Written[] {
+/** The phases of a schedule as they are written: none with more than `used`, or than the one before it. */
+function phasesWithin(schedule: ScheduleConfig, used: Controls): readonly PhaseConfig[] {
   const rights = cumulativeControls(schedule)
+  let before = allControls
   return schedule.phases.map((phase, place) => {
-    const most = rights[place]!
+    const most = meet(rights[place]!, before)
     const controls = meet(most, { ...used, cpu: unlimited })
-    const network = withoutPartlyDenied(controls.network, most.network)
-    return writtenPhase({ ...phase, controls: { ...controls, network } })
+    before = { ...controls, network: withoutPartlyDenied(controls.network, most.network) }
+    return { ...phase, controls: before }
   })
 }
 
-/** A phase is written with either `allow` or `deny`: a host of which it denies a part is left out. */
+/** A phase is written with either `allow` or `deny`: a host of which `most` denies a part is left out. */
 function withoutPartlyDenied(
   network: Controls['network'],
   most: Controls['network'],
 ): Controls['network'] {
   const { allow } = network
-  if (allow === 'any' || most.deny.length === 0) return network
+  if (allow === 'any') return network
   const isWhole = (host: string) => {
     const own = { ...allControls, network: { allow: [host], deny: [] } }
     return meet(own, { ...allControls, network: most }).network.deny.length === 0
   }
-  return { ...network, allow: allow.filter(isWhole) }
+  return { ...network, allow: allow.filter(isWhole), deny: [] }
 }
 
-/** Zones as they are: their phases are within those of the whole in any case. */
-function zonesOf(zones: ScheduleConfig['zones']): Written {
-  const written = Object.entries(zones).map(([name, zone]) => [
-    name,
-    { ...zone, phases: zone.phases.map(writtenPhase) },
-  ])
+/** The zones of a schedule whose first phase is written with the controls `granted`. */
+function zonesWithin(zones: ScheduleConfig['zones'], granted: Controls): Written {
+  const written = Object.entries(zones).map(([name, zone]) => {
+    let before = granted
+    const phases = zone.phases.map((phase) => {
+      const controls = controlsWithin(phase.controls, before)
+      before = { ...before, ...controls }
+      return writtenPhase({ ...phase, controls })
+    })
+    return [name, { ...zone, phases }]
+  })
   return Object.fromEntries(written) as Written
+}
+
+/** Named controls, none above `most`; omitted ones are inherited. */
+function controlsWithin(named: Partial<Controls>, most: Controls): Partial<Controls> {
+  const met = meet({ ...most, ...named }, most)
+  const within = { ...met, network: withoutPartlyDenied(met.network, met.network) }
+  return Object.fromEntries(Object.entries(within).filter(([name]) => Object.hasOwn(named, name)))
 }
 
 function writtenPhase({ name, for: ms, controls, ...conditions }: PhaseConfig): Written {

@@ -255,6 +255,46 @@ for (const [when, call] of [
     assert.deepEqual(leftIn(folder), [])
   })
 
+test('a layer that is used again while it is evicted and whose moved description another process sweeps is made again', async (t) => {
+  const folder = fresh()
+  const layers = new Layers({ folder, layersMax: 2 })
+  const [a, b, c] = ['a', 'b', 'c'].map((name) =>
+    findPackages(project({ [`node_modules/${name}/index.js`]: name })),
+  )
+  const old = await layers.take('t', a!)
+  const { layer: name } = old.layer
+  const marker = readdirSync(folder).find((entry) => entry.startsWith(`${name}.use.`))!
+  old[Symbol.dispose]()
+  ;(await layers.take('t', b!))[Symbol.dispose]()
+  const at = new Date(1e12)
+  utimesSync(join(folder, `${name}.json`), at, at)
+  const original = fs.renameSync
+  let swept = 0
+  const played = (from: string, to: string) => {
+    original(from, to)
+    if (from !== join(folder, name)) return
+    writeFileSync(join(folder, marker), '')
+    for (const entry of leftIn(folder).filter((one) => one.endsWith('.json'))) {
+      rmSync(join(folder, entry))
+      swept++
+    }
+  }
+  t.mock.method(fs, 'renameSync', played as never)
+  syncBuiltinESMExports()
+  try {
+    using _third = await layers.take('t', c!)
+  } finally {
+    t.mock.restoreAll()
+    syncBuiltinESMExports()
+  }
+  assert.equal(swept, 1)
+  using again = await layers.take('t', a!)
+  assert.deepEqual([again.layer.layer, again.isReused], [name, false])
+  assert.ok(existsSync(join(folder, name, 'node_modules/a/index.js')))
+  assert.ok(existsSync(join(folder, `${name}.json`)))
+  assert.deepEqual(leftIn(folder), [])
+})
+
 test('a folder without packages is refused with a list of what is accepted', () => {
   const root = project({ 'a.txt': '1' })
   assert.throws(() => findPackages(root), { code: 'USAGE', hint: /virtual environment/ })

@@ -289,7 +289,7 @@ export class Layers {
     // and stays.
     const moved = moves.filter(([from, to]) => move(from, to))
     const isUsed = this.#isUsed(name)
-    if (isUsed) for (const [from, to] of moved) rename(to, from)
+    if (isUsed) for (const [from, to] of moved) restore(to, from)
     else this.#remove(`${name}.found.json`)
     for (const entry of [`${gone}.json`, gone]) this.#remove(entry)
     return !isUsed
@@ -316,21 +316,26 @@ function aboutOf(kind: LayerKind, { files, bytes }: Survey): AboutLayer {
 
 /** Tolerates an equal layer renamed there by another maker. */
 function rename(made: string, place: string): void {
-  try {
-    renameSync(made, place)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error
-  }
+  renameUnless(['ENOTEMPTY', 'EEXIST'], made, place)
+}
+
+/** Tolerates also that another process has swept it: its user makes it again. */
+function restore(gone: string, place: string): void {
+  renameUnless(['ENOTEMPTY', 'EEXIST', 'ENOENT'], gone, place)
 }
 
 /** False if there is nothing to rename. */
 function move(from: string, to: string): boolean {
+  return renameUnless(['ENOENT'], from, to)
+}
+
+/** False if it fails for a tolerated reason. */
+function renameUnless(tolerated: readonly string[], from: string, to: string): boolean {
   try {
     renameSync(from, to)
     return true
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    if (!tolerated.includes((error as NodeJS.ErrnoException).code ?? '')) throw error
     return false
   }
 }

@@ -179,7 +179,7 @@ function holdsSource({ javascript, erased, split, cell }: Inspection): boolean {
 
 /**
  * True if this machine could not analyse: a full queue, no process, no memory. The job is then neither judged nor run. A machine
- * that has never had a process judges it as unparsed instead: what can run there is decided by its walls.
+ * without a jail judges it as unparsed instead: what can run there is decided by its walls.
  */
 function couldNotStart(thrown: unknown): boolean {
   return thrown instanceof MayflyError && START_ERRORS.has(thrown.code)

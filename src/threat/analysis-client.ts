@@ -66,13 +66,11 @@ export function createAnalysisClient({
   })
   const queue = new FairQueue({ places: atOnce, alone, ...queueBounds }, systemClock)
   const upkeep = new AnalystUpkeep(workers, warden)
-  let hasStarted = false
 
   /** Replaces a process that retained too much memory of earlier sources. */
   async function claimed(tenant: string): Promise<WallHandle> {
     for (;;) {
       const { wall } = await workers.take(tenant)
-      hasStarted = true
       await upkeep.settled(wall)
       if (await hasBounds(wall, warden, analystBounds)) return wall
       void wall.kill()
@@ -83,9 +81,8 @@ export function createAnalysisClient({
     async ask(tenant, requestText, account) {
       const leave = await queue.enter(tenant, requestText.length, account?.sender)
       try {
-        // A machine that never starts one may have no jail at all: its walls say why.
         const wall = await claimed(tenant).catch((thrown: unknown) => {
-          throw hasStarted ? notBegun(thrown) : thrown
+          throw notBegun(thrown)
         })
         const began = systemClock.now()
         try {
@@ -99,10 +96,7 @@ export function createAnalysisClient({
         leave()
       }
     },
-    async ready() {
-      await workers.ready()
-      hasStarted = true
-    },
+    ready: () => workers.ready(),
     close: () => workers.close(),
   }
 }
@@ -120,10 +114,13 @@ async function exchange(wall: WallHandle, requestText: string): Promise<string> 
   }
 }
 
+/** Codes that stay as they are. A machine without a jail is not short of anything: its walls say what it lacks. */
+const keptCodes: ReadonlySet<string> = new Set(['DRAINING', 'WARDEN_LOST', 'NO_JAIL'])
+
 /** Error of a process that got no source. */
 function notBegun(thrown: unknown): MayflyError {
   if (!(thrown instanceof MayflyError)) return notNow('its process could not start', thrown)
-  if (thrown.code === 'DRAINING' || thrown.code === 'WARDEN_LOST') return thrown
+  if (keptCodes.has(thrown.code)) return thrown
   return notNow(thrown.message, thrown)
 }
 

@@ -129,10 +129,10 @@ test('Senders that fill the queue of their tenant leave room for a first request
   const { heard, held, enter, send } = stand({ places: 1, waitingMax: 9 })
   send('a')
   for (const sender of ['a', 'a', 'b', 'b']) send(sender, 25)
-  send('quiet', 200)
+  send('quiet', 100)
   send('more', 1)
   send('quiet', 1)
-  enter('acme', 99)
+  enter('acme', 199)
   await settled()
   const refused = 'page/quiet OVERLOADED: too much of this sender is waiting'
   const full = 'page/more OVERLOADED: too much of this tenant is waiting'
@@ -142,6 +142,16 @@ test('Senders that fill the queue of their tenant leave room for a first request
     await settled()
   }
   assert.deepEqual(heard.slice(3), ['page/a', 'acme', 'page/b', 'page/quiet', 'page/a', 'page/b'])
+})
+
+test('First requests of many senders leave half of the queue to other tenants', async () => {
+  const { heard, enter, send } = stand({ places: 1 })
+  send('a')
+  for (const sender of ['b', 'c', 'd']) send(sender, 90)
+  enter('acme', 200)
+  await settled()
+  const refused = 'page/d OVERLOADED: too much of this tenant is waiting'
+  assert.deepEqual(heard, ['page/a', refused])
 })
 
 test('Releasing a slot twice frees it once', async () => {

@@ -21,7 +21,7 @@ interface Waiting {
   readonly timer: Timer
 }
 
-/** Maximum share of one tenant: of slots (at least one), and of queued units. */
+/** Maximum share of one tenant: of slots (at least one), and of queued units; twice that with first requests of its named senders. */
 const PLACES_OF_ONE = 0.75
 const UNITS_OF_ONE = 0.25
 /** Maximum share of a named sender in that of its tenant: of slots (at least one), and of the queue. */
@@ -120,7 +120,7 @@ export class FairQueue {
     if (queue.length === 0) this.#queues.delete(one.tenant)
   }
 
-  /** A single request may exceed a share, since it could never wait otherwise; it leaves one share to others. */
+  /** The only request of a tenant may exceed its share, since it could never wait otherwise; it leaves one share to others. */
   #checkRoom(ofTenant: readonly Waiting[], units: number, sender: string | undefined): void {
     const { waitingMax, waitingUnitsMax } = this.#bounds
     const own = sender === undefined ? ofTenant : ofTenant.filter((one) => one.sender === sender)
@@ -132,8 +132,10 @@ export class FairQueue {
         `too much of this ${sender === undefined ? 'tenant' : 'sender'} is waiting`,
         this.#bounds,
       )
-    const most = isFirst ? waitingUnitsMax - this.#shareUnits : this.#shareUnits
-    if (ofTenant.length >= waitingMax || unitsOf(ofTenant) + units > most)
+    const most = isFirst ? this.#shareUnits * 2 : this.#shareUnits
+    const isOnly = ofTenant.length === 0
+    const unitsMax = isOnly ? waitingUnitsMax - this.#shareUnits : most
+    if (ofTenant.length >= waitingMax || unitsOf(ofTenant) + units > unitsMax)
       throw overloaded('too much of this tenant is waiting', this.#bounds)
     if (this.#waitingUnits + units > waitingUnitsMax)
       throw overloaded('too much is waiting', this.#bounds)

@@ -540,7 +540,7 @@ suite('mayfly exec on a terminal', { skip, timeout }, () => {
   })
 
   test('--timeout ends a command that reads no key of those that are typed', async () => {
-    const { closed, all } = await typedInVain(['--timeout', '4s'])
+    const { closed, all } = await typedInVain(['--timeout', '15s'])
     await areGone(all)
     assert.deepEqual(await closed, [4, null])
   })

@@ -231,6 +231,25 @@ suite('Limits of packages', () => {
     }
   })
 
+  test('Signed code runs with --packages beside a package.json, which is left out unless it is signed as a file', async (t) => {
+    const keys = (...words: readonly string[]) => mayfly(place, ['keys', ...words])
+    await keys('generate', 'beside.key')
+    await keys('trust', 'beside.key.pub', '--name', 'beside')
+    project('beside')
+    write('beside/job.mjs', 'import name from "helper"\nexport default () => name')
+    write('beside/node_modules/helper/index.js', 'module.exports = "helped"')
+    const file = ['--file', 'beside/package.json=package.json']
+    for (const files of [[], file]) {
+      const out = `beside${files.length}.sig`
+      await keys('sign', 'beside/job.mjs', '--key', 'beside.key', '--out', out, ...files)
+      const words = ['beside/job.mjs', '--signature', out, '--packages', 'beside', ...files]
+      const { status, error, result, told } = await outcomeOf(...words)
+      if (status === 'unavailable') return t.skip(error.message)
+      assert.deepEqual([status, result], ['ok', 'helped'], JSON.stringify(error))
+      assert.equal(/package\.json is left out: no signature covers it/.test(told), files !== file)
+    }
+  })
+
   test('--packages with a file is a usage error that names the expected value', async () => {
     const ran = await mayfly(place, ['run', 'app/plain.js', '--packages', 'app/all.js'])
     assert.equal(ran.code, 2)

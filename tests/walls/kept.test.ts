@@ -290,6 +290,8 @@ thread = threading.Thread(target=waits); thread.start()
 while not tids: time.sleep(0.01)
 print(libc.syscall(tkill, tids[0], signal.SIGUSR1))
 thread.join()
+# join may return before the kernel has ended the thread.
+while libc.syscall(tkill, tids[0], signal.SIGUSR1) == 0: time.sleep(0.01)
 sender = {os.getpid(): 'itself', os.getppid(): 'keeper'}[got[0].si_pid]
 print(sender, libc.syscall(tkill, threading.get_native_id(), signal.SIGUSR2), got[1:])
 print(libc.syscall(tkill, tids[0], signal.SIGUSR1))`,

@@ -147,6 +147,30 @@ test('A wall clock that is set forward between two jobs refills nothing', async 
   again.close()
 })
 
+test('A wall clock that is set back takes away no refill', async () => {
+  let setForward = 0
+  const played: Clock = {
+    now: () => clock.now(),
+    date: () => clock.date() + setForward,
+    after: (ms, then) => clock.after(ms, then),
+  }
+  const quotas = new OpenQuotas({
+    ceilings: () => ({ cpu_seconds_per_minute: 10 }),
+    store: openQuotaStore(join(folder, 'quota.db'), played.date()),
+    clock: played,
+  })
+  assert.equal(tried(quotas, 'acme', { cpuMs: 300_000, bytesOut: 0 }), 0)
+  const [, wait] = tried(quotas, 'acme') || ['', 0]
+  assert.ok(wait > 28 * 60_000, `it waits ${wait} ms`)
+  await pass(wait + 2_000)
+  setForward = -60 * 60_000
+  assert.equal(tried(quotas, 'acme', { cpuMs: 1, bytesOut: 0 }), 0)
+  await pass(1_000)
+  assert.equal(tried(quotas, 'acme'), 0)
+  await pass(1_000)
+  quotas.close()
+})
+
 test('Time between two servers refills a debt once, by the wall clock', async () => {
   const ceilings = { acme: { cpu_seconds_per_minute: 10 } }
   const before = open(ceilings)

@@ -76,6 +76,11 @@ const placeRetryMs = 1000
 /** Largest share of the tenant's quotas for one address. */
 const addressShare = 1 / 2
 
+/** Bucket with the date of the row that it was last read from or written to. */
+interface SavedBucket extends Bucket {
+  savedAt: number | undefined
+}
+
 type Amounts = Partial<Record<BucketName, number>>
 
 /**
@@ -96,7 +101,7 @@ type Amounts = Partial<Record<BucketName, number>>
 export class OpenQuotas implements JobQuotas {
   readonly #parts: QuotaParts
   /** Bounded by the tenants with a ceiling or a key, and by `#visitors`. */
-  readonly #buckets = new Map<string, Bucket>()
+  readonly #buckets = new Map<string, SavedBucket>()
   /** Buckets of addresses with a debt to the bucket of their tenant. */
   readonly #debtors = new Map<Bucket, string>()
   readonly #running = new Map<string, number>()
@@ -224,7 +229,8 @@ export class OpenQuotas implements JobQuotas {
     const level = saved ? filledLevel(saved.level, savedMs, capacity) : capacity
     const { isStored } = subject
     const fresh = { tenant: subject.name, name, capacity, level, at, isStored }
-    const bucket: Bucket = { ...fresh, syncedAt: at - savedMs, spent: 0, owed: 0 }
+    const synced = { syncedAt: at - savedMs, savedAt: saved?.at }
+    const bucket: SavedBucket = { ...fresh, ...synced, spent: 0, owed: 0 }
     this.#buckets.set(key, bucket)
     if (subject.kind === 'address' && level < 0)
       this.#owe(bucket, -level, `${name}/${subject.tenant}`)
@@ -311,16 +317,18 @@ export class OpenQuotas implements JobQuotas {
     if (spent.length > 0) {
       for (const bucket of spent) this.#refill(bucket)
       const [date, now] = [Math.round(clock.date()), clock.now()]
-      // Time that the wall clock was set forward by refills nothing.
-      const next = (level: number, at: number, { capacity, syncedAt, spent: amount }: Bucket) =>
-        bounded(
-          filledLevel(level, Math.min(date - at, now - syncedAt), capacity) - amount,
-          capacity,
-        )
+      // The wall clock may be set in between: it only tells how old a row of another server is, at most as old as the own one.
+      const next = (level: number, at: number, bucket: SavedBucket) => {
+        const { capacity, savedAt, spent: amount } = bucket
+        const ownMs = now - bucket.syncedAt
+        const ms = at === savedAt ? ownMs : Math.min(date - at, ownMs)
+        return bounded(filledLevel(level, ms, capacity) - amount, capacity)
+      }
       try {
         const levels = store.spend(spent, date, next)
         for (const [index, bucket] of spent.entries()) {
-          Object.assign(bucket, { level: levels[index], at: now, syncedAt: now, spent: 0 })
+          const synced = { at: now, syncedAt: now, savedAt: date }
+          Object.assign(bucket, { level: levels[index], ...synced, spent: 0 })
         }
       } catch {
         return

@@ -202,7 +202,7 @@ function putWithRoom(
   // Without its ended row a job that was begun would be told as interrupted, and run again.
   const fits = beside.length > 0 && store.hasRoom(sizeOf(own))
   store.putAll(fits ? own : own.filter(({ place }) => place.name === ROW), at)
-  throw noRoom(beside.length > 0 ? 'the artifacts of a job' : 'the outcome of a job')
+  throw noRoom(fits ? 'the artifacts of a job' : 'the outcome of a job')
 }
 
 function sizeOf(bodies: readonly HistoryBody[]): number {

@@ -60,18 +60,18 @@ suite('The life of an enclosure', () => {
   test('A request for looser bounds changes nothing', () => {
     const life = parked(true)
     life.claim('a', { memory: 100, cpu: 1, processes: 8 })
-    assert.deepEqual(life.tighten({ memory: 200, cpu: 0.5 }), {
+    assert.deepEqual(life.tighten({ memory: 200, cpu: 0.5 }).next, {
       memory: 100,
       cpu: 0.5,
       processes: 8,
     })
-    assert.deepEqual(life.tighten({ cpu: 2, io: 10 }), {
+    assert.deepEqual(life.tighten({ cpu: 2, io: 10 }).next, {
       memory: 100,
       cpu: 0.5,
       io: 10,
       processes: 8,
     })
-    assert.deepEqual(life.tighten({}), { memory: 100, cpu: 0.5, io: 10, processes: 8 })
+    assert.deepEqual(life.tighten({}).next, { memory: 100, cpu: 0.5, io: 10, processes: 8 })
   })
 
   test('Bounds that rise, or are dropped, fail an assertion of the warden', () => {

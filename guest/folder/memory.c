@@ -6,15 +6,17 @@
  *
  * Mechanism. A first sum counts pages whole, without a lock. If it is over the limit, a forked helper takes the proportional sum;
  * this process goes on with calls, and kills a helper that is late. The command ends if two sums in turn are over, because
- * processes come and go while they are read. A process that is over the limit alone ends it at once. After a helper without an answer the next sum is whole.
+ * processes come and go while they are read, or if two helpers in turn give no answer. A process that is over the limit alone ends it at once. A sum
+ * in which a file could not be opened for another reason than the end of its process is over: the command can take the helper's descriptors away.
  *
  * Relies on proc(5): the files of a process are empty once its first thread has exited, those of its other threads are not.
  *
- * Not handled: bursts between two sums; pages of processes that fork or exit while the helper reads others.
+ * Not handled: bursts between two sums; pages of processes that fork or exit while the helper reads others, for which the command may stop it.
  */
 #define _GNU_SOURCE
 #include "memory.h"
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <signal.h>
@@ -30,14 +32,16 @@
 #include "reports.h"
 
 /* The helper counts processes as whole after SHARES_MS_MAX, and is late after HELPER_MS_MAX. */
-enum { CHECK_MS = 250, AGAIN_MS = 50, SHARES_MS_MAX = 1000, HELPER_MS_MAX = 1500, FILE_BYTES = 300, LOOKS_MAX = 8 };
+enum { CHECK_MS = 250, AGAIN_MS = 50, SHARES_MS_MAX = 1000, HELPER_MS_MAX = 1500, FILE_BYTES = 300, LOOKS_MAX = 8, MISSES_MAX = 2 };
 
 static struct {
   pid_t pid;
   int answer;
   int64_t until;
 } helper = {.answer = -1};
-static int was_over, is_whole_next;
+static int was_over, misses;
+/* A file of the sum could not be opened though its process may live. */
+static int is_broken;
 static int64_t began_ms, next_ms;
 
 static int64_t now_ms(void) {
@@ -48,9 +52,16 @@ static int64_t now_ms(void) {
 
 /* ---- one process ---- */
 
+static void note_failure(void) {
+  if (errno != ENOENT && errno != ESRCH && errno != EACCES) is_broken = 1;
+}
+
 static int read_text(const char *name, char *text, size_t size) {
   int fd = open(name, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
+  if (fd < 0) {
+    note_failure();
+    return 0;
+  }
   ssize_t n = read(fd, text, size - 1);
   close(fd);
   if (n < 0) return 0;
@@ -74,6 +85,7 @@ static uint64_t other_thread_bytes(const char *pid, char *task, int *seen) {
   uint64_t bytes = 0;
   snprintf(folder, sizeof folder, "/proc/%.10s/task", pid);
   DIR *open = opendir(folder);
+  if (!open) note_failure();
   for (struct dirent *one; !bytes && open && (one = readdir(open));) {
     if (*one->d_name == '.' || !strcmp(one->d_name, pid)) continue;
     *seen = 1;
@@ -127,13 +139,14 @@ static uint64_t proportional_bytes(const char *pid, char *task, uint64_t whole) 
 
 /* ---- all processes ---- */
 
-/* Processes that a proportional sum has not reached by `shares_until` count as whole. `largest`: of one process. */
+/* Processes that a proportional sum has not reached by `shares_until` count as whole. `largest`: of one process. UINT64_MAX if a file could not be opened. */
 static uint64_t wall_bytes(int64_t shares_until, uint64_t *largest) {
   struct statvfs scratch;
   char task[FILE_BYTES];
   uint64_t bytes = 0;
   DIR *open = opendir("/proc");
   *largest = 0;
+  is_broken = !open;
   for (struct dirent *one; open && (one = readdir(open));) {
     if (*one->d_name < '1' || *one->d_name > '9') continue;
     uint64_t whole = private_bytes(one->d_name, task);
@@ -142,7 +155,7 @@ static uint64_t wall_bytes(int64_t shares_until, uint64_t *largest) {
   }
   if (open) closedir(open);
   if (statvfs("/dev/shm", &scratch) == 0) bytes += (uint64_t)(scratch.f_blocks - scratch.f_bfree) * scratch.f_frsize;
-  return bytes;
+  return is_broken ? UINT64_MAX : bytes;
 }
 
 static _Noreturn void end_by_memory(void) {
@@ -164,7 +177,11 @@ static _Noreturn void answer_sum(int to) {
   uint64_t largest;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, NULL);
+  /* Sockets of connects under way would stay open here. */
+  syscall(SYS_close_range, to + 1, ~0U, 0);
+  if (to > 3) syscall(SYS_close_range, 3, to - 1, 0);
   uint64_t bytes = wall_bytes(now_ms() + SHARES_MS_MAX, &largest);
+  if (bytes == UINT64_MAX) _exit(1);
   _exit(write(to, &bytes, sizeof bytes) != sizeof bytes);
 }
 
@@ -192,9 +209,11 @@ static void take_answer(void) {
   if (n < 0 && now_ms() < helper.until) return;
   close(helper.answer);
   helper.answer = -1;
-  is_whole_next = n != sizeof bytes;
-  if (is_whole_next && helper.pid) kill(helper.pid, SIGKILL);
-  take_sum(is_whole_next || bytes > options.memory_bytes);
+  if (helper.pid) kill(helper.pid, SIGKILL);
+  misses = n == sizeof bytes ? 0 : misses + 1;
+  if (misses >= MISSES_MAX) end_by_memory();
+  if (misses) next_ms = now_ms() + AGAIN_MS;
+  else take_sum(bytes > options.memory_bytes);
 }
 
 void check_memory(void) {
@@ -205,8 +224,8 @@ void check_memory(void) {
   began_ms = now_ms();
   int is_over = wall_bytes(0, &largest) > options.memory_bytes;
   if (largest > options.memory_bytes) end_by_memory();
-  if (!is_over || is_whole_next || !start_helper()) take_sum(is_over);
-  is_whole_next = 0;
+  if (!is_over) misses = 0;
+  if (!is_over || !start_helper()) take_sum(is_over);
 }
 
 int memory_wait_ms(void) {

@@ -75,10 +75,10 @@ export class GuestCalls {
     const read = headed(callSchema, payload)
     if (!read || read.rest.length > callArgsBytesMax) return life.garbled('unreadable call')
     if (life.isEnded) return
-    if (++this.#calls > CALLS_MAX) return life.garbled('too many calls')
     const { id, name } = read.head
     // With a number of its own it is a call by the code, and refused as one.
     if (name === forgottenCall && id <= this.#lastId) return this.#stops.get(id)?.abort()
+    if (++this.#calls > CALLS_MAX) return life.garbled('too many calls')
     this.#lastId = Math.max(this.#lastId, id)
     const isFetch = name === fetchCapability
     const stop = new AbortController()

@@ -24,6 +24,8 @@ export class EnclosureLife {
   #state: EnclosureState = 'starting'
   #tenant: string | undefined
   #bounds: EnclosureBounds | undefined
+  /** Orders to tighten that its engine has yet to hold or refuse. */
+  readonly #orders = new Set<Partial<EnclosureBounds>>()
   #how: WallEnd | undefined
   /** Bounds that its claim must not exceed; undefined without a limit. */
   #ceiling: EnclosureBounds | undefined
@@ -59,7 +61,7 @@ export class EnclosureLife {
 
   /** Bounds of its job; undefined before its claim. */
   get bounds(): EnclosureBounds | undefined {
-    return this.#bounds
+    return this.#bounds && [...this.#orders].reduce<EnclosureBounds>(meetBounds, this.#bounds)
   }
 
   /**
@@ -77,30 +79,28 @@ export class EnclosureLife {
     this.#tenant ??= tenant || undefined
     const { memory, cpu, io, processes } = bounds
     this.#bounds = present({ memory, cpu, io, processes })
+    this.#orders.clear()
   }
 
   /**
-   * Meet of the current and the requested bounds: a bound that is looser than before, or omitted, keeps its value.
-   * `takeBack` undoes it for an engine that refused, but for memory, which engines only lower, and for what a later order
-   * lowered further.
+   * Meet of the bounds in force, of all orders under way and of `asked`: a bound that is looser, or omitted, keeps its
+   * value. `end` tells whether the engine held it: if not, all but its memory is forgotten, which engines only lower.
    */
   tighten(asked: Partial<EnclosureBounds>): {
     readonly next: EnclosureBounds
-    takeBack(): void
+    end(isHeld: boolean): void
   } {
-    const before = this.#bounds
+    const before = this.bounds
     if (this.#state !== 'claimed' || !before) throw this.#conflict('tighten', 'it has no job')
     const next = meetBounds(before, asked)
     assertFallen(before, next)
-    this.#bounds = next
-    const takeBack = () => {
-      const now = this.#bounds!
-      const back = (bound: 'cpu' | 'io' | 'processes') =>
-        now[bound] === next[bound] ? before[bound] : now[bound]
-      const [cpu, io, processes] = [back('cpu'), back('io'), back('processes')]
-      this.#bounds = present({ memory: now.memory, cpu, io, processes })
+    this.#orders.add(asked)
+    const end = (isHeld: boolean) => {
+      const isOfThisJob = this.#orders.delete(asked)
+      const kept = isHeld ? asked : present({ memory: asked.memory })
+      if (isOfThisJob && this.#bounds) this.#bounds = meetBounds(this.#bounds, kept)
     }
-    return { next, takeBack }
+    return { next, end }
   }
 
   /** Idempotent; the first cause stays, unless the kernel says later that memory ran out. */

@@ -63,6 +63,13 @@ suite('Walls of any engine', () => {
     await assert.rejects(async () => tighten({ processes: 1 }), hasCode('UNAVAILABLE'))
     await tighten({ cpu: 0.9 })
     assert.deepEqual(stand.tightened.at(-1), { memory: 80, cpu: 0.9, processes: 3 })
+    // Two orders with the same bound: the one that was held keeps it.
+    stand.refuses.push(true, false)
+    const same = [tighten({ cpu: 0.7, io: 5 }), tighten({ cpu: 0.7 })]
+    await assert.rejects(same[0]!, hasCode('UNAVAILABLE'))
+    await same[1]
+    await tighten({ processes: 2 })
+    assert.deepEqual(stand.tightened.at(-1), { memory: 80, cpu: 0.7, processes: 2 })
   })
 
   test('A wall that ends is NOT_FOUND, and its end is pushed before its resources are released', async () => {

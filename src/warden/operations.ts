@@ -131,11 +131,13 @@ async function tightenWhole(
   { enclosure, life }: LiveWall,
   asked: Partial<EnclosureBounds>,
 ): Promise<BoundMechanisms> {
-  const { next, takeBack } = life.tighten(asked)
+  const { next, end } = life.tighten(asked)
   try {
-    return await enclosure.tighten(next)
+    const held = await enclosure.tighten(next)
+    end(true)
+    return held
   } catch (thrown) {
-    takeBack()
+    end(false)
     throw thrown
   }
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,9 +42,10 @@ static void without_first_thread(void) {
   syscall(SYS_exit, 0);
 }
 
-/* ---- the helper is stopped ---- */
+/* ---- the helper is stopped, or loses its descriptors ---- */
 
-static void stops_helper(void) {
+/* Two processes that are over the limit together. Returns the first pid that a helper may have. */
+static pid_t start_two(void) {
   pid_t first = fork();
   if (first == 0) {
     fill(150);
@@ -56,8 +58,24 @@ static void stops_helper(void) {
     sleep(WAIT_S);
     _exit(0);
   }
+  return second + 1;
+}
+
+static void stops_helper(void) {
+  pid_t next = start_two();
   for (;;)
-    for (pid_t pid = second + 1; pid < second + 20; pid++) kill(pid, SIGSTOP);
+    for (pid_t pid = next; pid < next + 20; pid++) kill(pid, SIGSTOP);
+}
+
+static void limits_helper(void) {
+  struct rlimit none = {0, 0};
+  pid_t next = start_two();
+  for (;;)
+    for (pid_t pid = next; pid < next + 2000; pid++) {
+      if (kill(pid, SIGSTOP)) continue;
+      prlimit(pid, RLIMIT_NOFILE, &none, NULL);
+      kill(pid, SIGCONT);
+    }
 }
 
 /* ---- vfork ---- */
@@ -84,6 +102,7 @@ int main(int argc, char **argv) {
   if (argc != 2) return 2;
   if (!strcmp(argv[1], "without_first_thread")) without_first_thread();
   if (!strcmp(argv[1], "stops_helper")) stops_helper();
+  if (!strcmp(argv[1], "limits_helper")) limits_helper();
   if (!strcmp(argv[1], "in_vfork")) in_vfork();
   return 0;
 }

@@ -28,6 +28,7 @@ suite('Memory of a command that is sampled', { skip, timeout: 240_000 }, () => {
   const attacks = {
     without_first_thread: 'ends its first thread, and takes memory by another',
     stops_helper: 'stops every process but its own',
+    limits_helper: 'leaves no descriptor to any process but its own',
   }
   for (const [name, what] of Object.entries(attacks))
     test(`A program over its limit is ended though it ${what}`, async () => {

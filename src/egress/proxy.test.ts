@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, Server, Socket, type AddressInfo } from 'node:net'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { networkOf, type NetworkInput } from '../contract/network.ts'
 import { Ledger } from './ledger.ts'
@@ -71,18 +71,13 @@ test('On a shared listener each connection is asked about at once, and one witho
 })
 
 test('A server may think for nine minutes before its answer', async (t) => {
-  const listening = async (server: Server) => {
-    await once(server.listen(0, '127.0.0.1'), 'listening')
-    t.after(() => server.close())
-    return (server.address() as AddressInfo).port
-  }
   const asked = Promise.withResolvers<Socket>()
   const model = new Server((socket) => {
     socket.on('error', () => undefined).once('data', () => asked.resolve(socket.resume()))
   })
-  const port = await listening(model)
+  const port = await portOf(t, model)
   const listener = new Server()
-  const own = await listening(listener)
+  const own = await portOf(t, listener)
   const budget = { sentMax: 10_000, receivedMax: 10_000 }
   const ledger = new Ledger(budget, { emitter: { emit: () => undefined }, run: null })
   const exceptions = [`127.0.0.1:${port}`]
@@ -101,12 +96,8 @@ test('A server may think for nine minutes before its answer', async (t) => {
 })
 
 test('A host that takes longer to connect to than a client has for its head is reached all the same', async (t) => {
-  const listening = async (server: Server) => {
-    await once(server.listen(0, '127.0.0.1'), 'listening')
-    t.after(() => server.close())
-    return (server.address() as AddressInfo).port
-  }
-  const port = await listening(
+  const port = await portOf(
+    t,
     new Server((socket) => {
       socket.on('error', () => undefined)
       socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
@@ -114,12 +105,9 @@ test('A host that takes longer to connect to than a client has for its head is r
   )
   const at = `a.example:${port}`
   const asTunnel: NetworkInput = { allow: [`*://${at}`] }
-  for (const [network, head] of [
-    ['open', `GET http://${at}/ HTTP/1.1\r\nHost: ${at}\r\n\r\n`],
-    [asTunnel, `CONNECT ${at} HTTP/1.1\r\nHost: ${at}\r\n\r\n`],
-  ] as const) {
+  const isReached = async (network: NetworkInput, head: string) => {
     const listener = new Server()
-    const own = await listening(listener)
+    const own = await portOf(t, listener)
     const budget = { sentMax: 10_000, receivedMax: 10_000 }
     const ledger = new Ledger(budget, { emitter: { emit: () => undefined }, run: null })
     const resolver = () => sleep(3_500, ['127.0.0.1'])
@@ -133,4 +121,15 @@ test('A host that takes longer to connect to than a client has for its head is r
     assert.match(String(answer), /^HTTP\/1.1 200 /)
     guest.destroy()
   }
+  await Promise.all([
+    isReached('open', `GET http://${at}/ HTTP/1.1\r\nHost: ${at}\r\n\r\n`),
+    isReached(asTunnel, `CONNECT ${at} HTTP/1.1\r\nHost: ${at}\r\n\r\n`),
+  ])
 })
+
+/** Port of a server that listens until the test ends. */
+async function portOf(t: TestContext, server: Server): Promise<number> {
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  t.after(() => server.close())
+  return (server.address() as AddressInfo).port
+}

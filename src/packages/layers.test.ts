@@ -19,7 +19,7 @@ import { execFileSync } from 'node:child_process'
 import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { after, test } from 'node:test'
+import { after, test, type TestContext } from 'node:test'
 import { findPackages } from './find.ts'
 import { codeOfLayers } from './layer-code.ts'
 import { Layers } from './layers.ts'
@@ -214,20 +214,9 @@ for (const [when, call] of [
   ['after its eviction found it unused', 'rmSync'],
 ] as const)
   test(`a layer that another process makes again ${when} stays, and the eviction goes on`, async (t) => {
-    const folder = fresh()
-    const layers = new Layers({ folder, layersMax: 2 })
-    const [a, b, c] = ['a', 'b', 'c'].map((name) =>
-      findPackages(project({ [`node_modules/${name}/index.js`]: name })),
-    )
-    const old = await layers.take('t', a!)
-    const { layer: name } = old.layer
-    const marker = readdirSync(folder).find((entry) => entry.startsWith(`${name}.use.`))!
+    const { folder, layers, a, c, name, marker } = await oneToEvict()
     cpSync(join(folder, name), join(folder, 'copy'), { recursive: true })
     cpSync(join(folder, `${name}.json`), join(folder, 'copy.json'))
-    old[Symbol.dispose]()
-    ;(await layers.take('t', b!))[Symbol.dispose]()
-    const at = new Date(1e12)
-    utimesSync(join(folder, `${name}.json`), at, at)
     let made = 0
     const original = fs[call] as (...paths: readonly string[]) => void
     const played = (...paths: readonly string[]) => {
@@ -240,34 +229,16 @@ for (const [when, call] of [
       }
       if (call === 'rmSync') original(...paths)
     }
-    t.mock.method(fs, call, played as never)
-    syncBuiltinESMExports()
-    try {
-      using _third = await layers.take('t', c!)
-    } finally {
-      t.mock.restoreAll()
-      syncBuiltinESMExports()
-    }
+    await evicting(t, layers, c, { call, played: played as never })
     assert.ok(made > 0)
     assert.ok(existsSync(join(folder, name, 'node_modules/a/index.js')))
-    using again = await layers.take('t', a!)
+    using again = await layers.take('t', a)
     assert.deepEqual([again.layer.layer, again.isReused], [name, true])
     assert.deepEqual(leftIn(folder), [])
   })
 
 test('a layer that is used again while it is evicted and whose moved description another process sweeps is made again', async (t) => {
-  const folder = fresh()
-  const layers = new Layers({ folder, layersMax: 2 })
-  const [a, b, c] = ['a', 'b', 'c'].map((name) =>
-    findPackages(project({ [`node_modules/${name}/index.js`]: name })),
-  )
-  const old = await layers.take('t', a!)
-  const { layer: name } = old.layer
-  const marker = readdirSync(folder).find((entry) => entry.startsWith(`${name}.use.`))!
-  old[Symbol.dispose]()
-  ;(await layers.take('t', b!))[Symbol.dispose]()
-  const at = new Date(1e12)
-  utimesSync(join(folder, `${name}.json`), at, at)
+  const { folder, layers, a, c, name, marker } = await oneToEvict()
   const original = fs.renameSync
   let swept = 0
   const played = (from: string, to: string) => {
@@ -279,21 +250,47 @@ test('a layer that is used again while it is evicted and whose moved description
       swept++
     }
   }
-  t.mock.method(fs, 'renameSync', played as never)
-  syncBuiltinESMExports()
-  try {
-    using _third = await layers.take('t', c!)
-  } finally {
-    t.mock.restoreAll()
-    syncBuiltinESMExports()
-  }
+  await evicting(t, layers, c, { call: 'renameSync', played: played as never })
   assert.equal(swept, 1)
-  using again = await layers.take('t', a!)
+  using again = await layers.take('t', a)
   assert.deepEqual([again.layer.layer, again.isReused], [name, false])
   assert.ok(existsSync(join(folder, name, 'node_modules/a/index.js')))
   assert.ok(existsSync(join(folder, `${name}.json`)))
   assert.deepEqual(leftIn(folder), [])
 })
+
+/** Two unused layers, of which that of `a` goes once `c` is taken; `marker` is the file of its use. */
+async function oneToEvict() {
+  const folder = fresh()
+  const layers = new Layers({ folder, layersMax: 2 })
+  const found = (name: string) => findPackages(project({ [`node_modules/${name}/index.js`]: name }))
+  const [a, b, c] = [found('a'), found('b'), found('c')]
+  const old = await layers.take('t', a)
+  const { layer: name } = old.layer
+  const marker = readdirSync(folder).find((entry) => entry.startsWith(`${name}.use.`))!
+  old[Symbol.dispose]()
+  ;(await layers.take('t', b))[Symbol.dispose]()
+  const at = new Date(1e12)
+  utimesSync(join(folder, `${name}.json`), at, at)
+  return { folder, layers, a, c, name, marker }
+}
+
+/** Takes `next`, with `played` in place of a call of the file system. */
+async function evicting(
+  t: TestContext,
+  layers: Layers,
+  next: ReturnType<typeof findPackages>,
+  { call, played }: { readonly call: 'renameSync' | 'rmSync'; readonly played: never },
+): Promise<void> {
+  t.mock.method(fs, call, played)
+  syncBuiltinESMExports()
+  try {
+    using _next = await layers.take('t', next)
+  } finally {
+    t.mock.restoreAll()
+    syncBuiltinESMExports()
+  }
+}
 
 test('a folder without packages is refused with a list of what is accepted', () => {
   const root = project({ 'a.txt': '1' })

@@ -25,8 +25,8 @@ interface GuestCall {
   readonly name: string
   readonly argsText: string
   readonly isFetch: boolean
-  /** Aborted once the guest gives the call up. */
-  readonly stop: AbortSignal
+  /** Aborted once the guest gives a fetch up; other calls have none. */
+  readonly stop: AbortSignal | undefined
 }
 interface WaitingCall extends GuestCall {
   readonly begin: () => void
@@ -81,16 +81,16 @@ export class GuestCalls {
     if (++this.#calls > CALLS_MAX) return life.garbled('too many calls')
     this.#lastId = Math.max(this.#lastId, id)
     const isFetch = name === fetchCapability
-    const stop = new AbortController()
-    if (isFetch) this.#stops.set(id, stop)
-    const call = { name, argsText: read.rest.toString(), isFetch, stop: stop.signal }
+    const stop = isFetch ? new AbortController() : undefined
+    if (stop) this.#stops.set(id, stop)
+    const call = { name, argsText: read.rest.toString(), isFetch, stop: stop?.signal }
     try {
       if (isJsonDeeper(call.argsText, taggedDepthMax)) throw tooDeep(name)
       this.#reply({ id, text: await this.#inTurn(call) })
     } catch (error) {
       this.#reply({ id, error: messageOf(error) })
     } finally {
-      if (this.#stops.get(id) === stop) this.#stops.delete(id)
+      if (stop && this.#stops.get(id) === stop) this.#stops.delete(id)
     }
   }
 
@@ -112,7 +112,7 @@ export class GuestCalls {
       }
       const waiter: WaitingCall = { ...call, begin, isNext: false }
       this.#waiting.add(waiter)
-      call.stop.addEventListener('abort', () => {
+      call.stop?.addEventListener('abort', () => {
         // A call that has its place begins, and ends there.
         if (!waiter.isNext && this.#waiting.delete(waiter)) reject(givenUp())
       })

@@ -78,11 +78,12 @@ test('A session in js takes a wall that keeps isolates open, also where another 
     })
   const open = (language: Language, facts: readonly ProviderFacts[]) =>
     planned(language, facts, { kind: 'open' })
+  const taken = ({ kind, profile }: ReturnType<typeof open>) => [kind, profile.provider]
   for (const facts of [[keeps], [keeps, programs]])
-    assert.equal(open('js', facts).profile.provider, keeps.name)
+    assert.deepEqual(taken(open('js', facts)), ['run', keeps.name])
   const job = planned('js', [keeps, programs], undefined)
-  assert.equal(job.profile.provider, programs.name, 'the wall of a job')
-  assert.equal(open('node', [keeps, programs]).profile.provider, programs.name)
+  assert.deepEqual(taken(job), ['run', programs.name], 'the wall of a job')
+  assert.deepEqual(taken(open('node', [keeps, programs])), ['run', programs.name])
   const alone = open('js', [programs])
   assert.equal(alone.kind, 'unavailable')
   assert.match(JSON.stringify(alone), /its sessions run programs, not js or ts/)

@@ -20,7 +20,10 @@ const holds = (kind: string) => `
 import time
 def main(input):
     held = bytes(b ^ 0x55 for b in ${hidden(kind)}).decode()
-    with open('/tmp/dropped', 'w') as file: file.write(held[:8] + '-in-a-file-' + held[8:])
+    with open('/tmp/dropped', 'w') as file:
+        file.write(held[:8])
+        file.flush()
+        file.write('-in-a-file-' + held[8:])
     print('holds', flush=True)
     while True:
         print(time.time(), len(held), flush=True)

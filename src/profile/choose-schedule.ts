@@ -32,7 +32,7 @@ export function chooseSchedule(
   if (!bound) return named ?? known('default', schedules) ?? unscheduled
   if (!named || named.name === bound.name) return bound
   if (named.course && bound.course && isNoLooser(named.course, bound.course)) return named
-  return { ...bound, because: `${bound.because}; "${named.name}" allows more` }
+  return { ...bound, because: `${bound.because}; "${named.name}" is not known to be as strict` }
 }
 
 const unscheduled: ChosenSchedule = {

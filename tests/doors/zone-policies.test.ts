@@ -111,6 +111,7 @@ test('S2-28: code whose function cannot get its policy does not run, and the err
     'function validateName(n) { return n }\nreturn [1].map(validateName)',
     'function validateName(n) { return n }\nconst f = globalThis\nreturn await validateName(1)',
     'class validateName {}\nreturn new validateName() instanceof Object',
+    'function validateName(n) { return n }',
   ]) {
     const { status, error } = await mayfly.run({ code: program })
     assert.equal(status, 'unavailable', program)

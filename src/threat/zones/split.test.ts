@@ -187,6 +187,26 @@ test('a module and a handler have zones too, and a source that is one function h
   assert.deepEqual(splitOf('async (input) => input'), { zones: [], residual: [], calls: [] })
 })
 
+test('a source that is one named function has it in the residual zone, with the reason', () => {
+  const why = 'a source that is one function is one zone'
+  for (const [code, language] of [
+    ['function parseAmount(x) {\n  return +x\n}', 'js'],
+    ['(async function parseAmount(x) {\n  return +x\n});', 'js'],
+    ['function parseAmount(x: string): number {\n  return +x\n}', 'ts'],
+    ['function parseAmount(x) {\n  return +x\n}', 'node'],
+  ] as const) {
+    const found = inspect({ code, entry: 'function', language, files: [], zones: true })
+    const kept = { name: 'parseAmount', kind: 'parsing', line: 1, endLine: 3, why }
+    assert.deepEqual(found.split, { zones: [], residual: [kept], calls: [] }, code)
+  }
+  for (const code of [
+    '(x) => +x',
+    'async function (x) { return +x }',
+    '(function (x) { return +x })',
+  ])
+    assert.deepEqual(splitOf(code), { zones: [], residual: [], calls: [] }, code)
+})
+
 test('a program whose parts overflow the stack has no split, which would say that it has no functions', () => {
   const source = 'function f(n) { return n }\nreturn await f(1)'
   const shape = shapeOf(source, 'body')

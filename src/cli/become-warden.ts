@@ -1,9 +1,9 @@
 import type { EnclosureSpec } from '../contract/engine.ts'
 import type { StartedServer } from '../warden/start-server.ts'
 import { hasEntry } from '../lib/has-entry.ts'
-import { lastFlag } from '../lib/last-flag.ts'
+import { lastFlag, ownArguments } from '../lib/last-flag.ts'
 import { stateFolder } from '../lib/state-folder.ts'
-import { asksForHelp, isOrder, positionals } from './command-line.ts'
+import { asksForHelp, isOrder, commandWords } from './command-line.ts'
 import { ownCommand, ownProgram } from './own-command.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
 import { smallHeap } from './small-heap.ts'
@@ -17,11 +17,13 @@ const walled = new Set(['run', 'serve', 'analyze', 'providers', 'doctor', 'bench
  * process.
  */
 export function needsWardenParent(verb: string | undefined, argv: readonly string[]): boolean {
-  const isResume = verb === 'evidence' && positionals(argv)[1] === 'resume'
+  const own = ownArguments(argv)
+  const words = commandWords(argv)
+  const isResume = verb === 'evidence' && words[1] === 'resume'
   if (process.env['MAYFLY_ROLE'] || !(isResume || walled.has(verb ?? ''))) return false
-  if (asksForHelp(argv)) return false
-  if (verb === 'serve' && isOrder(argv)) return false
-  if (verb === 'mcp' && positionals(argv).length > 1) return false
+  if (asksForHelp(own)) return false
+  if (verb === 'serve' && isOrder(own)) return false
+  if (verb === 'mcp' && words.length > 1) return false
   return verb === 'serve' || process.getuid?.() === 0
 }
 
@@ -54,10 +56,10 @@ export async function reexecAsStateOwner(
   verb: string | undefined,
   argv: readonly string[],
 ): Promise<void> {
-  if (asksForHelp(argv)) return
+  if (asksForHelp(ownArguments(argv))) return
   const words = changing[verb ?? '']
   if (!words || process.getuid?.() !== 0) return
-  if (words !== 'all' && !words.includes(positionals(argv)[1] ?? '')) return
+  if (words !== 'all' && !words.includes(commandWords(argv)[1] ?? '')) return
   const isTrust = verb === 'policy'
   const folder = isTrust ? trustFolder(argv) : await folderOf(argv)
   const { strangerOwning } = await import('./state-owner.ts')
@@ -100,7 +102,7 @@ export async function startOwnServer(argv: readonly string[]): Promise<StartedSe
 }
 
 /** True for a command that ends after a single job. */
-const isOnce = (argv: readonly string[]): boolean => positionals(argv)[0] === 'run'
+const isOnce = (argv: readonly string[]): boolean => commandWords(argv)[0] === 'run'
 
 /** Ignores the configuration file for the trust store: the file could otherwise choose it. */
 function trustFolder(argv: readonly string[]): string {

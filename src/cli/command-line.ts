@@ -1,9 +1,16 @@
+import { ownArguments, programArguments } from '../lib/last-flag.ts'
+
 /** Global flags with a value. */
 const valued: ReadonlySet<string> = new Set(['--config', '--state'])
 
 /** Arguments that are neither flags nor values of global flags: the verb, then its subcommand. */
 export function positionals(argv: readonly string[]): readonly string[] {
   return argv.filter((word, at) => !word.startsWith('-') && !valued.has(argv[at - 1] ?? ''))
+}
+
+/** Words of the command: with those after `--`, which the parser takes for a verb, a subcommand or their arguments too. */
+export function commandWords(argv: readonly string[]): readonly string[] {
+  return [...positionals(ownArguments(argv)), ...programArguments(argv)]
 }
 
 /** True for `FLAG` and `FLAG=VALUE`. */

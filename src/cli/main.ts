@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Command, CommanderError } from 'commander'
 import { ownArguments } from '../lib/last-flag.ts'
-import { asksForHelp, hasFlag, positionals } from './command-line.ts'
+import { asksForHelp, hasFlag, positionals, commandWords } from './command-line.ts'
 import { closePrestartedWarden, prestartWarden, wallsAhead } from './prestart-warden.ts'
 import type { StartedServer } from '../warden/start-server.ts'
 import { watchReaders } from './broken-pipe.ts'
@@ -50,16 +50,16 @@ export async function main(
   startedAhead?: StartedServer,
 ): Promise<void> {
   const own = ownArguments(argv)
-  const [verb] = positionals(own)
+  const [verb] = commandWords(argv)
   watchReaders()
   const scratch = verb === 'bench' ? scratchState(own) : undefined
   try {
-    reexecWithSmallHeap(verb, own)
-    await reexecAsStateOwner(verb, own)
+    reexecWithSmallHeap(verb, argv)
+    await reexecAsStateOwner(verb, argv)
     await enterRole()
     if (verb === 'run' && (await attached(argv, keepCode))) return
     const ahead = wallsAhead(verb, own)
-    if (needsWardenParent(verb, own)) await runAsWarden(argv, ahead, startedAhead)
+    if (needsWardenParent(verb, argv)) await runAsWarden(argv, ahead, startedAhead)
     else {
       if (verb === 'run' || verb === 'exec') await import('../lib/interpret-schemas.ts')
       await prestartWarden(ahead)

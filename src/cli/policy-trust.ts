@@ -5,10 +5,11 @@ import { loosenings } from '../config/loosens.ts'
 import { readTrusted, removeTrust, trustConfiguration, type TrustedFile } from '../config/trust.ts'
 import { MayflyError } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
+import { ownArguments } from '../lib/last-flag.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { printDocument, type CliIo } from './cli-io.ts'
-import { positionals } from './command-line.ts'
+import { commandWords } from './command-line.ts'
 import type { Globals } from './print.ts'
 
 export interface TrustOptions extends Globals {
@@ -34,8 +35,9 @@ export function trust(file: string | undefined, options: TrustOptions, world: Cl
 
 /** Runs as root, before re-executing as the owner of the state folder. */
 export function readAhead(argv: readonly string[]): void {
-  if (argv.includes('--list') || argv.includes('--remove')) return
-  const [, , file] = positionals(argv)
+  const own = ownArguments(argv)
+  if (own.includes('--list') || own.includes('--remove')) return
+  const [, , file] = commandWords(argv)
   process.env[TRUSTING] = JSON.stringify(readNow(file ?? usualFile, process.cwd(), process.env))
 }
 

@@ -273,6 +273,9 @@ test('As root, policy trust reads the file of its argument, whatever flags name'
       ['policy', 'trust', '--state', folder, '--config', other, '--json', asked],
       ['--state', 'trust', 'policy', 'trust', asked],
       ['policy', 'trust', asked, `--config=${other}`],
+      ['policy', 'trust', '--', asked],
+      ['policy', 'trust', '--config', other, '--', asked],
+      ['policy', '--', 'trust', asked],
     ]) {
       readAhead(argv)
       const read = JSON.parse(process.env['MAYFLY_TRUSTING'] ?? '') as { path: string }

@@ -118,6 +118,25 @@ suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, 
     assert.deepEqual(readdirSync(elsewhere), [])
   })
 
+  test('words after "--" reach the process of the owner, and name the file that root reads', async () => {
+    assert.equal((await mayfly(place, ['keys', 'generate', 'b.key'])).code, 0)
+    const key = readFileSync(join(place.cwd, 'b.key.pub'), 'utf8').trim()
+    const trusted = await mayfly(place, ['keys', 'trust', '--name', 'bob', '--', key])
+    assert.equal(trusted.code, 0, trusted.stderr)
+    assert.match((await mayfly(place, ['keys', 'list'])).stdout, /bob/)
+    writeFileSync(join(place.cwd, 'loose.toml'), '[limits]\nmemory = "1GB"\n')
+    for (const words of [
+      ['policy', 'trust', '--', 'loose.toml'],
+      ['policy', '--', 'trust', 'loose.toml'],
+    ]) {
+      const { code, stdout, stderr } = await mayfly(place, words)
+      assert.equal(code, 0, `${words.join(' ')}: ${stderr}`)
+      assert.match(stdout, /^Trusted as it is now: .*loose\.toml$/m)
+    }
+    for (const name of readdirSync(place.state))
+      assert.equal(statSync(join(place.state, name)).uid, uid, name)
+  })
+
   test('verification still uses the signer of root: a log truncated at its end is bad', async () => {
     const before = await mayfly(place, ['audit', 'verify'])
     assert.deepEqual([before.code, before.stderr], [0, ''], before.stdout)

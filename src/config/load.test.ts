@@ -125,6 +125,29 @@ keys = [
   ])
 })
 
+test('memory of no byte, or of more bytes than a number has, is an error at its place', () => {
+  const toml = `limits = { memory = 0 }
+[ceilings]
+memory = "0MB"
+[capability_configs."math.add"]
+memory_limit_mb = 1e-9
+[[tenants]]
+name = "a"
+ceilings = { memory = 0.1 }
+`
+  const least = 'expected at least 1 byte'
+  const told = issuesOf(place({ 'mayfly.toml': toml })).map((one) => `${one.where}: ${one.message}`)
+  assert.deepEqual(told.sort(), [
+    `mayfly.toml:1:12: limits.memory: ${least}`,
+    `mayfly.toml:3:1: ceilings.memory: ${least}`,
+    `mayfly.toml:5:1: capability_configs.math.add.memory_limit_mb: ${least}`,
+    `mayfly.toml:8:14: tenants.0.ceilings.memory: ${least}`,
+  ])
+  const [huge] = issuesOf(place({ 'mayfly.toml': '[limits]\nmemory = 1e400\n' }))
+  assert.equal(huge?.where, 'mayfly.toml:2:1')
+  assert.match(huge.message, /^limits\.memory: expected a size of 1024GB at most: whole bytes/)
+})
+
 test('invalid TOML is an error with line and column', () => {
   const [issue] = issuesOf(place({ 'mayfly.toml': 'a = 1\nb = = 2\n' }))
   assert.deepEqual([issue?.line, issue?.column], [2, 5])

@@ -39,8 +39,28 @@ test('A limit out of range, or in a wrong unit, is refused in one message that n
   for (const cpu of [0, -1, 0.001, 5000, '1']) assert.deepEqual(messagesOf({ cpu }), share)
   for (const timeout of ['25h', '1.5', '5x', '1MB', -1, 1e20])
     assert.match(messagesOf({ timeout })![0]!, /^expected a duration of 24h at most: whole milli/)
-  for (const memory of ['2000GB', '64M', '5s', '100', -1, 1e20])
+  for (const memory of ['2000GB', '64M', '5s', '100', -1, 1e20, Infinity])
     assert.match(messagesOf({ memory })![0]!, /^expected a size of 1024GB at most: whole bytes/)
+  for (const memory of [0, 0.4, '0B', '0MB'])
+    assert.deepEqual(messagesOf({ memory }), ['expected at least 1 byte'])
+})
+
+test('Labels with a name that no object keeps, a value that is no text, or too many of any kind are refused in one message', () => {
+  const issuesOf = (labels: string) => {
+    const read = jobRequest.safeParse(JSON.parse(`{"code":"1","labels":${labels}}`))
+    return read.error?.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+  }
+  assert.deepEqual(issuesOf('{"team":"blue","__proto__":"x"}'), [
+    'labels.__proto__: expected another name',
+  ])
+  assert.match(issuesOf('{"team":1}')!.join(), /^labels\.team: .*expected string, received number$/)
+  for (const value of ['"x"', '1', '{}']) {
+    const many = Array.from({ length: 1000 }, (_, n) => `"l${n}":${value}`).join()
+    assert.deepEqual(issuesOf(`{${many}}`), ['labels: expected 64 at most'])
+  }
+  for (const labels of ['[]', '"x"', 'null']) assert.equal(issuesOf(labels)?.length, 1, labels)
+  assert.equal(issuesOf('{"constructor":"x","":""}'), undefined)
+  assert.deepEqual(jobRequest.parse({ code: '1' }).labels, {})
 })
 
 test('A refusal reads no more issues than it tells', () => {

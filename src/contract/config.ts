@@ -28,6 +28,7 @@ import {
   duration as durationAsked,
   feedAge,
   ioRate as ioAsked,
+  memorySize as memoryAsked,
   size as sizeAsked,
 } from './units.ts'
 import { trustLevels } from './verdict.ts'
@@ -53,6 +54,7 @@ const duration = durationAsked.meta({ title: 'duration' })
 const size = sizeAsked.meta({ title: 'size' })
 const diskSize = diskAsked.meta({ title: 'size' })
 const ioRate = ioAsked.meta({ title: 'size' })
+const memorySize = memoryAsked.meta({ title: 'size' })
 const age = feedAge.meta({ title: 'age' })
 
 const networkText =
@@ -191,7 +193,7 @@ const life = duration.refine((ms) => ms >= 1, 'expected at least 1 ms')
 
 const limitsShape = {
   timeout: life.describe('Longest run of user code'),
-  memory: size.describe('Memory above the idle size of the wall'),
+  memory: memorySize.describe('Memory above the idle size of the wall'),
   cpu: cores.describe('Cores'),
   processes: threads.describe('Processes and threads'),
   disk: size.describe('Bytes on disk'),
@@ -332,7 +334,7 @@ const controlShape = {
     .describe('Default for this and the following controls: as in the phase before'),
   files: files.optional().describe('Folders'),
   cpu: cores.optional().describe('Cores'),
-  memory: size.optional().describe('Memory above the idle size of the wall'),
+  memory: memorySize.optional().describe('Memory above the idle size of the wall'),
   io: ioRate.optional().describe('Bytes a second, 4 KB at least'),
   processes: threads.optional().describe('Processes and threads'),
   syscalls: nameList
@@ -517,6 +519,7 @@ const capability = z.strictObject({
     .number()
     .positive()
     .max(2 ** 20)
+    .refine((megabytes) => Math.round(megabytes * 2 ** 20) >= 1, 'expected at least 1 byte')
     .optional()
     .describe('Megabytes above the idle size of the wall'),
   cpu_limit: cores.optional().describe('Cores'),

@@ -5,7 +5,7 @@ import { unknownMethodIn } from './http-method.ts'
 import { parsePattern, patternText } from './network.ts'
 import { publicKeyAsked, signatureAsked } from './signature.ts'
 import { argsAsked, envAsked, stdinAsked } from './surroundings.ts'
-import { cores, diskSize, duration, size } from './units.ts'
+import { cores, diskSize, duration, memorySize, size } from './units.ts'
 import { tierName } from './tier.ts'
 import { filled, flag, inUsualBase64, whole } from './schema-parts.ts'
 
@@ -127,7 +127,7 @@ export const instructions = whole(1, Number.MAX_SAFE_INTEGER)
 export const limits = z
   .strictObject({
     timeout: duration.refine((ms) => ms >= 1, 'expected at least 1 ms').optional(),
-    memory: size.optional(),
+    memory: memorySize.optional(),
     cpu: cores.optional(),
     processes: whole(1, 100_000).optional(),
     disk: diskSize.optional(),
@@ -160,6 +160,24 @@ export const networkAsked = z.union([
 
 /** Bounded because every list of jobs repeats them. */
 const LABELS_MAX = 64
+
+/** Checked before each member is read: a record drops that name in silence, and has an issue for each of many members. */
+function labelsFault(given: unknown) {
+  if (typeof given !== 'object' || given === null) return undefined
+  if (Object.hasOwn(given, '__proto__'))
+    return { path: ['__proto__'], message: 'expected another name' }
+  const isTooMany = Object.keys(given).length > LABELS_MAX
+  return isTooMany ? { path: [], message: `expected ${LABELS_MAX} at most` } : undefined
+}
+
+const labels = z.preprocess(
+  (given: Record<string, string>, context) => {
+    const fault = labelsFault(given)
+    if (fault) context.addIssue({ code: 'custom', ...fault })
+    return given
+  },
+  z.record(z.string().max(100), z.string().max(1000)),
+)
 
 /** Bounds of a schema, checked before anything walks it; each job is validated against it again. */
 const schemaMax = { values: 20_000, characters: 262_144 } as const
@@ -247,10 +265,8 @@ export const jobRequest = z
     idempotent: flag.describe(
       'the job is idempotent: it may be retried, and its outcome served from the cache',
     ),
-    labels: z
-      .record(z.string().max(100), z.string().max(1000))
-      .refine((given) => Object.keys(given).length <= LABELS_MAX, `expected ${LABELS_MAX} at most`)
-      .default({}),
+    // In place of `default`, which the JSON schema of a value that a function reads first would lack.
+    labels: labels.prefault({}),
   })
   .readonly()
 

@@ -119,8 +119,12 @@ export interface SessionRooms extends Rooms {
   shareTraffic(child: string, parent: string): () => void
   /** Controls that the sandbox, or else its provider, can tighten while it runs. */
   tightens(sandbox: Sandbox): readonly Control[]
-  /** Called when an exec begins to run, and never for one that does not: anomalies from then on are those of its code. */
-  execRuns(session: string, verdict: Verdict): void
+  /**
+   * Called when an exec or a terminal begins to run, and never for one that does not: anomalies from then on
+   * are those of its code, and of no code for a shell, whose user types what runs. The function returned is
+   * called at its end. An exec comes before terminals, which run beside it.
+   */
+  codeRuns(session: string, verdict: Verdict, as: 'exec' | 'terminal' | 'shell'): () => void
   /** Records that a session was forked. Throws MayflyError STATE. */
   forked(job: Job, fields: Event['fields']): void
 }

@@ -78,6 +78,8 @@ export const size = quantity(
   'a size of 1024GB at most: whole bytes as a number, or text such as "512KB", "64MB", "1GB"',
   parseSize,
 )
+/** Memory in bytes. 0 would mean no limit to a mount and to programs of walls. */
+export const memorySize = size.refine((bytes) => bytes >= 1, 'expected at least 1 byte')
 /** Scratch space of one job in bytes. */
 export const diskSize = size.refine((bytes) => bytes <= diskBytesMax, 'expected at most 64 GB')
 /** I/O in bytes a second. */

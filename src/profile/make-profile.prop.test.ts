@@ -16,12 +16,14 @@ const network = fc.constantFrom<NonNullable<JobRequest['network']>>(
   { deny: ['a.example'] },
 )
 const bytes = fc.integer({ min: 0, max: 2 ** 31 })
+/** Without 0, which is refused: it would mean no limit. */
+const memory = fc.integer({ min: 1, max: 2 ** 31 })
 const limits = fc.record(
-  { memory: bytes, disk: bytes, timeout: fc.integer({ min: 1, max: 10_000 }) },
+  { memory, disk: bytes, timeout: fc.integer({ min: 1, max: 10_000 }) },
   { requiredKeys: [] },
 )
 const asked = fc.record({ limits, network, floor: tier }, { requiredKeys: [] })
-const ceilings = fc.record({ memory: bytes, disk: bytes, network }, { requiredKeys: [] })
+const ceilings = fc.record({ memory, disk: bytes, network }, { requiredKeys: [] })
 const risk = fc.integer({ min: 0, max: 100 })
 const facts = fc
   .uniqueArray(tier, { minLength: 1 })
@@ -77,7 +79,7 @@ test('a higher risk never gets a weaker wall, and no wall is below its floor', (
 
 test('every phase is within the one before it, and the first within the grants', () => {
   const phase = fc.record(
-    { network, cpu: fc.constantFrom(0.5, 1, 2), memory: bytes },
+    { network, cpu: fc.constantFrom(0.5, 1, 2), memory },
     { requiredKeys: [] },
   )
   fc.assert(

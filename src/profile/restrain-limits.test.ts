@@ -37,6 +37,13 @@ test('S1-10: each reduced quota names its step and risk', () => {
   assert.equal(because(profile, 'limits.disk'), 'default')
 })
 
+test('A restraint leaves a byte of memory at least, since 0 would be no limit', () => {
+  for (const risk of [60, 80]) {
+    const { limits, controls } = profileAt(risk, { limits: { memory: 1 } })
+    assert.deepEqual([limits.memory, controls.memory], [1, 1], `${risk}`)
+  }
+})
+
 test('A configured restraint replaces the default, and an empty one reduces nothing', () => {
   const mine = profileAt(50, { restraint: { 30: { memory: 0.5 } } })
   assert.deepEqual([mine.limits.memory / MB, mine.limits.cpu], [64, 1])

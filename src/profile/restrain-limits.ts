@@ -26,7 +26,8 @@ export function restrainLimits(
   const why = `restraint.${step.at}, risk ${risk}`
   const less = {
     cpu: Math.min(limits.cpu, Math.max(CPU_MIN, rounded(limits.cpu * step.cpu))),
-    memory: Math.floor(limits.memory * step.memory),
+    // 0 would mean no limit to a mount and to programs of walls.
+    memory: Math.max(1, Math.floor(limits.memory * step.memory)),
     processes: Math.max(1, Math.floor(limits.processes * step.processes)),
   }
   return {

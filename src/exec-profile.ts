@@ -118,6 +118,7 @@ export interface RestraintParts {
 export interface RestrainedWall {
   /** Controls that it can tighten while it runs. */
   readonly tightens: readonly Control[]
+  isFrozen(): boolean
   tighten(to: Controls): Promise<Enforced>
 }
 
@@ -131,6 +132,10 @@ export type RestraintRefusal = Omit<Exclude<Plan, { readonly kind: 'run' }>, 'pr
  *
  * Mechanism: the wall is ordered first, and the life once that holds, which leaves its own order nothing to do. Orders go one after
  * another: one that is late is not given again, and what it takes counts when it holds.
+ *
+ * A frozen wall is not ordered: a machine does not answer then, and its guest would lower the amounts of a refused exec at its thaw.
+ *
+ * Not handled: a machine that is frozen within an order, or whose guest is late by itself. It may keep lower amounts than are told.
  */
 export class SessionRestraint {
   readonly #parts: RestraintParts
@@ -173,6 +178,7 @@ export class SessionRestraint {
     const now = life.rest.controls
     const to = restrainedTo(reopened, now, wall.tightens)
     if (!to) return undefined
+    if (wall.isFrozen()) return frozen(risk)
     const less = amounts.filter((name) => to[name] < now[name])
     try {
       const { controls, unenforced } = await wall.tighten(meet(now, to))
@@ -194,6 +200,12 @@ export class SessionRestraint {
     const by = { actor: 'restraint', reason: `an exec has a risk of ${risk}` }
     return await life.tighten({ ...allControls, ...amountsHeld }, by)
   }
+}
+
+function frozen(risk: number): RestraintRefusal {
+  const message = `Cannot run this: its session is frozen, and has to be restrained for a risk of ${risk}`
+  const hint = `Thaw it first. ${wayOut}`
+  return { kind: 'unavailable', error: { code: 'UNAVAILABLE', message, details: { hint } } }
 }
 
 function refused(risk: number, why: string): RestraintRefusal {

@@ -91,6 +91,7 @@ static void reap(void) {
   while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
     if (WIFSTOPPED(status)) {
       if (pid == command) send_message(control, STOPPED, 0, -1);
+      else memory_helper_stopped(pid);
     } else if (pid == command) {
       exit_as_command(status);
     } else if (!helper_exited(pid)) {

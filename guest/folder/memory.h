@@ -10,6 +10,8 @@ int memory_wait_ms(void);
 /* Readable when the helper has answered; -1 without one. */
 int memory_answer_fd(void);
 int is_memory_helper(pid_t pid);
+/* Kills the helper if it is this child. */
+void memory_helper_stopped(pid_t pid);
 /* Takes note of a child that was reaped. */
 void memory_helper_exited(pid_t pid);
 

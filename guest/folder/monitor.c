@@ -13,8 +13,9 @@
  * - When the parent exits, the kernel sends PARENT_GONE (PR_SET_PDEATHSIG): the terminal is restored and `init` killed.
  * The command can stop this process (^Z), and a terminal may block it: so PARENT_GONE and the end of a late time limit (OVERDUE)
  * have a handler, and SIGKILL of a last timer ends a stopped one too, and `init` with it. Both timers count no suspend of the
- * machine, so that after one the time limit itself ends the command. They end with a command that was within the limit: its
- * output may wait for the terminal as long as nobody ends `mayfly` by a signal.
+ * machine, so that after one the time limit itself ends the command. They end with a command that was within the limit. Its output
+ * may then wait for the terminal as long as nobody ends `mayfly` by a signal: for LAST_MS after an end within TOLD_NS of SIGTERM, or
+ * by a relayed SIGHUP, and for AFTER_MS after another end that follows one of these signals.
  *
  * Relies on clone(2) into namespaces, signalfd(2), timerfd_create(2) with CLOCK_BOOTTIME, timer_create(2) with CLOCK_MONOTONIC,
  * pid_namespaces(7).
@@ -47,9 +48,11 @@
 #include "terminal.h"
 
 /* OVERDUE_S, KILL_S: seconds after the time limit, longer than a kill of many processes takes. STOP_NS, LAST_MS: how long output
- * waits for the terminal before a stop, and after the end of a command whose `mayfly` was told to end. */
-enum { SIGNALS_MAX = 65, GROUP_NS = 1000000000, OVERDUE_S = 5, KILL_S = 10, NS_PER_MS = 1000000, LAST_MS = 1000 };
-static const int64_t STOP_NS = 5000000000;
+ * waits for the terminal before a stop, and after the end of a command that ended as it was told; AFTER_MS: one that was told to, and
+ * ended later or otherwise. TOLD_NS: time for that end. */
+enum { SIGNALS_MAX = 65, GROUP_NS = 1000000000, OVERDUE_S = 5, KILL_S = 10, NS_PER_MS = 1000000 };
+enum { LAST_MS = 1000, AFTER_MS = 60000 };
+static const int64_t STOP_NS = 5000000000, TOLD_NS = 10000000000;
 /* Parent-death signal, and that of the second timer. */
 #define PARENT_GONE SIGRTMIN
 #define OVERDUE (SIGRTMIN + 1)
@@ -59,9 +62,9 @@ static const int relayed[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2
 static struct {
   /* `init` is 0 once it was reaped: its number may then be that of another process. */
   pid_t init, parent;
-  int control, signals, timer, is_told_to_end;
+  int control, signals, timer, is_hung_up, ended_as_told;
   int late_timers[2], late_timer_count;
-  int64_t stops_at;
+  int64_t stops_at, terminated_at;
   /* For each signal: how many were received from the kernel and not yet from the parent, and the time of the last one. */
   int group_signals[SIGNALS_MAX];
   int64_t group_signal_at[SIGNALS_MAX];
@@ -157,7 +160,15 @@ static void relay_signal(const struct signalfd_siginfo *info) {
   int signo = (int)info->ssi_signo, receivers = receivers_of(info);
   if (!receivers) return;
   send_message(monitor.control, receivers, signo, -1);
-  if (signo == SIGTERM || signo == SIGHUP) monitor.is_told_to_end = 1;
+  if (signo == SIGTERM) monitor.terminated_at = now_ns();
+  if (signo == SIGHUP) monitor.is_hung_up = 1;
+}
+
+/* A command that goes on after a signal ends for reasons of its own: to many, SIGHUP means to read their configuration again. */
+static int has_ended_as_told(int status) {
+  int is_by_hangup = WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGHUP;
+  int is_soon = monitor.terminated_at && now_ns() - monitor.terminated_at < TOLD_NS;
+  return is_soon || (is_by_hangup && monitor.is_hung_up);
 }
 
 static _Noreturn void end(int status) {
@@ -165,11 +176,17 @@ static _Noreturn void end(int status) {
   _exit(status);
 }
 
+/* How long output waits for the terminal after the end of the wall; -1 without a limit. */
+static int last_wait_ms(void) {
+  if (monitor.ended_as_told) return LAST_MS;
+  return monitor.terminated_at || monitor.is_hung_up ? AFTER_MS : -1;
+}
+
 /* After the end of the wall. A signal that would end the command drops the output that waits. */
 static int awaits_at_end(int terminal) {
   struct pollfd on[] = {{.fd = terminal, .events = POLLOUT}, {.fd = monitor.signals, .events = POLLIN}};
   struct signalfd_siginfo info;
-  if (poll(on, 2, monitor.is_told_to_end ? LAST_MS : -1) == 0) return 0;
+  if (poll(on, 2, last_wait_ms()) == 0) return 0;
   if (!on[1].revents || read(monitor.signals, &info, sizeof info) != (ssize_t)sizeof info) return 1;
   int signo = (int)info.ssi_signo, ends = signo == SIGINT || signo == SIGTERM || signo == SIGHUP || signo == SIGQUIT;
   return !ends || !receivers_of(&info);
@@ -188,6 +205,7 @@ static void reap(void) {
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
     if (pid != init) continue;
     monitor.init = 0;
+    monitor.ended_as_told = has_ended_as_told(status);
     stop_late_timers();
     drain_terminal(awaits_at_end);
     if (WIFSIGNALED(status)) send_report("{\"kind\":\"killed\",\"signal\":%d}\n", WTERMSIG(status));

@@ -67,7 +67,8 @@ export function folderWallArguments(wall: FolderWallSpec): readonly string[] {
     ...wall.lifted.map((place) => `lift=${place}`),
     `terminals=${wall.terminals.reduce((bits, fd) => bits | (1 << fd), 0)}`,
     `timeout=${wall.timeoutMs ?? 0}`,
-    `memory=${wall.isMemoryHeld ? 0 : wall.memoryBytes}`,
+    // 0 means that a control group holds it.
+    `memory=${wall.isMemoryHeld ? 0 : Math.max(1, wall.memoryBytes)}`,
     `processes=${wall.processes}`,
     `egress=${wall.egressPort ?? 0}`,
     `asking=${askingFilter(calls.asked).toString('hex')}`,

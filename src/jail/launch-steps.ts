@@ -15,8 +15,9 @@ export function step(name: string, ...args: readonly (string | number)[]): Step 
 export const tmpfsStep = (at: string, bytes: number, inodes: number): Step =>
   step('tmpfs', at, tmpfsOptions(bytes, inodes))
 
+/** To the kernel a size of 0 is no limit. */
 export const tmpfsOptions = (bytes: number, inodes: number) =>
-  `size=${bytes},nr_inodes=${inodes},mode=755`
+  `size=${Math.max(1, bytes)},nr_inodes=${inodes},mode=755`
 
 /** Path of the launcher for execve: the descriptor that was checked, so that no other file is executed. */
 export const launcherPath = (fd: number) => `/proc/self/fd/${fd}`

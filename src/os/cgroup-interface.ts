@@ -79,11 +79,14 @@ export interface Cgroup {
   ownMemory(): { readonly own: number; readonly shared: number }
   /** Resets the peak, so that start-up memory is not charged to the job. */
   resetPeakMemory(): void
-  /** OOM kills of this group; those of child groups are counted there. */
+  /**
+   * OOM kills of this group; those of child groups are counted there. The kernel counts them in the victim's group whatever was
+   * full: its limit, that of a group around it, or the machine.
+   */
   memoryKills(): number
   /**
    * True if its own limit was reached. `memoryKills` is not sufficient: a kill counts in the victim's group, not in the
-   * full one.
+   * full one. In v1 page cache counts too: a group that has read files as large as its limit has been full for good.
    */
   hasBeenFull(): boolean
   /** Tasks of this group, with those of its child groups; undefined without the pids controller. */
@@ -103,4 +106,12 @@ export interface Cgroup {
   pidsFile(): string | undefined
   /** Removes it with its child groups. False while one is busy (EBUSY). */
   remove(): boolean
+}
+
+/** OOM kills of a group that reached its own limit; 0 of one that did not, and without a group. */
+export function killsAtLimit(
+  group: Pick<Cgroup, 'memoryKills' | 'hasBeenFull'> | undefined,
+): number {
+  const kills = group?.memoryKills() ?? 0
+  return kills > 0 && group?.hasBeenFull() ? kills : 0
 }

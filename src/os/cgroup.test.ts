@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { openCgroups } from './cgroup.ts'
-import { controllers } from './cgroup-interface.ts'
+import { controllers, killsAtLimit } from './cgroup-interface.ts'
 import { isIn, isInNone, quotaUs } from './cgroup-files.ts'
 
 /** A folder with the files that the kernel would make; it keeps whatever is written. */
@@ -266,6 +266,34 @@ suite('Control groups, as folders and files', () => {
     mount.write('mayfly/w9/own/memory.events', 'oom_kill 1\n')
     assert.deepEqual([inner.memoryKills(), group.memoryKills()], [2, 1])
   })
+
+  for (const version of [1, 2])
+    test(`Version ${version}: OOM kills of a machine that is full are none at the limit of a group`, () => {
+      using mount = folder()
+      if (version === 2) {
+        mount.write('cgroup.controllers', 'memory\n')
+        mkdirSync(join(mount.path, 'mayfly'))
+        mount.write('mayfly/cgroup.controllers', 'memory\n')
+      }
+      const group = openCgroups(mount.path)!.create('w16')
+      const own = version === 1 ? 'memory/mayfly/w16' : 'mayfly/w16'
+      const events = version === 1 ? 'memory.oom_control' : 'memory.events.local'
+      group.limit({ memory: 2 ** 26 })
+      const killed = (isFull: boolean) => {
+        const peak = isFull ? 2 ** 26 - 4096 : 2 ** 25
+        mount.write(`${own}/memory.max_usage_in_bytes`, `${peak}\n`)
+        mount.write(`${own}/${events}`, `oom ${Number(isFull)}\noom_kill 2\n`)
+        return [group.memoryKills(), killsAtLimit(group)]
+      }
+      assert.deepEqual(
+        [killed(false), killed(true)],
+        [
+          [2, 0],
+          [2, 2],
+        ],
+      )
+      assert.equal(killsAtLimit(undefined), 0)
+    })
 
   test('A process that enters by itself writes into each tree, and is a member once each lists it', () => {
     using mount = folder()

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { answersSignal } from '../lib/owner.ts'
 import { readNames, tryReadLink, tryReadNames, tryReadText } from './read.ts'
 
@@ -15,8 +16,9 @@ export interface ProcessFacts {
   readonly isExiting: boolean
 }
 
-const PAGE_BYTES = 4096
 const PF_EXITING = 0x4
+/** SIGKILL among the pending signals of a thread: it runs no user instruction any more. */
+const KILL_PENDING = 1 << 8
 
 /** Boot id of the machine (`kernel.random.boot_id`); empty if it cannot be read. */
 export function readBootId(): string {
@@ -42,12 +44,45 @@ function fieldsOf(stat: string): readonly string[] {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
 }
 
-/** True if the process exists and is not a zombie. Outside of Linux, which has no /proc, a pid is enough. */
+/**
+ * True if the process exists and is not a zombie. A process whose first thread has exited reads as a zombie while its
+ * other threads run. Outside of Linux, which has no /proc, a pid is enough.
+ */
 export function isAlive(pid: number, startTime?: number): boolean {
   const facts = processFacts(pid)
   if (!facts && process.platform !== 'linux') return answersSignal(pid)
-  if (!facts || facts.state === 'Z' || facts.state === 'X') return false
-  return startTime === undefined || facts.startTime === startTime
+  if (!facts || (startTime ?? facts.startTime) !== facts.startTime) return false
+  return !hasExited(facts.state) || someOtherThread(pid, isTaskThere)
+}
+
+/** True for the state letter of a task that has exited, and without one. */
+function hasExited(state: string | undefined): boolean {
+  return !state || state === 'Z' || state === 'X'
+}
+
+/** Rounds over the threads of a process: each may have exited before it is read, while another was started. */
+const ROUNDS_MAX = 8
+
+/**
+ * True if a thread besides the first fits, and of a process whose threads go on to start one another and exit. Costs a
+ * read for each.
+ */
+function someOtherThread(pid: number, fits: (pid: number, thread: string) => boolean): boolean {
+  // A thread that does not fit has exited, or its file may not be read: it is not asked again.
+  const asked = new Set([String(pid)])
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    const others = threadsOf(pid).filter((thread) => !asked.has(thread))
+    if (others.length === 0) return false
+    for (const thread of others) {
+      asked.add(thread)
+      if (fits(pid, thread)) return true
+    }
+  }
+  return true
+}
+
+function isTaskThere(pid: number, thread: string): boolean {
+  return !hasExited(threadStateOf(pid, thread))
 }
 
 /** Pids of those that are alive. */
@@ -55,11 +90,36 @@ export function livingOf(processes: readonly ProcessIdentity[]): readonly number
   return processes.flatMap(({ pid, startTime }) => (isAlive(pid, startTime) ? [pid] : []))
 }
 
-/** True if the process is gone, a zombie or in exit(2) (PF_EXITING): it runs no user instruction any more. */
+/**
+ * True if the process is gone, a zombie or in exit(2) (PF_EXITING): it runs no user instruction any more. False if only
+ * its first thread has exited.
+ */
 export function isExiting(pid: number, startTime?: number): boolean {
+  const facts = factsOf(pid, startTime)
+  return !facts || (isEnding(facts) && !someOtherThread(pid, runsOn))
+}
+
+/** The same of its first thread alone: others may run on, or be about to see that the whole process ends. */
+export function isFirstThreadExiting(pid: number, startTime?: number): boolean {
+  const facts = factsOf(pid, startTime)
+  return !facts || isEnding(facts)
+}
+
+function isEnding(facts: ProcessFacts): boolean {
+  return facts.isExiting || hasExited(facts.state)
+}
+
+/** Facts of a process, and not of another that has its pid by now. */
+function factsOf(pid: number, startTime: number | undefined): ProcessFacts | undefined {
   const facts = processFacts(pid)
-  if (!facts || (startTime ?? facts.startTime) !== facts.startTime) return true
-  return facts.isExiting || facts.state === 'Z' || facts.state === 'X'
+  return startTime === undefined || facts?.startTime === startTime ? facts : undefined
+}
+
+/** True for a thread that is neither gone, nor in exit(2), nor about to be there because its whole process ends. */
+function runsOn(pid: number, thread: string): boolean {
+  const fields = fieldsOf(tryReadText(`/proc/${pid}/task/${thread}/stat`) ?? '')
+  const [flags, pending] = [Number(fields[6]), Number(fields[28])]
+  return !hasExited(fields[0]) && (flags & PF_EXITING) === 0 && (pending & KILL_PENDING) === 0
 }
 
 /** Children of a process that this thread forked, by default its first one. */
@@ -126,13 +186,14 @@ export function statusOf(pid: number): string {
   return readWithMemory(pid, 'status', (text) => text.includes('\nVmRSS:'))
 }
 
-/** Text of /proc/PID/smaps_rollup, of a thread that has its memory; empty if the process is gone. */
+/** Text of /proc/PID/smaps_rollup, of a thread that has its memory; empty if the process is gone, or without that file. */
 export function rollupOf(pid: number): string {
-  return readWithMemory(pid, 'smaps_rollup', (text) => text !== '')
+  hasRollup ??= existsSync('/proc/self/smaps_rollup')
+  return hasRollup ? readWithMemory(pid, 'smaps_rollup', (text) => text !== '') : ''
 }
 
-/** Rounds over the threads of a process: each may have exited before it is read, while another was started. */
-const ROUNDS_MAX = 8
+/** Whether the kernel makes that file; otherwise each thread of each process would be asked for it. */
+let hasRollup: boolean | undefined
 
 /**
  * Text of a file of a process, or of its first thread whose text `tells` its memory. The files of the process are those of
@@ -141,15 +202,13 @@ const ROUNDS_MAX = 8
 function readWithMemory(pid: number, file: string, tells: (text: string) => boolean): string {
   const own = tryReadText(`/proc/${pid}/${file}`) ?? ''
   if (tells(own)) return own
-  for (let round = 0; round < ROUNDS_MAX; round++) {
-    const others = threadsOf(pid).filter((thread) => thread !== String(pid))
-    if (others.length === 0) break
-    for (const thread of others) {
-      const text = tryReadText(`/proc/${pid}/task/${thread}/${file}`) ?? ''
-      if (tells(text)) return text
-    }
-  }
-  return own
+  let told: string | undefined
+  someOtherThread(pid, (_pid, thread) => {
+    const text = tryReadText(`/proc/${pid}/task/${thread}/${file}`) ?? ''
+    if (tells(text)) told = text
+    return told !== undefined
+  })
+  return told ?? own
 }
 
 /** Number of a line of /proc/PID/status, or of a file like it; `missing` if there is no such line. */
@@ -158,15 +217,10 @@ export function kibIn(text: string, name: string, missing = 0): number {
   return at < 0 ? missing : Number.parseInt(text.slice(at + name.length + 2), 10)
 }
 
-function hasPages(statm: string): boolean {
-  return statm !== '' && !statm.startsWith('0 ')
-}
-
-/** Resident anonymous bytes (RssAnon): neither files nor shared memory. */
+/** Anonymous bytes (RssAnon), with page tables and what is swapped out: neither files nor shared memory. */
 export function anonymousBytes(pid: number): number {
-  const [, resident, shared] = readWithMemory(pid, 'statm', hasPages).split(' ').map(Number)
-  const pages = Number(resident) - Number(shared)
-  return Number.isFinite(pages) ? pages * PAGE_BYTES : 0
+  const text = statusOf(pid)
+  return (kibIn(text, 'RssAnon') + besideKib(text)) * 1024
 }
 
 /** Proportional set size in bytes: shared pages divided by their users. Costs a walk over the page tables. */
@@ -175,7 +229,7 @@ export function proportionalBytes(pid: number): number {
   return kb ? Number(kb) * 1024 : 0
 }
 
-/** Every process that belongs to `uid` and is not a zombie. */
+/** Every process that belongs to `uid` and is alive. */
 export function processesOf(uid: number): readonly number[] {
   return (scanOwners().get(uid) ?? []).filter((pid) => isAlive(pid))
 }

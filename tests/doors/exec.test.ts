@@ -15,6 +15,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { isAlive, processFacts } from '../../src/os/proc.ts'
 import { tryReadLink, tryReadNames, tryReadText } from '../../src/os/read.ts'
 import { until } from '../conformance/stand.ts'
@@ -623,6 +624,24 @@ suite('mayfly exec on a terminal', { skip, timeout }, () => {
     await until(() => !processFacts(ended.init), 'the end of the command')
     process.kill(ended.all[0]!, 'SIGINT')
     await areGone(ended.all).finally(ended.read)
+  })
+
+  test('a command that goes on after SIGHUP says all that it has to say', async () => {
+    const [trapped, hung] = ['trapped', 'hung'].map((name) => join(place.cwd, name))
+    for (const file of [trapped!, hung!]) rmSync(file, { force: true })
+    const goesOn = "trap ': > hung' HUP; : > trapped; until [ -e hung ]; do sleep 0.02; done"
+    const { closed, all, init, isWhole, read } = await saidInVain([], `${goesOn}; exit 3`)
+    try {
+      await until(() => existsSync(trapped!), 'a trap')
+      process.kill(all[0]!, 'SIGHUP')
+      await until(() => !processFacts(init), 'the end of the command')
+      // Longer than output waits after the end of a command that ended as it was told.
+      await sleep(2_000)
+    } finally {
+      read()
+    }
+    await areGone(all)
+    assert.deepEqual([await closed, isWhole()], [[3, null], true])
   })
 
   test("keys are the caller's again after a command that has closed its terminal", async () => {

@@ -45,7 +45,7 @@ export class CpuPauses {
       await (pauses ? this.#control.pause() : this.#control.resume())
       this.#isPaused = pauses
     } catch {
-      // Retried at a later sample. A machine undoes a late pause before it rejects; a sentry does not, and stands until its deadline.
+      // Retried at a later sample. A machine undoes a late pause before it rejects, and a sentry once it has confirmed it.
     } finally {
       this.#isAsking = false
     }

@@ -3,7 +3,7 @@ import { killMsMax, type EnclosureEnd } from '../../contract/engine.ts'
 import { attempt } from '../../lib/attempt.ts'
 import { signalOfCode } from '../../lib/signal-name.ts'
 import type { SpawnedChild } from '../../os/spawned-child.ts'
-import type { Cgroup } from '../../os/cgroup-interface.ts'
+import { killsAtLimit, type Cgroup } from '../../os/cgroup-interface.ts'
 
 /** Messages of V8 before it aborts for lack of memory. */
 const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
@@ -38,10 +38,10 @@ export function enclosureEndOf(wall: EndedWall, spentMs: number): EnclosureEnd {
   }
 }
 
-/** True if the kernel OOM-killed a process of the job, by the count of its own cgroup; false without one. */
+/** True if the kernel OOM-killed a process of the job at the limit of its own cgroup; false without one, and on a machine that was full. */
 export function isKilledForMemory({ resources, killsAtClaim }: CountedWall): boolean {
   // Fails for a cgroup that another sweep has removed.
-  return (attempt(() => resources.cgroup?.memoryKills()) ?? 0) > killsAtClaim
+  return (attempt(() => killsAtLimit(resources.cgroup)) ?? 0) > killsAtClaim
 }
 
 /** True if a killed wall is gone before the time limit. */

@@ -6,6 +6,7 @@ import type {
   MemorySample,
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms } from '../../../contract/warden.ts'
+import { killsAtLimit } from '../../../os/cgroup-interface.ts'
 import { bindCpu, cpuMsIn, pageUp } from '../group-bounds.ts'
 import { allowanceBytes } from './memory-size.ts'
 import { askPhase, askStatus } from '../../../agent-wire/agent-questions.ts'
@@ -117,13 +118,12 @@ export async function wasEndedInside(job: MachineJob): Promise<boolean> {
 export function sampleOf(job: MachineJob): MemorySample {
   const { machine, held, killsAtClaim } = job
   if (!held) throw new Error('it holds no job')
-  const kills = machine.process.cgroup?.memoryKills() ?? 0
   const bytes = machine.process.memory()
   job.bytesSeen = Math.max(job.bytesSeen, bytes)
   return {
     bytes,
     bytesMax: held.usedMax,
-    isOutOfMemory: kills > killsAtClaim,
+    isOutOfMemory: killsAtLimit(machine.process.cgroup) > killsAtClaim,
   }
 }
 

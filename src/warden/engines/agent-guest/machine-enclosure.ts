@@ -1,6 +1,7 @@
 import type { KillReceipt, WallRank } from '../../../contract/engine.ts'
 import type { Wall, WallUsage } from '../../../contract/warden.ts'
 import { attempt } from '../../../lib/attempt.ts'
+import { killsAtLimit } from '../../../os/cgroup-interface.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
 import { isGoneInTime } from '../wall-end.ts'
 import { spentMs } from './bounds.ts'
@@ -58,9 +59,9 @@ export abstract class MachineEnclosure implements AsyncDisposable {
     this.#machine.process.kill()
   }
 
-  /** OOM kills in its control group; 0 if it has none, or is gone. */
+  /** OOM kills at the limit of its control group; 0 if it has none, or is gone. */
   protected get memoryKills(): number {
-    return attempt(() => this.#machine.process.cgroup?.memoryKills()) ?? 0
+    return attempt(() => killsAtLimit(this.#machine.process.cgroup)) ?? 0
   }
 
   protected usageWith(processes: number): WallUsage {

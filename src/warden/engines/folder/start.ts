@@ -16,7 +16,7 @@ import type { CProgram, CProgramLookup } from '../../../jail/c-program.ts'
 import { openOwnProgram } from '../../../jail/own-programs.ts'
 import { newId } from '../../../lib/id.ts'
 import { parseJson } from '../../../lib/parse-json.ts'
-import type { Cgroup } from '../../../os/cgroup-interface.ts'
+import { killsAtLimit, type Cgroup } from '../../../os/cgroup-interface.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import { copyDescriptor } from '../../../os/libc.js'
 
@@ -126,11 +126,11 @@ function isOver({ timeoutMs }: FolderWallSpec, began: number): boolean {
   return timeoutMs !== undefined && performance.now() - began > timeoutMs
 }
 
-/** True if the kernel killed a process at the memory limit of the cgroup, and the command failed after that. */
+/** True if the kernel killed a process at the memory limit of the cgroup, and the command failed after that. A full machine kills too. */
 function wasFull(group: Cgroup | undefined, end: FolderReports['end']): boolean {
   const { code, signal } = end ?? { code: null, signal: constants.signals.SIGKILL }
   const isFailed = code === null ? signal === constants.signals.SIGKILL : code !== 0
-  return isFailed && (group?.memoryKills() ?? 0) > 0
+  return isFailed && killsAtLimit(group) > 0
 }
 
 function textOf(variables: Readonly<Record<string, string>>): string {

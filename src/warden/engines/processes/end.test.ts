@@ -17,12 +17,13 @@ suite('The end of a wall', () => {
     assert.equal(exitOf({ exitCode: 128 }).signal, null)
   })
 
-  test('An OOM kill, or V8’s message, is an end by memory; a deadline takes precedence', () => {
+  test('An OOM kill at its limit, or V8’s message, is an end by memory; a deadline takes precedence', () => {
     const howOf = (how: WallEnd, kills: number, complaint = '', killsAtClaim = 0) => {
       const life = new EnclosureLife('w1', false)
       life.park()
       life.end(how)
-      return life.reported(ended({ exitCode: 1 }, { killsAtClaim }, kills, complaint).isOutOfMemory)
+      const end = ended({ exitCode: 1 }, { killsAtClaim }, { kills }, complaint)
+      return life.reported(end.isOutOfMemory)
     }
     assert.equal(howOf('exit', 1), 'memory')
     assert.equal(howOf('exit', 1, '', 1), 'exit')
@@ -31,16 +32,21 @@ suite('The end of a wall', () => {
     assert.equal(howOf('killed', 0), 'killed')
   })
 
+  test('An OOM kill of a machine that is full, in a wall below its limit, is no end by memory', () => {
+    const killed = ended({ signalCode: 'SIGKILL' }, {}, { kills: 1, isFull: false })
+    assert.deepEqual([killed.isOutOfMemory, killed.exit.signal], [false, 'SIGKILL'])
+  })
+
   test('The end carries the reason of a sentinel that ended the wall', () => {
     const detailOf = (sentinel?: { readonly why: string | undefined }) =>
-      ended({ signalCode: 'SIGKILL', sentinel }, {}, 0).detail
+      ended({ signalCode: 'SIGKILL', sentinel }).detail
     assert.equal(detailOf(), 'exit SIGKILL')
     assert.equal(detailOf({ why: undefined }), 'exit SIGKILL')
     assert.equal(detailOf({ why: 'a call was not over' }), 'a call was not over')
   })
 
   test('CPU time is that of the last sample, less that before the job', () => {
-    const cpuOf = (wall: Partial<ProcessWall>) => ended({}, wall, 0).exit.cpuMs
+    const cpuOf = (wall: Partial<ProcessWall>) => ended({}, wall).exit.cpuMs
     assert.equal(cpuOf({ spentBefore: 40, spentSeen: 140 }), 100)
     assert.equal(cpuOf({ spentBefore: 40, spentSeen: 0 }), null)
   })
@@ -53,18 +59,24 @@ interface Ended {
 }
 
 function exitOf(child: Ended) {
-  return ended(child, {}, 0).exit
+  return ended(child).exit
+}
+
+interface Killed {
+  readonly kills: number
+  /** Whether its cgroup reached its limit. */
+  readonly isFull?: boolean
 }
 
 function ended(
   { sentinel, ...child }: Ended,
-  wall: Partial<ProcessWall>,
-  kills: number,
+  wall: Partial<ProcessWall> = {},
+  { kills, isFull = true }: Killed = { kills: 0 },
   complaint = '',
 ) {
   const resources = {
     child: { exitCode: null, signalCode: null, ...child },
-    cgroup: { memoryKills: () => kills, cpuMs: () => undefined },
+    cgroup: { memoryKills: () => kills, hasBeenFull: () => isFull, cpuMs: () => undefined },
     complaint: () => complaint,
     sentinel,
   }

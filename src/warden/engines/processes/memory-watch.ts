@@ -1,4 +1,5 @@
 import type { MemorySample } from '../../../contract/engine.ts'
+import { killsAtLimit } from '../../../os/cgroup-interface.ts'
 import { processBytes } from '../../../os/proc.ts'
 import { createCpuThrottle } from '../cpu-throttle.ts'
 import type { ProgramZones } from './program-zones.ts'
@@ -97,7 +98,7 @@ export function watchTree(
     seen = {
       bytes: bytesNow(pids),
       bytesMax,
-      isOutOfMemory: (resources.cgroup?.memoryKills() ?? 0) > to.kills,
+      isOutOfMemory: killsAtLimit(resources.cgroup) > to.kills,
       ...(disk?.check(pids(), now) && { hasTooMuchDisk: true }),
     }
     const isQuiet = mayRest() && Math.abs(seen.bytes - bytes) < QUIET_BYTES

@@ -45,10 +45,10 @@ export function addBelow({ members }: LiveZone, pid: number): void {
   }
 }
 
-/** Zone whose memory limit caused an OOM kill: the outermost that was full. */
-export function fullOf(zone: LiveZone): LiveZone {
-  let full = zone
-  for (let at = zone.parent; at; at = at.parent)
+/** Zone whose memory limit caused an OOM kill in `zone`: the outermost that was full. Undefined if none was. */
+export function fullOf(zone: LiveZone): LiveZone | undefined {
+  let full: LiveZone | undefined
+  for (let at: LiveZone | undefined = zone; at; at = at.parent)
     if (at.bounds.memory !== undefined && at.members.hasBeenFull()) full = at
   return full
 }

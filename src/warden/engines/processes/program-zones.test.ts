@@ -5,22 +5,24 @@ import { constants } from 'node:os'
 import { test } from 'node:test'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import { ProgramZones } from './program-zones.ts'
+import { memoryHit, overByItself } from '../zone-ends.ts'
 import type { ZoneReport } from '../../../contract/warden.ts'
 import type { WallResources } from './resources.ts'
 import type { ZoneRule } from '../../../contract/zone-rules.ts'
 
 /** A wall of this process, whose cgroup accepts every write. */
-function zonesOf(rules: readonly ZoneRule[], isAsked: boolean, add = (_pid: number) => {}) {
+function zonesOf(rules: readonly ZoneRule[], isAsked: boolean, own: Partial<Cgroup> = {}) {
   const told: ZoneReport[] = []
   const group: Partial<Cgroup> = {
     controllers: [],
     below: () => group as Cgroup,
-    add,
+    add() {},
     limit() {},
     liftCpuQuota() {},
     processes: () => [],
     memoryKills: () => 0,
     remove: () => true,
+    ...own,
   }
   const resources = { processes: [], cgroup: group } as unknown as WallResources
   const report = (one: ZoneReport) => void told.push(one)
@@ -43,9 +45,11 @@ test('A wall that calls exec in a loop gets EAGAIN', () => {
 test('A program that cannot be added to its zone is killed, and the scan continues', async () => {
   const child = spawn('sleep', ['30'])
   await once(child, 'spawn')
-  const { zones, told } = zonesOf([{ kind: 'naps', programs: ['*'], life: 1000 }], false, () => {
+  const refuse = () => {
     throw new Error('no such process')
-  })
+  }
+  const rules = [{ kind: 'naps', programs: ['*'], life: 1000 }]
+  const { zones, told } = zonesOf(rules, false, { add: refuse })
   const ended = once(child, 'exit')
   zones.check([child.pid!], performance.now())
   const [, signal] = await ended
@@ -78,4 +82,29 @@ test('A zone that is ending, as at its limit, is not refused a tightening; one t
   await ended
   assert.equal(told.at(-1)?.why, 'limit MEMORY')
   assert.throws(() => zones.tighten('video', { memory: 1 }), /it has no zone/)
+})
+
+test('An OOM kill of a machine that is full ends no zone, and that of a full zone does', async (t) => {
+  const child = spawn('sleep', ['30'])
+  t.after(() => child.kill('SIGKILL'))
+  await once(child, 'spawn')
+  const ended = (isFull: boolean) => {
+    let pids = [child.pid!]
+    let kills = 0
+    const rules = [{ kind: 'video', programs: ['ffmpeg'], memory: 2 ** 26, life: 60_000 }]
+    const { zones, told } = zonesOf(rules, true, {
+      memoryKills: () => 1,
+      hasBeenFull: () => isFull,
+      processes: () => pids,
+      liftCpuQuota: () => void kills++,
+    })
+    assert.equal(zones.answerExec({ pid: process.pid, path: 'ffmpeg', real: '', by: [] }), 0)
+    zones.check([], performance.now())
+    const isEnded = kills > 0
+    pids = []
+    zones.check([], performance.now())
+    return [isEnded, told.at(-1)?.what, told.at(-1)?.why]
+  }
+  assert.deepEqual(ended(false), [false, 'gone', overByItself])
+  assert.deepEqual(ended(true), [true, 'gone', memoryHit])
 })

@@ -2,7 +2,7 @@ import { lowest, meetBounds } from '../../enclosure-life.ts'
 import { RateBucket } from '../../../lib/rate-bucket.ts'
 import { constants } from 'node:os'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
-import { isAlive, isExiting, threadsOf } from '../../../os/proc.ts'
+import { isAlive, isExiting } from '../../../os/proc.ts'
 import { ExecScan } from './exec-scan.ts'
 import { createCpuThrottle } from '../cpu-throttle.ts'
 import { memoryHit, nestedTooDeep, overByItself, zoneSlackMs } from '../zone-ends.ts'
@@ -62,11 +62,6 @@ type About = Pick<ZoneReport, 'program' | 'entered'> & { readonly pid: number }
 /** True if a zone within this one would be nested too deep: its program must not run in looser limits than its own. */
 function isTooDeep(outer: LiveZone | undefined): boolean {
   return outer !== undefined && outer.depth + 1 >= zoneDepthMax
-}
-
-/** True for a process in exit(2), whose cgroup v1 reads as the root; its leader alone may be there while others run. */
-function runsNothing(pid: number): boolean {
-  return isExiting(pid) && threadsOf(pid).length <= 1
 }
 
 const noZones = () =>
@@ -197,13 +192,14 @@ export class ProgramZones {
   }
 
   #hold(zone: LiveZone, own: readonly number[], now: number, stopped: Set<number>): void {
-    const { bounds, members, endsAt } = zone
+    const { bounds, endsAt } = zone
     const bytes = bytesOf(own)
     zone.peakBytes = Math.max(zone.peakBytes, bytes)
     const held = this.#heldBy(zone)
     const isBeyond = held.memory === 'watch' && bytes > bounds.memory! + watchedSlackBytes
     if (isBeyond) return this.#end(zone, memoryHit)
-    if (members.memoryKills() > 0) return this.#end(fullOf(zone), memoryHit)
+    const full = this.#fullAt(zone)
+    if (full) return this.#end(full, memoryHit)
     // A pids cgroup refuses new tasks, but the zone may have had more when it was found.
     if (bounds.processes !== undefined && tasksIn(own) > bounds.processes)
       return this.#end(zone, 'limit PROCESSES')
@@ -224,7 +220,9 @@ export class ProgramZones {
   #found(pid: number, file: string): void {
     const rule = this.#ruleOf({ path: file, real: file, by: [] })
     const zone = this.#zoneOf(pid)
-    if (!rule || isInZone(zone, rule) || zone?.why !== undefined || runsNothing(pid)) return
+    if (!rule || isInZone(zone, rule) || zone?.why !== undefined) return
+    // The cgroup v1 of a process in exit(2) reads as the root.
+    if (isExiting(pid)) return
     const about = { pid, program: file, entered: 'seen' } as const
     const why = this.#whyNot(rule, zone, about)
     if (why === undefined) return
@@ -318,6 +316,15 @@ export class ProgramZones {
     }
   }
 
+  /**
+   * Zone to end after an OOM kill in this one: the outermost that was full, or this one if only the wall was. Undefined
+   * without a kill, and after one by a machine that was full: no limit was reached.
+   */
+  #fullAt(zone: LiveZone): LiveZone | undefined {
+    if (zone.members.memoryKills() === 0) return undefined
+    return fullOf(zone) ?? (this.#parts.resources.cgroup?.hasBeenFull() ? zone : undefined)
+  }
+
   #end(zone: LiveZone, why: string): void {
     if (zone.why === undefined) {
       for (const one of this.#zones.values()) if (one.parent === zone) this.#end(one, why)
@@ -332,7 +339,8 @@ export class ProgramZones {
 
   #gone(zone: LiveZone): void {
     // The OOM killer may act before a sample measures the excess.
-    if (zone.why === undefined && zone.members.memoryKills() > 0) this.#end(fullOf(zone), memoryHit)
+    const full = zone.why === undefined ? this.#fullAt(zone) : undefined
+    if (full) this.#end(full, memoryHit)
     if (!zone.members.remove()) return
     this.#zones.delete(zone.name)
     const { name, rule, parent, peakBytes, why = overByItself } = zone

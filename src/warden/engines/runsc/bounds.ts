@@ -6,6 +6,7 @@ import type {
   MemorySample,
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, UsualBounds } from '../../../contract/warden.ts'
+import { killsAtLimit } from '../../../os/cgroup-interface.ts'
 import type { JobMemory } from './job-memory.ts'
 import { listenInside } from './egress.ts'
 import { memoryOf, spentMs } from './measure.ts'
@@ -73,11 +74,10 @@ export function sampleOf(
   if (!wall.held) throw new Error('it has no job')
   const bytes = looks.memory.look(wall.held.usedMax)
   const hasTooManyTasks = looks.tasks.isOver(tasksMaxOf(wall, wall.held), looks.nowMs)
-  const kills = wall.resources.cgroup?.memoryKills() ?? 0
   return {
     bytes,
     bytesMax: wall.held.usedMax,
-    isOutOfMemory: kills > wall.killsAtClaim,
+    isOutOfMemory: killsAtLimit(wall.resources.cgroup) > wall.killsAtClaim,
     hasTooManyTasks,
   }
 }

@@ -4,6 +4,8 @@ import { readFileSync } from 'node:fs'
 import * as z from 'zod'
 import { wholeEnv } from '../../../jail/whole.ts'
 import { parseJson, tryParseJson } from '../../../lib/parse-json.ts'
+import { within } from '../../../lib/within.ts'
+import type { Pausable } from '../cpu-pauses.ts'
 
 /**
  * The sentry's control socket, which runsc's own command line uses too (gvisor `pkg/urpc`): one JSON object as request,
@@ -29,24 +31,23 @@ const state = z.object({
 export class SentryControl {
   readonly #socket: string
   readonly #id: string
+  readonly #answerMsMax: number
 
-  constructor(stateFolder: string, id: string) {
+  /** `answerMsMax`: for tests. */
+  constructor(stateFolder: string, id: string, answerMsMax = ANSWER_MS_MAX) {
     this.#socket = path.join(stateFolder, `runsc-${id}.sock`)
     this.#id = id
+    this.#answerMsMax = answerMsMax
   }
 
-  /** Resolves when every task of the program is paused. */
-  async pause(): Promise<void> {
-    await call(this.#socket, 'containerManager.Pause', null)
-  }
-
-  async resume(): Promise<void> {
-    await call(this.#socket, 'containerManager.Resume', null)
+  /** Pauses for one reason, which nest with those for others. */
+  pauses(): Pausable {
+    return new SentryPauses((method, late) => this.#call(method, null, late))
   }
 
   /** Bytes of its scratch folders. */
   async scratchBytes(): Promise<number> {
-    const { Tmpfs } = used.parse(await call(this.#socket, 'Usage.Collect', { Full: true }))
+    const { Tmpfs } = used.parse(await this.#call('Usage.Collect', { Full: true }))
     return Tmpfs
   }
 
@@ -58,7 +59,7 @@ export class SentryControl {
   /** Starts another program inside, without capabilities and inherited descriptors. Resolves once it runs. */
   async start(command: readonly string[], uid: number): Promise<void> {
     const { PATH, HOME } = wholeEnv
-    await call(this.#socket, 'containerManager.ExecuteAsync', {
+    await this.#call('containerManager.ExecuteAsync', {
       filename: command[0],
       argv: command,
       envv: [`PATH=${PATH}`, `HOME=${HOME}`],
@@ -71,7 +72,7 @@ export class SentryControl {
 
   async #readFile(name: string): Promise<string> {
     const result = files.parse(
-      await call(this.#socket, 'Cgroups.ReadControlFiles', { Args: [{ File: this.#file(name) }] }),
+      await this.#call('Cgroups.ReadControlFiles', { Args: [{ File: this.#file(name) }] }),
     )
     const [{ value, is_error: isError } = { value: '', is_error: true }] = result.results
     if (isError) throw new Error(`"${name}": ${value.slice(0, 200)}`)
@@ -81,7 +82,68 @@ export class SentryControl {
   #file(name: string) {
     return { Controller: 'pids', Path: `/${this.#id}`, Name: name }
   }
+
+  #call(method: string, arg: unknown, late?: LateAnswer): Promise<unknown> {
+    return call(this.#socket, { method, arg, msMax: this.#answerMsMax }, late)
+  }
 }
+
+/**
+ * Pauses of a sentry for one reason, which asks for one after another.
+ *
+ * Problem: a sentry counts pauses, and panics at a resume without a pause. Whoever asked for one that is late was told
+ * that it failed, and resumes nothing. A sentry that answers none must not cost a socket for each that is tried.
+ *
+ * Mechanism: one pause for a reason at most. A late one is undone as soon as it is confirmed, and not before: until then
+ * the sentry may not have begun it, and is asked for no other. A late resume is not sent again: the sentry has it.
+ */
+class SentryPauses implements Pausable {
+  readonly #ask: (method: string, late: LateAnswer) => Promise<unknown>
+  #last: Promise<unknown> = Promise.resolve()
+  #isPaused = false
+  /** True while a late pause is neither confirmed and undone, nor refused. */
+  #isUnconfirmed = false
+
+  constructor(ask: (method: string, late: LateAnswer) => Promise<unknown>) {
+    this.#ask = ask
+  }
+
+  /** Resolves when every task of the program is paused. */
+  pause(): Promise<void> {
+    return this.#next(async () => {
+      if (this.#isPaused) return
+      if (this.#isUnconfirmed) throw new Error('an earlier pause is not confirmed')
+      await this.#ask('containerManager.Pause', (confirmed) => this.#undoOnce(confirmed))
+      this.#isPaused = true
+    })
+  }
+
+  resume(): Promise<void> {
+    return this.#next(async () => {
+      if (!this.#isPaused) return
+      await this.#ask('containerManager.Resume', (_answer, drop) => {
+        this.#isPaused = false
+        drop()
+      })
+      this.#isPaused = false
+    })
+  }
+
+  #undoOnce(confirmed: Promise<unknown>): void {
+    this.#isUnconfirmed = true
+    const undo = () => this.#ask('containerManager.Resume', (_answer, drop) => drop()).catch(ignore)
+    const settle = () => void (this.#isUnconfirmed = false)
+    void confirmed.then(undo, ignore).then(settle)
+  }
+
+  #next(act: () => Promise<void>): Promise<void> {
+    const done = this.#last.then(act)
+    this.#last = done.catch(ignore)
+    return done
+  }
+}
+
+const ignore = () => undefined
 
 /** Pids from runsc's state file, which was written before user code ran. */
 export function statePids(stateFolder: string, id: string): { sandbox: number; gofer: number } {
@@ -90,10 +152,23 @@ export function statePids(stateFolder: string, id: string): { sandbox: number; g
   return { sandbox: sandbox.pid, gofer: goferPid }
 }
 
-async function call(socketPath: string, method: string, arg: unknown): Promise<unknown> {
+interface Asked {
+  readonly method: string
+  readonly arg: unknown
+  readonly msMax: number
+}
+
+/** Called at the deadline of a request with the answer that may come later, and what ends the wait for it. */
+type LateAnswer = (later: Promise<unknown>, drop: () => void) => void
+
+/** With `late` the socket stays open after the deadline, until the wait is dropped or the sentry ends. */
+async function call(
+  socketPath: string,
+  { method, arg, msMax }: Asked,
+  late?: LateAnswer,
+): Promise<unknown> {
   const { promise, resolve, reject } = Promise.withResolvers<unknown>()
   const socket = connect(socketPath)
-  const timer = setTimeout(() => reject(new Error(`${method} is late`)), ANSWER_MS_MAX)
   let said = ''
   let pieces = 0
   socket.on('error', reject)
@@ -111,12 +186,16 @@ async function call(socketPath: string, method: string, arg: unknown): Promise<u
     else reject(new Error(`${method}: ${err.slice(0, 200)}`))
   })
   socket.write(JSON.stringify({ method, arg }))
-  try {
-    return await promise
-  } finally {
-    clearTimeout(timer)
-    socket.destroy()
-  }
+  const answered = promise.finally(() => socket.destroy())
+  const isLate = Symbol('late')
+  const first = await within(answered, msMax, isLate)
+  if (first !== isLate) return first
+  // The answer may be a rejection, which nobody awaits.
+  answered.catch(ignore)
+  const drop = () => void socket.destroy()
+  if (late) late(answered, drop)
+  else drop()
+  throw new Error(`${method} is late`)
 }
 
 /** Parsed answer; undefined while it is incomplete. */

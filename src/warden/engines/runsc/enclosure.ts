@@ -18,7 +18,7 @@ import { enclosureEndOf, isGoneInTime, isKilledForMemory, untilExit } from '../w
 import { takeSockets } from '../wall-sockets.ts'
 import { Checkpoints } from './capture.ts'
 import { claim, sampleOf, tighten } from './bounds.ts'
-import { CpuPauses } from '../cpu-pauses.ts'
+import { CpuPauses, type Pausable } from '../cpu-pauses.ts'
 import { SentryExit } from './ending.ts'
 import { beforeFailedExit, limitInside } from './limit-hit.ts'
 import { JobMemory } from './job-memory.ts'
@@ -43,6 +43,7 @@ export class RunscEnclosure implements Enclosure {
   readonly #wall: RunscWall
   readonly #jobMemory: JobMemory
   readonly #tasks: TaskWatch
+  readonly #ownerPauses: Pausable
   readonly #pauses: CpuPauses
   readonly #ending: SentryExit
   #sampled: MemorySample | undefined
@@ -60,7 +61,9 @@ export class RunscEnclosure implements Enclosure {
     this.#wall = wall
     this.#jobMemory = new JobMemory(wall)
     this.#tasks = new TaskWatch(wall.resources.control)
-    this.#pauses = new CpuPauses(wall.resources.control, () => spentMs(wall.resources))
+    const { control } = wall.resources
+    this.#ownerPauses = control.pauses()
+    this.#pauses = new CpuPauses(control.pauses(), () => spentMs(wall.resources))
     this.#ending = new SentryExit(wall.resources)
     this.#release = release
     this.memory = new Checkpoints(wall.resources, command)
@@ -88,12 +91,12 @@ export class RunscEnclosure implements Enclosure {
 
   async freeze(): Promise<number> {
     const began = performance.now()
-    await this.#wall.resources.control.pause()
+    await this.#ownerPauses.pause()
     return performance.now() - began
   }
 
-  thaw(): Promise<void> {
-    return this.#wall.resources.control.resume()
+  async thaw(): Promise<void> {
+    await this.#ownerPauses.resume()
   }
 
   /** Returns the last sample while the sentry is exiting. */

@@ -1,4 +1,4 @@
-import { isAlive, isExiting } from '../../../os/proc.ts'
+import { isAlive, isExiting, isFirstThreadExiting } from '../../../os/proc.ts'
 import type { RunscResources } from './wall.ts'
 
 /**
@@ -13,6 +13,11 @@ const ENDING_MS_MAX = 5_000
  * a sentry without files kills its program from inside, and waits for ever if one of its stubs was killed too.
  */
 const GOFER_LOST_MS_MAX = 1_000
+/**
+ * Time in which its first thread stands for the whole sentry: at an exit by another thread it may be gone before that
+ * one is seen to exit. A sentry that was compromised may end its first thread alone.
+ */
+const FIRST_THREAD_MS_MAX = 1_000
 
 export class SentryExit {
   readonly #processes: Pick<RunscResources, 'processes'>
@@ -26,12 +31,15 @@ export class SentryExit {
   look(nowMs: number): boolean {
     const [, sandbox, gofer] = this.#processes.processes
     if (!sandbox || !gofer) return false
-    const ends = isExiting(sandbox.pid, sandbox.startTime)
-    if (!ends && isAlive(gofer.pid, gofer.startTime)) this.#since = undefined
+    const begins = isFirstThreadExiting(sandbox.pid, sandbox.startTime)
+    const hasGofer = isAlive(gofer.pid, gofer.startTime)
+    if (!begins && hasGofer) this.#since = undefined
     else this.#since ??= nowMs
     const lasts = nowMs - (this.#since ?? nowMs)
-    if (lasts > (ends ? ENDING_MS_MAX : GOFER_LOST_MS_MAX))
-      throw new Error(ends ? 'the sentry does not end' : 'its gofer ended')
+    const ends =
+      begins && (lasts <= FIRST_THREAD_MS_MAX || isExiting(sandbox.pid, sandbox.startTime))
+    if (ends && lasts > ENDING_MS_MAX) throw new Error('the sentry does not end')
+    if (!ends && !hasGofer && lasts > GOFER_LOST_MS_MAX) throw new Error('its gofer ended')
     return ends
   }
 }

@@ -4,11 +4,13 @@ import { jobOf, verdictOf } from '../tests/fixtures/profile-world.ts'
 import { SimulatedClock } from '../tests/sim/simulated-clock.ts'
 import { limitsOf, phasesOf, profileOf, scheduleOf } from '../tests/sim/simulated-life.ts'
 import { allControls, controlsBeyond, meet, type Controls } from './contract/controls.ts'
+import type { TimelineListener } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
 import type { Schedule } from './contract/phase.ts'
 import type { SessionRooms } from './contract/pipeline.ts'
 import type { Enforced, Sandbox } from './contract/provider.ts'
 import type { Session } from './contract/session.ts'
+import { terminalShell } from './contract/terminal.ts'
 import type { Analysis } from './contract/verdict.ts'
 import { supervise } from './lives/supervise.ts'
 import { newId } from './lib/id.ts'
@@ -105,6 +107,22 @@ suite('A session whose code has a risk', () => {
     assert.equal(wall.lowest().network.allow.length, 0)
   })
 
+  test('refuses an exec while it is frozen, without an order to its wall, and runs it after a thaw', async () => {
+    const { exec, wall, pty, note } = await played(schedule)
+    note('frozen')
+    const orders = wall.orders.length
+    for (const ends of [exec, pty]) {
+      const { status, error } = await ends(risky)
+      assert.deepEqual([status, error?.code], ['unavailable', 'UNAVAILABLE'])
+      assert.match(error!.message, /is frozen/)
+      assert.match(JSON.stringify(error?.details), /Thaw it first/)
+    }
+    assert.deepEqual([wall.orders.length, wall.lowest().cpu], [orders, 1])
+    note('thawed')
+    assert.equal((await exec(risky)).status, 'ok')
+    assert.equal(wall.lowest().cpu, 0.5)
+  })
+
   test('is no session that was kept, if it ends meanwhile', async () => {
     const { exec, wall } = await played(scheduleOf(phasesOf(2000)))
     wall.answer = 3000
@@ -153,14 +171,26 @@ suite('A session whose code has a risk', () => {
     assert.deepEqual(other.ran, [])
   })
 
-  test('gives its anomalies to the code of the exec that runs, and not to code that does not', async () => {
+  test('gives its anomalies to the exec or terminal that runs, until its end, and not to code that does not', async () => {
     const { exec, pty, blamed } = await played(schedule)
     await exec(tame)
-    await pty(risky)
+    await pty({ kind: 'verdict', verdict: { ...risky.verdict, digest: 'command' } })
     const { verdict } = tame
     await exec({ kind: 'syntax-error', message: '', line: 1, column: 1, verdict })
     await exec({ kind: 'verdict', verdict: { ...risky.verdict, risk: 100, digest: 'blocked' } })
-    assert.deepEqual(blamed, [verdict.digest])
+    await pty({ kind: 'verdict', verdict: { ...risky.verdict, risk: 100, digest: 'blocked' } })
+    const ends = ['exec is over', 'terminal is over']
+    assert.deepEqual(blamed, [`exec ${verdict.digest}`, ends[0], 'terminal command', ends[1]])
+  })
+
+  test('tells a terminal without a command, or with a shell as its command, as a shell, and any other by its command', async () => {
+    const { pty, blamed } = await played(schedule)
+    const verdict = verdictOf(0, { digest: 'digest' })
+    for (const command of [terminalShell, 'exec /bin/sh -i', 'bash', 'bash x.sh'])
+      assert.equal((await pty({ kind: 'verdict', verdict }, command)).status, 'ok')
+    const [shell, other] = ['shell digest', 'terminal digest']
+    const told = [shell, 'shell is over']
+    assert.deepEqual(blamed, [...told, ...told, ...told, other, 'terminal is over'])
   })
 })
 
@@ -177,12 +207,15 @@ interface World {
   analysis: Analysis
   readonly ran: string[]
   readonly blamed: string[]
+  /** Takes entries for the life that was made last. */
+  on: TimelineListener | undefined
 }
 
 /** An open session of a mock that can be forked, with phases on a played clock. */
 async function played(schedule: Schedule) {
   const clock = new SimulatedClock()
-  const world: World = { clock, lives: [], waitMs: 0, analysis: tame, ran: [], blamed: [] }
+  const state = { waitMs: 0, analysis: tame, on: undefined }
+  const world: World = { clock, lives: [], ran: [], blamed: [], ...state }
   const { lives, ran, blamed } = world
   const { signal } = new AbortController()
   const opening = openSession(sessionJob('exec_1'), roomsOf(schedule, world), { signal })
@@ -199,9 +232,9 @@ async function played(schedule: Schedule) {
       world.analysis = of
       return await playing(clock, parent.exec(execJob()))
     },
-    async pty(of: Analysis) {
+    async pty(of: Analysis, command = 'true') {
       world.analysis = of
-      const task = { command: 'true', term: 'xterm', cols: 80, rows: 24 }
+      const task = { command, term: 'xterm', cols: 80, rows: 24 }
       const opened = await playing(
         clock,
         parent.terminal(execJob(), task, () => undefined),
@@ -209,6 +242,9 @@ async function played(schedule: Schedule) {
       return opened.kind === 'ended' ? opened.outcome : await opened.terminal.ended
     },
     tighten: (to: Controls) => lives[0]!.tightenBy(to),
+    /** Notes a freeze or a thaw, as the orders of an operator do. */
+    note: (event: 'frozen' | 'thawed') =>
+      world.on?.({ at: clock.now(), zone: 'main', event, reason: 'operator' }, true),
     /** Opens a child whose wall takes that long. */
     async child(fork: Awaited<ReturnType<Session['fork']>>, ms: number) {
       world.waitMs = ms
@@ -259,12 +295,16 @@ function roomsOf(schedule: Schedule, world: World): SessionRooms {
     },
     supervise(sandbox, planned, _analysis, { signal, on, since }) {
       const emitter = { emit: () => undefined }
+      world.on = on
       const made = supervise({ sandbox, profile: planned, clock, emitter, signal, on, since })
       ;(sandbox as Wall).tightenBy = (to) => made.tighten(to, { actor: 'operator', reason: 'test' })
       return made
     },
     tightens: ({ tightens = [] }) => tightens,
-    execRuns: (_session, { digest }) => void blamed.push(digest),
+    codeRuns(_session, { digest }, as) {
+      blamed.push(`${as} ${digest}`)
+      return () => void blamed.push(`${as} is over`)
+    },
     takeBundle: () => undefined,
     watchSession: (_job, session) => session,
     behaviorScore: () => 0,

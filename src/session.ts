@@ -158,7 +158,11 @@ class SessionLife implements Session {
     const { profile } = this
     const { clock } = this.#rooms
     const tightens = this.#rooms.tightens(sandbox)
-    const wall = { tightens, tighten: (to: Controls) => sandbox.tighten(to) }
+    const wall = {
+      tightens,
+      isFrozen: () => this.#isFrozen,
+      tighten: (to: Controls) => sandbox.tighten(to),
+    }
     this.#supervised = life
     this.#restraint = new SessionRestraint({ profile, life, wall, clock })
   }
@@ -201,7 +205,9 @@ class SessionLife implements Session {
     const { id, profile, provider } = this
     const within = (plan: Plan, of: Analysis): Plan => this.#within(plan, of)
     const restrain = (verdict: Verdict) => this.#restrain(verdict)
-    const session = { id, profile, provider, sandbox: this.#live(), within, restrain }
+    const runs = (verdict: Verdict, as: 'terminal' | 'shell') =>
+      this.#rooms.codeRuns(id, verdict, as)
+    const session = { id, profile, provider, sandbox: this.#live(), within, restrain, runs }
     return await openTerminal({ job, task, print }, this.#rooms, session)
   }
 
@@ -390,11 +396,11 @@ class SessionLife implements Session {
       const between = this.#takeBetween()
       const gate = this.#rooms.gate(plan.profile, caller.tap)
       this.#current = gate
-      this.#rooms.execRuns(this.id, verdict)
-      const { end, state, ended, executionTime } = await this.#live().exec(
-        taskOf(job, analysis, plan.profile),
-        caller.signal,
-      )
+      const sandbox = this.#live()
+      const over = this.#rooms.codeRuns(this.id, verdict, 'exec')
+      const { end, state, ended, executionTime } = await sandbox
+        .exec(taskOf(job, analysis, plan.profile), caller.signal)
+        .finally(over)
       if (ended) this.over(end)
       const timeline = this.#entries
       return {

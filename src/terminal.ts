@@ -15,6 +15,7 @@ import type { Profile } from './contract/profile.ts'
 import type { SandboxSession, TaskEnd } from './contract/provider.ts'
 import {
   terminalOutputFactor,
+  terminalShell,
   type OpenedTerminal,
   type Terminal,
   type TerminalExit,
@@ -38,6 +39,8 @@ export interface TerminalSession {
   within(plan: Plan, analysis: Analysis): Plan
   /** Restrains the session by the risk of this code, or refuses it. Throws MayflyError SESSION_ENDED. */
   restrain(verdict: Verdict): Promise<RestraintRefusal | undefined>
+  /** Anomalies are those of this code from now on, and of none for a shell, until the function returned is called. */
+  runs(verdict: Verdict, as: 'terminal' | 'shell'): () => void
 }
 
 export interface TerminalOpening {
@@ -66,15 +69,30 @@ export async function openTerminal(
   })
   if (plan.kind !== 'run') return notRun(plan)
   const count = new ByteCount(plan.profile.limits.output * terminalOutputFactor, print)
+  let over: (() => void) | undefined
   try {
     const refusal = await session.restrain(analysis.verdict)
     if (refusal) return notRun(refusal)
+    // A shell is the same code for all users, and says nothing about what they type.
+    const as = isShell(task.command) ? 'shell' : 'terminal'
+    over = session.runs(analysis.verdict, as)
     const wall = await sandbox.terminal(task, (chunk) => count.print(chunk))
+    void wall.ended.then(over)
     return { kind: 'open', terminal: new RecordedTerminal(facts, wall, count) }
   } catch (thrown) {
+    over?.()
     ended(facts, { status: 'failed', error: { code: codeOf(thrown), message: messageOf(thrown) } })
     throw thrown
   }
+}
+
+/** The default shell, or an interpreter without a program. */
+function isShell(command: TerminalTask['command']): boolean {
+  if (command === terminalShell) return true
+  const words = typeof command === 'string' ? command : command.join(' ')
+  return /^(exec )?(\/[\w./-]*\/)?(sh|bash|dash|zsh|ksh|python[\d.]*|node)( -[il]+| --login)*$/.test(
+    words.trim(),
+  )
 }
 
 /** A wall of isolates has no processes, so no terminal. */

@@ -131,7 +131,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
     forkProfile,
     shareTraffic: parts.shareTraffic,
     tightens: (sandbox) => abilitiesOf(parts, sandbox).tightens,
-    execRuns: (session, { digest }) => watching.guard.execRuns(session, digest),
+    codeRuns: (session, { digest }, as) => watching.guard.codeRuns(session, digest, as),
     forked: (job, fields) => recordOf(parts, job, 'session/forked', fields),
     gate: createGate,
     recordStart: (job, verdict, plan) => recordStart(parts, job, verdict, plan),

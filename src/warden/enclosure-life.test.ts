@@ -74,6 +74,18 @@ suite('The life of an enclosure', () => {
     assert.deepEqual(life.tighten({}).next, { memory: 100, cpu: 0.5, io: 10, processes: 8 })
   })
 
+  test('An order to tighten that settles after the next claim changes nothing of that job', () => {
+    for (const isHeld of [true, false]) {
+      const life = parked(false)
+      life.claim('a', bounds)
+      const { settle } = life.tighten({ memory: 50, cpu: 0.5 })
+      life.claim('a', bounds)
+      assert.deepEqual(life.bounds, bounds)
+      settle(isHeld)
+      assert.deepEqual(life.bounds, bounds, `held: ${isHeld}`)
+    }
+  })
+
   test('Bounds that rise, or are dropped, fail an assertion of the warden', () => {
     assert.throws(() => assertFallen({ memory: 1 }, { memory: 2 }), AssertionError)
     assert.throws(() => assertFallen({ memory: 1, cpu: 1 }, { memory: 1 }), AssertionError)

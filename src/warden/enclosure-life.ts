@@ -84,23 +84,23 @@ export class EnclosureLife {
 
   /**
    * Meet of the bounds in force, of all orders under way and of `asked`: a bound that is looser, or omitted, keeps its
-   * value. `end` tells whether the engine held it: if not, all but its memory is forgotten, which engines only lower.
+   * value. `settle` tells whether the engine held it: if not, all but its memory is forgotten, which engines only lower.
    */
   tighten(asked: Partial<EnclosureBounds>): {
     readonly next: EnclosureBounds
-    end(isHeld: boolean): void
+    settle(isHeld: boolean): void
   } {
     const before = this.bounds
     if (this.#state !== 'claimed' || !before) throw this.#conflict('tighten', 'it has no job')
     const next = meetBounds(before, asked)
     assertFallen(before, next)
     this.#orders.add(asked)
-    const end = (isHeld: boolean) => {
+    const settle = (isHeld: boolean) => {
       const isOfThisJob = this.#orders.delete(asked)
       const kept = isHeld ? asked : present({ memory: asked.memory })
       if (isOfThisJob && this.#bounds) this.#bounds = meetBounds(this.#bounds, kept)
     }
-    return { next, end }
+    return { next, settle }
   }
 
   /** Idempotent; the first cause stays, unless the kernel says later that memory ran out. */

@@ -131,13 +131,13 @@ async function tightenWhole(
   { enclosure, life }: LiveWall,
   asked: Partial<EnclosureBounds>,
 ): Promise<BoundMechanisms> {
-  const { next, end } = life.tighten(asked)
+  const { next, settle } = life.tighten(asked)
   try {
     const held = await enclosure.tighten(next)
-    end(true)
+    settle(true)
     return held
   } catch (thrown) {
-    end(false)
+    settle(false)
     throw thrown
   }
 }

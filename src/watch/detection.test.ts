@@ -216,6 +216,21 @@ test('A guest reporting no memory use hides no growth seen by the host', () => {
   assert.equal(found[0]?.trust, 'host')
 })
 
+test('A claim of the guest hides no anomaly that the host or a wall finds later, however mild', () => {
+  const path = '/work/tool'
+  const foreseen = { ...nothingForeseen, access: undefined, ownFiles: [path] }
+  const seen = { kind: 'exec', path, denied: false, written: true } as const
+  const foundBy = (...levels: readonly ('host' | 'wall' | 'guest')[]) =>
+    watched({
+      foreseen,
+      observations: levels.map((trust, n) => ({ at: n * 100, zone: 'main', trust, seen })),
+    }).anomalies.map(({ name, severity, trust }) => `${severity} ${name}, ${trust}`)
+  const low = 'low exec-of-written'
+  assert.deepEqual(foundBy('guest', 'host'), [`${low}, guest`, `${low}, host`])
+  assert.deepEqual(foundBy('guest', 'wall', 'host'), [`${low}, guest`, `${low}, wall`])
+  assert.deepEqual(foundBy('host', 'wall', 'guest'), [`${low}, host`])
+})
+
 test('An anomaly is repeated only with a higher severity', () => {
   const one = (denied: number) => ({
     at: denied,

@@ -36,6 +36,8 @@ type Reported = ReadonlyMap<string, AnomalySeverity>
 type Zones = ReadonlyMap<string, readonly RunningDetector[]>
 
 const levels: readonly Level[] = ['host', 'wall', 'guest']
+/** Levels whose reports count alike: a claim of a guest hides no anomaly that either of them finds later. */
+const reliableLevels: readonly Level[] = ['host', 'wall']
 /** Limit of zones with their own detectors; others count for `main` only. */
 export const watchedZonesMax = 32
 /** Limit of distinct anomalies of one life, at each level of trust: claims of a guest use up none of those of the host. */
@@ -178,7 +180,8 @@ function newAnomalies(
   const reported = { ...before }
   const anomalies = found.filter(({ name, zone, subject, severity, trust }) => {
     const whole = `${name}\n${zone}\n${subject}`
-    if (levels.some((level) => isReported(reported[level], whole, severity))) return false
+    const alike = trust === 'guest' ? levels : reliableLevels
+    if (alike.some((level) => isReported(reported[level], whole, severity))) return false
     const own = reported[trust]
     // Beyond the limit anomalies are keyed by detector alone.
     const key = own.has(whole) || own.size < anomaliesMax ? whole : name

@@ -78,16 +78,17 @@ function houseOf(input: ConfigInput = {}) {
   const forwarder = createEventForwarder()
   emitter.listen(forwarder.sink)
 
-  /** `denials`: times of refused calls. `exec`: digest of the code of an exec, before them, in a session. */
+  /** `denials`: times of refused calls. `exec`: digest of the code of an exec, or how code begins, before them, in a session. */
   async function live(
     steps: readonly ScriptStep[] | ((secret: string) => readonly ScriptStep[]),
     denials?: { readonly times: number; readonly at: number },
     as = profile,
-    exec?: string,
+    exec?: string | (() => void),
   ) {
     const job: Job = { ...jobOf(), ...(exec !== undefined && { session: { kind: 'open' } }) }
     guard.begin(job, verdict, as)
-    if (exec !== undefined) clock.after(500, () => guard.execRuns(job.id, exec))
+    const begin = typeof exec === 'string' ? () => void guard.codeRuns(job.id, exec, 'exec') : exec
+    if (begin) clock.after(500, begin)
     const own =
       typeof steps === 'function' ? steps(guard.plantHoneytokens(job.id)[0]!.secret) : steps
     const fields = { capability: 'mail.send' }
@@ -473,6 +474,42 @@ suite('After a run', () => {
     await live([], { times: 150, at: 100 }, profile, digest)
     assert.equal(guard.floorFor({ tenant: 'acme' }, verdict), undefined)
     assert.equal(events.filter(({ point }) => point === 'anomaly/reacted').length, before)
+  })
+
+  test('An anomaly raises the floor of the exec that runs, else of the exec or open terminal that began last, and of no shell', async () => {
+    const kinds = ['exec', 'terminal', 'shell'] as const
+    for (const [steps, blamed] of [
+      ['terminal', 'terminal'],
+      ['terminal, exec', 'exec'],
+      ['exec, terminal', 'exec'],
+      ['exec, terminal, exec ends', 'terminal'],
+      ['exec, exec ends, terminal', 'terminal'],
+      ['exec, exec ends, terminal, terminal ends', 'exec'],
+      ['terminal, exec, exec ends', 'exec'],
+      ['terminal, terminal ends', 'terminal'],
+      ['shell', undefined],
+      ['shell, shell ends', undefined],
+      ['exec, exec ends, shell', undefined],
+      ['exec, exec ends, shell, shell ends', 'exec'],
+      ['terminal, shell, shell ends', 'terminal'],
+      ['shell, exec', 'exec'],
+      ['exec, shell', 'exec'],
+      ['shell, exec, exec ends', 'exec'],
+    ] as const) {
+      const { guard, live, events } = houseOf({ anomalies: { stronger_from: 'high' } })
+      const begin = () => {
+        const ends = new Map<string, () => void>()
+        for (const step of steps.split(', ')) {
+          const as = kinds.find((kind) => kind === step)
+          if (as) ends.set(`${as} ends`, guard.codeRuns('exec_1', as, as))
+          else ends.get(step)!()
+        }
+      }
+      await live([], { times: 150, at: 1000 }, profile, begin)
+      assert.ok(events.some(({ fields }) => fields['severity'] === 'high'))
+      const raised = kinds.filter((digest) => guard.floorFor({ tenant: 'acme' }, { digest }))
+      assert.deepEqual(raised, blamed === undefined ? [] : [blamed], steps)
+    }
   })
 
   test('An unwritable store fails no job and changes no end', async () => {

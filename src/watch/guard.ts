@@ -24,7 +24,17 @@ export interface GuardOptions extends ReactionParts {
 interface GuardedLife extends ReactingLife {
   /** Undefined for code without a name. */
   readonly subject: BaselineKey | undefined
+  /** Open terminals of a session and its last exec, in the order of their begin. */
+  readonly begun: BegunCode[]
+  /** Exec that runs. */
+  exec: BegunCode | undefined
   isOver: boolean
+}
+
+interface BegunCode {
+  /** Undefined for a shell. */
+  readonly code: string | undefined
+  readonly isExec: boolean
 }
 
 /** Time after the end in which reports of a program are still accepted. */
@@ -76,10 +86,11 @@ export function createGuard(options: GuardOptions) {
         baseline: baseline && !isLearning(baseline) ? baseline : undefined,
       })
     },
-    /** An exec of a session begins to run: its anomalies are those of this code from now on. */
-    execRuns(session: string, code: string): void {
+    /** Code of a session begins to run; the function returned tells that it has ended. */
+    codeRuns(session: string, digest: string, as: 'exec' | 'terminal' | 'shell'): () => void {
       const life = lives.get(session)
-      if (life) life.code = code
+      const code = as === 'shell' ? undefined : digest
+      return life ? runsIn(life, { code, isExec: as === 'exec' }) : () => undefined
     },
     /** Honeytokens for a running job's environment and files; its output is scanned for them afterwards. */
     plantHoneytokens,
@@ -106,6 +117,33 @@ export function createGuard(options: GuardOptions) {
   }
 }
 
+/**
+ * Anomalies are those of the exec that runs, else of the code that began last: an exec, whose programs may go on
+ * after it, or a terminal that is open. A shell has no code: a floor for its digest would be one for the shells of
+ * all others, and for nothing that was typed.
+ *
+ * Not handled: a program that an exec left behind, and that waits until something else begins.
+ */
+function runsIn(life: GuardedLife, one: BegunCode): () => void {
+  const { begun } = life
+  const drop = (at: number) => void (at >= 0 && begun.splice(at, 1))
+  const blame = () => {
+    const last = life.exec ?? begun.at(-1)
+    if (last) life.code = last.code
+  }
+  if (one.isExec) {
+    drop(begun.findIndex(({ isExec }) => isExec))
+    life.exec = one
+  }
+  begun.push(one)
+  blame()
+  return () => {
+    if (life.exec === one) life.exec = undefined
+    if (!one.isExec) drop(begun.indexOf(one))
+    blame()
+  }
+}
+
 function newLife(
   { tenant, session }: Job,
   { digest }: Verdict,
@@ -114,7 +152,8 @@ function newLife(
 ): GuardedLife {
   // A session opens with an empty program, which is that of all others: each exec names the code.
   const code = session?.kind === 'open' ? undefined : digest
-  return { tenant, code, profile, subject, capture: undefined, isOver: false }
+  const none = { begun: [], exec: undefined, capture: undefined }
+  return { tenant, code, profile, subject, ...none, isOver: false }
 }
 
 const raisesFloors = ({ config }: GuardOptions) => config().anomalies.stronger_from !== 'never'

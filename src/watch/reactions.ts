@@ -20,7 +20,7 @@ export interface ReactionParts {
 /** Life that an anomaly was found in. */
 export interface ReactingLife {
   readonly tenant: string
-  /** Digest of the code that runs, or ran last; undefined in a session before its first exec. */
+  /** Digest of the code that runs, or ran last; undefined for a shell, and in a session before its first exec or terminal. */
   code: string | undefined
   readonly profile: Profile
   /** Decision of the capture rate limit, made once per life. */

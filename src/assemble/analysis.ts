@@ -15,6 +15,7 @@ export function openAnalysis(parts: {
     atOnce: os.availableParallelism(),
     once: false,
     alone: true,
+    firstTriesMax: 1,
   })
   return {
     ask: (tenant, text) => client.ask(tenant, text),

@@ -7,6 +7,8 @@ import type { LayerCode } from '../contract/pipeline.ts'
 import { verdictSchema } from '../contract/verdict.ts'
 import { createAnalyst } from './analyse.ts'
 import { inspect } from './inspect.ts'
+import { createLayerAnalyst } from './layers.ts'
+import { NoAnalystError } from './no-analyst.ts'
 
 function jobOf(asked: JobRequest & { code: string }, tenant = 'default'): Job {
   const parsed = jobRequest.parse(asked)
@@ -204,6 +206,27 @@ for (const code of ['OVERLOADED', 'DRAINING', 'WARDEN_LOST'] as const)
     await assert.rejects(analyse(jobOf({ code: 'return 1' })), { code })
     assert.deepEqual(said, [])
   })
+
+test('a machine where no analysis can start judges neither a job nor the layers of its packages', async () => {
+  const { analyse, said } = analystWith(() => {
+    throw new NoAnalystError('UNAVAILABLE', 'Cannot analyse: a file is missing')
+  })
+  await assert.rejects(analyse(jobOf({ code: 'return 1' })), NoAnalystError)
+  const lost = createLayerAnalyst({
+    ask: () => Promise.reject(new NoAnalystError('UNAVAILABLE', 'Cannot analyse')),
+    layers: {
+      codeBytes: () => 14,
+      read: () => [{ path: 'node_modules/a/index.js', content: 'process.exit()' }],
+      recall: () => undefined,
+      keep: () => undefined,
+    },
+    version: () => 'one',
+    emitter: { emit: (point) => void said.push(point) },
+  })
+  const layer = { kind: 'node', layer: 'a'.repeat(64), files: 1, bytes: 14 } as const
+  await assert.rejects(lost({ ...jobOf({ code: '1' }), packages: [layer] }), NoAnalystError)
+  assert.deepEqual(said, [])
+})
 
 test('a reply cannot change the requested language', async () => {
   const { analyse } = analystWith(() =>

@@ -13,6 +13,7 @@ import { mergeMatches } from './merge-matches.ts'
 import { patterns } from './patterns.ts'
 import { analyserVersion, type ReplyCache } from './reply-cache.ts'
 import { createLayerAnalyst, type LayerMatcher } from './layers.ts'
+import { NoAnalystError } from './no-analyst.ts'
 import { analysisOf } from './verdict.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
@@ -182,6 +183,7 @@ function holdsSource({ javascript, erased, split, cell }: Inspection): boolean {
  * without a jail judges it as unparsed instead: what can run there is decided by its walls.
  */
 function couldNotStart(thrown: unknown): boolean {
+  if (thrown instanceof NoAnalystError) return true
   return thrown instanceof MayflyError && START_ERRORS.has(thrown.code)
 }
 

@@ -8,6 +8,7 @@ import type { WallEnd } from '../contract/warden.ts'
 import { encodeFrame, FrameDecoder } from '../lib/frames.ts'
 import { until } from '../../tests/conformance/stand.ts'
 import { createAnalysisClient } from './analysis-client.ts'
+import { NoAnalystError } from './no-analyst.ts'
 
 const large = 'x'.repeat(100_000)
 
@@ -98,12 +99,69 @@ test('A process that cannot start is no failure of the source, the first one of 
     await stand.ready()
     stand.failStarts(fault)
     assert.equal(await stand.ask('small'), 'w0')
-    // Bound to its tenant: another one needs a process of its own.
-    await assert.rejects(stand.ask('small', { tenant: 'other' }), overloaded)
+    // Bound to its tenant: another one needs a process of its own, at each of its tries.
+    for (let n = 0; n < 4; n++)
+      await assert.rejects(stand.ask('small', { tenant: 'other' }), overloaded)
     await using first = open()
     first.failStarts(fault)
     await assert.rejects(first.ask('small'), overloaded)
   }
+})
+
+test('A first process that fails at three tries is reported with its own cause and remedy, until one starts', async () => {
+  await using stand = open({ atOnce: 4 })
+  const message = 'Cannot start a wall: it ended (1): a file is missing'
+  const hint = 'Install the package again'
+  stand.failStarts(new MayflyError('UNAVAILABLE', message, { hint }))
+  const isOverloaded = (asked: Promise<string>) => assert.rejects(asked, { code: 'OVERLOADED' })
+  const start = stand.holdStarts()
+  // Two tries at the same time count as one.
+  const both = [isOverloaded(stand.ask('small')), isOverloaded(stand.ask('small'))]
+  await stand.until(() => stand.count('start w1') === 1)
+  start()
+  await Promise.all(both)
+  await isOverloaded(stand.ask('small'))
+  for (let n = 0; n < 2; n++)
+    await assert.rejects(stand.ask('small'), (thrown) => {
+      assert.ok(thrown instanceof NoAnalystError)
+      assert.deepEqual(
+        [thrown.code, thrown.message, thrown.hint, thrown.retryAfterMs],
+        ['UNAVAILABLE', `Cannot analyse: ${message}`, hint, undefined],
+      )
+      return true
+    })
+  stand.failStarts(new MayflyError('OVERLOADED', 'Cannot start a wall: all are taken'))
+  await isOverloaded(stand.ask('small'))
+  stand.failStarts(undefined)
+  assert.match(await stand.ask('small'), /^w\d+$/)
+})
+
+test('Failures that pass use up no try of a first process', async () => {
+  await using stand = open()
+  for (const code of ['OVERLOADED', 'WARDEN_LOST', 'OVERLOADED'] as const) {
+    stand.failStarts(new MayflyError(code, 'Cannot start a wall'))
+    await assert.rejects(stand.ask('small'), { code })
+  }
+  stand.failStarts(new Error('spawn EAGAIN'))
+  for (const code of ['OVERLOADED', 'OVERLOADED', 'UNAVAILABLE'] as const)
+    await assert.rejects(stand.ask('small'), { code })
+})
+
+test('A first process that was started ahead of all sources, and is gone, counts as started', async () => {
+  await using stand = open()
+  await stand.ready()
+  stand.lose('w0')
+  stand.failStarts(new Error('spawn EAGAIN'))
+  for (let n = 0; n < 4; n++) await assert.rejects(stand.ask('small'), { code: 'OVERLOADED' })
+})
+
+test('A single source, which is not tried again, has the cause at once', async () => {
+  await using stand = open({ once: true })
+  stand.failStarts(new Error('spawn ENOENT'))
+  await assert.rejects(stand.ask('small'), {
+    code: 'UNAVAILABLE',
+    hint: 'Run "mayfly doctor" for the reason',
+  })
 })
 
 test('A machine without a jail says why', async () => {
@@ -163,7 +221,7 @@ function clockOf(t: TestContext): (ms: number) => void {
 }
 
 /** A client with a fake warden, whose processes answer each source with their name. */
-function open({ atOnce = 2 } = {}) {
+function open({ atOnce = 2, once = false } = {}) {
   const sent: string[] = []
   const deadlines: number[] = []
   const [spent, lost] = [new Set<string>(), new Set<string>()]
@@ -193,7 +251,7 @@ function open({ atOnce = 2 } = {}) {
     onEnded,
   }
   const emitter = { emit: () => undefined }
-  const client = createAnalysisClient({ warden: warden as never, emitter, atOnce, once: false })
+  const client = createAnalysisClient({ warden: warden as never, emitter, atOnce, once })
   return {
     sent,
     deadlines,
@@ -203,7 +261,7 @@ function open({ atOnce = 2 } = {}) {
       text: string,
       { tenant = 'tenant', account }: { readonly tenant?: string; account?: JobAccount } = {},
     ) => client.ask(tenant, text, account),
-    failStarts: (fault: Error) => void (startFault = fault),
+    failStarts: (fault: Error | undefined) => void (startFault = fault),
     ...played,
     count: (one: string) => sent.filter((other) => other === one).length,
     spend: (id: string) => void spent.add(id),

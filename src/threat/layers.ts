@@ -6,6 +6,7 @@ import type { LayerCode } from '../contract/pipeline.ts'
 import { patternNames } from '../contract/verdict.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { packageUnitsMax, unreadIn } from './files.ts'
+import { NoAnalystError } from './no-analyst.ts'
 import { patternMatchSchema, type PatternMatch } from './pattern-match.ts'
 
 export type LayerMatcher = (job: Job) => Promise<readonly PatternMatch[]>
@@ -56,7 +57,9 @@ export function createLayerAnalyst({ ask, layers, version, emitter }: LayerParts
       if (known.size > KNOWN_MAX) known.delete(known.keys().next().value!)
       return found
     } catch (thrown) {
-      if (thrown instanceof MayflyError && thrown.code !== 'UNAVAILABLE') throw thrown
+      const isOfProcess = thrown instanceof MayflyError && thrown.code === 'UNAVAILABLE'
+      const isOfMachine = thrown instanceof MayflyError && !isOfProcess
+      if (isOfMachine || thrown instanceof NoAnalystError) throw thrown
       const why = thrown instanceof Error ? thrown.message.slice(0, 200) : 'unknown'
       emitter.emit('threat/unparsed', { why, tenant: job.tenant, layer }, { run: job.id })
       return [unreadIn('package')]

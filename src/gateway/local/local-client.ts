@@ -7,6 +7,7 @@ import type { OutputListener } from '../../contract/pipeline.ts'
 import { anyEvent } from '../../lib/any-event.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
 import { openTailBytes } from '../../lib/utf8-tail.ts'
+import { NoAnalystError } from '../../threat/no-analyst.ts'
 import type { PlannedRun, ServerFacts } from './client.ts'
 import type { ServerRecord } from './place.ts'
 import {
@@ -170,7 +171,8 @@ export class LocalClient {
       await this.#send(JSON.stringify(outcome), localKinds.outcome)
     } catch (thrown) {
       const code = thrown instanceof MayflyError ? thrown.code : 'INTERNAL'
-      if (declined.has(code)) this.#decline()
+      // The process of the caller may have for an analysis what this server lacks.
+      if (declined.has(code) || thrown instanceof NoAnalystError) this.#decline()
       else await this.#send(refusalOf(thrown), localKinds.refused)
     } finally {
       this.#state = 'over'

@@ -19,6 +19,7 @@ import { suite, test, type TestContext } from 'node:test'
 import { MayflyError } from '../../contract/error.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
+import { NoAnalystError } from '../../threat/no-analyst.ts'
 import { attach, type SentJob } from './client.ts'
 import { openLocalDoor, type LocalDoorOptions } from './door.ts'
 import { localFolder, readRecord, recordFile, socketPath } from './place.ts'
@@ -144,6 +145,17 @@ suite('A server for runs of its own user', { skip }, () => {
     await assert.rejects(run(), expected)
     await assert.rejects(run(), { code: 'INTERNAL', message: 'a bug' })
     assert.equal(await run(), undefined)
+  })
+
+  test('A server that has never begun an analysis declines, and answers any other job that is unavailable', async (t) => {
+    const errors = [
+      new NoAnalystError('UNAVAILABLE', 'Cannot analyse: a file is missing'),
+      new MayflyError('UNAVAILABLE', 'Cannot analyse: it ended'),
+    ]
+    const { folder } = await doorFor(t, { run: () => Promise.reject(errors.shift()!) })
+    const run = async () => (await attach(folder, name))!.run(job, { signal })
+    assert.equal(await run(), undefined)
+    await assert.rejects(run(), { code: 'UNAVAILABLE', message: 'Cannot analyse: it ended' })
   })
 
   test('Cancelling reaches the job, and so does the end of the caller', async (t) => {

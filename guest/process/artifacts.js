@@ -128,12 +128,14 @@ function laidFiles({ work, outFacts, workFacts, madeMs }, files, laid) {
 
 /**
  * The same for a folder that user code changes at the same time: bounded; skips files that vanish or cannot be read.
+ * Enters `out/` last: whole folders of tools below it take none of the room of the other files.
  * @param {string} work @returns {Known}
  */
 export function standingFiles(work) {
   /** @type {Known} */
   const known = create(null)
   let room = KNOWN_MAX
+  let hasOut = false
   const below = (/** @type {string} */ at, /** @type {number} */ depth) => {
     for (const entry of readdirSync(`${work}/${at}`, { withFileTypes: true })) {
       if (--room < 0) return
@@ -142,13 +144,18 @@ export function standingFiles(work) {
       attempt(ignore, path, () => {
         if (!entry.isDirectory())
           known[path] = { facts: factsOf(lstatSync(`${work}/${path}`, BIG)) }
-        else if (!test(OF_TOOLS, entry.name) && depth < DEPTH_MAX) below(`${path}/`, depth + 1)
+        else if (path === OUT) hasOut = true
+        else if (isWalked(path, entry.name) && depth < DEPTH_MAX) below(`${path}/`, depth + 1)
       })
     }
   }
   attempt(ignore, '', () => below('', 0))
+  if (hasOut) attempt(ignore, '', () => below(`${OUT}/`, 1))
   return known
 }
+
+/** Below `out/` folders of tools are artifacts like others. @param {string} path @param {string} name */
+const isWalked = (path, name) => isBelowOut(path) || !test(OF_TOOLS, name)
 
 const ignore = () => undefined
 
@@ -336,17 +343,17 @@ class Gathering {
   }
 
   /**
-   * Decided without opening the file: reading a planted credential would be an anomaly, and a tool's folder may
-   * be large.
+   * Decided without opening the file: reading a planted credential would be an anomaly, a tool's folder may be large, and a link
+   * or a pipe that is as it was, below `out/` too, is no news of an exec.
    * @param {string} place @param {string} name @param {string} path
    */
   #isSkipped(place, name, path) {
     if (this.#known[path]?.facts === NO_FACTS) return true
-    if (isBelowOut(path)) return false
+    if (isBelowOut(path) && !this.#isChangeOnly) return false
     if (startsWith(path, OF_RUNNER)) return true
     try {
       const stat = lstatSync(place, BIG)
-      if (isDirectory(stat)) return test(OF_TOOLS, name)
+      if (isDirectory(stat)) return !isWalked(path, name)
       return this.#known[path]?.facts === factsOf(stat)
     } catch {
       return false

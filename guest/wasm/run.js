@@ -59,13 +59,15 @@ export function runModule(task, hooks) {
     flush,
     noMemory: () => wasi.stop(exportMissing('memory', 'memory')),
     ignored: () => {
-      if (++ignored > IGNORED_MAX) hooks.abandon(report(endOf(wasi.exit)))
+      if (++ignored > IGNORED_MAX) hooks.abandon(report(endOf(wasi.exit), true))
     },
   })
-  const report = (/** @type {object} */ ended) => {
+  const report = (/** @type {object} */ ended, isRunning = false) => {
     flush()
     const { end, ...counted } = count(ended, used, task)
-    const held = usage(used, task, hooks.collect)
+    const heap = () =>
+      isRunning ? heapSinceRest(task, hooks.collect) : heapOf(used, hooks.collect)
+    const held = usage(used, task, heap)
     return {
       encoding: 'json',
       resultText: 'null',
@@ -209,14 +211,14 @@ function tooLarge() {
  * Memory of the module: its memories, and its tables and objects, which are in the heap of this process. If these may exceed the
  * limit, the heap is compared with and without the module, free of garbage. A memory that is not exported may have any size:
  * then only an excess of the rest is told.
- * @param {Used} used @param {Task} task @param {Hooks['collect']} collect
+ * @param {Used} used @param {Task} task @param {() => number} heapHeld measures the heap without garbage
  */
-function usage(used, { memoryBytes }, collect) {
+function usage(used, { memoryBytes }, heapHeld) {
   const linear = used.memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
   const heap = heapBytes()
   const peak = linear + withoutNoise(heap - (used.heapBefore ?? heap))
   const mayExceed = Math.max(peak, linear + withoutNoise(heap - heapAtRest)) > memoryBytes
-  const held = mayExceed ? linear + withoutNoise(heapOf(used, collect)) : peak
+  const held = mayExceed ? linear + withoutNoise(heapHeld()) : peak
   if (used.hasHidden && held <= memoryBytes) return {}
   return { memory: { used: held, peak: Math.max(held, peak) } }
 }
@@ -230,6 +232,17 @@ function heapOf(used, collect) {
   used.instance = used.fuel = undefined
   collect()
   return before - heapBytes()
+}
+
+/**
+ * Bytes in the heap since this process was at rest, without the text of the job. An instance that does not return is on the stack: it
+ * cannot be dropped, and would seem to hold nothing.
+ * @param {Task} task @param {Hooks['collect']} collect
+ */
+function heapSinceRest({ code, inputText }, collect) {
+  collect()
+  // A character beyond Latin-1 makes two bytes of each.
+  return heapBytes() - heapAtRest - code.length - 2 * inputText.length
 }
 
 /** @param {number} bytes */

@@ -127,3 +127,22 @@ test('Attack: a call by the name for giving up a fetch is refused, and ends no f
   assert.match(answers[0]!.error!, /it is not granted/)
   assert.deepEqual(denied, [{ capability: 'mayfly.forget' }])
 })
+
+test('A guest may give up each fetch of as many as it may call', async () => {
+  const { send, answers, garbled } = callsOf()
+  for (let id = 1; id <= 100_000; id++) {
+    const fetched = send(id, 'mayfly.fetch', '"hangs"')
+    await send(id, 'mayfly.forget')
+    await fetched
+  }
+  assert.deepEqual([answers.length, garbled], [100_000, []])
+})
+
+test('Attack: a guest that gives up a fetch again and again is garbled after as many as it may call', async () => {
+  const { send, garbled } = callsOf()
+  await send(1, 'mayfly.fetch')
+  for (let sent = 0; sent < 100_000; sent++) await send(1, 'mayfly.forget')
+  assert.deepEqual(garbled, [])
+  await send(1, 'mayfly.forget')
+  assert.deepEqual(garbled, ['too many calls'])
+})

@@ -50,6 +50,8 @@ export class GuestCalls {
   readonly #life: GuestLife
   readonly #egress: RealmEgress
   #calls = 0
+  /** Fetches that were given up in vain: they had ended, or were given up before. */
+  #inVain = 0
   #lastId = 0
   #fetches = 0
   readonly #waiting = new Set<WaitingCall>()
@@ -67,6 +69,7 @@ export class GuestCalls {
   /** Counts anew, for the next exec of a session. */
   renew(): void {
     this.#calls = 0
+    this.#inVain = 0
   }
 
   /** Answers a call. Its payload is read before the first await. */
@@ -77,7 +80,7 @@ export class GuestCalls {
     if (life.isEnded) return
     const { id, name } = read.head
     // With a number of its own it is a call by the code, and refused as one.
-    if (name === forgottenCall && id <= this.#lastId) return this.#stops.get(id)?.abort()
+    if (name === forgottenCall && id <= this.#lastId) return this.#forget(id)
     if (++this.#calls > CALLS_MAX) return life.garbled('too many calls')
     this.#lastId = Math.max(this.#lastId, id)
     const isFetch = name === fetchCapability
@@ -92,6 +95,13 @@ export class GuestCalls {
     } finally {
       if (stop && this.#stops.get(id) === stop) this.#stops.delete(id)
     }
+  }
+
+  /** Ends a fetch. An honest guest may be too late for it, once for each. */
+  #forget(id: number): void {
+    const stop = this.#stops.get(id)
+    if (stop && !stop.signal.aborted) return stop.abort()
+    if (++this.#inVain > CALLS_MAX) this.#life.garbled('too many calls')
   }
 
   /** Begins the call, now or once there is a place. Rejects with MayflyError OVERLOADED if too many wait. */

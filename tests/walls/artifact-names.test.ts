@@ -141,4 +141,43 @@ suite('Names of artifacts', { skip: skipped }, () => {
       0,
     )
   })
+
+  test('Node: links, pipes and files of tools below out/ are told by the exec that made them, and by no later one', () => {
+    const work = mkdtempSync(path.join(base, 'work-'))
+    const out = path.join(work, 'out')
+    const told = (act: () => void) => {
+      const known = standingFiles(work)
+      act()
+      const given: string[] = []
+      const leftOut = gatherChanged(work, 1024, (place: string) => void given.push(place), known)
+      return { given, leftOut: leftOut.map(({ path: place }) => place) }
+    }
+    const made = told(() => {
+      mkdirSync(path.join(out, '.cache'), { recursive: true })
+      writeFileSync(path.join(out, '.cache', 'kept'), 'x')
+      symlinkSync('kept', path.join(out, 'link'))
+      execFileSync('mkfifo', [path.join(out, 'pipe')])
+    })
+    assert.deepEqual(made, { given: ['.cache/kept'], leftOut: ['link', 'pipe'] })
+    assert.deepEqual(
+      told(() => undefined),
+      { given: [], leftOut: [] },
+    )
+    const changed = told(() => {
+      rmSync(path.join(out, 'link'))
+      symlinkSync('elsewhere', path.join(out, 'link'))
+    })
+    assert.deepEqual(changed, { given: [], leftOut: ['link'] })
+  })
+
+  test('Node: files below out/ are recorded last, so that many of them leave room for the others', () => {
+    const work = mkdtempSync(path.join(base, 'work-'))
+    for (const folder of ['out/node_modules', 'a', 'src']) {
+      mkdirSync(path.join(work, folder), { recursive: true })
+      writeFileSync(path.join(work, folder, 'main.js'), 'x')
+    }
+    const known = Object.keys(standingFiles(work))
+    assert.deepEqual(known.slice(0, 2).toSorted(), ['a/main.js', 'src/main.js'])
+    assert.deepEqual(known.slice(2), ['out/node_modules/main.js'])
+  })
 })

@@ -658,6 +658,21 @@ suite('The wasm wall', () => {
       }
     })
 
+    test('Memory: a table above the limit ends a job as well that catches its exit and does not return', async () => {
+      const exits = [...op.i32(0), ...op.call(0)]
+      const caught = [0x02, 0x40, 0x1f, 0x40, 1, 2, 0, ...exits, 0x0b, 0x0b]
+      const body = op.loop([...caught, ...op.branch(0)])
+      const parts: Parts = { imports: [wasi.proc_exit], table: { min: 1_000_000 } }
+      const over = { memory: 16 * 2 ** 20, timeout: 60_000 }
+      const end = await runFunction({ body }, { limits: over }, parts)
+      assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], said(end))
+      await nextAnswers()
+      const within = { memory: 64 * 2 ** 20, timeout: 60_000 }
+      const kept = await runFunction({ body }, { limits: within }, parts)
+      assert.deepEqual([kept.status, kept.error], ['ok', undefined], said(kept))
+      await nextAnswers()
+    })
+
     test('Memory: several memories have the limit together', async () => {
       const twice = (pages: number): Parts => ({
         memory: { min: pages, hidden: true },

@@ -68,9 +68,11 @@ int look_up_socket(const uint8_t *at, size_t bytes) {
   if (bytes != 12) return 0;
   uint32_t ports = u32_at(at + 4), from;
   memcpy(&from, at + 8, sizeof from);
-  /* A keeper made the connection itself, and knows its caller; the wall shares the host's ports. */
+  /* A keeper made the connection itself, from 127.0.0.1, and knows its caller; the wall shares the host's ports. Any process
+   * of the host may have the same port on another address of the loopback. */
   if (wall.is_kept) {
-    SEND_LINE("{\"kind\":\"socket\",\"nonce\":%u,\"inode\":0,\"caller\":%d}\n", u32_at(at), caller_of_port((uint16_t)(ports & 0xffff)));
+    int caller = from == htonl(INADDR_LOOPBACK) ? caller_of_port((uint16_t)(ports & 0xffff)) : 0;
+    SEND_LINE("{\"kind\":\"socket\",\"nonce\":%u,\"inode\":0,\"caller\":%d}\n", u32_at(at), caller);
     return 1;
   }
   SEND_LINE("{\"kind\":\"socket\",\"nonce\":%u,\"inode\":%u}\n", u32_at(at),

@@ -10,7 +10,8 @@
  * - TCP connects only to 127.0.0.1:3128, which is redirected to the port of the wall's egress path;
  * - a Unix socket is bound to the caller's own name, below the scratch folder (Landlock of this process, keep.c), and connects
  *   only to sockets there.
- * The duplicate is closed once the socket is connected or listens, so that the peer gets EOF when the wall closes it. The
+ * The duplicate is closed once the socket is connected or listens, so that the peer gets EOF when the wall closes it; that of
+ * a connection to the egress path once the server has asked whose it is, so that its port is not free before. The
  * oldest of too many unused sockets is dropped; it can no longer be connected.
  *
  * Relies on: SECCOMP_IOCTL_NOTIF_ADDFD (Linux 5.9), links in /proc/PID/fd; the fixed filter, by which there is no other
@@ -41,7 +42,8 @@
 #include "reports.h"
 #include "wall.h"
 
-enum { SOCKETS_MAX = 128, CONNECTIONS_MAX = 256, INSIDE_PORT = 3128, BACKLOG_MAX = 128 };
+/* More connections than the server asks about at once (16), lets wait for that (320), and has in its backlog (256). */
+enum { SOCKETS_MAX = 128, CONNECTIONS_MAX = 640, INSIDE_PORT = 3128, BACKLOG_MAX = 128 };
 
 /* Sockets that are neither connected nor listen, in a ring. */
 static struct {
@@ -50,9 +52,10 @@ static struct {
 } unused_sockets[SOCKETS_MAX];
 static int next_unused;
 
-/* The latest connections to the egress path. */
+/* The latest connections to the egress path, each with a duplicate until the server has asked about it. */
 static struct {
   uint16_t port;
+  int fd;
   pid_t group;
 } connections[CONNECTIONS_MAX];
 static int next_connection;
@@ -115,23 +118,41 @@ static int read_address(const struct seccomp_notif *request, union address *to) 
   return is_request_valid(request->id) ? (int)bytes : -ENOENT;
 }
 
-/* Each connection is asked about once; then its port may become one of another process of this machine. */
+static void forget_connection(int i) {
+  if (connections[i].fd > 0) {
+    /* The last close waits for the peer if the wall has set SO_LINGER. */
+    set_interrupt_timer(BLOCK_US_MAX);
+    close(connections[i].fd);
+    set_interrupt_timer(0);
+  }
+  connections[i].fd = 0;
+  connections[i].port = 0;
+}
+
+/* Each connection is asked about once; then its port may become one of another process of this machine. So may the port of
+ * a connection that was reset: it has no peer any more. */
 int caller_of_port(uint16_t port) {
   pid_t group = 0;
-  for (int at = 0; port && at < CONNECTIONS_MAX; at++) {
-    if (connections[at].port != port) continue;
-    group = connections[at].group;
-    connections[at].port = 0;
+  for (int i = 0; port && i < CONNECTIONS_MAX; i++) {
+    if (connections[i].port != port) continue;
+    struct sockaddr_in peer;
+    socklen_t bytes = sizeof peer;
+    if (!getpeername(connections[i].fd, (struct sockaddr *)&peer, &bytes)) group = connections[i].group;
+    forget_connection(i);
   }
   return group;
 }
 
+/* Without a duplicate the connection stays unknown, and is cut. */
 static void remember_connection(int socket, pid_t group) {
   struct sockaddr_in own = {0};
   socklen_t bytes = sizeof own;
-  if (getsockname(socket, (struct sockaddr *)&own, &bytes)) return;
+  int held = getsockname(socket, (struct sockaddr *)&own, &bytes) ? -1 : fcntl(socket, F_DUPFD_CLOEXEC, 0);
+  if (held < 0) return;
   caller_of_port(ntohs(own.sin_port));
+  forget_connection(next_connection);
   connections[next_connection].port = ntohs(own.sin_port);
+  connections[next_connection].fd = held;
   connections[next_connection].group = group;
   next_connection = (next_connection + 1) % CONNECTIONS_MAX;
 }

@@ -19,6 +19,9 @@ const sharedMsMax = 5_000
 /** Limits per run: each lookup costs time of the warden, which serves all walls. */
 const atOnceMax = 8
 const perSecondMax = 100
+/** Lookups for a shared listener at once, and further ones that wait: as many as connections that a proxy holds. */
+const sharedAtOnceMax = 16
+const sharedWaitingMax = 320
 
 /** Rate-limited lookup of the processes behind the connections of one run. */
 export class CallerLookup {
@@ -26,6 +29,9 @@ export class CallerLookup {
   #inProgress = 0
   #second = 0
   #startedThisSecond = 0
+  #sharedInProgress = 0
+  /** Each begins a lookup for a shared listener, once another has ended. */
+  readonly #sharedWaiting: (() => void)[] = []
 
   constructor(find: FindCallers | undefined) {
     this.#find = find
@@ -41,15 +47,34 @@ export class CallerLookup {
     return await within(found, waitMsMax, [])
   }
 
-  /** The same for a shared listener, where access depends on the result: no rate limit, and a longer deadline. */
+  /**
+   * The same for a shared listener, where access depends on the result: no rate limit, a longer deadline, and a queue
+   * behind few at once. Beyond it a connection is not asked about, and has no caller.
+   */
   async ofShared(socket: Socket): Promise<readonly number[]> {
-    const ends = endsOf(socket)
-    if (!this.#find || !ends) return []
+    const [find, ends] = [this.#find, endsOf(socket)]
+    if (!find || !ends || this.#sharedWaiting.length >= sharedWaitingMax) return []
     return await within(
-      this.#find(ends).catch(() => []),
+      this.#inTurn(() => find(ends)),
       sharedMsMax,
       [],
     )
+  }
+
+  /** Never rejects. A lookup that is given up goes on, and keeps its place until its end. */
+  async #inTurn(look: () => Promise<readonly number[]>): Promise<readonly number[]> {
+    if (this.#sharedInProgress < sharedAtOnceMax) this.#sharedInProgress++
+    else await new Promise<void>((begin) => void this.#sharedWaiting.push(begin))
+    try {
+      return await look()
+    } catch {
+      return []
+    } finally {
+      // The place passes on to the one that has waited longest.
+      const next = this.#sharedWaiting.shift()
+      if (next) next()
+      else this.#sharedInProgress--
+    }
   }
 
   #mayStart(): boolean {

@@ -28,14 +28,18 @@ export interface ConnectionTimeouts {
   /** Without a byte in either direction: a wait for an answer, too. */
   readonly idleMsMax: number
   readonly lifeMsMax: number
+  /** Without a byte, in a tunnel that was answered: its place may then be taken by one that waits. */
+  readonly spareMs: number
 }
 
 type To = Pick<HttpOrigin, 'host' | 'port'>
 
 const TLS_HANDSHAKE = 22
 const drainMsMax = 5_000
-/** Time from a read request to its open connection, enough for all tries, and between two looks at a quiet one. */
+/** Time from a read request to its open connection, enough for all tries; looks at a quiet one are no rarer. */
 const quietMsMax = 60_000
+/** In a tunnel fewer bytes may be session tickets, acknowledgements or window updates: they also follow a request. */
+const answerBytesMin = 4096
 
 /** Connection of a guest to the proxy, from accept to close. */
 export class ProxyConnection implements ConnectionMonitor {
@@ -48,7 +52,8 @@ export class ProxyConnection implements ConnectionMonitor {
   #isCut = false
   #isOver = false
 
-  constructor(raw: Socket, terms: EgressTerms, times: ConnectionTimeouts) {
+  /** `onQuiet` is called from time to time while no byte comes or goes. */
+  constructor(raw: Socket, terms: EgressTerms, times: ConnectionTimeouts, onQuiet: () => void) {
     this.#raw = raw
     const stop = new AbortController()
     this.#terms = { ...terms, stop }
@@ -57,20 +62,28 @@ export class ProxyConnection implements ConnectionMonitor {
     raw.allowHalfOpen = true
     raw.on('error', () => raw.destroy())
     raw.once('close', () => stop.abort())
-    const { headMsMax, idleMsMax, lifeMsMax } = times
+    const { headMsMax, idleMsMax, lifeMsMax, spareMs } = times
     this.#headTimer = setTimeout(() => this.cut(idle(headMsMax)), headMsMax)
     const isOld = () => this.#late(`it was open for too long: ${seconds(lifeMsMax)}`)
     this.#timers = [this.#headTimer, setTimeout(isOld, lifeMsMax)]
     this.#idleMsMax = idleMsMax
-    this.#lookMs = Math.min(quietMsMax, idleMsMax)
+    this.#connectMsMax = Math.min(quietMsMax, idleMsMax)
+    this.#spareMs = spareMs
+    this.#lookMs = Math.min(this.#connectMsMax, spareMs)
+    this.#onQuiet = onQuiet
   }
 
   readonly #idleMsMax: number
+  readonly #connectMsMax: number
+  readonly #spareMs: number
   readonly #lookMs: number
+  readonly #onQuiet: () => void
   /** Answer to a request that is given up. */
   #why: EgressRefusal | undefined
   /** True from a request on until the first byte of its answer. */
   #awaitsAnswer = false
+  /** Bytes that its tunnel received since the guest last sent some; 0 for a request, which ends with its answer. */
+  #answerBytes = 0
 
   /** Resolves when the connection is over; never rejects. */
   async serve(): Promise<void> {
@@ -105,6 +118,22 @@ export class ProxyConnection implements ConnectionMonitor {
     return why !== undefined
   }
 
+  /** Milliseconds idle since its last answer; 0 before they are so many that its place may be taken. */
+  get spareForMs(): number {
+    const isAnswered = this.#answerBytes >= answerBytesMin
+    const isSpare = isAnswered && !this.#isCut && this.#quietMs >= this.#spareMs
+    return isSpare ? this.#quietMs : 0
+  }
+
+  get isCut(): boolean {
+    return this.#isCut
+  }
+
+  /** Gives up its place to a connection that waits for one. */
+  yieldPlace(): void {
+    this.cut(`it was idle for ${seconds(this.#quietMs)}, and another connection needed its place`)
+  }
+
   cut(because: string): void {
     if (this.#isCut || this.#isOver) return
     this.#isCut = true
@@ -132,6 +161,7 @@ export class ProxyConnection implements ConnectionMonitor {
   }
 
   sending(bytes: number): boolean {
+    this.#answerBytes = 0
     this.#touch()
     if (this.#open?.entry.reserve(bytes)) return !this.#isCut
     this.cut(budgetExceeded('send'))
@@ -176,8 +206,11 @@ export class ProxyConnection implements ConnectionMonitor {
   /** Counts what a quiet connection received in TLS besides data, and gives up one that was quiet for too long. */
   #look(): void {
     this.#quietMs += this.#lookMs
-    if (!this.#open || this.#quietMs >= this.#idleMsMax) this.#late(idle(this.#quietMs))
-    else if (this.#count()) this.#idleTimer?.refresh()
+    const mostMs = this.#open ? this.#idleMsMax : this.#connectMsMax
+    if (this.#quietMs >= mostMs) return this.#late(idle(this.#quietMs))
+    if (!this.#count()) return
+    this.#idleTimer?.refresh()
+    this.#onQuiet()
   }
 
   async #serve(): Promise<void> {
@@ -276,6 +309,7 @@ export class ProxyConnection implements ConnectionMonitor {
     const reply = new ServerReply()
     const back = copyStream(server, this.#raw, (chunk) => {
       reply.push(chunk)
+      this.#answerBytes += chunk.length
       return this.received() ? chunk : undefined
     }).finally(() => reply.end())
     const may = (chunk: Buffer) => this.passes(chunk) && this.sending(chunk.length)

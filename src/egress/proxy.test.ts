@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, Server, Socket, type AddressInfo } from 'node:net'
 import { test, type TestContext } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { networkOf, type NetworkInput } from '../contract/network.ts'
 import { Ledger } from './ledger.ts'
 import { openProxy } from './proxy.ts'
@@ -125,6 +125,133 @@ test('A host that takes longer to connect to than a client has for its head is r
     isReached('open', `GET http://${at}/ HTTP/1.1\r\nHost: ${at}\r\n\r\n`),
     isReached(asTunnel, `CONNECT ${at} HTTP/1.1\r\nHost: ${at}\r\n\r\n`),
   ])
+})
+
+test('A flood of connections to a shared listener has few lookups at once, and each is served in the end', async (t) => {
+  const listener = new Server()
+  const own = await portOf(t, listener)
+  const budget = { sentMax: 10_000, receivedMax: 10_000 }
+  const ledger = new Ledger(budget, { emitter: { emit: () => undefined }, run: null })
+  const asked: PromiseWithResolvers<readonly number[]>[] = []
+  const callers = () => {
+    const one = Promise.withResolvers<readonly number[]>()
+    asked.push(one)
+    return one.promise
+  }
+  const terms = { network: () => networkOf('none'), ledger, callers }
+  await using _proxy = openProxy({ listener, ...terms, isShared: true })
+  let accepted = 0
+  listener.on('connection', () => void accepted++)
+  const signal = AbortSignal.timeout(10_000)
+  const guests = Array.from({ length: 40 }, () => {
+    const guest = connect(own, '127.0.0.1').on('error', () => undefined)
+    t.after(() => guest.destroy())
+    guest.write('GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n')
+    return once(guest, 'data', { signal })
+  })
+  while (accepted < guests.length) await once(listener, 'connection', { signal })
+  assert.equal(asked.length, 16)
+  for (let n = 0; n < guests.length; n++) {
+    while (!asked[n]) await turn(undefined, { signal })
+    asked[n]!.resolve([1])
+  }
+  const answers = (await Promise.all(guests)) as [Buffer][]
+  for (const [answer] of answers) assert.match(String(answer), /^HTTP\/1.1 403 /)
+  assert.equal(asked.length, guests.length)
+})
+
+test('An answer that pauses keeps its place, though another connection waits', async (t) => {
+  const asked = Promise.withResolvers<Socket>()
+  const server = new Server((socket) => {
+    socket.on('error', () => undefined).once('data', () => asked.resolve(socket.resume()))
+  })
+  const port = await portOf(t, server)
+  const listener = new Server()
+  const own = await portOf(t, listener)
+  const budget = { sentMax: 10_000, receivedMax: 10_000 }
+  const ledger = new Ledger(budget, { emitter: { emit: () => undefined }, run: null })
+  const at = `127.0.0.1:${port}`
+  const terms = { network: () => networkOf('open'), ledger, exceptions: [at] }
+  const spareMs = 60_000
+  await using _proxy = openProxy({ listener, ...terms, times: { spareMs }, connectionsMax: 1 })
+  // A timer of an earlier test that still runs would not be cleared by the played clock.
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const signal = AbortSignal.timeout(10_000)
+  const guest = connect(own, '127.0.0.1')
+  t.after(() => guest.destroy())
+  let text = ''
+  guest.on('data', (bytes) => void (text += String(bytes)))
+  guest.write(`GET http://${at}/ HTTP/1.1\r\nHost: ${at}\r\n\r\n`)
+  const stream = await asked.promise
+  stream.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')
+  stream.write(`1388\r\n${'z'.repeat(5000)}\r\n`)
+  while (text.split('z').length <= 5000) await once(guest, 'data', { signal })
+  const accepted = once(listener, 'connection', { signal })
+  const other = connect(own, '127.0.0.1').on('error', () => undefined)
+  t.after(() => other.destroy())
+  await accepted
+  const closed = once(guest, 'close', { signal })
+  t.mock.timers.tick(spareMs)
+  stream.end('4\r\nlast\r\n0\r\n\r\n')
+  await closed
+  assert.match(text, /last/)
+  assert.doesNotMatch(ledger.attempts[0]!.because, /needed its place/)
+})
+
+test('A tunnel that is idle since its answer leaves its place to a connection that waits, and one that awaits an answer keeps it', async (t) => {
+  const polled = Promise.withResolvers<Socket>()
+  const server = new Server((socket) => {
+    socket.on('error', () => undefined)
+    // A server of TLS sends tickets after a request too, before its answer.
+    const answers = new Map([
+      ['ask', 'a'.repeat(5000)],
+      ['poll', 'ticket'],
+    ])
+    socket.on('data', (bytes) => {
+      const asked = String(bytes)
+      if (asked === 'poll') polled.resolve(socket)
+      socket.write(answers.get(asked) ?? asked)
+    })
+  })
+  const port = await portOf(t, server)
+  const listener = new Server()
+  const own = await portOf(t, listener)
+  const budget = { sentMax: 10_000, receivedMax: 10_000 }
+  const ledger = new Ledger(budget, { emitter: { emit: () => undefined }, run: null })
+  const at = `a.example:${port}`
+  const network = () => networkOf({ allow: [`*://${at}`] })
+  const resolver = async () => ['127.0.0.1']
+  const terms = { network, ledger, resolver, exceptions: [`127.0.0.1:${port}`] }
+  const times = { spareMs: 50 }
+  await using _proxy = openProxy({ listener, ...terms, times, connectionsMax: 2 })
+  const signal = AbortSignal.timeout(10_000)
+  const next = async (socket: Socket) =>
+    String(((await once(socket, 'data', { signal })) as [Buffer])[0])
+  const tunnel = async () => {
+    const guest = connect(own, '127.0.0.1').on('error', () => undefined)
+    t.after(() => guest.destroy())
+    guest.write(`CONNECT ${at} HTTP/1.1\r\nHost: ${at}\r\n\r\n`)
+    assert.match(await next(guest), /^HTTP\/1.1 200 /)
+    return guest
+  }
+  const [polling, idle] = [await tunnel(), await tunnel()]
+  polling.write('poll')
+  const poll = await polled.promise
+  assert.equal(await next(polling), 'ticket')
+  idle.write('ask')
+  assert.match(await next(idle), /^a+$/)
+  const closed = once(idle.resume(), 'close', { signal })
+  const third = await tunnel()
+  await closed
+  third.write('more')
+  assert.equal(await next(third), 'more')
+  poll.write('news')
+  assert.equal(await next(polling), 'news')
+  const because = ledger.attempts.map((attempt) => attempt.because)
+  assert.deepEqual(
+    because.map((text) => /needed its place/.test(text)),
+    [false, true, false],
+  )
 })
 
 /** Port of a server that listens until the test ends. */

@@ -75,7 +75,7 @@ export class Proxy implements AsyncDisposable {
     if (this.#closed) return void socket.destroy()
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
-    // Before any refusal or wait: a port is known until the question, and may become that of another process.
+    // Before any refusal: a port is known until the question, and may become that of another process.
     const caller = this.#options.isShared ? this.#callers.ofShared(socket) : undefined
     if (this.#sockets.size > (2 + waitingTimesMax) * this.#max) return void socket.destroy()
     if (caller) void this.#admitCaller(socket, caller)
@@ -105,6 +105,7 @@ export class Proxy implements AsyncDisposable {
     socket.allowHalfOpen = true
     this.#waiting.set(socket, pids)
     socket.once('close', () => this.#waiting.delete(socket))
+    this.#freePlace()
   }
 
   /** Serves the connection that has waited longest. */
@@ -115,11 +116,24 @@ export class Proxy implements AsyncDisposable {
     this.#begin(...first)
   }
 
+  /**
+   * While connections wait, takes the place of the tunnel that was idle for longest since its last answer, if for
+   * minutes. Requests, and tunnels that wait for an answer, keep their places.
+   */
+  #freePlace(): void {
+    const live = [...this.#live]
+    if (live.filter(({ isCut }) => isCut).length >= this.#waiting.size) return
+    const [idlest] = live.toSorted((a, b) => b.spareForMs - a.spareForMs)
+    if (idlest && idlest.spareForMs > 0) idlest.yieldPlace()
+  }
+
   #begin(socket: Socket, pids?: Pids): void {
     const { times } = this.#options
     const caller: ConnectionCaller = { pids: pids ?? [] }
     const terms = { ...this.#options, caller }
-    const connection = new ProxyConnection(socket, terms, { ...defaultTimes, ...times })
+    const connection = new ProxyConnection(socket, terms, { ...defaultTimes, ...times }, () =>
+      this.#freePlace(),
+    )
     this.#live.add(connection)
     // The caller is resolved before any byte is read, so that every event can name it.
     const serve = async () => {
@@ -148,9 +162,13 @@ type Pids = ConnectionCaller['pids']
 const connectionsMax = 64
 /** Connections that wait for one of those places, in places. */
 const waitingTimesMax = 3
-/** Ten minutes without a byte: a model or a long poll thinks before its answer. Places, life and run bound a guest. */
+/**
+ * Ten minutes without a byte: a model or a long poll thinks before its answer. Places, life and run bound a guest.
+ * Three minutes after an answer are more than servers usually keep an idle connection.
+ */
 const defaultTimes: ConnectionTimeouts = {
   headMsMax: 10_000,
   idleMsMax: 10 * 60_000,
   lifeMsMax: 15 * 60_000,
+  spareMs: 3 * 60_000,
 }

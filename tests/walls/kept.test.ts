@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createConnection, createServer, type AddressInfo, type Server } from 'node:net'
+import {
+  createConnection,
+  createServer,
+  type AddressInfo,
+  type Server,
+  type Socket,
+} from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { once } from 'node:events'
@@ -471,6 +477,82 @@ time.sleep(600)`)
       assert.deepEqual(callers.slice(-2), [0, 0])
       other.close()
     })
+
+    test('is not taken for the owner of a port whose connection was reset before the server asked about it', async () => {
+      await using stand = await openWhole({ hide })
+      const wall = await startOf(stand, { egress: true })
+      const listener = wall.claimed!.listener!
+      const reset = Promise.withResolvers<number>()
+      listener.once('connection', (socket) => {
+        reset.resolve(socket.remotePort!)
+        socket.resetAndDestroy()
+      })
+      wall.run(`${parts}
+try: print('ended', socket.create_connection(('127.0.0.1', 3128)).recv(1))
+except ConnectionResetError: print('reset')
+print('ready', flush=True)
+time.sleep(600)`)
+      await ready(wall)
+      assert.equal(wall.said.stdout.split('\n')[0], 'reset')
+      const asked = Promise.withResolvers<readonly number[]>()
+      listener.once('connection', (socket) => {
+        const { remoteAddress: from, remotePort: local, localPort: remote } = socket
+        socket.resume()
+        asked.resolve(
+          stand.warden.callers(wall.id, { from: from!, local: local!, remote: remote! }),
+        )
+      })
+      const to = { port: portOf(listener), host: '127.0.0.1', localPort: await reset.promise }
+      const stranger = createConnection(to)
+      await once(stranger, 'connect', { signal: AbortSignal.timeout(goneMsMax) })
+      assert.deepEqual(await asked.promise, [])
+      stranger.destroy()
+    })
+
+    test('is not taken for another process with the port of its open connection on another address', async () => {
+      await using stand = await openWhole({ hide })
+      const wall = await startOf(stand, { egress: true })
+      const listener = wall.claimed!.listener!
+      const accepted: Socket[] = []
+      listener.on('connection', (socket) => void accepted.push(socket))
+      wall.run(`${parts}
+one = socket.create_connection(('127.0.0.1', 3128))
+print('ready', flush=True)
+time.sleep(600)`)
+      await ready(wall)
+      await until(() => accepted.length === 1, 'the connection of the wall')
+      const to = { port: portOf(listener), host: '127.0.0.1' }
+      const localPort = accepted[0]!.remotePort!
+      const stranger = createConnection({ ...to, localAddress: '127.0.0.2', localPort })
+      await until(() => accepted.length === 2, 'the connection of another process')
+      const [own, other] = accepted as [Socket, Socket]
+      assert.deepEqual([other.remoteAddress, other.remotePort], ['127.0.0.2', own.remotePort])
+      assert.deepEqual(await callersOf(stand, wall, other), [])
+      assert.deepEqual(await callersOf(stand, wall, own), [wall.started.wall.pid])
+      for (const one of [own, other, stranger]) one.destroy()
+    })
+
+    test('is known as the owner of each of many connections that the server has not asked about yet', async () => {
+      await using stand = await openWhole({ hide })
+      const wall = await startOf(stand, { egress: true })
+      const accepted: Socket[] = []
+      wall.claimed!.listener!.on('connection', (socket) => {
+        accepted.push(socket.on('error', () => undefined))
+      })
+      wall.run(`${parts}
+held = []
+while len(held) < 400:
+    try: held.append(socket.create_connection(('127.0.0.1', 3128)))
+    except OSError: time.sleep(0.01)
+print('ready', flush=True)
+time.sleep(600)`)
+      await ready(wall)
+      await until(() => accepted.length >= 400, 'all connections')
+      let known = 0
+      for (const socket of accepted) if ((await callersOf(stand, wall, socket)).length > 0) known++
+      assert.equal(known, 400)
+      for (const socket of accepted) socket.destroy()
+    })
   })
 
 test('The attacks of this file succeed without a wall', { skip }, () => {
@@ -516,6 +598,15 @@ function keeperOf(wall: WholeWall): number {
   return processFacts(wall.started.wall.pid)!.parent
 }
 
+async function callersOf(
+  stand: Stand,
+  wall: WholeWall,
+  socket: Socket,
+): Promise<readonly number[]> {
+  const { remoteAddress: from, remotePort: local, localPort: remote } = socket
+  return await stand.warden.callers(wall.id, { from: from!, local: local!, remote: remote! })
+}
+
 function portOf(server: Server): number {
   return (server.address() as AddressInfo).port
 }
@@ -526,11 +617,13 @@ async function ready(wall: WholeWall): Promise<void> {
 
 async function goneAll(mark: number, when: string): Promise<void> {
   const left = () => processesMarked(mark).filter((pid) => isAlive(pid))
-  await until(() => left().length === 0, `the end of ${when}`, goneMsMax).catch(() => undefined)
+  // A process may start another one between two looks at its folder.
+  const areGone = () => left().length === 0 && left().length === 0
+  await until(areGone, `the end of ${when}`, goneMsMax).catch(() => undefined)
   const rest = left()
   const args = ['-o', 'pid,ppid,stat,args', '-p', rest.join()]
   const listed = spawnSync('ps', args, { encoding: 'utf8' }).stdout
-  for (const pid of rest) process.kill(pid, 'SIGKILL')
+  for (const pid of rest) if (isAlive(pid)) process.kill(pid, 'SIGKILL')
   assert.deepEqual(rest, [], `${when}: ${listed}`)
 }
 

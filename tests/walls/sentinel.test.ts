@@ -9,6 +9,7 @@ import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { isThere } from '../../src/jail/c-program.ts'
 import { callClasses, type CallClass } from '../../src/contract/calls.ts'
+import { MayflyError } from '../../src/contract/error.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import { until } from '../conformance/stand.ts'
 import { test } from '../fixtures/drawn.ts'
@@ -358,12 +359,15 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
       await alone.says(/ready/)
       await untilAllWork(alone)
       let open: readonly CallClass[] = answered
-      for (; left > 0 && open.length > 0; left--) {
+      while (left > 0 && open.length > 0) {
         await sleep(random() * 20)
         const closed = open[Math.floor(random() * open.length)]!
         open = open.filter((name) => name !== closed)
-        const { allowed, t: flippedMs } = await alone.sentinel.flip([{ afterMs: 0, allow: open }])
+        const flipped = await unlessLate(alone.sentinel.flip([{ afterMs: 0, allow: open }]))
+        if (!flipped) break
+        const { allowed, t: flippedMs } = flipped
         assert.deepEqual(allowed, open)
+        left--
         const asked = `${life}-${left}`
         alone.guest.stdin!.write(`${asked}\n`)
         const [line] = await alone.says(new RegExp(`last .* asked=${asked}\n`))
@@ -372,6 +376,18 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
       }
     }
   })
+
+  /** Undefined where a machine that is busy did not end the calls before it in time, which ends the wall. */
+  let lateFlips = 0
+  async function unlessLate<T>(flip: Promise<T>): Promise<T | undefined> {
+    try {
+      return await flip
+    } catch (thrown) {
+      const isLate = thrown instanceof MayflyError && thrown.message.includes('was not over')
+      if (!isLate || ++lateFlips > rounds / 10 + 3) throw thrown
+      return undefined
+    }
+  }
 
   for (const jailKind of ways)
     test(`and its warden let no call of any class succeed after their acknowledgement, in ${flipsByWay} flips, ${jailKind}`, async (t) => {
@@ -386,13 +402,16 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
         const works = callClasses.map((name) => new RegExp(`last .*${name}=`))
         await until(() => works.every((one) => one.test(wall.said.stdout)), 'every class')
         let open: readonly CallClass[] = callClasses
-        for (; left > 0 && open.length > 0; left--) {
+        while (left > 0 && open.length > 0) {
           await sleep(random() * 20)
           const closed = open[Math.floor(random() * open.length)]!
           open = open.filter((name) => name !== closed)
-          const { allowed } = await whole.warden.calls(wall.id, [{ afterMs: 0, allow: open }])
+          const order = [{ afterMs: 0, allow: open }]
+          const flipped = await unlessLate(whole.warden.calls(wall.id, order))
+          if (!flipped) break
           const saidUs = Number(process.hrtime.bigint() / 1000n)
-          assert.deepEqual(allowed, open)
+          assert.deepEqual(flipped.allowed, open)
+          left--
           const later = () =>
             [...wall.said.stdout.matchAll(/last .* asked=(\d+)\./g)].find(
               ([, at]) => Number(at) > saidUs + tellsUs,

@@ -14,6 +14,7 @@ import {
   sweepEnded,
 } from './bodies.ts'
 import { bodiesBeyondShares, tenantSums } from './fair-eviction.ts'
+import { keyLimitsOf, KeyRoom, keySums } from './key-room.ts'
 
 const place = { tenant: 'acme', run: 'exec_1', name: 'result' }
 const secret = Buffer.from('SECRET result '.repeat(20))
@@ -169,7 +170,9 @@ test('A store above its limit is summed up once for many deletions, by an index 
   }
   const db = new Watched(join(folder, 'bodies.db'))
   const keys = new DatabaseSync(join(folder, 'body-keys.db'))
-  const limits = { retentionMs, retainedBytesMax: 1280, written: () => undefined }
+  const written = () => undefined
+  const keyLimits = keyLimitsOf(Infinity)
+  const limits = { retentionMs, retainedBytesMax: 1280, keyLimits, written }
   const bodies = new Bodies(db, keys, limits)
   const run = (n: number) => ({ tenant: `t${n % 3}`, run: `r${n}`, name: 'a' })
   for (let n = 0; n < 60; n++) bodies.put(run(n), Buffer.alloc(100), n)
@@ -192,7 +195,10 @@ test('The order of eviction steps over no key and reads no body, in a store of a
   openBodies(folder).close()
   using db = new DatabaseSync(join(folder, 'bodies.db'))
   db.exec('DROP INDEX IF EXISTS bodies_evictable')
+  db.exec('CREATE INDEX bodies_of_tenant_by_age ON bodies (tenant, at, size)')
   const bodies = openBodies(folder)
+  const old = "SELECT name FROM sqlite_schema WHERE name = 'bodies_of_tenant_by_age'"
+  assert.equal(db.prepare(old).get(), undefined)
   const newest = { ...place, name: 'outcome' }
   for (let n = 0; n < 9; n++)
     bodies.put({ ...place, run: `key_${n}`, name: 'key' }, Buffer.alloc(100), n)
@@ -213,7 +219,7 @@ test('The order of eviction steps over no key and reads no body, in a store of a
   } as DatabaseSync
   assert.equal(bodiesBeyondShares(watched, { bytesMax: 1, rowsMax: 9 }).length, 1)
   assert.deepEqual(plans, [
-    'SCAN bodies USING COVERING INDEX bodies_of_tenant_by_age',
+    'SCAN bodies USING COVERING INDEX bodies_evictable',
     'SEARCH bodies USING COVERING INDEX bodies_evictable (tenant=?)',
   ])
   bodies.close()
@@ -223,10 +229,82 @@ test('Bodies that are not small leave room for the record, and for what the disk
   const bodies = openBodies(folder)
   const { bavail, bsize } = statfsSync(folder)
   const free = bavail * bsize
-  assert.equal(bodies.hasRoom(2 ** 14), true)
-  assert.equal(bodies.hasRoom(2 ** 21), free > 2 ** 26 + 2 ** 22)
-  assert.equal(bodies.hasRoom(2 ** 21, free), false)
-  assert.equal(bodies.hasRoom(2 ** 31), false)
+  assert.equal(bodies.roomLack(2 ** 14), undefined)
+  assert.equal(bodies.roomLack(2 ** 21), free > 2 ** 26 + 2 ** 22 ? undefined : 'disk')
+  assert.equal(bodies.roomLack(2 ** 21, free), 'disk')
+  assert.equal(bodies.roomLack(2 ** 31), 'store')
+  bodies.close()
+})
+
+test('Idempotency keys have a room of their own: they take none of other bodies, which take none of theirs', () => {
+  const bodies = openBodies(folder, { retainedBytesMax: 2 ** 18 })
+  const keys = Array.from({ length: 2000 }, (_, n) => ({
+    place: { tenant: 'acme', run: `key_${String(n).padStart(64, '0')}`, name: 'key' },
+    bytes: Buffer.alloc(122),
+  }))
+  bodies.putAll(keys, 1)
+  assert.ok(statSync(join(folder, 'bodies.db-wal')).size > 2 ** 19)
+  assert.notEqual(bodies.roomLack(2 ** 15), 'store')
+  assert.equal(forgotten(bodies, 2), 0)
+  bodies.put({ ...place, name: 'artifact/a' }, Buffer.alloc(2 ** 20), 2)
+  assert.equal(bodies.roomLack(2 ** 15), 'store')
+  assert.equal(forgotten(bodies, 3), 1)
+  assert.equal(bodies.runs({ ...place, name: 'key', before: undefined, limit: 9999 }).length, 2000)
+  using db = new DatabaseSync(join(folder, 'bodies.db'), { readOnly: true })
+  const plan = db.prepare(`EXPLAIN QUERY PLAN ${keySums}`).all()
+  assert.match(
+    plan.map(({ detail }) => String(detail)).join('; '),
+    /^SCAN bodies USING COVERING INDEX bodies_keys/,
+  )
+  bodies.close()
+})
+
+test('Idempotency keys of a tenant have a limit, and an equal share once those of all have reached theirs', () => {
+  // 128 bytes when sealed, and 288 beside them.
+  const key = 416
+  const bodies = openBodies(folder, { keyLimits: { each: 6 * key, all: 8 * key } })
+  const put = (tenant: string, n: number) =>
+    bodies.put({ tenant, run: `key_${n}`, name: 'key' }, Buffer.alloc(100), n)
+  const claimed = (tenant: string) => {
+    let keys = 0
+    for (; keys < 20 && !bodies.keyLack(tenant); keys++) put(tenant, keys)
+    return keys
+  }
+  assert.equal(claimed('greedy'), 6)
+  bodies.forget('greedy', 'key_3')
+  // A key that is stored again takes no room of others.
+  for (let n = 0; n < 9; n++) put('greedy', 2)
+  assert.equal(bodies.keyLack('greedy'), undefined)
+  put('greedy', 3)
+  assert.equal(bodies.keyLack('greedy'), 'tenant')
+  assert.deepEqual([claimed('second'), claimed('third')], [4, 3])
+  assert.equal(bodies.keyLack('second'), 'all')
+  forgotten(bodies, retentionMs + 100)
+  assert.equal(bodies.keyLack('greedy'), undefined)
+  bodies.close()
+})
+
+test('A tenant that keys sixty starts a second, day and night, has room on a usual disk; on a small one keys leave most of it', () => {
+  openBodies(folder).close()
+  using db = new DatabaseSync(join(folder, 'bodies.db'))
+  const room = new KeyRoom(db, keyLimitsOf(2 ** 36))
+  assert.equal(room.lack('acme'), undefined)
+  // 150 bytes each when sealed.
+  const keys = 60 * 86_400
+  room.add('acme', keys, keys * 150)
+  assert.equal(room.lack('acme'), undefined)
+  assert.deepEqual(keyLimitsOf(2 ** 33), { each: 2 ** 29, all: 2 ** 30 })
+})
+
+test('A store whose new index cannot be made opens all the same, and counts its keys', () => {
+  openBodies(folder).close()
+  using db = new DatabaseSync(join(folder, 'bodies.db'))
+  // A name that is taken, in place of a disk that is full.
+  db.exec('DROP INDEX bodies_keys; CREATE TABLE bodies_keys (taken INTEGER) STRICT')
+  const bodies = openBodies(folder, { keyLimits: { each: 600, all: 600 } })
+  for (const run of ['key_1', 'key_2'])
+    bodies.put({ tenant: 'acme', run, name: 'key' }, Buffer.alloc(100), 1)
+  assert.deepEqual([bodies.keyLack('acme'), bodies.keyLack('other')], ['tenant', undefined])
   bodies.close()
 })
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, statSync, utimesSync } from 'node:fs'
+import { existsSync, statfsSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -10,9 +10,10 @@ import { seal, unseal } from '../lib/sealed.ts'
 import { openUnversioned, transact } from '../lib/sqlite.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
 import type { Row } from './connection.ts'
-import { bodiesBeyondShares, evictionIndexes } from './fair-eviction.ts'
+import { bodiesBeyondShares, evictionIndex } from './fair-eviction.ts'
+import { keyIndex, keyLimitsOf, KeyRoom, type KeyLack, type KeyLimits } from './key-room.ts'
 import { openReadOnly } from './open-readonly.ts'
-import { hasFree, stateError } from './state-error.ts'
+import { hasFree, stateError, type RoomLack } from './state-error.ts'
 
 export interface BodyKey {
   readonly tenant: string
@@ -52,11 +53,21 @@ const slackBytes = 2 ** 24
 export interface BodiesOptions {
   readonly retentionMs?: number
   readonly retainedBytesMax?: number
+  /** Limits of idempotency keys. */
+  readonly keyLimits?: KeyLimits
   /**
    * Called after each body with its size, for an owner that writes the WAL of `bodies.db` back on a thread, because that waits for
    * the disk: 30 ms for some megabytes. Without it SQLite writes it back within a put.
    */
   readonly written?: (bytes: number) => void
+}
+
+function limitsIn(folder: string, options: BodiesOptions): Required<BodiesOptions> {
+  const disk = attempt(() => statfsSync(folder))
+  // Some file systems do not tell their size.
+  const diskBytes = disk ? disk.blocks * disk.bsize : 0
+  const keyLimits = keyLimitsOf(diskBytes || Infinity)
+  return { retentionMs, retainedBytesMax, keyLimits, written: nothing, ...options }
 }
 
 /** WAL limit in pages of 4 KiB if its owner writes it back, in case the owner fails to. */
@@ -109,16 +120,19 @@ export async function forgetUnattended(folder: string, now: number): Promise<voi
 /** Opens `bodies.db` and `body-keys.db` of a state folder; makes them on first use. */
 export function openBodies(folder: string, options: BodiesOptions = {}): Bodies {
   const bodies = openFile(join(folder, 'bodies.db'), bodiesSchema)
+  // A full disk may refuse each of these, without which the store works: its sweep makes room.
+  for (const change of newIndexes) attempt(() => bodies.exec(change))
   if (options.written) bodies.exec(`PRAGMA wal_autocheckpoint = ${walPagesMax}`)
   const keys = openFile(join(folder, 'body-keys.db'), keysSchema)
-  return new Bodies(bodies, keys, { retentionMs, retainedBytesMax, written: nothing, ...options })
+  return new Bodies(bodies, keys, limitsIn(folder, options))
 }
 
 const bodiesSchema = `CREATE TABLE IF NOT EXISTS bodies (
   id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, run TEXT NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL,
   size INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (tenant, run, name)) STRICT;
-  CREATE INDEX IF NOT EXISTS bodies_by_age ON bodies (at, size);
-  ${evictionIndexes}`
+  CREATE INDEX IF NOT EXISTS bodies_by_age ON bodies (at, size);`
+/** Changes of a store that an earlier version made. */
+const newIndexes = ['DROP INDEX IF EXISTS bodies_of_tenant_by_age', evictionIndex, keyIndex]
 const keysSchema =
   'CREATE TABLE IF NOT EXISTS keys (id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL) STRICT'
 
@@ -130,8 +144,7 @@ export function readBodies(folder: string): BodiesRead {
   const [bodies, keys] = ['bodies.db', 'body-keys.db'].map((name) => join(folder, name))
   if (!existsSync(bodies!) || !existsSync(keys!))
     throw new MayflyError('NOT_FOUND', `Cannot find anything kept of runs in "${folder}"`)
-  const limits = { retentionMs, retainedBytesMax, written: nothing }
-  return new Bodies(openToRead(bodies!), openToRead(keys!), limits)
+  return new Bodies(openToRead(bodies!), openToRead(keys!), limitsIn(folder, {}))
 }
 
 function openToRead(path: string): DatabaseSync {
@@ -165,6 +178,7 @@ export class Bodies {
   readonly #ofBodies: (sql: string) => StatementSync
   readonly #ofKeys: (sql: string) => StatementSync
   readonly #limits: Required<BodiesOptions>
+  readonly #keyRoom: KeyRoom
   /** Bytes stored since the last sweep. */
   #unswept = 0
 
@@ -174,6 +188,7 @@ export class Bodies {
     this.#ofBodies = preparing(bodies)
     this.#ofKeys = preparing(keys)
     this.#limits = limits
+    this.#keyRoom = new KeyRoom(bodies, limits.keyLimits)
   }
 
   /** Stores bytes under a run and a name, replacing older ones. */
@@ -195,13 +210,17 @@ export class Bodies {
       const insert = this.#ofBodies('INSERT OR REPLACE INTO bodies VALUES (?, ?, ?, ?, ?, ?, ?)')
       const replaced = transact(this.#bodies, () =>
         sealed.map(({ place, body }, n) => {
-          const before = this.#idOf(place)
+          const before = this.#rowOf(place)
           const { tenant, run, name } = place
           insert.run(ids[n]!, tenant, run, name, at, body.length, body)
           return before
         }),
       )
-      const stale = replaced.filter((id) => id !== undefined)
+      for (const [n, { place, body }] of sealed.entries()) {
+        const before = replaced[n]
+        this.#countKey(place, before ? 0 : 1, body.length - (before?.size ?? 0))
+      }
+      const stale = replaced.flatMap((row) => (row ? [row.id] : []))
       if (stale.length > 0) this.#dropKeys(stale)
     })
     for (const { body } of sealed) {
@@ -216,20 +235,28 @@ export class Bodies {
   }
 
   /**
-   * True if there is room for so many bytes in the WAL and in the file, which has free pages, and for `beside` in other files of
-   * the folder, beside that of the record. Always true for small bodies: a full disk refuses them itself.
+   * Names what has no room for so many bytes, in the WAL and in the file, with its free pages: the store within its limit,
+   * of which idempotency keys use up nothing, or the disk beside the record, also for `beside` in other files of the folder.
+   * Undefined if both have, and for small bodies: a full disk refuses them itself.
    */
-  hasRoom(bytes: number, beside = 0): boolean {
+  roomLack(bytes: number, beside = 0): RoomLack | undefined {
     const all = bytes + beside
-    if (all <= smallBytesMax) return true
+    if (all <= smallBytesMax) return undefined
     const { used, free, unwritten } = this.#pages()
-    if (used + bytes > this.#limits.retainedBytesMax * unsweptMax.stored) return false
+    const others = Math.max(0, used - this.#guard('read', () => this.#keyRoom.fileBytes))
+    if (others + bytes > this.#limits.retainedBytesMax * unsweptMax.stored) return 'store'
     const grown = Math.max(0, bytes - free)
     const { min, max, share } = recordBytes
-    return hasFree(this.#bodies.location() ?? '', (diskBytes) => {
+    const hasDisk = hasFree(this.#bodies.location() ?? '', (diskBytes) => {
       const left = all < largeBytesMin ? min : Math.max(min, Math.min(max, diskBytes * share))
       return all + grown + unwritten + left
     })
+    return hasDisk ? undefined : 'disk'
+  }
+
+  /** Undefined if this tenant may have one more idempotency key. */
+  keyLack(tenant: string): KeyLack | undefined {
+    return this.#guard('read', () => this.#keyRoom.lack(tenant))
   }
 
   /** Bytes of the pages in use, of the free ones, and of those that are in the WAL alone. */
@@ -245,7 +272,7 @@ export class Bodies {
   /** Undefined if missing or forgotten. Throws MayflyError STATE if the body was altered. */
   get(place: BodyKey): Uint8Array | undefined {
     const row = this.#guard('read', () => {
-      const id = this.#idOf(place)
+      const id = this.#rowOf(place)?.id
       if (id === undefined) return undefined
       const body = this.#ofBodies('SELECT body FROM bodies WHERE id = ?').get(id)?.['body']
       const key = this.#ofKeys('SELECT key FROM keys WHERE id = ?').get(id)?.['key']
@@ -303,7 +330,8 @@ export class Bodies {
 
   /** Crypto-shreds bodies of a run: all, or those whose name matches a GLOB pattern. */
   forget(tenant: string, run: string, like = '*'): number {
-    const sql = 'SELECT id FROM bodies WHERE tenant = ? AND run = ? AND name GLOB ?'
+    const sql =
+      'SELECT id, size, tenant, name FROM bodies WHERE tenant = ? AND run = ? AND name GLOB ?'
     return this.#guard('write', () => this.#drop(this.#bodies.prepare(sql).all(tenant, run, like)))
   }
 
@@ -322,6 +350,7 @@ export class Bodies {
       if (rows.length === 0) break
       for (const part of inParts(bytesMax, rows)) yield this.#guard('write', () => this.#drop(part))
     }
+    this.#keyRoom.swept()
     yield* this.#shrink()
   }
 
@@ -341,7 +370,7 @@ export class Bodies {
   /** The query of the shares takes time for all bodies, so its answer serves many deletions. */
   #excess(now: number): readonly Row[] {
     const { retentionMs: ms, retainedBytesMax: most } = this.#limits
-    const old = 'SELECT id, size FROM bodies WHERE at < ? ORDER BY at LIMIT ?'
+    const old = 'SELECT id, size, tenant, name FROM bodies WHERE at < ? ORDER BY at LIMIT ?'
     const expired = this.#ofBodies(old).all(now - ms, rowsMax)
     if (expired.length > 0) return expired
     return bodiesBeyondShares(this.#bodies, { bytesMax: most, rowsMax })
@@ -351,18 +380,25 @@ export class Bodies {
     for (const db of [this.#bodies, this.#keys]) if (db.isOpen) db.close()
   }
 
-  #idOf({ tenant, run, name }: BodyKey): number | undefined {
-    const sql = 'SELECT id FROM bodies WHERE tenant = ? AND run = ? AND name = ?'
-    return this.#ofBodies(sql).get(tenant, run, name)?.['id'] as number | undefined
+  #countKey({ tenant, name }: Pick<BodyKey, 'tenant' | 'name'>, keys: number, bytes: number): void {
+    if (name === 'key') this.#keyRoom.add(tenant, keys, bytes)
   }
 
-  /** Deletes keys first: a crash in between leaves an unreadable body. */
+  #rowOf({ tenant, run, name }: BodyKey) {
+    const sql = 'SELECT id, size FROM bodies WHERE tenant = ? AND run = ? AND name = ?'
+    const row = this.#ofBodies(sql).get(tenant, run, name)
+    return row && { id: Number(row['id']), size: Number(row['size']) }
+  }
+
+  /** Deletes keys first: a crash in between leaves an unreadable body. A row of an idempotency key has its name. */
   #drop(rows: readonly Row[]): number {
     const ids = rows.map((row) => Number(row['id']))
     if (ids.length === 0) return 0
     this.#dropKeys(ids)
     const sql = 'DELETE FROM bodies WHERE id IN (SELECT value FROM json_each(?))'
     this.#bodies.prepare(sql).run(JSON.stringify(ids))
+    for (const { tenant, name, size } of rows)
+      this.#countKey({ tenant: String(tenant), name: String(name) }, -1, -Number(size))
     return ids.length
   }
 

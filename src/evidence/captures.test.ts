@@ -68,19 +68,26 @@ test('A capture is stored with the other bodies of its run, beside earlier ones,
 })
 
 test('A capture for which the disk has no room is not begun, and leaves its room to the record', async () => {
-  assert.equal(bodies.hasRoom(2 ** 60), false)
-  assert.equal(bodies.hasRoom(0), true)
+  assert.equal(bodies.roomLack(2 ** 60), 'store')
+  assert.equal(bodies.roomLack(0), undefined)
   const asked: number[] = []
+  let lack: 'disk' | 'store' = 'disk'
   const full = {
     put: (...all: Parameters<Bodies['put']>) => bodies.put(...all),
-    hasRoom: (bytes: number) => asked.push(bytes) < 0,
+    roomLack(bytes: number) {
+      asked.push(bytes)
+      return lack
+    },
   }
   const keep = createCaptures(
     () => full,
     () => 7,
   )
-  await assert.rejects(keep(of, capture), { code: 'DISK_FULL' })
-  assert.deepEqual(asked, [memory.length + '[]'.length])
+  await assert.rejects(keep(of, capture), { code: 'DISK_FULL', message: /the disk .* no room/ })
+  lack = 'store'
+  await assert.rejects(keep(of, capture), { code: 'DISK_FULL', message: /at its own limit$/ })
+  const bytes = memory.length + '[]'.length
+  assert.deepEqual(asked, [bytes, bytes])
   assert.deepEqual(bodies.names(of.tenant, of.run), [])
 })
 
@@ -92,7 +99,8 @@ test('The memory of a template for which the disk has no room is not kept, and t
   }
   const bounded = {
     put: (...all: Parameters<Bodies['put']>) => bodies.put(...all),
-    hasRoom: (bytes: number, beside = 0) => bytes + beside < 50 * 2 ** 20,
+    roomLack: (bytes: number, beside = 0) =>
+      bytes + beside < 50 * 2 ** 20 ? undefined : ('disk' as const),
   }
   let at = 7
   const keep = createCaptures(
@@ -128,8 +136,8 @@ test('Writing and reading a capture yield to the event loop between any two piec
   setImmediate(count)
   const keptIn: number[] = []
   const readIn: number[] = []
-  const counted: Pick<Bodies, 'put' | 'hasRoom'> = {
-    hasRoom: () => true,
+  const counted: Pick<Bodies, 'put' | 'roomLack'> = {
+    roomLack: () => undefined,
     put(place, bytes, at) {
       assert.ok(bytes.length <= pieceBytes)
       keptIn.push(turns)

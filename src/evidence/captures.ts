@@ -15,7 +15,7 @@ import type { MemoryBase } from '../contract/warden.ts'
 import type { Bodies, BodiesRead, BodyFolder } from './bodies.ts'
 import type { MemoryBases } from './memory-bases.ts'
 import { parseJson, tryParseJson } from '../lib/parse-json.ts'
-import { roomHint } from './state-error.ts'
+import { roomLacks, type RoomLack } from './state-error.ts'
 
 /** Piece size: hashing, encrypting and writing one blocks the event loop for some milliseconds. */
 export const pieceBytes = 2 ** 20
@@ -40,7 +40,7 @@ type Summary = z.infer<typeof summarySchema>
  * base that cannot be kept, or for which there is no room beside the parts, is named in `why`.
  */
 export function createCaptures(
-  bodies: () => Pick<Bodies, 'put' | 'hasRoom'>,
+  bodies: () => Pick<Bodies, 'put' | 'roomLack'>,
   now: () => number,
   bases?: MemoryBases,
 ): KeepCapture {
@@ -49,9 +49,10 @@ export function createCaptures(
     const { kind, parts } = capture
     if (parts.length === 0) return []
     const bytes = sizeOf(parts)
-    if (!bodies().hasRoom(bytes)) throw noRoom()
-    const hasRoom = (beside: number) => bodies().hasRoom(bytes, beside)
-    const { why, base } = await keepBase(capture, hasRoom, bases)
+    const lack = bodies().roomLack(bytes)
+    if (lack) throw noRoom(lack)
+    const lackBeside = (beside: number) => bodies().roomLack(bytes, beside)
+    const { why, base } = await keepBase(capture, lackBeside, bases)
     const at = (last = Math.max(now(), last + 1))
     const name = `capture-${at}`
     const put = (of: string, bytes: Uint8Array) =>
@@ -69,20 +70,17 @@ export function createCaptures(
 const sizeOf = (parts: readonly CapturePart[]) =>
   parts.flatMap(({ bytes }) => bytes).reduce((sum, { length }) => sum + length, 0)
 
-function noRoom(): MayflyError {
-  return new MayflyError(
-    'DISK_FULL',
-    'Cannot store a capture: the disk of the state folder has no room for it',
-    { hint: roomHint },
-  )
+function noRoom(lack: RoomLack): MayflyError {
+  const { why, hint } = roomLacks[lack]
+  return new MayflyError('DISK_FULL', `Cannot store a capture: ${why}`, { hint })
 }
 
 async function keepBase(
   { why, base }: Capture,
-  hasRoom: (bytes: number) => boolean,
+  lackBeside: (bytes: number) => RoomLack | undefined,
   bases: MemoryBases | undefined,
 ) {
-  const missing = base && (await missingCause(base, hasRoom, bases))
+  const missing = base && (await missingCause(base, lackBeside, bases))
   if (missing === undefined) return { why, base: base?.sha256 }
   const cause = `the memory of its template is not kept: ${missing}`
   return { why: why === undefined ? cause : `${why}; ${cause}`, base: undefined }
@@ -90,12 +88,13 @@ async function keepBase(
 
 async function missingCause(
   base: MemoryBase,
-  hasRoom: (bytes: number) => boolean,
+  lackBeside: (bytes: number) => RoomLack | undefined,
   bases: MemoryBases | undefined,
 ): Promise<string | undefined> {
   if (!bases) return 'nowhere to keep it'
   const bytes = await bases.bytesFor(base)
-  if (bytes > 0 && !hasRoom(bytes)) return 'the disk of the state folder has no room for it'
+  const lack = bytes > 0 ? lackBeside(bytes) : undefined
+  if (lack) return roomLacks[lack].why
   return await bases.keep(base)
 }
 

@@ -152,7 +152,7 @@ test('A capture that finds no room on the disk leaves no line, and forgets bodie
   using custody = open()
   const old = { tenant: 'acme', run: 'exec_0', name: 'capture-1/a' }
   custody.bodies.put(old, Buffer.alloc(9), -retentionMs)
-  custody.bodies.hasRoom = () => false
+  custody.bodies.roomLack = () => 'disk'
   const kept = custody.keep({ run: 'exec_1', tenant: 'acme', because: 'asked' }, capture)
   await assert.rejects(kept, { code: 'DISK_FULL' })
   assert.deepEqual(custody.bodies.names('acme', 'exec_0'), [])

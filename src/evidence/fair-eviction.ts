@@ -2,20 +2,21 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { Row } from './connection.ts'
 
 /**
- * Cover the sums and the order of deletion below: neither reads a body, of which there are a million. Keys are left out of the
- * order, because a tenant may have hundreds of thousands that are older than its first other body. SQLite takes an index as
- * covering only if it has the column of its own condition.
+ * Covers the sums and the order of deletion below: neither reads a body, of which there are a million. Keys are left
+ * out, because a tenant may have hundreds of thousands that are older than its first other body. SQLite takes an index
+ * as covering only if it has the column of its own condition.
  */
-export const evictionIndexes = `CREATE INDEX IF NOT EXISTS bodies_of_tenant_by_age ON bodies (tenant, at, size);
-  CREATE INDEX IF NOT EXISTS bodies_evictable ON bodies (tenant, at, id, size, name) WHERE name <> 'key'`
+export const evictionIndex =
+  "CREATE INDEX IF NOT EXISTS bodies_evictable ON bodies (tenant, at, id, size, name) WHERE name <> 'key'"
 
 /** Bytes of each tenant: 50 ms for a million bodies, by the index. */
-export const tenantSums = 'SELECT tenant, sum(size) AS size FROM bodies GROUP BY tenant'
+export const tenantSums =
+  "SELECT tenant, sum(size) AS size FROM bodies WHERE name <> 'key' GROUP BY tenant"
 
 /**
  * The bodies to delete so that all fit into `bytesMax`, oldest first, `rowsMax` at most. Each tenant keeps its newest bodies
  * up to an equal share, so that no tenant's data evicts another's share; beyond the shares, the oldest go. Idempotency keys
- * stay until they expire: they are small, come before the outcome of their job, and without one a retry runs the code again.
+ * have a room of their own (key-room.ts).
  */
 export function bodiesBeyondShares(
   db: DatabaseSync,

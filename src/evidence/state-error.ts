@@ -58,6 +58,16 @@ export function isFull(path: string): boolean {
 
 export const roomHint = 'Make room on that disk, or move the state folder with "--state"'
 
+/** Causes for which a body finds no room in the state folder, and ways out. */
+export const roomLacks = {
+  disk: { why: 'the disk of the state folder has no room for it', hint: roomHint },
+  store: {
+    why: 'the store of outcomes, artifacts and captures is at its own limit',
+    hint: 'Try again in a minute, when the oldest are deleted, or store less; the disk need not be larger',
+  },
+} as const
+export type RoomLack = keyof typeof roomLacks
+
 function diskFull(action: string, path: string, cause: unknown): MayflyError {
   return new MayflyError('DISK_FULL', `Cannot ${action} the record "${path}": the disk is full`, {
     hint: roomHint,

@@ -1,18 +1,23 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { MayflyError } from '../contract/error.ts'
 import { createHistory, scannedMax, type ExecutionRow, type HistoryStore } from './history.ts'
 
 const keyOf = (tenant: string, run: string, name: string) => JSON.stringify([tenant, run, name])
 
-/** Stores bytes in memory, in the order of the database. */
-function memory(bytesMax = Infinity): HistoryStore {
+/** Stores bytes in memory, in the order of the database. `lack` is what has no room beyond `bytesMax`. */
+function memory(bytesMax = Infinity, lack: 'store' | 'disk' = 'disk', keysMax = 9): HistoryStore {
   const kept = new Map<string, Uint8Array>()
   return {
     putAll(bodies) {
       for (const { place, bytes } of bodies)
         kept.set(keyOf(place.tenant, place.run, place.name), bytes)
     },
-    hasRoom: (bytes) => bytes <= bytesMax,
+    roomLack: (bytes) => (bytes <= bytesMax ? undefined : lack),
+    keyLack(tenant) {
+      const keys = this.runs({ tenant, name: 'key', before: undefined, limit: Infinity })
+      return keys.length < keysMax ? undefined : 'tenant'
+    },
     get: ({ tenant, run, name }) => kept.get(keyOf(tenant, run, name)),
     runs: ({ tenant, name, before = '~', limit }) =>
       [...kept.keys()]
@@ -169,4 +174,80 @@ test('An idempotency key belongs to its owner, and is forgotten when released', 
   assert.equal(history.outcome('acme', 'key_1'), undefined)
   history.releaseKey('acme', 'key_1')
   assert.equal(history.findKey('acme', 'key_1'), undefined)
+})
+
+test('A refusal for want of room names its cause: the disk, or the limit of the store', () => {
+  for (const [lack, why, hint] of [
+    ['disk', /: the disk has no room for it/, /on the disk/],
+    ['store', /: outcomes and artifacts of all tenants are at their limit$/, /limits\.artifacts/],
+  ] as const) {
+    const store = memory(2000, lack)
+    const history = createHistory(
+      () => store,
+      () => 0,
+    )
+    const files = [{ path: 'a', bytes: Buffer.alloc(2000) }]
+    for (const [text, what] of [
+      ['{}', /^Cannot store the artifacts of a job/],
+      ['x'.repeat(2000), /^Cannot store the outcome of a job/],
+    ] as const)
+      assert.throws(
+        () => history.end('acme', rowOf('exec_1'), text, files),
+        (thrown: MayflyError) =>
+          what.test(thrown.message) && why.test(thrown.message) && hint.test(thrown.hint ?? ''),
+      )
+  }
+})
+
+test('A new idempotency key beyond those of a tenant is refused, and a stored one gets its answer', () => {
+  const store = memory(Infinity, 'disk', 2)
+  const history = createHistory(
+    () => store,
+    () => 0,
+  )
+  const record = { id: 'exec_1', digest: 'd' }
+  for (const owner of ['key_1', 'key_2']) history.claimKey('acme', owner, record)
+  const refused = { code: 'RATE_LIMITED', details: { limit: 'idempotency_keys' } }
+  assert.throws(() => history.claimKey('acme', 'key_3', record), refused)
+  assert.equal(history.findKey('acme', 'key_3'), undefined)
+  history.claimKey('other', 'key_3', record)
+  history.claimKey('acme', 'key_2', { ...record, answer: '{}' })
+  assert.equal(history.findKey('acme', 'key_2')?.answer, '{}')
+  history.releaseKey('acme', 'key_1')
+  history.claimKey('acme', 'key_3', record)
+})
+
+test('A key that is refused names whose keys are too many: those of its tenant, or those of all', () => {
+  for (const [lack, message] of [
+    ['tenant', /: this tenant has too many of/],
+    ['all', /: all tenants have too many of .* its share of them$/],
+  ] as const) {
+    const store: HistoryStore = { ...memory(), keyLack: () => lack }
+    const history = createHistory(
+      () => store,
+      () => 0,
+    )
+    const claim = () => history.claimKey('acme', 'key_1', { id: 'exec_1', digest: 'd' })
+    assert.throws(claim, { code: 'RATE_LIMITED', message })
+  }
+})
+
+test('A list of jobs steps over no idempotency key of its tenant', () => {
+  const store = memory()
+  const asked: (string | undefined)[] = []
+  const watched: HistoryStore = {
+    ...store,
+    runs(of) {
+      asked.push(of.before)
+      return store.runs(of)
+    },
+  }
+  const history = createHistory(
+    () => watched,
+    () => 0,
+  )
+  history.end('acme', rowOf(`exec_${'f'.repeat(32)}`), '{}')
+  assert.equal(history.list({ tenant: 'acme', limit: 10, labels: {} }).items.length, 1)
+  assert.ok(asked.length > 0)
+  for (const before of asked) assert.ok(before !== undefined && before < 'key_', `${before}`)
 })

@@ -26,6 +26,7 @@ export interface History {
   list(asked: HistoryQuery): HistoryPage
   /** Record of an idempotency key of this owner. */
   findKey(tenant: string, owner: string): IdempotencyRecord | undefined
+  /** Records a key, or its answer. Throws MayflyError RATE_LIMITED for a new one beyond the keys of a tenant. */
   claimKey(tenant: string, owner: string, record: IdempotencyRecord): void
   /** Deletes a key whose job did not run, so that a retry can run it. */
   releaseKey(tenant: string, owner: string): void
@@ -84,8 +85,10 @@ export interface HistoryPage {
 /** Byte store of the history. */
 export interface HistoryStore {
   putAll(bodies: readonly HistoryBody[], at: number): void
-  /** False if so many bytes would take the room of the record. */
-  hasRoom(bytes: number): boolean
+  /** Names what has no room for so many bytes: the store within its limit, or the disk beside the record. */
+  roomLack(bytes: number): RoomCause | undefined
+  /** Names whose idempotency keys are too many for one more of this tenant. */
+  keyLack(tenant: string): KeyCause | undefined
   get(place: BodyKey): Uint8Array | undefined
   runs(asked: {
     readonly tenant: string
@@ -95,6 +98,9 @@ export interface HistoryStore {
   }): readonly string[]
   forget(tenant: string, run: string): number
 }
+type RoomCause = 'store' | 'disk'
+/** `all`: those of all tenants, of which this one has its share. */
+type KeyCause = 'tenant' | 'all'
 interface HistoryBody {
   readonly place: BodyKey
   readonly bytes: Uint8Array
@@ -111,6 +117,8 @@ const ROW = 'row'
 const OUTCOME = 'outcome'
 const KEY = 'key'
 const ARTIFACT = 'artifact/'
+/** Above the ids of all jobs, and below the owners of keys, of which a tenant may have millions. */
+const aboveIds = 'exec_~'
 
 /** `openStore` opens the store on first use; `date` is milliseconds since 1970. */
 export function createHistory(openStore: () => HistoryStore, date: () => number): History {
@@ -140,13 +148,13 @@ export function createHistory(openStore: () => HistoryStore, date: () => number)
       return text === undefined ? undefined : idempotencyRecord.parse(parseJson(text))
     },
     claimKey: (tenant, owner, record) =>
-      write({ tenant, run: owner, name: KEY }, JSON.stringify(record)),
+      write(keyPlace(openStore(), tenant, owner), JSON.stringify(record)),
     releaseKey: (tenant, owner) => void openStore().forget(tenant, owner),
   }
 
   function list({ tenant, limit, before, labels, isHidden }: HistoryQuery): HistoryPage {
     const items: ExecutionRow[] = []
-    let last = before
+    let last = before ?? aboveIds
     for (let scanned = 0; scanned < scannedMax;) {
       const ids = openStore().runs({ tenant, name: ROW, before: last, limit })
       for (const id of ids) {
@@ -198,22 +206,59 @@ function putWithRoom(
   at: number,
 ): void {
   const all = [...beside, ...own]
-  if (store.hasRoom(sizeOf(all))) return store.putAll(all, at)
+  const lack = store.roomLack(sizeOf(all))
+  if (!lack) return store.putAll(all, at)
   // Without its ended row a job that was begun would be told as interrupted, and run again.
-  const fits = beside.length > 0 && store.hasRoom(sizeOf(own))
-  store.putAll(fits ? own : own.filter(({ place }) => place.name === ROW), at)
-  throw noRoom(fits ? 'the artifacts of a job' : 'the outcome of a job')
+  const ownLack = beside.length > 0 ? store.roomLack(sizeOf(own)) : lack
+  store.putAll(ownLack ? own.filter(({ place }) => place.name === ROW) : own, at)
+  throw noRoom(ownLack ? 'the outcome of a job' : 'the artifacts of a job', ownLack ?? lack)
 }
 
 function sizeOf(bodies: readonly HistoryBody[]): number {
   return bodies.reduce((sum, { bytes }) => sum + bytes.length, 0)
 }
 
-function noRoom(what: string): MayflyError {
-  const message = `Cannot store ${what}: it would take the room of the record`
-  const hint = 'Make room on the disk of the state folder'
-  return new MayflyError('DISK_FULL', message, { hint })
+/** Causes and ways out. */
+const lacks = {
+  disk: {
+    why: 'the disk has no room for it beside that of the record',
+    hint: 'Make room on the disk of the state folder',
+  },
+  store: {
+    why: 'outcomes and artifacts of all tenants are at their limit',
+    hint: 'The oldest go each minute; let jobs leave less, by "limits.artifacts" for example',
+  },
+} as const satisfies Record<RoomCause, object>
+
+function noRoom(what: string, lack: RoomCause): MayflyError {
+  const { why, hint } = lacks[lack]
+  return new MayflyError('DISK_FULL', `Cannot store ${what}: ${why}`, { hint })
 }
+
+/** Place of a key that is stored, or may be. */
+function keyPlace(store: HistoryStore, tenant: string, owner: string): BodyKey {
+  const place = { tenant, run: owner, name: KEY }
+  const lack = store.get(place) ? undefined : store.keyLack(tenant)
+  if (lack) throw tooManyKeys(lack)
+  return place
+}
+
+const keyLacks = {
+  tenant: 'this tenant has too many of the last 24 hours',
+  all: 'all tenants have too many of the last 24 hours, and this one has its share of them',
+} as const satisfies Record<KeyCause, string>
+
+function tooManyKeys(lack: KeyCause): MayflyError {
+  const message = `Cannot accept another Idempotency-Key: ${keyLacks[lack]}`
+  return new MayflyError('RATE_LIMITED', message, {
+    details: { limit: 'idempotency_keys' },
+    hint: 'Use keys only for requests that may be sent twice; a request without one is accepted',
+    retryAfterMs: keyRetryMs,
+  })
+}
+
+/** Keys that have expired are deleted each minute. */
+const keyRetryMs = 60_000
 
 /** True if a row has all labels with these values. */
 export function hasLabels(

@@ -113,6 +113,36 @@ test('A key outlasts an outcome that was evicted, and the code is not run again'
   bodies.close()
 })
 
+test('A new key beyond those of its tenant is 429, and runs nothing; known keys and requests without one are answered', async () => {
+  await using state = await folder()
+  const bodies = openBodies(state.path, {
+    // Room for two keys.
+    keyLimits: { each: 600, all: 2 ** 20 },
+  })
+  const history = createHistory(
+    () => bodies,
+    () => Date.now(),
+  )
+  {
+    await using door = await openDoor({ history })
+    const first = await run(door, 'a')
+    assert.deepEqual([first.status, (await run(door, 'b')).status], [200, 200])
+    const refused = await run(door, 'c')
+    assert.deepEqual([refused.status, refused.json['code']], [429, 'RATE_LIMITED'])
+    assert.deepEqual(refused.json['details'], { limit: 'idempotency_keys' })
+    assert.equal(refused.headers.get('retry-after'), '60')
+    assert.equal((await run(door, 'a')).text, first.text)
+    assert.equal(door.jobs.length, 2)
+    const plain = await post(
+      `${door.gateway.activeUrl}/v1/executions`,
+      { code: '1' },
+      bearer(adminKey),
+    )
+    assert.equal(plain.status, 200)
+  }
+  bodies.close()
+})
+
 test('The same key of another owner is a different key', async () => {
   const { keys } = await openKeys({
     first: adminKey,

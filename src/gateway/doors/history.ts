@@ -1,11 +1,11 @@
 import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
 import type { Outcome } from '../../contract/outcome.ts'
-import { sha256 } from '../../lib/hash.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { hasLabels, type ExecutionRow } from '../../history/history.ts'
 import type { Door } from './door.ts'
 import { streamEnd, wantsStream, watchJob } from './answer-job.ts'
+import { FirstReads } from '../http/first-reads.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 import { holdAnswer, readOutcome, refuseOpenSession, refuseUnread } from './stored-outcome.ts'
 import { labelQuery, parametersOf } from './label-query.ts'
@@ -93,9 +93,8 @@ export const readArtifact: Door<StoredOutcomes & Pick<GatewayParts, 'quotas'>> =
   const { path = '' } = params
   refuseOpenSession(parts, id)
   refuseUnread(parts, tenant)
-  const reads = readsOf(parts)
-  const place = sha256(JSON.stringify([tenant, id, path]))
-  if (reads.has(place)) parts.quotas.transfer(tenant, 0)
+  const reads = firstReadsOf(parts)
+  if (!reads.isFirst(tenant, id, path)) parts.quotas.transfer(tenant, 0)
   const bytes = await parts.bodies.turn(tenant, () => {
     const found =
       parts.history.artifact(tenant, id, path) ?? inlineArtifact(parts, tenant, id, path)
@@ -104,27 +103,19 @@ export const readArtifact: Door<StoredOutcomes & Pick<GatewayParts, 'quotas'>> =
     return found
   })
   if (http.incoming.method === 'GET') {
-    if (reads.has(place)) parts.quotas.transfer(tenant, bytes.length)
-    remember(reads, place)
+    if (!reads.isFirst(tenant, id, path)) parts.quotas.transfer(tenant, bytes.length)
+    reads.remember(tenant, id, path)
   }
   return new Response(Uint8Array.from(bytes), { headers: fileHeaders(path, bytes.length) })
 }
 
-/** Artifacts that were read, latest last. */
-const readOnce = new WeakMap<GatewayParts['history'], Set<string>>()
-/** All artifacts take 1 GB together, so an artifact that is forgotten, and read once more without a charge, is small. */
-const readOnceMax = 20_000
+/** First reads by history, so by server. */
+const firstReads = new WeakMap<GatewayParts['history'], FirstReads>()
 
-function readsOf({ history }: Pick<GatewayParts, 'history'>): Set<string> {
-  const reads = readOnce.get(history) ?? new Set()
-  readOnce.set(history, reads)
+function firstReadsOf({ history }: Pick<GatewayParts, 'history'>): FirstReads {
+  const reads = firstReads.get(history) ?? new FirstReads()
+  firstReads.set(history, reads)
   return reads
-}
-
-function remember(reads: Set<string>, place: string): void {
-  reads.delete(place)
-  reads.add(place)
-  if (reads.size > readOnceMax) for (const oldest of reads.keys()) return void reads.delete(oldest)
 }
 
 /** Bytes of an artifact whose outcome carries them. */

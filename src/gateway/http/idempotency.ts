@@ -47,7 +47,8 @@ export interface KnownAnswer {
 
 /**
  * Claims an idempotency key for a job, or finds the outcome of the job that holds it. Throws MayflyError INVALID for
- * another body or a malformed key, CONFLICT while the first job runs or after its outcome expired.
+ * another body or a malformed key, CONFLICT while the first job runs or after its outcome expired, and RATE_LIMITED
+ * for a new key beyond those of its tenant.
  */
 export function claimIdempotencyKey(
   history: History,

@@ -40,12 +40,21 @@ export const measuring: readonly string[] = [
 export const lonely: readonly string[] = [
   'tests/doors/abusers-http.test.ts',
   'tests/doors/anomaly-programs.test.ts',
+  'tests/conformance/gvisor.test.ts',
   'tests/conformance/microvm.test.ts',
   'tests/conformance/userkernel.test.ts',
+  'tests/hostile/process/gvisor.test.ts',
   'tests/hostile/process/microvm.test.ts',
   'tests/hostile/process/userkernel.test.ts',
+  'tests/walls/clone-counts.test.ts',
+  'tests/walls/life-of-a-program.test.ts',
+  'tests/walls/machine-clones.test.ts',
+  'tests/walls/machine-forged-frames.test.ts',
+  'tests/walls/machine-fork-kills.test.ts',
+  'tests/walls/machine-forks.test.ts',
   'tests/walls/process-soak.test.ts',
   'tests/walls/program-zones.test.ts',
+  'tests/walls/sentinel.test.ts',
   'tests/walls/warden-whole.test.ts',
 ]
 

@@ -87,7 +87,10 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
   await take(inTurns(parts.map(({ run, first }) => first.map((file) => ({ run, files: [file] })))))
   const load = startLoad()
   const left = parts.map((one) => ({ run: one.run, ...batchesOf(one.left, kept && 1) }))
-  const alone = left.map((one) => ({ run: one.run, files: one.alone }))
+  // Results of a long run are kept by batch: a failed file must not cost those of others.
+  const alone = left.flatMap(({ run, alone: files }) =>
+    kept ? files.map((file) => ({ run, files: [file] })) : [{ run, files }],
+  )
   const others = inTurns(
     left.map(({ run, ...one }) => one.others.map((files) => ({ run, files }))),
   ).values()

@@ -37,8 +37,9 @@ export function dependsOnUser(file: string): boolean {
 }
 
 /**
- * Files of which a long run reaches its counts once, as root: kernels of their own, code that no parser reads, and a soak
- * of ten minutes meet the ordinary user in their usual counts. They would be a sixth of a long run.
+ * Files of which a long run reaches its counts once, as root: kernels of their own, code that no parser reads, a thousand
+ * runs of an image, and a soak of ten minutes meet the ordinary user in their usual counts. They would be a quarter of a
+ * long run.
  */
 const once: readonly string[] = [
   'tests/conformance/microvm.test.ts',
@@ -46,6 +47,10 @@ const once: readonly string[] = [
   'tests/hostile/parser-walls.test.ts',
   'tests/hostile/process/microvm.test.ts',
   'tests/hostile/process/userkernel.test.ts',
+  'tests/walls/image-roots.test.ts',
+  'tests/walls/machine-clones.test.ts',
+  'tests/walls/machine-forged-frames.test.ts',
+  'tests/walls/machine-fork-kills.test.ts',
   'tests/walls/process-soak.test.ts',
 ]
 

@@ -68,7 +68,8 @@ suite('A fork of a guest whose root forges frames', { skip, timeout }, () => {
     assert.equal(sizeOf(left), 0, JSON.stringify(left))
   })
 
-  const open = () => walls.open({ language: 'python', provider: 'qemu', limits })
+  // The clean session lives as long as all attacks.
+  const open = () => walls.open({ language: 'python', provider: 'qemu', limits, timeout: '50m' })
 
   test('Attack: root of a guest that floods the control connection of its machine with events ends itself', async () => {
     const box = await open()

@@ -11,6 +11,7 @@ import { openCgroups } from '../../src/os/cgroup.ts'
 import { tryReadText } from '../../src/os/read.ts'
 import { noMachines } from '../conformance/microvm.ts'
 import { descendantsOf } from '../conformance/remains.ts'
+import { until } from '../conformance/stand.ts'
 import { after, before, isSampled, suite, test } from '../fixtures/drawn.ts'
 import { copyMachineState } from '../fixtures/machine-images.ts'
 import { machinesOf } from './qemu-here.ts'
@@ -55,6 +56,8 @@ suite('A fork of which one QEMU is killed', { skip, timeout }, () => {
     // Notes the names of walls that are alive.
     remains()
     for (const one of boxes) await one.close()
+    const areBack = () => isDeepStrictEqual(countsOf(remains()), countsOf(before))
+    await until(areBack, 'as many walls as before', 60_000).catch(() => undefined)
     assert.deepEqual(countsOf(await whenQuiet()), countsOf(before))
   }
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyError, messageOf } from '../../../src/contract/error.ts'
 import type { Sandbox } from '../../../src/contract/provider.ts'
 import type { Chapter } from '../case.ts'
-import { inTime, until, type Running } from '../stand.ts'
+import { inTime, messageIn, patienceMs, until, type Running } from '../stand.ts'
 
 /** Many times the interval of a tick. */
 const quietMs = 200
@@ -113,11 +113,13 @@ export const life: Chapter = {
       title: 'Concurrent sandboxes each return their own result',
       needs: [{ guest: 'echo' }],
       async run(stand) {
+        // Eight that start at once have little of a small machine each.
+        const limits = { timeout: patienceMs }
         const all = await Promise.all(
-          Array.from({ length: 8 }, (_, n) => stand.run(stand.guests.echo, { input: n })),
+          Array.from({ length: 8 }, (_, n) => stand.run(stand.guests.echo, { input: n, limits })),
         )
         assert.deepEqual(
-          all.map(({ end }) => end.resultText),
+          all.map(({ end }) => (end.status === 'ok' ? end.resultText : messageIn(end))),
           all.map((_, n) => String(n)),
         )
       },

@@ -60,7 +60,9 @@ export interface WallsWish {
 /** The library's own pipeline, with a warden that can leave a layer out. */
 export async function openWalls({ unproved, ...options }: WallsWish = {}): Promise<Walls> {
   const state = mkdtempSync(path.join(tmpdir(), 'hostile-state-'))
-  const object = { state, escalation: { 0: 'process' } } as const
+  // Many machines at once take their time on a busy host.
+  const server = { queue_wait: '10m' } as const
+  const object = { state, escalation: { 0: 'process' }, server } as const
   const { config } = loadConfig({ object, env: {}, cwd: tmpdir() })
   const counter = new LeftoverCounter(state)
   const warden = await startWarden({ stateFolder: state, ...options })

@@ -92,11 +92,12 @@ export function livingOf(processes: readonly ProcessIdentity[]): readonly number
 
 /**
  * True if the process is gone, a zombie or in exit(2) (PF_EXITING): it runs no user instruction any more. False if only
- * its first thread has exited.
+ * its first thread has exited. Outside of Linux a pid is enough.
  */
 export function isExiting(pid: number, startTime?: number): boolean {
   const facts = factsOf(pid, startTime)
-  return !facts || (isEnding(facts) && !someOtherThread(pid, runsOn))
+  if (!facts) return process.platform === 'linux' || !answersSignal(pid)
+  return isEnding(facts) && !someOtherThread(pid, runsOn)
 }
 
 /** The same of its first thread alone: others may run on, or be about to see that the whole process ends. */

@@ -16,7 +16,7 @@ import { MayflyError } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 import { makeStateFolder } from './make-state-folder.ts'
-import { readBootId, identify, isAlive, type ProcessIdentity } from '../os/proc.ts'
+import { readBootId, identify, isAlive, isExiting, type ProcessIdentity } from '../os/proc.ts'
 
 /**
  * Leases: a file for each live enclosure. If its warden dies, the next one that starts on this state folder hands the
@@ -104,8 +104,9 @@ function claimFolder(folder: string, state: string): void {
   throw new MayflyError('STATE', `Cannot use "${folder}": it belongs to another user`)
 }
 
+/** An owner that was killed a moment ago may have threads that are still exiting. */
 function isDead(lease: Lease, boot: string): boolean {
-  return lease.boot !== boot || !isAlive(lease.owner.pid, lease.owner.startTime)
+  return lease.boot !== boot || isExiting(lease.owner.pid, lease.owner.startTime)
 }
 
 /** Removes temporary files of writers that died. */

@@ -1,5 +1,5 @@
 import { isWallUid } from '../../../contract/uids.ts'
-import { allPids, identify, isAlive, uidsOf, statusField } from '../../../os/proc.ts'
+import { allPids, identify, isExiting, uidsOf, statusField } from '../../../os/proc.ts'
 import { tryReadText } from '../../../os/read.ts'
 import { signalAll } from '../../../os/signal.ts'
 
@@ -27,7 +27,7 @@ function isOrphan(pid: number): boolean {
   const words = (tryReadText(`/proc/${pid}/cmdline`) ?? '').split('\0')
   const mark = words.findIndex((word) => MARK.test(word))
   const [, warden, startTime] = MARK.exec(words[mark] ?? '') ?? []
-  if (warden === undefined || isAlive(Number(warden), Number(startTime))) return false
+  if (warden === undefined || !isExiting(Number(warden), Number(startTime))) return false
   // Any process may have such an argument; only bwrap is a launcher.
   if (mark > 0 && statusField(pid, 'Name')[0] !== 'bwrap') return false
   if (!isOurs(uidsOf(pid)[0])) return false

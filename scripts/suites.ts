@@ -69,19 +69,26 @@ function isIn(suite: SuiteName): (file: string) => boolean {
 const drawsMany = /\.prop\.test\.ts$|^tests\/fuzz\//
 /**
  * Pure tests that take more than about a second, most of them because they wait for a process or a deadline. With
- * those that draw many cases they are a fifth of the files and two thirds of the time.
+ * those that draw many cases they are a fifth of the files and most of the time.
  */
 const slow: readonly string[] = [
   'scripts/cpu-of-files.test.ts',
   'scripts/rotation.test.ts',
   'src/agent-wire/agent-link.test.ts',
   'src/agent-wire/guest-view.test.ts',
+  'src/cli/artifacts-folder.test.ts',
+  'src/config/load.test.ts',
+  'src/config/trust.test.ts',
   'src/contract/clock.test.ts',
+  'src/egress/proxy.test.ts',
   'src/evidence/journal.test.ts',
+  'src/folders/open.test.ts',
+  'src/gateway/doors/history.test.ts',
   'src/gateway/local/local.test.ts',
   'src/images/layer-tree.test.ts',
   'src/lib/ed25519.test.ts',
   'src/lib/parse-json.test.ts',
+  'src/mcp/servers/upstream.test.ts',
   'src/output/schema.test.ts',
   'src/pool/pool.test.ts',
   'src/provider-modules/modules.test.ts',
@@ -90,14 +97,16 @@ const slow: readonly string[] = [
   'src/threat/cost.test.ts',
   'src/threat/rules/rules.test.ts',
   'src/threat/zones/split.test.ts',
+  'src/walls/guest-calls.test.ts',
   'src/walls/output-stream.test.ts',
   'src/walls/worker-guest.test.ts',
+  'src/warden/engines/hostile-folder.test.ts',
   'src/warden/engines/release-once-gone.test.ts',
   'src/watch/detection.test.ts',
   'src/watch/guard.test.ts',
 ]
 
-/** True for the tests of `smoke`, which is over in half a minute. */
+/** True for the tests of `smoke`, which is over in little more than a minute on two cores. */
 export function isQuick(file: string): boolean {
   return !drawsMany.test(file) && !slow.includes(file)
 }

@@ -71,11 +71,7 @@ test('On a shared listener each connection is asked about at once, and one witho
 })
 
 test('A server may think for nine minutes before its answer', async (t) => {
-  const asked = Promise.withResolvers<Socket>()
-  const model = new Server((socket) => {
-    socket.on('error', () => undefined).once('data', () => asked.resolve(socket.resume()))
-  })
-  const port = await portOf(t, model)
+  const { asked, port } = await thinkingServer(t)
   const listener = new Server()
   const own = await portOf(t, listener)
   const budget = { sentMax: 10_000, receivedMax: 10_000 }
@@ -86,7 +82,7 @@ test('A server may think for nine minutes before its answer', async (t) => {
   const at = `127.0.0.1:${port}`
   const guest = connect(own, '127.0.0.1')
   guest.write(`GET http://${at}/ HTTP/1.1\r\nHost: ${at}\r\n\r\n`)
-  const server = await asked.promise
+  const server = await asked
   for (let minute = 0; minute < 9; minute++) t.mock.timers.tick(60_000)
   assert.doesNotMatch(ledger.attempts[0]!.because, /idle/)
   server.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
@@ -161,11 +157,7 @@ test('A flood of connections to a shared listener has few lookups at once, and e
 })
 
 test('An answer that pauses keeps its place, though another connection waits', async (t) => {
-  const asked = Promise.withResolvers<Socket>()
-  const server = new Server((socket) => {
-    socket.on('error', () => undefined).once('data', () => asked.resolve(socket.resume()))
-  })
-  const port = await portOf(t, server)
+  const { asked, port } = await thinkingServer(t)
   const listener = new Server()
   const own = await portOf(t, listener)
   const budget = { sentMax: 10_000, receivedMax: 10_000 }
@@ -182,7 +174,7 @@ test('An answer that pauses keeps its place, though another connection waits', a
   let text = ''
   guest.on('data', (bytes) => void (text += String(bytes)))
   guest.write(`GET http://${at}/ HTTP/1.1\r\nHost: ${at}\r\n\r\n`)
-  const stream = await asked.promise
+  const stream = await asked
   stream.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')
   stream.write(`1388\r\n${'z'.repeat(5000)}\r\n`)
   while (text.split('z').length <= 5000) await once(guest, 'data', { signal })
@@ -253,6 +245,15 @@ test('A tunnel that is idle since its answer leaves its place to a connection th
     [false, true, false],
   )
 })
+
+/** Port of a server that answers nothing by itself, and its connection once that has asked. */
+async function thinkingServer(t: TestContext) {
+  const asked = Promise.withResolvers<Socket>()
+  const server = new Server((socket) => {
+    socket.on('error', () => undefined).once('data', () => asked.resolve(socket.resume()))
+  })
+  return { asked: asked.promise, port: await portOf(t, server) }
+}
 
 /** Port of a server that listens until the test ends. */
 async function portOf(t: TestContext, server: Server): Promise<number> {

@@ -69,11 +69,7 @@ suite('Control groups, as folders and files', () => {
   for (const version of [1, 2])
     test(`Version ${version}: old groups of walls without members are listed as forgotten`, () => {
       using mount = folder()
-      if (version === 2) {
-        mount.write('cgroup.controllers', 'memory\n')
-        mkdirSync(join(mount.path, 'mayfly'))
-        mount.write('mayfly/cgroup.controllers', 'memory\n')
-      }
+      if (version === 2) unify(mount, 'memory')
       const root = openCgroups(mount.path)!
       const [old, busy, fresh, other] = [
         'w0123456789abcdef',
@@ -184,11 +180,7 @@ suite('Control groups, as folders and files', () => {
   for (const version of [1, 2])
     test(`Version ${version}: a limit in force is not written again, and a lifted one is`, () => {
       using mount = folder()
-      if (version === 2) {
-        mount.write('cgroup.controllers', 'cpu memory pids\n')
-        mkdirSync(join(mount.path, 'mayfly'))
-        mount.write('mayfly/cgroup.controllers', 'cpu memory pids\n')
-      }
+      if (version === 2) unify(mount, 'cpu memory pids')
       const group = openCgroups(mount.path)!.create('w13')
       const files =
         version === 2
@@ -270,11 +262,7 @@ suite('Control groups, as folders and files', () => {
   for (const version of [1, 2])
     test(`Version ${version}: OOM kills of a machine that is full are none at the limit of a group`, () => {
       using mount = folder()
-      if (version === 2) {
-        mount.write('cgroup.controllers', 'memory\n')
-        mkdirSync(join(mount.path, 'mayfly'))
-        mount.write('mayfly/cgroup.controllers', 'memory\n')
-      }
+      if (version === 2) unify(mount, 'memory')
       const group = openCgroups(mount.path)!.create('w16')
       const own = version === 1 ? 'memory/mayfly/w16' : 'mayfly/w16'
       const events = version === 1 ? 'memory.oom_control' : 'memory.events.local'
@@ -475,6 +463,13 @@ suite('Control groups, as folders and files', () => {
     assert.deepEqual([root.remove('w3'), root.remove('w3')], [true, true])
   })
 })
+
+/** Makes a folder the unified hierarchy, with these controllers for the groups of Mayfly. */
+function unify(mount: ReturnType<typeof folder>, controllers: string): void {
+  mount.write('cgroup.controllers', `${controllers}\n`)
+  mkdirSync(join(mount.path, 'mayfly'))
+  mount.write('mayfly/cgroup.controllers', `${controllers}\n`)
+}
 
 function folder() {
   const path = mkdtempSync(join(tmpdir(), 'mayfly-cgroup-'))

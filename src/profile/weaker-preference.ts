@@ -6,13 +6,13 @@ import { chooseTier, type ProviderFacts } from './choose-tier.ts'
 /**
  * True if, with the `default_provider` of `next` in place of that of `now`, code of some language at some floor gets a weaker
  * wall of these. Compares choices and not two strengths, because `auto` has none, and because a provider without the language
- * leaves the choice to `auto`. A named provider that is not proved counts as weaker.
+ * leaves the choice to `auto`. A provider that is not known counts as weaker.
  */
 export function prefersWeaker(now: Config, next: Config, facts: readonly ProviderFacts[]): boolean {
   if (now.default_provider === next.default_provider) return false
-  const isProved = ({ default_provider: name }: Config) =>
+  const isKnown = ({ default_provider: name }: Config) =>
     name === 'auto' || facts.some((fact) => fact.name === name)
-  if (!isProved(now) || !isProved(next)) return true
+  if (!isKnown(now) || !isKnown(next)) return true
   const floors = [undefined, ...namedTiers]
   return languages.some((language) =>
     floors.some(

@@ -78,8 +78,13 @@ export class RunscEnclosure implements Enclosure {
     return takeSockets(this.#wall.resources.child, HANDLE_FD)
   }
 
-  claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
-    return claim(this.#wall, bounds)
+  /** The read-back is the first sample: a short program may have ended, and its sentry be exiting, before the next. */
+  async claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
+    const readBack = await claim(this.#wall, bounds)
+    const { held } = this.#wall
+    if (!readBack.spent && held)
+      this.#sampled = { bytes: readBack.bytes, bytesMax: held.usedMax, isOutOfMemory: false }
+    return readBack
   }
 
   /** No effect: a single-use wall keeps the CPU baseline of its claim. */

@@ -39,6 +39,7 @@ test('An image has the pages of the template, with those of the capture in their
   try {
     const path = join(place, 'base')
     const template = Buffer.alloc(4 * MIB, 'base')
+    for (let at = 0; at < template.length; at += PAGE) template.writeUInt32LE(at, at)
     writeFileSync(path, template)
     await using base = await open(path)
     const runs = [

@@ -121,11 +121,15 @@ test('A fetch that its guest gives up ends, or is never sent, and leaves its pla
 
 test('Attack: a call by the name for giving up a fetch is refused, and ends no fetch', async () => {
   const { send, answers, denied } = callsOf()
-  void send(1, 'mayfly.fetch', '"hangs"')
+  const fetched = send(1, 'mayfly.fetch', '"hangs"')
   await send(2, 'mayfly.forget', '1')
+  await sleep(20)
   assert.deepEqual([answers.length, answers[0]!.id], [1, 2])
   assert.match(answers[0]!.error!, /it is not granted/)
   assert.deepEqual(denied, [{ capability: 'mayfly.forget' }])
+  await send(1, 'mayfly.forget')
+  await fetched
+  assert.deepEqual(answers.at(-1), { id: 1, text: '2' })
 })
 
 test('A guest may give up each fetch of as many as it may call', async () => {

@@ -46,7 +46,8 @@ suite('The demonstrations', { concurrency: 3 }, () => {
       assert.deepEqual([outcome['status'], outcome['tier']], ['terminated', 'process'])
       // With a sentinel it is terminated when it opens the credential, otherwise when it prints the planted secret.
       assert.match(outcome['error'].message, /planted secret|\.aws\/credentials/)
-      assert.match(outcome['stdout'], /^report 0: .*report 5: \d+\s*$/s)
+      const reports = Array.from({ length: 6 }, (_, n) => `report ${n}: \\d+\\s*`)
+      assert.match(outcome['stdout'], new RegExp(`^${reports.join('')}$`))
       const anomaly = (outcome['timeline'] as any[]).find(({ event }) => event === 'anomaly')
       assert.equal(anomaly.fields.name, 'sensitive-data')
       assert.ok(anomaly.at >= 6_000)

@@ -47,6 +47,8 @@ suite('SecureSandbox', () => {
       await assert.rejects(sandbox.createIsolate('made'), { code: 'CONFLICT' })
       await sandbox.registerEffect('made', 'return 1')
       assert.equal(await sandbox.executeEffect('made'), 1)
+      await sandbox.destroyIsolate('made')
+      await assert.rejects(sandbox.executeEffect('made'), { code: 'CONFLICT' })
     })
 
     test('A destroyed isolate cannot be used; destroying it again does nothing (S3-18)', async () => {

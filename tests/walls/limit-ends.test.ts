@@ -16,6 +16,7 @@ interface Case {
   readonly code: string
   readonly ends: readonly [status: string, code: string | undefined]
   readonly counts?: 'pids'
+  readonly says?: string
 }
 
 const full: Case['ends'] = ['limit', 'DISK']
@@ -60,6 +61,7 @@ const cases: readonly Case[] = [
     of: inPython,
     code: `${inFile}\nexcept OSError: print('handled')`,
     ends: ['ok', undefined],
+    says: 'handled\n',
   },
   {
     name: 'Python only says so',
@@ -86,12 +88,14 @@ const cases: readonly Case[] = [
     of: inPython,
     code: `${forks.replace('for', 'try:\n  for').replaceAll('\n    ', '\n      ')}\nexcept OSError: print('handled')`,
     ends: ['ok', undefined],
+    counts: 'pids',
+    says: 'handled\n',
   },
 ]
 
 suite('Programs that use up their disk or their processes', { skip: unable('python') }, () => {
   for (const jailKind of ['embedded', 'bubblewrap'] as const)
-    for (const { name, of, code, ends, counts } of cases)
+    for (const { name, of, code, ends, counts, says } of cases)
       test(`${jailKind}: ${name}: ${ends.join(' ')}`, async (t) => {
         if (isMissing(t, { jailKind })) return
         if (counts && !openCgroups()?.controllers.includes(counts))
@@ -100,8 +104,9 @@ suite('Programs that use up their disk or their processes', { skip: unable('pyth
         try {
           const stand = new Stand(provider, () => Promise.reject(new Error('no other')), of)
           const controls = { processes: 16 }
-          const { end } = await stand.run(code, { controls, entry: 'program' })
+          const { end, stdout } = await stand.run(code, { controls, entry: 'program' })
           assert.deepEqual([end.status, end.error?.code], ends, messageIn(end))
+          if (says) assert.equal(stdout, says)
         } finally {
           await provider.close?.()
           await close()

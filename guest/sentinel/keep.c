@@ -15,6 +15,9 @@
  * - All processes of the wall carry a mark that they cannot remove: a hard limit (RLIMIT_LOCKS, which the kernel ignores
  *   since 2.4.25) that the fixed filter protects. If this process is killed, the warden finds them by the mark.
  *
+ * Descriptors in flight are counted by user, and refused by the limit on open files of their sender: other walls of this user
+ * can have as many in flight as their own limit permits. The child lowers its own only after it has sent its listener.
+ *
  * The first program is a child, so that Yama (ptrace_scope 1) permits this process to trace it. The child executes the
  * steps of the launcher (../launcher/steps.c) and hands over its listener by SCM_RIGHTS: the default seccomp profile of
  * Docker refuses pidfd_getfd(2) and process_vm_readv(2).
@@ -35,6 +38,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -60,6 +64,8 @@ static char children_file[64];
 
 int parse_keeper_option(const char *word) {
   if (!wall.is_kept) return 0;
+  /* Read before the options are (value_of_option). */
+  if (!strncmp(word, "nofile=", 7)) return 1;
   if (!strcmp(word, "shared")) return wall.is_shared = 1;
   if (!strcmp(word, "unscoped")) return wall.is_unscoped = 1;
   if (!strncmp(word, "scratch=", 8)) {
@@ -74,7 +80,16 @@ int parse_keeper_option(const char *word) {
   return 0;
 }
 
-static _Noreturn void become_program(char **steps, int count, char **exec, int handover) {
+/* Soft and hard limit on open files; never raises the hard limit. */
+static void limit_files(rlim_t files) {
+  struct rlimit now;
+  if (getrlimit(RLIMIT_NOFILE, &now)) cannot("limit open files");
+  if (files < now.rlim_max) now.rlim_max = files;
+  now.rlim_cur = now.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &now)) cannot("limit open files");
+}
+
+static _Noreturn void become_program(char **steps, int count, char **exec, int handover, rlim_t files) {
   pid_t parent = getppid();
   sigset_t none;
   sigemptyset(&none);
@@ -87,6 +102,7 @@ static _Noreturn void become_program(char **steps, int count, char **exec, int h
   umask(022);
   carry_out(steps, count);
   hand_over(filters, bytes, 1);
+  limit_files(files);
   sigprocmask(SIG_SETMASK, &none, NULL);
   execv(exec[0], exec + 1);
   cannot("become the program");
@@ -122,6 +138,13 @@ static int index_of_separator(int argc, char **argv, int from) {
   cannot("keep");
 }
 
+/* Text of the first `count` options after `name`; NULL if there is none. */
+static const char *value_of_option(const char *name, int count, char **argv) {
+  for (int i = 0; i < count; i++)
+    if (!strncmp(argv[i], name, strlen(name))) return argv[i] + strlen(name);
+  return NULL;
+}
+
 /*
  * By Landlock, so that the kernel resolves a path of the wall and judges the folder in one step (sockets.c). Before the fork:
  * a process of a domain looks only into those of the same domain, which the wall then inherits. Without REFER a domain
@@ -132,8 +155,8 @@ static void bind_below_scratch_only(int options, char **argv) {
   if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 1)
     handled.handled_access_fs |= LANDLOCK_ACCESS_FS_REFER;
   struct landlock_path_beneath_attr rule = {.allowed_access = handled.handled_access_fs, .parent_fd = -1};
-  for (int i = 0; i < options; i++)
-    if (!strncmp(argv[i], "scratch=", 8)) rule.parent_fd = open(argv[i] + 8, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  const char *scratch = value_of_option("scratch=", options, argv);
+  if (scratch) rule.parent_fd = open(scratch, O_PATH | O_DIRECTORY | O_CLOEXEC);
   int rules = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof handled.handled_access_fs, 0);
   if (rules < 0 || syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0)) cannot("restrict sockets");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_landlock_restrict_self, rules, 0)) cannot("restrict sockets");
@@ -145,6 +168,8 @@ void keep(int argc, char **argv) {
   int options = index_of_separator(argc, argv, 0), steps = index_of_separator(argc, argv, options + 1), handover[2];
   errno = EINVAL;
   if (argc - steps < 3) cannot("no program");
+  const char *files = value_of_option("nofile=", options, argv);
+  if (!files) cannot("no limit on open files");
   sigset_t ends;
   sigemptyset(&ends);
   sigaddset(&ends, SIGCHLD);
@@ -156,7 +181,7 @@ void keep(int argc, char **argv) {
   if (child < 0) cannot("start the program");
   if (child == 0) {
     close(handover[0]);
-    become_program(argv + options + 1, steps - options - 1, argv + steps + 1, handover[1]);
+    become_program(argv + options + 1, steps - options - 1, argv + steps + 1, handover[1], strtoul(files, NULL, 10));
   }
   close(handover[1]);
   wall.is_kept = 1;

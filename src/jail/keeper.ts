@@ -76,6 +76,7 @@ export function composeKeeper(
   }
   const mark = randomInt(MARKS.first, MARKS.last)
   const { path, args, env } = spec.exec
+  const { nofile, ...limits } = spec.limits
   return {
     file: launcherPath(launcherFdOfWhole),
     launcherFd: launcherFdOfWhole,
@@ -85,6 +86,7 @@ export function composeKeeper(
       `scratch=${scratch!}`,
       ...(uid === undefined ? ['shared'] : [`uid=${uid}`]),
       ...(duties.isUnscoped ? ['unscoped'] : []),
+      `nofile=${nofile}`,
       ...watchedCalls(duties),
       ...secretPaths().map((part) => `secret=${part}`),
     ],
@@ -92,7 +94,7 @@ export function composeKeeper(
       ...[
         step('limit', 'locks', mark),
         step('landlock-most', facts.landlock),
-        ...wallSteps(spec, facts.root),
+        ...wallSteps({ ...spec, limits }, facts.root),
         step('reserve', RESULT_FD),
         step('keep', ...programFds),
         step('variables', ...Object.entries(env).map((pair) => pair.join('='))),

@@ -334,6 +334,31 @@ time.sleep(1000)`)
       assert.ok(Number(threads) >= 15 && Number(threads) <= 24, wall.said.stdout)
     })
 
+    test('keeps no other wall from its keeper by descriptors in flight, as many as the kernel permits', async () => {
+      await using stand = await openWhole({ hide })
+      const wall = await startOf(stand)
+      wall.run(`${parts}
+held, sent = [], 0
+try:
+    while True:
+        held.append(socket.socketpair())
+        for _ in range(4):
+            socket.send_fds(held[-1][0], [b'x'], [1] * 50)
+            sent += 50
+except OSError as error: print(error.errno, sent, flush=True)
+print('ready', flush=True)
+time.sleep(1000)`)
+      await ready(wall)
+      const [, sent] = /^109 (\d+)\n/.exec(wall.said.stdout) ?? []
+      assert.ok(Number(sent) > 1_000, wall.said.stdout)
+      const next = await startOf(stand)
+      next.run(
+        'import resource, subprocess\nprint(resource.getrlimit(resource.RLIMIT_NOFILE), subprocess.call("true"))',
+      )
+      await next.end()
+      assert.equal(next.said.stdout, '(1024, 1024) 0\n', next.said.stderr)
+    })
+
     test('is ended if it writes more than its scratch limit, including deleted files and unreadable folders', async () => {
       await using stand = await openWhole({ hide })
       for (const code of [

@@ -12,6 +12,7 @@ import { encodeFrame } from '../../src/lib/frames.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { tryReadLink } from '../../src/os/read.ts'
 import { descriptorOf, spawnChild, type SpawnedChild } from '../../src/os/spawned-child.ts'
+import type { GuestStream } from '../../src/walls/guest-stream.ts'
 import { GuestStreams } from '../../src/walls/guest-streams.ts'
 import { until } from '../conformance/stand.ts'
 import { drawn, suite, test } from '../fixtures/drawn.ts'
@@ -32,6 +33,14 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     )
     const { handle, streams } = carrier.streams
     const seen = { stdout: 0, stderr: 0 }
+    const received = bytesReceivedBy(streams.stdout)
+    const beforeFrame = new Promise<number>((resolve) => {
+      const receive = handle.receive.bind(handle)
+      handle.receive = (bytes) => {
+        resolve(received())
+        receive(bytes)
+      }
+    })
     streams.stderr.on('data', (chunk: Buffer) => void (seen.stderr += chunk.length))
     streams.stdout.on('data', (chunk: Buffer) => {
       seen.stdout += chunk.length
@@ -41,8 +50,8 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     handle.write('1')
     const [said] = (await once(handle, 'data')) as [Buffer]
     assert.equal(said.toString(), 'done')
-    const arrived = seen.stdout + streams.stdout.readableLength
-    assert.deepEqual([arrived, seen.stderr], [MEBIBYTE, 1000])
+    assert.deepEqual([await beforeFrame, seen.stderr], [MEBIBYTE, 1000])
+    await until(() => seen.stdout === MEBIBYTE, 'the slow reader')
     assert.equal(await carrier.ended, 0)
   })
 
@@ -309,6 +318,17 @@ function carrierCommand(script: string): readonly string[] {
     `import os\nos.write(4, b'R')\nos.close(4)\n${script}`,
   ]
   return [...own, found.file, '3', '4', '1000', '/', `${2 ** 30}`, '-', '--', ...runner]
+}
+
+/** Counts what a stream receives from now on, before its reader does. */
+function bytesReceivedBy(stream: GuestStream): () => number {
+  let count = 0
+  const receive = stream.receive.bind(stream)
+  stream.receive = (bytes) => {
+    count += bytes.length
+    receive(bytes)
+  }
+  return () => count
 }
 
 function start(script: string) {

@@ -75,10 +75,15 @@ suite('Observations of a guest', { skip, timeout }, () => {
       () => events.map(toldOf).includes('seen/exec /work/"odd\n name denied'),
       'the last refusal',
     )
-    sandbox.kill({ status: 'cancelled' })
-    await running.end
     const numbers = JSON.parse(running.stdout().split('\n').at(-2)!) as number[]
     const [own, first, second, third, script] = numbers
+    const exitsSeen = () =>
+      events.filter(
+        ({ point, fields }) => point === 'seen/exit' && numbers.includes(Number(fields['pid'])),
+      )
+    await until(() => exitsSeen().length === 4, 'the exits')
+    sandbox.kill({ status: 'cancelled' })
+    await running.end
     for (const { trust, actor, run } of events)
       assert.deepEqual([trust, actor, run], ['guest', 'agent', 'exec_conformance'])
     const execs = events
@@ -93,11 +98,7 @@ suite('Observations of a guest', { skip, timeout }, () => {
       [script, '/work/own script', true],
       [script, busybox, false],
     ])
-    const exits = events
-      .filter(
-        ({ point, fields }) => point === 'seen/exit' && numbers.includes(Number(fields['pid'])),
-      )
-      .map(({ fields }) => fields)
+    const exits = exitsSeen().map(({ fields }) => fields)
     assert.deepEqual(
       exits.map(({ pid, exitCode, signal }) => [pid, exitCode ?? signal]),
       [

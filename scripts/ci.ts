@@ -8,7 +8,7 @@ import { here, type Place, runProgram } from './place.ts'
 import { commitFaults, commitsIn } from './commits.ts'
 import { type Counts, nothingCounted, plus } from './counts.ts'
 import { type Pass, runSideBySide, runTests } from './run-tests.ts'
-import { countsOnce, filesOf, isQuick, type SuiteName, suiteNames } from './suites.ts'
+import { filesOf, isQuick, type SuiteName, suiteNames } from './suites.ts'
 import { treeSeed } from './tree-seed.ts'
 
 const processors = Math.min(2, availableParallelism())
@@ -199,7 +199,7 @@ async function asBoth(halves: Halves, env: Readonly<Record<string, string>>): Pr
       user: half === 'root' ? 'root' : 'an ordinary user',
       place: { ...place, env: { ...place.env, ...env, ...envOf(halves, half) } },
       files: inProcesses.flatMap((name) => filesOf(name)).filter((file) => halves[half].has(file)),
-      ...(half === 'ordinary' && { isUsual: countsOnce }),
+      isUsual: (file) => (halves.countsAs?.(file) ?? half) !== half,
     }
   })
   const options = { place: passes[1]!.place, takes: (file: string) => halves.ordinary.has(file) }

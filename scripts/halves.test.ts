@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Halves, sampledHalves, wholeAs, wholeHalves } from './halves.ts'
 import { groupOf } from './rotation.ts'
-import { dependsOnUser, filesOf, suiteNames } from './suites.ts'
+import { countsAsRoot, dependsOnUser, filesOf, suiteNames } from './suites.ts'
 
 const files = suiteNames.flatMap((name) => filesOf(name))
 
@@ -52,4 +52,18 @@ test('A complete run leaves no user-dependent file out of either half', () => {
   const { root, ordinary } = wholeHalves(files)
   assert.equal(root.size, files.length)
   assert.deepEqual([...ordinary], files.filter(dependsOnUser))
+})
+
+test('A long run runs each file as each user that it depends on, and reaches its counts as one of them, swapped by the other seed', () => {
+  const [one, other] = ['', '~'].map((seed) => wholeHalves(files, seed))
+  const both = files.filter(dependsOnUser)
+  assert.deepEqual([...one!.ordinary], both)
+  const asOrdinary = both.filter((file) => one!.countsAs!(file) === 'ordinary')
+  assert.ok(asOrdinary.length > both.length / 3 && asOrdinary.length < (both.length * 2) / 3)
+  for (const file of files) {
+    const isFree = dependsOnUser(file) && !countsAsRoot(file)
+    const users = [one, other].map((halves) => halves!.countsAs!(file))
+    assert.deepEqual(users.toSorted(), isFree ? ['ordinary', 'root'] : ['root', 'root'], file)
+  }
+  assert.equal(both.filter(countsAsRoot).length, 10)
 })

@@ -9,7 +9,7 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { here } from './place.ts'
 import { always, rotated } from './rotation.ts'
-import { dependsOnUser } from './suites.ts'
+import { countsAsRoot, dependsOnUser } from './suites.ts'
 import { treeSeed } from './tree-seed.ts'
 
 const newestCommits = 5
@@ -25,16 +25,26 @@ export interface Halves {
   readonly seed?: string
   /** Reports the files that run as one user only, and how to repeat the sample. */
   readonly note: string
+  /** The user as whom a file has its larger counts in a long run; as the other it has the usual ones. */
+  readonly countsAs?: (file: string) => 'root' | 'ordinary'
 }
 
-/** Root runs all files, the ordinary user those that may behave differently. */
-export function wholeHalves(files: readonly string[]): Halves {
+/**
+ * Root runs all files, the ordinary user those that may behave differently. A long run reaches the counts of a file once: as
+ * root, or as the ordinary user, by the name of the file; `CI_SEED=~` swaps them.
+ */
+export function wholeHalves(
+  files: readonly string[],
+  seed: string = process.env['CI_SEED'] ?? '',
+): Halves {
   const ordinary = files.filter(dependsOnUser)
   const once = files.filter((file) => !dependsOnUser(file))
+  const isAsRoot = (file: string) => !dependsOnUser(file) || countsAsRoot(file)
   return {
     root: new Set(files),
     ordinary: new Set(ordinary),
     whole: new Set(files),
+    countsAs: (file) => (!isAsRoot(file) && draw(seed, file) ? 'ordinary' : 'root'),
     note: `Not again, since the user makes no difference:\n  ${once.join('\n  ')}`,
   }
 }

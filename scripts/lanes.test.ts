@@ -8,7 +8,7 @@ import {
   lanesOf,
   longest,
   lonely,
-  lonelyFirst,
+  lonelyLast,
   measuring,
   sharesOf,
 } from './lanes.ts'
@@ -42,14 +42,14 @@ suite('Lanes', () => {
     assert.deepEqual(others[0], [longest[0]])
   })
 
-  test('Lonely files come first, and are none of the others', () => {
+  test('Lonely files come last, and are none of the others', () => {
     const files = [...filesOf('walls'), ...filesOf('doors')]
-    const { first, left } = lonelyFirst(files)
-    assert.deepEqual(first, lonely)
-    assert.deepEqual([...first, ...left].toSorted(), files.toSorted())
+    const { others: left, last } = lonelyLast(files)
+    assert.deepEqual(last, lonely)
+    assert.deepEqual([...left, ...last].toSorted(), files.toSorted())
     const { alone, others } = batchesOf(left)
     for (const file of lonely) assert.ok(![...alone, ...others.flat()].includes(file), file)
-    assert.deepEqual(lonelyFirst(left), { first: [], left })
+    assert.deepEqual(lonelyLast(left), { others: left, last: [] })
   })
 
   test('Listed files exist', () => {

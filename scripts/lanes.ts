@@ -35,33 +35,35 @@ export const measuring: readonly string[] = [
 
 /**
  * Files that compare latencies alone and under load, look for the shape of processor time, or keep all processors busy
- * by themselves (emulated machines, soaks): in the long run they go first, one at a time with nothing beside them.
+ * by themselves (emulated machines, soaks): in the long run they come last, in this order, one at a time with nothing beside
+ * them.
  */
 export const lonely: readonly string[] = [
   'tests/doors/abusers-http.test.ts',
   'tests/doors/anomaly-programs.test.ts',
-  'tests/conformance/gvisor.test.ts',
-  'tests/conformance/microvm.test.ts',
-  'tests/conformance/userkernel.test.ts',
-  'tests/hostile/process/gvisor.test.ts',
-  'tests/hostile/process/microvm.test.ts',
-  'tests/hostile/process/userkernel.test.ts',
-  'tests/walls/clone-counts.test.ts',
+  'tests/hostile/default-limits.test.ts',
   'tests/walls/life-of-a-program.test.ts',
-  'tests/walls/machine-clones.test.ts',
-  'tests/walls/machine-forged-frames.test.ts',
-  'tests/walls/machine-fork-kills.test.ts',
-  'tests/walls/machine-forks.test.ts',
   'tests/walls/process-soak.test.ts',
   'tests/walls/program-zones.test.ts',
   'tests/walls/sentinel.test.ts',
   'tests/walls/warden-whole.test.ts',
+  'tests/conformance/gvisor.test.ts',
+  'tests/hostile/process/gvisor.test.ts',
+  'tests/conformance/userkernel.test.ts',
+  'tests/hostile/process/userkernel.test.ts',
+  'tests/conformance/microvm.test.ts',
+  'tests/hostile/process/microvm.test.ts',
+  'tests/walls/machine-forged-frames.test.ts',
+  'tests/walls/machine-fork-kills.test.ts',
+  'tests/walls/machine-forks.test.ts',
+  'tests/walls/machine-clones.test.ts',
+  'tests/walls/clone-counts.test.ts',
 ]
 
-/** Files that a long run takes first, in their order, and those that are left. */
-export function lonelyFirst(files: readonly string[]) {
-  const first = lonely.filter((file) => files.includes(file))
-  return { first, left: files.filter((file) => !lonely.includes(file)) }
+/** Files that run beside others in a long run, and those that it takes last. */
+export function lonelyLast(files: readonly string[]) {
+  const last = lonely.filter((file) => files.includes(file))
+  return { others: files.filter((file) => !lonely.includes(file)), last }
 }
 
 /**

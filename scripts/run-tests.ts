@@ -7,10 +7,10 @@ import {
   readFileSync,
   rmSync,
 } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { againOf, type Counted, type Counts, nothingCounted, plus, withSecond } from './counts.ts'
-import { batchesOf, type Lane, lonelyFirst } from './lanes.ts'
+import { batchesOf, type Lane, lonelyLast } from './lanes.ts'
 import { KeptResults } from './kept-results.ts'
 import { here, type Place, runProgram } from './place.ts'
 import { digestsOfTests } from './tree-seed.ts'
@@ -46,8 +46,8 @@ interface RunOptions {
 const testMsMax = { shared: 120_000, file: 600_000 }
 const suiteMsMax = { shared: 300_000, file: 2_700_000 }
 const program = 'scripts/test-files.ts'
-/** Workers beside the one whose files measure. */
-const besideMeasuring = 2
+/** Workers beside the one whose files measure. In a long run, whose files keep a processor busy, one for each processor. */
+const besideMeasuring = { usual: 2, long: Math.max(1, Math.min(2, availableParallelism() - 1)) }
 /** Timeout factor of `MAYFLY_LONG`. */
 const longFactor = 12
 
@@ -60,7 +60,7 @@ export async function runTests(run: TestRun): Promise<Counts> {
 }
 
 /**
- * Runs the passes of several users side by side, three files at a time. At most one of these measures the machine; its
+ * Runs the passes of several users side by side, two or three files at a time. At most one of these measures the machine; its
  * worker helps the others afterwards, so that none waits for the end of a suite or of the other user's pass.
  */
 export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
@@ -81,12 +81,11 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
     }
   }
   const parts = runs.map((run) => {
-    const all = { first: [], left: run.files }
-    return { run, ...(isLong(run.place) ? lonelyFirst(run.files) : all) }
+    const all = { others: run.files, last: [] }
+    return { run, ...(isLong(run.place) ? lonelyLast(run.files) : all) }
   })
-  await take(inTurns(parts.map(({ run, first }) => first.map((file) => ({ run, files: [file] })))))
   const load = startLoad()
-  const left = parts.map((one) => ({ run: one.run, ...batchesOf(one.left, kept && 1) }))
+  const left = parts.map((one) => ({ run: one.run, ...batchesOf(one.others, kept && 1) }))
   // Results of a long run are kept by batch: a failed file must not cost those of others.
   const alone = left.flatMap(({ run, alone: files }) =>
     kept ? files.map((file) => ({ run, files: [file] })) : [{ run, files }],
@@ -99,8 +98,10 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
     console.log(`── all that measure: ${load()}`)
     return take(others)
   })
-  await Promise.all([measures, ...Array.from({ length: besideMeasuring }, () => take(others))])
+  const workers = kept ? besideMeasuring.long : besideMeasuring.usual
+  await Promise.all([measures, ...Array.from({ length: workers }, () => take(others))])
   console.log(`── side by side: ${load()}`)
+  await take(inTurns(parts.map(({ run, last }) => last.map((file) => ({ run, files: [file] })))))
   let total = nothingCounted
   for (const [run, all] of counted) {
     const counts = await runAgain(run, together(all))
@@ -114,7 +115,8 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
 /** Results of a long run that was interrupted, of files about which nothing that decides has changed. */
 function keptOfLong(): KeptResults {
   const digestOf = digestsOfTests()
-  const keyOf = (files: readonly string[]) => `${digestOf(files)} ${process.version}`
+  const seed = process.env['CI_SEED'] ?? ''
+  const keyOf = (files: readonly string[]) => `${digestOf(files)} ${process.version} ${seed}`
   return new KeptResults(join(here.folder, 'node_modules/.cache/mayfly-long.json'), keyOf)
 }
 

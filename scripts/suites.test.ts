@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { countsOnce, dependsOnUser, filesOf, isQuick, suiteNames } from './suites.ts'
+import { dependsOnUser, filesOf, isQuick, suiteNames } from './suites.ts'
 
 const root = join(import.meta.dirname, '..')
 const once = suiteNames.flatMap((name) => filesOf(name)).filter((file) => !dependsOnUser(file))
@@ -24,11 +24,6 @@ suite('Tests that run once, independent of the user', () => {
     const name = /^tests\/(?:walls|conformance|hostile)\//
     const others = ['tests/hostile/bites.test.ts', 'tests/walls/cell-result.prop.test.ts']
     assert.deepEqual(once.filter((file) => name.test(file)).toSorted(), others)
-  })
-
-  test('Each file of which a long run reaches its counts once runs as both users', () => {
-    const all = [...filesOf('walls'), ...filesOf('doors')].filter(countsOnce)
-    assert.deepEqual([all.length, all.filter(dependsOnUser).length], [10, 10])
   })
 
   test('A door test that runs once uses only a gateway', () => {

@@ -37,11 +37,10 @@ export function dependsOnUser(file: string): boolean {
 }
 
 /**
- * Files of which a long run reaches its counts once, as root: kernels of their own, code that no parser reads, a thousand
- * runs of an image, and a soak of ten minutes meet the ordinary user in their usual counts. They would be a quarter of a
- * long run.
+ * Files of which each long run reaches the counts as root: kernels of their own, code that no parser reads, a thousand runs of
+ * an image, and a soak of ten minutes.
  */
-const once: readonly string[] = [
+const asRoot: readonly string[] = [
   'tests/conformance/microvm.test.ts',
   'tests/conformance/userkernel.test.ts',
   'tests/hostile/parser-walls.test.ts',
@@ -54,9 +53,9 @@ const once: readonly string[] = [
   'tests/walls/process-soak.test.ts',
 ]
 
-/** True if a long run as an ordinary user has the usual counts of a file. */
-export function countsOnce(file: string): boolean {
-  return once.includes(file)
+/** True if an ordinary user has the usual counts of a file in every long run. */
+export function countsAsRoot(file: string): boolean {
+  return asRoot.includes(file)
 }
 
 function isIn(suite: SuiteName): (file: string) => boolean {

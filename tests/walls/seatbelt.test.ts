@@ -274,7 +274,7 @@ setInterval(() => console.log(++count), 5)`)
   test('is unavailable with the reason where sandbox-exec is missing, or its program cannot start', async () => {
     await using bare = await openWhole({ sandboxExec, hide: ['sandbox-exec'] })
     await assert.rejects(bare.start('node', 'seatbelt'), {
-      code: 'UNAVAILABLE',
+      code: 'NO_JAIL',
       message: /sandbox-exec is missing/,
     })
     const broken = join(folder, 'broken')

@@ -64,7 +64,7 @@ export class SeatbeltStarter {
     const began = performance.now()
     const by = this.#options.sandboxExec ?? sandboxExec
     if (this.#options.hide?.includes('sandbox-exec') || !existsSync(by))
-      throw new MayflyError('UNAVAILABLE', 'Cannot start a wall: sandbox-exec is missing', {
+      throw new MayflyError('NO_JAIL', 'Cannot start a wall: sandbox-exec is missing', {
         hint: 'It is a part of macOS; look for it in /usr/bin',
       })
     const program = joinedProgram(await programFor(spec, ['seccomp']), installedPrograms)

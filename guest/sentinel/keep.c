@@ -38,7 +38,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -80,16 +79,7 @@ int parse_keeper_option(const char *word) {
   return 0;
 }
 
-/* Soft and hard limit on open files; never raises the hard limit. */
-static void limit_files(rlim_t files) {
-  struct rlimit now;
-  if (getrlimit(RLIMIT_NOFILE, &now)) cannot("limit open files");
-  if (files < now.rlim_max) now.rlim_max = files;
-  now.rlim_cur = now.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &now)) cannot("limit open files");
-}
-
-static _Noreturn void become_program(char **steps, int count, char **exec, int handover, rlim_t files) {
+static _Noreturn void become_program(char **steps, int count, char **exec, int handover, char *files) {
   pid_t parent = getppid();
   sigset_t none;
   sigemptyset(&none);
@@ -102,7 +92,7 @@ static _Noreturn void become_program(char **steps, int count, char **exec, int h
   umask(022);
   carry_out(steps, count);
   hand_over(filters, bytes, 1);
-  limit_files(files);
+  carry_out((char *[]){"limit", "2", "nofile", files}, 4);
   sigprocmask(SIG_SETMASK, &none, NULL);
   execv(exec[0], exec + 1);
   cannot("become the program");
@@ -139,7 +129,7 @@ static int index_of_separator(int argc, char **argv, int from) {
 }
 
 /* Text of the first `count` options after `name`; NULL if there is none. */
-static const char *value_of_option(const char *name, int count, char **argv) {
+static char *value_of_option(const char *name, int count, char **argv) {
   for (int i = 0; i < count; i++)
     if (!strncmp(argv[i], name, strlen(name))) return argv[i] + strlen(name);
   return NULL;
@@ -168,7 +158,7 @@ void keep(int argc, char **argv) {
   int options = index_of_separator(argc, argv, 0), steps = index_of_separator(argc, argv, options + 1), handover[2];
   errno = EINVAL;
   if (argc - steps < 3) cannot("no program");
-  const char *files = value_of_option("nofile=", options, argv);
+  char *files = value_of_option("nofile=", options, argv);
   if (!files) cannot("no limit on open files");
   sigset_t ends;
   sigemptyset(&ends);
@@ -181,7 +171,7 @@ void keep(int argc, char **argv) {
   if (child < 0) cannot("start the program");
   if (child == 0) {
     close(handover[0]);
-    become_program(argv + options + 1, steps - options - 1, argv + steps + 1, handover[1], strtoul(files, NULL, 10));
+    become_program(argv + options + 1, steps - options - 1, argv + steps + 1, handover[1], files);
   }
   close(handover[1]);
   wall.is_kept = 1;

@@ -61,7 +61,7 @@ suite(
         return t.skip(ran.why)
       }
       assert.equal(judge(program, ran).kind, 'found', judge(program, ran).why)
-      assert.deepEqual(ran.heard, [])
+      assert.deepEqual(ran.kind === 'ran' && ran.heard, [])
     })
 
     for (const program of some(honest))

@@ -494,6 +494,7 @@ suite('A job that asks to be captured', () => {
   test('A program that exited by itself, and a wall without memory capture, have no capture and a reason', async (t) => {
     const left = await ran(jailKinds[0], 'python', 'import os; os._exit(0)')
     if (left) assert.equal(left['status'], 'ok')
+    else t.diagnostic(`no ${jailKinds[0]} that captures memory here: the isolate alone is tried`)
     const args = ['run', '-', '--capture', '--language', 'js', '--json']
     const isolate = documentOf(await mayfly(place, args, { stdin: 'return 1' }))
     if (isolate['status'] === 'unavailable') return t.skip('no isolate here')

@@ -12,6 +12,7 @@ const head = (method: string, path: string, bytes: number): string =>
   `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${adminKey}\r\nContent-Type: application/json\r\nContent-Length: ${bytes}\r\n\r\n`
 const upgrade = `GET /v1/executions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${adminKey}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`
 const job = '{"code":"1"}'
+const content = '{"content":"1"}'
 
 /** Head of a text message of `bytes`, masked with zeros. */
 function messageHead(bytes: number): Buffer {
@@ -86,10 +87,15 @@ test('A client that answers no ping within a message it still sends is not disco
   await hears(/"event":"outcome"/)
 })
 
-for (const [what, begin, refusal] of [
-  ['A body', head('POST', '/v1/executions', job.length), /^$/],
-  ['A body of active content', head('POST', '/active-content', job.length), /^HTTP\/1\.1 401 /],
-  ['A message', upgrade, /UNAUTHENTICATED/],
+for (const [what, text, begin, refusal] of [
+  ['A body', job, head('POST', '/v1/executions', job.length), /^$/],
+  [
+    'A body of active content',
+    content,
+    head('POST', '/active-content', content.length),
+    /^HTTP\/1\.1 401 /,
+  ],
+  ['A message', job, upgrade, /UNAUTHENTICATED/],
 ] as const)
   test(`${what} that arrives after its key was revoked runs nothing`, async (t) => {
     t.mock.timers.enable({ apis: ['setInterval'] })
@@ -100,12 +106,12 @@ for (const [what, begin, refusal] of [
     using undo = new DisposableStack()
     const { socket, said, isClosed } = dial(door.activePort, undo)
     socket.write(begin)
-    if (begin === upgrade) socket.write(messageHead(job.length))
-    socket.write(job.slice(0, 3))
+    if (begin === upgrade) socket.write(messageHead(text.length))
+    socket.write(text.slice(0, 3))
     await until(() => state.lookUps > 0, 'the key to be looked up')
     state.known = false
     t.mock.timers.tick(5000)
-    socket.write(job.slice(3))
+    socket.write(text.slice(3))
     await until(isClosed, 'the end of the connection')
     assert.match(said.text.replace(/^HTTP\/1\.1 101 /, ''), refusal)
     assert.equal(door.jobs.length, 0)

@@ -23,7 +23,7 @@ const cases: readonly LimitCase[] = [
   {
     name: 'Python forks on, and handles it',
     of: inPython,
-    code: `${forks(1000).replace('for', 'try:\n  for').replaceAll('\n    ', '\n      ')}\nexcept OSError: print('handled')`,
+    code: `${forks(1000).replace('for', 'try:\n  for').replaceAll('\n    ', '\n      ')}\nexcept OSError: print('handled')\nelse: 1 / 0`,
     ends: ['ok', undefined],
   },
   {

@@ -128,14 +128,15 @@ const kept: readonly Case[] = [
 ]
 
 suite('Programs of a keeper that use up their processes', { skip: noKeeper }, () => {
-  for (const { name, of, code, ends } of kept)
+  for (const { name, of, code, ends, says } of kept)
     test(`with a keeper: ${name}: ${ends.join(' ')}`, async () => {
       const { provider, close } = await makeProcesses('embedded', { hide })
       try {
         const stand = new Stand(provider, () => Promise.reject(new Error('no other')), of)
         const controls = { processes: 16 }
-        const { end } = await stand.run(code, { controls, entry: 'program' })
+        const { end, stdout } = await stand.run(code, { controls, entry: 'program' })
         assert.deepEqual([end.status, end.error?.code], ends, messageIn(end))
+        if (says) assert.equal(stdout, says)
       } finally {
         await provider.close?.()
         await close()

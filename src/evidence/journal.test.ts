@@ -44,6 +44,7 @@ const sampled = 40
 test('A journal truncated at any byte gives each complete line, and is continued after them', () => {
   const bytes = journalOfFour()
   const ends = rowEnds(bytes)
+  assert.equal(ends.length, 1 + 4)
   for (let length = 0; length <= bytes.length; length += 1) {
     writeFileSync(journal, bytes.subarray(0, length))
     const { entries, damage } = readJournal(journal)!

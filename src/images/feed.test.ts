@@ -213,9 +213,10 @@ suite('Hostile feeds', () => {
     'a key twice in a deeper object': () =>
       whole.replace('"fixed":"1.3"', '"fixed":"1.3","fixed":"1.4"'),
     'bytes that are no UTF-8': () =>
-      Buffer.concat([Buffer.from('{"id":"'), Buffer.from([0xff]), Buffer.from('"}')]),
+      Buffer.from(whole.replace('{', '{"details":"\xff",'), 'latin1'),
     'a byte order mark': () => `\ufeff${whole}`,
-    'a depth of thousands': () => `{"id":"OSV-1","x":${'['.repeat(5000)}${']'.repeat(5000)}}`,
+    'a depth of thousands': () =>
+      whole.replace('{', `{"x":${'['.repeat(5000)}${']'.repeat(5000)},`),
     'no end': () => whole.slice(0, -5),
     'nothing in it': () => '',
     'another form': () => '[]',
@@ -248,7 +249,10 @@ suite('Hostile feeds', () => {
         { path: 'b.json', text: whole, change: (head) => head.writeUInt32LE(0, 42) },
       ]),
     'a tar archive with a link': () =>
-      tarOf([{ path: 'a.json', type: '2', target: '/etc/passwd' }]),
+      tarOf([
+        { path: 'a.json', text: whole },
+        { path: 'b.json', type: '2', target: '/etc/passwd' },
+      ]),
     'a tar archive with a path that climbs': () => tarOf([{ path: '../a.json', text: whole }]),
     'a tar archive with one path twice': () =>
       tarOf([

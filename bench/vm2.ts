@@ -18,7 +18,7 @@ import { systemClock } from '../src/contract/clock.ts'
 import { newJob } from '../src/job.ts'
 import { timed } from '../src/lib/measure.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
-import { scripts, type Script } from './programs/scripts.ts'
+import { scripts, type Script } from './vm2-scripts.ts'
 import { sideBySide } from './side-by-side.ts'
 
 const PAUSE_MS = 4

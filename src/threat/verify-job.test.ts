@@ -50,6 +50,7 @@ suite('An envelope', () => {
     assert.equal(verify({ code, signature: good }), 'valid')
     assert.equal(verify({ code: 'return 2', signature: good }), 'SIGNATURE_INVALID')
     const wrong: readonly Partial<Envelope>[] = [
+      { language: 'javascript' },
       { code: good.code.replace(/.$/, (last) => (last === '0' ? '1' : '0')) },
       { capabilities: ['network'] },
       { expires: null },

@@ -42,6 +42,7 @@ function callsOf() {
   const send = (id: number, name: string, args = '[]') =>
     calls.answer(Buffer.from(`${JSON.stringify({ id, name })}\n${args}`))
   const call = async (name: string, args: string) => {
+    answers.length = 0
     await send(1, name, args)
     return answers.at(-1)
   }

@@ -38,7 +38,8 @@ beforeEach(async () => {
 
 test('A run whose lines are not signed, as after the key of the signer was lost, warns once', () => {
   const source = join(state, 'job.js')
-  writeFileSync(source, 'return 1')
+  // Signing fails after half a second and at the end.
+  writeFileSync(source, 'await new Promise((done) => setTimeout(done, 1000)); return 1')
   const warnings = () => {
     const words = [bin, 'run', source, '--once', '--state', state]
     const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' })

@@ -448,6 +448,7 @@ test('Code of risk 60 goes to gVisor by default though no wall is proved yet, or
   assert.match(ran.stderr, /tier\/stood-in/)
   const told = await mayfly(place, ['run', 'packed.js', '--explain'])
   assert.match(told.stderr, /floor\.wanted +gvisor +escalation\.60, risk 60; no such wall is here/)
+  t.skip('no gVisor here: the wall in its place was tried')
 })
 
 async function timeoutIn(env: NodeJS.ProcessEnv): Promise<{ value: number; origin: string }> {

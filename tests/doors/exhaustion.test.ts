@@ -189,6 +189,8 @@ suite('A client that exhausts connections, requests or bytes', () => {
     await using door = await openDoor()
     const { socket, heard } = await dial(door, evil, upgrade('/v1/sandboxes/none/pty'))
     await until(() => heard.text.includes(' 101 '), 'the upgrade')
+    // Half open, as above.
+    socket.allowHalfOpen = true
     const token = '{"token":"mfy_wrong"}'
     socket.write(Buffer.concat([frameHead(textFrame, token.length), Buffer.from(token)]))
     const empty = Buffer.concat(Array(1000).fill(frameHead(0x82, 0)))

@@ -108,13 +108,15 @@ for (const [platform, { env, why, fix: way, isolate }] of Object.entries(played)
       const page = await fetch(server.static)
       assert.deepEqual([page.status, (await page.text()).includes('<html')], [200, true])
       assert.equal((await fetch(new URL('/livez', server.active))).status, 200)
-      const ready = await fetch(new URL('/readyz', server.active))
-      assert.deepEqual([ready.status, (await ready.text()).includes('NO_WALL')], [503, true])
       const url = new URL('/v1/executions', server.active).href
       for (const job of [{ code: 'return 1' }, { code: 'result = 1', language: 'python' }]) {
         const { status, json } = await post(url, job, bearer(server.apiKey))
         assert.deepEqual([status, json['outcome']?.status], [503, 'unavailable'])
       }
+      const ready = await fetch(new URL('/readyz', server.active))
+      const why = await ready.text()
+      assert.deepEqual([ready.status, why.includes('NO_WALL')], [503, true])
+      assert.doesNotMatch(why, /probe yet/)
     })
   })
 

@@ -8,6 +8,7 @@ import { Mayfly } from '../../src/index.ts'
 import { layerFolder, layerFolderFor } from '../../src/lib/cache-folder.ts'
 import { serverUid } from '../../src/contract/uids.ts'
 import { test } from '../fixtures/drawn.ts'
+import { hasNoWall } from '../walls/process-stands.ts'
 import { documentOf, makePlace, mayfly } from './program.ts'
 
 /** Packages of a project, by the real command and behind each wall that holds programs. */
@@ -111,7 +112,7 @@ for (const provider of programWalls)
   suite(`Packages behind ${provider}`, () => {
     test('a project with its node_modules runs as it does outside, and the outcome names their source', async (t) => {
       const outcome = await outcomeOf('app/all.js', '--provider', provider)
-      if (outcome.status === 'unavailable') return t.skip(outcome.error.message)
+      if (hasNoWall(t, outcome, { provider })) return
       assert.deepEqual(outcome.result, {
         zod: 1,
         ws: 'function',
@@ -130,7 +131,7 @@ for (const provider of programWalls)
 
     test('no program can write, replace or remount its packages, nor find those of other jobs', async (t) => {
       const outcome = await outcomeOf('app/attack.js', '--provider', provider)
-      if (outcome.status === 'unavailable') return t.skip(outcome.error.message)
+      if (hasNoWall(t, outcome, { provider })) return
       assert.equal(outcome.status, 'ok', JSON.stringify(outcome.error))
       assert.deepEqual([outcome.result.done, outcome.result.others], [[], []])
       assert.match(outcome.result.text, /^exports\.name/)
@@ -151,7 +152,7 @@ result = [mine.name, json5only.value, os.environ['PTH'], subprocess.check_output
       )
       const flags = ['--provider', provider, '--packages'] as const
       const outcome = await outcomeOf('py/a.py', ...flags, join(place.cwd, 'py'))
-      if (outcome.status === 'unavailable') return t.skip(outcome.error.message)
+      if (hasNoWall(t, outcome, { provider, program: 'python' })) return
       assert.deepEqual(
         outcome.result,
         ['installed', 5, 'ran', 'installed\n'],
@@ -184,7 +185,7 @@ async function outcomeOfBomb(): Promise<any> {
 suite('Limits of packages', () => {
   test('a wheel that unpacks to more than the disk limit ends the job at that limit', async (t) => {
     const outcome = await outcomeOfBomb()
-    if (outcome.status === 'unavailable') return t.skip(outcome.error.message)
+    if (hasNoWall(t, outcome, { program: 'python' })) return
     assert.deepEqual([outcome.status, outcome.error.code, outcome.stdout], ['limit', 'DISK', ''])
   })
 
@@ -194,7 +195,7 @@ suite('Limits of packages', () => {
     write('main/node_modules/up/package.json', '{"main":"../../secret.js"}')
     write('main/a.js', 'import up from "up"\nexport default () => up')
     const outcome = await outcomeOf('main/a.js')
-    if (outcome.status === 'unavailable') return t.skip(outcome.error.message)
+    if (hasNoWall(t, outcome)) return
     assert.equal(outcome.status, 'error')
     assert.match(JSON.stringify(outcome.error), /Cannot find (?:module|package)/)
   })
@@ -243,8 +244,9 @@ suite('Limits of packages', () => {
       const out = `beside${files.length}.sig`
       await keys('sign', 'beside/job.mjs', '--key', 'beside.key', '--out', out, ...files)
       const words = ['beside/job.mjs', '--signature', out, '--packages', 'beside', ...files]
-      const { status, error, result, told } = await outcomeOf(...words)
-      if (status === 'unavailable') return t.skip(error.message)
+      const outcome = await outcomeOf(...words)
+      if (hasNoWall(t, outcome)) return
+      const { status, error, result, told } = outcome
       assert.deepEqual([status, result], ['ok', 'helped'], JSON.stringify(error))
       assert.equal(/package\.json is left out: no signature covers it/.test(told), files !== file)
     }
@@ -264,7 +266,7 @@ suite('Limits of packages', () => {
     const layers = []
     for (const tenant of ['default', 'other']) {
       const outcome = await library.run(job, { packages, tenant })
-      if (outcome.status === 'unavailable') return t.skip(outcome.error?.message)
+      if (hasNoWall(t, outcome)) return
       assert.equal(outcome.result, 'commonjs', JSON.stringify(outcome.error))
       layers.push(outcome.profile.digest)
     }

@@ -274,7 +274,9 @@ phases = [{ name = "work", for = "100s", memory = "100MB" }]
     assert.equal((await ask('DELETE', `/v1/zones/${id}/attic`)).status, 404)
     assert.equal((await ask('DELETE', `/v1/zones/${id}/pearl`)).status, 200)
     const over = await until(id, (one) => one.status === 'ok')
-    assert.equal(over.made.programs[0].zone, 'pearl')
+    const [{ zone, why }] = over.made.programs
+    assert.equal(zone, 'pearl')
+    assert.match(why, /ended by hand/)
     const outcome = await ask('GET', `/v1/executions/${id}`)
     assert.deepEqual([outcome.body.stdout, outcome.body.tier], ['on\n', 'process'])
   })

@@ -91,7 +91,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
   'images import': ['job.js'],
   'images export': ['none', 'out.tar'],
   'mcp install': ['claude-code'],
-  bench: ['--rounds', '0'],
+  bench: ['--rounds', '0', '--state', '@state'],
   completion: ['bash'],
 }
 const rows = Object.entries(table).map(([words, more]) => [...words.split(' '), ...more])
@@ -147,9 +147,10 @@ suite('As root, on the state folder of another user', { skip: noOrdinaryUser() }
     for (const words of [
       ['keys', 'trust', key, '--name', 'ann'],
       ['access', 'create'],
+      ['policy', 'trust', 'trusted.toml'],
     ])
       assert.equal((await mayfly(place, words)).code, 0, words.join(' '))
-    for (const name of ['attach', 'images', 'views', 'baselines.db', 'bodies.db', 'audit.journal'])
+    for (const name of ['attach', 'baselines.db', 'bodies.db', 'audit.journal'])
       if (!readdirSync(place.state).includes(name)) mkdirSync(join(place.state, name))
     execFileSync('chown', ['-R', '0:0', place.cwd])
     cpSync(place.state, kept, { recursive: true, filter: isNoSocket })
@@ -189,7 +190,8 @@ suite('As root, on the state folder of another user', { skip: noOrdinaryUser() }
 
   function traced(words: readonly string[]): Traced {
     const file = join(place.state, '..', 'trace')
-    const own = words.map((word) => (word === '@key' ? key : word))
+    const given: Record<string, string> = { '@key': key, '@state': place.state }
+    const own = words.map((word) => given[word] ?? word)
     const trace = noStrace()
       ? []
       : ['strace', '-f', '-y', '-qq', '-s', '300', '-o', file, '-e', `trace=${calls}`, '--']
@@ -291,6 +293,7 @@ suite('As root, on the state folder of another user', { skip: noOrdinaryUser() }
       }
       const record = JSON.stringify({ format: 1, name: hostile, kind: hostile, version: hostile })
       writeFileSync(join(place.state, 'attach', 'a.key'), record, { mode: 0o600 })
+      mkdirSync(join(place.state, 'images'))
       writeFileSync(join(place.state, 'images', `${hostile.replaceAll('/', '')}.json`), hostile)
       execFileSync('chown', ['-R', `${serverUid}:${serverUid}`, place.state])
       const { text } = traced(words)

@@ -72,7 +72,10 @@ suite('mayfly sandbox', () => {
     const listed = await sandbox('list')
     assert.ok(listed.stdout.includes(id))
     const shown = documentOf(await sandbox('show', id, '--json'))
-    assert.deepEqual([shown['id'], shown['frozen'], shown['behaviorScore']], [id, false, 0])
+    assert.deepEqual(
+      [shown['id'], shown['provider'], shown['frozen'], shown['behaviorScore']],
+      [id, 'isolated-vm', false, 0],
+    )
     assert.match((await sandbox('show', id)).stdout, /^ {2}behavior 0$/m)
     const captured = documentOf(await sandbox('capture', id, '--json'))
     assert.equal(captured['kind'], 'none')

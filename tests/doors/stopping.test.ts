@@ -117,15 +117,19 @@ for (const [who, name, skip] of everybody)
             readdirSync(temporary).filter((one) => one.startsWith(`mayfly-${verb}-`))
           for (const [verb, ...flags] of [['doctor', 'isolated-vm', 'embedded'], ['bench']]) {
             let said = ''
+            const seen = new Set<string>()
             const ran = await mayfly(place, [verb!, ...flags], {
               env,
               started(child) {
                 child.stderr!.on('data', (chunk: Buffer) => (said += String(chunk)))
-                const isBusy = () =>
-                  foldersOf(verb!).length > 0 &&
-                  (verb === 'doctor'
-                    ? leasesIn(place).length > 0
-                    : said.includes('Measuring a job'))
+                const isBusy = () => {
+                  const folders = foldersOf(verb!)
+                  for (const one of folders) seen.add(one)
+                  if (folders.length === 0) return false
+                  return verb === 'doctor'
+                    ? seen.size > 1 && leasesIn(place).length > 0
+                    : said.includes('Measuring a job')
+                }
                 void eventually(isBusy, verb!).finally(() => child.kill(signal))
               },
             })

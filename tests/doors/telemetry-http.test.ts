@@ -115,6 +115,7 @@ test('S3-53: threats are streamed as they occur, to a tenant its own, and a read
   const [frame] = await reader.frames(1)
   assert.match(frame!, /^id: \d+\nevent: threat\ndata: \{.*"run":"exec_2".*\}$/)
   const { seq } = dataOf(frame)
+  assert.equal(dataOf(frame).kind, 'unparsed')
   assert.ok(frame!.startsWith(`id: ${seq}\n`))
   for (const [last, expected] of [
     ['0', ['exec_0', 'exec_2']],

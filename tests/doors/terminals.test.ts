@@ -121,6 +121,7 @@ suite('Terminals of a server', { skip: unable('python') }, () => {
     assert.deepEqual(await open('?cols=1001').answered, [422, 'INVALID'])
     const admin = open('?command=true', server.apiKey)
     assert.deepEqual(await admin.answered, [101], 'an admin of the tenant')
+    assert.equal(await admin.closed, 1000)
     const late = open('?command=tty', null)
     assert.deepEqual(await late.answered, [101])
     late.socket.send(JSON.stringify({ token: keyOf.run }))

@@ -38,6 +38,32 @@ export function isMissing(
   return true
 }
 
+/**
+ * Skips a test whose job no wall took, if the process wall that it needs, or gVisor where that was asked for, is not
+ * here; elsewhere such an outcome is a failure.
+ */
+export function hasNoWall(
+  t: TestContext,
+  { status, error }: { readonly status?: string; readonly error?: { message: string } | undefined },
+  { program = 'node', provider = 'embedded' }: Asked = {},
+): boolean {
+  if (status !== 'unavailable') return false
+  const isCi = process.env['CI'] === 'true'
+  const lacks =
+    provider === 'gvisor'
+      ? error?.message
+      : provider === 'bubblewrap' && !findJailFacts().bubblewrap
+  const why = unable(program) || (!isCi && lacks && `no ${provider} here: ${error?.message}`)
+  if (!why) throw new Error(`The wall is here, and did not take the job: ${error?.message}`)
+  t.skip(why)
+  return true
+}
+
+interface Asked {
+  readonly program?: 'node' | 'python'
+  readonly provider?: string
+}
+
 /** Reason why no process wall can be made here. */
 export function unable(program: 'node' | 'python' = 'node'): string | false {
   const { namespaces } = findJailFacts()

@@ -177,6 +177,8 @@ test('a server that ends each stream and asks to be asked again is not asked aft
   assert.equal(gets(), 0, 'no stream is opened without a call')
   await assert.rejects(stand.upstream.call('t', {}, live), /timed out/i)
   assert.equal(gets(), 0, 'the time until the next request is that of the clock')
+  const sent = stand.seen.filter((method) => method === 'tools/call')
+  assert.equal(sent.length, 1, 'the call is sent once')
   isHonest = true
   const rounds = 8
   for (let round = 0; round < rounds; round++) {

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyError } from '../../contract/error.ts'
 import { FrameDecoder } from '../../lib/frames.ts'
+import { classes } from './table.ts'
 import { bridgeKinds, Peer, type PeerParts, type ServedCall } from './peer.ts'
 import { until } from '../../../tests/conformance/stand.ts'
 import { collectGarbage } from '../../lib/collect-garbage.ts'
@@ -86,10 +87,9 @@ test('A function is passed if the table lists it, is awaited, and is released wi
 test('A function that answers by JSON answers as JSON.stringify writes it, with the toJSON of its objects', async () => {
   const arrived: unknown[] = []
   const { application } = await pair({
-    ask: async ({ functions }: { functions: Record<string, () => Promise<unknown>> }) =>
-      void arrived.push(await functions['a.b']!().catch((thrown: unknown) => thrown)),
+    run: async (_: unknown, options: { functions: Record<string, () => Promise<unknown>> }) =>
+      void arrived.push(await options.functions['a.b']!().catch((thrown: unknown) => thrown)),
   })
-  const rules = { functions: { '0.functions.*': { kind: 'json' } } } as const
   const circle: { self?: unknown } = {}
   circle.self = circle
   class User {
@@ -100,7 +100,8 @@ test('A function that answers by JSON answers as JSON.stringify writes it, with 
     }
   }
   const answer = async (value: unknown) => {
-    await application.call(1, 'ask', [{ functions: { 'a.b': () => value } }], rules)
+    const options = { functions: { 'a.b': () => value } }
+    await application.call(1, 'run', [{}, options], classes.Mayfly.run)
     return arrived.at(-1)
   }
   const values = [new User(), [new User()], Buffer.from('a'), [new Date(0)], undefined, 'text', -0]

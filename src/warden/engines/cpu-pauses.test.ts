@@ -13,8 +13,8 @@ suite('The CPU limit of a wall without a quota', () => {
       spentMs += burntMs
       pauses.check(0.2, ms)
       await answered()
-      // A look of 50 ms may overdraw, and no resume comes before the debt is paid.
-      assert.ok(spentMs <= ms * 0.2 + 50, `${spentMs} ms of ${ms}`)
+      // A look of 50 ms may overdraw by 40, as it brings 10, and no resume comes before the debt is paid.
+      assert.ok(spentMs <= ms * 0.2 + 40, `${spentMs} ms of ${ms}`)
     }
     assert.ok(spentMs >= 150, `${spentMs} ms`)
     assert.ok(said.filter((word) => word === 'pause').length > 3)

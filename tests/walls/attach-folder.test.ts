@@ -105,8 +105,15 @@ export default async (input) => {
 /** Attack in a realm, which has no files: it tries every remaining global. */
 const realm = `const got = []
 const tries = {
-  import: () => import('node:fs'), net: () => import('node:net'), require: () => require('node:fs'),
-  process: () => process.binding('fs'), constructor: () => (() => {}).constructor('return process')().mainModule.require('fs'),
+  import: async () => (await import('node:fs')).readFileSync(input.files[0]),
+  net: async () => {
+    const net = await import('node:net')
+    return new Promise((resolve, reject) => {
+      const one = net.connect(input.sockets[0], () => { one.destroy(); resolve(true) }).on('error', reject)
+    })
+  },
+  require: () => require('node:fs'), process: () => process.binding('fs'),
+  constructor: () => (() => {}).constructor('return process')().binding('fs'),
   call: () => call('ccos.io.read-file', [input.files[0]]),
   fetch: () => fetch('http://unix:' + input.sockets[0]), file: () => fetch('file://' + input.files[0]),
 }
@@ -149,12 +156,18 @@ suite('Attack: the secret and the socket of the background server', { skip }, ()
     assertGot(JSON.parse(String(stdout)))
   })
 
-  test('The attack of a realm outside of a wall reaches modules of Node', () => {
+  test('The attack of a realm outside of a wall reads the secret and connects to the socket', () => {
     // Without `fetch`, which would leave this machine.
     const code = `const main = async (input, fetch) => {${realm}}
       main(${JSON.stringify(bait())}).then((got) => console.log(JSON.stringify(got)))`
     const { stdout } = spawnSync(process.execPath, ['--input-type=commonjs', '--eval', code])
-    assert.deepEqual(JSON.parse(String(stdout)), ['import', 'net', 'require', 'process'])
+    assert.deepEqual(JSON.parse(String(stdout)), [
+      'import',
+      'net',
+      'require',
+      'process',
+      'constructor',
+    ])
   })
 
   for (const jail of jailKinds)

@@ -25,7 +25,7 @@ import { inPython } from '../conformance/guests-of-programs.ts'
 import { messageIn, Stand, until } from '../conformance/stand.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { openDocker, withoutDocker } from '../fixtures/docker.ts'
-import { openPodman, withoutPodman } from '../fixtures/podman.ts'
+import { openPodman, withoutPodman, type PodmanAnswer } from '../fixtures/podman.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
 /** Walls that are containers of rootless Podman, and of Docker as root, by their API sockets (S4-51). */
@@ -54,10 +54,16 @@ interface OpenedEngine extends AsyncDisposable {
   images(): readonly string[]
 }
 
+/** Lines of a command of an engine, which must not fail. */
+function linesOf({ status, stdout, stderr }: PodmanAnswer): readonly string[] {
+  assert.equal(status, 0, stderr)
+  return stdout.trim().split('\n').filter(Boolean)
+}
+
 async function openOfPodman(): Promise<OpenedEngine> {
   const podman = openPodman()
   await podman.serve()
-  const lines = (...args: string[]) => podman.run(args).stdout.trim().split('\n').filter(Boolean)
+  const lines = (...args: string[]) => linesOf(podman.run(args))
   return {
     variable: 'CONTAINER_HOST',
     socket: podman.socket,
@@ -69,7 +75,7 @@ async function openOfPodman(): Promise<OpenedEngine> {
 
 async function openOfDocker(): Promise<OpenedEngine> {
   const docker = await openDocker()
-  const lines = (...args: string[]) => docker.run(args).stdout.trim().split('\n').filter(Boolean)
+  const lines = (...args: string[]) => linesOf(docker.run(args))
   return {
     variable: 'DOCKER_HOST',
     socket: docker.socket,

@@ -42,11 +42,11 @@ def main(input):
     time.sleep(600)`
 
 const floods = `
-import os
+import ctypes, os
+libc = ctypes.CDLL(None)
 def main(input):
     for n in range(1500):
-        try: os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY)
-        except OSError: pass
+        libc.mount(b'none', b'/tmp', b'tmpfs', 0, None)
         if n % 4 == 0:
             child = os.fork()
             if child == 0: os.execv('/bin/true', ['true'])
@@ -133,7 +133,7 @@ suite('Observations of a guest', { skip, timeout }, () => {
     assert.deepEqual([end.status, end.resultText], ['ok', '"over"'], JSON.stringify(end))
     const seconds = end.cpuTime / 1000
     assert.ok(events.length <= 200 + 50 * (2 + 20 * seconds), `${events.length} in ${seconds} s`)
-    assert.ok(events.length > 0)
+    assert.ok(events.some(({ point }) => point === 'seen/syscall'))
     const leftOut = events.map(({ fields }) => Number(fields['leftOut'] ?? 0))
     assert.ok(leftOut.at(-1)! > 0 || events.length < 1500, `${events.length}`)
   })

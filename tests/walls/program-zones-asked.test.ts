@@ -5,6 +5,7 @@ import { existsSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { test, type TestContext } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
+import { openOwnProgram } from '../../src/jail/own-programs.ts'
 import { ProgramZones } from '../../src/warden/engines/processes/program-zones.ts'
 import type { ZoneReport } from '../../src/contract/warden.ts'
 import { zoneMarkOf } from '../../src/warden/engines/processes/zone-marks.ts'
@@ -16,7 +17,10 @@ async function startWithZones(
   programs: Readonly<Record<string, string>>,
 ) {
   const wall = await whole.start('node')
-  if (!wall.started.wall.layers.includes('sentinel')) return undefined
+  if (!wall.started.wall.layers.includes('sentinel')) {
+    assert.ok('missing' in (await openOwnProgram('sentinel')), 'the wall has lost its sentinel')
+    return undefined
+  }
   const told: ZoneReport[] = []
   whole.warden.onZone(wall.id, (one) => void told.push(one))
   const zones = Object.entries(programs).map(([kind, program]) => {

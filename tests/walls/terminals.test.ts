@@ -347,7 +347,7 @@ own = os.setsid
 for name in ('SIGTERM', 'SIGINT', 'SIGKILL'):
     heard, sent = os.pipe()
     os.setsid = lambda: (os.read(heard, 1), own())
-    asked = {'cols': 80, 'rows': 24, 'term': 'xterm', 'command': ['true']}
+    asked = {'cols': 80, 'rows': 24, 'term': 'xterm', 'command': ['touch', sys.argv[2]]}
     terminal = mayfly_terminal._Terminal('one', asked, Manager())
     terminal.signal(name)
     os.write(sent, b'.')
@@ -359,9 +359,15 @@ always(
   { skip: unable('python') },
   () => {
     const guest = join(import.meta.dirname, '../../guest/process')
-    const { stdout, stderr } = spawnSync('python3', ['-B', '-c', EARLY, guest], {
-      encoding: 'utf8',
-    })
-    assert.equal(stdout, 'SIGTERM 15\nSIGINT 2\nSIGKILL 9\n', stderr)
+    const folder = mkdtempSync(join(tmpdir(), 'mayfly-early-'))
+    try {
+      const touched = join(folder, 'touched')
+      const args = ['-B', '-c', EARLY, guest, touched]
+      const { stdout, stderr } = spawnSync('python3', args, { encoding: 'utf8' })
+      assert.equal(stdout, 'SIGTERM 15\nSIGINT 2\nSIGKILL 9\n', stderr)
+      assert.ok(!existsSync(touched))
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   },
 )

@@ -126,7 +126,7 @@ static void in_vfork(void) {
   fill(160);
   for (int i = 0; i < 3; i++) {
     pid_t pid = clone(wait_a_moment, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &ms);
-    waitpid(pid, &status, 0);
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) return;
   }
   tell("done");
 }

@@ -139,7 +139,7 @@ test('A log with views, triggers, virtual tables, indexes or other tables is nei
     `${hidden} CREATE VIEW audit AS SELECT ${columns} FROM hidden WHERE seq < 6 UNION ALL SELECT ${columns} FROM hidden WHERE seq = 6`,
     "ALTER TABLE checkpoints RENAME TO c; CREATE VIEW checkpoints AS SELECT * FROM c WHERE key != ''",
     "CREATE TRIGGER t AFTER INSERT ON audit BEGIN UPDATE audit SET status = 'ok'; END",
-    'CREATE VIRTUAL TABLE words USING fts5(word)',
+    "CREATE VIRTUAL TABLE words USING fts5vocab('w', 'row')",
     'CREATE INDEX by_run ON audit (run)',
     'CREATE TABLE other (x)',
     'CREATE VIEW v AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT x FROM n',

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { after, before, isSampled, suite, test } from '../fixtures/drawn.ts'
 import type { Outcome } from '../../src/contract/outcome.ts'
+import { leaseFolder } from '../../src/lib/state-folder.ts'
+import { tryReadText } from '../../src/os/read.ts'
 import { machineState } from '../fixtures/machine-images.ts'
 import { until } from '../conformance/stand.ts'
 import { leasedWalls, wallsLeft } from '../hostile/process/left-behind.ts'
@@ -90,11 +93,13 @@ suite('Jobs on clones of machines', { skip, timeout }, () => {
 
   test('S0-1: a second after its reply nothing is left of the machine of a job, in one of eight tries', async () => {
     const { state } = walls
+    const isMachine = (wall: string) =>
+      tryReadText(join(leaseFolder(state), `${wall}.json`))?.includes('"engine":"qemu"') === true
     const isGoneInTime = async (): Promise<boolean> => {
       const job = plant(1)
       // Machines of earlier jobs have ended by now; that of this job has not.
       await sleep(500)
-      const before = leasedWalls(state)
+      const before = leasedWalls(state).filter(isMachine)
       await job
       const isGone = () => wallsLeft(state, before).length < before.length
       return await until(isGone, 'the end of a machine', 1_000).then(

@@ -50,7 +50,8 @@ suite('Memory of a command that is sampled', { skip, timeout: 240_000 }, () => {
       assert.equal(ran.code, 5, ran.stderr)
       assert.match(ran.stderr, /used more memory than 256 MB/)
       // Otherwise sums that nothing disturbed have ended it.
-      if (name === 'limits_helper') assert.match(ran.stdout, /^hit$/m)
+      const hits = ran.stdout.match(/^hit$/gm)?.length ?? 0
+      if (name === 'limits_helper') assert.ok(hits > 5, `${hits}`)
     })
 
   test('A program that starts others by vfork may have more than half of its limit', async () => {

@@ -179,6 +179,12 @@ suite('The house is tidy', () => {
     const manifest = JSON.parse(textAt('package.json') ?? '') as Manifest
     const document = textAt('docs/dependencies.md') ?? ''
     assert.deepEqual(countFaults(manifest, lock(), document), [])
+    const part = /node-(?:bin-)?(?:darwin|linux|win)-|@oxc-(?:parser|transform)\/binding-/
+    const optional = Object.entries(lock()).filter(([, one]) => one.optional && !one.dev)
+    assert.deepEqual(
+      optional.map(([path]) => path).filter((path) => !part.test(path)),
+      [],
+    )
     const more = { dependencies: { ...manifest.dependencies, another: '1' } }
     assert.deepEqual(countFaults(more, {}, document), ['4 packages, not 3'])
     const many = Array.from({ length: 5 }, (_, n) => [`node_modules/one-${n}`, {}] as const)

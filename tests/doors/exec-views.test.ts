@@ -415,6 +415,7 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       assert.ok(existsSync(join(viewsOf(state), viewIn(ran.stderr), 'view.json')))
       assert.ok(!viewsOf(state).startsWith(`${state}/`))
       assert.ok(!existsSync(join(state, 'views')))
+      assert.ok(!existsSync(join(folder, 'new')))
       const applied = await mayfly(own, ['exec', '--commit', viewIn(ran.stderr)])
       assert.equal(applied.code, 0, applied.stderr)
       assert.equal(readFileSync(join(folder, 'new'), 'utf8'), 'mine\n')

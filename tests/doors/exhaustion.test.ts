@@ -103,7 +103,7 @@ suite('A client that exhausts connections, requests or bytes', () => {
     async () => {
       const door = import.meta.resolve('./http-door.ts')
       const code = `import { openDoor } from '${door}'
-        const { activePort } = await openDoor({ limits: { headersMs: 600_000 } })
+        const { activePort } = await openDoor({ limits: { headersMs: 3_600_000 } })
         console.log(activePort)`
       const few =
         'ulimit -n 100; exec "$0" --input-type=module --disable-warning=ExperimentalWarning --eval "$1"'

@@ -158,6 +158,7 @@ suite('The notebook in a browser', { skip: missing || unable('python') }, () => 
     const code = `class Table:\n    def _repr_html_(self): return ${JSON.stringify(html)}\nprint("<b>bold</b>")\nTable()`
     await run(page, 0, code)
     assert.equal(await cell(page, 0).locator('.rich table td').innerText(), 'lamp')
+    assert.equal(await cell(page, 0).locator('.rich').textContent(), 'lamp')
     assert.equal(await page.locator('.cell-output').locator('script, img, iframe, b').count(), 0)
     assert.equal(await cell(page, 0).locator('.rich table[onclick]').count(), 0)
     assert.match(await outputOf(page, 0), /<b>bold<\/b>/)

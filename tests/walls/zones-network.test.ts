@@ -193,12 +193,14 @@ for (let n = 0; n < 300 && last !== 'refused'; n++) {
 }
 return [first, last, await count(1), await out('${origin}/closed')]`
   const heard = asker()
-  const { result, zones, timeline } = await run({
+  const { id, result, zones, timeline } = await run({
     code,
     network: { allow: [origin] },
     schedule: 'closing',
   })
   assert.deepEqual(zones?.made.map(({ name }) => name).sort(), ['count', 'out'])
+  const denied = events.filter(({ point, run }) => point === 'egress/denied' && run === id)
+  assert.ok(denied.some(({ zone }) => zone === 'out'))
   assert.deepEqual(result, [200, 'refused', 2, 'refused'], JSON.stringify(timeline))
   assert.deepEqual(heard(), new Set(['/open']))
   assert.deepEqual(

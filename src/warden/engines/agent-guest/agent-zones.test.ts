@@ -26,7 +26,7 @@ async function zonesOf({
 } = {}) {
   const sent: Omit<HostMessage, 'nonce'>[] = []
   const told: ZoneReport[] = []
-  const state = { isPaused: false, stuck: 0, errno }
+  const state = { isPaused: false, isFrozen: false, stuck: 0, errno }
   const agent: AgentZonesParts['agent'] = {
     can: (ability) => abilities.includes(ability),
     fault: undefined,
@@ -41,7 +41,7 @@ async function zonesOf({
     rules,
     report: (report) => void told.push(report),
     isPaused: () => state.isPaused,
-    isFrozen: () => state.isPaused,
+    isFrozen: () => state.isFrozen,
     onStuck: () => void state.stuck++,
     endMsMax,
   })
@@ -122,7 +122,7 @@ suite('Zones of programs in a guest, at the host', () => {
     const over = zones.end('video').then(() => (isOver = true))
     await new Promise((resolve) => setImmediate(resolve))
     assert.deepEqual([isOver, sent.at(-1)], [false, { kind: 'finish', zone: 1 }])
-    state.isPaused = true
+    state.isFrozen = true
     await zones.end('video')
     end(1)
     await over
@@ -133,7 +133,7 @@ suite('Zones of programs in a guest, at the host', () => {
     const { begin, zones, state } = await zonesOf({ endMsMax: 200 })
     begin(1)
     state.isPaused = true
-    await zones.end('video')
+    void zones.end('video')
     await new Promise((resolve) => setTimeout(resolve, 500))
     assert.equal(state.stuck, 0)
     state.isPaused = false
@@ -154,7 +154,7 @@ suite('Zones of programs in a guest, at the host', () => {
     await assert.rejects(zones.tighten('video', {}), { code: 'NOT_FOUND' })
     state.errno = EINVAL
     await assert.rejects(zones.tighten('video', {}), { code: 'UNAVAILABLE' })
-    state.isPaused = true
+    state.isFrozen = true
     await zones.end('video')
     const asked = sent.length
     assert.deepEqual(await zones.tighten('video', {}), all)

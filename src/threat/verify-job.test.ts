@@ -68,6 +68,22 @@ suite('An envelope', () => {
         'SIGNATURE_INVALID',
         JSON.stringify(change),
       )
+    // A job that fits the changed field, so that the signature alone refuses it.
+    const ofContent = (content: string) => [{ path: 'a.js', content, encoding: 'utf8' as const }]
+    const [files, others] = [ofContent('1'), ofContent('2')]
+    const full = envelope(ada, { files, language: 'js' })
+    const made = envelope(ada, { source: 'return 2', files: others })
+    assert.equal(verify({ code, files, signature: full }), 'valid')
+    for (const [job, change] of [
+      [{ files: others }, { files: made.files }],
+      [{ language: 'python' }, { language: 'python' }],
+      [{ code: 'return 2' }, { code: made.code }],
+    ] as const)
+      assert.equal(
+        verify({ code, files, ...job, signature: { ...full, ...change } }),
+        'SIGNATURE_INVALID',
+        JSON.stringify(change),
+      )
   })
 
   test('S3-24: an envelope of a language is valid for no other, and one without a language for each', () => {

@@ -103,9 +103,10 @@ suite('A library whose pipeline runs in another process', () => {
     const lost = { code: 'WARDEN_LOST' }
     await assert.rejects(running, lost)
     const owners = [
-      [mayfly, classes.Mayfly],
-      [box, classes.Box],
       [box.files, classes.Box.files],
+      [box, classes.Box],
+      // Last, as it closes the library.
+      [mayfly, classes.Mayfly],
     ] as const
     for (const [owner, rows] of owners)
       for (const [name, row] of Object.entries<MemberRow | MemberRows>(rows)) {

@@ -143,7 +143,8 @@ suite('Forks of a server', { skip, timeout: 1_800_000 }, () => {
     ])
     const codes = [first, meanwhile].map(({ status }) => status).sort((a, b) => a - b)
     assert.deepEqual(codes, [201, 409], JSON.stringify([first, meanwhile]))
-    const made = first.status === 201 ? first : meanwhile
+    const [made, refused] = first.status === 201 ? [first, meanwhile] : [meanwhile, first]
+    assert.equal(refused.body.code, 'CONFLICT', JSON.stringify(refused))
     const again = await fork('a', { children: 1 })
     assert.deepEqual(again, { status: 201, body: made.body, isRepeated: true })
     const listed = await ask('GET', '/v1/sandboxes', undefined, 'small')

@@ -42,6 +42,14 @@ test('Four of five files of pure tests are in smoke, among them the rules of the
   assert.equal(slow.length, 40, 'each file of the list exists')
 })
 
+test('Hooks of a pure test run around the tests of its own file alone, though files share a process', () => {
+  const shared = [...filesOf('unit'), ...filesOf('sim')].filter((file) => {
+    const text = readFileSync(join(root, file), 'utf8')
+    return /^(?:before|after)Each\(/m.test(text) && !text.includes('= ownHooks(')
+  })
+  assert.deepEqual(shared, [])
+})
+
 test('S3-36: a name selects the tests of both classes of S3, for the commands that S3 gives', () => {
   const chosen = suiteNames.flatMap((name) => filesOf(name, 'secure-sandbox'))
   assert.deepEqual(chosen, [

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, suite, test } from 'node:test'
+import { suite, test } from 'node:test'
 import type { Artifact } from '../contract/outcome.ts'
 import { openArtifactsFolder } from './artifacts-folder.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 let folder: string
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'mayfly-artifacts-'))
 })

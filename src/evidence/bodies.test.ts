@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync, statSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import {
   Bodies,
   forgetExpired,
@@ -15,11 +15,13 @@ import {
 } from './bodies.ts'
 import { bodiesBeyondShares, tenantSums } from './fair-eviction.ts'
 import { keyLimitsOf, KeyRoom, keySums } from './key-room.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 const place = { tenant: 'acme', run: 'exec_1', name: 'result' }
 const secret = Buffer.from('SECRET result '.repeat(20))
 
 let folder: string
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'mayfly-bodies-'))
 })

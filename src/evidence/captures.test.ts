@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { sha256 } from '../lib/hash.ts'
 import { openBodies, type Bodies } from './bodies.ts'
 import { createCaptures, storedCaptures, pieceBytes, readCaptured } from './captures.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 const of = { tenant: 'acme', run: 'exec_1', because: 'asked' } as const
 /** Two pieces and a bit, in chunks that do not align with pieces. */
@@ -25,6 +26,7 @@ const capture = {
 
 let folder: string
 let bodies: Bodies
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'mayfly-captures-'))
   bodies = openBodies(folder)

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { facts, job, plan, verdict } from '../../tests/fixtures/record.ts'
 import { systemClock, type Clock } from '../contract/clock.ts'
@@ -13,9 +13,11 @@ import { openRecord } from './record.ts'
 import { openStore } from './store.ts'
 import { verifyFile } from './verify.ts'
 import { WriteBackThread } from './write-back-thread.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 let folder: string
 let database: string
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'mayfly-filler-'))
   database = join(folder, 'audit.db')

@@ -18,7 +18,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { chainStart } from '../lib/hash-chain.ts'
 import { draft, type Draft } from './chain.ts'
 import { openLog } from './log-reader.ts'
@@ -26,10 +26,12 @@ import { readJournal, Journal } from './journal.ts'
 import { rowOfStart } from './journal-row.ts'
 import { openStore, type AuditStore } from './store.ts'
 import { verifyFile } from './verify.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 let folder: string
 let database: string
 let journal: string
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'mayfly-journal-'))
   database = join(folder, 'audit.db')

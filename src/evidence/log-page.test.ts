@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { systemClock } from '../contract/clock.ts'
 import type { AuditPage } from '../contract/evidence.ts'
 import { auditFile } from '../lib/state-folder.ts'
@@ -12,8 +12,10 @@ import { insertLine, insertSql } from './connection.ts'
 import type { LogQuery } from './log-page.ts'
 import { openLog, readLogPage } from './log-reader.ts'
 import { openRecord } from './record.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 let folder: string
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'mayfly-log-page-'))
 })

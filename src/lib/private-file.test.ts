@@ -10,12 +10,14 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { changePrivate, readPrivate, versionOf } from './private-file.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 let folder: string
 let path: string
 
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'mayfly-private-'))
   path = join(folder, 'below', 'file.json')

@@ -3,15 +3,17 @@ import { generateKeyPairSync } from 'node:crypto'
 import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { rawPublicKey } from './signature.ts'
 import { isKeyText, openSigners, revokeSigner, type TrustedSigner, trustSigner } from './signers.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 let folder: string
 let recorded: string[]
 const record = (signer: TrustedSigner) => void recorded.push(signer.name)
 const at = Date.UTC(2030, 0, 1)
 
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'mayfly-signers-'))
   recorded = []

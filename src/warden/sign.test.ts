@@ -2,16 +2,18 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { chainStart, chainStep } from '../lib/hash-chain.ts'
 import { sha256 } from '../lib/hash.ts'
 import { digestsMax, lastSigned, openSigner } from './sign.ts'
+import { ownHooks } from '../../tests/fixtures/own-hooks.ts'
 
 const [a, b, c] = ['a', 'b', 'c'].map((text) => sha256(text)) as [string, string, string]
 const start = { seq: 0, head: chainStart }
 
 let root: string
 let folder: string
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'mayfly-sign-'))
   folder = join(root, 'keys')

@@ -1,4 +1,4 @@
-import { posix } from 'node:path'
+import { posix, type ParsedPath } from 'node:path'
 import { importsOf } from './imports.ts'
 import { isTest, type Source } from './tree.ts'
 
@@ -13,40 +13,44 @@ const named = /([\w.-]+\.(?:ts|js|json|c|html|css))['"`]/g
 /** Files that no root leads to, by an import or by their name in a string. Tests do not keep a file alive. */
 export function deadFiles(sources: readonly Source[], roots: readonly string[]): readonly string[] {
   const byPath = new Map(sources.map((source) => [source.path, source]))
+  const places = sources.map(({ path }) => ({ path, ...posix.parse(path) }))
   const reached = new Set<string>()
   const open = [...roots]
   for (let path = open.pop(); path !== undefined; path = open.pop()) {
     const source = byPath.get(path)
     if (!source || reached.has(path)) continue
     reached.add(path)
-    open.push(...leadsTo(source, sources))
+    open.push(...leadsTo(source, places))
   }
   const all = sources.map(({ path }) => path)
   return all.filter((path) => mustBeReached.test(path) && !isTest(path) && !reached.has(path))
 }
 
-function leadsTo(source: Source, sources: readonly Source[]): readonly string[] {
+interface PathOfFile extends ParsedPath {
+  readonly path: string
+}
+
+function leadsTo(source: Source, places: readonly PathOfFile[]): readonly string[] {
   if (!code.test(source.path)) return []
   const imports = importsOf(source)
   const paths = imports.flatMap(({ path }) => (path ? [path] : []))
   const rest = imports.reduce((text, { specifier }) => text.replaceAll(specifier, ''), source.text)
   const isNamed = namedIn(rest, source.path)
-  return [...paths, ...sources.map(({ path }) => path).filter(isNamed)]
+  return [...paths, ...places.filter(isNamed).map(({ path }) => path)]
 }
 
 /** Named whole, by a template that fits and its stem in quotes, or, what is data, by its folder. */
-function namedIn(text: string, from: string): (path: string) => boolean {
+function namedIn(text: string, from: string): (place: PathOfFile) => boolean {
   const names = new Set([...text.matchAll(named)].map(([, name]) => name))
   const words = new Set([...text.matchAll(quoted)].map(([, word = '']) => posix.basename(word)))
   const templates = [...text.matchAll(template)].map(([, folder = '', extension = '']) => ({
     folder: posix.join(posix.dirname(from), folder).replace(/\/$/, ''),
     extension,
   }))
-  return (path) => {
-    const { dir, base, name, ext } = posix.parse(path)
+  return ({ dir, base, name, ext }) => {
     if (names.has(base)) return true
     if (templates.some(({ folder, extension }) => folder === dir && extension === ext))
       return ext !== '.ts' || words.has(name)
-    return !path.endsWith('.ts') && words.has(posix.basename(dir))
+    return ext !== '.ts' && words.has(posix.basename(dir))
   }
 }

@@ -68,8 +68,15 @@ export interface Import {
   readonly isType: boolean
 }
 
+/** Imports of sources that were parsed: several rules ask for those of each. */
+const parsed = new WeakMap<Source, readonly Import[]>()
+
 /** Every import of a source: static, re-exporting, and dynamic with a plain string. */
-export function importsOf({ path, text }: Source): readonly Import[] {
+export function importsOf(source: Source): readonly Import[] {
+  return parsed.getOrInsertComputed(source, parseImports)
+}
+
+function parseImports({ path, text }: Source): readonly Import[] {
   const { module } = parseSync(path, text)
   const found = (specifier: string, isReExport = false, isType = false): Import => ({
     specifier,

@@ -3,17 +3,19 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { SimulatedClock } from '../../../tests/sim/simulated-clock.ts'
 import type { Clock } from '../../contract/clock.ts'
 import type { MayflyError } from '../../contract/error.ts'
 import { openQuotaStore } from './quota-store.ts'
 import type { QuotaCeilings } from './quota-bucket.ts'
 import { OpenQuotas, type JobQuotas, type Quotas, type VisitorCeilings } from './quota.ts'
+import { ownHooks } from '../../../tests/fixtures/own-hooks.ts'
 
 let folder: string
 let clock: SimulatedClock
 
+const { beforeEach, afterEach } = ownHooks(import.meta.filename)
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'mayfly-quota-'))
   clock = new SimulatedClock()

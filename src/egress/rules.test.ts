@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { allControls, meet, type Controls } from '../contract/controls.ts'
+import { allControls, meet } from '../contract/controls.ts'
 import { networkOf, type NetworkInput } from '../contract/network.ts'
 import { decide, needsInspection, type EgressRequest } from './rules.ts'
 
@@ -124,15 +124,10 @@ for (const [network, request, verdict, because] of table) {
 }
 
 test('S1-9: a denied host is refused although another rule allows it, if the job or its ceiling denies it', () => {
-  const [wide, named, denying] = [
-    allow('a.example', '*.a.example'),
-    allow('a.example', 'b.a.example'),
-    deny('b.a.example'),
-  ].map((network) => ({ ...allControls, network: networkOf(network) })) as [
-    Controls,
-    Controls,
-    Controls,
-  ]
+  const ofNetwork = (network: NetworkInput) => ({ ...allControls, network: networkOf(network) })
+  const wide = ofNetwork(allow('a.example', '*.a.example'))
+  const named = ofNetwork(allow('a.example', 'b.a.example'))
+  const denying = ofNetwork(deny('b.a.example'))
   for (const allowing of [wide, named])
     for (const { network } of [meet(allowing, denying), meet(denying, allowing)]) {
       assert.equal(decide(network, to('https', 'b.a.example', 443)).verdict, 'denied')

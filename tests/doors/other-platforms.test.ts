@@ -114,9 +114,9 @@ for (const [platform, { env, why, fix: way, isolate }] of Object.entries(played)
         assert.deepEqual([status, json['outcome']?.status], [503, 'unavailable'])
       }
       const ready = await fetch(new URL('/readyz', server.active))
-      const why = await ready.text()
-      assert.deepEqual([ready.status, why.includes('NO_WALL')], [503, true])
-      assert.doesNotMatch(why, /probe yet/)
+      const text = await ready.text()
+      assert.deepEqual([ready.status, text.includes('NO_WALL')], [503, true])
+      assert.doesNotMatch(text, /probe yet/)
     })
   })
 

@@ -527,6 +527,11 @@ suite('A custom provider', () => {
       [(await on('auto')).provider, (await on('mock')).provider],
       ['isolated-vm', 'mock'],
     )
+    // A tier of a custom provider is cheaper than that of a process wall.
+    registry.register({ name: 'plain', isolated: true, language: 'python', code: 'result = 1' })
+    registry.setMicroVMProvider('auto')
+    const { provider } = await registry.execute('plain')
+    assert.doesNotMatch(String(provider), /stuck|torn|away/)
     // An unproved claim of a provider counts as the weakest strength: a floor above that needs proof.
     await using strict = new CapabilityRegistry({ mayfly: shared, tenant: 'strict' })
     strict.registerProvider({ name: 'torn', ...rest, ...stuck })

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { openLog } from '../../src/evidence/log-reader.ts'
 import { injection, openTestServer, type TestServer } from '../fixtures/mcp-server.ts'
-import { unable } from '../walls/process-stands.ts'
 import { connect, type CallAnswer, type Generation, type McpClient } from './mcp-clients.ts'
 import { makeKey, makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
 
@@ -12,7 +11,7 @@ const fixture = join(import.meta.dirname, '../fixtures/mcp-server.ts')
 const golden = join(import.meta.dirname, '../golden/mcp-code-tools.json')
 const secret = 'ghp_the_secret_of_the_operator'
 
-suite('Code mode', { skip: unable('python') }, () => {
+suite('Code mode', () => {
   let place: Place
   let file: string
   let server: Server

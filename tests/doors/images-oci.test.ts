@@ -23,6 +23,7 @@ import { ownMakers } from '../../src/images/recipe.ts'
 import { findImage, openImageStore } from '../../src/images/store.ts'
 import { signerFolder, wardenFolder } from '../../src/lib/state-folder.ts'
 import { imageKey, openImageSigner } from '../../src/warden/image-signer.ts'
+import { whyNotBuilt } from '../fixtures/buildable.ts'
 import { tarOf } from '../fixtures/images.ts'
 import { plantImage } from '../fixtures/plant-image.ts'
 import { playLayout, type PlayedLayout } from '../fixtures/oci.ts'
@@ -61,8 +62,8 @@ before(() => {
   root = mkdtempSync(join(tmpdir(), 'mayfly-oci-'))
   const built = images('first', 'build', 'minimal', '--json')
   const said = JSON.parse(built.stdout)
-  if (said.error?.code === 'UNAVAILABLE') reason = said.error.message
-  else digest = said.images[0].digest
+  reason = whyNotBuilt('minimal', said)
+  if (!reason) digest = said.images[0].digest
 })
 after(() => rmSync(root, { recursive: true, force: true }))
 

@@ -23,6 +23,7 @@ import { ownMakers, ownRecipes, readRecipe } from '../../src/images/recipe.ts'
 import { openImageStore } from '../../src/images/store.ts'
 import { attempt } from '../../src/lib/attempt.ts'
 import { wardenFolder } from '../../src/lib/state-folder.ts'
+import { whyNotBuilt } from '../fixtures/buildable.ts'
 
 const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 const cache = packageFolder()
@@ -41,8 +42,8 @@ before(() => {
   state = join(root, 'first')
   const built = images('build', 'minimal', '--json')
   const said = JSON.parse(built.stdout)
-  if (said.error?.code === 'UNAVAILABLE') reason = said.error.message
-  else digest = said.images[0].digest
+  reason = whyNotBuilt('minimal', said)
+  if (!reason) digest = said.images[0].digest
 })
 after(() => rmSync(root, { recursive: true, force: true }))
 beforeEach(() => {

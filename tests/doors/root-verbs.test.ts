@@ -194,7 +194,20 @@ suite('As root, on the state folder of another user', { skip: noOrdinaryUser() }
     const own = words.map((word) => given[word] ?? word)
     const trace = noStrace()
       ? []
-      : ['strace', '-f', '-y', '-qq', '-s', '300', '-o', file, '-e', `trace=${calls}`, '--']
+      : [
+          'strace',
+          '-f',
+          '--seccomp-bpf',
+          '-y',
+          '-qq',
+          '-s',
+          '300',
+          '-o',
+          file,
+          '-e',
+          `trace=${calls}`,
+          '--',
+        ]
     const [program, ...args] = [...trace, process.execPath, bin, ...own]
     const server = {
       MAYFLY_SERVER: 'http://127.0.0.1:65535',

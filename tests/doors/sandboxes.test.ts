@@ -11,6 +11,7 @@ import type { Scope } from '../../src/gateway/http/keys.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { unable } from '../walls/process-stands.ts'
 import { openDoor } from './http-door.ts'
 import {
   documentOf,
@@ -91,6 +92,7 @@ suite('Access to sandboxes', () => {
   })
 })
 
+const noWall = unable()
 /** Prints a line every 20 ms until it is ended. */
 const beating = `let n = 0
 setInterval(() => console.log(++n), 20)`
@@ -98,15 +100,10 @@ setInterval(() => console.log(++n), 20)`
 suite('Live sandboxes of a server', () => {
   let place: Place
   let server: Server
-  let canRun: boolean
   before(async () => {
     place = makePlace()
     server = await startServer(place)
     await whenReady(server)
-    const rows = await read('GET', '/v1/providers')
-    canRun = (rows.body as { tier: string; available: boolean }[]).some(
-      ({ tier, available }) => tier === 'process' && available,
-    )
   })
   after(async () => {
     await server.stop()
@@ -148,7 +145,7 @@ suite('Live sandboxes of a server', () => {
   }
 
   test('A sandbox is listed, tightened, frozen, thawed, captured and ended, and its outcome has each step', async (t) => {
-    if (!canRun) return t.skip('no process wall here')
+    if (noWall) return t.skip(noWall)
     const id = await begun()
     const listed = await read('GET', '/v1/sandboxes')
     assert.deepEqual(
@@ -212,7 +209,7 @@ suite('Live sandboxes of a server', () => {
   })
 
   test('A frozen program ends at its timeout, as if it had not been frozen', async (t) => {
-    if (!canRun) return t.skip('no process wall here')
+    if (noWall) return t.skip(noWall)
     const id = await begun('2s')
     assert.equal((await read('POST', `/v1/sandboxes/${id}/freeze`)).status, 200)
     const outcome = await outcomeOf(id)
@@ -223,7 +220,7 @@ suite('Live sandboxes of a server', () => {
   })
 
   test('An operator of another tenant finds no sandbox, and can end none', async (t) => {
-    if (!canRun) return t.skip('no process wall here')
+    if (noWall) return t.skip(noWall)
     const id = await begun()
     const args = ['access', 'create', '--tenant', 'acme', '--scope', 'operate', '--json']
     const { key } = documentOf(await mayfly(place, args))
@@ -245,7 +242,7 @@ suite('Live sandboxes of a server', () => {
   })
 
   test('Each command to a sandbox is a line of the record, with its principal', async (t) => {
-    if (!canRun) return t.skip('no process wall here')
+    if (noWall) return t.skip(noWall)
     const id = await begun()
     await read('POST', `/v1/sandboxes/${id}/tighten`, {
       controls: { network: 'none', processes: 8 },

@@ -30,6 +30,7 @@ import { findImageRoot, programOfImage } from '../../src/jail/image-root.ts'
 import { removeRoots } from '../../src/images/unpack.ts'
 import { cacheFolder } from '../../src/lib/cache-folder.ts'
 import { Warden } from '../../src/warden/warden.ts'
+import { whyNotBuilt } from '../fixtures/buildable.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 
 const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
@@ -60,9 +61,8 @@ before(() => {
   root = mkdtempSync(join(tmpdir(), 'mayfly-image-roots-'))
   const built = mayfly('images', 'build', 'python', '--json')
   const said = JSON.parse(built.stdout)
-  if (said.error?.code === 'UNAVAILABLE' && process.env['CI'] !== 'true')
-    reason = said.error.message
-  else digest = said.images[0].digest
+  reason = whyNotBuilt('python', said)
+  if (!reason) digest = said.images[0].digest
   wasUnpacked = existsSync(join(cacheFolder('image-roots'), digest || 'none'))
   if (reason === '') importFeed('3.5.0-1')
 })

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { after, before } from 'node:test'
 import { calls } from '../../src/gateway/routes.ts'
+import { findJailFacts } from '../../src/jail/facts.ts'
 import { test } from '../fixtures/drawn.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 import { bearer, call, post } from './http-door.ts'
@@ -40,7 +41,10 @@ test('S0-25: a server listens on its two ports only, and else on sockets in priv
   const walls = rows.filter(
     ({ available, tier }) => available && tier !== 'mock' && tier !== 'wasm',
   )
-  assert.ok(walls.some(({ name }) => name === 'isolated-vm'))
+  const { namespaces, bubblewrap } = findJailFacts()
+  const here = { 'isolated-vm': true, embedded: namespaces, bubblewrap: namespaces && bubblewrap }
+  for (const [name, isThere] of Object.entries(here))
+    assert.ok(!isThere || walls.some((one) => one.name === name), name)
   for (const { name, tier } of walls) {
     const job = tier === 'isolate' ? { code: 'return 1' } : { code: 'echo 1', language: 'sh' }
     const ran = await run({ ...job, provider: name })

@@ -66,7 +66,7 @@ function reading(bytes: Buffer): ReturnType<typeof parseBody> | undefined {
 function isJson(bytes: Buffer): boolean {
   if (!isUtf8(bytes)) return false
   try {
-    parseJson(bytes.toString())
+    JSON.parse(bytes.toString())
     return true
   } catch {
     return false

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { serverNames } from '../../src/gateway/http/origin.ts'
@@ -452,10 +452,16 @@ describe('Hostile HTTP', () => {
   let door: TestDoor
   let site: Awaited<ReturnType<typeof folder>>
   before(async () => {
-    // A folder two levels below the root, with a dotfile: what a path that climbs would find.
     site = await folder()
-    await writeFile(join(site.path, '.env'), 'SECRET=1')
-    door = await openDoor({ limits, site: site.path })
+    const served = join(site.path, 'a', 'b', 'c')
+    // Found by a path that climbs by two or three folders.
+    for (const above of [join(site.path, 'a'), site.path]) {
+      await mkdir(join(above, 'etc'), { recursive: true })
+      await writeFile(join(above, 'etc', 'passwd'), 'SECRET=1')
+    }
+    await mkdir(served, { recursive: true })
+    await writeFile(join(served, '.env'), 'SECRET=1')
+    door = await openDoor({ limits, site: served })
   })
   after(async () => {
     await door.gateway.close()

@@ -201,7 +201,10 @@ with multiprocessing.Manager() as manager:
       named.listen(join(folder, 'named'))
       abstract.listen(`\0mayfly-bait-${process.pid}`)
       await Promise.all([listener, named, abstract].map((one) => once(one, 'listening')))
-      chmodSync(join(folder, 'named'), 0o777)
+      const names = [join(folder, 'datagrams'), `mayfly-datagrams-${process.pid}`]
+      const datagrams = spawn('python3', ['-c', takesDatagrams, ...names])
+      assert.equal(String((await once(datagrams.stdout, 'data'))[0]), 'taken\n')
+      for (const name of ['named', 'datagrams']) chmodSync(join(folder, name), 0o777)
       chmodSync(folder, 0o777)
       let reached = 0
       for (const one of [listener, named, abstract]) one.on('connection', () => void reached++)
@@ -226,9 +229,9 @@ with multiprocessing.Manager() as manager:
         assert.equal(reached, 0)
         assert.equal(statSync(bait).mode & 0o777, 0o644)
         assert.equal(statSync(bait).size, 4)
-        assert.deepEqual(readdirSync(folder).toSorted(), ['bait', 'named'])
+        assert.deepEqual(readdirSync(folder).toSorted(), ['bait', 'datagrams', 'named'])
       } finally {
-        victim.kill('SIGKILL')
+        for (const one of [victim, datagrams]) one.kill('SIGKILL')
         for (const one of [listener, named, abstract]) one.close()
         rmSync(folder, { recursive: true })
       }
@@ -654,6 +657,20 @@ async function goneAll(mark: number, when: string): Promise<void> {
 
 const hostile = `${parts}${waits}`
 
+/** Binds datagram sockets to a path and to an abstract name, and says so once each has taken one. */
+const takesDatagrams = `
+import socket, sys, time
+bound = []
+for address in (sys.argv[1], '\\0' + sys.argv[2]):
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    one.bind(address)
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'x', address)
+    one.recv(1)
+    bound.append(one)
+print('taken', flush=True)
+time.sleep(1000)
+`
+
 /** Each attack on what is outside prints THROUGH where it got there. */
 const attack = `${parts}
 import ctypes, fcntl
@@ -716,9 +733,10 @@ def pair(address):
 def connected(family, kind, address): socket.socket(family, kind).connect(address)
 for address in (folder + '/named', 'to-folder/named', '\\0mayfly-bait-' + str(server)):
     attempt('stream', lambda: connected(socket.AF_UNIX, socket.SOCK_STREAM, address))
+    attempt('bind', lambda: socket.socket(socket.AF_UNIX).bind(address + 'x'))
+for address in (folder + '/datagrams', 'to-folder/datagrams', '\\0mayfly-datagrams-' + str(server)):
     attempt('datagram', lambda: sent(socket.SOCK_DGRAM, address))
     attempt('pair', lambda: pair(address))
-    attempt('bind', lambda: socket.socket(socket.AF_UNIX).bind(address + 'x'))
 attempt('tcp', lambda: connected(socket.AF_INET, socket.SOCK_STREAM, ('127.0.0.1', port)))
 attempt('tcp6', lambda: connected(socket.AF_INET6, socket.SOCK_STREAM, ('::1', port)))
 attempt('udp', lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', port)))

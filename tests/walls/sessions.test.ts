@@ -438,7 +438,7 @@ const languages = {
   },
   bash: {
     keep: 'x=20\ntwice() { echo $(($1 * 2)); }\nsleep 100 &\nbackground=$!\nmkdir deep\ncd deep\necho kept > kept.txt',
-    read: 'kill -0 $background && echo "[$((x + 1)), $(twice $x), \\"$(cat kept.txt)\\", \\"${PWD##*/}\\"]" > $MAYFLY_RESULT',
+    read: 'kill -0 $background && ! grep -q ") Z " /proc/$background/stat && echo "[$((x + 1)), $(twice $x), \\"$(cat kept.txt)\\", \\"${PWD##*/}\\"]" > $MAYFLY_RESULT',
     value: [21, 40, 'kept', 'deep'],
     wrong: 'exit_of_none_such',
     name: undefined,
@@ -450,7 +450,7 @@ const languages = {
   },
   sh: {
     keep: 'x=20\ntwice() { echo $(($1 * 2)); }\nsleep 100 &\nbackground=$!\nmkdir deep\ncd deep\necho kept > kept.txt',
-    read: 'kill -0 $background && echo "[$((x + 1)), $(twice $x), \\"$(cat kept.txt)\\", \\"${PWD##*/}\\"]" > $MAYFLY_RESULT',
+    read: 'kill -0 $background && ! grep -q ") Z " /proc/$background/stat && echo "[$((x + 1)), $(twice $x), \\"$(cat kept.txt)\\", \\"${PWD##*/}\\"]" > $MAYFLY_RESULT',
     value: [21, 40, 'kept', 'deep'],
     wrong: 'exit_of_none_such',
     name: undefined,

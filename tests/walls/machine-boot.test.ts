@@ -11,6 +11,7 @@ import { machineBoot } from '../../src/images/machine.ts'
 import { openPackageCache, packageFolder } from '../../src/images/package-cache.ts'
 import { ownMakers, ownRecipes } from '../../src/images/recipe.ts'
 import { openImageStore } from '../../src/images/store.ts'
+import { whyNoneBuilt } from '../fixtures/buildable.ts'
 import { PlayedMachine, qemuCommand } from '../fixtures/machine.ts'
 import { drawn } from '../fixtures/drawn.ts'
 import { playedSigner } from '../fixtures/images.ts'
@@ -155,12 +156,13 @@ async function whyNoBoot(): Promise<string | false> {
     now: Date.now,
     note: () => undefined,
   }
+  const names = ['kernel', ...programs.map(({ image }) => image)]
   try {
-    for (const name of ['kernel', ...programs.map(({ image }) => image)])
-      await buildImage({ ...parts, name })
+    for (const name of names) await buildImage({ ...parts, name })
     return false
   } catch (error) {
-    if (error instanceof MayflyError && error.code === 'UNAVAILABLE') return error.message
-    throw error
+    const reason = whyNoneBuilt(names, error)
+    if (reason === undefined) throw error
+    return reason
   }
 }

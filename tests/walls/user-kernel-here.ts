@@ -12,7 +12,6 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { TestContext } from 'node:test'
 import { mayInstallRunsc } from '../../scripts/debian-packages.ts'
-import { MayflyError } from '../../src/contract/error.ts'
 import { buildImage } from '../../src/images/build.ts'
 import { initrdOf } from '../../src/images/machine.ts'
 import { openPackageCache, packageFolder } from '../../src/images/package-cache.ts'
@@ -31,6 +30,7 @@ import {
   findUserKernel,
   userKernelFolder,
 } from '../../src/warden/engines/user-mode-linux/program.ts'
+import { whyNoneBuilt } from '../fixtures/buildable.ts'
 import { AgentHost } from '../fixtures/guest-agent.ts'
 import { playedSigner } from '../fixtures/images.ts'
 import { guestHost } from './qemu-here.ts'
@@ -88,9 +88,9 @@ export async function builtImage(
     copyFileSync(findImage(path.join(root, 'images'), name).file, file)
     return { file }
   } catch (error) {
-    if (error instanceof MayflyError && error.code === 'UNAVAILABLE')
-      return { reason: error.message }
-    throw error
+    const reason = whyNoneBuilt([name], error)
+    if (reason === undefined) throw error
+    return { reason }
   }
 }
 

@@ -13,7 +13,7 @@ import { isUserKernelThere, noUserKernel } from './user-kernel-here.ts'
 const skip = isUserKernelThere() ? (whyNoImages() ?? false) : noUserKernel
 const timeout = 600_000
 const MIB = 2 ** 20
-const wholeTriesMax = 10
+const wholeTriesMax = 60
 const hidden = (text: string) => JSON.stringify([...Buffer.from(text)].map((byte) => byte ^ 0x55))
 const holds = (text: string) => `
 import socket, time

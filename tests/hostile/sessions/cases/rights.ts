@@ -110,7 +110,8 @@ threading.Thread(target=beat, daemon=True).start()`,
       async owner(box) {
         await box.freeze()
         await sleep(FROZEN_MS)
-        await box.thaw()
+        // On a busy machine the answer of a wall may be late; the box is thawed nonetheless, or by the second call.
+        await box.thaw().catch(() => box.thaw())
       },
     },
     text`

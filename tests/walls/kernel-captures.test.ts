@@ -73,6 +73,7 @@ suite('A capture of a user-mode kernel', { skip, timeout }, () => {
     const { sandbox: own, end } = await start(made, 'planted-one-text')
     await using sandbox = own
     const capture = await captureWhole(sandbox)
+    assert.equal(capture.why, undefined)
     const ofHost = capture.parts.filter(({ trust }) => trust !== 'guest').map(({ name }) => name)
     assert.deepEqual(ofHost, ['machine.json', 'memory.zst', 'memory.json'])
     const { sockets } = reported(capture, 'guest-sockets.json')

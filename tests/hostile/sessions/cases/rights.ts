@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { messageOf } from '../../../../src/contract/error.ts'
+import type { Box } from '../../../../src/sdk/box.ts'
 import { sessionCasesOf, type SessionCase } from '../case.ts'
 
 const { python, node, bash } = sessionCasesOf('rights')
@@ -110,8 +112,7 @@ threading.Thread(target=beat, daemon=True).start()`,
       async owner(box) {
         await box.freeze()
         await sleep(FROZEN_MS)
-        // On a busy machine the answer of a wall may be late; the box is thawed nonetheless, or by the second call.
-        await box.thaw().catch(() => box.thaw())
+        await thaw(box)
       },
     },
     text`
@@ -145,3 +146,13 @@ console.log(fs.existsSync('early.txt') ? await fired : 'ESC' + 'APED:without a t
     { owner: (box) => box.capture().catch(() => undefined) },
   ]),
 ]
+
+/** Thaws again where only the answer of the wall was late, as on a busy machine. */
+async function thaw(box: Box): Promise<void> {
+  try {
+    await box.thaw()
+  } catch (thrown) {
+    if (!messageOf(thrown).includes('the wall is late')) throw thrown
+    await box.thaw()
+  }
+}

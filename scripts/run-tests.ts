@@ -236,6 +236,11 @@ function limitOf({ isShared, place }: RunOptions, max: typeof testMsMax): number
   return (isShared ? max.shared : max.file) * (isLong(place) ? longFactor : 1)
 }
 
+/** Options of Node for a test file in a process of its own, which ends with its tests, not with what a test left waiting. */
+export function ownProcessOptions(folder: string): readonly string[] {
+  return ['--test-force-exit', '--import', join(folder, 'tests/fixtures/whole-reports.ts')]
+}
+
 /** Property tests draw by the seed of the run, where it has one. */
 function seeded({ place }: RunOptions): readonly string[] {
   return ['--import', join(place.folder, 'tests/fixtures/property-seed.ts')]
@@ -248,11 +253,11 @@ function isLong({ env }: Place): boolean {
 /** Options of `run` in `node:test`. */
 function optionsOf(run: RunOptions, { files, atATime }: Lane): string {
   const { place, isShared, title, coverage } = run
+  const execArgv = [...ownProcessOptions(place.folder), ...seeded(run)]
   return JSON.stringify({
     files: files.map((file) => join(place.folder, file)),
     isolation: isShared ? 'none' : 'process',
-    // A file whose test timed out ends with its tests, not with what the test left waiting.
-    ...(!isShared && { concurrency: atATime, execArgv: ['--test-force-exit', ...seeded(run)] }),
+    ...(!isShared && { concurrency: atATime, execArgv }),
     timeout: limitOf(run, testMsMax),
     ...(title && { testNamePatterns: [title] }),
     ...(coverage && {

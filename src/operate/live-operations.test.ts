@@ -10,6 +10,7 @@ import type { Profile } from '../contract/profile.ts'
 import type { Sandbox } from '../contract/provider.ts'
 import type { SupervisedRun } from '../contract/pipeline.ts'
 import { captureMsMax } from '../contract/capture-summary.ts'
+import { wallAnswerMsMax } from '../contract/wall-answer.ts'
 import { createLiveOperations } from './live-operations.ts'
 import { waitingMax } from './live-registry.ts'
 import { operatorEntriesMax } from './operated-life.ts'
@@ -24,6 +25,7 @@ interface Parts {
   readonly tightens?: readonly (keyof Controls)[]
   readonly can?: readonly 'freeze'[]
   readonly freeze?: () => Promise<void>
+  readonly thaw?: () => Promise<void>
   readonly capture?: Sandbox['capture']
   readonly recordFails?: boolean
 }
@@ -35,7 +37,7 @@ async function underWay(ms: number, parts: Parts = {}) {
   const frozen: string[] = []
   const stands: Sandbox = Object.assign(sandbox, {
     freeze: parts.freeze ?? (async () => void frozen.push('frozen')),
-    thaw: async () => void frozen.push('thawed'),
+    thaw: parts.thaw ?? (async () => void frozen.push('thawed')),
     ...(parts.capture && { capture: parts.capture }),
   })
   const told: unknown[][] = []
@@ -193,6 +195,31 @@ test('A wall that fails to freeze is ended', async () => {
   const { end: came, executionTime } = await end()
   assert.deepEqual([came.status, executionTime], ['terminated', 500])
   assert.match(came.error?.message ?? '', /operator: it could not be frozen: half of it runs/)
+})
+
+test('A life whose thaw fails or is late is still frozen, and is thawed by the next order', async () => {
+  const answers = [
+    () => Promise.reject(new Error('half of it stands')),
+    () => new Promise<never>(() => undefined),
+    async () => undefined,
+  ]
+  const thaw = () => answers.shift()!()
+  const { run, operations, clock, end } = await underWay(500, { thaw })
+  await operations.freeze(run, admin)
+  for (const message of [/half of it stands/, /the wall is late/]) {
+    const refused = assert.rejects(operations.thaw(run, admin), {
+      code: 'UNAVAILABLE',
+      message,
+      hint: 'Thaw it again, or end it',
+    })
+    await clock.run(clock.now() + wallAnswerMsMax)
+    await refused
+    assert.equal(operations.find(run, admin).frozen, true)
+  }
+  await operations.thaw(run, admin)
+  assert.equal(operations.find(run, admin).frozen, false)
+  const { timeline } = await end()
+  assert.equal(timeline.filter(({ event }) => event === 'thawed').length, 1)
 })
 
 test('A capture of a wall without that ability is reported as none', async () => {

@@ -55,7 +55,9 @@ export class LiveOrders {
 
   async thaw(life: OperatedLife, by: Operator) {
     const { sandbox, clock } = life.parts
-    return await this.#pause(life, by, 'thawed', () => wallAnswer(() => sandbox.thaw(), clock))
+    const failed = (thrown: unknown) => thawFailed(life, thrown)
+    const thaw = () => wallAnswer(() => sandbox.thaw(), clock).catch(failed)
+    return await this.#pause(life, by, 'thawed', thaw)
   }
 
   async #pause(
@@ -173,6 +175,13 @@ function freezeFailed(life: OperatedLife, thrown: unknown): never {
   throw new MayflyError('UNAVAILABLE', `Cannot freeze "${life.run}", so it was ended`, {
     detail: messageOf(thrown),
   })
+}
+
+/** A wall that was not thawed stays as it is: it is stopped, or was thawed late. */
+function thawFailed(life: OperatedLife, thrown: unknown): never {
+  if (thrown instanceof MayflyError) throw thrown
+  const message = `Cannot thaw "${life.run}": ${messageOf(thrown)}`
+  throw new MayflyError('UNAVAILABLE', message, { hint: 'Thaw it again, or end it' })
 }
 
 function captureFailed(life: OperatedLife, thrown: unknown): never {

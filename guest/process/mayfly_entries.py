@@ -447,9 +447,11 @@ class _Within:
             self.before = None
         return self
 
-    def stop(self, _signal_number, _frame):
+    def stop(self, _signal_number, frame):
         self.is_over = True
-        raise _TooLong
+        # Raised while the context is entered or left, it would escape, with its alarm still set.
+        if frame.f_code not in self.unstopped:
+            raise _TooLong
 
     def __exit__(self, kind, error, _trace):
         if self.before is not None:
@@ -457,6 +459,8 @@ class _Within:
             _signal.signal(_signal.SIGALRM, self.before)
             _signal.setitimer(_signal.ITIMER_REAL, *self.left)
         return kind is not None
+
+    unstopped = (__enter__.__code__, stop.__code__, __exit__.__code__)
 
 
 def tell(error, work):

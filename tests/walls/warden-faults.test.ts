@@ -34,6 +34,8 @@ import { openWhole } from './whole-wall.ts'
 const neverReadyMs = 400
 /** Numbers of free fds for a start, from none to more than it needs. */
 const roomMax = 40
+/** A busy machine takes minutes for as many starts. */
+const manyStartsMsMax = 900_000
 /** More time than a launcher needs to fail under load. */
 const readyMsMax = 20_000
 /** Time after which leftover cgroups of another, killed test have been swept. */
@@ -136,7 +138,7 @@ suite('A failed start leaves nothing', { skip: unable() }, () => {
       return t.skip('no program here can set the limit of another process')
     await using whole = await openWhole({ apart: true })
     const running = await whole.start('python')
-    await running.claim()
+    await running.claim({ deadline: manyStartsMsMax })
     const { pid } = await whole.warden.facts()
     const allow = (most: number) => {
       const { status } = spawnSync(prlimit, ['--pid', `${pid}`, `--nofile=${most}:`])

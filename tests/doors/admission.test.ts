@@ -18,6 +18,8 @@ import { makePlace, startServer, whenReady, type Place, type Server } from './pr
 const MiB = 2 ** 20
 const busyMax = 4 * availableParallelism()
 const many = busyMax * 3
+/** The usual 5 s are too little for as many starts on a busy machine. */
+const patient = { timeout: '60s' }
 const sleepers = {
   python: `import time\ntime.sleep(4)\nprint('slept')`,
   node: `setTimeout(() => console.log('slept'), 4000)`,
@@ -31,7 +33,7 @@ suite('Jobs that sleep', () => {
         await whenReady(server)
         const seen = mostRunning(server)
         const answers = await Promise.all(
-          Array.from({ length: many }, () => post(server, { language, code })),
+          Array.from({ length: many }, () => post(server, { language, code, limits: patient })),
         )
         assert.deepEqual(
           answers.filter(({ body }) => body['status'] !== 'ok' || body['stdout'] !== 'slept\n'),
@@ -46,7 +48,7 @@ suite('Jobs that sleep', () => {
     const state = mkdtempSync(join(tmpdir(), 'mayfly-admission-'))
     try {
       await using mayfly = await Mayfly.open({ state })
-      const job = { language: 'python', code: sleepers.python } as const
+      const job = { language: 'python', code: sleepers.python, limits: patient } as const
       const outcomes = await Promise.all(Array.from({ length: many }, () => mayfly.run(job)))
       assert.deepEqual(
         outcomes.map(({ status }) => status),

@@ -55,7 +55,7 @@ export class LiveOrders {
 
   async thaw(life: OperatedLife, by: Operator) {
     const { sandbox, clock } = life.parts
-    const failed = (thrown: unknown) => thawFailed(life, thrown)
+    const failed = unavailable(life, 'thaw', { hint: 'Thaw it again, or end it' })
     const thaw = () => wallAnswer(() => sandbox.thaw(), clock).catch(failed)
     return await this.#pause(life, by, 'thawed', thaw)
   }
@@ -86,7 +86,7 @@ export class LiveOrders {
       life.assertNotOver()
       // Deadline for the wall's answer, so that queued captures are not blocked.
       const asked = wallAnswer(() => sandbox.capture(), clock, captureMsMax)
-      const value = await asked.catch((thrown: unknown) => captureFailed(life, thrown))
+      const value = await asked.catch(unavailable(life, 'capture'))
       const whole = withLife(value, life.supervisor.soFar())
       return captureSummary(
         value,
@@ -177,16 +177,16 @@ function freezeFailed(life: OperatedLife, thrown: unknown): never {
   })
 }
 
-/** A wall that was not thawed stays as it is: it is stopped, or was thawed late. */
-function thawFailed(life: OperatedLife, thrown: unknown): never {
-  if (thrown instanceof MayflyError) throw thrown
-  const message = `Cannot thaw "${life.run}": ${messageOf(thrown)}`
-  throw new MayflyError('UNAVAILABLE', message, { hint: 'Thaw it again, or end it' })
-}
-
-function captureFailed(life: OperatedLife, thrown: unknown): never {
-  if (thrown instanceof MayflyError) throw thrown
-  throw new MayflyError('UNAVAILABLE', `Cannot capture "${life.run}": ${messageOf(thrown)}`)
+/** Rethrows what has a code, and gives one to a wall that fails or is late; the wall stays as it is. */
+function unavailable(life: OperatedLife, order: string, parts?: { readonly hint: string }) {
+  return (thrown: unknown): never => {
+    if (thrown instanceof MayflyError) throw thrown
+    throw new MayflyError(
+      'UNAVAILABLE',
+      `Cannot ${order} "${life.run}": ${messageOf(thrown)}`,
+      parts,
+    )
+  }
 }
 
 async function timed<T>(

@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import { suite } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { markOf, processesMarked } from '../../src/os/marked.ts'
@@ -203,7 +204,7 @@ with multiprocessing.Manager() as manager:
       await Promise.all([listener, named, abstract].map((one) => once(one, 'listening')))
       const names = [join(folder, 'datagrams'), `mayfly-datagrams-${process.pid}`]
       const datagrams = spawn('python3', ['-c', takesDatagrams, ...names])
-      assert.match(String((await once(datagrams.stdout, 'data'))[0]), /^taken/)
+      assert.deepEqual(await once(createInterface(datagrams.stdout), 'line'), ['taken'])
       for (const name of ['named', 'datagrams']) chmodSync(join(folder, name), 0o777)
       chmodSync(folder, 0o777)
       let reached = 0

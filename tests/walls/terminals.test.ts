@@ -204,6 +204,7 @@ for (const { provider, language, skip } of walls)
         const before = await readBeat(box)
         for (let tries = 0; !(await isForking()); tries++)
           assert.ok(tries < 100, 'it forks no more')
+        assert.equal((await namesOf(box)).filter((name) => name === 'sleep').length, 200)
         await terminal.close()
         await untilStill(box)
       })
@@ -326,6 +327,13 @@ async function readBeat(box: Box): Promise<string> {
 async function running(box: Box): Promise<string> {
   const look = 'for at in /proc/[0-9]*; do tr "\\0" " " < $at/cmdline; echo; done 2>/dev/null'
   return (await box.run({ command: look })).stdout
+}
+
+/** Names of its processes, which the shell lists alone: beside a fork storm it may start none. */
+async function namesOf(box: Box): Promise<readonly string[]> {
+  const look =
+    'for at in /proc/[0-9]*; do read -r name < $at/comm && echo "$name"; done 2>/dev/null'
+  return (await box.run({ command: look })).stdout.split('\n')
 }
 
 async function until(box: Box, holds: (all: string) => boolean): Promise<void> {

@@ -42,6 +42,7 @@ export const lonely: readonly string[] = [
   'tests/doors/abusers-http.test.ts',
   'tests/doors/anomaly-programs.test.ts',
   'tests/hostile/default-limits.test.ts',
+  'tests/hostile/sessions/mayfly.test.ts',
   'tests/walls/life-of-a-program.test.ts',
   'tests/walls/process-soak.test.ts',
   'tests/walls/program-zones.test.ts',

@@ -37,14 +37,15 @@ try:
     while os.write(fd, b'x' * 65536) == 65536: os.write(1, b'.')
 except OSError: pass`
 
-suite('S1-14: limits are in force before the first statement', { timeout: 900_000 }, () => {
+suite('S1-14: limits are in force before the first statement', { timeout: 1_800_000 }, () => {
   const place = makePlace()
   const state = join(place.state, 'library')
   let available: readonly string[]
   let mayfly: Mayfly
   before(async () => {
     await copyMachineState(state)
-    mayfly = await Mayfly.open({ state })
+    // Sixteen machines under emulation, on a busy machine.
+    mayfly = await Mayfly.open({ state, server: { queue_wait: '30m' } })
     available = (await mayfly.providers())
       .filter(({ availability }) => availability.available)
       .map(({ provider }) => provider.name)

@@ -16,6 +16,8 @@ const skip = !findJailFacts().namespaces
   ? 'namespaces are forbidden here'
   : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
 const times = process.env['MAYFLY_LONG'] ? 2000 : 200
+/** Generous: a busy machine answers some 100,000 calls slowly. */
+const deadline = 600_000
 
 /** The same number of pipelines, each with opened files, by a shell that gets SIGCHLD for each child. */
 const pipelines = `trap : CHLD
@@ -105,7 +107,7 @@ suite('A program with every system call under seccomp notify', { skip, concurren
         await using whole = await openWhole()
         const wall = await whole.start(language)
         assert.ok(wall.started.wall.layers.includes('sentinel'))
-        await wall.claim({ memory: 256 * 2 ** 20, processes: 64 })
+        await wall.claim({ memory: 256 * 2 ** 20, processes: 64, deadline })
         wall.run(code)
         await wall.end()
         const said = `${wall.said.stdout}${wall.said.stderr}`

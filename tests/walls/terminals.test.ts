@@ -191,11 +191,8 @@ for (const { provider, language, skip } of walls)
         await box.run({
           command: 'for n in $(seq 200); do setsid sleep 3006 >/dev/null 2>&1 & done',
         })
-        const sleepers = async () => (await namesOf(box)).filter((name) => name === 'sleep').length
-        for (let tries = 0; (await sleepers()) < 200; tries++) {
-          assert.ok(tries < 200, 'not all of them sleep')
-          await sleep(100)
-        }
+        const sleepersIn = (names: string) => names.match(/^sleep$/gm)?.length
+        await until(box, (names) => sleepersIn(names) === 200, namesOf)
         await box.files.put('leap.py', leaps)
         const command = [
           'sh',
@@ -208,7 +205,7 @@ for (const { provider, language, skip } of walls)
         const before = await readBeat(box)
         for (let tries = 0; !(await isForking()); tries++)
           assert.ok(tries < 100, 'it forks no more')
-        assert.equal(await sleepers(), 200)
+        assert.equal(sleepersIn(await namesOf(box)), 200)
         await terminal.close()
         await untilStill(box)
       })
@@ -334,18 +331,22 @@ async function running(box: Box): Promise<string> {
 }
 
 /** Names of its processes, which the shell lists alone: beside a fork storm it may start none. */
-async function namesOf(box: Box): Promise<readonly string[]> {
+async function namesOf(box: Box): Promise<string> {
   const look =
     'for at in /proc/[0-9]*; do read -r name < $at/comm && echo "$name"; done 2>/dev/null'
-  return (await box.run({ command: look })).stdout.split('\n')
+  return (await box.run({ command: look })).stdout
 }
 
-async function until(box: Box, holds: (all: string) => boolean): Promise<void> {
+async function until(
+  box: Box,
+  holds: (all: string) => boolean,
+  look: (box: Box) => Promise<string> = running,
+): Promise<void> {
   for (let tries = 0; tries < 100; tries++) {
-    if (holds(await running(box))) return
+    if (holds(await look(box))) return
     await sleep(100)
   }
-  assert.fail(`Not so: ${String(holds)}, with ${await running(box)}`)
+  assert.fail(`Not so: ${String(holds)}, with ${await look(box)}`)
 }
 
 /** The manager's side alone: its child gets a session of its own only after the signal was sent. */

@@ -28,9 +28,8 @@ const HOSTILE_TIMEOUT = '3s'
 const CPU_SLACK_MS = 60
 /** Ten seconds: a busy machine is slow to reap. */
 const GONE_TRIES_MAX = 1000
-const OPEN_TRIES_MAX = 10
+const REFUSED_TRIES_MAX = 10
 const TRIAL_TRIES_MAX = 5
-const RUN_TRIES_MAX = 10
 /** Words of a start that took too long. */
 const LATE = /did not release user code in time|was not ready after \d+ ms/
 /** Words of an end by the host, where the wall did not end an interrupted exec, or answer an order, in time. */
@@ -61,28 +60,27 @@ export async function notHeld(field: SessionField, hostile: SessionCase): Promis
 
 /** Opens a session before any code of the program: another one, where a busy machine did not start its wall in time. */
 async function opened({ mayfly, wall }: SessionField, hostile: SessionCase): Promise<Box> {
-  for (let tries = 1; ; tries++)
-    try {
-      return await mayfly.open({
-        language: hostile.language,
-        provider: wall,
-        limits: { timeout: HOSTILE_TIMEOUT, ...hostile.limits },
-        ...(hostile.schedule && { schedule: hostile.schedule }),
-      })
-    } catch (thrown) {
-      const isLate = thrown instanceof MayflyError && LATE.test(thrown.message)
-      if (!isLate || tries === OPEN_TRIES_MAX) throw thrown
-    }
+  const open = () =>
+    mayfly.open({
+      language: hostile.language,
+      provider: wall,
+      limits: { timeout: HOSTILE_TIMEOUT, ...hostile.limits },
+      ...(hostile.schedule && { schedule: hostile.schedule }),
+    })
+  return await retried(open, ({ message }) => LATE.test(message))
 }
 
-/** Asks again after a refusal that says to: nothing of the exec has run. */
-async function whenThereIsRoom<T>(run: () => Promise<T>): Promise<T> {
+/** Tries again after a refusal of a busy machine, before which nothing of the program ran. */
+async function retried<T>(
+  act: () => Promise<T>,
+  isBusy: (refusal: MayflyError) => boolean,
+): Promise<T> {
   for (let tries = 1; ; tries++)
     try {
-      return await run()
+      return await act()
     } catch (thrown) {
-      const isFull = thrown instanceof MayflyError && thrown.code === 'OVERLOADED'
-      if (!isFull || tries === RUN_TRIES_MAX) throw thrown
+      const mayRetry = thrown instanceof MayflyError && isBusy(thrown)
+      if (!mayRetry || tries === REFUSED_TRIES_MAX) throw thrown
     }
 }
 
@@ -205,10 +203,15 @@ class SessionTrial {
   }
 
   async #exec(asked: RunRequest): Promise<Outcome | undefined> {
-    const began = performance.now()
+    const run = async (): Promise<SeenExec> => {
+      const began = performance.now()
+      const outcome = await this.#box.run(asked)
+      return { outcome, tookMs: performance.now() - began }
+    }
     try {
-      const outcome = await whenThereIsRoom(() => this.#box.run(asked))
-      this.#execs.push({ outcome, tookMs: performance.now() - began })
+      const seen = await retried(run, ({ code }) => code === 'OVERLOADED')
+      const { outcome } = seen
+      this.#execs.push(seen)
       this.#escaped(outcome)
       const { session } = outcome
       if (!session || session.id !== this.#box.id) this.found.push('it names another session')

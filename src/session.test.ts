@@ -194,6 +194,27 @@ suite('A session whose code has a risk', () => {
   })
 })
 
+suite('A session that is closed', () => {
+  test('at its deadline or unused names that to the exec and the terminal that end with it, and to later calls', async () => {
+    for (const [at, told, later] of [
+      ['timeout', /open it with a longer "timeout"/, /its time was over/],
+      ['idle', /open the session with a longer "idle"/, /nothing used it for its "idle" time/],
+      [undefined, /session (?:was ended while this ran|of the terminal ended)/i, /it has ended/],
+    ] as const) {
+      const { parent, exec, pty, wall } = await played(scheduleOf(phasesOf(60_000)))
+      const started = endsWhenClosed(wall)
+      const running = [exec(tame), pty(tame)]
+      await started
+      void parent.close(at)
+      for (const { status, error } of await Promise.all(running)) {
+        assert.deepEqual([status, error?.code], ['terminated', 'SESSION_ENDED'])
+        assert.match(error!.message, told)
+      }
+      await assert.rejects(parent.exec(execJob()), { code: 'SESSION_ENDED', message: later })
+    }
+  })
+})
+
 const tame = { kind: 'verdict', verdict: verdictOf() } as const
 const risky = { kind: 'verdict', verdict: verdictOf(80) } as const
 
@@ -360,6 +381,33 @@ interface Wall extends Sandbox {
   answer: number | 'throws' | readonly (keyof Controls)[]
   /** Controls that it holds. */
   lowest(): Controls
+}
+
+/** Has an exec and a terminal of this wall run until it is closed; resolves when both have begun. */
+async function endsWhenClosed(wall: Wall): Promise<void> {
+  const [exec, terminal, closed] = [0, 1, 2].map(() => Promise.withResolvers<void>())
+  const error = { code: 'SESSION_ENDED', message: 'The session was ended while this ran' }
+  const end = { status: 'terminated', error, resultText: 'null', encoding: 'json', cpuTime: 0 }
+  Object.assign(wall.session!, {
+    async exec() {
+      exec!.resolve()
+      await closed!.promise
+      return {
+        end: { ...end, artifacts: [] },
+        state: 'lost',
+        ended: true,
+        executionTime: 0,
+      }
+    },
+    async terminal() {
+      terminal!.resolve()
+      return { ended: closed!.promise.then(() => ({ lost: true })), close: () => undefined }
+    },
+    async close() {
+      closed!.resolve()
+    },
+  })
+  await Promise.all([exec!.promise, terminal!.promise])
 }
 
 async function wallOf(

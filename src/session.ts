@@ -16,13 +16,16 @@ import type { Outcome } from './contract/outcome.ts'
 import type { Gate, LifeResult, Plan, SessionRooms } from './contract/pipeline.ts'
 import type { Profile } from './contract/profile.ts'
 import {
+  boundEnds,
+  closedAtBound,
   sessionBusy,
   sessionEnded,
   type ExecTask,
+  type SessionBound,
   type SessionEnd,
   type SessionFiles,
 } from './contract/exec.ts'
-import type { Sandbox, SandboxFork, SandboxSession } from './contract/provider.ts'
+import type { Sandbox, SandboxFork, SandboxSession, TaskEnd } from './contract/provider.ts'
 import type {
   ExecCaller,
   OpenedSession,
@@ -102,6 +105,7 @@ class SessionLife implements Session {
   #supervised: SupervisedSession | undefined
   #restraint: SessionRestraint | undefined
   #closing: Promise<Outcome> | undefined
+  #closedAt: SessionBound | undefined
   /** Gate of the exec that runs. */
   #current: Gate | undefined
   /** Gate of output that arrived between two execs; undefined if there was none. */
@@ -207,7 +211,9 @@ class SessionLife implements Session {
     const restrain = (verdict: Verdict) => this.#restrain(verdict)
     const runs = (verdict: Verdict, as: 'terminal' | 'shell') =>
       this.#rooms.codeRuns(id, verdict, as)
-    const session = { id, profile, provider, sandbox: this.#live(), within, restrain, runs }
+    const closedAt = (): SessionBound | undefined => this.#closedAt
+    const sandbox = this.#live()
+    const session = { id, profile, provider, sandbox, within, restrain, runs, closedAt }
     return await openTerminal({ job, task, print }, this.#rooms, session)
   }
 
@@ -286,8 +292,10 @@ class SessionLife implements Session {
     return { within, launch: (profile) => saved.launch(profile), since: () => since }
   }
 
-  close(): Promise<Outcome> {
+  close(at?: SessionBound): Promise<Outcome> {
     this.#closing ??= (async () => {
+      this.#closedAt = at
+      if (at) this.#end ??= boundEnds[at]
       await this.#sandbox?.close()
       return await this.ended
     })()
@@ -398,10 +406,12 @@ class SessionLife implements Session {
       this.#current = gate
       const sandbox = this.#live()
       const over = this.#rooms.codeRuns(this.id, verdict, 'exec')
-      const { end, state, ended, executionTime } = await sandbox
+      const { state, ended, executionTime, ...own } = await sandbox
         .exec(taskOf(job, analysis, plan.profile), caller.signal)
         .finally(over)
-      if (ended) this.over(end)
+      const end = this.#boundNamed(own.end)
+      // An end under the exec has its cause in the life.
+      if (ended) this.over(end.error?.code === 'SESSION_ENDED' ? undefined : end)
       const timeline = this.#entries
       return {
         ...gate.close(end),
@@ -427,6 +437,13 @@ class SessionLife implements Session {
     if (ended) this.#isOver = true
     const session = { id: this.id, state: ended ? 'lost' : 'kept', ended } as const
     return { status: ended ? 'terminated' : 'failed', error: { code, message }, session }
+  }
+
+  /** The end of an exec, with the bound of the session that brought it about. */
+  #boundNamed(end: TaskEnd): TaskEnd {
+    const at = this.#closedAt
+    if (!at || end.error?.code !== 'SESSION_ENDED') return end
+    return { ...end, error: { ...end.error, message: closedAtBound[at] } }
   }
 
   #out(stream: 'stdout' | 'stderr', chunk: Uint8Array): void | Promise<void> {

@@ -8,6 +8,7 @@
  */
 import { admitExec, sessionClaim } from './admit-exec.ts'
 import { MayflyError, messageOf } from './contract/error.ts'
+import { closedAtBound, type SessionBound } from './contract/exec.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { JobEntry, LifeResult, Plan, Rooms } from './contract/pipeline.ts'
@@ -41,6 +42,8 @@ export interface TerminalSession {
   restrain(verdict: Verdict): Promise<RestraintRefusal | undefined>
   /** Anomalies are those of this code from now on, and of none for a shell, until the function returned is called. */
   runs(verdict: Verdict, as: 'terminal' | 'shell'): () => void
+  /** Bound of the session that closed it; undefined while it is open, and if anything else closed it. */
+  closedAt(): SessionBound | undefined
 }
 
 export interface TerminalOpening {
@@ -181,7 +184,7 @@ class RecordedTerminal implements Terminal {
   }
 
   #lived(exit: TerminalExit, { rooms, began, session }: TerminalFacts): LifeResult {
-    const end = this.#endOf(exit)
+    const end = this.#endOf(exit, session.closedAt())
     return {
       status: end.status,
       ...(end.error && { error: end.error }),
@@ -192,7 +195,7 @@ class RecordedTerminal implements Terminal {
     }
   }
 
-  #endOf(exit: TerminalExit): TaskEnd {
+  #endOf(exit: TerminalExit, at: SessionBound | undefined): TaskEnd {
     const exitFields = 'lost' in exit ? {} : exit
     const nothing = { resultText: 'null', encoding: 'json', cpuTime: 0, artifacts: [] } as const
     const base = { ...nothing, ...exitFields }
@@ -201,7 +204,11 @@ class RecordedTerminal implements Terminal {
     if ('lost' in exit && !this.#isClosed)
       return {
         ...base,
-        ...failed('terminated', 'SESSION_ENDED', 'The session of the terminal ended'),
+        ...failed(
+          'terminated',
+          'SESSION_ENDED',
+          at ? closedAtBound[at] : 'The session of the terminal ended',
+        ),
       }
     if ('exitCode' in exit && exit.exitCode === 0) return { ...base, status: 'ok' }
     if (this.#isClosed)

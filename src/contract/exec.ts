@@ -79,6 +79,25 @@ export interface SessionEnd {
   readonly error?: OutcomeError | null | undefined
 }
 
+/** Bounds of a session that close it: its deadline, and the longest time without use. */
+export type SessionBound = 'timeout' | 'idle'
+
+/** End of a session that was closed at one of its bounds, for `sessionEnded`. */
+export const boundEnds: Readonly<Record<SessionBound, SessionEnd>> = {
+  timeout: { status: 'timeout' },
+  idle: {
+    status: 'terminated',
+    error: { code: 'SESSION_ENDED', message: 'nothing used it for its "idle" time' },
+  },
+}
+
+/** Message of an exec or a terminal whose session was closed at a bound under it. */
+export const closedAtBound: Readonly<Record<SessionBound, string>> = {
+  timeout:
+    'The time of its session was over: renew the session, or open it with a longer "timeout"',
+  idle: 'Nothing used its session for its "idle" time: open the session with a longer "idle"',
+}
+
 function causeOf(end: SessionEnd | undefined): string {
   if (end?.status === 'timeout') return 'its time was over'
   if (end?.status === 'limit' && end.error) return `${end.error.code} ended it`

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import type { TimelineEntry } from './event.ts'
-import { sessionEntryTypes, type SessionFiles } from './exec.ts'
+import { sessionEntryTypes, type SessionBound, type SessionFiles } from './exec.ts'
 import { codeCharactersMax, jobRequest, language, limits, type Job, type Language } from './job.ts'
 import type { Outcome } from './outcome.ts'
 import type { OutputListener } from './pipeline.ts'
@@ -129,8 +129,11 @@ export interface Session {
   terminal(job: Job, task: TerminalTask, print: TerminalPrinter): Promise<OpenedTerminal>
   /** Resolves to the outcome of the whole life, however it ends. */
   readonly ended: Promise<Outcome>
-  /** Ends it; resolves to the outcome of the whole life. Idempotent. */
-  close(): Promise<Outcome>
+  /**
+   * Ends it; resolves to the outcome of the whole life. Idempotent. `at` is the bound that was reached: it is named to an exec or a
+   * terminal that this ends, and to later calls.
+   */
+  close(at?: SessionBound): Promise<Outcome>
 }
 
 /** A session that was forked. */

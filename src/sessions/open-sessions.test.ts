@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { SessionBound } from '../contract/exec.ts'
 import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
@@ -51,7 +52,10 @@ class FakeSession implements Session {
     throw new Error('a session without a wall is not forked')
   }
 
-  async close(): Promise<Outcome> {
+  bound: SessionBound | undefined
+
+  async close(at?: SessionBound): Promise<Outcome> {
+    this.bound = at
     this.closedAt ??= this.#clock.now()
     this.#ended.resolve({} as Outcome)
     return await this.ended
@@ -74,7 +78,7 @@ test('A session without an exec ends after its idle time, counted from the last 
   await clock.run(18 * S)
   assert.equal(session.closedAt, undefined)
   await clock.run()
-  assert.equal(session.closedAt, 19 * S)
+  assert.deepEqual([session.closedAt, session.bound], [19 * S, 'idle'])
 })
 
 test('Bytes of a terminal count as use, in either direction', async () => {
@@ -95,7 +99,7 @@ test('A busy session is not idle, and its deadline ends it all the same', async 
   const { clock, session } = open()
   session.isBusy = true
   await clock.run()
-  assert.equal(session.closedAt, 60 * S)
+  assert.deepEqual([session.closedAt, session.bound], [60 * S, 'timeout'])
 })
 
 test('A deadline is renewed up to the longest life, which the profile may shorten', async () => {
@@ -127,6 +131,7 @@ test('An ended session cannot be found, and leaves no timer', async () => {
   await clock.run(S)
   assert.throws(() => sessions.find('exec_1', owner), { code: 'NOT_FOUND' })
   assert.equal(clock.pending, 0)
+  assert.equal(session.bound, undefined)
 })
 
 test('A drain closes a session at once, a session with an exec when that has ended, and at last one whose exec goes on', async () => {

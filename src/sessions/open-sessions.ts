@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
 import { MayflyError } from '../contract/error.ts'
+import type { SessionBound } from '../contract/exec.ts'
 import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type {
@@ -252,8 +253,8 @@ export class OpenSession {
     }
   }
 
-  close(): Promise<Outcome> {
-    return this.session.close()
+  close(at?: SessionBound): Promise<Outcome> {
+    return this.session.close(at)
   }
 
   ended(): void {
@@ -286,7 +287,8 @@ export class OpenSession {
   #due(): void {
     const now = this.#parts.clock.now()
     const isIdle = !this.session.isBusy && now >= this.#usedAt + this.#idleMs
-    if (now >= this.#deadline || isIdle) void this.close().catch(() => undefined)
+    const at = now >= this.#deadline ? 'timeout' : isIdle && 'idle'
+    if (at) void this.close(at).catch(() => undefined)
     else this.#arm()
   }
 }

@@ -8,7 +8,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { lastPid, signal } from './processes.js'
 
-const START_MS_MAX = 15_000
+/** Limit for a wall that boots a kernel: the host bounds other walls sooner. */
+const START_MS_MAX = 60_000
 const LAST_MESSAGE_MS = 5
 /** Messages without a known nonce that a kernel may send between two ends. */
 const STRAYS_MAX = 1000

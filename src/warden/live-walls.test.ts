@@ -118,13 +118,26 @@ suite('Walls of any engine', () => {
       stand.walls.loads()
       await new Promise((resolve) => void setTimeout(resolve, 30))
     }
-    assert.deepEqual(stand.ranks, ['job', 'behind'])
+    assert.deepEqual(stand.ranks, ['ahead', 'job', 'behind'])
     assert.equal(stand.walls.loads().walls[0]?.isLong, true)
     stand.walls.release('w1')
     stand.walls.rearm('w1', 60_000)
-    assert.deepEqual(stand.ranks, ['job', 'behind', 'parked', 'job'])
+    assert.deepEqual(stand.ranks, ['ahead', 'job', 'behind', 'parked', 'job'])
     await new Promise((resolve) => void setTimeout(resolve, 20))
     assert.equal(stand.walls.loads().walls[0]?.isLong, undefined)
+  })
+
+  test('A worker whose jobs use little has precedence from the first to the last of them', async () => {
+    using stand = standing({ isSingleUse: false })
+    await operations.claim(stand.walls, job)
+    for (let n = 0; n < 20; n++) {
+      stand.used.ms += 2
+      stand.walls.loads()
+      stand.walls.release('w1')
+      await new Promise((resolve) => void setTimeout(resolve, 30))
+      stand.walls.rearm('w1', 60_000)
+    }
+    assert.deepEqual(new Set(stand.ranks), new Set(['ahead', 'parked']))
   })
 
   test('The peak is the maximum of all samples', async () => {

@@ -3,6 +3,7 @@ import type { Enclosure, WallRank } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Reply, WallEnd, WallLoads, WallCost } from '../contract/warden.ts'
 import type { EnclosureLife } from './enclosure-life.ts'
+import { CpuCredit, type CpuReading } from './cpu-credit.ts'
 import { LiveWall } from './live-wall.ts'
 import { LongRunners } from './long-runners.ts'
 import { createPressure, type PressureOptions } from './pressure.ts'
@@ -14,8 +15,6 @@ import { Sampler, type SampledWall } from './sampler.ts'
 const LOADS_COST_FACTOR = 10
 /** Milliseconds for which the usage of an ended wall is kept: its last output may be read after its end. */
 const PAST_MS = 5_000
-/** CPU time in milliseconds for which a job that is expected to be short has precedence. */
-const AHEAD_MS = 100
 
 export interface LiveWallsParts {
   readonly push: (reply: Reply) => void
@@ -32,8 +31,8 @@ export class LiveWalls {
   #loads: WallLoads | undefined
   #loadsAgainAt = 0
   readonly #longRunners = new LongRunners()
-  /** CPU time at the claim of walls whose job is expected to be short, and has used little since. */
-  readonly #ahead = new Map<string, number>()
+  /** Credits of workers, and of walls whose job is expected to be short, and has used little since. */
+  readonly #credits = new Map<string, CpuCredit>()
 
   constructor({ push, sampleEveryMs, memoryBytes }: LiveWallsParts) {
     this.#push = push
@@ -108,7 +107,7 @@ export class LiveWalls {
     const wall = this.#walls.get(id)
     const keepsPeak = wall?.enclosure.isSingleUse === true && ranMs > 0
     if (wall && this.#sampler.rearm(id, deadline, keepsPeak)) {
-      this.#beginRank(wall, this.#ahead.has(id))
+      this.#beginRank(wall, this.#credits.get(id)?.isAhead === true)
       return wall.enclosure.rearm(ranMs)
     }
     // The server relies on the bounds: a wall without them must not run.
@@ -152,13 +151,11 @@ export class LiveWalls {
       const live = this.#walls.get(wall)
       if (!live) return []
       const cpuMs = live.enclosure.cpuTime().sinceStartMs
-      if (cpuMs - (this.#ahead.get(wall) ?? Infinity) > AHEAD_MS) this.#fallBack(live)
-      const { isLong, isBehind, hasChanged } = this.#longRunners.check(wall, now, cpuMs)
-      if (hasChanged) live.enclosure.rank?.(isBehind ? 'behind' : 'job')
+      const isLong = this.#rankByUse(live, { atMs: now, cpuMs })
       return [{ wall, bytes, cpuMs, ...(isLong && { isLong }) }]
     })
     this.#longRunners.keep(new Set(walls.map(({ wall }) => wall)))
-    for (const id of this.#ahead.keys()) if (!this.#walls.has(id)) this.#ahead.delete(id)
+    for (const id of this.#credits.keys()) if (!this.#walls.has(id)) this.#credits.delete(id)
     this.#loads = { atMs: now, walls }
     this.#loadsAgainAt = performance.now() + (performance.now() - now) * LOADS_COST_FACTOR
     return this.#loads
@@ -169,22 +166,41 @@ export class LiveWalls {
     this.#sampler.close()
   }
 
-  /** Resets the rank: CPU time of the last job does not count against the next one. */
+  /** Resets the rank: CPU time of the last job does not count against the next one, but for the credit of a worker. */
   #rankAnew(wall: LiveWall, rank: WallRank): void {
     this.#longRunners.forget(wall.id)
-    this.#ahead.delete(wall.id)
+    if (wall.enclosure.isSingleUse) this.#credits.delete(wall.id)
     wall.enclosure.rank?.(rank)
   }
 
   #beginRank(wall: LiveWall, isShort: boolean): void {
-    this.#rankAnew(wall, isShort ? 'ahead' : 'job')
-    if (isShort) this.#ahead.set(wall.id, wall.enclosure.cpuTime().sinceStartMs)
+    const isWorker = !wall.enclosure.isSingleUse
+    const reading = { atMs: performance.now(), cpuMs: wall.enclosure.cpuTime().sinceStartMs }
+    const kept = isWorker ? this.#credits.get(wall.id) : undefined
+    kept?.charge(reading)
+    const credit =
+      kept ?? (isWorker || isShort ? new CpuCredit({ ...reading, isWorker }) : undefined)
+    this.#rankAnew(wall, credit?.isAhead ? 'ahead' : 'job')
+    if (credit) this.#credits.set(wall.id, credit)
   }
 
-  /** Ends the precedence of a job that was expected to be short, and is not. */
-  #fallBack(wall: LiveWall): void {
-    this.#ahead.delete(wall.id)
-    wall.enclosure.rank?.('job')
+  /** Ranks a wall with a job: ahead while it has credit, behind once it is long-running without. Returns true for the latter. */
+  #rankByUse({ id, enclosure }: LiveWall, reading: CpuReading): boolean {
+    const credit = this.#credits.get(id)
+    const isChanged = credit?.charge(reading) === true
+    if (credit?.isAhead) {
+      if (isChanged) enclosure.rank?.('ahead')
+      // Long-running is who has no credit: its count begins then.
+      this.#longRunners.forget(id)
+      return false
+    }
+    const { isLong, isBehind, hasChanged } = this.#longRunners.check(
+      id,
+      reading.atMs,
+      reading.cpuMs,
+    )
+    if (isChanged || hasChanged) enclosure.rank?.(isBehind ? 'behind' : 'job')
+    return isLong
   }
 
   #over(one: SampledWall, how: WallEnd): void {

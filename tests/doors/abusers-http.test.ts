@@ -1,14 +1,19 @@
 import assert from 'node:assert/strict'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import path from 'node:path'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { unable } from '../walls/process-stands.ts'
+import type { Abuser } from './abusive-clients.ts'
 import { bearer, post } from './http-door.ts'
-import { makeKey, makePlace, startServer, whenReady, type Server } from './program.ts'
+import { makeKey, makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
 
 /**
  * Latency of an honest tenant beside twenty tenants that take all they are let, over HTTP, at default limits: the p95
- * beside them is at most twice the p95 alone in the same run.
+ * beside them is at most twice the p95 alone in the same run. Their clients are a process of their own: the measured one would
+ * wait while it reads their output.
  */
 const abusers = 20
 /** Minimum of abusers with a job that ended: a refused one proves nothing. */
@@ -60,30 +65,26 @@ async function measure(job: object): Promise<{ alone: number; beside: number }> 
   await using _server = server
   await whenReady(server)
   const key = makeKey(place, 'honest')
-  const stop = new AbortController()
   try {
     await run(server, key, job)
     await sleep(settleMs)
     const alone = await p95Of(server, key, job)
-    const abusing = Array.from({ length: abusers }, (_, n) =>
-      abuse(server, makeKey(place, `abuser-${n}`), abuses[n % abuses.length]!, stop.signal),
-    )
+    await using abusing = startAbusers(server, place)
     await sleep(probationMs)
     const beside = await p95Of(server, key, job)
-    stop.abort()
+    abusing.stop()
     await server.stop()
-    const ended = await Promise.all(abusing)
+    const ended = await abusing.ended
     const ran = ended.filter((jobs) => jobs > 0).length
     assert.ok(ran >= ranMin, `jobs of ${ran} abusers ended: ${ended.join()}`)
     return { alone, beside }
   } finally {
-    stop.abort()
     place.remove()
   }
 }
 
 function run(server: Server, key: string, job: object) {
-  return post(new URL('/v1/executions', server.active).href, job, bearer(key))
+  return post(urlOf(server), job, bearer(key))
 }
 
 /** 95th percentile of jobs one after another, in milliseconds; each of them has to end well. */
@@ -99,19 +100,23 @@ async function p95Of(server: Server, key: string, job: object): Promise<number> 
   return samples.toSorted((a, b) => a - b)[Math.floor(jobs * 0.95)]!
 }
 
-/** Sends the same job again and again, and at once after each end; returns how many ended in a wall. */
-async function abuse(
-  server: Server,
-  key: string,
-  code: string,
-  stop: AbortSignal,
-): Promise<number> {
-  let ended = 0
-  while (!stop.aborted) {
-    // The connection ends when the server stops.
-    const answer = await run(server, key, { language: 'python', code }).catch(() => undefined)
-    if (answer?.status === 200) ended++
-    else await sleep(pauseMs)
+/** Starts the clients of the abusers; `ended` is how many jobs of each ended in a wall, once they have stopped. */
+function startAbusers(server: Server, place: Place) {
+  const all = Array.from({ length: abusers }, (_, n): Abuser => {
+    return { key: makeKey(place, `abuser-${n}`), code: abuses[n % abuses.length]! }
+  })
+  const program = path.join(import.meta.dirname, 'abusive-clients.ts')
+  const child = fork(program, [urlOf(server), JSON.stringify(all)])
+  const ended = once(child, 'message').then(([counts]) => counts as readonly number[])
+  ended.catch(() => undefined)
+  return {
+    ended,
+    stop: () => void child.kill('SIGTERM'),
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    },
   }
-  return ended
 }
+
+const urlOf = (server: Server): string => new URL('/v1/executions', server.active).href

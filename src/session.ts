@@ -17,7 +17,6 @@ import type { Gate, LifeResult, Plan, SessionRooms } from './contract/pipeline.t
 import type { Profile } from './contract/profile.ts'
 import {
   boundEnds,
-  closedAtBound,
   sessionBusy,
   sessionEnded,
   type ExecTask,
@@ -105,7 +104,6 @@ class SessionLife implements Session {
   #supervised: SupervisedSession | undefined
   #restraint: SessionRestraint | undefined
   #closing: Promise<Outcome> | undefined
-  #closedAt: SessionBound | undefined
   /** Gate of the exec that runs. */
   #current: Gate | undefined
   /** Gate of output that arrived between two execs; undefined if there was none. */
@@ -211,9 +209,9 @@ class SessionLife implements Session {
     const restrain = (verdict: Verdict) => this.#restrain(verdict)
     const runs = (verdict: Verdict, as: 'terminal' | 'shell') =>
       this.#rooms.codeRuns(id, verdict, as)
-    const closedAt = (): SessionBound | undefined => this.#closedAt
+    const toldUnderEnd = () => this.#end?.toldUnderIt
     const sandbox = this.#live()
-    const session = { id, profile, provider, sandbox, within, restrain, runs, closedAt }
+    const session = { id, profile, provider, sandbox, within, restrain, runs, toldUnderEnd }
     return await openTerminal({ job, task, print }, this.#rooms, session)
   }
 
@@ -294,7 +292,6 @@ class SessionLife implements Session {
 
   close(at?: SessionBound): Promise<Outcome> {
     this.#closing ??= (async () => {
-      this.#closedAt = at
       if (at) this.#end ??= boundEnds[at]
       await this.#sandbox?.close()
       return await this.ended
@@ -409,7 +406,7 @@ class SessionLife implements Session {
       const { state, ended, executionTime, ...own } = await sandbox
         .exec(taskOf(job, analysis, plan.profile), caller.signal)
         .finally(over)
-      const end = this.#boundNamed(own.end)
+      const end = this.#withCause(own.end)
       // An end under the exec has its cause in the life.
       if (ended) this.over(end.error?.code === 'SESSION_ENDED' ? undefined : end)
       const timeline = this.#entries
@@ -440,10 +437,10 @@ class SessionLife implements Session {
   }
 
   /** The end of an exec, with the bound of the session that brought it about. */
-  #boundNamed(end: TaskEnd): TaskEnd {
-    const at = this.#closedAt
-    if (!at || end.error?.code !== 'SESSION_ENDED') return end
-    return { ...end, error: { ...end.error, message: closedAtBound[at] } }
+  #withCause(end: TaskEnd): TaskEnd {
+    const message = this.#end?.toldUnderIt
+    if (message === undefined || end.error?.code !== 'SESSION_ENDED') return end
+    return { ...end, error: { ...end.error, message } }
   }
 
   #out(stream: 'stdout' | 'stderr', chunk: Uint8Array): void | Promise<void> {

@@ -8,7 +8,6 @@
  */
 import { admitExec, sessionClaim } from './admit-exec.ts'
 import { MayflyError, messageOf } from './contract/error.ts'
-import { closedAtBound, type SessionBound } from './contract/exec.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { JobEntry, LifeResult, Plan, Rooms } from './contract/pipeline.ts'
@@ -42,8 +41,8 @@ export interface TerminalSession {
   restrain(verdict: Verdict): Promise<RestraintRefusal | undefined>
   /** Anomalies are those of this code from now on, and of none for a shell, until the function returned is called. */
   runs(verdict: Verdict, as: 'terminal' | 'shell'): () => void
-  /** Bound of the session that closed it; undefined while it is open, and if anything else closed it. */
-  closedAt(): SessionBound | undefined
+  /** Message of its end for a terminal that ended with it; undefined while it is open, and for an end without one. */
+  toldUnderEnd(): string | undefined
 }
 
 export interface TerminalOpening {
@@ -184,7 +183,7 @@ class RecordedTerminal implements Terminal {
   }
 
   #lived(exit: TerminalExit, { rooms, began, session }: TerminalFacts): LifeResult {
-    const end = this.#endOf(exit, session.closedAt())
+    const end = this.#endOf(exit, session.toldUnderEnd())
     return {
       status: end.status,
       ...(end.error && { error: end.error }),
@@ -195,7 +194,7 @@ class RecordedTerminal implements Terminal {
     }
   }
 
-  #endOf(exit: TerminalExit, at: SessionBound | undefined): TaskEnd {
+  #endOf(exit: TerminalExit, toldUnderEnd = 'The session of the terminal ended'): TaskEnd {
     const exitFields = 'lost' in exit ? {} : exit
     const nothing = { resultText: 'null', encoding: 'json', cpuTime: 0, artifacts: [] } as const
     const base = { ...nothing, ...exitFields }
@@ -204,11 +203,7 @@ class RecordedTerminal implements Terminal {
     if ('lost' in exit && !this.#isClosed)
       return {
         ...base,
-        ...failed(
-          'terminated',
-          'SESSION_ENDED',
-          at ? closedAtBound[at] : 'The session of the terminal ended',
-        ),
+        ...failed('terminated', 'SESSION_ENDED', toldUnderEnd),
       }
     if ('exitCode' in exit && exit.exitCode === 0) return { ...base, status: 'ok' }
     if (this.#isClosed)

@@ -77,25 +77,26 @@ export function sessionEnded(
 export interface SessionEnd {
   readonly status: string
   readonly error?: OutcomeError | null | undefined
+  /** Message for an exec or a terminal that ended with it, in place of one that names no cause. */
+  readonly toldUnderIt?: string
 }
 
 /** Bounds of a session that close it: its deadline, and the longest time without use. */
 export type SessionBound = 'timeout' | 'idle'
 
-/** End of a session that was closed at one of its bounds, for `sessionEnded`. */
+/** End of a session that was closed at one of its bounds. */
 export const boundEnds: Readonly<Record<SessionBound, SessionEnd>> = {
-  timeout: { status: 'timeout' },
+  timeout: {
+    status: 'timeout',
+    toldUnderIt:
+      'The time of its session was over: renew the session, or open it with a longer "timeout"',
+  },
   idle: {
     status: 'terminated',
     error: { code: 'SESSION_ENDED', message: 'nothing used it for its "idle" time' },
+    toldUnderIt:
+      'Nothing used its session for its "idle" time: open the session with a longer "idle"',
   },
-}
-
-/** Message of an exec or a terminal whose session was closed at a bound under it. */
-export const closedAtBound: Readonly<Record<SessionBound, string>> = {
-  timeout:
-    'The time of its session was over: renew the session, or open it with a longer "timeout"',
-  idle: 'Nothing used its session for its "idle" time: open the session with a longer "idle"',
 }
 
 function causeOf(end: SessionEnd | undefined): string {

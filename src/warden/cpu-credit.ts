@@ -5,8 +5,9 @@
  * for each of them would cost a request to the warden each.
  *
  * Mechanism: the bucket begins full, with `CREDIT_MS` of CPU time. That of a worker is refilled at `REFILL_CORES`, so that
- * one that uses less than this never falls behind; that of a wall with one job is not. An empty bucket counts again when
- * half of it is full, and what was used beyond it is a debt. Twenty workers that use just what is refilled take two cores: no more than an equal part each.
+ * one that uses less than this never falls behind; that of a wall with one job is not. What was used beyond the bucket is
+ * a debt, and an emptied one counts again when half of it is full. A worker that uses just what is refilled gains little:
+ * ten of them take a core.
  *
  * Source: the CPU credits of burstable instances; the token bucket of traffic shaping.
  */

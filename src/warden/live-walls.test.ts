@@ -120,6 +120,8 @@ suite('Walls of any engine', () => {
     }
     assert.deepEqual(stand.ranks, ['ahead', 'job', 'behind'])
     assert.equal(stand.walls.loads().walls[0]?.isLong, true)
+    // Used by its end: however late this machine is, it has no credit again.
+    stand.used.ms += 400
     stand.walls.release('w1')
     stand.walls.rearm('w1', 60_000)
     assert.deepEqual(stand.ranks, ['ahead', 'job', 'behind', 'parked', 'job'])

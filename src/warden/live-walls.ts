@@ -175,30 +175,31 @@ export class LiveWalls {
 
   #beginRank(wall: LiveWall, isShort: boolean): void {
     const isWorker = !wall.enclosure.isSingleUse
-    const reading = { atMs: performance.now(), cpuMs: wall.enclosure.cpuTime().sinceStartMs }
-    const kept = isWorker ? this.#credits.get(wall.id) : undefined
-    kept?.charge(reading)
-    const credit =
-      kept ?? (isWorker || isShort ? new CpuCredit({ ...reading, isWorker }) : undefined)
+    const credit = isWorker || isShort ? this.#creditOf(wall, isWorker) : undefined
     this.#rankAnew(wall, credit?.isAhead ? 'ahead' : 'job')
     if (credit) this.#credits.set(wall.id, credit)
   }
 
-  /** Ranks a wall with a job: ahead while it has credit, behind once it is long-running without. Returns true for the latter. */
+  /** Credit for the next job: a new one, or what a worker has left. */
+  #creditOf({ id, enclosure }: LiveWall, isWorker: boolean): CpuCredit {
+    const reading = { atMs: performance.now(), cpuMs: enclosure.cpuTime().sinceStartMs }
+    const kept = isWorker ? this.#credits.get(id) : undefined
+    kept?.charge(reading)
+    return kept ?? new CpuCredit({ ...reading, isWorker })
+  }
+
+  /** Ranks a wall with a job by what it has used; returns true for a long-running one. */
   #rankByUse({ id, enclosure }: LiveWall, reading: CpuReading): boolean {
     const credit = this.#credits.get(id)
     const isChanged = credit?.charge(reading) === true
-    if (credit?.isAhead) {
+    if (credit?.isAhead && !enclosure.isSingleUse) {
       if (isChanged) enclosure.rank?.('ahead')
-      // Long-running is who has no credit: its count begins then.
+      // A worker is not long-running by what its credit covers.
       this.#longRunners.forget(id)
       return false
     }
-    const { isLong, isBehind, hasChanged } = this.#longRunners.check(
-      id,
-      reading.atMs,
-      reading.cpuMs,
-    )
+    const { atMs, cpuMs } = reading
+    const { isLong, isBehind, hasChanged } = this.#longRunners.check(id, atMs, cpuMs)
     if (isChanged || hasChanged) enclosure.rank?.(isBehind ? 'behind' : 'job')
     return isLong
   }

@@ -24,10 +24,10 @@ import { proportionalBytes } from '../src/os/proc.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import type { WardenClient } from '../src/walls/client.ts'
-import { heapFlags } from '../src/warden/start-server.ts'
+import { serverFlags } from '../src/warden/start-server.ts'
 import { answer, code, input, openOthers, program } from './contenders.ts'
 
-const HEAP = heapFlags.server
+const [HEAP] = serverFlags.server
 const SATURATE_MS = 5_000
 const PAUSE_MS = 4
 const STARTS = 15

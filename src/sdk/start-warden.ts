@@ -3,6 +3,7 @@ import { getCompileCacheDir } from 'node:module'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MayflyError } from '../contract/error.ts'
+import { oneHelperThread } from '../lib/node-flags.ts'
 import { joinWarden, type WardenClient } from '../walls/client.ts'
 import type { WardenOptions } from '../contract/warden-options.ts'
 
@@ -22,6 +23,7 @@ const FLAGS = [
   '--disable-warning=ExperimentalWarning',
   '--max-semi-space-size=1',
   '--max-old-space-size=64',
+  oneHelperThread,
 ]
 
 /**

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { narrowFilter, type JailedProgram } from '../jail/embedded.ts'
 import type { JailLayer } from '../jail/facts.ts'
+import { oneHelperThread } from '../lib/node-flags.ts'
 import { placed, withBinding } from '../os/packages.ts'
 
 const here = (place: string) => fileURLToPath(new URL(`../../${place}`, import.meta.url))
@@ -11,9 +12,9 @@ export function analyst(warm: number, without: readonly JailLayer[]): JailedProg
   const { folders, links } = placed(withBinding('oxc-parser', '@oxc-parser/binding'))
   return {
     name: 'analyst',
-    // Without these flags the garbage of many sources grows the heap to four times its size before a collection, and
+    // Without the flags of the heap the garbage of many sources grows the heap to four times its size before a collection, and
     // the process counts as spent.
-    nodeFlags: ['--max-semi-space-size=2', '--heap-growing-percent=50'],
+    nodeFlags: ['--max-semi-space-size=2', '--heap-growing-percent=50', oneHelperThread],
     main: here('guest/analyst.js'),
     env: {
       // Separate arenas for V8's threads would each retain free pages.

@@ -20,6 +20,7 @@ import { makeStateFolder } from './make-state-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
 import { findProgram } from '../os/find-program.ts'
 import { closeOnExecFrom } from '../os/libc.js'
+import { oneHelperThread } from '../lib/node-flags.ts'
 import { raisePriority } from '../os/priority.ts'
 import { mappedUids } from '../os/proc.ts'
 import { openArtifacts } from './artifacts-folder.ts'
@@ -68,9 +69,9 @@ const ARTIFACTS_FD = 4
  * V8's young generation in MiB, by flag. A gateway should stay small: half of the default. A single run has one as
  * large as its start-up allocations, so it collects no garbage, which saves a tenth of its CPU time.
  */
-export const heapFlags = {
-  once: '--min-semi-space-size=16',
-  server: '--max-semi-space-size=4',
+export const serverFlags = {
+  once: ['--min-semi-space-size=16'],
+  server: ['--max-semi-space-size=4', oneHelperThread],
 } as const
 
 interface Dropped {
@@ -225,8 +226,8 @@ function spawnServer(options: ServerOptions, { setpriv, uid, why }: Dropped): Ch
     ...(folder !== undefined && { artifactsFd: ARTIFACTS_FD }),
   }
   const become = becoming({ uid })
-  const flag = heapFlags[options.isOnce ? 'once' : 'server']
-  const node = [process.execPath, flag, options.bin, ...options.argv]
+  const flags = serverFlags[options.isOnce ? 'once' : 'server']
+  const node = [process.execPath, ...flags, options.bin, ...options.argv]
   const all = setpriv ? [setpriv, ...become, '--pdeathsig', 'KILL', '--', ...node] : node
   const server = spawn(all[0]!, all.slice(1), {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc', ...(folder === undefined ? [] : [folder])],

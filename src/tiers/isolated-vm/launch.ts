@@ -3,6 +3,7 @@ import { cellBinding } from '../../jail/cell-binding.ts'
 import { narrowFilter, type JailedProgram } from '../../jail/embedded.ts'
 import type { JailLayer } from '../../jail/facts.ts'
 import { installedNative } from '../../jail/joined.ts'
+import { oneHelperThread } from '../../lib/node-flags.ts'
 import { chainOf, placed, withBinding } from '../../os/packages.ts'
 
 /** Settings that a server may choose; all others are fixed here. */
@@ -28,7 +29,7 @@ export function isolateWorker(
   ])
   return {
     name: 'isolated-vm',
-    nodeFlags: ['--max-semi-space-size=2'],
+    nodeFlags: ['--max-semi-space-size=2', oneHelperThread],
     main: here('guest/isolate-worker.js'),
     env: {
       MAYFLY_WORKER: JSON.stringify({

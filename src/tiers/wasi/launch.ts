@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { narrowFilter, type JailedProgram } from '../../jail/embedded.ts'
 import type { JailLayer } from '../../jail/facts.ts'
+import { oneHelperThread } from '../../lib/node-flags.ts'
 
 const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
 
@@ -8,7 +9,7 @@ const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, impor
 export function wasmWorker(without: readonly JailLayer[]): JailedProgram {
   return {
     name: 'wasi',
-    nodeFlags: ['--max-semi-space-size=2'],
+    nodeFlags: ['--max-semi-space-size=2', oneHelperThread],
     main: here('guest/wasm-worker.js'),
     env: {
       MAYFLY_WORKER: JSON.stringify({

@@ -14,28 +14,28 @@ function played(credit: CpuCredit, from: number, cores: readonly number[], cpu =
 
 test('A worker that uses less than is refilled stays ahead, however long it serves', () => {
   const credit = new CpuCredit({ atMs: 0, cpuMs: 0, isWorker: true })
-  assert.ok(played(credit, 0, Array(10_000).fill(0.09)).every(Boolean))
+  assert.ok(played(credit, 0, Array(10_000).fill(0.24)).every(Boolean))
 })
 
 test('A worker that computes is ahead for its credit, and again when half of it is refilled', () => {
   const credit = new CpuCredit({ atMs: 0, cpuMs: 0, isWorker: true })
-  const burnt = played(credit, 0, [0.5, 0.5, 0.5])
-  assert.deepEqual(burnt, [true, true, false])
-  const rested = played(credit, 300, Array(10).fill(0), 150)
-  assert.deepEqual(rested.indexOf(true), 7)
-  assert.deepEqual(played(credit, 1300, [1], 150), [false])
+  const burnt = played(credit, 0, [0.75, 0.75, 0.75])
+  assert.deepEqual(burnt, [true, false, false])
+  const rested = played(credit, 300, Array(10).fill(0), 225)
+  assert.deepEqual(rested.indexOf(true), 4)
+  assert.deepEqual(played(credit, 1300, [1.1], 225), [false])
 })
 
 test('A debt is paid before there is credit again, and an idle worker saves no more than the whole', () => {
   const credit = new CpuCredit({ atMs: 0, cpuMs: 0, isWorker: true })
   assert.equal(credit.charge({ atMs: 1000, cpuMs: 1000 }), true)
-  assert.equal(credit.charge({ atMs: 10_400, cpuMs: 1000 }), false)
-  assert.equal(credit.charge({ atMs: 10_600, cpuMs: 1000 }), true)
+  assert.equal(credit.charge({ atMs: 4_700, cpuMs: 1000 }), false)
+  assert.equal(credit.charge({ atMs: 4_900, cpuMs: 1000 }), true)
   credit.charge({ atMs: 3_600_000, cpuMs: 1000 })
   assert.equal(credit.charge({ atMs: 3_600_000, cpuMs: 1001 + CREDIT_MS }), true)
   assert.equal(credit.isAhead, false)
   credit.charge({ atMs: 3_600_000, cpuMs: 1e9 })
-  assert.equal(credit.charge({ atMs: 3_610_600, cpuMs: 1e9 }), true, 'a debt has a bound')
+  assert.equal(credit.charge({ atMs: 3_604_300, cpuMs: 1e9 }), true, 'a debt has a bound')
 })
 
 test('A wall with one job has its credit once', () => {

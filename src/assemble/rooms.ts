@@ -109,10 +109,14 @@ export function createRooms(parts: RoomParts): WiredRooms {
     plan: profile,
     recall: (job, planned, asker, run) => cache.recall(job, planned, asker, run),
     acquire(planned, job, analysis, signal, launch) {
-      forecast.follow(job, analysis.verdict.digest)
+      const code = analysis.verdict.digest
+      forecast.follow(job, code)
       const isShort = () => forecast.isShort(job)
       const isSession = job.session?.kind === 'open'
-      const needs = { ...zoneNeeds(walls, planned, job, analysis), isShort, isSession, launch }
+      // Sessions share no code, and a session that ends by its time is no crash loop.
+      const repeats = job.session === undefined ? { code } : {}
+      const asked = { ...zoneNeeds(walls, planned, job, analysis), isShort, isSession }
+      const needs = { ...asked, launch, ...repeats }
       return parts.pool.acquire(planned, job, signal, needs)
     },
     supervise: (sandbox, planned, analysis, caller) =>

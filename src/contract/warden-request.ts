@@ -108,6 +108,8 @@ export const request = z.discriminatedUnion('op', [
     ...bounds,
     /** Forecast by its last run: the job is expected to take little CPU time. */
     isShort: z.boolean().exactOptional(),
+    /** The job comes behind others from its start. */
+    isBehind: z.boolean().exactOptional(),
     /** Requests the listening socket inside the wall for its egress. */
     egress: z.boolean().exactOptional(),
     /** Executables of a whole program of which each execution starts a zone. */

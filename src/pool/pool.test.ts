@@ -125,11 +125,16 @@ test('A page visitor whose jobs are ended by force waits without delaying other 
   const clock = new SimulatedClock()
   const budget = { memory: 900 * MiB, runnable: 64, queueMax: 9, waitMsMax: 60_000 }
   const wall = { provider: 'played', [Symbol.asyncDispose]: async () => undefined }
+  const launchedBehind: boolean[] = []
+  const launch = async (...[, , hints]: Parameters<Provider['launch']>) => {
+    launchedBehind.push(hints?.isBehind === true)
+    return wall
+  }
   const pool = new Pool({
     clock,
     emitter: { emit: () => undefined },
     budget,
-    provider: () => ({ launch: async () => wall }) as unknown as Provider,
+    provider: () => ({ launch }) as unknown as Provider,
     loads: async () => ({ atMs: 0, walls: [] }),
     probationPlaces: 1,
   })
@@ -153,6 +158,7 @@ test('A page visitor whose jobs are ended by force waits without delaying other 
   await acquire('good')
   await pass(100)
   assert.deepEqual(entered, ['good', 'loops', 'good'])
+  assert.deepEqual(launchedBehind, [false, true, false])
   assert.equal(pool.waiting, 2)
   await (await first)[Symbol.asyncDispose]()
   for (let n = 0; n < 3; n++) {
@@ -161,4 +167,33 @@ test('A page visitor whose jobs are ended by force waits without delaying other 
   }
   await Promise.all([second, third])
   assert.equal(entered.filter((one) => one === 'loops').length, 3)
+})
+
+test('A job with code that was ended by force twice in a row comes behind others, and one whose code is not known does not', async () => {
+  const pool = new Pool({
+    clock: new SimulatedClock(),
+    emitter: { emit: () => undefined },
+    budget: { memory: 900 * MiB, runnable: 64, queueMax: 9, waitMsMax: 60_000 },
+    provider: () => ({ launch }) as unknown as Provider,
+  })
+  const launched: unknown[] = []
+  const launch = async (...[, , hints]: Parameters<Provider['launch']>) => {
+    launched.push(hints)
+    return { provider: 'played', [Symbol.asyncDispose]: async () => undefined }
+  }
+  const profile = { provider: 'played', controls: { memory: MiB } } as never
+  const run = async (code?: string) => {
+    const job = { id: 'j', tenant: 't', origin: 'api' } as never
+    await pool.acquire(profile, job, AbortSignal.timeout(30_000), code ? { code } : {})
+    return job
+  }
+  for (let n = 0; n < 2; n++) pool.noteEnd(await run('loop'), 'limit')
+  for (const code of ['loop', 'other', undefined]) await run(code)
+  assert.deepEqual(
+    launched,
+    [false, false, true, false, false].map((isBehind) => ({
+      isShort: false,
+      ...(isBehind && { isBehind }),
+    })),
+  )
 })

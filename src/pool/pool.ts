@@ -18,6 +18,8 @@ export type JobNeeds = Omit<JobNeed, 'queued'> & {
   readonly memory?: number
   /** Launches its wall in place of the provider. */
   readonly launch?: ((profile: Profile) => Promise<Sandbox>) | undefined
+  /** Digest of its source, for jobs that may repeat each other. */
+  readonly code?: string
 }
 
 /** Turns a profile into a sandbox: admission, then launch. */
@@ -26,6 +28,8 @@ export class Pool {
   readonly #admitter: Admitter
   readonly #loads: LoadSampler
   readonly #probation: Probation
+  /** Digest of the source of each job. */
+  readonly #codes = new WeakMap<Job, string>()
 
   constructor(options: PoolOptions) {
     this.#options = options
@@ -40,7 +44,7 @@ export class Pool {
     profile: Profile,
     job: Job,
     signal: AbortSignal,
-    { walls: others = 0, memory: theirs = 0, launch, ...expected }: JobNeeds = {},
+    { walls: others = 0, memory: theirs = 0, launch, code, ...expected }: JobNeeds = {},
   ): Promise<SandboxClaim> {
     const { emitter, provider: providerOf } = this.#options
     const provider = providerOf(profile.provider)
@@ -50,6 +54,7 @@ export class Pool {
     const walls = 1 + others
     const about = { run: job.id }
     const queued = (waiting: number) => emitter.emit('pool/queued', { waiting }, about)
+    if (code !== undefined) this.#codes.set(job, code)
     const entering = this.#admit(job, memory, signal, { walls, queued, ...expected })
     this.#loads.schedule()
     const place = await entering.catch((thrown: unknown) => {
@@ -61,13 +66,14 @@ export class Pool {
     this.#evictSpares()
     const isShort = expected.isShort?.() ?? false
     const { clock } = this.#options
-    const own = launch ?? ((asked: Profile) => provider.launch(asked, clock, { isShort }))
+    const hints = { isShort, ...(place.isBehind && { isBehind: true }) }
+    const own = launch ?? ((asked: Profile) => provider.launch(asked, clock, hints))
     return await this.#launch(own, profile, place, { run: job.id, walls })
   }
 
-  /** Counts forced ends: senders with many of them go on probation. */
+  /** Counts forced ends: senders with many of them, and code with two in a row, go on probation. */
   noteEnd(job: Job, status: Outcome['status']): void {
-    this.#probation.note(senderOf(job), status)
+    this.#probation.note(senderOf(job), status, this.#codes.get(job))
   }
 
   get running(): number {
@@ -84,13 +90,8 @@ export class Pool {
   }
 
   /** A session releases its probation slot at once: it may stay for hours. */
-  async #admit(
-    job: Job,
-    memory: number,
-    signal: AbortSignal,
-    need: JobNeed,
-  ): Promise<AdmissionSlot> {
-    const entering = this.#probation.enter(senderOf(job), signal)
+  async #admit(job: Job, memory: number, signal: AbortSignal, need: JobNeed): Promise<Place> {
+    const entering = this.#probation.enter(senderOf(job), signal, this.#codes.get(job))
     if (this.#probation.waiting > 0) need.queued?.(this.waiting)
     const probationSlot = await entering
     if (need.isSession) probationSlot.release()
@@ -161,8 +162,9 @@ function senderOf({ tenant, principal, origin }: Job): string {
 }
 
 /** Combines an admission slot with a probation slot: adds up both waits, and releases both. */
-function withProbation(slot: AdmissionSlot, probationSlot: ProbationSlot): AdmissionSlot {
+function withProbation(slot: AdmissionSlot, probationSlot: ProbationSlot): Place {
   return {
+    isBehind: probationSlot.isOn,
     waited: slot.waited + probationSlot.waited,
     updateUse: (now) => slot.updateUse(now),
     release() {
@@ -170,6 +172,11 @@ function withProbation(slot: AdmissionSlot, probationSlot: ProbationSlot): Admis
       probationSlot.release()
     },
   }
+}
+
+interface Place extends AdmissionSlot {
+  /** True for a job on probation. */
+  readonly isBehind: boolean
 }
 
 interface LaunchedJob {

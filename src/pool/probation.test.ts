@@ -11,16 +11,16 @@ function stand(places = 1) {
   const probation = new Probation({ clock, places, waitMsMax: 20_000 })
   const entered: string[] = []
   const held: ProbationSlot[] = []
-  const enter = (tenant: string, by = signal) => {
-    const place = probation.enter(tenant, by)
+  const enter = (tenant: string, by = signal, code?: string) => {
+    const place = probation.enter(tenant, by, code)
     place.then(
-      (one) => held.push(one) && entered.push(tenant),
+      (one) => held.push(one) && entered.push(code ? `${tenant} ${code}` : tenant),
       (error: Error & { code?: unknown }) =>
         entered.push(`${tenant} ${error.name === 'AbortError' ? error.name : String(error.code)}`),
     )
   }
-  const fail = (tenant: string, ends = 3) => {
-    for (let n = 0; n < ends; n++) probation.note(tenant, 'timeout')
+  const fail = (tenant: string, ends = 3, code?: string) => {
+    for (let n = 0; n < ends; n++) probation.note(tenant, 'timeout', code)
   }
   const pass = (ms: number) => clock.run(clock.now() + ms)
   return { clock, probation, entered, held, enter, fail, pass }
@@ -70,6 +70,39 @@ test('Tenants on probation wait only while others are served, and continue once 
   assert.deepEqual(entered, ['a', 'a', 'a', 'good'])
   await pass(3_000)
   assert.deepEqual(entered, ['a', 'a', 'a', 'good', 'a'])
+})
+
+test('Code that was ended by force twice in a row waits by itself, until it ends otherwise or ten minutes have passed', async () => {
+  const { clock, probation, entered, held, enter, fail, pass } = stand()
+  fail('a', 2, 'loop')
+  fail('b', 1, 'slow')
+  probation.note('b', 'ok', 'slow')
+  fail('b', 1, 'slow')
+  enter('good')
+  for (const [tenant, code] of [
+    ['a', 'loop'],
+    ['a', 'loop'],
+    ['a', 'other'],
+    ['b', 'loop'],
+    ['b', 'slow'],
+  ] as const)
+    enter(tenant, signal, code)
+  await settled()
+  assert.deepEqual(entered, ['good', 'a loop', 'a other', 'b loop', 'b slow'])
+  held.find((_, n) => entered[n] === 'a loop')!.release()
+  probation.note('a', 'ok', 'loop')
+  await pass(1_001)
+  assert.equal(entered.at(-1), 'a loop', 'the second had its turn')
+  enter('good')
+  enter('a', signal, 'loop')
+  await settled()
+  assert.equal(entered.at(-1), 'a loop', 'it ended well since')
+  fail('a', 2, 'loop')
+  await clock.run(clock.now() + 600_001)
+  enter('good')
+  enter('a', signal, 'loop')
+  await settled()
+  assert.deepEqual(entered.slice(-2), ['good', 'a loop'], 'its ends are forgotten')
 })
 
 test('A job that was cancelled before it enters neither waits nor takes a slot', async () => {

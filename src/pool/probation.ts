@@ -2,11 +2,12 @@ import os from 'node:os'
 import type { Clock, Timer } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
+import { TenantLru, type LruItem } from './tenant-lru.ts'
 import { TenantScores } from './tenant-scores.ts'
 
 /**
- * Crash-loop back-off for tenants: those whose jobs are repeatedly ended by force share a few slots, as long as other
- * tenants are served.
+ * Crash-loop back-off for tenants, and for code: those whose jobs are repeatedly ended by force share a few slots, as long as
+ * others are served.
  *
  * Problem: twenty tenants that send a fork bomb or a loop, and send it again when it ends, keep every core busy with
  * starting, killing and freeing walls. CPU weights do not help: the kernel does not preempt itself while it copies or
@@ -14,8 +15,10 @@ import { TenantScores } from './tenant-scores.ts'
  *
  * Mechanism: each forced end adds one to the score of its tenant, which halves every 30 seconds. At three or more the
  * tenant is on probation: all such tenants together hold at most one wall less than the number of cores (at least
- * one), round-robin. They do not wait while no other tenant is served, and occasional forced ends cost nothing.
- * Compare CrashLoopBackOff in Kubernetes.
+ * one), round-robin. They do not wait while no other tenant is served, and occasional forced ends cost nothing. Their walls
+ * come behind all others where these want the processor: those that run when another tenant comes would delay it otherwise.
+ * Code whose last two runs for a tenant both ended by force is on probation for it by itself, until a run ends otherwise: a
+ * loop of five seconds takes half a minute to bring its tenant to a score of three. Compare CrashLoopBackOff in Kubernetes.
  *
  * Not handled: execs of a session, which run in the wall of that session.
  */
@@ -24,6 +27,8 @@ export class Probation {
   readonly #slots: number
   readonly #waitMsMax: number
   readonly #scores: TenantScores
+  /** Forced ends in a row, by tenant and code; code without any has no entry. */
+  readonly #runs: TenantLru<CodeRuns>
   /** By tenant; no queue is empty. */
   readonly #queues = new Map<string, Waiting[]>()
   #inUse = 0
@@ -34,22 +39,28 @@ export class Probation {
   constructor({ clock, waitMsMax, places = os.availableParallelism() - 1 }: ProbationOptions) {
     this.#clock = clock
     this.#scores = new TenantScores(clock)
+    this.#runs = new TenantLru(() => RUNS_BOUNDS, clock)
     this.#slots = Math.max(1, places)
     this.#waitMsMax = waitMsMax
   }
 
-  /** Adds a forced end to the score of the tenant; other ends are ignored. */
-  note(tenant: string, status: Outcome['status']): void {
-    if (forced.has(status)) this.#scores.add(tenant)
+  /** Adds a forced end to the score of the tenant, and to those in a row of its code, which another end clears. */
+  note(tenant: string, status: Outcome['status'], code?: string): void {
+    const isForced = forced.has(status)
+    if (isForced) this.#scores.add(tenant)
+    if (code === undefined) return
+    const forcedEnds = isForced ? this.#forcedEndsOf(tenant, code) + 1 : 0
+    if (forcedEnds === 0 && !this.#runs.get(tenant, code)) return
+    this.#runs.put(tenant, code, { bytes: ENTRY_BYTES, at: this.#clock.now(), forcedEnds })
   }
 
   /**
-   * Waits for a slot if the tenant is on probation and others are served. Throws MayflyError RATE_LIMITED at the
-   * longest wait, and AbortError.
+   * Waits for a slot if the tenant or this code of it is on probation, and others are served. Throws MayflyError RATE_LIMITED
+   * at the longest wait, and AbortError. `code`: digest of its source.
    */
-  async enter(tenant: string, signal: AbortSignal): Promise<ProbationSlot> {
+  async enter(tenant: string, signal: AbortSignal, code?: string): Promise<ProbationSlot> {
     if (signal.aborted) throw cancelled()
-    if (!this.#isOn(tenant)) {
+    if (!this.#isOn(tenant, code)) {
       this.#othersAt = this.#clock.now()
       return free
     }
@@ -62,8 +73,13 @@ export class Probation {
     return [...this.#queues.values()].reduce((sum, queue) => sum + queue.length, 0)
   }
 
-  #isOn(tenant: string): boolean {
-    return this.#scores.of(tenant) >= SCORE_ON
+  #isOn(tenant: string, code: string | undefined): boolean {
+    if (this.#scores.of(tenant) >= SCORE_ON) return true
+    return code !== undefined && this.#forcedEndsOf(tenant, code) >= FORCED_IN_A_ROW
+  }
+
+  #forcedEndsOf(tenant: string, code: string): number {
+    return this.#runs.get(tenant, code)?.forcedEnds ?? 0
   }
 
   #hasRoom(): boolean {
@@ -75,6 +91,7 @@ export class Probation {
     this.#inUse++
     return {
       waited: this.#clock.now() - since,
+      isOn: true,
       release: () => {
         if (!isHeld) return
         isHeld = false
@@ -146,6 +163,8 @@ export interface ProbationOptions {
 export interface ProbationSlot {
   /** Time in the queue, in milliseconds. */
   readonly waited: number
+  /** False for a tenant and code in good standing. */
+  readonly isOn: boolean
   /** Idempotent. */
   release(): void
 }
@@ -155,9 +174,19 @@ interface Waiting {
   go(): void
 }
 
+interface CodeRuns extends LruItem {
+  readonly forcedEnds: number
+}
+
 const forced: ReadonlySet<Outcome['status']> = new Set(['timeout', 'limit', 'terminated'])
-const free: ProbationSlot = { waited: 0, release: () => undefined }
+const free: ProbationSlot = { waited: 0, isOn: false, release: () => undefined }
 const SCORE_ON = 3
+/** A second run by chance of what the first did: of jobs of which one in twenty is too slow, one in four hundred. */
+const FORCED_IN_A_ROW = 2
+/** Approximate size of one entry. */
+const ENTRY_BYTES = 256
+/** Code that did not run for ten minutes begins anew. */
+const RUNS_BOUNDS = { bytes: 2 * 2 ** 20, age: 600_000 } as const
 /** Other tenants count as served if one of them began a job within this time. */
 const OTHERS_MS = 5_000
 const CHECK_MS = 500
@@ -170,9 +199,10 @@ function cancelled(): DOMException {
 }
 
 function tooOften(): MayflyError {
-  const message = 'Cannot accept the job now: too many jobs of this tenant were ended at a limit'
+  const message =
+    'Cannot accept the job now: too many jobs of this tenant, or with this code, were ended at a limit'
   return new MayflyError('RATE_LIMITED', message, {
-    hint: 'Check the status of the last outcomes: these jobs wait while other tenants are served',
+    hint: 'Check the status of the last outcomes: these jobs wait while others are served',
     retryAfterMs: RETRY_MS,
   })
 }

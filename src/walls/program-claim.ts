@@ -67,6 +67,7 @@ export async function claimWall(
   const claim = await warden.claim(wall.wall.id, {
     ...wantedOf(profile),
     ...(hints?.isShort && { isShort: true }),
+    ...(hints?.isBehind && { isBehind: true }),
   })
   if (claim.spent) return undefined
   const isGranted = grantsNetwork(profile.controls.network)

@@ -109,6 +109,15 @@ suite('Walls of any engine', () => {
     assert.equal(stand.ranks.at(-1), 'job', 'it is not ahead a second time')
   })
 
+  test('A job that comes behind others does so from its start, and counts as long-running', async () => {
+    using stand = standing()
+    await operations.claim(stand.walls, { ...job, isBehind: true })
+    assert.deepEqual(stand.ranks, ['behind'])
+    assert.equal(stand.walls.loads().walls[0]?.isLong, true)
+    stand.walls.rearm('w1', 60_000)
+    assert.deepEqual(stand.ranks, ['behind', 'job'], 'the next begins anew')
+  })
+
   test('A long-running worker gets its weight back after the job', async () => {
     using stand = standing({ isSingleUse: false })
     await operations.claim(stand.walls, job)

@@ -80,15 +80,9 @@ export class LiveWalls {
   }
 
   /** Enforces memory and deadline (milliseconds from now) of a claimed wall. */
-  hold(
-    wall: LiveWall,
-    deadline: number,
-    {
-      isShort,
-      ...from
-    }: { readonly bytes: number; readonly idleBytes: number; readonly isShort: boolean },
-  ): void {
-    this.#beginRank(wall, isShort)
+  hold(wall: LiveWall, deadline: number, { isShort, isBehind = false, ...from }: HeldFrom): void {
+    if (isBehind) this.#beginBehind(wall)
+    else this.#beginRank(wall, isShort)
     this.#sampler.add({
       wall: wall.id,
       deadlineAt: performance.now() + deadline,
@@ -180,6 +174,12 @@ export class LiveWalls {
     if (credit) this.#credits.set(wall.id, credit)
   }
 
+  #beginBehind(wall: LiveWall): void {
+    this.#rankAnew(wall, 'behind')
+    const cpuMs = wall.enclosure.cpuTime().sinceStartMs
+    this.#longRunners.begin(wall.id, performance.now(), cpuMs)
+  }
+
   /** Credit for the next job: a new one, or what a worker has left. */
   #creditOf({ id, enclosure }: LiveWall, isWorker: boolean): CpuCredit {
     const reading = { atMs: performance.now(), cpuMs: enclosure.cpuTime().sinceStartMs }
@@ -212,6 +212,14 @@ export class LiveWalls {
     this.#past.set(id, used)
     setTimeout(() => this.#past.delete(id), PAST_MS).unref()
   }
+}
+
+/** Sizes of a claimed wall in bytes, and what is expected of its job. */
+interface HeldFrom {
+  readonly bytes: number
+  readonly idleBytes: number
+  readonly isShort: boolean
+  readonly isBehind?: boolean
 }
 
 /** Memory of the machine, or of its container if that is less. */

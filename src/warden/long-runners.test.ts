@@ -24,6 +24,17 @@ test('A wall loses its weight after half a second of CPU time', () => {
   )
 })
 
+test('A wall that begins behind others stays there while it computes, and is short-running once it has slept', () => {
+  const runners = new LongRunners()
+  runners.begin('w', 0, 40)
+  const looks = Array.from({ length: 24 }, (_, n) => {
+    const { isLong, isBehind } = runners.check('w', n * 100, 40 + Math.min(n, 6) * 100)
+    return isLong && isBehind
+  })
+  assert.ok(looks.slice(0, 10).every(Boolean), looks.join())
+  assert.equal(runners.check('w', 3_500, 640).isLong, false)
+})
+
 test('A sleeping wall gets its weight back after one or two seconds, and is short-running again a quarter of a second later', () => {
   const ranks = ranksOf([...all(6, 1), ...all(24, 0), ...all(3, 1)])
   const forward = ranks.indexOf('long')

@@ -52,6 +52,11 @@ export class LongRunners {
     return { ...now, hasChanged: last !== undefined && now.isBehind !== last.isBehind }
   }
 
+  /** Counts a wall as long-running from its start. */
+  begin(wall: string, atMs: number, cpuMs: number): void {
+    this.#runners.set(wall, { ...firstLook(atMs, cpuMs), isLong: true, isBehind: true })
+  }
+
   /** Resets a wall for its next job. */
   forget(wall: string): void {
     this.#runners.delete(wall)

@@ -86,7 +86,7 @@ export const operations: {
 
 /** Binds a wall to a tenant and a job. The listener is opened or closed before the job is sent. */
 async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answer> {
-  const { tenant, deadline, egress, isShort = false, ...bounds } = asked
+  const { tenant, deadline, egress, isShort = false, isBehind = false, ...bounds } = asked
   const wall = walls.find(asked.wall)
   wall.life.claim(tenant, bounds)
   const { enclosure } = wall
@@ -100,7 +100,7 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
   if (bounds.zones && !spent && !enclosure.zones) throw unable(wall.id, 'make program zones in')
   const value: ClaimResult = { spent, enforced }
   if (spent) return { value }
-  walls.hold(wall, deadline, { bytes, idleBytes, isShort })
+  walls.hold(wall, deadline, { bytes, idleBytes, isShort, isBehind })
   const listener = egress ? await enclosure.openEgress() : undefined
   // Without this a program could connect to a socket on which no process accepts.
   if (!egress) enclosure.closeEgress()

@@ -169,7 +169,43 @@ test('A page visitor whose jobs are ended by force waits without delaying other 
   assert.equal(entered.filter((one) => one === 'loops').length, 3)
 })
 
-test('A job with code that was ended by force twice in a row comes behind others, and one whose code is not known does not', async () => {
+test('A job on probation that waited for a wall lets those go first that came meanwhile', async () => {
+  const clock = new SimulatedClock()
+  const launched: string[] = []
+  const launch = async ({ tenant }: { tenant: string }) => {
+    launched.push(tenant)
+    return { provider: 'played', [Symbol.asyncDispose]: async () => undefined }
+  }
+  const pool = new Pool({
+    clock,
+    emitter: { emit: () => undefined },
+    budget: { memory: 900 * MiB, runnable: 4, queueMax: 9, waitMsMax: 60_000 },
+    provider: () => ({ launch }) as unknown as Provider,
+    probationPlaces: 1,
+  })
+  const acquire = (tenant: string) => {
+    const profile = { provider: 'played', tenant, controls: { memory: MiB } } as never
+    const job = { id: tenant, tenant, origin: 'api' } as never
+    return pool.acquire(profile, job, AbortSignal.timeout(30_000))
+  }
+  const bad = ['bad-1', 'bad-2', 'bad-3', 'bad-4', 'bad-5']
+  for (const tenant of bad)
+    for (let n = 0; n < 4; n++) pool.noteEnd({ tenant, origin: 'api' } as never, 'timeout')
+  const claims = await Promise.all(bad.slice(0, 4).map(acquire))
+  const waits = acquire('bad-5')
+  const good = acquire('good')
+  await clock.run(clock.now() + 100)
+  await claims[0]![Symbol.asyncDispose]()
+  await claims[1]![Symbol.asyncDispose]()
+  await good
+  assert.deepEqual(launched.slice(4), ['good'], 'the one that waited gave its place back')
+  for (const claim of claims.slice(2)) await claim[Symbol.asyncDispose]()
+  await clock.run(clock.now() + 2_000)
+  await waits
+  assert.equal(launched.at(-1), 'bad-5')
+})
+
+test('A job with code whose last run was ended by force comes behind others, and one whose code is not known does not', async () => {
   const pool = new Pool({
     clock: new SimulatedClock(),
     emitter: { emit: () => undefined },
@@ -187,11 +223,11 @@ test('A job with code that was ended by force twice in a row comes behind others
     await pool.acquire(profile, job, AbortSignal.timeout(30_000), code ? { code } : {})
     return job
   }
-  for (let n = 0; n < 2; n++) pool.noteEnd(await run('loop'), 'limit')
+  pool.noteEnd(await run('loop'), 'limit')
   for (const code of ['loop', 'other', undefined]) await run(code)
   assert.deepEqual(
     launched,
-    [false, false, true, false, false].map((isBehind) => ({
+    [false, true, false, false].map((isBehind) => ({
       isShort: false,
       ...(isBehind && { isBehind }),
     })),

@@ -89,8 +89,16 @@ export class Pool {
     return this.#admitter.waiting + this.#probation.waiting
   }
 
-  /** A session releases its probation slot at once: it may stay for hours. */
+  /** A job that got through probation while nobody else was served enters it once more if others came while it waited. */
   async #admit(job: Job, memory: number, signal: AbortSignal, need: JobNeed): Promise<Place> {
+    const first = await this.#admitOnce(job, memory, signal, need)
+    if (!first.yield()) return first
+    const again = await this.#admitOnce(job, memory, signal, need)
+    return { ...again, waited: first.waited + again.waited }
+  }
+
+  /** A session releases its probation slot at once: it may stay for hours. */
+  async #admitOnce(job: Job, memory: number, signal: AbortSignal, need: JobNeed): Promise<Place> {
     const entering = this.#probation.enter(senderOf(job), signal, this.#codes.get(job))
     if (this.#probation.waiting > 0) need.queued?.(this.waiting)
     const probationSlot = await entering
@@ -164,8 +172,13 @@ function senderOf({ tenant, principal, origin }: Job): string {
 /** Combines an admission slot with a probation slot: adds up both waits, and releases both. */
 function withProbation(slot: AdmissionSlot, probationSlot: ProbationSlot): Place {
   return {
-    isBehind: probationSlot.isOn,
+    isBehind: probationSlot.isBehind,
     waited: slot.waited + probationSlot.waited,
+    yield() {
+      const hasYielded = probationSlot.yield()
+      if (hasYielded) slot.release()
+      return hasYielded
+    },
     updateUse: (now) => slot.updateUse(now),
     release() {
       slot.release()
@@ -175,8 +188,10 @@ function withProbation(slot: AdmissionSlot, probationSlot: ProbationSlot): Place
 }
 
 interface Place extends AdmissionSlot {
-  /** True for a job on probation. */
+  /** True for a job that comes behind others at the processor. */
   readonly isBehind: boolean
+  /** Gives the place back if it has to enter probation once more; true if it did. */
+  yield(): boolean
 }
 
 interface LaunchedJob {

@@ -105,6 +105,33 @@ test('Code that was ended by force twice in a row waits by itself, until it ends
   assert.deepEqual(entered.slice(-2), ['good', 'a loop'], 'its ends are forgotten')
 })
 
+test('A slot that was taken while nobody else was served is given back once others are, while too many are held', async () => {
+  const { entered, held, enter, fail, pass } = stand()
+  fail('a')
+  for (let n = 0; n < 3; n++) enter('a')
+  await settled()
+  assert.deepEqual(
+    held.map((slot) => slot.yield()),
+    [false, false, false],
+    'nobody else is served',
+  )
+  enter('good')
+  await settled()
+  assert.deepEqual(
+    held.map((slot) => slot.yield()),
+    [true, true, false, false],
+    'one place is left to them',
+  )
+  held[0]!.release()
+  enter('a')
+  await pass(1_001)
+  assert.deepEqual(entered, ['a', 'a', 'a', 'good'], 'what was given back is not freed again')
+  held[2]!.release()
+  enter('good')
+  await pass(1_001)
+  assert.equal(entered.at(-1), 'a')
+})
+
 test('A job that was cancelled before it enters neither waits nor takes a slot', async () => {
   const { probation, entered, held, enter, fail, pass } = stand()
   fail('a')

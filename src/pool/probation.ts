@@ -15,10 +15,11 @@ import { TenantScores } from './tenant-scores.ts'
  *
  * Mechanism: each forced end adds one to the score of its tenant, which halves every 30 seconds. At three or more the
  * tenant is on probation: all such tenants together hold at most one wall less than the number of cores (at least
- * one), round-robin. They do not wait while no other tenant is served, and occasional forced ends cost nothing. Their walls
- * come behind all others where these want the processor: those that run when another tenant comes would delay it otherwise.
+ * one), round-robin. They do not wait while no other tenant is served, and occasional forced ends cost nothing.
  * Code whose last two runs for a tenant both ended by force is on probation for it by itself, until a run ends otherwise: a
  * loop of five seconds takes half a minute to bring its tenant to a score of three. Compare CrashLoopBackOff in Kubernetes.
+ * Walls of those on probation, and of code after its first forced end, come behind all others where these want the processor:
+ * those that run already when another tenant comes would delay it otherwise.
  *
  * Not handled: execs of a session, which run in the wall of that session.
  */
@@ -62,7 +63,7 @@ export class Probation {
     if (signal.aborted) throw cancelled()
     if (!this.#isOn(tenant, code)) {
       this.#othersAt = this.#clock.now()
-      return free
+      return this.#forcedEndsOf(tenant, code) === 0 ? free : freeBehind
     }
     if (this.#queues.size === 0 && this.#hasRoom()) return this.#take(this.#clock.now())
     return await this.#wait(tenant, signal)
@@ -75,15 +76,19 @@ export class Probation {
 
   #isOn(tenant: string, code: string | undefined): boolean {
     if (this.#scores.of(tenant) >= SCORE_ON) return true
-    return code !== undefined && this.#forcedEndsOf(tenant, code) >= FORCED_IN_A_ROW
+    return this.#forcedEndsOf(tenant, code) >= FORCED_IN_A_ROW
   }
 
-  #forcedEndsOf(tenant: string, code: string): number {
-    return this.#runs.get(tenant, code)?.forcedEnds ?? 0
+  #forcedEndsOf(tenant: string, code: string | undefined): number {
+    return code === undefined ? 0 : (this.#runs.get(tenant, code)?.forcedEnds ?? 0)
   }
 
   #hasRoom(): boolean {
-    return this.#inUse < this.#slots || this.#clock.now() - this.#othersAt > OTHERS_MS
+    return this.#inUse < this.#slots || !this.#areOthersServed()
+  }
+
+  #areOthersServed(): boolean {
+    return this.#clock.now() - this.#othersAt <= OTHERS_MS
   }
 
   #take(since: number): ProbationSlot {
@@ -91,7 +96,13 @@ export class Probation {
     this.#inUse++
     return {
       waited: this.#clock.now() - since,
-      isOn: true,
+      isBehind: true,
+      yield: () => {
+        if (!isHeld || this.#inUse <= this.#slots || !this.#areOthersServed()) return false
+        isHeld = false
+        this.#inUse--
+        return true
+      },
       release: () => {
         if (!isHeld) return
         isHeld = false
@@ -163,8 +174,13 @@ export interface ProbationOptions {
 export interface ProbationSlot {
   /** Time in the queue, in milliseconds. */
   readonly waited: number
-  /** False for a tenant and code in good standing. */
-  readonly isOn: boolean
+  /** True on probation, and for code whose last run was ended by force: other jobs come first at the processor. */
+  readonly isBehind: boolean
+  /**
+   * Gives the slot back at once if others are served by now and too many are held: it was taken while nobody else was, and
+   * its job has not begun. True if it did; the caller enters again.
+   */
+  yield(): boolean
   /** Idempotent. */
   release(): void
 }
@@ -179,7 +195,13 @@ interface CodeRuns extends LruItem {
 }
 
 const forced: ReadonlySet<Outcome['status']> = new Set(['timeout', 'limit', 'terminated'])
-const free: ProbationSlot = { waited: 0, isOn: false, release: () => undefined }
+const free: ProbationSlot = {
+  waited: 0,
+  isBehind: false,
+  yield: () => false,
+  release: () => undefined,
+}
+const freeBehind: ProbationSlot = { ...free, isBehind: true }
 const SCORE_ON = 3
 /** A second run by chance of what the first did: of jobs of which one in twenty is too slow, one in four hundred. */
 const FORCED_IN_A_ROW = 2

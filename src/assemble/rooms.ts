@@ -109,14 +109,12 @@ export function createRooms(parts: RoomParts): WiredRooms {
     plan: profile,
     recall: (job, planned, asker, run) => cache.recall(job, planned, asker, run),
     acquire(planned, job, analysis, signal, launch) {
-      const code = analysis.verdict.digest
-      forecast.follow(job, code)
+      forecast.follow(job, analysis.verdict.digest)
       const isShort = () => forecast.isShort(job)
       const isSession = job.session?.kind === 'open'
-      // Sessions share no code, and a session that ends by its time is no crash loop.
-      const repeats = job.session === undefined ? { code } : {}
+      const code = repeatedCode(job, forecast)
       const asked = { ...zoneNeeds(walls, planned, job, analysis), isShort, isSession }
-      const needs = { ...asked, launch, ...repeats }
+      const needs = { ...asked, launch, code }
       return parts.pool.acquire(planned, job, signal, needs)
     },
     supervise: (sandbox, planned, analysis, caller) =>
@@ -188,6 +186,11 @@ function recordStart(
   return { ...entry, end: (facts) => (emitWithheld(emitter, job.id, facts), entry.end(facts)) }
 }
 
+/** Digest by which runs of a job's code are told to repeat each other. A session has none: many end by their time as they should. */
+function repeatedCode(job: Job, forecast: Forecast): string | undefined {
+  return job.session === undefined ? forecast.codeOf(job) : undefined
+}
+
 function endings(
   { emitter, watching, pool, takeBundle }: RoomParts,
   forecast: Forecast,
@@ -195,7 +198,7 @@ function endings(
   return {
     ended(job, outcome, tookMs) {
       forecast.note(job, outcome)
-      pool.noteEnd(job, outcome.status)
+      pool.noteEnd(job, outcome.status, repeatedCode(job, forecast))
       watching.guard.end(job, outcome)
       emitter.emit('job/ended', endedFields(job, outcome, tookMs), { run: job.id })
     },

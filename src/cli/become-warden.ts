@@ -2,11 +2,11 @@ import type { EnclosureSpec } from '../contract/engine.ts'
 import type { StartedServer } from '../warden/start-server.ts'
 import { hasEntry } from '../lib/has-entry.ts'
 import { lastFlag, ownArguments } from '../lib/last-flag.ts'
+import { wardenFlags } from '../lib/node-flags.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { asksForHelp, isOrder, commandWords } from './command-line.ts'
 import { ownCommand, ownProgram } from './own-command.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
-import { smallHeap } from './small-heap.ts'
 
 /** Commands that start walls. */
 const walled = new Set(['run', 'serve', 'analyze', 'providers', 'doctor', 'bench', 'mcp'])
@@ -32,9 +32,13 @@ export function needsWardenParent(verb: string | undefined, argv: readonly strin
  * to pay. Returns if not applicable.
  */
 export function reexecWithSmallHeap(verb: string | undefined, argv: readonly string[]): void {
-  if (verb !== 'serve' || !needsWardenParent(verb, argv) || process.execArgv.includes(smallHeap[0]))
+  if (
+    verb !== 'serve' ||
+    !needsWardenParent(verb, argv) ||
+    process.execArgv.includes(wardenFlags[0])
+  )
     return
-  const args = [process.execPath, ...smallHeap, ...process.execArgv, ownProgram, ...argv]
+  const args = [process.execPath, ...wardenFlags, ...process.execArgv, ownProgram, ...argv]
   if (process.platform === 'linux') process.execve?.(process.execPath, args, process.env)
 }
 

@@ -5,8 +5,8 @@ import { dirname } from 'node:path'
 import { readyLine } from '../gateway/local/place.ts'
 import { serverEnvironment } from '../gateway/local/server-name.ts'
 import { mayAccess } from '../lib/may-access.ts'
+import { wardenFlags } from '../lib/node-flags.ts'
 import { ownProgram } from './own-command.ts'
-import { smallHeap } from './small-heap.ts'
 import { isSet } from './surroundings.ts'
 
 /** Reason why a run leaves no server behind; undefined if it may. */
@@ -39,7 +39,7 @@ export async function leaveServer(state: string, config: string | undefined): Pr
   if (config !== undefined) words.push('--config', config)
   const { inheritNothing } = await import('../warden/inherit-nothing.ts')
   if (!inheritNothing()) return false
-  const server = spawn(process.execPath, [...smallHeap, ownProgram, ...words], {
+  const server = spawn(process.execPath, [...wardenFlags, ownProgram, ...words], {
     cwd: '/',
     detached: true,
     // The pipe is closed after its first line.

@@ -95,7 +95,7 @@ export interface Provider {
 export interface LaunchHints {
   /** Forecast by its last run: the job is expected to take little processor time, and to end by itself. */
   readonly isShort: boolean
-  /** True if its tenant or code was ended by force again and again: other jobs come first where they want the processor. */
+  /** True for code whose last run was ended by force, and on probation: other jobs come first where they want the processor. */
   readonly isBehind?: boolean
   /** The launch does not count as demand: no spare is kept because of it. */
   readonly isRare?: boolean

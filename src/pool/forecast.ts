@@ -45,6 +45,11 @@ export class Forecast {
     this.#codes.set(job, code)
   }
 
+  /** Digest of the source of a followed job. */
+  codeOf(job: Job): string | undefined {
+    return this.#codes.get(job)
+  }
+
   isShort(job: Job): boolean {
     const code = this.#codes.get(job)
     if (code === undefined || this.#runs.get(job.tenant, code)?.isShort !== true) return false

@@ -223,7 +223,7 @@ test('A job with code whose last run was ended by force comes behind others, and
     await pool.acquire(profile, job, AbortSignal.timeout(30_000), code ? { code } : {})
     return job
   }
-  pool.noteEnd(await run('loop'), 'limit')
+  pool.noteEnd(await run('loop'), 'limit', 'loop')
   for (const code of ['loop', 'other', undefined]) await run(code)
   assert.deepEqual(
     launched,

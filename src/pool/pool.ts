@@ -19,7 +19,7 @@ export type JobNeeds = Omit<JobNeed, 'queued'> & {
   /** Launches its wall in place of the provider. */
   readonly launch?: ((profile: Profile) => Promise<Sandbox>) | undefined
   /** Digest of its source, for jobs that may repeat each other. */
-  readonly code?: string
+  readonly code?: string | undefined
 }
 
 /** Turns a profile into a sandbox: admission, then launch. */
@@ -28,8 +28,6 @@ export class Pool {
   readonly #admitter: Admitter
   readonly #loads: LoadSampler
   readonly #probation: Probation
-  /** Digest of the source of each job. */
-  readonly #codes = new WeakMap<Job, string>()
 
   constructor(options: PoolOptions) {
     this.#options = options
@@ -54,8 +52,7 @@ export class Pool {
     const walls = 1 + others
     const about = { run: job.id }
     const queued = (waiting: number) => emitter.emit('pool/queued', { waiting }, about)
-    if (code !== undefined) this.#codes.set(job, code)
-    const entering = this.#admit(job, memory, signal, { walls, queued, ...expected })
+    const entering = this.#admit(job, memory, signal, { walls, queued, code, ...expected })
     this.#loads.schedule()
     const place = await entering.catch((thrown: unknown) => {
       if (thrown instanceof MayflyError)
@@ -72,8 +69,8 @@ export class Pool {
   }
 
   /** Counts forced ends: senders with many of them, and code with two in a row, go on probation. */
-  noteEnd(job: Job, status: Outcome['status']): void {
-    this.#probation.note(senderOf(job), status, this.#codes.get(job))
+  noteEnd(job: Job, status: Outcome['status'], code?: string): void {
+    this.#probation.note(senderOf(job), status, code)
   }
 
   get running(): number {
@@ -90,7 +87,7 @@ export class Pool {
   }
 
   /** A job that got through probation while nobody else was served enters it once more if others came while it waited. */
-  async #admit(job: Job, memory: number, signal: AbortSignal, need: JobNeed): Promise<Place> {
+  async #admit(job: Job, memory: number, signal: AbortSignal, need: CodeNeed): Promise<Place> {
     const first = await this.#admitOnce(job, memory, signal, need)
     if (!first.yield()) return first
     const again = await this.#admitOnce(job, memory, signal, need)
@@ -98,8 +95,13 @@ export class Pool {
   }
 
   /** A session releases its probation slot at once: it may stay for hours. */
-  async #admitOnce(job: Job, memory: number, signal: AbortSignal, need: JobNeed): Promise<Place> {
-    const entering = this.#probation.enter(senderOf(job), signal, this.#codes.get(job))
+  async #admitOnce(
+    job: Job,
+    memory: number,
+    signal: AbortSignal,
+    { code, ...need }: CodeNeed,
+  ): Promise<Place> {
+    const entering = this.#probation.enter(senderOf(job), signal, code)
     if (this.#probation.waiting > 0) need.queued?.(this.waiting)
     const probationSlot = await entering
     if (need.isSession) probationSlot.release()
@@ -186,6 +188,8 @@ function withProbation(slot: AdmissionSlot, probationSlot: ProbationSlot): Place
     },
   }
 }
+
+type CodeNeed = JobNeed & Pick<JobNeeds, 'code'>
 
 interface Place extends AdmissionSlot {
   /** True for a job that comes behind others at the processor. */

@@ -28,7 +28,7 @@ export class Probation {
   readonly #slots: number
   readonly #waitMsMax: number
   readonly #scores: TenantScores
-  /** Forced ends in a row, by tenant and code; code without any has no entry. */
+  /** Forced ends in a row, by tenant and code. */
   readonly #runs: TenantLru<CodeRuns>
   /** By tenant; no queue is empty. */
   readonly #queues = new Map<string, Waiting[]>()
@@ -61,9 +61,10 @@ export class Probation {
    */
   async enter(tenant: string, signal: AbortSignal, code?: string): Promise<ProbationSlot> {
     if (signal.aborted) throw cancelled()
-    if (!this.#isOn(tenant, code)) {
+    const forcedEnds = this.#forcedEndsOf(tenant, code)
+    if (this.#scores.of(tenant) < SCORE_ON && forcedEnds < FORCED_IN_A_ROW) {
       this.#othersAt = this.#clock.now()
-      return this.#forcedEndsOf(tenant, code) === 0 ? free : freeBehind
+      return forcedEnds === 0 ? free : freeBehind
     }
     if (this.#queues.size === 0 && this.#hasRoom()) return this.#take(this.#clock.now())
     return await this.#wait(tenant, signal)
@@ -72,11 +73,6 @@ export class Probation {
   /** Number of waiting jobs. */
   get waiting(): number {
     return [...this.#queues.values()].reduce((sum, queue) => sum + queue.length, 0)
-  }
-
-  #isOn(tenant: string, code: string | undefined): boolean {
-    if (this.#scores.of(tenant) >= SCORE_ON) return true
-    return this.#forcedEndsOf(tenant, code) >= FORCED_IN_A_ROW
   }
 
   #forcedEndsOf(tenant: string, code: string | undefined): number {

@@ -3,7 +3,7 @@ import { getCompileCacheDir } from 'node:module'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MayflyError } from '../contract/error.ts'
-import { oneHelperThread } from '../lib/node-flags.ts'
+import { wardenFlags } from '../lib/node-flags.ts'
 import { joinWarden, type WardenClient } from '../walls/client.ts'
 import type { WardenOptions } from '../contract/warden-options.ts'
 
@@ -18,13 +18,7 @@ const CHILD = fileURLToPath(new URL('../warden/child.ts', import.meta.url))
 const END_ORPHANS = fileURLToPath(
   new URL('../warden/engines/processes/end-orphans.ts', import.meta.url),
 )
-/** Small V8 heaps, because fork cost grows with the warden's memory. */
-const FLAGS = [
-  '--disable-warning=ExperimentalWarning',
-  '--max-semi-space-size=1',
-  '--max-old-space-size=64',
-  oneHelperThread,
-]
+const FLAGS = ['--disable-warning=ExperimentalWarning', ...wardenFlags]
 
 /**
  * Starts the warden of an application as an unref'd child that exits with it. Called once at open; this process

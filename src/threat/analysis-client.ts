@@ -42,7 +42,7 @@ export interface AnalysisClientOptions {
 
 const KIND = { request: 1, reply: 2 } as const
 /**
- * Warm-up sources of 10 KB. The first takes 76 ms, the second 30 and the twentieth 21: with twenty, a start took half a second more
+ * Warm-up sources of 10 KB. The first takes 76 ms, the second 30 and the twentieth 21: with twenty, a start took 0.3 s more
  * of CPU time, and each new tenant costs a start.
  */
 const WARM_SOURCES = 3

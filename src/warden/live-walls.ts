@@ -80,7 +80,7 @@ export class LiveWalls {
   }
 
   /** Enforces memory and deadline (milliseconds from now) of a claimed wall. */
-  hold(wall: LiveWall, deadline: number, { isShort, isBehind = false, ...from }: HeldFrom): void {
+  hold(wall: LiveWall, deadline: number, { isShort, isBehind, ...from }: HeldFrom): void {
     if (isBehind) this.#beginBehind(wall)
     else this.#beginRank(wall, isShort)
     this.#sampler.add({
@@ -219,7 +219,7 @@ interface HeldFrom {
   readonly bytes: number
   readonly idleBytes: number
   readonly isShort: boolean
-  readonly isBehind?: boolean
+  readonly isBehind: boolean
 }
 
 /** Memory of the machine, or of its container if that is less. */

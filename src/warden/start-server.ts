@@ -66,7 +66,7 @@ const FIRST_INHERITED = 3
 /** Descriptor after the IPC channel. */
 const ARTIFACTS_FD = 4
 /**
- * V8's young generation in MiB, by flag. A gateway should stay small: half of the default. A single run has one as
+ * Flags of Node, among them V8's young generation in MiB. A gateway should stay small: half of the default. A single run has one as
  * large as its start-up allocations, so it collects no garbage, which saves a tenth of its CPU time.
  */
 export const serverFlags = {

@@ -68,6 +68,23 @@ suite('The npm package', { skip: withoutNpm() }, () => {
     assert.deepEqual(files.filter(isOutOfPlace), [])
   })
 
+  test('The package leaves out the bytecode that Python writes beside a module', () => {
+    const checkout = mkdtempSync(join(tmpdir(), 'mayfly-bytecode-'))
+    try {
+      const folder = join(checkout, 'guest/process')
+      mkdirSync(join(folder, '__pycache__'), { recursive: true })
+      cpSync(join(root, 'package.json'), join(checkout, 'package.json'))
+      writeFileSync(join(folder, 'mayfly_json.py'), '')
+      writeFileSync(join(folder, '__pycache__/mayfly_json.cpython-311.pyc'), '')
+      const words = ['pack', '--dry-run', '--json', '--ignore-scripts']
+      const list = run('npm', words, checkout)
+      assert.match(list, /mayfly_json\.py"/)
+      assert.doesNotMatch(list, /\.pyc/)
+    } finally {
+      rmSync(checkout, { recursive: true, force: true })
+    }
+  })
+
   test('The package needs no install script, and names no package that has one', () => {
     const text = readFileSync(join(installed, 'package.json'), 'utf8')
     const { scripts, dependencies } = JSON.parse(text) as Record<string, Record<string, string>>

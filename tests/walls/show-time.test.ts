@@ -30,8 +30,7 @@ print([escaped, ends < 1000, over >= 1000 - ends, endless.is_over, _signal.getit
 
 test('Python: the limit of showing a result stops it, and raises nothing in what follows', (t) => {
   if (!existsSync(pythonFile)) return t.skip('there is no Python')
-  const { stdout, stderr } = spawnSync(pythonFile, ['-I', '-S', '-c', program, runner], {
-    encoding: 'utf8',
-  })
+  const args = ['-B', '-I', '-S', '-c', program, runner]
+  const { stdout, stderr } = spawnSync(pythonFile, args, { encoding: 'utf8' })
   assert.deepEqual([stdout, stderr], ['[0, True, True, True, (0.0, 0.0)]\n', ''])
 })

@@ -13,10 +13,10 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
 import { loadConfig } from '../../src/config/load.ts'
 import { drawn } from '../fixtures/drawn.ts'
+import { firstLine } from '../fixtures/first-line.ts'
 
 /**
  * Runs what the documents show. A fenced block takes part when its info string says so: `sh run`, `js run` and `ts run`
@@ -198,11 +198,7 @@ async function startServer(folder: string): Promise<Server> {
     },
   )
   const ended = once(child, 'exit')
-  const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [
-    unknown,
-  ]
-  assert.equal(typeof line, 'string', `serve ended with ${String(line)} before it was ready`)
-  const addresses = JSON.parse(String(line)) as { static: string; active: string }
+  const addresses = JSON.parse(await firstLine(child)) as { static: string; active: string }
   const stop = async () => {
     child.kill('SIGTERM')
     await ended

@@ -12,10 +12,10 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
 import { packedIn } from '../../scripts/packed.ts'
 import { drawn, test as drawnTest } from '../fixtures/drawn.ts'
+import { firstLine } from '../fixtures/first-line.ts'
 import { makeApp, npm, printed, run, withoutRegistry } from './installed.ts'
 
 /**
@@ -127,6 +127,7 @@ suite('Installed from a registry', { skip: why }, () => {
 
   suite('The client', () => {
     let server: ChildProcess
+    let ended: Promise<unknown>
     let url = ''
     const key = 'mfy_0123456789abcdef0123456789abcdef'
 
@@ -134,11 +135,10 @@ suite('Installed from a registry', { skip: why }, () => {
       const args = [cli, 'serve', '--json', '--port', '0']
       const env = { ...process.env, ...state, MAYFLY_API_KEY: key }
       server = spawn(node26, args, { cwd: app, env, stdio: ['ignore', 'pipe', 'inherit'] })
-      const [line] = (await once(createInterface(server.stdout!), 'line')) as [string]
-      url = (JSON.parse(line) as { active: string }).active
+      ended = once(server, 'exit')
+      url = (JSON.parse(await firstLine(server)) as { active: string }).active
     })
     after(async () => {
-      const ended = once(server, 'exit')
       server.kill('SIGTERM')
       await ended
     })

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeTagged, Mayfly, MayflyError, outcomeSchema } from '../../src/index.ts'
 import { createMockProvider } from '../../src/tiers/mock/provider.ts'
 import { test } from '../fixtures/drawn.ts'
+import { firstLine } from '../fixtures/first-line.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 import { documentOf, makePlace, mayfly, remaining, startServer, whenReady } from './program.ts'
 
@@ -70,8 +71,7 @@ suite('An application that uses the library', () => {
       const code = 'console.log("runs"); for (;;) {}'
       await mayfly.run({ code, limits: { timeout: '60s' } }, { tap: (_, text) => console.log(text) })
     `)
-    const [line] = await once(createInterface(child.stdout), 'line')
-    assert.equal(line, 'runs')
+    assert.equal(await firstLine(child), 'runs')
     const all = [child.pid!, ...descendantsOf(child.pid!)]
     child.kill('SIGKILL')
     assert.ok(all.length > 2)

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'node:test'
 import { test } from '../fixtures/drawn.ts'
+import { firstLine } from '../fixtures/first-line.ts'
 import { ordinaryFollows } from '../fixtures/half.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 import { unable } from '../walls/process-stands.ts'
@@ -154,7 +153,7 @@ test('A server started by npm ends when npm does, whose shell forwards no signal
       env: { ...place.env, npm_lifecycle_event: 'start' },
       stdio: ['ignore', 'pipe', 'ignore'],
     })
-    await once(createInterface(shell.stdout), 'line')
+    await firstLine(shell)
     const all = [shell.pid!, ...descendantsOf(shell.pid!)]
     shell.kill('SIGTERM')
     assert.deepEqual(await remaining(all), [])

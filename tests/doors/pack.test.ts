@@ -20,6 +20,7 @@ import { createInterface } from 'node:readline'
 import { after, suite, test } from 'node:test'
 import { packedIn } from '../../scripts/packed.ts'
 import { findProgram } from '../../src/os/find-program.ts'
+import { firstLine } from '../fixtures/first-line.ts'
 import { probeLoads } from './loaded.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -243,8 +244,7 @@ suite('The npm package', { skip: withoutNpm() }, () => {
     })
     const ended = once(server, 'exit')
     try {
-      const [line] = (await once(createInterface(server.stdout), 'line')) as [string]
-      const { static: url } = JSON.parse(line) as { readonly static: string }
+      const { static: url } = JSON.parse(await firstLine(server)) as { readonly static: string }
       const paths = ['/', '/page.css', '/page.js', '/favicon.svg', '/mayfly.js', '/mayfly.mjs']
       const statuses = await Promise.all(
         paths.map(async (name) => [name, (await fetch(new URL(name, url))).status]),

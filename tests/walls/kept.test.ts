@@ -11,7 +11,6 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { suite } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { markOf, processesMarked } from '../../src/os/marked.ts'
@@ -20,6 +19,7 @@ import { holdWarden } from '../../src/assemble/local-warden.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { until } from '../conformance/stand.ts'
 import { test } from '../fixtures/drawn.ts'
+import { firstLine } from '../fixtures/first-line.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
 /**
@@ -204,7 +204,7 @@ with multiprocessing.Manager() as manager:
       await Promise.all([listener, named, abstract].map((one) => once(one, 'listening')))
       const names = [join(folder, 'datagrams'), `mayfly-datagrams-${process.pid}`]
       const datagrams = spawn('python3', ['-c', takesDatagrams, ...names])
-      assert.deepEqual(await once(createInterface(datagrams.stdout), 'line'), ['taken'])
+      assert.equal(await firstLine(datagrams), 'taken')
       for (const name of ['named', 'datagrams']) chmodSync(join(folder, name), 0o777)
       chmodSync(folder, 0o777)
       let reached = 0

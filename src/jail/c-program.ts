@@ -1,4 +1,3 @@
-import { execFile, type ExecFileException } from 'node:child_process'
 import { hash } from 'node:crypto'
 import {
   chmodSync,
@@ -15,8 +14,8 @@ import {
   statSync,
 } from 'node:fs'
 import path from 'node:path'
-import { promisify } from 'node:util'
 import { messageOf } from '../contract/error.ts'
+import { runCompiler } from '../os/compiler.ts'
 import { findProgram } from '../os/find-program.ts'
 import { cacheFolder, makeCacheFolder } from '../lib/cache-folder.ts'
 
@@ -63,7 +62,6 @@ const FLAGS_OF = {
   static: [...FLAGS, '-fPIE', '-static-pie'],
   library: [...FLAGS, '-fPIC', '-shared', '-fvisibility=hidden'],
 } as const
-const BUILD_MS_MAX = 60_000
 const SAID_CHARACTERS_MAX = 300
 const PROGRAM_BYTES_MAX = 4 * 2 ** 20
 /** Cached files: two versions of Mayfly with two kinds of linking each, and a failed attempt. */
@@ -72,7 +70,6 @@ const KEY_CHARACTERS = 16
 const EXECUTABLE = 0o500
 const OTHERS = 0o022
 const { O_RDONLY, O_NOFOLLOW } = constants
-const run = promisify(execFile)
 
 /** Opens the cached program, or compiles it, which takes one to two seconds. Never rejects. */
 export async function openCProgram(source: CProgramSource): Promise<CProgramLookup> {
@@ -145,18 +142,10 @@ async function compile(
   to: string,
 ): Promise<string | undefined> {
   const units = files.filter((file) => file.endsWith('.c'))
-  try {
-    await run(cc, [...flags, '-o', to, ...units], {
-      env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', TMPDIR: path.dirname(to), LC_ALL: 'C' },
-      timeout: BUILD_MS_MAX,
-      killSignal: 'SIGKILL',
-    })
-    return undefined
-  } catch (error) {
-    const { stderr = '', code, signal } = error as ExecFileException
-    const [said = ''] = stderr.toString().split('\n')
-    return said.slice(0, SAID_CHARACTERS_MAX) || `it failed (${code ?? signal})`
-  }
+  const { code, stderr } = await runCompiler([cc, ...flags, '-o', to, ...units], path.dirname(to))
+  if (code === 0) return undefined
+  const [line = ''] = stderr.split('\n')
+  return line.slice(0, SAID_CHARACTERS_MAX) || `it failed (${code})`
 }
 
 function openMade(folder: string, key: string): CProgram | undefined {

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import type { EnclosureSpec } from '../contract/engine.ts'
 import { collectGarbage } from '../lib/collect-garbage.ts'
 import { QuietCollector } from '../lib/collect-when-quiet.ts'
+import { endCompilers } from '../os/compiler.ts'
 import { trimHeap } from '../os/libc.js'
 import { answerChannel, passOverSurplusAcks, sendReply, type Channel } from './channel.ts'
 import { closeWithin } from './close.ts'
@@ -18,14 +19,19 @@ export interface MainOptions extends StartedServer {
   readonly ahead?: readonly EnclosureSpec[]
 }
 
+const STOPS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 const KILL_AFTER_MS = 60_000
 const LOOK_EVERY_MS = 500
 
 /** Resolves with the server's exit code when the server and all walls have ended. */
 export async function becomeWarden(options: MainOptions): Promise<number> {
+  let isStopped = false
+  for (const signal of STOPS) process.once(signal, () => void (isStopped = true))
   try {
     return await lead(options)
   } finally {
+    // A command that ends by itself waits for them: the next one would begin them anew.
+    if (isStopped) endCompilers()
     await closeWithin(options.early.warden)
   }
 }
@@ -46,7 +52,7 @@ async function lead({ server, ended, programs, early, ahead = [] }: MainOptions)
     server.kill(signal)
     setTimeout(() => server.kill('SIGKILL'), KILL_AFTER_MS).unref()
   }
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop)
+  for (const signal of STOPS) process.on(signal, stop)
   if (process.env['npm_lifecycle_event']) whenOrphaned(() => stop('SIGTERM'))
   return await ended
 }

@@ -37,8 +37,9 @@ const wardenFolders = /^src\/(os|jail|warden)\//
 /** Modules beside the engines' folders: what two engines do alike. `index.ts` is the warden's own table. */
 const sharedByEngines = /^src\/warden\/engines\/(?!index\.ts$)[^/]+\.ts$/
 const engineFolder = /^src\/warden\/engines\/[^/]+\//
-/** The kernel, as the core of the warden may see it: itself, its owner and its files; never the processes of a wall. */
-const osOfCore = /^src\/os\/(libc\.js|find-program\.ts|priority\.ts|proc\.ts|read\.ts)$/
+/** The kernel, as the core of the warden may see it: itself, its compilers, its owner and its files; never the processes of a wall. */
+const osOfCore =
+  /^src\/os\/(compiler\.ts|libc\.js|find-program\.ts|priority\.ts|proc\.ts|read\.ts)$/
 const namesProviders = new Set(['src/assemble/providers.ts', 'src/index.ts'])
 /** Others that start processes, and what. */
 const startersToo = new Map([

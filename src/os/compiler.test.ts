@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
+
+const WAIT_MS_MAX = 60_000
+const skip = process.platform !== 'linux' && 'it needs Linux'
+const here = (name: string) =>
+  JSON.stringify(pathToFileURL(path.join(import.meta.dirname, name)).href)
+const compiles = `
+import { openCProgram } from ${here('../jail/c-program.ts')}
+import { endCompilers } from ${here('compiler.ts')}
+const [file, folder] = process.argv.slice(1)
+process.on('SIGTERM', endCompilers)
+const found = await openCProgram({ name: 'made', sources: [file], folder })
+console.log(found.missing, (await openCProgram({ name: 'made', sources: [file], folder })).missing)
+`
+
+/** A process that compiles by a compiler which never ends, and has started another process that does not either. */
+async function compiling(folder: string) {
+  const [made, source, pids] = ['cache', 'made.c', 'pids'].map((name) => path.join(folder, name))
+  writeFileSync(source!, 'int main(void) { return 0; }')
+  const endless = `#!/bin/sh\nsleep 600 &\necho $$ $! > ${pids}.new\nmv ${pids}.new ${pids}\nwait\n`
+  writeFileSync(path.join(folder, 'cc'), endless, { mode: 0o755 })
+  const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', compiles]
+  const child = spawn(process.execPath, [...flags, source!, made!], {
+    env: { PATH: `${folder}:/usr/sbin:/usr/bin:/sbin:/bin` },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const ended = once(child, 'exit')
+  await holds(() => existsSync(pids!))
+  const [cc, other] = readFileSync(pids!, 'utf8').split(' ').map(Number)
+  return { child, ended, made: made!, cc: cc!, other: other! }
+}
+
+async function holds(condition: () => boolean): Promise<void> {
+  const until = performance.now() + WAIT_MS_MAX
+  while (!condition() && performance.now() < until) await sleep(10)
+  assert.ok(condition())
+}
+
+function isThere(pid: number): boolean {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+test(
+  'A process that is to end does not wait for its compilers, and leaves none and no file',
+  { skip },
+  async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-compilers-'))
+    try {
+      const { child, ended, made, cc, other } = await compiling(folder)
+      let said = ''
+      child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
+      child.kill('SIGTERM')
+      assert.deepEqual(await ended, [0, null])
+      assert.equal(said, 'the C compiler refused it: it failed (SIGKILL) this process ends\n')
+      await holds(() => !isThere(cc) && !isThere(other))
+      assert.deepEqual(readdirSync(made), [])
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  },
+)
+
+test('A process that is killed takes its compiler along', { skip }, async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-compilers-'))
+  try {
+    const { child, ended, cc, other } = await compiling(folder)
+    child.kill('SIGKILL')
+    await ended
+    await holds(() => !isThere(cc))
+    process.kill(other, 'SIGKILL')
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})

@@ -67,6 +67,9 @@ const PROGRAM_BYTES_MAX = 4 * 2 ** 20
 /** Cached files: two versions of Mayfly with two kinds of linking each, and a failed attempt. */
 const GENERATIONS_MAX = 5
 const KEY_CHARACTERS = 16
+/** Beginning of the name of a folder that a compiler works in. */
+const MAKING = 'making-'
+const ABANDONED_MS = 3_600_000
 const EXECUTABLE = 0o500
 const OTHERS = 0o022
 const { O_RDONLY, O_NOFOLLOW } = constants
@@ -115,7 +118,7 @@ async function make({ name, files, flags, folder, key, hide }: Making): Promise<
   const names = COMPILERS.filter((one) => !hide.includes(one))
   const [compiler] = names.flatMap((one) => findProgram(one) ?? [])
   if (!compiler) return { missing: 'there is no C compiler to make it with' }
-  const making = mkdtempSync(path.join(folder, 'making-'))
+  const making = mkdtempSync(path.join(folder, MAKING))
   try {
     const made = path.join(making, name)
     const complaint = await compile([compiler, ...flags], files, made)
@@ -125,7 +128,8 @@ async function make({ name, files, flags, folder, key, hide }: Making): Promise<
   } finally {
     rmSync(making, { recursive: true, force: true })
   }
-  for (const old of olderThan(folder, key)) rmSync(old, { recursive: true, force: true })
+  for (const old of [...olderThan(folder, key), ...abandonedIn(folder)])
+    rmSync(old, { recursive: true, force: true })
   return openMade(folder, key) ?? { missing: 'what was made of it is not what was found' }
 }
 
@@ -174,9 +178,18 @@ function claimFolder(folder: string): void {
     throw new Error(`the folder "${folder}" is not this user's alone`)
 }
 
+/** Folders of compilers whose process was killed: no compiler works for as long. */
+function abandonedIn(folder: string): readonly string[] {
+  const since = Date.now() - ABANDONED_MS
+  return readdirSync(folder)
+    .filter((name) => name.startsWith(MAKING))
+    .map((name) => path.join(folder, name))
+    .filter((file) => (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? since) < since)
+}
+
 function olderThan(folder: string, key: string): readonly string[] {
   return readdirSync(folder)
-    .filter((name) => !name.startsWith(key) && !name.startsWith('making-'))
+    .filter((name) => !name.startsWith(key) && !name.startsWith(MAKING))
     .map((name) => path.join(folder, name))
     .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
     .slice(GENERATIONS_MAX - 1)

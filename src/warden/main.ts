@@ -19,19 +19,14 @@ export interface MainOptions extends StartedServer {
   readonly ahead?: readonly EnclosureSpec[]
 }
 
-const STOPS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 const KILL_AFTER_MS = 60_000
 const LOOK_EVERY_MS = 500
 
 /** Resolves with the server's exit code when the server and all walls have ended. */
 export async function becomeWarden(options: MainOptions): Promise<number> {
-  let isStopped = false
-  for (const signal of STOPS) process.once(signal, () => void (isStopped = true))
   try {
     return await lead(options)
   } finally {
-    // A command that ends by itself waits for them: the next one would begin them anew.
-    if (isStopped) endCompilers()
     await closeWithin(options.early.warden)
   }
 }
@@ -48,13 +43,18 @@ async function lead({ server, ended, programs, early, ahead = [] }: MainOptions)
   warden.allowPrograms(programs)
   answerQuietly(server, early, channel)
   for (const spec of ahead) warden.startAhead(spec)
+  let isStopped = false
   const stop = (signal: NodeJS.Signals) => {
+    isStopped = true
     server.kill(signal)
     setTimeout(() => server.kill('SIGKILL'), KILL_AFTER_MS).unref()
   }
-  for (const signal of STOPS) process.on(signal, stop)
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop)
   if (process.env['npm_lifecycle_event']) whenOrphaned(() => stop('SIGTERM'))
-  return await ended
+  const code = await ended
+  // A command that ends by itself waits for them: the next one would begin them anew.
+  if (isStopped) endCompilers()
+  return code
 }
 
 /** Answers the server, and collects garbage when there is no request and no job. */

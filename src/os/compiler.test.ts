@@ -5,10 +5,10 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
+import { until } from '../../tests/conformance/stand.ts'
+import { isAlive } from './proc.ts'
 
-const WAIT_MS_MAX = 60_000
 const skip = process.platform !== 'linux' && 'it needs Linux'
 const here = (name: string) =>
   JSON.stringify(pathToFileURL(path.join(import.meta.dirname, name)).href)
@@ -33,23 +33,9 @@ async function compiling(folder: string) {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const ended = once(child, 'exit')
-  await holds(() => existsSync(pids!))
+  await until(() => existsSync(pids!), 'a compiler')
   const [cc, other] = readFileSync(pids!, 'utf8').split(' ').map(Number)
   return { child, ended, made: made!, cc: cc!, other: other! }
-}
-
-async function holds(condition: () => boolean): Promise<void> {
-  const until = performance.now() + WAIT_MS_MAX
-  while (!condition() && performance.now() < until) await sleep(10)
-  assert.ok(condition())
-}
-
-function isThere(pid: number): boolean {
-  try {
-    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  } catch {
-    return false
-  }
 }
 
 test(
@@ -64,7 +50,7 @@ test(
       child.kill('SIGTERM')
       assert.deepEqual(await ended, [0, null])
       assert.equal(said, 'the C compiler refused it: it failed (SIGKILL) this process ends\n')
-      await holds(() => !isThere(cc) && !isThere(other))
+      await until(() => !isAlive(cc) && !isAlive(other), 'the end of the compilers')
       assert.deepEqual(readdirSync(made), [])
     } finally {
       rmSync(folder, { recursive: true, force: true })
@@ -78,7 +64,7 @@ test('A process that is killed takes its compiler along', { skip }, async () => 
     const { child, ended, cc, other } = await compiling(folder)
     child.kill('SIGKILL')
     await ended
-    await holds(() => !isThere(cc))
+    await until(() => !isAlive(cc), 'the end of the compiler')
     process.kill(other, 'SIGKILL')
   } finally {
     rmSync(folder, { recursive: true, force: true })

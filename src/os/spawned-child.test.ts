@@ -16,7 +16,7 @@ const turnsMax = 500
 
 suite('Children without a fork of this process', { skip }, () => {
   test('A signal that the kernel refuses is no error', async (t) => {
-    const child = spawnChild('/bin/sh', ['-c', 'sleep 60'], { stdio: ['ignore'] })
+    const child = spawnChild('/bin/sh', ['-c', 'exec sleep 60'], { stdio: ['ignore'] })
     const refused = t.mock.method(process, 'kill', () => {
       throw Object.assign(new Error('not permitted'), { code: 'EPERM' })
     })

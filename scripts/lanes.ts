@@ -119,6 +119,10 @@ export const longest: readonly string[] = [
   'tests/hostile/process/host.test.ts',
   'tests/doors/cli.test.ts',
   'tests/walls/sentinel.test.ts',
+  // With the counts of a long run these take half an hour and more.
+  'tests/doors/installed-runs.test.ts',
+  'tests/walls/image-roots.test.ts',
+  'tests/doors/machine-kills.test.ts',
 ]
 
 /** Lanes for files in separate processes: measuring files sequentially, beside two others. */

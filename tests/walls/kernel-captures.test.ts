@@ -13,7 +13,10 @@ import { isUserKernelThere, noUserKernel } from './user-kernel-here.ts'
 const skip = isUserKernelThere() ? (whyNoImages() ?? false) : noUserKernel
 const timeout = 600_000
 const MIB = 2 ** 20
-const wholeTriesMax = 60
+const reportsMax = 60
+const guestsMax = 8
+/** A guest of a busy computer is not read to its end in the time that it may be paused. */
+const lacksMemory = /memory that could not be read within|it holds more than/
 const hidden = (text: string) => JSON.stringify([...Buffer.from(text)].map((byte) => byte ^ 0x55))
 const holds = (text: string) => `
 import socket, time
@@ -35,22 +38,15 @@ suite('A capture of a user-mode kernel', { skip, timeout }, () => {
   })
 
   test('S1-20: holds what a job wrote to memory and files, and nothing of another guest, and the job goes on', async (t) => {
-    const [one, other] = [
-      await start(made, 'planted-one-text'),
-      await start(made, 'planted-two-text'),
-    ]
-    await using sandbox = one.sandbox
+    const other = await start(made, 'planted-two-text')
     await using _second = other.sandbox
-    const began = performance.now()
-    const capture = await sandbox.capture()
-    t.diagnostic(
-      `${Math.round(performance.now() - began)} ms, ${part(capture, 'memory.zst').length} bytes`,
-    )
+    const one = await captured(made)
+    await using _first = one.sandbox
+    const { capture } = one
+    t.diagnostic(`${Math.round(one.ms)} ms, ${part(capture, 'memory.zst').length} bytes`)
     assert.equal(capture.kind, 'memory+disk')
     const { isWhole } = JSON.parse(part(capture, 'memory.json').toString()) as { isWhole: boolean }
-    // A guest of a busy computer is not read to its end in the time that it may be paused.
-    if (!isWhole)
-      assert.match(capture.why!, /memory that could not be read within|it holds more than/)
+    if (!isWhole) assert.match(capture.why!, lacksMemory)
     else {
       const memory = memoryOf(capture)
       for (const text of ['Linux version ', 'planted-one-text', 'planted--in-a-file-one-text'])
@@ -70,10 +66,9 @@ suite('A capture of a user-mode kernel', { skip, timeout }, () => {
   })
 
   test('S1-20: lists processes, sockets and files as reported by the guest, marked so', async () => {
-    const { sandbox: own, end } = await start(made, 'planted-one-text')
+    const { sandbox: own, end, capture } = await captured(made, captureReported)
     await using sandbox = own
-    const capture = await captureWhole(sandbox)
-    assert.equal(capture.why, undefined)
+    if (capture.why !== undefined) assert.match(capture.why, lacksMemory)
     const ofHost = capture.parts.filter(({ trust }) => trust !== 'guest').map(({ name }) => name)
     assert.deepEqual(ofHost, ['machine.json', 'memory.zst', 'memory.json'])
     const { sockets } = reported(capture, 'guest-sockets.json')
@@ -86,9 +81,8 @@ suite('A capture of a user-mode kernel', { skip, timeout }, () => {
   })
 
   test('S1-20: is written as an ELF core file with one range of addresses', async () => {
-    const { sandbox: own, end } = await start(made, 'planted-one-text')
+    const { sandbox: own, end, capture } = await captured(made)
     await using sandbox = own
-    const capture = await sandbox.capture()
     const [pages, changed] = [part(capture, 'memory.json'), part(capture, 'memory.zst')]
     const chunks = memoryImage({
       pages,
@@ -113,18 +107,40 @@ suite('A capture of a user-mode kernel', { skip, timeout }, () => {
   })
 })
 
+interface Captured {
+  capture(): Promise<Capture>
+}
+
+/**
+ * A guest that holds the first text, a capture of it, and the milliseconds that this took. Begins with another guest where
+ * the copy came late, on a busy machine: a wall gives none after that.
+ */
+async function captured(made: Made, take = (sandbox: Captured) => sandbox.capture()) {
+  for (let tries = 1; ; tries++) {
+    const { sandbox, end, stdout } = await start(made, 'planted-one-text')
+    try {
+      const began = performance.now()
+      const capture = await take(sandbox)
+      return { sandbox, end, stdout, capture, ms: performance.now() - began }
+    } catch (error) {
+      await sandbox[Symbol.asyncDispose]()
+      if (tries === guestsMax || !/it is late/.test(String(error))) throw error
+    }
+  }
+}
+
 /** Captures again while the guest did not report all in the seconds that it has, on a busy machine. */
-async function captureWhole(sandbox: { capture(): Promise<Capture> }): Promise<Capture> {
+async function captureReported(sandbox: Captured): Promise<Capture> {
   for (let tries = 1; ; tries++) {
     const capture = await sandbox.capture()
-    if (capture.why === undefined || tries === wholeTriesMax) return capture
+    if (!/the guest/.test(capture.why ?? '') || tries === reportsMax) return capture
   }
 }
 
 async function start(made: Made, text: string) {
   const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
   const running = await stand.start(holds(text), {
-    limits: { timeout: 120_000 },
+    limits: { timeout },
     controls: { memory: 256 * MIB },
   })
   await running.said('holds')

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempDisposableSync,
+  readFileSync,
+  readdirSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
@@ -42,31 +48,23 @@ test(
   'A process that is to end does not wait for its compilers, and leaves none and no file',
   { skip },
   async () => {
-    const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-compilers-'))
-    try {
-      const { child, ended, made, cc, other } = await compiling(folder)
-      let said = ''
-      child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
-      child.kill('SIGTERM')
-      assert.deepEqual(await ended, [0, null])
-      assert.equal(said, 'the C compiler refused it: it failed (SIGKILL) this process ends\n')
-      await until(() => !isAlive(cc) && !isAlive(other), 'the end of the compilers')
-      assert.deepEqual(readdirSync(made), [])
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
-    }
+    using folder = mkdtempDisposableSync(path.join(tmpdir(), 'mayfly-compilers-'))
+    const { child, ended, made, cc, other } = await compiling(folder.path)
+    let said = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
+    child.kill('SIGTERM')
+    assert.deepEqual(await ended, [0, null])
+    assert.equal(said, 'the C compiler refused it: it failed (SIGKILL) this process ends\n')
+    await until(() => !isAlive(cc) && !isAlive(other), 'the end of the compilers')
+    assert.deepEqual(readdirSync(made), [])
   },
 )
 
 test('A process that is killed takes its compiler along', { skip }, async () => {
-  const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-compilers-'))
-  try {
-    const { child, ended, cc, other } = await compiling(folder)
-    child.kill('SIGKILL')
-    await ended
-    await until(() => !isAlive(cc), 'the end of the compiler')
-    process.kill(other, 'SIGKILL')
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
+  using folder = mkdtempDisposableSync(path.join(tmpdir(), 'mayfly-compilers-'))
+  const { child, ended, cc, other } = await compiling(folder.path)
+  child.kill('SIGKILL')
+  await ended
+  await until(() => !isAlive(cc), 'the end of the compiler')
+  process.kill(other, 'SIGKILL')
 })

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
-import { findProgram } from '../../src/os/find-program.ts'
 import { callClasses } from '../../src/contract/calls.ts'
 import { watchedCalls } from '../../src/jail/sentinel-policy.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
@@ -11,6 +10,7 @@ import {
   encodeTable,
   parseSentinelMessage,
 } from '../../src/warden/engines/processes/sentinel-wire.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { sampledRuns } from '../fixtures/drawn.ts'
 import { fuzzLives } from './lives.ts'
 import { fuzz, mutated, type Seeded } from './seeded.ts'
@@ -21,10 +21,7 @@ const lives = process.env['MAYFLY_LONG'] ? 5000 : sampledRuns(60, import.meta.fi
 const framesMax = 12
 /** Exit codes that the sentinel defines. Any other, or a signal, is a fault. */
 const own = new Set([0, 2, 3, 4, 6, 7, 8])
-const skip =
-  process.platform !== 'linux'
-    ? 'it needs Linux'
-    : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+const skip = process.platform !== 'linux' ? 'it needs Linux' : noCompiler
 
 function number(value: number, bytes: number): Buffer {
   const buffer = Buffer.alloc(bytes)

@@ -5,6 +5,7 @@ import { callClasses } from '../../src/contract/calls.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { until } from '../conformance/stand.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { test } from '../fixtures/drawn.ts'
 import { openWhole } from './whole-wall.ts'
 
@@ -13,7 +14,7 @@ const skip = !findJailFacts().namespaces
   ? 'namespaces are forbidden here'
   : !findProgram('bwrap')
     ? 'bwrap is missing'
-    : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+    : noCompiler
 
 /** Folders, links, flags of mounts and errors of writes. Modes are left out: bubblewrap makes parents closed to others. */
 const looks = `

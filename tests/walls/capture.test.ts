@@ -8,13 +8,12 @@ import type { WardenOptions } from '../../src/contract/warden-options.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { Stand, until } from '../conformance/stand.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { suite, test } from '../fixtures/drawn.ts'
 
 /** Capture: the sentinel of a wall copies the memory of its processes while they are stopped. */
 const MIB = 2 ** 20
 const skip = !findJailFacts().namespaces && 'namespaces are forbidden here'
-const withoutCompiler =
-  !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
 
 /** Planted in memory by the guest; its source does not contain the text. */
 const planted = 'the-planted-text-of-a-child'
@@ -75,7 +74,7 @@ for (const jailKind of jailKinds)
       test(
         'is copied twice, with that of its child, and the program continues after each copy',
         {
-          skip: withoutCompiler,
+          skip: noCompiler,
         },
         async () => {
           await using opened = await openStand(jailKind, {})
@@ -105,7 +104,7 @@ for (const jailKind of jailKinds)
 
       test(
         'is copied up to the byte limit of a capture, and the reason names the limit',
-        { skip: withoutCompiler },
+        { skip: noCompiler },
         async () => {
           await using opened = await openStand(jailKind, {})
           const controls = { memory: 512 * MIB }
@@ -123,7 +122,7 @@ for (const jailKind of jailKinds)
 
       test(
         'is copied from the largest processes first, and the number of those left out is reported',
-        { skip: withoutCompiler },
+        { skip: noCompiler },
         async () => {
           await using opened = await openStand(jailKind, {})
           const running = await opened.stand.start(behindMany, { controls: { processes: 200 } })

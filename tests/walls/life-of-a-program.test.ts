@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import { after, before, mock, suite, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { findProgram } from '../../src/os/find-program.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { systemClock } from '../../src/contract/clock.ts'
 import { noNetwork, type Controls } from '../../src/contract/controls.ts'
@@ -23,6 +22,7 @@ import { descendantsOf } from '../conformance/remains.ts'
 import { Stand, type Made } from '../conformance/stand.ts'
 import { bearer, post } from '../doors/http-door.ts'
 import { documentOf, makePlace, mayfly, startServer, whenReady } from '../doors/program.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { test } from '../fixtures/drawn.ts'
 import { openWorld, type World } from '../fixtures/egress.ts'
 import { assertInTime, withLateness } from '../fixtures/lateness.ts'
@@ -218,7 +218,7 @@ for (const jailKind of jailKinds)
 
     test(
       'S2-8: it is killed within 0.1 s of its time when the wall clock of all Mayfly processes jumps by an hour in both directions',
-      { skip: !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here' },
+      { skip: noCompiler },
       async (t) => {
         if (isMissing(t, { jailKind })) return
         const place = makePlace()

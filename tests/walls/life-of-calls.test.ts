@@ -18,13 +18,14 @@ import { supervise } from '../../src/lives/supervise.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { Stand, until } from '../conformance/stand.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { untilInTime } from '../fixtures/lateness.ts'
 import { taskOf } from '../sim/simulated-life.ts'
 import { unable } from './process-stands.ts'
 
 /** Classes of system calls that a phase closes, in a whole run of an unmodified program. */
 const isInCi = process.env['CI'] === 'true'
-const skip = unable('python') || (!isInCi && !findProgram('cc') && 'there is no C compiler here')
+const skip = unable('python') || noCompiler
 const noBubblewrap = !isInCi && !findProgram('bwrap') && 'bwrap is missing'
 const fullMs = 700
 /** Time from the start of a phase: more than the 700 ms deadline of its acknowledgement, also under load. */

@@ -3,9 +3,9 @@ import { suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { callClasses } from '../../src/contract/calls.ts'
 import { jailKinds } from '../../src/contract/jail-kind.ts'
-import { findProgram } from '../../src/os/find-program.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import { until } from '../conformance/stand.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { test } from '../fixtures/drawn.ts'
 import { isMissing, unable } from './process-stands.ts'
 import { openWhole } from './whole-wall.ts'
@@ -16,8 +16,6 @@ import { openWhole } from './whole-wall.ts'
  */
 const lives = process.env['MAYFLY_LONG'] ? 30 : 3
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
-const withoutCompiler =
-  !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
 
 /** Tens of thousands of memory mappings, which make a fork slow; each child adds one from time to time. */
 const slow = `
@@ -58,7 +56,7 @@ suite('Forks in progress when the process limit drops', { skip: unable('python')
   for (const jailKind of jailKinds)
     test(
       `${jailKind}: no process forks after the limit, in ${lives} lives without a pids cgroup`,
-      { skip: withoutCompiler },
+      { skip: noCompiler },
       async (t) => {
         if (isMissing(t, { jailKind })) return
         t.diagnostic(`MAYFLY_SEED=${seed}`)

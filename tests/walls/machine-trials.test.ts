@@ -42,11 +42,11 @@ for (const [tier, create, why] of tiers)
 /** Results of trials, those tried again whose guest ran out of time: on a busy machine, that tells nothing of its wall. */
 async function tried(provider: Provider): Promise<readonly WallTrialResult[]> {
   const found = new Map<string, WallTrialResult>()
-  const isLate = (one?: WallTrialResult) => one?.how.includes('ended as timeout') === true
+  const isLate = ({ how }: WallTrialResult) => how.includes('ended as timeout')
   for (let tries = 1; tries <= triesMax; tries++) {
     for (const one of await tryWalls(provider)) {
       const last = found.get(one.wall)
-      if (last === undefined || isLate(last)) found.set(one.wall, one)
+      if (!last || isLate(last)) found.set(one.wall, one)
     }
     if (![...found.values()].some(isLate)) break
   }

@@ -12,6 +12,7 @@ import { takeSlot } from '../../src/warden/slots.ts'
 import { pythonProgram } from '../../src/jail/whole-guests.ts'
 import { maskedProc } from '../../src/jail/whole.ts'
 import { findProgram } from '../../src/os/find-program.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { test } from '../fixtures/drawn.ts'
 import { program } from './sentinel-stand.ts'
 import { openWhole } from './whole-wall.ts'
@@ -24,7 +25,7 @@ const skip = !findJailFacts().namespaces
   ? 'namespaces are forbidden here'
   : !findProgram('bwrap')
     ? 'bwrap is missing'
-    : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+    : noCompiler
 const { folders, files } = maskedProc()
 const masks = [...folders, ...files]
 const NO_CAPABILITIES = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].map(

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { after, before, suite } from 'node:test'
 import { systemClock } from '../../src/contract/clock.ts'
 import { jailKinds } from '../../src/contract/jail-kind.ts'
-import { findProgram } from '../../src/os/find-program.ts'
 import { supervise } from '../../src/lives/supervise.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { Stand, type Made } from '../conformance/stand.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { test } from '../fixtures/drawn.ts'
 import { assertInTime, untilInTime } from '../fixtures/lateness.ts'
 import { taskOf } from '../sim/simulated-life.ts'
@@ -19,9 +19,7 @@ import { isMissing, unable } from './process-stands.ts'
 const fullMs = 800
 const quietMs = 400
 const lateMsMax = 100
-const skip =
-  unable('python') ||
-  (!findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here')
+const skip = unable('python') || noCompiler
 
 const attacks = {
   'processes that stop each other and wake each other': `

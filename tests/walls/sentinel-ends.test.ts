@@ -10,14 +10,13 @@ import { childrenOf, isAlive, processFacts } from '../../src/os/proc.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { until } from '../conformance/stand.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { test } from '../fixtures/drawn.ts'
 import { beginAlone, startAlone } from './sentinel-stand.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
 /** A wall ends when its sentinel, its warden or both are killed, at random moments. */
-const skip = !findJailFacts().namespaces
-  ? 'namespaces are forbidden here'
-  : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+const skip = !findJailFacts().namespaces ? 'namespaces are forbidden here' : noCompiler
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 const rounds = isLong ? 100 : 8
 const goneMsMax = 1000

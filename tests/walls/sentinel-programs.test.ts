@@ -4,6 +4,7 @@ import { callClasses } from '../../src/contract/calls.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { until } from '../conformance/stand.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { test } from '../fixtures/drawn.ts'
 import { openWhole } from './whole-wall.ts'
 
@@ -12,9 +13,7 @@ import { openWhole } from './whole-wall.ts'
  * of calls: a call that waits for an answer fails for no reason but the one that a phase gives. Not handled: a signal between
  * the call and the sentinel's receipt of it, whose handler does not restart calls, is EINTR.
  */
-const skip = !findJailFacts().namespaces
-  ? 'namespaces are forbidden here'
-  : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+const skip = !findJailFacts().namespaces ? 'namespaces are forbidden here' : noCompiler
 const times = process.env['MAYFLY_LONG'] ? 2000 : 200
 /** Generous: a busy machine answers some 100,000 calls slowly. */
 const deadline = 600_000

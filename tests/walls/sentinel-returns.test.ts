@@ -9,12 +9,11 @@ import { findProgram } from '../../src/os/find-program.ts'
 import type { SentinelState } from '../../src/contract/warden.ts'
 import { compileRetryMsMin } from '../../src/warden/engines/processes/sentinel-source.ts'
 import { until } from '../conformance/stand.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { openWhole } from './whole-wall.ts'
 
 /** Causes that keep a sentinel from being compiled or used may be transient: the warden retries. */
-const skip = !findJailFacts().namespaces
-  ? 'namespaces are forbidden here'
-  : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+const skip = !findJailFacts().namespaces ? 'namespaces are forbidden here' : noCompiler
 
 /** A compiler that fails the first time, like on a full disk. */
 const failsOnce = (log: string) => `#!/bin/sh

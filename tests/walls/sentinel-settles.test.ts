@@ -21,6 +21,7 @@ import { findProgram } from '../../src/os/find-program.ts'
 import { processFacts } from '../../src/os/proc.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { until } from '../conformance/stand.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { test } from '../fixtures/drawn.ts'
 import { startAlone } from './sentinel-stand.ts'
 import { openWhole } from './whole-wall.ts'
@@ -29,9 +30,7 @@ import { openWhole } from './whole-wall.ts'
  * A call that went on before its class was closed, in a thread that does what it can not to come back from it: either
  * it is brought to its end and the phase holds, or the wall ends. Nothing else is ever said.
  */
-const skip = !findJailFacts().namespaces
-  ? 'namespaces are forbidden here'
-  : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+const skip = !findJailFacts().namespaces ? 'namespaces are forbidden here' : noCompiler
 const ways = ['embedded', ...(findProgram('bwrap') ? (['bubblewrap'] as const) : [])] as const
 const freezer = '/sys/fs/cgroup/freezer'
 const noFreezer = 'no freezer that holds what it traces is here, or it is not ours'

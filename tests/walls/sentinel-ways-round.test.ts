@@ -7,14 +7,13 @@ import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { childrenOf, processFacts } from '../../src/os/proc.ts'
 import { until } from '../conformance/stand.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { test } from '../fixtures/drawn.ts'
 import { openWhole } from './whole-wall.ts'
 
 /** Programs that make their sentinel wait, and calls that have the effect of a closed one. */
 const ways = ['embedded', ...(findProgram('bwrap') ? (['bubblewrap'] as const) : [])] as const
-const skip = !findJailFacts().namespaces
-  ? 'namespaces are forbidden here'
-  : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+const skip = !findJailFacts().namespaces ? 'namespaces are forbidden here' : noCompiler
 const without = (...closed: CallClass[]) => callClasses.filter((name) => !closed.includes(name))
 
 /** Connects to a full backlog, which blocks forever, and clears O_NONBLOCK again and again. */

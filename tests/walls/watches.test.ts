@@ -2,13 +2,12 @@ import assert from 'node:assert/strict'
 import { suite } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
+import { noCompiler } from '../fixtures/c-compiler.ts'
 import { test } from '../fixtures/drawn.ts'
 import { openWhole } from './whole-wall.ts'
 
 /** Watches on files (inotify) and fsync, which the sentinel answers; memfd_create, which programs do without. */
-const skip = !findJailFacts().namespaces
-  ? 'namespaces are forbidden here'
-  : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+const skip = !findJailFacts().namespaces ? 'namespaces are forbidden here' : noCompiler
 const walls = [
   { title: 'embedded', jailKind: 'embedded', hide: [] },
   { title: 'embedded, without root', jailKind: 'embedded', hide: ['root'] },

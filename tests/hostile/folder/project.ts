@@ -17,16 +17,14 @@ import { createServer, type AddressInfo, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { openCProgram } from '../../../src/jail/c-program.ts'
-import { findProgram } from '../../../src/os/find-program.ts'
+import { noCompiler } from '../../fixtures/c-compiler.ts'
 
 /** A typical project folder of an agent, with files that it must not change or read. */
 export const secret = 'SECRET-OF-THE-FOLDER'
 
 /** Folder walls need the kernel's namespaces and a compiler. */
 export const noFolderWall: string | false =
-  process.platform !== 'linux'
-    ? 'walls of folders need Linux'
-    : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+  process.platform !== 'linux' ? 'walls of folders need Linux' : noCompiler
 
 /** Program of a C file beside this one, copied to `to`. */
 export async function makeProgram(name: 'attacks' | 'memory' | 'pty', to: string): Promise<void> {

@@ -67,12 +67,13 @@ function isIn(suite: SuiteName): (file: string) => boolean {
 /** Tests that draw many random cases. */
 const drawsMany = /\.prop\.test\.ts$|^tests\/fuzz\//
 /**
- * Pure tests that take more than about a second, most of them because they wait for a process or a deadline. With
+ * Pure tests that take more than about half a second, most of them because they wait for a process or a deadline. With
  * those that draw many cases they are a fifth of the files and most of the time.
  */
 const slow: readonly string[] = [
   'scripts/cpu-of-files.test.ts',
   'scripts/rotation.test.ts',
+  'scripts/run-tests.test.ts',
   'src/agent-wire/agent-link.test.ts',
   'src/agent-wire/guest-view.test.ts',
   'src/cli/artifacts-folder.test.ts',
@@ -80,9 +81,11 @@ const slow: readonly string[] = [
   'src/config/load.test.ts',
   'src/config/trust.test.ts',
   'src/contract/clock.test.ts',
+  'src/egress/private-addresses.test.ts',
   'src/egress/proxy.test.ts',
   'src/evidence/bodies.test.ts',
   'src/evidence/journal.test.ts',
+  'src/evidence/record.test.ts',
   'src/folders/open.test.ts',
   'src/gateway/doors/history.test.ts',
   'src/gateway/http/websocket-terminal.test.ts',
@@ -94,10 +97,14 @@ const slow: readonly string[] = [
   'src/lib/parse-json.test.ts',
   'src/lib/wasm-instructions.test.ts',
   'src/mcp/servers/upstream.test.ts',
+  'src/os/cgroup.test.ts',
+  'src/os/compiler.test.ts',
   'src/output/schema.test.ts',
   'src/pool/pool.test.ts',
   'src/provider-modules/modules.test.ts',
+  'src/sdk/bridge/peer.test.ts',
   'src/threat/analysis-client.test.ts',
+  'src/threat/cap.test.ts',
   'src/threat/cost.test.ts',
   'src/threat/zones/split.test.ts',
   'src/walls/guest-calls.test.ts',
@@ -106,14 +113,19 @@ const slow: readonly string[] = [
   'src/walls/program-session.test.ts',
   'src/walls/usage-samples.test.ts',
   'src/walls/worker-guest.test.ts',
+  'src/warden/engines/agent-guest/agent-zones.test.ts',
   'src/warden/engines/hostile-folder.test.ts',
   'src/warden/engines/processes/scratch-watch.test.ts',
   'src/warden/engines/release-once-gone.test.ts',
+  'src/warden/engines/runsc/control.test.ts',
+  'src/warden/live-walls.test.ts',
+  'src/warden/sampler.test.ts',
   'src/watch/detection.test.ts',
   'src/watch/guard.test.ts',
+  'tests/fixtures/drawn.test.ts',
 ]
 
-/** True for the tests of `smoke`, which is over in little more than a minute on two cores. */
+/** True for the tests of `smoke`, which is over in less than a minute on two cores. */
 export function isQuick(file: string): boolean {
   return !drawsMany.test(file) && !slow.includes(file)
 }

@@ -99,6 +99,7 @@ const slow: readonly string[] = [
   'src/mcp/servers/upstream.test.ts',
   'src/os/cgroup.test.ts',
   'src/os/compiler.test.ts',
+  'src/os/libc.test.ts',
   'src/output/schema.test.ts',
   'src/pool/pool.test.ts',
   'src/provider-modules/modules.test.ts',

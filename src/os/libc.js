@@ -132,6 +132,24 @@ export class SystemCallError extends Error {
   }
 }
 
+/** Bytes whose addresses a call has; reachable from here, so that none is collected before it returns. @type {unknown[]} */
+const inUse = []
+
+/**
+ * Result of `act`, which may take addresses of these bytes, and of no others. An address keeps nothing alive: optimised code
+ * lets a buffer go after its last use by name, and a call that is given the address later would read and write freed memory.
+ * @template T @param {readonly unknown[]} bytes @param {() => T} act @returns {T}
+ */
+export function whileHeld(bytes, act) {
+  const before = inUse.length
+  inUse.push(...bytes)
+  try {
+    return act()
+  } finally {
+    inUse.length = before
+  }
+}
+
 /**
  * @param {keyof typeof NUMBERS} call
  * @param {...(number | bigint | string | Uint8Array | null)} args text is passed NUL-terminated, null as 0
@@ -140,17 +158,19 @@ export class SystemCallError extends Error {
 function sys(call, ...args) {
   const c = libc()
   const held = args.map((arg) => (typeof arg === 'string' ? Buffer.from(`${arg}\0`) : arg))
-  const words = held.map((arg) =>
-    arg === null
-      ? 0n
-      : typeof arg === 'object'
-        ? c.pointer(/** @type {Uint8Array} */ (arg))
-        : BigInt(arg),
-  )
-  while (words.length < 6) words.push(0n)
-  const result = Number(c.syscall(BigInt(NUMBERS[call][column] ?? -1), ...words))
-  if (result < 0) throw new SystemCallError(call, c.errno())
-  return result
+  return whileHeld(held, () => {
+    const words = held.map((arg) =>
+      arg === null
+        ? 0n
+        : typeof arg === 'object'
+          ? c.pointer(/** @type {Uint8Array} */ (arg))
+          : BigInt(arg),
+    )
+    while (words.length < 6) words.push(0n)
+    const result = Number(c.syscall(BigInt(NUMBERS[call][column] ?? -1), ...words))
+    if (result < 0) throw new SystemCallError(call, c.errno())
+    return result
+  })
 }
 
 /** @type {((bytes: bigint) => number) | undefined} */
@@ -559,20 +579,16 @@ export function sendDescriptors(socket, bytes, fds) {
   control.writeInt32LE(SCM_RIGHTS, 12)
   fds.forEach((fd, index) => control.writeInt32LE(fd, CONTROL_HEAD_BYTES + 4 * index))
   const part = Buffer.alloc(16)
-  part.writeBigUInt64LE(c.pointer(bytes), 0)
-  part.writeBigUInt64LE(BigInt(bytes.length), 8)
   const message = Buffer.alloc(56)
-  message.writeBigUInt64LE(c.pointer(part), 16)
-  message.writeBigUInt64LE(1n, 24)
-  message.writeBigUInt64LE(c.pointer(control), 32)
-  message.writeBigUInt64LE(BigInt(control.length), 40)
-  const held = [bytes, control, part]
-  try {
+  return whileHeld([bytes, control, part], () => {
+    part.writeBigUInt64LE(c.pointer(bytes), 0)
+    part.writeBigUInt64LE(BigInt(bytes.length), 8)
+    message.writeBigUInt64LE(c.pointer(part), 16)
+    message.writeBigUInt64LE(1n, 24)
+    message.writeBigUInt64LE(c.pointer(control), 32)
+    message.writeBigUInt64LE(BigInt(control.length), 40)
     return retried(() => sys('sendmsg', socket, message, SEND_FLAGS))
-  } finally {
-    // Used once more, so that nothing of it is collected before the call returns.
-    held.length = 0
-  }
+  })
 }
 
 const WNOHANG = 1
@@ -646,12 +662,14 @@ function makeSpawning() {
   const root = Buffer.from('/\0')
   const attributes = Buffer.alloc(SPAWN_TYPE_BYTES)
   const set = Buffer.alloc(SIGNAL_SET_BYTES)
-  must(f.posix_spawnattr_init(at(attributes)))
-  must(f.posix_spawnattr_setsigmask(at(attributes), at(set)))
-  set.writeBigUInt64LE(SIGNALS, 0)
-  must(f.posix_spawnattr_setsigdefault(at(attributes), at(set)))
-  const flags = SPAWN_SETSIGDEF | SPAWN_SETSIGMASK | SPAWN_SETSID
-  must(f.posix_spawnattr_setflags(at(attributes), flags))
+  whileHeld([attributes, set], () => {
+    must(f.posix_spawnattr_init(at(attributes)))
+    must(f.posix_spawnattr_setsigmask(at(attributes), at(set)))
+    set.writeBigUInt64LE(SIGNALS, 0)
+    must(f.posix_spawnattr_setsigdefault(at(attributes), at(set)))
+    const flags = SPAWN_SETSIGDEF | SPAWN_SETSIGMASK | SPAWN_SETSID
+    must(f.posix_spawnattr_setflags(at(attributes), flags))
+  })
   return (
     /** @type {string} */ file,
     /** @type {readonly string[]} */ args,
@@ -661,22 +679,22 @@ function makeSpawning() {
   ) => {
     const program = Buffer.from(`${file}\0`)
     const [words, variables] = [vectorOf(args, at), vectorOf(env, at)]
-    const held = [program, words, variables]
     const actions = Buffer.alloc(SPAWN_TYPE_BYTES)
     const pid = Buffer.alloc(8)
-    must(f.posix_spawn_file_actions_init(at(actions)))
-    try {
-      for (const [from, to] of fds) must(f.posix_spawn_file_actions_adddup2(at(actions), from, to))
-      if (closeFrom) must(closeFrom(at(actions), count))
-      must(f.posix_spawn_file_actions_addchdir_np(at(actions), at(root)))
-      const vectors = [at(words.vector), at(variables.vector)]
-      must(f.posix_spawn(at(pid), at(program), at(actions), at(attributes), ...vectors))
-    } finally {
-      f.posix_spawn_file_actions_destroy(at(actions))
-      // Used once more, so that nothing of it is collected before the call returns.
-      held.length = 0
-    }
-    return pid.readInt32LE(0)
+    return whileHeld([program, words, variables, actions, pid, attributes, root], () => {
+      must(f.posix_spawn_file_actions_init(at(actions)))
+      try {
+        for (const [from, to] of fds)
+          must(f.posix_spawn_file_actions_adddup2(at(actions), from, to))
+        if (closeFrom) must(closeFrom(at(actions), count))
+        must(f.posix_spawn_file_actions_addchdir_np(at(actions), at(root)))
+        const vectors = [at(words.vector), at(variables.vector)]
+        must(f.posix_spawn(at(pid), at(program), at(actions), at(attributes), ...vectors))
+      } finally {
+        f.posix_spawn_file_actions_destroy(at(actions))
+      }
+      return pid.readInt32LE(0)
+    })
   }
 }
 
@@ -749,8 +767,10 @@ export function loadSeccomp(program) {
   const c = libc()
   const fprog = Buffer.alloc(16)
   fprog.writeUInt16LE(program.length / 8, 0)
-  fprog.writeBigUInt64LE(c.pointer(program), 8)
-  const thread = sys('seccomp', 1, 1, fprog)
+  const thread = whileHeld([program], () => {
+    fprog.writeBigUInt64LE(c.pointer(program), 8)
+    return sys('seccomp', 1, 1, fprog)
+  })
   if (thread > 0) throw new SystemCallError('seccomp', 11)
 }
 
@@ -826,8 +846,8 @@ export function connectOnLoopback(port) {
   address.writeUInt16BE(port, 2)
   address.set([127, 0, 0, 1], 4)
   try {
-    if (functions.connect(fd, ffi.getRawPointer(address), address.length) < 0)
-      throw new SystemCallError('connect', errno())
+    const connect = () => functions.connect(fd, ffi.getRawPointer(address), address.length)
+    if (whileHeld([address], connect) < 0) throw new SystemCallError('connect', errno())
   } finally {
     closeSync(fd)
   }
@@ -848,9 +868,12 @@ export function readArguments(pid) {
   const [bytes, size] = [Buffer.alloc(ARGUMENTS_BYTES), Buffer.alloc(8)]
   size.writeBigUInt64LE(BigInt(bytes.length), 0)
   const name = Int32Array.of(CTL_KERN, KERN_PROCARGS2, pid)
-  const [at, into, sized] = [name, bytes, size].map((one) => ffi.getRawPointer(one))
-  if (functions.sysctl(at, name.length, into, sized, 0n, 0n) < 0)
-    throw new SystemCallError('sysctl', ffi.getInt32(functions.__error(), 0))
+  const held = [name, bytes, size]
+  whileHeld(held, () => {
+    const [at, into, sized] = held.map((one) => ffi.getRawPointer(one))
+    if (functions.sysctl(at, name.length, into, sized, 0n, 0n) < 0)
+      throw new SystemCallError('sysctl', ffi.getInt32(functions.__error(), 0))
+  })
 }
 
 /** Calls forbidden to a warm worker, with arguments for which the kernel returns another errno than the filter. */

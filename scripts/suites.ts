@@ -68,7 +68,7 @@ function isIn(suite: SuiteName): (file: string) => boolean {
 const drawsMany = /\.prop\.test\.ts$|^tests\/fuzz\//
 /**
  * Pure tests that take more than about half a second, most of them because they wait for a process or a deadline. With
- * those that draw many cases they are a fifth of the files and most of the time.
+ * those that draw many cases they are a quarter of the files and most of the time.
  */
 const slow: readonly string[] = [
   'scripts/cpu-of-files.test.ts',

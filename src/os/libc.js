@@ -132,7 +132,10 @@ export class SystemCallError extends Error {
   }
 }
 
-/** Bytes whose addresses a call has; reachable from here, so that none is collected before it returns. @type {unknown[]} */
+/**
+ * Bytes whose addresses a call has; reachable from here, so that none is collected before it returns.
+ * @type {(readonly unknown[])[]}
+ */
 const inUse = []
 
 /**
@@ -140,13 +143,12 @@ const inUse = []
  * lets a buffer go after its last use by name, and a call that is given the address later would read and write freed memory.
  * @template T @param {readonly unknown[]} bytes @param {() => T} act @returns {T}
  */
-export function whileHeld(bytes, act) {
-  const before = inUse.length
-  inUse.push(...bytes)
+function whileHeld(bytes, act) {
+  inUse.push(bytes)
   try {
     return act()
   } finally {
-    inUse.length = before
+    inUse.pop()
   }
 }
 

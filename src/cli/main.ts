@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Command, CommanderError } from 'commander'
+import { keepPoolAwake } from '../lib/keep-pool-awake.ts'
 import { ownArguments } from '../lib/last-flag.ts'
 import { asksForHelp, hasFlag, positionals, commandWords } from './command-line.ts'
 import { closePrestartedWarden, prestartWarden, wallsAhead } from './prestart-warden.ts'
@@ -52,6 +53,7 @@ export async function main(
   const own = ownArguments(argv)
   const [verb] = commandWords(argv)
   watchReaders()
+  keepPoolAwake()
   const scratch = verb === 'bench' ? scratchState(own) : undefined
   try {
     reexecWithSmallHeap(verb, argv)

@@ -5,6 +5,7 @@ import { closeWithin } from './close.ts'
 import { niceOf } from './nice.ts'
 import type { WardenOptions } from '../contract/warden-options.ts'
 import { openEarly } from './early.ts'
+import { keepPoolAwake } from '../lib/keep-pool-awake.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
@@ -21,6 +22,7 @@ const channel: Channel = {
   send: (message, handle, done) => process.send!(message, handle, {}, done),
 }
 raisePriority(niceOf.warden)
+keepPoolAwake()
 const { warden, listen } = openEarly(options)
 passOverSurplusAcks(process)
 process.on('message', answerChannel(warden, channel))

@@ -51,7 +51,9 @@ test('A folder of a hundred thousand files is removed by a process whose heap ha
     const name = join(base, 'tree', 'x'.repeat(200))
     const program = `
       import { mkdirSync, writeFileSync } from 'node:fs'
+      import { keepPoolAwake } from ${JSON.stringify(import.meta.resolve('../../lib/keep-pool-awake.ts'))}
       import { removeHostileTree } from ${JSON.stringify(import.meta.resolve('./hostile-folder.ts'))}
+      keepPoolAwake()
       mkdirSync(${JSON.stringify(join(base, 'tree'))})
       for (let n = 0; n < 100_000; n++) writeFileSync(${JSON.stringify(name)} + n, '')
       await removeHostileTree(${JSON.stringify(join(base, 'tree'))})`

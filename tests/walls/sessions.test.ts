@@ -258,15 +258,20 @@ for (const { provider, skip } of walls)
     })
 
     test('an exec that is cancelled in a session whose manager is stopped ends as cancelled, with the session', async () => {
-      const box = await open()
-      const given = new AbortController()
       // The cancellation may come before the stop: its interrupt is then ignored.
-      const stopping =
+      const code =
         'import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint("began", flush=True)\nos.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(60)'
-      const tap = () => given.abort()
-      const { status, session } = await box.run({ code: stopping }, { signal: given.signal, tap })
-      assert.deepEqual([status, session?.ended], ['cancelled', true])
-      assert.equal((await box.close()).status, 'cancelled')
+      for (let tries = 1; tries <= 5; tries++) {
+        const box = await open()
+        const given = new AbortController()
+        const tap = () => given.abort()
+        const { status, session } = await box.run({ code }, { signal: given.signal, tap })
+        assert.equal(status, 'cancelled')
+        const life = await box.close()
+        if (session?.ended) return assert.equal(life.status, 'cancelled')
+        // On a busy machine the manager ended the exec, after a second, before that could stop it.
+      }
+      assert.fail('no exec stopped its manager')
     })
 
     test('an exec whose session ends before it starts is terminated, and names that session', async () => {

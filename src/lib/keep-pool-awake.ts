@@ -3,7 +3,7 @@ import { stat } from 'node:fs'
 /**
  * Wakes the threads that read and write files for Node.
  *
- * Problem: `pthread_cond_signal` of glibc before 2.41 may wake nobody (its bug 25847). A request of libuv then lies in the queue
+ * Problem: `pthread_cond_signal` of glibc may wake nobody (its bug 25847; seen with 2.36). A request of libuv then lies in the queue
  * while all threads of the pool sleep, until the next request: a process that waits for this one alone waits for ever. Seen
  * where a hundred thousand files were removed, 256 at a time.
  *

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { isGlibc } from '../../tests/fixtures/glibc.ts'
 import { collectGarbage } from '../lib/collect-garbage.ts'
 import { trimHeap } from './libc.js'
 
@@ -35,9 +36,4 @@ async function freedByTrim(): Promise<number> {
   const freed = before - process.memoryUsage.rss()
   assert.equal(last[0], 1)
   return freed
-}
-
-function isGlibc(): boolean {
-  const { header } = process.report.getReport() as { header: Record<string, unknown> }
-  return 'glibcVersionRuntime' in header
 }

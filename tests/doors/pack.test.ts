@@ -28,13 +28,13 @@ const base = mkdtempSync(join(tmpdir(), 'mayfly-packed-'))
 const modules = join(base, 'node_modules')
 const installed = join(modules, 'mayfly')
 const path = `${join(root, 'node_modules/.bin')}:${process.env['PATH']}`
-const packedBytesMax = 3_000_000
+const packedBytesMax = 4_000_000
 // Walls run under other uids, which must reach this folder.
 chmodSync(base, 0o755)
 after(() => rmSync(base, { recursive: true, force: true }))
 
 suite('The npm package', { skip: withoutNpm() }, () => {
-  test('npm pack builds JavaScript and declarations with source maps, under 3 MB, and leaves the checkout unchanged', () => {
+  test('npm pack builds JavaScript and declarations with source maps, under 4 MB, and leaves the checkout unchanged', () => {
     const packed = packedIn(base)
     const { size } = statSync(packed)
     assert.ok(size < packedBytesMax, `${size} bytes`)

@@ -69,6 +69,8 @@ test('A closed network is named if the program could not look up a name or reach
   const hint = ['The job has no network: --allow HOST permits a host']
   assert.deepEqual(hints('curl: (6) Could not resolve host: example.com'), hint)
   assert.deepEqual(hints('cause: Error: getaddrinfo EAI_AGAIN example.com'), hint)
+  assert.deepEqual(hints('cause: Error: getaddrinfo ENOTFOUND example.com'), hint)
+  assert.deepEqual(hints('socket.gaierror: [Errno -2] Name or service not known'), hint)
   assert.deepEqual(hints('OSError: [Errno 101] Network is unreachable'), hint)
   assert.deepEqual(hints('Could not resolve host', {}, { allow: ['a.example'], deny: [] }), [])
 })

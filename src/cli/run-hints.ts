@@ -8,7 +8,7 @@ const TAIL = 8_000
 const hintsMax = 3
 
 const NO_NETWORK =
-  /\bEAI_AGAIN\b|\bENETUNREACH\b|Temporary failure in name resolution|Could not resolve host|Network is unreachable/
+  /\b(?:ENOTFOUND|EAI_AGAIN|ENETUNREACH)\b|Name or service not known|[Cc]ould not resolve host|Network is unreachable|\bno such host\b|unable to resolve host address/
 
 /** Errors of Python, Node and shell tools that name a file or module which was not found. */
 const NOT_FOUND = [

@@ -10,7 +10,8 @@ export function etcFiles(uid: number): Readonly<Record<string, string>> {
     '/etc/passwd': `root:x:0:0:root:/work:/bin/sh\n${own}nobody:x:65534:65534:nobody:/:/bin/false\n`,
     '/etc/group': `root:x:0:\n${ownGroup}nogroup:x:65534:\n`,
     '/etc/hosts': '127.0.0.1 localhost mayfly\n::1 localhost\n',
-    '/etc/nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
+    // No name server answers in a wall. With "dns" a look-up fails as temporary (EAI_AGAIN), and programs such as npm retry it.
+    '/etc/nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files\n',
     '/etc/resolv.conf': '',
     '/etc/host.conf': 'multi on\n',
     '/etc/services': SERVICES,

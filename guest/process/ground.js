@@ -334,7 +334,7 @@ function trustToo(pem, tmp) {
 
 /** @param {Task} task @param {Record<string, string>} own */
 function setEnvironment({ env = {}, network }, own) {
-  const near = 'localhost,127.0.0.1'
+  const near = 'localhost,127.0.0.1,::1,[::1]'
   const proxy = {
     HTTP_PROXY: PROXY,
     HTTPS_PROXY: PROXY,

@@ -382,7 +382,7 @@ def _set_environment(task, own):
         return
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         os.environ[name] = PROXY
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1"
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1,[::1]"
     os.environ["NODE_USE_ENV_PROXY"] = "1"
 
 

@@ -4,7 +4,8 @@ import { attempt } from '../lib/attempt.ts'
 /** Port of the egress proxy on the loopback inside the wall. */
 export const wayOutPort = 3128
 const PROXY = `http://127.0.0.1:${wayOutPort}`
-const NEAR = 'localhost,127.0.0.1'
+/** An IPv6 address in both spellings: Go and requests read the one, undici and urllib the other. */
+const NEAR = 'localhost,127.0.0.1,::1,[::1]'
 const KNOWN = '/etc/ssl/certs/ca-certificates.crt'
 /** In the read-only root of the wall. */
 const OWN_FILE = '/mayfly/authority.pem'

@@ -139,6 +139,6 @@ except OSError as error: print(error.errno)`
     assert.equal((await exec([], ['sh', '-c', script], { env })).stdout, '[][][]\n')
     const { stdout } = await exec(['--allow', 'example.com'], ['sh', '-c', script], { env })
     const own = 'http://127.0.0.1:3128'
-    assert.equal(stdout, `[${own}][${own}][localhost,127.0.0.1]\n`)
+    assert.equal(stdout, `[${own}][${own}][localhost,127.0.0.1,::1,[::1]]\n`)
   })
 })

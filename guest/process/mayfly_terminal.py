@@ -42,6 +42,8 @@ CLEAN_PASSES = 2
 NUMBERS_AHEAD = 64
 # Wait for the last output of an exited program if another process keeps the slave open.
 DRAIN_SECONDS = 0.25
+# Variables for programs without a terminal, by src/contract/default-variables.ts.
+UNATTENDED = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "false", "GIT_SEQUENCE_EDITOR": "false", "PAGER": "cat"}
 FULL = f"Cannot open a terminal: the session has {TERMINALS_MAX} already"
 
 
@@ -268,6 +270,10 @@ def _control():
     return fcntl, termios
 
 
+def _attended(env):
+    return {name: value for name, value in env.items() if UNATTENDED.get(name) != value}
+
+
 def _become(slave, asked, manager, unblocked):
     """The forked child of a terminal; never returns."""
     try:
@@ -285,7 +291,7 @@ def _become(slave, asked, manager, unblocked):
         command = asked["command"]
         words = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(word) for word in command]
         own = {"TERM": asked["term"], "HISTFILE": ""}
-        os.execvpe(words[0], words, {**os.environ, **own, **(asked.get("env") or {})})
+        os.execvpe(words[0], words, {**_attended(os.environ), **own, **(asked.get("env") or {})})
     except BaseException as error:
         os.write(2, f"{error}\r\n".encode())
         os._exit(127 if getattr(error, "errno", 0) == errno.ENOENT else 126)

@@ -27,6 +27,13 @@ const POLL_MS = 30
 const POLL_MS_MAX = 500
 const { O_RDWR, O_NOCTTY, O_NONBLOCK } = fs.constants
 const FULL = `Cannot open a terminal: the session has ${TERMINALS_MAX} already`
+/** Variables for programs without a terminal, by src/contract/default-variables.ts. @type {Record<string, string>} */
+const UNATTENDED = {
+  GIT_TERMINAL_PROMPT: '0',
+  GIT_EDITOR: 'false',
+  GIT_SEQUENCE_EDITOR: 'false',
+  PAGER: 'cat',
+}
 /** Opening a terminal makes it the controlling one of a session that has none. */
 const TAKES_TERMINAL = 'exec <>"$0" && exec "$@"'
 
@@ -130,7 +137,7 @@ class Terminal {
     try {
       const child = spawn('/bin/sh', ['-c', TAKES_TERMINAL, place, ...words], {
         cwd: work,
-        env: { ...process.env, TERM: term, HISTFILE: '', ...env },
+        env: { ...attended(process.env), TERM: term, HISTFILE: '', ...env },
         detached: true,
         stdio: [slave, slave, slave],
       })
@@ -306,4 +313,11 @@ class Terminal {
 /** @param {string} id @param {Record<string, unknown>} what */
 function note(id, what) {
   send(KIND.terminalNote, JSON.stringify({ protocol: 1, id, ...what }))
+}
+
+/** @param {NodeJS.ProcessEnv} env */
+function attended(env) {
+  return Object.fromEntries(
+    Object.entries(env).filter(([name, value]) => UNATTENDED[name] !== value),
+  )
 }

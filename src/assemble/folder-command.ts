@@ -4,6 +4,7 @@
  */
 import type { Server } from 'node:net'
 import { grantsNetwork, unlimited } from '../contract/controls.ts'
+import { unlessGiven, withoutNetwork } from '../contract/default-variables.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Emitter, TimelineEntry } from '../contract/event.ts'
 import type { CheckpointSigner } from '../evidence/checkpoint.ts'
@@ -155,7 +156,12 @@ class FolderLife {
       memoryBytes: limits.memory,
       processes: limits.processes,
       listening: egress && ((server) => egress.listen(server)),
-      variables: { ...grant.variables, ...out?.variables, ...givenOf(grant) },
+      variables: {
+        ...(!egress && unlessGiven(withoutNetwork, grant.variables)),
+        ...grant.variables,
+        ...out?.variables,
+        ...givenOf(grant),
+      },
       files: out?.files,
       refused: (refusal) => this.#refused(refusal),
     })

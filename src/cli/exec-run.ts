@@ -6,6 +6,7 @@ import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
 import { runInFolder, type FolderRan, type FolderRun } from '../assemble/folder-command.ts'
 import { systemClock } from '../contract/clock.ts'
+import { unattendedVariables } from '../contract/default-variables.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { FolderEnd, FolderRefusal } from '../contract/folder.ts'
@@ -156,6 +157,7 @@ async function runWall({
   const { grant, notes } = made
   const program = await openFolderProgram()
   const missing = 'missing' in program ? `it needs its program: ${program.missing}` : undefined
+  const terminals = flags.json ? [] : [0, 1, 2].filter((fd) => isatty(fd))
   for (const text of notes) reporter.note(text)
   return await runInFolder({
     config,
@@ -184,10 +186,10 @@ async function runWall({
           uid: process.getuid!(),
           gid: process.getgid!(),
           command,
-          terminals: flags.json ? [] : [0, 1, 2].filter((fd) => isatty(fd)),
+          terminals,
           egressPort: listening && wayOutPort,
         },
-        variables,
+        variables: { ...(terminals.length === 0 && unattendedVariables(variables)), ...variables },
         captures: flags.json ?? false,
         started: () => undefined,
         refused,

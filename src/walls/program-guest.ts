@@ -1,5 +1,12 @@
 import { callClasses, classesToClose, type CallClass } from '../contract/calls.ts'
 import { grantsNetwork, type Control, type Controls } from '../contract/controls.ts'
+import {
+  packageVariables,
+  threadVariables,
+  unattendedVariables,
+  unlessGiven,
+  withoutNetwork,
+} from '../contract/default-variables.ts'
 import type { Event, Point } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Task, TaskEnd } from '../contract/provider.ts'
@@ -385,6 +392,17 @@ function memoryOf(peakBytes: number, idleBytes: number): Pick<TaskEnd, 'memory'>
   return { memory: { used: peak, peak } }
 }
 
+/** Variables of the program ahead of the job's own. */
+function variablesOf({ cpu, memory, network }: Controls, given: Task['env'] = {}) {
+  return {
+    ...threadVariables(cpu),
+    ...unattendedVariables(given),
+    ...packageVariables,
+    ...(!grantsNetwork(network) && withoutNetwork),
+    ...memoryVariables(memory),
+  }
+}
+
 function carried(task: Task, profile: Profile) {
   const { limits, controls, capture } = profile
   return {
@@ -394,7 +412,7 @@ function carried(task: Task, profile: Profile) {
     args: task.args ?? [],
     ...(task.stdin && { stdin: isLargeInput(task.stdin) ? { sent: true } : task.stdin }),
     capabilities: task.capabilities,
-    env: { ...memoryVariables(controls.memory), ...task.env },
+    env: { ...unlessGiven(variablesOf(controls, task.env), task.env ?? {}), ...task.env },
     outputBytesMax: limits.output,
     artifactBytesMax: limits.artifacts,
     memoryBytes: controls.memory,

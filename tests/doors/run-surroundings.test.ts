@@ -69,6 +69,38 @@ suite('Arguments, environment and standard input of a program', () => {
     assert.match(ran.stderr, /Cannot pass on "NOT_THERE": it is not in the environment/)
   })
 
+  const asked = {
+    'asked.sh': 'getent hosts a.example; echo $? $npm_config_fetch_retries',
+    'asked.py': `import os, socket
+try: socket.getaddrinfo('a.example', 80)
+except OSError as error: print(error.errno, os.environ['npm_config_fetch_retries'])`,
+    'asked.mjs': `import dns from 'node:dns'
+dns.lookup('a.example', (error) => console.log(error.code, process.env.npm_config_fetch_retries))`,
+  }
+  const answers = { 'asked.sh': '2 0', 'asked.py': '-2 0', 'asked.mjs': 'ENOTFOUND 0' }
+  for (const provider of ['bubblewrap', 'embedded', 'gvisor'])
+    test(`With a closed network no name exists in a wall of ${provider}, which nothing retries as temporary`, async (t) => {
+      for (const [name, source] of Object.entries(asked)) {
+        write(name, source)
+        const ran = await inJson([name, '--provider', provider, '--timeout', '60s'])
+        if (ran.status === 'unavailable') return t.skip(ran.error.message)
+        assert.equal(ran.stdout.trim(), answers[name as keyof typeof answers], ran.stderr)
+      }
+    })
+
+  test('Thread pools have the size of --cpu, and git asks nobody, unless a variable says otherwise', async (t) => {
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
+    const names = ['OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS']
+    const more = ['RAYON_NUM_THREADS', 'GOMAXPROCS', 'UV_THREADPOOL_SIZE']
+    const shown = [...names, ...more, 'GIT_TERMINAL_PROMPT', 'GIT_SEQUENCE_EDITOR', 'PAGER']
+    write('pools.sh', `echo "${shown.map((name) => `$${name}`).join(' ')}"`)
+    const { stdout } = await inJson(['pools.sh', '--cpu', '1.5'])
+    assert.equal(stdout, '2 2 2 2 2 2 0 false cat\n')
+    const given = ['--env', 'GOMAXPROCS=7', 'PAGER=less', 'GIT_TERMINAL_PROMPT=1']
+    const { stdout: own } = await inJson(['pools.sh', '--cpu', '1', ...given])
+    assert.equal(own, '1 1 1 1 7 1 1 false less\n')
+  })
+
   test('Without --input and a pipe standard input is empty; an input arrives there as JSON', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('stdin.py', 'import sys; print(repr(sys.stdin.read()))')

@@ -96,8 +96,8 @@ suite('Terminals of a server', { skip: unable('python') }, () => {
   test('input, output, sizes and signals are passed on, and the exit is sent before the close', async () => {
     const client = open('?cols=90&rows=20')
     assert.deepEqual(await client.answered, [101])
-    client.socket.send(Buffer.from('stty size\r'))
-    await client.shows(/20 90/)
+    client.socket.send(Buffer.from('stty size; echo "[$PAGER$GIT_EDITOR]"\r'))
+    await client.shows(/20 90\r\n\[\]/)
     client.socket.send(JSON.stringify({ resize: { cols: 50, rows: 10 } }))
     // Printed by the job itself, so it is in the foreground by then.
     client.socket.send(Buffer.from('stty size; sh -c "echo begun; exec sleep 1000"\r'))

@@ -1,8 +1,5 @@
+import { ownVariables } from './own-variables.ts'
 import type { Attempts } from './program-trials.ts'
-
-/** Variables set by a wall itself; any other variable of the doctor's environment leaked in. */
-const own =
-  "['PATH','HOME','TMPDIR','LANG','TZ','PWD','OLDPWD','SHLVL','_','HTTP_PROXY','HTTPS_PROXY','http_proxy','https_proxy','NO_PROXY','no_proxy','MAYFLY_OUT','MAYFLY_RESULT','LC_CTYPE','OPENSSL_CONF','SSL_CERT_FILE','XDG_CACHE_HOME','MPLBACKEND','MPLCONFIGDIR','JAVA_TOOL_OPTIONS']"
 
 /** If /proc cannot be listed, tries the doctor's own pid. */
 const processesWith = (word: string) => `let pids = [input.pid]
@@ -103,7 +100,7 @@ export default (input) => {
 }`,
   secrets: `import fs from 'node:fs'
 export default (input) => {
-  const own = ${own}
+  const own = ${JSON.stringify(ownVariables)}
   const found = Object.keys(process.env).filter((name) => input.names.includes(name) && !own.includes(name) && !name.startsWith('NODE_'))
   ${processesWith('doctor')}
   return found

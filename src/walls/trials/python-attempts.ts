@@ -1,3 +1,4 @@
+import { ownVariables } from './own-variables.ts'
 import type { Attempts } from './program-trials.ts'
 
 /** System call numbers on x86-64 and arm64, with arguments that have no effect if permitted. */
@@ -121,9 +122,7 @@ def main(input):
         except OSError: pass`,
   secrets: `import os
 def main(input):
-    own = {'PATH', 'HOME', 'TMPDIR', 'LANG', 'TZ', 'PWD', 'HTTP_PROXY', 'HTTPS_PROXY', 'http_proxy', 'https_proxy',
-        'NO_PROXY', 'no_proxy', 'MAYFLY_OUT', 'MAYFLY_RESULT', 'LC_CTYPE', 'OPENSSL_CONF', 'SSL_CERT_FILE',
-        'XDG_CACHE_HOME', 'MPLBACKEND', 'MPLCONFIGDIR', 'JAVA_TOOL_OPTIONS'}
+    own = ${JSON.stringify(ownVariables)}
     found = [name for name in os.environ if name in input['names'] and name not in own and not name.startswith(('NODE_', 'PYTHON'))]
     ${processesWith('doctor')}
     return found`,

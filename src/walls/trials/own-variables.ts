@@ -1,0 +1,30 @@
+import { defaultNames } from '../../contract/default-variables.ts'
+
+/** Variables set by a wall itself; any other variable of the doctor's environment leaked in. */
+export const ownVariables: readonly string[] = [
+  'PATH',
+  'HOME',
+  'TMPDIR',
+  'LANG',
+  'TZ',
+  'PWD',
+  'OLDPWD',
+  'SHLVL',
+  '_',
+  'HTTP_PROXY',
+  'HTTPS_PROXY',
+  'http_proxy',
+  'https_proxy',
+  'NO_PROXY',
+  'no_proxy',
+  'MAYFLY_OUT',
+  'MAYFLY_RESULT',
+  'LC_CTYPE',
+  'OPENSSL_CONF',
+  'SSL_CERT_FILE',
+  'XDG_CACHE_HOME',
+  'MPLBACKEND',
+  'MPLCONFIGDIR',
+  'JAVA_TOOL_OPTIONS',
+  ...defaultNames,
+]

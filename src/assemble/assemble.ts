@@ -74,7 +74,7 @@ export interface AssembleOptions {
   readonly jobFolders?: readonly string[]
   /** Folder of package layers; without it no job has packages. */
   readonly layerFolder?: string | undefined
-  /** For tests: dials local servers in place of the internet. */
+  /** Dials local servers in place of the internet: for tests, and for an inspection. */
   readonly dial?: EgressParts['dial'] | undefined
   /** For tests: bytes that jobs may hold together, in place of a share of this machine's. */
   readonly budget?: Pick<AdmissionBudget, 'memory'>

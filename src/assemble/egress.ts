@@ -13,7 +13,7 @@ import type { OpenFolders } from '../walls/folder-calls.ts'
 
 export interface EgressWiring {
   readonly emitter: Emitter
-  /** For tests: dials local servers in place of the internet. */
+  /** Dials local servers in place of the internet: for tests, and for an inspection. */
   readonly dial?: EgressParts['dial'] | undefined
   /** Ports that this server listens on: closed to every wall. */
   readonly ownPorts: () => ReadonlySet<number>
@@ -36,7 +36,7 @@ export function egressFor(
   { emitter, dial, most, outboundCheckFor, ownPorts }: EgressWiring,
 ): EgressPaths {
   const held = credentialsFrom(credentials, process.env)
-  const upstream = upstreamFrom(egress, process.env)
+  const upstream = dial?.upstream ?? upstreamFrom(egress, process.env)
   let authority: EgressAuthority | undefined
   let accounts: TrafficAccounts | undefined
   const open: OpenEgressPath = async (controls, run, { zone, privateHosts } = {}) => {

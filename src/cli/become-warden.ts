@@ -9,7 +9,16 @@ import { ownCommand, ownProgram } from './own-command.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
 
 /** Commands that start walls. */
-const walled = new Set(['run', 'serve', 'analyze', 'providers', 'doctor', 'bench', 'mcp'])
+const walled = new Set([
+  'run',
+  'serve',
+  'analyze',
+  'inspect',
+  'providers',
+  'doctor',
+  'bench',
+  'mcp',
+])
 
 /**
  * True if this process becomes the warden and runs the command in a child: always for a server, and for any command

@@ -25,6 +25,7 @@ const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   run: () => import('./run.ts'),
   serve: () => import('./serve.ts'),
   analyze: () => import('./analyze.ts'),
+  inspect: () => import('./inspect.ts'),
   providers: () => import('./providers.ts'),
   doctor: () => import('./doctor.ts'),
   setup: () => import('./setup.ts'),

@@ -1,5 +1,6 @@
 import type { AssembleOptions, Assembly } from '../assemble/assemble.ts'
 import { loadConfig, type LoadedConfig } from '../config/load.ts'
+import type { Config } from '../contract/config.ts'
 import type { Sink } from '../contract/event.ts'
 import { attempt } from '../lib/attempt.ts'
 import { layerFolder } from '../lib/cache-folder.ts'
@@ -28,9 +29,13 @@ export async function openAssembly(
     readonly flags?: Readonly<Record<string, unknown>>
     readonly sinks?: readonly Sink[]
     readonly jobFolders?: readonly string[]
+    /** Changes the configuration of this command alone. */
+    readonly adapt?: (config: Config) => Config
+    readonly dial?: AssembleOptions['dial']
   } = {},
 ): Promise<OpenAssembly> {
-  const loaded = loadCliConfig(flags, more.flags)
+  const given = loadCliConfig(flags, more.flags)
+  const loaded = more.adapt ? { ...given, config: more.adapt(given.config) } : given
   // A server warns of each wall that it cannot use, and why, once it has probed them.
   if (kind !== 'server') await warnOfProviders(loaded, flags)
   const role = roleOf()
@@ -44,10 +49,10 @@ export async function openAssembly(
       ...(more.sinks ?? []),
       ...(await eventLog(flags)),
     ]
-    const { jobFolders = [] } = more
+    const { jobFolders = [], dial } = more
     // Without a layer folder if no cache folder is known for this user.
     const folders = { layerFolder: role?.layers ?? attempt(layerFolder), jobFolders }
-    const parts = { config: loaded.config, warden, kind, sinks, ...folders }
+    const parts = { config: loaded.config, warden, kind, sinks, dial, ...folders }
     const assembly = assemble(parts)
     telemetry.watch({ ...assembly, warden })
     return {

@@ -12,24 +12,34 @@ export interface PictureFile extends AsyncDisposable {
 
 /** Opens the file before the job runs; `-`: stdout. Throws MayflyError USAGE if not writable. */
 export async function openPicture(file: string): Promise<PictureFile> {
+  const output = await openOutputFile(file, 'the picture')
+  return {
+    save: (outcome) => output.write(svgOf(pictureOf(lifeOf(outcome)))),
+    [Symbol.asyncDispose]: () => output[Symbol.asyncDispose](),
+  }
+}
+
+/** File that a command writes at its end, opened at its start. */
+export interface OutputFile extends AsyncDisposable {
+  write(text: string): Promise<void>
+}
+
+/** Opens a file to write; `-`: stdout. Throws MayflyError USAGE if not writable. */
+export async function openOutputFile(file: string, what: string): Promise<OutputFile> {
   if (file === '-') return toStdout
   const handle = await open(file, 'w').catch((cause: unknown) => {
-    throw new MayflyError('USAGE', `Cannot write the picture "${file}": ${messageOf(cause)}`, {
-      hint: 'If started by root, redirect stdout: --picture - > FILE',
+    throw new MayflyError('USAGE', `Cannot write ${what} "${file}": ${messageOf(cause)}`, {
+      hint: 'If started by root, name "-" and redirect stdout: - > FILE',
       cause,
     })
   })
   return {
-    save: (outcome) => handle.writeFile(drawn(outcome)),
+    write: (text) => handle.writeFile(text),
     [Symbol.asyncDispose]: () => handle.close(),
   }
 }
 
-const toStdout: PictureFile = {
-  save: async (outcome) => void process.stdout.write(drawn(outcome)),
+const toStdout: OutputFile = {
+  write: async (text) => void process.stdout.write(text),
   async [Symbol.asyncDispose]() {},
-}
-
-function drawn(outcome: Outcome): string {
-  return svgOf(pictureOf(lifeOf(outcome)))
 }

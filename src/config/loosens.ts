@@ -211,7 +211,7 @@ const lifeRules = ({ limits, anomalies }: Defaults): Rules => ({
   'capability_configs.*.fs_policy': only('None'),
 
   ...course('schedules.*', limits.timeout),
-  ...allHarmless('schedules.*', 'for_origins for_capabilities honeytokens'),
+  ...allHarmless('schedules.*', 'for_origins for_capabilities honeytokens observe_files'),
   ...allHarmless('schedules.*.begin_at', 'suspect plain signed'),
   ...course('schedules.*.zones.*', limits.timeout),
   ...allHarmless('schedules.*.zones.*', 'program function'),

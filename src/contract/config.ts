@@ -436,6 +436,9 @@ const boundShape = {
   honeytokens: flag.describe(
     'Plant honeytokens in these jobs, as `anomalies.honeytokens` does in all',
   ),
+  observe_files: flag.describe(
+    'Report each file that programs open, also where no reaction needs that; walls with a sentinel can',
+  ),
 } as const
 
 const programPattern = z

@@ -73,6 +73,8 @@ export const scheduleSchema = z
     channels: z.array(channelRuleSchema).max(64).readonly().optional(),
     /** Plants honeytokens in this life, regardless of the configuration. */
     honeytokens: z.literal(true).optional(),
+    /** Reports opened files in this life, regardless of its reactions. */
+    observeFiles: z.literal(true).optional(),
   })
   .readonly()
 

@@ -36,7 +36,7 @@ export interface EgressParts {
   /** Inspects all TLS, also where no rule and no credential needs it. */
   readonly inspectsAll?: boolean
   /** Overrides of DNS and addresses, for tests. */
-  readonly dial?: Pick<ProxyOptions, 'resolver' | 'exceptions' | 'trust' | 'timeoutMs'>
+  readonly dial?: Pick<ProxyOptions, 'resolver' | 'exceptions' | 'trust' | 'timeoutMs' | 'upstream'>
 }
 
 /**

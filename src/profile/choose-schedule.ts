@@ -126,6 +126,7 @@ function isNoLooser(inner: ScheduleConfig, outer: ScheduleConfig): boolean {
   if (conditional || outer.clock === 'cpu' || Object.keys(outer.zones).length > 0) return false
   if (inner.shorten > outer.shorten || beginsLater(outer)) return false
   if (outer.honeytokens && !inner.honeytokens) return false
+  if (outer.observe_files && !inner.observe_files) return false
   const severities = ['low', 'medium', 'high'] as const
   const isMilder = severities.some((one) => {
     const [reaction, least] = [inner.on_anomaly[one], outer.on_anomaly[one]]

@@ -30,6 +30,7 @@ export function meetSchedules(
     shorten: Math.min(one.shorten, other.shorten),
     clock: one.clock === 'cpu' ? 'cpu' : other.clock,
     honeytokens: one.honeytokens || other.honeytokens,
+    observe_files: one.observe_files || other.observe_files,
     begin_at: beginsWithin(one, phases.length),
   }
 }

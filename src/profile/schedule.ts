@@ -36,6 +36,7 @@ export function scheduleFor({ chosen, granted, timeoutMs, trust }: ScheduleWante
     ...(zones.length > 0 && { zones: Object.fromEntries(zones) }),
     ...(course.channels && { channels: course.channels.map(channelOf) }),
     ...(course.honeytokens && { honeytokens: true }),
+    ...(course.observe_files && { observeFiles: true }),
   }
 }
 
@@ -69,7 +70,8 @@ export function explainSchedule(
   { because, course }: ChosenSchedule,
   trust: CodeTrust,
 ): readonly FieldReason[] {
-  const { name, phases, onAnomaly, shorten, clock = 'wall', zones = {}, honeytokens } = schedule
+  const { name, phases, onAnomaly, shorten, clock = 'wall', zones = {} } = schedule
+  const { honeytokens, observeFiles } = schedule
   const why = course ? because : 'default: one phase as long as limits.timeout'
   const kinds = Object.entries(zones).map(([kind, zone]) => [kind, zone.phases.map(textOf)])
   return [
@@ -90,6 +92,7 @@ export function explainSchedule(
       ? [{ field: 'schedule.channels', value: schedule.channels, because }]
       : []),
     ...(honeytokens ? [{ field: 'schedule.honeytokens', value: true, because }] : []),
+    ...(observeFiles ? [{ field: 'schedule.observeFiles', value: true, because }] : []),
   ]
 }
 

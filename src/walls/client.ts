@@ -388,7 +388,11 @@ function lost(): MayflyError {
 /** Throws MayflyError UNAVAILABLE without the socket, as where this process is out of descriptors. */
 function socketOf({ handle }: Answer, what: string): Socket {
   if (handle) return handle as Socket
-  throw new MayflyError('UNAVAILABLE', `Cannot ${what}: its socket was not received`)
+  throw new MayflyError(
+    'UNAVAILABLE',
+    `Cannot ${what}: its wall has just ended, or this process has no file descriptor left`,
+    { hint: 'Ask while the job runs; where many run at a time, raise "ulimit -n"' },
+  )
 }
 
 /** Undefined if a socket is missing: this process may have been out of descriptors (EMFILE) when it was passed. */

@@ -13,7 +13,7 @@ export function hasSentinel({ layers }: Wall): boolean {
 
 /**
  * Call classes that a wall's sentinel answers: execs, classes that a phase of this life closes, and opens if the life
- * reacts to an anomaly of medium severity. Other calls cost nothing and are never interrupted.
+ * reports opened files or reacts to an anomaly of medium severity. Other calls cost nothing and are never interrupted.
  */
 export function callsFor({
   controls,
@@ -22,7 +22,8 @@ export function callsFor({
   const courses = [schedule, ...Object.values(schedule.zones ?? {})]
   const phases = courses.flatMap((course) => course.phases)
   const closed = new Set(phases.flatMap((phase) => classesToClose(controls, phase.controls)))
-  const isLooked = courses.some(({ onAnomaly }) => onAnomaly.medium !== 'record')
+  const reacts = courses.some(({ onAnomaly }) => onAnomaly.medium !== 'record')
+  const isLooked = reacts || schedule.observeFiles === true
   const asked = (name: CallClass) =>
     usualCalls.includes(name) || (isLooked && name === 'outside') || closed.has(name)
   return callClasses.filter(asked)

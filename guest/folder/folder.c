@@ -21,7 +21,7 @@
  *   resolve.c   path resolution            opens.c    open, openat, openat2, creat
  *   names.c     mkdir, rename, unlink ...  sockets.c  connect and bind
  *   reports.c   reports of refusals        command.c  user namespace, filters, exec
- *   turn.c      turns of several walls
+ *   turn.c      turns of several walls     fifos.c    opens of pipes, which may wait
  *
  * Relies on seccomp_unotify(2) with ADDFD_FLAG_SEND (Linux 5.14), openat2(2), mount_setattr(2); the sentinel's caller.c. The
  * command cannot reach `init`: signals to process 1 from inside its namespace are ignored, it is not dumpable, and its user

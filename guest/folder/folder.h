@@ -7,7 +7,7 @@
 #include <sys/types.h>
 
 enum { REPORT_FD = 3, START_FD = 4, VARIABLES_FD = 5, OWN_FD = 6 };
-enum { PATH_BYTES = 4096, NAME_BYTES = 256, BINDS_MAX = 64, RULES_MAX = 256, HELPERS_MAX = 32 };
+enum { PATH_BYTES = 4096, NAME_BYTES = 256, BINDS_MAX = 64, RULES_MAX = 256 };
 
 /* Access that a call needs on a path: read its content, write its content or metadata, or create, remove or rename its
  * directory entry. */

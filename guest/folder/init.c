@@ -33,6 +33,7 @@
 #include "../launcher/steps.h"
 #include "../sentinel/wall.h"
 #include "command.h"
+#include "fifos.h"
 #include "folder.h"
 #include "monitor.h"
 #include "judge.h"
@@ -94,7 +95,7 @@ static void reap(void) {
       else memory_helper_stopped(pid);
     } else if (pid == command) {
       exit_as_command(status);
-    } else if (!helper_exited(pid)) {
+    } else {
       memory_helper_exited(pid);
     }
   }
@@ -106,17 +107,23 @@ static void handle_message(void) {
   if (!receive_message(control, &message, &fd)) _exit(128 + SIGKILL);
   if (message.kind == SIGNAL_ONE) kill(command, message.number);
   if (message.kind == SIGNAL_GROUP) kill(-getpgid(command), message.number);
+  send_message(control, TAKEN, message.number, -1);
+}
+
+/* The shorter of two times, of which -1 is none. */
+static int sooner(int one, int other) {
+  return one < 0 || (other >= 0 && other < one) ? other : one;
 }
 
 static int wait_ms(int connects) {
-  int memory = memory_wait_ms();
-  return connects > 0 && (memory < 0 || memory > CONNECTS_MS) ? CONNECTS_MS : memory;
+  return sooner(sooner(memory_wait_ms(), fifo_wait_ms()), connects > 0 ? CONNECTS_MS : -1);
 }
 
 static _Noreturn void loop(void) {
   struct pollfd on[4 + CONNECTS_MAX];
   for (;;) {
     check_memory();
+    check_fifos();
     on[0] = (struct pollfd){.fd = wall.listener, .events = POLLIN};
     on[1] = (struct pollfd){.fd = signals, .events = POLLIN};
     on[2] = (struct pollfd){.fd = control, .events = POLLIN};
@@ -163,6 +170,7 @@ _Noreturn void init(int socket) {
   open_readable_secrets();
   must(chdir(options.folder) == 0, options.folder);
   command = start_command(terminal, proc);
+  send_message(control, NOTIFIER, 0, wall.listener);
   close(proc);
   drop_access(terminal);
   send_report("{\"kind\":\"started\"}\n");

@@ -9,7 +9,11 @@
  * - A key of the terminal: the kernel signals the whole process group, so both this process (SI_KERNEL) and the parent get
  *   it. It is sent to the foreground group inside. The parent relays its copy too; that one is recognised by a counter and
  *   dropped.
- * - A signal to the parent alone is relayed by the parent, and sent to the command alone.
+ * - A signal to the parent alone is relayed by the parent, and sent to the command alone; SIGINT to its group, as the key is: a shell
+ *   that waits for a program ends by it only if that program does.
+ * - A signal that ends programs and that `init` has not taken for TAKEN_NS, since a call of its own waits, ends the wall.
+ * - This process holds the notifications (seccomp_unotify(2)) open too. Otherwise the calls of the wall would fail with ENOSYS between
+ *   the end of `init` and their own, and programs would print that.
  * - When the parent exits, the kernel sends PARENT_GONE (PR_SET_PDEATHSIG): the terminal is restored and `init` killed.
  * The command can stop this process (^Z), and a terminal may block it: so PARENT_GONE and the end of a late time limit (OVERDUE)
  * have a handler, and SIGKILL of a last timer ends a stopped one too, and `init` with it. Both timers count no suspend of the
@@ -52,7 +56,7 @@
  * ended later or otherwise. TOLD_NS: time for that end. */
 enum { SIGNALS_MAX = 65, GROUP_NS = 1000000000, OVERDUE_S = 5, KILL_S = 10, NS_PER_MS = 1000000 };
 enum { LAST_MS = 1000, AFTER_MS = 60000 };
-static const int64_t STOP_NS = 5000000000, TOLD_NS = 10000000000;
+static const int64_t STOP_NS = 5000000000, TOLD_NS = 10000000000, TAKEN_NS = 700000000;
 /* Parent-death signal, and that of the second timer. */
 #define PARENT_GONE SIGRTMIN
 #define OVERDUE (SIGRTMIN + 1)
@@ -65,6 +69,9 @@ static struct {
   int control, signals, timer, is_hung_up, ended_as_told;
   int late_timers[2], late_timer_count;
   int64_t stops_at, terminated_at;
+  /* Signals that end programs and that `init` has not taken: how many, the last one, and since when it takes none. */
+  int untaken, untaken_signal;
+  int64_t untaken_since;
   /* For each signal: how many were received from the kernel and not yet from the parent, and the time of the last one. */
   int group_signals[SIGNALS_MAX];
   int64_t group_signal_at[SIGNALS_MAX];
@@ -87,7 +94,7 @@ void send_message(int socket, int kind, int number, int fd) {
     head->cmsg_len = CMSG_LEN(sizeof fd);
     memcpy(CMSG_DATA(head), &fd, sizeof fd);
   }
-  if (sendmsg(socket, &header, MSG_NOSIGNAL) < 0) errno = 0;
+  if (sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) errno = 0;
 }
 
 int receive_message(int socket, struct message *message, int *fd) {
@@ -151,15 +158,23 @@ static int receivers_of(const struct signalfd_siginfo *info) {
   /* A signal from any other process is taken as one to the group: the parent relays its own copy. */
   if (!is_of_parent) return 0;
   if (now_ns() - monitor.group_signal_at[signo] > GROUP_NS) monitor.group_signals[signo] = 0;
-  if (monitor.group_signals[signo] == 0) return SIGNAL_ONE;
+  if (monitor.group_signals[signo] == 0) return signo == SIGINT ? SIGNAL_GROUP : SIGNAL_ONE;
   monitor.group_signals[signo]--;
   return 0;
+}
+
+static int is_ending(int signo) {
+  return signo == SIGINT || signo == SIGTERM || signo == SIGHUP || signo == SIGQUIT;
 }
 
 static void relay_signal(const struct signalfd_siginfo *info) {
   int signo = (int)info->ssi_signo, receivers = receivers_of(info);
   if (!receivers) return;
   send_message(monitor.control, receivers, signo, -1);
+  if (is_ending(signo)) {
+    if (monitor.untaken++ == 0) monitor.untaken_since = now_ns();
+    monitor.untaken_signal = signo;
+  }
   if (signo == SIGTERM) monitor.terminated_at = now_ns();
   if (signo == SIGHUP) monitor.is_hung_up = 1;
 }
@@ -188,8 +203,7 @@ static int awaits_at_end(int terminal) {
   struct signalfd_siginfo info;
   if (poll(on, 2, last_wait_ms()) == 0) return 0;
   if (!on[1].revents || read(monitor.signals, &info, sizeof info) != (ssize_t)sizeof info) return 1;
-  int signo = (int)info.ssi_signo, ends = signo == SIGINT || signo == SIGTERM || signo == SIGHUP || signo == SIGQUIT;
-  return !ends || !receivers_of(&info);
+  return !is_ending((int)info.ssi_signo) || !receivers_of(&info);
 }
 
 /* A command that ended within the time limit has no other. */
@@ -224,6 +238,7 @@ static void handle_signal(void) {
 
 /* ---- messages of init, time limit ---- */
 
+/* The descriptor of NOTIFIER stays open. */
 static void handle_message(void) {
   struct message message;
   int fd;
@@ -236,7 +251,25 @@ static void handle_message(void) {
     send_report("{\"kind\":\"listening\",\"fd\":%d}\n", fd);
   } else if (message.kind == STOPPED && has_terminal()) {
     stop_job();
+  } else if (message.kind == TAKEN && is_ending(message.number)) {
+    monitor.untaken--;
+    monitor.untaken_since = now_ns();
   }
+}
+
+/* Milliseconds until an untaken signal ends the wall; -1 if there is none. */
+static int untaken_ms(void) {
+  if (monitor.untaken <= 0 || monitor.control < 0) return -1;
+  int64_t left = monitor.untaken_since + TAKEN_NS - now_ns();
+  return left > 0 ? (int)(left / NS_PER_MS) + 1 : 0;
+}
+
+static void check_untaken(void) {
+  int signo = monitor.untaken_signal;
+  if (untaken_ms() != 0) return;
+  monitor.untaken = 0;
+  send_report("{\"kind\":\"ended\",\"code\":%d,\"signal\":%d}\n", 128 + signo, signo);
+  kill(monitor.init, SIGKILL);
 }
 
 static int start_timer(void) {
@@ -302,9 +335,10 @@ static _Noreturn void loop(void) {
         {.fd = monitor.timer, .events = POLLIN},
     };
     poll_terminal(on + 3);
-    if (poll(on, 6, -1) < 0 && errno != EINTR) end(1);
+    if (poll(on, 6, untaken_ms()) < 0 && errno != EINTR) end(1);
     if (on[2].revents) expire();
     if (on[1].revents) handle_message();
+    else check_untaken();
     relay_terminal(on + 3);
     if (on[0].revents) handle_signal();
   }

@@ -2,8 +2,9 @@
 #ifndef FOLDER_MONITOR_H
 #define FOLDER_MONITOR_H
 
-/* Messages between the monitor and `init`. MASTER and LISTENER carry a descriptor (SCM_RIGHTS), SIGNAL_* a signal number. */
-enum { MASTER = 'M', LISTENER = 'L', STOPPED = 'S', SIGNAL_ONE = 'K', SIGNAL_GROUP = 'G' };
+/* Messages between the monitor and `init`. MASTER, LISTENER and NOTIFIER carry a descriptor (SCM_RIGHTS); SIGNAL_* a signal number,
+ * and TAKEN, which answers those. */
+enum { MASTER = 'M', LISTENER = 'L', NOTIFIER = 'N', STOPPED = 'S', SIGNAL_ONE = 'K', SIGNAL_GROUP = 'G', TAKEN = 'T' };
 
 struct message {
   int kind, number;

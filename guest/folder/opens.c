@@ -6,8 +6,8 @@
  *
  * Mechanism. An existing file is opened by the /proc/self/fd name of the O_PATH descriptor that was judged. A new file is
  * created in the judged folder, with O_EXCL, O_NOFOLLOW and the caller's umask; if it is there by now, the open begins again, as
- * that of an existing one. A FIFO is opened in a helper process, which passes the descriptor itself. `/dev/tty` is opened as the
- * device of the caller's controlling terminal.
+ * that of an existing one. A pipe is opened without waiting for its other end (fifos.c). `/dev/tty` is opened as the device of the
+ * caller's controlling terminal.
  *
  * Relies on SECCOMP_ADDFD_FLAG_SEND (Linux 5.14). ADDFD waits until the caller's thread runs; with WAIT_KILLABLE_RECV (Linux
  * 5.19) no stop signal interrupts that thread. On an older kernel a stopped thread can block the calls of its own wall.
@@ -23,17 +23,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "../sentinel/caller.h"
 #include "../sentinel/wall.h"
+#include "fifos.h"
 #include "judge.h"
 #include "memory.h"
 #include "resolve.h"
@@ -41,22 +40,12 @@
 #include "requests.h"
 #include "turn.h"
 
-#ifndef SECCOMP_ADDFD_FLAG_SEND
-#define SECCOMP_ADDFD_FLAG_SEND (1UL << 1)
-#endif
-
-/* HELPER_ANSWERS: a helper process answers the request. IS_THERE: the file to create is there. Outside of the range of errnos. */
-enum { TERMINAL_MAJOR = 136, DANGLING_MAX = 8, TRIES_MAX = 8, HELPER_ANSWERS = -100000, IS_THERE = -100002 };
+/* IS_THERE: the file to create is there. Outside of the range of errnos. */
+enum { TERMINAL_MAJOR = 136, DANGLING_MAX = 8, TRIES_MAX = 8, IS_THERE = -100002 };
 
 static const uint64_t known_flags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC |
                                     O_SYNC | O_DIRECT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH |
                                     O_TMPFILE;
-
-/* Helper processes, each blocked in the open of a FIFO, with the request it answers. */
-static struct {
-  pid_t pid;
-  uint64_t id;
-} helpers[HELPERS_MAX];
 
 struct open_call {
   const struct seccomp_notif *request;
@@ -167,55 +156,7 @@ static int judge_file(const struct target *target, int rights, struct refusal *w
   return target->facts.st_mode & S_IROTH && !is_below_private_folder(target->path) ? 0 : EACCES;
 }
 
-static void send_descriptor(uint64_t id, int fd, uint64_t flags) {
-  struct seccomp_notif_addfd given = {
-      .id = id,
-      .flags = SECCOMP_ADDFD_FLAG_SEND,
-      .srcfd = (uint32_t)fd,
-      .newfd_flags = flags & O_CLOEXEC ? O_CLOEXEC : 0,
-  };
-  int number;
-  do number = ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_ADDFD, &given);
-  while (number < 0 && errno == EINTR);
-  if (number < 0 && errno != ENOENT && errno != EINPROGRESS) send_answer(id, 0, errno == EMFILE ? -EMFILE : -EACCES);
-}
-
-int is_own_process(pid_t pid) {
-  if (pid == 1 || is_memory_helper(pid)) return 1;
-  for (int i = 0; i < HELPERS_MAX; i++)
-    if (pid > 0 && helpers[i].pid == pid) return 1;
-  return 0;
-}
-
-int helper_exited(pid_t pid) {
-  for (int i = 0; i < HELPERS_MAX; i++) {
-    if (helpers[i].pid != pid) continue;
-    helpers[i].pid = 0;
-    /* No effect if the helper has answered; it may have been killed by a process of the wall. */
-    send_answer(helpers[i].id, 0, -EINTR);
-    return 1;
-  }
-  return 0;
-}
-
-/* Blocks in a child process: the other end is opened by a process of the wall, whose calls this process has to answer. */
-static int open_fifo_in_helper(const struct seccomp_notif *request, int path_fd, uint64_t flags) {
-  int free = 0;
-  while (free < HELPERS_MAX && helpers[free].pid) free++;
-  if (free == HELPERS_MAX) return -EAGAIN;
-  pid_t pid = fork();
-  if (pid < 0) return -EAGAIN;
-  if (pid == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int fd = reopen(path_fd, flags | O_CLOEXEC);
-    if (fd < 0) send_answer(request->id, 0, fd);
-    else send_descriptor(request->id, fd, flags);
-    _exit(0);
-  }
-  helpers[free].pid = pid;
-  helpers[free].id = request->id;
-  return HELPER_ANSWERS;
-}
+int is_own_process(pid_t pid) { return pid == 1 || is_memory_helper(pid); }
 
 static int open_existing(const struct open_call *call, const struct target *target) {
   uint64_t flags = call->how.flags;
@@ -232,11 +173,9 @@ static int open_existing(const struct open_call *call, const struct target *targ
     int fd = open(name, (int)(again | O_CLOEXEC), mode_without_ids(target->path, (mode_t)call->how.mode));
     return fd < 0 ? -errno : fd;
   }
-  return reopen(target->fd, again | O_NOCTTY | O_CLOEXEC);
-}
-
-static int would_block(const struct target *target, uint64_t flags) {
-  return S_ISFIFO(target->facts.st_mode) && !(flags & (O_NONBLOCK | O_PATH)) && (flags & O_ACCMODE) != O_RDWR;
+  again |= O_NOCTTY | O_CLOEXEC;
+  int is_pipe = S_ISFIFO(target->facts.st_mode) && !(flags & O_PATH);
+  return is_pipe ? open_fifo(call->request, target->fd, again) : reopen(target->fd, again);
 }
 
 /* ---- new files ---- */
@@ -308,7 +247,7 @@ static int open_for(struct open_call *call, struct target *target, struct refusa
     report_refusal(call->request, target->path, rights, why);
     return -failed;
   }
-  return would_block(target, flags) ? open_fifo_in_helper(call->request, target->fd, flags) : open_existing(call, target);
+  return open_existing(call, target);
 }
 
 void answer_open(const struct seccomp_notif *request) {
@@ -324,7 +263,7 @@ void answer_open(const struct seccomp_notif *request) {
     close_target(&target);
   }
   if (fd == IS_THERE) fd = -EAGAIN;
-  if (fd == HELPER_ANSWERS) return;
+  if (fd == PENDING) return;
   if (fd < 0) return send_answer(request->id, 0, fd);
   send_descriptor(request->id, fd, call.how.flags);
   close(fd);

@@ -6,10 +6,8 @@
 
 int is_open(int call);
 void answer_open(const struct seccomp_notif *request);
-/* True for `init` and its helpers, whose /proc files no caller may open. */
+/* True for `init` and its helper, whose /proc files no caller may open. */
 int is_own_process(pid_t pid);
-/* Takes note of an exited helper, and answers EINTR in case it was killed before it answered. Returns 0 if `pid` is none. */
-int helper_exited(pid_t pid);
 /* Umask of the caller. */
 mode_t umask_of(const struct seccomp_notif *request);
 

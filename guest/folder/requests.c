@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include "requests.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/seccomp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,10 @@
 #include "sockets.h"
 #include "turn.h"
 
+#ifndef SECCOMP_ADDFD_FLAG_SEND
+#define SECCOMP_ADDFD_FLAG_SEND (1UL << 1)
+#endif
+
 /* The call that was received last needs the turn of this wall. */
 static int is_deferred;
 
@@ -31,6 +36,19 @@ void send_answer(uint64_t id, int64_t value, int error) {
   struct seccomp_notif_resp answer = {.id = id, .val = value, .error = error};
   /* Fails with ENOENT if the caller was killed or already answered. */
   ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+}
+
+void send_descriptor(uint64_t id, int fd, uint64_t flags) {
+  struct seccomp_notif_addfd given = {
+      .id = id,
+      .flags = SECCOMP_ADDFD_FLAG_SEND,
+      .srcfd = (uint32_t)fd,
+      .newfd_flags = flags & O_CLOEXEC ? O_CLOEXEC : 0,
+  };
+  int number;
+  do number = ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_ADDFD, &given);
+  while (number < 0 && errno == EINTR);
+  if (number < 0 && errno != ENOENT && errno != EINPROGRESS) send_answer(id, 0, errno == EMFILE ? -EMFILE : -EACCES);
 }
 
 /* Allocates by SECCOMP_GET_NOTIF_SIZES: the running kernel's structure may be larger than the header's. */

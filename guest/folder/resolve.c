@@ -5,7 +5,7 @@
  * `self` and magic links depend on the process that follows them, which would be this one.
  *
  * Mechanism. One openat2(2) with O_PATH and RESOLVE_NO_MAGICLINKS, starting at the caller's working or base folder. If it
- * meets a magic link or ends in /proc, the path is walked name by name instead: `self` is the caller, a magic link to a
+ * meets a magic link or leads to /proc, the path is walked name by name instead: `self` is the caller, a magic link to a
  * descriptor yields a duplicate of that descriptor, and of /proc/PID of this process and its helpers only world-readable
  * files are opened. Rules are applied to the kernel's name of the descriptor (the link in /proc/self/fd). This process makes
  * all renames of the wall, one call after another, so none of its own happens between resolution and use; for those of other
@@ -260,11 +260,32 @@ static int is_private_file(const char *path) {
   return process > 0 && is_own_process((pid_t)process) && *end && !(end == last && is_public(last + 1));
 }
 
+/* A path that leads to nothing, as it seems to this process: true if it leads through /proc, where the caller may have what it
+ * names, such as its own /proc/self/fd/63. Looks at the longest part of the path that is there. */
+static int leads_to_proc(int base, const char *path) {
+  static char part[PATH_BYTES];
+  struct stat facts;
+  snprintf(part, sizeof part, "%s", path);
+  for (size_t end = strlen(part); end > 0;) {
+    int fd = open_path(base, part, O_NOFOLLOW, RESOLVE_NO_MAGICLINKS);
+    if (fd >= 0) {
+      int is_through = fstat(fd, &facts) == 0 && (facts.st_dev == proc_device || S_ISLNK(facts.st_mode));
+      close(fd);
+      return is_through;
+    }
+    if (fd == -ELOOP || fd == -EXDEV) return 1;
+    while (end > 0 && part[end - 1] != '/') end--;
+    while (end > 0 && part[end - 1] == '/') end--;
+    part[end] = 0;
+  }
+  return 0;
+}
+
 static int resolve_below(const struct seccomp_notif *request, int base, const char *path, int follows, uint64_t flags,
                       struct target *target) {
   uint64_t how = flags | (follows ? 0 : O_NOFOLLOW);
   int fd = open_path(base, path, how, RESOLVE_NO_MAGICLINKS);
-  int is_slow = fd == -ELOOP || fd == -EXDEV;
+  int is_slow = fd == -ELOOP || fd == -EXDEV || (fd == -ENOENT && leads_to_proc(base, path));
   if (fd >= 0 && fstat(fd, &target->facts) == 0 && target->facts.st_dev == proc_device) {
     close(fd);
     is_slow = 1;
@@ -322,6 +343,21 @@ int resolve_parent(const struct seccomp_notif *request, int folder, const char *
   target->path[have] = '/';
   strcpy(target->path + have + 1, target->name);
   return 0;
+}
+
+int enter_base(const struct seccomp_notif *request, const char *path, const struct target *target) {
+  static char parent[PATH_BYTES], found[PATH_BYTES * 2], judged[PATH_BYTES * 2];
+  char name[NAME_BYTES];
+  if (split(path, parent, name)) return 0;
+  int base = base_of(request, AT_FDCWD, path);
+  if (base < 0 && base != AT_FDCWD) return 0;
+  int fd = open_path(base, parent, O_DIRECTORY, RESOLVE_NO_MAGICLINKS);
+  int is_same = fd >= 0 && !canonical_path(fd, found, sizeof found) &&
+                !canonical_path(target->parent, judged, sizeof judged) && !strcmp(found, judged) && !strcmp(name, target->name);
+  if (is_same && base != AT_FDCWD) is_same = fchdir(base) == 0;
+  if (fd >= 0) close(fd);
+  if (base >= 0) close(base);
+  return is_same;
 }
 
 int resolve_descriptor(const struct seccomp_notif *request, int number, struct target *target) {

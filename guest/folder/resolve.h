@@ -22,6 +22,9 @@ int stream_rights(const struct target *target);
 int resolve_path(const struct seccomp_notif *request, int folder, const char *path, int follows, struct target *target);
 /* Resolves all but the last name of a path. Returns 0 or a negative errno; -EEXIST if the last name is "/", "." or "..". */
 int resolve_parent(const struct seccomp_notif *request, int folder, const char *path, struct target *target);
+/* True if this process is led to the judged entry by the caller's path, which then is resolved from the working folder that this
+ * sets. Only while this wall has the turn (turn.h) does the path lead there until it is used. */
+int enter_base(const struct seccomp_notif *request, const char *path, const struct target *target);
 /* Duplicates a descriptor of the caller, and reads its path. */
 int resolve_descriptor(const struct seccomp_notif *request, int number, struct target *target);
 /* Path of a descriptor of this process (/proc/self/fd). Returns 0 or a negative errno. */

@@ -10,10 +10,15 @@
  * is only reported. A connect on a blocking socket is started with O_NONBLOCK and answered when it completes, so that this
  * process never blocks.
  *
+ * The kernel keeps the path of a bind as the socket's name, for getsockname(2) and the getpeername(2) of its clients. A bind is
+ * therefore made with the caller's own text, under the turn (turn.c): no wall renames a folder or makes a link meanwhile. Below /proc,
+ * where the text may lead this process elsewhere, it is made below the descriptor of the judged folder, and has that name.
+ *
  * Relies on pidfd_getfd(2), which shares the open socket with the caller. AF_UNIX datagram sockets, which reach a path without
  * connect(2), are refused by the fixed filter.
  *
- * Not handled: another thread that uses the socket while its connect is in progress finds it non-blocking.
+ * Not handled: another thread that uses the socket while its connect is in progress finds it non-blocking. A program outside of all
+ * walls that moves a folder during a bind can have the socket made elsewhere in what the command may write.
  */
 #define _GNU_SOURCE
 #include "sockets.h"
@@ -38,8 +43,7 @@
 #include "requests.h"
 #include "turn.h"
 
-/* PENDING: answered later by finish_connects; outside of the range of errnos. */
-enum { PENDING = -100000, RETRY_MS = 5, UNREACHABLE_MAX = 3, NAME_SERVER_PORT = 53 };
+enum { RETRY_MS = 5, UNREACHABLE_MAX = 3, NAME_SERVER_PORT = 53 };
 
 union address {
   struct sockaddr any;
@@ -180,26 +184,34 @@ void finish_connects(const struct pollfd *list, int count) {
 
 /* ---- bind ---- */
 
-/* A bind to a path creates a file: judges the new name, and binds below the descriptor of its parent folder. */
+/* Makes the entry that was judged. */
+static int bind_judged(const struct seccomp_notif *request, int socket, union address *to, socklen_t bytes, const char *path,
+                       const struct target *target) {
+  umask(umask_of(request));
+  if (!enter_base(request, path, target)) {
+    char name[sizeof to->near.sun_path + NAME_BYTES];
+    int length = snprintf(name, sizeof name, "/proc/self/fd/%d/%s", target->parent, target->name);
+    if (length >= (int)sizeof to->near.sun_path) return -ENAMETOOLONG;
+    strcpy(to->near.sun_path, name);
+    bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)length + 1);
+  }
+  int failed = bind(socket, &to->any, bytes) ? -errno : 0;
+  return chdir("/") ? -EACCES : failed;
+}
+
+/* A bind to a path creates a file. */
 static int bind_path(const struct seccomp_notif *request, int socket, union address *to, socklen_t bytes) {
   char path[sizeof to->near.sun_path + 1];
   struct target target;
   struct refusal why = {0};
+  if (!has_turn()) return NEEDS_TURN;
   copy_path(to, bytes, path);
   int failed = resolve_parent(request, AT_FDCWD, path, &target);
   if (failed) return failed == -EEXIST ? -EADDRINUSE : failed;
-  failed = lacks_turn(target.path) ? NEEDS_TURN : -judge(target.path, WRITING | NAMING, &why);
+  failed = -judge(target.path, WRITING | NAMING, &why);
   if (!failed) failed = -judge_creation(target.path, &why);
-  if (failed && failed != NEEDS_TURN) report_refusal(request, target.path, NAMING, &why);
-  char name[sizeof to->near.sun_path + NAME_BYTES];
-  int length = snprintf(name, sizeof name, "/proc/self/fd/%d/%s", target.parent, target.name);
-  if (!failed && length >= (int)sizeof to->near.sun_path) failed = -ENAMETOOLONG;
-  if (!failed) {
-    umask(umask_of(request));
-    strcpy(to->near.sun_path, name);
-    bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)length + 1);
-    failed = bind(socket, &to->any, bytes) ? -errno : 0;
-  }
+  if (failed) report_refusal(request, target.path, NAMING, &why);
+  else failed = bind_judged(request, socket, to, bytes, path, &target);
   close_target(&target);
   return failed;
 }

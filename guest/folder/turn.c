@@ -6,7 +6,7 @@
  * resolved a path and not used it yet (TOCTOU across walls; within a wall one supervisor makes all calls in turn).
  *
  * Mechanism. All supervisors of a user run the same program file: renames, new folders and symbolic links (the type of a
- * renamed entry must not change), and calls that write a path with a name of git's, are made under an exclusive flock(2) of
+ * renamed entry must not change), binds of Unix sockets, and calls that write a path with a name of git's, are made under an exclusive flock(2) of
  * it, from resolution to use. The lock belongs to an open file description of each wall, and ends with it. Commands cannot
  * open the file: it lies in the cache folder, outside of every bind.
  *

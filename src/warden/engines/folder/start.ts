@@ -50,8 +50,8 @@ const passedSignals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIG
 const PROGRAM_FD = 6
 const OUTPUT_BYTES_MAX = 16 * 2 ** 20
 const FAILURE_CHARACTERS_MAX = 1000
-/** Processes of the wall that are not the command's: PID 1, and those that wait for pipes. */
-const OWN_PROCESSES = 33
+/** Processes of the wall that are not the command's: PID 1, and the one that sums its memory. */
+const OWN_PROCESSES = 2
 
 export function openFolderProgram(): Promise<CProgramLookup> {
   return openOwnProgram('folder')

@@ -9,7 +9,7 @@ import type { Verdict } from './contract/verdict.ts'
 import { wallAnswer } from './contract/wall-answer.ts'
 
 /** Limits of each exec; all others apply to the whole sandbox. */
-const ownLimits = ['timeout', 'output', 'result', 'artifacts'] as const
+export const ownLimits = ['timeout', 'output', 'result', 'artifacts'] as const
 
 /** The profile of the sandbox with the limits, output contract and entry of an exec. */
 export function execProfile(profile: Profile, asked: Profile): Profile {

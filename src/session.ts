@@ -15,6 +15,7 @@ import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Gate, LifeResult, Plan, SessionRooms } from './contract/pipeline.ts'
 import type { Profile } from './contract/profile.ts'
+import { ofSession } from './contract/remedy.ts'
 import {
   boundEnds,
   sessionBusy,
@@ -46,6 +47,7 @@ import {
   SessionRestraint,
   type Reopened,
   type RestraintRefusal,
+  ownLimits,
 } from './exec-profile.ts'
 import { live, type ForkedLife, type SupervisedSession } from './life.ts'
 import { filesBeside, recordOutcome } from './outcome.ts'
@@ -410,8 +412,10 @@ class SessionLife implements Session {
       // An end under the exec has its cause in the life.
       if (ended) this.over(end.error?.code === 'SESSION_ENDED' ? undefined : end)
       const timeline = this.#entries
+      const gated = gate.close(end)
       return {
-        ...gate.close(end),
+        ...gated,
+        ...(gated.error && { error: ofSession(gated.error, ownLimits) }),
         end,
         executionTime,
         timeline,

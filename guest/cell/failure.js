@@ -81,14 +81,18 @@ export function thrownError({ code, name, message: own, stack: raw }, job) {
   return stack ? { ...error, stack: userFrames(stack, job) } : error
 }
 
+/** Wordings of `src/contract/remedy.ts`, which each entry point replaces by its own. */
+const NODE = '"language": "node"'
+const NETWORK = '"network": {"allow": ["HOST"]}'
+
 /** A missing file, or a built-in that the language does not have. */
 export function importRefused(specifier, from) {
   const what = `Cannot import ${JSON.stringify(specifier.slice(0, 200))} from "${from}"`
   if (isBuiltin(specifier)) {
-    const message = `${what}: it is a module of Node; run it with --language node (language: "node")`
+    const message = `${what}: it is a module of Node; run it with ${NODE}`
     return { code: 'IMPORT_REFUSED', name: 'Error', message }
   }
-  const message = `${what}: the job brought no such file; bring it with --file (files)`
+  const message = `${what}: the job brought no such file; bring it with "files"`
   return { code: 'MODULE_NOT_FOUND', name: 'Error', message }
 }
 
@@ -147,14 +151,13 @@ const OF_NODE = new Set(
 )
 const OF_NETWORKS = new Set(['fetch', 'Headers', 'Response'])
 
-/** Hint for a name that this language does not have. @param {string} message */
-function wayOn(message, { language }) {
-  const [, name = ''] = /^([\w$]+) is not defined$/.exec(message) ?? []
+/** Message with a hint for a name that this language does not have. @param {string} own */
+function wayOn(own, { language }) {
+  const [, name = ''] = /^([\w$]+) is not defined$/.exec(own) ?? []
   const isOfNetworks = OF_NETWORKS.has(name)
-  if (!OF_NODE.has(name) && !isOfNetworks) return message
-  const node = `language "${language}" has no Node; run it with --language node (language: "node")`
-  const network = isOfNetworks ? ', or grant a network with --allow HOST (network: { allow })' : ''
-  return `${name} is not defined here: ${node}${network}`
+  if (!OF_NODE.has(name) && !isOfNetworks) return own
+  const network = isOfNetworks ? `, or grant a network with ${NETWORK}` : ''
+  return `${name} is not defined here: language "${language}" has no Node; run it with ${NODE}${network}`
 }
 
 /** Removes frames of the realm, of the wrapper (negative columns) and all beyond the boundary. */

@@ -173,7 +173,7 @@ function recordIn(state: string, isExpected = false): string {
   read(path, () => assertPlainStore(path))
   if (isExpected || existsSync(path)) return path
   throw new MayflyError('NOT_FOUND', `Cannot find a record at "${path}"`, {
-    hint: 'No job has run with this state folder; name another one with "--state" or "MAYFLY_STATE".',
+    hint: 'No job has run with this state folder; name another one with "MAYFLY_STATE".',
   })
 }
 

@@ -1,6 +1,7 @@
 import { errorCodes, MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
 import type { Status } from '../contract/exit-codes.ts'
 import { isLoopback } from '../gateway/http/origin.ts'
+import { remediesIn, reworded, rewordedText } from '../contract/remedy.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { boundedBytes } from '../sdk/bounded-bytes.js'
 import { loadCliConfig } from './open-assembly.ts'
@@ -165,13 +166,26 @@ export class JobRefused extends MayflyError {
   }
 }
 
-/** Passes on the server's problem; an unknown code becomes PROTOCOL. */
+/** Passes on the server's problem, in the words of the command line; an unknown code becomes PROTOCOL. */
 export function problemIn(body: unknown, status: number): MayflyError {
-  const { code = '', message, hint, details, outcome } = (body ?? {}) as Record<string, unknown>
+  const {
+    code = '',
+    message,
+    hint,
+    details,
+    remedies,
+    outcome,
+  } = (body ?? {}) as Record<string, unknown>
   const known = Object.hasOwn(errorCodes, String(code)) ? (String(code) as ErrorCode) : 'PROTOCOL'
   const text = typeof message === 'string' ? message : `The server responded with status ${status}`
+  const told = reworded('sandbox', { code: known, message: text, details })
   const ended = (outcome as { readonly status?: unknown } | undefined)?.status
-  return ended === 'blocked' || ended === 'unavailable'
-    ? new JobRefused(known, text, details, ended)
-    : new MayflyError(known, text, { details, ...(typeof hint === 'string' && { hint }) })
+  if (ended === 'blocked' || ended === 'unavailable')
+    return new JobRefused(known, told.message, told.details, ended)
+  return new MayflyError(known, told.message, {
+    details: told.details,
+    ...(typeof hint === 'string' && {
+      hint: rewordedText('sandbox', hint, remediesIn({ remedies })),
+    }),
+  })
 }

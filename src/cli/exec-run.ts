@@ -10,6 +10,7 @@ import { unattendedVariables } from '../contract/default-variables.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { FolderEnd, FolderRefusal } from '../contract/folder.ts'
+import { reworded } from '../contract/remedy.ts'
 import { parseDuration } from '../contract/units.ts'
 import { existingPath } from '../folder-wall/paths.ts'
 import { folderGrant, type MadeGrant } from '../folder-wall/grant.ts'
@@ -263,18 +264,21 @@ async function finish(
   flags: ExecFlags,
   view?: OpenView,
 ): Promise<void> {
-  const { status, error, metrics } = outcome
+  const { status, metrics } = outcome
+  const error = outcome.error && reworded('exec', outcome.error)
+  const told = error?.message ?? status
   const isHeld = status !== 'blocked' && status !== 'unavailable' && !end?.notStarted
   reporter.flush()
   for (const text of deniedHosts(outcome)) reporter.print(text)
   if (!isHeld)
     reporter.print(`cannot run the command: ${error?.message ?? end?.notStarted ?? status}`)
   else if (status !== 'ok' && status !== 'error')
-    reporter.print(`ended: ${limitText(error?.message ?? status)}`)
+    reporter.print(`ended: ${told.replace(/^The job/, 'the command')}`)
   const kept = view && keep(view, isHeld, end?.notStarted, reporter)
   if (flags.json)
     await printWhole({
       ...outcome,
+      ...(error && { error }),
       ...(kept && { view: { id: kept.id, changes: kept.changes.length } }),
       ...outputOf(end),
       refused: reporter.refusals,
@@ -282,14 +286,6 @@ async function finish(
     })
   if (metrics.executionTime > SEALED_AFTER_MS) await record.close()
   leave(isHeld ? codeOf(outcome) : NO_WALL, isHeld ? outcome.signal : null)
-}
-
-/** Names the flag that raises a limit of the command, or the share of the machine that bounds it. */
-function limitText(message: string): string {
-  return message
-    .replace(/^The job/, 'the command')
-    .replace('"limits.timeout" raises it', '--timeout raises it')
-    .replace('"limits.memory" raises it', `${MEMORY_SHARE * 100} % of this machine`)
 }
 
 /** Seals the view and lists its changes; a view of a command that never ran is deleted. */

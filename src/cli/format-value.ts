@@ -1,3 +1,5 @@
+import { exactDuration, exactSize } from '../contract/unit-text.ts'
+
 /** Short forms of networks and folders. */
 const SHORT: Readonly<Record<string, string>> = {
   '{"allow":[],"deny":[]}': 'none',
@@ -12,8 +14,8 @@ export function formatValue(field: string, value: unknown): string {
   const last = field.slice(field.lastIndexOf('.') + 1)
   if (field === 'escalation') return steps(value)
   if (field === 'restraint') return restraints(value)
-  if (typeof value === 'number' && SIZES.has(last)) return size(value)
-  if (typeof value === 'number' && DURATIONS.has(last)) return duration(value)
+  if (typeof value === 'number' && SIZES.has(last)) return exactSize(value)
+  if (typeof value === 'number' && DURATIONS.has(last)) return exactDuration(value)
   return typeof value === 'string' ? value : (SHORT[JSON.stringify(value)] ?? JSON.stringify(value))
 }
 
@@ -35,18 +37,8 @@ function restraints(value: unknown): string {
   return (value as readonly (Readonly<Record<string, number>> & { readonly at: number })[])
     .map(({ at, io, ...shares }) => {
       const less = Object.entries(shares).filter(([, share]) => share < 1)
-      const words = [...less.flat(), ...(io === undefined ? [] : ['io', size(io)])]
+      const words = [...less.flat(), ...(io === undefined ? [] : ['io', exactSize(io)])]
       return `${at} ${words.join(' ')}`
     })
     .join(', ')
 }
-
-/** Uses the largest unit that divides the value, so the output can be parsed again. */
-function inUnits(value: number, units: Readonly<Record<string, number>>): string {
-  const fits = ([, per]: readonly [string, number]) => value > 0 && value % per === 0
-  const [unit, per] = Object.entries(units).find(fits) ?? Object.entries(units).at(-1)!
-  return `${value / per}${unit}`
-}
-
-const size = (bytes: number) => inUnits(bytes, { GB: 2 ** 30, MB: 2 ** 20, KB: 2 ** 10, B: 1 })
-const duration = (ms: number) => inUnits(ms, { h: 3_600_000, m: 60_000, s: 1000, ms: 1 })

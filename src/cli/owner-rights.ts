@@ -23,7 +23,7 @@ export function refuseStateOfAnother(state: string): void {
   throw new MayflyError(
     'STATE',
     `Cannot use the state folder "${state}" as root: it belongs to uid ${facts.uid}`,
-    { hint: 'Set "--state" or "MAYFLY_STATE" to a folder of root' },
+    { hint: 'Set "MAYFLY_STATE" to a folder of root' },
   )
 }
 

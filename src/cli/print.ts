@@ -1,5 +1,6 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { usageExitCode } from '../contract/exit-codes.ts'
+import { rewordedText, type Remedy } from '../contract/remedy.ts'
 import { sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
 
 /** Global options. */
@@ -69,14 +70,19 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
 ])
 const failedExitCode = 9
 
+/** Errors of the state folder come without data, also from the warden. */
+const stateFolder: Remedy = { field: 'state' }
+
 /** Prints an error with its hint, and sets the exit code: 2 for usage and configuration, 9 otherwise. */
 export function printError(thrown: unknown, json: boolean): void {
   const known = thrown instanceof MayflyError ? thrown : undefined
   process.exitCode = known && USAGE_CODES.has(known.code) ? usageExitCode : failedExitCode
+  const remedies = [stateFolder, ...(known?.remedies ?? [])]
+  const own = (text: string) => rewordedText('run', text, remedies)
   const error = {
     code: known?.code ?? 'INTERNAL',
-    message: messageOf(thrown),
-    hint: known?.hint,
+    message: own(messageOf(thrown)),
+    hint: known?.hint && own(known.hint),
     details: known?.details,
   }
   if (json) return printJson({ error })

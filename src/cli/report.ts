@@ -2,7 +2,7 @@ import { basename } from 'node:path'
 import type { Language } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
-import { shownSize, formatValue } from './format-value.ts'
+import { shownSize } from './format-value.ts'
 import { codeFrameOf } from './code-frame.ts'
 import { note, paint, table, type Globals } from './print.ts'
 import { runHints } from './run-hints.ts'
@@ -176,7 +176,7 @@ function errorLines(outcome: Outcome, ran: RanProgram): readonly string[] {
   const first = firstPlace(text, ran.file)
   const frame = first && codeFrameOf(ran.code, first.line, first.column)
   return [
-    `${paint('red', sanitise(code))} ${sanitiseBlock(byFlag(inFile(text.trimEnd(), named), error.details))}`,
+    `${paint('red', sanitise(code))} ${sanitiseBlock(inFile(text.trimEnd(), named))}`,
     ...(frame ? indented(frame) : []),
     ...threats(outcome, named),
     ...egressPath(error.details),
@@ -194,29 +194,6 @@ function placeOf({ details, code }: OutcomeError, { file }: RanProgram): string 
   // Python's message of a syntax error already contains the position.
   if (place === undefined || line === undefined || code === 'SYNTAX_ERROR') return ''
   return ` (${place === basename(file) ? file : place}:${line})`
-}
-
-const MB = 2 ** 20
-/** Flag with twice the limit, and no less than an ordinary program needs. */
-const flagOf: Readonly<Record<string, (value: number) => string>> = {
-  'limits.timeout': (ms) => `--timeout ${formatValue('timeout', Math.max(ms * 2, 500))}`,
-  'limits.memory': (bytes) => `--memory ${raised(bytes, 32 * MB)}`,
-  'limits.disk': (bytes) => `--disk ${raised(bytes, MB)}`,
-  'limits.output': (bytes) => `--output ${raised(bytes, MB)}`,
-  'limits.processes': (count) => `--processes ${Math.max(count * 2, 8)}`,
-  'limits.instructions': (count) => `--instructions ${count * 2}`,
-  'limits.cpu': (cores) => `--cpu ${cores * 2}`,
-}
-
-function raised(bytes: number, least: number): string {
-  return formatValue('memory', Math.max(Math.ceil((bytes * 2) / MB) * MB, least))
-}
-
-/** Replaces the field name in a limit error by the matching flag. */
-function byFlag(text: string, details: unknown): string {
-  const { field = '', value = 0 } = (details as Partial<Details> | undefined)?.limit ?? {}
-  const flag = Object.hasOwn(flagOf, field) ? flagOf[field] : undefined
-  return flag ? text.replace(`"${field}" raises it`, () => `${flag(value)} raises it`) : text
 }
 
 /** Builds a stack for a syntax error, which has only a position. */
@@ -262,7 +239,6 @@ interface Details {
   readonly line?: number
   readonly column?: number
   readonly hint?: string
-  readonly limit?: { readonly field: string; readonly value: number }
   readonly providers?: readonly { readonly name: string; readonly reason: string }[]
 }
 

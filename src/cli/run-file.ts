@@ -4,6 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
+import { reworded } from '../contract/remedy.ts'
 import type { OutputListener } from '../contract/pipeline.ts'
 import type { PlannedRun } from '../gateway/local/client.ts'
 import { anyEvent } from '../lib/any-event.ts'
@@ -55,7 +56,12 @@ export async function runFile(
     const { stdin: _unused, ...unfed } = request
     return run(unfed)
   })
-  const outcome: Outcome = { ...ended, server: runner.way }
+  const { error } = ended
+  const outcome: Outcome = {
+    ...ended,
+    ...(error && { error: reworded('run', error) }),
+    server: runner.way,
+  }
   const unsaved = (await folder?.save(outcome.artifacts)) ?? []
   await picture?.save(outcome)
   endLine()

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import type { Outcome } from '../contract/outcome.ts'
+import { wordedFor } from '../contract/remedy.ts'
 import { isSecretName } from './secret-name.ts'
 
 /** Characters of stderr, from its end, that are searched. */
@@ -22,11 +23,11 @@ const NOT_FOUND = [
 const PACKAGES = [
   [
     /No module named '/,
-    'Packages of Python are those of this machine: --packages FOLDER brings those of a virtual environment',
+    `Packages of Python are those of this machine: ${wordedFor('run', { field: 'packages' })} brings those of a virtual environment`,
   ],
   [
     /Cannot find (?:package|module) '[^./\n]/,
-    'Packages of Node are those of a node_modules beside the program or above it: install it there, or --packages FOLDER',
+    `Packages of Node are those of a node_modules beside the program or above it: install it there, or ${wordedFor('run', { field: 'packages' })}`,
   ],
 ] as const
 const SUFFIXES = ['', '.py', '.js', '.mjs', '.cjs', '.ts', '.json']
@@ -40,7 +41,8 @@ export function runHints({ status, error, stderr, profile }: Outcome, file: stri
   if (status !== 'error') return []
   const text = `${error?.message ?? ''}\n${error?.stack ?? ''}\n${stderr.slice(-TAIL)}`
   const files = missingFiles(text, file).map(
-    (given) => `The job has no files but those that it brings: --file ${given}`,
+    (given) =>
+      `The job has no files but those that it brings: ${wordedFor('run', { field: 'files', value: given })}`,
   )
   const isClosed = profile.explain.some(
     ({ field, value }) => field === 'controls.network' && value === 'none',
@@ -49,7 +51,9 @@ export function runHints({ status, error, stderr, profile }: Outcome, file: stri
   const network = isClosed && NO_NETWORK.test(text)
   return [
     ...(files.length > 0 ? files : packages),
-    ...(network ? ['The job has no network: --allow HOST permits a host'] : []),
+    ...(network
+      ? [`The job has no network: ${wordedFor('run', { field: 'network' })} permits a host`]
+      : []),
   ]
 }
 

@@ -89,7 +89,7 @@ function noneWithout(state: string): readonly [] {
   throw new MayflyError('STATE', `Cannot look for servers in the state folder "${state}": ${why}`, {
     hint: facts.isDirectory()
       ? 'Run this command as that user, whose servers those are'
-      : 'Set "--state" or "MAYFLY_STATE" to the folder itself, not to a link',
+      : 'Set "MAYFLY_STATE" to the folder itself, not to a link',
   })
 }
 

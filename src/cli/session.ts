@@ -4,6 +4,7 @@ import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { Outcome } from '../contract/outcome.ts'
+import { reworded } from '../contract/remedy.ts'
 import type { SessionListing } from '../contract/exec.ts'
 import type { ForkedRow } from '../contract/fork.ts'
 import type { SessionRow } from '../contract/session.ts'
@@ -45,6 +46,9 @@ export function registerSessions(sandbox: Command, reached: (command: Command) =
     .option('--floor <tier>', 'at least this tier')
     .option('--provider <name>', 'exactly this provider')
     .option('--memory <size>', 'memory limit, such as 256MB')
+    .option('--cpu <cores>', 'CPU limit in cores, such as 0.5')
+    .option('--disk <size>', 'limit of written files, such as 100MB')
+    .option('--processes <n>', 'limit of processes and threads')
     .option('--allow <host...>', 'hosts that the session may reach')
     .option('--env <name=value...>', 'environment variables')
     .action(verb(create))
@@ -57,6 +61,7 @@ export function registerSessions(sandbox: Command, reached: (command: Command) =
     .option('--input <json>', 'input of the exec, as JSON')
     .option('--stdin', 'pass on standard input, read to its end')
     .option('--timeout <time>', 'interrupt the exec after this time, such as 30s')
+    .option('--output <size>', 'limit of each output stream, such as 10MB')
     .action(exec)
   reached(sandbox.command('put').description('copy a file into a session'))
     .argument('<id>')
@@ -94,6 +99,9 @@ interface SessionFlags extends ServerFlags {
   readonly idle?: string
   readonly label?: readonly string[]
   readonly memory?: string
+  readonly cpu?: string
+  readonly disk?: string
+  readonly processes?: string
   readonly allow?: readonly string[]
 }
 
@@ -133,6 +141,7 @@ interface ExecFlags extends ServerFlags {
   readonly input?: string
   readonly stdin?: boolean
   readonly timeout?: string
+  readonly output?: string
 }
 
 /** Exits as `mayfly run` does: by the status of the outcome. */
@@ -157,9 +166,11 @@ async function exec(
       ...body,
       ...(flags.stdin && (await stdinOf(flags))),
       ...(flags.input !== undefined && { input: parseJson(flags.input) }),
-      ...(flags.timeout !== undefined && { limits: { timeout: flags.timeout } }),
+      limits: present({ timeout: flags.timeout, output: flags.output }),
     }
-    const outcome = await streamed(flags, id, given)
+    const ended = await streamed(flags, id, given)
+    const { error } = ended
+    const outcome = { ...ended, ...(error && { error: reworded('sandbox', error) }) }
     if (flags.json) printJson(outcome)
     else report(outcome, { file: words[0] ?? 'cell', code: 'code' in body ? body.code : '' }, flags)
     if (!flags.stdin && !isCodePiped && !flags.quiet) await tellUnpassed(flags)
@@ -299,11 +310,15 @@ async function fork(flags: ForkFlags, id: string): Promise<void> {
   note(flags, `It does not have ${forked.lost.join('; ')}`)
 }
 
-/** Labels, memory and network of a session. Throws MayflyError USAGE. */
-function boundsOf({ label, memory, allow }: SessionFlags) {
+/** Labels, limits and network of a session. Throws MayflyError USAGE. */
+function boundsOf({ label, memory, cpu, disk, processes, allow }: SessionFlags) {
+  const counts = {
+    ...(cpu !== undefined && { cpu: Number(cpu) }),
+    ...(processes !== undefined && { processes: Number(processes) }),
+  }
   return {
     ...(label && { labels: pairsOf(label, '--label') }),
-    ...(memory !== undefined && { limits: { memory } }),
+    limits: { ...present({ memory, disk }), ...counts },
     ...(allow && { network: { allow } }),
   }
 }

@@ -2,6 +2,7 @@ import { fstatSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
+import { remedyText, type Remedy } from '../contract/remedy.ts'
 import { attempt } from '../lib/attempt.ts'
 import { openToRead } from '../lib/file-descriptor.ts'
 import { sha256 } from '../lib/hash.ts'
@@ -66,13 +67,15 @@ export function untrustedIssues(
 export function untrustedError(issues: readonly [Issue, ...Issue[]]): MayflyError {
   const [first] = issues
   const file = first.file ?? 'mayfly.toml'
+  const config: Remedy = { field: 'config', value: file }
   const lines = issues.map(({ where, message }) => `\n  ${where}: ${message}`).join('')
   return new MayflyError(
     'CONFIG_UNTRUSTED',
     `Cannot use "${file}" of the current folder: it is looser than the defaults and not trusted${lines}`,
     {
       details: { issues },
-      hint: `Review it, then run "mayfly policy trust ${file}", or name it with --config ${file}`,
+      hint: `Review it, then run "mayfly policy trust ${file}", or name it with ${remedyText(config)}`,
+      remedies: [config],
     },
   )
 }

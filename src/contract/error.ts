@@ -1,3 +1,5 @@
+import type { Remedy } from './remedy.ts'
+
 /**
  * Thrown for a bug, a broken host or a request that never became a job; the end of a job is a
  * value, the Outcome. Codes are stable; `message` is for the client, `detail` for the log alone.
@@ -56,8 +58,10 @@ export const errorCodes = {
 export type ErrorCode = keyof typeof errorCodes
 
 export interface ErrorParts {
-  /** Remedy for the operator, in one sentence. */
+  /** Remedy in one sentence; of a fault of Mayfly or of the machine it is the operator's. */
   readonly hint?: string
+  /** Changes of the request that message or hint name by `remedyText`: each entry point words them for its caller. */
+  readonly remedies?: readonly Remedy[]
   /** Structured facts for the client: paths, limits, positions. Never a secret. */
   readonly details?: unknown
   /** For the log alone. */
@@ -70,6 +74,7 @@ export class MayflyError extends Error {
   override readonly name = 'MayflyError'
   readonly code: ErrorCode
   readonly hint: string | undefined
+  readonly remedies: readonly Remedy[]
   readonly details: unknown
   readonly detail: string | undefined
   readonly retryAfterMs: number | undefined
@@ -79,6 +84,7 @@ export class MayflyError extends Error {
     super(message, { cause: parts.cause })
     this.code = code
     this.hint = parts.hint
+    this.remedies = parts.remedies ?? []
     this.details = parts.details
     this.detail = parts.detail
     this.retryAfterMs = parts.retryAfterMs
@@ -99,6 +105,11 @@ export class UnrecordedEndError extends MayflyError {
       cause,
     })
   }
+}
+
+/** True if the hint is for the caller: the remedy of a fault is the operator's, and may name files of this machine. */
+export function isHintOfCaller({ status, code, hint }: MayflyError): boolean {
+  return hint !== undefined && (status < 500 || code === 'OVERLOADED')
 }
 
 /** True for a failure, false for codes that mean "does not exist" or "not now". */

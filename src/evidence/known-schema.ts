@@ -28,6 +28,6 @@ const isCreate = (sql: string): boolean => sql.startsWith('CREATE TABLE ')
 
 function unknown(path: string, why: string): MayflyError {
   return new MayflyError('STATE', `Cannot trust the record "${path}": ${why}`, {
-    hint: 'Keep a copy, and restore it from a backup; or choose another folder with "--state".',
+    hint: 'Keep a copy, and restore it from a backup; or choose another folder with "MAYFLY_STATE".',
   })
 }

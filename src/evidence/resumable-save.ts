@@ -50,7 +50,7 @@ const savedMachine = z.object({ save: machineSave })
 
 function noSave(): MayflyError {
   return new MayflyError('NOT_FOUND', 'Cannot resume a capture: it has no save of a machine', {
-    hint: 'A job of "--tier microvm" has one, if its machine was cloned and could be copied whole: "mayfly evidence show" says what is missing',
+    hint: 'A job of tier "microvm" has one, if its machine was cloned and could be copied whole: "mayfly evidence show" says what is missing',
   })
 }
 

@@ -11,8 +11,8 @@ const hints: Readonly<Record<number, string>> = {
   8: 'Let the user that runs Mayfly write to the state folder.',
   10: 'The disk does not answer as it should; look at the system log.',
   11: 'The file is damaged: run "mayfly audit verify", keep a copy, and restore it from a backup.',
-  14: 'Let the state folder exist and belong to the user that runs Mayfly, or name another by --state.',
-  26: 'The file is no log of Mayfly: restore it from a backup, or choose another folder with "--state".',
+  14: 'Let the state folder exist and belong to the user that runs Mayfly, or name another with "MAYFLY_STATE".',
+  26: 'The file is no log of Mayfly: restore it from a backup, or choose another folder with "MAYFLY_STATE".',
 }
 const codeOfErrno: Readonly<Record<string, number>> = {
   EACCES: 3,
@@ -56,7 +56,7 @@ export function isFull(path: string): boolean {
   return bavail * bsize < LEAST_BYTES || (files > 0 && ffree === 0)
 }
 
-export const roomHint = 'Make room on that disk, or move the state folder with "--state"'
+export const roomHint = 'Make room on that disk, or move the state folder with "MAYFLY_STATE"'
 
 /** Causes for which a body finds no room in the state folder, and ways out. */
 export const roomLacks = {

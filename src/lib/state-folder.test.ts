@@ -19,7 +19,7 @@ test('A relative XDG_STATE_HOME is ignored, as its specification asks', () => {
 })
 
 test('A user without a home must set the state folder', () => {
-  assert.throws(() => stateFolder({}, 1000), /use "--state"/)
+  assert.throws(() => stateFolder({}, 1000), /set "MAYFLY_STATE"/)
 })
 
 test("The log is in the state folder; the warden's files are in its sibling, if that can be created", () => {

@@ -19,7 +19,7 @@ export function stateFolder(
   if (uid === 0) return '/var/lib/mayfly'
   const home = env['HOME'] || env['USERPROFILE']
   if (home) return join(home, '.local', 'state', 'mayfly')
-  throw new RangeError('Cannot determine the state folder: use "--state" or set "MAYFLY_STATE"')
+  throw new RangeError('Cannot determine the state folder: set "MAYFLY_STATE"')
 }
 
 /** Hash-chained log. */

@@ -60,7 +60,7 @@ export function makeServer({ host, tools, version, broke }: ServerParts): Server
       const caller = { ...callerOf(context), canAsk: canAsk(server), reply: replyOf(context) }
       return resultOf(await tool.call(host, params.arguments ?? {}, caller))
     } catch (thrown) {
-      const answer = answerError(thrown)
+      const answer = answerError(thrown, tool.name)
       if (answer.text.startsWith('INTERNAL')) broke(thrown)
       return resultOf(answer)
     }

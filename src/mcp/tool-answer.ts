@@ -1,5 +1,6 @@
-import { MayflyError, messageOf } from '../contract/error.ts'
+import { isHintOfCaller, MayflyError, messageOf } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
+import { reworded, rewordedText } from '../contract/remedy.ts'
 import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 
 /** Maximum characters of one result, text and data each; stated in the descriptions of the tools. */
@@ -34,7 +35,9 @@ export interface ToolAnswer {
  * Mechanism: control characters are escaped, each text is in a fence longer than any fence in it, and truncated texts state how much
  * is missing. Not handled: a model may still follow instructions in the text, which is only labelled as data.
  */
-export function answerOutcome(outcome: Outcome): ToolAnswer {
+export function answerOutcome(ended: Outcome): ToolAnswer {
+  const entry = ended.session ? 'run_session' : 'run_code'
+  const outcome = { ...ended, ...(ended.error && { error: reworded(entry, ended.error) }) }
   const { status, error, stdout, stderr, exitCode, signal, metrics, tier } = outcome
   const result = resultTextOf(outcome)
   const head = [
@@ -51,6 +54,7 @@ export function answerOutcome(outcome: Outcome): ToolAnswer {
     of,
     session?.state === 'lost' && 'The interpreter was restarted: variables and imports are lost',
     error && fenced('error', errorText(error, stderr), shares.error),
+    hintOf(outcome),
     result !== undefined && fenced(`result (${outcome.encoding})`, result, shares.result),
     stdout !== '' && fenced('stdout', stdout, shares.stdout),
     stderr !== '' && fenced('stderr', stderr, shares.stderr),
@@ -60,12 +64,21 @@ export function answerOutcome(outcome: Outcome): ToolAnswer {
   return { text, data: dataOf(outcome, result), ...(status !== 'ok' && { isError: true }) }
 }
 
+/** Remedy of a job that did not run, by Mayfly. */
+function hintOf({ status, error }: Outcome): string {
+  const { hint } = (error?.details ?? {}) as { readonly hint?: unknown }
+  const isOurs = status === 'blocked' || status === 'unavailable'
+  return isOurs && typeof hint === 'string' ? safeCut(hint, shares.error) : ''
+}
+
 /** Formats the error of a call that reached no sandbox, with the hint, so that the model can correct it. */
-export function answerError(thrown: unknown): ToolAnswer {
+export function answerError(thrown: unknown, tool = 'run_code'): ToolAnswer {
   const known = thrown instanceof MayflyError && thrown.code !== 'INTERNAL' ? thrown : undefined
   const code = known?.code ?? 'INTERNAL'
-  const message = known ? messageOf(known) : 'Cannot answer: an internal error occurred'
-  const hint = known?.hint === undefined ? '' : `\n${known.hint}`
+  const entry = tool === 'run_session' ? tool : 'run_code'
+  const own = (words: string) => rewordedText(entry, words, known?.remedies)
+  const message = known ? own(messageOf(known)) : 'Cannot answer: an internal error occurred'
+  const hint = known && isHintOfCaller(known) ? `\n${own(known.hint ?? '')}` : ''
   const wait =
     known?.retryAfterMs === undefined ? '' : `\nTry again in ${known.retryAfterMs / 1000} s`
   const text = safeCut(`${code}: ${message}${hint}${wait}`, shares.error)

@@ -2,6 +2,7 @@ import { lengthOf } from '../contract/phase.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
+import { raised, remedyText, type Remedy } from '../contract/remedy.ts'
 import { attempt } from '../lib/attempt.ts'
 
 /** Maximum length of each error text in UTF-16 units. Most come from the guest. */
@@ -36,6 +37,24 @@ const overrun = {
   INSTRUCTIONS: ['instructions', 'The module ran more instructions than'],
 } as const
 
+const guestRemedies: readonly Remedy[] = [
+  { field: 'language', value: 'node' },
+  { field: 'network' },
+  { field: 'files' },
+]
+/** Errors whose messages a guest of Mayfly completes with remedies. */
+const hasGuestRemedy = ({ code, name }: OutcomeError): boolean =>
+  code === 'IMPORT_REFUSED' || code === 'MODULE_NOT_FOUND' || name === 'ReferenceError'
+
+/** Adds the remedies that a message of the guest names. They are found in the text: details of guests are positions only. */
+export function withRemedies(error: OutcomeError): OutcomeError {
+  if (!hasGuestRemedy(error)) return error
+  const remedies = guestRemedies.filter((one) => error.message.includes(remedyText(one)))
+  return remedies.length === 0
+    ? error
+    : { ...error, details: { ...(error.details as object | undefined), remedies } }
+}
+
 /**
  * Adds to a limit error which limit, its value, and how to raise it. Other errors are unchanged. A limit set by the
  * configuration can only be raised there.
@@ -56,7 +75,7 @@ export function withLimit(error: OutcomeError, profile: Profile, peakBytes = 0):
     const message = `The life of schedule "${schedule.name}" was over after ${seconds(lifeMs)}: its phases are that long`
     return { ...error, message }
   }
-  const field = `limits.${name}`
+  const field = `limits.${name}` as const
   const { tightenedTo } = (error.details ?? {}) as { readonly tightenedTo?: number }
   const isTightened = name === 'memory' && tightenedTo !== undefined
   const value = isTightened ? tightenedTo : limits[name]
@@ -66,13 +85,21 @@ export function withLimit(error: OutcomeError, profile: Profile, peakBytes = 0):
   const isMistaken = name === 'timeout' && because === 'asked' && value < SUSPICIOUS_MS
   const unit = isMistaken ? '; a number is milliseconds, "5s" is five seconds' : ''
   const tightened = isTightened && `tightened from ${amountOf(name, limits.memory)} while it ran`
-  const remedy = tightened || (isAsked ? `"${field}" raises it` : `${because} holds it there`)
+  const more = raised(field, value)
+  const isRaisable = isAsked && !tightened
+  const remedy =
+    tightened ||
+    (isAsked ? `${remedyText(more)} raises it` : `the operator's "${because}" holds it there`)
   const had =
     name === 'memory' && !isTightened && peakBytes > value
       ? `, ${amountOf(name, peakBytes)} when it was ended`
       : ''
   const message = `${what} ${amountOf(name, value)}${had} (${remedy}${unit})`
-  const details = { ...(error.details as object), limit: { field, value, because } }
+  const details: object = {
+    ...(error.details as object),
+    limit: { field, value, because },
+    ...(isRaisable && { remedies: [more] satisfies Remedy[] }),
+  }
   return { ...error, message, details }
 }
 

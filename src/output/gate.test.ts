@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { limitsOf, profileOf } from '../../tests/sim/simulated-life.ts'
+import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 import { sha256 } from '../lib/hash.ts'
@@ -295,10 +296,11 @@ test('A limit error names the limit, its value and how to raise it', () => {
   assert.equal(memory.message, 'The job used more memory than 128 MB ("limits.memory" raises it)')
   assert.deepEqual(memory.details, {
     limit: { field: 'limits.memory', value: 128 * 2 ** 20, because: 'default' },
+    remedies: [{ field: 'limits.memory', value: 256 * 2 ** 20 }],
   })
   assert.match(
     at('DISK', 'ceilings.disk', { disk: 1536 }).message,
-    /more space than 1\.5 KB \(ceilings\.disk holds it there\)/,
+    /more space than 1\.5 KB \(the operator's "ceilings\.disk" holds it there\)/,
   )
   const { message } = close(
     { status: 'timeout', error: { code: 'TIMEOUT', message: 'x' } },
@@ -311,6 +313,15 @@ test('A limit error names the limit, its value and how to raise it', () => {
     message,
     'The job ran longer than 5 ms of wall time ("limits.timeout" raises it; a number is milliseconds, "5s" is five seconds)',
   )
+})
+
+test('An error that a guest completed has the remedies of its text, and a text of the program has none', () => {
+  const message = 'fetch is not defined here: run it with "language": "node"'
+  const closed = (error: OutcomeError) => close({ status: 'error', error }).error?.details
+  assert.deepEqual(closed({ code: 'USER_ERROR', name: 'ReferenceError', message }), {
+    remedies: [{ field: 'language', value: 'node' }],
+  })
+  assert.equal(closed({ code: 'USER_ERROR', name: 'Error', message }), undefined)
 })
 
 test('A life ended by its schedule has a message that names it', () => {

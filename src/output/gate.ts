@@ -4,7 +4,7 @@ import type { Gate, GatedOutput, OutputListener } from '../contract/pipeline.ts'
 import { BatchResults } from './batch-results.ts'
 import { artifactsProblem, describeArtifacts } from './artifacts.ts'
 import { describeDisplay, displayProblem } from './display.ts'
-import { boundError, withLimit } from './error.ts'
+import { boundError, withLimit, withRemedies } from './error.ts'
 import { mismatch, readResult } from './result.ts'
 import { compileSchema, type SchemaValidator } from './schema.ts'
 import { OutputStream } from './stream.ts'
@@ -70,7 +70,7 @@ function judge(end: TaskEnd, profile: Profile, check: SchemaValidator | undefine
 function errorOf(end: TaskEnd, profile: Profile) {
   const error = boundError(end)
   const isLimit = end.status === 'limit' || end.status === 'timeout'
-  return isLimit ? withLimit(error, profile, end.memory?.peak) : error
+  return isLimit ? withLimit(error, profile, end.memory?.peak) : withRemedies(error)
 }
 
 /** Sends withheld text without back-pressure: the guest has ended. */

@@ -134,7 +134,7 @@ export class Layers {
 
   #broken(cause: unknown): MayflyError {
     const message = `Cannot keep packages in "${this.#folder}": ${messageOf(cause)}`
-    const hint = 'Make room there, or run without them: --no-packages'
+    const hint = 'Make room there, or run without packages'
     return new MayflyError('STATE', message, { cause, hint })
   }
 

@@ -440,17 +440,18 @@ function hintFor(need: TierNeed, judged: readonly JudgedFact[]): string {
   const { floor, tier, provider, language, abilities } = need
   if (provider !== undefined && !judged.some(({ fact }) => fact.name === provider))
     return `Name one of ${judged.map(({ fact }) => fact.name).join(', ')}`
-  const make = 'Make such a provider available ("mayfly doctor" lists what is missing)'
+  const make =
+    'The operator can make such a provider available ("mayfly doctor" lists what is missing)'
   if (judged.some(({ whyNot }) => whyNot === noProgramZones))
     return 'Choose a schedule without zones of programs, or a tier whose walls make them'
   const isThere = judged.some(({ fact }) => fact.available && fact.languages.includes(language))
   const isEscalated = floor.because.startsWith('escalation.') && floor.strength > strengthOf.isolate
   if (isEscalated && isThere && tier === undefined && provider === undefined)
-    return `${make}, or lower [escalation] in the configuration if you accept the risk`
+    return `${make}, or lower [escalation] in the configuration, accepting the risk`
   if (abilities.includes('program-trace')) return 'Write it in js or ts, or do not request a trace'
   if (abilities.includes('folders'))
     return 'Write it in js, which reaches granted folders by call, or hand the files over with the job'
-  return abilities.includes('network') ? `${make}, or request no network` : make
+  return abilities.includes('network') ? `Request no network. ${make}` : make
 }
 
 const noneHolds = 'no provider can hold it'

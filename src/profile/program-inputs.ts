@@ -1,9 +1,12 @@
 import { MayflyError } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
 import type { FieldReason } from '../contract/profile.ts'
+import { remedyText, type Remedy } from '../contract/remedy.ts'
 import type { Verdict } from '../contract/verdict.ts'
 
 const nameOf = { args: 'arguments', env: 'environment', stdin: 'standard input' } as const
+const input: Remedy = { field: 'input' }
+const asNode: Remedy = { field: 'language', value: 'node' }
 type Name = keyof typeof nameOf
 
 /**
@@ -33,9 +36,11 @@ export function sizesOf({ args, env, stdin }: Job['asked']): Readonly<Record<str
 
 function unusable(path: Name, language: string): MayflyError {
   const message = `language "${language}" has no ${nameOf[path]}`
+  const ways: readonly Remedy[] = language === 'wasm' ? [input] : [input, asNode]
   const other = language === 'wasm' ? 'use "input"' : 'use "input", or language "node"'
   return new MayflyError('INVALID', `Cannot accept the job: "${path}": ${message}`, {
     details: [{ path, message: `${message}: ${other}` }],
-    hint: language === 'wasm' ? 'Give --input' : 'Give --input, or --language node',
+    hint: `Give ${ways.map(remedyText).join(', or ')}`,
+    remedies: ways,
   })
 }

@@ -1,9 +1,13 @@
 import type { Config } from '../contract/config.ts'
 import { type ErrorCode, MayflyError } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
+import { remedyText, type Remedy } from '../contract/remedy.ts'
 import type { Envelope, Signed } from '../contract/signature.ts'
 import { verifyRaw, whyInvalid } from './signature.ts'
 import type { Signers } from './signers.ts'
+
+const files: Remedy = { field: 'files' }
+const signature: Remedy = { field: 'signature' }
 
 export interface VerifierParts {
   readonly config: () => Pick<Config, 'signing' | 'tenants'>
@@ -36,7 +40,7 @@ function signaturesOf({ asked }: Job, now: number): Signed {
   if (signature === undefined && publicKey === undefined) return { kind: 'unsigned' }
   if (typeof signature === 'string' && publicKey !== undefined) {
     if (files.length > 0)
-      throw invalid('a raw signature covers no files; "mayfly keys sign --file" does')
+      throw invalid('a raw signature covers no files; an envelope of "mayfly keys sign" does')
     if (!verifyRaw(code, signature, publicKey)) throw invalid('its key did not sign this code')
     return { kind: 'valid', keys: [publicKey] }
   }
@@ -72,7 +76,7 @@ function assertTrusted(key: string, job: Job, { signers }: VerifierParts): void 
       },
     )
   throw new MayflyError('SIGNER_UNKNOWN', `Cannot run this code: its signer is not trusted`, {
-    details: { key, hint: 'Trust the key with "mayfly keys trust"' },
+    details: { key, hint: 'The operator trusts a key with "mayfly keys trust"' },
   })
 }
 
@@ -81,7 +85,12 @@ function assertEnough(found: Signed, required: number): void {
   if (given >= required) return
   const what = required === 1 ? 'a signature of a trusted signer' : `${required} trusted signers`
   throw new MayflyError('SIGNATURE_REQUIRED', `Cannot run this code: it needs ${what}`, {
-    details: { required, given, hint: 'Sign it with "mayfly keys sign"' },
+    details: {
+      required,
+      given,
+      hint: `Signatures come from ${remedyText(signature)}`,
+      remedies: [signature],
+    },
   })
 }
 
@@ -94,7 +103,8 @@ function assertCovered({ packages = [] }: Job): void {
     {
       details: {
         packages: packages.map(({ kind }) => kind),
-        hint: 'Bundle them into the code, or bring and sign them as files, with --file',
+        hint: `Bundle them into the code, or bring them as files, with ${remedyText(files)}, and sign those`,
+        remedies: [files],
       },
     },
   )

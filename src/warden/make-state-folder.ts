@@ -7,7 +7,7 @@ export function makeStateFolder(folder: string, state = folder): void {
     makeFolder(folder, 0o700)
   } catch (cause) {
     throw new MayflyError('STATE', `Cannot make the state folder "${state}": ${messageOf(cause)}`, {
-      hint: 'Set "--state" or "MAYFLY_STATE" to a folder of your own',
+      hint: 'Set "MAYFLY_STATE" to a folder of your own',
       cause,
     })
   }

@@ -137,7 +137,7 @@ function openGivable(folder: string): FileDescriptor {
 
 function noFolder(folder: string): MayflyError {
   return new MayflyError('STATE', `Cannot use the state folder "${folder}": it is no folder`, {
-    hint: 'Set "--state" or "MAYFLY_STATE" to a folder, or to a path where one can be created',
+    hint: 'Set "MAYFLY_STATE" to a folder, or to a path where one can be created',
   })
 }
 
@@ -146,7 +146,7 @@ function ofAnother(folder: string, uid: number): MayflyError {
     'STATE',
     `Cannot use the state folder "${folder}" as root: it belongs to uid ${uid}`,
     {
-      hint: 'Run the command as that user, or set "--state" or "MAYFLY_STATE" to a folder of root',
+      hint: 'Run the command as that user, or set "MAYFLY_STATE" to a folder of root',
     },
   )
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { presetNames, presets } from '../../src/contract/presets.ts'
+import { remedyText, type Remedy } from '../../src/contract/remedy.ts'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { call, echo, openDoor, tokenOf, type TestDoor } from './http-door.ts'
 
@@ -51,6 +52,18 @@ test('Active content is streamed if the page accepts events, and the plan is the
     wall: 'isolate, isolated-vm',
   })
   assert.equal(events.at(-1)!.data['status'], 'ok')
+})
+
+test('The author of a page reads what the page can change, and what its operator can', async () => {
+  const file: Remedy = { field: 'files' }
+  const memory: Remedy = { field: 'limits.memory', value: 2 ** 28 }
+  const message = `bring it with ${remedyText(file)}; ${remedyText(memory)} raises it`
+  const error = { code: 'MEMORY', message, details: { remedies: [file, memory] } }
+  const road: RunJob = async (job, caller) => ({ ...(await echo(job, caller)), error })
+  await using door = await openDoor({ road })
+  const { json } = await send(door, { content: 'return 1' }, '*/*')
+  const own = `bring it with code that contains it; "limits.memory" in the operator's configuration raises it`
+  assert.equal(json['error'].message, own)
 })
 
 test('A page that does not accept events gets the whole outcome in one response', async () => {

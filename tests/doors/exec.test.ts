@@ -242,7 +242,7 @@ suite('Limits of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal(ran.code, 4)
     assert.match(
       ran.stderr,
-      /mayfly: ended: the command ran longer than 1 s of wall time \(--timeout raises it\)/,
+      /mayfly: ended: the command ran longer than 1 s of wall time \(--timeout 2s raises it\)/,
     )
   })
 
@@ -261,7 +261,7 @@ suite('Limits of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal(memory.code, 5)
     assert.match(
       memory.stderr,
-      /ended: the command used more memory than 96 MB \(ceilings\.memory holds it there\)/,
+      /ended: the command used more memory than 96 MB \(the operator's "ceilings\.memory" holds it there\)/,
     )
     const forks = 'i=0; while [ $i -lt 100 ]; do sleep 5 & i=$((i+1)); done; echo all'
     const processes = await shell(forks, ['--config', file])

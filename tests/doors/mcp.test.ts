@@ -112,6 +112,17 @@ suite('MCP of a server', { skip: unable('python') }, () => {
     assert.equal(text, readFileSync(golden, 'utf8'))
   })
 
+  test('a model reads what its tool can change, and what the operator can; no flags', async () => {
+    const agent = await client()
+    const ran = await agent.call('run_code', { language: 'js', code: 'return fetch("http://a.b")' })
+    const node = 'language "js" has no Node; run it with language "node"'
+    assert.ok(ran.text.includes(`${node}, or grant a network with "network" in the operator's`))
+    const small = { code: 'x = bytearray(2 ** 28)', language: 'python', limits: { memory: '64MB' } }
+    const full = await agent.call('run_code', small)
+    assert.match(full.text, /more memory than 64 MB.*\(limits \{"memory": "128MB"\} raises it\)/)
+    for (const { text } of [ran, full]) assert.doesNotMatch(text, /--[a-z]/)
+  })
+
   for (const generation of generations)
     test(`a client of generation "${generation}" runs code, and uses a session and its files`, async () => {
       const agent = await client(generation)

@@ -499,7 +499,20 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     assert.match(fork.body.hint, /^Open it with "tier": "microvm"/)
     const env = { MAYFLY_API_KEY: keyOf.run, MAYFLY_SERVER: server.active }
     const { stderr } = await mayfly(place, ['sandbox', 'fork', id], { env })
-    assert.match(stderr, /\n {2}Open it with "tier": "microvm"/)
+    assert.match(stderr, /\n {2}Open it with "mayfly sandbox create --tier microvm"/)
+    await ask('DELETE', `/v1/sandboxes/${id}`)
+  })
+
+  test('sandbox exec names what its caller can change, as HTTP does for its own', async () => {
+    const env = { MAYFLY_API_KEY: keyOf.run, MAYFLY_SERVER: server.active }
+    const run = (...args: string[]) => mayfly(place, ['sandbox', ...args], { env })
+    const id = (await run('create', '--language', 'js', '--memory', '32MB')).stdout.trim()
+    const file = join(place.cwd, 'fetching.js')
+    writeFileSync(file, 'fetch("http://a.b")')
+    const { stderr } = await run('exec', id, file)
+    assert.match(stderr, /run it with "mayfly sandbox create --language node", or grant/)
+    const http = await ask('POST', `/v1/sandboxes/${id}/run`, { code: 'fetch("http://a.b")' })
+    assert.match(http.body.error.message, /run it with "language": "node", or grant a network/)
     await ask('DELETE', `/v1/sandboxes/${id}`)
   })
 

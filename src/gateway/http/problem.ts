@@ -1,6 +1,6 @@
 import { STATUS_CODES, type ServerResponse } from 'node:http'
 import * as z from 'zod'
-import { errorCodes, MayflyError } from '../../contract/error.ts'
+import { errorCodes, isHintOfCaller, MayflyError } from '../../contract/error.ts'
 import { outcomeSchema, type Outcome } from '../../contract/outcome.ts'
 
 /** Longer than the other retry times, because an overloaded job has already waited in the queue. */
@@ -19,6 +19,11 @@ export const problemSchema = z
     message: z.string(),
     details: z.unknown(),
     hint: z.string().optional().describe('remedy, in one sentence'),
+    remedies: z
+      .array(z.object({ field: z.string(), value: z.union([z.string(), z.number()]).optional() }))
+      .readonly()
+      .optional()
+      .describe('fields of the request that message or hint name, with a value that helps'),
     retryAfter: z.number().int().optional().describe('seconds'),
     outcome: outcomeSchema
       .optional()
@@ -37,10 +42,13 @@ export function problemOf(thrown: unknown): Problem {
   const retryAfter =
     error.retryAfterMs === undefined ? {} : { retryAfter: seconds(error.retryAfterMs) }
   const message = withoutFolders(error)
-  const { status, code, hint, details } = error
-  // The remedy of a fault is the operator's, and may name files of this machine.
-  const isOfClient = hint !== undefined && (status < 500 || code === 'OVERLOADED')
-  return { ...problem(status, code, message, details), ...(isOfClient && { hint }), ...retryAfter }
+  const { status, code, hint, remedies, details } = error
+  return {
+    ...problem(status, code, message, details),
+    ...(isHintOfCaller(error) && { hint }),
+    ...(remedies.length > 0 && { remedies }),
+    ...retryAfter,
+  }
 }
 
 /** Message of an error of the state folder with names of files alone: its path may name the operator. */

@@ -2,6 +2,7 @@ import type { TimelineEntry } from '../../contract/event.ts'
 import { UnrecordedEndError } from '../../contract/error.ts'
 import type { Job } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
+import { reworded } from '../../contract/remedy.ts'
 import type { ExecutionRow, StoredFile } from '../../history/history.ts'
 import { interruptedOutcome } from '../../history/interrupted-outcome.ts'
 import type { GatewayParts, JobStart } from './parts.ts'
@@ -62,7 +63,7 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
   async function run(): Promise<JobEnd> {
     try {
       let files: readonly StoredFile[] = []
-      const outcome = await parts.road(withAccount(job, quota), {
+      const came = await parts.road(withAccount(job, quota), {
         signal: slot.signal,
         planned: (profile) => {
           timeline.onPlan(profile)
@@ -72,6 +73,7 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
         tap: taps.tap,
         ...(isKept && { files: (beside) => void (files = beside) }),
       })
+      const outcome = job.origin === 'page' ? forAuthor(came) : came
       const text = JSON.stringify(outcome)
       const { sent = 0, received = 0 } = outcome.metrics.terminal ?? {}
       quota.end({
@@ -200,4 +202,9 @@ export function endedRow(row: ExecutionRow, outcome: Outcome): ExecutionRow {
     threatScore: outcome.security.threatScore,
     behaviorScore: outcome.security.behaviorScore,
   }
+}
+
+/** The outcome in words for the author of a page. */
+function forAuthor(outcome: Outcome): Outcome {
+  return outcome.error ? { ...outcome, error: reworded('page', outcome.error) } : outcome
 }

@@ -43,6 +43,7 @@
 #include "reports.h"
 #include "requests.h"
 #include "sockets.h"
+#include "unkept.h"
 
 /* Callers of pending connects may be gone, which no descriptor tells: looked at every CONNECTS_MS. */
 enum { CONNECTS_MS = 250, BACKLOG = 64 };
@@ -80,6 +81,7 @@ static void open_egress_listener(void) {
 
 static _Noreturn void exit_as_command(int status) {
   int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  report_unkept();
   send_report("{\"kind\":\"ended\",\"code\":%d,\"signal\":%d}\n", code, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
   _exit(code);
 }

@@ -44,6 +44,12 @@ static void escape(const char *text, char *to, size_t room) {
   to[have] = 0;
 }
 
+void report_path(const char *kind, const char *path) {
+  char text[TEXT_BYTES];
+  escape(path, text, sizeof text);
+  send_report("{\"kind\":\"%s\",\"path\":\"%s\"}\n", kind, text);
+}
+
 static uint64_t hash_of(const char *path, const struct refusal *why, int rights) {
   uint64_t hash = 14695981039346656037u ^ (uint64_t)rights;
   for (const char *at = path; *at; at++) hash = (hash ^ (unsigned char)*at) * 1099511628211u;

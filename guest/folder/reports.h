@@ -6,6 +6,7 @@
 
 /* Reports each combination of path, rule and rights once, up to a fixed number of lines. */
 void report_refusal(const struct seccomp_notif *request, const char *path, int rights, const struct refusal *why);
+void report_path(const char *kind, const char *path);
 /* Sends a line of JSON; the arguments must be escaped. */
 void send_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

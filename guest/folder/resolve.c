@@ -31,6 +31,7 @@
 #include "../sentinel/caller.h"
 #include "../launcher/steps.h"
 #include "opens.h"
+#include "unkept.h"
 
 enum { LINKS_MAX = 40, STEPS_MAX = 512, PROC_ROOT_INODE = 1 };
 
@@ -323,17 +324,7 @@ static int split(const char *path, char *folder, char *name) {
   return !*name || *name == '/' || !strcmp(name, ".") || !strcmp(name, "..") ? -EEXIST : 0;
 }
 
-int resolve_parent(const struct seccomp_notif *request, int folder, const char *path, struct target *target) {
-  static char parent[PATH_BYTES];
-  target->fd = target->parent = -1;
-  if (!*path) return -ENOENT;
-  int failed = split(path, parent, target->name);
-  if (failed) return failed;
-  int base = base_of(request, folder, path);
-  if (base < 0 && base != AT_FDCWD) return base;
-  target->parent = resolve_below(request, base, parent, 1, O_DIRECTORY, target);
-  if (base >= 0) close(base);
-  if (target->parent < 0) return target->parent;
+static int add_name(struct target *target) {
   size_t have = strlen(target->path);
   if (have == 1) have = 0;
   if (have + strlen(target->name) + 2 > sizeof target->path) {
@@ -343,6 +334,21 @@ int resolve_parent(const struct seccomp_notif *request, int folder, const char *
   target->path[have] = '/';
   strcpy(target->path + have + 1, target->name);
   return 0;
+}
+
+int resolve_parent(const struct seccomp_notif *request, int folder, const char *path, struct target *target) {
+  static char parent[PATH_BYTES];
+  target->fd = target->parent = -1;
+  if (!*path) return -ENOENT;
+  int failed = split(path, parent, target->name);
+  if (failed) return failed;
+  int base = base_of(request, folder, path);
+  if (base < 0 && base != AT_FDCWD) return base;
+  target->parent = resolve_below(request, base, parent, 1, O_DIRECTORY, target);
+  failed = target->parent < 0 ? target->parent : add_name(target);
+  if (!failed && base >= 0 && folder == AT_FDCWD) note_relative(base, target);
+  if (base >= 0) close(base);
+  return failed;
 }
 
 int enter_base(const struct seccomp_notif *request, const char *path, const struct target *target) {

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { isatty } from 'node:tty'
@@ -14,7 +14,7 @@ import { reworded } from '../contract/remedy.ts'
 import { parseDuration } from '../contract/units.ts'
 import { existingPath } from '../folder-wall/paths.ts'
 import { folderGrant, type MadeGrant } from '../folder-wall/grant.ts'
-import { networkRefusalText, refusalText } from '../folder-wall/refusal-text.ts'
+import { networkRefusalText, refusalText, unkeptText } from '../folder-wall/refusal-text.ts'
 import { readSettings, type FolderRules } from '../folder-wall/settings.ts'
 import type { OpenView, View } from '../warden/engines/folder/view-store.ts'
 import { wayOutPort } from '../folder-wall/way-out.ts'
@@ -76,6 +76,7 @@ export async function runExec(command: readonly string[], flags: ExecFlags): Pro
   const reporter = new RefusalReporter(folder, flags)
   if (!flags.dryRun) {
     const ran = await runWall({ command, flags, made, rules, reporter, config })
+    noteUnkept(ran, reporter, folder, made.mayWrite)
     return finish(ran, reporter, flags)
   }
   if (flags.write) throw noOtherPlaces()
@@ -83,7 +84,22 @@ export async function runExec(command: readonly string[], flags: ExecFlags): Pro
   const view = makeView(state, folder, command)
   const viewed = { ...made, grant: onlyFolderWritable(made.grant) }
   const ran = await runWall({ command, flags, made: viewed, rules, reporter, config, view })
+  noteUnkept(ran, reporter, folder, () => false)
   await finish(ran, reporter, flags, view)
+}
+
+/** Says which files end with the command, and how to keep such. */
+function noteUnkept(
+  { end }: FolderRan,
+  reporter: RefusalReporter,
+  folder: string,
+  mayWrite: MadeGrant['mayWrite'],
+): void {
+  const [first] = end?.unkept ?? []
+  if (first === undefined) return
+  const place = dirname(first)
+  const isOpen = existsSync(place) && mayWrite(place)
+  reporter.note(unkeptText(end!.unkept!, folder, isOpen ? place : undefined))
 }
 
 /** Code that later runs of Mayfly execute, and folders where it would find more. */

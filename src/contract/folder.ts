@@ -71,6 +71,8 @@ export interface FolderEnd {
   readonly code: number | null
   readonly signal: number | null
   readonly limit?: FolderLimit | undefined
+  /** Paths that the command left in folders of memory, where the caller has folders of the same name; the first ones. */
+  readonly unkept?: readonly string[] | undefined
   /** Reason why the wall could not be built. */
   readonly notStarted?: string | undefined
   readonly stdout?: Uint8Array | undefined

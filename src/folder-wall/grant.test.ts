@@ -114,14 +114,15 @@ test('A variable is left out if its whole name is that of a secret, or names one
   for (const name of others) assert.ok(grant.variables[name], name)
 })
 
-test('A temporary folder that the wall does not show is replaced by its /tmp', () => {
+test('A temporary folder that is missing or that the wall does not show is replaced by its /tmp', () => {
   const temporary = (TMPDIR: string, env: readonly string[] = []) =>
     grantOf({ env }, { environment: { TMPDIR } }).grant.variables['TMPDIR']
   assert.equal(temporary(at('other')), '/tmp')
   assert.equal(temporary('/tmp/claude/1000'), '/tmp')
   assert.equal(temporary('/etc'), '/tmp')
   assert.equal(temporary(''), '')
-  for (const shown of ['/var/tmp', home, at('work/project/src/later')])
+  assert.equal(temporary(at('work/project/src/later')), '/tmp')
+  for (const shown of ['/var/tmp', home, at('work/project/src')])
     assert.equal(temporary(shown), shown)
   assert.equal(temporary('/x', ['TMPDIR=/y']), '/y')
 })

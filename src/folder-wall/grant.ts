@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import type { ClosedPath, FolderBind, FolderGrant } from '../contract/folder.ts'
@@ -35,6 +36,8 @@ export interface MadeGrant {
   readonly grant: FolderGrant
   /** Notes for the caller, one sentence each. */
   readonly notes: readonly string[]
+  /** True if `--write` may name this folder, which is no temporary one. */
+  readonly mayWrite: (place: string) => boolean
 }
 
 /** System folders: never writable, and never the folder of a command. */
@@ -96,6 +99,7 @@ export function folderGrant(asked: FolderRequest, at: FolderSituation): MadeGran
       given: asked.env.map(nameIn),
     },
     notes: [...rules.notes, ...notesOfHiding(places, hidden), ...notesOf(leftOut)],
+    mayWrite: (place) => !IN_MEMORY.includes(place) && mayWrite(place, at),
   }
 }
 
@@ -130,7 +134,8 @@ function temporaryFolders(
 ): Readonly<Record<string, string>> {
   const exist = [...IN_MEMORY, ...(home === undefined ? [] : [home])]
   const isThere = (path: string) =>
-    exist.includes(path) || binds.some((one) => one.isWritable && isBelow(path, one.path))
+    exist.includes(path) ||
+    (existsSync(path) && binds.some((one) => one.isWritable && isBelow(path, one.path)))
   return Object.fromEntries(
     TEMPORARY.flatMap((name) => {
       const path = variables[name]
@@ -175,6 +180,15 @@ function assertWritable(place: string, at: FolderSituation): void {
   const isWide = at.home !== undefined && isBelow(at.home, place)
   const isSystem = SYSTEM.some((folder) => isBelow(place, folder) || isBelow(folder, place))
   if (isWide || isSystem) throw tooWide('write', place)
+}
+
+function mayWrite(place: string, at: FolderSituation): boolean {
+  try {
+    assertWritable(place, at)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function assertReadable(place: string, at: FolderSituation): void {

@@ -11,6 +11,8 @@ const DONE: Readonly<Record<FolderRefusal['what'], string>> = {
   connect: 'connect to',
 }
 
+const UNKEPT_NAMED = 3
+
 /** Text of a refusal on one line: the access, the rule, and how to allow it. */
 export function refusalText(refusal: FolderRefusal, folder: string): string {
   const { what, rule, name } = refusal
@@ -34,6 +36,27 @@ function howToAllow({ rule, what }: FolderRefusal, path: string): string {
   if (rule === 'denied') return 'a flag, the settings or the configuration close it'
   if (rule === 'network') return '"--allow HOST" permits a host, for programs that use HTTPS_PROXY'
   return 'only sockets of the command itself can be reached below /tmp'
+}
+
+/** Text of files that end with the command, on one line; `writable` is their folder, if a flag keeps it. */
+export function unkeptText(
+  paths: readonly string[],
+  folder: string,
+  writable: string | undefined,
+): string {
+  const names = paths
+    .toSorted()
+    .slice(0, UNKEPT_NAMED)
+    .map((path) => nearPath(path, folder))
+  const more = paths.length > names.length ? ' and others' : ''
+  const flag = writable === undefined ? '' : `, or "--write ${nearPath(writable, folder)}" keeps it`
+  return `not kept: ${names.join(', ')}${more}: written to a folder in memory, gone with the command; write below this folder${flag}`
+}
+
+/** As a path next to the folder, if it is one. */
+function nearPath(path: string, folder: string): string {
+  const near = relative(folder, path)
+  return near.startsWith('../../') ? path : near
 }
 
 /** Text of a refused connection on one line. */

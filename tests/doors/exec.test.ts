@@ -83,13 +83,38 @@ suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
   })
 
   test('has a temporary folder of its own, unless the one of TMPDIR is in a folder that it may write', async () => {
-    const outside = { TMPDIR: '/tmp/claude/1000', TMP: '/var/run/user' }
+    const outside = { TMPDIR: '/tmp/claude/1000', TMP: join(place.cwd, 'no-such-folder') }
     const own = await shell('echo $TMPDIR $TMP; mktemp', [], { env: outside })
     assert.match(own.stdout, /^\/tmp \/tmp\n\/tmp\/tmp\.\w+\n$/)
     mkdirSync(join(place.cwd, 'scratch'), { recursive: true })
     const TMPDIR = join(place.cwd, 'scratch')
     const inside = await shell('dirname $(mktemp)', [], { env: { TMPDIR } })
     assert.equal(inside.stdout, `${TMPDIR}\n`)
+  })
+
+  test('says which files beside the folder and in HOME end with the command, and how to keep them', async () => {
+    const note = async (script: string, flags: readonly string[] = [], cwd = place.cwd) => {
+      const command = ['exec', ...flags, '--', 'sh', '-c', script]
+      const { stderr, code } = await mayfly({ ...place, cwd }, command)
+      assert.equal(code, 0, stderr)
+      return stderr.split('\n').filter((line) => line.includes('not kept'))
+    }
+    const told = (names: string, hint = '') =>
+      `mayfly: not kept: ${names}: written to a folder in memory, gone with the command; write below this folder${hint}`
+    for (const script of ['echo x > ../y', 'echo x > $PWD/../y', 'cd ..; mkdir y', 'mv $0 ../y'])
+      assert.deepEqual(await note(script.replace('$0', '$(mktemp)')), [told('../y')])
+    mkdirSync(join(place.cwd, 'inner'))
+    const flag = ', or "--write .." keeps it'
+    const inner = join(place.cwd, 'inner')
+    assert.deepEqual(await note('echo x > ../y', [], inner), [told('../y', flag)])
+    assert.deepEqual(await note('echo x > ../y', ['--write', '..'], inner), [])
+    const homes = 'echo x > ~/out; mkdir -p ~/.cache/a ~/.local/bin'
+    assert.deepEqual(await note(homes), [told('../home/.local, ../home/out')])
+    assert.deepEqual(await note('echo x > ../y', ['--dry-run']), [told('../y')])
+    assert.deepEqual(await note('mktemp; touch ../y ~/y; rm ../y ~/y; touch in; rm in'), [])
+    assert.deepEqual(await note('echo x > ../y', ['--quiet']), [])
+    const { notes } = documentOf(await shell('echo x > ../y', ['--json'])) as { notes: string[] }
+    assert.match(notes.at(-1)!, /^not kept: \.\.\/y: /)
   })
 
   test('ends by the signal that ended the command, and passes signals on', async () => {

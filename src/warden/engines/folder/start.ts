@@ -96,6 +96,7 @@ export function startFolderWall(parts: FolderWallParts): FolderWall {
       group?.remove()
       resolve({
         ...(end ?? { code: null, signal: null }),
+        unkept: reported.unkept,
         ...(limit && { limit }),
         ...(!end && !limit && why !== '' && { notStarted: why }),
         ...(captures && capturedBy(captured[0]!(), captured[1]!())),
@@ -150,6 +151,7 @@ function passSignals(child: ChildProcess): { readonly stop: () => void } {
 
 interface FolderReports {
   end?: Pick<FolderEnd, 'code' | 'signal'>
+  readonly unkept: string[]
   limit?: FolderLimit
 }
 
@@ -158,10 +160,11 @@ type Report =
   | { readonly kind: 'ended'; readonly code: number; readonly signal: number }
   | { readonly kind: 'limit'; readonly limit: FolderLimit }
   | { readonly kind: 'listening'; readonly fd: number }
+  | { readonly kind: 'unkept'; readonly path: string }
   | ({ readonly kind: 'refused' } & FolderRefusal)
 
 function listen(reports: Readable, parts: FolderWallParts, child: ChildProcess): FolderReports {
-  const reported: FolderReports = {}
+  const reported: FolderReports = { unkept: [] }
   let rest = ''
   reports.setEncoding('utf8').on('data', (text: string) => {
     const lines = (rest + text).split('\n')
@@ -177,6 +180,7 @@ function listen(reports: Readable, parts: FolderWallParts, child: ChildProcess):
       parts.refused({ what, path, rule, name })
     } else if (report.kind === 'limit') reported.limit = report.limit
     else if (report.kind === 'listening') adopt(report.fd)
+    else if (report.kind === 'unkept') reported.unkept.push(report.path)
     else if (report.kind === 'ended') {
       const { code, signal } = report
       reported.end = signal === 0 ? { code, signal: null } : { code: null, signal }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { hash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import { pagePolicy, withBootstrap } from './page.ts'
 
 test('The bootstrap goes first into the head, or where a head would begin', () => {
@@ -39,4 +41,22 @@ test('The policy names inline blocks by their digest, with line ends as browsers
 test('A page of many opening tags is read in one pass', () => {
   assert.ok(pagePolicy('<script>'.repeat(100_000), []).length < 1000)
   assert.ok(pagePolicy('<script>a</script><script>b</script>'.repeat(1000), []).length < 1000)
+})
+
+test('The client of a page passes each option on, so that the server refuses what a page may not ask for', async () => {
+  const bodies: object[] = []
+  const page = {
+    document: { querySelector: () => ({ content: 'T' }) },
+    fetch: (_url: string, { body }: { body: string }) => {
+      bodies.push(JSON.parse(body))
+      return Promise.resolve(Response.json({ status: 422 }))
+    },
+  }
+  const client = new URL('../../web/client/mayfly.js', import.meta.url)
+  runInNewContext(readFileSync(client, 'utf8'), page)
+  const { runActiveContent } = page as unknown as {
+    runActiveContent: (content: string, options?: object) => Promise<unknown>
+  }
+  await runActiveContent('1', { limits: { memory: '1GB' }, content: '2', on: undefined })
+  assert.deepEqual(bodies, [{ limits: { memory: '1GB' }, content: '1', sessionToken: 'T' }])
 })

@@ -12,11 +12,11 @@ function getSessionToken() {
  * Runs source code in a sandbox on the server. Resolves to the outcome, or to the problem that the server returned
  * instead: `status` is a string in an outcome and a number in a problem. `options`: `{ language, input, schedule,
  * artifacts, signal, on }`; aborting `signal` ends the job. `on(event, data)` receives live events: `plan` (the planned
- * phases), `stdout` and `stderr` (`{ text }`), `event` (a timeline entry).
+ * phases), `stdout` and `stderr` (`{ text }`), `event` (a timeline entry). Any other option is refused by the server (422).
  */
 async function runActiveContent(content, options = {}) {
-  const { signal, on, language, input, schedule, artifacts } = options
-  const body = { content, sessionToken: getSessionToken(), language, input, schedule, artifacts }
+  const { signal, on, ...asked } = options
+  const body = { ...asked, content, sessionToken: getSessionToken() }
   const response = await fetch('/active-content', {
     method: 'POST',
     headers: { 'Content-Type': 'application/json', ...(on && { Accept: 'text/event-stream' }) },

@@ -1,10 +1,12 @@
 import { MayflyError, UnrecordedEndError } from './contract/error.ts'
 import type { Job } from './contract/job.ts'
 import { noOutput, type Outcome } from './contract/outcome.ts'
+import type { OutcomeError } from './contract/outcome-error.ts'
 import type { Profile } from './contract/profile.ts'
 import type { TaskEnd } from './contract/provider.ts'
 import type { JobEntry, LifeResult } from './contract/pipeline.ts'
-import type { Verdict } from './contract/verdict.ts'
+import { shownScores, type Verdict } from './contract/verdict.ts'
+import { notebookHint } from './lib/notebook-syntax.ts'
 import { tracedFunctions } from './contract/traced-functions.ts'
 
 /** Appends the ended line, then builds the outcome: in this order, so that no unrecorded outcome is returned. */
@@ -25,10 +27,11 @@ export function recordOutcome(
     called: _called,
     behaviorScore = 0,
     terminal: _terminal,
-    error,
+    error: endError,
     bundle = null,
     ...gated
   } = lived
+  const error = endError && withNotebookHint(endError, job.asked.code, verdict)
   const metrics = measured(profile, lived)
   const ran = end?.ran && tracedFunctions(job.asked.code, end.ran)
   const { seq, hash } = endOf(lived, entry, {
@@ -64,9 +67,7 @@ export function recordOutcome(
     ...(lived.status === 'ok' && end?.pending && { pending: end.pending }),
     ...(end?.leftOut && { artifactsLeftOut: end.leftOut }),
     security: {
-      threatScore: verdict.threatScore,
-      risk: verdict.risk,
-      severity: verdict.severity,
+      ...shownScores(verdict),
       behaviorScore,
       signatureValid: verdict.signatureValid,
       findings: verdict.findings,
@@ -74,8 +75,32 @@ export function recordOutcome(
     profile: { digest: profile.digest, explain: profile.explain },
     metrics,
     timeline,
-    evidence: { audit: seq, hash, bundle },
+    evidence: { audit: seq, hash, bundle, ...(bundle === null && missingCapture(job, timeline)) },
   }
+}
+
+/** Reason why a job has no capture although it asks for one. */
+function missingCapture(
+  { asked }: Job,
+  timeline: Outcome['timeline'],
+): { readonly because?: string } {
+  const { why } = (timeline.findLast(({ event }) => event === 'captured')?.fields ?? {}) as {
+    readonly why?: unknown
+  }
+  return asked.capture && typeof why === 'string' ? { because: why } : {}
+}
+
+/** Python is parsed by its wall alone, which names the line (untrusted). */
+function withNotebookHint(
+  error: OutcomeError,
+  code: string,
+  { language }: Pick<Verdict, 'language'>,
+): OutcomeError {
+  if (language !== 'python' || error.code !== 'SYNTAX_ERROR') return error
+  const { line } = (error.details ?? {}) as { readonly line?: unknown }
+  const text = typeof line === 'number' ? (code.split('\n', line)[line - 1] ?? '') : ''
+  const hint = error.stack?.includes(text.trim()) ? notebookHint(text, 'python') : undefined
+  return hint === undefined ? error : { ...error, message: `${error.message}: ${hint}` }
 }
 
 function endOf(

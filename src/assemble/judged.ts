@@ -2,7 +2,7 @@ import type { Clock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
-import type { Analysis } from '../contract/verdict.ts'
+import { shownScores, type Analysis } from '../contract/verdict.ts'
 
 /**
  * Emits the end of an analysis without a run, so that its trace span ends too: `effect/registered` or `effect/refused`
@@ -41,6 +41,7 @@ export function createJudged({ emitter, clock }: { emitter: Emitter; clock: Cloc
 
 function securityOf(analysis: Analysis | undefined): object {
   if (!analysis) return {}
-  const { threatScore, severity, signatureValid } = analysis.verdict
-  return { threatScore, severity, signatureValid }
+  const { signatureValid } = analysis.verdict
+  const { threatScore, severity, judged } = shownScores(analysis.verdict)
+  return { threatScore, severity, judged, signatureValid }
 }

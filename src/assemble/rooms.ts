@@ -97,7 +97,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
       await walls.proveUntil(verdict.language, (next) => {
         const plan = profile(job, verdict)
         if (plan.kind !== 'run') return plan.kind === 'unavailable' ? 'yes' : 'served'
-        if (!plan.standsIn) return plan.leavesOpen ? 'yes' : 'served'
+        if (!plan.standsIn) return plan.fallsShort ? 'yes' : 'served'
         return isNoStronger(next, plan.standsIn.taken) ? 'no' : 'yes'
       })
       const { provider, image } = profile(job, verdict).profile

@@ -1,17 +1,20 @@
-import { readFile, readdir, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
-import { sourceName, type Job, type Language } from '../contract/job.ts'
+import { sourceName, type Job } from '../contract/job.ts'
+import { languageOfName, unknownLanguage } from '../contract/language-words.ts'
+import { languageOfShebang } from '../contract/shebang.ts'
 import type { Analysis } from '../contract/verdict.ts'
 import { note, printJson, type Globals } from './print.ts'
-import { languageOfExtension, sourceTextOf } from './source.ts'
+import { readBytes, sourceTextOf } from './source.ts'
 import {
   blockScore,
   entryOf,
   readable,
   sarif,
   syntaxErrorOf,
+  unjudgedReason,
   type AnalysedFile,
 } from './verdict-report.ts'
 import { version } from './version.ts'
@@ -27,12 +30,17 @@ export function register(program: Command): void {
     .description('analyse code without running it, and print verdicts')
     .argument('<path...>', 'files or folders')
     .option('--sarif', 'print a SARIF 2.1.0 log on stdout')
-    .option('--fail-on <score>', 'exit 3 if a threat score is at least this', score)
+    .option(
+      '--fail-on <score>',
+      'exit 3 if a threat score is at least this, or a file was not judged',
+      score,
+    )
     .addHelpText(
       'after',
       `
 Code with a threat score of ${blockScore} or more cannot be registered as an effect. A job is judged by its risk, which selects the
-sandbox and blocks only where [escalation] of the configuration says so.`,
+sandbox and blocks only where [escalation] of the configuration says so. JavaScript and TypeScript are read; a file of any other
+language is "not judged".`,
     )
     .action(async (given: readonly string[], _own, command: Command) => {
       const flags = command.optsWithGlobals<AnalyzeFlags>()
@@ -74,7 +82,10 @@ async function analyseAll(
     const some = files.slice(from, from + atOnce)
     all.push(
       ...(await Promise.all(
-        some.map(async (file) => ({ file, analysis: await analyse(await jobOf(file)) })),
+        some.map(async (file): Promise<AnalysedFile> => {
+          const job = await jobOf(file)
+          return 'because' in job ? { file, ...job } : { file, analysis: await analyse(job) }
+        }),
       )),
     )
   }
@@ -92,15 +103,14 @@ async function print(all: readonly AnalysedFile[], flags: AnalyzeFlags): Promise
   else process.stdout.write(`${sanitise(readable(all))}\n`)
   const { failOn } = flags
   if (failOn === undefined) return
-  if (all.some(({ analysis }) => analysis.verdict.threatScore >= failOn)) {
-    process.exitCode = failedExitCode
-  }
+  const unjudged = all.filter((one) => unjudgedReason(one) !== undefined)
+  for (const one of unjudged)
+    note(flags, sanitise(`Not judged: ${one.file}: ${unjudgedReason(one)}`))
+  const isReached = all.some(({ analysis }) => (analysis?.verdict.threatScore ?? 0) >= failOn)
+  if (isReached || unjudged.length > 0) process.exitCode = failedExitCode
 }
 
-const code = ['.js', '.mjs', '.cjs', '.jsx', '.ts', '.mts', '.cts', '.tsx']
-const sources = new Set([...code, ...Object.keys(languageOfExtension)])
-
-/** Takes every source below a folder except `node_modules` and dotfiles. */
+/** Takes every source below a folder, of whatever language, except `node_modules` and dotfiles. */
 async function filesOf(given: readonly string[]): Promise<string[]> {
   const files = (await Promise.all(given.map(filesBelow))).flat()
   if (files.length > filesMax) {
@@ -125,30 +135,37 @@ async function sourcesIn(folder: string): Promise<string[]> {
     if (entry.name.startsWith('.') || entry.name === 'node_modules') continue
     const child = path.join(folder, entry.name)
     if (entry.isDirectory()) found.push(...(await sourcesIn(child)))
-    else if (entry.isFile() && sources.has(path.extname(entry.name))) found.push(child)
+    else if (entry.isFile() && isSourceName(entry.name)) found.push(child)
     if (found.length > filesMax) return found
   }
   return found
 }
 
-async function jobOf(file: string): Promise<Job> {
+/** Files that a person would call code: a text or an image of a folder is not reported as unread. */
+function isSourceName(name: string): boolean {
+  const named = languageOfName(name)
+  return named.kind === 'unknown' ? named.name !== undefined : named.kind !== 'bare'
+}
+
+/** The job of a file; or why its language cannot be told. */
+async function jobOf(file: string): Promise<Job | { readonly because: string }> {
   const [{ newJob }, { systemClock }] = await Promise.all([
     import('../job.ts'),
     import('../contract/clock.ts'),
   ])
-  const language = languageOfExtension[path.extname(file)]
-  const code = await sourceOf(file, language)
+  const bytes = await readBytes(file)
+  const named = languageOfName(file)
+  if (named.kind === 'unknown' && languageOfShebang(bytes.toString('latin1', 0, 512)) === undefined)
+    return { because: unknownLanguage(file, named, notAsked).why }
+  const language = named.kind === 'known' ? named.language : undefined
+  const code = language === 'wasm' ? bytes.toString('base64') : sourceTextOf(bytes, file)
   const who = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
   const { success, data: name } = sourceName.safeParse(path.basename(file))
   return newJob({ code, ...(success && { name }), ...(language && { language }) }, who, systemClock)
 }
 
-async function sourceOf(file: string, language: Language | undefined): Promise<string> {
-  const bytes = await readFile(file).catch((cause: unknown) => {
-    throw unreadable(file, cause)
-  })
-  return language === 'wasm' ? bytes.toString('base64') : sourceTextOf(bytes, file)
-}
+/** A file that is only analysed is not run either. */
+const notAsked = { by: 'its suffix', run: () => '' }
 
 function unreadable(file: string, cause: unknown): MayflyError {
   const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'

@@ -200,11 +200,15 @@ function cellsOf(line: StoredLine): readonly string[] {
 /** Short detail of a body; a missing field is a dash. */
 function detailOf({ kind, bodyText }: StoredLine): string {
   const body = bodyOf(bodyText)
-  if (kind === 'admitted')
-    return `${at(body, 'plan', 'tier')}, risk ${at(body, 'security', 'risk')}`
+  if (kind === 'admitted') return `${at(body, 'plan', 'tier')}, ${riskText(body)}`
   if (kind === 'ended') return `${tenths(at(body, 'metrics', 'executionTime'))} ms`
   if (kind === 'event') return `${at(body, 'point')} ${reasonOf(body)}`
   return kind === 'closed' ? at(body, 'because') : ''
+}
+
+function riskText(body: unknown): string {
+  const isJudged = at(body, 'security', 'judged') !== 'false'
+  return isJudged ? `risk ${at(body, 'security', 'risk')}` : 'not judged'
 }
 
 /** Severity and reason of an event that has a reason, such as an anomaly; else all of its fields. */

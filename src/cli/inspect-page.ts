@@ -44,8 +44,8 @@ function tablesOf(found: InspectReport): string[] {
       ['file', 'threat', 'risk', 'findings'],
       found.analysis.map((one) => [
         one.file,
-        String(one.threatScore),
-        String(one.risk),
+        one.judged ? String(one.threatScore) : 'not judged',
+        one.judged ? String(one.risk) : (one.because ?? ''),
         one.findings.map(({ name, line }) => `${name}:${line}`).join(' '),
       ]),
     ),

@@ -175,7 +175,8 @@ async function analysed({ sources, request }: InspectTarget, assembly: Assembly)
   const analysis = rows.toSorted((a, b) => b.threatScore - a.threatScore || b.risk - a.risk)
   const main =
     request && (await assembly.analyse(newJob(request, { ...localAsker }, assembly.clock)))
-  const risk = Math.max(0, main?.verdict.risk ?? 0, ...analysis.map((one) => one.risk))
+  const risks = analysis.map((one) => (one.judged ? one.risk : 0))
+  const risk = Math.max(0, main?.verdict.risk ?? 0, ...risks)
   return { analysis, language: main?.verdict.language ?? 'sh', risk }
 }
 

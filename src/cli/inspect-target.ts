@@ -3,9 +3,10 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MayflyError } from '../contract/error.ts'
 import type { JobFile, JobRequest, Language } from '../contract/job.ts'
+import { languageOfName } from '../contract/language-words.ts'
 import { beginMark, type InspectReport } from './inspection.ts'
 import { jobFiles } from './job-files.ts'
-import { languageOfExtension, readBytes, readProgram } from './source.ts'
+import { readBytes, readProgram } from './source.ts'
 
 /** Code to inspect, as a job, with the sources to analyse; an archive is opened behind a wall alone. */
 export interface InspectTarget {
@@ -25,7 +26,6 @@ export interface TargetSource {
 
 const archive = /\.(tgz|tar\.gz|tar|tar\.bz2|tar\.xz|whl|zip)$/i
 const zipped = /\.(whl|zip)$/i
-const scripts = ['.js', '.mjs', '.cjs', '.jsx', '.ts', '.mts', '.cts', '.tsx']
 const sourcesMax = 500
 /** Files that start a folder without a manifest, the first that is there. */
 const starts = [
@@ -156,12 +156,15 @@ function sourcesOf(files: readonly JobFile[]): TargetSource[] {
 
 function isSource(name: string): boolean {
   return (
-    scripts.includes(path.extname(name)) ||
+    languageOfName(name).kind === 'script' ||
     ['python', 'sh', 'bash'].includes(languageOf(name) ?? '')
   )
 }
 
-const languageOf = (name: string) => languageOfExtension[path.extname(name)]
+function languageOf(name: string): Language | undefined {
+  const named = languageOfName(name)
+  return named.kind === 'known' ? named.language : undefined
+}
 
 function textOf({ content, encoding }: JobFile): string {
   return encoding === 'base64' ? Buffer.from(content, 'base64').toString() : content

@@ -7,6 +7,10 @@ const rowsMax = 25
 const excerptCharactersMax = 120
 const colours = { unremarkable: 'green', suspicious: 'yellow', malicious: 'red' } as const
 
+function scoresOf({ judged, threatScore, risk, because = '' }: InspectReport['analysis'][number]) {
+  return judged ? [`threat ${threatScore}`, `risk ${risk}`] : ['not judged', because]
+}
+
 /** Report for a terminal: the verdict first, then what was seen, each list cut to a screen. */
 export function inspectionText(found: InspectReport): string {
   const { verdict, because, network, files, notes } = found
@@ -18,8 +22,8 @@ export function inspectionText(found: InspectReport): string {
     ...section(
       'Analysis',
       found.analysis
-        .filter(({ findings }) => findings.length > 0)
-        .map((one) => [one.file, `threat ${one.threatScore}`, `risk ${one.risk}`, namesOf(one)]),
+        .filter(({ findings, judged }) => findings.length > 0 || !judged)
+        .map((one) => [one.file, ...scoresOf(one), namesOf(one)]),
     ),
     ...section(
       'Programs started',

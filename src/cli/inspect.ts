@@ -3,7 +3,7 @@ import { MayflyError } from '../contract/error.ts'
 import { languages } from '../contract/job.ts'
 import { namedTiers } from '../contract/tier.ts'
 import { sanitise } from '../output/sanitise.ts'
-import { parseWord } from './option-values.ts'
+import { parseLanguage, parseWord } from './option-values.ts'
 import { note, printJson } from './print.ts'
 import type { InspectFlags } from './inspect-runs.ts'
 import { inspectionVerdicts, type InspectReport } from './inspection.ts'
@@ -16,7 +16,7 @@ export function register(program: Command): void {
     .command('inspect')
     .description('find out what a suspect script or package does, and report it')
     .argument('<target>', 'a program, a folder, or an archive: .tgz, .tar.gz, .tar, .whl, .zip')
-    .option('--language <name>', `one of ${languages.join(' ')}`, parseWord('language', languages))
+    .option('--language <name>', `one of ${languages.join(' ')}`, parseLanguage)
     .option(
       '--tier <tier>',
       'run it once, behind this tier; default: behind the strongest here, and again where files and programs are seen',

@@ -4,7 +4,7 @@ import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
-import { type Job, type Language, languages } from '../contract/job.ts'
+import type { Job, Language } from '../contract/job.ts'
 import type { Envelope } from '../contract/signature.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -21,7 +21,7 @@ import {
 import { createVerifier } from '../threat/verify-job.ts'
 import { expiryOf } from './expiry.ts'
 import { loadCliConfig } from './open-assembly.ts'
-import { parseWord } from './option-values.ts'
+import { parseLanguage } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { recordChanges } from './record-changes.ts'
 import { readSignatures } from './signature-file.ts'
@@ -46,7 +46,7 @@ export function register(program: Command): void {
     .argument('<file>', 'the source; - reads stdin')
     .requiredOption('--key <file>', 'the private key')
     .option('--file <path...>', 'a file or folder of the job, as for "run"')
-    .option('--language <name>', languageHelp, oneLanguage)
+    .option('--language <name>', languageHelp, parseLanguage)
     .option('--capability <name...>', 'capabilities that may be granted, such as network')
     .option('--expires <time>', 'expiry, such as 90d, 2030-01-31 or never', '90d')
     .option('--raw', 'sign the bytes of the code only: binds nothing else, never expires')
@@ -58,7 +58,7 @@ export function register(program: Command): void {
     .argument('<file>', 'the source; - reads stdin')
     .requiredOption('--signature <file...>', 'output of "keys sign"')
     .option('--file <path...>', 'a file or folder of the job')
-    .option('--language <name>', languageHelp, oneLanguage)
+    .option('--language <name>', languageHelp, parseLanguage)
     .option('--public-key <key>', 'trust this key only: base64, or a .pub file')
     .option('--tenant <name>', 'tenant of the job', 'default')
     .action(verb(verify))
@@ -77,7 +77,6 @@ export function register(program: Command): void {
   keys.command('list').description('list trusted and revoked keys').action(verb(list))
 }
 
-const oneLanguage = parseWord('language', languages)
 const languageHelp = 'language of the code; default: by suffix or shebang'
 
 const examples = `

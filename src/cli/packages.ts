@@ -1,7 +1,7 @@
 import { lstatSync, readFileSync, readlinkSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
-import type { JobRequest, Language } from '../contract/job.ts'
+import type { JobRequest } from '../contract/job.ts'
 import { attempt } from '../lib/attempt.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { layerFolder } from '../lib/cache-folder.ts'
@@ -32,7 +32,7 @@ const SYSTEM_PYTHON = '/usr/bin/python3'
 const PACKAGE_JSON_BYTES_MAX = 2 ** 20
 /** Maximum of omitted files named. */
 const NAMED_MAX = 5
-const inNode: ReadonlySet<Language | undefined> = new Set(['node', 'js', 'ts', undefined])
+const inNode: ReadonlySet<JobRequest['language']> = new Set(['node', 'js', 'ts', undefined])
 
 /**
  * Packages of a program: those of `--packages`, else the nearest `node_modules` if the source imports a package.

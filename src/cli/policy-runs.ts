@@ -25,6 +25,7 @@ export interface SimulatedRun {
   readonly tenant: string
   readonly language: string
   readonly risk: number
+  readonly judged: boolean
   readonly was: { readonly kind: 'run' | 'blocked' | 'unavailable'; readonly tier: TierName }
   /**
    * `same`: as recorded. `stronger`: it would need a stronger wall, of at least `tier`. `blocked`: it ran, and would not.
@@ -54,6 +55,8 @@ const admitted = z.object({
     security: z.object({
       risk: z.number(),
       severity,
+      /** Absent in lines of earlier versions. */
+      judged: z.boolean().default(true),
       signatureValid: z.boolean(),
     }),
   }),
@@ -77,11 +80,11 @@ export function simulateRuns(
 /** Formats the runs that would end otherwise, and counts all. */
 export function simulatedRunsText(runs: readonly SimulatedRun[]): string {
   const changed = runs.filter(({ verdict }) => verdict !== 'same')
-  const rows = changed.map(({ run, at, tenant, risk, was, verdict, tier, because }) => [
+  const rows = changed.map(({ run, at, tenant, risk, judged, was, verdict, tier, because }) => [
     run,
     at,
     tenant,
-    String(risk),
+    judged ? String(risk) : 'not judged',
     was.kind === 'run' ? was.tier : was.kind,
     verdict === 'stronger' ? `at least ${tier}` : verdict,
     because,
@@ -91,6 +94,13 @@ export function simulatedRunsText(runs: readonly SimulatedRun[]): string {
   return `${rows.length > 0 ? `${table([head, ...rows])}\n` : ''}${counts}\n`
 }
 
+/** Scores that choose a wall: code that nothing read is given one by its language alone. */
+function decisiveOf<T extends Admitted['body']['security']>(security: T): T {
+  return security.judged || security.risk > 40
+    ? security
+    : { ...security, risk: 0, severity: 'low' }
+}
+
 function judgeAnew(config: Config, { run, at, tenant, body }: Admitted): SimulatedRun {
   const { language, plan, security } = body
   const ruledTenant = tenantOf(config, tenant)
@@ -98,11 +108,18 @@ function judgeAnew(config: Config, { run, at, tenant, body }: Admitted): Simulat
     config,
     tenant: ruledTenant,
     asked: {},
-    verdict: { language, ...security, findings: [] },
+    verdict: { language, ...decisiveOf(security), findings: [] },
     abilities: [],
   })
   const { kind } = plan
-  const about = { run, at: new Date(at).toISOString(), tenant, language, risk: security.risk }
+  const about = {
+    run,
+    at: new Date(at).toISOString(),
+    tenant,
+    language,
+    risk: security.risk,
+    judged: security.judged,
+  }
   const was = { kind, tier: plan.tier }
   const told = (
     verdict: SimulatedRun['verdict'],

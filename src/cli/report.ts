@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import type { Language } from '../contract/job.ts'
+import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import { shownSize } from './format-value.ts'
@@ -18,7 +18,7 @@ export interface RanProgram {
   /** Path as given on the command line. */
   readonly file: string
   readonly code: string
-  readonly language?: Language | undefined
+  readonly language?: JobRequest['language']
   /** True for `mayfly run`, whose flags bring files and permit hosts. */
   readonly isJob?: boolean
   /** Bytes of each stream that were printed live. */
@@ -135,15 +135,26 @@ function reportShadow({ shadow }: Outcome, flags: Globals): void {
 }
 
 /** Reports captures and how to extract them. */
-function reportCaptures({ id, timeline }: Outcome, flags: Globals): void {
+function reportCaptures({ id, timeline, evidence }: Outcome, flags: Globals): void {
   for (const { fields } of timeline.filter(({ event }) => event === 'captured')) {
     const { kind, why, parts = [] } = (fields ?? {}) as Partial<Capturing>
     const size = parts.reduce((sum, part) => sum + part.size, 0)
     const more = why === undefined ? '' : `, ${sanitise(why)}`
-    if (kind === 'none')
+    if (kind !== 'none')
+      note(flags, `Captured ${shownSize(size)}${more}: mayfly evidence extract ${id} FOLDER`)
+    else if (evidence.because === undefined)
       note(flags, `Nothing was captured: ${sanitise(why ?? 'no reason reported')}`)
-    else note(flags, `Captured ${shownSize(size)}${more}: mayfly evidence extract ${id} FOLDER`)
   }
+}
+
+/** Warns of a capture that was asked for and is missing, also beside JSON. */
+export function warnOfMissingCapture({ evidence }: Outcome, flags: Globals): void {
+  if (evidence.because === undefined) return
+  note(flags, `Nothing was captured: ${sanitise(evidence.because)}`)
+  note(
+    flags,
+    'Captured are programs (--language node, python, a shell), by the walls of "mayfly providers --json" with "capture-memory"',
+  )
 }
 
 /** Prints which functions ran in which zone; names come from the source. */
@@ -266,7 +277,7 @@ function statusLine(outcome: Outcome): string {
     ...(provider ? [`${executionTime.toFixed(1)} ms`] : []),
     ...(memoryUsage ? [`peak ${shownSize(memoryUsage.peak)}`] : []),
     ...(cachedFrom ? [`given again, from ${cachedFrom.id}`] : []),
-    `risk ${security.risk}`,
+    security.judged ? `risk ${security.risk}` : 'not judged',
     ...(security.behaviorScore > 0 ? [`behavior ${security.behaviorScore}`] : []),
     `audit line ${evidence.audit}`,
   ].join(' · ')

@@ -71,6 +71,8 @@ export async function runFile(
     await printOutcome(outcome, { file, code, language, isJob: true, printed }, flags)
     if (flags.explain) await explainRun(runner, planned)
   }
+  if (outcome.evidence.because !== undefined)
+    (await import('./report.ts')).warnOfMissingCapture(outcome, flags)
   reportUnsaved(unsaved, outcome, flags)
   if (file !== '-') await tellUnread(request, flags)
   process.exitCode = exitCodeFor(outcome, flags) || (unsaved.length > 0 ? UNSAVED : 0)

@@ -3,7 +3,7 @@ import { MayflyError } from '../contract/error.ts'
 import { entries, askable, languages } from '../contract/job.ts'
 import { namedTiers } from '../contract/tier.ts'
 import { programArguments } from '../lib/last-flag.ts'
-import { parseWord } from './option-values.ts'
+import { parseLanguage, parseWord } from './option-values.ts'
 import type { RunFlags } from './run-flags.ts'
 import { runFile } from './run-file.ts'
 
@@ -13,7 +13,7 @@ export function register(program: Command): void {
     .description('run one job on this machine')
     .argument('<file>', 'the program; - reads stdin')
     .argument('[args...]', 'arguments of the program, after --')
-    .option('--language <name>', `one of ${languages.join(' ')}`, parseWord('language', languages))
+    .option('--language <name>', `one of ${languages.join(' ')}`, parseLanguage)
     .option('--entry <kind>', `one of ${publicEntries.join(' ')}`, oneEntry)
     .option('--tier <tier>', 'exactly this tier', parseWord('tier', namedTiers))
     .option('--floor <tier>', 'at least this tier', parseWord('floor', namedTiers))

@@ -7,23 +7,16 @@ import {
   readSync,
   statSync,
 } from 'node:fs'
-import path from 'node:path'
+import { basename } from 'node:path'
 import type { Readable } from 'node:stream'
 import { MayflyError } from '../contract/error.ts'
 import type { Language } from '../contract/job.ts'
+import { languageOfName, unknownLanguage, type NamedLanguage } from '../contract/language-words.ts'
 import { interpreterOf, languageOfShebang } from '../contract/shebang.ts'
 import { sanitise } from '../output/sanitise.ts'
 
 /** Same as the limit of all files of a job. */
 const BYTES_MAX = 64 * 2 ** 20
-
-/** Language by file extension; for JavaScript and TypeScript, analysis chooses between Node and isolate. */
-export const languageOfExtension: Readonly<Record<string, Language | undefined>> = {
-  '.py': 'python',
-  '.sh': 'sh',
-  '.bash': 'bash',
-  '.wasm': 'wasm',
-}
 
 export interface ProgramSource {
   readonly code: string
@@ -32,8 +25,8 @@ export interface ProgramSource {
 }
 
 /**
- * Reads a program, `-` from stdin. For `.sh` files and unknown extensions, the shebang decides. Throws MayflyError
- * USAGE.
+ * Reads a program, `-` from stdin. The suffix tells its language, and the shebang where the suffix is `.sh` or tells none.
+ * Throws MayflyError USAGE, also for a suffix of another language.
  */
 export async function readProgram(
   file: string,
@@ -41,19 +34,24 @@ export async function readProgram(
 ): Promise<ProgramSource> {
   const bytes =
     file === '-' ? await readAll(process.stdin, 'standard input') : await readBytes(file)
-  const named = asked ?? languageOfExtension[path.extname(file)]
-  if (named === 'wasm') return { code: bytes.toString('base64'), language: named }
+  const named = languageOfName(file)
+  if ((asked ?? suffixLanguage(named)) === 'wasm')
+    return { code: bytes.toString('base64'), language: 'wasm' }
   const code = sourceTextOf(bytes, file)
-  const language = asked ?? languageIn(code, file, named)
-  return { code, language }
+  return { code, language: asked ?? languageIn(code, file, named) }
 }
 
-function languageIn(code: string, file: string, named: Language | undefined): Language | undefined {
-  const isOpen = named === 'sh' || (named === undefined && !isScriptName(file))
-  const interpreter = isOpen ? interpreterOf(code) : undefined
-  if (interpreter === undefined) return named
-  const language = languageOfShebang(code)
-  if (language !== undefined) return language
+function languageIn(code: string, file: string, named: NamedLanguage): Language | undefined {
+  const language = suffixLanguage(named)
+  if (named.kind === 'script' || (language !== undefined && language !== 'sh')) return language
+  const interpreter = interpreterOf(code)
+  const told = languageOfShebang(code)
+  if (told !== undefined) return told
+  if (named.kind === 'unknown') {
+    const { why, hint } = unknownLanguage(file, named, byFlag)
+    throw new MayflyError('USAGE', `Cannot run "${file}": ${why}`, { hint })
+  }
+  if (interpreter === undefined) return language
   throw new MayflyError(
     'USAGE',
     `Cannot run "${file}": its shebang names "${sanitise(interpreter)}", which is no supported language`,
@@ -61,8 +59,23 @@ function languageIn(code: string, file: string, named: Language | undefined): La
   )
 }
 
-export const isScriptName = (file: string): boolean =>
-  /^\.(?:[cm]?[jt]s|[jt]sx)$/.test(path.extname(file))
+const byFlag = {
+  by: '--language',
+  run: (script: string, file: string) =>
+    `With its tool on this machine: echo '${script}' | mayfly run - --language bash --file ${besideScript(file)}`,
+}
+
+/** Value of `--file` that puts the file into the working folder; a name that a shell would read otherwise is left out. */
+function besideScript(file: string): string {
+  const base = basename(file)
+  if (!/^[\w./+-]+$/.test(file)) return 'FILE'
+  return base === file ? file : `${file}=${base}`
+}
+
+const suffixLanguage = (named: NamedLanguage): Language | undefined =>
+  named.kind === 'known' ? named.language : undefined
+
+export const isScriptName = (file: string): boolean => languageOfName(file).kind === 'script'
 
 /** Throws MayflyError USAGE. */
 export function sourceTextOf(bytes: Uint8Array, file: string): string {

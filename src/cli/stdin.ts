@@ -1,6 +1,7 @@
 import { fstatSync, readFileSync } from 'node:fs'
 import { MayflyError } from '../contract/error.ts'
 import type { JobRequest, Language } from '../contract/job.ts'
+import { canonicalLanguage } from '../contract/language-words.ts'
 import { stdinBytesMax } from '../contract/stdin-bound.ts'
 import { shownSize } from './format-value.ts'
 
@@ -33,7 +34,7 @@ const javaScript =
   /\bstdin\b|\breadFile(Sync)?\s*\(\s*0\b|\bread(Sync)?\s*\(\s*0\b|\breadline\b|\bchild_process\b/
 
 export interface StdinOptions {
-  readonly language: Language | undefined
+  readonly language: JobRequest['language']
   /** Sources that may read stdin: the program and the job's files. */
   readonly sources: readonly string[]
   /** `--stdin`: waits for EOF without a timeout. */
@@ -45,7 +46,7 @@ export interface StdinOptions {
 export async function readStdin(wish: StdinOptions): Promise<JobRequest['stdin']> {
   if (isNullDevice()) return undefined
   const isPipe = isOpenEnded()
-  const pattern = reads[wish.language ?? 'js'] ?? javaScript
+  const pattern = reads[canonicalLanguage(wish.language ?? '') ?? 'js'] ?? javaScript
   const isRead = wish.isAsked || wish.sources.some((source) => pattern.test(source))
   if (!isPipe && isTerminal()) {
     if (isRead && pattern.source !== '(?:)')

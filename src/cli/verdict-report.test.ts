@@ -16,9 +16,11 @@ test('an entry has exactly the named keys, and is blocked from 80 on', () => {
   const entry = entryOf(bad)
   assert.deepEqual(Object.keys(entry), [
     'file',
+    'language',
     'threatScore',
     'risk',
     'severity',
+    'judged',
     'blocked',
     'findings',
     'capabilities',
@@ -38,19 +40,35 @@ test('the text report has a line per file and a line per finding, with its posit
       '',
       '/tmp/b.js  threat 0  risk 0 (low)  complexity 1',
       '',
-      'c.js  does not parse',
+      'c.js  not judged: it does not parse',
     ].join('\n'),
   )
 })
 
-test('the line of a language that is not searched for patterns says so', () => {
+test('a file that nothing reads is "not judged" in the text, and no low risk in an entry and in SARIF', () => {
   const code = 'import os\nos.system("rm -rf /")'
   const analysis = analysisOf(
     inspect({ code, language: 'python', entry: 'auto', files: [] }),
     'sha256:0',
   )
-  assert.match(readable([{ file: 'a.py', analysis }]), /  \(python is not searched for patterns\)$/)
-  assert.ok(!readable([good, bad]).includes('not searched'))
+  const all = [
+    { file: 'a.py', analysis },
+    { file: 'w.php', because: 'its suffix says PHP' },
+  ]
+  assert.equal(
+    readable(all),
+    'a.py  not judged: code of language "python" is not read\n\nw.php  not judged: its suffix says PHP',
+  )
+  for (const entry of all.map(entryOf)) {
+    const { judged, risk, severity, because } = entry
+    assert.deepEqual([judged, risk, severity], [false, 40, 'medium'])
+    assert.ok(because)
+  }
+  const told = sarif(all, '1.2.3').runs[0]!.invocations[0]!.toolExecutionNotifications
+  assert.deepEqual(
+    told.map(({ message }) => message.text.startsWith('Not judged: ')),
+    [true, true],
+  )
 })
 
 test('a syntax error is reported with its position', () => {

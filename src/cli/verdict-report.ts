@@ -1,63 +1,81 @@
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { Analysis, Finding, Verdict } from '../contract/verdict.ts'
+import { shownScores, type Analysis, type Finding } from '../contract/verdict.ts'
 import { patterns } from '../threat/patterns.ts'
 import { table } from './print.ts'
 
-/** Analysis of one file. */
-export interface AnalysedFile {
-  readonly file: string
-  readonly analysis: Analysis
-}
+/** Analysis of one file, or why there is none. */
+export type AnalysedFile =
+  | { readonly file: string; readonly analysis: Analysis; readonly because?: never }
+  | { readonly file: string; readonly analysis?: never; readonly because: string }
 
 /** Threat score from which code without grants is blocked. */
 export const blockScore = 80
 
-/** Entry of `analyze --json`. */
-export function entryOf({ file, analysis }: AnalysedFile) {
-  const { threatScore, risk, severity, findings, capabilities, complexityScore, behaviorScore } =
-    analysis.verdict
-  const blocked = threatScore >= blockScore
+/** Entry of `analyze --json`; `because` says why a file was not judged. */
+export function entryOf(one: AnalysedFile) {
+  const { file, analysis } = one
+  const because = unjudgedReason(one)
+  const { language, findings, capabilities, complexityScore, behaviorScore } = {
+    ...nothingRead,
+    ...analysis?.verdict,
+  }
+  const scores = shownScores({ ...unscored, ...analysis?.verdict })
   return {
     file,
-    threatScore,
-    risk,
-    severity,
-    blocked,
+    language,
+    ...scores,
+    blocked: scores.threatScore >= blockScore,
     findings,
     capabilities,
     complexityScore,
     behaviorScore,
+    ...(because !== undefined && { because }),
   }
+}
+
+const nothingRead = {
+  language: null,
+  findings: [],
+  capabilities: [],
+  complexityScore: 0,
+  behaviorScore: 0,
+}
+const unscored = { threatScore: 0, risk: 0, judged: false, language: 'sh' } as const
+
+/** Why nothing is known of a file; undefined if it was read. */
+export function unjudgedReason({ analysis, because }: AnalysedFile): string | undefined {
+  if (!analysis) return because
+  if (analysis.verdict.judged) return undefined
+  if (analysis.kind === 'syntax-error') return 'it does not parse'
+  const { findings, language } = analysis.verdict
+  const isUnparsed = findings.some(({ name }) => name === 'UNPARSED')
+  return isUnparsed ? 'it could not be parsed' : `code of language "${language}" is not read`
 }
 
 /** `FILE:LINE:COLUMN: message` of a syntax error. */
 export function syntaxErrorOf({ file, analysis }: AnalysedFile): string | undefined {
-  if (analysis.kind !== 'syntax-error') return undefined
+  if (analysis?.kind !== 'syntax-error') return undefined
   return `${file}:${analysis.line}:${analysis.column}: ${analysis.message}`
 }
 
 /** Formats a line per file, then one per finding, most severe first. */
 export function readable(all: readonly AnalysedFile[]): string {
-  return all
-    .map(({ file, analysis }) =>
-      [headline(file, analysis), ...lines(file, analysis.verdict)].join('\n'),
-    )
-    .join('\n\n')
+  return all.map((one) => [headline(one), ...lines(one)].join('\n')).join('\n\n')
 }
 
-function headline(file: string, { kind, verdict }: Analysis): string {
-  if (kind === 'syntax-error') return `${file}  does not parse`
-  const blocked = verdict.threatScore >= blockScore ? '  blocked as an effect' : ''
-  const unread = hasPatterns.has(verdict.language) ? '' : unreadNote(verdict.language)
-  return `${file}  threat ${verdict.threatScore}  risk ${verdict.risk} (${verdict.severity})  complexity ${verdict.complexityScore}${blocked}${unread}`
+function headline(one: AnalysedFile): string {
+  const { file, analysis } = one
+  const unread = unjudgedReason(one)
+  const isUnparsed = analysis?.verdict.findings.length
+  if (unread !== undefined && !isUnparsed) return `${file}  not judged: ${unread}`
+  const { threatScore, risk, severity, complexityScore } = analysis!.verdict
+  const blocked = threatScore >= blockScore ? '  blocked as an effect' : ''
+  return `${file}  threat ${threatScore}  risk ${risk} (${severity})  complexity ${complexityScore}${blocked}`
 }
 
-/** Languages that are parsed; of others only the shape of the text is judged, so a low score means little. */
-const hasPatterns: ReadonlySet<string> = new Set(['js', 'ts', 'node'])
-const unreadNote = (language: string) => `  (${language} is not searched for patterns)`
-
-function lines(file: string, { findings }: Verdict): string[] {
+function lines({ file, analysis }: AnalysedFile): string[] {
+  const findings = analysis?.verdict.findings ?? []
   if (findings.length === 0) return []
   const rows = findings.map((finding) => [
     `  ${file}:${finding.line}:${finding.column}`,
@@ -73,7 +91,7 @@ function lines(file: string, { findings }: Verdict): string[] {
 const names = Object.keys(patterns) as (keyof typeof patterns)[]
 const levels = { critical: 'error', high: 'error', medium: 'warning', low: 'note' } as const
 
-/** SARIF 2.1.0 log: one run, a result per finding, a notification per syntax error. */
+/** SARIF 2.1.0 log: one run, a result per finding, a notification per file that was not judged. */
 export function sarif(all: readonly AnalysedFile[], version: string) {
   return {
     $schema: 'https://json.schemastore.org/sarif-2.1.0.json',
@@ -86,7 +104,7 @@ export function sarif(all: readonly AnalysedFile[], version: string) {
           { executionSuccessful: true, toolExecutionNotifications: all.flatMap(notificationOf) },
         ],
         results: all.flatMap(({ file, analysis }) =>
-          analysis.verdict.findings.map((finding) => resultOf(file, finding)),
+          (analysis?.verdict.findings ?? []).map((finding) => resultOf(file, finding)),
         ),
       },
     ],
@@ -115,12 +133,16 @@ function resultOf(file: string, finding: Finding) {
   }
 }
 
-function notificationOf({ file, analysis }: AnalysedFile) {
-  if (analysis.kind !== 'syntax-error') return []
-  const { line, column, message } = analysis
-  return [
-    { level: 'error', message: { text: message }, locations: [locationOf(file, line, column)] },
-  ]
+/** Notification of a file that was not judged, at its syntax error if it has one. */
+function notificationOf(one: AnalysedFile) {
+  const { file, analysis } = one
+  const because = unjudgedReason(one)
+  if (because === undefined) return []
+  const isBroken = analysis?.kind === 'syntax-error'
+  const text = isBroken ? analysis.message : `Not judged: ${because}`
+  const { line, column } = isBroken ? analysis : { line: 1, column: 1 }
+  const level = isBroken ? ('error' as const) : ('warning' as const)
+  return [{ level, message: { text }, locations: [locationOf(file, line, column)] }]
 }
 
 function locationOf(file: string, startLine: number, startColumn: number) {

@@ -64,6 +64,7 @@ export const threatRow = z
     trust: z.enum(['host', 'wall', 'guest']).describe('source of the claim'),
     threatScore: z.number().optional(),
     risk: z.number().optional(),
+    judged: z.literal(false).optional().describe('present where nothing read the code'),
     behaviorScore: z
       .number()
       .optional()

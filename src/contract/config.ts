@@ -4,6 +4,7 @@ import type { Controls } from './controls.ts'
 import { imageReferencePattern } from './image-reference.ts'
 import { unknownMethodIn } from './http-method.ts'
 import { bytesAsked, hostPattern, instructions, networkAsked, origins } from './job.ts'
+import { languageAmong } from './language.ts'
 import {
   type ConfiguredNetworkInput,
   type ConfiguredNetwork,
@@ -763,9 +764,9 @@ const images = z.strictObject({
 
 const keptSpares = z.strictObject({
   provider: filled(64).describe('Provider that makes the walls, by its name in `mayfly providers`'),
-  language: z
-    .enum(['node', 'sh', 'bash', 'python'])
-    .describe('Language of the jobs that they are for'),
+  language: languageAmong(['node', 'sh', 'bash', 'python']).describe(
+    'Language of the jobs that they are for',
+  ),
   image: z
     .string()
     .regex(imageReferencePattern)

@@ -1,5 +1,7 @@
 import * as z from 'zod'
 import { imageReferencePattern } from './image-reference.ts'
+import { languageAmong } from './language.ts'
+import { languageWords } from './language-words.ts'
 import type { PackageLayer } from './layer.ts'
 import { unknownMethodIn } from './http-method.ts'
 import { parsePattern, patternText } from './network.ts'
@@ -9,7 +11,7 @@ import { cores, diskSize, duration, memorySize, size } from './units.ts'
 import { tierName } from './tier.ts'
 import { filled, flag, inUsualBase64, whole } from './schema-parts.ts'
 
-export const languages = ['js', 'ts', 'node', 'python', 'wasm', 'sh', 'bash'] as const
+export const languages = languageWords
 export const entries = ['auto', 'body', 'function', 'module', 'program', 'main', 'handler'] as const
 
 /** Capabilities a job may request directly; its own wall enforces them. */
@@ -33,7 +35,8 @@ export const hostCall = 'host.call'
 /** Capabilities that `mayfly run --capability` accepts. */
 export const askable = [...grantable, ...callable] as const
 
-export const language = z.enum(languages)
+/** A language as callers write it: also by its usual names, in any case. The canonical word comes out. */
+export const language = languageAmong(languages)
 export const entry = z.enum(entries)
 export type Language = z.infer<typeof language>
 export type Entry = z.infer<typeof entry>

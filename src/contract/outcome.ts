@@ -188,6 +188,11 @@ export const outcomeSchema = z
         threatScore: z.number(),
         risk: z.number(),
         severity,
+        judged: z
+          .boolean()
+          .describe(
+            'false: nothing read the code, as of Python, shells and WebAssembly, so its scores are no judgement',
+          ),
         behaviorScore: z
           .number()
           .min(0)
@@ -250,6 +255,10 @@ export const outcomeSchema = z
           .string()
           .nullable()
           .describe('name of the last capture stored of this run; null without one'),
+        because: z
+          .string()
+          .optional()
+          .describe('reason why the capture that was asked for is missing'),
       })
       .readonly(),
   })
@@ -288,6 +297,7 @@ export function withoutWall() {
       threatScore: 0,
       risk: 0,
       severity: 'low',
+      judged: false,
       behaviorScore: 0,
       signatureValid: false,
       findings: [],

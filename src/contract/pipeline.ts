@@ -139,8 +139,8 @@ export type Plan =
        * strongest available.
        */
       readonly standsIn?: TierSubstitute
-      /** Controls that the schedule closes and no wall known so far can. */
-      readonly leavesOpen?: readonly Control[]
+      /** No wall known so far closes what the schedule closes and makes the capture that is asked for. */
+      readonly fallsShort?: true
     }
   | {
       readonly kind: 'blocked' | 'unavailable'

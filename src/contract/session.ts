@@ -46,7 +46,7 @@ export const sessionRequest = jobRequest
     artifacts: true,
   })
   .extend({
-    language: language.default('python'),
+    language: language.prefault('python'),
     envs: envAsked.optional().describe('the same as env'),
     timeout: lasting.optional().describe('time until it ends; POST …/timeout renews it'),
     idle: lasting.optional().describe('time without an exec after which it ends'),

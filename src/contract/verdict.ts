@@ -58,6 +58,8 @@ export const verdictSchema = z
     complexityScore: z.number().min(0),
     behaviorScore: z.number().min(0),
     signatureValid: z.boolean(),
+    /** False if nothing read the code, so that a low score is no judgement; then `risk` only chooses among the walls of its language. */
+    judged: z.boolean(),
     /** Decided by parsing; never `auto`. */
     language: z.enum(languages),
     entry: z.enum(entries),
@@ -113,6 +115,23 @@ export function trustOf({
 }: Pick<Verdict, 'risk' | 'signatureValid'>): CodeTrust {
   if (severityOf(risk) !== 'low') return 'suspect'
   return signatureValid ? 'signed' : 'plain'
+}
+
+/** Risk that is reported of code that nothing read: the least of a medium one. */
+const unjudgedRisk = 40
+
+/**
+ * Scores of a verdict as users see them: code that nothing read is no low risk. A WebAssembly module keeps its own, since it
+ * reaches nothing but its imports.
+ */
+export function shownScores({
+  threatScore,
+  risk,
+  judged,
+  language,
+}: Pick<Verdict, 'threatScore' | 'risk' | 'judged' | 'language'>) {
+  const shown = judged || language === 'wasm' ? risk : Math.max(risk, unjudgedRisk)
+  return { threatScore, risk: shown, severity: severityOf(shown), judged }
 }
 
 /** Severity of a score from 0 to 100. */

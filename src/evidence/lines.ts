@@ -1,7 +1,7 @@
 import type { Event } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { JobEntry, Plan } from '../contract/pipeline.ts'
-import { trustOf, type Verdict } from '../contract/verdict.ts'
+import { shownScores, trustOf, type Verdict } from '../contract/verdict.ts'
 import type { ProgramZoneMade, ZonesMade } from '../contract/zones.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { draft, type Draft } from './chain.ts'
@@ -121,11 +121,11 @@ function commitmentsOf(job: Job, salts: Uint8Array): Record<string, string | und
 
 /** Findings by name, line and score; descriptions may quote the code. */
 function securityOf(verdict: Verdict): Record<string, unknown> {
-  const { threatScore, risk, severity, signatureValid } = verdict
+  const { signatureValid } = verdict
   const findings = verdict.findings
     .slice(0, listedMax)
     .map(({ name, score, kind, line }) => ({ name, score, kind, line }))
-  return { threatScore, risk, severity, signatureValid, trust: trustOf(verdict), findings }
+  return { ...shownScores(verdict), signatureValid, trust: trustOf(verdict), findings }
 }
 
 function planOf(plan: Plan): Record<string, unknown> {

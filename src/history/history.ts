@@ -49,6 +49,7 @@ export const executionRow = z
     provider: z.string().optional(),
     executionTime: z.number().optional(),
     threatScore: z.number().optional(),
+    judged: z.boolean().optional().describe('false: nothing read the code'),
     behaviorScore: z.number().optional(),
     labels: z.record(z.string(), z.string()),
     session: z

@@ -1,3 +1,4 @@
+import { shownScores } from '../contract/verdict.ts'
 import type { ExecutionExplanation } from '../assemble/assemble.ts'
 import { fenced, safeCut, type ToolAnswer } from './tool-answer.ts'
 
@@ -25,9 +26,13 @@ export function answerExplanation({ analysis, plan }: ExecutionExplanation): Too
   const head = fault
     ? `It would not run: ${fault.code}: ${safeCut(fault.message, TEXT_CHARACTERS_MAX)}`
     : `It would run as ${verdict.language} in a sandbox of tier ${tier}`
-  const { risk, threatScore, language } = verdict
+  const { language } = verdict
+  const { risk, threatScore, judged } = shownScores(verdict)
+  const scores = judged
+    ? `risk ${risk}, threat score ${threatScore}`
+    : 'not judged: nothing read it'
   return {
-    text: `${head} (risk ${risk}, threat score ${threatScore})\n\n${fenced('why', lines.join('\n'), 8000)}`,
+    text: `${head} (${scores})\n\n${fenced('why', lines.join('\n'), 8000)}`,
     data: {
       runs: fault === undefined,
       ...(fault && { error: { ...fault, message: safeCut(fault.message, TEXT_CHARACTERS_MAX) } }),
@@ -36,6 +41,7 @@ export function answerExplanation({ analysis, plan }: ExecutionExplanation): Too
       provider,
       risk,
       threatScore,
+      judged,
       findings,
       explain: reasons,
     },

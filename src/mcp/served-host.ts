@@ -30,19 +30,12 @@ export function servedHost(
   const { tenant, principal } = who
   const owner = { tenant, principal, origin: 'mcp', ...trace } as const
   const find = (id: string) => ownSession(parts, who, id)
-  const own = parts.agents.of(tenant, principal)
   return {
-    ...own,
-    readKept(run, path) {
-      const bytes = own.kept.find(run, path)
-      parts.quotas.transfer(tenant, bytes?.length ?? 0)
-      return bytes
-    },
+    ...parts.agents.of(tenant, principal),
     get hasNetwork() {
       return parts.hasNetwork()
     },
-    run: (request: JobRequest, caller) =>
-      started(parts, newJob(request, owner, clock), caller, own),
+    run: (request: JobRequest, caller) => started(parts, newJob(request, owner, clock), caller),
     async open(request, signal) {
       parts.running.refuseWhenDraining()
       const asked: SessionAsked & ReturnType<typeof readSession> = readSession(request)
@@ -60,7 +53,7 @@ export function servedHost(
         parts.live.runs(one.id)
         return held.exec(one, listening)
       }
-      return await started({ ...parts, road }, job, caller, own)
+      return await started({ ...parts, road }, job, caller)
     },
     files: (id) => countedFiles(parts, tenant, find(id).session.files),
     end: (id) => find(id).close(),
@@ -76,17 +69,9 @@ async function started(
   parts: McpParts,
   job: Job,
   { signal, tap, hostCalls }: ToolCaller,
-  { kept }: Pick<ToolHost, 'kept'>,
 ): Promise<Outcome> {
   const road: McpParts['road'] = (asked, caller) =>
-    parts.road(asked, {
-      ...caller,
-      hostCalls: hostCalls?.(asked.id),
-      files(beside) {
-        caller.files?.(beside)
-        kept.keep(asked.id, beside)
-      },
-    })
+    parts.road(asked, { ...caller, hostCalls: hostCalls?.(asked.id) })
   const one = startJob({ ...parts, road }, job, {
     send(name, data) {
       if (name !== 'stdout' && name !== 'stderr') return

@@ -6,7 +6,6 @@ import {
   isLegacyRequest,
   ProtocolError,
   ProtocolErrorCode,
-  ResourceNotFoundError,
   Server,
   WebStandardStreamableHTTPServerTransport,
 } from '@modelcontextprotocol/server'
@@ -21,7 +20,6 @@ export const serverParts = {
   isLegacyRequest,
   ProtocolError,
   ProtocolErrorCode,
-  ResourceNotFoundError,
   Server,
   serveStdio,
   StdioServerTransport,

@@ -2,12 +2,11 @@ import * as z from 'zod'
 import { sessionListing, execRequest, sessionFile, sessionLanguages } from '../contract/session.ts'
 import { execSession, outcomeSchema } from '../contract/outcome.ts'
 import { sessionFileBytesMax } from '../contract/exec.ts'
-import { jobRequest, language, limits } from '../contract/job.ts'
+import { jobRequest, languages, limits } from '../contract/job.ts'
+import { languageAmong } from '../contract/language.ts'
 import { explained } from '../contract/profile.ts'
 import { usualBase64 } from '../lib/usual-base64.ts'
-import { keptMinutes } from './kept-files.ts'
-import { answerRun } from './run-answer.ts'
-import { answerCharactersMax } from './tool-answer.ts'
+import { answerOutcome, answerCharactersMax } from './tool-answer.ts'
 import { answerExplanation } from './explain-answer.ts'
 import { answerFile, answerListing, entriesMax } from './file-answer.ts'
 import { invalidArguments, makeTool, type Tool, type ToolHints } from './tool.ts'
@@ -31,8 +30,7 @@ const runInput = jobRequest
       'the program. js and ts: an async function body whose `return` is the result, with `input` in scope, or a module; ' +
         'python: the last expression or `result` is the result; node, sh and bash: a whole program',
     ),
-    language: language
-      .exclude(['wasm'])
+    language: languageAmong(languages.filter((one) => one !== 'wasm'))
       .optional()
       .describe('default: js, or node if the code imports modules'),
     input: z.unknown().optional().describe('JSON value, available to the code as `input`'),
@@ -111,12 +109,12 @@ const runCode = makeTool({
   description:
     'Runs a program in a new sandbox, which is destroyed afterwards: no state is kept between calls. ' +
     'Languages: js, ts, node, python, sh, bash. No network and no files of this machine unless its operator granted ' +
-    `them. Images that the code shows or writes are in the answer; read_file reads its other files. ${capped} ${untrusted}`,
+    `them. ${capped} ${untrusted}`,
   input: runInput,
   output: outcomeShown,
   hints: executes,
   async answer(host, { code: source, ...asked }, caller) {
-    return answerRun(await host.run({ ...asked, code: source }, caller), host)
+    return answerOutcome(await host.run({ ...asked, code: source }, caller))
   },
 })
 
@@ -134,8 +132,7 @@ const runSession = makeTool({
     .pick({ code: true, command: true, input: true, stdin: true, limits: true })
     .extend({
       session: sessionId.optional(),
-      language: z
-        .enum(sessionLanguages)
+      language: languageAmong(sessionLanguages)
         .optional()
         .describe('language of a new session; default: python'),
       files: jobRequest.unwrap().shape.files.describe('files to create in a new session'),
@@ -151,18 +148,18 @@ const runSession = makeTool({
     const hasWork = exec.code !== undefined || exec.command !== undefined
     if (!hasWork && !(end && session !== undefined))
       throw invalidArguments('expected code or command, or a session with end')
-    if (!hasWork) return answerRun(await host.end(session!), host)
+    if (!hasWork) return answerOutcome(await host.end(session!))
     const opened =
       session === undefined
         ? await host.open({ language: asked ?? 'python', files }, caller.signal)
         : { kind: 'open' as const, id: session }
-    if (opened.kind === 'ended') return answerRun(opened.outcome, host)
+    if (opened.kind === 'ended') return answerOutcome(opened.outcome)
     try {
       const outcome = await host.exec(opened.id, exec, caller)
       // A client that cancelled the call gets no answer, and so no id of a session that it opened.
       const isUnknown = session === undefined && caller.signal.aborted
       if (end || isUnknown) await endQuietly(host, opened.id)
-      return answerRun(end ? asEnded(outcome) : outcome, host)
+      return answerOutcome(end ? asEnded(outcome) : outcome)
     } catch (thrown) {
       // The client does not know the id of a session that this call has just opened.
       if (session === undefined) await endQuietly(host, opened.id)
@@ -185,8 +182,7 @@ const readFile = makeTool({
   name: 'read_file',
   title: 'Read a file of a session',
   description:
-    'Reads a file below the working folder of a session, or one that a call of run_code or run_session left: with the id of ' +
-    `that call as \`session\`, for ${keptMinutes} minutes. Returns text, or an image as an image; other bytes as ` +
+    'Reads a file below the working folder of a session. Returns text, or an image as an image; other bytes as ' +
     `base64. \`offset\` and \`length\` are in bytes. ${capped} ${untrusted}`,
   input: z.strictObject({
     session: sessionId,
@@ -212,9 +208,7 @@ const readFile = makeTool({
   }),
   hints: () => changesNothing,
   async answer(host, asked) {
-    const bytes =
-      host.readKept(asked.session, asked.path) ??
-      (await host.files(asked.session).get(asked.path, sessionFileBytesMax))
+    const bytes = await host.files(asked.session).get(asked.path, sessionFileBytesMax)
     return answerFile(bytes, asked)
   },
 })
@@ -262,6 +256,7 @@ const explain = makeTool({
     provider: z.string(),
     risk: z.number(),
     threatScore: z.number(),
+    judged: z.boolean().describe('false: nothing read the code, so its scores are no judgement'),
     findings: z.array(
       z.object({
         name: z.string(),
@@ -279,7 +274,7 @@ const explain = makeTool({
 /** All tools in the order of `tools/list`. */
 export const tools: readonly Tool[] = [runCode, runSession, listFiles, readFile, writeFile, explain]
 
-type Ended = Parameters<typeof answerRun>[0]
+type Ended = Parameters<typeof answerOutcome>[0]
 
 function asEnded(outcome: Ended): Ended {
   return outcome.session ? { ...outcome, session: { ...outcome.session, ended: true } } : outcome

@@ -8,6 +8,7 @@ import type { Ability, Provider } from '../contract/provider.ts'
 import type { TierSubstitute } from '../contract/pipeline.ts'
 import { namedTiers, type Strength, strengthOf, type TierName } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
+import { present } from '../lib/present.ts'
 import { costOf, rankWalls, type RankFacts, whyBefore } from './rank-walls.ts'
 
 /** Facts about a provider; `strength` as proved by its probe. */
@@ -36,6 +37,8 @@ export interface TierRequest {
   readonly holds?: readonly Control[]
   /** Controls that phases of the schedule close. */
   readonly closes?: readonly Control[]
+  /** The job asks for a capture of its memory. */
+  readonly captures?: boolean
   /** Floor raised by earlier runs of this code. */
   readonly raised?: FloorRaise | undefined
 }
@@ -56,13 +59,14 @@ export interface TierChoice {
   readonly end?: { readonly kind: 'blocked' | 'unavailable'; readonly error: OutcomeError }
   /** Set if the default escalation needs a wall that this machine lacks. */
   readonly standsIn?: TierSubstitute
-  /** Controls that the schedule closes and no wall known so far can; absent where a wall is named. */
-  readonly leavesOpen?: readonly Control[]
+  /** No wall known so far closes what the schedule closes and makes the capture; absent where a wall is named. */
+  readonly fallsShort?: true
 }
 
 /**
  * Cheapest available wall that is strong enough, has the needed abilities and, if one has, closes what the schedule
- * closes; never below the floor, which is the strongest of the tenant's, the job's, the language's and the escalation's.
+ * closes and makes the capture that is asked for; never below the floor, which is the strongest of the tenant's, the job's, the
+ * language's and the escalation's.
  */
 export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[]): TierChoice {
   const facts = rankWalls(known)
@@ -73,12 +77,12 @@ export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[])
   const judged = facts.map((fact) => ({ fact, whyNot: rejectionReason(fact, need) }))
   const usable = judged.filter(({ whyNot }) => whyNot === undefined).map(({ fact }) => fact)
   const preferred = need.preferred && usable.find(({ name }) => name === need.preferred)
-  const { closes = [] } = wanted
-  const closing = usable.find((fact) => openIn(fact, closes).length === 0)
-  const taken = need.lacking ? strongestOf(usable) : preferred || closing || usable[0]
+  const wishes = wishesOf(wanted)
+  const serving = bestServing(usable, wishes)
+  const taken = need.lacking ? strongestOf(usable) : preferred || serving
   const isFree =
     !need.lacking && !preferred && need.tier === undefined && need.provider === undefined
-  const open = taken && isFree && !closing ? openIn(taken, closes) : []
+  const fallsShort = isFree && taken !== undefined && shortfall(taken, wishes) !== undefined
   const image = taken?.images?.[need.language]
   const end = blocked ?? tooWeak(need, facts) ?? (taken ? undefined : noProvider(need, judged))
   return {
@@ -96,7 +100,7 @@ export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[])
           value: 'not taken',
           because:
             whyNot ??
-            unclosed(fact, closing === taken ? closes : []) ??
+            (taken && serving === taken ? shortfall(fact, wishes, taken) : undefined) ??
             `could hold it; ${preferred ? `"${preferred.name}" is preferred` : whyBefore(taken!, fact)}`,
         })),
     ],
@@ -106,7 +110,7 @@ export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[])
       need.lacking && {
         standsIn: { wanted: need.lacking.tier, taken: taken.tier, risk: wanted.verdict.risk },
       }),
-    ...(open.length > 0 && { leavesOpen: open }),
+    ...(fallsShort && { fallsShort }),
   }
 }
 
@@ -298,14 +302,53 @@ function rejectionReason(fact: ProviderFacts, need: TierNeed): string | undefine
   return open && (unenforced[open] ?? `it does not enforce "${open}"`)
 }
 
+/** Preferences of the job, which no wall is refused for. */
+interface Wishes {
+  readonly closes?: readonly Control[]
+  /** True for a program that is to be captured; no wall captures a realm. */
+  readonly captures?: boolean
+}
+
+function wishesOf({ closes, captures, verdict }: TierRequest): Wishes {
+  return { ...present({ closes }), captures: captures === true && !isRealm(verdict.language) }
+}
+
+/** True for a language whose code runs in a realm or a module instance, not as a program. */
+export const isRealm = (language: Language): boolean =>
+  language === 'js' || language === 'ts' || language === 'wasm'
+
+/** The first wall that does all that is wished; without one, the schedule comes before the capture. */
+function bestServing(
+  usable: readonly ProviderFacts[],
+  { closes = [], captures = false }: Wishes,
+): ProviderFacts | undefined {
+  const orders: readonly Wishes[] = [{ closes, captures }, { closes }, { captures }]
+  for (const wishes of orders) {
+    const found = usable.find((fact) => shortfall(fact, wishes) === undefined)
+    if (found) return found
+  }
+  return usable[0]
+}
+
+/** Reason against a wall: what it cannot do of the wishes, and the other wall, if there is one, can. */
+function shortfall(
+  fact: ProviderFacts,
+  { closes = [], captures = false }: Wishes,
+  than?: ProviderFacts,
+): string | undefined {
+  const kept = than ? openIn(than, closes) : []
+  const open = openIn(fact, closes).filter((control) => !kept.includes(control))
+  if (open.length > 0) return `it cannot close ${open.join(', ')}, as the schedule does`
+  const isLess = captures && !canCapture(fact) && (!than || canCapture(than))
+  return isLess ? 'it makes no captures, and the job asks for one' : undefined
+}
+
 const openIn = ({ tightens = [] }: ProviderFacts, closes: readonly Control[]) =>
   closes.filter((control) => !tightens.includes(control))
 
-/** Reason against a wall beside one that closes all of these controls. */
-function unclosed(fact: ProviderFacts, closes: readonly Control[]): string | undefined {
-  const open = openIn(fact, closes)
-  return open.length > 0 ? `it cannot close ${open.join(', ')}, as the schedule does` : undefined
-}
+/** True for a wall that can capture the memory of a program. */
+export const canCapture = ({ can = [] }: Pick<ProviderFacts, 'can'>): boolean =>
+  can.includes('capture-memory')
 
 const unenforced: Readonly<Partial<Record<Control, string>>> = {
   cpu: 'it cannot limit a guest to less than one core',

@@ -8,7 +8,7 @@ import {
   verdictOf,
 } from '../../tests/fixtures/profile-world.ts'
 import { overrideConfig } from '../config/override.ts'
-import type { JobRequest } from '../contract/job.ts'
+import type { JobRequest, Language } from '../contract/job.ts'
 import type { ImageAnswers } from '../contract/image-reference.ts'
 import { presetNames } from '../contract/presets.ts'
 import { profileSchema } from '../contract/profile.ts'
@@ -483,7 +483,7 @@ const zoned = {
 test('a schedule with zones of programs needs a wall that makes them; a wall without them is refused by name', () => {
   const splits = factsOf('process', { can: ['network', 'program-zones'] })
   const facts = [factsOf('isolate', { languages: ['js', 'ts'] }), splits, factsOf('microvm')]
-  const run = (asked: JobRequest, risk = 0) => {
+  const run = (asked: JobRequest & { readonly language?: Language }, risk = 0) => {
     const { language = 'js' } = asked
     return { config: zoned, facts, asked, risk, verdict: { language } } as const
   }
@@ -513,6 +513,41 @@ test('the cheapest wall that closes what the schedule closes is taken, and witho
   assert.equal(plan({ config, facts: walls, asked: { tier: 'isolate' } }).profile.tier, 'isolate')
   const preferred = { ...config, default_provider: 'a-isolate' }
   assert.equal(plan({ config: preferred, facts: walls }).profile.provider, 'a-isolate')
+})
+
+test('a program that asks for a capture takes a wall that makes one, and the plan says so where none here does', () => {
+  const capturing = factsOf('gvisor', { can: ['capture-memory'] })
+  const walls = [factsOf('isolate'), factsOf('process'), capturing]
+  const asks = { verdict: { language: 'python' }, asked: { capture: true } } as const
+  const chosen = plan({ facts: walls, ...asks })
+  assert.equal(chosen.profile.provider, 'a-gvisor')
+  assert.equal(because(chosen, 'capture'), 'asked')
+  const why = 'it makes no captures, and the job asks for one'
+  assert.equal(because(chosen, 'providers.a-process'), why)
+  assert.equal(plan({ facts: walls, verdict: asks.verdict }).profile.provider, 'a-isolate')
+  const named = plan({ facts: walls, ...asks, asked: { capture: true, tier: 'process' } })
+  assert.equal(because(named, 'capture'), 'asked, but provider "a-process" makes none')
+  const none = plan({ facts: [factsOf('isolate')], ...asks })
+  assert.equal(none.kind === 'run' && none.fallsShort, true)
+  const realm = plan({ facts: walls, asked: { capture: true } })
+  assert.equal(realm.kind === 'run' && realm.fallsShort, undefined)
+  assert.equal(realm.profile.provider, 'a-isolate')
+  const unread = 'asked, but code of "js" is not captured: "node" is'
+  assert.equal(because(realm, 'capture'), unread)
+})
+
+test('a schedule that closes comes before a capture where no wall does both', () => {
+  const phases = [
+    { name: 'full', for: '1s' },
+    { name: 'slow', for: '1s', cpu: 0.5 },
+  ]
+  const config = { schedules: { default: { phases } } }
+  const closing = factsOf('process', { tightens: ['cpu'] })
+  const walls = [factsOf('isolate'), closing, factsOf('gvisor', { can: ['capture-memory'] })]
+  const asks = { verdict: { language: 'python' }, asked: { capture: true } } as const
+  const chosen = plan({ config, facts: walls, ...asks })
+  assert.equal(chosen.profile.provider, 'a-process')
+  assert.equal(chosen.kind === 'run' && chosen.fallsShort, true)
 })
 
 test('a wall is made with the memory and the processes of the first phase, and needs not to be tightened to them', () => {

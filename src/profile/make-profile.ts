@@ -18,7 +18,14 @@ import { deepFreeze } from '../lib/deep-freeze.ts'
 import { sha256 } from '../lib/hash.ts'
 import { requiredControls, capabilityTermsFor } from './capability.ts'
 import { chooseSchedule } from './choose-schedule.ts'
-import { chooseTier, type ProviderFacts, type FloorRaise, type TierChoice } from './choose-tier.ts'
+import {
+  canCapture,
+  isRealm,
+  chooseTier,
+  type ProviderFacts,
+  type FloorRaise,
+  type TierChoice,
+} from './choose-tier.ts'
 import { limitsFor, type ProfileLimits } from './limits.ts'
 import { explainNetwork, explainPrivate, networkFor, privateHostsFor } from './network.ts'
 import type { ImageAnswer, ImageAnswers } from '../contract/image-reference.ts'
@@ -113,16 +120,20 @@ export function makePlan(job: Job, verdict: Verdict, context: PlanContext): Plan
       ...explainControls(controls, terms?.files && `${terms.where}.fs_policy`),
       ...explainSchedule(schedule, controls, chosen, trust),
       ...limitsExplained,
-      ...explainAsked(job),
+      ...explainAsked(
+        job,
+        facts.find(({ name }) => name === choice.provider),
+        verdict,
+      ),
       ...surroundings,
     ],
   }
-  const { standsIn, leavesOpen } = choice
+  const { standsIn, fallsShort } = choice
   const end = choice.end ?? image.end ?? sessionEnd(job, profile, facts)
   return deepFreeze(
     end
       ? { ...end, profile }
-      : { kind: 'run', profile, ...(standsIn && { standsIn }), ...(leavesOpen && { leavesOpen }) },
+      : { kind: 'run', profile, ...(standsIn && { standsIn }), ...(fallsShort && { fallsShort }) },
   )
 }
 
@@ -161,7 +172,8 @@ function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanC
   const holds = [...requiredControls(terms, limits), ...first.holds]
   // The wall of an exec is that of its session, which was chosen for this schedule.
   const closes = job.session?.kind === 'exec' ? [] : closedIn(schedule.phases, controls)
-  const wanted = { config, tenant, asked, verdict, abilities, holds, closes, raised }
+  const captures = asked.capture
+  const wanted = { config, tenant, asked, verdict, abilities, holds, closes, captures, raised }
   const choice = chooseTier(wanted, facts)
   const granted = { chosen, terms, network, privateHosts, controls }
   return { choice, ...granted, schedule, trust, limits, limitsExplained }
@@ -290,7 +302,11 @@ function explainControls(
   ]
 }
 
-function explainAsked({ asked: { output, capture } }: Job): readonly FieldReason[] {
+function explainAsked(
+  { asked: { output, capture } }: Job,
+  taken: ProviderFacts | undefined,
+  { language }: Pick<Verdict, 'language'>,
+): readonly FieldReason[] {
   const schema = output.schema === undefined ? ['none', 'default'] : ['given', 'asked']
   return [
     { field: 'output.schema', value: schema[0], because: schema[1]! },
@@ -299,6 +315,16 @@ function explainAsked({ asked: { output, capture } }: Job): readonly FieldReason
       value: output.gate,
       because: output.gate === 'stream' ? 'default' : 'asked',
     },
-    { field: 'capture', value: capture, because: capture ? 'asked' : 'default' },
+    {
+      field: 'capture',
+      value: capture,
+      because: capture ? explainCapture(taken, language) : 'default',
+    },
   ]
+}
+
+function explainCapture(taken: ProviderFacts | undefined, language: Language): string {
+  if (isRealm(language)) return `asked, but code of "${language}" is not captured: "node" is`
+  if (!taken || canCapture(taken)) return 'asked'
+  return `asked, but provider "${taken.name}" makes none`
 }

@@ -1,6 +1,7 @@
 import { types } from 'node:util'
 import { MayflyError } from '../contract/error.ts'
 import { codeCharactersMax, type JobRequest, type Language } from '../contract/job.ts'
+import { canonicalLanguage } from '../contract/language-words.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import { decodeTagged } from '../lib/tagged.ts'
 import { EffectError } from './effect-error.ts'
@@ -94,7 +95,7 @@ export class SecureSandbox implements AsyncDisposable {
    */
   async registerEffect(id: string, code: string, options: EffectOptions = {}): Promise<void> {
     assertKnownOptions(options, { language: true })
-    const { language = 'js' } = options
+    const language = canonicalLanguage(options.language ?? 'js')
     if (language !== 'js' && language !== 'ts')
       throw new MayflyError('INVALID', 'Cannot use "language": expected "js" or "ts"')
     this.#assertUsable(id)

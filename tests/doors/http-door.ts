@@ -98,6 +98,7 @@ export function endOf(job: Job, more: Partial<Outcome> = {}): Outcome {
     artifactsLeftOut: [],
     display: [],
     security: {
+      judged: true,
       threatScore: 0,
       risk: 0,
       severity: 'low',

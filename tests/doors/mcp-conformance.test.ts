@@ -20,14 +20,12 @@ const passing: Readonly<Record<string, readonly string[]>> = {
     'server-initialize',
     'ping',
     'tools-list',
-    'resources-list',
     'server-sse-multiple-streams',
     'dns-rebinding-protection',
     'server-session-lifecycle',
   ],
   '2026-07-28': [
     'tools-list',
-    'resources-list',
     'server-sse-multiple-streams',
     'sep-2164-resource-not-found',
     'dns-rebinding-protection',
@@ -68,8 +66,9 @@ const notServed: Readonly<Record<string, readonly string[]>> = {
     'input-required-result-tampered-state',
     'input-required-result-capability-check',
   ],
-  'a resource that the suite names': [
+  resources: [
     'caching',
+    'resources-list',
     'resources-read-text',
     'resources-read-binary',
     'resources-templates-read',

@@ -109,6 +109,11 @@ for (const { provider, skip } of walls)
       assert.match(second.stderr, /File "cell-2\.py", line 2/)
       const third = await box.run({ code: 'def f(:' })
       assert.equal(third.error?.code, 'SYNTAX_ERROR')
+      for (const code of ['x = 1\n!pip install x', '%matplotlib inline', 'rows?'])
+        assert.match(
+          (await box.run({ code })).error?.message ?? '',
+          /invalid syntax.*(notebook syntax|command of a shell)/,
+        )
       const ids = new Set([first, second, third].map(({ id }) => id))
       const lines = new Set([first, second, third].map(({ evidence }) => evidence.audit))
       assert.deepEqual([ids.size, lines.size], [3, 3])

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { executionRow } from '../../history/history.ts'
 import { jobRequest, language } from '../../contract/job.ts'
+import { canonicalLanguage } from '../../contract/language-words.ts'
 import { presetNames } from '../../contract/presets.ts'
 
 /** Body of `POST /active-content`. A caller with an API key may omit the token. */
@@ -20,10 +21,17 @@ export const activeContent = z
   })
   .readonly()
 
+/** A notebook has cells of Python or JavaScript, by any of their names. */
+function notebookLanguage(given: unknown): unknown {
+  const word = typeof given === 'string' ? canonicalLanguage(given) : undefined
+  if (word === 'js' || word === 'ts' || word === 'node') return 'javascript'
+  return word ?? given
+}
+
 /** Body of `POST /active-content/sessions`. */
 export const pageSession = z
   .strictObject({
-    language: z.enum(['python', 'javascript']),
+    language: z.preprocess(notebookLanguage, z.enum(['python', 'javascript'])),
     schedule: z.enum(presetNames).optional(),
   })
   .readonly()

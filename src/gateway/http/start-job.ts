@@ -200,6 +200,7 @@ export function endedRow(row: ExecutionRow, outcome: Outcome): ExecutionRow {
     ...(outcome.provider !== undefined && { provider: outcome.provider }),
     executionTime: outcome.metrics.executionTime,
     threatScore: outcome.security.threatScore,
+    judged: outcome.security.judged,
     behaviorScore: outcome.security.behaviorScore,
   }
 }

@@ -1,13 +1,19 @@
 import * as z from 'zod'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import { hostCall, limits, type JobRequest } from '../../contract/job.ts'
+import { languageAmong } from '../../contract/language.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import { attempt } from '../../lib/attempt.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
 import { sanitiseLine } from '../../output/sanitise.ts'
-import { answerCharactersMax, fenced, safeCut, type ToolAnswer } from '../tool-answer.ts'
-import { answerRun } from '../run-answer.ts'
+import {
+  answerCharactersMax,
+  answerOutcome,
+  fenced,
+  safeCut,
+  type ToolAnswer,
+} from '../tool-answer.ts'
 import { makeTool, type Tool } from '../tool.ts'
 import type { ToolCaller, ToolHost, UserReply } from '../tool-host.ts'
 import { changesNothing, executes, outcomeShown } from '../tools.ts'
@@ -62,7 +68,7 @@ const executedWith = z.strictObject({
     .min(1)
     .max(2 ** 18)
     .optional(),
-  language: z.enum(['js', 'ts']).default('js'),
+  language: languageAmong(['js', 'ts']).prefault('js'),
   replay: z.string().min(1).max(200).optional(),
   limits: limits.unwrap().pick({ timeout: true, memory: true }).readonly().default({}),
 })
@@ -137,7 +143,7 @@ async function executed(
     return { question: questionOf(bridge.pending), state, text: '', data: {} }
   }
   const lost = isReplay ? '' : lossOf(() => store.keep(outcome.id, execution))
-  const answer = answerRun(outcome, host)
+  const answer = answerOutcome(outcome)
   return withCalls({ ...answer, text: `${answer.text}${lost}` }, bridge.notes)
 }
 

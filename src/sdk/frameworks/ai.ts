@@ -1,7 +1,8 @@
 /** `mayfly/ai`: sandboxes and a tool for the AI SDK (`ai` 7). */
 import { buffer } from 'node:stream/consumers'
 import * as z from 'zod'
-import { language, limits, type JobRequest } from '../../contract/job.ts'
+import { languages, limits, type JobRequest } from '../../contract/job.ts'
+import { languageAmong } from '../../contract/language.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import { BoxShell, type ShellBox, type ShellOptions } from './box-shell.ts'
 
@@ -180,7 +181,9 @@ export interface CodeRunner {
 }
 
 const codeInput = z.object({
-  language: language.exclude(['wasm']).describe('language of the code'),
+  language: languageAmong(languages.filter((one) => one !== 'wasm')).describe(
+    'language of the code',
+  ),
   code: z.string().describe('the whole program'),
   limits: limits.unwrap().pick({ timeout: true, memory: true }).optional(),
 })

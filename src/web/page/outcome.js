@@ -107,7 +107,12 @@ function facts({ tier, provider, security, metrics, profile, status }) {
     ['Peak memory', memory && `${megabytes(memory.peak)}${most}`],
     ['CPU time', tier && milliseconds(metrics.cpuTime)],
     ['Network', networkText(explained(profile, 'controls.network'))],
-    ['Risk of its source', `${security.risk} of 100: ${risks[security.severity]}`],
+    [
+      'Risk of its source',
+      security.judged
+        ? `${security.risk} of 100: ${risks[security.severity]}`
+        : 'not judged: nothing read it',
+    ],
     [
       'Anomalies at run time',
       tier && status !== 'blocked' && (odd === 0 ? 'none' : `score ${odd} of 100`),

@@ -5,6 +5,7 @@ import type { Sink } from '../contract/event.ts'
 import { attempt } from '../lib/attempt.ts'
 import { layerFolder } from '../lib/cache-folder.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
+import type { LogLevel } from '../telemetry/log-level.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { Role } from '../warden/start-server.ts'
@@ -23,7 +24,7 @@ export interface OpenAssembly extends AsyncDisposable {
 }
 
 export async function openAssembly(
-  flags: Globals,
+  flags: Globals & LogFlags,
   kind: AssembleOptions['kind'],
   more: {
     readonly flags?: Readonly<Record<string, unknown>>
@@ -47,7 +48,7 @@ export async function openAssembly(
       ...telemetry.sinks,
       unsignedReporter(flags),
       ...(more.sinks ?? []),
-      ...(await eventLog(flags)),
+      ...(await eventLog(flags, kind)),
     ]
     const { jobFolders = [], dial } = more
     // Without a layer folder if no cache folder is known for this user.
@@ -83,10 +84,26 @@ function unsignedReporter(flags: Globals): Sink {
   }
 }
 
-async function eventLog(flags: Globals): Promise<readonly Sink[]> {
-  if (!flags.verbose) return []
+/** Every event with `--verbose`; of a server by default refusals, failures, its start and its stop. */
+async function eventLog(
+  flags: Globals & LogFlags,
+  kind: AssembleOptions['kind'],
+): Promise<readonly Sink[]> {
+  if (!flags.verbose && kind !== 'server') return []
   const { createLogSink } = await import('../telemetry/log.ts')
-  return [createLogSink({ stream: process.stderr })]
+  const stream = process.stderr
+  if (kind !== 'server') return [createLogSink({ stream })]
+  const usual = flags.verbose ? 'debug' : flags.quiet ? 'error' : 'info'
+  const { logLevel: level = usual, accessLog: access = false, logFormat } = flags
+  const form = logFormat === 'json' || (!logFormat && flags.verbose && !stream.isTTY)
+  return [createLogSink({ stream, level, access, form: form ? 'json' : 'human' })]
+}
+
+/** Flags of a server's log. */
+export interface LogFlags {
+  readonly logLevel?: LogLevel
+  readonly logFormat?: 'text' | 'json'
+  readonly accessLog?: boolean
 }
 
 /** Loads the configuration of this command and reports its files. */

@@ -12,6 +12,8 @@ export interface Globals {
   readonly verbose?: boolean
   readonly config?: string
   readonly state?: string
+  /** Form of what a server prints on stderr. */
+  readonly logFormat?: 'text' | 'json'
 }
 
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
@@ -41,8 +43,11 @@ export function terminalJson(value: unknown, indent?: number): string {
 }
 
 /** Prints progress on stderr, unless `--quiet`. */
-export function note(globals: Globals, text: string): void {
-  if (!globals.quiet) process.stderr.write(`${text}\n`)
+export function note({ quiet, logFormat }: Globals, text: string): void {
+  if (quiet) return
+  const time = new Date().toISOString()
+  const message = logFormat === 'json' ? terminalJson({ time, message: text.trim() }) : text
+  process.stderr.write(`${message}\n`)
 }
 
 /** Aligns columns. Line breaks and escape sequences in cells are removed. */

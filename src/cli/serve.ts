@@ -17,7 +17,8 @@ import { type History } from '../history/history.ts'
 import { auditFile } from '../lib/state-folder.ts'
 import { QuietCollector } from '../lib/collect-when-quiet.ts'
 import { tlsOf } from './certificate.ts'
-import type { OpenAssembly } from './open-assembly.ts'
+import { logLevels } from '../telemetry/log-level.ts'
+import type { LogFlags, OpenAssembly } from './open-assembly.ts'
 import { note, paint, printJson, type Globals } from './print.ts'
 import { keyCustody } from './role.ts'
 import { onReaderGone } from './broken-pipe.ts'
@@ -27,7 +28,7 @@ import { warnOfWalls } from './warn-of-walls.ts'
 
 const RETAIN_EVERY_MS = 60_000
 
-interface ServeFlags extends Globals {
+interface ServeFlags extends Globals, LogFlags {
   readonly port?: string
   readonly host?: string
   readonly tlsCert?: string
@@ -53,6 +54,18 @@ export function register(program: Command): void {
     .option('--insecure-http', 'allow other addresses than loopback without TLS')
     .option('--status', 'list the servers that run jobs for "mayfly run" of this user')
     .option('--stop', 'stop servers that "mayfly run" left behind')
+    .addOption(
+      new Option('--log-level <level>', 'what the log on stderr has; default: info').choices([
+        ...logLevels,
+      ]),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'form of the log; default: text').choices([
+        'text',
+        'json',
+      ]),
+    )
+    .option('--access-log', 'log each request')
     .addOption(new Option('--for-run').hideHelp())
     .addOption(new Option('--idle <time>').hideHelp())
     .action(async (site: string | undefined, _own, command: Command) => {
@@ -361,7 +374,8 @@ function announce(started: Started, version: string, flags: ServeFlags): void {
   note(flags, `  Page     ${paint('cyan', staticUrl)}`)
   note(flags, `  API      ${paint('cyan', activeUrl)}`)
   note(flags, `  State    ${state}`)
-  if (apiKey) process.stderr.write(keyLine(apiKey))
+  if (apiKey && flags.logFormat === 'json') note({ logFormat: 'json' }, keyLine(apiKey))
+  else if (apiKey) process.stderr.write(keyLine(apiKey))
   else
     note(
       flags,

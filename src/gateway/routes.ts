@@ -215,12 +215,12 @@ export function activeRoutes(parts: GatewayParts): Hono<Env> {
       const identified = (own: string) => void (tenant = own)
       const { method } = context.req
       const asked = { method, params: context.req.param() as Params, identified }
-      const answered = await attempt(parts, () => dispatch(parts, methods, http, asked))
+      const answered = await attempt(parts, http, () => dispatch(parts, methods, http, asked))
       if (answered.status === TOO_MANY) await pause(parts.tarpit.delayMs(askerOf(parts, http)))
       const of = tenant ?? anonymousAt(http.incoming)
       const turn = <T>(work: () => T) => parts.bodies.turn(of, work)
       const whole = await negotiate(http.incoming, answered, turn)
-      const counted = await attempt(parts, () => countAnswer(parts, http, of, whole))
+      const counted = await attempt(parts, http, () => countAnswer(parts, http, of, whole))
       return withHeaders(counted, crossing)
     })
   }
@@ -330,7 +330,9 @@ async function dispatch(
   const call = methods[(method === 'HEAD' ? 'GET' : method) as Method]
   if (!call) return wrongMethod(method, allowOf(methods))
   if (typeof call.needs !== 'string') authorise(identity, call.needs)
-  const answered = await attempt(parts, async () => call.answer(parts, { http, identity, params }))
+  const answered = await attempt(parts, http, async () =>
+    call.answer(parts, { http, identity, params }),
+  )
   return identity === nobody
     ? answered
     : withHeaders(answered, parts.quotas.headers(identity.tenant))
@@ -398,12 +400,13 @@ function crossOrigin(
 
 async function attempt(
   parts: Pick<GatewayParts, 'refusals'>,
+  { incoming }: HttpBindings,
   answer: () => Promise<Response>,
 ): Promise<Response> {
   try {
     return await answer()
   } catch (thrown) {
-    return refusal(parts, thrown)
+    return problemResponse(parts.refusals.problem(thrown, incoming))
   }
 }
 

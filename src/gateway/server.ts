@@ -275,7 +275,7 @@ function makeServer(
     } catch (thrown) {
       outgoing.shouldKeepAlive = false
       incoming.resume()
-      return writeProblem(outgoing, parts.refusals.problem(thrown))
+      return writeProblem(outgoing, parts.refusals.problem(thrown, incoming))
     }
     listener(incoming, outgoing)
   }

@@ -144,6 +144,48 @@ test('The human log rounds measurements', () => {
   assert.deepEqual(lines, ['22:13:20.000 job/ended exec_1 status="ok" took=3.142\n'])
 })
 
+test('A log of a level has refusals, failures, start and stop, with figures of three decimals', () => {
+  const lines: string[] = []
+  const sinks = [createLogSink({ stream: pushInto(lines), form: 'human', level: 'info' })]
+  const { emitter } = open(sinks)
+  emitter.emit('server/started')
+  emitter.emit('job/admitted', {}, { run: 'exec_1' })
+  for (const status of [200, 401, 404, 429]) emitter.emit('door/answered', { status, took: 1 / 3 })
+  emitter.emit('door/refused', { status: 422 })
+  emitter.emit('door/refused', { status: 500, detail: 'a\nb' })
+  emitter.emit('server/stopped')
+  assert.deepEqual(
+    lines.map((line) => line.trimEnd().split(' ').slice(1).join(' ')),
+    [
+      'info  server/started -',
+      'warn  door/answered - status=401 took=0.333',
+      'warn  door/answered - status=429 took=0.333',
+      'error door/refused - status=500 detail="a\\nb"',
+      'info  server/stopped -',
+    ],
+  )
+  assert.match(lines[0]!, /^2023-11-14T22:13:20.000Z /)
+})
+
+test('A log of a level drops and counts refusals beyond a rate, and has each request if it is an access log', () => {
+  const lines: string[] = []
+  const log = createLogSink({ stream: pushInto(lines), form: 'json', level: 'warn' })
+  const all: string[] = []
+  const access = createLogSink({
+    stream: pushInto(all),
+    form: 'json',
+    level: 'error',
+    access: true,
+  })
+  const { emitter } = open([log, access])
+  for (let n = 0; n < 700; n += 1) emitter.emit('door/answered', { status: 401, took: 1 / 3 })
+  emitter.emit('job/unrecorded')
+  assert.deepEqual([lines.length, log.dropped, all.length], [601, 100, 701])
+  const last = JSON.parse(lines.at(-1)!)
+  assert.deepEqual([last.point, last.level, last.dropped], ['job/unrecorded', 'error', 100])
+  assert.equal(JSON.parse(all[0]!).fields.took, 0.333)
+})
+
 test('A log whose reader is stalled drops lines and counts them', () => {
   const lines: string[] = []
   const stream = { ...pushInto(lines), writableLength: 2 << 20 }

@@ -207,6 +207,43 @@ suite('Starting a server', () => {
     })
   })
 
+  test('The log has a line for start, a refused key with its client, and the stop', async () => {
+    await inPlace(async (place) => {
+      await using server = await startServer(place)
+      const url = new URL('/v1/providers', server.active).href
+      await call(url, { headers: bearer(server.apiKey) })
+      assert.equal((await call(url)).status, 401)
+      await server.stop()
+      const lines = server.stderr().split('\n')
+      const logged = lines.filter((line) => /^\d{4}-\d\d-\d\dT\S+Z (info|warn|error) /.test(line))
+      assert.deepEqual(
+        logged.map((line) => line.split(/ +/)[2]),
+        ['server/started', 'door/answered', 'server/draining', 'server/stopped'],
+      )
+      assert.match(
+        logged[1]!,
+        /route="\/v1\/providers" status=401 .*code="UNAUTHENTICATED" client="127/,
+      )
+    })
+  })
+
+  test('A log as JSON has nothing else on stderr, not even the first key, and an access log each request', async () => {
+    await inPlace(async (place) => {
+      await using server = await startServer(place, ['--log-format', 'json', '--access-log'])
+      const url = new URL('/v1/providers', server.active).href
+      await call(url, { headers: bearer(server.apiKey) })
+      await server.stop()
+      const lines = server.stderr().trim().split('\n')
+      const read = lines.map((line) => JSON.parse(line) as Record<string, any>)
+      assert.ok(read.every(({ time }) => time.endsWith('Z')))
+      const asked = read.filter(({ point }) => point === 'door/answered')
+      assert.deepEqual(
+        asked.map(({ fields }) => [fields.route, fields.status]),
+        [['/v1/providers', 200]],
+      )
+    })
+  })
+
   test('Text output has the addresses, the key, and each wall with its layers', async () => {
     await inPlace(async (place) => {
       const stopAtWalls = (child: { stderr: NodeJS.ReadableStream | null; kill(): void }) =>

@@ -24,9 +24,14 @@ export function rememberClients(server: Server, proxies: readonly string[], by: 
   for (const event of ['request', 'checkContinue', 'upgrade']) server.prependListener(event, note)
 }
 
+/** Address of the client, as far as configured proxies name it. */
+export function clientAddress(incoming: Pick<IncomingMessage, 'socket'>): string {
+  return clients.get(incoming) ?? incoming.socket.remoteAddress ?? ''
+}
+
 /** Rate limit key of the client's address: see {@link addressGroup}. */
 export function clientGroup(incoming: Pick<IncomingMessage, 'socket'>): string {
-  return addressGroup(clients.get(incoming) ?? incoming.socket.remoteAddress)
+  return addressGroup(clientAddress(incoming) || undefined)
 }
 
 const clients = new WeakMap<object, string>()

@@ -1,7 +1,9 @@
+import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../../contract/clock.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { Emitter } from '../../contract/event.ts'
 import { problemOf, type Problem } from './problem.ts'
+import { noteRefusal } from './request-trace.ts'
 import { RateLimit } from './rate-limit.ts'
 
 /** Refusal events per minute; the rest is counted. */
@@ -18,8 +20,10 @@ export class Refusals {
     this.#rate = new RateLimit(EVENTS_PER_MINUTE, clock)
   }
 
-  problem(thrown: unknown): Problem {
+  /** `incoming`: the request that is answered with the problem. */
+  problem(thrown: unknown, incoming?: IncomingMessage): Problem {
     const problem = problemOf(thrown)
+    if (incoming) noteRefusal(incoming, problem.code)
     if (this.#rate.take('all') > 0) this.#suppressed += 1
     else this.#emit(problem, detailOf(thrown, problem))
     return problem

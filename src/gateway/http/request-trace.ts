@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../../contract/clock.ts'
 import type { Emitter } from '../../contract/event.ts'
+import { clientAddress } from './client-address.ts'
 import { newSpanId, newTraceId, readTraceparent, writeTraceparent } from '../../lib/traceparent.ts'
 
 /** Emits an event for each answered request, and gives each a span in a trace. */
@@ -37,14 +38,18 @@ export class RequestTrace {
     const began = this.#clock.now()
     const span = this.#spanOf(incoming)
     const { method = '', url = '' } = incoming
+    const client = clientAddress(incoming)
     const scheme = (incoming.socket as Partial<TLSSocket>).encrypted ? 'https' : 'http'
     return (status) => {
       const route = routeOf(url, routes)
+      const code = refusedWith.get(incoming)
       this.#emitter.emit('door/answered', {
         method: methods.has(method) ? method : '_OTHER',
         ...(route !== undefined && { route }),
         status,
         scheme,
+        ...(code !== undefined && { code }),
+        client,
         took: this.#clock.now() - began,
         ...span,
       })
@@ -61,6 +66,13 @@ export class RequestTrace {
     headers['traceparent'] = traceparent
     return { traceparent, ...(asked && { parent: asked.spanId }) }
   }
+}
+
+const refusedWith = new WeakMap<IncomingMessage, string>()
+
+/** Remembers the code of the problem that answers a request, for its event. */
+export function noteRefusal(incoming: IncomingMessage, code: string): void {
+  refusedWith.set(incoming, code)
 }
 
 /** Status if the client disconnected before the response (nginx's 499). */

@@ -12,11 +12,6 @@
  * All opens of the wall come through here, and each successful one looks at the list at once. Only for a program outside that opens
  * the other end, a killed caller and a signal is the list looked at every FIFOS_MS.
  *
- * A signal does not interrupt a caller that waits for this process (WAIT_KILLABLE_RECV). An open in the list is therefore answered
- * with ERESTARTSYS, as the kernel would, when its caller has a signal to take: the kernel restarts the call, or makes it EINTR. A
- * signal to a process of several threads may be that of another thread, where ERESTARTSYS would reach the program: it gets EINTR,
- * and only if no thread took the signal for FIFOS_MS.
- *
  * The list is bounded by FIFOS_MAX, which is above the limit of processes: a thread waits for one open.
  *
  * Relies on fifo(7), tee(2), proc(5).
@@ -28,18 +23,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 #include "../sentinel/caller.h"
+#include "interrupts.h"
 #include "requests.h"
 #include "resolve.h"
 
-/* ERESTARTSYS: of the kernel's include/linux/errno.h, which no header of user space has. */
-enum { FIFOS_MAX = 2048, FIFOS_MS = 50, ERESTARTSYS = 512, PIPEFS = 0x50495045, STATUS_BYTES = 4096 };
+enum { FIFOS_MAX = 2048, FIFOS_MS = 50, PIPEFS = 0x50495045 };
 
 /* `fd`: the reading end, open without waiting; or for a writer, the descriptor to open anew. */
 static struct fifo {
@@ -49,12 +40,6 @@ static struct fifo {
 } fifos[FIFOS_MAX];
 static int fifo_count;
 static int64_t next_ms;
-
-static int64_t now_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static int is_writer(uint64_t flags) {
   return (flags & O_ACCMODE) == O_WRONLY;
@@ -125,41 +110,18 @@ static void answer_all_ready(void) {
   answer_ready(0);
 }
 
-/* ---- signals ---- */
-
-static uint64_t mask_in(const char *status, const char *line) {
-  const char *at = strstr(status, line);
-  return at ? strtoull(at + strlen(line), NULL, 16) : 0;
-}
-
-/* Answers an open whose caller has a signal to take. Ignored signals are never pending. */
-static int is_interrupted(struct fifo *one) {
-  char name[64], status[STATUS_BYTES];
-  snprintf(name, sizeof name, "/proc/%d/status", one->pid);
-  int fd = open(name, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
-  ssize_t n = read(fd, status, sizeof status - 1);
-  close(fd);
-  if (n <= 0) return 0;
-  status[n] = 0;
-  uint64_t open = ~mask_in(status, "\nSigBlk:"), own = mask_in(status, "\nSigPnd:") & open;
-  uint64_t shared = mask_in(status, "\nShdPnd:") & open;
-  int is_alone = strstr(status, "\nThreads:\t1\n") != NULL, was_signalled = one->is_signalled;
-  one->is_signalled = shared != 0;
-  if (own || (shared && is_alone)) send_answer(one->id, 0, -ERESTARTSYS);
-  else if (shared && was_signalled) send_answer(one->id, 0, -EINTR);
-  else return 0;
-  return 1;
-}
-
 /* ---- calls ---- */
 
 void check_fifos(void) {
   if (fifo_count == 0 || now_ms() < next_ms) return;
   drop_gone();
   answer_all_ready();
-  for (int i = fifo_count - 1; i >= 0; i--)
-    if (is_interrupted(&fifos[i])) drop(i);
+  for (int i = fifo_count - 1; i >= 0; i--) {
+    int failed = interruption(fifos[i].pid, &fifos[i].is_signalled);
+    if (!failed) continue;
+    send_answer(fifos[i].id, 0, failed);
+    drop(i);
+  }
   next_ms = now_ms() + FIFOS_MS;
 }
 

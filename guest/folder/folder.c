@@ -22,7 +22,8 @@
  *   names.c     mkdir, rename, unlink ...  sockets.c  connect and bind
  *   reports.c   reports of refusals        command.c  user namespace, filters, exec
  *   turn.c      turns of several walls     fifos.c    opens of pipes, which may wait
- *   unkept.c    files left in memory
+ *   lookups.c   answers to DNS             tunnels.c  connects through the egress proxy
+ *   unkept.c    files left in memory        interrupts.c  signals of callers that wait
  *
  * Relies on seccomp_unotify(2) with ADDFD_FLAG_SEND (Linux 5.14), openat2(2), mount_setattr(2); the sentinel's caller.c. The
  * command cannot reach `init`: signals to process 1 from inside its namespace are ignored, it is not dumpable, and its user

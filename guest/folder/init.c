@@ -37,6 +37,7 @@
 #include "folder.h"
 #include "monitor.h"
 #include "judge.h"
+#include "lookups.h"
 #include "memory.h"
 #include "opens.h"
 #include "resolve.h"
@@ -45,8 +46,8 @@
 #include "sockets.h"
 #include "unkept.h"
 
-/* Callers of pending connects may be gone, which no descriptor tells: looked at every CONNECTS_MS. */
-enum { CONNECTS_MS = 250, BACKLOG = 64 };
+/* Callers of pending connects may be gone or have a signal, which no descriptor tells: looked at every CONNECTS_MS. */
+enum { CONNECTS_MS = 150, BACKLOG = 64 };
 
 static int control, signals;
 static pid_t command;
@@ -122,7 +123,7 @@ static int wait_ms(int connects) {
 }
 
 static _Noreturn void loop(void) {
-  struct pollfd on[4 + CONNECTS_MAX];
+  struct pollfd on[5 + PENDING_MAX];
   for (;;) {
     check_memory();
     check_fifos();
@@ -130,10 +131,12 @@ static _Noreturn void loop(void) {
     on[1] = (struct pollfd){.fd = signals, .events = POLLIN};
     on[2] = (struct pollfd){.fd = control, .events = POLLIN};
     on[3] = (struct pollfd){.fd = memory_answer_fd(), .events = POLLIN};
-    int connects = poll_connects(on + 4);
-    int ready = poll(on, (nfds_t)(4 + connects), wait_ms(connects));
+    on[4] = (struct pollfd){.fd = lookups_fd(), .events = POLLIN};
+    int connects = poll_connects(on + 5);
+    int ready = poll(on, (nfds_t)(5 + connects), wait_ms(connects));
     if (ready < 0 && errno != EINTR) _exit(1);
-    if (connects > 0) finish_connects(on + 4, connects);
+    if (connects > 0) finish_connects(on + 5, connects);
+    if (on[4].revents & POLLIN) answer_lookups();
     if (on[0].revents & POLLIN) answer_next();
     if (on[1].revents) reap();
     if (on[2].revents) handle_message();
@@ -168,6 +171,7 @@ _Noreturn void init(int socket) {
   find_streams();
   int terminal = make_terminal();
   open_egress_listener();
+  open_lookups();
   scan_hard_links();
   open_readable_secrets();
   must(chdir(options.folder) == 0, options.folder);

@@ -57,14 +57,30 @@ static uint64_t hash_of(const char *path, const struct refusal *why, int rights)
   return hash;
 }
 
+/* Returns 0 if it was reported before, or if there is no room for more. */
+static int take_line(uint64_t hash) {
+  for (int i = 0; i < reported_count; i++)
+    if (reported[i] == hash) return 0;
+  if (reported_count == LINES_MAX) return 0;
+  reported[reported_count++] = hash;
+  return 1;
+}
+
+int report_host(const char *name, const char *program) {
+  static const struct refusal why = {"network", "closed", NULL};
+  char host[TEXT_BYTES], asker[TEXT_BYTES / 2];
+  if (!take_line(hash_of(name, &why, 0))) return 0;
+  escape(name, host, sizeof host);
+  escape(program, asker, sizeof asker);
+  send_report("{\"kind\":\"refused\",\"what\":\"connect\",\"path\":\"%s\",\"rule\":\"%s\",\"name\":\"%s\",\"program\":\"%s\"}\n", host,
+      why.rule, why.name, asker);
+  return 1;
+}
+
 void report_refusal(const struct seccomp_notif *request, const char *path, int rights, const struct refusal *why) {
   char text[TEXT_BYTES], name[TEXT_BYTES / 2];
   if (!why->rule) return;
-  uint64_t hash = hash_of(path, why, rights);
-  for (int i = 0; i < reported_count; i++)
-    if (reported[i] == hash) return;
-  if (reported_count == LINES_MAX) return;
-  reported[reported_count++] = hash;
+  if (!take_line(hash_of(path, why, rights))) return;
   escape(path, text, sizeof text);
   escape(why->name, name, sizeof name);
   const char *what = rights & NAMING ? "name" : rights & WRITING ? "write" : "read";

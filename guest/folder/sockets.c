@@ -36,14 +36,18 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "../sentinel/caller.h"
+#include "interrupts.h"
 #include "judge.h"
+#include "lookups.h"
 #include "opens.h"
 #include "resolve.h"
 #include "reports.h"
 #include "requests.h"
+#include "tunnels.h"
 #include "turn.h"
 
-enum { RETRY_MS = 5, UNREACHABLE_MAX = 3, NAME_SERVER_PORT = 53 };
+/* LOOK_MS: between two looks for signals of callers. */
+enum { RETRY_MS = 5, UNREACHABLE_MAX = 3, LOOK_MS = 100 };
 
 union address {
   struct sockaddr any;
@@ -55,7 +59,8 @@ union address {
 
 static struct {
   uint64_t id;
-  int socket, flags;
+  pid_t pid;
+  int socket, flags, is_signalled;
 } connects[CONNECTS_MAX];
 static int connect_count;
 
@@ -111,9 +116,12 @@ static int start_connect(const struct seccomp_notif *request, int socket, const 
     poll(NULL, 0, RETRY_MS);
     failed = connect(socket, &to->any, bytes) ? errno : 0;
   }
-  if (is_blocking && failed == EINPROGRESS && connect_count < CONNECTS_MAX) {
+  /* EALREADY: the same call again, after a signal. */
+  if (is_blocking && (failed == EINPROGRESS || failed == EALREADY) && connect_count < CONNECTS_MAX) {
     connects[connect_count].id = request->id;
+    connects[connect_count].pid = (pid_t)request->pid;
     connects[connect_count].socket = socket;
+    connects[connect_count].is_signalled = 0;
     connects[connect_count++].flags = flags;
     return PENDING;
   }
@@ -127,8 +135,7 @@ static int is_loopback(const union address *to) {
 }
 
 /*
- * Reports a connect to another host, which has no route here, and one to a name server, also on loopback, where none answers.
- * Bounded, so that a port scan leaves room for reports of other refusals.
+ * Reports a connect to another host, which has no route here. Bounded, so that a port scan leaves room for reports of other refusals.
  */
 static void report_unreachable(const struct seccomp_notif *request, const union address *to, int failed) {
   static const struct refusal host_refusal = {"network", "no route to other hosts", NULL};
@@ -136,14 +143,43 @@ static void report_unreachable(const struct seccomp_notif *request, const union 
   static int reported;
   char host[INET6_ADDRSTRLEN], place[INET6_ADDRSTRLEN + sizeof "[]:65535"];
   int is_v4 = to->any.sa_family == AF_INET;
-  if (!is_v4 && to->any.sa_family != AF_INET6) return;
   int port = ntohs(is_v4 ? to->v4.sin_port : to->v6.sin6_port);
-  if (port != NAME_SERVER_PORT && (failed != -ENETUNREACH || is_loopback(to))) return;
+  if (failed != -ENETUNREACH || is_loopback(to)) return;
   const void *bytes = is_v4 ? (const void *)&to->v4.sin_addr : (const void *)&to->v6.sin6_addr;
   if (reported == UNREACHABLE_MAX || !inet_ntop(to->any.sa_family, bytes, host, sizeof host)) return;
   reported++;
   snprintf(place, sizeof place, is_v4 ? "%s:%d" : "[%s]:%d", host, port);
   report_refusal(request, place, 0, port == NAME_SERVER_PORT ? &name_refusal : &host_refusal);
+}
+
+/* Host name that an address stands for, also in the form of IPv6; NULL if for none. */
+static const char *name_of(const union address *to, int *port) {
+  uint32_t address = 0;
+  if (to->any.sa_family == AF_INET) address = to->v4.sin_addr.s_addr;
+  else if (to->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&to->v6.sin6_addr))
+    memcpy(&address, to->v6.sin6_addr.s6_addr + 12, sizeof address);
+  /* The port is at the same place in both families. */
+  *port = ntohs(to->v4.sin_port);
+  return address ? name_of_address(ntohl(address)) : NULL;
+}
+
+static int is_stream(int socket) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  return getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+static int connect_to_host(const struct seccomp_notif *request, int socket, const union address *to, socklen_t bytes) {
+  int port;
+  const char *name = name_of(to, &port);
+  if (name && is_stream(socket)) {
+    int failed = start_tunnel(request, socket, name, port);
+    return failed ? failed : PENDING;
+  }
+  int failed = start_connect(request, socket, to, bytes);
+  if (!failed && port == NAME_SERVER_PORT && is_loopback(to)) note_asker(request, socket);
+  report_unreachable(request, to, failed);
+  return failed;
 }
 
 static int connect_as_caller(const struct seccomp_notif *request, int socket) {
@@ -156,8 +192,8 @@ static int connect_as_caller(const struct seccomp_notif *request, int socket) {
     failed = family_of(socket) == AF_UNIX ? resolve_socket(request, &to, &bytes, &target) : -EINVAL;
   }
   if (!failed) {
-    failed = start_connect(request, socket, &to, bytes);
-    report_unreachable(request, &to, failed);
+    int is_internet = to.any.sa_family == AF_INET || to.any.sa_family == AF_INET6;
+    failed = is_internet ? connect_to_host(request, socket, &to, bytes) : start_connect(request, socket, &to, bytes);
   }
   close_target(&target);
   return failed;
@@ -165,18 +201,23 @@ static int connect_as_caller(const struct seccomp_notif *request, int socket) {
 
 int poll_connects(struct pollfd *list) {
   for (int i = 0; i < connect_count; i++) list[i] = (struct pollfd){.fd = connects[i].socket, .events = POLLOUT};
-  return connect_count;
+  return connect_count + poll_tunnels(list + connect_count);
 }
 
 void finish_connects(const struct pollfd *list, int count) {
-  for (int i = count - 1; i >= 0; i--) {
+  static int64_t next_look_ms;
+  int own = connect_count, looks = now_ms() >= next_look_ms;
+  if (looks) next_look_ms = now_ms() + LOOK_MS;
+  go_on_with_tunnels(list + own, count - own, looks);
+  for (int i = own - 1; i >= 0; i--) {
     int error = 0;
     socklen_t size = sizeof error;
     int is_done = list[i].revents != 0, is_gone = !is_request_valid(connects[i].id);
-    if (!is_done && !is_gone) continue;
+    int failed = looks && !is_done ? interruption(connects[i].pid, &connects[i].is_signalled) : 0;
+    if (!is_done && !is_gone && !failed) continue;
     if (getsockopt(connects[i].socket, SOL_SOCKET, SO_ERROR, &error, &size)) error = errno;
     fcntl(connects[i].socket, F_SETFL, connects[i].flags);
-    send_answer(connects[i].id, 0, -error);
+    send_answer(connects[i].id, 0, failed ? failed : -error);
     close(connects[i].socket);
     connects[i] = connects[--connect_count];
   }

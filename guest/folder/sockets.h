@@ -2,9 +2,10 @@
 #ifndef FOLDER_SOCKETS_H
 #define FOLDER_SOCKETS_H
 #include <linux/seccomp.h>
+#include "tunnels.h"
 
 /* Connects of blocking sockets that are in progress. */
-enum { CONNECTS_MAX = 64 };
+enum { CONNECTS_MAX = 64, PENDING_MAX = CONNECTS_MAX + TUNNELS_MAX };
 struct pollfd;
 
 /* Returns 0 if the call is of another kind. */

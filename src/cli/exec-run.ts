@@ -234,24 +234,29 @@ function timeoutOf({ timeout }: ExecFlags): number | undefined {
   )
 }
 
-/** Reports refusals on stderr: at the end, so that no line of the command is split, or at once with --verbose. */
+/**
+ * Reports refusals on stderr: the first at once, as a program may retry for long; further ones at the end, so that no line of the
+ * command is split, or at once with --verbose. On a terminal all are at the end: the command may have it in raw mode.
+ */
 class RefusalReporter {
   readonly refusals: FolderRefusal[] = []
   readonly notes: string[] = []
   readonly #folder: string
   readonly #isQuiet: boolean
   readonly #isEager: boolean
+  readonly #isFirstEager: boolean
   #reported = 0
 
   constructor(folder: string, { quiet = false, json = false, verbose = false }: ExecFlags) {
     this.#folder = folder
     this.#isQuiet = quiet || json
     this.#isEager = verbose
+    this.#isFirstEager = !isatty(2)
   }
 
   refused(refusal: FolderRefusal): void {
     this.refusals.push(refusal)
-    if (this.#isEager) this.flush()
+    if (this.#isEager || (this.#isFirstEager && this.#reported === 0)) this.flush()
   }
 
   note(text: string): void {

@@ -62,6 +62,8 @@ export interface FolderRefusal {
   readonly rule: 'protected' | 'secret' | 'denied' | 'stream' | 'socket' | 'network'
   /** Name or path of the rule. */
   readonly name: string
+  /** Program that asked for the name of a host, as it calls itself. */
+  readonly program?: string
 }
 
 export type FolderLimit = 'timeout' | 'memory'

@@ -15,16 +15,17 @@ const UNKEPT_NAMED = 3
 
 /** Text of a refusal on one line: the access, the rule, and how to allow it. */
 export function refusalText(refusal: FolderRefusal, folder: string): string {
-  const { what, rule, name } = refusal
+  const { what, rule, name, program } = refusal
   const path = shortPath(refusal.path, folder)
-  return `refused: ${DONE[what]} ${path} (${rule}: ${name}); ${howToAllow(refusal, path)}`
+  const asker = program === undefined ? '' : `, asked for by ${program}`
+  return `refused: ${DONE[what]} ${path} (${rule}: ${name}${asker}); ${howToAllow(refusal, path)}`
 }
 
 function shortPath(path: string, folder: string): string {
   return isBelow(path, folder) && path !== folder ? relative(folder, path) : path
 }
 
-function howToAllow({ rule, what }: FolderRefusal, path: string): string {
+function howToAllow({ rule, what, name }: FolderRefusal, path: string): string {
   if (rule === 'protected')
     return 'no flag opens it: ask the user to make this change outside of mayfly exec'
   if (rule === 'secret')
@@ -34,7 +35,10 @@ function howToAllow({ rule, what }: FolderRefusal, path: string): string {
   if (rule === 'stream')
     return 'it may be used as it was given: open a file of the folder by its name'
   if (rule === 'denied') return 'a flag, the settings or the configuration close it'
-  if (rule === 'network') return '"--allow HOST" permits a host, for programs that use HTTPS_PROXY'
+  if (rule === 'network')
+    return name === 'closed'
+      ? `"--allow ${path}" permits it by https, "--allow *://${path}:PORT" on another port`
+      : '"--allow HOST" permits a host by its name'
   return 'only sockets of the command itself can be reached below /tmp'
 }
 

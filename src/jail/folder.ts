@@ -126,6 +126,7 @@ function rootSteps(wall: FolderWallSpec): readonly Step[] {
     ),
   )
   trees.add(...ownFiles(wall))
+  addResolver(trees)
   addClosed(trees, wall)
   addProc(trees)
   trees.add(
@@ -136,6 +137,22 @@ function rootSteps(wall: FolderWallSpec): readonly Step[] {
     step('loopback'),
   )
   return trees.steps
+}
+
+/** Names this wall's own answers to look-ups (`guest/folder/lookups.c`). */
+const RESOLV_CONF = '/etc/resolv.conf'
+const OWN_RESOLV_CONF = '/mayfly/resolv.conf'
+const RESOLVER = 'nameserver 127.0.0.1\n'
+
+/**
+ * Shows that file. A link of the host's that leads out of the shown folders stays dangling: libraries then ask 127.0.0.1 anyway.
+ */
+function addResolver(trees: Trees): void {
+  const place = canonicalPath(RESOLV_CONF)
+  const isThere = lstatSync(place, { throwIfNoEntry: false })?.isFile() === true
+  if (!isThere || !folderPolicy().system.shown.some((folder) => isBelow(place, folder))) return
+  trees.add(step('file', '444', OVER + OWN_RESOLV_CONF, RESOLVER))
+  trees.add(step('attach', trees.grab(OVER + OWN_RESOLV_CONF), OVER + place))
 }
 
 function ownFiles({ files = {} }: FolderWallSpec): readonly Step[] {

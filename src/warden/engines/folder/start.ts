@@ -176,8 +176,8 @@ function listen(reports: Readable, parts: FolderWallParts, child: ChildProcess):
   function take(report: Report): void {
     if (report.kind === 'started') parts.started()
     else if (report.kind === 'refused') {
-      const { what, path, rule, name } = report
-      parts.refused({ what, path, rule, name })
+      const { what, path, rule, name, program } = report
+      parts.refused({ what, path, rule, name, ...(program && { program }) })
     } else if (report.kind === 'limit') reported.limit = report.limit
     else if (report.kind === 'listening') adopt(report.fd)
     else if (report.kind === 'unkept') reported.unkept.push(report.path)

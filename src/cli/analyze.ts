@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises'
+import { accessSync, constants, readdirSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
@@ -6,8 +6,10 @@ import { sourceName, type Job } from '../contract/job.ts'
 import { languageOfName, unknownLanguage } from '../contract/language-words.ts'
 import { languageOfShebang } from '../contract/shebang.ts'
 import type { Analysis } from '../contract/verdict.ts'
+import { attempt } from '../lib/attempt.ts'
+import { asOwner } from '../lib/owner-files.ts'
 import { note, printJson, type Globals } from './print.ts'
-import { readBytes, sourceTextOf } from './source.ts'
+import { readBytes, sourceTextOf, unreadable } from './source.ts'
 import {
   blockScore,
   entryOf,
@@ -55,13 +57,18 @@ const failedExitCode = 3
 /** Limits: files of one command, and concurrent analyses. */
 const filesMax = 10_000
 const atOnce = 4
+/** Characters of files that are read ahead of the first analysis. */
+const aheadMax = 2 ** 28
+
+type ReadFile = Job | { readonly because: string }
 
 async function analyzePaths(given: readonly string[], flags: AnalyzeFlags): Promise<void> {
-  const files = await filesOf(given)
+  const files = filesOf(given)
   const { loadCliConfig, wardenOf } = await import('./open-assembly.ts')
   const { roleOf } = await import('./role.ts')
   const loaded = loadCliConfig(flags)
   const role = roleOf()
+  const ahead = await readAhead(files)
   const { openAnalysis } = await import('../assemble/analysis.ts')
   const { createAnalyst } = await import('../threat/analyse.ts')
 
@@ -70,11 +77,28 @@ async function analyzePaths(given: readonly string[], flags: AnalyzeFlags): Prom
     ask: (tenant, text) => analysis.ask(tenant, text),
     emitter: { emit: () => undefined },
   })
-  await print(await analyseAll(files, analyse), flags)
+  await print(await analyseAll(files, ahead, analyse), flags)
+}
+
+/** Files of root's, while this process may read them; one that may ask for that looks whether it can read all. */
+async function readAhead(files: readonly string[]): Promise<ReadonlyMap<string, ReadFile>> {
+  const { hasRoot } = await import('./role.ts')
+  const read = new Map<string, ReadFile>()
+  if (!hasRoot())
+    for (const file of files) attempt(() => asOwner(file, (at) => accessSync(at, constants.R_OK)))
+  let length = 0
+  for (const file of hasRoot() ? files : []) {
+    if (length > aheadMax) break
+    const job = await jobOf(file)
+    read.set(file, job)
+    length += 'because' in job ? 0 : job.asked.code.length
+  }
+  return read
 }
 
 async function analyseAll(
   files: readonly string[],
+  ahead: ReadonlyMap<string, ReadFile>,
   analyse: (job: Job) => Promise<Analysis>,
 ): Promise<AnalysedFile[]> {
   const all: AnalysedFile[] = []
@@ -83,7 +107,7 @@ async function analyseAll(
     all.push(
       ...(await Promise.all(
         some.map(async (file): Promise<AnalysedFile> => {
-          const job = await jobOf(file)
+          const job = ahead.get(file) ?? (await jobOf(file))
           return 'because' in job ? { file, ...job } : { file, analysis: await analyse(job) }
         }),
       )),
@@ -111,30 +135,30 @@ async function print(all: readonly AnalysedFile[], flags: AnalyzeFlags): Promise
 }
 
 /** Takes every source below a folder, of whatever language, except `node_modules` and dotfiles. */
-async function filesOf(given: readonly string[]): Promise<string[]> {
-  const files = (await Promise.all(given.map(filesBelow))).flat()
+function filesOf(given: readonly string[]): string[] {
+  const files = given.flatMap(filesBelow)
   if (files.length > filesMax) {
     throw new MayflyError('USAGE', `Cannot analyse ${files.length} files: the limit is ${filesMax}`)
   }
   return files
 }
 
-async function filesBelow(given: string): Promise<string[]> {
+function filesBelow(given: string): string[] {
   try {
-    if (!(await stat(given)).isDirectory()) return [given]
-    return await sourcesIn(given)
+    if (!asOwner(given, (at) => statSync(at)).isDirectory()) return [given]
+    return sourcesIn(given)
   } catch (cause) {
     throw unreadable(given, cause)
   }
 }
 
-async function sourcesIn(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true })
+function sourcesIn(folder: string): string[] {
+  const entries = asOwner(folder, (at) => readdirSync(at, { withFileTypes: true }))
   const found: string[] = []
   for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     if (entry.name.startsWith('.') || entry.name === 'node_modules') continue
     const child = path.join(folder, entry.name)
-    if (entry.isDirectory()) found.push(...(await sourcesIn(child)))
+    if (entry.isDirectory()) found.push(...sourcesIn(child))
     else if (entry.isFile() && isSourceName(entry.name)) found.push(child)
     if (found.length > filesMax) return found
   }
@@ -148,7 +172,7 @@ function isSourceName(name: string): boolean {
 }
 
 /** The job of a file; or why its language cannot be told. */
-async function jobOf(file: string): Promise<Job | { readonly because: string }> {
+async function jobOf(file: string): Promise<ReadFile> {
   const [{ newJob }, { systemClock }] = await Promise.all([
     import('../job.ts'),
     import('../contract/clock.ts'),
@@ -166,11 +190,6 @@ async function jobOf(file: string): Promise<Job | { readonly because: string }> 
 
 /** A file that is only analysed is not run either. */
 const notAsked = { by: 'its suffix', run: () => '' }
-
-function unreadable(file: string, cause: unknown): MayflyError {
-  const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
-  return new MayflyError('USAGE', `Cannot read "${file}": ${code}`, { cause })
-}
 
 function score(text: string): number {
   const value = Number(text)

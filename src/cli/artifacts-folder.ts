@@ -1,11 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { constants, existsSync } from 'node:fs'
+import { constants, existsSync, statSync } from 'node:fs'
 import { access, lstat, mkdir, open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { MayflyError } from '../contract/error.ts'
 import type { Artifact } from '../contract/outcome.ts'
+import { attempt } from '../lib/attempt.ts'
 import { makeFolder } from '../lib/make-folder.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { parseJson } from '../lib/parse-json.ts'
-import { roleOf } from './role.ts'
+import { leaveRoot, roleOf } from './role.ts'
 
 /*
  * Folder of `run --artifacts`. Names and bytes come from untrusted code, and the folder may contain anything.
@@ -68,6 +70,8 @@ export async function openArtifactsFolder(folder: string): Promise<ArtifactsFold
 /** As root, the parent process has opened the folder and passed its fd. */
 async function opened(folder: string): Promise<Folder> {
   const handed = roleOf()?.artifactsFd
+  // access(2) asks for the real uid.
+  await leaveRoot()
   try {
     if (handed === undefined) makeFolder(folder, 0o755)
     const place = handed === undefined ? folder : `/proc/self/fd/${handed}`
@@ -75,15 +79,26 @@ async function opened(folder: string): Promise<Folder> {
     await access(root.place, constants.W_OK | constants.X_OK)
     return root
   } catch (cause) {
-    const { code = 'unreachable' } = cause as NodeJS.ErrnoException
+    const because = whyNot(folder, handed, cause)
     const uid = process.getuid?.()
-    throw new MayflyError('USAGE', `Cannot write artifacts to "${folder}": ${code}`, {
+    throw new MayflyError('USAGE', `Cannot write artifacts to "${folder}": ${because}`, {
       cause,
       hint: roleOf()
         ? `Mayfly was started by root and writes as uid ${uid}: name a folder that does not exist yet, or chown it to ${uid}`
         : 'Name a folder that this user may write',
     })
   }
+}
+
+/** Mayfly of root writes as another user, to folders that are closed to that one too. */
+function whyNot(folder: string, handed: number | undefined, cause: unknown): string {
+  const place = handed === undefined ? folder : `/proc/self/fd/${handed}`
+  const facts = attempt(() => statSync(place))
+  const { code } = cause as NodeJS.ErrnoException
+  if (code !== 'EACCES' || !facts?.isDirectory()) return whyUnreadable(folder, cause).because
+  const uid = process.geteuid?.()
+  if (facts.uid === uid) return `its mode is ${(facts.mode & 0o7777).toString(8).padStart(4, '0')}`
+  return `it belongs to uid ${facts.uid}, and Mayfly writes as uid ${uid}`
 }
 
 const hasProc = existsSync('/proc/self/fd')

@@ -94,24 +94,36 @@ export async function runAsWarden(
   ahead: readonly EnclosureSpec[],
   startedAhead?: StartedServer,
 ): Promise<void> {
-  const started = startedAhead ?? (await startOwnServer(argv))
+  const code = await leadServer(argv, startedAhead ?? (await startOwnServer(argv)), ahead)
+  process.exitCode =
+    code === 'denied' ? await leadServer(argv, await startOwnServer(argv, true), []) : code
+  setTimeout(() => process.exit(), EXIT_MS_MAX).unref()
+}
+
+async function leadServer(
+  argv: readonly string[],
+  started: StartedServer,
+  ahead: readonly EnclosureSpec[],
+): Promise<number | 'denied'> {
   try {
     if (isOnce(argv)) await import('../lib/interpret-schemas.ts')
     const early = await takePrestartedWarden(started.programs.stateFolder)
     const { becomeWarden } = await import('../warden/main.ts')
-    process.exitCode = await becomeWarden({ ...started, early, ahead })
+    return await becomeWarden({ ...started, early, ahead })
   } catch (error) {
     started.server.kill('SIGKILL')
     throw error
   }
-  setTimeout(() => process.exit(), EXIT_MS_MAX).unref()
 }
 
 /** Starts the server of this command line. Rejects with MayflyError if its state folder cannot be used. */
-export async function startOwnServer(argv: readonly string[]): Promise<StartedServer> {
+export async function startOwnServer(
+  argv: readonly string[],
+  readsAsRoot = false,
+): Promise<StartedServer> {
   const stateFolder = await folderOf(argv)
   const { startServer } = await import('../warden/start-server.ts')
-  return startServer({ argv, bin: ownProgram, stateFolder, isOnce: isOnce(argv) })
+  return startServer({ argv, bin: ownProgram, stateFolder, isOnce: isOnce(argv), readsAsRoot })
 }
 
 /** True for a command that ends after a single job. */

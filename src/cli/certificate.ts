@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from '../contract/config.ts'
-import { MayflyError, messageOf } from '../contract/error.ts'
+import { MayflyError } from '../contract/error.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import type { Tls } from '../gateway/http/tls.ts'
 import { isPipe, readPlainFile } from '../lib/file-descriptor.ts'
 import { note, type Globals } from './print.ts'
@@ -28,9 +29,13 @@ async function readPem(file: string): Promise<string> {
   try {
     return isPipe(file) ? await readFile(file, 'utf8') : readPlainFile(file)
   } catch (cause) {
-    throw new MayflyError('CONFIG', `Cannot read "${file}": ${messageOf(cause)}`, {
-      hint: 'The server reads it with its own uid, not as root',
-      cause,
-    })
+    throw new MayflyError(
+      'CONFIG',
+      `Cannot read "${file}": ${whyUnreadable(file, cause).because}`,
+      {
+        hint: 'The server reads it with its own uid, not as root',
+        cause,
+      },
+    )
   }
 }

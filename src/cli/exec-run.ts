@@ -8,6 +8,7 @@ import { runInFolder, type FolderRan, type FolderRun } from '../assemble/folder-
 import { systemClock } from '../contract/clock.ts'
 import { unattendedVariables } from '../contract/default-variables.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { FolderEnd, FolderRefusal } from '../contract/folder.ts'
 import { reworded } from '../contract/remedy.ts'
@@ -142,7 +143,10 @@ function settingsOf(file: string): FolderRules {
     return readSettings(readFileSync(file, 'utf8'), file)
   } catch (thrown) {
     if (thrown instanceof MayflyError) throw thrown
-    throw new MayflyError('USAGE', `Cannot read the settings "${file}": ${messageOf(thrown)}`)
+    throw new MayflyError(
+      'USAGE',
+      `Cannot read the settings "${file}": ${whyUnreadable(file, thrown).because}`,
+    )
   }
 }
 

@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs'
+import { statAsOwner } from '../lib/owner-files.ts'
 
 /** Splits the `PATH=NAME` of `--file` after the longest path that exists, because a path may contain equals signs itself. */
 export function splitFileFlag(given: string): { readonly from: string; readonly as?: string } {
-  if (existsSync(given)) return { from: given }
+  if (statAsOwner(given)) return { from: given }
   const signs = [...given.matchAll(/=/g)].map(({ index }) => index)
-  const at = signs.findLast((one) => existsSync(given.slice(0, one))) ?? signs[0]
+  const at = signs.findLast((one) => statAsOwner(given.slice(0, one))) ?? signs[0]
   return at === undefined ? { from: given } : { from: given.slice(0, at), as: given.slice(at + 1) }
 }

@@ -6,6 +6,8 @@ import type { JobFile, JobRequest, Language } from '../contract/job.ts'
 import { languageOfName } from '../contract/language-words.ts'
 import { beginMark, type InspectReport } from './inspection.ts'
 import { jobFiles } from './job-files.ts'
+import { asOwner } from '../lib/owner-files.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { readBytes, readProgram } from './source.ts'
 
 /** Code to inspect, as a job, with the sources to analyse; an archive is opened behind a wall alone. */
@@ -53,11 +55,10 @@ export async function readInspectTarget(
 
 function attemptStat(target: string) {
   try {
-    return statSync(target)
+    return asOwner(target, (at) => statSync(at))
   } catch (cause) {
-    throw new MayflyError('USAGE', `Cannot inspect "${target}": there is no such file or folder`, {
-      cause,
-    })
+    const { because, ...hint } = whyUnreadable(target, cause)
+    throw new MayflyError('USAGE', `Cannot inspect "${target}": ${because}`, { ...hint, cause })
   }
 }
 

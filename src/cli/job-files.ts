@@ -1,8 +1,11 @@
-import { lstat, readdir, readlink, stat } from 'node:fs/promises'
+import { lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs'
 import path from 'node:path'
-import { MayflyError, messageOf } from '../contract/error.ts'
+import { MayflyError } from '../contract/error.ts'
 import type { JobFile } from '../contract/job.ts'
 import { splitFileFlag } from './file-flag.ts'
+import { attempt } from '../lib/attempt.ts'
+import { asOwner } from '../lib/owner-files.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { isSecretName } from './secret-name.ts'
 import { readBytes } from './source.ts'
 
@@ -41,32 +44,36 @@ export async function jobFiles(given: string, asked: JobFilesOptions = {}): Prom
     as ??
     (path.isAbsolute(from) || from.startsWith('..') ? path.basename(from) : path.normalize(from))
   try {
-    if (!(await stat(from)).isDirectory()) return [await read({ from, place, kind: 'file' })]
+    if (!statOf(from).isDirectory()) return [await read({ from, place, kind: 'file' })]
     const { withSecrets = false, note } = asked
     const walk: Walk = { root: from, withSecrets, entries: [], bytes: 0, secrets: [], strays: [] }
-    await below(from, place, walk)
+    below(from, place, walk)
     for (const line of omissions(walk)) note?.(line)
     return await Promise.all(walk.entries.map(read))
   } catch (cause) {
     if (cause instanceof MayflyError) throw cause
-    throw new MayflyError('USAGE', `Cannot include "${from}": ${messageOf(cause)}`, { cause })
+    const { because, ...hint } = whyUnreadable((cause as NodeJS.ErrnoException).path ?? from, cause)
+    throw new MayflyError('USAGE', `Cannot include "${from}": ${because}`, { ...hint, cause })
   }
 }
 
-async function below(folder: string, place: string, walk: Walk): Promise<void> {
-  const names = (await readdir(folder)).sort()
+const statOf = (place: string) => asOwner(place, (at) => statSync(at))
+const targetOf = (link: string) => asOwner(link, (at) => readlinkSync(at), false)
+
+function below(folder: string, place: string, walk: Walk): void {
+  const names = asOwner(folder, (at) => readdirSync(at)).sort()
   if (names.length === 0 && path.normalize(place) !== '.')
     walk.entries.push({ from: folder, place, kind: 'folder' })
   for (const name of names) {
     const entry = { from: path.join(folder, name), place: path.join(place, name) }
     // A name that is not UTF-8 was decoded lossily, so lstat(2) does not find it; the entry is skipped.
-    const facts = await lstat(entry.from).catch(() => undefined)
+    const facts = attempt(() => asOwner(entry.from, (at) => lstatSync(at), false))
     if (!walk.withSecrets && isSecretName(name)) walk.secrets.push(entry.place)
-    else if (facts?.isDirectory()) await below(entry.from, entry.place, walk)
+    else if (facts?.isDirectory()) below(entry.from, entry.place, walk)
     else if (facts?.isFile()) {
       walk.entries.push({ ...entry, kind: 'file' })
       walk.bytes += facts.size
-    } else if (facts?.isSymbolicLink() && (await staysWithin(entry.from, walk.root)))
+    } else if (facts?.isSymbolicLink() && staysWithin(entry.from, walk.root))
       walk.entries.push({ ...entry, kind: 'link' })
     else walk.strays.push(entry.place)
     check(walk)
@@ -85,8 +92,8 @@ function tooMuch(root: string, why: string): MayflyError {
   })
 }
 
-async function staysWithin(link: string, root: string): Promise<boolean> {
-  const written = await readlink(link)
+function staysWithin(link: string, root: string): boolean {
+  const written = targetOf(link)
   if (path.isAbsolute(written)) return false
   const target = path.relative(root, path.join(path.dirname(link), written))
   return target !== '..' && !target.startsWith(`..${path.sep}`)
@@ -106,9 +113,9 @@ function* omissions({ secrets, strays }: Walk): Generator<string> {
 async function read({ from, place, kind }: Entry): Promise<JobFile> {
   if (kind === 'folder') return { path: place, content: '', encoding: 'utf8', type: 'folder' }
   if (kind === 'link')
-    return { path: place, content: await readlink(from), encoding: 'utf8', type: 'link' }
+    return { path: place, content: targetOf(from), encoding: 'utf8', type: 'link' }
   const bytes = await readBytes(from)
-  const executable = ((await stat(from)).mode & 0o111) !== 0 && { executable: true }
+  const executable = (statOf(from).mode & 0o111) !== 0 && { executable: true }
   const text = bytes.toString()
   return Buffer.from(text).equals(bytes)
     ? { path: place, content: text, encoding: 'utf8', ...executable }

@@ -3,6 +3,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { attempt } from '../lib/attempt.ts'
 import type { Job, Language } from '../contract/job.ts'
 import type { Envelope } from '../contract/signature.ts'
@@ -237,7 +238,9 @@ function privateKeyOf(file: string): KeyObject {
     throw new Error(`it is of type ${key.asymmetricKeyType}, not ed25519`)
   } catch (cause) {
     const { code = '' } = cause as { readonly code?: string }
-    const why = code.startsWith('ERR_OSSL') ? 'it is no private key in PEM' : messageOf(cause)
+    const why = code.startsWith('ERR_OSSL')
+      ? 'it is no private key in PEM'
+      : whyUnreadable(file, cause).because
     throw new MayflyError('USAGE', `Cannot use the key "${file}": ${why}`, { cause })
   }
 }

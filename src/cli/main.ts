@@ -8,7 +8,7 @@ import { asksForHelp, hasFlag, positionals, commandWords } from './command-line.
 import { closePrestartedWarden, prestartWarden, wallsAhead } from './prestart-warden.ts'
 import type { StartedServer } from '../warden/start-server.ts'
 import { watchReaders } from './broken-pipe.ts'
-import { enterRole } from './role.ts'
+import { askForRights, enterRole } from './role.ts'
 import {
   needsWardenParent,
   runAsWarden,
@@ -69,6 +69,7 @@ export async function main(
       await parse(argv, verb)
     }
   } catch (thrown) {
+    askForRights()
     const isWithoutCommand = verb === 'exec' && own.length === argv.length
     const form = isWithoutCommand ? 'mayfly exec [flags] -- ls -la' : undefined
     await fail(thrown, hasFlag(own, '--json'), form)

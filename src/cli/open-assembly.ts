@@ -11,7 +11,7 @@ import type { WardenClient } from '../walls/client.ts'
 import type { Role } from '../warden/start-server.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
 import { note, type Globals } from './print.ts'
-import { roleOf } from './role.ts'
+import { leaveRoot, roleOf } from './role.ts'
 import { warnOfProviders } from './warn-of-providers.ts'
 
 /** Assembled pipeline for one command. */
@@ -128,6 +128,7 @@ export async function wardenOf(
   loaded: LoadedConfig,
 ): Promise<WardenClient> {
   if (role) {
+    await leaveRoot()
     const { joinWarden } = await import('../walls/client.ts')
     process.on('disconnect', dieWithWarden)
     const leave = async () => {

@@ -4,6 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { JobRequest } from '../contract/job.ts'
 import { attempt } from '../lib/attempt.ts'
 import { parseJson } from '../lib/parse-json.ts'
+import { asOwner } from '../lib/owner-files.ts'
 import { layerFolder } from '../lib/cache-folder.ts'
 import { findPackages, nearestModules, type PackageSource } from '../packages/find.ts'
 import { acquirePackages } from '../packages/acquire.ts'
@@ -128,9 +129,9 @@ function asRun({ request, note }: PackagesOptions, sources: readonly PackageSour
 
 function textOf(file: string): string | undefined {
   // lstat: in an untrusted project this may be a symlink to any file of this user.
-  const facts = lstatSync(file, { throwIfNoEntry: false })
+  const facts = attempt(() => asOwner(file, (at) => lstatSync(at), false))
   if (!facts?.isFile() || facts.size > PACKAGE_JSON_BYTES_MAX) return undefined
-  return readFileSync(file, 'utf8')
+  return asOwner(file, (at) => readFileSync(at, 'utf8'), false)
 }
 
 function saysWhat({ folder }: PackageSource, { layer, isReused }: AcquiredLayer): string {

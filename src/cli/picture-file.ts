@@ -1,6 +1,8 @@
-import { open } from 'node:fs/promises'
-import { MayflyError, messageOf } from '../contract/error.ts'
+import { closeSync, writeFileSync } from 'node:fs'
+import { MayflyError } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
+import { openToWrite } from '../lib/owner-files.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { lifeOf } from '../picture/life.js'
 import { pictureOf } from '../picture/picture.js'
 import { svgOf } from '../picture/svg.js'
@@ -27,15 +29,22 @@ export interface OutputFile extends AsyncDisposable {
 /** Opens a file to write; `-`: stdout. Throws MayflyError USAGE if not writable. */
 export async function openOutputFile(file: string, what: string): Promise<OutputFile> {
   if (file === '-') return toStdout
-  const handle = await open(file, 'w').catch((cause: unknown) => {
-    throw new MayflyError('USAGE', `Cannot write ${what} "${file}": ${messageOf(cause)}`, {
-      hint: 'If started by root, name "-" and redirect stdout: - > FILE',
+  const fd = opened(file, what)
+  return {
+    write: async (text) => writeFileSync(fd, text),
+    [Symbol.asyncDispose]: async () => closeSync(fd),
+  }
+}
+
+function opened(file: string, what: string): number {
+  try {
+    return openToWrite(file)
+  } catch (cause) {
+    const { because } = whyUnreadable(file, cause)
+    throw new MayflyError('USAGE', `Cannot write ${what} "${file}": ${because}`, {
+      hint: 'Name "-" and redirect stdout: - > FILE',
       cause,
     })
-  })
-  return {
-    write: (text) => handle.writeFile(text),
-    [Symbol.asyncDispose]: () => handle.close(),
   }
 }
 

@@ -20,6 +20,7 @@ import type { PictureFile } from './picture-file.ts'
 import { note, printJson } from './print.ts'
 import { onReaderGone } from './broken-pipe.ts'
 import type { RanProgram } from './report.ts'
+import { askForRights } from './role.ts'
 import type { RunFlags } from './run-flags.ts'
 import { requestOf } from './run-request.ts'
 import type { Runner, RunnerCaller, RunnerOptions } from './runner.ts'
@@ -36,9 +37,10 @@ export async function runFile(
   flags: RunFlags,
 ): Promise<void> {
   using packages = await packagesFor(file, await requestOf(file, args, flags), flags)
+  askForRights()
   const request = await fed(packages.request, file, flags)
-  await using folder = flags.artifacts === undefined ? undefined : await folderAt(flags.artifacts)
   await using picture = flags.picture === undefined ? undefined : await pictureAt(flags)
+  await using folder = flags.artifacts === undefined ? undefined : await folderAt(flags.artifacts)
   const layers = packages.layers.map(({ layer }) => layer)
   const options: RunnerOptions = { flags, jobFolders: foldersOf(file, flags) }
   await using runner: Runner = attachedRunner() ?? (await ownRunner(options))

@@ -16,7 +16,6 @@ export async function requestOf(
   args: readonly string[],
   flags: RunFlags,
 ): Promise<JobRequest> {
-  const { code, language } = await readProgram(file, flags.language)
   const { entry, tier, floor, shadow, provider, schedule, image } = flags
   const { timeout, memory, cpu, disk, output, artifactsMax, processes, allow, capability } = flags
   const schema =
@@ -26,12 +25,15 @@ export async function requestOf(
   const files = (
     await Promise.all((flags.file ?? []).map((given) => jobFilesOf(given, flags)))
   ).flat()
+  const input = flags.input === undefined ? undefined : await inputOf(flags.input, '--input')
+  // Last: standard input cannot be read again in a process that may read the files.
+  const { code, language } = await readProgram(file, flags.language)
   return {
     code,
     ...(await sourceNameOf(file, files)),
     // An empty text is given too: of an unset variable of a shell, which must not mean the default.
     ...present({ language, entry, tier, floor, shadow, provider, schedule, image }),
-    ...(flags.input !== undefined && { input: await inputOf(flags.input, '--input') }),
+    ...(input !== undefined && { input }),
     ...(flags.batch !== undefined && { calls: await callsOf(flags.batch) }),
     ...(flags.signature && (await signaturesOf(flags.signature))),
     files,

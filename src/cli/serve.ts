@@ -15,6 +15,7 @@ import { forgetExpired } from '../evidence/bodies.ts'
 import { createHistory } from '../history/history.ts'
 import { type History } from '../history/history.ts'
 import { auditFile } from '../lib/state-folder.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { QuietCollector } from '../lib/collect-when-quiet.ts'
 import { tlsOf } from './certificate.ts'
 import { logLevels } from '../telemetry/log-level.ts'
@@ -404,12 +405,11 @@ async function showWalls(assembly: Assembly, flags: ServeFlags): Promise<void> {
 }
 
 async function mustBeFolder(site: string): Promise<void> {
-  const { access, constants, stat } = await import('node:fs/promises')
-  const found = await stat(site).catch(() => undefined)
-  if (!found?.isDirectory())
-    throw new MayflyError('USAGE', `Cannot serve "${site}": the folder does not exist`)
-  await access(site, constants.R_OK | constants.X_OK).catch((cause: unknown) => {
-    const hint = `The server runs as uid ${process.getuid?.()}: make the folder readable for it`
-    throw new MayflyError('USAGE', `Cannot serve "${site}": it is not readable`, { hint, cause })
-  })
+  const { readdirSync } = await import('node:fs')
+  try {
+    readdirSync(site)
+  } catch (cause) {
+    const { because, ...hint } = whyUnreadable(site, cause)
+    throw new MayflyError('USAGE', `Cannot serve "${site}": ${because}`, { ...hint, cause })
+  }
 }

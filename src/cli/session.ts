@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
 import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { MayflyError, messageOf } from '../contract/error.ts'
+import { MayflyError } from '../contract/error.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import { reworded } from '../contract/remedy.ts'
@@ -271,10 +272,8 @@ async function get(flags: ServerFlags, id: string, from: string, file?: string):
 /** Error for a file of this machine. */
 function notUsable(verb: 'read' | 'write', file: string): (cause: unknown) => never {
   return (cause) => {
-    const { code } = cause as NodeJS.ErrnoException
-    throw new MayflyError('USAGE', `Cannot ${verb} "${file}": ${code ?? messageOf(cause)}`, {
-      cause,
-    })
+    const { because, ...hint } = whyUnreadable(file, cause)
+    throw new MayflyError('USAGE', `Cannot ${verb} "${file}": ${because}`, { ...hint, cause })
   }
 }
 

@@ -13,6 +13,8 @@ import { MayflyError } from '../contract/error.ts'
 import type { Language } from '../contract/job.ts'
 import { languageOfName, unknownLanguage, type NamedLanguage } from '../contract/language-words.ts'
 import { interpreterOf, languageOfShebang } from '../contract/shebang.ts'
+import { asOwner } from '../lib/owner-files.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { sanitise } from '../output/sanitise.ts'
 
 /** Same as the limit of all files of a job. */
@@ -92,16 +94,21 @@ export function sourceTextOf(bytes: Uint8Array, file: string): string {
  */
 export async function readBytes(file: string): Promise<Buffer> {
   try {
-    const facts = statSync(file)
+    const facts = asOwner(file, (at) => statSync(at))
     if (facts.isDirectory()) throw new MayflyError('USAGE', `Cannot read "${file}": it is a folder`)
     if (facts.size > BYTES_MAX) throw tooLarge(file)
     const bytes = facts.isFile() && facts.size > 0 ? readPlain(file) : undefined
     return bytes ?? (await readAll(createReadStream(file), file))
   } catch (cause) {
     if (cause instanceof MayflyError) throw cause
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
-    throw new MayflyError('USAGE', `Cannot read "${file}": ${code}`, { cause })
+    throw unreadable(file, cause)
   }
+}
+
+/** Error of a file that cannot be read, for the reason that its system call gave. */
+export function unreadable(file: string, cause: unknown): MayflyError {
+  const { because, ...hint } = whyUnreadable(file, cause)
+  return new MayflyError('USAGE', `Cannot read "${file}": ${because}`, { ...hint, cause })
 }
 
 /**
@@ -109,7 +116,7 @@ export async function readBytes(file: string): Promise<Buffer> {
  * length differs from fstat(2), as while it is written.
  */
 function readPlain(file: string): Buffer | undefined {
-  const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
+  const fd = asOwner(file, (at) => openSync(at, constants.O_RDONLY | constants.O_NONBLOCK))
   try {
     const facts = fstatSync(fd)
     if (!facts.isFile() || facts.size > BYTES_MAX) return undefined

@@ -388,7 +388,7 @@ test('a file that is not a regular file is an error, and blocks nothing', () => 
   for (const make of makes) {
     const options = place({})
     make(join(options.cwd, 'mayfly.toml'))
-    assert.match(issuesOf(options)[0]!.message, /plain file|ENXIO/)
+    assert.match(issuesOf(options)[0]!.message, /plain file|device/)
   }
   const long = place({ 'mayfly.toml': '#'.repeat(2 ** 20 + 1) })
   assert.match(issuesOf(long)[0]!.message, /at most 1 MiB/)
@@ -438,13 +438,13 @@ test('a named FIFO is read from its writer, and blocks nothing without one', () 
   execFileSync('mkfifo', [at])
   const load = `import { loadConfig } from ${JSON.stringify(import.meta.resolve('./load.ts'))}
     try { console.log(loadConfig(${JSON.stringify(options)}).config.server.port) }
-    catch (error) { console.log(error.hint) }`
+    catch (error) { console.log(error.message) }`
   // SIGKILL ends a process that is blocked in open(2), so that the test fails instead.
   const bounds = { encoding: 'utf8', timeout: 60_000, killSignal: 'SIGKILL' } as const
   const told = (command: string) =>
     execFileSync('sh', ['-c', command, process.execPath, load, at], bounds).trim()
   const node = 'exec "$0" --input-type=module -e "$1"'
-  assert.equal(told(node), 'it is a pipe that nothing was written to')
+  assert.match(told(node), /: it is a pipe that nothing was written to$/)
   assert.equal(told(`{ echo '[server]'; echo 'port = 7'; } >"$2" & ${node}`), '7')
 })
 

@@ -5,6 +5,8 @@ import { isProduction, type Config, type ConfigValues } from '../contract/config
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
 import { openDescriptor, readAt, readPipe } from '../lib/file-descriptor.ts'
+import { asOwner } from '../lib/owner-files.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { hasEntry } from '../lib/has-entry.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { checkConfig, finishConfig } from './check.ts'
@@ -171,7 +173,7 @@ function readBytes(path: string, shown: string, isNamed: boolean): Buffer {
  */
 function readBounded(path: string, mayBePipe: boolean): Buffer {
   const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants
-  using file = openDescriptor(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
+  using file = asOwner(path, (at) => openDescriptor(at, O_RDONLY | O_NONBLOCK | O_NOCTTY))
   const stats = fstatSync(file.fd)
   if (mayBePipe && stats.isFIFO()) return readPipe(file.fd, TOML_BYTES_MAX + 1)
   if (!stats.isFile()) throw new Error('it is no plain file')
@@ -190,9 +192,10 @@ function textOf(bytes: Buffer, shown: string): string {
 }
 
 function unreadable(shown: string, cause: unknown): MayflyError {
-  return new MayflyError('CONFIG', `Cannot read the configuration "${shown}"`, {
-    hint: messageOf(cause),
-    details: { issues: [{ message: messageOf(cause), key: '', where: shown, file: shown }] },
+  const { because, ...hint } = whyUnreadable(shown, cause)
+  return new MayflyError('CONFIG', `Cannot read the configuration "${shown}": ${because}`, {
+    ...hint,
+    details: { issues: [{ message: because, key: '', where: shown, file: shown }] },
     cause,
   })
 }

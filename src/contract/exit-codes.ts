@@ -17,3 +17,6 @@ export const exitCodeOf = {
 export const usageExitCode = 2
 
 export type Status = keyof typeof exitCodeOf
+
+/** Between a server and its warden: the server was denied a file that root may read, and nothing ran. */
+export const deniedExitCode = 77

@@ -13,6 +13,8 @@ import {
 import path from 'node:path'
 import { setImmediate as yieldOnce } from 'node:timers/promises'
 import { MayflyError } from '../contract/error.ts'
+import { asOwner } from '../lib/owner-files.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { type FileDescriptor, openDescriptor } from '../lib/file-descriptor.ts'
 import type { Survey, SurveyedFile } from './survey.ts'
 
@@ -59,11 +61,12 @@ function copyFile(root: string, to: string, file: SurveyedFile, chunk: Buffer): 
 
 function openWithin(place: string): FileDescriptor {
   try {
-    return openDescriptor(place, READ)
+    return asOwner(place, (at) => openDescriptor(at, READ), false)
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ELOOP' || code === 'ENOTDIR') throw changed(place)
-    throw new MayflyError('USAGE', `Cannot read "${place}": ${code}`, { cause })
+    const { because, ...hint } = whyUnreadable(place, cause)
+    throw new MayflyError('USAGE', `Cannot read "${place}": ${because}`, { ...hint, cause })
   }
 }
 

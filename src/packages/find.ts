@@ -1,8 +1,11 @@
-import { lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { lstatSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import type { LayerKind } from '../contract/layer.ts'
 import { MayflyError } from '../contract/error.ts'
 import { attempt } from '../lib/attempt.ts'
+import { isBelow } from '../lib/is-below.ts'
+import { asOwner, statAsOwner } from '../lib/owner-files.ts'
+import { whyUnreadable, type WhyUnreadable } from '../lib/why-unreadable.ts'
 
 /** A folder of packages on this machine. */
 export interface PackageSource {
@@ -31,15 +34,28 @@ const ENVIRONMENTS = ['.venv', 'venv']
  * project with one of the first two. Throws MayflyError USAGE if there are none.
  */
 export function findPackages(given: string): PackageSource {
-  const folder = realFolder(given)
-  const found = folder && (packagesAt(folder) ?? packagesIn(folder))
+  const { folder, found } = lookedAt(given)
   if (found) return found
-  const why = folder
-    ? 'it has no node_modules, no virtual environment and no wheels'
-    : 'it is no folder'
-  throw new MayflyError('USAGE', `Cannot use packages from "${given}": ${why}`, {
+  throw unusable(given, {
+    because: folder
+      ? 'it has no node_modules, no virtual environment and no wheels'
+      : 'it is no folder',
     hint: 'Name a project, its node_modules, a virtual environment, or a folder with .whl files',
   })
+}
+
+function lookedAt(given: string) {
+  try {
+    const folder = folderAt(given)
+    return { folder, found: folder && (packagesAt(folder) ?? packagesIn(folder)) }
+  } catch (cause) {
+    throw unusable(given, whyUnreadable(given, cause), cause)
+  }
+}
+
+function unusable(given: string, { because, ...hint }: WhyUnreadable, cause?: unknown) {
+  const message = `Cannot use packages from "${given}": ${because}`
+  return new MayflyError('USAGE', message, { ...hint, ...(cause !== undefined && { cause }) })
 }
 
 /** Nearest `node_modules`, in the folder or above, like Node's resolution. */
@@ -59,7 +75,7 @@ function packagesAt(folder: string): PackageSource | undefined {
   }
   if (isFile(path.join(folder, 'pyvenv.cfg'))) return installedIn(folder)
   if (/^(?:site|dist)-packages$/.test(path.basename(folder))) return { kind: 'python', folder }
-  const isWheels = readdirSync(folder).some((name) => name.endsWith('.whl'))
+  const isWheels = namesIn(folder).some((name) => name.endsWith('.whl'))
   return isWheels ? { kind: 'wheels', folder } : undefined
 }
 
@@ -75,7 +91,7 @@ function packagesIn(project: string): PackageSource | undefined {
 function installedIn(environment: string): PackageSource | undefined {
   const lib = path.join(environment, 'lib')
   const versions = realFolder(lib, environment)
-    ? readdirSync(lib).filter((name) => /^python3\.\d+$/.test(name))
+    ? namesIn(lib).filter((name) => /^python3\.\d+$/.test(name))
     : []
   for (const version of versions) {
     const folder = realFolder(path.join(lib, version, 'site-packages'), environment)
@@ -91,26 +107,28 @@ function installedIn(environment: string): PackageSource | undefined {
 function lockOf(modules: string): Buffer | undefined {
   const beside = LOCKS.map((name) => path.join(path.dirname(modules), name))
   for (const file of [path.join(modules, '.package-lock.json'), ...beside])
-    if (isFile(file) && statSync(file).size <= LOCK_BYTES_MAX) return readFileSync(file)
+    if (isFile(file) && (statAsOwner(file)?.size ?? Infinity) <= LOCK_BYTES_MAX)
+      return asOwner(file, (at) => readFileSync(at))
   return undefined
 }
 
 /**
- * Real path of a folder. `within`: a folder that was found rather than named must be inside it, because a symlink in
- * an untrusted project could otherwise mount any folder of this user.
+ * Real path of a folder that was found rather than named; it must be inside `within`, because a symlink in an untrusted project
+ * could otherwise mount any folder of this user.
  */
-function realFolder(given: string, within?: string): string | undefined {
-  return attempt(() => {
-    const folder = realpathSync(given)
-    if (within !== undefined && !isBelow(folder, realpathSync(within))) return undefined
-    return statSync(folder).isDirectory() ? folder : undefined
-  })
+function realFolder(given: string, within: string): string | undefined {
+  const [folder, above] = [attempt(() => folderAt(given)), attempt(() => folderAt(within))]
+  return folder && above && folder !== above && isBelow(folder, above) ? folder : undefined
 }
 
-function isBelow(place: string, folder: string): boolean {
-  return place.startsWith(folder === path.sep ? folder : `${folder}${path.sep}`)
+/** Real path of a folder; undefined for what is none. Throws the errors of realpath(3). */
+function folderAt(given: string): string | undefined {
+  const folder = asOwner(given, (at) => realpathSync(at))
+  return statAsOwner(folder)?.isDirectory() ? folder : undefined
 }
+
+const namesIn = (folder: string) => asOwner(folder, (at) => readdirSync(at))
 
 function isFile(place: string): boolean {
-  return lstatSync(place, { throwIfNoEntry: false })?.isFile() === true
+  return attempt(() => asOwner(place, (at) => lstatSync(at), false).isFile()) === true
 }

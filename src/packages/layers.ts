@@ -36,6 +36,7 @@ import { attempt } from '../lib/attempt.ts'
 import { sha256 } from '../lib/hash.ts'
 import { makeCacheFolder } from '../lib/cache-folder.ts'
 import { isOwnerAlive, thisOwner, type Owner } from '../lib/owner.ts'
+import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { replaceFile } from '../lib/replace-file.ts'
 import type { PackageSource } from './find.ts'
@@ -95,8 +96,12 @@ export class Layers {
     this.#open()
     const found = await survey(source.folder).catch((cause: unknown) => {
       if (cause instanceof MayflyError) throw cause
-      const message = `Cannot use packages from "${source.folder}": ${messageOf(cause)}`
-      throw new MayflyError('USAGE', message, { cause })
+      const { because, ...hint } = whyUnreadable(
+        (cause as NodeJS.ErrnoException).path ?? source.folder,
+        cause,
+      )
+      const message = `Cannot use packages from "${source.folder}": ${because}`
+      throw new MayflyError('USAGE', message, { ...hint, cause })
     })
     const name = this.#nameOf(tenant, source, found)
     this.#hold(name)
@@ -124,7 +129,7 @@ export class Layers {
     try {
       makeCacheFolder(this.#folder, FOLDER_MODE)
       const { uid, mode } = lstatSync(this.#folder)
-      if (uid !== process.getuid?.() || (mode & 0o022) !== 0)
+      if (uid !== process.geteuid?.() || (mode & 0o022) !== 0)
         throw new Error('other users may write to it, or own it')
       this.#key ??= this.#readKey()
     } catch (error) {

@@ -2,6 +2,7 @@ import { lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs'
 import path from 'node:path'
 import { setImmediate as yieldOnce } from 'node:timers/promises'
 import { MayflyError } from '../contract/error.ts'
+import { asOwner } from '../lib/owner-files.ts'
 
 /** Content of a folder for a layer, by relative path, parents first. */
 export interface Survey {
@@ -44,12 +45,11 @@ export async function survey(root: string): Promise<Survey> {
   let [entries, bytes] = [0, 0]
   const waiting = ['']
   for (let folder = waiting.pop(); folder !== undefined; folder = waiting.pop()) {
-    for (const name of readdirSync(path.join(root, folder)).sort()) {
+    for (const { name, facts, target } of entriesIn(path.join(root, folder))) {
       if (++entries > packageEntriesMax)
         throw tooLarge(root, `more than ${packageEntriesMax} files`)
       if (entries % AT_ONCE === 0) await yieldOnce()
       const place = folder === '' ? name : `${folder}/${name}`
-      const facts = lstatSync(path.join(root, place), { throwIfNoEntry: false })
       if (CACHES.has(place)) continue
       if (!facts) {
         omitted.push({ path: place, because: 'a name that is no UTF-8' })
@@ -57,18 +57,18 @@ export async function survey(root: string): Promise<Survey> {
       }
       if (Buffer.byteLength(place) > PATH_BYTES_MAX || place.split('/').length > DEPTH_MAX)
         throw tooLarge(root, 'a path that is too long')
-      const because = takeIn(place, facts)
+      const because = takeIn(place, facts, target)
       if (because !== undefined && omitted.length < LEFT_MAX) omitted.push({ path: place, because })
     }
   }
   return { folders, files, links, omitted, bytes }
 
-  function takeIn(place: string, facts: Stats): string | undefined {
+  function takeIn(place: string, facts: Stats, written?: string): string | undefined {
     if (facts.isDirectory()) {
       folders.push(place)
       waiting.push(place)
     } else if (facts.isSymbolicLink()) {
-      const target = targetWithin(root, place)
+      const target = targetWithin(root, place, written ?? '')
       if (target === undefined) return 'a link that leaves the folder'
       links.push({ path: place, target })
     } else if (facts.isFile()) {
@@ -87,9 +87,31 @@ export async function survey(root: string): Promise<Survey> {
   }
 }
 
+interface Entry {
+  readonly name: string
+  /** Undefined for a name that was decoded lossily. */
+  readonly facts: Stats | undefined
+  /** Target of a link. */
+  readonly target?: string
+}
+
+/** Entries of a folder, some at a time, so that rights of its owner are taken for all of these at once. */
+function* entriesIn(folder: string): Generator<Entry> {
+  const names = asOwner(folder, (at) => readdirSync(at)).sort()
+  for (let from = 0; from < names.length; from += AT_ONCE) {
+    const some = names.slice(from, from + AT_ONCE)
+    yield* asOwner(folder, (at) => some.map((name) => entryAt(at, name)))
+  }
+}
+
+function entryAt(folder: string, name: string): Entry {
+  const place = path.join(folder, name)
+  const facts = lstatSync(place, { throwIfNoEntry: false })
+  return { name, facts, ...(facts?.isSymbolicLink() && { target: readlinkSync(place) }) }
+}
+
 /** Link target as written, made relative if absolute; undefined if it leaves the folder. */
-function targetWithin(root: string, place: string): string | undefined {
-  const written = readlinkSync(path.join(root, place))
+function targetWithin(root: string, place: string, written: string): string | undefined {
   const from = path.dirname(path.join(root, place))
   const target = path.resolve(from, written)
   if (target !== root && !target.startsWith(root + path.sep)) return undefined

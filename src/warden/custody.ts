@@ -3,7 +3,12 @@ import { readdir } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { attempt } from '../lib/attempt.ts'
-import { landlockVersion, restrictFiles, setNoNewPrivileges } from '../os/libc.js'
+import {
+  landlockVersion,
+  restrictFiles,
+  setNoNewPrivileges,
+  setParentDeathSignal,
+} from '../os/libc.js'
 
 /**
  * Denies this process access to a folder for good by Landlock, where the warden cannot do so by a uid of its own.
@@ -12,6 +17,11 @@ import { landlockVersion, restrictFiles, setNoNewPrivileges } from '../os/libc.j
  */
 const O_PATH = 0o10000000
 const GONE = new Set(['ENOENT', 'ELOOP', 'EACCES'])
+
+/** Has the kernel end this process with its parent, which a change of its uid cancelled (PR_SET_PDEATHSIG). */
+export function dieWithParent(): void {
+  setParentDeathSignal(os.constants.signals.SIGKILL)
+}
 
 /** Returns whether the denial holds: false without Landlock, and then the key is only as safe as this process. */
 export async function shutOut(folder: string): Promise<boolean> {

@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import type { EnclosureSpec } from '../contract/engine.ts'
+import { deniedExitCode } from '../contract/exit-codes.ts'
 import { collectGarbage } from '../lib/collect-garbage.ts'
 import { QuietCollector } from '../lib/collect-when-quiet.ts'
 import { endCompilers } from '../os/compiler.ts'
@@ -22,8 +23,11 @@ export interface MainOptions extends StartedServer {
 const KILL_AFTER_MS = 60_000
 const LOOK_EVERY_MS = 500
 
-/** Resolves with the server's exit code when the server and all walls have ended. */
-export async function becomeWarden(options: MainOptions): Promise<number> {
+/**
+ * Resolves with the server's exit code when the server and all walls have ended; with 'denied' if it ended with `deniedExitCode` before
+ * it asked for anything, so before any job.
+ */
+export async function becomeWarden(options: MainOptions): Promise<number | 'denied'> {
   try {
     return await lead(options)
   } finally {
@@ -31,7 +35,7 @@ export async function becomeWarden(options: MainOptions): Promise<number> {
   }
 }
 
-async function lead({ server, ended, programs, early, ahead = [] }: MainOptions): Promise<number> {
+async function lead({ server, ended, programs, early, ahead = [] }: MainOptions) {
   const channel: Channel = {
     send: (message, handle, done) => server.send(message as object, handle, {}, done),
   }
@@ -41,7 +45,7 @@ async function lead({ server, ended, programs, early, ahead = [] }: MainOptions)
     if (server.connected) sendReply(warden, channel, reply)
   })
   warden.allowPrograms(programs)
-  answerQuietly(server, early, channel)
+  const hasAsked = answerQuietly(server, early, channel)
   for (const spec of ahead) warden.startAhead(spec)
   let isStopped = false
   const stop = (signal: NodeJS.Signals) => {
@@ -54,11 +58,11 @@ async function lead({ server, ended, programs, early, ahead = [] }: MainOptions)
   const code = await ended
   // A command that ends by itself waits for them: the next one would begin them anew.
   if (isStopped) endCompilers()
-  return code
+  return code === deniedExitCode && !hasAsked() ? 'denied' : code
 }
 
-/** Answers the server, and collects garbage when there is no request and no job. */
-function answerQuietly(server: ChildProcess, { warden }: EarlyWarden, channel: Channel): void {
+/** Answers the server, and collects garbage when there is no request and no job. Returns whether there was a request. */
+function answerQuietly(server: ChildProcess, { warden }: EarlyWarden, channel: Channel) {
   const answer = answerChannel(warden, channel)
   let requests = 0
   const quiet = new QuietCollector({
@@ -74,6 +78,7 @@ function answerQuietly(server: ChildProcess, { warden }: EarlyWarden, channel: C
     answer(message)
   })
   server.once('exit', () => quiet.close())
+  return () => requests > 0
 }
 
 /** Calls back when this process is reparented: npm's shell exits on a signal without forwarding it. */

@@ -29,7 +29,8 @@ import { niceOf } from './nice.ts'
 
 /**
  * Starts the server as the warden's first child. As root it gets a uid of its own (setpriv, no_new_privs) that owns the
- * state folder; with PR_SET_PDEATHSIG it dies with the warden.
+ * state folder; with PR_SET_PDEATHSIG it dies with the warden. It keeps root's rights for reading the files of its command line
+ * only if that uid was denied one of them, and gives them up before it joins the warden.
  */
 export interface ServerOptions {
   readonly argv: readonly string[]
@@ -37,6 +38,8 @@ export interface ServerOptions {
   readonly stateFolder: string
   /** True for a command that ends after a single job. */
   readonly isOnce: boolean
+  /** True if a file of the command is closed to the server's uid: the server reads as root before it becomes that user. */
+  readonly readsAsRoot?: boolean
 }
 
 export interface StartedServer {
@@ -56,6 +59,8 @@ export interface Role {
   readonly shutOut: string | null | undefined
   /** Descriptor of the folder of `--artifacts`, which its uid may be unable to reach or create. */
   readonly artifactsFd?: number
+  /** Rights that it still has as root: until it joins the warden; once it asks for them; none. */
+  readonly rights?: 'root' | 'on request'
   /** Folder for layers of packages; omitted if there is none. */
   readonly layers?: string
 }
@@ -222,10 +227,11 @@ function spawnServer(options: ServerOptions, { setpriv, uid, why }: Dropped): Ch
     kind: 'server',
     keptUid: why,
     shutOut,
+    ...(uid !== undefined && { rights: options.readsAsRoot ? 'root' : 'on request' }),
     ...(layers !== undefined && { layers }),
     ...(folder !== undefined && { artifactsFd: ARTIFACTS_FD }),
   }
-  const become = becoming({ uid })
+  const become = options.readsAsRoot ? ['--no-new-privs'] : becoming({ uid })
   const flags = serverFlags[options.isOnce ? 'once' : 'server']
   const node = [process.execPath, ...flags, options.bin, ...options.argv]
   const all = setpriv ? [setpriv, ...become, '--pdeathsig', 'KILL', '--', ...node] : node

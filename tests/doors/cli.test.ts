@@ -445,7 +445,7 @@ suite('Usage errors', () => {
     assert.equal(ran.code, 2)
     assert.deepEqual(documentOf(ran).error, {
       code: 'USAGE',
-      message: 'Cannot read "gone.txt": ENOENT',
+      message: 'Cannot read "gone.txt": there is no such file or folder',
     })
   })
 

@@ -71,7 +71,8 @@ function variables(): string {
   const more = [
     '| `MAYFLY_CONFIG` | the file, where `--config` is not given |',
     '| `MAYFLY_ENV` | the environment; `production` (or `prod`) refuses the mock |',
-    '| `MAYFLY_API_KEY` | the first API key, with scope admin unless it has an entry of its own; 32 characters or more |',
+    '| `MAYFLY_ADMIN_KEY` | the first API key of a server, with scope admin unless it has an entry of its own; 32 characters or more |',
+    '| `MAYFLY_API_KEY` | the key of a client; a server without `MAYFLY_ADMIN_KEY` takes it as its first, and says so |',
     '| `MAYFLY_SERVER` | the API that `mayfly sandbox` asks, where `--server` is not given |',
     '| `MAYFLY_SENTINEL` | `off`: walls have no sentinel; `all`: it is asked about every class of calls in every wall |',
     '| `MAYFLY_TEMPLATES` | `off`: no program is forked from a template; `all`: the first one waits for it |',

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { Option, type Command } from 'commander'
+import type { AdminKey, LoadedConfig } from '../config/load.ts'
 import type { Config } from '../contract/config.ts'
 import { expiryDate } from '../contract/clock.ts'
 import { grantsNetwork } from '../contract/controls.ts'
@@ -102,11 +103,19 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
   }
 }
 
+/** Reports an admin key that is in the variable of clients, also with --json. */
+function warnOfKey(given: AdminKey['variable'] | undefined, flags: ServeFlags): void {
+  if (given !== 'MAYFLY_API_KEY') return
+  const text =
+    'The key in MAYFLY_API_KEY is admin of this server: MAYFLY_ADMIN_KEY is the variable for it, and MAYFLY_API_KEY that of clients'
+  note(flags, paint('yellow', text))
+}
+
 async function serveUntilStopped(here: OpenAssembly, site: string | undefined, flags: ServeFlags) {
   const { assembly, loaded, role } = here
   const stopped = stopSignal()
   onReaderGone(() => undefined)
-  const { gateway, quotas, created } = await open(here, site, flags)
+  const { gateway, quotas, created, given } = await open(here, site, flags)
   assembly.closePorts([gateway.staticUrl, gateway.activeUrl].map((url) => portOf(url)))
   assembly.emitter.emit('server/started', {
     static: gateway.staticUrl,
@@ -118,10 +127,12 @@ async function serveUntilStopped(here: OpenAssembly, site: string | undefined, f
   if (flags.json)
     printJson({ static: staticUrl, active: activeUrl, apiKey: created, pid: process.pid })
   else {
-    const facts = { state: loaded.config.state, keptUid: role?.keptUid ?? null, apiKey: created }
+    const keptUid = role?.keptUid ?? null
+    const facts = { state: loaded.config.state, keptUid, apiKey: created, given }
     announce({ staticUrl, activeUrl, ...facts }, await version(), flags)
     void showWalls(assembly, flags)
   }
+  warnOfKey(given, flags)
   void warnOfWalls(assembly, flags, stopped)
 
   const door = await openDoor(here, flags)
@@ -178,29 +189,16 @@ async function open(
   site: string | undefined,
   flags: Globals,
 ) {
-  const { config, apiKey } = loaded
-  const [
-    { openGateway },
-    { openKeys },
-    { providerRows },
-    { readiness },
-    { inForce },
-    { readLogPage },
-  ] = await Promise.all([
-    import('../gateway/server.ts'),
-    import('../gateway/http/keys.ts'),
-    import('./provider-rows.ts'),
-    import('./readiness.ts'),
-    import('../config/in-force.ts'),
-    import('../evidence/log-reader.ts'),
-  ])
-  const { keys, create } = await openKeys({
-    folder: config.state,
-    later: true,
-    ...(apiKey && { first: apiKey }),
-    tenants: config.tenants,
-    date: expiryDate(assembly.clock),
-  })
+  const { config } = loaded
+  const [{ openGateway }, { providerRows }, { readiness }, { inForce }, { readLogPage }] =
+    await Promise.all([
+      import('../gateway/server.ts'),
+      import('./provider-rows.ts'),
+      import('./readiness.ts'),
+      import('../config/in-force.ts'),
+      import('../evidence/log-reader.ts'),
+    ])
+  const { keys, given, create } = await openServerKeys(assembly, loaded)
   const quotas = await openQuotas(assembly)
   const tls = await tlsOf(config, assembly.clock.date(), flags)
   // Machine facts do not change at run time.
@@ -237,11 +235,25 @@ async function open(
       clock: assembly.clock,
       version: await version(),
     })
-    return { gateway, quotas, created: await firstKey(gateway, create) }
+    return { gateway, quotas, given, created: await firstKey(gateway, create) }
   } catch (error) {
     quotas.close()
     throw error
   }
+}
+
+/** `given`: variable of the admin key, unless its key has an entry of its own. */
+async function openServerKeys({ clock }: Assembly, { config, adminKey }: LoadedConfig) {
+  const { openKeys, environmentId } = await import('../gateway/http/keys.ts')
+  const { keys, create } = await openKeys({
+    folder: config.state,
+    later: true,
+    ...(adminKey && { first: adminKey.key, firstIn: adminKey.variable }),
+    tenants: config.tenants,
+    date: expiryDate(clock),
+  })
+  const isOfEnvironment = adminKey && keys.find(adminKey.key)?.id === environmentId
+  return { keys, create, given: isOfEnvironment ? adminKey.variable : undefined }
 }
 
 function visitorsOf({ anonymous, concurrency, per_minute, address }: Config['sessions']) {
@@ -367,16 +379,19 @@ interface Started {
   readonly state: string
   readonly apiKey: string | null
   readonly keptUid: string | null
+  /** Variable that holds the admin key of this server. */
+  readonly given: AdminKey['variable'] | undefined
 }
 
 function announce(started: Started, version: string, flags: ServeFlags): void {
-  const { staticUrl, activeUrl, state, apiKey, keptUid } = started
+  const { staticUrl, activeUrl, state, apiKey, keptUid, given } = started
   note(flags, paint('bold', `Mayfly ${version}`))
   note(flags, `  Page     ${paint('cyan', staticUrl)}`)
   note(flags, `  API      ${paint('cyan', activeUrl)}`)
   note(flags, `  State    ${state}`)
   if (apiKey && flags.logFormat === 'json') note({ logFormat: 'json' }, keyLine(apiKey))
   else if (apiKey) process.stderr.write(keyLine(apiKey))
+  else if (given) note(flags, `  API key  ${paint('dim', `that of ${given} (admin)`)}`)
   else
     note(
       flags,

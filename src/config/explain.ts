@@ -11,7 +11,7 @@ export interface EffectiveValue {
 /** Lists effective values with their origins, in the order of the reference; secrets are masked. */
 export function explainConfig({
   config,
-  apiKey,
+  adminKey,
   originOf,
 }: LoadedConfig): readonly EffectiveValue[] {
   const { tenants, environment, state, hasDefaultEscalation: _, ...plain } = config
@@ -24,7 +24,7 @@ export function explainConfig({
   return [
     ...rows({ environment, state, ...plain }, []),
     ...tenants.flatMap((tenant) => rows(masked(tenant), ['tenants', tenant.name])),
-    ...(apiKey === undefined ? [] : [{ field: 'api_key', value: '***', origin: 'MAYFLY_API_KEY' }]),
+    ...(adminKey ? [{ field: 'api_key', value: '***', origin: adminKey.variable }] : []),
   ]
 }
 

@@ -25,7 +25,14 @@ import { type ConfigFile, untrustedError, untrustedIssues } from './trust.ts'
 import { type Environment, flagLayers, variableLayers, variableWarnings } from './variables.ts'
 
 const ENV_NAME = /^[A-Za-z0-9_-]{1,32}$/
-const API_KEY_LENGTH_MIN = 32
+
+/** MAYFLY_API_KEY is a client's; a server takes it where MAYFLY_ADMIN_KEY is not set. */
+const adminKeyVariables = ['MAYFLY_ADMIN_KEY', 'MAYFLY_API_KEY'] as const
+
+export interface AdminKey {
+  readonly key: string
+  readonly variable: (typeof adminKeyVariables)[number]
+}
 
 export interface LoadOptions {
   /** Value of `--config`. */
@@ -49,8 +56,8 @@ export interface LoadedConfig {
   readonly warnings: readonly string[]
   /** Loosening values of untrusted files in the current folder; empty unless `mayBeUntrusted` was set. */
   readonly untrusted: readonly Issue[]
-  /** MAYFLY_API_KEY: secret, hence not part of the configuration. */
-  readonly apiKey: string | undefined
+  /** First admin key of a server: secret, hence not part of the configuration. */
+  readonly adminKey: AdminKey | undefined
 }
 
 /**
@@ -96,7 +103,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
       }),
     ],
     untrusted,
-    apiKey: apiKeyOf(options.env),
+    adminKey: adminKeyOf(options.env),
   }
 }
 
@@ -269,9 +276,7 @@ function defaultState(env: Environment): string {
   }
 }
 
-function apiKeyOf(env: Environment): string | undefined {
-  const key = env['MAYFLY_API_KEY'] || undefined
-  if (key === undefined || key.length >= API_KEY_LENGTH_MIN) return key
-  const message = `expected ${API_KEY_LENGTH_MIN} characters or more`
-  throw configError([{ message, key: '', where: 'MAYFLY_API_KEY' }])
+function adminKeyOf(env: Environment): AdminKey | undefined {
+  const variable = adminKeyVariables.find((name) => env[name])
+  return variable && { key: env[variable]!, variable }
 }

@@ -35,7 +35,7 @@ export const settings: readonly Setting[] = [
 ]
 
 /** Variables read elsewhere, or set by Mayfly for its child processes. */
-const otherVariables = 'CONFIG ENV API_KEY SERVER RESULT OUT SENTINEL TEMPLATES'
+const otherVariables = 'CONFIG ENV ADMIN_KEY API_KEY SERVER RESULT OUT SENTINEL TEMPLATES'
   .split(' ')
   .map((name) => `MAYFLY_${name}`)
 /** Internal variables between parts of Mayfly, or its tests. */

@@ -133,14 +133,36 @@ suite('Starting a server', () => {
     })
   })
 
-  test('MAYFLY_API_KEY sets the first key, and then none is shown', async () => {
+  test('MAYFLY_ADMIN_KEY sets the first key, and then none is shown; that of a client is taken without it, and said', async () => {
+    const [own, client] = [`mfy_${'k'.repeat(40)}`, `mfy_${'c'.repeat(40)}`]
+    for (const env of [
+      { MAYFLY_ADMIN_KEY: own, MAYFLY_API_KEY: client },
+      { MAYFLY_API_KEY: client },
+    ])
+      await inPlace(async (place) => {
+        await using server = await startServer(place, [], env)
+        assert.equal(server.apiKey, null)
+        const providers = new URL('/v1/providers', server.active).href
+        const isOwn = 'MAYFLY_ADMIN_KEY' in env
+        for (const [key, status] of [
+          [own, isOwn ? 200 : 401],
+          [client, isOwn ? 401 : 200],
+        ] as const)
+          assert.equal((await call(providers, { headers: bearer(key) })).status, status)
+        await server.stop()
+        assert.equal(/MAYFLY_API_KEY is admin of this server/.test(server.stderr()), !isOwn)
+      })
+  })
+
+  test('A first key that is too short ends the start with its variable', async () => {
     await inPlace(async (place) => {
-      const apiKey = `mfy_${'k'.repeat(40)}`
-      await using server = await startServer(place, [], { MAYFLY_API_KEY: apiKey })
-      assert.equal(server.apiKey, null)
-      const providers = new URL('/v1/providers', server.active).href
-      assert.equal((await call(providers, { headers: bearer(apiKey) })).status, 200)
-      await server.stop()
+      const env = { MAYFLY_ADMIN_KEY: 'short' }
+      const ran = await mayfly(place, ['serve', '--port', '0'], { env })
+      assert.equal(ran.code, 2)
+      assert.match(
+        ran.stderr,
+        /Cannot use MAYFLY_ADMIN_KEY as the first API key\n +A key has 32 to/,
+      )
     })
   })
 

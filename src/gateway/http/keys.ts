@@ -36,6 +36,8 @@ export interface KeysOptions {
   readonly folder?: string
   /** Admin key to use instead of creating one; one that the store or a tenant has too keeps what it may there. */
   readonly first?: string
+  /** Variable that has it, for the error. */
+  readonly firstIn?: string
   /** Tenants of the configuration; `keys` are `sha256:` and the hex digest of the whole key. */
   readonly tenants?: readonly { readonly name: string; readonly keys: readonly string[] }[]
   /** Milliseconds since 1970; compared with expiry. */
@@ -60,9 +62,10 @@ export interface OpenedKeys {
  * STATE or CONFIG.
  */
 export async function openKeys(options: KeysOptions): Promise<OpenedKeys> {
-  const { folder, first, tenants = [], date = Date.now, later = false } = options
+  const { folder, first, firstIn = 'the API key', tenants = [] } = options
+  const { date = Date.now, later = false } = options
   const configured = tenants.flatMap(tenantKeys)
-  if (first !== undefined) configured.push(firstKey(first))
+  if (first !== undefined) configured.push(firstKey(first, firstIn))
   if (folder === undefined) return inMemory(configured, date)
   const file = apiKeysFile(folder)
   const isFirst = configured.length === 0 && !readKeys(file)?.length
@@ -133,17 +136,18 @@ function tenantKeys(tenant: {
   })
 }
 
-const environmentId = 'environment'
+/** Id of a key that only the environment has. */
+export const environmentId = 'environment'
 
 /**
- * The admin key of MAYFLY_API_KEY. Clients read their key from that variable too, so it may hold one that has an entry of its
- * own, with fewer scopes or revoked: that entry then decides.
+ * The admin key of the environment. Clients read their key from MAYFLY_API_KEY, so that variable may hold one that has an entry of
+ * its own, with fewer scopes or revoked: that entry then decides.
  */
-function firstKey(key: string): StoredKey {
+function firstKey(key: string, variable: string): StoredKey {
   if (key.length >= keyLengthMin && key.length <= KEY_LENGTH_MAX && /^[\x21-\x7e]+$/.test(key)) {
     return adminKey(environmentId, `sha256:${sha256(key)}`)
   }
-  throw new MayflyError('CONFIG', 'Cannot use the given API key', {
+  throw new MayflyError('CONFIG', `Cannot use ${variable} as the first API key`, {
     hint: `A key has ${keyLengthMin} to ${KEY_LENGTH_MAX} visible ASCII characters`,
   })
 }

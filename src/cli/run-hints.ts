@@ -8,9 +8,6 @@ import { isSecretName } from './secret-name.ts'
 const TAIL = 8_000
 const hintsMax = 3
 
-const NO_NETWORK =
-  /\b(?:ENOTFOUND|EAI_AGAIN|ENETUNREACH)\b|Name or service not known|[Cc]ould not resolve host|Network is unreachable|\bno such host\b|unable to resolve host address/
-
 /** Errors of Python, Node and shell tools that name a file or module which was not found. */
 const NOT_FOUND = [
   /No such file or directory: '([^'\n]{1,300})'/g,
@@ -33,28 +30,19 @@ const PACKAGES = [
 const SUFFIXES = ['', '.py', '.js', '.mjs', '.cjs', '.ts', '.json']
 
 /**
- * Hints for a job that failed because it has its own files and network only: the flags that bring a file of the current
- * folder or packages, or permit a host. The program chose the text in which they are searched, so a hint names nothing but an existing
+ * Hints for a job that failed because it has its own files only: the flags that bring a file of the current folder or
+ * packages. The program chose the text in which they are searched, so a hint names nothing but an existing
  * file below the folder of the program or the current one, and never a likely secret.
  */
-export function runHints({ status, error, stderr, profile }: Outcome, file: string): string[] {
+export function runHints({ status, error, stderr }: Outcome, file: string): string[] {
   if (status !== 'error') return []
   const text = `${error?.message ?? ''}\n${error?.stack ?? ''}\n${stderr.slice(-TAIL)}`
   const files = missingFiles(text, file).map(
     (given) =>
       `The job has no files but those that it brings: ${wordedFor('run', { field: 'files', value: given })}`,
   )
-  const isClosed = profile.explain.some(
-    ({ field, value }) => field === 'controls.network' && value === 'none',
-  )
   const packages = PACKAGES.flatMap(([pattern, hint]) => (pattern.test(text) ? [hint] : []))
-  const network = isClosed && NO_NETWORK.test(text)
-  return [
-    ...(files.length > 0 ? files : packages),
-    ...(network
-      ? [`The job has no network: ${wordedFor('run', { field: 'network' })} permits a host`]
-      : []),
-  ]
+  return files.length > 0 ? files : packages
 }
 
 function missingFiles(text: string, file: string): string[] {

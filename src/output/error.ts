@@ -1,8 +1,9 @@
+import { grantsNetwork } from '../contract/controls.ts'
 import { lengthOf } from '../contract/phase.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
-import { raised, remedyText, type Remedy } from '../contract/remedy.ts'
+import { raised, remediesIn, remedyText, type Remedy } from '../contract/remedy.ts'
 import { attempt } from '../lib/attempt.ts'
 
 /** Maximum length of each error text in UTF-16 units. Most come from the guest. */
@@ -53,6 +54,36 @@ export function withRemedies(error: OutcomeError): OutcomeError {
   return remedies.length === 0
     ? error
     : { ...error, details: { ...(error.details as object | undefined), remedies } }
+}
+
+/** Characters of stderr, from its end, that are searched. */
+const TAIL = 8_000
+const NO_NETWORK =
+  /\b(?:ENOTFOUND|EAI_AGAIN|ENETUNREACH)\b|Name or service not known|[Cc]ould not resolve host|Network is unreachable|\bno such host\b|unable to resolve host address/
+/** Lines of pip, npm, pnpm and yarn. */
+const INSTALLER =
+  /No matching distribution found|\bnpm (?:error|ERR!)|\bERR_PNPM_|\byarn (?:add|install)\b/
+
+/** Names a closed network as the cause of a failure that reads like it, and what an installer needs instead. */
+export function withClosedNetwork(
+  error: OutcomeError,
+  { network }: Profile['controls'],
+  stderr: string,
+): OutcomeError {
+  const text = `${error.message}\n${error.stack ?? ''}\n${stderr.slice(-TAIL)}`
+  if (grantsNetwork(network) || !NO_NETWORK.test(text)) return error
+  const [host, packages] = [{ field: 'network' }, { field: 'packages' }] as const
+  const isInstaller = INSTALLER.test(text)
+  const more = isInstaller ? `; for packages use ${remedyText(packages)}` : ''
+  const own: readonly Remedy[] = isInstaller ? [host, packages] : [host]
+  return {
+    ...error,
+    message: `${error.message.replace(/\.$/, '')}: the job has no network (${remedyText(host)} permits a host${more})`,
+    details: {
+      ...(error.details as object | undefined),
+      remedies: [...remediesIn(error.details), ...own],
+    },
+  }
 }
 
 /**

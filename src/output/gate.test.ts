@@ -4,6 +4,7 @@ import { limitsOf, profileOf } from '../../tests/sim/simulated-life.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
+import { reworded, type EntryPoint } from '../contract/remedy.ts'
 import { sha256 } from '../lib/hash.ts'
 import { createGate } from './gate.ts'
 
@@ -53,6 +54,43 @@ test('Output over its limit is cut between two characters and marked (S0-16)', (
   assert.equal(gated.stdout, 'a\u{1f600}')
   assert.deepEqual(gated.truncated, { stdout: true, stderr: false })
   assert.equal(heard.join(''), 'a\u{1f600}1234567')
+})
+
+test('A closed network is named where a program failed to look up a name or reach a host, in the words of each entry point', () => {
+  const { controls } = profileOf()
+  const failed = (text: string, allow: readonly string[] = []) => {
+    const network = { allow, deny: [] }
+    const gate = createGate(profileOf({ controls: { ...controls, network } }))
+    void gate.stderr(bytes(text))
+    const error = { code: 'EXIT', message: 'The program exited with 1' }
+    return gate.close(endOf({ status: 'error', error })).error!
+  }
+  for (const said of [
+    'curl: (6) Could not resolve host: example.com',
+    'cause: Error: getaddrinfo EAI_AGAIN example.com',
+    'cause: Error: getaddrinfo ENOTFOUND example.com',
+    'socket.gaierror: [Errno -2] Name or service not known',
+    'OSError: [Errno 101] Network is unreachable',
+  ])
+    assert.equal(
+      reworded('run', failed(said)).message,
+      'The program exited with 1: the job has no network (--allow HOST permits a host)',
+    )
+  const pip = 'Name or service not known\nERROR: No matching distribution found for tabulate\n'
+  const npm = 'npm error network request failed, reason: getaddrinfo ENOTFOUND a.example\n'
+  for (const said of [pip, npm])
+    for (const [entry, words] of Object.entries({
+      api: '"network": {"allow": ["HOST"]} permits a host; for packages use "packages"',
+      run: '--allow HOST permits a host; for packages use --packages FOLDER',
+      sandbox: `"mayfly sandbox create --allow HOST" permits a host; for packages use packages that the operator's machine has`,
+      run_session: `"network" in the operator's configuration permits a host; for packages use packages that the operator's machine has`,
+    }))
+      assert.equal(
+        reworded(entry as EntryPoint, failed(said)).message,
+        `The program exited with 1: the job has no network (${words})`,
+      )
+  assert.equal(failed('Error: no').message, 'The program exited with 1')
+  assert.equal(failed(pip, ['a.example']).message, 'The program exited with 1')
 })
 
 test('Invalid UTF-8 is replaced, and a character split over chunks is not', () => {

@@ -4,7 +4,7 @@ import type { Gate, GatedOutput, OutputListener } from '../contract/pipeline.ts'
 import { BatchResults } from './batch-results.ts'
 import { artifactsProblem, describeArtifacts } from './artifacts.ts'
 import { describeDisplay, displayProblem } from './display.ts'
-import { boundError, withLimit, withRemedies } from './error.ts'
+import { boundError, withClosedNetwork, withLimit, withRemedies } from './error.ts'
 import { mismatch, readResult } from './result.ts'
 import { compileSchema, type SchemaValidator } from './schema.ts'
 import { OutputStream } from './stream.ts'
@@ -35,7 +35,7 @@ export function createGate(profile: Profile, tap?: OutputListener, calls?: numbe
       const truncated = { stdout: stdout.isTruncated, stderr: stderr.isTruncated }
       const verdict = answers
         ? { ...judge(answers.whole(end), profile, undefined), calls: answers.close(end) }
-        : judge(end, profile, check)
+        : judge(end, profile, check, texts.stderr)
       if (!isWhole) return { ...verdict, ...texts, truncated }
       if (verdict.status === 'refused') return { ...verdict, ...withheld, truncated }
       if (tap) release(tap, texts, { stdout: stdout.unreadable, stderr: stderr.unreadable })
@@ -52,7 +52,12 @@ type Judged = Pick<
   'status' | 'result' | 'encoding' | 'error' | 'artifacts' | 'display'
 >
 
-function judge(end: TaskEnd, profile: Profile, check: SchemaValidator | undefined): Judged {
+function judge(
+  end: TaskEnd,
+  profile: Profile,
+  check: SchemaValidator | undefined,
+  stderr = '',
+): Judged {
   const { limits } = profile
   const problem = artifactsProblem(end.artifacts, limits.artifacts) ?? displayProblem(end)
   if (problem) return { ...nothing, status: 'refused', error: problem }
@@ -60,16 +65,18 @@ function judge(end: TaskEnd, profile: Profile, check: SchemaValidator | undefine
   const display = describeDisplay(end)
   const { status, encoding } = end
   if (status !== 'ok')
-    return { ...nothing, status, error: errorOf(end, profile), artifacts, display }
+    return { ...nothing, status, error: errorOf(end, profile, stderr), artifacts, display }
   const read = readResult(end.resultText, encoding, limits.result)
   const error = read.kind === 'refused' ? read.error : mismatch(check?.(read.value))
   if (read.kind === 'refused' || error) return { ...nothing, status: 'refused', error: error! }
   return { status, result: read.value, encoding, artifacts, display }
 }
 
-function errorOf(end: TaskEnd, profile: Profile) {
+function errorOf(end: TaskEnd, profile: Profile, stderr: string) {
   const error = boundError(end)
-  const isLimit = end.status === 'limit' || end.status === 'timeout'
+  const { status } = end
+  if (status === 'error') return withClosedNetwork(withRemedies(error), profile.controls, stderr)
+  const isLimit = status === 'limit' || status === 'timeout'
   return isLimit ? withLimit(error, profile, end.memory?.peak) : withRemedies(error)
 }
 

@@ -323,7 +323,8 @@ class Gathering {
     if (shown.length > PATH_CHARS_MAX) return 'its path is too long'
     if (this.#given[shown]) return `there is another ${cut(shown, 0, NAMED_CHARS_MAX)} already`
     if (this.#files >= FILES_MAX) return `there are more than ${FILES_MAX}`
-    if (size > FILE_BYTES_MAX) return `it is too large: ${size} bytes, of at most ${FILE_BYTES_MAX}`
+    if (size > FILE_BYTES_MAX)
+      return `it has ${size} bytes, and a single artifact at most ${FILE_BYTES_MAX}`
     if (bytes + size <= bytesMax) return undefined
     const left = bytesMax > bytes ? bytesMax - bytes : 0
     return `it is too large: ${size} bytes, with ${left} left of ${bytesMax}`

@@ -292,7 +292,7 @@ class Gathering:
         if len(self.given) >= FILES_MAX:
             return f"there are more than {FILES_MAX}"
         if size > FILE_BYTES_MAX:
-            return f"it is too large: {size} bytes, of at most {FILE_BYTES_MAX}"
+            return f"it has {size} bytes, and a single artifact at most {FILE_BYTES_MAX}"
         if self.bytes + size > self.bytes_max:
             return f"it is too large: {size} bytes, with {max(0, self.bytes_max - self.bytes)} left of {self.bytes_max}"
         return None

@@ -4,7 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
-import { reworded } from '../contract/remedy.ts'
+import { reworded, wordedFor } from '../contract/remedy.ts'
 import type { OutputListener } from '../contract/pipeline.ts'
 import type { PlannedRun } from '../gateway/local/client.ts'
 import { anyEvent } from '../lib/any-event.ts'
@@ -154,11 +154,16 @@ async function tellUnread({ stdin, language }: JobRequest, flags: RunFlags): Pro
   )
 }
 
-/** 128 + signal number, as in shells, for a killed program; Mayfly's own exit code for any other end. */
+/**
+ * 128 + signal number, as in shells, for a killed program; Mayfly's own exit code for an end that is not the program's own. One that
+ * failed at a limit has both.
+ */
 function exitCodeFor({ status, exitCode, signal }: Outcome, { passExitCode }: RunFlags): number {
-  if (!passExitCode || (status !== 'ok' && status !== 'error')) return exitCodeOf[status]
+  const isOwn = status === 'ok' || status === 'error' || status === 'limit'
+  if (!passExitCode || !isOwn) return exitCodeOf[status]
   if (signal !== null) return codeOfSignal(signal)
-  return exitCode ?? exitCodeOf[status]
+  // A program may end well at a limit that its own child was killed at.
+  return exitCode || exitCodeOf[status]
 }
 
 async function runWatched(
@@ -269,22 +274,28 @@ function reportUnsaved(
     note(flags, sanitiseLine(`Left out: ${place}: ${because}`))
   const more = artifactsLeftOut.length - namedMax
   if (more > 0) note(flags, `Left out: ${more} more files`)
-  if (artifactsLeftOut.some(({ because }) => /too (large|much)|larger/.test(because)))
-    note(
-      flags,
-      `The limit of all artifacts together is ${bytesIn(outcome)}; --artifacts-max raises it`,
-    )
+  adviseOnLeftOut(outcome, flags)
+}
+
+/** Tells what brings the files that were left out: a higher limit of all together does not help a single one that is too large. */
+function adviseOnLeftOut({ artifactsLeftOut, profile }: Outcome, flags: RunFlags): void {
+  const isAny = (pattern: RegExp) => artifactsLeftOut.some(({ because }) => pattern.test(because))
+  if (isAny(/a single artifact at most/))
+    note(flags, 'No flag raises the limit of a single artifact: write it in parts, or compress it')
+  if (!isAny(/too (large|much)|larger/)) return
+  const row = profile.explain.find(({ field }) => field === 'limits.artifacts')
+  if (typeof row?.value !== 'number') return
+  const isOwn = ['asked', 'default', 'limits.artifacts'].includes(row.because)
+  const remedy = isOwn
+    ? `${wordedFor('run', { field: 'limits.artifacts', value: row.value * 2 })} raises it`
+    : `the operator's "${row.because}" holds it there`
+  note(flags, `The limit of all artifacts together is ${shownSize(row.value)}; ${remedy}`)
 }
 
 function namesOf(files: readonly { readonly path: string }[]): string {
   const named = files.slice(0, namedMax).map(({ path }) => sanitiseLine(path))
   const more = files.length - named.length
   return named.join(', ') + (more > 0 ? ` and ${more} more` : '')
-}
-
-function bytesIn({ profile }: Outcome): string {
-  const row = profile.explain.find(({ field }) => field === 'limits.artifacts')
-  return typeof row?.value === 'number' ? shownSize(row.value) : 'no more'
 }
 
 async function pictureAt({ picture = '', json }: RunFlags): Promise<PictureFile> {

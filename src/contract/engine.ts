@@ -195,6 +195,8 @@ export interface Enclosure extends AsyncDisposable {
    * refusals until now belong to an exec of its session, and a later call leaves them out. Never rejects.
    */
   limitHit?(countAnew?: boolean): LimitHit | undefined | Promise<LimitHit | undefined>
+  /** Whether more than half of its bound on tasks was in use at once; absent if each refusal is counted. */
+  isNearTasks?(): boolean
   /** The same at the end of an exec that ended well, without an answer. */
   countAnew?(): void | Promise<void>
   /** Present if the kernel of those counts is the guest's own. */

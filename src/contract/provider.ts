@@ -217,7 +217,8 @@ export type KillCause =
   | { readonly status: 'timeout'; readonly lifeMs?: number }
   | { readonly status: 'cancelled' }
   | { readonly status: 'terminated'; readonly reason: string }
-  | { readonly status: 'limit'; readonly code: LimitCode }
+  /** `reason`: of an anomaly that ended the life before the wall held the limit. */
+  | { readonly status: 'limit'; readonly code: LimitCode; readonly reason?: string }
 
 export const limitCodes = ['MEMORY', 'CPU', 'DISK', 'PROCESSES', 'OUTPUT', 'INSTRUCTIONS'] as const
 export type LimitCode = (typeof limitCodes)[number]
@@ -324,7 +325,7 @@ export interface TaskEnd {
   readonly error?: OutcomeError
   /** Claimed by the guest alone (untrusted): neither warden nor server observed this end. */
   readonly isReported?: boolean
-  /** For a program that exited by itself. */
+  /** For a program that exited by itself, also at a limit. */
   readonly exitCode?: number
   readonly signal?: string
   readonly cpuTime: number

@@ -45,12 +45,13 @@ export function lost(message: string): TaskEnd {
 
 /**
  * End of a killed life: keeps cost, trace and network attempts, and drops the result, which arrived
- * after the kill.
+ * after the kill. A limit that the wall found used up is the cause of a timeout, not the other way round.
  */
 export function cutShort(
   cause: KillCause,
   end: TaskEnd = { ...nothing, status: 'failed' },
 ): TaskEnd {
+  if (cause.status === 'timeout' && end.status === 'limit') return withLimitCode(end)
   const { cpuTime, memory, ran, network } = end
   return {
     ...nothing,
@@ -81,7 +82,9 @@ const nothing = { resultText: 'null', encoding: 'json', cpuTime: 0, artifacts: [
 
 function errorOf(cause: KillCause): OutcomeError {
   if (cause.status === 'limit') {
-    return { code: cause.code, message: `The limit on ${cause.code.toLowerCase()} was hit` }
+    const { code, reason } = cause
+    const message = `The limit on ${code.toLowerCase()} was hit`
+    return { code, message, ...(reason !== undefined && { details: { reason } }) }
   }
   const message = 'reason' in cause ? cause.reason : messages[cause.status]
   const details = 'lifeMs' in cause ? { details: { lifeMs: cause.lifeMs } } : {}

@@ -203,6 +203,8 @@ export interface LimitUse {
   readonly limit?: LimitHit
   /** Present if the guest's own kernel is the source of the claim. */
   readonly limitTrust?: 'guest'
+  /** True without that limit if most tasks of the bound were in use at once: RLIMIT_NPROC refuses forks that no count shows. */
+  readonly nearTasks?: true
 }
 
 /** Current usage of a wall; with a limit only if the request says that an exec has failed. */
@@ -310,6 +312,7 @@ export type Reply =
       readonly peakBytes: number
       readonly detail: string
       readonly exit: WallExit
+      readonly limit?: LimitHit
     }
   | { readonly of: number; readonly part: StreamName }
   | { readonly of: string; readonly seen: SeenReport }

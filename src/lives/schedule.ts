@@ -11,6 +11,7 @@ import type { Control, Controls } from '../contract/controls.ts'
 import { mainZone, type Reaction, type Schedule, type ZoneSchedule } from '../contract/phase.ts'
 import type { LifeRest } from '../contract/pipeline.ts'
 import type { Profile } from '../contract/profile.ts'
+import type { LimitCode } from '../contract/provider.ts'
 import { type PhasePlan, endStepEarly, planPhases, stepAt, type PhaseStep } from './phase-plan.ts'
 
 /**
@@ -59,7 +60,8 @@ export interface ZoneState {
 
 export type LifeEnd =
   | { readonly status: 'timeout' | 'gone' }
-  | { readonly status: 'terminated'; readonly reason: string }
+  /** `limit`: of an anomaly that consists in using a limit up. */
+  | { readonly status: 'terminated'; readonly reason: string; readonly limit?: LimitCode }
 
 export type LifeInput = { readonly at: number } & (
   | { readonly kind: 'time' }
@@ -71,6 +73,7 @@ export type LifeInput = { readonly at: number } & (
       readonly zone: string
       readonly severity: keyof Schedule['onAnomaly']
       readonly reason: string
+      readonly limit?: LimitCode
     }
   | { readonly kind: 'tighten'; readonly zone: string; readonly to: Controls }
   | { readonly kind: 'terminate'; readonly zone: string; readonly reason: string }
@@ -258,6 +261,7 @@ function changed(
 interface Cause {
   readonly at: number
   readonly reason: string
+  readonly limit?: LimitCode
 }
 
 function withReaction(
@@ -281,8 +285,12 @@ function withReaction(
       actions.push({ kind: 'capture', zone: state.zone, reason: cause.reason })
       return state
     case 'terminate':
-      return { ...state, end: { status: 'terminated', reason: cause.reason } }
+      return { ...state, end: terminatedBy(cause) }
   }
+}
+
+function terminatedBy({ reason, limit }: Cause): LifeEnd {
+  return { status: 'terminated', reason, ...(limit && { limit }) }
 }
 
 /** Controls of the next phase; in the last phase, network, files and capabilities are closed. */
@@ -293,11 +301,11 @@ function nextControls({ plan, stepIndex }: ZoneState): Controls {
 const nothingOut = { network: noNetwork, files: noFiles, capabilities: [] } as const
 
 /** Ends the current phase and shortens the rest; ends the life after the last phase. */
-function advanced(state: ZoneState, { at, reason }: Cause, actions: LifeAction[]): ZoneState {
+function advanced(state: ZoneState, cause: Cause, actions: LifeAction[]): ZoneState {
+  const { at, reason } = cause
   const plan = endStepEarly(state.plan, at, state.rules.shorten)
   const stepIndex = stepAt(plan, at)
-  if (stepIndex >= plan.steps.length)
-    return { ...state, plan, stepIndex, end: { status: 'terminated', reason } }
+  if (stepIndex >= plan.steps.length) return { ...state, plan, stepIndex, end: terminatedBy(cause) }
   actions.push({ kind: 'advanced', zone: state.zone, phase: stepOf(state).phase, reason })
   return opened({ ...state, plan }, stepIndex)
 }

@@ -35,7 +35,7 @@ import { lengthOf, mainZone } from '../contract/phase.ts'
 import { releaseMsMaxOf, orderMsMaxOf } from '../contract/tier.ts'
 import { wallAnswer } from '../contract/wall-answer.ts'
 import { initialStateOf, nextState, nextAt, restOf, stepOf, mainOf } from './schedule.ts'
-import type { LifeAction, LifeInput, Life, Transition } from './schedule.ts'
+import type { LifeAction, LifeEnd, LifeInput, Life, Transition } from './schedule.ts'
 import { refusedCall } from './refused-call.ts'
 import { LifeEvents } from './life-events.ts'
 import { reportedSeverityOf } from './life-counters.ts'
@@ -389,7 +389,8 @@ class Supervision implements Supervisor {
       ...(this.#behaviorScore > 0 && { behaviorScore: this.#behaviorScore }),
     }
     this.#timeline.note({ event: 'anomaly', reason, fields: about }, zone)
-    this.#apply({ kind: 'anomaly', zone, severity, reason })
+    const limit = name === 'fork-storm' && severity === 'high' ? 'PROCESSES' : undefined
+    this.#apply({ kind: 'anomaly', zone, severity, reason, ...(limit && { limit }) })
     // At once: the guest can cause another anomaly, which replaces `anomaly.last`, before the next poll.
     this.#pollNow()
   }
@@ -559,7 +560,7 @@ class Supervision implements Supervisor {
 
   #end({ zone, end }: Extract<LifeAction, { kind: 'end' }>): void {
     if (zone === mainZone) {
-      if (end.status === 'terminated') this.#cut({ status: 'terminated', reason: end.reason })
+      if (end.status === 'terminated') this.#cut(causeOf(end))
       else this.#cut({ status: 'timeout', ...this.#shortened() })
       return
     }
@@ -726,6 +727,11 @@ class Supervision implements Supervisor {
     this.#next?.cancel()
     this.#next = this.#clock.after(Math.max(0, ms), then)
   }
+}
+
+/** A storm of forks that is near its limit ends as that limit: whether wall or watch ends it first is a race. */
+function causeOf({ reason, limit }: Extract<LifeEnd, { status: 'terminated' }>): KillCause {
+  return limit ? { status: 'limit', code: limit, reason } : { status: 'terminated', reason }
 }
 
 const notCaptured = (thrown: unknown) => ({ kind: 'none' as const, why: messageOf(thrown) })

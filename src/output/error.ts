@@ -107,6 +107,7 @@ export function withLimit(error: OutcomeError, profile: Profile, peakBytes = 0):
     return { ...error, message }
   }
   const field = `limits.${name}` as const
+  const { reason } = (error.details ?? {}) as { readonly reason?: string }
   const { tightenedTo } = (error.details ?? {}) as { readonly tightenedTo?: number }
   const isTightened = name === 'memory' && tightenedTo !== undefined
   const value = isTightened ? tightenedTo : limits[name]
@@ -125,7 +126,9 @@ export function withLimit(error: OutcomeError, profile: Profile, peakBytes = 0):
     name === 'memory' && !isTightened && peakBytes > value
       ? `, ${amountOf(name, peakBytes)} when it was ended`
       : ''
-  const message = `${what} ${amountOf(name, value)}${had} (${remedy}${unit})`
+  const isStorm = name === 'processes' && reason !== undefined
+  const overran = isStorm ? 'The job started processes without end, of at most' : what
+  const message = `${overran} ${amountOf(name, value)}${had} (${remedy}${unit})`
   const details: object = {
     ...(error.details as object),
     limit: { field, value, because },

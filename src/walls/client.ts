@@ -21,6 +21,7 @@ import type {
   StreamName,
   Wall,
   WallEnd,
+  LimitHit,
   WallExit,
   WallLoads,
   WallUsage,
@@ -45,7 +46,13 @@ type WallBounds = Omit<Extract<WardenRequest, { op: 'tighten' }>, 'op' | 'wall'>
 /** Start of a wall. */
 export type StartSettings = Omit<Extract<WardenRequest, { op: 'start' }>, 'op' | 'program'>
 
-type Ended = (how: WallEnd, peakBytes: number, detail: string, exit: WallExit) => void
+type Ended = (
+  how: WallEnd,
+  peakBytes: number,
+  detail: string,
+  exit: WallExit,
+  limit?: LimitHit,
+) => void
 /** Unsubscribe, or the listener leaks until the warden exits. */
 type Unsubscribe = () => void
 type Transport = (request: Request) => void
@@ -362,7 +369,7 @@ export class Client {
     this.#listeners.delete(reply.ended)
     this.#onCall.delete(reply.ended)
     this.#onZone.delete(reply.ended)
-    const end = [reply.how, reply.peakBytes, reply.detail, reply.exit] as const
+    const end = [reply.how, reply.peakBytes, reply.detail, reply.exit, reply.limit] as const
     if (listener) listener(...end)
     else this.#early.set(reply.ended, [...end])
   }

@@ -1,5 +1,6 @@
 import type { KillCause, TaskEnd } from '../contract/provider.ts'
 import { closedSocketDetail, type LimitUse } from '../contract/warden.ts'
+import { present } from '../lib/present.ts'
 import type { HandleEnd } from './handle.ts'
 
 /** End of a task whose wall ended first: by the cause of the kill, else as the warden reports it (`memory` includes an OOM kill). */
@@ -15,6 +16,9 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
     return lost('limit', cause.code, `The job was ended at its ${cause.code} limit`)
   if (cause?.status === 'terminated') return lost('terminated', 'TERMINATED', cause.reason)
   if (cause?.status === 'cancelled') return lost('cancelled', 'CANCELLED', messages.cancelled)
+  // A bomb whose forks are refused runs on until its time is over.
+  if ((cause || how === 'deadline') && end.limit === 'processes')
+    return endAtLimit({ limit: 'processes' }, end.peakBytes)
   if (cause || how === 'deadline') return lost('timeout', 'TIMEOUT', messages.timeout)
   if (how === 'memory') return lost('limit', 'MEMORY', messages.memory)
   // The tail of its stderr (untrusted: user code may have written it).
@@ -44,6 +48,29 @@ export function endAtLimit({ limit = 'disk', limitTrust }: LimitUse, peakBytes =
   const code = limit === 'disk' ? 'DISK' : 'PROCESSES'
   const end = lostEnd('limit', code, messages[limit], peakBytes)
   return limitTrust ? { ...end, isReported: true } : end
+}
+
+/** Texts of Python, Node and libc for a fork or thread that the kernel refused (EAGAIN). */
+const REFUSED_FORK = /EAGAIN|Resource temporarily unavailable|can't start new thread|[Cc]annot fork/
+
+/**
+ * Limits that a failed program used up: those of the kernel's counts; and its processes, reported, if it says that it was refused one
+ * and most of them were in use.
+ */
+export function limitsUsed<Use extends LimitUse>(
+  used: Use,
+  error: { readonly message: string } | undefined,
+): Use | (Use & Required<Pick<LimitUse, 'limit' | 'limitTrust'>>) {
+  if (used.limit || !used.nearTasks || !REFUSED_FORK.test(error?.message ?? '')) return used
+  return { ...used, limit: 'processes', limitTrust: 'guest' }
+}
+
+/** The same for a program that ended by itself: with its exit code, or the signal that it died of. */
+export function withOwnExit(
+  limit: TaskEnd,
+  { exitCode, signal }: { readonly [name in 'exitCode' | 'signal']?: TaskEnd[name] | undefined },
+): TaskEnd {
+  return { ...limit, ...present({ exitCode, signal }) }
 }
 
 /** End without a result and without known usage. */

@@ -2,7 +2,7 @@ import { unreadBytesOf } from './guest-stream.ts'
 import type { Server } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
-import type { StreamName, Wall, WallEnd, WallExit } from '../contract/warden.ts'
+import type { LimitHit, StreamName, Wall, WallEnd, WallExit } from '../contract/warden.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
 import type { WardenClient } from './client.ts'
 import type { GuestStreams } from './guest-streams.ts'
@@ -23,6 +23,8 @@ export interface HandleEnd {
   readonly detail: string
   /** Exit status, if the warden reported it. */
   readonly exit?: WallExit
+  /** Limit that the job had used up at that end, which may not be its cause. */
+  readonly limit?: LimitHit
 }
 
 /** Listener of a wall while a job is in it. */
@@ -113,8 +115,8 @@ export class WallHandle {
     this.#forget = warden.onLost(() =>
       this.#over({ how: 'exit', peakBytes: 0, detail: 'the warden ended' }),
     )
-    warden.onEnded(wall.id, (how, peakBytes, detail, exit) =>
-      this.#ended({ how, peakBytes, detail, exit }),
+    warden.onEnded(wall.id, (how, peakBytes, detail, exit, limit) =>
+      this.#ended({ how, peakBytes, detail, exit, ...(limit && { limit }) }),
     )
   }
 

@@ -21,7 +21,7 @@ import type { Frame } from '../lib/frames.ts'
 import { resolvesWithin } from '../lib/within.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
 import { carriedTask } from './carried-task.ts'
-import { endOfProgram } from './ends.ts'
+import { endOfProgram, limitsUsed, withOwnExit } from './ends.ts'
 import { ListenerEgress, type ListenerEgressOptions } from './guest-egress.ts'
 import { GuestFiles } from './guest-files.ts'
 import type { ClosableCalls, Freed, GuestFrames, GuestKind } from './guest-kind.ts'
@@ -248,14 +248,16 @@ class ProgramFrames implements GuestFrames {
     this.#hasReportedEnd = true
     const isRead = read.head.exits ? this.#output.exited() : this.#output.drained()
     const isPrompt = resolvesWithin(isRead, read.head.exits ? EXIT_UNREAD_MS_MAX : UNREAD_MS_MAX)
-    const [used, wasPrompt] = await Promise.all([this.#used(read.head.status), isPrompt])
+    const [counted, wasPrompt] = await Promise.all([this.#used(read.head.status), isPrompt])
+    const used = limitsUsed(counted, read.head.error)
     const seen = wasPrompt ? used : await this.#stopped()
     if (!wasPrompt) this.#output.ended()
     await isRead
     if (this.#endWhileDraining) return life.finish(this.#cutBy(this.#endWhileDraining))
     if (seen.isOutOfMemory || used.isOutOfMemory)
-      return life.finish(this.#cutBy(atLimit('memory', seen)))
-    if (used.limit && read.head.status !== 'ok') return life.finish(this.#atLimit(used, seen))
+      return life.finish(withOwnExit(this.#cutBy(atLimit('memory', seen)), read.head))
+    if (used.limit && read.head.status !== 'ok')
+      return life.finish(withOwnExit(this.#atLimit(used, seen), read.head))
     life.finish({
       ...reportedBy(read.head),
       status: life.statusOf(read.head.status),
@@ -319,7 +321,8 @@ class ProgramFrames implements GuestFrames {
     const own = life.cause ? undefined : endOfProgram({ ...end, peakBytes }, life.task?.session)
     if (!own) return life.finish(this.#cutBy(end))
     const used = own.status === 'ok' ? noUsage : await this.#released(true)
-    life.finish(used.limit ? this.#atLimit(used, end) : this.#withFiles(own, end))
+    const ended = used.limit ? withOwnExit(this.#atLimit(used, end), own) : own
+    life.finish(this.#withFiles(ended, end))
   }
 
   /** End at a limit that a kernel shows as used up; reported, if that kernel is the guest's. */

@@ -23,7 +23,7 @@ import { sampleEveryMs, type LimitUse, type WallCost, type WallUsage } from '../
 import type { Frame } from '../lib/frames.ts'
 import { resolvesWithin } from '../lib/within.ts'
 import type { ArtifactCap } from './artifact-cap.ts'
-import { endAtLimit, lostEnd } from './ends.ts'
+import { endAtLimit, limitsUsed, lostEnd, withOwnExit } from './ends.ts'
 import { forkWall, type LaunchForked } from './fork-wall.ts'
 import { GuestFiles } from './guest-files.ts'
 import { possibleCpuTime, type GuestLife } from './guest-life.ts'
@@ -390,10 +390,10 @@ export class ProgramSession implements SandboxSession {
     ])
     const { status, state } = read.head
     if (status === 'ok') this.#countAnew(executionTime)
-    const hit = status === 'ok' ? {} : await this.#limitsHit()
+    const hit = status === 'ok' ? {} : limitsUsed(await this.#limitsHit(), read.head.error)
     if (hit.isOutOfMemory) return
     const own = { ...reportedBy(read.head), status, resultText: read.rest.toString('utf8') }
-    const ended = hit.limit && !exec.cause ? endAtLimit(hit) : own
+    const ended = hit.limit && !exec.cause ? withOwnExit(endAtLimit(hit), own) : own
     const { artifacts, display } = exec.files
     const end = exec.refused ?? { ...ended, artifacts, display }
     this.#settle(exec, { ...end, cpuTime }, state, executionTime)

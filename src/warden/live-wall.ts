@@ -42,7 +42,8 @@ export class LiveWall {
 
   #useOf(limit: LimitHit | undefined): LimitUse {
     const { limitTrust } = this.enclosure
-    return limit === undefined ? {} : { limit, ...(limitTrust && { limitTrust }) }
+    if (limit !== undefined) return { limit, ...(limitTrust && { limitTrust }) }
+    return this.enclosure.isNearTasks?.() ? { nearTasks: true } : {}
   }
 
   /** Ends it without waiting; an enclosure that cannot be killed keeps its lease. Idempotent. */
@@ -92,6 +93,7 @@ export class LiveWall {
       peakBytes: Math.max(sampled?.peakBytes ?? 0, this.#peakBytes),
       detail: end.detail,
       exit: end.exit,
+      ...(end.limit && { limit: end.limit }),
     }
   }
 }

@@ -152,12 +152,18 @@ suite('Artifacts are written to a folder', () => {
     assert.match(ran.stderr, /Left out: big\.bin: .*large/)
     assert.match(
       ran.stderr,
-      /The limit of all artifacts together is 16\.0 MB; --artifacts-max raises it/,
+      /The limit of all artifacts together is 16\.0 MB; --artifacts-max 32MB raises it/,
     )
     assert.deepEqual([existsSync(inside('big/big.bin')), read('big/a.txt')], [false, 'small\n'])
     const more = await mayfly(place, [...args, '--artifacts-max', '20MB'])
     assert.equal(more.code, 0, more.stderr)
     assert.equal(statSync(inside('big/big.bin')).size, 17_000_000)
+    writeFileSync(inside('huge.py'), 'open("huge.bin", "wb").write(bytes(40_000_000))')
+    const bounds = ['--disk', '128MB', '--memory', '256MB', '--artifacts-max', '60MB']
+    const single = await mayfly(place, ['run', 'huge.py', '--artifacts', 'huge', ...bounds])
+    assert.match(single.stderr, /Left out: huge\.bin: .* a single artifact at most 33488896/)
+    assert.match(single.stderr, /^No flag raises the limit of a single artifact/m)
+    assert.doesNotMatch(single.stderr, /--artifacts-max/)
   })
 
   test('Files of a job that ran without --artifacts are named, with the flag that writes them', async (t) => {

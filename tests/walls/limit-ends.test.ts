@@ -17,6 +17,9 @@ interface Case {
   readonly ends: readonly [status: string, code: string | undefined]
   readonly counts?: 'pids'
   readonly says?: string
+  /** Exit code of a program that ended by itself. */
+  readonly exitCode?: number
+  readonly timeout?: number
 }
 
 const full: Case['ends'] = ['limit', 'DISK']
@@ -37,18 +40,28 @@ const cases: readonly Case[] = [
     of: inPython,
     code: `import os\n${inFile}\nexcept OSError: os._exit(3)`,
     ends: full,
+    exitCode: 3,
+  },
+  {
+    name: 'Python fills it, and exits with a code of its own',
+    of: inPython,
+    code: `${inFile}\nexcept OSError: raise SystemExit(6)`,
+    ends: full,
+    exitCode: 6,
   },
   {
     name: 'Node fills it',
     of: inNode,
-    code: `import { appendFileSync } from 'node:fs'\nfor (;;) appendFileSync('big', Buffer.alloc(1 << 20))`,
+    code: `import { appendFileSync } from 'node:fs'\ntry { for (;;) appendFileSync('big', Buffer.alloc(1 << 20)) } catch { process.exit(3) }`,
     ends: full,
+    exitCode: 3,
   },
   {
     name: 'a child of a shell fills it',
     of: inShell,
-    code: 'dd if=/dev/zero of=/tmp/big bs=1M 2>/dev/null',
+    code: 'dd if=/dev/zero of=/tmp/big bs=1M 2>/dev/null || exit 7',
     ends: full,
+    exitCode: 7,
   },
   {
     name: 'Python makes as many files as fit',
@@ -77,6 +90,26 @@ const cases: readonly Case[] = [
   },
   { name: 'Python forks on', of: inPython, code: forks, ends: crowded, counts: 'pids' },
   {
+    name: 'Python forks on, and exits with a code of its own',
+    of: inPython,
+    code: `try:\n  ${forks.replaceAll('\n', '\n  ')}\nexcept OSError: raise SystemExit(9)`,
+    ends: crowded,
+    counts: 'pids',
+    exitCode: 9,
+  },
+  {
+    name: 'Python asks for processes until its time is over',
+    of: inPython,
+    code: `import os, time
+while True:
+    try:
+        if os.fork() == 0: time.sleep(600)
+    except OSError: time.sleep(0.05)`,
+    ends: crowded,
+    counts: 'pids',
+    timeout: 2_000,
+  },
+  {
     name: 'a shell forks on',
     of: inShell,
     code: 'n=0; while [ $n -lt 40 ]; do sleep 30 & n=$((n + 1)); done; wait',
@@ -95,7 +128,7 @@ const cases: readonly Case[] = [
 
 suite('Programs that use up their disk or their processes', { skip: unable('python') }, () => {
   for (const jailKind of ['embedded', 'bubblewrap'] as const)
-    for (const { name, of, code, ends, counts, says } of cases)
+    for (const { name, of, code, ends, counts, says, exitCode, timeout } of cases)
       test(`${jailKind}: ${name}: ${ends.join(' ')}`, async (t) => {
         if (isMissing(t, { jailKind })) return
         if (counts && !openCgroups()?.controllers.includes(counts))
@@ -104,8 +137,10 @@ suite('Programs that use up their disk or their processes', { skip: unable('pyth
         try {
           const stand = new Stand(provider, () => Promise.reject(new Error('no other')), of)
           const controls = { processes: 16 }
-          const { end, stdout } = await stand.run(code, { controls, entry: 'program' })
+          const limits = timeout === undefined ? {} : { limits: { timeout } }
+          const { end, stdout } = await stand.run(code, { controls, entry: 'program', ...limits })
           assert.deepEqual([end.status, end.error?.code], ends, messageIn(end))
+          if (exitCode !== undefined) assert.equal(end.exitCode, exitCode)
           if (says) assert.equal(stdout, says)
         } finally {
           await provider.close?.()

@@ -20,7 +20,7 @@ import { claim } from './claim.ts'
 import { spentMs } from './cpu-time.ts'
 import { endOf } from './end.ts'
 import { closeListener, openListener, openSharedListener } from './egress-listener.ts'
-import { countTasksAnew, limitHitBy, limitReported } from './limit-hit.ts'
+import { countTasksAnew, isNearTaskBound, limitHitBy, limitReported } from './limit-hit.ts'
 import { killWall } from './kill.ts'
 import { wallOf, type ProcessWall } from './process-wall.ts'
 import type { ProgramZones } from './program-zones.ts'
@@ -128,6 +128,10 @@ export class ProcessEnclosure implements Enclosure {
     const hit = limitHitBy(this.#wall)
     if (countAnew) this.countAnew()
     return hit
+  }
+
+  isNearTasks(): boolean {
+    return isNearTaskBound(this.#wall)
   }
 
   async #limitOfKeeper(countAnew: boolean) {

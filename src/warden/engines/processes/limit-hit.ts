@@ -29,6 +29,17 @@ export async function limitReported(wall: CountedWall): Promise<LimitHit | undef
   return limitHitBy(wall)
 }
 
+/**
+ * True if more than half of the bound on tasks was in use at once. copy_process() counts a task for RLIMIT_NPROC first and for the
+ * cgroup last: the bound refuses forks while others are between the two, and the peak of the cgroup may stay below it.
+ */
+export function isNearTaskBound(wall: CountedWall): boolean {
+  const { resources, held } = wall
+  if (!resources.isWhole || !held || resources.forbidsFork) return false
+  const seen = attempt(() => resources.cgroup?.tasks())
+  return seen !== undefined && seen.peak > wall.tasksPeak && seen.peak * 2 > taskBoundOf(wall)
+}
+
 /** Leaves refusals until now out of later answers: they belong to an exec that has ended. */
 export function countTasksAnew(wall: CountedWall): void {
   const { resources, held } = wall
@@ -46,13 +57,16 @@ export function countTasksAnew(wall: CountedWall): void {
  * reaches the bound, if it has ended the tasks before its own end, since the peak is of the whole life.
  */
 function hasRefusedTask(wall: CountedWall): boolean {
-  const { resources, held } = wall
+  const { resources } = wall
   // Closed by a phase, which is no limit.
   if (resources.forbidsFork) return false
   if (resources.sentinel?.hasRefusedTask) return true
   const seen = attempt(() => resources.cgroup?.tasks())
   if (!seen) return false
+  return hasRefusedTasks(seen, wall, taskBoundOf(wall))
+}
+
+function taskBoundOf({ resources, held }: CountedWall): number {
   const { processes } = held!
-  const bound = processes === undefined ? wallTasksMax : tasksFor(resources, processes)
-  return hasRefusedTasks(seen, wall, bound)
+  return processes === undefined ? wallTasksMax : tasksFor(resources, processes)
 }

@@ -25,6 +25,7 @@ export function recordOutcome(
     timeline = [],
     cache: _cache,
     called: _called,
+    files: _files,
     behaviorScore = 0,
     terminal: _terminal,
     error: endError,
@@ -118,20 +119,20 @@ function endOf(
 /** Artifacts that passed the gate and that the outcome only names, as their wall gave them. */
 export function filesBeside(
   { asked }: Job,
-  { end, artifacts = [] }: LifeResult,
+  { end, artifacts = [], files = end?.artifacts ?? [] }: LifeResult,
 ): TaskEnd['artifacts'] {
   if (asked.artifacts === 'inline' || artifacts.length === 0) return []
   const named = new Set(artifacts.map(({ path }) => path))
-  return end?.artifacts.filter(({ path }) => named.has(path)) ?? []
+  return files.filter(({ path }) => named.has(path))
 }
 
 /** Adds the bytes of artifacts if requested inline. */
 function withContent(
   { asked }: Job,
-  { end, artifacts = [] }: LifeResult,
+  { end, artifacts = [], files = end?.artifacts ?? [] }: LifeResult,
 ): Pick<Outcome, 'artifacts'> {
   if (asked.artifacts !== 'inline') return { artifacts }
-  const bytesOf = new Map(end?.artifacts.map(({ path, bytes }) => [path, bytes]))
+  const bytesOf = new Map(files.map(({ path, bytes }) => [path, bytes]))
   return {
     artifacts: artifacts.map((one) => {
       const bytes = bytesOf.get(one.path)

@@ -1,9 +1,11 @@
 /**
- * An output stream of a job: truncated at its byte limit, in chunks of at most 64 KiB. Rapid output is batched;
+ * An output stream of a job, in chunks of at most 64 KiB. The server keeps its beginning and its end; what is far beyond its byte
+ * limit, as of a loop without end, is dropped here. Rapid output is batched;
  * output after a pause is sent at once, because the next statement may never end.
  */
 export class Output {
-  isTruncated = false
+  /** True if far more was printed than is kept, as by a loop without end. */
+  isFlood = false
   /** @type {Error | undefined} */
   #lost
   /** @type {Error | undefined} */
@@ -12,14 +14,12 @@ export class Output {
   #room
   #text = ''
   #flushedAt = 0
-  /** UTF-16 units dropped beyond the limit. */
-  #dropped = 0
   #changes = 0
 
   /** @param {(text: string) => void} write may block @param {number} bytesMax */
   constructor(write, bytesMax) {
     this.#write = write
-    this.#room = bytesMax
+    this.#room = bytesMax + BEYOND_BYTES_MAX
   }
 
   /** Error that prevented delivery of some output. @returns {Error | undefined} */
@@ -27,17 +27,9 @@ export class Output {
     return this.#lost ?? (this.#text === '' ? undefined : this.#held)
   }
 
-  /** True if far more was printed than is kept, as by a loop without end. */
-  get isFlood() {
-    return this.#dropped > FLOOD_UNITS
-  }
-
   /** @param {string} text */
   add(text) {
-    if (this.isTruncated) {
-      this.#dropped += text.length
-      return
-    }
+    if (this.isFlood) return
     this.#text += this.#cut(text)
     if (this.#text.length >= CHUNK_UNITS || performance.now() - this.#flushedAt > GATHER_MS) {
       this.flush()
@@ -87,8 +79,7 @@ export class Output {
       this.#room -= bytes
       return text
     }
-    this.isTruncated = true
-    this.#dropped = text.length
+    this.isFlood = true
     return head(text, this.#room)
   }
 }
@@ -99,8 +90,8 @@ const GATHER_MS = 2
 const CHANGES_MAX = 1000
 /** The other stream. */
 export const OTHER = /** @type {const} */ ({ stdout: 'stderr', stderr: 'stdout' })
-/** As for programs, whose output beyond the limit the server reads and drops (`BEYOND_BYTES_MAX`). */
-const FLOOD_UNITS = 8 * 2 ** 20
+/** As for programs (`BEYOND_BYTES_MAX` of `output-stream.ts`). */
+const BEYOND_BYTES_MAX = 8 * 2 ** 20
 
 /** Longest prefix of `text` within `bytesMax` bytes of UTF-8. */
 function head(text, bytesMax) {

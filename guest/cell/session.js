@@ -21,8 +21,6 @@ const TURN_MS_MAX = 1000
 const PAUSE_MS_MAX = 1000
 /** Source maps are kept for this many cells, the newest. */
 const POSITION_MAPS_MAX = 500
-/** Output may exceed its bound by one character, by which the gate sees that it truncates. */
-const CHARACTER_BYTES_MAX = 4
 /** Owner of code that runs for no cell. */
 const NOBODY = 0
 /** Prints refused of an exec beyond its limit, by which its code is known not to stop. */
@@ -466,7 +464,7 @@ class Exec {
   /** @param {ExecAsked} asked @param {number} sequence @param {string} language @param {SessionHooks} hooks */
   constructor(asked, sequence, language, hooks) {
     const { id, code = '', cell, typed = false, inputText, timeoutMs } = asked
-    const outputBytesMax = asked.outputBytesMax + CHARACTER_BYTES_MAX
+    const { outputBytesMax } = asked
     this.id = id
     this.sequence = sequence
     this.name = `cell-${sequence}.${language}`

@@ -21,7 +21,12 @@ SUFFIXES = {
     "image/gif": "gif",
     "image/webp": "webp",
     "application/pdf": "pdf",
+    "image/svg+xml": "svg",
+    "text/html": "html",
+    "text/markdown": "md",
+    "text/latex": "tex",
 }
+BASE64_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
 IMAGES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -71,7 +76,7 @@ class Display:
             return self.leave("display", "its type is no MIME type")
         if isinstance(form, (dict, list)) and kind.endswith("json"):
             form = _json(form)
-        if isinstance(form, str) and kind in SUFFIXES:
+        if isinstance(form, str) and kind in BASE64_TYPES:
             form = _decoded(form)
         if isinstance(form, (bytes, bytearray)):
             return self.data(kind, bytes(form))
@@ -80,13 +85,13 @@ class Display:
         return None
 
     def text(self, kind, text):
-        if len(text) > TEXT_CHARS_MAX:
-            return self.leave(f"display ({kind})", f"it has more than {TEXT_CHARS_MAX} characters")
-        if self.chars + len(text) > ALL_CHARS_MAX:
-            return self.leave(f"display ({kind})", f"all have more than {ALL_CHARS_MAX} characters")
+        """A text that is too long for the outcome is an artifact."""
+        if len(text) > TEXT_CHARS_MAX or self.chars + len(text) > ALL_CHARS_MAX:
+            return self.data(kind, text.encode("utf-8", "replace"))
         if self.has_room(kind):
             self.chars += len(text)
             self.say({"type": kind}, text)
+        return None
 
     def data(self, kind, data):
         if not self.has_room(kind):

@@ -140,9 +140,10 @@ const show = (value, level = 0) => {
   return text
 }
 
-/** Top-level text keeps its length: the host counts it against the output limit, and truncates. */
+/** Top-level text keeps its length up to four million characters: the host counts it against the output limit. */
 function printed(text) {
-  return text.length > TEXT_CHARS_MAX ? P.slice(text, 0, TEXT_CHARS_MAX) : text
+  const more = text.length - TEXT_CHARS_MAX
+  return more > 0 ? P.slice(text, 0, TEXT_CHARS_MAX) + '... ' + more + ' more characters' : text
 }
 
 function clip(text, unitsMax) {

@@ -1,11 +1,11 @@
 const CHUNK_BYTES = 16_384
 const GATHER_MS = 2
-/** As for programs, whose output beyond the limit the server reads and drops (`BEYOND_BYTES_MAX`). */
+/** Output beyond its limit that the server gets, to keep its end, as of programs (`BEYOND_BYTES_MAX`); for a result, that is counted. */
 const FLOOD_BYTES = 8 * 2 ** 20
 
 /**
  * An output stream of a program. Rapid output is batched; output after a pause is sent at once, because the
- * next instruction may never end. Bytes past the limit are dropped, and counted.
+ * next instruction may never end. Bytes far past the limit are dropped.
  */
 export class Stream {
   #write
@@ -18,12 +18,12 @@ export class Stream {
   /** @param {(bytes: Uint8Array) => void} write may block @param {number} bytesMax */
   constructor(write, bytesMax) {
     this.#write = write
-    this.#room = bytesMax
+    this.#room = bytesMax + FLOOD_BYTES
   }
 
   /** True if far more was written than is kept, as by a loop without end. */
   get isFlood() {
-    return this.#dropped > FLOOD_BYTES
+    return this.#dropped > 0
   }
 
   /** @param {Uint8Array} bytes */

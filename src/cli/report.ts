@@ -2,6 +2,8 @@ import { basename } from 'node:path'
 import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
+import { wordedFor } from '../contract/remedy.ts'
+import { exactSize } from '../contract/unit-text.ts'
 import { shownSize } from './format-value.ts'
 import { codeFrameOf } from './code-frame.ts'
 import { note, paint, table, type Globals } from './print.ts'
@@ -21,8 +23,6 @@ export interface RanProgram {
   readonly language?: JobRequest['language']
   /** True for `mayfly run`, whose flags bring files and permit hosts. */
   readonly isJob?: boolean
-  /** Bytes of each stream that were printed live. */
-  readonly printed?: Readonly<Record<'stdout' | 'stderr', number>>
 }
 
 /** Reports an outcome to a person: the result on stdout; errors and a status line on stderr. */
@@ -34,9 +34,7 @@ export function report(
   printResult(outcome, ran, flags)
   printCalls(outcome, flags)
   for (const line of errorLines(outcome, ran)) process.stderr.write(`${line}\n`)
-  for (const stream of ['stdout', 'stderr'] as const)
-    if (isCut(outcome, stream, ran.printed?.[stream]))
-      note(flags, `Output on ${stream} was cut at its limit`)
+  reportLeftOut(outcome, ran, flags)
   reportDisplay(outcome, flags)
   reportPending(outcome, flags)
   suggestPrivateRule(outcome, flags)
@@ -47,14 +45,23 @@ export function report(
   note(flags, paint('dim', statusLine(outcome)))
 }
 
-/** Bytes of a character that a cut may drop. */
-const CHARACTER_BYTES_MAX = 4
+const MB = 2 ** 20
 
-/** True if output is lost: the outcome repeats only the first MiB of what was printed live. */
-function isCut({ truncated, profile }: Outcome, stream: 'stdout' | 'stderr', printed?: number) {
-  if (printed === undefined) return truncated[stream]
-  const limit = profile.explain.find(({ field }) => field === 'limits.output')?.value
-  return truncated[stream] && printed + CHARACTER_BYTES_MAX >= Number(limit)
+/** Size that the limit of the output left out, and how to get it. */
+function reportLeftOut(outcome: Outcome, { isJob }: RanProgram, flags: Globals): void {
+  const { outputLeftOut, artifacts, profile } = outcome
+  for (const stream of ['stdout', 'stderr'] as const) {
+    const leftOut = outputLeftOut?.[stream]
+    if (leftOut === undefined) continue
+    const limit = Number(profile.explain.find(({ field }) => field === 'limits.output')?.value)
+    const enough = Math.ceil((limit + leftOut) / MB) * MB
+    const remedy = wordedFor(isJob ? 'run' : 'sandbox', { field: 'limits.output', value: enough })
+    const isKept = artifacts.some(({ path }) => path === `${stream}.txt`)
+    note(
+      flags,
+      `Output on ${stream} is larger than its limit of ${exactSize(limit)}: ${leftOut} bytes between its beginning and its end are left out; ${remedy} keeps them${isKept ? `, and so does the artifact ${stream}.txt` : ''}`,
+    )
+  }
 }
 
 /**

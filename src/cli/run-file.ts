@@ -70,7 +70,7 @@ export async function runFile(
   if (flags.json) printJson(flags.short ? shortOutcome(outcome) : outcome)
   else if (!isOneDocument(flags)) {
     const { code = '', language } = request
-    await printOutcome(outcome, { file, code, language, isJob: true, printed }, flags)
+    await printOutcome(outcome, { file, code, language, isJob: true }, flags)
     if (flags.explain) await explainRun(runner, planned)
   }
   if (outcome.evidence.because !== undefined)
@@ -223,15 +223,11 @@ async function explainRun({ way, about }: Runner, planned: PlannedRun | undefine
 function printer(): OutputListener {
   return async (stream: 'stdout' | 'stderr', text: string, bytes?: Uint8Array) => {
     const out = process[stream]
-    printed[stream] += bytes?.length ?? Buffer.byteLength(text)
     if (text !== '') last = { stream, isEnded: text.endsWith('\n') }
     if (out.destroyed || out.write(out.isTTY ? sanitise(text) : (bytes ?? text))) return
     await (waits[stream] ??= anyEvent(out, ['drain', 'close']).finally(() => delete waits[stream]))
   }
 }
-
-/** Bytes of each stream that were printed live. */
-const printed = { stdout: 0, stderr: 0 }
 
 /** Pending 'drain' of each stream, shared by all chunks that wait for it (back-pressure). */
 const waits: { stdout?: Promise<void>; stderr?: Promise<void> } = {}

@@ -8,13 +8,14 @@ const fields = ['id', 'status', 'tier', 'result', 'stdout', 'stderr', 'error', '
  */
 export function shortOutcome(outcome: Outcome): Partial<Outcome> {
   const chosen = fields.map((name) => [name, outcome[name]] as const)
-  const { artifacts, artifactsLeftOut, truncated } = outcome
+  const { artifacts, artifactsLeftOut, outputLeftOut, truncated } = outcome
   const isCut = truncated.stdout || truncated.stderr
   return {
     ...Object.fromEntries(
       chosen.filter(([, value]) => value !== undefined && value !== null && value !== ''),
     ),
     ...(isCut && { truncated }),
+    ...(outputLeftOut && { outputLeftOut }),
     ...(artifacts.length > 0 && { artifacts: artifacts.map(withoutContent) }),
     ...(artifactsLeftOut.length > 0 && { artifactsLeftOut }),
   }

@@ -143,6 +143,13 @@ export const outcomeSchema = z
     stdout: z.string(),
     stderr: z.string(),
     truncated: z.object({ stdout: z.boolean(), stderr: z.boolean() }).readonly(),
+    outputLeftOut: z
+      .object({ stdout: z.number().int().optional(), stderr: z.number().int().optional() })
+      .readonly()
+      .optional()
+      .describe(
+        'bytes beyond `limits.output`, missing between the beginning and the end of a stream',
+      ),
     pending: pending
       .optional()
       .describe('pending work that was dropped because a value had been returned'),

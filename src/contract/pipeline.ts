@@ -344,6 +344,9 @@ export interface GatedOutput {
   readonly stdout: string
   readonly stderr: string
   readonly truncated: { readonly stdout: boolean; readonly stderr: boolean }
+  readonly outputLeftOut?: Outcome['outputLeftOut']
+  /** The artifacts with their bytes, if the gate added to those of the guest. */
+  readonly files?: TaskEnd['artifacts']
   readonly artifacts: readonly Artifact[]
   readonly display: readonly DisplayItem[]
 }

@@ -6,16 +6,19 @@ import { decodeTagged, encodeTagged } from '../lib/tagged.ts'
 import { depthMax, readResult } from './result.ts'
 import { OutputStream } from './stream.ts'
 
-const bytes = fc.oneof(
-  fc.uint8Array({ maxLength: 60 }),
-  fc.string({ unit: 'grapheme' }).map((text) => new TextEncoder().encode(text)),
-)
+/** Without redraws of a line, which count once. */
+const bytes = fc
+  .oneof(
+    fc.uint8Array({ maxLength: 60 }),
+    fc.string({ unit: 'grapheme' }).map((text) => new TextEncoder().encode(text)),
+  )
+  .map((all) => all.map((byte) => (byte === 13 ? 32 : byte)))
 
 test("The listener's text equals the final text, however a stream is cut into chunks", () => {
   fc.assert(
     fc.property(bytes, fc.array(fc.nat({ max: 9 })), fc.nat({ max: 80 }), (all, sizes, limit) => {
       const heard: string[] = []
-      const stream = new OutputStream(limit, (text) => void heard.push(text))
+      const stream = new OutputStream(limit, { listener: (text) => void heard.push(text) })
       let at = 0
       for (const size of [...sizes, all.length]) void stream.take(all.subarray(at, (at += size)))
       const text = stream.close()
@@ -34,10 +37,11 @@ test("The listener's bytes are those of the stream, up to a cut between characte
   fc.assert(
     fc.property(bytes, fc.array(fc.nat({ max: 9 })), fc.nat({ max: 80 }), (all, sizes, limit) => {
       const told: Uint8Array[] = []
-      const stream = new OutputStream(limit, (text, raw) => {
+      const listener = (text: string, raw?: Uint8Array) => {
         assert.equal(raw === undefined, isUtf8(raw ?? Buffer.from(text)))
         told.push(raw ?? Buffer.from(text))
-      })
+      }
+      const stream = new OutputStream(limit, { listener })
       let at = 0
       for (const size of [...sizes, all.length]) {
         // The buffer of a chunk is used again.
@@ -53,6 +57,57 @@ test("The listener's bytes are those of the stream, up to a cut between characte
       assert(all.length > limit ? lost <= 3 : lost === 0)
     }),
     { numRuns: 500 },
+  )
+})
+
+test('Output over its limit keeps its beginning and its end at lines, and says how much is between them', () => {
+  const line = fc
+    .string({ unit: 'grapheme', maxLength: 80 })
+    .map((text) => text.replace(/[\r\n]/g, ' '))
+  const lines = fc.array(line, { minLength: 1, maxLength: 120 }).map((all) => all.join('\n'))
+  fc.assert(
+    fc.property(
+      lines,
+      fc.array(fc.integer({ min: 1, max: 500 })),
+      fc.integer({ min: 256, max: 2000 }),
+      (text, sizes, limit) => {
+        const all = Buffer.from(text)
+        const heard: string[] = []
+        const stream = new OutputStream(limit, { listener: (piece) => void heard.push(piece) })
+        let at = 0
+        for (const size of [...sizes, all.length]) void stream.take(all.subarray(at, (at += size)))
+        const shown = stream.close()
+        assert.equal(heard.join(''), shown)
+        assert.ok(Buffer.byteLength(shown) <= limit)
+        assert.equal(stream.isTruncated, all.length > limit)
+        if (!stream.isTruncated) return assert.equal(shown, text)
+        const [, head = '', leftOut, tail = ''] =
+          /^([^]*?)\n?… (\d+) bytes left out …\n([^]*)$/.exec(shown)!
+        assert.ok(text.startsWith(head) && text.endsWith(tail))
+        const kept = Buffer.byteLength(head) + Buffer.byteLength(tail)
+        assert.ok([0, 1].includes(all.length - kept - Number(leftOut)))
+        assert.equal(stream.leftOut, Number(leftOut))
+      },
+    ),
+    { numRuns: 500 },
+  )
+})
+
+test('A line that is redrawn counts once, however it is cut into chunks', () => {
+  const state = fc.stringMatching(/^[a-z]{1,30}$/)
+  const steps = fc.array(state, { minLength: 1, maxLength: 400 })
+  fc.assert(
+    fc.property(steps, fc.array(fc.integer({ min: 1, max: 900 })), (states, sizes) => {
+      const all = Buffer.from(`begin\n${states.join('\r')}\r\nend\n`)
+      const stream = new OutputStream(256)
+      let at = 0
+      for (const size of [...sizes, all.length]) void stream.take(all.subarray(at, (at += size)))
+      const text = stream.close()
+      assert.equal(stream.isTruncated, false)
+      if (all.length <= 256) assert.equal(text, all.toString())
+      else assert.equal(text.replace(/[a-z]+\r(?!\n)/g, ''), `begin\n${states.at(-1)}\r\nend\n`)
+    }),
+    { numRuns: 300 },
   )
 })
 

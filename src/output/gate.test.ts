@@ -291,16 +291,47 @@ test('Artifacts leave with size and digest, and not at all if too large or with 
   assert.equal(refused([file('a'), file('a')]), 'ARTIFACT_INVALID')
 })
 
-test('A listener gets all of a long stream, and the end repeats its first MiB', () => {
+test('A listener gets a long stream to its limit, and the end repeats a MiB of it', () => {
   let heard = 0
   const profile = profileOf({ limits: limitsOf({ output: 2 ** 22 }) })
   const gate = createGate(profile, (_, text) => void (heard += text.length))
   const chunk = new Uint8Array(65_536).fill(97)
   for (let sent = 0; sent < 2 ** 23; sent += chunk.length) void gate.stdout(chunk)
   const { stdout, truncated } = gate.close(endOf())
-  assert.equal(heard, 2 ** 22)
-  assert.equal(stdout.length, 2 ** 20)
+  const lines = (text: string) => text.replace(/\n… \d+ bytes left out …\n/, '')
+  assert.match(stdout, /a\n… \d+ bytes left out …\na/)
+  assert.ok(heard <= 2 ** 22 && heard > 2 ** 22 - 50, `${heard}`)
+  assert.ok(stdout.length <= 2 ** 20 && lines(stdout).length > 2 ** 20 - 50)
   assert.equal(truncated.stdout, true)
+})
+
+test('Output over its limit is an artifact as a whole, and what is left out of its text is counted', () => {
+  const profile = profileOf({ limits: limitsOf({ output: 1000, artifacts: 2 ** 20 }) })
+  const gate = createGate(profile)
+  const whole = Array.from({ length: 500 }, (_, n) => `line ${n}\n`).join('')
+  void gate.stdout(bytes(whole))
+  const { stdout, outputLeftOut, artifacts, files } = gate.close(endOf({ artifacts: [file('a')] }))
+  const leftOut = /\n… (\d+) bytes left out …\n/.exec(stdout)
+  assert.ok(stdout.startsWith('line 0\n') && stdout.endsWith('line 499\n'))
+  assert.deepEqual(outputLeftOut, { stdout: Number(leftOut?.[1]) })
+  assert.deepEqual(
+    artifacts.map(({ path, size }) => [path, size]),
+    [
+      ['a', 3],
+      ['stdout.txt', whole.length],
+    ],
+  )
+  assert.equal(Buffer.from(files![1]!.bytes).toString(), whole)
+})
+
+test('A whole output takes no room of the artifacts of a job, nor one of their names', () => {
+  for (const own of [file('stdout.txt'), file('large', 10_000)]) {
+    const profile = profileOf({ limits: limitsOf({ output: 300, artifacts: 12_000 }) })
+    const gate = createGate(profile)
+    void gate.stdout(bytes('some text\n'.repeat(290)))
+    const { artifacts, status } = gate.close(endOf({ artifacts: [own] }))
+    assert.deepEqual([status, artifacts.map(({ path }) => path)], ['ok', [own.path]])
+  }
 })
 
 test('A result of encoding "text" is a string, anything else is forged', () => {

@@ -8,6 +8,7 @@ import { boundError, withClosedNetwork, withLimit, withRemedies } from './error.
 import { mismatch, readResult } from './result.ts'
 import { compileSchema, type SchemaValidator } from './schema.ts'
 import { OutputStream } from './stream.ts'
+import { withWholeOutputs, wholeOutputMax } from './whole-output.ts'
 
 /**
  * Output gate. Streams are filtered chunk by chunk, the end is judged as a whole; stream text goes to `tap` at once,
@@ -19,10 +20,10 @@ export function createGate(profile: Profile, tap?: OutputListener, calls?: numbe
   const check = output.schema === undefined ? undefined : compileSchema(output.schema)
   const isWhole = output.gate === 'whole'
   const stream = (name: 'stdout' | 'stderr') =>
-    new OutputStream(
-      limits.output,
-      isWhole || !tap ? undefined : (text, bytes) => tap(name, text, bytes),
-    )
+    new OutputStream(limits.output, {
+      listener: isWhole || !tap ? undefined : (text, bytes) => tap(name, text, bytes),
+      wholeMax: wholeOutputMax(limits.artifacts),
+    })
   const [stdout, stderr] = [stream('stdout'), stream('stderr')]
   const answers = calls === undefined ? undefined : new BatchResults(calls, limits.result, check)
 
@@ -30,16 +31,17 @@ export function createGate(profile: Profile, tap?: OutputListener, calls?: numbe
     stdout: (chunk) => stdout.take(chunk),
     stderr: (chunk) => stderr.take(chunk),
     answered: (answer) => answers?.take(answer),
-    close(end) {
+    close(own) {
       const texts = { stdout: stdout.close(), stderr: stderr.close() }
+      const { end, ...beyond } = withWholeOutputs(own, { stdout, stderr }, limits.artifacts)
       const truncated = { stdout: stdout.isTruncated, stderr: stderr.isTruncated }
       const verdict = answers
         ? { ...judge(answers.whole(end), profile, undefined), calls: answers.close(end) }
         : judge(end, profile, check, texts.stderr)
-      if (!isWhole) return { ...verdict, ...texts, truncated }
+      if (!isWhole) return { ...verdict, ...texts, truncated, ...beyond }
       if (verdict.status === 'refused') return { ...verdict, ...withheld, truncated }
       if (tap) release(tap, texts, { stdout: stdout.unreadable, stderr: stderr.unreadable })
-      return { ...verdict, ...texts, truncated }
+      return { ...verdict, ...texts, truncated, ...beyond }
     },
   }
 }

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { BoundedOutput } from '../lib/bounded-output.ts'
 import { openTailBytes } from '../lib/utf8-tail.ts'
 
 /** Live listener; its promise is back-pressure on the guest. `bytes`: the output itself, where its text is not all of it. */
@@ -7,58 +8,69 @@ export type StreamListener = (text: string, bytes?: Uint8Array) => void | Promis
 const noBytes = new Uint8Array(0)
 /** Final text of a stream that had a listener: at most 1 MiB, to bound memory. */
 export const repeatedBytesMax = 2 ** 20
-/** Initial buffer size. */
-const firstBytes = 4096
+/** Redraws beyond the limit that a listener gets live, as much as a wall lets a program print beyond its limit. */
+const redrawnBytesMax = 8 * 2 ** 20
+
+export interface OutputStreamOptions {
+  readonly listener?: StreamListener | undefined
+  /** Bytes of the whole output that are kept beside the text, where the output is larger than its limit. */
+  readonly wholeMax?: number | undefined
+}
 
 /**
- * Incremental half of the gate, for one stream. Stores at most `bytesMax` bytes and marks truncation; cuts fall
- * between characters. Invalid UTF-8 becomes U+FFFD, across chunk borders too, and the listener receives exactly the
- * final text (and the text beyond its first MiB), with the bytes where they are not UTF-8. Control characters pass: in
- * JSON they are data; terminal output goes through `sanitise`.
+ * Incremental half of the gate, for one stream. Keeps at most `bytesMax` bytes: the beginning and the end, cut at lines, with a
+ * line between that counts what is left out. Invalid UTF-8 becomes U+FFFD, across chunk borders too. The listener receives the
+ * beginning at once and the end at `close`, with the bytes where they are not UTF-8, and all redraws of a line; the final text has
+ * at most 1 MiB then. Control characters pass: in JSON they are data; terminal output goes through `sanitise`.
  */
 export class OutputStream {
   readonly #bytesMax: number
-  readonly #repeatedMax: number
+  readonly #textMax: number
+  readonly #wholeMax: number
   readonly #listener: StreamListener | undefined
+  readonly #kept: BoundedOutput
   /** Beginning of a character that the next chunk may end: not told yet. */
   #open = noBytes
-  #bytes = noBytes
-  #length = 0
-  #passed = 0
-  #isCut = false
+  /** Bytes that the listener got, or that wait in `#open`. */
+  #told = 0
   #isOpen = true
   #isHeard: boolean
 
-  constructor(bytesMax: number, listener?: StreamListener) {
+  constructor(bytesMax: number, { listener, wholeMax = 0 }: OutputStreamOptions = {}) {
     this.#bytesMax = bytesMax
-    this.#repeatedMax = listener ? Math.min(bytesMax, repeatedBytesMax) : bytesMax
+    this.#textMax = listener ? Math.min(bytesMax, repeatedBytesMax) : bytesMax
+    this.#wholeMax = wholeMax > bytesMax ? wholeMax : 0
+    this.#kept = new BoundedOutput(bytesMax, Math.max(this.#textMax, this.#wholeMax))
     this.#listener = listener
     this.#isHeard = listener !== undefined
   }
 
   take(chunk: Uint8Array): void | Promise<void> {
-    if (!this.#isOpen || this.#isCut) return
-    const kept = chunk.subarray(0, this.#bytesMax - this.#passed)
-    this.#passed += kept.length
-    this.#isCut = kept.length < chunk.length
-    this.#append(kept.subarray(0, this.#repeatedMax - this.#length))
+    if (!this.#isOpen) return
+    const from = this.#kept.total
+    this.#kept.add(chunk)
     if (!this.#isHeard) return
-    const all = this.#open.length === 0 ? kept : Buffer.concat([this.#open, kept])
-    const whole = all.subarray(0, all.length - openTailBytes(all))
-    this.#open = whole.length === all.length ? noBytes : new Uint8Array(all.subarray(whole.length))
-    return this.#tell(whole)
+    const certain = Math.min(this.#kept.certain, this.#bytesMax + redrawnBytesMax)
+    if (certain <= this.#told) return
+    if (this.#told === from) return this.#pass(chunk.subarray(0, certain - from))
+    const since = this.#kept.since(this.#told)
+    return this.#pass(since.subarray(0, certain - this.#told))
+  }
+
+  /** Bytes by which the output exceeds its limit, and which nobody got; 0 if there are none. */
+  get leftOut(): number {
+    return this.#kept.isOver ? this.#kept.within(this.#bytesMax).leftOut : 0
   }
 
   /** True if the final text is incomplete. */
   get isTruncated(): boolean {
-    return this.#isCut || this.#length < this.#passed
+    return this.#kept.within(this.#textMax).leftOut > 0
   }
 
-  /** Final text. An incomplete last character is dropped if the stream was cut, else U+FFFD. */
+  /** Final text, where an incomplete last character of a whole stream is U+FFFD. The listener gets what it has not. */
   close(): string {
     this.#isOpen = false
-    if (!this.#isCut) void this.#tell(this.#open)
-    this.#open = noBytes
+    if (this.#isHeard) this.#tellRest()
     return textOf(this.#final)
   }
 
@@ -67,21 +79,30 @@ export class OutputStream {
     return bytesBeside(this.#final)
   }
 
-  get #final(): Uint8Array {
-    const held = this.#bytes.subarray(0, this.#length)
-    return this.isTruncated ? held.subarray(0, held.length - openTailBytes(held)) : held
+  /** The output up to `wholeMax` bytes; undefined unless it is larger than its limit, and than its text. */
+  get whole(): Uint8Array | undefined {
+    if (this.#wholeMax === 0 || !this.#kept.isOver) return undefined
+    return Uint8Array.from(this.#kept.within(this.#wholeMax).bytes)
   }
 
-  /** Copies, because the chunk may be a view of a reused buffer. */
-  #append(chunk: Uint8Array): void {
-    const length = this.#length + chunk.length
-    if (length > this.#bytes.length) {
-      const grown = new Uint8Array(Math.min(Math.max(2 * length, firstBytes), this.#repeatedMax))
-      grown.set(this.#bytes.subarray(0, this.#length))
-      this.#bytes = grown
-    }
-    this.#bytes.set(chunk, this.#length)
-    this.#length = length
+  get #final(): Uint8Array {
+    return this.#kept.within(this.#textMax).bytes
+  }
+
+  #pass(bytes: Uint8Array): void | Promise<void> {
+    this.#told += bytes.length
+    const all = this.#open.length === 0 ? bytes : Buffer.concat([this.#open, bytes])
+    const whole = all.subarray(0, all.length - openTailBytes(all))
+    this.#open = whole.length === all.length ? noBytes : new Uint8Array(all.subarray(whole.length))
+    return this.#tell(whole)
+  }
+
+  #tellRest(): void {
+    if (!this.#kept.isOver) {
+      void this.#pass(this.#kept.since(this.#told))
+      void this.#tell(this.#open)
+    } else void this.#tell(this.#kept.within(this.#bytesMax).end)
+    this.#open = noBytes
   }
 
   /** Unsubscribes a listener that throws; the job continues. */

@@ -9,7 +9,7 @@ import type { WallSocket } from './handle.ts'
  * Problem: a guest may write without end, and its reader may read nothing; one event loop serves all of them.
  *
  * Mechanism: the socket is paused while the reader takes a chunk, and while a token bucket of bytes is overdrawn, so that the guest
- * blocks in write(2). Bytes beyond the limit are dropped, and reported as a flood once they are 8 MiB.
+ * blocks in write(2). The gate keeps the end of what is beyond the limit; 8 MiB beyond it, it is a flood, and dropped.
  *
  * Not handled: the kill of a flooding wall, which is the caller's; writers that outlive the program (`drained` has a deadline for
  * them).
@@ -116,8 +116,7 @@ export class ProgramStream {
     const before = this.#bytes
     this.#bytes += data.length
     if (this.#bytes > bytesMax + BEYOND_BYTES_MAX) flooded()
-    // Keeps one byte beyond the limit, by which the gate detects truncation.
-    const kept = data.subarray(0, Math.max(0, bytesMax + 1 - before))
+    const kept = data.subarray(0, Math.max(0, bytesMax + BEYOND_BYTES_MAX - before))
     if (kept.length > 0) this.#hold(this.#passOn(kept), kept.length)
     if (!this.#isEnding) this.#pace(data.length)
   }
@@ -164,7 +163,7 @@ export class ProgramStream {
 }
 
 const CHUNK_BYTES_MAX = 65_536
-/** Output beyond the limit that is read and dropped, so that a program slightly over it still ends normally. */
+/** Output beyond the limit that is read, so that a program over it ends normally, and its last lines are kept. */
 const BEYOND_BYTES_MAX = 8 * 2 ** 20
 /** Token bucket of bytes per stream, because one event loop reads for all walls. */
 export const paceOf = { burst: 8 * 2 ** 20, eachMs: (4 * 2 ** 20) / 1000, restMs: 50 } as const

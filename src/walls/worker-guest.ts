@@ -38,8 +38,6 @@ const SMALL_CHARS = 65_536
 const SMALL_BYTES = 6 * 2 ** 20
 /** Deadline for a worker to drop its guest; then its process is killed. */
 const DISPOSE_MS_MAX = 1_000
-/** Longest character in UTF-8. */
-const CHARACTER_BYTES_MAX = 4
 
 export interface WorkerOptions extends RealmEgressOptions {
   /** `clears` resolves to whether the worker dropped its guest in time; it gets no job before that. */
@@ -120,7 +118,7 @@ export function workerGuest(options: WorkerOptions): GuestKind {
 
 const onlyCells = 'an isolate runs cells alone; language "node" has files and commands'
 
-/** Output of an exec, which its guest truncates a character beyond the bound, as that of a job. */
+/** Output of an exec, which its guest drops once it is a flood, as that of a job. */
 class OrderedOutput implements SessionOutput {
   flooded = () => undefined
   #bytesMax = Infinity
@@ -410,8 +408,7 @@ function carried(task: Task, profile: Profile) {
     ...(task.trace && { trace: true }),
     ...(task.session && { session: true }),
     memoryBytes: controls.memory,
-    // A character beyond the limit, by which the gate detects truncation.
-    outputBytesMax: limits.output + CHARACTER_BYTES_MAX,
+    outputBytesMax: limits.output,
     ...(limits.instructions !== undefined && { instructionsMax: limits.instructions }),
   }
 }

@@ -201,9 +201,10 @@ suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
   })
 
   test('marks captured output that was cut, and prints bytes that are no text in base64', async () => {
-    const cut = documentOf(await shell('yes ü | head -c 17000000', ['--json']))
+    const cut = documentOf(await shell('yes ü | head -c 17000000; echo; echo last', ['--json']))
     assert.deepEqual(cut.truncated, { stdout: true, stderr: false })
     assert.deepEqual([cut.stdout.slice(0, 4), cut.stdoutEncoding], ['ü\nü\n', undefined])
+    assert.match(cut.stdout.slice(-300_000), /\nü\n… \d+ bytes left out …\nü\n[^]*\nlast\n$/)
     const raw = documentOf(await shell("printf 'a\\377'; echo text >&2", ['--json']))
     assert.deepEqual([raw.stdout, raw.stdoutEncoding], ['Yf8=', 'base64'])
     assert.deepEqual([raw.stderr, raw.stderrEncoding], ['text\n', undefined])

@@ -283,13 +283,25 @@ Rich()`,
   )
 
   each(
-    'is left out with its reason where a form is too long',
+    'is an artifact where its text is too long for the outcome',
+    { code: 'class A:\n  def _repr_html_(self): return "<p>" + "é" * 400_000\nA()' },
+    ({ display, artifacts }) => {
+      assert.deepEqual(display, [{ type: 'text/html', path: 'display-1.html' }])
+      assert.deepEqual(
+        artifacts.map(({ path, size }) => [path, size]),
+        [['display-1.html', 800_003]],
+      )
+    },
+  )
+
+  each(
+    'is left out with its reason where a form is larger than all artifacts may be',
     {
       code: 'class A:\n  def _repr_html_(self): return "x" * 20_000_000\nA()',
     },
     ({ status, display, artifactsLeftOut }) => {
       assert.deepEqual([status, display], ['ok', []])
-      assert.match(artifactsLeftOut[0]?.because ?? '', /more than 262144 characters/)
+      assert.match(artifactsLeftOut[0]?.because ?? '', /larger|large|room/)
     },
   )
 })

@@ -211,19 +211,6 @@ test('output is sent in order, in chunks of at most 64 KiB', async () => {
   assert.ok(Math.max(...ran.chunks) <= 65_536)
 })
 
-test('each stream is truncated at its own limit, between characters, and marked', async () => {
-  const ran = await inCell(
-    'console.log("é".repeat(10)); console.log("more"); console.error("e"); return 1',
-    {
-      outputBytesMax: 5,
-    },
-  )
-  assert.equal(ran.stdout, 'éé')
-  assert.equal(ran.stderr, 'e\n')
-  assert.deepEqual(ran.truncated, { stdout: true, stderr: false })
-  assert.equal(ran.status, 'ok')
-})
-
 /** Errors by their source, and what their stack tells beyond the frames of the first. */
 const CAUSED = [
   [

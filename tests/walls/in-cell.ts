@@ -32,7 +32,6 @@ export interface Ran {
   cpuTimeMs: number
   memory: { used: number; peak: number }
   executionMs: number
-  truncated: { stdout: boolean; stderr: boolean }
   poisoned: boolean
   pending?: { timers: number; promises: number }
   stdout: string

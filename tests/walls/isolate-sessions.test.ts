@@ -165,7 +165,8 @@ suite('A session in an isolate', () => {
       code: 'for (let n = 0; n < 1e4; n++) console.log("x".repeat(100))',
       limits: { output: '4KB' },
     })
-    assert.deepEqual([flood.truncated.stdout, Buffer.byteLength(flood.stdout)], [true, 4096])
+    assert.match(flood.stdout, /^x+\n[^]*… \d+ bytes left out …\nx[^]*x\n$/)
+    assert.ok(flood.truncated.stdout && Buffer.byteLength(flood.stdout) <= 4096)
     const hungry = await box.run({
       code: 'const hog = []; for (;;) hog.push(new Array(1e5).fill(1.5))',
     })
@@ -209,12 +210,13 @@ suite('A session in an isolate', () => {
       const flood = await box.run({ code, ...more })
       assert.deepEqual([flood.status, flood.error?.code], ['limit', 'OUTPUT'], code)
       assert.deepEqual([flood.session?.state, flood.session?.ended], ['kept', false], code)
-      assert.equal(Buffer.byteLength(flood.stdout + flood.stderr), 4096)
+      const bytes = Buffer.byteLength(flood.stdout + flood.stderr)
+      assert.ok(bytes > 4000 && bytes <= 4096, `${bytes}`)
       assert.equal(await value(box, 'x'), 5)
     }
     const halves = await box.run({ code: 'for (;;) console.log("\\ud83d".repeat(1e5))', ...more })
     assert.deepEqual([halves.error?.code, halves.session?.state], ['OUTPUT', 'kept'])
-    assert.ok(halves.truncated.stdout && Buffer.byteLength(halves.stdout) > 4092)
+    assert.ok(halves.truncated.stdout && Buffer.byteLength(halves.stdout) > 4000)
     const some = await box.run({
       code: `for (let n = 0; n < 60; n++) ${printing('log')}; x`,
       ...more,

@@ -89,6 +89,67 @@ for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
       })
   })
 
+  suite('longer than its limit keeps its end, where the failure is', () => {
+    const last = 'check 50000 FAILED: 2 != 3'
+    /** Programs that print 50,000 lines, then a failure, then end with 1. */
+    const programs = {
+      python: `for n in range(50_000): print(f"check {n} passed, nothing to see")\nprint("${last}")\nraise SystemExit(1)`,
+      node: `for (let n = 0; n < 50_000; n++) console.log(\`check \${n} passed, nothing to see\`)\nconsole.log('${last}')\nprocess.exitCode = 1`,
+      sh: `seq -f 'check %.0f passed, nothing to see' 0 49999; echo '${last}'; exit 1`,
+      js: `for (let n = 0; n < 50_000; n++) console.log(\`check \${n} passed, nothing to see\`)\nconsole.log('${last}')`,
+    } as const
+    const whole = `${Array.from({ length: 50_000 }, (_, n) => `check ${n} passed, nothing to see\n`).join('')}${last}\n`
+
+    const assertKept = (stdout: string) => {
+      const kept = /^(check 0 [^]*\n)… (\d+) bytes left out …\n(check [^]*)$/.exec(stdout)
+      assert.ok(kept, `${stdout.slice(0, 60)} … ${stdout.slice(-60)}`)
+      const [, head = '', leftOut, tail = ''] = kept
+      assert.ok(whole.startsWith(head) && whole.endsWith(tail) && tail.endsWith(`${last}\n`))
+      assert.equal(head.length + Number(leftOut) + tail.length, whole.length)
+      assert.ok(Buffer.byteLength(stdout) <= MiB)
+      return Number(leftOut)
+    }
+
+    const walls = [...jailKinds, 'gvisor', 'isolated-vm']
+    for (const [language, code] of Object.entries(programs))
+      for (const provider of walls.filter((one) => (one === 'isolated-vm') === (language === 'js')))
+        test(`${language} behind ${provider}, as text, live and as an artifact`, async (t) => {
+          const jailKind = jailKinds.find((kind) => kind === provider)
+          if (jailKind && isMissing(t, { jailKind })) return
+          let heard = ''
+          const outcome = await library.run(
+            { language: language as keyof typeof programs, code, provider, artifacts: 'inline' },
+            { tap: (stream, text) => void (heard += stream === 'stdout' ? text : '') },
+          )
+          if (outcome.status === 'unavailable') return t.skip(outcome.error?.message)
+          const leftOut = assertKept(outcome.stdout)
+          assert.equal(heard, outcome.stdout)
+          assert.deepEqual(outcome.truncated, { stdout: true, stderr: false })
+          assert.deepEqual(outcome.outputLeftOut, { stdout: leftOut })
+          const artifact = outcome.artifacts.find(({ path }) => path === 'stdout.txt')
+          assert.ok(Buffer.from(artifact!.content!, 'base64').toString() === whole)
+        })
+
+    test('in a cell and in a command of a session', async () => {
+      await using box = await library.open({ language: 'python' })
+      assertKept((await box.run({ code: programs.python })).stdout)
+      const command = await box.run({ command: ['sh', '-c', programs.sh] })
+      assertKept(command.stdout)
+      assert.equal(command.exitCode, 1)
+    })
+
+    test('and counts a progress bar by its last state', async () => {
+      const code = `import sys\nfor n in range(2001): sys.stderr.write(f"\\r{n:5} of 2000 [{'#' * (n // 25):80}]")\nsys.stderr.write("\\n")\nraise SystemExit("failed at last")`
+      const { stderr, truncated } = await library.run({
+        language: 'python',
+        code,
+        limits: { output: '64KB' },
+      })
+      assert.match(stderr, /^ 2000 of 2000 \[#{80}\]\nfailed at last\n$/)
+      assert.equal(truncated.stderr, false)
+    })
+  })
+
   for (const jailKind of jailKinds)
     for (const [what, bytes] of unreadable)
       test(`${jailKind}: ${what} ends a job as an error PROTOCOL, and leaves no process`, async (t) => {

@@ -1,5 +1,5 @@
 // A cell of a notebook: editor, count, output, result, error. Content from a job is inserted as text, never as markup.
-import { block, displayed, element, files } from './display.js'
+import { appendEnds, block, displayed, element, files } from './display.js'
 import { errorText, milliseconds, pretty } from './outcome.js'
 
 /** Maximum characters of output shown of a cell; the outcome has the rest. */
@@ -111,9 +111,7 @@ export class Cell {
     this.element.removeAttribute('aria-busy')
     const { between, printed, returned, said } = this.#parts
     if (this.#chars === 0) for (const name of ['stdout', 'stderr']) this.#print(name, outcome[name])
-    const { truncated } = outcome
-    if (truncated?.stdout || truncated?.stderr || this.#chars > CHARS_MAX)
-      printed.append(element('span', 'cut', '\n… further output is not shown'))
+    if (this.#chars > CHARS_MAX) appendEnds(printed, outcome)
     between.replaceChildren(...betweenParts(outcome.session?.between))
     returned.replaceChildren(...this.#returnedBy(outcome, n))
     said.textContent = saidOf(outcome)

@@ -2,6 +2,8 @@
 // nothing; of HTML only text, lists and tables are rebuilt, without attributes.
 
 const IMAGES_MAX = 12
+/** Characters of the end of a stream that is too long to be shown. */
+const END_CHARS = 10_000
 const TEXT_MAX = 200_000
 /** Maximum elements built from one HTML. */
 const ELEMENTS_MAX = 20_000
@@ -43,13 +45,31 @@ export function files(artifacts) {
   return list
 }
 
-function shownAs(type, artifact, text) {
-  if (artifact) return picture(artifact)
+function shownAs(type, artifact, given) {
+  if (artifact && (imageType(artifact.content) || type === 'image/svg+xml'))
+    return picture(artifact)
+  const text = artifact?.content === undefined ? given : textOf(artifact.content)
   if (typeof text !== 'string' || text === '') return undefined
   if (type === 'text/html') return rebuilt(text.slice(0, TEXT_MAX))
   if (type === 'image/svg+xml')
     return image(`data:image/svg+xml,${encodeURIComponent(text)}`, 'A figure')
   return block(text.slice(0, TEXT_MAX))
+}
+
+/** Text of an artifact, whose content is base64. */
+function textOf(content) {
+  const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0))
+  return new TextDecoder().decode(bytes)
+}
+
+/** Adds a note, and the end of each stream whose beginning alone was shown: what failed is said last. */
+export function appendEnds(to, outcome) {
+  for (const name of ['stdout', 'stderr']) {
+    const end = outcome[name].slice(-END_CHARS)
+    if (outcome[name].length <= END_CHARS) continue
+    to.append(element('span', 'cut', `\n… not all of ${name} is shown; its end:\n`))
+    to.append(element('span', name, end.slice(end.indexOf('\n') + 1)))
+  }
 }
 
 function picture({ path, content }) {

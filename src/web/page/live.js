@@ -1,5 +1,5 @@
 // Live view of a run: its output, and its life so far.
-import { element } from './display.js'
+import { appendEnds, element } from './display.js'
 import { lifeOf, noPlan } from '../../picture/life.js'
 import { lifeImage } from './life-image.js'
 
@@ -50,14 +50,14 @@ export class LiveRun {
     if (this.#began !== undefined) await this.#show({ ...this.#life(), status: 'cancelled' })
   }
 
-  /** Prints output that was not streamed, and a note on truncation. */
-  printRest({ stdout, stderr, truncated }) {
+  /** Prints output that was not streamed, and the end of output that is too long. */
+  printRest(outcome) {
+    const { stdout, stderr } = outcome
     if (this.#chars === 0) {
       this.#print('stdout', stdout)
       this.#print('stderr', stderr)
     }
-    const isCut = truncated.stdout || truncated.stderr || this.#chars > CHARS_MAX
-    if (isCut) this.#parts.output.append(element('span', 'cut', '\n… further output is not shown'))
+    if (this.#chars > CHARS_MAX) appendEnds(this.#parts.output, outcome)
   }
 
   #print(name, text) {

@@ -1,4 +1,3 @@
-import { isUtf8 } from 'node:buffer'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createServer, type Server } from 'node:net'
 import { constants } from 'node:os'
@@ -14,6 +13,7 @@ import type {
 import { folderWallArguments } from '../../../jail/folder.ts'
 import type { CProgram, CProgramLookup } from '../../../jail/c-program.ts'
 import { openOwnProgram } from '../../../jail/own-programs.ts'
+import { BoundedOutput } from '../../../lib/bounded-output.ts'
 import { newId } from '../../../lib/id.ts'
 import { parseJson } from '../../../lib/parse-json.ts'
 import { killsAtLimit, type Cgroup } from '../../../os/cgroup-interface.ts'
@@ -208,26 +208,14 @@ interface Captured {
   readonly isCut: boolean
 }
 
-/** Keeps the first bytes; further ones are read and dropped, so that the command does not block. */
+/** Keeps the beginning and the end; all is read, so that the command does not block. */
 function collectBytes(stream: Readable): () => Captured {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  stream.on('data', (chunk: Buffer) => {
-    if (bytes < OUTPUT_BYTES_MAX) chunks.push(chunk.subarray(0, OUTPUT_BYTES_MAX - bytes))
-    bytes += chunk.length
-  })
+  const output = new BoundedOutput(OUTPUT_BYTES_MAX)
+  stream.on('data', (chunk: Buffer) => output.add(chunk))
   return () => {
-    const kept = Buffer.concat(chunks)
-    return bytes > kept.length
-      ? { bytes: withoutPartOfCharacter(kept), isCut: true }
-      : { bytes: kept, isCut: false }
+    const { bytes, leftOut } = output.within(OUTPUT_BYTES_MAX)
+    return { bytes, isCut: leftOut > 0 }
   }
-}
-
-/** Text stays valid UTF-8 where it is cut inside a character. */
-function withoutPartOfCharacter(bytes: Buffer): Buffer {
-  const shorter = [0, 1, 2, 3].map((part) => bytes.subarray(0, bytes.length - part))
-  return shorter.find((one) => isUtf8(one)) ?? bytes
 }
 
 function capturedBy(stdout: Captured, stderr: Captured) {

@@ -1,0 +1,34 @@
+import type { GatedOutput } from '../contract/pipeline.ts'
+import type { TaskEnd } from '../contract/provider.ts'
+import type { OutputStream } from './stream.ts'
+
+/** Bytes of a whole output that are kept: a quarter of what artifacts may have, because they are held while the job runs. */
+export function wholeOutputMax(artifactsMax: number): number {
+  return Math.min(Math.floor(artifactsMax / 4), 8 * 2 ** 20)
+}
+
+/**
+ * Adds outputs that are larger than their limit to the artifacts, as `stdout.txt` and `stderr.txt`, unless the job has an artifact of
+ * that name or has no room left for them. `artifactsMax`: bytes of all artifacts together.
+ */
+export function withWholeOutputs(
+  end: TaskEnd,
+  streams: Readonly<Record<'stdout' | 'stderr', OutputStream>>,
+  artifactsMax: number,
+): Pick<GatedOutput, 'outputLeftOut'> & {
+  readonly end: TaskEnd
+  readonly files?: TaskEnd['artifacts']
+} {
+  const names = (['stdout', 'stderr'] as const).filter((name) => streams[name].leftOut > 0)
+  if (names.length === 0) return { end }
+  const outputLeftOut = Object.fromEntries(names.map((name) => [name, streams[name].leftOut]))
+  const files = [...end.artifacts]
+  let room = artifactsMax - files.reduce((sum, { bytes }) => sum + bytes.length, 0)
+  for (const name of names) {
+    const [path, bytes] = [`${name}.txt`, streams[name].whole]
+    if (!bytes || bytes.length > room || files.some((one) => one.path === path)) continue
+    files.push({ path, bytes })
+    room -= bytes.length
+  }
+  return { end: { ...end, artifacts: files }, files, outputLeftOut }
+}

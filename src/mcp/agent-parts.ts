@@ -4,11 +4,12 @@ import { recordEvent } from '../assemble/record-events.ts'
 import type { Assembly } from '../assemble/assemble.ts'
 import { attempt } from '../lib/attempt.ts'
 import { executionsFile, StoredExecutions } from './code-mode/stored-executions.ts'
+import { KeptFiles } from './kept-files.ts'
 import { serversOf } from './servers/tool-catalogue.ts'
 import { McpUpstream } from './servers/upstream.ts'
 import type { ToolHost } from './tool-host.ts'
 
-type CallerParts = Pick<ToolHost, 'servers' | 'executions' | 'record' | 'outboundCheck'>
+type CallerParts = Pick<ToolHost, 'servers' | 'executions' | 'record' | 'outboundCheck' | 'kept'>
 
 /** Parts shared by all MCP callers of one process. */
 export interface AgentParts {
@@ -30,6 +31,7 @@ export function openAgentParts({ assembly, version, startProgram }: AgentOptions
   const upstreams = config.mcp.servers.map(
     (one) => new McpUpstream({ config: one, version, clock, env: process.env, startProgram }),
   )
+  const files = new KeptFiles(clock)
   let store: StoredExecutions | undefined
   const file = executionsFile(config.state)
   const executions = () => (store ??= new StoredExecutions(file, clock))
@@ -39,6 +41,7 @@ export function openAgentParts({ assembly, version, startProgram }: AgentOptions
     hasServers: upstreams.length > 0,
     of: (tenant, principal) => ({
       servers: serversOf(upstreams, tenant),
+      kept: files.of(JSON.stringify([tenant, principal])),
       executions: () => executions().of(JSON.stringify([tenant, principal])),
       outboundCheck: (run) => guard.outboundCheck(run),
       record(point, fields, run) {
@@ -50,6 +53,7 @@ export function openAgentParts({ assembly, version, startProgram }: AgentOptions
     async close() {
       await Promise.all(upstreams.map((one) => one.close()))
       store?.close()
+      files.clear()
     },
   }
 }

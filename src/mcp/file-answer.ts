@@ -4,8 +4,8 @@ import { sanitiseLine } from '../output/sanitise.ts'
 import { answerCharactersMax, fenced, type ToolAnswer } from './tool-answer.ts'
 
 export const entriesMax = 300
-/** Maximum size of an image that is returned as an image. */
-const IMAGE_BYTES_MAX = 2 ** 20
+/** Maximum bytes of the images of an answer. */
+export const imageBytesMax = 2 ** 20
 const PATH_CHARACTERS_MAX = 300
 /** Continuation bytes of the longest UTF-8 sequence. */
 const CONTINUATION_MAX = 3
@@ -45,10 +45,10 @@ export function answerFile(
   const { path, offset } = asked
   const of = { path, size: bytes.length, offset }
   const mimeType = imageType(bytes)
-  if (mimeType !== undefined && offset === 0 && bytes.length <= IMAGE_BYTES_MAX) {
+  if (mimeType !== undefined && offset === 0 && bytes.length <= imageBytesMax) {
     const base64 = Buffer.from(bytes).toString('base64')
     const data = { ...of, content: '', encoding: 'image' }
-    return { text: `An image of ${bytes.length} bytes`, data, image: { mimeType, base64 } }
+    return { text: `An image of ${bytes.length} bytes`, data, images: [{ mimeType, base64 }] }
   }
   const { part, isText } = partOf(bytes, asked)
   const content = Buffer.from(part).toString(isText ? 'utf8' : 'base64')
@@ -82,7 +82,7 @@ function partOf(
 }
 
 /** Detects an image by its magic bytes, because the guest chooses the file name. */
-function imageType(bytes: Uint8Array): string | undefined {
+export function imageType(bytes: Uint8Array): string | undefined {
   const head = Buffer.from(bytes.subarray(0, 12))
   if (head.subarray(0, 8).equals(Buffer.from('89504e470d0a1a0a', 'hex'))) return 'image/png'
   if (head.subarray(0, 3).equals(Buffer.from('ffd8ff', 'hex'))) return 'image/jpeg'

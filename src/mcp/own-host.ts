@@ -2,6 +2,7 @@ import { addAbortListener } from 'node:events'
 import type { Assembly } from '../assemble/assemble.ts'
 import { grantsNetwork } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
+import type { StoredFile } from '../history/history.ts'
 import { newJob } from '../job.ts'
 import type { OpenSession, SessionUser } from '../sessions/open-sessions.ts'
 import { execJob, readExec, readSession, sessionJob } from '../sessions/session-job.ts'
@@ -31,15 +32,18 @@ export function ownHost(assembly: Assembly, agents: AgentParts): ToolHost {
       calls--
     }
   }
+  const own = agents.of(asker.tenant, asker.principal)
+  const keep = (run: string) => (files: readonly StoredFile[]) => own.kept.keep(run, files)
   return {
-    ...agents.of(asker.tenant, asker.principal),
+    ...own,
+    readKept: (run, path) => own.kept.find(run, path),
     get hasNetwork() {
       return grantsNetwork(assembly.config.network)
     },
     run: (request, { hostCalls, ...caller }) =>
       bounded(() => {
         const job = newJob(request, asker, clock)
-        return assembly.run(job, { ...caller, hostCalls: hostCalls?.(job.id) })
+        return assembly.run(job, { ...caller, files: keep(job.id), hostCalls: hostCalls?.(job.id) })
       }),
     open: (request, signal) =>
       bounded(async () => {
@@ -53,7 +57,7 @@ export function ownHost(assembly: Assembly, agents: AgentParts): ToolHost {
       bounded(async () => {
         const held = find(id)
         const job = execJob(readExec(request), { id, asked: held.asked }, asker, clock)
-        return await held.exec(job, caller)
+        return await held.exec(job, { ...caller, files: keep(job.id) })
       }),
     files: (id) => find(id).session.files,
     end: (id) => find(id).close(),

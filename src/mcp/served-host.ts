@@ -30,12 +30,19 @@ export function servedHost(
   const { tenant, principal } = who
   const owner = { tenant, principal, origin: 'mcp', ...trace } as const
   const find = (id: string) => ownSession(parts, who, id)
+  const own = parts.agents.of(tenant, principal)
   return {
-    ...parts.agents.of(tenant, principal),
+    ...own,
+    readKept(run, path) {
+      const bytes = own.kept.find(run, path)
+      parts.quotas.transfer(tenant, bytes?.length ?? 0)
+      return bytes
+    },
     get hasNetwork() {
       return parts.hasNetwork()
     },
-    run: (request: JobRequest, caller) => started(parts, newJob(request, owner, clock), caller),
+    run: (request: JobRequest, caller) =>
+      started(parts, newJob(request, owner, clock), caller, own),
     async open(request, signal) {
       parts.running.refuseWhenDraining()
       const asked: SessionAsked & ReturnType<typeof readSession> = readSession(request)
@@ -53,7 +60,7 @@ export function servedHost(
         parts.live.runs(one.id)
         return held.exec(one, listening)
       }
-      return await started({ ...parts, road }, job, caller)
+      return await started({ ...parts, road }, job, caller, own)
     },
     files: (id) => countedFiles(parts, tenant, find(id).session.files),
     end: (id) => find(id).close(),
@@ -69,9 +76,17 @@ async function started(
   parts: McpParts,
   job: Job,
   { signal, tap, hostCalls }: ToolCaller,
+  { kept }: Pick<ToolHost, 'kept'>,
 ): Promise<Outcome> {
   const road: McpParts['road'] = (asked, caller) =>
-    parts.road(asked, { ...caller, hostCalls: hostCalls?.(asked.id) })
+    parts.road(asked, {
+      ...caller,
+      hostCalls: hostCalls?.(asked.id),
+      files(beside) {
+        caller.files?.(beside)
+        kept.keep(asked.id, beside)
+      },
+    })
   const one = startJob({ ...parts, road }, job, {
     send(name, data) {
       if (name !== 'stdout' && name !== 'stderr') return

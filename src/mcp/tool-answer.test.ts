@@ -56,7 +56,7 @@ test('Bytes that are no text come as base64, and an image as one', () => {
     ['base64', Buffer.from([0xff, 0xfe, 0x00]).toString('base64')],
   )
   const png = Buffer.from('89504e470d0a1a0a00000000', 'hex')
-  assert.equal(answerFile(png, asked).image?.mimeType, 'image/png')
+  assert.equal(answerFile(png, asked).images?.[0]?.mimeType, 'image/png')
   assert.equal(answerFile(png, { ...asked, offset: 12 }).data['content'], '')
 })
 

@@ -22,8 +22,15 @@ export interface ToolAnswer {
   /** Question to a person, instead of a result; the call continues with the reply to `state`. */
   readonly question?: string
   readonly state?: string
-  /** Image for the model, in addition to the text. */
-  readonly image?: { readonly mimeType: string; readonly base64: string }
+  /** Images for the model, in addition to the text. */
+  readonly images?: readonly ToolImage[]
+  /** Run whose kept files the client gets links to. */
+  readonly run?: string
+}
+
+export interface ToolImage {
+  readonly mimeType: string
+  readonly base64: string
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Outcome } from '../contract/outcome.ts'
 import type { HostCalls, OutputListener } from '../contract/pipeline.ts'
 import type { RunRequest, SessionRequest } from '../contract/session.ts'
 import type { OwnExecutions } from './code-mode/stored-executions.ts'
+import type { OwnFiles } from './kept-files.ts'
 import type { McpUpstream } from './servers/upstream.ts'
 
 /** Reply of a person to a question of a call. */
@@ -46,6 +47,10 @@ export interface ToolHost {
   exec(session: string, request: RunRequest, caller: ToolCaller): Promise<Outcome>
   /** Files of one session; transferred bytes count for the quota. */
   files(session: string): ToolFiles
+  /** Files that earlier calls of this caller left, for some minutes; bytes that an answer contains were charged with its run. */
+  readonly kept: OwnFiles
+  /** File that an earlier call left; its bytes count for the quota. */
+  readKept(run: string, path: string): Uint8Array | undefined
   /** Closes a session; resolves to the outcome of its whole life. */
   end(session: string): Promise<Outcome>
   /** Analyses and plans a job; runs nothing. */

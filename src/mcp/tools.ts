@@ -6,7 +6,9 @@ import { jobRequest, languages, limits } from '../contract/job.ts'
 import { languageAmong } from '../contract/language.ts'
 import { explained } from '../contract/profile.ts'
 import { usualBase64 } from '../lib/usual-base64.ts'
-import { answerOutcome, answerCharactersMax } from './tool-answer.ts'
+import { keptMinutes } from './kept-files.ts'
+import { answerRun } from './run-answer.ts'
+import { answerCharactersMax } from './tool-answer.ts'
 import { answerExplanation } from './explain-answer.ts'
 import { answerFile, answerListing, entriesMax } from './file-answer.ts'
 import { invalidArguments, makeTool, type Tool, type ToolHints } from './tool.ts'
@@ -109,12 +111,12 @@ const runCode = makeTool({
   description:
     'Runs a program in a new sandbox, which is destroyed afterwards: no state is kept between calls. ' +
     'Languages: js, ts, node, python, sh, bash. No network and no files of this machine unless its operator granted ' +
-    `them. ${capped} ${untrusted}`,
+    `them. Images that the code shows or writes are in the answer; read_file reads its other files. ${capped} ${untrusted}`,
   input: runInput,
   output: outcomeShown,
   hints: executes,
   async answer(host, { code: source, ...asked }, caller) {
-    return answerOutcome(await host.run({ ...asked, code: source }, caller))
+    return answerRun(await host.run({ ...asked, code: source }, caller), host)
   },
 })
 
@@ -148,18 +150,18 @@ const runSession = makeTool({
     const hasWork = exec.code !== undefined || exec.command !== undefined
     if (!hasWork && !(end && session !== undefined))
       throw invalidArguments('expected code or command, or a session with end')
-    if (!hasWork) return answerOutcome(await host.end(session!))
+    if (!hasWork) return answerRun(await host.end(session!), host)
     const opened =
       session === undefined
         ? await host.open({ language: asked ?? 'python', files }, caller.signal)
         : { kind: 'open' as const, id: session }
-    if (opened.kind === 'ended') return answerOutcome(opened.outcome)
+    if (opened.kind === 'ended') return answerRun(opened.outcome, host)
     try {
       const outcome = await host.exec(opened.id, exec, caller)
       // A client that cancelled the call gets no answer, and so no id of a session that it opened.
       const isUnknown = session === undefined && caller.signal.aborted
       if (end || isUnknown) await endQuietly(host, opened.id)
-      return answerOutcome(end ? asEnded(outcome) : outcome)
+      return answerRun(end ? asEnded(outcome) : outcome, host)
     } catch (thrown) {
       // The client does not know the id of a session that this call has just opened.
       if (session === undefined) await endQuietly(host, opened.id)
@@ -182,7 +184,8 @@ const readFile = makeTool({
   name: 'read_file',
   title: 'Read a file of a session',
   description:
-    'Reads a file below the working folder of a session. Returns text, or an image as an image; other bytes as ' +
+    'Reads a file below the working folder of a session, or one that a call of run_code or run_session left: with the id of ' +
+    `that call as \`session\`, for ${keptMinutes} minutes. Returns text, or an image as an image; other bytes as ` +
     `base64. \`offset\` and \`length\` are in bytes. ${capped} ${untrusted}`,
   input: z.strictObject({
     session: sessionId,
@@ -208,7 +211,9 @@ const readFile = makeTool({
   }),
   hints: () => changesNothing,
   async answer(host, asked) {
-    const bytes = await host.files(asked.session).get(asked.path, sessionFileBytesMax)
+    const bytes =
+      host.readKept(asked.session, asked.path) ??
+      (await host.files(asked.session).get(asked.path, sessionFileBytesMax))
     return answerFile(bytes, asked)
   },
 })
@@ -274,7 +279,7 @@ const explain = makeTool({
 /** All tools in the order of `tools/list`. */
 export const tools: readonly Tool[] = [runCode, runSession, listFiles, readFile, writeFile, explain]
 
-type Ended = Parameters<typeof answerOutcome>[0]
+type Ended = Parameters<typeof answerRun>[0]
 
 function asEnded(outcome: Ended): Ended {
   return outcome.session ? { ...outcome, session: { ...outcome.session, ended: true } } : outcome

@@ -12,6 +12,10 @@ export interface McpClient {
     args: Readonly<Record<string, unknown>>,
     options?: { readonly onprogress?: (one: any) => void; readonly signal?: AbortSignal },
   ): Promise<CallAnswer>
+  /** URIs of the resources. */
+  resources(): Promise<readonly string[]>
+  /** Contents of a resource. */
+  read(uri: string): Promise<Record<string, any>>
   readonly sessionId: () => string | undefined
   close(): Promise<void>
 }
@@ -61,7 +65,7 @@ export async function connect(
 /** Wraps a connected client of an SDK as `McpClient`. */
 export function adapted(
   generation: string,
-  client: Pick<Client, 'listTools' | 'close'> | Pick<EarlierClient, 'listTools' | 'close'>,
+  client: Client | EarlierClient,
   sessionId: () => string | undefined = () => undefined,
 ): McpClient {
   // The two generations differ in one argument, the schema of the answer.
@@ -83,6 +87,12 @@ export function adapted(
         data: answer.structuredContent ?? {},
         content: answer.content,
       }
+    },
+    async resources() {
+      return (await client.listResources()).resources.map(({ uri }) => uri)
+    },
+    async read(uri) {
+      return (await client.readResource({ uri })).contents[0]!
     },
     close: () => client.close(),
   }

@@ -20,12 +20,14 @@ const passing: Readonly<Record<string, readonly string[]>> = {
     'server-initialize',
     'ping',
     'tools-list',
+    'resources-list',
     'server-sse-multiple-streams',
     'dns-rebinding-protection',
     'server-session-lifecycle',
   ],
   '2026-07-28': [
     'tools-list',
+    'resources-list',
     'server-sse-multiple-streams',
     'sep-2164-resource-not-found',
     'dns-rebinding-protection',
@@ -66,9 +68,8 @@ const notServed: Readonly<Record<string, readonly string[]>> = {
     'input-required-result-tampered-state',
     'input-required-result-capability-check',
   ],
-  resources: [
+  'a resource that the suite names': [
     'caching',
-    'resources-list',
     'resources-read-text',
     'resources-read-binary',
     'resources-templates-read',

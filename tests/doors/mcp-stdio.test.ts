@@ -110,6 +110,16 @@ suite('mayfly mcp', { skip: unable('python') }, () => {
       assert.equal((await agent.call('run_session', { session, end: true })).data['status'], 'ok')
     })
 
+  test('an image that a program writes is in the answer, and its other files are resources', async () => {
+    const agent = await client('modern')
+    const png = Buffer.from('89504e470d0a1a0a0000', 'hex').toString('base64')
+    const code = `import base64; open("a.png", "wb").write(base64.b64decode("${png}")); open("b", "w").write("b")`
+    const { content } = await agent.call('run_code', { language: 'python', code })
+    assert.equal(content.find(({ type }) => type === 'image')?.['data'], png)
+    const [uri] = (await agent.resources()).filter((one) => one.endsWith('/b'))
+    assert.equal((await agent.read(uri!))['text'], 'b')
+  })
+
   test('code runs within the limits of the configuration, and without a network', async () => {
     const agent = await client('modern')
     const would = await agent.call('explain', { code: 'return 1', limits: { timeout: '1h' } })

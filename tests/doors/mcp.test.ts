@@ -24,6 +24,18 @@ const sources = {
 }
 after(() => rmSync(sources.NODE_V8_COVERAGE, { recursive: true, force: true }))
 
+const PNG =
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
+const leavesFiles = `import base64, os
+os.mkdir("a folder")
+open("a folder/rows.csv", "w").write("a,b\\n")
+open("raw.bin", "wb").write(b"\\xff\\xfe")
+open("large.bin", "wb").write(bytes(9 * 2**20))
+class Plot:
+    def _repr_png_(self):
+        return base64.b64decode("${PNG}")
+Plot()`
+
 suite('MCP of a server', { skip: unable('python') }, () => {
   let place: Place
   let server: Server
@@ -147,6 +159,40 @@ suite('MCP of a server', { skip: unable('python') }, () => {
       assert.ok(gone.isError)
       assert.match(gone.text, /^SESSION_ENDED/)
     })
+
+  for (const generation of generations)
+    test(`a client of generation "${generation}" sees the images of a program, and reads its files later`, async () => {
+      const agent = await client(generation)
+      const ran = await agent.call('run_code', { code: leavesFiles, language: 'python' })
+      const { id: run } = ran.data
+      const image = ran.content.find(({ type }) => type === 'image')
+      assert.deepEqual([image?.['mimeType'], image?.['data']], ['image/png', PNG])
+      assert.match(ran.text, /below: 1\nread_file with session "exec_[\w-]+" reads these files for/)
+      const links = ran.content.filter(({ type }) => type === 'resource_link')
+      const link = links.find(({ name }) => name === 'a folder/rows.csv')!
+      assert.equal((await agent.read(link['uri']))['text'], 'a,b\n')
+      assert.ok((await agent.resources()).includes(link['uri']))
+      const blob = links.find(({ name }) => name === 'raw.bin')!
+      assert.equal((await agent.read(blob['uri']))['blob'], '//4=')
+      const read = await agent.call('read_file', { session: run, path: 'a folder/rows.csv' })
+      assert.equal(read.data['content'], 'a,b\n')
+      assert.match(ran.text, /not kept, because they are too large: 1/)
+      await assert.rejects(agent.read('mayfly://files/x/y'), /not found/i)
+    })
+
+  test('files of a call of another key or tenant are unknown to every reader', async () => {
+    const ran = await (await client()).call('run_code', { code: leavesFiles, language: 'python' })
+    const { id: session } = ran.data
+    const uri = ran.content.find(({ type }) => type === 'resource_link')!['uri']
+    for (const key of [keys.beside, keys.foreign])
+      for (const generation of generations) {
+        const thief = await client(generation, key)
+        assert.deepEqual(await thief.resources(), [])
+        await assert.rejects(thief.read(uri), /not found/i)
+        const read = await thief.call('read_file', { session, path: 'a folder/rows.csv' })
+        assert.match(read.text, /^NOT_FOUND/)
+      }
+  })
 
   test('explain returns the profile of a job, and runs nothing', async () => {
     const agent = await client()

@@ -7,13 +7,8 @@ import { attempt } from '../../lib/attempt.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
 import { sanitiseLine } from '../../output/sanitise.ts'
-import {
-  answerCharactersMax,
-  answerOutcome,
-  fenced,
-  safeCut,
-  type ToolAnswer,
-} from '../tool-answer.ts'
+import { answerCharactersMax, fenced, safeCut, type ToolAnswer } from '../tool-answer.ts'
+import { answerRun } from '../run-answer.ts'
 import { makeTool, type Tool } from '../tool.ts'
 import type { ToolCaller, ToolHost, UserReply } from '../tool-host.ts'
 import { changesNothing, executes, outcomeShown } from '../tools.ts'
@@ -143,7 +138,7 @@ async function executed(
     return { question: questionOf(bridge.pending), state, text: '', data: {} }
   }
   const lost = isReplay ? '' : lossOf(() => store.keep(outcome.id, execution))
-  const answer = answerOutcome(outcome)
+  const answer = answerRun(outcome, host)
   return withCalls({ ...answer, text: `${answer.text}${lost}` }, bridge.notes)
 }
 

@@ -8,6 +8,8 @@ import { findSurroundings, readableTextOf, type Surroundings } from './surroundi
 export interface Machine extends Surroundings {
   readonly system: string
   readonly kernel: string
+  /** Day on which the kernel was built, as its version says. */
+  readonly kernelBuilt: string | null
   readonly node: string
   readonly uid: number | null
   /** True if root starts the walls. */
@@ -31,6 +33,7 @@ export function machineFacts({ root, machine }: WardenFacts): Machine {
   return {
     system: `${os.type()} ${os.arch()}`,
     kernel: os.release(),
+    kernelBuilt: kernelBuilt(os.version()) ?? null,
     node: process.versions.node,
     uid: process.getuid?.() ?? null,
     root,
@@ -48,6 +51,7 @@ export function machineFacts({ root, machine }: WardenFacts): Machine {
 export function warningsOf(machine: Machine): readonly string[] {
   return [
     ...lackingFixes(machine.node),
+    ...oldKernel(machine, Date.now()),
     ...(machine.smt ? ['Hyper-threading is on: two tenants may share a core, and its caches'] : []),
     ...(machine.ksm
       ? ['KSM is on: a guest may detect memory contents of another one by timing']
@@ -55,6 +59,25 @@ export function warningsOf(machine: Machine): readonly string[] {
     ...(machine.swap ? ['Swap is on: memory of a guest may be written to a disk'] : []),
     ...closedNamespaces(machine),
     ...(machine.keyCustody === 'none' ? [custodyWarning(machine)] : []),
+  ]
+}
+
+const DAY_MS = 86_400_000
+const KERNEL_DAYS_MAX = 365
+
+/** Day in `#1 SMP Debian 6.1.158-1 (2025-11-09)` or `#92-Ubuntu SMP Mon Aug 14 09:30:42 UTC 2023`. */
+export function kernelBuilt(version: string): string | undefined {
+  const [iso] = /\b20\d\d-\d\d-\d\d\b/.exec(version) ?? []
+  const [, day, year] = /\b([A-Z][a-z]{2} +\d{1,2}) [\d:]+ \w+ (20\d\d)$/.exec(version) ?? []
+  const at = Date.parse(iso ?? (day ? `${day} ${year} UTC` : ''))
+  return Number.isNaN(at) ? undefined : new Date(at).toISOString().slice(0, 10)
+}
+
+function oldKernel({ kernel, kernelBuilt: built }: Machine, now: number): readonly string[] {
+  const days = built === null ? 0 : Math.floor((now - Date.parse(built)) / DAY_MS)
+  if (days <= KERNEL_DAYS_MAX) return []
+  return [
+    `The kernel ${kernel} was built ${days} days ago: walls are as good as the kernel below them`,
   ]
 }
 

@@ -3,12 +3,14 @@ import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import { strengthOf, type TierName } from '../contract/tier.ts'
-import type { Availability, Provider } from '../contract/provider.ts'
+import type { Availability, ProvedProvider, Provider } from '../contract/provider.ts'
 import type { MissingLayer } from '../contract/answers.ts'
 import type { WallTrialResult } from '../walls/trials/try-walls.ts'
+import type { Machine } from './doctor-machine.ts'
 import type { FixContext } from './missing-layers.ts'
 import { unlessStopped } from './stop-signal.ts'
 import { paint, printJson, table, type Globals } from './print.ts'
+import { isWall, wallsVerdict, type BrokenPromise } from './walls-verdict.ts'
 
 /** Provider as examined: its probe result and the trials of its walls. */
 export interface ExaminedProvider {
@@ -28,26 +30,38 @@ export function register(program: Command): void {
   program
     .command('doctor')
     .argument('[providers...]', 'names of providers, as listed by "mayfly providers"; default: all')
-    .description('start a real sandbox of each kind, attack its wall, and report what held')
+    .description(
+      'start a real sandbox of each kind, attack its wall, and report what held: within seconds, or in full with --verbose or a name',
+    )
     .action(async (names: readonly string[], _own, command: Command) => {
       const flags = command.optsWithGlobals<Globals>()
       const { openAssembly } = await import('./open-assembly.ts')
 
-      await using opened = await openAssembly(flags, 'once')
+      const isWhole = flags.verbose === true || flags.json === true || names.length > 0
+      await using opened = await openAssembly({ ...flags, verbose: false }, 'once')
       const [{ machineFacts, warningsOf }, { fixContext }, facts] = await Promise.all([
         import('./doctor-machine.ts'),
         import('./missing-layers.ts'),
         opened.warden.facts(),
       ])
       const folders = [tmpdir(), opened.loaded.config.state]
-      const proved = named(await opened.assembly.providers(), names)
-      const providers = await unlessStopped(examine(proved, folders, fixContext(facts)))
+      const { provedWithin, probingMs } = await import('./proved-within.ts')
+      const found = await provedWithin(opened.assembly, isWhole ? Infinity : probingMs)
+      const proved = named(found.proved, names)
+      const where = { folders, context: fixContext(facts) }
+      const providers = await unlessStopped(
+        isWhole ? examine(proved, where) : tryQuickly(proved, where),
+      )
       if (!providers) return
       const machine = machineFacts(facts)
       const report = { providers, machine, warnings: warningsOf(machine) }
       if (flags.json) printJson(report)
-      else process.stdout.write(`${reportText(report)}\n`)
-      process.exitCode = verdict(providers)
+      else {
+        const head = paint('bold', wallsVerdict(proved, brokenIn(providers), countOf(providers)))
+        const lines = isWhole ? reportText(report) : shortText(report, found.later)
+        process.stdout.write(`${[head, ...lines].join('\n')}\n`)
+      }
+      process.exitCode = exitCodeFor(providers)
     })
 }
 
@@ -65,11 +79,52 @@ function named<T extends { readonly provider: Pick<Provider, 'name'> }>(
   return names.length === 0 ? all : all.filter(({ provider }) => names.includes(provider.name))
 }
 
+interface TrialPlace {
+  readonly folders: readonly string[]
+  readonly context: FixContext
+}
+
+/** Age of this process at which a short report starts no further trial. */
+const TRYING_MS = 8_000
+
+/** Tries each wall for its share of the time, at least once. */
+async function tryQuickly(
+  proved: readonly ProvedProvider[],
+  { folders, context }: TrialPlace,
+): Promise<readonly ExaminedProvider[]> {
+  const [{ tryWalls }, { missingOf }] = await Promise.all([
+    import('../walls/trials/try-walls.ts'),
+    import('./missing-layers.ts'),
+  ])
+  const examined: ExaminedProvider[] = []
+  let left = proved.filter(isWall).length
+  for (const one of proved) {
+    const { provider, availability } = one
+    const { name, tier } = provider
+    if (!availability.available) examined.push(notAvailable(provider, availability))
+    else if (isWall(one)) {
+      const share = Math.max(0, TRYING_MS - performance.now()) / left
+      const until = performance.now() + share
+      left -= 1
+      const held = await tryWalls(provider, folders, () => performance.now() >= until)
+      const missing = missingOf(availability.missing, context)
+      examined.push({ name, tier, available: true, held, layers: availability.layers, missing })
+    }
+  }
+  return examined
+}
+
+function notAvailable(
+  { name, tier }: Provider,
+  { reason, fix }: Extract<Availability, { available: false }>,
+): ExaminedProvider {
+  return { name, tier, available: false, held: [], layers: [], missing: [], reason, fix }
+}
+
 /** Sequential: a fork bomb in one sandbox would distort another's trial. */
 async function examine(
-  proved: readonly { readonly provider: Provider; readonly availability: Availability }[],
-  folders: readonly string[],
-  where: FixContext,
+  proved: readonly ProvedProvider[],
+  { folders, context }: TrialPlace,
 ): Promise<readonly ExaminedProvider[]> {
   const [{ tryWalls }, { tryLibraries }, { missingOf }] = await Promise.all([
     import('../walls/trials/try-walls.ts'),
@@ -82,23 +137,19 @@ async function examine(
     if (process.stderr.isTTY) process.stderr.write(`Trying ${name} …\n`)
     if (availability.available) {
       const { layers } = availability
-      const missing = missingOf(availability.missing, where)
+      const missing = missingOf(availability.missing, context)
       // Hostile guests are for walls: a provider that claims none would run them unbounded.
       const held = strengthOf[provider.tier] > 0 ? await tryWalls(provider, folders) : []
       const libraries = await tryLibraries(provider)
       const found = { held, layers, missing, ...(libraries && { libraries }) }
       examined.push({ name, tier, available: true, ...found })
-    } else {
-      const { reason, fix } = availability
-      const nothing = { held: [], layers: [], missing: [] }
-      examined.push({ name, tier, available: false, ...nothing, reason, fix })
-    }
+    } else examined.push(notAvailable(provider, availability))
   }
   return examined
 }
 
 /** Exit code: 0 all held, 1 some did not, 7 no wall. A provider without a wall does not count. */
-function verdict(providers: readonly ExaminedProvider[]): number {
+function exitCodeFor(providers: readonly ExaminedProvider[]): number {
   const walls = providers.filter(({ tier, available }) => available && strengthOf[tier] > 0)
   if (walls.length === 0) return exitCodeOf.unavailable
   const isWhole = walls.every(({ held }) => held.every((one) => one.held))
@@ -107,19 +158,60 @@ function verdict(providers: readonly ExaminedProvider[]): number {
 
 interface DoctorReport {
   readonly providers: readonly ExaminedProvider[]
-  readonly machine: object
+  readonly machine: Machine
   readonly warnings: readonly string[]
 }
 
-function reportText({ providers, machine, warnings }: DoctorReport): string {
+function reportText({ providers, machine, warnings }: DoctorReport): readonly string[] {
   const facts = Object.entries(machine).map(([name, value]) => [name, String(value ?? '-')])
   return [
-    ...providers.flatMap(providerText),
+    ...warnings.map(warningText),
     '',
     paint('bold', 'This machine'),
     table(facts),
-    ...warnings.map((warning) => `${paint('yellow', '!')} ${warning}`),
-  ].join('\n')
+    '',
+    ...providers.flatMap(providerText),
+  ]
+}
+
+const warningText = (warning: string): string => `${paint('yellow', '!')} ${warning}`
+
+/** The machine in a line, and a line for each wall, the available ones first. */
+function shortText(
+  { providers, machine, warnings }: DoctorReport,
+  later: readonly string[],
+): readonly string[] {
+  const { system, kernel, kernelBuilt, node, root } = machine
+  const built = kernelBuilt === null ? '' : ` (built ${kernelBuilt})`
+  const rows = providers.flatMap(({ name, tier, available, held }) =>
+    available ? [['✓', name, tier, `${held.length} trials, ${heldText(held)}`]] : [],
+  )
+  const others = providers.flatMap(({ name, available, reason = '' }) =>
+    available ? [] : [['✗', name, reason]],
+  )
+  return [
+    `${system}, kernel ${kernel}${built}, Node ${node}${root ? ', started by root' : ''}`,
+    ...(rows.length > 0 ? [table(rows)] : []),
+    ...(others.length > 0 ? [table(others)] : []),
+    ...(later.length > 0 ? [`·  ${later.join(', ')}: not probed in time`] : []),
+    ...warnings.map(warningText),
+    paint('dim', 'Every trial, layers and fixes: mayfly doctor --verbose'),
+  ]
+}
+
+function heldText(held: ExaminedProvider['held']): string {
+  const broken = held.filter((one) => !one.held).map(({ wall }) => wall)
+  return broken.length === 0 ? 'all held' : `not held: ${broken.join(', ')}`
+}
+
+function brokenIn(providers: readonly ExaminedProvider[]): readonly BrokenPromise[] {
+  return providers.flatMap(({ name, held }) =>
+    held.filter((one) => !one.held).map(({ wall }) => ({ wall: name, trial: wall })),
+  )
+}
+
+function countOf(providers: readonly ExaminedProvider[]): number {
+  return providers.reduce((sum, { held }) => sum + held.length, 0)
 }
 
 function pairs(of: Readonly<Record<string, string>>): string {

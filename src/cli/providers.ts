@@ -1,16 +1,19 @@
 import type { Command } from 'commander'
-import { paint, printJson, type Globals } from './print.ts'
+import type { ProvedProvider } from '../contract/provider.ts'
+import { paint, printJson, table, type Globals } from './print.ts'
 
 export function register(program: Command): void {
   program
     .command('providers')
-    .description('list each kind of wall: availability, layers, and reasons for missing ones')
+    .description('what this machine can run, and each kind of wall; --verbose: layers and reasons')
     .action(async (_own, command: Command) => {
       const flags = command.optsWithGlobals<Globals>()
       const { openAssembly } = await import('./open-assembly.ts')
 
-      await using opened = await openAssembly(flags, 'once')
-      const proved = await opened.assembly.providers()
+      await using opened = await openAssembly({ ...flags, verbose: false }, 'once')
+      const isWhole = flags.verbose || flags.json
+      const { provedWithin, probingMs } = await import('./proved-within.ts')
+      const { proved, later } = await provedWithin(opened.assembly, isWhole ? Infinity : probingMs)
       const { providerRows } = await import('./provider-rows.ts')
       const rows = providerRows(proved, await opened.warden.facts())
       if (flags.json) return printJson(rows)
@@ -21,7 +24,34 @@ export function register(program: Command): void {
       const fixes = fixesText(rows.flatMap(({ missing }) => missing))
       const head =
         fixes.length > 0 ? ['', paint('bold', 'Fixes for missing layers', process.stdout)] : []
-      const lines = [wallsText(proved, process.stdout), ...head, ...fixes.map((one) => `  ${one}`)]
+      const { wallsVerdict } = await import('./walls-verdict.ts')
+      const details = [
+        wallsText(proved, process.stdout),
+        ...head,
+        ...fixes.map((one) => `  ${one}`),
+      ]
+      const lines = [
+        paint('bold', wallsVerdict(proved), process.stdout),
+        ...(isWhole ? details : shortText(proved, later)),
+      ]
       process.stdout.write(`${lines.join('\n')}\n`)
     })
+}
+
+/** A line for each wall, the available ones first. */
+function shortText(proved: readonly ProvedProvider[], later: readonly string[]): readonly string[] {
+  const rows = proved.flatMap(({ provider: { name, tier, languages }, availability }) =>
+    availability.available && tier !== 'mock'
+      ? [['✓', name, tier, `strength ${availability.strength}`, languages.join(', ')]]
+      : [],
+  )
+  const others = proved.flatMap(({ provider: { name }, availability }) =>
+    availability.available ? [] : [['✗', name, availability.reason]],
+  )
+  return [
+    ...(rows.length > 0 ? [table(rows)] : []),
+    ...(others.length > 0 ? [table(others)] : []),
+    ...(later.length > 0 ? [`·  ${later.join(', ')}: not probed in time`] : []),
+    paint('dim', 'Layers and fixes: mayfly providers --verbose', process.stdout),
+  ]
 }

@@ -364,8 +364,11 @@ export default one + two + three`,
       assert.match(sentinel.why, /switched off/)
       assert.equal(sentinel.fix, 'Unset MAYFLY_SENTINEL')
     }
-    const { stdout } = await mayfly(place, ['providers'], { env })
+    const { stdout } = await mayfly(place, ['providers', '--verbose'], { env })
     assert.equal(/^ {2}sentinel: Unset MAYFLY_SENTINEL$/m.test(stdout), whole.length > 0)
+    const short = await mayfly(place, ['providers'], { env })
+    assert.match(short.stdout, /^ready: JavaScript.*; strongest wall .*\n✓ /)
+    assert.doesNotMatch(short.stdout, /Unset MAYFLY_SENTINEL/)
   })
 })
 

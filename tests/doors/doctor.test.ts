@@ -96,6 +96,19 @@ suite('mayfly doctor reports what its trials found', { skip: unable() }, () => {
     assert.match(stdout, /^bubblewrap +false$/m)
   })
 
+  test('without a name it begins with a verdict, and tries each available wall at least once', () => {
+    const { status, stdout } = run(['doctor'])
+    const [verdict = '', machine = ''] = stdout.split('\n')
+    assert.match(
+      verdict,
+      /^ready: JavaScript.*; strongest wall .*; nothing below its promise in \d+/,
+    )
+    assert.match(machine, /^Linux .*kernel \d.*, Node \d/)
+    assert.match(stdout, /^✓ +isolated-vm +isolate +[1-9]\d* trials, all held$/m)
+    assert.doesNotMatch(stdout, /pvm|layers:/)
+    assert.equal(status, 0)
+  })
+
   test('as an ordinary user it reports no own uid, no control group and a key that the server can read', (t) => {
     const become = facts.root ? becoming() : []
     if (typeof become === 'string') return t.skip(become)

@@ -98,7 +98,7 @@ for (const [platform, { env, why, fix: way, isolate }] of Object.entries(played)
     })
 
     test(`S4-20: ${platform}: the doctor prints the same reasons, and that no job can run here`, async () => {
-      const { code, stdout } = await mayfly(place, ['doctor'], { env })
+      const { code, stdout } = await mayfly(place, ['doctor', '--verbose'], { env })
       assert.equal(code, 7)
       assert.match(stdout, isolate)
     })
@@ -177,7 +177,7 @@ suite('S4-25: On a played macOS with sandbox-exec', { skip: withoutOverlay() }, 
   })
 
   test("the doctor's hostile guests are refused or ended by each of the three walls", async () => {
-    const { stdout } = await mayfly(place, ['doctor'], { env: macOs })
+    const { stdout } = await mayfly(place, ['doctor', '--verbose'], { env: macOs })
     const sections = stdout.split(/^(?=\S.* \(\w+\))/m)
     const tried = ['isolated-vm', 'wasi', 'seatbelt'].map((name) => {
       const section = sections.find((one) => one.startsWith(`${name} (`)) ?? ''

@@ -173,6 +173,11 @@ static int open_existing(const struct open_call *call, const struct target *targ
     int fd = open(name, (int)(again | O_CLOEXEC), mode_without_ids(target->path, (mode_t)call->how.mode));
     return fd < 0 ? -errno : fd;
   }
+  /* The kernel opens no socket by a name (ENXIO). Node gives its children sockets as standard streams. */
+  if (S_ISSOCK(target->facts.st_mode) && !(flags & O_PATH) && stream_rights(target) >= 0) {
+    int fd = fcntl(target->fd, F_DUPFD_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
+  }
   again |= O_NOCTTY | O_CLOEXEC;
   int is_pipe = S_ISFIFO(target->facts.st_mode) && !(flags & O_PATH);
   return is_pipe ? open_fifo(call->request, target->fd, again) : reopen(target->fd, again);

@@ -37,6 +37,7 @@ const NUMBERS = {
   openat: [257, 56],
   socket: [41, 198],
   socketpair: [53, 199],
+  pipe2: [293, 59],
   sendmsg: [46, 211],
   wait4: [61, 260],
   execve: [59, 221],
@@ -559,6 +560,13 @@ export function socketPair() {
   const pair = Buffer.alloc(8)
   sys('socketpair', AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)
   return [pair.readInt32LE(0), pair.readInt32LE(4)]
+}
+
+/** A new pipe, closed on exec. A program can open its end anew by /dev/stdout, which it cannot with a socket. @returns {{ read: number, write: number }} */
+export function pipe() {
+  const ends = Buffer.alloc(8)
+  sys('pipe2', ends, SOCK_CLOEXEC)
+  return { read: ends.readInt32LE(0), write: ends.readInt32LE(4) }
 }
 
 const SOL_SOCKET = 1

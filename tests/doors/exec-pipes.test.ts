@@ -7,7 +7,7 @@ import { after, suite, test } from 'node:test'
 import { text } from 'node:stream/consumers'
 import { hasProgram, noFolderWall } from '../hostile/folder/project.ts'
 import { descendantsOf } from '../hostile/proc.ts'
-import { bin, makePlace, mayfly, noOrdinaryUser, type Who } from './program.ts'
+import { bin, documentOf, makePlace, mayfly, noOrdinaryUser, type Who } from './program.ts'
 
 /** Pipes and Unix sockets that a command behind `mayfly exec` opens by a name. */
 const timeout = 240_000
@@ -73,7 +73,12 @@ for (const who of users) {
       assert.equal(stdout, '100\n', stderr)
     })
 
-    test('writes to a pipe or a file of the caller by /dev/stdout', async () => {
+    test('writes to a pipe, a socket or a file of the caller by /dev/stdout', async () => {
+      const script = 'echo done > /dev/stdout; echo err | tee /dev/stderr >&2'
+      const socket = await bash(script)
+      assert.deepEqual([socket.stdout, socket.stderr], ['done\n', 'err\nerr\n'])
+      const captured = documentOf(await bash(script, '--json'))
+      assert.deepEqual([captured['stdout'], captured['stderr']], ['done\n', 'err\nerr\n'])
       const words = [process.execPath, bin, 'exec', '--timeout', '60s']
       const line = '"$@" -- bash -c "echo done > /dev/stdout; echo err > /dev/stderr"'
       for (const script of [`(${line}) 2>&1 | cat`, `(${line}) > all 2> all2; cat all all2`]) {

@@ -1,7 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { createServer, type Server } from 'node:net'
+import { closeSync } from 'node:fs'
+import { createServer, Socket, type Server } from 'node:net'
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
+import { finished } from 'node:stream/promises'
 import { isatty } from 'node:tty'
 import type {
   FolderEnd,
@@ -18,7 +20,7 @@ import { newId } from '../../../lib/id.ts'
 import { parseJson } from '../../../lib/parse-json.ts'
 import { killsAtLimit, type Cgroup } from '../../../os/cgroup-interface.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
-import { copyDescriptor } from '../../../os/libc.js'
+import { copyDescriptor, pipe } from '../../../os/libc.js'
 
 /**
  * Starts the wall of a command, and reports its events.
@@ -62,13 +64,14 @@ export function startFolderWall(parts: FolderWallParts): FolderWall {
   const group = groupFor(parts.spec)
   const isMemoryHeld = group?.controllers.includes('memory') === true
   const spec = { ...parts.spec, groups: group?.entryFiles(), isMemoryHeld }
-  const output = captures ? 'pipe' : 'inherit'
+  using outputs = captures ? openOutputs() : undefined
+  const [output, errors] = outputs?.given ?? (['inherit', 'inherit'] as const)
   const input = captures && isatty(0) ? 'ignore' : 'inherit'
   const began = performance.now()
   const child = spawn(`/proc/self/fd/${PROGRAM_FD}`, [...folderWallArguments(spec)], {
     argv0: 'mayfly-folder',
     env: {},
-    stdio: [input, output, output, 'pipe', 'pipe', 'pipe', program.fd],
+    stdio: [input, output, errors, 'pipe', 'pipe', 'pipe', program.fd],
   })
   const [, , , reports, failures, variables] = child.stdio as unknown as [
     unknown,
@@ -83,11 +86,13 @@ export function startFolderWall(parts: FolderWallParts): FolderWall {
   const passing = passSignals(child)
   const reported = listen(reports, parts, child)
   const failure = collect(failures, FAILURE_CHARACTERS_MAX)
-  const streams = captures ? [child.stdout!, child.stderr!] : []
+  const streams = outputs?.streams ?? []
   const captured = streams.map((stream) => collectBytes(stream))
+  const read = Promise.allSettled(streams.map((stream) => finished(stream)))
   const ended = new Promise<FolderEnd>((resolve) => {
     child.once('error', (error) => resolve({ code: null, signal: null, notStarted: error.message }))
-    child.once('close', (_code, signal) => {
+    child.once('close', async (_code, signal) => {
+      await read
       const { end } = reported
       const why = failure().replace(/^E/, '')
       const isLate = !end && signal === 'SIGKILL' && isOver(parts.spec, began)
@@ -105,6 +110,20 @@ export function startFolderWall(parts: FolderWallParts): FolderWall {
   })
   void ended.then(passing.stop)
   return { ended, kill: () => void child.kill('SIGKILL') }
+}
+
+/**
+ * Pipes for captured output. Node's own are sockets, which a command cannot open by /dev/stdout. The ends of the command are closed here
+ * once it has them.
+ */
+function openOutputs() {
+  const pipes = [pipe(), pipe()]
+  const streams = pipes.map(({ read }) => new Socket({ fd: read, readable: true, writable: false }))
+  return {
+    given: [pipes[0]!.write, pipes[1]!.write] as const,
+    streams,
+    [Symbol.dispose]: () => pipes.forEach(({ write }) => closeSync(write)),
+  }
 }
 
 /** Cgroup with limits of memory and processes, if this user may create one. */

@@ -130,7 +130,7 @@ export class Job {
   /** @param {unknown} value */
   succeed(value) {
     try {
-      const result = resultOf(value, this.task.resultBytesMax)
+      const result = resultOf(value, this.task.resultBytesMax, this.#settings.work)
       if (has(result, 'code')) this.end({ status: 'error', error: result })
       else this.end({ status: 'ok', encoding: result.encoding }, result.text)
     } catch (error) {
@@ -165,7 +165,7 @@ export class Job {
   async answer(call, room) {
     const began = hrtime()
     try {
-      const result = resultOf(await call(), room)
+      const result = resultOf(await call(), room, this.#settings.work)
       if (has(result, 'code')) this.#answered(began, { status: 'error', error: result })
       else {
         this.#answered(began, { status: 'ok', encoding: result.encoding }, result.text)
@@ -188,7 +188,7 @@ export class Job {
   #giveExported() {
     const { resultBytesMax, isEntryGuessed } = this.task
     try {
-      const result = resultOf(this.exported.value, resultBytesMax)
+      const result = resultOf(this.exported.value, resultBytesMax, this.#settings.work)
       if (!has(result, 'code'))
         return this.end({ status: 'ok', exitCode: 0, encoding: result.encoding }, result.text)
       if (!isEntryGuessed) return this.end({ status: 'error', exitCode: 0, error: result })

@@ -178,9 +178,10 @@ function reopenStdin(file) {
 /** @param {NonNullable<typeof running>} own @param {unknown} value */
 function succeed(own, value) {
   try {
-    const result = resultOf(value, own.cell.resultBytesMax)
+    const result = resultOf(value, own.cell.resultBytesMax, work)
     if (!has(result, 'code'))
       return finish(own, { status: 'ok', encoding: result.encoding }, result.text)
+    if (result.code === 'RESULT_NOT_AWAITED') print(`${result.message}\n`)
   } catch {
     // A getter that throws: the value is shown as text.
   }

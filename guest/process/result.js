@@ -6,9 +6,10 @@ import { serialise } from '../realm/serialise.js'
 const { getBuiltinModule } = process
 const CHECK = /** @type {const} */ ({ encoding: 'utf8', timeout: 2000, maxBuffer: 65_536 })
 
-/** @param {unknown} value @param {number} bytesMax
+/** @param {unknown} value @param {number} bytesMax @param {string | null} work
  * @returns {{ encoding: string, text: string } | { code: string, message: string }} */
-export const resultOf = (value, bytesMax) => serialise(value, bytesMax)
+export const resultOf = (value, bytesMax, work) =>
+  serialise(value, bytesMax, (/** @type {string} */ stack) => ownFrames(stack, work ?? '/'))
 
 /**
  * Three bounded strings of a thrown value; frames of the job's own files only.
@@ -57,7 +58,7 @@ function placeIn(main, work) {
   return placeOf(typeof stderr === 'string' ? stderr : '', work)
 }
 
-const OURS = /^\s+at .*(?:node:internal|node:diagnostics_channel|\/opt\/mayfly\/)/
+const OURS = /^\s+at .*(?:node:internal|node:inspector|node:diagnostics_channel|\/opt\/mayfly\/)/
 
 /** Frames outside of the runner, with paths relative to the working folder. @param {string} stack @param {string} work */
 export function ownFrames(stack, work) {

@@ -27,8 +27,12 @@ const bound = { __proto__: null }
 const { define, network, part } = parts.globals({ __proto__: null, P, ask, bound, webAssembly })
 parts.stack({ __proto__: null, P })
 bound.now = () => ask('clock')
-bound.describe = parts.describe({ __proto__: null, P }).describe
-bound.serialise = parts.serialise({ __proto__: null, P }).serialise
+const { describe, text } = parts.describe({ __proto__: null, P })
+const { readQueryBy, serialise } = parts.serialise({ __proto__: null, P, text })
+const frames = (stack) => ask('frames', stack)
+bound.describe = describe
+bound.readQueryBy = readQueryBy
+bound.serialise = (value, unitsMax) => serialise(value, unitsMax, frames)
 define('console', parts.console({ __proto__: null, P, ask, part }).console)
 parts.refused({ __proto__: null, P, ask, bound, webAssembly })
 parts.driver({ __proto__: null, P, ask, bound, define, network, part })

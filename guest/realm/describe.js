@@ -97,4 +97,4 @@ function cut(value, unitsMax) {
   return value.length > unitsMax ? P.slice(value, 0, unitsMax) + '…' : value
 }
 
-export { describe }
+export { describe, text }

@@ -110,6 +110,8 @@ const P = {
   mapSet: uncurry(Map.prototype.set),
   mapDelete: uncurry(Map.prototype.delete),
   mapSize: getter(Map.prototype, 'size'),
+  /** In an isolate the class is loaded later. */
+  queryToString: globalThis.URLSearchParams && uncurry(URLSearchParams.prototype.toString),
   regExpExec: uncurry(RegExp.prototype.exec),
   regExpSlot: getter(RegExp.prototype, 'global'),
   regExpSource: getter(RegExp.prototype, 'source'),

@@ -1,6 +1,9 @@
 // Serialises a result inside the isolate, under its deadline: getters and proxies are user code. Plain JSON if
 // that is lossless, else `tagged`. An object is its own enumerable string keys, or what its `toJSON` returns; one on
 // `Object.prototype`, which any code can put there, is ignored, and so is that of data with a form of its own, as a Date.
+// A value whose state no property shows, such as a promise, an iterator or an instance with private fields alone, is
+// refused by its path: as `{}` it would be lost without a word.
+import { text } from './describe.js'
 import { P } from './primordials.js'
 
 const DEPTH_MAX = 512
@@ -12,10 +15,14 @@ const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 
 const STOP = P.freeze({ __proto__: null })
 let refusal
-let out, room, tagged, wrapTypeKeys, sawTypeKey, ancestors, keys, depth
+let out, room, tagged, wrapTypeKeys, sawTypeKey, ancestors, keys, depth, framesOf
 
-/** `{ encoding, text }`, or `{ code, message }`; rethrows exceptions of user code. */
-function serialise(value, unitsMax) {
+/**
+ * `{ encoding, text }`, or `{ code, message }`; rethrows exceptions of user code. `frames` rewrites the stack of an error, to
+ * positions in the user's source.
+ */
+function serialise(value, unitsMax, frames) {
+  framesOf = frames
   try {
     if (value === undefined) return { __proto__: null, encoding: 'json', text: 'null' }
     pass(value, unitsMax, false)
@@ -122,7 +129,10 @@ function list(value) {
 function record(value, isMade) {
   const method = isMade ? undefined : methodOf(value)
   if (method !== undefined) return made(value, P.apply(method, value, [keyOf()]))
-  const names = P.keys(value)
+  fields(value, P.keys(value), isMade)
+}
+
+function fields(value, names, isMade) {
   if (isWrapped(value, names)) return pairs(value, names)
   put('{')
   let separator = ''
@@ -189,8 +199,127 @@ function special(value, prototype, isMade) {
     if (P.isView(value)) return view(value)
     prototype = P.prototypeOf(prototype)
   }
-  record(value, isMade)
+  instance(value, isMade)
 }
+
+function instance(value, isMade) {
+  const method = isMade ? undefined : methodOf(value)
+  if (method !== undefined) return made(value, P.apply(method, value, [keyOf()]))
+  if (P.isError?.(value)) return failure(value)
+  if (typeof value.then === 'function') stop('RESULT_NOT_AWAITED', 'is a promise: await it')
+  const names = P.keys(value)
+  if (names.length === 0) bare(value)
+  else fields(value, names, isMade)
+}
+
+/** Object without an enumerable property: its state is in slots or private fields, if it has any. */
+function bare(value) {
+  const pattern = slotOf(P.regExpSource, value)
+  if (pattern !== undefined) return regExp(value, pattern)
+  const query = slotOf(queryText, value)
+  if (query !== undefined) return quote(query)
+  if (!isPlain(value)) stop('RESULT_NOT_SERIALISABLE', opaque(value))
+  put('{}')
+}
+
+function slotOf(read, value) {
+  try {
+    return read(value)
+  } catch {
+    return undefined
+  }
+}
+
+/** Empty object of another realm too, such as a context of `node:vm`: its prototype has none. */
+function isPlain(value) {
+  const prototype = P.prototypeOf(value)
+  return prototype === null || P.prototypeOf(prototype) === null
+}
+
+function opaque(value) {
+  const name = className(value)
+  const kind = name === undefined ? 'an object' : 'an instance of ' + name
+  return 'is ' + kind + ' without enumerable properties: return its data, or give it a toJSON'
+}
+
+/** Name of the nearest class, read from descriptors only. */
+function className(value) {
+  let at = P.prototypeOf(value)
+  for (let hops = 0; at !== null && hops < PROTOTYPES_MAX; hops++) {
+    const made = P.descriptorOf(at, 'constructor')?.value
+    const name = typeof made === 'function' ? P.descriptorOf(made, 'name')?.value : undefined
+    const told = name || P.descriptorOf(at, P.symbolToStringTag)?.value
+    if (typeof told === 'string' && told !== '') return P.slice(told, 0, KEY_CHARS_MAX)
+    at = P.prototypeOf(at)
+  }
+  return undefined
+}
+
+function regExp(value, source) {
+  tag('RegExp', '{"source":' + P.stringify(source) + ',"flags":"' + P.regExpFlags(value) + '"}')
+}
+
+const TEXTS = ['name', 'message', 'stack']
+/** Properties that tell why; not enumerable, unless the program defined them so. */
+const REASONS = ['cause', 'errors', 'error', 'suppressed']
+
+/** Writes its texts, its reasons, then its own enumerable properties, such as the `code` of an error of Node. */
+function failure(value) {
+  tagged = true
+  put('{"$type":"Error","value":')
+  const names = P.keys(value)
+  const hasPairs = isWrapped(value, names)
+  const [open, between, after, close] = hasPairs
+    ? ['{"$type":"object","value":[', ',', ']', ']}']
+    : ['{', ':', '', '}']
+  put(open)
+  let separator = hasPairs ? '[' : ''
+  const member = (name) => {
+    put(separator)
+    separator = hasPairs ? ',[' : ','
+    quote(name)
+    put(between)
+  }
+  for (let index = 0; index < TEXTS.length; index++) {
+    const told = textOf(value, TEXTS[index])
+    if (told === undefined) continue
+    member(TEXTS[index])
+    quote(told)
+    put(after)
+  }
+  const own = reasonsOf(value, names)
+  for (let index = 0; index < own.length; index++) {
+    const name = (keys[depth - 1] = own[index])
+    member(name)
+    write(value[name])
+    put(after)
+  }
+  put(close + '}')
+}
+
+/** Getters that throw are no reason to lose the error. Without a stack there is none to tell. */
+function textOf(value, name) {
+  const told = text(value, name, room)
+  if (name !== 'stack') return told ?? (name === 'name' ? 'Error' : '')
+  return told && framesOf !== undefined ? framesOf(told) : told
+}
+
+function reasonsOf(value, names) {
+  const own = P.setPrototypeOf([], null)
+  for (let index = 0; index < REASONS.length; index++) {
+    const property = P.descriptorOf(value, REASONS[index])
+    if (property !== undefined && !property.enumerable && P.hasOwn(property, 'value'))
+      own[own.length] = REASONS[index]
+  }
+  for (let index = 0; index < names.length; index++)
+    if (P.indexOf(' name message stack ', ' ' + names[index] + ' ') < 0)
+      own[own.length] = names[index]
+  return own
+}
+
+let queryText = P.queryToString ?? (() => undefined)
+/** Sets the reader of a query where its class is loaded later; it throws for any other value. */
+const readQueryBy = (reader) => (queryText = reader)
 
 // Each returns false for an object that merely inherits: the slot decides, not the prototype.
 const writers = new P.Map()
@@ -282,4 +411,4 @@ function path() {
   return text
 }
 
-export { serialise }
+export { readQueryBy, serialise }

@@ -50,6 +50,7 @@ function succeed(sequence, value, unitsMax) {
   try {
     const result = serialise(value, unitsMax)
     if (result.code === undefined) return ask('done', sequence, result.encoding, result.text)
+    if (result.code === 'RESULT_NOT_AWAITED') ask('stderr', result.message + '\n')
   } catch {
     // A getter that throws: the value is shown as text.
   }

@@ -1,6 +1,6 @@
 // URLs are parsed by the host's parser, as bounded text both ways.
 import { P } from './primordials.js'
-import { ask, part } from './scope.js'
+import { ask, bound, part } from './scope.js'
 
 const URL_UNITS_MAX = 65_536
 const QUERY_UNITS_MAX = 2 ** 20
@@ -278,5 +278,8 @@ P.hide(URLSearchParams.prototype, P.symbolInspect, function () {
 P.tag(URL.prototype, 'URL')
 P.tag(URLSearchParams.prototype, 'URLSearchParams')
 P.hide(URLSearchParams.prototype, P.symbolIterator, URLSearchParams.prototype.entries)
+
+const queryText = P.uncurry(URLSearchParams.prototype.toString)
+bound.readQueryBy(queryText)
 
 export { URL, URLSearchParams }

@@ -78,6 +78,8 @@ test('Any JSON is either decoded or refused with TaggedError', () => {
           'number',
           'undefined',
           'object',
+          'Error',
+          'RegExp',
           'x',
           '__proto__',
         ),
@@ -120,6 +122,12 @@ test('A tag with invalid content is refused', () => {
         ['a', 2],
       ],
     },
+    { $type: 'RegExp', value: { source: '(', flags: 7 } },
+    { $type: 'RegExp', value: { source: 'x', flags: '', more: 1 } },
+    { $type: 'Error', value: { name: 'Error' } },
+    { $type: 'Error', value: { name: 'Error', message: 'x', stack: {} } },
+    { $type: 'Error', value: [] },
+    { $type: 'Error', value: { $type: 'Map', value: [] } },
     { $type: 'Function', value: '() => 1' },
     { $type: 'Date', value: null, more: 1 },
     { $type: { $type: 'Date' } },
@@ -150,4 +158,34 @@ test('Non-data is refused with the reason', () => {
   assert.throws(() => encodeTagged(deep), /512 levels/)
   const twice = {}
   assert.equal(encodeTagged([twice, twice]).text, '[{},{}]')
+})
+
+test('An error round-trips with its name, message, stack, reasons and own properties', () => {
+  const cause = new RangeError('no row 9', { cause: new Map([[1, 2n]]) })
+  const all = new AggregateError([cause, 'text'], 'both')
+  const error = Object.assign(new TypeError('x', { cause: all }), { code: 'E', $type: 'Date' })
+  const { text, encoding } = encodeTagged([error])
+  assert.equal(encoding, 'tagged')
+  const [read] = decodeTagged(parseJson(text)) as [typeof error]
+  assert.deepEqual(facts(read), facts(error))
+  assert.deepEqual(facts(read.cause as Error), facts(all))
+  assert.deepEqual(facts((read.cause as AggregateError).errors[0] as Error), facts(cause))
+  assert.deepEqual(Object.entries(read), [
+    ['code', 'E'],
+    ['$type', 'Date'],
+  ])
+})
+
+const facts = ({ name, message, stack }: Error) => ({ name, message, stack })
+
+test('The parts of a decoded error are its own, and a pattern is not compiled', () => {
+  const parts = '{"name":"E","message":"m","__proto__":{"admin":true},"toString":1}'
+  const read = decodeTagged({ $type: 'Error', value: parseJson(parts) }) as Error
+  assert(read instanceof Error && !('admin' in read))
+  const pattern = { source: '(', flags: 'u' }
+  assert.deepEqual(decodeTagged({ $type: 'RegExp', value: pattern }), pattern)
+  assert.deepEqual(
+    encodeTagged(/a+/g).text,
+    '{"$type":"RegExp","value":{"source":"a+","flags":"g"}}',
+  )
 })

@@ -2,6 +2,7 @@
  * Lossless JSON: values without a JSON form are written `{"$type": …, "value": …}`. The encoding is `tagged` only if a
  * value needs it; in plain `json` a key `$type` is ordinary data, in `tagged` an object with an own `$type` is written
  * as its pairs. So is an object with an own key `__proto__`, which a careless reader would assign.
+ * An error has its texts, its reasons and its own properties; a pattern is read as `{ source, flags }`.
  *
  *     encodeTagged({ at: new Date(0) }).text   // {"at":{"$type":"Date","value":"1970-01-01T00:00:00.000Z"}}
  *     decodeTagged({ $type: 'BigInt', value: '7' })   // 7n
@@ -78,6 +79,11 @@ class Writer {
     if (value instanceof ArrayBuffer)
       return this.#tag('bytes', Buffer.from(value).toString('base64'))
     if (ArrayBuffer.isView(value)) return this.#tag('bytes', base64(value))
+    if (value instanceof Promise) throw new TaggedError('Cannot encode a promise as data: await it')
+    if (value instanceof RegExp) {
+      return this.#tag('RegExp', { source: value.source, flags: value.flags })
+    }
+    if (value instanceof Error) return this.#tag('Error', this.#record(partsOf(value), write))
     return this.#record(value, write)
   }
 
@@ -95,6 +101,15 @@ class Writer {
     this.isTagged = true
     return value === undefined ? { $type: type } : { $type: type, value }
   }
+}
+
+/** Texts of an error, its reasons, and its own enumerable properties. */
+function partsOf(error: Error): object {
+  const { name, message, stack } = error
+  const reasons = reasonNames.filter((key) => Object.hasOwn(error, key))
+  const own = reasons.map((key) => [key, (error as unknown as Record<string, unknown>)[key]])
+  const texts = { name, message, ...(stack !== undefined && { stack }) }
+  return { ...texts, ...Object.fromEntries([...own, ...Object.entries(error)]), ...texts }
 }
 
 function base64({ buffer, byteOffset, byteLength }: ArrayBufferView): string {
@@ -132,6 +147,9 @@ const numbers: Readonly<Record<string, number>> = {
   '-Infinity': -Infinity,
   '-0': -0,
 }
+const FLAGS = /^[a-z]{0,16}$/
+/** Properties of an error that tell why it was thrown, not enumerable. */
+const reasonNames: readonly string[] = ['cause', 'errors', 'error', 'suppressed']
 const DIGITS = /^(0|-?[1-9]\d*)$/
 
 /** Decoder of each tag; `wrong` for invalid content. */
@@ -147,6 +165,8 @@ const readers = new Map<string, (value: unknown, read: Read) => unknown>([
     (value, read) => (isPairs(value) ? new Map(value.map(([k, v]) => [read(k), read(v)])) : wrong),
   ],
   ['object', readPairs],
+  ['RegExp', readPattern],
+  ['Error', readError],
 ])
 
 function isText(value: unknown): value is string {
@@ -180,3 +200,30 @@ function readPairs(value: unknown, read: Read): unknown {
   const record = Object.fromEntries(value.map(([key, item]) => [key as string, read(item)]))
   return Object.keys(record).length === value.length ? record : wrong
 }
+
+/** Not compiled: patterns of untrusted code may be hostile to the engine that compiles or runs them. */
+function readPattern(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return wrong
+  const { source, flags, ...others } = value as Readonly<Record<string, unknown>>
+  const isPattern = isText(source) && isText(flags) && FLAGS.test(flags)
+  return isPattern && Object.keys(others).length === 0 ? { source, flags } : wrong
+}
+
+/** An Error whose parts are own properties; those of the wire cannot become its prototype or its class. */
+function readError(value: unknown, read: Read): unknown {
+  const parts = read(value)
+  if (typeof parts !== 'object' || parts === null || Array.isArray(parts)) return wrong
+  const { name, message, stack, ...own } = parts as Readonly<Record<string, unknown>>
+  if (!isText(name) || !isText(message) || !(stack === undefined || isText(stack))) return wrong
+  const error = new Error(message)
+  for (const [key, item] of Object.entries({ name, stack })) define(error, key, item, false)
+  for (const [key, item] of Object.entries(own)) define(error, key, item, !isReason(key))
+  return error
+}
+
+function define(object: object, key: string, value: unknown, enumerable: boolean): void {
+  const property = { value, enumerable, writable: true, configurable: true }
+  Object.defineProperty(object, key, property)
+}
+
+const isReason = (key: string) => reasonNames.includes(key)

@@ -150,7 +150,7 @@ const HOSTILE = [
   ['return { toJSON: () => () => 1 }', 'RESULT_NOT_SERIALISABLE'],
   [
     'return new Proxy({}, { getPrototypeOf() { return this.p ??= new Proxy({}, this) } })',
-    undefined,
+    'RESULT_NOT_SERIALISABLE',
   ],
 ] as const
 
@@ -242,4 +242,115 @@ test('proxies are read like any object, and their traps run within the deadline'
   assert.deepEqual(await valueOf(code), { a: 2 })
   const { proxy, code: revoked } = { proxy: 'Proxy.revocable({}, {})', code: 'USER_ERROR' }
   assert.equal((await errorOf(`const r = ${proxy}; r.revoke(); return [r.proxy]`)).code, revoked)
+})
+
+const errorValue = (name: string, message: string, more = {}) => ({
+  $type: 'Error',
+  value: { name, message, stack: `${name}: ${message}`, ...more },
+})
+
+test('an error keeps its name, message, stack, causes and own properties, in any place', async () => {
+  const code = `
+    const made = (error) => { error.stack = error.stack.split('\\n')[0]; return error }
+    class Late extends RangeError { name = 'Late'; code = 'ELATE' }
+    const first = made(new TypeError('no row 9', { cause: made(new Error('disk')) }))
+    return {
+      first, all: [made(new AggregateError([made(new Error('a')), 2], 'both'))], late: made(new Late('x')),
+      map: new Map([[1, made(new SyntaxError('m'))]]), set: new Set([made(new EvalError('s'))]),
+      dom: made(new DOMException('gone', 'AbortError')),
+    }`
+  assert.deepEqual(await tagged(code), {
+    first: errorValue('TypeError', 'no row 9', { cause: errorValue('Error', 'disk') }),
+    all: [errorValue('AggregateError', 'both', { errors: [errorValue('Error', 'a'), 2] })],
+    late: errorValue('Late', 'x', { code: 'ELATE' }),
+    map: { $type: 'Map', value: [[1, errorValue('SyntaxError', 'm')]] },
+    set: { $type: 'Set', value: [errorValue('EvalError', 's')] },
+    dom: errorValue('AbortError', 'gone'),
+  })
+})
+
+test('an error as the whole result has the positions of the source in its stack', async () => {
+  const { value } = (await tagged('const n = 1\nreturn new RangeError("x")')) as {
+    value: { stack: string }
+  }
+  assert.match(value.stack, /^RangeError: x\n    at job\.js:2:8$/)
+  const typed = await inCell('enum A { B }\nreturn new Error("x" + A.B)', { typed: true })
+  assert.match(typed.resultText, /at job\.ts:2:8"/)
+})
+
+test('an error with hostile properties ends within its bounds', async () => {
+  const thrower = 'Object.defineProperty(new Error("x"), "message", { get() { throw 1 } })'
+  assert.deepEqual(await tagged(`const e = ${thrower}; e.stack = "own"; return e`), {
+    $type: 'Error',
+    value: { name: 'Error', message: '', stack: 'own' },
+  })
+  const looping = 'Object.defineProperty(new Error("x"), "message", { get() { for (;;); } })'
+  assert.equal((await inCell(`return ${looping}`, { timeoutMs: 100 })).status, 'timeout')
+  const long = 'new Error("x".repeat(3e7))'
+  assert.equal((await errorOf(`return ${long}`)).code, 'RESULT_TOO_LARGE')
+  assert.equal(
+    (await errorOf('const e = new Error("x"); e.cause = [e]; return e')).message,
+    'Cannot return the result: "result.cause[0]" contains itself',
+  )
+  assert.deepEqual(
+    await tagged('return Object.assign(new Error("x"), { stack: 1, name: {}, $type: "Date" })'),
+    {
+      $type: 'Error',
+      value: {
+        $type: 'object',
+        value: [
+          ['name', 'Error'],
+          ['message', 'x'],
+          ['stack', '1'],
+          ['$type', 'Date'],
+        ],
+      },
+    },
+  )
+})
+
+test('a pattern keeps its source and flags, and a query its text', async () => {
+  assert.deepEqual(await tagged('return [/x+"/giu, new (class Own extends RegExp {})("")]'), [
+    { $type: 'RegExp', value: { source: 'x+"', flags: 'giu' } },
+    { $type: 'RegExp', value: { source: '(?:)', flags: '' } },
+  ])
+  assert.deepEqual(
+    await valueOf('return new URLSearchParams({ a: "1 2", b: "ä" })'),
+    'a=1+2&b=%C3%A4',
+  )
+})
+
+test('a promise inside of a result is refused with its path', async () => {
+  const error = await errorOf('return { all: [1, Promise.resolve(1)] }')
+  assert.equal(error.code, 'RESULT_NOT_AWAITED')
+  assert.equal(error.message, 'Cannot return the result: "result.all[1]" is a promise: await it')
+  for (const code of [
+    'return new Map([[1, (async () => 1)()]])',
+    'return new Set([new Promise(() => {})])',
+    'class Query { rows = 1; then(done) { done(1) } }; return { q: new Query() }',
+  ])
+    assert.equal((await errorOf(code)).code, 'RESULT_NOT_AWAITED', code)
+})
+
+test('an object whose state no property shows is refused with its path and its class', async () => {
+  const opaque = [
+    ['WeakMap', 'new WeakMap()'],
+    ['WeakSet', 'new WeakSet()'],
+    ['Generator', '(function* () {})()'],
+    ['Array Iterator', '[1].values()'],
+    ['NumberFormat', 'new Intl.NumberFormat("en")'],
+    ['Account', 'new (class Account { #rest = 5; get rest() { return this.#rest } })()'],
+    ['AbortController', 'new AbortController()'],
+    ['Map', 'new Proxy(new Map([[1, 2]]), {})'],
+  ]
+  for (const [name = '', code = ''] of opaque) {
+    const error = await errorOf(`return { a: [${code}] }`)
+    assert.equal(error.code, 'RESULT_NOT_SERIALISABLE', code)
+    assert.match(error.message, new RegExp(`"result\\.a\\[0\\]" is an instance of [\\w.]*${name} `))
+  }
+  assert.deepEqual(await valueOf('return [{}, Object.create(null), new Proxy({}, {})]'), [
+    {},
+    {},
+    {},
+  ])
 })

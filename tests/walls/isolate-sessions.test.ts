@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite } from 'node:test'
+import { decodeTagged } from '../../src/lib/tagged.ts'
 import { Mayfly, type Box } from '../../src/index.ts'
 import { belowOf, cpuMsOf } from '../../src/os/process-tree.ts'
 import { until } from '../conformance/stand.ts'
@@ -103,6 +104,7 @@ suite('A session in an isolate', () => {
         ['(function named() {})', /^\[Function: named\]$/],
         ['const ring = { say: \'a "quote"\' }; ring.ring = ring; ring', /say: 'a "quote"'/],
         ['Symbol("mark")', /^Symbol\(mark\)$/],
+        ['[new WeakMap()]', /^\[ WeakMap \{/],
         ['({ get looked() { throw new Error("no") } })', /looked: \[Getter\]/],
         ['"\\0".repeat(3e6)', /^\0{65536}$/],
       ] as const
@@ -111,6 +113,13 @@ suite('A session in an isolate', () => {
         assert.deepEqual([status, encoding], ['ok', 'text'], `${code}: ${JSON.stringify(error)}`)
         assert.match(String(result), text, code)
       }
+      const promise = await box.run({ code: '({ all: [Promise.resolve(1)] })' })
+      assert.match(String(promise.result), /^\{ all: \[ Promise/)
+      assert.match(promise.stderr, /"result\.all\[0\]" is a promise: await it\n$/)
+      const { result, encoding } = await box.run({ code: 'new RangeError("x")' })
+      const { name, stack } = decodeTagged(result) as Error
+      assert.deepEqual([encoding, name], ['tagged', 'RangeError'])
+      assert.match(stack ?? '', /^RangeError: x\n    at cell-\d+\.js:1:1$/)
     })
 
   test('ts has its types erased, and imports the files of its session', async () => {

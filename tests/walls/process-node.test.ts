@@ -141,8 +141,21 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
       await codeOf('export default () => { const a = {}; a.a = a; return a }'),
       'RESULT_CIRCULAR',
     )
-    for (const none of ['() => 1', 'Symbol("s")'])
+    const opaque = ['new Headers()', 'new Map([[1, [1].values()]])', 'new (class A { #a = 1 })()']
+    for (const none of ['() => 1', 'Symbol("s")', ...opaque])
       assert.equal(await codeOf(`export default () => ${none}`), 'RESULT_NOT_SERIALISABLE', none)
+    assert.equal(
+      await codeOf('export default async () => ({ all: [Promise.resolve(1)] })'),
+      'RESULT_NOT_AWAITED',
+    )
+    const { value: failed } = await node({
+      code: 'export default () => [new TypeError("x"), /a/u]',
+    })
+    const stack = 'TypeError: x\n    at default (job.js:1:23)'
+    assert.deepEqual(failed, [
+      { $type: 'Error', value: { name: 'TypeError', message: 'x', stack } },
+      { $type: 'RegExp', value: { source: 'a', flags: 'u' } },
+    ])
     assert.equal(
       await codeOf('export default () => "x".repeat(2000)', { resultBytesMax: 1000 }),
       'RESULT_TOO_LARGE',

@@ -23,7 +23,7 @@ export const results: Chapter = {
       async run(stand) {
         const ended = await stand.run(`return {
           at: new Date(0), map: new Map([['a', new Set([1n])]]), bytes: new Uint8Array([0, 255]),
-          numbers: [NaN, Infinity, -0], nothing: undefined,
+          numbers: [NaN, Infinity, -0], nothing: undefined, pattern: /x+/g,
         }`)
         assert.equal(ended.end.encoding, 'tagged')
         const value = valueOf(ended) as Record<string, unknown>
@@ -33,7 +33,24 @@ export const results: Chapter = {
           bytes: new Uint8Array([0, 255]),
           numbers: [NaN, Infinity, -0],
           nothing: undefined,
+          pattern: { source: 'x+', flags: 'g' },
         })
+      },
+    },
+    {
+      title: 'An error as a result, or in it, keeps its name, message, stack and cause',
+      needs: [{ language: 'js' }, code],
+      async run(stand) {
+        const ended = await stand.run(
+          `return [new RangeError('no row', { cause: new Error('x') })]`,
+        )
+        const [read] = valueOf(ended) as readonly RangeError[]
+        assert.ok(read instanceof Error && read.cause instanceof Error)
+        assert.deepEqual(
+          [read.name, read.message, read.cause.message],
+          ['RangeError', 'no row', 'x'],
+        )
+        assert.match(read.stack ?? '', /^RangeError: no row\n +at .*:1:9\)?$/)
       },
     },
     {
@@ -123,6 +140,8 @@ const notData: readonly (readonly [source: string, code: string])[] = [
   ['const a = {}; a.self = a; return a', 'RESULT_CIRCULAR'],
   ['return () => 1', 'RESULT_NOT_SERIALISABLE'],
   ['return { deep: [Symbol("s")] }', 'RESULT_NOT_SERIALISABLE'],
+  ['return new Map([[1, new WeakMap()]])', 'RESULT_NOT_SERIALISABLE'],
+  ['return { all: [Promise.resolve(1)] }', 'RESULT_NOT_AWAITED'],
   ['let a = 1; for (let n = 0; n < 5000; n++) a = [a]; return a', 'RESULT_TOO_DEEP'],
 ]
 

@@ -6,6 +6,7 @@ import type { Profile } from './contract/profile.ts'
 import type { TaskEnd } from './contract/provider.ts'
 import type { JobEntry, LifeResult } from './contract/pipeline.ts'
 import { shownScores, type Verdict } from './contract/verdict.ts'
+import { unreadInput } from './contract/unread-input.ts'
 import { notebookHint } from './lib/notebook-syntax.ts'
 import { tracedFunctions } from './contract/traced-functions.ts'
 
@@ -66,6 +67,7 @@ export function recordOutcome(
     }),
     ...(ran && { ran }),
     ...(lived.status === 'ok' && end?.pending && { pending: end.pending }),
+    ...(lived.status === 'ok' && warningsOf(job, verdict, lived)),
     ...(end?.leftOut && { artifactsLeftOut: end.leftOut }),
     security: {
       ...shownScores(verdict),
@@ -78,6 +80,13 @@ export function recordOutcome(
     timeline,
     evidence: { audit: seq, hash, bundle, ...(bundle === null && missingCapture(job, timeline)) },
   }
+}
+
+function warningsOf(job: Job, verdict: Verdict, { end, stdout = '', artifacts = [] }: LifeResult) {
+  const resultText = end?.resultText ?? 'null'
+  const hasOutput = stdout !== '' || artifacts.length > 0
+  const unread = unreadInput(job, verdict, { resultText, hasOutput })
+  return unread === undefined ? undefined : { warnings: [unread] }
 }
 
 /** Reason why a job has no capture although it asks for one. */

@@ -346,6 +346,8 @@ class Job:
 
     def answer(self, module, name, given):
         function = module.__dict__.get(name)
+        if name == "handler" and function is None:
+            function = module.__dict__.get("lambda_handler")
         if not callable(function):
             raise TypeError(f"Cannot {'call' if 'calls' in self.task else 'run'} the job: it defines no function {name}")
         if name == "handler":

@@ -76,6 +76,7 @@ export async function runFile(
   if (outcome.evidence.because !== undefined)
     (await import('./report.ts')).warnOfMissingCapture(outcome, flags)
   reportUnsaved(unsaved, outcome, flags)
+  for (const warning of outcome.warnings ?? []) note(flags, `Warning: ${sanitiseLine(warning)}`)
   if (file !== '-') await tellUnread(request, flags)
   process.exitCode = exitCodeFor(outcome, flags) || (unsaved.length > 0 ? UNSAVED : 0)
 }

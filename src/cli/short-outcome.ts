@@ -8,7 +8,7 @@ const fields = ['id', 'status', 'tier', 'result', 'stdout', 'stderr', 'error', '
  */
 export function shortOutcome(outcome: Outcome): Partial<Outcome> {
   const chosen = fields.map((name) => [name, outcome[name]] as const)
-  const { artifacts, artifactsLeftOut, outputLeftOut, truncated } = outcome
+  const { artifacts, artifactsLeftOut, outputLeftOut, truncated, warnings } = outcome
   const isCut = truncated.stdout || truncated.stderr
   return {
     ...Object.fromEntries(
@@ -16,6 +16,7 @@ export function shortOutcome(outcome: Outcome): Partial<Outcome> {
     ),
     ...(isCut && { truncated }),
     ...(outputLeftOut && { outputLeftOut }),
+    ...(warnings && { warnings }),
     ...(artifacts.length > 0 && { artifacts: artifacts.map(withoutContent) }),
     ...(artifactsLeftOut.length > 0 && { artifactsLeftOut }),
   }

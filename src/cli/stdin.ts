@@ -3,6 +3,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { JobRequest, Language } from '../contract/job.ts'
 import { canonicalLanguage } from '../contract/language-words.ts'
 import { stdinBytesMax } from '../contract/stdin-bound.ts'
+import { stdinReaders } from '../contract/unread-input.ts'
 import { shownSize } from './format-value.ts'
 
 /*
@@ -24,15 +25,11 @@ const NOTE_AFTER_MS = 1000
 const UNREAD_MS_MAX = 50
 
 const reads: Readonly<Partial<Record<Language, RegExp>>> = {
-  python:
-    /\bstdin\b|\binput\s*\(|\bfileinput\b|\bopen\s*\(\s*0\b|\bos\.(read|system|popen|exec|spawn)|\bsubprocess\b/,
+  python: stdinReaders.python,
   wasm: /(?!)/,
   sh: /(?:)/,
   bash: /(?:)/,
 }
-const javaScript =
-  /\bstdin\b|\breadFile(Sync)?\s*\(\s*0\b|\bread(Sync)?\s*\(\s*0\b|\breadline\b|\bchild_process\b/
-
 export interface StdinOptions {
   readonly language: JobRequest['language']
   /** Sources that may read stdin: the program and the job's files. */
@@ -46,7 +43,7 @@ export interface StdinOptions {
 export async function readStdin(wish: StdinOptions): Promise<JobRequest['stdin']> {
   if (isNullDevice()) return undefined
   const isPipe = isOpenEnded()
-  const pattern = reads[canonicalLanguage(wish.language ?? '') ?? 'js'] ?? javaScript
+  const pattern = reads[canonicalLanguage(wish.language ?? '') ?? 'js'] ?? stdinReaders.node
   const isRead = wish.isAsked || wish.sources.some((source) => pattern.test(source))
   if (!isPipe && isTerminal()) {
     if (isRead && pattern.source !== '(?:)')

@@ -150,6 +150,13 @@ export const outcomeSchema = z
       .describe(
         'bytes beyond `limits.output`, missing between the beginning and the end of a stream',
       ),
+    warnings: z
+      .array(z.string())
+      .readonly()
+      .optional()
+      .describe(
+        'what the caller should know of a job that ended `ok`, such as an input that nothing read',
+      ),
     pending: pending
       .optional()
       .describe('pending work that was dropped because a value had been returned'),

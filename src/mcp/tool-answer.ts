@@ -1,6 +1,7 @@
 import { isHintOfCaller, MayflyError, messageOf } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import { reworded, rewordedText } from '../contract/remedy.ts'
+import { warningForCode } from '../contract/unread-input.ts'
 import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 
 /** Maximum characters of one result, text and data each; stated in the descriptions of the tools. */
@@ -66,6 +67,7 @@ export function answerOutcome(ended: Outcome): ToolAnswer {
     stdout !== '' && fenced('stdout', stdout, shares.stdout),
     stderr !== '' && fenced('stderr', stderr, shares.stderr),
     filesLine(outcome),
+    ...(outcome.warnings ?? []).map((one) => `warning: ${warningForCode(one)}`),
   ]
   const text = parts.filter((one) => typeof one === 'string' && one !== '').join('\n\n')
   return { text, data: dataOf(outcome, result), ...(status !== 'ok' && { isError: true }) }

@@ -240,6 +240,23 @@ suite('Refused inputs of programs', () => {
     assert.equal(quiet.stderr, '')
   })
 
+  test('An input that nothing reads, and a handler that nothing calls, are reported with the entry that calls it', async () => {
+    write('fn.js', 'export const handler = async ({ n }) => ({ twice: n * 2 })')
+    const words = ['run', 'fn.js', '--input', '{"n": 4}']
+    const warning =
+      'The input was not read: nothing calls "handler" (entry "handler" does: --entry handler)'
+    const ran = await mayfly(place, words)
+    assert.deepEqual(
+      [ran.code, ran.stderr.includes(`Warning: ${warning}\n`)],
+      [0, true],
+      ran.stderr,
+    )
+    for (const json of ['--json', '--json=short'])
+      assert.deepEqual(documentOf(await mayfly(place, [...words, json]))['warnings'], [warning])
+    const called = documentOf(await mayfly(place, [...words, '--entry', 'handler', '--json']))
+    assert.deepEqual([called['result'], called['warnings']], [{ twice: 8 }, undefined])
+  })
+
   test('A second file is a usage error, not an argument', async () => {
     write('one.sh', 'true')
     const ran = await mayfly(place, ['run', 'one.sh', 'two.sh'])

@@ -34,6 +34,8 @@ suite('A job of language "python" in a process wall', { skip: unable('python') }
     const handler =
       'def handler(event, context):\n  return [event, context.get_remaining_time_in_millis() > 0]'
     assert.deepEqual(await value({ code: handler, entry: 'handler', input: 1 }), [1, true])
+    const named = 'def lambda_handler(event, context):\n  return event'
+    assert.deepEqual(await value({ code: named, entry: 'handler', input: 1 }), 1)
     const program = `
 import json, os, sys
 if __name__ == "__main__":

@@ -43,7 +43,15 @@ export function runningHeadline(age) {
 export function returnedBy(answer) {
   const outcome = answer.outcome ?? answer
   if (typeof outcome.status === 'number') return problemParts(answer)
-  const { error, result, encoding, artifacts, pending, artifactsLeftOut = [] } = outcome
+  const {
+    error,
+    result,
+    encoding,
+    artifacts,
+    pending,
+    artifactsLeftOut = [],
+    warnings = [],
+  } = outcome
   const figures = displayed(outcome)
   const isShown = figures.length > 0 && encoding === 'text'
   return [
@@ -57,6 +65,7 @@ export function returnedBy(answer) {
           : block(encoding === 'text' ? String(result) : pretty(result)),
       ),
     pending && element('p', 'hint', pendingText(pending)),
+    ...warnings.map((text) => element('p', 'hint', text)),
     figures.length > 0 && section(figures.length > 1 ? 'Figures' : 'Figure', ...figures),
     artifacts.length > 0 && section('Created files', files(artifacts)),
     artifactsLeftOut.length > 0 &&

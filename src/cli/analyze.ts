@@ -8,9 +8,10 @@ import { languageOfShebang } from '../contract/shebang.ts'
 import type { Analysis } from '../contract/verdict.ts'
 import { attempt } from '../lib/attempt.ts'
 import { asOwner } from '../lib/owner-files.ts'
-import { note, printJson, type Globals } from './print.ts'
+import { note, paint, printJson, type Globals } from './print.ts'
 import { readBytes, sourceTextOf, unreadable } from './source.ts'
 import {
+  legendOf,
   blockScore,
   entryOf,
   readable,
@@ -124,7 +125,10 @@ async function print(all: readonly AnalysedFile[], flags: AnalyzeFlags): Promise
   }
   if (flags.json) printJson(all.map(entryOf))
   else if (flags.sarif) printJson(sarif(all, await version()))
-  else process.stdout.write(`${sanitise(readable(all))}\n`)
+  else {
+    const legend = legendOf(all).map((line) => paint('dim', line, process.stdout))
+    process.stdout.write(`${[sanitise(readable(all)), ...legend].join('\n')}\n`)
+  }
   const { failOn } = flags
   if (failOn === undefined) return
   const unjudged = all.filter((one) => unjudgedReason(one) !== undefined)

@@ -28,7 +28,7 @@ import { writeWhole } from './write-parts.ts'
 
 /** `mayfly audit list|verify|export`: reads the audit log without a server, and creates nothing. */
 export function register(program: Command): void {
-  const audit = program.command('audit').description('the audit log of jobs')
+  const audit = program.command('audit').alias('record').description('the record of jobs')
   audit
     .command('list')
     .description('list the newest lines, oldest first')

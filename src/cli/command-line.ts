@@ -8,9 +8,14 @@ export function positionals(argv: readonly string[]): readonly string[] {
   return argv.filter((word, at) => !word.startsWith('-') && !valued.has(argv[at - 1] ?? ''))
 }
 
+/** Other names of verbs. */
+export const verbAliases = { record: 'audit' } as const
+const aliases = new Map<string, string>(Object.entries(verbAliases))
+
 /** Words of the command: with those after `--`, which the parser takes for a verb, a subcommand or their arguments too. */
 export function commandWords(argv: readonly string[]): readonly string[] {
-  return [...positionals(ownArguments(argv)), ...programArguments(argv)]
+  const [verb, ...rest] = [...positionals(ownArguments(argv)), ...programArguments(argv)]
+  return verb === undefined ? [] : [aliases.get(verb) ?? verb, ...rest]
 }
 
 /** True for `FLAG` and `FLAG=VALUE`. */

@@ -1,3 +1,4 @@
+import { scoreLegend } from '../contract/verdict.ts'
 import type { InspectReport } from './inspection.ts'
 
 /** Rows of a table on the page. */
@@ -49,6 +50,7 @@ function tablesOf(found: InspectReport): string[] {
         one.findings.map(({ name, line }) => `${name}:${line}`).join(' '),
       ]),
     ),
+    found.analysis.length > 0 ? list([scoreLegend.threat, scoreLegend.risk]) : '',
     rows(
       'Programs started',
       ['program', 'times', ''],

@@ -1,3 +1,4 @@
+import { scoreLegend } from '../contract/verdict.ts'
 import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 import { shownSize } from './format-value.ts'
 import type { InspectReport } from './inspection.ts'
@@ -24,6 +25,7 @@ export function inspectionText(found: InspectReport): string {
       found.analysis
         .filter(({ findings, judged }) => findings.length > 0 || !judged)
         .map((one) => [one.file, ...scoresOf(one), namesOf(one)]),
+      [scoreLegend.threat, scoreLegend.risk],
     ),
     ...section(
       'Programs started',
@@ -101,7 +103,11 @@ function fileRow({ path, denied }: { readonly path: string; readonly denied: boo
   return [path, denied ? 'refused' : '']
 }
 
-function section(title: string, rows: readonly (readonly string[])[]): string[] {
+function section(
+  title: string,
+  rows: readonly (readonly string[])[],
+  legend: readonly string[] = [],
+): string[] {
   if (rows.length === 0) return []
   const more = rows.length - rowsMax
   const lines = table(rows.slice(0, rowsMax)).split('\n')
@@ -110,6 +116,7 @@ function section(title: string, rows: readonly (readonly string[])[]): string[] 
     paint('bold', title, process.stdout),
     ...lines.map((line) => `  ${line}`),
     ...(more > 0 ? [`  and ${more} more (--json has all)`] : []),
+    ...legend.map((line) => paint('dim', `  ${line}`, process.stdout)),
   ]
 }
 

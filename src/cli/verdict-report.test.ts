@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { inspect } from '../threat/inspect.ts'
 import { analysisOf } from '../threat/verdict.ts'
-import { entryOf, readable, sarif, syntaxErrorOf } from './verdict-report.ts'
+import { entryOf, legendOf, readable, sarif, syntaxErrorOf } from './verdict-report.ts'
 
 const look = (file: string, code: string) => ({
   file,
@@ -43,6 +43,14 @@ test('the text report has a line per file and a line per finding, with its posit
       'c.js  not judged: it does not parse',
     ].join('\n'),
   )
+})
+
+test('the text report ends with what its two numbers and its kinds mean, if it has any', () => {
+  const words = (all: Parameters<typeof legendOf>[0]) =>
+    legendOf(all).map((line) => line.split(/[,:]/)[0])
+  assert.deepEqual(words([bad, broken]), ['', 'threat', 'risk', 'need'])
+  assert.deepEqual(words([good]), ['', 'threat', 'risk'])
+  assert.deepEqual(words([broken]), [])
 })
 
 test('a file that nothing reads is "not judged" in the text, and no low risk in an entry and in SARIF', () => {

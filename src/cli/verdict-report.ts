@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { shownScores, type Analysis, type Finding } from '../contract/verdict.ts'
+import { scoreLegend, shownScores, type Analysis, type Finding } from '../contract/verdict.ts'
 import { patterns } from '../threat/patterns.ts'
 import { table } from './print.ts'
 
@@ -62,6 +62,15 @@ export function syntaxErrorOf({ file, analysis }: AnalysedFile): string | undefi
 /** Formats a line per file, then one per finding, most severe first. */
 export function readable(all: readonly AnalysedFile[]): string {
   return all.map((one) => [headline(one), ...lines(one)].join('\n')).join('\n\n')
+}
+
+/** Legend of the report; empty if no file was judged. */
+export function legendOf(all: readonly AnalysedFile[]): readonly string[] {
+  const judged = all.filter((one) => unjudgedReason(one) === undefined)
+  if (judged.length === 0) return []
+  const { threat, risk, kinds } = scoreLegend
+  const hasFindings = judged.some(({ analysis }) => analysis!.verdict.findings.length > 0)
+  return ['', threat, risk, ...(hasFindings ? [kinds] : [])]
 }
 
 function headline(one: AnalysedFile): string {

@@ -117,6 +117,13 @@ export function trustOf({
   return signatureValid ? 'signed' : 'plain'
 }
 
+/** Meaning of scores and kinds, for a reader of a report. */
+export const scoreLegend = {
+  threat: 'threat, of 100: what the code could do if no sandbox held it',
+  risk: 'risk, of 100: what counts against it in a sandbox, which it selects',
+  kinds: 'need: its sandbox restricts that, so it is not in the risk; threat: it is',
+} as const
+
 /** Risk that is reported of code that nothing read: the least of a medium one. */
 const unjudgedRisk = 40
 

@@ -1,10 +1,12 @@
-import { shownScores } from '../contract/verdict.ts'
+import { scoreLegend, shownScores } from '../contract/verdict.ts'
 import type { ExecutionExplanation } from '../assemble/assemble.ts'
 import { fenced, safeCut, type ToolAnswer } from './tool-answer.ts'
 
 const FINDINGS_MAX = 30
 const FIELDS_MAX = 60
 const TEXT_CHARACTERS_MAX = 300
+
+const legend = `${scoreLegend.risk}; ${scoreLegend.threat}`
 
 export function answerExplanation({ analysis, plan }: ExecutionExplanation): ToolAnswer {
   const { verdict } = analysis
@@ -32,7 +34,7 @@ export function answerExplanation({ analysis, plan }: ExecutionExplanation): Too
     ? `risk ${risk}, threat score ${threatScore}`
     : 'not judged: nothing read it'
   return {
-    text: `${head} (${scores})\n\n${fenced('why', lines.join('\n'), 8000)}`,
+    text: `${head} (${scores})\n${legend}\n\n${fenced('why', lines.join('\n'), 8000)}`,
     data: {
       runs: fault === undefined,
       ...(fault && { error: { ...fault, message: safeCut(fault.message, TEXT_CHARACTERS_MAX) } }),

@@ -70,6 +70,13 @@ test('The list shows the last lines or those of one run, as text and as JSON', (
   assert.equal(lines[0].body.plan.tier, 'isolate')
 })
 
+test('The verb has the name of the record, too', () => {
+  const named = [bin, 'record', 'verify', '--state', state]
+  const { stdout } = spawnSync(process.execPath, named, { encoding: 'utf8' })
+  assert.equal(stdout, audit('verify').stdout)
+  assert.match(stdout, /^ok: 6 lines/)
+})
+
 test('An untouched log verifies with exit code 0 and leaves no file behind', () => {
   const before = readdirSync(state)
   const { status, stdout } = audit('verify', '--json')

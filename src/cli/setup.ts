@@ -1,9 +1,11 @@
 import { constants } from 'node:fs'
 import { userInfo } from 'node:os'
 import path from 'node:path'
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import { mayAccess } from '../lib/may-access.ts'
+import { deploymentFile, deploymentFileNames, type DeploymentFileName } from './deployment-files.ts'
+import { ownProgram } from './own-command.ts'
 import { note, paint, printJson, type Globals } from './print.ts'
 import { setupSteps, type SetupAction, type SetupStep } from './setup-steps.ts'
 
@@ -11,6 +13,7 @@ interface SetupFlags extends Globals {
   readonly apply?: true
   readonly yes?: true
   readonly user?: string
+  readonly print?: DeploymentFileName
 }
 
 export function register(program: Command): void {
@@ -20,8 +23,14 @@ export function register(program: Command): void {
     .option('--apply', 'perform the steps that can be automated; needs root')
     .option('--yes', 'skip the confirmation')
     .option('--user <name>', 'the user that Mayfly will run as')
+    .addOption(
+      new Option('--print <file>', 'print a file for a deployment, and nothing else').choices(
+        deploymentFileNames,
+      ),
+    )
     .action(async (_own, command: Command) => {
       const flags = command.optsWithGlobals<SetupFlags>()
+      if (flags.print) return printFile(flags.print, flags)
       const user = flags.user ?? process.env['SUDO_USER'] ?? ownName()
       const steps = setupSteps({
         user,
@@ -32,6 +41,20 @@ export function register(program: Command): void {
       else process.stdout.write(`${setupText(steps)}\n`)
       if (flags.apply) await applySteps(steps, flags)
     })
+}
+
+/** Prints a file of a deployment, with the paths of this installation. */
+function printFile(name: DeploymentFileName, flags: SetupFlags): void {
+  const [state, config] = [flags.state, flags.config].map((one) => one && path.resolve(one))
+  const { execPath: node } = process
+  const text = deploymentFile(name, { node, program: ownProgram, state, config, user: flags.user })
+  if (flags.json) printJson({ name, text })
+  else process.stdout.write(text)
+  if (name === 'systemd' && ownProgram.includes('/_npx/'))
+    note(
+      flags,
+      'Warning: this copy is in the cache of npx: install Mayfly, and print the unit again',
+    )
 }
 
 /** Name of this user, or its uid if no account has it, as is possible in a container. */

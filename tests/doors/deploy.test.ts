@@ -62,6 +62,19 @@ test(
   },
 )
 
+test('setup prints the unit with the paths of this installation, and the container file', async () => {
+  const place = makePlace()
+  try {
+    const { stdout: unit } = await mayfly(place, ['setup', '--print', 'systemd'])
+    const start = /^ExecStart=(\S+) (\S+) serve --state \S+$/m.exec(unit)
+    assert.ok(existsSync(start![1]!) && existsSync(start![2]!), unit)
+    const { stdout } = await mayfly(place, ['setup', '--print', 'container'])
+    assert.equal(stdout, file('examples/docker/Containerfile'))
+  } finally {
+    place.remove()
+  }
+})
+
 test(
   'S4-20: the unit is rated below 7.5 by systemd-analyze security',
   { skip: !findProgram('systemd-analyze') && 'no systemd-analyze' },

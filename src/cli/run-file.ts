@@ -4,7 +4,8 @@ import { MayflyError } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
-import { reworded, wordedFor } from '../contract/remedy.ts'
+import { outcomeFor } from '../contract/outcome-for.ts'
+import { wordedFor } from '../contract/remedy.ts'
 import type { OutputListener } from '../contract/pipeline.ts'
 import type { PlannedRun } from '../gateway/local/client.ts'
 import { anyEvent } from '../lib/any-event.ts'
@@ -58,10 +59,8 @@ export async function runFile(
     const { stdin: _unused, ...unfed } = request
     return run(unfed)
   })
-  const { error } = ended
   const outcome: Outcome = {
-    ...ended,
-    ...(error && { error: reworded('run', error) }),
+    ...outcomeFor('run', ended),
     server: runner.way,
   }
   const unsaved = (await folder?.save(outcome.artifacts)) ?? []

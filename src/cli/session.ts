@@ -5,7 +5,7 @@ import { MayflyError } from '../contract/error.ts'
 import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { Outcome } from '../contract/outcome.ts'
-import { reworded } from '../contract/remedy.ts'
+import { outcomeFor } from '../contract/outcome-for.ts'
 import type { SessionListing } from '../contract/exec.ts'
 import type { ForkedRow } from '../contract/fork.ts'
 import type { SessionRow } from '../contract/session.ts'
@@ -170,8 +170,7 @@ async function exec(
       limits: present({ timeout: flags.timeout, output: flags.output }),
     }
     const ended = await streamed(flags, id, given)
-    const { error } = ended
-    const outcome = { ...ended, ...(error && { error: reworded('sandbox', error) }) }
+    const outcome = outcomeFor('sandbox', ended)
     if (flags.json) printJson(outcome)
     else report(outcome, { file: words[0] ?? 'cell', code: 'code' in body ? body.code : '' }, flags)
     if (!flags.stdin && !isCodePiped && !flags.quiet) await tellUnpassed(flags)

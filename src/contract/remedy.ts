@@ -36,6 +36,7 @@ const remedyFields = [
   'files',
   'packages',
   'input',
+  'entry',
   'tier',
   'signature',
   'config',
@@ -188,6 +189,7 @@ const atCreate = (name: string) => (value: string) => `"mayfly sandbox create --
 const numeric = (value: string) => (/^[\d.]+$/.test(value) ? value : JSON.stringify(value))
 const toolLimit: Wording = (value, field) =>
   value === '' ? `limits.${last(field)}` : `limits {"${last(field)}": ${numeric(value)}}`
+const calledInCode = () => 'a line of the code that calls it'
 const unsigned = () => 'the operator: a call here carries none'
 
 const wordings: Readonly<Record<EntryPoint, Wordings>> = {
@@ -211,6 +213,7 @@ const wordings: Readonly<Record<EntryPoint, Wordings>> = {
     files: (path) => `--file ${path || 'PATH'}`,
     packages: (path) => `--packages ${path || 'FOLDER'}`,
     input: () => '--input',
+    entry: flag('entry'),
     tier: flag('tier'),
     state: () => '"--state" or "MAYFLY_STATE"',
     config: flag('config'),
@@ -248,6 +251,7 @@ const wordings: Readonly<Record<EntryPoint, Wordings>> = {
     language: (value) => json('language', value),
     files: () => 'files',
     input: () => 'input',
+    entry: calledInCode,
     tier: (value) => json('floor', value),
   },
   run_session: {
@@ -258,6 +262,7 @@ const wordings: Readonly<Record<EntryPoint, Wordings>> = {
     signature: unsigned,
     language: (value) => `${json('language', value)} of a new session`,
     files: () => 'write_file',
+    entry: calledInCode,
     input: () => 'input',
   },
   page: {
@@ -266,6 +271,7 @@ const wordings: Readonly<Record<EntryPoint, Wordings>> = {
     signature: unsigned,
     language: (value) => json('"language":', value),
     files: () => 'code that contains it',
+    entry: calledInCode,
     input: () => '"input"',
   },
 }

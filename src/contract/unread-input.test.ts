@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Job } from './job.ts'
-import { unreadInput, warningForCode } from './unread-input.ts'
+import type { Outcome } from './outcome.ts'
+import { outcomeFor } from './outcome-for.ts'
+import type { EntryPoint } from './remedy.ts'
+import { unreadInput } from './unread-input.ts'
 import type { Verdict } from './verdict.ts'
 
 interface Given {
@@ -37,14 +40,19 @@ const callees = [
 
 test('A function that waits for the input and that nothing calls is named with the entry that calls it', () => {
   for (const [language, code, entry, name] of callees) {
-    const call = `calls "${name}" (entry "${entry}" does: --entry ${entry})`
+    const call = `calls "${name}" ("entry": "${entry}" does)`
     assert.equal(warningOf(language, code), `Nothing ${call}`)
     assert.equal(warningOf(language, code, { input }), `The input was not read: nothing ${call}`)
     const done = { resultText: '1', hasOutput: true }
     assert.equal(warningOf(language, code, {}, done), undefined)
     assert.equal(warningOf(language, code, { entry: 'handler' }), undefined)
-    const own = warningForCode(warningOf(language, code) ?? '')
-    assert.equal(own, `Nothing calls "${name}": call it in the code`)
+    const outcome = { warnings: [`Nothing ${call}`] } as unknown as Outcome
+    const own = (entryPoint: EntryPoint) => outcomeFor(entryPoint, outcome).warnings
+    assert.deepEqual(own('run'), [`Nothing calls "${name}" (--entry ${entry} does)`])
+    for (const one of ['run_code', 'page'] as const)
+      assert.deepEqual(own(one), [
+        `Nothing calls "${name}" (a line of the code that calls it does)`,
+      ])
   }
 })
 

@@ -1,4 +1,5 @@
 import type { Job } from './job.ts'
+import { remedyText, type Remedy } from './remedy.ts'
 import type { Verdict } from './verdict.ts'
 
 /**
@@ -78,17 +79,15 @@ export function unreadInput(
   const isUnread = isGiven && !sources.some((text) => reading.reads.some((one) => one.test(text)))
   const callee = calleeIn(asked.code, language)
   if (callee && (isUnread || (!hasOutput && resultText === 'null')))
-    return `${isUnread ? 'The input was not read: nothing' : 'Nothing'} calls "${callee.name}"${remedyOf(callee.entry)}`
+    return `${isUnread ? 'The input was not read: nothing' : 'Nothing'} calls "${callee.name}" (${remedyText({ field: 'entry', value: callee.entry })} does)`
   return isUnread ? `The input was not read: ${reading.place}` : undefined
 }
 
-/** Remedy for the command line and HTTP; a tool of MCP has no entry. */
-const remedyOf = (entry: string) => ` (entry "${entry}" does: --entry ${entry})`
-const REMEDY = / \(entry "\w+" does: --entry \w+\)$/
-
-/** A warning for a caller that can change the code alone. */
-export const warningForCode = (text: string): string =>
-  text.replace(REMEDY, ': call it in the code')
+/** Remedies that a warning names. */
+export const entryRemedies: readonly Remedy[] = [
+  { field: 'entry', value: 'handler' },
+  { field: 'entry', value: 'module' },
+]
 
 /** True if the default export of a program of Node was called. */
 const isDefault = ({ entry }: Job['asked'], own: string): boolean =>

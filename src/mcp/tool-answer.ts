@@ -1,7 +1,7 @@
 import { isHintOfCaller, MayflyError, messageOf } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
-import { reworded, rewordedText } from '../contract/remedy.ts'
-import { warningForCode } from '../contract/unread-input.ts'
+import { outcomeFor } from '../contract/outcome-for.ts'
+import { rewordedText } from '../contract/remedy.ts'
 import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 
 /** Maximum characters of one result, text and data each; stated in the descriptions of the tools. */
@@ -45,7 +45,7 @@ export interface ToolImage {
  */
 export function answerOutcome(ended: Outcome): ToolAnswer {
   const entry = ended.session ? 'run_session' : 'run_code'
-  const outcome = { ...ended, ...(ended.error && { error: reworded(entry, ended.error) }) }
+  const outcome = outcomeFor(entry, ended)
   const { status, error, stdout, stderr, exitCode, signal, metrics, tier } = outcome
   const result = resultTextOf(outcome)
   const head = [
@@ -67,7 +67,7 @@ export function answerOutcome(ended: Outcome): ToolAnswer {
     stdout !== '' && fenced('stdout', stdout, shares.stdout),
     stderr !== '' && fenced('stderr', stderr, shares.stderr),
     filesLine(outcome),
-    ...(outcome.warnings ?? []).map((one) => `warning: ${warningForCode(one)}`),
+    ...(outcome.warnings ?? []).map((one) => `warning: ${one}`),
   ]
   const text = parts.filter((one) => typeof one === 'string' && one !== '').join('\n\n')
   return { text, data: dataOf(outcome, result), ...(status !== 'ok' && { isError: true }) }

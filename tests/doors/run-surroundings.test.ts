@@ -243,8 +243,7 @@ suite('Refused inputs of programs', () => {
   test('An input that nothing reads, and a handler that nothing calls, are reported with the entry that calls it', async () => {
     write('fn.js', 'export const handler = async ({ n }) => ({ twice: n * 2 })')
     const words = ['run', 'fn.js', '--input', '{"n": 4}']
-    const warning =
-      'The input was not read: nothing calls "handler" (entry "handler" does: --entry handler)'
+    const warning = 'The input was not read: nothing calls "handler" (--entry handler does)'
     const ran = await mayfly(place, words)
     assert.deepEqual(
       [ran.code, ran.stderr.includes(`Warning: ${warning}\n`)],

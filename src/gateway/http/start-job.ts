@@ -2,7 +2,7 @@ import type { TimelineEntry } from '../../contract/event.ts'
 import { UnrecordedEndError } from '../../contract/error.ts'
 import type { Job } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
-import { reworded } from '../../contract/remedy.ts'
+import { outcomeFor } from '../../contract/outcome-for.ts'
 import type { ExecutionRow, StoredFile } from '../../history/history.ts'
 import { interruptedOutcome } from '../../history/interrupted-outcome.ts'
 import type { GatewayParts, JobStart } from './parts.ts'
@@ -73,7 +73,7 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
         tap: taps.tap,
         ...(isKept && { files: (beside) => void (files = beside) }),
       })
-      const outcome = job.origin === 'page' ? forAuthor(came) : came
+      const outcome = job.origin === 'page' ? outcomeFor('page', came) : came
       const text = JSON.stringify(outcome)
       const { sent = 0, received = 0 } = outcome.metrics.terminal ?? {}
       quota.end({
@@ -203,9 +203,4 @@ export function endedRow(row: ExecutionRow, outcome: Outcome): ExecutionRow {
     judged: outcome.security.judged,
     behaviorScore: outcome.security.behaviorScore,
   }
-}
-
-/** The outcome in words for the author of a page. */
-function forAuthor(outcome: Outcome): Outcome {
-  return outcome.error ? { ...outcome, error: reworded('page', outcome.error) } : outcome
 }

@@ -1,19 +1,19 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { EventEmitter } from 'node:events'
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, fchmodSync, openSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { constants } from 'node:os'
 import { attempt } from '../lib/attempt.ts'
 import { signalName } from '../lib/signal-name.ts'
 import { childrenOf, nameOfProcess } from './proc.ts'
-import { duplicate, reap, socketPair, spawnProcess } from './libc.js'
+import { duplicate, pipe, reap, socketPair, spawnProcess } from './libc.js'
 
 /**
  * Starts children by posix_spawn(3). Node uses fork(2), which copies the page tables and causes one fault for each page
  * written afterwards: 0.6 ms of CPU time at 50 MiB, 2.7 at 150, twice for each wall, while the event loop is blocked.
  * posix_spawn(3) takes 0.1 ms.
  *
- * Mechanism. The streams are socket pairs. libuv reaps only children that it started, so this module has to reap these
+ * Mechanism. Streams are socket pairs, and outputs pipes: a program opens those by /dev/stdout, and no socket. libuv reaps only children that it started, so this module has to reap these
  * at SIGCHLD, each by its pid; otherwise they would stay zombies. Relies on glibc or musl; without posix_spawn(3) Node
  * starts the child.
  */
@@ -31,8 +31,8 @@ export interface SpawnOptions {
   readonly stdio: readonly ChildStdio[]
 }
 
-/** `pipe` is a bidirectional stream; descriptors of this process are passed as numbers or sockets. */
-export type ChildStdio = 'ignore' | 'pipe' | number | Socket
+/** `pipe` is a bidirectional stream, `output` one that the child writes; descriptors of this process are numbers or sockets. */
+export type ChildStdio = 'ignore' | 'pipe' | 'output' | number | Socket
 
 /**
  * Starts a program in a session of its own, with the folder `/`. Throws SystemCallError; if Node starts the child, an
@@ -53,7 +53,8 @@ export function spawnChild(
   } finally {
     ends.close()
   }
-  return spawn(file, args, { argv0, cwd: '/', env, stdio: [...stdio], detached: true })
+  const simple = stdio.map((wanted) => (wanted === 'output' ? 'pipe' : wanted))
+  return spawn(file, args, { argv0, cwd: '/', env, stdio: simple, detached: true })
 }
 
 /**
@@ -110,17 +111,19 @@ class Ends {
   readonly #own = new Set<number>()
 
   /** Returns this process's end of a stream. */
-  add(wanted: ChildStdio, to: number, count: number): number | undefined {
+  add(wanted: ChildStdio, to: number, count: number): OwnEnd | undefined {
     if (wanted === 'ignore' && to >= STANDARD) return undefined
     const [theirs, own] = this.#open(wanted)
     // A source below the last target would be replaced before it is copied.
     this.given.push([theirs >= count ? theirs : this.#keep(duplicate(theirs, count)), to])
-    return own
+    return own === undefined
+      ? undefined
+      : { fd: own, readable: true, writable: wanted !== 'output' }
   }
 
-  streamsOf(own: readonly (number | undefined)[]): (Socket | null)[] {
+  streamsOf(own: readonly (OwnEnd | undefined)[]): (Socket | null)[] {
     this.#own.clear()
-    return own.map((fd) => (fd === undefined ? null : new Socket({ fd })))
+    return own.map((end) => (end === undefined ? null : new Socket(end)))
   }
 
   close(): void {
@@ -133,7 +136,7 @@ class Ends {
     if (typeof wanted === 'number') return [wanted]
     if (wanted instanceof Socket) return [descriptorOf(wanted)]
     if (wanted === 'ignore') return [this.#keep(openSync('/dev/null', 'r+'))]
-    const [theirs, own] = socketPair()
+    const [theirs, own] = wanted === 'output' ? openOutput() : socketPair()
     this.#own.add(own)
     return [this.#keep(theirs), own]
   }
@@ -142,6 +145,19 @@ class Ends {
     this.#copies.add(fd)
     return fd
   }
+}
+
+interface OwnEnd {
+  readonly fd: number
+  readonly readable: boolean
+  readonly writable: boolean
+}
+
+/** Open to the uid of the child too; its name in /proc is for processes that may trace one which has it. */
+function openOutput(): [theirs: number, own: number] {
+  const { read, write } = pipe()
+  fchmodSync(write, 0o666)
+  return [write, read]
 }
 
 const STANDARD = 3

@@ -88,6 +88,32 @@ dns.lookup('a.example', (error) => console.log(error.code, process.env.npm_confi
       }
     })
 
+  const streams = {
+    'streams.bash': `exec 88< <(echo far); cat /dev/fd/88 /dev/stdin; echo out > /dev/stdout; (exec 2> /dev/stdout; echo moved >&2)
+echo twice | tee /dev/stderr; mkfifo box; echo in > box & cat box`,
+    'streams.py': `import os
+with open('/dev/stdin') as given: print('far', given.read().strip(), sep='\\n', flush=True)
+for name, text in ('/dev/stdout', 'out'), ('/proc/self/fd/1', 'moved'), ('/dev/stderr', 'twice'):
+  with open(name, 'w') as stream: stream.write(text + '\\n')
+os.system('echo twice > /dev/stdout; echo in > /dev/fd/1')`,
+    'streams.mjs': `import fs from 'node:fs'
+import { execSync } from 'node:child_process'
+console.log('far\\n' + fs.readFileSync('/dev/stdin', 'utf8').trim())
+for (const [name, text] of [['/dev/stdout', 'out'], ['/proc/self/fd/1', 'moved'], ['/dev/stderr', 'twice']]) fs.writeFileSync(name, text + '\\n')
+execSync('echo twice > /dev/stdout; echo in > /dev/fd/1', { stdio: 'inherit' })`,
+  }
+  for (const provider of ['bubblewrap', 'embedded', 'gvisor'])
+    test(`Standard streams are opened by their names in a wall of ${provider}`, async (t) => {
+      for (const [name, source] of Object.entries(streams)) {
+        write(name, source)
+        const args = [name, '--provider', provider, '--timeout', '60s']
+        const ran = await inJson(args, { stdin: 'given\n' })
+        if (ran.status === 'unavailable') return t.skip(ran.error.message)
+        assert.equal(ran.stdout, 'far\ngiven\nout\nmoved\ntwice\nin\n', `${name}: ${ran.stderr}`)
+        assert.equal(ran.stderr, 'twice\n', name)
+      }
+    })
+
   test('Thread pools have the size of --cpu, and git asks nobody, unless a variable says otherwise', async (t) => {
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const names = ['OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS']

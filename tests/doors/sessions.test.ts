@@ -166,6 +166,23 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     assert.equal((await ask('DELETE', `/v1/sandboxes/${id}`)).body.status, 'ok')
   })
 
+  test('commands and cells of each language open their standard streams by name', async () => {
+    const script = 'echo out > /dev/stdout; echo err | tee /dev/stderr >&2'
+    const cells = {
+      python: `import os; os.system(${JSON.stringify(script)}); None`,
+      node: `require('child_process').execSync(${JSON.stringify(script)}, { stdio: 'inherit' }); null`,
+      bash: script,
+    }
+    for (const [language, code] of Object.entries(cells)) {
+      const id = await opened({ language })
+      for (const asked of [{ code }, { command: ['bash', '-c', script] }]) {
+        const { body } = await ask('POST', `/v1/sandboxes/${id}/run`, asked)
+        assert.deepEqual([body.stdout, body.stderr], ['out\n', 'err\nerr\n'], language)
+      }
+      await ask('DELETE', `/v1/sandboxes/${id}`)
+    }
+  })
+
   test('a run streams its output as events, with the outcome last', async () => {
     const id = await opened()
     const response = await fetch(new URL(`/v1/sandboxes/${id}/run`, server.active), {

@@ -190,7 +190,7 @@ export function handOver({
   return { handle: child.stdio[WORKER.socket] as Socket }
 }
 
-type Stdio = 'ignore' | 'pipe' | number
+type Stdio = 'ignore' | 'pipe' | 'output' | number
 
 function stdioOf(
   {
@@ -207,7 +207,7 @@ function stdioOf(
   launcher: number | undefined,
 ): Stdio[] {
   const stdio: Stdio[] = isWhole
-    ? ['ignore', 'pipe', 'pipe', 'ignore', 'pipe', 'pipe']
+    ? ['ignore', 'output', 'output', 'ignore', 'pipe', 'pipe']
     : ['ignore', 'ignore', 'pipe', 'pipe', 'pipe']
   if (filter) stdio[filterFd] = 'pipe'
   if (asks) stdio[handOverFd] = 'pipe'

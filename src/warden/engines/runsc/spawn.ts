@@ -64,7 +64,7 @@ export function spawnRunsc({ id, slot, folder, cgroup, ...programs }: SpawnParts
   ]
   const child = startChild(shell, entering(cgroup?.entryFiles() ?? [], command), {
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-    stdio: ['ignore', 'pipe', 'pipe', 'ignore', 'pipe', 'pipe', 'pipe'],
+    stdio: ['ignore', 'output', 'output', 'ignore', 'pipe', 'pipe', 'pipe'],
   })
   return {
     id,

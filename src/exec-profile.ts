@@ -7,19 +7,21 @@ import type { Enforced } from './contract/provider.ts'
 import { orderMsMaxOf } from './contract/tier.ts'
 import type { Verdict } from './contract/verdict.ts'
 import { wallAnswer } from './contract/wall-answer.ts'
+import { present } from './lib/present.ts'
 
 /** Limits of each exec; all others apply to the whole sandbox. */
-export const ownLimits = ['timeout', 'output', 'result', 'artifacts'] as const
+export const ownLimits = ['timeout', 'cpuTime', 'output', 'result', 'artifacts'] as const
 
 /** The profile of the sandbox with the limits, output contract and entry of an exec. */
 export function execProfile(profile: Profile, asked: Profile): Profile {
   const isOwn = (field: string) => ownLimits.some((name) => field === `limits.${name}`)
-  const { timeout, output, result, artifacts } = asked.limits
+  const { timeout, cpuTime, output, result, artifacts } = asked.limits
+  const { cpuTime: _ofSession, ...held } = profile.limits
   return {
     ...profile,
     entry: asked.entry,
     output: asked.output,
-    limits: { ...profile.limits, timeout, output, result, artifacts },
+    limits: { ...held, timeout, output, result, artifacts, ...present({ cpuTime }) },
     explain: [
       ...profile.explain.filter(({ field }) => !isOwn(field)),
       ...asked.explain.filter(({ field }) => isOwn(field)),

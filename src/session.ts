@@ -486,6 +486,7 @@ function taskOf(job: Job, analysis: Analysis, { limits }: Profile): ExecTask {
     ...(asked.stdin && { stdin: asked.stdin }),
     ...(Object.keys(asked.env).length > 0 && { env: asked.env }),
     timeoutMs: limits.timeout,
+    ...(limits.cpuTime !== undefined && { cpuTimeMs: limits.cpuTime }),
     outputBytesMax: limits.output,
     resultBytesMax: limits.result,
     artifactBytesMax: limits.artifacts,

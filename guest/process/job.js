@@ -1,10 +1,11 @@
 /** Job of a runner, from its release to its end; executed by this process or by a shell. */
-import { childrenCpuMs } from '../../src/os/libc.js'
+import { childrenCpuMs, childrenPeakBytes } from '../../src/os/libc.js'
 import { parseJson } from '../parse-json.js'
 import { gatherArtifacts, knownFiles } from './artifacts.js'
 import { readResult } from './ground.js'
 import { errorOf, resultOf } from './result.js'
 import { KIND } from '../kinds.js'
+import { markMemory, peakSince } from './memory-mark.js'
 import { send, stay } from './wire.js'
 import { has } from './own.js'
 
@@ -50,6 +51,8 @@ export class Job {
   #known
   /** @type {NodeJS.CpuUsage | undefined} */
   #cpuBefore
+  /** @type {import('./memory-mark.js').MemoryMark | undefined} */
+  #memoryBefore
 
   /** @param {Task} task @param {Settings} settings @param {Outside} outside */
   constructor(task, settings, outside = ownProcess) {
@@ -72,6 +75,7 @@ export class Job {
     const { work } = this.#settings
     if (work) this.#known = knownFiles(work, this.task.files, this.#laid(work))
     this.#cpuBefore = cpuUsage()
+    this.#memoryBefore = markMemory()
     this.#released = hrtime()
     this.#report(KIND.released, String(Number(this.#released) / 1e6))
   }
@@ -121,6 +125,7 @@ export class Job {
       ...meta,
       cpuTimeMs: (user + system) / 1000 + this.#childrenMs(),
       executionMs: this.#released ? Number(hrtime() - this.#released) / 1e6 : 0,
+      ...this.#memory(),
       artifactsLeftOut,
     }
     this.#report(KIND.end, `${stringify(head)}\n${text}`)
@@ -211,6 +216,16 @@ export class Job {
     const executionMs = Number(hrtime() - began) / 1e6
     const head = { protocol: 1, encoding: 'json', ...meta, executionMs }
     this.#report(KIND.answered, `${stringify(head)}\n${text}`)
+  }
+
+  /** Peaks of memory since the release; none if the job broke the intrinsics. */
+  #memory() {
+    try {
+      const before = this.#memoryBefore
+      return before && { peakBytes: peakSince(before), childPeakBytes: childrenPeakBytes() }
+    } catch {
+      return undefined
+    }
   }
 
   /** Returns 0 if the job broke the intrinsics, which must not prevent its end. */

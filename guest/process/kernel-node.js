@@ -16,6 +16,7 @@ import { parseJson } from '../parse-json.js'
 import { errorOfCell, printed, syntaxError } from './cell-error.js'
 import { evaluate, forgetMessages, scriptOf } from './cell-evaluate.js'
 import { LOADER, META } from './cell-imports.js'
+import { markMemory, peakSince } from './memory-mark.js'
 import { renewUsed } from './renew.js'
 import { resultOf } from './result.js'
 import { knowInterfaces, knowMemory, reportMemory, writeSynchronously } from './stand-ins.js'
@@ -49,7 +50,7 @@ const main = path.join(work, 'cell.js')
 process.argv = [process.argv[0] ?? 'node', main, ...settings.args]
 process.execArgv = []
 
-/** @type {{ cell: Cell, before: NodeJS.CpuUsage, replaced: Record<string, string | undefined> } | undefined} */
+/** @type {{ cell: Cell, before: NodeJS.CpuUsage, memory: import('./memory-mark.js').MemoryMark, replaced: Record<string, string | undefined> } | undefined} */
 let running
 let hasStdin = false
 /** @type {fs.ReadStream | undefined} */
@@ -127,7 +128,7 @@ function loaders() {
 
 /** Runs in a turn of its own, so that an interrupt unwinds the cell and never the frame reader. @param {Cell} cell */
 async function run(cell) {
-  const own = { cell, before: cpuUsage(), replaced: {} }
+  const own = { cell, before: cpuUsage(), memory: markMemory(), replaced: {} }
   running = own
   store(shared, RUNNING, cell.sequence)
   try {
@@ -208,13 +209,15 @@ function finish(own, meta, text = 'null') {
   if (running !== own) return
   running = undefined
   store(shared, RUNNING, 0)
-  const { cell, before, replaced } = own
+  const { cell, before, memory, replaced } = own
   for (const [name, value] of Object.entries(replaced))
     if (value === undefined) delete env[name]
     else env[name] = value
   forgetMessages()
   const { user, system } = cpuUsage(before)
-  const head = { encoding: 'json', ...meta, nonce: cell.nonce, cpuTimeMs: (user + system) / 1000 }
+  const cpuTimeMs = (user + system) / 1000
+  const peakBytes = peakSince(memory)
+  const head = { encoding: 'json', ...meta, nonce: cell.nonce, cpuTimeMs, peakBytes }
   send(KIND.end, `${stringify(head)}\n${text}`, undefined, CELL_FD)
 }
 

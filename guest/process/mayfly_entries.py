@@ -32,6 +32,9 @@ _frames = sys._current_frames
 _dumps = mayfly_json.dumps
 now = time.monotonic
 _usage = resource.getrusage
+_SELF, _CHILDREN = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+_open, _read, _close = os.open, os.read, os.close
+_PAGE_BYTES = resource.getpagesize()
 _send = mayfly_wire.send
 
 # Uses most of the grammar, to warm up the parser and compiler.
@@ -136,6 +139,7 @@ class Job:
         self.work = settings["work"] or "/"
         self.released = None
         self.cpu_before = 0.0
+        self.memory_before = None
         self.pid = _getpid()
         self.gathering = None
         self.display = None
@@ -192,6 +196,7 @@ class Job:
         display.watch_figures(self.display, lambda: self.is_ours)
         mayfly_own.own("mayfly_imports").take_variables(self.task.get("env", {}))
         self.cpu_before = cpu_seconds()
+        self.memory_before = MemoryMark()
         self.released = now()
         self.say(mayfly_wire.RELEASED, b"%.6f" % (self.released * 1000))
         sys.path[:] = path
@@ -396,6 +401,7 @@ class Job:
             **meta,
             "cpuTimeMs": max(0, (cpu_seconds() - self.cpu_before) * 1000) if self.released else 0,
             "executionMs": (now() - self.released) * 1000 if self.released else 0,
+            **(self.memory_before.since() if self.memory_before else {}),
             "artifactsLeftOut": left_out,
         }
         self.say(mayfly_wire.END, (_dumps(head) + "\n" + text).encode("utf8", "replace"))
@@ -526,8 +532,41 @@ def _flush_files():
 
 
 def cpu_seconds():
-    own, children = _usage(resource.RUSAGE_SELF), _usage(resource.RUSAGE_CHILDREN)
+    own, children = _usage(_SELF), _usage(_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+class MemoryMark:
+    """Resident memory at the release, and what it grew by since; samples from outside miss that of a short job."""
+
+    __slots__ = ("peak", "resident", "child_peak")
+
+    def __init__(self):
+        self.peak, self.child_peak = _peaks()
+        self.resident = _resident() or self.peak
+
+    def since(self):
+        peak, child_peak = _peaks()
+        # The peak is of the whole life: one that did not rise since says nothing of this job.
+        top = peak if peak > self.peak else (_resident() or peak)
+        child = child_peak if child_peak > self.child_peak else 0
+        return {"peakBytes": max(0, top - self.resident), "childPeakBytes": child}
+
+
+def _peaks():
+    return _usage(_SELF).ru_maxrss * 1024, _usage(_CHILDREN).ru_maxrss * 1024
+
+
+def _resident():
+    """Bytes; None without /proc."""
+    try:
+        fd = _open("/proc/self/statm", os.O_RDONLY)
+        try:
+            return int(_read(fd, 256).split()[1]) * _PAGE_BYTES
+        finally:
+            _close(fd)
+    except Exception:
+        return None
 
 
 def parsed(text):

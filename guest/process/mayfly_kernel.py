@@ -222,6 +222,7 @@ class Cell(mayfly_entries.Job):
         display.gathering, display.items, display.chars = self.gathering, 0, 0
         display.told, display.open_figures = set(), display.open_figures[:0]
         self.cpu_before = mayfly_entries.cpu_seconds()
+        self.memory_before = mayfly_entries.MemoryMark()
         mayfly_ground.renew_input(self.task, self.settings)
         if not mayfly_ground.has_new_result(self.settings):
             mayfly_ground.renew_result(self.settings)
@@ -265,6 +266,7 @@ class Cell(mayfly_entries.Job):
             "state": "kept",
             "cpuTimeMs": max(0, (mayfly_entries.cpu_seconds() - self.cpu_before) * 1000),
             "executionMs": (mayfly_entries.now() - self.released) * 1000 if self.released else 0,
+            **(self.memory_before.since() if self.memory_before else {}),
             "artifactsLeftOut": left_out,
         }
         self.say(mayfly_wire.EXEC_END, (mayfly_json.dumps(head) + "\n" + text).encode("utf8", "replace"))

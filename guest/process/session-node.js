@@ -83,10 +83,14 @@ export class NodeKernel extends Kernel {
 }
 
 /** @param {Record<string, unknown>} head @param {string} text @returns {CellEnd} */
-function endOf({ status, encoding, error, cpuTimeMs }, text) {
+function endOf({ status, encoding, error, cpuTimeMs, peakBytes }, text) {
   const isEncoding = typeof encoding === 'string' && ENCODINGS.includes(encoding)
   const isTime = typeof cpuTimeMs === 'number' && cpuTimeMs >= 0 && Number.isFinite(cpuTimeMs)
-  const base = { encoding: isEncoding ? encoding : 'text', cpuTimeMs: isTime ? cpuTimeMs : 0 }
+  const base = {
+    encoding: isEncoding ? encoding : 'text',
+    cpuTimeMs: isTime ? cpuTimeMs : 0,
+    ...(Number.isSafeInteger(peakBytes) && { peakBytes: Math.max(0, Number(peakBytes)) }),
+  }
   if (status === 'ok') return { status, ...base, text }
   return { status: 'error', ...base, text: 'null', encoding: 'json', error: errorOf(error) }
 }

@@ -19,6 +19,7 @@ export interface RunFlags extends Globals {
   readonly signature?: readonly string[]
   readonly schedule?: string
   readonly timeout?: string
+  readonly cpuTime?: string
   readonly memory?: string
   readonly cpu?: number
   readonly disk?: string

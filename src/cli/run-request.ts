@@ -43,6 +43,7 @@ export async function requestOf(
       timeout: amount(timeout),
       memory: amount(memory),
       cpu,
+      cpuTime: amount(flags.cpuTime),
       disk: amount(disk),
       output: amount(output),
       artifacts: amount(artifactsMax),

@@ -43,6 +43,7 @@ export function register(program: Command): void {
     .option('--timeout <time>', 'time limit, such as 500ms or 5s')
     .option('--memory <size>', 'memory limit, such as 64MB')
     .option('--cpu <cores>', 'CPU limit in cores, such as 0.5', number('--cpu'))
+    .option('--cpu-time <time>', 'limit of processor time, all processes together, such as 2s')
     .option('--disk <size>', "limit of the job's files and those it writes, such as 64MB")
     .option('--output <size>', 'limit of stdout and of stderr each, such as 1MB')
     .option('--artifacts-max <size>', 'limit of all artifacts together, such as 16MB')

@@ -48,6 +48,7 @@ export function registerSessions(sandbox: Command, reached: (command: Command) =
     .option('--provider <name>', 'exactly this provider')
     .option('--memory <size>', 'memory limit, such as 256MB')
     .option('--cpu <cores>', 'CPU limit in cores, such as 0.5')
+    .option('--cpu-time <time>', 'limit of processor time of the whole session, such as 10m')
     .option('--disk <size>', 'limit of written files, such as 100MB')
     .option('--processes <n>', 'limit of processes and threads')
     .option('--allow <host...>', 'hosts that the session may reach')
@@ -62,6 +63,7 @@ export function registerSessions(sandbox: Command, reached: (command: Command) =
     .option('--input <json>', 'input of the exec, as JSON')
     .option('--stdin', 'pass on standard input, read to its end')
     .option('--timeout <time>', 'interrupt the exec after this time, such as 30s')
+    .option('--cpu-time <time>', 'limit of processor time, such as 2s')
     .option('--output <size>', 'limit of each output stream, such as 10MB')
     .action(exec)
   reached(sandbox.command('put').description('copy a file into a session'))
@@ -101,6 +103,7 @@ interface SessionFlags extends ServerFlags {
   readonly label?: readonly string[]
   readonly memory?: string
   readonly cpu?: string
+  readonly cpuTime?: string
   readonly disk?: string
   readonly processes?: string
   readonly allow?: readonly string[]
@@ -142,6 +145,7 @@ interface ExecFlags extends ServerFlags {
   readonly input?: string
   readonly stdin?: boolean
   readonly timeout?: string
+  readonly cpuTime?: string
   readonly output?: string
 }
 
@@ -167,7 +171,11 @@ async function exec(
       ...body,
       ...(flags.stdin && (await stdinOf(flags))),
       ...(flags.input !== undefined && { input: parseJson(flags.input) }),
-      limits: present({ timeout: flags.timeout, output: flags.output }),
+      limits: present({
+        timeout: flags.timeout,
+        cpuTime: flags.cpuTime,
+        output: flags.output,
+      }),
     }
     const ended = await streamed(flags, id, given)
     const outcome = outcomeFor('sandbox', ended)
@@ -309,14 +317,14 @@ async function fork(flags: ForkFlags, id: string): Promise<void> {
 }
 
 /** Labels, limits and network of a session. Throws MayflyError USAGE. */
-function boundsOf({ label, memory, cpu, disk, processes, allow }: SessionFlags) {
+function boundsOf({ label, memory, cpu, cpuTime, disk, processes, allow }: SessionFlags) {
   const counts = {
     ...(cpu !== undefined && { cpu: Number(cpu) }),
     ...(processes !== undefined && { processes: Number(processes) }),
   }
   return {
     ...(label && { labels: pairsOf(label, '--label') }),
-    limits: { ...present({ memory, disk }), ...counts },
+    limits: { ...present({ memory, disk, cpuTime }), ...counts },
     ...(allow && { network: { allow } }),
   }
 }

@@ -159,7 +159,7 @@ const course = (at: string, timeout: number): Rules => ({
 
 /** Ceilings without a default: any value restricts. */
 const ceiling = (at: string): Rules => ({
-  ...allHarmless(at, 'timeout memory cpu processes disk instructions'),
+  ...allHarmless(at, 'timeout memory cpu cpu_time processes disk instructions'),
   [`${at}.network`]: noPrivateAddresses,
 })
 
@@ -189,6 +189,7 @@ const limitRules = ({ limits, ceilings }: Defaults): Rules => ({
   ...noMore('limits', limits, 'memory disk output result artifacts', size),
   ...noMore('limits', limits, 'cpu processes', count),
   'limits.instructions': harmless,
+  'limits.cpu_time': harmless,
 
   ...ceiling('ceilings'),
   'ceilings.output': size(ceilings.output),

@@ -196,6 +196,7 @@ const limitsShape = {
   timeout: life.describe('Longest run of user code'),
   memory: memorySize.describe('Memory above the idle size of the wall'),
   cpu: cores.describe('Cores'),
+  cpu_time: life.describe('Processor time of all processes together; left out, unlimited'),
   processes: threads.describe('Processes and threads'),
   disk: size.describe('Bytes on disk'),
   output: size.describe('Limit of stdout and of stderr, in bytes'),
@@ -215,6 +216,7 @@ const limits = z.strictObject({
   output: limitsShape.output.prefault('1MB'),
   result: size.prefault('4MB').describe('Bytes of the result as JSON'),
   artifacts: size.prefault('16MB').describe('Bytes of all artifacts together'),
+  cpu_time: limitsShape.cpu_time.optional(),
   instructions: limitsShape.instructions.optional(),
 })
 

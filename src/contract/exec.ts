@@ -19,6 +19,8 @@ export interface ExecTask {
   readonly env?: Readonly<Record<string, string>>
   /** Milliseconds until it is interrupted. */
   readonly timeoutMs: number
+  /** Milliseconds of processor time after which it is interrupted. */
+  readonly cpuTimeMs?: number
   /** Bytes of each of its output streams. */
   readonly outputBytesMax: number
   readonly resultBytesMax: number

@@ -132,6 +132,10 @@ export const limits = z
     timeout: duration.refine((ms) => ms >= 1, 'expected at least 1 ms').optional(),
     memory: memorySize.optional(),
     cpu: cores.optional(),
+    cpuTime: duration
+      .refine((ms) => ms >= 1, 'expected at least 1 ms')
+      .optional()
+      .describe('processor time of all its processes together'),
     processes: whole(1, 100_000).optional(),
     disk: diskSize.optional(),
     output: size.optional(),

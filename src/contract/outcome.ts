@@ -225,7 +225,15 @@ export const outcomeSchema = z
         teardownTime: z.number(),
         cpuTime: z.number(),
         memoryUsage: z
-          .object({ used: z.number(), percentage: z.number(), peak: z.number() })
+          .object({
+            used: z.number(),
+            percentage: z.number(),
+            peak: z.number(),
+            absolute: z
+              .number()
+              .optional()
+              .describe('peak with what its wall held before the job; of programs only'),
+          })
           .readonly()
           .optional(),
         instructions: z

@@ -40,6 +40,7 @@ export const profileSchema = z
         timeout: z.number().int().min(1),
         memory: z.number().int().min(0),
         cpu: z.number().positive(),
+        cpuTime: z.number().int().min(1).optional(),
         processes: z.number().int().min(1),
         disk: z.number().int().min(0),
         output: z.number().int().min(0),

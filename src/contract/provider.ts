@@ -329,7 +329,7 @@ export interface TaskEnd {
   readonly exitCode?: number
   readonly signal?: string
   readonly cpuTime: number
-  readonly memory?: { readonly used: number; readonly peak: number }
+  readonly memory?: { readonly used: number; readonly peak: number; readonly absolute?: number }
   /** Instructions that it ran, if the profile limits them. */
   readonly instructions?: number
   readonly artifacts: readonly { readonly path: string; readonly bytes: Uint8Array }[]

@@ -230,6 +230,7 @@ const wordings: Readonly<Record<EntryPoint, Wordings>> = {
     other: operators,
     packages: installed,
     'limits.timeout': flag('timeout'),
+    'limits.cpuTime': flag('cpu-time'),
     'limits.output': flag('output'),
     'limits.memory': atCreate('memory'),
     'limits.cpu': atCreate('cpu'),

@@ -81,7 +81,7 @@ export const execRequest = jobRequest
       .describe('a program, run next to the interpreter: a list of arguments, or a line for sh'),
     limits: limits
       .unwrap()
-      .pick({ timeout: true, output: true, artifacts: true })
+      .pick({ timeout: true, cpuTime: true, output: true, artifacts: true })
       .readonly()
       .default({}),
   })

@@ -23,7 +23,9 @@ const endShape = z.object({
   exitCode: z.int().optional(),
   signal: z.string().optional(),
   cpuTime: z.number(),
-  memory: z.object({ used: z.number(), peak: z.number() }).optional(),
+  memory: z
+    .object({ used: z.number(), peak: z.number(), absolute: z.number().optional() })
+    .optional(),
   artifacts: z.array(z.object({ path: z.string(), bytes: z.instanceof(Uint8Array) })),
   leftOut: z.array(leftOut).optional(),
   display: z.array(z.object({ type: z.string() })).optional(),

@@ -566,3 +566,34 @@ test('An anomaly that would advance ends the life where the phase in which it ha
     )
   }
 })
+
+test('A life ends at its limit of processor time, also by an end of its own between two looks, and keeps its exit code', async () => {
+  const profile = profileOf({ limits: limitsOf({ timeout: 5000, cpuTime: 300 }) })
+  const spinning = await stage({ script: forEver }, profile)
+  const { clock, supervisor, sandbox, io } = spinning
+  sandbox.cpuTime = () => clock.now() / 2
+  const life = supervisor.run(taskOf(), io)
+  await clock.run()
+  const { end, executionTime } = await life
+  assert.deepEqual([end.status, end.error?.code], ['limit', 'CPU'])
+  assert.ok(executionTime > 600 && executionTime < 700, `${executionTime} ms`)
+
+  for (const [cpuTime, ended] of [
+    [301, ['limit', 'CPU', 4]],
+    [300, ['error', 'EXIT', 4]],
+  ] as const) {
+    const short = await stage({ script: () => [] }, profile)
+    const own = {
+      status: 'error',
+      resultText: 'null',
+      encoding: 'json',
+      error: { code: 'EXIT', message: 'The program exited with 4' },
+      exitCode: 4,
+      cpuTime,
+      artifacts: [],
+    } as const
+    short.sandbox.run = async (_task, listener) => (listener.released(), own)
+    const { end: given } = await short.supervisor.run(taskOf(), short.io)
+    assert.deepEqual([given.status, given.error?.code, given.exitCode], ended)
+  }
+})

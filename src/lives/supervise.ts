@@ -31,6 +31,7 @@ import { createMutex, type Mutex } from '../lib/mutex.ts'
 import { checkedEnd, cutShort, lost, reasonOf, withLimitCode } from '../contract/task-end.ts'
 import { enforce } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
+import { present } from '../lib/present.ts'
 import { lengthOf, mainZone } from '../contract/phase.ts'
 import { releaseMsMaxOf, orderMsMaxOf } from '../contract/tier.ts'
 import { wallAnswer } from '../contract/wall-answer.ts'
@@ -101,6 +102,11 @@ interface CaptureRequest {
   readonly zone: string
 }
 
+/** Shortest time between two looks at the processor time, of which a wall takes a sample each 100 ms. */
+const CPU_CHECK_MS_MIN = 25
+
+type Limits = Profile['limits']
+
 class Supervision implements Supervisor {
   readonly #parts: SupervisorParts
   readonly #clock: OwnedClock
@@ -128,6 +134,8 @@ class Supervision implements Supervisor {
   #ageAtRelease = 0
   /** Age at which the next phase ends by the clock. */
   #closesAt = Infinity
+  /** Age of the next look at its processor time, if that is limited. */
+  #cpuCheckAt = Infinity
 
   constructor(parts: SupervisorParts) {
     this.#parts = parts
@@ -140,6 +148,7 @@ class Supervision implements Supervisor {
     )
     this.#first = initialStateOf(parts.profile)
     this.#life = this.#first.life
+    if (parts.profile.limits.cpuTime !== undefined) this.#cpuCheckAt = CPU_CHECK_MS_MIN
     parts.sandbox.watch((event) => this.notice(event))
     for (const [place, observer] of this.#observers.entries())
       observer.attach?.(this, (entry, isKept) => this.#emit(place, entry, isKept))
@@ -342,10 +351,20 @@ class Supervision implements Supervisor {
     this.#wait(answerMsMax, () => this.#failWall('The wall did not answer after user code ended'))
   }
 
+  /** Ends a life that used up its processor time, which is polled: the next look comes when it can have done so. */
+  #checkCpuTime(cpu: number | undefined): void {
+    const { cpuTime } = this.#parts.profile.limits
+    if (cpuTime === undefined) return
+    if (cpu !== undefined && cpu > cpuTime) return this.#cut({ status: 'limit', code: 'CPU' })
+    const leftMs = (cpuTime - (cpu ?? 0)) / this.#parts.profile.limits.cpu
+    this.#cpuCheckAt = this.#age + Math.max(CPU_CHECK_MS_MIN, leftMs)
+  }
+
   /** Advances to the current phase. Timers may fire early or late; the schedule decides by the clock. */
   #onTimer(): void {
     const cpu = this.#cpu()
     this.#apply(cpu === undefined ? { kind: 'time' } : { kind: 'cpu', zone: mainZone, cpu })
+    this.#checkCpuTime(cpu)
     this.#applyZoneClocks()
     this.#pollConditions((zone) => (zone === mainZone ? cpu : this.#cpu(zone)))
     this.#waitForNext()
@@ -659,6 +678,7 @@ class Supervision implements Supervisor {
 
   #judgeEnd(end: TaskEnd): TaskEnd {
     if (this.#cause) return cutShort(this.#cause, end)
+    if (isOverCpuTime(end, this.#parts.profile.limits)) return atCpuLimit(end)
     if (end.status !== 'ok' || this.#timeline.hasBegun) return withLimitCode(end)
     return lost('The wall answered before it released user code')
   }
@@ -718,7 +738,7 @@ class Supervision implements Supervisor {
     const at = this.#isOpen && this.#ranMs === undefined ? nextAt(this.#life) : undefined
     this.#closesAt = at ?? Infinity
     if (at === undefined) return
-    const soonest = Math.min(at, this.#conditions.nextPoll(this.#life))
+    const soonest = Math.min(at, this.#conditions.nextPoll(this.#life), this.#cpuCheckAt)
     this.#wait(soonest - this.#age, () => this.#onTimer())
   }
 
@@ -727,6 +747,15 @@ class Supervision implements Supervisor {
     this.#next?.cancel()
     this.#next = this.#clock.after(Math.max(0, ms), then)
   }
+}
+
+/** True for an end of the code's own that came between two looks at its processor time. */
+const isOverCpuTime = ({ status, cpuTime }: TaskEnd, { cpuTime: most = Infinity }: Limits) =>
+  (status === 'ok' || status === 'error' || status === 'timeout') && cpuTime > most
+
+function atCpuLimit(end: TaskEnd): TaskEnd {
+  const { exitCode, signal } = end
+  return { ...cutShort({ status: 'limit', code: 'CPU' }, end), ...present({ exitCode, signal }) }
 }
 
 /** A storm of forks that is near its limit ends as that limit: whether wall or watch ends it first is a race. */

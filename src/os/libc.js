@@ -333,6 +333,14 @@ export function childrenCpuMs() {
   return ms(0) + ms(16)
 }
 
+/** Largest resident size of a reaped child or descendant in bytes; 0 without one (RUSAGE_CHILDREN). */
+export function childrenPeakBytes() {
+  if (process.platform === 'darwin' || !hasWaitedForChildren()) return 0
+  const usage = Buffer.alloc(144)
+  sys('getrusage', -1, usage)
+  return Number(usage.readBigInt64LE(32)) * 1024
+}
+
 /** False once a user-space kernel was seen to count no page faults: its /proc/self/stat costs five calls, each read in vain. */
 let countsFaults = true
 

@@ -31,7 +31,7 @@ const SUSPICIOUS_MS = 100
 const overrun = {
   TIMEOUT: ['timeout', 'The job ran longer than'],
   MEMORY: ['memory', 'The job used more memory than'],
-  CPU: ['cpu', 'The job used more of the processor than'],
+  CPU: ['cpuTime', 'The job used more processor time than'],
   DISK: ['disk', 'The files of the job take more space than'],
   PROCESSES: ['processes', 'The job had more processes and threads than'],
   OUTPUT: ['output', 'The job wrote more to an output than'],
@@ -139,7 +139,7 @@ export function withLimit(error: OutcomeError, profile: Profile, peakBytes = 0):
 
 function amountOf(name: (typeof overrun)[keyof typeof overrun][0], value: number): string {
   if (name === 'timeout') return `${seconds(value)} of wall time`
-  if (name === 'cpu') return `${value} cores`
+  if (name === 'cpuTime') return seconds(value)
   if (name === 'processes' || name === 'instructions') return `${value}`
   const units = [
     ['GB', 2 ** 30],

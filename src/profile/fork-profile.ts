@@ -48,7 +48,7 @@ export function forkProfile(parent: ForkParent, planned: Profile): Profile {
 }
 
 function lesserLimits(
-  { instructions, ...own }: Profile['limits'],
+  { instructions, cpuTime, ...own }: Profile['limits'],
   asked: Profile['limits'],
   lifeMs: number,
 ): Profile['limits'] {
@@ -58,6 +58,9 @@ function lesserLimits(
   return {
     ...(lesser as typeof own),
     timeout,
+    ...((cpuTime ?? asked.cpuTime) !== undefined && {
+      cpuTime: Math.min(cpuTime ?? Infinity, asked.cpuTime ?? Infinity),
+    }),
     ...(instructions !== undefined && { instructions }),
   }
 }

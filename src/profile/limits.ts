@@ -39,7 +39,7 @@ export function limitsFor(
       return { name, ...bounded(name, { asked, unasked, terms }, config, tenant) }
     }),
     ...configured.map((name) => ({ name, ...own(name, config) })),
-    ...instructionsFor(asked, config, tenant, language),
+    ...optionalLimits(asked, config, tenant, { isSession, language }),
   ]
   return {
     limits: Object.fromEntries(rows.map(({ name, value }) => [name, value])) as ProfileLimits,
@@ -47,27 +47,42 @@ export function limitsFor(
   }
 }
 
+/** Limits without a default: left out, nothing is counted. Key in a job, and in a configuration. */
+const optional = { cpuTime: 'cpu_time', instructions: 'instructions' } as const
+type OptionalLimit = keyof typeof optional
+
 /**
- * An instruction limit has no default: without one, instructions are not counted. Configured limits apply to
- * WebAssembly modules only; a job in another language that requests one is refused, because no wall counts there.
+ * Configured limits of instructions apply to WebAssembly modules only; a job in another language that requests one is refused, because
+ * no wall counts there. The processor time of a session is limited if its opening says so; a configured one is of each exec.
  */
-function instructionsFor(
+function optionalLimits(
+  asked: Limits,
+  config: Config,
+  tenant: Tenant,
+  { isSession, language }: { readonly isSession: boolean; readonly language: Language | undefined },
+): readonly (Bounded & { readonly name: OptionalLimit })[] {
+  const isWished = (name: OptionalLimit) =>
+    asked[name] !== undefined || (name === 'cpuTime' ? !isSession : language === 'wasm')
+  return (['cpuTime', 'instructions'] as const)
+    .filter(isWished)
+    .flatMap((name) => optionalLimit(name, asked, config, tenant))
+}
+
+function optionalLimit(
+  name: OptionalLimit,
   asked: Limits,
   { limits, ceilings }: Config,
   tenant: Tenant,
-  language: Language | undefined,
-): readonly (Bounded & { readonly name: 'instructions' })[] {
-  const isModule = language === 'wasm'
-  const wished = asked.instructions !== undefined
-  if (!isModule && !wished) return []
+): readonly (Bounded & { readonly name: OptionalLimit })[] {
+  const key = optional[name]
   const { value = Infinity, because } = lowest([
-    wished
-      ? { value: asked.instructions, because: 'asked' }
-      : { value: limits.instructions, because: 'limits.instructions' },
-    { value: ceilings.instructions, because: 'ceilings.instructions' },
-    ceilingOfTenant('instructions', tenant),
+    asked[name] === undefined
+      ? { value: limits[key], because: `limits.${key}` }
+      : { value: asked[name], because: 'asked' },
+    { value: ceilings[key], because: `ceilings.${key}` },
+    ceilingOfTenant(key, tenant),
   ])
-  return value === Infinity ? [] : [{ name: 'instructions', value, because }]
+  return value === Infinity ? [] : [{ name, value, because }]
 }
 
 /** Length of the schedule, at most the lifetime of a sandbox. */
@@ -110,7 +125,7 @@ function lowest(bounds: readonly MaybeBounded[]): MaybeBounded {
 }
 
 function ceilingOfTenant(
-  name: (typeof askable)[number] | 'instructions',
+  name: (typeof askable)[number] | (typeof optional)[OptionalLimit],
   { name: tenant, ceilings }: Tenant,
 ): MaybeBounded {
   return { value: ceilings[name], because: `tenants.${tenant}.ceilings.${name}` }
@@ -136,7 +151,7 @@ function calledFor(
   return value === undefined ? undefined : { value, because: `${where}.${configKeyOf[name]}` }
 }
 
-function own(name: Exclude<keyof ProfileLimits, 'instructions'>, { limits }: Config): Bounded {
+function own(name: Exclude<keyof ProfileLimits, OptionalLimit>, { limits }: Config): Bounded {
   const value = limits[name]
   return { value, because: value === builtIn[name] ? 'default' : `limits.${name}` }
 }

@@ -550,6 +550,20 @@ test('a schedule that closes comes before a capture where no wall does both', ()
   assert.equal(chosen.kind === 'run' && chosen.fallsShort, true)
 })
 
+test('processor time is unlimited unless a job, a configuration or a ceiling limits it', () => {
+  const limitOf = (config: object, asked: JobRequest = {}) => {
+    const made = plan({ config, facts: [factsOf('isolate')], asked })
+    return [made.profile.limits.cpuTime, because(made, 'limits.cpuTime')]
+  }
+  assert.deepEqual(limitOf({}), [undefined, undefined])
+  assert.deepEqual(limitOf({}, { limits: { cpuTime: '2s' } }), [2000, 'asked'])
+  const configured = { limits: { cpu_time: '3s' } }
+  assert.deepEqual(limitOf(configured), [3000, 'limits.cpu_time'])
+  const capped = { ...configured, ceilings: { cpu_time: '1s' } }
+  const ceiling = [1000, 'ceilings.cpu_time']
+  assert.deepEqual(limitOf(capped, { limits: { cpuTime: '2s' } }), ceiling)
+})
+
 test('a wall is made with the memory and the processes of the first phase, and needs not to be tightened to them', () => {
   const phases = [{ name: 'used', for: '1s', memory: '8MB', processes: 2 }]
   const config = { schedules: { default: { phases } } }

@@ -20,6 +20,7 @@ import {
 import type { Frame } from '../lib/frames.ts'
 import { resolvesWithin } from '../lib/within.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
+import { peakMemory } from './peak-memory.ts'
 import { carriedTask } from './carried-task.ts'
 import { endOfProgram, limitsUsed, withOwnExit } from './ends.ts'
 import { ListenerEgress, type ListenerEgressOptions } from './guest-egress.ts'
@@ -266,7 +267,11 @@ class ProgramFrames implements GuestFrames {
       cpuTime: this.#cpuTimeOf(read.head.cpuTimeMs, seen),
       artifacts: this.#files.artifacts,
       display: this.#files.display,
-      ...memoryOf(seen.peakBytes, life.parts.wall.wall.idleBytes),
+      ...peakMemory(
+        { ...seen, idleBytes: life.parts.wall.wall.idleBytes },
+        read.head,
+        life.controls.memory,
+      ),
     })
   }
 
@@ -386,13 +391,6 @@ async function destroy(
   output.close()
   files.uncount()
   return { freedBytes: life.controls.memory + wall.wall.idleBytes, forced: ['SIGKILL'] }
-}
-
-/** Peak memory of the program above the idle size of its wall. */
-function memoryOf(peakBytes: number, idleBytes: number): Pick<TaskEnd, 'memory'> {
-  if (peakBytes === 0) return {}
-  const peak = Math.max(0, peakBytes - idleBytes)
-  return { memory: { used: peak, peak } }
 }
 
 /** Variables of the program ahead of the job's own. */

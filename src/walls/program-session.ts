@@ -24,6 +24,7 @@ import type { Frame } from '../lib/frames.ts'
 import { resolvesWithin } from '../lib/within.ts'
 import type { ArtifactCap } from './artifact-cap.ts'
 import { endAtLimit, limitsUsed, lostEnd, withOwnExit } from './ends.ts'
+import { execMemory } from './peak-memory.ts'
 import { forkWall, type LaunchForked } from './fork-wall.ts'
 import { GuestFiles } from './guest-files.ts'
 import { possibleCpuTime, type GuestLife } from './guest-life.ts'
@@ -58,6 +59,8 @@ const FILE_MS_MAX = 30_000
  * end sooner. CPU time before the request is not in the outcome of the exec, but in that of the life.
  */
 const BASELINE_MS = 2
+/** Shortest time between two looks at the processor time of an exec that has a limit of it. */
+const CPU_CHECK_MS_MIN = 25
 
 /** Settings that differ between kinds of guests. */
 export interface GuestSessionParts {
@@ -87,6 +90,9 @@ export interface SessionOutput {
 interface RunningExec {
   readonly id: string
   readonly timeoutMs: number
+  /** Infinity without a limit. */
+  readonly cpuTimeMs: number
+  cpuCheck: NodeJS.Timeout | undefined
   readonly files: GuestFiles
   readonly startedAt: number
   /** CPU time of the wall before it in milliseconds, from the warden; undefined if not requested. */
@@ -108,7 +114,7 @@ interface RunningExec {
 }
 
 /** Reasons to interrupt an exec. */
-type Interruption = 'timeout' | 'flood' | 'cancelled'
+type Interruption = 'timeout' | 'cpu' | 'flood' | 'cancelled'
 
 /** File request that waits for those before it. */
 interface WaitingFile {
@@ -229,6 +235,7 @@ export class ProgramSession implements SandboxSession {
     exec.baseline = setTimeout(() => (exec.cpuBefore = this.#cpuUsed()), BASELINE_MS)
     this.#output.renew(task.outputBytesMax)
     exec.timer = setTimeout(() => this.#interrupt(exec, 'timeout'), task.timeoutMs)
+    this.#watchCpuTime(exec, exec.cpuTimeMs)
     this.#life.parts.wall.send(kind.exec, frame)
     using _cancel = signal && addAbortListener(signal, () => this.#interrupt(exec, 'cancelled'))
     if (signal?.aborted) this.#interrupt(exec, 'cancelled')
@@ -294,6 +301,8 @@ export class ProgramSession implements SandboxSession {
     return {
       id: randomUUID(),
       timeoutMs: task.timeoutMs,
+      cpuTimeMs: task.cpuTimeMs ?? Infinity,
+      cpuCheck: undefined,
       files: new GuestFiles(task.artifactBytesMax, this.#cap),
       startedAt: performance.now(),
       cpuBefore: undefined,
@@ -361,6 +370,21 @@ export class ProgramSession implements SandboxSession {
     exec.timer = setTimeout(() => this.#life.kill(killFor[cause]), INTERRUPTED_MS_MAX)
   }
 
+  /** Interrupts an exec that used up its processor time; the next look comes when it can have done so. */
+  #watchCpuTime(exec: RunningExec, leftMs: number): void {
+    if (leftMs === Infinity) return
+    const waitMs = Math.max(CPU_CHECK_MS_MIN, leftMs / this.#life.controls.cpu)
+    exec.cpuCheck = setTimeout(() => void this.#checkCpuTime(exec), waitMs).unref()
+  }
+
+  async #checkCpuTime(exec: RunningExec): Promise<void> {
+    const [before = exec.cpuKnown, now] = await Promise.all([exec.cpuBefore, this.#cpuUsed()])
+    if (this.#exec !== exec || exec.hasEnded) return
+    const leftMs = exec.cpuTimeMs - ((now ?? before) - before)
+    if (leftMs < 0) this.#interrupt(exec, 'cpu')
+    else this.#watchCpuTime(exec, leftMs)
+  }
+
   #flooded(): void {
     if (this.#exec && !this.#exec.hasEnded) this.#interrupt(this.#exec, 'flood')
   }
@@ -377,6 +401,7 @@ export class ProgramSession implements SandboxSession {
       return this.#life.garbled('a flood of output within its limit')
     clearTimeout(exec.timer)
     clearTimeout(exec.baseline)
+    clearTimeout(exec.cpuCheck)
     exec.hasEnded = true
     if (read.head.flooded) exec.cause ??= 'flood'
     this.#mayPrint = read.head.pending === true
@@ -388,6 +413,7 @@ export class ProgramSession implements SandboxSession {
       this.#cpuTimeOf(exec, executionTime, read.head.cpuTimeMs),
       this.#output.drained(DRAIN_MS_MAX),
     ])
+    if (cpuTime > exec.cpuTimeMs) exec.cause ??= 'cpu'
     const { status, state } = read.head
     if (status === 'ok') this.#countAnew(executionTime)
     const hit = status === 'ok' ? {} : limitsUsed(await this.#limitsHit(), read.head.error)
@@ -395,7 +421,8 @@ export class ProgramSession implements SandboxSession {
     const own = { ...reportedBy(read.head), status, resultText: read.rest.toString('utf8') }
     const ended = hit.limit && !exec.cause ? withOwnExit(endAtLimit(hit), own) : own
     const { artifacts, display } = exec.files
-    const end = exec.refused ?? { ...ended, artifacts, display }
+    const memory = execMemory(read.head, this.#life.controls.memory)
+    const end = exec.refused ?? { ...ended, ...memory, artifacts, display }
     this.#settle(exec, { ...end, cpuTime }, state, executionTime)
   }
 
@@ -418,6 +445,7 @@ export class ProgramSession implements SandboxSession {
     this.#exec = undefined
     clearTimeout(exec.timer)
     clearTimeout(exec.baseline)
+    clearTimeout(exec.cpuCheck)
     exec.files.uncount()
     // Between execs the reader bounds the output.
     this.#output.renew(Infinity)
@@ -568,6 +596,7 @@ function withCause(end: TaskEnd, cause: RunningExec['cause']): TaskEnd {
 
 const interrupted = {
   timeout: { status: 'timeout', code: 'TIMEOUT', message: 'The exec ran longer than its limit' },
+  cpu: { status: 'limit', code: 'CPU', message: 'The exec was ended at its CPU limit' },
   flood: { status: 'limit', code: 'OUTPUT', message: 'The exec was ended at its OUTPUT limit' },
   cancelled: { status: 'cancelled', code: 'CANCELLED', message: 'The exec was cancelled' },
 } as const
@@ -575,6 +604,7 @@ const interrupted = {
 /** Ends the session of a guest that does not end an interrupted exec. */
 const killFor = {
   timeout: { status: 'timeout' },
+  cpu: { status: 'limit', code: 'CPU' },
   flood: { status: 'limit', code: 'OUTPUT' },
   cancelled: { status: 'cancelled' },
 } as const satisfies Record<Interruption, KillCause>

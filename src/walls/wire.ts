@@ -169,6 +169,9 @@ export const programEndSchema = endBase.extend({
   error: errorOf(programErrorCode, programDetails).optional(),
   exitCode: z.number().int().min(0).max(255).optional(),
   signal: z.string().max(20).optional(),
+  /** Memory of its process above that at the release, and the largest of a child. */
+  peakBytes: count.optional(),
+  childPeakBytes: count.optional(),
   /** True if the program is about to print its error and exit. */
   exits: z.boolean().optional(),
   artifactsLeftOut: z

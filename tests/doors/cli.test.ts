@@ -334,6 +334,23 @@ export default one + two + three`,
     assert.match(ran.stderr, /^Nothing was captured: .*\nCaptured are programs/m)
   })
 
+  test('run --cpu-time ends a job at its processor time, in each language', async () => {
+    const spins = [
+      ['spin.js', 'for (;;);'],
+      ['spin.mjs', 'import "node:fs"\nfor (;;);'],
+      ['spin.py', 'import os\nos.fork()\nwhile True: pass'],
+      ['spin.sh', 'while :; do :; done'],
+    ] as const
+    for (const [name, code] of spins) {
+      write(name, code)
+      const limits = ['--cpu-time', '200ms', '--timeout', '60s']
+      const ran = await mayfly(place, ['run', name, '--json', ...limits])
+      const { status, error } = documentOf(ran)
+      assert.deepEqual([ran.code, status, error.code], [5, 'limit', 'CPU'], name)
+      assert.match(error.message, /more processor time than 200 ms/)
+    }
+  })
+
   test('providers lists for each wall whether it is available and proved, or the reason why not', async () => {
     const rows = documentOf(await mayfly(place, ['providers', '--json'])) as unknown as any[]
     const isolate = rows.find(({ name }) => name === 'isolated-vm')

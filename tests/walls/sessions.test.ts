@@ -129,6 +129,11 @@ for (const { provider, skip } of walls)
       assert.deepEqual([spun.status, spun.session?.state], ['timeout', 'kept'])
       assert.doesNotMatch(spun.stderr, /mayfly/)
       assert.equal(await value(box, 'x'), 5)
+      const busy = await box.run({ code: 'while True: pass', limits: { cpuTime: '100ms' } })
+      const ended = [busy.status, busy.error?.code, busy.session?.state]
+      assert.deepEqual(ended, ['limit', 'CPU', 'kept'])
+      const made = await box.run({ code: 'b = bytearray(20_000_000); del b' })
+      assert.ok((made.metrics.memoryUsage?.peak ?? 0) > 15_000_000, 'its peak is known')
       const deaf = 'import time\nwhile True:\n  try: time.sleep(9)\n  except BaseException: pass'
       const lost = await box.run({ code: deaf, limits })
       assert.deepEqual([lost.status, lost.session?.state], ['timeout', 'lost'])

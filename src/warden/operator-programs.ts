@@ -48,7 +48,7 @@ export class OperatorPrograms {
     if (before) await end(before)
     const [program = '', ...words] = this.#words(name)
     const child = spawn(program, words, {
-      stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
       // A session of its own (setsid), so that its whole process group can be signalled.
       detached: true,
       env: { ...process.env, MAYFLY_STATE: this.#options.stateFolder },
@@ -60,6 +60,7 @@ export class OperatorPrograms {
     })
     child.on('error', () => undefined)
     child.unref()
+    tellErrors(name, child)
     if (child.pid !== undefined && socket instanceof Socket) return socket
     this.#live.delete(name)
     throw new MayflyError('UNAVAILABLE', `Cannot start the program of "${name}"`)
@@ -80,6 +81,15 @@ export class OperatorPrograms {
     const program = [process.execPath, ...FLAGS, BECOMES, name, ...flags]
     return [...dying, '/bin/sh', '-c', ONTO_STREAMS, 'sh', ...program]
   }
+}
+
+/** Passes on what the program prints on stderr, with its name at the beginning. */
+function tellErrors(name: string, { stderr }: ChildProcess): void {
+  if (!stderr) return
+  stderr.once('data', () => process.stderr.write(`MCP server ${JSON.stringify(name)}: `))
+  stderr.on('data', (chunk: Uint8Array) => process.stderr.write(chunk))
+  stderr.on('error', () => undefined)
+  if (stderr instanceof Socket) stderr.unref()
 }
 
 async function end(child: ChildProcess): Promise<void> {

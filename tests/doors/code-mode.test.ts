@@ -58,6 +58,10 @@ env = ["DESK_TOKEN"]
 tools = ["count", "environment", "list_*"]
 
 [[mcp.servers]]
+name = "ends"
+command = ["/bin/sh", "-c", 'echo "it wrote $(touch "$HOME/own" && echo well)" >&2; exit 3']
+
+[[mcp.servers]]
 name = "gone"
 url = "http://127.0.0.1:9/mcp"
 tenants = ["default"]
@@ -141,7 +145,7 @@ tenants = ["default"]
     assert.doesNotMatch(hub.declaration, /\*\/ \S|(?!\n)\p{Cc}/u)
     assert.deepEqual(
       unavailable.map(({ server: name }) => name),
-      ['gone'],
+      ['ends', 'gone'],
     )
     const all = await one.call('search', { limit: 40 })
     const names = (all.data['functions'] as any[]).map((each) => `${each.server}.${each.name}`)
@@ -245,6 +249,10 @@ tenants = ["default"]
     assert.match(order.text, /untrusted$/)
     const gone = await execute('return await gone.anything({})')
     assert.match(gone.text, /Cannot call the MCP server "gone"/)
+    const ends = await execute('return await ends.anything({})')
+    assert.match(ends.text, /"ends": its program ended before it answered; what it printed/)
+    // HOME is a folder that it may write to, also where root started the server.
+    assert.match(server.stderr(), /^MCP server "ends": it wrote well$/m)
     assert.equal((await execute('return 1')).data['result'], 1)
   })
 

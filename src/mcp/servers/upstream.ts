@@ -150,8 +150,9 @@ export class McpUpstream {
       )
       if (thrown instanceof MayflyError)
         throw message === messageOf(thrown) ? thrown : new MayflyError(thrown.code, message)
-      const { name } = this.config
-      throw new MayflyError('UNAVAILABLE', `Cannot call the MCP server "${name}": ${message}`)
+      const { name, command } = this.config
+      const why = command && CLOSED.test(message) ? endedText : message
+      throw new MayflyError('UNAVAILABLE', `Cannot call the MCP server "${name}": ${why}`)
     } finally {
       this.#parts.clock.after(LINGER_MS, () => ended.abort()).unref?.()
     }
@@ -263,6 +264,10 @@ export class McpUpstream {
 }
 
 const WHY_CHARACTERS_MAX = 500
+/** Text of the SDK. */
+const CLOSED = /^Connection closed/
+const endedText =
+  "its program ended before it answered; what it printed on stderr is in the log of Mayfly's operator"
 
 function isOtherVersion(thrown: unknown): boolean {
   const { code } = (thrown ?? {}) as { readonly code?: unknown }

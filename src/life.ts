@@ -158,7 +158,7 @@ async function behindWall(
     const listener = { ...gate, call: callee.call }
     session?.supervised(supervisor, claim.sandbox)
     if (session) handOver(claim.sandbox, session, (open) => rooms.watchSession(job, open))
-    const { end, ...rest } = await supervisor.run(taskOf(job, analysis, profile), listener)
+    const { end, ...rest } = await supervisor.run(taskOf(job, analysis, profile, caller), listener)
     endedAt = rooms.clock.now()
     return { ...gate.close(end), end, ...rest, claim, called: callee.called }
   })()
@@ -183,7 +183,7 @@ function handOver(
 }
 
 /** The task that crosses the wall: text and names. */
-function taskOf(job: Job, analysis: Analysis, profile: Profile): Task {
+function taskOf(job: Job, analysis: Analysis, profile: Profile, { hostCalls }: Caller): Task {
   const { capabilities } = profile.controls
   const isRead = analysis.kind === 'verdict'
   return {
@@ -198,6 +198,7 @@ function taskOf(job: Job, analysis: Analysis, profile: Profile): Task {
     files: isRead ? erasedFiles(job.asked.files, analysis) : job.asked.files,
     ...processInputsOf(job.asked),
     capabilities: capabilities === 'any' ? [] : capabilities,
+    ...(hostCalls?.names && { functions: hostCalls.names }),
     ...(job.asked.calls && { calls: job.asked.calls.length }),
     ...(analysis.kind === 'verdict' && analysis.split && { split: analysis.split }),
     ...(job.asked.trace && { trace: true }),

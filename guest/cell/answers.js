@@ -101,7 +101,9 @@ function queryText(flat) {
 
 function facts(task) {
   const { entry, exportName = 'default', timeoutMs, resultBytesMax, calls, capabilities } = task
+  const { functions } = task
   const network = capabilities.includes(FETCH)
   const guessed = task.isEntryGuessed === true
-  return { entry, exportName, timeoutMs, resultUnitsMax: resultBytesMax, calls, network, guessed }
+  const bounds = { timeoutMs, resultUnitsMax: resultBytesMax }
+  return { entry, exportName, ...bounds, calls, network, guessed, functions }
 }

@@ -300,7 +300,7 @@ const WAIT_MS_MAX = 2 ** 31 - 1
  * @typedef {{
  *   language: 'js' | 'ts', entry: 'body' | 'function' | 'module' | 'handler', code: string, inputText: string,
  *   name?: string, typed?: boolean, files: { path: string, content: string, encoding: 'utf8' | 'base64', erased?: boolean }[],
- *   capabilities: string[],
+ *   capabilities: string[], functions?: string[],
  *   timeoutMs: number, outputBytesMax: number, resultBytesMax: number, calls?: number, trace?: boolean,
  * }} Task `calls`: for a batch, the number of inputs in `inputText`
  *

@@ -38,6 +38,18 @@ function take() {
   define('input', bound.input)
   define('call', callCapability)
   if (task.network) network()
+  const names = task.functions ?? []
+  for (let index = 0; index < names.length; index++)
+    if (!P.hasOwn(globalThis, names[index])) define(names[index], functionOf(names[index]))
+}
+
+/** Function of the caller's process; one with the name of another global is called by `call` alone. */
+function functionOf(name) {
+  return function () {
+    const args = P.setPrototypeOf([name], null)
+    for (let index = 0; index < arguments.length; index++) args[index + 1] = arguments[index]
+    return callCapability('host.call', args)
+  }
 }
 
 /** Text without a backslash cannot trigger V8's bug with escaped keys. */

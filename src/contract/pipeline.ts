@@ -306,7 +306,11 @@ export interface SupervisedRun {
  * Handler of `host.call`: runs a function of the caller for its job, if that grant was given. Arguments and answer are JSON
  * text; an exception becomes an error in the guest. The signal aborts at the end of the job.
  */
-export type HostCalls = (argsText: string, signal: AbortSignal) => Promise<string>
+export interface HostCalls {
+  (argsText: string, signal: AbortSignal): Promise<string>
+  /** Names of functions that JavaScript calls as globals of its own. */
+  readonly names?: readonly string[]
+}
 
 /** Answers the calls of one life; disposing cancels pending ones. */
 export interface CallHandler extends Disposable {

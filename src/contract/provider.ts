@@ -248,6 +248,8 @@ export interface Task {
   readonly stdin?: Stdin
   /** Environment variables, added to the wall's own; walls without an environment ignore them. */
   readonly env?: Readonly<Record<string, string>>
+  /** Names of functions of the caller that JavaScript has as globals, beside `call`. */
+  readonly functions?: readonly string[]
   /** Capability names the guest may `call`. */
   readonly capabilities: readonly string[]
   /**

@@ -9,9 +9,9 @@ export type HostFunctions = Readonly<Record<string, (...args: readonly unknown[]
 /** Maximum characters of one result as JSON, because it is stored in the memory of a sandbox. */
 const ANSWER_CHARACTERS_MAX = 4 * 2 ** 20
 
-/** Handles `call('host.call', [name, ...args])` by functions of this process. */
+/** Handles calls of `name(...args)`, and of `call('host.call', [name, ...args])`, by functions of this process. */
 export function answerFunctions(functions: HostFunctions): HostCalls {
-  return async (argsText) => {
+  const answer = async (argsText: string) => {
     const asked = parseJson(argsText)
     const [name, ...args] = Array.isArray(asked) ? (asked as unknown[]) : []
     const one = typeof name === 'string' && Object.hasOwn(functions, name) && functions[name]
@@ -24,6 +24,7 @@ export function answerFunctions(functions: HostFunctions): HostCalls {
       `Cannot return the result of "${String(name)}": it is too large`,
     )
   }
+  return Object.assign(answer, { names: Object.keys(functions) })
 }
 
 /** Adds the grant to call functions to a job. */

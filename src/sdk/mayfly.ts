@@ -60,7 +60,7 @@ export interface RunOptions extends Asked {
   /** Receives live output; its promise is back-pressure on the guest. */
   readonly tap?: OutputListener | undefined
   /**
-   * Functions of this process that the code may call, in JavaScript by `await call('host.call', [name, ...args])`. Arguments
+   * Functions of this process that the code may call, in JavaScript by `await name(...args)`. Arguments
    * and results are passed as JSON; a throw becomes an error in the code. The functions run with all rights of the application.
    */
   readonly functions?: HostFunctions | undefined

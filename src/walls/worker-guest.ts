@@ -405,6 +405,7 @@ function carried(task: Task, profile: Profile) {
       ...(grantsNetwork(controls.network) ? [fetchCapability] : []),
       ...(grantsFiles(controls.files) ? [filesCapability] : []),
     ],
+    ...(task.functions && { functions: task.functions }),
     ...(task.trace && { trace: true }),
     ...(task.session && { session: true }),
     memoryBytes: controls.memory,

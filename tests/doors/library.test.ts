@@ -240,6 +240,33 @@ suite('Overriding the configuration at run time (S4-16)', () => {
   )
 
   always(
+    'Functions of the caller are globals of JavaScript, but for names that it has already',
+    async () => {
+      await using own = await Mayfly.open({ state: join(place.state, 'functions') })
+      const price = async (item: unknown, count: unknown = 1) =>
+        (item === 'tea' ? 3 : 5) * Number(count)
+      const functions = { price, console: () => 1 }
+      const told = async (code: string, language: 'js' | 'ts' = 'js') =>
+        (await own.run({ code, language }, { functions })).result
+      assert.deepEqual(
+        await told(`const own = await call('host.call', ['console'])
+          return [await price('tea', 2), await price('x'), typeof console.log, own]`),
+        [6, 5, 'function', 1],
+      )
+      assert.equal(
+        await told('export default async (): Promise<number> => await price("x")', 'ts'),
+        5,
+      )
+      assert.equal((await own.run({ code: 'return typeof price' })).result, 'undefined')
+      const { error } = await own.run(
+        { code: 'await fail(1)' },
+        { functions: { fail: (of) => Promise.reject(new RangeError(`no ${String(of)}`)) } },
+      )
+      assert.match(error?.message ?? '', /no 1/)
+    },
+  )
+
+  always(
     'A misspelt option of a run, a session or an analysis is an error that names it',
     async () => {
       await using own = await Mayfly.open({ state: join(place.state, 'options') })

@@ -87,7 +87,7 @@ interface TrialPlace {
 /** Age of this process at which a short report starts no further trial. */
 const TRYING_MS = 8_000
 
-/** Tries each wall for its share of the time, at least once. */
+/** Tries each wall for its share of the time, at least once while there is any. */
 async function tryQuickly(
   proved: readonly ProvedProvider[],
   { folders, context }: TrialPlace,
@@ -106,7 +106,8 @@ async function tryQuickly(
       const share = Math.max(0, TRYING_MS - performance.now()) / left
       const until = performance.now() + share
       left -= 1
-      const held = await tryWalls(provider, folders, () => performance.now() >= until)
+      const isOver = () => performance.now() >= until
+      const held = share > 0 ? await tryWalls(provider, folders, isOver) : []
       const missing = missingOf(availability.missing, context)
       examined.push({ name, tier, available: true, held, layers: availability.layers, missing })
     }
@@ -184,7 +185,7 @@ function shortText(
   const { system, kernel, kernelBuilt, node, root } = machine
   const built = kernelBuilt === null ? '' : ` (built ${kernelBuilt})`
   const rows = providers.flatMap(({ name, tier, available, held }) =>
-    available ? [['✓', name, tier, `${held.length} trials, ${heldText(held)}`]] : [],
+    available ? [['✓', name, tier, heldText(held)]] : [],
   )
   const others = providers.flatMap(({ name, available, reason = '' }) =>
     available ? [] : [['✗', name, reason]],
@@ -201,7 +202,9 @@ function shortText(
 
 function heldText(held: ExaminedProvider['held']): string {
   const broken = held.filter((one) => !one.held).map(({ wall }) => wall)
-  return broken.length === 0 ? 'all held' : `not held: ${broken.join(', ')}`
+  if (held.length === 0) return 'not tried in time'
+  const result = broken.length === 0 ? 'all held' : `not held: ${broken.join(', ')}`
+  return `${held.length} trial${held.length > 1 ? 's' : ''}, ${result}`
 }
 
 function brokenIn(providers: readonly ExaminedProvider[]): readonly BrokenPromise[] {

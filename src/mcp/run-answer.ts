@@ -5,23 +5,45 @@ import { answerOutcome, type ToolAnswer, type ToolImage } from './tool-answer.ts
 import type { ToolHost } from './tool-host.ts'
 
 const IMAGES_MAX = 8
+const chartSuffix = new Map([
+  ['text/html', 'html'],
+  ['image/svg+xml', 'svg'],
+])
 
 /** The outcome for a model, with its images, and the way to its other files. */
 export function answerRun(outcome: Outcome, host: Pick<ToolHost, 'kept'>): ToolAnswer {
   const answer = answerOutcome(outcome)
   const { id, artifacts } = outcome
-  if (artifacts.length === 0) return answer
+  const texts = displayedTexts(outcome)
+  if (artifacts.length + texts.length === 0) return answer
+  if (texts.length > 0) host.kept.keep(id, texts)
   const kept = host.kept.list().filter(({ run }) => run === id)
   const images = imagesOf(outcome, kept)
-  const left = artifacts.length - kept.length
+  const left = artifacts.length + texts.length - kept.length
   const lines = [
     images.length > 0 && `images of the program, below: ${images.length}`,
+    texts.length > 0 &&
+      `charts of the program, as files: ${texts.map(({ path }) => path).join(', ')}`,
     kept.length > 0 &&
       `read_file with session "${id}" reads these files for ${keptMinutes} minutes`,
     left > 0 && `not kept, because they are too large: ${left}`,
   ]
   const text = [answer.text, ...lines.filter((one) => one !== false)].join('\n')
   return { ...answer, text, images, run: id }
+}
+
+/** Pages and drawings that the program displayed as text, under names that no artifact has. */
+function displayedTexts({
+  display,
+  artifacts,
+}: Outcome): readonly Pick<KeptFile, 'path' | 'bytes'>[] {
+  const taken = new Set(artifacts.map(({ path }) => path))
+  return display.flatMap(({ type, text }, at) => {
+    const suffix = chartSuffix.get(type)
+    const path = `shown-${at + 1}.${suffix}`
+    if (suffix === undefined || text === undefined || taken.has(path)) return []
+    return [{ path, bytes: Buffer.from(text) }]
+  })
 }
 
 /** Images that the program displayed, then those it wrote, as many as fit. */

@@ -32,6 +32,8 @@ open("a folder/rows.csv", "w").write("a,b\\n")
 open("raw.bin", "wb").write(b"\\xff\\xfe")
 open("large.bin", "wb").write(bytes(9 * 2**20))
 class Plot:
+    def _repr_svg_(self):
+        return "<svg/>"
     def _repr_png_(self):
         return base64.b64decode("${PNG}")
 Plot()`
@@ -167,7 +169,10 @@ suite('MCP of a server', { skip: unable('python') }, () => {
       const { id: run } = ran.data
       const image = ran.content.find(({ type }) => type === 'image')
       assert.deepEqual([image?.['mimeType'], image?.['data']], ['image/png', PNG])
-      assert.match(ran.text, /below: 1\nread_file with session "exec_[\w-]+" reads these files for/)
+      assert.match(
+        ran.text,
+        /below: 1\n.*\nread_file with session "exec_[\w-]+" reads these files for/,
+      )
       const links = ran.content.filter(({ type }) => type === 'resource_link')
       const link = links.find(({ name }) => name === 'a folder/rows.csv')!
       assert.equal((await agent.read(link['uri']))['text'], 'a,b\n')
@@ -177,6 +182,10 @@ suite('MCP of a server', { skip: unable('python') }, () => {
       const read = await agent.call('read_file', { session: run, path: 'a folder/rows.csv' })
       assert.equal(read.data['content'], 'a,b\n')
       assert.match(ran.text, /not kept, because they are too large: 1/)
+      const [, chart = ''] =
+        /charts of the program, as files: (shown-\d+\.svg)/.exec(ran.text) ?? []
+      const drawn = await agent.call('read_file', { session: run, path: chart })
+      assert.equal(drawn.data['content'], '<svg/>')
       await assert.rejects(agent.read('mayfly://files/x/y'), /not found/i)
     })
 

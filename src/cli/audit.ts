@@ -117,7 +117,10 @@ async function tellAudit(flags: Flags, path: string, signed: Signed): Promise<vo
   const counts = `${lines} lines, ${checkpoints} checkpoints, ${unsigned} lines after the last one`
   const text = firstBad ? `bad: line ${firstBad.seq}: ${firstBad.why}` : `ok: ${counts}`
   await print(`${sanitiseLine(text)}\n`)
-  if (audit.ok && unsigned > 0) await print(`unsigned: lines ${lines - unsigned + 1} to ${lines}\n`)
+  if (audit.ok && unsigned > 0)
+    await print(
+      `unsigned: lines ${lines - unsigned + 1} to ${lines}, which is normal for a second after a line, and after a kill until the next start signs them; --signed fails on them\n`,
+    )
 }
 
 /** Reads the signer's state first, because the log only grows. */

@@ -30,6 +30,7 @@ const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   doctor: () => import('./doctor.ts'),
   setup: () => import('./setup.ts'),
   audit: () => import('./audit.ts'),
+  state: () => import('./state.ts'),
   evidence: () => import('./evidence.ts'),
   keys: () => import('./keys.ts'),
   access: () => import('./access.ts'),

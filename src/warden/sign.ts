@@ -4,6 +4,7 @@ import {
   generateKeyPairSync,
   sign,
   type KeyObject,
+  verify,
 } from 'node:crypto'
 import { chmodSync, existsSync, lstatSync, readFileSync } from 'node:fs'
 import { closeSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from 'node:fs'
@@ -11,6 +12,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { checkpointSchema, checkpointStatement, type Checkpoint } from '../contract/evidence.ts'
+import { attempt } from '../lib/attempt.ts'
 import { chainStart, chainStep } from '../lib/hash-chain.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -72,6 +74,32 @@ export function lastSigned(folder: string): Checkpoint | undefined {
   } catch (thrown) {
     throw broken('read', path, thrown)
   }
+}
+
+/**
+ * Makes the signer of a new folder from a key and the newest checkpoint of its record. Throws MayflyError STATE if the folder has a
+ * key, and USAGE unless the key signed the checkpoint.
+ */
+export function restoreSigner(folder: string, pem: string, newest: Checkpoint | undefined): void {
+  const key = attempt(() => createPrivateKey(pem))
+  if (key?.asymmetricKeyType !== 'ed25519')
+    throw new MayflyError('USAGE', 'Cannot restore the signing key: it is no Ed25519 key')
+  if (newest && !isSignedBy(key, newest))
+    throw new MayflyError('USAGE', 'Cannot restore the signing key: another key signed the record')
+  if (existsSync(join(folder, keyFile))) throw broken('replace', join(folder, keyFile), 'it exists')
+  makeFolder(folder, 0o700)
+  assertOurs(folder)
+  writeKey(folder, join(folder, keyFile), key)
+  using memory = openMemory(folder)
+  if (newest) remember(memory, newest)
+}
+
+function isSignedBy(key: KeyObject, { signature, ...parts }: Checkpoint): boolean {
+  const statement = Buffer.from(checkpointStatement(parts))
+  return (
+    parts.key === rawPublicHalf(key) &&
+    verify(null, statement, createPublicKey(key), Buffer.from(signature, 'base64'))
+  )
 }
 
 interface Parts {
@@ -164,8 +192,11 @@ function assertOurs(folder: string): void {
 
 /** Written under a temporary name and then hard-linked, so that of two concurrent starts the first wins. */
 function createKey(folder: string, path: string): void {
+  writeKey(folder, path, generateKeyPairSync('ed25519').privateKey)
+}
+
+function writeKey(folder: string, path: string, privateKey: KeyObject): void {
   const draft = `${path}.${process.pid}`
-  const { privateKey } = generateKeyPairSync('ed25519')
   rmSync(draft, { force: true })
   const file = openSync(draft, 'wx', 0o600)
   writeSync(file, privateKey.export({ type: 'pkcs8', format: 'pem' }))

@@ -131,7 +131,10 @@ test('Attack: lines chained on after the last checkpoint of an export are named,
   for (const words of [[file, '--key', key], []]) {
     const text = audit('verify', ...words)
     assert.equal(text.status, 0, text.stdout)
-    assert.equal(text.stdout.split('\n')[1], 'unsigned: lines 7 to 8')
+    assert.match(
+      text.stdout.split('\n')[1] ?? '',
+      /^unsigned: lines 7 to 8, which is normal for a second/,
+    )
     const strict = audit('verify', ...words, '--signed', '--json')
     assert.equal(strict.status, 1)
     assert.equal(JSON.parse(strict.stdout).firstBad.seq, 7)

@@ -158,6 +158,14 @@ static int judge_file(const struct target *target, int rights, struct refusal *w
 
 int is_own_process(pid_t pid) { return pid == 1 || is_memory_helper(pid); }
 
+/* The kernel opens no socket by a name, which Node gives its children as streams, and no pipe of another user, such as of root, who
+ * started Mayfly in a folder of this user: the open of a stream gives a copy of its descriptor then. */
+static int copy_stream(const struct target *target, int failed) {
+  if (stream_rights(target) < 0) return failed;
+  int fd = fcntl(target->fd, F_DUPFD_CLOEXEC, 0);
+  return fd < 0 ? -errno : fd;
+}
+
 static int open_existing(const struct open_call *call, const struct target *target) {
   uint64_t flags = call->how.flags;
   if (S_ISLNK(target->facts.st_mode) && !(flags & O_PATH)) return -ELOOP;
@@ -173,14 +181,11 @@ static int open_existing(const struct open_call *call, const struct target *targ
     int fd = open(name, (int)(again | O_CLOEXEC), mode_without_ids(target->path, (mode_t)call->how.mode));
     return fd < 0 ? -errno : fd;
   }
-  /* The kernel opens no socket by a name (ENXIO). Node gives its children sockets as standard streams. */
-  if (S_ISSOCK(target->facts.st_mode) && !(flags & O_PATH) && stream_rights(target) >= 0) {
-    int fd = fcntl(target->fd, F_DUPFD_CLOEXEC, 0);
-    return fd < 0 ? -errno : fd;
-  }
   again |= O_NOCTTY | O_CLOEXEC;
-  int is_pipe = S_ISFIFO(target->facts.st_mode) && !(flags & O_PATH);
-  return is_pipe ? open_fifo(call->request, target->fd, again) : reopen(target->fd, again);
+  int is_pipe = S_ISFIFO(target->facts.st_mode), is_socket = S_ISSOCK(target->facts.st_mode);
+  if (flags & O_PATH || !(is_pipe || is_socket)) return reopen(target->fd, again);
+  int fd = is_pipe ? open_fifo(call->request, target->fd, again) : -ENXIO;
+  return (fd == -ENXIO && is_socket) || fd == -EACCES ? copy_stream(target, fd) : fd;
 }
 
 /* ---- new files ---- */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { text } from 'node:stream/consumers'
@@ -93,6 +93,29 @@ for (const who of users) {
     })
   })
 }
+
+test(
+  "writes to a pipe of root's in a folder of another user",
+  { skip: skip || noOrdinaryUser() },
+  async () => {
+    const place = makePlace('ordinary')
+    try {
+      const state = join(place.state, 'own')
+      mkdirSync(state)
+      chownSync(state, statSync(place.cwd).uid, statSync(place.cwd).gid)
+      const words = [process.execPath, bin, 'exec', '--timeout', '60s', '--', 'bash', '-c']
+      const script = 'id -u; echo done > /dev/stdout; echo err | tee /dev/stderr > /dev/null'
+      const child = spawn('sh', ['-c', '"$@" 2>&1 | cat', 'sh', ...words, script], {
+        cwd: place.cwd,
+        env: { ...place.env, HOME: process.env['HOME'], MAYFLY_STATE: state },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      assert.equal(await text(child.stdout), `${statSync(place.cwd).uid}\ndone\nerr\n`)
+    } finally {
+      place.remove()
+    }
+  },
+)
 
 suite('Pipes that wait', { skip: skipPython, timeout }, () => {
   const place = makePlace()

@@ -20,10 +20,14 @@ import { rawEventsOf } from './server-events.js'
 
 /** Maximum of an answer in bytes after decompression; larger than any outcome. */
 const ANSWER_BYTES_MAX = 384 * 2 ** 20
+/** Text for a path that there is not: the API has each that the client asks for. */
+const UNKNOWN_PATH = 'Cannot find this path'
+/** Status of a problem without an answer. */
+const NO_ANSWER = 0
 /** Status of a stream that has no outcome at its end, as of a broken server behind a proxy. */
 const BROKEN_STREAM = 502
 
-/** Problem answered by the server instead of an outcome. */
+/** Problem answered by the server instead of an outcome; `status` is 0 where no answer came. */
 export class MayflyProblem extends Error {
   /** @override @readonly */
   name = 'MayflyProblem'
@@ -51,7 +55,7 @@ export class MayflyProblem extends Error {
 
 /**
  * Client of a Mayfly server, for any runtime with `fetch`. The end of a job is a value, whatever its status; errors
- * are MayflyProblem, those of `fetch`, or a TypeError for an option that there is not.
+ * are MayflyProblem, that of an aborted signal, or a TypeError for an option that there is not.
  *
  * @example
  * const mayfly = new MayflyClient({ url: 'http://127.0.0.1:7421', key: process.env.MAYFLY_KEY })
@@ -307,12 +311,67 @@ export class MayflyClient {
   }
 
   /** @param {string} method @param {string} path @param {RequestInit} [init] @returns {Promise<Response>} */
-  #call(method, path, init = {}) {
+  async #call(method, path, init = {}) {
     const { url, key, fetch: send = fetch } = this.#options
+    const to = addressOf(path, url)
     const given = /** @type {Record<string, string>} */ (init.headers)
     const headers = { ...given, ...(key && { authorization: `Bearer ${key}` }) }
-    return send(new URL(path, url), { ...init, method, headers, redirect: 'error' })
+    try {
+      return await send(to, { ...init, method, headers, redirect: 'error' })
+    } catch (thrown) {
+      // A TypeError of fetch says that there was no answer; an aborted signal has its own error.
+      if (!(thrown instanceof TypeError) || init.signal?.aborted) throw thrown
+      throw unreachable(to, thrown)
+    }
   }
+}
+
+/** Throws MayflyProblem. @param {string} path @param {string | URL} base */
+function addressOf(path, base) {
+  try {
+    const url = new URL(path, base)
+    if (/^https?:$/.test(url.protocol)) return url
+  } catch {
+    // Not absolute.
+  }
+  throw new MayflyProblem(NO_ANSWER, {
+    code: 'INVALID',
+    message: `Cannot use "${String(base)}" as the URL of a server`,
+    hint: 'Give the URL of its API with its scheme, such as http://127.0.0.1:7421',
+  })
+}
+
+/** @type {Record<string, string>} */
+const reasons = {
+  ECONNREFUSED: 'no server listens there',
+  ENOTFOUND: 'there is no host of that name',
+  ECONNRESET: 'the connection was closed; the other side may expect https',
+}
+
+/** @param {URL} to @param {TypeError} thrown */
+function unreachable({ origin }, thrown) {
+  const { code = '', message } = /** @type {{ code?: string, message?: string }} */ (
+    thrown.cause ?? thrown
+  )
+  const problem = new MayflyProblem(NO_ANSWER, {
+    code: 'UNAVAILABLE',
+    message: `Cannot reach a server at "${origin}": ${reasons[code] ?? (message || code)}`,
+    hint: 'Start it with "mayfly serve", or give the URL of its API; its port is the port of the page + 1',
+  })
+  problem.cause = thrown
+  return problem
+}
+
+/** Problem of an answer that is not one of the API, such as of the page's port. @param {Response} response @param {AnsweredProblem} [problem] */
+function notOfApi(
+  { status, url },
+  { code = 'UNREADABLE', message = 'it is not from the API of Mayfly' } = {},
+) {
+  return new MayflyProblem(status, {
+    code,
+    message: `Cannot use the answer of "${url === '' ? 'the server' : new URL(url).origin}": ${message}`,
+    hint: 'The port of the API is the port of the page + 1',
+  })
 }
 
 /** A misspelt option would be ignored otherwise, as a signal that cancels nothing. @param {object} options @param {string[]} known */
@@ -327,9 +386,15 @@ function assertKnown(options, known) {
 /** Returns the outcome inside a problem of a blocked or unavailable job. @param {Response} response @returns {Promise<any>} */
 async function read(response) {
   const text = await textOf(response)
-  if (response.ok) return parseJson(text)
   const problem = parsed(text)
-  if (problem.outcome) return problem.outcome
+  if (response.ok) {
+    if (problem === undefined) throw notOfApi(response)
+    return problem
+  }
+  if (problem?.outcome) return problem.outcome
+  if (problem?.code === undefined) throw notOfApi(response)
+  const isOfPage = response.status === 405 || problem.message === UNKNOWN_PATH
+  if (isOfPage) throw notOfApi(response, problem)
   throw new MayflyProblem(response.status, problem)
 }
 
@@ -343,12 +408,12 @@ async function textOf(response) {
   throw new MayflyProblem(response.status, { code: 'UNREADABLE', message })
 }
 
-/** @param {string} text @returns {AnsweredProblem} */
+/** Undefined for what is no JSON. @param {string} text @returns {any} */
 function parsed(text) {
   try {
-    return parseJson(text) ?? {}
+    return parseJson(text)
   } catch {
-    return {}
+    return undefined
   }
 }
 
@@ -367,7 +432,7 @@ async function* eventsOf(body) {
   let hasEnded = false
   for await (const { event, data, id } of rawEventsOf(body)) {
     if (event === 'problem') {
-      const problem = parsed(data)
+      const problem = parsed(data) ?? {}
       throw new MayflyProblem(problem.status ?? 500, problem)
     }
     hasEnded = event === 'outcome'

@@ -251,6 +251,38 @@ test('An error of the server is thrown with its code and its remedy', async () =
   await assert.rejects(clientOf(door).get('exec_no'), { code: 'NOT_FOUND' })
 })
 
+test('The page of a server, no server and no address are problems with the address, the cause and the cure', async () => {
+  await using door = await openDoor()
+  const { staticUrl, activeUrl } = door.gateway
+  const told = (
+    url: string,
+    call = (client: MayflyClient): Promise<unknown> => client.run({ code: '1' }),
+  ) =>
+    call(new MayflyClient({ url, key: adminKey })).then(
+      () => assert.fail(url),
+      (thrown: unknown) => {
+        assert.ok(thrown instanceof MayflyProblem, String(thrown))
+        return [thrown.status, thrown.code, thrown.message, thrown.hint].join('; ')
+      },
+    )
+  const page = /API is the port of the page \+ 1/
+  assert.match(
+    await told(staticUrl),
+    /^405; METHOD_NOT_ALLOWED; Cannot use the answer of "http:.*": Cannot answer "POST"/,
+  )
+  assert.match(await told(staticUrl), page)
+  assert.match(await told(staticUrl, (client) => client.list()), page)
+  assert.match(
+    await told('http://127.0.0.1:9'),
+    /^0; UNAVAILABLE; Cannot reach a server at "http:\/\/127\.0\.0\.1:9": .*; Start it with "mayfly serve"/,
+  )
+  for (const url of ['127.0.0.1:7421', 'localhost:7421', '', '/v1'])
+    assert.match(await told(url), /^0; INVALID; Cannot use ".*" as the URL.*such as http:/)
+  const stopped = AbortSignal.abort()
+  const client = new MayflyClient({ url: activeUrl, key: adminKey })
+  await assert.rejects(client.run({ code: '1' }, { signal: stopped }), { name: 'AbortError' })
+})
+
 test('Without a key the client sends no Authorization header, and the server says that it wants one', async () => {
   await using door = await openDoor()
   const sent: (string | null)[] = []

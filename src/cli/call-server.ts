@@ -9,6 +9,7 @@ import type { Globals } from './print.ts'
 
 /** Limits of an answer: timeout in milliseconds, and bytes after decompression. */
 const answerMsMax = 30_000
+const lookMsMax = 5_000
 const answerBytesMax = 64 * 2 ** 20
 
 export interface ServerFlags extends Globals {
@@ -55,7 +56,7 @@ export async function requestServer(
   { type, body, accept, answerMs = answerMsMax }: RequestParts = {},
 ): Promise<Response> {
   const base = serverOf(flags, process.env)
-  const key = serverKey()
+  const key = await serverKey(base)
   const response = await ask(new URL(path, base), {
     method,
     headers: {
@@ -72,9 +73,10 @@ export async function requestServer(
   throw problemIn(await answeredJson(response), response.status)
 }
 
-/** API key of the environment. Throws MayflyError USAGE without one. */
-export function serverKey(): string {
+/** API key of the environment. Throws MayflyError USAGE without one, UNAVAILABLE if there is no server to call either. */
+export async function serverKey(base: URL): Promise<string> {
   const key = process.env['MAYFLY_API_KEY']?.trim()
+  if (!key) await ask(new URL('/livez', base), { signal: AbortSignal.timeout(lookMsMax) })
   if (!key)
     throw new MayflyError('USAGE', 'Cannot call a server without an API key', {
       hint: 'Set MAYFLY_API_KEY; "mayfly access create --scope run read operate" creates a key',
@@ -124,9 +126,14 @@ async function ask(url: URL, init: RequestInit): Promise<Response> {
     return await fetch(url, init)
   } catch (thrown) {
     const { cause = thrown } = thrown as { cause?: unknown }
-    const why = (cause as { code?: string }).code ?? messageOf(cause)
+    const { code = '' } = cause as { readonly code?: string }
+    const isNobody = code === 'ECONNREFUSED'
+    const why = isNobody ? 'no server runs there' : code || messageOf(cause)
+    const name = 'name another by --server or MAYFLY_SERVER'
     throw new MayflyError('UNAVAILABLE', `Cannot reach a server at "${url.origin}": ${why}`, {
-      hint: 'Name the server by --server or MAYFLY_SERVER; NODE_EXTRA_CA_CERTS adds a certificate authority',
+      hint: isNobody
+        ? `Start one with "mayfly serve", which prints the first key for MAYFLY_API_KEY, or ${name}`
+        : `Is its address right? Else ${name}; NODE_EXTRA_CA_CERTS adds a certificate authority`,
       cause: thrown,
     })
   }
@@ -139,7 +146,7 @@ export async function answeredJson(response: Response): Promise<unknown> {
     return parseJson(new TextDecoder().decode(bytes))
   } catch (cause) {
     throw new MayflyError('PROTOCOL', `${unreadable(response)}: it is not from the API of Mayfly`, {
-      hint: 'The port of the API is the port of the page + 1',
+      hint: portHint,
       cause,
     })
   }
@@ -154,6 +161,7 @@ export async function answeredBytes(response: Response): Promise<Uint8Array> {
   throw new MayflyError('PROTOCOL', `${unreadable(response)}: it is too large`)
 }
 
+const portHint = 'The port of the API is the port of the page + 1'
 const unreadable = ({ url }: Response) => `Cannot read the answer of "${new URL(url).origin}"`
 
 /** Refusal of a job or a session by a server: it was blocked, or no wall can run it. */
@@ -187,5 +195,6 @@ export function problemIn(body: unknown, status: number): MayflyError {
     ...(typeof hint === 'string' && {
       hint: rewordedText('sandbox', hint, remediesIn({ remedies })),
     }),
+    ...((status === 405 || message === 'Cannot find this path') && { hint: portHint }),
   })
 }

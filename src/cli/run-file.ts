@@ -9,13 +9,14 @@ import { wordedFor } from '../contract/remedy.ts'
 import type { OutputListener } from '../contract/pipeline.ts'
 import type { PlannedRun } from '../gateway/local/client.ts'
 import { anyEvent } from '../lib/any-event.ts'
-import { codeOfSignal } from '../lib/signal-name.ts'
 import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 import type { ArtifactsFolder, UnsavedArtifact } from './artifacts-folder.ts'
 import { attachedRunner } from './attachment.ts'
 import { splitFileFlag } from './file-flag.ts'
 import { shownSize } from './format-value.ts'
 import { mayImport } from './package-imports.ts'
+import { namingFlag } from './name-flag.ts'
+import { passedExitCode } from './passed-exit-code.ts'
 import type { OpenPackages } from './packages.ts'
 import type { PictureFile } from './picture-file.ts'
 import { note, printJson } from './print.ts'
@@ -54,7 +55,7 @@ export async function runFile(
   const run = (asked: JobRequest) =>
     runWatched((caller) => runner.run(asked, layers, caller), flags, cancel.signal, keep)
   const ended = await run(request).catch((thrown: unknown) => {
-    if (!takesNoStdin(thrown)) throw thrown
+    if (!takesNoStdin(thrown)) throw namingFlag(thrown, flags)
     note(flags, `Standard input is not used: ${detailsOf(thrown)[0]!.message}`)
     const { stdin: _unused, ...unfed } = request
     return run(unfed)
@@ -154,16 +155,8 @@ async function tellUnread({ stdin, language }: JobRequest, flags: RunFlags): Pro
   )
 }
 
-/**
- * 128 + signal number, as in shells, for a killed program; Mayfly's own exit code for an end that is not the program's own. One that
- * failed at a limit has both.
- */
-function exitCodeFor({ status, exitCode, signal }: Outcome, { passExitCode }: RunFlags): number {
-  const isOwn = status === 'ok' || status === 'error' || status === 'limit'
-  if (!passExitCode || !isOwn) return exitCodeOf[status]
-  if (signal !== null) return codeOfSignal(signal)
-  // A program may end well at a limit that its own child was killed at.
-  return exitCode || exitCodeOf[status]
+function exitCodeFor(outcome: Outcome, { passExitCode }: RunFlags): number {
+  return passExitCode ? passedExitCode(outcome) : exitCodeOf[outcome.status]
 }
 
 async function runWatched(

@@ -1,9 +1,9 @@
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { whyUnreadable } from '../lib/why-unreadable.ts'
-import { exitCodeOf } from '../contract/exit-codes.ts'
+import { exitCodeOf, usageExitCode } from '../contract/exit-codes.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import { outcomeFor } from '../contract/outcome-for.ts'
 import type { SessionListing } from '../contract/exec.ts'
@@ -23,6 +23,8 @@ import {
   type ServerFlags,
   sandboxPath,
 } from './call-server.ts'
+import { namingFlag } from './name-flag.ts'
+import { passedExitCode } from './passed-exit-code.ts'
 import { note, printError, printJson, table } from './print.ts'
 import { report } from './report.ts'
 import { readProgram } from './source.ts'
@@ -65,6 +67,8 @@ export function registerSessions(sandbox: Command, reached: (command: Command) =
     .option('--timeout <time>', 'interrupt the exec after this time, such as 30s')
     .option('--cpu-time <time>', 'limit of processor time, such as 2s')
     .option('--output <size>', 'limit of each output stream, such as 10MB')
+    .addOption(new Option('--pass-exit-code').hideHelp())
+    .addHelpText('after', exitCodes)
     .action(exec)
   reached(sandbox.command('put').description('copy a file into a session'))
     .argument('<id>')
@@ -122,7 +126,7 @@ async function create(flags: CreateFlags): Promise<void> {
   try {
     await open(flags)
   } catch (thrown) {
-    if (!(thrown instanceof JobRefused)) throw thrown
+    if (!(thrown instanceof JobRefused)) throw namingFlag(thrown, flags)
     printError(thrown, flags.json ?? false)
     process.exitCode = exitCodeOf[thrown.jobStatus]
   }
@@ -149,7 +153,13 @@ interface ExecFlags extends ServerFlags {
   readonly output?: string
 }
 
-/** Exits as `mayfly run` does: by the status of the outcome. */
+const exitCodes = `
+Exits with the code of the command or cell, 128 + N where signal N ended it and 127 where there is no such program; else as "mayfly run" does:
+4 for a time limit, 5 for another one. 125: it did not run, as where the session is busy or has ended.`
+/** Mayfly's own failure, as of other tools that pass exit codes on. */
+const notRun = 125
+
+/** Exits as the command or cell did. */
 async function exec(
   id: string,
   words: readonly string[],
@@ -182,9 +192,10 @@ async function exec(
     if (flags.json) printJson(outcome)
     else report(outcome, { file: words[0] ?? 'cell', code: 'code' in body ? body.code : '' }, flags)
     if (!flags.stdin && !isCodePiped && !flags.quiet) await tellUnpassed(flags)
-    process.exitCode = exitCodeOf[outcome.status]
+    process.exitCode = passedExitCode(outcome)
   } catch (thrown) {
-    printError(thrown, flags.json ?? false)
+    printError(namingFlag(thrown, flags), flags.json ?? false)
+    if (process.exitCode !== usageExitCode) process.exitCode = notRun
   }
 }
 

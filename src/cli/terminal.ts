@@ -62,7 +62,7 @@ async function connect(
   const given = words.length === 1 ? [`exec '${only.replaceAll("'", `'\\''`)}'`] : words
   for (const word of given) url.searchParams.append('command', word)
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
-  const headers = { authorization: `Bearer ${serverKey()}` }
+  const headers = { authorization: `Bearer ${await serverKey(serverOf(flags, process.env))}` }
   const socket = new WebSocket(url, { headers, perMessageDeflate: false })
   const { promise, resolve, reject } = Promise.withResolvers<WebSocket>()
   socket.once('open', () => {

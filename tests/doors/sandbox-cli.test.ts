@@ -135,12 +135,15 @@ suite('mayfly sandbox', () => {
     const MAYFLY_API_KEY = server.apiKey
     const nobody = await bare({ MAYFLY_API_KEY, MAYFLY_PORT: '9' })
     assert.equal(nobody.code, 1)
+    const neither = await mayfly(place, ['sandbox', 'create'], { env: { MAYFLY_PORT: '9' } })
+    for (const { stderr } of [nobody, neither])
+      assert.match(stderr, /Cannot reach a server at ".*": no server runs there\n.*mayfly serve/)
     assert.match(nobody.stderr, /Cannot reach a server at "http:\/\/127\.0\.0\.1:10"/)
     const inClear = await bare({ MAYFLY_API_KEY }, '--server', 'http://mayfly.example.com:7421')
     assert.equal(inClear.code, 2)
     assert.match(inClear.stderr, /unencrypted to "mayfly.example.com:7421"/)
     const page = await bare({ MAYFLY_API_KEY }, '--server', server.static)
-    assert.equal(page.code, 1)
+    assert.deepEqual([page.code, /the port of the page \+ 1/.test(page.stderr)], [1, true])
     const stranger = await bare({ MAYFLY_API_KEY: 'x'.repeat(40) }, '--server', server.active)
     assert.equal(stranger.code, 1)
     assert.match(stranger.stderr, /Cannot accept this API key/)
@@ -197,7 +200,7 @@ suite('mayfly sandbox with a server that may be hostile', () => {
     ]) {
       const { code, stdout, stderr } = await mayfly(place, ['sandbox', ...words])
       assert.match(stderr, /^mayfly: Cannot read the answer of "http:.*": it is too large$/m)
-      assert.deepEqual([code, stdout], [words[0] === 'exec' ? 9 : 1, ''], words.join(' '))
+      assert.deepEqual([code, stdout], [words[0] === 'exec' ? 125 : 1, ''], words.join(' '))
     }
   })
 })

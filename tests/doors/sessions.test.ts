@@ -570,7 +570,12 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     const shown = documentOf(await sandbox(['exec', id, '-', '--json'], 'x + 1'))
     assert.equal(shown['result'], 21)
     const failed = await sandbox(['exec', id, '--', 'sh', '-c', 'echo out; exit 7'])
-    assert.deepEqual([failed.code, failed.stdout], [1, 'out\n'])
+    assert.deepEqual([failed.code, failed.stdout], [7, 'out\n'])
+    const codeOf = async (...words: readonly string[]) =>
+      (await sandbox(['exec', id, '--', ...words])).code
+    assert.equal(await codeOf('sh', '-c', 'kill -9 $$'), 137)
+    assert.equal(await codeOf('no-such-program'), 127)
+    assert.equal((await sandbox(['exec', id, '-'], 'raise SystemExit(6)')).code, 6)
     const late = await sandbox(['exec', id, '-', '--timeout', '300ms'], 'while True: pass')
     assert.equal(late.code, 4)
     writeFileSync(join(place.cwd, 'one.txt'), 'one')
@@ -583,7 +588,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     assert.equal((await sandbox(['renew', id, '--timeout', '9m'])).code, 0)
     assert.match((await sandbox(['kill', id])).stdout, /ended as ok/)
     const gone = await sandbox(['exec', id, '-'], '1')
-    assert.notEqual(gone.code, 0)
+    assert.equal(gone.code, 125)
     assert.match(gone.stderr, /session has ended/)
   })
 

@@ -126,6 +126,8 @@ function withoutVainHelp(argv: readonly string[], program: Command): readonly st
   // A word behind a flag may be its value.
   const isPlain = (word: string): boolean => !own[own.indexOf(word) - 1]?.startsWith('-')
   const words = positionals(own)
+  const [first, ...rest] = words
+  if (first === 'help' && isUnknown(rest, program)) return argv.filter((word) => word !== 'help')
   if (!words.every(isPlain) || !isUnknown(words, program)) return argv
   return argv.filter((word, at) => at >= own.length || (word !== '--help' && word !== '-h'))
 }

@@ -57,15 +57,13 @@ function deepIssue(text: string, file: string): Issue {
 export function configError(issues: readonly [Issue, ...Issue[]], cause?: unknown): MayflyError {
   const [first] = issues
   const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ''
-  return new MayflyError(
-    'CONFIG',
-    `Cannot use the configuration: ${first.where}: ${first.message}${more}`,
-    {
-      details: { issues },
-      ...(issues.length > 1 && { hint: 'Run "mayfly policy check" to list all errors' }),
-      cause,
-    },
-  )
+  // A variable or a flag is named as what it is.
+  const what = /^(?:MAYFLY_|--)/.test(first.where) ? '' : 'the configuration: '
+  return new MayflyError('CONFIG', `Cannot use ${what}${first.where}: ${first.message}${more}`, {
+    details: { issues },
+    ...(issues.length > 1 && { hint: 'Run "mayfly policy check" to list all errors' }),
+    cause,
+  })
 }
 
 function tomlIssue(error: TomlError, file: string): Issue {

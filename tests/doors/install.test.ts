@@ -76,6 +76,21 @@ suite('Installed from a registry', { skip: why }, () => {
       assert.equal(await printed(app, nodeOf(major), ['readme.mjs'], state), `${promised}\n`)
     })
 
+  test('The commands of the README run from the installed package, in an empty folder', async () => {
+    const blocks = [...readme().matchAll(/^```sh run\n([^]*?)^```$/gm)].map(([, code = '']) => code)
+    assert.ok(blocks.length >= 6)
+    for (const code of blocks) {
+      const folder = mkdtempSync(join(app, 'empty-'))
+      const commands = code.replaceAll(/^# → .*\n/gm, '')
+      const args = ['-euo', 'pipefail', '-c', commands]
+      const { code: exitCode, stdout, stderr } = await run(folder, 'bash', args, state)
+      const said = stdout + stderr
+      assert.equal(exitCode, 0, said)
+      for (const [, promised = ''] of code.matchAll(/^# → (.*)$/gm))
+        assert.ok(said.includes(promised), `"${promised}" is not in:\n${said}`)
+    }
+  })
+
   for (const major of majors)
     test(`Node ${major}: the command line runs JavaScript and a program`, async () => {
       writeFileSync(join(app, 'job.js'), 'return 6 * 7')
@@ -315,11 +330,12 @@ function tool(spec: string, program: string): string {
   return found
 }
 
+const readme = (): string => readFileSync(join(root, 'README.md'), 'utf8')
+
 /** The code block of the README that imports the library, and its documented output. */
 function libraryPart(): readonly string[] {
-  const text = readFileSync(join(root, 'README.md'), 'utf8')
   const found = /^```js run\n(import \{ Mayfly \} from 'mayfly'\n[^]*?)^\/\/ → (.*)\n```$/m.exec(
-    text,
+    readme(),
   )
   assert.ok(found)
   return found

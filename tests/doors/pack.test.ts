@@ -69,6 +69,25 @@ suite('The npm package', { skip: withoutNpm() }, () => {
     assert.deepEqual(files.filter(isOutOfPlace), [])
   })
 
+  test('The package has every file to which its pages for users link', () => {
+    const pages = readdirSync(installed, { recursive: true })
+      .map(String)
+      .filter(
+        (name) =>
+          /^(?:README|SECURITY|SPECIFICATION|THREAT_MODEL)\.md$|^docs\/(?!decisions)/.test(name) &&
+          name.endsWith('.md'),
+      )
+    assert.ok(pages.length > 50, `${pages.length} pages`)
+    const dead = pages.flatMap((page) => {
+      const text = readFileSync(join(installed, page), 'utf8')
+      return [...text.matchAll(/\]\((?!https?:|mailto:|#)([^)#\s]+)/g)]
+        .map(([, link = '']) => join(page, '..', link))
+        .filter((link) => !existsSync(join(installed, link)))
+        .map((link) => `${page}: ${link}`)
+    })
+    assert.deepEqual(dead, [])
+  })
+
   test('The package leaves out the bytecode that Python writes beside a module', () => {
     const checkout = mkdtempSync(join(tmpdir(), 'mayfly-bytecode-'))
     try {
@@ -290,7 +309,7 @@ suite('The npm package', { skip: withoutNpm() }, () => {
 })
 
 function isOutOfPlace(file: string): boolean {
-  return /\.test\.|(?<!\.d)\.ts$|^tests\//.test(file)
+  return !file.startsWith('examples/') && /\.test\.|(?<!\.d)\.ts$|^tests\//.test(file)
 }
 
 function node(...args: readonly string[]): string {

@@ -1,5 +1,5 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
-import { usageExitCode } from '../contract/exit-codes.ts'
+import { notRunExitCode, usageExitCode } from '../contract/exit-codes.ts'
 import { rewordedText, type Remedy } from '../contract/remedy.ts'
 import { sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
 
@@ -75,13 +75,19 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
 ])
 const failedExitCode = 9
 
+/** Exit code of an error before or without a job; undefined for one whose verb decides. */
+function exitCodeOfError(code: string | undefined): number | undefined {
+  if (code !== undefined && USAGE_CODES.has(code)) return usageExitCode
+  return code === 'SESSION_ENDED' ? notRunExitCode : undefined
+}
+
 /** Errors of the state folder come without data, also from the warden. */
 const stateFolder: Remedy = { field: 'state' }
 
-/** Prints an error with its hint, and sets the exit code: 2 for usage and configuration, 9 otherwise. */
+/** Prints an error with its hint, and sets the exit code: 2 for usage and configuration, 125 for an ended session, 9 otherwise. */
 export function printError(thrown: unknown, json: boolean): void {
   const known = thrown instanceof MayflyError ? thrown : undefined
-  process.exitCode = known && USAGE_CODES.has(known.code) ? usageExitCode : failedExitCode
+  process.exitCode = exitCodeOfError(known?.code) ?? failedExitCode
   const remedies = [stateFolder, ...(known?.remedies ?? [])]
   const own = (text: string) => rewordedText('run', text, remedies)
   const error = {

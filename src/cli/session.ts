@@ -3,10 +3,10 @@ import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { whyUnreadable } from '../lib/why-unreadable.ts'
-import { exitCodeOf, usageExitCode } from '../contract/exit-codes.ts'
+import { exitCodeOf, notRunExitCode, usageExitCode } from '../contract/exit-codes.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import { outcomeFor } from '../contract/outcome-for.ts'
-import type { SessionListing } from '../contract/exec.ts'
+import { lostWithIt, type SessionListing } from '../contract/exec.ts'
 import type { ForkedRow } from '../contract/fork.ts'
 import type { SessionRow } from '../contract/session.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -156,9 +156,6 @@ interface ExecFlags extends ServerFlags {
 const exitCodes = `
 Exits with the code of the command or cell, 128 + N where signal N ended it and 127 where there is no such program; else as "mayfly run" does:
 4 for a time limit, 5 for another one. 125: it did not run, as where the session is busy or has ended.`
-/** Mayfly's own failure, as of other tools that pass exit codes on. */
-const notRun = 125
-
 /** Exits as the command or cell did. */
 async function exec(
   id: string,
@@ -191,12 +188,21 @@ async function exec(
     const outcome = outcomeFor('sandbox', ended)
     if (flags.json) printJson(outcome)
     else report(outcome, { file: words[0] ?? 'cell', code: 'code' in body ? body.code : '' }, flags)
+    tellSession(outcome, flags)
     if (!flags.stdin && !isCodePiped && !flags.quiet) await tellUnpassed(flags)
     process.exitCode = passedExitCode(outcome)
   } catch (thrown) {
     printError(namingFlag(thrown, flags), flags.json ?? false)
-    if (process.exitCode !== usageExitCode) process.exitCode = notRun
+    if (process.exitCode !== usageExitCode) process.exitCode = notRunExitCode
   }
+}
+
+/** Tells what the session lost by an exec. */
+function tellSession({ session }: Outcome, flags: ExecFlags): void {
+  if (session?.ended)
+    note(flags, `The session has ended. ${lostWithIt}: "mayfly sandbox create" opens another one`)
+  else if (session?.state === 'lost')
+    note(flags, 'The interpreter was started anew: its variables and imports are lost')
 }
 
 async function stdinOf(flags: ExecFlags) {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { usageExitCode } from '../contract/exit-codes.ts'
+import { notRunExitCode, usageExitCode } from '../contract/exit-codes.ts'
 import { printError, type Globals } from './print.ts'
 
 /** Exit code of a command without a job, on failure or a negative result. */
@@ -16,7 +16,8 @@ export function verb(
       await run(flags as never, ...command.args)
     } catch (thrown) {
       printError(thrown, flags.json ?? false)
-      if (process.exitCode !== usageExitCode) process.exitCode = failedExitCode
+      const isOwn = process.exitCode === usageExitCode || process.exitCode === notRunExitCode
+      if (!isOwn) process.exitCode = failedExitCode
     }
   }
 }

@@ -70,10 +70,13 @@ export function sessionBusy(): MayflyError {
 /** Error of a call on a session that has ended. Names the cause, where `end` is an end that its host brought about. */
 export function sessionEnded(
   end?: SessionEnd,
-  hint = 'Open another one; the outcome of this one says how it ended',
+  hint = `${lostWithIt}: open another one`,
 ): MayflyError {
   return new MayflyError('SESSION_ENDED', `Cannot use the session: ${causeOf(end)}`, { hint })
 }
+
+/** Text on what an ended session takes with it. */
+export const lostWithIt = 'Its variables, files and processes are gone'
 
 /** Status and error of an end of a session. */
 export interface SessionEnd {
@@ -101,7 +104,8 @@ export const boundEnds: Readonly<Record<SessionBound, SessionEnd>> = {
   },
 }
 
-function causeOf(end: SessionEnd | undefined): string {
+/** Cause of an end of a session, as the end of a sentence. */
+export function causeOf(end: SessionEnd | undefined): string {
   if (end?.status === 'timeout') return 'its time was over'
   if (end?.status === 'limit' && end.error) return `${end.error.code} ended it`
   if (end?.status === 'terminated' && end.error) return `it was terminated: ${end.error.message}`

@@ -15,6 +15,8 @@ export const exitCodeOf = {
   cancelled: 130,
 } as const
 export const usageExitCode = 2
+/** Code of an exec that did not run, as in a session that is busy or has ended; that of other tools that pass codes on. */
+export const notRunExitCode = 125
 
 export type Status = keyof typeof exitCodeOf
 

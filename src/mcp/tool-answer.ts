@@ -1,4 +1,5 @@
 import { isHintOfCaller, MayflyError, messageOf } from '../contract/error.ts'
+import { lostWithIt } from '../contract/exec.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import { outcomeFor } from '../contract/outcome-for.ts'
 import { rewordedText } from '../contract/remedy.ts'
@@ -60,7 +61,10 @@ export function answerOutcome(ended: Outcome): ToolAnswer {
   const parts = [
     head.filter((one) => one !== false).join(', '),
     of,
-    session?.state === 'lost' && 'The interpreter was restarted: variables and imports are lost',
+    session?.ended && `The session has ended. ${lostWithIt}: call without "session" for a new one`,
+    session?.state === 'lost' &&
+      !session.ended &&
+      'The interpreter was restarted: variables and imports are lost',
     error && fenced('error', errorText(error, stderr), shares.error),
     hintOf(outcome),
     result !== undefined && fenced(`result (${outcome.encoding})`, result, shares.result),

@@ -463,6 +463,8 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
         [status, body.code, outcome.status, outcome.error.code],
         [410, 'SESSION_ENDED', 'limit', 'MEMORY'],
       )
+      assert.match(body.message, /MEMORY ended it, at \d{4}-\d\d-\d\dT/)
+      assert.match(body.hint, /^Its variables, files and processes are gone: .*"limits\.memory"/)
       assert.ok(outcome.timeline.some(({ event }: { event: string }) => event === 'terminated'))
     }
   })
@@ -589,7 +591,25 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     assert.match((await sandbox(['kill', id])).stdout, /ended as ok/)
     const gone = await sandbox(['exec', id, '-'], '1')
     assert.equal(gone.code, 125)
-    assert.match(gone.stderr, /session has ended/)
+    assert.match(gone.stderr, /it has ended, at /)
+  })
+
+  test('the command line says what a session lost, and why and when it ended, with one exit code', async () => {
+    const env = { MAYFLY_API_KEY: keyOf.run, MAYFLY_SERVER: server.active }
+    const sandbox = (args: readonly string[], stdin?: string) =>
+      mayfly(place, ['sandbox', ...args], { env, ...(stdin !== undefined && { stdin }) })
+    const id = (await sandbox(['create', '--memory', '64MB'])).stdout.trim()
+    writeFileSync(join(place.cwd, 'late.txt'), 'late')
+    const crashed = await sandbox(['exec', id, '-'], 'import os; os._exit(3)')
+    assert.match(crashed.stderr, /^The interpreter was started anew: its variables .* lost$/m)
+    const large = 'held = []\nwhile True: held.append(b"x" * 2**20)'
+    const over = await sandbox(['exec', id, '-', '--timeout', '60s'], large)
+    assert.equal(over.code, 5)
+    assert.match(over.stderr, /^MEMORY [^]*^The session has ended\. Its variables, files/m)
+    for (const verb of ['exec', 'put']) {
+      const late = await sandbox([verb, id, verb === 'exec' ? '-' : 'late.txt'], '1')
+      assert.deepEqual([late.code, /MEMORY ended it, at /.test(late.stderr)], [125, true], verb)
+    }
   })
 
   test('a server that stops ends its sessions; one that is killed leaves nothing, and answers 410 afterwards', async (t) => {

@@ -2,6 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import type { Job } from '../../contract/job.ts'
 import { MayflyError } from '../../contract/error.ts'
 import { sessionBusy, sessionFileBytesMax, type SessionFiles } from '../../contract/exec.ts'
+import { sessionEndedAs } from '../../contract/session-ended.ts'
 import type { TimelineEntry } from '../../contract/event.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import { timeoutRequest, type SessionRow } from '../../contract/session.ts'
@@ -313,9 +314,8 @@ export function ownSession(parts: SessionDoor, identity: Identity, id: string): 
       retryAfterMs: 1000,
     })
   const text = parts.history.outcome(identity.tenant, id)
-  throw new MayflyError('SESSION_ENDED', 'Cannot use this sandbox: its session has ended', {
-    details: { outcome: text === undefined ? null : parseJson(text) },
-  })
+  // Written by this server.
+  throw sessionEndedAs(text === undefined ? undefined : (parseJson(text) as Outcome), row.at)
 }
 
 export function userOf(identity: Identity): SessionUser {

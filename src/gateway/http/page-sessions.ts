@@ -1,4 +1,6 @@
 import { MayflyError } from '../../contract/error.ts'
+import type { SessionEnd } from '../../contract/exec.ts'
+import { sessionEndedAs } from '../../contract/session-ended.ts'
 import type { OpenSession } from '../../sessions/open-sessions.ts'
 import type { LiveOutput } from './live-output.ts'
 import type { LiveTimeline } from './live-timeline.ts'
@@ -72,9 +74,7 @@ export class PageSessions {
     if (one?.visitor === visitor) return one
     const ended = this.#ended.get(id)
     if (ended?.visitor !== visitor) throw new MayflyError('NOT_FOUND', 'Cannot find this session')
-    throw new MayflyError('SESSION_ENDED', 'Cannot use this session: it has ended', {
-      details: { outcome: ended.outcome },
-    })
+    throw sessionEndedAs((ended.outcome as SessionEnd | null) ?? undefined)
   }
 }
 

@@ -18,4 +18,6 @@ test('A refused fork is the limit on processes if most of them were in use, as t
   assert.deepEqual(limitsUsed({}, refused), {})
   assert.deepEqual(limitsUsed({ nearTasks: true }, { message: 'no' }), { nearTasks: true })
   assert.deepEqual(limitsUsed({ limit: 'disk' }, refused), { limit: 'disk' })
+  const broken = { code: 'SYNTAX_ERROR', message: 'invalid syntax' }
+  assert.equal(limitsUsed({ limit: 'disk' }, broken).limit, undefined)
 })

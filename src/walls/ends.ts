@@ -55,12 +55,13 @@ const REFUSED_FORK = /EAGAIN|Resource temporarily unavailable|can't start new th
 
 /**
  * Limits that a failed program used up: those of the kernel's counts; and its processes, reported, if it says that it was refused one
- * and most of them were in use.
+ * and most of them were in use. None of code that does not parse: the scratch folders of a session stay full after the exec that filled them.
  */
 export function limitsUsed<Use extends LimitUse>(
   used: Use,
-  error: { readonly message: string } | undefined,
+  error: { readonly code?: string; readonly message: string } | undefined,
 ): Use | (Use & Required<Pick<LimitUse, 'limit' | 'limitTrust'>>) {
+  if (error?.code === 'SYNTAX_ERROR') return { ...used, limit: undefined }
   if (used.limit || !used.nearTasks || !REFUSED_FORK.test(error?.message ?? '')) return used
   return { ...used, limit: 'processes', limitTrust: 'guest' }
 }

@@ -73,7 +73,11 @@ function sourcesOf({ file, request, asked, note }: PackagesOptions): readonly Pa
   const { language } = request
   const hasOwn = request.files?.some(({ path: place }) => /^(?:\.\/)*node_modules\//.test(place))
   if (file === '-' || hasOwn || !inNode.has(language)) return []
-  const found = nearestModules(path.dirname(path.resolve(file)))
+  const from = path.dirname(path.resolve(file))
+  // One that is closed matters to a source that imports a package alone.
+  const found = importsPackage(request.code ?? '')
+    ? nearestModules(from)
+    : attempt(() => nearestModules(from))
   if (!found || !needsPackages(request, found.folder)) return []
   if (request.signature === undefined) return [found]
   note(`Packages: ${found.folder} is left out: no signature covers it (--packages brings it)`)

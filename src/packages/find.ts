@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { accessSync, constants, lstatSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import type { LayerKind } from '../contract/layer.ts'
 import { MayflyError } from '../contract/error.ts'
@@ -58,10 +58,16 @@ function unusable(given: string, { because, ...hint }: WhyUnreadable, cause?: un
   return new MayflyError('USAGE', message, { ...hint, ...(cause !== undefined && { cause }) })
 }
 
-/** Nearest `node_modules`, in the folder or above, like Node's resolution. */
+/**
+ * Nearest `node_modules`, in the folder or above, like Node's resolution. Throws MayflyError USAGE for one that may not be looked at:
+ * none above would be the right one.
+ */
 export function nearestModules(from: string): PackageSource | undefined {
   for (let folder = path.resolve(from); ; folder = path.dirname(folder)) {
-    const modules = realFolder(path.join(folder, 'node_modules'), folder)
+    const given = path.join(folder, 'node_modules')
+    const denial = denialOf(given)
+    if (denial) throw unusable(given, whyUnreadable(given, denial), denial)
+    const modules = realFolder(given, folder)
     const found = modules && packagesAt(modules)
     if (found) return found.kind === 'node' ? found : undefined
     if (folder === path.dirname(folder)) return undefined
@@ -125,6 +131,19 @@ function realFolder(given: string, within: string): string | undefined {
 function folderAt(given: string): string | undefined {
   const folder = asOwner(given, (at) => realpathSync(at))
   return statAsOwner(folder)?.isDirectory() ? folder : undefined
+}
+
+/** Error of a folder whose entries this process may not look at. */
+function denialOf(given: string): Error | undefined {
+  try {
+    asOwner(given, (at) => accessSync(at, constants.R_OK | constants.X_OK))
+    // access(2) asks for the real uid.
+    if (process.geteuid?.() !== process.getuid?.()) namesIn(given)
+    return undefined
+  } catch (thrown) {
+    const error = thrown as NodeJS.ErrnoException
+    return error.code === 'EACCES' ? error : undefined
+  }
 }
 
 const namesIn = (folder: string) => asOwner(folder, (at) => readdirSync(at))

@@ -147,6 +147,16 @@ suite('Root', { skip: noOrdinaryUser() }, () => {
       )
   })
 
+  test('Packages that cannot be read are named, in place of "install it there"', async () => {
+    write('theirs/job.mjs', "import left from 'left'\nexport default () => left")
+    mkdirSync(at('theirs/node_modules'), { mode: 0o700 })
+    chownSync(at('theirs'), otherUid, otherUid)
+    assert.match(
+      String(await resultOf('theirs/job.mjs')),
+      /^Cannot use packages from ".*theirs\/node_modules": the folder ".*theirs\/node_modules" is private to root/,
+    )
+  })
+
   test('Attack: what another user may change leads root to no private file', async () => {
     mkdirSync(at('open'))
     chmodSync(at('open'), 0o777)

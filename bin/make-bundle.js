@@ -170,7 +170,8 @@ const shortHashes = {
 }
 
 /** Parts that a small bundle has and loads when they are needed. */
-const PARTS = /^(?:\.\/(?:report|start-ahead|stdin)|\.\.\/warden\/start-server)\.[jt]s$/
+const PARTS =
+  /^(?:\.\/(?:report|start-ahead|stdin|name-flag|unreadable)|\.\.\/warden\/start-server)\.[jt]s$/
 
 /**
  * In place of any other part that is loaded when it is needed: leaves the run to the large bundle. @param {string} root

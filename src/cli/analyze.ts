@@ -9,7 +9,8 @@ import type { Analysis } from '../contract/verdict.ts'
 import { attempt } from '../lib/attempt.ts'
 import { asOwner } from '../lib/owner-files.ts'
 import { note, paint, printJson, type Globals } from './print.ts'
-import { readBytes, sourceTextOf, unreadable } from './source.ts'
+import { readBytes, sourceTextOf } from './source.ts'
+import { unreadable } from './unreadable.ts'
 import {
   legendOf,
   blockScore,

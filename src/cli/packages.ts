@@ -74,7 +74,7 @@ function sourcesOf({ file, request, asked, note }: PackagesOptions): readonly Pa
   const hasOwn = request.files?.some(({ path: place }) => /^(?:\.\/)*node_modules\//.test(place))
   if (file === '-' || hasOwn || !inNode.has(language)) return []
   const from = path.dirname(path.resolve(file))
-  // One that is closed matters to a source that imports a package alone.
+  // Closed packages matter only to a source that imports a package.
   const found = importsPackage(request.code ?? '')
     ? nearestModules(from)
     : attempt(() => nearestModules(from))

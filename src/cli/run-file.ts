@@ -15,14 +15,12 @@ import { attachedRunner } from './attachment.ts'
 import { splitFileFlag } from './file-flag.ts'
 import { shownSize } from './format-value.ts'
 import { mayImport } from './package-imports.ts'
-import { namingFlag } from './name-flag.ts'
 import { passedExitCode } from './passed-exit-code.ts'
 import type { OpenPackages } from './packages.ts'
 import type { PictureFile } from './picture-file.ts'
 import { note, printJson } from './print.ts'
 import { onReaderGone } from './broken-pipe.ts'
 import type { RanProgram } from './report.ts'
-import { askForRights } from './role.ts'
 import type { RunFlags } from './run-flags.ts'
 import { requestOf } from './run-request.ts'
 import type { Runner, RunnerCaller, RunnerOptions } from './runner.ts'
@@ -39,7 +37,7 @@ export async function runFile(
   flags: RunFlags,
 ): Promise<void> {
   using packages = await packagesFor(file, await requestOf(file, args, flags), flags)
-  askForRights()
+  if (process.env['MAYFLY_ROLE']) (await import('./role.ts')).askForRights()
   const request = await fed(packages.request, file, flags)
   await using picture = flags.picture === undefined ? undefined : await pictureAt(flags)
   await using folder = flags.artifacts === undefined ? undefined : await folderAt(flags.artifacts)
@@ -54,8 +52,8 @@ export async function runFile(
   const keep = flags.explain ? (found: PlannedRun) => void (planned = found) : undefined
   const run = (asked: JobRequest) =>
     runWatched((caller) => runner.run(asked, layers, caller), flags, cancel.signal, keep)
-  const ended = await run(request).catch((thrown: unknown) => {
-    if (!takesNoStdin(thrown)) throw namingFlag(thrown, flags)
+  const ended = await run(request).catch(async (thrown: unknown) => {
+    if (!takesNoStdin(thrown)) throw await named(thrown, flags)
     note(flags, `Standard input is not used: ${detailsOf(thrown)[0]!.message}`)
     const { stdin: _unused, ...unfed } = request
     return run(unfed)
@@ -128,6 +126,13 @@ async function fed(request: JobRequest, file: string, flags: RunFlags): Promise<
     note: (text) => note(flags, text),
   })
   return stdin === undefined ? request : { ...request, stdin }
+}
+
+/** A refusal by fields of the job as one of flags. */
+async function named(thrown: unknown, flags: RunFlags): Promise<unknown> {
+  if (!(thrown instanceof MayflyError) || thrown.code !== 'INVALID') return thrown
+  const { namingFlag } = await import('./name-flag.ts')
+  return namingFlag(thrown, flags)
 }
 
 /** Detects that analysis chose a language without stdin, e.g. an isolate. */

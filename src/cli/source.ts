@@ -14,7 +14,6 @@ import type { Language } from '../contract/job.ts'
 import { languageOfName, unknownLanguage, type NamedLanguage } from '../contract/language-words.ts'
 import { interpreterOf, languageOfShebang } from '../contract/shebang.ts'
 import { asOwner } from '../lib/owner-files.ts'
-import { whyUnreadable } from '../lib/why-unreadable.ts'
 import { sanitise } from '../output/sanitise.ts'
 
 /** Same as the limit of all files of a job. */
@@ -101,14 +100,9 @@ export async function readBytes(file: string): Promise<Buffer> {
     return bytes ?? (await readAll(createReadStream(file), file))
   } catch (cause) {
     if (cause instanceof MayflyError) throw cause
+    const { unreadable } = await import('./unreadable.ts')
     throw unreadable(file, cause)
   }
-}
-
-/** Error of a file that cannot be read, for the reason that its system call gave. */
-export function unreadable(file: string, cause: unknown): MayflyError {
-  const { because, ...hint } = whyUnreadable(file, cause)
-  return new MayflyError('USAGE', `Cannot read "${file}": ${because}`, { ...hint, cause })
 }
 
 /**

@@ -3,7 +3,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { JobRequest, Language } from '../contract/job.ts'
 import { canonicalLanguage } from '../contract/language-words.ts'
 import { stdinBytesMax } from '../contract/stdin-bound.ts'
-import { stdinReaders } from '../contract/unread-input.ts'
+import { stdinReaders } from '../contract/stdin-readers.ts'
 import { shownSize } from './format-value.ts'
 
 /*

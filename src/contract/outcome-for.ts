@@ -1,6 +1,11 @@
 import type { Outcome } from './outcome.ts'
-import { reworded, rewordedText, type EntryPoint } from './remedy.ts'
-import { entryRemedies } from './unread-input.ts'
+import { reworded, rewordedText, type EntryPoint, type Remedy } from './remedy.ts'
+
+/** Remedies that a warning names. */
+const entryRemedies: readonly Remedy[] = [
+  { field: 'entry', value: 'handler' },
+  { field: 'entry', value: 'module' },
+]
 
 /** The outcome in the words of an entry point: its error and its warnings. */
 export function outcomeFor(entry: EntryPoint, outcome: Outcome): Outcome {

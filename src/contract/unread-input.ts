@@ -1,5 +1,6 @@
 import type { Job } from './job.ts'
-import { remedyText, type Remedy } from './remedy.ts'
+import { remedyText } from './remedy.ts'
+import { stdinReaders } from './stdin-readers.ts'
 import type { Verdict } from './verdict.ts'
 
 /**
@@ -11,13 +12,6 @@ export interface EndedQuietly {
   readonly resultText: string
   readonly hasOutput: boolean
 }
-
-/** Text of a source that may read standard input. */
-export const stdinReaders = {
-  python:
-    /\bstdin\b|\binput\s*\(|\bfileinput\b|\bopen\s*\(\s*0\b|\bos\.(read|system|popen|exec|spawn)|\bsubprocess\b/,
-  node: /\bstdin\b|\breadFile(Sync)?\s*\(\s*0\b|\bread(Sync)?\s*\(\s*0\b|\breadline\b|\bchild_process\b/,
-} as const
 
 /** Commands that read standard input, or may run one that does. */
 const SHELL_READERS =
@@ -82,12 +76,6 @@ export function unreadInput(
     return `${isUnread ? 'The input was not read: nothing' : 'Nothing'} calls "${callee.name}" (${remedyText({ field: 'entry', value: callee.entry })} does)`
   return isUnread ? `The input was not read: ${reading.place}` : undefined
 }
-
-/** Remedies that a warning names. */
-export const entryRemedies: readonly Remedy[] = [
-  { field: 'entry', value: 'handler' },
-  { field: 'entry', value: 'module' },
-]
 
 /** True if the default export of a program of Node was called. */
 const isDefault = ({ entry }: Job['asked'], own: string): boolean =>

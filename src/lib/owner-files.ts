@@ -6,8 +6,8 @@
  * user of `sudo`.
  *
  * Mechanism: each call first acts with the rights of that uid. Where a file or folder denies it, and the real uid is still root, the
- * call acts as the owner of what denied it. Another user's rights reach no further than that user could. For root's, the path must
- * be one that root alone can change: confused deputy, another user must not choose which file root opens.
+ * call acts as the owner of what denied it. Another user's rights reach no further than that user could. The path must be one that
+ * root alone can change, or for another user's rights root and that user: confused deputy, nobody else must choose the file.
  *
  * Relies on seteuid(2), which binds every thread: all is synchronous, and no other work on files may be under way.
  */
@@ -21,6 +21,7 @@ const ROOT = 0
 const LINKS_MAX = 40
 const STICKY = 0o1000
 const WRITABLE_BY_OTHERS = 0o022
+const WRITABLE_BY_ALL = 0o002
 /** Group and others may enter a folder. */
 const ENTERED_BY_OTHERS = 0o011
 const FOLDERS_MAX = 10_000
@@ -33,7 +34,7 @@ export interface PathBarrier {
   readonly uid: number
   readonly mode: number
   readonly isFolder: boolean
-  /** True if root alone can change that the path leads there. */
+  /** True if root alone, or with the owner alone, can change that the path leads there. */
   readonly isGuarded: boolean
 }
 
@@ -62,6 +63,7 @@ export function asOwner<T>(place: string, act: (at: string) => T, follows = true
     }
     const absolute = path.resolve(place)
     const closed = closedFrom(absolute)
+    if (closed.uid !== ROOT && !closed.isGuarded) throw thrown
     if (closed.uid !== ROOT) return asUser(closed.uid, () => act(place))
     return asUser(ROOT, () => {
       const at = OWN_DESCRIPTOR.test(place) ? place : ownPath(absolute, follows, closed)
@@ -113,12 +115,12 @@ function closedFrom(absolute: string): PathBarrier {
 export function closedPath(absolute: string): PathBarrier {
   const ahead = absolute.split('/').toReversed()
   let at = '/'
-  let isGuarded = isGuard(fs.lstatSync(at))
+  const passed = [fs.lstatSync(at)]
   for (let links = 0; ahead.length > 0 && links <= LINKS_MAX;) {
     const next = path.join(at, ahead.pop()!)
     const facts = attempt(() => fs.lstatSync(next))
     if (!facts) break
-    isGuarded &&= isGuard(facts)
+    passed.push(facts)
     if (facts.isSymbolicLink()) {
       links++
       const target = fs.readlinkSync(next)
@@ -128,13 +130,18 @@ export function closedPath(absolute: string): PathBarrier {
   }
   const facts = fs.lstatSync(at)
   const { uid, mode } = facts
+  const isGuarded = passed.every((one) => isGuard(one, uid))
   return { path: at, uid, mode, isFolder: facts.isDirectory(), isGuarded }
 }
 
-/** True if root alone can replace it, a link, or what is in it, a folder; in a sticky one each owner their own. */
-function isGuard(facts: fs.Stats): boolean {
-  const isShared = (facts.mode & WRITABLE_BY_OTHERS) !== 0 && (facts.mode & STICKY) === 0
-  return facts.uid === ROOT && (facts.isSymbolicLink() || !isShared)
+/**
+ * True if root or `uid` alone can replace it, a link, or what is in it, a folder; in a sticky one each owner their own. A group may
+ * write to folders of a user other than root: a link that it makes there has another owner.
+ */
+function isGuard(facts: fs.Stats, uid: number): boolean {
+  const others = uid === ROOT ? WRITABLE_BY_OTHERS : WRITABLE_BY_ALL
+  const isShared = (facts.mode & others) !== 0 && (facts.mode & STICKY) === 0
+  return (facts.uid === ROOT || facts.uid === uid) && (facts.isSymbolicLink() || !isShared)
 }
 
 /**

@@ -168,6 +168,23 @@ suite('Root', { skip: noOrdinaryUser() }, () => {
       assert.match(String(await resultOf(`open/${name}`)), /^Cannot read/, name)
   })
 
+  test('Attack: a link of one user leads root to no private file of another', async () => {
+    write('two/job.js', 'return 1', 0o600)
+    write('two/shut/job.js', 'return 1')
+    chownSync(at('two/job.js'), otherUid, otherUid)
+    chownSync(at('two/shut'), otherUid, otherUid)
+    chmodSync(at('two/shut'), 0o700)
+    symlinkSync(at('two/job.js'), at('two/own.js'))
+    assert.deepEqual(await resultOf('two/own.js'), ownAnswer(1))
+    write('third/note', '')
+    symlinkSync(at('two/job.js'), at('third/job.js'))
+    symlinkSync(at('two/shut'), at('third/way'))
+    execFileSync('chown', ['-Rh', `${otherUid + 1}`, at('third')])
+    for (const name of ['third/job.js', 'third/way/job.js'])
+      assert.match(String(await resultOf(name)), /^Cannot read/, name)
+    assert.match(String(await resultOf('plain.js', '--file', 'third/way')), /^Cannot include/)
+  })
+
   test('The process that read a private file as root has no right of root when the job runs', async () => {
     write('file/long.js', 'console.log("on"); await new Promise(() => {})', 0o600)
     const states: (readonly string[])[] = []

@@ -8,7 +8,7 @@ import {
   rmdirSync,
   rmSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import * as z from 'zod'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { checkpointSchema, type Checkpoint } from '../contract/evidence.ts'
@@ -19,6 +19,7 @@ import { openDescriptor, piecesOf, readPlainFile } from '../lib/file-descriptor.
 import { makeFolder } from '../lib/make-folder.ts'
 import { parseJson, tryParseJson } from '../lib/parse-json.ts'
 import { signerFolder } from '../lib/state-folder.ts'
+import { examinePath } from '../lib/trusted-path.ts'
 import { lastSigned, restoreSigner } from '../warden/sign.ts'
 import { runAs } from '../warden/step-down.ts'
 import type { Globals } from './print.ts'
@@ -59,6 +60,7 @@ export async function restoreState(
   try {
     makeFolder(dirname(state), 0o755)
     mkdirSync(staging, { mode: 0o700 })
+    assertOfRoot(resolve(staging), state)
     const manifest = unpack(file, staging)
     if (flags.newRecord) setRecordAside(staging)
     const checked = checkAsUser(staging, keys?.signed)
@@ -81,6 +83,16 @@ export async function restoreState(
           cause: thrown,
         })
   }
+}
+
+/** Root unpacks, and gives to the server's uid, in no folder that another user could put a link in place of. */
+function assertOfRoot(staging: string, state: string): void {
+  if (process.getuid?.() !== ROOT) return
+  const found = examinePath(staging, { owners: new Set([ROOT]), kind: 'folder' })
+  if (found.isTrusted) return
+  throw new MayflyError('STATE', `Cannot restore to "${state}" as root: ${found.reason}`, {
+    hint: `${found.fix}; or restore as the user to whom it belongs`,
+  })
 }
 
 function readKeys(file: string): z.infer<typeof keysSchema> {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { printJson, note, table, type Globals } from './print.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
 import { failedExitCode, verb } from './verb.ts'
 
 /** `mayfly state backup|restore|check`: the state folder as a whole, while a server uses it or without one. */
@@ -68,5 +69,6 @@ async function check(flags: Flags): Promise<void> {
 
 async function report(done: Readonly<Record<string, unknown>>, flags: Flags): Promise<void> {
   if (flags.json) return printJson(done)
-  for (const [name, value] of Object.entries(done)) note(flags, `${name}: ${String(value)}`)
+  for (const [name, value] of Object.entries(done))
+    note(flags, `${name}: ${sanitiseLine(String(value))}`)
 }

@@ -1,11 +1,28 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { MayflyClient } from '../../src/sdk/client.js'
 import { signerFolder, wardenFolder } from '../../src/lib/state-folder.ts'
 import { tarEnd, tarEntry, tarHeaderBlock } from '../../src/lib/tar.ts'
-import { documentOf, makePlace, mayfly, startServer, type Place } from './program.ts'
+import {
+  documentOf,
+  makePlace,
+  mayfly,
+  noOrdinaryUser,
+  startServer,
+  type Place,
+} from './program.ts'
 
 suite('The state folder', () => {
   const place = makePlace()
@@ -130,6 +147,40 @@ suite('The state folder', () => {
       await on(['state', 'restore', at('hot.tar'), '--keys', at('hot.tar'), '--json']),
     )
     assert.ok(wrong['error'])
+  })
+
+  test('is restored with what an archive says of itself escaped', async () => {
+    const manifest = {
+      format: 1,
+      kind: 'mayfly-state',
+      at: '\x1b[2J',
+      version: '1\n\x9b',
+      stores: [],
+    }
+    const bytes = Buffer.from(JSON.stringify(manifest))
+    const parts = [...tarEntry({ path: 'manifest.json', bytes, modifiedMs: 0 }), tarEnd]
+    writeFileSync(at('said.tar'), Buffer.concat(parts))
+    const { state } = restored('said')
+    const { code, stderr } = await on(['state', 'restore', at('said.tar')], state)
+    assert.equal(code, 0, stderr)
+    assert.match(stderr, /^backup of: \\x1b\[2J, Mayfly 1\\n\\x9b$/m)
+  })
+
+  test('Attack: root restores to no folder where another user could plant a link', async (t) => {
+    if (noOrdinaryUser()) return t.skip('needs root')
+    const { state } = restored('theirs/state')
+    mkdirSync(dirname(state))
+    for (const [uid, mode] of [
+      [12_345, 0o755],
+      [0, 0o777],
+    ] as const) {
+      chownSync(dirname(state), uid, 0)
+      chmodSync(dirname(state), mode)
+      const words = ['state', 'restore', at('hot.tar'), '--keys', at('hot.key')]
+      const { code, stderr } = await on(words, state)
+      assert.deepEqual([code, readdirSync(dirname(state))], [1, []], stderr)
+      assert.match(stderr, /as root: ".*theirs" belongs to uid 12345|everybody may write to/)
+    }
   })
 
   test('is checked store by store, and a damaged one is named', async () => {

@@ -18,6 +18,6 @@ test('The error of a call on an ended session names a cause that is the work of 
   ] as const) {
     const { code, message: said, hint } = sessionEnded(end)
     assert.deepEqual([code, said], ['SESSION_ENDED', `Cannot use the session: ${message}`])
-    assert.match(hint ?? '', /outcome/)
+    assert.match(hint ?? '', /open another one/)
   }
 })

@@ -62,6 +62,7 @@ function hostOf(
         signal: null,
         metrics: { executionTime: 1 },
         artifacts: [],
+        display: [],
         artifactsLeftOut: [],
       }
     },

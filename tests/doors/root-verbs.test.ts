@@ -92,6 +92,10 @@ const table: Readonly<Record<string, readonly string[]>> = {
   'images export': ['none', 'out.tar'],
   'mcp install': ['claude-code'],
   bench: ['--rounds', '0', '--state', '@state'],
+  inspect: ['job.js', '--tier', 'process'],
+  'state backup': ['kept.tar'],
+  'state restore': ['none.tar'],
+  'state check': [],
   completion: ['bash'],
 }
 const rows = Object.entries(table).map(([words, more]) => [...words.split(' '), ...more])
@@ -99,6 +103,7 @@ const rows = Object.entries(table).map(([words, more]) => [...words.split(' '), 
 const walled = new Set([
   'run',
   'analyze',
+  'inspect',
   'providers',
   'doctor',
   'exec',

@@ -276,5 +276,5 @@ void answer_open(const struct seccomp_notif *request) {
   if (fd == PENDING) return;
   if (fd < 0) return send_answer(request->id, 0, fd);
   send_descriptor(request->id, fd, call.how.flags);
-  close(fd);
+  close_copy(fd);
 }

@@ -140,7 +140,7 @@ static int base_of(const struct seccomp_notif *request, int folder, const char *
   if (fd < 0) return fd;
   struct stat facts;
   if (fstat(fd, &facts) == 0 && S_ISDIR(facts.st_mode)) return fd;
-  close(fd);
+  close_copy(fd);
   return -ENOTDIR;
 }
 
@@ -212,11 +212,11 @@ static int walk_one(struct walk *walk, int folder, const char *name, int follows
   int is_proc = fstat(folder, &where) == 0 && where.st_dev == proc_device;
   int next = is_proc ? open_in_proc(walk, folder, name, &where) : open_path(folder, name, O_NOFOLLOW, 0);
   if (next < 0 || fstat(next, &facts)) {
-    close(folder);
+    close_copy(folder);
     return next < 0 ? next : -EACCES;
   }
   if (!S_ISLNK(facts.st_mode) || !follows) {
-    close(folder);
+    close_copy(folder);
     return next;
   }
   /* Links below /proc/PID are magic, those above it plain. */
@@ -238,7 +238,7 @@ static int walk_from(const struct seccomp_notif *request, int base, const char *
     size_t length = strcspn(walk.rest + walk.at, "/");
     if (!length) return at;
     if (length >= sizeof name || ++walk.steps > STEPS_MAX) {
-      close(at);
+      close_copy(at);
       return -ENAMETOOLONG;
     }
     memcpy(name, walk.rest + walk.at, length);
@@ -296,7 +296,7 @@ static int resolve_below(const struct seccomp_notif *request, int base, const ch
   int failed = fstat(fd, &target->facts) ? -EACCES : canonical_path(fd, target->path, sizeof target->path);
   if (!failed && flags & O_DIRECTORY && !S_ISDIR(target->facts.st_mode)) failed = -ENOTDIR;
   if (!failed && is_private_file(target->path)) failed = -EACCES;
-  if (failed) close(fd);
+  if (failed) close_copy(fd);
   return failed ? failed : fd;
 }
 
@@ -376,7 +376,7 @@ int resolve_descriptor(const struct seccomp_notif *request, int number, struct t
 }
 
 void close_target(struct target *target) {
-  if (target->fd >= 0) close(target->fd);
+  if (target->fd >= 0) close_copy(target->fd);
   if (target->parent >= 0) close(target->parent);
   target->fd = target->parent = -1;
 }

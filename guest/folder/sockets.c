@@ -218,7 +218,7 @@ void finish_connects(const struct pollfd *list, int count) {
     if (getsockopt(connects[i].socket, SOL_SOCKET, SO_ERROR, &error, &size)) error = errno;
     fcntl(connects[i].socket, F_SETFL, connects[i].flags);
     send_answer(connects[i].id, 0, failed ? failed : -error);
-    close(connects[i].socket);
+    close_copy(connects[i].socket);
     connects[i] = connects[--connect_count];
   }
 }
@@ -273,7 +273,7 @@ int answer_socket(const struct seccomp_notif *request) {
   int failed = socket;
   if (socket >= 0) failed = call == SYS_connect ? connect_as_caller(request, socket) : bind_as_caller(request, socket);
   if (failed == PENDING) return 1;
-  if (socket >= 0) close(socket);
+  if (socket >= 0) close_copy(socket);
   send_answer(request->id, 0, failed < 0 ? failed : 0);
   return 1;
 }

@@ -114,7 +114,7 @@ static void finish(int at, int error) {
   if (error) connect(one->socket, &none, sizeof none);
   fcntl(one->socket, F_SETFL, one->flags);
   send_answer(one->id, 0, -error);
-  close(one->socket);
+  close_copy(one->socket);
   *one = tunnels[--tunnel_count];
 }
 

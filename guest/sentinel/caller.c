@@ -19,15 +19,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include "wall.h"
+
+enum { LINGER_US = 1000 };
 
 /* Reads /proc/PID/mem where process_vm_readv(2) is refused: Docker's default seccomp profile allows that only with
  * CAP_SYS_PTRACE. The kernel makes the same ptrace check for both. */
@@ -109,6 +114,35 @@ int has_ended(pid_t pid) {
 }
 
 int is_request_valid(uint64_t id) { return ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
+
+static void on_alarm(int signal) { (void)signal; }
+
+/*
+ * Closes a descriptor that may be a copy of the caller's. close(2) of the last one of a socket waits as long as its SO_LINGER says, if
+ * the caller let go of it meanwhile: signals end that wait, and the kernel goes on without this process. The signal comes again, since
+ * the first may come before the wait. SIGALRM is as it was afterwards, so that no process of the wall interrupts this one by it.
+ */
+void close_copy(int fd) {
+  static const struct itimerval soon = {.it_interval = {.tv_usec = LINGER_US}, .it_value = {.tv_usec = LINGER_US}}, never;
+  static const struct sigaction wakes = {.sa_handler = on_alarm};
+  struct sigaction action;
+  sigset_t alarm, mask;
+  int type;
+  socklen_t size = sizeof type;
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size)) {
+    close(fd);
+    return;
+  }
+  sigemptyset(&alarm);
+  sigaddset(&alarm, SIGALRM);
+  sigaction(SIGALRM, &wakes, &action);
+  sigprocmask(SIG_UNBLOCK, &alarm, &mask);
+  setitimer(ITIMER_REAL, &soon, NULL);
+  close(fd);
+  setitimer(ITIMER_REAL, &never, NULL);
+  sigprocmask(SIG_SETMASK, &mask, NULL);
+  sigaction(SIGALRM, &action, NULL);
+}
 
 /* Opens a descriptor's file through /proc/PID/fd where pidfd_getfd is refused: only files and folders, with O_PATH. */
 int open_descriptor(pid_t pid, int number) {

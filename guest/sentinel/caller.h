@@ -12,6 +12,7 @@ ino_t pid_namespace_of(pid_t pid);
 int has_ended(pid_t pid);
 int is_request_valid(uint64_t id);
 int copy_descriptor(pid_t pid, int number);
+void close_copy(int fd);
 int open_descriptor(pid_t pid, int number);
 int64_t socket_inode(pid_t pid, int number);
 

@@ -60,7 +60,7 @@ static int try_connect(int socket, const struct sockaddr_un *to, socklen_t bytes
 }
 
 static void drop_connect(int i) {
-  close(pending_connects[i].socket);
+  close_copy(pending_connects[i].socket);
   if (pending_connects[i].path_fd >= 0) close(pending_connects[i].path_fd);
   pending_connects[i] = pending_connects[--pending_connect_count];
 }
@@ -119,7 +119,7 @@ void answer_connect(const struct seccomp_notif *request) {
   int is_queued = 0, socket = copy_descriptor((pid_t)request->pid, (int)request->data.args[0]);
   int failed = socket < 0 ? socket : connect_as_caller(request, socket, &is_queued);
   if (is_queued) return;
-  if (socket >= 0) close(socket);
+  if (socket >= 0) close_copy(socket);
   if (failed == -wall.errors[NETWORK]) {
     wall.denied++;
     report((pid_t)request->pid, request->data.nr, NETWORK, 1, 0, NULL);
@@ -150,7 +150,7 @@ static int bind_as_caller(const struct seccomp_notif *request, int socket) {
 void answer_bind(const struct seccomp_notif *request) {
   int socket = copy_descriptor((pid_t)request->pid, (int)request->data.args[0]);
   int failed = socket < 0 ? socket : bind_as_caller(request, socket);
-  if (socket >= 0) close(socket);
+  if (socket >= 0) close_copy(socket);
   if (failed == -wall.errors[WRITE]) {
     wall.denied++;
     report((pid_t)request->pid, request->data.nr, WRITE, 1, 1, NULL);

@@ -90,7 +90,7 @@ static void quote_interpreters(int path_fd, char *to, size_t room) {
   size_t have = 0;
   for (int i = 0; i < INTERPRETERS_MAX && path_fd >= 0; i++) {
     int by = open_interpreter(path_fd, name, sizeof name);
-    close(path_fd);
+    close_copy(path_fd);
     path_fd = by;
     if (!name[0]) break;
     quote_end(shown, sizeof shown, name);
@@ -154,7 +154,7 @@ void report_exec(const struct seccomp_notif *request, int is_denied) {
   if (path_fd == -ELOOP && is_below_scratch(real)) wrote = (double)ns_of(CLOCK_MONOTONIC) / 1e6;
   else if (path_fd == -ELOOP) path_fd = open_below(wall.root, real, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
   if (path_fd >= 0 && !is_system_path(real)) wrote = written_at(path_fd);
-  if (path_fd >= 0) close(path_fd);
+  if (path_fd >= 0) close_copy(path_fd);
   report_exec_time(pid, request->data.nr, EXEC, is_denied, 0, real, wrote);
 }
 

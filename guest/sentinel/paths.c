@@ -49,7 +49,7 @@ static int folder_of(pid_t pid, int folder, char *to, size_t room) {
   struct stat facts;
   snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
   int failed = fstat(fd, &facts) || !S_ISDIR(facts.st_mode) ? -ENOTDIR : link_to(name, to, room);
-  close(fd);
+  close_copy(fd);
   return failed;
 }
 

@@ -147,7 +147,7 @@ static int copy_instance(pid_t pid, int number) {
   int fd = copy_descriptor(pid, number);
   if (fd < 0) return fd;
   int failed = !is_inotify(fd) ? -EINVAL : dup3(fd, copy_fd, O_CLOEXEC) < 0 ? -EMFILE : 0;
-  close(fd);
+  close_copy(fd);
   return failed;
 }
 

@@ -12,9 +12,12 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as setTimeoutOf } from 'node:timers/promises'
 import { after, before, suite, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { openCProgram } from '../../../src/jail/c-program.ts'
 import { bin, mayfly, makePlace, type Ran } from '../../doors/program.ts'
 import { attacks } from './attack-list.ts'
 import {
@@ -245,4 +248,18 @@ suite('The same attacks without a wall', { skip: noFolderWall, timeout: 120_000 
         place.remove()
       }
     })
+})
+
+test('Attack: a socket that lingers, whose caller is gone, does not keep a supervisor from its work', async (t) => {
+  if (noFolderWall) return t.skip(noFolderWall)
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-linger-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  // A cache of its own: the program includes a file that its key does not cover.
+  const made = join(folder, 'made')
+  mkdirSync(made, { mode: 0o700 })
+  const source = fileURLToPath(new URL('linger.c', import.meta.url))
+  const found = await openCProgram({ name: 'test-linger', sources: [source], folder: made })
+  if ('missing' in found) throw new Error(found.missing)
+  const { stdout } = spawnSync(found.file, { encoding: 'utf8', timeout: 60_000 })
+  assert.equal(stdout, 'closed\n')
 })

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { MayflyError } from '../contract/error.ts'
+import { shellWord } from '../lib/shell-word.ts'
 import { ownProgram } from './own-command.ts'
 
 export interface InstallFlags {
@@ -32,7 +33,7 @@ export const mcpClients: Readonly<Record<string, Write>> = {
     configuration:
       target.kind === 'http'
         ? `claude mcp add --transport http mayfly ${target.url} --header "Authorization: Bearer $${KEY}"`
-        : `claude mcp add mayfly -- ${[target.command, ...target.args].map(quoted).join(' ')}`,
+        : `claude mcp add mayfly -- ${[target.command, ...target.args].map(shellWord).join(' ')}`,
   }),
   'claude-desktop': inJson('claude_desktop_config.json (Settings, Developer, Edit Config)', {
     http: () => refused('claude-desktop', 'its configuration supports programs only; omit --url'),
@@ -106,8 +107,4 @@ function bearerOf(key: string): object {
 
 function refused(client: string, why: string): never {
   throw new MayflyError('USAGE', `Cannot configure "${client}" with a URL: ${why}`)
-}
-
-function quoted(word: string): string {
-  return /^[\w./:=@-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }

@@ -3,6 +3,7 @@ import { relative } from 'node:path'
 import { addressKind } from '../contract/address.ts'
 import type { FolderRefusal } from '../contract/folder.ts'
 import { isBelow } from '../lib/is-below.ts'
+import { shellWord } from '../lib/shell-word.ts'
 
 const DONE: Readonly<Record<FolderRefusal['what'], string>> = {
   read: 'read of',
@@ -30,7 +31,7 @@ function howToAllow({ rule, what, name }: FolderRefusal, path: string): string {
     return 'no flag opens it: ask the user to make this change outside of mayfly exec'
   if (rule === 'secret')
     return what === 'read'
-      ? `"--read ${path}" permits reading it`
+      ? `"--read ${shellWord(path)}" permits reading it`
       : 'no flag permits writing it: ask the user'
   if (rule === 'stream')
     return 'it may be used as it was given: open a file of the folder by its name'
@@ -53,7 +54,8 @@ export function unkeptText(
     .slice(0, UNKEPT_NAMED)
     .map((path) => nearPath(path, folder))
   const more = paths.length > names.length ? ' and others' : ''
-  const flag = writable === undefined ? '' : `, or "--write ${nearPath(writable, folder)}" keeps it`
+  const flag =
+    writable === undefined ? '' : `, or "--write ${shellWord(nearPath(writable, folder))}" keeps it`
   return `not kept: ${names.join(', ')}${more}: written to a folder in memory, gone with the command; write below this folder${flag}`
 }
 

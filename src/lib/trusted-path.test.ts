@@ -48,7 +48,7 @@ suite('Trust in a path', { skip: process.platform === 'win32' }, () => {
     const { at, reason, fix } = refused(examine(file))
     assert.equal(at, file)
     assert.match(reason, /everybody may write to ".*wall\.js" \(mode 0666\)/)
-    assert.equal(fix, `chmod go-w "${file}"`)
+    assert.equal(fix, `chmod go-w ${file}`)
   })
 
   test('a folder that its group may write is refused, also further up', () => {

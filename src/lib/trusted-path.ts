@@ -1,5 +1,6 @@
 import { lstatSync, readlinkSync, type Stats } from 'node:fs'
 import { dirname, join, resolve, sep } from 'node:path'
+import { shellWord } from './shell-word.ts'
 
 /**
  * Finds out whether anybody but trusted users could have written a file, or could put another in its place.
@@ -92,7 +93,9 @@ function faultOf(
     isTrusted: false,
     at,
     reason: `${who} may write to "${at}" (mode ${mode})`,
-    fix: isSticky ? 'Move it to a folder that only you or root may write to' : `chmod go-w "${at}"`,
+    fix: isSticky
+      ? 'Move it to a folder that only you or root may write to'
+      : `chmod go-w ${shellWord(at)}`,
   }
 }
 
@@ -107,6 +110,6 @@ function ownerFault(
     isTrusted: false,
     at,
     reason: `"${at}" belongs to uid ${uid}, not to ${trusted}`,
-    fix: `chown ${[...owners].at(-1)} "${at}", or move it to a folder of ${trusted}`,
+    fix: `chown ${[...owners].at(-1)} ${shellWord(at)}, or move it to a folder of ${trusted}`,
   }
 }

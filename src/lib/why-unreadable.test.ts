@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { test } from 'node:test'
+import { refusalText, unkeptText } from '../folder-wall/refusal-text.ts'
+import { shellWord } from './shell-word.ts'
 import { whyUnreadable } from './why-unreadable.ts'
 
 const errorOf = (code: string) =>
@@ -25,4 +28,14 @@ test('A denied file is named with what closes it and with the command that opens
   )
   assert.match(hint ?? '', /chmod o\+r \/.*why-unreadable/)
   assert.ok(because.includes(owner) || because.endsWith('this user'))
+})
+
+test('Attack: a name in a command that a hint tells is one word of a shell', () => {
+  for (const name of ['$(echo out)', '`echo out`', "it's", 'a b;echo out', '"; echo out; "', '~']) {
+    const said = execFileSync('sh', ['-c', `printf %s ${shellWord(name)}`], { encoding: 'utf8' })
+    assert.equal(said, name)
+  }
+  const refusal = { what: 'read', path: '/work/a;id', rule: 'secret', name: 'keys' } as const
+  assert.match(refusalText(refusal, '/work'), /"--read 'a;id'" permits reading it/)
+  assert.match(unkeptText(['/h/x'], '/work', '/h/a;id'), /"--write '.*a;id'" keeps it/)
 })

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { attempt } from './attempt.ts'
 import { closedPath } from './owner-files.ts'
+import { shellWord } from './shell-word.ts'
 
 /** Reason why a file or folder cannot be used, in words, and a cure where one is known. */
 export interface WhyUnreadable {
@@ -40,7 +41,7 @@ function whyDenied(place: string): WhyUnreadable {
   const what = `the ${isFolder ? 'folder' : 'file'} "${path}"`
   const owner = uid === ROOT ? 'root' : `uid ${uid}`
   const own = process.geteuid?.()
-  const open = `chmod ${isFolder ? 'o+rx' : 'o+r'} ${path}`
+  const open = `chmod ${isFolder ? 'o+rx' : 'o+r'} ${shellWord(path)}`
   if (!isOfRoot())
     return { because: `${what} is closed to this user`, hint: `As ${owner}: ${open}` }
   return {

@@ -60,7 +60,7 @@ suite('Finding provider modules', { skip: process.platform === 'win32' }, () => 
       ['PROVIDER_UNTRUSTED', `everybody may write to "${join(folder, 'a.js')}" (mode 0666)`],
       [undefined, undefined],
     ])
-    assert.equal(found[0]?.fault?.hint, `chmod go-w "${join(folder, 'a.js')}"`)
+    assert.equal(found[0]?.fault?.hint, `chmod go-w ${join(folder, 'a.js')}`)
   })
 
   test('a group-writable folder yields no module', () => {

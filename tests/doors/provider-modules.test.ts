@@ -198,12 +198,12 @@ suite('Provider modules from a folder', () => {
       assert.deepEqual(refusal(await proved('open')), [
         'PROVIDER_UNTRUSTED',
         `everybody may write to "${open}" (mode 0666)`,
-        `chmod go-w "${open}"`,
+        `chmod go-w ${open}`,
       ])
       assert.deepEqual(refusal(await proved('link')), [
         'PROVIDER_UNTRUSTED',
         `everybody may write to "${outside}" (mode 0777)`,
-        `chmod go-w "${outside}"`,
+        `chmod go-w ${outside}`,
       ])
       assert.equal(existsSync(marker), false)
       // The same text leaves its mark where nobody else may write to it.

@@ -22,6 +22,7 @@ import { defaultImages } from '../../../contract/image-reference.ts'
 import type { BootParts, RootBoot } from '../../../images/machine.ts'
 import { findImage, imageFolder } from '../../../images/store.ts'
 import { cacheFolder, makeCacheFolder } from '../../../lib/cache-folder.ts'
+import { shellWord } from '../../../lib/shell-word.ts'
 import { signerFolder } from '../../../lib/state-folder.ts'
 import { imageKey } from '../../image-signer.ts'
 import { guestProgram } from './guest-program.ts'
@@ -163,7 +164,7 @@ function openFolder(folder: string): void {
     'STATE',
     `Cannot cache boot files in "${folder}": other users can write to it`,
     {
-      hint: `Remove it, or make it this user's alone: chmod go-w "${folder}"`,
+      hint: `Remove it, or make it this user's alone: chmod go-w ${shellWord(folder)}`,
     },
   )
 }

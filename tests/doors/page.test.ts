@@ -374,6 +374,17 @@ Table()
       await visitor.close()
     })
 
+  test('On a phone the outcome is as high as what it shows, before a run and after it', async () => {
+    const visitor = await visit({ width: 390, height: 844 })
+    const box = async (selector: string) => (await visitor.locator(selector).boundingBox())!
+    const bottom = ({ y, height }: { y: number; height: number }) => y + height
+    const rest = async (last: string) => bottom(await box('#outcome')) - bottom(await box(last))
+    assert.ok((await rest('#headline')) < 40, `${await rest('#headline')} below the hint`)
+    assert.equal(await run('return 1 +', { on: visitor }), 'error')
+    assert.ok((await rest('#detail')) < 40, `${await rest('#detail')} below the outcome`)
+    await visitor.close()
+  })
+
   async function assertNoWider(visitor: Page): Promise<void> {
     const [whole, room] = await visitor
       .locator('html')

@@ -71,7 +71,7 @@ function cutOf({ from, to, planned }, { before, within, status }) {
     return { lost, why: SHORTENED, isAnomaly: false }
   if (!advanced && byItself.has(status)) return undefined
   const reason = (advanced ?? within.findLast(isEnd))?.reason ?? status
-  return { lost, why: whyText(reason, 80), isAnomaly: reason.startsWith('anomaly ') }
+  return { lost, why: whyText(reason), isAnomaly: reason.startsWith('anomaly ') }
 }
 
 /** @param {Entry} entry */

@@ -13,6 +13,8 @@ import { BOLD, escaped, fit, label, lines, MARGIN, n, stacked, widthOf } from '.
 const BAND = 44
 const LEAST = 0.3
 const CUTS_MAX = 3
+/** Least room beside a cut in which its text is wrapped; otherwise that has the whole width. */
+const WRAP_ROOM_MIN = 300
 
 /** @param {Lane} lane @param {Canvas} canvas @returns {Block} */
 export function laneBlock(lane, canvas) {
@@ -108,19 +110,22 @@ function zigzag(at) {
 /** @param {Lane} lane @param {Canvas} canvas @returns {Block} */
 function cutsBlock({ bands }, canvas) {
   const cuts = bands.flatMap(({ cut, to }) => (cut ? [{ cut, to }] : [])).slice(0, CUTS_MAX)
-  const { x, right } = canvas
+  const { x, right, width } = canvas
   return stacked(
     cuts.map(({ cut, to }) => {
       const [from, until] = [x(to), Math.max(x(to + cut.lost), x(to) + 6)]
       const text = cutText(cut)
       const [before, behind] = [until - MARGIN, right - from]
       const isRight = widthOf(text, 12) <= behind || behind >= before
-      const said = fit(text, isRight ? behind : before, 12)
+      const room = isRight ? behind : before
+      const isWide = widthOf(text, 12) > room && room < WRAP_ROOM_MIN
+      const said = lines(text, isWide ? width - 2 * MARGIN : room, 12)
+      const [at, end] = isWide ? [MARGIN, ''] : isRight ? [from, ''] : [until, ' end']
       return {
-        height: 27,
+        height: 27 + 16 * (said.length - 1),
         parts: [
           `<path class="bracket" d="M${n(from)} 1v6H${n(until)}v-6"/>`,
-          isRight ? label(from, 21, said, 'small warn') : label(until, 21, said, 'small warn end'),
+          ...said.map((line, row) => label(at, 21 + 16 * row, line, `small warn${end}`)),
         ],
       }
     }),

@@ -8,7 +8,6 @@ import { wrapped } from './words.js'
 export const MARGIN = 20
 /** Relative width of bold letters. */
 export const BOLD = 1.12
-const LINES_MAX = 2
 
 /** Stacks blocks vertically. @param {readonly Block[]} blocks @returns {Block} */
 export function stacked(blocks) {
@@ -57,9 +56,7 @@ export function fit(text, room, size) {
 
 /** @param {string} text @param {number} room @param {number} size */
 export function lines(text, room, size) {
-  return wrapped(text, LINES_MAX, (line) => widthOf(line, size) <= room).map((line) =>
-    fit(line, room, size),
-  )
+  return wrapped(text, (line) => widthOf(line, size) <= room).map((line) => fit(line, room, size))
 }
 
 /** @param {string} text */

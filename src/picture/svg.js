@@ -10,7 +10,7 @@ import {
 import { scaleOf } from './scale.js'
 import { laneBlock } from './svg-lane.js'
 import { execStyle, style } from './svg-style.js'
-import { BOLD, escaped, fit, label, lines, MARGIN, n, stacked, widthOf } from './svg-text.js'
+import { BOLD, escaped, label, lines, MARGIN, n, stacked, widthOf } from './svg-text.js'
 
 /**
  * A picture as a self-contained SVG: no script, font or URL. Colours follow the reader's preferred scheme, and are not
@@ -25,7 +25,11 @@ import { BOLD, escaped, fit, label, lines, MARGIN, n, stacked, widthOf } from '.
 export const widthMin = 360
 export const widthMax = 1600
 const LABEL = 92
+/** Least room of the text of an event beside its kind. */
+const TEXT_ROOM_MIN = 220
 const NARROW = 560
+/** Lines of the headline beside its status; a longer one begins below. */
+const BESIDE_MAX = 2
 
 /**
  * @param {Picture} picture
@@ -67,18 +71,22 @@ function headBlock({ picture: { mark, tone, status, text, wall }, width }) {
   const at = MARGIN + widthOf(word, BOLD * 17) + 14
   const room = width - MARGIN - at
   const wallWidth = wall === '' ? 0 : widthOf(wall, 12) + 24
-  const isBeside = widthOf(text, 13.5) + wallWidth <= room
-  const said = isBeside ? [text] : lines(text, room, 13.5)
+  const isOneLine = widthOf(text, 13.5) + wallWidth <= room
+  const beside = lines(text, room, 13.5)
+  const isBelow = beside.length > BESIDE_MAX
+  const said = isBelow ? lines(text, width - 2 * MARGIN, 13.5) : beside
+  const [x, first] = isBelow ? [MARGIN, 53] : [at, 31]
+  const rows = said.length + (isOneLine || wall === '' ? 0 : 1)
   return {
-    height: 40 + 18 * (said.length - 1) + (isBeside || wall === '' ? 0 : 18),
+    height: first + 9 + 18 * (rows - 1),
     parts: [
       label(MARGIN, 31, word, `word ${tone}`),
-      ...said.map((line, row) => label(at, 31 + 18 * row, line, 'say')),
+      ...said.map((line, row) => label(x, first + 18 * row, line, 'say')),
       wall === ''
         ? ''
-        : isBeside
+        : isOneLine
           ? label(width - MARGIN, 31, wall, 'quiet end')
-          : label(at, 31 + 18 * said.length, wall, 'quiet'),
+          : label(x, first + 18 * said.length, wall, 'quiet'),
     ].filter(Boolean),
   }
 }
@@ -124,34 +132,37 @@ function axisBlock({ x, left, right, picture }, scale, below) {
   }
 }
 
-/** @param {Canvas} canvas @returns {Block} */
+/** Events, each with its whole text: beside its kind, and below it in a narrow picture. @param {Canvas} canvas @returns {Block} */
 function listBlock({ picture: { happenings }, width }) {
   if (happenings.length === 0) return { height: 0, parts: [] }
   const timeAt = MARGIN + 30
   const wordAt = timeAt + Math.max(...happenings.map((one) => widthOf(timeText(one), 12.5))) + 14
-  const textAt =
+  const besideAt =
     wordAt + Math.max(...happenings.map((one) => widthOf(`■ ${wordText(one)}`, BOLD * 12.5))) + 14
-  const rows = happenings.flatMap((one, place) => {
+  const isBelow = width - MARGIN - besideAt < TEXT_ROOM_MIN
+  const textAt = isBelow ? timeAt : besideAt
+  const rows = happenings.map((one, place) => {
     const { mark, tone } = happeningMark(one)
-    const y = 22 + 20 * place
-    return [
-      label(MARGIN + 20, y, String(place + 1), 'small quiet end'),
-      label(timeAt, y, timeText(one), 'small figures'),
-      label(wordAt, y, `${mark} ${wordText(one)}`, `kind ${tone}`),
-      label(textAt, y, fit(one.text, width - MARGIN - textAt, 12.5), 'small'),
-    ]
+    const said = lines(one.text, width - MARGIN - textAt, 12.5)
+    const first = isBelow ? 33 : 16
+    return {
+      height: Math.max(20, first + 17 * (said.length - 1) + 4),
+      parts: [
+        label(MARGIN + 20, 16, String(place + 1), 'small quiet end'),
+        label(timeAt, 16, timeText(one), 'small figures'),
+        label(wordAt, 16, `${mark} ${wordText(one)}`, `kind ${tone}`),
+        ...said.map((line, row) => label(textAt, first + 17 * row, line, 'small')),
+      ],
+    }
   })
-  return {
-    height: 20 * happenings.length + 14,
-    parts: [`<path class="rule" d="M${MARGIN} 4H${width - MARGIN}"/>`, ...rows],
-  }
+  const rule = { height: 6, parts: [`<path class="rule" d="M${MARGIN} 4H${width - MARGIN}"/>`] }
+  return stacked([rule, ...rows, { height: 8, parts: [] }])
 }
 
 /** @param {Canvas} canvas @returns {Block} */
 function footBlock({ picture, width }) {
-  const said = [zonesText(picture), ...lines(sumsText(picture), width - 2 * MARGIN, 12)].filter(
-    Boolean,
-  )
+  const sums = lines(sumsText(picture), width - 2 * MARGIN, 12)
+  const said = [zonesText(picture), ...sums].filter(Boolean)
   return {
     height: 10 + 17 * said.length,
     parts: [

@@ -27,7 +27,9 @@ const COLUMNS_MIN = 40
 const COLUMNS_MAX = 160
 const LABEL = 13
 const COLUMNS_A_TICK = 12
-const LINES_MAX = 2
+/** Least room of the text of an event beside its kind; otherwise that is below, indented. */
+const TEXT_ROOM_MIN = 30
+const INDENT = 4
 /** From all controls to the fewest: readable without colours. */
 const HEIGHTS = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 const BARS = /** @type {const} */ ({ open: '━', narrowed: '─', closed: '·' })
@@ -49,7 +51,7 @@ export function linesOf(picture, { columns, paint }) {
       ? [axis(canvas)]
       : []),
     ...picture.lanes.flatMap((lane) => laneLines(lane, canvas)),
-    ...picture.happenings.map((one, n) => happeningLine(one, n, width, paint)),
+    ...picture.happenings.flatMap((one, n) => happeningLines(one, n, width, paint)),
     ...rest.flatMap((text) => quiet(text, width, paint)),
   ]
 }
@@ -61,7 +63,11 @@ function headOf({ mark, tone, status, text, wall }, width, paint) {
   const isRoomy = columnsOf(text) + columnsOf(wall) + 2 <= room
   const gap = ' '.repeat(Math.max(0, room - columnsOf(text) - columnsOf(wall)))
   const tail = isRoomy ? gap + paint('dim', wall) : ''
-  return [`${paint(/** @type {Tone} */ (tone), word)} ${fit(text, room)}${tail}`]
+  const [first = '', ...more] = folded(text, room)
+  return [
+    `${paint(/** @type {Tone} */ (tone), word)} ${first}${tail}`.trimEnd(),
+    ...more.map((line) => ' '.repeat(width - room) + line),
+  ]
 }
 
 /** @param {Canvas} canvas */
@@ -92,7 +98,7 @@ function laneLines(lane, canvas) {
     ...(lane.bands.length + lane.planned.length > 0
       ? [paint('bold', padded(fit(lane.zone, label - 1), label)) + shapeCells(lane, canvas)]
       : []),
-    ...cuts.map((cut) => cutLine(cut, canvas)),
+    ...cuts.flatMap((cut) => cutLines(cut, canvas)),
     ...(marks === '' ? [] : [`${'events'.padEnd(label)}${marks}`]),
     ...lane.rows.map((row) => rowLine(row, canvas)),
     ...quiet(throughout, label + chart, paint),
@@ -155,16 +161,20 @@ function stepIn(steps, cell, scale, chart) {
 }
 
 /** @param {import('./bands.js').Cut & { to: number }} cut @param {Canvas} canvas */
-function cutLine(cut, { scale, chart, label, paint }) {
+function cutLines(cut, { scale, chart, label, paint }) {
   const from = Math.min(column(scale, chart, cut.to), chart - 4)
   const to = Math.min(Math.max(column(scale, chart, cut.to + cut.lost), from + 2), chart)
   const bracket = `└${'╌'.repeat(Math.max(0, to - from - 2))}┘`
   const text = cutText(cut)
   const [before, behind] = [label + from - 1, chart - to - 1]
-  if (columnsOf(text) <= behind || behind >= before)
-    return `${' '.repeat(label + from)}${paint('warn', `${bracket} ${fit(text, behind)}`.trimEnd())}`
-  const said = fit(text, before)
-  return `${' '.repeat(before - columnsOf(said))}${paint('warn', `${said} ${bracket}`)}`
+  const lead = ' '.repeat(label + from)
+  if (columnsOf(text) <= behind) return [`${lead}${paint('warn', `${bracket} ${text}`)}`]
+  if (columnsOf(text) <= before)
+    return [`${' '.repeat(before - columnsOf(text))}${paint('warn', `${text} ${bracket}`)}`]
+  return [
+    lead + paint('warn', bracket),
+    ...folded(text, label + chart).map((line) => paint('warn', line)),
+  ]
 }
 
 /** @param {Lane} lane @param {Canvas} canvas */
@@ -208,20 +218,30 @@ function rowLine({ name, spans }, { scale, chart, label, paint }) {
 const toneOf = /** @type {const} */ ({ open: 'good', narrowed: 'warn', closed: 'dim' })
 
 /** @param {import('./events.js').Happening} one @param {number} n @param {number} width @param {Paint} paint */
-function happeningLine(one, n, width, paint) {
+function happeningLines(one, n, width, paint) {
   const { mark, tone } = happeningMark(one)
   const lead = `${String(n + 1).padStart(2)}  ${timeText(one).padEnd(9)} `
   // A long span of merged events leaves little room on the narrowest terminal.
   const word = fit(`${mark} ${wordText(one)}`, width - columnsOf(lead))
-  const room = width - columnsOf(lead) - columnsOf(word) - 2
-  return `${lead}${paint(tone === 'calm' ? 'bold' : tone, word)}  ${fit(one.text, room)}`.trimEnd()
+  const beside = width - columnsOf(lead) - columnsOf(word) - 2
+  const isBelow = columnsOf(one.text) > beside && beside < TEXT_ROOM_MIN
+  const room = isBelow ? width - INDENT : beside
+  const said = folded(one.text, room)
+  const first = isBelow ? '' : (said.shift() ?? '')
+  return [
+    `${lead}${paint(tone === 'calm' ? 'bold' : tone, word)}  ${first}`.trimEnd(),
+    ...said.map((line) => ' '.repeat(width - room) + line),
+  ]
 }
 
 /** @param {string} text @param {number} width @param {Paint} paint */
 function quiet(text, width, paint) {
-  return wrapped(text, LINES_MAX, (line) => columnsOf(line) <= width).map((line) =>
-    paint('dim', fit(line, width)),
-  )
+  return folded(text, width).map((line) => paint('dim', line))
+}
+
+/** Lines of a text, each of at most `room` columns. @param {string} text @param {number} room */
+function folded(text, room) {
+  return wrapped(text, (line) => columnsOf(line) <= room).map((line) => fit(line, room))
 }
 
 /** @param {Scale} scale @param {number} chart @param {number} at */

@@ -3,8 +3,11 @@
  * text passes `plain` once before it is drawn.
  */
 
-/** Maximum characters shown of a foreign text. */
+/** Maximum characters shown of a foreign text, and of a reason. */
 const TEXT_MAX = 120
+const REASON_MAX = 300
+/** Maximum lines of a wrapped text: enough for a reason at the least width. */
+export const linesMax = 12
 const MINUTE = 60_000
 const SECOND = 1000
 const HOUR = 3_600_000
@@ -40,8 +43,8 @@ export function plain(value, max = TEXT_MAX) {
  * A reason, without a redundant prefix about the anomaly.
  * @param {unknown} reason
  */
-export function whyText(reason, max = TEXT_MAX) {
-  return plain(reason, max).replace(/^anomaly (?:low|medium|high): /, '')
+export function whyText(reason) {
+  return plain(reason, REASON_MAX).replace(/^anomaly (?:low|medium|high): /, '')
 }
 
 /**
@@ -115,15 +118,16 @@ export function listText(items, shown = 2) {
 }
 
 /**
- * Wraps a text to at most `linesMax` lines; the last one has the rest, even if that does not fit.
+ * Wraps a text to at most `linesMax` lines, and breaks a word that fits on none; the last line has the rest, even if that does
+ * not fit.
  * @param {string} text
- * @param {number} linesMax
  * @param {(line: string) => boolean} fits
  */
-export function wrapped(text, linesMax, fits) {
+export function wrapped(text, fits) {
   /** @type {string[]} */
   const lines = []
-  for (const word of text.split(' ').filter(Boolean)) {
+  const words = text.split(' ').filter(Boolean)
+  for (const word of words.flatMap((one) => (fits(one) ? [one] : piecesOf(one, fits)))) {
     const last = lines.at(-1)
     const longer = `${last} ${word}`
     if (last !== undefined && (lines.length === linesMax || fits(longer)))
@@ -131,6 +135,18 @@ export function wrapped(text, linesMax, fits) {
     else lines.push(word)
   }
   return lines
+}
+
+/** The longest pieces of a word that fit on a line. @param {string} word @param {(line: string) => boolean} fits */
+function piecesOf(word, fits) {
+  /** @type {string[]} */
+  const pieces = []
+  for (const letter of word.match(/\P{M}\p{M}*|\p{M}+/gu) ?? []) {
+    const longer = `${pieces.at(-1) ?? ''}${letter}`
+    if (pieces.length > 0 && fits(longer)) pieces.splice(-1, 1, longer)
+    else pieces.push(letter)
+  }
+  return pieces
 }
 
 /** Status of a job: a mark that is readable without colour, and a text. */

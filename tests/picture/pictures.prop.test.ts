@@ -12,7 +12,7 @@ import { svgOf } from '../../src/picture/svg.js'
 import { linesOf, columnsOf } from '../../src/picture/terminal.js'
 
 const svgCharsMax = 2 ** 19
-const linesMax = 160
+const linesMax = 500
 
 const text = fc.oneof(
   fc.constantFrom(
@@ -25,7 +25,7 @@ const text = fc.oneof(
     'ｆｕｌｌ',
     '🦋',
   ),
-  fc.string({ unit: 'binary', maxLength: 150 }),
+  fc.string({ unit: 'binary', maxLength: 400 }),
 )
 const number = fc.oneof(
   fc.double({ min: 0, max: 1e6, noNaN: true }),

@@ -221,6 +221,25 @@ test('Times and sizes have readable units', () => {
   ])
 })
 
+test('A long reason is shown whole at any width, also one word that fits on no line', () => {
+  const reason = `It read ${'/a-long-folder/of/the/job'.repeat(7)} and sent it to https://collector.example/`
+  const { timeline, ...life } = lives['anomaly']!
+  const told = timeline.map((entry) => (entry.reason ? { ...entry, reason } : entry))
+  const picture = pictureOf({ ...life, reason, timeline: told })
+  const squeezed = (text: string) => text.replaceAll(/\s/g, '')
+  // Beside the entries with a reason: the headline, and both cut phases.
+  const places = told.filter((entry) => entry.reason).length + 3
+  for (const width of [360, 700, 1600]) {
+    const shown = svgOf(picture, { width }).replace(/<desc>.*<\/desc>/, '')
+    const texts = [...shown.matchAll(/<text[^>]*>([^<]*)/g)].map(([, text]) => text!)
+    assert.equal(squeezed(texts.join('')).split(squeezed(reason)).length - 1, places, `${width}`)
+  }
+  for (const columns of [40, 80, 160]) {
+    const shown = squeezed(linesOf(picture, { columns, paint: bare }).join(''))
+    assert.equal(shown.split(squeezed(reason)).length - 1, places, `${columns}`)
+  }
+})
+
 test('Foreign text is one line without control characters, bidi overrides and stacked marks', () => {
   assert.equal(plain('\x1b[2Jgone\r\nnext'), '\\x1b[2Jgone next')
   assert.equal(plain('\u202eabc'), '\\u202eabc')

@@ -46,7 +46,13 @@ import { answerSockets, isSocketRequest } from './http/websocket.ts'
 import { terminalRoute } from './http/websocket-terminal.ts'
 import { StaticFiles } from './http/static.ts'
 import { ThreatReaders } from './http/threat-readers.ts'
-import { followRenewals, strictTransport, tlsOptions, type Tls } from './http/tls.ts'
+import {
+  answerPlainHttp,
+  followRenewals,
+  strictTransport,
+  tlsOptions,
+  type Tls,
+} from './http/tls.ts'
 import { SessionTokens } from './http/session-token.ts'
 import { CLIENT_CLOSED_REQUEST, RequestTrace } from './http/request-trace.ts'
 
@@ -258,7 +264,10 @@ function makeServer(
     shouldUpgradeCallback: isSocketRequest,
   }
   const secure = tls && createSecureServer({ ...options, ...tlsOptions(tls, limits.headersMs) })
-  if (secure) followRenewals(secure, tls, limits.headersMs, emitter)
+  if (secure) {
+    followRenewals(secure, tls, limits.headersMs, emitter)
+    answerPlainHttp(secure)
+  }
   const server = secure ?? createServer(options)
   shareConnections(server, limits.connections)
   server.maxRequestsPerSocket = 1000
@@ -289,7 +298,7 @@ function makeServer(
     refuse(parts, socket, new MayflyError('METHOD_NOT_ALLOWED', 'Cannot be a proxy')),
   )
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    // A failed TLS handshake leaves no way to answer.
+    // A failed TLS handshake leaves no way to answer, except below TLS (`answerPlainHttp`).
     if (error.code?.startsWith('ERR_SSL')) socket.destroy()
     else refuse(parts, socket, unreadable(error))
   })

@@ -157,11 +157,17 @@ test('Old protocols and weak ciphers are refused, current ones agreed on (S0-17)
   assert.equal(await handshake(door, {}), 'TLSv1.3')
 })
 
-test('Plain HTTP on a TLS port and an invalid handshake are disconnected', async () => {
+test('Plain HTTP on a TLS port is answered with 400 in plain text, and an invalid handshake is disconnected', async () => {
   const { state, ...own } = await authority()
   await using _ = state
   await using door = await openDoor(tlsFrom(own))
-  assert.equal(await raw(door.activePort, 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n'), '')
+  const upgrade = 'GET /v1/executions HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n'
+  for (const port of [door.staticPort, door.activePort])
+    for (const asked of ['GET /livez HTTP/1.1\r\nHost: a\r\n\r\n', upgrade])
+      assert.match(
+        await raw(port, asked),
+        /^HTTP\/1\.1 400 Bad Request\r\ncontent-type: text\/plain[^]*\r\n\r\nThis port speaks TLS: use https:/,
+      )
   const socket = connectPlain(door.activePort, '127.0.0.1')
   const closed = new Promise((resolve) => socket.once('close', resolve))
   socket.on('error', () => undefined)

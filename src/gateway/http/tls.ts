@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import {
   createSecureContext,
   type SecureContextOptions,
@@ -78,6 +79,37 @@ export function followRenewals(
       emitter.emit('server/certificate', { renewed: false, because: messageOf(thrown) })
     }
   })
+}
+
+/** Answer to a client that speaks plain HTTP to a port with TLS. */
+const useHttps = 'This port speaks TLS: use https:// in place of http://\n'
+const useHttpsAnswer = [
+  'HTTP/1.1 400 Bad Request',
+  'content-type: text/plain; charset=utf-8',
+  `content-length: ${useHttps.length}`,
+  'connection: close',
+  '',
+  useHttps,
+].join('\r\n')
+
+/** Answers plain HTTP with 400, below TLS: the socket with TLS is destroyed when its handshake fails. */
+export function answerPlainHttp(server: Server): void {
+  const below = new Map<string, Socket>()
+  server.prependListener('connection', (socket: Socket) => {
+    const client = clientOf(socket)
+    below.set(client, socket)
+    socket.once('close', () => below.delete(client))
+  })
+  server.on('tlsClientError', ({ code }: NodeJS.ErrnoException, socket) => {
+    if (code !== 'ERR_SSL_HTTP_REQUEST') return
+    const plain = below.get(clientOf(socket))
+    plain?.write(useHttpsAnswer)
+    plain?.destroySoon()
+  })
+}
+
+function clientOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
 }
 
 function stampOf(file: string): string {

@@ -32,7 +32,7 @@ import { metrics } from './doors/metrics.ts'
 import { originOf, refuseForeignPages } from './http/origin.ts'
 import { problemOf, problemResponse } from './http/problem.ts'
 import { json } from './http/json-response.ts'
-import type { PageOptions, StaticFiles } from './http/static.ts'
+import type { PageOptions, StaticFiles, StaticRequest } from './http/static.ts'
 import {
   captureSandbox,
   closeSandboxes,
@@ -259,12 +259,29 @@ export function staticRoutes(
   })
   app.all('*', async (context) => {
     const { env } = context
-    const answered = await serve(parts, files, activeOrigin, context)
+    const answered = await serveOrMissing(parts, files, activeOrigin, context)
     // Other files are read piece by piece.
     if (!answered.headers.get('content-type')?.startsWith('text/html')) return answered
     return await countAnswer(parts, env, anonymousAt(env.incoming), answered)
   })
   return app.onError((thrown) => refusal(parts, thrown))
+}
+
+/** A missing path is a page for a client that shows pages, and a problem for any other. */
+async function serveOrMissing(
+  parts: Pick<GatewayParts, 'limits' | 'tokens' | 'mintRate'>,
+  files: StaticFiles,
+  activeOrigin: () => string,
+  context: Context<Env>,
+): Promise<Response> {
+  try {
+    return await serve(parts, files, activeOrigin, context)
+  } catch (thrown) {
+    const { incoming } = context.env
+    const isMissing = thrown instanceof MayflyError && thrown.code === 'NOT_FOUND'
+    if (!isMissing || !/\btext\/html\b/i.test(incoming.headers.accept ?? '')) throw thrown
+    return files.missingPage(staticRequest(incoming), [activeOrigin()])
+  }
 }
 
 async function serve(
@@ -285,14 +302,11 @@ async function serve(
     connect: [activeOrigin()],
     issue: (path) => tokenFor(parts, incoming, path),
   }
-  return files.answer(
-    {
-      target: incoming.url ?? '/',
-      ifNoneMatch: incoming.headers['if-none-match'],
-      body: req.method === 'GET',
-    },
-    pages,
-  )
+  return files.answer(staticRequest(incoming), pages)
+}
+
+function staticRequest({ url = '/', method, headers }: IncomingMessage): StaticRequest {
+  return { target: url, ifNoneMatch: headers['if-none-match'], body: method === 'GET' }
 }
 
 /** Session token for a load of the page at `path`; undefined if visitors get none. Throws MayflyError RATE_LIMITED. */

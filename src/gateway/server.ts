@@ -229,10 +229,12 @@ function visitorsOf(limits: GatewayLimits, sessions: GatewayOptions['sessions'])
 function filesOf({ site, state }: Pick<GatewayOptions, 'site' | 'state'>): StaticFiles {
   const source = join(import.meta.dirname, '..')
   const client = { folder: join(source, 'web', 'client') }
-  if (site !== undefined)
-    return new StaticFiles([client, { folder: site, ...(state && { closed: state }) }])
   const page = { folder: join(source, 'web', 'page') }
-  return new StaticFiles([client, page, { folder: join(source, 'picture'), under: 'picture' }])
+  const missing = { folder: join(source, 'web', 'missing') }
+  if (site !== undefined)
+    return new StaticFiles([client, { folder: site, ...(state && { closed: state }) }, missing])
+  const picture = { folder: join(source, 'picture'), under: 'picture' }
+  return new StaticFiles([client, page, picture, missing])
 }
 
 function makeServer(

@@ -122,6 +122,31 @@ test('S0-2: dotfiles, links that lead out or to dotfiles, and folders without a 
   }
 })
 
+test('A missing path is a page for a browser, that of the site if it has one, and a problem for any other client', async () => {
+  await using files = await site()
+  await using door = await openDoor({ site: files.path })
+  await using own = await openDoor()
+  const asBrowser = { headers: { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' } }
+  for (const url of [door.gateway.staticUrl, own.gateway.staticUrl])
+    for (const path of ['/nope', '/sub/nope.html', '/sub/nope/']) {
+      const page = await call(url + path, {
+        headers: { ...asBrowser.headers, 'if-none-match': '*' },
+      })
+      assert.equal(page.status, 404, path)
+      assert.match(page.text, /<h1>Not found<\/h1>/, path)
+      assert.match(page.headers.get('content-type') ?? '', /^text\/html/)
+      assert.match(page.headers.get('content-security-policy') ?? '', /^default-src 'none'/)
+      assert.deepEqual([page.headers.get('etag'), /mfs_/.test(page.text)], [null, false])
+      const asked = await call(url + path)
+      assert.deepEqual([asked.status, asked.json['code']], [404, 'NOT_FOUND'], path)
+    }
+  await writeFile(join(files.path, '404.html'), '<h1>Lost, <a href="/">home</a></h1>')
+  const page = await call(`${door.gateway.staticUrl}/nope`, asBrowser)
+  assert.deepEqual([page.status, /Lost, /.test(page.text)], [404, true])
+  const head = await call(`${door.gateway.staticUrl}/nope`, { ...asBrowser, method: 'HEAD' })
+  assert.deepEqual([head.status, head.text], [404, ''])
+})
+
 test('A folder without its slash is redirected to itself, on this host', async () => {
   await using files = await site()
   await using door = await openDoor({ site: files.path })

@@ -475,6 +475,28 @@ Table()
     })
   })
 
+  test('A second page of a site runs active content as the first does, and a missing one links back', async () => {
+    const link = '<!doctype html><a href="/below/two.html">Two</a> <a href="/none">None</a>'
+    await onSite(link, async (visitor, at) => {
+      for (const [path, answer] of [
+        ['/', 1],
+        ['/below/two.html', 2],
+      ] as const) {
+        if (path === '/') await visitor.goto(at)
+        else await visitor.getByText('Two').click()
+        await visitor.waitForURL(at + path)
+        const outcome = await visitor.evaluate(
+          `runActiveContent('return ${answer}').then(({ status, result }) => [status, result])`,
+        )
+        assert.deepEqual(outcome, ['ok', answer])
+        await visitor.goto(at)
+      }
+      await visitor.getByText('None').click()
+      await visitor.getByText('To the first page').click()
+      await visitor.waitForURL(`${at}/`)
+    })
+  })
+
   test('S0-7: one script tag runs active content in Chromium, with live output', async () => {
     await onSite('<!doctype html><script src="/mayfly.js"></script>', async (visitor, at) => {
       await visitor.goto(at)
@@ -495,6 +517,8 @@ Table()
     const site = mkdtempSync(join(tmpdir(), 'mayfly-site-'))
     chmodSync(site, 0o755)
     writeFileSync(join(site, 'index.html'), page)
+    mkdirSync(join(site, 'below'))
+    writeFileSync(join(site, 'below', 'two.html'), '<!doctype html><title>Two</title>')
     writeFileSync(join(site, 'active.js'), 'return [1, 2, 3].map((n) => n * n)')
     const other = makePlace()
     try {

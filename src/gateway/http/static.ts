@@ -77,6 +77,14 @@ export class StaticFiles {
     }
     return missing()
   }
+
+  /** Page for a missing path, with status 404 and no token: the site's own `404.html`, or that of this server. */
+  async missingPage(request: StaticRequest, connect: readonly string[]): Promise<Response> {
+    const asked = { ...request, target: '/404.html', ifNoneMatch: undefined }
+    const { body, headers } = await this.answer(asked, { issue: () => undefined, connect })
+    headers.delete('etag')
+    return new Response(body, { status: 404, headers })
+  }
 }
 
 async function answerFrom(

@@ -1,4 +1,5 @@
 import { scoreLegend } from '../contract/verdict.ts'
+import { sanitise } from '../output/sanitise.ts'
 import type { InspectReport } from './inspection.ts'
 
 /** Rows of a table on the page. */
@@ -141,6 +142,7 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
+/** Also for a terminal, where the page may be printed, and without marks that reorder a name. */
 function escaped(content: string): string {
-  return content.replace(/[&<>"']/g, (one) => entities[one]!)
+  return sanitise(content).replace(/[&<>"']/g, (one) => entities[one]!)
 }

@@ -131,7 +131,7 @@ setup(name="evilpy", version="1.0", packages=["evilpy"], cmdclass={"install": Th
     if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write(
       'page.sh',
-      `echo '<script>alert(1)</script>'; curl -s 'http://x.example/<img src=x>' ; echo x >> ~/.profile`,
+      `echo '<script>alert(1)</script>'; curl -s 'http://x.example/<img src=x>' ; echo x >> ~/.profile; printf 'moves \\033[2J\\342\\200\\256'`,
     )
     const words = [
       'inspect',
@@ -146,7 +146,8 @@ setup(name="evilpy", version="1.0", packages=["evilpy"], cmdclass={"install": Th
     const ran = await mayfly(place, words)
     assert.equal(ran.code, 3, ran.stderr)
     assert.match(ran.stdout, /^<!doctype html>[^]*default-src 'none'[^]*&lt;script&gt;alert/)
-    assert.doesNotMatch(ran.stdout, /<script|<img/)
+    assert.doesNotMatch(ran.stdout, /<script|<img|\x1b|\u202e/)
+    assert.match(ran.stdout, /moves \\x1b\[2J\\u202e/)
   })
 
   test('A target that is not there, and a folder without a start, are told in words', async (t) => {

@@ -107,14 +107,21 @@ static int resolve_socket(const struct seccomp_notif *request, union address *to
   return 0;
 }
 
+/* Another thread may have made the socket blocking: what would wait then is in progress, or a full backlog. */
+static int connect_of_caller(int socket, const union address *to, socklen_t bytes) {
+  int failed = connect_at_once(socket, &to->any, bytes);
+  if (failed != EINTR) return failed;
+  return to->any.sa_family == AF_UNIX ? EAGAIN : EINPROGRESS;
+}
+
 static int start_connect(const struct seccomp_notif *request, int socket, const union address *to, socklen_t bytes) {
   int flags = fcntl(socket, F_GETFL), is_blocking = flags >= 0 && !(flags & O_NONBLOCK);
   if (is_blocking) fcntl(socket, F_SETFL, flags | O_NONBLOCK);
-  int failed = connect(socket, &to->any, bytes) ? errno : 0;
+  int failed = connect_of_caller(socket, to, bytes);
   /* EAGAIN: the backlog of a Unix socket is full, and poll(2) does not report room in it. Retried for 100 ms. */
   for (int tries = 0; failed == EAGAIN && is_blocking && tries < 20; tries++) {
     poll(NULL, 0, RETRY_MS);
-    failed = connect(socket, &to->any, bytes) ? errno : 0;
+    failed = connect_of_caller(socket, to, bytes);
   }
   /* EALREADY: the same call again, after a signal. */
   if (is_blocking && (failed == EINPROGRESS || failed == EALREADY) && connect_count < CONNECTS_MAX) {

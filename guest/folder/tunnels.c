@@ -47,9 +47,9 @@ static int connect_to_proxy(int socket) {
   struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = port};
   memcpy(v6.sin6_addr.s6_addr + 10, "\xff\xff\x7f\0\0\1", 6);
   getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size);
-  int failed = domain == AF_INET6 ? connect(socket, (struct sockaddr *)&v6, sizeof v6)
-                                  : connect(socket, (struct sockaddr *)&v4, sizeof v4);
-  return failed && errno != EINPROGRESS ? -errno : 0;
+  int failed = domain == AF_INET6 ? connect_at_once(socket, (struct sockaddr *)&v6, sizeof v6)
+                                  : connect_at_once(socket, (struct sockaddr *)&v4, sizeof v4);
+  return failed == EINPROGRESS || failed == EINTR ? 0 : -failed;
 }
 
 int start_tunnel(const struct seccomp_notif *request, int socket, const char *name, int port) {

@@ -32,7 +32,7 @@
 #include <unistd.h>
 #include "wall.h"
 
-enum { LINGER_US = 1000 };
+enum { WAIT_US_MAX = 1000 };
 
 /* Reads /proc/PID/mem where process_vm_readv(2) is refused: Docker's default seccomp profile allows that only with
  * CAP_SYS_PTRACE. The kernel makes the same ptrace check for both. */
@@ -117,31 +117,55 @@ int is_request_valid(uint64_t id) { return ioctl(wall.listener, SECCOMP_IOCTL_NO
 
 static void on_alarm(int signal) { (void)signal; }
 
+struct alarm {
+  struct sigaction action;
+  sigset_t mask;
+};
+
+/* Lets signals end each wait of a call: one may come before the wait. */
+static void begin_alarm(struct alarm *before) {
+  static const struct itimerval soon = {.it_interval = {.tv_usec = WAIT_US_MAX}, .it_value = {.tv_usec = WAIT_US_MAX}};
+  static const struct sigaction wakes = {.sa_handler = on_alarm};
+  sigset_t alarm;
+  sigemptyset(&alarm);
+  sigaddset(&alarm, SIGALRM);
+  sigaction(SIGALRM, &wakes, &before->action);
+  sigprocmask(SIG_UNBLOCK, &alarm, &before->mask);
+  setitimer(ITIMER_REAL, &soon, NULL);
+}
+
+/* SIGALRM is as it was, so that no process of the wall interrupts this one by it. */
+static void end_alarm(const struct alarm *before) {
+  static const struct itimerval never;
+  setitimer(ITIMER_REAL, &never, NULL);
+  sigprocmask(SIG_SETMASK, &before->mask, NULL);
+  sigaction(SIGALRM, &before->action, NULL);
+}
+
+/* Starts the connect of a socket that the caller shares, and can make blocking at any time. EINTR: it would wait. */
+int connect_at_once(int socket, const struct sockaddr *to, socklen_t bytes) {
+  struct alarm before;
+  begin_alarm(&before);
+  int error = connect(socket, to, bytes) ? errno : 0;
+  end_alarm(&before);
+  return error;
+}
+
 /*
  * Closes a descriptor that may be a copy of the caller's. close(2) of the last one of a socket waits as long as its SO_LINGER says, if
- * the caller let go of it meanwhile: signals end that wait, and the kernel goes on without this process. The signal comes again, since
- * the first may come before the wait. SIGALRM is as it was afterwards, so that no process of the wall interrupts this one by it.
+ * the caller let go of it meanwhile; after a signal the kernel goes on without this process.
  */
 void close_copy(int fd) {
-  static const struct itimerval soon = {.it_interval = {.tv_usec = LINGER_US}, .it_value = {.tv_usec = LINGER_US}}, never;
-  static const struct sigaction wakes = {.sa_handler = on_alarm};
-  struct sigaction action;
-  sigset_t alarm, mask;
+  struct alarm before;
   int type;
   socklen_t size = sizeof type;
   if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size)) {
     close(fd);
     return;
   }
-  sigemptyset(&alarm);
-  sigaddset(&alarm, SIGALRM);
-  sigaction(SIGALRM, &wakes, &action);
-  sigprocmask(SIG_UNBLOCK, &alarm, &mask);
-  setitimer(ITIMER_REAL, &soon, NULL);
+  begin_alarm(&before);
   close(fd);
-  setitimer(ITIMER_REAL, &never, NULL);
-  sigprocmask(SIG_SETMASK, &mask, NULL);
-  sigaction(SIGALRM, &action, NULL);
+  end_alarm(&before);
 }
 
 /* Opens a descriptor's file through /proc/PID/fd where pidfd_getfd is refused: only files and folders, with O_PATH. */

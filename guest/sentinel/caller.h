@@ -3,6 +3,7 @@
 #define SENTINEL_CALLER_H
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 int read_text(pid_t pid, uint64_t from, char *to, size_t room);
@@ -12,6 +13,7 @@ ino_t pid_namespace_of(pid_t pid);
 int has_ended(pid_t pid);
 int is_request_valid(uint64_t id);
 int copy_descriptor(pid_t pid, int number);
+int connect_at_once(int socket, const struct sockaddr *to, socklen_t bytes);
 void close_copy(int fd);
 int open_descriptor(pid_t pid, int number);
 int64_t socket_inode(pid_t pid, int number);

@@ -61,7 +61,7 @@ static struct {
 static int next_connection;
 
 static void forget_socket(int i) {
-  if (unused_sockets[i].fd > 0) close(unused_sockets[i].fd);
+  if (unused_sockets[i].fd > 0) close_copy(unused_sockets[i].fd);
   unused_sockets[i].fd = 0;
   unused_sockets[i].inode = 0;
 }
@@ -119,12 +119,7 @@ static int read_address(const struct seccomp_notif *request, union address *to) 
 }
 
 static void forget_connection(int i) {
-  if (connections[i].fd > 0) {
-    /* The last close waits for the peer if the wall has set SO_LINGER. */
-    set_interrupt_timer(BLOCK_US_MAX);
-    close(connections[i].fd);
-    set_interrupt_timer(0);
-  }
+  if (connections[i].fd > 0) close_copy(connections[i].fd);
   connections[i].fd = 0;
   connections[i].port = 0;
 }

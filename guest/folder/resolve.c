@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,25 +262,36 @@ static int is_private_file(const char *path) {
   return process > 0 && is_own_process((pid_t)process) && *end && !(end == last && is_public(last + 1));
 }
 
+/* Offsets after the names of a path. Returns their number. */
+static size_t find_names(const char *path, uint16_t *ends) {
+  size_t count = 0;
+  for (size_t at = 0; path[at]; at++)
+    if (path[at] != '/' && (path[at + 1] == '/' || !path[at + 1])) ends[count++] = (uint16_t)(at + 1);
+  return count;
+}
+
 /* A path that leads to nothing, as it seems to this process: true if it leads through /proc, where the caller may have what it
- * names, such as its own /proc/self/fd/63. Looks at the longest part of the path that is there. */
+ * names, such as its own /proc/self/fd/63. Looks for the longest part of the path that is there, by halves: a path has
+ * thousands of names. */
 static int leads_to_proc(int base, const char *path) {
   static char part[PATH_BYTES];
+  static uint16_t ends[PATH_BYTES];
   struct stat facts;
-  snprintf(part, sizeof part, "%s", path);
-  for (size_t end = strlen(part); end > 0;) {
+  size_t there = 0, missing = find_names(path, ends) + 1;
+  int is_through = 0;
+  while (there + 1 < missing) {
+    size_t middle = (there + missing) / 2;
+    snprintf(part, sizeof part, "%.*s", (int)ends[middle - 1], path);
     int fd = open_path(base, part, O_NOFOLLOW, RESOLVE_NO_MAGICLINKS);
-    if (fd >= 0) {
-      int is_through = fstat(fd, &facts) == 0 && (facts.st_dev == proc_device || S_ISLNK(facts.st_mode));
-      close(fd);
-      return is_through;
-    }
     if (fd == -ELOOP || fd == -EXDEV) return 1;
-    while (end > 0 && part[end - 1] != '/') end--;
-    while (end > 0 && part[end - 1] == '/') end--;
-    part[end] = 0;
+    if (fd >= 0) {
+      is_through = fstat(fd, &facts) == 0 && (facts.st_dev == proc_device || S_ISLNK(facts.st_mode));
+      close(fd);
+    }
+    if (fd >= 0) there = middle;
+    else missing = middle;
   }
-  return 0;
+  return is_through;
 }
 
 static int resolve_below(const struct seccomp_notif *request, int base, const char *path, int follows, uint64_t flags,

@@ -117,11 +117,13 @@ export class BoundedOutput {
     return this.#joined(head, counted, fromLineStart(last, tailMax))
   }
 
-  /** Bytes from `at` on, as far as they are held. */
+  /** Bytes from `at` on, as far as they are held: the end of the beginning, then the newest ones. */
   since(at: number): Buffer {
-    const held = this.#held.subarray(0, this.#heldLength)
-    const bytes = Buffer.concat([held, this.#newest.bytes])
-    return bytes.subarray(Math.max(0, bytes.length - (this.#total - at)))
+    const heldEnd = this.#heldLength + this.#removed
+    const newest = this.#newest.bytes
+    if (at >= heldEnd) return newest.subarray(Math.max(0, newest.length - (this.#total - at)))
+    const held = this.#held.subarray(Math.max(0, at - this.#removed), this.#heldLength)
+    return Buffer.concat([held, newest])
   }
 
   /** `counted`: bytes of the beginning, of which the head may be what is held. */

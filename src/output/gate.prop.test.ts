@@ -89,7 +89,11 @@ test('Output over its limit keeps its beginning and its end at lines, and says h
         assert.equal(stream.leftOut, Number(leftOut))
       },
     ),
-    { numRuns: 500 },
+    // A line of the second chunk is told once it is whole, when more than all that is held has come.
+    {
+      numRuns: 500,
+      examples: [[`${'a'.repeat(160)}\n${'b'.repeat(9)}\n${'c'.repeat(150)}`, [165], 256]],
+    },
   )
 })
 

@@ -3,6 +3,7 @@ import type { Effect, EffectRegistered, EffectRequest, EffectRow } from '../cont
 import { MayflyError } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
 import type { Plan } from '../contract/pipeline.ts'
+import { threatChanges } from '../contract/threat-changes.ts'
 import type { Analysis, Verdict } from '../contract/verdict.ts'
 import { sha256 } from '../lib/hash.ts'
 import { decideRegistration, type Decision } from './decide.ts'
@@ -119,6 +120,7 @@ function audited(effectId: string, codeDigest: string, decision: Decision): Effe
 function blocked({ score, severity, patterns }: Decision): MayflyError {
   return new MayflyError('THREAT_DETECTED', 'Code contains potential security threats', {
     details: { score, severity, patterns },
+    hint: threatChanges(patterns),
   })
 }
 

@@ -6,6 +6,7 @@ import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { FieldReason } from '../contract/profile.ts'
 import type { Ability, Provider } from '../contract/provider.ts'
 import type { TierSubstitute } from '../contract/pipeline.ts'
+import { threatChanges } from '../contract/threat-changes.ts'
 import { namedTiers, type Strength, strengthOf, type TierName } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { present } from '../lib/present.ts'
@@ -399,7 +400,8 @@ function blockedByScore({ config, verdict }: TierRequest): TierChoice['end'] {
   if (step?.to !== 'block') return undefined
   const { risk, severity, findings } = verdict
   const message = `Cannot run the code: its risk ${risk} reaches ${step.at}, the configured limit for blocking`
-  const details = { score: risk, severity, patterns: findings.map(patternSeen) }
+  const hint = threatChanges(findings.filter(({ kind }) => kind === 'threat'))
+  const details = { score: risk, severity, patterns: findings.map(patternSeen), hint }
   return { kind: 'blocked', error: { code: 'THREAT_DETECTED', message, details } }
 }
 

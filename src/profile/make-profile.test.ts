@@ -108,7 +108,7 @@ test('a plan without a wall has no image, whether it is blocked or unavailable',
   assert.equal(plan({ risk: 100, facts: ladder }).profile.image, 'builtin')
 })
 
-test('a blocked plan reports score, severity and patterns', () => {
+test('a blocked plan reports score, severity and patterns, and what to change', () => {
   const finding = {
     name: 'VM_ESCAPE',
     severity: 'critical',
@@ -134,6 +134,7 @@ test('a blocked plan reports score, severity and patterns', () => {
         column: 7,
       },
     ],
+    hint: 'Change line 3, column 7: call functions by their own names, not through a constructor',
   })
 })
 

@@ -344,6 +344,15 @@ Table()
     assert.equal(selected.split('\n').length, 2)
   })
 
+  test('A blocked job tells its author what to change, and where', async () => {
+    const code = 'const a = 1\nreturn this.constructor.constructor("return 1")()'
+    assert.equal(await run(code), 'blocked')
+    assert.match(
+      await text('returned'),
+      /Change line 2, column 8: call functions by their own names/,
+    )
+  })
+
   test('Invalid JSON input is marked beside its field, and no request is sent', async () => {
     await fillInput('{a')
     await page.locator('#run').click()

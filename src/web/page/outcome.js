@@ -156,7 +156,7 @@ export function errorText({ code, name, message, stack, details }) {
   const trace = stack && (stack.startsWith(first) ? stack.slice(first.length).trimStart() : stack)
   const column = details?.column ? `, column ${details.column}` : ''
   const place = details?.line ? `at line ${details.line}${column}` : ''
-  return [first, trace, place, name && code !== name ? `Code: ${code}` : '']
+  return [first, trace, place, name && code !== name ? `Code: ${code}` : '', details?.hint]
     .filter(Boolean)
     .join('\n')
 }

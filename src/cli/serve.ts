@@ -103,6 +103,12 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
   }
 }
 
+/** A site that cannot be read is served as far as it can. */
+async function warnOfPages(site: string, flags: ServeFlags): Promise<void> {
+  const { warnOfSite } = await import('./warn-of-site.ts')
+  await warnOfSite(site, flags).catch(() => undefined)
+}
+
 /** Reports an admin key that is in the variable of clients, also with --json. */
 function warnOfKey(given: AdminKey['variable'] | undefined, flags: ServeFlags): void {
   if (given !== 'MAYFLY_API_KEY') return
@@ -134,6 +140,7 @@ async function serveUntilStopped(here: OpenAssembly, site: string | undefined, f
   }
   warnOfKey(given, flags)
   void warnOfWalls(assembly, flags, stopped)
+  if (site !== undefined) void warnOfPages(site, flags)
 
   const door = await openDoor(here, flags)
   const signal = await stopped

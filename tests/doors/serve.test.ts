@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { outcomeSchema, type Status } from '../../src/index.ts'
@@ -226,6 +226,25 @@ suite('Starting a server', () => {
       while (!warned.test(server.stderr()) && performance.now() < deadline) await sleep(20)
       await server.stop()
       assert.match(server.stderr(), warned)
+    })
+  })
+
+  test('Handlers in pages of a site, which their policy refuses, are named at the start', async () => {
+    await inPlace(async (place) => {
+      const site = join(place.cwd, 'site')
+      mkdirSync(join(site, 'below'), { recursive: true })
+      writeFileSync(
+        join(site, 'index.html'),
+        '<script>a()</script>\n<button onclick="a()">A</button>',
+      )
+      writeFileSync(join(site, 'below', 'two.html'), '<body onload="b()">')
+      await using server = await startServer(place, [site])
+      const deadline = performance.now() + 20_000
+      while (!server.stderr().includes('content policy') && performance.now() < deadline)
+        await sleep(20)
+      assert.match(server.stderr(), /content policy[^]*^ +index\.html:2 +"onclick" of <button>$/m)
+      assert.match(server.stderr(), /^ +below\/two\.html:1 +"onload" of <body>$/m)
+      await server.stop()
     })
   })
 

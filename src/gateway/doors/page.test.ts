@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { runInNewContext } from 'node:vm'
 import { pagePolicy, withBootstrap } from './page.ts'
+import { refusedMarkup } from './refused-markup.ts'
 
 test('The bootstrap goes first into the head, or where a head would begin', () => {
   const meta = '<meta name="mayfly-session" content="T"><script src="/mayfly.js"></script>'
@@ -36,6 +37,27 @@ test('The policy names inline blocks by their digest, with line ends as browsers
   )
   assert.ok(policy.includes(`script-src 'self' 'sha256-${hash('sha256', '\na()\n', 'base64')}';`))
   assert.ok(policy.includes(`style-src 'self' 'sha256-${hash('sha256', 'b{}', 'base64')}';`))
+})
+
+test('Markup that the policy refuses is found, each kind with its first line, and nothing else', () => {
+  const page = `<!doctype html><!-- <a onclick="x()"> --><link rel="canonical" href="https://a.example/">
+<body onload="a > b">
+<p style='x'>a < b <a href=" javascript:x()">on</a><a href="https://b.example" one="onclick=1">
+<script>"<p onclick='x'>"</script><SCRIPT SRC="https://cdn.example/a.js"></script><script src="/b.js"></script>
+<p style="y"><iframe src="/c"></iframe><link rel=stylesheet href=//fonts.example/c.css>`
+  assert.deepEqual(
+    refusedMarkup(page).map(({ line, what }) => `${line} ${what}`),
+    [
+      '2 "onload" of <body>',
+      '3 "style" of <p>',
+      '3 a "javascript:" address of <a>',
+      '4 <script> of cdn.example',
+      '5 <iframe>',
+      '5 <link> of fonts.example',
+    ],
+  )
+  for (const odd of ['<p ="', '<p x="', '<', '<!--', '<script', '<p <p onclick'])
+    assert.ok(refusedMarkup(odd.repeat(20_000)).length <= 1, odd)
 })
 
 test('A page of many opening tags is read in one pass', () => {

@@ -1,6 +1,6 @@
 /** Resident memory of this process since a mark, for jobs that are over before the first sample from outside. */
 const usage = process.resourceUsage.bind(process)
-const residentNow = process.memoryUsage.rss.bind(process.memoryUsage)
+const resident = process.memoryUsage.rss.bind(process.memoryUsage)
 const { max } = Math
 
 /** @typedef {{ peak: number, resident: number }} MemoryMark */
@@ -17,3 +17,12 @@ export function peakSince(before) {
 }
 
 const peakBytes = () => usage().maxRSS * 1024
+
+/** The peak where the wall shows no /proc/self, as one without namespaces does. */
+function residentNow() {
+  try {
+    return resident()
+  } catch {
+    return peakBytes()
+  }
+}

@@ -153,10 +153,10 @@ interface OwnEnd {
   readonly writable: boolean
 }
 
-/** Open to the uid of the child too; its name in /proc is for processes that may trace one which has it. */
+/** Open to the uid of the child too, to write alone: what one exec of a session leaves behind must not read the output of the next. */
 function openOutput(): [theirs: number, own: number] {
   const { read, write } = pipe()
-  fchmodSync(write, 0o666)
+  fchmodSync(write, 0o222)
   return [write, read]
 }
 

@@ -10,6 +10,7 @@ import type { FieldReason, Profile } from '../contract/profile.ts'
 import { newJob } from '../job.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
+import { shellQuoted } from '../lib/shell-word.ts'
 import { makePlan } from '../profile/make-profile.ts'
 
 /** Name of the wall in profiles and records. */
@@ -41,7 +42,7 @@ export function commandJob({
   timeoutMs,
   allow,
 }: CommandRequest): Job {
-  const code = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')
+  const code = command.map(shellQuoted).join(' ')
   const asker = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
   const network = allow.length > 0 ? { allow: [...allow] } : ('none' as const)
   const job = newJob({ code, language: 'sh', entry: 'program', network }, asker, clock)

@@ -1,4 +1,5 @@
 import type { Command, Option } from 'commander'
+import { shellQuoted } from '../lib/shell-word.ts'
 import { printJson, type Globals } from './print.ts'
 
 /** Runs after `main.ts` has registered every verb, from which the script is generated. */
@@ -77,7 +78,7 @@ _mayfly() {
 ${places
   .map(
     ({ at, words, flags }) =>
-      `    ${quoted(at)}) words=${quoted(namesOf(words))} flags=${quoted(namesOf(flags))} ;;`,
+      `    ${shellQuoted(at)}) words=${shellQuoted(namesOf(words))} flags=${shellQuoted(namesOf(flags))} ;;`,
   )
   .join('\n')}
   esac
@@ -103,7 +104,7 @@ _mayfly() {
 ${places
   .map(
     ({ at, words, flags }) =>
-      `    ${quoted(at)}) commands=(${describedIn(words)}) flags=(${describedIn(flags)}) ;;`,
+      `    ${shellQuoted(at)}) commands=(${describedIn(words)}) flags=(${describedIn(flags)}) ;;`,
   )
   .join('\n')}
   esac
@@ -130,9 +131,9 @@ function __mayfly_at
             continue
         end
         switch "$at $word"
-            case ${deeper(places).map(quoted).join(' ')}
+            case ${deeper(places).map(shellQuoted).join(' ')}
                 set at "$at $word"
-            case ${taking(places).map(quoted).join(' ')}
+            case ${taking(places).map(shellQuoted).join(' ')}
                 set skip yes
         end
     end
@@ -143,7 +144,7 @@ ${places.flatMap(fishLines).join('\n')}
 }
 
 function fishLines({ at, words, flags }: CompletionNode): readonly string[] {
-  const here = `complete -c mayfly -n ${quoted(`__mayfly_at ${at}`)}`
+  const here = `complete -c mayfly -n ${shellQuoted(`__mayfly_at ${at}`)}`
   return [
     ...words.map(({ name, about }) => `${here} -f -a ${name} -d ${fishQuoted(about)}`),
     ...flags.map(({ name, about, takes }) => {
@@ -166,7 +167,7 @@ function taking(places: readonly CompletionNode[]): readonly string[] {
 }
 
 function alternatives(texts: readonly string[]): string {
-  return texts.map(quoted).join('|')
+  return texts.map(shellQuoted).join('|')
 }
 
 function namesOf(all: readonly Described[]): string {
@@ -174,11 +175,9 @@ function namesOf(all: readonly Described[]): string {
 }
 
 function describedIn(all: readonly Described[]): string {
-  return all.map(({ name, about }) => quoted(`${name.replaceAll(':', '\\:')}:${about}`)).join(' ')
-}
-
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`
+  return all
+    .map(({ name, about }) => shellQuoted(`${name.replaceAll(':', '\\:')}:${about}`))
+    .join(' ')
 }
 
 /** Inside fish quotes, backslashes and quotes are escaped. */

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import path from 'node:path'
 import type { Outcome } from '../contract/outcome.ts'
 import { wordedFor } from '../contract/remedy.ts'
+import { shellQuoted } from '../lib/shell-word.ts'
 import { isSecretName } from './secret-name.ts'
 
 /** Characters of stderr, from its end, that are searched. */
@@ -70,5 +71,5 @@ const isNotOffered = (part: string) => /^$|^\.|[^\w.@ +-]/.test(part) || isSecre
 
 function words(from: string, inside: string): string {
   const given = from === inside ? from : `${from}=${inside}`
-  return /^[\w./@=+-]+$/.test(given) ? given : `'${given.replaceAll("'", "'\\''")}'`
+  return /^[\w./@=+-]+$/.test(given) ? given : shellQuoted(given)
 }

@@ -1,6 +1,7 @@
 import { WebSocket, type RawData } from 'ws'
 import { MayflyError } from '../contract/error.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
+import { shellQuoted } from '../lib/shell-word.ts'
 import { codeOfSignal } from '../lib/signal-name.ts'
 import { problemIn, sandboxPath, serverKey, serverOf, type ServerFlags } from './call-server.ts'
 
@@ -59,7 +60,7 @@ async function connect(
   if (TERM && /^[A-Za-z0-9][A-Za-z0-9+._-]{0,39}$/.test(TERM)) url.searchParams.set('term', TERM)
   // The server parses a single argument as a shell line.
   const [only = ''] = words
-  const given = words.length === 1 ? [`exec '${only.replaceAll("'", `'\\''`)}'`] : words
+  const given = words.length === 1 ? [`exec ${shellQuoted(only)}`] : words
   for (const word of given) url.searchParams.append('command', word)
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
   const headers = { authorization: `Bearer ${await serverKey(serverOf(flags, process.env))}` }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { callClasses } from '../contract/calls.ts'
 import { cacheBriefly } from '../lib/cache-briefly.ts'
+import { shellQuoted } from '../lib/shell-word.ts'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
 import { filtersFor } from './sentinel-policy.ts'
 import {
@@ -249,7 +250,7 @@ function prepared(
     `{ mount -t devpts -o ${terminalOptions},nosuid,noexec mayfly ${terminalsOf(over)} 2>/dev/null || :; }`,
     `mkdir -p ${foldersOfSettings.map((folder) => over + folder).join(' ')}`,
     ...[...etcOf(whole), ...settingsOf(over)].map(
-      ({ from, text }) => `printf %s ${quoted(text)} > ${from}`,
+      ({ from, text }) => `printf %s ${shellQuoted(text)} > ${from}`,
     ),
     `: > ${over}${uuidFile} && mount --bind ${uuidFile} ${over}${uuidFile}`,
     `exec "$@" ${reserved}`,
@@ -290,8 +291,6 @@ const foldersOfSettings = [
  */
 export const wallMark = 'mayfly-wall'
 const MARKED = ['--unsetenv', wallMark] as const
-
-const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`
 
 /** Created before their contents: bubblewrap would create missing parents with mode 0700. */
 const FOLDERS = ['/dev', '/etc', '/opt', '/proc']

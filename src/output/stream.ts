@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { BoundedOutput } from '../lib/bounded-output.ts'
+import { BoundedOutput, type KeptOutput } from '../lib/bounded-output.ts'
 import { openTailBytes } from '../lib/utf8-tail.ts'
 
 /** Live listener; its promise is back-pressure on the guest. `bytes`: the output itself, where its text is not all of it. */
@@ -33,8 +33,9 @@ export class OutputStream {
   #open = noBytes
   /** Bytes that the listener got, or that wait in `#open`. */
   #told = 0
-  #isOpen = true
   #isHeard: boolean
+  /** Output within the limit, and within the final text; undefined while the stream is open. */
+  #ended: { readonly told: KeptOutput; readonly text: KeptOutput } | undefined
 
   constructor(bytesMax: number, { listener, wholeMax = 0 }: OutputStreamOptions = {}) {
     this.#bytesMax = bytesMax
@@ -46,7 +47,7 @@ export class OutputStream {
   }
 
   take(chunk: Uint8Array): void | Promise<void> {
-    if (!this.#isOpen) return
+    if (this.#ended) return
     const from = this.#kept.total
     this.#kept.add(chunk)
     if (!this.#isHeard) return
@@ -57,36 +58,34 @@ export class OutputStream {
     return this.#pass(since.subarray(0, certain - this.#told))
   }
 
-  /** Bytes by which the output exceeds its limit, and which nobody got; 0 if there are none. */
+  /** Bytes by which the output exceeds its limit, and which nobody got; 0 if there are none, and before `close`. */
   get leftOut(): number {
-    return this.#kept.isOver ? this.#kept.within(this.#bytesMax).leftOut : 0
+    return this.#kept.isOver ? (this.#ended?.told.leftOut ?? 0) : 0
   }
 
   /** True if the final text is incomplete. */
   get isTruncated(): boolean {
-    return this.#kept.within(this.#textMax).leftOut > 0
+    return (this.#ended?.text.leftOut ?? 0) > 0
   }
 
   /** Final text, where an incomplete last character of a whole stream is U+FFFD. The listener gets what it has not. */
   close(): string {
-    this.#isOpen = false
-    if (this.#isHeard) this.#tellRest()
-    return textOf(this.#final)
+    const text = this.#kept.within(this.#textMax)
+    const told = this.#textMax === this.#bytesMax ? text : this.#kept.within(this.#bytesMax)
+    this.#ended ??= { told, text }
+    if (this.#isHeard) this.#tellRest(told)
+    return textOf(text.bytes)
   }
 
   /** Bytes of the final text where they are not UTF-8. */
   get unreadable(): Uint8Array | undefined {
-    return bytesBeside(this.#final)
+    return this.#ended && bytesBeside(this.#ended.text.bytes)
   }
 
   /** The output up to `wholeMax` bytes; undefined unless it is larger than its limit, and than its text. */
   get whole(): Uint8Array | undefined {
     if (this.#wholeMax === 0 || !this.#kept.isOver) return undefined
     return Uint8Array.from(this.#kept.within(this.#wholeMax).bytes)
-  }
-
-  get #final(): Uint8Array {
-    return this.#kept.within(this.#textMax).bytes
   }
 
   #pass(bytes: Uint8Array): void | Promise<void> {
@@ -97,11 +96,11 @@ export class OutputStream {
     return this.#tell(whole)
   }
 
-  #tellRest(): void {
+  #tellRest({ end }: KeptOutput): void {
     if (!this.#kept.isOver) {
       void this.#pass(this.#kept.since(this.#told))
       void this.#tell(this.#open)
-    } else void this.#tell(this.#kept.within(this.#bytesMax).end)
+    } else void this.#tell(end)
     this.#open = noBytes
   }
 

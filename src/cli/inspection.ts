@@ -102,13 +102,13 @@ export function createCollector(runs: ReadonlySet<string>): {
   readonly sink: Sink
   readonly seen: () => Lists
 } {
-  const rows = {
-    programs: new Map<string, SeenProgram>(),
-    read: new Map<string, SeenFile>(),
-    write: new Map<string, SeenFile>(),
-    hosts: new Map<string, SeenHost>(),
-    credentials: new Map<string, InspectReport['credentials'][number]>(),
-    anomalies: new Map<string, InspectReport['anomalies'][number]>(),
+  const rows: Rows = {
+    programs: new Map(),
+    read: new Map(),
+    write: new Map(),
+    hosts: new Map(),
+    credentials: new Map(),
+    anomalies: new Map(),
   }
   const begun = new Set<string>()
   /** Forgets what came before the first line of the target: the opening of its archive. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod'
 import about from '../../package.json' with { type: 'json' }
@@ -102,7 +102,9 @@ async function writeKeys(file: string, folder: string): Promise<void> {
   const signed = lastSigned(folder)
   const key = openKey(folder).export({ type: 'pkcs8', format: 'pem' })
   const document = { format: 1, kind: 'mayfly-keys', key, ...(signed && { signed }) }
-  await writeWhole(file, async (out) => writeAll(out, Buffer.from(`${JSON.stringify(document)}\n`)))
+  await writeWhole(file, async (out) =>
+    writeFileSync(out, Buffer.from(`${JSON.stringify(document)}\n`)),
+  )
 }
 
 function writeArchive(state: string, out: number): void {
@@ -123,9 +125,9 @@ function writeArchive(state: string, out: number): void {
     }
     const text = Buffer.from(`${JSON.stringify(manifest, undefined, 2)}\n`)
     const first = { path: manifestName, bytes: text, modifiedMs: at.getTime() }
-    for (const part of tarEntry(first)) writeAll(out, part)
+    for (const part of tarEntry(first)) writeFileSync(out, part)
     for (const { file, bytes } of stores) appendFile(out, join(folder, file), file, bytes, at)
-    writeAll(out, tarEnd)
+    writeFileSync(out, tarEnd)
   } catch (thrown) {
     if (thrown instanceof MayflyError) throw thrown
     throw new MayflyError('STATE', `Cannot back up "${state}": ${messageOf(thrown)}`, {
@@ -156,7 +158,7 @@ function copyStore(from: string, to: string): void {
   }
   using source = openToRead(from)
   using target = openDescriptor(to, 'wx', 0o600)
-  for (const piece of piecesOf(source)) writeAll(target.fd, piece)
+  for (const piece of piecesOf(source)) writeFileSync(target.fd, piece)
 }
 
 function factsOf(path: string): { readonly bytes: number; readonly sha256: string } {
@@ -172,15 +174,11 @@ function factsOf(path: string): { readonly bytes: number; readonly sha256: strin
 
 function appendFile(out: number, path: string, name: string, size: number, at: Date): void {
   const seconds = Math.floor(at.getTime() / 1000)
-  writeAll(
+  writeFileSync(
     out,
     tarHeaderBlock(name, { mode: 0o600, size, type: '0', seconds, magic: 'ustar\x0000' }),
   )
   using file = openDescriptor(path, 'r')
-  for (const piece of piecesOf(file)) writeAll(out, piece)
-  writeAll(out, tarPadding(size))
-}
-
-export function writeAll(out: number, bytes: Uint8Array): void {
-  for (let done = 0; done < bytes.length;) done += writeSync(out, bytes, done)
+  for (const piece of piecesOf(file)) writeFileSync(out, piece)
+  writeFileSync(out, tarPadding(size))
 }

@@ -7,6 +7,7 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
+  writeFileSync,
 } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import * as z from 'zod'
@@ -23,13 +24,7 @@ import { examinePath } from '../lib/trusted-path.ts'
 import { lastSigned, restoreSigner } from '../warden/sign.ts'
 import { runAs } from '../warden/step-down.ts'
 import type { Globals } from './print.ts'
-import {
-  keysSchema,
-  manifestName,
-  backupManifestSchema,
-  writeAll,
-  type Manifest,
-} from './state-backup.ts'
+import { keysSchema, manifestName, backupManifestSchema, type Manifest } from './state-backup.ts'
 import { checkStores, isStoreName, type StateCheck } from './state-check.ts'
 import { outputOfOwner, stateFolderOf } from './state-owner.ts'
 
@@ -183,7 +178,7 @@ const checkSchema = z.object({
 
 /** Unpacks the stores of an archive into a folder. Throws MayflyError STATE for what is no whole backup. */
 function unpack(file: string, folder: string): Manifest {
-  const taken: Taken = { text: [], size: 0, files: new Map() }
+  const taken: Taken = { text: [], files: new Map() }
   const reader = new TarReader(
     {
       entry: ({ kind, path, size }) => {
@@ -216,7 +211,6 @@ function unpack(file: string, folder: string): Manifest {
 /** State of an unpacking: the manifest, and the file that is written now. */
 interface Taken {
   readonly text: Buffer[]
-  size: number
   readonly files: Map<string, ReturnType<typeof createHash>>
   open?: ReturnType<typeof openDescriptor>
   name?: string
@@ -239,7 +233,7 @@ function beginFile(taken: Taken, folder: string, name: string, size: number): vo
 function takeBytes({ open, text, files, name = '' }: Taken, bytes: Uint8Array): void {
   if (!open) return void text.push(Buffer.from(bytes))
   files.get(name)!.update(bytes)
-  writeAll(open.fd, bytes)
+  writeFileSync(open.fd, bytes)
 }
 
 function damaged(file: string, why: string, cause?: unknown): MayflyError {

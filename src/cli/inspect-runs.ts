@@ -1,6 +1,7 @@
 import type { Assembly } from '../assemble/assemble.ts'
 import type { Config } from '../contract/config.ts'
 import { MayflyError } from '../contract/error.ts'
+import { outcomeFor } from '../contract/outcome-for.ts'
 import type { JobFile, JobRequest, Language } from '../contract/job.ts'
 import { lengthOf } from '../contract/phase.ts'
 import type { Outcome } from '../contract/outcome.ts'
@@ -267,7 +268,8 @@ async function runOnce(
   return runOf(outcome)
 }
 
-function runOf(outcome: Outcome): InspectedRun {
+function runOf(ended: Outcome): InspectedRun {
+  const outcome = outcomeFor('inspect', ended)
   const { id, status, tier, provider, exitCode, error, metrics, security, artifacts } = outcome
   return {
     id,

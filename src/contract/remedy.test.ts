@@ -14,6 +14,7 @@ test('A remedy has the words of its entry point, and those of HTTP where no entr
   const before = 'The job used more memory than 128 MB'
   assert.equal(told('api'), `${before} ("limits.memory" raises it)`)
   assert.equal(told('run'), `${before} (--memory 256MB raises it)`)
+  assert.equal(told('inspect'), `${before} ("mayfly run --memory 256MB" raises it)`)
   assert.equal(told('sandbox'), `${before} ("mayfly sandbox create --memory 256MB" raises it)`)
   assert.equal(told('run_code'), `${before} (limits {"memory": "256MB"} raises it)`)
   assert.equal(

@@ -56,7 +56,15 @@ export interface Remedy {
  * Reader of a text. `api`: HTTP and library; `run`, `exec`, `sandbox`: verbs of the command line; `run_code`, `run_session`: tools of
  * MCP; `page`: author of a page.
  */
-export type EntryPoint = 'api' | 'run' | 'exec' | 'sandbox' | 'run_code' | 'run_session' | 'page'
+export type EntryPoint =
+  | 'api'
+  | 'run'
+  | 'exec'
+  | 'inspect'
+  | 'sandbox'
+  | 'run_code'
+  | 'run_session'
+  | 'page'
 
 /** Wording of HTTP and library, as it stands in messages. */
 export function remedyText(remedy: Remedy): string {
@@ -226,6 +234,13 @@ const wordings: Readonly<Record<EntryPoint, Wordings>> = {
     signature: unsigned,
     network: (host) => `--allow ${host || 'HOST'}`,
   },
+  inspect: {
+    other: operators,
+    ...mapped(limitFlags, (field, value) => `"mayfly run ${limitFlags[field](value)}"`),
+    'limits.timeout': flag('timeout'),
+    language: flag('language'),
+    tier: flag('tier'),
+  },
   sandbox: {
     other: operators,
     packages: installed,
@@ -278,12 +293,12 @@ const wordings: Readonly<Record<EntryPoint, Wordings>> = {
 }
 
 /** The same wording for all fields of a table. */
-function mapped(
-  fields: Partial<Record<RemedyField, unknown>>,
-  words: (field: RemedyField, value: string) => string,
+function mapped<const Field extends RemedyField>(
+  fields: Partial<Record<Field, unknown>>,
+  words: (field: Field, value: string) => string,
   prefix: '' | 'session ' = '',
 ): Readonly<Record<string, Wording>> {
-  const all = Object.keys(fields) as RemedyField[]
+  const all = Object.keys(fields) as Field[]
   return Object.fromEntries(
     all.map((field) => [`${prefix}${field}`, (value: string) => words(field, value)]),
   )

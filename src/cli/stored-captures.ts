@@ -10,7 +10,13 @@ import {
   verifyBase,
   type CapturedMachine,
 } from '../evidence/captured-machine.ts'
-import { partsRecordedIn, readCaptured, storedCaptures } from '../evidence/captures.ts'
+import {
+  isCaptureName,
+  partsRecordedIn,
+  readCaptured,
+  storedCaptures,
+  type CapturesOf,
+} from '../evidence/captures.ts'
 import type { StoredLine } from '../evidence/chain.ts'
 import { openLog } from '../evidence/log-reader.ts'
 import { stateError } from '../evidence/state-error.ts'
@@ -23,16 +29,17 @@ import { writePieces } from './write-parts.ts'
 /** Captures in the state folder of this machine, read without a server. */
 const linesMax = 100_000
 
+/** `id`: of an execution, or the name of a capture. */
 export interface WritableCaptures extends Disposable {
   /** Throws MayflyError NOT_FOUND if nothing is stored. */
-  of(run: string): Promise<readonly Pick<StoredCapture, 'name' | 'parts'>[]>
-  write(run: string, part: string, out: number): Promise<void>
+  of(id: string): Promise<readonly Pick<StoredCapture, 'name' | 'parts'>[]>
+  write(id: string, part: string, out: number): Promise<void>
 }
 
 export interface StoredCaptures extends WritableCaptures {
-  captures(of: { readonly run?: string }): Promise<readonly StoredCapture[]>
-  of(run: string): Promise<readonly StoredCapture[]>
-  read(run: string, part: string): AsyncGenerator<Uint8Array>
+  captures(of: CapturesOf): Promise<readonly StoredCapture[]>
+  of(id: string): Promise<readonly StoredCapture[]>
+  read(id: string, part: string): AsyncGenerator<Uint8Array>
   /** The machine of a capture, for its readers. */
   machineOf(capture: StoredCapture): CapturedMachine
   /** Rejects with MayflyError if the memory of its template is not kept, or was changed. */
@@ -48,8 +55,8 @@ export async function verifyParts(
   flags: Globals,
   id: string,
 ): Promise<readonly VerifiedPart[]> {
-  const recorded = await recordedDigests(flags, id)
-  const here = stored ? await stored.captures({ run: id }) : []
+  const here = stored ? await stored.captures(capturesOf(id)) : []
+  const recorded = await recordedDigests(flags, id, here[0]?.run)
   const parts = here.flatMap((one) => one.parts)
   if (recorded.size === 0 && parts.length === 0) throw nothingOf(id)
   const verified: VerifiedPart[] = []
@@ -99,15 +106,21 @@ async function verifiedAs(name: string, check: () => Promise<void>): Promise<Ver
  * Digests in the audit lines of a run, of each part that of the first line: an intruder in the server can append lines, but not
  * change signed ones. The lines themselves are verified by `audit verify`.
  */
-async function recordedDigests(flags: Globals, id: string): Promise<ReadonlyMap<string, string>> {
+async function recordedDigests(
+  flags: Globals,
+  id: string,
+  run = id,
+): Promise<ReadonlyMap<string, string>> {
   const path = auditFile(stateFolderOf(flags))
   if (!existsSync(path)) return new Map()
-  const lines = lastLines(path, id)
+  const lines = lastLines(path, run)
   if (lines.length === linesMax)
     throw new MayflyError('STATE', `Cannot verify "${id}": it has ${linesMax} lines or more`, {
       hint: 'No run of Mayfly has as many. Keep a copy of the state folder',
     })
-  const parts = lines.flatMap(({ bodyText }) => partsRecordedIn(bodyText))
+  const parts = lines
+    .flatMap(({ bodyText }) => partsRecordedIn(bodyText))
+    .filter(({ name }) => run === id || name.startsWith(`${id}/`))
   return new Map(parts.toReversed().map(({ name, sha256 }) => [name, sha256]))
 }
 
@@ -141,25 +154,39 @@ export async function openStoredCaptures(
       read: (part: string) => readCaptured(bodies, { run }, part).bytes,
     }
   }
-  const read = (run: string, part: string) => {
-    const capture = storedCaptures(bodies, { run }).find((one) => imageOf(one) === part)
+  const captures = (of: CapturesOf) => oneRun(storedCaptures(bodies, of), of)
+  const read = (id: string, part: string) => {
+    const found = captures(capturesOf(id))
+    const capture = found.find((one) => imageOf(one) === part)
+    const run = found[0]?.run ?? id
     return capture ? readImage(machineOf(capture)) : readCaptured(bodies, { run }, part).bytes
   }
   return {
-    captures: async (of) => storedCaptures(bodies, of),
-    async of(run) {
-      const found = storedCaptures(bodies, { run })
+    captures: async (of) => captures(of),
+    async of(id) {
+      const found = captures(capturesOf(id))
       if (found.length > 0) return found.toReversed()
-      throw nothingOf(run)
+      throw nothingOf(id)
     },
     read,
-    async write(run, part, out) {
-      await writePieces(out, read(run, part))
+    async write(id, part, out) {
+      await writePieces(out, read(id, part))
     },
     machineOf,
     verifyBase: (capture) => verifyBase(machineOf(capture)),
     [Symbol.dispose]: () => bodies.close(),
   }
+}
+
+const capturesOf = (id: string): CapturesOf => (isCaptureName(id) ? { name: id } : { run: id })
+
+/** Asserts that captures of one name are of one execution: two servers may make one in the same millisecond. */
+function oneRun(found: readonly StoredCapture[], { name }: CapturesOf): readonly StoredCapture[] {
+  const runs = new Set(found.map(({ run }) => run))
+  if (name === undefined || runs.size < 2) return found
+  throw new MayflyError('CONFLICT', `Cannot choose a capture: several are named "${name}"`, {
+    hint: `Name the execution: ${[...runs].join(', ')}`,
+  })
 }
 
 export function nothingOf(id: string): MayflyError {

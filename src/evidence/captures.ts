@@ -134,13 +134,16 @@ function* inPieces(chunks: readonly Uint8Array[]): Generator<Uint8Array> {
   if (bytes > 0) yield Buffer.concat(waiting)
 }
 
-/** Complete captures, newest first; optionally of one tenant or run. Throws MayflyError STATE. */
+/** True for the name of a capture, which an outcome has as `evidence.bundle`. */
+export const isCaptureName = (id: string) => /^capture-\d{1,16}$/.test(id)
+
+/** Complete captures, newest first; optionally of one tenant, run or name. Throws MayflyError STATE. */
 export function storedCaptures(
   bodies: BodiesRead,
-  of: { readonly tenant?: string | undefined; readonly run?: string | undefined },
+  { name: wanted = 'capture-*', ...of }: CapturesOf,
 ): readonly StoredCapture[] {
   return bodies
-    .places({ like: `capture-*/${SUMMARY}`, ...of, limit: capturesMax })
+    .places({ like: `${wanted}/${SUMMARY}`, ...of, limit: capturesMax })
     .flatMap((place) => {
       const found = summaryAt(bodies, place)
       if (!found) return []
@@ -150,6 +153,13 @@ export function storedCaptures(
       const about = { at, because, kind, ...(why !== undefined && { why }), ...(base && { base }) }
       return [{ name, run, tenant, ...about, parts: parts.map(told) }]
     })
+}
+
+export interface CapturesOf {
+  readonly tenant?: string | undefined
+  readonly run?: string | undefined
+  /** A name that `isCaptureName` accepts. */
+  readonly name?: string
 }
 
 /**

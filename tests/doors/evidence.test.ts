@@ -187,6 +187,45 @@ suite('mayfly evidence', () => {
     assert.equal((await evidence('show', 'exec_0')).code, 1)
   })
 
+  test('A capture is found by its own name, and another of its execution is left out', async () => {
+    const other = makePlace()
+    try {
+      const { record } = await recordAt(other.state)
+      const { keep } = createCustody({
+        bodies: () => record.bodies,
+        now: () => 1_767_225_700_000,
+        tell: (point, fields, { run: of, tenant, actor }) =>
+          void record.append(event({ point, fields, actor, run: of }), tenant),
+      })
+      const parts = [{ name: 'memory.bin', bytes: [Buffer.from('the later capture')] }]
+      await keep({ run, tenant: 'acme', because: 'asked' }, { kind: 'memory', parts })
+      await record.close()
+      const evidence = (...args: readonly string[]) => mayfly(other, ['evidence', ...args])
+      const names = async (id: string) =>
+        (documentOf(await evidence('show', id, '--json'))['captures'] as StoredCapture[]).map(
+          ({ name, run: of }) => [name, of],
+        )
+      const later = 'capture-1767225700000'
+      assert.deepEqual(await names(run), [
+        [capture, run],
+        [later, run],
+      ])
+      assert.deepEqual(await names(later), [[later, run]])
+      const verified = await evidence('verify', later)
+      assert.deepEqual([verified.code, verified.stdout], [0, `ok: ${later}/memory.bin\n`])
+      assert.equal((await evidence('search', later, 'planted')).code, 1)
+      assert.equal((await evidence('search', capture, 'planted')).code, 0)
+      assert.equal((await evidence('extract', later, 'by-name')).code, 0)
+      assert.deepEqual(readdirSync(join(other.cwd, 'by-name')), [later])
+      const piped = await evidence('extract', later, '-', '--part', `${later}/memory.bin`)
+      assert.deepEqual([piped.code, piped.stdout], [0, 'the later capture'])
+      const unknown = await evidence('show', 'capture-1')
+      assert.deepEqual([unknown.code, /Cannot find evidence of/.test(unknown.stderr)], [1, true])
+    } finally {
+      other.remove()
+    }
+  })
+
   test('Attack: a capture that was replaced, with a later line of the record about it, is named', async () => {
     const forged = makePlace()
     try {

@@ -30,15 +30,16 @@ export function register(program: Command): void {
     .description('stored captures of runs')
     .addHelpText('after', examples)
   const add = (name: string, about: string) =>
-    evidence.command(name).description(about).argument('<id>', 'id of an execution, or name of a capture')
+    evidence
+      .command(name)
+      .description(about)
+      .argument('<id>', 'id of an execution, or name of a capture')
   evidence
     .command('list')
     .description('list captures, newest first')
     .option('--limit <n>', 'maximum of captures', wholeNumber(limitMax), 50)
     .action(verb(asOwner(list)))
-  add('show', 'show captures, with the digest of each part').action(
-    verb(asOwner(show)),
-  )
+  add('show', 'show captures, with the digest of each part').action(verb(asOwner(show)))
   add('verify', 'compare stored captures with the digests in the record; exits 0 or 1').action(
     verb(asOwner(verify)),
   )

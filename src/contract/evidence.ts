@@ -3,7 +3,8 @@ import type { Operator } from './live.ts'
 
 /**
  * A line of the record. Each job has two: `admitted` before the wall gets the code, `ended` with
- * the outcome. Lines hold salted commitments, never bodies or secrets. `hash` is one step of the
+ * the outcome. Lines hold salted commitments, never bodies or secrets, and of the code its SHA-256 as
+ * well, by which a holder of a program finds its runs. `hash` is one step of the
  * chain (`lib/hash-chain.ts`) from `previous` over the line's digest, the SHA-256 of the canonical
  * JSON of every field but `previous` and `hash`: editing, removing or moving a line breaks the
  * chain, and the warden can extend it from digests alone, without reading lines.

@@ -4,6 +4,7 @@ import type { JobEntry, Plan } from '../contract/pipeline.ts'
 import { shownScores, trustOf, type Verdict } from '../contract/verdict.ts'
 import type { ProgramZoneMade, ZonesMade } from '../contract/zones.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
+import { sha256 } from '../lib/hash.ts'
 import { draft, type Draft } from './chain.ts'
 import { commit } from './commitment.ts'
 import type { Owner } from '../lib/owner.ts'
@@ -41,6 +42,7 @@ export function admittedLine(
       forkOf: job.session?.kind === 'open' ? job.session.forkOf : undefined,
       language: verdict.language,
       entry: verdict.entry,
+      codeSha256: job.session?.kind === 'open' ? undefined : sha256(job.asked.code),
       commitments: commitmentsOf(job, salts),
       security: securityOf(verdict),
       plan: planOf(plan),

@@ -13,6 +13,7 @@ import { forgetExpired, openBodies, readBodies } from './bodies.ts'
 import { digestOf, draft, type StoredLine } from './chain.ts'
 import { commit, opens } from './commitment.ts'
 import type { CheckpointSigner } from './checkpoint.ts'
+import { sha256 } from '../lib/hash.ts'
 import { exportRows } from './export.ts'
 import { thisOwner } from '../lib/owner.ts'
 import { guestEventsMax } from './line-room.ts'
@@ -94,6 +95,16 @@ test('A holder of the salt can prove a body, until the salt is forgotten', async
   assert.equal(record.store.salts(seq), undefined)
   await record.close()
   assert.ok(verifyFile(join(folder, 'audit.db')).ok)
+})
+
+test('S0-13: a line holds the SHA-256 of the code, and no digest of the input without a salt', async () => {
+  const record = open()
+  record.begin(job(), verdict, plan).end({ ...facts, resultText: '"SECRET result"' })
+  await record.close()
+  const text = [...exportRows(join(folder, 'audit.db'))].join('')
+  assert.ok(text.includes(`"codeSha256":"${sha256('SECRET code')}"`), text)
+  for (const one of ['"SECRET input"', 'SECRET input', 'SECRET key', '"SECRET result"'])
+    assert.ok(!text.includes(sha256(one)), one)
 })
 
 test('The same code twice leaves two different commitments', async () => {

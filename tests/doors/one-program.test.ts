@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import type { JobRequest } from '../../src/contract/job.ts'
+import { openLog } from '../../src/evidence/log-reader.ts'
+import { sha256 } from '../../src/lib/hash.ts'
+import { auditFile } from '../../src/lib/state-folder.ts'
 import { providerNames } from '../../src/assemble/providers.ts'
 import { Mayfly } from '../../src/index.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
@@ -14,7 +17,7 @@ import { makePlace } from './program.ts'
  * provider has a program of its own for it; walls of a language share one. The mock runs no code: its answer says so.
  */
 type ProviderName = (typeof providerNames)[number]
-type Source = Pick<JobRequest, 'language' | 'code'>
+type Source = Pick<JobRequest, 'language'> & { readonly code: string }
 
 const text = 'so leicht wie ein Tag: 0123456789'
 const input = { text }
@@ -35,6 +38,24 @@ def main(input):
         digest = (digest ^ byte) * 16777619 & 0xffffffff
     return "".join(chr(97 + (digest >> 28 - 4 * at & 15)) for at in range(8))`,
 }
+
+/** Programs that return their own source as base64. In an isolate, which has no file of it, that is the text of the function. */
+const ownSources: readonly Source[] = [
+  {
+    language: 'js',
+    code: 'function own() { return btoa(unescape(encodeURIComponent(own.toString()))) /* ä 😀 */ }',
+  },
+  {
+    language: 'node',
+    code: `// ä 😀
+import { readFileSync } from 'node:fs'
+export default () => readFileSync(import.meta.filename, 'base64')\n`,
+  },
+  {
+    language: 'python',
+    code: '# ä 😀\nimport base64\nresult = base64.b64encode(open(__file__, "rb").read()).decode()\n',
+  },
+]
 
 const digests: Readonly<Record<Exclude<ProviderName, 'mock'>, readonly Source[]>> = {
   'isolated-vm': [isolate],
@@ -87,6 +108,29 @@ suite('S4-2: one program on every provider', () => {
         )
       }
     })
+
+  for (const [provider, sources] of Object.entries(digests) as [ProviderName, Source[]][])
+    test(`S0-13: ${provider}: the SHA-256 of the code in the record is that of the source that the guest has`, async (t) => {
+      const own = ownSources.filter(({ language }) =>
+        sources.some((source) => source.language === language),
+      )
+      if (own.length === 0) return t.skip('a module in WebAssembly cannot read itself')
+      for (const source of own) {
+        const outcome = await run(provider, source)
+        if (outcome.status === 'unavailable') return t.skip(await whyAbsent(provider))
+        const { id, result, error } = outcome
+        const seen = sha256(Buffer.from(result as string, 'base64'))
+        const where = `${source.language}: ${JSON.stringify(error)}`
+        assert.deepEqual([seen, recordedDigest(id)], [sha256(source.code), seen], where)
+      }
+    })
+
+  /** Digest of the code in the record, which is read without the server's help. */
+  function recordedDigest(id: string): unknown {
+    using log = openLog(auditFile(state))
+    const [admitted] = log.last(2, id).map(({ bodyText }) => JSON.parse(bodyText) as object)
+    return (admitted as { codeSha256?: unknown }).codeSha256
+  }
 
   test('S4-2: the mock returns its input, and is marked as a mock', async () => {
     const { result, provider } = await run('mock', isolate)

@@ -1,4 +1,4 @@
-import { thrown } from './failure.js'
+import { mayImport, thrown } from './failure.js'
 import { FETCH } from './job.js'
 import { parseJson } from '../parse-json.js'
 import { encodedInto, encodingOf } from './decoders.js'
@@ -101,9 +101,19 @@ function queryText(flat) {
 
 function facts(task) {
   const { entry, exportName = 'default', timeoutMs, resultBytesMax, calls, capabilities } = task
-  const { functions } = task
+  const { functions, code, files } = task
+  const texts = files.filter(({ encoding }) => encoding === 'utf8').map(({ content }) => content)
   const network = capabilities.includes(FETCH)
   const guessed = task.isEntryGuessed === true
   const bounds = { timeoutMs, resultUnitsMax: resultBytesMax }
-  return { entry, exportName, ...bounds, calls, network, guessed, functions }
+  return {
+    entry,
+    exportName,
+    ...bounds,
+    calls,
+    network,
+    guessed,
+    functions,
+    mayImport: [code, ...texts].some(mayImport),
+  }
 }

@@ -120,6 +120,11 @@ const GENERATED = /^.*\n +at .*\beval at /
 /** True also for one with a comment before its parenthesis. @param {string} source */
 export const hasImportCall = (source) => /\bimport\s*(?:[(/]|\.\s*(?:source|defer)\b)/.test(source)
 
+/** True for a source that may import at run time: by an import, or by code that it makes of text. @param {string} source */
+export const mayImport = (source) =>
+  hasImportCall(source) ||
+  /\beval\b|\bFunction\s*\(|\.\s*constructor\s*\(|['"`]constructor['"`]/.test(source)
+
 /**
  * @param {Error} error V8's error from compiling a source
  * @param {string} code the user's source

@@ -4,6 +4,7 @@ import {
   endOf,
   hasImportCall,
   importRefused,
+  mayImport,
   Refusal,
   syntaxError,
   thrownError,
@@ -114,6 +115,7 @@ export class CellSession extends Job {
     const exec = new Exec(asked, ++this.#sequence, this.task.language, this.#hooks)
     this.#exec = exec
     if (hasImportCall(exec.code)) this.#importing = exec.code
+    if (mayImport(exec.code)) this.#inside.enter(['watchImports'], this.remaining())
     const queued = this.#queuedTurns
     // Compared by identity: a pause that starts before this immediate runs belongs to the next exec.
     if (queued) setImmediate(() => this.#queuedTurns === queued && this.#resume())

@@ -38,6 +38,7 @@ function take() {
   define('input', bound.input)
   define('call', callCapability)
   if (task.network) network()
+  if (task.mayImport) part('imports')
   const names = task.functions ?? []
   for (let index = 0; index < names.length; index++)
     if (!P.hasOwn(globalThis, names[index])) define(names[index], functionOf(names[index]))

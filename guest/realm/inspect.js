@@ -531,7 +531,7 @@ const whole = (text, skips) => ({ __proto__: null, prefix: '', open: '{', text, 
 function classOf(value) {
   let at = value
   for (let hops = 0; hops < PROTOTYPES_MAX; hops++) {
-    const made = P.descriptorOf(at, 'constructor')?.value
+    const made = P.constructorOf(at)
     if (typeof made === 'function') {
       const name = nameOf(made)
       const prototype = P.descriptorOf(made, 'prototype')?.value

@@ -49,6 +49,10 @@ const P = {
   defineProperty,
   freeze: Object.freeze,
   descriptorOf: describe,
+  /** Own property read without a getter: that of promises may be an accessor of `imports.js`. */
+  constructorOf: (object) =>
+    describe(object, 'constructor')?.value ??
+    (object === P.PromisePrototype ? P.Promise : undefined),
   /** Indirect: a script of the global scope. */
   evaluate,
   prototypeOf: getPrototypeOf,

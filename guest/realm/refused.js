@@ -7,7 +7,7 @@
 //
 // Relies on V8 calling `has` before `get` for a bare name, as the standard requires. Costs 0.8 µs for each lookup of a missing
 // or inherited name, and nothing for others. Not handled: lookups after the program replaced the prototype of the global
-// object (that replacement is reported at its end), and dynamic imports, which are syntax.
+// object (that replacement is reported at its end), and dynamic imports, which are syntax (imports.js).
 import { P } from './primordials.js'
 import { ask, bound, webAssembly } from './scope.js'
 

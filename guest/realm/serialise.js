@@ -246,7 +246,7 @@ function opaque(value) {
 function className(value) {
   let at = P.prototypeOf(value)
   for (let hops = 0; at !== null && hops < PROTOTYPES_MAX; hops++) {
-    const made = P.descriptorOf(at, 'constructor')?.value
+    const made = P.constructorOf(at)
     const name = typeof made === 'function' ? P.descriptorOf(made, 'name')?.value : undefined
     const told = name || P.descriptorOf(at, P.symbolToStringTag)?.value
     if (typeof told === 'string' && told !== '') return P.slice(told, 0, KEY_CHARS_MAX)

@@ -28,6 +28,8 @@ bound.give = (sequence, text) => {
   }
 }
 
+bound.watchImports = () => void part('imports')
+
 bound.cell = (sequence, code, isAsync, unitsMax) => {
   bound.owner = sequence
   try {

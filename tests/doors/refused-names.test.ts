@@ -64,14 +64,41 @@ suite('A refused name is in the record', () => {
     assert.ok(audit().ok && audit().checkpoints > 0)
   })
 
-  test('A dynamic import whose refusal the code catches is a finding of the record', async () => {
-    const { id, tier, status, result } = await run(
-      "try { await import('fs') } catch { return 'refused' } return 'imported'",
-    )
-    assert.deepEqual([tier, status, result], ['isolate', 'ok', 'refused'])
-    const { events, admitted } = recordOf(id)
-    assert.deepEqual(events, [])
-    assert.match(JSON.stringify(admitted.security.findings), /IMPORT/)
+  test('S3-9: a dynamic import whose refusal the code catches leaves an event, also one of made code', async () => {
+    const made = "import('f' + 's')"
+    for (const refusal of [
+      "await import('fs')",
+      "await new Promise((_, reject) => import('fs').catch(reject))",
+      "await Promise.all([1, import('fs')])",
+      `await eval("${made}")`,
+      `await (0, eval)("im" + "port('fs')")`,
+      `await new Function("return ${made}")()`,
+      `await (async () => {}).constructor("await ${made}")()`,
+      `await []['filter']['constructor'](atob('cmV0dXJuIGltcG9ydCgnZnMnKQ=='))()`,
+      "for await (const one of [import('fs')]) one",
+    ]) {
+      const { id, tier, status, result, error } = await run(
+        `try { ${refusal} } catch { return 'refused' } return 'imported'`,
+      )
+      const about = `${refusal}: ${JSON.stringify(error)}`
+      assert.deepEqual([tier, status, result], ['isolate', 'ok', 'refused'], about)
+      assert.deepEqual(namesOf(recordOf(id).events), ['import'], about)
+    }
+  })
+
+  test('Code that could import at run time and does not leaves no event, and sees a promise as any other', async () => {
+    const shows = 'console.log(Promise.resolve(1), (class Own extends Promise {}).resolve(1));'
+    const plain = await run(shows)
+    const { id, status, result, error, stdout } = await run(`${shows}
+      const skipped = () => import('fs')
+      const rejected = Promise.reject(new Error('own')).catch(({ message }) => message)
+      const same = [Promise.prototype.constructor, Promise.resolve().constructor].every((one) => one === Promise)
+      class Own extends Promise {}
+      return [await rejected, same, (await Own.resolve(eval('2'))), Own.resolve() instanceof Own, skipped.length]`)
+    assert.deepEqual([status, result], ['ok', ['own', true, 2, true, 0]], JSON.stringify(error))
+    assert.deepEqual([stdout, plain.status], [plain.stdout, 'ok'])
+    assert.match(stdout, /^Promise .*Own /)
+    assert.deepEqual(recordOf(id).events, [])
   })
 
   test('A job that looks up every name a thousand times leaves one line for each name, and its ended line', async () => {
@@ -88,16 +115,18 @@ suite('A refused name is in the record', () => {
     )
   })
 
-  test('In a session a name is reported once, in the lines of the session', async () => {
+  test('In a session a name is reported once, and an import once for each module, in the lines of the session', async () => {
     const box = await mayfly.open({ language: 'js' })
     assert.equal((await box.run({ code: 'typeof process' })).result, 'undefined')
     const imported = await box.run({ code: "import fs from 'node:fs'" })
     assert.equal(imported.status, 'error')
+    const caught = "await import('x').then(() => 'imported', () => 'refused')"
+    assert.equal((await box.run({ code: caught })).result, 'refused')
     await box.run({ code: 'try { fetch(1) } catch {}; typeof process; globalThis.process' })
     await box.close()
     const { events } = recordOf(box.id)
-    assert.deepEqual(namesOf(events), ['process', 'import', 'fetch'])
-    assert.equal(events[1].fields.module, 'fs')
+    assert.deepEqual(namesOf(events), ['process', 'import', 'import', 'fetch'])
+    assert.deepEqual([events[1].fields.module, events[2].fields.module], ['fs', undefined])
   })
 
   test('A job that uses none of these names leaves no such line', async () => {

@@ -123,6 +123,25 @@ test('A getter behind the global object sees no frame of the realm', async () =>
   assert.deepEqual(JSON.parse(ran.resultText), [true, true, null, false])
 })
 
-test('A dynamic import whose refusal the code catches is not reported', async () => {
-  assert.deepEqual((await reported('import("fs").catch(() => 1); await null')).names, [])
+test('A dynamic import whose refusal the code catches is reported, unless it gives the promise another prototype', async () => {
+  const caught = 'import("fs").catch(() => 1); await null'
+  assert.deepEqual((await reported(caught)).names, ['import'])
+  const hidden = `const then = Promise.prototype.then, own = Object.setPrototypeOf(import("fs"), { constructor: Promise })
+    then.call(own, () => 1, () => 1); await null`
+  assert.deepEqual((await reported(hidden)).names, [])
+})
+
+test('Code that replaces the constructor of promises, or their species, breaks no job that may import', async () => {
+  for (const change of [
+    'Promise.prototype.constructor = Promise',
+    'Object.defineProperty(Promise, Symbol.species, { get() { throw new Error("species") } })',
+    'Object.defineProperty(Promise, Symbol.species, { get() { return Promise.resolve(1).then(() => 2), Promise } })',
+  ]) {
+    const { ran } = await reported(`${change}; try { await import('fs') } catch {} return 1`)
+    assert.deepEqual([ran.status, ran.resultText], ['ok', '1'], change)
+  }
+  const changed = await reported(
+    'eval("Promise.prototype.constructor = 7"); return Promise.prototype.constructor',
+  )
+  assert.equal(changed.ran.resultText, '7')
 })

@@ -11,7 +11,7 @@ import {
 } from '../gateway/http/key-store.ts'
 import { expiryOf } from './expiry.ts'
 import { loadCliConfig } from './open-assembly.ts'
-import { note, printJson, table, type Globals } from './print.ts'
+import { note, printJson, printText, table, type Globals } from './print.ts'
 import { recordChanges } from './record-changes.ts'
 import { verb } from './verb.ts'
 
@@ -66,7 +66,7 @@ async function create(flags: Flags): Promise<void> {
     ),
   )
   if (flags.json) return printJson({ key, ...shown(stored) })
-  process.stdout.write(`${key}\n`)
+  printText(key)
   note(flags, `${stored.id}: ${stored.scopes.join(', ')} in tenant "${stored.tenant}"; shown once`)
   if (!config.tenants.some(({ name }) => name === stored.tenant))
     note(flags, `Tenant "${stored.tenant}" is not configured; settings of "default" apply to it`)
@@ -85,7 +85,7 @@ async function list(flags: Flags): Promise<void> {
     scopes.join(','),
     state,
   ])
-  process.stdout.write(`${table([head, ...cells])}\n`)
+  printText(table([head, ...cells]))
 }
 
 async function revoke(flags: Flags, idOrName: string): Promise<void> {

@@ -8,7 +8,7 @@ import { languageOfShebang } from '../contract/shebang.ts'
 import type { Analysis } from '../contract/verdict.ts'
 import { attempt } from '../lib/attempt.ts'
 import { asOwner } from '../lib/owner-files.ts'
-import { note, paint, printJson, type Globals } from './print.ts'
+import { note, paint, printJson, printText, type Globals } from './print.ts'
 import { readBytes, sourceTextOf } from './source.ts'
 import { unreadable } from './unreadable.ts'
 import {
@@ -119,22 +119,22 @@ async function analyseAll(
 }
 
 async function print(all: readonly AnalysedFile[], flags: AnalyzeFlags): Promise<void> {
-  const { sanitise } = await import('../output/sanitise.ts')
+  const { sanitiseLine } = await import('../output/sanitise.ts')
   for (const one of all) {
     const error = syntaxErrorOf(one)
-    if (error) note(flags, sanitise(error))
+    if (error) note(flags, sanitiseLine(error))
   }
   if (flags.json) printJson(all.map(entryOf))
   else if (flags.sarif) printJson(sarif(all, await version()))
   else {
     const legend = legendOf(all).map((line) => paint('dim', line, process.stdout))
-    process.stdout.write(`${[sanitise(readable(all)), ...legend].join('\n')}\n`)
+    printText([readable(all), ...legend].join('\n'))
   }
   const { failOn } = flags
   if (failOn === undefined) return
   const unjudged = all.filter((one) => unjudgedReason(one) !== undefined)
   for (const one of unjudged)
-    note(flags, sanitise(`Not judged: ${one.file}: ${unjudgedReason(one)}`))
+    note(flags, sanitiseLine(`Not judged: ${one.file}: ${unjudgedReason(one)}`))
   const isReached = all.some(({ analysis }) => (analysis?.verdict.threatScore ?? 0) >= failOn)
   if (isReached || unjudged.length > 0) process.exitCode = failedExitCode
 }

@@ -11,7 +11,7 @@ import { openLog, type LogReader } from '../evidence/log-reader.ts'
 import { verifyFile } from '../evidence/verify.ts'
 import { auditFile, signerFolder } from '../lib/state-folder.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
-import { sanitiseLine } from '../output/sanitise.ts'
+import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 import { lastSigned } from '../warden/sign.ts'
 import { wholeNumber } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
@@ -148,7 +148,8 @@ async function exportLog(flags: Flags, file: string | undefined): Promise<void> 
     return writeWhole(file, async (out) => void outputOfOwner(owner, { task, words, stdout: out }))
   }
   const path = recordIn(state)
-  if (file === undefined) for (const row of exportRows(path)) await print(row)
+  if (file === undefined)
+    for (const row of exportRows(path)) await print(process.stdout.isTTY ? sanitise(row) : row)
   else
     await writeWhole(file, async (out) => {
       for (const row of exportRows(path)) writeFileSync(out, row)

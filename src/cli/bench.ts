@@ -6,7 +6,7 @@ import type { Assembly } from '../assemble/assemble.ts'
 import { figures, rate, timed, type Figures } from '../lib/measure.ts'
 import { measurePrograms, several, type BenchRequest, type BenchFigures } from './bench-programs.ts'
 import { wholeNumber } from './option-values.ts'
-import { note, printJson, table, type Globals } from './print.ts'
+import { note, printJson, printText, table, type Globals } from './print.ts'
 import { unlessStopped } from './stop-signal.ts'
 
 export function register(program: Command): void {
@@ -148,7 +148,7 @@ function print(report: Report): void {
   const base = Object.entries(report.baseline).map(([name, { p50, p99, n }]) =>
     [name, p50, p99, n].map(String),
   )
-  process.stdout.write(`${table([['', 'p50 ms', 'p99 ms', 'runs'], ...rows, ...base])}\n`)
+  printText(table([['', 'p50 ms', 'p99 ms', 'runs'], ...rows, ...base]))
   for (const [tier, count] of Object.entries(report.perSecond))
-    process.stdout.write(`${tier}: ${count} a second\n`)
+    printText(`${tier}: ${count} a second`)
 }

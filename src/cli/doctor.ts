@@ -9,7 +9,7 @@ import type { WallTrialResult } from '../walls/trials/try-walls.ts'
 import type { Machine } from './doctor-machine.ts'
 import type { FixContext } from './missing-layers.ts'
 import { unlessStopped } from './stop-signal.ts'
-import { paint, printJson, table, type Globals } from './print.ts'
+import { paint, printJson, table, printText, type Globals } from './print.ts'
 import { isWall, wallsVerdict, type BrokenPromise } from './walls-verdict.ts'
 
 /** Provider as examined: its probe result and the trials of its walls. */
@@ -59,7 +59,7 @@ export function register(program: Command): void {
       else {
         const head = paint('bold', wallsVerdict(proved, brokenIn(providers), countOf(providers)))
         const lines = isWhole ? reportText(report) : shortText(report, found.later)
-        process.stdout.write(`${[head, ...lines].join('\n')}\n`)
+        printText([head, ...lines].join('\n'))
       }
       process.exitCode = exitCodeFor(providers)
     })

@@ -9,7 +9,7 @@ import { parseJson } from '../lib/parse-json.ts'
 import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 import { shownSize } from './format-value.ts'
 import { wholeNumber } from './option-values.ts'
-import { note, printJson, table, type Globals } from './print.ts'
+import { note, printJson, printText, table, type Globals } from './print.ts'
 import {
   outputOfOwner,
   runAsOwner,
@@ -103,7 +103,7 @@ async function list(flags: Flags): Promise<void> {
     const size = parts.reduce((sum, part) => sum + part.size, 0)
     return [run, tenant, name, shownTime(at), kind, shownSize(size)]
   })
-  process.stdout.write(`${table([head, ...rows])}\n`)
+  printText(table([head, ...rows]))
 }
 
 async function show(flags: Flags, id: string): Promise<void> {
@@ -122,7 +122,7 @@ async function show(flags: Flags, id: string): Promise<void> {
       ...(isResumable(capture) ? [`  resumable  by evidence resume --capture ${name}`] : []),
     ]
   })
-  process.stdout.write(`${lines.join('\n')}\n`)
+  printText(lines.join('\n'))
 }
 
 function partLine({ name, size, sha256, trust }: CapturedPart): string {
@@ -136,7 +136,7 @@ async function verify(flags: Flags, id: string): Promise<void> {
   if (verified.some(({ ok }) => !ok)) process.exitCode = failedExitCode
   if (flags.json) return printJson({ id, parts: verified })
   const lines = verified.map(({ name, ok, why }) => (ok ? `ok: ${name}` : `bad: ${name}: ${why}`))
-  process.stdout.write(`${lines.join('\n')}\n`)
+  printText(lines.join('\n'))
 }
 
 async function extract(flags: Flags, id: string, folder: string): Promise<void> {
@@ -148,7 +148,7 @@ async function extract(flags: Flags, id: string, folder: string): Promise<void> 
   const parts = await wantedParts(stored, flags, id)
   const written = await writeParts(folder, parts, (name, out) => stored.write(id, name, out))
   if (flags.json) return printJson({ id, written })
-  for (const path of written) process.stdout.write(`${path}\n`)
+  for (const path of written) printText(path)
 }
 
 /** Searches all parts; for a part named `*.zst`, offsets are those of the decompressed bytes. */
@@ -171,7 +171,7 @@ async function search(flags: Flags, id: string, text: string): Promise<void> {
     encoding,
     sanitiseLine(context),
   ])
-  process.stdout.write(`${table([['part', 'offset', 'encoding', ''], ...rows])}\n`)
+  printText(table([['part', 'offset', 'encoding', ''], ...rows]))
   if (isCut) note(flags, `More matches exist: --limit is ${flags.limit}`)
 }
 

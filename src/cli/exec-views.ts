@@ -8,7 +8,7 @@ import {
   removeView,
   type View,
 } from '../warden/engines/folder/view-store.ts'
-import { sanitise } from '../output/sanitise.ts'
+import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 import type { ExecFlags } from './exec-flags.ts'
 import { changesText, execConfig, folderHere } from './exec-config.ts'
 import { becomeFolderOwner } from './folder-owner.ts'
@@ -40,7 +40,7 @@ export function actOnView(words: readonly string[], flags: ExecFlags): void {
   removeView(view)
   const { id, folder, changes } = view
   if (flags.json) return printJson({ view: id, folder, committed: true, changes: changes.length })
-  note(flags, `Applied ${changesText(changes.length)} in ${sanitise(folder)}`)
+  note(flags, `Applied ${changesText(changes.length)} in ${sanitiseLine(folder)}`)
 }
 
 function discard({ id, folder, changes }: ReturnType<typeof discardView>, flags: ExecFlags): void {

@@ -20,7 +20,7 @@ import {
 import { openImageSigner } from '../warden/image-signer.ts'
 import { imageFolders } from './image-folders.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
-import { note, printJson, table, type Globals } from './print.ts'
+import { note, printJson, printText, table, type Globals } from './print.ts'
 import { verb } from './verb.ts'
 
 const refusedExitCode = 3
@@ -163,7 +163,7 @@ function report(flags: ScanFlags, faults: readonly string[], { scans, unscannabl
       faults,
     })
   for (const { tags, scan: made, admission } of scans)
-    process.stdout.write(`${reportOf(tags, made, admission, flags.all ?? false)}\n`)
+    printText(reportOf(tags, made, admission, flags.all ?? false))
   for (const { tags, image, code, because, fix } of unscannable)
     process.stdout.write(
       `${titleOf(tags, image)}\n  cannot be scanned: ${code}: ${sanitiseLine(because)}. ${sanitiseLine(fix)}\n`,
@@ -285,7 +285,7 @@ async function listAll(flags: FeedFlags): Promise<void> {
     String(facts.advisories),
     facts.ecosystems.join(', '),
   ])
-  process.stdout.write(`${table([['name', 'kind', 'age', 'vulnerabilities', 'of'], ...rows])}\n`)
+  printText(table([['name', 'kind', 'age', 'vulnerabilities', 'of'], ...rows]))
 }
 
 async function remove(flags: FeedFlags, name: string): Promise<void> {

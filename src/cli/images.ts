@@ -11,7 +11,7 @@ import { shownSize } from './format-value.ts'
 import { imageFolders as placesOf, imageTools, packagesOption } from './image-folders.ts'
 import { registerOci } from './images-oci.ts'
 import { registerScans } from './images-scan.ts'
-import { note, printJson, table, type Globals } from './print.ts'
+import { note, printJson, printText, table, type Globals } from './print.ts'
 import { failedExitCode, verb } from './verb.ts'
 
 /** `mayfly images …`: builds and keeps read-only file systems. Needs no server. */
@@ -114,7 +114,7 @@ async function list(flags: Flags): Promise<void> {
     manifest.function,
   ])
   const head = ['tags', 'kind', 'digest', 'size', 'of', 'built', 'for']
-  process.stdout.write(`${table([head, ...rows, runtimeRow(runtime)])}\n`)
+  printText(table([head, ...rows, runtimeRow(runtime)]))
   if (images.length === 0) note(flags, 'No images of Linux; "mayfly images build" builds them')
 }
 
@@ -147,7 +147,7 @@ async function show(flags: Flags, name: string): Promise<void> {
     ...manifest.packages.map((one) => ['package', `${one.name} ${one.version}`]),
     ...manifest.programs.map((one) => ['program', `${one.package} ${one.version} ${one.file}`]),
   ]
-  process.stdout.write(`${table(facts)}\n`)
+  printText(table(facts))
 }
 
 /** Unpacks images; of those unpacked before the ones whose files were changed. */
@@ -197,7 +197,7 @@ async function verify(flags: Flags, ...names: string[]): Promise<void> {
     return one.ok ? `ok: ${text}` : `bad: ${text}: ${one.why}`
   })
   const all = [...lines, ...faults.map((fault) => `bad: ${fault}`)]
-  if (all.length > 0) process.stdout.write(`${all.join('\n')}\n`)
+  if (all.length > 0) printText(all.join('\n'))
 }
 
 async function tag(flags: Flags, name: string, wanted: string): Promise<void> {

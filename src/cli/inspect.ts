@@ -4,7 +4,7 @@ import { languages } from '../contract/job.ts'
 import { namedTiers } from '../contract/tier.ts'
 import { sanitise } from '../output/sanitise.ts'
 import { parseLanguage, parseWord } from './option-values.ts'
-import { note, printJson } from './print.ts'
+import { note, printJson, printText } from './print.ts'
 import type { InspectFlags } from './inspect-runs.ts'
 import { inspectionVerdicts, type InspectReport } from './inspection.ts'
 
@@ -62,7 +62,7 @@ async function inspect(target: string, flags: InspectFlags): Promise<void> {
   if (flags.json) printJson(inspection)
   else if (html !== '-') {
     const { inspectionText } = await import('./inspect-text.ts')
-    process.stdout.write(`${inspectionText(inspection)}\n`)
+    printText(inspectionText(inspection))
   }
   process.exitCode = exitCodeFor(inspection, flags)
 }

@@ -23,7 +23,7 @@ import { createVerifier } from '../threat/verify-job.ts'
 import { expiryOf } from './expiry.ts'
 import { loadCliConfig } from './open-assembly.ts'
 import { parseLanguage } from './option-values.ts'
-import { note, printJson, table, type Globals } from './print.ts'
+import { note, printJson, printText, table, type Globals } from './print.ts'
 import { recordChanges } from './record-changes.ts'
 import { readSignatures } from './signature-file.ts'
 import { isScriptName, readProgram } from './source.ts'
@@ -108,10 +108,12 @@ async function generate(flags: Flags, file: string): Promise<void> {
   write(file, privateKey.export({ format: 'pem', type: 'pkcs8' }), 0o600)
   write(`${file}.pub`, `${key}\n`, 0o644)
   if (flags.json) return printJson({ file, publicFile: `${file}.pub`, publicKey: key })
-  process.stdout.write(`${key}\n`)
+  printText(key)
   note(
     flags,
-    `Keep "${file}" secret. To trust its public key: mayfly keys trust ${file}.pub --name NAME`,
+    sanitiseLine(
+      `Keep "${file}" secret. To trust its public key: mayfly keys trust ${file}.pub --name NAME`,
+    ),
   )
 }
 
@@ -153,9 +155,8 @@ async function verify(flags: Flags, file: string): Promise<void> {
   })({ asked, tenant: flags.tenant } as Job)
   if (signed.kind !== 'valid') process.exitCode = failedExitCode
   if (flags.json) return printJson({ valid: signed.kind === 'valid', ...signed })
-  if (signed.kind === 'valid') process.stdout.write(`valid: ${signed.keys.join(', ')}\n`)
-  if (signed.kind === 'refused')
-    process.stdout.write(`${signed.error.code}: ${signed.error.message}\n`)
+  if (signed.kind === 'valid') printText(`valid: ${signed.keys.join(', ')}`)
+  if (signed.kind === 'refused') printText(`${signed.error.code}: ${signed.error.message}`)
 }
 
 /** Signers, read as the owner of the state folder. */
@@ -206,7 +207,7 @@ async function list(flags: Flags): Promise<void> {
     `trusted ${trustedAt}`,
     revokedAt === null ? '' : `revoked ${revokedAt}`,
   ])
-  process.stdout.write(`${table(rows)}\n`)
+  printText(table(rows))
 }
 
 function reportChange(flags: Flags, signer: TrustedSigner, change: string): void {

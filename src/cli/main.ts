@@ -147,25 +147,30 @@ function spelledOut(argv: readonly string[]): readonly string[] {
 }
 
 async function newProgram(): Promise<Command> {
-  const [{ Command, Option }, { default: manifest }] = await Promise.all([
+  const [{ Command, Option }, { sanitise }, { default: manifest }] = await Promise.all([
     import('commander'),
+    import('../output/sanitise.ts'),
     import('../../package.json', { with: { type: 'json' } }),
   ])
-  return new Command('mayfly')
-    .description('Runs untrusted code in the cheapest sandbox that is safe enough')
-    .version(manifest.version)
-    .option(
-      '--json',
-      'print one JSON document on stdout and nothing else; "run" also has --json=short',
-    )
-    .addOption(new Option('--short').hideHelp())
-    .option('--quiet', 'no progress')
-    .option('--verbose', 'print events and stack traces')
-    .option('--config <file>', 'configuration file; default: ./mayfly.toml')
-    .option('--state <folder>', 'folder of record, keys and leases')
-    .configureHelp({ showGlobalOptions: true })
-    .showHelpAfterError('(--help lists commands and options)')
-    .addHelpText('after', examples)
+  return (
+    new Command('mayfly')
+      .description('Runs untrusted code in the cheapest sandbox that is safe enough')
+      .version(manifest.version)
+      .option(
+        '--json',
+        'print one JSON document on stdout and nothing else; "run" also has --json=short',
+      )
+      .addOption(new Option('--short').hideHelp())
+      .option('--quiet', 'no progress')
+      .option('--verbose', 'print events and stack traces')
+      .option('--config <file>', 'configuration file; default: ./mayfly.toml')
+      .option('--state <folder>', 'folder of record, keys and leases')
+      .configureHelp({ showGlobalOptions: true })
+      // A word may be the name of a hostile file, as of "analyze *".
+      .configureOutput({ outputError: (text, write) => write(sanitise(text)) })
+      .showHelpAfterError('(--help lists commands and options)')
+      .addHelpText('after', examples)
+  )
 }
 
 const examples = `

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { note, type Globals } from './print.ts'
+import { note, printText, type Globals } from './print.ts'
 import { stopSignal } from './stop-signal.ts'
 import { verb } from './verb.ts'
 import { mcpClients } from './mcp-clients.ts'
@@ -56,5 +56,5 @@ async function printInstall(flags: Globals & { readonly url?: string }, client: 
   const { printJson } = await import('./print.ts')
   const text = installText(client, flags)
   if (flags.json) printJson({ client, ...text })
-  else process.stdout.write(`${text.where}\n\n${text.configuration}\n`)
+  else printText(`${text.where}\n\n${text.configuration}`)
 }

@@ -1,7 +1,7 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { notRunExitCode, usageExitCode } from '../contract/exit-codes.ts'
 import { rewordedText, type Remedy } from '../contract/remedy.ts'
-import { sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
+import { sanitise, sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
 
 /** Global options. */
 export interface Globals {
@@ -28,6 +28,19 @@ export function paint(
   return isColoured ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text
 }
 
+const PAINT = new RegExp(`(\x1b\\[(?:${[0, ...Object.values(CODES)].join('|')})m)`)
+
+/** As `sanitise`, with the colours of `paint`: text of a guest that a caller forgot to escape can be coloured, no more. */
+function sanitisePainted(text: string): string {
+  const parts = text.split(PAINT)
+  return parts.map((part, at) => (at % 2 === 1 ? part : sanitise(part))).join('')
+}
+
+/** Prints the text of a command on stdout. */
+export function printText(text: string): void {
+  process.stdout.write(`${sanitisePainted(text)}\n`)
+}
+
 /** Control characters and bidi marks that JSON does not escape. */
 const MOVES_TERMINAL = /[\x7f-\x9f\p{Bidi_Control}\u2028\u2029]/gu
 const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
@@ -46,7 +59,8 @@ export function terminalJson(value: unknown, indent?: number): string {
 export function note({ quiet, logFormat }: Globals, text: string): void {
   if (quiet) return
   const time = new Date().toISOString()
-  const message = logFormat === 'json' ? terminalJson({ time, message: text.trim() }) : text
+  const message =
+    logFormat === 'json' ? terminalJson({ time, message: text.trim() }) : sanitisePainted(text)
   process.stderr.write(`${message}\n`)
 }
 
@@ -100,5 +114,5 @@ export function printError(thrown: unknown, json: boolean): void {
   process.stderr.write(`${paint('red', 'mayfly:')} ${sanitiseBlock(error.message)}\n`)
   if (error.hint) process.stderr.write(`  ${paint('dim', sanitiseBlock(error.hint))}\n`)
   if (!known && process.argv.includes('--verbose') && thrown instanceof Error)
-    process.stderr.write(`${thrown.stack}\n`)
+    process.stderr.write(`${sanitiseBlock(thrown.stack ?? '')}\n`)
 }

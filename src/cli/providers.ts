@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { ProvedProvider } from '../contract/provider.ts'
-import { paint, printJson, table, type Globals } from './print.ts'
+import { paint, printJson, table, printText, type Globals } from './print.ts'
 
 export function register(program: Command): void {
   program
@@ -34,7 +34,7 @@ export function register(program: Command): void {
         paint('bold', wallsVerdict(proved), process.stdout),
         ...(isWhole ? details : shortText(proved, later)),
       ]
-      process.stdout.write(`${lines.join('\n')}\n`)
+      printText(lines.join('\n'))
     })
 }
 

@@ -128,7 +128,7 @@ function suggestPrivateRule({ metrics }: Outcome, flags: Globals): void {
   for (const place of new Set(closed.map(({ host, port }) => `${host}:${port}`)))
     note(
       flags,
-      `${sanitise(place)} has no public address. To allow a private address, add a rule: [ceilings] network = { allow = ["*://*:*", { host = "${sanitise(place)}", private = true }] }`,
+      `${sanitiseLine(place)} has no public address. To allow a private address, add a rule: [ceilings] network = { allow = ["*://*:*", { host = "${sanitiseLine(place)}", private = true }] }`,
     )
 }
 

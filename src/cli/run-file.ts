@@ -260,7 +260,7 @@ function reportUnsaved(
   flags: RunFlags,
 ): void {
   for (const { path: place, because } of unsaved)
-    process.stderr.write(`Not saved: ${sanitiseLine(place)} (${sanitise(because)})\n`)
+    process.stderr.write(`Not saved: ${sanitiseLine(place)} (${sanitiseLine(because)})\n`)
   const { artifacts, artifactsLeftOut } = outcome
   if (flags.artifacts === undefined && !flags.json && artifacts.length > 0)
     note(flags, `Not saved: ${namesOf(artifacts)} (--artifacts FOLDER writes the files of a job)`)

@@ -12,7 +12,8 @@ import type {
 import { present } from '../lib/present.ts'
 import { shownSize, formatValue } from './format-value.ts'
 import { callServer, sandboxPath, type ServerFlags } from './call-server.ts'
-import { note, printJson, table } from './print.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
+import { note, printJson, printText, table } from './print.ts'
 import { pairsOf, registerSessions } from './session.ts'
 import { failedExitCode, verb } from './verb.ts'
 
@@ -90,7 +91,7 @@ async function list(flags: Flags): Promise<void> {
   if (flags.json) return printJson(items)
   if (items.length === 0) return note(flags, 'No live sandboxes')
   const head = ['id', 'tenant', 'tier', 'provider', 'phase', 'age', '']
-  process.stdout.write(`${table([head, ...items.map(lineOf)])}\n`)
+  printText(table([head, ...items.map(lineOf)]))
 }
 
 function lineOf({ id, tenant, tier, provider, phase, age, frozen }: LiveRow): readonly string[] {
@@ -111,10 +112,12 @@ async function show(flags: Flags, id: string): Promise<void> {
     `  behavior ${one.behaviorScore}`,
     ...one.zones.map(({ zone, phase }) => `  zone ${zone}: ${phase ?? 'as the whole'}`),
     ...one.tightened.map(({ at, zone, controls: closed = {}, reason = '' }) =>
-      `  ${seconds(at)} ${zone}: ${Object.keys(closed).join(', ')} ${reason}`.trimEnd(),
+      sanitiseLine(
+        `  ${seconds(at)} ${zone}: ${Object.keys(closed).join(', ')} ${reason}`.trimEnd(),
+      ),
     ),
   ]
-  process.stdout.write(`${lines.join('\n')}\n`)
+  printText(lines.join('\n'))
 }
 
 async function tighten(flags: Flags, id: string): Promise<void> {
@@ -163,7 +166,7 @@ async function kill(flags: Flags, id = ''): Promise<void> {
       all,
     )
     if (flags.json) return printJson(items)
-    for (const one of items) process.stdout.write(`${one.id} ended as ${one.status}\n`)
+    for (const one of items) printText(`${one.id} ended as ${one.status}`)
     return
   }
   if (id === '') throw new MayflyError('USAGE', 'Cannot end a sandbox: give an id, or --label')
@@ -199,7 +202,7 @@ function controlsOf({ network, cpu, memory, io, processes, capability }: Flags) 
 
 function reportOrder(flags: Flags, came: { readonly id: string }, text: string): void {
   if (flags.json) printJson(came)
-  else process.stdout.write(`${came.id} ${text}\n`)
+  else printText(`${came.id} ${text}`)
 }
 
 function plain(name: string, value: unknown): string {

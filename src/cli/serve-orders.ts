@@ -6,7 +6,7 @@ import { localFolder, recordsIn, type ServerRecord } from '../gateway/local/plac
 import { isBelow } from '../lib/is-below.ts'
 import { isOwnerAlive } from '../lib/owner.ts'
 import { actAsOwner } from './owner-rights.ts'
-import { note, printJson, table, type Globals } from './print.ts'
+import { note, printJson, printText, table, type Globals } from './print.ts'
 import { loadCliConfig } from './open-assembly.ts'
 import { failedExitCode } from './verb.ts'
 
@@ -31,7 +31,7 @@ export async function showServers(flags: Globals): Promise<void> {
     `${jobs.running} running, ${jobs.done} done`,
     idle === null ? 'stays' : `${idle / 1000} s after the last run`,
   ])
-  process.stdout.write(`${table([['pid', 'kind', 'version', 'since', 'jobs', 'ends'], ...rows])}\n`)
+  printText(table([['pid', 'kind', 'version', 'since', 'jobs', 'ends'], ...rows]))
 }
 
 /**

@@ -25,7 +25,7 @@ import {
 } from './call-server.ts'
 import { namingFlag } from './name-flag.ts'
 import { passedExitCode } from './passed-exit-code.ts'
-import { note, printError, printJson, table } from './print.ts'
+import { note, printError, printJson, printText, table } from './print.ts'
 import { report } from './report.ts'
 import { readProgram } from './source.ts'
 import { attachTerminal } from './terminal.ts'
@@ -140,7 +140,7 @@ async function open(flags: CreateFlags): Promise<void> {
     ...boundsOf(flags),
   })
   if (flags.json) return printJson(row)
-  process.stdout.write(`${row.id}\n`)
+  printText(row.id)
   note(flags, `${row.language} behind ${row.provider} (${row.tier}), until ${row.expiresAt}`)
 }
 
@@ -277,7 +277,7 @@ async function put(flags: ServerFlags, id: string, file: string, to?: string): P
   )
   const { size } = (await answeredJson(answer)) as { readonly size: number }
   if (flags.json) printJson({ path: at, size })
-  else note(flags, `${at}: ${size} bytes`)
+  else note(flags, sanitiseLine(`${at}: ${size} bytes`))
 }
 
 async function get(flags: ServerFlags, id: string, from: string, file?: string): Promise<void> {
@@ -306,7 +306,7 @@ async function files(flags: ServerFlags, id: string): Promise<void> {
   if (flags.json) return printJson(listing)
   if (listing.entries.length === 0) return note(flags, 'No files')
   const rows = listing.entries.map((one) => [one.type, String(one.size), sanitiseLine(one.path)])
-  process.stdout.write(`${table([['type', 'bytes', 'path'], ...rows])}\n`)
+  printText(table([['type', 'bytes', 'path'], ...rows]))
 }
 
 interface ForkFlags extends SessionFlags {
@@ -328,7 +328,7 @@ async function fork(flags: ForkFlags, id: string): Promise<void> {
   })
   const forked = (await answeredJson(response)) as ForkedRow
   if (flags.json) return printJson(forked)
-  for (const one of forked.children) process.stdout.write(`${one.id}\n`)
+  for (const one of forked.children) printText(one.id)
   note(flags, `Each child has ${forked.shared.join('; ')}`)
   note(flags, `It does not have ${forked.lost.join('; ')}`)
 }

@@ -6,7 +6,7 @@ import { MayflyError } from '../contract/error.ts'
 import { mayAccess } from '../lib/may-access.ts'
 import { deploymentFile, deploymentFileNames, type DeploymentFileName } from './deployment-files.ts'
 import { ownProgram } from './own-command.ts'
-import { note, paint, printJson, type Globals } from './print.ts'
+import { note, paint, printJson, printText, type Globals } from './print.ts'
 import { setupSteps, type SetupAction, type SetupStep } from './setup-steps.ts'
 
 interface SetupFlags extends Globals {
@@ -38,7 +38,7 @@ export function register(program: Command): void {
         hasProgram: isOnPath,
       })
       if (flags.json) printJson({ user, steps })
-      else process.stdout.write(`${setupText(steps)}\n`)
+      else printText(setupText(steps))
       if (flags.apply) await applySteps(steps, flags)
     })
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { printJson, note, table, type Globals } from './print.ts'
+import { printJson, note, table, printText, type Globals } from './print.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
 import { failedExitCode, verb } from './verb.ts'
 
@@ -64,7 +64,7 @@ async function check(flags: Flags): Promise<void> {
   if (!found.ok) process.exitCode = failedExitCode
   if (flags.json) return printJson(found)
   const rows = found.stores.map(({ file, about, bytes, why }) => [file, about, `${bytes}`, why])
-  process.stdout.write(`${table([['store', 'what', 'bytes', 'state'], ...rows])}\n`)
+  printText(table([['store', 'what', 'bytes', 'state'], ...rows]))
 }
 
 async function report(done: Readonly<Record<string, unknown>>, flags: Flags): Promise<void> {

@@ -2,6 +2,7 @@ import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { scoreLegend, shownScores, type Analysis, type Finding } from '../contract/verdict.ts'
 import { patterns } from '../threat/patterns.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
 import { table } from './print.ts'
 
 /** Analysis of one file, or why there is none. */
@@ -77,10 +78,10 @@ function headline(one: AnalysedFile): string {
   const { file, analysis } = one
   const unread = unjudgedReason(one)
   const isUnparsed = analysis?.verdict.findings.length
-  if (unread !== undefined && !isUnparsed) return `${file}  not judged: ${unread}`
+  if (unread !== undefined && !isUnparsed) return sanitiseLine(`${file}  not judged: ${unread}`)
   const { threatScore, risk, severity, complexityScore } = analysis!.verdict
   const blocked = threatScore >= blockScore ? '  blocked as an effect' : ''
-  return `${file}  threat ${threatScore}  risk ${risk} (${severity})  complexity ${complexityScore}${blocked}`
+  return `${sanitiseLine(file)}  threat ${threatScore}  risk ${risk} (${severity})  complexity ${complexityScore}${blocked}`
 }
 
 function lines({ file, analysis }: AnalysedFile): string[] {

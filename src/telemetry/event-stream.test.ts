@@ -115,25 +115,27 @@ test('The log writes one JSON object a line', () => {
   )
 })
 
-test('The human log escapes control characters of a guest', () => {
-  const lines: string[] = []
-  const { emitter } = open([createLogSink({ stream: pushInto(lines), form: 'human', color: true })])
-  emitter.emit(
-    'anomaly/found',
-    { '\u001b]0;x\u0007': '\u202e\u009b2J' },
-    { trust: 'guest', run: '\u001b[2J' },
-  )
-  const [line = ''] = lines
-  assert.equal(
-    line
-      .replaceAll('\u001b[31m', '')
-      .replaceAll('\u001b[0m', '')
-      .trimEnd()
-      .match(/[\p{Cc}\u202e]/gu),
-    null,
-  )
-  assert.match(line, /anomaly\/found.*\(guest\)\n$/)
-})
+for (const form of ['human', 'json'] as const)
+  test(`The ${form} log escapes control characters of a guest`, () => {
+    const lines: string[] = []
+    const { emitter } = open([createLogSink({ stream: pushInto(lines), form, color: true })])
+    emitter.emit(
+      'anomaly/found',
+      { '\u001b]0;x\u0007': '\u202e\u009b2J' },
+      { trust: 'guest', run: '\u001b[2J' },
+    )
+    const [line = ''] = lines
+    assert.equal(
+      line
+        .replaceAll('\u001b[31m', '')
+        .replaceAll('\u001b[0m', '')
+        .trimEnd()
+        .match(/[\p{Cc}\u202e]/gu),
+      null,
+    )
+    if (form === 'human') assert.match(line, /anomaly\/found.*\(guest\)\n$/)
+    else assert.deepEqual(JSON.parse(line).fields, { '\u001b]0;x\u0007': '\u202e\u009b2J' })
+  })
 
 test('The human log rounds measurements', () => {
   const lines: string[] = []

@@ -76,7 +76,7 @@ function isWanted(event: Event, level: LogLevel | undefined, options: LogOptions
 function jsonLine(event: Event, missed: number, level: LogLevel | undefined): string {
   const time = new Date(event.at).toISOString()
   const head = level === undefined ? {} : { time, level }
-  return safeJson({ ...head, ...event, time, ...(missed > 0 && { dropped: missed }) })
+  return visible(safeJson({ ...head, ...event, time, ...(missed > 0 && { dropped: missed }) }))
 }
 
 interface HumanForm {
@@ -109,13 +109,12 @@ function short(value: unknown): string {
   return text.length > fieldCharsMax ? `${text.slice(0, fieldCharsMax)}…` : text
 }
 
-/** Escapes control characters, because fields may contain a guest's text. */
+/** Escapes control characters, because fields may contain a guest's text; JSON has them only within strings. */
 function visible(text: string): string {
   return text.replace(controls, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-// C0 and C1 controls, and bidi marks.
-const controls = /[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
+const controls = /[\p{Cc}\p{Bidi_Control}\u2028\u2029\ufeff]/gu
 
 /** Measurements have three decimals. */
 function rounded(_name: string, value: unknown): unknown {

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, suite } from 'node:test'
 import { test } from '../fixtures/drawn.ts'
@@ -126,6 +129,40 @@ console.log("\\x1b[2Jgone", all, "on"); console.error("\\x9b2J\\b\\rover", all, 
       assert.match(shown, escaped)
     assert.equal(shown.split('\\x7f\\x80').length - 1, 3, shown)
   })
+
+  const evil = '\x1b]0;owned\x07\x9b2J\u202e'
+  const hostile = `${evil}\nmayfly: all is well`
+  for (const [what, words, shown] of [
+    [
+      'a file of analyze',
+      ['analyze', `${hostile}.py`],
+      /owned.*\\nmayfly: all is well\.py {2}not judged/,
+    ],
+    [
+      'a key file',
+      ['keys', 'generate', `${hostile}.key`],
+      /^Keep ".*owned.*\\nmayfly: all is well\.key" secret/m,
+    ],
+    ['a flag', ['analyze', `--${evil}.py`], /unknown option '--.*owned/],
+    ['a command', [evil], /unknown command '.*owned/],
+    ['an answer of a server', ['sandbox', 'create', '--server'], /owned/],
+  ] as const)
+    test(`Attack: ${what} prints no escape sequence and no line of its own`, async () => {
+      write(`${hostile}.py`, 'print(1)')
+      const answers = createServer((_, answer) => {
+        answer.writeHead(201, { 'content-type': 'application/json' })
+        answer.end(JSON.stringify({ id: evil, language: evil, provider: evil, tier: evil }))
+      })
+      await once(answers.listen(0, '127.0.0.1'), 'listening')
+      const { port } = answers.address() as AddressInfo
+      const last = words.at(-1) === '--server' ? [`http://127.0.0.1:${port}`] : []
+      const env = { MAYFLY_API_KEY: 'mfy_some' }
+      const { stdout, stderr } = await mayfly(place, [...words, ...last], { env })
+      answers.close()
+      assert.match(`${stdout}${stderr}`, shown)
+      assert.doesNotMatch(`${stdout}${stderr}`.replaceAll('\n', ''), /[\p{Cc}\p{Bidi_C}]/u)
+      assert.doesNotMatch(`${stdout}${stderr}`, /^mayfly: all is well/m)
+    })
 })
 
 suite('Flags and input', () => {

@@ -43,6 +43,37 @@ const jobHeaders = [
 ]
 const byLabel = query('label', { type: 'array', items: { type: 'string' } }, 'name:value')
 
+/** Groups of calls by their paths, the first that fits, in the order of the document; with the pages of `docs/how-to` on them. */
+export const callGroups: readonly {
+  readonly name: string
+  readonly of: RegExp
+  readonly pages: readonly string[]
+}[] = [
+  {
+    name: 'Jobs',
+    of: /^\/(?:v1\/executions|active-content)/,
+    pages: ['executions', 'pages', 'idempotent-jobs'],
+  },
+  {
+    name: 'Sessions and running sandboxes',
+    of: /^\/v1\/sandboxes/,
+    pages: ['sessions', 'operate'],
+  },
+  {
+    name: 'Effects and capabilities',
+    of: /^\/(?:api\/effects|v1\/capabilities)/,
+    pages: ['effects', 'capabilities'],
+  },
+  { name: 'Zones', of: /^\/v1\/zones/, pages: ['zones'] },
+  { name: 'MCP', of: /^\/mcp/, pages: ['mcp'] },
+  {
+    name: 'Record and evidence',
+    of: /^\/v1\/(?:audit|evidence|threats)/,
+    pages: ['evidence', 'watch'],
+  },
+  { name: 'The server', of: /^/, pages: ['change-a-server', 'give-access', 'watch'] },
+]
+
 /** Every call of the active endpoint, in the order of the document. */
 export const describedCalls: Readonly<Record<string, DescribedCall>> = {
   'POST /v1/executions': {

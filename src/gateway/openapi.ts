@@ -33,7 +33,7 @@ import {
   timeoutRequest,
 } from '../contract/session.ts'
 import { riskAnalysisSchema } from '../contract/zones.ts'
-import { asJson, describedCalls, type DescribedCall, ref } from './described-calls.ts'
+import { asJson, callGroups, describedCalls, type DescribedCall, ref } from './described-calls.ts'
 import { bodyExamples } from './doors/examples.ts'
 import { problemSchema } from './http/problem.ts'
 import { defaultProvider } from './doors/configuration.ts'
@@ -128,6 +128,10 @@ function documentOf(version: string): Json {
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     security: [{ key: [] }],
+    tags: callGroups.map(({ name, pages }) => ({
+      name,
+      description: `In this package: ${pages.map((page) => `docs/how-to/${page}.md`).join(', ')}`,
+    })),
     paths: paths(),
     components: {
       securitySchemes: {
@@ -146,7 +150,10 @@ function paths(): Json {
     const [method = '', path = ''] = key.split(' ')
     const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!)
     all[path] ??= names.length > 0 ? { parameters: names.map(pathParameter) } : {}
-    all[path][method.toLowerCase()] = operation(call, names.length > 0)
+    all[path][method.toLowerCase()] = {
+      tags: [callGroups.find(({ of }) => of.test(path))!.name],
+      ...operation(call, names.length > 0),
+    }
   }
   return all
 }

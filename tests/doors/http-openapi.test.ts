@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -66,6 +67,24 @@ test('The OpenAPI document has every route with its methods, and no other', () =
       path,
     )
   }
+})
+
+test('Each call is in one group, and the pages that a group names are in the package', () => {
+  const { tags, paths } = openApi('0.0.0') as {
+    tags: readonly { name: string; description: string }[]
+    paths: Record<string, Record<string, { tags?: readonly string[] }>>
+  }
+  const calls = Object.values(paths).flatMap((methods) =>
+    Object.entries(methods).filter(([method]) => method !== 'parameters'),
+  )
+  const used = calls.map(([, call]) => {
+    assert.equal(call.tags?.length, 1)
+    return call.tags[0]
+  })
+  assert.deepEqual(new Set(used), new Set(tags.map(({ name }) => name)))
+  const pages = tags.flatMap(({ description }) => description.match(/docs\/\S+\.md/g) ?? [])
+  assert.ok(pages.length >= tags.length)
+  for (const page of pages) assert.ok(existsSync(new URL(`../../${page}`, import.meta.url)), page)
 })
 
 test('Every reference in the OpenAPI document resolves', () => {

@@ -16,6 +16,7 @@ interface Described {
 }
 interface Operation {
   readonly operationId: string
+  readonly tags: readonly string[]
   readonly summary: string
   readonly description: string
   readonly security?: readonly unknown[]
@@ -33,6 +34,7 @@ interface Parameter {
 type Content = Readonly<Record<string, { readonly schema: Described; readonly example?: unknown }>>
 interface Description {
   readonly info: { readonly title: string; readonly version: string; readonly description: string }
+  readonly tags: readonly { readonly name: string; readonly description: string }[]
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
   readonly components: { readonly schemas: Readonly<Record<string, Described>> }
 }
@@ -43,12 +45,13 @@ const DEPTH_MAX = 3
 const style = `:root{color-scheme:light dark}
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#16211e;background:#fff}
 h2{margin-top:2.2rem;border-top:1px solid #dbe2df;padding-top:1rem;font-size:1.1rem}
-code,pre,h3{font-family:ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+code,pre,h3[id]{font-family:ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%;margin:.5rem 0}
 td,th{text-align:left;vertical-align:top;padding:.25rem .5rem .25rem 0;border-bottom:1px solid #e6ebe9;overflow-wrap:anywhere}
 td:first-child{min-width:6.5rem}
 pre{padding:.6rem .8rem;overflow-x:auto;background:#f3f5f4;border-radius:8px;font-size:13px;white-space:pre-wrap}
-nav ul{columns:2 20rem;padding-left:1.1rem}summary{cursor:pointer;color:#566762}a{color:#0b7468}.in{color:#566762}
+nav{columns:2 20rem}nav section{break-inside:avoid}nav h3{margin:.6rem 0 .2rem}nav ul{margin:0;padding-left:1.1rem}
+h3[id]{margin-top:1.8rem}summary{cursor:pointer;color:#566762}a{color:#0b7468}.in{color:#566762}
 @media(prefers-color-scheme:dark){body{color:#e4ebe8;background:#10151a}td,th,h2{border-color:#2b3640}pre{background:#182027}
 .in,summary{color:#95a5a0}a{color:#3ecfb9}}`
 
@@ -63,16 +66,23 @@ const ORIGIN = '%ORIGIN%'
 let made: { readonly version: string; readonly page: string } | undefined
 
 function pageOf(version: string, origin: string): string {
-  const { info, paths, components } = openApi(version) as unknown as Description
+  const { info, tags, paths, components } = openApi(version) as unknown as Description
   const operations = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods)
       .filter(([method]) => method !== 'parameters')
       .map(([method, operation]) => ({ method, path, operation })),
   )
-  const contents = operations.map(
-    ({ method, path, operation }) =>
-      `<li><a href="#${text(operation.operationId)}">${text(operation.summary)}</a> ` +
-      `<span class="in">${method.toUpperCase()} ${text(path)}</span></li>`,
+  const groups = tags.map((tag) => ({
+    ...tag,
+    calls: operations.filter(({ operation }) => operation.tags.includes(tag.name)),
+  }))
+  const contents = groups.map(
+    ({ name, calls }) =>
+      `<section><h3>${text(name)}</h3><ul>${calls.map(contentOf).join('')}</ul></section>`,
+  )
+  const bodies = groups.map(
+    ({ name, description, calls }) =>
+      `<h2>${text(name)}</h2><p>${text(description)}.</p>${calls.map((one) => callOf(one, origin)).join('')}`,
   )
   const schemas = Object.entries(components.schemas).map(
     ([name, schema]) => `<h3 id="${text(name)}">${text(name)}</h3>${table(schema)}`,
@@ -85,8 +95,8 @@ function pageOf(version: string, origin: string): string {
     '<p>Keys go in <code>Authorization: Bearer mfy_…</code>; the first start prints one, <code>mayfly access create</code> ' +
     'makes more. The same as data: <code>/openapi.json</code>. Each example runs as it stands where ' +
     '<code>MAYFLY_API_KEY</code> holds a key, and <code>ID</code> the id of an execution.</p>' +
-    `<nav aria-label="Calls"><ul>${contents.join('')}</ul></nav>` +
-    `${operations.map((one) => callOf(one, origin)).join('')}<h2>Bodies</h2>${schemas.join('')}</body></html>\n`
+    `<nav aria-label="Calls">${contents.join('')}</nav>` +
+    `${bodies.join('')}<h2>Bodies</h2>${schemas.join('')}</body></html>\n`
   )
 }
 
@@ -94,6 +104,11 @@ interface Call {
   readonly method: string
   readonly path: string
   readonly operation: Operation
+}
+
+function contentOf({ method, path, operation }: Call): string {
+  const name = `<a href="#${text(operation.operationId)}">${text(operation.summary)}</a>`
+  return `<li>${name} <span class="in">${method.toUpperCase()} ${text(path)}</span></li>`
 }
 
 function callOf({ method, path, operation }: Call, origin: string): string {
@@ -107,7 +122,7 @@ function callOf({ method, path, operation }: Call, origin: string): string {
     row([status, `${text(description)} ${typesOf(content)}`]),
   )
   return (
-    `<h2 id="${text(operation.operationId)}"><code>${method.toUpperCase()} ${text(path)}</code></h2>` +
+    `<h3 id="${text(operation.operationId)}">${method.toUpperCase()} ${text(path)}</h3>` +
     `<p><b>${text(operation.summary)}.</b> ${text(operation.description)}.${needs}</p>` +
     `<pre tabindex="0">${text(curlOf(method, path, operation, origin))}</pre>` +
     `<details><summary>Request and responses</summary><table>${asked.join('')}${body}${answers.join('')}</table></details>`

@@ -1,15 +1,27 @@
 import assert from 'node:assert/strict'
+import { basename } from 'node:path'
+import { identify } from '../../src/os/proc.ts'
 import { tryReadText } from '../../src/os/read.ts'
 import { after, before, isSampled, suite, test } from '../fixtures/drawn.ts'
 import { copyMachineState } from '../fixtures/machine-images.ts'
 import { until } from '../conformance/stand.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 import { isQemuThere, machinesOf, noQemu } from '../walls/qemu-here.ts'
-import { makePlace, remaining, startServer, whenReady, type Server } from './program.ts'
+import {
+  goneAfterKillMs,
+  hostTraces,
+  leasesIn,
+  makePlace,
+  remaining,
+  remainingOf,
+  startServer,
+  whenReady,
+  type Server,
+} from './program.ts'
 
 /**
- * SIGKILL to server, warden and QEMU in turn, each in the middle of a job on a clone. After each no process is left, and the next job
- * is answered by a clone again.
+ * SIGKILL to server, warden and QEMU in turn, each in the middle of a job on a clone. After each no process is left, the next job
+ * is answered by a clone again, and after a restart clones are waiting for jobs again.
  */
 const skip = isQemuThere() ? false : noQemu
 const victims = ['server', 'warden', 'qemu'] as const
@@ -18,6 +30,8 @@ const waits = `
 import time
 print('begin', flush=True)
 time.sleep(300)`
+/** Jobs until one finds a waiting clone. */
+const triesMax = 50
 const adds = 'result = input["n"] + 1'
 
 suite('Kills in the middle of jobs on clones', { skip, timeout: 3_600_000 }, () => {
@@ -58,11 +72,19 @@ suite('Kills in the middle of jobs on clones', { skip, timeout: 3_600_000 }, () 
     })
   }
 
-  async function answers(n: number): Promise<void> {
+  /** Runs a job; resolves with `hit` if a waiting clone took it. */
+  async function answers(n: number): Promise<unknown> {
     const reply = await execute({ code: adds, input: { n }, limits: { timeout: '120s' } })
     const outcome = (await reply.json()) as Record<string, unknown>
-    const { status, result, provider } = outcome
+    const { status, result, provider, metrics } = outcome
     assert.deepEqual([status, result, provider], ['ok', n + 1, 'qemu'], JSON.stringify(outcome))
+    return (metrics as { readonly pool: unknown }).pool
+  }
+
+  /** Runs jobs until a waiting clone takes one; each that finds none asks for more. */
+  async function refilled(): Promise<void> {
+    for (let tries = 1; (await answers(tries)) !== 'hit'; tries++)
+      assert.ok(tries < triesMax, 'no clone waits for a job')
   }
 
   /** Resolves once a job prints, with its further events as text. */
@@ -90,24 +112,27 @@ suite('Kills in the middle of jobs on clones', { skip, timeout: 3_600_000 }, () 
   }
 
   for (const victim of victims)
-    test(`No process is left after SIGKILL to the ${victim}, and the next job is answered`, async (t) => {
+    test(`S0-3: five seconds after SIGKILL to the ${victim} no process is left, and the next job is answered`, async (t) => {
       if (missing !== undefined) return t.skip(missing)
       for (let round = 0; round < rounds; round++) {
         await answers(round)
         const { rest } = await running()
-        const all = [server.child.pid!, ...descendantsOf(server.child.pid!)]
+        const all = [server.child.pid!, ...descendantsOf(server.child.pid!)].map(identify)
         if (victim === 'qemu') {
           const { qemu, jails } = await wholeMachines(server)
           const parts = partsOf([...qemu, ...jails], server)
           for (const pid of qemu) process.kill(pid, 'SIGKILL')
           assert.match(await rest, /"WALL_LOST"/)
-          assert.deepEqual(await remaining(parts), [])
+          assert.deepEqual(await remaining(parts, goneAfterKillMs), [])
           await answers(round)
           continue
         }
+        const walls = leasesIn(place).map((lease) => basename(lease, '.json'))
+        assert.ok(walls.length > 0)
+        const tracesBefore = hostTraces([])
         process.kill(victim === 'server' ? server.pid : server.child.pid!, 'SIGKILL')
         await rest
-        const left = await remaining(all)
+        const left = await remainingOf(all, goneAfterKillMs)
         // A launcher (bwrap) whose parent dies during its start blocks for ever: the next start sweeps it.
         assert.deepEqual(
           left.filter((one) => !one.includes('(bwrap)')),
@@ -115,8 +140,16 @@ suite('Kills in the middle of jobs on clones', { skip, timeout: 3_600_000 }, () 
         )
         await server[Symbol.asyncDispose]()
         server = await ready()
-        assert.deepEqual(await remaining(all), [])
-        await answers(round)
+        assert.deepEqual(await remainingOf(all, goneAfterKillMs), [])
+        assert.deepEqual(hostTraces(walls), tracesBefore)
+        const leased = () =>
+          leasesIn(place).filter((lease) => walls.includes(basename(lease, '.json')))
+        await until(
+          () => leased().length === 0,
+          'no lease of the walls to be left',
+          goneAfterKillMs,
+        )
+        await refilled()
       }
     })
 })

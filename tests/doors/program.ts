@@ -19,6 +19,7 @@ import { systemClock } from '../../src/contract/clock.ts'
 import { createKey, apiKeysFile } from '../../src/gateway/http/key-store.ts'
 import type { Scope } from '../../src/gateway/http/keys.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
+import { identify, type ProcessIdentity } from '../../src/os/proc.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 
 /** Runs the real command in temporary folders, and finds the processes that it leaves. */
@@ -197,12 +198,33 @@ export async function whenReady({ active }: Server): Promise<void> {
   throw new Error('The server did not become ready')
 }
 
-/** Processes of `pids` that still exist after `goneMsMax`: pid, name, state, parent. */
-export async function remaining(pids: readonly number[]): Promise<string[]> {
-  const until = performance.now() + goneMsMax
-  const alive = () => pids.filter(isThere)
+/** S0-3: time in which nothing may be left of a server that was killed. */
+export const goneAfterKillMs = 5_000
+
+/** Mounts that name a wall, and devices of virtual machines in the network of this machine. */
+export function hostTraces(walls: readonly string[]): readonly string[] {
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n')
+  return [
+    ...mounts.filter((line) => walls.some((wall) => line.includes(wall))),
+    ...readdirSync('/sys/class/net').filter((device) => /^(?:tap|tun|mayfly)/.test(device)),
+  ]
+}
+
+/** Processes of `pids` that still exist after a time: pid, name, state, parent. */
+export async function remaining(pids: readonly number[], ms = goneMsMax): Promise<string[]> {
+  return await remainingOf(pids.map(identify), ms)
+}
+
+/** The same of processes that were identified before: a pid is given to another process soon on a busy machine. */
+export async function remainingOf(
+  processes: readonly ProcessIdentity[],
+  ms = goneMsMax,
+): Promise<string[]> {
+  const until = performance.now() + ms
+  const alive = () =>
+    processes.filter(({ pid, startTime }) => isThere(pid) && identify(pid).startTime === startTime)
   while (alive().length > 0 && performance.now() < until) await sleep(20)
-  return alive().map((pid) => `${pid} ${statOf(pid)}`)
+  return alive().map(({ pid }) => `${pid} ${statOf(pid)}`)
 }
 
 /** Creates an API key in this state folder, which never expires. */

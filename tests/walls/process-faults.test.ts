@@ -9,13 +9,22 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Mayfly, type JobRequest, type Outcome } from '../../src/index.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
-import { processFacts, nameOfProcess } from '../../src/os/proc.ts'
+import { identify, processFacts, nameOfProcess } from '../../src/os/proc.ts'
 import { tryReadText } from '../../src/os/read.ts'
 import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { inTime, until } from '../conformance/stand.ts'
 import { bearer, post } from '../doors/http-door.ts'
-import { leasesIn, makePlace, remaining, startServer, whenReady } from '../doors/program.ts'
+import {
+  goneAfterKillMs,
+  hostTraces,
+  leasesIn,
+  makePlace,
+  remaining,
+  remainingOf,
+  startServer,
+  whenReady,
+} from '../doors/program.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { emptyGroups, wallGroups } from './groups.ts'
 import { mountFlags, noMounts } from './mounts.ts'
@@ -77,6 +86,8 @@ const answers = (jailKind: JailKind) => python('result = 42', jailKind)
 const ended = ({ status, error }: Outcome) => (error ? `${status} ${error.code}` : status)
 /** Deadline of each job: above its time limit. */
 const soonMs = 45_000
+/** Jobs until one finds a spare; each that finds none asks for more. */
+const triesMax = 50
 let marks = 0
 /** The same program, whose process has this name. */
 const marked = (mark: string, code: string) =>
@@ -250,7 +261,7 @@ suite('Death of a process that owns walls', { skip: unable('python') }, () => {
     })
 
   for (const victim of ['the server', 'the warden'] as const)
-    test(`${victim} is killed while programs run: no orphan, and the next start sweeps its leases`, async (t) => {
+    test(`S0-3: ${victim} is killed while programs run: five seconds later no orphan, and the next start sweeps its leases and refills its pool`, async (t) => {
       if (isMissing(t, { jailKind: 'embedded' })) return
       const place = makePlace()
       try {
@@ -272,22 +283,32 @@ suite('Death of a process that owns walls', { skip: unable('python') }, () => {
           }
         const names = () => descendantsOf(first.child.pid!).map(nameOfProcess)
         await until(() => started.every((mark) => names().includes(mark)), 'each program', soonMs)
-        const all = [first.child.pid!, ...descendantsOf(first.child.pid!)]
+        const all = [first.child.pid!, ...descendantsOf(first.child.pid!)].map(identify)
         const walls = leasesIn(place).map((lease) => basename(lease, '.json'))
         const leased = () =>
           leasesIn(place).filter((lease) => walls.includes(basename(lease, '.json')))
         assert.ok(walls.length >= started.length)
         const isGrouped = wallGroups().some((group) => walls.includes(basename(group)))
         assert.ok(isGrouped || openCgroups() === undefined)
+        const tracesBefore = hostTraces([])
         process.kill(victim === 'the server' ? first.pid : first.child.pid!, 'SIGKILL')
-        const left = (await remaining(all)).map((line) => Number.parseInt(line))
+        const left = (await remainingOf(all, goneAfterKillMs)).map((line) => Number.parseInt(line))
         assert.deepEqual(left.filter((pid) => !isLauncher(pid)).map(nameOfProcess), [])
         await first[Symbol.asyncDispose]()
         if (victim === 'the warden') assert.ok(leased().length >= started.length)
         const next = await startServer(place, [], { MAYFLY_API_KEY: '' })
         await whenReady(next)
-        await until(() => leased().length === 0, 'no lease to be left', soonMs)
-        assert.deepEqual(await remaining(all), [])
+        assert.deepEqual(await remainingOf(all, goneAfterKillMs), [])
+        await until(() => leased().length === 0, 'no lease to be left', goneAfterKillMs)
+        assert.deepEqual(hostTraces(walls), tracesBefore)
+        const nextUrl = new URL('/v1/executions', next.active).href
+        for (const provider of kinds) {
+          const job = { language: 'python', code: 'result = 1', provider }
+          const poolOf = async () =>
+            (await post(nextUrl, job, bearer(first.apiKey))).json['metrics'].pool
+          for (let tries = 1; (await poolOf()) !== 'hit'; tries++)
+            assert.ok(tries < triesMax, `${provider}: no spare waits for a job`)
+        }
         const { left: leftOfNext, code } = await next.stop()
         assert.deepEqual([leftOfNext, code], [[], 0])
         assert.deepEqual(readdirSync(leaseFolder(place.state)), [])

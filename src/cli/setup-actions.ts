@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { replaceFile } from '../lib/replace-file.ts'
+import { ownEnvironment } from '../lib/own-path.ts'
 import type { SetupAction } from './setup-steps.ts'
 
 /**
@@ -51,6 +52,7 @@ const RUN_MS_MAX = 900_000
 function runToEnd([program, ...args]: readonly [string, ...string[]]): string {
   const shown = [program, ...args].join(' ')
   const { status, stderr, error } = spawnSync(program, args, {
+    env: ownEnvironment(),
     stdio: ['ignore', 'ignore', 'pipe'],
     timeout: RUN_MS_MAX,
   })

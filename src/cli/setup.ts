@@ -4,6 +4,7 @@ import path from 'node:path'
 import { Option, type Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import { mayAccess } from '../lib/may-access.ts'
+import { ownFolders } from '../lib/own-path.ts'
 import { deploymentFile, deploymentFileNames, type DeploymentFileName } from './deployment-files.ts'
 import { ownProgram } from './own-command.ts'
 import { note, paint, printJson, printText, type Globals } from './print.ts'
@@ -95,7 +96,7 @@ async function isConfirmed(count: number): Promise<boolean> {
 }
 
 function isOnPath(name: string): boolean {
-  const folders = [...(process.env['PATH'] ?? '').split(path.delimiter), '/usr/sbin', '/sbin']
+  const folders = [...ownFolders(), '/usr/sbin', '/sbin']
   return folders.some((folder) => mayAccess(path.join(folder, name), constants.X_OK))
 }
 

@@ -21,6 +21,7 @@ import { makeFolder } from '../lib/make-folder.ts'
 import { parseJson, tryParseJson } from '../lib/parse-json.ts'
 import { signerFolder } from '../lib/state-folder.ts'
 import { examinePath } from '../lib/trusted-path.ts'
+import { ownEnvironment } from '../lib/own-path.ts'
 import { lastSigned, restoreSigner } from '../warden/sign.ts'
 import { runAs } from '../warden/step-down.ts'
 import type { Globals } from './print.ts'
@@ -158,7 +159,7 @@ function checkAsUser(folder: string, signed: Checkpoint | undefined): StateCheck
 
 function isReached(folder: string, uid: number): boolean {
   const io = { stdout: 'pipe', stderr: 'pipe' } as const
-  return runAs({ uid, gid: uid }, ['test', '-x', folder], process.env, io).status === 0
+  return runAs({ uid, gid: uid }, ['test', '-x', folder], ownEnvironment(), io).status === 0
 }
 
 const checkSchema = z.object({

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import type { Readable } from 'node:stream'
 import { MayflyError } from '../contract/error.ts'
+import { ownPath } from '../lib/own-path.ts'
 
 /**
  * Runs the programs that make images: apt's downloader, dpkg-deb, mkfs.erofs. Each is killed with this process by a
@@ -24,7 +25,6 @@ export interface ToolEnd {
 }
 
 const stderrBytesMax = 8192
-const path = process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** Throws MayflyError UNAVAILABLE if the program is missing, and rethrows errors of `read`. */
 export async function runTool({
@@ -35,7 +35,7 @@ export async function runTool({
   signal,
 }: ToolRun): Promise<ToolEnd> {
   signal?.throwIfAborted()
-  const own = { PATH: path, LC_ALL: 'C' }
+  const own = { PATH: ownPath(), LC_ALL: 'C' }
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
     env: hasEnvironment ? { ...process.env, ...own } : own,
     stdio: ['ignore', read ? 'pipe' : 'ignore', 'pipe'],

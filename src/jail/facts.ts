@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { lstatSync, readlinkSync } from 'node:fs'
 import { wallUids } from '../contract/uids.ts'
 import { cacheBriefly } from '../lib/cache-briefly.ts'
+import { ownEnvironment } from '../lib/own-path.ts'
 import { findProgram } from '../os/find-program.ts'
 import { landlockVersion } from '../os/libc.js'
 import { mappedUids } from '../os/proc.ts'
@@ -111,6 +112,7 @@ function tryPrograms({ setpriv, unshare, root, mountsProc }: TriedPrograms) {
 /** Whether these programs, each of which execs the next, reach a final `true`. */
 function works(programs: readonly string[]): boolean {
   const tried = spawnSync(programs[0] ?? 'true', [...programs.slice(1), 'true'], {
+    env: ownEnvironment(),
     stdio: 'ignore',
     timeout: PROBE_MS_MAX,
     killSignal: 'SIGKILL',

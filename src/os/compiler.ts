@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { ownPath } from '../lib/own-path.ts'
 import { findProgram } from './find-program.ts'
 import { belowOf } from './process-tree.ts'
 
@@ -24,7 +25,7 @@ export async function runCompiler(words: readonly string[], folder: string): Pro
   if (!atWork) throw new Error('this process ends')
   const setpriv = findProgram('setpriv')
   const [program = '', ...args] = [...(setpriv ? [setpriv, ...WITH_PARENT] : []), ...words]
-  const env = { PATH: process.env['PATH'] ?? '/usr/bin:/bin', TMPDIR: folder, LC_ALL: 'C' }
+  const env = { PATH: ownPath(), TMPDIR: folder, LC_ALL: 'C' }
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env })
   atWork.add(child)
   const timer = setTimeout(() => endWithOthers(child), RUN_MS_MAX)

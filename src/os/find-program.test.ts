@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { after, test } from 'node:test'
+import { ownPath } from '../lib/own-path.ts'
 import { findProgram } from './find-program.ts'
 
 const root = realpathSync(mkdtempSync(join(tmpdir(), 'mayfly-find-')))
@@ -26,6 +27,15 @@ test('Programs of a project are not found: in node_modules/.bin, and below the c
   assert.equal(found('home/project', environment, 'linked', packages, own), tool)
   assert.equal(found('home/project', environment, packages), undefined)
   assert.equal(found('home', `${packages}/`), undefined)
+})
+
+test('PATH for programs outside of walls has no folder of a project, and is never empty', () => {
+  const of = (...entries: readonly string[]) =>
+    ownPath({ PATH: entries.join(delimiter), HOME: '/home/ada', folder: '/clone' })
+  const own = ['/home/ada/bin', '/usr/bin']
+  const project = ['/clone/bin', '/clone', '/elsewhere/node_modules/.bin', 'bin', '.', '']
+  assert.equal(of(...project, ...own), own.join(delimiter))
+  assert.equal(of(...project), '/usr/bin:/bin')
 })
 
 test('Programs below HOME are found from HOME, and those of other folders from anywhere', () => {

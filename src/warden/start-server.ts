@@ -18,6 +18,7 @@ import { openDescriptor, type FileDescriptor } from '../lib/file-descriptor.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { makeStateFolder } from './make-state-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
+import { ownEnvironment } from '../lib/own-path.ts'
 import { findProgram } from '../os/find-program.ts'
 import { closeOnExecFrom } from '../os/libc.js'
 import { oneHelperThread } from '../lib/node-flags.ts'
@@ -104,7 +105,10 @@ function dropTo(options: ServerOptions): Dropped {
     '-w',
     options.stateFolder,
   ]
-  const { status } = spawnSync(setpriv, [...become, ...reach], { stdio: 'ignore' })
+  const { status } = spawnSync(setpriv, [...become, ...reach], {
+    env: ownEnvironment(),
+    stdio: 'ignore',
+  })
   // Other commands derive the server's uid from the owner of the folder.
   if (status !== 0) giveState(options.stateFolder, ROOT)
   return status === 0

@@ -68,7 +68,7 @@ export function makePlace(who: Who = 'self'): Place {
   }
 }
 
-const become = ['setpriv', '--reuid', `${ordinaryUid}`, '--regid', `${ordinaryUid}`]
+const become = ['/usr/bin/setpriv', '--reuid', `${ordinaryUid}`, '--regid', `${ordinaryUid}`]
 become.push('--clear-groups', '--')
 
 /** Reason why the tests cannot become an ordinary user, or false. */

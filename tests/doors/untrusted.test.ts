@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict'
-import { readdirSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { delimiter, join } from 'node:path'
 import { after, suite } from 'node:test'
 import { trustFile } from '../../src/config/trust.ts'
 import { test } from '../fixtures/drawn.ts'
-import { documentOf, makePlace, mayfly, startServer } from './program.ts'
+import { documentOf, makePlace, mayfly, noOrdinaryUser, startServer } from './program.ts'
 
 /** Hostile mayfly.toml of a cloned repository: grants every right that it can. */
 const planted = `network = "open"
@@ -18,6 +26,45 @@ on_anomaly = { high = "record" }
 [capability_configs."ccos.io.read-file"]
 fs_policy = { ReadOnly = ["/etc"] }
 `
+
+suite('An untrusted folder', () => {
+  for (const who of ['self', 'ordinary'] as const) {
+    const skip = who === 'ordinary' && noOrdinaryUser()
+    test(
+      `runs none of its programs outside of a wall, whatever PATH says, for ${who === 'self' ? 'this' : 'an ordinary'} user`,
+      { skip },
+      async () => {
+        const place = makePlace(who)
+        try {
+          const ran = join(place.cwd, 'ran')
+          const bins = ['node_modules/.bin', 'bin'].map((name) => join(place.cwd, name))
+          for (const folder of bins) plantPrograms(folder, ran)
+          writeFileSync(ran, '')
+          chmodSync(ran, 0o666)
+          writeFileSync(join(place.cwd, 'job.sh'), 'echo 7')
+          const PATH = [...bins, 'bin', '.', place.env['PATH']].join(delimiter)
+          const { code, stderr } = await mayfly(place, ['run', 'job.sh', '--once'], {
+            env: { PATH },
+          })
+          assert.equal(code, 0, stderr)
+          assert.equal(readFileSync(ran, 'utf8'), '')
+        } finally {
+          place.remove()
+        }
+      },
+    )
+  }
+})
+
+/** A program for each name of the system's, which notes its call and does the same. */
+function plantPrograms(folder: string, ran: string): void {
+  mkdirSync(folder, { recursive: true })
+  const first = join(folder, 'mayfly-planted')
+  const own = '/usr/bin/"${0##*/}"'
+  writeFileSync(first, `#!/bin/sh\necho "$0 $*" >> ${ran}\nexec ${own} "$@"\n`, { mode: 0o755 })
+  const names = ['/usr/bin', '/usr/sbin'].flatMap((one) => readdirSync(one))
+  for (const name of new Set(names)) linkSync(first, join(folder, name))
+}
 
 suite('An untrusted mayfly.toml', () => {
   const place = makePlace()

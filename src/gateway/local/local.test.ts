@@ -469,6 +469,8 @@ suite('A server for runs of its own user', { skip }, () => {
     const same = { ...base, env: { PATH: '/bin', PWD: '/x', SECRET: 'y', MAYFLY_STATE: '/s' } }
     assert.equal(serverName(same), names[0])
     assert.deepEqual(serverEnvironment(same.env), { PATH: '/bin' })
+    const project = { ...base, env: { PATH: `${process.cwd()}/bin:node_modules/.bin:/bin` } }
+    assert.equal(serverName(project), names[0])
   })
 })
 

@@ -4,6 +4,7 @@ import manifest from '../../../package.json' with { type: 'json' }
 import { attempt } from '../../lib/attempt.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
+import { ownPath } from '../../lib/own-path.ts'
 
 /**
  * Name of the server that may run a job: a digest of everything that influences the outcome there and that the job
@@ -76,11 +77,19 @@ const READ_BELOW =
 
 const isRead = (name: string): boolean => READ.test(name) || READ_BELOW.test(name)
 
-/** Variables that a server reads; a server left behind by a run gets no others. */
+/**
+ * Variables that a server reads; a server left behind by a run gets no others. It works in `/`, where it could not tell which
+ * folders of PATH are the project's of this caller.
+ */
 export function serverEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
   const read = Object.entries(env).filter(
     (entry): entry is [string, string] =>
       entry[1] !== undefined && isRead(entry[0]) && !EXCLUDED.test(entry[0]),
   )
-  return Object.fromEntries(read)
+  const { PATH, HOME } = env
+  const folder = attempt(() => process.cwd())
+  return {
+    ...Object.fromEntries(read),
+    ...(PATH !== undefined && { PATH: ownPath({ PATH, HOME, folder }) }),
+  }
 }

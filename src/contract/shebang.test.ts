@@ -27,3 +27,13 @@ test('The first line of a script determines its interpreter and language', () =>
     assert.equal(languageOfShebang(source), language, source)
   }
 })
+
+test('Attack: no first line costs the server more than a moment', () => {
+  const lines = [83, 165, 250].map(
+    (tabs) => `#!${'a'.repeat(252 - tabs)}${'\t'.repeat(tabs)}\u2028`,
+  )
+  const { user } = process.cpuUsage()
+  for (let turn = 0; turn < 200; turn++) for (const line of lines) interpreterOf(line)
+  // A millisecond, against two seconds where each of three parts is tried at each place.
+  assert.ok(process.cpuUsage().user - user < 100_000)
+})

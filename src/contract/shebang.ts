@@ -2,7 +2,7 @@ import type { Language } from './job.ts'
 
 /** Longer first lines are no shebang: Linux reads 256 bytes (BINPRM_BUF_SIZE). */
 const LINE_CHARS_MAX = 255
-const LINE = /^#![ \t]*(\S+)[ \t]*(.*?)[ \t\r]*$/
+const LINE = /^#![ \t]*(\S+)(?:[ \t]+(.*))?$/s
 
 const languageOfInterpreter: readonly (readonly [RegExp, Language])[] = [
   [/^bash$/, 'bash'],
@@ -15,7 +15,8 @@ const languageOfInterpreter: readonly (readonly [RegExp, Language])[] = [
 export function interpreterOf(source: string): string | undefined {
   if (!source.startsWith('#!')) return undefined
   const line = source.slice(0, LINE_CHARS_MAX + 1).split('\n', 1)[0]!
-  const [, file = '', rest = ''] = (line.length <= LINE_CHARS_MAX && LINE.exec(line)) || []
+  const [, file = '', rest = ''] =
+    (line.length <= LINE_CHARS_MAX && LINE.exec(line.trimEnd())) || []
   const name = baseOf(file)
   if (name !== 'env') return name || undefined
   const words = rest.split(/[ \t]+/)

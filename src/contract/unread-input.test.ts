@@ -94,3 +94,28 @@ test('A source that may read its input, or whose function was called, is not war
   const signal = 'def handler(signum, frame): pass\nsignal.signal(signal.SIGTERM, handler)'
   assert.equal(warningOf('python', signal), undefined)
 })
+
+/** Sources of a few hundred kilobytes in which a careless pattern begins again at each piece. */
+const pieces = [
+  '\n',
+  '\t',
+  '\r\n',
+  'export{',
+  '\nexport {',
+  '\nmodule.exports={',
+  'export ',
+  'def main(',
+  'input ',
+]
+
+test('Attack: no source costs the server more than a moment', () => {
+  for (const language of ['node', 'js', 'python', 'sh'] as const)
+    for (const piece of pieces) {
+      const code = piece.repeat(40_000)
+      const { user } = process.cpuUsage()
+      warningOf(language, code, { input })
+      const ms = (process.cpuUsage().user - user) / 1000
+      // Some milliseconds, against ten seconds where a pattern begins again at each piece.
+      assert.ok(ms < 1000, `${ms} ms for ${JSON.stringify(piece)} as ${language}`)
+    }
+})

@@ -13,11 +13,16 @@ export interface EndedQuietly {
   readonly hasOutput: boolean
 }
 
+/*
+ * The sources of jobs are large and hostile, and the server's only thread reads them. So no pattern may begin again within text that it
+ * has passed: a line begins with `[ \t]*`, because `\s*` would pass the lines after it, and braces hold no brace.
+ */
+
 /** Commands that read standard input, or may run one that does. */
 const SHELL_READERS =
   /\b(?:awk|base64|bash|bc|cat|cut|dd|diff|env|exec|eval|fold|grep|gunzip|gzip|head|jq|less|mapfile|md5sum|more|node|nl|od|paste|perl|python\d?|read|readarray|rev|ruby|sed|select|sh|sha\d+sum|sort|source|stdin|sum|tac|tail|tar|tee|tr|uniq|wc|while|xargs|xxd|zcat)\b|<&|\.\/|\/dev\/fd/
 const INPUT = /\binput\b/
-const DEFAULT_EXPORT = /\bexport\s+default\b|\bexport\s*\{[^}]*\bdefault\b/
+const DEFAULT_EXPORT = /\bexport\s+default\b|\bexport\s*\{[^{}]*\bdefault\b/
 const PYTHON_MAIN = /^(?:async\s+)?def\s+main\s*\(\s*[^)\s]/m
 
 interface Reading {
@@ -49,11 +54,11 @@ const readings: Readonly<Partial<Record<Verdict['language'], Reading>>> = {
 
 /** Functions that an entry calls, as sources define them. */
 const callees: readonly (readonly [entry: 'handler' | 'module', source: RegExp])[] = [
-  ['handler', /^\s*(?:module\.)?exports\.(handler)\s*=/m],
-  ['handler', /^\s*export\s+(?:const|let|var|(?:async\s+)?function\*?)\s+(handler)\b/m],
-  ['handler', /^\s*export\s*\{[^}]*\b(handler)\b/m],
-  ['handler', /^\s*module\.exports\s*=\s*\{[^}]*\b(handler)\b/m],
-  ['module', /^\s*(module\.exports)\s*=\s*(?:async\b|function\b|\(|[\w$]+\s*=>)/m],
+  ['handler', /^[ \t]*(?:module\.)?exports\.(handler)\s*=/m],
+  ['handler', /^[ \t]*export\s+(?:const|let|var|(?:async\s+)?function\*?)\s+(handler)\b/m],
+  ['handler', /^[ \t]*export\s*\{[^{}]*\b(handler)\b/m],
+  ['handler', /^[ \t]*module\.exports\s*=\s*\{[^{}]*\b(handler)\b/m],
+  ['module', /^[ \t]*(module\.exports)\s*=\s*(?:async\b|function\b|\(|[\w$]+\s*=>)/m],
 ]
 const PYTHON_HANDLER = /^(?:async\s+)?def\s+((?:lambda_)?handler)\s*\(/m
 /** Entries that call a function. */

@@ -34,7 +34,7 @@ const SET = { 'commit.gpgsign': 'false', 'tag.gpgsign': 'false' }
 const SYSTEM_CONFIG = '/etc/gitconfig'
 /** Settings whose values are commands that git runs. */
 const COMMANDS =
-  /^(?:core\.(?:fsmonitor|sshcommand|editor|pager|askpass|gitproxy)|sequence\.editor|pager\..+|alias\..+|filter\..+\.(?:clean|smudge|process)|interactive\.difffilter|diff\.external|(?:diff|merge)\..+\.(?:command|textconv|driver)|(?:diff|merge)tool\..+\.cmd|credential\.(?:.+\.)?helper|gpg\.(?:.+\.)?program|hook\..+\.command|trailer\..+\.(?:command|cmd))$/
+  /^(?:core\.(?:fsmonitor|sshcommand|editor|pager|askpass|gitproxy)|sequence\.editor|pager\..+|alias\..+|filter\..+\.(?:clean|smudge|process)|interactive\.difffilter|diff\.external|(?:diff|merge)\..+\.(?:command|textconv|driver)|(?:diff|merge)tool\..+\.cmd|credential\.(?:.+\.)?helper|gpg\.(?:.+\.)?program|hook\..+\.command|trailer\..+\.(?:command|cmd))$/s
 const WORDS_MAX = 64
 
 /** Folders and variables by which git's configuration is found. */
@@ -64,7 +64,7 @@ const worktreeConfig = (folder: string) => join(folder, 'config.worktree')
 /** Folder of a linked worktree in its repository, if both refer to each other. */
 function worktreeFolderOf(folder: string): string | undefined {
   const text = readSmall(join(folder, '.git'))
-  const named = /^gitdir: (.+)$/m.exec(text ?? '')?.[1]
+  const named = /^gitdir: ([^\r\n]+)$/m.exec(text ?? '')?.[1]
   const own = named === undefined ? undefined : existingPath(resolve(folder, named))
   if (own === undefined || !/\/\.git\/worktrees\/[^/]+$/.test(own)) return undefined
   const back = readSmall(join(own, 'gitdir'))?.trim()
@@ -90,7 +90,7 @@ function readConfig(file: string, origin: PathOrigin, seen = new Set<string>()):
 }
 
 function isInclude({ key }: ConfigLine): boolean {
-  return key === 'include.path' || /^includeif\..*\.path$/.test(key)
+  return key === 'include.path' || /^includeif\..*\.path$/s.test(key)
 }
 
 function includedBy({ value, file }: ConfigLine, origin: PathOrigin): string {
@@ -104,7 +104,7 @@ function linesOf(text: string, file: string): ConfigLine[] {
     const [, name, sub] = /^\s*\[\s*([\w.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]/.exec(line) ?? []
     if (name !== undefined) section = [name, ...(sub === undefined ? [] : [sub])].join('.')
     const [, key, value = ''] =
-      /^\s*(?:\[[^\]]*\]\s*)?([A-Za-z][\w-]*)\s*=\s*(.*)$/.exec(line) ?? []
+      /^\s*(?:\[[^\]]*\]\s*)?([A-Za-z][\w-]*)\s*=\s*(.*)$/s.exec(line) ?? []
     if (key !== undefined)
       lines.push({ key: `${section}.${key}`.toLowerCase(), value: plain(value), file })
   }
@@ -113,9 +113,9 @@ function linesOf(text: string, file: string): ConfigLine[] {
 
 /** Without quotes and a comment, wherever they stand, as git reads a value. */
 function plain(value: string): string {
-  const part = /"((?:[^"\\]|\\.)*)"?|[#;].*|(\\.)/g
+  const part = /"((?:[^"\\]|\\.)*)"?|[#;].*|(\\.)/gs
   return value
-    .replace(part, (_, quoted = '', escaped = '') => (quoted + escaped).replace(/\\(.)/g, '$1'))
+    .replace(part, (_, quoted = '', escaped = '') => (quoted + escaped).replace(/\\(.)/gs, '$1'))
     .trim()
 }
 
@@ -139,7 +139,7 @@ function closedBy(config: readonly ConfigLine[], origin: PathOrigin): readonly C
 /** Words of commands that are paths of files, or of names with a folder that are not there. */
 function programsOf(config: readonly ConfigLine[], origin: PathOrigin): readonly string[] {
   const commands = config.filter(({ key }) => COMMANDS.test(key))
-  const words = commands.flatMap(({ value }) => value.split(/[\s"'|&;<>()=!$`]+/))
+  const words = commands.flatMap(({ value }) => value.split(/[ \t\n\v\f\r"'|&;<>()=!$`]+/))
   const paths = words
     .filter((word) => word !== '' && (origin.home !== undefined || !word.startsWith('~')))
     .map((word) => ({ path: absolutePath(word, origin), hasFolder: /[^/]\/[^/]/.test(word) }))

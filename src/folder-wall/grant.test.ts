@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { gitSurroundings } from './git.ts'
 import { folderGrant, type FolderRequest, type FolderSituation } from './grant.ts'
 import { noRules, type FolderRules } from './settings.ts'
 
@@ -155,4 +156,20 @@ test('Paths that settings hide are hidden, except those that the settings show a
   assert.match(inside.notes[0] ?? '', /src\/open" stays closed/)
   for (const hidden of ['~', '/', '.'])
     assert.throws(() => withRules({ hidden: [hidden], write: ['src'] }), { code: 'USAGE' }, hidden)
+})
+
+test('Attack: a setting of git with a line separator of Unicode protects its paths like any other', () => {
+  const folder = at('other')
+  mkdirSync(join(folder, '.git'))
+  writeFileSync(join(folder, 'x\u2028y'), '')
+  writeFileSync(
+    join(folder, '.git/config'),
+    '[core]\n\thooksPath = ho\u2028oks\n[filter "a\u2028b"]\n\tclean = ./x\u2028y\n[includeIf "a\u2028b"]\n\tpath = ../more;\u2028\n',
+  )
+  const { closed } = gitSurroundings({ folder, home })
+  for (const name of ['ho\u2028oks', 'x\u2028y', 'more'])
+    assert.ok(
+      closed.some(({ path, to }) => path === join(folder, name) && to === 'write'),
+      JSON.stringify([name, closed]),
+    )
 })

@@ -54,15 +54,16 @@ suite('Twenty abusers over HTTP', { skip }, () => {
     test(`S0-22: the p95 of an honest job in ${language} beside twenty abusers is at most twice that alone`, async (t) => {
       const ratios: number[] = []
       while (ratios.length < triesMax && !ratios.some((ratio) => ratio <= timesMax)) {
-        const { alone, beside } = await measure({ language, code })
+        const { alone, first, beside } = await measure({ language, code })
         ratios.push(beside / alone)
-        t.diagnostic(`p95 ${Math.round(alone)} ms alone, ${Math.round(beside)} ms beside them`)
+        const [a, f, b] = [alone, first, beside].map(Math.round)
+        t.diagnostic(`p95 ${a} ms alone, ${f} ms in the first 30 s beside them, ${b} ms later`)
       }
       assert.ok(Math.min(...ratios) <= timesMax, `${ratios.join(', ')} times`)
     })
 })
 
-async function measure(job: object): Promise<{ alone: number; beside: number }> {
+async function measure(job: object): Promise<Record<'alone' | 'first' | 'beside', number>> {
   const place = makePlace()
   const server = await startServer(place)
   await using _server = server
@@ -74,14 +75,14 @@ async function measure(job: object): Promise<{ alone: number; beside: number }> 
     const alone = await p95Of(server, key, job)
     await using abusing = startAbusers(server, place)
     // Served meanwhile: abusers do not wait while nobody else is.
-    await serve(server, key, job, probationMs)
+    const first = await serve(server, key, job, probationMs)
     const beside = await p95Of(server, key, job)
     abusing.stop()
     await server.stop()
     const ended = await abusing.ended
     const ran = ended.filter((jobs) => jobs > 0).length
     assert.ok(ran >= ranMin, `jobs of ${ran} abusers ended: ${ended.join()}`)
-    return { alone, beside }
+    return { alone, first, beside }
   } finally {
     place.remove()
   }
@@ -91,26 +92,33 @@ function run(server: Server, key: string, job: object) {
   return post(urlOf(server), job, bearer(key))
 }
 
-/** Runs jobs one after another for so many milliseconds. */
-async function serve(server: Server, key: string, job: object, ms: number): Promise<void> {
+/** Runs jobs one after another for so many milliseconds; their 95th percentile. */
+async function serve(server: Server, key: string, job: object, ms: number): Promise<number> {
   const until = performance.now() + ms
-  while (performance.now() < until) {
-    await run(server, key, job)
-    await sleep(pauseMs)
-  }
+  const samples: number[] = []
+  while (performance.now() < until) samples.push(await timed(server, key, job))
+  return percentile95(samples)
 }
 
 /** 95th percentile of jobs one after another, in milliseconds; each of them has to end well. */
 async function p95Of(server: Server, key: string, job: object): Promise<number> {
   const samples: number[] = []
-  for (let n = 0; n < jobs; n++) {
-    const began = performance.now()
-    const { status, text, json } = await run(server, key, job)
-    samples.push(performance.now() - began)
-    assert.deepEqual([status, json['status']], [200, 'ok'], text)
-    await sleep(pauseMs)
-  }
-  return samples.toSorted((a, b) => a - b)[Math.floor(jobs * 0.95)]!
+  for (let n = 0; n < jobs; n++) samples.push(await timed(server, key, job))
+  return percentile95(samples)
+}
+
+/** Milliseconds of a job, before a pause. */
+async function timed(server: Server, key: string, job: object): Promise<number> {
+  const began = performance.now()
+  const { status, text, json } = await run(server, key, job)
+  const took = performance.now() - began
+  assert.deepEqual([status, json['status']], [200, 'ok'], text)
+  await sleep(pauseMs)
+  return took
+}
+
+function percentile95(samples: readonly number[]): number {
+  return samples.toSorted((a, b) => a - b)[Math.floor(samples.length * 0.95)]!
 }
 
 /** Starts the clients of the abusers; `ended` is how many jobs of each ended in a wall, once they have stopped. */

@@ -24,14 +24,13 @@ import { execute, executeActiveContent } from './doors/executions.ts'
 import { cancelExecution, getExecution, listExecutions, readArtifact } from './doors/history.ts'
 import type { Identity, Scope } from './http/keys.ts'
 import { negotiate } from './http/negotiate.ts'
-import { openApi } from './openapi.ts'
-import { pagePolicy } from './doors/page.ts'
+import { openApiBytes } from './openapi.ts'
 import { clientGroup } from './http/client-address.ts'
 import { answerMcp } from './doors/mcp.ts'
 import { metrics } from './doors/metrics.ts'
 import { originOf, refuseForeignPages } from './http/origin.ts'
 import { problemOf, problemResponse } from './http/problem.ts'
-import { json } from './http/json-response.ts'
+import { json, jsonText } from './http/json-response.ts'
 import type { PageOptions, StaticFiles, StaticRequest } from './http/static.ts'
 import {
   captureSandbox,
@@ -104,7 +103,7 @@ export const calls: Readonly<Record<string, Methods>> = {
     },
   },
   '/openapi.json': {
-    GET: { needs: anyScope, answer: (parts) => json(openApi(parts.version)) },
+    GET: { needs: anyScope, answer: (parts) => whole(openApiBytes(parts.version)) },
   },
   '/docs': { GET: { needs: anyScope, answer: docs } },
   '/v1/providers': {
@@ -247,22 +246,23 @@ export function staticRoutes(
       return await countAnswer(parts, env, anonymousAt(env.incoming), answered)
     })
   }
+  /** Charges a page; other files are read piece by piece. */
+  const counted = async (env: HttpBindings, answered: Response) =>
+    answered.headers.get('content-type')?.startsWith('text/html')
+      ? await countAnswer(parts, env, anonymousAt(env.incoming), answered)
+      : answered
   // A site's own page of this name wins. No key needed, since browsers send none.
   app.get('/docs', async (context) => {
-    try {
-      return await serve(parts, files, activeOrigin, context)
-    } catch (thrown) {
+    const answered = await serve(parts, files, activeOrigin, context).catch((thrown: unknown) => {
       if (thrown instanceof MayflyError && thrown.code === 'NOT_FOUND')
         return docsOf(parts, activeOrigin())
       throw thrown
-    }
+    })
+    return await counted(context.env, answered)
   })
   app.all('*', async (context) => {
     const { env } = context
-    const answered = await serveOrMissing(parts, files, activeOrigin, context)
-    // Other files are read piece by piece.
-    if (!answered.headers.get('content-type')?.startsWith('text/html')) return answered
-    return await countAnswer(parts, env, anonymousAt(env.incoming), answered)
+    return await counted(env, await serveOrMissing(parts, files, activeOrigin, context))
   })
   return app.onError((thrown) => refusal(parts, thrown))
 }
@@ -363,17 +363,22 @@ function needsKey(methods: Methods): boolean {
 
 const nobody: Identity = { id: '', tenant: '', principal: '', scopes: [] }
 
+/** With its length, so that an answer that its reader's share has no room for is not copied. */
+const whole = (bytes: Uint8Array<ArrayBuffer>): Response =>
+  jsonText(200, bytes, { 'content-length': `${bytes.length}` })
+
 function docs(parts: Pick<GatewayParts, 'version'>, { http }: DoorCall): Response {
   return docsOf(parts, originOf(http.incoming))
 }
 
 /** `origin`: API origin shown in the examples. */
 function docsOf(parts: Pick<GatewayParts, 'version'>, origin: string): Response {
-  const page = docsPage(parts.version, origin)
+  const { page, policy } = docsPage(parts.version, origin)
   return new Response(page, {
     headers: {
       'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': pagePolicy(page, []),
+      'content-length': `${page.length}`,
+      'content-security-policy': policy,
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
       'referrer-policy': 'no-referrer',

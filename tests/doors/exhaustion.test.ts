@@ -233,6 +233,19 @@ suite('A client that exhausts connections, requests or bytes', () => {
     assert.ok(socket.bytesWritten < 5_000_000, `${socket.bytesWritten} bytes were accepted`)
   })
 
+  for (const port of ['staticPort', 'activePort'] as const)
+    test(`S0-22: large pages that a client without a key has not read are charged to its address, ${port}`, async () => {
+      // Room for one of them.
+      await using door = await openDoor({ limits: { answersBytes: 1_200_000 } })
+      const page = 'GET /docs HTTP/1.1\r\nHost: localhost\r\n\r\n'
+      const { socket, heard } = await dial({ activePort: door[port] }, evil, page.repeat(20))
+      const isAnswered = () => heard.text.split('HTTP/1.1 ').length === 21
+      await until(() => isAnswered() || socket.destroyed, 'the answers')
+      assert.match(heard.text, /HTTP\/1\.1 200 /)
+      assert.match(heard.text, /HTTP\/1\.1 503 [^]*"code":"OVERLOADED"/)
+      socket.destroy()
+    })
+
   test('S0-12: bodies of one address that never end leave room for those of another visitor', async () => {
     await using door = await openDoor({ limits: { anonymousBodiesBytes: 4000, bodyMs: 60_000 } })
     const head = (bytes: number) =>

@@ -12,7 +12,7 @@ import { execRequest, sessionRequest, timeoutRequest } from '../../src/contract/
 import { defaultProvider } from '../../src/gateway/doors/configuration.ts'
 import { configBody } from '../../src/gateway/http/configuration-body.ts'
 import { docsPage } from '../../src/gateway/doors/docs-page.ts'
-import { openApi } from '../../src/gateway/openapi.ts'
+import { openApi, openApiBytes } from '../../src/gateway/openapi.ts'
 import { forkRequest } from '../../src/contract/fork.ts'
 import { calls } from '../../src/gateway/routes.ts'
 import { activeContent, mcpMessage } from '../../src/gateway/http/schema.ts'
@@ -47,11 +47,24 @@ test('The OpenAPI document equals its golden file', async () => {
 })
 
 test('The OpenAPI document is made once for each version, and the page of it has the origin of each request', () => {
-  assert.equal(openApi('0.0.0'), openApi('0.0.0'))
-  const pages = ['http://a.example:1', 'http://b.example:2'].map((one) => docsPage('0.0.0', one))
+  assert.equal(openApiBytes('0.0.0'), openApiBytes('0.0.0'))
+  const pages = ['http://a.example:1', 'http://b.example:2'].map((one) =>
+    docsPage('0.0.0', one).page.toString(),
+  )
   assert.ok(pages[0]!.includes('http://a.example:1/v1/executions'))
   assert.equal(pages[0]!.replaceAll('http://a.example:1', 'http://b.example:2'), pages[1])
   assert.ok(!pages[1]!.includes('%ORIGIN%'))
+})
+
+test('Attack: an answer that needs no key costs the server no more than a small one', () => {
+  const answers = [openApiBytes, (version: string) => docsPage(version, 'http://a.example').page]
+  for (const answer of answers) {
+    answer('0.0.0')
+    const { user } = process.cpuUsage()
+    for (let times = 0; times < 200; times++) answer('0.0.0')
+    // Below a millisecond each, against three where each is made anew as text.
+    assert.ok(process.cpuUsage().user - user < 200_000)
+  }
 })
 
 test('The OpenAPI document has every route with its methods, and no other', () => {

@@ -30,6 +30,15 @@ test('A job in MessagePack that accepts MessagePack is answered in it (S0-23)', 
   assert.deepEqual(body['result'], { echo: job.input })
 })
 
+test('An answer with a length of its own has another one in MessagePack (S0-23)', async () => {
+  await using door = await openDoor()
+  const headers = { accept: 'application/msgpack' }
+  const response = await fetch(`${door.gateway.activeUrl}/openapi.json`, { headers })
+  const bytes = new Uint8Array(await response.arrayBuffer())
+  const { openapi } = JSON.parse(jsonOfMsgpack(bytes, { depthMax: 64, charsMax: 2 ** 20 }))
+  assert.equal(openapi, '3.1.0')
+})
+
 test('A response is JSON unless MessagePack is accepted, for any format of the request (S0-23)', async () => {
   await using door = await openDoor()
   const job = { code: '1', input: 7 }

@@ -46,7 +46,8 @@ suite('Sessions of page visitors', { skip: unable('python') }, () => {
     })
     const text = await response.text()
     const isJson = response.headers.get('content-type')?.includes('json')
-    return { status: response.status, text, body: isJson ? JSON.parse(text) : undefined }
+    const { status, headers: answered } = response
+    return { status, headers: answered, text, body: isJson ? JSON.parse(text) : undefined }
   }
 
   async function opened(token: string, language = 'python'): Promise<string> {
@@ -72,7 +73,8 @@ suite('Sessions of page visitors', { skip: unable('python') }, () => {
     await run(token, id, 'print("kept", file=open("a.txt", "w"), flush=True)')
     const { entries } = (await ask(token, 'GET', `/${id}/files`)).body
     assert.ok(entries.some((one: { path: string }) => one.path === 'a.txt'))
-    assert.equal((await ask(token, 'GET', `/${id}/files?path=a.txt`)).text, 'kept\n')
+    const file = await ask(token, 'GET', `/${id}/files?path=a.txt`)
+    assert.deepEqual([file.text, file.headers.get('cache-control')], ['kept\n', 'no-store'])
     assert.equal((await ask(token, 'GET', `/${id}/files?path=../a`)).status, 422)
     assert.equal((await ask(token, 'DELETE', `/${id}`)).body.status, 'ok')
     const gone = await run(token, id, 'x')

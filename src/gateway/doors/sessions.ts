@@ -263,6 +263,7 @@ export async function filesAnswer(
     headers: {
       'content-type': 'application/octet-stream',
       'content-disposition': 'attachment',
+      'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
     },
   })

@@ -113,6 +113,11 @@ export async function countAnswer(
     })
     return new Response(answer.body.pipeThrough(charging), answer)
   }
+  const length = Number(answer.headers.get('content-length') ?? 0)
+  if (length > smallBytesMax) {
+    holdAnswer(parts, { outgoing }, of, { length })
+    return answer
+  }
   const bytes = Buffer.from(await answer.arrayBuffer())
   if (bytes.length > smallBytesMax) holdAnswer(parts, { outgoing }, of, bytes)
   return new Response(bytes, answer)

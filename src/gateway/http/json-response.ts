@@ -6,7 +6,7 @@ export function json(body: unknown): Response {
 /** JSON answer from text that is already JSON. */
 export function jsonText(
   status: number,
-  text: string,
+  text: string | Uint8Array<ArrayBuffer>,
   headers: Readonly<Record<string, string>> = {},
 ): Response {
   return new Response(text, {

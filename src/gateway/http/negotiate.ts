@@ -20,5 +20,6 @@ export async function negotiate(
   const bytes = await turn(() => new Uint8Array(msgpackOf(parseJson(text))))
   const headers = new Headers(response.headers)
   headers.set('content-type', TYPE)
+  headers.delete('content-length')
   return new Response(bytes, { status: response.status, headers })
 }

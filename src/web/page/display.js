@@ -37,7 +37,7 @@ export function files(artifacts) {
   const list = element('ul', 'files')
   for (const { path, size, content } of artifacts) {
     const item = element('li')
-    if (content === undefined) item.append(element('span', '', path))
+    if (content === undefined) item.append(element('span', '', shownName(path)))
     else item.append(saved(path, content))
     item.append(element('span', 'hint', sizeText(size)))
     list.append(item)
@@ -90,7 +90,7 @@ function image(src, alt) {
 
 /** Download link with a safe type: never navigated to, never opened by the browser. */
 function saved(path, content) {
-  const link = element('a', '', path, { href: '#' })
+  const link = element('a', '', shownName(path), { href: '#' })
   link.addEventListener('click', (event) => {
     event.preventDefault()
     save(path, Uint8Array.fromBase64?.(content) ?? bytesIn(content))
@@ -98,11 +98,19 @@ function saved(path, content) {
   return link
 }
 
+/** Name of a file of a job, with the marks escaped that would show its letters in another order. */
+export function shownName(path) {
+  return path.replace(
+    /[\p{Cc}\p{Bidi_Control}]/gu,
+    (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
 /** Saves bytes as a file, of a type that a browser does not open. */
 export function save(path, bytes) {
   const blob = new Blob([bytes], { type: 'application/octet-stream' })
   const address = URL.createObjectURL(blob)
-  const download = path.split('/').at(-1) || 'file'
+  const download = shownName(path.split('/').at(-1) || 'file')
   element('a', '', '', { href: address, download }).click()
   setTimeout(() => URL.revokeObjectURL(address), 10_000)
 }

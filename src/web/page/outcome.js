@@ -1,5 +1,5 @@
 // An outcome, or a problem instead, as elements. Content from a job is inserted as text, never as markup.
-import { block, displayed, element, files } from './display.js'
+import { block, displayed, element, files, shownName } from './display.js'
 
 /** Maximum characters on one line of the outcome. */
 const LINE = 64
@@ -73,7 +73,7 @@ export function returnedBy(answer) {
         'Omitted files',
         table(
           ['File', 'Why'],
-          artifactsLeftOut.map(({ path, because }) => [path, because]),
+          artifactsLeftOut.map(({ path, because }) => [shownName(path), because]),
         ),
       ),
   ].filter(Boolean)

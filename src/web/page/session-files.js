@@ -1,5 +1,5 @@
 // Files of a session, for download.
-import { element, save, sizeText } from './display.js'
+import { element, save, shownName, sizeText } from './display.js'
 
 const SHOWN_MAX = 200
 
@@ -8,8 +8,8 @@ export async function fileItems(session, failed) {
   const found = await session.files()
   return found.slice(0, SHOWN_MAX).map(({ path, size }) => {
     const item = element('li')
-    const about = { type: 'button', 'aria-label': `Download ${path}` }
-    const link = element('button', 'link', path, about)
+    const about = { type: 'button', 'aria-label': `Download ${shownName(path)}` }
+    const link = element('button', 'link', shownName(path), about)
     link.addEventListener('click', () => {
       session.bytes(path).then((bytes) => save(path, bytes), failed)
     })

@@ -8,6 +8,7 @@ import { chainStart } from '../lib/hash-chain.ts'
 import { newId } from '../lib/id.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { transact } from '../lib/sqlite.ts'
+import { assertOwnState } from '../lib/state-folder.ts'
 import { claimStoreFile } from '../lib/store-file.ts'
 import {
   draft,
@@ -270,6 +271,7 @@ INSERT INTO meta VALUES (2);`
 /** Opens the log for appending, created with a genesis line dated `at` on first use. */
 export function openStore(path: string, at: number): AuditStore {
   try {
+    assertOwnState(dirname(path))
     makeFolder(dirname(path), 0o700)
     claimStoreFile(path)
     const db = openPrepared(path, at)

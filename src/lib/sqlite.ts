@@ -1,6 +1,7 @@
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { makeFolder } from './make-folder.ts'
+import { assertOwnState } from './state-folder.ts'
 import { claimStoreFile } from './store-file.ts'
 
 /** Longest wait for a lock of another process. */
@@ -41,6 +42,7 @@ export function openUnversioned(
   { schema, synchronous = 'NORMAL', isShredded = false, isShrinkable = false }: DatabaseOptions,
 ): DatabaseSync {
   if (path !== ':memory:') {
+    assertOwnState(dirname(path))
     makeFolder(dirname(path), 0o700)
     claimStoreFile(path)
   }

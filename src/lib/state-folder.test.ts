@@ -1,9 +1,23 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { auditFile, leaseFolder, signerFolder, stateFolder } from './state-folder.ts'
+import {
+  assertOwnState,
+  auditFile,
+  leaseFolder,
+  signerFolder,
+  stateFolder,
+} from './state-folder.ts'
 
 test('The state folder is the flag, else MAYFLY_STATE, else XDG_STATE_HOME, else a fixed path', () => {
   const env = { MAYFLY_STATE: '/m', XDG_STATE_HOME: '/x', HOME: '/home/a' }
@@ -46,6 +60,33 @@ test("The warden's files have the same path before and after the parent folders 
     assert.equal(signerFolder(state), before)
     assert.equal(before, join(parent, 'not', 'yet', 's-warden', 'keys'))
   } finally {
+    rmSync(parent, { recursive: true })
+  }
+})
+
+test('Attack: a folder or link of another user is no folder of the state', (t) => {
+  if (process.getuid?.() !== 0) return t.skip('only root can make files of others')
+  const parent = mkdtempSync(join(tmpdir(), 'mayfly-state-'))
+  try {
+    chmodSync(parent, 0o711)
+    const state = join(parent, 's')
+    mkdirSync(`${state}-warden`)
+    assert.equal(leaseFolder(state), join(`${state}-warden`, 'leases'))
+    chownSync(`${state}-warden`, 12_346, 12_346)
+    assert.throws(() => leaseFolder(state), /s-warden" belongs to uid 12346/)
+    mkdirSync(state)
+    chownSync(state, 12_346, 12_346)
+    // Root, who acts as the owner of both.
+    assert.equal(leaseFolder(state), join(`${state}-warden`, 'leases'))
+    assertOwnState(state)
+    symlinkSync(parent, join(parent, 'l'))
+    lchownSync(join(parent, 'l'), 12_346, 12_346)
+    process.seteuid!(12_345)
+    for (const folder of [state, join(parent, 'l')])
+      assert.throws(() => assertOwnState(folder), /belongs to uid 12346/)
+    assertOwnState(parent)
+  } finally {
+    process.seteuid!(0)
     rmSync(parent, { recursive: true })
   }
 })

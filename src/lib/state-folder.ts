@@ -1,5 +1,6 @@
-import { constants, existsSync } from 'node:fs'
+import { constants, existsSync, lstatSync, statSync } from 'node:fs'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { attempt } from './attempt.ts'
 import { mayAccess } from './may-access.ts'
 
 /**
@@ -27,11 +28,32 @@ export const auditFile = (folder: string): string => join(folder, 'audit.db')
 
 /**
  * The warden's folder: signing key and leases. A sibling of the state folder, because the server owns that one,
- * and a folder's owner can move its entries away; inside only if no sibling can be created.
+ * and a folder's owner can move its entries away; inside only if no sibling can be created. Throws Error for one that another
+ * user put there, as in `/tmp`.
  */
 export function wardenFolder(folder: string): string {
   const beside = `${folder}-warden`
+  assertOwn(beside, attempt(() => lstatSync(folder))?.uid)
   return existsSync(beside) || canMakeIn(dirname(folder)) ? beside : join(folder, 'warden')
+}
+
+/**
+ * Throws Error for a state folder of another user, who can put other stores in it at any time. Not as root, who acts as its owner, or
+ * gives it to nobody else (`start-server.ts`).
+ */
+export function assertOwnState(folder: string): void {
+  if (process.geteuid?.() !== 0) assertOwn(folder)
+}
+
+/** Throws Error for a folder, or a link in its place, of another user than this one, root and `alike`. */
+function assertOwn(folder: string, alike?: number): void {
+  const self = process.geteuid?.()
+  const stats = [lstatSync, statSync].map((of) => attempt(() => of(folder)))
+  const stranger = stats.find((one) => one && ![self, 0, alike].includes(one.uid))
+  if (self === undefined || !stranger) return
+  throw new Error(
+    `"${folder}" belongs to uid ${stranger.uid}: set "MAYFLY_STATE" to a folder of your own, where no other user can write`,
+  )
 }
 
 /**

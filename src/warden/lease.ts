@@ -98,7 +98,7 @@ function writeOver(file: string, text: string): void {
 
 /** The folder must belong to this user: processes that a lease names are killed. */
 function claimFolder(folder: string, state: string): void {
-  makeStateFolder(folder, state)
+  makeStateFolder(state, () => folder)
   const facts = lstatSync(folder)
   if (facts.isDirectory() && (process.getuid?.() ?? facts.uid) === facts.uid) return
   throw new MayflyError('STATE', `Cannot use "${folder}": it belongs to another user`)

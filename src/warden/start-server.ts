@@ -198,7 +198,7 @@ export function startServer(options: ServerOptions): StartedServer {
   if (process.platform === 'linux') closeOnExecFrom(FIRST_INHERITED)
   raisePriority(niceOf.warden)
   makeStateFolder(options.stateFolder)
-  makeStateFolder(wardenFolder(options.stateFolder), options.stateFolder)
+  makeStateFolder(options.stateFolder, wardenFolder)
   const dropped = dropTo(options)
   const server = spawnServer(options, dropped)
   const ended = whenEnded(server)

@@ -3,11 +3,13 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  lchownSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -182,6 +184,39 @@ suite('The state folder', () => {
       assert.match(stderr, /as root: ".*theirs" belongs to uid 12345|everybody may write to/)
     }
   })
+
+  for (const who of ['self', 'ordinary'] as const)
+    test(`Attack: a folder or link that another user put in its place, or beside it, is not used by ${who === 'self' ? 'root' : 'an ordinary user'}`, async (t) => {
+      if (noOrdinaryUser()) return t.skip('needs root')
+      const own = makePlace(who)
+      const theirs = join(dirname(own.state), 'theirs')
+      mkdirSync(theirs)
+      for (const folder of [theirs, dirname(own.state)]) chmodSync(folder, 0o1777)
+      chownSync(theirs, 12_346, 12_346)
+      try {
+        for (const [name, isLink] of [
+          ['at', false],
+          ['at', true],
+          ['at-warden', false],
+          ['at-warden', true],
+        ] as const) {
+          const planted = join(dirname(own.state), name)
+          if (isLink) symlinkSync(theirs, planted)
+          else mkdirSync(planted)
+          lchownSync(planted, 12_346, 12_346)
+          chmodSync(planted, 0o777)
+          const env = { MAYFLY_STATE: join(dirname(own.state), 'at') }
+          const { code, stderr } = await mayfly(own, ['run', '-'], { env, stdin: 'return 1' })
+          assert.notEqual(code, 0, planted)
+          assert.match(stderr, /belongs to uid 12346/)
+          assert.deepEqual(readdirSync(planted), [])
+          for (const one of ['at', 'at-warden'])
+            rmSync(join(dirname(own.state), one), { recursive: true, force: true })
+        }
+      } finally {
+        own.remove()
+      }
+    })
 
   test('is checked store by store, and a damaged one is named', async () => {
     const state = restored('elsewhere').state

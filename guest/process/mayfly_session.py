@@ -517,7 +517,7 @@ def _put(work, place, data):
         finally:
             os.close(fd)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
+    except BaseException:
         try:
             os.unlink(temporary, dir_fd=folder)
         except OSError:

@@ -112,8 +112,7 @@ function get(root, { path: place, bytesMax = FILE_BYTES_MAX }) {
 
 /** @param {string} root @param {FileRequest} request @returns {FileAnswer} */
 function list(root, { path: place }) {
-  const top = path.join(root, place)
-  const from = top === root || top === `${root}/` ? root : below(root, place)
+  const from = path.resolve(root, place) === root ? root : below(root, place)
   if (!fs.lstatSync(from).isDirectory())
     throw new Refusal('INVALID', `Cannot list "${place}": it is no folder`)
   /** @type {Entry[]} */
@@ -189,11 +188,11 @@ function entryOf({ folder, shown }, at) {
 
 /** @param {string} root @param {string} place */
 function below(root, place) {
-  const isPath = typeof place === 'string' && !place.includes('\0')
+  const isPath = typeof place === 'string' && !place.includes('\0') && place.isWellFormed()
   if (!isPath || place.length > PATH_CHARS_MAX || place.endsWith('/'))
     throw new Refusal('INVALID', 'Cannot use the path: it names no file below the working folder')
   try {
-    return placeBelow(root, place)
+    return placeBelow(root, path.isAbsolute(place) ? path.relative(root, place) : place)
   } catch {
     const why = 'it is not below the working folder'
     throw new Refusal('INVALID', `Cannot use "${place}": ${why}`)

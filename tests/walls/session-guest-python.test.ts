@@ -39,7 +39,12 @@ suite('A session of Python without a wall', { skip: unable('python') }, () => {
         assert.equal(await code('put', `${way}/new/aim`), 'INVALID', way)
         assert.equal(await code('list', way), 'INVALID', way)
       }
+      for (const path of [join(outside, 'x'), 'a\0b', '\ud800', 'x'.repeat(300)]) {
+        assert.equal(await code('put', path), 'INVALID', path)
+        assert.equal(await code('put', 'next'), undefined, path)
+      }
       assert.deepEqual(readdirSync(outside), ['secret'])
+      assert.deepEqual(readdirSync(work).sort(), ['away', 'inner', 'next', 'out', 'way'])
       assert.equal(await code('put', 'way/new/a'), undefined)
       for (const path of ['inner/new/a', 'way/new/a'])
         assert.equal((await session.file({ op: 'get', path, bytesMax: 1 })).size, 1, path)

@@ -285,10 +285,9 @@ class Job:
             if text is not None:
                 return "json", text
         with _Within(SHOW_SECONDS_MAX) as within:
-            self.display.figures_left()
+            self.displayed(value)
             if value is None:
                 return "json", "null"
-            self.display.value(value)
             try:
                 return mayfly_result.encode(value, room)
             except mayfly_result.Refused:
@@ -296,6 +295,14 @@ class Job:
             return mayfly_result.encode_text(value, room)
         because = f"it took more than {SHOW_SECONDS_MAX} s" if within.is_over else "its class broke"
         return "text", _dumps(f"<{type(value).__name__}: not shown, {because}>"[:256])
+
+    def displayed(self, value):
+        """Shows figures and representations; one that breaks loses nothing but itself."""
+        for show, *what in ((self.display.figures_left,), (self.display.value, value)):
+            try:
+                show(*what)
+            except Exception:
+                pass
 
     def wind_up(self):
         """Joins threads, as an interpreter does at exit."""

@@ -65,6 +65,11 @@ def encode(value, bytes_max):
         if writer.tagged and writer.saw_type_key:
             writer = _Writer(bytes_max, True)
             writer.write(value, "result")
+    except (Refused, MemoryError):
+        raise
+    except Exception as error:
+        message = f"Cannot return the result: a class of it raised {type(error).__name__}"
+        raise Refused("RESULT_NOT_SERIALISABLE", message) from None
     finally:
         sys.setrecursionlimit(before)
     return ("tagged" if writer.tagged else "json"), "".join(writer.parts)
@@ -230,10 +235,13 @@ class _Writer:
         return is_plain
 
     def date(self, value, utc):
+        if value != value:
+            # pandas.NaT, which is a datetime.
+            return self.tag("Date", "null")
         at = value if value.tzinfo else value.replace(tzinfo=utc)
         at = at.astimezone(utc)
         text = at.replace(tzinfo=None).isoformat(timespec="milliseconds")
-        self.tag("Date", '"%sZ"' % text)
+        return self.tag("Date", '"%sZ"' % text)
 
     def container(self, value, path):
         if id(value) in self.open:

@@ -160,6 +160,26 @@ def main(_):
     assert.equal(written.head.error?.code, 'RESULT_NOT_JSON')
   })
 
+  test('A missing date is a date with null, and a value whose class breaks is lost alone', async () => {
+    const code = `
+import datetime
+class Missing(datetime.datetime):
+  def __ne__(self, other): return True
+  def astimezone(self, zone): raise ValueError
+class Broken(int):
+  def __int__(self): raise ValueError
+  def __repr__(self): raise ValueError
+  def _repr_html_(self): raise ValueError`
+    const missing = { $type: 'Date', value: null }
+    assert.deepEqual(await value({ code: `${code}\nMissing(2000, 1, 1)` }), missing)
+    assert.deepEqual(await value({ code: `${code}\n[{"d": Missing(2000, 1, 1)}, 1]` }), [
+      { d: missing },
+      1,
+    ])
+    const told = '[1, <Broken: its repr raised ValueError>]'
+    assert.equal(await value({ code: `${code}\n[1, Broken(2)]` }), told)
+  })
+
   test('errors have their position in the source', async () => {
     const { head, stderr } = await python({ code: 'def main(_):\n  raise ValueError("no")' })
     assert.deepEqual([head.error?.name, head.error?.message], ['ValueError', 'no'])

@@ -1,14 +1,20 @@
 /** Entries of a job of language `node`: a program, a module, a function, a handler; once, or for each call of a batch. */
 import Module, { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
+import { types } from 'node:util'
 import vm from 'node:vm'
 import { parseJson } from '../parse-json.js'
 
 const { apply } = Reflect
+const { isPromise } = types
+const { then } = Promise.prototype
 const { nextTick } = process
 const { toString: toSource } = Function.prototype
 const DEFAULT_EXPORT =
   /\bexport\s+default\b|\bexport\s*\{[^}]*\bdefault\b|^\s*module\.exports\s*=|^\s*exports\.default\s*=/m
+
+/** A `return` that is likely to be outside of all functions. */
+const RETURNS = /^return\b|;[ \t]*return\b[^}\n]*$/m
 
 /** @typedef {import('./job.js').Job} Job */
 
@@ -22,9 +28,28 @@ export function runNode(job, main) {
   job.release()
   if (entry === 'program' && task.calls !== undefined) return refuseCalls(job)
   // In a tick of its own, so that exceptions reach only the job's handlers. A turn of the event loop would poll first.
-  if (entry === 'program') nextTick(Module.runMain, main)
-  else if (entry === 'module' && task.calls === undefined) nextTick(runModule, job, main)
+  if (entry === 'program') {
+    if (RETURNS.test(task.code)) keepReturned(job, main)
+    nextTick(Module.runMain, main)
+  } else if (entry === 'module' && task.calls === undefined) nextTick(runModule, job, main)
   else void runEntry(job, entry, main)
+}
+
+/** The function that Node makes of a CommonJS file may return a value: the result, where none is given otherwise. */
+function keepReturned(/** @type {Job} */ job, /** @type {string} */ main) {
+  const own = /** @type {{ _compile: Function }} */ (/** @type {unknown} */ (Module.prototype))
+  const compile = own._compile
+  own._compile = function (/** @type {unknown[]} */ ...args) {
+    const isMain = args[1] === main
+    if (isMain) own._compile = compile
+    const value = apply(compile, this, args)
+    if (!isMain || value === undefined) return value
+    const keep = (/** @type {unknown} */ given) => void (job.exported = { has: true, value: given })
+    // A promise that rejects is one that nobody handles.
+    if (isPromise(value)) void apply(then, value, [keep])
+    else keep(value)
+    return value
+  }
 }
 
 /** A program cannot be called. @param {Job} job */
@@ -135,8 +160,8 @@ function handled(job, handler, input) {
     const callback = (/** @type {any} */ error, /** @type {any} */ value) =>
       error === undefined || error === null ? resolve(value) : reject(error)
     const given = handler(input, contextOf(job), callback)
-    // A handler with a callback parameter, and no other result, is awaited until it calls back.
-    if (given !== undefined || handler.length < 3) resolve(given)
+    // A callback parameter ends the handler, as in AWS Lambda: a timer's id that it returns is no result.
+    if (handler.length < 3 || typeof given?.then === 'function') resolve(given)
   })
 }
 

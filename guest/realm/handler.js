@@ -28,8 +28,8 @@ function settle(handler, input, context, resolve, reject) {
     else reject(error)
   }
   const answer = P.apply(handler, undefined, [input, context, callback])
-  // A handler with a callback parameter, and no other result, is awaited until it calls back.
-  if (answer !== undefined || handler.length < 3) resolve(answer)
+  // A callback parameter ends the handler, as in AWS Lambda: a timer's id that it returns is no result.
+  if (handler.length < 3 || typeof answer?.then === 'function') resolve(answer)
 }
 
 export { run, load, invoke }

@@ -136,6 +136,16 @@ test('the globals are the same in every entry', async () => {
   for (const names of same) assert.deepEqual(names, inBody)
 })
 
+test('a handler with a callback ends by it, whatever it returns beside it', async () => {
+  for (const body of ['return setTimeout(done, 1, null, 5)', 'done(null, 5); return 7'])
+    assert.equal(
+      await valueOf(`exports.handler = (event, context, done) => { ${body} }`, {
+        entry: 'handler',
+      }),
+      5,
+    )
+})
+
 test('S3-6 to S3-9: file system, network, process and module loader are undefined', async () => {
   const names = [
     'fs',

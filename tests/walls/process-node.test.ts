@@ -52,6 +52,30 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
     )
   })
 
+  test('a handler with a callback ends by it, whatever it returns beside it', async () => {
+    for (const body of ['return setTimeout(done, 1, null, event)', 'done(null, event); return 7'])
+      assert.equal(
+        await value({
+          entry: 'handler',
+          code: `exports.handler = (event, context, done) => { ${body} }`,
+          input: 5,
+        }),
+        5,
+      )
+    const code = 'exports.handler = (event, context, done) => Promise.resolve(event)'
+    assert.equal(await value({ entry: 'handler', code, input: 5 }), 5)
+  })
+
+  test('a value that a CommonJS program returns is its result, also by a promise', async () => {
+    const required = "const { basename } = require('node:path'); return basename('/a/b')"
+    assert.equal(await value({ code: required }), 'b')
+    assert.deepEqual(await value({ code: 'if (process) \nreturn (async () => [1, 2])()' }), [1, 2])
+    const written = "require('node:fs').writeSync(3, '1')\nreturn 2"
+    assert.equal(await value({ code: written }), 1)
+    const { head } = await node({ code: 'return Promise.reject(new RangeError("no row"))' })
+    assert.deepEqual([head.status, head.error?.message], ['error', 'no row'])
+  })
+
   test('a program is the main module, reads its input and writes its result', async () => {
     const commonjs = `
       const fs = require('node:fs')

@@ -118,7 +118,13 @@ for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
           if (jailKind && isMissing(t, { jailKind })) return
           let heard = ''
           const outcome = await library.run(
-            { language: language as keyof typeof programs, code, provider, artifacts: 'inline' },
+            {
+              language: language as keyof typeof programs,
+              code,
+              provider,
+              artifacts: 'inline',
+              limits: { timeout: '300s' },
+            },
             { tap: (stream, text) => void (heard += stream === 'stdout' ? text : '') },
           )
           if (outcome.status === 'unavailable') return t.skip(outcome.error?.message)

@@ -34,6 +34,8 @@ suite('A job request', () => {
       assert.throws(() => newJob({ code: 'return 1', ...asked }, who, clock), { message })
     refused({ timeout: 5000 }, /"timeout"; a limit goes as "limits\.timeout"$/)
     refused({ timeoutMs: 5000 }, /"timeoutMs"; a limit goes as "limits\.timeout"$/)
+    const operators = /"result"; a job cannot set "limits\.result" in the operator's configuration$/
+    refused({ limits: { result: '1GB' } }, operators)
     refused({ colour: 'red' }, /Unrecognized key: "colour"$/)
     const files = [{ path: 'a.csv', content: Buffer.from('a') }]
     refused({ files }, /"files\.0\.content": expected text; bytes go as base64 with "encoding"/)

@@ -11,6 +11,7 @@ import {
   type Origin,
 } from './contract/job.ts'
 import type { PackageLayer } from './contract/layer.ts'
+import { remedyText } from './contract/remedy.ts'
 import { assertInputFits, makeJob } from './contract/make-job.ts'
 
 /** Identity for which a job is made, and the entry point it came through. */
@@ -68,7 +69,10 @@ export function newJob(asked: JobRequest, requester: Requester, clock: Clock): J
 
 /** Names the field that was meant where a limit stands outside of `limits`, also as `timeoutMs`. */
 function issueText(issue: z.core.$ZodIssue): string {
-  if (issue.code !== 'unrecognized_keys' || issue.path.length > 0) return plainWords(issue.message)
+  if (issue.code !== 'unrecognized_keys') return plainWords(issue.message)
+  if (issue.path.join() === 'limits' && issue.keys.includes('result'))
+    return `${issue.message}; a job cannot set ${remedyText({ field: 'limits.result' })}`
+  if (issue.path.length > 0) return plainWords(issue.message)
   const meant = issue.keys
     .map((key) => key.replace(/(?:Ms|MB|MiB)$/, ''))
     .find((name) => limitNames.includes(name))

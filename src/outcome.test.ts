@@ -6,6 +6,22 @@ import { MayflyError, UnrecordedEndError } from './contract/error.ts'
 import type { JobEntry, LifeResult } from './contract/pipeline.ts'
 import { recordOutcome } from './outcome.ts'
 
+test('A result whose text is cut has a warning with the bound of results', () => {
+  const entry = { seq: 1, end: () => ({ seq: 2, hash: '' }) } as unknown as JobEntry
+  const end = {
+    status: 'ok',
+    resultText: '""',
+    encoding: 'text',
+    cpuTime: 0,
+    artifacts: [],
+  } as const
+  const warnings = (isPartial: boolean) =>
+    recordOutcome(job(), verdict, profileOf(), { status: 'ok', end: { ...end, isPartial } }, entry)
+      .warnings
+  assert.match(`${warnings(true)}`, /cut\. Data returns whole up to \d+MB \(write more to a file/)
+  assert.equal(warnings(false), undefined)
+})
+
 test('An end that cannot be recorded says that the code may have run, if the job had a wall', () => {
   const entry: JobEntry = {
     seq: 1,

@@ -8,6 +8,8 @@ import type { JobEntry, LifeResult } from './contract/pipeline.ts'
 import { shownScores, type Verdict } from './contract/verdict.ts'
 import { unreadInput } from './contract/unread-input.ts'
 import { notebookHint } from './lib/notebook-syntax.ts'
+import { remedyText } from './contract/remedy.ts'
+import { exactSize } from './contract/unit-text.ts'
 import { tracedFunctions } from './contract/traced-functions.ts'
 
 /** Appends the ended line, then builds the outcome: in this order, so that no unrecorded outcome is returned. */
@@ -67,7 +69,7 @@ export function recordOutcome(
     }),
     ...(ran && { ran }),
     ...(lived.status === 'ok' && end?.pending && { pending: end.pending }),
-    ...(lived.status === 'ok' && warningsOf(job, verdict, lived)),
+    ...(lived.status === 'ok' && warningsOf(job, verdict, profile, lived)),
     ...(end?.leftOut && { artifactsLeftOut: end.leftOut }),
     security: {
       ...shownScores(verdict),
@@ -82,11 +84,20 @@ export function recordOutcome(
   }
 }
 
-function warningsOf(job: Job, verdict: Verdict, { end, stdout = '', artifacts = [] }: LifeResult) {
+function warningsOf(
+  job: Job,
+  verdict: Verdict,
+  { limits }: Profile,
+  { end, stdout = '', artifacts = [] }: LifeResult,
+) {
   const resultText = end?.resultText ?? 'null'
   const hasOutput = stdout !== '' || artifacts.length > 0
   const unread = unreadInput(job, verdict, { resultText, hasOutput })
-  return unread === undefined ? undefined : { warnings: [unread] }
+  const partial = end?.isPartial
+    ? `The result is not complete: its text is cut. Data returns whole up to ${exactSize(limits.result)} (write more to a file, or have ${remedyText({ field: 'limits.result' })} raised)`
+    : undefined
+  const warnings = [unread, partial].filter((text) => text !== undefined)
+  return warnings.length === 0 ? undefined : { warnings }
 }
 
 /** Reason why a job has no capture although it asks for one. */

@@ -332,9 +332,9 @@ export class CellSession extends Job {
     this.#imports.push({ id, specifier, owner: this.#owner })
   }
 
-  /** @param {number} sequence @param {string} encoding @param {string} text */
-  done(sequence, encoding, text) {
-    if (this.#isRunning(sequence)) this.#exec?.succeed(encoding, text)
+  /** @param {number} sequence @param {string} encoding @param {string} text @param {boolean} [isPartial] */
+  done(sequence, encoding, text, isPartial) {
+    if (this.#isRunning(sequence)) this.#exec?.succeed(encoding, text, isPartial)
   }
 
   /** @param {number} sequence @param {{ code: string, message: string, name?: string, stack?: string }} error */
@@ -452,7 +452,7 @@ const NAMESPACE = /^let ([\w$]+);(?=\n\(function\()/gm
 
 /** State of the running exec. */
 class Exec {
-  /** @type {{ encoding?: string, text?: string, error?: object, flooded?: true } | undefined} */
+  /** @type {{ encoding?: string, text?: string, partial?: true, error?: object, flooded?: true } | undefined} */
   end
   /** True once it printed far beyond its limit: it has ended, and all it still prints is refused. */
   isFlooded = false
@@ -491,9 +491,10 @@ class Exec {
     return this.end?.error?.code === INTERRUPTED.code
   }
 
-  /** @param {string} encoding @param {string} text */
-  succeed(encoding, text) {
-    if (Buffer.byteLength(text) <= this.resultBytesMax) this.end = { encoding, text }
+  /** @param {string} encoding @param {string} text @param {boolean} [isPartial] */
+  succeed(encoding, text, isPartial) {
+    if (Buffer.byteLength(text) <= this.resultBytesMax)
+      this.end = { encoding, text, ...(isPartial === true && { partial: true }) }
     else {
       const message = 'Cannot return the result: it takes more bytes than this exec may return'
       this.end = { error: { code: 'RESULT_TOO_LARGE', message } }
@@ -511,11 +512,11 @@ class Exec {
   }
 
   report() {
-    const { encoding = 'json', text = 'null', error, flooded } = this.end ?? {}
+    const { encoding = 'json', text = 'null', partial, error, flooded } = this.end ?? {}
     const { user, system } = process.cpuUsage(this.#cpu)
     const head = { id: this.id, status: error ? 'error' : 'ok', encoding, state: 'kept', error }
     const cost = { cpuTimeMs: (user + system) / 1000, executionMs: performance.now() - this.#began }
-    return { ...head, ...cost, ...(flooded && { flooded }), text }
+    return { ...head, ...cost, ...(flooded && { flooded }), ...(partial && { partial }), text }
   }
 }
 

@@ -41,7 +41,7 @@ const { stringify } = JSON
 const { byteLength } = Buffer
 
 /** @typedef {{ nonce: string, sequence: number, name: string, code: string, inputText?: string, stdin?: string, env?: Record<string, string>, resultBytesMax: number }} Cell */
-/** @typedef {{ status: 'ok' | 'error', encoding?: string, error?: import('./cell-error.js').CellError }} EndMeta */
+/** @typedef {{ status: 'ok' | 'error', encoding?: string, partial?: true, error?: import('./cell-error.js').CellError }} EndMeta */
 
 /** @type {{ work: string, typed: boolean, hooks: boolean, args: string[], memoryBytes?: number }} */
 const settings = JSON.parse(process.argv[2] ?? '{}')
@@ -178,16 +178,20 @@ function reopenStdin(file) {
 
 /** @param {NonNullable<typeof running>} own @param {unknown} value */
 function succeed(own, value) {
+  let isLarge = false
   try {
     const result = resultOf(value, own.cell.resultBytesMax, work)
     if (!has(result, 'code'))
       return finish(own, { status: 'ok', encoding: result.encoding }, result.text)
+    isLarge = result.code === 'RESULT_TOO_LARGE'
     if (result.code === 'RESULT_NOT_AWAITED') print(`${result.message}\n`)
   } catch {
     // A getter that throws: the value is shown as text.
   }
   const text = typeof value === 'string' ? value : inspect(value)
-  finish(own, { status: 'ok', encoding: 'text' }, quoted(text, own.cell.resultBytesMax))
+  const json = quoted(text, own.cell.resultBytesMax)
+  const partial = (isLarge || text.length > json.length) && { partial: /** @type {const} */ (true) }
+  finish(own, { status: 'ok', encoding: 'text', ...partial }, json)
 }
 
 /** JSON of a text, cut if it would be longer than a result may be. @param {string} text @param {number} bytesMax */

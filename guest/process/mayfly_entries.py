@@ -131,6 +131,8 @@ def run(task, settings, pristine=frozenset(), problem=None):
 
 
 class Job:
+    is_cell = False
+
     def __init__(self, task, settings, pristine=frozenset(), say=_send):
         self.task = task
         self.settings = settings
@@ -273,28 +275,38 @@ class Job:
             return _refusal("RESULT_NOT_JSON", message), ""
         if written != "":
             return {"status": "ok", "exitCode": 0}, written
-        encoding, text = self.shown(value, room)
+        try:
+            form, text = self.shown(value, room)
+        except mayfly_result.Refused as refused:
+            return _refusal(refused.code, str(refused)), ""
         exited = {} if self.is_called else {"exitCode": 0}
-        return {"status": "ok", **exited, "encoding": encoding}, text
+        return {"status": "ok", **exited, **form}, text
 
     def shown(self, value, room):
         """Reports the result as JSON if it is data, else as text, and its other representations. Errors in them
-        do not fail the job."""
+        do not fail the job; data that is too large does, except in a session."""
         if not self.display.open_figures:
             text = mayfly_result.plain(value, room)
             if text is not None:
-                return "json", text
+                return {"encoding": "json"}, text
+        refused = None
         with _Within(SHOW_SECONDS_MAX) as within:
             self.displayed(value)
             if value is None:
-                return "json", "null"
+                return {"encoding": "json"}, "null"
             try:
-                return mayfly_result.encode(value, room)
-            except mayfly_result.Refused:
-                pass
-            return mayfly_result.encode_text(value, room)
+                encoding, text = mayfly_result.encode(value, room)
+                return {"encoding": encoding}, text
+            except mayfly_result.Refused as error:
+                is_large = error.code == "RESULT_TOO_LARGE"
+                refused = error if is_large and not self.is_cell else None
+            if refused is None:
+                text, is_cut = mayfly_result.encode_text(value, room)
+                return {"encoding": "text", **({"partial": True} if is_large or is_cut else {})}, text
+        if refused is not None:
+            raise refused
         because = f"it took more than {SHOW_SECONDS_MAX} s" if within.is_over else "its class broke"
-        return "text", _dumps(f"<{type(value).__name__}: not shown, {because}>"[:256])
+        return {"encoding": "text", "partial": True}, _dumps(f"<{type(value).__name__}: not shown, {because}>"[:256])
 
     def displayed(self, value):
         """Shows figures and representations; one that breaks loses nothing but itself."""
@@ -341,8 +353,9 @@ class Job:
             value = self.answer(module, called, given)
             if called == "handler":
                 encoding, text = mayfly_result.encode(value, room)
+                form = {"encoding": encoding}
             else:
-                encoding, text = self.shown(value, room)
+                form, text = self.shown(value, room)
         except mayfly_result.Refused as refused:
             return self.over({"status": "error", "error": {"code": refused.code, "message": str(refused)}}, 1)
         except SystemExit as error:
@@ -354,7 +367,7 @@ class Job:
         except BaseException as error:
             tell(mayfly_errors.own_frames_off(error), self.work)
             return self.over({"status": "error", "error": self.error_of(error)}, 1)
-        return self.over({"status": "ok", "encoding": encoding}, 0, text)
+        return self.over({"status": "ok", **form}, 0, text)
 
     def answer(self, module, name, given):
         function = module.__dict__.get(name)

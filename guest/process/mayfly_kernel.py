@@ -181,6 +181,8 @@ class _Kernel:
 class Cell(mayfly_entries.Job):
     """One exec: a job that runs in the namespace of the session."""
 
+    is_cell = True
+
     def __init__(self, kernel, asked):
         kernel.number += 1
         super().__init__({**kernel.task, **asked}, kernel.settings, say=kernel.say)

@@ -76,12 +76,13 @@ def encode(value, bytes_max):
 
 
 def encode_text(value, bytes_max):
-    """Truncated `repr`. Re-raises only exceptions that end the job."""
-    text = _utf8(_BoundedRepr(TEXT_BYTES_MAX).of(value, 0))
+    """Returns (text, is_cut) of the `repr`. Re-raises only exceptions that end the job."""
+    text = _utf8(_BoundedRepr(TEXT_BYTES_MAX + 1).of(value, 0))
     room = min(TEXT_BYTES_MAX, max(0, bytes_max - 2) // 6)
-    if len(text) > room:
+    is_cut = len(text) > room
+    if is_cut:
         text = text[: max(0, room - len(CUT.encode()))] + CUT.encode()[:room]
-    return "text", _quote(text.decode("utf8", "ignore"))
+    return _quote(text.decode("utf8", "ignore")), is_cut
 
 
 def _utf8(text):

@@ -15,7 +15,7 @@ const LAST_MESSAGE_MS = 5
 const STRAYS_MAX = 1000
 
 /** @typedef {{ code: string, name?: string, message: string, stack?: string }} CellError */
-/** @typedef {{ status: 'ok' | 'error', encoding: string, text: string, error?: CellError, exitCode?: number, signal?: string, cpuTimeMs: number, peakBytes?: number }} CellEnd */
+/** @typedef {{ status: 'ok' | 'error', encoding: string, partial?: true, text: string, error?: CellError, exitCode?: number, signal?: string, cpuTimeMs: number, peakBytes?: number }} CellEnd */
 /** @typedef {{ name: string, sequence: number, code: string, inputText?: string, stdin?: Buffer | string, env?: Record<string, string>, resultBytesMax: number }} Cell */
 /** @typedef {{ work: string, tmp: string, args: string[], flags: string[], typed: boolean, hooks: boolean, language: string, memoryBytes?: number, settings: import('./ground.js').Settings }} Setting */
 /** @typedef {{ code: number | null, signal: string | null }} Exit */

@@ -83,7 +83,7 @@ export class NodeKernel extends Kernel {
 }
 
 /** @param {Record<string, unknown>} head @param {string} text @returns {CellEnd} */
-function endOf({ status, encoding, error, cpuTimeMs, peakBytes }, text) {
+function endOf({ status, encoding, partial, error, cpuTimeMs, peakBytes }, text) {
   const isEncoding = typeof encoding === 'string' && ENCODINGS.includes(encoding)
   const isTime = typeof cpuTimeMs === 'number' && cpuTimeMs >= 0 && Number.isFinite(cpuTimeMs)
   const base = {
@@ -91,7 +91,7 @@ function endOf({ status, encoding, error, cpuTimeMs, peakBytes }, text) {
     cpuTimeMs: isTime ? cpuTimeMs : 0,
     ...(Number.isSafeInteger(peakBytes) && { peakBytes: Math.max(0, Number(peakBytes)) }),
   }
-  if (status === 'ok') return { status, ...base, text }
+  if (status === 'ok') return { status, ...base, ...(partial === true && { partial }), text }
   return { status: 'error', ...base, text: 'null', encoding: 'json', error: errorOf(error) }
 }
 

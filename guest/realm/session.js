@@ -49,15 +49,19 @@ bound.cell = (sequence, code, isAsync, unitsMax) => {
 
 function succeed(sequence, value, unitsMax) {
   bound.endWatch()
+  let isLarge = false
   try {
     const result = serialise(value, unitsMax)
     if (result.code === undefined) return ask('done', sequence, result.encoding, result.text)
+    isLarge = result.code === 'RESULT_TOO_LARGE'
     if (result.code === 'RESULT_NOT_AWAITED') ask('stderr', result.message + '\n')
   } catch {
     // A getter that throws: the value is shown as text.
   }
   try {
-    ask('done', sequence, 'text', quoted(shown(value), unitsMax))
+    const text = shown(value)
+    const json = quoted(text, unitsMax)
+    ask('done', sequence, 'text', json, isLarge || text.length > json.length)
   } catch (thrown) {
     fail(sequence, thrown)
   }

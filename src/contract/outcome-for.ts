@@ -5,6 +5,7 @@ import { reworded, rewordedText, type EntryPoint, type Remedy } from './remedy.t
 const entryRemedies: readonly Remedy[] = [
   { field: 'entry', value: 'handler' },
   { field: 'entry', value: 'module' },
+  { field: 'limits.result' },
 ]
 
 /** The outcome in the words of an entry point: its error and its warnings. */

@@ -324,6 +324,8 @@ export interface TaskEnd {
   /** Unparsed JSON text, length-limited on both sides; `null` if nothing was returned. */
   readonly resultText: string
   readonly encoding: Encoding
+  /** The text is not all of the result. */
+  readonly isPartial?: boolean
   readonly error?: OutcomeError
   /** Claimed by the guest alone (untrusted): neither warden nor server observed this end. */
   readonly isReported?: boolean

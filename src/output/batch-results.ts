@@ -1,7 +1,7 @@
 import type { CallEnd } from '../contract/outcome.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { CallAnswer, TaskEnd } from '../contract/provider.ts'
-import { boundError } from './error.ts'
+import { boundError, withResultBound } from './error.ts'
 import { mismatch, readResult } from './result.ts'
 import type { SchemaValidator } from './schema.ts'
 
@@ -13,11 +13,13 @@ export class BatchResults {
   readonly #calls: number
   readonly #check: SchemaValidator | undefined
   readonly #taken: CallEnd[] = []
+  readonly #bytesMax: number
   #room: number
   #errorRoom = ERROR_UNITS
 
   constructor(calls: number, bytesMax: number, check: SchemaValidator | undefined) {
     this.#calls = calls
+    this.#bytesMax = bytesMax
     this.#room = bytesMax
     this.#check = check
   }
@@ -59,7 +61,8 @@ export class BatchResults {
 
   /** Bounds errors in sum: a thousand stacks would exceed any result limit. */
   #bounded(thrown: OutcomeError | undefined): OutcomeError {
-    const error = boundError({ status: 'error', ...(thrown && { error: thrown }) })
+    const own = boundError({ status: 'error', ...(thrown && { error: thrown }) })
+    const error = withResultBound(own, this.#bytesMax)
     this.#errorRoom -= JSON.stringify(error).length
     if (this.#errorRoom >= 0) return error
     return { code: error.code, message: error.message.slice(0, MESSAGE_UNITS).toWellFormed() }

@@ -4,6 +4,7 @@ import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 import { raised, remediesIn, remedyText, type Remedy } from '../contract/remedy.ts'
+import { exactSize } from '../contract/unit-text.ts'
 import { attempt } from '../lib/attempt.ts'
 
 /** Maximum length of each error text in UTF-16 units. Most come from the guest. */
@@ -54,6 +55,15 @@ export function withRemedies(error: OutcomeError): OutcomeError {
   return remedies.length === 0
     ? error
     : { ...error, details: { ...(error.details as object | undefined), remedies } }
+}
+
+/** Adds to the error of a result that is too large its bound, the key that raises it, and a way without it. */
+export function withResultBound(error: OutcomeError, bytesMax: number): OutcomeError {
+  if (error.code !== 'RESULT_TOO_LARGE' || !/ may return$/.test(error.message)) return error
+  const remedy: Remedy = { field: 'limits.result' }
+  const message = `${error.message}: ${exactSize(bytesMax)} (write it to a file, or have ${remedyText(remedy)} raised)`
+  const details = { limit: { field: remedy.field, value: bytesMax }, remedies: [remedy] }
+  return { ...error, message, details }
 }
 
 /** Characters of stderr, from its end, that are searched. */

@@ -324,6 +324,19 @@ test('Output over its limit is an artifact as a whole, and what is left out of i
   assert.equal(Buffer.from(files![1]!.bytes).toString(), whole)
 })
 
+test('A result that is too large names its bound, the key that raises it and a way without it', () => {
+  const profile = profileOf({ limits: limitsOf({ result: 2 ** 20 }) })
+  const message = 'Cannot return the result: it takes more bytes than this job may return'
+  const guests = endOf({ status: 'error', error: { code: 'RESULT_TOO_LARGE', message } })
+  for (const end of [guests, endOf({ resultText: `"${'x'.repeat(2 ** 20)}"` })]) {
+    const { error } = createGate(profile).close(end)
+    assert.match(
+      error?.message ?? '',
+      /return: 1MB \(write it to a file, or have "limits\.result" in/,
+    )
+  }
+})
+
 test('A whole output takes no room of the artifacts of a job, nor one of their names', () => {
   for (const own of [file('stdout.txt'), file('large', 10_000)]) {
     const profile = profileOf({ limits: limitsOf({ output: 300, artifacts: 12_000 }) })

@@ -4,7 +4,7 @@ import type { Gate, GatedOutput, OutputListener } from '../contract/pipeline.ts'
 import { BatchResults } from './batch-results.ts'
 import { artifactsProblem, describeArtifacts } from './artifacts.ts'
 import { describeDisplay, displayProblem } from './display.ts'
-import { boundError, withClosedNetwork, withLimit, withRemedies } from './error.ts'
+import { boundError, withClosedNetwork, withLimit, withRemedies, withResultBound } from './error.ts'
 import { mismatch, readResult } from './result.ts'
 import { compileSchema, type SchemaValidator } from './schema.ts'
 import { OutputStream } from './stream.ts'
@@ -70,12 +70,13 @@ function judge(
     return { ...nothing, status, error: errorOf(end, profile, stderr), artifacts, display }
   const read = readResult(end.resultText, encoding, limits.result)
   const error = read.kind === 'refused' ? read.error : mismatch(check?.(read.value))
-  if (read.kind === 'refused' || error) return { ...nothing, status: 'refused', error: error! }
+  if (read.kind === 'refused' || error)
+    return { ...nothing, status: 'refused', error: withResultBound(error!, limits.result) }
   return { status, result: read.value, encoding, artifacts, display }
 }
 
 function errorOf(end: TaskEnd, profile: Profile, stderr: string) {
-  const error = boundError(end)
+  const error = withResultBound(boundError(end), profile.limits.result)
   const { status } = end
   if (status === 'error') return withClosedNetwork(withRemedies(error), profile.controls, stderr)
   const isLimit = status === 'limit' || status === 'timeout'

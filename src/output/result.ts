@@ -18,7 +18,7 @@ export const depthMax = taggedDepthMax
  */
 export function readResult(text: string, encoding: Encoding, bytesMax: number): ResultReading {
   if (isLonger(text, bytesMax)) {
-    return refuseResult('RESULT_TOO_LARGE', `The result is larger than ${bytesMax} bytes`)
+    return refuseResult('RESULT_TOO_LARGE', tooLarge)
   }
   if (isJsonDeeper(text, depthMax))
     return refuseResult('RESULT_TOO_DEEP', `The result is nested deeper than ${depthMax}`)
@@ -34,6 +34,8 @@ export function readResult(text: string, encoding: Encoding, bytesMax: number): 
     return refuseResult('RESULT_MALFORMED', 'The result is not JSON')
   }
 }
+
+const tooLarge = 'Cannot return the result: it takes more bytes than this job may return'
 
 export function refuseResult(code: string, message: string, details?: unknown): ResultReading {
   const error = { code, message, ...(details !== undefined && { details }) }

@@ -174,6 +174,8 @@ export const programEndSchema = endBase.extend({
   childPeakBytes: count.optional(),
   /** True if the program is about to print its error and exit. */
   exits: z.boolean().optional(),
+  /** True if the text is not all of the result. */
+  partial: z.literal(true).optional(),
   artifactsLeftOut: z
     .array(z.object({ path, because: z.string().max(200) }))
     .max(LEFT_OUT_MAX)
@@ -184,6 +186,7 @@ export const programEndSchema = endBase.extend({
 export function reportedBy({
   encoding,
   artifactsLeftOut,
+  partial,
   error,
   exitCode,
   signal,
@@ -192,6 +195,7 @@ export function reportedBy({
     encoding,
     ...(artifactsLeftOut && { leftOut: artifactsLeftOut }),
     ...(error && { error: present(error) }),
+    ...(partial && { isPartial: true }),
     ...present({ exitCode, signal }),
   }
 }

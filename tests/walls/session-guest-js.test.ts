@@ -87,7 +87,11 @@ suite('Sessions of Node', () => {
     const shown = await session.exec('const ring = {}; ring.ring = ring; ring')
     assert.deepEqual([shown.encoding, shown.text], ['text', '"<ref *1> { ring: [Circular *1] }"'])
     const large = await session.exec('"x".repeat(1e6)')
-    assert.deepEqual([large.encoding, large.text.length], ['text', 64 * 1024 + 2])
+    assert.deepEqual(
+      [large.encoding, large.text.length, large.partial],
+      ['text', 64 * 1024 + 2, true],
+    )
+    assert.equal(shown.partial, undefined)
     ok(await session.exec({ code: 'input.n + 1', inputText: '{"n":41}' }), '42')
     ok(
       await session.exec({

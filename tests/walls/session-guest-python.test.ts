@@ -211,6 +211,20 @@ threading.Timer(0.05, late).start()`
     assert.notEqual(long.text, `"${'a'.repeat(50)}"`)
   })
 
+  test('Data that is too large for a result is its text, which says that it is cut', async () => {
+    await using session = await open()
+    for (const [code, partial] of [
+      ['list(range(100_000))', true],
+      ['"x" * 200_000', true],
+      ['[object] * 10_000', true],
+      ['object', undefined],
+      ['"x"', undefined],
+    ] as const) {
+      const end = await session.exec(code)
+      assert.deepEqual([end.status, end.partial], ['ok', partial], code)
+    }
+  })
+
   test('Messages that arrive in parts or together are each handled once and in order', async () => {
     await using session = await open()
     const bytes = Buffer.alloc(3 * 2 ** 20, 'x')

@@ -338,12 +338,15 @@ test('A result that is too large names its bound, the key that raises it and a w
 })
 
 test('A whole output takes no room of the artifacts of a job, nor one of their names', () => {
-  for (const own of [file('stdout.txt'), file('large', 10_000)]) {
+  for (const [own, ...more] of [
+    [file('stdout.txt'), 'stdout-1.txt'],
+    [file('large', 10_000)],
+  ] as const) {
     const profile = profileOf({ limits: limitsOf({ output: 300, artifacts: 12_000 }) })
     const gate = createGate(profile)
     void gate.stdout(bytes('some text\n'.repeat(290)))
     const { artifacts, status } = gate.close(endOf({ artifacts: [own] }))
-    assert.deepEqual([status, artifacts.map(({ path }) => path)], ['ok', [own.path]])
+    assert.deepEqual([status, artifacts.map(({ path }) => path)], ['ok', [own.path, ...more]])
   }
 })
 

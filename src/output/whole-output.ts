@@ -8,8 +8,8 @@ export function wholeOutputMax(artifactsMax: number): number {
 }
 
 /**
- * Adds outputs that are larger than their limit to the artifacts, as `stdout.txt` and `stderr.txt`, unless the job has an artifact of
- * that name or has no room left for them. `artifactsMax`: bytes of all artifacts together.
+ * Adds outputs that are larger than their limit to the artifacts, as `stdout.txt` and `stderr.txt`, or `stdout-1.txt` where the job has
+ * an artifact of that name, unless it has no room left for them. `artifactsMax`: bytes of all artifacts together.
  */
 export function withWholeOutputs(
   end: TaskEnd,
@@ -25,10 +25,17 @@ export function withWholeOutputs(
   const files = [...end.artifacts]
   let room = artifactsMax - files.reduce((sum, { bytes }) => sum + bytes.length, 0)
   for (const name of names) {
-    const [path, bytes] = [`${name}.txt`, streams[name].whole]
-    if (!bytes || bytes.length > room || files.some((one) => one.path === path)) continue
-    files.push({ path, bytes })
+    const bytes = streams[name].whole
+    if (!bytes || bytes.length > room) continue
+    files.push({ path: freeName(name, new Set(files.map(({ path }) => path))), bytes })
     room -= bytes.length
   }
   return { end: { ...end, artifacts: files }, files, outputLeftOut }
+}
+
+function freeName(name: string, taken: ReadonlySet<string>): string {
+  let number = 0
+  let path = `${name}.txt`
+  while (taken.has(path)) path = `${name}-${++number}.txt`
+  return path
 }

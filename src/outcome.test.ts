@@ -18,7 +18,10 @@ test('A result whose text is cut has a warning with the bound of results', () =>
   const warnings = (isPartial: boolean) =>
     recordOutcome(job(), verdict, profileOf(), { status: 'ok', end: { ...end, isPartial } }, entry)
       .warnings
-  assert.match(`${warnings(true)}`, /cut\. Data returns whole up to \d+MB \(write more to a file/)
+  assert.match(
+    warnings(true)?.join() ?? '',
+    /cut\. Data returns whole up to \d+MB \(write more to a file/,
+  )
   assert.equal(warnings(false), undefined)
 })
 

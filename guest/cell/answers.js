@@ -38,7 +38,8 @@ const answers = {
   error: (job, text) => job.refuse(job.withoutImport(thrown(parseJson(text), job))),
   owner: (job, sequence) => job.owned(sequence),
   import: (job, id, specifier) => job.import(id, String(specifier)),
-  done: (job, sequence, encoding, text, isPartial) => job.done(sequence, encoding, text, isPartial),
+  done: (job, sequence, encoding, text) => job.done(sequence, encoding, text),
+  cut: (job, sequence, text) => job.done(sequence, 'text', text, true),
   failed: (job, sequence, text) => job.failed(sequence, parseJson(text)),
   random: (_job, count) =>
     crypto().randomBytes(Math.min(count, RANDOM_BYTES_MAX)).toString('latin1'),

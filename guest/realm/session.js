@@ -61,7 +61,8 @@ function succeed(sequence, value, unitsMax) {
   try {
     const text = shown(value)
     const json = quoted(text, unitsMax)
-    ask('done', sequence, 'text', json, isLarge || text.length > json.length)
+    if (isLarge || text.length > json.length) ask('cut', sequence, json)
+    else ask('done', sequence, 'text', json)
   } catch (thrown) {
     fail(sequence, thrown)
   }

@@ -59,7 +59,7 @@ export function withRemedies(error: OutcomeError): OutcomeError {
 
 /** Adds to the error of a result that is too large its bound, the key that raises it, and a way without it. */
 export function withResultBound(error: OutcomeError, bytesMax: number): OutcomeError {
-  if (error.code !== 'RESULT_TOO_LARGE' || !/ may return$/.test(error.message)) return error
+  if (error.code !== 'RESULT_TOO_LARGE' || !error.message.endsWith(' may return')) return error
   const remedy: Remedy = { field: 'limits.result' }
   const message = `${error.message}: ${exactSize(bytesMax)} (write it to a file, or have ${remedyText(remedy)} raised)`
   const details = { limit: { field: remedy.field, value: bytesMax }, remedies: [remedy] }

@@ -30,6 +30,8 @@ suite('Cells of one isolate', () => {
     ok(await session.exec('if (x) "completion"'), 'completion')
     const shown = await session.exec('(function named() {})')
     assert.deepEqual([shown.encoding, shown.text], ['text', '"[Function: named]"'])
+    const large = await session.exec('Array.from({ length: 1e6 }, () => 1)')
+    assert.deepEqual([large.status, large.encoding, large.partial], ['ok', 'text', true])
   })
 
   test('types are erased, and enums, namespaces and abstract classes may be declared again', async () => {

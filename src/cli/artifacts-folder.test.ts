@@ -36,6 +36,17 @@ suite('The list of written artifacts', () => {
     assert.ok(Object.keys(JSON.parse(readFileSync(list, 'utf8')).files).length > 750)
   })
 
+  test('Folders and files of a job are writable for their owner alone, whatever the umask', async () => {
+    const before = process.umask(0)
+    try {
+      assert.deepEqual(await save(['sub/file'], 'a'), [])
+    } finally {
+      process.umask(before)
+    }
+    for (const name of ['sub', 'sub/file', '.mayfly-artifacts.json'])
+      assert.equal(statSync(join(folder, name)).mode & 0o022, 0, name)
+  })
+
   test('Keeps a file that each run writes, however many others there were since', async () => {
     const last = ['same.txt']
     await save(last, '1')

@@ -116,7 +116,7 @@ class Folder {
 
   async below(name: string): Promise<Folder> {
     const path = `${this.place}/${name}`
-    await mkdir(path).catch((error: NodeJS.ErrnoException) => {
+    await mkdir(path, 0o755).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error
     })
     return new Folder(await open(path, FOLDER), path)

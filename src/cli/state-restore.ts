@@ -7,6 +7,7 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
@@ -32,6 +33,7 @@ import { outputOfOwner, stateFolderOf } from './state-owner.ts'
 const entriesMax = 100
 const manifestBytesMax = 2 ** 20
 const ROOT = 0
+const STICKY = 0o1000
 
 interface Flags extends Globals {
   readonly keys?: string
@@ -53,9 +55,8 @@ export async function restoreState(
     })
   const keys = flags.keys === undefined ? undefined : readKeys(flags.keys)
   const staging = `${state}.restoring-${process.pid}`
+  makeStaging(staging, state)
   try {
-    makeFolder(dirname(state), 0o755)
-    mkdirSync(staging, { mode: 0o700 })
     assertOfRoot(resolve(staging), state)
     const manifest = unpack(file, staging)
     if (flags.newRecord) setRecordAside(staging)
@@ -81,10 +82,27 @@ export async function restoreState(
   }
 }
 
+function makeStaging(staging: string, state: string): void {
+  const above = existingAbove(resolve(state))
+  // In a sticky folder nobody else can move what root makes.
+  if ((statSync(above).mode & STICKY) === 0) assertOfRoot(above, state)
+  try {
+    makeFolder(dirname(state), 0o755)
+    mkdirSync(staging, { mode: 0o700 })
+  } catch (cause) {
+    throw new MayflyError('STATE', `Cannot restore to "${state}": ${messageOf(cause)}`, { cause })
+  }
+}
+
+function existingAbove(path: string): string {
+  const above = dirname(path)
+  return above === path || existsSync(above) ? above : existingAbove(above)
+}
+
 /** Root unpacks, and gives to the server's uid, in no folder that another user could put a link in place of. */
-function assertOfRoot(staging: string, state: string): void {
+function assertOfRoot(folder: string, state: string): void {
   if (process.getuid?.() !== ROOT) return
-  const found = examinePath(staging, { owners: new Set([ROOT]), kind: 'folder' })
+  const found = examinePath(folder, { owners: new Set([ROOT]), kind: 'folder' })
   if (found.isTrusted) return
   throw new MayflyError('STATE', `Cannot restore to "${state}" as root: ${found.reason}`, {
     hint: `${found.fix}; or restore as the user to whom it belongs`,

@@ -54,11 +54,11 @@ function filing() {
   const session = new ProgramSession(life as unknown as GuestLife, parts)
   session.begin()
   let answered = 0
-  const answer = () => {
+  const answer = (more: object = {}) => {
     const { id } = sent[answered++]!
     void session.receive({
       kind: kind.filed,
-      payload: Buffer.from(`${JSON.stringify({ protocol: 1, id })}\n`),
+      payload: Buffer.from(`${JSON.stringify({ protocol: 1, id, ...more })}\n`),
     })
   }
   const put = (n: number, bytes = 1) => session.files.put(`f${n}`, new Uint8Array(bytes))
@@ -78,6 +78,21 @@ test('Thirty files that are put at once are sent in their order, eight at a time
     [sent.map(({ path }) => path), garbled],
     [Array.from({ length: 30 }, (_, n) => `f${n}`), []],
   )
+})
+
+test('Attack: a guest that lists a path outside of its folder, or a time that is none, ends its session', async () => {
+  const entry = { path: 'a/..b/...', type: 'file', size: 1, modifiedMs: 1 }
+  const paths = ['/etc/passwd', '..', '../x', 'a/../../x', 'a/..', 'a\0']
+  for (const lie of [...paths.map((path) => ({ path })), { modifiedMs: 9e15 }]) {
+    const { session, answer, garbled } = filing()
+    void session.files.list('.').catch(() => undefined)
+    answer({ entries: [{ ...entry, ...lie }] })
+    assert.deepEqual(garbled, ['unreadable answer for a file'], JSON.stringify(lie))
+  }
+  const { session, answer } = filing()
+  const listed = session.files.list('.')
+  answer({ entries: [entry] })
+  assert.deepEqual((await listed).entries, [entry])
 })
 
 test('Files that wait are bounded in bytes, and fail with the session or with a guest that does not answer', async (t) => {

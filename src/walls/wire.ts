@@ -230,6 +230,10 @@ export const execEndSchema = programEndSchema.omit({ exits: true }).extend({
 
 export const fileErrors = ['NOT_FOUND', 'INVALID', 'TOO_LARGE', 'DISK'] as const
 const ENTRIES_MAX = 1000
+/** A caller may join a listed path to a folder of its own. */
+const listedPath = path.refine((one) => !/^\/|\0|(?:^|\/)\.\.(?:\/|$)/.test(one))
+/** Range of Date. */
+const DATE_MS_MAX = 8_640_000_000_000_000
 
 /** Head of a `filed`; the bytes of a `get` follow. */
 export const filedSchema = z.object({
@@ -239,10 +243,10 @@ export const filedSchema = z.object({
   entries: z
     .array(
       z.object({
-        path,
+        path: listedPath,
         type: z.enum(sessionEntryTypes),
         size: count,
-        modifiedMs: z.number().int(),
+        modifiedMs: z.number().int().min(-DATE_MS_MAX).max(DATE_MS_MAX),
       }),
     )
     .max(ENTRIES_MAX)

@@ -182,7 +182,7 @@ suite('The state folder', () => {
       const words = ['state', 'restore', at('hot.tar'), '--keys', at('hot.key')]
       const { mtimeMs } = statSync(dirname(state))
       const { code, stderr } = await on(words, state)
-      // Its time shows that it had no staging folder, either.
+      // The time of the folder shows that it had no staging folder, either.
       const left = [readdirSync(dirname(state)), statSync(dirname(state)).mtimeMs]
       assert.deepEqual([code, ...left], [1, [], mtimeMs], stderr)
       assert.match(stderr, /as root: ".*theirs" belongs to uid 12345|everybody may write to/)

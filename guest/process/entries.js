@@ -13,8 +13,7 @@ const { toString: toSource } = Function.prototype
 const DEFAULT_EXPORT =
   /\bexport\s+default\b|\bexport\s*\{[^}]*\bdefault\b|^\s*module\.exports\s*=|^\s*exports\.default\s*=/m
 
-/** A `return` that is likely to be outside of all functions. */
-const RETURNS = /^return\b|;[ \t]*return\b[^}\n]*$/m
+const RETURNS = /\breturn\b/
 
 /** @typedef {import('./job.js').Job} Job */
 

@@ -69,6 +69,8 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
   test('a value that a CommonJS program returns is its result, also by a promise', async () => {
     const required = "const { basename } = require('node:path'); return basename('/a/b')"
     assert.equal(await value({ code: required }), 'b')
+    assert.equal(await value({ code: '\n  const one = 1\n  return one\n' }), 1)
+    assert.equal(await value({ code: 'if (process) return 3; else { return 4 }' }), 3)
     assert.deepEqual(await value({ code: 'if (process) \nreturn (async () => [1, 2])()' }), [1, 2])
     const written = "require('node:fs').writeSync(3, '1')\nreturn 2"
     assert.equal(await value({ code: written }), 1)

@@ -12,7 +12,7 @@ const PRINTED_CHARS_MAX = 64 * 1024
 
 /** @param {unknown} thrown @param {string} work @param {string} [place] position, if the source does not compile */
 export function errorOfCell(thrown, work, place) {
-  const { name, message, stack } = /** @type {CellError} */ (describe(thrown))
+  const { name, message, stack } = /** @type {CellError} */ (describe(thrown, inspect))
   if (place !== undefined && name === 'SyntaxError' && !OF_CELL.test(stack ?? ''))
     return syntaxError(message, place)
   return { code: 'USER_ERROR', name, message, stack: stack && ownFrames(withoutOurs(stack), work) }

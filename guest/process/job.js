@@ -98,11 +98,16 @@ export class Job {
   /** Observes the exit of the process, after every listener of the job. */
   watchExit() {
     const { events } = this
+    /** @type {{ reason: unknown } | undefined} */
+    let rejected
     events.on('uncaughtExceptionMonitor', (error) => {
-      this.#uncaught = { error }
+      // Node's own error for a reason that is no Error has only the name of its class.
+      const isNodes = /** @type {any} */ (error)?.code === 'ERR_UNHANDLED_REJECTION'
+      this.#uncaught = { error: isNodes && rejected ? rejected.reason : error }
     })
     const { emit } = events
     const value = (/** @type {string} */ name, /** @type {unknown[]} */ ...args) => {
+      if (name === 'unhandledRejection') rejected = { reason: args[0] }
       try {
         return apply(emit, events, [name, ...args])
       } finally {

@@ -1,4 +1,5 @@
 /** Serialises a job's result, with intrinsics taken before it ran. */
+import { inspect } from 'node:util'
 import { describe } from '../realm/describe.js'
 import { P } from '../realm/primordials.js'
 import { serialise } from '../realm/serialise.js'
@@ -17,7 +18,7 @@ export const resultOf = (value, bytesMax, work) =>
  * @param {{ work: string, main: string }} job
  */
 export function errorOf(thrown, { work, main }) {
-  const { name, message, stack } = describe(thrown)
+  const { name, message, stack } = describe(thrown, inspect)
   if (name === 'SyntaxError' && !isFromInside(stack, work)) {
     const place = placeOf(stack, work) ?? placeIn(main, work)
     const where = place ? `${cutPlaces(place, work)}` : undefined

@@ -30,7 +30,7 @@ bound.now = () => ask('clock')
 const { describe, text } = parts.describe({ __proto__: null, P })
 const { readQueryBy, serialise } = parts.serialise({ __proto__: null, P, text })
 const frames = (stack) => ask('frames', stack)
-bound.describe = describe
+bound.describe = (thrown) => describe(thrown, (value) => part('inspect').inspect(value))
 bound.readQueryBy = readQueryBy
 bound.serialise = (value, unitsMax) => serialise(value, unitsMax, frames)
 define('console', parts.console({ __proto__: null, P, ask, part }).console)

@@ -9,8 +9,11 @@ const STACK_CHARS_MAX = 16384
 const REASONS_MAX = 20
 const REASONS = ['cause', 'errors', 'error', 'suppressed']
 
-/** `{ name?, message, stack? }`, own strings only; the stack is followed by the causes. Never throws. */
-function describe(thrown) {
+/**
+ * `{ name?, message, stack? }`, own strings only; the stack is followed by the causes. `inspect` shows a value that is no
+ * Error as the console does. Never throws.
+ */
+function describe(thrown, inspect) {
   if (typeof thrown === 'object' ? thrown === null : typeof thrown !== 'function') {
     return { __proto__: null, message: cut(primitive(thrown), MESSAGE_CHARS_MAX) }
   }
@@ -20,8 +23,18 @@ function describe(thrown) {
   return {
     __proto__: null,
     name: name === undefined || name === '' ? 'Error' : name,
-    message: message === undefined ? 'A value that is no Error was thrown' : message,
+    message: message === undefined ? noError(thrown, inspect) : message,
     stack: stack && cut(stack + causes(thrown), STACK_CHARS_MAX),
+  }
+}
+
+function noError(thrown, inspect) {
+  const message = 'A value that is no Error was thrown'
+  try {
+    return cut(message + ': ' + inspect(thrown), MESSAGE_CHARS_MAX)
+  } catch {
+    // A trap of a proxy, or a function that it has for the console.
+    return message
   }
 }
 

@@ -6,6 +6,10 @@ import { ask, bound, define, network, part } from './scope.js'
 const { describe, serialise } = bound
 const PENDING_CALLS_MAX = 1000
 const CALL_UNITS_MAX = 4 * 2 ** 20
+/** Calls of the caller's functions that the host answers at a time; it refuses further ones, so they wait here. */
+const HOST_CALLS_AT_ONCE = 16
+
+const HOST_CALL = 'host.call'
 
 let task
 /** Inputs of a batch, one a call. */
@@ -15,6 +19,9 @@ let ended = false
 let waits = false
 const calls = new P.Map()
 let lastCall = 0
+/** Calls of the caller's functions: numbers of those under way, and arguments of those that wait, in order. */
+const underWay = new P.Set()
+const queue = { __proto__: null, first: 0, next: 0, calls: { __proto__: null } }
 
 P.defineProperty(globalThis, 'job', {
   __proto__: null,
@@ -49,7 +56,7 @@ function functionOf(name) {
   return function () {
     const args = P.setPrototypeOf([name], null)
     for (let index = 0; index < arguments.length; index++) args[index + 1] = arguments[index]
-    return callCapability('host.call', args)
+    return callCapability(HOST_CALL, args)
   }
 }
 
@@ -239,21 +246,76 @@ function startCall(name, args, started) {
         'Cannot call "' + name + '": ' + PENDING_CALLS_MAX + ' calls are waiting already',
       )
     }
-    const text = P.stringify(args === undefined ? null : args)
-    if (text === undefined)
-      throw new P.TypeError('Cannot call "' + name + '": the arguments are not data')
+    const text = argumentsText(name, args)
     if (text.length > CALL_UNITS_MAX) {
-      throw new P.RangeError('Cannot call "' + name + '": the arguments are larger than 4 MiB')
+      const callee = calleeOf(name, args)
+      throw new P.RangeError('Cannot call "' + callee + '": the arguments are larger than 4 MiB')
     }
     const id = ++lastCall
     P.mapSet(calls, id, { __proto__: null, resolve, reject, owner: bound.owner })
-    ask('call', id, name, text)
+    if (name === HOST_CALL) {
+      queue.calls[queue.next++] = { __proto__: null, id, text }
+      beginHostCalls()
+    } else ask('call', id, name, text)
     started?.(id)
   })
 }
 
+/** Begins calls of the caller's functions that wait, while there is a place for one. */
+function beginHostCalls() {
+  while (queue.first < queue.next && P.setSize(underWay) < HOST_CALLS_AT_ONCE) {
+    const { id, text } = queue.calls[queue.first]
+    delete queue.calls[queue.first++]
+    const waiting = P.mapGet(calls, id)
+    if (waiting === undefined) continue
+    P.setAdd(underWay, id)
+    try {
+      ask('call', id, HOST_CALL, text)
+    } catch (thrown) {
+      P.setDelete(underWay, id)
+      P.mapDelete(calls, id)
+      waiting.reject(thrown)
+    }
+  }
+}
+
+/** Throws a TypeError with the callee and the argument that is no JSON. */
+function argumentsText(name, args) {
+  try {
+    const text = P.stringify(args === undefined ? null : args)
+    if (text !== undefined) return text
+  } catch (thrown) {
+    const which = argumentOf(name, args)
+    const message = which + ' cannot be sent as JSON: ' + describe(thrown).message
+    throw new P.TypeError('Cannot call "' + calleeOf(name, args) + '": ' + message, {
+      __proto__: null,
+      cause: thrown,
+    })
+  }
+  throw new P.TypeError('Cannot call "' + name + '": the arguments are not data')
+}
+
+/** Function of the caller that is called, or the capability. */
+const calleeOf = (name, args) =>
+  name === HOST_CALL && P.isArray(args) && typeof args[0] === 'string'
+    ? P.slice(args[0], 0, 200)
+    : name
+
+/** First argument that has no JSON, by its number. */
+function argumentOf(name, args) {
+  const before = name === HOST_CALL ? 1 : 0
+  for (let index = before; P.isArray(args) && index < args.length; index++)
+    try {
+      P.stringify(args[index])
+    } catch {
+      return 'argument ' + (index + 1 - before)
+    }
+  return 'its argument'
+}
+
 bound.reply = (id, isOk, text, owner) => {
   bound.owner = owner
+  if (P.setDelete(underWay, id)) beginHostCalls()
   const waiting = P.mapGet(calls, id)
   if (waiting === undefined) return
   P.mapDelete(calls, id)

@@ -42,8 +42,7 @@ export function answerCalls(road: RunCapability, hostCalls?: HostCalls): CallHan
       const capability = catalogue.get(name)
       const args = listOf(parseJson(argsText))
       if (!capability.isolated) return textOf(callInProcess(capability, args), name)
-      if (isolated >= isolatedMax || atOnce >= atOnceMax)
-        throw new MayflyError('RATE_LIMITED', `Cannot call "${name}": too many calls`)
+      assertRoom(name, { all: isolated, atOnce }, { all: isolatedMax, atOnce: atOnceMax })
       over ??= new AbortController()
       isolated++
       atOnce++
@@ -71,8 +70,11 @@ function boundedHost(calls?: HostCalls): HostCalls {
         'FORBIDDEN',
         `Cannot call "${hostCall}": this entry point has no functions`,
       )
-    if (all >= hostCallsMax || atOnce >= hostCallsAtOnceMax)
-      throw new MayflyError('RATE_LIMITED', `Cannot call "${hostCall}": too many calls`)
+    assertRoom(
+      FUNCTION_NAME.exec(argsText)?.[1] ?? hostCall,
+      { all, atOnce },
+      { all: hostCallsMax, atOnce: hostCallsAtOnceMax },
+    )
     all++
     atOnce++
     try {
@@ -81,6 +83,25 @@ function boundedHost(calls?: HostCalls): HostCalls {
       atOnce--
     }
   }
+}
+
+/** Name of the caller's function, without parsing arguments of 4 MiB for a call that is refused. */
+const FUNCTION_NAME = /^\["([^"\\]{1,200})"/
+
+interface CallCount {
+  readonly all: number
+  readonly atOnce: number
+}
+
+/** Throws RATE_LIMITED with the bound that is reached, which the caller can keep to. */
+function assertRoom(name: string, { all, atOnce }: CallCount, most: CallCount): void {
+  const why =
+    all >= most.all
+      ? `a job makes at most ${most.all} such calls; give it more data a call, or split the job`
+      : atOnce >= most.atOnce
+        ? `at most ${most.atOnce} such calls run at a time; await some of them first`
+        : undefined
+  if (why !== undefined) throw new MayflyError('RATE_LIMITED', `Cannot call "${name}": ${why}`)
 }
 
 /** Accepts a single argument without a list. */

@@ -16,6 +16,7 @@ import {
   privateOf,
 } from './network.ts'
 import { conditionCharactersMax, reaction } from './phase.ts'
+import { reservedWords } from './reserved-words.ts'
 import { defaultRestraint, restraint } from './restraint.ts'
 import { filled, flag, whole } from './schema-parts.ts'
 import { envelopesMax } from './signature.ts'
@@ -778,11 +779,7 @@ const keptSpares = z.strictObject({
 })
 
 /** Reserved words of JavaScript, and globals that the code of a model already has. */
-const reservedNames = new Set(
-  'input console call fetch arguments await break case catch class const continue debugger default delete do else enum eval export extends false finally for function if implements import in instanceof interface let new null package private protected public return static super switch this throw true try typeof undefined var void while with yield'.split(
-    ' ',
-  ),
-)
+const reservedNames = new Set([...reservedWords, 'input', 'console', 'call', 'fetch', 'undefined'])
 const toolPatterns = z.array(filled(200)).max(200)
 
 const mcpServer = z

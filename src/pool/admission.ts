@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { Clock, Timer } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
+import { exactDuration } from '../contract/unit-text.ts'
 import { AdmissionCounts, type AdmissionBudget, type RequestedRoom } from './admission-counts.ts'
 
 /**
@@ -170,7 +171,7 @@ export class Admitter {
       ...wanted,
       since: this.#clock.now(),
       timer: this.#clock.after(waitMsMax, () =>
-        give(overloaded('waited too long for a place', this.#budget)),
+        give(overloaded(waitedTooLong(waitMsMax), this.#budget)),
       ),
       go: (place) => {
         signal.removeEventListener('abort', cancel)
@@ -237,6 +238,9 @@ function shareHeld(): MayflyError {
     retryAfterMs: SHARE_RETRY_MS,
   })
 }
+
+const waitedTooLong = (waitMsMax: number) =>
+  `waited too long for a place: ${exactDuration(waitMsMax)}, "server.queue_wait" in the operator's configuration`
 
 function overloaded(why: string, budget: AdmissionBudget): MayflyError {
   return new MayflyError('OVERLOADED', `Cannot accept the job now: ${why}`, {

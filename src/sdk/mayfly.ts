@@ -149,7 +149,7 @@ export class Mayfly implements AsyncDisposable {
     const { tenant = 'default', principal = 'library', signal = never, tap } = options
     const { traceparent, packages: folders = [], functions } = options
     if (functions) request = withHostCall(request)
-    const hostCalls = functions && answerFunctions(functions)
+    const hostCalls = functions && answerFunctions(functions, typeof request.network === 'object')
     const trace = traceparent !== undefined && readTraceparent(traceparent) ? { traceparent } : {}
     const caller = { tenant, principal, origin: 'library', ...trace } as const
     if (folders.length === 0)

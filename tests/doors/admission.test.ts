@@ -96,7 +96,10 @@ test('[server] jobs and queue_wait bound what runs at once and how long others w
     const second = await post(server, { language: 'python', code: 'print(1)' })
     assert.equal(second.status, 503)
     assert.equal(second.body['code'], 'OVERLOADED')
-    assert.match(String(second.body['message']), /waited too long/)
+    assert.match(
+      String(second.body['message']),
+      /waited too long for a place: .*"server\.queue_wait"/,
+    )
     assert.ok(Number(second.retryAfter) >= 1, String(second.retryAfter))
     assert.equal((await first).body['status'], 'ok')
   })

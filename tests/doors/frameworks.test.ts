@@ -221,7 +221,64 @@ suite('Frameworks', { skip: unable('python') }, () => {
     )
     const slow = { wait: () => new Promise((resolve) => void setTimeout(resolve, 100)) }
     const many = await mayfly.run({ code: code('wait', 40) }, { functions: slow })
-    assert.match(many.error?.message ?? '', /too many calls/)
+    assert.equal(many.status, 'ok', many.error?.message ?? '')
+    const loop = 'for (let n = 0; n <= 1000; n++) await echo(n)'
+    const all = await mayfly.run({ code: loop }, { functions })
+    assert.match(all.error?.message ?? '', /"echo": a job makes at most 1000 such calls/)
+  })
+
+  test('at most 16 functions of the application run at a time for a job, and further calls wait in order', async () => {
+    let [running, most] = [0, 0]
+    const order: unknown[] = []
+    const slow = async (n: unknown) => {
+      order.push(n)
+      most = Math.max(most, ++running)
+      await new Promise((resolve) => void setImmediate(resolve))
+      running--
+      if (n === 20) throw new Error('no twenty')
+      return n
+    }
+    const code =
+      'return (await Promise.allSettled(Array.from({ length: 200 }, (_, n) => slow(n)))).map((one) => one.value ?? one.reason.message)'
+    const { result } = await mayfly.run({ code }, { functions: { slow } })
+    const numbers = Array.from({ length: 200 }, (_, n) => n)
+    assert.deepEqual(result, numbers.with(20, 'no twenty' as never))
+    assert.deepEqual(order, numbers)
+    assert.ok(most <= 16, String(most))
+  })
+
+  test('data of a function that is no JSON is named with the function and the argument', async () => {
+    const functions = { price: () => 1n, echo: (value: unknown) => value }
+    const messageOf = async (code: string) =>
+      (await mayfly.run({ code }, { functions })).error?.message
+    assert.match((await messageOf('return await price()'))!, /result of "price".*BigInt/)
+    assert.match((await messageOf('return await echo(1, 2n)'))!, /"echo": argument 2 .*BigInt/)
+    const circle = 'const o = {}; o.o = o; return await echo(o)'
+    assert.match((await messageOf(circle))!, /"echo": argument 1 .*circular/)
+    assert.match(
+      (await messageOf('return await call("ccos.echo", [1n])'))!,
+      /"ccos.echo": argument 1/,
+    )
+  })
+
+  test('a function that a job could not call by its name is refused before the job', async () => {
+    const refused = (functions: object, why: RegExp, network?: { allow: string[] }) =>
+      assert.rejects(mayfly.run({ code: '1', network }, { functions: functions as never }), {
+        code: 'INVALID',
+        message: why,
+      })
+    await refused({ a: 5 }, /"a" of "functions": it is no function but of type "number"/)
+    for (const name of ['', 'a b', '1x', 'a-b', 'return', 'await'])
+      await refused({ [name]: () => 1 }, /no name of a variable/)
+    for (const name of ['input', 'console', 'call', 'Array', 'globalThis', 'undefined', 'eval'])
+      await refused({ [name]: () => 1 }, /"functions": .*(?:another global|no name of a variable)/)
+    await refused({ fetch: () => 1 }, /another global/, { allow: ['example.com'] })
+    const functions = { fetch: () => 1, $_é: () => 2 }
+    const { result } = await mayfly.run(
+      { code: 'return [await fetch(), await $_é()]' },
+      { functions },
+    )
+    assert.deepEqual(result, [1, 2])
   })
 
   test('a backend of deep agents implements the whole protocol, and names a missing file', async () => {

@@ -80,6 +80,15 @@ test('an error that user code throws keeps its name, message and position', asyn
   assert.equal(ran.error?.stack, 'TypeError: wrong\n    at job.js:2:9')
 })
 
+test('a thrown value that is no Error is shown in the message, within a bound', async () => {
+  const messageOf = async (code: string) => (await inCell(code)).error?.message ?? ''
+  const prefix = 'A value that is no Error was thrown: '
+  assert.equal(await messageOf('throw { a: [1n] }'), `${prefix}{ a: [ 1n ] }`)
+  assert.equal(await messageOf('await Promise.reject([1, 2])'), `${prefix}[ 1, 2 ]`)
+  const large = await messageOf('throw Array.from({ length: 90 }, () => "x".repeat(5000))')
+  assert.ok(large.startsWith(prefix) && large.length < 10_000, String(large.length))
+})
+
 test('positions on the first line equal those of the source', async () => {
   const ran = await inCell('throw new Error("first")')
   assert.equal(ran.error?.stack, 'Error: first\n    at job.js:1:7')

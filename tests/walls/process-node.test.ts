@@ -78,6 +78,13 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
     assert.deepEqual([head.status, head.error?.message], ['error', 'no row'])
   })
 
+  test('a thrown value that is no Error is shown in the message, also one of a promise', async () => {
+    for (const code of ['throw { a: [1n] }', 'Promise.reject({ a: [1n] })']) {
+      const { head } = await node({ code })
+      assert.equal(head.error?.message, 'A value that is no Error was thrown: { a: [ 1n ] }')
+    }
+  })
+
   test('a program is the main module, reads its input and writes its result', async () => {
     const commonjs = `
       const fs = require('node:fs')
